@@ -1,7 +1,9 @@
-//! The doors through which text and bytes of others come in, each as a function that takes anything. Shared by the targets
-//! of cargo-fuzz (`fuzz_targets/`) and by the stable test (`tests/fuzz.rs`).
+//! The doors through which text and bytes of others come in, each as a function that takes
+//! anything. Shared by the targets of cargo-fuzz (`fuzz_targets/`) and by the stable test
+//! (`tests/fuzz.rs`).
 //!
-//! A door must not panic, hang, or read nonsense as sense: where there is something to check, it is checked.
+//! A door must not panic, hang, or read nonsense as sense: where there is something to check, it is
+//! checked.
 
 use std::time::Duration;
 
@@ -37,7 +39,8 @@ pub const DOORS: [Door; 13] = [
     ("orders", orders),
 ];
 
-/// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as it is printed.
+/// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as
+/// it is printed.
 pub fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (main, drop_in) = text.split_once("\n---\n").unwrap_or((text, ""));
@@ -129,8 +132,8 @@ pub fn scripts(bytes: &[u8]) {
     }
 }
 
-/// What DHCP servers and clients say, as a whole frame. Who sent it and what a board calls itself are read from where they
-/// stand, or nothing is.
+/// What DHCP servers and clients say, as a whole frame. Who sent it and what a board calls itself
+/// are read from where they stand, or nothing is.
 pub fn offers(bytes: &[u8]) {
     let (server, name) = dhcp::read_any(bytes);
     if let Some(mac) = server {
@@ -145,14 +148,20 @@ pub fn offers(bytes: &[u8]) {
 pub fn leases(bytes: &[u8]) {
     let read = file::parse(bytes);
     let again = file::parse(read.to_text().as_bytes());
-    assert_eq!((&again.entries, again.damaged.len()), (&read.entries, 0), "written as\n{}", read.to_text());
+    assert_eq!(
+        (&again.entries, again.damaged.len()),
+        (&read.entries, 0),
+        "written as\n{}",
+        read.to_text()
+    );
 }
 
 /// Lines of the control socket: an order, or a reply that is one line and says what is wrong.
 pub fn orders(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         let result = Order::parse(line).map(drop);
-        let reply = String::from_utf8_lossy(&bramblegate::api::line(&Answer::from(result.clone()))).into_owned();
+        let reply = String::from_utf8_lossy(&bramblegate::api::line(&Answer::from(result.clone())))
+            .into_owned();
         assert!(reply.ends_with('\n') && reply.matches('\n').count() == 1, "{reply}");
         assert!(result.is_ok() || reply.contains("\"error\":"), "{reply}");
     }

@@ -1,7 +1,9 @@
-//! Bramblegate: network gateway and status panel for the head node of a travelling Raspberry Pi cluster.
+//! Bramblegate: network gateway and status panel for the head node of a travelling Raspberry Pi
+//! cluster.
 //!
-//! This package holds the verbs of the command line; the flow (watch → facts → decide → view → reconcile) is in the crates
-//! `bramblegate-core` and `bramblegate-daemon`, which appear here under their short names. See `docs/architecture.md`.
+//! This package holds the verbs of the command line; the flow (watch → facts → decide → view →
+//! reconcile) is in the crates `bramblegate-core` and `bramblegate-daemon`, which appear here under
+//! their short names. See `docs/architecture.md`.
 
 pub mod cli;
 

@@ -1,6 +1,6 @@
-//! The stable form of fuzzing: every door takes its corpus (`fuzz/corpus/NAME/`), and then what seeded random mutations make
-//! of it. `BRAMBLEGATE_FUZZ_SECONDS` lets each door be tried for so long, with another seed each time; `make fuzz` sets
-//! it where cargo-fuzz is not at hand.
+//! The stable form of fuzzing: every door takes its corpus (`fuzz/corpus/NAME/`), and then what
+//! seeded random mutations make of it. `BRAMBLEGATE_FUZZ_SECONDS` lets each door be tried for so
+//! long, with another seed each time; `make fuzz` sets it where cargo-fuzz is not at hand.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -37,7 +37,10 @@ fn corpus(door: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = folders.flat_map(|path| std::fs::read_dir(folder(path)).expect(path));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
     paths.sort();
-    paths.into_iter().map(|path| (path.clone(), std::fs::read(&path).expect("a file of the corpus"))).collect()
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), std::fs::read(&path).expect("a file of the corpus")))
+        .collect()
 }
 
 /// xorshift64*: the same sequence everywhere.
@@ -84,7 +87,11 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
         // a length or a flag, in either byte order
         7 => {
             let edge = EDGES[dice.below(EDGES.len())];
-            let number = if dice.below(2) == 0 { edge.to_ne_bytes() } else { edge.swap_bytes().to_ne_bytes() };
+            let number = if dice.below(2) == 0 {
+                edge.to_ne_bytes()
+            } else {
+                edge.swap_bytes().to_ne_bytes()
+            };
             let width = [1, 2, 4][dice.below(3)];
             let at = at / width * width;
             bytes.iter_mut().skip(at).zip(number).take(width).for_each(|(byte, new)| *byte = new);

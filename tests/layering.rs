@@ -1,5 +1,6 @@
-//! The plan of the house (`docs/architecture.md`): imports point down, there is no circle, and the pure rooms touch nothing
-//! of the machine. Reads the source text; test code is free to look wherever it likes.
+//! The plan of the house (`docs/architecture.md`): imports point down, there is no circle, and the
+//! pure rooms touch nothing of the machine. Reads the source text; test code is free to look
+//! wherever it likes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -25,8 +26,24 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("state", &["api", "config", "board", "panel", "event"]),
     ("policy", &["api", "state", "config", "board", "panel", "event"]),
     ("render", &["api", "policy", "state", "config", "board", "panel", "event"]),
-    // What is read back is read as the sources read it; sockets and messages are the crate bramblegate-netlink.
-    ("sink", &["api", "supervise", "sync", "render", "policy", "state", "source", "config", "board", "panel", "event"]),
+    // What is read back is read as the sources read it; sockets and messages are the crate
+    // bramblegate-netlink.
+    (
+        "sink",
+        &[
+            "api",
+            "supervise",
+            "sync",
+            "render",
+            "policy",
+            "state",
+            "source",
+            "config",
+            "board",
+            "panel",
+            "event",
+        ],
+    ),
     (
         "daemon",
         &[
@@ -47,8 +64,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "api", "netlink", "daemon", "sink", "render", "policy", "state", "source", "config", "board", "panel",
-            "dns", "event",
+            "api", "netlink", "daemon", "sink", "render", "policy", "state", "source", "config",
+            "board", "panel", "dns", "event",
         ],
     ),
     ("main", &["cli"]),
@@ -57,7 +74,8 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Rooms that are functions of their arguments.
 const PURE: &[&str] = &["event", "dns", "state", "policy", "render"];
 
-/// What a pure room never names: the runtime, files, processes, environment, clocks, sockets, terminals.
+/// What a pure room never names: the runtime, files, processes, environment, clocks, sockets,
+/// terminals.
 const OUTSIDE: &[&str] = &[
     "tokio::",
     "rustix::",
@@ -99,7 +117,8 @@ const OUTSIDE: &[&str] = &[
     "panel::sysfs_led",
 ];
 
-/// Modules of the crate bramblegate-panel that are its vocabulary: functions of their arguments as well.
+/// Modules of the crate bramblegate-panel that are its vocabulary: functions of their arguments as
+/// well.
 const PANEL_PURE: &[&str] = &["charset", "frame", "light", "playlist", "signal", "wiring"];
 
 /// One subject may take this much; what is longer is two.
@@ -213,7 +232,8 @@ fn sources() -> Vec<Source> {
     ["src", "crates/daemon/src", "crates/core/src"].into_iter().flat_map(sources_below).collect()
 }
 
-/// The product's sources in a folder of the repository: no tests, nor `lib.rs`, which only lists the rooms.
+/// The product's sources in a folder of the repository: no tests, nor `lib.rs`, which only lists
+/// the rooms.
 fn sources_below(folder: &str) -> Vec<Source> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     all_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
@@ -241,7 +261,11 @@ fn imports_point_down() {
             // `crate::Name` of something that is no room does not happen: lib.rs holds only rooms.
             let by_the_door = source.room() == "main" && room == "bramblegate";
             if !by_the_door && !allowed.contains(&room.as_str()) {
-                wrong.push(format!("{} imports crate::{room}: {} stands not above {room}", source.path, source.room()));
+                wrong.push(format!(
+                    "{} imports crate::{room}: {} stands not above {room}",
+                    source.path,
+                    source.room()
+                ));
             }
         }
     }
@@ -263,13 +287,17 @@ fn pure_rooms_touch_nothing_of_the_machine() {
     let mut wrong = Vec::new();
     let panel = sources_below("crates/panel/src");
     for module in PANEL_PURE {
-        assert!(panel.iter().any(|source| source.room() == *module), "there is no crates/panel/src/{module}");
+        assert!(
+            panel.iter().any(|source| source.room() == *module),
+            "there is no crates/panel/src/{module}"
+        );
     }
     let rooms = sources().into_iter().filter(|source| PURE.contains(&source.room()));
     let config = sources_below("crates/config/src");
     assert!(config.len() > 20, "there is no crates/config/src");
     let vocabulary = panel.into_iter().filter(|source| PANEL_PURE.contains(&source.room()));
-    let api = sources_below("crates/api/src").into_iter().filter(|source| source.room() != "client");
+    let api =
+        sources_below("crates/api/src").into_iter().filter(|source| source.room() != "client");
     let api: Vec<Source> = api.collect();
     assert!(api.len() > 5, "there is no crates/api/src");
     for source in rooms.chain(vocabulary).chain(config).chain(api) {
@@ -290,18 +318,26 @@ fn pure_rooms_touch_nothing_of_the_machine() {
 fn only_the_crate_netlink_opens_netlink_sockets() {
     let opens = ["netlink_sys::", "AddressFamily::NETLINK", "recv_from_full"];
     let opened = |source: &Source| opens.iter().any(|name| source.text.contains(name));
-    let wrong: Vec<String> = sources().into_iter().filter(opened).map(|source| source.path).collect();
+    let wrong: Vec<String> =
+        sources().into_iter().filter(opened).map(|source| source.path).collect();
     assert!(wrong.is_empty(), "these open netlink sockets of their own: {wrong:?}");
-    assert!(sources_below("crates/netlink/src").iter().any(opened), "the crate opens none: look for other names");
+    assert!(
+        sources_below("crates/netlink/src").iter().any(opened),
+        "the crate opens none: look for other names"
+    );
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/netlink/Cargo.toml");
-    assert!(!fs::read_to_string(manifest).unwrap().contains("path = "), "the crate knows somebody of the house");
+    assert!(
+        !fs::read_to_string(manifest).unwrap().contains("path = "),
+        "the crate knows somebody of the house"
+    );
 }
 
 /// Whether `name` stands in `line`, not as the head or tail of a longer name.
 fn contains_name(line: &str, name: &str) -> bool {
     let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
     line.match_indices(name).any(|(at, _)| {
-        let (before, after) = (line[..at].chars().next_back(), line[at + name.len()..].chars().next());
+        let (before, after) =
+            (line[..at].chars().next_back(), line[at + name.len()..].chars().next());
         let longer_before = name.starts_with(goes_on) && before.is_some_and(goes_on);
         let longer_after = name.ends_with(goes_on) && after.is_some_and(goes_on);
         !longer_before && !longer_after
@@ -322,10 +358,13 @@ fn no_file_is_a_thousand_line_room() {
 fn every_room_of_the_libraries_has_a_floor() {
     for library in ["crates/daemon/src/lib.rs", "crates/core/src/lib.rs"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(library)).unwrap();
-        let rooms: Vec<&str> =
-            text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+        let rooms: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+            .collect();
         assert!(rooms.len() > 2, "{library} lists its rooms otherwise: {rooms:?}");
-        let unknown: Vec<&&str> = rooms.iter().filter(|room| !FLOORS.iter().any(|(known, _)| known == *room)).collect();
+        let unknown: Vec<&&str> =
+            rooms.iter().filter(|room| !FLOORS.iter().any(|(known, _)| known == *room)).collect();
         assert!(unknown.is_empty(), "{library}: {unknown:?}");
     }
 }
@@ -338,14 +377,23 @@ fn imports_are_read_in_every_spelling() {
         source.imports().into_iter().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(
-        imports("sink/lcd.rs", "use crate::event::A;\nuse crate::{panel::{B, C}, state, policy::D as E};"),
+        imports(
+            "sink/lcd.rs",
+            "use crate::event::A;\nuse crate::{panel::{B, C}, state, policy::D as E};"
+        ),
         "event panel policy state"
     );
     assert_eq!(imports("sink/lcd.rs", "// crate::facts\nlet x = crate::config::y();"), "config");
     assert_eq!(imports("sink/mod.rs", "use super::source::A;"), "source");
     assert_eq!(
-        imports("sink/a/b.rs", "use super::c; use super::super::d; use super::super::super::policy::E;"),
+        imports(
+            "sink/a/b.rs",
+            "use super::c; use super::super::d; use super::super::super::policy::E;"
+        ),
         "policy"
     );
-    assert_eq!(imports("sink/lcd.rs", "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::State;\n}"), "");
+    assert_eq!(
+        imports("sink/lcd.rs", "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::State;\n}"),
+        ""
+    );
 }

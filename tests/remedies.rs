@@ -1,5 +1,6 @@
-//! Every command that a text of ours prints has a test that carries it out, or that asks the real tool whether it takes it. The
-//! commands are read out of the source text: a new one without a row here fails, and so does a row that nothing prints.
+//! Every command that a text of ours prints has a test that carries it out, or that asks the real
+//! tool whether it takes it. The commands are read out of the source text: a new one without a row
+//! here fails, and so does a row that nothing prints.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,24 +9,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose texts users read.
-const PRINTED_BY: [&str; 5] = ["src", "crates/core/src", "crates/daemon/src", "crates/config/src", "crates/panel/src"];
+const PRINTED_BY: [&str; 5] =
+    ["src", "crates/core/src", "crates/daemon/src", "crates/config/src", "crates/panel/src"];
 
-/// Commands as they stand in the source, without `sudo`, each `{…}` as `{}`; and the test, as a file and a function in it.
+/// Commands as they stand in the source, without `sudo`, each `{…}` as `{}`; and the test, as a
+/// file and a function in it.
 const TRIED: &[(&str, &str, &str)] = &[
     (
         r"printf 'network: {}\n' | tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg",
         "tests/kernel/doctor.rs",
         "every_remedy_helps",
     ),
-    (r"echo {} | tee /sys/bus/i2c/drivers/{}/unbind", "tests/kernel/doctor.rs", "every_remedy_helps"),
+    (
+        r"echo {} | tee /sys/bus/i2c/drivers/{}/unbind",
+        "tests/kernel/doctor.rs",
+        "every_remedy_helps",
+    ),
     (r"echo {} | tee {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"dhcpcd {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"kill {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"chmod -R o+rX {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"chmod o+rx {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"mkdir -p {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
-    (r"sysctl -w net.ipv4.neigh.default.gc_thresh3={}", "tests/kernel/doctor.rs", "every_remedy_helps"),
-    (r"sysctl -w net.netfilter.nf_conntrack_max={}", "tests/kernel/doctor.rs", "every_remedy_helps"),
+    (
+        r"sysctl -w net.ipv4.neigh.default.gc_thresh3={}",
+        "tests/kernel/doctor.rs",
+        "every_remedy_helps",
+    ),
+    (
+        r"sysctl -w net.netfilter.nf_conntrack_max={}",
+        "tests/kernel/doctor.rs",
+        "every_remedy_helps",
+    ),
     (r"systemctl disable --now {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"ip link set {} up", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"{} -t nat {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
@@ -56,14 +71,34 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"networkctl reconfigure {}", "tests/clients/cases.rs", "two_clients"),
     (r"nmcli device connect {}", "tests/clients/cases.rs", "two_clients"),
     (r"{} && {}", "tests/clients/cases.rs", "two_clients"),
-    (r"tee -a /etc/dhcpcd.conf && systemctl restart dhcpcd", "tests/clients/cases.rs", "cluster_port"),
-    (r"tee /etc/NetworkManager/conf.d/90-{}.conf && nmcli general reload", "tests/clients/cases.rs", "cluster_port"),
-    (r"tee /etc/systemd/network/00-{}.network && networkctl reload", "tests/clients/cases.rs", "cluster_port"),
+    (
+        r"tee -a /etc/dhcpcd.conf && systemctl restart dhcpcd",
+        "tests/clients/cases.rs",
+        "cluster_port",
+    ),
+    (
+        r"tee /etc/NetworkManager/conf.d/90-{}.conf && nmcli general reload",
+        "tests/clients/cases.rs",
+        "cluster_port",
+    ),
+    (
+        r"tee /etc/systemd/network/00-{}.network && networkctl reload",
+        "tests/clients/cases.rs",
+        "cluster_port",
+    ),
     (r"networkctl up {}", "tests/clients/cases.rs", "switched_off"),
     (r"netplan set ethernets.{}=null && netplan apply", "tests/clients/cases.rs", "netplan"),
-    (r"sed -i 's/^[ \t]*iface {} inet .*/iface {} inet manual/' {}", "tests/clients/cases.rs", "ifupdown"),
+    (
+        r"sed -i 's/^[ \t]*iface {} inet .*/iface {} inet manual/' {}",
+        "tests/clients/cases.rs",
+        "ifupdown",
+    ),
     (r"udhcpc -b -i {}", "tests/clients/cases.rs", "no_client_but_udhcpc"),
-    (r"nmcli device set {} managed yes && nmcli device connect {}", "tests/clients/cases.rs", "no_client"),
+    (
+        r"nmcli device set {} managed yes && nmcli device connect {}",
+        "tests/clients/cases.rs",
+        "no_client",
+    ),
     (
         r"printf '[Match]\nName={}\n[Network]\nDHCP=yes\n' | tee /etc/systemd/network/50-{}.network && networkctl reload && networkctl reconfigure {}",
         "tests/clients/cases.rs",
@@ -84,29 +119,57 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/clients/cases.rs",
         "option_108_without_ipv6",
     ),
-    (r"ip route del default dev {}", "tests/netns/stories/remedies.rs", "ways_and_ports_are_put_right"),
+    (
+        r"ip route del default dev {}",
+        "tests/netns/stories/remedies.rs",
+        "ways_and_ports_are_put_right",
+    ),
     (r"tcpdump -eni {} stp", "tests/netns/stories/remedies.rs", "who_holds_dhcp_back_is_seen"),
-    (r"tcpdump -eni {} ip and not net {}", "tests/netns/stories/remedies.rs", "what_is_advised_to_look_at_shows_rules"),
-    (r"iptables-legacy -S FORWARD", "tests/netns/stories/remedies.rs", "what_is_advised_to_look_at_shows_rules"),
+    (
+        r"tcpdump -eni {} ip and not net {}",
+        "tests/netns/stories/remedies.rs",
+        "what_is_advised_to_look_at_shows_rules",
+    ),
+    (
+        r"iptables-legacy -S FORWARD",
+        "tests/netns/stories/remedies.rs",
+        "what_is_advised_to_look_at_shows_rules",
+    ),
     (
         r"iptables-legacy -S FORWARD shows rules that nftables cannot see",
         "tests/netns/stories/remedies.rs",
         "what_is_advised_to_look_at_shows_rules",
     ),
     (r"bramblegate doctor", "tests/netns/stories/remedies.rs", "who_has_port_67_is_stopped"),
-    (r"nft list ruleset", "tests/netns/stories/service.rs", "drop_at_input_is_named_and_its_remedy_helps"),
-    (r"iptables-legacy-save", "tests/netns/stories/service.rs", "drop_at_input_is_named_and_its_remedy_helps"),
+    (
+        r"nft list ruleset",
+        "tests/netns/stories/service.rs",
+        "drop_at_input_is_named_and_its_remedy_helps",
+    ),
+    (
+        r"iptables-legacy-save",
+        "tests/netns/stories/service.rs",
+        "drop_at_input_is_named_and_its_remedy_helps",
+    ),
     (
         r"tc filter show dev PORT ingress",
         "tests/netns/stories/service.rs",
         "drop_at_input_is_named_and_its_remedy_helps",
     ),
     (r"kill -USR1 {}", "tests/netns/stories/service.rs", "renew"),
-    (r"sysctl -w net.ipv4.ip_forward=1", "tests/netns/stories/roles.rs", "venues_are_not_led_to_one_another"),
+    (
+        r"sysctl -w net.ipv4.ip_forward=1",
+        "tests/netns/stories/roles.rs",
+        "venues_are_not_led_to_one_another",
+    ),
     (r"ip link set {} nomaster", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_said"),
     (r"ip link set PORT master {}", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_said"),
     (r"ip rule", "tests/netns/stories/routing.rs", "rule_that_takes_a_part_is_said_too"),
-    (r"ip route show table all", "tests/netns/stories/routing.rs", "rule_that_takes_a_part_is_said_too"),
+    (
+        r"ip route show table all",
+        "tests/netns/stories/routing.rs",
+        "rule_that_takes_a_part_is_said_too",
+    ),
     (
         r"ip rule add preference 32766 lookup main",
         "tests/netns/stories/routing.rs",
@@ -117,14 +180,34 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/routing.rs",
         "rule_before_ours_is_said_with_a_remedy_that_works",
     ),
-    (r"ip rule add preference {} iif {} lookup {}", "tests/netns/stories/routing.rs", "rules_of_a_vpn_cut_nobody_off"),
+    (
+        r"ip rule add preference {} iif {} lookup {}",
+        "tests/netns/stories/routing.rs",
+        "rules_of_a_vpn_cut_nobody_off",
+    ),
     (r"systemctl start bramblegate", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
     (r"systemctl stop bramblegate", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
-    (r"systemctl status bramblegate", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
+    (
+        r"systemctl status bramblegate",
+        "tests/system/guest/steps/30-troubles.sh",
+        "printed_commands",
+    ),
     (r"journalctl -u bramblegate", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
-    (r"journalctl -x -u bramblegate", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
-    (r"journalctl -b --no-pager -n 50 -u {}", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
-    (r"udevadm control --reload && udevadm trigger", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
+    (
+        r"journalctl -x -u bramblegate",
+        "tests/system/guest/steps/30-troubles.sh",
+        "printed_commands",
+    ),
+    (
+        r"journalctl -b --no-pager -n 50 -u {}",
+        "tests/system/guest/steps/30-troubles.sh",
+        "printed_commands",
+    ),
+    (
+        r"udevadm control --reload && udevadm trigger",
+        "tests/system/guest/steps/30-troubles.sh",
+        "printed_commands",
+    ),
     (r"hostnamectl hostname", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
     (r"systemctl restart bramblegate", "tests/system/guest/steps/30-troubles.sh", "restart"),
     (r"systemctl reload bramblegate", "tests/system/guest/steps/30-troubles.sh", "reload"),
@@ -133,22 +216,74 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"systemctl poweroff", "tests/system/guest/steps/60-buttons.sh", "hold_power"),
     (r"make install", "tests/system/guest/steps/10-ground.sh", "need_installation"),
     (r"bramblegate off", "tests/netns/stories/restart.rs", "off_cleans_up_after_a_dead_daemon"),
-    (r"bramblegate setup", "tests/netns/stories/verbs.rs", "machine_is_looked_at_before_there_are_settings"),
-    (r"bramblegate detect", "tests/netns/stories/verbs.rs", "machine_is_looked_at_before_there_are_settings"),
-    (r"bramblegate detect > {}", "tests/netns/stories/verbs.rs", "machine_is_looked_at_before_there_are_settings"),
-    (r"bramblegate check", "tests/netns/stories/verbs.rs", "machine_is_looked_at_before_there_are_settings"),
-    (r"bramblegate check -c {}", "tests/netns/stories/verbs.rs", "machine_is_looked_at_before_there_are_settings"),
-    (r"bramblegate doctor --try", "tests/kernel/doctor.rs", "it_asks_the_venues_servers_and_our_own"),
+    (
+        r"bramblegate setup",
+        "tests/netns/stories/verbs.rs",
+        "machine_is_looked_at_before_there_are_settings",
+    ),
+    (
+        r"bramblegate detect",
+        "tests/netns/stories/verbs.rs",
+        "machine_is_looked_at_before_there_are_settings",
+    ),
+    (
+        r"bramblegate detect > {}",
+        "tests/netns/stories/verbs.rs",
+        "machine_is_looked_at_before_there_are_settings",
+    ),
+    (
+        r"bramblegate check",
+        "tests/netns/stories/verbs.rs",
+        "machine_is_looked_at_before_there_are_settings",
+    ),
+    (
+        r"bramblegate check -c {}",
+        "tests/netns/stories/verbs.rs",
+        "machine_is_looked_at_before_there_are_settings",
+    ),
+    (
+        r"bramblegate doctor --try",
+        "tests/kernel/doctor.rs",
+        "it_asks_the_venues_servers_and_our_own",
+    ),
     (r"bramblegate nodes", "tests/netns/stories/inventory.rs", "static_node_is_found_and_adopted"),
-    (r"bramblegate nodes adopt", "tests/netns/stories/inventory.rs", "static_node_is_found_and_adopted"),
-    (r"bramblegate nodes adopt @NODE@", "tests/netns/stories/inventory.rs", "static_node_is_found_and_adopted"),
-    (r"bramblegate nodes rename", "tests/netns/stories/inventory.rs", "static_node_is_found_and_adopted"),
-    (r"bramblegate nodes drain", "tests/netns/stories/inventory.rs", "drained_node_raises_no_alarm_and_stays_drained"),
-    (r"bramblegate ssh-config", "tests/netns/stories/ssh.rs", "ssh_by_name_works_from_the_laptop_and_from_the_head"),
+    (
+        r"bramblegate nodes adopt",
+        "tests/netns/stories/inventory.rs",
+        "static_node_is_found_and_adopted",
+    ),
+    (
+        r"bramblegate nodes adopt @NODE@",
+        "tests/netns/stories/inventory.rs",
+        "static_node_is_found_and_adopted",
+    ),
+    (
+        r"bramblegate nodes rename",
+        "tests/netns/stories/inventory.rs",
+        "static_node_is_found_and_adopted",
+    ),
+    (
+        r"bramblegate nodes drain",
+        "tests/netns/stories/inventory.rs",
+        "drained_node_raises_no_alarm_and_stays_drained",
+    ),
+    (
+        r"bramblegate ssh-config",
+        "tests/netns/stories/ssh.rs",
+        "ssh_by_name_works_from_the_laptop_and_from_the_head",
+    ),
     (r"bramblegate status", "tests/netns/stories/status.rs", "status_verb_tells_by_its_exit_code"),
-    (r"bramblegate status --watch", "tests/netns/stories/status.rs", "status_verb_tells_by_its_exit_code"),
+    (
+        r"bramblegate status --watch",
+        "tests/netns/stories/status.rs",
+        "status_verb_tells_by_its_exit_code",
+    ),
     (r"bramblegate run", "tests/netns/stories/ground.rs", "world_stands_without_a_gateway"),
-    (r"bramblegate print ruleset", "tests/netns/stories/firewall.rs", "printed_rule_set_is_what_the_kernel_holds"),
+    (
+        r"bramblegate print ruleset",
+        "tests/netns/stories/firewall.rs",
+        "printed_rule_set_is_what_the_kernel_holds",
+    ),
     (r"mount -o remount,rw /", "tests/system/guest/steps/50-machine.sh", "read_only_settings"),
     (r"apt install dnsmasq-base\n", "tests/clients/cases.rs", "packages"),
     (r"networkctl reload", "tests/clients/cases.rs", "cluster_port"),
@@ -164,12 +299,14 @@ const NO_COMMANDS: &[&str] = &[
     "ip -j route",
     // the end of "`bramblegate nodes drain` or `resume`"
     "resume",
-    // a guided trial on a real display, of which its questions and answers are tried by `src/cli/detect/try_panel.rs` alone
+    // a guided trial on a real display, of which its questions and answers are tried by
+    // `src/cli/detect/try_panel.rs` alone
     "bramblegate detect --try ADDRESS",
     "bramblegate detect --try {}",
     // a rule of the firewall
     "{}",
-    // Raspberry Pi OS alone has it: these are functions of its script (github.com/RPi-Distro/raspi-config)
+    // Raspberry Pi OS alone has it: these are functions of its script
+    // (github.com/RPi-Distro/raspi-config)
     "raspi-config nonint do_i2c 0",
     "raspi-config nonint disable_overlayfs && reboot",
 ];
@@ -242,7 +379,8 @@ fn without_values(text: &str) -> String {
     plain
 }
 
-/// Returns the commands of a text: what stands between backquotes, and what begins with `sudo`, to the end of its clause.
+/// Returns the commands of a text: what stands between backquotes, and what begins with `sudo`, to
+/// the end of its clause.
 fn commands(text: &str) -> Vec<String> {
     // The help's examples are the verbs' own.
     if text.contains("Examples:") {
@@ -252,7 +390,11 @@ fn commands(text: &str) -> Vec<String> {
     for plain in text.split('`').step_by(2) {
         for (at, _) in plain.match_indices("sudo ") {
             let clause = plain.get(at..).unwrap_or_default();
-            let end = [")", "; ", ", ", ": "].iter().filter_map(|mark| clause.find(mark)).min().unwrap_or(clause.len());
+            let end = [")", "; ", ", ", ": "]
+                .iter()
+                .filter_map(|mark| clause.find(mark))
+                .min()
+                .unwrap_or(clause.len());
             found.push(clause.get(..end).unwrap_or_default().to_owned());
         }
     }
@@ -298,9 +440,14 @@ fn printed() -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_printed_command_has_a_test_that_carries_it_out() {
-    let known = |command: &str| TRIED.iter().any(|(tried, _, _)| *tried == command) || NO_COMMANDS.contains(&command);
+    let known = |command: &str| {
+        TRIED.iter().any(|(tried, _, _)| *tried == command) || NO_COMMANDS.contains(&command)
+    };
     let unknown: Vec<_> = printed().into_iter().filter(|(command, _)| !known(command)).collect();
-    assert!(unknown.is_empty(), "no test is named for these: write one, and its row in TRIED\n{unknown:#?}");
+    assert!(
+        unknown.is_empty(),
+        "no test is named for these: write one, and its row in TRIED\n{unknown:#?}"
+    );
 }
 
 #[test]
@@ -311,9 +458,13 @@ fn every_row_is_a_command_that_is_printed_and_a_test_that_is_there() {
     assert!(dead.is_empty(), "nothing prints these any more: {dead:#?}");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (command, file, function) in TRIED {
-        let text = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let text =
+            fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         let defined = [format!("fn {function}("), format!("{function}() {{")];
-        assert!(defined.iter().any(|form| text.contains(form)), "{command}: there is no {function} in {file}");
+        assert!(
+            defined.iter().any(|form| text.contains(form)),
+            "{command}: there is no {function} in {file}"
+        );
     }
 }
 
@@ -322,6 +473,7 @@ fn commands_are_found_where_they_stand() {
     let source = r#"let a = "do it: `sudo a {x}` now (sudo b --c d), and on"; // "sudo no"
         let b = '"'; let c = "sudo f \
             g; h";"#;
-    let found: Vec<String> = literals(source).iter().flat_map(|literal| commands(literal)).collect();
+    let found: Vec<String> =
+        literals(source).iter().flat_map(|literal| commands(literal)).collect();
     assert_eq!(found, ["a {}", "b --c d", "f g"]);
 }

@@ -1,4 +1,5 @@
-//! The settings' fixtures and the man page of the settings: what is shipped and what is read are the same.
+//! The settings' fixtures and the man page of the settings: what is shipped and what is read are
+//! the same.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,10 +31,13 @@ fn compare(fixture: &Path, seen: &str) -> Result<(), String> {
         Err(_) => Err(format!("create {} with:\n{seen}", fixture.display())),
         Ok(expected) if expected == seen => Ok(()),
         // UPDATE=1 writes what was seen; read the difference before you keep it.
-        Ok(_) if std::env::var_os("UPDATE").is_some() => fs::write(fixture, seen).map_err(|error| error.to_string()),
+        Ok(_) if std::env::var_os("UPDATE").is_some() => {
+            fs::write(fixture, seen).map_err(|error| error.to_string())
+        }
         Ok(expected) => {
             let differs = expected.lines().zip(seen.lines()).position(|(a, b)| a != b);
-            let line = differs.unwrap_or_else(|| expected.lines().count().min(seen.lines().count())) + 1;
+            let line =
+                differs.unwrap_or_else(|| expected.lines().count().min(seen.lines().count())) + 1;
             Err(format!("{} differs from line {line} on; seen was:\n{seen}", fixture.display()))
         }
     }
@@ -47,8 +51,10 @@ fn compare_folder(folder: &str) {
         .collect();
     files.sort();
     assert!(!files.is_empty(), "no fixtures in {folder}");
-    let wrong: Vec<String> =
-        files.iter().filter_map(|path| compare(&path.with_extension("expected"), &answer(path)).err()).collect();
+    let wrong: Vec<String> = files
+        .iter()
+        .filter_map(|path| compare(&path.with_extension("expected"), &answer(path)).err())
+        .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -77,7 +83,8 @@ fn printed_settings_are_the_same_settings() {
     }
 }
 
-/// Escapes for man(7): backslash, and what would be a request at the start of a line; `…` where troff may lack it.
+/// Escapes for man(7): backslash, and what would be a request at the start of a line; `…` where
+/// troff may lack it.
 fn roff(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('…', "...")
 }
@@ -118,8 +125,10 @@ fn the_man_page_has_the_table_that_the_parser_uses() {
     let (begin, end) = (".\\\" begin of the table of keys\n", ".\\\" end of the table of keys\n");
     let path = root().join(MAN_PAGE);
     let page = fs::read_to_string(&path).unwrap_or_else(|_| panic!("create {}", path.display()));
-    let (before, rest) = page.split_once(begin).expect("the man page has lost its mark of the table's begin");
-    let (table, after) = rest.split_once(end).expect("the man page has lost its mark of the table's end");
+    let (before, rest) =
+        page.split_once(begin).expect("the man page has lost its mark of the table's begin");
+    let (table, after) =
+        rest.split_once(end).expect("the man page has lost its mark of the table's end");
     let wanted = reference();
     if table != wanted {
         let new = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bramblegate.toml.5");

@@ -1,4 +1,5 @@
-//! Every board, settings file, venue and settings example that is shipped is what the real binary takes.
+//! Every board, settings file, venue and settings example that is shipped is what the real binary
+//! takes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,7 +17,8 @@ fn root() -> &'static Path {
 }
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let entries =
+        fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == extension))
@@ -28,9 +30,15 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
 
 /// What `bramblegate check` says against a file; `None` if nothing.
 fn complaint(path: &Path) -> Option<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_bramblegate")).arg("check").arg("-c").arg(path).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bramblegate"))
+        .arg("check")
+        .arg("-c")
+        .arg(path)
+        .output()
+        .unwrap();
     let logged = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code() != Some(0)).then(|| format!("{}: {}\n{logged}", path.display(), output.status))
+    (output.status.code() != Some(0))
+        .then(|| format!("{}: {}\n{logged}", path.display(), output.status))
 }
 
 fn check_texts(name: &str, texts: &[(String, String)]) {
@@ -87,7 +95,8 @@ fn every_venue_reads() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// Blocks marked `toml` in the pages for people are whole settings files; what is only a part says `toml,part`.
+/// Blocks marked `toml` in the pages for people are whole settings files; what is only a part says
+/// `toml,part`.
 #[test]
 fn every_settings_example_for_people_is_good() {
     let mut pages = vec![root().join("README.md")];
@@ -108,7 +117,11 @@ fn every_settings_example_for_people_is_good() {
 #[test]
 fn the_manual_lists_every_alert_and_no_other() {
     let codes: BTreeSet<String> = AlertCode::ALL.iter().map(ToString::to_string).collect();
-    assert_eq!(section("docs/man/bramblegate.8", "ALERTS"), codes, "ALERTS in bramblegate.8, and the table of alerts");
+    assert_eq!(
+        section("docs/man/bramblegate.8", "ALERTS"),
+        codes,
+        "ALERTS in bramblegate.8, and the table of alerts"
+    );
 }
 
 #[test]
@@ -124,8 +137,11 @@ fn the_manual_lists_every_finding_that_is_no_alert_and_no_other() {
 /// Codes are spelled in their two tables only.
 #[test]
 fn no_code_of_an_alert_or_finding_is_spelled_twice() {
-    let known: BTreeSet<&str> =
-        AlertCode::ALL.iter().map(|code| code.name()).chain(FindingCode::OWN.iter().map(|code| code.name())).collect();
+    let known: BTreeSet<&str> = AlertCode::ALL
+        .iter()
+        .map(|code| code.name())
+        .chain(FindingCode::OWN.iter().map(|code| code.name()))
+        .collect();
     let mut folders: Vec<PathBuf> =
         ["crates/core/src", "crates/daemon/src", "src"].map(|folder| root().join(folder)).into();
     let mut spelled: Vec<String> = Vec::new();
@@ -133,7 +149,10 @@ fn no_code_of_an_alert_or_finding_is_spelled_twice() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 folders.extend(Some(path).filter(|path| !path.ends_with("tests")));
-            } else if !["tests.rs", "event/alert.rs", "doctor/code.rs"].iter().any(|name| path.ends_with(name)) {
+            } else if !["tests.rs", "event/alert.rs", "doctor/code.rs"]
+                .iter()
+                .any(|name| path.ends_with(name))
+            {
                 let text = fs::read_to_string(&path).unwrap();
                 let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
                 let words = product.split('"').filter(|word| known.contains(word));
@@ -156,9 +175,16 @@ fn is_code(word: &&str) -> bool {
 /// The codes that a section of a manual page lists: those in bold that a paragraph begins with.
 fn section(page: &str, name: &str) -> BTreeSet<String> {
     let manual = fs::read_to_string(root().join(page)).unwrap().replace("\\-", "-");
-    let text = manual.split(&format!("\n.SH {name}\n")).nth(1).unwrap_or_else(|| panic!("{page} has no {name}"));
+    let text = manual
+        .split(&format!("\n.SH {name}\n"))
+        .nth(1)
+        .unwrap_or_else(|| panic!("{page} has no {name}"));
     let lines: Vec<&str> = text.split("\n.SH ").next().unwrap().lines().collect();
-    let headings = lines.iter().zip(lines.iter().skip(1)).filter(|(line, _)| **line == ".TP").map(|(_, next)| *next);
+    let headings = lines
+        .iter()
+        .zip(lines.iter().skip(1))
+        .filter(|(line, _)| **line == ".TP")
+        .map(|(_, next)| *next);
     let words = headings.flat_map(|line| line.split([' ', ',', '"']));
     words.filter(is_code).map(str::to_owned).collect()
 }
@@ -175,14 +201,20 @@ fn tests_with_a_main_of_their_own_are_declared_so() {
                 continue;
             }
             let line = format!("path = \"{}\"\n", path.strip_prefix(root()).unwrap().display());
-            let (_, after) = manifest.split_once(&line).unwrap_or_else(|| panic!("Cargo.toml does not have {line}"));
+            let (_, after) = manifest
+                .split_once(&line)
+                .unwrap_or_else(|| panic!("Cargo.toml does not have {line}"));
             let entry = after.split("\n[").next().unwrap();
-            assert!(entry.contains("harness = false"), "Cargo.toml: {line} has lost its harness = false");
+            assert!(
+                entry.contains("harness = false"),
+                "Cargo.toml: {line} has lost its harness = false"
+            );
         }
     }
 }
 
-/// The script that the unit runs as root, with a `systemctl` that only writes down what it is asked for.
+/// The script that the unit runs as root, with a `systemctl` that only writes down what it is asked
+/// for.
 #[test]
 fn power_off_is_waited_for_only_where_a_button_is_set() {
     use std::os::unix::fs::PermissionsExt;
@@ -192,11 +224,13 @@ fn power_off_is_waited_for_only_where_a_button_is_set() {
     let systemctl = format!("#!/bin/sh\necho \"$@\" >>{}\n", asked.display());
     fs::write(folder.join("systemctl"), systemctl).unwrap();
     fs::set_permissions(folder.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = format!("{} print settings -c {}", env!("CARGO_BIN_EXE_bramblegate"), settings.display());
+    let program =
+        format!("{} print settings -c {}", env!("CARGO_BIN_EXE_bramblegate"), settings.display());
     let script = fs::read_to_string(root().join("systemd/arm-power-button")).unwrap();
     assert!(script.contains("/usr/bin/bramblegate print settings"));
     let script = script.replace("/usr/bin/bramblegate print settings", &program);
-    let smallest = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nboard = \"generic-pc\"\n";
+    let smallest =
+        "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nboard = \"generic-pc\"\n";
     for (buttons, wanted) in [
         ("", "stop"),
         ("[buttons]\nchip = \"pinctrl-bcm2711\"\nnext = 5\n", "stop"),

@@ -1,5 +1,6 @@
-//! The verbs as people and scripts meet them: files that are not what they should be, pipes that close, disks that are full,
-//! somebody else at the socket. Through the real binary, without rights.
+//! The verbs as people and scripts meet them: files that are not what they should be, pipes that
+//! close, disks that are full, somebody else at the socket. Through the real binary, without
+//! rights.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SETTINGS: &str = "board = \"generic-pc\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+const SETTINGS: &str =
+    "board = \"generic-pc\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
 const SNAPSHOT: &str = concat!(
     r#"{"schema":1,"type":"snapshot","severity":"ok","panel":{"lcd":{"state":"ok","lines":["10.99.0.126",""]}},"#,
     r#""nodes":[{"name":"rpi1","address":"192.168.50.11","health":"up"}]}"#,
@@ -60,7 +62,10 @@ fn is_refused(folder: &Folder, culprit: &Path, words: &[&str]) {
     let output = with("check", "-c", &folder.path("settings.toml"));
     let text = complaint(&output);
     assert_eq!(output.status.code(), Some(78), "{text}");
-    assert!(text.starts_with(&format!("{}:", culprit.display())) && text.lines().count() == 1, "{text}");
+    assert!(
+        text.starts_with(&format!("{}:", culprit.display())) && text.lines().count() == 1,
+        "{text}"
+    );
     assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
     assert!(start.elapsed() < Duration::from_secs(10), "it waits for nothing");
 }
@@ -83,7 +88,8 @@ fn settings_that_are_no_settings_are_named_with_their_remedy() {
     is_refused(&folder, &main, &["it is a device and no file", "an ordinary file"]);
 }
 
-/// What lies among the drop-ins by mistake; a pipe there must not keep a daemon that reloads waiting for ever.
+/// What lies among the drop-ins by mistake; a pipe there must not keep a daemon that reloads
+/// waiting for ever.
 #[test]
 fn drop_ins_that_are_no_files_are_named_with_their_remedy() {
     let folder = Folder::new();
@@ -106,14 +112,20 @@ fn doctor_reports_of_settings_that_cannot_be_read_and_blocks() {
     let output = with("doctor", "-c", &folder.path("none.toml"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    for wanted in ["BLOCKED  host-settings: there are no settings yet", "remedy: sudo bramblegate setup"] {
+    for wanted in
+        ["BLOCKED  host-settings: there are no settings yet", "remedy: sudo bramblegate setup"]
+    {
         assert!(text.contains(wanted), "{text}");
     }
     let checks = text.lines().last().and_then(|line| line.split(' ').next()?.parse::<u32>().ok());
-    assert!(checks.is_some_and(|checks| checks > 1), "the machine is looked at all the same: {text}");
+    assert!(
+        checks.is_some_and(|checks| checks > 1),
+        "the machine is looked at all the same: {text}"
+    );
 }
 
-/// `bramblegate detect > bramblegate.toml` where there is no room must not leave half a file and call it well.
+/// `bramblegate detect > bramblegate.toml` where there is no room must not leave half a file and
+/// call it well.
 #[test]
 fn what_cannot_be_written_is_reported() {
     let folder = Folder::new();
@@ -135,7 +147,11 @@ fn what_cannot_be_written_is_reported() {
     ] {
         let output = verb(&words).stdout(full()).output().unwrap();
         assert_eq!(output.status.code(), Some(71), "{words}: {}", complaint(&output));
-        assert!(complaint(&output).contains("No space left on device"), "{words}: {}", complaint(&output));
+        assert!(
+            complaint(&output).contains("No space left on device"),
+            "{words}: {}",
+            complaint(&output)
+        );
     }
 }
 
@@ -180,7 +196,8 @@ fn a_watch_ends_with_its_reader_though_nothing_happens() {
     let folder = Folder::new();
     let socket = somebody(&folder, SNAPSHOT.as_bytes(), true);
     for words in ["status --watch", "status --json --watch", "panel"] {
-        let mut child = verb(words).arg("--socket").arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            verb(words).arg("--socket").arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         assert!(!first.is_empty(), "{words}");
@@ -200,11 +217,22 @@ fn whoever_answers_at_the_socket_and_is_no_daemon_is_reported_from_one() {
     let folder = Folder::new();
     for says in [&b""[..], b"hello\n", b"\xff\xfe\n", b"{\"a\":1}\n", b"[1]\n", b"{\"type\":"] {
         let socket = somebody(&folder, says, false);
-        for words in ["status", "status --json", "status --watch", "status --json --watch", "panel", "panel --once"] {
+        for words in [
+            "status",
+            "status --json",
+            "status --watch",
+            "status --json --watch",
+            "panel",
+            "panel --once",
+        ] {
             let output = with(words, "--socket", &socket);
             let what = format!("{words} of {:?}", String::from_utf8_lossy(says));
             assert_eq!(output.status.code(), Some(3), "{what}: {}", complaint(&output));
-            assert!(complaint(&output).contains(&*socket.to_string_lossy()), "{what}: {}", complaint(&output));
+            assert!(
+                complaint(&output).contains(&*socket.to_string_lossy()),
+                "{what}: {}",
+                complaint(&output)
+            );
             assert!(output.stdout.is_empty(), "{what}");
         }
     }
@@ -212,15 +240,19 @@ fn whoever_answers_at_the_socket_and_is_no_daemon_is_reported_from_one() {
         for words in ["status", "panel --once", "panel"] {
             let output = with(words, "--socket", &folder.path(nothing));
             assert_eq!(output.status.code(), Some(3), "{words}: {}", complaint(&output));
-            assert!(complaint(&output).contains("systemctl start bramblegate"), "{words}: {}", complaint(&output));
+            assert!(
+                complaint(&output).contains("systemctl start bramblegate"),
+                "{words}: {}",
+                complaint(&output)
+            );
         }
     }
 }
 
-/// What nobody else may send to a terminal: other programs' names, servers' words and files are shown with these escaped.
+/// What nobody else may send to a terminal: other programs' names, servers' words and files are
+/// shown with these escaped.
 fn is_raw(c: char) -> bool {
-    let direction =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let direction = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     (c.is_control() && !matches!(c, '\n' | '\t')) || direction
 }
 
@@ -231,10 +263,11 @@ const RAW: &str = "\u{1b}[2J\u{7}\u{7f}\u{9b}31m\u{202e}x";
 #[test]
 fn nothing_of_others_reaches_the_terminal_raw() {
     let folder = Folder::new();
-    let escaped: String =
-        RAW.chars().map(|c| if is_raw(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect();
-    let node =
-        r#"{"name":"rpi1@","mac":"@","address":"192.168.50.11","health":"up","stage":"@","origin":"@","group":"@"}"#;
+    let escaped: String = RAW
+        .chars()
+        .map(|c| if is_raw(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() })
+        .collect();
+    let node = r#"{"name":"rpi1@","mac":"@","address":"192.168.50.11","health":"up","stage":"@","origin":"@","group":"@"}"#;
     let status = concat!(
         r#"{"schema":1,"type":"snapshot","severity":"@","version":"@","alerts":[{"severity":"@","code":"@","text":"@"}],"#,
         r#""uplink":{"interface":"@","state":"@","address":"10.99.0.126/24"},"uplinks":[{"interface":"@","state":"@","#,
@@ -243,8 +276,10 @@ fn nothing_of_others_reaches_the_terminal_raw() {
         r#""led":{"state":"@","colour":"@","pattern":"@"}},"nodes":["#,
     );
     let status: &'static str = format!("{status}{node}]}}\n").replace('@', &escaped).leak();
-    let refused: &'static str = format!(r#"{{"schema":1,"type":"refused","reason":"{escaped}"}}{}"#, "\n").leak();
-    let order: &'static str = format!(r#"{{"schema":1,"ok":false,"error":"{escaped}"}}{}"#, "\n").leak();
+    let refused: &'static str =
+        format!(r#"{{"schema":1,"type":"refused","reason":"{escaped}"}}{}"#, "\n").leak();
+    let order: &'static str =
+        format!(r#"{{"schema":1,"ok":false,"error":"{escaped}"}}{}"#, "\n").leak();
     let settings = folder.path("settings.toml").display().to_string();
     let mut found = Vec::new();
     let mut look = |what: &str, output: &Output| {
@@ -290,7 +325,10 @@ fn nothing_of_others_reaches_the_terminal_raw() {
     ] {
         fs::write(folder.path("settings.toml"), &text).unwrap();
         for words in ["check", "doctor", "print settings", "run"] {
-            look(&format!("{words} of {text:?}"), &verb(words).arg("-c").arg(&settings).output().unwrap());
+            look(
+                &format!("{words} of {text:?}"),
+                &verb(words).arg("-c").arg(&settings).output().unwrap(),
+            );
         }
     }
     look("an unknown word", &verb("").arg(RAW).output().unwrap());
@@ -321,7 +359,12 @@ fn is_refused_in_time(folder: &Folder, words: &str) {
     for verb in ["check", "run", "print settings"] {
         let mut command = Command::new("timeout");
         command.arg("5").arg(env!("CARGO_BIN_EXE_bramblegate")).args(verb.split(' '));
-        let output = command.arg("-c").arg(folder.path("settings.toml")).stdin(Stdio::null()).output().unwrap();
+        let output = command
+            .arg("-c")
+            .arg(folder.path("settings.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(78), "{verb}: {}", complaint(&output));
         assert!(complaint(&output).contains(words), "{verb}: {}", complaint(&output));
     }

@@ -1,4 +1,5 @@
-//! An address is replaced by one that differs in an octet: how long until it can be read on the LCD, bus time included.
+//! An address is replaced by one that differs in an octet: how long until it can be read on the
+//! LCD, bus time included.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,8 @@ enum Contender {
     Poll,
 }
 
-const ALL: [Contender; 4] = [Contender::Ours, Contender::Floor, Contender::Monitor, Contender::Poll];
+const ALL: [Contender; 4] =
+    [Contender::Ours, Contender::Floor, Contender::Monitor, Contender::Poll];
 
 pub fn measure() -> Result<Vec<Row>> {
     let head = Head::new("address")?;
@@ -41,7 +43,9 @@ pub fn measure() -> Result<Vec<Row>> {
     let mut stale = Vec::new();
     let mut last = 126;
     for _ in 0..ROUNDS {
-        for (contender, times, pulled) in ALL.iter().zip(&mut times).zip(&mut pulled).map(|((a, b), c)| (*a, b, c)) {
+        for (contender, times, pulled) in
+            ALL.iter().zip(&mut times).zip(&mut pulled).map(|((a, b), c)| (*a, b, c))
+        {
             let log = file("bus.log");
             let _ = std::fs::remove_file(&log);
             let _running = start(&head, contender, &log, &floor)?;
@@ -89,7 +93,8 @@ pub fn measure() -> Result<Vec<Row>> {
             .against("C, one transaction", time(floor_replugged))
             .limit("the bytes it sent, on the bus", sent),
         Row::new("the same, without the bus", beyond, "ms").target("<= 1.5 ms", beyond <= 1.5),
-        Row::new("a number that is no longer ours, longest", longest, "ms").target("<= 250 ms", longest <= 250.0),
+        Row::new("a number that is no longer ours, longest", longest, "ms")
+            .target("<= 250 ms", longest <= 250.0),
     ])
 }
 
@@ -119,7 +124,11 @@ fn start(head: &Head, contender: Contender, log: &Path, floor: &Path) -> Result<
         Contender::Monitor | Contender::Poll => {
             command = within(&head.namespace.0, "python3");
             command.arg(script).arg(log).arg("eth1");
-            command.args(if contender == Contender::Poll { &["poll", "1"][..] } else { &["monitor"] });
+            command.args(if contender == Contender::Poll {
+                &["poll", "1"][..]
+            } else {
+                &["monitor"]
+            });
         }
     }
     spawn(&mut command, &logged)
@@ -130,24 +139,26 @@ fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 99, 0, last)
 }
 
-/// Milliseconds from just before the kernel is given the new address until it is on the glass. As a DHCP client does it: the
-/// old one goes, the new one comes, then the route.
+/// Milliseconds from just before the kernel is given the new address until it is on the glass. As a
+/// DHCP client does it: the old one goes, the new one comes, then the route.
 fn replace(head: &Head, before: u8, after: u8, log: &Path) -> Result<f64> {
     let since = head.namespace.on(move || -> Result<u128> {
         let mut kernel = Socket::open(Protocol::Route, &[]).map_err(fail("rtnetlink"))?;
         let index = index_of("eth1")?;
         let refused = || fail("the kernel");
-        send(&mut kernel, kind::DEL_ADDRESS, address_message(index, address(before))).map_err(refused())?;
+        send(&mut kernel, kind::DEL_ADDRESS, address_message(index, address(before)))
+            .map_err(refused())?;
         let since = stamp();
-        send(&mut kernel, kind::NEW_ADDRESS, address_message(index, address(after))).map_err(refused())?;
+        send(&mut kernel, kind::NEW_ADDRESS, address_message(index, address(after)))
+            .map_err(refused())?;
         send(&mut kernel, kind::NEW_ROUTE, default_route(index)).map_err(refused())?;
         Ok(since)
     })??;
     Ok(milliseconds(see(log, since, shows(&address(after).to_string()))?, since))
 }
 
-/// The cable is pulled and plugged into another venue: milliseconds from the new address to the glass, and how many of them
-/// the bytes take that are sent meanwhile.
+/// The cable is pulled and plugged into another venue: milliseconds from the new address to the
+/// glass, and how many of them the bytes take that are sent meanwhile.
 fn replug(head: &Head, after: u8, log: &Path) -> Result<(f64, f64)> {
     head.venue.ip("link set v0 down")?;
     head.namespace.ip("addr flush dev eth1")?;
@@ -159,7 +170,8 @@ fn replug(head: &Head, after: u8, log: &Path) -> Result<(f64, f64)> {
         let index = index_of("eth1")?;
         let refused = || fail("the kernel");
         let since = stamp();
-        send(&mut kernel, kind::NEW_ADDRESS, address_message(index, address(after))).map_err(refused())?;
+        send(&mut kernel, kind::NEW_ADDRESS, address_message(index, address(after)))
+            .map_err(refused())?;
         send(&mut kernel, kind::NEW_ROUTE, default_route(index)).map_err(refused())?;
         Ok(since)
     })??;
@@ -167,19 +179,22 @@ fn replug(head: &Head, after: u8, log: &Path) -> Result<(f64, f64)> {
     Ok((milliseconds(seen, since), seen.bus))
 }
 
-/// The address goes and none comes: milliseconds until it is not on the glass any more. It comes back in the end.
+/// The address goes and none comes: milliseconds until it is not on the glass any more. It comes
+/// back in the end.
 fn taken_away(head: &Head, last: u8, log: &Path) -> Result<f64> {
     let address = address(last);
     let since = stamp();
     head.namespace.ip(&format!("addr del {address}/24 dev eth1"))?;
     let gone = see(log, since, without(address))?;
-    head.namespace.ip(&format!("addr add {address}/24 dev eth1\nroute add default via 10.99.0.1"))?;
+    head.namespace
+        .ip(&format!("addr add {address}/24 dev eth1\nroute add default via 10.99.0.1"))?;
     see(log, gone.at, shows(&address.to_string()))?;
     Ok(milliseconds(gone, since))
 }
 
-/// The cable is pulled: milliseconds from the kernel's word (it may keep it for a second: `net/core/link_watch.c`) until the
-/// address is not on the glass any more. It is plugged in again in the end.
+/// The cable is pulled: milliseconds from the kernel's word (it may keep it for a second:
+/// `net/core/link_watch.c`) until the address is not on the glass any more. It is plugged in again
+/// in the end.
 fn unplugged(head: &Head, last: u8, log: &Path) -> Result<f64> {
     let mut kernel = head.namespace.on(|| Socket::open(Protocol::Route, &[group::LINK]))?;
     let kernel = kernel.as_mut().map_err(|error| Error(format!("rtnetlink: {error}")))?;
@@ -191,8 +206,7 @@ fn unplugged(head: &Head, last: u8, log: &Path) -> Result<f64> {
         messages(bytes).for_each(|message| {
             parse(&message, &mut events);
         });
-        let lost =
-            |event: &Event| matches!(event, Event::Link(Change::Present(link)) if link.name == "eth1" && !link.carrier);
+        let lost = |event: &Event| matches!(event, Event::Link(Change::Present(link)) if link.name == "eth1" && !link.carrier);
         if events.iter().any(lost) {
             break stamp();
         }

@@ -43,8 +43,11 @@ pub fn measure() -> Result<Vec<Row>> {
             let bus = Pcf8574::new(backpack, clock, 0x27, Wiring::default(), "bus", 100_000);
             Ok(Box::new(Ours { display: Hd44780::new(bus, geometry, Charset::A00), geometry }))
         })?;
-        let crate_ = costs(geometry, |backpack, clock| Ok(Box::new(Oracle::new(backpack, clock, columns)?)))?;
-        let rplcd = costs(geometry, |bus, clock| Ok(Box::new(Rplcd { bus, clock, columns }.begin()?)))?;
+        let crate_ = costs(geometry, |backpack, clock| {
+            Ok(Box::new(Oracle::new(backpack, clock, columns)?))
+        })?;
+        let rplcd =
+            costs(geometry, |bus, clock| Ok(Box::new(Rplcd { bus, clock, columns }.begin()?)))?;
         let floor = [minimum(columns, count), (14, bus_ms(14))];
         let names = ["full draw", "one octet changes"];
         let targets = [1.05, 1.2];
@@ -70,8 +73,8 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Bytes: 4 for each character or cursor move, 1 for each change of RS. On a display of four rows the address counter runs
-/// through all of them, in pairs.
+/// Bytes: 4 for each character or cursor move, 1 for each change of RS. On a display of four rows
+/// the address counter runs through all of them, in pairs.
 fn minimum(columns: u8, rows: u8) -> Cost {
     let (moves, changes) = if rows == 2 { (2, 4) } else { (1, 2) };
     let bytes = 4 * (u64::from(columns) * u64::from(rows) + moves) + changes;
@@ -79,7 +82,10 @@ fn minimum(columns: u8, rows: u8) -> Cost {
 }
 
 /// What the second and the third page cost, and whether they are really there.
-fn costs(geometry: Geometry, make: impl FnOnce(Backpack, Clock) -> Result<Box<dyn Contender>>) -> Result<[Cost; 2]> {
+fn costs(
+    geometry: Geometry,
+    make: impl FnOnce(Backpack, Clock) -> Result<Box<dyn Contender>>,
+) -> Result<[Cost; 2]> {
     let clock = Clock::simulated();
     let backpack = Backpack::new(clock.clone(), 0x27, Wiring::default());
     clock.pass(Duration::from_millis(50));
@@ -96,7 +102,10 @@ fn costs(geometry: Geometry, make: impl FnOnce(Backpack, Clock) -> Result<Box<dy
         let before = (backpack.traffic().1, clock.now());
         contender.show(&rows)?;
         if backpack.seen(geometry, Charset::A00).lines() != rows {
-            return Err(Error(format!("on the glass is {:?}", backpack.seen(geometry, Charset::A00).lines())));
+            return Err(Error(format!(
+                "on the glass is {:?}",
+                backpack.seen(geometry, Charset::A00).lines()
+            )));
         }
         if number > 0 {
             costs[number - 1] = (backpack.traffic().1 - before.0, ms(clock.now() - before.1));
@@ -113,7 +122,9 @@ struct Ours {
 impl Contender for Ours {
     fn show(&mut self, rows: &[String]) -> Result<()> {
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-        self.display.show(&Frame::from_lines(self.geometry, &rows), true).map_err(|error| Error(error.to_string()))
+        self.display
+            .show(&Frame::from_lines(self.geometry, &rows), true)
+            .map_err(|error| Error(error.to_string()))
     }
 }
 
@@ -156,8 +167,11 @@ impl Oracle {
         let mut delay = Old(clock);
         let broken = |_| Error("hd44780-driver failed".into());
         let mut display = HD44780::new_i2c(Old(backpack), 0x27, &mut delay).map_err(broken)?;
-        let mode =
-            DisplayMode { display: Display::On, cursor_visibility: Cursor::Invisible, cursor_blink: CursorBlink::Off };
+        let mode = DisplayMode {
+            display: Display::On,
+            cursor_visibility: Cursor::Invisible,
+            cursor_blink: CursorBlink::Off,
+        };
         display.set_display_mode(mode, &mut delay).map_err(broken)?;
         Ok(Self { display, delay, columns })
     }
@@ -167,15 +181,18 @@ impl Contender for Oracle {
     fn show(&mut self, rows: &[String]) -> Result<()> {
         let broken = |_| Error("hd44780-driver failed".into());
         for (number, row) in rows.iter().enumerate() {
-            self.display.set_cursor_pos(row_start(number, self.columns), &mut self.delay).map_err(broken)?;
+            self.display
+                .set_cursor_pos(row_start(number, self.columns), &mut self.delay)
+                .map_err(broken)?;
             self.display.write_str(row, &mut self.delay).map_err(broken)?;
         }
         Ok(())
     }
 }
 
-/// As RPLCD writes to a PCF8574: each byte of the expander is a transaction of its own, four for a nibble, with pauses
-/// of 1 µs before and after E rises and of 100 µs after it has fallen. A script writes each row anew.
+/// As RPLCD writes to a PCF8574: each byte of the expander is a transaction of its own, four for a
+/// nibble, with pauses of 1 µs before and after E rises and of 100 µs after it has fallen. A script
+/// writes each row anew.
 struct Rplcd {
     bus: Backpack,
     clock: Clock,

@@ -1,5 +1,6 @@
-//! What a flood of the cluster port costs the gateway: processor time and memory, at a thousand frames a second. Another build
-//! takes turns with this one where `BRAMBLEGATE_BASE` names it. dnsmasq's own time is its own, and stands beside.
+//! What a flood of the cluster port costs the gateway: processor time and memory, at a thousand
+//! frames a second. Another build takes turns with this one where `BRAMBLEGATE_BASE` names it.
+//! dnsmasq's own time is its own, and stands beside.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,8 +50,10 @@ pub fn measure() -> Result<Vec<Row>> {
 }
 
 fn row(flood: Flood, ours: &[Cost], theirs: &[Cost]) -> Vec<Row> {
-    let middle = |costs: &[Cost], of: fn(&Cost) -> f64| median(&costs.iter().map(of).collect::<Vec<_>>());
-    let (name, cpu, growth) = (flood.name(), middle(ours, |cost| cost.cpu), middle(ours, |cost| cost.growth));
+    let middle =
+        |costs: &[Cost], of: fn(&Cost) -> f64| median(&costs.iter().map(of).collect::<Vec<_>>());
+    let (name, cpu, growth) =
+        (flood.name(), middle(ours, |cost| cost.cpu), middle(ours, |cost| cost.growth));
     let least = match flood {
         Flood::Names => Some(10.0),
         Flood::Arp => Some(5.0),
@@ -72,8 +75,11 @@ fn row(flood: Flood, ours: &[Cost], theirs: &[Cost]) -> Vec<Row> {
     if !theirs.is_empty() {
         memory = memory.against("the other build", middle(theirs, |cost| cost.growth));
     }
-    let dnsmasq =
-        Row::new(format!("flood of {name}, dnsmasq's own CPU"), middle(ours, |cost| cost.dnsmasq), "% of a core");
+    let dnsmasq = Row::new(
+        format!("flood of {name}, dnsmasq's own CPU"),
+        middle(ours, |cost| cost.dnsmasq),
+        "% of a core",
+    );
     vec![row, memory.target("<= 5 %", growth <= 5.0), dnsmasq]
 }
 
@@ -82,14 +88,22 @@ fn cost(program: &Path, flood: Flood) -> Result<Cost> {
     let head = Head::new("flood")?;
     let gateway = head.start_program(program, SETTINGS, &[])?;
     std::thread::sleep(SERVES);
-    let sender = head.nodes.thread(move || flood.send("n0", RATE, BEGIN + WATCHED + Duration::from_secs(1), 0))?;
+    let sender = head
+        .nodes
+        .thread(move || flood.send("n0", RATE, BEGIN + WATCHED + Duration::from_secs(1), 0))?;
     std::thread::sleep(BEGIN);
     let dnsmasq = child(&gateway);
-    let time = |pid: Option<u32>| pid.map_or(Ok(Duration::ZERO), |pid| used(pid).map(|used| used.cpu));
+    let time =
+        |pid: Option<u32>| pid.map_or(Ok(Duration::ZERO), |pid| used(pid).map(|used| used.cpu));
     let (before, served, memory) = (used(gateway.id())?.cpu, time(dnsmasq)?, pss(gateway.id())?);
     std::thread::sleep(WATCHED);
     let (after, serves, more) = (used(gateway.id())?.cpu, time(dnsmasq)?, pss(gateway.id())?);
-    sender.join().ok().and_then(std::io::Result::ok).ok_or("nothing was sent").map_err(fail("flood"))?;
+    sender
+        .join()
+        .ok()
+        .and_then(std::io::Result::ok)
+        .ok_or("nothing was sent")
+        .map_err(fail("flood"))?;
     let percent = |time: Duration| time.as_secs_f64() / WATCHED.as_secs_f64() * 100.0;
     Ok(Cost {
         cpu: percent(after.saturating_sub(before)),

@@ -1,5 +1,5 @@
-//! Forwarding from a node to the venue, with our rules and with others': bulk TCP, small packets, new connections. Each way
-//! has networks of its own; they take turns in short bursts.
+//! Forwarding from a node to the venue, with our rules and with others': bulk TCP, small packets,
+//! new connections. Each way has networks of its own; they take turns in short bursts.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -101,7 +101,9 @@ pub fn measure() -> Result<Vec<Row>> {
         match Net::build(index, way, name) {
             Ok(net) => nets.push(net),
             // Not every kernel has the old tables.
-            Err(error) if matches!(way, Way::Iptables(_)) => absent.push(format!("{name}: {error}")),
+            Err(error) if matches!(way, Way::Iptables(_)) => {
+                absent.push(format!("{name}: {error}"))
+            }
             Err(error) => return Err(error),
         }
     }
@@ -119,15 +121,22 @@ pub fn measure() -> Result<Vec<Row>> {
             samples[2].push(net.connections()?);
         }
     }
-    let measures = [("TCP, bulk", 1e9, "Gbit/s"), ("small packets", 1e3, "k/s"), ("new connections", 1e3, "k/s")];
+    let measures = [
+        ("TCP, bulk", 1e9, "Gbit/s"),
+        ("small packets", 1e3, "k/s"),
+        ("new connections", 1e3, "k/s"),
+    ];
     let mut rows = Vec::new();
     for (measure, (name, scale, unit)) in measures.into_iter().enumerate() {
         let value = |net: usize| median(&samples[net][measure]) / scale;
         let plain = nets.iter().position(|net| net.way == Way::None);
-        for (place, net) in nets.iter().enumerate().filter(|(_, net)| !matches!(net.way, Way::Ours | Way::None)) {
+        for (place, net) in
+            nets.iter().enumerate().filter(|(_, net)| !matches!(net.way, Way::Ours | Way::None))
+        {
             let ratio = paired(&samples[0][measure], &samples[place][measure]);
             let figure = format!("forwarding, {name}");
-            let mut row = Row::new(figure, value(0), unit).against(net.name, value(place)).ratio(ratio);
+            let mut row =
+                Row::new(figure, value(0), unit).against(net.name, value(place)).ratio(ratio);
             if net.way == Way::ByHand {
                 row = row.target(">= 0.97x", ratio >= 0.97);
             }
@@ -147,7 +156,8 @@ fn paired(ours: &[f64], theirs: &[f64]) -> f64 {
 
 impl Net {
     fn build(index: usize, way: Way, name: &'static str) -> Result<Self> {
-        let [node, head, venue] = ["node", "head", "venue"].map(|place| Namespace::new(&format!("{place}{index}")));
+        let [node, head, venue] =
+            ["node", "head", "venue"].map(|place| Namespace::new(&format!("{place}{index}")));
         let (node, head, venue) = (node?, head?, venue?);
         cable(&node, "e0", &head, "eth0")?;
         cable(&head, "eth1", &venue, "v0")?;
@@ -164,7 +174,8 @@ impl Net {
         let reconciler = load(way, &head)?;
         let (received, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         serve(&venue, received.clone(), stop.clone())?;
-        let bulk = node.on(|| TcpStream::connect(SocketAddr::from((VENUE, 5001))))?.map_err(fail(name))?;
+        let bulk =
+            node.on(|| TcpStream::connect(SocketAddr::from((VENUE, 5001))))?.map_err(fail(name))?;
         Ok(Self { name, way, node, venue, _head: head, _sink: reconciler, bulk, received, stop })
     }
 
@@ -175,7 +186,8 @@ impl Net {
         while begin.elapsed() < BURST {
             self.bulk.write_all(&block).map_err(fail(self.name))?;
         }
-        let rate = (self.received.load(Ordering::Relaxed) - before) as f64 * 8.0 / begin.elapsed().as_secs_f64();
+        let rate = (self.received.load(Ordering::Relaxed) - before) as f64 * 8.0
+            / begin.elapsed().as_secs_f64();
         // What is still on its way must not fall into the next one's burst.
         std::thread::sleep(Duration::from_millis(15));
         Ok(rate)
@@ -191,7 +203,9 @@ impl Net {
             while begin.elapsed() < BURST {
                 (0..64).try_for_each(|_| match socket.send(&[0; 18]) {
                     // The queue is full: those are not counted.
-                    Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => Ok(()),
+                    Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                        Ok(())
+                    }
                     sent => sent.map(drop),
                 })?;
             }
@@ -203,7 +217,10 @@ impl Net {
     }
 
     fn arrived(&self) -> Result<u64> {
-        let text = self.venue.on(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?.map_err(fail("net/dev"))?;
+        let text = self
+            .venue
+            .on(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?
+            .map_err(fail("net/dev"))?;
         let line = text.lines().find_map(|line| line.trim().strip_prefix("v0:"));
         let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
         count.ok_or_else(|| Error("no packet counter of v0".into()))
@@ -255,12 +272,15 @@ fn load(way: Way, head: &Namespace) -> Result<Option<FirewallSink>> {
         }
         Way::ByHand => head.nft(BY_HAND).map(|()| None),
         Way::Bare => head.nft(BARE).map(|()| None),
-        Way::Iptables(program) => feed("ip", &["netns", "exec", &head.0, program], IPTABLES).map(|_| None),
+        Way::Iptables(program) => {
+            feed("ip", &["netns", "exec", &head.0, program], IPTABLES).map(|_| None)
+        }
         Way::None => Ok(None),
     }
 }
 
-/// In the venue: one port swallows what comes, the other only takes connections. Their threads end with the bench.
+/// In the venue: one port swallows what comes, the other only takes connections. Their threads end
+/// with the bench.
 fn serve(venue: &Namespace, received: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
     let listen = |port: u16| venue.on(move || TcpListener::bind((VENUE, port)));
     let bulk = listen(5001)?.map_err(fail("a listener"))?;

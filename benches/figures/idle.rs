@@ -1,4 +1,5 @@
-//! What the gateway costs while nothing happens: wake-ups, CPU time, memory, size. All are watched at the same time.
+//! What the gateway costs while nothing happens: wake-ups, CPU time, memory, size. All are watched
+//! at the same time.
 
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ pub fn measure() -> Result<Vec<Row>> {
     std::thread::sleep(ALONE);
     let watched: Result<Vec<(f64, f64)>> = watch(&gateways);
     let watched = watched?;
-    let (all, still, unit, probed, script) = (watched[0], watched[1], watched[2], watched[3], watched[4]);
+    let (all, still, unit, probed, script) =
+        (watched[0], watched[1], watched[2], watched[3], watched[4]);
     let percent = |cpu: f64| cpu * 100.0;
     rows.push(
         Row::new("wake-ups a minute, nothing but events", still.0 * 60.0, "")
@@ -53,7 +55,10 @@ pub fn measure() -> Result<Vec<Row>> {
             .target("<= 30", still.0 * 60.0 <= 30.0),
     );
     rows.push(Row::new("the same, with the unit's watchdog", unit.0 * 60.0, ""));
-    rows.push(Row::new("wake-ups a second, three nodes probed", probed.0, "").target("<= 15", probed.0 <= 15.0));
+    rows.push(
+        Row::new("wake-ups a second, three nodes probed", probed.0, "")
+            .target("<= 15", probed.0 <= 15.0),
+    );
     rows.push(
         Row::new("wake-ups a second, as shipped", all.0, "")
             .against("Python, polling 1 s", script.0)

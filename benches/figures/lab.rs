@@ -18,7 +18,8 @@ use rustix::thread::LinkNameSpaceType;
 
 /// The program under test: the one just built, or the one that `BRAMBLEGATE_PROGRAM` names.
 pub fn program() -> PathBuf {
-    std::env::var_os("BRAMBLEGATE_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
+    std::env::var_os("BRAMBLEGATE_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
 }
 
 /// Makes the private mount namespace ready.
@@ -156,7 +157,8 @@ impl Head {
         Ok(Self { namespace, venue, nodes })
     }
 
-    /// Settings of a gateway that does and shows no more than it must, and `more` (after them, so in whatever table).
+    /// Settings of a gateway that does and shows no more than it must, and `more` (after them, so
+    /// in whatever table).
     pub fn settings(&self, more: &str) -> Result<PathBuf> {
         let name = &self.namespace.0;
         let text = format!(
@@ -180,9 +182,12 @@ impl Head {
         for folder in ["state", "run"] {
             let path = file(&format!("{}-{folder}", self.namespace.0));
             let _ = fs::create_dir_all(&path);
-            command.env(if folder == "state" { "STATE_DIRECTORY" } else { "RUNTIME_DIRECTORY" }, path);
+            command
+                .env(if folder == "state" { "STATE_DIRECTORY" } else { "RUNTIME_DIRECTORY" }, path);
         }
-        command.args(["run".as_ref(), "-c".as_ref(), settings.as_os_str()]).env_remove("NOTIFY_SOCKET");
+        command
+            .args(["run".as_ref(), "-c".as_ref(), settings.as_os_str()])
+            .env_remove("NOTIFY_SOCKET");
         command.env_remove("JOURNAL_STREAM").stdin(std::process::Stdio::null());
     }
 
@@ -197,7 +202,12 @@ impl Head {
     }
 
     /// The same with another build of the program.
-    pub fn start_program(&self, program: &Path, more: &str, more_environment: &[(&str, &str)]) -> Result<Running> {
+    pub fn start_program(
+        &self,
+        program: &Path,
+        more: &str,
+        more_environment: &[(&str, &str)],
+    ) -> Result<Running> {
         let settings = self.settings(more)?;
         let name = &self.namespace.0;
         let path = file(&format!("{name}.notify"));
@@ -207,12 +217,18 @@ impl Head {
         let mut command = within(name, &program.to_string_lossy());
         self.prepare(&mut command, &settings);
         let log = file(&format!("{name}.journal"));
-        let running = spawn(command.env("NOTIFY_SOCKET", &path).envs(more_environment.iter().copied()), &log)?;
+        let running = spawn(
+            command.env("NOTIFY_SOCKET", &path).envs(more_environment.iter().copied()),
+            &log,
+        )?;
         let mut buffer = [0; 4096];
         loop {
             let Ok(length) = socket.recv(&mut buffer) else {
                 let logged = fs::read_to_string(&log).unwrap_or_default();
-                return Err(Error(format!("the gateway did not become ready in 10 s; it said:\n{}", logged.trim())));
+                return Err(Error(format!(
+                    "the gateway did not become ready in 10 s; it said:\n{}",
+                    logged.trim()
+                )));
             };
             if buffer[..length].windows(7).any(|window| window == b"READY=1") {
                 return Ok(running);
@@ -235,7 +251,10 @@ pub enum Heard {
 impl Ear {
     /// Listens from now on.
     pub fn new(namespace: &Namespace) -> Result<Self> {
-        namespace.on(|| Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]))?.map(Self).map_err(fail("nfnetlink"))
+        namespace
+            .on(|| Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]))?
+            .map(Self)
+            .map_err(fail("nfnetlink"))
     }
 
     /// Waits for the next of these, and tells when it was heard.
@@ -244,14 +263,18 @@ impl Ear {
         loop {
             let left = deadline.checked_duration_since(Instant::now())?;
             let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: left.as_nanos().min(100_000_000) as i64 };
+            let timeout = rustix::event::Timespec {
+                tv_sec: 0,
+                tv_nsec: left.as_nanos().min(100_000_000) as i64,
+            };
             poll(&mut fds, Some(&timeout)).ok()?;
             let now = Instant::now();
             while let Ok(Some(datagram)) = self.0.receive() {
                 let found = messages(datagram).any(|message| {
                     // NFT_MSG_NEWTABLE and NFT_MSG_DELTABLE of NFNL_SUBSYS_NFTABLES
                     let kind = if wanted == Heard::Made { 10 << 8 } else { 10 << 8 | 2 };
-                    message.kind == kind && message.attributes().text(1).is_some_and(|name| name == TABLE)
+                    message.kind == kind
+                        && message.attributes().text(1).is_some_and(|name| name == TABLE)
                 });
                 if found {
                     return Some(now);
@@ -271,7 +294,9 @@ pub struct Used {
 /// Reads it from `/proc`.
 pub fn used(pid: u32) -> Result<Used> {
     let mut used = Used { wakeups: 0, cpu: Duration::ZERO };
-    for task in fs::read_dir(format!("/proc/{pid}/task")).map_err(fail("the process has ended"))?.flatten() {
+    for task in
+        fs::read_dir(format!("/proc/{pid}/task")).map_err(fail("the process has ended"))?.flatten()
+    {
         let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         used.wakeups += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);

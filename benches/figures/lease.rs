@@ -1,4 +1,5 @@
-//! A new node's first lease, and its name, against dnsmasq as Debian has it, which first asks whether the address is in use.
+//! A new node's first lease, and its name, against dnsmasq as Debian has it, which first asks
+//! whether the address is in use.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ const ROUNDS: u8 = 9;
 /// Milliseconds.
 const LIMIT: f64 = 300.0;
 const PATIENCE: Duration = Duration::from_secs(10);
-const SERVE: &str = "[cluster.dhcp]\nenabled = true\n[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n";
+const SERVE: &str =
+    "[cluster.dhcp]\nenabled = true\n[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n";
 
 /// What a node waits for, in milliseconds.
 struct Waited {
@@ -42,13 +44,16 @@ pub fn measure() -> Result<Vec<Row>> {
         ours.push(arrive(&head.nodes, round)?);
         theirs.push(arrive(&plain, round)?);
     }
-    let middle = |waits: &[Waited], which: fn(&Waited) -> f64| median(&waits.iter().map(which).collect::<Vec<_>>());
+    let middle = |waits: &[Waited], which: fn(&Waited) -> f64| {
+        median(&waits.iter().map(which).collect::<Vec<_>>())
+    };
     let (lease, name) = (middle(&ours, |wait| wait.lease), middle(&ours, |wait| wait.name));
     Ok(vec![
         Row::new("new node to its lease", lease, "ms")
             .against("dnsmasq as it comes", middle(&theirs, |wait| wait.lease))
             .target("<= 300 ms", lease <= LIMIT),
-        Row::new("lease to its name", name, "ms").against("dnsmasq as it comes", middle(&theirs, |wait| wait.name)),
+        Row::new("lease to its name", name, "ms")
+            .against("dnsmasq as it comes", middle(&theirs, |wait| wait.name)),
     ])
 }
 
@@ -96,7 +101,11 @@ fn first_lease(number: u8) -> std::io::Result<Waited> {
     let offer = ask(DISCOVER, &[(HOST_NAME, name.as_bytes())])?;
     let address = offer.address.unwrap_or(nowhere);
     let server = offer.option(SERVER).unwrap_or_default();
-    let wanted = [(REQUESTED_ADDRESS, &address.octets()[..]), (SERVER, server), (HOST_NAME, name.as_bytes())];
+    let wanted = [
+        (REQUESTED_ADDRESS, &address.octets()[..]),
+        (SERVER, server),
+        (HOST_NAME, name.as_bytes()),
+    ];
     let answer = ask(REQUEST, &wanted)?;
     let lease = begin.elapsed();
     if answer.kind != ACK {
@@ -111,7 +120,8 @@ fn first_lease(number: u8) -> std::io::Result<Waited> {
     Ok(Waited { lease: ms(lease), name: ms(begin.elapsed()) })
 }
 
-/// The address of a name of the cluster (RFC 1035, 4.1), as the head answers; it is the answer's last word.
+/// The address of a name of the cluster (RFC 1035, 4.1), as the head answers; it is the answer's
+/// last word.
 fn look_up(name: &str) -> std::io::Result<Option<Ipv4Addr>> {
     let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in [name, "bramble"] {

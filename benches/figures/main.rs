@@ -1,7 +1,8 @@
-//! `make bench`: figures, side by side with other ways to do the same, measured in one run, taking turns.
+//! `make bench`: figures, side by side with other ways to do the same, measured in one run, taking
+//! turns.
 //!
-//! Everything happens in private namespaces. A file for each figure; `BENCH=bus,rules` picks some. Medians everywhere. A
-//! figure that cannot be measured here is named, with the reason.
+//! Everything happens in private namespaces. A file for each figure; `BENCH=bus,rules` picks some.
+//! Medians everywhere. A figure that cannot be measured here is named, with the reason.
 
 #![allow(clippy::indexing_slicing)]
 
@@ -59,13 +60,17 @@ fn main() -> ExitCode {
     }
     let wanted = std::env::var("BENCH").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split([',', ' ']).filter(|name| !name.is_empty()).collect();
-    if let Some(unknown) = wanted.iter().find(|name| !FIGURES.iter().any(|(known, _)| known == *name)) {
+    if let Some(unknown) =
+        wanted.iter().find(|name| !FIGURES.iter().any(|(known, _)| known == *name))
+    {
         let known: Vec<&str> = FIGURES.iter().map(|(name, _)| *name).collect();
         eprintln!("There is no figure {unknown}; BENCH takes some of: {}", known.join(" "));
         return ExitCode::from(64);
     }
     let mut table = Table::default();
-    for (name, measure) in FIGURES.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name)) {
+    for (name, measure) in
+        FIGURES.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name))
+    {
         let begin = Instant::now();
         eprint!("{name} … ");
         match measure() {

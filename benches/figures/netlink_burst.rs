@@ -1,5 +1,5 @@
-//! What a burst of 10,000 changes in the kernel's network costs the gateway: processor time until it has come to rest. Another
-//! build takes turns with this one where `BRAMBLEGATE_BASE` names it.
+//! What a burst of 10,000 changes in the kernel's network costs the gateway: processor time until
+//! it has come to rest. Another build takes turns with this one where `BRAMBLEGATE_BASE` names it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -52,20 +52,32 @@ fn cost(program: &Path) -> Result<f64> {
     Ok(ms(used(gateway.id())?.cpu.saturating_sub(before)))
 }
 
-/// Addresses that come and go on a port without a role (of a network that it is in, so that no rule changes), neighbours of the venue, those of the cluster as they are confirmed and
-/// grow old, and settings of a link, in turn.
+/// Addresses that come and go on a port without a role (of a network that it is in, so that no rule
+/// changes), neighbours of the venue, those of the cluster as they are confirmed and grow old, and
+/// settings of a link, in turn.
 fn burst() -> String {
     let mut lines = String::new();
     for step in 0..EACH {
         let (pair, even) = (step / 2, step % 2 == 0);
         let (high, low) = (pair / 250 + 1, pair % 250 + 1);
-        let _ = writeln!(lines, "addr {} 10.7.{high}.{low}/16 dev x0", if even { "add" } else { "del" });
-        let venue =
-            format!("10.99.0.{} lladdr 02:00:00:00:{:02x}:{:02x} dev eth1", 2 + step % 100, step / 256, step % 256);
+        let _ = writeln!(
+            lines,
+            "addr {} 10.7.{high}.{low}/16 dev x0",
+            if even { "add" } else { "del" }
+        );
+        let venue = format!(
+            "10.99.0.{} lladdr 02:00:00:00:{:02x}:{:02x} dev eth1",
+            2 + step % 100,
+            step / 256,
+            step % 256
+        );
         let _ = writeln!(lines, "neigh replace {venue} nud stale");
         let state = if even { "reachable" } else { "stale" };
         let node = 11 + pair % 3;
-        let _ = writeln!(lines, "neigh replace 192.168.50.{node} lladdr 02:00:00:00:00:{node} dev eth0 nud {state}");
+        let _ = writeln!(
+            lines,
+            "neigh replace 192.168.50.{node} lladdr 02:00:00:00:00:{node} dev eth0 nud {state}"
+        );
         let _ = writeln!(lines, "link set x1 mtu {}", 1400 + step % 100);
     }
     lines

@@ -1,4 +1,5 @@
-//! Another tool's `nft flush ruleset`: how long our rules are gone, against a script that watches `nft monitor`.
+//! Another tool's `nft flush ruleset`: how long our rules are gone, against a script that watches
+//! `nft monitor`.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,10 @@ pub fn measure() -> Result<Vec<Row>> {
         );
         let log = file("monitor.log");
         let _script = spawn(within(&head.namespace.0, "sh").args(["-c", &script]), &log)?;
-        let _monitor = spawn(within(&head.namespace.0, "sh").args(["-c", &format!("exec nft monitor >{pipe}")]), &log)?;
+        let _monitor = spawn(
+            within(&head.namespace.0, "sh").args(["-c", &format!("exec nft monitor >{pipe}")]),
+            &log,
+        )?;
         std::thread::sleep(Duration::from_millis(500));
         gone(&head)?
     };
@@ -69,8 +73,9 @@ fn within_limit(times: &[f64]) -> f64 {
     100.0 * times.iter().filter(|time| **time <= LIMIT).count() as f64 / times.len() as f64
 }
 
-/// Milliseconds between the deletion of our table and its return, each time. The kernel wakes us first, for we have begun to
-/// listen last: only so the moment of the deletion is the true one, though it holds up a little those who have to answer.
+/// Milliseconds between the deletion of our table and its return, each time. The kernel wakes us
+/// first, for we have begun to listen last: only so the moment of the deletion is the true one,
+/// though it holds up a little those who have to answer.
 fn gone(head: &Head) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for round in 0..ROUNDS {
@@ -79,17 +84,20 @@ fn gone(head: &Head) -> Result<Vec<f64>> {
             Some((ear.hear(Heard::Deleted, PATIENCE)?, ear.hear(Heard::Made, PATIENCE)?))
         });
         head.namespace.sh("nft flush ruleset")?;
-        let (deleted, made) =
-            listener.join().ok().flatten().ok_or_else(|| Error("the rules did not come back".into()))?;
+        let (deleted, made) = listener
+            .join()
+            .ok()
+            .flatten()
+            .ok_or_else(|| Error("the rules did not come back".into()))?;
         times.push(ms(made - deleted));
         std::thread::sleep(Duration::from_millis(130 + round as u64));
     }
     Ok(times)
 }
 
-/// What could be reached: the ready-made batch is sent with the first word of the deletion. Tools that end soon after a
-/// change let the kernel hold its lock until what they deleted is gone (a grace period of RCU, some 10 ms): whoever comes
-/// after that waits.
+/// What could be reached: the ready-made batch is sent with the first word of the deletion. Tools
+/// that end soon after a change let the kernel hold its lock until what they deleted is gone (a
+/// grace period of RCU, some 10 ms): whoever comes after that waits.
 fn answered_at_once() -> Result<f64> {
     let wrong = fail("nfnetlink");
     let mut socket = Socket::open(Protocol::Netfilter, &[]).map_err(fail("nfnetlink"))?;

@@ -1,4 +1,5 @@
-//! Putting the rule set into the kernel: the first time, and again, against starting `nft -f` with the same rules.
+//! Putting the rule set into the kernel: the first time, and again, against starting `nft -f` with
+//! the same rules.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -34,7 +35,8 @@ pub fn file(ruleset: &Ruleset) -> Result<PathBuf> {
 /// Starts a program and waits for its end, in milliseconds.
 pub fn spawned(program: &str, arguments: &[&str]) -> Result<f64> {
     let begin = Instant::now();
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     match status {
         Ok(status) if status.success() => Ok(ms(begin.elapsed())),
         other => Err(Error(format!("{program} {}: {other:?}", arguments.join(" ")))),
@@ -50,7 +52,9 @@ pub fn measure() -> Result<Vec<Row>> {
         let exec = median(&exec?);
         let faster = nft_again / again;
         Ok(vec![
-            Row::new("rules, first time", first, "ms").against("nft -f", nft_first).limit("fork + exec", exec),
+            Row::new("rules, first time", first, "ms")
+                .against("nft -f", nft_first)
+                .limit("fork + exec", exec),
             Row::new("rules, again", again, "ms")
                 .against("nft -f", nft_again)
                 .limit("the kernel's part", kernel)

@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub fn measure() -> Result<Vec<Row>> {
     let head = Head::new("start")?;
-    let settings = head.settings("[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n[gateway]\nprotect = false\n")?;
+    let settings = head
+        .settings("[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n[gateway]\nprotect = false\n")?;
     let file = rules::file(&rules::ruleset()?)?;
     let (mut ours, mut theirs, mut exec) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -34,7 +35,8 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Milliseconds from the start of a program, in the head without rules, until the kernel tells of our table.
+/// Milliseconds from the start of a program, in the head without rules, until the kernel tells of
+/// our table.
 fn until_made(head: &Head, mut command: std::process::Command, stays: bool) -> Result<f64> {
     head.namespace.sh("nft flush ruleset")?;
     let mut ear = Ear::new(&head.namespace)?;

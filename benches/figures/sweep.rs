@@ -1,5 +1,6 @@
-//! The nodes' probes: what asking 40, 750 and 10,000 of them once a second costs, against fping, Prometheus' blackbox exporter and a
-//! C program that does nothing else; how soon a dead node is noticed; what one change costs in a cluster of 10,000.
+//! The nodes' probes: what asking 40, 750 and 10,000 of them once a second costs, against fping,
+//! Prometheus' blackbox exporter and a C program that does nothing else; how soon a dead node is
+//! noticed; what one change costs in a cluster of 10,000.
 //!
 //! The nodes are addresses that the kernel at the other end of a cable answers for.
 
@@ -27,7 +28,8 @@ use crate::table::Row;
 
 /// (nodes, groups, nodes of each)
 const SIZES: [(usize, u32, u32); 3] = [(40, 4, 10), (750, 5, 150), (10_000, 40, 250)];
-/// fping's ways: a packet each millisecond, the fastest that it allows to everybody; or as fast as it can.
+/// fping's ways: a packet each millisecond, the fastest that it allows to everybody; or as fast as
+/// it can.
 const PACED: &str = "-i1";
 const BURST: &str = "-i0";
 const TURNS: usize = 3;
@@ -73,7 +75,8 @@ impl Room {
         cable(&head, "eth0", &far, "n0")?;
         head.ip("addr add 10.21.0.1/16 dev eth0\nroute add 10.21.0.2/32 dev eth0\nroute add 10.21.0.0/18 via 10.21.0.2 dev eth0")?;
         far.ip("addr add 10.21.0.2/16 dev n0")?;
-        let local: Vec<String> = (1..=40).map(|group| format!("route add local 10.21.{group}.0/24 dev lo")).collect();
+        let local: Vec<String> =
+            (1..=40).map(|group| format!("route add local 10.21.{group}.0/24 dev lo")).collect();
         far.ip(&local.join("\n"))?;
         far.nft(
             "table ip t {\nset dead { type ipv4_addr; }\n\
@@ -91,11 +94,15 @@ impl Room {
 
     /// Ours, fping and the floor, taking turns; one of a hundred nodes is dead.
     fn compare(&self, count: usize, groups: u32, slots: u32, floor: &Path) -> Result<Vec<Row>> {
-        let addresses: Vec<String> =
-            (1..=groups).flat_map(|group| (1..=slots).map(move |slot| format!("10.21.{group}.{slot}"))).collect();
+        let addresses: Vec<String> = (1..=groups)
+            .flat_map(|group| (1..=slots).map(move |slot| format!("10.21.{group}.{slot}")))
+            .collect();
         let list = write("nodes.list", &(addresses.join("\n") + "\n"))?;
         let dead: Vec<&str> = addresses.iter().step_by(100).map(String::as_str).collect();
-        self.far.nft(&format!("flush set ip t dead\nadd element ip t dead {{ {} }}", dead.join(", ")))?;
+        self.far.nft(&format!(
+            "flush set ip t dead\nadd element ip t dead {{ {} }}",
+            dead.join(", ")
+        ))?;
         let (list, most) = (list.to_string_lossy().into_owned(), count == 10_000);
         let exporter = !most && blackbox::is_here();
         let mut costs = [const { Vec::new() }; 5];
@@ -111,7 +118,9 @@ impl Room {
                 costs[4].push(self.cost(&program)?);
             }
         }
-        let of = |who: usize, what: fn(&Cost) -> f64| median(&costs[who].iter().map(what).collect::<Vec<_>>());
+        let of = |who: usize, what: fn(&Cost) -> f64| {
+            median(&costs[who].iter().map(what).collect::<Vec<_>>())
+        };
         let each = |who| of(who, |cost| cost.each);
         let row = Row::new(format!("CPU a probe, {count} nodes every second"), each(0), "us")
             .against("fping -l -i1", each(1));
@@ -127,7 +136,11 @@ impl Room {
             rows.push(row.against("fping -l -i0, every 2 s", each(3)));
         }
         if exporter {
-            let row = Row::new(format!("CPU a probe, {count} nodes, against the blackbox exporter"), each(0), "us");
+            let row = Row::new(
+                format!("CPU a probe, {count} nodes, against the blackbox exporter"),
+                each(0),
+                "us",
+            );
             rows.push(row.against("blackbox_exporter, asked by HTTP", each(4)));
         }
         let (core, memory) = (of(0, |cost| cost.core), of(0, |cost| cost.memory));
@@ -140,7 +153,8 @@ impl Room {
         Ok(rows)
     }
 
-    /// fping in its loop. Ten thousand in a second are more than it has sequence numbers for: it ends.
+    /// fping in its loop. Ten thousand in a second are more than it has sequence numbers for: it
+    /// ends.
     fn fping(&self, list: &str, count: usize, pace: &str) -> Result<Running> {
         let period = match pace {
             BURST => 2000,
@@ -157,7 +171,9 @@ impl Room {
         let settings = write("sweep.toml", &settings(groups, slots, health))?;
         let mut command = within(&self.head.0, &program().to_string_lossy());
         command.args(["run".as_ref(), "-c".as_ref(), settings.as_os_str()]);
-        for (variable, folder) in [("STATE_DIRECTORY", "sweep-state"), ("RUNTIME_DIRECTORY", "sweep-run")] {
+        for (variable, folder) in
+            [("STATE_DIRECTORY", "sweep-state"), ("RUNTIME_DIRECTORY", "sweep-run")]
+        {
             fs::create_dir_all(file(folder)).map_err(fail(folder))?;
             command.env(variable, file(folder));
         }
@@ -172,7 +188,11 @@ impl Room {
         std::thread::sleep(WATCHED);
         let cpu = (used(program.id())?.cpu - cpu).as_secs_f64();
         let packets = (self.sent()? - packets) as f64;
-        Ok(Cost { each: cpu * 1e6 / packets, core: cpu * 100.0 / WATCHED.as_secs_f64(), memory: pss(program.id())? })
+        Ok(Cost {
+            each: cpu * 1e6 / packets,
+            core: cpu * 100.0 / WATCHED.as_secs_f64(),
+            memory: pss(program.id())?,
+        })
     }
 
     /// Packets that have gone to the nodes.
@@ -187,7 +207,8 @@ impl Room {
         // The same few nodes die again and again: that is no flapping here.
         let _gateway = self.gateway(groups, slots, "flap_changes = 1000")?;
         let mut stream = Stream::open()?;
-        stream.until(Duration::from_secs(20), |line| line.matches("\"health\":\"up\"").count() > 0)?;
+        stream
+            .until(Duration::from_secs(20), |line| line.matches("\"health\":\"up\"").count() > 0)?;
         std::thread::sleep(Duration::from_secs(3));
         let mut times = Vec::new();
         for death in 0..DEATHS {
@@ -235,7 +256,9 @@ impl Stream {
         loop {
             match UnixStream::connect(file("sweep.sock")) {
                 Ok(stream) => return Ok(Self(BufReader::new(stream))),
-                Err(_) if begin.elapsed() < Duration::from_secs(10) => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) if begin.elapsed() < Duration::from_secs(10) => {
+                    std::thread::sleep(Duration::from_millis(20))
+                }
                 Err(error) => return Err(Error(format!("sweep.sock: {error}"))),
             }
         }
@@ -272,8 +295,8 @@ fn change() -> Result<Row> {
         }
     }
     let [many, few] = times.map(|times| median(&times));
-    let row =
-        Row::new("change of a node's health decided and rendered, 10,000 nodes", many, "us").against("with 40", few);
+    let row = Row::new("change of a node's health decided and rendered, 10,000 nodes", many, "us")
+        .against("with 40", few);
     Ok(row.target("<= 2x that of 40", many <= 2.0 * few))
 }
 
@@ -289,14 +312,20 @@ struct Decided {
 impl Decided {
     fn new(groups: u32, slots: u32) -> Result<Self> {
         let board = Board::built_in("emulated").map_err(|_| Error("no emulated board".into()))?;
-        let text = settings(groups, slots, "failure_threshold = 1\nsuccess_threshold = 1\nflap_changes = 1000");
+        let text = settings(
+            groups,
+            slots,
+            "failure_threshold = 1\nsuccess_threshold = 1\nflap_changes = 1000",
+        );
         let settings = load(&[("bench", text)], &board).map_err(|_| Error("settings".into()))?;
         let now = event::Instant::from_boot(Duration::from_secs(100));
         let mut state = State::new(Arc::new(settings.clone()), now);
         let port = event::Link::wired(2, "eth0");
-        for event in
-            [Event::Dump(event::Dump::Begin), Event::Link(event::Change::Present(port)), Event::Dump(event::Dump::End)]
-        {
+        for event in [
+            Event::Dump(event::Dump::Begin),
+            Event::Link(event::Change::Present(port)),
+            Event::Dump(event::Dump::End),
+        ] {
             state.apply(&event, now);
         }
         let ids: Vec<NodeId> = state.nodes().iter().map(|node| node.id).collect();
@@ -310,7 +339,11 @@ impl Decided {
     fn change(&mut self) -> Duration {
         self.up = !self.up;
         self.now = self.now + Duration::from_millis(300);
-        let round = Round { node: self.node, rtt: self.up.then_some(Duration::from_micros(300)), first_lost: !self.up };
+        let round = Round {
+            node: self.node,
+            rtt: self.up.then_some(Duration::from_micros(300)),
+            first_lost: !self.up,
+        };
         let begin = Instant::now();
         let reported = self.state.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
         let desired = decide(&self.settings, &self.state);

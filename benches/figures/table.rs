@@ -47,7 +47,8 @@ impl Row {
 
     fn cells(&self) -> [String; 6] {
         let with = |side: &Option<(String, f64)>| {
-            side.as_ref().map_or_else(String::new, |(name, value)| format!("{} {name}", number(*value)))
+            side.as_ref()
+                .map_or_else(String::new, |(name, value)| format!("{} {name}", number(*value)))
         };
         let ratio = self.ratio.or(self.peer.as_ref().map(|(_, peer)| self.ours / peer));
         let ratio = ratio.map_or_else(String::new, |ratio| format!("{}x", number(ratio)));
@@ -103,12 +104,18 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["figure", "ours", "against", "ratio", "limit", "target"].map(String::from);
-        let lines: Vec<[String; 6]> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
-        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let lines: Vec<[String; 6]> =
+            std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
+        let width = |column: usize| {
+            lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)
+        };
         let widths: [usize; 6] = std::array::from_fn(width);
         for (number, line) in lines.iter().enumerate() {
-            let cells: Vec<String> =
-                line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}", width = width)).collect();
+            let cells: Vec<String> = line
+                .iter()
+                .zip(widths)
+                .map(|(cell, width)| format!("{cell:width$}", width = width))
+                .collect();
             writeln!(f, "| {} |", cells.join(" | "))?;
             if number == 0 {
                 writeln!(f, "|{}|", widths.map(|width| "-".repeat(width + 2)).join("|"))?;

@@ -36,7 +36,11 @@ pub fn main(args: Args) -> ExitCode {
         1 => "1 node".to_owned(),
         count => format!("{count} nodes"),
     };
-    output::out(&format!("{}: ok, board {}, {nodes}\n", args.config.config.display(), settings.board));
+    output::out(&format!(
+        "{}: ok, board {}, {nodes}\n",
+        args.config.config.display(),
+        settings.board
+    ));
     let served = settings.cluster.dhcp.is_some() || settings.cluster.dns.is_some();
     if served && settings.gateway.enabled && dhcp::program().is_none() {
         output::err(

@@ -12,7 +12,8 @@ const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 
 /// The socket that these settings name.
 pub fn configured_socket(config: &Path) -> PathBuf {
-    settings::load(config).map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.control.socket)
+    settings::load(config)
+        .map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.control.socket)
 }
 
 /// One order and its answer: carried out, or why not.

@@ -9,7 +9,8 @@ use super::{exit, output};
 
 /// The program that holds the demo.
 const LAB: &str = "bramblegate-lab";
-/// Where it is installed when it does not lie beside this program; `make install` takes another place as SYSLIB.
+/// Where it is installed when it does not lie beside this program; `make install` takes another
+/// place as SYSLIB.
 const INSTALLED: &str = "/usr/lib/bramblegate";
 /// Names this program to that one, which starts it as the gateway.
 const PROGRAM: &str = "BRAMBLEGATE_PROGRAM";
@@ -50,6 +51,8 @@ pub fn main(args: Args) -> ExitCode {
 fn program() -> Option<PathBuf> {
     let own = std::env::current_exe().ok();
     let folder = own.as_deref().and_then(Path::parent);
-    let near = folder.into_iter().flat_map(|folder| [folder.join(LAB), folder.join("../lib/bramblegate").join(LAB)]);
+    let near = folder
+        .into_iter()
+        .flat_map(|folder| [folder.join(LAB), folder.join("../lib/bramblegate").join(LAB)]);
     near.chain([Path::new(INSTALLED).join(LAB)]).find(|path| path.is_file())
 }

@@ -1,4 +1,5 @@
-//! The machine as the verbs that look around see it: files below a root, and other programs' answers.
+//! The machine as the verbs that look around see it: files below a root, and other programs'
+//! answers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,7 +53,10 @@ impl Machine {
 
     /// Files below `root`, and these answers in place of programs; for tests.
     pub fn pretend(root: &Path, answers: &[(&str, &str)]) -> Self {
-        let answers = answers.iter().map(|(line, answer)| ((*line).to_owned(), (*answer).to_owned())).collect();
+        let answers = answers
+            .iter()
+            .map(|(line, answer)| ((*line).to_owned(), (*answer).to_owned()))
+            .collect();
         Self { root: root.to_owned(), answers: Some(answers) }
     }
 
@@ -82,7 +86,8 @@ impl Machine {
     /// The names in a folder, sorted; none if there is no such folder.
     pub fn list(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names
     }
@@ -95,7 +100,10 @@ impl Machine {
     /// Standard output of a program, if it is installed and ended well.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Option<String> {
         if let Some(answers) = &self.answers {
-            let line = std::iter::once(program).chain(arguments.iter().copied()).collect::<Vec<_>>().join(" ");
+            let line = std::iter::once(program)
+                .chain(arguments.iter().copied())
+                .collect::<Vec<_>>()
+                .join(" ");
             return answers.get(&line).cloned();
         }
         let output = Command::new(program)
@@ -109,11 +117,16 @@ impl Machine {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The other names that a port goes by (`ip link property add`). In tests the answer to "altnames PORT".
+    /// The other names that a port goes by (`ip link property add`). In tests the answer to
+    /// "altnames PORT".
     pub fn alternative_names(&self, port: &str) -> Vec<String> {
         if let Some(answers) = &self.answers {
             let names = answers.get(&format!("altnames {port}"));
-            return names.into_iter().flat_map(|names| names.split_whitespace()).map(str::to_owned).collect();
+            return names
+                .into_iter()
+                .flat_map(|names| names.split_whitespace())
+                .map(str::to_owned)
+                .collect();
         }
         let known = link::snapshot().unwrap_or_default();
         let named = known.into_iter().find_map(|event| match event {
@@ -123,7 +136,8 @@ impl Machine {
         named.unwrap_or_default()
     }
 
-    /// Returns the addresses of a port that are good beyond this machine. In tests the answer to "addresses PORT".
+    /// Returns the addresses of a port that are good beyond this machine. In tests the answer to
+    /// "addresses PORT".
     pub fn addresses(&self, port: &str) -> Vec<IpNet> {
         if let Some(answers) = &self.answers {
             let addresses = answers.get(&format!("addresses {port}"));
@@ -133,23 +147,34 @@ impl Machine {
                 .filter_map(|text| text.parse().ok())
                 .collect();
         }
-        let index =
-            self.read(&format!("/sys/class/net/{port}/ifindex")).and_then(|text| text.trim().parse::<u32>().ok());
+        let index = self
+            .read(&format!("/sys/class/net/{port}/ifindex"))
+            .and_then(|text| text.trim().parse::<u32>().ok());
         let known = link::snapshot().unwrap_or_default();
         let held = known.into_iter().filter_map(|event| match event {
-            Event::Address(Change::Present(held)) if Some(held.index) == index && !held.tentative => Some(held.address),
+            Event::Address(Change::Present(held))
+                if Some(held.index) == index && !held.tentative =>
+            {
+                Some(held.address)
+            }
             _ => None,
         });
         held.collect()
     }
 
-    /// Other programs' chains that drop what would be forwarded, where we may see them. In tests the answer to "blocker":
-    /// table, chain and remedy, each on a line.
+    /// Other programs' chains that drop what would be forwarded, where we may see them. In tests
+    /// the answer to "blocker": table, chain and remedy, each on a line.
     pub fn blockers(&self, watch: &FirewallWatch) -> Blockers {
-        let Some(answers) = &self.answers else { return firewall::blockers_now(watch).unwrap_or_default() };
+        let Some(answers) = &self.answers else {
+            return firewall::blockers_now(watch).unwrap_or_default();
+        };
         let exit = answers.get("blocker").map(|answer| {
             let mut lines = answer.lines().map(str::to_owned);
-            Blocker { table: lines.next(), chain: lines.next(), remedy: lines.next().unwrap_or_default() }
+            Blocker {
+                table: lines.next(),
+                chain: lines.next(),
+                remedy: lines.next().unwrap_or_default(),
+            }
         });
         Blockers { exit, ..Blockers::default() }
     }
@@ -162,10 +187,12 @@ impl Machine {
         link::snapshot().unwrap_or_default()
     }
 
-    /// Returns what our rules have dropped, by their comments, where we may see them. In tests each line of the answer to
-    /// "drops" is a number and a comment.
+    /// Returns what our rules have dropped, by their comments, where we may see them. In tests each
+    /// line of the answer to "drops" is a number and a comment.
     pub fn drops(&self) -> Vec<(String, u64)> {
-        let Some(answers) = &self.answers else { return firewall::drops_now(TABLE).unwrap_or_default() };
+        let Some(answers) = &self.answers else {
+            return firewall::drops_now(TABLE).unwrap_or_default();
+        };
         let lines = answers.get("drops").map(String::as_str).unwrap_or_default().lines();
         lines
             .filter_map(|line| line.split_once(' '))
@@ -173,12 +200,14 @@ impl Machine {
             .collect()
     }
 
-    /// The port by which the kernel would send to the internet what comes from `source` by `port`, where we may ask it.
+    /// The port by which the kernel would send to the internet what comes from `source` by `port`,
+    /// where we may ask it.
     pub fn way_out(&self, port: &str, source: Ipv4Addr) -> Option<String> {
         if self.answers.is_some() {
             return None;
         }
-        let index = |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
+        let index =
+            |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
         let exit = routing::way_out(
             &mut Socket::open(Protocol::Route, &[]).ok()?,
             index(port)?,
@@ -198,7 +227,8 @@ impl Machine {
         }
     }
 
-    /// How the head's own time server answers, where nodes would ask it. In tests the answer to "time".
+    /// How the head's own time server answers, where nodes would ask it. In tests the answer to
+    /// "time".
     pub fn time_answer(&self, address: Ipv4Addr) -> TimeAnswer {
         if let Some(answers) = &self.answers {
             return match answers.get("time").map(String::as_str) {
@@ -219,8 +249,9 @@ impl Machine {
         StatusClient::fetch(socket, TIMEOUT).ok().map(|(_, snapshot)| snapshot)
     }
 
-    /// Returns the process of the daemon that holds the lock of its run folder, where we may see it. The file alone shows nothing:
-    /// it outlives a daemon that was killed. In tests the number in that file.
+    /// Returns the process of the daemon that holds the lock of its run folder, where we may see
+    /// it. The file alone shows nothing: it outlives a daemon that was killed. In tests the number
+    /// in that file.
     pub fn daemon(&self, run_directory: &Path) -> Option<u32> {
         if self.answers.is_some() {
             return self.read(run_directory.join("lock").to_str()?)?.parse().ok();
@@ -228,7 +259,8 @@ impl Machine {
         InstanceLock::holder(run_directory)
     }
 
-    /// Returns whether somebody listens at a status socket and says nothing. In tests the answer to "silent".
+    /// Returns whether somebody listens at a status socket and says nothing. In tests the answer to
+    /// "silent".
     pub fn is_silent(&self, socket: &Path) -> bool {
         if let Some(answers) = &self.answers {
             return answers.contains_key("silent");
@@ -249,17 +281,25 @@ impl Machine {
     /// What it said on standard error, or why it could not be started.
     pub fn act(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
         if self.answers.is_some() {
-            return self.run(program, arguments).map(drop).ok_or_else(|| format!("{program}: not in this test"));
+            return self
+                .run(program, arguments)
+                .map(drop)
+                .ok_or_else(|| format!("{program}: not in this test"));
         }
         let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
         let output = output.map_err(|error| format!("{program}: {error}"))?;
         if output.status.success() {
             return Ok(());
         }
-        Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+        Err(format!(
+            "{program} {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))
     }
 
-    /// Writes a file whole and to the disk, making its folder; an existing one is replaced in one step.
+    /// Writes a file whole and to the disk, making its folder; an existing one is replaced in one
+    /// step.
     ///
     /// # Errors
     /// As the file system says, with the path and what helps.
@@ -284,8 +324,8 @@ impl Machine {
     }
 }
 
-/// A line of `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask …, addresses as the hexadecimal
-/// of a 32-bit word in the machine's byte order.
+/// A line of `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask …, addresses
+/// as the hexadecimal of a 32-bit word in the machine's byte order.
 fn route(line: &str) -> Option<(Ipv4Net, String)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let address = |index: usize| -> Option<Ipv4Addr> {
@@ -322,7 +362,8 @@ mod tests {
         assert_eq!(route("eth0 x y"), None);
     }
 
-    /// What is planted beside the settings leads nowhere, and what cannot be written leaves no half of it.
+    /// What is planted beside the settings leads nowhere, and what cannot be written leaves no half
+    /// of it.
     #[test]
     fn settings_are_written_whole_or_not_at_all() {
         let held = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The verbs of the command line. Each has a room of its own with `Args` and `main(Args) -> ExitCode`.
+//! The verbs of the command line. Each has a room of its own with `Args` and `main(Args) ->
+//! ExitCode`.
 
 pub mod check;
 pub mod control;

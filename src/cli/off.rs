@@ -27,13 +27,15 @@ pub struct Args {
     pub config: super::settings::ConfigArg,
 }
 
-/// Exit 0; 75 while the daemon runs, 77 without root, 78 if a settings file was named and is not there.
+/// Exit 0; 75 while the daemon runs, 77 without root, 78 if a settings file was named and is not
+/// there.
 pub fn main(args: Args) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         output::err("off takes away what is in the kernel: run it as `sudo bramblegate off`\n");
         return ExitCode::from(exit::NO_PERMISSION);
     }
-    // What is taken away is known without the settings; but who names some means those, and not a slip of the finger.
+    // What is taken away is known without the settings; but who names some means those, and not a
+    // slip of the finger.
     if args.config.config != Path::new(DEFAULT_FILE) && !args.config.config.exists() {
         output::err(&format!(
             "there is no {}; `sudo bramblegate off` needs no settings\n",

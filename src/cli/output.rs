@@ -1,6 +1,7 @@
-//! Standard output and standard error, where a closed pipe is no reason to panic, and where names and words of others are
-//! shown and not obeyed. What is drawn with sequences of our own holds only texts that have passed that filter before:
-//! those of the status do so when they come in (`status::client`).
+//! Standard output and standard error, where a closed pipe is no reason to panic, and where names
+//! and words of others are shown and not obeyed. What is drawn with sequences of our own holds only
+//! texts that have passed that filter before: those of the status do so when they come in
+//! (`status::client`).
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -15,8 +16,8 @@ pub fn out(text: &str) {
     let _ = is_read(text);
 }
 
-/// Writes what a verb is asked for to standard output; the exit code. Who stops reading wants no more, but half a file on a
-/// full disk is not what was wanted: that is said.
+/// Writes what a verb is asked for to standard output; the exit code. Who stops reading wants no
+/// more, but half a file on a full disk is not what was wanted: that is said.
 pub fn deliver(text: &str) -> u8 {
     deliver_drawn(&printable(text))
 }
@@ -68,7 +69,8 @@ pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(printable(&in_words(text)).as_bytes());
 }
 
-/// May standard output be coloured? It is a terminal that can, and nobody set `NO_COLOR` (no-color.org).
+/// May standard output be coloured? It is a terminal that can, and nobody set `NO_COLOR`
+/// (no-color.org).
 pub fn colours() -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -68,7 +68,11 @@ fn reported(socket: &Path, result: Result<u8, Error>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::err(&format!("bramblegate panel: {}: {error}\n{}\n", socket.display(), status::remedy(&error)));
+            output::err(&format!(
+                "bramblegate panel: {}: {error}\n{}\n",
+                socket.display(),
+                status::remedy(&error)
+            ));
             ExitCode::from(NOT_REACHABLE)
         }
     }

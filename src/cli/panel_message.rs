@@ -1,4 +1,5 @@
-//! `bramblegate panel-message`: one last picture when the daemon is gone. For hooks of the service manager: hidden from help.
+//! `bramblegate panel-message`: one last picture when the daemon is gone. For hooks of the service
+//! manager: hidden from help.
 
 use std::process::ExitCode;
 
@@ -41,7 +42,8 @@ pub fn main(args: Args) -> ExitCode {
 
 fn show(settings: &Lcd, text: &str) -> Result<(), ApplyError> {
     let Some(mut connect) = display::connector(settings) else { return Ok(()) };
-    connect()?.show(&Frame::from_lines(settings.geometry, &spread(text, settings.geometry)), true)?;
+    connect()?
+        .show(&Frame::from_lines(settings.geometry, &spread(text, settings.geometry)), true)?;
     Ok(())
 }
 
@@ -57,7 +59,10 @@ fn spread(text: &str, geometry: Geometry) -> Vec<String> {
     for word in text.split_whitespace() {
         match rows.last_mut() {
             Some(row) if row.is_empty() => row.push_str(word),
-            Some(row) if row.chars().count() + 1 + word.chars().count() <= usize::from(geometry.columns) => {
+            Some(row)
+                if row.chars().count() + 1 + word.chars().count()
+                    <= usize::from(geometry.columns) =>
+            {
                 row.push(' ');
                 row.push_str(word);
             }
@@ -67,15 +72,16 @@ fn spread(text: &str, geometry: Geometry) -> Vec<String> {
     rows
 }
 
-/// The settings of the panel, also when others are wrong: that is what the message may be about. What is at fault is left out
-/// in wider and wider circles.
+/// The settings of the panel, also when others are wrong: that is what the message may be about.
+/// What is at fault is left out in wider and wider circles.
 fn panel_of(files: &[(String, String)]) -> Option<Merged> {
     let circles: [&[&str]; 4] = [&[], &["lcd", "led"], &["lcd"], &["board"]];
     circles.into_iter().find_map(|tables| {
         let reduced: Vec<(String, String)> = if tables.is_empty() {
             files.to_vec()
         } else {
-            let least = "uplink.interfaces = [\"uplink\"]\ncluster.interface = \"cluster\"\n".to_owned();
+            let least =
+                "uplink.interfaces = [\"uplink\"]\ncluster.interface = \"cluster\"\n".to_owned();
             let kept = files.iter().map(|(path, text)| (path.clone(), only(text, tables)));
             kept.chain([("least".to_owned(), least)]).collect()
         };
@@ -92,7 +98,8 @@ fn only(text: &str, tables: &[&str]) -> String {
         if let Some(header) = trimmed.strip_prefix('[') {
             table = header.split([']', '.']).next().unwrap_or_default().trim();
         }
-        let names_board = table.is_empty() && trimmed.split('=').next().is_some_and(|key| key.trim() == "board");
+        let names_board =
+            table.is_empty() && trimmed.split('=').next().is_some_and(|key| key.trim() == "board");
         if names_board || tables.contains(&table) {
             kept.push_str(line);
             kept.push('\n');
@@ -124,10 +131,14 @@ mod tests {
     #[test]
     fn wrong_settings_elsewhere_leave_the_panel_reachable() {
         let whole = panel(GOOD);
-        assert!(matches!(&whole.0, LcdBus::I2c { device, .. } if device.ends_with("i2c-7")), "{whole:?}");
+        assert!(
+            matches!(&whole.0, LcdBus::I2c { device, .. } if device.ends_with("i2c-7")),
+            "{whole:?}"
+        );
         assert_eq!(panel(&GOOD.replace("eth1", "")), whole);
         assert_eq!(panel(&format!("nonsense = 1\n{GOOD}")), whole);
-        // A fault in [led] costs the LED's settings only, one in [lcd] both: then the board decides.
+        // A fault in [led] costs the LED's settings only, one in [lcd] both: then the board
+        // decides.
         assert_eq!(panel(&format!("{GOOD}nonsense = 1\n")).0, whole.0);
         let lost = panel(&GOOD.replace("8x2", "7x9"));
         assert!(matches!(lost.0, LcdBus::Emulator { .. }), "{lost:?}");

@@ -31,7 +31,8 @@ Examples:
   bramblegate print settings                             every value, and where it was written
   bramblegate print frame                                what the display would hold";
 
-/// Print what would be applied: rules, routes, dnsmasq's settings, the display's contents, the settings
+/// Print what would be applied: rules, routes, dnsmasq's settings, the display's contents, the
+/// settings
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -57,7 +58,8 @@ pub enum What {
     Settings,
 }
 
-/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel tells nothing, or nothing can be written.
+/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel tells nothing, or
+/// nothing can be written.
 pub fn main(args: Args) -> ExitCode {
     let merged = match settings::load_or_report(&args.config.config) {
         Ok(merged) => merged,
@@ -102,13 +104,16 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
     let events = match facts {
         Some(path) => facts::read(path).map_err(|faults| (exit::CONFIG, faults))?,
         None => {
-            let mut events = netlink::snapshot()
-                .map_err(|error| (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}")))?;
+            let mut events = netlink::snapshot().map_err(|error| {
+                (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}"))
+            })?;
             events.push(Event::Vital(name::read()));
             events.push(Event::Vital(opened(&events)));
             events.push(Event::Vital(time::read(Path::new("/"))));
             let known = resolvers::read(Path::new("/")).into_iter();
-            events.extend(known.map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers })));
+            events.extend(
+                known.map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers })),
+            );
             events
         }
     };
@@ -122,14 +127,18 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String
     };
     let applied = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(rules) });
     let applied = settings.gateway.enabled.then_some(applied);
-    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(events).chain([Event::Dump(Dump::End)]).chain(applied)
+    for event in std::iter::once(Event::Dump(Dump::Begin))
+        .chain(events)
+        .chain([Event::Dump(Dump::End)])
+        .chain(applied)
     {
         state.apply(&event, clock::now());
     }
     Ok(state)
 }
 
-/// Returns the ports on which the daemon switched forwarding on; where we have no right to read its record, all that are there.
+/// Returns the ports on which the daemon switched forwarding on; where we have no right to read its
+/// record, all that are there.
 fn opened(events: &[Event]) -> Vital {
     let directory = super::run::state_directory();
     let record = fs::metadata(link::record(&directory));
@@ -166,7 +175,9 @@ fn text(args: &Args, settings: &Settings, state: &State) -> String {
 /// The main file, and the others as comments.
 fn dnsmasq_files(settings: &Settings, state: &State) -> String {
     let placement = cluster::place(settings, state);
-    let Some(plan) = dhcp::intended(settings, state, &placement).filter(|_| settings.gateway.enabled) else {
+    let Some(plan) =
+        dhcp::intended(settings, state, &placement).filter(|_| settings.gateway.enabled)
+    else {
         return "# neither addresses nor names are served: [cluster.dhcp] is left out or switched off\n".to_owned();
     };
     let folder = dnsmasq::folder(&super::run::run_directory()).display().to_string();
@@ -190,7 +201,10 @@ fn kernel_form(gateway: &GatewayPlan) -> String {
 
 /// In the syntax of `ip rule` and `ip route`.
 fn routes(state: &State, plan: &RoutingPlan) -> String {
-    let mut lines = vec!["# rules and routes of ours; none are needed unless the venue's addresses overlap".to_owned()];
+    let mut lines = vec![
+        "# rules and routes of ours; none are needed unless the venue's addresses overlap"
+            .to_owned(),
+    ];
     for rule in &plan.rules {
         let mut line = format!("ip rule add preference {}", rule.preference);
         let source = rule.source.map_or_else(|| "all".to_owned(), |net| net.to_string());
@@ -200,7 +214,10 @@ fn routes(state: &State, plan: &RoutingPlan) -> String {
         lines.push(format!("{line} lookup {} protocol {}", rule.table, rule.protocol));
     }
     for route in &plan.routes {
-        let name = state.facts().link(route.index).map_or_else(|| route.index.to_string(), |link| link.name.clone());
+        let name = state
+            .facts()
+            .link(route.index)
+            .map_or_else(|| route.index.to_string(), |link| link.name.clone());
         let mut line = format!("ip route add {}", route.destination);
         line += &route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
         line += &format!(" dev {name} table {} protocol {}", route.table, route.protocol);

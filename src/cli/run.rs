@@ -36,10 +36,10 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 fn start(args: Args) -> Result<(), (u8, String)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| (exit::CANNOT_CREATE, format!("the runtime cannot be started: {error}")))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            (exit::CANNOT_CREATE, format!("the runtime cannot be started: {error}"))
+        })?;
     // First of all: who is told to stop while it starts stops cleanly.
     let signals = runtime
         .block_on(async { Signals::catch() })
@@ -48,7 +48,8 @@ fn start(args: Args) -> Result<(), (u8, String)> {
     // Only the settings are kept: the files they came from may be many times as long.
     let loaded = settings::load(&path).map_err(|faults| {
         // The unit tries again after the one and not after the other.
-        let code = if settings::are_out_of_reach(&faults) { exit::CANNOT_CREATE } else { exit::CONFIG };
+        let code =
+            if settings::are_out_of_reach(&faults) { exit::CANNOT_CREATE } else { exit::CONFIG };
         (code, lines(&faults))
     });
     let settings = loaded?.settings;
@@ -57,7 +58,9 @@ fn start(args: Args) -> Result<(), (u8, String)> {
     let _lock = InstanceLock::take(&run_directory()).map_err(refused)?;
     let options = Options {
         settings: settings.into(),
-        load: Arc::new(move || settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))),
+        load: Arc::new(move || {
+            settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))
+        }),
         state_directory: state_directory(),
         run_directory: run_directory(),
     };
@@ -72,13 +75,16 @@ fn start(args: Args) -> Result<(), (u8, String)> {
     })
 }
 
-/// Root does not run out of a folder of somebody else: its owner could give dnsmasq, which opens its files by their names,
-/// others to read.
+/// Root does not run out of a folder of somebody else: its owner could give dnsmasq, which opens
+/// its files by their names, others to read.
 fn own_run_folder(folder: &Path) -> Result<(), (u8, String)> {
-    if !rustix::process::geteuid().is_root() || !Folder::open(folder).is_ok_and(|folder| folder.is_anothers()) {
+    if !rustix::process::geteuid().is_root()
+        || !Folder::open(folder).is_ok_and(|folder| folder.is_anothers())
+    {
         return Ok(());
     }
-    // The service's own folder, while it runs: that is the reason, and the other one only stands behind it.
+    // The service's own folder, while it runs: that is the reason, and the other one only stands
+    // behind it.
     if let Some(held) = InstanceLock::held(folder) {
         return Err(refused(held));
     }
@@ -105,14 +111,15 @@ pub fn state_directory() -> PathBuf {
 }
 
 fn directory(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable).filter(|path| !path.is_empty()).map_or_else(|| PathBuf::from(default), PathBuf::from)
+    std::env::var_os(variable)
+        .filter(|path| !path.is_empty())
+        .map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
 
 fn check_capabilities(settings: &Settings) -> Result<(), (u8, String)> {
     let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if settings.gateway.enabled && !held.contains(CapabilitySet::NET_ADMIN) {
-        let message =
-            "CAP_NET_ADMIN is missing: start the service (sudo systemctl start bramblegate) or run it as root";
+        let message = "CAP_NET_ADMIN is missing: start the service (sudo systemctl start bramblegate) or run it as root";
         return Err((exit::NO_PERMISSION, message.to_owned()));
     }
     Ok(())
@@ -121,7 +128,8 @@ fn check_capabilities(settings: &Settings) -> Result<(), (u8, String)> {
 fn refused(error: LockError) -> (u8, String) {
     match error {
         LockError::Held { path, pid } => {
-            let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            let who =
+                pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             let message = format!(
                 "another instance runs: {who} holds {}; stop it first (sudo systemctl stop bramblegate)",
                 path.display()

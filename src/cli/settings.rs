@@ -20,7 +20,8 @@ const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramble
 const LONGEST: u64 = 16 << 20;
 /// A card that is busy while the machine boots takes its time; the service gives a start 30 s.
 const PATIENCE: Duration = Duration::from_secs(20);
-const UNREACHABLE: &str = "put the settings on a file system that answers (findmnt -T FILE names it)";
+const UNREACHABLE: &str =
+    "put the settings on a file system that answers (findmnt -T FILE names it)";
 const READABLE: &str = "make it readable for this user";
 /// The device tree's `compatible` property of the whole machine.
 pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
@@ -40,7 +41,8 @@ pub struct ConfigArg {
 pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     let path = main.to_owned();
     let read = reading::within(PATIENCE, move || (read_all_files(&path), boards(), compatible()));
-    let ((files, mut unreadable), boards, compatible) = read.map_err(|error| vec![unreachable(main, &error)])?;
+    let ((files, mut unreadable), boards, compatible) =
+        read.map_err(|error| vec![unreachable(main, &error)])?;
     if unreadable.is_empty() {
         return config::resolve(&files, &boards, compatible.as_deref(), None);
     }
@@ -48,7 +50,8 @@ pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     Err(unreadable)
 }
 
-/// Whether the file system of the settings did not answer: that may be otherwise soon, unlike a fault in them.
+/// Whether the file system of the settings did not answer: that may be otherwise soon, unlike a
+/// fault in them.
 pub fn are_out_of_reach(faults: &[Fault]) -> bool {
     faults.iter().any(|fault| fault.remedy == UNREACHABLE)
 }
@@ -70,8 +73,8 @@ pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     })
 }
 
-/// The main file and its drop-ins in byte order: (path, text); and a fault for each that cannot be read or is not UTF-8.
-/// Where their file system does not answer that is the fault.
+/// The main file and its drop-ins in byte order: (path, text); and a fault for each that cannot be
+/// read or is not UTF-8. Where their file system does not answer that is the fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let path = main.to_owned();
     let read = reading::within(PATIENCE, move || read_all_files(&path));
@@ -81,7 +84,8 @@ pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
 fn read_all_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut files = Vec::new();
-    let file = reading::bytes(main, LONGEST).map_err(|error| fault(main, &error, main_remedy(main, &error)));
+    let file = reading::bytes(main, LONGEST)
+        .map_err(|error| fault(main, &error, main_remedy(main, &error)));
     for file in std::iter::once(file.and_then(|bytes| text(main, bytes))).chain(drop_ins(main)) {
         match file {
             Ok(file) => files.push(file),
@@ -97,7 +101,8 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<(String, String), Fault> {
         Ok(text) => Ok((name, text)),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
-            let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default()).into_owned();
+            let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default())
+                .into_owned();
             let (line, column) = crate::board::line_and_column(&before, before.len());
             let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             Err(Fault {
@@ -112,7 +117,13 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<(String, String), Fault> {
 }
 
 fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
-    Fault { file: path.display().to_string(), line: 1, column: 1, message: format!("cannot be read: {error}"), remedy }
+    Fault {
+        file: path.display().to_string(),
+        line: 1,
+        column: 1,
+        message: format!("cannot be read: {error}"),
+        remedy,
+    }
 }
 
 fn main_remedy(path: &Path, error: &io::Error) -> String {
@@ -151,8 +162,10 @@ fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => return vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
     };
-    let mut paths: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_drop_in(path)).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_drop_in(path))
+        .collect();
     paths.sort();
     paths.iter().map(|path| drop_in(path)).collect()
 }
@@ -173,12 +186,15 @@ pub fn drop_in_text(path: &Path) -> Result<String, Fault> {
 }
 
 fn drop_in_of(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
-    read.map_err(|error| fault(path, &error, drop_in_remedy(&error))).and_then(|bytes| text(path, bytes))
+    read.map_err(|error| fault(path, &error, drop_in_remedy(&error)))
+        .and_then(|bytes| text(path, bytes))
 }
 
 fn drop_in_remedy(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "it leads nowhere: remove the link, or put its target there".to_owned(),
+        io::ErrorKind::NotFound => {
+            "it leads nowhere: remove the link, or put its target there".to_owned()
+        }
         io::ErrorKind::PermissionDenied => READABLE.to_owned(),
         _ => "move it away: only settings files belong there".to_owned(),
     }
@@ -199,8 +215,10 @@ pub fn boards() -> Boards {
     let mut extra = Vec::new();
     for folder in BOARD_FOLDERS {
         let Ok(entries) = fs::read_dir(folder) else { continue };
-        let mut paths: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_drop_in(path)).collect();
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| is_drop_in(path))
+            .collect();
         paths.sort();
         for path in paths {
             let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
@@ -224,10 +242,14 @@ mod tests {
 
     #[test]
     fn who_cannot_write_the_settings_is_reported_what_helps() {
-        let logged = |errno: rustix::io::Errno| not_written(Path::new("/etc/nodes.toml"), &errno.into());
+        let logged =
+            |errno: rustix::io::Errno| not_written(Path::new("/etc/nodes.toml"), &errno.into());
         assert!(logged(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
         assert!(logged(rustix::io::Errno::ROFS).contains("remount,rw"));
         assert!(logged(rustix::io::Errno::NOSPC).contains("df -h"));
-        assert_eq!(logged(rustix::io::Errno::IO), "/etc/nodes.toml: Input/output error (os error 5)");
+        assert_eq!(
+            logged(rustix::io::Errno::IO),
+            "/etc/nodes.toml: Input/output error (os error 5)"
+        );
     }
 }

@@ -37,10 +37,13 @@ pub struct Args {
     pub yes: bool,
 }
 
-/// Exit 0; 64 if it cannot be known and may not be asked, 71 if the file cannot be written, 77 without root.
+/// Exit 0; 64 if it cannot be known and may not be asked, 71 if the file cannot be written, 77
+/// without root.
 pub fn main(args: Args) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
-        output::err("setup writes to /etc and starts a service: run it as `sudo bramblegate setup`\n");
+        output::err(
+            "setup writes to /etc and starts a service: run it as `sudo bramblegate setup`\n",
+        );
         return ExitCode::from(exit::NO_PERMISSION);
     }
     let machine = Machine::real();
@@ -115,23 +118,34 @@ fn choose(
         None => ask(question, &value).ok_or_else(nobody),
     };
     let cluster = decide(&args.cluster, "Which port leads to the nodes?", cluster)?;
-    let rest: Vec<&str> = uplink.split(',').map(str::trim).filter(|name| *name != cluster).collect();
-    let uplink = decide(&args.uplink, "Which ports may lead to the venue, the preferred one first?", rest.join(", "))?;
-    let names: Vec<String> = uplink.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let rest: Vec<&str> =
+        uplink.split(',').map(str::trim).filter(|name| *name != cluster).collect();
+    let uplink = decide(
+        &args.uplink,
+        "Which ports may lead to the venue, the preferred one first?",
+        rest.join(", "),
+    )?;
+    let names: Vec<String> =
+        uplink.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     proposal.set("cluster.interface", text(&cluster));
     proposal.set("uplink.interfaces", list(&names));
     Ok(())
 }
 
-/// A port that somebody names and that is not there is a slip of the finger; one that comes and goes is meant by a glob. What
-/// was proposed in the place of a port that is still to come stands.
+/// A port that somebody names and that is not there is a slip of the finger; one that comes and
+/// goes is meant by a glob. What was proposed in the place of a port that is still to come stands.
 fn are_there(machine: &Machine, found: &Proposal, chosen: &Proposal) -> Result<(), Failure> {
     let mut there = machine.list("/sys/class/net");
     there.retain(|name| name != "lo");
     let names = |proposal: &Proposal| -> Vec<String> {
-        let values = ["cluster.interface", "uplink.interfaces"].map(|key| proposal.value(key).unwrap_or_default());
+        let values = ["cluster.interface", "uplink.interfaces"]
+            .map(|key| proposal.value(key).unwrap_or_default());
         let names = values.join(",");
-        names.split(['[', ']', '"', ',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        names
+            .split(['[', ']', '"', ',', ' '])
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     let proposed = names(found);
     let typed = |name: &String| !name.contains(['*', '?', ':']) && !proposed.contains(name);
@@ -148,14 +162,16 @@ fn are_there(machine: &Machine, found: &Proposal, chosen: &Proposal) -> Result<(
 /// What speaks against serving addresses from this machine.
 fn obstacle(machine: &Machine) -> Option<String> {
     if let Some((unit, what)) = services::other_servers(machine).first() {
-        return Some(format!("{what} serves addresses already (sudo systemctl disable --now {unit})"));
+        return Some(format!(
+            "{what} serves addresses already (sudo systemctl disable --now {unit})"
+        ));
     }
     let missing = "dnsmasq is not installed (sudo apt install dnsmasq-base)";
     (!services::has_dnsmasq(machine)).then(|| missing.to_owned())
 }
 
-/// Whether the nodes get their addresses and names from here. That nobody else serves on the cluster's port is found out by
-/// the gateway itself, each time before it serves.
+/// Whether the nodes get their addresses and names from here. That nobody else serves on the
+/// cluster's port is found out by the gateway itself, each time before it serves.
 fn serve(
     proposal: &mut Proposal,
     args: &Args,
@@ -169,7 +185,8 @@ fn serve(
     let wanted = loop {
         let answer = match args.yes {
             true => usual.to_owned(),
-            false => ask("Give the nodes addresses and names from here (DHCP)?", usual).ok_or_else(nobody)?,
+            false => ask("Give the nodes addresses and names from here (DHCP)?", usual)
+                .ok_or_else(nobody)?,
         };
         match answer.to_ascii_lowercase().as_str() {
             "y" | "yes" => break true,
@@ -191,9 +208,12 @@ fn install(machine: &Machine, proposal: &Proposal, board: &Board) -> Result<(), 
         (exit::CONFIG, faults.join("\n"))
     })?;
     if overlay_root(machine) {
-        output::err("The root file system is an overlay in memory: what is written now is lost at power-off.\n");
+        output::err(
+            "The root file system is an overlay in memory: what is written now is lost at power-off.\n",
+        );
     }
-    let cannot = |error: String| (exit::CANNOT_CREATE, format!("the settings cannot be written: {error}"));
+    let cannot =
+        |error: String| (exit::CANNOT_CREATE, format!("the settings cannot be written: {error}"));
     if let Some(old) = machine.bytes(DEFAULT_FILE).filter(|old| old != written.as_bytes()) {
         let kept = unused(machine, &format!("{DEFAULT_FILE}.old"));
         machine.write(&kept, &old).map_err(cannot)?;
@@ -225,8 +245,9 @@ fn start(machine: &Machine) -> ExitCode {
         output::out("There is no systemd here: start it by `sudo bramblegate run`.\n");
         return ExitCode::SUCCESS;
     }
-    let started =
-        machine.act("systemctl", &["enable", SERVICE]).and_then(|()| machine.act("systemctl", &["restart", SERVICE]));
+    let started = machine
+        .act("systemctl", &["enable", SERVICE])
+        .and_then(|()| machine.act("systemctl", &["restart", SERVICE]));
     match started {
         Ok(()) => {
             output::out(
@@ -235,7 +256,9 @@ fn start(machine: &Machine) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            output::err(&format!("the service does not start: {error}; see `journalctl -u bramblegate`\n"));
+            output::err(&format!(
+                "the service does not start: {error}; see `journalctl -u bramblegate`\n"
+            ));
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }
@@ -270,15 +293,19 @@ mod tests {
     #[test]
     fn yes_takes_what_was_found_and_asks_nothing() {
         let mut proposal = proposal(true);
-        choose(&mut proposal, &args(None, None, true), &mut |question, _| panic!("{question}")).unwrap();
+        choose(&mut proposal, &args(None, None, true), &mut |question, _| panic!("{question}"))
+            .unwrap();
         assert_eq!(proposal.value("uplink.interfaces"), Some("[\"wlan0\", \"eth1\"]"));
     }
 
     #[test]
     fn what_cannot_be_known_is_not_guessed_without_asking() {
-        let failure = choose(&mut proposal(false), &args(None, Some("eth0"), true), &mut |_, _| None).unwrap_err();
+        let failure =
+            choose(&mut proposal(false), &args(None, Some("eth0"), true), &mut |_, _| None)
+                .unwrap_err();
         assert_eq!(failure.0, exit::USAGE);
-        choose(&mut proposal(false), &args(Some("wlan0"), Some("eth0"), true), &mut |_, _| None).unwrap();
+        choose(&mut proposal(false), &args(Some("wlan0"), Some("eth0"), true), &mut |_, _| None)
+            .unwrap();
     }
 
     #[test]
@@ -305,14 +332,20 @@ mod tests {
         }
         let chosen = |uplinks: &[&str], cluster: &str| {
             let mut proposal = proposal(true);
-            proposal.set("uplink.interfaces", list(&uplinks.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()));
+            proposal.set(
+                "uplink.interfaces",
+                list(&uplinks.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()),
+            );
             proposal.set("cluster.interface", text(cluster));
             are_there(&machine, &self::proposal(true), &proposal)
         };
         // eth1 is what was proposed for a port that is still to come.
         chosen(&["wlan0", "eth1", "usb*", "mac:b8:27:eb:00:00:01"], "eth0").unwrap();
         let (code, message) = chosen(&["wlan0", "nosuch0"], "eth0").unwrap_err();
-        assert!(code == exit::USAGE && message.contains("nosuch0") && message.contains("eth0, wlan0:"), "{message}");
+        assert!(
+            code == exit::USAGE && message.contains("nosuch0") && message.contains("eth0, wlan0:"),
+            "{message}"
+        );
         assert!(chosen(&["wlan0"], "eth7").unwrap_err().1.contains("eth7"));
     }
 
@@ -324,19 +357,25 @@ mod tests {
             proposed.push(value.to_owned());
             answers.next().map(|answer| if answer.is_empty() { value } else { answer }.to_owned())
         };
-        serve(&mut proposal, &args(None, None, yes), obstacle.map(str::to_owned), &mut answer).unwrap();
+        serve(&mut proposal, &args(None, None, yes), obstacle.map(str::to_owned), &mut answer)
+            .unwrap();
         (proposed, proposal.value("cluster.dhcp.enabled") == Some("true"))
     }
 
     #[test]
     fn addresses_are_served_unless_something_speaks_against_it_or_somebody_reports_no() {
-        let proposed = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let proposed =
+            |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         assert_eq!(served(None, true, &[]), (proposed(&[]), true), "--yes asks nothing");
         assert_eq!(served(Some("no dnsmasq"), true, &[]), (proposed(&[]), false));
         assert_eq!(served(None, false, &[""]), (proposed(&["yes"]), true));
         assert_eq!(served(None, false, &["perhaps", "N"]), (proposed(&["yes", "yes"]), false));
         assert_eq!(served(Some("no dnsmasq"), false, &[""]), (proposed(&["no"]), false));
-        assert_eq!(served(Some("no dnsmasq"), false, &["y"]), (proposed(&["no"]), true), "it will be installed");
+        assert_eq!(
+            served(Some("no dnsmasq"), false, &["y"]),
+            (proposed(&["no"]), true),
+            "it will be installed"
+        );
         let silent = serve(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
         assert_eq!(silent.unwrap_err().0, exit::USAGE);
     }
@@ -349,7 +388,9 @@ mod tests {
         assert!(obstacle(&machine).unwrap().contains("dnsmasq-base"));
         machine.write("/usr/sbin/dnsmasq", b"").unwrap();
         assert_eq!(obstacle(&machine), None);
-        machine.write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", b"").unwrap();
+        machine
+            .write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", b"")
+            .unwrap();
         assert!(obstacle(&machine).unwrap().contains("disable --now isc-dhcp-server.service"));
     }
 
@@ -370,7 +411,11 @@ mod tests {
         let settings = config::load(&[("new", new.as_str())], &board).unwrap();
         assert!(settings.cluster.dhcp.is_some());
         wanted.set("cluster.interface", text("wlan0"));
-        assert_eq!(install(&machine, &wanted, &board).unwrap_err().0, exit::CONFIG, "it is an uplink as well");
+        assert_eq!(
+            install(&machine, &wanted, &board).unwrap_err().0,
+            exit::CONFIG,
+            "it is an uplink as well"
+        );
         assert_eq!(machine.read(DEFAULT_FILE).unwrap(), new);
         install(&machine, &proposal(true), &board).unwrap();
         assert_eq!(

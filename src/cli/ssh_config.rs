@@ -25,8 +25,8 @@ const SSH: u16 = 22;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The way to the head node; without it the one by which you are logged in, the address on the panel's first row, or this
-    /// machine's name
+    /// The way to the head node; without it the one by which you are logged in, the address on the
+    /// panel's first row, or this machine's name
     #[arg(long, value_name = "[USER@]HEAD", conflicts_with = "direct")]
     pub via: Option<String>,
     /// For use on the head node: no way through it
@@ -45,7 +45,9 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     for (option, value) in [("--via", &args.via), ("--user", &args.user)] {
         if value.as_deref().is_some_and(|value| !is_word(value)) {
-            output::err(&format!("bramblegate ssh-config: {option} takes one word, such as pi@head.local\n"));
+            output::err(&format!(
+                "bramblegate ssh-config: {option} takes one word, such as pi@head.local\n"
+            ));
             return ExitCode::from(exit::USAGE);
         }
     }
@@ -54,13 +56,21 @@ pub fn main(args: Args) -> ExitCode {
         Err(unknown) => return report("ssh-config", &unknown),
     };
     if known.nodes.iter().all(|node| node.address.is_none()) {
-        output::err("bramblegate ssh-config: no node has an address yet: `bramblegate nodes` lists them\n");
+        output::err(
+            "bramblegate ssh-config: no node has an address yet: `bramblegate nodes` lists them\n",
+        );
         return ExitCode::from(code::REFUSED);
     }
-    let domain = settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
+    let domain =
+        settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     let way = (!args.direct).then(|| args.via.map_or_else(|| way(&known), |via| Way::parse(&via)));
     let head = way.map(|way| Head { name: head_name(&settings::host_name(), &known), way });
-    ExitCode::from(output::deliver(&text(&known, domain.as_deref(), head.as_ref(), args.user.as_deref())))
+    ExitCode::from(output::deliver(&text(
+        &known,
+        domain.as_deref(),
+        head.as_ref(),
+        args.user.as_deref(),
+    )))
 }
 
 /// Nothing that ssh's settings would take for more than one word.
@@ -81,9 +91,12 @@ struct Way {
 }
 
 impl Way {
-    /// `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes it (ssh_config(5)).
+    /// `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes it
+    /// (ssh_config(5)).
     fn parse(text: &str) -> Self {
-        let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
+        let (user, rest) = text
+            .rsplit_once('@')
+            .map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
         let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let (host, port) = match bracketed {
             Some((host, after)) => (host, after.strip_prefix(':')),
@@ -115,7 +128,9 @@ fn head_name(host_name: &str, known: &Known) -> String {
 fn way(known: &Known) -> Way {
     let variable = |name| std::env::var(name).ok();
     match variable("SSH_CONNECTION").and_then(|connection| came_by(&connection, &known.held)) {
-        Some((address, port)) => jump(variable("LOGNAME").filter(|user| is_word(user)).as_deref(), Some(address), port),
+        Some((address, port)) => {
+            jump(variable("LOGNAME").filter(|user| is_word(user)).as_deref(), Some(address), port)
+        }
         None => {
             let ports = name::ssh_ports(Path::new("/"));
             let other = ports.first().filter(|_| !ports.contains(&SSH));
@@ -124,13 +139,15 @@ fn way(known: &Known) -> Way {
     }
 }
 
-/// Address and port by which whoever asks is logged in (ssh(1), `SSH_CONNECTION`): what has just worked. Not where the head
-/// holds no such address: the variable may be older than the login that it tells of.
+/// Address and port by which whoever asks is logged in (ssh(1), `SSH_CONNECTION`): what has just
+/// worked. Not where the head holds no such address: the variable may be older than the login that
+/// it tells of.
 fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
     let mut words = connection.split(' ').skip(2);
     let address = words.next()?.parse::<IpAddr>().ok()?.to_canonical();
     let port = words.next()?.parse().ok()?;
-    (held.contains(&address) || (held.is_empty() && !address.is_loopback())).then_some((address, port))
+    (held.contains(&address) || (held.is_empty() && !address.is_loopback()))
+        .then_some((address, port))
 }
 
 /// Where the head answers: at an address, else by its name as the venue's network may find it.
@@ -162,7 +179,8 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
     for node in &known.nodes {
         let Some(address) = node.address else { continue };
         let whole = domain.map(|domain| format!("{}.{domain}", node.name));
-        let mut names: Vec<&str> = [Some(node.name.as_str()), whole.as_deref()].into_iter().flatten().collect();
+        let mut names: Vec<&str> =
+            [Some(node.name.as_str()), whole.as_deref()].into_iter().flatten().collect();
         // To ssh, unlike DNS, a capital is another letter.
         let lower: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         if !lower.iter().eq(&names) {
@@ -225,12 +243,19 @@ mod tests {
     fn names_with_capitals_are_found_in_both_spellings() {
         let mut known = known();
         known.nodes[0].name = "RPI1".into();
-        assert!(text(&known, Some("bramble"), None, None).contains("\nHost RPI1 RPI1.bramble rpi1 rpi1.bramble\n"));
+        assert!(
+            text(&known, Some("bramble"), None, None)
+                .contains("\nHost RPI1 RPI1.bramble rpi1 rpi1.bramble\n")
+        );
     }
 
     #[test]
     fn the_way_is_read_as_ssh_reads_it() {
-        let way = |user: Option<&str>, host: &str, port| Way { user: user.map(str::to_owned), host: host.into(), port };
+        let way = |user: Option<&str>, host: &str, port| Way {
+            user: user.map(str::to_owned),
+            host: host.into(),
+            port,
+        };
         for (text, expected) in [
             ("rack.local", way(None, "rack.local", None)),
             ("pi@rack.local:22", way(Some("pi"), "rack.local", None)),
@@ -241,22 +266,46 @@ mod tests {
         ] {
             assert_eq!(Way::parse(text), expected, "{text}");
         }
-        assert_eq!(jump(Some("pi"), "2001:db8::7".parse().ok(), 2222), way(Some("pi"), "2001:db8::7", Some(2222)));
+        assert_eq!(
+            jump(Some("pi"), "2001:db8::7".parse().ok(), 2222),
+            way(Some("pi"), "2001:db8::7", Some(2222))
+        );
         assert_eq!(jump(None, "10.99.0.126".parse().ok(), 22), way(None, "10.99.0.126", None));
     }
 
     #[test]
     fn whoever_is_logged_in_comes_back_the_same_way() {
-        let held: Vec<IpAddr> = ["10.99.0.126", "2001:db8::7"].map(|address| address.parse().unwrap()).into();
-        let way =
-            |connection: &str, held: &[IpAddr]| came_by(connection, held).map(|(host, port)| format!("{host} {port}"));
-        assert_eq!(way("10.99.0.20 45952 10.99.0.126 2222", &held).as_deref(), Some("10.99.0.126 2222"));
-        assert_eq!(way("10.99.0.20 45952 ::ffff:10.99.0.126 22", &held).as_deref(), Some("10.99.0.126 22"));
-        assert_eq!(way("2001:db8::20 45952 2001:db8::7 22", &held).as_deref(), Some("2001:db8::7 22"));
-        assert_eq!(way("10.99.0.20 45952 10.99.0.99 22", &held), None, "of another machine, or of another time");
-        assert_eq!(way("10.99.0.20 45952 10.99.0.99 22", &[]).as_deref(), Some("10.99.0.99 22"), "no daemon to ask");
+        let held: Vec<IpAddr> =
+            ["10.99.0.126", "2001:db8::7"].map(|address| address.parse().unwrap()).into();
+        let way = |connection: &str, held: &[IpAddr]| {
+            came_by(connection, held).map(|(host, port)| format!("{host} {port}"))
+        };
+        assert_eq!(
+            way("10.99.0.20 45952 10.99.0.126 2222", &held).as_deref(),
+            Some("10.99.0.126 2222")
+        );
+        assert_eq!(
+            way("10.99.0.20 45952 ::ffff:10.99.0.126 22", &held).as_deref(),
+            Some("10.99.0.126 22")
+        );
+        assert_eq!(
+            way("2001:db8::20 45952 2001:db8::7 22", &held).as_deref(),
+            Some("2001:db8::7 22")
+        );
+        assert_eq!(
+            way("10.99.0.20 45952 10.99.0.99 22", &held),
+            None,
+            "of another machine, or of another time"
+        );
+        assert_eq!(
+            way("10.99.0.20 45952 10.99.0.99 22", &[]).as_deref(),
+            Some("10.99.0.99 22"),
+            "no daemon to ask"
+        );
         assert_eq!(way("127.0.0.1 45952 127.0.0.1 22", &[]), None);
-        for odd in ["", "10.99.0.20", "fe80::1%eth1 4 fe80::2%eth1 22", "10.99.0.20 45952 10.99.0.126 x"] {
+        for odd in
+            ["", "10.99.0.20", "fe80::1%eth1 4 fe80::2%eth1 22", "10.99.0.20 45952 10.99.0.126 x"]
+        {
             assert_eq!(way(odd, &held), None, "{odd:?}");
         }
     }

@@ -50,7 +50,8 @@ pub struct Args {
     /// Acknowledge all that is wrong now, as the button does: the LED of a fault falls to amber
     #[arg(long, conflicts_with_all = ["json", "watch"])]
     pub acknowledge: bool,
-    /// The daemon's socket, with --acknowledge its control socket; without it the one that the settings name
+    /// The daemon's socket, with --acknowledge its control socket; without it the one that the
+    /// settings name
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -69,7 +70,11 @@ pub fn main(args: Args) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::err(&format!("bramblegate status: {}: {error}\n{}\n", socket.display(), remedy(&error)));
+            output::err(&format!(
+                "bramblegate status: {}: {error}\n{}\n",
+                socket.display(),
+                remedy(&error)
+            ));
             ExitCode::from(code::NOT_REACHABLE)
         }
     }
@@ -77,7 +82,8 @@ pub fn main(args: Args) -> ExitCode {
 
 /// Exit 0 done, 1 refused, 3 not reachable, 77 not allowed.
 fn acknowledge(socket: Option<PathBuf>) -> ExitCode {
-    let socket = socket.unwrap_or_else(|| control::configured_socket(Path::new(settings::DEFAULT_FILE)));
+    let socket =
+        socket.unwrap_or_else(|| control::configured_socket(Path::new(settings::DEFAULT_FILE)));
     match control::send(&socket, &Order::Acknowledge) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
@@ -86,7 +92,10 @@ fn acknowledge(socket: Option<PathBuf>) -> ExitCode {
         }
         Err(error) => {
             let remedy = control::remedy(&error);
-            output::err(&format!("bramblegate status --acknowledge: {}: {error}\n{remedy}\n", socket.display()));
+            output::err(&format!(
+                "bramblegate status --acknowledge: {}: {error}\n{remedy}\n",
+                socket.display()
+            ));
             ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
         }
     }
@@ -102,7 +111,9 @@ pub fn configured_socket() -> PathBuf {
 pub fn remedy(error: &Error) -> &'static str {
     use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, TimedOut};
     match error {
-        Error::Io(error) if error.kind() == PermissionDenied => "Its folder keeps this user out; try sudo.",
+        Error::Io(error) if error.kind() == PermissionDenied => {
+            "Its folder keeps this user out; try sudo."
+        }
         Error::Io(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
             "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`; `journalctl -u bramblegate` tells why it does not."
         }
@@ -154,7 +165,8 @@ fn stream(socket: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// The page, again and again. On a terminal in the same place, else one below the other when something changed.
+/// The page, again and again. On a terminal in the same place, else one below the other when
+/// something changed.
 fn follow(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     let terminal = std::io::stdout().is_terminal();

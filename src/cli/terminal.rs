@@ -8,8 +8,8 @@ use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::event::{Event, KeyCode, KeyModifiers};
 use crossterm::style::{Attribute, Print, SetAttribute};
 use crossterm::terminal::{
-    Clear, ClearType, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-    enable_raw_mode,
+    Clear, ClearType, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{execute, queue};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -21,13 +21,17 @@ pub const END: char = '\u{4}';
 /// Esc.
 pub const ESCAPE: char = '\u{1b}';
 
-/// Starts this program again with `mark` set in its environment and waits for its end; then the terminal is as before, even
-/// if everything below was killed. Its exit code.
+/// Starts this program again with `mark` set in its environment and waits for its end; then the
+/// terminal is as before, even if everything below was killed. Its exit code.
 pub fn guard(mark: &str) -> Result<u8, String> {
     let before = tcgetattr(std::io::stdin()).ok();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
     match runtime.block_on(watch(mark)) {
-        // It has restored the terminal itself. Twice would put the cursor back to before its last words.
+        // It has restored the terminal itself. Twice would put the cursor back to before its last
+        // words.
         Ok(End::Exited(code)) => Ok(code),
         Ok(End::Killed(code)) => {
             restore(before.as_ref());
@@ -74,8 +78,8 @@ async fn watch(mark: &str) -> Result<End, String> {
     Ok(End::Killed(signalled))
 }
 
-/// Restores what a process that was killed has left. `crossterm` knows only the mode that it has changed itself, so the one from
-/// before the start is kept here.
+/// Restores what a process that was killed has left. `crossterm` knows only the mode that it has
+/// changed itself, so the one from before the start is kept here.
 fn restore(before: Option<&Termios>) {
     if let Some(before) = before {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
@@ -88,7 +92,13 @@ fn leave() {
     let mut out = io::stdout();
     if out.is_terminal() {
         // A terminal that is gone needs no restoring.
-        let _ = execute!(out, SetAttribute(Attribute::Reset), EnableLineWrap, Show, LeaveAlternateScreen);
+        let _ = execute!(
+            out,
+            SetAttribute(Attribute::Reset),
+            EnableLineWrap,
+            Show,
+            LeaveAlternateScreen
+        );
     }
 }
 
@@ -99,30 +109,48 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over. Lines that are too long are cut at the edge: wrapped, they would push others off the screen.
+    /// Takes the terminal over. Lines that are too long are cut at the edge: wrapped, they would
+    /// push others off the screen.
     pub fn open() -> Self {
-        // Without a keyboard there is nothing to read: another terminal's mode is not ours to change.
+        // Without a keyboard there is nothing to read: another terminal's mode is not ours to
+        // change.
         let is_raw = io::stdin().is_terminal() && enable_raw_mode().is_ok();
-        let _ = execute!(io::stdout(), EnterAlternateScreen, Hide, DisableLineWrap, Clear(ClearType::All));
+        let _ = execute!(
+            io::stdout(),
+            EnterAlternateScreen,
+            Hide,
+            DisableLineWrap,
+            Clear(ClearType::All)
+        );
         Self { is_raw }
     }
 
-    /// Replaces what is shown, without flicker. What does not fit on so many rows is left out at the end.
+    /// Replaces what is shown, without flicker. What does not fit on so many rows is left out at
+    /// the end.
     pub fn show(&self, lines: &[String], rows: usize) {
         // Whoever closed the terminal sees nothing of it.
         let _ = draw(&mut io::stdout().lock(), lines, rows);
     }
 }
 
-/// Writes lines from the first row on; in one piece, since standard output keeps what is queued until it is flushed.
+/// Writes lines from the first row on; in one piece, since standard output keeps what is queued
+/// until it is flushed.
 fn draw(out: &mut impl Write, lines: &[String], rows: usize) -> io::Result<()> {
     let mut text = Vec::new();
     queue!(text, MoveTo(0, 0))?;
     for (row, line) in lines.iter().take(rows).enumerate() {
-        // No line break after the last one: on a screen just as high it would push the first one off.
+        // No line break after the last one: on a screen just as high it would push the first one
+        // off.
         let before = if row == 0 { "" } else { "\r\n" };
-        // Cleared before it is written: behind a line just as wide as the screen the cursor stands on its last character.
-        queue!(text, Print(before), Clear(ClearType::UntilNewLine), Print(line), SetAttribute(Attribute::Reset))?;
+        // Cleared before it is written: behind a line just as wide as the screen the cursor stands
+        // on its last character.
+        queue!(
+            text,
+            Print(before),
+            Clear(ClearType::UntilNewLine),
+            Print(line),
+            SetAttribute(Attribute::Reset)
+        )?;
     }
     queue!(text, Clear(ClearType::FromCursorDown))?;
     out.write_all(&text)?;

@@ -42,18 +42,27 @@ impl Case {
         let table = root.as_table().ok_or("no table")?;
         only(table, &["purpose", "board", "settings", "begin", "whole_rules", "moment"])?;
         word(table, "purpose").ok_or("purpose is missing: one sentence")?;
-        let moments =
-            root.pointer_mut("/moment").and_then(|value| Some(value.as_array()?.iter().map(moment).collect()));
+        let moments = root
+            .pointer_mut("/moment")
+            .and_then(|value| Some(value.as_array()?.iter().map(moment).collect()));
         let case = Self {
             board: root.pointer("/board").and_then(Value::as_str).unwrap_or("emulated").to_owned(),
-            settings: root.pointer("/settings").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            settings: root
+                .pointer("/settings")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             begin: root.pointer("/begin").and_then(Value::as_str).unwrap_or_default().to_owned(),
             whole_rules: root.pointer("/whole_rules").and_then(Value::as_bool).unwrap_or_default(),
             moments: moments.unwrap_or_else(|| Err("no [[moment]]".to_owned()))?,
             text: text.to_owned(),
         };
         let times: Vec<Duration> = case.moments.iter().map(|moment| moment.time).collect();
-        if times.is_sorted() { Ok(case) } else { Err("the moments are not in their order".to_owned()) }
+        if times.is_sorted() {
+            Ok(case)
+        } else {
+            Err("the moments are not in their order".to_owned())
+        }
     }
 
     /// The file with what was seen in the place of what was expected.
@@ -62,9 +71,15 @@ impl Case {
         let mut text = parts.next().unwrap_or_default().to_owned();
         for (part, seen) in parts.zip(seen) {
             let before = part.split(OPENING).next().unwrap_or_default();
-            let after =
-                part.split_once(OPENING).and_then(|(_, rest)| rest.split_once(CLOSING)).map_or("", |(_, rest)| rest);
-            text += &format!("{MOMENT}{}\n{OPENING}{seen}{CLOSING}\n{}", before.trim_end(), after.trim_start());
+            let after = part
+                .split_once(OPENING)
+                .and_then(|(_, rest)| rest.split_once(CLOSING))
+                .map_or("", |(_, rest)| rest);
+            text += &format!(
+                "{MOMENT}{}\n{OPENING}{seen}{CLOSING}\n{}",
+                before.trim_end(),
+                after.trim_start()
+            );
         }
         format!("{}\n", text.trim_end())
     }
@@ -97,7 +112,8 @@ fn only(table: &Table<'_>, known: &[&str]) -> Result<(), String> {
 
 /// An integer and a unit: `250ms`, `3s`, `2m`, `1h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| format!("{text:?} has no unit"))?;
+    let digits =
+        text.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| format!("{text:?} has no unit"))?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| format!("{text:?} is no duration"))?;
     match unit {

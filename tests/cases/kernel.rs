@@ -1,7 +1,12 @@
-//! A kernel that does as it is told: what is desired becomes an event, as it would on a machine without troubles.
+//! A kernel that does as it is told: what is desired becomes an event, as it would on a machine
+//! without troubles.
 
-use bramblegate::decide::{Desired, FirewallPlan, GatewayPlan, InterfaceConf, PortPlan, ROUTE_PROTOCOL};
-use bramblegate::event::{Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule};
+use bramblegate::decide::{
+    Desired, FirewallPlan, GatewayPlan, InterfaceConf, PortPlan, ROUTE_PROTOCOL,
+};
+use bramblegate::event::{
+    Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule,
+};
 use bramblegate::facts::State;
 use ipnet::{IpNet, Ipv4Net};
 
@@ -17,7 +22,8 @@ impl Kernel {
     /// What happens next because of `desired`; nothing when all is as it should be.
     pub fn obey(&mut self, state: &State, desired: &Desired) -> Vec<Event> {
         let Some(gateway) = &desired.gateway else { return Vec::new() };
-        let mut events: Vec<Event> = gateway.links.ports.iter().flat_map(|port| links(state, port)).collect();
+        let mut events: Vec<Event> =
+            gateway.links.ports.iter().flat_map(|port| links(state, port)).collect();
         events.extend(routing(state, gateway));
         if self.link_revision.replace(gateway.links.revision) != Some(gateway.links.revision) {
             events.push(done(Output::Link, Applied::Done));
@@ -25,8 +31,13 @@ impl Kernel {
         if self.firewall.as_ref() != Some(&gateway.firewall) {
             self.firewall = Some(gateway.firewall.clone());
             let owned = gateway.firewall.protect;
-            let applied =
-                Applied::Firewall { masquerade: true, owned, flow_table: None, rejects: None, adopted: false };
+            let applied = Applied::Firewall {
+                masquerade: true,
+                owned,
+                flow_table: None,
+                rejects: None,
+                adopted: false,
+            };
             events.push(done(Output::Firewall, applied));
         }
         if self.conntrack != gateway.conntrack.revision {
@@ -42,14 +53,17 @@ fn done(output: Output, applied: Applied) -> Event {
 }
 
 fn links(state: &State, port: &PortPlan) -> Vec<Event> {
-    let held = |net: &Ipv4Net| state.facts().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net));
+    let held = |net: &Ipv4Net| {
+        state.facts().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net))
+    };
     let mut events = Vec::new();
     for net in port.addresses.iter().filter(|net| !held(net)) {
         events.push(Event::Address(Change::Present(address(port.index, *net))));
     }
     for ours in state.facts().addresses(port.index).iter().filter(|held| held.ours) {
         if let IpNet::V4(net) = ours.address {
-            let gone = (!port.addresses.contains(&net)).then(|| Event::Address(Change::Gone(address(port.index, net))));
+            let gone = (!port.addresses.contains(&net))
+                .then(|| Event::Address(Change::Gone(address(port.index, net))));
             events.extend(gone);
         }
     }
@@ -73,13 +87,35 @@ fn links(state: &State, port: &PortPlan) -> Vec<Event> {
 
 fn routing(state: &State, gateway: &GatewayPlan) -> Vec<Event> {
     let (plan, facts) = (&gateway.routing, state.facts());
-    let routes: Vec<Route> = facts.routes().filter(|route| route.protocol == ROUTE_PROTOCOL).cloned().collect();
-    let rules: Vec<Rule> = facts.rules().iter().filter(|rule| rule.protocol == ROUTE_PROTOCOL).cloned().collect();
+    let routes: Vec<Route> =
+        facts.routes().filter(|route| route.protocol == ROUTE_PROTOCOL).cloned().collect();
+    let rules: Vec<Rule> =
+        facts.rules().iter().filter(|rule| rule.protocol == ROUTE_PROTOCOL).cloned().collect();
     let mut events = Vec::new();
-    events.extend(routes.iter().filter(|r| !plan.routes.contains(r)).map(|r| Event::Route(Change::Gone(r.clone()))));
-    events.extend(plan.routes.iter().filter(|r| !routes.contains(r)).map(|r| Event::Route(Change::Present(r.clone()))));
-    events.extend(rules.iter().filter(|r| !plan.rules.contains(r)).map(|r| Event::Rule(Change::Gone(r.clone()))));
-    events.extend(plan.rules.iter().filter(|r| !rules.contains(r)).map(|r| Event::Rule(Change::Present(r.clone()))));
+    events.extend(
+        routes
+            .iter()
+            .filter(|r| !plan.routes.contains(r))
+            .map(|r| Event::Route(Change::Gone(r.clone()))),
+    );
+    events.extend(
+        plan.routes
+            .iter()
+            .filter(|r| !routes.contains(r))
+            .map(|r| Event::Route(Change::Present(r.clone()))),
+    );
+    events.extend(
+        rules
+            .iter()
+            .filter(|r| !plan.rules.contains(r))
+            .map(|r| Event::Rule(Change::Gone(r.clone()))),
+    );
+    events.extend(
+        plan.rules
+            .iter()
+            .filter(|r| !rules.contains(r))
+            .map(|r| Event::Rule(Change::Present(r.clone()))),
+    );
     events
 }
 

@@ -1,7 +1,9 @@
-//! Golden stories: an evening at a venue each. A file holds purpose, board, settings and moments with events; what every
-//! output does at each moment stands beside the events and is compared. Nothing but pure code runs here.
+//! Golden stories: an evening at a venue each. A file holds purpose, board, settings and moments
+//! with events; what every output does at each moment stands beside the events and is compared.
+//! Nothing but pure code runs here.
 //!
-//! `UPDATE=1 cargo test --test cases` writes what was seen into the files: read the difference before you keep it.
+//! `UPDATE=1 cargo test --test cases` writes what was seen into the files: read the difference
+//! before you keep it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -50,7 +52,9 @@ fn play(path: &Path) -> Result<(), Failed> {
     let mut sim = Simulation::begin(&case)?;
     let mut seen = Vec::new();
     for moment in &case.moments {
-        let reported = sim.play(moment).map_err(|error| format!("{}: at {}: {error}", path.display(), moment.at))?;
+        let reported = sim
+            .play(moment)
+            .map_err(|error| format!("{}: at {}: {error}", path.display(), moment.at))?;
         seen.push(reported);
     }
     if updating() {
@@ -66,24 +70,41 @@ fn play(path: &Path) -> Result<(), Failed> {
         match &moment.expect {
             Some(expected) if expected.trim_end() == seen.trim_end() => {}
             Some(expected) => {
-                wrong += &format!("{shown}: at {} ({}):\n{}\n", moment.at, moment.say, difference(expected, seen));
+                wrong += &format!(
+                    "{shown}: at {} ({}):\n{}\n",
+                    moment.at,
+                    moment.say,
+                    difference(expected, seen)
+                );
             }
             None => {
-                wrong += &format!("{shown}: at {}: nothing is expected yet; add\nexpect = '''\n{seen}'''\n", moment.at);
+                wrong += &format!(
+                    "{shown}: at {}: nothing is expected yet; add\nexpect = '''\n{seen}'''\n",
+                    moment.at
+                );
             }
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong}UPDATE=1 writes what was seen into the file").into()) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{wrong}UPDATE=1 writes what was seen into the file").into())
+    }
 }
 
 /// Lines of both texts, marked: `-` expected and not seen, `+` seen and not expected.
 pub fn difference(expected: &str, seen: &str) -> String {
-    let (a, b): (Vec<&str>, Vec<&str>) = (expected.trim_end().lines().collect(), seen.trim_end().lines().collect());
+    let (a, b): (Vec<&str>, Vec<&str>) =
+        (expected.trim_end().lines().collect(), seen.trim_end().lines().collect());
     // The table of longest common subsequences: texts here are a few hundred lines.
     let mut common = vec![vec![0_usize; b.len() + 1]; a.len() + 1];
     for i in (0..a.len()).rev() {
         for j in (0..b.len()).rev() {
-            common[i][j] = if a[i] == b[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+            common[i][j] = if a[i] == b[j] {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
         }
     }
     let (mut i, mut j, mut lines) = (0, 0, Vec::new());

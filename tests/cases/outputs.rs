@@ -25,7 +25,8 @@ impl Outputs {
         Self { whole_rules, known: BTreeMap::new() }
     }
 
-    /// Names each output that changed, with its new text; of the rule set, only the lines that changed.
+    /// Names each output that changed, with its new text; of the rule set, only the lines that
+    /// changed.
     pub fn changes(&mut self, state: &State, journal: &[String]) -> String {
         let desired = decide::decide(state.settings(), state);
         let mut reported = String::new();
@@ -33,7 +34,10 @@ impl Outputs {
             let before = self.known.insert(name, text.clone());
             let first = before.is_none();
             let before = before.unwrap_or_default();
-            if before == text || name == "rules" && first && !self.whole_rules || name == "status" && first {
+            if before == text
+                || name == "rules" && first && !self.whole_rules
+                || name == "status" && first
+            {
                 continue;
             }
             reported += &match name {
@@ -60,7 +64,10 @@ fn news(before: &str, text: &str) -> String {
 fn block(name: &str, text: &str) -> String {
     match text.trim_end().lines().collect::<Vec<_>>().as_slice() {
         [line] => format!("{name}: {line}\n"),
-        lines => format!("{name}:\n{}", lines.iter().map(|line| format!("    {line}\n")).collect::<String>()),
+        lines => format!(
+            "{name}:\n{}",
+            lines.iter().map(|line| format!("    {line}\n")).collect::<String>()
+        ),
     }
 }
 
@@ -85,7 +92,8 @@ fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
 
 /// A line for each page: its rows, and how long it stands.
 fn panel(state: &State, playlist: &Playlist) -> String {
-    let rows = |frame: &Frame| frame.lines().iter().map(|row| format!("|{row}")).collect::<String>();
+    let rows =
+        |frame: &Frame| frame.lines().iter().map(|row| format!("|{row}")).collect::<String>();
     if let Some(stop) = state.stopping() {
         return match stop {
             Stop::Restart => "as it is".to_owned(),
@@ -94,17 +102,25 @@ fn panel(state: &State, playlist: &Playlist) -> String {
     }
     let lines = playlist.pages.iter().map(|page| {
         let rows = rows(&page.frame);
-        if page.dwell == Duration::MAX { format!("{rows}|\n") } else { format!("{rows}| {:?}\n", page.dwell) }
+        if page.dwell == Duration::MAX {
+            format!("{rows}|\n")
+        } else {
+            format!("{rows}| {:?}\n", page.dwell)
+        }
     });
     lines.collect()
 }
 
 /// The cluster's light; then those of the nodes, for sticks with several.
 pub fn lights(signals: &[Signal]) -> String {
-    let names = [("#00ff00", "green"), ("#0000ff", "blue"), ("#ffa000", "amber"), ("#ff0000", "red")];
+    let names =
+        [("#00ff00", "green"), ("#0000ff", "blue"), ("#ffa000", "amber"), ("#ff0000", "red")];
     let words = signals.iter().map(|signal| {
         let colour = signal.colour.to_string();
-        let name = names.iter().find(|(code, _)| *code == colour).map_or(colour.as_str(), |(_, name)| name);
+        let name = names
+            .iter()
+            .find(|(code, _)| *code == colour)
+            .map_or(colour.as_str(), |(_, name)| name);
         format!("{name} {}", signal.pattern.name())
     });
     words.collect::<Vec<_>>().join(", ")
@@ -136,14 +152,24 @@ fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
     ];
     match value {
         Value::Object(members) => {
-            for (name, value) in members.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
-                flatten(lines, &format!("{path}{}{name}", if path.is_empty() { "" } else { "." }), value);
+            for (name, value) in
+                members.iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str()))
+            {
+                flatten(
+                    lines,
+                    &format!("{path}{}{name}", if path.is_empty() { "" } else { "." }),
+                    value,
+                );
             }
         }
         Value::Array(values) if values.iter().any(Value::is_object) => {
             for (place, value) in values.iter().enumerate() {
                 let name = value.get("name").or(value.get("interface")).and_then(Value::as_str);
-                flatten(lines, &format!("{path}.{}", name.map_or(place.to_string(), str::to_owned)), value);
+                flatten(
+                    lines,
+                    &format!("{path}.{}", name.map_or(place.to_string(), str::to_owned)),
+                    value,
+                );
             }
         }
         value => lines.push(format!("{path} = {value}")),
@@ -153,7 +179,8 @@ fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
 fn ports(desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return "left alone".to_owned() };
     let lines = gateway.links.ports.iter().map(|port| {
-        let nets = |nets: &[ipnet::Ipv4Net]| nets.iter().map(|net| format!(" {net}")).collect::<String>();
+        let nets =
+            |nets: &[ipnet::Ipv4Net]| nets.iter().map(|net| format!(" {net}")).collect::<String>();
         let conf = &port.conf;
         let mut line = port.name.clone();
         line += if port.up { " up" } else { "" };
@@ -181,7 +208,9 @@ fn ports(desired: &Desired) -> String {
 /// As `ip rule` and `ip route` would list them.
 fn routing(state: &State, desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return String::new() };
-    let name = |index| state.facts().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone());
+    let name = |index| {
+        state.facts().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
+    };
     let mut text = String::new();
     for rule in &gateway.routing.rules {
         text += &format!("{}: ", rule.preference);
@@ -197,7 +226,9 @@ fn routing(state: &State, desired: &Desired) -> String {
             }
         }
         text += &format!("lookup {}", rule.table);
-        text += &rule.suppress.map_or_else(String::new, |length| format!(" suppress_prefixlength {length}"));
+        text += &rule
+            .suppress
+            .map_or_else(String::new, |length| format!(" suppress_prefixlength {length}"));
         text += "\n";
     }
     for route in &gateway.routing.routes {

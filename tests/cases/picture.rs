@@ -1,4 +1,5 @@
-//! The picture of the panel in README.md: what the story `arrive` leaves on the glass, dot by dot, as the character ROM has it.
+//! The picture of the panel in README.md: what the story `arrive` leaves on the glass, dot by dot,
+//! as the character ROM has it.
 
 use std::fs;
 use std::path::Path;
@@ -32,9 +33,11 @@ pub fn compare() -> Result<(), Failed> {
 
     let path = root.join("README.md");
     let readme = fs::read_to_string(&path)?;
-    let (before, rest) = readme.split_once(BEGIN).ok_or("README.md has lost its mark of the picture's begin")?;
+    let (before, rest) =
+        readme.split_once(BEGIN).ok_or("README.md has lost its mark of the picture's begin")?;
     let (mark, rest) = rest.split_once('\n').ok_or("nothing follows the mark")?;
-    let (known, after) = rest.split_once(END).ok_or("README.md has lost its mark of the picture's end")?;
+    let (known, after) =
+        rest.split_once(END).ok_or("README.md has lost its mark of the picture's end")?;
     if known == drawn {
         return Ok(());
     }
@@ -42,13 +45,15 @@ pub fn compare() -> Result<(), Failed> {
         fs::write(&path, format!("{before}{BEGIN}{mark}\n{drawn}{END}{after}"))?;
         return Ok(());
     }
-    Err(format!("README.md: the panel looks like this now; UPDATE=1 writes it there\n{drawn}").into())
+    Err(format!("README.md: the panel looks like this now; UPDATE=1 writes it there\n{drawn}")
+        .into())
 }
 
 /// What `bramblegate panel` draws, without colours.
 fn picture(frame: &Frame, light: Signal, severity: Severity) -> String {
     let style = Style { columns: 100, rows: 24, depth: Depth::None };
     // A moment at which the heart is seen and the light is bright.
-    let drawn = draw(&frame.lines(), frame.geometry(), Charset::A00, light, Duration::from_secs(2), style);
+    let drawn =
+        draw(&frame.lines(), frame.geometry(), Charset::A00, light, Duration::from_secs(2), style);
     format!("{}    {severity}\n", drawn.join("\n"))
 }

@@ -55,7 +55,8 @@ impl Simulation {
         Ok(sim)
     }
 
-    /// Lets time pass until the moment, then its events happen; answers what changed on every output since the last one.
+    /// Lets time pass until the moment, then its events happen; answers what changed on every
+    /// output since the last one.
     pub fn play(&mut self, moment: &Moment) -> Result<String, String> {
         self.wait(START + moment.time)?;
         self.happen(&moment.events, moment.settings.as_deref())?;
@@ -99,7 +100,8 @@ impl Simulation {
     fn report(&mut self, event: &Event) -> Result<(), String> {
         // As in the daemon: only the policy knows what stands.
         let shown = self.desired.as_ref().filter(|_| *event == Event::Order(Order::Acknowledge));
-        let known = shown.map(|desired| Event::Acknowledgement(acknowledge::all_standing(&self.state, desired)));
+        let known = shown
+            .map(|desired| Event::Acknowledgement(acknowledge::all_standing(&self.state, desired)));
         let reported = self.state.apply(known.as_ref().unwrap_or(event), self.now);
         self.held.extend(reported);
         if let Event::Stop(stop) = event {
@@ -109,8 +111,8 @@ impl Simulation {
         self.settle()
     }
 
-    /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of ours. As in the daemon,
-    /// nothing is desired before the first listing has ended.
+    /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of
+    /// ours. As in the daemon, nothing is desired before the first listing has ended.
     fn settle(&mut self) -> Result<(), String> {
         if !self.state.is_synced() {
             return Ok(());
@@ -136,11 +138,13 @@ impl Simulation {
         Err("what is desired changes with every obedience".to_owned())
     }
 
-    /// A line each: priority, message, fields. Of a rule set only that there is another one: its text is told elsewhere.
+    /// A line each: priority, message, fields. Of a rule set only that there is another one: its
+    /// text is told elsewhere.
     fn write_down(&mut self, records: &[Record]) {
         for record in records {
             let message = record.message.lines().next().unwrap_or_default();
-            let fields: Vec<String> = record.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let fields: Vec<String> =
+                record.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let priority = format!("{:?}", record.priority).to_lowercase();
             self.journal.push(format!("{priority}: {message} [{}]", fields.join(" ")));
         }
@@ -149,6 +153,8 @@ impl Simulation {
 
 fn settings(board: &str, text: &str) -> Result<Arc<Settings>, String> {
     let board = Board::built_in(board).map_err(|error| error.to_string())?;
-    let faults = |faults: Vec<config::Fault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
+    let faults = |faults: Vec<config::Fault>| {
+        faults.iter().map(|fault| format!("{fault}\n")).collect::<String>()
+    };
     config::load(&[("settings", text)], &board).map(Arc::new).map_err(faults)
 }

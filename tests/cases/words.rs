@@ -1,4 +1,5 @@
-//! The language of events: one a line, words as a person would say them. Ports are named; a name's number is given once.
+//! The language of events: one a line, words as a person would say them. Ports are named; a name's
+//! number is given once.
 //!
 //! ```text
 //! listing | listed | overrun                              the kernel's dump begins, ends; messages were lost
@@ -48,9 +49,10 @@ use std::time::Duration;
 
 use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
-    Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button, Change, Conflict, Dhcp,
-    Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, PortalSource,
-    PortalUrl, Probe, Reachability, Round, Route, ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, Vital,
+    Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button,
+    Change, Conflict, Dhcp, Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac,
+    Neighbour, Netconf, Order, Output, PortalSource, PortalUrl, Probe, Reachability, Round, Route,
+    ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, Vital,
 };
 use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
@@ -70,16 +72,24 @@ impl Reader {
     /// The events of a moment.
     pub fn events(&mut self, text: &str, nodes: &Nodes) -> Result<Vec<Event>> {
         let mut events = Vec::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             let (line, times) = match line.rsplit_once(" x ") {
-                Some((line, times)) => (line, times.parse().map_err(|_| format!("{times:?} times?"))?),
+                Some((line, times)) => {
+                    (line, times.parse().map_err(|_| format!("{times:?} times?"))?)
+                }
                 None => (line, 1),
             };
             let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
             // The kernel's message of a link holds its settings: nothing is forwarded yet.
             let settings = match &event {
                 Event::Link(Change::Present(link)) => self.present.insert(link.index).then(|| {
-                    Event::Netconf(Netconf { index: link.index, forwarding: Some(false), ..Netconf::default() })
+                    Event::Netconf(Netconf {
+                        index: link.index,
+                        forwarding: Some(false),
+                        ..Netconf::default()
+                    })
                 }),
                 Event::Link(Change::Gone(link)) => {
                     self.present.remove(&link.index);
@@ -128,9 +138,10 @@ impl Reader {
             "acknowledge" => Event::Order(Order::Acknowledge),
             "all" => Event::Probe(all(&mut words, nodes)?),
             "node" => Event::Probe(node(&mut words, nodes)?),
-            "denied" | "allowed" => {
-                Event::Probe(Probe::Denied { probe: words.next()?.to_owned(), denied: verb == "denied" })
-            }
+            "denied" | "allowed" => Event::Probe(Probe::Denied {
+                probe: words.next()?.to_owned(),
+                denied: verb == "denied",
+            }),
             "unkept:" => Event::Applied(ApplyReport {
                 output: Output::Link,
                 result: Ok(Applied::Link { unkept: Some(words.take_rest().to_owned()) }),
@@ -150,7 +161,9 @@ impl Reader {
                 let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
                 Event::Dhcp(Dhcp::CallsItself { mac, name: words.next()?.to_owned() })
             }
-            "boots" => Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() }),
+            "boots" => {
+                Event::Dhcp(Dhcp::Boots { address: words.parse()?, file: words.next()?.to_owned() })
+            }
             "neighbour" => Event::Neighbour(self.neighbour(&mut words)?),
             "lease" => Event::Lease(lease(&mut words)?),
             "flushed" | "blocked" | "unblocked" | "passed" | "dropped" | "cut" | "uncut" => {
@@ -159,11 +172,18 @@ impl Reader {
             "fails" | "absent" | "well" => Event::Applied(report(verb, &mut words)?),
             _ => return Err("no such event".to_owned()),
         };
-        if words.rest().is_empty() { Ok(event) } else { Err(format!("what is {:?}?", words.rest())) }
+        if words.rest().is_empty() {
+            Ok(event)
+        } else {
+            Err(format!("what is {:?}?", words.rest()))
+        }
     }
 
     fn index(&self, name: &str) -> Result<LinkIndex> {
-        self.links.get(name).map(|link| link.index).ok_or_else(|| format!("no port {name:?} was named yet"))
+        self.links
+            .get(name)
+            .map(|link| link.index)
+            .ok_or_else(|| format!("no port {name:?} was named yet"))
     }
 
     fn link(&mut self, words: &mut Words<'_>) -> Result<Change<Link>> {
@@ -182,7 +202,10 @@ impl Reader {
             index,
             name: name.to_owned(),
             alternative_names: Vec::new(),
-            mac: words.after("mac")?.map(|mac| mac.parse().map_err(|()| format!("{mac:?} is no MAC"))).transpose()?,
+            mac: words
+                .after("mac")?
+                .map(|mac| mac.parse().map_err(|()| format!("{mac:?} is no MAC")))
+                .transpose()?,
             up: !words.flag("down"),
             carrier: words.flag("cable"),
             loopback: name == "lo",
@@ -242,8 +265,11 @@ impl Reader {
 
     fn internet(&self, words: &mut Words<'_>) -> Result<Probe> {
         let index = self.index(words.next()?)?;
-        let kinds =
-            [("online", Reachability::Online), ("portal", Reachability::Portal), ("nothing", Reachability::Nothing)];
+        let kinds = [
+            ("online", Reachability::Online),
+            ("portal", Reachability::Portal),
+            ("nothing", Reachability::Nothing),
+        ];
         Ok(Probe::Uplink { index, reachability: words.choice(&kinds)? })
     }
 
@@ -352,7 +378,9 @@ fn lease(words: &mut Words<'_>) -> Result<Change<Lease>> {
 fn all(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
     let up = words.choice(&[("up", true), ("silent", false)])?;
     let rtt = up.then(|| Duration::from_micros(300));
-    Ok(Probe::Nodes(nodes.iter().map(|node| Round { node: node.id, rtt, first_lost: !up }).collect()))
+    Ok(Probe::Nodes(
+        nodes.iter().map(|node| Round { node: node.id, rtt, first_lost: !up }).collect(),
+    ))
 }
 
 fn node(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
@@ -380,15 +408,22 @@ fn firewall(verb: &str, words: &mut Words<'_>) -> Result<Firewall> {
                 Some((purpose, example)) => (purpose, Some(parse(example)?)),
                 None => (rest, None),
             };
-            Firewall::Dropped(vec![Dropped { purpose: format!("bramblegate: {purpose}"), packets, example }])
+            Firewall::Dropped(vec![Dropped {
+                purpose: format!("bramblegate: {purpose}"),
+                packets,
+                example,
+            }])
         }
         "unblocked" => Firewall::Blocked(None),
         "uncut" => Firewall::BlockedTraffic(Vec::new()),
         "cut" => {
-            let (what, by) = words.take_rest().split_once(' ').ok_or("cut WHAT TABLE CHAIN: REMEDY")?;
+            let (what, by) =
+                words.take_rest().split_once(' ').ok_or("cut WHAT TABLE CHAIN: REMEDY")?;
             let traffic = what.split(',').map(traffic).collect::<Result<Vec<_>>>()?;
             let blocker = blocker(by)?;
-            Firewall::BlockedTraffic(traffic.into_iter().map(|traffic| (traffic, blocker.clone())).collect())
+            Firewall::BlockedTraffic(
+                traffic.into_iter().map(|traffic| (traffic, blocker.clone())).collect(),
+            )
         }
         _ => Firewall::Blocked(Some(blocker(words.take_rest())?)),
     })
@@ -431,7 +466,9 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
                 rejects: None,
                 adopted: message == "adopted",
             },
-            Output::Display => Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" },
+            Output::Display => {
+                Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" }
+            }
             Output::Indicator => {
                 let leds = if message.is_empty() { 1 } else { parse(message)? };
                 Applied::Indicator { leds, name: "emulator".to_owned() }
@@ -460,7 +497,11 @@ impl<'a> Words<'a> {
     }
 
     fn next(&mut self) -> Result<&'a str> {
-        if self.words.is_empty() { Err("a word is missing".to_owned()) } else { Ok(self.words.remove(0)) }
+        if self.words.is_empty() {
+            Err("a word is missing".to_owned())
+        } else {
+            Ok(self.words.remove(0))
+        }
     }
 
     fn parse<T: std::str::FromStr>(&mut self) -> Result<T> {
@@ -470,7 +511,12 @@ impl<'a> Words<'a> {
     fn choice<T: Copy>(&mut self, known: &[(&str, T)]) -> Result<T> {
         let word = self.next()?;
         let found = known.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-        found.ok_or_else(|| format!("{word:?} is none of {:?}", known.iter().map(|(name, _)| name).collect::<Vec<_>>()))
+        found.ok_or_else(|| {
+            format!(
+                "{word:?} is none of {:?}",
+                known.iter().map(|(name, _)| name).collect::<Vec<_>>()
+            )
+        })
     }
 
     fn flag(&mut self, name: &str) -> bool {
@@ -482,7 +528,11 @@ impl<'a> Words<'a> {
     fn after(&mut self, name: &str) -> Result<Option<&'a str>> {
         let Some(at) = self.words.iter().position(|word| *word == name) else { return Ok(None) };
         self.words.remove(at);
-        if at < self.words.len() { Ok(Some(self.words.remove(at))) } else { Err(format!("{name} what?")) }
+        if at < self.words.len() {
+            Ok(Some(self.words.remove(at)))
+        } else {
+            Err(format!("{name} what?"))
+        }
     }
 
     fn all<T: std::str::FromStr>(&mut self) -> Result<Vec<T>> {

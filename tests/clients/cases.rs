@@ -46,7 +46,8 @@ fn leased(stage: &mut Stage) {
     assert!(!doctor.contains("uplink-"), "{doctor}");
 }
 
-/// Row 1 is the address for as long as the kernel holds it; a client that lets the preferred time end before that is told of.
+/// Row 1 is the address for as long as the kernel holds it; a client that lets the preferred time
+/// end before that is told of.
 fn not_renewed(stage: &mut Stage) {
     stage.udhcpd(99, 24);
     stage.start_client(false, false);
@@ -84,16 +85,23 @@ fn not_renewed(stage: &mut Stage) {
         }
         std::thread::sleep(Duration::from_millis(300));
     }
-    assert_eq!(deprecated.is_some(), logged.is_some(), "deprecated {deprecated:?}, said {logged:?}");
+    assert_eq!(
+        deprecated.is_some(),
+        logged.is_some(),
+        "deprecated {deprecated:?}, said {logged:?}"
+    );
     if stage.client.kind == Kind::Dhcpcd {
         assert!(logged.is_some(), "dhcpcd prefers an address until T2");
     }
     println!("deprecated {deprecated:?}, gone {:?} after the server", begin.elapsed());
-    let seen =
-        stage.until("nobody answers", 30, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered");
+    let seen = stage.until("nobody answers", 30, |seen| {
+        seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered"
+    });
     let text = seen.alert("uplink-none").unwrap();
     assert!(
-        ["no server has answered yet", "no DHCP server answers"].iter().any(|logged| text.starts_with(logged)),
+        ["no server has answered yet", "no DHCP server answers"]
+            .iter()
+            .any(|logged| text.starts_with(logged)),
         "{text}"
     );
 }
@@ -105,39 +113,50 @@ fn renumbered(stage: &mut Stage) {
     stage.start_gateway();
     stage.until("a lease", 40, is_leased);
     stage.udhcpd(98, 24);
-    let seen = stage.until("the other subnet", 90, |seen| seen.row1() == "10.98.0.162" && seen.led() == GREEN);
+    let seen = stage
+        .until("the other subnet", 90, |seen| seen.row1() == "10.98.0.162" && seen.led() == GREEN);
     assert_eq!(seen.text("/uplink/address"), "10.98.0.162/24");
 }
 
 fn no_server(stage: &mut Stage) {
     stage.start_client(false, false);
     stage.start_gateway();
-    let seen =
-        stage.until("it is said", 40, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered");
+    let seen = stage.until("it is said", 40, |seen| {
+        seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered"
+    });
     let text = seen.alert("uplink-none").unwrap();
     assert!(text.starts_with("no server has answered yet on eth1"), "{text}");
-    let logged = |seen: &Seen| seen.alert("uplink-none").is_some_and(|text| text.starts_with("no DHCP server answers"));
+    let logged = |seen: &Seen| {
+        seen.alert("uplink-none").is_some_and(|text| text.starts_with("no DHCP server answers"))
+    };
     stage.until("no server is that slow", 40, logged);
     assert_eq!(seen.text("/uplink/address"), "null");
     let doctor = stage.doctor();
-    assert!(doctor.contains("uplink-no-dhcp:") && doctor.contains("no DHCP server answers"), "{doctor}");
+    assert!(
+        doctor.contains("uplink-no-dhcp:") && doctor.contains("no DHCP server answers"),
+        "{doctor}"
+    );
     // An address of 169.254/16 is none, and is named as what it is.
     if stage.client.kind == Kind::Dhcpcd {
         stage.until("its own address", 40, |seen| {
-            seen.row1() == "NO DHCP" && seen.alert("uplink-none").is_some_and(|text| text.contains("169.254."))
+            seen.row1() == "NO DHCP"
+                && seen.alert("uplink-none").is_some_and(|text| text.contains("169.254."))
         });
     }
 }
 
 fn has_ipv6(seen: &Seen) -> bool {
-    seen.glass().replace('|', "").contains("2001:db8:9:") && seen.text("/uplink/address").starts_with("2001:db8:9:")
+    seen.glass().replace('|', "").contains("2001:db8:9:")
+        && seen.text("/uplink/address").starts_with("2001:db8:9:")
 }
 
 fn ipv6_by_router(stage: &mut Stage) {
     stage.router("");
     stage.start_client(false, false);
     stage.start_gateway();
-    let seen = stage.until("an address of IPv6", 60, |seen| has_ipv6(seen) && seen.alert("uplink-no-ipv4").is_some());
+    let seen = stage.until("an address of IPv6", 60, |seen| {
+        has_ipv6(seen) && seen.alert("uplink-no-ipv4").is_some()
+    });
     assert_eq!(seen.text("/severity"), "notice");
     assert!(!seen.alert("uplink-no-ipv4").unwrap().contains("option 108"));
 }
@@ -160,7 +179,9 @@ fn option_108_without_ipv6(stage: &mut Stage) {
         return;
     }
     let heard = if late { "waiting" } else { "ipv6-only" };
-    let seen = stage.until("it is said", 40, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == heard);
+    let seen = stage.until("it is said", 40, |seen| {
+        seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == heard
+    });
     let text = seen.alert("uplink-none").unwrap();
     assert!(late || text.contains("10.99.0.1 asks for IPv6 only on eth1 (option 108)"), "{text}");
     stage.cure("uplink-ipv6-only");
@@ -176,8 +197,10 @@ fn option_108_with_ipv6(stage: &mut Stage) {
         stage.until("a lease all the same", 40, is_leased);
         return;
     }
-    let logged =
-        |seen: &Seen| seen.alert("uplink-no-ipv4").is_some_and(|text| text.contains("asks for IPv6 only (option 108)"));
+    let logged = |seen: &Seen| {
+        seen.alert("uplink-no-ipv4")
+            .is_some_and(|text| text.contains("asks for IPv6 only (option 108)"))
+    };
     stage.until("the reason is said", 60, |seen| has_ipv6(seen) && logged(seen));
     let doctor = stage.doctor();
     assert!(doctor.contains("hint     uplink-ipv6-only:"), "{doctor}");
@@ -190,10 +213,14 @@ fn portal(stage: &mut Stage) {
     stage.start_client(false, true);
     stage.until("a lease", 40, is_leased);
     if stage.client.asks_114 {
-        stage.until("the portal's address", 10, |seen| seen.text("/uplink/portal_url") == "https://login.hotel/api");
+        stage.until("the portal's address", 10, |seen| {
+            seen.text("/uplink/portal_url") == "https://login.hotel/api"
+        });
         let doctor = stage.doctor();
         assert!(
-            doctor.contains("uplink-portal: the venue of eth1 has a captive portal at https://login.hotel/api"),
+            doctor.contains(
+                "uplink-portal: the venue of eth1 has a captive portal at https://login.hotel/api"
+            ),
             "{doctor}"
         );
         // dhcpcd's and networkd's own record is enough after a restart.
@@ -204,7 +231,9 @@ fn portal(stage: &mut Stage) {
         }
         stage.start_gateway();
         if stage.client.kind == Kind::Networkd {
-            stage.until("once more", 20, |seen| seen.text("/uplink/portal_url") == "https://login.hotel/api");
+            stage.until("once more", 20, |seen| {
+                seen.text("/uplink/portal_url") == "https://login.hotel/api"
+            });
         }
     }
 }
@@ -214,12 +243,14 @@ fn two_clients(stage: &mut Stage) {
     stage.start_client(false, false);
     stage.start_gateway();
     stage.until("a lease", 40, |seen| seen.row1().starts_with("10.99.0."));
-    // The other one that is often there: dhcpcd beside a manager, and a client by hand beside dhcpcd.
+    // The other one that is often there: dhcpcd beside a manager, and a client by hand beside
+    // dhcpcd.
     let other = if stage.client.name == "nm-13" {
         stage.start(Kind::Networkd, false, false);
         "systemd-networkd"
     } else if stage.client.kind == Kind::Dhcpcd {
-        let (well, text) = stage.run("busybox udhcpc -b -i eth1 -s /bin/true || udhcpc -b -i eth1 -s /bin/true");
+        let (well, text) =
+            stage.run("busybox udhcpc -b -i eth1 -s /bin/true || udhcpc -b -i eth1 -s /bin/true");
         assert!(well, "{text}");
         "udhcpc"
     } else {
@@ -228,14 +259,18 @@ fn two_clients(stage: &mut Stage) {
     };
     std::thread::sleep(Duration::from_secs(6));
     let doctor = stage.doctor();
-    let line = doctor.lines().find(|line| line.contains("uplink-two-clients:")).unwrap_or_else(|| panic!("{doctor}"));
+    let line = doctor
+        .lines()
+        .find(|line| line.contains("uplink-two-clients:"))
+        .unwrap_or_else(|| panic!("{doctor}"));
     let named = line.contains(other) || other == "udhcpc" && line.contains("busybox");
     assert!(named && line.contains("both ask for an address on the uplink eth1"), "{line}");
     stage.cure("uplink-two-clients");
     std::thread::sleep(Duration::from_secs(3));
     let doctor = stage.doctor();
     assert!(!doctor.contains("uplink-two-clients"), "{doctor}");
-    stage.until("an address", 40, |seen| seen.row1().starts_with("10.99.0.") && seen.led() == GREEN);
+    stage
+        .until("an address", 40, |seen| seen.row1().starts_with("10.99.0.") && seen.led() == GREEN);
 }
 
 fn no_client(stage: &mut Stage) {
@@ -255,8 +290,9 @@ fn no_client(stage: &mut Stage) {
         }
     }
     stage.start_gateway();
-    let seen =
-        stage.until("it is said", 40, |seen| seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "no-client");
+    let seen = stage.until("it is said", 40, |seen| {
+        seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "no-client"
+    });
     let text = seen.alert("uplink-none").unwrap();
     assert!(text.starts_with("nothing on the head asks for an address on eth1"), "{text}");
     stage.cure("uplink-no-client");
@@ -271,7 +307,9 @@ fn switched_off(stage: &mut Stage) {
     stage.until("a lease", 40, is_leased);
     let (well, text) = stage.run("ip link set eth1 down");
     assert!(well, "{text}");
-    let off = |seen: &Seen| seen.alert("uplink-none").is_some_and(|text| text.starts_with("eth1 is switched off"));
+    let off = |seen: &Seen| {
+        seen.alert("uplink-none").is_some_and(|text| text.starts_with("eth1 is switched off"))
+    };
     stage.until("it is off", 20, off);
     // What a client does by itself is not ours to wait for.
     std::thread::sleep(Duration::from_secs(3));
@@ -281,7 +319,8 @@ fn switched_off(stage: &mut Stage) {
     stage.until("a lease after the remedy", 60, is_leased);
 }
 
-/// The client looks after the cluster's port too, until the remedy has been done; the uplink stays its own.
+/// The client looks after the cluster's port too, until the remedy has been done; the uplink stays
+/// its own.
 fn cluster_port(stage: &mut Stage) {
     stage.everywhere = true;
     let (_, text) = stage.run(
@@ -305,9 +344,15 @@ fn cluster_port(stage: &mut Stage) {
     match stage.client.kind {
         Kind::NetworkManager => {
             let (_, devices) = stage.run("nmcli -t -f DEVICE,STATE device");
-            assert!(devices.contains("eth0:unmanaged") && !devices.contains("eth1:unmanaged"), "{devices}");
+            assert!(
+                devices.contains("eth0:unmanaged") && !devices.contains("eth1:unmanaged"),
+                "{devices}"
+            );
             let (_, settings) = stage.run("NetworkManager --print-config | grep unmanaged-devices");
-            assert!(settings.contains("docker0") && settings.contains("eth0"), "others stay: {settings}");
+            assert!(
+                settings.contains("docker0") && settings.contains("eth0"),
+                "others stay: {settings}"
+            );
         }
         Kind::Networkd => {
             let (_, links) = stage.run("networkctl --no-legend --no-pager list");
@@ -352,7 +397,8 @@ make() {
 }
 "#;
 
-/// What is to be installed or brought up to date by apt: with the real one, from a small archive. Once for each release.
+/// What is to be installed or brought up to date by apt: with the real one, from a small archive.
+/// Once for each release.
 fn packages(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;
@@ -397,7 +443,8 @@ fn time(stage: &mut Stage) {
     }
 }
 
-/// A profile of netplan for the cluster's port goes by the remedy, by the real netplan, and what is generated holds none.
+/// A profile of netplan for the cluster's port goes by the remedy, by the real netplan, and what is
+/// generated holds none.
 fn netplan(stage: &mut Stage) {
     if stage.client.kind != Kind::NetworkManager {
         return;
@@ -420,12 +467,16 @@ fn netplan(stage: &mut Stage) {
     assert!(!text.contains("netplan-eth0") && text.contains("netplan-eth1"), "{text}");
 }
 
-/// The lines of ifupdown for the cluster's port; `ifup` does nothing there after the remedy. Once for each release.
+/// The lines of ifupdown for the cluster's port; `ifup` does nothing there after the remedy. Once
+/// for each release.
 fn ifupdown(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;
     }
-    stage.write("etc/network/interfaces", "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n");
+    stage.write(
+        "etc/network/interfaces",
+        "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n",
+    );
     stage.cure("gateway-port-managed");
     let doctor = stage.doctor();
     assert!(!doctor.contains("gateway-port-managed"), "{doctor}");
@@ -446,7 +497,8 @@ fn no_client_but_udhcpc(stage: &mut Stage) {
     stage.until("a lease after the remedy", 60, is_leased);
 }
 
-/// What is not carried out here, for it needs a radio, a screen or the internet: the real tools take it. Once for each release.
+/// What is not carried out here, for it needs a radio, a screen or the internet: the real tools
+/// take it. Once for each release.
 fn forms(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;

@@ -9,7 +9,8 @@ use crate::stage::sh;
 use crate::text::{assert_same, lines};
 
 /// The releases, and the nft that each has.
-pub const RELEASES: &[(&str, &str)] = &[("bookworm", "nftables v1.0.6 "), ("trixie", "nftables v1.1.3 ")];
+pub const RELEASES: &[(&str, &str)] =
+    &[("bookworm", "nftables v1.0.6 "), ("trixie", "nftables v1.1.3 ")];
 
 /// Loads our usual table and one with every kind of set and map, and lets the release's nft list
 /// them and check the text.
@@ -40,14 +41,22 @@ fn keeps_names(listed: &str, ruleset: &Ruleset) {
     for chain in &ruleset.chains {
         assert!(listed.contains(&format!("\tchain {} {{\n", chain.name)), "{listed}");
         for rule in &chain.rules {
-            assert!(listed.contains(&format!("comment \"{}\"\n", rule.comment.replace('"', "'"))), "{rule}");
+            assert!(
+                listed.contains(&format!("comment \"{}\"\n", rule.comment.replace('"', "'"))),
+                "{rule}"
+            );
         }
     }
 }
 
 /// A head with two uplinks, and a port that leads to a node.
 fn usual() -> Ruleset {
-    let ssh = ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 };
+    let ssh = ForwardedPort {
+        transport: Transport::Tcp,
+        listen: 2201,
+        to: [192, 168, 50, 11].into(),
+        port: 22,
+    };
     build(&RulesetInput {
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],

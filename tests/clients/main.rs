@@ -1,7 +1,8 @@
-//! `make clients-test`: every state that an uplink can be in, with the real DHCP clients of Debian 12
-//! and 13, and what row 1, the LED, the status and `doctor` say; and our table as the nft of each
-//! lists it (`make test` does that with the machine's own). Each case has namespaces of its own, and
-//! a root of its own over one that `scripts/client-roots.sh` made. Slow, so no part of `cargo test`.
+//! `make clients-test`: every state that an uplink can be in, with the real DHCP clients of Debian
+//! 12 and 13, and what row 1, the LED, the status and `doctor` say; and our table as the nft of
+//! each lists it (`make test` does that with the machine's own). Each case has namespaces of its
+//! own, and a root of its own over one that `scripts/client-roots.sh` made. Slow, so no part of
+//! `cargo test`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -33,25 +34,38 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(4));
-    let cases =
-        CLIENTS.iter().flat_map(|client| STATES.iter().map(move |(state, _)| format!("{}::{state}", client.name)));
+    let cases = CLIENTS.iter().flat_map(|client| {
+        STATES.iter().map(move |(state, _)| format!("{}::{state}", client.name))
+    });
     let listings = listing::RELEASES.iter().map(|(release, _)| format!("{LISTING}::{release}"));
-    let trials = cases.chain(listings).map(|case| Trial::test(case.clone(), move || outer(&case))).collect();
+    let trials =
+        cases.chain(listings).map(|case| Trial::test(case.clone(), move || outer(&case))).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// Where the roots are.
 pub fn roots() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     std::path::absolute(target.join("client-roots")).unwrap()
 }
 
-/// Plays one case in a process that is the first of namespaces of its own: all that it started ends with it.
+/// Plays one case in a process that is the first of namespaces of its own: all that it started ends
+/// with it.
 fn outer(case: &str) -> Result<(), Failed> {
     let program = std::env::current_exe()?;
     let mut command = Command::new("timeout");
     command
-        .args(["180", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "180",
+            "unshare",
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .arg(program);
     let output = command.env(CASE, case).stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -1,4 +1,5 @@
-//! The head with a client of a release on its uplink `eth1`, and the venue at the other end of the cable.
+//! The head with a client of a release on its uplink `eth1`, and the venue at the other end of the
+//! cable.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,12 +31,48 @@ pub struct Client {
 
 /// All of them: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42 and 1.52.
 pub const CLIENTS: &[Client] = &[
-    Client { name: "dhcpcd-12", kind: Kind::Dhcpcd, release: "bookworm", heeds_108: true, asks_114: false },
-    Client { name: "dhcpcd-13", kind: Kind::Dhcpcd, release: "trixie", heeds_108: true, asks_114: true },
-    Client { name: "networkd-12", kind: Kind::Networkd, release: "bookworm", heeds_108: false, asks_114: false },
-    Client { name: "networkd-13", kind: Kind::Networkd, release: "trixie", heeds_108: true, asks_114: true },
-    Client { name: "nm-12", kind: Kind::NetworkManager, release: "bookworm", heeds_108: false, asks_114: false },
-    Client { name: "nm-13", kind: Kind::NetworkManager, release: "trixie", heeds_108: true, asks_114: false },
+    Client {
+        name: "dhcpcd-12",
+        kind: Kind::Dhcpcd,
+        release: "bookworm",
+        heeds_108: true,
+        asks_114: false,
+    },
+    Client {
+        name: "dhcpcd-13",
+        kind: Kind::Dhcpcd,
+        release: "trixie",
+        heeds_108: true,
+        asks_114: true,
+    },
+    Client {
+        name: "networkd-12",
+        kind: Kind::Networkd,
+        release: "bookworm",
+        heeds_108: false,
+        asks_114: false,
+    },
+    Client {
+        name: "networkd-13",
+        kind: Kind::Networkd,
+        release: "trixie",
+        heeds_108: true,
+        asks_114: true,
+    },
+    Client {
+        name: "nm-12",
+        kind: Kind::NetworkManager,
+        release: "bookworm",
+        heeds_108: false,
+        asks_114: false,
+    },
+    Client {
+        name: "nm-13",
+        kind: Kind::NetworkManager,
+        release: "trixie",
+        heeds_108: true,
+        asks_114: false,
+    },
 ];
 
 /// A process that ends with the value.
@@ -65,7 +102,8 @@ lcd.bus = "emulator"
 led.device = "emulator"
 "#;
 
-/// `systemctl` and `sudo` where no service manager is: what a remedy restarts is started by the stage.
+/// `systemctl` and `sudo` where no service manager is: what a remedy restarts is started by the
+/// stage.
 const SYSTEMCTL: &str = "#!/bin/sh\n[ \"$1\" = restart ] && { kill $(pidof $2) 2>/dev/null; sleep 1; sh /run/start-$2 </dev/null >/run/restarted.log 2>&1 & }\nexit 0\n";
 
 pub fn sh(script: &str) -> String {
@@ -79,7 +117,9 @@ impl Stage {
     pub fn new(client: &'static Client) -> Self {
         let base = crate::roots().join(client.release);
         assert!(base.is_dir(), "there is no {}: run `make clients-test`", base.display());
-        sh("mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/o/upper /run/o/work /run/root && ip link set lo up");
+        sh(
+            "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/o/upper /run/o/work /run/root && ip link set lo up",
+        );
         sh("ip netns add venue; ip netns add nodes
             ip link add eth1 address 02:bb:00:00:e1:01 type veth peer name lan0 netns venue
             ip link add eth0 address 02:bb:00:00:c0:00 type veth peer name n0 netns nodes
@@ -122,13 +162,21 @@ impl Stage {
 
     fn spawn(&mut self, name: &str, command: &mut Command) {
         let log = fs::File::create(Self::log(name)).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         self.running.push((name.to_owned(), Running(child)));
     }
 
     fn inside(&self, line: &str) -> Command {
         let mut command = Command::new("chroot");
-        command.arg(&self.root).args(["sh", "-c", line]).env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+            .arg(&self.root)
+            .args(["sh", "-c", line])
+            .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         // networkctl and others do nothing in a chroot, unless they are told that it is meant.
         command.env("SYSTEMD_IGNORE_CHROOT", "1");
         command
@@ -137,7 +185,10 @@ impl Stage {
     /// Runs a line of shell in the head: whether it went well, and what it said.
     pub fn run(&self, line: &str) -> (bool, String) {
         let output = self.inside(line).stdin(Stdio::null()).output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
     }
 
     /// Ends what was started by this name.
@@ -175,7 +226,12 @@ impl Stage {
             "--port=0",
             "--pid-file",
         ]);
-        command.args(["--interface=lan0", "--no-ping", "--dhcp-leasefile=/run/dnsmasq.leases", "--dhcp-authoritative"]);
+        command.args([
+            "--interface=lan0",
+            "--no-ping",
+            "--dhcp-leasefile=/run/dnsmasq.leases",
+            "--dhcp-authoritative",
+        ]);
         command.args(options.split_whitespace());
         self.spawn("server", &mut command);
     }
@@ -183,7 +239,9 @@ impl Stage {
     /// An IPv6 prefix is advertised, beside what the options say.
     pub fn router(&mut self, options: &str) {
         sh("ip -n venue addr add 2001:db8:9::1/64 dev lan0 nodad");
-        self.dnsmasq(&format!("--enable-ra --dhcp-range=::,constructor:lan0,ra-only,64,1h {options}"));
+        self.dnsmasq(&format!(
+            "--enable-ra --dhcp-range=::,constructor:lan0,ra-only,64,1h {options}"
+        ));
     }
 
     /// Starts the case's client; `heed` makes it heed option 108, `portal` ask for option 114.
@@ -254,7 +312,9 @@ impl Stage {
 
     pub fn start_gateway(&mut self) {
         let mut command = self.inside("exec bramblegate run");
-        command.env("STATE_DIRECTORY", "/var/lib/bramblegate").env("RUNTIME_DIRECTORY", "/run/bramblegate");
+        command
+            .env("STATE_DIRECTORY", "/var/lib/bramblegate")
+            .env("RUNTIME_DIRECTORY", "/run/bramblegate");
         self.spawn("bramblegate", &mut command);
     }
 
@@ -290,7 +350,9 @@ impl Stage {
     pub fn cure(&self, code: &str) {
         let doctor = self.doctor();
         let mut lines = doctor.lines();
-        lines.find(|line| line.contains(&format!("{code}:"))).unwrap_or_else(|| panic!("no {code} in\n{doctor}"));
+        lines
+            .find(|line| line.contains(&format!("{code}:")))
+            .unwrap_or_else(|| panic!("no {code} in\n{doctor}"));
         let remedy = lines.next().unwrap_or_default();
         let command = remedy.split('`').nth(1).unwrap_or_else(|| panic!("no command in {remedy}"));
         let (well, text) = self.run(command);
@@ -300,7 +362,9 @@ impl Stage {
 
     /// The IPv4 addresses of the uplink as the kernel has them.
     pub fn held(&self) -> String {
-        sh("ip -4 -br addr show dev eth1; ip -4 addr show dev eth1 | grep -o deprecated | head -1; true")
+        sh(
+            "ip -4 -br addr show dev eth1; ip -4 addr show dev eth1 | grep -o deprecated | head -1; true",
+        )
     }
 
     /// The whole state, for a failed case.
@@ -310,7 +374,8 @@ impl Stage {
         for (name, _) in &self.running {
             let log = fs::read_to_string(Self::log(name)).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(25).collect();
-            text += &format!("--- {name}\n{}\n", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            text +=
+                &format!("--- {name}\n{}\n", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
         text
     }
@@ -330,7 +395,8 @@ impl Seen {
 
     /// All rows of the glass together, without the heart.
     pub fn glass(&self) -> String {
-        let rows = self.0.pointer("/panel/lcd/lines").and_then(Value::as_array).into_iter().flatten();
+        let rows =
+            self.0.pointer("/panel/lcd/lines").and_then(Value::as_array).into_iter().flatten();
         rows.filter_map(Value::as_str)
             .map(|row| row.replace('♥', " ").trim_end().to_owned())
             .collect::<Vec<_>>()
@@ -347,7 +413,8 @@ impl Seen {
 
     pub fn alert(&self, code: &str) -> Option<String> {
         let alerts = self.0.pointer("/alerts")?.as_array()?;
-        let found = alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some(code))?;
+        let found =
+            alerts.iter().find(|alert| alert.get("code").and_then(Value::as_str) == Some(code))?;
         found.get("text")?.as_str().map(str::to_owned)
     }
 }

@@ -24,7 +24,8 @@ pub const BOOT_FILE: u8 = 67;
 pub const USER_CLASS: u8 = 77;
 pub const ARCHITECTURE: u8 = 93;
 
-/// A client's message (RFC 2131, figure 1) as it stands in a datagram: `has` is the address that it has and answers at.
+/// A client's message (RFC 2131, figure 1) as it stands in a datagram: `has` is the address that it
+/// has and answers at.
 pub fn message(kind: u8, mac: [u8; 6], has: Ipv4Addr, options: &[(u8, &[u8])]) -> Vec<u8> {
     // a request by Ethernet; "answer to all"
     let mut bytes = vec![1, 1, 6, 0, 0x26, 0xf3, 0x03, mac[5], 0, 0, 0x80, 0];
@@ -59,8 +60,10 @@ impl Answer {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let field = bytes.get(108..236)?;
         let file = String::from_utf8_lossy(field).trim_end_matches('\0').to_owned();
-        let address =
-            |at: usize| Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?)).filter(|ip| !ip.is_unspecified());
+        let address = |at: usize| {
+            Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?))
+                .filter(|ip| !ip.is_unspecified())
+        };
         let (mut rest, mut options) = (bytes.get(240..)?, Vec::new());
         while let [code, length, more @ ..] = rest {
             match code {
@@ -73,7 +76,8 @@ impl Answer {
                 }
             }
         }
-        let answer = Self { kind: 0, address: address(16), next_server: address(20), file, options };
+        let answer =
+            Self { kind: 0, address: address(16), next_server: address(20), file, options };
         Some(Self { kind: *answer.option(MESSAGE_TYPE)?.first()?, ..answer })
     }
 

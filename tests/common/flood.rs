@@ -1,4 +1,5 @@
-//! Floods of the cluster port by one who sends whole frames: for stories and figures. Bounded in number and time.
+//! Floods of the cluster port by one who sends whole frames: for stories and figures. Bounded in
+//! number and time.
 
 // Neither of the two uses all of it.
 #![allow(dead_code)]
@@ -46,17 +47,25 @@ impl Flood {
         match self {
             Self::Names => {
                 let name = format!("name-{number}");
-                let options = [(REQUESTED_ADDRESS, [192, 168, 50, 150].as_slice()), (HOST_NAME, name.as_bytes())];
+                let options = [
+                    (REQUESTED_ADDRESS, [192, 168, 50, 150].as_slice()),
+                    (HOST_NAME, name.as_bytes()),
+                ];
                 dhcp(one, nowhere, &message(REQUEST, one, nowhere, &options))
             }
             Self::Arp => {
                 let sender = [192, 168, 50, 20 + (number % 230) as u8];
-                let arp = [[0, 1, 8, 0, 6, 4, 0, 1].as_slice(), &new, &sender, &[0; 6], &head].concat();
+                let arp =
+                    [[0, 1, 8, 0, 6, 4, 0, 1].as_slice(), &new, &sender, &[0; 6], &head].concat();
                 [[0xff; 6].as_slice(), &new, &[8, 6], &arp].concat()
             }
             Self::Discover => {
                 let name = format!("board-{number}");
-                dhcp(new, nowhere, &message(DISCOVER, new, nowhere, &[(HOST_NAME, name.as_bytes())]))
+                dhcp(
+                    new,
+                    nowhere,
+                    &message(DISCOVER, new, nowhere, &[(HOST_NAME, name.as_bytes())]),
+                )
             }
             Self::Journal => {
                 const RELEASE: u8 = 7;
@@ -64,12 +73,17 @@ impl Flood {
                 if number % 2 == 1 {
                     return dhcp(two, address, &message(RELEASE, two, address, &[(SERVER, &head)]));
                 }
-                dhcp(two, nowhere, &message(REQUEST, two, nowhere, &[(REQUESTED_ADDRESS, &address.octets())]))
+                dhcp(
+                    two,
+                    nowhere,
+                    &message(REQUEST, two, nowhere, &[(REQUESTED_ADDRESS, &address.octets())]),
+                )
             }
         }
     }
 
-    /// Sends `rate` frames a second by `port` for so long, each with a number from `first` on; returns how many went.
+    /// Sends `rate` frames a second by `port` for so long, each with a number from `first` on;
+    /// returns how many went.
     pub fn send(self, port: &str, rate: u32, time: Duration, first: u32) -> io::Result<u32> {
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
         let to = link(name_to_index(&socket, port)?);
@@ -91,17 +105,21 @@ impl Flood {
 fn dhcp(mac: [u8; 6], from: Ipv4Addr, bootp: &[u8]) -> Vec<u8> {
     let udp = u16::try_from(8 + bootp.len()).unwrap_or(u16::MAX);
     let total = (udp + 20).to_be_bytes();
-    let mut ip = [[0x45, 0].as_slice(), &total, &[0, 0, 0, 0, 64, 17, 0, 0], &from.octets(), &[0xff; 4]].concat();
+    let mut ip =
+        [[0x45, 0].as_slice(), &total, &[0, 0, 0, 0, 64, 17, 0, 0], &from.octets(), &[0xff; 4]]
+            .concat();
     let sum: u32 = ip.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     ip[10..12].copy_from_slice(&(!((sum + (sum >> 16)) as u16)).to_be_bytes());
-    [[0xff; 6].as_slice(), &mac, &[8, 0], &ip, &[0, 68, 0, 67], &udp.to_be_bytes(), &[0, 0], bootp].concat()
+    [[0xff; 6].as_slice(), &mac, &[8, 0], &ip, &[0, 68, 0, 67], &udp.to_be_bytes(), &[0, 0], bootp]
+        .concat()
 }
 
 /// `struct sockaddr_ll` of a port.
 fn link(index: u32) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
+    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
+    // valid there.
     let bytes: &mut [u8; 20] = unsafe { storage.view_as() };
     bytes[..2].copy_from_slice(&17_u16.to_ne_bytes());
     bytes[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -114,14 +132,23 @@ fn link(index: u32) -> SockAddr {
 /// The arguments of a process that sends a flood.
 pub fn arguments(flood: Flood, port: &str, rate: u32, time: Duration) -> Vec<String> {
     let kind = Flood::ALL.iter().position(|known| *known == flood).unwrap_or(0);
-    ["--flood".to_owned(), port.to_owned(), kind.to_string(), rate.to_string(), time.as_millis().to_string()].into()
+    [
+        "--flood".to_owned(),
+        port.to_owned(),
+        kind.to_string(),
+        rate.to_string(),
+        time.as_millis().to_string(),
+    ]
+    .into()
 }
 
 /// Sends what [`arguments`] say, if these are such arguments.
 pub fn helper(arguments: &[String]) -> Option<std::process::ExitCode> {
     let [flag, port, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u32> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
-    let ("--flood", [kind, rate, millis]) = (flag.as_str(), numbers.as_slice()) else { return None };
+    let ("--flood", [kind, rate, millis]) = (flag.as_str(), numbers.as_slice()) else {
+        return None;
+    };
     let flood = Flood::ALL.get(*kind as usize)?;
     Some(match flood.send(port, *rate, Duration::from_millis((*millis).into()), 0) {
         Ok(_) => std::process::ExitCode::SUCCESS,

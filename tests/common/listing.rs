@@ -12,15 +12,20 @@ const FORMS: [(&str, &str); 4] = [
 /// The lines of a listing, or of the printed text, without the table's own flags.
 pub fn lines(text: &str) -> Vec<String> {
     let without_counts = |line: &str| match line.split_once("counter packets ") {
-        Some((before, after)) => format!("{before}counter {}", after.splitn(4, ' ').last().unwrap()),
+        Some((before, after)) => {
+            format!("{before}counter {}", after.splitn(4, ' ').last().unwrap())
+        }
         None => line.to_owned(),
     };
     // Newer kernels and nft say which program owns a table.
-    let without_owner =
-        |line: &str| line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned());
-    let text = FORMS.iter().fold(elements_in_order(text), |text, (new, old)| text.replace(new, old));
+    let without_owner = |line: &str| {
+        line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned())
+    };
+    let text =
+        FORMS.iter().fold(elements_in_order(text), |text, (new, old)| text.replace(new, old));
     let all = text.lines().map(without_counts).map(|line| without_owner(&line));
-    all.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("\tflags ")).collect()
+    all.filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("\tflags "))
+        .collect()
 }
 
 /// Each release of nft breaks lists of elements in its own way, and orders concatenations by their
@@ -31,7 +36,8 @@ fn elements_in_order(text: &str) -> String {
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (list, rest) = part.split_once(" }").expect("an end of the list");
-        let element = |text: &str| text.trim().split(" expires ").next().unwrap_or_default().to_owned();
+        let element =
+            |text: &str| text.trim().split(" expires ").next().unwrap_or_default().to_owned();
         let mut elements: Vec<String> = list.split(',').map(element).collect();
         elements.sort();
         whole += &format!("{BEGIN}{} }}{rest}", elements.join(", "));

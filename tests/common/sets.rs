@@ -1,8 +1,8 @@
 //! A rule set with every kind of set and map, and every way to look something up in them.
 
 use bramblegate::decide::firewall::{
-    Action, Base, Chain, ChainKind, Data, DataKind, Elements, Family, Field, Hook, Item, Kind, Lookup, Match, Rule,
-    Ruleset, Set, Side, Transport, Verdict,
+    Action, Base, Chain, ChainKind, Data, DataKind, Elements, Family, Field, Hook, Item, Kind,
+    Lookup, Match, Rule, Ruleset, Set, Side, Transport, Verdict,
 };
 
 /// Field types, named as short as nft's.
@@ -21,7 +21,8 @@ pub const UDP_PORT: Field = Field::Port(Transport::Udp, Side::Destination);
 /// An item of its text: an address, a network, a port, a range of ports, a protocol, else a port's
 /// name.
 pub fn item(text: &str) -> Item {
-    let ports = text.split_once('-').and_then(|(a, b)| Some(Item::Ports(a.parse().ok()?, b.parse().ok()?)));
+    let ports =
+        text.split_once('-').and_then(|(a, b)| Some(Item::Ports(a.parse().ok()?, b.parse().ok()?)));
     let net = || text.parse::<ipnet::IpNet>().ok().map(Item::from);
     let address = || text.parse::<std::net::IpAddr>().ok().map(Item::from);
     let port = || text.parse::<u16>().ok().map(Item::from);
@@ -91,16 +92,38 @@ fn sets() -> Vec<Set> {
             interval: true,
             ..set("nets", &[ADDRESS], &["10.0.0.0/25", "10.0.0.128/25", "0.0.0.0/8", "240.0.0.0/4"])
         },
-        Set { interval: true, ..set("nets6", &[ADDRESS_6], &["fd00::/64", "fd00:1::7", "ff00::/8"]) },
-        Set { constant: true, ..set("fixed", &[PORT], &["22", "80", "443", "8080", "8081", "8082"]) },
+        Set {
+            interval: true,
+            ..set("nets6", &[ADDRESS_6], &["fd00::/64", "fd00:1::7", "ff00::/8"])
+        },
+        Set {
+            constant: true,
+            ..set("fixed", &[PORT], &["22", "80", "443", "8080", "8081", "8082"])
+        },
         Set { interval: true, ..set("ports", &[PORT], &["22", "8000-8010", "65000-65535"]) },
-        Set { size: Some(100), ..set("pairs", &[ADDRESS, PORT], &["10.0.0.1 . 80", "10.0.0.2 . 22"]) },
-        Set { interval: true, ..set("netpairs", &[ADDRESS, PORT], &["10.0.0.0/24 . 80-90", "10.0.1.2 . 22"]) },
-        set("triple", &[Kind::Transport, ADDRESS_6, PORT], &["tcp . fd00::1 . 80", "udp . fd00::2 . 53"]),
+        Set {
+            size: Some(100),
+            ..set("pairs", &[ADDRESS, PORT], &["10.0.0.1 . 80", "10.0.0.2 . 22"])
+        },
+        Set {
+            interval: true,
+            ..set("netpairs", &[ADDRESS, PORT], &["10.0.0.0/24 . 80-90", "10.0.1.2 . 22"])
+        },
+        set(
+            "triple",
+            &[Kind::Transport, ADDRESS_6, PORT],
+            &["tcp . fd00::1 . 80", "udp . fd00::2 . 53"],
+        ),
         set("names", &[Kind::Interface], &["eth0", "wlan0"]),
         set("named_pairs", &[Kind::Interface, ADDRESS], &["eth0 . 10.0.0.1", "br-lan . 10.0.0.2"]),
         Set { timeout: Some(5400), ..set("timed", &[ADDRESS], &["10.0.0.9"]) },
-        Set { timeout: Some(86_400), constant: false, dynamic: true, size: Some(9), ..set("seen", &[ADDRESS], &[]) },
+        Set {
+            timeout: Some(86_400),
+            constant: false,
+            dynamic: true,
+            size: Some(9),
+            ..set("seen", &[ADDRESS], &[])
+        },
         map(
             "verdicts",
             &[ADDRESS],
@@ -115,7 +138,12 @@ fn sets() -> Vec<Set> {
         ),
         Set {
             interval: true,
-            ..map("by_net", &[ADDRESS], DataKind::Verdict, &["10.0.0.0/24 : goto web", "10.0.1.0/24 : drop"])
+            ..map(
+                "by_net",
+                &[ADDRESS],
+                DataKind::Verdict,
+                &["10.0.0.0/24 : goto web", "10.0.1.0/24 : drop"],
+            )
         },
         map("to_node", &[PORT], values(&[ADDRESS]), &["80 : 10.0.0.1", "443 : 10.0.0.2"]),
         map("to_node6", &[PORT], values(&[ADDRESS_6]), &["80 : fd00::1"]),
@@ -125,7 +153,12 @@ fn sets() -> Vec<Set> {
             values(&[ADDRESS, PORT]),
             &["10.0.0.1 . 80 : 10.0.0.7 . 8080", "10.0.0.2 . 80 : 10.0.0.8 . 8080"],
         ),
-        map("backends6", &[ADDRESS_6, PORT], values(&[ADDRESS_6, PORT]), &["fd00::1 . 80 : fd00::7 . 8080"]),
+        map(
+            "backends6",
+            &[ADDRESS_6, PORT],
+            values(&[ADDRESS_6, PORT]),
+            &["fd00::1 . 80 : fd00::7 . 8080"],
+        ),
     ]
 }
 
@@ -151,15 +184,30 @@ pub fn every_kind() -> Ruleset {
         rule([], Action::Decide(lookup(&[TO], "verdicts"))),
         rule(ipv4_tcp, Action::Decide(lookup(&[TO, TCP_PORT], "services"))),
         rule([to_port(80)], Action::Decide(lookup(&[TO], "by_net"))),
-        rule([Match::Source(net("fd00::/64")), Match::Destination("fd00::7".parse().unwrap())], Action::Accept),
-        rule([Match::Source(net("10.0.0.0/24")), Match::Towards(net("10.1.0.0/16"))], Action::Accept),
+        rule(
+            [Match::Source(net("fd00::/64")), Match::Destination("fd00::7".parse().unwrap())],
+            Action::Accept,
+        ),
+        rule(
+            [Match::Source(net("10.0.0.0/24")), Match::Towards(net("10.1.0.0/16"))],
+            Action::Accept,
+        ),
     ];
     let nat = vec![
         rule([], Action::RedirectBy(Family::Ipv4, lookup(&[TO, TCP_PORT], "backends"))),
         rule([], Action::RedirectBy(Family::Ipv6, lookup(&[TO_6, TCP_PORT], "backends6"))),
-        rule([Match::Family(Family::Ipv4)], Action::RedirectBy(Family::Ipv4, lookup(&[TCP_PORT], "to_node"))),
-        rule([Match::Family(Family::Ipv6)], Action::RedirectBy(Family::Ipv6, lookup(&[UDP_PORT], "to_node6"))),
-        rule([Match::Family(Family::Ipv6), to_port(2222)], Action::Redirect("fd00::7".parse().unwrap(), 22)),
+        rule(
+            [Match::Family(Family::Ipv4)],
+            Action::RedirectBy(Family::Ipv4, lookup(&[TCP_PORT], "to_node")),
+        ),
+        rule(
+            [Match::Family(Family::Ipv6)],
+            Action::RedirectBy(Family::Ipv6, lookup(&[UDP_PORT], "to_node6")),
+        ),
+        rule(
+            [Match::Family(Family::Ipv6), to_port(2222)],
+            Action::Redirect("fd00::7".parse().unwrap(), 22),
+        ),
     ];
     let chains = vec![
         chain("web", None, vec![]),

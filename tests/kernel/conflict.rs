@@ -32,7 +32,10 @@ fn conflicts(event: Option<Event>) -> Vec<Conflict> {
 fn plan() -> ConflictPlan {
     let mac = "02:00:00:00:00:01".parse().unwrap();
     let addresses = vec!["192.168.50.1".parse().unwrap()];
-    ConflictPlan { ports: vec![ConflictPort { index: index_of("eth0"), mac, addresses }], own: vec![mac] }
+    ConflictPlan {
+        ports: vec![ConflictPort { index: index_of("eth0"), mac, addresses }],
+        own: vec![mac],
+    }
 }
 
 fn board() {
@@ -53,7 +56,8 @@ fn board() {
         // It says who it is as it asks for others: at once.
         far.sh("ip addr add 192.168.50.1/24 dev far; busybox arping -q -c 1 -w 1 -s 192.168.50.1 -I far 192.168.50.77 || true");
         let by = "02:00:00:00:00:09".parse().unwrap();
-        let taken = vec![Conflict { port: index_of("eth0"), address: "192.168.50.1".parse().unwrap(), by }];
+        let taken =
+            vec![Conflict { port: index_of("eth0"), address: "192.168.50.1".parse().unwrap(), by }];
         assert_eq!(conflicts(timeout(Duration::from_secs(2), events.recv()).await.unwrap()), taken);
         // It is asked again and again, and answers.
         assert!(timeout(Duration::from_secs(7), events.recv()).await.is_err(), "it is still there");
@@ -72,7 +76,10 @@ fn own_port() {
         let (sender, mut events) = mpsc::channel(16);
         let mut plan = plan();
         let listing = sh("ip -o link");
-        let macs = listing.split("link/ether ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<Mac>().ok());
+        let macs = listing
+            .split("link/ether ")
+            .skip(1)
+            .filter_map(|rest| rest.split(' ').next()?.parse::<Mac>().ok());
         plan.own.extend(macs);
         let (_keep, wanted) = watch::channel(plan);
         tokio::spawn(run(wanted, sender));
@@ -93,7 +100,9 @@ fn time() {
         for _ in 0..3 {
             server.recv_from(&mut waiting).unwrap();
         }
-        for (first, stratum, expected) in [(0x24, 10, TimeAnswer::Serves), (0xe4, 0, TimeAnswer::Unsynchronised)] {
+        for (first, stratum, expected) in
+            [(0x24, 10, TimeAnswer::Serves), (0xe4, 0, TimeAnswer::Unsynchronised)]
+        {
             let server = server.try_clone().unwrap();
             let answering = std::thread::spawn(move || {
                 let mut question = [0; 48];

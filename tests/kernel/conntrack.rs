@@ -15,7 +15,10 @@ use crate::lab::{sh, trial};
 pub fn tests() -> Vec<Trial> {
     vec![
         trial("conntrack::only_entries_of_the_old_address_go", only_entries_of_the_old_address_go),
-        trial("conntrack::only_datagrams_of_a_port_that_leads_elsewhere_go", only_datagrams_of_a_port_go),
+        trial(
+            "conntrack::only_datagrams_of_a_port_that_leads_elsewhere_go",
+            only_datagrams_of_a_port_go,
+        ),
         trial("conntrack::usage_is_the_kernels", usage_is_the_kernels),
     ]
 }
@@ -40,7 +43,11 @@ fn only_entries_of_the_old_address_go() {
     assert_eq!(applied, Applied::Conntrack { deleted: 40 });
     let left = sh("conntrack -L 2>/dev/null");
     assert_eq!(left.lines().filter(|line| line.contains("dst=10.77.0.5")).count(), 40, "{left}");
-    assert_eq!(left.lines().filter(|line| line.contains("dst=10.99.0.126")).count(), 1, "the head's own: {left}");
+    assert_eq!(
+        left.lines().filter(|line| line.contains("dst=10.99.0.126")).count(),
+        1,
+        "the head's own: {left}"
+    );
     let nothing = runtime.block_on(ConntrackSink.apply(&ConntrackPlan::default())).unwrap();
     assert_eq!(nothing, Applied::Conntrack { deleted: 0 });
 }
@@ -71,7 +78,10 @@ fn only_datagrams_of_a_port_go() {
     assert_eq!(conntrack::delete_forwarded(&ports), Ok(1));
     let left = sh("conntrack -L 2>/dev/null");
     assert_eq!(left.lines().filter(|line| line.contains("dport=500")).count(), 5, "{left}");
-    assert!(!left.lines().any(|line| line.starts_with("udp") && line.contains("dport=5000")), "{left}");
+    assert!(
+        !left.lines().any(|line| line.starts_with("udp") && line.contains("dport=5000")),
+        "{left}"
+    );
 }
 
 fn usage_is_the_kernels() {

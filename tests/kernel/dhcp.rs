@@ -39,7 +39,10 @@ pub fn tests() -> Vec<Trial> {
             "dhcp::an_uplinks_silence_is_nobody_or_somebody_who_waits",
             uplink::silence_is_nobody_or_somebody_who_waits,
         ),
-        trial("dhcp::an_uplinks_wish_for_ipv6_only_is_overheard", uplink::wish_for_ipv6_only_is_heeded_by_dhcpcd),
+        trial(
+            "dhcp::an_uplinks_wish_for_ipv6_only_is_overheard",
+            uplink::wish_for_ipv6_only_is_heeded_by_dhcpcd,
+        ),
     ]
 }
 
@@ -51,7 +54,8 @@ struct Cable {
 
 impl Cable {
     fn new() -> Self {
-        let cable = Self { far: Namespace::new("far"), folder: PathBuf::from(sh("mktemp -d").trim()) };
+        let cable =
+            Self { far: Namespace::new("far"), folder: PathBuf::from(sh("mktemp -d").trim()) };
         cable.plug();
         cable
     }
@@ -83,7 +87,14 @@ impl Cable {
     fn asking_of(&self, generation: u64) -> Asking {
         let mac = "02:00:00:00:00:01".parse().unwrap();
         let (index, ours) = (index_of("cluster"), vec![Ipv4Addr::new(10, 77, 0, 2)]);
-        let port = DhcpWatchPlan { index, name: "cluster".into(), mac, generation, ours, unknown_clients: 0 };
+        let port = DhcpWatchPlan {
+            index,
+            name: "cluster".into(),
+            mac,
+            generation,
+            ours,
+            unknown_clients: 0,
+        };
         let (plan, wanted) = watch::channel(Some(port));
         let (sender, events) = mpsc::channel(64);
         let task = tokio::spawn({
@@ -113,9 +124,19 @@ impl Drop for Server {
 fn dnsmasq(command: &mut Command, port: &str, range: &str, leases: &Path, more: &[&str]) -> Server {
     let log = leases.with_extension("log");
     command
-        .args(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0", "--pid-file"])
+        .args([
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--user=root",
+            "--port=0",
+            "--pid-file",
+        ])
         .args([format!("--interface={port}"), format!("--dhcp-range={range}")])
-        .args([format!("--dhcp-leasefile={}", leases.display()), format!("--log-facility={}", log.display())])
+        .args([
+            format!("--dhcp-leasefile={}", leases.display()),
+            format!("--log-facility={}", log.display()),
+        ])
         .args(more)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -157,7 +178,11 @@ fn alone() -> Dhcp {
 
 fn foreign() -> Dhcp {
     let mac: Mac = "02:00:00:00:00:09".parse().unwrap();
-    Dhcp::Foreign { index: index_of("cluster"), server: Ipv4Addr::new(10, 77, 0, 1), mac: Some(mac) }
+    Dhcp::Foreign {
+        index: index_of("cluster"),
+        server: Ipv4Addr::new(10, 77, 0, 1),
+        mac: Some(mac),
+    }
 }
 
 /// What comes out of a cable, IPv6 aside: the kernel has things of its own to say there.
@@ -167,7 +192,19 @@ impl Capture {
     fn at(far: &Namespace, port: &str, file: PathBuf) -> Self {
         let output = std::fs::File::create(&file).unwrap();
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", far.name(), "tcpdump", "-Z", "root", "-lennvvi", port, "-Q", "in", "not ip6"]);
+        command.args([
+            "netns",
+            "exec",
+            far.name(),
+            "tcpdump",
+            "-Z",
+            "root",
+            "-lennvvi",
+            port,
+            "-Q",
+            "in",
+            "not ip6",
+        ]);
         let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
         let capture = Self(child, file);
         for _ in 0..500 {
@@ -198,7 +235,10 @@ impl Drop for Capture {
 
 fn silence() {
     let cable = Cable::new();
-    sh(&format!("ip link add uplink type veth peer name venue netns {}; ip link set uplink up", cable.far.name()));
+    sh(&format!(
+        "ip link add uplink type veth peer name venue netns {}; ip link set uplink up",
+        cable.far.name()
+    ));
     cable.far.sh("ip link set venue up");
     let cluster = Capture::at(&cable.far, "far", cable.file("far.pcap"));
     let venue = Capture::at(&cable.far, "venue", cable.file("venue.pcap"));
@@ -212,12 +252,23 @@ fn silence() {
         let frames = cluster.frames();
         assert_eq!(frames.len(), 3, "{frames:#?}");
         let text = cluster.text();
-        assert_eq!(text.matches("0.0.0.0.68 > 255.255.255.255.67: [udp sum ok]").count(), 3, "{text}");
+        assert_eq!(
+            text.matches("0.0.0.0.68 > 255.255.255.255.67: [udp sum ok]").count(),
+            3,
+            "{text}"
+        );
         assert_eq!(text.matches("Flags [Broadcast]").count(), 3, "{text}");
         assert_eq!(text.matches("DHCP-Message (53), length 1: Discover").count(), 3, "{text}");
         assert!(!text.contains("bad cksum"), "{text}");
-        let cut =
-            |text: &str| text.split(" > ").next().unwrap_or_default().rsplit(' ').next().unwrap_or_default().to_owned();
+        let cut = |text: &str| {
+            text.split(" > ")
+                .next()
+                .unwrap_or_default()
+                .rsplit(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
         assert!(frames.iter().all(|frame| cut(frame) == "02:00:00:00:00:01"), "{frames:#?}");
         assert_eq!(venue.frames(), Vec::<String>::new(), "nothing into the venue");
     });
@@ -266,7 +317,13 @@ fn own_server() {
     let cable = Cable::new();
     sh("ip addr add 10.77.0.2/24 dev cluster");
     let mut here = Command::new("env");
-    let _server = dnsmasq(&mut here, "cluster", "10.77.0.50,10.77.0.99,2m", &cable.file("own.leases"), &["--no-ping"]);
+    let _server = dnsmasq(
+        &mut here,
+        "cluster",
+        "10.77.0.50,10.77.0.99,2m",
+        &cable.file("own.leases"),
+        &["--no-ping"],
+    );
     block_on(async {
         let mut asking = cable.asking();
         let script = cable.file("script");
@@ -323,9 +380,15 @@ fn moved() {
     block_on(async {
         let mut asking = cable.asking();
         assert_eq!(asking.reported(3).await, None);
-        cable.far.sh("ip link set far down; ip link set far up; ip addr replace 10.77.0.1/24 dev far");
+        cable
+            .far
+            .sh("ip link set far down; ip link set far up; ip addr replace 10.77.0.1/24 dev far");
         server = Some(cable.dnsmasq(&["--no-ping"]));
-        assert_eq!(asking.reported(3).await.unwrap().0, foreign(), "the silence before does not count");
+        assert_eq!(
+            asking.reported(3).await.unwrap().0,
+            foreign(),
+            "the silence before does not count"
+        );
     });
 }
 
@@ -368,11 +431,14 @@ fn overheard() {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", cable.far.name()]);
         let leases = cable.file("switch.leases");
-        let _server = dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &leases, &["--no-ping"]);
+        let _server =
+            dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &leases, &["--no-ping"]);
         assert_eq!(asking.reported(1).await, None, "nobody asks, nobody answers");
         node.try_sh("busybox udhcpc -B -i eth0 -n -q -t 1 -T 1 -s /bin/true 2>&1");
         match asking.reported(2).await {
-            Some((Dhcp::Foreign { server, .. }, _)) => assert_eq!(server, Ipv4Addr::new(10, 77, 0, 1)),
+            Some((Dhcp::Foreign { server, .. }, _)) => {
+                assert_eq!(server, Ipv4Addr::new(10, 77, 0, 1))
+            }
             other => panic!("{other:?}"),
         }
     });
@@ -413,8 +479,8 @@ fn forged() {
     });
 }
 
-/// The cluster's port is plugged into a switch of the venue that keeps it from forwarding at first, as the spanning tree wants
-/// it; behind it is the venue's server.
+/// The cluster's port is plugged into a switch of the venue that keeps it from forwarding at first,
+/// as the spanning tree wants it; behind it is the venue's server.
 fn spanning_tree() {
     let cable = Cable::new();
     // 2 × 4 s: the standard's shortest; real switches take 2 × 15 s.
@@ -422,13 +488,23 @@ fn spanning_tree() {
         ip link set switch up; ip addr add 10.77.0.1/24 dev switch; ip link set far down");
     let mut command = Command::new("ip");
     command.args(["netns", "exec", cable.far.name()]);
-    let server = dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &cable.file("stp.leases"), &["--no-ping"]);
+    let server = dnsmasq(
+        &mut command,
+        "switch",
+        "10.77.0.50,10.77.0.99,2m",
+        &cable.file("stp.leases"),
+        &["--no-ping"],
+    );
     block_on_within(Duration::from_secs(60), async {
         let mut asking = cable.asking_of(0);
         cable.far.sh("ip link set far master switch; ip link set far up");
         let (reported, after) = asking.reported(4).await.unwrap();
-        // What is left of the wait when the first frame of the tree is seen; a busy machine sees a later one.
-        assert!(matches!(reported, Dhcp::Held { seconds: 5..=10, .. }), "{reported:?} after {after}");
+        // What is left of the wait when the first frame of the tree is seen; a busy machine sees a
+        // later one.
+        assert!(
+            matches!(reported, Dhcp::Held { seconds: 5..=10, .. }),
+            "{reported:?} after {after}"
+        );
         let (reported, after) = asking.reported(20).await.unwrap();
         let by = Ipv4Addr::new(10, 77, 0, 1);
         assert!(
@@ -448,7 +524,8 @@ fn spanning_tree() {
     });
 }
 
-/// A switch carries a server's answers past us; what a node then says to all it carries to us. But anybody can say it.
+/// A switch carries a server's answers past us; what a node then says to all it carries to us. But
+/// anybody can say it.
 fn choice_overheard() {
     let cable = Cable::new();
     let say = |server: [u8; 4]| {
@@ -476,7 +553,11 @@ fn choice_overheard() {
         let _server = cable.dnsmasq(&["--no-ping"]);
         sleep(Duration::from_secs(5)).await;
         say([10, 77, 0, 1]);
-        assert_eq!(asking.reported(2).await.map(|(reported, _)| reported), Some(foreign()), "that one does");
+        assert_eq!(
+            asking.reported(2).await.map(|(reported, _)| reported),
+            Some(foreign()),
+            "that one does"
+        );
     });
 }
 
@@ -517,7 +598,10 @@ fn unasked() {
         let mut asking = cable.asking();
         let reported = asking.reported(5).await.unwrap().0;
         set_capabilities(None, held).unwrap();
-        assert!(matches!(&reported, Dhcp::Unasked { why, .. } if why.contains("not permitted")), "{reported:?}");
+        assert!(
+            matches!(&reported, Dhcp::Unasked { why, .. } if why.contains("not permitted")),
+            "{reported:?}"
+        );
         let error = asking.task.await.unwrap().unwrap();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
     });
@@ -541,11 +625,18 @@ mod uplink {
     }
 
     /// The next news of the client; a portal on the way is kept.
-    async fn heard(events: &mut mpsc::Receiver<Event>, portal: &mut Option<String>) -> Option<Acquisition> {
+    async fn heard(
+        events: &mut mpsc::Receiver<Event>,
+        portal: &mut Option<String>,
+    ) -> Option<Acquisition> {
         loop {
             match timeout(Duration::from_secs(15), events.recv()).await {
                 Ok(Some(Event::Uplink(UplinkNews::Acquisition { state, .. }))) => return state,
-                Ok(Some(Event::Uplink(UplinkNews::Portal { by: PortalSource::Lease, url, .. }))) => {
+                Ok(Some(Event::Uplink(UplinkNews::Portal {
+                    by: PortalSource::Lease,
+                    url,
+                    ..
+                }))) => {
                     *portal = url.map(|url| url.to_string());
                 }
                 other => panic!("{other:?}"),
@@ -556,7 +647,9 @@ mod uplink {
     /// A client that only asks and takes: its script does nothing.
     fn udhcpc(more: &[&str]) -> Server {
         let mut command = Command::new("busybox");
-        command.args(["udhcpc", "-f", "-i", "cluster", "-s", "/bin/true", "-t", "20", "-T", "1"]).args(more);
+        command
+            .args(["udhcpc", "-f", "-i", "cluster", "-s", "/bin/true", "-t", "20", "-T", "1"])
+            .args(more);
         Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
@@ -567,8 +660,12 @@ mod uplink {
             let (_plan, mut events) = listening();
             let _client = udhcpc(&["-O", "114"]);
             assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Unanswered));
-            let _server = cable.dnsmasq(&["--no-ping", "--dhcp-option-force=114,http://login.hotel/"]);
-            assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Offered { server }));
+            let _server =
+                cable.dnsmasq(&["--no-ping", "--dhcp-option-force=114,http://login.hotel/"]);
+            assert_eq!(
+                heard(&mut events, &mut portal).await,
+                Some(Acquisition::Offered { server })
+            );
             assert_eq!(portal.as_deref(), Some("http://login.hotel/"));
         });
     }
@@ -580,16 +677,23 @@ mod uplink {
         );
         // Its socket looks like that of a client which stands between two of its questions.
         let mut command = Command::new("tcpdump");
-        command.args(["-i", "cluster", "-w", "/dev/null"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-i", "cluster", "-w", "/dev/null"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let _waits = Server(command.spawn().unwrap());
         block_on(async {
             let (plan, mut events) = listening();
             let mac = "02:00:00:00:00:02".parse().unwrap();
-            plan.send_modify(|ports| ports.push(ListeningPlan { index: index_of("bare"), name: "bare".into(), mac }));
+            plan.send_modify(|ports| {
+                ports.push(ListeningPlan { index: index_of("bare"), name: "bare".into(), mac })
+            });
             let mut known = Vec::new();
             while known.len() < 2 {
                 match timeout(Duration::from_secs(15), events.recv()).await {
-                    Ok(Some(Event::Uplink(UplinkNews::Acquisition { index, state }))) => known.push((index, state)),
+                    Ok(Some(Event::Uplink(UplinkNews::Acquisition { index, state }))) => {
+                        known.push((index, state))
+                    }
                     other => panic!("{other:?}"),
                 }
             }
@@ -606,14 +710,21 @@ mod uplink {
             let (_plan, mut events) = listening();
             let _server = cable.dnsmasq(&["--no-ping", "--dhcp-option=108,300i"]);
             let configuration = cable.file("dhcpcd.conf");
-            std::fs::write(&configuration, "option ipv6_only_preferred\nnohook resolv.conf\nnoipv6\nnoipv4ll\n")
-                .unwrap();
+            std::fs::write(
+                &configuration,
+                "option ipv6_only_preferred\nnohook resolv.conf\nnoipv6\nnoipv4ll\n",
+            )
+            .unwrap();
             let mut command = Command::new("unshare");
             let run = "mount -t tmpfs tmpfs /var/lib/dhcpcd; mount -t tmpfs tmpfs /run; exec dhcpcd -B -c /bin/true -f \"$0\" cluster";
             command.args(["--mount", "sh", "-c", run]).arg(&configuration);
-            let _client = Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+            let _client =
+                Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
             assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Unanswered));
-            assert_eq!(heard(&mut events, &mut portal).await, Some(Acquisition::Ipv6Only { server }));
+            assert_eq!(
+                heard(&mut events, &mut portal).await,
+                Some(Acquisition::Ipv6Only { server })
+            );
         });
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bramblegate::decide::firewall::{
-    COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY, NOTED_DROPS, RulesetInput,
-    TABLE, build,
+    COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY,
+    NOTED_DROPS, RulesetInput, TABLE, build,
 };
 use bramblegate::event::{Blocker, Dropped, Event, Firewall, Traffic};
 use bramblegate::reconcile::firewall::FirewallSink;
@@ -20,19 +20,40 @@ use crate::roles::stray;
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        trial("disturbance::a_foreign_flush_is_told_with_its_culprit", a_foreign_flush_is_reported_with_its_culprit),
+        trial(
+            "disturbance::a_foreign_flush_is_told_with_its_culprit",
+            a_foreign_flush_is_reported_with_its_culprit,
+        ),
         trial("disturbance::our_own_changes_are_none", our_own_changes_are_none),
-        trial("disturbance::a_rule_put_into_our_table_is_told", a_rule_put_into_our_table_is_reported),
-        trial("disturbance::dockers_drop_is_named_and_its_remedy_helps", dockers_drop_is_named_and_its_remedy_helps),
-        trial("disturbance::a_reject_behind_a_map_of_states_is_named", a_reject_behind_a_map_of_states_is_named),
-        trial("disturbance::a_drop_at_input_is_told_and_taken_back", a_drop_at_input_is_reported_and_taken_back),
+        trial(
+            "disturbance::a_rule_put_into_our_table_is_told",
+            a_rule_put_into_our_table_is_reported,
+        ),
+        trial(
+            "disturbance::dockers_drop_is_named_and_its_remedy_helps",
+            dockers_drop_is_named_and_its_remedy_helps,
+        ),
+        trial(
+            "disturbance::a_reject_behind_a_map_of_states_is_named",
+            a_reject_behind_a_map_of_states_is_named,
+        ),
+        trial(
+            "disturbance::a_drop_at_input_is_told_and_taken_back",
+            a_drop_at_input_is_reported_and_taken_back,
+        ),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
-        trial("disturbance::what_we_drop_is_told_with_an_example", what_we_drop_is_reported_with_an_example),
+        trial(
+            "disturbance::what_we_drop_is_told_with_an_example",
+            what_we_drop_is_reported_with_an_example,
+        ),
         trial(
             "disturbance::what_is_dropped_at_postrouting_is_counted_soon",
             what_is_dropped_at_postrouting_is_counted_soon,
         ),
-        trial("disturbance::a_dropped_packet_is_counted_before_it_is", a_dropped_packet_is_counted_before_it_is),
+        trial(
+            "disturbance::a_dropped_packet_is_counted_before_it_is",
+            a_dropped_packet_is_counted_before_it_is,
+        ),
     ]
 }
 
@@ -64,13 +85,15 @@ impl Ear {
             assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{error}");
         });
         let mut ear = Self { runtime, events, _watch: watch };
-        // The first look is over and the ear is open when its first counters come, or the time is up.
+        // The first look is over and the ear is open when its first counters come, or the time is
+        // up.
         let _ = ear.next(300);
         ear
     }
 
     pub fn next(&mut self, milliseconds: u64) -> Option<Firewall> {
-        let waiting = async { timeout(Duration::from_millis(milliseconds), self.events.recv()).await };
+        let waiting =
+            async { timeout(Duration::from_millis(milliseconds), self.events.recv()).await };
         match self.runtime.block_on(waiting) {
             Ok(Some(Event::Firewall(event))) => Some(event),
             Ok(other) => panic!("{other:?}"),
@@ -128,7 +151,10 @@ fn dockers_drop_is_named_and_its_remedy_helps() {
         iptables-nft -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
         iptables-nft -A FORWARD -i docker0 ! -o docker0 -j ACCEPT");
     let blocker = blocked(&mut ear);
-    assert_eq!((blocker.table.as_deref(), blocker.chain.as_deref()), (Some("ip filter"), Some("FORWARD")));
+    assert_eq!(
+        (blocker.table.as_deref(), blocker.chain.as_deref()),
+        (Some("ip filter"), Some("FORWARD"))
+    );
     assert!(blocker.remedy.contains("DOCKER-USER -i eth0 -j ACCEPT"), "{}", blocker.remedy);
     sh(&blocker.remedy.replace("iptables ", "iptables-nft "));
     assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)));
@@ -154,7 +180,8 @@ END");
     let mut ear = Ear::new(0);
     let blocker = match ear.next(10) {
         Some(Firewall::Blocked(Some(blocker))) => blocker,
-        // `Ear::new` waited for the first event and may have eaten it: change something, so that it looks again.
+        // `Ear::new` waited for the first event and may have eaten it: change something, so that it
+        // looks again.
         _ => {
             sh("nft flush chain inet strict judge");
             assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)));
@@ -162,7 +189,10 @@ END");
             blocked(&mut ear)
         }
     };
-    assert_eq!((blocker.table.as_deref(), blocker.chain.as_deref()), (Some("inet strict"), Some("judge")));
+    assert_eq!(
+        (blocker.table.as_deref(), blocker.chain.as_deref()),
+        (Some("inet strict"), Some("judge"))
+    );
     sh(&blocker.remedy);
     assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)), "{}", blocker.remedy);
 }
@@ -175,7 +205,10 @@ fn a_drop_at_input_is_reported_and_taken_back() {
     match ear.next(3000) {
         Some(Firewall::BlockedTraffic(blocked)) => {
             let [(Traffic::Names, blocker)] = blocked.as_slice() else { panic!("{blocked:?}") };
-            assert_eq!((blocker.table.as_deref(), blocker.chain.as_deref()), (Some("ip t"), Some("i")));
+            assert_eq!(
+                (blocker.table.as_deref(), blocker.chain.as_deref()),
+                (Some("ip t"), Some("i"))
+            );
             sh(&blocker.remedy);
         }
         other => panic!("{other:?}"),
@@ -193,7 +226,8 @@ fn forwarded(ear: &mut Ear) -> (u64, u64) {
     }
 }
 
-/// Boards of a second subnet on the cluster port, somebody at the venue with an address of the cluster, and the ordinary noise.
+/// Boards of a second subnet on the cluster port, somebody at the venue with an address of the
+/// cluster, and the ordinary noise.
 fn what_we_drop_is_reported_with_an_example() {
     let lab = Lab::new();
     let mut reconciler = FirewallSink::new();
@@ -201,11 +235,19 @@ fn what_we_drop_is_reported_with_an_example() {
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("ip addr add 192.168.60.1/24 dev eth0");
     lab.node.sh("ip addr add 192.168.60.7/24 dev eth0");
-    lab.venue.sh(&format!("ip route add 192.168.50.0/24 via {HEAD}; ip addr add 192.168.50.77/32 dev lo"));
+    lab.venue.sh(&format!(
+        "ip route add 192.168.50.0/24 via {HEAD}; ip addr add 192.168.50.77/32 dev lo"
+    ));
     let _ = lab.node.try_sh(&format!("ping -n -c 3 -i 0.1 -W 1 -I 192.168.60.7 {VENUE}"));
-    let _ = lab.venue.try_sh(&format!("ping -n -c 2 -i 0.1 -W 1 -I 192.168.50.77 {NODE} || nc -z -w 1 {HEAD} 3306"));
-    // A node answers somebody who reached it by another way; and ends what was over long ago, as happens every day.
-    lab.node.run(|| [0x12, 0x11, 0x04].map(|flags| stray(NODE, VENUE, 5000, flags))).join().unwrap();
+    let _ = lab.venue.try_sh(&format!(
+        "ping -n -c 2 -i 0.1 -W 1 -I 192.168.50.77 {NODE} || nc -z -w 1 {HEAD} 3306"
+    ));
+    // A node answers somebody who reached it by another way; and ends what was over long ago, as
+    // happens every day.
+    lab.node
+        .run(|| [0x12, 0x11, 0x04].map(|flags| stray(NODE, VENUE, 5000, flags)))
+        .join()
+        .unwrap();
     // A change of another program's has the counters read soon.
     sh("nft add table ip other");
     let reported = (0..10).find_map(|_| match ear.next(5000) {
@@ -229,7 +271,8 @@ fn what_we_drop_is_reported_with_an_example() {
     );
     let all = drops_now(TABLE).unwrap();
     assert!(all.contains(&(COMMENT_NOT_OURS.into(), 3)), "{all:?}");
-    let noise = |(comment, packets): &(String, u64)| comment.ends_with("rest of the head") && *packets > 0;
+    let noise =
+        |(comment, packets): &(String, u64)| comment.ends_with("rest of the head") && *packets > 0;
     assert!(all.iter().any(noise), "{all:?}");
 }
 
@@ -243,7 +286,11 @@ fn counters_are_read_back() {
     sh("iptables-nft -P FORWARD DROP");
     lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
     let (forwarded, postrouted) = forwarded(&mut ear);
-    assert_eq!((forwarded, postrouted), (3, 1), "one echo session that got through, two packets that did not");
+    assert_eq!(
+        (forwarded, postrouted),
+        (3, 1),
+        "one echo session that got through, two packets that did not"
+    );
 }
 
 /// A drop by what no look knows, behind the decision where to send: the counters tell, and soon.
@@ -263,10 +310,15 @@ fn what_is_dropped_at_postrouting_is_counted_soon() {
 
 fn a_dropped_packet_is_counted_before_it_is() {
     let lab = Lab::new();
-    sh("nft add table ip other; nft add chain ip other f '{ type filter hook forward priority 0; policy drop; }'");
+    sh(
+        "nft add table ip other; nft add chain ip other f '{ type filter hook forward priority 0; policy drop; }'",
+    );
     let mut reconciler = FirewallSink::new();
     load(&mut reconciler, &build(&rules()), true);
     lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
     let listing = sh("nft list chain inet bramblegate cluster_to_uplink");
-    assert!(listing.lines().any(|line| line.contains(COMMENT_FORWARDED) && line.contains("packets 2 ")), "{listing}");
+    assert!(
+        listing.lines().any(|line| line.contains(COMMENT_FORWARDED) && line.contains("packets 2 ")),
+        "{listing}"
+    );
 }

@@ -10,19 +10,27 @@ use crate::lab::{Namespace, sh, trial};
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        trial("doctor::a_foreign_drop_blocks_until_it_is_gone", a_foreign_drop_blocks_until_it_is_gone),
+        trial(
+            "doctor::a_foreign_drop_blocks_until_it_is_gone",
+            a_foreign_drop_blocks_until_it_is_gone,
+        ),
         trial("doctor::who_has_port_53_is_named", who_has_port_53_is_named),
-        trial("doctor::it_asks_the_venues_servers_and_our_own", it_asks_the_venues_servers_and_our_own),
+        trial(
+            "doctor::it_asks_the_venues_servers_and_our_own",
+            it_asks_the_venues_servers_and_our_own,
+        ),
         trial("doctor::a_server_that_is_silent_is_said", a_server_that_is_silent_is_reported),
         trial("doctor::every_remedy_helps", every_remedy_helps),
         trial("doctor::a_port_without_a_role_is_named", a_port_without_a_role_is_named),
         trial("doctor::a_rule_that_takes_the_clusters_subnet_is_named", rule_takes_the_subnet),
-        trial("detect::the_way_to_the_internet_stays_an_uplink", the_way_to_the_internet_stays_an_uplink),
+        trial(
+            "detect::the_way_to_the_internet_stays_an_uplink",
+            the_way_to_the_internet_stays_an_uplink,
+        ),
     ]
 }
 
-const SETTINGS: &str =
-    "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+const SETTINGS: &str = "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
 
 /// Runs the binary where `/sys` shows this network: exit code and both outputs.
 fn run(arguments: &str) -> (i32, String) {
@@ -40,7 +48,9 @@ fn run_with(before: &str, arguments: &str) -> (i32, String) {
 
 /// The head's two ports, and a settings file that names them.
 fn head(name: &str) -> String {
-    sh("ip link add up0 type veth peer name up1 && ip link add down0 type veth peer name down1 && ip link set up0 up");
+    sh(
+        "ip link add up0 type veth peer name up1 && ip link add down0 type veth peer name down1 && ip link set up0 up",
+    );
     let file = std::env::temp_dir().join(format!("bramblegate-{name}-{}.toml", std::process::id()));
     std::fs::write(&file, SETTINGS).unwrap();
     file.display().to_string()
@@ -55,13 +65,21 @@ fn a_foreign_drop_blocks_until_it_is_gone() {
     );
     let (dropped, text) = run(&format!("doctor -c {file}"));
     assert_eq!(dropped, 2, "{text}");
-    assert!(text.contains("table ip filter, chain FORWARD") && text.contains("iptables -I FORWARD -i down0"), "{text}");
+    assert!(
+        text.contains("table ip filter, chain FORWARD")
+            && text.contains("iptables -I FORWARD -i down0"),
+        "{text}"
+    );
     sh("nft insert rule ip filter FORWARD accept; iptables-legacy -P INPUT DROP");
     let (deaf, text) = run(&format!("doctor -c {file}"));
-    assert!(deaf != 2 && text.contains("chain INPUT drops tcp 22 from the venue"), "{deaf}: {text}");
+    assert!(
+        deaf != 2 && text.contains("chain INPUT drops tcp 22 from the venue"),
+        "{deaf}: {text}"
+    );
     std::fs::write(&file, format!("{SETTINGS}[cluster.dhcp]\nenabled = true\n")).unwrap();
     let (deaf, text) = run(&format!("doctor -c {file}"));
-    let named = "table ip filter (legacy), chain INPUT drops the nodes' requests for addresses (DHCP)";
+    let named =
+        "table ip filter (legacy), chain INPUT drops the nodes' requests for addresses (DHCP)";
     assert!(deaf == 2 && text.contains(named), "{deaf}: {text}");
     assert!(text.contains("as root: iptables-legacy -I INPUT -i down0 -j ACCEPT"), "{text}");
     std::fs::write(&file, SETTINGS).unwrap();
@@ -83,11 +101,16 @@ fn who_has_port_53_is_named() {
 
 fn the_way_to_the_internet_stays_an_uplink() {
     std::fs::remove_file(head("detect")).unwrap();
-    sh("ip link set up1 up && ip addr add 192.168.50.77/24 dev up0 && ip route add default via 192.168.50.1");
+    sh(
+        "ip link set up1 up && ip addr add 192.168.50.77/24 dev up0 && ip route add default via 192.168.50.1",
+    );
     let (code, text) = run("detect");
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("interfaces = [\"up0\", "), "{text}");
-    assert!(text.contains("interface = \"down0\"\n") && text.contains("address = \"10.213.50.1/24\""), "{text}");
+    assert!(
+        text.contains("interface = \"down0\"\n") && text.contains("address = \"10.213.50.1/24\""),
+        "{text}"
+    );
 }
 
 /// A child that ends with the value.
@@ -103,7 +126,15 @@ impl Drop for Program {
 fn start(line: &str) -> Program {
     let words: Vec<&str> = line.split_whitespace().collect();
     let mut command = Command::new(words[0]);
-    Program(command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    Program(
+        command
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    )
 }
 
 /// A venue at the other end of `up0`, with its router's address there; the head has one too.
@@ -114,7 +145,8 @@ fn venue() -> Namespace {
     far
 }
 
-const TRY_SETTINGS: &str = "uplink.probe_url = \"http://probe.example/generate_204\"\n[cluster.dhcp]\nenabled = true\n";
+const TRY_SETTINGS: &str =
+    "uplink.probe_url = \"http://probe.example/generate_204\"\n[cluster.dhcp]\nenabled = true\n";
 
 /// `doctor --try` where the machine's resolver is the venue's.
 fn try_it(file: &str) -> (i32, String) {
@@ -132,7 +164,8 @@ fn it_asks_the_venues_servers_and_our_own() {
         "ip netns exec {} dnsmasq {options} --interface=up1 --dhcp-range=10.99.0.50,10.99.0.59,2m --no-ping --dhcp-leasefile=/run/v.leases --dhcp-option=108,300i --dhcp-option=114,http://login.hotel/",
         far.name()
     ));
-    let _own = start(&format!("dnsmasq {options} --listen-address=192.168.50.1 --except-interface=lo"));
+    let _own =
+        start(&format!("dnsmasq {options} --listen-address=192.168.50.1 --except-interface=lo"));
     std::thread::sleep(Duration::from_millis(500));
     let (_, text) = try_it(&file);
     for logged in [
@@ -166,7 +199,8 @@ fn a_server_that_is_silent_is_reported() {
     std::fs::remove_file(file).unwrap();
 }
 
-/// What makes a finding, on a machine whose `/etc`, `/run` and `/sys/bus` are its own, and what the kernel does after its remedy.
+/// What makes a finding, on a machine whose `/etc`, `/run` and `/sys/bus` are its own, and what the
+/// kernel does after its remedy.
 const AILMENTS: &[(&str, &str, &str)] = &[
     (
         "gateway-port-cloud-init",
@@ -236,7 +270,8 @@ const AILMENTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Programs in the place of those that would act on the machine: `systemctl` does to `/etc` what the real one does.
+/// Programs in the place of those that would act on the machine: `systemctl` does to `/etc` what
+/// the real one does.
 const PROGRAMS: &str = r#"
 printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo
 printf '#!/bin/sh\ncase "$*" in "disable --now "*) rm /etc/systemd/system/multi-user.target.wants/$3 ;; *) exit 1 ;; esac\n' > /run/bin/systemctl
@@ -250,7 +285,9 @@ fn every_remedy_helps() {
     let settings = "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\nboard = \"raspberry-pi-4\"\n";
     for (code, ail, after) in AILMENTS {
         let (more, ail) = match ail.strip_prefix("SERVING") {
-            Some(ail) => ("[cluster.dhcp]\nntp = \"off\"\n[cluster.netboot]\nroot = \"/run/tftp\"\n", ail),
+            Some(ail) => {
+                ("[cluster.dhcp]\nntp = \"off\"\n[cluster.netboot]\nroot = \"/run/tftp\"\n", ail)
+            }
             None => ("", *ail),
         };
         std::fs::write(&file, format!("{settings}{more}")).unwrap();
@@ -306,7 +343,10 @@ fn a_port_without_a_role_is_named() {
     sh("ip link add up9 type veth peer name up8 && ip link set up9 up
         ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up");
     let (before, text) = run(&format!("doctor -c {file}"));
-    assert!(!text.contains("gateway-unknown-port"), "without an address nothing comes of it: {text}");
+    assert!(
+        !text.contains("gateway-unknown-port"),
+        "without an address nothing comes of it: {text}"
+    );
     sh("ip addr add 172.22.0.1/24 dev up9");
     let (after, text) = run(&format!("doctor -c {file}"));
     assert!(text.contains("gateway-unknown-port: up9 has the address 172.22.0.1/24"), "{text}");

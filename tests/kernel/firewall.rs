@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
-use bramblegate::decide::firewall::{Action, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build};
+use bramblegate::decide::firewall::{
+    Action, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build,
+};
 use bramblegate::event::{Applied, ApplyError, ApplyErrorKind};
 use bramblegate::reconcile::error::OutputError;
 use bramblegate::reconcile::firewall::{FirewallSink, encode};
@@ -16,26 +18,53 @@ pub fn tests() -> Vec<Trial> {
     vec![
         trial("firewall::nft_accepts_the_printed_rule_set", nft_accepts_the_printed_rule_set),
         trial("firewall::the_listing_is_the_printed_text", the_listing_is_the_printed_text),
-        trial("firewall::a_protected_table_outlives_a_foreign_flush", a_protected_table_outlives_a_foreign_flush),
+        trial(
+            "firewall::a_protected_table_outlives_a_foreign_flush",
+            a_protected_table_outlives_a_foreign_flush,
+        ),
         trial(
             "firewall::an_unprotected_table_is_flushed_and_comes_back",
             an_unprotected_table_is_flushed_and_comes_back,
         ),
-        trial("firewall::a_guarded_table_comes_back_by_itself", a_guarded_table_comes_back_by_itself),
+        trial(
+            "firewall::a_guarded_table_comes_back_by_itself",
+            a_guarded_table_comes_back_by_itself,
+        ),
         trial("firewall::a_guard_lets_go_of_what_is_removed", a_guard_lets_go_of_what_is_removed),
-        trial("firewall::protection_can_be_switched_off_and_on", protection_can_be_switched_off_and_on),
-        trial("firewall::an_orphan_of_a_killed_daemon_is_adopted", an_orphan_of_a_killed_daemon_is_adopted),
-        trial("firewall::the_table_of_a_living_daemon_is_left_alone", the_table_of_a_living_daemon_is_left_alone),
-        trial("firewall::a_foreign_table_of_our_name_is_replaced", a_foreign_table_of_our_name_is_replaced),
-        trial("firewall::a_thousand_rules_go_in_one_transaction", a_thousand_rules_go_in_one_transaction),
+        trial(
+            "firewall::protection_can_be_switched_off_and_on",
+            protection_can_be_switched_off_and_on,
+        ),
+        trial(
+            "firewall::an_orphan_of_a_killed_daemon_is_adopted",
+            an_orphan_of_a_killed_daemon_is_adopted,
+        ),
+        trial(
+            "firewall::the_table_of_a_living_daemon_is_left_alone",
+            the_table_of_a_living_daemon_is_left_alone,
+        ),
+        trial(
+            "firewall::a_foreign_table_of_our_name_is_replaced",
+            a_foreign_table_of_our_name_is_replaced,
+        ),
+        trial(
+            "firewall::a_thousand_rules_go_in_one_transaction",
+            a_thousand_rules_go_in_one_transaction,
+        ),
         trial(
             "firewall::a_refused_rule_is_named_and_nothing_is_changed",
             a_refused_rule_is_named_and_nothing_is_changed,
         ),
         trial("firewall::a_missing_capability_is_named", a_missing_capability_is_named),
-        trial("firewall::a_flow_table_is_used_or_done_without", a_flow_table_is_used_or_done_without),
+        trial(
+            "firewall::a_flow_table_is_used_or_done_without",
+            a_flow_table_is_used_or_done_without,
+        ),
         trial("firewall::what_is_off_leaves_nothing", what_is_off_leaves_nothing),
-        trial("firewall::replacing_is_many_times_faster_than_nft", replacing_is_many_times_faster_than_nft),
+        trial(
+            "firewall::replacing_is_many_times_faster_than_nft",
+            replacing_is_many_times_faster_than_nft,
+        ),
     ]
 }
 
@@ -46,15 +75,41 @@ pub fn home() -> RulesetInput {
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
         cluster_addresses: vec![[192, 168, 50, 1].into()],
         dead: vec![
-            ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 },
-            ForwardedPort { transport: Transport::Udp, listen: 5000, to: [192, 168, 50, 12].into(), port: 5001 },
+            ForwardedPort {
+                transport: Transport::Tcp,
+                listen: 2201,
+                to: [192, 168, 50, 11].into(),
+                port: 22,
+            },
+            ForwardedPort {
+                transport: Transport::Udp,
+                listen: 5000,
+                to: [192, 168, 50, 12].into(),
+                port: 5001,
+            },
         ],
         uplinks: vec!["eth1".into(), "wlan0".into()],
-        allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns, Allow::Tcp(8000, 8010), Allow::Udp(51820, 51820)],
+        allow: vec![
+            Allow::Ssh,
+            Allow::Icmp,
+            Allow::Mdns,
+            Allow::Tcp(8000, 8010),
+            Allow::Udp(51820, 51820),
+        ],
         ssh_ports: vec![2222],
         forwards: vec![
-            ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 },
-            ForwardedPort { transport: Transport::Udp, listen: 5000, to: [192, 168, 50, 12].into(), port: 5001 },
+            ForwardedPort {
+                transport: Transport::Tcp,
+                listen: 2201,
+                to: [192, 168, 50, 11].into(),
+                port: 22,
+            },
+            ForwardedPort {
+                transport: Transport::Udp,
+                listen: 5000,
+                to: [192, 168, 50, 12].into(),
+                port: 5001,
+            },
         ],
         ..RulesetInput::default()
     }
@@ -67,7 +122,8 @@ fn nft_accepts_the_printed_rule_set() {
     }
 }
 
-/// The kernel's own listing of our table, line by line, without counter values and without the table's flags.
+/// The kernel's own listing of our table, line by line, without counter values and without the
+/// table's flags.
 pub fn listing() -> Vec<String> {
     lines(&sh("nft list table inet bramblegate"))
 }
@@ -116,12 +172,19 @@ fn a_protected_table_outlives_a_foreign_flush() {
     let applied = load(&mut reconciler, &build(&home()), true);
     assert_eq!(
         applied,
-        Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: Some(true), adopted: false }
+        Applied::Firewall {
+            masquerade: true,
+            owned: true,
+            flow_table: None,
+            rejects: Some(true),
+            adopted: false
+        }
     );
     sh("nft add table ip other; nft flush ruleset");
     assert!(!sh("nft list tables").contains("other"));
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
-    for attack in ["nft delete table inet bramblegate", "nft flush chain inet bramblegate forward"] {
+    for attack in ["nft delete table inet bramblegate", "nft flush chain inet bramblegate forward"]
+    {
         let (ok, output) = try_sh(attack);
         assert!(!ok && output.contains("not permitted"), "{attack}: {output}");
     }
@@ -132,7 +195,13 @@ fn an_unprotected_table_is_flushed_and_comes_back() {
     let applied = load(&mut reconciler, &build(&home()), false);
     assert_eq!(
         applied,
-        Applied::Firewall { masquerade: true, owned: false, flow_table: None, rejects: Some(true), adopted: false }
+        Applied::Firewall {
+            masquerade: true,
+            owned: false,
+            flow_table: None,
+            rejects: Some(true),
+            adopted: false
+        }
     );
     sh("nft flush ruleset");
     assert!(!exists());
@@ -155,7 +224,8 @@ fn soon(true_now: impl Fn() -> bool) -> bool {
 /// Is there a thread of this name in this process? Other tests run in processes of their own.
 fn is_guarded() -> bool {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    let names =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
     names.into_iter().any(|name| name.trim() == "nft-guard")
 }
 
@@ -163,7 +233,11 @@ fn a_guarded_table_comes_back_by_itself() {
     let mut reconciler = FirewallSink::guarding();
     load(&mut reconciler, &build(&home()), false);
     let whole = lines(&build(&home()).kernel(false).to_string());
-    for attack in ["flush ruleset", "delete table inet bramblegate", "insert rule inet bramblegate forward drop"] {
+    for attack in [
+        "flush ruleset",
+        "delete table inet bramblegate",
+        "insert rule inet bramblegate forward drop",
+    ] {
         sh(&format!("nft {attack}"));
         soon(|| exists() && listing() == whole);
         assert_same(&listing(), &whole);
@@ -188,7 +262,10 @@ fn protection_can_be_switched_off_and_on() {
     let mut reconciler = FirewallSink::new();
     for protect in [true, false, true] {
         let applied = load(&mut reconciler, &build(&home()), protect);
-        assert!(matches!(applied, Applied::Firewall { owned, .. } if owned == protect), "{applied:?}");
+        assert!(
+            matches!(applied, Applied::Firewall { owned, .. } if owned == protect),
+            "{applied:?}"
+        );
     }
 }
 
@@ -203,7 +280,13 @@ fn an_orphan_of_a_killed_daemon_is_adopted() {
         let applied = load(&mut reconciler, &build(&home()), true);
         assert_eq!(
             applied,
-            Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: Some(true), adopted: true }
+            Applied::Firewall {
+                masquerade: true,
+                owned: true,
+                flow_table: None,
+                rejects: Some(true),
+                adopted: true
+            }
         );
     }
 }
@@ -212,11 +295,14 @@ fn the_table_of_a_living_daemon_is_left_alone() {
     let (mut daemon, line) = start_helper("own the table", &[]);
     assert_eq!(line, "owned\n");
     let mut reconciler = FirewallSink::new();
-    for error in [reconciler.load(&build(&home()), true).unwrap_err(), reconciler.remove().unwrap_err()] {
+    for error in
+        [reconciler.load(&build(&home()), true).unwrap_err(), reconciler.remove().unwrap_err()]
+    {
         let error = ApplyError::from(error);
         assert_eq!(error.kind, ApplyErrorKind::Failed);
         assert!(
-            error.message.contains("belongs to another process") && error.message.ends_with("; stop it"),
+            error.message.contains("belongs to another process")
+                && error.message.ends_with("; stop it"),
             "{error}"
         );
     }
@@ -229,7 +315,10 @@ fn a_foreign_table_of_our_name_is_replaced() {
     sh("nft add table inet bramblegate; nft add chain inet bramblegate theirs");
     let mut reconciler = FirewallSink::new();
     let applied = load(&mut reconciler, &build(&home()), true);
-    assert!(matches!(applied, Applied::Firewall { adopted: false, owned: true, .. }), "{applied:?}");
+    assert!(
+        matches!(applied, Applied::Firewall { adopted: false, owned: true, .. }),
+        "{applied:?}"
+    );
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 
@@ -258,7 +347,8 @@ fn a_refused_rule_is_named_and_nothing_is_changed() {
 }
 
 fn a_missing_capability_is_named() {
-    let (mut daemon, line) = start_helper("try", &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"]);
+    let (mut daemon, line) =
+        start_helper("try", &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"]);
     daemon.wait().unwrap();
     assert!(line.starts_with("Denied: ") && line.contains("CAP_NET_ADMIN"), "{line}");
     assert!(!exists());
@@ -266,13 +356,20 @@ fn a_missing_capability_is_named() {
 
 fn a_flow_table_is_used_or_done_without() {
     sh("ip link add eth0 type veth peer name a; ip link add eth1 type veth peer name b");
-    let fast = build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth1".into()], ..home() });
+    let fast =
+        build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth1".into()], ..home() });
     let mut reconciler = FirewallSink::new();
     for _ in 0..2 {
-        let Applied::Firewall { flow_table, masquerade: true, .. } = load(&mut reconciler, &fast, true) else {
+        let Applied::Firewall { flow_table, masquerade: true, .. } =
+            load(&mut reconciler, &fast, true)
+        else {
             panic!()
         };
-        let loaded = if flow_table.expect("one was wanted") { fast.clone() } else { fast.without_flow_table() };
+        let loaded = if flow_table.expect("one was wanted") {
+            fast.clone()
+        } else {
+            fast.without_flow_table()
+        };
         assert_same(&listing(), &lines(&loaded.kernel(false).to_string()));
     }
 }
@@ -303,6 +400,9 @@ fn replacing_is_many_times_faster_than_nft() {
         theirs.push(begin.elapsed());
     }
     [&mut ours, &mut theirs, &mut sent].into_iter().for_each(|times| times.sort());
-    println!("replace and read back {:?} (of that encoding {:?}), nft -f {:?}", ours[7], sent[7], theirs[7]);
+    println!(
+        "replace and read back {:?} (of that encoding {:?}), nft -f {:?}",
+        ours[7], sent[7], theirs[7]
+    );
     assert!(ours[7] * 5 < theirs[7], "{:?} against {:?}", ours[7], theirs[7]);
 }

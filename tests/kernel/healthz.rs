@@ -1,4 +1,5 @@
-//! HTTP probes of nodes, as a settings file has them, against web servers at the other end of a cable.
+//! HTTP probes of nodes, as a settings file has them, against web servers at the other end of a
+//! cable.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -22,7 +23,8 @@ pub fn tests() -> Vec<Trial> {
     vec![trial("healthz::an_answer_is_judged_by_what_the_settings_expect", judged)]
 }
 
-/// What a node's web server says, whatever it is asked; each node has an address of its own, in this order from .11.
+/// What a node's web server says, whatever it is asked; each node has an address of its own, in
+/// this order from .11.
 const SERVERS: [&str; 5] = [
     "HTTP/1.1 204 No Content\r\n\r\n",
     "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nall is well\n",
@@ -39,8 +41,8 @@ const ASKED: [(&str, &[u8]); 4] = [
     ("http://:80/healthz all is well", &[12]),
 ];
 
-/// A web server for each answer. The head comes first and what follows a moment later, as from a slow machine; a request for
-/// another path is not answered.
+/// A web server for each answer. The head comes first and what follows a moment later, as from a
+/// slow machine; a request for another path is not answered.
 fn serve() {
     sh("ip link set node-peer up");
     for (last, answer) in (11..).zip(SERVERS) {
@@ -66,15 +68,25 @@ fn serve() {
 /// The nodes of the settings, all with this probe.
 fn targets(probe: &str) -> Vec<NodeTarget> {
     let nodes = (11..).zip(SERVERS).map(|(last, _)| {
-        format!("[[node]]\nname = \"rpi{last}\"\naddress = \"192.168.50.{last}\"\nprobe = \"{probe}\"\n")
+        format!(
+            "[[node]]\nname = \"rpi{last}\"\naddress = \"192.168.50.{last}\"\nprobe = \"{probe}\"\n"
+        )
     });
-    let text =
-        format!("[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"cluster\"\n{}", nodes.collect::<String>());
+    let text = format!(
+        "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"cluster\"\n{}",
+        nodes.collect::<String>()
+    );
     let settings = load(&[("healthz", text)], &Board::built_in("emulated").unwrap()).unwrap();
     let target = |node: &bramblegate::config::Node| {
         let address = node.address.unwrap();
         let slot = u32::from(address.octets()[3]);
-        NodeTarget { node: NodeId { slot, generation: 0 }, address, mac: None, probes: node.probes.clone(), timeout: 0 }
+        NodeTarget {
+            node: NodeId { slot, generation: 0 },
+            address,
+            mac: None,
+            probes: node.probes.clone(),
+            timeout: 0,
+        }
     };
     settings.nodes.iter().map(target).collect()
 }
@@ -92,13 +104,20 @@ fn judged() {
 async fn well(nodes: Vec<NodeTarget>) -> BTreeSet<u32> {
     let count = nodes.len();
     let second = Duration::from_secs(1);
-    let plan = NodeProbePlan { nodes: nodes.into(), interval: second, timeout: second, port: Some("cluster".into()) };
+    let plan = NodeProbePlan {
+        nodes: nodes.into(),
+        interval: second,
+        timeout: second,
+        port: Some("cluster".into()),
+    };
     let (_plan, wanted) = watch::channel(plan);
     let (sender, mut events) = mpsc::channel(64);
     let asking = tokio::spawn(run_nodes(wanted, sender));
     let (mut ended, mut well) = (BTreeSet::new(), BTreeSet::new());
     while ended.len() < count {
-        let Ok(Some(Event::Probe(Probe::Nodes(rounds)))) = timeout(Duration::from_secs(10), events.recv()).await else {
+        let Ok(Some(Event::Probe(Probe::Nodes(rounds)))) =
+            timeout(Duration::from_secs(10), events.recv()).await
+        else {
             panic!("no round ended");
         };
         ended.extend(rounds.iter().map(|round| round.node.slot));

@@ -1,5 +1,6 @@
-//! Every hook of the kernel against everything that has to get through: what another program's rules really drop is named, and
-//! nothing else; the remedy that is printed, executed, makes it work again.
+//! Every hook of the kernel against everything that has to get through: what another program's
+//! rules really drop is named, and nothing else; the remedy that is printed, executed, makes it
+//! work again.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -40,8 +41,12 @@ const fn case(rules: &'static str, dropped: &'static [Traffic]) -> Case {
 use Traffic::{Addresses, BootFiles, Datagrams, Forwarding, Names, Neighbours, Own, Probes, Time};
 const SSH: Traffic = Traffic::Venue { protocol: 6, port: 22 };
 const PING: Traffic = Traffic::Venue { protocol: 1, port: 0 };
-const PORT: Traffic =
-    Traffic::Port { protocol: 6, listen: 2201, to: std::net::Ipv4Addr::new(192, 168, 50, 11), port: 22 };
+const PORT: Traffic = Traffic::Port {
+    protocol: 6,
+    listen: 2201,
+    to: std::net::Ipv4Addr::new(192, 168, 50, 11),
+    port: 22,
+};
 const ALL: [Traffic; 9] = [Addresses, Names, BootFiles, Time, Probes, SSH, PING, PORT, Forwarding];
 
 const NFT: [Case; 14] = [
@@ -226,8 +231,12 @@ impl Serving {
     /// `port` is the cluster's.
     fn new(lab: Lab, port: &str) -> Self {
         let mut reconciler = FirewallSink::new();
-        let input =
-            RulesetInput { cluster_port: Some(port.into()), uplinks: vec!["eth1".into()], dead: Vec::new(), ..home() };
+        let input = RulesetInput {
+            cluster_port: Some(port.into()),
+            uplinks: vec!["eth1".into()],
+            dead: Vec::new(),
+            ..home()
+        };
         load(&mut reconciler, &build(&input), true);
         let folder = PathBuf::from(sh("mktemp -d").trim());
         std::fs::write(folder.join("file"), "boot").unwrap();
@@ -249,7 +258,10 @@ impl Serving {
                 "--log-facility=-",
                 "--address=/head.example/192.168.50.1",
             ])
-            .args([format!("--interface={port}"), "--dhcp-range=192.168.50.100,192.168.50.199,2m".into()])
+            .args([
+                format!("--interface={port}"),
+                "--dhcp-range=192.168.50.100,192.168.50.199,2m".into(),
+            ])
             .args([
                 "--enable-tftp".to_owned(),
                 format!("--tftp-root={shown}"),
@@ -276,19 +288,24 @@ impl Serving {
         // What was found out about a neighbour, or not, under other rules counts no more.
         sh("ip neigh flush dev eth1");
         let tries: Vec<_> = all.iter().map(|traffic| (*traffic, self.works(*traffic))).collect();
-        tries.into_iter().filter_map(|(traffic, works)| (!works.join().unwrap()).then_some(traffic)).collect()
+        tries
+            .into_iter()
+            .filter_map(|(traffic, works)| (!works.join().unwrap()).then_some(traffic))
+            .collect()
     }
 
     /// Tries it as its user would.
     fn works(&self, traffic: Traffic) -> std::thread::JoinHandle<bool> {
         let Lab { node, venue } = &self.lab;
-        let ask = |to: &'static str, question: Vec<u8>| node.run(move || ask("0.0.0.0:0", to, &question));
+        let ask =
+            |to: &'static str, question: Vec<u8>| node.run(move || ask("0.0.0.0:0", to, &question));
         let ping = |to: &str| format!("ping -n -c 1 -W 0.4 {to}");
         match traffic {
             Addresses => node.run(ask_broadcast),
-            Names => {
-                ask("192.168.50.1:53", b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04head\x07example\0\0\x01\0\x01".to_vec())
-            }
+            Names => ask(
+                "192.168.50.1:53",
+                b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04head\x07example\0\0\x01\0\x01".to_vec(),
+            ),
             BootFiles => ask("192.168.50.1:69", b"\0\x01file\0octet\0".to_vec()),
             Time => ask("192.168.50.1:123", vec![0x23; 48]),
             Probes => {
@@ -298,8 +315,10 @@ impl Serving {
             Neighbours => {
                 let name = node.name().to_owned();
                 std::thread::spawn(move || {
-                    crate::lab::try_sh(&format!("ip netns exec {name} busybox arping -q -f -w 1 -I eth0 192.168.50.1"))
-                        .0
+                    crate::lab::try_sh(&format!(
+                        "ip netns exec {name} busybox arping -q -f -w 1 -I eth0 192.168.50.1"
+                    ))
+                    .0
                 })
             }
             Traffic::Venue { protocol: 1, .. } => {
@@ -311,7 +330,8 @@ impl Serving {
             Forwarding => node.run(|| greeted(VENUE, 7)),
             Datagrams => ask("10.99.0.1:53", b"?".to_vec()),
             Own => {
-                let (tcp, udp) = (|| greeted(VENUE, 7), || self::ask("0.0.0.0:0", "10.99.0.1:53", b"?"));
+                let (tcp, udp) =
+                    (|| greeted(VENUE, 7), || self::ask("0.0.0.0:0", "10.99.0.1:53", b"?"));
                 std::thread::spawn(move || tcp() && udp())
             }
         }
@@ -324,18 +344,24 @@ impl Serving {
         let named = named(watch);
         let traffics: Vec<Traffic> = named.iter().map(|(traffic, _)| *traffic).collect();
         // Where no connection of the nodes gets out, that says it all.
-        let logged = |traffic: &Traffic| *traffic == Datagrams && case.dropped.contains(&Forwarding);
-        let expected: Vec<Traffic> = case.dropped.iter().copied().filter(|traffic| !logged(traffic)).collect();
+        let logged =
+            |traffic: &Traffic| *traffic == Datagrams && case.dropped.contains(&Forwarding);
+        let expected: Vec<Traffic> =
+            case.dropped.iter().copied().filter(|traffic| !logged(traffic)).collect();
         assert_eq!(sorted(&traffics), sorted(&expected), "named: {named:?} of {}", case.rules);
         // A remedy may bring the next chain to light.
         for _ in 0..6 {
             let mut commands: Vec<String> = Vec::new();
-            for command in self::named(watch).iter().flat_map(|(_, blocker)| blocker.remedy.split("; ")) {
+            for command in
+                self::named(watch).iter().flat_map(|(_, blocker)| blocker.remedy.split("; "))
+            {
                 if !commands.iter().any(|known| known == command) {
                     commands.push(command.to_owned());
                 }
             }
-            commands.iter().for_each(|command| drop(sh(&command.replace("iptables ", "iptables-nft "))));
+            commands
+                .iter()
+                .for_each(|command| drop(sh(&command.replace("iptables ", "iptables-nft "))));
         }
         assert_eq!(self::named(watch), [], "after the remedies of {}", case.rules);
         assert_eq!(self.failing(all), [], "after {named:?}");

@@ -14,7 +14,8 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 /// Set in the process that runs inside the namespaces.
 const INSIDE: &str = "BRAMBLEGATE_KERNEL_TESTS_INSIDE";
 
-/// Goes on inside namespaces of this process's own; the process outside only waits. Listing tests needs none.
+/// Goes on inside namespaces of this process's own; the process outside only waits. Listing tests
+/// needs none.
 pub fn enter() {
     if std::env::args().any(|argument| argument == "--list") {
         return;
@@ -28,12 +29,15 @@ pub fn enter() {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.arg(std::env::current_exe().expect("path of this program")).args(std::env::args_os().skip(1));
+    command
+        .arg(std::env::current_exe().expect("path of this program"))
+        .args(std::env::args_os().skip(1));
     let error = command.env(INSIDE, "1").exec();
     panic!("unshare (util-linux) is needed to run these tests: {error}");
 }
 
-/// A test in a network namespace of its own, with `lo` up. Commands started by it are in that namespace too.
+/// A test in a network namespace of its own, with `lo` up. Commands started by it are in that
+/// namespace too.
 pub fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, move || {
         let run = || {
@@ -50,13 +54,18 @@ pub fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> Failed {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("panicked").into()
 }
 
-/// Moves the calling thread, and what it starts from now on, into a fresh network namespace with `lo` up.
+/// Moves the calling thread, and what it starts from now on, into a fresh network namespace with
+/// `lo` up.
 pub fn own_network() {
-    // SAFETY: only the network namespace changes, and only for this thread; no memory or file table is unshared.
+    // SAFETY: only the network namespace changes, and only for this thread; no memory or file table
+    // is unshared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.expect("a network namespace");
     sh("ip link set lo up");
 }
@@ -99,13 +108,14 @@ pub fn helper_name() -> Option<String> {
     std::env::var(HELPER).ok()
 }
 
-/// Starts this program once more, in the caller's namespaces, as the helper `name`; returns when it has printed a line,
-/// and that line. `wrapper` is put before the command (`setpriv …`).
+/// Starts this program once more, in the caller's namespaces, as the helper `name`; returns when it
+/// has printed a line, and that line. `wrapper` is put before the command (`setpriv …`).
 pub fn start_helper(name: &str, wrapper: &[&str]) -> (Child, String) {
     let program = std::env::current_exe().expect("path of this program");
     let mut words = wrapper.iter().map(std::ffi::OsString::from).chain([program.into_os_string()]);
     let mut command = Command::new(words.next().expect("a word"));
-    let mut child = command.args(words).env(HELPER, name).stdout(Stdio::piped()).spawn().expect("the helper");
+    let mut child =
+        command.args(words).env(HELPER, name).stdout(Stdio::piped()).spawn().expect("the helper");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
     (child, line)
@@ -139,10 +149,17 @@ impl Namespace {
     }
 
     /// Runs `work` on a thread that lives in it.
-    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
         let file = std::fs::File::open(format!("/run/netns/{}", self.0)).expect("the namespace");
         std::thread::spawn(move || {
-            rustix::thread::move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+            rustix::thread::move_into_link_name_space(
+                file.as_fd(),
+                Some(LinkNameSpaceType::Network),
+            )
+            .expect("setns");
             work()
         })
     }

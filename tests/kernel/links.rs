@@ -80,10 +80,13 @@ fn plan(ports: Vec<PortPlan>) -> LinkPlan {
 
 /// The IPv4 addresses of one port, sorted as text.
 fn addresses(name: &str) -> String {
-    sh(&format!("ip -o -4 addr show dev {name} | awk '{{print $4}}' | sort | xargs")).trim().to_owned()
+    sh(&format!("ip -o -4 addr show dev {name} | awk '{{print $4}}' | sort | xargs"))
+        .trim()
+        .to_owned()
 }
 
-/// forwarding, arp_ignore, arp_announce, rp_filter, accept_redirects, send_redirects, accept_source_route
+/// forwarding, arp_ignore, arp_announce, rp_filter, accept_redirects, send_redirects,
+/// accept_source_route
 fn conf(name: &str) -> String {
     let read = format!(
         "cd /proc/sys/net/ipv4/conf/{name} && cat forwarding arp_ignore arp_announce rp_filter \
@@ -95,15 +98,27 @@ fn conf(name: &str) -> String {
 fn set_and_restore() {
     ports();
     let directory = Directory::new();
-    sh("cd /proc/sys/net/ipv4/conf/uplink; echo 1 | tee rp_filter accept_redirects send_redirects accept_source_route");
+    sh(
+        "cd /proc/sys/net/ipv4/conf/uplink; echo 1 | tee rp_filter accept_redirects send_redirects accept_source_route",
+    );
     let before = (conf("uplink"), conf("cluster"));
     block_on(async {
         let wanted = plan(vec![port("cluster", &["192.168.50.1/24"]), port("uplink", &[])]);
-        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link { unkept: None }));
-        // An earlier run's record is kept by the next: what counts is what was there before the first.
-        assert_eq!(LinkSink::new(&directory.0).apply(&wanted).await, Ok(Applied::Link { unkept: None }));
+        assert_eq!(
+            LinkSink::new(&directory.0).apply(&wanted).await,
+            Ok(Applied::Link { unkept: None })
+        );
+        // An earlier run's record is kept by the next: what counts is what was there before the
+        // first.
+        assert_eq!(
+            LinkSink::new(&directory.0).apply(&wanted).await,
+            Ok(Applied::Link { unkept: None })
+        );
         assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0");
-        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into()));
+        assert_eq!(
+            (conf("uplink"), conf("cluster")),
+            ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into())
+        );
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         assert!(sh("ip -o link show cluster").contains("state UP"));
         let marked = link::snapshot().unwrap().into_iter().any(|event| match event {
@@ -128,11 +143,17 @@ fn others_stay() {
     let directory = Directory::new();
     block_on(async {
         let mut reconciler = LinkSink::new(&directory.0);
-        reconciler.apply(&plan(vec![port("cluster", &["192.168.50.1/24", "10.213.50.1/24"])])).await.unwrap();
+        reconciler
+            .apply(&plan(vec![port("cluster", &["192.168.50.1/24", "10.213.50.1/24"])]))
+            .await
+            .unwrap();
         sh("ip addr add 10.213.50.7/24 dev cluster");
         reconciler.apply(&plan(vec![port("cluster", &["172.30.50.1/24"])])).await.unwrap();
         // .1 was there before us, and .7 of the subnet that went was never ours.
-        assert_eq!(addresses("cluster"), "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24");
+        assert_eq!(
+            addresses("cluster"),
+            "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24"
+        );
         LinkSink::new(&directory.0).put_back().unwrap();
         assert_eq!(addresses("cluster"), "10.213.50.7/24 192.168.50.1/24 192.168.50.9/24");
     });
@@ -142,28 +163,36 @@ fn missing_port() {
     ports();
     let directory = Directory::new();
     block_on(async {
-        let gone = PortPlan { index: 4711, name: "usb0".into(), ..port("uplink", &["10.1.1.1/24"]) };
+        let gone =
+            PortPlan { index: 4711, name: "usb0".into(), ..port("uplink", &["10.1.1.1/24"]) };
         let mut reconciler = LinkSink::new(&directory.0);
-        let error = reconciler.apply(&plan(vec![gone, port("cluster", &["192.168.50.1/24"])])).await.unwrap_err();
+        let error = reconciler
+            .apply(&plan(vec![gone, port("cluster", &["192.168.50.1/24"])]))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent);
         assert!(error.message.contains("usb0"), "{error}");
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
     });
 }
 
-/// The kernel takes IPv4 away from a port whose MTU falls below 68: it takes no settings of it, and answers no ARP. Here `lo`
-/// stands for such an uplink, as most drivers do not let it come to that.
+/// The kernel takes IPv4 away from a port whose MTU falls below 68: it takes no settings of it, and
+/// answers no ARP. Here `lo` stands for such an uplink, as most drivers do not let it come to that.
 fn odd_uplink() {
     ports();
     sh("ip link set lo mtu 60");
     let directory = Directory::new();
     block_on(async {
         let mut reconciler = LinkSink::new(&directory.0);
-        let wanted = plan(vec![port("lo", &[]), port("uplink", &[]), port("cluster", &["192.168.50.1/24"])]);
+        let wanted =
+            plan(vec![port("lo", &[]), port("uplink", &[]), port("cluster", &["192.168.50.1/24"])]);
         let error = reconciler.apply(&wanted).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
         assert!(error.message.contains("lo: "), "{error}");
-        assert_eq!((conf("uplink"), conf("cluster")), ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into()));
+        assert_eq!(
+            (conf("uplink"), conf("cluster")),
+            ("1 1 2 2 0 0 0".into(), "1 1 2 2 0 0 0".into())
+        );
         assert_eq!(addresses("cluster"), "192.168.50.1/24");
         sh("ip link set lo mtu 1500");
         assert_eq!(reconciler.apply(&wanted).await, Ok(Applied::Link { unkept: None }));
@@ -196,7 +225,10 @@ fn forwarding_that_others_want_stays() {
         reconciler.apply(&plan(vec![cluster])).await.unwrap();
         assert_eq!(conf("uplink"), "1 0 0 0 1 1 1", "it has left the plan");
         LinkSink::new(&directory.0).put_back().unwrap();
-        assert_eq!((conf("uplink"), conf("cluster")), ("1 0 0 0 1 1 1".into(), "1 0 0 0 1 1 1".into()));
+        assert_eq!(
+            (conf("uplink"), conf("cluster")),
+            ("1 0 0 0 1 1 1".into(), "1 0 0 0 1 1 1".into())
+        );
     });
 }
 
@@ -208,20 +240,31 @@ fn earlier_settings() {
     block_on(async {
         let mut earlier = LinkSink::new(&directory.0);
         earlier
-            .apply(&plan(vec![port("uplink", &["172.30.50.1/24"]), port("cluster", &["192.168.50.1/24"])]))
+            .apply(&plan(vec![
+                port("uplink", &["172.30.50.1/24"]),
+                port("cluster", &["192.168.50.1/24"]),
+            ]))
             .await
             .unwrap();
         let mut now = LinkSink::new(&directory.0);
-        now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])])).await.unwrap();
+        now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])]))
+            .await
+            .unwrap();
     });
-    assert_eq!((addresses("cluster"), conf("cluster")), ("10.8.0.2/24".into(), before), "no port of ours any more");
+    assert_eq!(
+        (addresses("cluster"), conf("cluster")),
+        ("10.8.0.2/24".into(), before),
+        "no port of ours any more"
+    );
     assert_eq!(addresses("uplink"), "10.9.0.2/24", "another role");
     assert_eq!(addresses("other"), "192.168.50.1/24");
     // The venue leases the former uplink what was ours there once.
     sh("ip addr add 172.30.50.1/24 dev uplink");
     block_on(async {
         let mut now = LinkSink::new(&directory.0);
-        now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])])).await.unwrap();
+        now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])]))
+            .await
+            .unwrap();
         LinkSink::new(&directory.0).put_back().unwrap();
     });
     assert_eq!(addresses("uplink"), "10.9.0.2/24 172.30.50.1/24");
@@ -233,7 +276,9 @@ fn leaves_open() {
     sh("echo 1 > /proc/sys/net/ipv4/conf/cluster/rp_filter");
     let directory = Directory::new();
     let read = || {
-        sh("cd /proc/sys/net/ipv4/conf/cluster; cat rp_filter ignore_routes_with_linkdown | xargs").trim().to_owned()
+        sh("cd /proc/sys/net/ipv4/conf/cluster; cat rp_filter ignore_routes_with_linkdown | xargs")
+            .trim()
+            .to_owned()
     };
     let mut open = port("cluster", &["192.168.50.1/24"]);
     open.conf = InterfaceConf { rp_filter: None, ignore_routes_with_linkdown: None, ..open.conf };
@@ -266,6 +311,9 @@ fn given_back() {
         sh("ip addr flush dev cluster; echo 0 > /proc/sys/net/ipv4/conf/cluster/forwarding");
         wanted.revision += 1;
         reconciler.apply(&wanted).await.unwrap();
-        assert_eq!((addresses("cluster"), conf("cluster")), ("192.168.50.1/24".into(), "1 1 2 2 0 0 0".into()));
+        assert_eq!(
+            (addresses("cluster"), conf("cluster")),
+            ("192.168.50.1/24".into(), "1 1 2 2 0 0 0".into())
+        );
     });
 }

@@ -1,6 +1,6 @@
-//! Tests on the real kernel. The binary starts itself again in network, mount and process namespaces of its own (as
-//! root, or in a user namespace), so that nothing it does touches the machine. Every test gets one more network
-//! namespace for itself: tests run side by side.
+//! Tests on the real kernel. The binary starts itself again in network, mount and process
+//! namespaces of its own (as root, or in a user namespace), so that nothing it does touches the
+//! machine. Every test gets one more network namespace for itself: tests run side by side.
 //!
 //! A file for each area, with `pub fn tests() -> Vec<Trial>`; a test that cannot run fails.
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bramblegate::decide::FirewallPlan;
 use bramblegate::decide::firewall::{
-    Action, ChainKind, Data, DataKind, Elements, Family, Hook, Item, Kind, Match, Ruleset, Set, Transport, build,
+    Action, ChainKind, Data, DataKind, Elements, Family, Hook, Item, Kind, Match, Ruleset, Set,
+    Transport, build,
 };
 use bramblegate::event::Applied;
 use bramblegate::reconcile::Reconciler;
@@ -28,12 +29,24 @@ pub fn tests() -> Vec<Trial> {
         trial("maps::any_set_is_read_back_as_it_was_sent", any_set_is_read_back_as_it_was_sent),
         trial("maps::packets_take_the_verdict_of_a_map", packets_take_the_verdict_of_a_map),
         trial("maps::connections_go_where_a_map_leads_them", connections_go_where_a_map_leads_them),
-        trial("maps::new_elements_leave_rules_and_packets_alone", new_elements_leave_rules_and_packets_alone),
-        trial("maps::any_change_of_elements_is_the_plan_after_it", any_change_of_elements_is_the_plan_after_it),
-        trial("maps::an_element_of_somebody_else_is_taken_out", an_element_of_somebody_else_is_taken_out),
+        trial(
+            "maps::new_elements_leave_rules_and_packets_alone",
+            new_elements_leave_rules_and_packets_alone,
+        ),
+        trial(
+            "maps::any_change_of_elements_is_the_plan_after_it",
+            any_change_of_elements_is_the_plan_after_it,
+        ),
+        trial(
+            "maps::an_element_of_somebody_else_is_taken_out",
+            an_element_of_somebody_else_is_taken_out,
+        ),
         trial("maps::what_has_expired_is_not_removed_again", what_has_expired_is_not_removed_again),
         trial("maps::a_refused_set_is_named", a_refused_set_is_named),
-        trial("maps::one_element_of_thousands_is_changed_quickly", one_element_of_thousands_is_changed_quickly),
+        trial(
+            "maps::one_element_of_thousands_is_changed_quickly",
+            one_element_of_thousands_is_changed_quickly,
+        ),
     ]
 }
 
@@ -94,7 +107,9 @@ fn packets_take_the_verdict_of_a_map() {
     let lab = Lab::new();
     with_way_back(&lab);
     let mut reconciler = FirewallSink::new();
-    for (leads_to, through, counts) in [("accept", true, 0), ("drop", false, 0), ("goto counted", true, 2)] {
+    for (leads_to, through, counts) in
+        [("accept", true, 0), ("drop", false, 0), ("goto counted", true, 2)]
+    {
         let ruleset = judged(&[&format!("{NODE} : {leads_to}")]);
         apply(&mut reconciler, &ruleset, 0);
         assert_eq!(ping(&lab.node, crate::packets::VENUE), through, "{leads_to}");
@@ -143,7 +158,8 @@ fn connections_go_where_a_map_leads_them() {
     }
     let led = |backend: &str| {
         let both = [ADDRESS, PORT];
-        let backends = map("backends", &both, values(&both), &[&format!("{HEAD} . 80 : {backend}")]);
+        let backends =
+            map("backends", &both, values(&both), &[&format!("{HEAD} . 80 : {backend}")]);
         let both = [ADDRESS_6, PORT];
         let texts = format!("{SERVICE_6} . 80 : fd00:50::11 . 8082");
         let backends_6 = map("backends6", &both, values(&both), &[&texts]);
@@ -151,7 +167,10 @@ fn connections_go_where_a_map_leads_them() {
         let rules = vec![
             rule([], Action::RedirectBy(Family::Ipv4, lookup(&[TO, TCP_PORT], "backends"))),
             rule([], Action::RedirectBy(Family::Ipv6, lookup(&[TO_6, TCP_PORT], "backends6"))),
-            rule([Match::Family(Family::Ipv4)], Action::RedirectBy(Family::Ipv4, lookup(&[TCP_PORT], "to_node"))),
+            rule(
+                [Match::Family(Family::Ipv4)],
+                Action::RedirectBy(Family::Ipv4, lookup(&[TCP_PORT], "to_node")),
+            ),
         ];
         let nat = chain("turned", Some((ChainKind::Nat, Hook::Prerouting, -100)), rules);
         Ruleset { flow_table: None, sets: vec![backends, backends_6, to_node], chains: vec![nat] }
@@ -164,7 +183,11 @@ fn connections_go_where_a_map_leads_them() {
         assert_eq!(greeting(&lab.venue, service), Some(format!("{}:{}", backend.0, backend.1)));
     }
     let by_port = SocketAddr::new(HEAD.parse().unwrap(), 8081);
-    assert_eq!(greeting(&lab.venue, by_port).as_deref(), Some("192.168.50.12:8081"), "an address, the port stays");
+    assert_eq!(
+        greeting(&lab.venue, by_port).as_deref(),
+        Some("192.168.50.12:8081"),
+        "an address, the port stays"
+    );
     let by_ipv6 = SocketAddr::new(SERVICE_6.parse().unwrap(), 80);
     // The neighbours' first questions may be lost.
     let answer = (0..5).find_map(|_| greeting(&lab.venue, by_ipv6));
@@ -180,10 +203,15 @@ fn new_elements_leave_rules_and_packets_alone() {
     let before = number();
     let name = lab.node.name().to_owned();
     let venue = crate::packets::VENUE;
-    let echo = std::thread::spawn(move || sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 500 {venue}")));
+    let echo = std::thread::spawn(move || {
+        sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 500 {venue}"))
+    });
     let mut changes = 0;
     while !echo.is_finished() {
-        let others = [format!("10.0.0.{} : drop", changes % 200), format!("10.1.0.{} : goto counted", changes % 7)];
+        let others = [
+            format!("10.0.0.{} : drop", changes % 200),
+            format!("10.1.0.{} : goto counted", changes % 7),
+        ];
         let ruleset = judged(&[&node, &others[0], &others[1]]);
         apply(&mut reconciler, &ruleset, 0);
         changes += 1;
@@ -210,7 +238,9 @@ fn an_element_of_somebody_else_is_taken_out() {
     apply(&mut reconciler, &second, 0);
     assert_eq!(ear.next(300), None, "a change of ours is no disturbance");
     sh("nft add element inet bramblegate by_node '{ 10.0.0.9 : accept }'");
-    let Some(bramblegate::event::Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else { panic!("not noticed") };
+    let Some(bramblegate::event::Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else {
+        panic!("not noticed")
+    };
     assert!(by.starts_with("nft ("), "{by}");
     apply(&mut reconciler, &second, 1);
     assert_same(&listing(), &printed(&second));
@@ -254,7 +284,8 @@ fn a_refused_set_is_named() {
     ];
     for fault in faults {
         let name = format!("set {}", fault.name);
-        let error = reconciler.load(&Ruleset { sets: vec![fault], ..judged(&[]) }, false).unwrap_err();
+        let error =
+            reconciler.load(&Ruleset { sets: vec![fault], ..judged(&[]) }, false).unwrap_err();
         assert!(error.to_string().contains(&name), "{error}");
         assert_same(&listing(), &printed(&build(&home())));
     }
@@ -265,7 +296,10 @@ fn one_element_of_thousands_is_changed_quickly() {
         let keys = (0..10_000_u32).map(|number| std::net::Ipv4Addr::from(0x0a00_0000 + number));
         let element = |address: std::net::Ipv4Addr| {
             let backend = vec![Item::from(std::net::IpAddr::from(address)), Item::from(8080)];
-            (vec![Item::from(std::net::IpAddr::from(address)), Item::from(80)], Some(Data::Values(backend)))
+            (
+                vec![Item::from(std::net::IpAddr::from(address)), Item::from(80)],
+                Some(Data::Values(backend)),
+            )
         };
         let mut elements: Elements = keys.map(element).collect();
         elements.insert(items("10.9.9.9 . 80"), Some(data(&format!("10.9.9.9 . {last}"))));
@@ -293,7 +327,13 @@ fn one_element_of_thousands_is_changed_quickly() {
 
 /// A set or map of any type, and a second list of elements for it.
 fn any_set() -> impl Strategy<Value = (Set, Elements)> {
-    let kind = prop::sample::select(vec![Kind::Ipv4, Kind::Ipv6, Kind::Port, Kind::Transport, Kind::Interface]);
+    let kind = prop::sample::select(vec![
+        Kind::Ipv4,
+        Kind::Ipv6,
+        Kind::Port,
+        Kind::Transport,
+        Kind::Interface,
+    ]);
     let address = prop::sample::select(vec![Kind::Ipv4, Kind::Ipv6]);
     let leads_to = prop_oneof![
         Just(None),
@@ -304,7 +344,8 @@ fn any_set() -> impl Strategy<Value = (Set, Elements)> {
     let shape = (prop::collection::vec(kind, 1..4), leads_to, any::<bool>());
     shape.prop_flat_map(|(key, leads_to, interval)| {
         // Names of ports are no numbers: nft shows ranges of them in its own ways.
-        let interval = interval && !key.contains(&Kind::Interface) && !key.contains(&Kind::Transport);
+        let interval =
+            interval && !key.contains(&Kind::Interface) && !key.contains(&Kind::Transport);
         let empty = Set { name: "any".into(), key, data: leads_to, interval, ..Set::default() };
         let some = || any_elements(&empty);
         let (now, later) = (some(), some());
@@ -316,9 +357,11 @@ fn any_elements(set: &Set) -> impl Strategy<Value = Elements> + use<> {
     let key: Vec<_> = set.key.iter().map(|kind| any_item(*kind, set.interval)).collect();
     let leads_to = match &set.data {
         None => Just(None).boxed(),
-        Some(DataKind::Verdict) => prop::sample::select(vec!["accept", "drop", "goto counted", "jump counted"])
-            .prop_map(|text| Some(data(text)))
-            .boxed(),
+        Some(DataKind::Verdict) => {
+            prop::sample::select(vec!["accept", "drop", "goto counted", "jump counted"])
+                .prop_map(|text| Some(data(text)))
+                .boxed()
+        }
         Some(DataKind::Values(kinds)) => {
             let values: Vec<_> = kinds.iter().map(|kind| any_item(*kind, false)).collect();
             values.prop_map(|items| Some(Data::Values(items))).boxed()
@@ -337,7 +380,9 @@ fn any_elements(set: &Set) -> impl Strategy<Value = Elements> + use<> {
 
 fn overlap(left: &[Item], right: &[Item]) -> bool {
     left.iter().zip(right).all(|(left, right)| match (left, right) {
-        (Item::Addresses(left), Item::Addresses(right)) => left.contains(right) || right.contains(left),
+        (Item::Addresses(left), Item::Addresses(right)) => {
+            left.contains(right) || right.contains(left)
+        }
         (Item::Ports(a, b), Item::Ports(c, d)) => a <= d && c <= b,
         (left, right) => left == right,
     })
@@ -348,18 +393,28 @@ fn any_item(kind: Kind, interval: bool) -> BoxedStrategy<Item> {
     match kind {
         Kind::Ipv4 => (any::<u32>(), prefix(32))
             .prop_map(|(bits, prefix)| {
-                Item::from(ipnet::IpNet::new(std::net::Ipv4Addr::from(bits).into(), prefix).unwrap())
+                Item::from(
+                    ipnet::IpNet::new(std::net::Ipv4Addr::from(bits).into(), prefix).unwrap(),
+                )
             })
             .boxed(),
         Kind::Ipv6 => (any::<u128>(), prefix(128))
             .prop_map(|(bits, prefix)| {
-                Item::from(ipnet::IpNet::new(std::net::Ipv6Addr::from(bits).into(), prefix).unwrap())
+                Item::from(
+                    ipnet::IpNet::new(std::net::Ipv6Addr::from(bits).into(), prefix).unwrap(),
+                )
             })
             .boxed(),
         Kind::Port => (any::<u16>(), any::<u16>())
-            .prop_map(move |(a, b)| if interval { Item::Ports(a.min(b), a.max(b)) } else { Item::from(a) })
+            .prop_map(
+                move |(a, b)| {
+                    if interval { Item::Ports(a.min(b), a.max(b)) } else { Item::from(a) }
+                },
+            )
             .boxed(),
-        Kind::Transport => prop::sample::select(vec![Transport::Tcp, Transport::Udp]).prop_map(Item::Transport).boxed(),
+        Kind::Transport => prop::sample::select(vec![Transport::Tcp, Transport::Udp])
+            .prop_map(Item::Transport)
+            .boxed(),
         Kind::Interface => "[a-z][a-z0-9.@_-]{0,14}".prop_map(Item::Interface).boxed(),
     }
 }

@@ -95,11 +95,18 @@ impl View {
     }
 
     fn link(&self, name: &str) -> &Link {
-        self.links.iter().find(|link| link.name == name).unwrap_or_else(|| panic!("no {name} in {:?}", self.links))
+        self.links
+            .iter()
+            .find(|link| link.name == name)
+            .unwrap_or_else(|| panic!("no {name} in {:?}", self.links))
     }
 
     fn gateways(&self) -> Vec<String> {
-        self.routes.iter().filter_map(|route| route.gateway).map(|gateway| gateway.to_string()).collect()
+        self.routes
+            .iter()
+            .filter_map(|route| route.gateway)
+            .map(|gateway| gateway.to_string())
+            .collect()
     }
 
     /// Listens until `enough`, for at most ten seconds.
@@ -129,7 +136,9 @@ async fn started(capacity: usize) -> (View, mpsc::Receiver<Event>) {
 }
 
 fn framed() {
-    sh("ip link add v0 type veth peer name v1; ip addr add 10.9.0.2/24 dev v0; ip link set v0 up; ip link set v1 up");
+    sh(
+        "ip link add v0 type veth peer name v1; ip addr add 10.9.0.2/24 dev v0; ip link set v0 up; ip link set v1 up",
+    );
     block_on(async {
         let mut events = listen(1024);
         assert_eq!(events.recv().await, Some(Event::Dump(Dump::Begin)));
@@ -145,7 +154,12 @@ fn framed() {
         assert!(view.addresses.contains(&(index, "10.9.1.3/16".into())));
         assert!(!view.addresses.contains(&(index, "10.9.0.2/24".into())));
     });
-    assert!(link::snapshot().unwrap().iter().any(|event| matches!(event, Event::Link(Change::Present(_)))));
+    assert!(
+        link::snapshot()
+            .unwrap()
+            .iter()
+            .any(|event| matches!(event, Event::Link(Change::Present(_))))
+    );
 }
 
 /// Nobody listens while 6,000 addresses come and 3,000 go.
@@ -158,11 +172,13 @@ fn storm() {
             for i in $(seq 0 2998); do echo addr del 10.$((i/250)).$((i%250)).1/24 dev v0; done | ip -batch -
             for i in $(seq 0 2999); do echo addr add 11.$((i/250)).$((i%250)).1/24 dev v0; done | ip -batch -");
         view.until(&mut events, |view| {
-            view.overruns > 0 && view.addresses.iter().filter(|(_, a)| a.starts_with("1")).count() >= 3002
+            view.overruns > 0
+                && view.addresses.iter().filter(|(_, a)| a.starts_with("1")).count() >= 3002
         })
         .await;
         let index = view.link("v0").index;
-        let ours: Vec<_> = view.addresses.iter().filter(|(i, a)| *i == index && a.contains('.')).collect();
+        let ours: Vec<_> =
+            view.addresses.iter().filter(|(i, a)| *i == index && a.contains('.')).collect();
         assert_eq!(ours.len(), 3001);
         assert!(view.addresses.contains(&(index, "10.11.249.1/24".into())));
         assert!(!view.addresses.contains(&(index, "10.0.0.1/24".into())));
@@ -186,7 +202,8 @@ fn unsaid_routes() {
     });
 }
 
-/// As systemd-networkd 257 makes them for IPv6: with the object the route goes, and without a word where it is IPv4's.
+/// As systemd-networkd 257 makes them for IPv6: with the object the route goes, and without a word
+/// where it is IPv4's.
 fn nexthop_routes() {
     sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; ip addr add 10.9.0.2/24 dev v0
         ip link add u0 type veth peer name u1; ip link set u0 up; ip link set u1 up; ip addr add 10.8.0.2/24 dev u0");
@@ -220,13 +237,20 @@ fn nexthop_routes() {
 }
 
 fn bridge_and_rename() {
-    sh("ip link add v0 type veth peer name v1; ip link add br0 type bridge; ip link set v0 master br0");
+    sh(
+        "ip link add v0 type veth peer name v1; ip link add br0 type bridge; ip link set v0 master br0",
+    );
     block_on(async {
         let (mut view, mut events) = started(1024).await;
         let (index, bridge) = (view.link("v0").index, view.link("br0").index);
         assert_eq!(view.link("v0").master, Some(bridge));
-        sh("ip link set v0 nomaster; ip link set v0 name usb0; ip link property add dev usb0 altname enx0011");
-        view.until(&mut events, |view| view.links.iter().any(|link| !link.alternative_names.is_empty())).await;
+        sh(
+            "ip link set v0 nomaster; ip link set v0 name usb0; ip link property add dev usb0 altname enx0011",
+        );
+        view.until(&mut events, |view| {
+            view.links.iter().any(|link| !link.alternative_names.is_empty())
+        })
+        .await;
         let link = view.link("usb0");
         assert_eq!((link.index, link.master), (index, None));
         assert_eq!(link.alternative_names, ["enx0011"]);
@@ -241,7 +265,9 @@ fn forwarding() {
         let (mut view, mut events) = started(1024).await;
         let index = view.link("v0").index;
         assert!(!view.forwarding.contains(&index));
-        sh("mount -t proc proc /proc 2>/dev/null || true; echo 1 > /proc/sys/net/ipv4/conf/v0/forwarding");
+        sh(
+            "mount -t proc proc /proc 2>/dev/null || true; echo 1 > /proc/sys/net/ipv4/conf/v0/forwarding",
+        );
         view.until(&mut events, |view| view.forwarding.contains(&index)).await;
         sh("echo 0 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/ip_forward
             echo 0 > /proc/sys/net/ipv4/ip_forward");
@@ -264,7 +290,8 @@ fn each_address() {
                 .address([10, 1, i, 1].into(), 24)
                 .build();
             rtnl.send(bramblegate::reconcile::rtnl::Request::NewAddress, &message, 0x600).unwrap();
-            let reported = timeout(Duration::from_secs(10), events.recv()).await.expect("told soon");
+            let reported =
+                timeout(Duration::from_secs(10), events.recv()).await.expect("told soon");
             let expected = format!("10.1.{i}.1/24");
             assert!(
                 matches!(&reported, Some(Event::Address(Change::Present(a))) if a.address.to_string() == expected),

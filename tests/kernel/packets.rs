@@ -13,18 +13,45 @@ use crate::lab::{Namespace, sh, start_helper, trial, try_sh};
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        trial("packets::a_node_reaches_the_venue_by_masquerade", a_node_reaches_the_venue_by_masquerade),
-        trial("packets::nothing_new_from_the_venue_reaches_a_node", nothing_new_from_the_venue_reaches_a_node),
-        trial("packets::the_venue_reaches_only_what_is_allowed", the_venue_reaches_only_what_is_allowed),
-        trial("packets::an_open_session_survives_the_first_start", an_open_session_survives_the_first_start),
-        trial("packets::foreign_sources_do_not_leave_by_the_uplink", foreign_sources_do_not_leave_by_the_uplink),
+        trial(
+            "packets::a_node_reaches_the_venue_by_masquerade",
+            a_node_reaches_the_venue_by_masquerade,
+        ),
+        trial(
+            "packets::nothing_new_from_the_venue_reaches_a_node",
+            nothing_new_from_the_venue_reaches_a_node,
+        ),
+        trial(
+            "packets::the_venue_reaches_only_what_is_allowed",
+            the_venue_reaches_only_what_is_allowed,
+        ),
+        trial(
+            "packets::an_open_session_survives_the_first_start",
+            an_open_session_survives_the_first_start,
+        ),
+        trial(
+            "packets::foreign_sources_do_not_leave_by_the_uplink",
+            foreign_sources_do_not_leave_by_the_uplink,
+        ),
         trial("packets::ipv6_is_not_forwarded", ipv6_is_not_forwarded),
         trial("packets::segments_fit_the_uplink", segments_fit_the_uplink),
-        trial("packets::other_networks_of_the_head_are_not_judged", other_networks_of_the_head_are_not_judged),
+        trial(
+            "packets::other_networks_of_the_head_are_not_judged",
+            other_networks_of_the_head_are_not_judged,
+        ),
         trial("packets::replacing_the_rules_loses_no_packet", replacing_the_rules_loses_no_packet),
-        trial("packets::a_killed_daemon_and_its_heir_lose_no_packet", a_killed_daemon_and_its_heir_lose_no_packet),
-        trial("packets::a_datagram_to_a_dead_node_is_refused", a_datagram_to_a_dead_node_is_refused),
-        trial("packets::a_connection_survives_a_foreign_flush", a_connection_survives_a_foreign_flush),
+        trial(
+            "packets::a_killed_daemon_and_its_heir_lose_no_packet",
+            a_killed_daemon_and_its_heir_lose_no_packet,
+        ),
+        trial(
+            "packets::a_datagram_to_a_dead_node_is_refused",
+            a_datagram_to_a_dead_node_is_refused,
+        ),
+        trial(
+            "packets::a_connection_survives_a_foreign_flush",
+            a_connection_survives_a_foreign_flush,
+        ),
     ]
 }
 
@@ -70,7 +97,18 @@ pub fn started(input: &RulesetInput) -> FirewallSink {
 pub fn counted(comment: &str) -> u64 {
     let listing = sh("nft list table inet bramblegate");
     let rules = listing.lines().filter(|line| line.contains(comment));
-    rules.map(|line| line.split("packets ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    rules
+        .map(|line| {
+            line.split("packets ")
+                .nth(1)
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        })
+        .sum()
 }
 
 pub fn ping(from: &Namespace, to: &str) -> bool {
@@ -116,8 +154,9 @@ fn nothing_new_from_the_venue_reaches_a_node() {
 
 fn the_venue_reaches_only_what_is_allowed() {
     let lab = Lab::new();
-    let listeners: Vec<_> =
-        [22, 80, 111, 2222, 3306, 8005, 8011].map(|port| TcpListener::bind(("0.0.0.0", port))).into();
+    let listeners: Vec<_> = [22, 80, 111, 2222, 3306, 8005, 8011]
+        .map(|port| TcpListener::bind(("0.0.0.0", port)))
+        .into();
     let _local = TcpListener::bind((HEAD, 9000)).unwrap();
     let _sink = started(&rules());
     let open = lab.venue.sh(&format!(
@@ -181,7 +220,8 @@ fn ipv6_is_not_forwarded() {
     sh("sysctl -qw net.ipv6.conf.all.forwarding=1
         ip addr add fd00:50::1/64 dev eth0 nodad; ip addr add fd00:99::126/64 dev eth1 nodad");
     lab.node.sh("ip addr add fd00:50::11/64 dev eth0 nodad; ip route add default via fd00:50::1");
-    lab.venue.sh("ip addr add fd00:99::1/64 dev eth0 nodad; ip route add fd00:50::/64 via fd00:99::126");
+    lab.venue
+        .sh("ip addr add fd00:99::1/64 dev eth0 nodad; ip route add fd00:50::/64 via fd00:99::126");
     assert!((0..5).any(|_| ping(&lab.node, "fd00:99::1")), "without rules it is");
     let _sink = started(&rules());
     assert!(!ping(&lab.node, "fd00:99::1"));
@@ -197,13 +237,20 @@ fn segments_fit_the_uplink() {
     let _sink = started(&rules());
     sh("ip link set eth1 mtu 1280");
     let largest = |namespace: &Namespace, flags: &str, connect: &dyn Fn()| {
-        let script = format!("timeout 5 tcpdump -i eth0 -nn -c 1 'tcp[13] & 18 = {flags}' 2>/dev/null");
+        let script =
+            format!("timeout 5 tcpdump -i eth0 -nn -c 1 'tcp[13] & 18 = {flags}' 2>/dev/null");
         let name = namespace.name().to_owned();
         let seen = std::thread::spawn(move || try_sh(&format!("ip netns exec {name} {script}")).1);
         std::thread::sleep(Duration::from_millis(700));
         connect();
         let line = seen.join().unwrap();
-        line.split("mss ").nth(1).unwrap_or_else(|| panic!("{line}")).split(',').next().unwrap().to_owned()
+        line.split("mss ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{line}"))
+            .split(',')
+            .next()
+            .unwrap()
+            .to_owned()
     };
     let _server = lab.venue.run(|| {
         let listener = TcpListener::bind((VENUE, 7)).unwrap();
@@ -235,7 +282,9 @@ fn replacing_the_rules_loses_no_packet() {
     let lab = Lab::new();
     let mut reconciler = started(&rules());
     let name = lab.node.name().to_owned();
-    let echo = std::thread::spawn(move || sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 1000 {VENUE}")));
+    let echo = std::thread::spawn(move || {
+        sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 1000 {VENUE}"))
+    });
     let mut replaced = 0;
     while !echo.is_finished() {
         load(&mut reconciler, &build(&rules()), true);
@@ -250,7 +299,9 @@ fn replacing_the_rules_loses_no_packet() {
 /// Echoes from the node to the venue, 2 ms apart, while `work` goes on; the last lines of ping.
 fn echoes_during(lab: &Lab, work: impl FnOnce()) -> String {
     let name = lab.node.name().to_owned();
-    let echo = std::thread::spawn(move || sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 600 {VENUE}")));
+    let echo = std::thread::spawn(move || {
+        sh(&format!("ip netns exec {name} ping -n -q -i 0.002 -c 600 {VENUE}"))
+    });
     std::thread::sleep(Duration::from_millis(200));
     work();
     echo.join().unwrap()
@@ -279,7 +330,9 @@ fn a_connection_survives_a_foreign_flush() {
         sh("nft flush ruleset");
         load(&mut reconciler, &build(&rules()), false);
     });
-    // Without a NAT chain the kernel translates nothing: what passes between flush and repair is lost, and no more.
-    let received: u32 = result.split(" received").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    // Without a NAT chain the kernel translates nothing: what passes between flush and repair is
+    // lost, and no more.
+    let received: u32 =
+        result.split(" received").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(received >= 580, "{result}");
 }

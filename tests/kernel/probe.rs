@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bramblegate::config::{HttpExpectation, NodeProbe, UplinkProbe};
 use bramblegate::event::{Event, NodeId, PortalUrl, Probe, Reachability, Round, UplinkNews};
-use bramblegate::watch::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks};
+use bramblegate::watch::probe::{
+    NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks,
+};
 use libtest_mimic::Trial;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Packet, ResourceRecord};
@@ -24,7 +26,10 @@ use crate::netlink::block_on;
 pub fn tests() -> Vec<Trial> {
     vec![
         trial("probe::online_portal_and_nothing_are_told_apart", reported_apart),
-        trial("probe::each_uplink_is_asked_by_itself_though_both_have_the_same_addresses", same_addresses),
+        trial(
+            "probe::each_uplink_is_asked_by_itself_though_both_have_the_same_addresses",
+            same_addresses,
+        ),
         trial("probe::a_ping_probe_finds_its_host_or_nothing", ping),
         trial("probe::nodes_answer_and_a_dead_one_is_noticed_at_once", nodes),
         trial("probe::no_node_answers_for_another", forged),
@@ -33,7 +38,8 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A thread in a network namespace of its own at the other end of a cable; `set_up` runs there and starts servers.
+/// A thread in a network namespace of its own at the other end of a cable; `set_up` runs there and
+/// starts servers.
 pub fn elsewhere(name: &str, here: &str, set_up: impl FnOnce() + Send + 'static) {
     let there = format!("{name}-peer");
     sh(&format!("ip link add {here} type veth peer name {there}; ip link set {here} up"));
@@ -73,7 +79,9 @@ fn venue(name: &'static str, here: &str, mode: &Arc<AtomicU8>) {
                 let _ = stream.read(&mut [0; 1024]);
                 let _ = match mode.load(Ordering::Relaxed) {
                     ONLINE => stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"),
-                    PORTAL => stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://login/\r\n\r\n"),
+                    PORTAL => {
+                        stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://login/\r\n\r\n")
+                    }
                     _ => Ok(()),
                 };
             }
@@ -130,7 +138,9 @@ impl Asking {
     async fn answer(&mut self) -> (u32, Reachability) {
         loop {
             match timeout(Duration::from_secs(10), self.events.recv()).await {
-                Ok(Some(Event::Probe(Probe::Uplink { index, reachability }))) => return (index, reachability),
+                Ok(Some(Event::Probe(Probe::Uplink { index, reachability }))) => {
+                    return (index, reachability);
+                }
                 Ok(Some(Event::Uplink(UplinkNews::Portal { url, .. }))) => self.portal = url,
                 other => panic!("{other:?}"),
             }
@@ -153,9 +163,11 @@ fn reported_apart() {
         let first = Instant::now();
         assert_eq!(asking.answer().await, (index, Reachability::Online));
         assert!(first.elapsed() > Duration::from_millis(900), "asked again after a second");
-        for (is, logged) in
-            [(PORTAL, Reachability::Portal), (SILENT, Reachability::Nothing), (ONLINE, Reachability::Online)]
-        {
+        for (is, logged) in [
+            (PORTAL, Reachability::Portal),
+            (SILENT, Reachability::Nothing),
+            (ONLINE, Reachability::Online),
+        ] {
             mode.store(is, Ordering::Relaxed);
             asking.again();
             assert_eq!(asking.answer().await, (index, logged));
@@ -178,7 +190,10 @@ fn same_addresses() {
         let mut asking = asking(targets, http());
         let mut answers = [asking.answer().await, asking.answer().await];
         answers.sort_by_key(|(index, _)| *index);
-        assert_eq!(answers.map(|(_, reachability)| reachability), [Reachability::Online, Reachability::Portal]);
+        assert_eq!(
+            answers.map(|(_, reachability)| reachability),
+            [Reachability::Online, Reachability::Portal]
+        );
     });
 }
 
@@ -192,7 +207,9 @@ fn ping() {
         let there = UplinkProbe::Ping { host: [10, 9, 0, 1].into() };
         let mut asking = asking(vec![target("uplink", [10, 9, 0, 2], 0)], there);
         assert_eq!(asking.answer().await, (index, Reachability::Online));
-        asking.plan.send_modify(|plan| plan.probe = UplinkProbe::Ping { host: [10, 9, 0, 99].into() });
+        asking
+            .plan
+            .send_modify(|plan| plan.probe = UplinkProbe::Ping { host: [10, 9, 0, 99].into() });
         assert_eq!(asking.answer().await, (index, Reachability::Nothing));
     });
 }
@@ -205,7 +222,9 @@ fn cluster() {
 fn cluster_with(more: impl FnOnce() + Send + 'static) {
     elsewhere("node", "cluster", || {
         more();
-        sh("ip link set node-peer up; for i in 11 12 13; do ip addr add 192.168.50.$i/24 dev node-peer; done");
+        sh(
+            "ip link set node-peer up; for i in 11 12 13; do ip addr add 192.168.50.$i/24 dev node-peer; done",
+        );
         let ssh = TcpListener::bind("192.168.50.12:22").unwrap();
         spawn(move || ssh.incoming().for_each(drop));
     });
@@ -224,7 +243,12 @@ fn node(last: u8, probe: NodeProbe) -> NodeTarget {
 
 fn probing(nodes: Vec<NodeTarget>) -> (watch::Sender<NodeProbePlan>, mpsc::Receiver<Event>) {
     let ms = Duration::from_millis;
-    let plan = NodeProbePlan { nodes: nodes.into(), interval: ms(300), timeout: ms(100), port: Some("cluster".into()) };
+    let plan = NodeProbePlan {
+        nodes: nodes.into(),
+        interval: ms(300),
+        timeout: ms(100),
+        port: Some("cluster".into()),
+    };
     let (plan, wanted) = watch::channel(plan);
     let (sender, events) = mpsc::channel(64);
     tokio::spawn(run_nodes(wanted, sender));
@@ -258,9 +282,13 @@ fn nodes() {
         let asked = vec![node(11, NodeProbe::Icmp), tcp(12), tcp(13), node(14, NodeProbe::Icmp)];
         let (plan, mut events) = probing(asked);
         assert_eq!(round(&mut events, 4).await, ["rpi11", "rpi12"], "13 refuses, 14 is not there");
-        plan.send_modify(|plan| plan.nodes = vec![node(13, NodeProbe::Arp), node(14, NodeProbe::Arp)].into());
+        plan.send_modify(|plan| {
+            plan.nodes = vec![node(13, NodeProbe::Arp), node(14, NodeProbe::Arp)].into()
+        });
         while round(&mut events, 2).await != ["rpi13"] {}
-        plan.send_modify(|plan| plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)].into());
+        plan.send_modify(|plan| {
+            plan.nodes = vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp)].into()
+        });
         while round(&mut events, 2).await != ["rpi11", "rpi12"] {}
         let rtt = rounds(&mut events).await[0].rtt;
         assert!(rtt.unwrap() < Duration::from_millis(3), "the kernel noted the arrival: {rtt:?}");
@@ -272,7 +300,11 @@ fn nodes() {
             assert!(answered.contains(&"rpi11".to_owned()));
             failed += usize::from(!answered.contains(&"rpi12".to_owned()));
         }
-        assert!(died.elapsed() < Duration::from_millis(1050), "three failed rounds took {:?}", died.elapsed());
+        assert!(
+            died.elapsed() < Duration::from_millis(1050),
+            "three failed rounds took {:?}",
+            died.elapsed()
+        );
         // The port goes and comes back, as a USB adapter does.
         sh("ip link set cluster down");
         while !round(&mut events, 2).await.is_empty() {}
@@ -281,14 +313,16 @@ fn nodes() {
     });
 }
 
-/// Answers each ping to 192.168.50.11 as that node's, and as the next rounds' of .14, which it was never asked for.
+/// Answers each ping to 192.168.50.11 as that node's, and as the next rounds' of .14, which it was
+/// never asked for.
 fn forge() {
     let hears = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
     let sends = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
     let to: SocketAddr = "192.168.50.1:0".parse().unwrap();
     let mut buffer = [0; 512];
     loop {
-        let (length, _) = rustix::net::recv(&hears, &mut buffer[..], rustix::net::RecvFlags::empty()).unwrap();
+        let (length, _) =
+            rustix::net::recv(&hears, &mut buffer[..], rustix::net::RecvFlags::empty()).unwrap();
         let (ip, icmp) = buffer[..length].split_at(20);
         if icmp[0] != 8 || ip[16..] != [192, 168, 50, 11] {
             continue;
@@ -300,11 +334,15 @@ fn forge() {
             reply[8 + 8..8 + 12].copy_from_slice(&14_u32.to_be_bytes());
             reply[8 + 16..8 + 20].copy_from_slice(&guess.to_be_bytes());
             reply[2..4].fill(0);
-            let sum = reply.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum::<u32>();
+            let sum = reply
+                .chunks(2)
+                .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+                .sum::<u32>();
             let sum = (sum & 0xffff) + (sum >> 16);
             let sum = !((sum + (sum >> 16)) as u16);
             reply[2..4].copy_from_slice(&sum.to_be_bytes());
-            let header = [0x45, 0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0, 192, 168, 50, 14, 192, 168, 50, 1];
+            let header =
+                [0x45, 0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0, 192, 168, 50, 14, 192, 168, 50, 1];
             let _ = sends.send_to(&[&header[..], &reply].concat(), &to.into());
         }
     }
@@ -313,7 +351,10 @@ fn forge() {
 fn forged() {
     cluster_with(|| drop(spawn(forge)));
     block_on(async {
-        let board = |last, mac: &str| NodeTarget { mac: Some(mac.parse().unwrap()), ..node(last, NodeProbe::Arp) };
+        let board = |last, mac: &str| NodeTarget {
+            mac: Some(mac.parse().unwrap()),
+            ..node(last, NodeProbe::Arp)
+        };
         let icmp = vec![node(11, NodeProbe::Icmp), node(14, NodeProbe::Icmp)];
         let (plan, mut events) = probing(icmp);
         for number in 0..6 {
@@ -322,10 +363,16 @@ fn forged() {
         // By ARP it is seen which board answers.
         let own = sh("ip neigh show 192.168.50.11 dev cluster");
         let own = own.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap();
-        plan.send_modify(|plan| plan.nodes = vec![board(11, own), board(12, "02:00:00:00:00:99")].into());
+        plan.send_modify(|plan| {
+            plan.nodes = vec![board(11, own), board(12, "02:00:00:00:00:99")].into()
+        });
         while round(&mut events, 2).await != ["rpi11"] {}
         for number in 0..3 {
-            assert_eq!(round(&mut events, 2).await, ["rpi11"], "round {number}: another board is at 12");
+            assert_eq!(
+                round(&mut events, 2).await,
+                ["rpi11"],
+                "round {number}: another board is at 12"
+            );
         }
     });
 }
@@ -333,8 +380,11 @@ fn forged() {
 fn wake_ups() {
     cluster();
     block_on(async {
-        let (_plan, mut events) =
-            probing(vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Icmp), node(13, NodeProbe::Icmp)]);
+        let (_plan, mut events) = probing(vec![
+            node(11, NodeProbe::Icmp),
+            node(12, NodeProbe::Icmp),
+            node(13, NodeProbe::Icmp),
+        ]);
         round(&mut events, 3).await;
         let (begin, before) = (Instant::now(), switches());
         for _ in 0..10 {
@@ -361,7 +411,9 @@ fn overlap() {
     cluster();
     let nodes = || vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Tcp(22))];
     // As the gateway's rules have it.
-    sh("ip route add 192.168.50.0/24 dev cluster table 50980; ip rule add pref 5110 to 192.168.50.0/24 table 50980");
+    sh(
+        "ip route add 192.168.50.0/24 dev cluster table 50980; ip rule add pref 5110 to 192.168.50.0/24 table 50980",
+    );
     block_on(async {
         let (_plan, mut events) = probing(nodes());
         assert_eq!(round(&mut events, 2).await, ["rpi11", "rpi12"]);

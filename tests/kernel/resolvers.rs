@@ -30,7 +30,8 @@ fn appears_late() {
 }
 
 async fn until(events: &mut mpsc::Receiver<Event>, wanted: u32, addresses: &[&str]) {
-    let addresses: Vec<std::net::IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    let addresses: Vec<std::net::IpAddr> =
+        addresses.iter().map(|address| address.parse().unwrap()).collect();
     loop {
         match timeout(Duration::from_secs(5), events.recv()).await {
             Ok(Some(Event::Vital(Vital::Resolvers { index, servers }))) if index == wanted => {

@@ -1,4 +1,5 @@
-//! What the rule set does to what enters by ports that are neither the cluster's nor uplinks, and to what only a router sees.
+//! What the rule set does to what enters by ports that are neither the cluster's nor uplinks, and
+//! to what only a router sees.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,13 +17,25 @@ use crate::packets::{HEAD, Lab, NODE, VENUE, counted, ping, rules, started};
 pub fn tests() -> Vec<Trial> {
     vec![
         trial("roles::only_ports_of_the_heads_own_are_open", only_ports_of_the_heads_own_are_open),
-        trial("roles::an_uplink_leads_nowhere_but_to_the_nodes", an_uplink_leads_nowhere_but_to_the_nodes),
-        trial("roles::nodes_behind_a_renamed_port_stay_closed", nodes_behind_a_renamed_port_stay_closed),
+        trial(
+            "roles::an_uplink_leads_nowhere_but_to_the_nodes",
+            an_uplink_leads_nowhere_but_to_the_nodes,
+        ),
+        trial(
+            "roles::nodes_behind_a_renamed_port_stay_closed",
+            nodes_behind_a_renamed_port_stay_closed,
+        ),
         trial("roles::nobody_shows_the_head_another_way", nobody_shows_the_head_another_way),
         trial("roles::a_node_is_no_ipv6_router_of_the_head", a_node_is_no_ipv6_router_of_the_head),
         trial("roles::a_scan_does_not_tell_what_listens", a_scan_does_not_report_what_listens),
-        trial("roles::the_cluster_subnet_behind_the_venue_connects", the_cluster_subnet_behind_the_venue_connects),
-        trial("roles::dhcpv6_answers_from_any_address_are_taken", dhcpv6_answers_from_any_address_are_taken),
+        trial(
+            "roles::the_cluster_subnet_behind_the_venue_connects",
+            the_cluster_subnet_behind_the_venue_connects,
+        ),
+        trial(
+            "roles::dhcpv6_answers_from_any_address_are_taken",
+            dhcpv6_answers_from_any_address_are_taken,
+        ),
     ]
 }
 
@@ -46,11 +59,18 @@ impl Side {
     fn new(name: &str, made: Made) -> Self {
         let far = Namespace::new("side");
         let cable = if matches!(made, Made::Cable) { name } else { "cable" };
-        sh(&format!("ip link add {cable} type veth peer name eth0 netns {}; ip link set {cable} up", far.name()));
+        sh(&format!(
+            "ip link add {cable} type veth peer name eth0 netns {}; ip link set {cable} up",
+            far.name()
+        ));
         match made {
             Made::Cable => {}
-            Made::Macvlan => drop(sh(&format!("ip link add {name} link cable type macvlan mode bridge"))),
-            Made::Bridge => drop(sh(&format!("ip link add {name} type bridge; ip link set cable master {name}"))),
+            Made::Macvlan => {
+                drop(sh(&format!("ip link add {name} link cable type macvlan mode bridge")))
+            }
+            Made::Bridge => drop(sh(&format!(
+                "ip link add {name} type bridge; ip link set cable master {name}"
+            ))),
         }
         sh(&format!("ip addr add 172.22.0.1/24 dev {name}; ip link set {name} up"));
         far.sh("ip addr add 172.22.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 172.22.0.1");
@@ -70,8 +90,11 @@ impl Side {
             ("by the cluster's address", self.connects("192.168.50.1:3306")),
             ("a node", self.connects("192.168.50.11:22")),
         ];
-        let mut open: Vec<&str> = socket.recv(&mut [0; 8]).is_ok().then_some("a datagram").into_iter().collect();
-        open.extend(tries.into_iter().filter_map(|(what, open)| open.join().unwrap().then_some(what)));
+        let mut open: Vec<&str> =
+            socket.recv(&mut [0; 8]).is_ok().then_some("a datagram").into_iter().collect();
+        open.extend(
+            tries.into_iter().filter_map(|(what, open)| open.join().unwrap().then_some(what)),
+        );
         open
     }
 
@@ -99,7 +122,12 @@ fn only_ports_of_the_heads_own_are_open() {
         ("up9", Made::Cable, rules(), false),
         ("up9", Made::Cable, RulesetInput { unknown: list("up9"), ..rules() }, false),
         ("up9", Made::Cable, RulesetInput { trusted: list("up9"), ..rules() }, true),
-        ("up9", Made::Cable, RulesetInput { uplinks: vec!["eth1".into(), "up9".into()], ..rules() }, false),
+        (
+            "up9",
+            Made::Cable,
+            RulesetInput { uplinks: vec!["eth1".into(), "up9".into()], ..rules() },
+            false,
+        ),
         ("eth5.7", Made::Macvlan, rules(), false),
         ("veth5", Made::Macvlan, rules(), false),
         ("docker0", Made::Bridge, rules(), false),
@@ -111,7 +139,10 @@ fn only_ports_of_the_heads_own_are_open() {
         let side = Side::new(name, made);
         let found = side.reaches();
         assert_eq!(found.len(), if open { 4 } else { 0 }, "{name} ({made:?}): {found:?}");
-        assert!(side.connects("172.22.0.1:22").join().unwrap(), "{name}: what uplink.allow says is open to all");
+        assert!(
+            side.connects("172.22.0.1:22").join().unwrap(),
+            "{name}: what uplink.allow says is open to all"
+        );
         // What the head and its nodes begin is answered.
         assert!(lab.node.try_sh("ping -n -c 1 -W 1 172.22.0.2").0, "{name}: a node reaches it");
         sh("ping -n -c 1 -W 1 172.22.0.2");
@@ -138,7 +169,8 @@ fn nodes_behind_a_renamed_port_stay_closed() {
     }
 }
 
-/// Forwarding of an uplink was switched on for the nodes: not for another venue, and not for a container's network.
+/// Forwarding of an uplink was switched on for the nodes: not for another venue, and not for a
+/// container's network.
 fn an_uplink_leads_nowhere_but_to_the_nodes() {
     let lab = Lab::new();
     let (other, own) = (Namespace::new("venue"), Side::new("docker0", Made::Cable));
@@ -172,7 +204,9 @@ fn raw(family: AddressFamily, protocol: u32) -> OwnedFd {
 
 /// RFC 1071
 fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let words = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)])));
+    let words = bytes
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)])));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -180,8 +214,8 @@ fn checksum(bytes: &[u8]) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
-/// A redirect for `destination` to another router, about an echo reply that `source` sent (RFC 792): the kernel follows it
-/// without a socket of the kind.
+/// A redirect for `destination` to another router, about an echo reply that `source` sent (RFC
+/// 792): the kernel follows it without a socket of the kind.
 fn redirect(router: Ipv4Addr, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
     let mut quoted = vec![0x45, 0, 0, 28, 0, 1, 0, 0, 64, 1, 0, 0];
     quoted.extend(source.octets());
@@ -197,14 +231,16 @@ fn redirect(router: Ipv4Addr, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8
     message
 }
 
-/// The venue's router says that the way to the internet is by the laptop: what the nodes send would go there.
+/// The venue's router says that the way to the internet is by the laptop: what the nodes send would
+/// go there.
 fn nobody_shows_the_head_another_way() {
     let lab = Lab::new();
     sh("for c in all eth0 eth1; do for f in accept secure send; do
             echo 1 > /proc/sys/net/ipv4/conf/$c/${f}_redirects; done; done
         echo 0 > /proc/sys/net/ipv4/conf/all/secure_redirects; echo 0 > /proc/sys/net/ipv4/conf/eth1/secure_redirects");
     lab.venue.sh("ip addr add 10.99.0.66/24 dev eth0; ip addr add 203.0.113.80/32 dev lo");
-    let (head, away): (Ipv4Addr, Ipv4Addr) = (HEAD.parse().unwrap(), "203.0.113.80".parse().unwrap());
+    let (head, away): (Ipv4Addr, Ipv4Addr) =
+        (HEAD.parse().unwrap(), "203.0.113.80".parse().unwrap());
     let send = || {
         // The other router is known: the kernel resolves its address before it sends by it.
         sh("ping -n -c 1 -W 1 203.0.113.80; ping -n -c 1 -W 1 10.99.0.66");
@@ -212,7 +248,8 @@ fn nobody_shows_the_head_another_way() {
             .run(move || {
                 let to = SocketAddr::from((head, 0));
                 let message = redirect("10.99.0.66".parse().unwrap(), head, away);
-                sendto(raw(AddressFamily::INET, 1).as_fd(), &message, SendFlags::empty(), &to).unwrap();
+                sendto(raw(AddressFamily::INET, 1).as_fd(), &message, SendFlags::empty(), &to)
+                    .unwrap();
             })
             .join()
             .unwrap();
@@ -231,7 +268,11 @@ fn nobody_shows_the_head_another_way() {
     lab.venue.sh(&format!("ip route add 10.99.7.0/24 via {HEAD}"));
     sh("ip route add 10.99.7.0/24 via 10.99.0.1");
     let _ = lab.venue.try_sh("ping -n -c 2 -i 0.2 -W 1 10.99.7.7");
-    assert!(counted("the head sends no redirects") > 0, "{}", sh("nft list table inet bramblegate"));
+    assert!(
+        counted("the head sends no redirects") > 0,
+        "{}",
+        sh("nft list table inet bramblegate")
+    );
 }
 
 /// A router advertisement (RFC 4861) with a prefix to make addresses of.
@@ -258,8 +299,11 @@ fn a_node_is_no_ipv6_router_of_the_head() {
                 rustix::net::sockopt::set_ipv6_multicast_hops(&socket, 255).unwrap();
                 rustix::net::sockopt::set_ipv6_unicast_hops(&socket, Some(255)).unwrap();
                 let index = index_of("eth0");
-                rustix::net::bind(&socket, &std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 0, 0, index))
-                    .unwrap();
+                rustix::net::bind(
+                    &socket,
+                    &std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 0, 0, index),
+                )
+                .unwrap();
                 let to = std::net::SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, index);
                 sendto(&socket, &advertisement(), SendFlags::empty(), &SocketAddr::V6(to)).unwrap();
             })
@@ -303,7 +347,9 @@ fn a_scan_does_not_report_what_listens() {
     heard.join().unwrap();
     let answers = std::fs::read_to_string(&log).unwrap();
     std::fs::remove_file(&log).unwrap();
-    let of = |port: u16| answers.lines().filter(|line| line.contains(&format!("{HEAD}.{port} >"))).count();
+    let of = |port: u16| {
+        answers.lines().filter(|line| line.contains(&format!("{HEAD}.{port} >"))).count()
+    };
     assert_eq!((of(9000), of(9001), of(9002)), (0, 0, 0), "{answers}");
     assert!(of(22) > 0, "who has a stale session to an open port hears that it is over: {answers}");
 }
@@ -321,14 +367,17 @@ pub fn stray(from: &str, to: &str, port: u16, flags: u8) {
     sendto(&socket, &segment, SendFlags::empty(), &SocketAddr::from((to, 0))).unwrap();
 }
 
-/// Behind the venue's router there is our subnet too, and somebody there opens what stands on the LCD.
+/// Behind the venue's router there is our subnet too, and somebody there opens what stands on the
+/// LCD.
 fn the_cluster_subnet_behind_the_venue_connects() {
     let lab = Lab::new();
     let listener = TcpListener::bind(("0.0.0.0", 22)).unwrap();
     let _sink = started(&rules());
     lab.venue.sh("ip addr add 192.168.50.77/32 dev lo");
     // Answers from an uplink's address leave by it: a rule of the gateway's routing.
-    sh(&format!("ip route add default via {VENUE} dev eth1 table 51003; ip rule add from {HEAD} lookup 51003"));
+    sh(&format!(
+        "ip route add default via {VENUE} dev eth1 table 51003; ip rule add from {HEAD} lookup 51003"
+    ));
     let knocks = lab.venue.run(|| {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::from(([192, 168, 50, 77], 0))).unwrap();
@@ -372,5 +421,8 @@ fn dhcpv6_answers_from_any_address_are_taken() {
     };
     assert!(send("fe80::1", "fe80::126"), "from the link");
     assert!(send("fd00:99::1", "fe80::126"), "a relay or a server of another address");
-    assert!(!send("fd00:99::1", "fd00:99::126"), "who does not answer to the client's own address is no server");
+    assert!(
+        !send("fd00:99::1", "fd00:99::126"),
+        "who does not answer to the client's own address is no server"
+    );
 }

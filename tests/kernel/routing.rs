@@ -1,8 +1,12 @@
 //! Policy routing in the kernel, and the question which way out it would take.
 
-use bramblegate::decide::{MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
+use bramblegate::decide::{
+    MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan,
+};
 use bramblegate::decide::{TABLE_CLUSTER, TABLE_UPLINK};
-use bramblegate::event::{Applied, ApplyErrorKind, Astray, Change, Event, Flow, LinkIndex, Route, Rule, Way};
+use bramblegate::event::{
+    Applied, ApplyErrorKind, Astray, Change, Event, Flow, LinkIndex, Route, Rule, Way,
+};
 use bramblegate::netlink::{Protocol, Socket};
 use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::routing::{RoutingSink, restore};
@@ -47,7 +51,13 @@ fn route(table: u32, index: LinkIndex, destination: &str, gateway: Option<&str>)
     }
 }
 
-fn rule(offset: u32, table: u32, source: Option<&str>, destination: Option<&str>, output: Option<&str>) -> Rule {
+fn rule(
+    offset: u32,
+    table: u32,
+    source: Option<&str>,
+    destination: Option<&str>,
+    output: Option<&str>,
+) -> Rule {
     Rule {
         preference: RULE_PREFERENCE + offset,
         ipv6: false,
@@ -89,17 +99,28 @@ fn ours() -> String {
 
 fn comes_and_goes() {
     let (cluster, uplink) = ports();
-    sh("ip rule add pref 5105 from 10.0.0.0/8 lookup 77; ip route add 10.7.0.0/16 via 192.168.50.9 table 77");
+    sh(
+        "ip rule add pref 5105 from 10.0.0.0/8 lookup 77; ip route add 10.7.0.0/16 via 192.168.50.9 table 77",
+    );
     block_on(async {
         let plan = overlap(cluster, uplink, "192.168.50.254");
-        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { drifted: false }));
+        assert_eq!(
+            RoutingSink::default().apply(&plan).await,
+            Ok(Applied::Routing { drifted: false })
+        );
         let first = ours();
         assert_eq!(first.lines().count(), 6, "{first}");
-        assert_eq!(RoutingSink::default().apply(&plan).await, Ok(Applied::Routing { drifted: false }));
+        assert_eq!(
+            RoutingSink::default().apply(&plan).await,
+            Ok(Applied::Routing { drifted: false })
+        );
         assert_eq!(ours(), first, "the second time there is nothing to do");
         let mut reconciler = RoutingSink::default();
-        for (done, drifted) in [("true", false), ("ip rule del pref 5101", true), ("ip route flush table 50980", false)]
-        {
+        for (done, drifted) in [
+            ("true", false),
+            ("ip rule del pref 5101", true),
+            ("ip route flush table 50980", false),
+        ] {
             sh(done);
             assert_eq!(reconciler.apply(&plan).await, Ok(Applied::Routing { drifted }), "{done}");
             assert_eq!(ours(), first, "{done}");
@@ -112,7 +133,10 @@ fn comes_and_goes() {
         );
         assert!(sh("ip route get 192.168.50.11").contains("dev cluster"));
         assert!(sh("ip route get 192.168.50.30 from 192.168.50.77").contains("dev uplink"));
-        assert!(sh("ip route get 198.41.0.4 from 192.168.50.77").contains("via 192.168.50.254 dev uplink"));
+        assert!(
+            sh("ip route get 198.41.0.4 from 192.168.50.77")
+                .contains("via 192.168.50.254 dev uplink")
+        );
         assert_eq!(restore().await.unwrap().len(), 6);
         assert_eq!(ours(), "");
         assert!(sh("ip rule; ip route show table 77").contains("10.7.0.0/16 via 192.168.50.9"));
@@ -154,7 +178,8 @@ fn gone_uplink() {
     });
 }
 
-/// `ip addr flush` on the cluster port: the address is put back by another applier, a moment sooner or later.
+/// `ip addr flush` on the cluster port: the address is put back by another applier, a moment sooner
+/// or later.
 fn missing_source() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");
@@ -172,7 +197,11 @@ fn missing_source() {
         assert_eq!(ours().lines().count(), 5, "the rest is there: {}", ours());
         sh("ip addr add 192.168.50.1/24 dev cluster");
         assert_eq!(reconciler.apply(&plan).await, Ok(Applied::Routing { drifted: false }));
-        assert!(ours().contains("192.168.50.0/24 dev cluster table 50980 scope link src 192.168.50.1"), "{}", ours());
+        assert!(
+            ours().contains("192.168.50.0/24 dev cluster table 50980 scope link src 192.168.50.1"),
+            "{}",
+            ours()
+        );
         plan.routes.insert(route(TABLE_CLUSTER, 4711, "10.0.0.0/8", None));
         sh("ip addr flush dev cluster");
         let error = reconciler.apply(&plan).await.unwrap_err();
@@ -195,11 +224,14 @@ fn which_way_out() {
     // What wg-quick does.
     sh("ip route add default dev wg0 table 51820; ip rule add not fwmark 51820 table 51820");
     assert_eq!(ask(), Some(vpn));
-    sh("ip rule del table 51820; ip route add unreachable default metric 0 table 9; ip rule add pref 1 table 9");
+    sh(
+        "ip rule del table 51820; ip route add unreachable default metric 0 table 9; ip rule add pref 1 table 9",
+    );
     assert_eq!(ask(), None);
 }
 
-/// A rule that the kernel told otherwise than it was ordered would be taken away and put back for ever.
+/// A rule that the kernel told otherwise than it was ordered would be taken away and put back for
+/// ever.
 fn known_again() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");
@@ -210,7 +242,12 @@ fn known_again() {
         (5, Some((0, MARK_ELSEWHERE)), None, Some("cluster".to_owned())),
         (6, None, Some(0), None),
     ] {
-        plan.rules.insert(Rule { mark, suppress, input, ..rule(place, table, Some("192.168.50.77/32"), None, None) });
+        plan.rules.insert(Rule {
+            mark,
+            suppress,
+            input,
+            ..rule(place, table, Some("192.168.50.77/32"), None, None)
+        });
     }
     let monitor = || sh("ip -d rule show | grep 'proto 98'");
     block_on(async {
@@ -218,7 +255,11 @@ fn known_again() {
         reconciler.apply(&plan).await.unwrap();
         let first = monitor();
         assert_eq!(first.lines().count(), plan.rules.len(), "{first}");
-        assert_eq!(reconciler.apply(&plan).await, Ok(Applied::Routing { drifted: false }), "all are known again");
+        assert_eq!(
+            reconciler.apply(&plan).await,
+            Ok(Applied::Routing { drifted: false }),
+            "all are known again"
+        );
         assert_eq!(monitor(), first);
         assert_eq!(restore().await.unwrap().len(), plan.rules.len() + plan.routes.len());
         assert_eq!(ours(), "");
@@ -228,7 +269,9 @@ fn known_again() {
 /// The look-up is that of an ordinary packet, and says which table decided.
 fn found_astray() {
     let (cluster, uplink) = ports();
-    sh("ip addr flush dev uplink; ip addr add 10.9.0.2/24 dev uplink; ip route add default via 10.9.0.1");
+    sh(
+        "ip addr flush dev uplink; ip addr add 10.9.0.2/24 dev uplink; ip route add default via 10.9.0.1",
+    );
     let mut requests = Socket::open(Protocol::Route, &[]).unwrap();
     let way = |from: Option<[u8; 4]>, to: [u8; 4], leaves| Way {
         enters: None,
@@ -251,11 +294,16 @@ fn found_astray() {
     let tunnel = index_of("tun0");
     let found = ask();
     assert_eq!(found.len(), 3, "{found:?}");
-    assert!(found.iter().all(|astray| (astray.by, astray.table) == (Some(tunnel), Some(52))), "{found:?}");
+    assert!(
+        found.iter().all(|astray| (astray.by, astray.table) == (Some(tunnel), Some(52))),
+        "{found:?}"
+    );
     sh("ip rule del pref 5270; ip rule add pref 7 to 192.168.50.0/24 prohibit");
     assert_eq!(ask(), [Astray { way: ways[0], by: None, table: None }]);
     // Of a rule for one user, or one protocol, only those packets.
-    sh("ip rule del pref 7; ip rule add pref 7 uidrange 1000-1999 lookup 52; ip rule add pref 8 ipproto tcp lookup 52");
+    sh(
+        "ip rule del pref 7; ip rule add pref 7 uidrange 1000-1999 lookup 52; ip rule add pref 8 ipproto tcp lookup 52",
+    );
     assert_eq!(ask(), []);
     let narrow = [
         Way { uid: 1000, ..ways[0] },
@@ -266,7 +314,9 @@ fn found_astray() {
     let found: Vec<Way> = astray(&mut requests, &narrow).iter().map(|astray| astray.way).collect();
     assert_eq!(found, [narrow[0], narrow[2]]);
     let flows = snapshot().unwrap().into_iter().filter_map(|event| match event {
-        Event::Rule(Change::Present(rule)) => Some(rule.flow).filter(|flow| *flow != Flow::default()),
+        Event::Rule(Change::Present(rule)) => {
+            Some(rule.flow).filter(|flow| *flow != Flow::default())
+        }
         _ => None,
     });
     let of_user = Flow { uids: Some((1000, 1999)), ..Flow::default() };

@@ -1,5 +1,5 @@
-//! Properties of the rule set's encoding, for any settings: what is encoded is whole to the last byte, and what the kernel
-//! read of it is, in nft's words, what we print.
+//! Properties of the rule set's encoding, for any settings: what is encoded is whole to the last
+//! byte, and what the kernel read of it is, in nft's words, what we print.
 
 use bramblegate::config::Allow;
 use bramblegate::decide::firewall::{ForwardedPort, RulesetInput, TABLE, Transport, build};
@@ -15,7 +15,10 @@ use crate::lab::trial;
 pub fn tests() -> Vec<Trial> {
     vec![
         trial("ruleset::any_rule_set_is_encoded_whole", any_rule_set_is_encoded_whole),
-        trial("ruleset::any_rule_set_is_listed_as_it_is_printed", any_rule_set_is_listed_as_it_is_printed),
+        trial(
+            "ruleset::any_rule_set_is_listed_as_it_is_printed",
+            any_rule_set_is_listed_as_it_is_printed,
+        ),
     ]
 }
 
@@ -25,7 +28,9 @@ fn check(cases: u32, flow_table: bool, property: fn(RulesetInput)) {
         property(input);
         Ok(())
     };
-    TestRunner::new(config).run(&inputs(flow_table), property).unwrap_or_else(|error| panic!("{error}"));
+    TestRunner::new(config)
+        .run(&inputs(flow_table), property)
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn any_rule_set_is_encoded_whole() {
@@ -47,22 +52,30 @@ fn any_rule_set_is_listed_as_it_is_printed() {
     });
 }
 
-/// One message after the other fills the transaction, each with attributes that fill it, and each rule stands in its chain
-/// under its comment.
+/// One message after the other fills the transaction, each with attributes that fill it, and each
+/// rule stands in its chain under its comment.
 fn whole_transaction(input: &RulesetInput, encoded: &Encoded) {
     const NEW_RULE: u16 = 10 << 8 | 6;
     let ruleset = build(input);
     let read: Vec<_> = messages(&encoded.bytes).collect();
     assert_eq!(read.len(), encoded.labels.len());
-    let length: usize = read.iter().map(|message| (16 + message.payload.len()).next_multiple_of(4)).sum();
+    let length: usize =
+        read.iter().map(|message| (16 + message.payload.len()).next_multiple_of(4)).sum();
     assert_eq!(length, encoded.bytes.len());
     let mut rules = 0;
     for (message, label) in read.iter().zip(&encoded.labels) {
         whole(&message.payload[4..]);
         let (Label::Rule(chain, rule), NEW_RULE) = (label, message.kind) else { continue };
         let (chain, reported) = (&ruleset.chains[*chain], message.attributes());
-        assert_eq!((reported.text(1).as_deref(), reported.text(2).as_deref()), (Some(TABLE), Some(chain.name)));
-        let comment = [&[0, chain.rules[*rule].comment.len() as u8 + 1], chain.rules[*rule].comment.as_bytes(), &[0]];
+        assert_eq!(
+            (reported.text(1).as_deref(), reported.text(2).as_deref()),
+            (Some(TABLE), Some(chain.name))
+        );
+        let comment = [
+            &[0, chain.rules[*rule].comment.len() as u8 + 1],
+            chain.rules[*rule].comment.as_bytes(),
+            &[0],
+        ];
         assert_eq!(reported.value(7), Some(comment.concat().as_slice()));
         // what is tested, if anything is; the counter; the verdict
         let least = 2 + usize::from(!chain.rules[*rule].matches.is_empty());
@@ -95,35 +108,44 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
         prop::collection::vec(name, if flow_table { 0..4 } else { 0..1 }),
     );
     let networks = prop::collection::vec((any::<u32>(), 8_u8..=32), 0..3);
-    let more = (prop::collection::vec(allow(), 0..6), prop::collection::vec(port(), 0..3), any::<bool>());
+    let more =
+        (prop::collection::vec(allow(), 0..6), prop::collection::vec(port(), 0..3), any::<bool>());
     let names = || prop::collection::vec(name, 0..3);
     let without_role = (names(), names(), names(), names());
     let forwards = prop::collection::vec(forward(), 0..4);
-    (ports, networks, more, forwards, without_role).prop_map(|(ports, networks, more, forwards, without_role)| {
-        let (allow, ssh_ports, overlap_routed) = more;
-        let (forwarded_for_us, trusted, bridges, unknown) = without_role;
-        let network = |(bits, prefix): (u32, u8)| ipnet::Ipv4Net::new(bits.into(), prefix).unwrap();
-        let (cluster_port, uplinks, flow_table_devices) = ports;
-        let cluster_networks: Vec<ipnet::Ipv4Net> = networks.into_iter().map(network).collect();
-        let marks = [0x8000_0000, 0x8100_0000, 0xa900_0000, 0xed00_0000, 0xc400_0000];
-        RulesetInput {
-            entrances: uplinks.iter().skip(usize::from(overlap_routed)).cloned().zip(marks).collect(),
-            cluster_addresses: cluster_networks.iter().map(ipnet::Ipv4Net::addr).collect(),
-            dead: forwards.iter().step_by(2).copied().collect(),
-            cluster_port,
-            cluster_networks,
-            uplinks,
-            allow,
-            ssh_ports,
-            overlap_routed,
-            forwards,
-            flow_table_devices,
-            forwarded_for_us,
-            trusted,
-            bridges,
-            unknown,
-        }
-    })
+    (ports, networks, more, forwards, without_role).prop_map(
+        |(ports, networks, more, forwards, without_role)| {
+            let (allow, ssh_ports, overlap_routed) = more;
+            let (forwarded_for_us, trusted, bridges, unknown) = without_role;
+            let network =
+                |(bits, prefix): (u32, u8)| ipnet::Ipv4Net::new(bits.into(), prefix).unwrap();
+            let (cluster_port, uplinks, flow_table_devices) = ports;
+            let cluster_networks: Vec<ipnet::Ipv4Net> = networks.into_iter().map(network).collect();
+            let marks = [0x8000_0000, 0x8100_0000, 0xa900_0000, 0xed00_0000, 0xc400_0000];
+            RulesetInput {
+                entrances: uplinks
+                    .iter()
+                    .skip(usize::from(overlap_routed))
+                    .cloned()
+                    .zip(marks)
+                    .collect(),
+                cluster_addresses: cluster_networks.iter().map(ipnet::Ipv4Net::addr).collect(),
+                dead: forwards.iter().step_by(2).copied().collect(),
+                cluster_port,
+                cluster_networks,
+                uplinks,
+                allow,
+                ssh_ports,
+                overlap_routed,
+                forwards,
+                flow_table_devices,
+                forwarded_for_us,
+                trusted,
+                bridges,
+                unknown,
+            }
+        },
+    )
 }
 
 fn port() -> impl Strategy<Value = u16> {
@@ -143,10 +165,7 @@ fn allow() -> impl Strategy<Value = Allow> {
 
 fn forward() -> impl Strategy<Value = ForwardedPort> {
     let transport = prop_oneof![Just(Transport::Tcp), Just(Transport::Udp)];
-    (transport, port(), any::<u32>(), port()).prop_map(|(transport, listen, to, port)| ForwardedPort {
-        transport,
-        listen,
-        to: to.into(),
-        port,
+    (transport, port(), any::<u32>(), port()).prop_map(|(transport, listen, to, port)| {
+        ForwardedPort { transport, listen, to: to.into(), port }
     })
 }

@@ -1,5 +1,5 @@
-//! The real binary on the real kernel: every venue of `tests/venues/`, and stories of the gateway's behaviour, each in
-//! private namespaces of its own. A test that cannot run fails.
+//! The real binary on the real kernel: every venue of `tests/venues/`, and stories of the gateway's
+//! behaviour, each in private namespaces of its own. A test that cannot run fails.
 
 #[path = "../common/dhcp.rs"]
 mod dhcp;
@@ -18,7 +18,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 /// The program under test: the one just built, or the one that `BRAMBLEGATE_PROGRAM` names.
 pub fn program() -> PathBuf {
-    std::env::var_os("BRAMBLEGATE_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
+    std::env::var_os("BRAMBLEGATE_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
 }
 
 /// No test takes longer.
@@ -26,8 +27,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(code) =
-        serve::helper(&arguments).or_else(|| responder::helper(&arguments)).or_else(|| flood::helper(&arguments))
+    if let Some(code) = serve::helper(&arguments)
+        .or_else(|| responder::helper(&arguments))
+        .or_else(|| flood::helper(&arguments))
     {
         return code;
     }
@@ -42,8 +44,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two at a time: each waits most of its time, and more would disturb each other's clocks.
     arguments.test_threads = arguments.test_threads.or(Some(2));
-    let mut trials: Vec<Trial> =
-        venues().into_iter().map(|(name, _)| Trial::test(name.clone(), move || outer(&name))).collect();
+    let mut trials: Vec<Trial> = venues()
+        .into_iter()
+        .map(|(name, _)| Trial::test(name.clone(), move || outer(&name)))
+        .collect();
     trials.extend(stories::ALL.iter().map(|(name, _)| Trial::test(*name, move || outer(name))));
     if soak().is_some() {
         trials = vec![Trial::test(stories::SOAK.0, || outer(stories::SOAK.0))];
@@ -73,8 +77,13 @@ fn venues() -> Vec<(String, PathBuf)> {
 
 /// Runs one test as a process in namespaces of its own.
 fn outer(name: &str) -> std::result::Result<(), Failed> {
-    let folder = std::env::temp_dir().join(format!("bramblegate-{}-{}", std::process::id(), name.replace(':', "-")));
-    let log = std::fs::File::create(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let folder = std::env::temp_dir().join(format!(
+        "bramblegate-{}-{}",
+        std::process::id(),
+        name.replace(':', "-")
+    ));
+    let log =
+        std::fs::File::create(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let copy = log.try_clone().map_err(|error| error.to_string())?;
     let mut child = Command::new(std::env::current_exe().map_err(|error| error.to_string())?)
         .args(["--enter", name])
@@ -96,7 +105,9 @@ fn outer(name: &str) -> std::result::Result<(), Failed> {
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
-    let text = std::fs::read(&folder).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = std::fs::read(&folder)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let _ = std::fs::remove_file(&folder);
     match status {
         Some(status) if status.success() => {
@@ -114,7 +125,8 @@ fn outer(name: &str) -> std::result::Result<(), Failed> {
 fn inner(name: &str) -> ExitCode {
     let result = match venues().into_iter().find(|(venue, _)| venue == name) {
         Some((_, path)) => visit(&path),
-        None => match stories::ALL.iter().chain([&stories::SOAK]).find(|(story, _)| *story == name) {
+        None => match stories::ALL.iter().chain([&stories::SOAK]).find(|(story, _)| *story == name)
+        {
             Some((_, story)) => story(),
             None => Err(Error(format!("there is no test {name}"))),
         },

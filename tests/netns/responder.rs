@@ -1,5 +1,6 @@
-//! Thousands of nodes in one process: answers pings to any address that is routed to its cable, each as its node would. Dead,
-//! slow, flapping and wandering ones are told apart by their numbers, so that a test knows without asking.
+//! Thousands of nodes in one process: answers pings to any address that is routed to its cable,
+//! each as its node would. Dead, slow, flapping and wandering ones are told apart by their numbers,
+//! so that a test knows without asking.
 
 // Packets are looked into after their length was.
 #![allow(clippy::indexing_slicing)]
@@ -67,7 +68,13 @@ impl Cluster {
 
     /// The arguments of the process that plays it.
     pub fn arguments(self, port: &str) -> Vec<String> {
-        let numbers = [u64::from(self.groups), u64::from(self.slots), self.flap.0, self.flap.1, self.wandering.into()];
+        let numbers = [
+            u64::from(self.groups),
+            u64::from(self.slots),
+            self.flap.0,
+            self.flap.1,
+            self.wandering.into(),
+        ];
         let numbers = numbers.iter().map(ToString::to_string);
         ["--respond".to_owned(), port.to_owned()].into_iter().chain(numbers).collect()
     }
@@ -90,11 +97,17 @@ fn scramble(number: u64) -> u64 {
 pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let [flag, port, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u64> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
-    let ("--respond", [groups, slots, silent, answers, wandering]) = (flag.as_str(), numbers.as_slice()) else {
+    let ("--respond", [groups, slots, silent, answers, wandering]) =
+        (flag.as_str(), numbers.as_slice())
+    else {
         return None;
     };
-    let cluster =
-        Cluster { groups: *groups as u32, slots: *slots as u32, flap: (*silent, *answers), wandering: *wandering == 1 };
+    let cluster = Cluster {
+        groups: *groups as u32,
+        slots: *slots as u32,
+        flap: (*silent, *answers),
+        wandering: *wandering == 1,
+    };
     let error = play(cluster, port).err()?;
     eprintln!("{error}");
     Some(ExitCode::FAILURE)
@@ -102,7 +115,8 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
 
 fn play(cluster: Cluster, port: &str) -> Result<()> {
     let trouble = |error: std::io::Error| Error(format!("responder on {port}: {error}"));
-    let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(ETH_P_IP))).map_err(trouble)?;
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(ETH_P_IP)))
+        .map_err(trouble)?;
     rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 32 << 20)
         .map_err(|error| trouble(error.into()))?;
     socket.set_read_timeout(Some(Duration::from_millis(2))).map_err(trouble)?;
@@ -115,7 +129,8 @@ fn play(cluster: Cluster, port: &str) -> Result<()> {
             count += 1;
             let lost = cluster.wandering && scramble(count) % 50 == 0;
             if let Some((reply, group, slot)) = reply(buffer[..length].to_vec()).filter(|_| !lost) {
-                let known = (1..=cluster.groups).contains(&group) && (1..=cluster.slots).contains(&slot);
+                let known =
+                    (1..=cluster.groups).contains(&group) && (1..=cluster.slots).contains(&slot);
                 if known && cluster.answers(group, slot, clock()) {
                     match cluster.nature(group, slot) {
                         Nature::Slow => late.push_back((Instant::now() + SLOW, reply, from)),
@@ -134,7 +149,12 @@ fn play(cluster: Cluster, port: &str) -> Result<()> {
 /// The answer to a ping, and to which node it went.
 fn reply(mut packet: Vec<u8>) -> Option<(Vec<u8>, u32, u32)> {
     // IPv4 without options, ICMP, an echo request to 10.21.GROUP.SLOT
-    if packet.len() < 28 || packet[0] != 0x45 || packet[9] != 1 || packet[20] != 8 || packet[16..18] != [10, 21] {
+    if packet.len() < 28
+        || packet[0] != 0x45
+        || packet[9] != 1
+        || packet[20] != 8
+        || packet[16..18] != [10, 21]
+    {
         return None;
     }
     let (group, slot) = (packet[18].into(), packet[19].into());

@@ -11,8 +11,7 @@ use crate::lab::write;
 /// Debian's name of the program. Its package starts a service, so nothing installs it for this.
 pub const PROGRAM: &str = "prometheus-blackbox-exporter";
 const PORT: &str = "9115";
-const MODULES: &str =
-    "modules:\n  node:\n    prober: icmp\n    timeout: 500ms\n    icmp:\n      preferred_ip_protocol: ip4\n";
+const MODULES: &str = "modules:\n  node:\n    prober: icmp\n    timeout: 500ms\n    icmp:\n      preferred_ip_protocol: ip4\n";
 
 /// Whether it is somewhere to be found.
 pub fn is_here() -> bool {
@@ -27,12 +26,17 @@ pub fn is_here() -> bool {
 /// The exporter, and who asks it. The first one's cost counts.
 pub fn start(room: &Room, list: &str) -> Result<(Running, Running)> {
     let modules = write("blackbox.yml", MODULES)?;
-    let (config, listen) =
-        (format!("--config.file={}", modules.display()), format!("--web.listen-address=127.0.0.1:{PORT}"));
+    let (config, listen) = (
+        format!("--config.file={}", modules.display()),
+        format!("--web.listen-address=127.0.0.1:{PORT}"),
+    );
     room.head.ip("link set lo up")?;
     let exporter = room.other(PROGRAM, &[&config, &listen])?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/blackbox.py");
     let mut asker = within(&room.head.0, "python3");
-    let asker = spawn(asker.args([script.as_os_str(), PORT.as_ref(), list.as_ref()]), Path::new("/dev/null"))?;
+    let asker = spawn(
+        asker.args([script.as_os_str(), PORT.as_ref(), list.as_ref()]),
+        Path::new("/dev/null"),
+    )?;
     Ok((exporter, asker))
 }

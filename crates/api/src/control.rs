@@ -75,10 +75,14 @@ impl Order {
         if request.schema != Schema::default() {
             return Err(format!("schema {} is not known here: write {SCHEMA}", request.schema.0));
         }
-        let verb =
-            request.order.known().ok_or("the orders are \"drain\", \"resume\", \"forget\" and \"acknowledge\"")?;
+        let verb = request
+            .order
+            .known()
+            .ok_or("the orders are \"drain\", \"resume\", \"forget\" and \"acknowledge\"")?;
         Self::new(verb, request.node).ok_or_else(|| match verb {
-            Verb::Acknowledge => "\"acknowledge\" is for all that stands, not for one node".to_owned(),
+            Verb::Acknowledge => {
+                "\"acknowledge\" is for all that stands, not for one node".to_owned()
+            }
             _ => format!("\"{verb}\" needs the name of a node"),
         })
     }
@@ -114,7 +118,10 @@ mod tests {
 
     #[test]
     fn an_order_is_read_and_rubbish_is_explained() {
-        assert_eq!(Order::parse(br#"{"schema":1,"order":"drain","node":"rpi2"}"#), Ok(Order::Drain("rpi2".into())));
+        assert_eq!(
+            Order::parse(br#"{"schema":1,"order":"drain","node":"rpi2"}"#),
+            Ok(Order::Drain("rpi2".into()))
+        );
         assert_eq!(Order::parse(br#"{"schema":1,"order":"acknowledge"}"#), Ok(Order::Acknowledge));
         for (line, word) in [
             (&b"drain rpi2"[..], "no order"),

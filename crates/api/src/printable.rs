@@ -45,7 +45,11 @@ fn is_hidden(c: char) -> bool {
         )
 }
 
-fn escaped(text: &str, stays: impl Fn(char) -> bool, escape: impl Fn(&mut String, char)) -> Cow<'_, str> {
+fn escaped(
+    text: &str,
+    stays: impl Fn(char) -> bool,
+    escape: impl Fn(&mut String, char),
+) -> Cow<'_, str> {
     let is_escaped = |c: char| is_hidden(c) && !stays(c);
     if !text.chars().any(is_escaped) {
         return Cow::Borrowed(text);

@@ -12,8 +12,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::{Schema, Text, Word};
 
 pub use line::Line;
-pub use parts::{Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Signal, Uplink};
-pub use words::{DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity, UplinkState};
+pub use parts::{
+    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Signal, Uplink,
+};
+pub use words::{
+    DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
+    UplinkState,
+};
 
 /// Marks a line as a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -136,7 +141,9 @@ pub struct Refused {
 }
 
 /// Reads a value that is there, null too: only a missing one is `None`.
-fn even_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+fn even_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)
 }
 

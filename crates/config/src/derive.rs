@@ -1,4 +1,5 @@
-//! Values that nobody wrote: the defaults of the table of keys, the board's, and those worked out from others.
+//! Values that nobody wrote: the defaults of the table of keys, the board's, and those worked out
+//! from others.
 
 use std::net::Ipv4Addr;
 
@@ -39,9 +40,16 @@ pub(super) fn board(board: &Board) -> String {
     if let Some(gpio) = &board.gpio {
         let pins = &gpio.pins;
         text += &format!("lcd.gpio_chip = {}\n", quote(&gpio.chip));
-        let named =
-            [("rs", pins.rs), ("e", pins.e), ("d4", pins.d4), ("d5", pins.d5), ("d6", pins.d6), ("d7", pins.d7)];
-        for (name, line) in named.into_iter().chain(pins.backlight.map(|line| ("backlight", line))) {
+        let named = [
+            ("rs", pins.rs),
+            ("e", pins.e),
+            ("d4", pins.d4),
+            ("d5", pins.d5),
+            ("d6", pins.d6),
+            ("d7", pins.d7),
+        ];
+        for (name, line) in named.into_iter().chain(pins.backlight.map(|line| ("backlight", line)))
+        {
             text += &format!("lcd.pins.{name} = {line}\n");
         }
     }
@@ -57,7 +65,10 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
     }
     let head = tree.text("cluster.address").and_then(|text| grammar::cidr(text).ok());
     if let Some(head) = head {
-        let texts = alternatives(head).into_iter().map(|net| default(Value::Text(net.to_string()))).collect();
+        let texts = alternatives(head)
+            .into_iter()
+            .map(|net| default(Value::Text(net.to_string())))
+            .collect();
         preset(tree, "cluster.alternatives", Value::List(texts));
     }
     if matches!(tree.get("cluster.dhcp"), Some(Item { value: Value::Table(_), .. })) {
@@ -68,7 +79,8 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
             preset(tree, "cluster.dhcp.range", Value::Text(format!("{first}-{last}")));
         }
     }
-    let served = matches!(tree.get("cluster.dhcp.enabled"), Some(Item { value: Value::Bool(true), .. }));
+    let served =
+        matches!(tree.get("cluster.dhcp.enabled"), Some(Item { value: Value::Bool(true), .. }));
     preset(tree, "cluster.dns.enabled", Value::Bool(served));
     if matches!(tree.get("cluster.netboot"), Some(Item { value: Value::Table(_), .. })) {
         preset(tree, "cluster.netboot.enabled", Value::Bool(true));
@@ -117,12 +129,16 @@ pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-/// Hosts 100 to 199, in a small subnet the upper half; without the head in it. `None` if there is no such range.
+/// Hosts 100 to 199, in a small subnet the upper half; without the head in it. `None` if there is
+/// no such range.
 fn range(head: Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
     let network = u32::from(head.network());
     let size = u32::from(head.broadcast()).wrapping_sub(network);
-    let (first, last) =
-        if size >= 255 { (network + 100, network + 199) } else { (network + size / 2 + 1, network + size - 1) };
+    let (first, last) = if size >= 255 {
+        (network + 100, network + 199)
+    } else {
+        (network + size / 2 + 1, network + size - 1)
+    };
     let own = u32::from(head.addr());
     let (first, last) = match own {
         _ if own < first || own > last => (first, last),

@@ -20,7 +20,9 @@ pub(super) enum Bus {
 }
 
 pub(super) fn bus(text: &str) -> Parsed<Bus> {
-    let number = text.strip_prefix("/dev/i2c-").filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let number = text
+        .strip_prefix("/dev/i2c-")
+        .filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     match text {
         _ if number.is_some() => Ok(Bus::I2c(PathBuf::from(text))),
         "gpio" => Ok(Bus::Gpio),
@@ -36,7 +38,10 @@ pub(super) fn bus(text: &str) -> Parsed<Bus> {
 fn emulator(text: &str) -> Option<Option<PathBuf>> {
     match text.strip_prefix("emulator")? {
         "" => Some(None),
-        rest => rest.strip_prefix(':').filter(|file| !file.is_empty()).map(|file| Some(PathBuf::from(file))),
+        rest => rest
+            .strip_prefix(':')
+            .filter(|file| !file.is_empty())
+            .map(|file| Some(PathBuf::from(file))),
     }
 }
 
@@ -58,7 +63,9 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
         "off" => Ok(Light::Off),
         "blinkstick" => Ok(Light::BlinkStick(None)),
         _ => match text.split_once(':') {
-            Some(("blinkstick", serial)) if serial.bytes().all(|b| b.is_ascii_graphic()) && !serial.is_empty() => {
+            Some(("blinkstick", serial))
+                if serial.bytes().all(|b| b.is_ascii_graphic()) && !serial.is_empty() =>
+            {
                 Ok(Light::BlinkStick(Some(serial.to_owned())))
             }
             Some(("sysfs", name)) => kernel_led(name).map(Light::Sysfs),
@@ -79,7 +86,10 @@ pub(super) fn kernel_led(name: &str) -> Parsed<String> {
 pub(super) fn geometry(text: &str) -> Parsed<Geometry> {
     text.parse().map_err(|()| {
         let sizes: Vec<String> = Geometry::ALL.iter().map(ToString::to_string).collect();
-        Complaint::new(format!("no display is made in size {text:?}"), format!("sizes are {}", sizes.join(" ")))
+        Complaint::new(
+            format!("no display is made in size {text:?}"),
+            format!("sizes are {}", sizes.join(" ")),
+        )
     })
 }
 
@@ -99,7 +109,9 @@ pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
     match value {
         Scalar::Integer(number) => match u8::try_from(number) {
             Ok(address @ (0x20..=0x27 | 0x38..=0x3f)) => Ok(address),
-            _ if number < 0 => Err(Complaint::new(format!("{number} is no address of an expander"), right)),
+            _ if number < 0 => {
+                Err(Complaint::new(format!("{number} is no address of an expander"), right))
+            }
             _ => Err(Complaint::new(format!("{number:#04x} is no address of an expander"), right)),
         },
         Scalar::Text(text) => Err(Complaint::new(format!("{text:?} is a text"), right)),
@@ -126,9 +138,10 @@ pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
         "off" => Ok(None),
         _ => match duration(text) {
             Ok(after) if !after.is_zero() => Ok(Some(after)),
-            _ => {
-                Err(Complaint::new(format!("{text:?} is neither \"off\" nor a duration"), "write \"10m\", or \"off\""))
-            }
+            _ => Err(Complaint::new(
+                format!("{text:?} is neither \"off\" nor a duration"),
+                "write \"10m\", or \"off\"",
+            )),
         },
     }
 }
@@ -142,7 +155,10 @@ pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
         ));
     }
     if text.len() > 107 {
-        return Err(Complaint::new(format!("{text:?} is too long for a socket"), "107 bytes are the most"));
+        return Err(Complaint::new(
+            format!("{text:?} is too long for a socket"),
+            "107 bytes are the most",
+        ));
     }
     Ok(PathBuf::from(text))
 }
@@ -156,14 +172,18 @@ pub(super) fn file(text: &str) -> Parsed<PathBuf> {
 
 /// Any text but the empty one.
 pub(super) fn name(text: &str) -> Parsed<String> {
-    if text.is_empty() { Err(Complaint::new("it is empty", "write a name")) } else { Ok(text.to_owned()) }
+    if text.is_empty() {
+        Err(Complaint::new("it is empty", "write a name"))
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 /// dnsmasq reads no longer lines (its `MAXDNAME`), and there stands more than the path in one.
 const LONGEST_FOLDER: usize = 1000;
 
-/// A folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a comma ends a value, and a `#` behind
-/// a blank begins a comment.
+/// A folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a comma
+/// ends a value, and a `#` behind a blank begins a comment.
 pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     let wrong = if !text.starts_with('/') {
         "is no absolute path".to_owned()
@@ -176,7 +196,10 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     } else {
         return Ok(PathBuf::from(text));
     };
-    Err(Complaint::new(format!("{text:?} {wrong}"), "write one as \"/srv/tftp\", or a link to it that has such a name"))
+    Err(Complaint::new(
+        format!("{text:?} {wrong}"),
+        "write one as \"/srv/tftp\", or a link to it that has such a name",
+    ))
 }
 
 /// Parses what firmware is told to load: a file below the folder that is served, or a URL.
@@ -194,7 +217,9 @@ pub(super) fn loader_file(text: &str) -> Parsed<String> {
 fn loadable(text: &str, schemes: &[&str], right: &str) -> Parsed<String> {
     let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',' && byte != b'"');
     let below = !text.starts_with('/') && !text.split('/').any(|part| part == "..");
-    let named = |scheme: &str| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    let named = |scheme: &str| {
+        text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+    };
     let url = schemes.iter().any(|scheme| named(scheme));
     // 128 bytes are the field `file` of a DHCP message (RFC 2131, 2), its final NUL included.
     if clean && !text.is_empty() && text.len() < 128 && (url || below && !text.contains(':')) {

@@ -21,7 +21,10 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = format!("{}:{}:{}: {}, {}", self.file, self.line, self.column, self.message, self.remedy);
+        let line = format!(
+            "{}:{}:{}: {}, {}",
+            self.file, self.line, self.column, self.message, self.remedy
+        );
         // What stands in the file may be anything, and a fault is one line.
         f.write_str(&printable_line(&line))
     }
@@ -63,7 +66,12 @@ impl Sources {
         self.0.get(source).map_or("", String::as_str)
     }
 
-    pub fn fault(&self, at: Origin, message: impl Into<String>, remedy: impl Into<String>) -> Fault {
+    pub fn fault(
+        &self,
+        at: Origin,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Fault {
         Fault {
             file: self.name(at.source).to_owned(),
             line: at.line.max(1),

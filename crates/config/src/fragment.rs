@@ -1,4 +1,5 @@
-//! One file: TOML to a tree, every key and value checked by the table of keys. All faults are told, not just the first.
+//! One file: TOML to a tree, every key and value checked by the table of keys. All faults are told,
+//! not just the first.
 
 use std::collections::HashMap;
 
@@ -10,13 +11,20 @@ use super::grammar;
 use super::keys::{self, Key, Kind, Preset};
 use super::suggest;
 use super::tree::{Item, Scalar, Table, Value};
-/// Reads one file. What was wrong is told in `faults` and left out of the tree, or stands there as [`Value::Faulty`].
-/// `None`: it is no TOML, so nobody knows what it would have said.
-pub(super) fn parse(sources: &Sources, source: usize, text: &str, faults: &mut Vec<Fault>) -> Option<Table> {
+/// Reads one file. What was wrong is told in `faults` and left out of the tree, or stands there as
+/// [`Value::Faulty`]. `None`: it is no TOML, so nobody knows what it would have said.
+pub(super) fn parse(
+    sources: &Sources,
+    source: usize,
+    text: &str,
+    faults: &mut Vec<Fault>,
+) -> Option<Table> {
     let mut reader = Reader { sources, source, lines: Lines::new(text), faults };
     match toml_span::parse(text) {
         Ok(document) => match document.as_ref() {
-            ValueInner::Table(table) => Some(reader.table("", table, reader.lines.origin(source, 0))),
+            ValueInner::Table(table) => {
+                Some(reader.table("", table, reader.lines.origin(source, 0)))
+            }
             _ => None,
         },
         Err(error) => {
@@ -32,21 +40,31 @@ pub(super) fn parse(sources: &Sources, source: usize, text: &str, faults: &mut V
 fn syntax(error: &toml_span::Error, lines: &Lines<'_>) -> (String, String) {
     let line = |span: &toml_span::Span| lines.position(span.start).0;
     match &error.kind {
-        ErrorKind::DuplicateKey { key, first } => {
-            (format!("\"{key}\" stands here a second time"), format!("the first is on line {}: keep one", line(first)))
+        ErrorKind::DuplicateKey { key, first } => (
+            format!("\"{key}\" stands here a second time"),
+            format!("the first is on line {}: keep one", line(first)),
+        ),
+        ErrorKind::DuplicateTable { name, first } => (
+            format!("[{name}] stands here a second time"),
+            format!("the first is on line {}: join them", line(first)),
+        ),
+        ErrorKind::UnquotedString => {
+            ("this is no TOML value".to_owned(), "put a text in quotes".to_owned())
         }
-        ErrorKind::DuplicateTable { name, first } => {
-            (format!("[{name}] stands here a second time"), format!("the first is on line {}: join them", line(first)))
+        ErrorKind::UnterminatedString => {
+            ("this text has no end".to_owned(), "close it by the same quote".to_owned())
         }
-        ErrorKind::UnquotedString => ("this is no TOML value".to_owned(), "put a text in quotes".to_owned()),
-        ErrorKind::UnterminatedString => ("this text has no end".to_owned(), "close it by the same quote".to_owned()),
-        ErrorKind::RedefineAsArray => {
-            ("this table is there already".to_owned(), "write all of its kind with [[…]], or all with […]".to_owned())
-        }
+        ErrorKind::RedefineAsArray => (
+            "this table is there already".to_owned(),
+            "write all of its kind with [[…]], or all with […]".to_owned(),
+        ),
         ErrorKind::InvalidNumber => {
             ("this is no TOML number".to_owned(), "put a text in quotes, as \"90s\"".to_owned())
         }
-        _ => (format!("this is no TOML: {error}"), "see https://toml.io for how it is written".to_owned()),
+        _ => (
+            format!("this is no TOML: {error}"),
+            "see https://toml.io for how it is written".to_owned(),
+        ),
     }
 }
 
@@ -58,7 +76,8 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(text: &'a str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let starts =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, starts }
     }
 
@@ -71,7 +90,10 @@ impl<'a> Lines<'a> {
             end -= 1;
         }
         let before = self.text.get(start..end).unwrap_or("").trim_start_matches('\u{feff}');
-        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX))
+        (
+            u32::try_from(line).unwrap_or(u32::MAX),
+            u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX),
+        )
     }
 
     fn origin(&self, source: usize, offset: usize) -> Origin {
@@ -96,7 +118,8 @@ impl Reader<'_> {
     fn at(&self, value: &TomlValue<'_>) -> Origin {
         let start = value.span.start;
         let before = start.checked_sub(1).and_then(|index| self.lines.text.as_bytes().get(index));
-        let quoted = matches!(value.as_ref(), ValueInner::String(_)) && matches!(before, Some(b'"' | b'\''));
+        let quoted =
+            matches!(value.as_ref(), ValueInner::String(_)) && matches!(before, Some(b'"' | b'\''));
         self.lines.origin(self.source, start - usize::from(quoted))
     }
 
@@ -105,7 +128,8 @@ impl Reader<'_> {
         entries.sort_by_key(|(key, _)| key.span.start);
         let mut read = Table { at, ..Table::default() };
         for (key, value) in entries {
-            let inner = if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };
+            let inner =
+                if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };
             // a quoted "led.device" is one name with a dot in it, and no key of ours
             let dotted = key.name.contains('.');
             let item = if let Some(known) = keys::find(&inner).filter(|_| !dotted) {
@@ -135,7 +159,11 @@ impl Reader<'_> {
             ValueInner::Table(table) => Value::Table(self.table(path, table, at)),
             other => {
                 let wrong = format!("{path} is a table, this is {}", article(other.type_str()));
-                self.complain(at, wrong, format!("write [{path}] on a line of its own and its keys below"));
+                self.complain(
+                    at,
+                    wrong,
+                    format!("write [{path}] on a line of its own and its keys below"),
+                );
                 Value::Faulty
             }
         };
@@ -146,16 +174,26 @@ impl Reader<'_> {
         let at = self.at(value);
         let key = keys::known_by(path).unwrap_or("name");
         let ValueInner::Array(elements) = value.as_ref() else {
-            self.complain(at, format!("there can be many of {path}"), format!("write [[{path}]] with two brackets"));
+            self.complain(
+                at,
+                format!("there can be many of {path}"),
+                format!("write [[{path}]] with two brackets"),
+            );
             return Item { value: Value::Faulty, at };
         };
         let mut tables = Vec::new();
         let mut seen: HashMap<String, Origin> = HashMap::new();
         for element in elements {
-            let Item { value: Value::Table(table), at } = self.inner_table(path, element) else { continue };
+            let Item { value: Value::Table(table), at } = self.inner_table(path, element) else {
+                continue;
+            };
             let Some(name) = table.entries.get(key) else {
                 let example = if key == "name" { "name = \"rpi1\"" } else { "listen = 2201" };
-                self.complain(at, format!("this {path} has no {key}"), format!("give it one, as {example}"));
+                self.complain(
+                    at,
+                    format!("this {path} has no {key}"),
+                    format!("give it one, as {example}"),
+                );
                 continue;
             };
             let name_at = name.at;
@@ -189,22 +227,28 @@ impl Reader<'_> {
             (Kind::Bool, ValueInner::Boolean(truth)) => Ok(Value::Bool(*truth)),
             (Kind::Integer(min, max), ValueInner::Integer(number)) => integer(*number, *min, *max),
             (Kind::Number(min, max), ValueInner::Float(number)) => float(*number, *min, *max),
-            (Kind::Number(min, max), ValueInner::Integer(number)) => float(*number as f64, *min, *max),
-            (Kind::Duration(min, max), ValueInner::String(text)) => grammar::duration(text).and_then(|duration| {
-                if (*min..=*max).contains(&duration) {
-                    return Ok(Value::Text(text.to_string()));
-                }
-                let what = if duration < *min { "short" } else { "long" };
-                Err(Complaint::new(
-                    format!("{text:?} is too {what}"),
-                    format!("give {}", key.kind.words().replacen("duration, ", "", 1)),
-                ))
-            }),
+            (Kind::Number(min, max), ValueInner::Integer(number)) => {
+                float(*number as f64, *min, *max)
+            }
+            (Kind::Duration(min, max), ValueInner::String(text)) => grammar::duration(text)
+                .and_then(|duration| {
+                    if (*min..=*max).contains(&duration) {
+                        return Ok(Value::Text(text.to_string()));
+                    }
+                    let what = if duration < *min { "short" } else { "long" };
+                    Err(Complaint::new(
+                        format!("{text:?} is too {what}"),
+                        format!("give {}", key.kind.words().replacen("duration, ", "", 1)),
+                    ))
+                }),
             (Kind::Choice(choices), ValueInner::String(text)) => {
                 if choices.contains(&text.as_ref()) {
                     Ok(Value::Text(text.to_string()))
                 } else {
-                    Err(Complaint::new(format!("{text:?} is not known"), format!("write {}", key.kind.words())))
+                    Err(Complaint::new(
+                        format!("{text:?} is not known"),
+                        format!("write {}", key.kind.words()),
+                    ))
                 }
             }
             (Kind::Text(_, check) | Kind::Scalar(_, check), ValueInner::String(text)) => {
@@ -213,7 +257,9 @@ impl Reader<'_> {
             (Kind::Scalar(_, check), ValueInner::Integer(number)) => {
                 check(Scalar::Integer(*number)).map(|()| Value::Integer(*number))
             }
-            (Kind::List { .. }, ValueInner::Array(elements)) => return self.list(key, elements, at),
+            (Kind::List { .. }, ValueInner::Array(elements)) => {
+                return self.list(key, elements, at);
+            }
             (Kind::List { lone: true, .. }, ValueInner::String(_)) => {
                 return self.list(key, std::slice::from_ref(value), at);
             }
@@ -223,21 +269,31 @@ impl Reader<'_> {
             )),
         };
         checked
-            .map_err(|complaint| self.complain(at, format!("{}: {}", key.path, complaint.wrong), complaint.right))
+            .map_err(|complaint| {
+                self.complain(at, format!("{}: {}", key.path, complaint.wrong), complaint.right)
+            })
             .ok()
     }
 
     fn list(&mut self, key: &Key, elements: &[TomlValue<'_>], at: Origin) -> Option<Value> {
         let Kind::List { form, integers, empty, check, .. } = &key.kind else { return None };
         if elements.is_empty() && !empty {
-            self.complain(at, format!("{}: the list is empty", key.path), format!("give at least one: {form}"));
+            self.complain(
+                at,
+                format!("{}: the list is empty", key.path),
+                format!("give at least one: {form}"),
+            );
         }
         let mut items: Vec<Item> = Vec::new();
         for element in elements {
             let at = self.at(element);
             let (value, result) = match element.as_ref() {
-                ValueInner::String(text) => (Value::Text(text.to_string()), check(Scalar::Text(text))),
-                ValueInner::Integer(number) if *integers => (Value::Integer(*number), check(Scalar::Integer(*number))),
+                ValueInner::String(text) => {
+                    (Value::Text(text.to_string()), check(Scalar::Text(text)))
+                }
+                ValueInner::Integer(number) if *integers => {
+                    (Value::Integer(*number), check(Scalar::Integer(*number)))
+                }
                 other => {
                     let wrong = format!("{} in the list", article(other.type_str()));
                     (Value::Faulty, Err(Complaint::new(wrong, format!("write {form}"))))
@@ -246,7 +302,11 @@ impl Reader<'_> {
             if let Err(complaint) = result {
                 self.complain(at, format!("{}: {}", key.path, complaint.wrong), complaint.right);
             } else if items.iter().any(|item| item.value == value) {
-                self.complain(at, format!("{}: this stands twice in the list", key.path), "keep one");
+                self.complain(
+                    at,
+                    format!("{}: this stands twice in the list", key.path),
+                    "keep one",
+                );
             }
             items.push(Item { value, at });
         }

@@ -1,4 +1,5 @@
-//! The small grammars of single values: durations, port patterns, what is allowed, probes, addresses.
+//! The small grammars of single values: durations, port patterns, what is allowed, probes,
+//! addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
 
-/// `IFNAMSIZ` of linux/if.h is for the main name; alternative names go up to `ALTIFNAMSIZ`, both with the final NUL.
+/// `IFNAMSIZ` of linux/if.h is for the main name; alternative names go up to `ALTIFNAMSIZ`, both
+/// with the final NUL.
 const LONGEST_PORT_NAME: usize = 127;
 
 /// An integer and one of ms s m h d.
@@ -49,18 +51,28 @@ pub fn show_duration(value: Duration) -> String {
 
 /// A name, a glob, or `mac:` and a hardware address.
 pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
-    if let Some(rest) = text.get(..4).filter(|head| head.eq_ignore_ascii_case("mac:")).and_then(|_| text.get(4..)) {
+    if let Some(rest) =
+        text.get(..4).filter(|head| head.eq_ignore_ascii_case("mac:")).and_then(|_| text.get(4..))
+    {
         return mac(rest).map(PortPattern::Mac);
     }
-    let bad = |wrong: &str, right: &str| Err(Complaint::new(format!("{text:?} {wrong}"), right.to_owned()));
+    let bad = |wrong: &str, right: &str| {
+        Err(Complaint::new(format!("{text:?} {wrong}"), right.to_owned()))
+    };
     if text == "lo" {
         return bad("is the loopback port", "name the port that leads out of the machine");
     }
     if text.is_empty() || text.len() > LONGEST_PORT_NAME || matches!(text, "." | "..") {
-        return bad("is no name of a port", "names have 1 to 15 characters, as \"eth1\", alternative names up to 127");
+        return bad(
+            "is no name of a port",
+            "names have 1 to 15 characters, as \"eth1\", alternative names up to 127",
+        );
     }
     if text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
-        return bad("is no name of a port", "write a name, a glob as \"usb*\", or \"mac:aa:bb:cc:dd:ee:ff\"");
+        return bad(
+            "is no name of a port",
+            "write a name, a glob as \"usb*\", or \"mac:aa:bb:cc:dd:ee:ff\"",
+        );
     }
     let closed = text.split('[').skip(1).all(|rest| rest.find(']').is_some_and(|end| end > 0));
     if !closed {
@@ -71,12 +83,17 @@ pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
 
 pub(super) fn mac(text: &str) -> Parsed<Mac> {
     let right = "write six pairs of hexadecimal digits, as \"b8:27:eb:00:00:01\"";
-    let mac: Mac = text.parse().map_err(|()| Complaint::new(format!("{text:?} is not a hardware address"), right))?;
+    let mac: Mac = text
+        .parse()
+        .map_err(|()| Complaint::new(format!("{text:?} is not a hardware address"), right))?;
     match mac.0 {
-        [first, ..] if first & 1 == 1 => {
-            Err(Complaint::new(format!("{text:?} is a group address, no single port has it"), right))
+        [first, ..] if first & 1 == 1 => Err(Complaint::new(
+            format!("{text:?} is a group address, no single port has it"),
+            right,
+        )),
+        [0, 0, 0, 0, 0, 0] => {
+            Err(Complaint::new(format!("{text:?} is no port's hardware address"), right))
         }
-        [0, 0, 0, 0, 0, 0] => Err(Complaint::new(format!("{text:?} is no port's hardware address"), right)),
         _ => Ok(mac),
     }
 }
@@ -94,8 +111,12 @@ pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
         Scalar::Text("mdns") => Ok(Allow::Mdns),
         Scalar::Text(text) => {
             let parsed = match text.split_once(':') {
-                Some(("tcp", ports)) => port_range(ports).map(|(first, last)| Allow::Tcp(first, last)),
-                Some(("udp", ports)) => port_range(ports).map(|(first, last)| Allow::Udp(first, last)),
+                Some(("tcp", ports)) => {
+                    port_range(ports).map(|(first, last)| Allow::Tcp(first, last))
+                }
+                Some(("udp", ports)) => {
+                    port_range(ports).map(|(first, last)| Allow::Udp(first, last))
+                }
                 _ => None,
             };
             parsed.ok_or_else(|| Complaint::new(format!("{text:?} cannot be allowed"), right))
@@ -133,7 +154,8 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
         ));
     }
     let rest = text.strip_prefix("http://").ok_or_else(bad)?;
-    let (rest, expect) = rest.split_once(' ').map_or((rest, None), |(rest, expect)| (rest, Some(expect)));
+    let (rest, expect) =
+        rest.split_once(' ').map_or((rest, None), |(rest, expect)| (rest, Some(expect)));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if !authority.is_empty() && !authority.starts_with(':') {
         return Err(Complaint::new(
@@ -143,12 +165,14 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     }
     let port = authority.strip_prefix(':').map_or(Some(80), port).ok_or_else(bad)?;
     let path = url_path(path).ok_or_else(bad)?;
-    let expect =
-        expect.map(|text| expectation(text.parse().map_or(Scalar::Text(text), Scalar::Integer))).transpose()?;
+    let expect = expect
+        .map(|text| expectation(text.parse().map_or(Scalar::Text(text), Scalar::Integer)))
+        .transpose()?;
     Ok(NodeProbe::Http { port, path, expect })
 }
 
-/// A path with query, as it can be asked for: what RFC 3986 wants percent-encoded most of all is not let through.
+/// A path with query, as it can be asked for: what RFC 3986 wants percent-encoded most of all is
+/// not let through.
 fn url_path(path: &str) -> Option<String> {
     let clean = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '<' | '>' | '`'));
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
@@ -159,7 +183,8 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     let right = "write one as \"http://example.org/generate_204\"";
     let bad = |wrong: &str| Complaint::new(format!("{text:?} {wrong}"), right);
     if text.get(..6).is_some_and(|head| head.eq_ignore_ascii_case("https:")) {
-        let right = "the clock may be wrong before there is a network; use http, as in \"http://…\"";
+        let right =
+            "the clock may be wrong before there is a network; use http, as in \"http://…\"";
         return Err(Complaint::new(format!("{text:?} is https"), right));
     }
     let rest = text.strip_prefix("http://").ok_or_else(|| bad("is no http URL"))?;
@@ -172,15 +197,20 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
             (v6, if after.is_empty() { None } else { Some(after.strip_prefix(':').unwrap_or("")) })
         }
         Some(_) => return Err(bad("has no IPv6 address between its brackets")),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        None => {
+            authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)))
+        }
     };
-    let port = port_text.map_or(Some(80), port).ok_or_else(|| bad("has no port 1 to 65535 after its colon"))?;
+    let port = port_text
+        .map_or(Some(80), port)
+        .ok_or_else(|| bad("has no port 1 to 65535 after its colon"))?;
     let is_host = host.parse::<IpAddr>().is_ok() || domain_name(host);
     if !is_host {
         return Err(bad("has no host name"));
     }
     let path = if path.starts_with('?') { format!("/{path}") } else { path.to_owned() };
-    let path = url_path(&path).ok_or_else(|| bad("has a character that must be percent-encoded"))?;
+    let path =
+        url_path(&path).ok_or_else(|| bad("has a character that must be percent-encoded"))?;
     Ok((host.to_owned(), port, path))
 }
 
@@ -224,7 +254,12 @@ pub(super) fn night(text: &str) -> Parsed<Option<(u16, u16)>> {
     if text == "off" {
         return Ok(None);
     }
-    let bad = || Complaint::new(format!("{text:?} is no stretch of the day"), "write \"22:00-07:00\", or \"off\"");
+    let bad = || {
+        Complaint::new(
+            format!("{text:?} is no stretch of the day"),
+            "write \"22:00-07:00\", or \"off\"",
+        )
+    };
     let clock = |text: &str| -> Option<u16> {
         let (hours, minutes) = text.split_once(':')?;
         let two = |part: &str, end: u16| {
@@ -239,8 +274,9 @@ pub(super) fn night(text: &str) -> Parsed<Option<(u16, u16)>> {
 }
 
 pub(super) fn ipv4(text: &str) -> Parsed<Ipv4Addr> {
-    text.parse()
-        .map_err(|_| Complaint::new(format!("{text:?} is not an IPv4 address"), "write one as \"192.168.50.11\""))
+    text.parse().map_err(|_| {
+        Complaint::new(format!("{text:?} is not an IPv4 address"), "write one as \"192.168.50.11\"")
+    })
 }
 
 pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
@@ -255,32 +291,50 @@ pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
 /// The head's address in a cluster's subnet, host part kept.
 pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     let right = "write an address and its prefix length, as \"192.168.50.1/24\"";
-    let net: Ipv4Net = text
-        .parse()
-        .map_err(|_| Complaint::new(format!("{text:?} is not an IPv4 address with prefix length"), right))?;
+    let net: Ipv4Net = text.parse().map_err(|_| {
+        Complaint::new(format!("{text:?} is not an IPv4 address with prefix length"), right)
+    })?;
     let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
     if net.to_string() != text {
-        return bad("has zeros in front, which some programs read as octal", format!("write \"{net}\""));
+        return bad(
+            "has zeros in front, which some programs read as octal",
+            format!("write \"{net}\""),
+        );
     }
     let address = net.addr();
     if !(8..=30).contains(&net.prefix_len()) {
-        return bad("leaves no useful room for nodes", "prefix lengths are 8 to 30, 24 is usual".to_owned());
+        return bad(
+            "leaves no useful room for nodes",
+            "prefix lengths are 8 to 30, 24 is usual".to_owned(),
+        );
     }
     if address.is_loopback()
         || address.is_multicast()
         || address.is_link_local()
         || address.octets().first() == Some(&0)
     {
-        return bad("is reserved for other purposes", "use a private subnet, as \"192.168.50.1/24\"".to_owned());
+        return bad(
+            "is reserved for other purposes",
+            "use a private subnet, as \"192.168.50.1/24\"".to_owned(),
+        );
     }
     if address.octets().first().is_some_and(|first| *first >= 240) {
-        return bad("is reserved for other purposes", "use a private subnet, as \"192.168.50.1/24\"".to_owned());
+        return bad(
+            "is reserved for other purposes",
+            "use a private subnet, as \"192.168.50.1/24\"".to_owned(),
+        );
     }
     if address == net.network() || address == net.broadcast() {
-        let what =
-            if address == net.network() { "is the subnet's own number" } else { "is the subnet's broadcast address" };
+        let what = if address == net.network() {
+            "is the subnet's own number"
+        } else {
+            "is the subnet's broadcast address"
+        };
         let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
-        return bad(what, format!("give the head one of its hosts, as \"{first}/{}\"", net.prefix_len()));
+        return bad(
+            what,
+            format!("give the head one of its hosts, as \"{first}/{}\"", net.prefix_len()),
+        );
     }
     Ok(net)
 }
@@ -288,12 +342,17 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
 /// `cluster.dhcp.range`.
 pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
     let right = "write first and last address, as \"192.168.50.100-192.168.50.199\"";
-    let parts =
-        text.split_once('-').and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
-    let (first, last): (Ipv4Addr, Ipv4Addr) =
-        parts.ok_or_else(|| Complaint::new(format!("{text:?} is not a range of IPv4 addresses"), right))?;
+    let parts = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+    let (first, last): (Ipv4Addr, Ipv4Addr) = parts.ok_or_else(|| {
+        Complaint::new(format!("{text:?} is not a range of IPv4 addresses"), right)
+    })?;
     if first > last {
-        return Err(Complaint::new(format!("{text:?} ends before it begins"), format!("write \"{last}-{first}\"")));
+        return Err(Complaint::new(
+            format!("{text:?} ends before it begins"),
+            format!("write \"{last}-{first}\""),
+        ));
     }
     Ok((first, last))
 }
@@ -309,8 +368,8 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     ))
 }
 
-/// A node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of digits and a unit, is a lease time
-/// to it, and two words are orders (dnsmasq(8), `dhcp-host`).
+/// A node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of digits
+/// and a unit, is a lease time to it, and two words are orders (dnsmasq(8), `dhcp-host`).
 pub(super) fn node_name(text: &str) -> Parsed<String> {
     let name = host_name(text)?;
     let lower = name.to_ascii_lowercase();
@@ -321,7 +380,9 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
         "wpad" => "where browsers ask for a proxy",
         "isatap" => "where systems ask for a tunnel",
         "ignore" | "infinite" => "an order to dnsmasq",
-        _ if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => "a time to dnsmasq",
+        _ if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => {
+            "a time to dnsmasq"
+        }
         _ => return Ok(name),
     };
     Err(Complaint::new(
@@ -333,7 +394,10 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
 /// A domain (RFC 1035, 2.3.1), without its final dot.
 pub(super) fn domain(text: &str) -> Parsed<String> {
     if let Some(whose) = domain_of_others(&text.to_ascii_lowercase()) {
-        return Err(Complaint::new(format!("{text:?} is {whose}"), "choose another, as \"bramble\" or \"home.arpa\""));
+        return Err(Complaint::new(
+            format!("{text:?} is {whose}"),
+            "choose another, as \"bramble\" or \"home.arpa\"",
+        ));
     }
     if domain_name(text) {
         return Ok(text.to_owned());
@@ -346,7 +410,9 @@ pub(super) fn domain(text: &str) -> Parsed<String> {
 
 /// What resolvers never ask a name server of the cluster.
 fn domain_of_others(lower: &str) -> Option<&'static str> {
-    let within = |domain: &str| lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let within = |domain: &str| {
+        lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
     if lower == "local" {
         return Some("multicast DNS' own domain (RFC 6762)");
     }

@@ -18,7 +18,8 @@ struct Numbered<'t> {
 }
 
 impl Check<'_> {
-    /// All groups, and the tables of all nodes: those that groups make, with what `[[node]]` says of them, and the others.
+    /// All groups, and the tables of all nodes: those that groups make, with what `[[node]]` says
+    /// of them, and the others.
     pub fn groups(&mut self) -> (Vec<Group>, Vec<Table>) {
         let tree = self.tree;
         let mut numbered: Vec<Numbered<'_>> = Vec::new();
@@ -28,11 +29,18 @@ impl Check<'_> {
             let numbers = table.text("numbers").and_then(|text| rule::numbers(text).ok());
             let (first, last) = numbers.unwrap_or((1, 1));
             for number in first..=last {
-                let name = if numbers.is_some() { format!("{name}{number}") } else { name.to_owned() };
+                let name =
+                    if numbers.is_some() { format!("{name}{number}") } else { name.to_owned() };
                 if let Some(other) = places.insert(name.to_ascii_lowercase(), table.at) {
-                    let right =
-                        format!("the first is at {}: give each its own name or numbers", self.sources.place(other));
-                    self.complain(table.at, format!("there are two groups named \"{name}\""), right);
+                    let right = format!(
+                        "the first is at {}: give each its own name or numbers",
+                        self.sources.place(other)
+                    );
+                    self.complain(
+                        table.at,
+                        format!("there are two groups named \"{name}\""),
+                        right,
+                    );
                     break;
                 }
                 numbered.push(Numbered { name, number, table });
@@ -48,23 +56,36 @@ impl Check<'_> {
         (numbered.iter().map(group).collect(), nodes)
     }
 
-    /// Adds a table for each slot of a group. `named`: where the names of those before come from, in lower case.
-    fn slots(&mut self, group: &Numbered<'_>, nodes: &mut Vec<Table>, named: &mut HashMap<String, Origin>) {
+    /// Adds a table for each slot of a group. `named`: where the names of those before come from,
+    /// in lower case.
+    fn slots(
+        &mut self,
+        group: &Numbered<'_>,
+        nodes: &mut Vec<Table>,
+        named: &mut HashMap<String, Origin>,
+    ) {
         let at = |key: &str| group.table.get(key).map_or(group.table.at, |item| item.at);
         let address = group.table.text("address").and_then(|text| rule::address_rule(text).ok());
         let slots = group.table.text("slots").and_then(|text| rule::numbers(text).ok());
         let (Some((first, last)), Some(address)) = (slots, &address) else {
             if slots.is_some() && group.table.get("address").is_none() {
-                let right = "give the rule for their addresses, as address = \"10.21.{group}.{slot}\"";
-                self.complain(at("slots"), format!("group \"{}\" has slots but no address", group.name), right);
+                let right =
+                    "give the rule for their addresses, as address = \"10.21.{group}.{slot}\"";
+                self.complain(
+                    at("slots"),
+                    format!("group \"{}\" has slots but no address", group.name),
+                    right,
+                );
             }
             return;
         };
         let name = group.table.text("node").and_then(|text| rule::name_rule(text).ok());
         for slot in first..=last {
             let text = address.fill(group.number, slot);
-            let name =
-                name.as_ref().map_or_else(|| format!("{}-{slot}", group.name), |name| name.fill(group.number, slot));
+            let name = name.as_ref().map_or_else(
+                || format!("{}-{slot}", group.name),
+                |name| name.fill(group.number, slot),
+            );
             if nodes.len() >= MOST_NODES {
                 self.complain(
                     at("slots"),
@@ -74,7 +95,10 @@ impl Check<'_> {
                 return;
             }
             if grammar::ipv4(&text).is_err() {
-                let wrong = format!("slot {slot} of group \"{}\" would have the address {text}", group.name);
+                let wrong = format!(
+                    "slot {slot} of group \"{}\" would have the address {text}",
+                    group.name
+                );
                 self.complain(at("address"), wrong, "let no number of the rule go beyond 255");
                 return;
             }
@@ -85,10 +109,14 @@ impl Check<'_> {
             }
             // Two nodes of one name would be one node with two addresses.
             if let Some(other) = named.insert(name.to_ascii_lowercase(), at("node")) {
-                let wrong = format!("slot {slot} of group \"{}\" would be a second node named \"{name}\"", group.name);
+                let wrong = format!(
+                    "slot {slot} of group \"{}\" would be a second node named \"{name}\"",
+                    group.name
+                );
                 let place = self.sources.place(other);
-                let right =
-                    format!("the first is made at {place}: give each its own, as node = \"r{{group}}-{{slot}}\"");
+                let right = format!(
+                    "the first is made at {place}: give each its own, as node = \"r{{group}}-{{slot}}\""
+                );
                 self.complain(at("node"), wrong, right);
                 return;
             }
@@ -107,7 +135,11 @@ impl Check<'_> {
                 } else {
                     format!("there are {}", shortened(groups))
                 };
-                self.complain(at, format!("node \"{name}\": there is no group \"{wanted}\""), right);
+                self.complain(
+                    at,
+                    format!("node \"{name}\": there is no group \"{wanted}\""),
+                    right,
+                );
             }
             return found;
         }
@@ -120,7 +152,10 @@ impl Check<'_> {
         let mut forwards = Vec::new();
         for table in tree.tables("forward") {
             let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);
-            let listen = table.get("listen").and_then(Item::scalar).and_then(|value| rule::listen(value).ok());
+            let listen = table
+                .get("listen")
+                .and_then(Item::scalar)
+                .and_then(|value| rule::listen(value).ok());
             let Some((transport, listen)) = listen else { continue };
             if let Some(first) = seen.insert((transport, listen), at("listen")) {
                 let right = format!("the first is at {}: keep one", self.sources.place(first));
@@ -128,9 +163,17 @@ impl Check<'_> {
             }
             if table.get("to").is_none() {
                 let right = "say where it leads, as to = \"rpi1:22\"";
-                self.complain(table.at, format!("the forwarded port {listen} leads nowhere"), right);
+                self.complain(
+                    table.at,
+                    format!("the forwarded port {listen} leads nowhere"),
+                    right,
+                );
             }
-            let Some((to, port)) = table.text("to").and_then(|text| rule::forward_target(text).ok()) else { continue };
+            let Some((to, port)) =
+                table.text("to").and_then(|text| rule::forward_target(text).ok())
+            else {
+                continue;
+            };
             match (&to, cluster) {
                 (ForwardTarget::Node(name), _) => {
                     if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
@@ -138,7 +181,9 @@ impl Check<'_> {
                         self.complain(at("to"), format!("there is no node \"{name}\""), right);
                     }
                 }
-                (ForwardTarget::Address(address), Some(cluster)) => self.target(at("to"), *address, cluster),
+                (ForwardTarget::Address(address), Some(cluster)) => {
+                    self.target(at("to"), *address, cluster)
+                }
                 (ForwardTarget::Address(_), None) => {}
             }
             forwards.push(Forward { transport, listen, to, port });
@@ -170,7 +215,8 @@ fn group(numbered: &Numbered<'_>) -> Group {
 
 /// What `[[node]]` says; of a node in a slot not the probe that nobody wrote: the group's counts.
 fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
-    let slots: HashSet<String> = in_slots.iter().filter_map(|table| table.identity("name")).collect();
+    let slots: HashSet<String> =
+        in_slots.iter().filter_map(|table| table.identity("name")).collect();
     let mut tables = tables.to_vec();
     for table in &mut tables {
         let in_slot = table.identity("name").is_some_and(|name| slots.contains(&name));
@@ -203,7 +249,8 @@ fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
 
 /// The first names, for a message.
 fn shortened(groups: &[Group]) -> String {
-    let names: Vec<String> = groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();
+    let names: Vec<String> =
+        groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();
     let more = if groups.len() > names.len() { ", …" } else { "" };
     format!("{}{more}", names.join(", "))
 }

@@ -1,4 +1,5 @@
-//! Settings and boards: valid by construction. Read as fragments, merged, then checked; faults carry file, line and column.
+//! Settings and boards: valid by construction. Read as fragments, merged, then checked; faults
+//! carry file, line and column.
 //!
 //! Pure: texts in, values out; nothing here reads a file or a clock.
 
@@ -38,7 +39,9 @@ pub use bramblegate_api::printable::{printable, printable_json, printable_line};
 
 pub use fault::{Complaint, Fault};
 pub use grammar::show_duration;
-pub use load::{Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve};
+pub use load::{
+    Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve,
+};
 pub use mac::Mac;
 pub use print::quote;
 
@@ -75,7 +78,8 @@ pub struct Uplink {
 /// How an interface is named in the settings: name, glob, or hardware address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PortPattern {
-    /// `* ? […]`, matched with current and alternative names; a plain name is a glob without wildcards
+    /// `* ? […]`, matched with current and alternative names; a plain name is a glob without
+    /// wildcards
     Glob(String),
     /// `mac:aa:bb:cc:dd:ee:ff`
     Mac(Mac),

@@ -13,18 +13,25 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// A node must not have the head's own name: whoever asks for that in the cluster would find the node. As a fault, for
-    /// those who know on which machine they are.
+    /// A node must not have the head's own name: whoever asks for that in the cluster would find
+    /// the node. As a fault, for those who know on which machine they are.
     pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
         let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
-        let named = |table: &&Table| table.text("name").is_some_and(|name| name.eq_ignore_ascii_case(&node.name));
+        let named = |table: &&Table| {
+            table.text("name").is_some_and(|name| name.eq_ignore_ascii_case(&node.name))
+        };
         let written = self.tree.tables("node").iter().find(named);
         let at = |table: &Table, key| table.get(key).map_or(table.at, |item| item.at);
         // One that a group makes.
         let group = node.group.and_then(|group| self.settings.groups.get(group));
-        let makes = |table: &&Table| group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name));
+        let makes = |table: &&Table| {
+            group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name))
+        };
         let made = || self.tree.tables("group").iter().find(makes).map(|table| at(table, "node"));
-        let at = written.map(|table| at(table, "name")).or_else(made).unwrap_or_else(validate::beginning);
+        let at = written
+            .map(|table| at(table, "name"))
+            .or_else(made)
+            .unwrap_or_else(validate::beginning);
         let wrong = format!("node \"{}\" has the name of this head node itself", node.name);
         Some(self.sources.fault(at, wrong, heads_name_remedy(&node.name)))
     }
@@ -37,7 +44,9 @@ pub fn is_heads_name(name: &str, host_name: &str) -> bool {
 
 /// What helps then.
 pub fn heads_name_remedy(name: &str) -> String {
-    format!("give the node another, as \"{name}-node\", or the head, by `sudo hostnamectl hostname`")
+    format!(
+        "give the node another, as \"{name}-node\", or the head, by `sudo hostnamectl hostname`"
+    )
 }
 
 /// The machine's network ports, for those who do not name any: see [`read`].
@@ -53,12 +62,15 @@ pub struct Ports {
 ///
 /// # Errors
 /// Every fault that was found, in the order of the files.
-pub fn load<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], board: &Board) -> Result<Settings, Vec<Fault>> {
+pub fn load<P: AsRef<str>, T: AsRef<str>>(
+    files: &[(P, T)],
+    board: &Board,
+) -> Result<Settings, Vec<Fault>> {
     read(files, board, None).map(|merged| merged.settings)
 }
 
-/// As [`load`], keeping where each value was written. With `ports` of one wired and one other port, these fill in
-/// `cluster.interface` and `uplink.interfaces` where both are missing.
+/// As [`load`], keeping where each value was written. With `ports` of one wired and one other port,
+/// these fill in `cluster.interface` and `uplink.interfaces` where both are missing.
 ///
 /// # Errors
 /// Every fault that was found, in the order of the files.
@@ -92,7 +104,8 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
     }
 }
 
-/// As [`read`], for the board that `files` name; "auto" asks the device tree's `compatible` property.
+/// As [`read`], for the board that `files` name; "auto" asks the device tree's `compatible`
+/// property.
 ///
 /// # Errors
 /// Every fault that was found; a board that cannot be had is the first.
@@ -107,13 +120,16 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
         Err(error) => {
             // the other faults are told as well
             let fallback = boards.named(FALLBACK).ok();
-            let others = fallback.and_then(|fallback| read(files, &fallback, ports).err()).unwrap_or_default();
+            let others = fallback
+                .and_then(|fallback| read(files, &fallback, ports).err())
+                .unwrap_or_default();
             Err(std::iter::once(board_fault(files, &error)).chain(others).collect())
         }
     }
 }
 
-/// The faults that each file has by itself: for when one of them cannot be had, so that nobody knows the whole.
+/// The faults that each file has by itself: for when one of them cannot be had, so that nobody
+/// knows the whole.
 pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     let sources = sources(files, "");
     let mut faults = Vec::new();
@@ -142,9 +158,11 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
                 format!("known are \"auto\", {}", known.join(", ")),
             )
         }
-        BoardError::Invalid { name, .. } => {
-            sources.fault(at, format!("board: the file of board {name:?} is not right"), error.to_string())
-        }
+        BoardError::Invalid { name, .. } => sources.fault(
+            at,
+            format!("board: the file of board {name:?} is not right"),
+            error.to_string(),
+        ),
     }
 }
 
@@ -152,7 +170,8 @@ fn lenient<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> (Table, Sources) {
     let sources = sources(files, "");
     let mut tree = Table::default();
     for (index, (_, text)) in files.iter().enumerate() {
-        let layer = fragment::parse(&sources, Sources::MAIN + index, text.as_ref(), &mut Vec::new());
+        let layer =
+            fragment::parse(&sources, Sources::MAIN + index, text.as_ref(), &mut Vec::new());
         merge::merge(&mut tree, layer.unwrap_or_default());
     }
     (tree, sources)
@@ -167,7 +186,8 @@ fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
 const MOST_OF_A_PLACE: usize = 4;
 
 fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
-    let rank = |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
+    let rank =
+        |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
     faults.sort_by_key(|fault| (rank(fault), fault.line, fault.column));
     faults.dedup();
     let same = |a: &Fault, b: &Fault| (&a.file, a.line, a.column) == (&b.file, b.line, b.column);

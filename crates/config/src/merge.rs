@@ -1,5 +1,5 @@
-//! Layers: a later one wins. Tables merge, scalars and lists replace, `[[node]]` and `[[group]]` merge by name, `[[forward]]`
-//! by the port that it listens on.
+//! Layers: a later one wins. Tables merge, scalars and lists replace, `[[node]]` and `[[group]]`
+//! merge by name, `[[forward]]` by the port that it listens on.
 
 use std::collections::HashMap;
 
@@ -36,8 +36,11 @@ fn merge_item(key: &str, below: &mut Item, above: Item) {
 
 /// Tables that are known by the same value of `key` become one.
 pub(super) fn merge_by(key: &str, below: &mut Vec<Table>, above: Vec<Table>) {
-    let mut places: HashMap<String, usize> =
-        below.iter().enumerate().filter_map(|(index, table)| Some((table.identity(key)?, index))).collect();
+    let mut places: HashMap<String, usize> = below
+        .iter()
+        .enumerate()
+        .filter_map(|(index, table)| Some((table.identity(key)?, index)))
+        .collect();
     for table in above {
         let Some(identity) = table.identity(key) else { continue };
         match places.get(&identity).and_then(|index| below.get_mut(*index)) {

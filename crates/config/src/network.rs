@@ -34,7 +34,10 @@ impl Check<'_> {
             let (what, right) = if *pattern == cluster.interface {
                 ("the cluster's port", "take it out: the nodes may reach the head anyway")
             } else if uplink.interfaces.contains(pattern) {
-                ("an uplink", "name it here or in uplink.interfaces: uplink.allow says what the venue may reach")
+                (
+                    "an uplink",
+                    "name it here or in uplink.interfaces: uplink.allow says what the venue may reach",
+                )
             } else {
                 continue;
             };
@@ -58,7 +61,8 @@ impl Check<'_> {
             let at = self.element(path, index);
             let before = alternatives.iter().take(index).find(|other| overlap(**other, *net));
             if net.prefix_len() != head.prefix_len() {
-                let right = format!("write {}/{}: host parts are kept", net.addr(), head.prefix_len());
+                let right =
+                    format!("write {}/{}: host parts are kept", net.addr(), head.prefix_len());
                 self.complain(
                     at,
                     format!("{path}: {net} has another prefix length than cluster.address {head}"),
@@ -66,17 +70,28 @@ impl Check<'_> {
                 );
             } else if overlap(*net, head) {
                 let wrong = format!("{path}: {net} overlaps cluster.address {head}");
-                self.complain(at, wrong, "choose a subnet apart from it, as one of 10.213.0.0/16 or 172.30.0.0/16");
+                self.complain(
+                    at,
+                    wrong,
+                    "choose a subnet apart from it, as one of 10.213.0.0/16 or 172.30.0.0/16",
+                );
             } else if let Some(other) = before {
                 self.complain(
                     at,
                     format!("{path}: {net} overlaps {other} before it"),
                     "choose subnets apart from each other",
                 );
-            } else if moved(*net, head) != head.addr() && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head))) {
-                let wrong =
-                    format!("{path}: the head's host part in {net} is one that cluster.dhcp.range gives to nodes");
-                self.complain(at, wrong, format!("host parts are kept: write {}", moved_to(head, *net)));
+            } else if moved(*net, head) != head.addr()
+                && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head)))
+            {
+                let wrong = format!(
+                    "{path}: the head's host part in {net} is one that cluster.dhcp.range gives to nodes"
+                );
+                self.complain(
+                    at,
+                    wrong,
+                    format!("host parts are kept: write {}", moved_to(head, *net)),
+                );
             }
         }
     }
@@ -87,11 +102,19 @@ impl Check<'_> {
         let right = format!("give hosts of {}, which are {}", head.trunc(), hosts(head));
         for end in [dhcp.first, dhcp.last] {
             if !head.contains(&end) {
-                self.complain(at, format!("{path}: {end} is outside the cluster's subnet"), right.clone());
+                self.complain(
+                    at,
+                    format!("{path}: {end} is outside the cluster's subnet"),
+                    right.clone(),
+                );
                 return;
             }
             if end == head.network() || end == head.broadcast() {
-                self.complain(at, format!("{path}: {end} is no host of the cluster's subnet"), right.clone());
+                self.complain(
+                    at,
+                    format!("{path}: {end} is no host of the cluster's subnet"),
+                    right.clone(),
+                );
                 return;
             }
         }
@@ -101,26 +124,41 @@ impl Check<'_> {
         }
     }
 
-    pub fn nodes(&mut self, tables: &[Table], cluster: Option<&Cluster>, groups: &[Group]) -> Vec<Node> {
+    pub fn nodes(
+        &mut self,
+        tables: &[Table],
+        cluster: Option<&Cluster>,
+        groups: &[Group],
+    ) -> Vec<Node> {
         let mut seen = Seen::default();
         tables.iter().filter_map(|table| self.node(table, cluster, groups, &mut seen)).collect()
     }
 
-    fn node(&mut self, table: &Table, cluster: Option<&Cluster>, groups: &[Group], seen: &mut Seen) -> Option<Node> {
+    fn node(
+        &mut self,
+        table: &Table,
+        cluster: Option<&Cluster>,
+        groups: &[Group],
+        seen: &mut Seen,
+    ) -> Option<Node> {
         let name = grammar::node_name(table.text("name")?).ok()?;
         let mac = table.text("mac").and_then(|text| grammar::mac(text).ok());
         let address = table.text("address").and_then(|text| grammar::ipv4(text).ok());
         let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);
         if table.get("mac").is_none() && table.get("address").is_none() {
-            let wrong = format!("node \"{name}\" has neither mac nor address, so it cannot be found");
+            let wrong =
+                format!("node \"{name}\" has neither mac nor address, so it cannot be found");
             self.complain(at("name"), wrong, "give it one of them");
         }
         if let Some(address) = address {
             if let Some(cluster) = cluster {
                 self.node_address(at("address"), &name, address, cluster);
             }
-            if let Some((other, first)) = seen.addresses.insert(address, (name.clone(), at("address"))) {
-                let wrong = format!("node \"{name}\": {address} is the address of \"{other}\" as well");
+            if let Some((other, first)) =
+                seen.addresses.insert(address, (name.clone(), at("address")))
+            {
+                let wrong =
+                    format!("node \"{name}\": {address} is the address of \"{other}\" as well");
                 self.complain(
                     at("address"),
                     wrong,
@@ -128,9 +166,15 @@ impl Check<'_> {
                 );
             }
         }
-        if let Some((other, first)) = mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), at("mac")))) {
+        if let Some((other, first)) =
+            mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), at("mac"))))
+        {
             let wrong = format!("node \"{name}\" has the hardware address of \"{other}\"");
-            self.complain(at("mac"), wrong, format!("that one is at {}: give each its own", self.sources.place(first)));
+            self.complain(
+                at("mac"),
+                wrong,
+                format!("that one is at {}: give each its own", self.sources.place(first)),
+            );
         }
         let group = self.membership(table, &name, groups);
         let probes = seen.share(texts(table, "probe", grammar::node_probe)?);
@@ -142,20 +186,36 @@ impl Check<'_> {
         let head = cluster.address;
         let right = format!("give it one of {}", hosts(head));
         if !head.contains(&address) {
-            let wrong = format!("node \"{name}\": {address} is outside the cluster's subnet {}", head.trunc());
+            let wrong = format!(
+                "node \"{name}\": {address} is outside the cluster's subnet {}",
+                head.trunc()
+            );
             self.complain(at, wrong, right);
         } else if address == head.addr() {
-            self.complain(at, format!("node \"{name}\": {address} is the head's own address"), "give it another");
+            self.complain(
+                at,
+                format!("node \"{name}\": {address} is the head's own address"),
+                "give it another",
+            );
         } else if address == head.network() || address == head.broadcast() {
-            self.complain(at, format!("node \"{name}\": {address} is no host of the cluster's subnet"), right);
-        } else if let Some(net) = cluster.alternatives.iter().find(|net| moved(**net, head) == address) {
+            self.complain(
+                at,
+                format!("node \"{name}\": {address} is no host of the cluster's subnet"),
+                right,
+            );
+        } else if let Some(net) =
+            cluster.alternatives.iter().find(|net| moved(**net, head) == address)
+        {
             let wrong = format!(
                 "node \"{name}\": {address} keeps its host part when the cluster moves, which is the head's in {net}"
             );
             self.complain(
                 at,
                 wrong,
-                format!("give it another, or write {} in cluster.alternatives", moved_to(head, *net)),
+                format!(
+                    "give it another, or write {} in cluster.alternatives",
+                    moved_to(head, *net)
+                ),
             );
         }
     }
@@ -163,16 +223,23 @@ impl Check<'_> {
     /// An address that a forwarded port leads to: a node's, wherever the cluster is.
     pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
-        let net = std::iter::once(&head).chain(&cluster.alternatives).find(|net| net.contains(&address));
+        let net =
+            std::iter::once(&head).chain(&cluster.alternatives).find(|net| net.contains(&address));
         let wrong = match net {
             None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
-            Some(net) if moved(head, *net) == address => format!("{address} is the head's own address"),
+            Some(net) if moved(head, *net) == address => {
+                format!("{address} is the head's own address")
+            }
             Some(net) if address == net.network() || address == net.broadcast() => {
                 format!("{address} is no host of the cluster's subnet")
             }
             Some(_) => return,
         };
-        self.complain(at, wrong, format!("lead it to a node: name one, or write one of {}", hosts(head)));
+        self.complain(
+            at,
+            wrong,
+            format!("lead it to a node: name one, or write one of {}", hosts(head)),
+        );
     }
 }
 

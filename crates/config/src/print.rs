@@ -1,4 +1,5 @@
-//! Merged settings as TOML, each value with a comment that says where it was written. Read again, they are the same.
+//! Merged settings as TOML, each value with a comment that says where it was written. Read again,
+//! they are the same.
 
 use std::fmt::Write as _;
 

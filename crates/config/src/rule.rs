@@ -1,4 +1,5 @@
-//! The grammars of groups and of what leads to nodes: numbers, rules for names and addresses, forwarded ports.
+//! The grammars of groups and of what leads to nodes: numbers, rules for names and addresses,
+//! forwarded ports.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +13,8 @@ const MOST: u32 = 16_384;
 
 /// `group.numbers`, `group.slots`: first and last.
 pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
-    let bad = || Complaint::new(format!("{text:?} are no numbers"), "write first and last, as \"1-5\"");
+    let bad =
+        || Complaint::new(format!("{text:?} are no numbers"), "write first and last, as \"1-5\"");
     let number = |text: &str| -> Option<u32> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|_| digits)
@@ -20,10 +22,16 @@ pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (number(first).ok_or_else(bad)?, number(last).ok_or_else(bad)?);
     if first > last {
-        return Err(Complaint::new(format!("{text:?} ends before it begins"), format!("write \"{last}-{first}\"")));
+        return Err(Complaint::new(
+            format!("{text:?} ends before it begins"),
+            format!("write \"{last}-{first}\""),
+        ));
     }
     if last - first >= MOST {
-        return Err(Complaint::new(format!("{text:?} is too many"), format!("{MOST} are the most")));
+        return Err(Complaint::new(
+            format!("{text:?} is too many"),
+            format!("{MOST} are the most"),
+        ));
     }
     Ok((first, last))
 }
@@ -74,7 +82,10 @@ pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
     }
     // Digits stay digits: what 1 makes a time of, any number does.
     grammar::node_name(&filled).map(|_| rule).map_err(|complaint| {
-        Complaint::new(format!("{text:?}: {}", complaint.wrong), format!("put a letter before it, as \"n{text}\""))
+        Complaint::new(
+            format!("{text:?}: {}", complaint.wrong),
+            format!("put a letter before it, as \"n{text}\""),
+        )
     })
 }
 
@@ -84,7 +95,10 @@ pub(super) fn member(text: &str) -> Parsed<String> {
     if clean && !text.is_empty() && glob::Pattern::new(text).is_ok() {
         return Ok(text.to_owned());
     }
-    Err(Complaint::new(format!("{text:?} is no name of nodes"), "write a name, or a glob as \"blade1-*\""))
+    Err(Complaint::new(
+        format!("{text:?} is no name of nodes"),
+        "write a name, or a glob as \"blade1-*\"",
+    ))
 }
 
 /// `forward.listen`.
@@ -105,12 +119,17 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
                 Some((transport, grammar::port(number)?))
             });
             match found {
-                // The answers to the head's own DHCP client would go to a node, and the uplink lose its address.
+                // The answers to the head's own DHCP client would go to a node, and the uplink lose
+                // its address.
                 Some((Transport::Udp, 67 | 68)) => Err(Complaint::new(
-                    format!("{text:?} is a port of DHCP, by which the head itself gets its address"),
+                    format!(
+                        "{text:?} is a port of DHCP, by which the head itself gets its address"
+                    ),
                     "listen on another port",
                 )),
-                found => found.ok_or_else(|| Complaint::new(format!("{text:?} is no port to listen on"), right)),
+                found => found.ok_or_else(|| {
+                    Complaint::new(format!("{text:?} is no port to listen on"), right)
+                }),
             }
         }
     }
@@ -118,7 +137,12 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
 
 /// `forward.to`.
 pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
-    let bad = || Complaint::new(format!("{text:?} is no port of a node"), "write \"rpi1:22\" or \"192.168.50.11:22\"");
+    let bad = || {
+        Complaint::new(
+            format!("{text:?} is no port of a node"),
+            "write \"rpi1:22\" or \"192.168.50.11:22\"",
+        )
+    };
     let (host, number) = text.rsplit_once(':').ok_or_else(bad)?;
     let number = grammar::port(number).ok_or_else(bad)?;
     let target = match host.parse() {
@@ -134,7 +158,10 @@ pub(super) fn time_server(text: &str) -> Parsed<TimeServer> {
         "auto" => Ok(TimeServer::Auto),
         "off" => Ok(TimeServer::Off),
         _ => text.parse().map(TimeServer::At).map_err(|_| {
-            Complaint::new(format!("{text:?} is no time server"), "write \"auto\", \"off\" or an IPv4 address")
+            Complaint::new(
+                format!("{text:?} is no time server"),
+                "write \"auto\", \"off\" or an IPv4 address",
+            )
         }),
     }
 }
@@ -144,9 +171,11 @@ pub(super) fn share_or_off(text: &str) -> Parsed<Option<u8>> {
     if text == "off" {
         return Ok(None);
     }
-    let digits = text.strip_suffix('%').filter(|share| share.bytes().all(|byte| byte.is_ascii_digit()));
-    let share = digits.and_then(|share| share.parse::<u8>().ok()).filter(|share| (1..=100).contains(share));
-    share
-        .map(Some)
-        .ok_or_else(|| Complaint::new(format!("{text:?} is no share"), "write \"1%\" to \"100%\", or \"off\""))
+    let digits =
+        text.strip_suffix('%').filter(|share| share.bytes().all(|byte| byte.is_ascii_digit()));
+    let share =
+        digits.and_then(|share| share.parse::<u8>().ok()).filter(|share| (1..=100).contains(share));
+    share.map(Some).ok_or_else(|| {
+        Complaint::new(format!("{text:?} is no share"), "write \"1%\" to \"100%\", or \"off\"")
+    })
 }

@@ -9,7 +9,8 @@ pub(super) fn remedy(table: &str, unknown: &str) -> String {
     let near = names.iter().map(|name| (strsim::levenshtein(&lower, name), *name)).min();
     if let Some((distance, name)) = near {
         let close = distance <= 2.max(name.len() / 3) && distance < name.len();
-        let part = lower.len() >= 4 && (name.starts_with(&lower) || lower.starts_with(name) && name.len() >= 4);
+        let part = lower.len() >= 4
+            && (name.starts_with(&lower) || lower.starts_with(name) && name.len() >= 4);
         if close || part {
             return format!("did you mean \"{name}\"?");
         }

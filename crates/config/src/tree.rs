@@ -51,7 +51,9 @@ impl Table {
         };
         let at = item.at;
         let empty = || Item { value: Value::Table(Table { at, entries: BTreeMap::new() }), at };
-        if let Value::Table(table) = &mut self.entries.entry(name.to_owned()).or_insert_with(empty).value {
+        if let Value::Table(table) =
+            &mut self.entries.entry(name.to_owned()).or_insert_with(empty).value
+        {
             table.set(rest, item);
         }
     }
@@ -68,7 +70,8 @@ impl Table {
         self.get(path).and_then(Item::text)
     }
 
-    /// By what one of many tables is known: the value of this key; upper and lower case are one, as in host names.
+    /// By what one of many tables is known: the value of this key; upper and lower case are one, as
+    /// in host names.
     pub fn identity(&self, key: &str) -> Option<String> {
         Some(match self.get(key)?.scalar()? {
             Scalar::Text(text) => text.to_ascii_lowercase(),

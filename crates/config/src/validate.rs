@@ -8,7 +8,11 @@ use super::*;
 use std::collections::BTreeMap;
 
 /// Settings, or `None` with the reasons in `faults` (those told before included).
-pub(super) fn settings(tree: &Table, sources: &Sources, faults: &mut Vec<Fault>) -> Option<Settings> {
+pub(super) fn settings(
+    tree: &Table,
+    sources: &Sources,
+    faults: &mut Vec<Fault>,
+) -> Option<Settings> {
     let mut check = Check { tree, sources, faults };
     let board = tree.text("board").map(str::to_owned);
     let uplink = check.uplink();
@@ -68,7 +72,8 @@ impl Check<'_> {
         self.faults.push(self.sources.fault(at, wrong, right));
     }
 
-    /// The value at `path` through its grammar; what does not parse has been told when its file was read.
+    /// The value at `path` through its grammar; what does not parse has been told when its file was
+    /// read.
     fn text<T>(&self, path: &str, parse: fn(&str) -> Parsed<T>) -> Option<T> {
         parse(self.tree.text(path)?).ok()
     }
@@ -82,7 +87,11 @@ impl Check<'_> {
     }
 
     fn count(&self, path: &str) -> Option<u32> {
-        if let Value::Integer(number) = self.tree.get(path)?.value { u32::try_from(number).ok() } else { None }
+        if let Value::Integer(number) = self.tree.get(path)?.value {
+            u32::try_from(number).ok()
+        } else {
+            None
+        }
     }
 
     fn duration(&self, path: &str) -> Option<Duration> {
@@ -96,7 +105,9 @@ impl Check<'_> {
             return at;
         }
         let table = path.rsplit_once('.').and_then(|(table, _)| self.tree.get(table));
-        let at = table.and_then(|item| if let Value::Table(table) = &item.value { Some(table.at) } else { None });
+        let at = table.and_then(|item| {
+            if let Value::Table(table) = &item.value { Some(table.at) } else { None }
+        });
         at.filter(written).unwrap_or_else(beginning)
     }
 
@@ -162,7 +173,10 @@ impl Check<'_> {
     }
 
     fn dhcp(&mut self, head: Ipv4Net) -> Option<Dhcp> {
-        self.require("cluster.dhcp.range", "give the addresses to serve, as range = \"FIRST-LAST\"");
+        self.require(
+            "cluster.dhcp.range",
+            "give the addresses to serve, as range = \"FIRST-LAST\"",
+        );
         let (first, last) = self.text("cluster.dhcp.range", grammar::range)?;
         let ntp = self.text("cluster.dhcp.ntp", rule::time_server)?;
         let dhcp = Dhcp { first, last, lease: self.duration("cluster.dhcp.lease")?, ntp };
@@ -180,7 +194,11 @@ impl Check<'_> {
         self.bool("cluster.netboot.enabled").filter(|enabled| *enabled)?;
         if self.tree.get("cluster.dhcp").is_none() {
             let right = "add [cluster.dhcp]: a node learns by DHCP from whom it boots";
-            self.complain(self.place("cluster.netboot.enabled"), "cluster.netboot needs cluster.dhcp", right);
+            self.complain(
+                self.place("cluster.netboot.enabled"),
+                "cluster.netboot needs cluster.dhcp",
+                right,
+            );
         }
         Some(Netboot {
             root: self.text("cluster.netboot.root", devices::folder)?,
@@ -226,7 +244,11 @@ impl Check<'_> {
         let lines = ["next", "acknowledge", "power"];
         if lines.iter().all(|name| self.tree.get(&format!("buttons.{name}")).is_none()) {
             let right = "name the line of at least one, as next = 5 in [buttons]";
-            self.complain(self.place("buttons.chip"), "there are buttons, but no line of one", right);
+            self.complain(
+                self.place("buttons.chip"),
+                "there are buttons, but no line of one",
+                right,
+            );
         }
         self.lines_differ("buttons", &lines);
         Some(Some(Buttons {
@@ -255,15 +277,28 @@ impl Check<'_> {
 
     /// A line of a GPIO chip is a button's or the display's.
     fn lines_apart(&mut self, buttons: &Buttons, lcd: &Lcd) {
-        let (ButtonChip::Gpio(label), LcdBus::Gpio { chip, pins }) = (&buttons.chip, &lcd.bus) else { return };
+        let (ButtonChip::Gpio(label), LcdBus::Gpio { chip, pins }) = (&buttons.chip, &lcd.bus)
+        else {
+            return;
+        };
         if label != chip {
             return;
         }
-        for (name, line) in [("next", buttons.next), ("acknowledge", buttons.acknowledge), ("power", buttons.power)] {
-            let Some((line, pin)) = line.and_then(|line| Some((line, pins.name_of(line)?))) else { continue };
+        for (name, line) in
+            [("next", buttons.next), ("acknowledge", buttons.acknowledge), ("power", buttons.power)]
+        {
+            let Some((line, pin)) = line.and_then(|line| Some((line, pins.name_of(line)?))) else {
+                continue;
+            };
             let path = format!("buttons.{name}");
-            let wrong = format!("{path}: line {line} is {pin} of the display, as lcd.bus = \"gpio\" has it");
-            self.complain(self.place(&path), wrong, "give the button another line, or the display's lcd.pins");
+            let wrong = format!(
+                "{path}: line {line} is {pin} of the display, as lcd.bus = \"gpio\" has it"
+            );
+            self.complain(
+                self.place(&path),
+                wrong,
+                "give the button another line, or the display's lcd.pins",
+            );
         }
     }
 
@@ -271,10 +306,18 @@ impl Check<'_> {
         if status.is_none() || status != control {
             return;
         }
-        let written = |path: &&str| self.tree.get(path).is_some_and(|item| item.at.source >= Sources::MAIN);
-        let path = ["control.socket", "status.socket"].into_iter().find(written).unwrap_or("control.socket");
+        let written =
+            |path: &&str| self.tree.get(path).is_some_and(|item| item.at.source >= Sources::MAIN);
+        let path = ["control.socket", "status.socket"]
+            .into_iter()
+            .find(written)
+            .unwrap_or("control.socket");
         let right = "give each its own, as \"/run/bramblegate/status.sock\" and \"/run/bramblegate/control.sock\"";
-        self.complain(self.place(path), format!("{path}: status.socket and control.socket are one"), right);
+        self.complain(
+            self.place(path),
+            format!("{path}: status.socket and control.socket are one"),
+            right,
+        );
     }
 
     fn lcd(&mut self) -> Option<Lcd> {
@@ -304,12 +347,16 @@ impl Check<'_> {
 
     fn gpio(&mut self) -> Option<LcdBus> {
         let at = self.place("lcd.bus");
-        let missing: Vec<&str> = ["gpio_chip", "pins.rs", "pins.e", "pins.d4", "pins.d5", "pins.d6", "pins.d7"]
-            .into_iter()
-            .filter(|name| self.tree.get(&format!("lcd.{name}")).is_none())
-            .collect();
+        let missing: Vec<&str> =
+            ["gpio_chip", "pins.rs", "pins.e", "pins.d4", "pins.d5", "pins.d6", "pins.d7"]
+                .into_iter()
+                .filter(|name| self.tree.get(&format!("lcd.{name}")).is_none())
+                .collect();
         if !missing.is_empty() {
-            let wrong = format!("lcd.bus = \"gpio\" lacks {}, this board has no pins of its own", missing.join(", "));
+            let wrong = format!(
+                "lcd.bus = \"gpio\" lacks {}, this board has no pins of its own",
+                missing.join(", ")
+            );
             self.complain(
                 at,
                 wrong,
@@ -334,7 +381,9 @@ impl Check<'_> {
 
     fn led(&self) -> Option<Led> {
         let device = match self.text("led.device", devices::light)? {
-            Light::Auto => LedDevice::Auto { fallback: self.text("led.kernel", devices::kernel_led) },
+            Light::Auto => {
+                LedDevice::Auto { fallback: self.text("led.kernel", devices::kernel_led) }
+            }
             Light::BlinkStick(serial) => LedDevice::BlinkStick { serial },
             Light::Sysfs(name) => LedDevice::Sysfs { name },
             Light::Emulator(log) => LedDevice::Emulator { log },
@@ -354,7 +403,11 @@ impl Check<'_> {
 }
 
 /// A list through its elements' grammar.
-pub(super) fn list<T>(table: &Table, path: &str, parse: fn(Scalar<'_>) -> Parsed<T>) -> Option<Vec<T>> {
+pub(super) fn list<T>(
+    table: &Table,
+    path: &str,
+    parse: fn(Scalar<'_>) -> Parsed<T>,
+) -> Option<Vec<T>> {
     let Value::List(items) = &table.get(path)?.value else { return None };
     items.iter().map(|item| parse(item.scalar()?).ok()).collect()
 }

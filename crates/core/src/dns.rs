@@ -1,4 +1,5 @@
-//! A name's addresses, asked and answered (RFC 1035, RFC 3596). Pure. What does not fit is no answer.
+//! A name's addresses, asked and answered (RFC 1035, RFC 3596). Pure. What does not fit is no
+//! answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,10 +22,14 @@ pub fn query(id: u16, host: &str, ipv6: bool) -> Option<Vec<u8>> {
     packet.build_bytes_vec().ok()
 }
 
-/// Returns the addresses in an answer to the question with this id; `None` if it is not one, or a refusal.
+/// Returns the addresses in an answer to the question with this id; `None` if it is not one, or a
+/// refusal.
 pub fn addresses(answer: &[u8], id: u16) -> Option<Vec<IpAddr>> {
     let packet = Packet::parse(answer).ok()?;
-    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) || packet.rcode() != RCODE::NoError {
+    if packet.id() != id
+        || !packet.has_flags(PacketFlag::RESPONSE)
+        || packet.rcode() != RCODE::NoError
+    {
         return None;
     }
     let records = packet.answers.iter().filter(|record| record.class == CLASS::IN);
@@ -66,9 +71,16 @@ mod tests {
             assert_eq!((packet.id(), packet.questions.len()), (7, 1));
             assert_eq!(packet.questions[0].qname.to_string(), HOST);
             assert_eq!(packet.questions[0].qtype, QTYPE::TYPE(kind));
-            assert!(packet.has_flags(PacketFlag::RECURSION_DESIRED) && !packet.has_flags(PacketFlag::RESPONSE));
+            assert!(
+                packet.has_flags(PacketFlag::RECURSION_DESIRED)
+                    && !packet.has_flags(PacketFlag::RESPONSE)
+            );
         }
-        assert_eq!(query(7, "internet.example.", false), query(7, HOST, false), "a name may end in its root");
+        assert_eq!(
+            query(7, "internet.example.", false),
+            query(7, HOST, false),
+            "a name may end in its root"
+        );
         assert!(query(7, &"x.".repeat(127), false).is_some());
     }
 
@@ -83,10 +95,18 @@ mod tests {
     #[test]
     fn an_answer_counts_only_with_our_id_and_without_error() {
         let both: Vec<IpAddr> = vec![[10, 99, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
-        assert_eq!(addresses(&reply(7, RCODE::NoError), 7), Some(both), "behind a question and an alias");
+        assert_eq!(
+            addresses(&reply(7, RCODE::NoError), 7),
+            Some(both),
+            "behind a question and an alias"
+        );
         assert_eq!(addresses(&reply(8, RCODE::NoError), 7), None);
         assert_eq!(addresses(&reply(7, RCODE::Refused), 7), None);
-        assert_eq!(addresses(&query(7, HOST, false).unwrap(), 7), None, "our own question reflected");
+        assert_eq!(
+            addresses(&query(7, HOST, false).unwrap(), 7),
+            None,
+            "our own question reflected"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! The one event type: everything that can wake the daemon is a variant, and every variant is plain data.
+//! The one event type: everything that can wake the daemon is a variant, and every variant is plain
+//! data.
 //!
-//! Sources make events, [`crate::facts::State::apply`] takes them in, sinks answer with [`Event::Applied`].
+//! Sources make events, [`crate::facts::State::apply`] takes them in, sinks answer with
+//! [`Event::Applied`].
 
 pub mod alert;
 mod dhcp;
@@ -57,8 +59,8 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// A node's number, for as long as the daemon runs: dense, so that ten thousand nodes are an array, and never confused with
-/// that of an earlier node in the same slot.
+/// A node's number, for as long as the daemon runs: dense, so that ten thousand nodes are an array,
+/// and never confused with that of an earlier node in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId {
     pub slot: u32,
@@ -126,7 +128,8 @@ pub enum Hotplug {
 /// What was seen of the firewall from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firewall {
-    /// our table is gone, or somebody else changed it; `by` is "name (pid)" of the process where the kernel told it
+    /// our table is gone, or somebody else changed it; `by` is "name (pid)" of the process where
+    /// the kernel told it
     Disturbed { by: Option<String> },
     /// another table drops what the cluster forwards (or `None`: no longer)
     Blocked(Option<Blocker>),
@@ -134,9 +137,11 @@ pub enum Firewall {
     BlockedSpare(Vec<(String, Blocker)>),
     /// of what is promised beside that: what would drop it
     BlockedTraffic(Vec<(Traffic, Blocker)>),
-    /// nodes ask for addresses on the cluster port, and our server hears none of it; or it does again
+    /// nodes ask for addresses on the cluster port, and our server hears none of it; or it does
+    /// again
     Unheard(bool),
-    /// counters, read back: packets our forward chain accepted from the cluster, packets seen at postrouting
+    /// counters, read back: packets our forward chain accepted from the cluster, packets seen at
+    /// postrouting
     Counters { forwarded: u64, postrouted: u64 },
     /// what rules of ours have dropped, as far as a user should hear of it
     Dropped(Vec<Dropped>),
@@ -241,16 +246,18 @@ pub enum Applied {
         masquerade: bool,
         /// the kernel keeps others from changing the table
         owned: bool,
-        /// a flow table speeds established connections up, or would if the kernel took it; `None`: nothing for it to do
+        /// a flow table speeds established connections up, or would if the kernel took it; `None`:
+        /// nothing for it to do
         flow_table: Option<bool>,
-        /// connections to a node that is down are rejected, or just dropped as the kernel has no `nft_reject_inet`; `None`: there are
-        /// none to reject
+        /// connections to a node that is down are rejected, or just dropped as the kernel has no
+        /// `nft_reject_inet`; `None`: there are none to reject
         rejects: Option<bool>,
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },
-    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start; `blind`: adapter or chip cannot
-    /// be read, so a short loss of power stays unseen until the next full draw
+    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start;
+    /// `blind`: adapter or chip cannot be read, so a short loss of power stays unseen until the
+    /// next full draw
     Display { lines: Vec<String>, bytes: u64, blind: bool },
     /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
     Indicator { leds: u16, name: String },
@@ -284,7 +291,8 @@ pub enum ApplyErrorKind {
     Absent,
     /// switched off in the settings
     Off,
-    /// what it builds on is another output's, which is at work on it or tells what is wrong: tried again without a word
+    /// what it builds on is another output's, which is at work on it or tells what is wrong: tried
+    /// again without a word
     Waiting,
     /// it did not work; the applier tries again, backing off
     Failed,

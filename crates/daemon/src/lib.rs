@@ -1,5 +1,6 @@
-//! The daemon: [`watch`] turns the outside into events, [`reconcile`] brings each output to what is planned for it, and
-//! [`event_loop`] holds the only loop, in which decisions are taken. [`supervise`] keeps going what may end.
+//! The daemon: [`watch`] turns the outside into events, [`reconcile`] brings each output to what is
+//! planned for it, and [`event_loop`] holds the only loop, in which decisions are taken.
+//! [`supervise`] keeps going what may end.
 //!
 //! What is known, decided and shown is the crate `bramblegate-core`.
 

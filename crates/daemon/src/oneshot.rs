@@ -1,7 +1,8 @@
-//! A descriptor that others can make readable as often as they like, and that is read now and then only.
+//! A descriptor that others can make readable as often as they like, and that is read now and then
+//! only.
 //!
-//! The runtime polls edge-triggered: each message wakes the process (`epoll(7)`, `EPOLLET`), also while no task waits for it. So this
-//! one is polled only while somebody waits.
+//! The runtime polls edge-triggered: each message wakes the process (`epoll(7)`, `EPOLLET`), also
+//! while no task waits for it. So this one is polled only while somebody waits.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -29,7 +30,8 @@ impl<T: AsFd + AsRawFd> OneShot<T> {
         &self.inner
     }
 
-    /// Waits until there is something to read, also what was left by the last reading. Whoever stops waiting may begin again.
+    /// Waits until there is something to read, also what was left by the last reading. Whoever
+    /// stops waiting may begin again.
     ///
     /// # Errors
     /// The kernel takes no more descriptors into the poll.
@@ -65,10 +67,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_left_is_found_again_and_nothing_wakes_between_two_readings() {
-        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+        let (reader, writer) =
+            rustix::pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
         let mut reader = OneShot::<OwnedFd>::new(reader);
         for _ in 0..3 {
-            assert!(timeout(SOON, reader.readable()).await.is_err(), "who stops waiting begins again");
+            assert!(
+                timeout(SOON, reader.readable()).await.is_err(),
+                "who stops waiting begins again"
+            );
         }
         rustix::io::write(&writer, b"two").unwrap();
         for _ in 0..2 {

@@ -1,5 +1,5 @@
-//! How often something is looked at that others can change as often as they like: at once, then at a steady pace. Pure: moments
-//! are arguments.
+//! How often something is looked at that others can change as often as they like: at once, then at
+//! a steady pace. Pure: moments are arguments.
 
 use std::time::Duration;
 

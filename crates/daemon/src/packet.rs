@@ -1,4 +1,5 @@
-//! Packet sockets (packet(7)): whole frames of one port, heard and sent whatever addresses it has, or none.
+//! Packet sockets (packet(7)): whole frames of one port, heard and sent whatever addresses it has,
+//! or none.
 
 use std::io;
 
@@ -54,12 +55,18 @@ fn port(message: &Message<'_>, wanted: &str) -> Option<Port> {
     mac.filter(|_| named).map(|mac| Port { index: link.header.index, mac, carrier_changes })
 }
 
-/// A socket that hears what comes in at one port and passes `filter` (classic BPF; empty: everything), and nothing else: not
-/// even what waits in between, nor, but for [`ETHERTYPE_ALL`], what this machine itself sends there.
+/// A socket that hears what comes in at one port and passes `filter` (classic BPF; empty:
+/// everything), and nothing else: not even what waits in between, nor, but for [`ETHERTYPE_ALL`],
+/// what this machine itself sends there.
 ///
 /// # Errors
 /// `CAP_NET_RAW` is missing, or the port is not there.
-pub fn open(kind: Type, ethertype: u16, index: LinkIndex, filter: &[SockFilter]) -> io::Result<Socket> {
+pub fn open(
+    kind: Type,
+    ethertype: u16,
+    index: LinkIndex,
+    filter: &[SockFilter],
+) -> io::Result<Socket> {
     let socket = unbound(kind)?;
     if !filter.is_empty() {
         socket.attach_filter(filter)?;
@@ -72,7 +79,12 @@ pub fn open(kind: Type, ethertype: u16, index: LinkIndex, filter: &[SockFilter])
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_at(name: &str, kind: Type, ethertype: u16, filter: &[SockFilter]) -> io::Result<(Socket, LinkIndex)> {
+pub fn open_at(
+    name: &str,
+    kind: Type,
+    ethertype: u16,
+    filter: &[SockFilter],
+) -> io::Result<(Socket, LinkIndex)> {
     let socket = unbound(kind)?;
     let index = name_to_index(&socket, name)?;
     if !filter.is_empty() {
@@ -89,10 +101,12 @@ fn unbound(kind: Type) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The hardware address of the port that a packet socket is bound to, as it is now; `None` for a port that has gone.
+/// The hardware address of the port that a packet socket is bound to, as it is now; `None` for a
+/// port that has gone.
 pub fn own_mac(socket: &Socket) -> Option<Mac> {
     let mut storage = socket.local_addr().ok()?.as_storage();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
+    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
+    // valid there.
     let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
     match *bytes {
         // `sll_halen` and `sll_addr`
@@ -104,18 +118,26 @@ pub fn own_mac(socket: &Socket) -> Option<Mac> {
 /// `struct sockaddr_ll`.
 pub fn address(index: LinkIndex, ethertype: u16, Mac(mac): Mac) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are valid there.
+    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
+    // valid there.
     let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
     let family = AF_PACKET.to_ne_bytes();
     let protocol = ethertype.to_be_bytes();
-    let fields = family.into_iter().chain(protocol).chain(index.to_ne_bytes()).chain([0, 0, 0, 6]).chain(mac);
+    let fields = family
+        .into_iter()
+        .chain(protocol)
+        .chain(index.to_ne_bytes())
+        .chain([0, 0, 0, 6])
+        .chain(mac);
     bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
     // SAFETY: the storage holds an address of `AF_PACKET` of this size.
     unsafe { SockAddr::new(storage, SOCKADDR_LL.into()) }
 }
 
-/// The port went away under the socket, or is switched off: it will be told by netlink, and is no fault.
+/// The port went away under the socket, or is switched off: it will be told by netlink, and is no
+/// fault.
 pub fn is_port_gone(error: &io::Error) -> bool {
     let gone = [Errno::NETDOWN, Errno::NXIO, Errno::NODEV].map(Errno::raw_os_error);
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error().is_some_and(|code| gone.contains(&code))
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error().is_some_and(|code| gone.contains(&code))
 }

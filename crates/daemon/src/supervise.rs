@@ -7,8 +7,8 @@
 //! | a child process | [`Child`] starts, signals and ends it; [`ExitCause`] says who ended it |
 //! | anything else that is retried | [`Backoff`] for the pause, [`CrashLoop`] for "too often" |
 //!
-//! Pauses grow twofold between two bounds and begin anew after something ran well. All of this is pure but for the three that
-//! start something; moments are arguments.
+//! Pauses grow twofold between two bounds and begin anew after something ran well. All of this is
+//! pure but for the three that start something; moments are arguments.
 
 mod backoff;
 mod child;

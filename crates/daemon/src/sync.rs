@@ -14,11 +14,15 @@ pub async fn reached(moment: Option<Instant>) {
     }
 }
 
-/// Returns the next whole multiple of `every` on the machine's clock (`CLOCK_MONOTONIC`): whoever waits for the same, or for a
-/// multiple of it, wakes the process together. That clock is not set by anybody, and stands still while the machine sleeps.
+/// Returns the next whole multiple of `every` on the machine's clock (`CLOCK_MONOTONIC`): whoever
+/// waits for the same, or for a multiple of it, wakes the process together. That clock is not set
+/// by anybody, and stands still while the machine sleeps.
 pub fn next_aligned(every: Duration) -> Instant {
     let now = clock_gettime(ClockId::Monotonic);
-    let now = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+    let now = Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    );
     let passed = now.as_nanos() % every.as_nanos().max(1);
     Instant::now() + every.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
 }
@@ -54,7 +58,10 @@ mod tests {
         let slow = next_aligned(minute);
         std::thread::sleep(Duration::from_millis(5));
         let (other, fast) = (next_aligned(minute), next_aligned(quarter));
-        assert!(slow.max(other) - slow.min(other) < Duration::from_millis(2), "{slow:?} and {other:?}");
+        assert!(
+            slow.max(other) - slow.min(other) < Duration::from_millis(2),
+            "{slow:?} and {other:?}"
+        );
         let between = (slow - fast).as_millis() % 15_000;
         assert!(between <= 1 || between >= 14_999, "{between} ms beside the fast one");
         assert!(slow <= Instant::now() + minute && slow > Instant::now());

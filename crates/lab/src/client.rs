@@ -1,4 +1,5 @@
-//! The head's DHCP client: busybox udhcpc with a script of our own, which never touches the machine's resolver file.
+//! The head's DHCP client: busybox udhcpc with a script of our own, which never touches the
+//! machine's resolver file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,9 +9,9 @@ use super::inside::HOME;
 use super::shell::{Running, spawn, within};
 use super::{Result, while_doing};
 
-/// What udhcpc runs at each event. It does what NetworkManager and dhcpcd do: the address with the lease's time, routes with
-/// a metric for each port, classless routes instead of the router where there are any (RFC 3442), the resolvers into the
-/// head's own file.
+/// What udhcpc runs at each event. It does what NetworkManager and dhcpcd do: the address with the
+/// lease's time, routes with a metric for each port, classless routes instead of the router where
+/// there are any (RFC 3442), the resolvers into the head's own file.
 const SCRIPT: &str = r#"#!/bin/sh
 resolvers=@HOME@/dns-$interface
 metric=${METRIC:-100}
@@ -70,7 +71,8 @@ echo "$1 ip=$ip/$mask router=$router dns=$dns domain=$domain lease=$lease"
 pub fn prepare() -> Result<()> {
     for (path, text) in [(script(), SCRIPT), (node_script(), NODE_SCRIPT)] {
         fs::write(&path, text.replace("@HOME@", HOME)).map_err(while_doing(path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(while_doing(path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .map_err(while_doing(path.display()))?;
     }
     Ok(())
 }
@@ -79,12 +81,27 @@ fn node_script() -> PathBuf {
     PathBuf::from(format!("{HOME}/node-udhcpc.sh"))
 }
 
-/// Takes a node's own address away and starts a client in its place, which asks each second until somebody answers.
+/// Takes a node's own address away and starts a client in its place, which asks each second until
+/// somebody answers.
 pub fn start_node(number: u8) -> Result<Running> {
     let node = format!("rpi{number}");
     let mut command = within(&node, "busybox");
     command
-        .args(["udhcpc", "-f", "-i", "eth0", "-t", "1", "-T", "1", "-A", "1", "-x", &format!("hostname:{node}"), "-s"])
+        .args([
+            "udhcpc",
+            "-f",
+            "-i",
+            "eth0",
+            "-t",
+            "1",
+            "-T",
+            "1",
+            "-A",
+            "1",
+            "-x",
+            &format!("hostname:{node}"),
+            "-s",
+        ])
         .arg(node_script());
     spawn(&mut command, &log(&node))
 }

@@ -1,19 +1,26 @@
-//! What is on the LCD's glass, worked out from the bytes on the emulated bus alone: independent of the daemon's own word.
+//! What is on the LCD's glass, worked out from the bytes on the emulated bus alone: independent of
+//! the daemon's own word.
 
-/// The text of a display, decoded from a log of I²C transactions (`TIME W ADDRESS HEX` a line) to a backpack with the usual
-/// wiring (P0 RS, P2 E, P4–P7 data). Custom glyphs come out as `\u{25a0}`.
+/// The text of a display, decoded from a log of I²C transactions (`TIME W ADDRESS HEX` a line) to a
+/// backpack with the usual wiring (P0 RS, P2 E, P4–P7 data). Custom glyphs come out as `\u{25a0}`.
 pub fn decode(log: &str, columns: usize, rows: usize) -> Vec<String> {
     let mut chip = Chip::default();
     for line in log.lines() {
         let Some(hex) = line.split_whitespace().last() else { continue };
         for pair in hex.as_bytes().chunks_exact(2) {
-            if let Some(byte) = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            if let Some(byte) =
+                std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            {
                 chip.expander(byte);
             }
         }
     }
     let starts = [0, 0x40, columns, 0x40 + columns];
-    starts.iter().take(rows).map(|start| (0..columns).map(|column| chip.cell(start + column)).collect()).collect()
+    starts
+        .iter()
+        .take(rows)
+        .map(|start| (0..columns).map(|column| chip.cell(start + column)).collect())
+        .collect()
 }
 
 #[derive(Debug)]
@@ -29,7 +36,15 @@ struct Chip {
 
 impl Default for Chip {
     fn default() -> Self {
-        Self { last: 0, four_bits: false, high: None, address: 0, to_glyphs: false, left: false, ram: [b' '; 128] }
+        Self {
+            last: 0,
+            four_bits: false,
+            high: None,
+            address: 0,
+            to_glyphs: false,
+            left: false,
+            ram: [b' '; 128],
+        }
     }
 }
 

@@ -29,8 +29,9 @@ pub fn is_inside() -> bool {
     std::env::var_os(MARK).is_some() && std::process::id() == 1
 }
 
-/// Replaces this process by one that runs this same program with `arguments` as the first process of private network,
-/// mount and PID namespaces (and a user namespace, if we are not root). Whoever kills it kills all that runs inside.
+/// Replaces this process by one that runs this same program with `arguments` as the first process
+/// of private network, mount and PID namespaces (and a user namespace, if we are not root). Whoever
+/// kills it kills all that runs inside.
 ///
 /// Returns only if that fails.
 pub fn enter<S: AsRef<OsStr>>(arguments: &[S]) -> Error {
@@ -54,11 +55,16 @@ fn prepare() -> Result<PathBuf> {
     let path = search_path();
     let missing: Vec<&str> = NEEDED
         .iter()
-        .filter(|(program, _)| !path.split(':').any(|folder| Path::new(folder).join(program).exists()))
+        .filter(|(program, _)| {
+            !path.split(':').any(|folder| Path::new(folder).join(program).exists())
+        })
         .map(|(_, package)| *package)
         .collect();
     if !missing.is_empty() {
-        return Err(Error(format!("programs are missing; install them: apt install {}", missing.join(" "))));
+        return Err(Error(format!(
+            "programs are missing; install them: apt install {}",
+            missing.join(" ")
+        )));
     }
     if !rustix::process::geteuid().is_root() {
         let allowed = Command::new("unshare")
@@ -82,7 +88,8 @@ fn search_path() -> String {
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-/// Gives this mount namespace its own `/run` and its own `/etc/resolv.conf`. Only to be called inside.
+/// Gives this mount namespace its own `/run` and its own `/etc/resolv.conf`. Only to be called
+/// inside.
 pub fn furnish() -> Result<()> {
     if !is_inside() {
         return Err(Error("not inside private namespaces: refusing to mount anything".into()));
@@ -93,7 +100,8 @@ pub fn furnish() -> Result<()> {
     fs::create_dir_all(HOME).map_err(while_doing(HOME))?;
     let own = format!("{HOME}/resolv.conf");
     fs::write(&own, "").map_err(while_doing(&own))?;
-    // Where systemd-resolved or resolvconf keep the file in /run, the new tmpfs hides it: put ours in its place.
+    // Where systemd-resolved or resolvconf keep the file in /run, the new tmpfs hides it: put ours
+    // in its place.
     let target = resolvers.unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"));
     if target.starts_with("/run") {
         if let Some(folder) = target.parent() {

@@ -1,6 +1,7 @@
-//! A whole world on one machine, without hardware: a venue with a real DHCP server, an "internet", the head with a real
-//! DHCP client and this same binary as its gateway, a cluster switch and nodes. All of it lives in private namespaces;
-//! nothing of the machine's own network is touched, and all of it dies with the process that built it.
+//! A whole world on one machine, without hardware: a venue with a real DHCP server, an "internet",
+//! the head with a real DHCP client and this same binary as its gateway, a cluster switch and
+//! nodes. All of it lives in private namespaces; nothing of the machine's own network is touched,
+//! and all of it dies with the process that built it.
 //!
 //! ```text
 //!   internet ──── venue (router, DHCP, DNS) ──┬── laptop

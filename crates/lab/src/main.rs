@@ -8,14 +8,20 @@ use clap::Parser;
 /// Networks to try the gateway in, in private namespaces.
 #[derive(Debug, Parser)]
 // `bramblegate demo` starts it: people know it by that name.
-#[command(name = "bramblegate-lab", bin_name = "bramblegate", version, disable_help_subcommand = true)]
+#[command(
+    name = "bramblegate-lab",
+    bin_name = "bramblegate",
+    version,
+    disable_help_subcommand = true
+)]
 enum Verb {
     Demo(demo::Args),
 }
 
 fn main() -> ExitCode {
     // The small servers of the world are this same program; they are no verbs for people.
-    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(code) = serve::helper(&words) {
         return code;
     }

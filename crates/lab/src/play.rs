@@ -25,8 +25,14 @@ pub trait Observer {
     fn look(&mut self, world: &mut World, status: Option<&Snapshot>) -> bool;
 }
 
-/// Plays all moments. With `in_time`, none begins before its time. Ends early when something expected was not seen.
-pub fn play(world: &mut World, venue: &Venue, in_time: bool, audience: &mut dyn Observer) -> Result<()> {
+/// Plays all moments. With `in_time`, none begins before its time. Ends early when something
+/// expected was not seen.
+pub fn play(
+    world: &mut World,
+    venue: &Venue,
+    in_time: bool,
+    audience: &mut dyn Observer,
+) -> Result<()> {
     let start = Instant::now();
     for moment in &venue.moments {
         while in_time && start.elapsed() < moment.at {
@@ -101,7 +107,9 @@ pub fn unmet(world: &World, expect: &Expect) -> Option<String> {
             Ok(status) => status,
             Err(error) => return Some(format!("no status: {error}")),
         };
-        if let Some(missing) = unmet_status(&status, expect).or_else(|| unmet_panel(world, &status, expect)) {
+        if let Some(missing) =
+            unmet_status(&status, expect).or_else(|| unmet_panel(world, &status, expect))
+        {
             return Some(missing);
         }
     }

@@ -1,5 +1,5 @@
-//! Small servers and attempts that run as processes of their own in the world's namespaces: this same program, started with
-//! `venue-serve` or `venue-try`.
+//! Small servers and attempts that run as processes of their own in the world's namespaces: this
+//! same program, started with `venue-serve` or `venue-try`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -11,7 +11,8 @@ use bramblegate::dns;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Does what `arguments` (without the program's name) ask for, if they are meant for one of these helpers.
+/// Does what `arguments` (without the program's name) ask for, if they are meant for one of these
+/// helpers.
 pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
@@ -32,13 +33,14 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     })
 }
 
-/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello as an SSH server), `echo`,
-/// `udp-echo`.
+/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello
+/// as an SSH server), `echo`, `udp-echo`.
 fn serve(kind: &str, listen: &str) -> Result<()> {
     if kind == "udp-echo" {
         return echo_datagrams(listen);
     }
-    let listener = TcpListener::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
+    let listener =
+        TcpListener::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
     println!("ready on {listen}");
     let kind = kind.to_owned();
     for stream in listener.incoming().flatten() {
@@ -52,7 +54,8 @@ fn serve(kind: &str, listen: &str) -> Result<()> {
 }
 
 fn echo_datagrams(listen: &str) -> Result<()> {
-    let socket = UdpSocket::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
+    let socket =
+        UdpSocket::bind(listen).map_err(while_doing(format!("cannot listen on {listen}")))?;
     println!("ready on {listen}");
     let mut buffer = [0; 1500];
     loop {
@@ -79,14 +82,19 @@ fn answer(kind: &str, mut stream: TcpStream) -> std::io::Result<()> {
     }
     let path = first.split(' ').nth(1).unwrap_or("/");
     if kind == "portal" {
-        let head = "HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\nContent-Length: 0\r\n";
+        let head =
+            "HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\nContent-Length: 0\r\n";
         return write!(stream, "{head}Connection: close\r\n\r\n");
     }
     if path.ends_with("generate_204") {
         return stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     }
     let body = if path.ends_with("big") { vec![b'x'; 200_000] } else { b"hello\n".to_vec() };
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )?;
     stream.write_all(&body)
 }
 
@@ -111,9 +119,11 @@ fn try_udp(target: &str) -> Result<()> {
     socket.recv(&mut [0; 16]).map(drop).map_err(while_doing(target))
 }
 
-/// One connection that says something every 50 ms and hears it again within [`PATIENCE`], for so many seconds.
+/// One connection that says something every 50 ms and hears it again within [`PATIENCE`], for so
+/// many seconds.
 fn talk(target: &str, seconds: &str) -> Result<()> {
-    let address: SocketAddr = target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
+    let address: SocketAddr =
+        target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
     let rounds = seconds.parse::<u32>().map_err(while_doing(seconds))? * 20;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(while_doing(target))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
@@ -141,26 +151,39 @@ fn try_http(url: &str, status: &str, resolver: &str) -> Result<()> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, 80), PATIENCE)
         .map_err(while_doing(format!("{address}:80")))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
-    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").map_err(while_doing(url))?;
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        .map_err(while_doing(url))?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(while_doing(format!("{url} after {} bytes", answer.len())))?;
+    stream
+        .read_to_end(&mut answer)
+        .map_err(while_doing(format!("{url} after {} bytes", answer.len())))?;
     let text = String::from_utf8_lossy(&answer);
     let first = text.lines().next().unwrap_or("").to_owned();
-    if first.split(' ').nth(1) == Some(status) { Ok(()) } else { Err(Error(format!("{url} answers {first}"))) }
+    if first.split(' ').nth(1) == Some(status) {
+        Ok(())
+    } else {
+        Err(Error(format!("{url} answers {first}")))
+    }
 }
 
 /// Of our questions to a resolver.
 const ID: u16 = 0x6272;
 
-/// The first IPv4 address of `name`, asked of `resolver`; with an empty one, of those in `/etc/resolv.conf`.
+/// The first IPv4 address of `name`, asked of `resolver`; with an empty one, of those in
+/// `/etc/resolv.conf`.
 fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
     if resolver.is_empty() {
         use std::net::ToSocketAddrs;
         let mut found = (name, 80).to_socket_addrs().map_err(while_doing(name))?;
-        return found.next().map(|address| address.ip()).ok_or_else(|| Error(format!("{name} has no address")));
+        return found
+            .next()
+            .map(|address| address.ip())
+            .ok_or_else(|| Error(format!("{name} has no address")));
     }
-    let server: IpAddr = resolver.parse().map_err(|_| Error(format!("{resolver} is no resolver's address")))?;
-    let question = dns::query(ID, name, false).ok_or_else(|| Error(format!("{name} is no name")))?;
+    let server: IpAddr =
+        resolver.parse().map_err(|_| Error(format!("{resolver} is no resolver's address")))?;
+    let question =
+        dns::query(ID, name, false).ok_or_else(|| Error(format!("{name} is no name")))?;
     let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(local).map_err(while_doing("socket"))?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
@@ -168,6 +191,10 @@ fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
     socket.send(&question).map_err(while_doing(server))?;
     let mut buffer = [0; 1500];
     let length = socket.recv(&mut buffer).map_err(while_doing(format!("resolver {server}")))?;
-    let found = buffer.get(..length).and_then(|answer| dns::addresses(answer, ID)).unwrap_or_default();
-    found.into_iter().find(IpAddr::is_ipv4).ok_or_else(|| Error(format!("{server} knows no address of {name}")))
+    let found =
+        buffer.get(..length).and_then(|answer| dns::addresses(answer, ID)).unwrap_or_default();
+    found
+        .into_iter()
+        .find(IpAddr::is_ipv4)
+        .ok_or_else(|| Error(format!("{server} knows no address of {name}")))
 }

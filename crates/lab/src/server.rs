@@ -1,5 +1,5 @@
-//! The venue's servers: dnsmasq for DHCP, DNS and router advertisements, udhcpd where leases are shorter than dnsmasq's two
-//! minutes, and a portal.
+//! The venue's servers: dnsmasq for DHCP, DNS and router advertisements, udhcpd where leases are
+//! shorter than dnsmasq's two minutes, and a portal.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -28,19 +28,31 @@ pub struct Servers {
     processes: Vec<Running>,
 }
 
-/// Starts DNS, and DHCP for `hosts` if `dhcp` is given, in the `index`th network; returns when they answer.
-pub fn start(index: usize, network: &Network, dhcp: Option<&Dhcp>, hosts: &[Host]) -> Result<Servers> {
+/// Starts DNS, and DHCP for `hosts` if `dhcp` is given, in the `index`th network; returns when they
+/// answer.
+pub fn start(
+    index: usize,
+    network: &Network,
+    dhcp: Option<&Dhcp>,
+    hosts: &[Host],
+) -> Result<Servers> {
     let venue = venue_name(index);
     let mut text = format!(
         "port=53\ninterface=lan0\nbind-dynamic\nno-resolv\nno-hosts\nno-ping\nlog-dhcp\ndhcp-authoritative\n\
          server={DNS}\ndhcp-leasefile={HOME}/{venue}.leases\n"
     );
     if let Some(prefix) = network.ipv6 {
-        let _ = writeln!(text, "enable-ra\ndhcp-range=::,constructor:lan0,ra-only,{},1h", prefix.prefix_len());
+        let _ = writeln!(
+            text,
+            "enable-ra\ndhcp-range=::,constructor:lan0,ra-only,{},1h",
+            prefix.prefix_len()
+        );
     }
     let mut processes = Vec::new();
     match dhcp {
-        Some(dhcp) if dhcp.server == DhcpServer::Dnsmasq => text.push_str(&dnsmasq_lines(network, dhcp, hosts)),
+        Some(dhcp) if dhcp.server == DhcpServer::Dnsmasq => {
+            text.push_str(&dnsmasq_lines(network, dhcp, hosts))
+        }
         Some(dhcp) => processes.push(udhcpd(&venue, network, dhcp, hosts)?),
         None => {}
     }
@@ -50,7 +62,9 @@ pub fn start(index: usize, network: &Network, dhcp: Option<&Dhcp>, hosts: &[Host
 
 /// Starts the name server of the internet.
 pub fn start_internet(ipv6: bool) -> Result<Servers> {
-    let mut text = format!("port=53\nlisten-address={DNS}\nbind-interfaces\nno-resolv\nno-hosts\naddress=/#/{WEB}\n");
+    let mut text = format!(
+        "port=53\nlisten-address={DNS}\nbind-interfaces\nno-resolv\nno-hosts\naddress=/#/{WEB}\n"
+    );
     if ipv6 {
         let _ = writeln!(text, "address=/#/{WEB6}");
     }
@@ -85,7 +99,11 @@ pub fn wait_for(log: &Path, word: &str) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(Error(format!("{} does not say \"{word}\" but: {}", log.display(), text.trim())));
+            return Err(Error(format!(
+                "{} does not say \"{word}\" but: {}",
+                log.display(),
+                text.trim()
+            )));
         }
         sleep(Duration::from_millis(5));
     }
@@ -96,7 +114,8 @@ fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
     let seconds = dhcp.lease.as_secs();
     // dnsmasq serves only ranges in a subnet that its port has an address of
     let subnet = network.address.iter().find(|own| own.contains(&dhcp.address)).unwrap_or(router);
-    let mut text = format!("dhcp-range={},static,{},{seconds}\n", subnet.network(), subnet.netmask());
+    let mut text =
+        format!("dhcp-range={},static,{},{seconds}\n", subnet.network(), subnet.netmask());
     for host in hosts {
         let _ = writeln!(text, "dhcp-host={},{}", host.mac, host.address);
     }
@@ -152,11 +171,15 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
 
 /// The hosts that a server of the `wire`th network knows: all ports plugged into it.
 pub fn hosts(networks: &[Network], wire: usize) -> Vec<Host> {
-    let Some(port) = networks.get(wire).map(|network| network.port.as_str()) else { return Vec::new() };
+    let Some(port) = networks.get(wire).map(|network| network.port.as_str()) else {
+        return Vec::new();
+    };
     networks
         .iter()
         .enumerate()
         .filter(|(index, network)| *index == wire || network.shares.as_deref() == Some(port))
-        .filter_map(|(index, network)| Some(Host { mac: mac(index), address: network.dhcp.as_ref()?.address }))
+        .filter_map(|(index, network)| {
+            Some(Host { mac: mac(index), address: network.dhcp.as_ref()?.address })
+        })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Starting other programs: in this namespace, in one of the world's, to the end or in the background.
+//! Starting other programs: in this namespace, in one of the world's, to the end or in the
+//! background.
 
 use std::fs::File;
 use std::io::Write;
@@ -27,15 +28,19 @@ pub fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String> {
         .spawn()
         .map_err(while_doing(format!("cannot start {program}")))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).map_err(while_doing(format!("{program} does not read")))?;
+        stdin
+            .write_all(input.as_bytes())
+            .map_err(while_doing(format!("{program} does not read")))?;
     }
     let output = child.wait_with_output().map_err(while_doing(format!("waiting for {program}")))?;
     reported(&format!("{program} {} with input\n{input}", arguments.join(" ")), output)
 }
 
-/// Runs lines of `ip` commands in one go, in the world's namespace `namespace` or, with an empty name, in the outer one.
+/// Runs lines of `ip` commands in one go, in the world's namespace `namespace` or, with an empty
+/// name, in the outer one.
 pub fn ip(namespace: &str, lines: &str) -> Result<()> {
-    let arguments: &[&str] = if namespace.is_empty() { &["-batch", "-"] } else { &["-n", namespace, "-batch", "-"] };
+    let arguments: &[&str] =
+        if namespace.is_empty() { &["-batch", "-"] } else { &["-n", namespace, "-batch", "-"] };
     feed("ip", arguments, lines).map(drop)
 }
 

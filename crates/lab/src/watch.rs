@@ -52,7 +52,9 @@ pub fn at(line: &impl Serialize, path: &str) -> String {
         Value::Array(items) => match key.parse::<usize>() {
             Ok(index) => items.get(index),
             Err(_) => items.iter().find(|item| {
-                ["name", "interface", "code"].iter().any(|name| item.get(name).and_then(Value::as_str) == Some(key))
+                ["name", "interface", "code"]
+                    .iter()
+                    .any(|name| item.get(name).and_then(Value::as_str) == Some(key))
             }),
         },
         other => other.get(key),
@@ -75,8 +77,7 @@ mod tests {
 
     #[test]
     fn a_path_names_what_stands_there() {
-        let text =
-            r#"{"severity":"ok","nodes":[{"name":"rpi1","health":"up","since_s":7}],"uplinks":[{"interface":"eth1"}]}"#;
+        let text = r#"{"severity":"ok","nodes":[{"name":"rpi1","health":"up","since_s":7}],"uplinks":[{"interface":"eth1"}]}"#;
         let status: Snapshot = serde_json::from_str(text).unwrap();
         for (path, wanted) in [
             ("severity", "ok"),

@@ -16,8 +16,8 @@ pub const WEB6: &str = "2001:db8:80::80";
 pub const DNS: &str = "203.0.113.53";
 /// How the hardware addresses of all ports of the head begin.
 pub const HEAD_MAC: &str = "02:bb:00:00:";
-/// The hardware address of every venue's router. A bridge without one of its own takes a port's, and another when that
-/// port goes: no real router changes its address because a guest leaves.
+/// The hardware address of every venue's router. A bridge without one of its own takes a port's,
+/// and another when that port goes: no real router changes its address because a guest leaves.
 const ROUTER_MAC: &str = "02:ee:00:00:00:01";
 /// The link-local address that a router makes of [`ROUTER_MAC`] (RFC 4291, appendix A).
 const ROUTER_LINK_LOCAL: &str = "fe80::ee:ff:fe00:1";
@@ -56,7 +56,10 @@ pub fn lay_foundation() -> Result<()> {
     for name in ["internet", "head", "switch", SHELF] {
         let _ = writeln!(outer, "netns add {name}");
     }
-    let _ = writeln!(outer, "link add eth0 netns head address {HEAD_MAC}c0:00 type veth peer name head netns switch");
+    let _ = writeln!(
+        outer,
+        "link add eth0 netns head address {HEAD_MAC}c0:00 type veth peer name head netns switch"
+    );
     for number in 1..=NODES {
         let _ = writeln!(outer, "netns add rpi{number}");
         let _ = writeln!(
@@ -66,7 +69,8 @@ pub fn lay_foundation() -> Result<()> {
         );
     }
     ip("", &outer)?;
-    let mut switch = String::from("link add sw0 type bridge\nlink set sw0 up\nlink set head master sw0 up\n");
+    let mut switch =
+        String::from("link add sw0 type bridge\nlink set sw0 up\nlink set head master sw0 up\n");
     for number in 1..=NODES {
         let _ = writeln!(switch, "link set rpi{number} master sw0 up");
         ip(
@@ -172,8 +176,9 @@ pub fn ipv6_router(prefix: ipnet::Ipv6Net) -> String {
     format!("{}/{}", std::net::Ipv6Addr::from(bits), prefix.prefix_len())
 }
 
-/// The venue's own NAT: only what it knows finds its way back, so addresses of the cluster that leak out get no answer.
-/// "Fragmentation needed" is dropped, as so many venues do: only clamping the MSS helps.
+/// The venue's own NAT: only what it knows finds its way back, so addresses of the cluster that
+/// leak out get no answer. "Fragmentation needed" is dropped, as so many venues do: only clamping
+/// the MSS helps.
 fn translate(venue: &str) -> Result<()> {
     nft(
         venue,
@@ -195,7 +200,8 @@ pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
             chain between { type filter hook forward priority 0; udp dport 53 accept; ct state established accept; \
             oifname wan drop; }\n}\n"
             .to_owned(),
-        // Only what crosses to the internet: where bridges are filtered, the venue's own neighbours pass here too.
+        // Only what crosses to the internet: where bridges are filtered, the venue's own neighbours
+        // pass here too.
         Internet::Dead => "table inet internet {\n\
             chain between { type filter hook forward priority 0; oifname wan drop; iifname wan drop; }\n\
             chain out { type filter hook output priority 0; oifname wan drop; }\n}\n"
@@ -218,7 +224,13 @@ pub fn remove_network(index: usize) -> Result<()> {
 /// Gives the head a port, with a cable whose far end lies on the shelf.
 pub fn insert_port(index: usize, port: &str) -> Result<()> {
     let far = far_end(port);
-    ip("", &format!("link add {port} netns head address {} type veth peer name {far} netns {SHELF}\n", mac(index)))?;
+    ip(
+        "",
+        &format!(
+            "link add {port} netns head address {} type veth peer name {far} netns {SHELF}\n",
+            mac(index)
+        ),
+    )?;
     must(
         "head",
         &format!(
@@ -245,11 +257,14 @@ pub fn plug(port: &str, wire: usize, mtu: u16) -> Result<()> {
     ip(&venue, &format!("link set {far} mtu {mtu} master lan0\nlink set {far} up\n"))
 }
 
-/// Gives a port what NetworkManager's translator puts there: its address, and IPv4's way out by the IPv6 router.
+/// Gives a port what NetworkManager's translator puts there: its address, and IPv4's way out by the
+/// IPv6 router.
 pub fn add_translator(port: &str, translator: Ipv4Net) -> Result<()> {
     let (net, address) = (translator, translator.addr());
-    let route = format!("default via inet6 {ROUTER_LINK_LOCAL} dev {port} src {address} metric 100");
-    must("head", &format!("ip addr add {net} dev {port} noprefixroute && ip -4 route add {route}")).map(drop)
+    let route =
+        format!("default via inet6 {ROUTER_LINK_LOCAL} dev {port} src {address} metric 100");
+    must("head", &format!("ip addr add {net} dev {port} noprefixroute && ip -4 route add {route}"))
+        .map(drop)
 }
 
 /// Pulls the cable of a port out of the `wire`th network; it still lies there.

@@ -96,8 +96,10 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_number_and_the_reason() {
-        let refused =
-            |reason: Option<&str>| NetlinkError::Refused { errno: Errno::INVAL, reason: reason.map(str::to_owned) };
+        let refused = |reason: Option<&str>| NetlinkError::Refused {
+            errno: Errno::INVAL,
+            reason: reason.map(str::to_owned),
+        };
         assert_eq!(refused(None).to_string(), io::Error::from(Errno::INVAL).to_string());
         assert!(refused(Some("bad")).to_string().ends_with(" (bad)"));
         let error = io::Error::from(refused(Some("bad")));

@@ -136,7 +136,8 @@ mod tests {
             body.extend([0, 1]);
             body
         };
-        let passes = |kind, body: Vec<u8>| passes(neighbours(Some(PORT), REACHABLE), kind, 0, &body);
+        let passes =
+            |kind, body: Vec<u8>| passes(neighbours(Some(PORT), REACHABLE), kind, 0, &body);
         assert!(passes(kind::NEW_NEIGHBOUR, neighbour(2, PORT, REACHABLE)));
         assert!(!passes(kind::NEW_NEIGHBOUR, neighbour(2, PORT, PROBE)));
         assert!(passes(kind::DEL_NEIGHBOUR, neighbour(2, PORT, PROBE)));

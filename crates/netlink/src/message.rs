@@ -299,7 +299,8 @@ mod tests {
         let whole = [&code[..], &header, &[0; 8], &reason].concat();
         let capped = [&code[..], &header, &reason].concat();
         let done = [&code[..], &reason].concat();
-        for (kind, flags, payload) in [(ERROR, 0, whole), (ERROR, CAPPED, capped), (DONE, 0, done)] {
+        for (kind, flags, payload) in [(ERROR, 0, whole), (ERROR, CAPPED, capped), (DONE, 0, done)]
+        {
             let error = answer(kind, flags | ACK_ATTRIBUTES, &payload).unwrap().unwrap_err();
             assert!(error.to_string().ends_with(" (bad)"), "{error}");
         }

@@ -138,11 +138,15 @@ fn typed<'a, Header, T>(
 
 /// Reads a link (`RTM_NEWLINK`, `RTM_DELLINK`) without its statistics, its kind ([`link_kind`]) and
 /// the settings of its protocols ([`inet_conf`]).
-pub fn link<'a>(message: &Message<'a>) -> Option<Typed<'a, LinkHeader, Read<'a, LinkHeader, LinkAttribute>>> {
-    typed(message, LinkHeader::parse(message.payload), LINK, |attribute, header| match attribute.kind() {
-        IFLA_IFNAME => Some(LinkAttribute::IfName(text_of(attribute.value()))),
-        kind if UNREAD.contains(&kind) => None,
-        _ => LinkAttribute::parse_with_param(attribute, header.interface_family).ok(),
+pub fn link<'a>(
+    message: &Message<'a>,
+) -> Option<Typed<'a, LinkHeader, Read<'a, LinkHeader, LinkAttribute>>> {
+    typed(message, LinkHeader::parse(message.payload), LINK, |attribute, header| {
+        match attribute.kind() {
+            IFLA_IFNAME => Some(LinkAttribute::IfName(text_of(attribute.value()))),
+            kind if UNREAD.contains(&kind) => None,
+            _ => LinkAttribute::parse_with_param(attribute, header.interface_family).ok(),
+        }
     })
 }
 
@@ -162,7 +166,8 @@ pub fn link_kind(message: &Message<'_>) -> Option<String> {
 /// it has no IPv4. Changes made by [`set_inet_conf`] are announced only here, those made in `/proc`
 /// only by [`netconf`].
 pub fn inet_conf(message: &Message<'_>) -> Option<InetDevConf> {
-    let settings = message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).value(IFLA_INET_CONF)?;
+    let settings =
+        message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).value(IFLA_INET_CONF)?;
     InetDevConf::parse(settings).ok()
 }
 
@@ -176,19 +181,29 @@ pub fn address<'a>(
 }
 
 /// Reads a route (`RTM_NEWROUTE`, `RTM_DELROUTE`, or the answer to `RTM_GETROUTE`).
-pub fn route<'a>(message: &Message<'a>) -> Option<Typed<'a, RouteHeader, Read<'a, RouteHeader, RouteAttribute>>> {
+pub fn route<'a>(
+    message: &Message<'a>,
+) -> Option<Typed<'a, RouteHeader, Read<'a, RouteHeader, RouteAttribute>>> {
     typed(message, RouteHeader::parse(message.payload), ROUTE, |attribute, header| {
         let encapsulation = RouteLwEnCapType::None;
-        RouteAttribute::parse_with_param(attribute, (header.address_family, header.kind, encapsulation)).ok()
+        RouteAttribute::parse_with_param(
+            attribute,
+            (header.address_family, header.kind, encapsulation),
+        )
+        .ok()
     })
 }
 
 /// Reads a rule of policy routing (`RTM_NEWRULE`, `RTM_DELRULE`).
-pub fn rule<'a>(message: &Message<'a>) -> Option<Typed<'a, RuleHeader, Read<'a, RuleHeader, RuleAttribute>>> {
-    typed(message, RuleHeader::parse(message.payload), ROUTE, |attribute, _| match attribute.kind() {
-        FRA_IIFNAME => Some(RuleAttribute::Iifname(text_of(attribute.value()))),
-        FRA_OIFNAME => Some(RuleAttribute::Oifname(text_of(attribute.value()))),
-        _ => RuleAttribute::parse(attribute).ok(),
+pub fn rule<'a>(
+    message: &Message<'a>,
+) -> Option<Typed<'a, RuleHeader, Read<'a, RuleHeader, RuleAttribute>>> {
+    typed(message, RuleHeader::parse(message.payload), ROUTE, |attribute, _| {
+        match attribute.kind() {
+            FRA_IIFNAME => Some(RuleAttribute::Iifname(text_of(attribute.value()))),
+            FRA_OIFNAME => Some(RuleAttribute::Oifname(text_of(attribute.value()))),
+            _ => RuleAttribute::parse(attribute).ok(),
+        }
     })
 }
 
@@ -204,7 +219,8 @@ pub fn neighbour<'a>(
 /// Reads a table of neighbours (`RTM_NEWNEIGHTBL`).
 pub fn neighbour_table<'a>(
     message: &Message<'a>,
-) -> Option<Typed<'a, NeighbourTableHeader, Read<'a, NeighbourTableHeader, NeighbourTableAttribute>>> {
+) -> Option<Typed<'a, NeighbourTableHeader, Read<'a, NeighbourTableHeader, NeighbourTableAttribute>>>
+{
     typed(message, NeighbourTableHeader::parse(message.payload), NEIGHBOUR_TABLE, |attribute, _| {
         NeighbourTableAttribute::parse(attribute).ok()
     })
@@ -308,7 +324,8 @@ pub fn set_inet_conf(index: u32, settings: &[(u16, u32)]) -> Request {
 
 /// Returns the settings that a message of [`set_inet_conf`] holds.
 pub fn settings_of(message: &Message<'_>) -> Vec<(u16, Option<u32>)> {
-    let settings = message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).nest(IFLA_INET_CONF);
+    let settings =
+        message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).nest(IFLA_INET_CONF);
     settings.map(|setting| (setting.kind, u32_of(setting.value))).collect()
 }
 
@@ -329,12 +346,19 @@ mod tests {
         let bytes = set_up(7).bytes(1);
         let read = messages(&bytes).next().unwrap();
         let up = LinkMessage::parse(read.payload).unwrap();
-        assert_eq!((up.header.index, up.header.flags, up.header.change_mask), (7, LinkFlags::Up, LinkFlags::Up));
+        assert_eq!(
+            (up.header.index, up.header.flags, up.header.change_mask),
+            (7, LinkFlags::Up, LinkFlags::Up)
+        );
         let bytes = set_inet_conf(7, &[(1, 1), (8, 0)]).bytes(1);
         let read = messages(&bytes).next().unwrap();
         assert_eq!(settings_of(&read), [(1, Some(1)), (8, Some(0))]);
         let header = link(&read).unwrap().header;
-        assert_eq!((header.index, header.change_mask), (7, LinkFlags::empty()), "no flag of the port is touched");
+        assert_eq!(
+            (header.index, header.change_mask),
+            (7, LinkFlags::empty()),
+            "no flag of the port is touched"
+        );
     }
 
     #[test]
@@ -353,7 +377,10 @@ mod tests {
         push(&mut payload, 1, &(-1_i32).to_ne_bytes());
         push(&mut payload, 2, &1_u32.to_ne_bytes());
         let read = netconf(&message(kind::NEW_NETCONF, &payload));
-        assert_eq!(read, Some(Netconf { family: 2, index: -1, forwarding: Some(1), rp_filter: None }));
+        assert_eq!(
+            read,
+            Some(Netconf { family: 2, index: -1, forwarding: Some(1), rp_filter: None })
+        );
         assert_eq!(netconf(&message(kind::NEW_NETCONF, &[2, 0, 0, 0])), None);
     }
 

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink_sys::SocketAddr;
-use netlink_sys::protocols::{NETLINK_KOBJECT_UEVENT, NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_USERSOCK};
+use netlink_sys::protocols::{
+    NETLINK_KOBJECT_UEVENT, NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_USERSOCK,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -158,7 +160,11 @@ impl Socket {
     ///
     /// # Errors
     /// The kernel refused ([`NetlinkError::Refused`]) or the socket failed.
-    pub fn request(&mut self, request: &Request, mut each: impl FnMut(&Message<'_>)) -> Result<(), NetlinkError> {
+    pub fn request(
+        &mut self,
+        request: &Request,
+        mut each: impl FnMut(&Message<'_>),
+    ) -> Result<(), NetlinkError> {
         if std::mem::replace(&mut self.unsettled, true) {
             self.drain();
         }

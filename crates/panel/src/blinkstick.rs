@@ -54,7 +54,9 @@ impl Model {
     /// By the major version in the serial number, and from the third on by bcdDevice.
     pub fn of(identity: &Identity) -> Self {
         let version = identity.serial.rsplit_once('-').map(|(_, version)| version);
-        let major = version.and_then(|version| version.split('.').next()).and_then(|major| major.parse().ok());
+        let major = version
+            .and_then(|version| version.split('.').next())
+            .and_then(|major| major.parse().ok());
         match (major, identity.release) {
             (Some(1), _) => Self::BlinkStick,
             (Some(2), _) => Self::Pro,
@@ -115,7 +117,12 @@ impl<T: HidTransport> BlinkStick<T> {
 
     /// The report that makes the LEDs show `wanted`; `None` when they do.
     fn report(&self, wanted: &[Colour]) -> Option<Vec<u8>> {
-        let mut changed = self.held.iter().zip(wanted).enumerate().filter(|(_, (held, new))| **held != Some(**new));
+        let mut changed = self
+            .held
+            .iter()
+            .zip(wanted)
+            .enumerate()
+            .filter(|(_, (held, new))| **held != Some(**new));
         let (index, (_, colour)) = changed.next()?;
         let Colour { red, green, blue } = *colour;
         if self.held.len() == 1 {
@@ -124,8 +131,10 @@ impl<T: HidTransport> BlinkStick<T> {
         if changed.next().is_none() {
             return Some(vec![5, 0, u8::try_from(index).ok()?, red, green, blue]);
         }
-        let (id, size) =
-            [(6, 8), (7, 16), (8, 32)].into_iter().find(|(_, size)| *size >= wanted.len()).unwrap_or((9, 64));
+        let (id, size) = [(6, 8), (7, 16), (8, 32)]
+            .into_iter()
+            .find(|(_, size)| *size >= wanted.len())
+            .unwrap_or((9, 64));
         let mut report = vec![id, 0];
         for led in 0..size {
             let Colour { red, green, blue } = wanted.get(led).copied().unwrap_or(Colour::OFF);
@@ -143,8 +152,9 @@ fn read<T: HidTransport>(transport: &mut T, id: u8) -> Result<Option<u8>, Device
 
 impl<T: HidTransport> Indicator for BlinkStick<T> {
     fn set(&mut self, colours: &[Colour]) -> Result<(), DeviceError> {
-        let wanted: Vec<Colour> =
-            (0..self.held.len()).map(|led| colours.get(led).copied().unwrap_or(Colour::OFF)).collect();
+        let wanted: Vec<Colour> = (0..self.held.len())
+            .map(|led| colours.get(led).copied().unwrap_or(Colour::OFF))
+            .collect();
         let Some(report) = self.report(&wanted) else { return Ok(()) };
         let result = self.transport.send(&report);
         let sent = result.is_ok();

@@ -1,15 +1,18 @@
-//! Devices that somebody else has taken, by sysfs: a backpack that a driver of the kernel holds, a stick whose driver is gone.
+//! Devices that somebody else has taken, by sysfs: a backpack that a driver of the kernel holds, a
+//! stick whose driver is gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::blinkstick::{PRODUCT, VENDOR};
 
-/// Returns the kernel driver that holds an address of an I²C adapter (`/dev/i2c-1`, 0x27): to others the address is busy
-/// (`I2C_SLAVE`, Documentation/i2c/dev-interface.rst), and i2cdetect shows `UU`.
+/// Returns the kernel driver that holds an address of an I²C adapter (`/dev/i2c-1`, 0x27): to
+/// others the address is busy (`I2C_SLAVE`, Documentation/i2c/dev-interface.rst), and i2cdetect
+/// shows `UU`.
 pub fn i2c_driver(root: &Path, device: &Path, address: u8) -> Option<String> {
     let client = i2c_client(device, address)?;
-    let driver = fs::read_link(root.join("sys/bus/i2c/devices").join(client).join("driver")).ok()?;
+    let driver =
+        fs::read_link(root.join("sys/bus/i2c/devices").join(client).join("driver")).ok()?;
     Some(driver.file_name()?.to_str()?.to_owned())
 }
 
@@ -29,10 +32,13 @@ pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, Stri
     );
     let line = match overlay_line(root) {
         Some((file, number, line)) => format!("take the line {line} ({file}:{number}) out"),
-        None => "take the line dtoverlay=hd44780-i2c-lcd out of /boot/firmware/config.txt".to_owned(),
+        None => {
+            "take the line dtoverlay=hd44780-i2c-lcd out of /boot/firmware/config.txt".to_owned()
+        }
     };
-    let remedy =
-        format!("`echo {client} | sudo tee /sys/bus/i2c/drivers/{driver}/unbind`, and {line} for the next start");
+    let remedy = format!(
+        "`echo {client} | sudo tee /sys/bus/i2c/drivers/{driver}/unbind`, and {line} for the next start"
+    );
     Some((text, remedy))
 }
 
@@ -41,13 +47,14 @@ fn overlay_line(root: &Path) -> Option<(String, usize, String)> {
     ["boot/firmware/config.txt", "boot/config.txt"].into_iter().find_map(|file| {
         let text = fs::read_to_string(root.join(file)).ok()?;
         let mut lines = text.lines().map(str::trim).enumerate();
-        let (place, line) = lines.find(|(_, line)| line.starts_with("dtoverlay=") && line.contains("hd44780"))?;
+        let (place, line) =
+            lines.find(|(_, line)| line.starts_with("dtoverlay=") && line.contains("hd44780"))?;
         Some((format!("/{file}"), place + 1, line.to_owned()))
     })
 }
 
-/// A BlinkStick that is plugged in and has no driver of the kernel: a program has detached it (libusb, as the Python package
-/// `blinkstick` does), and nothing attaches it again.
+/// A BlinkStick that is plugged in and has no driver of the kernel: a program has detached it
+/// (libusb, as the Python package `blinkstick` does), and nothing attaches it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetachedStick {
     /// of the USB interface: `1-1.2:1.0`
@@ -63,14 +70,21 @@ impl DetachedStick {
                     Python package blinkstick), and it stays so after that program's end"
             .to_owned();
         let bind = "/sys/bus/usb/drivers/usbhid/bind";
-        (text, format!("`echo {} | sudo tee {bind}`, or unplug the stick and plug it in again", self.interface))
+        (
+            text,
+            format!(
+                "`echo {} | sudo tee {bind}`, or unplug the stick and plug it in again",
+                self.interface
+            ),
+        )
     }
 }
 
 /// Returns the sticks without a driver.
 pub fn detached_sticks(root: &Path) -> Vec<DetachedStick> {
     let devices = root.join("sys/bus/usb/devices");
-    let mut sticks: Vec<DetachedStick> = names(&devices).iter().filter_map(|name| detached(&devices, name)).collect();
+    let mut sticks: Vec<DetachedStick> =
+        names(&devices).iter().filter_map(|name| detached(&devices, name)).collect();
     sticks.sort_by(|a, b| a.interface.cmp(&b.interface));
     sticks
 }
@@ -91,7 +105,8 @@ fn detached(devices: &Path, name: &str) -> Option<DetachedStick> {
     if driver.is_some_and(|driver| driver != "usbfs") {
         return None;
     }
-    let (bus, device): (u16, u16) = (value("busnum")?.parse().ok()?, value("devnum")?.parse().ok()?);
+    let (bus, device): (u16, u16) =
+        (value("busnum")?.parse().ok()?, value("devnum")?.parse().ok()?);
     Some(DetachedStick { interface, node: format!("/dev/bus/usb/{bus:03}/{device:03}") })
 }
 
@@ -118,15 +133,36 @@ mod tests {
         let root = held.path().to_owned();
         file(&root, "sys/bus/i2c/devices/1-0027/name", "hd44780\n");
         let device = Path::new("/dev/i2c-1");
-        assert_eq!(i2c_held(&root, device, 0x27), None, "named by the device tree, and no driver has it");
-        symlink("../../../../bus/i2c/drivers/hd44780", root.join("sys/bus/i2c/devices/1-0027/driver")).unwrap();
+        assert_eq!(
+            i2c_held(&root, device, 0x27),
+            None,
+            "named by the device tree, and no driver has it"
+        );
+        symlink(
+            "../../../../bus/i2c/drivers/hd44780",
+            root.join("sys/bus/i2c/devices/1-0027/driver"),
+        )
+        .unwrap();
         let (text, remedy) = i2c_held(&root, device, 0x27).unwrap();
         assert!(text.contains("/dev/i2c-1, address 0x27") && text.contains("hd44780"), "{text}");
-        assert!(remedy.starts_with("`echo 1-0027 | sudo tee /sys/bus/i2c/drivers/hd44780/unbind`"), "{remedy}");
-        assert!(remedy.contains("dtoverlay=hd44780-i2c-lcd out of /boot/firmware/config.txt"), "{remedy}");
-        file(&root, "boot/firmware/config.txt", "[all]\ndtparam=i2c_arm=on\ndtoverlay=hd44780-i2c-lcd,pcf857x\n");
+        assert!(
+            remedy.starts_with("`echo 1-0027 | sudo tee /sys/bus/i2c/drivers/hd44780/unbind`"),
+            "{remedy}"
+        );
+        assert!(
+            remedy.contains("dtoverlay=hd44780-i2c-lcd out of /boot/firmware/config.txt"),
+            "{remedy}"
+        );
+        file(
+            &root,
+            "boot/firmware/config.txt",
+            "[all]\ndtparam=i2c_arm=on\ndtoverlay=hd44780-i2c-lcd,pcf857x\n",
+        );
         let (_, remedy) = i2c_held(&root, device, 0x27).unwrap();
-        assert!(remedy.contains("dtoverlay=hd44780-i2c-lcd,pcf857x (/boot/firmware/config.txt:3)"), "{remedy}");
+        assert!(
+            remedy.contains("dtoverlay=hd44780-i2c-lcd,pcf857x (/boot/firmware/config.txt:3)"),
+            "{remedy}"
+        );
         assert_eq!(i2c_held(&root, device, 0x3f), None);
         assert_eq!(i2c_held(&root, Path::new("/dev/i2c-0"), 0x27), None);
     }
@@ -136,11 +172,16 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let root = held.path().to_owned();
         let device = "sys/bus/usb/devices/1-1.2";
-        for (name, text) in [("idVendor", "20a0\n"), ("idProduct", "41e5\n"), ("busnum", "1\n"), ("devnum", "5\n")] {
+        for (name, text) in
+            [("idVendor", "20a0\n"), ("idProduct", "41e5\n"), ("busnum", "1\n"), ("devnum", "5\n")]
+        {
             file(&root, &format!("{device}/{name}"), text);
         }
         file(&root, &format!("{device}/1-1.2:1.0/bInterfaceClass"), "03\n");
-        let stick = DetachedStick { interface: "1-1.2:1.0".to_owned(), node: "/dev/bus/usb/001/005".to_owned() };
+        let stick = DetachedStick {
+            interface: "1-1.2:1.0".to_owned(),
+            node: "/dev/bus/usb/001/005".to_owned(),
+        };
         assert_eq!(detached_sticks(&root), std::slice::from_ref(&stick));
         let driver = root.join(format!("{device}/1-1.2:1.0/driver"));
         symlink("../../../bus/usb/drivers/usbfs", &driver).unwrap();

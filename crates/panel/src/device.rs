@@ -11,16 +11,19 @@ use crate::{Colour, Frame};
 
 /// A display of characters.
 pub trait CharDisplay: Send {
-    /// Brings the frame on the glass, backlight on or off, with as few bytes as possible; nothing is sent for what is
-    /// there already. An error leaves the display in an unknown state, and the next call starts from the beginning.
+    /// Brings the frame on the glass, backlight on or off, with as few bytes as possible; nothing
+    /// is sent for what is there already. An error leaves the display in an unknown state, and the
+    /// next call starts from the beginning.
     fn show(&mut self, frame: &Frame, lit: bool) -> Result<(), DeviceError>;
 
-    /// Initialises again and draws everything, without a visible flash: interference may have disturbed what is held.
+    /// Initialises again and draws everything, without a visible flash: interference may have
+    /// disturbed what is held.
     fn refresh(&mut self) -> Result<(), DeviceError>;
 
-    /// Looks whether the display still holds what it was sent, where that can be seen: a short loss of power may pass between
-    /// two transfers without failing either. If it does not, the next [`CharDisplay::show`] begins anew. False: it cannot be
-    /// seen here, and there is no use in asking again.
+    /// Looks whether the display still holds what it was sent, where that can be seen: a short loss
+    /// of power may pass between two transfers without failing either. If it does not, the next
+    /// [`CharDisplay::show`] begins anew. False: it cannot be seen here, and there is no use in
+    /// asking again.
     fn check(&mut self) -> bool {
         true
     }
@@ -31,8 +34,9 @@ pub trait CharDisplay: Send {
 
 /// One or several LEDs.
 pub trait Indicator: Send {
-    /// Drives the LEDs with these pulse widths (linear in light, see [`light`]), the first LED first; those beyond are dark,
-    /// colours beyond the last LED are dropped. Nothing is sent for what is shown already.
+    /// Drives the LEDs with these pulse widths (linear in light, see [`light`]), the first LED
+    /// first; those beyond are dark, colours beyond the last LED are dropped. Nothing is sent for
+    /// what is shown already.
     fn set(&mut self, colours: &[Colour]) -> Result<(), DeviceError>;
 
     fn leds(&self) -> u16;
@@ -62,10 +66,13 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// Returns the error for a number of the operating system (`errno.h`); an unknown one is a failure.
+    /// Returns the error for a number of the operating system (`errno.h`); an unknown one is a
+    /// failure.
     pub fn from_errno(errno: Option<i32>, message: String) -> Self {
         match errno.map(Errno::from_raw_os_error) {
-            Some(Errno::NOENT | Errno::NXIO | Errno::NODEV | Errno::REMOTEIO) => Self::Absent(message),
+            Some(Errno::NOENT | Errno::NXIO | Errno::NODEV | Errno::REMOTEIO) => {
+                Self::Absent(message)
+            }
             Some(Errno::ACCESS | Errno::PERM) => Self::Denied(message),
             _ => Self::Failed(message),
         }

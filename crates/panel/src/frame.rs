@@ -38,8 +38,8 @@ impl FromStr for Geometry {
 
 /// The contents of a display: exactly columns × rows Unicode scalars, blanks included.
 ///
-/// A scalar that the character ROM lacks is either one of our custom glyphs (see [`super::charset`]) or shown as the
-/// nearest legible one.
+/// A scalar that the character ROM lacks is either one of our custom glyphs (see
+/// [`super::charset`]) or shown as the nearest legible one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Frame {
     geometry: Geometry,
@@ -49,7 +49,10 @@ pub struct Frame {
 impl Frame {
     /// All blank.
     pub fn blank(geometry: Geometry) -> Self {
-        Self { geometry, cells: vec![' '; usize::from(geometry.columns) * usize::from(geometry.rows)] }
+        Self {
+            geometry,
+            cells: vec![' '; usize::from(geometry.columns) * usize::from(geometry.rows)],
+        }
     }
 
     /// Rows from `lines`; a longer line is cut, a shorter one padded, missing rows are blank.
@@ -85,11 +88,18 @@ impl Frame {
     /// The cell at (`row`, `column`); blank outside the display.
     pub fn get(&self, row: usize, column: usize) -> char {
         let columns = usize::from(self.geometry.columns);
-        if column >= columns { ' ' } else { self.cells.get(row * columns + column).copied().unwrap_or(' ') }
+        if column >= columns {
+            ' '
+        } else {
+            self.cells.get(row * columns + column).copied().unwrap_or(' ')
+        }
     }
 
     /// One string of exactly `columns` scalars for each row.
     pub fn lines(&self) -> Vec<String> {
-        self.cells.chunks(usize::from(self.geometry.columns).max(1)).map(|row| row.iter().collect()).collect()
+        self.cells
+            .chunks(usize::from(self.geometry.columns).max(1))
+            .map(|row| row.iter().collect())
+            .collect()
     }
 }

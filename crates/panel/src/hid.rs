@@ -56,21 +56,29 @@ pub fn list() -> Result<Vec<Identity>, DeviceError> {
 pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
     let api = enumerate()?;
     let mut sticks = api.device_list().filter(|info| is_ours(info));
-    let wanted = |info: &&DeviceInfo| serial.is_none_or(|serial| info.serial_number() == Some(serial));
+    let wanted =
+        |info: &&DeviceInfo| serial.is_none_or(|serial| info.serial_number() == Some(serial));
     let Some(info) = sticks.find(wanted) else {
         if let Some(stick) = claimed::detached_sticks(Path::new("/")).first() {
             let (text, remedy) = stick.explain();
             return Err(DeviceError::Failed(format!("{text}: {remedy}")));
         }
-        let which = serial.map(|serial| format!(" with serial number {serial}")).unwrap_or_default();
+        let which =
+            serial.map(|serial| format!(" with serial number {serial}")).unwrap_or_default();
         return Err(DeviceError::Absent(format!("no BlinkStick{which} is plugged in")));
     };
     let path = info.path().to_string_lossy().into_owned();
     let device = api.open_path(info.path()).map_err(|error| {
         // The error carries the number of the operating system only in its text.
-        let errno = std::fs::File::options().read(true).write(true).open(&path).err().and_then(|e| e.raw_os_error());
-        DeviceError::from_errno(errno, format!("{path} cannot be opened: {error}"))
-            .or_denied(|| format!("{path} may not be opened: is the udev rule for BlinkStick installed?"))
+        let errno = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .err()
+            .and_then(|e| e.raw_os_error());
+        DeviceError::from_errno(errno, format!("{path} cannot be opened: {error}")).or_denied(
+            || format!("{path} may not be opened: is the udev rule for BlinkStick installed?"),
+        )
     })?;
     let identity = identity(info);
     let name = format!("BlinkStick {} ({path})", identity.serial);
@@ -78,7 +86,8 @@ pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
 }
 
 fn enumerate() -> Result<HidApi, DeviceError> {
-    HidApi::new().map_err(|error| DeviceError::Failed(format!("HID devices cannot be listed: {error}")))
+    HidApi::new()
+        .map_err(|error| DeviceError::Failed(format!("HID devices cannot be listed: {error}")))
 }
 
 fn is_ours(info: &DeviceInfo) -> bool {
@@ -86,5 +95,8 @@ fn is_ours(info: &DeviceInfo) -> bool {
 }
 
 fn identity(info: &DeviceInfo) -> Identity {
-    Identity { serial: info.serial_number().unwrap_or_default().to_owned(), release: info.release_number() }
+    Identity {
+        serial: info.serial_number().unwrap_or_default().to_owned(),
+        release: info.release_number(),
+    }
 }

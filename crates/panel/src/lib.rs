@@ -1,8 +1,10 @@
-//! The panel of a small machine: what a character display and an LED can show, and the hardware that shows it.
+//! The panel of a small machine: what a character display and an LED can show, and the hardware
+//! that shows it.
 //!
-//! * What can be shown, without any hardware: [`frame`], [`charset`], [`playlist`], [`signal`], [`light`], [`wiring`].
-//! * Drivers on embedded-hal: [`hd44780`] behind a [`pcf8574`] or [`gpio`], [`blinkstick`] over [`hid`], [`sysfs_led`];
-//!   [`linux`] opens their devices.
+//! * What can be shown, without any hardware: [`frame`], [`charset`], [`playlist`], [`signal`],
+//!   [`light`], [`wiring`].
+//! * Drivers on embedded-hal: [`hd44780`] behind a [`pcf8574`] or [`gpio`], [`blinkstick`] over
+//!   [`hid`], [`sysfs_led`]; [`linux`] opens their devices.
 //! * [`emulator`]: each chip as its datasheet has it, for demos and tests.
 
 pub mod blinkstick;

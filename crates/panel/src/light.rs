@@ -2,22 +2,29 @@
 
 use crate::Colour;
 
-/// The smallest non-zero channel of a dim colour: below it the steps between 0, 1 and 2 would change the hue.
+/// The smallest non-zero channel of a dim colour: below it the steps between 0, 1 and 2 would
+/// change the hue.
 const SMALLEST: f32 = 2.0;
 
-/// Pulse widths (0–255 a channel, linear in light) for an sRGB `colour` at a perceived brightness `level` (0–1), scaled in
-/// linear light by `brightness` (0–1).
+/// Pulse widths (0–255 a channel, linear in light) for an sRGB `colour` at a perceived brightness
+/// `level` (0–1), scaled in linear light by `brightness` (0–1).
 ///
-/// Dark is only `level` 0, `brightness` 0 or a black colour: else the hue is kept, if need be a little brighter than asked.
+/// Dark is only `level` 0, `brightness` 0 or a black colour: else the hue is kept, if need be a
+/// little brighter than asked.
 pub fn pulse_widths(colour: Colour, level: f32, brightness: f32) -> Colour {
-    let linear = [colour.red, colour.green, colour.blue].map(|channel| srgb_to_linear(f32::from(channel) / 255.0));
+    let linear = [colour.red, colour.green, colour.blue]
+        .map(|channel| srgb_to_linear(f32::from(channel) / 255.0));
     let brightest = linear.iter().copied().fold(0.0, f32::max);
     if level <= 0.0 || brightness <= 0.0 || brightest <= 0.0 {
         return Colour::OFF;
     }
     let asked = 255.0 * brightness.min(1.0) * srgb_to_linear(level.min(1.0));
     // A trace of a channel is no part of the hue.
-    let faintest = linear.iter().copied().filter(|channel| channel * 50.0 >= brightest).fold(brightest, f32::min);
+    let faintest = linear
+        .iter()
+        .copied()
+        .filter(|channel| channel * 50.0 >= brightest)
+        .fold(brightest, f32::min);
     let scale = asked.max(SMALLEST / faintest);
     let [red, green, blue] = linear.map(|channel| quantise(channel * scale));
     Colour { red, green, blue }
@@ -56,14 +63,19 @@ mod tests {
             for step in 1..=100 {
                 let shown = pulse_widths(Colour::AMBER, step as f32 / 100.0, brightness);
                 assert!(shown.green >= 2, "{shown} at {step} %, {brightness}");
-                assert!(ratio(shown) > full * 0.75 && ratio(shown) < full * 1.34, "{shown} at {step} %, {brightness}");
+                assert!(
+                    ratio(shown) > full * 0.75 && ratio(shown) < full * 1.34,
+                    "{shown} at {step} %, {brightness}"
+                );
             }
         }
     }
 
     #[test]
     fn brighter_is_never_darker() {
-        for colour in [Colour::GREEN, Colour::AMBER, Colour::BLUE, Colour { red: 255, green: 255, blue: 255 }] {
+        for colour in
+            [Colour::GREEN, Colour::AMBER, Colour::BLUE, Colour { red: 255, green: 255, blue: 255 }]
+        {
             let widths: Vec<u8> = (1..=1000)
                 .map(|step| pulse_widths(colour, step as f32 / 1000.0, 0.3))
                 .map(|shown| shown.red.max(shown.green).max(shown.blue))

@@ -34,7 +34,8 @@ impl DelayNs for Sleep {
 }
 
 impl BusError for I2CError {
-    /// By the kernel's Documentation/i2c/fault-codes.rst; EREMOTEIO is what many drivers answer to a missing acknowledge.
+    /// By the kernel's Documentation/i2c/fault-codes.rst; EREMOTEIO is what many drivers answer to
+    /// a missing acknowledge.
     fn fault(&self) -> BusFault {
         let errno = errno_of(self.inner());
         if matches!(errno.map(Errno::from_raw_os_error), Some(Errno::MSGSIZE | Errno::OPNOTSUPP)) {
@@ -56,7 +57,11 @@ fn errno_of(error: &LinuxI2CError) -> Option<i32> {
 }
 
 /// An expander on `/dev/i2c-N`.
-pub fn open_i2c(device: &Path, address: u8, wiring: Wiring) -> Result<Pcf8574<I2cdev, Sleep>, DeviceError> {
+pub fn open_i2c(
+    device: &Path,
+    address: u8,
+    wiring: Wiring,
+) -> Result<Pcf8574<I2cdev, Sleep>, DeviceError> {
     let name = device.display().to_string();
     if let Some((text, remedy)) = claimed::i2c_held(Path::new("/"), device, address) {
         return Err(DeviceError::Failed(format!("{text}: {remedy}")));
@@ -64,19 +69,20 @@ pub fn open_i2c(device: &Path, address: u8, wiring: Wiring) -> Result<Pcf8574<I2
     let bus = I2cdev::new(device).map_err(|error| {
         let errno = errno_of(&error);
         match DeviceError::from_errno(errno, format!("{name} cannot be opened: {error}")) {
-            DeviceError::Absent(_) => {
-                DeviceError::Absent(format!("there is no {name}: is I²C switched on (dtparam=i2c_arm=on)?"))
-            }
-            DeviceError::Denied(_) => {
-                DeviceError::Denied(format!("{name} may not be opened: is the user in the group i2c?"))
-            }
+            DeviceError::Absent(_) => DeviceError::Absent(format!(
+                "there is no {name}: is I²C switched on (dtparam=i2c_arm=on)?"
+            )),
+            DeviceError::Denied(_) => DeviceError::Denied(format!(
+                "{name} may not be opened: is the user in the group i2c?"
+            )),
             failed @ DeviceError::Failed(_) => failed,
         }
     })?;
     Ok(Pcf8574::new(bus, Sleep, address, wiring, &name, clock_hz(device)))
 }
 
-/// The adapter's clock as the device tree says (`clock-frequency`, big endian); the expander's own where it says nothing.
+/// The adapter's clock as the device tree says (`clock-frequency`, big endian); the expander's own
+/// where it says nothing.
 fn clock_hz(device: &Path) -> u32 {
     let Some(name) = device.file_name() else { return CLOCK_HZ };
     let path = Path::new("/sys/class/i2c-dev").join(name).join("device/of_node/clock-frequency");
@@ -84,7 +90,8 @@ fn clock_hz(device: &Path) -> u32 {
     bytes.map(u32::from_be_bytes).filter(|hz| *hz > 0).unwrap_or(CLOCK_HZ)
 }
 
-/// The display's lines on the GPIO chip with this label ("pinctrl-bcm2711"): numbers differ from kernel to kernel.
+/// The display's lines on the GPIO chip with this label ("pinctrl-bcm2711"): numbers differ from
+/// kernel to kernel.
 pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>, DeviceError> {
     let fault = |error: gpio_cdev::errors::Error| gpio_fault(label, &error);
     let chips = gpio_cdev::chips().map_err(fault)?;
@@ -99,7 +106,12 @@ pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>
     let pins = Pins {
         rs: line(offsets.rs).map_err(fault)?,
         e: line(offsets.e).map_err(fault)?,
-        data: [line(d4).map_err(fault)?, line(d5).map_err(fault)?, line(d6).map_err(fault)?, line(d7).map_err(fault)?],
+        data: [
+            line(d4).map_err(fault)?,
+            line(d5).map_err(fault)?,
+            line(d6).map_err(fault)?,
+            line(d7).map_err(fault)?,
+        ],
         backlight: offsets.backlight.map(line).transpose().map_err(fault)?,
     };
     Ok(Gpio::new(pins, Sleep, label))
@@ -109,7 +121,9 @@ fn gpio_fault(label: &str, error: &gpio_cdev::errors::Error) -> DeviceError {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut errno = None;
     while let Some(cause) = source {
-        errno = errno.or_else(|| cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error));
+        errno = errno.or_else(|| {
+            cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error)
+        });
         source = cause.source();
     }
     DeviceError::from_errno(errno, format!("GPIO chip {label}: {error}"))

@@ -1,4 +1,5 @@
-//! A PCF8574 or PCF8574A I/O expander as the way to an HD44780: each byte written sets its eight pins.
+//! A PCF8574 or PCF8574A I/O expander as the way to an HD44780: each byte written sets its eight
+//! pins.
 
 use std::fmt;
 use std::time::Duration;
@@ -68,8 +69,8 @@ where
 {
     /// `name` names the bus in errors; `clock_hz` is the bus clock.
     pub fn new(bus: I, delay: D, address: u8, wiring: Wiring, name: &str, clock_hz: u32) -> Self {
-        // From the end of one instruction to the latching of the next nibble two bytes pass, of nine clocks each.
-        // 60 µs is more than the slowest controller needs (53 µs).
+        // From the end of one instruction to the latching of the next nibble two bytes pass, of
+        // nine clocks each. 60 µs is more than the slowest controller needs (53 µs).
         let bytes_needed = (u64::from(clock_hz) * 60).div_ceil(9_000_000);
         let padding = usize::try_from(bytes_needed.saturating_sub(2)).unwrap_or(0);
         Self {
@@ -111,12 +112,16 @@ where
         }
     }
 
-    /// Sends a message, which begins and ends between two instructions, or its instructions in smaller messages.
+    /// Sends a message, which begins and ends between two instructions, or its instructions in
+    /// smaller messages.
     fn send(&mut self, bytes: &[u8], ends: &[usize]) -> Result<(), DeviceError> {
         let mut sent = 0;
         while sent < bytes.len() {
-            let fits = ends.iter().copied().filter(|end| *end > sent && end - sent <= self.limit).max();
-            let end = fits.or_else(|| ends.iter().copied().find(|end| *end > sent)).unwrap_or(bytes.len());
+            let fits =
+                ends.iter().copied().filter(|end| *end > sent && end - sent <= self.limit).max();
+            let end = fits
+                .or_else(|| ends.iter().copied().find(|end| *end > sent))
+                .unwrap_or(bytes.len());
             let message = bytes.get(sent..end).unwrap_or_default();
             match self.bus.write(self.address, message) {
                 Ok(()) => {
@@ -140,12 +145,12 @@ where
     fn explain(&self, error: &I::Error) -> DeviceError {
         let (name, address) = (&self.name, self.address);
         match error.fault() {
-            BusFault::Absent => {
-                DeviceError::Absent(format!("no display answers at {address:#04x} on {name} ({error})"))
-            }
-            BusFault::Denied => {
-                DeviceError::Denied(format!("{name} may not be used ({error}): is the user in the group i2c?"))
-            }
+            BusFault::Absent => DeviceError::Absent(format!(
+                "no display answers at {address:#04x} on {name} ({error})"
+            )),
+            BusFault::Denied => DeviceError::Denied(format!(
+                "{name} may not be used ({error}): is the user in the group i2c?"
+            )),
             BusFault::TooLong | BusFault::Failed => {
                 DeviceError::Failed(format!("{name}, address {address:#04x}: {error}"))
             }
@@ -187,8 +192,9 @@ where
         self.delay.delay_us(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// A pin that is driven low reads low; power-on leaves all of them high, E among them. What is held high says nothing:
-    /// the pull-up is weak (100 µA), and the backlight's transistor or the controller may pull it down.
+    /// A pin that is driven low reads low; power-on leaves all of them high, E among them. What is
+    /// held high says nothing: the pull-up is weak (100 µA), and the backlight's transistor or the
+    /// controller may pull it down.
     fn holds(&mut self) -> Option<bool> {
         let Some(last) = self.last else { return Some(true) };
         if self.failed_reads >= UNREADABLE {

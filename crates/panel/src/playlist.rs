@@ -29,14 +29,17 @@ pub struct Page {
 pub struct Playlist {
     /// none at all is a blank display; one alone stands for ever
     pub pages: Vec<Page>,
-    /// rows of the first page, counted from the top, whose change must be seen at once: 1 where the address is on
-    /// row 1, 2 where it takes two rows, 0 for none
+    /// rows of the first page, counted from the top, whose change must be seen at once: 1 where the
+    /// address is on row 1, 2 where it takes two rows, 0 for none
     pub urgent_rows: u8,
-    /// what a person should notice, in words; other words are news, and a backlight that went dark is lit
+    /// what a person should notice, in words; other words are news, and a backlight that went dark
+    /// is lit
     pub news: Vec<String>,
-    /// the gravest alerts that nobody has acknowledged, and the first page of each: a new one is shown at once
+    /// the gravest alerts that nobody has acknowledged, and the first page of each: a new one is
+    /// shown at once
     pub gravest: Vec<(String, usize)>,
-    /// pages that are not the address's stand together for no longer than this, whatever happens; `None`: no limit
+    /// pages that are not the address's stand together for no longer than this, whatever happens;
+    /// `None`: no limit
     pub guest_limit: Option<Duration>,
 }
 
@@ -101,7 +104,8 @@ pub struct Rotation {
 
 /// A page that a person turned to stands so many times as long.
 const TURNED: u32 = 3;
-/// The gravest alert is off the glass for no longer, however the pages change; less than the ten seconds that are promised.
+/// The gravest alert is off the glass for no longer, however the pages change; less than the ten
+/// seconds that are promised.
 const LONGEST_AWAY: Duration = Duration::from_secs(9);
 
 impl Rotation {
@@ -119,8 +123,9 @@ impl Rotation {
         }
     }
 
-    /// Takes a new playlist. The turn is kept where it can be, so that updates do not restart the rotation. When an urgent row
-    /// changes the first page is shown, and an alert that is new among the gravest is shown at once.
+    /// Takes a new playlist. The turn is kept where it can be, so that updates do not restart the
+    /// rotation. When an urgent row changes the first page is shown, and an alert that is new among
+    /// the gravest is shown at once.
     pub fn update(&mut self, playlist: Playlist, now: Duration) -> Urgency {
         self.advance(now);
         let before = self.frame().cloned();
@@ -138,7 +143,8 @@ impl Rotation {
             Some(page) => self.announce(page, role, now),
             None if self.playlist.gravest.is_empty() && !same_places => self.go_to(0, now),
             // The turn is kept: alerts that come and go must not keep the others from theirs.
-            None if role == self.playlist.role(self.index) && self.index < self.playlist.pages.len() => {}
+            None if role == self.playlist.role(self.index)
+                && self.index < self.playlist.pages.len() => {}
             None => match self.playlist.next_of(role, 0) {
                 Some(page) => self.index = page,
                 None => self.go_to(0, now),
@@ -161,7 +167,8 @@ impl Rotation {
         self.look(now);
     }
 
-    /// Lets an alert be the next guest of the address, which keeps its time. `role`: of the page that is up.
+    /// Lets an alert be the next guest of the address, which keeps its time. `role`: of the page
+    /// that is up.
     fn announce(&mut self, page: usize, role: Role, now: Duration) {
         // The parts of the address that stand before the alert.
         let mut first = page;
@@ -200,9 +207,12 @@ impl Rotation {
             self.look(end);
             let next = (self.index + 1) % pages.max(1);
             // Of the address's guests the gravest alert comes first.
-            let enters = self.playlist.role(self.index) == Role::Address && self.playlist.role(next) == Role::Ordinary;
+            let enters = self.playlist.role(self.index) == Role::Address
+                && self.playlist.role(next) == Role::Ordinary;
             self.index = match self.overdue() {
-                Some((role, at)) if at <= end || enters => self.playlist.next_of(role, next).unwrap_or(next),
+                Some((role, at)) if at <= end || enters => {
+                    self.playlist.next_of(role, next).unwrap_or(next)
+                }
                 _ => next,
             };
             (self.since, self.turned) = (end, false);
@@ -210,7 +220,8 @@ impl Rotation {
         }
         if self.next_turn(now).is_some_and(|left| left.is_zero()) {
             // More than a whole round behind (the machine slept): start the turn afresh.
-            (self.since, self.address_seen, self.guest_seen, self.alert_seen) = (now, now, now, now);
+            (self.since, self.address_seen, self.guest_seen, self.alert_seen) =
+                (now, now, now, now);
         }
         self.look(now);
         self.index != before
@@ -222,11 +233,13 @@ impl Rotation {
         if role == Role::Alert || self.playlist.gravest.is_empty() {
             self.alert_seen = self.alert_seen.max(now);
         }
-        let side = if role == Role::Address { &mut self.address_seen } else { &mut self.guest_seen };
+        let side =
+            if role == Role::Address { &mut self.address_seen } else { &mut self.guest_seen };
         *side = (*side).max(now);
     }
 
-    /// Returns what has to be up at the latest at a moment, if the page that is up is something else.
+    /// Returns what has to be up at the latest at a moment, if the page that is up is something
+    /// else.
     fn overdue(&self) -> Option<(Role, Duration)> {
         let role = self.playlist.role(self.index);
         match self.playlist.guest_limit {
@@ -235,7 +248,10 @@ impl Rotation {
             }
             _ if role == Role::Alert || self.playlist.gravest.is_empty() => None,
             // Its share is three times that of its guests.
-            Some(limit) => Some((Role::Alert, (self.alert_seen + LONGEST_AWAY).max(self.guest_seen + limit * 3))),
+            Some(limit) => Some((
+                Role::Alert,
+                (self.alert_seen + LONGEST_AWAY).max(self.guest_seen + limit * 3),
+            )),
             None => Some((Role::Alert, self.alert_seen + LONGEST_AWAY)),
         }
     }
@@ -283,7 +299,11 @@ mod tests {
         let geometry = Geometry { columns: 16, rows: 2 };
         let pages = rows
             .iter()
-            .map(|lines| Page { frame: Frame::from_lines(geometry, lines), dwell: 4 * SECOND, role: Role::Ordinary })
+            .map(|lines| Page {
+                frame: Frame::from_lines(geometry, lines),
+                dwell: 4 * SECOND,
+                role: Role::Ordinary,
+            })
             .collect();
         let news = rows.first().map(|lines| lines.map(str::to_owned).to_vec()).unwrap_or_default();
         Playlist { pages, urgent_rows: 1, news, ..Playlist::default() }
@@ -329,7 +349,10 @@ mod tests {
         let mut rotation = Rotation::new(Duration::ZERO);
         rotation.update(playlist(&[["10.0.0.1", "1"], ["10.0.0.1", "2"]]), Duration::ZERO);
         let now = 5 * SECOND;
-        assert_eq!(rotation.update(playlist(&[["10.0.0.2", "1"], ["10.0.0.2", "2"]]), now), Urgency::Now);
+        assert_eq!(
+            rotation.update(playlist(&[["10.0.0.2", "1"], ["10.0.0.2", "2"]]), now),
+            Urgency::Now
+        );
         assert_eq!(rotation.frame().unwrap().lines()[0].trim(), "10.0.0.2");
         assert_eq!(rotation.last_news(), now);
     }
@@ -345,7 +368,10 @@ mod tests {
         assert_eq!(second_row(&rotation), "3");
         assert!(!rotation.advance(13 * SECOND));
         assert!(rotation.advance(14 * SECOND));
-        assert_eq!((second_row(&rotation).as_str(), rotation.next_turn(14 * SECOND)), ("1", Some(4 * SECOND)));
+        assert_eq!(
+            (second_row(&rotation).as_str(), rotation.next_turn(14 * SECOND)),
+            ("1", Some(4 * SECOND))
+        );
     }
 
     #[test]
@@ -355,7 +381,10 @@ mod tests {
         rotation.update(playlist(&pages), Duration::ZERO);
         rotation.update(playlist(&[["a", "1"], ["a", "2b"]]), SECOND);
         assert_eq!(rotation.last_news(), Duration::ZERO, "what nobody calls news is none");
-        rotation.update(Playlist { news: vec!["rpi2 down".to_owned()], ..playlist(&pages) }, 2 * SECOND);
+        rotation.update(
+            Playlist { news: vec!["rpi2 down".to_owned()], ..playlist(&pages) },
+            2 * SECOND,
+        );
         assert_eq!(rotation.last_news(), 2 * SECOND);
         rotation.turn(3 * SECOND);
         assert_eq!(rotation.last_news(), 3 * SECOND);

@@ -66,11 +66,13 @@ impl Signal {
     pub const DARK: Self = Self { colour: Colour::OFF, pattern: Pattern::Off };
 }
 
-/// Dimmest point of the breathing patterns, perceived brightness: never quite dark, so that it cannot be taken for off.
+/// Dimmest point of the breathing patterns, perceived brightness: never quite dark, so that it
+/// cannot be taken for off.
 const BREATH_FLOOR: f32 = 0.04;
 const FLASH: Duration = Duration::from_millis(150);
 /// On, off, on, off: within one round.
-const DOUBLE_BLINK: &[Duration] = &[Duration::ZERO, FLASH, Duration::from_millis(300), Duration::from_millis(450)];
+const DOUBLE_BLINK: &[Duration] =
+    &[Duration::ZERO, FLASH, Duration::from_millis(300), Duration::from_millis(450)];
 const FAST_BLINK: &[Duration] = &[Duration::ZERO, Duration::from_millis(250)];
 
 impl Pattern {
@@ -101,8 +103,8 @@ impl Pattern {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 
-    /// Time from `elapsed` to the next moment at which the level differs, not less than `step` for a pattern that
-    /// changes all the time; `None` when it never changes.
+    /// Time from `elapsed` to the next moment at which the level differs, not less than `step` for
+    /// a pattern that changes all the time; `None` when it never changes.
     pub fn next_change(self, elapsed: Duration, step: Duration) -> Option<Duration> {
         let period = self.period()?;
         let edges = self.edges();
@@ -122,7 +124,8 @@ pub fn level(pattern: Pattern, elapsed: Duration) -> f32 {
         Pattern::Off => 0.0,
         Pattern::Steady => 1.0,
         Pattern::Breathe | Pattern::QuickBreathe => {
-            let round = pattern.period().map_or(0.0, |period| phase.as_secs_f32() / period.as_secs_f32());
+            let round =
+                pattern.period().map_or(0.0, |period| phase.as_secs_f32() / period.as_secs_f32());
             BREATH_FLOOR + (1.0 - BREATH_FLOOR) * breath(round)
         }
         Pattern::DoubleBlink | Pattern::FastBlink => {
@@ -147,7 +150,8 @@ mod tests {
 
     #[test]
     fn double_blink_is_two_short_flashes_every_two_seconds() {
-        let lit: Vec<u64> = (0..4000).step_by(50).filter(|ms| lit_at(Pattern::DoubleBlink, *ms)).collect();
+        let lit: Vec<u64> =
+            (0..4000).step_by(50).filter(|ms| lit_at(Pattern::DoubleBlink, *ms)).collect();
         let flash = |start: u64| [start, start + 50, start + 100];
         let expected: Vec<u64> = [0, 300, 2000, 2300].into_iter().flat_map(flash).collect();
         assert_eq!(lit, expected);
@@ -155,8 +159,9 @@ mod tests {
 
     #[test]
     fn fast_blink_is_two_a_second() {
-        let rises =
-            (1..5000).filter(|ms| lit_at(Pattern::FastBlink, *ms) && !lit_at(Pattern::FastBlink, ms - 1)).count();
+        let rises = (1..5000)
+            .filter(|ms| lit_at(Pattern::FastBlink, *ms) && !lit_at(Pattern::FastBlink, ms - 1))
+            .count();
         assert_eq!(rises, 9, "the tenth rise is at 5 s");
     }
 
@@ -166,7 +171,8 @@ mod tests {
             assert!(level(pattern, Duration::ZERO) > 0.0, "never dark");
             assert!(level(pattern, Duration::ZERO) < 0.1);
             assert!(level(pattern, Duration::from_millis(period / 2)) > 0.999);
-            let same = level(pattern, Duration::from_millis(period)) - level(pattern, Duration::ZERO);
+            let same =
+                level(pattern, Duration::from_millis(period)) - level(pattern, Duration::ZERO);
             assert!(same.abs() < 0.001);
         }
     }

@@ -1,4 +1,5 @@
-//! Kernel LEDs: `/sys/class/leds/NAME` (Documentation/leds/leds-class.rst, leds-class-multicolor.rst).
+//! Kernel LEDs: `/sys/class/leds/NAME` (Documentation/leds/leds-class.rst,
+//! leds-class-multicolor.rst).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,12 +31,23 @@ impl SysfsLed {
         if !folder.is_dir() {
             return Err(DeviceError::Absent(format!("there is no LED {}", folder.display())));
         }
-        let full = read(&folder.join("max_brightness")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
+        let full = read(&folder.join("max_brightness"))
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(1);
         let channels = read(&folder.join("multi_index")).ok();
         let channels = channels.map(|text| text.split_whitespace().map(str::to_owned).collect());
         let driver = fs::read_link(folder.join("device/driver")).ok();
-        let by_gpio = driver.is_some_and(|driver| driver.file_name().is_some_and(|name| name == "leds-gpio"));
-        let led = Self { folder, name: name.to_owned(), full, channels, dimmable: full > 1 && !by_gpio, held: None };
+        let by_gpio =
+            driver.is_some_and(|driver| driver.file_name().is_some_and(|name| name == "leds-gpio"));
+        let led = Self {
+            folder,
+            name: name.to_owned(),
+            full,
+            channels,
+            dimmable: full > 1 && !by_gpio,
+            held: None,
+        };
         led.write("trigger", "none")?;
         Ok(led)
     }
@@ -44,7 +56,12 @@ impl SysfsLed {
         let path = self.folder.join(file);
         fs::write(&path, value).map_err(|error| {
             DeviceError::from_errno(error.raw_os_error(), format!("{}: {error}", path.display()))
-                .or_denied(|| format!("{} may not be written: is the udev rule for LEDs installed?", path.display()))
+                .or_denied(|| {
+                    format!(
+                        "{} may not be written: is the udev rule for LEDs installed?",
+                        path.display()
+                    )
+                })
         })
     }
 
@@ -131,7 +148,10 @@ mod tests {
 
     #[test]
     fn a_plain_led_shows_the_brightest_channel() {
-        let folder = Folder::new("plain", &[("max_brightness", "255\n"), ("brightness", "0"), ("trigger", "[mmc0]")]);
+        let folder = Folder::new(
+            "plain",
+            &[("max_brightness", "255\n"), ("brightness", "0"), ("trigger", "[mmc0]")],
+        );
         let mut led = SysfsLed::open(&folder.0, "led").unwrap();
         assert_eq!(folder.read("trigger"), "none");
         led.set(&[Colour { red: 10, green: 77, blue: 0 }]).unwrap();
@@ -142,7 +162,11 @@ mod tests {
 
     #[test]
     fn a_multicolour_led_gets_each_channel_in_its_own_order() {
-        let files = [("max_brightness", "127"), ("multi_index", "green blue red\n"), ("multi_intensity", "")];
+        let files = [
+            ("max_brightness", "127"),
+            ("multi_index", "green blue red\n"),
+            ("multi_intensity", ""),
+        ];
         let folder = Folder::new("multi", &files);
         let mut led = SysfsLed::open(&folder.0, "led").unwrap();
         led.set(&[Colour { red: 255, green: 128, blue: 1 }]).unwrap();

@@ -25,8 +25,14 @@ pub struct KnownWiring {
 }
 
 /// RS, RW, E and backlight on the low bits, data on the high ones.
-const USUAL: Wiring =
-    Wiring { rs: 0, rw: Some(1), e: 2, backlight: Some(3), backlight_inverse: false, data: [4, 5, 6, 7] };
+const USUAL: Wiring = Wiring {
+    rs: 0,
+    rw: Some(1),
+    e: 2,
+    backlight: Some(3),
+    backlight_inverse: false,
+    data: [4, 5, 6, 7],
+};
 
 /// All known wirings, the most frequent first: the order in which `detect` shows them.
 pub const WIRINGS: &[KnownWiring] = &[
@@ -42,38 +48,88 @@ pub const WIRINGS: &[KnownWiring] = &[
     },
     KnownWiring {
         name: "mjkdz",
-        wiring: Wiring { rs: 6, rw: Some(5), e: 4, backlight: Some(7), backlight_inverse: true, data: [0, 1, 2, 3] },
+        wiring: Wiring {
+            rs: 6,
+            rw: Some(5),
+            e: 4,
+            backlight: Some(7),
+            backlight_inverse: true,
+            data: [0, 1, 2, 3],
+        },
         found_on: "mjkdz, GY-I2CLCD",
     },
     KnownWiring {
         name: "mjkdz-positive",
-        wiring: Wiring { rs: 6, rw: Some(5), e: 4, backlight: Some(7), backlight_inverse: false, data: [0, 1, 2, 3] },
+        wiring: Wiring {
+            rs: 6,
+            rw: Some(5),
+            e: 4,
+            backlight: Some(7),
+            backlight_inverse: false,
+            data: [0, 1, 2, 3],
+        },
         found_on: "copies of mjkdz with an NPN transistor",
     },
     KnownWiring {
         name: "lcdxio",
-        wiring: Wiring { rs: 4, rw: Some(5), e: 6, backlight: Some(7), backlight_inverse: false, data: [0, 1, 2, 3] },
+        wiring: Wiring {
+            rs: 4,
+            rw: Some(5),
+            e: 6,
+            backlight: Some(7),
+            backlight_inverse: false,
+            data: [0, 1, 2, 3],
+        },
         found_on: "ElectroFun LCDXIO with an NPN transistor",
     },
     KnownWiring {
         name: "lcdxio-inverse",
-        wiring: Wiring { rs: 4, rw: Some(5), e: 6, backlight: Some(7), backlight_inverse: true, data: [0, 1, 2, 3] },
-        // LCDproc's server/drivers/hd44780-i2c.c: the light is on while its bit is 0, unless BacklightInvert says otherwise.
+        wiring: Wiring {
+            rs: 4,
+            rw: Some(5),
+            e: 6,
+            backlight: Some(7),
+            backlight_inverse: true,
+            data: [0, 1, 2, 3],
+        },
+        // LCDproc's server/drivers/hd44780-i2c.c: the light is on while its bit is 0, unless
+        // BacklightInvert says otherwise.
         found_on: "LCDproc's own wiring, ElectroFun LCDXIO with a PNP transistor",
     },
     KnownWiring {
         name: "rw-grounded",
-        wiring: Wiring { rs: 0, rw: None, e: 2, backlight: Some(3), backlight_inverse: false, data: [4, 5, 6, 7] },
+        wiring: Wiring {
+            rs: 0,
+            rw: None,
+            e: 2,
+            backlight: Some(3),
+            backlight_inverse: false,
+            data: [4, 5, 6, 7],
+        },
         found_on: "the usual wiring, P1 not connected",
     },
     KnownWiring {
         name: "data-low",
-        wiring: Wiring { rs: 4, rw: None, e: 5, backlight: Some(7), backlight_inverse: false, data: [0, 1, 2, 3] },
+        wiring: Wiring {
+            rs: 4,
+            rw: None,
+            e: 5,
+            backlight: Some(7),
+            backlight_inverse: false,
+            data: [0, 1, 2, 3],
+        },
         found_on: "home-made: data on P0–P3, RS on P4, E on P5",
     },
     KnownWiring {
         name: "pi-plate",
-        wiring: Wiring { rs: 1, rw: None, e: 2, backlight: Some(7), backlight_inverse: false, data: [3, 4, 5, 6] },
+        wiring: Wiring {
+            rs: 1,
+            rw: None,
+            e: 2,
+            backlight: Some(7),
+            backlight_inverse: false,
+            data: [3, 4, 5, 6],
+        },
         found_on: "backpacks laid out as Adafruit's, RS on P1, E on P2, data on P3–P6",
     },
 ];
@@ -126,8 +182,8 @@ impl Wiring {
         Ok(())
     }
 
-    /// The expander's byte for these levels of the display's pins; `nibble` is D7–D4 in its low four bits. RW is low:
-    /// we only write.
+    /// The expander's byte for these levels of the display's pins; `nibble` is D7–D4 in its low
+    /// four bits. RW is low: we only write.
     pub fn encode(&self, nibble: u8, rs: bool, e: bool, lit: bool) -> u8 {
         let mut byte = 0;
         for (number, bit) in self.data.into_iter().enumerate() {

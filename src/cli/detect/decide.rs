@@ -63,12 +63,22 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
             Some(false) => "no cable",
             None => "switched off",
         };
-        let way_out =
-            if found.default_route.as_ref() == Some(&port.name) { ", the way to the internet now" } else { "" };
-        proposal.note(format!("port {}: {}, {}, {carrier}{way_out}", port.name, port.kind.words(), port.mac));
+        let way_out = if found.default_route.as_ref() == Some(&port.name) {
+            ", the way to the internet now"
+        } else {
+            ""
+        };
+        proposal.note(format!(
+            "port {}: {}, {}, {carrier}{way_out}",
+            port.name,
+            port.kind.words(),
+            port.mac
+        ));
         if let Some(master) = &port.master {
-            proposal
-                .note(format!("port {} is a port of {master}: name {master} in its place, if you use it", port.name));
+            proposal.note(format!(
+                "port {} is a port of {master}: name {master} in its place, if you use it",
+                port.name
+            ));
         }
     }
     let cluster = cluster_port(found, board);
@@ -79,8 +89,16 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
             port.name.clone()
         }
         None => {
-            let taken = |name: &String| found.ports.iter().any(|port| port.name == *name) || name.contains('*');
-            let name = board.ports.cluster.iter().find(|name| !taken(name)).cloned().unwrap_or_else(|| spare(&others));
+            let taken = |name: &String| {
+                found.ports.iter().any(|port| port.name == *name) || name.contains('*')
+            };
+            let name = board
+                .ports
+                .cluster
+                .iter()
+                .find(|name| !taken(name))
+                .cloned()
+                .unwrap_or_else(|| spare(&others));
             proposal
                 .note(format!("cluster: no wired port is left for the nodes; {name} stands there until you change it"));
             proposal.certain = false;
@@ -88,7 +106,9 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
         }
     };
     let mut uplinks: Vec<&Port> = others;
-    uplinks.sort_by_key(|port| (found.default_route.as_ref() != Some(&port.name), port.kind, port.name.clone()));
+    uplinks.sort_by_key(|port| {
+        (found.default_route.as_ref() != Some(&port.name), port.kind, port.name.clone())
+    });
     let mut names: Vec<String> = uplinks.iter().map(|port| port.name.clone()).collect();
     if names.is_empty() {
         proposal.certain = false;
@@ -97,7 +117,10 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
         if names.is_empty() {
             names = ["usb*", "wl*"].map(str::to_owned).to_vec();
         }
-        proposal.note(format!("uplinks: no other port is there now; {} would do once they come", names.join(", ")));
+        proposal.note(format!(
+            "uplinks: no other port is there now; {} would do once they come",
+            names.join(", ")
+        ));
     } else {
         proposal.note(format!("uplinks: {}, in this order", names.join(", ")));
     }
@@ -107,7 +130,9 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
 
 /// A name that is no port's.
 fn spare(ports: &[&Port]) -> String {
-    let free = (0..).map(|number| format!("eth{number}")).find(|name| ports.iter().all(|port| port.name != *name));
+    let free = (0..)
+        .map(|number| format!("eth{number}"))
+        .find(|name| ports.iter().all(|port| port.name != *name));
     free.unwrap_or_else(|| "eth0".to_owned())
 }
 
@@ -122,8 +147,12 @@ fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
         let known = |port: &&Port| board.ports.cluster.contains(&port.name);
         return cabled().find(|port| radio || known(port));
     }
-    let named = board.ports.cluster.iter().find_map(|name| free.iter().find(|port| port.name == *name));
-    named.or_else(|| free.iter().find(|port| port.kind == PortKind::Wired)).or_else(|| free.first()).copied()
+    let named =
+        board.ports.cluster.iter().find_map(|name| free.iter().find(|port| port.name == *name));
+    named
+        .or_else(|| free.iter().find(|port| port.kind == PortKind::Wired))
+        .or_else(|| free.first())
+        .copied()
 }
 
 fn why(port: &Port, found: &Found, board: &Board) -> String {
@@ -142,8 +171,13 @@ fn subnet(found: &Found, proposal: &mut Proposal) {
     let clash = |candidate: &str| {
         let net: Ipv4Net = candidate.parse().ok()?;
         let cluster = proposal.value("cluster.interface").map(str::to_owned);
-        let overlaps = |other: &Ipv4Net| other.contains(&net.network()) || net.contains(&other.network());
-        found.subnets.iter().find(|(other, port)| overlaps(other) && Some(text(port)) != cluster).cloned()
+        let overlaps =
+            |other: &Ipv4Net| other.contains(&net.network()) || net.contains(&other.network());
+        found
+            .subnets
+            .iter()
+            .find(|(other, port)| overlaps(other) && Some(text(port)) != cluster)
+            .cloned()
     };
     let taken = candidates.iter().copied().find_map(clash);
     let free = candidates.iter().copied().find(|candidate| clash(candidate).is_none());
@@ -162,15 +196,23 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
             first.get_or_insert((bus.device.clone(), *address));
         }
         match &bus.answers {
-            Err(error) => proposal.note(format!("{} ({}): cannot be read: {error}", bus.device, bus.name)),
+            Err(error) => {
+                proposal.note(format!("{} ({}): cannot be read: {error}", bus.device, bus.name))
+            }
             Ok(answers) if answers.is_empty() => {
                 proposal.note(format!("{} ({}): no expander answers", bus.device, bus.name));
             }
             Ok(answers) => {
                 for (address, byte) in answers {
-                    let kind = if *address >= 0x38 { "PCF8574A" } else { "PCF8574, or an MCP23008 or MCP23017" };
-                    proposal
-                        .note(format!("{} ({}): {address:#04x} answers {byte:#04x}: a {kind}", bus.device, bus.name));
+                    let kind = if *address >= 0x38 {
+                        "PCF8574A"
+                    } else {
+                        "PCF8574, or an MCP23008 or MCP23017"
+                    };
+                    proposal.note(format!(
+                        "{} ({}): {address:#04x} answers {byte:#04x}: a {kind}",
+                        bus.device, bus.name
+                    ));
                     first.get_or_insert((bus.device.clone(), *address));
                 }
             }
@@ -186,7 +228,10 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
         } else {
             ""
         };
-        proposal.note(format!("lcd: no display was found, the board's own value stands: {}{remedy}", board.lcd.bus));
+        proposal.note(format!(
+            "lcd: no display was found, the board's own value stands: {}{remedy}",
+            board.lcd.bus
+        ));
     }
 }
 
@@ -201,7 +246,8 @@ fn light(found: &Found, board: &Board, proposal: &mut Proposal) {
         [] => proposal.note("led: no BlinkStick is plugged in"),
         [one] => proposal.note(format!("led: BlinkStick {one}")),
         [first, ..] => {
-            proposal.note(format!("led: BlinkSticks {}; the first is taken", found.sticks.join(", ")));
+            proposal
+                .note(format!("led: BlinkSticks {}; the first is taken", found.sticks.join(", ")));
             proposal.set("led.device", text(&format!("blinkstick:{first}")));
         }
     }
@@ -210,7 +256,10 @@ fn light(found: &Found, board: &Board, proposal: &mut Proposal) {
             proposal.note(format!("led: the board's own LED {kernel} without one"))
         }
         Some(kernel) => {
-            proposal.note(format!("led: the board should have a LED {kernel}, and has: {}", found.leds.join(", ")));
+            proposal.note(format!(
+                "led: the board should have a LED {kernel}, and has: {}",
+                found.leds.join(", ")
+            ));
         }
         None => {}
     }

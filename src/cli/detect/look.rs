@@ -30,7 +30,8 @@ pub struct Found {
     pub subnets: Vec<(ipnet::Ipv4Net, String)>,
 }
 
-/// Expander addresses that answered a read and the byte they gave, or why the bus could not be read.
+/// Expander addresses that answered a read and the byte they gave, or why the bus could not be
+/// read.
 pub type Answers = Result<Vec<(u8, u8)>, String>;
 
 /// An I²C bus.
@@ -99,7 +100,9 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
 /// The I²C busses of the machine but those of monitors and of the mainboard's own chips.
 pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
     let mut devices = machine.list("/dev");
-    devices.retain(|name| name.strip_prefix("i2c-").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())));
+    devices.retain(|name| {
+        name.strip_prefix("i2c-").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit()))
+    });
     devices.sort_by_key(|name| (name.len(), name.clone()));
     let mut busses = Vec::new();
     for device in devices {
@@ -143,14 +146,21 @@ fn read_expanders(device: &Path) -> Answers {
 /// Serial numbers of the BlinkSticks that are plugged in (USB 20a0:41e5).
 fn sticks() -> Vec<String> {
     let Ok(api) = hidapi::HidApi::new() else { return Vec::new() };
-    let sticks = api.device_list().filter(|device| (device.vendor_id(), device.product_id()) == (0x20a0, 0x41e5));
+    let sticks = api
+        .device_list()
+        .filter(|device| (device.vendor_id(), device.product_id()) == (0x20a0, 0x41e5));
     sticks.map(|device| device.serial_number().unwrap_or("?").to_owned()).collect()
 }
 
 /// Network ports: hardware, or where there is none what comes nearest.
 pub fn ports(machine: &Machine, board: &Board) -> Vec<Port> {
-    let all: Vec<Port> = machine.list("/sys/class/net").iter().filter_map(|name| port(machine, board, name)).collect();
-    let hardware: Vec<Port> = all.iter().filter(|port| port.kind != PortKind::Virtual).cloned().collect();
+    let all: Vec<Port> = machine
+        .list("/sys/class/net")
+        .iter()
+        .filter_map(|name| port(machine, board, name))
+        .collect();
+    let hardware: Vec<Port> =
+        all.iter().filter(|port| port.kind != PortKind::Virtual).cloned().collect();
     if hardware.is_empty() { all } else { hardware }
 }
 
@@ -174,7 +184,9 @@ fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
     if kind == PortKind::Virtual && !is_veth(machine, name, &folder) {
         return None;
     }
-    let master = machine.link(&format!("{folder}/master")).and_then(|link| link.rsplit('/').next().map(str::to_owned));
+    let master = machine
+        .link(&format!("{folder}/master"))
+        .and_then(|link| link.rsplit('/').next().map(str::to_owned));
     Some(Port {
         name: name.to_owned(),
         kind,
@@ -184,11 +196,16 @@ fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
     })
 }
 
-/// One end of a pair, as containers have: not a bridge, bond, tunnel, VLAN or the kernel's own helpers.
+/// One end of a pair, as containers have: not a bridge, bond, tunnel, VLAN or the kernel's own
+/// helpers.
 fn is_veth(machine: &Machine, name: &str, folder: &str) -> bool {
     let uevent = machine.read(&format!("{folder}/uevent")).unwrap_or_default();
-    let other = ["bridge", "bonding", "tun_flags"].iter().any(|file| machine.exists(&format!("{folder}/{file}")));
-    let helper = ["ifb", "dummy", "docker", "br-", "virbr", "veth", "bond"].iter().any(|start| name.starts_with(start));
+    let other = ["bridge", "bonding", "tun_flags"]
+        .iter()
+        .any(|file| machine.exists(&format!("{folder}/{file}")));
+    let helper = ["ifb", "dummy", "docker", "br-", "virbr", "veth", "bond"]
+        .iter()
+        .any(|start| name.starts_with(start));
     !uevent.contains("DEVTYPE=") && !other && !helper
 }
 

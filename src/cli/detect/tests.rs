@@ -9,11 +9,21 @@ use crate::cli::machine::Machine;
 use crate::config;
 
 fn port(name: &str, kind: PortKind) -> Port {
-    Port { name: name.to_owned(), kind, mac: "b8:27:eb:00:00:01".to_owned(), carrier: Some(true), master: None }
+    Port {
+        name: name.to_owned(),
+        kind,
+        mac: "b8:27:eb:00:00:01".to_owned(),
+        carrier: Some(true),
+        master: None,
+    }
 }
 
 fn proposal(board: &str, ports: &[Port], default_route: Option<&str>) -> Proposal {
-    let found = Found { ports: ports.to_vec(), default_route: default_route.map(str::to_owned), ..Found::default() };
+    let found = Found {
+        ports: ports.to_vec(),
+        default_route: default_route.map(str::to_owned),
+        ..Found::default()
+    };
     decide(&found, &Board::built_in(board).unwrap())
 }
 
@@ -32,8 +42,15 @@ fn a_pi_keeps_its_socket_for_the_nodes_and_its_radio_for_the_venue() {
 
 #[test]
 fn the_cable_that_leads_to_the_internet_now_stays_an_uplink() {
-    let ports = [port("enp1s0", PortKind::Wired), port("enp2s0", PortKind::Wired), port("wlp3s0", PortKind::Wireless)];
-    assert_eq!(pair(&proposal("generic-pc", &ports, Some("enp1s0"))), ("[\"enp1s0\", \"wlp3s0\"]", "\"enp2s0\""));
+    let ports = [
+        port("enp1s0", PortKind::Wired),
+        port("enp2s0", PortKind::Wired),
+        port("wlp3s0", PortKind::Wireless),
+    ];
+    assert_eq!(
+        pair(&proposal("generic-pc", &ports, Some("enp1s0"))),
+        ("[\"enp1s0\", \"wlp3s0\"]", "\"enp2s0\"")
+    );
     let ports = [port("eth0", PortKind::Wired), port("eth1", PortKind::Usb)];
     assert_eq!(pair(&proposal("raspberry-pi-4", &ports, Some("eth0"))), ("[\"eth0\"]", "\"eth1\""));
     assert_eq!(pair(&proposal("raspberry-pi-4", &ports, Some("eth1"))), ("[\"eth1\"]", "\"eth0\""));
@@ -63,7 +80,10 @@ fn what_is_written_is_right_on_every_board() {
                 .filter(|bit| which & (1 << bit) != 0)
                 .map(|bit| port(&format!("eth{bit}"), kinds[bit]))
                 .collect();
-            let text = write(&proposal(&name, &ports, ports.first().map(|port| port.name.as_str())), &board);
+            let text = write(
+                &proposal(&name, &ports, ports.first().map(|port| port.name.as_str())),
+                &board,
+            );
             config::load(&[("detected", text.as_str())], &board)
                 .unwrap_or_else(|faults| panic!("{name} {ports:?}: {faults:?}\n{text}"));
             let all = uncommented(&text);
@@ -77,7 +97,10 @@ fn what_is_written_is_right_on_every_board() {
 #[test]
 fn every_key_stands_there_with_its_default_or_an_example() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
-    let text = write(&proposal("raspberry-pi-4", &ports, Some("wlan0")), &Board::built_in("raspberry-pi-4").unwrap());
+    let text = write(
+        &proposal("raspberry-pi-4", &ports, Some("wlan0")),
+        &Board::built_in("raspberry-pi-4").unwrap(),
+    );
     let mut table = String::new();
     let mut shown = Vec::new();
     for line in text.lines() {
@@ -88,10 +111,15 @@ fn every_key_stands_there_with_its_default_or_an_example() {
             shown.push(format!("{table}{name}"));
         }
     }
-    let missing: Vec<&str> =
-        config::keys::all().map(|key| key.path).filter(|path| !shown.iter().any(|s| s == path)).collect();
+    let missing: Vec<&str> = config::keys::all()
+        .map(|key| key.path)
+        .filter(|path| !shown.iter().any(|s| s == path))
+        .collect();
     assert_eq!(missing, Vec::<&str>::new(), "have a comment and no line");
-    assert!(text.contains("\n#enabled = false\n"), "names are not resolved where no addresses are served");
+    assert!(
+        text.contains("\n#enabled = false\n"),
+        "names are not resolved where no addresses are served"
+    );
 }
 
 fn uncommented(text: &str) -> String {
@@ -111,7 +139,11 @@ fn a_subnet_that_is_taken_is_left_alone() {
     };
     let seen = decide(&found, &Board::built_in("raspberry-pi-4").unwrap());
     assert_eq!(seen.value("cluster.address"), Some("\"10.213.50.1/24\""));
-    assert!(seen.reasons.iter().any(|line| line.contains("wlan0 uses 192.168.0.0/16")), "{:?}", seen.reasons);
+    assert!(
+        seen.reasons.iter().any(|line| line.contains("wlan0 uses 192.168.0.0/16")),
+        "{:?}",
+        seen.reasons
+    );
 }
 
 #[test]
@@ -124,10 +156,17 @@ fn an_expander_that_answers_becomes_the_display() {
     };
     let found = Found { busses: vec![bus], ..Found::default() };
     let seen = decide(&found, &Board::built_in("generic-pc").unwrap());
-    assert_eq!((seen.value("lcd.bus"), seen.value("lcd.address")), (Some("\"/dev/i2c-1\""), Some("0x3f")));
+    assert_eq!(
+        (seen.value("lcd.bus"), seen.value("lcd.address")),
+        (Some("\"/dev/i2c-1\""), Some("0x3f"))
+    );
     let seen = decide(&Found::default(), &Board::built_in("raspberry-pi-4").unwrap());
     assert_eq!(seen.value("lcd.bus"), None);
-    assert!(seen.reasons.iter().any(|line| line.contains("dtparam=i2c_arm=on")), "{:?}", seen.reasons);
+    assert!(
+        seen.reasons.iter().any(|line| line.contains("dtparam=i2c_arm=on")),
+        "{:?}",
+        seen.reasons
+    );
 }
 
 fn file(root: &Path, path: &str, text: &str) {
@@ -149,9 +188,14 @@ impl Folder {
 fn ports_are_reported_apart_by_sysfs() {
     let folder = Folder::new("ports");
     let root = &folder.0;
-    for (name, kind) in
-        [("lo", "772"), ("eth0", "1"), ("eth1", "1"), ("wlan0", "1"), ("docker0", "1"), ("wg0", "65534")]
-    {
+    for (name, kind) in [
+        ("lo", "772"),
+        ("eth0", "1"),
+        ("eth1", "1"),
+        ("wlan0", "1"),
+        ("docker0", "1"),
+        ("wg0", "65534"),
+    ] {
         file(root, &format!("sys/class/net/{name}/type"), kind);
         file(root, &format!("sys/class/net/{name}/address"), "b8:27:eb:00:00:01\n");
     }
@@ -160,8 +204,11 @@ fn ports_are_reported_apart_by_sysfs() {
         fs::create_dir_all(root.join(format!("sys/class/net/{name}/device"))).unwrap();
     }
     for name in ["eth0", "eth1"] {
-        std::os::unix::fs::symlink("../../bus/usb", root.join(format!("sys/class/net/{name}/device/subsystem")))
-            .unwrap();
+        std::os::unix::fs::symlink(
+            "../../bus/usb",
+            root.join(format!("sys/class/net/{name}/device/subsystem")),
+        )
+        .unwrap();
     }
     fs::create_dir_all(root.join("sys/class/net/wlan0/phy80211")).unwrap();
     let board = Board::built_in("raspberry-pi-3").unwrap();

@@ -19,7 +19,8 @@ const STAND: Duration = Duration::from_secs(3);
 /// Shows all wirings, asks which was legible, prints the lines for the settings.
 pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>) -> ExitCode {
     let device = bus.unwrap_or_else(|| {
-        let own = if board.lcd.bus.starts_with("/dev/") { board.lcd.bus.as_str() } else { "/dev/i2c-1" };
+        let own =
+            if board.lcd.bus.starts_with("/dev/") { board.lcd.bus.as_str() } else { "/dev/i2c-1" };
         PathBuf::from(own)
     });
     let Ok(geometry) = size.map_or(Ok(board.lcd.size), str::parse::<Geometry>) else {
@@ -45,7 +46,8 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>
     output::err("Which number could be read, with the backlight on? (Enter: none) ");
     let mut line = String::new();
     let _ = std::io::stdin().lock().read_line(&mut line);
-    let chosen = line.trim().parse::<usize>().ok().and_then(|number| WIRINGS.get(number.checked_sub(1)?));
+    let chosen =
+        line.trim().parse::<usize>().ok().and_then(|number| WIRINGS.get(number.checked_sub(1)?));
     let Some(known) = chosen else {
         output::err(
             "None was chosen. Turn the contrast (the blue screw on the backpack) until boxes just vanish and try again; \
@@ -61,15 +63,26 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>
 }
 
 /// The wiring's number and name on the glass; number 0 says that it was chosen.
-fn show<T: Transport>(transport: T, number: usize, known: &KnownWiring, geometry: Geometry) -> Result<(), DeviceError> {
+fn show<T: Transport>(
+    transport: T,
+    number: usize,
+    known: &KnownWiring,
+    geometry: Geometry,
+) -> Result<(), DeviceError> {
     let first = if number == 0 { "chosen:".to_owned() } else { format!("Wiring {number}") };
-    let lines =
-        if geometry.rows == 1 { vec![format!("{first} {}", known.name)] } else { vec![first, known.name.to_owned()] };
+    let lines = if geometry.rows == 1 {
+        vec![format!("{first} {}", known.name)]
+    } else {
+        vec![first, known.name.to_owned()]
+    };
     Hd44780::new(transport, geometry, Charset::A00).show(&Frame::from_lines(geometry, &lines), true)
 }
 
 fn lines(device: &str, address: u8, known: &KnownWiring, geometry: Geometry) -> String {
-    format!("[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\nwiring = \"{}\"\nsize = \"{geometry}\"\n", known.name)
+    format!(
+        "[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\nwiring = \"{}\"\nsize = \"{geometry}\"\n",
+        known.name
+    )
 }
 
 #[cfg(test)]
@@ -86,7 +99,8 @@ mod tests {
         for (index, known) in WIRINGS.iter().enumerate() {
             let clock = Clock::simulated();
             let glass = Backpack::new(clock.clone(), 0x27, real.wiring);
-            let transport = Pcf8574::new(glass.clone(), clock, 0x27, known.wiring, "test", CLOCK_HZ);
+            let transport =
+                Pcf8574::new(glass.clone(), clock, 0x27, known.wiring, "test", CLOCK_HZ);
             show(transport, index + 1, known, geometry).unwrap();
             let seen = glass.seen(geometry, Charset::A00).lines();
             if seen[0].trim() == format!("Wiring {}", index + 1) && glass.chip().lit() {

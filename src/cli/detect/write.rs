@@ -56,14 +56,18 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
         "# Settings of bramblegate, written by `bramblegate detect`. See bramblegate.toml(5).\n\
          # Where a key stands behind a #, its default is shown, or an example where it has none: take the # away to change it.\n",
     );
-    let (effective, served) =
-        (effective(proposal, board, ""), effective(proposal, board, "cluster.dhcp.enabled = true\n"));
+    let (effective, served) = (
+        effective(proposal, board, ""),
+        effective(proposal, board, "cluster.dhcp.enabled = true\n"),
+    );
     let mut section = "";
     for key in keys::all() {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if table != section {
-            let decided =
-                proposal.values.iter().any(|(path, _)| path.rsplit_once('.').is_some_and(|(home, _)| home == table));
+            let decided = proposal
+                .values
+                .iter()
+                .any(|(path, _)| path.rsplit_once('.').is_some_and(|(home, _)| home == table));
             text += &header(table, decided);
             section = table;
         }
@@ -78,7 +82,8 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
     text
 }
 
-/// The settings that the proposal makes; `more`, so that the defaults of a table that is left out are known as well.
+/// The settings that the proposal makes; `more`, so that the defaults of a table that is left out
+/// are known as well.
 fn effective(proposal: &Proposal, board: &Board, more: &str) -> Option<Merged> {
     let decided = proposal.values.iter().filter(|(key, _)| !more.starts_with(key));
     let text: String = decided.map(|(key, value)| format!("{key} = {value}\n")).collect();
@@ -97,21 +102,27 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
         });
     }
     let value = effective.and_then(|merged| merged.value(path));
-    value.or_else(|| EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned()))
+    value.or_else(|| {
+        EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned())
+    })
 }
 
-/// A table's header; behind a `#` as well where the table's absence is the default and nothing in it was decided.
+/// A table's header; behind a `#` as well where the table's absence is the default and nothing in
+/// it was decided.
 fn header(table: &str, decided: bool) -> String {
     let (about, header) = match table {
         "node" => ("# A node of the cluster; repeat for each.\n", "[[node]]".to_owned()),
         "group" | "forward" => ("", format!("[[{table}]]")),
-        "cluster.dhcp" => {
-            ("# Addresses for the nodes; without this table none are served.\n", "[cluster.dhcp]".to_owned())
-        }
+        "cluster.dhcp" => (
+            "# Addresses for the nodes; without this table none are served.\n",
+            "[cluster.dhcp]".to_owned(),
+        ),
         _ => ("", format!("[{table}]")),
     };
-    let optional =
-        matches!(table, "node" | "group" | "forward" | "cluster.dhcp" | "cluster.netboot" | "buttons" | "lcd.pins");
+    let optional = matches!(
+        table,
+        "node" | "group" | "forward" | "cluster.dhcp" | "cluster.netboot" | "buttons" | "lcd.pins"
+    );
     let mark = if optional && !decided { "#" } else { "" };
     format!("\n{about}{mark}{header}\n")
 }

@@ -1,4 +1,5 @@
-//! `doctor --try`: questions on the wire, said before they are asked. Nothing is requested, nothing is changed.
+//! `doctor --try`: questions on the wire, said before they are asked. Nothing is requested, nothing
+//! is changed.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -28,12 +29,16 @@ const NAME: &str = "connectivitycheck.gstatic.com";
 /// Asks; what was wrong, and how many questions were asked. What was well is told on the way.
 pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
-    let Some(settings) = loaded.or_else(|| presumed::settings(machine)) else { return (Vec::new(), 0) };
+    let Some(settings) = loaded.or_else(|| presumed::settings(machine)) else {
+        return (Vec::new(), 0);
+    };
     let context = CheckContext { machine, settings: &settings };
     let name = name(&settings);
     let (mut findings, mut asked) = (Vec::new(), 0);
     for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
-        output::err(&format!("Asking on {port} for a DHCP server (a DISCOVER; what is offered is not taken)\n"));
+        output::err(&format!(
+            "Asking on {port} for a DHCP server (a DISCOVER; what is offered is not taken)\n"
+        ));
         findings.extend(dhcp(port));
         asked += 1;
         for server in venue_resolvers(machine, port) {
@@ -44,7 +49,9 @@ pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     }
     let address = settings.cluster.address.addr();
     if settings.cluster.dhcp.is_some() && settings.gateway.enabled {
-        output::err(&format!("Asking the head's own dnsmasq at {address} for {name}, as a node would\n"));
+        output::err(&format!(
+            "Asking the head's own dnsmasq at {address} for {name}, as a node would\n"
+        ));
         findings.extend(own(address, &name));
         asked += 1;
     }
@@ -58,7 +65,11 @@ fn has_carrier(machine: &Machine, port: &str) -> bool {
 /// The name that the settings probe by, where it is one.
 fn name(settings: &Settings) -> String {
     match &settings.uplink.probe {
-        UplinkProbe::Http { host, .. } if host.parse::<IpAddr>().is_err() && !host.starts_with('[') => host.clone(),
+        UplinkProbe::Http { host, .. }
+            if host.parse::<IpAddr>().is_err() && !host.starts_with('[') =>
+        {
+            host.clone()
+        }
         _ => NAME.to_owned(),
     }
 }
@@ -73,7 +84,11 @@ fn dhcp(port: &str) -> Vec<Finding> {
     };
     for offer in &offers {
         let ipv6_only = if offer.ipv6_only { ", and asks for IPv6 only (option 108)" } else { "" };
-        let portal = offer.portal.as_ref().map(|url| format!(", with a captive portal at {url}")).unwrap_or_default();
+        let portal = offer
+            .portal
+            .as_ref()
+            .map(|url| format!(", with a captive portal at {url}"))
+            .unwrap_or_default();
         output::out(&format!(
             "well     {port}: the DHCP server {} offers {}{ipv6_only}{portal}\n",
             offer.server, offer.address
@@ -129,11 +144,15 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
     let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
     let (text, remedy) = match question(server, from, Some(port), name) {
         Ok(ServerLog::Addresses(count)) => {
-            output::out(&format!("well     {port}: the resolver {server} resolves {name} (addresses: {count})\n"));
+            output::out(&format!(
+                "well     {port}: the resolver {server} resolves {name} (addresses: {count})\n"
+            ));
             return None;
         }
         Ok(ServerLog::None) => (
-            format!("the venue's resolver {server} answers by {port} and knows no address of {name}"),
+            format!(
+                "the venue's resolver {server} answers by {port} and knows no address of {name}"
+            ),
             "log in at the venue's portal if there is one; else name a resolver of your own to the DHCP client",
         ),
         Err(error) => (
@@ -148,16 +167,21 @@ fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
     let address = IpAddr::V4(address);
     match question(address, address, None, name) {
         Ok(ServerLog::Addresses(count)) => {
-            output::out(&format!("well     the head's dnsmasq resolves {name} (addresses: {count})\n"));
+            output::out(&format!(
+                "well     the head's dnsmasq resolves {name} (addresses: {count})\n"
+            ));
             None
         }
         Ok(ServerLog::None) => {
-            let text = format!("the head's dnsmasq answers at {address}, and knows no address of {name}");
+            let text =
+                format!("the head's dnsmasq answers at {address}, and knows no address of {name}");
             Some(Finding::of(FindingCode::GatewayNames, text))
         }
         Err(error) => Some(Finding::new(
             AlertCode::GatewayDnsmasqFailed,
-            format!("the head's dnsmasq does not answer at {address}, where the nodes ask: {error}"),
+            format!(
+                "the head's dnsmasq does not answer at {address}, where the nodes ask: {error}"
+            ),
             "`sudo systemctl restart bramblegate`",
         )),
     }

@@ -1,4 +1,5 @@
-//! Who asks for an address on a port: programs that look after ports, and clients that somebody started by hand.
+//! Who asks for an address on a port: programs that look after ports, and clients that somebody
+//! started by hand.
 
 use super::sockets::{Process, processes};
 use crate::cli::machine::Machine;
@@ -28,7 +29,8 @@ impl Client {
     /// Returns the command by which it leaves this port alone.
     pub fn switch_off(&self, port: &str) -> String {
         match self {
-            // "+=", for a plain value would take the place of other files' (NetworkManager.conf(5)).
+            // "+=", for a plain value would take the place of other files'
+            // (NetworkManager.conf(5)).
             Self::Managed(Manager::NetworkManager) => format!(
                 "printf '[keyfile]\\nunmanaged-devices+=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general reload"
             ),
@@ -52,14 +54,17 @@ impl Client {
         }
     }
 
-    /// Returns what to do so that it alone asks on the port. A client that goes takes its address and routes along, which may
-    /// be those of the other too, as one server gives one board one address: the other has to ask anew.
+    /// Returns what to do so that it alone asks on the port. A client that goes takes its address
+    /// and routes along, which may be those of the other too, as one server gives one board one
+    /// address: the other has to ask anew.
     pub fn stays_instead_of(&self, other: &Self, port: &str) -> String {
         let command = format!("`{} && {}`", other.switch_off(port), self.again(port));
         match other {
             Self::Managed(_) => command,
             Self::Alone(_) => {
-                format!("{command}, and take it out of what starts it (/etc/network/interfaces, rc.local, a unit)")
+                format!(
+                    "{command}, and take it out of what starts it (/etc/network/interfaces, rc.local, a unit)"
+                )
             }
         }
     }
@@ -69,22 +74,31 @@ impl Client {
         match self {
             Self::Managed(Manager::NetworkManager) => {
                 let Some(connection) = connection(machine, port) else { return false };
-                let property = ["-g", "ipv4.dhcp-ipv6-only-preferred", "connection", "show", &connection];
-                machine.run("nmcli", &property).is_some_and(|value| ["1", "2", "yes", "auto"].contains(&value.trim()))
+                let property =
+                    ["-g", "ipv4.dhcp-ipv6-only-preferred", "connection", "show", &connection];
+                machine
+                    .run("nmcli", &property)
+                    .is_some_and(|value| ["1", "2", "yes", "auto"].contains(&value.trim()))
             }
             Self::Managed(Manager::Networkd) => {
-                let texts =
-                    index(machine, port).map_or_else(Vec::new, |index| networkd_files(&machine.path("/"), index));
+                let texts = index(machine, port)
+                    .map_or_else(Vec::new, |index| networkd_files(&machine.path("/"), index));
                 let heeds = |line: &str| {
-                    let asks =
-                        line.strip_prefix("RequestOptions=").is_some_and(|all| all.split(' ').any(|one| one == "108"));
-                    asks || matches!(line.strip_prefix("IPv6OnlyMode="), Some("yes" | "true" | "on" | "1"))
+                    let asks = line
+                        .strip_prefix("RequestOptions=")
+                        .is_some_and(|all| all.split(' ').any(|one| one == "108"));
+                    asks || matches!(
+                        line.strip_prefix("IPv6OnlyMode="),
+                        Some("yes" | "true" | "on" | "1")
+                    )
                 };
                 texts.iter().flat_map(|text| text.lines()).any(|line| heeds(line.trim()))
             }
             Self::Managed(Manager::Dhcpcd) => {
                 let conf = machine.read("/etc/dhcpcd.conf").unwrap_or_default();
-                conf.lines().any(|line| line.trim().starts_with("option ") && line.contains("ipv6_only_preferred"))
+                conf.lines().any(|line| {
+                    line.trim().starts_with("option ") && line.contains("ipv6_only_preferred")
+                })
             }
             Self::Alone(_) => false,
         }
@@ -116,12 +130,16 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let Some(index) = index(machine, port) else { return Vec::new() };
     let all = able(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
-    let managers = Manager::ALL.into_iter().filter(|manager| runs(*manager) && asks(machine, *manager, index, port));
+    let managers = Manager::ALL
+        .into_iter()
+        .filter(|manager| runs(*manager) && asks(machine, *manager, index, port));
     let mut clients: Vec<Client> = managers.map(Client::Managed).collect();
     let by_dhcpcd = clients.contains(&Client::Managed(Manager::Dhcpcd));
     for process in &all {
-        let alone = ALONE.contains(&process.name.as_str()) && !(by_dhcpcd && process.name == "dhcpcd");
-        let known = |known: &Client| matches!(known, Client::Alone(other) if other.name == process.name);
+        let alone =
+            ALONE.contains(&process.name.as_str()) && !(by_dhcpcd && process.name == "dhcpcd");
+        let known =
+            |known: &Client| matches!(known, Client::Alone(other) if other.name == process.name);
         if alone
             && !clients.iter().any(known)
             && is_on(machine, process, index, port)
@@ -133,23 +151,26 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     clients
 }
 
-/// Returns the processes that could ask for an address on a port of this head. A name alone shows nothing: anybody can give his
-/// process any, and a container may have ports of the same names.
+/// Returns the processes that could ask for an address on a port of this head. A name alone shows
+/// nothing: anybody can give his process any, and a container may have ports of the same names.
 fn able(machine: &Machine) -> Vec<Process> {
     let mut all = processes(machine);
     all.retain(|process| may_send(machine, process) && is_in_our_spaces(machine, process));
     all
 }
 
-/// Returns whether it has the right to send without an address (`CAP_NET_RAW`, capabilities(7)), or nobody says that it has not.
+/// Returns whether it has the right to send without an address (`CAP_NET_RAW`, capabilities(7)), or
+/// nobody says that it has not.
 fn may_send(machine: &Machine, process: &Process) -> bool {
     const NET_RAW: u64 = 1 << 13;
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
     let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok()).is_none_or(|held| held & NET_RAW != 0)
+    held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok())
+        .is_none_or(|held| held & NET_RAW != 0)
 }
 
-/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or nobody says that it has not.
+/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or nobody
+/// says that it has not.
 fn is_in_our_spaces(machine: &Machine, process: &Process) -> bool {
     ["net", "user"].iter().all(|space| {
         let of = |id: &str| machine.link(&format!("/proc/{id}/ns/{space}"));
@@ -163,7 +184,11 @@ fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bo
     }
     let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]);
     let state = devices.as_ref().map(|devices| {
-        devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':')).unwrap_or_default().to_owned()
+        devices
+            .lines()
+            .find_map(|line| line.strip_prefix(port)?.strip_prefix(':'))
+            .unwrap_or_default()
+            .to_owned()
     });
     let active = match state {
         Some(state) => state.starts_with("connect"),
@@ -185,17 +210,22 @@ fn method(machine: &Machine, port: &str) -> Option<String> {
     Some(method.trim().to_owned()).filter(|method| !method.is_empty())
 }
 
-/// Its command line is a client's and names the port, or it holds a packet socket there (needs root).
+/// Its command line is a client's and names the port, or it holds a packet socket there (needs
+/// root).
 fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
     let line = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let words: Vec<&str> = line.split('\0').collect();
     if process.name == "busybox" && !words.iter().any(|word| word.ends_with("udhcpc")) {
         return false;
     }
-    let named = words.iter().skip(1).any(|word| *word == port || word.strip_prefix("-i") == Some(port));
+    let named =
+        words.iter().skip(1).any(|word| *word == port || word.strip_prefix("-i") == Some(port));
     let held = || {
-        let sockets = packet_sockets(&machine.path("/")).into_iter().filter(|socket| socket.index == index);
-        sockets.into_iter().any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
+        let sockets =
+            packet_sockets(&machine.path("/")).into_iter().filter(|socket| socket.index == index);
+        sockets
+            .into_iter()
+            .any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
     };
     named || held()
 }
@@ -203,7 +233,12 @@ fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> 
 /// NetworkManager may bring dhclient or dhcpcd for itself (`dhcp=` in its settings).
 fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim().to_owned();
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     let name = machine.read(&format!("/proc/{parent}/comm")).unwrap_or_default();
     Manager::ALL.iter().any(|manager| manager.process() == name && name != process.name)
 }
@@ -215,9 +250,13 @@ pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
 
 /// Returns the command that switches a port on which was switched off.
 pub fn switch_on(machine: &Machine, port: &str) -> String {
-    let runs = |manager: Manager| able(machine).iter().any(|process| process.name == manager.process());
-    let managed = |manager: Manager| index(machine, port).is_some_and(|index| asks(machine, manager, index, port));
-    // networkd takes its hands off a port that somebody else switched off; the others ask as soon as there is a carrier.
+    let runs =
+        |manager: Manager| able(machine).iter().any(|process| process.name == manager.process());
+    let managed = |manager: Manager| {
+        index(machine, port).is_some_and(|index| asks(machine, manager, index, port))
+    };
+    // networkd takes its hands off a port that somebody else switched off; the others ask as soon
+    // as there is a carrier.
     if runs(Manager::Networkd) && managed(Manager::Networkd) {
         format!("sudo networkctl up {port}")
     } else {
@@ -230,10 +269,14 @@ pub fn start(machine: &Machine, port: &str) -> String {
     let all = able(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     let installed = |program: &str| {
-        ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|folder| machine.exists(&format!("{folder}/{program}")))
+        ["/usr/sbin", "/sbin", "/usr/bin"]
+            .iter()
+            .any(|folder| machine.exists(&format!("{folder}/{program}")))
     };
     if runs(Manager::NetworkManager) {
-        return format!("`sudo nmcli device set {port} managed yes && sudo nmcli device connect {port}`");
+        return format!(
+            "`sudo nmcli device set {port} managed yes && sudo nmcli device connect {port}`"
+        );
     }
     if runs(Manager::Networkd) {
         return format!(

@@ -39,7 +39,8 @@ macro_rules! finding_codes {
             /// Those that are no alert's, in the order of their names.
             pub const OWN: &'static [Self] = &[$(Self::$code),*];
 
-            /// The stable name in the report and the manual; begins with its subject as an alert's does.
+            /// The stable name in the report and the manual; begins with its subject as an alert's
+            /// does.
             pub const fn name(self) -> &'static str {
                 match self {
                     Self::Alert(code) => code.name(),
@@ -68,8 +69,7 @@ macro_rules! finding_codes {
 
 const UDEV: &str = "install the udev rules (udev/ in the source, done by `make install`), then `sudo udevadm control \
                     --reload && sudo udevadm trigger`";
-const TWO_DRIVERS: &str =
-    "stop it, and take it out of what starts it (rc.local, crontab, a unit), if it drives the same display or LED";
+const TWO_DRIVERS: &str = "stop it, and take it out of what starts it (rc.local, crontab, a unit), if it drives the same display or LED";
 
 // Name; rank; remedy, where it is always the same.
 finding_codes! {
@@ -149,7 +149,8 @@ mod tests {
     fn a_code_that_is_an_alerts_is_in_one_table_only() {
         let names: Vec<&str> = FindingCode::OWN.iter().map(|code| code.name()).collect();
         assert!(names.is_sorted(), "{names:?}");
-        let twice: Vec<&&str> = names.iter().filter(|name| name.parse::<AlertCode>().is_ok()).collect();
+        let twice: Vec<&&str> =
+            names.iter().filter(|name| name.parse::<AlertCode>().is_ok()).collect();
         assert!(twice.is_empty(), "{twice:?}");
     }
 }

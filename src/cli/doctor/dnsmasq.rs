@@ -2,8 +2,10 @@
 
 use super::{CheckContext, Finding, FindingCode};
 
-/// What Debian's security tracker says (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>), with the packages'
-/// own changelogs: of which release, from which version on they are closed, and which they are. `None`: not closed there.
+/// What Debian's security tracker says
+/// (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>), with the packages' own
+/// changelogs: of which release, from which version on they are closed, and which they are. `None`:
+/// not closed there.
 const HOLES: [(&str, Option<&str>, &str); 4] = [
     ("12", Some("2.90-4~deb12u2"), SIX),
     ("12", None, TWO),
@@ -22,24 +24,34 @@ pub fn holes(context: &CheckContext<'_>) -> Vec<Finding> {
     }
     let machine = context.machine;
     let release = machine.read("/etc/os-release").unwrap_or_default();
-    let release =
-        release.lines().find_map(|line| line.strip_prefix("VERSION_ID=")).unwrap_or_default().trim_matches('"');
-    let Some(version) = machine.run("dpkg-query", &["-W", "-f", "${Version}", "dnsmasq-base"]) else {
+    let release = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_ID="))
+        .unwrap_or_default()
+        .trim_matches('"');
+    let Some(version) = machine.run("dpkg-query", &["-W", "-f", "${Version}", "dnsmasq-base"])
+    else {
         return Vec::new();
     };
     let version = version.trim();
     if version.is_empty() {
         return Vec::new();
     }
-    let older = |fixed: &str| machine.run("dpkg", &["--compare-versions", version, "lt", fixed]).is_some();
+    let older =
+        |fixed: &str| machine.run("dpkg", &["--compare-versions", version, "lt", fixed]).is_some();
     let of_release = || HOLES.iter().filter(|(of, _, _)| *of == release);
-    let open: Vec<&str> =
-        of_release().filter(|(_, fixed, _)| fixed.is_some_and(older)).map(|(_, _, holes)| *holes).collect();
-    let unfixed: Vec<&str> = of_release().filter(|(_, fixed, _)| fixed.is_none()).map(|(_, _, holes)| *holes).collect();
+    let open: Vec<&str> = of_release()
+        .filter(|(_, fixed, _)| fixed.is_some_and(older))
+        .map(|(_, _, holes)| *holes)
+        .collect();
+    let unfixed: Vec<&str> =
+        of_release().filter(|(_, fixed, _)| fixed.is_none()).map(|(_, _, holes)| *holes).collect();
     let mut findings = Vec::new();
     if !open.is_empty() {
-        let text =
-            format!("dnsmasq {version}, which answers the nodes, has known vulnerabilities: {}", open.join(", "));
+        let text = format!(
+            "dnsmasq {version}, which answers the nodes, has known vulnerabilities: {}",
+            open.join(", ")
+        );
         findings.push(Finding::of(FindingCode::HostDnsmasqOld, text));
     }
     // A backport of something newer is another package's matter.

@@ -10,11 +10,16 @@ use crate::watch::host::{name, time};
 
 /// Files in which rule sets are saved.
 const SAVED: [&str; 2] = ["/etc/nftables.conf", "/etc/sysconfig/nftables.conf"];
-const SAVED_IPTABLES: [&str; 4] =
-    ["/etc/iptables/rules.v4", "/etc/iptables.ipv4.nat", "/etc/iptables.rules", "/etc/sysconfig/iptables"];
+const SAVED_IPTABLES: [&str; 4] = [
+    "/etc/iptables/rules.v4",
+    "/etc/iptables.ipv4.nat",
+    "/etc/iptables.rules",
+    "/etc/sysconfig/iptables",
+];
 
-/// Another table's chain that drops what goes between the cluster and an uplink, or what the head promises to nodes and venue:
-/// it blocks the gateway where it is on the way out that is used, or where nodes are cut off from the head.
+/// Another table's chain that drops what goes between the cluster and an uplink, or what the head
+/// promises to nodes and venue: it blocks the gateway where it is on the way out that is used, or
+/// where nodes are cut off from the head.
 pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut uplinks = context.uplinks();
     if uplinks.is_empty() {
@@ -24,11 +29,15 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     let port = context.cluster_port();
     let net = context.settings.cluster.address;
     let node = net.hosts().find(|host| *host != net.addr());
-    let Vital::Time { served, .. } = time::read(&context.machine.path("/")) else { return Vec::new() };
+    let Vital::Time { served, .. } = time::read(&context.machine.path("/")) else {
+        return Vec::new();
+    };
     let ssh_ports = name::ssh_ports(&context.machine.path("/"));
     let watch = FirewallWatch {
         table: TABLE,
-        bridge: port.as_ref().is_some_and(|port| context.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
+        bridge: port
+            .as_ref()
+            .is_some_and(|port| context.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
         head: Some(net),
         traffic: traffic::promised(context.settings, net, served, &ssh_ports, &[]),
         exit: port.as_ref().zip(node).and_then(|(port, node)| context.machine.way_out(port, node)),
@@ -39,27 +48,32 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     };
     let found = context.machine.blockers(&watch);
     let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
-    let text = |table, chain| format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain));
+    let text = |table, chain| {
+        format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain))
+    };
     let blocking = found.exit.map(|Blocker { table, chain, remedy }| {
-        Finding::new(AlertCode::GatewayBlocked, text(table, chain), format!("as root: {remedy}")).ranked(Rank::Blocked)
+        Finding::new(AlertCode::GatewayBlocked, text(table, chain), format!("as root: {remedy}"))
+            .ranked(Rank::Blocked)
     });
     let spare = found.spare.into_iter().map(|(uplink, Blocker { table, chain, remedy })| {
         let text = format!("{} by {uplink}, which is not the way out now", text(table, chain));
         Finding::new(AlertCode::UplinkBlocked, text, format!("as root: {remedy}"))
     });
     let promised = found.traffic.into_iter().map(|(what, Blocker { table, chain, remedy })| {
-        let text = format!("table {}, chain {} drops {}", or(table), or(chain), traffic::words(what));
+        let text =
+            format!("table {}, chain {} drops {}", or(table), or(chain), traffic::words(what));
         let rank = if traffic::is_vital(what) { Rank::Blocked } else { Rank::Finding };
         Finding::new(AlertCode::GatewayBlocked, text, format!("as root: {remedy}")).ranked(rank)
     });
     blocking.into_iter().chain(spare).chain(promised).collect()
 }
 
-/// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is ours alone.
+/// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is
+/// ours alone.
 pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
-    let more = ["/etc/nftables.d", "/etc/nftables"]
-        .into_iter()
-        .flat_map(|folder| context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}")));
+    let more = ["/etc/nftables.d", "/etc/nftables"].into_iter().flat_map(|folder| {
+        context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
+    });
     let files = SAVED.iter().map(|file| (*file).to_owned()).chain(more);
     let holds = |file: &String| {
         let text = context.machine.read(file).unwrap_or_default();
@@ -72,7 +86,9 @@ pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(
             FindingCode::GatewayTableSaved,
             format!("{file} holds a copy of the table inet bramblegate"),
-            format!("take that table out of {file}: loading it fails while the gateway owns the table"),
+            format!(
+                "take that table out of {file}: loading it fails while the gateway owns the table"
+            ),
         )
     };
     files.filter(holds).map(finding).collect()
@@ -91,9 +107,13 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
             ));
         }
     }
-    for (program, command) in [("iptables-nft-save", "iptables-nft"), ("iptables-legacy-save", "iptables-legacy")] {
+    for (program, command) in
+        [("iptables-nft-save", "iptables-nft"), ("iptables-legacy-save", "iptables-legacy")]
+    {
         let text = saved_nat(context.machine, program);
-        if let Some((_, line)) = first(&text, |line| line.starts_with("-A POSTROUTING") && ours_not(line)) {
+        if let Some((_, line)) =
+            first(&text, |line| line.starts_with("-A POSTROUTING") && ours_not(line))
+        {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeOld,
                 format!("an older rule masquerades as well: {line}"),
@@ -104,7 +124,8 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The NAT rules of one of the two iptables. Asking the legacy one would create its table, so it must be there already.
+/// The NAT rules of one of the two iptables. Asking the legacy one would create its table, so it
+/// must be there already.
 fn saved_nat(machine: &Machine, program: &str) -> String {
     let tables = machine.read("/proc/net/ip_tables_names").unwrap_or_default();
     if program.contains("legacy") && !tables.lines().any(|table| table == "nat") {

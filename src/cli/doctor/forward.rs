@@ -16,14 +16,18 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     let listeners = listeners(context.machine);
     for forward in &context.settings.forwards {
         let tcp = forward.transport == Transport::Tcp;
-        let here = listeners
-            .iter()
-            .find(|listener| listener.tcp == tcp && listener.port == forward.listen && !listener.address.is_loopback());
+        let here = listeners.iter().find(|listener| {
+            listener.tcp == tcp
+                && listener.port == forward.listen
+                && !listener.address.is_loopback()
+        });
         let Some(listener) = here else {
             findings.extend(instead_of_ssh(context, forward));
             continue;
         };
-        let who = listener.owner(context.machine).map_or_else(|| "a program".to_owned(), |who| who.to_string());
+        let who = listener
+            .owner(context.machine)
+            .map_or_else(|| "a program".to_owned(), |who| who.to_string());
         let (port, to) = (name(forward), target(forward));
         findings.push(Finding::new(
             AlertCode::NodeForwardHides,
@@ -34,7 +38,8 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// `uplink.allow` lets ssh in, and the forward leads it away; also where nobody sees sshd listen now.
+/// `uplink.allow` lets ssh in, and the forward leads it away; also where nobody sees sshd listen
+/// now.
 fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
     let allowed = context.settings.uplink.allow.contains(&Allow::Ssh);
     let ssh = |port| port == 22 || name::ssh_ports(&context.machine.path("/")).contains(&port);

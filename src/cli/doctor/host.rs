@@ -26,11 +26,15 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     let coded = |code| move |name| (code, name);
     let ports: Vec<String> = uplinks.iter().chain(&cluster).cloned().collect();
     let uplinks = uplinks.into_iter().map(coded(AlertCode::UplinkEnslaved));
-    for (code, name) in cluster.into_iter().map(coded(AlertCode::GatewayPortEnslaved)).chain(uplinks) {
+    for (code, name) in
+        cluster.into_iter().map(coded(AlertCode::GatewayPortEnslaved)).chain(uplinks)
+    {
         let master = context.machine.link(&format!("/sys/class/net/{name}/master"));
         let master = master.as_deref().and_then(|link| link.rsplit('/').next());
         // A glob may match what is in a bridge that is named already.
-        let fine = |master: &&str| ports.iter().any(|port| port == master) && !context.is_uplink_by_name(&name);
+        let fine = |master: &&str| {
+            ports.iter().any(|port| port == master) && !context.is_uplink_by_name(&name)
+        };
         if let Some(master) = master.filter(|master| !fine(master)) {
             findings.push(Finding::new(
                 code,
@@ -42,16 +46,23 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A default route on the cluster's port leads what the nodes send back to them, at the latest when the uplink's is gone.
+/// A default route on the cluster's port leads what the nodes send back to them, at the latest when
+/// the uplink's is gone.
 pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     let cluster = context.cluster_port();
     let routes = context.machine.routes();
-    let default = |(net, port): &&(ipnet::Ipv4Net, String)| net.prefix_len() == 0 && Some(port) == cluster.as_ref();
+    let default = |(net, port): &&(ipnet::Ipv4Net, String)| {
+        net.prefix_len() == 0 && Some(port) == cluster.as_ref()
+    };
     let finding = |(_, port): &(ipnet::Ipv4Net, String)| {
         Finding::new(
             AlertCode::UplinkExitBy,
-            format!("a default route leads by the cluster port {port}, which has no way to the internet"),
-            format!("take the gateway out of the settings of {port}, then: `sudo ip route del default dev {port}`"),
+            format!(
+                "a default route leads by the cluster port {port}, which has no way to the internet"
+            ),
+            format!(
+                "take the gateway out of the settings of {port}, then: `sudo ip route del default dev {port}`"
+            ),
         )
     };
     routes.iter().find(default).map(finding).into_iter().collect()
@@ -82,7 +93,8 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     let number = |name: &str| -> Option<u64> {
         context.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
     };
-    let (Some(count), Some(max)) = (number("nf_conntrack_count"), number("nf_conntrack_max")) else {
+    let (Some(count), Some(max)) = (number("nf_conntrack_count"), number("nf_conntrack_max"))
+    else {
         return Vec::new();
     };
     if max == 0 || count * 100 < max * 80 {
@@ -90,7 +102,9 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     }
     vec![Finding::new(
         AlertCode::GatewayConntrack,
-        format!("connection tracking holds {count} of {max} entries; when it is full new connections are dropped"),
+        format!(
+            "connection tracking holds {count} of {max} entries; when it is full new connections are dropped"
+        ),
         format!(
             "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the next start; then see who opens so many",
             max * 2
@@ -98,13 +112,16 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// The kernel's table of neighbours is nearly full, or smaller than the cluster: who finds no room in it is neither reached nor
-/// given an address.
+/// The kernel's table of neighbours is nearly full, or smaller than the cluster: who finds no room
+/// in it is neither reached nor given an address.
 pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     let limit = context.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
-    let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else { return Vec::new() };
+    let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else {
+        return Vec::new();
+    };
     // The first line is a heading.
-    let held = context.machine.read("/proc/net/arp").map_or(0, |table| table.lines().skip(1).count());
+    let held =
+        context.machine.read("/proc/net/arp").map_or(0, |table| table.lines().skip(1).count());
     let nodes = context.settings.nodes.len();
     let wanted = held.max(nodes);
     if wanted * 10 < limit * 9 {
@@ -112,7 +129,9 @@ pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     }
     vec![Finding::new(
         AlertCode::GatewayNeighbours,
-        format!("the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"),
+        format!(
+            "the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"
+        ),
         format!(
             "`sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}`, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
              neither reached nor given addresses",

@@ -1,4 +1,5 @@
-//! `bramblegate doctor`: what on this machine would stop or disturb the gateway, each with its remedy. Changes nothing.
+//! `bramblegate doctor`: what on this machine would stop or disturb the gateway, each with its
+//! remedy. Changes nothing.
 
 mod ask;
 mod clients;
@@ -49,7 +50,8 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArg,
-    /// Also ask on the wire: the venue's DHCP server and resolvers, and the head's own dnsmasq; nothing is taken
+    /// Also ask on the wire: the venue's DHCP server and resolvers, and the head's own dnsmasq;
+    /// nothing is taken
     #[arg(long = "try")]
     pub try_it: bool,
 }
@@ -66,7 +68,11 @@ pub struct Finding {
 
 impl Finding {
     /// Returns a finding with the rank of its code.
-    fn new(code: impl Into<FindingCode>, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+    fn new(
+        code: impl Into<FindingCode>,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         let code = code.into();
         Self { code, rank: code.rank(), text: text.into(), remedy: remedy.into() }
     }
@@ -101,7 +107,8 @@ impl CheckContext<'_> {
     fn is(&self, name: &str, pattern: &PortPattern) -> bool {
         match pattern {
             PortPattern::Glob(glob) => {
-                matches(glob, name) || self.machine.alternative_names(name).iter().any(|name| matches(glob, name))
+                matches(glob, name)
+                    || self.machine.alternative_names(name).iter().any(|name| matches(glob, name))
             }
             PortPattern::Mac(mac) => {
                 let address = self.machine.read(&format!("/sys/class/net/{name}/address"));
@@ -118,7 +125,11 @@ impl CheckContext<'_> {
     }
 
     fn is_uplink_by_name(&self, name: &str) -> bool {
-        self.settings.uplink.interfaces.iter().any(|pattern| !is_glob(pattern) && self.is(name, pattern))
+        self.settings
+            .uplink
+            .interfaces
+            .iter()
+            .any(|pattern| !is_glob(pattern) && self.is(name, pattern))
     }
 
     /// The uplinks that are there, in order of preference.
@@ -192,7 +203,9 @@ pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let (mut findings, mut checks) = look(&machine, &args.config.config);
     if !rustix::process::geteuid().is_root() {
-        output::err("Without root not everything can be seen: `sudo bramblegate doctor` sees more.\n");
+        output::err(
+            "Without root not everything can be seen: `sudo bramblegate doctor` sees more.\n",
+        );
     }
     if args.try_it {
         let (found, made) = ask::ask(&machine, &args.config.config);
@@ -203,10 +216,13 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(code(&findings))
 }
 
-/// All findings, and how many checks were made: where there are no settings yet, with those that `detect` would propose.
+/// All findings, and how many checks were made: where there are no settings yet, with those that
+/// `detect` would propose.
 fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let faults = match settings::load(file) {
-        Ok(merged) => return (examine(&CheckContext { machine, settings: &merged.settings }), CHECKS.len()),
+        Ok(merged) => {
+            return (examine(&CheckContext { machine, settings: &merged.settings }), CHECKS.len());
+        }
         Err(faults) => faults,
     };
     let bad = |fault: &dyn ToString| {
@@ -214,7 +230,9 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
         Finding::new(FindingCode::HostSettings, fault.to_string(), remedy)
     };
     let presumed = if file.exists() { None } else { presumed::settings(machine) };
-    let Some(settings) = presumed else { return (faults.iter().map(|fault| bad(fault)).collect(), 1) };
+    let Some(settings) = presumed else {
+        return (faults.iter().map(|fault| bad(fault)).collect(), 1);
+    };
     let text = format!(
         "there are no settings yet ({}); the rest was looked at as `bramblegate detect` would set it",
         file.display()

@@ -21,11 +21,20 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
         }
     }
     if matches!(context.settings.lcd.bus, LcdBus::Gpio { .. }) {
-        let chips = context.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
-        findings.extend(chips.filter_map(|chip| usable(context, &format!("/dev/{chip}"), FindingCode::LcdDenied)));
+        let chips =
+            context.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
+        findings.extend(
+            chips.filter_map(|chip| {
+                usable(context, &format!("/dev/{chip}"), FindingCode::LcdDenied)
+            }),
+        );
     }
     if uses_stick(&context.settings.led.device) {
-        findings.extend(sticks(context).iter().filter_map(|device| usable(context, device, FindingCode::LedDenied)));
+        findings.extend(
+            sticks(context)
+                .iter()
+                .filter_map(|device| usable(context, device, FindingCode::LedDenied)),
+        );
     }
     findings
 }
@@ -38,7 +47,10 @@ fn uses_stick(device: &LedDevice) -> bool {
 fn sticks(context: &CheckContext<'_>) -> Vec<String> {
     let names = context.machine.list("/sys/class/hidraw").into_iter();
     let is_stick = |name: &String| {
-        let uevent = context.machine.read(&format!("/sys/class/hidraw/{name}/device/uevent")).unwrap_or_default();
+        let uevent = context
+            .machine
+            .read(&format!("/sys/class/hidraw/{name}/device/uevent"))
+            .unwrap_or_default();
         uevent.to_ascii_uppercase().contains(":000020A0:000041E5")
     };
     names.filter(is_stick).map(|name| format!("/dev/{name}")).collect()
@@ -53,42 +65,53 @@ fn usable(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option
         return None;
     }
     let group = group.unwrap_or_else(|| metadata.gid().to_string());
-    let text =
-        format!("{device} has group {group} and mode {:04o}: the service may not use it", metadata.mode() & 0o7777);
+    let text = format!(
+        "{device} has group {group} and mode {:04o}: the service may not use it",
+        metadata.mode() & 0o7777
+    );
     Some(Finding::of(code, text))
 }
 
 fn group_name(context: &CheckContext<'_>, id: u32) -> Option<String> {
     let groups = context.machine.read("/etc/group")?;
     let id = id.to_string();
-    groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
-        [name, _, gid, ..] if *gid == id => Some((*name).to_owned()),
-        _ => None,
+    groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| {
+        match fields.as_slice() {
+            [name, _, gid, ..] if *gid == id => Some((*name).to_owned()),
+            _ => None,
+        }
     })
 }
 
 /// Another program that has the display's bus or the stick open would write in between.
 fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
-    let others = holders(context.machine, device).into_iter().filter(|process| process.name != "bramblegate");
+    let others = holders(context.machine, device)
+        .into_iter()
+        .filter(|process| process.name != "bramblegate");
     let finding = |process: super::sockets::Process| {
-        let command = context.machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
+        let command =
+            context.machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
         let command = command.trim_end_matches('\0').replace('\0', " ");
-        let code = if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
+        let code =
+            if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
         Finding::of(code, format!("{process} has {device} open: {command}"))
     };
     others.map(finding).collect()
 }
 
-/// A display or a stick that is there and taken: by a driver of the kernel, or away from the kernel.
+/// A display or a stick that is there and taken: by a driver of the kernel, or away from the
+/// kernel.
 pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     let root = context.machine.path("/");
     let mut findings = Vec::new();
     if let LcdBus::I2c { device, address, .. } = &context.settings.lcd.bus {
         let held = claimed::i2c_held(&root, device, *address);
-        findings.extend(held.map(|(text, remedy)| Finding::new(FindingCode::LcdHeld, text, remedy)));
+        findings
+            .extend(held.map(|(text, remedy)| Finding::new(FindingCode::LcdHeld, text, remedy)));
     }
     if uses_stick(&context.settings.led.device) {
-        findings.extend(claimed::detached_sticks(&root).iter().map(|stick| detached(context, stick)));
+        findings
+            .extend(claimed::detached_sticks(&root).iter().map(|stick| detached(context, stick)));
     }
     findings
 }
@@ -98,14 +121,16 @@ fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     let (mut text, mut remedy) = stick.explain();
     if let Some(holder) = holders(context.machine, &stick.node).first() {
         text += &format!("; {holder} has it open now");
-        remedy = format!("`sudo kill {}`, and take it out of what starts it; then {remedy}", holder.id);
+        remedy =
+            format!("`sudo kill {}`, and take it out of what starts it; then {remedy}", holder.id);
     }
     Finding::new(FindingCode::LedDetached, text, remedy)
 }
 
 /// As [`holders_of`], for all devices that the settings use.
 pub fn held(context: &CheckContext<'_>) -> Vec<Finding> {
-    let sticks = if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };
+    let sticks =
+        if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };
     let devices = context.i2c_device().into_iter().chain(sticks);
     devices.flat_map(|device| holders_of(context, &device)).collect()
 }

@@ -1,4 +1,5 @@
-//! Settings for a machine that has none yet, so that what stands in the way is found before `setup`.
+//! Settings for a machine that has none yet, so that what stands in the way is found before
+//! `setup`.
 
 use crate::cli::detect::decide::decide;
 use crate::cli::detect::look::{Found, ports};

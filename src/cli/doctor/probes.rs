@@ -11,7 +11,8 @@ const NET_RAW: u32 = 13;
 /// Who may ping without it: the lowest and the highest group.
 const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
-/// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the nodes.
+/// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the
+/// nodes.
 pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let Some(process) = machine.daemon(&run::run_directory()) else { return Vec::new() };
@@ -19,8 +20,10 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     if holds_net_raw(&status) {
         return Vec::new();
     }
-    let asks = |wanted: &NodeProbe| context.settings.nodes.iter().any(|node| node.probes.contains(wanted));
-    let pings = asks(&NodeProbe::Icmp) || matches!(context.settings.uplink.probe, UplinkProbe::Ping { .. });
+    let asks =
+        |wanted: &NodeProbe| context.settings.nodes.iter().any(|node| node.probes.contains(wanted));
+    let pings =
+        asks(&NodeProbe::Icmp) || matches!(context.settings.uplink.probe, UplinkProbe::Ping { .. });
     let mut kinds = Vec::new();
     if pings && !may_ping(machine, &status) {
         kinds.push("ICMP");
@@ -31,9 +34,11 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     if kinds.is_empty() {
         return Vec::new();
     }
-    let text = format!("the gateway (process {process}) lacks CAP_NET_RAW and cannot probe by {}", kinds.join(" and "));
-    let remedy =
-        "start it by its service, which has it: `sudo systemctl restart bramblegate`; or probe by tcp and http";
+    let text = format!(
+        "the gateway (process {process}) lacks CAP_NET_RAW and cannot probe by {}",
+        kinds.join(" and ")
+    );
+    let remedy = "start it by its service, which has it: `sudo systemctl restart bramblegate`; or probe by tcp and http";
     vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 
@@ -49,7 +54,9 @@ fn holds_net_raw(status: &str) -> bool {
 
 /// One of its groups is among those that may ping.
 fn may_ping(machine: &Machine, status: &str) -> bool {
-    let numbers = |text: &str| text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).collect::<Vec<_>>();
+    let numbers = |text: &str| {
+        text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).collect::<Vec<_>>()
+    };
     let range = numbers(&machine.read(PING_GROUPS).unwrap_or_default());
     let [lowest, highest] = range.as_slice() else { return false };
     let groups = [field(status, "Gid"), field(status, "Groups")].into_iter().flatten();

@@ -1,4 +1,5 @@
-//! Profiles that come back at each boot: netplan and cloud-init, as Raspberry Pi OS has them since 2025.
+//! Profiles that come back at each boot: netplan and cloud-init, as Raspberry Pi OS has them since
+//! 2025.
 
 use super::clients::Client;
 use super::{CheckContext, Finding, FindingCode};
@@ -7,7 +8,8 @@ use crate::watch::uplink::clients::Manager;
 
 /// Where netplan reads (netplan-generate(8)).
 const NETPLAN: [&str; 3] = ["/etc/netplan", "/run/netplan", "/usr/lib/netplan"];
-/// What cloud-init makes netplan's files of (cloudinit/sources/DataSourceNoCloud), on the card's boot partition.
+/// What cloud-init makes netplan's files of (cloudinit/sources/DataSourceNoCloud), on the card's
+/// boot partition.
 const SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config"];
 /// Where NetworkManager finds the profiles that netplan generated.
 const GENERATED: &str = "/run/NetworkManager/system-connections";
@@ -23,8 +25,9 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
         let names = machine.list(folder).into_iter().filter(|name| name.ends_with(".yaml"));
         names.map(move |name| format!("{folder}/{name}"))
     });
-    let mut findings: Vec<Finding> =
-        files.filter_map(|file| Some(netplan(port, &file, line_of(&machine.read(&file)?, port)?))).collect();
+    let mut findings: Vec<Finding> = files
+        .filter_map(|file| Some(netplan(port, &file, line_of(&machine.read(&file)?, port)?)))
+        .collect();
     let seed = SEEDS.iter().find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
     if let Some((file, line)) = seed.filter(|_| cloud_init_writes_networks(machine)) {
         let text = format!(
@@ -55,8 +58,7 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
 }
 
 /// cloud-init(1) leaves networks alone after this.
-const SWITCH_OFF: &str =
-    "`printf 'network: {config: disabled}\\n' | sudo tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg`";
+const SWITCH_OFF: &str = "`printf 'network: {config: disabled}\\n' | sudo tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg`";
 
 fn netplan(port: &str, file: &str, line: usize) -> Finding {
     let text = format!(
@@ -75,23 +77,29 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
     )
 }
 
-/// The line of netplan's YAML that means the port: its name as a key, or a `name:` or `set-name:` of a match.
+/// The line of netplan's YAML that means the port: its name as a key, or a `name:` or `set-name:`
+/// of a match.
 fn line_of(text: &str, port: &str) -> Option<usize> {
     let bare = |word: &str| word.trim().trim_matches(['"', '\'']).to_owned();
     let means = |line: &str| {
         let line = line.split(" #").next().unwrap_or_default().trim();
         let Some((key, value)) = line.split_once(':') else { return false };
         match (bare(key).as_str(), bare(value).as_str()) {
-            ("name" | "set-name" | "- name", value) => !value.is_empty() && super::matches(value, port),
+            ("name" | "set-name" | "- name", value) => {
+                !value.is_empty() && super::matches(value, port)
+            }
             (key, "" | "{}") => key == port,
             (key, value) => key == port && value.starts_with('{'),
         }
     };
-    text.lines().position(|line| !line.trim_start().starts_with('#') && means(line)).map(|place| place + 1)
+    text.lines()
+        .position(|line| !line.trim_start().starts_with('#') && means(line))
+        .map(|place| place + 1)
 }
 
 fn cloud_init_writes_networks(machine: &Machine) -> bool {
-    let there = machine.exists("/etc/cloud/cloud.cfg") && !machine.exists("/etc/cloud/cloud-init.disabled");
+    let there =
+        machine.exists("/etc/cloud/cloud.cfg") && !machine.exists("/etc/cloud/cloud-init.disabled");
     let off = |name: &String| {
         let text = machine.read(&format!("/etc/cloud/cloud.cfg.d/{name}")).unwrap_or_default();
         let words = text.replace([' ', '\n', '{', '}'], "");

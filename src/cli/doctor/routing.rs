@@ -1,4 +1,5 @@
-//! Routing rules of others that lead the cluster's packets astray, and addresses of the head that others have too.
+//! Routing rules of others that lead the cluster's packets astray, and addresses of the head that
+//! others have too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +17,28 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// What only the gateway hears, as it listens all the time.
 const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
 
-/// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others counts.
+/// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others
+/// counts.
 pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     let settings = Arc::new(context.settings.clone());
     let now = clock::now();
     let mut state = State::new(Arc::clone(&settings), now);
     let network = context.machine.network();
-    for event in std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)]) {
+    for event in
+        std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
+    {
         state.apply(&event, now);
     }
-    let Some(plan) = way_out(&settings, &state, &decide::decide(&settings, &state)) else { return Vec::new() };
+    let Some(plan) = way_out(&settings, &state, &decide::decide(&settings, &state)) else {
+        return Vec::new();
+    };
     state.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
     state.apply(&Event::Tick, now + SETTLED);
     let ours = state.facts().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
-    let alerts =
-        decide::decide(&settings, &state).alerts.into_iter().filter(|alert| alert.code == AlertCode::GatewayRule);
+    let alerts = decide::decide(&settings, &state)
+        .alerts
+        .into_iter()
+        .filter(|alert| alert.code == AlertCode::GatewayRule);
     let certain = alerts.filter(|alert| ours || alert.subject != Subject::Whole);
     certain.map(|alert| finding(alert.code, &alert.text)).collect()
 }

@@ -14,7 +14,9 @@ use crate::watch::uplink::clients::Manager;
 pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(port) = context.cluster_port() else { return Vec::new() };
     let finding = |who: &str, remedy: String| {
-        let text = format!("{who} manages the cluster port {port}: it may take the address away or ask for one there");
+        let text = format!(
+            "{who} manages the cluster port {port}: it may take the address away or ask for one there"
+        );
         Finding::new(FindingCode::GatewayPortManaged, text, remedy)
     };
     let managed = |manager: Manager, by: &str| {
@@ -32,8 +34,13 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
         findings.push(managed(Manager::Networkd, &format!(", by {file},")));
     }
     if let Some(file) = ifupdown(context.machine, &port) {
-        let command = format!("sudo sed -i 's/^[ \\t]*iface {port} inet .*/iface {port} inet manual/' {file}");
-        findings.push(finding("ifupdown", format!("`{command}`, and take the lines of its address out there")));
+        let command = format!(
+            "sudo sed -i 's/^[ \\t]*iface {port} inet .*/iface {port} inet manual/' {file}"
+        );
+        findings.push(finding(
+            "ifupdown",
+            format!("`{command}`, and take the lines of its address out there"),
+        ));
     }
     findings
 }
@@ -49,12 +56,13 @@ fn dhcpcd(machine: &Machine, port: &str) -> bool {
     let Some(conf) = machine.read("/etc/dhcpcd.conf") else { return false };
     let wants = "/etc/systemd/system/multi-user.target.wants/dhcpcd.service";
     let denied = conf.lines().filter_map(|line| line.trim().strip_prefix("denyinterfaces "));
-    let denied = denied.flat_map(str::split_whitespace).any(|pattern| super::matches(pattern, port));
+    let denied =
+        denied.flat_map(str::split_whitespace).any(|pattern| super::matches(pattern, port));
     machine.exists(wants) && !denied
 }
 
-/// Returns the file by which networkd asks for an address on the port. Of the files that match a port the first by name counts,
-/// whatever its folder (systemd.network(5)).
+/// Returns the file by which networkd asks for an address on the port. Of the files that match a
+/// port the first by name counts, whatever its folder (systemd.network(5)).
 fn networkd(machine: &Machine, port: &str) -> Option<String> {
     if !machine.exists("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service") {
         return None;
@@ -68,7 +76,9 @@ fn networkd(machine: &Machine, port: &str) -> Option<String> {
     }
     files.into_values().find_map(|path| {
         let text = machine.read(&path).unwrap_or_default();
-        let value = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned));
+        let value = |key: &str| {
+            text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned))
+        };
         let names = value("Name=").unwrap_or_default();
         names.split_whitespace().any(|name| super::matches(name, port)).then(|| {
             let asks = value("DHCP=").is_some_and(|dhcp| dhcp != "no" && dhcp != "ipv6");
@@ -78,8 +88,10 @@ fn networkd(machine: &Machine, port: &str) -> Option<String> {
 }
 
 fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
-    let more =
-        machine.list("/etc/network/interfaces.d").into_iter().map(|name| format!("/etc/network/interfaces.d/{name}"));
+    let more = machine
+        .list("/etc/network/interfaces.d")
+        .into_iter()
+        .map(|name| format!("/etc/network/interfaces.d/{name}"));
     let mut files = std::iter::once("/etc/network/interfaces".to_owned()).chain(more);
     files.find(|file| {
         let text = machine.read(file).unwrap_or_default();
@@ -99,13 +111,16 @@ pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
         ("udhcpd.service", "udhcpd"),
         ("dnsmasq.service", "the system's own dnsmasq"),
     ];
-    let starts = |unit: &str| machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{unit}"));
+    let starts =
+        |unit: &str| machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{unit}"));
     known.into_iter().filter(|(unit, _)| starts(unit)).collect()
 }
 
 /// Whether there is a dnsmasq to run.
 pub fn has_dnsmasq(machine: &Machine) -> bool {
-    ["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"].iter().any(|path| machine.is_file(path))
+    ["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"]
+        .iter()
+        .any(|path| machine.is_file(path))
 }
 
 /// DHCP servers of old, and whoever has port 53 or 67 where ours would serve.
@@ -151,11 +166,16 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
             continue;
         }
         let who = owner.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string);
-        let text =
-            format!("{who} has port {} on {}, where {name} for the nodes would be", listener.port, listener.address);
+        let text = format!(
+            "{who} has port {} on {}, where {name} for the nodes would be",
+            listener.port, listener.address
+        );
         let known = findings.iter().any(|finding| finding.text == text);
         if !known {
-            let remedy = format!("{}; without the port the gateway serves none", stop(context.machine, owner.as_ref()));
+            let remedy = format!(
+                "{}; without the port the gateway serves none",
+                stop(context.machine, owner.as_ref())
+            );
             findings.push(Finding::new(
                 if name == "DNS" { FindingCode::HostPort53 } else { FindingCode::HostPort67 },
                 text,
@@ -172,7 +192,9 @@ fn stop(machine: &Machine, owner: Option<&Process>) -> String {
         return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it needs".to_owned();
     };
     match unit(machine, owner) {
-        Some(unit) => format!("`sudo systemctl disable --now {unit}`, or bind it to the addresses that it needs"),
+        Some(unit) => format!(
+            "`sudo systemctl disable --now {unit}`, or bind it to the addresses that it needs"
+        ),
         None => {
             format!(
                 "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses that it needs",
@@ -182,7 +204,8 @@ fn stop(machine: &Machine, owner: Option<&Process>) -> String {
     }
 }
 
-/// Returns the system's unit that a process belongs to, by its control group (cgroups(7)): "0::/system.slice/udhcpd.service".
+/// Returns the system's unit that a process belongs to, by its control group (cgroups(7)):
+/// "0::/system.slice/udhcpd.service".
 fn unit(machine: &Machine, process: &Process) -> Option<String> {
     let groups = machine.read(&format!("/proc/{}/cgroup", process.id))?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/system.slice/"))?;
@@ -194,7 +217,11 @@ fn unit(machine: &Machine, process: &Process) -> Option<String> {
 /// Returns whether a process is a child of a bramblegate.
 fn our_child(machine: &Machine, process: &Process) -> bool {
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let parent =
-        status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim).unwrap_or_default().to_owned();
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .map(str::trim)
+        .unwrap_or_default()
+        .to_owned();
     machine.read(&format!("/proc/{parent}/comm")).as_deref() == Some("bramblegate")
 }

@@ -24,7 +24,8 @@ pub fn listeners(machine: &Machine) -> Vec<Listener> {
     all
 }
 
-/// A line of `/proc/net/tcp` (proc_pid_net(5)): sl local rem st tx:rx tr:when retrnsmt uid timeout inode.
+/// A line of `/proc/net/tcp` (proc_pid_net(5)): sl local rem st tx:rx tr:when retrnsmt uid timeout
+/// inode.
 fn listener(line: &str, tcp: bool) -> Option<Listener> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     // TCP_LISTEN, and TCP_CLOSE as UDP has it
@@ -85,7 +86,10 @@ impl Process {
     /// Returns whether one of its descriptors is this; needs root for others' processes.
     pub fn holds(&self, machine: &Machine, target: &str) -> bool {
         let folder = format!("/proc/{}/fd", self.id);
-        machine.list(&folder).iter().any(|fd| machine.link(&format!("{folder}/{fd}")).as_deref() == Some(target))
+        machine
+            .list(&folder)
+            .iter()
+            .any(|fd| machine.link(&format!("{folder}/{fd}")).as_deref() == Some(target))
     }
 }
 

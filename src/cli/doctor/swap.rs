@@ -1,4 +1,5 @@
-//! Cables of uplink and cluster in each other's ports, by what the daemon has heard and whom the kernel has met.
+//! Cables of uplink and cluster in each other's ports, by what the daemon has heard and whom the
+//! kernel has met.
 
 use std::net::Ipv4Addr;
 
@@ -28,7 +29,9 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
         (Some((uplink, why)), _) => vec![Finding::new(
             FindingCode::GatewayPortsSwapped,
             format!("the cables of cluster and uplink are swapped: {why}"),
-            format!("move the cable in {cluster} to {uplink}, and the one in {uplink} to {cluster}"),
+            format!(
+                "move the cable in {cluster} to {uplink}, and the one in {uplink} to {cluster}"
+            ),
         )],
         (None, Some(text)) => vec![Finding::new(
             AlertCode::GatewayForeignDhcp,
@@ -43,24 +46,30 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
 
 /// The text of the daemon's alert.
 fn foreign_server(status: &Snapshot) -> Option<String> {
-    let alert = status.alerts.iter().find(|alert| alert.code == AlertCode::GatewayForeignDhcp.name())?;
+    let alert =
+        status.alerts.iter().find(|alert| alert.code == AlertCode::GatewayForeignDhcp.name())?;
     // The remedy is more precise here.
     alert.text.split(": ").next().map(str::to_owned)
 }
 
 /// This uplink has a cable, and no uplink at all has found a DHCP server.
 fn is_silent(status: &Snapshot, uplink: &str) -> bool {
-    let waits = |of: &Uplink| matches!(of.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp));
-    let is_out = |of: &Uplink| matches!(of.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier));
+    let waits = |of: &Uplink| {
+        matches!(of.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp))
+    };
+    let is_out = |of: &Uplink| {
+        matches!(of.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier))
+    };
     let here = status.uplinks.iter().any(|of| of.interface.as_deref() == Some(uplink) && waits(of));
     here && status.uplinks.iter().all(|of| waits(of) || is_out(of))
 }
 
-/// A node that the kernel has met at this port, by its hardware address; by its address only where there is other evidence,
-/// for the venue may have the same subnet.
+/// A node that the kernel has met at this port, by its hardware address; by its address only where
+/// there is other evidence, for the venue may have the same subnet.
 fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
     let table = context.machine.read("/proc/net/arp").unwrap_or_default();
-    let met: Vec<(Ipv4Addr, Mac)> = table.lines().skip(1).filter_map(|line| neighbour(line, port)).collect();
+    let met: Vec<(Ipv4Addr, Mac)> =
+        table.lines().skip(1).filter_map(|line| neighbour(line, port)).collect();
     let node = context.settings.nodes.iter().find(|node| {
         met.iter().any(|(address, mac)| match node.mac {
             Some(own) => own == *mac,
@@ -70,7 +79,8 @@ fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<St
     Some(node.name.clone())
 }
 
-/// A line of `/proc/net/arp` (proc(5)) about a neighbour that has answered: IP HW-type Flags HW-address Mask Device.
+/// A line of `/proc/net/arp` (proc(5)) about a neighbour that has answered: IP HW-type Flags
+/// HW-address Mask Device.
 fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let flags = u32::from_str_radix(fields.get(2)?.strip_prefix("0x")?, 16).ok()?;

@@ -19,15 +19,18 @@ struct Head {
 
 impl Head {
     fn new(name: &str) -> Self {
-        let root = std::env::temp_dir().join(format!("bramblegate-doctor-{name}-{}", std::process::id()));
+        let root =
+            std::env::temp_dir().join(format!("bramblegate-doctor-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
-        let settings =
-            "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+        let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
         let head = Self { root, settings: settings.to_owned(), answers: Vec::new() };
         for port in ["lo", "eth0", "wlan0"] {
             head.file(&format!("/sys/class/net/{port}/address"), "02:00:00:00:00:01\n");
         }
-        head.file("/etc/ssh/sshd_config", "# Port 99\nInclude /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n");
+        head.file(
+            "/etc/ssh/sshd_config",
+            "# Port 99\nInclude /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
+        );
         head.file("/proc/mounts", "/dev/mmcblk0p2 / ext4 rw 0 0\n");
         head.file("/etc/group", "root:x:0:\ni2c:x:994:\nbramblegate:x:990:\n");
         head
@@ -107,18 +110,26 @@ fn a_healthy_head_has_no_findings() {
 
 #[test]
 fn a_gateway_that_hangs_is_no_healthy_one() {
-    Head::new("hangs").answer("silent", "").suffers("gateway-silent", "says nothing", "systemctl restart bramblegate");
+    Head::new("hangs").answer("silent", "").suffers(
+        "gateway-silent",
+        "says nothing",
+        "systemctl restart bramblegate",
+    );
 }
 
 #[test]
 fn the_name_of_a_process_makes_no_second_line() {
-    let process = sockets::Process { id: "7".to_owned(), name: "sh\n27 checks, nothing is in the way.".to_owned() };
+    let process = sockets::Process {
+        id: "7".to_owned(),
+        name: "sh\n27 checks, nothing is in the way.".to_owned(),
+    };
     assert_eq!(process.to_string().lines().count(), 1, "{process}");
 }
 
 #[test]
 fn a_port_of_a_bridge_blocks_the_gateway() {
-    let head = Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
+    let head =
+        Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
     let finding = head.suffers("uplink-enslaved", "wlan0 is a port of br0", "name br0");
     assert_eq!(code(&[finding]), 2);
 }
@@ -140,8 +151,13 @@ fn a_port_that_is_away_is_reported() {
 
 #[test]
 fn a_drop_of_another_program_blocks() {
-    let head = Head::new("drop").answer("blocker", "ip filter\nFORWARD\niptables -I DOCKER-USER -i eth0 -j ACCEPT");
-    let finding = head.suffers("gateway-blocked", "table ip filter, chain FORWARD", "iptables -I DOCKER-USER -i eth0");
+    let head = Head::new("drop")
+        .answer("blocker", "ip filter\nFORWARD\niptables -I DOCKER-USER -i eth0 -j ACCEPT");
+    let finding = head.suffers(
+        "gateway-blocked",
+        "table ip filter, chain FORWARD",
+        "iptables -I DOCKER-USER -i eth0",
+    );
     assert_eq!(finding.rank, Rank::Blocked);
 }
 
@@ -151,17 +167,26 @@ fn network_manager_on_the_clusters_port_is_reported() {
         "nmcli -t -f DEVICE,STATE device",
         "wlan0:connected\neth0:connecting (getting IP configuration)\nlo:unmanaged\n",
     );
-    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices+=interface-name:eth0");
-    let head = Head::new("nm2").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unmanaged\n");
+    head.suffers(
+        "gateway-port-managed",
+        "NetworkManager",
+        "unmanaged-devices+=interface-name:eth0",
+    );
+    let head = Head::new("nm2")
+        .answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unmanaged\n");
     assert_eq!(head.findings(), []);
-    let head = Head::new("nm3").answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unavailable\n");
-    head.suffers("gateway-port-managed", "NetworkManager", "unmanaged-devices+=interface-name:eth0");
+    let head = Head::new("nm3")
+        .answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unavailable\n");
+    head.suffers(
+        "gateway-port-managed",
+        "NetworkManager",
+        "unmanaged-devices+=interface-name:eth0",
+    );
 }
 
 #[test]
 fn a_port_goes_by_its_alternative_names_as_well() {
-    let settings =
-        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
     let head = |name: &str| Head::new(name).set(settings);
     assert_eq!(head("alt1").answer("altnames eth0", "lan enx020000000001\n").findings(), []);
     head("alt2").suffers("gateway-port-absent", "enx0200*", "correct cluster.interface");
@@ -181,11 +206,9 @@ fn other_managers_are_reported() {
             "systemd-networkd, by /etc/systemd/network/20-wired.network,",
             "Unmanaged=yes",
         );
-    Head::new("ifupdown").with("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n").suffers(
-        "gateway-port-managed",
-        "ifupdown",
-        "/etc/network/interfaces",
-    );
+    Head::new("ifupdown")
+        .with("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n")
+        .suffers("gateway-port-managed", "ifupdown", "/etc/network/interfaces");
 }
 
 #[test]
@@ -193,7 +216,10 @@ fn an_sshd_behind_a_closed_port_is_reported() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\nuplink.allow = [";
     let with = |name: &str, allow: &str| {
         let head = Head::new(name).set(&format!("{settings}{allow}]"));
-        head.with("/etc/ssh/sshd_config.d/port.conf", "port = 2222\nListenAddress 0.0.0.0:2200\nListenAddress ::\n")
+        head.with(
+            "/etc/ssh/sshd_config.d/port.conf",
+            "port = 2222\nListenAddress 0.0.0.0:2200\nListenAddress ::\n",
+        )
     };
     assert_eq!(with("ssh1", "\"ssh\"").findings(), []);
     assert_eq!(with("ssh2", "\"tcp:2200-2222\"").findings(), []);
@@ -221,7 +247,11 @@ fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
     };
     assert_eq!(with("shut1", "2222").findings(), []);
     assert_eq!(with("shut2", "2000-3000").findings(), []);
-    with("shut3", "22").suffers("host-ssh-closed", "port 2222, which uplink.allow covers", "reload");
+    with("shut3", "22").suffers(
+        "host-ssh-closed",
+        "port 2222, which uplink.allow covers",
+        "reload",
+    );
 }
 
 #[test]
@@ -250,10 +280,17 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
             .with("/proc/77/comm", "dnsmasq\n")
             .link("/proc/77/fd/4", "socket:[4712]")
     };
-    head("port53").suffers("host-port-53", "dnsmasq (77) has port 53 on 0.0.0.0", "`sudo kill 77`, and take it out");
+    head("port53").suffers(
+        "host-port-53",
+        "dnsmasq (77) has port 53 on 0.0.0.0",
+        "`sudo kill 77`, and take it out",
+    );
     for (number, (group, remedy)) in [
         ("0::/system.slice/dnsmasq.service", "`sudo systemctl disable --now dnsmasq.service`"),
-        ("0::/system.slice/system-x.slice/x@a.service", "`sudo systemctl disable --now x@a.service`"),
+        (
+            "0::/system.slice/system-x.slice/x@a.service",
+            "`sudo systemctl disable --now x@a.service`",
+        ),
         ("0::/user.slice/user-0.slice/user@0.service", "`sudo kill 77`"),
         ("0::/system.slice/a;reboot.service", "`sudo kill 77`"),
     ]
@@ -263,20 +300,27 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
         let head = head(&format!("port53-{number}")).with("/proc/77/cgroup", &format!("{group}\n"));
         head.suffers("host-port-53", "dnsmasq (77) has port 53", remedy);
     }
-    let ours =
-        head("ours53").with("/proc/77/status", "Name:\tdnsmasq\nPPid:\t5\n").with("/proc/5/comm", "bramblegate\n");
+    let ours = head("ours53")
+        .with("/proc/77/status", "Name:\tdnsmasq\nPPid:\t5\n")
+        .with("/proc/5/comm", "bramblegate\n");
     assert_eq!(ours.findings(), []);
     let serves_nothing = Head::new("port53-off").with("/proc/net/udp", udp);
-    assert_eq!(serves_nothing.findings(), [], "the port is nobody's business while we serve nothing");
+    assert_eq!(
+        serves_nothing.findings(),
+        [],
+        "the port is nobody's business while we serve nothing"
+    );
 }
 
 #[test]
 fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
-    Head::new("isc").with("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", "").suffers(
-        "gateway-dhcp-other",
-        "isc-dhcp-server",
-        "systemctl disable --now isc-dhcp-server",
-    );
+    Head::new("isc")
+        .with("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", "")
+        .suffers(
+            "gateway-dhcp-other",
+            "isc-dhcp-server",
+            "systemctl disable --now isc-dhcp-server",
+        );
     Head::new("rules")
         .with(
             "/etc/iptables/rules.v4",
@@ -285,50 +329,68 @@ fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
         .suffers("gateway-masquerade-saved", "/etc/iptables/rules.v4:3", "take it out");
     Head::new("kernel")
         .answer("iptables-nft-save -t nat", "*nat\n-A POSTROUTING -o wlan0 -j MASQUERADE\nCOMMIT\n")
-        .suffers("gateway-masquerade-old", "-o wlan0", "iptables-nft -t nat -D POSTROUTING -o wlan0 -j MASQUERADE");
+        .suffers(
+            "gateway-masquerade-old",
+            "-o wlan0",
+            "iptables-nft -t nat -D POSTROUTING -o wlan0 -j MASQUERADE",
+        );
     Head::new("rc")
         .with(
             "/etc/rc.local",
             "#!/bin/sh\n# iptables is fine in a comment\nsudo iptables-restore < /etc/iptables.ipv4.nat\nexit 0\n",
         )
         .suffers("gateway-leftover", "/etc/rc.local:3", "take that line out");
-    Head::new("cron").with("/var/spool/cron/crontabs/pi", "@reboot python /home/pi/lcd_ip.py\n").suffers(
-        "lcd-leftover",
-        "lcd_ip.py",
-        "take that line out",
-    );
+    Head::new("cron")
+        .with("/var/spool/cron/crontabs/pi", "@reboot python /home/pi/lcd_ip.py\n")
+        .suffers("lcd-leftover", "lcd_ip.py", "take that line out");
 }
 
 #[test]
 fn a_saved_copy_of_our_table_is_reported() {
     Head::new("saved")
-        .with("/etc/nftables.conf", "flush ruleset\ntable inet bramblegate {\n  chain x {\n    masquerade\n  }\n}\n")
+        .with(
+            "/etc/nftables.conf",
+            "flush ruleset\ntable inet bramblegate {\n  chain x {\n    masquerade\n  }\n}\n",
+        )
         .suffers("gateway-table-saved", "/etc/nftables.conf", "take that table out");
 }
 
 #[test]
 fn a_display_without_a_bus_or_without_rights_is_reported() {
-    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nled.device = \"off\"\n";
+    let settings =
+        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nled.device = \"off\"\n";
     Head::new("nobus").set(settings).suffers("lcd-absent", "there is no /dev/i2c-1", "do_i2c");
-    Head::new("norights").set(settings).with("/dev/i2c-1", "").suffers("lcd-denied", "/dev/i2c-1 has group", "udev");
+    Head::new("norights").set(settings).with("/dev/i2c-1", "").suffers(
+        "lcd-denied",
+        "/dev/i2c-1 has group",
+        "udev",
+    );
 }
 
 #[test]
 fn a_stick_without_its_udev_rule_is_reported_and_so_is_who_holds_it() {
-    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n";
+    let settings =
+        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n";
     let head = Head::new("stick")
         .set(settings)
-        .with("/sys/class/hidraw/hidraw0/device/uevent", "DRIVER=hid-generic\nHID_ID=0003:000020A0:000041E5\n")
+        .with(
+            "/sys/class/hidraw/hidraw0/device/uevent",
+            "DRIVER=hid-generic\nHID_ID=0003:000020A0:000041E5\n",
+        )
         .with("/sys/class/hidraw/hidraw1/device/uevent", "HID_ID=0003:0000046D:0000C52B\n")
         .with("/dev/hidraw0", "")
         .with("/dev/hidraw1", "")
         .with("/proc/99/comm", "python3\n")
         .with("/proc/99/cmdline", "python3\0/home/pi/blink.py\0")
         .link("/proc/99/fd/3", "/dev/hidraw0");
-    let codes: Vec<_> = head.findings().into_iter().map(|finding| (finding.code.name(), finding.text)).collect();
+    let codes: Vec<_> =
+        head.findings().into_iter().map(|finding| (finding.code.name(), finding.text)).collect();
     assert_eq!(codes.len(), 2, "{codes:?}");
     assert_eq!((codes[0].0, codes[1].0), ("led-denied", "led-held"));
-    assert!(codes[1].1.contains("python3 (99) has /dev/hidraw0 open: python3 /home/pi/blink.py"), "{codes:?}");
+    assert!(
+        codes[1].1.contains("python3 (99) has /dev/hidraw0 open: python3 /home/pi/blink.py"),
+        "{codes:?}"
+    );
 }
 
 #[test]
@@ -386,10 +448,14 @@ fn patterns_match_as_a_shells() {
 
 #[test]
 fn a_gateway_that_may_not_send_its_probes() {
-    let status = |capabilities: &str| format!("Gid:\t997\t997\t997\t997\nGroups:\t27\nCapEff:\t{capabilities}\n");
+    let status = |capabilities: &str| {
+        format!("Gid:\t997\t997\t997\t997\nGroups:\t27\nCapEff:\t{capabilities}\n")
+    };
     let head = |name: &str, probes: &str, status: &str| {
-        let head = Head::new(name).with("/run/bramblegate/lock", "4711").with("/proc/4711/status", status);
-        let node = format!("[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\nprobe = {probes}\n");
+        let head =
+            Head::new(name).with("/run/bramblegate/lock", "4711").with("/proc/4711/status", status);
+        let node =
+            format!("[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\nprobe = {probes}\n");
         let settings = format!("{}{node}", head.settings);
         head.set(&settings)
     };
@@ -412,29 +478,40 @@ const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\
 fn wired(name: &str) -> Head {
     Head::new(name).set(WIRED).with("/sys/class/net/eth1/address", "02:00:00:00:00:02\n")
 }
-const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device\n";
+const ARP: &str =
+    "IP address       HW type     Flags       HW address            Mask     Device\n";
 const REFUSED: &str = r#"{"alerts":[{"severity":"fault","code":"gateway-foreign-dhcp","text":
     "another DHCP server, 10.0.0.1, answers on the cluster port eth0, so the gateway serves no addresses there: if"}],
     "uplinks":[{"interface":"eth1","state":"no-dhcp"}]}"#;
 
 #[test]
 fn a_forward_that_leads_ssh_away_from_the_head_is_reported() {
-    let forward = |listen: &str| format!("{WIRED}[[forward]]\nlisten = {listen}\nto = \"rpi1:22\"\n");
+    let forward =
+        |listen: &str| format!("{WIRED}[[forward]]\nlisten = {listen}\nto = \"rpi1:22\"\n");
     let hidden = wired("ssh-away").set(&forward("22"));
     hidden.suffers("node-forward-hides", "tcp:22 leads to rpi1:22 for the venue", "as 2201");
     let not_allowed = wired("no-ssh").set(&format!("uplink.allow = [\"icmp\"]\n{}", forward("22")));
-    assert!(!not_allowed.findings().iter().any(|finding| finding.code.name() == "node-forward-hides"));
+    assert!(
+        !not_allowed.findings().iter().any(|finding| finding.code.name() == "node-forward-hides")
+    );
     let elsewhere = wired("ssh-stays").set(&forward("2201"));
-    assert!(!elsewhere.findings().iter().any(|finding| finding.code.name() == "node-forward-hides"));
+    assert!(
+        !elsewhere.findings().iter().any(|finding| finding.code.name() == "node-forward-hides")
+    );
 }
 
 #[test]
 fn a_program_behind_a_forwarded_port_is_reported() {
     let forward = format!("{WIRED}[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n");
-    let listens =
-        |address: &str| format!("sl local rem st\n 0: {address}:0899 00000000:0000 0A 0:0 0:0 0 0 0 77 1 0\n");
+    let listens = |address: &str| {
+        format!("sl local rem st\n 0: {address}:0899 00000000:0000 0A 0:0 0:0 0 0 0 77 1 0\n")
+    };
     let open = wired("hides").set(&forward).with("/proc/net/tcp", &listens("00000000"));
-    open.suffers("node-forward-hides", "tcp:2201 of the head, but for the venue that port leads to rpi1:22", "another");
+    open.suffers(
+        "node-forward-hides",
+        "tcp:2201 of the head, but for the venue that port leads to rpi1:22",
+        "another",
+    );
     let local = wired("local").set(&forward).with("/proc/net/tcp", &listens("0100007F"));
     assert_eq!(local.findings(), []);
 }
@@ -450,11 +527,17 @@ fn a_finding_is_one_line_whatever_others_call_themselves() {
 
 #[test]
 fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
-    let head =
-        wired("drops").answer("drops", "3 bramblegate: not from an address of the cluster\n70 bramblegate: the rest\n");
+    let head = wired("drops").answer(
+        "drops",
+        "3 bramblegate: not from an address of the cluster\n70 bramblegate: the rest\n",
+    );
     assert_eq!(head.findings(), []);
     let hints = head.hints();
     let finding = hints.iter().find(|hint| hint.code.name() == "gateway-drops").unwrap();
     assert_eq!(finding.rank, Rank::Hint, "{finding:?}");
-    assert!(finding.text.ends_with("3 (not from an address of the cluster), 70 (the rest)"), "{}", finding.text);
+    assert!(
+        finding.text.ends_with("3 (not from an address of the cluster), 70 (the rest)"),
+        "{}",
+        finding.text
+    );
 }

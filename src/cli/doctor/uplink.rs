@@ -20,13 +20,18 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
             let text = format!(
                 "{first} and {other} both ask for an address on the uplink {port}: it gets two, and the one removes the other's routes; let {first} do it alone"
             );
-            findings.push(Finding::new(FindingCode::UplinkTwoClients, text, first.stays_instead_of(other, &port)));
+            findings.push(Finding::new(
+                FindingCode::UplinkTwoClients,
+                text,
+                first.stays_instead_of(other, &port),
+            ));
         }
     }
     findings
 }
 
-/// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal is.
+/// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal
+/// is.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.status.socket);
     let mut findings = switched_off(context);
@@ -38,7 +43,10 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
         }
         let held = context.machine.addresses(&port);
         let answers = |net: &&IpNet| match net {
-            IpNet::V4(net) => !net.addr().is_link_local() && net.addr().octets().first_chunk() != Some(&[192, 0, 0]),
+            IpNet::V4(net) => {
+                !net.addr().is_link_local()
+                    && net.addr().octets().first_chunk() != Some(&[192, 0, 0])
+            }
             IpNet::V6(_) => false,
         };
         if held.iter().any(|net| answers(&net)) {
@@ -50,10 +58,12 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Finds uplinks that are administratively down. Where another one has a carrier that may be meant so: a hint.
+/// Finds uplinks that are administratively down. Where another one has a carrier that may be meant
+/// so: a hint.
 fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     let uplinks = context.uplinks();
-    let read = |port: &str, file: &str| context.machine.read(&format!("/sys/class/net/{port}/{file}"));
+    let read =
+        |port: &str, file: &str| context.machine.read(&format!("/sys/class/net/{port}/{file}"));
     let carries = uplinks.iter().any(|port| read(port, "carrier").as_deref() == Some("1"));
     let off = uplinks.iter().filter(|port| read(port, "flags").is_some_and(|flags| !is_up(&flags)));
     off.map(|port| {
@@ -65,17 +75,21 @@ fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Returns whether the flags of `/sys/class/net/PORT/flags` ("0x1003") hold `IFF_UP` (netdevice(7)).
+/// Returns whether the flags of `/sys/class/net/PORT/flags` ("0x1003") hold `IFF_UP`
+/// (netdevice(7)).
 fn is_up(flags: &str) -> bool {
     let digits = flags.trim().trim_start_matches("0x");
     u32::from_str_radix(digits, 16).is_ok_and(|flags| flags & 1 != 0)
 }
 
-/// Returns the command that switches a port on: its manager's, which else leaves it down. A radio may be blocked beside that.
+/// Returns the command that switches a port on: its manager's, which else leaves it down. A radio
+/// may be blocked beside that.
 fn switch_on(machine: &Machine, port: &str) -> String {
     let command = clients::switch_on(machine, port);
-    let radio = port.starts_with("wl") || machine.exists(&format!("/sys/class/net/{port}/phy80211"));
-    let blocked = if radio { "; if that is refused, `sudo rfkill unblock wifi` before it" } else { "" };
+    let radio =
+        port.starts_with("wl") || machine.exists(&format!("/sys/class/net/{port}/phy80211"));
+    let blocked =
+        if radio { "; if that is refused, `sudo rfkill unblock wifi` before it" } else { "" };
     format!("`{command}`{blocked}")
 }
 
@@ -84,13 +98,20 @@ fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
     status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
 }
 
-fn without_ipv4(context: &CheckContext<'_>, port: &str, reported: Option<&Uplink>, held: &[IpNet]) -> Finding {
+fn without_ipv4(
+    context: &CheckContext<'_>,
+    port: &str,
+    reported: Option<&Uplink>,
+    held: &[IpNet],
+) -> Finding {
     let machine = context.machine;
     let clients = clients::of_port(machine, port);
-    let reached = held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()));
+    let reached =
+        held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()));
     // An uplink with IPv6 is reached: nothing is wrong, but the nodes have no way out.
     let rank = if reached { Rank::Hint } else { Rank::Finding };
-    let finding = |code, text: String, remedy: String| Finding::new(code, text, remedy).ranked(rank);
+    let finding =
+        |code, text: String, remedy: String| Finding::new(code, text, remedy).ranked(rank);
     let Some(client) = clients.first() else {
         let text = format!(
             "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine asks for one there"
@@ -134,10 +155,13 @@ fn without_ipv4(context: &CheckContext<'_>, port: &str, reported: Option<&Uplink
         Some(DhcpProgress::Unanswered) => finding(
             FindingCode::UplinkNoDhcp,
             format!("{client} asks for an address on {port}, and no DHCP server answers"),
-            "`sudo bramblegate doctor --try` asks by itself; else try another socket of the venue".to_owned(),
+            "`sudo bramblegate doctor --try` asks by itself; else try another socket of the venue"
+                .to_owned(),
         ),
         _ => {
-            let text = format!("{client} looks after the uplink {port}, which has a carrier and no IPv4 address");
+            let text = format!(
+                "{client} looks after the uplink {port}, which has a carrier and no IPv4 address"
+            );
             Finding::of(FindingCode::UplinkNoAddress, text).ranked(rank)
         }
     }
@@ -156,7 +180,8 @@ fn unit(client: &Client) -> &str {
 fn not_renewed(port: &str, reported: &Uplink) -> Option<Finding> {
     let late = reported.not_renewed_s?;
     let left = reported.lease_left_s.unwrap_or(0);
-    let address = reported.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
+    let address =
+        reported.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
     let text = format!(
         "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, and answers until then"
     );

@@ -110,11 +110,15 @@ type Refusal = (u8, String);
 
 pub fn add(args: Add) -> ExitCode {
     let Add { name, mac, address, probe: probes, config } = args;
-    let names =
-        if mac.is_some() || address.is_some() { fold::one(&name).map(|name| vec![name]) } else { many(&[name]) };
+    let names = if mac.is_some() || address.is_some() {
+        fold::one(&name).map(|name| vec![name])
+    } else {
+        many(&[name])
+    };
     let _turn = turn(&config);
     each("add", names, |name| {
-        let entry = Entry { name, mac: mac.clone(), address: address.clone(), probes: probes.clone() };
+        let entry =
+            Entry { name, mac: mac.clone(), address: address.clone(), probes: probes.clone() };
         write_new(&config, entry)
     })
 }
@@ -138,23 +142,31 @@ pub fn rename(args: Rename) -> ExitCode {
     each("rename", pairs, |(name, new_name)| rename_one(socket.clone(), &config, &name, new_name))
 }
 
-fn rename_one(socket: Option<PathBuf>, config: &ConfigArg, name: &str, new_name: String) -> Result<(), Refusal> {
+fn rename_one(
+    socket: Option<PathBuf>,
+    config: &ConfigArg,
+    name: &str,
+    new_name: String,
+) -> Result<(), Refusal> {
     let same = name.eq_ignore_ascii_case(&new_name);
     let renamed = edit::renamed(&drop_in_text(config)?, name, &new_name);
-    // Two parts of the settings with one name are one node: the other would get this one's board and address.
+    // Two parts of the settings with one name are one node: the other would get this one's board
+    // and address.
     if renamed.is_some() && !same && is_settled(config, &new_name) {
         return Err(settled(&new_name));
     }
     match renamed {
         Some(_) if is_heads(&new_name) => Err(heads(&new_name)),
         Some(text) => replace(config, &text, |settings| {
-            settings.nodes.iter().any(|node| node.name == new_name) && (same || !names(settings, name))
+            settings.nodes.iter().any(|node| node.name == new_name)
+                && (same || !names(settings, name))
         }),
         None => found(socket, config, name).and_then(|node| take(config, node, new_name)),
     }
 }
 
-/// Takes those of the settings out in one change, or none; lets the daemon forget those that were found.
+/// Takes those of the settings out in one change, or none; lets the daemon forget those that were
+/// found.
 pub fn forget(args: Forget) -> ExitCode {
     let Forget { names: words, config } = args;
     let all = match many(&words) {
@@ -180,7 +192,8 @@ pub fn forget(args: Forget) -> ExitCode {
         }
     }
     if !gone.is_empty() {
-        let result = replace(&config, &text, |settings| !gone.iter().any(|name| names(settings, name)));
+        let result =
+            replace(&config, &text, |settings| !gone.iter().any(|name| names(settings, name)));
         if result.is_err() || found.is_empty() {
             return finish("forget", result);
         }
@@ -198,25 +211,42 @@ fn many(words: &[String]) -> Result<Vec<String>, String> {
 fn pairs(names: Vec<String>, new: Vec<String>) -> Result<Vec<(String, String)>, String> {
     match names.len() == new.len() {
         true => Ok(names.into_iter().zip(new).collect()),
-        false => Err(format!("{} names for {} nodes: give as many of the one as of the other", new.len(), names.len())),
+        false => Err(format!(
+            "{} names for {} nodes: give as many of the one as of the other",
+            new.len(),
+            names.len()
+        )),
     }
 }
 
 /// Does it to each; the first that is refused ends it.
-fn each<T>(verb: &str, what: Result<Vec<T>, String>, change: impl FnMut(T) -> Result<(), Refusal>) -> ExitCode {
-    let result = what.map_err(|error| (exit::USAGE, error)).and_then(|all| all.into_iter().try_for_each(change));
+fn each<T>(
+    verb: &str,
+    what: Result<Vec<T>, String>,
+    change: impl FnMut(T) -> Result<(), Refusal>,
+) -> ExitCode {
+    let result = what
+        .map_err(|error| (exit::USAGE, error))
+        .and_then(|all| all.into_iter().try_for_each(change));
     finish(verb, result)
 }
 
-/// Two changes at once would each write what it read, and the first would be lost: one waits for the other, by a lock on the
-/// folder of the settings. Anybody who can read that folder can hold it too, so nobody waits for ever.
+/// Two changes at once would each write what it read, and the first would be lost: one waits for
+/// the other, by a lock on the folder of the settings. Anybody who can read that folder can hold it
+/// too, so nobody waits for ever.
 fn turn(config: &ConfigArg) -> Option<File> {
-    let folder = config.config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = config
+        .config
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;
     let mut patience = TURN;
     while flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
         if patience.is_zero() {
-            output::err("another program holds the folder of the settings; nobody waits for it any longer\n");
+            output::err(
+                "another program holds the folder of the settings; nobody waits for it any longer\n",
+            );
             return None;
         }
         sleep(STEP);
@@ -244,9 +274,14 @@ fn is_settled(config: &ConfigArg, name: &str) -> bool {
 fn elsewhere(config: &ConfigArg, name: &str) -> String {
     let file = drop_in(config);
     if is_settled(config, name) {
-        format!("{name} is not in {}, but in another file or group of the settings: change it there", file.display())
+        format!(
+            "{name} is not in {}, but in another file or group of the settings: change it there",
+            file.display()
+        )
     } else {
-        format!("{name} is not in the settings; a node that was found is forgotten when it has gone")
+        format!(
+            "{name} is not in the settings; a node that was found is forgotten when it has gone"
+        )
     }
 }
 
@@ -261,15 +296,19 @@ fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node
     match known.nodes.into_iter().find(|node| node.name.eq_ignore_ascii_case(name)) {
         Some(node) if node.found => Ok(node),
         Some(_) => Err((code::REFUSED, elsewhere(config, name))),
-        None => Err((code::REFUSED, format!("there is no node {name}: `bramblegate nodes` lists them"))),
+        None => {
+            Err((code::REFUSED, format!("there is no node {name}: `bramblegate nodes` lists them")))
+        }
     }
 }
 
-/// Writes a found node down. Its address only where the cluster is at home: while it has moved, that is not where it should be.
+/// Writes a found node down. Its address only where the cluster is at home: while it has moved,
+/// that is not where it should be.
 fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), Refusal> {
     let merged = settings::load(&config.config).map_err(|faults| (exit::CONFIG, lines(&faults)))?;
     let home = merged.settings.cluster.address;
-    let address = node.address.filter(|address| home.contains(address)).map(|address| address.to_string());
+    let address =
+        node.address.filter(|address| home.contains(address)).map(|address| address.to_string());
     write_new(config, Entry { name, mac: node.mac, address, probes: Vec::new() })
 }
 
@@ -279,11 +318,19 @@ fn is_heads(name: &str) -> bool {
 
 fn heads(name: &str) -> Refusal {
     let remedy = config::heads_name_remedy(name);
-    (code::REFUSED, format!("{name} is the name of this head node itself, nothing was changed: {remedy}"))
+    (
+        code::REFUSED,
+        format!("{name} is the name of this head node itself, nothing was changed: {remedy}"),
+    )
 }
 
 fn settled(name: &str) -> Refusal {
-    (code::REFUSED, format!("the settings have a node {name} already, nothing was changed: give this one another name"))
+    (
+        code::REFUSED,
+        format!(
+            "the settings have a node {name} already, nothing was changed: give this one another name"
+        ),
+    )
 }
 
 fn write_new(config: &ConfigArg, entry: Entry) -> Result<(), Refusal> {
@@ -302,7 +349,8 @@ fn names(settings: &Settings, name: &str) -> bool {
     settings.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name))
 }
 
-/// Returns the text of our drop-in. One that is there and cannot be read is not taken for an empty one: it would be written over.
+/// Returns the text of our drop-in. One that is there and cannot be read is not taken for an empty
+/// one: it would be written over.
 fn drop_in_text(config: &ConfigArg) -> Result<String, Refusal> {
     settings::drop_in_text(&drop_in(config)).map_err(|fault| (exit::CONFIG, fault.to_string()))
 }
@@ -311,8 +359,13 @@ fn lines(faults: &[config::Fault]) -> String {
     faults.iter().map(config::Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Puts `text` in the drop-in's place if the settings are right with it and say what was wanted; then lets the daemon know.
-fn replace(config: &ConfigArg, text: &str, says: impl Fn(&Settings) -> bool) -> Result<(), Refusal> {
+/// Puts `text` in the drop-in's place if the settings are right with it and say what was wanted;
+/// then lets the daemon know.
+fn replace(
+    config: &ConfigArg,
+    text: &str,
+    says: impl Fn(&Settings) -> bool,
+) -> Result<(), Refusal> {
     let path = drop_in(config);
     let name = path.display().to_string();
     let (mut files, unreadable) = settings::read_files(&config.config);
@@ -327,10 +380,13 @@ fn replace(config: &ConfigArg, text: &str, says: impl Fn(&Settings) -> bool) -> 
             files.insert(place, (name.clone(), text.to_owned()));
         }
     }
-    let merged = config::resolve(&files, &settings::boards(), settings::compatible().as_deref(), None);
-    let merged = merged.map_err(|faults| (exit::CONFIG, format!("nothing was changed:\n{}", lines(&faults))))?;
+    let merged =
+        config::resolve(&files, &settings::boards(), settings::compatible().as_deref(), None);
+    let merged = merged
+        .map_err(|faults| (exit::CONFIG, format!("nothing was changed:\n{}", lines(&faults))))?;
     if !says(&merged.settings) {
-        let text = format!("{name} is written in a way that this cannot be done here: edit it by hand");
+        let text =
+            format!("{name} is written in a way that this cannot be done here: edit it by hand");
         return Err((code::REFUSED, text));
     }
     write(&path, text).map_err(|error| not_written(&path, &error))?;
@@ -346,7 +402,8 @@ fn not_written(path: &Path, error: &io::Error) -> Refusal {
     (code, settings::not_written(path, error))
 }
 
-/// Whole or not at all; readable by the daemon's user. A link stays one: what it leads to is written.
+/// Whole or not at all; readable by the daemon's user. A link stays one: what it leads to is
+/// written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let path = &behind_links(path)?;
     Folder::make(path.parent().unwrap_or(Path::new(".")), 0o755)?;
@@ -361,7 +418,9 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..MOST {
         let Ok(target) = fs::read_link(&path) else { break };
         if !folder::is_trusted_link(&path) {
-            return Err(io::Error::other("it is a link that another user may have made: remove it"));
+            return Err(io::Error::other(
+                "it is a link that another user may have made: remove it",
+            ));
         }
         path = path.parent().unwrap_or(Path::new(".")).join(target);
     }
@@ -409,7 +468,8 @@ mod tests {
         let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
         fs::write(&config.config, ports).unwrap();
         let address = Some("192.168.50.9".to_owned());
-        let refused = write_new(&config, Entry { name: "12h".to_owned(), address, ..Entry::default() });
+        let refused =
+            write_new(&config, Entry { name: "12h".to_owned(), address, ..Entry::default() });
         let written = drop_in(&config).exists();
         let (code, text) = refused.unwrap_err();
         assert_eq!((code, written), (exit::CONFIG, false));
@@ -421,12 +481,16 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
-        fs::write(&config.config, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n").unwrap();
+        fs::write(&config.config, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n")
+            .unwrap();
         let place = drop_in(&config);
         fs::create_dir(place.parent().unwrap()).unwrap();
         // Settings may be as long, and longer than the machine's own files are read.
         let mut text = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n".to_owned();
-        text.extend(std::iter::repeat_n("# a long comment of somebody who explains each of his nodes\n", 100_000));
+        text.extend(std::iter::repeat_n(
+            "# a long comment of somebody who explains each of his nodes\n",
+            100_000,
+        ));
         fs::write(&place, &text).unwrap();
         let entry = |name: &str| {
             let address = Some("192.168.50.12".to_owned());
@@ -435,14 +499,20 @@ mod tests {
         let added = write_new(&config, entry("rpi2"));
         let after = fs::read_to_string(&place).unwrap();
         fs::write(&place, b"\xff").unwrap();
-        let refused = [write_new(&config, entry("rpi3")), rename_one(None, &config, "rpi1", "rpi4".to_owned())];
+        let refused = [
+            write_new(&config, entry("rpi3")),
+            rename_one(None, &config, "rpi1", "rpi4".to_owned()),
+        ];
         let left = fs::read(&place).unwrap();
         assert!(
             added.is_ok() && after.starts_with(&text) && after.contains("rpi2"),
             "{added:?}, {} bytes",
             after.len()
         );
-        assert!(refused.iter().all(|result| matches!(result, Err((exit::CONFIG, _)))), "{refused:?}");
+        assert!(
+            refused.iter().all(|result| matches!(result, Err((exit::CONFIG, _)))),
+            "{refused:?}"
+        );
         assert_eq!(left, b"\xff");
     }
 
@@ -452,7 +522,9 @@ mod tests {
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
         let node = |name: &str, last: u8| {
-            format!("[[node]]\nname = \"{name}\"\nmac = \"b8:27:eb:00:00:0{last}\"\naddress = \"192.168.50.1{last}\"\n")
+            format!(
+                "[[node]]\nname = \"{name}\"\nmac = \"b8:27:eb:00:00:0{last}\"\naddress = \"192.168.50.1{last}\"\n"
+            )
         };
         let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
         fs::write(&config.config, format!("{ports}{}", node("rpi1", 1))).unwrap();
@@ -461,8 +533,13 @@ mod tests {
         let refused = [renamed("rpi1"), renamed("RPI1")];
         let unchanged = drop_in_text(&config).unwrap() == node("spare", 2);
         let free = renamed("Spare").and_then(|()| renamed("rpi2"));
-        let names: Vec<_> =
-            settings::load(&config.config).unwrap().settings.nodes.into_iter().map(|node| node.name).collect();
+        let names: Vec<_> = settings::load(&config.config)
+            .unwrap()
+            .settings
+            .nodes
+            .into_iter()
+            .map(|node| node.name)
+            .collect();
         for result in refused {
             let (code, text) = result.unwrap_err();
             assert!(code == code::REFUSED && text.contains("already"), "{text}");
@@ -480,7 +557,9 @@ mod tests {
         let refused = write_new(&config, Entry { name: label, ..Entry::default() });
         let (code, text) = refused.unwrap_err();
         assert!(
-            code == code::REFUSED && text.contains("this head node itself") && text.contains("hostnamectl"),
+            code == code::REFUSED
+                && text.contains("this head node itself")
+                && text.contains("hostnamectl"),
             "{text}"
         );
     }

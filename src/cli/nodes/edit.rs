@@ -3,8 +3,7 @@
 use crate::config::quote;
 
 /// What stands at the top of a new drop-in.
-const HEAD: &str =
-    "# Nodes of the cluster, written by `bramblegate nodes`. Edit it as you like: what else stands here is kept.\n";
+const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. Edit it as you like: what else stands here is kept.\n";
 
 /// A node to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,8 +38,11 @@ pub fn without(text: &str, name: &str) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (first, end, _) = find(&lines, name)?;
     // A blank line before it goes with it.
-    let first =
-        if first > 0 && lines.get(first - 1).is_some_and(|line| line.trim().is_empty()) { first - 1 } else { first };
+    let first = if first > 0 && lines.get(first - 1).is_some_and(|line| line.trim().is_empty()) {
+        first - 1
+    } else {
+        first
+    };
     let kept = lines.iter().take(first).chain(lines.iter().skip(end));
     Some(kept.copied().collect())
 }
@@ -50,24 +52,31 @@ pub fn renamed(text: &str, from: &str, to: &str) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (_, _, place) = find(&lines, from)?;
     let line = format!("name = {}\n", quote(to));
-    let changed = lines.iter().enumerate().map(|(number, old)| if number == place { line.as_str() } else { old });
+    let changed = lines
+        .iter()
+        .enumerate()
+        .map(|(number, old)| if number == place { line.as_str() } else { old });
     Some(changed.collect())
 }
 
 /// The table of a node: its first line, the line after its last, and the line of its name.
 fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
     let is_header = |line: &&str| line.trim_start().starts_with('[');
-    let is_node = |line: &&str| line.split('#').next().is_some_and(|line| line.trim() == "[[node]]");
-    let starts = lines.iter().enumerate().filter(|(_, line)| is_node(line)).map(|(number, _)| number);
+    let is_node =
+        |line: &&str| line.split('#').next().is_some_and(|line| line.trim() == "[[node]]");
+    let starts =
+        lines.iter().enumerate().filter(|(_, line)| is_node(line)).map(|(number, _)| number);
     starts.into_iter().find_map(|first| {
         let body = lines.get(first + 1..)?;
         let next = body.iter().position(is_header).map_or(lines.len(), |length| first + 1 + length);
         // Comments right before the next table are about that one.
         let about_next = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with('#');
-        let tail = lines.get(first + 1..next)?.iter().rev().take_while(|line| about_next(line)).count();
+        let tail =
+            lines.get(first + 1..next)?.iter().rev().take_while(|line| about_next(line)).count();
         let end = if next == lines.len() { next } else { next - tail };
         // Upper and lower case are one, as in the settings.
-        let is_it = |line: &&str| name_in(line).is_some_and(|known| known.eq_ignore_ascii_case(name));
+        let is_it =
+            |line: &&str| name_in(line).is_some_and(|known| known.eq_ignore_ascii_case(name));
         let place = (first + 1..end).find(|number| lines.get(*number).is_some_and(is_it))?;
         Some((first, end, place))
     })
@@ -75,7 +84,8 @@ fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
 
 /// The value of a line `name = "…"`.
 fn name_in(line: &str) -> Option<&str> {
-    let value = line.trim_start().strip_prefix("name")?.trim_start().strip_prefix('=')?.trim_start();
+    let value =
+        line.trim_start().strip_prefix("name")?.trim_start().strip_prefix('=')?.trim_start();
     let mark = value.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
     value.get(1..)?.split(mark).next()
 }
@@ -111,7 +121,10 @@ mod tests {
             text,
             "# mine\n[health]\ninterval = \"1s\"\n\n# the old one\n[[node]]\naddress = \"192.168.50.12\"\nname = 'rpi2' # twice\n"
         );
-        assert_eq!(without(&text, "rpi2").unwrap(), "# mine\n[health]\ninterval = \"1s\"\n\n# the old one\n");
+        assert_eq!(
+            without(&text, "rpi2").unwrap(),
+            "# mine\n[health]\ninterval = \"1s\"\n\n# the old one\n"
+        );
         assert_eq!(without(TEXT, "rpi9"), None);
     }
 

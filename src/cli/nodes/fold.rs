@@ -1,5 +1,5 @@
-//! Names of many nodes in one word, as Slurm's hostlists and ClusterShell's node sets fold them: `rpi[1-3]`, `rpi[01-16,20]`,
-//! `rack[1-2]-slot[1-4]`, `rpi1,rpi2`.
+//! Names of many nodes in one word, as Slurm's hostlists and ClusterShell's node sets fold them:
+//! `rpi[1-3]`, `rpi[01-16,20]`, `rack[1-2]-slot[1-4]`, `rpi1,rpi2`.
 
 use std::fmt::Write as _;
 
@@ -33,7 +33,9 @@ pub fn one(word: &str) -> Result<String, String> {
     let mut names = unfold(&[word.to_owned()])?;
     match (names.pop(), names.len()) {
         (Some(name), 0) => Ok(name),
-        (_, more) => Err(format!("\"{word}\" means {} nodes, and this is done with one at a time", more + 1)),
+        (_, more) => {
+            Err(format!("\"{word}\" means {} nodes, and this is done with one at a time", more + 1))
+        }
     }
 }
 
@@ -68,13 +70,15 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, String> {
     let mut names = vec![String::new()];
     let mut rest = part;
     while let Some((before, folded)) = rest.split_once('[') {
-        let (ranges, after) = folded.split_once(']').ok_or_else(|| wrong(part, "a bracket is not closed"))?;
+        let (ranges, after) =
+            folded.split_once(']').ok_or_else(|| wrong(part, "a bracket is not closed"))?;
         let numbers = numbers(part, ranges, most / names.len().max(1))?;
         if numbers.len().saturating_mul(names.len()) > most {
             return Err(too_many(part));
         }
-        let with =
-            |name: &String| -> Vec<String> { numbers.iter().map(|number| format!("{name}{before}{number}")).collect() };
+        let with = |name: &String| -> Vec<String> {
+            numbers.iter().map(|number| format!("{name}{before}{number}")).collect()
+        };
         names = names.iter().flat_map(with).collect();
         rest = after;
     }
@@ -85,7 +89,8 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// The numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range has, where that begins with 0.
+/// The numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range has, where
+/// that begins with 0.
 fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, String> {
     let mut numbers = Vec::new();
     for range in ranges.split(',') {
@@ -109,9 +114,11 @@ fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, String>
 }
 
 fn number(part: &str, text: &str) -> Result<usize, String> {
-    let digits = !text.is_empty() && text.len() <= DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits =
+        !text.is_empty() && text.len() <= DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| text.parse().ok()).flatten();
-    number.ok_or_else(|| wrong(part, &format!("\"{text}\" is no number of at most {DIGITS} digits")))
+    number
+        .ok_or_else(|| wrong(part, &format!("\"{text}\" is no number of at most {DIGITS} digits")))
 }
 
 fn wrong(word: &str, why: &str) -> String {

@@ -67,7 +67,10 @@ impl Known {
                     address: node.address,
                     found: false,
                 };
-                Ok(Self { nodes: merged.settings.nodes.iter().map(node).collect(), ..Self::default() })
+                Ok(Self {
+                    nodes: merged.settings.nodes.iter().map(node).collect(),
+                    ..Self::default()
+                })
             }
         }
     }
@@ -83,7 +86,8 @@ impl Known {
             found: node.origin == Origin::Found,
         };
         let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
-        let of_uplinks = status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
+        let of_uplinks =
+            status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
         let held = status.cluster.address.iter().chain(of_uplinks).map(IpNet::addr).collect();
         Self { nodes, head: status.uplink.address.map(|net| net.addr()), held }
     }

@@ -59,7 +59,8 @@ pub fn main(args: ListArgs) -> ExitCode {
 }
 
 pub fn hosts(args: HostsArgs) -> ExitCode {
-    let domain = settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
+    let domain =
+        settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     match Known::look(args.socket, &args.config.config) {
         Ok(known) => ExitCode::from(output::deliver(&hosts_file(&known, domain.as_deref()))),
         Err(unknown) => report("nodes hosts", &unknown),
@@ -76,7 +77,9 @@ pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
         }
         Unknown::Settings(faults) => {
             faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
-            output::err(&format!("bramblegate {verb}: no daemon answers, and the settings have faults\n"));
+            output::err(&format!(
+                "bramblegate {verb}: no daemon answers, and the settings have faults\n"
+            ));
             ExitCode::from(exit::CONFIG)
         }
     }
@@ -96,7 +99,11 @@ fn table(nodes: &[Node], colours: bool) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(nodes.iter().map(row));
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
     let mut text = String::new();
@@ -104,7 +111,11 @@ fn table(nodes: &[Node], colours: bool) -> String {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let padding = " ".repeat(width - cell.chars().count() + 2);
-            let cell = if colours && column == HEALTH && number > 0 { painted(cell) } else { cell.clone() };
+            let cell = if colours && column == HEALTH && number > 0 {
+                painted(cell)
+            } else {
+                cell.clone()
+            };
             line += &format!("{cell}{padding}");
         }
         text += line.trim_end();
@@ -173,7 +184,10 @@ mod tests {
         );
         assert!(table(&nodes, true).contains("\x1b[32mup\x1b[0m"));
         let boots = serde_json::json!({ "name": "rpi3", "health": "booting", "stage": "start.elf", "rtt_us": null });
-        assert!(table(&[serde_json::from_value(boots).unwrap()], true).contains("\x1b[36mbooting start.elf\x1b[0m"));
+        assert!(
+            table(&[serde_json::from_value(boots).unwrap()], true)
+                .contains("\x1b[36mbooting start.elf\x1b[0m")
+        );
         assert!(!table(&nodes, false).contains('\x1b'), "a name paints nothing");
     }
 

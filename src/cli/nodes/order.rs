@@ -42,7 +42,10 @@ pub fn main(args: OrderArgs, verb: &str, order: fn(String) -> Order) -> ExitCode
     };
     let not_reachable = |error: io::Error| {
         let remedy = control::remedy(&error);
-        output::err(&format!("bramblegate nodes {verb}: {}: {error}\n{remedy}\n", socket.display()));
+        output::err(&format!(
+            "bramblegate nodes {verb}: {}: {error}\n{remedy}\n",
+            socket.display()
+        ));
         ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
     };
     let mut client = match ControlClient::connect(&socket) {

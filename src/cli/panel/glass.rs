@@ -32,8 +32,9 @@ enum Grain {
     Text,
 }
 
-/// Lines of a terminal that show the display and, below it, the LED. The largest drawing that `style` has room for is taken;
-/// the last resort is plain text in a frame. The heart beats with `elapsed`, and so does the LED.
+/// Lines of a terminal that show the display and, below it, the LED. The largest drawing that
+/// `style` has room for is taken; the last resort is plain text in a frame. The heart beats with
+/// `elapsed`, and so does the LED.
 pub fn draw(
     lines: &[String],
     geometry: Geometry,
@@ -48,10 +49,18 @@ pub fn draw(
 }
 
 /// The display alone.
-pub fn glass(lines: &[String], geometry: Geometry, charset: Charset, elapsed: Duration, style: Style) -> Vec<String> {
+pub fn glass(
+    lines: &[String],
+    geometry: Geometry,
+    charset: Charset,
+    elapsed: Duration,
+    style: Style,
+) -> Vec<String> {
     let beat = (elapsed.as_millis() / HALF_BEAT.as_millis()) % 2 == 0;
-    let lines: Vec<String> =
-        lines.iter().map(|line| if beat { line.clone() } else { line.replace(HEARTBEAT, " ") }).collect();
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|line| if beat { line.clone() } else { line.replace(HEARTBEAT, " ") })
+        .collect();
     let dots = Dots::of(&lines, geometry, charset);
     let depth = style.depth;
     let (rows, width) = match grain(geometry, style) {
@@ -66,7 +75,8 @@ pub fn glass(lines: &[String], geometry: Geometry, charset: Charset, elapsed: Du
     drawing
 }
 
-/// The LED: its colour as bright as it is now, and the rhythm in words for those who do not see the colour.
+/// The LED: its colour as bright as it is now, and the rhythm in words for those who do not see the
+/// colour.
 pub fn lamp(led: Signal, elapsed: Duration, depth: Depth) -> String {
     let lit = level(led.pattern, elapsed);
     let words = match led.pattern {
@@ -78,7 +88,8 @@ pub fn lamp(led: Signal, elapsed: Duration, depth: Depth) -> String {
         return format!("{lamp} {words}");
     }
     // The level is perceived brightness, and so are the channels of sRGB, near enough.
-    let shade = |channel: u8| (f32::from(channel) * (DARK + (1.0 - DARK) * lit)).clamp(0.0, 255.0) as u8;
+    let shade =
+        |channel: u8| (f32::from(channel) * (DARK + (1.0 - DARK) * lit)).clamp(0.0, 255.0) as u8;
     let Colour { red, green, blue } = led.colour;
     let colour = Colour { red: shade(red), green: shade(green), blue: shade(blue) };
     format!("{}▐██▌{} {words}", depth.foreground(colour), depth.reset())
@@ -97,7 +108,9 @@ fn name(colour: Colour) -> String {
 /// The finest drawing that there is room for.
 fn grain(geometry: Geometry, style: Style) -> Grain {
     let (width, height) = size(geometry);
-    let fits = |columns: usize, rows: usize| columns + MARGIN.len() + 2 <= style.columns && rows + 4 <= style.rows;
+    let fits = |columns: usize, rows: usize| {
+        columns + MARGIN.len() + 2 <= style.columns && rows + 4 <= style.rows
+    };
     if fits(width, height.div_ceil(2)) {
         Grain::Halves
     } else if fits(width.div_ceil(2), height.div_ceil(4)) {
@@ -153,7 +166,11 @@ impl Dots {
     }
 
     fn at(&self, x: usize, y: usize) -> Dot {
-        if x >= self.width { Dot::Gap } else { self.dots.get(y * self.width + x).copied().unwrap_or(Dot::Gap) }
+        if x >= self.width {
+            Dot::Gap
+        } else {
+            self.dots.get(y * self.width + x).copied().unwrap_or(Dot::Gap)
+        }
     }
 }
 
@@ -181,7 +198,8 @@ fn halves(dots: &Dots, depth: Depth) -> Vec<String> {
     rows.collect()
 }
 
-/// The colour of two dots without light: that of the glass, or of dots that could be lit, or between.
+/// The colour of two dots without light: that of the glass, or of dots that could be lit, or
+/// between.
 const fn unlit(upper: Dot, lower: Dot) -> Colour {
     match (upper, lower) {
         (Dot::Gap, Dot::Gap) => GLASS,
@@ -244,7 +262,8 @@ mod tests {
     fn lit(drawing: &[String]) -> Vec<(usize, usize)> {
         let mut lit = Vec::new();
         for (row, line) in drawing[1..drawing.len() - 2].iter().enumerate() {
-            for (column, scalar) in line.chars().skip(MARGIN.len() + 1).take_while(|scalar| *scalar != '│').enumerate()
+            for (column, scalar) in
+                line.chars().skip(MARGIN.len() + 1).take_while(|scalar| *scalar != '│').enumerate()
             {
                 match scalar {
                     '\u{2800}'..='\u{28ff}' => {
@@ -275,16 +294,24 @@ mod tests {
     fn both_grains_show_the_same_dots_and_they_are_the_roms() {
         let (fine, coarse) = (lit(&drawn(120, 0)), lit(&drawn(80, 0)));
         assert_eq!(fine, coarse);
-        let of = |scalar: char| Charset::A00.dots(scalar).iter().map(|row| row.count_ones() as usize).sum::<usize>();
+        let of = |scalar: char| {
+            Charset::A00.dots(scalar).iter().map(|row| row.count_ones() as usize).sum::<usize>()
+        };
         assert_eq!(fine.len(), lines().concat().chars().map(of).sum::<usize>());
     }
 
     #[test]
     fn every_line_of_a_drawing_is_as_wide_as_the_others_and_fits() {
-        for (columns, geometry) in [30, 60, 80, 100, 130, 250].into_iter().flat_map(|c| Geometry::ALL.map(|g| (c, g))) {
-            let drawing = glass(&[], geometry, Charset::A00, Duration::ZERO, style(columns, Depth::None));
+        for (columns, geometry) in
+            [30, 60, 80, 100, 130, 250].into_iter().flat_map(|c| Geometry::ALL.map(|g| (c, g)))
+        {
+            let drawing =
+                glass(&[], geometry, Charset::A00, Duration::ZERO, style(columns, Depth::None));
             let widths: Vec<usize> = drawing.iter().map(|line| line.chars().count()).collect();
-            assert!(widths.iter().all(|width| *width == widths[0]), "{geometry} at {columns}: {widths:?}");
+            assert!(
+                widths.iter().all(|width| *width == widths[0]),
+                "{geometry} at {columns}: {widths:?}"
+            );
             assert!(widths[0] <= columns || columns < 46, "{geometry} at {columns}: {widths:?}");
         }
     }
@@ -307,9 +334,13 @@ mod tests {
     fn without_colours_there_is_no_escape_sequence() {
         assert!(drawn(120, 0).concat().chars().all(|scalar| scalar != '\x1b'));
         for depth in [Depth::Palette, Depth::True] {
-            let drawing = draw(&lines(), SIZE, Charset::A00, GREEN, Duration::ZERO, style(120, depth));
+            let drawing =
+                draw(&lines(), SIZE, Charset::A00, GREEN, Duration::ZERO, style(120, depth));
             let dotted = drawing[1..].iter().take(10);
-            assert!(dotted.clone().all(|line| line.contains("\x1b[0m│")), "colours end with the glass");
+            assert!(
+                dotted.clone().all(|line| line.contains("\x1b[0m│")),
+                "colours end with the glass"
+            );
         }
     }
 }

@@ -19,7 +19,8 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How often it is noticed, while nothing changes, that nobody reads any more.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
-/// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody listens.
+/// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody
+/// listens.
 fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -67,7 +68,9 @@ pub fn run(socket: &Path) {
             screen.show(&picture, style.rows);
             shown = (picture, style);
         }
-        if let Ok('q' | terminal::INTERRUPT | terminal::END | terminal::ESCAPE) = keys.recv_timeout(FRAME) {
+        if let Ok('q' | terminal::INTERRUPT | terminal::END | terminal::ESCAPE) =
+            keys.recv_timeout(FRAME)
+        {
             return;
         }
     }
@@ -107,7 +110,8 @@ pub fn once(socket: &Path) -> Result<u8, Error> {
 
 /// A moment at which the heart is seen and the LED is bright.
 fn brightest(view: &View) -> Duration {
-    let moments = (0..200).map(|step| Duration::from_millis(step * 20)).filter(|at| at.subsec_millis() < 500);
+    let moments =
+        (0..200).map(|step| Duration::from_millis(step * 20)).filter(|at| at.subsec_millis() < 500);
     let bright = |at: &Duration| crate::panel::signal::level(view.led.pattern, *at);
     moments.max_by(|a, b| bright(a).total_cmp(&bright(b))).unwrap_or_default()
 }

@@ -31,7 +31,8 @@ impl Style {
     /// Of standard output; where that is no terminal, a page of 130 × 40 without colours.
     pub fn of_terminal() -> Self {
         let size = std::io::stdout().is_terminal().then(terminal::size).and_then(Result::ok);
-        let (columns, rows) = size.map_or((130, 40), |(columns, rows)| (usize::from(columns), usize::from(rows)));
+        let (columns, rows) =
+            size.map_or((130, 40), |(columns, rows)| (usize::from(columns), usize::from(rows)));
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let depth = match variable("COLORTERM").as_str() {
             _ if !output::colours() => Depth::None,
@@ -39,7 +40,11 @@ impl Style {
             _ => Depth::Palette,
         };
         // A terminal that does not know its size says 0.
-        Self { columns: if columns == 0 { 80 } else { columns }, rows: if rows == 0 { 24 } else { rows }, depth }
+        Self {
+            columns: if columns == 0 { 80 } else { columns },
+            rows: if rows == 0 { 24 } else { rows },
+            depth,
+        }
     }
 }
 

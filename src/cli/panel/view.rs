@@ -68,10 +68,14 @@ impl View {
 
     /// The character ROM that has what is shown.
     pub fn charset(&self) -> Charset {
-        let unknown =
-            |scalar: char| crate::panel::charset::glyph_of(scalar).is_none() && Charset::A00.code(scalar).is_none();
-        let foreign =
-            self.lines.iter().flat_map(|line| line.chars()).any(|s| unknown(s) && Charset::A02.code(s).is_some());
+        let unknown = |scalar: char| {
+            crate::panel::charset::glyph_of(scalar).is_none() && Charset::A00.code(scalar).is_none()
+        };
+        let foreign = self
+            .lines
+            .iter()
+            .flat_map(|line| line.chars())
+            .any(|s| unknown(s) && Charset::A02.code(s).is_some());
         if foreign { Charset::A02 } else { Charset::A00 }
     }
 

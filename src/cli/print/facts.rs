@@ -1,4 +1,5 @@
-//! Facts from a file, in the JSON of iproute2: `{"addresses": (ip -j -d address), "routes": (ip -j -N route show table all)}`.
+//! Facts from a file, in the JSON of iproute2: `{"addresses": (ip -j -d address), "routes": (ip -j
+//! -N route show table all)}`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,12 +27,15 @@ pub fn read(path: &Path) -> Result<Vec<Event>, String> {
 
 fn events(json: &Value) -> Result<Vec<Event>, String> {
     let links = list(json, "addresses")?;
-    let names = BTreeMap::from_iter(links.iter().filter_map(|l| Some((string(l, "ifname")?, index(l)?))));
+    let names =
+        BTreeMap::from_iter(links.iter().filter_map(|l| Some((string(l, "ifname")?, index(l)?))));
     let mut events = Vec::new();
     for entry in links {
-        let link = link(entry, &names).ok_or_else(|| format!("not an interface of `ip -j address`: {entry}"))?;
+        let link = link(entry, &names)
+            .ok_or_else(|| format!("not an interface of `ip -j address`: {entry}"))?;
         for reported in entry.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
-            let address = address(reported, link.index).ok_or_else(|| format!("not an address: {reported}"))?;
+            let address = address(reported, link.index)
+                .ok_or_else(|| format!("not an address: {reported}"))?;
             events.push(Event::Address(Change::Present(address)));
         }
         events.insert(0, Event::Link(Change::Present(link)));
@@ -39,7 +43,8 @@ fn events(json: &Value) -> Result<Vec<Event>, String> {
     for entry in list(json, "routes")? {
         let kind = string(entry, "type").unwrap_or("unicast");
         if kind == "unicast" {
-            let route = route(entry, &names).ok_or_else(|| format!("not a route of `ip -j route`: {entry}"))?;
+            let route = route(entry, &names)
+                .ok_or_else(|| format!("not a route of `ip -j route`: {entry}"))?;
             events.push(Event::Route(Change::Present(route)));
         }
     }
@@ -64,7 +69,10 @@ fn index(value: &Value) -> Option<LinkIndex> {
 }
 
 fn has_flag(value: &Value, flag: &str) -> bool {
-    value.get("flags").and_then(Value::as_array).is_some_and(|flags| flags.iter().any(|f| f.as_str() == Some(flag)))
+    value
+        .get("flags")
+        .and_then(Value::as_array)
+        .is_some_and(|flags| flags.iter().any(|f| f.as_str() == Some(flag)))
 }
 
 fn link(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Link> {
@@ -90,7 +98,10 @@ fn link(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Link> {
 fn address(reported: &Value, index: LinkIndex) -> Option<Address> {
     let local: std::net::IpAddr = string(reported, "local")?.parse().ok()?;
     let flag = |name: &str| reported.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let valid = reported.get("valid_life_time").and_then(Value::as_u64).filter(|seconds| *seconds < FOR_EVER);
+    let valid = reported
+        .get("valid_life_time")
+        .and_then(Value::as_u64)
+        .filter(|seconds| *seconds < FOR_EVER);
     Some(Address {
         index,
         address: IpNet::new(local, u8::try_from(number(reported, "prefixlen")?).ok()?).ok()?,
@@ -106,9 +117,14 @@ fn address(reported: &Value, index: LinkIndex) -> Option<Address> {
 fn route(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Route> {
     let gateway = string(entry, "gateway").map(str::parse).transpose().ok()?;
     let destination = match string(entry, "dst")? {
-        "default" if string(entry, "gateway").is_some_and(|gateway| gateway.contains(':')) => "::/0".parse().ok()?,
+        "default" if string(entry, "gateway").is_some_and(|gateway| gateway.contains(':')) => {
+            "::/0".parse().ok()?
+        }
         "default" => "0.0.0.0/0".parse().ok()?,
-        text => text.parse::<IpNet>().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))?,
+        text => text
+            .parse::<IpNet>()
+            .ok()
+            .or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))?,
     };
     let flags = entry.get("flags").and_then(Value::as_array);
     Some(Route {

@@ -5,7 +5,9 @@ use std::fmt::Display;
 use ipnet::IpNet;
 
 use crate::api::Text;
-use crate::api::status::{Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Snapshot, Uplink};
+use crate::api::status::{
+    Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Snapshot, Uplink,
+};
 
 /// So many nodes are listed; of more, those that are not up come first.
 const MOST_NODES: usize = 40;
@@ -27,13 +29,18 @@ struct Page {
 impl Page {
     /// One row: a name, and what there is to say of it.
     fn row(&mut self, name: &str, parts: &[String]) {
-        let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        let parts: Vec<&str> =
+            parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
         let name = self.paint(DIM, &format!("{name:<9}"));
         self.text.push_str(&format!("{name} {}\n", parts.join("  ")));
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
-        if self.colours && !text.is_empty() { format!("{colour}{text}{RESET}") } else { text.to_owned() }
+        if self.colours && !text.is_empty() {
+            format!("{colour}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// A word in the colour of how well it is.
@@ -61,7 +68,8 @@ pub fn page(status: &Snapshot, colours: bool) -> String {
         ],
     );
     for alert in &status.alerts {
-        let known = if alert.acknowledged { page.paint(DIM, " (acknowledged)") } else { String::new() };
+        let known =
+            if alert.acknowledged { page.paint(DIM, " (acknowledged)") } else { String::new() };
         let line = format!("{}: {}{known}", page.word(&alert.severity.to_string()), alert.text);
         page.row("", &[line]);
     }
@@ -102,7 +110,8 @@ fn uplinks(page: &mut Page, status: &Snapshot) {
 
 fn uplink_parts(page: &Page, uplink: &Uplink) -> [String; 8] {
     let is_other = |address: &&IpNet| Some(**address) != uplink.address;
-    let others: Vec<String> = uplink.addresses.iter().flatten().filter(is_other).map(ToString::to_string).collect();
+    let others: Vec<String> =
+        uplink.addresses.iter().flatten().filter(is_other).map(ToString::to_string).collect();
     [
         between("", uplink.interface.as_ref(), ""),
         page.word(&uplink.state.to_string()),
@@ -116,19 +125,29 @@ fn uplink_parts(page: &Page, uplink: &Uplink) -> [String; 8] {
 }
 
 fn gateway(page: &mut Page, gateway: &Gateway) {
-    let yes_no = |fact: Option<bool>| page.word(fact.map_or("unknown", |fact| if fact { "yes" } else { "no" }));
-    let times = |word: &str, times: u64| if times == 0 { String::new() } else { format!("{word} {times}x") };
+    let yes_no = |fact: Option<bool>| {
+        page.word(fact.map_or("unknown", |fact| if fact { "yes" } else { "no" }))
+    };
+    let times = |word: &str, times: u64| {
+        if times == 0 { String::new() } else { format!("{word} {times}x") }
+    };
     let parts = [
         format!("forwarding {}", yes_no(Some(gateway.forwarding))),
         format!("masquerade {}", yes_no(gateway.masquerade)),
-        if gateway.overlap == Overlap::None { String::new() } else { format!("overlap {}", gateway.overlap) },
+        if gateway.overlap == Overlap::None {
+            String::new()
+        } else {
+            format!("overlap {}", gateway.overlap)
+        },
         times("applied", gateway.applied),
         times("repaired", gateway.repaired),
     ];
     page.row("gateway", &parts);
     if let Some(by) = &gateway.blocked_by {
-        let names: Vec<&str> = [&by.table, &by.chain].into_iter().flatten().map(|name| &**name).collect();
-        let culprit = if names.is_empty() { "something unseen".to_owned() } else { names.join(" ") };
+        let names: Vec<&str> =
+            [&by.table, &by.chain].into_iter().flatten().map(|name| &**name).collect();
+        let culprit =
+            if names.is_empty() { "something unseen".to_owned() } else { names.join(" ") };
         let line = format!("{} by {culprit}: {}", page.paint(RED, "blocked"), by.remedy);
         page.row("", &[line]);
     }
@@ -164,7 +183,11 @@ fn nodes(page: &mut Page, status: &Snapshot) {
     for node in nodes {
         let health = node.health.to_string();
         let padding = " ".repeat(8_usize.saturating_sub(health.len()));
-        let rtt = node.rtt_us.filter(|_| node.health == NodeHealth::Up).map(round_trip).unwrap_or_default();
+        let rtt = node
+            .rtt_us
+            .filter(|_| node.health == NodeHealth::Up)
+            .map(round_trip)
+            .unwrap_or_default();
         page.row(
             "",
             &[
@@ -190,9 +213,19 @@ fn panel(page: &mut Page, panel: &PanelStatus) {
         1 => "1 bus error".to_owned(),
         errors => format!("{errors} bus errors"),
     };
-    page.row("lcd", &[page.word(&panel.lcd.state.to_string()), lines.join(" "), page.paint(AMBER, &errors)]);
+    page.row(
+        "lcd",
+        &[page.word(&panel.lcd.state.to_string()), lines.join(" "), page.paint(AMBER, &errors)],
+    );
     let (colour, pattern) = (panel.led.colour.as_ref(), panel.led.pattern.as_ref());
-    page.row("led", &[page.word(&panel.led.state.to_string()), between("", colour, ""), between("", pattern, "")]);
+    page.row(
+        "led",
+        &[
+            page.word(&panel.led.state.to_string()),
+            between("", colour, ""),
+            between("", pattern, ""),
+        ],
+    );
 }
 
 /// The value between two texts; nothing of a value that is not known.

@@ -1,4 +1,5 @@
-//! Who may do what: folders that the service's user owns, a lock and sockets that others reach for, settings that never end.
+//! Who may do what: folders that the service's user owns, a lock and sockets that others reach for,
+//! settings that never end.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
@@ -26,7 +27,8 @@ fn io<T>(what: impl std::fmt::Display, result: std::io::Result<T>) -> Result<T> 
 /// What may lie at a name where root expects a file of its own.
 const KINDS: [&str; 5] = ["link", "hard link", "link to nowhere", "FIFO", "folder"];
 
-/// Every name that is used in the state folder, the run folder, dnsmasq's folder and beside the settings.
+/// Every name that is used in the state folder, the run folder, dnsmasq's folder and beside the
+/// settings.
 const STATE: [&str; 8] = [
     "previous.json",
     "previous.json.new",
@@ -37,8 +39,10 @@ const STATE: [&str; 8] = [
     "dnsmasq.leases",
     "dnsmasq.leases.new",
 ];
-const RUN: [&str; 6] = ["lock", "lock.new", "dhcp-alone", "dhcp-alone.new", "power-off", "control.sock"];
-const DNSMASQ: [&str; 9] = ["main", "new", "main.new", "options", "servers", "hosts", "names", "leases", "leases.new"];
+const RUN: [&str; 6] =
+    ["lock", "lock.new", "dhcp-alone", "dhcp-alone.new", "power-off", "control.sock"];
+const DNSMASQ: [&str; 9] =
+    ["main", "new", "main.new", "options", "servers", "hosts", "names", "leases", "leases.new"];
 const SETTINGS: [&str; 1] = ["60-nodes.toml.new"];
 
 /// Folders with something planted at every name, owned by the stranger, and what it leads to.
@@ -66,7 +70,8 @@ impl Planted {
         io("canary", fs::write(home.join("canaries/leases"), CANARY))?;
         let [state, run, drop_ins] = &planted.folders;
         io("dnsmasq", fs::create_dir(run.join("dnsmasq")))?;
-        let places = STATE.iter().map(|name| state.join(name)).chain(RUN.iter().map(|name| run.join(name)));
+        let places =
+            STATE.iter().map(|name| state.join(name)).chain(RUN.iter().map(|name| run.join(name)));
         let places = places.chain(DNSMASQ.iter().map(|name| run.join("dnsmasq").join(name)));
         for place in places.chain(SETTINGS.iter().map(|name| drop_ins.join(name))) {
             io(place.display(), planted.put(kind, &place))?;
@@ -92,7 +97,9 @@ impl Planted {
             "link" => symlink(&self.canary, place),
             "hard link" => fs::hard_link(&self.canary, place),
             "link to nowhere" => symlink(&self.nowhere, place),
-            "FIFO" => run("mkfifo", &[&place.to_string_lossy()]).map(drop).map_err(std::io::Error::other),
+            "FIFO" => {
+                run("mkfifo", &[&place.to_string_lossy()]).map(drop).map_err(std::io::Error::other)
+            }
             _ => fs::create_dir(place).and_then(|()| fs::write(place.join("full"), "")),
         }
     }
@@ -101,18 +108,25 @@ impl Planted {
     fn unharmed(&self, what: &str) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let data = io(what, fs::symlink_metadata(&self.canary))?;
-        ensure(&format!("{what}: root's file keeps mode and owner"), (data.mode() & 0o777, data.uid()) == (0o640, 0))?;
+        ensure(
+            &format!("{what}: root's file keeps mode and owner"),
+            (data.mode() & 0o777, data.uid()) == (0o640, 0),
+        )?;
         for path in [self.canary.clone(), Path::new(HOME).join("canaries/leases")] {
             let text = io(what, fs::read_to_string(path))?;
             ensure(&format!("{what}: root's file holds {text:?}"), text == CANARY)?;
         }
         let others = io(what, fs::read_dir(Path::new(HOME).join("canaries")))?.count();
         ensure(&format!("{what}: root's folder holds its one file, not {others}"), others == 1)?;
-        ensure(&format!("{what}: nothing comes about behind a link"), fs::symlink_metadata(&self.nowhere).is_err())
+        ensure(
+            &format!("{what}: nothing comes about behind a link"),
+            fs::symlink_metadata(&self.nowhere).is_err(),
+        )
     }
 }
 
-/// Every verb that root may run, with everything planted that can be: root's own files stay as they are, and nothing waits.
+/// Every verb that root may run, with everything planted that can be: root's own files stay as they
+/// are, and nothing waits.
 pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
     before_start(PLAIN, |world| {
         let verbs: [(&str, &[&str]); 8] = [
@@ -131,8 +145,12 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
                 let planted = Planted::plant(kind)?;
                 world.write_settings()?;
                 if let [change @ ("rename" | "forget"), name, ..] = words {
-                    let text = format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.19\"\n");
-                    io(change, fs::write(Path::new(HOME).join("bramblegate.toml.d/60-nodes.toml"), text))?;
+                    let text =
+                        format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.19\"\n");
+                    io(
+                        change,
+                        fs::write(Path::new(HOME).join("bramblegate.toml.d/60-nodes.toml"), text),
+                    )?;
                 }
                 let what = format!("{kind}: {verb} {}", words.join(" "));
                 let start = Instant::now();
@@ -143,7 +161,8 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
                 harm.extend(waited.then(|| format!("{what}: hangs")));
             }
         }
-        // Where only the state folder is another's root's gateway runs, and puts back at its end what it has changed.
+        // Where only the state folder is another's root's gateway runs, and puts back at its end
+        // what it has changed.
         world.set_settings("gateway.on_stop = \"remove\"\n");
         for kind in KINDS {
             let planted = Planted::plant(kind)?;
@@ -151,10 +170,15 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
             must("head", &format!("rm -rf {HOME}/run && mkdir {HOME}/run"))?;
             let code = attempt(world, "run", &[])?;
             println!("{kind}: run with a run folder of its own: exit {code}");
+            harm.extend((code != 124).then(|| {
+                format!("{kind}: it did not run until it was stopped, but ended with {code}")
+            }));
             harm.extend(
-                (code != 124).then(|| format!("{kind}: it did not run until it was stopped, but ended with {code}")),
+                planted
+                    .unharmed(&format!("{kind}: run of its own"))
+                    .err()
+                    .map(|error| error.to_string()),
             );
-            harm.extend(planted.unharmed(&format!("{kind}: run of its own")).err().map(|error| error.to_string()));
         }
         ensure(&harm.join("\n"), harm.is_empty())
     })
@@ -165,13 +189,18 @@ fn attempt(world: &World, verb: &str, words: &[&str]) -> Result<i32> {
     let command = world.gateway_command(verb);
     let mut limited = within("head", "timeout");
     limited.args(["-k", "1", if verb == "run" { "1" } else { "9" }]);
-    // `ip netns exec head PROGRAM VERB -c FILE`: what stands behind the namespace, and the words after the verb.
+    // `ip netns exec head PROGRAM VERB -c FILE`: what stands behind the namespace, and the words
+    // after the verb.
     let arguments: Vec<_> = command.get_args().skip(3).collect();
     let (before, after) = arguments.split_at(2.min(arguments.len()));
     limited.args(before).args(words).args(after);
     limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = io(verb, limited.output())?;
-    print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    print!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(output.status.code().unwrap_or(-1))
 }
 
@@ -186,9 +215,20 @@ pub fn lock_held_by_a_stranger_keeps_nobody_out() -> Result<()> {
         let held = format!("{HOME}/held");
         let mut stranger = within("head", "setpriv");
         let user = STRANGER.to_string();
-        stranger.args(["--reuid", &user, "--regid", &user, "--clear-groups", "flock", &lock.to_string_lossy()]);
-        let mut stranger = spawn(stranger.args(["sh", "-c", "echo held; exec sleep 60"]), Path::new(&held))?;
-        until("the stranger holds it", || fs::read_to_string(&held).is_ok_and(|text| text.contains("held")))?;
+        stranger.args([
+            "--reuid",
+            &user,
+            "--regid",
+            &user,
+            "--clear-groups",
+            "flock",
+            &lock.to_string_lossy(),
+        ]);
+        let mut stranger =
+            spawn(stranger.args(["sh", "-c", "echo held; exec sleep 60"]), Path::new(&held))?;
+        until("the stranger holds it", || {
+            fs::read_to_string(&held).is_ok_and(|text| text.contains("held"))
+        })?;
         world.start_gateway()?;
         until("the gateway runs all the same", || snapshot(&world.socket()).is_ok())?;
         let mode = || fs::metadata(&lock).map_or(0, |data| data.permissions().mode() & 0o777);
@@ -201,14 +241,19 @@ pub fn lock_held_by_a_stranger_keeps_nobody_out() -> Result<()> {
         io("lock", fs::remove_file(&lock))?;
         let mut off = within("head", "sh");
         off.args(["-c", "umask 0; exec \"$0\" off"]).arg(crate::program());
-        off.env("RUNTIME_DIRECTORY", format!("{HOME}/run")).env("STATE_DIRECTORY", format!("{HOME}/state"));
+        off.env("RUNTIME_DIRECTORY", format!("{HOME}/run"))
+            .env("STATE_DIRECTORY", format!("{HOME}/state"));
         let output = io("off", off.output())?;
-        ensure(&format!("off: {}", String::from_utf8_lossy(&output.stderr)), output.status.success())?;
+        ensure(
+            &format!("off: {}", String::from_utf8_lossy(&output.stderr)),
+            output.status.success(),
+        )?;
         ensure(&format!("nobody else can open what it leaves: {:o}", mode()), mode() == 0o600)
     })
 }
 
-/// Connects as a user without rights, in a thread that becomes that user; all connections, and how many were refused.
+/// Connects as a user without rights, in a thread that becomes that user; all connections, and how
+/// many were refused.
 fn crowd(socket: PathBuf, user: u32, count: usize) -> Result<(Vec<UnixStream>, usize)> {
     let connect = move || -> std::io::Result<(Vec<UnixStream>, usize)> {
         set_thread_groups(&[])?;
@@ -226,7 +271,10 @@ fn crowd(socket: PathBuf, user: u32, count: usize) -> Result<(Vec<UnixStream>, u
         Ok((streams, refused))
     };
     let thread = std::thread::spawn(connect);
-    io(format!("user {user}"), thread.join().unwrap_or_else(|_| Err(std::io::Error::other("panicked"))))
+    io(
+        format!("user {user}"),
+        thread.join().unwrap_or_else(|_| Err(std::io::Error::other("panicked"))),
+    )
 }
 
 /// One user holds what one user may; root, and the next user, are served.
@@ -255,8 +303,10 @@ pub fn one_user_does_not_fill_the_status_socket() -> Result<()> {
             watches.push(watch);
         }
         drop(held);
-        until("places come back", || crowd(socket.clone(), STRANGER, 4).is_ok_and(|(_, refused)| refused == 0))
-            .map(drop)
+        until("places come back", || {
+            crowd(socket.clone(), STRANGER, 4).is_ok_and(|(_, refused)| refused == 0)
+        })
+        .map(drop)
     })
 }
 
@@ -268,33 +318,40 @@ pub fn settings_that_never_end_hold_up_nothing() -> Result<()> {
         io("settings", fs::remove_file(&main))?;
         run("mkfifo", &[&main.to_string_lossy()])?;
         world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
-        until("it is named", || world.journal().contains("bramblegate.toml:1:1: cannot be read: it is a FIFO"))?;
+        until("it is named", || {
+            world.journal().contains("bramblegate.toml:1:1: cannot be read: it is a FIFO")
+        })?;
         world.pull_cable("eth1")?;
         until("the panel works on", || world.glass().concat().contains("NO CABLE"))?;
         io("settings", fs::remove_file(&main))?;
         io("settings", fs::write(&main, before))?;
-        // Whoever owns a folder may not choose what root's own reload reads: the rest of this is in the verbs.
+        // Whoever owns a folder may not choose what root's own reload reads: the rest of this is in
+        // the verbs.
         io("settings", chown(&main, Some(0), Some(0)))
     })
 }
 
-/// The record of how ports were lies where the service's user writes: it has root take no address of others away, and set
-/// nothing that the gateway never sets.
+/// The record of how ports were lies where the service's user writes: it has root take no address
+/// of others away, and set nothing that the gateway never sets.
 pub fn forged_record_takes_nothing_of_others_away() -> Result<()> {
     before_start(PLAIN, |_| {
         leased()?;
         let state = Path::new(HOME).join("state");
         io("state", fs::create_dir_all(&state))?;
         let boot = io("boot", fs::read_to_string("/proc/sys/kernel/random/boot_id"))?;
-        let port =
-            r#"{"conf":{"rp_filter":9,"arp_ignore":77,"accept_local":1},"added":["10.99.0.126/24","127.0.0.1/8"]}"#;
-        let record = format!(r#"{{"schema":1,"boot":"{}","ports":{{"eth1":{port},"lo":{port}}}}}"#, boot.trim());
+        let port = r#"{"conf":{"rp_filter":9,"arp_ignore":77,"accept_local":1},"added":["10.99.0.126/24","127.0.0.1/8"]}"#;
+        let record = format!(
+            r#"{{"schema":1,"boot":"{}","ports":{{"eth1":{port},"lo":{port}}}}}"#,
+            boot.trim()
+        );
         io("record", fs::write(state.join("previous.json"), record))?;
         let all = "ip -4 -br addr; cat /proc/sys/net/ipv4/conf/eth1/rp_filter /proc/sys/net/ipv4/conf/eth1/arp_ignore \
                    /proc/sys/net/ipv4/conf/lo/accept_local";
         let before = must("head", all)?;
         let mut off = within("head", &crate::program().to_string_lossy());
-        off.arg("off").env("RUNTIME_DIRECTORY", format!("{HOME}/run")).env("STATE_DIRECTORY", &state);
+        off.arg("off")
+            .env("RUNTIME_DIRECTORY", format!("{HOME}/run"))
+            .env("STATE_DIRECTORY", &state);
         let output = io("off", off.output())?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure(&format!("it ends well: {printed}"), output.status.success())?;

@@ -20,7 +20,8 @@ fn is_known(world: &World) -> bool {
     is(world, "alerts.0.code", "node-down") && is(world, "alerts.0.acknowledged", "true")
 }
 
-/// Known is what stood when the button was pressed; a restart does not forget it, and what comes later is news.
+/// Known is what stood when the button was pressed; a restart does not forget it, and what comes
+/// later is news.
 pub fn acknowledged_alert_stays_known() -> Result<()> {
     let settings = format!(
         "settings = '''\n[control]\nsocket = \"{HOME}/control.sock\"\n[health]\nstart_period = \"2s\"\n'''\n{PLAIN}"
@@ -34,7 +35,8 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
         until("the pages have their turn", || page(world).contains("2/3 up"))?;
         let code = world.stop_gateway("TERM", STOP)?;
         ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
-        // As an earlier version kept it: with the words on the panel, which do not say which uplink had the portal.
+        // As an earlier version kept it: with the words on the panel, which do not say which uplink
+        // had the portal.
         let kept = format!("{HOME}/state/acknowledged");
         let text = fs::read_to_string(&kept).unwrap_or_default();
         ensure(&format!("kept by code and subject: {text}"), text == "node-down node=rpi2\n")?;
@@ -42,14 +44,22 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
         earlier.map_err(|error| Error(format!("{kept}: {error}")))?;
         world.start_gateway()?;
         until("it is down again, and known", || is_known(world))?;
-        ensure("what is not clear is named", world.journal().contains("which is meant: uplink-portal PORTAL;"))?;
-        until("it is kept as today", || fs::read_to_string(&kept).is_ok_and(|text| text == "node-down node=rpi2\n"))?;
+        ensure(
+            "what is not clear is named",
+            world.journal().contains("which is meant: uplink-portal PORTAL;"),
+        )?;
+        until("it is kept as today", || {
+            fs::read_to_string(&kept).is_ok_and(|text| text == "node-down node=rpi2\n")
+        })?;
         world.node_down("rpi3")?;
         until("rpi3 is news", || page(world).contains("rpi3 down"))?;
         until("and a fault that nobody knows of", || is(world, "panel.led.pattern", "fast-blink"))?;
         // Not everybody has a button.
         let program = crate::program();
-        must("head", &format!("{} status --acknowledge --socket {HOME}/control.sock", program.display()))?;
+        must(
+            "head",
+            &format!("{} status --acknowledge --socket {HOME}/control.sock", program.display()),
+        )?;
         until("an acknowledged fault is amber", || is(world, "panel.led.pattern", "double-blink"))?;
         ensure("it is still a fault", is(world, "severity", "fault"))
     })
@@ -79,6 +89,9 @@ pub fn power_held_leaves_the_order() -> Result<()> {
         world.press(Input::Power, Duration::from_millis(5500))?;
         until("the order is there", || Path::new(&order).exists())?;
         until("the panel says so", || page(world).contains("POWERING OFF"))?;
-        until("the journal too", || world.journal().contains("the power button was held: powering off")).map(drop)
+        until("the journal too", || {
+            world.journal().contains("the power button was held: powering off")
+        })
+        .map(drop)
     })
 }

@@ -41,7 +41,10 @@ impl Client {
     /// The same with more said to it.
     pub fn udhcpc_with(node: &str, name: &str, more: &[&str]) -> Result<Self> {
         let (script, name) = (script()?, format!("hostname:{name}"));
-        let plain = ["udhcpc", "-f", "-i", "eth0", "-t", "9", "-T", "1", "-A", "1", "-O", "ntpsrv", "-s", &script];
+        let plain = [
+            "udhcpc", "-f", "-i", "eth0", "-t", "9", "-T", "1", "-A", "1", "-O", "ntpsrv", "-s",
+            &script,
+        ];
         Self::start(node, "busybox", &[plain.as_slice(), &["-x", &name], more].concat())
     }
 
@@ -74,7 +77,10 @@ impl Client {
     pub fn lease(&self) -> Option<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let known = ["bound ", "renew ", "BOUND ", "RENEW ", "REBIND ", "REBOOT "];
-        text.lines().rev().find(|line| known.iter().any(|word| line.starts_with(word))).map(str::to_owned)
+        text.lines()
+            .rev()
+            .find(|line| known.iter().any(|word| line.starts_with(word)))
+            .map(str::to_owned)
     }
 
     pub fn address(&self) -> Option<String> {
@@ -91,7 +97,8 @@ fn script() -> Result<String> {
     use std::os::unix::fs::PermissionsExt;
     let path = format!("{HOME}/node-dhcp.sh");
     fs::write(&path, SCRIPT).map_err(|error| Error(error.to_string()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|error| Error(error.to_string()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .map_err(|error| Error(error.to_string()))?;
     Ok(path)
 }
 

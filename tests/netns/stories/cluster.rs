@@ -1,4 +1,5 @@
-//! The cluster's port: taken away, put back, renamed, another's hardware address, out of a venue's way and home again.
+//! The cluster's port: taken away, put back, renamed, another's hardware address, out of a venue's
+//! way and home again.
 
 use std::time::Duration;
 
@@ -6,23 +7,37 @@ use bramblegate_lab::Result;
 use bramblegate_lab::World;
 use bramblegate_lab::shell::{ip, must};
 
-use super::scene::{PLAIN, alert, before_start, ensure, is, online, reported, try_from, until, wait_online};
+use super::scene::{
+    PLAIN, alert, before_start, ensure, is, online, reported, try_from, until, wait_online,
+};
 
 /// A port of the name eth0 at the switch; `far` names the other end of its cable.
 fn plug_in(far: &str, mac: &str) -> Result<()> {
-    ip("", &format!("link add eth0 netns head address {mac} type veth peer name {far} netns switch\n"))?;
+    ip(
+        "",
+        &format!("link add eth0 netns head address {mac} type veth peer name {far} netns switch\n"),
+    )?;
     ip("switch", &format!("link set {far} master sw0 up\n"))
 }
 
 fn works(world: &World, when: &str) -> Result<()> {
     until(&format!("all nodes are up {when}"), || is(world, "cluster.up", "3"))?;
-    until(&format!("a node reaches the internet {when}"), || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
-    until(&format!("the head reaches its node {when}"), || try_from(world, "head", "ping 192.168.50.12").is_ok())?;
-    let conf = must("head", "cd /proc/sys/net/ipv4/conf/eth0 && cat forwarding arp_ignore arp_announce")?;
+    until(&format!("a node reaches the internet {when}"), || {
+        try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
+    })?;
+    until(&format!("the head reaches its node {when}"), || {
+        try_from(world, "head", "ping 192.168.50.12").is_ok()
+    })?;
+    let conf =
+        must("head", "cd /proc/sys/net/ipv4/conf/eth0 && cat forwarding arp_ignore arp_announce")?;
     // In an overlap it answers for the uplink's address as well.
     let arp_ignore = if is(world, "gateway.overlap", "routed") { "0" } else { "1" };
-    ensure(&format!("its settings are there {when}: {conf}"), conf.split_whitespace().eq(["1", arp_ignore, "2"]))?;
-    until(&format!("no port is missed {when}"), || alert(world, "gateway-port-*").is_none()).map(drop)
+    ensure(
+        &format!("its settings are there {when}: {conf}"),
+        conf.split_whitespace().eq(["1", arp_ignore, "2"]),
+    )?;
+    until(&format!("no port is missed {when}"), || alert(world, "gateway-port-*").is_none())
+        .map(drop)
 }
 
 /// The same at home and where the venue has our subnet, with policy routing to be made anew.
@@ -32,7 +47,8 @@ pub fn port_comes_and_goes() -> Result<()> {
 
 /// See [`port_comes_and_goes`].
 pub fn port_comes_and_goes_where_the_venue_overlaps() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    let venue =
+        PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
     port_comes_and_goes_at(&venue, "routed")
 }
 
@@ -49,11 +65,17 @@ fn port_comes_and_goes_at(venue: &str, overlap: &str) -> Result<()> {
         }
         ip("head", "link del eth0\n")?;
         until("it is missed", || alert(world, "gateway-port-absent").is_some())?;
-        ensure("the venue still reaches the head", try_from(world, "laptop", "tcp HEAD:22").is_ok())?;
+        ensure(
+            "the venue still reaches the head",
+            try_from(world, "laptop", "tcp HEAD:22").is_ok(),
+        )?;
         plug_in("head", "02:bb:00:00:c0:00")?;
         works(world, "after a while")?;
         let journal = world.journal();
-        ensure(&format!("an unplugged port was not switched off: {journal}"), !journal.contains("switched off"))?;
+        ensure(
+            &format!("an unplugged port was not switched off: {journal}"),
+            !journal.contains("switched off"),
+        )?;
         ensure("it is gone, and there", journal.contains("cluster port eth0 is gone"))?;
         must("head", "ip link set eth0 name lan9")?;
         until("a renamed port is missed", || alert(world, "gateway-port-absent").is_some())?;
@@ -63,12 +85,19 @@ fn port_comes_and_goes_at(venue: &str, overlap: &str) -> Result<()> {
         })?;
         must("head", "ip link set lan9 name eth0")?;
         works(world, "under its name again")?;
-        // Real cards hear only their own address: the switch is not to send there what is for the old one.
+        // Real cards hear only their own address: the switch is not to send there what is for the
+        // old one.
         must("head", "ip link set eth0 address 02:bb:00:00:c0:77")?;
-        must("switch", "bridge link set dev head flood off; ip link set sw0 type bridge fdb_flush")?;
+        must(
+            "switch",
+            "bridge link set dev head flood off; ip link set sw0 type bridge fdb_flush",
+        )?;
         std::thread::sleep(Duration::from_millis(1500));
         works(world, "with another hardware address")?;
-        ensure("nothing else was said of the venue", alert(world, "gateway-overlap").is_some() == (overlap == "routed"))
+        ensure(
+            "nothing else was said of the venue",
+            alert(world, "gateway-overlap").is_some() == (overlap == "routed"),
+        )
     })
 }
 
@@ -81,7 +110,8 @@ fn lease(address: &str, router: &str) -> Result<()> {
     must("head", &line).map(drop)
 }
 
-/// The lease is our own .1, and is another one later, without a cable pulled: out of the way at once, and home at once.
+/// The lease is our own .1, and is another one later, without a cable pulled: out of the way at
+/// once, and home at once.
 pub fn lease_of_our_own_address_goes_again() -> Result<()> {
     online(PLAIN, |world| {
         let addresses = || must("head", "ip -4 -o addr show dev eth0");
@@ -91,14 +121,23 @@ pub fn lease_of_our_own_address_goes_again() -> Result<()> {
             lease("192.168.50.1", "192.168.50.254")?;
             until("the cluster makes room", || is(world, "cluster.address", "10.213.50.1/24"))?;
             until("its address is nowhere but at the uplink", || {
-                addresses().is_ok_and(|text| text.contains("10.213.50.1/24") && !text.contains("192.168.50.1/24"))
+                addresses().is_ok_and(|text| {
+                    text.contains("10.213.50.1/24") && !text.contains("192.168.50.1/24")
+                })
             })?;
-            until("it is a fault", || is(world, "severity", "fault") && alert(world, "uplink-clash").is_some())?;
-            until("the laptop's way to the head", || try_from(world, "laptop", "tcp 10.99.0.126:22").is_err())?;
+            until("it is a fault", || {
+                is(world, "severity", "fault") && alert(world, "uplink-clash").is_some()
+            })?;
+            until("the laptop's way to the head", || {
+                try_from(world, "laptop", "tcp 10.99.0.126:22").is_err()
+            })?;
             lease("10.99.0.126", "10.99.0.1")?;
             until("the cluster is home", || is(world, "cluster.address", "192.168.50.1/24"))?;
-            until("a node works as before", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok())?;
-            // But that the nodes go down and come back: they really are out of reach while the cluster is elsewhere.
+            until("a node works as before", || {
+                try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+            })?;
+            // But that the nodes go down and come back: they really are out of reach while the
+            // cluster is elsewhere.
             let count = |text: &str| reported(world, "alerts").matches(text).count();
             until("nothing else is left to say", || count("\"code\"") == count("\"node-"))?;
             until("nor on the glass", || !world.glass().concat().contains("CLASH"))?;
@@ -112,17 +151,21 @@ pub fn lease_of_our_own_address_goes_again() -> Result<()> {
     })
 }
 
-/// A node with a static address gets another board, which says nothing by itself: the head does not go on asking the one that
-/// it remembers.
+/// A node with a static address gets another board, which says nothing by itself: the head does not
+/// go on asking the one that it remembers.
 pub fn replaced_board_is_found_at_once() -> Result<()> {
     online(PLAIN, |world| {
         let health = |wanted: &str| is(world, "nodes.1.health", wanted);
-        let neighbour = || must("head", "ip -4 neigh show 192.168.50.12 dev eth0").unwrap_or_default();
+        let neighbour =
+            || must("head", "ip -4 neigh show 192.168.50.12 dev eth0").unwrap_or_default();
         until("it is up", || health("up"))?;
         must("switch", "ip link set rpi2 down")?;
         until("the old one is down", || health("down"))?;
         let mac = "02:00:00:00:12:34";
-        must("rpi2", &format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up"))?;
+        must(
+            "rpi2",
+            &format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up"),
+        )?;
         must("switch", "ip link set rpi2 up")?;
         let took = until("the new one is up", || health("up"))?;
         ensure(&format!("found after {took:?}: {}", neighbour()), took < Duration::from_secs(3))?;

@@ -14,8 +14,8 @@ use bramblegate_lab::{Error, Result, World};
 use super::scene::{PLAIN, alert, ensure};
 use super::service::serving;
 
-/// So many boards; more if the environment says so. Three hundred keep two cores busy for some seconds, which stories that
-/// run beside this one and look at the clock would notice.
+/// So many boards; more if the environment says so. Three hundred keep two cores busy for some
+/// seconds, which stories that run beside this one and look at the clock would notice.
 const CROWD: usize = 100;
 const CROWD_VARIABLE: &str = "BRAMBLEGATE_CROWD";
 
@@ -24,8 +24,7 @@ fn crowd() -> usize {
 }
 
 /// One subnet for the world's three nodes and all others.
-const ROOM: &str =
-    "[cluster]\naddress = \"192.168.50.1/22\"\n[cluster.dhcp]\nrange = \"192.168.48.10-192.168.49.250\"\n";
+const ROOM: &str = "[cluster]\naddress = \"192.168.50.1/22\"\n[cluster.dhcp]\nrange = \"192.168.48.10-192.168.49.250\"\n";
 /// One `ip` for each lease: the clients are to be many, not clever.
 const SCRIPT: &str = "#!/bin/sh
 case $1 in
@@ -39,7 +38,10 @@ fn build() -> Result<()> {
     ip("", "netns add crowd\nlink add eth0 netns crowd type veth peer name crowd netns switch")?;
     ip("switch", "link set crowd master sw0 up")?;
     // Each answers for itself, though they share a kernel.
-    must("crowd", "cd /proc/sys/net/ipv4/conf/all && echo 1 >arp_ignore && echo 2 >arp_announce && echo 0 >rp_filter")?;
+    must(
+        "crowd",
+        "cd /proc/sys/net/ipv4/conf/all && echo 1 >arp_ignore && echo 2 >arp_announce && echo 0 >rp_filter",
+    )?;
     must(
         "crowd",
         "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6",
@@ -48,7 +50,9 @@ fn build() -> Result<()> {
         // As if drawn by lot, and the same each time.
         let [a, b, c, _] = (n as u32).wrapping_mul(0x9e37_79b1).to_be_bytes();
         let mac = format!("06:00:00:{a:02x}:{b:02x}:{c:02x}");
-        format!("link add pi{n} link eth0 address {mac} type macvlan mode bridge\nlink set pi{n} up\n")
+        format!(
+            "link add pi{n} link eth0 address {mac} type macvlan mode bridge\nlink set pi{n} up\n"
+        )
     });
     ip("crowd", &format!("link set eth0 up\n{}", boards.collect::<String>()))
 }
@@ -56,7 +60,8 @@ fn build() -> Result<()> {
 fn switch_on() -> Result<Running> {
     let script = format!("{HOME}/crowd.sh");
     fs::write(&script, SCRIPT.replace("HOME", HOME)).map_err(|error| Error(error.to_string()))?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).map_err(|error| Error(error.to_string()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
+        .map_err(|error| Error(error.to_string()))?;
     let crowd = crowd();
     let all = format!(
         "mkdir -p {HOME}/clients; for n in $(seq {crowd}); do busybox udhcpc -f -p {HOME}/clients/$n -i pi$n -t 9 -T 2 -A 1 -s {script} -x hostname:pi$n >/dev/null 2>&1 & done; wait"
@@ -67,7 +72,10 @@ fn switch_on() -> Result<Running> {
 /// Board and address of each line that the clients wrote.
 fn leases(file: &str) -> BTreeMap<String, String> {
     let text = fs::read_to_string(format!("{HOME}/{file}")).unwrap_or_default();
-    text.lines().filter_map(|line| line.split_once(' ')).map(|(board, ip)| (board.to_owned(), ip.to_owned())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(board, ip)| (board.to_owned(), ip.to_owned()))
+        .collect()
 }
 
 fn wait(what: &str, patience: u64, mut count: impl FnMut() -> usize) -> Result<()> {
@@ -85,7 +93,9 @@ fn wait(what: &str, patience: u64, mut count: impl FnMut() -> usize) -> Result<(
 /// Those of the status that are up where their lease says.
 fn listed(world: &World, leases: &BTreeMap<String, String>) -> usize {
     let Ok(status) = world.status() else { return 0 };
-    let right = |node: &&Node| leases.get(&*node.name) == node.address.map(|address| address.to_string()).as_ref();
+    let right = |node: &&Node| {
+        leases.get(&*node.name) == node.address.map(|address| address.to_string()).as_ref()
+    };
     status.nodes.iter().filter(right).filter(|node| node.health == NodeHealth::Up).count()
 }
 
@@ -93,10 +103,15 @@ fn listed(world: &World, leases: &BTreeMap<String, String>) -> usize {
 fn costs(world: &mut World) -> Result<(u64, f64)> {
     let id = world.gateway().ok_or_else(|| Error("no gateway".into()))?.id();
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let memory = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
     let time = fs::read_to_string(format!("/proc/{id}/schedstat")).unwrap_or_default();
     let time: Option<f64> = time.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
-    memory.zip(time).map(|(memory, nanos)| (memory, nanos / 1e9)).ok_or_else(|| Error("the gateway has ended".into()))
+    memory
+        .zip(time)
+        .map(|(memory, nanos)| (memory, nanos / 1e9))
+        .ok_or_else(|| Error("the gateway has ended".into()))
 }
 
 pub fn all_ask_for_addresses_at_once() -> Result<()> {
@@ -114,13 +129,21 @@ pub fn all_ask_for_addresses_at_once() -> Result<()> {
         let twice = alert(world, "node-duplicate-*");
         ensure(&format!("nobody is taken for another: {twice:?}"), twice.is_none())?;
         let after = costs(world)?;
-        println!("{} KiB before, {} KiB with all; {:.2} s of processor time", before.0, after.0, after.1 - before.1);
+        println!(
+            "{} KiB before, {} KiB with all; {:.2} s of processor time",
+            before.0,
+            after.0,
+            after.1 - before.1
+        );
         for board in [1, crowd() / 2, crowd()] {
             let board = &format!("pi{board}");
             let address = given.get(board).cloned().unwrap_or_default();
-            let ask = |what: &str| exec("rpi1", &format!("busybox nslookup {what} 192.168.50.1")).map(|(_, text)| text);
+            let ask = |what: &str| {
+                exec("rpi1", &format!("busybox nslookup {what} 192.168.50.1")).map(|(_, text)| text)
+            };
             let (there, back) = (ask(&format!("{board}.bramble"))?, ask(&address)?);
-            let known = there.contains(&address) && back.contains(&format!("name = {board}.bramble"));
+            let known =
+                there.contains(&address) && back.contains(&format!("name = {board}.bramble"));
             ensure(&format!("{board} is at {address}: {there}{back}"), known)?;
         }
         must("crowd", &format!("kill -USR1 $(cat {HOME}/clients/*)"))?;
@@ -128,7 +151,11 @@ pub fn all_ask_for_addresses_at_once() -> Result<()> {
         ensure("each keeps its address", leases("renewed.log") == given)?;
         wait("still up", 10, || listed(world, &given))?;
         let renewed = costs(world)?;
-        println!("{} KiB after all have renewed; {:.2} s of processor time", renewed.0, renewed.1 - after.1);
+        println!(
+            "{} KiB after all have renewed; {:.2} s of processor time",
+            renewed.0,
+            renewed.1 - after.1
+        );
         ensure("no more than 10 KiB a node", after.0 < before.0 + 10 * crowd() as u64)?;
         ensure("and flat from then on", renewed.0 <= after.0 + 256)
     })

@@ -6,7 +6,9 @@ use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{exec, must, spawn, within};
 use bramblegate_lab::{Error, Result};
 
-use super::scene::{PLAIN, Pinger, alert, before_start, ensure, is, online, reported, try_from, until, wait_online};
+use super::scene::{
+    PLAIN, Pinger, alert, before_start, ensure, is, online, reported, try_from, until, wait_online,
+};
 
 /// With owner and persist, another tool's flush does not touch our table, and nobody may delete it.
 pub fn protected_table_survives_a_foreign_flush() -> Result<()> {
@@ -39,9 +41,14 @@ pub fn unprotected_table_is_put_back() -> Result<()> {
             })?;
             let took = start.elapsed();
             ensure(&format!("at once, not {took:?}"), took < Duration::from_millis(500))?;
-            until("it was counted", || reported(world, "gateway.repaired").parse::<u32>().is_ok_and(|n| n >= round))?;
+            until("it was counted", || {
+                reported(world, "gateway.repaired").parse::<u32>().is_ok_and(|n| n >= round)
+            })?;
         }
-        until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()).map(drop)
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+        })
+        .map(drop)
     })
 }
 
@@ -55,47 +62,68 @@ pub fn forwarding_cleared_comes_back() -> Result<()> {
             })?;
         }
         // the global switch writes all of them
-        must("head", "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/ip_forward")?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        must(
+            "head",
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/ip_forward",
+        )?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
+        })?;
         until("the status says so", || is(world, "gateway.forwarding", "true")).map(drop)
     })
 }
 
 pub fn cluster_address_removed_comes_back() -> Result<()> {
     online(PLAIN, |world| {
-        must("head", "ip addr add 192.168.50.200/24 dev eth0; ip addr del 192.168.50.1/24 dev eth0")?;
+        must(
+            "head",
+            "ip addr add 192.168.50.200/24 dev eth0; ip addr del 192.168.50.1/24 dev eth0",
+        )?;
         until("the address is back", || {
-            must("head", "ip -4 addr show dev eth0").is_ok_and(|text| text.contains("192.168.50.1/24"))
+            must("head", "ip -4 addr show dev eth0")
+                .is_ok_and(|text| text.contains("192.168.50.1/24"))
         })?;
         let text = must("head", "ip -4 addr show dev eth0")?;
-        // deleting the primary address takes the secondary with it unless promote_secondaries is set: only ours is our business
+        // deleting the primary address takes the secondary with it unless promote_secondaries is
+        // set: only ours is our business
         println!("{text}");
         must("head", "ip link set eth0 down")?;
-        until("the port is up again", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok()).map(drop)
+        until("the port is up again", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
+            .map(drop)
     })
 }
 
-/// `ip addr flush` goes over the port again and again until nothing is left, and we put it back as often. In the end all is
-/// there, and nothing false was said.
+/// `ip addr flush` goes over the port again and again until nothing is left, and we put it back as
+/// often. In the end all is there, and nothing false was said.
 pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    let venue =
+        PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
     online(&venue, |world| {
         ensure("the venue uses our subnet", is(world, "gateway.overlap", "routed"))?;
         let lines = world.journal().lines().count();
         for _ in 0..20 {
             let _ = exec("head", "ip addr flush dev eth0")?;
             let whole = || {
-                must("head", "ip -4 addr show dev eth0").is_ok_and(|text| text.contains("192.168.50.1/24"))
-                    && must("head", "ip route show table 50980").is_ok_and(|text| text.contains("src 192.168.50.1"))
+                must("head", "ip -4 addr show dev eth0")
+                    .is_ok_and(|text| text.contains("192.168.50.1/24"))
+                    && must("head", "ip route show table 50980")
+                        .is_ok_and(|text| text.contains("src 192.168.50.1"))
             };
             until("address and route are back", whole)?;
         }
-        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
+        })?;
         let journal = world.journal();
         let reported: Vec<&str> = journal.lines().skip(lines).collect();
-        ensure("it was told", reported.iter().any(|line| line.contains("was removed from the cluster port")))?;
-        let wrong: Vec<_> =
-            reported.iter().filter(|line| line.contains("routing: ") || line.contains("ports: ")).collect();
+        ensure(
+            "it was told",
+            reported.iter().any(|line| line.contains("was removed from the cluster port")),
+        )?;
+        let wrong: Vec<_> = reported
+            .iter()
+            .filter(|line| line.contains("routing: ") || line.contains("ports: "))
+            .collect();
         ensure(&format!("nothing false: {wrong:?}"), wrong.is_empty())
     })
 }
@@ -115,7 +143,9 @@ pub fn foreign_drop_policy_is_named() -> Result<()> {
         ensure("and true", try_from(world, "rpi1", "ping 203.0.113.80").is_err())?;
         must("head", "nft delete table ip filter")?;
         until("and taken back", || is(world, "gateway.blocked_by", "null"))?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
+        })?;
         until("all is well", || is(world, "severity", "ok")).map(drop)
     })
 }
@@ -141,14 +171,23 @@ pub fn venue_reaches_only_what_is_allowed() -> Result<()> {
                         (*port, scope.spawn(move || try_from(world, from, &target).is_ok()))
                     })
                     .collect();
-                tries.into_iter().filter_map(|(port, open)| open.join().unwrap_or(true).then_some(port)).collect()
+                tries
+                    .into_iter()
+                    .filter_map(|(port, open)| open.join().unwrap_or(true).then_some(port))
+                    .collect()
             })
         };
         let mut open = scan("laptop", "10.99.0.126");
         open.sort_unstable();
-        ensure(&format!("from the venue exactly 22 and 8000 are open, not {open:?}"), open == [22, 8000])?;
+        ensure(
+            &format!("from the venue exactly 22 and 8000 are open, not {open:?}"),
+            open == [22, 8000],
+        )?;
         let inner = scan("rpi1", "192.168.50.1");
-        ensure(&format!("from a node all are open, not {inner:?}"), inner.len() == ports.len() + 2)?;
+        ensure(
+            &format!("from a node all are open, not {inner:?}"),
+            inner.len() == ports.len() + 2,
+        )?;
         // the cluster's own address must not be a way round
         must("laptop", "ip route add 192.168.50.0/24 via 10.99.0.126")?;
         let around = scan("laptop", "192.168.50.1");
@@ -164,7 +203,10 @@ pub fn venue_does_not_reach_the_nodes() -> Result<()> {
         let _ssh = world.serve("rpi1", "banner", "[::]:22")?;
         ensure("the node serves", try_from(world, "head", "tcp 192.168.50.11:22").is_ok())?;
         must("laptop", "ip route add 192.168.50.0/24 via 10.99.0.126")?;
-        ensure("no new connection from the venue", try_from(world, "laptop", "tcp 192.168.50.11:22").is_err())?;
+        ensure(
+            "no new connection from the venue",
+            try_from(world, "laptop", "tcp 192.168.50.11:22").is_err(),
+        )?;
         ensure("no ping either", try_from(world, "laptop", "ping 192.168.50.11").is_err())?;
         // addresses of the cluster that arrive from the venue are forged
         must("laptop", "ip addr add 192.168.50.77/32 dev lo")?;
@@ -172,7 +214,10 @@ pub fn venue_does_not_reach_the_nodes() -> Result<()> {
         let (code, _) = exec("laptop", "busybox ping -c 2 -W 1 -I 192.168.50.77 192.168.50.11")?;
         ensure("forged sources get no answer", code != 0)?;
         let after = must("rpi1", "ip neigh; cat /proc/net/snmp | grep Icmp:")?;
-        ensure(&format!("no neighbour .77 at the node\n{before}\n{after}"), !after.contains("192.168.50.77"))
+        ensure(
+            &format!("no neighbour .77 at the node\n{before}\n{after}"),
+            !after.contains("192.168.50.77"),
+        )
     })
 }
 
@@ -181,18 +226,28 @@ pub fn maximum_segment_size_is_clamped() -> Result<()> {
     online(&venue, |world| {
         let log = std::path::PathBuf::from(format!("{HOME}/syn.log"));
         let mut tcpdump = within("venue", "tcpdump");
-        let _listener =
-            spawn(tcpdump.args(["-l", "-n", "-i", "wan", "tcp[tcpflags] & tcp-syn != 0 and port 80"]), &log)?;
-        until("tcpdump listens", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("listening")))?;
+        let _listener = spawn(
+            tcpdump.args(["-l", "-n", "-i", "wan", "tcp[tcpflags] & tcp-syn != 0 and port 80"]),
+            &log,
+        )?;
+        until("tcpdump listens", || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text.contains("listening"))
+        })?;
         try_from(world, "rpi1", "http http://203.0.113.80/big")?;
-        until("a SYN was seen", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("mss")))?;
+        until("a SYN was seen", || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text.contains("mss"))
+        })?;
         std::thread::sleep(Duration::from_millis(200));
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        ensure(&format!("the node's SYN says 1240:\n{text}"), text.contains("[S]") && text.contains("mss 1240"))
+        ensure(
+            &format!("the node's SYN says 1240:\n{text}"),
+            text.contains("[S]") && text.contains("mss 1240"),
+        )
     })
 }
 
-/// An ssh session (here: to a port that `allow` does not cover) must not be cut when the rules first come up.
+/// An ssh session (here: to a port that `allow` does not cover) must not be cut when the rules
+/// first come up.
 pub fn session_open_before_the_start_lives_on() -> Result<()> {
     before_start(PLAIN, |world| {
         until("a lease", || world.head_address().is_some())?;
@@ -200,7 +255,8 @@ pub fn session_open_before_the_start_lives_on() -> Result<()> {
         let log = std::path::PathBuf::from(format!("{HOME}/session.log"));
         let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
         let mut command = within("laptop", &own.to_string_lossy());
-        let mut session = spawn(command.args(["venue-try", "talk", "10.99.0.126:7007", "8"]), &log)?;
+        let mut session =
+            spawn(command.args(["venue-try", "talk", "10.99.0.126:7007", "8"]), &log)?;
         std::thread::sleep(Duration::from_millis(300));
         world.start_gateway()?;
         wait_online(world)?;
@@ -229,7 +285,10 @@ pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
              8443 dnat to 172.17.0.2:22; }\nchain post { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 \
              oifname eth1 masquerade; }\n}\nE",
         )?;
-        bramblegate_lab::shell::ip("", "netns add box\nlink add eth0 netns box type veth peer name box netns head\n")?;
+        bramblegate_lab::shell::ip(
+            "",
+            "netns add box\nlink add eth0 netns box type veth peer name box netns head\n",
+        )?;
         bramblegate_lab::shell::ip("head", "link set box master docker0 up\n")?;
         bramblegate_lab::shell::ip(
             "box",
@@ -237,7 +296,9 @@ pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
         )?;
         let _server = world.serve("box", "banner", "[::]:22")?;
         until("a lease", || world.head_address().is_some())?;
-        until("the container works before", || try_from(world, "box", "ping 203.0.113.80").is_ok())?;
+        until("the container works before", || {
+            try_from(world, "box", "ping 203.0.113.80").is_ok()
+        })?;
         try_from(world, "laptop", "tcp HEAD:8443")?;
         world.start_gateway()?;
         wait_online(world)?;
@@ -264,7 +325,8 @@ pub fn foreign_table_of_our_name_is_replaced() -> Result<()> {
     })
 }
 
-/// Nodes get no IPv6 yet: what they bring along stays inside, also where another tool made the head an IPv6 router.
+/// Nodes get no IPv6 yet: what they bring along stays inside, also where another tool made the head
+/// an IPv6 router.
 pub fn ipv6_is_not_forwarded() -> Result<()> {
     let venue = PLAIN.replace("[network.dhcp]", "ipv6 = \"2001:db8:7::/64\"\n[network.dhcp]");
     before_start(&venue, |world| {
@@ -275,7 +337,10 @@ pub fn ipv6_is_not_forwarded() -> Result<()> {
              ip link set eth0 up; ip addr add 2001:db8:c1::1/64 dev eth0 nodad; ip addr add 2001:db8:7::9/64 dev eth1 nodad; \
              ip route replace default via 2001:db8:7::1 dev eth1",
         )?;
-        must("rpi1", "ip addr add 2001:db8:c1::11/64 dev eth0 nodad; ip route replace default via 2001:db8:c1::1")?;
+        must(
+            "rpi1",
+            "ip addr add 2001:db8:c1::11/64 dev eth0 nodad; ip route replace default via 2001:db8:c1::1",
+        )?;
         must("venue", "ip route add 2001:db8:c1::/64 via 2001:db8:7::9")?;
         must("internet", "ip route add 2001:db8:c1::/64 via 2001:db8:f0::2")?;
         must(
@@ -284,16 +349,30 @@ pub fn ipv6_is_not_forwarded() -> Result<()> {
         )?;
         let outward = |world: &_| try_from(world, "rpi1", "tcp [2001:db8:80::80]:80");
         let inward = |world: &_| try_from(world, "laptop", "tcp [2001:db8:c1::11]:22");
-        until("it is forwarded as long as nobody judges", || outward(world).is_ok() && inward(world).is_ok())?;
+        until("it is forwarded as long as nobody judges", || {
+            outward(world).is_ok() && inward(world).is_ok()
+        })?;
         world.start_gateway()?;
         wait_online(world)?;
         ensure("nothing goes out", outward(world).is_err())?;
         ensure("nothing comes in", inward(world).is_err())?;
-        ensure("the head itself has IPv6", try_from(world, "head", "tcp [2001:db8:80::80]:80").is_ok())?;
+        ensure(
+            "the head itself has IPv6",
+            try_from(world, "head", "tcp [2001:db8:80::80]:80").is_ok(),
+        )?;
         ensure("ssh answers by IPv6", try_from(world, "laptop", "tcp [2001:db8:7::9]:22").is_ok())?;
-        ensure("the rest does not", try_from(world, "laptop", "tcp [2001:db8:7::9]:9100").is_err())?;
-        ensure("nor by the cluster's address", try_from(world, "laptop", "tcp [2001:db8:c1::1]:9100").is_err())?;
-        ensure("head and node still talk", try_from(world, "head", "tcp [2001:db8:c1::11]:22").is_ok())?;
+        ensure(
+            "the rest does not",
+            try_from(world, "laptop", "tcp [2001:db8:7::9]:9100").is_err(),
+        )?;
+        ensure(
+            "nor by the cluster's address",
+            try_from(world, "laptop", "tcp [2001:db8:c1::1]:9100").is_err(),
+        )?;
+        ensure(
+            "head and node still talk",
+            try_from(world, "head", "tcp [2001:db8:c1::11]:22").is_ok(),
+        )?;
         ensure("IPv4 works", try_from(world, "rpi1", "http http://www.example/").is_ok())?;
         until("it is no alert", || is(world, "severity", "ok")).map(drop)
     })
@@ -307,15 +386,24 @@ pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
         ensure("print needs to be told what", !output.status.success())?;
         let program = format!("STATE_DIRECTORY={HOME}/state {}", crate::program().display());
         let printed = must("head", &format!("{program} print ruleset -c {HOME}/bramblegate.toml"))?;
-        std::fs::write(format!("{HOME}/printed.nft"), &printed).map_err(|error| Error(error.to_string()))?;
+        std::fs::write(format!("{HOME}/printed.nft"), &printed)
+            .map_err(|error| Error(error.to_string()))?;
         bramblegate_lab::shell::ip("", "netns add scratch\n")?;
         must("scratch", &format!("nft -c -f {HOME}/printed.nft && nft -f {HOME}/printed.nft"))?;
         let listing = |namespace: &str| super::scene::rules(namespace, "table inet bramblegate");
         super::scene::same("the rule set", &listing("scratch")?, &listing("head")?)?;
-        let kernel =
-            must("head", &format!("{} print ruleset --kernel -c {HOME}/bramblegate.toml", crate::program().display()))?;
+        let kernel = must(
+            "head",
+            &format!(
+                "{} print ruleset --kernel -c {HOME}/bramblegate.toml",
+                crate::program().display()
+            ),
+        )?;
         let flow_table = must("head", "nft list flowtables")?.contains("flowtable");
-        ensure("--kernel shows a flow table only where there is one", kernel.contains("flowtable") == flow_table)?;
+        ensure(
+            "--kernel shows a flow table only where there is one",
+            kernel.contains("flowtable") == flow_table,
+        )?;
         ensure("and what the kernel counts", kernel.contains("counter packets"))?;
         let reported = if flow_table { ", with a flow table" } else { ", without a flow table" };
         ensure("the journal says so, once", world.journal().matches(reported).count() == 1)

@@ -1,4 +1,5 @@
-//! Somebody on the cluster port floods it: nothing grows, it is told, and who belongs there is served as ever.
+//! Somebody on the cluster port floods it: nothing grows, it is told, and who belongs there is
+//! served as ever.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use crate::flood::{Flood, arguments};
 
 const RATE: u32 = 1000;
 const TIME: Duration = Duration::from_secs(2);
-/// Lines of all kinds that the journal takes while one flood lasts: a burst of the kinds that it brings about, and what goes on.
+/// Lines of all kinds that the journal takes while one flood lasts: a burst of the kinds that it
+/// brings about, and what goes on.
 const LINES: usize = 600;
 /// KiB more, once each flood has been heard for the first time.
 const ROOM: u64 = 1536;
@@ -23,7 +25,10 @@ const ROOM: u64 = 1536;
 fn start(flood: Flood) -> Result<Running> {
     let program = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
     let log = PathBuf::from(format!("{HOME}/flood.log"));
-    spawn(within("rpi3", &program.to_string_lossy()).args(arguments(flood, "eth0", RATE, TIME)), &log)
+    spawn(
+        within("rpi3", &program.to_string_lossy()).args(arguments(flood, "eth0", RATE, TIME)),
+        &log,
+    )
 }
 
 fn journal() -> usize {
@@ -39,7 +44,13 @@ fn memory(world: &mut World) -> Result<u64> {
 }
 
 fn found(world: &World) -> usize {
-    world.status().unwrap_or_default().nodes.iter().filter(|node| node.origin == Origin::Found).count()
+    world
+        .status()
+        .unwrap_or_default()
+        .nodes
+        .iter()
+        .filter(|node| node.origin == Origin::Found)
+        .count()
 }
 
 pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {
@@ -67,12 +78,21 @@ pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {
             ensure(&format!("{name}: {most} found nodes in a /24"), most <= 253)?;
             ensure(&format!("{name}: {} lines", journal() - lines), journal() - lines <= LINES)?;
             // The other two bring nothing about that would have to be left out.
-            ensure(&format!("{name}: dnsmasq is not called deaf"), alert(world, "gateway-blocked").is_none())?;
-            ensure(&format!("{name} is told"), reported || !matches!(flood, Flood::Names | Flood::Arp))?;
+            ensure(
+                &format!("{name}: dnsmasq is not called deaf"),
+                alert(world, "gateway-blocked").is_none(),
+            )?;
+            ensure(
+                &format!("{name} is told"),
+                reported || !matches!(flood, Flood::Names | Flood::Arp),
+            )?;
         }
         let more = memory(world)?.saturating_sub(before);
         ensure(&format!("{more} KiB more"), more <= ROOM)?;
-        ensure("the panel goes on", is(world, "uplink.state", "online") && is(world, "panel.lcd.state", "ok"))?;
+        ensure(
+            "the panel goes on",
+            is(world, "uplink.state", "online") && is(world, "panel.lcd.state", "ok"),
+        )?;
         std::thread::sleep(Duration::from_secs(4));
         until("it is over", || alert(world, "node-flood").is_none())?;
         Ok(())

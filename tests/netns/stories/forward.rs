@@ -10,7 +10,9 @@ use bramblegate_lab::{Error, Result, World};
 
 use super::client::inside;
 use super::inventory::{SETTINGS, succeed};
-use super::scene::{PLAIN, STOP, TWO, alert, before_start, ensure, is, online, reload, try_from, until, wait_online};
+use super::scene::{
+    PLAIN, STOP, TWO, alert, before_start, ensure, is, online, reload, try_from, until, wait_online,
+};
 
 const FORWARD: &str = "[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n";
 
@@ -49,8 +51,14 @@ pub fn laptop_reaches_a_node_through_the_head() -> Result<()> {
         }
         // Only at an address of the head: what passes through it is not at its port.
         must("laptop", "ip route add 172.17.0.0/16 via 10.99.0.126")?;
-        ensure("what passes is left alone", try_from(world, "laptop", "tcp 172.17.0.2:2201").is_err())?;
-        ensure("nor is the way out disturbed", try_from(world, "rpi1", "http http://www.example/").is_ok())?;
+        ensure(
+            "what passes is left alone",
+            try_from(world, "laptop", "tcp 172.17.0.2:2201").is_err(),
+        )?;
+        ensure(
+            "nor is the way out disturbed",
+            try_from(world, "rpi1", "http http://www.example/").is_ok(),
+        )?;
         until("nothing is to complain of", || is(world, "severity", "ok")).map(drop)
     })
 }
@@ -80,8 +88,13 @@ pub fn forwarded_port_follows_the_node() -> Result<()> {
             "rpi1",
             "ip addr del 192.168.50.11/24 dev eth0; ip addr add 192.168.50.21/24 dev eth0; ip route add default via 192.168.50.1",
         )?;
-        reload(world, &format!("{FORWARD}[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.21\"\n"))?;
-        until("the same node at its new address", || greeting(2201).is_ok_and(|text| text == "SSH-2.0-venue"))?;
+        reload(
+            world,
+            &format!("{FORWARD}[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.21\"\n"),
+        )?;
+        until("the same node at its new address", || {
+            greeting(2201).is_ok_and(|text| text == "SSH-2.0-venue")
+        })?;
         reload(world, "")?;
         until("closed again", || open_ports(world, "10.99.0.126", &[2201]).is_empty()).map(drop)
     })
@@ -118,10 +131,12 @@ fn logged(from: &'static str, to: &'static str) -> Result<String> {
     })
 }
 
-/// A sender that never pauses is one connection to the kernel for ever: it has to follow all the same.
+/// A sender that never pauses is one connection to the kernel for ever: it has to follow all the
+/// same.
 pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
     const HEAD: &str = "10.99.0.126:5000";
-    let forward = |node: &str| format!("[[forward]]\nlisten = \"udp:5000\"\nto = \"{node}:5005\"\n");
+    let forward =
+        |node: &str| format!("[[forward]]\nlisten = \"udp:5000\"\nto = \"{node}:5005\"\n");
     online(PLAIN, |world| {
         answers("rpi1")?;
         answers("rpi2")?;
@@ -129,7 +144,9 @@ pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
         ensure("closed before", logged("laptop", HEAD)?.is_empty())?;
         reload(world, &forward("rpi1"))?;
         // The node sees who asks, and its answer comes from where it was asked.
-        until("the node answers", || logged("laptop", HEAD).is_ok_and(|text| text == "rpi1 hears 10.99.0.20:40000"))?;
+        until("the node answers", || {
+            logged("laptop", HEAD).is_ok_and(|text| text == "rpi1 hears 10.99.0.20:40000")
+        })?;
         ensure("not for TCP", open_ports(world, "10.99.0.126", &[5000, 5005]).is_empty())?;
         ensure("nor at the node's own number", logged("laptop", "10.99.0.126:5005")?.is_empty())?;
         let out = logged("rpi1", "10.99.0.20:5005")?;
@@ -139,13 +156,18 @@ pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
             logged("laptop", HEAD).is_ok_and(|text| text == "rpi2 hears 10.99.0.20:40000")
         })?;
         reload(world, "")?;
-        until("and nobody once it is closed", || logged("laptop", HEAD).is_ok_and(|text| text.is_empty())).map(drop)
+        until("and nobody once it is closed", || {
+            logged("laptop", HEAD).is_ok_and(|text| text.is_empty())
+        })
+        .map(drop)
     })
 }
 
-/// With one subnet on both sides a node looks for the venue's computers in the cluster: that is said, not found out.
+/// With one subnet on both sides a node looks for the venue's computers in the cluster: that is
+/// said, not found out.
 pub fn forwarded_port_under_an_overlap_is_reported() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
+    let venue =
+        PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
     before_start(&venue, |world| {
         let _node = world.serve("rpi1", "banner", "[::]:22")?;
         world.set_settings(FORWARD);
@@ -154,10 +176,12 @@ pub fn forwarded_port_under_an_overlap_is_reported() -> Result<()> {
         until("said", || alert(world, "node-forward-overlap").is_some())?;
         let open = open_ports(world, "192.168.50.126", &[22, 2201]);
         ensure(&format!("and so it is; the head itself is reached: {open:?}"), open == [22])?;
-        // Whoever comes from elsewhere, through the venue's router, is not looked for in the cluster.
+        // Whoever comes from elsewhere, through the venue's router, is not looked for in the
+        // cluster.
         must("internet", "ip route add 192.168.50.0/24 via 198.51.100.2")?;
         let path = "tcp 192.168.50.126:2201";
-        try_from(world, "internet", path).map_err(|error| Error(format!("from beyond the venue: {error}")))
+        try_from(world, "internet", path)
+            .map_err(|error| Error(format!("from beyond the venue: {error}")))
     })
 }
 
@@ -176,16 +200,19 @@ pub fn forwarded_port_where_the_venue_routes_our_subnet_works() -> Result<()> {
 
 pub fn forwarded_port_that_leads_nowhere_is_reported() -> Result<()> {
     online(PLAIN, |world| {
-        let lost =
-            "[[node]]\nname = \"rpi9\"\nmac = \"02:00:00:00:00:99\"\n[[forward]]\nlisten = 2209\nto = \"rpi9:22\"\n";
+        let lost = "[[node]]\nname = \"rpi9\"\nmac = \"02:00:00:00:00:99\"\n[[forward]]\nlisten = 2209\nto = \"rpi9:22\"\n";
         reload(world, lost)?;
         until("said", || alert(world, "node-forward-lost").is_some())?;
         ensure("and closed", open_ports(world, "10.99.0.126", &[2209]).is_empty())?;
         let _node = world.serve("rpi1", "banner", "[::]:22")?;
         reload(world, "[[forward]]\nlisten = 22\nto = \"rpi1:22\"\n")?;
         until("the first is over", || alert(world, "node-forward-lost").is_none())?;
-        let text = alert(world, "node-forward-hides").ok_or_else(|| Error("not said that ssh is hidden".into()))?;
-        ensure(&format!("who wins: {text}"), text.contains("ssh") && text.contains("the forward wins"))?;
+        let text = alert(world, "node-forward-hides")
+            .ok_or_else(|| Error("not said that ssh is hidden".into()))?;
+        ensure(
+            &format!("who wins: {text}"),
+            text.contains("ssh") && text.contains("the forward wins"),
+        )?;
         std::thread::sleep(Duration::from_millis(200));
         let text = greeting(22)?;
         ensure("and it does", text == "SSH-2.0-venue")
@@ -198,27 +225,41 @@ fn hears(place: &str, to: &str) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// By the head's venue address, from the nodes (the one it leads to as well) and from the head itself, as from the laptop.
+/// By the head's venue address, from the nodes (the one it leads to as well) and from the head
+/// itself, as from the laptop.
 pub fn forwarded_port_works_from_within_too() -> Result<()> {
     before_start(PLAIN, |world| {
         let _node = world.serve("rpi1", "banner", "[::]:22")?;
         answers("rpi1")?;
-        world.set_settings(&format!("{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
+        world.set_settings(&format!(
+            "{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"
+        ));
         world.start_gateway()?;
         wait_online(world)?;
         // What enters by another port of the head, as from a container, is led nowhere.
         ip("", "netns add box\nlink add docker0 netns head type veth peer name eth0 netns box\n")?;
         must("head", "ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up")?;
-        must("box", "ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via 172.17.0.1")?;
+        must(
+            "box",
+            "ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via 172.17.0.1",
+        )?;
         for place in ["laptop", "rpi2", "head", "rpi1"] {
             let text = hears(place, "10.99.0.126 2201")?;
             ensure(&format!("from {place}: {text:?}"), text == "SSH-2.0-venue")?;
         }
         let text = logged("rpi2", "10.99.0.126:5000")?;
-        ensure(&format!("the node sees the head: {text}"), text == "rpi1 hears 192.168.50.1:40000")?;
+        ensure(
+            &format!("the node sees the head: {text}"),
+            text == "rpi1 hears 192.168.50.1:40000",
+        )?;
         let text = logged("laptop", "10.99.0.126:5000")?;
-        ensure(&format!("and a computer of the venue as it is: {text}"), text == "rpi1 hears 10.99.0.20:40000")?;
-        for (place, to) in [("rpi2", "192.168.50.1 2201"), ("head", "127.0.0.1 2201"), ("box", "10.99.0.126 2201")] {
+        ensure(
+            &format!("and a computer of the venue as it is: {text}"),
+            text == "rpi1 hears 10.99.0.20:40000",
+        )?;
+        for (place, to) in
+            [("rpi2", "192.168.50.1 2201"), ("head", "127.0.0.1 2201"), ("box", "10.99.0.126 2201")]
+        {
             let text = hears(place, to)?;
             ensure(&format!("not from {place} at {to}: {text}"), !text.contains("SSH"))?;
         }
@@ -234,7 +275,10 @@ fn attempt_to_connect(place: &'static str, to: &'static str) -> Result<(String, 
         let start = Instant::now();
         let to = to.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
         let result = TcpStream::connect_timeout(&to, Duration::from_secs(5));
-        Ok((result.map_or_else(|error| error.kind().to_string(), |_| "open".to_owned()), start.elapsed()))
+        Ok((
+            result.map_or_else(|error| error.kind().to_string(), |_| "open".to_owned()),
+            start.elapsed(),
+        ))
     })
 }
 
@@ -247,20 +291,28 @@ fn refusal_of_a_datagram(place: &'static str, to: &'static str) -> Result<(Strin
         let start = Instant::now();
         // What the head itself sends is refused as it is sent.
         let result = socket.send(b"who is there?").and_then(|_| socket.recv(&mut [0; 64]));
-        Ok((result.map_or_else(|error| error.kind().to_string(), |_| "an answer".to_owned()), start.elapsed()))
+        Ok((
+            result.map_or_else(|error| error.kind().to_string(), |_| "an answer".to_owned()),
+            start.elapsed(),
+        ))
     })
 }
 
-/// The port that leads to a dead node refuses TCP and UDP within half a second, from each of these places.
+/// The port that leads to a dead node refuses TCP and UDP within half a second, from each of these
+/// places.
 fn refuses_at_once(places: &[&'static str], head: (&'static str, &'static str)) -> Result<()> {
     for place in places {
         let (end, took) = attempt_to_connect(place, head.0)?;
         println!("{place}: {end} after {took:?}");
         let at_once = took < Duration::from_millis(500);
-        ensure(&format!("refused from {place}: {end} after {took:?}"), end == "connection refused" && at_once)?;
+        ensure(
+            &format!("refused from {place}: {end} after {took:?}"),
+            end == "connection refused" && at_once,
+        )?;
         let (end, took) = refusal_of_a_datagram(place, head.1)?;
         println!("{place}: a datagram: {end} after {took:?}");
-        let refused = matches!(end.as_str(), "host unreachable" | "connection refused" | "permission denied");
+        let refused =
+            matches!(end.as_str(), "host unreachable" | "connection refused" | "permission denied");
         ensure(
             &format!("a datagram from {place}: {end} after {took:?}"),
             refused && took < Duration::from_millis(500),
@@ -269,20 +321,24 @@ fn refuses_at_once(places: &[&'static str], head: (&'static str, &'static str)) 
     Ok(())
 }
 
-/// The two uplinks of [`TWO`], as the internet reaches them: behind a router each, so that only the right one leads back.
+/// The two uplinks of [`TWO`], as the internet reaches them: behind a router each, so that only the
+/// right one leads back.
 const BEYOND: &str = "ip route replace 10.99.0.0/24 via 198.51.100.2; ip route replace 172.20.5.0/24 via 198.51.100.6";
 
-/// Whoever asks at either uplink is answered by that one, whichever the nodes leave by, and also if it is a tunnel; while the
-/// node is down the refusal goes the same way.
+/// Whoever asks at either uplink is answered by that one, whichever the nodes leave by, and also if
+/// it is a tunnel; while the node is down the refusal goes the same way.
 pub fn forwarded_port_answers_by_the_uplink_that_was_asked() -> Result<()> {
     before_start(TWO, |world| {
         let _node = world.serve("rpi1", "banner", "[::]:22")?;
         answers("rpi1")?;
-        world.set_settings(&format!("{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
+        world.set_settings(&format!(
+            "{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"
+        ));
         world.start_gateway()?;
         wait_online(world)?;
         until("both have a way out", || {
-            is(world, "uplinks.0.gateway", "10.99.0.1") && is(world, "uplinks.1.gateway", "172.20.5.1")
+            is(world, "uplinks.0.gateway", "10.99.0.1")
+                && is(world, "uplinks.1.gateway", "172.20.5.1")
         })?;
         must("internet", BEYOND)?;
         let by_both = |when: &str| {
@@ -318,17 +374,22 @@ pub fn forwarded_port_answers_by_the_uplink_that_was_asked() -> Result<()> {
     })
 }
 
-/// Refused at once, from everywhere, for as long as it is down; a session that was open outlives a short loss.
+/// Refused at once, from everywhere, for as long as it is down; a session that was open outlives a
+/// short loss.
 pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
     const HEAD: &str = "10.99.0.126:2201";
     before_start(PLAIN, |world| {
         let _node = world.serve("rpi1", "echo", "[::]:22")?;
         let orders = SETTINGS.replace("HOME", HOME);
-        world.set_settings(&format!("{orders}{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"));
+        world.set_settings(&format!(
+            "{orders}{FORWARD}[[forward]]\nlisten = \"udp:5000\"\nto = \"rpi1:5005\"\n"
+        ));
         world.start_gateway()?;
         wait_online(world)?;
         answers("rpi1")?;
-        until("it answers", || logged("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))?;
+        until("it answers", || {
+            logged("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1"))
+        })?;
         let mut session = inside("laptop", || TcpStream::connect(HEAD))?;
         let mut echo = |word: &str| -> std::io::Result<String> {
             session.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -346,9 +407,15 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
         refuses_at_once(&["laptop", "rpi2", "head"], (HEAD, "10.99.0.126:5000"))?;
         let (end, took) = early.join().map_err(|_| Error("the early client".into()))??;
         println!("the early one: {end} after {took:?}");
-        ensure(&format!("{end} after {took:?}"), end == "connection refused" && took < Duration::from_millis(3500))?;
+        ensure(
+            &format!("{end} after {took:?}"),
+            end == "connection refused" && took < Duration::from_millis(3500),
+        )?;
         let tracked = must("head", "conntrack -L 2>/dev/null")?;
-        ensure(&format!("no datagram's entry is left:\n{tracked}"), !tracked.contains("dport=5000"))?;
+        ensure(
+            &format!("no datagram's entry is left:\n{tracked}"),
+            !tracked.contains("dport=5000"),
+        )?;
         // Somebody works on it, and it is as dead as before.
         succeed(world, &["nodes", "drain", "rpi1"])?;
         until("it is worked on", || is(world, "nodes.0.health", "maintenance"))?;
@@ -360,9 +427,13 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
         })?;
         succeed(world, &["nodes", "resume", "rpi1"])?;
         until("the node is back", || is(world, "nodes.0.health", "up"))?;
-        until("the port leads there again", || attempt_to_connect("laptop", HEAD).is_ok_and(|(end, _)| end == "open"))?;
+        until("the port leads there again", || {
+            attempt_to_connect("laptop", HEAD).is_ok_and(|(end, _)| end == "open")
+        })?;
         ensure("and the session lives", echo("two").is_ok_and(|text| text.contains("two")))?;
-        until("datagrams too", || logged("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1")))
-            .map(drop)
+        until("datagrams too", || {
+            logged("laptop", "10.99.0.126:5000").is_ok_and(|text| text.starts_with("rpi1"))
+        })
+        .map(drop)
     })
 }

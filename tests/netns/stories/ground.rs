@@ -32,25 +32,38 @@ pub fn world_stands_without_a_gateway() -> Result<()> {
     ] {
         try_it(place, check).map_err(|error| Error(format!("{place}: {check}: {error}")))?;
     }
-    // the cluster's port has no address yet, and nothing forwards: nodes reach nothing, or the tests would mean nothing
+    // the cluster's port has no address yet, and nothing forwards: nodes reach nothing, or the
+    // tests would mean nothing
     ensure("no node reaches the internet", try_it("rpi1", "ping 203.0.113.80").is_err())?;
-    ensure("the machine's resolver file is not ours", must("head", "cat /etc/resolv.conf")?.contains("10.99.0.1"))
+    ensure(
+        "the machine's resolver file is not ours",
+        must("head", "cat /etc/resolv.conf")?.contains("10.99.0.1"),
+    )
 }
 
 pub fn lease_changes_reach_the_head() -> Result<()> {
     let mut world = World::build(&Venue::parse("plain", PLAIN)?, &crate::program())?;
     until("the head has a lease", || world.head_address().as_deref() == Some("10.99.0.126"))?;
-    world.change_dhcp("eth1", |dhcp| dhcp.address = "10.99.0.140".parse().unwrap_or(dhcp.address))?;
+    world
+        .change_dhcp("eth1", |dhcp| dhcp.address = "10.99.0.140".parse().unwrap_or(dhcp.address))?;
     world.renew("eth1")?;
-    let took = until("refused, then another lease", || world.head_address().as_deref() == Some("10.99.0.140"))?;
+    let took = until("refused, then another lease", || {
+        world.head_address().as_deref() == Some("10.99.0.140")
+    })?;
     println!("another lease after {took:?}");
     let (router, lease) = ("10.77.0.1/24", "10.77.0.9");
     let parse = |_| Error("address".into());
-    world.change_subnet("eth1", router.parse().map_err(|_| Error("net".into()))?, lease.parse().map_err(parse)?)?;
+    world.change_subnet(
+        "eth1",
+        router.parse().map_err(|_| Error("net".into()))?,
+        lease.parse().map_err(parse)?,
+    )?;
     world.renew("eth1")?;
     until("another subnet", || world.head_address().as_deref() == Some(lease))?;
     world.pull_cable("eth1")?;
-    until("no carrier", || must("head", "ip -br link show eth1").is_ok_and(|text| text.contains("NO-CARRIER")))?;
+    until("no carrier", || {
+        must("head", "ip -br link show eth1").is_ok_and(|text| text.contains("NO-CARRIER"))
+    })?;
     world.plug_cable("eth1")?;
     until("a lease again", || world.head_address().as_deref() == Some(lease))?;
     let second = PLAIN.replace("10.99.0.", "172.20.5.");

@@ -10,16 +10,20 @@ use bramblegate_lab::shell::{exec, ip, must, run};
 use bramblegate_lab::{Error, Result, World, watch};
 
 use super::scene::{
-    PLAIN, STOP, alert, before_start, ensure, is, leased, network_of_head, reload, reported, same, try_from, until,
-    wait_online,
+    PLAIN, STOP, alert, before_start, ensure, is, leased, network_of_head, reload, reported, same,
+    try_from, until, wait_online,
 };
 
 /// That port stays on.
 fn without_the_cluster_port(text: &str) -> String {
-    text.lines().filter(|line| !line.starts_with("eth0 ") && !line.starts_with("eth0@")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .filter(|line| !line.starts_with("eth0 ") && !line.starts_with("eth0@"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
-/// The disk has no room for what the ports were like before: it is said, and nothing is lost as long as the daemon lives.
+/// The disk has no room for what the ports were like before: it is said, and nothing is lost as
+/// long as the daemon lives.
 pub fn full_disk_is_reported_and_everything_is_put_back() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -34,17 +38,26 @@ pub fn full_disk_is_reported_and_everything_is_put_back() -> Result<()> {
         world.start_gateway()?;
         wait_online(world)?;
         let text = alert(world, "host-state").unwrap_or_default();
-        ensure(&format!("it is said: {text}"), text.contains("previous.json") && text.contains("No space left"))?;
+        ensure(
+            &format!("it is said: {text}"),
+            text.contains("previous.json") && text.contains("No space left"),
+        )?;
         ensure("as a notice", is(world, "severity", "notice"))?;
         ensure("in the journal too", world.journal().contains("host-state: "))?;
-        ensure("nothing is left half written", !fs::exists(format!("{state}/previous.json.new")).unwrap_or(true))?;
+        ensure(
+            "nothing is left half written",
+            !fs::exists(format!("{state}/previous.json.new")).unwrap_or(true),
+        )?;
         must("head", &format!("rm {state}/fill"))?;
         reload(world, "[gateway]\non_stop = \"remove\"\n")?;
         until("there is room, and it is used", || alert(world, "host-state").is_none())?;
         ensure("all of it", kept().contains("192.168.50.1/24") && kept().contains("arp_ignore"))?;
         // and later: another address has to be remembered
         exec("head", &fill)?;
-        reload(world, "[gateway]\non_stop = \"remove\"\n[cluster]\naddress = \"192.168.50.2/24\"\n")?;
+        reload(
+            world,
+            "[gateway]\non_stop = \"remove\"\n[cluster]\naddress = \"192.168.50.2/24\"\n",
+        )?;
         until("it is said again", || alert(world, "host-state").is_some())?;
         must("head", &format!("rm {state}/previous.json"))?;
         let code = world.stop_gateway("TERM", STOP)?;
@@ -74,11 +87,15 @@ pub fn missing_or_read_only_state_is_no_reason_to_end() -> Result<()> {
         world.start_gateway()?;
         fs::remove_dir_all(&state).map_err(|error| Error(error.to_string()))?;
         wait_online(world)?;
-        until("the folder is made", || fs::exists(format!("{state}/previous.json")).unwrap_or(false)).map(drop)
+        until("the folder is made", || {
+            fs::exists(format!("{state}/previous.json")).unwrap_or(false)
+        })
+        .map(drop)
     })
 }
 
-/// Whatever stands where the status socket should be: exit 71 with the remedy, nothing touched, nothing done to the network.
+/// Whatever stands where the status socket should be: exit 71 with the remedy, nothing touched,
+/// nothing done to the network.
 pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -101,7 +118,10 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
         };
         fs::write(&path, "precious").map_err(error)?;
         refused("a file", &path, "no socket")?;
-        ensure("it is still there", fs::read_to_string(&path).is_ok_and(|text| text == "precious"))?;
+        ensure(
+            "it is still there",
+            fs::read_to_string(&path).is_ok_and(|text| text == "precious"),
+        )?;
         fs::remove_file(&path).map_err(error)?;
         let theirs = std::os::unix::net::UnixListener::bind(&path).map_err(error)?;
         refused("another's socket", &path, "another process answers")?;
@@ -120,18 +140,23 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
     })
 }
 
-/// Without CAP_NET_RAW neither ICMP nor ARP can be sent: that is said, and no healthy node is called dead for it.
+/// Without CAP_NET_RAW neither ICMP nor ARP can be sent: that is said, and no healthy node is
+/// called dead for it.
 pub fn missing_net_raw_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         let _ssh = world.serve("rpi3", "banner", "[::]:22")?;
-        let nodes =
-            "[[node]]\nname = \"rpi2\"\nprobe = \"arp\"\n[[node]]\nname = \"rpi3\"\nprobe = [\"icmp\", \"tcp:22\"]\n";
+        let nodes = "[[node]]\nname = \"rpi2\"\nprobe = \"arp\"\n[[node]]\nname = \"rpi3\"\nprobe = [\"icmp\", \"tcp:22\"]\n";
         world.set_settings(nodes);
         must("head", "echo 1 0 > /proc/sys/net/ipv4/ping_group_range")?;
         let less = "--bounding-set=-net_raw";
         world.start_gateway_by(&["setpriv", less, "--inh-caps=-net_raw"], &[])?;
-        until("it is said", || alert(world, "host-no-net-raw").is_some_and(|text| text.contains("arp and icmp")))?;
-        ensure("in the journal too", world.journal().contains("host-no-net-raw: CAP_NET_RAW is missing"))?;
+        until("it is said", || {
+            alert(world, "host-no-net-raw").is_some_and(|text| text.contains("arp and icmp"))
+        })?;
+        ensure(
+            "in the journal too",
+            world.journal().contains("host-no-net-raw: CAP_NET_RAW is missing"),
+        )?;
         until("a node is known by what may be asked", || is(world, "nodes.rpi3.health", "up"))?;
         until("the internet is seen", || is(world, "uplink.state", "online"))?;
         let ticks = cpu(world)?;
@@ -145,24 +170,34 @@ pub fn missing_net_raw_is_reported() -> Result<()> {
             )?;
         }
         try_from(world, "rpi1", "http http://www.example/")?;
-        let doctor = world.gateway_command("doctor").output().map_err(|error| Error(error.to_string()))?;
+        let doctor =
+            world.gateway_command("doctor").output().map_err(|error| Error(error.to_string()))?;
         let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
         ensure(&format!("doctor knows it: {text}"), text.contains("host-no-net-raw"))?;
-        reload(world, &format!("{nodes}[uplink]\nprobe = \"ping\"\nprobe_host = \"203.0.113.80\"\n"))?;
-        until("the uplink's ping too", || alert(world, "host-no-net-raw").is_some_and(|text| text.contains("ping")))?;
+        reload(
+            world,
+            &format!("{nodes}[uplink]\nprobe = \"ping\"\nprobe_host = \"203.0.113.80\"\n"),
+        )?;
+        until("the uplink's ping too", || {
+            alert(world, "host-no-net-raw").is_some_and(|text| text.contains("ping"))
+        })?;
         ensure("which says nothing of the internet", alert(world, "uplink-no-internet").is_none())?;
         must("head", "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range")?;
         until("everybody may ping", || is(world, "nodes.rpi1.health", "up"))?;
-        until("it is only ARP now", || alert(world, "host-no-net-raw").is_some_and(|text| !text.contains("icmp")))
-            .map(drop)
+        until("it is only ARP now", || {
+            alert(world, "host-no-net-raw").is_some_and(|text| !text.contains("icmp"))
+        })
+        .map(drop)
     })
 }
 
 /// Milliseconds of processor time the gateway has used.
 fn cpu(world: &mut World) -> Result<u64> {
     let id = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
-    let text = fs::read_to_string(format!("/proc/{id}/stat")).map_err(|error| Error(error.to_string()))?;
-    let fields: Vec<u64> = text.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+    let text =
+        fs::read_to_string(format!("/proc/{id}/stat")).map_err(|error| Error(error.to_string()))?;
+    let fields: Vec<u64> =
+        text.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
     Ok((fields.get(13).copied().unwrap_or(0) + fields.get(14).copied().unwrap_or(0)) * 10)
 }
 
@@ -172,7 +207,8 @@ pub fn panel_in_trouble_delays_nothing() -> Result<()> {
         let lcd = "600 nack 2\n1200 unplug\n1500 plug\n2300 stuck 700\n3300 glitch f\n3400 nack\n";
         let led = "600 stuck 1500\n2300 unplug\n2600 plug\n2700 nack 3\n";
         for (name, script) in [("lcd", lcd), ("led", led)] {
-            fs::write(format!("{HOME}/{name}.script"), script).map_err(|error| Error(error.to_string()))?;
+            fs::write(format!("{HOME}/{name}.script"), script)
+                .map_err(|error| Error(error.to_string()))?;
         }
         world.set_settings(&format!(
             "[gateway]\nprotect = false\n[lcd]\nemulator_script = \"{HOME}/lcd.script\"\n[led]\nemulator_script = \"{HOME}/led.script\"\n"
@@ -199,10 +235,18 @@ pub fn panel_in_trouble_delays_nothing() -> Result<()> {
             std::thread::sleep(Duration::from_millis(250));
         }
         println!("{round} rounds, the rules were away for {worst:?} at most");
-        ensure(&format!("no flush was waited for: {worst:?}"), worst < Duration::from_millis(500) && round > 5)?;
-        ensure("there was trouble", world.journal().contains("display: ") && world.journal().contains("LED: "))?;
+        ensure(
+            &format!("no flush was waited for: {worst:?}"),
+            worst < Duration::from_millis(500) && round > 5,
+        )?;
+        ensure(
+            "there was trouble",
+            world.journal().contains("display: ") && world.journal().contains("LED: "),
+        )?;
         let last = format!("10.99.0.{}", 100 + round % 5);
-        until("row 1 is right again", || world.glass().first().is_some_and(|row| row.trim_end() == last))?;
+        until("row 1 is right again", || {
+            world.glass().first().is_some_and(|row| row.trim_end() == last)
+        })?;
         until("and nothing is wrong with the panel", || {
             is(world, "panel.lcd.state", "ok") && is(world, "panel.led.state", "ok")
         })
@@ -210,30 +254,40 @@ pub fn panel_in_trouble_delays_nothing() -> Result<()> {
     })
 }
 
-/// A routing protocol's table, a container host's ports, a fighting DHCP client: it stays awake, and quiet afterwards.
+/// A routing protocol's table, a container host's ports, a fighting DHCP client: it stays awake,
+/// and quiet afterwards.
 pub fn storms_are_ridden_out() -> Result<()> {
     before_start(PLAIN, |world| {
         world.start_gateway()?;
         wait_online(world)?;
-        let routes: String =
-            (0..2000).map(|n| format!("route add 20.{}.{}.0/24 via 10.99.0.1 dev eth1\n", n / 250, n % 250)).collect();
+        let routes: String = (0..2000)
+            .map(|n| format!("route add 20.{}.{}.0/24 via 10.99.0.1 dev eth1\n", n / 250, n % 250))
+            .collect();
         ip("head", &routes)?;
         answers_soon(world, "after 2000 routes")?;
-        let links = (0..150).map(|n| format!("link add d{n} up type veth peer name e{n}\nlink set e{n} up\n"));
+        let links = (0..150)
+            .map(|n| format!("link add d{n} up type veth peer name e{n}\nlink set e{n} up\n"));
         ip("head", &links.collect::<String>())?;
         answers_soon(world, "after 300 ports")?;
         world.kill_client("eth1")?;
         for round in 0..100 {
-            let flap = |address: u32| format!("ip addr flush dev eth1; ip addr add 10.99.0.{address}/24 dev eth1; ");
-            let line =
-                flap(100 + round % 20) + &flap(77) + "ip route replace default via 10.99.0.1 dev eth1 metric 100";
+            let flap = |address: u32| {
+                format!("ip addr flush dev eth1; ip addr add 10.99.0.{address}/24 dev eth1; ")
+            };
+            let line = flap(100 + round % 20)
+                + &flap(77)
+                + "ip route replace default via 10.99.0.1 dev eth1 metric 100";
             must("head", &line)?;
         }
         let start = Instant::now();
-        until("row 1 is the last one", || world.glass().first().is_some_and(|row| row.trim_end() == "10.99.0.77"))?;
+        until("row 1 is the last one", || {
+            world.glass().first().is_some_and(|row| row.trim_end() == "10.99.0.77")
+        })?;
         ensure(&format!("soon: {:?}", start.elapsed()), start.elapsed() < Duration::from_secs(3))?;
         answers_soon(world, "after 200 addresses")?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
+        })?;
         until("all is well", || is(world, "severity", "ok"))?;
         // what was told late is taken in by then
         std::thread::sleep(Duration::from_secs(2));
@@ -249,10 +303,14 @@ fn answers_soon(world: &World, when: &str) -> Result<()> {
     let start = Instant::now();
     world.status()?;
     println!("status {when}: {:?}", start.elapsed());
-    ensure(&format!("{when} it answers soon: {:?}", start.elapsed()), start.elapsed() < Duration::from_millis(1500))
+    ensure(
+        &format!("{when} it answers soon: {:?}", start.elapsed()),
+        start.elapsed() < Duration::from_millis(1500),
+    )
 }
 
-/// Told to stop at whatever moment of its start: it ends cleanly, with everything put back or, by "keep", nothing half done.
+/// Told to stop at whatever moment of its start: it ends cleanly, with everything put back or, by
+/// "keep", nothing half done.
 pub fn stopped_while_it_starts() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -261,7 +319,11 @@ pub fn stopped_while_it_starts() -> Result<()> {
         let lock = format!("{HOME}/run/lock");
         let mut early = 0;
         for round in 0..36_u64 {
-            world.set_settings(if round % 3 == 2 { "" } else { "[gateway]\non_stop = \"remove\"\n" });
+            world.set_settings(if round % 3 == 2 {
+                ""
+            } else {
+                "[gateway]\non_stop = \"remove\"\n"
+            });
             let _ = fs::remove_file(&lock);
             world.start_gateway()?;
             // One half from the first moment on, the other from when it has begun its work.
@@ -277,15 +339,24 @@ pub fn stopped_while_it_starts() -> Result<()> {
             }
             ensure("no socket is left", !fs::exists(world.socket()).unwrap_or(true))?;
             if round % 3 == 2 {
-                let (rules, conf) =
-                    (exec("head", "nft list table inet bramblegate")?, "/proc/sys/net/ipv4/conf/eth0/forwarding");
-                let (loaded, forwarding) = (rules.0 == 0, must("head", &format!("cat {conf}"))?.trim() == "1");
-                ensure(&format!("nothing is forwarded unjudged: {rules:?}"), loaded || !forwarding)?;
+                let (rules, conf) = (
+                    exec("head", "nft list table inet bramblegate")?,
+                    "/proc/sys/net/ipv4/conf/eth0/forwarding",
+                );
+                let (loaded, forwarding) =
+                    (rules.0 == 0, must("head", &format!("cat {conf}"))?.trim() == "1");
+                ensure(
+                    &format!("nothing is forwarded unjudged: {rules:?}"),
+                    loaded || !forwarding,
+                )?;
                 ensure(
                     "the rules are whole",
                     !loaded || rules.1.contains("masquerade") && rules.1.contains("from_uplink"),
                 )?;
-                let output = world.gateway_command("off").output().map_err(|error| Error(error.to_string()))?;
+                let output = world
+                    .gateway_command("off")
+                    .output()
+                    .map_err(|error| Error(error.to_string()))?;
                 ensure(&format!("off: {output:?}"), output.status.success())?;
             }
             same("the head's network", &untouched, &without_the_cluster_port(&network_of_head()?))?;

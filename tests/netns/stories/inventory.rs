@@ -12,7 +12,8 @@ use bramblegate_lab::{Error, Result, World};
 use super::scene::{PLAIN, alert, ensure, online, until};
 
 /// Control socket and folders of our own, as in [`World::gateway_command`].
-pub const SETTINGS: &str = "[control]\nsocket = \"HOME/control.sock\"\n[health]\nstart_period = \"2s\"\n";
+pub const SETTINGS: &str =
+    "[control]\nsocket = \"HOME/control.sock\"\n[health]\nstart_period = \"2s\"\n";
 /// A board that nobody named.
 const STRANGER: &str = "192.168.50.77";
 
@@ -47,7 +48,8 @@ pub fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
     let mut command = world.gateway_command(first);
     let arguments: Vec<std::ffi::OsString> = command.get_args().map(ToOwned::to_owned).collect();
     let program = command.get_program().to_owned();
-    let environment: Vec<_> = command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+    let environment: Vec<_> =
+        command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
     command = std::process::Command::new(program);
     let at = arguments.iter().position(|word| word == "-c").unwrap_or(arguments.len());
     command.args(arguments.iter().take(at)).args(rest).args(arguments.iter().skip(at));
@@ -66,11 +68,14 @@ pub fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
 pub fn succeed(world: &World, words: &[&str]) -> Result<String> {
     match verb(world, words)? {
         (0, out, _) => Ok(out),
-        (code, out, err) => Err(Error(format!("{}: exit code {code}\n{out}{err}", words.join(" ")))),
+        (code, out, err) => {
+            Err(Error(format!("{}: exit code {code}\n{out}{err}", words.join(" "))))
+        }
     }
 }
 
-/// A second address on a node's port is, to the head, a board with two addresses; a macvlan is a board of its own.
+/// A second address on a node's port is, to the head, a board with two addresses; a macvlan is a
+/// board of its own.
 fn stranger_appears() -> Result<()> {
     must("rpi3", "ip link add stranger link eth0 type macvlan mode bridge")?;
     must("rpi3", "ip link set stranger address b8:27:eb:00:00:77 up")?;
@@ -85,22 +90,34 @@ pub fn static_node_is_found_and_adopted() -> Result<()> {
         stranger_appears()?;
         until("the stranger is listed", || stranger(world).is_some())?;
         until("it is probed", || health(world, "node-00-00-77") == "up")?;
-        let found = named(world, "node-00-00-77").ok_or_else(|| Error("not named by its board".into()))?;
+        let found =
+            named(world, "node-00-00-77").ok_or_else(|| Error("not named by its board".into()))?;
         ensure("it was found", found.origin == Origin::Found)?;
         ensure("its board is known", found.mac.as_deref() == Some("b8:27:eb:00:00:77"))?;
-        ensure("the journal tells", world.journal().contains("node-00-00-77 (b8:27:eb:00:00:77) was found"))?;
+        ensure(
+            "the journal tells",
+            world.journal().contains("node-00-00-77 (b8:27:eb:00:00:77) was found"),
+        )?;
 
         succeed(world, &["nodes", "adopt", "node-00-00-77", "--as", "window"])?;
-        until("it is of the settings", || named(world, "window").is_some_and(|node| node.origin == Origin::Settings))?;
+        until("it is of the settings", || {
+            named(world, "window").is_some_and(|node| node.origin == Origin::Settings)
+        })?;
         ensure("it is not there twice", named(world, "node-00-00-77").is_none())?;
         ensure("its health went on", health(world, "window") == "up")?;
-        let text = fs::read_to_string(format!("{HOME}/bramblegate.toml.d/60-nodes.toml")).unwrap_or_default();
+        let text = fs::read_to_string(format!("{HOME}/bramblegate.toml.d/60-nodes.toml"))
+            .unwrap_or_default();
         ensure("the drop-in has its board", text.contains("mac = \"b8:27:eb:00:00:77\""))?;
 
         let (code, _, error) = verb(world, &["nodes", "add", "other", "--address", STRANGER])?;
-        ensure("an address is not given twice", code == 78 && error.contains("nothing was changed"))?;
+        ensure(
+            "an address is not given twice",
+            code == 78 && error.contains("nothing was changed"),
+        )?;
         succeed(world, &["nodes", "forget", "window"])?;
-        until("it is a found node again", || stranger(world).is_some_and(|node| node.origin == Origin::Found))?;
+        until("it is a found node again", || {
+            stranger(world).is_some_and(|node| node.origin == Origin::Found)
+        })?;
         Ok(())
     })
 }
@@ -121,16 +138,21 @@ pub fn two_boards_with_one_address_are_reported() -> Result<()> {
                 break;
             }
         }
-        let text = alert(world, "node-duplicate-address").ok_or_else(|| Error("nothing was told".into()))?;
-        ensure("the alert names the address and a board", text.contains(STRANGER) && text.contains("b8:27:eb:00:00:77"))
+        let text = alert(world, "node-duplicate-address")
+            .ok_or_else(|| Error("nothing was told".into()))?;
+        ensure(
+            "the alert names the address and a board",
+            text.contains(STRANGER) && text.contains("b8:27:eb:00:00:77"),
+        )
     })
 }
 
 pub fn swapped_boards_are_reported() -> Result<()> {
     gateway(|world| {
         let settings = SETTINGS.replace("HOME", HOME);
-        let mac =
-            |place: &str| -> Result<String> { Ok(must(place, "cat /sys/class/net/eth0/address")?.trim().to_owned()) };
+        let mac = |place: &str| -> Result<String> {
+            Ok(must(place, "cat /sys/class/net/eth0/address")?.trim().to_owned())
+        };
         let (one, two) = (mac("rpi1")?, mac("rpi2")?);
         // As somebody would have written them down before the boards changed places.
         world.set_settings(&format!(
@@ -140,7 +162,10 @@ pub fn swapped_boards_are_reported() -> Result<()> {
         world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
         until("the swap is told", || alert(world, "node-swapped").is_some())?;
         let text = alert(world, "node-swapped").unwrap_or_default();
-        ensure("both are named", text.contains("rpi1") && text.contains("rpi2") && text.contains("swapped"))
+        ensure(
+            "both are named",
+            text.contains("rpi1") && text.contains("rpi2") && text.contains("swapped"),
+        )
     })
 }
 
@@ -155,12 +180,18 @@ pub fn drained_node_raises_no_alarm_and_stays_drained() -> Result<()> {
         world.start_gateway()?;
         until("it is so after a restart", || health(world, "rpi2") == "maintenance")?;
         let list = succeed(world, &["nodes"])?;
-        ensure("it is listed so", list.lines().any(|line| line.starts_with("rpi2 ") && line.contains("maintenance")))?;
+        ensure(
+            "it is listed so",
+            list.lines().any(|line| line.starts_with("rpi2 ") && line.contains("maintenance")),
+        )?;
         succeed(world, &["nodes", "resume", "rpi2"])?;
         until("it is down", || health(world, "rpi2") == "down")?;
         until("and alarmed", || alert(world, "node-down").is_some())?;
         let (code, _, error) = verb(world, &["nodes", "drain", "rpi9"])?;
-        ensure("a node that is not there is refused", code == 1 && error.contains("there is no node rpi9"))
+        ensure(
+            "a node that is not there is refused",
+            code == 1 && error.contains("there is no node rpi9"),
+        )
     })
 }
 
@@ -169,11 +200,20 @@ pub fn control_socket_refuses_strangers_and_rubbish() -> Result<()> {
         let socket = PathBuf::from(format!("{HOME}/control.sock"));
         until("the socket is there", || socket.exists())?;
         let say = |line: &str, wrapper: &str| {
-            must("head", &format!("printf '{line}' | {wrapper} nc -NU {} 2>&1 || true", socket.display()))
+            must(
+                "head",
+                &format!("printf '{line}' | {wrapper} nc -NU {} 2>&1 || true", socket.display()),
+            )
         };
         let answer = say("rubbish\\n", "")?;
-        ensure("rubbish is explained", answer.contains("\"ok\":false") && answer.contains("no order"))?;
-        let long = format!("head -c 9000 /dev/zero | tr '\\\\0' x | nc -NU {} 2>&1 || true", socket.display());
+        ensure(
+            "rubbish is explained",
+            answer.contains("\"ok\":false") && answer.contains("no order"),
+        )?;
+        let long = format!(
+            "head -c 9000 /dev/zero | tr '\\\\0' x | nc -NU {} 2>&1 || true",
+            socket.display()
+        );
         ensure("an endless line is ended", must("head", &long)?.contains("no order is longer"))?;
         let order = "{\"schema\":1,\"order\":\"drain\",\"node\":\"rpi1\"}\\n";
         let stranger = say(order, "setpriv --reuid 65534 --regid 65534 --clear-groups")?;
@@ -198,12 +238,17 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
                 crate::program().display()
             )
         };
-        let adds: Vec<String> =
-            (31..39).map(|number| command(&format!("add n{number} --address 192.168.50.{number}"))).collect();
+        let adds: Vec<String> = (31..39)
+            .map(|number| command(&format!("add n{number} --address 192.168.50.{number}")))
+            .collect();
         let all = must("head", &format!("({} & wait) 2>&1", adds.join(" & ")))?;
-        let text = fs::read_to_string(format!("{HOME}/bramblegate.toml.d/60-nodes.toml")).unwrap_or_default();
+        let text = fs::read_to_string(format!("{HOME}/bramblegate.toml.d/60-nodes.toml"))
+            .unwrap_or_default();
         for number in 31..39 {
-            ensure(&format!("n{number} is written: {all}\n{text}"), text.contains(&format!("\"n{number}\"")))?;
+            ensure(
+                &format!("n{number} is written: {all}\n{text}"),
+                text.contains(&format!("\"n{number}\"")),
+            )?;
         }
         until("the daemon knows it", || named(world, "n31").is_some())?;
         succeed(world, &["nodes", "drain", "n31"])?;
@@ -212,7 +257,12 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
         until("and that is kept", || {
             fs::read_to_string(format!("{HOME}/state/drained")).is_ok_and(|text| text == "window\n")
         })?;
-        for refused in ["add two words --address 192.168.50.40", "add 'two words'", "add x --mac b8:27", "add WINDOW"] {
+        for refused in [
+            "add two words --address 192.168.50.40",
+            "add 'two words'",
+            "add x --mac b8:27",
+            "add WINDOW",
+        ] {
             let (code, logged) = bramblegate_lab::shell::exec("head", &command(refused))?;
             ensure(&format!("{refused} is refused ({code}): {logged}"), code != 0)?;
         }

@@ -14,7 +14,8 @@ use super::scene::{PLAIN, before_start, ensure, is, until, wait_online};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// What a socket in journald's place has got; `/run` is the test's own. The lengths of texts with line breaks are left in.
+/// What a socket in journald's place has got; `/run` is the test's own. The lengths of texts with
+/// line breaks are left in.
 struct Journald(Receiver<String>);
 
 impl Journald {
@@ -30,7 +31,8 @@ impl Journald {
         std::thread::spawn(move || {
             let mut buffer = vec![0; 1 << 20];
             while let Ok(length) = socket.recv(&mut buffer) {
-                let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+                let text =
+                    String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
                 if sender.send(text).is_err() {
                     break;
                 }
@@ -50,7 +52,8 @@ fn find<'r>(records: &'r [String], text: &str) -> Result<&'r String> {
     found.ok_or_else(|| Error(format!("no record has {text:?}:\n{}", records.join("\n"))))
 }
 
-/// Where standard error is the journal's, each change of fact is one record with its fields, and no line goes astray.
+/// Where standard error is the journal's, each change of fact is one record with its fields, and no
+/// line goes astray.
 pub fn changes_are_records_with_fields() -> Result<()> {
     before_start(PLAIN, |world| {
         let journald = Journald::start()?;
@@ -68,24 +71,35 @@ pub fn changes_are_records_with_fields() -> Result<()> {
         let death = journald.records();
         reported.extend(death.iter().cloned());
         let address = find(&reported, "MESSAGE=eth1 has 10.99.0.126/24")?;
-        for field in
-            ["UPLINK=eth1\n", "ADDRESS=10.99.0.126/24\n", "PRIORITY=5\n", "MESSAGE_ID=cdb749dd218e4b53a52952c9"]
-        {
+        for field in [
+            "UPLINK=eth1\n",
+            "ADDRESS=10.99.0.126/24\n",
+            "PRIORITY=5\n",
+            "MESSAGE_ID=cdb749dd218e4b53a52952c9",
+        ] {
             ensure(&format!("{field:?} in {address:?}"), address.contains(field))?;
         }
         ensure(
             "the gateway's address",
             find(&reported, "MESSAGE=eth1: the internet answers")?.contains("GATEWAY=10.99.0.1\n"),
         )?;
-        ensure("a generation", find(&reported, "MESSAGE=rule set ")?.contains("RULESET_GENERATION="))?;
+        ensure(
+            "a generation",
+            find(&reported, "MESSAGE=rule set ")?.contains("RULESET_GENERATION="),
+        )?;
         let node = find(&reported, "MESSAGE=rpi2 is down")?;
         ensure("node and health", node.contains("NODE=rpi2\n") && node.contains("HEALTH=down\n"))?;
         let rules = find(&reported, "about to apply this rule set:\n")?;
-        ensure("for those who debug", rules.contains("PRIORITY=7\n") && rules.contains("table inet bramblegate"))?;
+        ensure(
+            "for those who debug",
+            rules.contains("PRIORITY=7\n") && rules.contains("table inet bramblegate"),
+        )?;
         let detail = find(&reported, "TARGET=files\n")?;
         ensure(&format!("a detail that was asked for: {detail}"), detail.contains("PRIORITY=7\n"))?;
-        let times =
-            death.iter().filter(|record| record.contains("NODE=rpi2\n") && record.contains("HEALTH=down")).count();
+        let times = death
+            .iter()
+            .filter(|record| record.contains("NODE=rpi2\n") && record.contains("HEALTH=down"))
+            .count();
         ensure(&format!("once, not {times} times"), times == 1)?;
         until("nothing more to tell", || journald.records().is_empty())?;
         std::thread::sleep(Duration::from_secs(2));

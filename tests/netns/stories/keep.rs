@@ -1,41 +1,53 @@
-//! What the gateway keeps as it set it, and what it follows: settings of ports, ports of sshd, the way out that is used.
+//! What the gateway keeps as it set it, and what it follows: settings of ports, ports of sshd, the
+//! way out that is used.
 
 use std::time::{Duration, Instant};
 
 use bramblegate_lab::shell::{exec, must};
 use bramblegate_lab::{Error, Result};
 
-use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, try_from, until, wait_online};
+use super::scene::{
+    PLAIN, TWO, alert, before_start, ensure, is, online, try_from, until, wait_online,
+};
 
-/// What keeps the head from answering the venue's ARP for the cluster is kept: the kernel tells of `rp_filter` by itself,
-/// of the others within a minute who asks.
+/// What keeps the head from answering the venue's ARP for the cluster is kept: the kernel tells of
+/// `rp_filter` by itself, of the others within a minute who asks.
 pub fn arp_settings_cleared_come_back() -> Result<()> {
     let conf = "/proc/sys/net/ipv4/conf";
     let holds = |port: &str, setting: &str, value: &str| {
         must("head", &format!("cat {conf}/{port}/{setting}")).is_ok_and(|text| text.trim() == value)
     };
-    let arping = || exec("laptop", "busybox arping -c 3 -w 2 -I eth0 192.168.50.1").map(|(code, _)| code == 0);
+    let arping = || {
+        exec("laptop", "busybox arping -c 3 -w 2 -I eth0 192.168.50.1").map(|(code, _)| code == 0)
+    };
     online(PLAIN, |world| {
         must("head", &format!("echo 1 > {conf}/eth1/rp_filter"))?;
         until("rp_filter is back at once", || holds("eth1", "rp_filter", "2"))?;
         ensure("the head is silent", !arping()?)?;
         let arp = [("arp_ignore", "1"), ("arp_announce", "2")];
-        for (port, (setting, _)) in ["eth0", "eth1"].into_iter().flat_map(|port| arp.map(|arp| (port, arp))) {
+        for (port, (setting, _)) in
+            ["eth0", "eth1"].into_iter().flat_map(|port| arp.map(|arp| (port, arp)))
+        {
             must("head", &format!("echo 0 > {conf}/{port}/{setting}"))?;
         }
         ensure("without them it answers for the cluster", arping()?)?;
         let start = Instant::now();
-        let back =
-            || ["eth0", "eth1"].iter().all(|port| arp.iter().all(|(setting, value)| holds(port, setting, value)));
+        let back = || {
+            ["eth0", "eth1"]
+                .iter()
+                .all(|port| arp.iter().all(|(setting, value)| holds(port, setting, value)))
+        };
         while !back() && start.elapsed() < Duration::from_secs(65) {
             std::thread::sleep(Duration::from_millis(200));
         }
         ensure(&format!("they are back within a minute: {:?}", start.elapsed()), back())?;
         ensure("the head is silent again", !arping()?)?;
         let journal = world.journal();
-        for reported in
-            ["rp_filter was set to 1 on eth1", "arp_ignore was set to 0 on eth1", "arp_announce was set to 0 on eth0"]
-        {
+        for reported in [
+            "rp_filter was set to 1 on eth1",
+            "arp_ignore was set to 0 on eth1",
+            "arp_announce was set to 0 on eth0",
+        ] {
             ensure(&format!("it was told: {reported}"), journal.matches(reported).count() == 1)?;
         }
         Ok(())
@@ -45,7 +57,9 @@ pub fn arp_settings_cleared_come_back() -> Result<()> {
 /// Who gives sshd another port is not locked out: without a restart, without a reload.
 pub fn sshd_that_moves_is_followed() -> Result<()> {
     bramblegate_lab::shell::run("mount", &["-t", "tmpfs", "tmpfs", "/etc/ssh"])?;
-    let write = |path: &str, text: &str| std::fs::write(path, text).map_err(|error| Error(format!("{path}: {error}")));
+    let write = |path: &str, text: &str| {
+        std::fs::write(path, text).map_err(|error| Error(format!("{path}: {error}")))
+    };
     write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n")?;
     online(PLAIN, |world| {
         let _moved = world.serve("head", "banner", "[::]:2222")?;
@@ -73,7 +87,8 @@ pub fn venue_reaches_mdns_and_no_other_udp() -> Result<()> {
         let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
         let open = |from: &str, address: &str| -> Result<Vec<u16>> {
             let answers = |port: u16| {
-                exec(from, &format!("{} venue-try udp {address}:{port}", own.display())).map(|(code, _)| code == 0)
+                exec(from, &format!("{} venue-try udp {address}:{port}", own.display()))
+                    .map(|(code, _)| code == 0)
             };
             ports
                 .into_iter()
@@ -92,7 +107,8 @@ pub fn venue_reaches_mdns_and_no_other_udp() -> Result<()> {
     })
 }
 
-/// Where nothing of the nodes goes now, another's drop is a warning; it is a fault when it becomes the way out.
+/// Where nothing of the nodes goes now, another's drop is a warning; it is a fault when it becomes
+/// the way out.
 pub fn foreign_drop_by_a_spare_uplink_is_a_warning() -> Result<()> {
     online(TWO, |world| {
         until("all is well", || is(world, "severity", "ok"))?;
@@ -101,10 +117,19 @@ pub fn foreign_drop_by_a_spare_uplink_is_a_warning() -> Result<()> {
             "nft add table inet strict && nft 'add chain inet strict judge { type filter hook forward priority 0; }' && \
              nft add rule inet strict judge oifname wlan0 drop",
         )?;
-        until("it is named", || alert(world, "uplink-blocked").is_some_and(|text| text.contains("wlan0")))?;
-        ensure("as a warning", is(world, "severity", "warning") && is(world, "gateway.blocked_by", "null"))?;
-        ensure("a node reaches the internet", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
-        let output = world.gateway_command("doctor").output().map_err(|error| Error(error.to_string()))?;
+        until("it is named", || {
+            alert(world, "uplink-blocked").is_some_and(|text| text.contains("wlan0"))
+        })?;
+        ensure(
+            "as a warning",
+            is(world, "severity", "warning") && is(world, "gateway.blocked_by", "null"),
+        )?;
+        ensure(
+            "a node reaches the internet",
+            try_from(world, "rpi1", "ping 203.0.113.80").is_ok(),
+        )?;
+        let output =
+            world.gateway_command("doctor").output().map_err(|error| Error(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let code = output.status.code();
         ensure(&format!("doctor does not call it blocked: {code:?} {text}"), code == Some(1))?;

@@ -11,7 +11,8 @@ use super::client::{Client, ask};
 use super::scene::{PLAIN, ensure, is, until};
 use super::service::serving;
 use crate::dhcp::{
-    CLIENT_ID, DISCOVER, NAK, REBINDING_TIME, RENEWAL_TIME, REQUEST, REQUESTED_ADDRESS, SERVER, message,
+    CLIENT_ID, DISCOVER, NAK, REBINDING_TIME, RENEWAL_TIME, REQUEST, REQUESTED_ADDRESS, SERVER,
+    message,
 };
 
 /// Who has this address comes from the venue's network.
@@ -21,7 +22,8 @@ fn board(number: u8) -> [u8; 6] {
     [0xb8, 0x27, 0xeb, 0, 0, number]
 }
 
-/// A node whose cable was out asks for what it had (INIT-REBOOT); one whose time is nearly over asks all (REBINDING).
+/// A node whose cable was out asks for what it had (INIT-REBOOT); one whose time is nearly over
+/// asks all (REBINDING).
 fn former_address_is_refused(node: &str, mac: [u8; 6], former: Ipv4Addr) -> Result<()> {
     let nowhere = Ipv4Addr::UNSPECIFIED;
     for (how, question) in [
@@ -40,23 +42,34 @@ fn move_cluster(world: &mut World, lease: &str, cluster: &str) -> Result<()> {
     world.change_dhcp("eth1", |dhcp| dhcp.address = lease.parse().unwrap_or(dhcp.address))?;
     world.pull_cable("eth1")?;
     world.plug_cable("eth1")?;
-    until(&format!("the cluster is at {cluster}"), || is(world, "cluster.address", &format!("{cluster}/24")))?;
-    until("it serves there", || must("head", "ss -lun").is_ok_and(|text| text.contains(&format!("{cluster}:53"))))?;
+    until(&format!("the cluster is at {cluster}"), || {
+        is(world, "cluster.address", &format!("{cluster}/24"))
+    })?;
+    until("it serves there", || {
+        must("head", "ss -lun").is_ok_and(|text| text.contains(&format!("{cluster}:53")))
+    })?;
     Ok(())
 }
 
-/// A node's client after its cable was out and is in again: refused, and where the cluster is, within four seconds (the client itself waits one or two).
+/// A node's client after its cable was out and is in again: refused, and where the cluster is,
+/// within four seconds (the client itself waits one or two).
 fn replug(client: &Client, wanted: &str) -> Result<()> {
     let log = || std::fs::read_to_string(&client.log).unwrap_or_default();
     let before = log().matches("NAK").count();
     must(&client.node, "ip link set eth0 down && ip link set eth0 up")?;
-    let took = until(&format!("{} has {wanted}", client.node), || client.address().as_deref() == Some(wanted))?;
-    ensure(&format!("it was refused the former one: {}", log()), log().matches("NAK").count() > before)?;
+    let took = until(&format!("{} has {wanted}", client.node), || {
+        client.address().as_deref() == Some(wanted)
+    })?;
+    ensure(
+        &format!("it was refused the former one: {}", log()),
+        log().matches("NAK").count() > before,
+    )?;
     ensure(&format!("{wanted} after {took:?}"), took < Duration::from_secs(4))
 }
 
 pub fn cluster_that_moves_refuses_the_former_subnet() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
+    let venue =
+        PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
     serving(&venue, "[cluster.dhcp]\n", |world| {
         let real = Client::dhcpcd("rpi2", "worker")?;
         let (home, _) = real.wait()?;
@@ -71,7 +84,10 @@ pub fn cluster_that_moves_refuses_the_former_subnet() -> Result<()> {
         replug(&real, &away)?;
         let mut other = Client::udhcpc("rpi1", "other")?;
         let now = Ipv4Addr::new(10, 213, 50, host);
-        ensure("a client that begins anew keeps its host part", other.wait()?.0 == now.to_string())?;
+        ensure(
+            "a client that begins anew keeps its host part",
+            other.wait()?.0 == now.to_string(),
+        )?;
         other.running.kill();
         move_cluster(world, "192.168.50.126", "192.168.50.1")?;
         former_address_is_refused("rpi1", board(1), now)?;
@@ -81,7 +97,8 @@ pub fn cluster_that_moves_refuses_the_former_subnet() -> Result<()> {
     })
 }
 
-/// A board with an address of its own, in the range, that never asks; and it was not named by anybody.
+/// A board with an address of its own, in the range, that never asks; and it was not named by
+/// anybody.
 fn silent_board(number: u8, address: &str) -> Result<()> {
     must("rpi3", "ip link add silent link eth0 type macvlan mode bridge")?;
     must("rpi3", &format!("ip link set silent address b8:27:eb:00:00:{number:02x} up"))?;
@@ -96,13 +113,19 @@ fn take(mac: [u8; 6]) -> Result<Ipv4Addr> {
     let nowhere = Ipv4Addr::UNSPECIFIED;
     let offer = ask("rpi2", message(DISCOVER, mac, nowhere, &[]))?.unwrap_or_default();
     let address = offer.address.unwrap_or(nowhere);
-    let chosen = [(REQUESTED_ADDRESS, &address.octets()[..]), (SERVER, offer.option(SERVER).unwrap_or_default())];
+    let chosen = [
+        (REQUESTED_ADDRESS, &address.octets()[..]),
+        (SERVER, offer.option(SERVER).unwrap_or_default()),
+    ];
     let answer = ask("rpi2", message(REQUEST, mac, nowhere, &chosen))?;
     let answer = answer.unwrap_or_default();
     ensure(&format!("it has {address}: {answer:?}"), answer.address == Some(address))?;
     // So it learns of a move of the cluster, however long its lease.
     let asks = (answer.option(RENEWAL_TIME), answer.option(REBINDING_TIME));
-    ensure(&format!("it asks again after a minute: {asks:?}"), asks == (Some(&[0, 0, 0, 60]), Some(&[0, 0, 0, 75])))?;
+    ensure(
+        &format!("it asks again after a minute: {asks:?}"),
+        asks == (Some(&[0, 0, 0, 60]), Some(&[0, 0, 0, 75])),
+    )?;
     Ok(address)
 }
 
@@ -115,7 +138,8 @@ pub fn address_of_a_silent_node_is_not_given_away() -> Result<()> {
         silent_board(SILENT, "192.168.50.150")?;
         until("it was found", || world.journal().contains("(b8:27:eb:00:00:77) was found"))?;
         let reserved = |line: &str| {
-            let hosts = std::fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts")).unwrap_or_default();
+            let hosts =
+                std::fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts")).unwrap_or_default();
             hosts.lines().any(|known| known == line)
         };
         until("its address is kept for it", || reserved("b8:27:eb:00:00:77,192.168.50.150"))?;
@@ -124,14 +148,21 @@ pub fn address_of_a_silent_node_is_not_given_away() -> Result<()> {
         })?;
         ensure("the other address is free", take(board(ASKING))? == its(ASKING))?;
         let _late = Client::udhcpc("rpi1", "late")?;
-        until("for a third there is none", || world.journal().contains("no address left for b8:27:eb:00:00:01"))?;
+        until("for a third there is none", || {
+            world.journal().contains("no address left for b8:27:eb:00:00:01")
+        })?;
         until("a lease is kept too", || reserved("b8:27:eb:00:00:55,192.168.50.151"))?;
-        // The silent one asks after all; the other as its boot ROM would, which calls itself by another id.
+        // The silent one asks after all; the other as its boot ROM would, which calls itself by
+        // another id.
         for (number, id) in [(SILENT, None), (ASKING, Some([0, 17].as_slice()))] {
             let options: Vec<(u8, &[u8])> = id.map(|id| (CLIENT_ID, id)).into_iter().collect();
-            let answer = ask("rpi3", message(DISCOVER, board(number), Ipv4Addr::UNSPECIFIED, &options))?;
+            let answer =
+                ask("rpi3", message(DISCOVER, board(number), Ipv4Addr::UNSPECIFIED, &options))?;
             let given = answer.as_ref().and_then(|answer| answer.address);
-            ensure(&format!("{number} may have {}: {answer:?}", its(number)), given == Some(its(number)))?;
+            ensure(
+                &format!("{number} may have {}: {answer:?}", its(number)),
+                given == Some(its(number)),
+            )?;
         }
         Ok(())
     })

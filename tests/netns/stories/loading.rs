@@ -22,7 +22,8 @@ const READ: u8 = 1;
 const DATA: u8 = 3;
 const ACKNOWLEDGED: u8 = 4;
 
-/// A loader that takes its time, as a boot ROM does: how many bytes it got. It gives up after three seconds of silence.
+/// A loader that takes its time, as a boot ROM does: how many bytes it got. It gives up after three
+/// seconds of silence.
 fn load(pause: Duration) -> io::Result<usize> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(3)))?;
@@ -34,7 +35,9 @@ fn load(pause: Duration) -> io::Result<usize> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(loaded),
             received => received?,
         };
-        let [0, DATA, high, low] = [buffer[0], buffer[1], buffer[2], buffer[3]] else { return Ok(loaded) };
+        let [0, DATA, high, low] = [buffer[0], buffer[1], buffer[2], buffer[3]] else {
+            return Ok(loaded);
+        };
         let number = u16::from_be_bytes([high, low]);
         std::thread::sleep(pause);
         socket.send_to(&[0, ACKNOWLEDGED, high, low], from)?;
@@ -54,15 +57,20 @@ fn loads(pause: Duration) -> JoinHandle<Result<usize>> {
 
 fn whole(loading: JoinHandle<Result<usize>>) -> Result<()> {
     let loaded = loading.join().map_err(|_| Error("the loader died".into()))??;
-    ensure(&format!("it is loaded whole: {} of {BLOCKS} blocks", loaded / BLOCK), loaded == BLOCKS * BLOCK + 100)
+    ensure(
+        &format!("it is loaded whole: {} of {BLOCKS} blocks", loaded / BLOCK),
+        loaded == BLOCKS * BLOCK + 100,
+    )
 }
 
 pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
-    let settings = |more: &str| format!("[cluster.dhcp]\n{more}[cluster.netboot]\nroot = \"{HOME}/tftp\"\n");
+    let settings =
+        |more: &str| format!("[cluster.dhcp]\n{more}[cluster.netboot]\nroot = \"{HOME}/tftp\"\n");
     before_start(PLAIN, |world| {
         let file = PathBuf::from(format!("{HOME}/tftp/kernel.img"));
         fs::create_dir_all(format!("{HOME}/tftp")).map_err(|error| Error(error.to_string()))?;
-        fs::write(&file, vec![7; BLOCKS * BLOCK + 100]).map_err(|error| Error(error.to_string()))?;
+        fs::write(&file, vec![7; BLOCKS * BLOCK + 100])
+            .map_err(|error| Error(error.to_string()))?;
         world.set_settings(&settings(""));
         world.start_gateway()?;
         until("it serves", || is(world, "cluster.dhcp", "serving") && dnsmasq_of_ours().is_some())?;
@@ -71,14 +79,19 @@ pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
         // The venue that is moved to has our subnet: leases become short.
         let loading = loads(Duration::from_millis(6));
         std::thread::sleep(Duration::from_millis(300));
-        let overlap = PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
+        let overlap = PLAIN
+            .replace("10.99.0.", "192.168.50.")
+            .replace("192.168.50.1/24", "192.168.50.254/24");
         world.move_to(&Venue::parse("overlap", &overlap)?)?;
         until("the overlap is seen", || is(world, "gateway.overlap", "routed"))?;
         ensure("while it loads", !loading.is_finished())?;
         another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         client.wait()?;
-        ensure("leases are short", client.lease().is_some_and(|lease| lease.contains("lease=120")))?;
+        ensure(
+            "leases are short",
+            client.lease().is_some_and(|lease| lease.contains("lease=120")),
+        )?;
         whole(loading)?;
         ensure("by the same server", dnsmasq_of_ours() == server && server.is_some())?;
 
@@ -92,7 +105,10 @@ pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
         until("then another serves", || {
             main().contains(",7200") && dnsmasq_of_ours().is_some_and(|now| Some(now) != server)
         })?;
-        ensure("after the pause in which a node asks for its next file", loaded.elapsed() < Duration::from_secs(5))?;
+        ensure(
+            "after the pause in which a node asks for its next file",
+            loaded.elapsed() < Duration::from_secs(5),
+        )?;
         let begin = Instant::now();
         reload(world, &settings("lease = \"3h\"\n"))?;
         until("and at once if nobody loads", || main().contains(",10800"))?;

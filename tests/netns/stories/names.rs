@@ -38,9 +38,14 @@ fn stands(world: &World, when: &str, [first, second]: [&str; 2]) -> Result<()> {
     ensure(&format!("{when} the second is {OTHER}"), leads(OTHER, second))?;
     let list = super::inventory::succeed(world, &["nodes", "hosts"])?;
     let listed = |address: &str, name: &str| {
-        list.lines().any(|line| line.starts_with(address) && line.split_whitespace().any(|word| word == name))
+        list.lines().any(|line| {
+            line.starts_with(address) && line.split_whitespace().any(|word| word == name)
+        })
     };
-    ensure(&format!("{when} they are listed so:\n{list}"), listed(first, SAME) && listed(second, OTHER))
+    ensure(
+        &format!("{when} they are listed so:\n{list}"),
+        listed(first, SAME) && listed(second, OTHER),
+    )
 }
 
 pub fn first_come_first_named() -> Result<()> {
@@ -55,7 +60,8 @@ pub fn first_come_first_named() -> Result<()> {
         let both = [one.as_str(), two.as_str()];
         stands(world, "at once", both)?;
         until("it is told", || {
-            alert(world, "node-duplicate-name").is_some_and(|text| text.contains(SAME) && text.contains(OTHER))
+            alert(world, "node-duplicate-name")
+                .is_some_and(|text| text.contains(SAME) && text.contains(OTHER))
         })?;
         let renewed = |when: &str| -> Result<()> {
             ensure("the addresses stay", renew(&second)? == two && renew(&first)? == one)?;
@@ -65,7 +71,9 @@ pub fn first_come_first_named() -> Result<()> {
         renewed("renewed")?;
         let id = dnsmasq_of_ours().ok_or_else(|| Error("dnsmasq does not run".into()))?;
         must("head", &format!("kill -KILL {id}"))?;
-        until("another dnsmasq answers", || dnsmasq_of_ours().is_some_and(|new| new != id) && leads(SAME, &one))?;
+        until("another dnsmasq answers", || {
+            dnsmasq_of_ours().is_some_and(|new| new != id) && leads(SAME, &one)
+        })?;
         stands(world, "after dnsmasq's end", both)?;
         renewed("after dnsmasq's end, renewed")?;
         // A power cut of the head: only the disk knows.

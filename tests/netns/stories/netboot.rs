@@ -16,14 +16,17 @@ use super::scene::{PLAIN, alert, before_start, ensure, is, reload, until};
 use super::service::serving;
 use crate::dhcp::{ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, VENDOR_CLASS, WANTED, message};
 
-/// The question of a Raspberry Pi 3's boot ROM, as captures in raspberrypi/firmware#1265 and #871 show it.
+/// The question of a Raspberry Pi 3's boot ROM, as captures in raspberrypi/firmware#1265 and #871
+/// show it.
 fn discover(mac: [u8; 6]) -> Vec<u8> {
     let serial = [0x44, 0x33, 0x22, 0x11];
     let mut bytes = vec![1, 1, 6, 0, 0x26, 0xf3, 0x03, 0x39];
     bytes.resize(28, 0);
     bytes.extend(mac);
     bytes.resize(236, 0);
-    bytes.extend([99, 130, 83, 99, 53, 1, 1, 55, 12, 43, 60, 67, 128, 129, 130, 131, 132, 133, 134, 135, 66]);
+    bytes.extend([
+        99, 130, 83, 99, 53, 1, 1, 55, 12, 43, 60, 67, 128, 129, 130, 131, 132, 133, 134, 135, 66,
+    ]);
     bytes.extend([93, 2, 0, 0, 94, 3, 1, 2, 1, 97, 17, 0]);
     bytes.extend(serial.repeat(4));
     bytes.extend([60, 32]);
@@ -34,7 +37,8 @@ fn discover(mac: [u8; 6]) -> Vec<u8> {
 
 pub fn raspberry_pi_boots() -> Result<()> {
     let root = format!("{HOME}/tftp");
-    let settings = format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{root}\"\nfolders = \"mac\"\n");
+    let settings =
+        format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{root}\"\nfolders = \"mac\"\n");
     before_start(PLAIN, |world| {
         for (file, text) in [
             ("bootcode.bin", "shared"),
@@ -43,7 +47,8 @@ pub fn raspberry_pi_boots() -> Result<()> {
             ("11223344/start.elf", "by serial"),
         ] {
             let path = PathBuf::from(format!("{root}/{file}"));
-            fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(|error| Error(error.to_string()))?;
+            fs::create_dir_all(path.parent().unwrap_or(&path))
+                .map_err(|error| Error(error.to_string()))?;
             fs::write(&path, text.repeat(4000)).map_err(|error| Error(error.to_string()))?;
         }
         world.set_settings(&settings);
@@ -51,8 +56,13 @@ pub fn raspberry_pi_boots() -> Result<()> {
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
         let log = PathBuf::from(format!("{HOME}/boot.tcpdump"));
         let mut tcpdump = within("rpi2", "tcpdump");
-        let _listener = spawn(tcpdump.args(["-l", "-n", "-A", "-vv", "-i", "eth0", "udp port 68"]), &log)?;
-        let heard = || fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let _listener =
+            spawn(tcpdump.args(["-l", "-n", "-A", "-vv", "-i", "eth0", "udp port 68"]), &log)?;
+        let heard = || {
+            fs::read(&log)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .unwrap_or_default()
+        };
         until("tcpdump listens", || heard().contains("listening"))?;
         let question = discover([0xb8, 0x27, 0xeb, 0, 0, 2]);
         ensure("as long as the captured one", question.len() == 320)?;
@@ -93,17 +103,23 @@ pub fn raspberry_pi_boots() -> Result<()> {
             nodes().is_ok_and(|text| text.contains("booting b8-27-eb-00-00-02/bootcode.bin"))
         })?;
         must("rpi2", &format!("cd {HOME} && busybox tftp -g -r start.elf -l loaded 192.168.50.1"))?;
-        until("and that it goes on", || nodes().is_ok_and(|text| text.contains("00-00-02/start.elf")))?;
+        until("and that it goes on", || {
+            nodes().is_ok_and(|text| text.contains("00-00-02/start.elf"))
+        })?;
         must("rpi2", "echo 0 > /proc/sys/net/ipv4/icmp_echo_ignore_all")?;
         until("until it answers", || nodes().is_ok_and(|text| !text.contains("booting")))?;
-        let (code, _) = exec("laptop", &format!("cd {HOME} && busybox tftp -g -r bootcode.bin -l stolen 10.99.0.126"))?;
+        let (code, _) = exec(
+            "laptop",
+            &format!("cd {HOME} && busybox tftp -g -r bootcode.bin -l stolen 10.99.0.126"),
+        )?;
         ensure("the venue loads nothing", code != 0)?;
         let begun = inside("rpi1", || transfers(80))?;
         ensure(&format!("80 files are loaded at a time, not {begun}"), begun == 80)
     })
 }
 
-/// Begins so many transfers at a time (RFC 1350) and acknowledges none. Returns how many of them the head has begun.
+/// Begins so many transfers at a time (RFC 1350) and acknowledges none. Returns how many of them
+/// the head has begun.
 fn transfers(count: usize) -> std::io::Result<usize> {
     let mut sockets = Vec::new();
     for _ in 0..count {
@@ -128,20 +144,27 @@ pub fn raspberry_pi_is_known_by_its_identifier() -> Result<()> {
                 (97, &identifier),
                 (VENDOR_CLASS, b"PXEClient:Arch:00000:UNDI:002001"),
             ];
-            let answer = ask("rpi3", message(DISCOVER, [6, 0, 0, 0, 0, 3], Ipv4Addr::UNSPECIFIED, &options))?;
+            let answer = ask(
+                "rpi3",
+                message(DISCOVER, [6, 0, 0, 0, 0, 3], Ipv4Addr::UNSPECIFIED, &options),
+            )?;
             let answer = answer.ok_or_else(|| Error("no offer".into()))?;
             Ok(String::from_utf8_lossy(answer.option(43).unwrap_or_default()).into_owned())
         };
         for known in [b"RPi4", b"RPi5"] {
             let menu = menu(known)?;
-            ensure(&format!("a Raspberry Pi takes the offer: {menu:?}"), menu.contains("Raspberry Pi Boot   "))?;
+            ensure(
+                &format!("a Raspberry Pi takes the offer: {menu:?}"),
+                menu.contains("Raspberry Pi Boot   "),
+            )?;
         }
         let menu = menu(b"DELL")?;
         ensure(&format!("a PC is none: {menu:?}"), !menu.contains("Raspberry"))
     })
 }
 
-/// The offer to a PC or server with UEFI (RFC 4578 2.1 and IANA's list of architectures), and the file that it names.
+/// The offer to a PC or server with UEFI (RFC 4578 2.1 and IANA's list of architectures), and the
+/// file that it names.
 fn offer(class: &str, architecture: u8) -> Result<(Answer, String)> {
     let class = format!("{class}:Arch:000{architecture:02}:UNDI:003016");
     // What the firmware wants to know: mask, router, class, server and file of its start.
@@ -150,9 +173,12 @@ fn offer(class: &str, architecture: u8) -> Result<(Answer, String)> {
         (ARCHITECTURE, &[0, architecture]),
         (VENDOR_CLASS, class.as_bytes()),
     ];
-    let question = message(DISCOVER, [2, 0, 0, 0, 0, architecture], Ipv4Addr::UNSPECIFIED, &options);
+    let question =
+        message(DISCOVER, [2, 0, 0, 0, 0, architecture], Ipv4Addr::UNSPECIFIED, &options);
     let answer = ask("rpi1", question)?.ok_or_else(|| Error(format!("no answer to {class}")))?;
-    let text = answer.option(BOOT_FILE).map(|file| String::from_utf8_lossy(file).trim_end_matches('\0').to_owned());
+    let text = answer
+        .option(BOOT_FILE)
+        .map(|file| String::from_utf8_lossy(file).trim_end_matches('\0').to_owned());
     let file = text.unwrap_or_else(|| answer.file.clone());
     Ok((answer, file))
 }
@@ -175,16 +201,24 @@ pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
     let by_http = |architecture: u8| -> Result<()> {
         let (answer, file) = offer("HTTPClient", architecture)?;
         let class = answer.option(VENDOR_CLASS) == Some(b"HTTPClient");
-        ensure(&format!("architecture {architecture} is sent to {URL}: {answer:?}"), file == URL && class)
+        ensure(
+            &format!("architecture {architecture} is sent to {URL}: {answer:?}"),
+            file == URL && class,
+        )
     };
     serving(PLAIN, &settings("grubx64.efi", URL), |world| {
         by_tftp(7, "grubx64.efi")?;
         by_tftp(9, "grubx64.efi")?;
         by_http(19)?;
-        ensure("who boots by TFTP is not sent to a web server", offer("PXEClient", 11)?.1.is_empty())?;
+        ensure(
+            "who boots by TFTP is not sent to a web server",
+            offer("PXEClient", 11)?.1.is_empty(),
+        )?;
         ensure("nor the other way round", offer("HTTPClient", 16)?.1.is_empty())?;
         reload(world, &settings(URL, "grubaa64.efi"))?;
-        until("the other way round", || offer("HTTPClient", 16).is_ok_and(|(_, file)| file == URL))?;
+        until("the other way round", || {
+            offer("HTTPClient", 16).is_ok_and(|(_, file)| file == URL)
+        })?;
         by_http(16)?;
         by_tftp(11, "grubaa64.efi")
     })
@@ -194,7 +228,9 @@ pub fn nodes_are_reported_a_time_server() -> Result<()> {
     serving(PLAIN, "[cluster.dhcp]\nntp = \"10.99.0.1\"\n", |world| {
         let client = Client::udhcpc("rpi2", "worker")?;
         client.wait()?;
-        let reported = |server: &str| client.lease().is_some_and(|lease| lease.contains(&format!("ntp={server} ")));
+        let reported = |server: &str| {
+            client.lease().is_some_and(|lease| lease.contains(&format!("ntp={server} ")))
+        };
         ensure(&format!("option 42: {:?}", client.lease()), reported("10.99.0.1"))?;
         reload(world, "[cluster.dhcp]\nntp = \"192.168.50.1\"\n")?;
         until("with other settings another, at the next renewal", || {
@@ -208,7 +244,8 @@ pub fn nodes_are_reported_a_time_server() -> Result<()> {
 
 /// A file of root's alone, and a folder, for a gateway that is another user.
 pub fn closed_boot_files_are_an_alert() -> Result<()> {
-    let settings = |folder: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}/{folder}\"\n");
+    let settings =
+        |folder: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}/{folder}\"\n");
     before_start(PLAIN, |world| {
         must(
             "head",
@@ -223,30 +260,53 @@ pub fn closed_boot_files_are_an_alert() -> Result<()> {
             ),
         )?;
         let only = "-all,+net_admin,+net_raw,+net_bind_service";
-        let rights =
-            ["--bounding-set", only, "--inh-caps", only, "--ambient-caps", "+net_admin,+net_raw,+net_bind_service"];
-        let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
+        let rights = [
+            "--bounding-set",
+            only,
+            "--inh-caps",
+            only,
+            "--ambient-caps",
+            "+net_admin,+net_raw,+net_bind_service",
+        ];
+        let user =
+            ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
         world.set_settings(&settings("tftp"));
         world.start_gateway_by(&[&user[..], &rights[..]].concat(), &[])?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
-        // Root's own attempt beside the service is refused for that reason, not for the folder's owner.
-        let second = world.gateway_command("run").output().map_err(|error| Error(error.to_string()))?;
+        // Root's own attempt beside the service is refused for that reason, not for the folder's
+        // owner.
+        let second =
+            world.gateway_command("run").output().map_err(|error| Error(error.to_string()))?;
         let text = String::from_utf8_lossy(&second.stderr).into_owned();
-        let refused = second.status.code() == Some(75) && text.contains("another instance runs: process ");
+        let refused =
+            second.status.code() == Some(75) && text.contains("another instance runs: process ");
         ensure(&format!("a second instance: {:?} {text}", second.status), refused)?;
-        let named = |what: &str| alert(world, "gateway-netboot").is_some_and(|text| text.contains(what));
+        let named =
+            |what: &str| alert(world, "gateway-netboot").is_some_and(|text| text.contains(what));
         until("the file is named", || named(&format!("{HOME}/tftp/11223344/config.txt")))?;
-        let (code, _) =
-            exec("rpi1", &format!("cd {HOME} && busybox tftp -g -r 11223344/config.txt -l loaded 192.168.50.1"))?;
+        let (code, _) = exec(
+            "rpi1",
+            &format!("cd {HOME} && busybox tftp -g -r 11223344/config.txt -l loaded 192.168.50.1"),
+        )?;
         ensure("and true", code != 0)?;
         reload(world, &settings("open"))?;
-        until("a folder in which all is open is in order", || alert(world, "gateway-netboot").is_none())?;
-        must("head", &format!("cd {HOME}/tftp && chmod 644 11223344/config.txt && chmod 700 11223344"))?;
+        until("a folder in which all is open is in order", || {
+            alert(world, "gateway-netboot").is_none()
+        })?;
+        must(
+            "head",
+            &format!("cd {HOME}/tftp && chmod 644 11223344/config.txt && chmod 700 11223344"),
+        )?;
         reload(world, &settings("tftp"))?;
-        let named = || alert(world, "gateway-netboot").filter(|text| text.contains("/tftp/11223344:"));
+        let named =
+            || alert(world, "gateway-netboot").filter(|text| text.contains("/tftp/11223344:"));
         until("so is a folder", || named().is_some())?;
         must("head", &command_of(&named().unwrap_or_default().replace(';', ")"))?)?;
-        let load = format!("cd {HOME} && busybox tftp -g -r 11223344/config.txt -l loaded 192.168.50.1");
-        until("after the remedy it is loaded", || exec("rpi1", &load).is_ok_and(|(code, _)| code == 0)).map(drop)
+        let load =
+            format!("cd {HOME} && busybox tftp -g -r 11223344/config.txt -l loaded 192.168.50.1");
+        until("after the remedy it is loaded", || {
+            exec("rpi1", &load).is_ok_and(|(code, _)| code == 0)
+        })
+        .map(drop)
     })
 }

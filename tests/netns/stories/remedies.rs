@@ -1,5 +1,5 @@
-//! Commands that alerts and `doctor` print, carried out as they are printed: after that the alert is gone, and the thing works.
-//! `tests/remedies.rs` lists where each of them is tried.
+//! Commands that alerts and `doctor` print, carried out as they are printed: after that the alert
+//! is gone, and the thing works. `tests/remedies.rs` lists where each of them is tried.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,8 @@ use super::service::{another_board, look_up};
 
 const SERVE: &str = "[cluster.dhcp]\n";
 
-/// Returns the commands in an alert's parenthesis, "(sudo …)", without `sudo`, which the namespaces lack.
+/// Returns the commands in an alert's parenthesis, "(sudo …)", without `sudo`, which the namespaces
+/// lack.
 pub fn command_of(text: &str) -> Result<String> {
     let command = text.split_once("(sudo ").and_then(|(_, rest)| rest.split_once(')'));
     let (command, _) = command.ok_or_else(|| Error(format!("no command in {text:?}")))?;
@@ -31,8 +32,12 @@ fn cure(world: &World, code: &str, what: &str) -> Result<()> {
 
 /// Returns the first command of a finding of `doctor`, between backquotes, without `sudo`.
 fn command_of_doctor(code: &str) -> Result<String> {
-    // In a view of control groups of its own: the unit that these tests may run in is no holder of anything.
-    let line = format!("unshare --cgroup {} doctor -c {HOME}/bramblegate.toml 2>&1", crate::program().display());
+    // In a view of control groups of its own: the unit that these tests may run in is no holder of
+    // anything.
+    let line = format!(
+        "unshare --cgroup {} doctor -c {HOME}/bramblegate.toml 2>&1",
+        crate::program().display()
+    );
     let (_, report) = exec("head", &line)?;
     let mut lines = report.lines().skip_while(|line| !line.contains(&format!("{code}:"))).skip(1);
     let command = lines.next().and_then(|remedy| remedy.split('`').nth(1));
@@ -44,7 +49,9 @@ fn command_of_doctor(code: &str) -> Result<String> {
 pub fn ways_and_ports_are_put_right() -> Result<()> {
     online(PLAIN, |world| {
         let works = |world: &World| {
-            until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok())
+            until("a node reaches the internet", || {
+                try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+            })
         };
         must("head", "ip route add default via 192.168.50.13 dev eth0 metric 1")?;
         cure(world, "uplink-exit-by", "back to the cluster port eth0")?;
@@ -69,16 +76,30 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
         let log = PathBuf::from(format!("{HOME}/holder.log"));
         // The system's own, as Debian's package starts it.
         let mut other = within("head", "dnsmasq");
-        other.args(["-k", "-C", "/dev/null", "--port=0", "--interface=lo", "--pid-file", "--user=root"]);
+        other.args([
+            "-k",
+            "-C",
+            "/dev/null",
+            "--port=0",
+            "--interface=lo",
+            "--pid-file",
+            "--user=root",
+        ]);
         let leases = format!("--dhcp-leasefile={HOME}/holder.leases");
         let _holder = spawn(other.args(["--dhcp-range=10.77.0.5,10.77.0.9", &leases]), &log)?;
-        until("it has the port", || must("head", "ss -lun").is_ok_and(|text| text.contains("0.0.0.0:67")))?;
+        until("it has the port", || {
+            must("head", "ss -lun").is_ok_and(|text| text.contains("0.0.0.0:67"))
+        })?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        let reported = || alert(world, "gateway-dnsmasq-failed").filter(|text| text.contains("port 67"));
+        let reported =
+            || alert(world, "gateway-dnsmasq-failed").filter(|text| text.contains("port 67"));
         until("it is said", || reported().is_some())?;
         let text = reported().unwrap_or_default();
-        ensure(&format!("with who knows more: {text}"), text.contains("`sudo bramblegate doctor` names it"))?;
+        ensure(
+            &format!("with who knows more: {text}"),
+            text.contains("`sudo bramblegate doctor` names it"),
+        )?;
         let command = command_of_doctor("host-port-67")?;
         ensure(&format!("the holder is to be stopped: {command}"), command.starts_with("kill "))?;
         must("head", &command)?;
@@ -90,7 +111,8 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
     })
 }
 
-/// Frames of a spanning tree that speak of twice 30 s, from a real bridge in a node's place; any program can send them.
+/// Frames of a spanning tree that speak of twice 30 s, from a real bridge in a node's place; any
+/// program can send them.
 pub fn who_holds_dhcp_back_is_seen() -> Result<()> {
     before_start(PLAIN, |world| {
         must(
@@ -103,18 +125,27 @@ pub fn who_holds_dhcp_back_is_seen() -> Result<()> {
         world.start_gateway()?;
         until("it is said", || alert(world, "gateway-dhcp-held").is_some())?;
         let text = alert(world, "gateway-dhcp-held").unwrap_or_default();
-        let bound: u64 = text.split("up to ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0);
+        let bound: u64 = text
+            .split("up to ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next()?.parse().ok())
+            .unwrap_or(0);
         ensure(&format!("with a bound: {text}"), (40..=62).contains(&bound))?;
-        ensure("as a notice", is(world, "severity", "notice") || alert(world, "uplink-*").is_some())?;
+        ensure(
+            "as a notice",
+            is(world, "severity", "notice") || alert(world, "uplink-*").is_some(),
+        )?;
         let looks = command_of(&text)?;
         let seen = must("head", &format!("timeout 5 {looks} -c 1 2>/dev/null"))?;
         ensure(&format!("the command shows who sends them: {seen}"), seen.contains(sender.trim()))?;
         must("switch", "ip link set head down")?;
-        until("another cable, another answer", || alert(world, "gateway-dhcp-held").is_none()).map(drop)
+        until("another cable, another answer", || alert(world, "gateway-dhcp-held").is_none())
+            .map(drop)
     })
 }
 
-/// What is advised where no rule can be read to drop what does not leave shows iptables-legacy's rules.
+/// What is advised where no rule can be read to drop what does not leave shows iptables-legacy's
+/// rules.
 pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
     online(PLAIN, |world| {
         must(
@@ -122,10 +153,14 @@ pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
             "nft add table ip odd && nft 'add chain ip odd f { type filter hook forward priority 5; }' && \
              nft add rule ip odd f meta mark 0 ip protocol icmp drop && iptables-legacy -A FORWARD -p tcp --dport 7 -j DROP",
         )?;
-        let reported = || alert(world, "gateway-blocked").filter(|text| text.contains("do not leave"));
+        let reported =
+            || alert(world, "gateway-blocked").filter(|text| text.contains("do not leave"));
         let mut waited = Err(Error("not tried".to_owned()));
         for _ in 0..3 {
-            exec("rpi1", "for n in $(seq 20); do ping -c 1 -W 0.1 203.0.113.80 >/dev/null; done; true")?;
+            exec(
+                "rpi1",
+                "for n in $(seq 20); do ping -c 1 -W 0.1 203.0.113.80 >/dev/null; done; true",
+            )?;
             waited = until("it is noticed", || reported().is_some());
             if waited.is_ok() {
                 break;
@@ -135,15 +170,20 @@ pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
         let text = reported().unwrap_or_default().replace("(try: sudo", "(sudo");
         let seen = must("head", &command_of(&text)?)?;
         ensure(&format!("the rules are seen: {seen}"), seen.contains("--dport 7 -j DROP"))?;
-        // A board of a network that the head does not know. Another program's change has the counters read at once.
+        // A board of a network that the head does not know. Another program's change has the
+        // counters read at once.
         must("rpi3", "ip addr add 172.31.0.9/24 dev eth0")?;
         let ping = "busybox ping -c 8 -i 0.1 -W 1 -I 172.31.0.9 203.0.113.80";
         let _ = exec("rpi3", ping)?;
         must("head", "nft delete table ip odd")?;
-        let reported = || alert(world, "gateway-drops").filter(|text| text.contains("find the board"));
+        let reported =
+            || alert(world, "gateway-drops").filter(|text| text.contains("find the board"));
         until("what we drop is named", || reported().is_some())?;
         let looks = command_of(&reported().unwrap_or_default())?;
-        let later = spawn(within("rpi3", "sh").args(["-c", &format!("sleep 1; {ping}")]), &PathBuf::from("/dev/null"))?;
+        let later = spawn(
+            within("rpi3", "sh").args(["-c", &format!("sleep 1; {ping}")]),
+            &PathBuf::from("/dev/null"),
+        )?;
         let seen = must("head", &format!("timeout 9 {looks} -c 1 2>/dev/null"));
         drop(later);
         let seen = seen?;

@@ -7,8 +7,8 @@ use bramblegate_lab::shell::{exec, must, spawn, within};
 use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{
-    PLAIN, Pinger, STOP, before_start, ensure, is, leased, network_of_head, online, reload, same, try_from, until,
-    wait_online,
+    PLAIN, Pinger, STOP, before_start, ensure, is, leased, network_of_head, online, reload, same,
+    try_from, until, wait_online,
 };
 
 fn kill(world: &mut World) -> Result<()> {
@@ -20,9 +20,13 @@ fn kill(world: &mut World) -> Result<()> {
 pub fn transfer_survives_kill_and_restart() -> Result<()> {
     online(PLAIN, |world| {
         let server_log = std::path::PathBuf::from(format!("{HOME}/iperf-server.log"));
-        let _server =
-            spawn(within("internet", "iperf3").args(["-s", "-B", "203.0.113.80", "--forceflush"]), &server_log)?;
-        until("iperf3 listens", || std::fs::read_to_string(&server_log).is_ok_and(|t| t.contains("listening")))?;
+        let _server = spawn(
+            within("internet", "iperf3").args(["-s", "-B", "203.0.113.80", "--forceflush"]),
+            &server_log,
+        )?;
+        until("iperf3 listens", || {
+            std::fs::read_to_string(&server_log).is_ok_and(|t| t.contains("listening"))
+        })?;
         let log = std::path::PathBuf::from(format!("{HOME}/iperf.json"));
         // 50 Mbit/s: a loss shows as a retransmission, not as a full queue
         let arguments = ["-c", "203.0.113.80", "-t", "5", "-b", "50M", "-i", "0.5", "-J"];
@@ -45,15 +49,27 @@ pub fn transfer_survives_kill_and_restart() -> Result<()> {
         })?;
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         ensure(&format!("iperf3 succeeded: {text}"), code == Some(0))?;
-        let report: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error(error.to_string()))?;
-        let retransmits = report.pointer("/end/sum_sent/retransmits").and_then(serde_json::Value::as_u64);
-        // A machine under load makes TCP send again what was not lost: the receiver tells so by a D-SACK (RFC 2883).
+        let report: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| Error(error.to_string()))?;
+        let retransmits =
+            report.pointer("/end/sum_sent/retransmits").and_then(serde_json::Value::as_u64);
+        // A machine under load makes TCP send again what was not lost: the receiver tells so by a
+        // D-SACK (RFC 2883).
         let needless = needless_retransmissions()?;
         println!("{retransmits:?} retransmissions, {needless} of them needless");
         let lost = retransmits.map(|sent| sent.saturating_sub(needless));
-        ensure(&format!("no packet lost: {retransmits:?} retransmissions, {needless} needless"), lost == Some(0))?;
-        let intervals = report.get("intervals").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-        let idle = intervals.iter().filter(|i| i.pointer("/sum/bytes").and_then(serde_json::Value::as_u64) == Some(0));
+        ensure(
+            &format!("no packet lost: {retransmits:?} retransmissions, {needless} needless"),
+            lost == Some(0),
+        )?;
+        let intervals = report
+            .get("intervals")
+            .and_then(serde_json::Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let idle = intervals
+            .iter()
+            .filter(|i| i.pointer("/sum/bytes").and_then(serde_json::Value::as_u64) == Some(0));
         ensure("no interval without data", idle.count() == 0 && intervals.len() >= 8)
     })
 }
@@ -71,23 +87,30 @@ fn needless_retransmissions() -> Result<u64> {
 pub fn second_instance_refuses() -> Result<()> {
     online(PLAIN, |world| {
         let first = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
-        let output = world.gateway_command("run").output().map_err(|error| Error(error.to_string()))?;
+        let output =
+            world.gateway_command("run").output().map_err(|error| Error(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure(&format!("exit code 75, not {:?}: {text}", output.status.code()), output.status.code() == Some(75))?;
+        ensure(
+            &format!("exit code 75, not {:?}: {text}", output.status.code()),
+            output.status.code() == Some(75),
+        )?;
         ensure(&format!("it names process {first}: {text}"), text.contains(&first.to_string()))?;
         ensure("the first still works", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
     })
 }
 
-/// One that was started by hand with folders of its own does not meet the first one's lock, but its table.
+/// One that was started by hand with folders of its own does not meet the first one's lock, but its
+/// table.
 pub fn second_instance_elsewhere_refuses() -> Result<()> {
     online(PLAIN, |world| {
         let first = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
-        let settings = std::fs::read_to_string(format!("{HOME}/bramblegate.toml")).unwrap_or_default();
+        let settings =
+            std::fs::read_to_string(format!("{HOME}/bramblegate.toml")).unwrap_or_default();
         let settings = ["status.sock", "lcd.log", "led.log"]
             .iter()
             .fold(settings, |text, name| text.replace(name, &format!("second-{name}")));
-        std::fs::write(format!("{HOME}/second.toml"), settings).map_err(|error| Error(error.to_string()))?;
+        std::fs::write(format!("{HOME}/second.toml"), settings)
+            .map_err(|error| Error(error.to_string()))?;
         let line = format!(
             "mkdir -p {HOME}/second && STATE_DIRECTORY={HOME}/second RUNTIME_DIRECTORY={HOME}/second exec timeout 10 {} run -c \
              {HOME}/second.toml",
@@ -111,8 +134,14 @@ pub fn on_stop_keep_leaves_the_nat() -> Result<()> {
         let before = network_of_head()?;
         let code = world.stop_gateway("TERM", STOP)?;
         ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
-        ensure("the NAT is still there", try_from(world, "rpi1", "http http://www.example/").is_ok())?;
-        ensure("the venue is still kept out", try_from(world, "laptop", "tcp 10.99.0.126:9100").is_err())?;
+        ensure(
+            "the NAT is still there",
+            try_from(world, "rpi1", "http http://www.example/").is_ok(),
+        )?;
+        ensure(
+            "the venue is still kept out",
+            try_from(world, "laptop", "tcp 10.99.0.126:9100").is_err(),
+        )?;
         let glass = world.glass().join("|");
         ensure(&format!("the LCD says STOPPED, not {glass}"), glass.contains("STOPPED"))?;
         same("the head's network", &before, &network_of_head()?)
@@ -129,7 +158,11 @@ pub fn on_stop_remove_puts_everything_back() -> Result<()> {
         let code = world.stop_gateway("TERM", STOP)?;
         ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
         // the port was down before; that it stays up hurts nobody and is not counted
-        same("the head's network", &without_link_state(&before), &without_link_state(&network_of_head()?))
+        same(
+            "the head's network",
+            &without_link_state(&before),
+            &without_link_state(&network_of_head()?),
+        )
     })
 }
 
@@ -141,16 +174,22 @@ pub fn off_cleans_up_after_a_dead_daemon() -> Result<()> {
         wait_online(world)?;
         kill(world)?;
         ensure("the rules outlived it", must("head", "nft list ruleset")?.contains("masquerade"))?;
-        let output = world.gateway_command("off").output().map_err(|error| Error(error.to_string()))?;
+        let output =
+            world.gateway_command("off").output().map_err(|error| Error(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure(&format!("off succeeds: {:?} {text}", output.status), output.status.success())?;
-        same("the head's network", &without_link_state(&before), &without_link_state(&network_of_head()?))
+        same(
+            "the head's network",
+            &without_link_state(&before),
+            &without_link_state(&network_of_head()?),
+        )
     })
 }
 
 /// Where the venue has our subnet, there are rules, tables and routes to take away as well.
 pub fn nothing_is_left_of_an_overlap() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    let venue =
+        PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
     before_start(&venue, |world| {
         leased()?;
         let before = without_link_state(&network_of_head()?);
@@ -166,7 +205,10 @@ pub fn nothing_is_left_of_an_overlap() -> Result<()> {
             )?;
             if by_hand {
                 kill(world)?;
-                let output = world.gateway_command("off").output().map_err(|error| Error(error.to_string()))?;
+                let output = world
+                    .gateway_command("off")
+                    .output()
+                    .map_err(|error| Error(error.to_string()))?;
                 ensure("off succeeds", output.status.success())?;
             } else {
                 let code = world.stop_gateway("TERM", STOP)?;
@@ -179,7 +221,8 @@ pub fn nothing_is_left_of_an_overlap() -> Result<()> {
 }
 
 fn without_link_state(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.starts_with("eth0 ") && !line.starts_with("eth0@"));
+    let lines =
+        text.lines().filter(|line| !line.starts_with("eth0 ") && !line.starts_with("eth0@"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -193,17 +236,24 @@ pub fn reload_takes_new_settings() -> Result<()> {
         let lines = world.journal().lines().count();
         reload(world, "[uplink]\nallowed = 3\n")?;
         until("the mistake is told, with its place", || {
-            world.journal().lines().skip(lines).any(|l| l.contains("allowed") && l.contains("50-venue.toml:2:1"))
+            world
+                .journal()
+                .lines()
+                .skip(lines)
+                .any(|l| l.contains("allowed") && l.contains("50-venue.toml:2:1"))
         })?;
         ensure("9100 is still open", try_from(world, "laptop", "tcp HEAD:9100").is_ok())?;
         reload(world, "")?;
-        until("mended, 9100 is closed again", || try_from(world, "laptop", "tcp HEAD:9100").is_err())?;
+        until("mended, 9100 is closed again", || {
+            try_from(world, "laptop", "tcp HEAD:9100").is_err()
+        })?;
         let (sent, lost) = node.finish()?;
         ensure(&format!("{lost} of {sent} packets lost"), lost == 0)
     })
 }
 
-/// `gateway.enabled = false` takes everything of ours away and still shows the address; `true` brings it back.
+/// `gateway.enabled = false` takes everything of ours away and still shows the address; `true`
+/// brings it back.
 pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -227,21 +277,29 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
             same("the head's network", &untouched, &without_link_state(&network_of_head()?))?;
             reload(world, "")?;
             until("everything is back", || network_of_head().is_ok_and(|text| text == working))
-                .or_else(|_| same("the head's network", &working, &network_of_head()?).map(|()| Duration::ZERO))?;
-            until("a node reaches the internet", || try_from(world, "rpi1", "http http://www.example/").is_ok())?;
+                .or_else(|_| {
+                    same("the head's network", &working, &network_of_head()?)
+                        .map(|()| Duration::ZERO)
+                })?;
+            until("a node reaches the internet", || {
+                try_from(world, "rpi1", "http http://www.example/").is_ok()
+            })?;
             until("the status says so", || is(world, "gateway.masquerade", "true"))?;
         }
         Ok(())
     })
 }
 
-/// The two ports change roles while the daemon is dead: what an earlier run left on the new uplink is no lease.
+/// The two ports change roles while the daemon is dead: what an earlier run left on the new uplink
+/// is no lease.
 pub fn former_cluster_port_makes_no_clash() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
         world.set_settings("[uplink]\ninterfaces = [\"eth0\"]\n[cluster]\ninterface = \"eth1\"\n");
         world.start_gateway()?;
-        let held = |port: &str| must("head", &format!("ip -4 -br addr show dev {port}")).unwrap_or_default();
+        let held = |port: &str| {
+            must("head", &format!("ip -4 -br addr show dev {port}")).unwrap_or_default()
+        };
         until("eth1 is the cluster's", || held("eth1").contains("192.168.50.1/24"))?;
         kill(world)?;
         ensure("it outlived the daemon", held("eth1").contains("192.168.50.1/24"))?;
@@ -250,10 +308,12 @@ pub fn former_cluster_port_makes_no_clash() -> Result<()> {
         world.start_gateway()?;
         wait_online(world)?;
         ensure("the ports have changed roles", !held("eth1").contains("192.168.50.1/24"))?;
-        let reported: Vec<String> = world.journal().lines().skip(lines).map(str::to_owned).collect();
+        let reported: Vec<String> =
+            world.journal().lines().skip(lines).map(str::to_owned).collect();
         let heard = |word: &str| reported.iter().any(|line| line.contains(word));
         ensure(&format!("it has told something: {reported:?}"), heard("eth1 has 10.99.0.126/24"))?;
-        let wrong = ["clash", "moved", "overlap", "192.168.50.1/24"].into_iter().find(|word| heard(word));
+        let wrong =
+            ["clash", "moved", "overlap", "192.168.50.1/24"].into_iter().find(|word| heard(word));
         ensure(&format!("nothing is told of {wrong:?}: {reported:?}"), wrong.is_none())?;
         ensure("no alternative stays", held("eth0").split_whitespace().count() == 3)
     })
@@ -285,13 +345,17 @@ pub fn three_capabilities_are_enough() -> Result<()> {
     })
 }
 
-/// READY comes when the rules are in the kernel, at once even without any port; then WATCHDOG, RELOADING, STOPPING.
+/// READY comes when the rules are in the kernel, at once even without any port; then WATCHDOG,
+/// RELOADING, STOPPING.
 pub fn service_manager_is_reported() -> Result<()> {
     let venue = PLAIN.replace("[[network]]", "[[network]]\npresent = false");
     before_start(&venue, |world| {
         let path = format!("{HOME}/notify.sock");
-        let socket = std::os::unix::net::UnixDatagram::bind(&path).map_err(|error| Error(error.to_string()))?;
-        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| Error(error.to_string()))?;
+        let socket = std::os::unix::net::UnixDatagram::bind(&path)
+            .map_err(|error| Error(error.to_string()))?;
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .map_err(|error| Error(error.to_string()))?;
         let mut heard = String::new();
         let mut hear = |word: &str| {
             until(word, || {
@@ -306,7 +370,10 @@ pub fn service_manager_is_reported() -> Result<()> {
             Ok::<(), Error>(())
         };
         let start = std::time::Instant::now();
-        world.start_gateway_by(&[], &[("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "1000000")])?;
+        world.start_gateway_by(
+            &[],
+            &[("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "1000000")],
+        )?;
         hear("READY=1")?;
         let took = start.elapsed();
         ensure(&format!("READY at once, not after {took:?}"), took < Duration::from_secs(3))?;
@@ -323,23 +390,31 @@ pub fn service_manager_is_reported() -> Result<()> {
     })
 }
 
-/// Somebody holds the place of a route of ours, for ever: it is told, and the boot does not wait for it.
+/// Somebody holds the place of a route of ours, for ever: it is told, and the boot does not wait
+/// for it.
 pub fn ready_does_not_wait_for_routes() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    let venue =
+        PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
     before_start(&venue, |world| {
         leased()?;
         must("head", "ip route add blackhole 192.168.50.0/24 table 50980 proto static")?;
         let path = format!("{HOME}/notify.sock");
-        let socket = std::os::unix::net::UnixDatagram::bind(&path).map_err(|error| Error(error.to_string()))?;
-        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| Error(error.to_string()))?;
+        let socket = std::os::unix::net::UnixDatagram::bind(&path)
+            .map_err(|error| Error(error.to_string()))?;
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .map_err(|error| Error(error.to_string()))?;
         world.start_gateway_by(&[], &[("NOTIFY_SOCKET", path.as_str())])?;
         until("READY", || {
             let mut buffer = [0; 4096];
             let length = socket.recv(&mut buffer).unwrap_or(0);
-            String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).lines().any(|line| line == "READY=1")
+            String::from_utf8_lossy(buffer.get(..length).unwrap_or_default())
+                .lines()
+                .any(|line| line == "READY=1")
         })?;
         ensure("rules are there", must("head", "nft list ruleset")?.contains("masquerade"))?;
         until("forwarding is on", || is(world, "gateway.forwarding", "true"))?;
-        until("the route is told", || super::scene::alert(world, "gateway-routing").is_some()).map(drop)
+        until("the route is told", || super::scene::alert(world, "gateway-routing").is_some())
+            .map(drop)
     })
 }

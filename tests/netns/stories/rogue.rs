@@ -13,11 +13,16 @@ const SERVING: &str = "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"
 
 /// A DHCP server where a node should be.
 fn rogue() -> Result<Running> {
-    let (log, leases) = (PathBuf::from(format!("{HOME}/rogue.log")), format!("--dhcp-leasefile={HOME}/rogue.leases"));
+    let (log, leases) = (
+        PathBuf::from(format!("{HOME}/rogue.log")),
+        format!("--dhcp-leasefile={HOME}/rogue.leases"),
+    );
     let mut command = within("rpi3", "dnsmasq");
     command.args(["-d", "-C", "/dev/null", "--port=0", "--interface=eth0", "--no-ping", &leases]);
     let running = spawn(command.arg("--dhcp-range=192.168.50.200,192.168.50.209,2m"), &log)?;
-    until("the other server", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("DHCP, IP range")))?;
+    until("the other server", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("DHCP, IP range"))
+    })?;
     Ok(running)
 }
 
@@ -34,7 +39,10 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
         ensure(&format!("found at once, not after {took:?}"), took < Duration::from_secs(3))?;
         wait_online(world)?;
         ensure("the status says so", is(world, "cluster.dhcp", "refused-foreign-server"))?;
-        ensure("it is a fault", is(world, "severity", "fault") && is(world, "panel.led.pattern", "fast-blink"))?;
+        ensure(
+            "it is a fault",
+            is(world, "severity", "fault") && is(world, "panel.led.pattern", "fast-blink"),
+        )?;
         until("row 1 stays, row 2 asks", || {
             let rows = world.glass().join("|");
             rows.starts_with("10.99.0.126 ") && rows.contains("|PORTS SWAPPED?")
@@ -42,10 +50,15 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
         let text = alert(world, "gateway-foreign-dhcp").unwrap_or_default();
         ensure(&format!("it is named: {text}"), text.contains("192.168.50.13"))?;
         let (code, report) = doctor()?;
-        let named = report.contains("gateway-foreign-dhcp") && !report.contains("gateway-ports-swapped");
-        ensure(&format!("doctor asks, for it is not certain ({code}):\n{report}"), named && code != 0)?;
+        let named =
+            report.contains("gateway-foreign-dhcp") && !report.contains("gateway-ports-swapped");
+        ensure(
+            &format!("doctor asks, for it is not certain ({code}):\n{report}"),
+            named && code != 0,
+        )?;
 
-        // The cable is pulled: nothing is known. Plugged in again it is asked anew, and nobody answers any more.
+        // The cable is pulled: nothing is known. Plugged in again it is asked anew, and nobody
+        // answers any more.
         must("switch", "ip link set head down")?;
         until("over", || alert(world, "gateway-foreign-dhcp").is_none())?;
         ensure("not refused", !is(world, "cluster.dhcp", "refused-*"))?;
@@ -61,7 +74,10 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
         let logged = |what: &str| journal.matches(what).count();
         ensure(
             &format!("a record for each change:\n{journal}"),
-            (logged("another DHCP server answers"), logged("is not heard on the cluster port any more")) == (2, 2),
+            (
+                logged("another DHCP server answers"),
+                logged("is not heard on the cluster port any more"),
+            ) == (2, 2),
         )
     })
 }
@@ -69,7 +85,9 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
 /// The venue's cable is in the cluster's port, and the switch with the nodes in the uplink's.
 pub fn swapped_cables_are_certain_when_a_node_is_met_at_the_uplink() -> Result<()> {
     before_start(PLAIN, |world| {
-        world.set_settings(&format!("{SERVING}[[node]]\nname = \"rpi1\"\nmac = \"02:aa:00:00:00:01\"\n"));
+        world.set_settings(&format!(
+            "{SERVING}[[node]]\nname = \"rpi1\"\nmac = \"02:aa:00:00:00:01\"\n"
+        ));
         // A node behind the venue's switch, in the place of its router.
         must("laptop", "ip link set eth0 address 02:aa:00:00:00:01")?;
         world.start_gateway()?;
@@ -78,14 +96,16 @@ pub fn swapped_cables_are_certain_when_a_node_is_met_at_the_uplink() -> Result<(
         })?;
         must("head", "ping -c 1 -W 2 10.99.0.20")?;
         let (code, report) = doctor()?;
-        let certain = report.contains("gateway-ports-swapped") && report.contains("rpi1 was met at eth1");
+        let certain =
+            report.contains("gateway-ports-swapped") && report.contains("rpi1 was met at eth1");
         ensure(&format!("doctor knows ({code}):\n{report}"), certain && code == 2)?;
         let remedy = "move the cable in eth0 to eth1, and the one in eth1 to eth0";
         ensure(&format!("and which cable to move:\n{report}"), report.contains(remedy))
     })
 }
 
-/// The daemon's restart must not leave nodes without a server: what was found on this plugging is still known.
+/// The daemon's restart must not leave nodes without a server: what was found on this plugging is
+/// still known.
 pub fn restart_asks_without_waiting() -> Result<()> {
     before_start(PLAIN, |world| {
         world.set_settings(SERVING);

@@ -1,4 +1,5 @@
-//! The way that an ordinary packet goes: other programs' routing rules, overlaps, and uplinks without internet.
+//! The way that an ordinary packet goes: other programs' routing rules, overlaps, and uplinks
+//! without internet.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,14 +10,17 @@ use bramblegate_lab::shell::{exec, ip, must};
 use bramblegate_lab::{Error, Result, World};
 
 use super::client::inside;
-use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, try_from, until, wait_online};
+use super::scene::{
+    PLAIN, TWO, alert, before_start, ensure, is, online, try_from, until, wait_online,
+};
 
 /// A tunnel that swallows whatever is sent into it.
 const TUNNEL: &str = "ip link add tailscale0 type veth peer name nowhere && ip addr add 100.64.0.1/32 dev tailscale0 && \
                       ip link set tailscale0 up arp off && ip link set nowhere up && \
                       ip route add default dev tailscale0 table 52";
 
-/// What is promised in any case: head ↔ nodes, the laptop to the head, and answers beyond the venue's router.
+/// What is promised in any case: head ↔ nodes, the laptop to the head, and answers beyond the
+/// venue's router.
 const PROMISED: [(&str, &str); 4] = [
     ("head", "ping 192.168.50.11"),
     ("rpi1", "ping 192.168.50.1"),
@@ -67,19 +71,33 @@ pub fn rules_of_a_vpn_cut_nobody_off() -> Result<()> {
             must("head", undo)?;
             until("it is without the VPN", || alert(world, "uplink-exit-by").is_none())?;
         }
-        ensure("the main table is as it was", !must("head", "ip route show table main")?.contains("proto 98"))
+        ensure(
+            "the main table is as it was",
+            !must("head", "ip route show table main")?.contains("proto 98"),
+        )
     })
 }
 
-/// A subnet router's peer asks the head at its address in the venue: the answer goes back through the tunnel.
+/// A subnet router's peer asks the head at its address in the venue: the answer goes back through
+/// the tunnel.
 pub fn peer_of_a_tunnel_reaches_the_uplinks_address() -> Result<()> {
     online(PLAIN, |world| {
-        ip("", "netns add peer\nlink add tailscale0 netns head type veth peer name eth0 netns peer\n")?;
-        must("peer", "ip addr add 100.64.0.5/10 dev eth0; ip link set eth0 up; ip route add default via 100.64.0.1")?;
+        ip(
+            "",
+            "netns add peer\nlink add tailscale0 netns head type veth peer name eth0 netns peer\n",
+        )?;
+        must(
+            "peer",
+            "ip addr add 100.64.0.5/10 dev eth0; ip link set eth0 up; ip route add default via 100.64.0.1",
+        )?;
         must("head", "ip addr add 100.64.0.1/32 dev tailscale0; ip link set tailscale0 up")?;
-        must("head", "ip route add 100.64.0.0/10 dev tailscale0 table 52; ip rule add preference 5270 table 52")?;
+        must(
+            "head",
+            "ip route add 100.64.0.0/10 dev tailscale0 table 52; ip rule add preference 5270 table 52",
+        )?;
         until("it answers", || {
-            exec("peer", "busybox nc -w 2 10.99.0.126 9100 </dev/null").is_ok_and(|(code, _)| code == 0)
+            exec("peer", "busybox nc -w 2 10.99.0.126 9100 </dev/null")
+                .is_ok_and(|(code, _)| code == 0)
         })?;
         try_from(world, "laptop", "tcp 10.99.0.126:22")
     })
@@ -93,7 +111,8 @@ fn remedy(text: &str) -> Result<String> {
     Ok(commands.replace("sudo ", ""))
 }
 
-/// A rule of others before ours is named, and what the alert advises helps: it goes, and the thing works.
+/// A rule of others before ours is named, and what the alert advises helps: it goes, and the thing
+/// works.
 pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
@@ -101,7 +120,10 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
         until("it is said", || alert(world, "gateway-rule").is_some())?;
         until("the nodes are down", || is(world, "cluster.up", "0"))?;
         let text = alert(world, "gateway-rule").unwrap_or_default();
-        ensure(&format!("it names rule and table: {text}"), text.contains("4000") && text.contains("52"))?;
+        ensure(
+            &format!("it names rule and table: {text}"),
+            text.contains("4000") && text.contains("52"),
+        )?;
         must("head", &remedy(&text)?)?;
         until("it helps", || alert(world, "gateway-rule").is_none())?;
         all_promised(world)?;
@@ -109,7 +131,9 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
         must("head", "ip rule del preference 4000")?;
         // A kill switch: nothing leaves but by the tunnel.
         must("head", "ip rule add preference 3000 to 192.168.50.0/24 prohibit")?;
-        until("it is said", || alert(world, "gateway-rule").is_some_and(|text| text.contains("3000")))?;
+        until("it is said", || {
+            alert(world, "gateway-rule").is_some_and(|text| text.contains("3000"))
+        })?;
         let text = alert(world, "gateway-rule").unwrap_or_default();
         must("head", &remedy(&text)?)?;
         until("no longer", || alert(world, "gateway-rule").is_none())?;
@@ -135,7 +159,11 @@ pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
             until(selector, || alert(world, "gateway-rule").is_some())?;
             let text = alert(world, "gateway-rule").unwrap_or_default();
             ensure(&format!("it is named: {text}"), text.contains("rule 4000"))?;
-            ensure("once", world.status()?.alerts.iter().filter(|alert| alert.code == "gateway-rule").count() == 1)?;
+            ensure(
+                "once",
+                world.status()?.alerts.iter().filter(|alert| alert.code == "gateway-rule").count()
+                    == 1,
+            )?;
             must("head", &remedy(&text)?)?;
             until("it helps", || alert(world, "gateway-rule").is_none())?;
             must(
@@ -173,7 +201,10 @@ pub fn way_out_by_other_routes_is_no_missing_router() -> Result<()> {
                 "ip rule del preference 30000",
             ),
         ] {
-            must("head", &format!("{route} && while ip route del default; do :; done 2>/dev/null; true"))?;
+            must(
+                "head",
+                &format!("{route} && while ip route del default; do :; done 2>/dev/null; true"),
+            )?;
             std::thread::sleep(Duration::from_millis(2500));
             try_from(world, "rpi1", "http http://203.0.113.80/")?;
             ensure(&format!("nothing is said: {route}"), alert(world, "*").is_none())?;
@@ -184,10 +215,13 @@ pub fn way_out_by_other_routes_is_no_missing_router() -> Result<()> {
     })
 }
 
-/// The preferred uplink has an address and no internet, the other has both: the nodes leave by that, row 1 stays.
+/// The preferred uplink has an address and no internet, the other has both: the nodes leave by
+/// that, row 1 stays.
 pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
     online(TWO, |world| {
-        until("both are online", || is(world, "uplinks.0.state", "online") && is(world, "uplinks.1.state", "online"))?;
+        until("both are online", || {
+            is(world, "uplinks.0.state", "online") && is(world, "uplinks.1.state", "online")
+        })?;
         must("head", "ip -4 route show table main > /tmp/main.before")?;
         must("rpi1", "echo x | busybox nc -u -w 1 203.0.113.80 50001; true")?;
         world.internet("eth1", Internet::Dead)?;
@@ -196,19 +230,30 @@ pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
         must("head", "ip addr change 10.99.0.126/24 dev eth1 valid_lft 900 preferred_lft 900")?;
         world.renew("eth1")?;
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(30) && try_from(world, "rpi1", "http http://203.0.113.80/").is_err()
+        while start.elapsed() < Duration::from_secs(30)
+            && try_from(world, "rpi1", "http http://203.0.113.80/").is_err()
         {
             std::thread::sleep(Duration::from_millis(100));
         }
         println!("the nodes have internet again after {:?}", start.elapsed());
         try_from(world, "rpi1", "http http://203.0.113.80/")?;
-        until("it is said", || alert(world, "uplink-failover").is_some_and(|text| text.contains("wlan0")))?;
-        ensure("row 1 stays", world.glass().concat().contains("10.99.0.126") && is(world, "uplink.interface", "eth1"))?;
+        until("it is said", || {
+            alert(world, "uplink-failover").is_some_and(|text| text.contains("wlan0"))
+        })?;
+        ensure(
+            "row 1 stays",
+            world.glass().concat().contains("10.99.0.126") && is(world, "uplink.interface", "eth1"),
+        )?;
         ensure("ssh too", try_from(world, "laptop", "tcp 10.99.0.126:22").is_ok())?;
         let tracked = must("head", "conntrack -L 2>/dev/null")?;
-        let stale = tracked.lines().any(|line| line.contains("src=192.168.50.") && line.contains("dst=10.99.0.126"));
+        let stale = tracked
+            .lines()
+            .any(|line| line.contains("src=192.168.50.") && line.contains("dst=10.99.0.126"));
         ensure(&format!("no entry of the other uplink is left:\n{tracked}"), !stale)?;
-        ensure("main is left alone", !must("head", "ip -4 route show table main")?.contains("proto 98"))
+        ensure(
+            "main is left alone",
+            !must("head", "ip -4 route show table main")?.contains("proto 98"),
+        )
     })
 }
 
@@ -219,7 +264,11 @@ fn greets(place: &'static str, port: u16) -> Result<()> {
         inside(place, move || {
             let listener = TcpListener::bind(("0.0.0.0", port))?;
             let _ = ready.send(());
-            listener.incoming().flatten().take(8).for_each(|mut stream| drop(stream.write_all(b"hello")));
+            listener
+                .incoming()
+                .flatten()
+                .take(8)
+                .for_each(|mut stream| drop(stream.write_all(b"hello")));
             Ok(())
         })
     });
@@ -238,13 +287,18 @@ fn heard(from: &'static str, to: &'static str) -> Result<String> {
     })
 }
 
-/// An MPI job over head and nodes, where the venue uses our subnet: each takes whichever address of the other it likes.
+/// An MPI job over head and nodes, where the venue uses our subnet: each takes whichever address of
+/// the other it likes.
 fn mpi(cluster_port_last: bool) -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    let venue =
+        PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
     before_start(&venue, |world| {
         if cluster_port_last {
             must("head", "ip link del eth0")?;
-            must("switch", "ip link add head type veth peer name eth0 && ip link set head master sw0 up")?;
+            must(
+                "switch",
+                "ip link add head type veth peer name eth0 && ip link set head master sw0 up",
+            )?;
             must("switch", "nsenter --net=/run/netns/head true; ip link set eth0 netns head")?;
         }
         let index = |port: &str| must("head", &format!("cat /sys/class/net/{port}/ifindex"));
@@ -277,7 +331,8 @@ pub fn overlap_with_the_cluster_port_last_lets_nodes_find_the_uplinks_address() 
     mpi(true)
 }
 
-/// A node that has sent datagrams ten times a second since before there were rules: they are translated like all others.
+/// A node that has sent datagrams ten times a second since before there were rules: they are
+/// translated like all others.
 pub fn datagrams_older_than_the_rules_are_translated() -> Result<()> {
     before_start(PLAIN, |world| {
         let _echo = world.serve("internet", "udp-echo", "203.0.113.80:5005")?;
@@ -309,7 +364,9 @@ pub fn datagrams_older_than_the_rules_are_translated() -> Result<()> {
             })
         });
         let tracked = || must("head", "conntrack -L -p udp --dport 5005 2>/dev/null");
-        until("the flow is tracked as it is", || tracked().is_ok_and(|text| text.contains("dst=192.168.50.11")))?;
+        until("the flow is tracked as it is", || {
+            tracked().is_ok_and(|text| text.contains("dst=192.168.50.11"))
+        })?;
         world.start_gateway()?;
         until("it is translated", || tracked().is_ok_and(|text| text.contains("dst=10.99.0.126")))?;
         let answered = answers.join().map_err(|_| Error("the node's sender".into()))??;

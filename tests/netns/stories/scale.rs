@@ -1,5 +1,6 @@
-//! Clusters of 4, 40, 750 and 10,000 nodes, some of them dead, slow or flapping: every verdict is right. In a long form, with nodes
-//! that come and go all the time (`make soak`), memory stays flat and no change is lost.
+//! Clusters of 4, 40, 750 and 10,000 nodes, some of them dead, slow or flapping: every verdict is
+//! right. In a long form, with nodes that come and go all the time (`make soak`), memory stays flat
+//! and no change is lost.
 
 use std::collections::HashMap;
 use std::fs;
@@ -48,7 +49,12 @@ pub fn soak() -> Result<()> {
     while start.elapsed() < Duration::from_secs(seconds) {
         stream.read(Duration::from_secs(20))?;
         let wrong = room.wrong(&stream.health);
-        println!("{:4} s: {} KiB, {} verdicts wrong", start.elapsed().as_secs(), room.memory()?, wrong.len());
+        println!(
+            "{:4} s: {} KiB, {} verdicts wrong",
+            start.elapsed().as_secs(),
+            room.memory()?,
+            wrong.len()
+        );
         ensure(&format!("every verdict right: {wrong:?}"), wrong.is_empty())?;
     }
     let used = (room.cpu()? - cpu) / start.elapsed().as_secs_f64() * 100.0;
@@ -62,7 +68,8 @@ pub fn soak() -> Result<()> {
     stream.read(Duration::from_millis(300))?;
     let snapshot = health(&watch::snapshot(&room.socket())?.nodes);
     stream.read(Duration::from_millis(500))?;
-    let differing = snapshot.iter().filter(|(name, health)| stream.health.get(*name) != Some(health)).count();
+    let differing =
+        snapshot.iter().filter(|(name, health)| stream.health.get(*name) != Some(health)).count();
     // Some change between the snapshot and the last line that was read.
     ensure(&format!("the changes lead to the snapshot ({differing} differ)"), differing < 100)
 }
@@ -81,7 +88,10 @@ struct Room {
 impl Room {
     fn new(cluster: Cluster, more: &str) -> Result<Self> {
         inside::furnish()?;
-        ip("", "netns add head\nnetns add far\nlink add eth0 netns head type veth peer name n0 netns far")?;
+        ip(
+            "",
+            "netns add head\nnetns add far\nlink add eth0 netns head type veth peer name n0 netns far",
+        )?;
         ip("far", "link set lo up\naddr add 10.21.0.2/16 dev n0\nlink set n0 up")?;
         // Routed, as a room of ten thousand is: the kernel's neighbour table holds a thousand.
         let head = "link set lo up\nlink set eth0 up\naddr add 10.21.0.1/16 dev eth0\n\
@@ -89,8 +99,12 @@ impl Room {
         ip("head", head)?;
         let program = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
         let mut nodes = within("far", &program.to_string_lossy());
-        let nodes = spawn(nodes.args(cluster.arguments("n0")), &PathBuf::from(format!("{HOME}/nodes.log")))?;
-        fs::write(format!("{HOME}/head.toml"), settings(cluster, more)).map_err(|error| Error(error.to_string()))?;
+        let nodes = spawn(
+            nodes.args(cluster.arguments("n0")),
+            &PathBuf::from(format!("{HOME}/nodes.log")),
+        )?;
+        fs::write(format!("{HOME}/head.toml"), settings(cluster, more))
+            .map_err(|error| Error(error.to_string()))?;
         let mut gateway = within("head", &crate::program().to_string_lossy());
         gateway
             .args(["run", "-c", &format!("{HOME}/head.toml")])
@@ -115,9 +129,15 @@ impl Room {
         let (mut right, mut wrong) = (0, vec!["nothing was told".to_owned()]);
         while right < 3 {
             if start.elapsed() > patience {
-                println!("{}", fs::read_to_string(format!("{HOME}/journal.log")).unwrap_or_default());
+                println!(
+                    "{}",
+                    fs::read_to_string(format!("{HOME}/journal.log")).unwrap_or_default()
+                );
                 let some: Vec<_> = wrong.iter().take(20).collect();
-                return Err(Error(format!("{} verdicts wrong after {patience:?}: {some:?}", wrong.len())));
+                return Err(Error(format!(
+                    "{} verdicts wrong after {patience:?}: {some:?}",
+                    wrong.len()
+                )));
             }
             std::thread::sleep(Duration::from_millis(700));
             let Ok(snapshot) = watch::snapshot(&self.socket()) else { continue };
@@ -155,7 +175,8 @@ impl Room {
 
     /// Resident memory of the gateway, KiB.
     fn memory(&self) -> Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.gateway.id())).unwrap_or_default();
+        let text =
+            fs::read_to_string(format!("/proc/{}/status", self.gateway.id())).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         kib.ok_or_else(|| Error("the gateway has ended".into()))
@@ -163,7 +184,8 @@ impl Room {
 
     /// Seconds of processor time it has used.
     fn cpu(&self) -> Result<f64> {
-        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.gateway.id())).unwrap_or_default();
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.gateway.id()))
+            .unwrap_or_default();
         let nanos: Option<f64> = text.split_whitespace().next().and_then(|text| text.parse().ok());
         nanos.map(|nanos| nanos / 1e9).ok_or_else(|| Error("the gateway has ended".into()))
     }
@@ -204,7 +226,9 @@ impl Stream {
     /// Reads for as long as this; every change's number follows the one before.
     fn read(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
-        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        while let Some(left) =
+            end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
             self.lines.patience(left);
             match self.lines.next_line()? {
                 Some(Line::Snapshot(snapshot)) => self.take(&snapshot.nodes),

@@ -35,7 +35,8 @@ address = "172.20.5.1/24"
 address = "172.20.5.77"
 "#;
 
-/// Tells a story in a world of `venue` before the gateway is started; on failure, the whole state of the world is printed.
+/// Tells a story in a world of `venue` before the gateway is started; on failure, the whole state
+/// of the world is printed.
 pub fn before_start(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     let mut world = World::build(&Venue::parse("story", venue)?, &crate::program())?;
     let result = story(&mut world);
@@ -56,7 +57,8 @@ pub fn online(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Resu
 
 /// Waits until the head's DHCP client has done all it does: the default route comes last.
 pub fn leased() -> Result<()> {
-    until("a lease", || must("head", "ip -4 route").is_ok_and(|text| text.contains("default via"))).map(drop)
+    until("a lease", || must("head", "ip -4 route").is_ok_and(|text| text.contains("default via")))
+        .map(drop)
 }
 
 /// Waits until the gateway is online and all nodes are up.
@@ -120,7 +122,10 @@ pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
     let new = after.lines().filter(|line| !before.contains(line)).map(|line| format!("+ {line}"));
     let differing = before.lines().zip(after.lines()).find(|(a, b)| a != b);
     let order = differing.map(|(a, b)| format!("first difference:\n- {a}\n+ {b}"));
-    Err(Error(format!("{what} is not the same:\n{}", lost.chain(new).chain(order).collect::<Vec<_>>().join("\n"))))
+    Err(Error(format!(
+        "{what} is not the same:\n{}",
+        lost.chain(new).chain(order).collect::<Vec<_>>().join("\n")
+    )))
 }
 
 /// Tries something from a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
@@ -129,7 +134,8 @@ pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
     attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))
 }
 
-/// The gateway's end is waited for so long; its unit has 15 s, and a kernel under load takes its time with a killed process.
+/// The gateway's end is waited for so long; its unit has 15 s, and a kernel under load takes its
+/// time with a killed process.
 pub const STOP: Duration = Duration::from_secs(10);
 
 /// Gives the gateway other settings and tells it to read them.
@@ -150,8 +156,13 @@ impl Pinger {
     pub fn start() -> Result<Self> {
         let log = PathBuf::from(format!("{HOME}/ping.log"));
         let _ = std::fs::remove_file(&log);
-        let running = spawn(within("rpi1", "ping").args(["-n", "-i", "0.02", "-W", "1", "203.0.113.80"]), &log)?;
-        until("the first answer", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("time=")))?;
+        let running = spawn(
+            within("rpi1", "ping").args(["-n", "-i", "0.02", "-W", "1", "203.0.113.80"]),
+            &log,
+        )?;
+        until("the first answer", || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text.contains("time="))
+        })?;
         Ok(Self { running, log })
     }
 
@@ -160,9 +171,13 @@ impl Pinger {
         self.running.signal("INT")?;
         until("ping ends", || self.running.ended().is_some())?;
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let last = text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_default();
+        let last =
+            text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_default();
         let number = |place: usize| -> u32 {
-            last.split(", ").nth(place).and_then(|part| part.split(' ').next()?.parse().ok()).unwrap_or(0)
+            last.split(", ")
+                .nth(place)
+                .and_then(|part| part.split(' ').next()?.parse().ok())
+                .unwrap_or(0)
         };
         println!("{last}");
         // the one on its way when the signal came is not lost

@@ -19,7 +19,8 @@ pub fn many_clients_are_served() -> Result<()> {
     online(PLAIN, |world| {
         let socket = world.socket();
         let silent: Vec<UnixStream> = (0..40).flat_map(|_| UnixStream::connect(&socket)).collect();
-        let mut talkative: Vec<UnixStream> = (0..10).flat_map(|_| UnixStream::connect(&socket)).collect();
+        let mut talkative: Vec<UnixStream> =
+            (0..10).flat_map(|_| UnixStream::connect(&socket)).collect();
         for stream in &mut talkative {
             let _ = stream.set_nonblocking(true);
             let _ = stream.write(&[b'x'; 65536]);
@@ -30,10 +31,14 @@ pub fn many_clients_are_served() -> Result<()> {
             watches.push(Watch::open(&socket)?);
         }
         for watch in &mut watches {
-            let line = watch.next_line()?.ok_or_else(|| Error("a client got no snapshot".into()))?;
+            let line =
+                watch.next_line()?.ok_or_else(|| Error("a client got no snapshot".into()))?;
             ensure("it is a snapshot", matches!(line, Line::Snapshot(_)))?;
         }
-        ensure(&format!("at once, not {:?}", start.elapsed()), start.elapsed() < Duration::from_secs(1))?;
+        ensure(
+            &format!("at once, not {:?}", start.elapsed()),
+            start.elapsed() < Duration::from_secs(1),
+        )?;
         ensure("the gateway works on", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
         drop((silent, talkative));
         world.pull_cable("eth1")?;
@@ -41,7 +46,8 @@ pub fn many_clients_are_served() -> Result<()> {
     })
 }
 
-/// `status.socket` is taken at a reload; where the new one cannot be made the old one stays, and that is said.
+/// `status.socket` is taken at a reload; where the new one cannot be made the old one stays, and
+/// that is said.
 pub fn socket_moves_at_a_reload() -> Result<()> {
     online(PLAIN, |world| {
         let (old, new) = (world.socket(), Path::new(HOME).join("moved/status.sock"));
@@ -58,7 +64,8 @@ pub fn socket_moves_at_a_reload() -> Result<()> {
         until("that it cannot be made is said", || {
             world.journal().contains("status socket: /proc/status.sock cannot be made: ")
         })?;
-        let stands = |status: Snapshot| status.alerts.iter().any(|alert| alert.code == "host-status-socket");
+        let stands =
+            |status: Snapshot| status.alerts.iter().any(|alert| alert.code == "host-status-socket");
         until("it stands as an alert", || snapshot(&new).is_ok_and(stands))?;
         reload(world, "")?;
         until("it is where it was", || is(world, "uplink.interface", "eth1"))?;
@@ -67,28 +74,38 @@ pub fn socket_moves_at_a_reload() -> Result<()> {
         // Somebody cleans up where they should not.
         let control = Path::new("/run/bramblegate/control.sock");
         for path in [&*old, control] {
-            std::fs::remove_file(path).map_err(|error| Error(format!("{}: {error}", path.display())))?;
+            std::fs::remove_file(path)
+                .map_err(|error| Error(format!("{}: {error}", path.display())))?;
         }
         reload(world, "")?;
-        until("both are there again", || snapshot(&old).is_ok() && UnixStream::connect(control).is_ok()).map(drop)
+        until("both are there again", || {
+            snapshot(&old).is_ok() && UnixStream::connect(control).is_ok()
+        })
+        .map(drop)
     })
 }
 
-/// A client that takes nothing is closed once 256 KiB wait for it; the daemon does not grow, and others hear every line.
+/// A client that takes nothing is closed once 256 KiB wait for it; the daemon does not grow, and
+/// others hear every line.
 pub fn client_that_never_reads_is_closed() -> Result<()> {
     online(PLAIN, |world| {
         // many addresses make long lines
-        let many: Vec<String> = (0..400).map(|n| format!("addr add 2001:db8:7::a:{n:x}/64 dev eth1 nodad\n")).collect();
+        let many: Vec<String> =
+            (0..400).map(|n| format!("addr add 2001:db8:7::a:{n:x}/64 dev eth1 nodad\n")).collect();
         ip("head", &many.concat())?;
-        until("they are told", || reported(world, "uplink.addresses").matches("2001:db8").count() == 400)?;
+        until("they are told", || {
+            reported(world, "uplink.addresses").matches("2001:db8").count() == 400
+        })?;
         let gateway = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
         let memory = || -> Result<u64> {
-            let text = std::fs::read_to_string(format!("/proc/{gateway}/status")).unwrap_or_default();
+            let text =
+                std::fs::read_to_string(format!("/proc/{gateway}/status")).unwrap_or_default();
             let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
             let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
             number.ok_or_else(|| Error("the gateway's memory cannot be read".into()))
         };
-        let mut silent = UnixStream::connect(world.socket()).map_err(|error| Error(error.to_string()))?;
+        let mut silent =
+            UnixStream::connect(world.socket()).map_err(|error| Error(error.to_string()))?;
         let mut reader = Watch::open(&world.socket())?;
         reader.patience(Duration::from_millis(120));
         reader.next_line()?;
@@ -96,7 +113,10 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
         let (start, mut lines, mut last) = (Instant::now(), 0, None);
         while start.elapsed() < Duration::from_secs(8) {
             let action = if lines % 2 == 0 { "add" } else { "del" };
-            must("head", &format!("ip addr {action} 2001:db8:7::b/64 dev eth1 nodad 2>/dev/null; true"))?;
+            must(
+                "head",
+                &format!("ip addr {action} 2001:db8:7::b/64 dev eth1 nodad 2>/dev/null; true"),
+            )?;
             let Some(Line::Change(change)) = reader.next_line()? else { continue };
             ensure("numbers rise by one", last.is_none_or(|last| change.seq == last + 1))?;
             (last, lines) = (Some(change.seq), lines + 1);
@@ -104,10 +124,15 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
         println!("{lines} lines; memory {before} kB, then {} kB", memory()?);
         ensure(&format!("others hear all: {lines} lines"), lines >= 30)?;
         ensure("the daemon did not grow", memory()? < before + 4096)?;
-        silent.set_read_timeout(Some(Duration::from_secs(1))).map_err(|error| Error(error.to_string()))?;
+        silent
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .map_err(|error| Error(error.to_string()))?;
         let mut held = Vec::new();
         let end = std::io::Read::read_to_end(&mut silent, &mut held);
-        ensure(&format!("the silent one was closed after {} bytes: {end:?}", held.len()), end.is_ok())?;
+        ensure(
+            &format!("the silent one was closed after {} bytes: {end:?}", held.len()),
+            end.is_ok(),
+        )?;
         ensure("the gateway works on", try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
     })
 }
@@ -126,22 +151,35 @@ fn as_documented(client: &mut StatusClient) -> Result<Option<Line>> {
     Ok(Some(line))
 }
 
-/// First the snapshot, then each changed object whole, numbered, and never more than ten lines a second.
+/// First the snapshot, then each changed object whole, numbered, and never more than ten lines a
+/// second.
 pub fn changes_arrive_as_lines() -> Result<()> {
     online(PLAIN, |world| {
-        let mut client = StatusClient::connect(&world.socket()).map_err(|error| Error(error.to_string()))?;
+        let mut client =
+            StatusClient::connect(&world.socket()).map_err(|error| Error(error.to_string()))?;
         client.set_timeout(Some(Duration::from_millis(50)));
-        ensure("first the snapshot", matches!(as_documented(&mut client)?, Some(Line::Snapshot(_))))?;
+        ensure(
+            "first the snapshot",
+            matches!(as_documented(&mut client)?, Some(Line::Snapshot(_))),
+        )?;
         world.node_down("rpi2")?;
         let (start, mut sequence, mut lines, mut seen) = (Instant::now(), None, 0, false);
         while start.elapsed() < Duration::from_secs(4) {
             let Some(line) = as_documented(&mut client)? else { continue };
             lines += 1;
-            let Line::Change(change) = line else { return Err(Error(format!("no change: {line:?}"))) };
+            let Line::Change(change) = line else {
+                return Err(Error(format!("no change: {line:?}")));
+            };
             ensure("numbers rise by one", sequence.is_none_or(|last| change.seq == last + 1))?;
             sequence = Some(change.seq);
-            seen |= change.nodes.iter().any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
-            ensure("other nodes are not told again", change.nodes.iter().all(|node| node.name != "rpi3"))?;
+            seen |= change
+                .nodes
+                .iter()
+                .any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
+            ensure(
+                "other nodes are not told again",
+                change.nodes.iter().all(|node| node.name != "rpi3"),
+            )?;
         }
         ensure("the node's end was told", seen)?;
         ensure(&format!("at most ten lines a second: {lines} in 4 s"), lines <= 44)
@@ -154,14 +192,19 @@ pub fn status_verb_reports_by_its_exit_code() -> Result<()> {
         let socket = world.socket();
         let ask = |more: &[&str]| {
             let mut command = within("head", &crate::program().to_string_lossy());
-            let output = command.args(["status", "--socket", &socket.to_string_lossy()]).args(more).output();
+            let output =
+                command.args(["status", "--socket", &socket.to_string_lossy()]).args(more).output();
             output.map_err(|error| Error(error.to_string()))
         };
         let reported = ask(&[])?;
         let text = String::from_utf8_lossy(&reported.stdout).into_owned();
-        ensure(&format!("exit 0 and the address: {text}"), reported.status.success() && text.contains("10.99.0.126"))?;
+        ensure(
+            &format!("exit 0 and the address: {text}"),
+            reported.status.success() && text.contains("10.99.0.126"),
+        )?;
         let json = ask(&["--json"])?;
-        let line = Line::parse(&json.stdout).map_err(|error| Error(format!("status --json: {error}")))?;
+        let line =
+            Line::parse(&json.stdout).map_err(|error| Error(format!("status --json: {error}")))?;
         ensure("it is the snapshot", matches!(line, Line::Snapshot(_)))?;
         world.internet("eth1", bramblegate_lab::file::Internet::Dead)?;
         world.pull_cable("eth1")?;

@@ -1,4 +1,5 @@
-//! What is settled now goes before what was: a spare board before a dead one's lease, an answer of today before a portal's.
+//! What is settled now goes before what was: a spare board before a dead one's lease, an answer of
+//! today before a portal's.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -16,7 +17,9 @@ use super::client::{ask, inside};
 use super::inventory::succeed;
 use super::scene::{PLAIN, STOP, alert, ensure, is, reload, until};
 use super::service::{look_up, serving};
-use crate::dhcp::{ACK, DISCOVER, HOST_NAME, NAK, RELEASE, REQUEST, REQUESTED_ADDRESS, SERVER, message};
+use crate::dhcp::{
+    ACK, DISCOVER, HOST_NAME, NAK, RELEASE, REQUEST, REQUESTED_ADDRESS, SERVER, message,
+};
 
 const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 /// A board that dies or has to move, and the one that takes its place.
@@ -36,10 +39,16 @@ fn come(number: u8, wish: Option<Ipv4Addr>, name: &str) -> Result<Option<Ipv4Add
     let name = (HOST_NAME, name.as_bytes());
     let wish = wish.map(|wish| wish.octets());
     let wished = wish.as_ref().map(|wish| (REQUESTED_ADDRESS, wish.as_slice()));
-    let question: Vec<_> = [name].into_iter().filter(|(_, name)| !name.is_empty()).chain(wished).collect();
-    let Some(offer) = ask("rpi2", message(DISCOVER, board(number), NOWHERE, &question))? else { return Ok(None) };
+    let question: Vec<_> =
+        [name].into_iter().filter(|(_, name)| !name.is_empty()).chain(wished).collect();
+    let Some(offer) = ask("rpi2", message(DISCOVER, board(number), NOWHERE, &question))? else {
+        return Ok(None);
+    };
     let address = offer.address.unwrap_or(NOWHERE).octets();
-    let mut chosen = vec![(REQUESTED_ADDRESS, address.as_slice()), (SERVER, offer.option(SERVER).unwrap_or_default())];
+    let mut chosen = vec![
+        (REQUESTED_ADDRESS, address.as_slice()),
+        (SERVER, offer.option(SERVER).unwrap_or_default()),
+    ];
     chosen.extend([name].into_iter().filter(|(_, name)| !name.is_empty()));
     let answer = ask("rpi2", message(REQUEST, board(number), NOWHERE, &chosen))?;
     Ok(answer.filter(|answer| answer.kind == ACK).and_then(|answer| answer.address))
@@ -58,7 +67,9 @@ fn renews(number: u8, address: Ipv4Addr) -> Result<Option<u8>> {
 fn gives_back(number: u8, address: Ipv4Addr) -> Result<()> {
     let server = at(1).octets();
     let release = message(RELEASE, board(number), address, &[(SERVER, &server)]);
-    inside("rpi2", move || UdpSocket::bind("0.0.0.0:68")?.send_to(&release, "192.168.50.1:67").map(drop))?;
+    inside("rpi2", move || {
+        UdpSocket::bind("0.0.0.0:68")?.send_to(&release, "192.168.50.1:67").map(drop)
+    })?;
     let text = format!("{} ", address);
     until(&format!("{address} is given back"), || !leases().contains(&text)).map(drop)
 }
@@ -80,7 +91,8 @@ fn settle(world: &mut World, settings: &str) -> Result<()> {
     reload(world, &format!("{SERVE}{settings}"))?;
     until("dnsmasq has the new settings", || {
         let hosts = fs::read_to_string(format!("{HOME}/run/dnsmasq/hosts")).unwrap_or_default();
-        let wanted: Vec<&str> = settings.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+        let wanted: Vec<&str> =
+            settings.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
         wanted.iter().all(|name| hosts.contains(&format!(",{}\n", name.trim_matches('"'))))
     })?;
     // The signal, and the message in the dead one's name, are carried out within milliseconds.
@@ -98,14 +110,20 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
         // The kernel remembers the dead board too.
         let [a, b, c, d, e, f] = board(OLD);
         let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-        must("head", &format!("ip neigh replace 192.168.50.21 lladdr {mac} nud reachable dev eth0"))?;
+        must(
+            "head",
+            &format!("ip neigh replace 192.168.50.21 lladdr {mac} nud reachable dev eth0"),
+        )?;
         let neighbours = || must("head", "ip -4 neigh show dev eth0").unwrap_or_default();
         ensure("it is a neighbour", neighbours().contains(&mac))?;
 
         println!("another board in its place");
         settle(world, &node("spare", NEW, 21))?;
         takes(NEW, at(21))?;
-        ensure(&format!("the dead one is no neighbour: {}", neighbours()), !neighbours().contains(&mac))?;
+        ensure(
+            &format!("the dead one is no neighbour: {}", neighbours()),
+            !neighbours().contains(&mac),
+        )?;
         ensure("nobody is blamed", alert(world, "node-*").is_none_or(|text| !text.contains(&mac)))?;
         ensure("the dead one, should it live, is refused", renews(OLD, at(21))? == Some(NAK))?;
 
@@ -118,8 +136,13 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
         settle(world, &node("renamed", OLD, 21))?;
         // An ACK goes to the address itself.
         ensure("it keeps its address", renews(OLD, at(21))? != Some(NAK))?;
-        until("the name leads to it", || look_up("rpi2", "renamed.bramble").contains("192.168.50.21"))?;
-        ensure("the former one to nobody", !look_up("rpi2", "other.bramble").contains("192.168.50.21"))?;
+        until("the name leads to it", || {
+            look_up("rpi2", "renamed.bramble").contains("192.168.50.21")
+        })?;
+        ensure(
+            "the former one to nobody",
+            !look_up("rpi2", "other.bramble").contains("192.168.50.21"),
+        )?;
 
         println!("another address, the same board");
         settle(world, &node("renamed", OLD, 22))?;
@@ -135,13 +158,20 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
 
         println!("a found board has what the settings give, and the name");
         let found = come(0xf0, None, "late")?.ok_or_else(|| Error("no address".into()))?;
-        until("its name is known", || look_up("rpi2", "late.bramble").contains(&found.to_string()))?;
+        until("its name is known", || {
+            look_up("rpi2", "late.bramble").contains(&found.to_string())
+        })?;
         settle(world, &node("late", NEW, found.octets()[3]))?;
         ensure("the found one is refused", renews(0xf0, found)? == Some(NAK))?;
         takes(NEW, found)?;
         let elsewhere = come(0xf0, Some(found), "late")?;
-        ensure(&format!("and gets another: {elsewhere:?}"), elsewhere.is_some_and(|address| address != found))?;
-        until("the name is the node's", || look_up("rpi2", "late.bramble").contains(&found.to_string()))?;
+        ensure(
+            &format!("and gets another: {elsewhere:?}"),
+            elsewhere.is_some_and(|address| address != found),
+        )?;
+        until("the name is the node's", || {
+            look_up("rpi2", "late.bramble").contains(&found.to_string())
+        })?;
 
         println!("its card was put into another board, which the settings know by its name alone");
         let by_name = "[[node]]\nname = \"card\"\naddress = \"192.168.50.24\"\n";
@@ -168,7 +198,8 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
     })
 }
 
-/// A board that was off keeps its address beyond its lease, unless somebody who is here finds no other.
+/// A board that was off keeps its address beyond its lease, unless somebody who is here finds no
+/// other.
 pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
     let four = "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.153\"\n";
     serving(PLAIN, four, |world| {
@@ -189,14 +220,18 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
         world.start_gateway()?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
         let third = come(3, Some(first), "")?;
-        ensure(&format!("a new board does not get it: {third:?}"), third.is_some() && third != Some(first))?;
+        ensure(
+            &format!("a new board does not get it: {third:?}"),
+            third.is_some() && third != Some(first),
+        )?;
         let fourth = come(4, Some(second), "")?;
         ensure(&format!("nor another: {fourth:?}"), fourth.is_some() && fourth != Some(second))?;
         takes(2, second)?;
         until("one more is here", || leases().lines().count() == 3)?;
         // The list of leases is read twice a second at most: who goes again at once is not noticed.
         std::thread::sleep(Duration::from_millis(600));
-        // Who does not come back is forgotten, by its hardware address if it is nobody here any more.
+        // Who does not come back is forgotten, by its hardware address if it is nobody here any
+        // more.
         gives_back(4, fourth.unwrap_or(NOWHERE))?;
         until("its address is kept", || reserved(fourth.unwrap_or(NOWHERE)))?;
         succeed(world, &["nodes", "forget", "b8:27:eb:00:07:04"])?;
@@ -213,8 +248,8 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
     })
 }
 
-/// A board that the settings do not name is at home in the range as it is now: it is sent away from elsewhere when it renews,
-/// and keeps its host part where that is in the range.
+/// A board that the settings do not name is at home in the range as it is now: it is sent away from
+/// elsewhere when it renews, and keeps its host part where that is in the range.
 pub fn found_boards_come_into_another_range() -> Result<()> {
     let range = |length: u8, first: u8, last: u8| {
         format!(
@@ -235,7 +270,9 @@ pub fn found_boards_come_into_another_range() -> Result<()> {
         let main = || fs::read_to_string(format!("{HOME}/run/dnsmasq/main")).unwrap_or_default();
         until("it is told so", || main().contains("dhcp-range=192.168.50.168,"))?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
-        until("who is outside has to move", || renews(1, at(157)).is_ok_and(|kind| kind == Some(NAK)))?;
+        until("who is outside has to move", || {
+            renews(1, at(157)).is_ok_and(|kind| kind == Some(NAK))
+        })?;
         ensure("who is inside stays", renews(4, at(178))? != Some(NAK))?;
         let inside = |place: Option<Ipv4Addr>, last: RangeInclusive<u8>| {
             place.is_some_and(|place| last.contains(&place.octets()[3]))
@@ -249,7 +286,9 @@ pub fn found_boards_come_into_another_range() -> Result<()> {
         until("it is told so", || main().contains("dhcp-range=192.168.50.40,"))?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
         // 171 is 43 there, and 164 is 36.
-        until("a place in the range is kept", || come(3, None, "").is_ok_and(|place| place == Some(at(43))))?;
+        until("a place in the range is kept", || {
+            come(3, None, "").is_ok_and(|place| place == Some(at(43)))
+        })?;
         let place = come(2, None, "")?;
         ensure(&format!("all others come into the range: {place:?}"), inside(place, 40..=60))
     })
@@ -264,7 +303,8 @@ fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
         let mut buffer = [0; 1500];
         let length = socket.recv(&mut buffer)?;
         let answer = buffer.get(..length).unwrap_or_default();
-        // The first answer's time stands behind the question and its own name (a pointer), type and class (RFC 1035 4.1).
+        // The first answer's time stands behind the question and its own name (a pointer), type and
+        // class (RFC 1035 4.1).
         let place = 12 + name.len() + 2 + 4 + 6;
         let bytes = answer.get(place..place + 4).and_then(|bytes| bytes.try_into().ok());
         Ok((dns::addresses(answer, 7).unwrap_or_default(), bytes.map_or(0, u32::from_be_bytes)))
@@ -276,14 +316,28 @@ fn resolver(address: &str) -> Result<Running> {
     let log = PathBuf::from(format!("{HOME}/portal-names.log"));
     let _ = fs::remove_file(&log);
     let wanted = format!("--address=/#/{address}");
-    let arguments = ["-d", "-C", "/dev/null", "--port=53", "--no-resolv", "--no-hosts", "--local-ttl=3600", &wanted];
+    let arguments = [
+        "-d",
+        "-C",
+        "/dev/null",
+        "--port=53",
+        "--no-resolv",
+        "--no-hosts",
+        "--local-ttl=3600",
+        &wanted,
+    ];
     let running = spawn(within("laptop", "dnsmasq").args(arguments), &log)?;
-    until("the venue's resolver", || fs::read_to_string(&log).is_ok_and(|text| text.contains("started")))
-        .map(|_| running)
+    until("the venue's resolver", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("started"))
+    })
+    .map(|_| running)
 }
 
 pub fn answers_of_a_portal_end_with_it() -> Result<()> {
-    let venue = PLAIN.replace("[network.dhcp]\n", "internet = \"portal\"\n[network.dhcp]\nresolver = \"10.99.0.20\"\n");
+    let venue = PLAIN.replace(
+        "[network.dhcp]\n",
+        "internet = \"portal\"\n[network.dhcp]\nresolver = \"10.99.0.20\"\n",
+    );
     let mut names = None;
     super::scene::before_start(&venue, |world| {
         names = Some(resolver("10.99.0.1")?);
@@ -293,7 +347,10 @@ pub fn answers_of_a_portal_end_with_it() -> Result<()> {
         until("the portal is seen", || is(world, "uplink.state", "portal"))?;
         for name in ["www.example", "www.example"] {
             let (addresses, seconds) = resolve(name)?;
-            ensure(&format!("the portal's answer: {addresses:?}"), addresses == [Ipv4Addr::new(10, 99, 0, 1)])?;
+            ensure(
+                &format!("the portal's answer: {addresses:?}"),
+                addresses == [Ipv4Addr::new(10, 99, 0, 1)],
+            )?;
             ensure(&format!("and nodes remember it for {seconds} s"), (1..=30).contains(&seconds))?;
         }
         drop(names.take());
@@ -309,7 +366,8 @@ pub fn answers_of_a_portal_end_with_it() -> Result<()> {
         }
         println!("seen after {:?}", start.elapsed());
         let right = until("the right answer", || {
-            resolve("www.example").is_ok_and(|(addresses, _)| addresses == [Ipv4Addr::new(203, 0, 113, 80)])
+            resolve("www.example")
+                .is_ok_and(|(addresses, _)| addresses == [Ipv4Addr::new(203, 0, 113, 80)])
         })?;
         ensure(&format!("after {right:?}"), right < Duration::from_secs(2))
     })

@@ -17,7 +17,8 @@ const SERVE: &str = "[cluster.dhcp]\n";
 fn in_place_of_dnsmasq(script: &str) -> Result<()> {
     let path = format!("{HOME}/other-dnsmasq");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).map_err(|error| Error(error.to_string()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|error| Error(error.to_string()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .map_err(|error| Error(error.to_string()))?;
     bramblegate_lab::shell::run("mount", &["--bind", &path, "/usr/sbin/dnsmasq"]).map(drop)
 }
 
@@ -29,7 +30,8 @@ pub fn dnsmasq_that_hangs_is_reported() -> Result<()> {
         // Four seconds until nobody else is known to serve, five for dnsmasq.
         std::thread::sleep(Duration::from_secs(4));
         until("it is said", || {
-            alert(world, "gateway-dnsmasq-failed").is_some_and(|text| text.contains("has not said so"))
+            alert(world, "gateway-dnsmasq-failed")
+                .is_some_and(|text| text.contains("has not said so"))
         })?;
         ensure("the status says failed", is(world, "cluster.dhcp", "failed"))
     })
@@ -65,6 +67,7 @@ pub fn full_memory_is_reported_and_got_over() -> Result<()> {
         until("it is said", || is(world, "cluster.dhcp", "failed"))?;
         must("head", &format!("rm {run}/filler"))?;
         until("it serves again", || is(world, "cluster.dhcp", "serving"))?;
-        until("with what is wanted", || look_up("rpi2", "extra.bramble").contains("192.168.50.66")).map(drop)
+        until("with what is wanted", || look_up("rpi2", "extra.bramble").contains("192.168.50.66"))
+            .map(drop)
     })
 }

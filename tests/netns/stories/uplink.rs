@@ -8,13 +8,16 @@ use bramblegate_lab::shell::{must, spawn, within};
 use bramblegate_lab::watch::Watch;
 use bramblegate_lab::{Error, Result, Venue, World, wiring};
 
-use super::scene::{PLAIN, TWO, alert, before_start, ensure, is, online, reload, reported, try_from, until};
+use super::scene::{
+    PLAIN, TWO, alert, before_start, ensure, is, online, reload, reported, try_from, until,
+};
 
 const DROP: &str = "ip addr del 10.99.0.126/24 dev eth1";
 const TAKE: &str = "ip addr add 10.99.0.126/24 brd + dev eth1 valid_lft 3600 preferred_lft 3600; \
                     ip route replace default via 10.99.0.1 dev eth1 metric 100";
 
-/// Renews by `line` and follows the status for three seconds: severity, state, since when, and the journal stay as they were.
+/// Renews by `line` and follows the status for three seconds: severity, state, since when, and the
+/// journal stay as they were.
 fn renew_unseen(world: &mut World, line: &str, row1: &[&str]) -> Result<()> {
     until("severity is ok", || is(world, "severity", "ok"))?;
     std::thread::sleep(Duration::from_millis(1100));
@@ -29,17 +32,29 @@ fn renew_unseen(world: &mut World, line: &str, row1: &[&str]) -> Result<()> {
         let Some(Line::Change(change)) = watch.next_line()? else { continue };
         println!("{change:?}");
         let severity = &change.severity;
-        ensure(&format!("severity stays ok, not {severity:?}"), severity.as_ref().is_none_or(|s| *s == Severity::Ok))?;
+        ensure(
+            &format!("severity stays ok, not {severity:?}"),
+            severity.as_ref().is_none_or(|s| *s == Severity::Ok),
+        )?;
         let Some(panel) = &change.panel else { continue };
         if let Some(row) = panel.lcd.lines.iter().flatten().next() {
-            ensure(&format!("row 1 is one of {row1:?}, not \"{row}\""), row1.contains(&row.trim_end()))?;
+            ensure(
+                &format!("row 1 is one of {row1:?}, not \"{row}\""),
+                row1.contains(&row.trim_end()),
+            )?;
         }
         let pattern = &panel.led.pattern;
-        ensure(&format!("the LED breathes on, not {pattern:?}"), *pattern == Some(Pattern::Breathe.into()))?;
+        ensure(
+            &format!("the LED breathes on, not {pattern:?}"),
+            *pattern == Some(Pattern::Breathe.into()),
+        )?;
     }
     ensure("online", is(world, "uplink.state", "online"))?;
     let after: u64 = reported(world, "uplink.since_s").parse().unwrap_or(0);
-    ensure(&format!("online since before the renewal: {since} s, then {after} s"), after >= since + 3)?;
+    ensure(
+        &format!("online since before the renewal: {since} s, then {after} s"),
+        after >= since + 3,
+    )?;
     let reported: Vec<String> = world.journal().lines().skip(journal).map(str::to_owned).collect();
     ensure(&format!("the journal knows nothing of it: {reported:#?}"), reported.is_empty())
 }
@@ -49,7 +64,8 @@ pub fn renewal_that_drops_and_re_adds_is_not_seen() -> Result<()> {
     online(PLAIN, |world| renew_unseen(world, &format!("{DROP}; {TAKE}"), &["10.99.0.126"]))
 }
 
-/// With a second in between the number leaves row 1, which never holds one that is not on the interface; the rest stays.
+/// With a second in between the number leaves row 1, which never holds one that is not on the
+/// interface; the rest stays.
 pub fn slow_renewal_is_still_one_renewal() -> Result<()> {
     online(PLAIN, |world| {
         let line = format!("{DROP}; (sleep 1; {TAKE}) </dev/null >/dev/null 2>&1 &");
@@ -67,7 +83,10 @@ pub fn lost_address_leaves_row_1() -> Result<()> {
         let start = Instant::now();
         until("the number has left the glass", || !world.glass().concat().contains("10.99.0.126"))?;
         let took = start.elapsed();
-        ensure(&format!("within 250 ms (and a margin for this test's own clock): {took:?}"), took.as_millis() < 400)?;
+        ensure(
+            &format!("within 250 ms (and a margin for this test's own clock): {took:?}"),
+            took.as_millis() < 400,
+        )?;
         until("words stand there", || world.glass().concat().contains("SEARCHING")).map(drop)
     })
 }
@@ -83,7 +102,10 @@ pub fn pulled_cable_is_shown_at_once() -> Result<()> {
         ensure("the status knows it", is(world, "uplink.state", "no-carrier"))?;
         world.plug_cable("eth1")?;
         until("the number is back", || world.glass().concat().contains("10.99.0.126"))?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "http http://www.example/").is_ok()).map(drop)
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://www.example/").is_ok()
+        })
+        .map(drop)
     })
 }
 
@@ -94,7 +116,9 @@ pub fn another_venue_needs_no_other_rules() -> Result<()> {
         ensure("there are rules", before.contains("masquerade"))?;
         world.move_to(&Venue::parse("second", &PLAIN.replace("10.99.0.", "172.20.5."))?)?;
         until("row 1", || world.glass().concat().contains("172.20.5.126"))?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "http http://www.example/").is_ok())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://www.example/").is_ok()
+        })?;
         until("online", || is(world, "uplink.state", "online"))?;
         super::scene::same("the rule set", &before, &rules()?)?;
         ensure("applied once only", is(world, "gateway.applied", "1"))
@@ -111,24 +135,37 @@ pub fn renamed_port_is_still_the_uplink() -> Result<()> {
         must("head", "ip addr flush dev enx1 && ip addr add 10.99.0.126/24 dev enx1")?;
         must("head", "ip route replace default via 10.99.0.1 dev enx1")?;
         until("its new name is told", || is(world, "uplink.interface", "enx1"))?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok())?;
-        until("the venue is kept out", || try_from(world, "laptop", "tcp 10.99.0.126:9100").is_err())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+        })?;
+        until("the venue is kept out", || {
+            try_from(world, "laptop", "tcp 10.99.0.126:9100").is_err()
+        })?;
         ensure("ssh works", try_from(world, "laptop", "tcp 10.99.0.126:22").is_ok())
     })
 }
 
 pub fn port_of_a_bridge_is_reported() -> Result<()> {
     online(PLAIN, |world| {
-        must("head", "ip link add br0 type bridge && ip link set eth1 master br0 && ip link set br0 up")?;
-        until("it is said", || alert(world, "uplink-enslaved").is_some_and(|text| text.contains("name br0")))?;
+        must(
+            "head",
+            "ip link add br0 type bridge && ip link set eth1 master br0 && ip link set br0 up",
+        )?;
+        until("it is said", || {
+            alert(world, "uplink-enslaved").is_some_and(|text| text.contains("name br0"))
+        })?;
         must("head", "ip link set eth1 nomaster")?;
-        until("and taken back", || !alert(world, "uplink-*").is_some_and(|text| text.contains("br0")))?;
+        until("and taken back", || {
+            !alert(world, "uplink-*").is_some_and(|text| text.contains("br0"))
+        })?;
         must("head", "ip link set eth0 master br0")?;
         until("of the cluster port too", || alert(world, "gateway-port-enslaved").is_some())?;
         until("which is a fault", || is(world, "severity", "fault"))?;
         until("it has been let go", || is(world, "gateway.forwarding", "false"))?;
         must("head", "ip link set eth0 nomaster")?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
+        })?;
         let reported = world.journal();
         ensure(
             "what we let go nobody undid",
@@ -137,12 +174,16 @@ pub fn port_of_a_bridge_is_reported() -> Result<()> {
     })
 }
 
-/// The address stays on the port that lost the default route: its translated connections would hang for ever.
+/// The address stays on the port that lost the default route: its translated connections would hang
+/// for ever.
 pub fn failover_forgets_stale_connections() -> Result<()> {
     online(TWO, |world| {
         ensure("the cable is preferred", is(world, "uplink.interface", "eth1"))?;
         // connections of the nodes through the cable that stay in the table
-        must("rpi1", "for p in 1 2 3; do echo x | busybox nc -u -w 1 203.0.113.80 5000$p; done; true")?;
+        must(
+            "rpi1",
+            "for p in 1 2 3; do echo x | busybox nc -u -w 1 203.0.113.80 5000$p; done; true",
+        )?;
         let entries = |address: &str| {
             must("head", "conntrack -L 2>/dev/null")
                 .map(|text| text.lines().filter(|line| line.contains(address)).count())
@@ -154,11 +195,16 @@ pub fn failover_forgets_stale_connections() -> Result<()> {
         until("no entries of the cable are left", || {
             entries("src=192.168.50.11").is_ok_and(|_| {
                 must("head", "conntrack -L 2>/dev/null").is_ok_and(|text| {
-                    !text.lines().any(|l| l.contains("src=192.168.50.") && l.contains("dst=10.99.0.126"))
+                    !text
+                        .lines()
+                        .any(|l| l.contains("src=192.168.50.") && l.contains("dst=10.99.0.126"))
                 })
             })
         })?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()).map(drop)
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+        })
+        .map(drop)
     })
 }
 
@@ -168,18 +214,22 @@ pub fn refused_way_out_is_reported() -> Result<()> {
         ensure("nothing false at the start", !world.journal().contains("uplink-no-exit"))?;
         must("head", "ip rule add iif eth0 prohibit preference 100")?;
         until("it is said", || {
-            alert(world, "uplink-no-exit").is_some_and(|text| text.contains("ip rule") && text.contains("eth0"))
+            alert(world, "uplink-no-exit")
+                .is_some_and(|text| text.contains("ip rule") && text.contains("eth0"))
         })?;
         ensure("and true", try_from(world, "rpi1", "ping 203.0.113.80").is_err())?;
         ensure("it is a fault", is(world, "severity", "fault"))?;
         must("head", "ip rule del iif eth0 prohibit preference 100")?;
         until("no longer", || alert(world, "uplink-no-exit").is_none())?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
+        })?;
         ensure("said once", world.journal().matches("uplink-no-exit: eth1 has").count() == 1)
     })
 }
 
-/// A default route by a next hop object goes with the carrier, and with the object: the kernel says neither.
+/// A default route by a next hop object goes with the carrier, and with the object: the kernel says
+/// neither.
 pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
     online(PLAIN, |world| {
         world.kill_client("eth1")?;
@@ -188,7 +238,10 @@ pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
                 "head",
                 "ip route flush default 2>/dev/null; ip route del default 2>/dev/null; ip nexthop flush; true",
             )?;
-            must("head", "ip nexthop add id 7 via 10.99.0.1 dev eth1 && ip route add default nhid 7")?;
+            must(
+                "head",
+                "ip nexthop add id 7 via 10.99.0.1 dev eth1 && ip route add default nhid 7",
+            )?;
             until("it leads", || is(world, "uplink.gateway", "10.99.0.1"))?;
             until("all is well", || alert(world, "*").is_none()).map(drop)
         };
@@ -208,13 +261,15 @@ pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
     })
 }
 
-/// Two routers of one make give the head the same address: neither is called another program's rule.
+/// Two routers of one make give the head the same address: neither is called another program's
+/// rule.
 pub fn the_same_address_on_two_uplinks_is_reported() -> Result<()> {
     let venue = TWO.replace("172.20.5.1/24", "10.99.0.1/24").replace("172.20.5.77", "10.99.0.126");
     before_start(&venue, |world| {
         world.start_gateway()?;
         until("it is said", || {
-            alert(world, "uplink-address-taken").is_some_and(|text| text.contains("eth1 and wlan0 have the same"))
+            alert(world, "uplink-address-taken")
+                .is_some_and(|text| text.contains("eth1 and wlan0 have the same"))
         })?;
         ensure("no rule is blamed", alert(world, "gateway-rule").is_none())?;
         try_from(world, "laptop", "tcp 10.99.0.126:22")
@@ -223,7 +278,8 @@ pub fn the_same_address_on_two_uplinks_is_reported() -> Result<()> {
 
 /// A default route with two gateways behind one port, where the venue uses our subnet.
 pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
+    let venue =
+        PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
     online(&venue, |world| {
         world.kill_client("eth1")?;
         must("venue", "ip addr add 192.168.50.253/24 dev lan0")?;
@@ -233,7 +289,9 @@ pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
             "ip route replace default metric 100 nexthop via 192.168.50.254 dev eth1 nexthop via 192.168.50.253 dev eth1",
         )?;
         let ours = || must("head", "ip route show table all proto 98").unwrap_or_default();
-        until("one of them is in our table", || ours().contains("default via 192.168.50.253 dev eth1"))?;
+        until("one of them is in our table", || {
+            ours().contains("default via 192.168.50.253 dev eth1")
+        })?;
         ensure(
             &format!(
                 "and only one:
@@ -242,7 +300,9 @@ pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
             ),
             ours().matches("default").count() == 1,
         )?;
-        until("the head reaches the internet", || try_from(world, "head", "ping 203.0.113.80").is_ok())?;
+        until("the head reaches the internet", || {
+            try_from(world, "head", "ping 203.0.113.80").is_ok()
+        })?;
         until("a node does", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())?;
         ensure("all routes were taken", alert(world, "gateway-routing").is_none())?;
         ensure("nothing was said", !world.journal().contains("cannot add the route"))
@@ -252,17 +312,30 @@ pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
 /// An address that is not renewed is deprecated by the kernel, and answers until its lease ends.
 pub fn address_that_is_not_renewed_still_counts() -> Result<()> {
     online(PLAIN, |world| {
-        must("head", "ip addr change 10.99.0.126/24 dev eth1 valid_lft 600 preferred_lft 2 noprefixroute")?;
+        must(
+            "head",
+            "ip addr change 10.99.0.126/24 dev eth1 valid_lft 600 preferred_lft 2 noprefixroute",
+        )?;
         until("it is said", || {
-            alert(world, "uplink-lease-not-renewed").is_some_and(|text| text.contains("10.99.0.126"))
+            alert(world, "uplink-lease-not-renewed")
+                .is_some_and(|text| text.contains("10.99.0.126"))
         })?;
-        ensure("the kernel calls it deprecated", must("head", "ip addr show dev eth1")?.contains("deprecated"))?;
-        ensure("the status says since when", reported(world, "uplink.not_renewed_s").parse::<u64>().is_ok())?;
+        ensure(
+            "the kernel calls it deprecated",
+            must("head", "ip addr show dev eth1")?.contains("deprecated"),
+        )?;
+        ensure(
+            "the status says since when",
+            reported(world, "uplink.not_renewed_s").parse::<u64>().is_ok(),
+        )?;
         ensure("row 1 is the address", world.glass().concat().contains("10.99.0.126"))?;
         ensure("it is a warning", is(world, "severity", "warning"))?;
         try_from(world, "laptop", "tcp 10.99.0.126:22")?;
         try_from(world, "rpi1", "ping 203.0.113.80")?;
-        must("head", "ip addr change 10.99.0.126/24 dev eth1 valid_lft 600 preferred_lft 500 noprefixroute")?;
+        must(
+            "head",
+            "ip addr change 10.99.0.126/24 dev eth1 valid_lft 600 preferred_lft 500 noprefixroute",
+        )?;
         until("and taken back", || alert(world, "uplink-lease-not-renewed").is_none())?;
         ensure("nothing was lost", is(world, "severity", "ok"))
     })
@@ -271,9 +344,14 @@ pub fn address_that_is_not_renewed_still_counts() -> Result<()> {
 /// A VPN on the head takes the default route.
 pub fn exit_by_a_tunnel_is_reported() -> Result<()> {
     online(PLAIN, |world| {
-        must("head", "ip tuntap add wg0 mode tun && ip addr add 10.8.0.2/24 dev wg0 && ip link set wg0 up")?;
+        must(
+            "head",
+            "ip tuntap add wg0 mode tun && ip addr add 10.8.0.2/24 dev wg0 && ip link set wg0 up",
+        )?;
         must("head", "ip route add 0.0.0.0/1 dev wg0 && ip route add 128.0.0.0/1 dev wg0")?;
-        until("it is said", || alert(world, "uplink-exit-by*").is_some_and(|text| text.contains("wg0")))?;
+        until("it is said", || {
+            alert(world, "uplink-exit-by*").is_some_and(|text| text.contains("wg0"))
+        })?;
         must("head", "ip link del wg0")?;
         until("and taken back", || alert(world, "uplink-exit-by*").is_none()).map(drop)
     })
@@ -293,17 +371,24 @@ pub fn tunnel_named_as_an_uplink_is_masqueraded() -> Result<()> {
         )?;
         must("head", "ip addr add 10.8.0.2/24 dev wg0; ip link set wg0 up")?;
         must("head", "ip route add 0.0.0.0/1 via 10.8.0.1; ip route add 128.0.0.0/1 via 10.8.0.1")?;
-        until("it is said", || alert(world, "uplink-exit-by*").is_some_and(|text| text.contains("wg0")))?;
+        until("it is said", || {
+            alert(world, "uplink-exit-by*").is_some_and(|text| text.contains("wg0"))
+        })?;
         ensure("nothing comes back", try_from(world, "rpi1", "ping 203.0.113.99").is_err())?;
         reload(world, "[uplink]\ninterfaces = [\"wg0\", \"eth1\"]\n")?;
         until("no longer", || alert(world, "uplink-exit-by*").is_none())?;
-        until("the node's packets come back", || try_from(world, "rpi1", "ping 203.0.113.99").is_ok()).map(drop)
+        until("the node's packets come back", || {
+            try_from(world, "rpi1", "ping 203.0.113.99").is_ok()
+        })
+        .map(drop)
     })
 }
 
-/// The venue uses our subnet and leases us rpi2's address: the cluster makes room, says who is left behind, and comes back.
+/// The venue uses our subnet and leases us rpi2's address: the cluster makes room, says who is left
+/// behind, and comes back.
 pub fn lease_of_a_nodes_address_moves_the_cluster() -> Result<()> {
-    let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.126", "192.168.50.12");
+    let venue =
+        PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.126", "192.168.50.12");
     let venue = venue.replace("10.99.0.", "192.168.50.");
     before_start(&venue, |world| {
         world.start_gateway()?;
@@ -311,35 +396,56 @@ pub fn lease_of_a_nodes_address_moves_the_cluster() -> Result<()> {
         until("it is said", || is(world, "gateway.overlap", "renumbered"))?;
         until("row 1 is the lease", || world.glass().concat().contains("192.168.50.12"))?;
         until("the nodes left behind are named", || {
-            alert(world, "gateway-renumbered").is_some_and(|text| text.contains("rpi1") && text.contains("rpi3"))
+            alert(world, "gateway-renumbered")
+                .is_some_and(|text| text.contains("rpi1") && text.contains("rpi3"))
         })?;
-        until("the laptop reaches the head", || try_from(world, "laptop", "tcp 192.168.50.12:22").is_ok())?;
+        until("the laptop reaches the head", || {
+            try_from(world, "laptop", "tcp 192.168.50.12:22").is_ok()
+        })?;
         // a node that follows works
-        must("rpi1", "ip addr add 10.213.50.11/24 dev eth0; ip route replace default via 10.213.50.1")?;
-        until("such a node reaches the internet", || try_from(world, "rpi1", "http http://203.0.113.80/").is_ok())?;
-        world.change_dhcp("eth1", |dhcp| dhcp.address = "192.168.50.126".parse().unwrap_or(dhcp.address))?;
+        must(
+            "rpi1",
+            "ip addr add 10.213.50.11/24 dev eth0; ip route replace default via 10.213.50.1",
+        )?;
+        until("such a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+        })?;
+        world.change_dhcp("eth1", |dhcp| {
+            dhcp.address = "192.168.50.126".parse().unwrap_or(dhcp.address)
+        })?;
         world.pull_cable("eth1")?;
         world.plug_cable("eth1")?;
         until("the cluster is back", || is(world, "cluster.address", "192.168.50.1/24"))?;
         until("by other routes", || is(world, "gateway.overlap", "routed"))?;
-        try_from(world, "rpi1", "http http://203.0.113.80/")
-            .map_err(|error| Error(format!("who is still where the cluster was is cut off: {error}")))?;
-        must("rpi1", "ip addr del 10.213.50.11/24 dev eth0; ip route replace default via 192.168.50.1")?;
+        try_from(world, "rpi1", "http http://203.0.113.80/").map_err(|error| {
+            Error(format!("who is still where the cluster was is cut off: {error}"))
+        })?;
+        must(
+            "rpi1",
+            "ip addr del 10.213.50.11/24 dev eth0; ip route replace default via 192.168.50.1",
+        )?;
         until("the nodes are up", || is(world, "cluster.up", "3"))?;
-        until("a node reaches the internet", || try_from(world, "rpi1", "http http://www.example/").is_ok())?;
-        until("the laptop reaches the head", || try_from(world, "laptop", "tcp 192.168.50.126:22").is_ok())?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://www.example/").is_ok()
+        })?;
+        until("the laptop reaches the head", || {
+            try_from(world, "laptop", "tcp 192.168.50.126:22").is_ok()
+        })?;
         until("nothing of it is left", || alert(world, "gateway-renumbered").is_none()).map(drop)
     })
 }
 
-/// From the first moment, lease or not: an answer for the venue's gateway .1 takes a hall's network down.
+/// From the first moment, lease or not: an answer for the venue's gateway .1 takes a hall's network
+/// down.
 pub fn never_answers_arp_for_the_cluster() -> Result<()> {
     let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.1/24").replace("10.99.0.", "192.168.50.");
     before_start(&venue, |world| {
         let log = std::path::PathBuf::from(format!("{HOME}/arp.log"));
         let mut tcpdump = within("venue", "tcpdump");
         let mut listener = spawn(tcpdump.args(["-l", "-n", "-e", "-i", "lan0", "arp"]), &log)?;
-        until("tcpdump listens", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("listening")))?;
+        until("tcpdump listens", || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text.contains("listening"))
+        })?;
         world.dhcp_server("eth1", false)?;
         world.start_gateway()?;
         let ask = "busybox arping -c 3 -w 2 -I eth0 192.168.50.1; busybox arping -c 2 -w 1 -I eth0 192.168.50.11; true";
@@ -355,12 +461,16 @@ pub fn never_answers_arp_for_the_cluster() -> Result<()> {
         must("head", "ping -c 1 -W 1 192.168.50.12 || busybox ping -c 1 -W 1 192.168.50.12")?;
         listener.kill();
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let of_head: Vec<&str> = text.lines().filter(|line| line.contains(" 02:bb:00:00:e1:01 >")).collect();
+        let of_head: Vec<&str> =
+            text.lines().filter(|line| line.contains(" 02:bb:00:00:e1:01 >")).collect();
         ensure("tcpdump saw the head at all", !of_head.is_empty())?;
         for line in of_head {
             let leaks = line.contains("is-at") && !line.contains("192.168.50.126 is-at");
             ensure(&format!("no answer for the cluster: {line}"), !leaks)?;
-            ensure(&format!("no question in the cluster's name: {line}"), !line.contains("tell 192.168.50.1,"))?;
+            ensure(
+                &format!("no question in the cluster's name: {line}"),
+                !line.contains("tell 192.168.50.1,"),
+            )?;
         }
         Ok(())
     })
@@ -378,7 +488,9 @@ pub fn uplink_by_its_hardware_address() -> Result<()> {
         let rules = must("head", "nft list table inet bramblegate")?;
         let as_uplink = |line: &str| line.contains("wlan0") && !line.contains("goto to_venue");
         ensure("nor in the rules", !rules.lines().any(as_uplink))?;
-        until("it has no role", || alert(world, "gateway-unknown-port").is_some_and(|text| text.contains("wlan0")))?;
+        until("it has no role", || {
+            alert(world, "gateway-unknown-port").is_some_and(|text| text.contains("wlan0"))
+        })?;
         must("head", "ip link set eth1 down && ip link set eth1 name usb7 && ip link set usb7 up")?;
         until("by its new name", || is(world, "uplink.interface", "usb7"))?;
         until("in the rules too", || {

@@ -1,4 +1,5 @@
-//! What the verbs say to people: on a head without settings, to those who are not root, and the demo to its end.
+//! What the verbs say to people: on a head without settings, to those who are not root, and the
+//! demo to its end.
 
 use std::process::Output;
 
@@ -11,8 +12,13 @@ use super::scene::{PLAIN, STOP, before_start, ensure, online};
 /// Runs the program in the head: exit code, output, complaints.
 fn verb(words: &str) -> Result<(i32, String, String)> {
     let mut command = within("head", &crate::program().to_string_lossy());
-    command.env("RUNTIME_DIRECTORY", format!("{HOME}/run")).env("STATE_DIRECTORY", format!("{HOME}/state"));
-    let output = command.args(words.split(' ')).output().map_err(|error| Error(format!("{words}: {error}")))?;
+    command
+        .env("RUNTIME_DIRECTORY", format!("{HOME}/run"))
+        .env("STATE_DIRECTORY", format!("{HOME}/state"));
+    let output = command
+        .args(words.split(' '))
+        .output()
+        .map_err(|error| Error(format!("{words}: {error}")))?;
     Ok(reported(&output))
 }
 
@@ -24,16 +30,31 @@ fn reported(output: &Output) -> (i32, String, String) {
 pub fn machine_is_looked_at_before_there_are_settings() -> Result<()> {
     before_start(PLAIN, |_| {
         let (code, report, _) = verb("doctor -c /nonexistent/bramblegate.toml")?;
-        let none = "BLOCKED  host-settings: there are no settings yet (/nonexistent/bramblegate.toml)";
-        ensure(&format!("that there are none is told first: {report}"), report.starts_with(none) && code == 2)?;
-        ensure(&format!("with its remedy: {report}"), report.contains("remedy: sudo bramblegate setup"))?;
-        let checks = report.lines().last().and_then(|line| line.split(' ').next()?.parse::<usize>().ok());
-        ensure(&format!("and the other checks are made: {report}"), checks.is_some_and(|checks| checks > 10))?;
+        let none =
+            "BLOCKED  host-settings: there are no settings yet (/nonexistent/bramblegate.toml)";
+        ensure(
+            &format!("that there are none is told first: {report}"),
+            report.starts_with(none) && code == 2,
+        )?;
+        ensure(
+            &format!("with its remedy: {report}"),
+            report.contains("remedy: sudo bramblegate setup"),
+        )?;
+        let checks =
+            report.lines().last().and_then(|line| line.split(' ').next()?.parse::<usize>().ok());
+        ensure(
+            &format!("and the other checks are made: {report}"),
+            checks.is_some_and(|checks| checks > 10),
+        )?;
         let (code, _, error) = verb("check -c /nonexistent/bramblegate.toml")?;
-        let in_words = error.contains("No such file or directory, `bramblegate detect") && !error.contains("os error");
+        let in_words = error.contains("No such file or directory, `bramblegate detect")
+            && !error.contains("os error");
         ensure(&format!("errors have words: {error}"), code == 78 && in_words)?;
         let (code, _, error) = verb("detect --try 0x27 --bus /dev/i2c-nonexistent")?;
-        ensure(&format!("nobody is told to watch: {error}"), code == 69 && error.starts_with("there is no /dev/i2c-"))
+        ensure(
+            &format!("nobody is told to watch: {error}"),
+            code == 69 && error.starts_with("there is no /dev/i2c-"),
+        )
     })
 }
 
@@ -41,30 +62,45 @@ pub fn off_is_roots_and_takes_no_slip_of_the_finger() -> Result<()> {
     online(PLAIN, |world| {
         world.stop_gateway("TERM", STOP)?;
         let (code, _, error) = verb("off -c /nonexistent/bramblegate.toml")?;
-        ensure(&format!("a file that is not there is told: {error}"), code == 78 && error.contains("/nonexistent/"))?;
+        ensure(
+            &format!("a file that is not there is told: {error}"),
+            code == 78 && error.contains("/nonexistent/"),
+        )?;
         // Where the program was built a stranger may not be allowed to look.
         let copy = format!("{HOME}/bramblegate");
         std::fs::copy(crate::program(), &copy).map_err(|error| Error(error.to_string()))?;
         must("head", &format!("chmod 0755 {HOME} {copy}"))?;
         let mut stranger = within("head", "setpriv");
         stranger.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", &copy, "off"]);
-        let (code, _, error) = reported(&stranger.output().map_err(|error| Error(error.to_string()))?);
-        ensure(&format!("what to do stands there: {error}"), code == 77 && error.contains("sudo bramblegate off"))?;
+        let (code, _, error) =
+            reported(&stranger.output().map_err(|error| Error(error.to_string()))?);
+        ensure(
+            &format!("what to do stands there: {error}"),
+            code == 77 && error.contains("sudo bramblegate off"),
+        )?;
         let (code, logged, _) = verb("off")?;
-        ensure(&format!("root may: {logged}"), code == 0 && logged.contains("nothing of bramblegate's is left"))
+        ensure(
+            &format!("root may: {logged}"),
+            code == 0 && logged.contains("nothing of bramblegate's is left"),
+        )
     })
 }
 
 pub fn panel_and_frame_are_what_the_display_holds() -> Result<()> {
     online(PLAIN, |world| {
-        let (code, picture, error) = verb(&format!("panel --once --socket {}", world.socket().display()))?;
+        let (code, picture, error) =
+            verb(&format!("panel --once --socket {}", world.socket().display()))?;
         ensure(&format!("a picture: {error}"), code == 0 && picture.lines().count() > 4)?;
         ensure(&format!("with the LED in words: {picture}"), picture.contains("breathe"))?;
         let (code, frame, _) = verb(&format!("print frame -c {HOME}/bramblegate.toml"))?;
-        ensure(&format!("a healthy head masquerades: {frame}"), code == 0 && frame.contains("NAT on"))?;
+        ensure(
+            &format!("a healthy head masquerades: {frame}"),
+            code == 0 && frame.contains("NAT on"),
+        )?;
         ensure("nobody says otherwise", !frame.contains("NAT off"))?;
         world.stop_gateway("TERM", STOP)?;
-        let (code, _, error) = verb(&format!("panel --once --socket {}", world.socket().display()))?;
+        let (code, _, error) =
+            verb(&format!("panel --once --socket {}", world.socket().display()))?;
         ensure(
             &format!("without a daemon it says so: {code} {error}"),
             code == 3 && error.contains("The daemon does not run"),
@@ -93,27 +129,34 @@ pub fn demo_is_reported_to_its_end() -> Result<()> {
     let seen = story.lines().filter(|line| line.contains("  seen ")).count();
     ensure("all is well", code == 0 && !story.contains("MISSING"))?;
     ensure(&format!("everything expected was seen: {seen} of {expected}"), seen == expected)?;
-    let red = story.lines().take_while(|line| !line.contains("rpi2 dies")).any(|line| line.contains("#ff0000"));
+    let red = story
+        .lines()
+        .take_while(|line| !line.contains("rpi2 dies"))
+        .any(|line| line.contains("#ff0000"));
     ensure("nothing is red while the nodes start", !red)
 }
 
 /// The program as it is installed, apart from the demo's.
 pub fn demo_that_ends_early_reports_what_was_not_reached() -> Result<()> {
     let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed-demo");
-    let made = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh"))
-        .arg("install")
-        .arg(crate::program())
-        .arg(&root)
-        .args(["/usr", "/usr/lib"])
-        .output()
-        .map_err(|error| Error(error.to_string()))?;
+    let made =
+        std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh"))
+            .arg("install")
+            .arg(crate::program())
+            .arg(&root)
+            .args(["/usr", "/usr/lib"])
+            .output()
+            .map_err(|error| Error(error.to_string()))?;
     ensure(&format!("it is installed: {made:?}"), made.status.success())?;
     let mut command = std::process::Command::new(root.join("usr/bin/bramblegate"));
     let output = command.args(["demo", "--plain", "--seconds", "2"]).output();
     let (code, story, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
     let _ = std::fs::remove_dir_all(&root);
     println!("{story}{error}");
-    let logged = story.lines().last().is_some_and(|line| line.ends_with("expectations were not reached yet."));
+    let logged = story
+        .lines()
+        .last()
+        .is_some_and(|line| line.ends_with("expectations were not reached yet."));
     ensure("it ends well and says that it was not the whole", code == 0 && logged)?;
     let full = std::fs::File::create("/dev/full").map_err(|error| Error(error.to_string()))?;
     let mut command = std::process::Command::new(crate::program());

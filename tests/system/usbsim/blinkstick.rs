@@ -14,7 +14,8 @@ const REMEMBERED: usize = 4096;
 const REPORTS: [(u8, u8); 10] =
     [(1, 3), (2, 32), (3, 32), (4, 1), (5, 5), (6, 25), (7, 49), (8, 97), (9, 193), (0x81, 2)];
 
-/// A report that changed the first LED: milliseconds since the stick was plugged in, and its new colour.
+/// A report that changed the first LED: milliseconds since the stick was plugged in, and its new
+/// colour.
 type Change = (u128, [u8; 3]);
 
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub struct BlinkStick {
 }
 
 impl BlinkStick {
-    /// `model` is the number in the serial, `release` tells Square (0x200), Strip, Nano and Flex apart when it is 3.
+    /// `model` is the number in the serial, `release` tells Square (0x200), Strip, Nano and Flex
+    /// apart when it is 3.
     pub fn new(model: u8, release: u16) -> Self {
         let identity = Identity {
             vendor: 0x20a0,
@@ -37,12 +39,19 @@ impl BlinkStick {
             name: "BlinkStick",
             serial: format!("BS012345-{model}.0"),
         };
-        Self { identity, leds: [[0; 3]; LEDS], reports: 0, plugged: Instant::now(), changes: VecDeque::new() }
+        Self {
+            identity,
+            leds: [[0; 3]; LEDS],
+            reports: 0,
+            plugged: Instant::now(),
+            changes: VecDeque::new(),
+        }
     }
 
     /// `{"leds":["#rrggbb",…],"reports":N,"ms":T}` with the first eight LEDs.
     pub fn state(&self) -> String {
-        let leds: Vec<String> = self.leds.iter().take(8).map(|led| format!("\"{}\"", hex(*led))).collect();
+        let leds: Vec<String> =
+            self.leds.iter().take(8).map(|led| format!("\"{}\"", hex(*led))).collect();
         format!(
             "{{\"leds\":[{}],\"reports\":{},\"ms\":{}}}",
             leds.join(","),

@@ -1,5 +1,6 @@
-//! Buttons on the GPIO lines of a CP2112 (10c4:ea90): a USB chip whose eight lines the kernel's own driver makes a GPIO chip
-//! of, with edges, and so the nearest thing to a Raspberry Pi's header that a virtual machine can have.
+//! Buttons on the GPIO lines of a CP2112 (10c4:ea90): a USB chip whose eight lines the kernel's own
+//! driver makes a GPIO chip of, with edges, and so the nearest thing to a Raspberry Pi's header
+//! that a virtual machine can have.
 //!
 //! Reports: Silicon Labs AN495, and Linux `drivers/hid/hid-cp2112.c`.
 

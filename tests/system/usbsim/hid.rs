@@ -1,4 +1,5 @@
-//! What all simulated HID devices have in common: they are talked to by feature reports on the default pipe (HID 1.11).
+//! What all simulated HID devices have in common: they are talked to by feature reports on the
+//! default pipe (HID 1.11).
 
 use crate::usbip::descriptor::{Identity, configuration};
 use crate::usbip::{Setup, Stall};
@@ -50,7 +51,8 @@ pub fn control(device: &mut impl Hid, setup: Setup, data: &[u8]) -> Result<Vec<u
 
 /// The HID report descriptor (6.2.2): a vendor page with a feature report for each.
 fn report_map(reports: &[(u8, u8)]) -> Vec<u8> {
-    let mut map = vec![0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08];
+    let mut map =
+        vec![0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08];
     for (number, length) in reports {
         map.extend([0x85, *number, 0x95, *length, 0x09, 0x00, 0xb2, 0x02, 0x01]);
     }

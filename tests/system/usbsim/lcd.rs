@@ -1,4 +1,5 @@
-//! What hangs on the adapter: a PCF8574 with the usual wiring and, behind it, the product's own HD44780 emulator.
+//! What hangs on the adapter: a PCF8574 with the usual wiring and, behind it, the product's own
+//! HD44780 emulator.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,7 +12,8 @@ use bramblegate::panel::{Charset, Geometry};
 use serde_json::json;
 
 const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
-/// Nine bits a byte at 100 kHz. The chip's busy times are checked against such a bus, not against the emulated machine.
+/// Nine bits a byte at 100 kHz. The chip's busy times are checked against such a bus, not against
+/// the emulated machine.
 const BYTE: Duration = Duration::from_micros(90);
 const REMEMBERED: usize = 256;
 

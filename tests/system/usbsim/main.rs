@@ -1,11 +1,13 @@
-//! USB devices for the system test: a BlinkStick, an I2C adapter with an LCD, and buttons on a GPIO chip. They are plugged into
-//! the kernel's virtual host controller (`vhci_hcd`) and told what to do over a socket.
+//! USB devices for the system test: a BlinkStick, an I2C adapter with an LCD, and buttons on a GPIO
+//! chip. They are plugged into the kernel's virtual host controller (`vhci_hcd`) and told what to
+//! do over a socket.
 //!
 //!     usbsim serve SOCKET            plug nothing yet, wait for commands
 //!     usbsim ask SOCKET COMMAND…     send one command, print the answer
 //!
-//! Commands: `plug DEVICE` and `unplug DEVICE` (`stick`, `lcd` or `buttons`), `stick`, `stick history`, `lcd`, `lcd history`,
-//! `lcd watch FILE`, `lcd off`, `lcd on`, `press LINE`, `release LINE`.
+//! Commands: `plug DEVICE` and `unplug DEVICE` (`stick`, `lcd` or `buttons`), `stick`, `stick
+//! history`, `lcd`, `lcd history`, `lcd watch FILE`, `lcd off`, `lcd on`, `press LINE`, `release
+//! LINE`.
 
 mod blinkstick;
 mod buttons;
@@ -42,8 +44,9 @@ impl<D: Device + 'static> Port<D> {
         let device = Arc::new(Mutex::new(device));
         let served = Arc::clone(&device);
         thread::spawn(move || {
-            let answer =
-                |setup, data: &[u8]| served.lock().unwrap_or_else(PoisonError::into_inner).control(setup, data);
+            let answer = |setup, data: &[u8]| {
+                served.lock().unwrap_or_else(PoisonError::into_inner).control(setup, data)
+            };
             if let Err(error) = usbip::serve(&link, answer) {
                 eprintln!("usbsim: {error}");
             }
@@ -64,7 +67,8 @@ impl<D: Device + 'static> Port<D> {
     }
 
     fn with(&self, look: impl FnOnce(&mut D) -> String) -> io::Result<String> {
-        let (device, _) = self.plugged.as_ref().ok_or_else(|| io::Error::other("not plugged in"))?;
+        let (device, _) =
+            self.plugged.as_ref().ok_or_else(|| io::Error::other("not plugged in"))?;
         Ok(look(&mut device.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }

@@ -1,6 +1,7 @@
 //! The far end of the kernel's virtual USB host controller (`vhci_hcd`): USB/IP over a socket pair.
 //!
-//! Header layout: Linux `Documentation/usb/usbip_protocol.rst`. All numbers are big-endian, every header is 48 bytes.
+//! Header layout: Linux `Documentation/usb/usbip_protocol.rst`. All numbers are big-endian, every
+//! header is 48 bytes.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -54,22 +55,28 @@ pub struct Stall;
 pub trait Device: Send {
     fn speed(&self) -> Speed;
 
-    /// Answers a control transfer: `data` came from the host (empty for reads), the result goes to it.
+    /// Answers a control transfer: `data` came from the host (empty for reads), the result goes to
+    /// it.
     fn control(&mut self, setup: Setup, data: &[u8]) -> Result<Vec<u8>, Stall>;
 }
 
-/// Plugs in a device of `speed`: asks for a free port and hands the kernel one end of a socket pair. The other end is returned;
-/// closing it pulls the plug.
+/// Plugs in a device of `speed`: asks for a free port and hands the kernel one end of a socket
+/// pair. The other end is returned; closing it pulls the plug.
 pub fn attach(speed: Speed) -> io::Result<UnixStream> {
     let status = fs::read_to_string(format!("{CONTROLLER}/status"))?;
-    let port = free_port(&status).ok_or_else(|| io::Error::other("every port of vhci_hcd is taken"))?;
+    let port =
+        free_port(&status).ok_or_else(|| io::Error::other("every port of vhci_hcd is taken"))?;
     let (ours, kernels) = UnixStream::pair()?;
     let device = (1 << 16) | (port + 1);
-    fs::write(format!("{CONTROLLER}/attach"), format!("{port} {} {device} {}", kernels.as_raw_fd(), speed as u8))?;
+    fs::write(
+        format!("{CONTROLLER}/attach"),
+        format!("{port} {} {device} {}", kernels.as_raw_fd(), speed as u8),
+    )?;
     Ok(ours)
 }
 
-/// The first unused high-speed port in the controller's table: `hub port sta spd dev sockfd local_busid`; state 4 is unused.
+/// The first unused high-speed port in the controller's table: `hub port sta spd dev sockfd
+/// local_busid`; state 4 is unused.
 fn free_port(status: &str) -> Option<u32> {
     status.lines().find_map(|line| {
         let mut words = line.split_whitespace();
@@ -79,17 +86,22 @@ fn free_port(status: &str) -> Option<u32> {
 }
 
 /// Serves the host's requests until the plug is pulled.
-pub fn serve(mut link: &UnixStream, mut control: impl FnMut(Setup, &[u8]) -> Result<Vec<u8>, Stall>) -> io::Result<()> {
+pub fn serve(
+    mut link: &UnixStream,
+    mut control: impl FnMut(Setup, &[u8]) -> Result<Vec<u8>, Stall>,
+) -> io::Result<()> {
     let mut header = [0; HEADER];
     while link.read_exact(&mut header).is_ok() {
         let sequence = word(&header, 4);
         match word(&header, 0) {
             CMD_UNLINK => reply(link, RET_UNLINK, sequence, -ECONNRESET, 0, &[])?,
             CMD_SUBMIT => {
-                let (from_device, endpoint, length) = (word(&header, 12) == 1, word(&header, 16), word(&header, 24));
+                let (from_device, endpoint, length) =
+                    (word(&header, 12) == 1, word(&header, 16), word(&header, 24));
                 let mut data = vec![0; if from_device { 0 } else { length as usize }];
                 link.read_exact(&mut data)?;
-                // An interrupt pipe with nothing to report stays pending until the host takes the request back.
+                // An interrupt pipe with nothing to report stays pending until the host takes the
+                // request back.
                 if endpoint != 0 {
                     continue;
                 }
@@ -114,7 +126,14 @@ fn word(header: &[u8; HEADER], at: usize) -> u32 {
     header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
-fn reply(mut link: &UnixStream, command: u32, sequence: u32, status: i32, length: u32, data: &[u8]) -> io::Result<()> {
+fn reply(
+    mut link: &UnixStream,
+    command: u32,
+    sequence: u32,
+    status: i32,
+    length: u32,
+    data: &[u8],
+) -> io::Result<()> {
     let mut message = Vec::with_capacity(HEADER + data.len());
     for number in [command, sequence, 0, 0, 0] {
         message.extend(number.to_be_bytes());
@@ -149,7 +168,8 @@ pub mod descriptor {
             bytes
         }
 
-        /// String `index`: 0 is the list of languages (US English), then maker, name, serial number.
+        /// String `index`: 0 is the list of languages (US English), then maker, name, serial
+        /// number.
         pub fn string(&self, index: u8) -> Vec<u8> {
             let text = match index {
                 0 => return vec![4, 3, 0x09, 0x04],

@@ -31,19 +31,23 @@ impl ControlClient {
     /// Sends an order and waits for its answer for 20 s at most: it was carried out, or why not.
     ///
     /// # Errors
-    /// The connection broke, no answer came ([`ErrorKind::TimedOut`]), or what listens there is no control socket
-    /// ([`ErrorKind::InvalidData`]).
+    /// The connection broke, no answer came ([`ErrorKind::TimedOut`]), or what listens there is no
+    /// control socket ([`ErrorKind::InvalidData`]).
     pub fn send(&mut self, order: &Order) -> io::Result<Result<(), String>> {
         self.0.get_mut().write_all(&crate::line(order))?;
         let mut line = Vec::new();
-        socket::read_line(&mut self.0, &mut line, LONGEST, Some(TIMEOUT)).map_err(|error| match error.kind() {
-            ErrorKind::TimedOut | ErrorKind::WouldBlock => {
-                io::Error::new(ErrorKind::TimedOut, format!("no reply within {} s", TIMEOUT.as_secs()))
+        socket::read_line(&mut self.0, &mut line, LONGEST, Some(TIMEOUT)).map_err(|error| {
+            match error.kind() {
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => io::Error::new(
+                    ErrorKind::TimedOut,
+                    format!("no reply within {} s", TIMEOUT.as_secs()),
+                ),
+                _ => error,
             }
-            _ => error,
         })?;
-        let answer: Answer = serde_json::from_slice(&line)
-            .map_err(|error| io::Error::new(ErrorKind::InvalidData, format!("this is no control socket: {error}")))?;
+        let answer: Answer = serde_json::from_slice(&line).map_err(|error| {
+            io::Error::new(ErrorKind::InvalidData, format!("this is no control socket: {error}"))
+        })?;
         Ok(answer.into())
     }
 }

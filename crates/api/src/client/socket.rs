@@ -28,9 +28,14 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
         match socket.connect(&address) {
             Ok(()) => break,
             // unix(7): the queue of who listens is full.
-            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => sleep(STEP),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                sleep(STEP)
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(io::Error::new(ErrorKind::TimedOut, "whoever listens there accepts nobody: it hangs"));
+                return Err(io::Error::new(
+                    ErrorKind::TimedOut,
+                    "whoever listens there accepts nobody: it hangs",
+                ));
             }
             Err(error) => return Err(error),
         }

@@ -87,13 +87,18 @@ impl StatusClient {
                 return Err(Error::NotStatus("a line without an end".to_owned()));
             }
             Ok(()) => return Err(Error::Ended),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         }
         let bytes = std::mem::take(&mut self.partial);
         match Line::parse(&bytes).map_err(Error::NotStatus)? {
             Line::Refused(refused) => Err(Error::Refused(refused.reason.to_string())),
-            line => Ok(Some(Received { text: String::from_utf8_lossy(&bytes).trim_end().to_owned(), line })),
+            line => Ok(Some(Received {
+                text: String::from_utf8_lossy(&bytes).trim_end().to_owned(),
+                line,
+            })),
         }
     }
 

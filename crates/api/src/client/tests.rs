@@ -17,7 +17,8 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("bramblegate-api-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("bramblegate-api-{name}-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         Self(path)
     }
@@ -47,14 +48,18 @@ fn within<T: Send + 'static>(time: Duration, part: impl FnOnce() -> T + Send + '
 #[test]
 fn who_refuses_or_babbles_or_leaves_is_an_error_of_its_own() {
     let ask = |name: &str, text: &'static str| {
-        let place = Place::serve(name, move |mut stream| stream.write_all(text.as_bytes()).unwrap());
+        let place =
+            Place::serve(name, move |mut stream| stream.write_all(text.as_bytes()).unwrap());
         StatusClient::fetch(&place.0, Duration::from_secs(5)).unwrap_err()
     };
     assert!(
         matches!(ask("refuses", "{\"schema\":1,\"type\":\"refused\",\"reason\":\"full\"}\n"), Error::Refused(why) if why == "full")
     );
     assert!(matches!(ask("babbles", "SSH-2.0-OpenSSH_9.2\n"), Error::NotStatus(_)));
-    assert!(matches!(ask("changes", "{\"schema\":1,\"type\":\"change\",\"seq\":1}\n"), Error::NotStatus(_)));
+    assert!(matches!(
+        ask("changes", "{\"schema\":1,\"type\":\"change\",\"seq\":1}\n"),
+        Error::NotStatus(_)
+    ));
     assert!(matches!(ask("leaves", "{\"schema\":1"), Error::Ended));
     let nobody = StatusClient::connect(Path::new("/nonexistent/status.sock")).unwrap_err();
     assert!(matches!(nobody, Error::Io(error) if error.kind() == ErrorKind::NotFound));
@@ -67,11 +72,17 @@ fn a_line_may_come_in_pieces() {
     let mut client = StatusClient::connect(&place.0).unwrap();
     client.set_timeout(Some(Duration::from_millis(20)));
     let (mut daemon, _) = listener.accept().unwrap();
-    daemon.write_all("{\"type\":\"change\",\"severity\":\"gr\u{fc}".as_bytes().split_last().unwrap().1).unwrap();
+    daemon
+        .write_all(
+            "{\"type\":\"change\",\"severity\":\"gr\u{fc}".as_bytes().split_last().unwrap().1,
+        )
+        .unwrap();
     assert_eq!(client.next_line().unwrap(), None);
     daemon.write_all(&[0xbc]).unwrap();
     daemon.write_all(b"n\"}\n").unwrap();
-    let Line::Change(change) = client.next_line().unwrap().unwrap().line else { panic!("no change") };
+    let Line::Change(change) = client.next_line().unwrap().unwrap().line else {
+        panic!("no change")
+    };
     assert_eq!(change.severity, Some(Word::Other("gr\u{fc}n".into())));
 }
 
@@ -97,7 +108,9 @@ fn who_hangs_is_not_waited_for_for_ever() {
         }
     });
     let path = dripping.0.clone();
-    let error = within(Duration::from_secs(5), move || StatusClient::fetch(&path, Duration::from_millis(200)));
+    let error = within(Duration::from_secs(5), move || {
+        StatusClient::fetch(&path, Duration::from_millis(200))
+    });
     assert!(matches!(error, Err(Error::NotStatus(why)) if why.contains("nothing")));
 }
 
@@ -105,9 +118,11 @@ fn who_hangs_is_not_waited_for_for_ever() {
 fn an_order_is_answered() {
     let place = Place::serve("orders", |stream| {
         let mut reader = std::io::BufReader::new(stream);
-        for answer in
-            ["{\"ok\":true,\"schema\":1}\n", "{\"error\":\"no such node\",\"ok\":false,\"schema\":1}\n", "220 ftp\n"]
-        {
+        for answer in [
+            "{\"ok\":true,\"schema\":1}\n",
+            "{\"error\":\"no such node\",\"ok\":false,\"schema\":1}\n",
+            "220 ftp\n",
+        ] {
             let mut line = String::new();
             std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
             assert_eq!(Order::parse(line.as_bytes()), Ok(Order::Drain("rpi1".to_owned())));
@@ -140,7 +155,8 @@ fn changes_are_merged_into_the_snapshot() {
     let view = view(&[SNAPSHOT, change, r#"{"type":"song"}"#, last]);
     let snapshot = view.snapshot().unwrap();
     assert_eq!(snapshot.severity, Severity::Ok);
-    let nodes: Vec<_> = snapshot.nodes.iter().map(|node| (&*node.name, node.health.known())).collect();
+    let nodes: Vec<_> =
+        snapshot.nodes.iter().map(|node| (&*node.name, node.health.known())).collect();
     assert_eq!(nodes, [("rpi2", Some(NodeHealth::Up)), ("rpi3", Some(NodeHealth::Up))]);
     assert!(snapshot.uplink.address.is_some(), "what did not change stays");
     assert!(View::default().now().is_none());

@@ -58,7 +58,14 @@ impl View {
 impl Merged {
     fn new(snapshot: Snapshot, now: Instant) -> Self {
         let nodes = vec![now; snapshot.nodes.len()];
-        let mut merged = Self { snapshot, started: now, uplink: now, uplinks: now, nodes, places: HashMap::new() };
+        let mut merged = Self {
+            snapshot,
+            started: now,
+            uplink: now,
+            uplinks: now,
+            nodes,
+            places: HashMap::new(),
+        };
         merged.find_places();
         merged
     }
@@ -69,8 +76,19 @@ impl Merged {
     }
 
     fn merge(&mut self, change: Change, now: Instant) {
-        let Change { severity, alerts, uplink, uplinks, gateway, cluster, host, panel, nodes, nodes_removed, .. } =
-            change;
+        let Change {
+            severity,
+            alerts,
+            uplink,
+            uplinks,
+            gateway,
+            cluster,
+            host,
+            panel,
+            nodes,
+            nodes_removed,
+            ..
+        } = change;
         if uplink.is_some() {
             self.uplink = now;
         }
@@ -95,8 +113,11 @@ impl Merged {
         if names.is_empty() {
             return;
         }
-        let pairs = std::mem::take(&mut self.snapshot.nodes).into_iter().zip(std::mem::take(&mut self.nodes));
-        (self.snapshot.nodes, self.nodes) = pairs.filter(|(node, _)| !names.contains(&node.name)).unzip();
+        let pairs = std::mem::take(&mut self.snapshot.nodes)
+            .into_iter()
+            .zip(std::mem::take(&mut self.nodes));
+        (self.snapshot.nodes, self.nodes) =
+            pairs.filter(|(node, _)| !names.contains(&node.name)).unzip();
         self.find_places();
     }
 

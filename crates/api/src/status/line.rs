@@ -35,7 +35,10 @@ impl Line {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let head: Head = read(text)?;
         if head.schema != Schema::default() {
-            return Err(format!("its schema is {}, and this program knows {SCHEMA}", head.schema.0));
+            return Err(format!(
+                "its schema is {}, and this program knows {SCHEMA}",
+                head.schema.0
+            ));
         }
         Ok(match &*head.tag {
             "snapshot" => Self::Snapshot(read(text)?),

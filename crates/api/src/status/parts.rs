@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::words::{
-    DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity, UplinkState,
+    DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
+    UplinkState,
 };
 use crate::{Text, Word};
 

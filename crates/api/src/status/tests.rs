@@ -37,7 +37,11 @@ fn what_is_not_known_here_is_passed_over_or_kept_as_a_word() {
         (r#"{"schema":1,"type":"song","verse":1}"#, Line::Other),
         (
             r#"{"schema":1,"type":"change","seq":7,"mood":"good","severity":"doom"}"#,
-            Line::Change(Box::new(Change { seq: 7, severity: Some(Word::Other("doom".into())), ..Change::default() })),
+            Line::Change(Box::new(Change {
+                seq: 7,
+                severity: Some(Word::Other("doom".into())),
+                ..Change::default()
+            })),
         ),
         (r#"{"schema":1,"type":"change","seq":7,"host":null}"#, {
             Line::Change(Box::new(Change { seq: 7, host: Some(None), ..Change::default() }))
@@ -46,10 +50,15 @@ fn what_is_not_known_here_is_passed_over_or_kept_as_a_word() {
         assert_eq!(Line::parse(text.as_bytes()).unwrap(), wanted, "{text}");
     }
     let text = r#"{"type":"snapshot","uplink":{"state":"asleep","dream":[1]},"nodes":[{"name":"a","health":"bored"}]}"#;
-    let Line::Snapshot(snapshot) = Line::parse(text.as_bytes()).unwrap() else { panic!("no snapshot") };
+    let Line::Snapshot(snapshot) = Line::parse(text.as_bytes()).unwrap() else {
+        panic!("no snapshot")
+    };
     assert_eq!(snapshot.uplink.state.to_string(), "asleep");
     assert_eq!((snapshot.uplink.state.known(), snapshot.nodes[0].health.known()), (None, None));
-    assert!(crate::line(&*snapshot).windows(6).any(|bytes| bytes == b"bored\""), "and written as it came");
+    assert!(
+        crate::line(&*snapshot).windows(6).any(|bytes| bytes == b"bored\""),
+        "and written as it came"
+    );
 }
 
 #[test]
@@ -68,7 +77,9 @@ fn what_is_no_line_of_a_status_is_refused() {
 #[test]
 fn no_text_is_obeyed_by_a_terminal() {
     let text = r#"{"type":"snapshot","nodes":[{"name":"\u001b[2J\n\u202e","health":"\u009b31m"}]}"#;
-    let Line::Snapshot(snapshot) = Line::parse(text.as_bytes()).unwrap() else { panic!("no snapshot") };
+    let Line::Snapshot(snapshot) = Line::parse(text.as_bytes()).unwrap() else {
+        panic!("no snapshot")
+    };
     assert_eq!(snapshot.nodes[0].name, "\\u{1b}[2J\\u{a}\\u{202e}");
     assert_eq!(snapshot.nodes[0].health.to_string(), "\\u{9b}31m");
 }

@@ -94,8 +94,10 @@ impl fmt::Display for BoardError {
                 write!(f, "there is no board {name:?}, known are \"auto\", {}", quoted(known))
             }
             Self::Invalid { name, faults } => {
-                let faults: Vec<String> =
-                    faults.iter().map(|(l, c, what)| format!("{name}.toml:{l}:{c}: {what}")).collect();
+                let faults: Vec<String> = faults
+                    .iter()
+                    .map(|(l, c, what)| format!("{name}.toml:{l}:{c}: {what}"))
+                    .collect();
                 f.write_str(&faults.join("; "))
             }
         }
@@ -109,8 +111,8 @@ fn quoted(names: &[String]) -> String {
 /// The boards that can be named: those built in and those of the machine's administrator.
 #[derive(Debug, Clone, Default)]
 pub struct Boards {
-    /// (name, TOML text) read from `/etc/bramblegate/boards` and `/usr/share/bramblegate/boards`; the first of a name
-    /// wins, and wins over the one built in
+    /// (name, TOML text) read from `/etc/bramblegate/boards` and `/usr/share/bramblegate/boards`;
+    /// the first of a name wins, and wins over the one built in
     pub extra: Vec<(String, String)>,
 }
 
@@ -140,19 +142,24 @@ impl Boards {
         Board::parse(name, text)
     }
 
-    /// The name of the board that fits a device tree's `compatible` property (strings, each ended by NUL, the most
-    /// specific first; `/proc/device-tree/compatible`). The most specific string that a board knows wins. Boards whose
-    /// file is not right are passed over.
+    /// The name of the board that fits a device tree's `compatible` property (strings, each ended
+    /// by NUL, the most specific first; `/proc/device-tree/compatible`). The most specific string
+    /// that a board knows wins. Boards whose file is not right are passed over.
     pub fn detect(&self, compatible: &[u8]) -> Option<String> {
-        let boards: Vec<Board> = self.names().iter().filter_map(|name| self.named(name).ok()).collect();
-        let wanted = compatible.split(|byte| *byte == 0).filter_map(|raw| std::str::from_utf8(raw).ok());
+        let boards: Vec<Board> =
+            self.names().iter().filter_map(|name| self.named(name).ok()).collect();
+        let wanted =
+            compatible.split(|byte| *byte == 0).filter_map(|raw| std::str::from_utf8(raw).ok());
         wanted
             .filter(|text| !text.is_empty())
-            .find_map(|text| boards.iter().find(|board| board.compatible.iter().any(|known| known == text)))
+            .find_map(|text| {
+                boards.iter().find(|board| board.compatible.iter().any(|known| known == text))
+            })
             .map(|board| board.name.clone())
     }
 
-    /// The board for `board = NAME` in the settings, where "auto" asks the device tree and falls back to [`FALLBACK`].
+    /// The board for `board = NAME` in the settings, where "auto" asks the device tree and falls
+    /// back to [`FALLBACK`].
     ///
     /// # Errors
     /// As [`Boards::named`].
@@ -185,6 +192,7 @@ pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |end| end + 1);
-    let column = before.get(start..).unwrap_or("").trim_start_matches('\u{feff}').chars().count() + 1;
+    let column =
+        before.get(start..).unwrap_or("").trim_start_matches('\u{feff}').chars().count() + 1;
     (line, column)
 }

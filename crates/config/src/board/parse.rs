@@ -35,7 +35,9 @@ fn invalid(name: &str, text: &str, errors: &DeserError) -> BoardError {
     let faults = errors.errors.iter().flat_map(|error| match &error.kind {
         ErrorKind::UnexpectedKeys { keys, expected } => keys
             .iter()
-            .map(|(key, span)| (*span, format!("unknown key {key:?}, known are {}", expected.join(", "))))
+            .map(|(key, span)| {
+                (*span, format!("unknown key {key:?}, known are {}", expected.join(", ")))
+            })
             .collect::<Vec<_>>(),
         _ => vec![(error.span, error.to_string())],
     });
@@ -115,15 +117,30 @@ impl<'de> Deserialize<'de> for BoardLcd {
         });
         let size = size.ok().and_then(|size| match size.value.parse::<Geometry>() {
             Ok(geometry) => Some(geometry),
-            Err(()) => complain(&mut table, size.span, format!("no display is made in size {:?}", size.value)),
+            Err(()) => complain(
+                &mut table,
+                size.span,
+                format!("no display is made in size {:?}", size.value),
+            ),
         });
         let charset = charset.ok().and_then(|charset| match charset.value.as_str() {
             "A00" => Some(Charset::A00),
             "A02" => Some(Charset::A02),
-            other => complain(&mut table, charset.span, format!("unknown charset {other:?}, known are A00, A02")),
+            other => complain(
+                &mut table,
+                charset.span,
+                format!("unknown charset {other:?}, known are A00, A02"),
+            ),
         });
-        let lcd =
-            (|| Some(Self { bus: bus.ok()?, address: address?, wiring: wiring?, size: size?, charset: charset? }))();
+        let lcd = (|| {
+            Some(Self {
+                bus: bus.ok()?,
+                address: address?,
+                wiring: wiring?,
+                size: size?,
+                charset: charset?,
+            })
+        })();
         finish(table, lcd)
     }
 }
@@ -142,9 +159,11 @@ impl<'de> Deserialize<'de> for BoardPins {
     fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
         let mut table = TableHelper::new(value)?;
         let mut pin = |name| table.required::<u32>(name).ok();
-        let (rs, e, d4, d5, d6, d7) = (pin("rs"), pin("e"), pin("d4"), pin("d5"), pin("d6"), pin("d7"));
+        let (rs, e, d4, d5, d6, d7) =
+            (pin("rs"), pin("e"), pin("d4"), pin("d5"), pin("d6"), pin("d7"));
         let backlight = table.optional("backlight");
-        let pins = (|| Some(Self { rs: rs?, e: e?, d4: d4?, d5: d5?, d6: d6?, d7: d7?, backlight }))();
+        let pins =
+            (|| Some(Self { rs: rs?, e: e?, d4: d4?, d5: d5?, d6: d6?, d7: d7?, backlight }))();
         finish(table, pins)
     }
 }

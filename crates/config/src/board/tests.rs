@@ -12,7 +12,9 @@ fn every_board_in_the_folder_is_built_in_and_loads() {
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .map(|name| name.strip_suffix(".toml").unwrap_or_else(|| panic!("{name} is no board")).to_owned())
+        .map(|name| {
+            name.strip_suffix(".toml").unwrap_or_else(|| panic!("{name} is no board")).to_owned()
+        })
         .collect();
     assert_eq!(files, boards().names().into_iter().collect());
     for name in files {
@@ -26,7 +28,10 @@ fn no_two_boards_claim_the_same_machine() {
     let mut seen = BTreeSet::new();
     for name in boards().names() {
         for text in boards().named(&name).unwrap().compatible {
-            assert!(seen.insert(text.clone()), "{text} is claimed twice, the second time by {name}");
+            assert!(
+                seen.insert(text.clone()),
+                "{text} is claimed twice, the second time by {name}"
+            );
         }
     }
 }
@@ -53,7 +58,9 @@ fn the_device_tree_chooses_the_board() {
 fn an_administrators_board_is_found_and_wins() {
     let text = "description = \"mine\"\ncompatible = [\"acme,board\"]\n[lcd]\nbus = \"off\"\naddress = 0x3f\n\
                 wiring = \"usual\"\nsize = \"20x4\"\ncharset = \"A02\"\n[led]\ndevice = \"off\"\n";
-    let boards = Boards { extra: vec![("acme".to_owned(), text.to_owned()), ("emulated".to_owned(), text.to_owned())] };
+    let boards = Boards {
+        extra: vec![("acme".to_owned(), text.to_owned()), ("emulated".to_owned(), text.to_owned())],
+    };
     assert_eq!(boards.resolve("auto", Some(b"acme,board\0")).unwrap().name, "acme");
     assert_eq!(boards.named("emulated").unwrap().description, "mine");
 }

@@ -11,7 +11,9 @@ macro_rules! text {
     ($form:expr, $parse:path) => {
         Kind::Text($form, |value| match value {
             Scalar::Text(text) => $parse(text).map(drop),
-            Scalar::Integer(number) => Err(Complaint::new(format!("{number} is not a text"), "put it in quotes")),
+            Scalar::Integer(number) => {
+                Err(Complaint::new(format!("{number} is not a text"), "put it in quotes"))
+            }
         })
     };
 }

@@ -1,4 +1,5 @@
-//! The one table of settings: the reader checks by it, the man page and the list of known keys come from it.
+//! The one table of settings: the reader checks by it, the man page and the list of known keys come
+//! from it.
 
 mod form;
 mod network;
@@ -75,7 +76,11 @@ impl Kind {
             Self::Integer(min, max) => format!("integer, {min} to {max}"),
             Self::Number(min, max) => format!("number, {min:?} to {max:?}"),
             Self::Duration(min, max) => {
-                format!("duration, {} to {}", grammar::show_duration(*min), grammar::show_duration(*max))
+                format!(
+                    "duration, {} to {}",
+                    grammar::show_duration(*min),
+                    grammar::show_duration(*max)
+                )
             }
             Self::Choice(choices) => {
                 choices.iter().map(|choice| format!("{choice:?}")).collect::<Vec<_>>().join(" or ")
@@ -88,7 +93,8 @@ impl Kind {
 }
 
 /// Tables that stand more than once, each with the key by which it is known.
-pub(super) const ARRAYS: &[(&str, &str)] = &[("node", "name"), ("group", "name"), ("forward", "listen")];
+pub(super) const ARRAYS: &[(&str, &str)] =
+    &[("node", "name"), ("group", "name"), ("forward", "listen")];
 
 /// The key by which a table of this array is known; `None`: there is no such array.
 pub(super) fn known_by(array: &str) -> Option<&'static str> {

@@ -24,7 +24,9 @@ pub static NETWORK: &[Key] = &[
             empty: false,
             check: |value| match value {
                 Scalar::Text(text) => grammar::port_pattern(text).map(drop),
-                Scalar::Integer(_) => Err(Complaint::new("a port has no number here", "write its name in quotes")),
+                Scalar::Integer(_) => {
+                    Err(Complaint::new("a port has no number here", "write its name in quotes"))
+                }
             },
         },
         Required,
@@ -48,7 +50,12 @@ pub static NETWORK: &[Key] = &[
         Toml("204"),
         "The answer that says that the internet is there: this status, or status 200 with this text in the body. Any other answer is a captive portal.",
     ),
-    key("uplink.probe_host", text!("IP address", grammar::ip), Toml("\"1.1.1.1\""), "Whom \"ping\" asks."),
+    key(
+        "uplink.probe_host",
+        text!("IP address", grammar::ip),
+        Toml("\"1.1.1.1\""),
+        "Whom \"ping\" asks.",
+    ),
     key(
         "uplink.allow",
         Kind::List {
@@ -61,7 +68,12 @@ pub static NETWORK: &[Key] = &[
         Toml("[\"ssh\", \"icmp\", \"mdns\"]"),
         "What the venue may reach on the head node itself. \"ssh\" is port 22 and what sshd's settings say, also when they change, \"icmp\" is for IPv4 and IPv6.",
     ),
-    key("gateway.enabled", Kind::Bool, Toml("true"), "false: show the address, change nothing in the network."),
+    key(
+        "gateway.enabled",
+        Kind::Bool,
+        Toml("true"),
+        "false: show the address, change nothing in the network.",
+    ),
     key(
         "gateway.on_stop",
         Kind::Choice(&["keep", "remove"]),
@@ -83,7 +95,9 @@ pub static NETWORK: &[Key] = &[
             empty: true,
             check: |value| match value {
                 Scalar::Text(text) => grammar::port_pattern(text).map(drop),
-                Scalar::Integer(_) => Err(Complaint::new("a port has no number here", "write its name in quotes")),
+                Scalar::Integer(_) => {
+                    Err(Complaint::new("a port has no number here", "write its name in quotes"))
+                }
             },
         },
         Toml("[]"),
@@ -110,7 +124,9 @@ pub static NETWORK: &[Key] = &[
             empty: true,
             check: |value| match value {
                 Scalar::Text(text) => grammar::cidr(text).map(drop),
-                Scalar::Integer(_) => Err(Complaint::new("an address is a text", "write it as \"10.213.50.1/24\"")),
+                Scalar::Integer(_) => {
+                    Err(Complaint::new("an address is a text", "write it as \"10.213.50.1/24\""))
+                }
             },
         },
         Words(
@@ -163,7 +179,9 @@ pub static NETWORK: &[Key] = &[
             empty: true,
             check: |value| match value {
                 Scalar::Text(text) => grammar::ip(text).map(drop),
-                Scalar::Integer(_) => Err(Complaint::new("an address is a text", "write it as \"9.9.9.9\"")),
+                Scalar::Integer(_) => {
+                    Err(Complaint::new("an address is a text", "write it as \"9.9.9.9\""))
+                }
             },
         },
         Toml("[\"9.9.9.9\", \"1.1.1.1\"]"),

@@ -86,13 +86,20 @@ pub static NODES: &[Key] = &[
             empty: true,
             check: |value| match value {
                 Scalar::Text(text) => rule::member(text).map(drop),
-                Scalar::Integer(_) => Err(Complaint::new("a node has a name", "write it in quotes")),
+                Scalar::Integer(_) => {
+                    Err(Complaint::new("a node has a name", "write it in quotes"))
+                }
             },
         },
         Words("none"),
         "Nodes that belong to the group beside those in slots.",
     ),
-    key("group.probe", probes(), Words("\"icmp\""), "How the nodes in slots are asked; as node.probe."),
+    key(
+        "group.probe",
+        probes(),
+        Words("\"icmp\""),
+        "How the nodes in slots are asked; as node.probe.",
+    ),
     key(
         "group.timeout",
         Kind::Duration(Duration::from_millis(5), seconds(60)),
@@ -171,8 +178,18 @@ pub static NODES: &[Key] = &[
         Toml("6"),
         "A node that went down or came up so many times within flap_window is flapping: it counts as degraded until it has kept still for half of that time.",
     ),
-    key("health.flap_window", Kind::Duration(seconds(1), seconds(DAY)), Toml("\"2m\""), "See flap_changes."),
-    key("vitals.temperature", Kind::Integer(30, 120), Toml("80"), "Degrees Celsius from which the head is too hot."),
+    key(
+        "health.flap_window",
+        Kind::Duration(seconds(1), seconds(DAY)),
+        Toml("\"2m\""),
+        "See flap_changes.",
+    ),
+    key(
+        "vitals.temperature",
+        Kind::Integer(30, 120),
+        Toml("80"),
+        "Degrees Celsius from which the head is too hot.",
+    ),
     key(
         "vitals.memory",
         text!("share as \"10%\", or \"off\"", rule::share_or_off),

@@ -16,9 +16,24 @@ pub static PANEL: &[Key] = &[
         "The GPIO chip of the buttons, as gpiodetect shows its label.",
     ),
     key("buttons.next", PIN, Words("none"), "Line of the button that shows the next page."),
-    key("buttons.acknowledge", PIN, Words("none"), "Line of the button that acknowledges what is wrong."),
-    key("buttons.power", PIN, Words("none"), "Line of the button that powers the head off when held for 5 s."),
-    key("buttons.active_low", Kind::Bool, Toml("true"), "A pressed button connects its line to ground."),
+    key(
+        "buttons.acknowledge",
+        PIN,
+        Words("none"),
+        "Line of the button that acknowledges what is wrong.",
+    ),
+    key(
+        "buttons.power",
+        PIN,
+        Words("none"),
+        "Line of the button that powers the head off when held for 5 s.",
+    ),
+    key(
+        "buttons.active_low",
+        Kind::Bool,
+        Toml("true"),
+        "A pressed button connects its line to ground.",
+    ),
     key(
         "control.socket",
         text!("absolute path, at most 107 bytes", devices::socket),
@@ -61,7 +76,12 @@ pub static PANEL: &[Key] = &[
         Toml("\"on\""),
         "A duration: dark after that long without news, which are another address, alerts, counts of nodes, and a button that is pressed.",
     ),
-    key("lcd.page_time", Kind::Duration(seconds(1), seconds(3600)), Toml("\"4s\""), "How long one page stands."),
+    key(
+        "lcd.page_time",
+        Kind::Duration(seconds(1), seconds(3600)),
+        Toml("\"4s\""),
+        "How long one page stands.",
+    ),
     key("lcd.heartbeat", Kind::Bool, Toml("true"), "The beating heart in the last cell."),
     key(
         "lcd.gpio_chip",
@@ -97,7 +117,12 @@ pub static PANEL: &[Key] = &[
         Board,
         "The kernel's LED that \"auto\" falls back to.",
     ),
-    key("led.brightness", Kind::Number(0.0, 1.0), Toml("0.3"), "0.0 is dark, 1.0 as bright as it can be."),
+    key(
+        "led.brightness",
+        Kind::Number(0.0, 1.0),
+        Toml("0.3"),
+        "0.0 is dark, 1.0 as bright as it can be.",
+    ),
     key(
         "led.dim_after",
         text!("duration, or \"off\"", devices::duration_or_off),

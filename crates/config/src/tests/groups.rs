@@ -7,9 +7,16 @@ fn a_room_of_modules_takes_ten_lines() {
     let settings = good(ROOM);
     assert_eq!((settings.groups.len(), settings.nodes.len()), (5, 750));
     let node = &settings.nodes[2 * 150 + 16];
-    assert_eq!((node.name.as_str(), node.address.unwrap().to_string().as_str()), ("module3-17", "10.21.3.17"));
+    assert_eq!(
+        (node.name.as_str(), node.address.unwrap().to_string().as_str()),
+        ("module3-17", "10.21.3.17")
+    );
     assert_eq!((node.group, &*node.probes), (Some(2), [NodeProbe::Tcp(22)].as_slice()));
-    let others = settings.nodes.iter().filter(|other| std::sync::Arc::ptr_eq(&other.probes, &node.probes)).count();
+    let others = settings
+        .nodes
+        .iter()
+        .filter(|other| std::sync::Arc::ptr_eq(&other.probes, &node.probes))
+        .count();
     assert_eq!(others, 750, "one list for all");
     assert_eq!(settings.groups[2].fault_below, Some(Threshold::Percent(90)));
     let named = good(&ROOM.replace("numbers", "node = \"m{group}n{slot}\"\nnumbers"));
@@ -18,7 +25,8 @@ fn a_room_of_modules_takes_ten_lines() {
 
 #[test]
 fn a_node_in_a_slot_may_be_reported_more_about() {
-    let settings = good(&format!("{ROOM}[[node]]\nname = \"module3-17\"\nmac = \"b8:27:eb:00:00:01\"\n"));
+    let settings =
+        good(&format!("{ROOM}[[node]]\nname = \"module3-17\"\nmac = \"b8:27:eb:00:00:01\"\n"));
     let node = settings.nodes.iter().find(|node| node.name == "module3-17").unwrap();
     assert_eq!(node.address.unwrap().to_string(), "10.21.3.17");
     assert_eq!((node.mac.is_some(), &*node.probes), (true, [NodeProbe::Tcp(22)].as_slice()));
@@ -45,7 +53,10 @@ fn members_and_named_groups_find_each_other() {
 #[test]
 fn rules_that_cannot_be_are_reported_at_the_group() {
     let reported = |from: &str, to: &str| bad(&ROOM.replace(from, to));
-    assert!(reported("1-150", "1-300")[0].contains("slot 256 of group \"module1\" would have the address 10.21.1.256"));
+    assert!(
+        reported("1-150", "1-300")[0]
+            .contains("slot 256 of group \"module1\" would have the address 10.21.1.256")
+    );
     assert!(reported("{slot}", "7")[0].contains("gives all slots one address"));
     assert!(reported("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
     assert!(
@@ -53,7 +64,9 @@ fn rules_that_cannot_be_are_reported_at_the_group() {
             .iter()
             .any(|fault| fault.contains("has slots but no address"))
     );
-    assert!(reported("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet"));
+    assert!(
+        reported("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet")
+    );
     assert!(reported("name = \"module\"", "name = \"a b\"")[0].contains("is not a host name"));
 }
 
@@ -63,7 +76,15 @@ fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
         [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\ntimeout = \"1s\"\n\
         [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
     let settings = good(nodes);
-    let of = |name| settings.nodes.iter().find(|node| node.name == name).unwrap().timeout.map(|time| time.as_millis());
+    let of = |name| {
+        settings
+            .nodes
+            .iter()
+            .find(|node| node.name == name)
+            .unwrap()
+            .timeout
+            .map(|time| time.as_millis())
+    };
     assert_eq!((of("web"), of("rack-1"), of("rack-2")), (Some(2000), Some(1000), Some(500)));
     fault(&nodes.replace("\"2s\"", "\"2m\""), "t.toml:7:11: node.timeout: \"2m\" is too long");
 }

@@ -13,7 +13,8 @@ fn board() -> Board {
 
 /// Settings of the two ports and `text`.
 fn good(text: &str) -> Settings {
-    load(&[("t.toml", format!("{PORTS}{text}"))], &board()).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+    load(&[("t.toml", format!("{PORTS}{text}"))], &board())
+        .unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
 }
 
 /// The faults of `text` under two lines that name the ports.
@@ -25,7 +26,10 @@ fn bad(text: &str) -> Vec<String> {
 /// There is just one fault, and it begins so.
 fn fault(text: &str, beginning: &str) {
     let faults = bad(text);
-    assert!(faults.len() == 1 && faults[0].starts_with(beginning), "wanted {beginning:?}, got {faults:#?}");
+    assert!(
+        faults.len() == 1 && faults[0].starts_with(beginning),
+        "wanted {beginning:?}, got {faults:#?}"
+    );
 }
 
 #[test]
@@ -34,10 +38,17 @@ fn two_ports_are_enough() {
     assert_eq!(settings.board, "raspberry-pi-4");
     assert_eq!(settings.uplink.interfaces, [PortPattern::Glob("eth1".to_owned())]);
     assert_eq!(settings.uplink.allow, [Allow::Ssh, Allow::Icmp, Allow::Mdns]);
-    assert!(matches!(settings.uplink.probe, UplinkProbe::Http { port: 80, expect: HttpExpectation::Status(204), .. }));
-    assert_eq!(settings.gateway, Gateway { enabled: true, on_stop: OnStop::Keep, protect: true, trust: vec![] });
+    assert!(matches!(
+        settings.uplink.probe,
+        UplinkProbe::Http { port: 80, expect: HttpExpectation::Status(204), .. }
+    ));
+    assert_eq!(
+        settings.gateway,
+        Gateway { enabled: true, on_stop: OnStop::Keep, protect: true, trust: vec![] }
+    );
     assert_eq!(settings.cluster.address.to_string(), "192.168.50.1/24");
-    let alternatives: Vec<String> = settings.cluster.alternatives.iter().map(ToString::to_string).collect();
+    let alternatives: Vec<String> =
+        settings.cluster.alternatives.iter().map(ToString::to_string).collect();
     assert_eq!(alternatives, ["10.213.50.1/24", "172.30.50.1/24"]);
     assert_eq!(settings.cluster.dhcp, None);
     assert_eq!(settings.health.interval, Duration::from_millis(300));
@@ -90,7 +101,11 @@ fn later_files_win_by_key_and_nodes_merge_by_name() {
     let drop_in = "[uplink]\ninterfaces = [\"usb*\"]\n[health]\nfailure_threshold = 9\n[[node]]\nname = \"A\"\nmac = \"b8:27:eb:00:00:01\"\n\
                    [[node]]\nname = \"c\"\naddress = \"192.168.50.13\"\n";
     let settings = load(&[("main", main), ("drop", drop_in)], &board()).unwrap();
-    assert_eq!(settings.uplink.interfaces, [PortPattern::Glob("usb*".to_owned())], "a list replaces");
+    assert_eq!(
+        settings.uplink.interfaces,
+        [PortPattern::Glob("usb*".to_owned())],
+        "a list replaces"
+    );
     assert_eq!(
         (settings.health.interval, settings.health.failure_threshold),
         (Duration::from_secs(1), 9),
@@ -107,13 +122,20 @@ fn later_files_win_by_key_and_nodes_merge_by_name() {
 #[test]
 fn a_fault_points_into_the_file_where_it_stands() {
     let main = format!("{PORTS}[health]\ninterval = \"1s\"\n");
-    let faults =
-        load(&[("main", main.as_str()), ("drop", "# ä\n[cluster]\ninterface = \"eth1\"\n")], &board()).unwrap_err();
+    let faults = load(
+        &[("main", main.as_str()), ("drop", "# ä\n[cluster]\ninterface = \"eth1\"\n")],
+        &board(),
+    )
+    .unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert_eq!((faults[0].file.as_str(), faults[0].line, faults[0].column), ("main", 1, 22));
-    let faults =
-        load(&[("main", main.as_str()), ("drop", "led.night = \"ä\"\nled.brightness = 2\n")], &board()).unwrap_err();
-    let places: Vec<_> = faults.iter().map(|fault| (fault.file.as_str(), fault.line, fault.column)).collect();
+    let faults = load(
+        &[("main", main.as_str()), ("drop", "led.night = \"ä\"\nled.brightness = 2\n")],
+        &board(),
+    )
+    .unwrap_err();
+    let places: Vec<_> =
+        faults.iter().map(|fault| (fault.file.as_str(), fault.line, fault.column)).collect();
     assert_eq!(places, [("drop", 1, 13), ("drop", 2, 18)]);
 }
 
@@ -124,7 +146,11 @@ fn one_wired_port_and_one_other_need_no_words() {
     assert_eq!(merged.settings.cluster.interface, PortPattern::Glob("eth0".to_owned()));
     assert_eq!(merged.settings.uplink.interfaces, [PortPattern::Glob("wlan0".to_owned())]);
     let two = Ports { other: vec!["wlan0".to_owned(), "eth1".to_owned()], ..ports };
-    assert_eq!(read(&[("t", "")], &board(), Some(&two)).unwrap_err().len(), 2, "nobody guesses among three");
+    assert_eq!(
+        read(&[("t", "")], &board(), Some(&two)).unwrap_err().len(),
+        2,
+        "nobody guesses among three"
+    );
 }
 
 #[test]
@@ -133,15 +159,26 @@ fn every_form_of_a_duration() {
         let settings = good(&format!("health.interval = \"{text}\""));
         assert_eq!(settings.health.interval, Duration::from_millis(expected));
     }
-    for text in ["\"1h30m\"", "\"90\"", "\"s\"", "\"\"", "\"-1s\"", "\"1.5s\"", "\"1 s\"", "\"99999999999999999999d\""]
-    {
+    for text in [
+        "\"1h30m\"",
+        "\"90\"",
+        "\"s\"",
+        "\"\"",
+        "\"-1s\"",
+        "\"1.5s\"",
+        "\"1 s\"",
+        "\"99999999999999999999d\"",
+    ] {
         fault(&format!("health.interval = {text}"), "t.toml:3:19: health.interval: ");
     }
     fault(
         "health.interval = 300",
         "t.toml:3:19: health.interval: this is an integer, write a duration with its unit in quotes, as \"300ms\"",
     );
-    fault("health.interval = \"49ms\"", "t.toml:3:19: health.interval: \"49ms\" is too short, give 50ms to 1h");
+    fault(
+        "health.interval = \"49ms\"",
+        "t.toml:3:19: health.interval: \"49ms\" is too short, give 50ms to 1h",
+    );
 }
 
 #[test]
@@ -152,9 +189,18 @@ fn every_form_of_what_is_allowed() {
         [Allow::Tcp(22, 22), Allow::Tcp(8000, 8010), Allow::Udp(51820, 51820), Allow::Mdns]
     );
     assert!(good("uplink.allow = []").uplink.allow.is_empty());
-    for text in
-        ["0", "65536", "-1", "\"80\"", "\"tcp:\"", "\"tcp:0\"", "\"udp:9-8\"", "\"sctp:9\"", "\"tcp:+1\"", "true"]
-    {
+    for text in [
+        "0",
+        "65536",
+        "-1",
+        "\"80\"",
+        "\"tcp:\"",
+        "\"tcp:0\"",
+        "\"udp:9-8\"",
+        "\"sctp:9\"",
+        "\"tcp:+1\"",
+        "true",
+    ] {
         fault(&format!("uplink.allow = [{text}]"), "t.toml:3:17: uplink.allow: ");
     }
     fault("uplink.allow = [80, 80]", "t.toml:3:21: uplink.allow: this stands twice");
@@ -167,7 +213,10 @@ fn every_form_of_a_port() {
         &board(),
     )
     .unwrap();
-    assert_eq!(settings.uplink.interfaces[2], PortPattern::Mac("aa:bb:cc:dd:ee:fe".parse().unwrap()));
+    assert_eq!(
+        settings.uplink.interfaces[2],
+        PortPattern::Mac("aa:bb:cc:dd:ee:fe".parse().unwrap())
+    );
     assert_eq!(settings.cluster.interface, PortPattern::Mac("02:00:00:00:00:01".parse().unwrap()));
     for text in [
         "lo",
@@ -181,7 +230,8 @@ fn every_form_of_a_port() {
         "mac:00:00:00:00:00:00",
         "192.168.1.1:80",
     ] {
-        let files = [("t", format!("uplink.interfaces = [\"{text}\"]\ncluster.interface = \"eth0\""))];
+        let files =
+            [("t", format!("uplink.interfaces = [\"{text}\"]\ncluster.interface = \"eth0\""))];
         let faults = load(&files, &board()).expect_err(text);
         assert_eq!(faults.len(), 1, "{faults:?}");
     }
@@ -190,19 +240,34 @@ fn every_form_of_a_port() {
 #[test]
 fn every_form_of_a_probe() {
     let node = |probe: &str| {
-        good(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}")).nodes[0].probes.to_vec()
+        good(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}")).nodes
+            [0]
+        .probes
+        .to_vec()
     };
     assert_eq!(node("\"icmp\""), [NodeProbe::Icmp]);
     assert_eq!(node("[\"arp\", \"tcp:22\"]"), [NodeProbe::Arp, NodeProbe::Tcp(22)]);
     let http = |port, path: &str, expect| NodeProbe::Http { port, path: path.to_owned(), expect };
     assert_eq!(node("\"http://:8080/healthz?x\""), [http(8080, "/healthz?x", None)]);
     assert_eq!(node("\"http:///\""), [http(80, "/", None)]);
-    assert_eq!(node("\"http:///ready 204\""), [http(80, "/ready", Some(HttpExpectation::Status(204)))]);
+    assert_eq!(
+        node("\"http:///ready 204\""),
+        [http(80, "/ready", Some(HttpExpectation::Status(204)))]
+    );
     let body = HttpExpectation::Body("all is well".to_owned());
     assert_eq!(node("\"http:///ready all is well\""), [http(80, "/ready", Some(body))]);
     assert_eq!(node("[]"), []);
-    for probe in ["\"ping\"", "\"tcp\"", "\"tcp:0\"", "\"http://host:80/\"", "\"https://:443/\"", "7", "[22]"] {
-        let faults = bad(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}"));
+    for probe in [
+        "\"ping\"",
+        "\"tcp\"",
+        "\"tcp:0\"",
+        "\"http://host:80/\"",
+        "\"https://:443/\"",
+        "7",
+        "[22]",
+    ] {
+        let faults =
+            bad(&format!("[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\nprobe = {probe}"));
         assert!(faults.len() == 1 && faults[0].starts_with("t.toml:6:"), "{probe}: {faults:?}");
     }
 }
@@ -214,8 +279,14 @@ fn every_form_of_the_probe_url() {
         other => panic!("{other:?}"),
     };
     assert_eq!(probe("http://example.org"), ("example.org".to_owned(), 80, "/".to_owned()));
-    assert_eq!(probe("http://[2001:db8::1]:8080/a?b"), ("2001:db8::1".to_owned(), 8080, "/a?b".to_owned()));
-    assert_eq!(probe("http://198.51.100.7:81?x"), ("198.51.100.7".to_owned(), 81, "/?x".to_owned()));
+    assert_eq!(
+        probe("http://[2001:db8::1]:8080/a?b"),
+        ("2001:db8::1".to_owned(), 8080, "/a?b".to_owned())
+    );
+    assert_eq!(
+        probe("http://198.51.100.7:81?x"),
+        ("198.51.100.7".to_owned(), 81, "/?x".to_owned())
+    );
     for url in [
         "ftp://a/",
         "http://",
@@ -239,8 +310,13 @@ fn every_form_of_panel_and_light() {
     let emulator = LcdBus::Emulator { address: 0x27, wiring, log: Some("/tmp/bus.log".into()) };
     assert_eq!(good("lcd.bus = \"emulator:/tmp/bus.log\"").lcd.bus, emulator);
     assert_eq!(good("lcd.bus = \"off\"").lcd.bus, LcdBus::Off);
-    assert_eq!(good("lcd.backlight = \"90s\"").lcd.backlight, Backlight::After(Duration::from_secs(90)));
-    assert!(matches!(good("lcd.bus = \"gpio\"").lcd.bus, LcdBus::Gpio { chip, .. } if chip == "pinctrl-bcm2711"));
+    assert_eq!(
+        good("lcd.backlight = \"90s\"").lcd.backlight,
+        Backlight::After(Duration::from_secs(90))
+    );
+    assert!(
+        matches!(good("lcd.bus = \"gpio\"").lcd.bus, LcdBus::Gpio { chip, .. } if chip == "pinctrl-bcm2711")
+    );
     assert_eq!(good("led.device = \"emulator\"").led.device, LedDevice::Emulator { log: None });
     assert_eq!(
         good("led.device = \"blinkstick:BS1-3.0\"").led.device,
@@ -270,10 +346,13 @@ fn every_form_of_panel_and_light() {
 #[test]
 fn a_pc_has_no_pins() {
     let pc = Board::built_in("generic-pc").unwrap();
-    let faults = load(&[("t.toml", format!("{PORTS}lcd.bus = \"gpio\"\nlcd.pins.rs = 1"))], &pc).unwrap_err();
+    let faults = load(&[("t.toml", format!("{PORTS}lcd.bus = \"gpio\"\nlcd.pins.rs = 1"))], &pc)
+        .unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(
-        faults[0].to_string().starts_with("t.toml:3:11: lcd.bus = \"gpio\" lacks gpio_chip, pins.e, pins.d4"),
+        faults[0]
+            .to_string()
+            .starts_with("t.toml:3:11: lcd.bus = \"gpio\" lacks gpio_chip, pins.e, pins.d4"),
         "{faults:?}"
     );
 }
@@ -319,7 +398,8 @@ fn what_is_no_toml_is_reported_once_and_nothing_else_is_guessed() {
     let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 2, "{texts:?}");
     assert!(
-        texts[0].starts_with("a:1:8: this is no TOML") && texts[1].starts_with("b:1:1: unknown key \"x\""),
+        texts[0].starts_with("a:1:8: this is no TOML")
+            && texts[1].starts_with("b:1:1: unknown key \"x\""),
         "{texts:?}"
     );
     fault(
@@ -332,7 +412,10 @@ fn what_is_no_toml_is_reported_once_and_nothing_else_is_guessed() {
 #[test]
 fn tables_and_values_are_not_mixed_up() {
     fault("gateway = true", "t.toml:3:11: gateway is a table, this is a boolean, write [gateway]");
-    fault("[node]\nname = \"n\"", "t.toml:3:1: there can be many of node, write [[node]] with two brackets");
+    fault(
+        "[node]\nname = \"n\"",
+        "t.toml:3:1: there can be many of node, write [[node]] with two brackets",
+    );
     fault("board = 4", "t.toml:3:9: board: this is an integer");
     fault("\"led.device\" = \"off\"", "t.toml:3:2: unknown key \"led.device\"");
 }
@@ -341,7 +424,8 @@ fn tables_and_values_are_not_mixed_up() {
 fn every_default_and_every_board_pass_their_own_checks() {
     for name in crate::board::Boards::default().names() {
         let board = Board::built_in(&name).unwrap();
-        let settings = load(&[("t", PORTS)], &board).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
+        let settings =
+            load(&[("t", PORTS)], &board).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
         assert_eq!(settings.board, name);
     }
 }
@@ -358,7 +442,9 @@ fn ports_lead_to_nodes_that_exist() {
     ));
     assert_eq!(settings.forwards[0].to, ForwardTarget::Node("RPI1".to_owned()));
     assert_eq!((settings.forwards[1].transport, settings.forwards[1].port), (Transport::Udp, 5000));
-    let faults = bad(&format!("{node}[[forward]]\nlisten = 2201\nto = \"rpi9:22\"\n[[forward]]\nto = \"rpi1:22\"\n"));
+    let faults = bad(&format!(
+        "{node}[[forward]]\nlisten = 2201\nto = \"rpi9:22\"\n[[forward]]\nto = \"rpi1:22\"\n"
+    ));
     assert!(faults.iter().any(|fault| fault.contains("there is no node \"rpi9\"")), "{faults:?}");
     assert!(faults.iter().any(|fault| fault.contains("this forward has no listen")), "{faults:?}");
 }
@@ -370,18 +456,21 @@ fn net_boot_and_names_go_with_addresses() {
     assert_eq!(settings.cluster.netboot.unwrap().root, std::path::PathBuf::from("/srv/tftp"));
     assert_eq!(good("").cluster.dns, None, "nobody asked for any service");
     assert!(bad("[cluster.netboot]\n")[0].contains("needs cluster.dhcp"));
-    assert!(bad("[cluster.dhcp]\n[cluster.netboot]\nbios = \"../shadow\"\n")[0].contains("cannot be loaded"));
+    assert!(
+        bad("[cluster.dhcp]\n[cluster.netboot]\nbios = \"../shadow\"\n")[0]
+            .contains("cannot be loaded")
+    );
     assert!(bad("[buttons]\nchip = \"pinctrl-bcm2711\"\n")[0].contains("no line of one"));
 }
 
 #[test]
 fn a_node_with_the_heads_own_name_is_reported_where_it_stands() {
     let text = format!("{PORTS}[[node]]\nname = \"Bramble\"\naddress = \"192.168.50.9\"\n");
-    let rack =
-        "[[group]]\nname = \"rack\"\nnumbers = \"1-2\"\nslots = \"1-2\"\naddress = \"192.168.50.{group}{slot}\"\n";
+    let rack = "[[group]]\nname = \"rack\"\nnumbers = \"1-2\"\nslots = \"1-2\"\naddress = \"192.168.50.{group}{slot}\"\n";
     let merged = read(&[("t", format!("{text}{rack}"))], &board(), None).unwrap();
-    let line =
-        |part: &str| u32::try_from(format!("{text}{rack}").lines().position(|l| l == part).unwrap() + 1).unwrap();
+    let line = |part: &str| {
+        u32::try_from(format!("{text}{rack}").lines().position(|l| l == part).unwrap() + 1).unwrap()
+    };
     let fault = merged.head_fault("bramble.example.org").unwrap();
     assert_eq!((fault.line, fault.column), (line("name = \"Bramble\""), 8));
     assert_eq!(merged.head_fault("rack2-1").unwrap().line, line("[[group]]"));
@@ -403,7 +492,13 @@ fn a_folder_of_boot_files_that_dnsmasq_would_read_as_another_is_refused() {
         (r#""tftp""#, "is no absolute path"),
     ] {
         let faults = self::bad(&root(bad));
-        assert!(faults.len() == 1 && faults[0].starts_with("t.toml:5:8: cluster.netboot.root: "), "{faults:?}");
-        assert!(faults[0].contains(why) && faults[0].contains("write one as \"/srv/tftp\""), "{faults:?}");
+        assert!(
+            faults.len() == 1 && faults[0].starts_with("t.toml:5:8: cluster.netboot.root: "),
+            "{faults:?}"
+        );
+        assert!(
+            faults[0].contains(why) && faults[0].contains("write one as \"/srv/tftp\""),
+            "{faults:?}"
+        );
     }
 }

@@ -38,7 +38,8 @@ fn soup() -> impl Strategy<Value = String> {
             .map(str::to_owned),
         )
         .collect();
-    proptest::collection::vec(proptest::sample::select(tokens), 0..60).prop_map(|parts| parts.concat())
+    proptest::collection::vec(proptest::sample::select(tokens), 0..60)
+        .prop_map(|parts| parts.concat())
 }
 
 fn value() -> impl Strategy<Value = String> {

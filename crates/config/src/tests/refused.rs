@@ -10,16 +10,23 @@ fn rules_that_give_a_name_twice_are_reported_with_both_places() {
         )
     };
     let wide = "cluster.address = \"10.21.0.1/16\"\n";
-    let two = |first: &str, second: &str| format!("{wide}{}{}", group("a", first, 1), group("b", second, 2));
+    let two = |first: &str, second: &str| {
+        format!("{wide}{}{}", group("a", first, 1), group("b", second, 2))
+    };
     assert_eq!(good(&two("n{slot}", "m{slot}")).nodes.len(), 6);
-    let wrong =
-        "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the first is made at t.toml:7:8: ";
+    let wrong = "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the first is made at t.toml:7:8: ";
     fault(&two("n{slot}", "N{slot}"), wrong);
     // n1 and 12 is n11 and 2.
     let run = ROOM.replace("1-5", "1-11").replace("1-150", "2-12");
     let reported = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
-    assert!(reported[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""), "{reported:?}");
-    assert_eq!(good(&run.replace("numbers", "node = \"n{group}-{slot}\"\nnumbers")).nodes.len(), 121);
+    assert!(
+        reported[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""),
+        "{reported:?}"
+    );
+    assert_eq!(
+        good(&run.replace("numbers", "node = \"n{group}-{slot}\"\nnumbers")).nodes.len(),
+        121
+    );
 }
 
 #[test]
@@ -29,7 +36,9 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
         let reported = bad(&node(name));
         let right = format!("put a letter before it, as \"n{name}\"");
         assert!(
-            reported.len() == 1 && reported[0].contains("is no name for a node") && reported[0].ends_with(&right),
+            reported.len() == 1
+                && reported[0].contains("is no name for a node")
+                && reported[0].ends_with(&right),
             "{reported:?}"
         );
     }
@@ -40,21 +49,29 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
     assert!(rule("{slot}")[0].ends_with("put a letter before it, as \"n{slot}\""));
     assert!(rule("{group}{slot}d")[0].contains("is no name for a node: it is a time to dnsmasq"));
     let long = bad(&ROOM.replace("module", &"m".repeat(60)));
-    assert!(long[0].contains("slot 10 of group") && long[0].contains("is not a host name"), "{long:?}");
+    assert!(
+        long[0].contains("slot 10 of group") && long[0].contains("is not a host name"),
+        "{long:?}"
+    );
 }
 
 #[test]
 fn an_address_with_zeros_in_front_is_refused() {
     for address in ["192.168.050.1/24", "192.168.50.010/24", "192.168.50.1/024"] {
         let reported = bad(&format!("cluster.address = \"{address}\"\n"));
-        assert!(reported.len() == 1 && reported[0].starts_with("t.toml:3:19: cluster.address: "), "{reported:?}");
+        assert!(
+            reported.len() == 1 && reported[0].starts_with("t.toml:3:19: cluster.address: "),
+            "{reported:?}"
+        );
     }
 }
 
 #[test]
 fn ports_that_can_lead_to_no_node_are_refused() {
-    let forward = |listen: &str, to: &str| format!("[[forward]]\nlisten = {listen}\nto = \"{to}\"\n");
-    let others = ["8.8.8.8", "192.168.50.1", "127.0.0.1", "192.168.50.255", "192.168.50.0", "10.213.50.1"];
+    let forward =
+        |listen: &str, to: &str| format!("[[forward]]\nlisten = {listen}\nto = \"{to}\"\n");
+    let others =
+        ["8.8.8.8", "192.168.50.1", "127.0.0.1", "192.168.50.255", "192.168.50.0", "10.213.50.1"];
     for address in others {
         fault(&forward("5353", &format!("{address}:53")), &format!("t.toml:5:6: {address} is "));
     }
@@ -72,7 +89,8 @@ fn a_rule_that_is_wrong_for_all_its_nodes_is_reported_in_a_few_lines() {
     let reported = bad(&ROOM.replace("10.21.{group}", "10.22.{group}"));
     assert_eq!(reported.len(), 5, "{reported:#?}");
     assert!(
-        reported[0].contains("10.22.1.1 is outside") && reported[4].contains("and 746 more faults here"),
+        reported[0].contains("10.22.1.1 is outside")
+            && reported[4].contains("and 746 more faults here"),
         "{reported:#?}"
     );
 }

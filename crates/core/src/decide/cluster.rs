@@ -31,9 +31,13 @@ impl Placement {
 
 /// Works out where the cluster is.
 pub fn place(settings: &Settings, state: &State) -> Placement {
-    let clash =
-        state.roles().uplinks.iter().find_map(|index| state.lease_clash(*index).map(|address| (*index, address)));
-    let alternative = || settings.cluster.alternatives.iter().copied().find(|net| !is_taken(state, *net));
+    let clash = state
+        .roles()
+        .uplinks
+        .iter()
+        .find_map(|index| state.lease_clash(*index).map(|address| (*index, address)));
+    let alternative =
+        || settings.cluster.alternatives.iter().copied().find(|net| !is_taken(state, *net));
     let address = clash.and_then(|_| alternative()).unwrap_or(settings.cluster.address);
     let overlap = if address != settings.cluster.address {
         Overlap::Renumbered
@@ -45,14 +49,16 @@ pub fn place(settings: &Settings, state: &State) -> Placement {
     Placement { address, kept: kept(state, address), overlap, clash }
 }
 
-/// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and nobody else.
+/// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and
+/// nobody else.
 fn kept(state: &State, address: Ipv4Net) -> Vec<Ipv4Net> {
     let own = state.own_addresses().filter(|net| *net != address);
     own.filter(|net| state.is_in_use(*net) && !is_taken(state, *net)).collect()
 }
 
-/// Another port has an address in this network, or a route that overlaps it: not the default one, nor one of the two halves
-/// of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1); nor what is left of ours on a former cluster port.
+/// Another port has an address in this network, or a route that overlaps it: not the default one,
+/// nor one of the two halves of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1);
+/// nor what is left of ours on a former cluster port.
 pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
     let cluster = state.roles().cluster;
     let network = IpNet::V4(net.trunc());
@@ -93,7 +99,9 @@ pub fn venue_servers(state: &State) -> Vec<(LinkIndex, Ipv4Addr)> {
         let machine = machine.filter(|_| active == Some(index));
         for server in uplink.gateway.into_iter().chain(resolvers).chain(machine) {
             match server {
-                IpAddr::V4(server) if !server.is_loopback() && !servers.contains(&(index, server)) => {
+                IpAddr::V4(server)
+                    if !server.is_loopback() && !servers.contains(&(index, server)) =>
+                {
                     servers.push((index, server));
                 }
                 _ => {}

@@ -21,14 +21,19 @@ pub enum NoWay {
 ///
 /// # Errors
 /// It leads nowhere now.
-pub fn way(forward: &Forward, state: &State, placement: &Placement) -> Result<ForwardedPort, NoWay> {
+pub fn way(
+    forward: &Forward,
+    state: &State,
+    placement: &Placement,
+) -> Result<ForwardedPort, NoWay> {
     let to = match &forward.to {
         ForwardTarget::Node(name) => {
             state.nodes().by_name(name).and_then(|node| node.address).ok_or(NoWay::NoAddress)?
         }
         ForwardTarget::Address(address) => *address,
     };
-    let own = std::iter::once(&placement.address).chain(&placement.kept).any(|net| net.addr() == to);
+    let own =
+        std::iter::once(&placement.address).chain(&placement.kept).any(|net| net.addr() == to);
     if own || !placement.networks().iter().any(|net| net.contains(&to)) {
         return Err(NoWay::Outside(to));
     }
@@ -44,9 +49,11 @@ pub fn ways(settings: &Settings, state: &State, placement: &Placement) -> Vec<Fo
     settings.forwards.iter().filter_map(|forward| way(forward, state, placement).ok()).collect()
 }
 
-/// Returns those of `ways` whose node does not answer, whatever it shows: it may be worked on, or flap, as well.
+/// Returns those of `ways` whose node does not answer, whatever it shows: it may be worked on, or
+/// flap, as well.
 pub fn dead(state: &State, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
-    let is_silent = |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(NodeState::is_silent);
+    let is_silent =
+        |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(NodeState::is_silent);
     ways.iter().filter(is_silent).copied().collect()
 }
 

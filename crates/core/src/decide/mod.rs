@@ -18,7 +18,9 @@ use crate::decide::alert::raise;
 use crate::decide::routing::entrance;
 use crate::event::{LinkIndex, Route, Rule};
 use crate::facts::State;
-use crate::facts::link::netconf::{ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE};
+use crate::facts::link::netconf::{
+    ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE,
+};
 use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use cluster::Placement;
@@ -80,7 +82,8 @@ pub struct InterfaceConf {
     pub arp_announce: Option<u8>,
     pub rp_filter: Option<u8>,
     pub accept_local: Option<bool>,
-    /// a route through a port without a carrier is passed over: the next best uplink takes its place at once
+    /// a route through a port without a carrier is passed over: the next best uplink takes its
+    /// place at once
     pub ignore_routes_with_linkdown: Option<bool>,
     pub accept_redirects: Option<u8>,
     pub send_redirects: Option<u8>,
@@ -120,10 +123,12 @@ pub const TABLE_UPLINK: u32 = 51_000;
 /// First rule preference of ours; the last is 5199 (Tailscale begins at 5210).
 pub const RULE_PREFERENCE: u32 = 5100;
 
-/// Bit of packet and connection marks: opened to the head by the cluster port. No bit of Tailscale's (`0xff0000`), of
-/// Kubernetes' (`0xc000`), of mwan3's (`0x3f00`), nor one that is set in Mullvad's or wg-quick's marks.
+/// Bit of packet and connection marks: opened to the head by the cluster port. No bit of
+/// Tailscale's (`0xff0000`), of Kubernetes' (`0xc000`), of mwan3's (`0x3f00`), nor one that is set
+/// in Mullvad's or wg-quick's marks.
 pub const MARK_CLUSTER: u32 = 0x1000_0000;
-/// Likewise: opened to the head by a port that is neither the cluster's nor an uplink, as a tunnel is.
+/// Likewise: opened to the head by a port that is neither the cluster's nor an uplink, as a tunnel
+/// is.
 pub use crate::event::MARK_ELSEWHERE;
 
 /// What should be true, given the settings and the facts.
@@ -185,9 +190,13 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
         index: link.index,
         name: link.name.clone(),
         up: true,
-        addresses: std::iter::once(placement.address).chain(placement.kept.iter().copied()).collect(),
+        addresses: std::iter::once(placement.address)
+            .chain(placement.kept.iter().copied())
+            .collect(),
         conf: match state.answers_for_uplink(link.index) {
-            true => InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent },
+            true => {
+                InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent }
+            }
             false => silent,
         },
     });
@@ -195,25 +204,31 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
 }
 
 fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> RulesetInput {
-    let uplinks: Vec<String> = state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
+    let uplinks: Vec<String> =
+        state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
     let port = state.cluster_port().map(|link| link.name.clone());
     // A port that is named but not there yet is guarded from its first packet on.
     let named = settings.uplink.interfaces.iter().filter_map(|pattern| match pattern {
         PortPattern::Glob(name) if !name.contains(['*', '?', '[']) => Some(name.clone()),
         _ => None,
     });
-    let expected: Vec<String> = named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
+    let expected: Vec<String> =
+        named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
     let forwards = forward::ways(settings, state, placement);
     let marks = entrance::marks(state);
     let name = |index| state.facts().link(index).map(|link| link.name.clone());
     let addresses = std::iter::once(&placement.address).chain(&placement.kept);
-    let for_us = state.uplinks().into_iter().filter(|uplink| state.is_forwarded_for_us(uplink.link));
+    let for_us =
+        state.uplinks().into_iter().filter(|uplink| state.is_forwarded_for_us(uplink.link));
     let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());
     // What they will be like is not known; that of all ports is.
     let expected_for_us = expected.iter().filter(|_| !state.is_forwarding_everywhere()).cloned();
     RulesetInput {
         dead: forward::dead(state, &forwards),
-        entrances: marks.into_iter().filter_map(|(index, mark)| Some((name(index)?, mark))).collect(),
+        entrances: marks
+            .into_iter()
+            .filter_map(|(index, mark)| Some((name(index)?, mark)))
+            .collect(),
         forwards,
         cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
@@ -236,7 +251,9 @@ fn trusted(settings: &Settings, state: &State) -> Vec<String> {
     let mut names = state.others().trusted.clone();
     for pattern in &settings.gateway.trust {
         match pattern {
-            PortPattern::Glob(name) if !is_glob(pattern) && !names.contains(name) => names.push(name.clone()),
+            PortPattern::Glob(name) if !is_glob(pattern) && !names.contains(name) => {
+                names.push(name.clone())
+            }
             _ => {}
         }
     }

@@ -17,7 +17,8 @@ use crate::config::Mac;
 pub enum Journal {
     /// one of the alert itself
     Alert,
-    /// none: its cause (an output that fails, a node's health, the internet) has a record of its own
+    /// none: its cause (an output that fails, a node's health, the internet) has a record of its
+    /// own
     Cause,
 }
 
@@ -74,10 +75,10 @@ struct Row {
     remedy: Option<&'static str>,
 }
 
-// Sorted by name: a list of alerts is sorted by severity and then so. The columns:
-// wire name; severity, where the facts do not give another; subject; words on the panel (`{}` is the subject, `None`: they
-// depend on more than that); the journal's record; remedy, where it is always the same (`None`: the text has it, or there is
-// nothing to do).
+// Sorted by name: a list of alerts is sorted by severity and then so. The columns: wire name;
+// severity, where the facts do not give another; subject; words on the panel (`{}` is the subject,
+// `None`: they depend on more than that); the journal's record; remedy, where it is always the same
+// (`None`: the text has it, or there is nothing to do).
 alert_codes! {
     GatewayAddressTaken "gateway-address-taken" Fault Whole Some("ADDRESS TAKEN"), Alert,
         Some("give that board another address, or take it off");
@@ -276,7 +277,9 @@ impl Subject {
     fn words(&self) -> String {
         match self {
             Self::Whole => String::new(),
-            Self::Port(name) | Self::Node(name) | Self::Group(name) | Self::Chain(name) => name.clone(),
+            Self::Port(name) | Self::Node(name) | Self::Group(name) | Self::Chain(name) => {
+                name.clone()
+            }
             Self::Address(address) => address.to_string(),
             Self::Board(mac) => mac.to_string(),
             Self::Rule(preference) => preference.to_string(),
@@ -335,7 +338,8 @@ impl FromStr for Subject {
     }
 }
 
-/// What makes an alert the same later on: its text may hold figures that move, its words on the panel may be others.
+/// What makes an alert the same later on: its text may hold figures that move, its words on the
+/// panel may be others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId {
     pub code: AlertCode,

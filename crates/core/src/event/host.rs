@@ -15,13 +15,15 @@ pub enum Vital {
     Neighbours { count: u32, max: u32 },
     /// resolvers known for an uplink (or of the machine: `index` 0)
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
-    /// the port by which the kernel would send a packet of the cluster to the internet; `None`: unreachable
+    /// the port by which the kernel would send a packet of the cluster to the internet; `None`:
+    /// unreachable
     WayOut { index: Option<LinkIndex> },
     /// ways that packets of the head's own networks would not go as they have to
     Astray(Vec<Astray>),
     /// addresses of the head that other boards have too; all of them
     Conflicts(Vec<Conflict>),
-    /// a time server of the head answers where the nodes ask it, and has a time; whom the head asks for the time
+    /// a time server of the head answers where the nodes ask it, and has a time; whom the head asks
+    /// for the time
     Time { served: bool, servers: Vec<Ipv4Addr> },
     /// host name, and TCP ports on which sshd listens
     Host { name: String, ssh_ports: Vec<u16> },
@@ -33,7 +35,8 @@ pub enum Vital {
     DisplayErrors(u64),
     /// how the machine itself is
     Head(Head),
-    /// what of it has not come back since somebody began to look at it: a driver or a device that hangs
+    /// what of it has not come back since somebody began to look at it: a driver or a device that
+    /// hangs
     Hanging(Vec<&'static str>),
     /// why the folder of the files that nodes boot from cannot be used
     BootFolder(Option<String>),
@@ -41,8 +44,8 @@ pub enum Vital {
     BootFiles(Option<String>),
 }
 
-/// Bit of a packet's mark that our rules for the nodes' way out pass over: a look-up with it shows the way that the kernel
-/// would choose without them.
+/// Bit of a packet's mark that our rules for the nodes' way out pass over: a look-up with it shows
+/// the way that the kernel would choose without them.
 pub const MARK_ELSEWHERE: u32 = 0x0200_0000;
 
 /// A way that packets have to go.

@@ -23,7 +23,8 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// `IFF_UP`: switched on by the administrator
     pub up: bool,
-    /// `IFF_LOWER_UP` and an operational state that is not down: there is a cable, or a radio association
+    /// `IFF_LOWER_UP` and an operational state that is not down: there is a cable, or a radio
+    /// association
     pub carrier: bool,
     /// `IFF_LOOPBACK`
     pub loopback: bool,
@@ -155,8 +156,8 @@ pub struct Flow {
     pub destination_ports: Option<(u16, u16)>,
 }
 
-/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) tells when they change, and those that
-/// only the link's own message holds. `None`: not in the message.
+/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) tells when
+/// they change, and those that only the link's own message holds. `None`: not in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Netconf {
     pub index: LinkIndex,
@@ -164,9 +165,11 @@ pub struct Netconf {
     pub forwarding: Option<bool>,
     /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose
     pub rp_filter: Option<u8>,
-    /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked; never told by netconf
+    /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked;
+    /// never told by netconf
     pub arp_ignore: Option<u8>,
-    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; never told by netconf
+    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; never
+    /// told by netconf
     pub arp_announce: Option<u8>,
     /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 follows no ICMP redirect; never told by netconf
     pub accept_redirects: Option<u8>,
@@ -177,7 +180,8 @@ pub struct Netconf {
 }
 
 impl Netconf {
-    /// The index of `conf/all` (`NETCONFA_IFINDEX_ALL`, -1): its forwarding is `net.ipv4.ip_forward`.
+    /// The index of `conf/all` (`NETCONFA_IFINDEX_ALL`, -1): its forwarding is
+    /// `net.ipv4.ip_forward`.
     pub const ALL: LinkIndex = u32::MAX;
 }
 

@@ -23,7 +23,8 @@ pub enum PortalSource {
     Lease,
 }
 
-/// How far the DHCP client of a port has come that has no IPv4 address, as heard on the wire and seen on this machine.
+/// How far the DHCP client of a port has come that has no IPv4 address, as heard on the wire and
+/// seen on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquisition {
     /// nothing on this machine asks for an address there
@@ -34,7 +35,8 @@ pub enum Acquisition {
     Unanswered,
     /// this server has made an offer
     Offered { server: Ipv4Addr },
-    /// this server asks for IPv6 only (option 108, RFC 8925), as the client asked it to say: it takes no IPv4 address
+    /// this server asks for IPv6 only (option 108, RFC 8925), as the client asked it to say: it
+    /// takes no IPv4 address
     Ipv6Only { server: Ipv4Addr },
     /// this server refused the address that the client asked for
     Refused { server: Ipv4Addr },
@@ -42,8 +44,8 @@ pub enum Acquisition {
     Declined,
 }
 
-/// The address of a captive portal's page, as somebody types it into a browser: `http` or `https`, visible ASCII alone, of a
-/// bounded length. It comes from strangers.
+/// The address of a captive portal's page, as somebody types it into a browser: `http` or `https`,
+/// visible ASCII alone, of a bounded length. It comes from strangers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortalUrl(String);
 
@@ -55,10 +57,12 @@ impl PortalUrl {
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://")?;
-        let known = ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
+        let known =
+            ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
         let rest = if text.len() > Self::LONGEST { rest.split(['?', '#']).next()? } else { rest };
         let host = rest.split(['/', '?', '#']).next()?;
-        let visible = rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\`".contains(&byte));
+        let visible =
+            rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\`".contains(&byte));
         // A name before an `@` is made to look like the host.
         let plain = !host.is_empty() && !host.contains('@');
         let url = Self(format!("{known}://{rest}"));
@@ -99,7 +103,9 @@ mod tests {
     #[test]
     fn a_portal_is_where_a_browser_would_go_and_nothing_else() {
         let read = |text: &str| PortalUrl::read(text).map(|url| url.to_string());
-        for good in ["http://login.hotel/", "https://10.99.0.1:8443/x?y=1&z=%20", "http://[2001:db8::1]/"] {
+        for good in
+            ["http://login.hotel/", "https://10.99.0.1:8443/x?y=1&z=%20", "http://[2001:db8::1]/"]
+        {
             assert_eq!(read(good).as_deref(), Some(good));
         }
         assert_eq!(read(" HTTPS://login.hotel\r\n").as_deref(), Some("https://login.hotel"));
@@ -127,7 +133,9 @@ mod tests {
 
     #[test]
     fn a_relative_address_is_of_the_host_that_was_asked() {
-        let read = |text: &str| PortalUrl::relative_to("probe.example", 80, text).map(|url| url.to_string());
+        let read = |text: &str| {
+            PortalUrl::relative_to("probe.example", 80, text).map(|url| url.to_string())
+        };
         assert_eq!(read("/login").as_deref(), Some("http://probe.example/login"));
         assert_eq!(read("//login.hotel/").as_deref(), Some("http://login.hotel/"));
         assert_eq!(read("https://login.hotel/").as_deref(), Some("https://login.hotel/"));
@@ -136,7 +144,10 @@ mod tests {
             None,
             "a browser would go there, and so seldom is it meant that nobody should type it"
         );
-        assert_eq!(PortalUrl::relative_to("2001:db8::1", 8080, "/x").unwrap().as_str(), "http://[2001:db8::1]:8080/x");
+        assert_eq!(
+            PortalUrl::relative_to("2001:db8::1", 8080, "/x").unwrap().as_str(),
+            "http://[2001:db8::1]:8080/x"
+        );
     }
 
     proptest! {

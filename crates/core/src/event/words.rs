@@ -1,13 +1,15 @@
 //! Messages as people are to read them.
 
-/// A message without the numbers that the operating system's errors carry behind their words, as "(os error 2)".
+/// A message without the numbers that the operating system's errors carry behind their words, as
+/// "(os error 2)".
 pub fn in_words(message: &str) -> String {
     const NUMBER: &str = " (os error ";
     let mut parts = message.split(NUMBER);
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
-        let number =
-            part.find(|c: char| !c.is_ascii_digit()).filter(|end| *end > 0 && part.get(*end..=*end) == Some(")"));
+        let number = part
+            .find(|c: char| !c.is_ascii_digit())
+            .filter(|end| *end > 0 && part.get(*end..=*end) == Some(")"));
         match number.and_then(|end| part.get(end + 1..)) {
             Some(rest) => text + rest,
             None => text + NUMBER + part,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{State, Transition};
 use crate::event::{Acknowledgement, AlertId};
 
-/// After the start alerts need at most this long to be raised again: what was not is not forgotten meanwhile.
+/// After the start alerts need at most this long to be raised again: what was not is not forgotten
+/// meanwhile.
 const START_TIME: Duration = Duration::from_secs(60);
 
 /// What users know of.
@@ -26,7 +27,8 @@ impl State {
     pub(super) fn apply_acknowledgement(&mut self, change: &Acknowledgement) -> Vec<Transition> {
         match change {
             Acknowledgement::Restored(kept) => {
-                self.acknowledgements = Acknowledgements { known: kept.clone(), restored: kept.clone() };
+                self.acknowledgements =
+                    Acknowledgements { known: kept.clone(), restored: kept.clone() };
                 Vec::new()
             }
             Acknowledgement::Made(alerts) => self.acknowledge(alerts),

@@ -18,16 +18,18 @@ use super::{FirewallFacts, OFFLINE_TIME, Revisions, State, Vitals};
 impl State {
     /// Our own addresses in the cluster, of the settings.
     pub fn own_addresses(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
-        std::iter::once(self.settings.cluster.address).chain(self.settings.cluster.alternatives.iter().copied())
+        std::iter::once(self.settings.cluster.address)
+            .chain(self.settings.cluster.alternatives.iter().copied())
     }
 
-    /// The address leased to this uplink that is the cluster port's own, or a node's; one that we put there when it was the
-    /// cluster's port is no lease. One that a renewal dropped a moment ago
-    /// counts: the cluster does not move back and forth for it.
+    /// The address leased to this uplink that is the cluster port's own, or a node's; one that we
+    /// put there when it was the cluster's port is no lease. One that a renewal dropped a moment
+    /// ago counts: the cluster does not move back and forth for it.
     pub fn lease_clash(&self, index: LinkIndex) -> Option<Ipv4Addr> {
         let cluster = &self.settings.cluster;
         let renewing = self.uplinks.get(&index).filter(|memory| memory.lost_at.is_some());
-        let held = self.facts.addresses(index).iter().filter(|held| !held.ours).map(|held| held.address);
+        let held =
+            self.facts.addresses(index).iter().filter(|held| !held.ours).map(|held| held.address);
         held.chain(renewing.and_then(|memory| memory.address))
             .filter_map(|address| match address {
                 IpNet::V4(net) => Some(net.addr()),
@@ -49,7 +51,8 @@ impl State {
 
     /// Addresses leased to uplinks that our server gave to nodes.
     pub(super) fn given_twice(&self) -> Vec<(LinkIndex, Ipv4Addr)> {
-        let clashes = self.roles.uplinks.iter().filter_map(|index| Some((*index, self.lease_clash(*index)?)));
+        let clashes =
+            self.roles.uplinks.iter().filter_map(|index| Some((*index, self.lease_clash(*index)?)));
         clashes.filter(|(_, address)| !self.is_written(*address)).collect()
     }
 
@@ -62,8 +65,11 @@ impl State {
         let address = memory.shown_address(self.now);
         let route = self.facts.default_route_of(link.index, address);
         let held = self.facts.addresses(link.index);
-        let others =
-            held.iter().filter(|h| h.is_usable() && !h.ours).map(|h| h.address).filter(|a| Some(*a) != address);
+        let others = held
+            .iter()
+            .filter(|h| h.is_usable() && !h.ours)
+            .map(|h| h.address)
+            .filter(|a| Some(*a) != address);
         let primary = held.iter().find(|h| Some(h.address) == address);
         let online = memory.reachability == Some(Reachability::Online);
         UplinkView {
@@ -81,13 +87,21 @@ impl State {
             searching_since: memory.searching_since,
             not_renewed_since: primary.and_then(HeldAddress::not_renewed_since),
             acquisition: memory.acquisition,
-            portal_url: memory.portal.as_ref().or(memory.portal_leased.as_ref()).filter(|_| !online),
+            portal_url: memory
+                .portal
+                .as_ref()
+                .or(memory.portal_leased.as_ref())
+                .filter(|_| !online),
         }
     }
 
     /// All uplinks that exist, in the order of the settings.
     pub fn uplinks(&self) -> Vec<UplinkView<'_>> {
-        let known = self.roles.uplinks.iter().filter_map(|i| Some((self.facts.link(*i)?, self.uplinks.get(i)?)));
+        let known = self
+            .roles
+            .uplinks
+            .iter()
+            .filter_map(|i| Some((self.facts.link(*i)?, self.uplinks.get(i)?)));
         known.map(|(link, memory)| self.view(link, memory)).collect()
     }
 
@@ -104,7 +118,9 @@ impl State {
 
     /// IPv4 forwarding is on at the cluster port and at every uplink, as the kernel says.
     pub fn forwarding(&self) -> bool {
-        let on = |index: &LinkIndex| self.facts.netconf(*index).is_some_and(|n| n.forwarding == Some(true));
+        let on = |index: &LinkIndex| {
+            self.facts.netconf(*index).is_some_and(|n| n.forwarding == Some(true))
+        };
         self.roles.cluster.as_ref().is_some_and(on) && self.roles.uplinks.iter().all(on)
     }
 
@@ -159,7 +175,8 @@ impl State {
         self.revisions
     }
 
-    /// Counts up with all that the kernel tells: what was asked of it before may have another answer now.
+    /// Counts up with all that the kernel tells: what was asked of it before may have another
+    /// answer now.
     pub fn facts_generation(&self) -> u64 {
         self.facts_generation
     }
@@ -174,7 +191,8 @@ impl State {
         self.uplinks.get(&index).is_some_and(|memory| memory.is_routeless(self.now))
     }
 
-    /// Uplinks have addresses, but for longer than a renewal takes none of IPv4, to which the nodes could be masqueraded.
+    /// Uplinks have addresses, but for longer than a renewal takes none of IPv4, to which the nodes
+    /// could be masqueraded.
     pub fn is_ipv6_only(&self) -> bool {
         let addressed = || self.uplinks.values().filter(|memory| memory.address.is_some());
         addressed().next().is_some() && addressed().all(|memory| memory.is_ipv6_only(self.now))

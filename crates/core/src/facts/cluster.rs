@@ -1,5 +1,5 @@
-//! Addresses of ours that the cluster port still has after the cluster moved: each stays for as long as a node uses its
-//! subnet.
+//! Addresses of ours that the cluster port still has after the cluster moved: each stays for as
+//! long as a node uses its subnet.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,8 +10,9 @@ use ipnet::{IpNet, Ipv4Net};
 use super::State;
 use crate::event::{Instant, LinkIndex};
 
-/// A subnet that no node has used for so long is used by none: more than twice what a lease lasts while the cluster has
-/// moved, and than the kernel needs to notice that a neighbour whom it talks to is gone.
+/// A subnet that no node has used for so long is used by none: more than twice what a lease lasts
+/// while the cluster has moved, and than the kernel needs to notice that a neighbour whom it talks
+/// to is gone.
 pub const RETIREMENT_GRACE: Duration = Duration::from_secs(300);
 /// While there is a former address, it is looked this often whether its subnet is used.
 const LOOK: Duration = Duration::from_secs(30);
@@ -46,8 +47,8 @@ impl State {
         used.is_some_and(|used| self.now.saturating_since(*used) < RETIREMENT_GRACE)
     }
 
-    /// Notes what uses our addresses. `moved`: the cluster moves now, and leases of where it was are about to be taken back,
-    /// though their nodes go on with them.
+    /// Notes what uses our addresses. `moved`: the cluster moves now, and leases of where it was
+    /// are about to be taken back, though their nodes go on with them.
     pub(super) fn watch_former(&mut self, moved: bool) {
         let held = self.roles.cluster.map(|port| self.own_addresses_on(port)).unwrap_or_default();
         let now = self.now;
@@ -57,7 +58,8 @@ impl State {
         }
         if moved || (held.len() > 1 && self.retiring.look_at <= now) {
             for (net, used) in &mut self.retiring.used {
-                let until = self.nodes.used_until(*net, now).into_iter().chain(moved.then_some(now)).max();
+                let until =
+                    self.nodes.used_until(*net, now).into_iter().chain(moved.then_some(now)).max();
                 *used = until.map_or(*used, |until| until.max(*used));
             }
             self.retiring.look_at = now + LOOK;

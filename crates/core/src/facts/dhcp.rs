@@ -41,19 +41,21 @@ pub(super) struct DhcpFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Want {
     mac: Mac,
-    /// whether all addresses of the range were somebody's, as far as is known here, when there were these nodes
+    /// whether all addresses of the range were somebody's, as far as is known here, when there were
+    /// these nodes
     full: bool,
     layout: u64,
     /// it has asked again until then, or does not want one any more
     until: Instant,
 }
 
-/// Who gets no address asks again: some clients after seconds, others after five minutes (dhclient's `retry`).
+/// Who gets no address asks again: some clients after seconds, others after five minutes
+/// (dhclient's `retry`).
 const WANT_TIME: Duration = Duration::from_secs(660);
 
 impl State {
-    /// Who else serves addresses on the cluster port; what was heard on an earlier port, or before the cable was pulled, does
-    /// not count.
+    /// Who else serves addresses on the cluster port; what was heard on an earlier port, or before
+    /// the cable was pulled, does not count.
     pub fn other_servers(&self) -> OtherServers {
         self.dhcp.servers
     }
@@ -63,29 +65,35 @@ impl State {
         self.dhcp.unasked.as_deref()
     }
 
-    /// Returns for how many seconds a switch is waited for that announced a spanning tree; `None`: nothing is waited for.
+    /// Returns for how many seconds a switch is waited for that announced a spanning tree; `None`:
+    /// nothing is waited for.
     pub fn dhcp_held(&self) -> Option<u64> {
         self.dhcp.held
     }
 
-    /// The cluster port, if addresses are to be served there and it has a carrier, and the number of this plugging.
+    /// The cluster port, if addresses are to be served there and it has a carrier, and the number
+    /// of this plugging.
     pub fn dhcp_port(&self) -> Option<(LinkIndex, u64)> {
         self.dhcp.port.map(|port| (port, self.dhcp.generation))
     }
 
-    /// Counts up when a board is heard on the cluster port that was not known: a server of addresses may have come.
+    /// Counts up when a board is heard on the cluster port that was not known: a server of
+    /// addresses may have come.
     pub fn unknown_clients(&self) -> u64 {
         self.dhcp.unknown_clients
     }
 
-    /// The board that asked for an address while none was left, until one is free again or it has stopped asking.
+    /// The board that asked for an address while none was left, until one is free again or it has
+    /// stopped asking.
     pub fn dhcp_want(&self) -> Option<Mac> {
         self.dhcp.want.map(|want| want.mac)
     }
 
     /// Our server has no address for this board.
     fn refused_for_want(&mut self, logged: &ServerLog) {
-        let Some(mac) = logged.mac.filter(|_| logged.what == ServerLogKind::Exhausted && self.dhcp.port.is_some())
+        let Some(mac) = logged
+            .mac
+            .filter(|_| logged.what == ServerLogKind::Exhausted && self.dhcp.port.is_some())
         else {
             return;
         };
@@ -95,7 +103,8 @@ impl State {
         self.dhcp.want = Some(Want { mac, full, layout, until: self.now + WANT_TIME });
     }
 
-    /// Looks at the range again where the nodes have changed: as long as nobody wants an address that costs nothing.
+    /// Looks at the range again where the nodes have changed: as long as nobody wants an address
+    /// that costs nothing.
     pub(super) fn watch_range(&mut self) {
         let Some(want) = &mut self.dhcp.want else { return };
         let freed = want.layout != self.nodes.layout && {
@@ -103,7 +112,8 @@ impl State {
             let was = std::mem::replace(&mut want.full, self.nodes.is_range_full(&self.settings));
             was && !want.full
         };
-        // Nobody has asked for long. (What keeps addresses from our server that is not known here, only its own complaints tell.)
+        // Nobody has asked for long. (What keeps addresses from our server that is not known here,
+        // only its own complaints tell.)
         let over = want.until <= self.now;
         if freed || over || self.nodes.has_lease(want.mac) {
             self.dhcp.want = None;
@@ -117,13 +127,17 @@ impl State {
     /// Forgets what was heard when the cable was pulled or the port is another one.
     pub(super) fn watch_dhcp(&mut self) -> Option<Transition> {
         let wanted = self.settings.gateway.enabled && self.settings.cluster.dhcp.is_some();
-        let usable = self.cluster_port().filter(|link| wanted && link.carrier && link.master.is_none());
+        let usable =
+            self.cluster_port().filter(|link| wanted && link.carrier && link.master.is_none());
         let port = usable.map(|link| link.index);
         if port == self.dhcp.port {
             return None;
         }
         let generation = self.dhcp.generation + 1;
-        let before = std::mem::replace(&mut self.dhcp, DhcpFacts { port, generation, ..DhcpFacts::default() });
+        let before = std::mem::replace(
+            &mut self.dhcp,
+            DhcpFacts { port, generation, ..DhcpFacts::default() },
+        );
         match before.servers {
             OtherServers::Foreign { server, .. } => Some(Transition::ForeignDhcpGone { server }),
             OtherServers::Unknown | OtherServers::None => None,
@@ -159,20 +173,28 @@ impl State {
         self.dhcp.held = None;
         match (std::mem::replace(&mut self.dhcp.servers, servers), servers) {
             (before, after) if before == after => Vec::new(),
-            (_, OtherServers::Foreign { server, mac }) => vec![Transition::ForeignDhcp { server, mac }],
-            (OtherServers::Foreign { server, .. }, _) => vec![Transition::ForeignDhcpGone { server }],
+            (_, OtherServers::Foreign { server, mac }) => {
+                vec![Transition::ForeignDhcp { server, mac }]
+            }
+            (OtherServers::Foreign { server, .. }, _) => {
+                vec![Transition::ForeignDhcpGone { server }]
+            }
             _ => Vec::new(),
         }
     }
 
     fn boots(&mut self, address: Ipv4Addr, file: &str) -> Vec<Transition> {
-        let Some(id) = self.nodes.by_address(address).map(|node| node.id) else { return Vec::new() };
+        let Some(id) = self.nodes.by_address(address).map(|node| node.id) else {
+            return Vec::new();
+        };
         // Every file of ours is in this folder.
         let root = self.settings.cluster.netboot.as_ref().map(|netboot| netboot.root.as_path());
         let inside = root.and_then(|root| Path::new(file).strip_prefix(root).ok()?.to_str());
         let transitions = match self.nodes.boots(id, inside.unwrap_or(file), self.now) {
             Some(change) => self.health_changed(id, change),
-            None => self.nodes.get(id).map(|node| Transition::NodeStage { name: node.name.clone() }),
+            None => {
+                self.nodes.get(id).map(|node| Transition::NodeStage { name: node.name.clone() })
+            }
         };
         transitions.into_iter().collect()
     }
@@ -191,7 +213,9 @@ mod tests {
 
     fn settings(more: &str) -> Arc<Settings> {
         let text = format!("uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n{more}");
-        Arc::new(config::load(&[("settings", &text)], &Board::built_in("emulated").unwrap()).unwrap())
+        Arc::new(
+            config::load(&[("settings", &text)], &Board::built_in("emulated").unwrap()).unwrap(),
+        )
     }
 
     fn serving() -> Arc<Settings> {
@@ -199,7 +223,11 @@ mod tests {
     }
 
     fn link(index: LinkIndex, carrier: bool) -> Event {
-        Event::Link(Change::Present(Link { mac: Some(Mac([2; 6])), carrier, ..Link::wired(index, "eth0") }))
+        Event::Link(Change::Present(Link {
+            mac: Some(Mac([2; 6])),
+            carrier,
+            ..Link::wired(index, "eth0")
+        }))
     }
 
     fn handle(state: &mut State, event: &Event) -> Vec<Transition> {
@@ -212,7 +240,11 @@ mod tests {
         state
     }
 
-    const FOREIGN: Dhcp = Dhcp::Foreign { index: CLUSTER, server: Ipv4Addr::new(10, 0, 0, 1), mac: Some(Mac([9; 6])) };
+    const FOREIGN: Dhcp = Dhcp::Foreign {
+        index: CLUSTER,
+        server: Ipv4Addr::new(10, 0, 0, 1),
+        mac: Some(Mac([9; 6])),
+    };
     const ALONE: Dhcp = Dhcp::Alone { index: CLUSTER };
 
     #[test]
@@ -225,7 +257,10 @@ mod tests {
         let transitions = handle(&mut state, &Event::Dhcp(FOREIGN));
         assert_eq!(transitions, [Transition::ForeignDhcp { server, mac: Some(Mac([9; 6])) }]);
         assert_eq!(handle(&mut state, &Event::Dhcp(FOREIGN)), []);
-        assert_eq!(handle(&mut state, &Event::Dhcp(ALONE)), [Transition::ForeignDhcpGone { server }]);
+        assert_eq!(
+            handle(&mut state, &Event::Dhcp(ALONE)),
+            [Transition::ForeignDhcpGone { server }]
+        );
     }
 
     #[test]
@@ -234,10 +269,17 @@ mod tests {
         let first = state.dhcp_port().unwrap();
         handle(&mut state, &Event::Dhcp(FOREIGN));
         let server = Ipv4Addr::new(10, 0, 0, 1);
-        assert!(handle(&mut state, &link(CLUSTER, false)).contains(&Transition::ForeignDhcpGone { server }));
+        assert!(
+            handle(&mut state, &link(CLUSTER, false))
+                .contains(&Transition::ForeignDhcpGone { server })
+        );
         assert_eq!((state.other_servers(), state.dhcp_port()), (OtherServers::Unknown, None));
         handle(&mut state, &Event::Dhcp(ALONE));
-        assert_eq!(state.other_servers(), OtherServers::Unknown, "what is told too late does not count");
+        assert_eq!(
+            state.other_servers(),
+            OtherServers::Unknown,
+            "what is told too late does not count"
+        );
         handle(&mut state, &link(CLUSTER, true));
         assert_ne!(state.dhcp_port().unwrap(), first);
         handle(&mut state, &Event::Dhcp(ALONE));
@@ -297,8 +339,12 @@ mod tests {
 
     fn wants(state: &mut State, board: u8, second: u64) {
         let mac = Some(Mac([6, 0, 0, 0, 0, board]));
-        let logged = ServerLog { what: ServerLogKind::Exhausted, text: String::new(), mac, address: None };
-        state.apply(&Event::Dhcp(Dhcp::ServerLog(logged)), Instant::from_boot(Duration::from_secs(second)));
+        let logged =
+            ServerLog { what: ServerLogKind::Exhausted, text: String::new(), mac, address: None };
+        state.apply(
+            &Event::Dhcp(Dhcp::ServerLog(logged)),
+            Instant::from_boot(Duration::from_secs(second)),
+        );
     }
 
     fn wanting(state: &State) -> Option<u8> {
@@ -343,8 +389,14 @@ mod tests {
     fn who_cannot_ask_does_not_know() {
         let mut state = plugged();
         handle(&mut state, &Event::Dhcp(ALONE));
-        handle(&mut state, &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }));
-        assert_eq!((state.other_servers(), state.dhcp_unasked()), (OtherServers::Unknown, Some("not permitted")));
+        handle(
+            &mut state,
+            &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }),
+        );
+        assert_eq!(
+            (state.other_servers(), state.dhcp_unasked()),
+            (OtherServers::Unknown, Some("not permitted"))
+        );
         handle(&mut state, &Event::Dhcp(ALONE));
         assert_eq!(state.dhcp_unasked(), None);
     }

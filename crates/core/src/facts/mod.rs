@@ -1,4 +1,5 @@
-//! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never reads a clock.
+//! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never
+//! reads a clock.
 
 use std::collections::BTreeMap;
 mod alert;
@@ -26,7 +27,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::config::{Settings, UplinkProbe};
-use crate::event::{Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop};
+use crate::event::{
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop,
+};
 use crate::facts::link::port;
 pub use cluster::RETIREMENT_GRACE;
 use cluster::RetiringSubnets;
@@ -75,8 +78,8 @@ pub struct State {
     stale_sources: Vec<Ipv4Addr>,
     conntrack_orders: u64,
     clashing: bool,
-    /// addresses of uplinks that our server had given to nodes: the clash outlives their leases, which are taken back as the
-    /// cluster moves
+    /// addresses of uplinks that our server had given to nodes: the clash outlives their leases,
+    /// which are taken back as the cluster moves
     given_twice: Vec<(LinkIndex, Ipv4Addr)>,
     retiring: RetiringSubnets,
     nodes: Nodes,
@@ -157,11 +160,18 @@ impl State {
         self.now = now;
         let of_the_kernel = matches!(
             event,
-            Event::Link(_) | Event::Address(_) | Event::Route(_) | Event::Rule(_) | Event::Netconf(_) | Event::Dump(_)
+            Event::Link(_)
+                | Event::Address(_)
+                | Event::Route(_)
+                | Event::Rule(_)
+                | Event::Netconf(_)
+                | Event::Dump(_)
         );
         self.facts_generation += u64::from(of_the_kernel);
-        let may_lose_routes =
-            matches!(event, Event::Link(_) | Event::Address(Change::Gone(_)) | Event::Dump(Dump::End));
+        let may_lose_routes = matches!(
+            event,
+            Event::Link(_) | Event::Address(Change::Gone(_)) | Event::Dump(Dump::End)
+        );
         let ours = may_lose_routes.then(|| self.facts.count_of_protocol(ROUTE_PROTOCOL));
         let mut transitions = match event {
             Event::Dump(Dump::Begin) => {
@@ -174,7 +184,9 @@ impl State {
             Event::Route(change) => self.apply_route(change),
             Event::Rule(change) => self.apply_rule(change),
             Event::Netconf(netconf) => self.apply_netconf(netconf),
-            Event::Probe(Probe::Uplink { index, reachability }) => self.apply_reachability(*index, *reachability),
+            Event::Probe(Probe::Uplink { index, reachability }) => {
+                self.apply_reachability(*index, *reachability)
+            }
             Event::Uplink(news) => self.apply_uplink_news(news),
             Event::Probe(Probe::Denied { probe, denied }) => {
                 self.vitals.probe_denied(probe, *denied);
@@ -196,9 +208,11 @@ impl State {
                 self.stop = Some(*stop);
                 Vec::new()
             }
-            Event::Overrun | Event::Tick | Event::Reload | Event::Hotplug(_) | Event::Probe(Probe::Nodes(_)) => {
-                Vec::new()
-            }
+            Event::Overrun
+            | Event::Tick
+            | Event::Reload
+            | Event::Hotplug(_)
+            | Event::Probe(Probe::Nodes(_)) => Vec::new(),
         };
         if of_the_kernel {
             self.claim_added();
@@ -212,7 +226,9 @@ impl State {
     }
 
     fn end_listing(&mut self) -> Vec<Transition> {
-        let held = |facts: &KernelFacts, port: Option<LinkIndex>| port.map_or(0, |port| facts.addresses(port).len());
+        let held = |facts: &KernelFacts, port: Option<LinkIndex>| {
+            port.map_or(0, |port| facts.addresses(port).len())
+        };
         let before = held(&self.facts, self.roles.cluster);
         let forgot = self.facts.end_listing();
         if held(&self.facts, self.roles.cluster) < before {
@@ -231,7 +247,8 @@ impl State {
             return Vec::new();
         }
         if matches!(change, Change::Gone(_)) {
-            // It may come back under its old number before anybody looks, with nothing of ours on it.
+            // It may come back under its old number before anybody looks, with nothing of ours on
+            // it.
             self.revisions.link += u64::from(self.roles.is_port(transitions.index));
         }
         if let Change::Present(link) = change {
@@ -239,13 +256,18 @@ impl State {
             if Some(link.index) == self.roles.cluster && !link.up {
                 self.revisions.link += 1;
                 if known.as_ref().is_some_and(|link| link.up) {
-                    self.note_undone(link.index, format!("the cluster port {} was switched off", link.name));
+                    self.note_undone(
+                        link.index,
+                        format!("the cluster port {} was switched off", link.name),
+                    );
                 }
             }
         }
         // Of all others, of which there may be hundreds, no role depends.
-        let named =
-            [known.as_ref(), Some(transitions)].into_iter().flatten().any(|link| port::is_named(&self.settings, link));
+        let named = [known.as_ref(), Some(transitions)]
+            .into_iter()
+            .flatten()
+            .any(|link| port::is_named(&self.settings, link));
         let transitions = if named { self.links_changed(known.as_ref()) } else { Vec::new() };
         if !self.facts.is_listing() {
             self.others = Others::of(&self.settings, &self.facts, &self.roles);
@@ -253,7 +275,8 @@ impl State {
         transitions
     }
 
-    /// `known`: the interface that changed, as it was before; it may be gone by now, or have another name.
+    /// `known`: the interface that changed, as it was before; it may be gone by now, or have
+    /// another name.
     fn links_changed(&mut self, known: Option<&Link>) -> Vec<Transition> {
         let roles = Roles::of(&self.settings, &self.facts);
         let before = std::mem::replace(&mut self.roles, roles);
@@ -277,12 +300,16 @@ impl State {
         }
         self.revisions.link += 1;
         if IpNet::V4(self.settings.cluster.address) == gone.address && !self.is_clashing() {
-            self.note_undone(gone.index, format!("address {} was removed from the cluster port", gone.address));
+            self.note_undone(
+                gone.index,
+                format!("address {} was removed from the cluster port", gone.address),
+            );
         }
         Vec::new()
     }
 
-    /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds it again is somebody else.
+    /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds
+    /// it again is somebody else.
     fn claim_added(&mut self) {
         let (facts, synced) = (&mut self.facts, self.synced);
         self.vitals.added.retain(|(name, address)| {
@@ -343,9 +370,11 @@ impl State {
         transitions
     }
 
-    /// Row 1 moves at once when its address is lost, else after a better uplink has been good for a while.
+    /// Row 1 moves at once when its address is lost, else after a better uplink has been good for a
+    /// while.
     fn choose_active(&mut self) -> Vec<Transition> {
-        let shown = self.roles.uplinks.iter().copied().filter(|index| !self.is_translators_port(*index));
+        let shown =
+            self.roles.uplinks.iter().copied().filter(|index| !self.is_translators_port(*index));
         let best = shown.min_by_key(|index| self.rank(*index));
         let keep = self.active.filter(|active| {
             let Some(memory) = self.uplinks.get(active) else { return false };
@@ -363,34 +392,47 @@ impl State {
         if next == self.active {
             return Vec::new();
         }
-        let name = |index: Option<LinkIndex>| index.and_then(|i| self.facts.link(i)).map(|link| link.name.clone());
+        let name = |index: Option<LinkIndex>| {
+            index.and_then(|i| self.facts.link(i)).map(|link| link.name.clone())
+        };
         let transitions = Transition::ActiveUplink { from: name(self.active), to: name(next) };
         self.active = next;
         vec![transitions]
     }
 
-    /// Returns whether this is a program's port to an address translator (RFC 6877), by which nobody reaches the head.
+    /// Returns whether this is a program's port to an address translator (RFC 6877), by which
+    /// nobody reaches the head.
     fn is_translators_port(&self, index: LinkIndex) -> bool {
         let made = |link: &Link| matches!(link.kind.as_deref(), Some("tun" | "dummy"));
-        let unshown = || primary(&self.facts, index).is_none() && leads_by_translator(&self.facts, index);
+        let unshown =
+            || primary(&self.facts, index).is_none() && leads_by_translator(&self.facts, index);
         self.facts.link(index).is_some_and(made) && unshown()
     }
 
-    /// Smaller is better: an address with the best default route, then carrier, then the order of the settings. Metrics are
-    /// compared within a family only: the kernel never chooses between routes of two. An uplink with IPv4 comes first, for by
-    /// that one the nodes leave.
+    /// Smaller is better: an address with the best default route, then carrier, then the order of
+    /// the settings. Metrics are compared within a family only: the kernel never chooses between
+    /// routes of two. An uplink with IPv4 comes first, for by that one the nodes leave.
     fn rank(&self, index: LinkIndex) -> (bool, bool, bool, bool, u32, usize) {
         let place = self.roles.uplinks.iter().position(|i| *i == index).unwrap_or(usize::MAX);
-        let Some(memory) = self.uplinks.get(&index) else { return (true, true, true, true, u32::MAX, place) };
+        let Some(memory) = self.uplinks.get(&index) else {
+            return (true, true, true, true, u32::MAX, place);
+        };
         let address = memory.shown_address(self.now);
         let route = self.facts.default_route_of(index, address);
         let carrier = memory.state > uplink::UplinkState::NoCarrier;
         let ipv6 = matches!(address, Some(IpNet::V6(_)));
-        (address.is_none(), !carrier, route.is_none(), ipv6, route.map_or(u32::MAX, |route| route.metric), place)
+        (
+            address.is_none(),
+            !carrier,
+            route.is_none(),
+            ipv6,
+            route.map_or(u32::MAX, |route| route.metric),
+            place,
+        )
     }
 
-    /// When the best IPv4 default route moves to another uplink and the old one keeps its address, connections that
-    /// were translated to it are stuck: order their deletion.
+    /// When the best IPv4 default route moves to another uplink and the old one keeps its address,
+    /// connections that were translated to it are stuck: order their deletion.
     fn watch_egress(&mut self) {
         let best = self
             .facts
@@ -405,7 +447,11 @@ impl State {
         let Some(index) = self.detour().or(best) else { return };
         let Some(address) = ipv4_source(&self.facts, index) else { return };
         if let Some((old_index, old_address)) = self.egress.replace((index, address)) {
-            let kept = self.facts.addresses(old_index).iter().any(|h| h.address.addr() == IpAddr::V4(old_address));
+            let kept = self
+                .facts
+                .addresses(old_index)
+                .iter()
+                .any(|h| h.address.addr() == IpAddr::V4(old_address));
             if old_index != index && kept {
                 self.stale_sources = vec![old_address];
                 self.conntrack_orders += 1;
@@ -418,12 +464,26 @@ impl State {
     pub fn next_deadline(&self) -> Option<Instant> {
         let now = self.now;
         let uplinks = self.uplinks.values().filter_map(|memory| memory.next_deadline(now));
-        let better =
-            self.uplinks.values().filter_map(UplinkMemory::settled_since).map(|since| since + BETTER_UPLINK_TIME);
-        let offline = self.offline_since.map(|since| since + OFFLINE_TIME).into_iter().chain(self.exit_deadline());
-        let nodes = self.nodes.next_deadline().into_iter().chain(self.nodes.sweep_at()).chain(self.retiring.deadline());
-        let nodes =
-            nodes.chain(self.want_deadline()).chain(self.detour_deadlines()).chain(self.nodes.flood_deadlines());
+        let better = self
+            .uplinks
+            .values()
+            .filter_map(UplinkMemory::settled_since)
+            .map(|since| since + BETTER_UPLINK_TIME);
+        let offline = self
+            .offline_since
+            .map(|since| since + OFFLINE_TIME)
+            .into_iter()
+            .chain(self.exit_deadline());
+        let nodes = self
+            .nodes
+            .next_deadline()
+            .into_iter()
+            .chain(self.nodes.sweep_at())
+            .chain(self.retiring.deadline());
+        let nodes = nodes
+            .chain(self.want_deadline())
+            .chain(self.detour_deadlines())
+            .chain(self.nodes.flood_deadlines());
         let machine = self.vitals.deadline().into_iter().chain(self.power.deadline(now));
         let repairs = self.firewall.deadlines().chain(self.drift.deadline());
         let network = uplinks.chain(better).chain(offline).chain(repairs);

@@ -41,7 +41,9 @@ impl Outputs {
                     // Later ones replace our own.
                     adopted: *adopted && self.applied == 1,
                     flow_table: flow_table.filter(|loaded| before != Some(*loaded)),
-                    rejects: rejects.filter(|rejects| !rejects && !std::mem::replace(&mut self.drops_reported, true)),
+                    rejects: rejects.filter(|rejects| {
+                        !rejects && !std::mem::replace(&mut self.drops_reported, true)
+                    }),
                     owned: *owned,
                 });
             }
@@ -81,7 +83,8 @@ impl Outputs {
 
     /// dnsmasq runs: it said so, and not since that it was stopped.
     pub fn serves(&self) -> bool {
-        matches!(self.held(Output::Dnsmasq), Some(Applied::Dnsmasq { .. })) && self.is_well(Output::Dnsmasq)
+        matches!(self.held(Output::Dnsmasq), Some(Applied::Dnsmasq { .. }))
+            && self.is_well(Output::Dnsmasq)
     }
 
     pub fn error(&self, output: Output) -> Option<&ApplyError> {
@@ -99,8 +102,8 @@ impl Outputs {
     }
 }
 
-/// Whether it is no news: switched off, waiting for another one, or a port that went while we were at it, whose end is told
-/// otherwise.
+/// Whether it is no news: switched off, waiting for another one, or a port that went while we were
+/// at it, whose end is told otherwise.
 fn is_quiet(output: Output, error: &ApplyError) -> bool {
     match error.kind {
         ApplyErrorKind::Off | ApplyErrorKind::Waiting => true,

@@ -42,8 +42,15 @@ pub enum Transition {
     OutputHealed { output: Output },
     /// an output failed
     OutputFailed { output: Output, message: String },
-    /// the rule set is in the kernel; with or without its flow table and what it rejects, where that is worth a word
-    RulesetApplied { generation: u64, adopted: bool, flow_table: Option<bool>, rejects: Option<bool>, owned: bool },
+    /// the rule set is in the kernel; with or without its flow table and what it rejects, where
+    /// that is worth a word
+    RulesetApplied {
+        generation: u64,
+        adopted: bool,
+        flow_table: Option<bool>,
+        rejects: Option<bool>,
+        owned: bool,
+    },
     /// the cluster moved to another subnet, or back
     ClusterMoved { from: Ipv4Net, to: Ipv4Net },
     /// stale connection tracking entries were deleted
@@ -52,7 +59,8 @@ pub enum Transition {
     DisplayBlind,
     /// our DHCP and DNS server had something to say
     ServerSaid(ServerLog),
-    /// the switch at the cluster port lets nothing through for so many seconds: nobody can be asked until then
+    /// the switch at the cluster port lets nothing through for so many seconds: nobody can be asked
+    /// until then
     DhcpHeld { seconds: u64 },
     /// somebody else serves addresses on the cluster port: we do not
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },

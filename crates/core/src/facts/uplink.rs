@@ -18,8 +18,9 @@ pub const ROW1_GRACE: Duration = Duration::from_millis(200);
 /// With a carrier and no address for this long, there is no DHCP server.
 pub const SEARCH_TIME: Duration = Duration::from_secs(10);
 
-/// No server is said to be there when none has answered for this long: where many clients come at once, dnsmasq, which tries each address before
-/// it offers it, was seen to make its offer after 18 s.
+/// No server is said to be there when none has answered for this long: where many clients come at
+/// once, dnsmasq, which tries each address before it offers it, was seen to make its offer after 18
+/// s.
 pub const ANSWER_TIME: Duration = Duration::from_secs(25);
 
 /// What has to be remembered of an uplink between events.
@@ -80,20 +81,30 @@ impl UplinkMemory {
         }
     }
 
-    /// Brings the memory up to date with the facts. `clash`: an address of this uplink is one of the cluster's.
-    pub fn refresh(&mut self, link: &Link, facts: &KernelFacts, clash: bool, now: Instant) -> Vec<Transition> {
+    /// Brings the memory up to date with the facts. `clash`: an address of this uplink is one of
+    /// the cluster's.
+    pub fn refresh(
+        &mut self,
+        link: &Link,
+        facts: &KernelFacts,
+        clash: bool,
+        now: Instant,
+    ) -> Vec<Transition> {
         let mut transitions = Vec::new();
         let carrier = link.up && link.carrier;
         let primary = primary(facts, link.index).map(|held| held.address).filter(|_| carrier);
         let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
         let before = self.address;
         match primary {
-            Some(address) => self.addressed(link, address, gateway.flatten(), now, &mut transitions),
+            Some(address) => {
+                self.addressed(link, address, gateway.flatten(), now, &mut transitions)
+            }
             None if carrier => self.unaddressed(link, now, &mut transitions),
             None => self.forget_address(link, &mut transitions),
         }
         let another = primary.is_some() && primary != before;
-        self.good_since = (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
+        self.good_since =
+            (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
         let routeless = primary.is_some() && gateway.is_none();
         self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
         let ipv6_only = primary.is_some_and(|address| matches!(address, IpNet::V6(_)));
@@ -181,10 +192,18 @@ impl UplinkMemory {
             if leads_by_translator(facts, link.index) {
                 return UplinkState::Addressed;
             }
-            let ipv4_link_local =
-                facts.addresses(link.index).iter().any(|h| h.link_local && matches!(h.address, IpNet::V4(_)));
-            let searched = self.searching_since.is_some_and(|since| now.saturating_since(since) >= SEARCH_TIME);
-            return if ipv4_link_local || searched { UplinkState::NoDhcp } else { UplinkState::Searching };
+            let ipv4_link_local = facts
+                .addresses(link.index)
+                .iter()
+                .any(|h| h.link_local && matches!(h.address, IpNet::V4(_)));
+            let searched = self
+                .searching_since
+                .is_some_and(|since| now.saturating_since(since) >= SEARCH_TIME);
+            return if ipv4_link_local || searched {
+                UplinkState::NoDhcp
+            } else {
+                UplinkState::Searching
+            };
         }
         match self.reachability {
             _ if clash => UplinkState::Clash,
@@ -194,7 +213,8 @@ impl UplinkMemory {
         }
     }
 
-    /// Takes a new state; a renewal leaves `since` alone and tells nothing, another address begins anew.
+    /// Takes a new state; a renewal leaves `since` alone and tells nothing, another address begins
+    /// anew.
     fn enter(
         &mut self,
         link: &Link,
@@ -214,12 +234,16 @@ impl UplinkMemory {
             self.since = now;
         }
         if settled != state {
-            transitions.push(Transition::UplinkState { port: link.name.clone(), from: settled, to: state });
+            transitions.push(Transition::UplinkState {
+                port: link.name.clone(),
+                from: settled,
+                to: state,
+            });
         }
     }
 
-    /// Since when it is worth row 1 without a break: an address and a way out; or an address that has none all the time, so
-    /// that of two such uplinks the preferred one is shown in the end.
+    /// Since when it is worth row 1 without a break: an address and a way out; or an address that
+    /// has none all the time, so that of two such uplinks the preferred one is shown in the end.
     pub fn settled_since(&self) -> Option<Instant> {
         self.good_since.or(self.routeless_since)
     }
@@ -238,13 +262,14 @@ impl UplinkMemory {
         self.routeless_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
-    /// There is an address and, for longer than a renewal takes, none of IPv4, to which the nodes could be masqueraded.
+    /// There is an address and, for longer than a renewal takes, none of IPv4, to which the nodes
+    /// could be masqueraded.
     pub fn is_ipv6_only(&self, now: Instant) -> bool {
         self.ipv6_only_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
-    /// Its address went, or came back, so short a while ago that its way out may be on its way too: along with an address the
-    /// kernel drops its routes.
+    /// Its address went, or came back, so short a while ago that its way out may be on its way too:
+    /// along with an address the kernel drops its routes.
     pub fn is_renewing(&self, now: Instant) -> bool {
         let back = self.renewed_at.is_some_and(|at| now.saturating_since(at) < RENEWAL_GRACE);
         self.lost_at.is_some() || back && self.routeless_since.is_some()
@@ -253,16 +278,19 @@ impl UplinkMemory {
     /// The next moment at which time alone changes something.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
-        let search = self.searching_since.into_iter().flat_map(|at| [at + SEARCH_TIME, at + ANSWER_TIME]);
-        let waits = self.routeless_since.into_iter().chain(self.ipv6_only_since).chain(self.renewed_at);
+        let search =
+            self.searching_since.into_iter().flat_map(|at| [at + SEARCH_TIME, at + ANSWER_TIME]);
+        let waits =
+            self.routeless_since.into_iter().chain(self.ipv6_only_since).chain(self.renewed_at);
         lost.chain(search).chain(waits.map(|at| at + RENEWAL_GRACE)).filter(|at| *at > now).min()
     }
 }
 
-/// Returns the address of an interface that answers ssh: IPv4 first (the one the default route prefers), then a stable global
-/// IPv6 address, then a unique local one; of each family one that is not deprecated before one that is. A privacy address
-/// rotates away, and a translator's own answers nobody: they are none to show. Nor is one of ours, from when this was the
-/// cluster's port.
+/// Returns the address of an interface that answers ssh: IPv4 first (the one the default route
+/// prefers), then a stable global IPv6 address, then a unique local one; of each family one that is
+/// not deprecated before one that is. A privacy address rotates away, and a translator's own
+/// answers nobody: they are none to show. Nor is one of ours, from when this was the cluster's
+/// port.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
     let shown = |h: &&HeldAddress| h.is_usable() && !h.temporary && !h.ours && !h.is_translators();
@@ -275,21 +303,26 @@ pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     })
 }
 
-/// Returns the IPv4 address that traffic by this interface is translated to; also a translator's own.
+/// Returns the IPv4 address that traffic by this interface is translated to; also a translator's
+/// own.
 pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
     let ipv4 = |held: &HeldAddress| match held.address {
         IpNet::V4(net) => Some(net.addr()),
         IpNet::V6(_) => None,
     };
-    let translators = || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
+    let translators =
+        || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
     primary(facts, index).and_then(ipv4).or_else(translators)
 }
 
-/// Returns whether IPv4 leaves by this interface through a translator to IPv6, whose address is the only one of IPv4.
+/// Returns whether IPv4 leaves by this interface through a translator to IPv6, whose address is the
+/// only one of IPv4.
 pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
     let translators = facts.addresses(index).iter().any(HeldAddress::is_translators);
     let is_ipv4 = |held: &HeldAddress| matches!(held.address, IpNet::V4(_));
-    let leads = || facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)));
+    let leads = || {
+        facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)))
+    };
     translators && !primary(facts, index).is_some_and(is_ipv4) && leads()
 }
 

@@ -1,5 +1,5 @@
-//! What each output should hold, from the settings, the facts and what should be true. Pure; holds no relative times and
-//! never the list of nodes.
+//! What each output should hold, from the settings, the facts and what should be true. Pure; holds
+//! no relative times and never the list of nodes.
 
 pub mod dhcp;
 pub mod journal;
@@ -11,9 +11,16 @@ use crate::facts::State;
 
 /// One line for `systemctl status`.
 pub fn status_line(state: &State, desired: &Desired) -> String {
-    let address = state.active().and_then(|uplink| Some(format!("{} on {}", uplink.address?.addr(), uplink.link.name)));
+    let address = state
+        .active()
+        .and_then(|uplink| Some(format!("{} on {}", uplink.address?.addr(), uplink.link.name)));
     let nodes = state.nodes();
     let up = nodes.count(crate::facts::node::NodeHealth::Up);
-    let alert = desired.alerts.first().map_or_else(String::new, |alert| format!("; {}", alert.text));
-    format!("{}, {up}/{} nodes up{alert}", address.unwrap_or_else(|| "no uplink".to_owned()), nodes.total())
+    let alert =
+        desired.alerts.first().map_or_else(String::new, |alert| format!("; {}", alert.text));
+    format!(
+        "{}, {up}/{} nodes up{alert}",
+        address.unwrap_or_else(|| "no uplink".to_owned()),
+        nodes.total()
+    )
 }

@@ -5,7 +5,8 @@ use crate::event::{Mac, Order};
 use crate::facts::node::Origin;
 use crate::watch::control::Request;
 
-/// In the state directory: who is worked on, one a line; the names of nodes of the settings, the hardware addresses of others.
+/// In the state directory: who is worked on, one a line; the names of nodes of the settings, the
+/// hardware addresses of others.
 pub(super) const DRAINED: &str = "drained";
 
 impl Daemon {
@@ -24,7 +25,8 @@ impl Daemon {
             let noted = self.state.nodes().drained().contains(&name.to_ascii_lowercase());
             let resumes = matches!(order, Order::Resume(_));
             if !(known || noted && resumes) {
-                let _ = reply.send(Err(format!("there is no node {name}: `bramblegate nodes` lists them")));
+                let _ = reply
+                    .send(Err(format!("there is no node {name}: `bramblegate nodes` lists them")));
                 return;
             }
         }
@@ -39,7 +41,8 @@ impl Daemon {
         }
     }
 
-    /// Returns the board that is meant by the name of a found node, or by its own hardware address, also if it is not here.
+    /// Returns the board that is meant by the name of a found node, or by its own hardware address,
+    /// also if it is not here.
     fn board_of(&self, name: &str) -> Result<Mac, String> {
         let nodes = self.state.nodes();
         let node = nodes.by_name(name).or_else(|| nodes.by_mac(name.parse().ok()?));

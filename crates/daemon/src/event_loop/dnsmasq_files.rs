@@ -1,4 +1,5 @@
-//! What serves the nodes: dnsmasq's files are rendered here, those that name nodes only when those have changed.
+//! What serves the nodes: dnsmasq's files are rendered here, those that name nodes only when those
+//! have changed.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,12 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn spawn(run_directory: &Path, state_directory: &Path, events: &mpsc::Sender<Event>, asked: Questions) -> Self {
+    pub fn spawn(
+        run_directory: &Path,
+        state_directory: &Path,
+        events: &mpsc::Sender<Event>,
+        asked: Questions,
+    ) -> Self {
         let dnsmasq = dhcp::spawn(run_directory, state_directory, events.clone(), asked);
         Self { dnsmasq, folder: dhcp::folder(run_directory), given: None }
     }
@@ -33,16 +39,25 @@ impl Service {
             return;
         }
         let of_nodes = |plan: &ServicePlan| {
-            let dhcp = plan.dhcp.as_ref().map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));
+            let dhcp = plan
+                .dhcp
+                .as_ref()
+                .map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));
             (plan.names, plan.address, plan.head.clone(), dhcp)
         };
-        let known = self.given.take().filter(|(given, _)| plan.is_some_and(|plan| of_nodes(plan) == of_nodes(given)));
+        let known = self
+            .given
+            .take()
+            .filter(|(given, _)| plan.is_some_and(|plan| of_nodes(plan) == of_nodes(given)));
         self.given = plan.map(|plan| {
-            let nodes = known.map_or_else(|| files::nodes(plan, settings, state), |(_, nodes)| nodes);
+            let nodes =
+                known.map_or_else(|| files::nodes(plan, settings, state), |(_, nodes)| nodes);
             (plan.clone(), nodes)
         });
         let folder = self.folder.display().to_string();
-        self.dnsmasq.publish(self.given.as_ref().map(|(plan, nodes)| files::files(plan, nodes.clone(), &folder)));
+        self.dnsmasq.publish(
+            self.given.as_ref().map(|(plan, nodes)| files::files(plan, nodes.clone(), &folder)),
+        );
     }
 
     /// Forgets a board's address; `reply` hears when that is on the disk.

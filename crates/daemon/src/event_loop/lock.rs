@@ -1,7 +1,8 @@
 //! One instance at a time, by a lock on a file in the run-time directory.
 //!
-//! Whoever can open a file can lock it, for reading too: so the file is its owner's alone (0600), and one that others could
-//! open (of an older version) or that is none of ours is not waited for but replaced, unless a daemon holds it.
+//! Whoever can open a file can lock it, for reading too: so the file is its owner's alone (0600),
+//! and one that others could open (of an older version) or that is none of ours is not waited for
+//! but replaced, unless a daemon holds it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -36,8 +37,8 @@ pub enum LockError {
     },
 }
 
-/// How long a lock is waited for that belongs to a process that has died, or to one that has not written down yet who it is;
-/// and in what steps.
+/// How long a lock is waited for that belongs to a process that has died, or to one that has not
+/// written down yet who it is; and in what steps.
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(10);
 const NAME: &str = "lock";
@@ -57,8 +58,9 @@ enum Try {
 }
 
 impl InstanceLock {
-    /// The process that holds the lock of `run_directory`, if one does. Changes nothing there. The kernel's word and not the
-    /// file's: the file may be written by a user who would have root send a signal to somebody.
+    /// The process that holds the lock of `run_directory`, if one does. Changes nothing there. The
+    /// kernel's word and not the file's: the file may be written by a user who would have root send
+    /// a signal to somebody.
     pub fn holder(run_directory: &Path) -> Option<u32> {
         let folder = Folder::open(run_directory).ok()?;
         let file = folder.existing(OsStr::new(NAME), OFlags::RDONLY).ok()?;
@@ -90,8 +92,8 @@ impl InstanceLock {
                     write_down(&mut file).map_err(broken)?;
                     return Ok(Self { _file: file });
                 }
-                // A child that one who was killed had just begun to start holds it for a moment longer; and who has just
-                // taken it needs a moment to write down who it is.
+                // A child that one who was killed had just begun to start holds it for a moment
+                // longer; and who has just taken it needs a moment to write down who it is.
                 Try::Held(pid) if pid.is_some() || patience.is_zero() => {
                     let pid = pid.or_else(|| hidden_holder(&folder));
                     return Err(LockError::Held { path, pid });
@@ -129,7 +131,9 @@ fn attempt(folder: &Folder) -> io::Result<Try> {
     let mut file = match folder.existing(name, OFlags::RDWR) {
         Ok(file) => file,
         // It went, or became something else, meanwhile.
-        Err(_) if folder.look(name).map_or(true, |now| now.st_ino != stat.st_ino) => return Ok(Try::Gone),
+        Err(_) if folder.look(name).map_or(true, |now| now.st_ino != stat.st_ino) => {
+            return Ok(Try::Gone);
+        }
         Err(error) => return Err(error),
     };
     let stat = fstat(&file)?;
@@ -151,8 +155,8 @@ fn attempt(folder: &Folder) -> io::Result<Try> {
     Ok(Try::Gone)
 }
 
-/// Who holds the lock by the kernel's word, though `/proc` does not show that process to this one, as the service's sandbox
-/// does not show root's; for messages only.
+/// Who holds the lock by the kernel's word, though `/proc` does not show that process to this one,
+/// as the service's sandbox does not show root's; for messages only.
 fn hidden_holder(folder: &Folder) -> Option<u32> {
     lockers(&folder.look(NAME).ok()?).first().copied()
 }
@@ -180,8 +184,8 @@ fn written_down(file: &mut File) -> Option<u32> {
     Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
 }
 
-/// The processes that have locked the file (`/proc/locks`, proc_locks(5)). The device is not compared: that of a file on
-/// btrfs or an overlay is another there than in stat(2).
+/// The processes that have locked the file (`/proc/locks`, proc_locks(5)). The device is not
+/// compared: that of a file on btrfs or an overlay is another there than in stat(2).
 fn lockers(stat: &Stat) -> Vec<u32> {
     let text = fs::read_to_string("/proc/locks").unwrap_or_default();
     let inode = format!(":{}", stat.st_ino);
@@ -191,12 +195,13 @@ fn lockers(stat: &Stat) -> Vec<u32> {
 /// `1: FLOCK  ADVISORY  WRITE 595 00:19:1234 0 EOF`.
 fn locker(line: &str, inode: &str) -> Option<u32> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let is_it = words.get(1) == Some(&"FLOCK") && words.get(5).is_some_and(|place| place.ends_with(inode));
+    let is_it =
+        words.get(1) == Some(&"FLOCK") && words.get(5).is_some_and(|place| place.ends_with(inode));
     words.get(4).filter(|_| is_it)?.parse().ok()
 }
 
-/// Whether a process may hold our lock: it is this program, run by root or by the user whose folder it is, as far as
-/// `/proc` shows it.
+/// Whether a process may hold our lock: it is this program, run by root or by the user whose folder
+/// it is, as far as `/proc` shows it.
 fn is_ours(pid: u32, folder: &Folder) -> bool {
     let process = Path::new("/proc").join(pid.to_string());
     let Ok(user) = fs::metadata(&process).map(|data| data.uid()) else { return false };
@@ -227,7 +232,10 @@ mod tests {
         for mode in [0o600, 0o644] {
             let first = locked(&folder.join(NAME), "1", mode);
             let refused = InstanceLock::take(&folder).unwrap_err();
-            assert!(matches!(refused, LockError::Held { pid: Some(pid), .. } if pid == own), "{mode:o}: {refused:?}");
+            assert!(
+                matches!(refused, LockError::Held { pid: Some(pid), .. } if pid == own),
+                "{mode:o}: {refused:?}"
+            );
             assert_eq!(InstanceLock::holder(&folder), Some(own));
             drop(first);
             assert_eq!(InstanceLock::holder(&folder), None);

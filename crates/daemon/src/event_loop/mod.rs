@@ -26,7 +26,9 @@ use crate::clock;
 use crate::config::{OnStop, Settings};
 use crate::decide::alert::acknowledge;
 use crate::decide::{Desired, decide};
-use crate::event::{ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital};
+use crate::event::{
+    ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital,
+};
 use crate::facts::{State, Transition};
 use crate::files::reading;
 use crate::pace::Pace;
@@ -48,11 +50,13 @@ use reload::Loaded;
 use state_file::StateFile;
 use watchers::{Failure, Plans};
 
-/// Events that may wait while the loop works; the sources are held up beyond that, and list anew when the kernel overruns.
+/// Events that may wait while the loop works; the sources are held up beyond that, and list anew
+/// when the kernel overruns.
 const QUEUE: usize = 4096;
 /// At most this many events are taken in before outputs see the result.
 const BATCH: usize = 1024;
-/// What strangers bring about is worked out at once so many times in a row, and then no more often than this.
+/// What strangers bring about is worked out at once so many times in a row, and then no more often
+/// than this.
 const AT_ONCE: u32 = 16;
 const SPACING: Duration = Duration::from_millis(500);
 /// How often the loop shows the devices' threads that it lives; they know it dead after [`LEASE`].
@@ -131,7 +135,8 @@ struct Daemon {
 /// Runs until it is told to stop, by a signal that may have come already.
 ///
 /// # Errors
-/// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried again.
+/// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried
+/// again.
 pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     malloc::share();
     let journal = Arc::new(Journal::open());
@@ -145,7 +150,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     }
     state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     state.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
-    let places = [operator::ACKNOWLEDGED, commands::DRAINED].map(|name| options.state_directory.join(name));
+    let places =
+        [operator::ACKNOWLEDGED, commands::DRAINED].map(|name| options.state_directory.join(name));
     let [known, drained] = places.each_ref().map(|path| state_file::read(path));
     let (acknowledged, unclear) = operator::restored(&known.lines);
     state.apply(&Event::Acknowledgement(acknowledged), clock::now());
@@ -267,9 +273,11 @@ impl Daemon {
         }
     }
 
-    /// The main loop lives: says so to the panel, and to the service manager if the essential outputs live too.
+    /// The main loop lives: says so to the panel, and to the service manager if the essential
+    /// outputs live too.
     fn ping(&mut self) {
-        let interval = service_manager::watchdog_interval().map_or(RENEWAL, |allowed| allowed.min(RENEWAL));
+        let interval =
+            service_manager::watchdog_interval().map_or(RENEWAL, |allowed| allowed.min(RENEWAL));
         self.ping_at = next_aligned(interval);
         self.outputs.renew_lease();
         self.journal.expect(self.options.settings.nodes.len());
@@ -312,7 +320,8 @@ impl Daemon {
             _ => {}
         }
         let (layout, now) = (self.state.nodes().layout, clock::now());
-        // What time has changed until now is seen to with any event, and there is no tick for it any more.
+        // What time has changed until now is seen to with any event, and there is no tick for it
+        // any more.
         let due = self.state.next_deadline().is_some_and(|at| at <= now);
         let reported = self.state.apply(event, now);
         self.outputs.nodes_changed(&self.state, &reported);
@@ -370,8 +379,9 @@ impl Daemon {
         }
     }
 
-    /// READY when the rule set is in the kernel and forwarding is set on every port that exists. Addresses and routes that the
-    /// kernel does not take are told, and do not keep everybody who waits for us.
+    /// READY when the rule set is in the kernel and forwarding is set on every port that exists.
+    /// Addresses and routes that the kernel does not take are told, and do not keep everybody who
+    /// waits for us.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.state.is_synced() {
             return Ok(());
@@ -423,7 +433,10 @@ impl Daemon {
         self.known.finish().await;
         let settings = &self.options.settings;
         let remove = settings.gateway.on_stop == OnStop::Remove && stop == Stop::Terminated;
-        let errors = self.outputs.stop(stop, remove, &self.options.state_directory, settings.lcd.geometry).await;
+        let errors = self
+            .outputs
+            .stop(stop, remove, &self.options.state_directory, settings.lcd.geometry)
+            .await;
         for error in errors {
             self.journal.write(&journal::not_put_back(&error));
         }
@@ -432,7 +445,12 @@ impl Daemon {
 
 /// Anybody on the cluster port can cause as many of these as they like.
 const fn is_of_strangers(event: &Event) -> bool {
-    matches!(event, Event::Neighbour(_) | Event::Lease(_) | Event::Dhcp(Dhcp::CallsItself { .. } | Dhcp::ServerLog(_)))
+    matches!(
+        event,
+        Event::Neighbour(_)
+            | Event::Lease(_)
+            | Event::Dhcp(Dhcp::CallsItself { .. } | Dhcp::ServerLog(_))
+    )
 }
 
 /// A moment of the boot clock as one that the runtime can wait for.

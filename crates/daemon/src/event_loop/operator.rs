@@ -15,12 +15,13 @@ const POWER_OFF: &str = "power-off";
 /// In the state directory: the acknowledged alerts by code and subject, one a line.
 pub(super) const ACKNOWLEDGED: &str = "acknowledged";
 
-/// Returns what the kept lines acknowledge, and what to say of lines that do not say which alert they mean: earlier versions
-/// kept the words on the panel in place of the subject.
+/// Returns what the kept lines acknowledge, and what to say of lines that do not say which alert
+/// they mean: earlier versions kept the words on the panel in place of the subject.
 pub(super) fn restored(lines: &BTreeSet<String>) -> (Acknowledgement, Option<String>) {
     let (mut known, mut unclear) = (BTreeSet::new(), Vec::new());
     for line in lines {
-        let meant: Vec<AlertId> = line.parse().map_or_else(|_| AlertId::from_panel_words(line), |id| vec![id]);
+        let meant: Vec<AlertId> =
+            line.parse().map_or_else(|_| AlertId::from_panel_words(line), |id| vec![id]);
         if meant.is_empty() {
             unclear.push(line.as_str());
         }
@@ -62,7 +63,10 @@ impl Daemon {
     pub(super) fn power_off(&mut self) {
         let path = self.options.run_directory.join(POWER_OFF);
         if let Err(error) = folder::replace(&path, "") {
-            let what = format!("{} cannot be made: {error}; power off with: sudo systemctl poweroff", path.display());
+            let what = format!(
+                "{} cannot be made: {error}; power off with: sudo systemctl poweroff",
+                path.display()
+            );
             self.journal.write(&journal::not_written(&what));
         }
     }
@@ -74,12 +78,21 @@ mod tests {
 
     #[test]
     fn lines_of_an_earlier_version_are_kept_where_they_report_which_alert_they_mean() {
-        let kept = ["node-down rpi1 down", "node-down node=rpi2", "uplink-portal PORTAL", "uplink-none NO CABLE"];
+        let kept = [
+            "node-down rpi1 down",
+            "node-down node=rpi2",
+            "uplink-portal PORTAL",
+            "uplink-none NO CABLE",
+        ];
         let (known, lost) = restored(&kept.map(str::to_owned).into());
-        let wanted = ["node-down node=rpi1", "node-down node=rpi2", "uplink-none"].map(|line| line.parse().unwrap());
+        let wanted = ["node-down node=rpi1", "node-down node=rpi2", "uplink-none"]
+            .map(|line| line.parse().unwrap());
         assert_eq!(known, Acknowledgement::Restored(wanted.into()));
         let lost = lost.unwrap();
-        assert!(lost.contains("uplink-portal PORTAL;") && lost.contains("status --acknowledge"), "{lost}");
+        assert!(
+            lost.contains("uplink-portal PORTAL;") && lost.contains("status --acknowledge"),
+            "{lost}"
+        );
         assert_eq!(restored(&BTreeSet::new()), (Acknowledgement::Restored(BTreeSet::new()), None));
     }
 }

@@ -8,7 +8,9 @@ use tokio::time::timeout;
 
 use crate::config::Settings;
 use crate::decide::Desired;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Mac, Output, Round, Stop};
+use crate::event::{
+    Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Mac, Output, Round, Stop,
+};
 use crate::facts::{State, Transition};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
@@ -63,18 +65,27 @@ impl Outputs {
     /// Starts them all; nothing is touched before the first value.
     ///
     /// # Errors
-    /// The kernel or a missing capability forbids what is needed, or the status socket cannot be made.
-    pub fn spawn(options: &Options, events: &mpsc::Sender<Event>, asked: Questions) -> Result<Self, Fatal> {
+    /// The kernel or a missing capability forbids what is needed, or the status socket cannot be
+    /// made.
+    pub fn spawn(
+        options: &Options,
+        events: &mpsc::Sender<Event>,
+        asked: Questions,
+    ) -> Result<Self, Fatal> {
         let (settings, state_directory) = (&options.settings, &options.state_directory);
         let appliers = match settings.gateway.enabled {
             true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
             false => None,
         };
         let socket = &settings.status.socket;
-        let status = status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
-            let remedy = bind::remedy(&error, STATUS_SOCKET);
-            Fatal::CannotCreate(format!("the status socket {} cannot be made: {error}; {remedy}", socket.display()))
-        })?;
+        let status =
+            status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
+                let remedy = bind::remedy(&error, STATUS_SOCKET);
+                Fatal::CannotCreate(format!(
+                    "the status socket {} cannot be made: {error}; {remedy}",
+                    socket.display()
+                ))
+            })?;
         Ok(Self {
             appliers,
             service: Service::spawn(&options.run_directory, state_directory, events, asked),
@@ -161,7 +172,8 @@ impl Outputs {
     /// The records of the nodes whose health is another, or that have booted further.
     pub fn nodes_changed(&self, state: &State, reported: &[Transition]) {
         for transition in reported {
-            if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition {
+            if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition
+            {
                 status::node(state, name).into_iter().for_each(|node| self.status.node(node));
             }
         }
@@ -173,8 +185,9 @@ impl Outputs {
         self.status.round_trips(nodes.map(|node| (node.id, node.rtt)));
     }
 
-    /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how it goes with the
-    /// status socket, which may have to move, or to be made again where somebody took its file away.
+    /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how
+    /// it goes with the status socket, which may have to move, or to be made again where somebody
+    /// took its file away.
     pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if let Some(panel) = &self.panel {
             if before.lcd != now.lcd {
@@ -195,7 +208,8 @@ impl Outputs {
         ApplyReport { output: Output::Status, result }
     }
 
-    /// Switches the network half on, or off: then everything of ours is taken away. Tells what could not be done.
+    /// Switches the network half on, or off: then everything of ours is taken away. Tells what
+    /// could not be done.
     pub async fn switch(&mut self, enabled: bool, state_directory: &Path) -> Vec<ApplyError> {
         if enabled && self.appliers.is_none() {
             match Appliers::spawn(state_directory, &self.events) {
@@ -209,16 +223,25 @@ impl Outputs {
         }
     }
 
-    /// Forgets the address of a board that does not come back; `reply` hears when that is on the disk.
+    /// Forgets the address of a board that does not come back; `reply` hears when that is on the
+    /// disk.
     pub fn forget(&self, mac: Mac, reply: Reply) {
         self.service.forget(mac, reply);
     }
 
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
-    pub async fn stop(self, stop: Stop, remove: bool, state_directory: &Path, geometry: Geometry) -> Vec<ApplyError> {
+    pub async fn stop(
+        self,
+        stop: Stop,
+        remove: bool,
+        state_directory: &Path,
+        geometry: Geometry,
+    ) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
         let service = tokio::spawn(self.service.stop());
-        let stop = |(frame, panel): (_, Panel)| (panel.display.stop((frame, true)), panel.indicator.stop(()));
+        let stop = |(frame, panel): (_, Panel)| {
+            (panel.display.stop((frame, true)), panel.indicator.stop(()))
+        };
         let panel = last.zip(self.panel).map(stop);
         let errors = match self.appliers.filter(|_| remove) {
             Some(appliers) => take_away(appliers, state_directory).await,
@@ -234,7 +257,9 @@ impl Outputs {
 
 /// Waited for, so that nobody puts anything there again meanwhile.
 async fn take_away(appliers: Appliers, state_directory: &Path) -> Vec<ApplyError> {
-    timeout(PUT_BACK, appliers.remove(state_directory)).await.unwrap_or_else(|_| vec![TooLong.into()])
+    timeout(PUT_BACK, appliers.remove(state_directory))
+        .await
+        .unwrap_or_else(|_| vec![TooLong.into()])
 }
 
 fn fatal(error: ApplyError) -> Fatal {

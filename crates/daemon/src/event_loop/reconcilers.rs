@@ -30,12 +30,22 @@ struct Applier<S: Reconciler> {
 
 impl<S: Reconciler> Applier<S> {
     /// `anew` makes another sink should this one panic.
-    fn spawn(reconciler: S, anew: impl Fn() -> S + Send + 'static, events: &mpsc::Sender<Event>) -> Self {
+    fn spawn(
+        reconciler: S,
+        anew: impl Fn() -> S + Send + 'static,
+        events: &mpsc::Sender<Event>,
+    ) -> Self {
         let (desired, receiver) = watch::channel(None);
         let in_flight = InFlight::default();
         Self {
             desired,
-            task: tokio::spawn(worker::run(reconciler, anew, receiver, events.clone(), in_flight.clone())),
+            task: tokio::spawn(worker::run(
+                reconciler,
+                anew,
+                receiver,
+                events.clone(),
+                in_flight.clone(),
+            )),
             in_flight,
         }
     }
@@ -88,7 +98,11 @@ impl Appliers {
         let directory = state_directory.to_owned();
         Ok(Self {
             firewall: Applier::spawn(firewall, another_firewall, events),
-            link: Applier::spawn(LinkSink::new(state_directory), move || LinkSink::new(&directory), events),
+            link: Applier::spawn(
+                LinkSink::new(state_directory),
+                move || LinkSink::new(&directory),
+                events,
+            ),
             routing: Applier::spawn(RoutingSink::default(), RoutingSink::default, events),
             conntrack: Applier::spawn(ConntrackSink, || ConntrackSink, events),
             firewall_port,
@@ -127,7 +141,9 @@ impl Appliers {
         // By what this run knows: the disk may not have taken it.
         errors.extend(link.put_back().err().map(ApplyError::from));
         // Last: nothing is forwarded that is not judged.
-        errors.extend(firewall.and_then(|mut firewall| firewall.remove().err()).map(ApplyError::from));
+        errors.extend(
+            firewall.and_then(|mut firewall| firewall.remove().err()).map(ApplyError::from),
+        );
         errors
     }
 }

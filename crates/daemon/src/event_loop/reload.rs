@@ -1,5 +1,5 @@
-//! The settings, read again while everything runs: in a thread of their own, for the file system that they are on may not
-//! answer.
+//! The settings, read again while everything runs: in a thread of their own, for the file system
+//! that they are on may not answer.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use crate::watch::host::name;
 pub(super) type Loaded = (Result<Settings, String>, Option<Vital>);
 
 impl Daemon {
-    /// Begins to read the settings again. While a reading goes on another only makes it be done once more.
+    /// Begins to read the settings again. While a reading goes on another only makes it be done
+    /// once more.
     pub(super) fn begin_reload(&mut self) {
         // Before the first READY a reload is part of the start.
         if self.ready {
@@ -55,7 +56,8 @@ impl Daemon {
                 self.state.apply(&Event::Vital(added), clock::now());
                 let opened = Vital::Opened(link::opened(&self.options.state_directory));
                 self.state.apply(&Event::Vital(opened), clock::now());
-                let mut transitions = self.state.reload(Arc::clone(&self.options.settings), clock::now());
+                let mut transitions =
+                    self.state.reload(Arc::clone(&self.options.settings), clock::now());
                 if let Some(head) = head {
                     transitions.extend(self.state.apply(&Event::Vital(head), clock::now()));
                 }

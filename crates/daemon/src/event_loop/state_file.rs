@@ -1,5 +1,6 @@
-//! Lists in the state directory, one entry a line, that outlive a restart and a power cut. A card bears only so many writes: changes
-//! that come one after another are written together, and whoever gave one waits for that.
+//! Lists in the state directory, one entry a line, that outlive a restart and a power cut. A card
+//! bears only so many writes: changes that come one after another are written together, and whoever
+//! gave one waits for that.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -97,7 +98,8 @@ async fn write_all(
             gather(&mut orders, &mut entry, &mut replies, at).await;
         }
         let lines = entry.lines;
-        let result = if on_disk.as_ref() == Some(&lines) { Ok(()) } else { write(&path, &lines).await };
+        let result =
+            if on_disk.as_ref() == Some(&lines) { Ok(()) } else { write(&path, &lines).await };
         match &result {
             Err(error) if replies.is_empty() => {
                 let _ = lost.send(format!(
@@ -107,10 +109,9 @@ async fn write_all(
             }
             _ => {}
         }
-        let reported = result
-            .as_ref()
-            .copied()
-            .map_err(|error| format!("done, but not kept for the next start: {}: {error}", path.display()));
+        let reported = result.as_ref().copied().map_err(|error| {
+            format!("done, but not kept for the next start: {}: {error}", path.display())
+        });
         for reply in replies {
             let _ = reply.send(reported.clone());
         }
@@ -120,8 +121,14 @@ async fn write_all(
     }
 }
 
-/// Takes what comes until `at` into `entry`, of which the newest counts, and what waits already; the last one is not kept waiting.
-async fn gather(orders: &mut mpsc::UnboundedReceiver<Entry>, entry: &mut Entry, replies: &mut Vec<Reply>, at: Instant) {
+/// Takes what comes until `at` into `entry`, of which the newest counts, and what waits already;
+/// the last one is not kept waiting.
+async fn gather(
+    orders: &mut mpsc::UnboundedReceiver<Entry>,
+    entry: &mut Entry,
+    replies: &mut Vec<Reply>,
+    at: Instant,
+) {
     while !entry.last {
         let mut next = tokio::select! {
             biased;
@@ -140,13 +147,17 @@ async fn write(path: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
     written.map_err(io::Error::other).and_then(|result| result)
 }
 
-/// Reads leniently: a worn card may leave anything there, and one bad line must not cost the others. No file holds nothing.
+/// Reads leniently: a worn card may leave anything there, and one bad line must not cost the
+/// others. No file holds nothing.
 pub(super) fn read(path: &Path) -> Kept {
     let bytes = match folder::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Kept::default(),
         Err(error) => {
-            let damage = format!("{} cannot be read: {error}; what was kept there is forgotten", path.display());
+            let damage = format!(
+                "{} cannot be read: {error}; what was kept there is forgotten",
+                path.display()
+            );
             return Kept { damage: Some(damage), ..Kept::default() };
         }
     };
@@ -164,7 +175,10 @@ pub(super) fn read(path: &Path) -> Kept {
     }
     let damage = (!damaged.is_empty()).then(|| {
         let (path, kept) = (path.display(), lines.len());
-        format!("{path}: line {} is damaged and was left out; {kept} others are kept", damaged.join(", "))
+        format!(
+            "{path}: line {} is damaged and was left out; {kept} others are kept",
+            damaged.join(", ")
+        )
     });
     Kept { lines, damage }
 }
@@ -208,8 +222,8 @@ mod tests {
         assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "nothing is left beside it");
     }
 
-    /// One after the other for a while, each when the one before is answered. Returns how many were answered and the
-    /// files that were seen.
+    /// One after the other for a while, each when the one before is answered. Returns how many were
+    /// answered and the files that were seen.
     async fn alternate(keeper: &mut StateFile, file: &Path, time: Duration) -> (usize, usize) {
         use std::os::unix::fs::MetadataExt;
         let (begin, mut answers, mut files) = (Instant::now(), 0, BTreeSet::new());
@@ -217,7 +231,11 @@ mod tests {
             let names: &[&str] = if answers % 2 == 0 { &["rpi1"] } else { &[] };
             kept(keeper, names).await.unwrap();
             let meta = fs::metadata(file).unwrap();
-            assert_eq!(meta.len(), names.iter().map(|name| name.len() as u64 + 1).sum::<u64>(), "it is on the disk");
+            assert_eq!(
+                meta.len(),
+                names.iter().map(|name| name.len() as u64 + 1).sum::<u64>(),
+                "it is on the disk"
+            );
             files.insert((meta.ino(), meta.ctime_nsec()));
             answers += 1;
         }
@@ -232,7 +250,10 @@ mod tests {
         let (lost, _reported) = mpsc::unbounded_channel();
         let mut keeper = StateFile::spawn(file.clone(), &Kept::default(), lost);
         let (answers, files) = alternate(&mut keeper, &file, INTERVAL * 2).await;
-        assert!((AT_ONCE as usize..AT_ONCE as usize + 5).contains(&answers), "{answers} answers, {files} files");
+        assert!(
+            (AT_ONCE as usize..AT_ONCE as usize + 5).contains(&answers),
+            "{answers} answers, {files} files"
+        );
         // Many together are one write, and each is answered.
         let begin = Instant::now();
         let mut answers = Vec::new();
@@ -264,7 +285,11 @@ mod tests {
             .unwrap();
         let kept = read(&file);
         assert_eq!(kept.lines, lines(&["node-down rpi1 down", "uplink-clash CLASH 192.168.50"]));
-        assert!(kept.damage.unwrap().contains("line 2, 4 is damaged and was left out; 2 others are kept"));
+        assert!(
+            kept.damage
+                .unwrap()
+                .contains("line 2, 4 is damaged and was left out; 2 others are kept")
+        );
         let unreadable = read(&folder);
         assert!(unreadable.damage.unwrap().contains("cannot be read"));
     }

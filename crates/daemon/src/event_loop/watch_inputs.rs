@@ -24,7 +24,8 @@ use crate::watch::probe::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarg
 use crate::watch::routing::{DESTINATION, WayOutPlan};
 use crate::watch::uplink::lease::ListeningPlan;
 
-/// Every uplink with an address and a way out; without a way out only after a renewal would have brought one.
+/// Every uplink with an address and a way out; without a way out only after a renewal would have
+/// brought one.
 pub fn uplink_probes(settings: &Settings, state: &State) -> UplinkProbePlan {
     let uplinks = state.uplinks();
     let ready = uplinks.iter().filter(|u| u.has_default_route || state.is_routeless(u.link.index));
@@ -75,8 +76,11 @@ impl NodeProbes {
 
 /// The nodes that have an address and something to be asked. Those that were found are pinged.
 fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
-    let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> =
-        settings.nodes.iter().map(|node| (node.name.as_str(), (&node.probes, node.timeout))).collect();
+    let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
+        .nodes
+        .iter()
+        .map(|node| (node.name.as_str(), (&node.probes, node.timeout)))
+        .collect();
     let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
     let target = |node: &NodeState| {
         if !state.nodes().is_asked(node, settings, state.now()) {
@@ -99,8 +103,16 @@ pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
     let (index, generation) = state.dhcp_port()?;
     let port = state.facts().link(index)?;
     let (cluster, name) = (&settings.cluster, port.name.clone());
-    let ours = std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
-    Some(DhcpWatchPlan { index, name, mac: port.mac?, generation, ours, unknown_clients: state.unknown_clients() })
+    let ours =
+        std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
+    Some(DhcpWatchPlan {
+        index,
+        name,
+        mac: port.mac?,
+        generation,
+        ours,
+        unknown_clients: state.unknown_clients(),
+    })
 }
 
 /// The ports of cluster and uplinks with a carrier, and the head's addresses there.
@@ -111,13 +123,17 @@ pub fn conflicts(settings: &Settings, state: &State, desired: &Desired) -> Confl
         let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
         Some(ConflictPort { index: link.index, mac, addresses })
     };
-    let cluster = state.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
+    let cluster =
+        state.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
     let cluster = cluster.and_then(|link| port(link, vec![desired.cluster_address.addr()]));
     let uplinks = state.uplinks().into_iter().filter_map(|uplink| match uplink.address {
         Some(IpNet::V4(net)) => port(uplink.link, vec![net.addr()]),
         _ => None,
     });
-    ConflictPlan { ports: cluster.into_iter().chain(uplinks).collect(), own: own.into_iter().collect() }
+    ConflictPlan {
+        ports: cluster.into_iter().chain(uplinks).collect(),
+        own: own.into_iter().collect(),
+    }
 }
 
 /// Where nodes would ask the head for the time, if it is to be found out.
@@ -129,8 +145,10 @@ pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
 /// The uplinks with a carrier that have no IPv4 address to be reached at.
 pub fn listening(state: &State) -> Vec<ListeningPlan> {
     let is_ipv4 = |uplink: &UplinkView<'_>| matches!(uplink.address, Some(IpNet::V4(_)));
-    let uplinks =
-        state.uplinks().into_iter().filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink));
+    let uplinks = state
+        .uplinks()
+        .into_iter()
+        .filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink));
     let plan = |uplink: UplinkView<'_>| {
         let (index, name) = (uplink.link.index, uplink.link.name.clone());
         Some(ListeningPlan { index, name, mac: uplink.link.mac? })
@@ -142,7 +160,8 @@ pub fn listening(state: &State) -> Vec<ListeningPlan> {
 pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<WayOutPlan> {
     let port = state.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
-    let node = settings.nodes.iter().filter_map(|node| node.address).find(|address| net.contains(address));
+    let node =
+        settings.nodes.iter().filter_map(|node| node.address).find(|address| net.contains(address));
     let other = net.hosts().find(|address| *address != net.addr());
     let source: Ipv4Addr = node.or(other)?;
     let mut ways = to_the_cluster(state, port, net, source);
@@ -152,9 +171,11 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     Some(WayOutPlan { from_port: port.index, source, ways, generation: state.facts_generation() })
 }
 
-/// From the head by itself, from its address in the cluster, and what comes from an uplink: by the cluster port.
+/// From the head by itself, from its address in the cluster, and what comes from an uplink: by the
+/// cluster port.
 fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
-    let addressed = state.facts().is_local(IpAddr::V4(net.addr())) && !state.facts().is_local(IpAddr::V4(node));
+    let addressed =
+        state.facts().is_local(IpAddr::V4(net.addr())) && !state.facts().is_local(IpAddr::V4(node));
     if !addressed
         || !port.up
         || !port.carrier
@@ -162,10 +183,19 @@ fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
     {
         return Vec::new();
     }
-    let way =
-        |enters, from| Way { enters, from, to: node, leaves: port.index, uid: 0, ip_protocol: None, ports: [None; 2] };
+    let way = |enters, from| Way {
+        enters,
+        from,
+        to: node,
+        leaves: port.index,
+        uid: 0,
+        ip_protocol: None,
+        ports: [None; 2],
+    };
     // Without a way back to its source the kernel lets nothing in.
-    let leads = |uplink: &UplinkView<'_>| uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)));
+    let leads = |uplink: &UplinkView<'_>| {
+        uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
+    };
     let uplinks = state.uplinks().into_iter().filter(leads);
     let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(DESTINATION)));
     [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
@@ -173,17 +203,21 @@ fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
 
 /// Answers from the uplink's address, to its gateway and beyond, by that uplink.
 fn from_the_head(state: &State, uplink: &UplinkView<'_>) -> Vec<Way> {
-    let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else { return Vec::new() };
+    let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
+        return Vec::new();
+    };
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
-    let targets = [gateway, DESTINATION].into_iter().filter(|to| !state.facts().is_local(IpAddr::V4(*to)));
+    let targets =
+        [gateway, DESTINATION].into_iter().filter(|to| !state.facts().is_local(IpAddr::V4(*to)));
     let (from, leaves) = (Some(address.addr()), uplink.link.index);
-    let way = |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
+    let way =
+        |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
     targets.map(way).collect()
 }
 
-/// Returns the same ways for what only some rules of others take: packets of some user or protocol, or to a part of the
-/// cluster. Of rules for ports of TCP and UDP only those matter that take a port that is promised: others seldom mean the
-/// cluster.
+/// Returns the same ways for what only some rules of others take: packets of some user or protocol,
+/// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
+/// port that is promised: others seldom mean the cluster.
 fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
     /// More rules of that kind are not looked at.
     const MOST: usize = 64;
@@ -195,15 +229,19 @@ fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
         }
         for way in ways {
             let by_cluster = way.leaves == port.index;
-            let Some((ip_protocol, ports)) = promised_ports(state, flow, by_cluster) else { continue };
+            let Some((ip_protocol, ports)) = promised_ports(state, flow, by_cluster) else {
+                continue;
+            };
             let to = match rule.destination {
                 Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
-                    Some(to.addr()).filter(|to| net.contains(to) && !state.facts().is_local(IpAddr::V4(*to)))
+                    Some(to.addr())
+                        .filter(|to| net.contains(to) && !state.facts().is_local(IpAddr::V4(*to)))
                 }
                 _ => Some(way.to),
             };
             // What is forwarded is root's to the kernel.
-            let uid = flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
+            let uid =
+                flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
             found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, ..*way }));
         }
         if found.len() >= MOST {
@@ -219,9 +257,14 @@ const LOOKED_UP: [u8; 3] = [1, TCP, UDP];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Returns a protocol and ports, of those that are promised, that a rule for this flow takes: to the nodes ssh and what ports of
-/// the head lead to, from the head what the venue may reach. `None`: it takes none of them.
-fn promised_ports(state: &State, flow: &Flow, to_nodes: bool) -> Option<(Option<u8>, [Option<u16>; 2])> {
+/// Returns a protocol and ports, of those that are promised, that a rule for this flow takes: to
+/// the nodes ssh and what ports of the head lead to, from the head what the venue may reach.
+/// `None`: it takes none of them.
+fn promised_ports(
+    state: &State,
+    flow: &Flow,
+    to_nodes: bool,
+) -> Option<(Option<u8>, [Option<u16>; 2])> {
     if flow.source_ports.is_none() && flow.destination_ports.is_none() {
         return Some((flow.ip_protocol, [None; 2]));
     }
@@ -237,7 +280,9 @@ fn promised_ports(state: &State, flow: &Flow, to_nodes: bool) -> Option<(Option<
         for allow in &settings.uplink.allow {
             match *allow {
                 Allow::Ssh => {
-                    promised.extend(state.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)));
+                    promised.extend(
+                        state.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)),
+                    );
                 }
                 Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
                 Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
@@ -252,7 +297,8 @@ fn promised_ports(state: &State, flow: &Flow, to_nodes: bool) -> Option<(Option<
     };
     let (first, last) = ours.filter(|_| theirs.is_none())?;
     let of_protocol = |protocol: u8| flow.ip_protocol.is_none_or(|wanted| wanted == protocol);
-    let taken = |(protocol, port): &&(u8, u16)| of_protocol(*protocol) && (first..=last).contains(port);
+    let taken =
+        |(protocol, port): &&(u8, u16)| of_protocol(*protocol) && (first..=last).contains(port);
     let (protocol, port) = *promised.iter().find(taken)?;
     let ports = if to_nodes { [None, Some(port)] } else { [Some(port), None] };
     Some((Some(protocol), ports))
@@ -274,11 +320,13 @@ pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
 /// What the firewall's source is to recognise.
 pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> FirewallWatch {
     let placement = cluster::place(settings, state);
-    let carrying = state
-        .uplinks()
-        .into_iter()
-        .filter(|uplink| uplink.address.is_some() || leads_by_translator(state.facts(), uplink.link.index));
-    let exit = state.detour().or(state.vitals().way_out.flatten()).and_then(|index| state.facts().link(index));
+    let carrying = state.uplinks().into_iter().filter(|uplink| {
+        uplink.address.is_some() || leads_by_translator(state.facts(), uplink.link.index)
+    });
+    let exit = state
+        .detour()
+        .or(state.vitals().way_out.flatten())
+        .and_then(|index| state.facts().link(index));
     let cluster = state.cluster_port();
     let vitals = state.vitals();
     let forwards = forward::ways(settings, state, &placement);
@@ -290,7 +338,13 @@ pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> Fire
         bridge: cluster.is_some_and(|port| port.kind.as_deref() == Some("bridge")),
         cluster_networks: placement.networks(),
         head: Some(head),
-        traffic: traffic::promised(settings, head, vitals.time.served, &vitals.ssh_ports, &forwards),
+        traffic: traffic::promised(
+            settings,
+            head,
+            vitals.time.served,
+            &vitals.ssh_ports,
+            &forwards,
+        ),
         uplinks: carrying.map(|uplink| uplink.link.name.clone()).collect(),
         exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,

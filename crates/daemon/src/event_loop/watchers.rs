@@ -36,8 +36,8 @@ use crate::watch::{button, dhcp, firewall, host, link, panel, probe, routing, se
 use super::watch_inputs;
 
 /// Pauses before a source that ended is begun again.
-const PAUSES: Backoff =
-    Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).reset_after(Duration::from_secs(60));
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
+    .reset_after(Duration::from_secs(60));
 
 /// A source that ended.
 #[derive(Debug)]
@@ -72,8 +72,9 @@ pub struct Plans {
     rest: watch::Sender<bool>,
 }
 
-/// Starts all sources: at once those without which nothing can be decided or our rules would be unwatched, the others when
-/// [`Plans::begin_the_rest`] says so. `run_directory` outlives a restart; orders are taken at the control socket.
+/// Starts all sources: at once those without which nothing can be decided or our rules would be
+/// unwatched, the others when [`Plans::begin_the_rest`] says so. `run_directory` outlives a
+/// restart; orders are taken at the control socket.
 pub fn spawn(
     signals: Signals,
     events: &mpsc::Sender<Event>,
@@ -98,15 +99,20 @@ pub fn spawn(
     let at_once = Start { failed, after: None };
     let sender = events.clone();
     let caught = Arc::new(Mutex::new(signals));
-    at_once.source("signals", true, move || service_manager::run(Arc::clone(&caught), sender.clone()));
+    at_once
+        .source("signals", true, move || service_manager::run(Arc::clone(&caught), sender.clone()));
     let sender = events.clone();
     at_once.source("netlink", true, move || link::run(sender.clone()));
     let sender = events.clone();
     at_once.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone()));
     let later = Start { failed, after: Some(rest_begins) };
     let sender = events.clone();
-    later.source("neighbours", false, move || link::run_neighbours(neighbours_seen.clone(), sender.clone()));
-    later.source("control socket", false, move || control::run(control_seen.clone(), orders.clone()));
+    later.source("neighbours", false, move || {
+        link::run_neighbours(neighbours_seen.clone(), sender.clone())
+    });
+    later.source("control socket", false, move || {
+        control::run(control_seen.clone(), orders.clone())
+    });
     let sender = events.clone();
     later.source("resolvers", false, move || resolvers::run(sender.clone()));
     let sender = events.clone();
@@ -123,7 +129,9 @@ pub fn spawn(
         crate::watch::uplink::lease::run(listening_seen.clone(), sender.clone())
     });
     let sender = events.clone();
-    later.source("uplink probe", false, move || probe::run_uplinks(uplinks_seen.clone(), sender.clone()));
+    later.source("uplink probe", false, move || {
+        probe::run_uplinks(uplinks_seen.clone(), sender.clone())
+    });
     let sender = events.clone();
     later.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
     let sender = events.clone();
@@ -133,7 +141,9 @@ pub fn spawn(
     let sender = events.clone();
     later.source("time servers", false, move || time::run(sender.clone(), time_at_seen.clone()));
     let sender = events.clone();
-    later.source("address conflicts", false, move || conflict::run(conflicts_seen.clone(), sender.clone()));
+    later.source("address conflicts", false, move || {
+        conflict::run(conflicts_seen.clone(), sender.clone())
+    });
     let sender = events.clone();
     later.source("vitals", false, move || host::run(sender.clone(), vitals_seen.clone()));
     let sender = events.clone();
@@ -164,7 +174,8 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Runs a source for as long as the daemon lives. One that ends, or panics, is reported and begun again, backing off.
+    /// Runs a source for as long as the daemon lives. One that ends, or panics, is reported and
+    /// begun again, backing off.
     fn source<Work, Run>(&self, source: &'static str, essential: bool, work: Work)
     where
         Work: Fn() -> Run + Send + Sync + 'static,
@@ -179,7 +190,9 @@ impl Start<'_> {
             })
         });
         let failed = self.failed.clone();
-        spawn_kept(source, begin, PAUSES, move |ending| report(source, essential, ending, failed.clone()));
+        spawn_kept(source, begin, PAUSES, move |ending| {
+            report(source, essential, ending, failed.clone())
+        });
     }
 }
 
@@ -219,7 +232,13 @@ impl Plans {
     }
 
     /// Hands out what changed.
-    pub fn publish(&mut self, settings: &Settings, state: &State, desired: &Desired, firewall_port: u32) {
+    pub fn publish(
+        &mut self,
+        settings: &Settings,
+        state: &State,
+        desired: &Desired,
+        firewall_port: u32,
+    ) {
         publish(&self.uplinks, watch_inputs::uplink_probes(settings, state));
         publish(&self.nodes, self.node_probes.plan(settings, state));
         publish(&self.way_out, watch_inputs::way_out(settings, state, desired));

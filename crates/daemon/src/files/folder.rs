@@ -1,7 +1,8 @@
-//! Files of ours in folders that may be somebody else's: the state folder and the run folder belong to the service's user,
-//! and root runs verbs that write there. Whoever owns a folder can put a link, a FIFO or a folder in the place of a file.
-//! So a file is only reached below a descriptor of its folder, never through a link; a new one is made beside (`NAME.new`)
-//! and put in the old one's place; what is read is an ordinary file with one name, of an owner that may be.
+//! Files of ours in folders that may be somebody else's: the state folder and the run folder belong
+//! to the service's user, and root runs verbs that write there. Whoever owns a folder can put a
+//! link, a FIFO or a folder in the place of a file. So a file is only reached below a descriptor of
+//! its folder, never through a link; a new one is made beside (`NAME.new`) and put in the old one's
+//! place; what is read is an ordinary file with one name, of an owner that may be.
 //!
 //! Replacing also outlives a power cut: whole or not at all.
 
@@ -63,7 +64,9 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
-        if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty() && !above.exists()) {
+        if let Some(above) =
+            path.parent().filter(|above| !above.as_os_str().is_empty() && !above.exists())
+        {
             fs::create_dir_all(above)?;
         }
         match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
@@ -123,20 +126,31 @@ impl Folder {
         let mut bytes = Vec::new();
         file.take(longest + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > longest {
-            true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {longest} bytes"))),
+            true => Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it is longer than {longest} bytes"),
+            )),
             false => Ok(bytes),
         }
     }
 
-    /// Opens a file that is there: an ordinary one, with one name, of the folder's owner, root or this user.
+    /// Opens a file that is there: an ordinary one, with one name, of the folder's owner, root or
+    /// this user.
     ///
     /// # Errors
     /// There is none, or what is there is something else.
     pub fn existing(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
         let opened = rustix::fs::openat(&self.fd, name, access | FILE, Mode::empty());
         let fd = match opened {
-            Err(Errno::LOOP) => return Err(in_the_way(&self.path.join(name), "it is a link and no file")),
-            Err(Errno::NXIO) => return Err(in_the_way(&self.path.join(name), "it is a FIFO or a socket and no file")),
+            Err(Errno::LOOP) => {
+                return Err(in_the_way(&self.path.join(name), "it is a link and no file"));
+            }
+            Err(Errno::NXIO) => {
+                return Err(in_the_way(
+                    &self.path.join(name),
+                    "it is a FIFO or a socket and no file",
+                ));
+            }
             other => other?,
         };
         let stat = rustix::fs::fstat(&fd)?;
@@ -161,14 +175,16 @@ impl Folder {
         }
     }
 
-    /// Makes a file that is not there yet, with exactly this mode, and gives it to the folder's owner.
+    /// Makes a file that is not there yet, with exactly this mode, and gives it to the folder's
+    /// owner.
     ///
     /// # Errors
     /// Something is there ([`io::ErrorKind::AlreadyExists`]), or the disk does not take it.
     pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | FILE;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(OWN))?;
-        let made = self.hand_over(&fd).and_then(|()| rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)));
+        let made =
+            self.hand_over(&fd).and_then(|()| rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)));
         if let Err(error) = made {
             let _ = self.remove(name);
             return Err(error.into());
@@ -176,7 +192,8 @@ impl Folder {
         Ok(fd.into())
     }
 
-    /// What root makes in the folder of the service's user is that user's: he is to read and replace it later.
+    /// What root makes in the folder of the service's user is that user's: he is to read and
+    /// replace it later.
     fn hand_over(&self, fd: &OwnedFd) -> rustix::io::Result<()> {
         if !rustix::process::geteuid().is_root() || self.owner.0 == 0 {
             return Ok(());
@@ -185,11 +202,12 @@ impl Folder {
         rustix::fs::fchown(fd, Some(user), Some(group))
     }
 
-    /// Puts bytes in a file's place, whole or not at all; what was there under that name, of whatever kind, is only taken
-    /// out of the folder.
+    /// Puts bytes in a file's place, whole or not at all; what was there under that name, of
+    /// whatever kind, is only taken out of the folder.
     ///
     /// # Errors
-    /// The disk is full, or read-only, or a folder is in the way; the file is as it was, and nothing lies beside it.
+    /// The disk is full, or read-only, or a folder is in the way; the file is as it was, and
+    /// nothing lies beside it.
     pub fn replace(&self, name: impl AsRef<OsStr>, bytes: &[u8], mode: u32) -> io::Result<()> {
         self.put(name.as_ref(), bytes, mode, false)
     }
@@ -228,10 +246,14 @@ impl Folder {
                 other => return other,
             }
         }
-        Err(in_the_way(&self.path.join(name), "somebody puts something in its place again and again"))
+        Err(in_the_way(
+            &self.path.join(name),
+            "somebody puts something in its place again and again",
+        ))
     }
 
-    /// Takes a name out of the folder: a file, a link (not what it leads to), a FIFO, an empty folder. Nothing there is well.
+    /// Takes a name out of the folder: a file, a link (not what it leads to), a FIFO, an empty
+    /// folder. Nothing there is well.
     ///
     /// # Errors
     /// A folder that is not empty; or as the file system says.
@@ -239,37 +261,53 @@ impl Folder {
         let name = name.as_ref();
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Err(Errno::ISDIR | Errno::PERM) if self.is_folder(name) => {
-                Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).map_err(|error| match error {
-                    Errno::NOTEMPTY => in_the_way(&self.path.join(name), "a folder is in its place: remove it"),
-                    other => other.into(),
+                Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR).map_err(|error| {
+                    match error {
+                        Errno::NOTEMPTY => {
+                            in_the_way(&self.path.join(name), "a folder is in its place: remove it")
+                        }
+                        other => other.into(),
+                    }
                 })?)
             }
             // Of a read-only disk nothing can be removed, not even what is not there.
-            Err(_) if self.look(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => Ok(()),
+            Err(_)
+                if self.look(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
             other => Ok(other?),
         }
     }
 
     fn is_folder(&self, name: &OsStr) -> bool {
-        self.look(name).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+        self.look(name)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 }
 
 /// Opens a folder and nothing else.
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Opens no link, waits for no FIFO, takes no terminal.
-const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+const FILE: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 fn in_the_way(path: &Path, why: &str) -> io::Error {
     io::Error::other(format!("{}: {why}", path.display()))
 }
 
-/// Whether a link may be followed: it and the folder that holds it belong to root or to this process's user.
+/// Whether a link may be followed: it and the folder that holds it belong to root or to this
+/// process's user.
 pub fn is_trusted_link(path: &Path) -> bool {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let owner = |path: &Path| rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_uid);
+    let above =
+        path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = |path: &Path| {
+        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_uid)
+    };
     let own = rustix::process::geteuid().as_raw();
-    let trusted = |owner: rustix::io::Result<u32>| owner.is_ok_and(|owner| owner == 0 || owner == own);
+    let trusted =
+        |owner: rustix::io::Result<u32>| owner.is_ok_and(|owner| owner == 0 || owner == own);
     let above = fs::canonicalize(above).unwrap_or_else(|_| above.to_owned());
     trusted(owner(path)) && trusted(owner(&above))
 }
@@ -337,7 +375,8 @@ mod tests {
         keep_public(&place, "rpi1\n").unwrap();
         let mode = fs::metadata(&place).unwrap().permissions().mode() & 0o777;
         let error = keep(&taken, "rpi1\n").unwrap_err();
-        let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         let text = fs::read_to_string(&place).unwrap();
         assert_eq!((text.as_str(), mode), ("rpi1\n", 0o644));
@@ -357,7 +396,9 @@ mod tests {
                     "link" => symlink(&canary, &place).unwrap(),
                     "hard link" => fs::hard_link(&canary, &place).unwrap(),
                     "nowhere" => symlink(folder.join("none"), &place).unwrap(),
-                    "fifo" => rustix::fs::mknodat(CWD, &place, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+                    "fifo" => {
+                        rustix::fs::mknodat(CWD, &place, FileType::Fifo, Mode::RWXU, 0).unwrap()
+                    }
                     _ => fs::create_dir(&place).unwrap(),
                 }
             }
@@ -368,7 +409,10 @@ mod tests {
             assert_eq!(written.is_ok(), kind != "folder", "{kind}: {written:?}");
             assert_eq!(fs::read_to_string(&canary).unwrap(), "root's own", "{kind}");
             assert!(!folder.join("none").exists(), "{kind}");
-            assert!(fs::symlink_metadata(folder.join("list.new")).is_err(), "{kind}: nothing is left beside it");
+            assert!(
+                fs::symlink_metadata(folder.join("list.new")).is_err(),
+                "{kind}: nothing is left beside it"
+            );
             if kind != "folder" {
                 assert_eq!(read(&place).unwrap(), b"ours", "{kind}");
             }

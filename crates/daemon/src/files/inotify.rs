@@ -15,7 +15,8 @@ use crate::watch::readable;
 /// Files are written in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// What is watched. To watch a thing again is no second watch: it is done each time, for things that were not there before.
+/// What is watched. To watch a thing again is no second watch: it is done each time, for things
+/// that were not there before.
 #[derive(Debug)]
 pub struct Files(AsyncFd<OwnedFd>);
 
@@ -28,7 +29,10 @@ impl Files {
 
     /// Files of this folder. One that is not there yet appears in one that is.
     pub fn folder(&self, path: &Path) {
-        let flags = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM;
+        let flags = WatchFlags::CLOSE_WRITE
+            | WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::MOVED_FROM;
         self.add(path, flags | WatchFlags::DELETE | WatchFlags::ONLYDIR);
     }
 

@@ -1,5 +1,6 @@
-//! Reads files that others wrote: ordinary ones, no longer than a limit, and nobody waits for long: a FIFO has no end, a
-//! device may have none, and a file system whose server is gone answers nobody.
+//! Reads files that others wrote: ordinary ones, no longer than a limit, and nobody waits for long:
+//! a FIFO has no end, a device may have none, and a file system whose server is gone answers
+//! nobody.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -26,9 +27,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         match Errno::from_io_error(&error) {
             // A socket, or a device that nobody drives (open(2)).
-            Some(Errno::NXIO) => {
-                rustix::fs::stat(path).map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode)))
-            }
+            Some(Errno::NXIO) => rustix::fs::stat(path)
+                .map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode))),
             _ => error,
         }
     })?;
@@ -46,7 +46,10 @@ pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > longest {
-        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", longest >> 20))),
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is longer than {} MiB", longest >> 20),
+        )),
         false => Ok(bytes),
     }
 }
@@ -56,7 +59,8 @@ pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`bytes`]; it is not UTF-8.
 pub fn text(path: &Path) -> io::Result<String> {
-    String::from_utf8(bytes(path, LONGEST)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    String::from_utf8(bytes(path, LONGEST)?)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Returns what is there in the place of a file, in words.
@@ -79,15 +83,23 @@ fn no_file(found: FileType) -> io::Error {
 ///
 /// # Errors
 /// It took longer ([`io::ErrorKind::TimedOut`]), panicked, or there is no thread to be had.
-pub fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let (done, answer) = mpsc::sync_channel(1);
     thread::Builder::new().name("reader".to_owned()).spawn(move || drop(done.send(work())))?;
     answer.recv_timeout(patience).map_err(|error| match error {
         mpsc::RecvTimeoutError::Timeout => {
-            let words = format!("not within {} s: does the file system answer that it is on?", patience.as_secs());
+            let words = format!(
+                "not within {} s: does the file system answer that it is on?",
+                patience.as_secs()
+            );
             io::Error::new(io::ErrorKind::TimedOut, words)
         }
-        mpsc::RecvTimeoutError::Disconnected => io::Error::other("the thread that reads it panicked"),
+        mpsc::RecvTimeoutError::Disconnected => {
+            io::Error::other("the thread that reads it panicked")
+        }
     })
 }
 
@@ -108,7 +120,11 @@ mod tests {
         let _socket = UnixListener::bind(folder.join("socket")).unwrap();
         fs::write(folder.join("file"), "text").unwrap();
         std::os::unix::fs::symlink("file", folder.join("link")).unwrap();
-        assert_eq!(text(&folder.join("link")).unwrap(), "text", "links of an administrator are followed");
+        assert_eq!(
+            text(&folder.join("link")).unwrap(),
+            "text",
+            "links of an administrator are followed"
+        );
         assert!(bytes(&folder.join("file"), 3).unwrap_err().to_string().contains("longer"));
         for (path, word) in [
             (folder.join("fifo"), "a FIFO"),

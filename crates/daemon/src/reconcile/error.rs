@@ -1,5 +1,5 @@
-//! What the errors of the appliers have in common. Each subject has a type of its own (`FirewallError`, `LinkError`, …); the
-//! words for users are made of it here.
+//! What the errors of the appliers have in common. Each subject has a type of its own
+//! (`FirewallError`, `LinkError`, …); the words for users are made of it here.
 
 use std::error::Error;
 
@@ -20,7 +20,8 @@ pub trait OutputError: Error {
     }
 }
 
-/// Returns an error as an event carries it: what went wrong, its cause after a colon, and the remedy.
+/// Returns an error as an event carries it: what went wrong, its cause after a colon, and the
+/// remedy.
 pub fn reported(error: &dyn OutputError) -> ApplyError {
     let mut message = error.to_string();
     // One level only: an error's words name what caused it in turn.
@@ -116,12 +117,18 @@ mod tests {
     #[test]
     fn the_report_names_what_was_tried_why_it_failed_and_what_helps() {
         let refused = |errno| {
-            ApplyError::from(Refused::new("eth1: cannot be switched on", NetlinkError::Refused { errno, reason: None }))
+            ApplyError::from(Refused::new(
+                "eth1: cannot be switched on",
+                NetlinkError::Refused { errno, reason: None },
+            ))
         };
         let denied = refused(Errno::PERM);
         assert_eq!(denied.kind, ApplyErrorKind::Denied);
         let words = std::io::Error::from(Errno::PERM);
-        assert_eq!(denied.message, format!("eth1: cannot be switched on: {words}; CAP_NET_ADMIN is needed"));
+        assert_eq!(
+            denied.message,
+            format!("eth1: cannot be switched on: {words}; CAP_NET_ADMIN is needed")
+        );
         assert_eq!(refused(Errno::NODEV).kind, ApplyErrorKind::Absent);
         assert!(!refused(Errno::NODEV).message.contains("CAP_NET_ADMIN"));
         let panicked = ApplyError::from(Panicked::new("routing", &Panic::of(&"unlucky")));

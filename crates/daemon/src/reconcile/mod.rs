@@ -1,5 +1,5 @@
-//! Appliers: one task per output on a watch channel. The latest value wins, an equal value is no work,
-//! a failure backs off and is reported once.
+//! Appliers: one task per output on a watch channel. The latest value wins, an equal value is no
+//! work, a failure backs off and is reported once.
 
 pub mod dhcp;
 pub mod error;
@@ -23,5 +23,8 @@ pub trait Reconciler: Send + 'static {
     const OUTPUT: Output;
 
     /// Makes it so. Called again with the same value after a failure; must be idempotent.
-    fn apply(&mut self, desired: &Self::Desired) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
+    fn apply(
+        &mut self,
+        desired: &Self::Desired,
+    ) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
 }

@@ -30,7 +30,12 @@ impl Rtnl {
     ///
     /// # Errors
     /// The kernel refused, or there is no socket.
-    pub fn send(&mut self, request: Request, message: &dyn Emitable, flags: u16) -> Result<(), NetlinkError> {
+    pub fn send(
+        &mut self,
+        request: Request,
+        message: &dyn Emitable,
+        flags: u16,
+    ) -> Result<(), NetlinkError> {
         self.carry_out(&bramblegate_netlink::Request::new(request as u16, message).flags(flags))
     }
 
@@ -38,7 +43,10 @@ impl Rtnl {
     ///
     /// # Errors
     /// As [`Rtnl::send`].
-    pub fn carry_out(&mut self, request: &bramblegate_netlink::Request) -> Result<(), NetlinkError> {
+    pub fn carry_out(
+        &mut self,
+        request: &bramblegate_netlink::Request,
+    ) -> Result<(), NetlinkError> {
         self.with(|socket| socket.request(request, |_| {}))
     }
 
@@ -66,7 +74,10 @@ impl Rtnl {
         })
     }
 
-    fn with<T>(&mut self, work: impl FnOnce(&mut Socket) -> Result<T, NetlinkError>) -> Result<T, NetlinkError> {
+    fn with<T>(
+        &mut self,
+        work: impl FnOnce(&mut Socket) -> Result<T, NetlinkError>,
+    ) -> Result<T, NetlinkError> {
         let socket = match &mut self.0 {
             Some(socket) => socket,
             none => none.insert(Socket::open(Protocol::Route, &[])?),

@@ -36,7 +36,8 @@ pub fn watchdog() {
     report(&[NotifyState::Watchdog]);
 }
 
-/// How often to call [`watchdog`]: half of what the unit's `WatchdogSec=` allows. `None` without a watchdog.
+/// How often to call [`watchdog`]: half of what the unit's `WatchdogSec=` allows. `None` without a
+/// watchdog.
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|allowed| allowed / 2)
 }

@@ -1,4 +1,5 @@
-//! The task of a sink: the latest value wins, an equal one is no work, a failure backs off, a panic is a failure too.
+//! The task of a sink: the latest value wins, an equal one is no work, a failure backs off, a panic
+//! is a failure too.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,11 +39,13 @@ impl InFlight {
     }
 }
 
-/// Runs `reconciler` until its channel closes. A failed value is tried again, backing off from 0.1 s to 10 s, or at once when a
-/// new value comes. Reports every success and each failure that differs from the one before. Gives the sink back at the end.
+/// Runs `reconciler` until its channel closes. A failed value is tried again, backing off from 0.1
+/// s to 10 s, or at once when a new value comes. Reports every success and each failure that
+/// differs from the one before. Gives the sink back at the end.
 ///
-/// One that panics gives way to a new one, made by `anew`, which gets the same value after the usual pause. A new value does
-/// not cut that short: what the old one held in the kernel may take a moment to go.
+/// One that panics gives way to a new one, made by `anew`, which gets the same value after the
+/// usual pause. A new value does not cut that short: what the old one held in the kernel may take a
+/// moment to go.
 pub async fn run<S: Reconciler>(
     reconciler: S,
     anew: impl Fn() -> S + Send,
@@ -50,7 +53,8 @@ pub async fn run<S: Reconciler>(
     events: mpsc::Sender<Event>,
     in_flight: InFlight,
 ) -> S {
-    let mut work = Work { reconciler, anew, events, in_flight, held: None, failure: None, panicked: false };
+    let mut work =
+        Work { reconciler, anew, events, in_flight, held: None, failure: None, panicked: false };
     let mut retry = RETRY;
     loop {
         let value = desired.borrow_and_update().clone();
@@ -151,7 +155,8 @@ mod tests {
         applied: Mutex<Vec<u32>>,
     }
 
-    /// Panics at the values from 90 on as long as fewer than `value - 90` sinks were made anew; refuses 13; never ends with 14.
+    /// Panics at the values from 90 on as long as fewer than `value - 90` sinks were made anew;
+    /// refuses 13; never ends with 14.
     #[derive(Debug)]
     struct Clumsy(Arc<Story>);
 
@@ -164,7 +169,9 @@ mod tests {
             match *value {
                 13 => Err(ApplyError { kind: ApplyErrorKind::Failed, message: "unlucky".into() }),
                 14 => std::future::pending().await,
-                value if (self.0.made.load(Ordering::SeqCst) as u32) < value.saturating_sub(90) => panic!("stumbled"),
+                value if (self.0.made.load(Ordering::SeqCst) as u32) < value.saturating_sub(90) => {
+                    panic!("stumbled")
+                }
                 _ => Ok(Applied::Link { unkept: None }),
             }
         }
@@ -188,7 +195,13 @@ mod tests {
             again.made.fetch_add(1, Ordering::SeqCst);
             Clumsy(Arc::clone(&again))
         };
-        let task = tokio::spawn(run(Clumsy(Arc::clone(&story)), anew, receiver, sender, in_flight.clone()));
+        let task = tokio::spawn(run(
+            Clumsy(Arc::clone(&story)),
+            anew,
+            receiver,
+            sender,
+            in_flight.clone(),
+        ));
         Bench { story, desired, events, in_flight, task }
     }
 
@@ -206,7 +219,11 @@ mod tests {
     }
 
     fn story(report: impl AsyncFnOnce()) {
-        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(report());
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(report());
     }
 
     #[test]
@@ -214,7 +231,10 @@ mod tests {
         story(async || {
             let begun = Instant::now();
             let mut bench = bench(93);
-            assert_eq!(bench.reported().await, Err("the applier panicked and begins again: stumbled".into()));
+            assert_eq!(
+                bench.reported().await,
+                Err("the applier panicked and begins again: stumbled".into())
+            );
             assert!(bench.in_flight.time().is_some(), "a panic is no answer");
             assert_eq!(
                 bench.reported().await,
@@ -223,7 +243,11 @@ mod tests {
             );
             assert_eq!(bench.applied(), [93; 4]);
             assert_eq!(bench.story.made.load(Ordering::SeqCst), 3);
-            assert!(begun.elapsed() >= Duration::from_millis(100 + 200 + 400), "{:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() >= Duration::from_millis(100 + 200 + 400),
+                "{:?}",
+                begun.elapsed()
+            );
             assert_eq!(bench.in_flight.time(), None);
         });
     }

@@ -1,6 +1,7 @@
-//! Places at a socket that many connect to, counted by user: nobody takes those of the others, and some are kept for root,
-//! the daemon's own user and the members of its group. Each user's places are given out at a steady pace, so that one who
-//! connects again and again costs little and delays nobody else.
+//! Places at a socket that many connect to, counted by user: nobody takes those of the others, and
+//! some are kept for root, the daemon's own user and the members of its group. Each user's places
+//! are given out at a steady pace, so that one who connects again and again costs little and delays
+//! nobody else.
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
@@ -42,7 +43,8 @@ fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
     const MOST: usize = 1024;
     let mut groups = vec![0_u32; MOST];
     let mut length = (MOST * size_of::<u32>()) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes into `groups`, which holds as many, and sets `length` to what it wrote.
+    // SAFETY: the kernel writes at most `length` bytes into `groups`, which holds as many, and sets
+    // `length` to what it wrote.
     let result = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),
@@ -61,7 +63,8 @@ fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
 pub struct Limits {
     /// of all together
     pub all: usize,
-    /// of one user that is neither root nor the daemon's, with those whom the user may be in a namespace
+    /// of one user that is neither root nor the daemon's, with those whom the user may be in a
+    /// namespace
     pub each: usize,
     /// that only root, the daemon's user and its group get
     pub kept: usize,
@@ -150,7 +153,8 @@ impl Places {
         let Limits { all, each, kept, kept_for_root } = self.limits;
         let user = peer.map_or(u32::MAX, |peer| peer.user);
         let is_master = peer.is_some() && (user == 0 || user == self.own_user);
-        let is_member = group.is_some_and(|group| peer.is_some_and(|peer| peer.groups.contains(&group)));
+        let is_member =
+            group.is_some_and(|group| peer.is_some_and(|peer| peer.groups.contains(&group)));
         let counted = self.subusers.counts_for(user);
         let mut taken = self.taken();
         let total: usize = taken.places.values().sum();
@@ -204,7 +208,8 @@ mod tests {
         let places = Places::new(LIMITS);
         let first = take(&places, 1001, 1001, 20);
         assert_eq!(first.len(), 3, "a share");
-        let strangers: Vec<Place> = (2000..2020).flat_map(|user| take(&places, user, user, 1)).collect();
+        let strangers: Vec<Place> =
+            (2000..2020).flat_map(|user| take(&places, user, user, 1)).collect();
         assert_eq!(strangers.len(), 3, "of what is not kept");
         assert_eq!(
             places.take(None, Some(GROUP)).unwrap_err(),
@@ -222,7 +227,8 @@ mod tests {
     #[test]
     fn whom_a_user_may_be_in_a_namespace_shares_their_places() {
         let places = Places::among(LIMITS, SubUsers::parse("anna:100000:65536\n"));
-        let many: Vec<Place> = (100_000..100_020).flat_map(|user| take(&places, user, user, 1)).collect();
+        let many: Vec<Place> =
+            (100_000..100_020).flat_map(|user| take(&places, user, user, 1)).collect();
         assert_eq!(many.len(), 3, "one share for all of them");
         assert_eq!(take(&places, 200_000, 200_000, 1).len(), 1, "others have theirs");
     }
@@ -237,7 +243,10 @@ mod tests {
         let begin = Instant::now();
         let at_once = (0..1000).filter(|_| waits(1001).is_zero()).count();
         let more = begin.elapsed().div_duration_f64(INTERVAL) as usize + 1;
-        assert!((AT_ONCE as usize..=AT_ONCE as usize + more).contains(&at_once), "{at_once} of 1000");
+        assert!(
+            (AT_ONCE as usize..=AT_ONCE as usize + more).contains(&at_once),
+            "{at_once} of 1000"
+        );
         assert!(waits(1001) > INTERVAL * 100, "each has waited for the one before");
         for user in 2000..2000 + 2 * REMEMBERED as u32 {
             assert!(waits(user).is_zero(), "another user: {user}");

@@ -38,16 +38,22 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Listens at `path`, for those whom `mode` lets; its folder is made if need be, a file that nobody answers at is replaced.
+    /// Listens at `path`, for those whom `mode` lets; its folder is made if need be, a file that
+    /// nobody answers at is replaced.
     ///
     /// # Errors
     /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
     pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
-        let (above, name) =
-            (path.parent().unwrap_or(Path::new(".")), path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+        let (above, name) = (
+            path.parent().unwrap_or(Path::new(".")),
+            path.file_name().ok_or(io::ErrorKind::InvalidInput)?,
+        );
         let folder = match Folder::open(above) {
             // One folder is made and not a whole path: a slip of the finger makes no tree.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && above.parent().is_some_and(Path::exists) => {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && above.parent().is_some_and(Path::exists) =>
+            {
                 Folder::make(above, 0o755)?
             }
             other => other?,
@@ -59,7 +65,10 @@ impl Bound {
         let file = folder.handle(name)?;
         let stat = rustix::fs::fstat(&file)?;
         let own = rustix::process::geteuid().as_raw();
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || stat.st_uid != own || stat.st_nlink > 1 {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket
+            || stat.st_uid != own
+            || stat.st_nlink > 1
+        {
             return Err(io::Error::other("somebody has put something else in its place"));
         }
         let bound = Self {
@@ -92,16 +101,20 @@ impl Bound {
                     stream.set_nonblocking(true)?;
                     return UnixStream::from_std(stream);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.listener.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.listener.readable().await?
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Answers one that was accepted and gets no place with this line; after too many of these the rest waits a moment.
+    /// Answers one that was accepted and gets no place with this line; after too many of these the
+    /// rest waits a moment.
     pub fn refuse(&mut self, stream: &UnixStream, line: &[u8]) {
-        // A new socket's buffer takes this; if not, being closed says enough. (The runtime does not know yet that it may write.)
+        // A new socket's buffer takes this; if not, being closed says enough. (The runtime does not
+        // know yet that it may write.)
         let _ = rustix::net::send(stream, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         self.refusals += 1;
         if self.refusals >= REFUSALS {
@@ -168,7 +181,10 @@ fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file that is no socket",
+        ));
     }
     if is_answered(path)? {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
@@ -199,12 +215,21 @@ mod tests {
         let folder = held.path().to_owned();
         let remedy = |path: &Path| remedy(&Bound::at(path, 0o600).unwrap_err(), "control.socket");
         let held = Bound::at(&folder.join("held.sock"), 0o600).unwrap();
-        assert_eq!(remedy(held.path()), "stop that process, or name another path in control.socket");
+        assert_eq!(
+            remedy(held.path()),
+            "stop that process, or name another path in control.socket"
+        );
         let file = folder.join("file");
         fs::write(&file, "somebody's").unwrap();
         assert_eq!(remedy(&file), "remove it, or name another path in control.socket");
         assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
-        assert_eq!(remedy(&file.join("x.sock")), "make its folder, or name another path in control.socket");
-        assert_eq!(remedy(&folder.join("a/b/x.sock")), "make its folder, or name another path in control.socket");
+        assert_eq!(
+            remedy(&file.join("x.sock")),
+            "make its folder, or name another path in control.socket"
+        );
+        assert_eq!(
+            remedy(&folder.join("a/b/x.sock")),
+            "make its folder, or name another path in control.socket"
+        );
     }
 }

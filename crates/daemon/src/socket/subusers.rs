@@ -1,4 +1,5 @@
-//! Users that a user may be (`/etc/subuid`, subuid(5)): in a user namespace everybody can be each of some 65,536 more.
+//! Users that a user may be (`/etc/subuid`, subuid(5)): in a user namespace everybody can be each
+//! of some 65,536 more.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -7,7 +8,8 @@ use crate::files::reading;
 
 const FILE: &str = "/etc/subuid";
 
-/// The ranges of users that are given to somebody. Ranges that a directory service gives (`subid` in nsswitch.conf(5)) are not known.
+/// The ranges of users that are given to somebody. Ranges that a directory service gives (`subid`
+/// in nsswitch.conf(5)) are not known.
 #[derive(Debug, Default)]
 pub struct SubUsers(Vec<RangeInclusive<u32>>);
 
@@ -27,8 +29,8 @@ impl SubUsers {
         Self(text.lines().filter_map(range).collect())
     }
 
-    /// Returns for whom a user counts: all of a range for its first, everybody else for themselves. Never for the range's owner:
-    /// root's ranges are containers, which are not root.
+    /// Returns for whom a user counts: all of a range for its first, everybody else for themselves.
+    /// Never for the range's owner: root's ranges are containers, which are not root.
     pub fn counts_for(&self, user: u32) -> u32 {
         self.0.iter().find(|range| range.contains(&user)).map_or(user, |range| *range.start())
     }
@@ -40,8 +42,7 @@ mod tests {
 
     #[test]
     fn who_is_of_a_range_counts_for_its_first_user() {
-        let text =
-            "anna:100000:65536\n1001:165536:65536\nroot:300000:1\n# no range\nben:4294967295:2\ncarl:7:0\ndora:x:1\n";
+        let text = "anna:100000:65536\n1001:165536:65536\nroot:300000:1\n# no range\nben:4294967295:2\ncarl:7:0\ndora:x:1\n";
         let users = SubUsers::parse(text);
         for (user, expected) in [
             (0, 0),

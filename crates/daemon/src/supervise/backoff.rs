@@ -86,8 +86,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: never below the first pause, never above the bound, at most twice the last one,
-        /// and the first one after a run that went well.
+        /// Whatever happens in whatever order: never below the first pause, never above the bound,
+        /// at most twice the last one, and the first one after a run that went well.
         #[test]
         fn pauses_stay_within_their_bounds(
             first in 1..1000_u64, factor in 1..1000_u64, well in 1..10_000_u64,

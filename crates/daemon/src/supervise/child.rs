@@ -15,8 +15,8 @@ use super::exit_cause::memory_kills;
 
 /// Holds a child that runs, in a process group of its own.
 ///
-/// It is sent `SIGTERM` by the kernel when the thread that started it ends, however that happens, so start it on a thread that
-/// lives as long as the daemon. Dropping the value kills the child.
+/// It is sent `SIGTERM` by the kernel when the thread that started it ends, however that happens,
+/// so start it on a thread that lives as long as the daemon. Dropping the value kills the child.
 #[derive(Debug)]
 pub struct Child {
     child: tokio::process::Child,
@@ -26,8 +26,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts `command` with the pipes that it names. `SIGHUP` is ignored until the program sets its own handler: the word to
-    /// read its files again may come before that, and would end it.
+    /// Starts `command` with the pipes that it names. `SIGHUP` is ignored until the program sets
+    /// its own handler: the word to read its files again may come before that, and would end it.
     ///
     /// # Errors
     /// It cannot be started.
@@ -40,7 +40,11 @@ impl Child {
                 rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
                 libc::signal(libc::SIGHUP, libc::SIG_IGN);
                 // The parent died between fork and that call: no signal would come.
-                if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+                if rustix::process::getppid() == Some(parent) {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::BrokenPipe.into())
+                }
             });
         }
         let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;

@@ -17,7 +17,8 @@ pub enum ExitCause {
 }
 
 impl ExitCause {
-    /// Returns the cause. `lacked_memory`: the kernel has killed some program for want of memory since this one started.
+    /// Returns the cause. `lacked_memory`: the kernel has killed some program for want of memory
+    /// since this one started.
     pub fn of(status: ExitStatus, lacked_memory: bool) -> Self {
         match status.signal().and_then(Signal::from_named_raw) {
             Some(Signal::KILL) if lacked_memory => Self::NoMemory,
@@ -26,7 +27,8 @@ impl ExitCause {
         }
     }
 
-    /// Returns a sentence for the journal: `name` is the program's, `how` its signal or exit code, `last` its last line.
+    /// Returns a sentence for the journal: `name` is the program's, `how` its signal or exit code,
+    /// `last` its last line.
     pub fn sentence(self, name: &str, how: &str, last: &str) -> String {
         match self {
             Self::Own if last.is_empty() => format!("{name} ended ({how}) and is started again"),
@@ -39,7 +41,8 @@ impl ExitCause {
     }
 }
 
-/// Returns how many programs the kernel has killed for want of memory since the machine's start, by `/proc/vmstat`.
+/// Returns how many programs the kernel has killed for want of memory since the machine's start, by
+/// `/proc/vmstat`.
 pub fn memory_kills(vmstat: &str) -> Option<u64> {
     vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
@@ -54,12 +57,23 @@ mod tests {
         assert_eq!(ExitCause::of(killed, false), ExitCause::Killed);
         assert_eq!(ExitCause::of(ExitStatus::from_raw(15), false), ExitCause::Killed);
         assert_eq!(ExitCause::of(killed, true), ExitCause::NoMemory);
-        assert_eq!(ExitCause::of(ExitStatus::from_raw(11), true), ExitCause::Own, "a crash is its own");
+        assert_eq!(
+            ExitCause::of(ExitStatus::from_raw(11), true),
+            ExitCause::Own,
+            "a crash is its own"
+        );
         let words = ExitCause::of(killed, true).sentence("dnsmasq", &killed.to_string(), "");
         assert!(words.contains("signal: 9") && words.contains("want of memory"), "{words}");
         let failed = ExitStatus::from_raw(2 << 8);
-        let words = ExitCause::of(failed, false).sentence("dnsmasq", &failed.to_string(), "failed to create inotify");
-        assert!(words.contains("exit status: 2") && words.ends_with("failed to create inotify"), "{words}");
+        let words = ExitCause::of(failed, false).sentence(
+            "dnsmasq",
+            &failed.to_string(),
+            "failed to create inotify",
+        );
+        assert!(
+            words.contains("exit status: 2") && words.ends_with("failed to create inotify"),
+            "{words}"
+        );
     }
 
     #[test]

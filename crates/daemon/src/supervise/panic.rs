@@ -51,7 +51,8 @@ mod tests {
         assert_eq!(catch(|| 7), Ok(7));
         assert_eq!(catch(|| panic!("stumbled")).unwrap_err().to_string(), "stumbled");
         let number = 7;
-        let ended: Result<(), Panic> = catch_async(async { panic!("stumbled over {number}") }).await;
+        let ended: Result<(), Panic> =
+            catch_async(async { panic!("stumbled over {number}") }).await;
         assert_eq!(ended.unwrap_err().to_string(), "stumbled over 7");
         assert_eq!(catch(|| std::panic::panic_any(7)).unwrap_err().to_string(), "no message");
     }

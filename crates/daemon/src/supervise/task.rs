@@ -29,7 +29,8 @@ impl Drop for Task {
     }
 }
 
-/// What begins the work of a task, again and again. Boxed: the runtime's code around a task is made once, not once for each.
+/// What begins the work of a task, again and again. Boxed: the runtime's code around a task is made
+/// once, not once for each.
 pub type Restart = Box<dyn Fn() -> BoxFuture<'static, io::Result<Infallible>> + Send>;
 
 /// How the work of a task ended.
@@ -40,8 +41,9 @@ pub struct Ending {
     pub is_news: bool,
 }
 
-/// Begins the work of the task `name`, and again whenever it ends or panics, after a pause of `backoff`. `ended` hears of each end, and
-/// breaks to end the task. Work that returns [`io::ErrorKind::BrokenPipe`] ends it as well: whom it worked for is gone.
+/// Begins the work of the task `name`, and again whenever it ends or panics, after a pause of
+/// `backoff`. `ended` hears of each end, and breaks to end the task. Work that returns
+/// [`io::ErrorKind::BrokenPipe`] ends it as well: whom it worked for is gone.
 pub fn spawn_kept<Heard>(
     name: &'static str,
     begin: Restart,
@@ -53,8 +55,12 @@ pub fn spawn_kept<Heard>(
     tokio::spawn(keep(name, begin, backoff, ended));
 }
 
-async fn keep<Heard>(name: &'static str, begin: Restart, backoff: Backoff, mut ended: impl FnMut(Ending) -> Heard)
-where
+async fn keep<Heard>(
+    name: &'static str,
+    begin: Restart,
+    backoff: Backoff,
+    mut ended: impl FnMut(Ending) -> Heard,
+) where
     Heard: Future<Output = ControlFlow<()>>,
 {
     let mut endings = Endings { backoff, last: String::new() };
@@ -87,8 +93,9 @@ struct Endings {
 }
 
 impl Endings {
-    /// Notes an end of what `ran` for so long. Returns whether it is news, and how long to wait. After a run that went well
-    /// it is: a device that is pulled once a week is reported each time, and looked for soon.
+    /// Notes an end of what `ran` for so long. Returns whether it is news, and how long to wait.
+    /// After a run that went well it is: a device that is pulled once a week is reported each time,
+    /// and looked for soon.
     fn add(&mut self, ran: Duration, error: &io::Error) -> (bool, Duration) {
         let text = error.to_string();
         let well = self.backoff.ran_well(ran);
@@ -127,7 +134,8 @@ mod tests {
         assert_eq!(endings.add(at_once, &gone), (false, 2 * SECOND));
     }
 
-    /// Begins at 0, 1, 3, 7 and 15 s; the third time it panics, the fifth time nobody is left whom it works for.
+    /// Begins at 0, 1, 3, 7 and 15 s; the third time it panics, the fifth time nobody is left whom
+    /// it works for.
     #[tokio::test(start_paused = true)]
     async fn is_begun_again_after_errors_and_panics_until_nobody_is_left() {
         let (heard, mut endings) = mpsc::unbounded_channel();
@@ -154,7 +162,12 @@ mod tests {
         let gone = || "gone".to_owned();
         assert_eq!(
             all,
-            [(0, gone(), true), (1, gone(), false), (3, "panicked: stumbled".into(), true), (7, gone(), true)]
+            [
+                (0, gone(), true),
+                (1, gone(), false),
+                (3, "panicked: stumbled".into(), true),
+                (7, gone(), true)
+            ]
         );
         assert_eq!(count.elapsed().as_secs(), 15);
     }

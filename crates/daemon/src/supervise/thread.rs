@@ -9,14 +9,14 @@ use tracing::error;
 use super::{Backoff, Panic, catch};
 
 /// Work on a device comes back soon, and costs next to nothing when it never does.
-const PAUSES: Backoff =
-    Backoff::new(Duration::from_secs(1), Duration::from_secs(10)).reset_after(Duration::from_secs(60));
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10))
+    .reset_after(Duration::from_secs(60));
 /// Bytes: no call of ours goes deep.
 const STACK: usize = 256 * 1024;
 
-/// Starts a detached thread: `make` makes a worker in it, `run` is its work, and ends the thread by returning. After a panic
-/// `recover` brings the worker into order, and `run` is begun again after a pause. Nobody waits for the thread: one that hangs
-/// in the kernel holds up nothing but itself.
+/// Starts a detached thread: `make` makes a worker in it, `run` is its work, and ends the thread by
+/// returning. After a panic `recover` brings the worker into order, and `run` is begun again after
+/// a pause. Nobody waits for the thread: one that hangs in the kernel holds up nothing but itself.
 ///
 /// # Errors
 /// There is no thread to be had.
@@ -57,6 +57,10 @@ mod tests {
             sent.send(format!("{count}: {panic}")).unwrap();
         };
         spawn_thread("clumsy", move || (0, sent), run, recover).unwrap();
-        assert_eq!(heard.iter().collect::<Vec<_>>(), ["1: stumbled"], "and the worker went with the thread");
+        assert_eq!(
+            heard.iter().collect::<Vec<_>>(),
+            ["1: stumbled"],
+            "and the worker went with the thread"
+        );
     }
 }

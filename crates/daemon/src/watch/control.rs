@@ -1,5 +1,6 @@
-//! The control socket: orders of people, one JSON object a line, one reply a line. The file's mode keeps strangers out
-//! (0660); whoever comes in is looked at again by the kernel's word of who they are (`SO_PEERCRED`, `SO_PEERGROUPS`).
+//! The control socket: orders of people, one JSON object a line, one reply a line. The file's mode
+//! keeps strangers out (0660); whoever comes in is looked at again by the kernel's word of who they
+//! are (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
 use std::convert::Infallible;
 use std::io;
@@ -49,11 +50,15 @@ fn reply(result: Result<(), String>) -> Vec<u8> {
     crate::api::line(&Answer::from(result))
 }
 
-/// Makes the socket where it is to be, also when that changes, and takes orders until the receiver is gone.
+/// Makes the socket where it is to be, also when that changes, and takes orders until the receiver
+/// is gone.
 ///
 /// # Errors
 /// The socket cannot be made, or the receiver is gone (`BrokenPipe`).
-pub async fn run(mut place: watch::Receiver<PathBuf>, requests: mpsc::Sender<Request>) -> io::Result<Infallible> {
+pub async fn run(
+    mut place: watch::Receiver<PathBuf>,
+    requests: mpsc::Sender<Request>,
+) -> io::Result<Infallible> {
     loop {
         let path = place.borrow_and_update().clone();
         listen(&path, &mut place, &requests).await?;
@@ -61,10 +66,17 @@ pub async fn run(mut place: watch::Receiver<PathBuf>, requests: mpsc::Sender<Req
 }
 
 /// Takes orders until the socket is to be elsewhere.
-async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mpsc::Sender<Request>) -> io::Result<()> {
+async fn listen(
+    path: &Path,
+    place: &mut watch::Receiver<PathBuf>,
+    requests: &mpsc::Sender<Request>,
+) -> io::Result<()> {
     let mut bound = Bound::at(path, MODE).map_err(|error| {
         let remedy = bind::remedy(&error, "control.socket");
-        io::Error::new(error.kind(), format!("{} cannot be made: {error}; {remedy}", path.display()))
+        io::Error::new(
+            error.kind(),
+            format!("{} cannot be made: {error}; {remedy}", path.display()),
+        )
     })?;
     // Only root can; an ordinary user's own group does.
     if let Some(group) = group() {
@@ -93,7 +105,10 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
             Ok(place) => place,
             Err(full) => {
                 debug!(%full, "a client of the control socket was refused");
-                bound.refuse(&stream, &reply(Err(format!("too many are connected: {full}: try again"))));
+                bound.refuse(
+                    &stream,
+                    &reply(Err(format!("too many are connected: {full}: try again"))),
+                );
                 continue;
             }
         };
@@ -105,8 +120,13 @@ async fn listen(path: &Path, place: &mut watch::Receiver<PathBuf>, requests: &mp
                 serve(&mut stream, &requests).await
             } else {
                 debug!("a client of the control socket may give no orders");
-                dismiss(&mut stream, format!("you may not: orders are for root and for members of the group {GROUP}"))
-                    .await
+                dismiss(
+                    &mut stream,
+                    format!(
+                        "you may not: orders are for root and for members of the group {GROUP}"
+                    ),
+                )
+                .await
             };
             if let Err(error) = served {
                 debug!(%error, "a client of the control socket has gone");
@@ -120,7 +140,8 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Reads orders and writes replies until the client has gone, is silent, or writes what cannot be an order.
+/// Reads orders and writes replies until the client has gone, is silent, or writes what cannot be
+/// an order.
 async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io::Result<()> {
     let mut held: Vec<u8> = Vec::new();
     let mut chunk = [0; 512];
@@ -144,8 +165,8 @@ async fn serve(stream: &mut UnixStream, requests: &mpsc::Sender<Request>) -> io:
     }
 }
 
-/// Says why nothing is done, and lets the client finish: one that still writes would find the connection closed, and
-/// never read the refusal.
+/// Says why nothing is done, and lets the client finish: one that still writes would find the
+/// connection closed, and never read the refusal.
 async fn dismiss(stream: &mut UnixStream, why: String) -> io::Result<()> {
     timeout(PATIENCE, stream.write_all(&reply(Err(why)))).await??;
     timeout(LAST_WORDS, drain(stream)).await.unwrap_or(Ok(()))
@@ -170,8 +191,9 @@ fn is_allowed(peer: &Peer, user: u32, group: u32) -> bool {
     peer.user == 0 || peer.user == user || peer.groups.contains(&group)
 }
 
-/// Returns the number of the group whose members may give orders, where this machine has it. The system's databases are asked
-/// (getgrnam(3)), which may lie with a server that does not answer: then there is none.
+/// Returns the number of the group whose members may give orders, where this machine has it. The
+/// system's databases are asked (getgrnam(3)), which may lie with a server that does not answer:
+/// then there is none.
 pub fn group() -> Option<u32> {
     group_named(GROUP)
 }

@@ -32,6 +32,7 @@ impl From<ReceiverGone> for io::Error {
 
 /// Waits for `inner` to become readable in the runtime's own poll.
 pub(crate) fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: the descriptor belongs to `inner` (`AsFd` vouches for that), which the `AsyncFd` keeps and only lends out.
+    // SAFETY: the descriptor belongs to `inner` (`AsFd` vouches for that), which the `AsyncFd`
+    // keeps and only lends out.
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
 }

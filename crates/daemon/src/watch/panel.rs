@@ -1,5 +1,5 @@
-//! Devices that come and go, by the kernel's uevents and udev's. A device is opened by path and tried again anyway, so
-//! this only makes it quicker.
+//! Devices that come and go, by the kernel's uevents and udev's. A device is opened by path and
+//! tried again anyway, so this only makes it quicker.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -19,14 +19,14 @@ use crate::watch::ReceiverGone;
 /// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
 const GROUPS: [u32; 2] = [1, 2];
 
-/// Each event has a device opened anew: a loose plug's come many a second. So many are told in a row (the kernel and udev tell
-/// of one plug with two to four), …
+/// Each event has a device opened anew: a loose plug's come many a second. So many are told in a
+/// row (the kernel and udev tell of one plug with two to four), …
 const ROW: u32 = 4;
 /// … and one in each interval after that.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells of displays and indicators that come or go, no faster than [`INTERVAL`] in the long run. Where there are no uevents (a
-/// container), it waits for ever.
+/// Tells of displays and indicators that come or go, no faster than [`INTERVAL`] in the long run.
+/// Where there are no uevents (a container), it waits for ever.
 ///
 /// # Errors
 /// The receiver is gone ([`ReceiverGone`]), or the socket broke.
@@ -54,14 +54,17 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     }
 }
 
-/// What is to be told, and when; of many events of a kind that come at once the last one is told by one of them. Pure: moments are
-/// arguments.
+/// What is to be told, and when; of many events of a kind that come at once the last one is told by
+/// one of them. Pure: moments are arguments.
 #[derive(Debug)]
 struct Waiting([(Hotplug, Pace, Option<Instant>); 2]);
 
 impl Waiting {
     fn new(now: Instant) -> Self {
-        Self([Hotplug::Display, Hotplug::Indicator].map(|device| (device, Pace::new(ROW, INTERVAL, now), None)))
+        Self(
+            [Hotplug::Display, Hotplug::Indicator]
+                .map(|device| (device, Pace::new(ROW, INTERVAL, now), None)),
+        )
     }
 
     fn add(&mut self, devices: &[Hotplug], now: Instant) {
@@ -76,13 +79,16 @@ impl Waiting {
 
     /// Takes what is due.
     fn take_due(&mut self, now: Instant) -> Vec<Hotplug> {
-        let due = self.0.iter_mut().filter_map(|(device, _, due)| due.take_if(|at| *at <= now).map(|_| *device));
+        let due = self
+            .0
+            .iter_mut()
+            .filter_map(|(device, _, due)| due.take_if(|at| *at <= now).map(|_| *device));
         due.collect()
     }
 }
 
-/// What a uevent means to us: properties `KEY=VALUE`, each closed by a zero byte, behind "ACTION@PATH" (the kernel) or
-/// udev's header.
+/// What a uevent means to us: properties `KEY=VALUE`, each closed by a zero byte, behind
+/// "ACTION@PATH" (the kernel) or udev's header.
 pub fn parse(message: &[u8]) -> Option<Hotplug> {
     /// `properties_off` in `struct monitor_netlink_header` of systemd's `device-monitor.c`
     const OFFSET: usize = 16;
@@ -111,7 +117,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PLUGGED: &[u8] = b"add@/devices/usb1/hidraw0\0ACTION=add\0DEVPATH=/devices/usb1/hidraw0\0SUBSYSTEM=hidraw\0";
+    const PLUGGED: &[u8] =
+        b"add@/devices/usb1/hidraw0\0ACTION=add\0DEVPATH=/devices/usb1/hidraw0\0SUBSYSTEM=hidraw\0";
 
     #[test]
     fn a_stick_and_a_backpack_are_reported_apart_and_a_mouse_click_is_nothing() {

@@ -1,8 +1,9 @@
-//! By which port would the kernel send a packet: of the cluster to the internet, and on every way that has been promised?
-//! Only look-ups (`RTM_GETROUTE`), as an ordinary packet is looked up: no socket is bound, no port chosen. Nothing is sent.
+//! By which port would the kernel send a packet: of the cluster to the internet, and on every way
+//! that has been promised? Only look-ups (`RTM_GETROUTE`), as an ordinary packet is looked up: no
+//! socket is bound, no port chosen. Nothing is sent.
 //!
-//! The answer names a port that has lost its carrier too, unless its `ignore_routes_with_linkdown` is set, as it is on uplinks:
-//! whoever reads an answer looks at the carrier.
+//! The answer names a port that has lost its carrier too, unless its `ignore_routes_with_linkdown`
+//! is set, as it is on uplinks: whoever reads an answer looks at the carrier.
 
 use std::convert::Infallible;
 use std::io;
@@ -36,7 +37,10 @@ pub struct WayOutPlan {
 ///
 /// # Errors
 /// No netlink socket, or a channel is closed ([`ReceiverGone`]).
-pub async fn run(mut plan: watch::Receiver<Option<WayOutPlan>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+pub async fn run(
+    mut plan: watch::Receiver<Option<WayOutPlan>>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
     let mut requests = Socket::open(Protocol::Route, &[])?;
     let mut known = Vec::new();
     loop {
@@ -59,16 +63,19 @@ async fn emit(events: &mpsc::Sender<Event>, vital: Vital) -> Result<(), Receiver
     events.send(Event::Vital(vital)).await.map_err(|_| ReceiverGone)
 }
 
-/// Returns the route that the kernel would choose for a packet that comes in by `from_port`, were there no rule of ours for
-/// the nodes' way out; `None`: it would not forward it.
+/// Returns the route that the kernel would choose for a packet that comes in by `from_port`, were
+/// there no rule of ours for the nodes' way out; `None`: it would not forward it.
 pub fn way_out(
     requests: &mut Socket,
     from_port: LinkIndex,
     source: Ipv4Addr,
     destination: Ipv4Addr,
 ) -> Option<LinkIndex> {
-    let question =
-        [RouteAttribute::Source(source.into()), RouteAttribute::Iif(from_port), RouteAttribute::Mark(MARK_ELSEWHERE)];
+    let question = [
+        RouteAttribute::Source(source.into()),
+        RouteAttribute::Iif(from_port),
+        RouteAttribute::Mark(MARK_ELSEWHERE),
+    ];
     look_up(requests, destination, question).map(|(port, _)| port)
 }
 
@@ -102,18 +109,22 @@ fn look_up(
     let mut message = RouteMessage::default();
     message.attributes.push(RouteAttribute::Destination(destination.into()));
     message.attributes.extend(question);
-    let names_source = message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Source(_)));
+    let names_source =
+        message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Source(_)));
     message.header.address_family = AddressFamily::Inet;
     message.header.destination_prefix_length = 32;
     message.header.source_prefix_length = if names_source { 32 } else { 0 };
     // Say which table decided; kernel ≥ 4.4.
     message.header.flags = RouteFlags::LookupTable;
     let mut found = None;
-    requests.request(&Request::new(kind::GET_ROUTE, &message), |answer| found = chosen(answer)).ok()?;
+    requests
+        .request(&Request::new(kind::GET_ROUTE, &message), |answer| found = chosen(answer))
+        .ok()?;
     found
 }
 
-/// Returns the port and the table that an answer names; `None` where the packet is not to be forwarded.
+/// Returns the port and the table that an answer names; `None` where the packet is not to be
+/// forwarded.
 fn chosen(answer: &Message<'_>) -> Option<(LinkIndex, u32)> {
     let route = rtnetlink::route(answer).filter(|route| route.header.kind == RouteType::Unicast)?;
     let (mut port, mut table) = (None, 0);

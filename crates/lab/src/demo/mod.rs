@@ -1,7 +1,8 @@
 //! `bramblegate demo`: a story, or a venue file, told in private namespaces.
 //!
-//! Three processes: the one that was called keeps watch and restores the terminal whatever happens; it starts a second that
-//! makes the namespaces; inside them runs the third, which builds the world and tells the story.
+//! Three processes: the one that was called keeps watch and restores the terminal whatever happens;
+//! it starts a second that makes the namespaces; inside them runs the third, which builds the world
+//! and tells the story.
 
 mod picture;
 mod stage;
@@ -38,7 +39,8 @@ pub struct Args {
 /// Tells the process that is to make the namespaces.
 const STAGE: &str = "BRAMBLEGATE_DEMO";
 
-/// Exit 0 if everything expected was seen, 1 if not, 71 if the world cannot be built, 78 for faults in the venue file.
+/// Exit 0 if everything expected was seen, 1 if not, 71 if the world cannot be built, 78 for faults
+/// in the venue file.
 pub fn main(args: Args) -> ExitCode {
     if inside::is_inside() {
         return stage::perform(&args);

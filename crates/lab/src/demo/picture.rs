@@ -45,7 +45,11 @@ impl Picture<'_> {
         }
         let journal = room.saturating_sub(panel.len()).min(JOURNAL);
         let newest = self.journal.len().saturating_sub(journal);
-        let journal = self.journal.iter().skip(newest).map(|line| format!("   {}", self.dim(&self.cut(line))));
+        let journal = self
+            .journal
+            .iter()
+            .skip(newest)
+            .map(|line| format!("   {}", self.dim(&self.cut(line))));
         for part in [panel, facts, journal.collect()] {
             lines.extend(part);
             lines.push(String::new());
@@ -54,7 +58,8 @@ impl Picture<'_> {
         lines
     }
 
-    /// On a small terminal: what is told and the panel above all, then the keys, then as many facts as there is room for.
+    /// On a small terminal: what is told and the panel above all, then the keys, then as many facts
+    /// as there is room for.
     fn dense(&self, mut facts: Vec<String>, keys: Vec<String>) -> Vec<String> {
         let rows = self.style.rows;
         let mut lines = vec![self.reported()];
@@ -88,7 +93,9 @@ impl Picture<'_> {
         let mut lines: Vec<String> = Vec::new();
         for key in self.keys.split("  ") {
             match lines.last_mut() {
-                Some(line) if line.chars().count() + key.chars().count() + 2 < self.style.columns => {
+                Some(line)
+                    if line.chars().count() + key.chars().count() + 2 < self.style.columns =>
+                {
                     line.push_str("  ");
                     line.push_str(key);
                 }
@@ -98,17 +105,22 @@ impl Picture<'_> {
         lines
     }
 
-    /// What fits on a line of the terminal beside a margin of three; a venue's file may hold anything.
+    /// What fits on a line of the terminal beside a margin of three; a venue's file may hold
+    /// anything.
     fn cut(&self, line: &str) -> String {
         printable_line(line).chars().take(self.style.columns.saturating_sub(3)).collect()
     }
 
-    /// Display and LED as `bramblegate panel` draws them on so many rows, or on more where that cannot be; the severity in words.
+    /// Display and LED as `bramblegate panel` draws them on so many rows, or on more where that
+    /// cannot be; the severity in words.
     fn panel(&self, rows: usize) -> Vec<String> {
-        let Some(status) = self.status else { return vec!["   (the daemon is not there yet)".to_owned()] };
+        let Some(status) = self.status else {
+            return vec!["   (the daemon is not there yet)".to_owned()];
+        };
         let view = View::of(status);
         let style = Style { rows, ..self.style };
-        let mut lines = draw(&view.lines, view.geometry(), view.charset(), view.led, self.elapsed, style);
+        let mut lines =
+            draw(&view.lines, view.geometry(), view.charset(), view.led, self.elapsed, style);
         if let Some(last) = lines.last_mut() {
             last.push_str(&format!("    {}", self.strong(&view.severity.to_string())));
         }
@@ -167,7 +179,8 @@ pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
     let Snapshot { uplink, gateway, panel, .. } = status;
     let row = watch::lcd(status).first().map(|row| row.trim_end().to_owned()).unwrap_or_default();
     let interface = or_dash(uplink.interface.as_ref());
-    let (colour, pattern) = (or_dash(panel.led.colour.as_ref()), or_dash(panel.led.pattern.as_ref()));
+    let (colour, pattern) =
+        (or_dash(panel.led.colour.as_ref()), or_dash(panel.led.pattern.as_ref()));
     let mut facts = vec![
         ("lcd".to_owned(), row),
         ("uplink".to_owned(), format!("{interface} {} {}", uplink.state, or_dash(uplink.address))),
@@ -219,9 +232,17 @@ mod tests {
         let elapsed = Duration::from_secs(3);
         let depth = if colour { Depth::True } else { Depth::None };
         let style = Style { columns: 80, rows: 40, depth };
-        Picture { status: Some(status), captions: &captions, journal: &[], elapsed, colour, style, keys: "" }
-            .lines()
-            .join("\n")
+        Picture {
+            status: Some(status),
+            captions: &captions,
+            journal: &[],
+            elapsed,
+            colour,
+            style,
+            keys: "",
+        }
+        .lines()
+        .join("\n")
     }
 
     #[test]
@@ -236,13 +257,15 @@ mod tests {
 
     #[test]
     fn on_a_small_terminal_nothing_is_pushed_off_the_screen() {
-        let (status, captions, journal) = (status(), vec!["a caption".to_owned(); 9], vec!["a line ".repeat(30); 9]);
+        let (status, captions, journal) =
+            (status(), vec!["a caption".to_owned(); 9], vec!["a line ".repeat(30); 9]);
         for (columns, rows) in [(80, 24), (100, 40), (130, 50)] {
             let style = Style { columns, rows, depth: Depth::None };
             let elapsed = Duration::from_secs(3);
             let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
             let (captions, journal, status) = (&captions, &journal, Some(&status));
-            let lines = Picture { status, captions, journal, elapsed, colour: false, style, keys }.lines();
+            let lines =
+                Picture { status, captions, journal, elapsed, colour: false, style, keys }.lines();
             assert!(lines.len() <= rows, "{} lines on {rows}", lines.len());
             let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
             assert!(widest <= columns, "{widest} on {columns}:\n{}", lines.join("\n"));
@@ -258,10 +281,18 @@ mod tests {
             let style = Style { columns, rows, depth: Depth::None };
             let (status, captions) = (Some(&status), &captions);
             let elapsed = Duration::from_secs(3);
-            let lines = Picture { status, captions, journal: &[], elapsed, colour: false, style, keys }.lines();
+            let lines =
+                Picture { status, captions, journal: &[], elapsed, colour: false, style, keys }
+                    .lines();
             let seen = lines[..rows.min(lines.len())].join("\n");
-            assert!(seen.contains("▸ rpi2 dies") && seen.contains("double-blink"), "{columns}x{rows}:\n{seen}");
-            assert!(rows < 10 || (lines.len() <= rows && seen.contains("[q]uit")), "{columns}x{rows}:\n{seen}");
+            assert!(
+                seen.contains("▸ rpi2 dies") && seen.contains("double-blink"),
+                "{columns}x{rows}:\n{seen}"
+            );
+            assert!(
+                rows < 10 || (lines.len() <= rows && seen.contains("[q]uit")),
+                "{columns}x{rows}:\n{seen}"
+            );
         }
     }
 

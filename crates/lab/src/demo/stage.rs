@@ -19,8 +19,11 @@ use bramblegate::cli::terminal::{self, Screen};
 use bramblegate::cli::{exit, output};
 
 /// The story: one venue after the other.
-const STORY: [(&str, &str); 3] =
-    [("home", include_str!("home.toml")), ("hotel", include_str!("hotel.toml")), ("hall", include_str!("hall.toml"))];
+const STORY: [(&str, &str); 3] = [
+    ("home", include_str!("home.toml")),
+    ("hotel", include_str!("hotel.toml")),
+    ("hall", include_str!("hall.toml")),
+];
 
 /// What a key does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,10 @@ const KEYS: [(&str, Deed); 11] = [
 fn deed(key: char) -> Option<Deed> {
     match key {
         '\u{3}' | '\u{4}' => Some(Deed::Quit),
-        _ => KEYS.into_iter().find(|(words, _)| words.chars().nth(1) == Some(key)).map(|(_, deed)| deed),
+        _ => KEYS
+            .into_iter()
+            .find(|(words, _)| words.chars().nth(1) == Some(key))
+            .map(|(_, deed)| deed),
     }
 }
 
@@ -138,7 +144,9 @@ impl Show {
     fn run(&mut self, args: &Args) -> Result<()> {
         let acts = match &args.venue {
             Some(path) => vec![Venue::read(path)?],
-            None => STORY.iter().map(|(name, text)| Venue::parse(name, text)).collect::<Result<_>>()?,
+            None => {
+                STORY.iter().map(|(name, text)| Venue::parse(name, text)).collect::<Result<_>>()?
+            }
         };
         let program = gateway()?;
         let mut world: Option<World> = None;
@@ -162,7 +170,11 @@ impl Show {
             }
         }
         if self.is_late() {
-            let expected = acts.iter().flat_map(|act| &act.moments).map(|moment| moment.expects.len()).sum::<usize>();
+            let expected = acts
+                .iter()
+                .flat_map(|act| &act.moments)
+                .map(|moment| moment.expects.len())
+                .sum::<usize>();
             self.unreached = expected.saturating_sub(self.seen);
         }
         let Some(world) = &mut world else { return Ok(()) };
@@ -209,8 +221,10 @@ impl Show {
     /// Where the story was left: the next key of a pair undoes what it did.
     fn take_over(&mut self, status: &Snapshot) {
         let state = &status.uplink.state;
-        (self.pulled, self.portal) = (*state == UplinkState::NoCarrier, *state == UplinkState::Portal);
-        self.node_down = status.nodes.iter().any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
+        (self.pulled, self.portal) =
+            (*state == UplinkState::NoCarrier, *state == UplinkState::Portal);
+        self.node_down =
+            status.nodes.iter().any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
     }
 
     fn act(&mut self, world: &mut World, deed: Deed, acts: &[Venue]) -> Result<()> {
@@ -225,7 +239,8 @@ impl Show {
             Deed::Node => world.node_down("rpi2")?,
             Deed::Flush => world.foreign_flush()?,
             Deed::Forwarding => world.act(&crate::file::Action::ForwardingOff)?,
-            Deed::Portal => world.internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
+            Deed::Portal => world
+                .internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
             Deed::Renew => world.renew(&port)?,
             Deed::Acknowledge => world.press(Input::Acknowledge, Duration::ZERO)?,
             Deed::NextPage => world.press(Input::Next, Duration::ZERO)?,
@@ -233,20 +248,27 @@ impl Show {
             Deed::Quit => return Ok(()),
         }
         let caption = match deed {
-            Deed::Cable => toggle(&mut self.pulled, "You pull the cable", "You plug the cable in again"),
+            Deed::Cable => {
+                toggle(&mut self.pulled, "You pull the cable", "You plug the cable in again")
+            }
             Deed::Node => toggle(&mut self.node_down, "rpi2 dies", "rpi2 comes back"),
             Deed::Acknowledge => "You press the button: you know what is wrong",
             Deed::NextPage => "You press the button for the next page",
             Deed::Flush => "Another tool runs nft flush ruleset",
             Deed::Forwarding => "Another tool switches forwarding off",
-            Deed::Portal => toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens"),
-            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => "The DHCP client asks for its lease again",
+            Deed::Portal => {
+                toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens")
+            }
+            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => {
+                "The DHCP client asks for its lease again"
+            }
         };
         self.caption(caption);
         Ok(())
     }
 
-    /// To a venue of the story, by the port that the settings have as uplink: those of a venue file may know no other.
+    /// To a venue of the story, by the port that the settings have as uplink: those of a venue file
+    /// may know no other.
     fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<()> {
         self.place = if overlap { 2 } else { (self.place + 1) % STORY.len() };
         let Some((name, text)) = STORY.get(self.place) else { return Ok(()) };
@@ -257,13 +279,15 @@ impl Show {
         }
         self.caption(&venue.purpose);
         world.move_to(&venue)?;
-        (self.pulled, self.portal) = (false, venue.networks.iter().any(|n| n.internet == Internet::Portal));
+        (self.pulled, self.portal) =
+            (false, venue.networks.iter().any(|n| n.internet == Internet::Portal));
         Ok(())
     }
 
     fn print(&mut self, subject: &str, words: &str) {
         if self.unwritten == 0 {
-            let line = format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32());
+            let line =
+                format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32());
             self.unwritten = output::deliver(&line);
         }
         // Nobody reads any more, or nothing more can be written: the end.
@@ -288,8 +312,12 @@ impl Show {
 
     fn report_changes(&mut self, status: &Snapshot) {
         let facts = picture::facts(status);
-        let gone: Vec<String> =
-            self.reported.keys().filter(|key| !facts.iter().any(|(k, _)| k == *key)).cloned().collect();
+        let gone: Vec<String> = self
+            .reported
+            .keys()
+            .filter(|key| !facts.iter().any(|(k, _)| k == *key))
+            .cloned()
+            .collect();
         for key in gone {
             self.reported.remove(&key);
             self.print(&key, "(no longer)");
@@ -357,7 +385,8 @@ impl Observer for Show {
             self.report_changes(status);
         }
         if let Some(code) = world.gateway().and_then(|gateway| gateway.ended()) {
-            self.missing = Some(format!("the gateway ended with exit code {code}:\n{}", world.journal()));
+            self.missing =
+                Some(format!("the gateway ended with exit code {code}:\n{}", world.journal()));
             self.over = true;
         }
         match self.keys.try_recv().ok().and_then(deed) {
@@ -370,7 +399,8 @@ impl Observer for Show {
     }
 }
 
-/// Returns the gateway's program: the one that started this, or one beside this, or where it is installed.
+/// Returns the gateway's program: the one that started this, or one beside this, or where it is
+/// installed.
 fn gateway() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
     let named = std::env::var_os("BRAMBLEGATE_PROGRAM").map(PathBuf::from);
@@ -378,7 +408,10 @@ fn gateway() -> Result<PathBuf> {
     let installed = ["/usr/local/bin/bramblegate", "/usr/bin/bramblegate"].map(PathBuf::from);
     let mut places = named.into_iter().chain(beside).chain(installed);
     places.find(|path| path.is_file()).ok_or_else(|| {
-        Error(format!("there is no bramblegate beside {}: start it by `bramblegate demo`", own.display()))
+        Error(format!(
+            "there is no bramblegate beside {}: start it by `bramblegate demo`",
+            own.display()
+        ))
     })
 }
 
@@ -389,9 +422,14 @@ mod tests {
     #[test]
     fn every_key_of_the_line_does_what_it_reports_and_no_other_does_anything() {
         let line = key_line();
-        let offered: Vec<char> = line.split('[').skip(1).filter_map(|words| words.chars().next()).collect();
+        let offered: Vec<char> =
+            line.split('[').skip(1).filter_map(|words| words.chars().next()).collect();
         let deeds: Vec<Deed> = offered.iter().filter_map(|key| deed(*key)).collect();
-        assert_eq!(deeds, KEYS.map(|(_, deed)| deed), "a key that is offered twice, or is dead: {line}");
+        assert_eq!(
+            deeds,
+            KEYS.map(|(_, deed)| deed),
+            "a key that is offered twice, or is dead: {line}"
+        );
         assert_eq!((deed('a'), deed('b')), (Some(Deed::Acknowledge), Some(Deed::NextPage)));
         assert!(('\0'..='\u{7f}').filter(|key| deed(*key).is_some()).count() == offered.len() + 2);
     }
@@ -409,7 +447,10 @@ mod tests {
         for (name, text) in STORY {
             let venue = Venue::parse(name, text).unwrap();
             assert!(!venue.purpose.is_empty());
-            assert!(venue.moments.iter().any(|moment| !moment.expects.is_empty()), "{name} expects nothing");
+            assert!(
+                venue.moments.iter().any(|moment| !moment.expects.is_empty()),
+                "{name} expects nothing"
+            );
         }
     }
 }

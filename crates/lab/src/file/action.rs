@@ -58,7 +58,9 @@ impl FromStr for Action {
                 Ok(Self::Lease { address: ipv4(address)?, port: port(rest) })
             }
             ["subnet", router, lease, rest @ ..] if rest.len() < 2 => {
-                let router = router.parse().map_err(|_| format!("{router} is no address with its prefix length"))?;
+                let router = router
+                    .parse()
+                    .map_err(|_| format!("{router} is no address with its prefix length"))?;
                 Ok(Self::Subnet { router, lease: ipv4(lease)?, port: port(rest) })
             }
             ["dhcp", state @ ("on" | "off"), rest @ ..] if rest.len() < 2 => {
@@ -76,7 +78,9 @@ impl FromStr for Action {
             ["insert", rest @ ..] if rest.len() < 2 => Ok(Self::Insert { port: port(rest) }),
             ["remove", rest @ ..] if rest.len() < 2 => Ok(Self::Remove { port: port(rest) }),
             ["readdress", rest @ ..] if rest.len() < 2 => Ok(Self::Readdress { port: port(rest) }),
-            ["node", name, state @ ("up" | "down")] => Ok(Self::Node { name: (*name).to_owned(), up: *state == "up" }),
+            ["node", name, state @ ("up" | "down")] => {
+                Ok(Self::Node { name: (*name).to_owned(), up: *state == "up" })
+            }
             ["flush"] => Ok(Self::Flush),
             ["forwarding", "off"] => Ok(Self::ForwardingOff),
             _ => Err(format!("\"{text}\" is nothing that can happen; there are: {FORMS}")),
@@ -87,22 +91,32 @@ impl FromStr for Action {
 impl fmt::Display for Action {
     /// For people: a caption.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = |port: &Option<String>| port.as_ref().map(|port| format!(" of {port}")).unwrap_or_default();
+        let at = |port: &Option<String>| {
+            port.as_ref().map(|port| format!(" of {port}")).unwrap_or_default()
+        };
         match self {
             Self::Renew { port } => write!(f, "the lease{} is renewed", at(port)),
             Self::Lease { address, .. } => write!(f, "the DHCP server now leases {address}"),
             Self::Subnet { router, .. } => write!(f, "the venue moves to {}", router.trunc()),
             Self::Dhcp { on: true, .. } => f.write_str("the DHCP server starts"),
             Self::Dhcp { on: false, .. } => f.write_str("the DHCP server dies"),
-            Self::Internet { kind: Internet::Open, .. } => f.write_str("the way to the internet opens"),
-            Self::Internet { kind: Internet::Portal, .. } => f.write_str("a captive portal stands in the way"),
+            Self::Internet { kind: Internet::Open, .. } => {
+                f.write_str("the way to the internet opens")
+            }
+            Self::Internet { kind: Internet::Portal, .. } => {
+                f.write_str("a captive portal stands in the way")
+            }
             Self::Internet { kind: Internet::Dead, .. } => f.write_str("the venue's internet dies"),
             Self::Pull { port } => write!(f, "the cable{} is pulled", at(port)),
             Self::Plug { port } => write!(f, "the cable{} is plugged in", at(port)),
-            Self::Flap { times, port } => write!(f, "the cable{} is loose: {times} interruptions", at(port)),
+            Self::Flap { times, port } => {
+                write!(f, "the cable{} is loose: {times} interruptions", at(port))
+            }
             Self::Insert { port } => write!(f, "the adapter{} is plugged in", at(port)),
             Self::Remove { port } => write!(f, "the adapter{} is pulled out", at(port)),
-            Self::Readdress { port } => write!(f, "the DHCP client drops and re-adds the address{}", at(port)),
+            Self::Readdress { port } => {
+                write!(f, "the DHCP client drops and re-adds the address{}", at(port))
+            }
             Self::Node { name, up: true } => write!(f, "{name} comes back"),
             Self::Node { name, up: false } => write!(f, "{name} dies"),
             Self::Flush => f.write_str("another tool runs nft flush ruleset"),
@@ -118,7 +132,9 @@ impl FromStr for Internet {
             "open" => Ok(Self::Open),
             "portal" => Ok(Self::Portal),
             "dead" => Ok(Self::Dead),
-            _ => Err(format!("\"{text}\" is no state of the internet; there are: open, portal, dead")),
+            _ => Err(format!(
+                "\"{text}\" is no state of the internet; there are: open, portal, dead"
+            )),
         }
     }
 }

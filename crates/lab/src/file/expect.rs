@@ -26,7 +26,8 @@ pub struct Expect {
     pub hold: Duration,
 }
 
-/// Something to try in one of the namespaces. `HEAD` in a target stands for the head's address in the venue.
+/// Something to try in one of the namespaces. `HEAD` in a target stands for the head's address in
+/// the venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// an ICMP echo is answered
@@ -75,7 +76,8 @@ impl std::fmt::Display for Check {
     }
 }
 
-/// Whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for one, `|` between alternatives.
+/// Whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for one, `|`
+/// between alternatives.
 pub fn glob(pattern: &str, text: &str) -> bool {
     pattern.split('|').any(|pattern| matches(pattern, text))
 }

@@ -35,7 +35,8 @@ pub struct Venue {
 pub struct Network {
     /// the head's port: `eth1`
     pub port: String,
-    /// the port of an earlier network whose switch this port is plugged into as well; then only `lease` counts here
+    /// the port of an earlier network whose switch this port is plugged into as well; then only
+    /// `lease` counts here
     pub shares: Option<String>,
     /// false: the head has no such port until a step inserts it
     pub present: bool,
@@ -45,12 +46,13 @@ pub struct Network {
     pub address: Vec<Ipv4Net>,
     /// the prefix that the router advertises
     pub ipv6: Option<Ipv6Net>,
-    /// the address of a translator from IPv4 to IPv6 on the head's port, with the way out by the IPv6 router (RFC 6877); the
-    /// router takes its packets as if they had been translated
+    /// the address of a translator from IPv4 to IPv6 on the head's port, with the way out by the
+    /// IPv6 router (RFC 6877); the router takes its packets as if they had been translated
     pub translator: Option<Ipv4Net>,
     /// a computer of the venue; without one its checks are made from the router
     pub laptop: Option<Ipv4Net>,
-    /// bytes on the wire of the venue; told by DHCP if it is not 1500. "Fragmentation needed" never arrives.
+    /// bytes on the wire of the venue; told by DHCP if it is not 1500. "Fragmentation needed" never
+    /// arrives.
     pub mtu: u16,
     pub internet: Internet,
     /// the DHCP client gives itself an address of 169.254/16 when nobody answers
@@ -71,11 +73,13 @@ pub struct Dhcp {
     pub router: Option<Option<Ipv4Addr>>,
     /// option 6; `Some(None)`: no such option
     pub resolver: Option<Option<Ipv4Addr>>,
-    /// options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC 3442)
+    /// options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC
+    /// 3442)
     pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
 }
 
-/// Which real server answers. dnsmasq never leases for less than two minutes; busybox's udhcpd does.
+/// Which real server answers. dnsmasq never leases for less than two minutes; busybox's udhcpd
+/// does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DhcpServer {
     Dnsmasq,
@@ -110,9 +114,11 @@ pub struct Step {
 }
 
 impl Venue {
-    /// Reads a file; on faults, all of them as `file:line:column: what is wrong, what would be right`.
+    /// Reads a file; on faults, all of them as `file:line:column: what is wrong, what would be
+    /// right`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(while_doing(format!("cannot read {}", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(while_doing(format!("cannot read {}", path.display())))?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -124,7 +130,8 @@ impl Venue {
         })
     }
 
-    /// The network that the head's port `port` is plugged into, sharing followed: its place in `networks`.
+    /// The network that the head's port `port` is plugged into, sharing followed: its place in
+    /// `networks`.
     pub fn wire_of(&self, port: &str) -> Option<usize> {
         let network = self.networks.iter().find(|network| network.port == port)?;
         let wire = network.shares.as_deref().unwrap_or(&network.port);

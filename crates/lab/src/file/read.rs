@@ -45,7 +45,9 @@ pub fn venue(text: &str) -> Result<Venue, Vec<Fault>> {
         Ok(mut value) => {
             let span = value.span;
             match value.take() {
-                ValueInner::Table(table) => Some(reader.venue(Keys { table, span, known: Vec::new() })),
+                ValueInner::Table(table) => {
+                    Some(reader.venue(Keys { table, span, known: Vec::new() }))
+                }
                 _ => None,
             }
         }
@@ -87,7 +89,12 @@ impl Reader<'_> {
         }
     }
 
-    fn parsed<T: FromStr>(&mut self, keys: &mut Keys<'_>, name: &'static str, what: &str) -> Option<T> {
+    fn parsed<T: FromStr>(
+        &mut self,
+        keys: &mut Keys<'_>,
+        name: &'static str,
+        what: &str,
+    ) -> Option<T> {
         let (text, span) = self.string(keys, name)?;
         self.convert(&text, span, name, what)
     }
@@ -152,7 +159,9 @@ impl Reader<'_> {
         let mut tables = Vec::new();
         for mut value in values {
             match value.take() {
-                ValueInner::Table(table) => tables.push(Keys { table, span: value.span, known: Vec::new() }),
+                ValueInner::Table(table) => {
+                    tables.push(Keys { table, span: value.span, known: Vec::new() })
+                }
                 _ => self.fault(value.span, format!("{name} is a table: [[{name}]]")),
             }
         }
@@ -161,14 +170,24 @@ impl Reader<'_> {
 
     fn finish(&mut self, keys: Keys<'_>, place: &str) {
         for key in keys.table.keys() {
-            self.fault(key.span, format!("unknown key {} in {place}; there are: {}", key.name, keys.known.join(", ")));
+            self.fault(
+                key.span,
+                format!(
+                    "unknown key {} in {place}; there are: {}",
+                    key.name,
+                    keys.known.join(", ")
+                ),
+            );
         }
     }
 
     fn venue(&mut self, mut keys: Keys<'_>) -> Venue {
         let purpose = self.string(&mut keys, "purpose").map(|(text, _)| text);
         if purpose.is_none() {
-            self.fault(keys.span, "purpose is missing: one sentence, what kind of network is this?");
+            self.fault(
+                keys.span,
+                "purpose is missing: one sentence, what kind of network is this?",
+            );
         }
         let settings = self.string(&mut keys, "settings").map(|(text, _)| text).unwrap_or_default();
         let nodes_by_dhcp = self.boolean(&mut keys, "nodes_by_dhcp", false);
@@ -178,7 +197,10 @@ impl Reader<'_> {
             let network = self.network(table);
             if let Some(shared) = &network.shares {
                 if !networks.iter().any(|other| other.port == *shared && other.shares.is_none()) {
-                    self.fault(span, format!("shares = \"{shared}\": no network above has this port"));
+                    self.fault(
+                        span,
+                        format!("shares = \"{shared}\": no network above has this port"),
+                    );
                 }
             }
             networks.push(network);
@@ -186,7 +208,8 @@ impl Reader<'_> {
         if networks.is_empty() {
             self.fault(keys.span, "a venue has at least one [[network]]");
         }
-        let mut moments = vec![Moment { at: Duration::ZERO, steps: Vec::new(), expects: Vec::new() }];
+        let mut moments =
+            vec![Moment { at: Duration::ZERO, steps: Vec::new(), expects: Vec::new() }];
         for table in self.tables(&mut keys, "step") {
             self.step(table, &mut moments);
         }
@@ -198,9 +221,13 @@ impl Reader<'_> {
     }
 
     fn network(&mut self, mut keys: Keys<'_>) -> Network {
-        let port = self.string(&mut keys, "port").map_or_else(|| "eth1".to_owned(), |(text, _)| text);
+        let port =
+            self.string(&mut keys, "port").map_or_else(|| "eth1".to_owned(), |(text, _)| text);
         if port.is_empty() || port.len() > 13 || port.contains([' ', '/']) {
-            self.fault(keys.span, format!("port = \"{port}\" is no name of a port (at most 13 characters)"));
+            self.fault(
+                keys.span,
+                format!("port = \"{port}\" is no name of a port (at most 13 characters)"),
+            );
         }
         let shares = self.string(&mut keys, "shares").map(|(text, _)| text);
         let what = "an address with its prefix length, \"10.99.0.1/24\"";
@@ -220,14 +247,29 @@ impl Reader<'_> {
         };
         let present = self.boolean(&mut keys, "present", true);
         let plugged = self.boolean(&mut keys, "plugged", true);
-        let translator = self.parsed(&mut keys, "translator", "an address with its length, \"192.0.0.5/32\"");
+        let translator =
+            self.parsed(&mut keys, "translator", "an address with its length, \"192.0.0.5/32\"");
         let fallback = self.boolean(&mut keys, "fallback", false);
-        let dhcp = self.tables(&mut keys, "dhcp").into_iter().next().and_then(|table| self.dhcp(table));
+        let dhcp =
+            self.tables(&mut keys, "dhcp").into_iter().next().and_then(|table| self.dhcp(table));
         if dhcp.is_some() && address.is_empty() && shares.is_none() {
             self.fault(keys.span, "a network with [network.dhcp] needs an address for its router");
         }
         self.finish(keys, "[[network]]");
-        Network { port, shares, present, plugged, address, ipv6, translator, laptop, mtu, internet, fallback, dhcp }
+        Network {
+            port,
+            shares,
+            present,
+            plugged,
+            address,
+            ipv6,
+            translator,
+            laptop,
+            mtu,
+            internet,
+            fallback,
+            dhcp,
+        }
     }
 
     fn mtu(&mut self, keys: &mut Keys<'_>) -> u16 {
@@ -249,7 +291,12 @@ impl Reader<'_> {
             Some((text, _)) if text == "dnsmasq" => DhcpServer::Dnsmasq,
             Some((text, _)) if text == "udhcpd" => DhcpServer::Udhcpd,
             Some((text, span)) => {
-                self.fault(span, format!("server = \"{text}\": there are dnsmasq and udhcpd (for leases under 2m)"));
+                self.fault(
+                    span,
+                    format!(
+                        "server = \"{text}\": there are dnsmasq and udhcpd (for leases under 2m)"
+                    ),
+                );
                 DhcpServer::Dnsmasq
             }
         };
@@ -268,10 +315,13 @@ impl Reader<'_> {
         let resolver = self.optional_address(&mut keys, "resolver");
         let mut routes = Vec::new();
         for (text, span) in self.strings(&mut keys, "routes") {
-            let route = text.split_once(" via ").and_then(|(to, via)| Some((to.parse().ok()?, via.parse().ok()?)));
+            let route = text
+                .split_once(" via ")
+                .and_then(|(to, via)| Some((to.parse().ok()?, via.parse().ok()?)));
             match route {
                 Some(route) => routes.push(route),
-                None => self.fault(span, format!("\"{text}\" is no route: \"10.0.0.0/8 via 10.99.0.1\"")),
+                None => self
+                    .fault(span, format!("\"{text}\" is no route: \"10.0.0.0/8 via 10.99.0.1\"")),
             }
         }
         self.finish(keys, "[network.dhcp]");
@@ -279,7 +329,11 @@ impl Reader<'_> {
     }
 
     /// `"none"` or an address.
-    fn optional_address(&mut self, keys: &mut Keys<'_>, name: &'static str) -> Option<Option<Ipv4Addr>> {
+    fn optional_address(
+        &mut self,
+        keys: &mut Keys<'_>,
+        name: &'static str,
+    ) -> Option<Option<Ipv4Addr>> {
         let (text, span) = self.string(keys, name)?;
         if text == "none" {
             return Some(None);
@@ -308,7 +362,11 @@ impl Reader<'_> {
             panel: self.string(&mut keys, "panel").map(|(text, _)| text),
             status: self.status(&mut keys),
             alerts: self.strings(&mut keys, "alerts").into_iter().map(|(text, _)| text).collect(),
-            no_alerts: self.strings(&mut keys, "no_alerts").into_iter().map(|(text, _)| text).collect(),
+            no_alerts: self
+                .strings(&mut keys, "no_alerts")
+                .into_iter()
+                .map(|(text, _)| text)
+                .collect(),
             checks: Vec::new(),
             within: self.duration(&mut keys, "within", Duration::from_secs(10)),
             hold: self.duration(&mut keys, "hold", Duration::ZERO),
@@ -359,7 +417,8 @@ fn moment(moments: &mut Vec<Moment>, at: Duration, add: impl FnOnce(&mut Moment)
 /// `uplink.state = "x"`, `"uplink.state" = "x"` and `[expect.status.uplink]` are the same.
 fn flatten(prefix: &str, table: Table<'_>, wanted: &mut Vec<(String, String)>) {
     for (key, mut value) in table {
-        let path = if prefix.is_empty() { key.name.to_string() } else { format!("{prefix}.{}", key.name) };
+        let path =
+            if prefix.is_empty() { key.name.to_string() } else { format!("{prefix}.{}", key.name) };
         match value.take() {
             ValueInner::Table(table) => flatten(&path, table, wanted),
             ValueInner::String(text) => wanted.push((path, text.into_owned())),

@@ -28,7 +28,10 @@ hold = "1s"
 fn a_plain_venue_reads_with_its_defaults() {
     let venue = Venue::parse("plain.toml", PLAIN).unwrap();
     let network = &venue.networks[0];
-    assert_eq!((network.port.as_str(), network.mtu, network.internet), ("eth1", 1500, Internet::Open));
+    assert_eq!(
+        (network.port.as_str(), network.mtu, network.internet),
+        ("eth1", 1500, Internet::Open)
+    );
     assert_eq!(network.dhcp.as_ref().unwrap().lease, Duration::from_secs(3600));
     assert_eq!(venue.moments.len(), 2);
     let first = &venue.moments[0].expects[0];
@@ -39,13 +42,25 @@ fn a_plain_venue_reads_with_its_defaults() {
 
 #[test]
 fn every_fault_is_reported_with_its_place() {
-    let text = "purpose = 3\n[[network]]\naddres = \"10.0.0.1/8\"\nmtu = 3\n[[step]]\ndo = \"explode\"\n";
+    let text =
+        "purpose = 3\n[[network]]\naddres = \"10.0.0.1/8\"\nmtu = 3\n[[step]]\ndo = \"explode\"\n";
     let error = Venue::parse("bad.toml", text).unwrap_err().0;
     let lines: Vec<&str> = error.lines().collect();
-    assert!(lines.iter().any(|line| line.starts_with("bad.toml:1:11: purpose is a string")), "{error}");
-    assert!(lines.iter().any(|line| line.starts_with("bad.toml:3:1: unknown key addres in [[network]]")), "{error}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("bad.toml:1:11: purpose is a string")),
+        "{error}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("bad.toml:3:1: unknown key addres in [[network]]")),
+        "{error}"
+    );
     assert!(lines.iter().any(|line| line.starts_with("bad.toml:4:7: mtu is a number")), "{error}");
-    assert!(lines.iter().any(|line| line.starts_with("bad.toml:6:7: \"explode\" is nothing")), "{error}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("bad.toml:6:7: \"explode\" is nothing")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -55,7 +70,8 @@ fn text_that_is_no_toml_is_reported_with_its_place() {
 
 #[test]
 fn dnsmasq_cannot_lease_for_less_than_two_minutes() {
-    let text = PLAIN.replace("address = \"10.99.0.126\"\n", "address = \"10.99.0.126\"\nlease = \"30s\"\n");
+    let text = PLAIN
+        .replace("address = \"10.99.0.126\"\n", "address = \"10.99.0.126\"\nlease = \"30s\"\n");
     assert!(Venue::parse("x.toml", &text).unwrap_err().0.contains("udhcpd"));
 }
 

@@ -12,7 +12,8 @@ use super::super::{Error, Result, wiring};
 use super::{Port, World};
 
 impl World {
-    /// Pulls the cable out of a port of the head. The DHCP client does not notice; the address stays.
+    /// Pulls the cable out of a port of the head. The DHCP client does not notice; the address
+    /// stays.
     pub fn pull_cable(&mut self, port: &str) -> Result<()> {
         self.pull_index(self.index(Some(port))?)
     }
@@ -96,9 +97,14 @@ impl World {
         wiring::set_internet(self.wire(self.index(Some(port))?), kind)
     }
 
-    /// The router of a port's network moves to another subnet and leases from there; the old address still answers, so that
-    /// a renewal reaches the server and is refused.
-    pub fn change_subnet(&mut self, port: &str, router: Ipv4Net, lease: std::net::Ipv4Addr) -> Result<()> {
+    /// The router of a port's network moves to another subnet and leases from there; the old
+    /// address still answers, so that a renewal reaches the server and is refused.
+    pub fn change_subnet(
+        &mut self,
+        port: &str,
+        router: Ipv4Net,
+        lease: std::net::Ipv4Addr,
+    ) -> Result<()> {
         let index = self.index(Some(port))?;
         let wire = self.wire(index);
         let Some(network) = self.networks.get_mut(wire) else { return Ok(()) };

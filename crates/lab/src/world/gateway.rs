@@ -32,13 +32,19 @@ impl World {
         self.start_gateway_by(&[], &[])
     }
 
-    /// Like [`World::start_gateway`], by another program (`setpriv …`) and with more in its environment.
-    pub fn start_gateway_by(&mut self, wrapper: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    /// Like [`World::start_gateway`], by another program (`setpriv …`) and with more in its
+    /// environment.
+    pub fn start_gateway_by(
+        &mut self,
+        wrapper: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<()> {
         self.write_settings()?;
         // Whoever the gateway runs as may read it.
         let fifo = format!("{HOME}/buttons");
         let _ = mknodat(CWD, &fifo, FileType::Fifo, Mode::empty(), 0);
-        fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).map_err(while_doing(&fifo))?;
+        fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666))
+            .map_err(while_doing(&fifo))?;
         let log = self.journal_file();
         let mut command = self.command_by(wrapper, "run");
         command.envs(environment.iter().copied());
@@ -68,7 +74,8 @@ impl World {
         command
     }
 
-    /// Replaces the text that the venue adds to the gateway's settings; takes effect with [`World::write_settings`].
+    /// Replaces the text that the venue adds to the gateway's settings; takes effect with
+    /// [`World::write_settings`].
     pub fn set_settings(&mut self, text: &str) {
         text.clone_into(&mut self.settings);
     }
@@ -83,9 +90,11 @@ impl World {
         fs::write(&drop_in, &self.settings).map_err(while_doing(&drop_in))
     }
 
-    /// The vitals are those of the machine that this is played on, however busy: no part of the world.
+    /// The vitals are those of the machine that this is played on, however busy: no part of the
+    /// world.
     fn settings_text(&self) -> String {
-        let ports: Vec<String> = self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
+        let ports: Vec<String> =
+            self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
         let mut text = format!(
             "board = \"emulated\"\n[uplink]\ninterfaces = [{}]\n\
              probe_url = \"http://connectivity.example/generate_204\"\n\
@@ -101,7 +110,9 @@ impl World {
         );
         for number in 1..=wiring::NODES {
             let address = wiring::node_address(number);
-            text += &format!("[[node]]\nname = \"rpi{number}\"\naddress = \"{address}\"\nprobe = \"icmp\"\n");
+            text += &format!(
+                "[[node]]\nname = \"rpi{number}\"\naddress = \"{address}\"\nprobe = \"icmp\"\n"
+            );
             if !self.clients.is_empty() {
                 text += &format!("mac = \"{}\"\n", wiring::node_mac(number));
             }
@@ -116,11 +127,16 @@ impl World {
     pub fn press(&self, input: Input, hold: Duration) -> Result<()> {
         let file = format!("{HOME}/buttons");
         // For reading too: so it does not wait for a gateway that is gone.
-        let mut fifo = fs::OpenOptions::new().read(true).write(true).open(&file).map_err(while_doing(&file))?;
+        let mut fifo = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&file)
+            .map_err(while_doing(&file))?;
         let line = input as u32;
         // Ground is pressed. A touch is told at once with the times that it would have had.
         let mut edge = |at: Duration, level: u8| {
-            fifo.write_all(format!("{} {line} {level}\n", at.as_nanos()).as_bytes()).map_err(while_doing(&file))
+            fifo.write_all(format!("{} {line} {level}\n", at.as_nanos()).as_bytes())
+                .map_err(while_doing(&file))
         };
         let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         edge(start, 0)?;
@@ -135,7 +151,8 @@ impl World {
 
     /// Sends the gateway a signal and waits for its end, at most `patience`; its exit code.
     pub fn stop_gateway(&mut self, signal: &str, patience: Duration) -> Result<i32> {
-        let gateway = self.gateway.as_mut().ok_or_else(|| Error("the gateway does not run".into()))?;
+        let gateway =
+            self.gateway.as_mut().ok_or_else(|| Error("the gateway does not run".into()))?;
         gateway.signal(signal)?;
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
@@ -222,7 +239,8 @@ impl World {
             "ip route show table all type unicast",
             "nft list ruleset",
         ] {
-            let text = shell::exec("head", line).map_or_else(|error| error.to_string(), |(_, text)| text);
+            let text =
+                shell::exec("head", line).map_or_else(|error| error.to_string(), |(_, text)| text);
             story += &format!("== head: {line}\n{text}");
         }
         let mut logs = vec![("journal".to_owned(), self.journal_file())];

@@ -14,8 +14,8 @@ use super::server::{self, Servers};
 use super::shell::{self, Running, spawn, within};
 use super::{Error, Result, client, while_doing, wiring};
 
-/// One machine's worth of networks. When it is dropped, all its processes end; when the process that made it ends, its
-/// namespaces go too.
+/// One machine's worth of networks. When it is dropped, all its processes end; when the process
+/// that made it ends, its namespaces go too.
 #[derive(Debug)]
 pub struct World {
     /// the program under test: started as `run`
@@ -43,7 +43,8 @@ struct Port {
 }
 
 impl World {
-    /// Builds everything up to the head's DHCP client; the gateway is not started yet. Only inside [`inside::enter`].
+    /// Builds everything up to the head's DHCP client; the gateway is not started yet. Only inside
+    /// [`inside::enter`].
     pub fn build(venue: &Venue, program: &Path) -> Result<Self> {
         inside::furnish()?;
         client::prepare()?;
@@ -72,7 +73,8 @@ impl World {
         Ok(world)
     }
 
-    /// Carries head and cluster into another venue: cables pulled, the old networks gone, new ones there, cables plugged.
+    /// Carries head and cluster into another venue: cables pulled, the old networks gone, new ones
+    /// there, cables plugged.
     pub fn move_to(&mut self, venue: &Venue) -> Result<()> {
         for index in 0..self.ports.len() {
             self.pull_index(index)?;
@@ -91,7 +93,12 @@ impl World {
             }
         }
         let stay: Vec<String> = venue.networks.iter().map(|network| network.port.clone()).collect();
-        let same = self.networks.iter().zip(&venue.networks).take_while(|(old, new)| old.port == new.port).count();
+        let same = self
+            .networks
+            .iter()
+            .zip(&venue.networks)
+            .take_while(|(old, new)| old.port == new.port)
+            .count();
         for (port, network) in self.ports.iter_mut().zip(&self.networks).skip(same) {
             if port.present {
                 wiring::remove_port(&network.port)?;
@@ -145,7 +152,9 @@ impl World {
     /// The network into which the `index`th port is plugged.
     fn wire(&self, index: usize) -> usize {
         let shared = self.networks.get(index).and_then(|network| network.shares.as_deref());
-        shared.and_then(|port| self.networks.iter().position(|network| network.port == port)).unwrap_or(index)
+        shared
+            .and_then(|port| self.networks.iter().position(|network| network.port == port))
+            .unwrap_or(index)
     }
 
     fn start_servers(&mut self, wire: usize) -> Result<()> {
@@ -169,7 +178,10 @@ impl World {
     }
 
     fn insert_index(&mut self, index: usize) -> Result<()> {
-        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index)) else { return Ok(()) };
+        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index))
+        else {
+            return Ok(());
+        };
         if !port.present {
             wiring::insert_port(index, &network.port)?;
             port.present = true;
@@ -179,7 +191,10 @@ impl World {
 
     fn plug_index(&mut self, index: usize) -> Result<()> {
         let wire = self.wire(index);
-        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index)) else { return Ok(()) };
+        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index))
+        else {
+            return Ok(());
+        };
         let mtu = self.networks.get(wire).map_or(1500, |network| network.mtu);
         wiring::plug(&network.port, wire, mtu)?;
         port.wire = Some(wire);
@@ -196,17 +211,24 @@ impl World {
     }
 
     fn pull_index(&mut self, index: usize) -> Result<()> {
-        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index)) else { return Ok(()) };
+        let (Some(network), Some(port)) = (self.networks.get(index), self.ports.get_mut(index))
+        else {
+            return Ok(());
+        };
         if let Some(wire) = port.wire {
             wiring::pull(&network.port, wire)?;
         }
         Ok(())
     }
 
-    /// Starts one of our small servers in a namespace and waits until it listens; see [`super::serve`].
+    /// Starts one of our small servers in a namespace and waits until it listens; see
+    /// [`super::serve`].
     pub fn serve(&self, namespace: &str, kind: &str, listen: &str) -> Result<Running> {
         let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
-        let log = PathBuf::from(format!("{HOME}/serve-{namespace}-{}.log", listen.replace([':', '[', ']'], "-")));
+        let log = PathBuf::from(format!(
+            "{HOME}/serve-{namespace}-{}.log",
+            listen.replace([':', '[', ']'], "-")
+        ));
         let _ = fs::remove_file(&log);
         let mut command = within(namespace, &own.to_string_lossy());
         let running = spawn(command.args(["venue-serve", kind, listen]), &log)?;

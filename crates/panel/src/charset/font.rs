@@ -2,8 +2,8 @@
 
 use super::Charset;
 
-/// The dots of a ROM code: eight rows of five, the leftmost in bit 4. CGRAM's codes are blank, and a code that our maps
-/// do not use is a grey field.
+/// The dots of a ROM code: eight rows of five, the leftmost in bit 4. CGRAM's codes are blank, and
+/// a code that our maps do not use is a grey field.
 pub fn rom_glyph(charset: Charset, code: u8) -> [u8; 8] {
     const UNUSED: [u8; 8] = [0x15, 0x0a, 0x15, 0x0a, 0x15, 0x0a, 0x15, 0];
     if code < 0x10 {
@@ -14,7 +14,9 @@ pub fn rom_glyph(charset: Charset, code: u8) -> [u8; 8] {
 
 fn drawn(scalar: char) -> Option<[u8; 8]> {
     let special = SPECIAL.iter().find(|(known, _)| *known == scalar).map(|(_, rows)| *rows);
-    special.or_else(|| ascii(scalar).map(|[a, b, c, d, e, f, g]| [a, b, c, d, e, f, g, 0])).or_else(|| marked(scalar))
+    special
+        .or_else(|| ascii(scalar).map(|[a, b, c, d, e, f, g]| [a, b, c, d, e, f, g, 0]))
+        .or_else(|| marked(scalar))
 }
 
 fn ascii(scalar: char) -> Option<[u8; 7]> {
@@ -22,7 +24,8 @@ fn ascii(scalar: char) -> Option<[u8; 7]> {
     ASCII.get(usize::try_from(index).ok()?).copied()
 }
 
-/// A letter with a mark above: the mark in the two topmost rows, a capital squeezed into the six below.
+/// A letter with a mark above: the mark in the two topmost rows, a capital squeezed into the six
+/// below.
 fn marked(scalar: char) -> Option<[u8; 8]> {
     let (mark, letter) = MARKS.iter().find_map(|(mark, with, without)| {
         let found = with.chars().zip(without.chars()).find(|(with, _)| *with == scalar)?;

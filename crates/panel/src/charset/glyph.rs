@@ -1,6 +1,7 @@
 //! Our own glyphs for the eight slots of CGRAM.
 
-/// A custom glyph: the scalar that stands for it in a frame, its dots, and what to show when the slots are taken.
+/// A custom glyph: the scalar that stands for it in a frame, its dots, and what to show when the
+/// slots are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Glyph {
     pub scalar: char,

@@ -1,6 +1,8 @@
-//! Character ROMs of the HD44780 and our custom glyphs: from Unicode to what the controller can show, and back.
+//! Character ROMs of the HD44780 and our custom glyphs: from Unicode to what the controller can
+//! show, and back.
 //!
-//! The controller has 240 fixed characters (ROM A00 or A02: HD44780U datasheet, table 4) and eight of our own in CGRAM.
+//! The controller has 240 fixed characters (ROM A00 or A02: HD44780U datasheet, table 4) and eight
+//! of our own in CGRAM.
 
 mod font;
 mod glyph;
@@ -67,7 +69,8 @@ impl Charset {
         if self.code(scalar) == Some(code) { scalar } else { char::REPLACEMENT_CHARACTER }
     }
 
-    /// The cell for a scalar: from the ROM, else a custom glyph, else the nearest legible character.
+    /// The cell for a scalar: from the ROM, else a custom glyph, else the nearest legible
+    /// character.
     pub fn cell(self, scalar: char) -> Cell {
         match (self.code(scalar), glyph::index_of(scalar)) {
             (Some(code), _) => Cell::Rom(code),
@@ -78,12 +81,15 @@ impl Charset {
 
     /// The ROM code of the nearest legible character; `?` where there is none.
     fn legible(self, scalar: char) -> u8 {
-        let plain = glyph_of(scalar).map(|glyph| glyph.fallback).or_else(|| legible::plain(scalar)).unwrap_or('?');
+        let plain = glyph_of(scalar)
+            .map(|glyph| glyph.fallback)
+            .or_else(|| legible::plain(scalar))
+            .unwrap_or('?');
         self.code(plain).unwrap_or(b'?')
     }
 
-    /// The cells of a frame, row by row, with at most [`CGRAM_SLOTS`] different custom glyphs: the heartbeat's and the
-    /// first seven others; further ones are shown by their legible fallback.
+    /// The cells of a frame, row by row, with at most [`CGRAM_SLOTS`] different custom glyphs: the
+    /// heartbeat's and the first seven others; further ones are shown by their legible fallback.
     pub fn cells(self, frame: &Frame) -> Vec<Cell> {
         let heartbeat = glyph::index_of(HEARTBEAT);
         let mut used: Vec<usize> = heartbeat.into_iter().collect();

@@ -19,7 +19,10 @@ fn german_and_spanish_letters_come_from_rom_a00() {
 
 #[test]
 fn what_a_rom_lacks_is_shown_legibly() {
-    let shown: String = "éèàåÉÄ Łódź – “x” …".chars().map(|s| Charset::A00.scalar(rom(Charset::A00.cell(s)))).collect();
+    let shown: String = "éèàåÉÄ Łódź – “x” …"
+        .chars()
+        .map(|s| Charset::A00.scalar(rom(Charset::A00.cell(s))))
+        .collect();
     assert_eq!(shown, "eeaaEA Lodz - \"x\" .");
     assert_eq!(Charset::A02.cell('é'), Cell::Rom(0xe9));
     assert_eq!(Charset::A00.cell('漢'), Cell::Rom(b'?'));
@@ -40,7 +43,11 @@ fn every_mapped_code_maps_back_and_has_dots() {
             let back = charset.scalar(code);
             assert_eq!(charset.code(back), Some(code), "{scalar}");
             if !matches!(scalar, ' ') {
-                assert_ne!(rom_glyph(charset, code), [0; 8], "{charset:?} {scalar} {code:#x} has no dots");
+                assert_ne!(
+                    rom_glyph(charset, code),
+                    [0; 8],
+                    "{charset:?} {scalar} {code:#x} has no dots"
+                );
             }
         }
     }
@@ -68,8 +75,10 @@ fn a_frame_has_at_most_eight_custom_glyphs_and_keeps_the_heartbeat() {
     let mut frame = Frame::from_lines(Geometry { columns: 16, rows: 2 }, &["▁▂▃▄▅▆▇↑↓✓✗"]);
     frame.set(1, 15, HEARTBEAT);
     let cells = Charset::A00.cells(&frame);
-    let mut custom: Vec<usize> =
-        cells.iter().filter_map(|cell| if let Cell::Custom(index) = cell { Some(*index) } else { None }).collect();
+    let mut custom: Vec<usize> = cells
+        .iter()
+        .filter_map(|cell| if let Cell::Custom(index) = cell { Some(*index) } else { None })
+        .collect();
     custom.sort_unstable();
     custom.dedup();
     assert_eq!(custom.len(), CGRAM_SLOTS);
@@ -83,7 +92,12 @@ fn glyphs_are_five_dots_wide_and_their_fallbacks_plain() {
     for (index, glyph) in GLYPHS.iter().enumerate() {
         assert!(glyph.rows.iter().all(|row| *row < 32));
         assert!(glyph.fallback.is_ascii());
-        assert_eq!(glyph::index_of(glyph.scalar), Some(index), "twice in the table: {}", glyph.scalar);
+        assert_eq!(
+            glyph::index_of(glyph.scalar),
+            Some(index),
+            "twice in the table: {}",
+            glyph.scalar
+        );
     }
     assert_eq!(GLYPHS[0].scalar, HEARTBEAT);
 }

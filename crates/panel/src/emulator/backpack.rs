@@ -133,7 +133,8 @@ impl Backpack {
 }
 
 impl Backpack {
-    /// Lets the bus be busy and answers a byte. Reads are not logged: the log is what the display was sent.
+    /// Lets the bus be busy and answers a byte. Reads are not logged: the log is what the display
+    /// was sent.
     fn receive(&self, address: u8) -> Result<u8, EmulatedError> {
         let (result, time) = self.lock().receive(address, self.clock.now());
         self.clock.pass(time);
@@ -149,7 +150,8 @@ impl Device {
         }
     }
 
-    /// A byte read: the levels at the pins when the address was acknowledged. The latch pulls a pin low, or lets it be high.
+    /// A byte read: the levels at the pins when the address was acknowledged. The latch pulls a pin
+    /// low, or lets it be high.
     fn receive(&mut self, address: u8, start: Duration) -> (Result<u8, EmulatedError>, Duration) {
         self.play(start);
         if address != self.address || !self.faults.plugged {
@@ -157,7 +159,8 @@ impl Device {
         }
         let pins = self.wiring.decode(self.latch);
         let driven = if pins.e && pins.rw { self.chip.answers(pins.rs, start) } else { 0x0f };
-        let data = self.wiring.encode(0x0f, false, false, false) ^ self.wiring.encode(0, false, false, false);
+        let data = self.wiring.encode(0x0f, false, false, false)
+            ^ self.wiring.encode(0, false, false, false);
         let levels = self.wiring.encode(driven, false, false, false) & data | !data;
         (Ok(self.latch & levels), self.bits(9 * 2 + 2))
     }
@@ -173,13 +176,22 @@ impl Device {
     }
 
     /// The answer and how long the bus is taken: start, address, bytes of nine clocks each, stop.
-    fn transfer(&mut self, address: u8, bytes: &[u8], start: Duration) -> (Result<(), EmulatedError>, Duration) {
+    fn transfer(
+        &mut self,
+        address: u8,
+        bytes: &[u8],
+        start: Duration,
+    ) -> (Result<(), EmulatedError>, Duration) {
         self.play(start);
         let count = u64::try_from(bytes.len()).unwrap_or(0);
         if bytes.len() > self.longest {
             return (Err(EmulatedError::TooLong), Duration::ZERO);
         }
-        let fault = if address == self.address { self.faults.next_write_fault() } else { Some(WriteFault::Gone) };
+        let fault = if address == self.address {
+            self.faults.next_write_fault()
+        } else {
+            Some(WriteFault::Gone)
+        };
         let accepted = match fault {
             None => bytes.len(),
             Some(WriteFault::Refused(after)) => after.min(bytes.len()),
@@ -215,7 +227,11 @@ impl ErrorType for Backpack {
 }
 
 impl I2c for Backpack {
-    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), EmulatedError> {
+    fn transaction(
+        &mut self,
+        address: u8,
+        operations: &mut [Operation<'_>],
+    ) -> Result<(), EmulatedError> {
         for operation in operations {
             match operation {
                 Operation::Write(bytes) => self.transfer(address, bytes)?,

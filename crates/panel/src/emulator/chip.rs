@@ -1,6 +1,8 @@
-//! The HD44780U's state machine, from its pins' levels to the dots on the glass (datasheet ADE-207-272).
+//! The HD44780U's state machine, from its pins' levels to the dots on the glass (datasheet
+//! ADE-207-272).
 //!
-//! What the datasheet forbids is done as the chip would be likely to do it, and noted in [`Chip::violations`].
+//! What the datasheet forbids is done as the chip would be likely to do it, and noted in
+//! [`Chip::violations`].
 
 use std::time::Duration;
 
@@ -91,10 +93,15 @@ impl Chip {
             (false, true) if before.rs != pins.rs || before.rw != pins.rw => {
                 self.violation(now, "RS or RW changed as E rose (60 ns set-up, figure 25)");
             }
-            (true, true) if before.rs != pins.rs => self.violation(now, "RS changed while E was high"),
+            (true, true) if before.rs != pins.rs => {
+                self.violation(now, "RS changed while E was high")
+            }
             (true, false) => {
                 if before.rs != pins.rs || (before.nibble != pins.nibble && !before.rw) {
-                    self.violation(now, "RS or data changed as E fell (10 to 20 ns hold, figure 25)");
+                    self.violation(
+                        now,
+                        "RS or data changed as E fell (10 to 20 ns hold, figure 25)",
+                    );
                 }
                 // With RW high the controller drives the lines itself.
                 if !before.rw {
@@ -133,7 +140,10 @@ impl Chip {
         if now < self.busy_until {
             let left = self.busy_until.saturating_sub(now).as_micros();
             let kind = if rs { "data" } else { "instruction" };
-            self.violation(now, &format!("{kind} {byte:#04x} while busy for {left} µs more: ignored"));
+            self.violation(
+                now,
+                &format!("{kind} {byte:#04x} while busy for {left} µs more: ignored"),
+            );
             return;
         }
         let time = if rs { self.data(byte) } else { self.instruction(byte, now) };
@@ -219,7 +229,11 @@ impl Chip {
     /// The counter one further, as it runs through the memory it points to.
     fn step(&self, counter: u8, forward: bool) -> u8 {
         if self.in_cgram {
-            return if forward { counter.wrapping_add(1) & 0x3f } else { counter.wrapping_sub(1) & 0x3f };
+            return if forward {
+                counter.wrapping_add(1) & 0x3f
+            } else {
+                counter.wrapping_sub(1) & 0x3f
+            };
         }
         match (self.two_lines, forward, counter) {
             (true, true, 0x27) => 0x40,
@@ -262,7 +276,9 @@ impl Chip {
             };
             self.ddram.get(cell).copied().unwrap_or(b' ')
         };
-        (0..usize::from(geometry.rows)).map(|row| (0..columns).map(|column| seen(row, column)).collect()).collect()
+        (0..usize::from(geometry.rows))
+            .map(|row| (0..columns).map(|column| seen(row, column)).collect())
+            .collect()
     }
 
     /// The dots of a character code: from CGRAM for the first sixteen, else from the ROM.
@@ -285,7 +301,10 @@ impl Chip {
             for (column, code) in codes.into_iter().enumerate() {
                 let scalar = if code < 0x10 {
                     let dots = self.dots(charset, code);
-                    GLYPHS.iter().find(|glyph| glyph.rows == dots).map_or(char::REPLACEMENT_CHARACTER, |g| g.scalar)
+                    GLYPHS
+                        .iter()
+                        .find(|glyph| glyph.rows == dots)
+                        .map_or(char::REPLACEMENT_CHARACTER, |g| g.scalar)
                 } else {
                     charset.scalar(code)
                 };

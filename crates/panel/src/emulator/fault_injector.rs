@@ -1,4 +1,5 @@
-//! Fault injection for an emulated device, from a script or by hand, and the log of what it was sent.
+//! Fault injection for an emulated device, from a script or by hand, and the log of what it was
+//! sent.
 
 use std::io;
 use std::path::Path;
@@ -29,7 +30,8 @@ pub(super) enum WriteFault {
 }
 
 impl FaultInjector {
-    /// Returns an injector with the faults of `script`; each transaction is appended to the file `log`.
+    /// Returns an injector with the faults of `script`; each transaction is appended to the file
+    /// `log`.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -37,7 +39,8 @@ impl FaultInjector {
         Ok(Self { script, log: Log::open(log)?, ..Self::default() })
     }
 
-    /// Applies the faults of the script that are due at `now`, up to one that concerns the device's own state, which is returned.
+    /// Applies the faults of the script that are due at `now`, up to one that concerns the device's
+    /// own state, which is returned.
     pub(super) fn due(&mut self, now: Duration) -> Option<Fault> {
         while let Some(fault) = self.script.due(now) {
             if let Some(own) = self.apply(fault) {
@@ -79,7 +82,13 @@ impl FaultInjector {
 impl Default for FaultInjector {
     /// Returns an injector without faults and without a log.
     fn default() -> Self {
-        Self { script: Script::default(), log: Log::default(), plugged: true, refuse: (0, 0), stuck: None }
+        Self {
+            script: Script::default(),
+            log: Log::default(),
+            plugged: true,
+            refuse: (0, 0),
+            stuck: None,
+        }
     }
 }
 
@@ -89,14 +98,21 @@ mod tests {
 
     #[test]
     fn a_plug_is_power_for_the_device_and_the_rest_is_seen_to_here() {
-        let script = Script::parse("1 unplug\n2 nack 2 5\n3 stuck 40\n4 plug\n5 glitch a\n").unwrap();
+        let script =
+            Script::parse("1 unplug\n2 nack 2 5\n3 stuck 40\n4 plug\n5 glitch a\n").unwrap();
         let mut faults = FaultInjector::new(script, None).unwrap();
         assert_eq!(faults.due(Duration::from_millis(1)), None);
         assert_eq!(faults.next_write_fault(), Some(WriteFault::Gone));
         let late = Duration::from_millis(9);
-        assert_eq!([faults.due(late), faults.due(late)], [Some(Fault::Power), Some(Fault::Glitch(Some(10)))]);
+        assert_eq!(
+            [faults.due(late), faults.due(late)],
+            [Some(Fault::Power), Some(Fault::Glitch(Some(10)))]
+        );
         let refused = Some(WriteFault::Refused(5));
         let answers: Vec<_> = (0..4).map(|_| faults.next_write_fault()).collect();
-        assert_eq!(answers, [Some(WriteFault::Stuck(Duration::from_millis(40))), refused, refused, None]);
+        assert_eq!(
+            answers,
+            [Some(WriteFault::Stuck(Duration::from_millis(40))), refused, refused, None]
+        );
     }
 }

@@ -1,11 +1,11 @@
-//! Faithful emulators of the hardware, for tests and for the demo: the chips' own state machines, with busy times and
-//! faults.
+//! Faithful emulators of the hardware, for tests and for the demo: the chips' own state machines,
+//! with busy times and faults.
 //!
-//! Each can write a log of what went over its bus, one line a transaction: `ns T ADDR HEX`. `ns` is the time at which the
-//! last bit had passed, nanoseconds of `CLOCK_REALTIME`, so that other programs' stamps can be compared; `ADDR` is the
-//! I²C address (or a USB report's number) in hexadecimal, `HEX` the bytes, two digits each (none: not acknowledged). What is
-//! read is not written down. What
-//! a real chip would not have forgiven is written as `ns V what`.
+//! Each can write a log of what went over its bus, one line a transaction: `ns T ADDR HEX`. `ns` is
+//! the time at which the last bit had passed, nanoseconds of `CLOCK_REALTIME`, so that other
+//! programs' stamps can be compared; `ADDR` is the I²C address (or a USB report's number) in
+//! hexadecimal, `HEX` the bytes, two digits each (none: not acknowledged). What is read is not
+//! written down. What a real chip would not have forgiven is written as `ns V what`.
 
 pub mod backpack;
 pub mod chip;

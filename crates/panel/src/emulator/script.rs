@@ -1,6 +1,7 @@
 //! Faults at times, from a text file.
 //!
-//! One fault a line: `AT_MS FAULT [ARGUMENT…]`; `#` begins a comment. Times count from the start of the emulator.
+//! One fault a line: `AT_MS FAULT [ARGUMENT…]`; `#` begins a comment. Times count from the start of
+//! the emulator.
 //!
 //! | fault | what happens |
 //! |---|---|
@@ -76,13 +77,17 @@ fn parse_line(line: &str) -> Option<(Duration, Fault)> {
     if words.next().is_some() {
         return None;
     }
-    let number = |word: Option<&str>, default: u32| word.map_or(Some(default), |word| word.parse().ok());
+    let number =
+        |word: Option<&str>, default: u32| word.map_or(Some(default), |word| word.parse().ok());
     let fault = match (name, first, second) {
-        ("nack", count, bytes) => {
-            Fault::Nack { count: number(count, 1)?, bytes: usize::try_from(number(bytes, 0)?).ok()? }
-        }
+        ("nack", count, bytes) => Fault::Nack {
+            count: number(count, 1)?,
+            bytes: usize::try_from(number(bytes, 0)?).ok()?,
+        },
         ("glitch", None, None) => Fault::Glitch(None),
-        ("glitch", Some(digit), None) => Fault::Glitch(Some(u8::from_str_radix(digit, 16).ok().filter(|n| *n < 16)?)),
+        ("glitch", Some(digit), None) => {
+            Fault::Glitch(Some(u8::from_str_radix(digit, 16).ok().filter(|n| *n < 16)?))
+        }
         ("unplug", None, None) => Fault::Unplug,
         ("plug", None, None) => Fault::Plug,
         ("power", None, None) => Fault::Power,
@@ -98,11 +103,15 @@ mod tests {
 
     #[test]
     fn faults_come_in_order_of_time() {
-        let mut script =
-            Script::parse("# a story\n200 unplug\n100 nack 3 7 # refused\n\n900 plug\n950 glitch f\n990 power\n")
-                .unwrap();
+        let mut script = Script::parse(
+            "# a story\n200 unplug\n100 nack 3 7 # refused\n\n900 plug\n950 glitch f\n990 power\n",
+        )
+        .unwrap();
         assert_eq!(script.due(Duration::from_millis(99)), None);
-        assert_eq!(script.due(Duration::from_millis(250)), Some(Fault::Nack { count: 3, bytes: 7 }));
+        assert_eq!(
+            script.due(Duration::from_millis(250)),
+            Some(Fault::Nack { count: 3, bytes: 7 })
+        );
         assert_eq!(script.due(Duration::from_millis(250)), Some(Fault::Unplug));
         assert_eq!(script.due(Duration::from_millis(250)), None);
         assert_eq!(script.due(Duration::from_secs(1)), Some(Fault::Plug));

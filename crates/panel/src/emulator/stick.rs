@@ -9,8 +9,9 @@ use crate::Colour;
 use crate::blinkstick::{HidTransport, Identity, Model};
 use crate::device::DeviceError;
 
-/// How long a control transfer of low-speed USB takes in a simulation. With the machine's clock it takes no time: a sleep
-/// for each would be seen in the figures of the daemon, whose wake-ups are counted with this emulator.
+/// How long a control transfer of low-speed USB takes in a simulation. With the machine's clock it
+/// takes no time: a sleep for each would be seen in the figures of the daemon, whose wake-ups are
+/// counted with this emulator.
 const TRANSFER: Duration = Duration::from_millis(2);
 
 /// An emulated stick. Clones share the device.
@@ -128,9 +129,10 @@ impl Device {
             Some(WriteFault::Stuck(time)) => {
                 (Err(DeviceError::Failed("emulated BlinkStick: timed out".to_owned())), time)
             }
-            Some(WriteFault::Gone) => {
-                (Err(DeviceError::Absent("emulated BlinkStick: unplugged".to_owned())), Duration::ZERO)
-            }
+            Some(WriteFault::Gone) => (
+                Err(DeviceError::Absent("emulated BlinkStick: unplugged".to_owned())),
+                Duration::ZERO,
+            ),
             Some(WriteFault::Refused(_)) => {
                 (Err(DeviceError::Failed("emulated BlinkStick: stalled".to_owned())), TRANSFER)
             }
@@ -146,9 +148,13 @@ impl Device {
     fn take(&mut self, report: &[u8], now: Duration) {
         let id = report.first().copied().unwrap_or(0);
         match (id, report, self.model) {
-            (1, [_, red, green, blue], _) => self.set(0, Colour { red: *red, green: *green, blue: *blue }),
+            (1, [_, red, green, blue], _) => {
+                self.set(0, Colour { red: *red, green: *green, blue: *blue })
+            }
             (1..=3, _, _) => self.violation(now, "report 1 is three bytes"),
-            (_, _, Model::BlinkStick) => self.violation(now, "this model knows reports 1 to 3 only"),
+            (_, _, Model::BlinkStick) => {
+                self.violation(now, "this model knows reports 1 to 3 only")
+            }
             (4, _, _) => self.violation(now, "the mode is kept in EEPROM: not to be written"),
             (5, [_, 0, led, red, green, blue], _) => {
                 self.set(usize::from(*led), Colour { red: *red, green: *green, blue: *blue });
@@ -163,7 +169,10 @@ impl Device {
             _ => self.violation(now, "no such report, or of a wrong length"),
         }
         let limit = if id < 6 { 20 } else { 10 };
-        let second = self.history.iter().filter(|(known, at)| *known == id && *at + Duration::from_secs(1) > now);
+        let second = self
+            .history
+            .iter()
+            .filter(|(known, at)| *known == id && *at + Duration::from_secs(1) > now);
         if second.count() >= limit {
             self.violation(now, &format!("more than {limit} reports {id} in a second"));
         }
@@ -203,7 +212,11 @@ impl HidTransport for Stick {
         let value = match (id, device.model) {
             (4, Model::Pro) => device.mode,
             (0x81, Model::Flex) => u8::try_from(device.leds.len()).unwrap_or(u8::MAX),
-            _ => return Err(DeviceError::Failed(format!("emulated BlinkStick: no report {id:#04x}"))),
+            _ => {
+                return Err(DeviceError::Failed(format!(
+                    "emulated BlinkStick: no report {id:#04x}"
+                )));
+            }
         };
         for (place, byte) in buffer.iter_mut().zip([id, value]) {
             *place = byte;

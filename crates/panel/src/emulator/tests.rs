@@ -1,4 +1,5 @@
-//! The emulated controller, driven by somebody else's driver, so that ours and the emulator are not wrong together.
+//! The emulated controller, driven by somebody else's driver, so that ours and the emulator are not
+//! wrong together.
 
 use embedded_hal::i2c::I2c;
 use embedded_hal_02::blocking::delay::{DelayMs, DelayUs};
@@ -41,8 +42,11 @@ type Oracle = HD44780<hd44780_driver::bus::I2CBus<Old<Backpack>>>;
 fn oracle(backpack: &Backpack, delay: &mut Old<Clock>) -> Oracle {
     delay.0.pass(Duration::from_millis(50));
     let mut lcd = HD44780::new_i2c(Old(backpack.clone()), 0x27, delay).unwrap();
-    let mode =
-        DisplayMode { display: Display::On, cursor_visibility: Cursor::Invisible, cursor_blink: CursorBlink::Off };
+    let mode = DisplayMode {
+        display: Display::On,
+        cursor_visibility: Cursor::Invisible,
+        cursor_blink: CursorBlink::Off,
+    };
     lcd.set_display_mode(mode, delay).unwrap();
     lcd
 }
@@ -59,7 +63,10 @@ fn another_driver_writes_what_it_should() {
     lcd.write_str("10.99.0.126", &mut delay).unwrap();
     lcd.set_cursor_pos(0x40, &mut delay).unwrap();
     lcd.write_str("3/3 up  eth1", &mut delay).unwrap();
-    assert_eq!(backpack.seen(SIXTEEN, Charset::A00).lines(), ["10.99.0.126     ", "3/3 up  eth1    "]);
+    assert_eq!(
+        backpack.seen(SIXTEEN, Charset::A00).lines(),
+        ["10.99.0.126     ", "3/3 up  eth1    "]
+    );
     assert_eq!(backpack.chip().violations(), [] as [String; 0]);
     assert!(backpack.chip().lit());
 }
@@ -73,9 +80,15 @@ fn shifting_the_display_moves_both_lines() {
     lcd.write_str("123456", &mut delay).unwrap();
     lcd.shift_display(Direction::Left, &mut delay).unwrap();
     lcd.shift_display(Direction::Left, &mut delay).unwrap();
-    assert_eq!(backpack.seen(SIXTEEN, Charset::A00).lines(), ["cdef            ", "3456            "]);
+    assert_eq!(
+        backpack.seen(SIXTEEN, Charset::A00).lines(),
+        ["cdef            ", "3456            "]
+    );
     lcd.reset(&mut delay).unwrap();
-    assert_eq!(backpack.seen(SIXTEEN, Charset::A00).lines(), ["abcdef          ", "123456          "]);
+    assert_eq!(
+        backpack.seen(SIXTEEN, Charset::A00).lines(),
+        ["abcdef          ", "123456          "]
+    );
 }
 
 #[test]
@@ -96,15 +109,24 @@ fn after_the_other_driver_ours_takes_over_and_the_other_way_round() {
     let mut lcd = oracle(&backpack, &mut delay);
     lcd.set_autoscroll(true, &mut delay).unwrap();
     lcd.write_str("left behind, scrolled away and shifted", &mut delay).unwrap();
-    let expander =
-        crate::pcf8574::Pcf8574::new(backpack.clone(), delay.0.clone(), 0x27, Wiring::default(), "bus", 100_000);
+    let expander = crate::pcf8574::Pcf8574::new(
+        backpack.clone(),
+        delay.0.clone(),
+        0x27,
+        Wiring::default(),
+        "bus",
+        100_000,
+    );
     let mut ours = Hd44780::new(expander, SIXTEEN, Charset::A00);
     let frame = Frame::from_lines(SIXTEEN, &["10.99.0.126", "ours           ♥"]);
     ours.show(&frame, true).unwrap();
     assert_eq!(backpack.seen(SIXTEEN, Charset::A00), frame);
     let mut lcd = oracle(&backpack, &mut delay);
     lcd.write_str("theirs", &mut delay).unwrap();
-    assert_eq!(backpack.seen(SIXTEEN, Charset::A00).lines(), ["theirs          ", "                "]);
+    assert_eq!(
+        backpack.seen(SIXTEEN, Charset::A00).lines(),
+        ["theirs          ", "                "]
+    );
 }
 
 #[test]
@@ -112,8 +134,14 @@ fn haste_is_noticed() {
     let (backpack, mut delay) = bench();
     let mut lcd = oracle(&backpack, &mut delay);
     lcd.write_str("x", &mut delay).unwrap();
-    let mut expander =
-        crate::pcf8574::Pcf8574::new(backpack.clone(), delay.0.clone(), 0x27, Wiring::default(), "bus", 100_000);
+    let mut expander = crate::pcf8574::Pcf8574::new(
+        backpack.clone(),
+        delay.0.clone(),
+        0x27,
+        Wiring::default(),
+        "bus",
+        100_000,
+    );
     use crate::hd44780::plan::Op;
     // Clear takes 1.52 ms; at 100 kHz the next character comes after 0.2 ms.
     expander.execute(&[Op::Command(0x01), Op::Data(b'y')]).unwrap();
@@ -136,7 +164,8 @@ fn the_log_has_every_transaction() {
     let folder = held.path().join("file");
     let (backpack, delay) = bench();
     delay.0.pass(Duration::from_millis(50));
-    let mut backpack = backpack.with_faults(FaultInjector::new(Script::default(), Some(&folder)).unwrap());
+    let mut backpack =
+        backpack.with_faults(FaultInjector::new(Script::default(), Some(&folder)).unwrap());
     backpack.write(0x27, &[0x0c, 0x08]).unwrap();
     backpack.write(0x26, &[0x0c]).unwrap_err();
     let log = std::fs::read_to_string(&folder).unwrap();
@@ -182,9 +211,15 @@ impl Line {
 #[test]
 fn the_driver_works_over_gpio_lines() {
     let clock = Clock::simulated();
-    let state = Arc::new(std::sync::Mutex::new((Chip::powered(clock.now()).with_oscillator(190.0), 0)));
+    let state =
+        Arc::new(std::sync::Mutex::new((Chip::powered(clock.now()).with_oscillator(190.0), 0)));
     let line = |number| Line { number, state: Arc::clone(&state), clock: clock.clone() };
-    let lines = Lines { rs: line(0), e: line(2), data: [line(4), line(5), line(6), line(7)], backlight: Some(line(3)) };
+    let lines = Lines {
+        rs: line(0),
+        e: line(2),
+        data: [line(4), line(5), line(6), line(7)],
+        backlight: Some(line(3)),
+    };
     let mut display = Hd44780::new(Gpio::new(lines, clock.clone(), "chip"), SIXTEEN, Charset::A00);
     let frame = Frame::from_lines(SIXTEEN, &["over GPIO", "lines          ♥"]);
     display.show(&frame, true).unwrap();

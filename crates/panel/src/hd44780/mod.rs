@@ -9,15 +9,15 @@ use crate::device::{CharDisplay, DeviceError};
 use crate::{Frame, Geometry};
 use plan::{Memory, Op, plan};
 
-/// Carries instructions to the controller and gives it the time it needs between two of them (53 µs at the slowest
-/// oscillator allowed, 190 kHz); longer waits are asked for.
+/// Carries instructions to the controller and gives it the time it needs between two of them (53 µs
+/// at the slowest oscillator allowed, 190 kHz); longer waits are asked for.
 pub trait Transport: Send {
     /// Sends all of `ops` and the backlight's new state, in one go where the bus allows.
     fn execute(&mut self, ops: &[Op]) -> Result<(), DeviceError>;
     /// The backlight's state from the next [`Transport::execute`] on, which may be of no ops.
     fn backlight(&mut self, lit: bool);
-    /// Whether what was sent last still stands at the pins; `None` where that cannot be read. With pins of the machine's own
-    /// there is nothing to ask.
+    /// Whether what was sent last still stands at the pins; `None` where that cannot be read. With
+    /// pins of the machine's own there is nothing to ask.
     fn holds(&mut self) -> Option<bool> {
         Some(true)
     }
@@ -38,7 +38,8 @@ const ENTRY_INCREMENT: u8 = 0x06;
 const DISPLAY_ON: u8 = 0x0c;
 const FUNCTION_4BIT_2LINES: u8 = 0x28;
 
-/// The cell of the DDRAM ring behind a place on the glass. A display of 16x1 is wired as two halves of eight.
+/// The cell of the DDRAM ring behind a place on the glass. A display of 16x1 is wired as two halves
+/// of eight.
 pub fn cell(geometry: Geometry, row: usize, column: usize) -> usize {
     let columns = usize::from(geometry.columns);
     match (geometry.rows, row) {
@@ -82,8 +83,11 @@ pub struct Hd44780<T> {
 impl<T: Transport> Hd44780<T> {
     /// Sends nothing yet: the first [`CharDisplay::show`] initialises.
     pub fn new(transport: T, geometry: Geometry, charset: Charset) -> Self {
-        let mut ours = (0..GLYPHS.len())
-            .filter(|index| GLYPHS.get(*index).is_some_and(|glyph| charset.cell(glyph.scalar) == Cell::Custom(*index)));
+        let mut ours = (0..GLYPHS.len()).filter(|index| {
+            GLYPHS
+                .get(*index)
+                .is_some_and(|glyph| charset.cell(glyph.scalar) == Cell::Custom(*index))
+        });
         let slots = std::array::from_fn(|_| ours.next());
         Self {
             transport,
@@ -106,11 +110,13 @@ impl<T: Transport> Hd44780<T> {
         &self.transport
     }
 
-    /// Initialisation by instruction (figure 24), from whatever state, in step with the nibbles or not.
+    /// Initialisation by instruction (figure 24), from whatever state, in step with the nibbles or
+    /// not.
     ///
-    /// While the controller works and is in step, the first two nibbles make 0x33, which is one-line mode until the
-    /// function set below: so the long wait for a command that the first nibble may have completed comes before the
-    /// second one, and from there on nothing waits. Neither clear nor display-off is used, so nothing flashes.
+    /// While the controller works and is in step, the first two nibbles make 0x33, which is
+    /// one-line mode until the function set below: so the long wait for a command that the first
+    /// nibble may have completed comes before the second one, and from there on nothing waits.
+    /// Neither clear nor display-off is used, so nothing flashes.
     fn initialise(&mut self, start: Start) -> Result<(), DeviceError> {
         if start == Start::Cold {
             // Power-on: more than 40 ms after the supply has risen.
@@ -191,7 +197,9 @@ impl<T: Transport> Hd44780<T> {
                 Cell::Rom(code) => code,
                 Cell::Custom(index) => self.slot_of(index).unwrap_or(b'?'),
             };
-            if let Some(wanted) = wanted.get_mut(cell(self.geometry, place / columns, place % columns)) {
+            if let Some(wanted) =
+                wanted.get_mut(cell(self.geometry, place / columns, place % columns))
+            {
                 *wanted = Some(code);
             }
         }
@@ -199,22 +207,30 @@ impl<T: Transport> Hd44780<T> {
     }
 
     fn slot_of(&self, glyph: usize) -> Option<u8> {
-        self.slots.iter().position(|slot| *slot == Some(glyph)).and_then(|slot| u8::try_from(slot).ok())
+        self.slots
+            .iter()
+            .position(|slot| *slot == Some(glyph))
+            .and_then(|slot| u8::try_from(slot).ok())
     }
 
-    /// Gives each custom glyph of `cells` a slot: those it has stay, a new one takes a slot that is not needed, if
-    /// possible not one that is on the glass at the moment.
+    /// Gives each custom glyph of `cells` a slot: those it has stay, a new one takes a slot that is
+    /// not needed, if possible not one that is on the glass at the moment.
     fn assign_slots(&mut self, cells: &[Cell]) {
         for content in cells {
             let Cell::Custom(index) = *content else { continue };
             if self.slots.contains(&Some(index)) {
                 continue;
             }
-            let needed = |slot: &Option<usize>| slot.is_some_and(|index| cells.contains(&Cell::Custom(index)));
-            let on_glass = |slot: usize| self.ddram.iter().flatten().any(|code| usize::from(*code) == slot);
+            let needed = |slot: &Option<usize>| {
+                slot.is_some_and(|index| cells.contains(&Cell::Custom(index)))
+            };
+            let on_glass =
+                |slot: usize| self.ddram.iter().flatten().any(|code| usize::from(*code) == slot);
             let free = self.slots.iter().enumerate().filter(|(_, slot)| !needed(slot));
             // The first slot is the heartbeat's.
-            let best = free.min_by_key(|(number, _)| (*number == 0, on_glass(*number))).map(|(number, _)| number);
+            let best = free
+                .min_by_key(|(number, _)| (*number == 0, on_glass(*number)))
+                .map(|(number, _)| number);
             if let Some(slot) = best.and_then(|number| self.slots.get_mut(number)) {
                 *slot = Some(index);
             }
@@ -231,7 +247,11 @@ impl<T: Transport> CharDisplay for Hd44780<T> {
                 self.geometry
             )));
         }
-        let result = if self.running { self.update(frame, lit) } else { self.start(Start::Cold, frame, lit) };
+        let result = if self.running {
+            self.update(frame, lit)
+        } else {
+            self.start(Start::Cold, frame, lit)
+        };
         self.running = result.is_ok();
         if self.running && std::mem::take(&mut self.doubt) {
             self.blind = self.transport.holds() != Some(true);
@@ -251,7 +271,9 @@ impl<T: Transport> CharDisplay for Hd44780<T> {
     }
 
     fn refresh(&mut self) -> Result<(), DeviceError> {
-        let (Some(frame), Some(lit), true) = (self.frame.take(), self.lit, self.running) else { return Ok(()) };
+        let (Some(frame), Some(lit), true) = (self.frame.take(), self.lit, self.running) else {
+            return Ok(());
+        };
         let result = self.start(Start::Warm, &frame, lit);
         self.running = result.is_ok();
         result

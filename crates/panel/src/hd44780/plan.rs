@@ -1,10 +1,11 @@
 //! The cheapest way from what the controller's memory holds to what it should hold. Pure.
 //!
-//! Both memories are rings: the address counter runs on after each write, and from the last cell to the first. Writing a
-//! cell costs 4 bytes on the bus; setting the address first costs 4 and two changes of RS, one byte each. So an unchanged
-//! cell between two changed ones is cheaper written again (4) than jumped (6), two are not (8). Nothing is gained by
-//! moving leftwards, and the order of the runs costs nothing, so the minimum is found in one walk around the ring,
-//! beginning where the counter stands.
+//! Both memories are rings: the address counter runs on after each write, and from the last cell to
+//! the first. Writing a cell costs 4 bytes on the bus; setting the address first costs 4 and two
+//! changes of RS, one byte each. So an unchanged cell between two changed ones is cheaper written
+//! again (4) than jumped (6), two are not (8). Nothing is gained by moving leftwards, and the order
+//! of the runs costs nothing, so the minimum is found in one walk around the ring, beginning where
+//! the counter stands.
 
 /// Holds one instruction or one character for the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +47,9 @@ impl Memory {
     }
 }
 
-/// Appends to `ops` what turns `held` into `wanted` and notes it in `held`. `None` in `held` is not known, in `wanted`
-/// is of no matter. `at` is the cell the address counter stands on, `None` when that is not known; the answer is where it
-/// stands afterwards.
+/// Appends to `ops` what turns `held` into `wanted` and notes it in `held`. `None` in `held` is not
+/// known, in `wanted` is of no matter. `at` is the cell the address counter stands on, `None` when
+/// that is not known; the answer is where it stands afterwards.
 pub fn plan(
     memory: Memory,
     held: &mut [Option<u8>],
@@ -69,7 +70,11 @@ pub fn plan(
         }
         if at.map(|at| (at + 1) % size) == Some(cell) {
             let between = at.unwrap_or(0);
-            let value = wanted.get(between).copied().flatten().or_else(|| held.get(between).copied().flatten());
+            let value = wanted
+                .get(between)
+                .copied()
+                .flatten()
+                .or_else(|| held.get(between).copied().flatten());
             write(held, between, value.unwrap_or(b' '), ops);
         } else if at != Some(cell) {
             ops.push(Op::Command(memory.set_address(cell)));
@@ -89,12 +94,14 @@ fn write(held: &mut [Option<u8>], cell: usize, value: u8, ops: &mut Vec<Op>) {
 
 /// The changed cell with the most unchanged ones before it: the best place to cut the ring open.
 fn after_longest_gap(size: usize, changed: impl Fn(usize) -> bool) -> usize {
-    let gap = |cell: usize| (1..size).take_while(|back| !changed((cell + size - back) % size)).count();
+    let gap =
+        |cell: usize| (1..size).take_while(|back| !changed((cell + size - back) % size)).count();
     let candidates = (0..size).filter(|cell| changed(*cell));
     candidates.max_by_key(|cell| (gap(*cell), size - cell)).unwrap_or(0)
 }
 
-/// Bytes on an expander's bus for `ops`: four each (two for a nibble), and one for each change of RS.
+/// Bytes on an expander's bus for `ops`: four each (two for a nibble), and one for each change of
+/// RS.
 pub fn cost(ops: &[Op], rs: Option<bool>) -> usize {
     let mut rs = rs;
     let mut bytes = 0;
@@ -113,10 +120,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    /// The least number of bytes, by trying everything (Dijkstra over counter, RS and the cells still to be changed).
+    /// The least number of bytes, by trying everything (Dijkstra over counter, RS and the cells
+    /// still to be changed).
     fn minimum(changed: &[bool], at: Option<usize>) -> usize {
         let size = changed.len();
-        let all: u32 = changed.iter().enumerate().map(|(cell, changed)| u32::from(*changed) << cell).sum();
+        let all: u32 =
+            changed.iter().enumerate().map(|(cell, changed)| u32::from(*changed) << cell).sum();
         let mut queue = BTreeSet::from([(0, at, true, all)]);
         let mut best = BTreeMap::new();
         while let Some((bytes, at, rs, left)) = queue.pop_first() {
@@ -128,7 +137,12 @@ mod tests {
             }
             best.insert((at, rs, left), bytes);
             if let Some(cell) = at {
-                queue.insert((bytes + 4 + usize::from(!rs), Some((cell + 1) % size), true, left & !(1 << cell)));
+                queue.insert((
+                    bytes + 4 + usize::from(!rs),
+                    Some((cell + 1) % size),
+                    true,
+                    left & !(1 << cell),
+                ));
             }
             for cell in 0..size {
                 queue.insert((bytes + 4 + usize::from(rs), Some(cell), false, left));
@@ -139,7 +153,8 @@ mod tests {
 
     fn planned(changed: &[bool], at: Option<usize>) -> Vec<Op> {
         let mut held: Vec<_> = changed.iter().map(|_| Some(b'a')).collect();
-        let wanted: Vec<_> = changed.iter().map(|changed| Some(if *changed { b'b' } else { b'a' })).collect();
+        let wanted: Vec<_> =
+            changed.iter().map(|changed| Some(if *changed { b'b' } else { b'a' })).collect();
         let mut ops = Vec::new();
         plan(Memory::Ddram, &mut held, &wanted, at, &mut ops);
         assert_eq!(held, wanted);
@@ -180,7 +195,11 @@ mod tests {
         assert_eq!(bytes_for([4, 5], Some(56)), 14, "two neighbours");
         assert_eq!(bytes_for([4, 6], Some(56)), 18, "a gap of one is written again");
         assert_eq!(bytes_for([4, 7], Some(56)), 20, "a gap of two is jumped");
-        assert_eq!(bytes_for([39, 40], Some(56)), 14, "the counter runs from the first line to the second");
+        assert_eq!(
+            bytes_for([39, 40], Some(56)),
+            14,
+            "the counter runs from the first line to the second"
+        );
         assert_eq!(bytes_for([], Some(0)), 0);
     }
 }

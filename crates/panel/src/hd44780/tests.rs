@@ -29,7 +29,12 @@ impl Bench {
         Self::with(geometry, Charset::A00, Wiring::default(), |backpack| backpack)
     }
 
-    fn with(geometry: Geometry, charset: Charset, wiring: Wiring, adapt: impl FnOnce(Backpack) -> Backpack) -> Self {
+    fn with(
+        geometry: Geometry,
+        charset: Charset,
+        wiring: Wiring,
+        adapt: impl FnOnce(Backpack) -> Backpack,
+    ) -> Self {
         let clock = Clock::simulated();
         let backpack = adapt(Backpack::new(clock.clone(), 0x27, wiring));
         let expander = Pcf8574::new(backpack.clone(), clock.clone(), 0x27, wiring, "bus", 100_000);
@@ -62,7 +67,9 @@ fn a_page_appears_on_every_geometry_and_wiring() {
         for known in WIRINGS {
             let mut bench = Bench::with(geometry, Charset::A00, known.wiring, |backpack| backpack);
             let rows: Vec<String> = (0..geometry.rows)
-                .map(|row| ('A'..).skip(usize::from(row)).take(usize::from(geometry.columns)).collect())
+                .map(|row| {
+                    ('A'..).skip(usize::from(row)).take(usize::from(geometry.columns)).collect()
+                })
                 .map(|row: String| row.replace('\\', "/"))
                 .collect();
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
@@ -112,10 +119,14 @@ fn custom_glyphs_are_loaded_and_the_heartbeat_costs_ten_bytes() {
 
 #[test]
 fn a_slow_controller_and_a_fast_bus_still_get_their_time() {
-    for (clock_hz, oscillator) in [(100_000, 190.0), (400_000, 190.0), (1_000_000, 190.0), (100_000, 350.0)] {
+    for (clock_hz, oscillator) in
+        [(100_000, 190.0), (400_000, 190.0), (1_000_000, 190.0), (100_000, 350.0)]
+    {
         let clock = Clock::simulated();
         let wiring = Wiring::default();
-        let backpack = Backpack::new(clock.clone(), 0x3f, wiring).with_clock_hz(clock_hz).with_oscillator(oscillator);
+        let backpack = Backpack::new(clock.clone(), 0x3f, wiring)
+            .with_clock_hz(clock_hz)
+            .with_oscillator(oscillator);
         let expander = Pcf8574::new(backpack.clone(), clock.clone(), 0x3f, wiring, "bus", clock_hz);
         let mut display = Hd44780::new(expander, SIXTEEN, Charset::A02);
         for lines in [["Grüße, é", "♥"], ["another", "page ♥"]] {
@@ -131,8 +142,9 @@ fn a_slow_controller_and_a_fast_bus_still_get_their_time() {
 #[test]
 fn an_adapter_of_short_messages_gets_short_messages() {
     for longest in [9, 10, 32, 64] {
-        let mut bench =
-            Bench::with(SIXTEEN, Charset::A00, Wiring::default(), |backpack| backpack.with_longest_message(longest));
+        let mut bench = Bench::with(SIXTEEN, Charset::A00, Wiring::default(), |backpack| {
+            backpack.with_longest_message(longest)
+        });
         bench.expect(&["10.99.0.126", "3/3 up  eth1   ♥"]);
         bench.expect(&["192.168.100.200", "1/3 up  wlan0  ♥"]);
     }
@@ -167,7 +179,11 @@ fn every_kind_of_failure_heals_with_the_next_page() {
         assert!(bench.show(&["10.99.0.127", "2/3 up"]).is_err(), "{fault:?}");
         let healed = (0..5).any(|_| bench.show(&["10.99.0.127", "2/3 up"]).is_ok());
         assert!(healed, "{fault:?}");
-        assert_eq!(bench.seen(), Frame::from_lines(SIXTEEN, &["10.99.0.127", "2/3 up"]).lines(), "{fault:?}");
+        assert_eq!(
+            bench.seen(),
+            Frame::from_lines(SIXTEEN, &["10.99.0.127", "2/3 up"]).lines(),
+            "{fault:?}"
+        );
     }
 }
 
@@ -178,9 +194,16 @@ fn a_false_pulse_on_e_makes_rubbish_until_the_next_refresh() {
         bench.expect(&["10.99.0.126", "3/3 up         ♥"]);
         bench.backpack.inject(Fault::Glitch(Some(nibble)));
         bench.show(&["10.99.0.99", "0/3 up         ♥"]).unwrap();
-        assert_ne!(bench.seen(), Frame::from_lines(SIXTEEN, &["10.99.0.99", "0/3 up         ♥"]).lines());
+        assert_ne!(
+            bench.seen(),
+            Frame::from_lines(SIXTEEN, &["10.99.0.99", "0/3 up         ♥"]).lines()
+        );
         bench.display.refresh().unwrap();
-        assert_eq!(bench.seen(), Frame::from_lines(SIXTEEN, &["10.99.0.99", "0/3 up         ♥"]).lines(), "{nibble:x}");
+        assert_eq!(
+            bench.seen(),
+            Frame::from_lines(SIXTEEN, &["10.99.0.99", "0/3 up         ♥"]).lines(),
+            "{nibble:x}"
+        );
     }
 }
 
@@ -190,7 +213,10 @@ fn a_refresh_of_a_working_display_does_not_flash() {
     bench.expect(&["10.99.0.126", "3/3 up         ♥"]);
     let before = bench.clock.now();
     bench.display.refresh().unwrap();
-    assert_eq!(bench.seen(), Frame::from_lines(SIXTEEN, &["10.99.0.126", "3/3 up         ♥"]).lines());
+    assert_eq!(
+        bench.seen(),
+        Frame::from_lines(SIXTEEN, &["10.99.0.126", "3/3 up         ♥"]).lines()
+    );
     assert_eq!(bench.backpack.chip().violations(), [] as [String; 0]);
     assert!(bench.clock.now() - before < Duration::from_millis(60));
 }
@@ -244,18 +270,23 @@ fn what_is_seen_during_a_refresh_is_the_page_but_for_a_millisecond() {
             self.0.lock().unwrap().transaction(address, operations)
         }
     }
-    let expander = Pcf8574::new(Shared(watched.clone()), clock, 0x27, Wiring::default(), "bus", 100_000);
+    let expander =
+        Pcf8574::new(Shared(watched.clone()), clock, 0x27, Wiring::default(), "bus", 100_000);
     let mut display = Hd44780::new(expander, SIXTEEN, Charset::A00);
     display.show(&Frame::from_lines(SIXTEEN, &["10.99.0.126", "3/3 up         ♥"]), true).unwrap();
     watched.lock().unwrap().blank = Duration::ZERO;
     display.refresh().unwrap();
     let blank = watched.lock().unwrap().blank;
-    assert!(blank < Duration::from_millis(3), "each byte alone takes twice its time here: {blank:?}");
+    assert!(
+        blank < Duration::from_millis(3),
+        "each byte alone takes twice its time here: {blank:?}"
+    );
 }
 
 #[test]
 fn the_backlight_is_one_byte() {
-    let mut bench = Bench::with(SIXTEEN, Charset::A00, Wiring::named("mjkdz").unwrap(), |backpack| backpack);
+    let mut bench =
+        Bench::with(SIXTEEN, Charset::A00, Wiring::named("mjkdz").unwrap(), |backpack| backpack);
     bench.expect(&["x"]);
     let before = bench.display.bytes();
     bench.display.show(&Frame::from_lines(SIXTEEN, &["x"]), false).unwrap();
@@ -268,7 +299,9 @@ fn the_backlight_is_one_byte() {
 }
 
 fn frames(geometry: Geometry) -> impl Strategy<Value = Vec<Vec<String>>> {
-    let row = proptest::string::string_regex(&format!("[ab ♥↑▁▂▃▄▅▆●○✓]{{0,{}}}", geometry.columns)).unwrap();
+    let row =
+        proptest::string::string_regex(&format!("[ab ♥↑▁▂▃▄▅▆●○✓]{{0,{}}}", geometry.columns))
+            .unwrap();
     proptest::collection::vec(proptest::collection::vec(row, usize::from(geometry.rows)), 1..8)
 }
 

@@ -11,7 +11,8 @@ fn serves(more: &str) -> String {
 
 #[test]
 fn nodes_that_would_be_reported_no_time_server_are_a_hint_and_no_finding() {
-    let head = |name: &str, more: &str| Head::new(name).set(&serves(more)).with("/usr/sbin/dnsmasq", "");
+    let head =
+        |name: &str, more: &str| Head::new(name).set(&serves(more)).with("/usr/sbin/dnsmasq", "");
     let stock = head("time1", "").with("/etc/systemd/timesyncd.conf", "[Time]\n#NTP=\n");
     let [hint] = &stock.hints()[..] else { panic!("{:#?}", stock.hints()) };
     assert_eq!((hint.code.name(), code(std::slice::from_ref(hint))), ("gateway-no-time", 0));
@@ -23,9 +24,11 @@ fn nodes_that_would_be_reported_no_time_server_are_a_hint_and_no_finding() {
     );
     assert!(report(std::slice::from_ref(hint), 3).contains("3 checks, nothing is in the way"));
     assert_eq!(stock.findings(), []);
-    let deaf = head("time2", "").with("/etc/chrony/chrony.conf", "pool 2.debian.pool.ntp.org iburst\n");
+    let deaf =
+        head("time2", "").with("/etc/chrony/chrony.conf", "pool 2.debian.pool.ntp.org iburst\n");
     assert!(!deaf.hints()[0].remedy.contains("apt install"));
-    let udp = "  sl  local_address rem_address   st\n  1: 00000000:007B 00000000:0000 07 0 0 0 0 0 0\n";
+    let udp =
+        "  sl  local_address rem_address   st\n  1: 00000000:007B 00000000:0000 07 0 0 0 0 0 0\n";
     for well in [
         head("time3", "").with("/proc/net/udp", udp),
         head("time4", "").with("/etc/chrony/chrony.conf", "server 10.0.0.1\n"),
@@ -34,7 +37,9 @@ fn nodes_that_would_be_reported_no_time_server_are_a_hint_and_no_finding() {
     ] {
         assert_eq!(well.hints(), [], "{}", well.root.display());
     }
-    for (answer, line) in [("silent", "echo 'allow 192.168.50.0/24'"), ("unsynchronised", "echo 'local stratum 10'")] {
+    for (answer, line) in
+        [("silent", "echo 'allow 192.168.50.0/24'"), ("unsynchronised", "echo 'local stratum 10'")]
+    {
         let server = head("time7", "").with("/proc/net/udp", udp).answer("time", answer);
         assert!(server.hints()[0].remedy.contains(line), "{answer}: {:?}", server.hints());
     }
@@ -46,16 +51,21 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
         let settings = serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/srv/boot/tftp\"\n");
         Head::new(name).set(&settings).with("/usr/sbin/dnsmasq", "")
     };
-    head("boot1").suffers("gateway-netboot", "/srv/boot/tftp is not there", "mkdir -p /srv/boot/tftp");
+    head("boot1").suffers(
+        "gateway-netboot",
+        "/srv/boot/tftp is not there",
+        "mkdir -p /srv/boot/tftp",
+    );
     Head::new("boot4")
         .set(&serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/home/pi/tftp\"\n"))
         .with("/usr/sbin/dnsmasq", "")
         .with("/home/pi/tftp/bootcode.bin", "")
         .suffers("gateway-netboot", "sandbox shows it another /home", "move the folder");
     let there = |name: &str, mode| {
-        let head = head(name)
-            .with("/srv/boot/tftp/bootcode.bin", "")
-            .with("/etc/passwd", "root:x:0:0::/root:/bin/sh\nbramblegate:x:64321:64321::/:/usr/sbin/nologin\n");
+        let head = head(name).with("/srv/boot/tftp/bootcode.bin", "").with(
+            "/etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nbramblegate:x:64321:64321::/:/usr/sbin/nologin\n",
+        );
         fs::set_permissions(head.root.join("srv/boot"), fs::Permissions::from_mode(mode)).unwrap();
         head
     };
@@ -72,7 +82,11 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
         ("boot7", "bootcode.bin", 0o640, "/srv/boot/tftp/bootcode.bin"),
     ] {
         let head = there(name, 0o755).with("/srv/boot/tftp/overlays/a.dtbo", "");
-        fs::set_permissions(head.root.join("srv/boot/tftp").join(path), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(
+            head.root.join("srv/boot/tftp").join(path),
+            fs::Permissions::from_mode(mode),
+        )
+        .unwrap();
         head.suffers(
             "gateway-netboot",
             &format!("nodes cannot load {named}: user bramblegate"),
@@ -81,8 +95,12 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
     }
     let group = std::os::unix::fs::MetadataExt::gid(&fs::metadata(std::env::temp_dir()).unwrap());
     let own = rustix::process::getegid().as_raw();
-    let head =
-        there("boot8", 0o755).with("/etc/group", &format!("boot:x:{group}:pi,bramblegate\nown:x:{own}:bramblegate\n"));
-    fs::set_permissions(head.root.join("srv/boot/tftp/bootcode.bin"), fs::Permissions::from_mode(0o640)).unwrap();
+    let head = there("boot8", 0o755)
+        .with("/etc/group", &format!("boot:x:{group}:pi,bramblegate\nown:x:{own}:bramblegate\n"));
+    fs::set_permissions(
+        head.root.join("srv/boot/tftp/bootcode.bin"),
+        fs::Permissions::from_mode(0o640),
+    )
+    .unwrap();
     assert_eq!(head.findings(), [], "its group may read it");
 }

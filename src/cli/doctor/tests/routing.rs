@@ -11,8 +11,13 @@ fn who_has_an_address_of_the_head_is_named_by_the_gateway_that_runs() {
             )
             .into_boxed_str(),
         );
-        Head::new(code).answer("status", status).suffers(code, "02:00:00:00:00:07 on eth0", "take it off");
+        Head::new(code).answer("status", status).suffers(
+            code,
+            "02:00:00:00:00:07 on eth0",
+            "take it off",
+        );
     }
-    let well = Head::new("not-taken").answer("status", r#"{"alerts":[{"code":"node-down","text":"x: y"}]}"#);
+    let well = Head::new("not-taken")
+        .answer("status", r#"{"alerts":[{"code":"node-down","text":"x: y"}]}"#);
     assert_eq!(well.findings(), []);
 }

@@ -26,7 +26,11 @@ fn a_node_at_the_uplink_is_a_swapped_cable_and_another_neighbour_is_not() {
         ("venue", "192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1"),
         ("rubbish", "x 0x 0xg"),
     ] {
-        assert_eq!(wired(case).with("/proc/net/arp", &format!("{ARP}{line}\n")).findings(), [], "{case}");
+        assert_eq!(
+            wired(case).with("/proc/net/arp", &format!("{ARP}{line}\n")).findings(),
+            [],
+            "{case}"
+        );
     }
 }
 
@@ -34,7 +38,11 @@ fn a_node_at_the_uplink_is_a_swapped_cable_and_another_neighbour_is_not() {
 fn a_server_on_the_cluster_port_beside_one_at_the_uplink_is_not_certain() {
     let both: &str = r#"{"alerts":[{"code":"gateway-foreign-dhcp","text":"another DHCP server, 10.0.0.1, answers: if"}],
         "uplinks":[{"interface":"eth1","state":"online"}]}"#;
-    let finding = wired("two").answer("status", both).suffers("gateway-foreign-dhcp", "10.0.0.1", "switch off DHCP");
+    let finding = wired("two").answer("status", both).suffers(
+        "gateway-foreign-dhcp",
+        "10.0.0.1",
+        "switch off DHCP",
+    );
     assert_eq!(finding.rank, Rank::Finding);
     // Its node was met at the uplink by address too: then it is.
     let arp = format!("{ARP}192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1\n");

@@ -1,8 +1,11 @@
 use super::*;
 
-/// A head whose uplink wlan0 (number 3) has a carrier, and no address unless `addresses wlan0` is answered.
+/// A head whose uplink wlan0 (number 3) has a carrier, and no address unless `addresses wlan0` is
+/// answered.
 fn linked(name: &str) -> Head {
-    Head::new(name).with("/sys/class/net/wlan0/carrier", "1\n").with("/sys/class/net/wlan0/ifindex", "3\n")
+    Head::new(name)
+        .with("/sys/class/net/wlan0/carrier", "1\n")
+        .with("/sys/class/net/wlan0/ifindex", "3\n")
 }
 
 const LEASED: (&str, &str) = ("addresses wlan0", "10.99.0.126/24 fe80::1/64");
@@ -31,7 +34,8 @@ impl Head {
     }
 
     fn dhcpcd(self) -> Self {
-        self.process("103", "dhcpcd", "dhcpcd: [master] [ip4] [ip6]").with("/run/dhcpcd/pid", "103\n")
+        self.process("103", "dhcpcd", "dhcpcd: [master] [ip4] [ip6]")
+            .with("/run/dhcpcd/pid", "103\n")
     }
 }
 
@@ -53,8 +57,18 @@ fn an_uplink_with_one_client_and_an_address_is_well() {
 #[test]
 fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
     let pairs: [(&str, &str, &str, Head); 6] = [
-        ("NetworkManager", "dhcpcd", "denyinterfaces wlan0", linked("two-1").network_manager().dhcpcd()),
-        ("NetworkManager", "systemd-networkd", "Unmanaged=yes", linked("two-2").network_manager().networkd()),
+        (
+            "NetworkManager",
+            "dhcpcd",
+            "denyinterfaces wlan0",
+            linked("two-1").network_manager().dhcpcd(),
+        ),
+        (
+            "NetworkManager",
+            "systemd-networkd",
+            "Unmanaged=yes",
+            linked("two-2").network_manager().networkd(),
+        ),
         ("systemd-networkd", "dhcpcd", "denyinterfaces wlan0", linked("two-3").networkd().dhcpcd()),
         (
             "NetworkManager",
@@ -82,32 +96,48 @@ fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
     ];
     for (stays, goes, command, head) in pairs {
         let head = head.answer(LEASED.0, LEASED.1);
-        let finding = head.suffers("uplink-two-clients", &format!("{stays} and {goes} both ask"), command);
+        let finding =
+            head.suffers("uplink-two-clients", &format!("{stays} and {goes} both ask"), command);
         assert!(finding.text.contains(&format!("let {stays} do it alone")), "{finding:?}");
     }
 }
 
 #[test]
 fn a_client_that_a_manager_brought_or_that_is_on_another_port_is_no_second_one() {
-    let own = linked("own-dhclient").network_manager().process("108", "dhclient", "/sbin/dhclient wlan0");
-    let own = own.with("/proc/108/status", "Name:\tdhclient\nPPid:\t101\n").answer(LEASED.0, LEASED.1);
+    let own =
+        linked("own-dhclient").network_manager().process("108", "dhclient", "/sbin/dhclient wlan0");
+    let own =
+        own.with("/proc/108/status", "Name:\tdhclient\nPPid:\t101\n").answer(LEASED.0, LEASED.1);
     assert_eq!(own.findings(), []);
     let other = linked("other-port").network_manager().process("109", "udhcpc", "udhcpc -i usb0");
     assert_eq!(other.answer(LEASED.0, LEASED.1).findings(), []);
     // Of the name alone: anybody can give a process any.
     let namesake = linked("namesake").network_manager().process("110", "udhcpc", "udhcpc wlan0");
-    let namesake = namesake.with("/proc/110/status", "Name:\tudhcpc\nPPid:\t1\nCapEff:\t0000000000000400\n");
-    assert_eq!(namesake.answer(LEASED.0, LEASED.1).findings(), [], "without the right to a packet socket");
+    let namesake =
+        namesake.with("/proc/110/status", "Name:\tudhcpc\nPPid:\t1\nCapEff:\t0000000000000400\n");
+    assert_eq!(
+        namesake.answer(LEASED.0, LEASED.1).findings(),
+        [],
+        "without the right to a packet socket"
+    );
     for space in ["net", "user"] {
-        let inside = linked(&format!("inside-{space}")).network_manager().process("111", "udhcpc", "udhcpc wlan0");
+        let inside = linked(&format!("inside-{space}")).network_manager().process(
+            "111",
+            "udhcpc",
+            "udhcpc wlan0",
+        );
         let inside = inside
             .link(&format!("/proc/self/ns/{space}"), &format!("{space}:[1]"))
             .link(&format!("/proc/111/ns/{space}"), &format!("{space}:[2]"));
         assert_eq!(inside.answer(LEASED.0, LEASED.1).findings(), [], "in a container");
     }
-    let denied = linked("denied").network_manager().dhcpcd().with("/etc/dhcpcd.conf", "denyinterfaces wlan*\n");
+    let denied = linked("denied")
+        .network_manager()
+        .dhcpcd()
+        .with("/etc/dhcpcd.conf", "denyinterfaces wlan*\n");
     assert_eq!(denied.answer(LEASED.0, LEASED.1).findings(), []);
-    let dead = linked("dead").networkd().with("/run/dhcpcd/pid", "999\n").answer(LEASED.0, LEASED.1);
+    let dead =
+        linked("dead").networkd().with("/run/dhcpcd/pid", "999\n").answer(LEASED.0, LEASED.1);
     assert_eq!(dead.findings(), [], "what a client left behind is no client");
 }
 
@@ -128,11 +158,17 @@ fn an_uplink_without_an_address_is_explained() {
         ("ipv6-only", "uplink-ipv6-only", "`"),
     ];
     for (place, (dhcp, code, remedy)) in states.into_iter().enumerate() {
-        let clients: [(&str, With); 3] =
-            [("NetworkManager", Head::network_manager), ("systemd-networkd", Head::networkd), ("dhcpcd", Head::dhcpcd)];
+        let clients: [(&str, With); 3] = [
+            ("NetworkManager", Head::network_manager),
+            ("systemd-networkd", Head::networkd),
+            ("dhcpcd", Head::dhcpcd),
+        ];
         for (client, with) in clients {
-            for (which, held) in ["", "169.254.3.4/16 fe80::1/64 192.0.0.5/32"].into_iter().enumerate() {
-                let head = with(linked(&format!("none-{place}-{which}-{client}"))).answer("status", status(dhcp));
+            for (which, held) in
+                ["", "169.254.3.4/16 fe80::1/64 192.0.0.5/32"].into_iter().enumerate()
+            {
+                let head = with(linked(&format!("none-{place}-{which}-{client}")))
+                    .answer("status", status(dhcp));
                 let finding = head.answer("addresses wlan0", held).suffers(code, client, remedy);
                 assert!(finding.remedy.contains('`'), "a command: {finding:?}");
             }
@@ -144,14 +180,22 @@ fn an_uplink_without_an_address_is_explained() {
         .answer("status", status("ipv6-only"))
         .answer("addresses wlan0", "2001:db8::7/64");
     assert_eq!(ipv6.findings(), []);
-    assert_eq!(ipv6.hints().iter().map(|hint| hint.code.name()).collect::<Vec<_>>(), ["uplink-ipv6-only"]);
+    assert_eq!(
+        ipv6.hints().iter().map(|hint| hint.code.name()).collect::<Vec<_>>(),
+        ["uplink-ipv6-only"]
+    );
 }
 
 #[test]
 fn a_port_without_a_client_gets_the_command_that_starts_one_here() {
-    let starts = |head: Head, command: &str| head.suffers("uplink-no-client", "nothing on this machine asks", command);
+    let starts = |head: Head, command: &str| {
+        head.suffers("uplink-no-client", "nothing on this machine asks", command)
+    };
     let unmanaged = ("nmcli -t -f DEVICE,STATE device", "wlan0:unmanaged\neth0:unmanaged\n");
-    starts(linked("start-nm").network_manager().answer(unmanaged.0, unmanaged.1), "nmcli device set wlan0 managed yes");
+    starts(
+        linked("start-nm").network_manager().answer(unmanaged.0, unmanaged.1),
+        "nmcli device set wlan0 managed yes",
+    );
     let networkd = linked("start-networkd").process("102", "systemd-network", "networkd");
     starts(networkd, "/etc/systemd/network/50-wlan0.network && sudo networkctl reload");
     starts(linked("start-dhcpcd").with("/usr/sbin/dhcpcd", ""), "`sudo dhcpcd wlan0`");
@@ -165,13 +209,19 @@ fn a_port_without_a_client_gets_the_command_that_starts_one_here() {
 fn a_lease_that_is_not_renewed_and_a_portal_are_found() {
     let late = r#"{"uplinks":[{"interface":"wlan0","state":"online","address":"10.99.0.126/24","dhcp":null,"not_renewed_s":40,"lease_left_s":80}]}"#;
     let head = linked("late").dhcpcd().answer(LEASED.0, LEASED.1).answer("status", late);
-    head.suffers("uplink-lease-not-renewed", "not been renewed for 40 s: it ends in 80 s", "doctor --try");
+    head.suffers(
+        "uplink-lease-not-renewed",
+        "not been renewed for 40 s: it ends in 80 s",
+        "doctor --try",
+    );
     let portal = r#"{"uplinks":[{"interface":"wlan0","state":"portal","portal_url":"http://login.hotel/"}]}"#;
     let head = linked("portal").dhcpcd().answer(LEASED.0, LEASED.1).answer("status", portal);
     head.suffers("uplink-portal", "http://login.hotel/", "open http://login.hotel/");
     let lease = linked("portal-lease").dhcpcd().answer(LEASED.0, LEASED.1);
-    let lease =
-        lease.answer("dhcpcd -4 -U wlan0", "ip_address=10.99.0.126\ncaptive_portal_uri=https://login.hotel/api\n");
+    let lease = lease.answer(
+        "dhcpcd -4 -U wlan0",
+        "ip_address=10.99.0.126\ncaptive_portal_uri=https://login.hotel/api\n",
+    );
     lease.suffers("uplink-portal", "https://login.hotel/api", "open https://login.hotel/api");
     let hostile = linked("portal-hostile").dhcpcd().answer(LEASED.0, LEASED.1);
     let hostile = hostile.answer("dhcpcd -4 -U wlan0", "captive_portal_uri=http://a/\u{1b}[2J\n");
@@ -188,29 +238,44 @@ fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
         "`sudo netplan set ethernets.eth0=null && sudo netplan apply`",
     );
     let cloud = Head::new("netplan-cloud").with("/etc/netplan/50-cloud-init.yaml", yaml);
-    cloud.suffers("gateway-port-netplan", "50-cloud-init.yaml:5", "/etc/cloud/cloud.cfg.d/99-bramblegate.cfg");
+    cloud.suffers(
+        "gateway-port-netplan",
+        "50-cloud-init.yaml:5",
+        "/etc/cloud/cloud.cfg.d/99-bramblegate.cfg",
+    );
     for (case, text) in [
-        ("match", "network:\n  ethernets:\n    all:\n      match: \n        name: \"e*\"\n      dhcp4: true\n"),
+        (
+            "match",
+            "network:\n  ethernets:\n    all:\n      match: \n        name: \"e*\"\n      dhcp4: true\n",
+        ),
         ("inline", "network: {ethernets: {}}\n    eth0: {dhcp4: true}\n"),
         ("quoted", "    \"eth0\":\n      dhcp4: true\n"),
     ] {
-        Head::new(case).with("/etc/netplan/a.yaml", text).suffers("gateway-port-netplan", "a.yaml", "netplan");
+        Head::new(case).with("/etc/netplan/a.yaml", text).suffers(
+            "gateway-port-netplan",
+            "a.yaml",
+            "netplan",
+        );
     }
     let others = "network:\n  ethernets:\n    wlan0:\n      dhcp4: true\n    eth01: {}\n";
     assert_eq!(Head::new("netplan-other").with("/etc/netplan/a.yaml", others).findings(), []);
     let seeded = |name: &str| {
-        Head::new(name).with("/boot/firmware/network-config", yaml).with("/etc/cloud/cloud.cfg", "users: []\n")
+        Head::new(name)
+            .with("/boot/firmware/network-config", yaml)
+            .with("/etc/cloud/cloud.cfg", "users: []\n")
     };
-    seeded("seed").suffers("gateway-port-cloud-init", "/boot/firmware/network-config:5", "99-bramblegate.cfg");
+    seeded("seed").suffers(
+        "gateway-port-cloud-init",
+        "/boot/firmware/network-config:5",
+        "99-bramblegate.cfg",
+    );
     let off = ("/etc/cloud/cloud.cfg.d/99-bramblegate.cfg", "network: {config: disabled}\n");
     assert_eq!(seeded("seed-off").with(off.0, off.1).findings(), []);
     assert_eq!(seeded("seed-none").with("/etc/cloud/cloud-init.disabled", "").findings(), []);
     let generated = "/run/NetworkManager/system-connections/netplan-eth0.nmconnection";
-    Head::new("generated").with(generated, "[connection]\nid=netplan-eth0\ninterface-name=eth0\n").suffers(
-        "gateway-port-netplan",
-        generated,
-        "unmanaged-devices+=interface-name:eth0",
-    );
+    Head::new("generated")
+        .with(generated, "[connection]\nid=netplan-eth0\ninterface-name=eth0\n")
+        .suffers("gateway-port-netplan", generated, "unmanaged-devices+=interface-name:eth0");
 }
 
 #[test]
@@ -221,22 +286,30 @@ fn holes_of_dnsmasq_are_named_by_release_and_version() {
         let os = format!("ID=debian\nVERSION_ID=\"{release}\"\n");
         let head = head.set(&serving).with("/usr/sbin/dnsmasq", "").with("/etc/os-release", &os);
         let head = head.answer("dpkg-query -W -f ${Version} dnsmasq-base", version);
-        older
-            .iter()
-            .fold(head, |head, fixed| head.answer(format!("dpkg --compare-versions {version} lt {fixed}").leak(), ""))
+        older.iter().fold(head, |head, fixed| {
+            head.answer(format!("dpkg --compare-versions {version} lt {fixed}").leak(), "")
+        })
     };
     let (u1, u2) = ("2.91-1+deb13u1", "2.91-1+deb13u2");
     let old = served("holes-13", "13", "2.91-1", &[u1, u2]);
     let finding = old.suffers("host-dnsmasq-old", "2.91-1,", "--only-upgrade dnsmasq-base");
-    assert!(finding.text.contains("CVE-2026-2291") && finding.text.contains("CVE-2026-12969"), "{finding:?}");
-    let half = served("holes-13-half", "13", u1, &[u2]).suffers("host-dnsmasq-old", "CVE-2026-12725", "upgrade");
+    assert!(
+        finding.text.contains("CVE-2026-2291") && finding.text.contains("CVE-2026-12969"),
+        "{finding:?}"
+    );
+    let half = served("holes-13-half", "13", u1, &[u2]).suffers(
+        "host-dnsmasq-old",
+        "CVE-2026-12725",
+        "upgrade",
+    );
     assert!(!half.text.contains("CVE-2026-2291"), "{half:?}");
     assert_eq!(served("holes-13-well", "13", u2, &[]).findings(), []);
     let twelve = served("holes-12", "12", "2.90-4~deb12u2", &[]);
     assert_eq!(twelve.findings(), []);
     let hints = twelve.hints();
     assert!(
-        hints.iter().any(|hint| hint.code.name() == "host-dnsmasq-open" && hint.text.contains("not fixed there yet")),
+        hints.iter().any(|hint| hint.code.name() == "host-dnsmasq-open"
+            && hint.text.contains("not fixed there yet")),
         "{hints:?}"
     );
     let stone_age = served("holes-12-old", "12", "2.90-4~deb12u1", &["2.90-4~deb12u2"]);
@@ -248,23 +321,37 @@ fn holes_of_dnsmasq_are_named_by_release_and_version() {
 fn a_display_that_the_kernel_drives_and_a_stick_without_its_driver_are_found() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n";
     let lcd = format!("{settings}led.device = \"off\"\nlcd.address = 0x27\n");
-    let head = Head::new("uu").set(&lcd).link("/sys/bus/i2c/devices/1-0027/driver", "../../../bus/i2c/drivers/hd44780");
+    let head = Head::new("uu")
+        .set(&lcd)
+        .link("/sys/bus/i2c/devices/1-0027/driver", "../../../bus/i2c/drivers/hd44780");
     let head = head.with("/boot/firmware/config.txt", "dtoverlay=hd44780-i2c-lcd\n");
-    let held: Vec<Finding> = head.findings().into_iter().filter(|finding| finding.code.name() == "lcd-held").collect();
+    let held: Vec<Finding> =
+        head.findings().into_iter().filter(|finding| finding.code.name() == "lcd-held").collect();
     assert_eq!(held.len(), 1);
-    assert!(held[0].remedy.contains("dtoverlay=hd44780-i2c-lcd (/boot/firmware/config.txt:1)"), "{held:?}");
+    assert!(
+        held[0].remedy.contains("dtoverlay=hd44780-i2c-lcd (/boot/firmware/config.txt:1)"),
+        "{held:?}"
+    );
     let stick = |name: &str| {
         let device = "/sys/bus/usb/devices/1-1.2";
-        let files = [("idVendor", "20a0\n"), ("idProduct", "41e5\n"), ("busnum", "1\n"), ("devnum", "5\n")];
+        let files =
+            [("idVendor", "20a0\n"), ("idProduct", "41e5\n"), ("busnum", "1\n"), ("devnum", "5\n")];
         let head = Head::new(name).set(&format!("{settings}lcd.bus = \"off\"\n"));
-        let head = files.iter().fold(head, |head, (file, text)| head.with(&format!("{device}/{file}"), text));
+        let head = files
+            .iter()
+            .fold(head, |head, (file, text)| head.with(&format!("{device}/{file}"), text));
         head.with(&format!("{device}/1-1.2:1.0/bInterfaceClass"), "03\n")
     };
-    stick("detached").suffers("led-detached", "driver in the kernel is detached", "echo 1-1.2:1.0 | sudo tee");
+    stick("detached").suffers(
+        "led-detached",
+        "driver in the kernel is detached",
+        "echo 1-1.2:1.0 | sudo tee",
+    );
     let held = stick("detached-held")
         .process("77", "python3", "python3 blink.py")
         .link("/proc/77/fd/9", "/dev/bus/usb/001/005");
     held.suffers("led-detached", "python3 (77) has it open", "sudo kill 77");
-    let driven = stick("driven").link("/sys/bus/usb/devices/1-1.2/1-1.2:1.0/driver", "../../../bus/usb/drivers/usbhid");
+    let driven = stick("driven")
+        .link("/sys/bus/usb/devices/1-1.2/1-1.2:1.0/driver", "../../../bus/usb/drivers/usbhid");
     assert_eq!(driven.findings(), []);
 }

@@ -12,17 +12,23 @@ use super::super::*;
 /// Texts as others make them up: quotation marks, escapes, what looks like JSON.
 fn text() -> BoxedStrategy<Text> {
     let tricky = r#","nodes":[]"#;
-    prop_oneof![any::<String>(), Just(tricky.to_owned()), "[a-z0-9-]{1,12}"].prop_map(Text::from).boxed()
+    prop_oneof![any::<String>(), Just(tricky.to_owned()), "[a-z0-9-]{1,12}"]
+        .prop_map(Text::from)
+        .boxed()
 }
 
 /// Mostly listed words.
-fn word<T: Copy + std::fmt::Debug + Send + Sync + 'static>(all: &'static [T]) -> BoxedStrategy<Word<T>> {
+fn word<T: Copy + std::fmt::Debug + Send + Sync + 'static>(
+    all: &'static [T],
+) -> BoxedStrategy<Word<T>> {
     prop_oneof![9 => select(all).prop_map(Word::Known), 1 => "new-[a-z]{1,5}".prop_map(|word| Word::Other(word.into()))]
         .boxed()
 }
 
 fn net() -> BoxedStrategy<IpNet> {
-    (any::<IpAddr>(), 0..=32u8).prop_map(|(address, length)| IpNet::new(address, length).unwrap()).boxed()
+    (any::<IpAddr>(), 0..=32u8)
+        .prop_map(|(address, length)| IpNet::new(address, length).unwrap())
+        .boxed()
 }
 
 fn list<S: Strategy + 'static>(item: S) -> BoxedStrategy<Vec<S::Value>> {
@@ -31,7 +37,12 @@ fn list<S: Strategy + 'static>(item: S) -> BoxedStrategy<Vec<S::Value>> {
 
 fn alert() -> BoxedStrategy<Alert> {
     (any::<bool>(), text(), word(&Severity::ALL), text())
-        .prop_map(|(acknowledged, code, severity, text)| Alert { acknowledged, code, severity, text })
+        .prop_map(|(acknowledged, code, severity, text)| Alert {
+            acknowledged,
+            code,
+            severity,
+            text,
+        })
         .boxed()
 }
 
@@ -63,15 +74,21 @@ fn gateway() -> BoxedStrategy<Gateway> {
     let blocker = (of(text()), text(), of(text()));
     let blocker = blocker.prop_map(|(chain, remedy, table)| Blocker { chain, remedy, table });
     (any::<(u64, bool, Option<bool>, Option<bool>, u64)>(), of(blocker), word(&Overlap::ALL))
-        .prop_map(|((applied, forwarding, ipv6_forwarding, masquerade, repaired), blocked_by, overlap)| Gateway {
-            applied,
-            blocked_by,
-            forwarding,
-            ipv6_forwarding,
-            masquerade,
-            overlap,
-            repaired,
-        })
+        .prop_map(
+            |(
+                (applied, forwarding, ipv6_forwarding, masquerade, repaired),
+                blocked_by,
+                overlap,
+            )| Gateway {
+                applied,
+                blocked_by,
+                forwarding,
+                ipv6_forwarding,
+                masquerade,
+                overlap,
+                repaired,
+            },
+        )
         .boxed()
 }
 
@@ -90,20 +107,26 @@ fn cluster() -> BoxedStrategy<Cluster> {
 fn host() -> BoxedStrategy<Host> {
     type Percent = Option<u8>;
     let percents = any::<(Percent, Percent, Percent, Percent, Percent, Percent)>();
-    let facts = any::<(Option<bool>, Option<bool>, Option<i32>, Option<bool>, Option<bool>, Option<u32>)>();
+    let facts =
+        any::<(Option<bool>, Option<bool>, Option<i32>, Option<bool>, Option<bool>, Option<u32>)>();
     (percents, facts)
-        .prop_map(|((disk, inodes, memory, a, b, c), (clock_set, read_only, temperature_c, slow, low, load))| Host {
-            clock_set,
-            disk_free_percent: disk,
-            inodes_free_percent: inodes,
-            load: load.map(|load| f64::from(load) / 100.0),
-            memory_available_percent: memory,
-            pressure_percent: Pressure { disk: a, memory: b, processor: c },
-            read_only,
-            temperature_c,
-            throttled: slow,
-            under_voltage: low,
-        })
+        .prop_map(
+            |(
+                (disk, inodes, memory, a, b, c),
+                (clock_set, read_only, temperature_c, slow, low, load),
+            )| Host {
+                clock_set,
+                disk_free_percent: disk,
+                inodes_free_percent: inodes,
+                load: load.map(|load| f64::from(load) / 100.0),
+                memory_available_percent: memory,
+                pressure_percent: Pressure { disk: a, memory: b, processor: c },
+                read_only,
+                temperature_c,
+                throttled: slow,
+                under_voltage: low,
+            },
+        )
         .boxed()
 }
 
@@ -111,22 +134,15 @@ fn node() -> BoxedStrategy<Node> {
     let words = (word(&NodeHealth::ALL), word(&Origin::ALL));
     let texts = (text(), of(text()), of(text()), of(text()));
     (texts, words, any::<(Option<IpAddr>, Option<u64>, u64)>())
-        .prop_map(|((name, mac, stage, group), (health, origin), (address, rtt_us, since_s))| Node {
-            name,
-            mac,
-            address,
-            health,
-            stage,
-            rtt_us,
-            since_s,
-            origin,
-            group,
+        .prop_map(|((name, mac, stage, group), (health, origin), (address, rtt_us, since_s))| {
+            Node { name, mac, address, health, stage, rtt_us, since_s, origin, group }
         })
         .boxed()
 }
 
 fn panel() -> BoxedStrategy<Panel> {
-    let signal = (text(), word(&Pattern::ALL)).prop_map(|(colour, pattern)| Signal { colour, pattern });
+    let signal =
+        (text(), word(&Pattern::ALL)).prop_map(|(colour, pattern)| Signal { colour, pattern });
     let lcd = (any::<(u64, u64)>(), of(list(text())), word(&DeviceState::ALL));
     let lcd = lcd.prop_map(|((bytes, errors), lines, state)| Lcd { bytes, errors, lines, state });
     let led = (of(text()), of(list(signal)), of(word(&Pattern::ALL)), word(&DeviceState::ALL));

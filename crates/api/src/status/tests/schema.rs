@@ -60,13 +60,17 @@ impl<T: JsonSchema> JsonSchema for Word<T> {
 }
 
 fn generated() -> String {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(tidy));
+    let settings =
+        SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(tidy));
     let mut schema = settings.into_generator().into_root_schema_for::<Line>();
     schema.insert("$id".to_owned(), "https://bramblegate.example/status.schema.json".into());
     schema.insert("title".to_owned(), TITLE.into());
     schema.insert("description".to_owned(), ABOUT.into());
     if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
-        *definitions = std::mem::take(definitions).into_iter().map(|(name, value)| (in_kebab(&name), value)).collect();
+        *definitions = std::mem::take(definitions)
+            .into_iter()
+            .map(|(name, value)| (in_kebab(&name), value))
+            .collect();
     }
     format!("{:#}\n", schema.as_value())
 }
@@ -106,5 +110,8 @@ fn the_shipped_schema_is_that_of_the_types() {
         std::fs::write(&path, &wanted).unwrap();
     }
     let shipped = std::fs::read_to_string(&path).unwrap();
-    assert!(shipped == wanted, "docs/status.schema.json differs from the types; UPDATE=1 writes this:\n{wanted}");
+    assert!(
+        shipped == wanted,
+        "docs/status.schema.json differs from the types; UPDATE=1 writes this:\n{wanted}"
+    );
 }

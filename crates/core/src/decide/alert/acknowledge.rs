@@ -16,8 +16,8 @@ pub fn all_standing(state: &State, desired: &Desired) -> Acknowledgement {
     Acknowledgement::Made(standing)
 }
 
-/// Returns which acknowledged alerts a decision raises, where some of them it does not. To take the others out of the facts
-/// changes no decision: only a raised alert is shown as acknowledged.
+/// Returns which acknowledged alerts a decision raises, where some of them it does not. To take the
+/// others out of the facts changes no decision: only a raised alert is shown as acknowledged.
 pub fn still_standing(state: &State, desired: &Desired) -> Option<Acknowledgement> {
     let known = state.acknowledged();
     if known.is_empty() {
@@ -28,7 +28,8 @@ pub fn still_standing(state: &State, desired: &Desired) -> Option<Acknowledgemen
     Some(Acknowledgement::Standing(standing))
 }
 
-/// Returns the alerts that are acknowledged as a whole. An alert of several nodes is acknowledged for each of them.
+/// Returns the alerts that are acknowledged as a whole. An alert of several nodes is acknowledged
+/// for each of them.
 fn others(desired: &Desired) -> impl Iterator<Item = &super::Alert> {
     desired.alerts.iter().filter(|alert| alert.code.subject() != SubjectKind::Nodes)
 }

@@ -1,4 +1,5 @@
-//! Other programs' rules in the way of what the nodes send and of what is promised to them and to the venue.
+//! Other programs' rules in the way of what the nodes send and of what is promised to them and to
+//! the venue.
 
 use super::raise::of_port;
 use crate::decide::alert::Alert;
@@ -12,12 +13,15 @@ use crate::facts::State;
 pub fn blocked(state: &State, raised: &mut Vec<Alert>) {
     match (state.firewall().blocker(), state.firewall().swallowed) {
         (Some(blocker), _) => {
-            let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
+            let text =
+                format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
             raised.push(by_chain(blocker, text));
         }
         (None, true) => {
             let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
-            raised.push(Alert::new(AlertCode::GatewayBlocked, Subject::Whole, text).shown_as("BLOCKED"));
+            raised.push(
+                Alert::new(AlertCode::GatewayBlocked, Subject::Whole, text).shown_as("BLOCKED"),
+            );
         }
         (None, false) => {}
     }

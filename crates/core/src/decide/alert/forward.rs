@@ -11,7 +11,12 @@ use crate::event::alert::AlertCode;
 use crate::facts::State;
 
 /// Of each forwarded port what is not as its owner expects.
-pub fn forwards(settings: &Settings, state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+pub fn forwards(
+    settings: &Settings,
+    state: &State,
+    placement: &Placement,
+    raised: &mut Vec<Alert>,
+) {
     for forward in &settings.forwards {
         let (port, to) = (name(forward), target(forward));
         let about = |code, text: String| Alert::new(code, Subject::Forward(port.clone()), text);
@@ -36,7 +41,8 @@ pub fn forwards(settings: &Settings, state: &State, placement: &Placement, raise
             raised.push(about(AlertCode::NodeForwardHides, text));
         }
     }
-    // Where there is no cluster port, the address that is left on one with another name is nobody's in the venue.
+    // Where there is no cluster port, the address that is left on one with another name is nobody's
+    // in the venue.
     let has_port = state.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
@@ -51,7 +57,9 @@ pub fn forwards(settings: &Settings, state: &State, placement: &Placement, raise
 fn hidden(settings: &Settings, state: &State, forward: &Forward) -> Option<&'static str> {
     let port = forward.listen;
     settings.uplink.allow.iter().find_map(|allow| match (allow, forward.transport) {
-        (Allow::Ssh, Transport::Tcp) if port == 22 || state.vitals().ssh_ports.contains(&port) => Some("ssh"),
+        (Allow::Ssh, Transport::Tcp) if port == 22 || state.vitals().ssh_ports.contains(&port) => {
+            Some("ssh")
+        }
         (Allow::Mdns, Transport::Udp) if port == 5353 => Some("mDNS"),
         (Allow::Tcp(first, last), Transport::Tcp) | (Allow::Udp(first, last), Transport::Udp)
             if (*first..=*last).contains(&port) =>

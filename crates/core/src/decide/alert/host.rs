@@ -13,7 +13,8 @@ const PRESSURE: [(Part, &str, &str); 3] = [
     (Part::Disk, "the disk", "see who writes: sudo iotop -o"),
 ];
 
-/// Texts hold the limit and not the figure: that is in the status, and a figure that moves would be news each time.
+/// Texts hold the limit and not the figure: that is in the status, and a figure that moves would be
+/// news each time.
 pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let (limits, trouble) = (&settings.vitals, state.vitals().trouble);
     let percent = |limit: Option<u8>| limit.unwrap_or(0);
@@ -26,19 +27,26 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     warn(trouble.under_voltage, AlertCode::HostUnderVoltage, supply.to_owned());
     // Without enough voltage it is slowed down as well: one cause, one alert.
     let throttled = trouble.throttled && !trouble.under_voltage;
-    warn(throttled, AlertCode::HostThrottled, "the firmware slows the head's processor down".to_owned());
+    warn(
+        throttled,
+        AlertCode::HostThrottled,
+        "the firmware slows the head's processor down".to_owned(),
+    );
     let hot = format!("the head is hotter than {} degrees", limits.temperature);
     warn(trouble.hot, AlertCode::HostTemperature, hot);
-    let memory = format!("less than {} % of the head's memory is available", percent(limits.memory));
+    let memory =
+        format!("less than {} % of the head's memory is available", percent(limits.memory));
     warn(trouble.memory, AlertCode::HostMemory, memory);
     let disk = format!("less than {} % of the root file system is free", percent(limits.disk));
     warn(trouble.disk, AlertCode::HostDisk, disk);
-    let inodes = format!("less than {} % of the root file system's inodes are free", percent(limits.disk));
+    let inodes =
+        format!("less than {} % of the root file system's inodes are free", percent(limits.disk));
     warn(trouble.inodes, AlertCode::HostInodes, inodes);
     for (stands, (part, what, remedy)) in trouble.pressure.into_iter().zip(PRESSURE) {
         if stands {
             let share = percent(limits.pressure);
-            let text = format!("tasks waited for {what} for more than {share} % of a minute: {remedy}");
+            let text =
+                format!("tasks waited for {what} for more than {share} % of a minute: {remedy}");
             raised.push(Alert::new(AlertCode::HostPressure, Subject::Part(part), text));
         }
     }
@@ -59,11 +67,13 @@ fn kept_from_us(state: &State, raised: &mut Vec<Alert>) {
     let denied = &state.vitals().denied_probes;
     if !denied.is_empty() {
         let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();
-        let text = format!("CAP_NET_RAW is missing, so nothing can be asked by {}", kinds.join(" and "));
+        let text =
+            format!("CAP_NET_RAW is missing, so nothing can be asked by {}", kinds.join(" and "));
         raised.push(alert(AlertCode::HostNoNetRaw, text));
     }
     if let Some(Applied::Link { unkept: Some(why) }) = state.outputs().held(Output::Link) {
-        let text = format!("{}: how the ports were before is known to this run only", in_words(why));
+        let text =
+            format!("{}: how the ports were before is known to this run only", in_words(why));
         raised.push(alert(AlertCode::HostState, text));
     }
 }

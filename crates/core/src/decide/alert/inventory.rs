@@ -80,7 +80,11 @@ fn name_conflict(nodes: &Nodes) -> Vec<Alert> {
     let mut by_name: BTreeMap<&str, (NameConflict<'_>, Vec<&NodeState>)> = BTreeMap::new();
     for name_conflict in nodes.name_conflict() {
         let name = name_conflict.holder.map_or(name_conflict.wanted, |holder| &holder.name);
-        by_name.entry(name).or_insert_with(|| (name_conflict, Vec::new())).1.push(name_conflict.node);
+        by_name
+            .entry(name)
+            .or_insert_with(|| (name_conflict, Vec::new()))
+            .1
+            .push(name_conflict.node);
     }
     let reported = by_name.into_iter().take(NAMED).map(|(name, (NameConflict { holder: with, is_heads, .. }, others))| {
         let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();

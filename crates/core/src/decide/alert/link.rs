@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use super::raise::of_port;
 use crate::decide::alert::{Alert, AlertCode, Part, Subject};
 use crate::decide::cluster::Placement;
-use crate::decide::firewall::{COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY};
+use crate::decide::firewall::{
+    COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY,
+};
 use crate::facts::State;
 
 /// A port that has an address and no role is closed, and may have been meant for something.
@@ -27,7 +29,9 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in state.firewall().drops.standing() {
         let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
         let (text, part) = match rule {
-            COMMENT_NOT_OURS => (unknown_clients(state, placement, example, &latest), Part::Strangers),
+            COMMENT_NOT_OURS => {
+                (unknown_clients(state, placement, example, &latest), Part::Strangers)
+            }
             COMMENT_SPOOFED => {
                 let text = format!(
                     "a computer at an uplink sends to the nodes from an address of the cluster{latest}, and our rules drop it, because the answers would stay in the cluster: if it is yours, give it an address outside {}",
@@ -54,13 +58,21 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Boards on the cluster port with addresses of another network: perhaps one that the head has an address in.
-fn unknown_clients(state: &State, placement: &Placement, example: Option<Ipv4Addr>, latest: &str) -> String {
+/// Boards on the cluster port with addresses of another network: perhaps one that the head has an
+/// address in.
+fn unknown_clients(
+    state: &State,
+    placement: &Placement,
+    example: Option<Ipv4Addr>,
+    latest: &str,
+) -> String {
     let cluster = placement.address.trunc();
     let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
     let held = state.cluster_port().map_or(&[][..], |link| state.facts().addresses(link.index));
     let second = held.iter().find_map(|held| match held.address {
-        IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => Some(net.trunc()),
+        IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
+            Some(net.trunc())
+        }
         _ => None,
     });
     match second {

@@ -22,14 +22,16 @@ pub struct Alert {
     pub subject: Subject,
     /// one line for people, with the remedy where there is one
     pub text: String,
-    /// few words for the LCD's second row: `CLASH 192.168.50`; the pages break it where a row is too short
+    /// few words for the LCD's second row: `CLASH 192.168.50`; the pages break it where a row is
+    /// too short
     pub panel: String,
     /// people know of it: it is shown, but raises no alarm any more
     pub acknowledged: bool,
 }
 
 impl Alert {
-    /// Returns an alert with its code's severity and words for the panel. A remedy that its code has follows `what`.
+    /// Returns an alert with its code's severity and words for the panel. A remedy that its code
+    /// has follows `what`.
     pub fn new(code: AlertCode, subject: Subject, what: impl Into<String>) -> Self {
         let mut text = what.into();
         if let Some(remedy) = code.remedy() {

@@ -14,7 +14,11 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if verdict != Verdict::Serve && !names_alone {
         return;
     }
-    let netboot = settings.cluster.netboot.as_ref().filter(|_| settings.cluster.dhcp.is_some() && !names_alone);
+    let netboot = settings
+        .cluster
+        .netboot
+        .as_ref()
+        .filter(|_| settings.cluster.dhcp.is_some() && !names_alone);
     if let Some((netboot, why)) = netboot.zip(state.vitals().boot_folder.as_ref()) {
         let root = netboot.root.display();
         let text = format!(
@@ -37,7 +41,9 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             _ => AlertCode::GatewayDnsmasqFailed,
         };
         raised.push(alert(code, error.message.clone()));
-    } else if let Some(Applied::Dnsmasq { without_names: Some(why) }) = outputs.held(Output::Dnsmasq) {
+    } else if let Some(Applied::Dnsmasq { without_names: Some(why) }) =
+        outputs.held(Output::Dnsmasq)
+    {
         let text = format!("nodes get addresses, but no names are resolved for them here: {why}");
         raised.push(alert(AlertCode::GatewayDnsmasqNoNames, text));
     }
@@ -50,7 +56,11 @@ fn netboot_alert(part: Part, text: String) -> Alert {
 
 /// Raises that nothing is there for iPXE to start, where firmware is sent iPXE.
 fn endless(netboot: &Netboot) -> Option<Alert> {
-    let files = [("bios", &netboot.bios), ("uefi_x86", &netboot.uefi_x86), ("uefi_arm64", &netboot.uefi_arm64)];
+    let files = [
+        ("bios", &netboot.bios),
+        ("uefi_x86", &netboot.uefi_x86),
+        ("uefi_arm64", &netboot.uefi_arm64),
+    ];
     let (key, file) = files
         .into_iter()
         .filter_map(|(key, file)| Some((key, file.as_deref()?)))

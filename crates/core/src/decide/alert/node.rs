@@ -1,5 +1,5 @@
-//! Alerts of nodes: those that are down, degraded or flapping; groups with too few up. Looks at counts and at the nodes that have
-//! something wrong, never at all of them.
+//! Alerts of nodes: those that are down, degraded or flapping; groups with too few up. Looks at
+//! counts and at the nodes that have something wrong, never at all of them.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,8 @@ const TROUBLES: [(Trouble, AlertCode); 3] = [
     (Trouble::Slow, AlertCode::NodeDegraded),
 ];
 
-/// Returns the alert of each node that is not well, also of those that are only counted, and its words for the panel.
+/// Returns the alert of each node that is not well, also of those that are only counted, and its
+/// words for the panel.
 pub fn standing(state: &State) -> impl Iterator<Item = (AlertId, String)> + '_ {
     let nodes = state.nodes();
     let down = nodes.down().map(|node| (id(node, DOWN.0), words(node, DOWN.1)));
@@ -78,9 +79,16 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     }
     // One group's threshold counts whether its nodes are named or summarised.
     for (group, counts) in settings.groups.iter().zip(nodes.groups()) {
-        let Some(threshold) = group.fault_below.filter(|threshold| is_below(*threshold, counts)) else { continue };
+        let Some(threshold) = group.fault_below.filter(|threshold| is_below(*threshold, counts))
+        else {
+            continue;
+        };
         let text = format!("{}: fewer than {} of its nodes up", group.name, in_words(threshold));
-        raised.push(Alert::new(AlertCode::NodeGroupFault, Subject::Group(group.name.clone()), text));
+        raised.push(Alert::new(
+            AlertCode::NodeGroupFault,
+            Subject::Group(group.name.clone()),
+            text,
+        ));
     }
     awaited(state, raised);
     for (trouble, code) in TROUBLES {
@@ -98,7 +106,8 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Those that have not answered yet and may be starting. Without a cable nobody can: that is told by itself.
+/// Those that have not answered yet and may be starting. Without a cable nobody can: that is told
+/// by itself.
 fn awaited(state: &State, raised: &mut Vec<Alert>) {
     let (nodes, count) = state.nodes().unanswered();
     if count == 0 || !state.cluster_port().is_some_and(|port| port.carrier) {
@@ -137,7 +146,8 @@ fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut 
     let nodes = state.nodes();
     let known = known_groups(state);
     let mut push = |subject: Subject, text: String, panel: String, acknowledged: bool| {
-        let alert = Alert::new(AlertCode::NodeGroupDown, subject, text).graded(severity).shown_as(panel);
+        let alert =
+            Alert::new(AlertCode::NodeGroupDown, subject, text).graded(severity).shown_as(panel);
         raised.push(Alert { acknowledged, ..alert });
     };
     let mut elsewhere = nodes.count(NodeHealth::Down);
@@ -156,12 +166,22 @@ fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut 
     let others = hit.split_off(hit.len().min(NAMED));
     for (name, down, total, known) in hit {
         let subject = Subject::Group(name.to_owned());
-        push(subject, format!("{name}: {down} of {total} down"), format!("{name} {down} down"), known);
+        push(
+            subject,
+            format!("{name}: {down} of {total} down"),
+            format!("{name} {down} down"),
+            known,
+        );
     }
     if !others.is_empty() {
         let down: usize = others.iter().map(|(_, down, ..)| down).sum();
         let text = format!("{down} nodes of {} more groups down", others.len());
-        push(Subject::Whole, text, format!("{down} more down"), others.iter().all(|(.., known)| *known));
+        push(
+            Subject::Whole,
+            text,
+            format!("{down} more down"),
+            others.iter().all(|(.., known)| *known),
+        );
     }
     if elsewhere > 0 {
         let text = format!("{elsewhere} of {all} nodes without a group down");

@@ -1,7 +1,9 @@
 //! Which alerts the facts raise.
 
 use crate::config::Settings;
-use crate::decide::alert::{dhcp, firewall, forward, host, inventory, link, names, node, routing, uplink};
+use crate::decide::alert::{
+    dhcp, firewall, forward, host, inventory, link, names, node, routing, uplink,
+};
 use crate::event::{ApplyErrorKind, LinkIndex, Output};
 use crate::facts::State;
 use crate::facts::link::mirror::HeldAddress;
@@ -37,7 +39,9 @@ pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<
     for alert in raised.iter_mut().filter(|_| !state.acknowledged().is_empty()) {
         alert.acknowledged |= state.acknowledged().contains(&alert.id());
     }
-    raised.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.text.cmp(&b.text)));
+    raised.sort_by(|a, b| {
+        b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.text.cmp(&b.text))
+    });
     raised
 }
 
@@ -84,7 +88,10 @@ fn conflicts(state: &State, raised: &mut Vec<Alert>) {
 fn enslaved(state: &State, raised: &mut Vec<Alert>) {
     let roles = state.roles();
     for (index, master) in &roles.enslaved {
-        let (Some(port), Some(master)) = (state.facts().link(*index), state.facts().link(*master)) else { continue };
+        let (Some(port), Some(master)) = (state.facts().link(*index), state.facts().link(*master))
+        else {
+            continue;
+        };
         let of_cluster = roles.cluster == Some(master.index);
         let (port, master) = (&port.name, &master.name);
         let text = if of_cluster {
@@ -95,19 +102,30 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
             format!("{port} is a port of {master}: name {master} in the settings instead")
         };
         // Another uplink may do in its place; without the cluster's port nothing works.
-        let code =
-            if roles.cluster == Some(*index) { AlertCode::GatewayPortEnslaved } else { AlertCode::UplinkEnslaved };
+        let code = if roles.cluster == Some(*index) {
+            AlertCode::GatewayPortEnslaved
+        } else {
+            AlertCode::UplinkEnslaved
+        };
         raised.push(of_port(code, port, text).shown_as(format!("{port} IN {master}")));
     }
     for index in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
         let Some(port) = state.facts().link(*index) else { continue };
-        let vlan =
-            state.facts().links().find(|link| link.parent == Some(*index) && link.kind.as_deref() == Some("vlan"));
-        // An untagged network beside tagged ones is in order; one that has no address is likely a mistake.
-        if let Some(vlan) = vlan.filter(|vlan| has_address(state, vlan.index) && !has_address(state, *index)) {
+        let vlan = state
+            .facts()
+            .links()
+            .find(|link| link.parent == Some(*index) && link.kind.as_deref() == Some("vlan"));
+        // An untagged network beside tagged ones is in order; one that has no address is likely a
+        // mistake.
+        if let Some(vlan) =
+            vlan.filter(|vlan| has_address(state, vlan.index) && !has_address(state, *index))
+        {
             let (port, vlan) = (&port.name, &vlan.name);
-            let text = format!("{port} only carries the VLAN {vlan}: name {vlan} in the settings instead");
-            raised.push(of_port(AlertCode::UplinkEnslaved, port, text).shown_as(format!("{port} HAS VLAN")));
+            let text =
+                format!("{port} only carries the VLAN {vlan}: name {vlan} in the settings instead");
+            raised.push(
+                of_port(AlertCode::UplinkEnslaved, port, text).shown_as(format!("{port} HAS VLAN")),
+            );
         }
     }
 }
@@ -168,7 +186,9 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 
 /// Says what a bridge lacks that has no ports.
 pub(crate) fn no_port(bridge: &str) -> String {
-    format!("the bridge {bridge} has no port: put one into it (sudo ip link set PORT master {bridge})")
+    format!(
+        "the bridge {bridge} has no port: put one into it (sudo ip link set PORT master {bridge})"
+    )
 }
 
 fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
@@ -190,10 +210,12 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
     }
     match placement.overlap {
         Overlap::None => {}
-        // Without a port there is nothing to keep apart; a port that was renamed has the address for a moment more.
+        // Without a port there is nothing to keep apart; a port that was renamed has the address
+        // for a moment more.
         Overlap::Routed if state.cluster_port().is_none() => {}
         Overlap::Routed => {
-            let text = format!("the venue uses {} too: policy routing keeps both working", home.trunc());
+            let text =
+                format!("the venue uses {} too: policy routing keeps both working", home.trunc());
             raised.push(alert(AlertCode::GatewayOverlap, text));
         }
         Overlap::Renumbered => {
@@ -204,13 +226,16 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
     }
 }
 
-/// Who will not follow the cluster by itself: nodes with an address of the settings that they do not get by DHCP.
+/// Who will not follow the cluster by itself: nodes with an address of the settings that they do
+/// not get by DHCP.
 fn left_behind(settings: &Settings) -> String {
     /// More names help nobody.
     const NAMED: usize = 5;
     let served = settings.cluster.dhcp.is_some();
-    let left = |node: &&crate::config::Node| node.address.is_some() && !(served && node.mac.is_some());
-    let names: Vec<&str> = settings.nodes.iter().filter(left).map(|node| node.name.as_str()).collect();
+    let left =
+        |node: &&crate::config::Node| node.address.is_some() && !(served && node.mac.is_some());
+    let names: Vec<&str> =
+        settings.nodes.iter().filter(left).map(|node| node.name.as_str()).collect();
     let more = match names.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -220,13 +245,16 @@ fn left_behind(settings: &Settings) -> String {
         (true, true) => "; its nodes follow within minutes".to_owned(),
         (true, false) => String::new(),
         (false, true) => {
-            format!("; left behind with static addresses: {named}{more}; the others follow within minutes")
+            format!(
+                "; left behind with static addresses: {named}{more}; the others follow within minutes"
+            )
         }
         (false, false) => format!("; left behind with static addresses: {named}{more}"),
     }
 }
 
-/// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is not where it should be.
+/// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is
+/// not where it should be.
 fn ornaments(state: &State, raised: &mut Vec<Alert>) {
     for (output, code) in [
         (Output::Display, AlertCode::LcdError),
@@ -234,7 +262,9 @@ fn ornaments(state: &State, raised: &mut Vec<Alert>) {
         (Output::Status, AlertCode::HostStatusSocket),
     ] {
         let error = state.outputs().error(output);
-        if let Some(error) = error.filter(|e| !matches!(e.kind, ApplyErrorKind::Absent | ApplyErrorKind::Off)) {
+        if let Some(error) =
+            error.filter(|e| !matches!(e.kind, ApplyErrorKind::Absent | ApplyErrorKind::Off))
+        {
             raised.push(alert(code, error.message.clone()));
         }
     }

@@ -1,4 +1,5 @@
-//! The ways that packets take: other programs' routing rules that lead them astray, and uplinks that stand in for another.
+//! The ways that packets take: other programs' routing rules that lead them astray, and uplinks
+//! that stand in for another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,10 +23,13 @@ const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
 pub fn rules(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
     let mut twice = BTreeSet::new();
-    // Where the nodes' own packets are refused, so is what answers them (rp_filter): `uplink-no-exit` says so.
+    // Where the nodes' own packets are refused, so is what answers them (rp_filter):
+    // `uplink-no-exit` says so.
     let refused = state.vitals().way_out == Some(None);
-    let unsaid =
-        state.astray().iter().filter(|astray| !(refused && astray.by.is_none() && astray.way.enters.is_some()));
+    let unsaid = state
+        .astray()
+        .iter()
+        .filter(|astray| !(refused && astray.by.is_none() && astray.way.enters.is_some()));
     for astray in unsaid {
         if let Some(same) = held_twice(state, astray) {
             twice.insert(same);
@@ -47,7 +51,8 @@ pub fn rules(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
 /// Returns an address that two uplinks have, the one by which its answers leave, and the other.
 fn held_twice<'a>(state: &'a State, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
-    let holds = state.facts().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
+    let holds =
+        state.facts().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
     let uplinks = &state.roles().uplinks;
     let name = |index| state.facts().link(index).map(|link| link.name.as_str());
     let both = holds && uplinks.contains(&by) && uplinks.contains(&astray.way.leaves);
@@ -55,9 +60,12 @@ fn held_twice<'a>(state: &'a State, astray: &Astray) -> Option<(Ipv4Addr, &'a st
     Some((from, name(by)?, name(astray.way.leaves)?))
 }
 
-/// What brings the rule for the main table back, where none is left: a script that flushes all rules does that.
+/// What brings the rule for the main table back, where none is left: a script that flushes all
+/// rules does that.
 pub fn main_table(state: &State) -> Option<&'static str> {
-    let rules = || state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
+    let rules = || {
+        state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
+    };
     let leads = |table| rules().any(|rule| rule.table == table && rule.suppress.is_none());
     // A flush leaves the one for the machine's own addresses.
     (leads(LOCAL) && !leads(TABLE_MAIN)).then_some("sudo ip rule add preference 32766 lookup main")
@@ -73,15 +81,21 @@ fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[
     }
     let what = match (to_cluster, selectors.len()) {
         (true, 1) => format!("takes what goes to the nodes' network {net}"),
-        (true, _) => format!("takes what goes to the nodes' network {net}, and the head's answers to the venue"),
+        (true, _) => format!(
+            "takes what goes to the nodes' network {net}, and the head's answers to the venue"
+        ),
         (false, _) => "takes the head's answers to the venue".to_owned(),
     };
     let place = all.first().and_then(|astray| astray.by).and_then(|by| state.facts().link(by));
-    let place = place.map_or_else(|| "refuses it".to_owned(), |link| format!("sends it by {}", link.name));
+    let place =
+        place.map_or_else(|| "refuses it".to_owned(), |link| format!("sends it by {}", link.name));
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
     let Some(rule) = rule else {
-        let text = format!("another program's routing rule {what} and {place}: look for it in `ip rule`");
-        return Alert::new(AlertCode::GatewayRule, Subject::Whole, text).graded(severity).shown_as("ROUTING RULE");
+        let text =
+            format!("another program's routing rule {what} and {place}: look for it in `ip rule`");
+        return Alert::new(AlertCode::GatewayRule, Subject::Whole, text)
+            .graded(severity)
+            .shown_as("ROUTING RULE");
     };
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
@@ -90,13 +104,21 @@ fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[
         Some(before) => {
             let commands: Vec<String> = selectors
                 .iter()
-                .map(|selector| format!("sudo ip rule add preference {before} {selector} goto {RULE_PREFERENCE}"))
+                .map(|selector| {
+                    format!(
+                        "sudo ip rule add preference {before} {selector} goto {RULE_PREFERENCE}"
+                    )
+                })
                 .collect();
-            format!("lead that past it ({}), or give it a preference above {LAST_PREFERENCE}", commands.join(" && "))
+            format!(
+                "lead that past it ({}), or give it a preference above {LAST_PREFERENCE}",
+                commands.join(" && ")
+            )
         }
         None => format!("give it a preference above {LAST_PREFERENCE}"),
     };
-    let text = format!("another program's routing rule {preference}{table} {what} and {place}: {remedy}");
+    let text =
+        format!("another program's routing rule {preference}{table} {what} and {place}: {remedy}");
     Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
 }
 
@@ -107,11 +129,14 @@ fn is_cluster(state: &State, astray: &Astray) -> bool {
 
 /// Returns the IPv4 rules of others that come before the last of ours.
 pub fn before_ours(state: &State) -> impl Iterator<Item = &Rule> {
-    let before_us = |rule: &&Rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE;
+    let before_us = |rule: &&Rule| {
+        !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE
+    };
     state.facts().rules().iter().filter(before_us)
 }
 
-/// The rule of others that decided: the first that looks into that table, or, where nothing was found, the first that refuses.
+/// The rule of others that decided: the first that looks into that table, or, where nothing was
+/// found, the first that refuses.
 fn culprit<'a>(state: &'a State, astray: &Astray) -> Option<&'a Rule> {
     let mut rules: Vec<&Rule> = before_ours(state).filter(|rule| takes(rule, astray)).collect();
     rules.retain(|rule| rule.preference > 0 || rule.table != LOCAL);
@@ -133,10 +158,12 @@ fn takes(rule: &Rule, astray: &Astray) -> bool {
     let addresses = holds(rule.destination, to) && holds(rule.source, from);
     let flow = &rule.flow;
     let whose = flow.uids.is_none_or(|(first, last)| (first..=last).contains(&astray.way.uid));
-    let of_protocol = flow.ip_protocol.is_none_or(|protocol| astray.way.ip_protocol == Some(protocol));
+    let of_protocol =
+        flow.ip_protocol.is_none_or(|protocol| astray.way.ip_protocol == Some(protocol));
     let ranges = [flow.source_ports, flow.destination_ports].into_iter().zip(astray.way.ports);
-    let mut ports = ranges
-        .map(|(range, port)| range.is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port))));
+    let mut ports = ranges.map(|(range, port)| {
+        range.is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port)))
+    });
     addresses && whose && of_protocol && ports.all(|taken| taken)
 }
 
@@ -144,15 +171,20 @@ fn takes(rule: &Rule, astray: &Astray) -> bool {
 pub fn failover(state: &State, raised: &mut Vec<Alert>) {
     let name = |index| state.facts().link(index).map(|link| link.name.as_str());
     let (Some(by), Some(main)) = (state.detour(), state.main_exit()) else { return };
-    let (Some(by), Some(port), true) = (name(by), name(main), state.has_no_internet(main)) else { return };
-    let text = format!("{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}");
+    let (Some(by), Some(port), true) = (name(by), name(main), state.has_no_internet(main)) else {
+        return;
+    };
+    let text = format!(
+        "{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}"
+    );
     raised.push(of_port(AlertCode::UplinkFailover, by, text));
 }
 
 /// What keeps the nodes' traffic off another port, ahead of all rules of others.
 pub fn around(state: &State) -> Option<String> {
     let (cluster, uplink) = (state.cluster_port()?, state.active()?.link.index);
-    let others = state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
+    let others =
+        state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
     let first = others.map(|rule| rule.preference).filter(|preference| *preference > 0).min();
     let before = first.unwrap_or(u32::MAX).saturating_sub(1).clamp(1, LAST_PREFERENCE + 1);
     let table = crate::decide::TABLE_UPLINK + uplink;

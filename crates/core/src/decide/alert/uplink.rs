@@ -15,7 +15,10 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if state.offline_since().is_some() {
         let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
         let (text, panel) = match state.active() {
-            None => ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK"),
+            None => (
+                "no uplink interface is there; plug in the network adapter".to_owned(),
+                "NO UPLINK",
+            ),
             Some(active) => without_address(state, &active),
         };
         raised.push(alert(AlertCode::UplinkNone, text).graded(severity).shown_as(panel));
@@ -24,7 +27,8 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     not_renewed(state, raised);
     let Some(active) = state.active().filter(|active| active.address.is_some()) else { return };
     let port = &active.link.name;
-    // The main table's default route is not the only one that may lead out: halves of everything, or another table's, do too.
+    // The main table's default route is not the only one that may lead out: halves of everything,
+    // or another table's, do too.
     if state.is_routeless(active.link.index) && state.main_exit() != Some(active.link.index) {
         let text = format!(
             "{port} has an address but no default route: the venue's DHCP server names no router, or another tool removed the route"
@@ -35,18 +39,25 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             Some(url) => format!("open {url}"),
             None => "open any http:// page".to_owned(),
         };
-        let text = format!("{port}: a captive portal answers; {page} in a browser behind the gateway");
+        let text =
+            format!("{port}: a captive portal answers; {page} in a browser behind the gateway");
         raised.push(of_port(AlertCode::UplinkPortal, port, text));
-    } else if active.reachability == Some(Reachability::Nothing) && settings.uplink.probe != UplinkProbe::Off {
+    } else if active.reachability == Some(Reachability::Nothing)
+        && settings.uplink.probe != UplinkProbe::Off
+    {
         let text = format!("{port} has an address, but nothing answers from the internet");
         raised.push(of_port(AlertCode::UplinkNoInternet, port, text));
     }
     without_ipv4(settings, state, raised);
     exit_by(state, raised);
-    if let Some(cluster) = state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit()) {
+    if let Some(cluster) =
+        state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit())
+    {
         let text = match routing::main_table(state) {
             Some(remedy) => {
-                format!("another program deleted the routing rule for the main table: put it back ({remedy})")
+                format!(
+                    "another program deleted the routing rule for the main table: put it back ({remedy})"
+                )
             }
             None => format!(
                 "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
@@ -57,12 +68,16 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-/// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a translator's (RFC 6877) is.
+/// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a
+/// translator's (RFC 6877) is.
 fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    // The kernel's answer names a port without a carrier as well. One that is gone is an answer of before.
+    // The kernel's answer names a port without a carrier as well. One that is gone is an answer of
+    // before.
     let carries = |index| state.facts().link(index).is_none_or(|port| port.carrier);
     let elsewhere = state.vitals().way_out.flatten().is_some_and(carries);
-    let Some(active) = state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere) else {
+    let Some(active) =
+        state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere)
+    else {
         return;
     };
     let port = &active.link.name;
@@ -72,7 +87,9 @@ fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         }
         _ => String::new(),
     };
-    let text = format!("{port} has no IPv4 address{why}: the head is reached by IPv6, the nodes have no internet");
+    let text = format!(
+        "{port} has no IPv4 address{why}: the head is reached by IPv6, the nodes have no internet"
+    );
     raised.push(of_port(AlertCode::UplinkNoIpv4, port, text));
 }
 
@@ -88,7 +105,9 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoCarrier if active.link.wireless => {
             (format!("{port} is not connected to a wireless network"), "NO WIFI")
         }
-        UplinkState::NoCarrier if state.facts().is_empty_bridge(active.link) => (no_port(port), "NO CABLE"),
+        UplinkState::NoCarrier if state.facts().is_empty_bridge(active.link) => {
+            (no_port(port), "NO CABLE")
+        }
         UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
         UplinkState::NoDhcp => (no_dhcp(state, active), "NO DHCP"),
         UplinkState::Addressed if active.address.is_none() => {
@@ -104,12 +123,15 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
 /// Says what is known of a port that got no address in time: who has not done what, and what helps.
 pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
-    let own = state.facts().addresses(active.link.index).iter().find_map(|held| match held.address {
-        IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
-        _ => None,
-    });
+    let own =
+        state.facts().addresses(active.link.index).iter().find_map(|held| match held.address {
+            IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
+            _ => None,
+        });
     let own = own
-        .map(|own| format!("; {own} is an address that the head gave itself, which the venue cannot reach"))
+        .map(|own| {
+            format!("; {own} is an address that the head gave itself, which the venue cannot reach")
+        })
         .unwrap_or_default();
     match active.acquisition {
         None => format!("{port} gets no address (bramblegate doctor looks for the reason){own}"),
@@ -196,7 +218,8 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
             "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: add {port} to the end of uplink.interfaces, so that it knows them by its own address"
         )
     } else {
-        let around = routing::around(state).map_or_else(String::new, |command| format!(" ({command})"));
+        let around =
+            routing::around(state).map_or_else(String::new, |command| format!(" ({command})"));
         format!(
             "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to go there, add {port} to uplink.interfaces; if not, lead it past{around}"
         )

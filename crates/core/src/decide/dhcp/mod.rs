@@ -21,15 +21,17 @@ use super::cluster::{Placement, keep_host};
 
 pub use resolvers::Upstream;
 
-/// While the venue and the cluster use the same addresses the cluster may have to move: nodes are to notice soon. The
-/// shortest that dnsmasq knows.
+/// While the venue and the cluster use the same addresses the cluster may have to move: nodes are
+/// to notice soon. The shortest that dnsmasq knows.
 const SHORT_LEASE: Duration = Duration::from_secs(120);
-/// Nodes ask so often whether all is as it was, however long their lease: if the cluster moves they are cut off until then.
+/// Nodes ask so often whether all is as it was, however long their lease: if the cluster moves they
+/// are cut off until then.
 const RENEW: Duration = Duration::from_secs(60);
 /// All addresses together are asked for no more often than so many times a second.
 const RENEWALS_A_SECOND: u32 = 5;
 
-/// What dnsmasq should do. Names no node: their list may be long, and is made anew only when `names` has changed.
+/// What dnsmasq should do. Names no node: their list may be long, and is made anew only when
+/// `names` has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePlan {
     /// the cluster port
@@ -51,7 +53,8 @@ pub struct ServicePlan {
     pub names: u64,
 }
 
-/// Holds what the answers of resolvers depend on beside the resolvers: when it changes, those that are remembered are wrong.
+/// Holds what the answers of resolvers depend on beside the resolvers: when it changes, those that
+/// are remembered are wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerOrigin {
     pub uplink: Option<LinkIndex>,
@@ -70,14 +73,15 @@ pub struct DhcpPlan {
     pub lease: Duration,
     /// DHCP option 58, T1 (RFC 2131 4.4.5): when a node asks its server again
     pub renew: Duration,
-    /// DHCP option 59, T2: when it asks any server, as its own does not answer. Soon after: a head that has moved is not where
-    /// the node asks it.
+    /// DHCP option 59, T2: when it asks any server, as its own does not answer. Soon after: a head
+    /// that has moved is not where the node asks it.
     pub rebind: Duration,
     /// DHCP option 42
     pub time_servers: Vec<Ipv4Addr>,
 }
 
-/// Returns whether a boot file is iPXE itself, by the names that its makers and distributions give it (ipxe.org/appnote/buildtargets).
+/// Returns whether a boot file is iPXE itself, by the names that its makers and distributions give
+/// it (ipxe.org/appnote/buildtargets).
 pub fn is_ipxe(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file).to_ascii_lowercase();
     let named = ["ipxe", "undionly", "snponly"].iter().any(|part| name.contains(part));
@@ -116,24 +120,29 @@ pub fn verdict(settings: &Settings, state: &State) -> Verdict {
     }
 }
 
-/// What is served now; nothing unless it may be. Where somebody else gives the addresses, names go on: they are given only to
-/// those who ask us.
+/// What is served now; nothing unless it may be. Where somebody else gives the addresses, names go
+/// on: they are given only to those who ask us.
 pub fn decide(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
     let port = state.cluster_port()?;
     let plan = || plan(settings, state, placement, &port.name);
     match verdict(settings, state) {
         Verdict::Serve => Some(plan()),
-        Verdict::Refused if settings.cluster.dns.is_some() => Some(ServicePlan { dhcp: None, netboot: None, ..plan() }),
+        Verdict::Refused if settings.cluster.dns.is_some() => {
+            Some(ServicePlan { dhcp: None, netboot: None, ..plan() })
+        }
         Verdict::Refused | Verdict::Waiting | Verdict::Off => None,
     }
 }
 
-/// What would be served if nothing stood against it, for `print`; on the port that the settings name if it is not there.
+/// What would be served if nothing stood against it, for `print`; on the port that the settings
+/// name if it is not there.
 pub fn intended(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
     if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
         return None;
     }
-    let port = state.cluster_port().map_or_else(|| settings.cluster.interface.to_string(), |link| link.name.clone());
+    let port = state
+        .cluster_port()
+        .map_or_else(|| settings.cluster.interface.to_string(), |link| link.name.clone());
     Some(plan(settings, state, placement, &port))
 }
 
@@ -141,8 +150,13 @@ fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -
     let cluster = &settings.cluster;
     let address = placement.address;
     let dhcp = cluster.dhcp.as_ref().map(|dhcp| {
-        let lease = if placement.overlap == Overlap::None { dhcp.lease } else { dhcp.lease.min(SHORT_LEASE) };
-        let [renew, rebind] = renewals(u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)), lease);
+        let lease = if placement.overlap == Overlap::None {
+            dhcp.lease
+        } else {
+            dhcp.lease.min(SHORT_LEASE)
+        };
+        let [renew, rebind] =
+            renewals(u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)), lease);
         DhcpPlan {
             first: keep_host(dhcp.first, address),
             last: keep_host(dhcp.last, address),
@@ -195,11 +209,13 @@ fn time_servers(wanted: TimeServer, state: &State, head: Ipv4Addr) -> Vec<Ipv4Ad
     }
 }
 
-/// The first label of the host name, unless a node of the settings has it or it says nothing. One that merely calls itself
-/// so, as every fresh system does, must not take it.
+/// The first label of the host name, unless a node of the settings has it or it says nothing. One
+/// that merely calls itself so, as every fresh system does, must not take it.
 fn head_name(state: &State) -> Option<String> {
     let label = state.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let fine = !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let taken = || state.nodes().by_name(&label).is_some_and(|node| node.origin == Origin::Settings);
+    let fine =
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let taken =
+        || state.nodes().by_name(&label).is_some_and(|node| node.origin == Origin::Settings);
     (fine && label != "localhost" && !taken()).then_some(label)
 }

@@ -15,13 +15,20 @@ pub struct Upstream {
     pub port: Option<String>,
 }
 
-/// The active uplink's, else the machine's, else those of another uplink; and where there is none, the settings' fallback.
+/// The active uplink's, else the machine's, else those of another uplink; and where there is none,
+/// the settings' fallback.
 ///
-/// Not all of them at once: dnsmasq prefers whoever answers first, which may be a portal's on an uplink that leads nowhere.
+/// Not all of them at once: dnsmasq prefers whoever answers first, which may be a portal's on an
+/// uplink that leads nowhere.
 pub fn upstreams(settings: &Settings, state: &State, placement: &Placement) -> Vec<Upstream> {
     let known = &state.vitals().resolvers;
-    let active = state.active().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
-    let others = state.uplinks().into_iter().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
+    let active =
+        state.active().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
+    let others = state
+        .uplinks()
+        .into_iter()
+        .filter(|uplink| uplink.address.is_some())
+        .map(|uplink| uplink.link.index);
     // What the machine's file names is reached by the active uplink.
     let lists = active.into_iter().map(|index| (index, Some(index))).chain([(0, active)]);
     let lists = lists.chain(others.map(|index| (index, Some(index))));
@@ -30,12 +37,18 @@ pub fn upstreams(settings: &Settings, state: &State, placement: &Placement) -> V
         servers.filter_map(|server| upstream(*server, uplink, state, placement)).collect()
     };
     let fallback = settings.cluster.dns.iter().flat_map(|dns| &dns.fallback);
-    let fallback = || fallback.filter_map(|server| upstream(*server, None, state, placement)).collect();
+    let fallback =
+        || fallback.filter_map(|server| upstream(*server, None, state, placement)).collect();
     lists.map(through).find(|servers| !servers.is_empty()).unwrap_or_else(fallback)
 }
 
 /// `None` for ourselves, and for what is only an address on one wire.
-fn upstream(address: IpAddr, uplink: Option<LinkIndex>, state: &State, placement: &Placement) -> Option<Upstream> {
+fn upstream(
+    address: IpAddr,
+    uplink: Option<LinkIndex>,
+    state: &State,
+    placement: &Placement,
+) -> Option<Upstream> {
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
@@ -47,11 +60,15 @@ fn upstream(address: IpAddr, uplink: Option<LinkIndex>, state: &State, placement
         IpAddr::V4(address) => placement.networks().iter().any(|net| net.contains(&address)),
         IpAddr::V6(_) => false,
     };
-    let uplink = uplink.and_then(|index| state.uplinks().into_iter().find(|uplink| uplink.link.index == index));
+    let uplink = uplink
+        .and_then(|index| state.uplinks().into_iter().find(|uplink| uplink.link.index == index));
     if state.facts().is_local(address) {
         // Ours too; but the router of the venue that has it resolves names, as most routers do.
         let routers = uplink.filter(|uplink| within && uplink.gateway == Some(address));
         return routers.map(|uplink| Upstream { address, port: Some(uplink.link.name.clone()) });
     }
-    Some(Upstream { address, port: uplink.filter(|_| within).map(|uplink| uplink.link.name.clone()) })
+    Some(Upstream {
+        address,
+        port: uplink.filter(|_| within).map(|uplink| uplink.link.name.clone()),
+    })
 }

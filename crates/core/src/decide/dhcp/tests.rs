@@ -4,13 +4,17 @@ use super::*;
 use crate::config;
 use crate::config::board::Board;
 use crate::decide::cluster;
-use crate::event::{Address, Change, Dhcp, Dump, Event, Instant, Lease, Link, LinkIndex, Mac, Route, Vital};
+use crate::event::{
+    Address, Change, Dhcp, Dump, Event, Instant, Lease, Link, LinkIndex, Mac, Route, Vital,
+};
 
 const CLUSTER: LinkIndex = 2;
 const UPLINK: LinkIndex = 3;
 
 fn settings(more: &str) -> Settings {
-    let text = format!("[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n[cluster.dhcp]\n{more}");
+    let text = format!(
+        "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n[cluster.dhcp]\n{more}"
+    );
     config::load(&[("t", text)], &Board::built_in("emulated").unwrap()).unwrap()
 }
 
@@ -36,10 +40,14 @@ fn route(destination: &str, gateway: Option<&str>) -> Event {
 }
 
 fn resolvers(index: LinkIndex, servers: &[&str]) -> Event {
-    Event::Vital(Vital::Resolvers { index, servers: servers.iter().map(|server| server.parse().unwrap()).collect() })
+    Event::Vital(Vital::Resolvers {
+        index,
+        servers: servers.iter().map(|server| server.parse().unwrap()).collect(),
+    })
 }
 
-/// A head whose uplink has `lease` and whose venue's router is `router`, and what happens after that.
+/// A head whose uplink has `lease` and whose venue's router is `router`, and what happens after
+/// that.
 fn head(settings: &Settings, lease: &str, router: &str, more: &[Event]) -> State {
     let mut state = State::new(Arc::new(settings.clone()), Instant::default());
     let net: ipnet::IpNet = lease.parse().unwrap();
@@ -68,8 +76,13 @@ fn alone() -> Event {
 }
 
 fn asked(plan: &ServicePlan) -> Vec<String> {
-    let port = |upstream: &Upstream| upstream.port.as_ref().map(|port| format!("@{port}")).unwrap_or_default();
-    plan.upstreams.iter().map(|upstream| format!("{}{}", upstream.address, port(upstream))).collect()
+    let port = |upstream: &Upstream| {
+        upstream.port.as_ref().map(|port| format!("@{port}")).unwrap_or_default()
+    };
+    plan.upstreams
+        .iter()
+        .map(|upstream| format!("{}{}", upstream.address, port(upstream)))
+        .collect()
 }
 
 #[test]
@@ -79,10 +92,14 @@ fn nothing_is_served_before_it_is_known_that_nobody_else_does() {
     assert_eq!((verdict(&settings, &state), served(&settings, &state)), (Verdict::Waiting, None));
     state.apply(&alone(), Instant::default());
     assert!(served(&settings, &state).is_some());
-    let foreign = Dhcp::Foreign { index: CLUSTER, server: "192.168.50.254".parse().unwrap(), mac: None };
+    let foreign =
+        Dhcp::Foreign { index: CLUSTER, server: "192.168.50.254".parse().unwrap(), mac: None };
     state.apply(&Event::Dhcp(foreign), Instant::default());
     let refused = served(&settings, &state).expect("names go on");
-    assert_eq!((verdict(&settings, &state), refused.dns, refused.dhcp), (Verdict::Refused, true, None));
+    assert_eq!(
+        (verdict(&settings, &state), refused.dns, refused.dhcp),
+        (Verdict::Refused, true, None)
+    );
     let nameless = self::settings("[cluster.dns]\nenabled = false\n");
     assert_eq!(served(&nameless, &state), None);
     let off = self::settings("enabled = false\n");
@@ -94,8 +111,12 @@ fn the_uplinks_resolvers_are_asked_then_the_machines_then_the_fallback() {
     let settings = settings("");
     let state = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
     assert_eq!(asked(&served(&settings, &state).unwrap()), ["9.9.9.9", "1.1.1.1"]);
-    let mut state =
-        head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone(), resolvers(0, &["10.99.0.2", "127.0.0.53"])]);
+    let mut state = head(
+        &settings,
+        "10.99.0.126/24",
+        "10.99.0.1",
+        &[alone(), resolvers(0, &["10.99.0.2", "127.0.0.53"])],
+    );
     assert_eq!(asked(&served(&settings, &state).unwrap()), ["10.99.0.2"]);
     state.apply(&resolvers(UPLINK, &["10.99.0.1", "fe80::1", "2001:db8::1"]), Instant::default());
     assert_eq!(asked(&served(&settings, &state).unwrap()), ["10.99.0.1", "2001:db8::1"]);
@@ -107,20 +128,28 @@ fn the_uplinks_resolvers_are_asked_then_the_machines_then_the_fallback() {
 fn in_an_overlap_the_resolver_is_asked_by_the_uplink_and_leases_are_short() {
     let settings = settings("");
     for router in ["192.168.50.254", "192.168.50.1"] {
-        let state = head(&settings, "192.168.50.126/24", router, &[alone(), resolvers(0, &[router])]);
+        let state =
+            head(&settings, "192.168.50.126/24", router, &[alone(), resolvers(0, &[router])]);
         let plan = served(&settings, &state).unwrap();
         assert_eq!(asked(&plan), [format!("{router}@eth1")]);
         let dhcp = plan.dhcp.unwrap();
-        assert_eq!((dhcp.lease, dhcp.first.to_string().as_str()), (Duration::from_secs(120), "192.168.50.100"));
+        assert_eq!(
+            (dhcp.lease, dhcp.first.to_string().as_str()),
+            (Duration::from_secs(120), "192.168.50.100")
+        );
     }
     let state = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
     let dhcp = served(&settings, &state).unwrap().dhcp.unwrap();
-    assert_eq!((dhcp.lease, dhcp.renew, dhcp.rebind), (Duration::from_secs(3600), RENEW, Duration::from_secs(75)));
+    assert_eq!(
+        (dhcp.lease, dhcp.renew, dhcp.rebind),
+        (Duration::from_secs(3600), RENEW, Duration::from_secs(75))
+    );
 }
 
 #[test]
 fn nodes_ask_again_each_minute_unless_they_are_thousands_or_their_lease_is_short() {
-    let after = |count, lease| renewals(count, Duration::from_secs(lease)).map(|time| time.as_secs());
+    let after =
+        |count, lease| renewals(count, Duration::from_secs(lease)).map(|time| time.as_secs());
     assert_eq!(after(100, 3600), [60, 75]);
     assert_eq!(after(100, 120), [60, 75]);
     assert_eq!(after(750, 3600), [150, 187]);
@@ -141,8 +170,9 @@ fn when_the_cluster_moves_the_range_moves_along() {
 #[test]
 fn the_time_is_reported_by_the_head_or_by_whom_it_asks() {
     let settings = settings("");
-    let time =
-        |served, server: &str| [alone(), Event::Vital(Vital::Time { served, servers: vec![server.parse().unwrap()] })];
+    let time = |served, server: &str| {
+        [alone(), Event::Vital(Vital::Time { served, servers: vec![server.parse().unwrap()] })]
+    };
     let reported = |settings: &Settings, events: &[Event]| {
         let state = head(settings, "10.99.0.126/24", "10.99.0.1", events);
         let servers = served(settings, &state).unwrap().dhcp.unwrap().time_servers;
@@ -151,8 +181,14 @@ fn the_time_is_reported_by_the_head_or_by_whom_it_asks() {
     assert_eq!(reported(&settings, &time(true, "10.99.0.1")), ["192.168.50.1"]);
     assert_eq!(reported(&settings, &time(false, "10.99.0.1")), ["10.99.0.1"]);
     assert_eq!(reported(&settings, &time(false, "127.0.0.1")), Vec::<String>::new());
-    assert_eq!(reported(&self::settings("ntp = \"off\"\n"), &time(true, "10.99.0.1")), Vec::<String>::new());
-    assert_eq!(reported(&self::settings("ntp = \"10.1.1.1\"\n"), &time(true, "10.99.0.1")), ["10.1.1.1"]);
+    assert_eq!(
+        reported(&self::settings("ntp = \"off\"\n"), &time(true, "10.99.0.1")),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        reported(&self::settings("ntp = \"10.1.1.1\"\n"), &time(true, "10.99.0.1")),
+        ["10.1.1.1"]
+    );
 }
 
 #[test]
@@ -167,7 +203,8 @@ fn the_heads_name_is_its_first_label_and_never_a_nodes() {
 }
 
 #[test]
-fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_moves_along_does_not_bring_it_back() {
+fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_moves_along_does_not_bring_it_back()
+ {
     let settings = settings("");
     let mut state = head(&settings, "192.168.50.105/24", "192.168.50.254", &[alone()]);
     let overlap = |state: &State| cluster::place(&settings, state).overlap;
@@ -184,6 +221,14 @@ fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_m
     };
     assert_eq!(report(Change::Present(lease("192.168.50.104"))), Overlap::Routed);
     assert_eq!(report(Change::Present(lease("192.168.50.105"))), Overlap::Renumbered);
-    assert_eq!(report(Change::Present(lease("10.213.50.105"))), Overlap::Renumbered, "it is the same one");
-    assert_eq!(report(Change::Gone(lease("10.213.50.105"))), Overlap::Renumbered, "the node may still be there");
+    assert_eq!(
+        report(Change::Present(lease("10.213.50.105"))),
+        Overlap::Renumbered,
+        "it is the same one"
+    );
+    assert_eq!(
+        report(Change::Gone(lease("10.213.50.105"))),
+        Overlap::Renumbered,
+        "the node may still be there"
+    );
 }

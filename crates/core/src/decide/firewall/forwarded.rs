@@ -1,18 +1,22 @@
-//! Ports of the head that lead to nodes (`[[forward]]`): translated as they enter by an uplink, by the cluster port or from the
-//! head itself, and let through for exactly that; refused while the node is down.
+//! Ports of the head that lead to nodes (`[[forward]]`): translated as they enter by an uplink, by
+//! the cluster port or from the head itself, and let through for exactly that; refused while the
+//! node is down.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::rules::{base, chain, rule};
 use super::{
-    Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, Ruleset, RulesetInput, Side, Transport,
+    Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, Ruleset, RulesetInput,
+    Side, Transport,
 };
 use crate::decide::MARK_CLUSTER;
 
-/// `dstnat` - 10: ahead of another's translation (Docker's published ports), for the settings name this very port.
+/// `dstnat` - 10: ahead of another's translation (Docker's published ports), for the settings name
+/// this very port.
 const DSTNAT: i32 = -100 - 10;
-/// Behind the translation of destinations, and before the kernel forwards: what it sends back into the cluster makes it think
-/// of a redirect, and that is counted as a refusal, of which it sends one a second to each computer.
+/// Behind the translation of destinations, and before the kernel forwards: what it sends back into
+/// the cluster makes it think of a redirect, and that is counted as a refusal, of which it sends
+/// one a second to each computer.
 const REFUSAL: i32 = DSTNAT + 30;
 /// The same of what the head itself sends.
 const OWN_REFUSAL: i32 = -20;
@@ -21,12 +25,17 @@ const SRCNAT: i32 = 100 - 20;
 
 /// The chains that translate; none where no port is forwarded.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
-    let Some(port) = input.cluster_port.as_ref().filter(|_| !input.forwards.is_empty()) else { return Vec::new() };
+    let Some(port) = input.cluster_port.as_ref().filter(|_| !input.forwards.is_empty()) else {
+        return Vec::new();
+    };
     let uplinks = input.uplinks.iter();
-    // What only passes through the head on its way to another network is not at this port of the head.
-    let to_dstnat = |matches: Vec<Match>| rule(matches, Action::Goto("dstnat"), "ports that lead to nodes");
-    let mut entering: Vec<Rule> =
-        uplinks.map(|name| to_dstnat(vec![Match::Input(name.clone()), Match::ToThisMachine])).collect();
+    // What only passes through the head on its way to another network is not at this port of the
+    // head.
+    let to_dstnat =
+        |matches: Vec<Match>| rule(matches, Action::Goto("dstnat"), "ports that lead to nodes");
+    let mut entering: Vec<Rule> = uplinks
+        .map(|name| to_dstnat(vec![Match::Input(name.clone()), Match::ToThisMachine]))
+        .collect();
     entering.extend(own_addresses(input, Some(port)));
     entering.push(to_dstnat(vec![Match::Input(port.clone()), Match::ToThisMachine]));
     let mut own = vec![rule([Match::Loopback], Action::Accept, "the head to itself")];
@@ -36,7 +45,11 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
         let matches = [Match::Family(Family::Ipv4), destination(forward, forward.listen)];
         let purpose = "the uplink that was asked is remembered";
         let marked = rule(matches.clone(), Action::Jump("entrances"), purpose);
-        let led = rule(matches, Action::Redirect(forward.to.into(), forward.port), "a port that leads to a node");
+        let led = rule(
+            matches,
+            Action::Redirect(forward.to.into(), forward.port),
+            "a port that leads to a node",
+        );
         (!input.entrances.is_empty()).then_some(marked).into_iter().chain([led])
     });
     let mut chains = vec![
@@ -49,8 +62,20 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
         chains.push(chain("entrances", entrances(input)));
     }
     if !input.dead.is_empty() {
-        chains.push(base("forwards_down", ChainKind::Filter, Hook::Prerouting, REFUSAL, refused(input)));
-        chains.push(base("forwards_of_head_down", ChainKind::Filter, Hook::Output, OWN_REFUSAL, refused(input)));
+        chains.push(base(
+            "forwards_down",
+            ChainKind::Filter,
+            Hook::Prerouting,
+            REFUSAL,
+            refused(input),
+        ));
+        chains.push(base(
+            "forwards_of_head_down",
+            ChainKind::Filter,
+            Hook::Output,
+            OWN_REFUSAL,
+            refused(input),
+        ));
     }
     chains
 }
@@ -67,29 +92,38 @@ fn entrances(input: &RulesetInput) -> Vec<Rule> {
 /// At the head's own addresses in the cluster its ports are its own.
 fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
     let own = |address: Ipv4Addr| {
-        let matches: Vec<Match> =
-            port.cloned().map(Match::Input).into_iter().chain([Match::Destination(address.into())]).collect();
+        let matches: Vec<Match> = port
+            .cloned()
+            .map(Match::Input)
+            .into_iter()
+            .chain([Match::Destination(address.into())])
+            .collect();
         rule(matches, Action::Accept, "the head's own ports in the cluster")
     };
     input.cluster_addresses.iter().copied().map(own).collect()
 }
 
-/// What comes from the cluster or the head and goes back into the cluster has the head's address there: the node would answer
-/// the other one directly, past the translation.
+/// What comes from the cluster or the head and goes back into the cluster has the head's address
+/// there: the node would answer the other one directly, past the translation.
 fn turned(port: &str) -> Vec<Rule> {
     let turned = |condition| {
-        // A refusal in the node's name is no first packet of the connection, though it comes here first.
+        // A refusal in the node's name is no first packet of the connection, though it comes here
+        // first.
         let matches = [Match::Output(port.to_owned()), Match::Redirected, Match::Opener, condition];
         rule(matches, Action::Masquerade, "answers of the node come back through the head")
     };
     vec![turned(Match::Remembered(MARK_CLUSTER)), turned(Match::FromThisMachine)]
 }
 
-/// What would open a connection to a node that is down. What is open may live on: a node that is back in time knows of it.
+/// What would open a connection to a node that is down. What is open may live on: a node that is
+/// back in time knows of it.
 fn refused(input: &RulesetInput) -> Vec<Rule> {
     let refusal = |forward: &ForwardedPort| {
-        let mut matches =
-            vec![Match::Redirected, Match::Destination(forward.to.into()), destination(forward, forward.port)];
+        let mut matches = vec![
+            Match::Redirected,
+            Match::Destination(forward.to.into()),
+            destination(forward, forward.port),
+        ];
         let action = match forward.transport {
             Transport::Tcp => Action::Reset,
             Transport::Udp => Action::Unreachable,
@@ -103,7 +137,11 @@ fn refused(input: &RulesetInput) -> Vec<Rule> {
 /// What lets them through from the uplink to the node, and nothing beside them.
 pub fn accepted(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     input.forwards.iter().map(|forward| {
-        let matches = [Match::Redirected, Match::Destination(forward.to.into()), destination(forward, forward.port)];
+        let matches = [
+            Match::Redirected,
+            Match::Destination(forward.to.into()),
+            destination(forward, forward.port),
+        ];
         rule(matches, Action::Accept, "by a port that leads to this node")
     })
 }

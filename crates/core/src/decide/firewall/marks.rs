@@ -1,8 +1,10 @@
-//! Marks that make answers leave by the port where the connection came in: a bit in connection tracking, set when somebody
-//! opens a connection to the head, and the same bit on the head's answers, which routing rules look at.
+//! Marks that make answers leave by the port where the connection came in: a bit in connection
+//! tracking, set when somebody opens a connection to the head, and the same bit on the head's
+//! answers, which routing rules look at.
 //!
-//! Only where the source address does not say it: an uplink's own address is enough for what entered by that uplink. Of what
-//! is led to a node it is the node's answers that need a mark, an uplink each, and what the head refuses in the node's name.
+//! Only where the source address does not say it: an uplink's own address is enough for what
+//! entered by that uplink. Of what is led to a node it is the node's answers that need a mark, an
+//! uplink each, and what the head refuses in the node's name.
 
 use super::rules::{base, chain, rule};
 use super::{Action, Chain, ChainKind, Hook, Match, Rule, RulesetInput};
@@ -14,38 +16,58 @@ const MANGLE: i32 = -150;
 /// The chains that set and use the marks.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut entering: Vec<Rule> = Vec::new();
-    let known = input.uplinks.iter().map(|name| (name.as_str(), "answers leave by their source address"));
+    let known =
+        input.uplinks.iter().map(|name| (name.as_str(), "answers leave by their source address"));
     for (name, purpose) in known.chain([("lo", "the head to itself")]) {
         entering.push(rule([Match::Input(name.to_owned())], Action::Accept, purpose));
     }
     if let Some(port) = &input.cluster_port {
-        entering.push(rule([Match::Input(port.clone())], Action::Goto("opened_by_cluster"), "the cluster to the head"));
+        entering.push(rule(
+            [Match::Input(port.clone())],
+            Action::Goto("opened_by_cluster"),
+            "the cluster to the head",
+        ));
     }
     entering.push(remember(MARK_ELSEWHERE, "opened to the head by another port, as a tunnel"));
     let answering = [
         (MARK_CLUSTER, "answers to what came by the cluster port"),
         (MARK_ELSEWHERE, "answers to what came by another port"),
     ];
-    let answers = answering.map(|(bit, purpose)| rule([Match::Remembered(bit)], Action::Mark(bit), purpose));
+    let answers =
+        answering.map(|(bit, purpose)| rule([Match::Remembered(bit)], Action::Mark(bit), purpose));
     let refusals = entered(input, "refusals leave by the uplink that was asked");
-    // At the head's own addresses there the answers' source says where they belong: NFS and TFTP are not routed twice.
+    // At the head's own addresses there the answers' source says where they belong: NFS and TFTP
+    // are not routed twice.
     let own = input.cluster_addresses.iter().map(|address| {
-        rule([Match::Destination((*address).into())], Action::Accept, "answers leave by their source address")
+        rule(
+            [Match::Destination((*address).into())],
+            Action::Accept,
+            "answers leave by their source address",
+        )
     });
     let of_nodes = entered(input, "answers of nodes leave by the uplink that was asked");
-    let by_cluster = of_nodes.chain(own).chain([remember(MARK_CLUSTER, "opened to the head by the cluster port")]);
+    let by_cluster = of_nodes
+        .chain(own)
+        .chain([remember(MARK_CLUSTER, "opened to the head by the cluster port")]);
     vec![
         base("opened", ChainKind::Filter, Hook::Prerouting, MANGLE, entering),
         chain("opened_by_cluster", by_cluster.collect()),
-        base("answers", ChainKind::Route, Hook::Output, MANGLE, answers.into_iter().chain(refusals).collect()),
+        base(
+            "answers",
+            ChainKind::Route,
+            Hook::Output,
+            MANGLE,
+            answers.into_iter().chain(refusals).collect(),
+        ),
     ]
 }
 
-/// Returns what marks packets to whoever opened a connection to a forwarded port. An error that is meant for the node, as
-/// that a packet is too large, is none.
+/// Returns what marks packets to whoever opened a connection to a forwarded port. An error that is
+/// meant for the node, as that a packet is too large, is none.
 fn entered<'a>(input: &'a RulesetInput, purpose: &'a str) -> impl Iterator<Item = Rule> + 'a {
-    let marked =
-        move |(_, mark): &(String, u32)| rule([Match::Entered(*mark), Match::Answer], Action::Mark(*mark), purpose);
+    let marked = move |(_, mark): &(String, u32)| {
+        rule([Match::Entered(*mark), Match::Answer], Action::Mark(*mark), purpose)
+    };
     input.entrances.iter().map(marked)
 }
 

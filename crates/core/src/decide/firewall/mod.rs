@@ -1,6 +1,7 @@
 //! The rule set as a typed value; its `Display` is nft syntax (see `text.rs`).
 //!
-//! Pure: [`build`] turns what is known into a [`Ruleset`], the firewall sink encodes that same value for the kernel.
+//! Pure: [`build`] turns what is known into a [`Ruleset`], the firewall sink encodes that same
+//! value for the kernel.
 
 mod forwarded;
 mod marks;
@@ -18,27 +19,35 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::config::Allow;
 
 pub use rules::build;
-pub use sets::{Data, DataKind, Elements, Field, Item, Kind, Lookup, Name, Set, SetUpdate, Verdict};
+pub use sets::{
+    Data, DataKind, Elements, Field, Item, Kind, Lookup, Name, Set, SetUpdate, Verdict,
+};
 pub use text::KernelForm;
 
 /// Name of our table, in the family `inet`.
 pub const TABLE: &str = "bramblegate";
 /// The table's comment: the mark by which a later run knows a table as ours.
-pub const TABLE_COMMENT: &str = "bramblegate: gateway of the cluster; made by bramblegate(8), do not edit";
+pub const TABLE_COMMENT: &str =
+    "bramblegate: gateway of the cluster; made by bramblegate(8), do not edit";
 /// The chain that hides the cluster's addresses behind the uplink's.
 pub const HIDING: &str = "hide_cluster";
-/// Comment of the rule that counts the first packet of each connection from the cluster to an uplink.
+/// Comment of the rule that counts the first packet of each connection from the cluster to an
+/// uplink.
 pub const COMMENT_FORWARDED: &str = "bramblegate: new connections from the cluster to the uplink";
-/// What leaves by an uplink from a source that is none of the cluster's is dropped by the rule with this comment.
+/// What leaves by an uplink from a source that is none of the cluster's is dropped by the rule with
+/// this comment.
 pub const COMMENT_NOT_OURS: &str = "bramblegate: not from an address of the cluster";
-/// What comes to the nodes with a source that is the cluster's own is dropped by the rules with this comment.
+/// What comes to the nodes with a source that is the cluster's own is dropped by the rules with
+/// this comment.
 pub const COMMENT_SPOOFED: &str = "bramblegate: an address of the cluster, at the uplink";
-/// A node's consent to a connection whose opening did not pass here is dropped by the rule with this comment.
+/// A node's consent to a connection whose opening did not pass here is dropped by the rule with
+/// this comment.
 pub const COMMENT_STRAY: &str = "bramblegate: a node's answer to what did not pass here";
 /// What an uplink leads to other networks of the head is dropped by the rule with this comment.
-pub const COMMENT_ELSEWHERE: &str = "bramblegate: the venue does not reach other networks through the head";
-/// The drops that a user should hear of: (comment of the rules, set of the latest sources). All others do what they are for
-/// at every venue.
+pub const COMMENT_ELSEWHERE: &str =
+    "bramblegate: the venue does not reach other networks through the head";
+/// The drops that a user should hear of: (comment of the rules, set of the latest sources). All
+/// others do what they are for at every venue.
 pub const NOTED_DROPS: [(&str, &str); 4] = [
     (COMMENT_NOT_OURS, "dropped_strangers"),
     (COMMENT_SPOOFED, "dropped_spoofed"),
@@ -50,9 +59,11 @@ pub const SAMPLE_SIZE: u32 = 16;
 /// … each for this long, in seconds, after its latest packet.
 pub const SAMPLE_SECONDS: u64 = 180;
 /// Comment of the masquerading rules; each new connection is seen there once.
-pub const COMMENT_MASQUERADE: &str = "bramblegate: the cluster's addresses are hidden behind the uplink's";
+pub const COMMENT_MASQUERADE: &str =
+    "bramblegate: the cluster's addresses are hidden behind the uplink's";
 
-/// What the rule set depends on. No address of an uplink is here: a change of lease changes no rule.
+/// What the rule set depends on. No address of an uplink is here: a change of lease changes no
+/// rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RulesetInput {
     /// the cluster port's name; `None` while there is no such port
@@ -63,7 +74,8 @@ pub struct RulesetInput {
     pub cluster_addresses: Vec<Ipv4Addr>,
     /// names of the uplinks, in order of preference
     pub uplinks: Vec<String>,
-    /// those of them whose packets were not forwarded before us: they are for the cluster's sake only
+    /// those of them whose packets were not forwarded before us: they are for the cluster's sake
+    /// only
     pub forwarded_for_us: Vec<String>,
     /// names of ports that `gateway.trust` means, there or not
     pub trusted: Vec<String>,
@@ -81,9 +93,11 @@ pub struct RulesetInput {
     pub forwards: Vec<ForwardedPort>,
     /// those of `forwards` whose node is down
     pub dead: Vec<ForwardedPort>,
-    /// uplinks whose forwarded connections are marked, so that the nodes' answers leave by them, with their marks
+    /// uplinks whose forwarded connections are marked, so that the nodes' answers leave by them,
+    /// with their marks
     pub entrances: Vec<(String, u32)>,
-    /// ports whose established connections may take the fast path; all must exist. Empty: no flow table
+    /// ports whose established connections may take the fast path; all must exist. Empty: no flow
+    /// table
     pub flow_table_devices: Vec<String>,
 }
 
@@ -223,9 +237,11 @@ pub enum Match {
     TcpOngoing,
     /// `tcp flags syn,ack / syn,ack`: consent to a connection
     TcpAnswer,
-    /// `tcp flags rst / rst,ack`: the answer to a segment that belongs to no connection of ours (RFC 9293, 3.10.7)
+    /// `tcp flags rst / rst,ack`: the answer to a segment that belongs to no connection of ours
+    /// (RFC 9293, 3.10.7)
     TcpRefusal,
-    /// `socket wildcard 0`: a socket of ours that is bound to one address, hence not one that listens on all
+    /// `socket wildcard 0`: a socket of ours that is bound to one address, hence not one that
+    /// listens on all
     SocketBound,
 }
 
@@ -265,15 +281,18 @@ pub enum Action {
     Mark(u32),
     /// `reject with tcp reset`
     Reset,
-    /// `reject with icmpx admin-prohibited`: a connected socket hears of it at once (`EHOSTUNREACH`), of host-unreachable it does not
+    /// `reject with icmpx admin-prohibited`: a connected socket hears of it at once
+    /// (`EHOSTUNREACH`), of host-unreachable it does not
     Unreachable,
     /// `dnat ip to ADDRESS:PORT` or `dnat ip6 to [ADDRESS]:PORT`
     Redirect(IpAddr, u16),
-    /// `dnat ip to FIELDS map @map`: to the address, or the address and port, that the map leads to; then the next rule if none
+    /// `dnat ip to FIELDS map @map`: to the address, or the address and port, that the map leads
+    /// to; then the next rule if none
     RedirectBy(Family, Lookup),
     /// `FIELDS vmap @map`: the map's verdict; then the next rule if there is none
     Decide(Lookup),
-    /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; then the next rule
+    /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; then the
+    /// next rule
     ClampMss,
     /// `flow add`: offer the connection to the flow table; then the next rule
     Offload(&'static str),
@@ -319,7 +338,9 @@ impl Ruleset {
     #[must_use]
     pub fn without_rejects(&self) -> Self {
         let mut plain = self.clone();
-        for rule in plain.chains.iter_mut().flat_map(|chain| &mut chain.rules).filter(|rule| rule.rejects()) {
+        for rule in
+            plain.chains.iter_mut().flat_map(|chain| &mut chain.rules).filter(|rule| rule.rejects())
+        {
             rule.action = Action::Drop;
         }
         plain

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
-    Action, Base, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED,
-    COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Kind, Match, NOTED_DROPS, Rule, Ruleset,
-    RulesetInput, SAMPLE_SECONDS, SAMPLE_SIZE, Set, Side, Transport, forwarded, marks,
+    Action, Base, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS,
+    COMMENT_SPOOFED, COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Kind, Match,
+    NOTED_DROPS, Rule, Ruleset, RulesetInput, SAMPLE_SECONDS, SAMPLE_SIZE, Set, Side, Transport,
+    forwarded, marks,
 };
 use crate::config::Allow;
 use crate::facts::link::roleless::{OWN_CABLES, OWN_KINDS};
@@ -27,20 +28,24 @@ const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_6: u8 = 128;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const REDIRECT_6: u8 = 137;
-/// Multicast listener discovery (RFC 2710, RFC 3810) and neighbour discovery with router advertisements (RFC 4861), without
-/// its redirects.
+/// Multicast listener discovery (RFC 2710, RFC 3810) and neighbour discovery with router
+/// advertisements (RFC 4861), without its redirects.
 const NEIGHBOURHOOD_6: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 
-/// Returns the rule set for `input`. Established connections come first; a packet that is none of our business is past after a
-/// comparison or two. What comes in by a port that is not known to be the cluster's, trusted or the head's own is treated as
-/// what comes from the venue: a port that has just appeared is closed before anybody has heard of it.
+/// Returns the rule set for `input`. Established connections come first; a packet that is none of
+/// our business is past after a comparison or two. What comes in by a port that is not known to be
+/// the cluster's, trusted or the head's own is treated as what comes from the venue: a port that
+/// has just appeared is closed before anybody has heard of it.
 pub fn build(input: &RulesetInput) -> Ruleset {
     let mut input = input.clone();
     let mut seen = BTreeSet::new();
-    input
-        .uplinks
-        .retain(|name| can_be_matched(name) && Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone()));
-    let has_role = |name: &String| Some(name) == input.cluster_port.as_ref() || input.uplinks.contains(name);
+    input.uplinks.retain(|name| {
+        can_be_matched(name)
+            && Some(name) != input.cluster_port.as_ref()
+            && seen.insert(name.clone())
+    });
+    let has_role =
+        |name: &String| Some(name) == input.cluster_port.as_ref() || input.uplinks.contains(name);
     for names in [&mut input.trusted, &mut input.bridges, &mut input.unknown] {
         names.retain(|name| can_be_matched(name) && !has_role(name));
     }
@@ -69,7 +74,11 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         hide_cluster(&input),
     ]);
     chains.extend(marks::chains(&input));
-    Ruleset { flow_table, sets: NOTED_DROPS.iter().map(|(_, set)| latest_sources(set)).collect(), chains }
+    Ruleset {
+        flow_table,
+        sets: NOTED_DROPS.iter().map(|(_, set)| latest_sources(set)).collect(),
+        chains,
+    }
 }
 
 /// Returns the set that keeps the latest sources of what was dropped, for [`Action::Sample`].
@@ -78,8 +87,8 @@ fn latest_sources(name: &'static str) -> Set {
     Set { name: name.into(), key: vec![Kind::Ipv4], dynamic: true, timeout, size, ..Set::default() }
 }
 
-/// Whether a packet can be known by this name of its port: alternative names may be longer than `IFNAMSIZ` - 1, and what is cut
-/// off them would be another port's name.
+/// Whether a packet can be known by this name of its port: alternative names may be longer than
+/// `IFNAMSIZ` - 1, and what is cut off them would be another port's name.
 const fn can_be_matched(name: &str) -> bool {
     name.len() < 16
 }
@@ -89,7 +98,8 @@ fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
     devices.sort();
     devices.dedup();
     // With one port alone there is nothing to forward between.
-    (devices.len() > 1 && input.cluster_port.is_some()).then_some(FlowTable { name: FLOW_TABLE, devices })
+    (devices.len() > 1 && input.cluster_port.is_some())
+        .then_some(FlowTable { name: FLOW_TABLE, devices })
 }
 
 fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
@@ -105,39 +115,79 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
                 ));
             }
         }
-        rules.push(rule([ipv4.clone(), Match::Assured], Action::Accept, "established connections, of whatever port"));
-        rules.push(rule([Match::Input(port.clone())], Action::Goto("from_cluster"), "what enters by the cluster port"));
-        rules.push(rule([Match::Output(port.clone())], Action::Goto("to_cluster"), "what leaves by the cluster port"));
+        rules.push(rule(
+            [ipv4.clone(), Match::Assured],
+            Action::Accept,
+            "established connections, of whatever port",
+        ));
+        rules.push(rule(
+            [Match::Input(port.clone())],
+            Action::Goto("from_cluster"),
+            "what enters by the cluster port",
+        ));
+        rules.push(rule(
+            [Match::Output(port.clone())],
+            Action::Goto("to_cluster"),
+            "what leaves by the cluster port",
+        ));
     }
-    // The cluster port may have been renamed, or its address stand on another port: the nodes are no other network all the same.
-    let elsewhere = |matches: Vec<Match>| rule(matches, Action::Goto("to_cluster"), "to the nodes by another port");
+    // The cluster port may have been renamed, or its address stand on another port: the nodes are
+    // no other network all the same.
+    let elsewhere = |matches: Vec<Match>| {
+        rule(matches, Action::Goto("to_cluster"), "to the nodes by another port")
+    };
     for towards in input.cluster_networks.iter().map(|net| Match::Towards(net.trunc().into())) {
         match input.overlap_routed {
-            true => rules
-                .extend(input.unknown.iter().map(|port| elsewhere(vec![towards.clone(), Match::Output(port.clone())]))),
+            true => rules.extend(
+                input
+                    .unknown
+                    .iter()
+                    .map(|port| elsewhere(vec![towards.clone(), Match::Output(port.clone())])),
+            ),
             false => rules.push(elsewhere(vec![towards])),
         }
     }
-    // The kernel forwards IPv4 by the port of entry: what was switched on for the nodes holds for every other way out.
+    // The kernel forwards IPv4 by the port of entry: what was switched on for the nodes holds for
+    // every other way out.
     rules.extend(input.forwarded_for_us.iter().map(|name| {
-        rule([ipv4.clone(), Match::Input(name.clone())], Action::Goto("uplink_elsewhere"), "the uplink past the nodes")
+        rule(
+            [ipv4.clone(), Match::Input(name.clone())],
+            Action::Goto("uplink_elsewhere"),
+            "the uplink past the nodes",
+        )
     }));
     base("forward", ChainKind::Filter, Hook::Forward, FORWARD, rules)
 }
 
 fn from_cluster(input: &RulesetInput) -> Chain {
-    let mut rules = vec![rule([Match::Family(Family::Ipv6)], Action::Drop, "IPv6 is not forwarded from the cluster")];
+    let mut rules = vec![rule(
+        [Match::Family(Family::Ipv6)],
+        Action::Drop,
+        "IPv6 is not forwarded from the cluster",
+    )];
     for uplink in &input.uplinks {
-        rules.push(rule([Match::Output(uplink.clone())], Action::Goto("cluster_to_uplink"), "nodes to the uplink"));
+        rules.push(rule(
+            [Match::Output(uplink.clone())],
+            Action::Goto("cluster_to_uplink"),
+            "nodes to the uplink",
+        ));
     }
     rules.push(rule([], Action::Accept, "nodes to the head's other networks"));
     chain("from_cluster", rules)
 }
 
 fn to_cluster(input: &RulesetInput) -> Chain {
-    let mut rules = vec![rule([Match::Family(Family::Ipv6)], Action::Drop, "IPv6 is not forwarded to the cluster")];
+    let mut rules = vec![rule(
+        [Match::Family(Family::Ipv6)],
+        Action::Drop,
+        "IPv6 is not forwarded to the cluster",
+    )];
     for uplink in &input.uplinks {
-        rules.push(rule([Match::Input(uplink.clone())], Action::Goto("uplink_to_cluster"), "the uplink to nodes"));
+        rules.push(rule(
+            [Match::Input(uplink.clone())],
+            Action::Goto("uplink_to_cluster"),
+            "the uplink to nodes",
+        ));
     }
     rules.push(rule([], Action::Jump("trusted"), "the head's other networks to nodes"));
     rules.push(rule([], Action::Goto("uplink_to_cluster"), "a port without a role to nodes"));
@@ -159,7 +209,11 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
 }
 
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
-    let mut rules = vec![clamped(), established(), rule([Match::Invalid], Action::Drop, "belongs to no connection")];
+    let mut rules = vec![
+        clamped(),
+        established(),
+        rule([Match::Invalid], Action::Drop, "belongs to no connection"),
+    ];
     rules.extend(unknown_clients(input));
     rules.extend(forwarded::accepted(input));
     rules.push(rule([], Action::Drop, "nothing new from the uplink to the nodes"));
@@ -183,7 +237,10 @@ fn established() -> Rule {
 /// Returns a drop that a user should hear of: its source is kept as an example.
 fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
     let set = NOTED_DROPS.iter().find(|(known, _)| *known == comment).map_or("", |(_, set)| *set);
-    [rule(matches.clone(), Action::Sample(set), "who is dropped next"), rule(matches, Action::Drop, comment)]
+    [
+        rule(matches.clone(), Action::Sample(set), "who is dropped next"),
+        rule(matches, Action::Drop, comment),
+    ]
 }
 
 /// Cluster addresses do not live at the venue, unless the venue uses the same subnet.
@@ -194,31 +251,30 @@ fn unknown_clients(input: &RulesetInput) -> impl Iterator<Item = Rule> {
 
 fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     let mut rules = vec![rule([Match::Input("lo".into())], Action::Accept, "the head to itself")];
-    rules.extend(
-        input
-            .cluster_port
-            .iter()
-            .map(|name| rule([Match::Input(name.clone())], Action::Goto("cluster_to_head"), "the nodes to the head")),
-    );
-    rules.extend(
-        input
-            .uplinks
-            .iter()
-            .map(|name| rule([Match::Input(name.clone())], Action::Goto("from_uplink"), "the venue to the head")),
-    );
+    rules.extend(input.cluster_port.iter().map(|name| {
+        rule([Match::Input(name.clone())], Action::Goto("cluster_to_head"), "the nodes to the head")
+    }));
+    rules.extend(input.uplinks.iter().map(|name| {
+        rule([Match::Input(name.clone())], Action::Goto("from_uplink"), "the venue to the head")
+    }));
     rules.push(rule([], Action::Jump("trusted"), "the head's other networks to the head"));
     rules.push(rule([], Action::Goto("from_uplink"), "a port without a role to the head"));
     rules
 }
 
-/// A node is nobody's router: the head must not find its default route, or a better way, in the cluster.
+/// A node is nobody's router: the head must not find its default route, or a better way, in the
+/// cluster.
 fn cluster_to_head() -> Chain {
     let misleading = vec![ROUTER_ADVERTISEMENT, REDIRECT_6];
     chain(
         "cluster_to_head",
         vec![
             rule([Match::Icmp(REDIRECT)], Action::Drop, "a node gives the head no routes (IPv4)"),
-            rule([Match::Icmp6(misleading)], Action::Drop, "a node gives the head no routes (IPv6)"),
+            rule(
+                [Match::Icmp6(misleading)],
+                Action::Drop,
+                "a node gives the head no routes (IPv6)",
+            ),
         ],
     )
 }
@@ -226,22 +282,36 @@ fn cluster_to_head() -> Chain {
 /// What is neither the cluster's nor the venue's: trusted by the settings, or the head's own.
 fn trusted(input: &RulesetInput) -> Chain {
     let mut rules = Vec::new();
-    let named = |name: &String, purpose| rule([Match::Input(name.clone())], Action::Accept, purpose);
+    let named =
+        |name: &String, purpose| rule([Match::Input(name.clone())], Action::Accept, purpose);
     rules.extend(input.trusted.iter().map(|name| named(name, "gateway.trust")));
     // A bridge may well hold an adapter, so its kind says nothing.
     rules.extend(input.bridges.iter().map(|name| named(name, "a bridge of the head's own")));
-    rules.extend(OWN_KINDS.map(|kind| rule([Match::InputKind(kind)], Action::Accept, "a tunnel of the head's own")));
+    rules.extend(
+        OWN_KINDS.map(|kind| {
+            rule([Match::InputKind(kind)], Action::Accept, "a tunnel of the head's own")
+        }),
+    );
     rules.extend(OWN_CABLES.map(|name| {
-        rule([Match::InputKind("veth"), Match::InputBegins(name)], Action::Accept, "a container of the head's own")
+        rule(
+            [Match::InputKind("veth"), Match::InputBegins(name)],
+            Action::Accept,
+            "a container of the head's own",
+        )
     }));
     chain("trusted", rules)
 }
 
 fn from_uplink(input: &RulesetInput) -> Chain {
-    // Before the connections to which they may belong. IPv4's are not followed either, by the ports' settings.
+    // Before the connections to which they may belong. IPv4's are not followed either, by the
+    // ports' settings.
     let mut rules = vec![
         rule([Match::Icmp(REDIRECT)], Action::Drop, "a stranger gives the head no routes (IPv4)"),
-        rule([Match::Icmp6(vec![REDIRECT_6])], Action::Drop, "a stranger gives the head no routes (IPv6)"),
+        rule(
+            [Match::Icmp6(vec![REDIRECT_6])],
+            Action::Drop,
+            "a stranger gives the head no routes (IPv6)",
+        ),
         established(),
         rule(
             [Match::Family(Family::Ipv4), udp(Side::Source, 67), udp(Side::Destination, 68)],
@@ -249,7 +319,8 @@ fn from_uplink(input: &RulesetInput) -> Chain {
             "DHCP answers",
         ),
     ];
-    // From whatever address and port a server answers (RFC 8415 names neither): it is the client's own that it answers to.
+    // From whatever address and port a server answers (RFC 8415 names neither): it is the client's
+    // own that it answers to.
     let link_local = "fe80::/10".parse().map(Match::Towards);
     let dhcp6: Vec<Match> = link_local.into_iter().chain([udp(Side::Destination, 546)]).collect();
     rules.push(rule(dhcp6, Action::Accept, "DHCPv6 answers"));
@@ -275,11 +346,9 @@ fn output_rules(input: &RulesetInput) -> Vec<Rule> {
         let matches = [Match::Output(name.clone()), Match::Icmp(REDIRECT)];
         rule(matches, Action::Drop, "the head sends no redirects")
     });
-    let to_venue = input
-        .uplinks
-        .iter()
-        .chain(&input.unknown)
-        .map(|name| rule([Match::Output(name.clone())], Action::Goto("to_venue"), "the head to the venue"));
+    let to_venue = input.uplinks.iter().chain(&input.unknown).map(|name| {
+        rule([Match::Output(name.clone())], Action::Goto("to_venue"), "the head to the venue")
+    });
     of_cluster.chain(to_venue).collect()
 }
 
@@ -288,17 +357,24 @@ fn to_venue() -> Chain {
         "to_venue",
         vec![
             rule([Match::Icmp(REDIRECT)], Action::Drop, "the head sends no redirects"),
-            rule([Match::TcpRefusal], Action::Goto("refusals"), "what was sent to no session of the head"),
+            rule(
+                [Match::TcpRefusal],
+                Action::Goto("refusals"),
+                "what was sent to no session of the head",
+            ),
         ],
     )
 }
 
-/// A segment that comes in as part of an older session and finds only a socket that listens is refused by the kernel, which
-/// would show a stranger that somebody listens.
+/// A segment that comes in as part of an older session and finds only a socket that listens is
+/// refused by the kernel, which would show a stranger that somebody listens.
 fn refusals(input: &RulesetInput) -> Chain {
-    let mut rules = vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];
+    let mut rules =
+        vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];
     for allow in allowed(input) {
-        if let [Match::Port(Transport::Tcp, Side::Destination, first, last)] = *allow.matches.as_slice() {
+        if let [Match::Port(Transport::Tcp, Side::Destination, first, last)] =
+            *allow.matches.as_slice()
+        {
             let port = Match::Port(Transport::Tcp, Side::Source, first, last);
             rules.push(Rule { matches: vec![port], ..allow });
         }
@@ -327,13 +403,23 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
             }
             Allow::Icmp => {
                 add(rule([Match::Icmp(ECHO_REQUEST)], Action::Accept, "uplink.allow: icmp"));
-                add(rule([Match::Icmp6(vec![ECHO_REQUEST_6])], Action::Accept, "uplink.allow: icmp"));
+                add(rule(
+                    [Match::Icmp6(vec![ECHO_REQUEST_6])],
+                    Action::Accept,
+                    "uplink.allow: icmp",
+                ));
             }
-            Allow::Mdns => add(rule([udp(Side::Destination, 5353)], Action::Accept, "uplink.allow: mdns")),
-            Allow::Tcp(first, last) => add(rule([tcp(first, last)], Action::Accept, "uplink.allow")),
-            Allow::Udp(first, last) => {
-                add(rule([Match::Port(Transport::Udp, Side::Destination, first, last)], Action::Accept, "uplink.allow"))
+            Allow::Mdns => {
+                add(rule([udp(Side::Destination, 5353)], Action::Accept, "uplink.allow: mdns"))
             }
+            Allow::Tcp(first, last) => {
+                add(rule([tcp(first, last)], Action::Accept, "uplink.allow"))
+            }
+            Allow::Udp(first, last) => add(rule(
+                [Match::Port(Transport::Udp, Side::Destination, first, last)],
+                Action::Accept,
+                "uplink.allow",
+            )),
         }
     }
     rules
@@ -341,15 +427,26 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
 
 fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
     let uplinks = input.uplinks.iter();
-    uplinks.map(|name| rule([Match::Output(name.clone())], Action::Goto(HIDING), "leaves by an uplink")).collect()
+    uplinks
+        .map(|name| {
+            rule([Match::Output(name.clone())], Action::Goto(HIDING), "leaves by an uplink")
+        })
+        .collect()
 }
 
 impl Ruleset {
     /// Returns which networks are hidden, and by which ports.
     pub fn hidden(&self) -> (BTreeSet<Ipv4Net>, BTreeSet<&str>) {
-        let rules = |name| self.chains.iter().filter(move |chain| chain.name == name).flat_map(|chain| &chain.rules);
+        let rules = |name| {
+            self.chains
+                .iter()
+                .filter(move |chain| chain.name == name)
+                .flat_map(|chain| &chain.rules)
+        };
         let matches = |name| rules(name).flat_map(|rule| &rule.matches);
-        let network = |condition: &Match| if let Match::Source(IpNet::V4(net)) = condition { Some(*net) } else { None };
+        let network = |condition: &Match| {
+            if let Match::Source(IpNet::V4(net)) = condition { Some(*net) } else { None }
+        };
         let ports = matches(POSTROUTING).filter_map(|condition| match condition {
             Match::Output(name) => Some(name.as_str()),
             _ => None,
@@ -360,7 +457,9 @@ impl Ruleset {
 
 fn hide_cluster(input: &RulesetInput) -> Chain {
     let networks = input.cluster_networks.iter();
-    let rules = networks.map(|net| rule([Match::Source(net.trunc().into())], Action::Masquerade, COMMENT_MASQUERADE));
+    let rules = networks.map(|net| {
+        rule([Match::Source(net.trunc().into())], Action::Masquerade, COMMENT_MASQUERADE)
+    });
     chain(HIDING, rules.collect())
 }
 
@@ -380,6 +479,12 @@ pub(super) fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
     Chain { name, base: None, rules }
 }
 
-pub(super) fn base(name: &'static str, kind: ChainKind, hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
+pub(super) fn base(
+    name: &'static str,
+    kind: ChainKind,
+    hook: Hook,
+    priority: i32,
+    rules: Vec<Rule>,
+) -> Chain {
     Chain { name, base: Some(Base { kind, hook, priority }), rules }
 }

@@ -151,10 +151,14 @@ impl Set {
     /// Returns the change that makes `before` this set; `None` where elements are not all that
     /// differs, or must not change.
     fn update_from(&self, before: &Self) -> Option<SetUpdate> {
-        if !self.is_same_but_for_elements(before) || (self.constant && self.elements != before.elements) {
+        if !self.is_same_but_for_elements(before)
+            || (self.constant && self.elements != before.elements)
+        {
             return None;
         }
-        let stays = |(key, data): &(&Vec<Item>, &Option<Data>), other: &Elements| other.get(*key) == Some(*data);
+        let stays = |(key, data): &(&Vec<Item>, &Option<Data>), other: &Elements| {
+            other.get(*key) == Some(*data)
+        };
         let gone = before.elements.iter().filter(|element| !stays(element, &self.elements));
         let new = self.elements.iter().filter(|element| !stays(element, &before.elements));
         Some(SetUpdate {
@@ -166,7 +170,8 @@ impl Set {
     }
 
     fn is_same_but_for_elements(&self, other: &Self) -> bool {
-        let Self { name, key, data, constant, interval, dynamic, timeout, size, elements: _ } = self;
+        let Self { name, key, data, constant, interval, dynamic, timeout, size, elements: _ } =
+            self;
         (name, key, data) == (&other.name, &other.key, &other.data)
             && (constant, interval, dynamic) == (&other.constant, &other.interval, &other.dynamic)
             && (timeout, size) == (&other.timeout, &other.size)
@@ -184,10 +189,14 @@ impl Ruleset {
     /// elements differs, so that the table has to be replaced.
     pub fn updates_from(&self, before: &Self) -> Option<Vec<SetUpdate>> {
         let Self { flow_table, sets, chains } = self;
-        if *flow_table != before.flow_table || *chains != before.chains || sets.len() != before.sets.len() {
+        if *flow_table != before.flow_table
+            || *chains != before.chains
+            || sets.len() != before.sets.len()
+        {
             return None;
         }
-        let updates: Option<Vec<_>> = sets.iter().zip(&before.sets).map(|(now, then)| now.update_from(then)).collect();
+        let updates: Option<Vec<_>> =
+            sets.iter().zip(&before.sets).map(|(now, then)| now.update_from(then)).collect();
         updates.map(|updates| updates.into_iter().filter(|update| !update.is_empty()).collect())
     }
 }

@@ -57,7 +57,8 @@ fn without_its_flow_table_the_kernel_form_is_the_portable_one() {
 
 #[test]
 fn one_device_makes_no_flow_table() {
-    let lonely = build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth0".into()], ..home() });
+    let lonely =
+        build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth0".into()], ..home() });
     assert_eq!(lonely.flow_table, None);
 }
 
@@ -72,7 +73,10 @@ fn every_rule_reports_whose_it_is_and_fits_the_kernel() {
 
 #[test]
 fn a_host_address_at_the_cluster_port_does_not_change_the_rules() {
-    let other = build(&RulesetInput { cluster_networks: vec!["192.168.50.7/24".parse().unwrap()], ..home() });
+    let other = build(&RulesetInput {
+        cluster_networks: vec!["192.168.50.7/24".parse().unwrap()],
+        ..home()
+    });
     assert_eq!(other, build(&home()));
 }
 
@@ -81,7 +85,10 @@ fn a_routed_overlap_lets_the_shared_sources_in_by_the_uplink() {
     let strange = |ruleset: &Ruleset| {
         let of_cluster = |rule: &&Rule| matches!(rule.matches.as_slice(), [Match::Source(_)]);
         let at_head = chain(ruleset, "from_uplink").rules.iter().filter(of_cluster).count();
-        assert_eq!(at_head, 0, "the venue's other network may be ours: the head answers it as anybody");
+        assert_eq!(
+            at_head, 0,
+            "the venue's other network may be ours: the head answers it as anybody"
+        );
         chain(ruleset, "uplink_to_cluster").rules.iter().filter(of_cluster).count()
     };
     assert_eq!(strange(&build(&home())), 2, "an example, and the drop");
@@ -101,16 +108,21 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
 #[test]
 fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
     let early = build(&RulesetInput { cluster_port: None, ..home() });
-    let targets: Vec<Action> = chain(&early, "forward").rules.iter().map(|rule| rule.action.clone()).collect();
+    let targets: Vec<Action> =
+        chain(&early, "forward").rules.iter().map(|rule| rule.action.clone()).collect();
     let expected = [Action::Goto("to_cluster"), Action::Goto("uplink_elsewhere")];
-    assert_eq!(targets, expected, "what is closed, and the one uplink that was not forwarded before");
+    assert_eq!(
+        targets, expected,
+        "what is closed, and the one uplink that was not forwarded before"
+    );
     assert_eq!(early.flow_table, None);
     assert_eq!(from_uplinks(&early), 2);
 }
 
 /// Rules that send what comes in by an uplink to its chain.
 fn from_uplinks(ruleset: &Ruleset) -> usize {
-    let named = |rule: &&Rule| rule.action == Action::Goto("from_uplink") && !rule.matches.is_empty();
+    let named =
+        |rule: &&Rule| rule.action == Action::Goto("from_uplink") && !rule.matches.is_empty();
     chain(ruleset, "input").rules.iter().filter(named).count()
 }
 
@@ -134,8 +146,12 @@ fn a_port_that_nobody_has_heard_of_is_closed() {
 #[test]
 fn a_role_outweighs_trust() {
     let names = || vec!["eth0".into(), "eth1".into()];
-    let trust = build(&RulesetInput { trusted: names(), bridges: names(), unknown: names(), ..home() });
-    assert_eq!(trust, build(&RulesetInput { trusted: vec![], bridges: vec![], unknown: vec![], ..home() }));
+    let trust =
+        build(&RulesetInput { trusted: names(), bridges: names(), unknown: names(), ..home() });
+    assert_eq!(
+        trust,
+        build(&RulesetInput { trusted: vec![], bridges: vec![], unknown: vec![], ..home() })
+    );
 }
 
 #[test]
@@ -148,7 +164,10 @@ fn the_cluster_port_is_no_uplink_and_an_uplink_is_one_once() {
 
 #[test]
 fn what_is_allowed_twice_is_one_rule() {
-    let twice = RulesetInput { allow: vec![Allow::Tcp(22, 22), Allow::Ssh, Allow::Tcp(8000, 8010)], ..home() };
+    let twice = RulesetInput {
+        allow: vec![Allow::Tcp(22, 22), Allow::Ssh, Allow::Tcp(8000, 8010)],
+        ..home()
+    };
     let text = chain(&build(&twice), "from_uplink").to_string();
     assert_eq!(text.matches("tcp dport 22 ").count(), 1, "{text}");
     assert!(text.contains("tcp dport 8000-8010 counter accept"), "{text}");
@@ -173,8 +192,18 @@ fn odd_names_of_interfaces_stay_names() {
 }
 
 fn forwarding() -> RulesetInput {
-    let ssh = ForwardedPort { transport: Transport::Tcp, listen: 2201, to: [192, 168, 50, 11].into(), port: 22 };
-    let game = ForwardedPort { transport: Transport::Udp, listen: 5000, to: [192, 168, 50, 12].into(), port: 5001 };
+    let ssh = ForwardedPort {
+        transport: Transport::Tcp,
+        listen: 2201,
+        to: [192, 168, 50, 11].into(),
+        port: 22,
+    };
+    let game = ForwardedPort {
+        transport: Transport::Udp,
+        listen: 5000,
+        to: [192, 168, 50, 12].into(),
+        port: 5001,
+    };
     RulesetInput { forwards: vec![ssh, game], ..home() }
 }
 
@@ -182,30 +211,52 @@ fn forwarding() -> RulesetInput {
 fn forwarded_ports_are_the_golden_text() {
     let text = build(&forwarding()).to_string();
     let golden = include_str!("golden/forward.nft");
-    assert_eq!(text, golden, "expected: crates/core/src/policy/ruleset/golden/forward.nft; got:\n{text}");
+    assert_eq!(
+        text, golden,
+        "expected: crates/core/src/policy/ruleset/golden/forward.nft; got:\n{text}"
+    );
 }
 
 #[test]
 fn a_forwarded_port_adds_its_own_rules_and_nothing_else() {
     let (plain, more) = (build(&home()), build(&forwarding()));
     let known = |rule: &&Rule| plain.chains.iter().any(|chain| chain.rules.contains(rule));
-    let new: Vec<_> = more.chains.iter().flat_map(|chain| &chain.rules).filter(|rule| !known(rule)).collect();
-    // entering by two uplinks and the cluster port, but for the head's own address there; the head's own, but for two kinds
-    // of addresses; two translations; two ways back into the cluster; two permissions
+    let new: Vec<_> =
+        more.chains.iter().flat_map(|chain| &chain.rules).filter(|rule| !known(rule)).collect();
+    // entering by two uplinks and the cluster port, but for the head's own address there; the
+    // head's own, but for two kinds of addresses; two translations; two ways back into the cluster;
+    // two permissions
     assert_eq!(new.len(), 4 + 3 + 2 + 2 + 2, "{new:#?}");
-    assert_eq!(chain(&plain, "from_uplink"), chain(&more, "from_uplink"), "the head itself is as open as before");
-    let permitted: Vec<_> = chain(&more, "uplink_to_cluster").rules.iter().filter(|rule| new.contains(rule)).collect();
-    assert!(permitted.iter().all(|rule| rule.matches.contains(&Match::Redirected)), "{permitted:#?}");
+    assert_eq!(
+        chain(&plain, "from_uplink"),
+        chain(&more, "from_uplink"),
+        "the head itself is as open as before"
+    );
+    let permitted: Vec<_> =
+        chain(&more, "uplink_to_cluster").rules.iter().filter(|rule| new.contains(rule)).collect();
+    assert!(
+        permitted.iter().all(|rule| rule.matches.contains(&Match::Redirected)),
+        "{permitted:#?}"
+    );
 }
 
-/// The mark is set once, with the first packet of what is led to a node, and looked at where answers come from.
+/// The mark is set once, with the first packet of what is led to a node, and looked at where
+/// answers come from.
 #[test]
 fn what_is_led_to_a_node_is_answered_by_the_uplink_that_was_asked() {
     let entrances = vec![("eth1".to_owned(), 0x8800_0000), ("wlan0".to_owned(), 0x8900_0000)];
-    let (plain, marked) = (build(&forwarding()), build(&RulesetInput { entrances, ..forwarding() }));
-    assert_eq!(marked.len(), plain.len() + 2 + 2 + 2 + 2, "ports, uplinks, answers of nodes, and refusals");
+    let (plain, marked) =
+        (build(&forwarding()), build(&RulesetInput { entrances, ..forwarding() }));
+    assert_eq!(
+        marked.len(),
+        plain.len() + 2 + 2 + 2 + 2,
+        "ports, uplinks, answers of nodes, and refusals"
+    );
     let remembered = chain(&marked, "entrances").to_string();
-    assert!(remembered.contains("iifname \"wlan0\" counter ct mark set ct mark | 0x89000000"), "{remembered}");
+    assert!(
+        remembered.contains("iifname \"wlan0\" counter ct mark set ct mark | 0x89000000"),
+        "{remembered}"
+    );
     let led = &chain(&marked, "dstnat").rules;
     assert_eq!((&led[0].action, &led[0].matches), (&Action::Jump("entrances"), &led[1].matches));
     let of_nodes = chain(&marked, "opened_by_cluster").rules[1].to_string();
@@ -231,7 +282,10 @@ fn a_port_to_a_node_that_is_down_refuses_what_would_open_a_connection_and_nothin
     let actions: Vec<Action> = refusals.iter().map(|rule| rule.action.clone()).collect();
     assert_eq!(actions, [Action::Reset, Action::Unreachable]);
     assert!(refusals.iter().all(|rule| rule.matches.contains(&Match::Redirected)), "{refusals:#?}");
-    assert!(refusals[0].matches.contains(&Match::TcpOpening), "open sessions may outlive a short loss");
+    assert!(
+        refusals[0].matches.contains(&Match::TcpOpening),
+        "open sessions may outlive a short loss"
+    );
     assert_eq!(dead.chains.len(), alive.chains.len() + 2);
     assert_eq!(alive.forwarded(false).count(), 2);
     assert_eq!((dead.forwarded(true).count(), dead.forwarded(false).count()), (2, 0));
@@ -255,7 +309,8 @@ fn answers_are_marked_only_where_their_source_does_not_report_where_they_belong(
     let by_cluster = &chain(&rules, "opened_by_cluster").rules;
     assert_eq!(by_cluster[0].matches, [Match::Destination([192, 168, 50, 1].into())]);
     assert_eq!(by_cluster[1].action, Action::Remember(crate::decide::MARK_CLUSTER));
-    // Bits that nobody known uses: Tailscale, Kubernetes, mwan3; and not set in Mullvad's and wg-quick's marks.
+    // Bits that nobody known uses: Tailscale, Kubernetes, mwan3; and not set in Mullvad's and
+    // wg-quick's marks.
     let known = 0x00ff_0000 | 0xc000 | 0x3f00 | 0x6d6f_6c65 | 51820;
     assert_eq!((crate::decide::MARK_CLUSTER | crate::decide::MARK_ELSEWHERE) & known, 0);
 }
@@ -271,7 +326,8 @@ struct Knock {
 }
 
 impl Knock {
-    /// Whether a rule matches; what depends on more than ports and family does not, but for a SYN that is one.
+    /// Whether a rule matches; what depends on more than ports and family does not, but for a SYN
+    /// that is one.
     fn meets(&self, test: &Match) -> bool {
         match test {
             Match::Input(name) => *name == self.input,
@@ -303,7 +359,8 @@ impl Knock {
 }
 
 proptest! {
-    /// Whatever the machine's ports are: only the cluster, what is trusted and what is the head's own gets through.
+    /// Whatever the machine's ports are: only the cluster, what is trusted and what is the head's
+    /// own gets through.
     #[test]
     fn nothing_new_gets_through_from_a_port_without_a_role(
         roles in proptest::collection::vec(0_usize..6, 8),
@@ -350,7 +407,8 @@ proptest! {
     }
 }
 
-/// An alternative name may be longer than any port's own, which is all that packets are matched by: cut off it would be another's.
+/// An alternative name may be longer than any port's own, which is all that packets are matched by:
+/// cut off it would be another's.
 #[test]
 fn names_that_no_port_has_are_in_no_rule() {
     let long = "enp0s20f0u1u2u3i1".to_owned();
@@ -379,7 +437,10 @@ fn rule_sets_that_differ_in_elements_alone_differ_by_those() {
     let updates = with_ports(Set::default(), &[80, 443]).updates_from(&before).unwrap();
     let [SetUpdate { set, remove, add, .. }] = updates.as_slice() else { panic!("{updates:?}") };
     assert_eq!(set, "ports");
-    assert_eq!((remove.iter().cloned().collect(), add.keys().cloned().collect()), (keys(&[22]), keys(&[443])));
+    assert_eq!(
+        (remove.iter().cloned().collect(), add.keys().cloned().collect()),
+        (keys(&[22]), keys(&[443]))
+    );
     assert_eq!(before.updates_from(&before), Some(vec![]));
 }
 
@@ -392,7 +453,11 @@ fn what_is_more_than_elements_takes_a_new_table() {
     assert_eq!(Ruleset { chains: vec![chain], ..before.clone() }.updates_from(&before), None);
     assert_eq!(Ruleset::default().updates_from(&before), None);
     let constant = || Set { constant: true, ..Set::default() };
-    assert_eq!(with_ports(constant(), &[23]).updates_from(&with_ports(constant(), &[22])), None, "the kernel refuses");
+    assert_eq!(
+        with_ports(constant(), &[23]).updates_from(&with_ports(constant(), &[22])),
+        None,
+        "the kernel refuses"
+    );
 }
 
 #[test]

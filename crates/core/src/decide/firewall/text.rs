@@ -5,18 +5,26 @@ use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
 use super::{
-    Action, Base, Chain, ChainKind, Data, DataKind, Family, Field, Hook, Item, Kind, Lookup, Match, Rule, Ruleset, Set,
-    Side, TABLE, TABLE_COMMENT, Transport, Verdict,
+    Action, Base, Chain, ChainKind, Data, DataKind, Family, Field, Hook, Item, Kind, Lookup, Match,
+    Rule, Ruleset, Set, Side, TABLE, TABLE_COMMENT, Transport, Verdict,
 };
 use crate::decide::routing::entrance::MARK_ENTRANCE;
 
-/// The portable form: replaces the table as a whole when given to `nft -f`. Without the table's flags, which old nft
-/// cannot read, and without the flow table, which needs a kernel that has them and devices that exist.
+/// The portable form: replaces the table as a whole when given to `nft -f`. Without the table's
+/// flags, which old nft cannot read, and without the flow table, which needs a kernel that has them
+/// and devices that exist.
 impl Display for Ruleset {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# portable form: in the kernel the table has the flags owner and persist where it knows them")?;
+        writeln!(
+            f,
+            "# portable form: in the kernel the table has the flags owner and persist where it knows them"
+        )?;
         if let Some(table) = &self.flow_table {
-            writeln!(f, "# and a flow table of these devices where it can: {}", quoted_list(&table.devices))?;
+            writeln!(
+                f,
+                "# and a flow table of these devices where it can: {}",
+                quoted_list(&table.devices)
+            )?;
         }
         writeln!(f, "table inet {TABLE}\ndelete table inet {TABLE}")?;
         self.without_flow_table().table(f, false)
@@ -31,7 +39,8 @@ pub struct KernelForm<'a> {
 }
 
 impl Ruleset {
-    /// As the kernel holds it: with the flow table and, if `flags`, with the table's flags owner and persist.
+    /// As the kernel holds it: with the flow table and, if `flags`, with the table's flags owner
+    /// and persist.
     pub fn kernel(&self, flags: bool) -> KernelForm<'_> {
         KernelForm { ruleset: self, flags }
     }
@@ -119,7 +128,8 @@ impl Display for Rule {
         }
         let comment = self.comment.replace('"', "'");
         match self.action {
-            // nft names the counter of a set's element and that of the rule alike: the rule's has to come last.
+            // nft names the counter of a set's element and that of the rule alike: the rule's has
+            // to come last.
             Action::Sample(_) => write!(f, "{} counter comment \"{comment}\"", self.action),
             _ => write!(f, "counter {} comment \"{comment}\"", self.action),
         }
@@ -135,9 +145,18 @@ impl Display for Match {
             Self::InputBegins(beginning) => write!(f, "iifname \"{beginning}*\""),
             Self::Family(Family::Ipv4) => write!(f, "meta nfproto ipv4"),
             Self::Family(Family::Ipv6) => write!(f, "meta nfproto ipv6"),
-            Self::Source(net) => write!(f, "{} {}", Field::Source(Family::of(net.addr())), Item::Addresses(*net)),
-            Self::Destination(address) => write!(f, "{} {address}", Field::Destination(Family::of(*address))),
-            Self::Towards(net) => write!(f, "{} {}", Field::Destination(Family::of(net.addr())), Item::Addresses(*net)),
+            Self::Source(net) => {
+                write!(f, "{} {}", Field::Source(Family::of(net.addr())), Item::Addresses(*net))
+            }
+            Self::Destination(address) => {
+                write!(f, "{} {address}", Field::Destination(Family::of(*address)))
+            }
+            Self::Towards(net) => write!(
+                f,
+                "{} {}",
+                Field::Destination(Family::of(net.addr())),
+                Item::Addresses(*net)
+            ),
             Self::In(lookup) => write!(f, "{} @{}", lookup.fields(), lookup.set),
             Self::NotIn(lookup) => write!(f, "{} != @{}", lookup.fields(), lookup.set),
             Self::ToThisMachine => write!(f, "fib daddr type local"),
@@ -165,7 +184,8 @@ impl Display for Match {
             Self::Icmp6(types) => match types.as_slice() {
                 [one] => write!(f, "icmpv6 type {}", Icmp6(*one)),
                 many => {
-                    let names: Vec<String> = many.iter().map(|number| Icmp6(*number).to_string()).collect();
+                    let names: Vec<String> =
+                        many.iter().map(|number| Icmp6(*number).to_string()).collect();
                     write!(f, "icmpv6 type {{ {} }}", names.join(", "))
                 }
             },
@@ -192,8 +212,12 @@ impl Display for Action {
             Self::Reset => write!(f, "reject with tcp reset"),
             Self::Unreachable => write!(f, "reject with icmpx admin-prohibited"),
             Self::Redirect(IpAddr::V4(address), port) => write!(f, "dnat ip to {address}:{port}"),
-            Self::Redirect(IpAddr::V6(address), port) => write!(f, "dnat ip6 to [{address}]:{port}"),
-            Self::RedirectBy(family, lookup) => write!(f, "dnat {family} to {} map @{}", lookup.fields(), lookup.set),
+            Self::Redirect(IpAddr::V6(address), port) => {
+                write!(f, "dnat ip6 to [{address}]:{port}")
+            }
+            Self::RedirectBy(family, lookup) => {
+                write!(f, "dnat {family} to {} map @{}", lookup.fields(), lookup.set)
+            }
             Self::Decide(lookup) => write!(f, "{} vmap @{}", lookup.fields(), lookup.set),
             Self::ClampMss => write!(f, "tcp option maxseg size set rt mtu"),
             Self::Offload(table) => write!(f, "flow add @{table}"),
@@ -213,8 +237,10 @@ impl Display for Set {
         }
         // With nothing beside it the flag timeout follows from the time.
         let timeout = self.timeout.is_some();
-        let flags = [(self.constant, "constant"), (self.dynamic, "dynamic"), (self.interval, "interval")];
-        let mut flags: Vec<&str> = flags.iter().filter_map(|(set, name)| set.then_some(*name)).collect();
+        let flags =
+            [(self.constant, "constant"), (self.dynamic, "dynamic"), (self.interval, "interval")];
+        let mut flags: Vec<&str> =
+            flags.iter().filter_map(|(set, name)| set.then_some(*name)).collect();
         if !flags.is_empty() {
             flags.extend(timeout.then_some("timeout"));
             writeln!(f, "\t\tflags {}", flags.join(","))?;
@@ -228,7 +254,8 @@ impl Display for Set {
 }
 
 impl Set {
-    /// Broken into lines as nft 1.1 breaks them, in the order of the keys. (nft's order of concatenations is another one.)
+    /// Broken into lines as nft 1.1 breaks them, in the order of the keys. (nft's order of
+    /// concatenations is another one.)
     fn list_elements(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let in_line = match (self.key.as_slice(), &self.data) {
             ([Kind::Port], None) => 5,
@@ -255,8 +282,17 @@ const CONCATENATED: &str = " . ";
 
 /// A time in nft's words, as `1h30m`.
 fn duration(seconds: u64) -> String {
-    let units = [(seconds / 86_400, 'd'), (seconds / 3600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
-    units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
+    let units = [
+        (seconds / 86_400, 'd'),
+        (seconds / 3600 % 24, 'h'),
+        (seconds / 60 % 60, 'm'),
+        (seconds % 60, 's'),
+    ];
+    units
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect()
 }
 
 impl Display for Kind {
@@ -283,7 +319,9 @@ impl Display for DataKind {
 impl Display for Item {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Addresses(net) if net.prefix_len() == net.max_prefix_len() => write!(f, "{}", net.addr()),
+            Self::Addresses(net) if net.prefix_len() == net.max_prefix_len() => {
+                write!(f, "{}", net.addr())
+            }
             Self::Addresses(net) => write!(f, "{net}"),
             Self::Ports(first, last) if first == last => write!(f, "{first}"),
             Self::Ports(first, last) => write!(f, "{first}-{last}"),
@@ -366,8 +404,8 @@ impl Display for Icmp6 {
     }
 }
 
-/// An interface's name as an nft string. The kernel forbids '/', ':' and white space in names; a quote cannot be
-/// written in nft at all, and an asterisk at the end would be a wildcard.
+/// An interface's name as an nft string. The kernel forbids '/', ':' and white space in names; a
+/// quote cannot be written in nft at all, and an asterisk at the end would be a wildcard.
 fn quoted(name: &str) -> String {
     let plain = name.replace('"', "?");
     match plain.strip_suffix('*') {

@@ -11,9 +11,9 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// All of it beside what is forwarded for the nodes: what they need of the head, and what the venue may reach. `head` is the
-/// head's address in the cluster, `serves_time` whether it is given to the nodes as their time server, `ssh_ports` where sshd
-/// listens (none: at 22).
+/// All of it beside what is forwarded for the nodes: what they need of the head, and what the venue
+/// may reach. `head` is the head's address in the cluster, `serves_time` whether it is given to the
+/// nodes as their time server, `ssh_ports` where sshd listens (none: at 22).
 pub fn promised(
     settings: &Settings,
     head: Ipv4Net,
@@ -72,7 +72,10 @@ pub fn promised(
 
 /// Whether the nodes are cut off without it.
 pub const fn is_vital(traffic: Traffic) -> bool {
-    matches!(traffic, Traffic::Forwarding | Traffic::Neighbours | Traffic::Addresses | Traffic::Names)
+    matches!(
+        traffic,
+        Traffic::Forwarding | Traffic::Neighbours | Traffic::Addresses | Traffic::Names
+    )
 }
 
 /// What it is, in words.
@@ -81,7 +84,9 @@ pub fn words(traffic: Traffic) -> String {
     match traffic {
         Traffic::Forwarding => "what the cluster sends".to_owned(),
         Traffic::Datagrams => "the datagrams (UDP) that the cluster sends".to_owned(),
-        Traffic::Own => "what the head itself asks of the venue (ARP, names, connections)".to_owned(),
+        Traffic::Own => {
+            "what the head itself asks of the venue (ARP, names, connections)".to_owned()
+        }
         Traffic::Neighbours => "ARP between head and nodes".to_owned(),
         Traffic::Addresses => "the nodes' requests for addresses (DHCP)".to_owned(),
         Traffic::Names => "the nodes' questions for names (DNS)".to_owned(),
@@ -92,6 +97,8 @@ pub fn words(traffic: Traffic) -> String {
         Traffic::Venue { protocol, port } => {
             format!("{} {port} from the venue (uplink.allow)", by(protocol))
         }
-        Traffic::Port { protocol, listen, .. } => format!("the forwarded port {}:{listen}", by(protocol)),
+        Traffic::Port { protocol, listen, .. } => {
+            format!("the forwarded port {}:{listen}", by(protocol))
+        }
     }
 }

@@ -1,13 +1,14 @@
-//! Marks of connections to forwarded ports, one for each uplink by which they are opened: the node's answers have its own
-//! address as their source, which does not say by which uplink they belong.
+//! Marks of connections to forwarded ports, one for each uplink by which they are opened: the
+//! node's answers have its own address as their source, which does not say by which uplink they
+//! belong.
 
 use std::collections::BTreeMap;
 
 use crate::event::LinkIndex;
 use crate::facts::State;
 
-/// Bits of packet and connection marks that hold an uplink's mark; they share none with [`crate::decide::MARK_CLUSTER`] and
-/// [`crate::decide::MARK_ELSEWHERE`].
+/// Bits of packet and connection marks that hold an uplink's mark; they share none with
+/// [`crate::decide::MARK_CLUSTER`] and [`crate::decide::MARK_ELSEWHERE`].
 pub const MARK_ENTRANCE: u32 = 0xed00_0000;
 
 /// Set in each uplink's mark, and in no mark of other programs that is known.
@@ -16,8 +17,8 @@ const MARKED: u32 = 0x8000_0000;
 const NUMBER: [u32; 5] = [0x0100_0000, 0x0400_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000];
 const MOST: u32 = 1 << NUMBER.len();
 
-/// Returns the mark of each uplink. Empty where none is needed: no port is forwarded, or all that the nodes send leaves by
-/// the only uplink.
+/// Returns the mark of each uplink. Empty where none is needed: no port is forwarded, or all that
+/// the nodes send leaves by the only uplink.
 pub fn marks(state: &State) -> BTreeMap<LinkIndex, u32> {
     let uplinks = &state.roles().uplinks;
     let exit = state.vitals().way_out.flatten();
@@ -28,8 +29,9 @@ pub fn marks(state: &State) -> BTreeMap<LinkIndex, u32> {
     assign(uplinks.iter().copied())
 }
 
-/// Gives each uplink a mark by its number in the kernel, so that it stays the same when others come and go, but for the rare
-/// two whose numbers differ by a multiple of [`MOST`]. Of more than [`MOST`] uplinks the last have none.
+/// Gives each uplink a mark by its number in the kernel, so that it stays the same when others come
+/// and go, but for the rare two whose numbers differ by a multiple of [`MOST`]. Of more than
+/// [`MOST`] uplinks the last have none.
 fn assign(uplinks: impl Iterator<Item = LinkIndex>) -> BTreeMap<LinkIndex, u32> {
     let mut sorted: Vec<LinkIndex> = uplinks.collect();
     sorted.sort_unstable();

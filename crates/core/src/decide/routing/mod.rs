@@ -1,9 +1,11 @@
-//! Policy routing: what belongs to the cluster goes by its port, and answers from an uplink's address leave by that uplink,
-//! before any rule of other programs; in an overlap, where venue and cluster use the same addresses, both keep working.
+//! Policy routing: what belongs to the cluster goes by its port, and answers from an uplink's
+//! address leave by that uplink, before any rule of other programs; in an overlap, where venue and
+//! cluster use the same addresses, both keep working.
 //!
-//! The main table is left alone. Table U of an uplink holds that uplink's routes, table C the cluster's; rules choose by
-//! source, by port, by destination, and by what connection tracking remembers of the first packet ([`MARK_CLUSTER`],
-//! [`MARK_ELSEWHERE`], [`MARK_ENTRANCE`]). Preferences lie before Tailscale's (5210).
+//! The main table is left alone. Table U of an uplink holds that uplink's routes, table C the
+//! cluster's; rules choose by source, by port, by destination, and by what connection tracking
+//! remembers of the first packet ([`MARK_CLUSTER`], [`MARK_ELSEWHERE`], [`MARK_ENTRANCE`]).
+//! Preferences lie before Tailscale's (5210).
 
 pub mod entrance;
 use std::collections::BTreeSet;
@@ -21,15 +23,16 @@ use super::{MARK_CLUSTER, MARK_ELSEWHERE, Overlap, ROUTE_PROTOCOL, RULE_PREFEREN
 use super::{TABLE_CLUSTER, TABLE_UPLINK};
 use entrance::MARK_ENTRANCE;
 
-/// Places of the rules, counted from [`RULE_PREFERENCE`]; the first always exists while there is a cluster port, so that
-/// rules of others can lead to it (`goto`).
+/// Places of the rules, counted from [`RULE_PREFERENCE`]; the first always exists while there is a
+/// cluster port, so that rules of others can lead to it (`goto`).
 mod place {
-    /// answers to what entered by the cluster port; those of nodes to what was led to them from an uplink
+    /// answers to what entered by the cluster port; those of nodes to what was led to them from an
+    /// uplink
     pub const MARKED: u32 = 0;
     /// to the cluster, where no uplink uses its addresses
     pub const CLUSTER: u32 = 1;
-    /// from an uplink's address: that uplink's own routes but for the default one, main's but for the default one, all of
-    /// the uplink's
+    /// from an uplink's address: that uplink's own routes but for the default one, main's but for
+    /// the default one, all of the uplink's
     pub const SOURCE_NEAR: u32 = 2;
     pub const SOURCE_MAIN: u32 = 3;
     pub const SOURCE: u32 = 4;
@@ -39,7 +42,8 @@ mod place {
     pub const SERVER: u32 = 6;
     /// to the cluster, in an overlap
     pub const CLUSTER_LAST: u32 = 10;
-    /// from the nodes, by another uplink than main's: main's routes but for the default one, then that uplink's
+    /// from the nodes, by another uplink than main's: main's routes but for the default one, then
+    /// that uplink's
     pub const NODES_MAIN: u32 = 20;
     pub const NODES: u32 = 21;
 }
@@ -60,8 +64,10 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
         for (index, server) in venue_servers(state) {
             let within = placement.networks().iter().any(|net| net.contains(&server));
             if within && !is_ours(state, placement, server) {
-                plan.rules
-                    .insert(Rule { destination: Some(host(server)), ..rule(place::SERVER, TABLE_UPLINK + index) });
+                plan.rules.insert(Rule {
+                    destination: Some(host(server)),
+                    ..rule(place::SERVER, TABLE_UPLINK + index)
+                });
             }
         }
     }
@@ -69,7 +75,10 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
     plan.rules.insert(Rule { mark: marked, ..rule(place::MARKED, TABLE_CLUSTER) });
     let place = if overlaps { place::CLUSTER_LAST } else { place::CLUSTER };
     for net in std::iter::once(placement.address).chain(placement.kept.iter().copied()) {
-        plan.rules.insert(Rule { destination: Some(IpNet::V4(net.trunc())), ..rule(place, TABLE_CLUSTER) });
+        plan.rules.insert(Rule {
+            destination: Some(IpNet::V4(net.trunc())),
+            ..rule(place, TABLE_CLUSTER)
+        });
         // The kernel takes no route by a port that is switched off, which we switch on.
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
         plan.routes.extend(routed_nodes(state, port.index, net));
@@ -83,12 +92,19 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
     plan
 }
 
-/// Not an answer to what entered by a port that is neither an uplink nor the cluster's, as a tunnel is.
+/// Not an answer to what entered by a port that is neither an uplink nor the cluster's, as a tunnel
+/// is.
 const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
 
-/// What comes from an address of the uplink goes by its own routes; so does what has its `mark`, if there is one, and in an
-/// overlap also what is bound to it.
-fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>, overlaps: bool, mark: Option<u32>) {
+/// What comes from an address of the uplink goes by its own routes; so does what has its `mark`, if
+/// there is one, and in an overlap also what is bound to it.
+fn through_uplink(
+    plan: &mut RoutingPlan,
+    state: &State,
+    uplink: &UplinkView<'_>,
+    overlaps: bool,
+    mark: Option<u32>,
+) {
     let index = uplink.link.index;
     let table = TABLE_UPLINK + index;
     let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
@@ -104,21 +120,38 @@ fn through_uplink(plan: &mut RoutingPlan, state: &State, uplink: &UplinkView<'_>
         plan.rules.insert(from(Rule { suppress, ..rule(place::SOURCE_MAIN, TABLE_MAIN) }));
         plan.rules.insert(from(rule(place::SOURCE, table)));
     }
-    plan.rules.extend(mark.map(|mark| Rule { mark: Some((mark, MARK_ENTRANCE)), ..rule(place::MARKED, table) }));
+    plan.rules.extend(
+        mark.map(|mark| Rule { mark: Some((mark, MARK_ENTRANCE)), ..rule(place::MARKED, table) }),
+    );
     if overlaps {
-        plan.rules.insert(Rule { output: Some(uplink.link.name.clone()), ..rule(place::BOUND, table) });
+        plan.rules
+            .insert(Rule { output: Some(uplink.link.name.clone()), ..rule(place::BOUND, table) });
     }
-    let routes = state.facts().routes().filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
-    // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark leads here alone, main's will do.
-    let routes = routes
-        .filter(|r| overlaps || mark.is_some() || r.gateway.is_none() || r.destination.prefix_len() <= DEFAULT_LENGTH);
-    // Of several next hops by one port the first will do: told apart they would be one route to the kernel.
+    let routes = state
+        .facts()
+        .routes()
+        .filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
+    // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark
+    // leads here alone, main's will do.
+    let routes = routes.filter(|r| {
+        overlaps
+            || mark.is_some()
+            || r.gateway.is_none()
+            || r.destination.prefix_len() <= DEFAULT_LENGTH
+    });
+    // Of several next hops by one port the first will do: told apart they would be one route to the
+    // kernel.
     let mut known = BTreeSet::new();
     let routes = routes.filter(|route| known.insert((route.destination, route.metric)));
-    plan.routes.extend(routes.map(|route| Route { table, protocol: ROUTE_PROTOCOL, ..route.clone() }));
+    plan.routes.extend(routes.map(|route| Route {
+        table,
+        protocol: ROUTE_PROTOCOL,
+        ..route.clone()
+    }));
 }
 
-/// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the cluster's own.
+/// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the
+/// cluster's own.
 fn routed_nodes(state: &State, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
     let within = move |destination: &IpNet| match destination {
         IpNet::V4(part) => net.contains(part) && part.prefix_len() > net.prefix_len(),
@@ -126,7 +159,8 @@ fn routed_nodes(state: &State, index: LinkIndex, net: Ipv4Net) -> impl Iterator<
     };
     let mut known = BTreeSet::new();
     let routes = state.facts().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
-    let routes = routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
+    let routes =
+        routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
     routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })
 }
 

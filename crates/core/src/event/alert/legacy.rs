@@ -1,10 +1,12 @@
-//! Acknowledgements as versions up to 0.1.0-dev of November 2026 kept them: code and words on the panel.
+//! Acknowledgements as versions up to 0.1.0-dev of November 2026 kept them: code and words on the
+//! panel.
 
 use super::{AlertCode, AlertId, Part, Subject, SubjectKind};
 
 impl AlertId {
-    /// Returns the alerts that a line of code and panel words ("node-down rpi1 down") meant; none where the words do not say
-    /// which one. A forwarded port was kept without its protocol, so both are meant.
+    /// Returns the alerts that a line of code and panel words ("node-down rpi1 down") meant; none
+    /// where the words do not say which one. A forwarded port was kept without its protocol, so
+    /// both are meant.
     pub fn from_panel_words(line: &str) -> Vec<Self> {
         let Some((code, words)) = line.split_once(' ') else { return Vec::new() };
         let Ok(code) = code.parse::<AlertCode>() else { return Vec::new() };
@@ -36,7 +38,9 @@ fn subjects(code: AlertCode, words: &str) -> Vec<Subject> {
         SubjectKind::Group => one(Some(Subject::Group(named.to_owned()))),
         SubjectKind::Address => one(named.parse().ok().map(Subject::Address)),
         SubjectKind::Rule => one(named.parse().ok().map(Subject::Rule)),
-        SubjectKind::Part => one(Part::ALL.iter().copied().find(|part| part.panel() == named).map(Subject::Part)),
+        SubjectKind::Part => {
+            one(Part::ALL.iter().copied().find(|part| part.panel() == named).map(Subject::Part))
+        }
         SubjectKind::Forward if named.parse::<u16>().is_ok() => {
             ["tcp", "udp"].map(|transport| Subject::Forward(format!("{transport}:{named}"))).into()
         }

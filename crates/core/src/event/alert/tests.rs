@@ -36,7 +36,8 @@ fn what_is_kept_is_read_back() {
         let kept = id(AlertCode::NodeDown, subject);
         assert_eq!(kept.to_string().parse(), Ok(kept.clone()), "{kept}");
     }
-    for line in ["", "node-dow", "node-down rpi1 down", "node-down nod=rpi1", "gateway-rule rule=x"] {
+    for line in ["", "node-dow", "node-down rpi1 down", "node-down nod=rpi1", "gateway-rule rule=x"]
+    {
         assert_eq!(line.parse::<AlertId>(), Err(UnknownSubject), "{line}");
     }
 }
@@ -55,9 +56,15 @@ fn words_of_the_panel_that_were_kept_are_read_where_they_report_which_alert_it_w
         ("gateway-unknown-port eth2 NO ROLE", id(AlertCode::GatewayUnknownPort, port("eth2"))),
         ("gateway-rule RULE 4999", id(AlertCode::GatewayRule, Subject::Rule(4999))),
         ("gateway-drops DROPS STRAYS", id(AlertCode::GatewayDrops, Subject::Part(Part::Strays))),
-        ("gateway-netboot NO BOOT FILES", id(AlertCode::GatewayNetboot, Subject::Part(Part::BootFolder))),
+        (
+            "gateway-netboot NO BOOT FILES",
+            id(AlertCode::GatewayNetboot, Subject::Part(Part::BootFolder)),
+        ),
         ("host-pressure BUSY", id(AlertCode::HostPressure, Subject::Part(Part::Processor))),
-        ("node-group-fault rack 1 FAULT", id(AlertCode::NodeGroupFault, Subject::Group("rack 1".to_owned()))),
+        (
+            "node-group-fault rack 1 FAULT",
+            id(AlertCode::NodeGroupFault, Subject::Group("rack 1".to_owned())),
+        ),
         (
             "node-duplicate-address TWICE 192.168.50.11",
             id(AlertCode::NodeDuplicateAddress, Subject::Address(Ipv4Addr::new(192, 168, 50, 11))),

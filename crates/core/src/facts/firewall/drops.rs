@@ -1,5 +1,5 @@
-//! What our own rules drop of late: by each rule of interest a rate limiter (GCRA), so that a few packets are no news and a
-//! notice that stands does not come and go.
+//! What our own rules drop of late: by each rule of interest a rate limiter (GCRA), so that a few
+//! packets are no news and a notice that stands does not come and go.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -22,7 +22,8 @@ pub struct Drops(BTreeMap<String, Drop>);
 struct Drop {
     /// packets, as last counted; a new rule set begins at zero
     counted: u64,
-    /// when the packets so far would have come at one in each [`INTERVAL`] (the theoretical arrival time of GCRA)
+    /// when the packets so far would have come at one in each [`INTERVAL`] (the theoretical arrival
+    /// time of GCRA)
     due: Instant,
     /// it is worth a notice, with this example for as long as it stands
     stands: Option<Option<Ipv4Addr>>,
@@ -32,7 +33,11 @@ impl Drops {
     /// Takes counters in, read at `now`.
     pub(crate) fn count(&mut self, dropped: &[Dropped], now: Instant) {
         for rule in dropped {
-            let known = self.0.entry(rule.purpose.clone()).or_insert(Drop { counted: 0, due: now, stands: None });
+            let known = self.0.entry(rule.purpose.clone()).or_insert(Drop {
+                counted: 0,
+                due: now,
+                stands: None,
+            });
             let fresh = rule.packets.checked_sub(known.counted).unwrap_or(rule.packets);
             known.counted = rule.packets;
             let arrived = u32::try_from(fresh).unwrap_or(u32::MAX);
@@ -56,7 +61,8 @@ impl Drops {
         self.0.values().filter(|known| known.stands.is_some()).map(|known| known.due).min()
     }
 
-    /// Returns the comments of the rules that drop more than a few packets a minute, each with the source of one of them.
+    /// Returns the comments of the rules that drop more than a few packets a minute, each with the
+    /// source of one of them.
     pub fn standing(&self) -> impl Iterator<Item = (&str, Option<Ipv4Addr>)> {
         self.0.iter().filter_map(|(purpose, known)| Some((purpose.as_str(), known.stands?)))
     }
@@ -74,7 +80,8 @@ mod tests {
         let at = |minute: usize| Instant::from_boot(Duration::from_secs(100 + 60 * minute as u64));
         let each = packets.iter().enumerate().map(|(minute, packets)| {
             let example = Some([192, 168, 60, minute as u8].into());
-            drops.count(&[Dropped { purpose: RULE.into(), packets: *packets, example }], at(minute));
+            drops
+                .count(&[Dropped { purpose: RULE.into(), packets: *packets, example }], at(minute));
             assert_eq!(drops.deadline().is_some(), drops.standing().count() > 0);
             drops.standing().count() > 0
         });
@@ -106,6 +113,10 @@ mod tests {
             drops.standing().map(|(_, example)| example).next()
         };
         assert_eq!(count(9, 5), Some(Some([192, 168, 60, 5].into())));
-        assert_eq!(count(1, 6), Some(Some([192, 168, 60, 5].into())), "news each time would be noise");
+        assert_eq!(
+            count(1, 6),
+            Some(Some([192, 168, 60, 5].into())),
+            "news each time would be noise"
+        );
     }
 }

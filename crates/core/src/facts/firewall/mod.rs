@@ -7,8 +7,8 @@ use super::firewall::drops::Drops;
 use super::{State, Transition};
 use crate::event::{Blocker, Firewall, Instant, Output, Traffic};
 
-/// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight: from then on they are put back
-/// once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
+/// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight:
+/// from then on they are put back once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
 const FIGHT_ROUNDS: u32 = 40;
 const FIGHT_GAP: Duration = Duration::from_millis(250);
 const FIGHT_PACE: Duration = Duration::from_secs(1);
@@ -25,7 +25,8 @@ pub struct FirewallFacts {
     pub spare: Vec<(String, Blocker)>,
     /// of what is promised beside that: what would drop it
     pub traffic: Vec<(Traffic, Blocker)>,
-    /// what nodes ask for on the cluster port does not reach our server, though nothing is seen to drop it
+    /// what nodes ask for on the cluster port does not reach our server, though nothing is seen to
+    /// drop it
     pub unheard: bool,
     /// what our forward chain accepts does not arrive at postrouting
     pub swallowed: bool,
@@ -44,7 +45,8 @@ pub struct FirewallFacts {
     repair_at: Option<Instant>,
 }
 
-/// So many new connections that get through, one after the other, are believed more than what the rules read like.
+/// So many new connections that get through, one after the other, are believed more than what the
+/// rules read like.
 const PROOF: u64 = 3;
 
 impl FirewallFacts {
@@ -55,12 +57,17 @@ impl FirewallFacts {
 
     /// Counters, read back. A new rule set begins at zero.
     fn count(&mut self, forwarded: u64, postrouted: u64) {
-        let Some((forwarded_before, postrouted_before)) = self.counters.replace((forwarded, postrouted)) else {
+        let Some((forwarded_before, postrouted_before)) =
+            self.counters.replace((forwarded, postrouted))
+        else {
             return;
         };
-        let (tried, through) =
-            (forwarded.saturating_sub(forwarded_before), postrouted.saturating_sub(postrouted_before));
-        // Readings may follow one another closely: few of them hold as many attempts as prove anything.
+        let (tried, through) = (
+            forwarded.saturating_sub(forwarded_before),
+            postrouted.saturating_sub(postrouted_before),
+        );
+        // Readings may follow one another closely: few of them hold as many attempts as prove
+        // anything.
         self.lost = if through > 0 { 0 } else { self.lost.saturating_add(tried) };
         if through > 0 || self.lost >= PROOF {
             self.swallowed = through == 0;

@@ -16,7 +16,11 @@ fn a_fight_is_slowed_down_and_ends() {
         now += 20;
     }
     assert_eq!(at_once, FIGHT_ROUNDS);
-    assert_eq!(facts.fight, Some(Some("meddler".into())), "its name without the process, which changes");
+    assert_eq!(
+        facts.fight,
+        Some(Some("meddler".into())),
+        "its name without the process, which changes"
+    );
     assert!(!facts.repair_is_due(at(now + 999)));
     assert!(facts.repair_is_due(at(now + 1_000)));
     assert!(!facts.repair_is_due(at(now + 1_001)), "once");
@@ -53,9 +57,15 @@ fn packets_that_get_through_are_believed_more_than_what_rules_read_like() {
 #[test]
 fn what_does_not_leave_is_noticed_however_often_the_counters_are_read() {
     let mut facts = FirewallFacts::default();
-    for (forwarded, postrouted, swallowed) in
-        [(5, 5, false), (7, 5, false), (7, 5, false), (8, 5, true), (9, 6, false), (11, 6, false), (12, 6, true)]
-    {
+    for (forwarded, postrouted, swallowed) in [
+        (5, 5, false),
+        (7, 5, false),
+        (7, 5, false),
+        (8, 5, true),
+        (9, 6, false),
+        (11, 6, false),
+        (12, 6, true),
+    ] {
         facts.count(forwarded, postrouted);
         assert_eq!(facts.swallowed, swallowed, "{forwarded} {postrouted}");
     }

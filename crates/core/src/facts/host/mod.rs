@@ -12,7 +12,8 @@ use super::{State, Transition};
 use crate::config::VitalLimits;
 use crate::event::{Astray, Conflict, Head, Instant, LinkIndex, Vital};
 
-/// A supply that sags does so again and again: it is told for at least this long after it was last seen.
+/// A supply that sags does so again and again: it is told for at least this long after it was last
+/// seen.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
 /// So much better than its limit a vital must be until it counts as well again: degrees, …
 const COOLER: i32 = 5;
@@ -160,7 +161,9 @@ impl Vitals {
             *stands = above(was, wait, limits.pressure);
         }
         self.trouble = Trouble {
-            hot: head.temperature.is_some_and(|now| now >= limits.temperature - if was.hot { COOLER - 1 } else { 0 }),
+            hot: head.temperature.is_some_and(|now| {
+                now >= limits.temperature - if was.hot { COOLER - 1 } else { 0 }
+            }),
             memory: below(was.memory, head.memory, limits.memory),
             disk: below(was.disk, head.disk, limits.disk),
             inodes: below(was.inodes, head.inodes, limits.disk),
@@ -172,7 +175,8 @@ impl Vitals {
         self.refresh(now);
     }
 
-    /// From nine tenths on there is hardly any room, until there is clearly more: the kernel tidies up in jumps.
+    /// From nine tenths on there is hardly any room, until there is clearly more: the kernel tidies
+    /// up in jumps.
     fn count_neighbours(&mut self, count: u32, max: u32) {
         let limit = if self.neighbours.is_some() { 80 } else { 90 };
         let full = max > 0 && u64::from(count) * 100 >= u64::from(max) * limit;
@@ -182,7 +186,8 @@ impl Vitals {
     /// Lets time pass.
     pub(super) fn refresh(&mut self, now: Instant) {
         let lately = |seen: Option<Instant>| seen.filter(|at| now.saturating_since(*at) < SAG_TIME);
-        let still = |flag: fn(&Head) -> Option<bool>| self.head.as_ref().and_then(flag) == Some(true);
+        let still =
+            |flag: fn(&Head) -> Option<bool>| self.head.as_ref().and_then(flag) == Some(true);
         let (sags, slow) = (still(|head| head.under_voltage), still(|head| head.throttled));
         (self.sagged, self.slowed) = (lately(self.sagged), lately(self.slowed));
         self.trouble.under_voltage = sags || self.sagged.is_some();
@@ -213,7 +218,8 @@ mod tests {
     use crate::event::Pressure;
     use proptest::prelude::*;
 
-    const LIMITS: VitalLimits = VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
+    const LIMITS: VitalLimits =
+        VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
 
     fn at(seconds: u64) -> Instant {
         Instant::from_boot(Duration::from_secs(seconds))

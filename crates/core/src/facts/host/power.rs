@@ -55,7 +55,9 @@ impl Power {
     pub(crate) fn deadline(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Idle => None,
-            Self::Held { since, .. } => Some(since + SECOND * (seconds(now.saturating_since(since)) + 1)),
+            Self::Held { since, .. } => {
+                Some(since + SECOND * (seconds(now.saturating_since(since)) + 1))
+            }
             Self::Ordered { at } => Some(at + HEARD_TIME),
         }
     }
@@ -104,7 +106,10 @@ mod tests {
         power.apply(PRESS, at(0));
         assert_eq!(power.refresh(at(4999)), None);
         power.apply(RELEASE, at(4999));
-        assert_eq!((power, power.refresh(at(9000)), power.deadline(at(9000))), (Power::Idle, None, None));
+        assert_eq!(
+            (power, power.refresh(at(9000)), power.deadline(at(9000))),
+            (Power::Idle, None, None)
+        );
     }
 
     #[test]

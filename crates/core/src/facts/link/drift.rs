@@ -1,4 +1,5 @@
-//! What others undid of the ports and is being put back, and what could not be written down of how they were before.
+//! What others undid of the ports and is being put back, and what could not be written down of how
+//! they were before.
 
 use std::time::Duration;
 
@@ -48,11 +49,16 @@ impl State {
         let routed = report.output == Output::Routing && report.result.is_ok();
         self.conntrack_orders += u64::from(routed && self.detour.takes_the_cut());
         if self.firewall.fight.is_some() {
-            transitions.retain(|transitions| !matches!(transitions, Transition::RulesetApplied { .. }));
+            transitions
+                .retain(|transitions| !matches!(transitions, Transition::RulesetApplied { .. }));
         }
         if let (Output::Link, Ok(applied)) = (report.output, &report.result) {
             let drifted = std::mem::take(&mut self.drift.drifted).into_iter();
-            transitions.extend(drifted.map(|(_, what)| Transition::Disturbed { output: Output::Link, what, by: None }));
+            transitions.extend(drifted.map(|(_, what)| Transition::Disturbed {
+                output: Output::Link,
+                what,
+                by: None,
+            }));
             let unkept = matches!(applied, Applied::Link { unkept: Some(_) });
             self.drift.record_at = unkept.then(|| self.now + RECORD_AGAIN);
         }

@@ -1,4 +1,5 @@
-//! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a mirror, nothing more.
+//! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a
+//! mirror, nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,7 +20,8 @@ const TRANSLATORS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 29
 pub struct HeldAddress {
     pub address: IpNet,
     pub tentative: bool,
-    /// when the kernel first called it deprecated: its preferred lifetime has passed, and it works until `valid_until`
+    /// when the kernel first called it deprecated: its preferred lifetime has passed, and it works
+    /// until `valid_until`
     pub deprecated_since: Option<Instant>,
     pub temporary: bool,
     pub link_local: bool,
@@ -30,18 +32,20 @@ pub struct HeldAddress {
 }
 
 impl HeldAddress {
-    /// Returns whether it is good beyond the wire. A deprecated one is (RFC 4862, 5.5.4): only new connections of ours prefer
-    /// another.
+    /// Returns whether it is good beyond the wire. A deprecated one is (RFC 4862, 5.5.4): only new
+    /// connections of ours prefer another.
     pub fn is_usable(&self) -> bool {
         !self.tentative && !self.link_local
     }
 
-    /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it, and it answers nobody.
+    /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it,
+    /// and it answers nobody.
     pub fn is_translators(&self) -> bool {
         matches!(self.address, IpNet::V4(net) if TRANSLATORS.contains(&net.addr()))
     }
 
-    /// Returns since when its lease, or the prefix that a router advertises, is not renewed; `None` for one without an end.
+    /// Returns since when its lease, or the prefix that a router advertises, is not renewed; `None`
+    /// for one without an end.
     pub fn not_renewed_since(&self) -> Option<Instant> {
         self.deprecated_since.filter(|_| self.valid_until.is_some())
     }
@@ -99,37 +103,45 @@ impl KernelFacts {
         self.netconf.get(&index)
     }
 
-    /// The default route of an interface in the main table with the lowest metric, IPv4 before IPv6.
+    /// The default route of an interface in the main table with the lowest metric, IPv4 before
+    /// IPv6.
     pub fn default_route(&self, index: LinkIndex) -> Option<&Route> {
         let of_it = self.default_routes().filter(|r| r.index == index);
         of_it.min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
     }
 
-    /// As [`Self::default_route`], of the family of this address: an IPv6 router leads an IPv4 address nowhere.
+    /// As [`Self::default_route`], of the family of this address: an IPv6 router leads an IPv4
+    /// address nowhere.
     pub fn default_route_of(&self, index: LinkIndex, address: Option<IpNet>) -> Option<&Route> {
         let Some(address) = address else { return self.default_route(index) };
-        let alike =
-            |route: &&Route| route.index == index && route.destination.addr().is_ipv4() == address.addr().is_ipv4();
+        let alike = |route: &&Route| {
+            route.index == index && route.destination.addr().is_ipv4() == address.addr().is_ipv4()
+        };
         self.default_routes().filter(alike).min_by_key(|route| route.metric)
     }
 
-    /// All default routes of the main table. They stand together in the set and are looked up: a venue that speaks a routing
-    /// protocol may bring thousands of others, and this is asked with each event.
+    /// All default routes of the main table. They stand together in the set and are looked up: a
+    /// venue that speaks a routing protocol may bring thousands of others, and this is asked with
+    /// each event.
     pub fn default_routes(&self) -> impl Iterator<Item = &Route> {
-        [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().flat_map(|everything| {
-            let first = Route {
-                table: TABLE_MAIN,
-                destination: everything,
-                gateway: None,
-                index: 0,
-                metric: 0,
-                protocol: 0,
-                onlink: false,
-                preferred_source: None,
-            };
-            let same = move |route: &&Route| route.table == TABLE_MAIN && route.destination == everything;
-            self.routes.range(first..).take_while(same)
-        })
+        [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().flat_map(
+            |everything| {
+                let first = Route {
+                    table: TABLE_MAIN,
+                    destination: everything,
+                    gateway: None,
+                    index: 0,
+                    metric: 0,
+                    protocol: 0,
+                    onlink: false,
+                    preferred_source: None,
+                };
+                let same = move |route: &&Route| {
+                    route.table == TABLE_MAIN && route.destination == everything
+                };
+                self.routes.range(first..).take_while(same)
+            },
+        )
     }
 
     /// Returns whether a dump is running.
@@ -180,17 +192,22 @@ impl KernelFacts {
                     true => self.carrying_bridges.insert(link.index),
                     false => self.carrying_bridges.remove(&link.index),
                 };
-                let judged =
-                    Link { carrier: link.carrier && (!carrying || self.has_live_port(link.index)), ..link.clone() };
+                let judged = Link {
+                    carrier: link.carrier && (!carrying || self.has_live_port(link.index)),
+                    ..link.clone()
+                };
                 let known = self.links.insert(link.index, judged);
                 let changed = known.as_ref() != self.links.get(&link.index);
-                let left = known.and_then(|known| known.master).filter(|master| Some(*master) != link.master);
+                let left = known
+                    .and_then(|known| known.master)
+                    .filter(|master| Some(*master) != link.master);
                 self.judge_bridge(left);
                 self.judge_bridge(link.master);
                 changed
             }
             Change::Gone(link) => {
-                // The kernel tells of the routes' and addresses' end only partly when an interface vanishes.
+                // The kernel tells of the routes' and addresses' end only partly when an interface
+                // vanishes.
                 self.addresses.remove(&link.index);
                 self.routes.retain(|r| r.index != link.index);
                 self.netconf.remove(&link.index);
@@ -202,10 +219,12 @@ impl KernelFacts {
         }
     }
 
-    /// Gives a bridge the carrier that it has by its ports: a new one without ports claims to have one (`operstate` unknown),
-    /// until its first port has come and gone.
+    /// Gives a bridge the carrier that it has by its ports: a new one without ports claims to have
+    /// one (`operstate` unknown), until its first port has come and gone.
     fn judge_bridge(&mut self, bridge: Option<LinkIndex>) {
-        let Some(bridge) = bridge.filter(|index| self.carrying_bridges.contains(index)) else { return };
+        let Some(bridge) = bridge.filter(|index| self.carrying_bridges.contains(index)) else {
+            return;
+        };
         let live = self.has_live_port(bridge);
         if let Some(link) = self.links.get_mut(&bridge) {
             link.carrier = live;
@@ -241,8 +260,13 @@ impl KernelFacts {
                 match held.iter_mut().find(|h| h.address == transitions.address) {
                     Some(known) => {
                         let since = known.deprecated_since.or(fresh.deprecated_since);
-                        let fresh = HeldAddress { deprecated_since: fresh.deprecated_since.and(since), ..fresh };
-                        let changed = HeldAddress { valid_until: fresh.valid_until, ..known.clone() } != fresh;
+                        let fresh = HeldAddress {
+                            deprecated_since: fresh.deprecated_since.and(since),
+                            ..fresh
+                        };
+                        let changed =
+                            HeldAddress { valid_until: fresh.valid_until, ..known.clone() }
+                                != fresh;
                         *known = fresh;
                         changed
                     }
@@ -257,7 +281,8 @@ impl KernelFacts {
                 let before = held.len();
                 held.retain(|h| h.address != transitions.address);
                 let changed = before != held.len();
-                let (gone, is_v4) = (transitions.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
+                let (gone, is_v4) =
+                    (transitions.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
                 if is_v4(&transitions.address) && !held.iter().any(|h| is_v4(&h.address)) {
                     self.forget_ipv4_routes(transitions.index);
                 } else if is_v4(&transitions.address) {
@@ -268,10 +293,11 @@ impl KernelFacts {
         }
     }
 
-    /// With an interface's last IPv4 address, or when it is switched off, the kernel drops its IPv4 routes without a word.
-    /// A listing follows in any case and has the last word.
+    /// With an interface's last IPv4 address, or when it is switched off, the kernel drops its IPv4
+    /// routes without a word. A listing follows in any case and has the last word.
     fn forget_ipv4_routes(&mut self, index: LinkIndex) {
-        self.routes.retain(|route| route.index != index || matches!(route.destination, IpNet::V6(_)));
+        self.routes
+            .retain(|route| route.index != index || matches!(route.destination, IpNet::V6(_)));
     }
 
     /// How many routes and rules carry this protocol number.
@@ -306,10 +332,13 @@ impl KernelFacts {
         }
     }
 
-    /// Takes per-interface settings in; a message holds only what changed. Returns whether it changed anything.
+    /// Takes per-interface settings in; a message holds only what changed. Returns whether it
+    /// changed anything.
     pub fn apply_netconf(&mut self, transitions: &Netconf) -> bool {
-        let known =
-            self.netconf.entry(transitions.index).or_insert(Netconf { index: transitions.index, ..Netconf::default() });
+        let known = self
+            .netconf
+            .entry(transitions.index)
+            .or_insert(Netconf { index: transitions.index, ..Netconf::default() });
         let before = *known;
         known.forwarding = transitions.forwarding.or(known.forwarding);
         known.rp_filter = transitions.rp_filter.or(known.rp_filter);
@@ -321,7 +350,8 @@ impl KernelFacts {
         before != *known
     }
 
-    /// Notes that an address is ours, where the kernel keeps no mark of it (before 5.18). False: it is not there.
+    /// Notes that an address is ours, where the kernel keeps no mark of it (before 5.18). False: it
+    /// is not there.
     pub fn claim(&mut self, index: LinkIndex, address: IpNet) -> bool {
         let mut held = self.addresses.get_mut(&index).into_iter().flatten();
         held.find(|held| held.address == address).map(|held| held.ours = true).is_some()
@@ -329,7 +359,8 @@ impl KernelFacts {
 
     /// A route that came along with an address of ours.
     pub fn is_of_ours(&self, route: &Route) -> bool {
-        let of_ours = |held: &HeldAddress| held.ours && route.preferred_source == Some(held.address.addr());
+        let of_ours =
+            |held: &HeldAddress| held.ours && route.preferred_source == Some(held.address.addr());
         self.addresses(route.index).iter().any(of_ours)
     }
 

@@ -7,7 +7,8 @@ use crate::event::{Link, LinkIndex};
 
 use super::mirror::KernelFacts;
 
-/// Whether a pattern of the settings means this interface: by current or alternative name, or hardware address.
+/// Whether a pattern of the settings means this interface: by current or alternative name, or
+/// hardware address.
 pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
     if link.loopback {
         return false;
@@ -17,12 +18,14 @@ pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
         PortPattern::Glob(name) if !name.contains(['*', '?', '[']) => {
             link.name == *name || link.alternative_names.contains(name)
         }
-        PortPattern::Glob(text) => Pattern::new(text)
-            .is_ok_and(|glob| glob.matches(&link.name) || link.alternative_names.iter().any(|name| glob.matches(name))),
+        PortPattern::Glob(text) => Pattern::new(text).is_ok_and(|glob| {
+            glob.matches(&link.name) || link.alternative_names.iter().any(|name| glob.matches(name))
+        }),
     }
 }
 
-/// Whether the settings give this interface's own name or hardware address among the uplinks, not just a glob.
+/// Whether the settings give this interface's own name or hardware address among the uplinks, not
+/// just a glob.
 fn is_uplink_by_name(settings: &Settings, link: &Link) -> bool {
     settings.uplink.interfaces.iter().any(|pattern| !is_glob(pattern) && matches(pattern, link))
 }
@@ -57,14 +60,18 @@ impl Roles {
 
     /// Works the roles out.
     pub fn of(settings: &Settings, facts: &KernelFacts) -> Self {
-        // A glob for the cluster's port never takes the port that is named as an uplink: it would be served addresses there.
+        // A glob for the cluster's port never takes the port that is named as an uplink: it would
+        // be served addresses there.
         let glob = is_glob(&settings.cluster.interface);
-        let mut of_cluster = facts.links().filter(|link| matches(&settings.cluster.interface, link));
+        let mut of_cluster =
+            facts.links().filter(|link| matches(&settings.cluster.interface, link));
         let cluster = of_cluster.find(|link| !glob || !is_uplink_by_name(settings, link));
         let cluster_index = cluster.map(|link| link.index);
         let mut roles = Self { cluster: cluster_index, ..Self::default() };
         for pattern in &settings.uplink.interfaces {
-            let found = facts.links().filter(|link| Some(link.index) != cluster_index && matches(pattern, link));
+            let found = facts
+                .links()
+                .filter(|link| Some(link.index) != cluster_index && matches(pattern, link));
             for link in found {
                 match link.master {
                     Some(master) if !roles.enslaved.contains(&(link.index, master)) => {
@@ -76,12 +83,15 @@ impl Roles {
             }
         }
         // Its bridge is named already; a glob may well match what is in the cluster's bridge.
-        let (uplinks, is_named) =
-            (&roles.uplinks, |index| facts.link(index).is_some_and(|l| is_uplink_by_name(settings, l)));
+        let (uplinks, is_named) = (&roles.uplinks, |index| {
+            facts.link(index).is_some_and(|l| is_uplink_by_name(settings, l))
+        });
         roles.enslaved.retain(|(index, master)| {
             !uplinks.contains(master) && (Some(*master) != cluster_index || is_named(*index))
         });
-        if let Some((link, master)) = cluster.and_then(|link| link.master.map(|master| (link, master))) {
+        if let Some((link, master)) =
+            cluster.and_then(|link| link.master.map(|master| (link, master)))
+        {
             roles.enslaved.push((link.index, master));
         }
         roles

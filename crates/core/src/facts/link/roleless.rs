@@ -1,8 +1,9 @@
-//! Ports without a role: the head's own (tunnels, containers, virtual machines), those that `gateway.trust` names, and all
-//! others, whose networks are treated as a venue.
+//! Ports without a role: the head's own (tunnels, containers, virtual machines), those that
+//! `gateway.trust` names, and all others, whose networks are treated as a venue.
 //!
-//! The rule set knows kinds and names of [`OWN_KINDS`] and [`OWN_CABLES`] by itself and asks the kernel, packet by packet: such
-//! a port works before its event has come, and while no daemon runs. Bridges are judged here, by what is in them.
+//! The rule set knows kinds and names of [`OWN_KINDS`] and [`OWN_CABLES`] by itself and asks the
+//! kernel, packet by packet: such a port works before its event has come, and while no daemon runs.
+//! Bridges are judged here, by what is in them.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,9 @@ use super::mirror::{HeldAddress, KernelFacts};
 use super::port::{self, Roles};
 use crate::facts::State;
 
-/// `IFLA_INFO_KIND` of what is never a network adapter: tunnels that the head's owner made, and the ends of containers. Not
-/// among them: `ppp`, `sit`, `gre` and other tunnels to a provider, and what stands on an adapter (`vlan`, `macvlan`, `bond`).
+/// `IFLA_INFO_KIND` of what is never a network adapter: tunnels that the head's owner made, and the
+/// ends of containers. Not among them: `ppp`, `sit`, `gre` and other tunnels to a provider, and
+/// what stands on an adapter (`vlan`, `macvlan`, `bond`).
 pub const OWN_KINDS: [&str; 13] = [
     "tun",
     "wireguard",
@@ -31,8 +33,8 @@ pub const OWN_KINDS: [&str; 13] = [
     "netkit",
 ];
 
-/// How the names of those virtual cables (kind `veth`) begin that programs for containers make. Any other may be the adapter
-/// of a head that is a container itself.
+/// How the names of those virtual cables (kind `veth`) begin that programs for containers make. Any
+/// other may be the adapter of a head that is a container itself.
 pub const OWN_CABLES: [&str; 11] =
     ["veth", "docker", "podman", "cni", "cali", "cilium", "lxc", "ve-", "vb-", "wg", "tailscale"];
 
@@ -53,10 +55,12 @@ pub struct Others {
 impl Others {
     /// Works out who is who.
     pub fn of(settings: &Settings, facts: &KernelFacts, roles: &Roles) -> Self {
-        let adapters = facts.links().filter(|link| is_adapter_in_bridge(link)).filter_map(|link| link.master);
+        let adapters =
+            facts.links().filter(|link| is_adapter_in_bridge(link)).filter_map(|link| link.master);
         let with_adapter: BTreeSet<LinkIndex> = adapters.collect();
         let mut others = Self::default();
-        let without_role = |link: &&Link| !link.loopback && link.master.is_none() && !roles.is_port(link.index);
+        let without_role =
+            |link: &&Link| !link.loopback && link.master.is_none() && !roles.is_port(link.index);
         for link in facts.links().filter(without_role) {
             let bridge = link.kind.as_deref() == Some("bridge");
             if settings.gateway.trust.iter().any(|pattern| port::matches(pattern, link)) {
@@ -79,13 +83,16 @@ impl State {
         &self.others
     }
 
-    /// Returns the ports that have an address and no role, with that address. A port whose bridge or VLAN is missing in the settings has
-    /// an alert of its own.
+    /// Returns the ports that have an address and no role, with that address. A port whose bridge
+    /// or VLAN is missing in the settings has an alert of its own.
     pub fn ports_without_role(&self) -> impl Iterator<Item = (&Link, &HeldAddress)> {
         let links = self.others.unknown.iter().filter_map(|index| self.facts.link(*index));
         links.filter(|link| link.up && !self.stands_for_a_port(link)).filter_map(|link| {
             let addresses = self.facts.addresses(link.index);
-            addresses.iter().find(|held| !held.link_local && !held.tentative).map(|held| (link, held))
+            addresses
+                .iter()
+                .find(|held| !held.link_local && !held.tentative)
+                .map(|held| (link, held))
         })
     }
 
@@ -94,7 +101,8 @@ impl State {
         let master = self.roles.enslaved.iter().any(|(_, master)| *master == link.index);
         let carried = link.kind.as_deref() == Some("vlan")
             && link.parent.is_some_and(|parent| {
-                self.roles.is_port(parent) && !self.facts.addresses(parent).iter().any(HeldAddress::is_usable)
+                self.roles.is_port(parent)
+                    && !self.facts.addresses(parent).iter().any(HeldAddress::is_usable)
             });
         master || carried
     }
@@ -109,8 +117,8 @@ fn is_own(link: &Link) -> bool {
     }
 }
 
-/// Whether what is in a bridge leads out of this machine: hardware, what stands on hardware, and a virtual cable only if it
-/// is named like an adapter.
+/// Whether what is in a bridge leads out of this machine: hardware, what stands on hardware, and a
+/// virtual cable only if it is named like an adapter.
 fn is_adapter_in_bridge(link: &Link) -> bool {
     match link.kind.as_deref() {
         Some("veth") => begins(&link.name, &ADAPTERS),
@@ -138,14 +146,16 @@ mod tests {
     /// Names of: trusted ports, own bridges, unknown ports.
     fn judged(links: &[Link], trust: &[&str]) -> [Vec<String>; 3] {
         let mut settings = (*settings()).clone();
-        settings.gateway.trust = trust.iter().map(|name| PortPattern::Glob((*name).to_owned())).collect();
+        settings.gateway.trust =
+            trust.iter().map(|name| PortPattern::Glob((*name).to_owned())).collect();
         let mut facts = KernelFacts::default();
         for link in links {
             facts.apply_link(&Change::Present(link.clone()));
         }
         let roles = Roles::of(&settings, &facts);
         let others = Others::of(&settings, &facts, &roles);
-        let unknown = others.unknown.iter().map(|index| facts.link(*index).unwrap().name.clone()).collect();
+        let unknown =
+            others.unknown.iter().map(|index| facts.link(*index).unwrap().name.clone()).collect();
         [others.trusted, others.bridges, unknown]
     }
 
@@ -173,26 +183,40 @@ mod tests {
             ("made-next-year", "unheard-of", true),
         ] {
             let [trusted, bridges, found] = judged(&[link(7, name, kind, None)], &[]);
-            assert_eq!((trusted.len(), bridges.len(), !found.is_empty()), (0, 0, unknown), "{name} {kind}");
+            assert_eq!(
+                (trusted.len(), bridges.len(), !found.is_empty()),
+                (0, 0, unknown),
+                "{name} {kind}"
+            );
         }
     }
 
     #[test]
     fn a_bridge_is_what_is_in_it() {
-        let with =
-            |name: &str, kind: &str| judged(&[link(7, "br0", "bridge", None), link(8, name, kind, Some(7))], &[]);
-        assert_eq!(judged(&[link(7, "docker0", "bridge", None)], &[])[1], ["docker0"], "empty as yet");
-        for (name, kind) in [("vethd1f0c3a", "veth"), ("box", "veth"), ("vnet0", "tun"), ("vxlan7", "vxlan")] {
+        let with = |name: &str, kind: &str| {
+            judged(&[link(7, "br0", "bridge", None), link(8, name, kind, Some(7))], &[])
+        };
+        assert_eq!(
+            judged(&[link(7, "docker0", "bridge", None)], &[])[1],
+            ["docker0"],
+            "empty as yet"
+        );
+        for (name, kind) in
+            [("vethd1f0c3a", "veth"), ("box", "veth"), ("vnet0", "tun"), ("vxlan7", "vxlan")]
+        {
             assert_eq!(with(name, kind)[1], ["br0"], "{name}");
         }
-        for (name, kind) in [("eth5", ""), ("eth5", "veth"), ("eth5.7", "vlan"), ("bond0", "bond"), ("x", "bridge")] {
+        for (name, kind) in
+            [("eth5", ""), ("eth5", "veth"), ("eth5.7", "vlan"), ("bond0", "bond"), ("x", "bridge")]
+        {
             assert_eq!(with(name, kind)[2], ["br0"], "{name}");
         }
     }
 
     #[test]
     fn a_port_that_is_trusted_or_has_a_role_is_not_unknown() {
-        let links = [link(2, "eth0", "", None), link(3, "eth1", "", None), link(9, "eth9", "", None)];
+        let links =
+            [link(2, "eth0", "", None), link(3, "eth1", "", None), link(9, "eth9", "", None)];
         assert_eq!(judged(&links, &["eth[89]"]), [vec!["eth9".to_owned()], vec![], vec![]]);
         assert_eq!(judged(&links, &[])[2], ["eth9"]);
     }

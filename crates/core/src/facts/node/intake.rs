@@ -26,7 +26,8 @@ impl State {
                 if self.nodes.by_mac(mac).is_none() {
                     self.dhcp.unknown_clients += 1;
                 }
-                let found = self.nodes.seen((address, mac, transitions.reachable), &settings, self.now);
+                let found =
+                    self.nodes.seen((address, mac, transitions.reachable), &settings, self.now);
                 found.into_iter().filter_map(|id| self.found(id)).collect()
             }
             _ => {
@@ -58,7 +59,8 @@ impl State {
 
     /// Leases of an earlier run, in which the server wrote down who has which name.
     pub fn restore_names(&mut self, leases: &[Lease]) {
-        let mut named: Vec<&Lease> = leases.iter().filter(|lease| lease.host_name.is_some()).collect();
+        let mut named: Vec<&Lease> =
+            leases.iter().filter(|lease| lease.host_name.is_some()).collect();
         // In their order they go to the end of the map, and move nothing.
         named.sort_by(|a, b| a.host_name.cmp(&b.host_name));
         named.into_iter().for_each(|lease| self.nodes.restore_name(lease, self.now));
@@ -93,7 +95,11 @@ impl State {
 
     fn found(&self, id: NodeId) -> Option<Transition> {
         let node = self.nodes.get(id)?;
-        Some(Transition::NodeFound { name: node.name.clone(), mac: node.mac, address: node.address })
+        Some(Transition::NodeFound {
+            name: node.name.clone(),
+            mac: node.mac,
+            address: node.address,
+        })
     }
 }
 

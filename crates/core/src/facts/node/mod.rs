@@ -1,7 +1,9 @@
-//! The nodes: who they are ([`inventory`]), how they are ([`health`]), and counts of both kept beside them.
+//! The nodes: who they are ([`inventory`]), how they are ([`health`]), and counts of both kept
+//! beside them.
 //!
-//! Everything that is asked often (a count, the nodes that are down, the node of a number, name or address) costs the same
-//! with ten nodes and with ten thousand; a property test compares what is kept with a recount.
+//! Everything that is asked often (a count, the nodes that are down, the node of a number, name or
+//! address) costs the same with ten nodes and with ten thousand; a property test compares what is
+//! kept with a recount.
 
 use std::collections::BTreeMap;
 mod counts;
@@ -143,8 +145,8 @@ impl Nodes {
         self.counts.of(health)
     }
 
-    /// Counts of those that the settings speak of, by their names or as members of a group: who ought to be up. Others may
-    /// be visitors.
+    /// Counts of those that the settings speak of, by their names or as members of a group: who
+    /// ought to be up. Others may be visitors.
     pub fn named(&self) -> &Counts {
         &self.named
     }
@@ -195,7 +197,8 @@ impl Nodes {
 
     /// Forgets a node.
     fn remove(&mut self, id: NodeId) -> Option<NodeState> {
-        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
+        let slot =
+            self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
         let node = slot.node.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.slot);
@@ -224,7 +227,10 @@ impl Nodes {
 
     /// Changes who a node is; whether it differs now. The indexes follow, and orders about it.
     fn identify(&mut self, id: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
-        let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut()) else { return false };
+        let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut())
+        else {
+            return false;
+        };
         let before = node.clone();
         change(node);
         let after = node.clone();
@@ -233,7 +239,10 @@ impl Nodes {
         }
         self.names.remove(&before.name.to_ascii_lowercase());
         before.mac.filter(|mac| self.macs.get(mac) == Some(&id)).map(|mac| self.macs.remove(&mac));
-        before.address.filter(|ip| self.addresses.get(ip) == Some(&id)).map(|ip| self.addresses.remove(&ip));
+        before
+            .address
+            .filter(|ip| self.addresses.get(ip) == Some(&id))
+            .map(|ip| self.addresses.remove(&ip));
         self.index(after.name.to_ascii_lowercase(), after.mac, after.address, id);
         self.count_out(before.tally(), before.health);
         self.count_in(after.tally(), after.health);
@@ -244,11 +253,15 @@ impl Nodes {
 
     /// Gives a node another health; the counts follow.
     fn set_health(&mut self, id: NodeId, health: NodeHealth, now: Instant) {
-        let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut()) else { return };
+        let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut())
+        else {
+            return;
+        };
         let before = std::mem::replace(&mut node.health, health);
         node.since = now;
         let tally = node.tally();
-        if node.origin == Origin::Found && before == NodeHealth::Unknown && health == NodeHealth::Up {
+        if node.origin == Origin::Found && before == NodeHealth::Unknown && health == NodeHealth::Up
+        {
             self.inventory.crowd.confirm();
         }
         if health == NodeHealth::Down {

@@ -17,7 +17,8 @@ fn settings(text: &str) -> Settings {
 
 fn named(names: &[u8]) -> Settings {
     let group = "[[group]]\nname = \"odd\"\nmembers = \"*[13579]\"\n".to_owned();
-    let node = |n: &u8| format!("[[node]]\nname = \"rpi{n}\"\naddress = \"192.168.50.{}\"\n", 10 + n);
+    let node =
+        |n: &u8| format!("[[node]]\nname = \"rpi{n}\"\naddress = \"192.168.50.{}\"\n", 10 + n);
     settings(&(group + &names.iter().map(node).collect::<String>()))
 }
 
@@ -48,18 +49,25 @@ pub fn recount(nodes: &Nodes) {
     let with_mac = nodes.iter().filter(|node| node.mac.is_some()).count();
     assert_eq!((nodes.addresses.len(), nodes.macs.len()), (with_address, with_mac));
     assert_eq!((nodes.counts, nodes.named, nodes.groups()), (counts, named, [odd].as_slice()));
-    let down: BTreeSet<NodeId> = nodes.iter().filter(|n| n.health == NodeHealth::Down).map(|n| n.id).collect();
+    let down: BTreeSet<NodeId> =
+        nodes.iter().filter(|n| n.health == NodeHealth::Down).map(|n| n.id).collect();
     assert_eq!(nodes.down, down);
     for trouble in [Trouble::Flapping, Trouble::Lossy, Trouble::Slow] {
-        let troubled: BTreeSet<NodeId> = nodes.iter().filter(|n| n.trouble() == Some(trouble)).map(|n| n.id).collect();
+        let troubled: BTreeSet<NodeId> =
+            nodes.iter().filter(|n| n.trouble() == Some(trouble)).map(|n| n.id).collect();
         assert_eq!(nodes.troubled.of(trouble), Some(&troubled));
     }
-    let unanswered: BTreeSet<NodeId> = nodes.iter().filter(|n| n.is_unanswered()).map(|n| n.id).collect();
+    let unanswered: BTreeSet<NodeId> =
+        nodes.iter().filter(|n| n.is_unanswered()).map(|n| n.id).collect();
     assert_eq!(nodes.unanswered, unanswered);
     let staged = nodes.iter().filter(|n| n.stage().is_some()).count();
     let boots = nodes.count(NodeHealth::Booting);
     assert_eq!((nodes.booting().count(), staged), (boots, boots), "each has its deadline");
-    let others = nodes.booting.iter().filter_map(|(_, id)| nodes.get(*id)).filter(|n| n.health != NodeHealth::Booting);
+    let others = nodes
+        .booting
+        .iter()
+        .filter_map(|(_, id)| nodes.get(*id))
+        .filter(|n| n.health != NodeHealth::Booting);
     others.for_each(|n| assert_eq!(n.health, NodeHealth::Maintenance, "booted long ago"));
     assert_eq!((nodes.names.len(), nodes.iter().count()), (nodes.total(), nodes.total()));
 }

@@ -1,5 +1,5 @@
-//! By which uplink the nodes go out where it is not the one of the main table's default route: that one has no internet, or
-//! the settings prefer another.
+//! By which uplink the nodes go out where it is not the one of the main table's default route: that
+//! one has no internet, or the settings prefer another.
 //!
 //! Whoever else leads the nodes' traffic, as a VPN does, is left alone.
 
@@ -13,7 +13,8 @@ use crate::event::{Instant, LinkIndex, Reachability};
 use crate::facts::uplink::UplinkMemory;
 use crate::facts::{BETTER_UPLINK_TIME, State};
 
-/// An uplink whose internet does not answer is left after this long; each of the probe's rounds tries for 1.5 s at least.
+/// An uplink whose internet does not answer is left after this long; each of the probe's rounds
+/// tries for 1.5 s at least.
 const BAD_TIME: Duration = Duration::from_secs(5);
 /// One that was left is gone back to after it has answered for this long.
 const RETURN_TIME: Duration = Duration::from_secs(30);
@@ -24,8 +25,8 @@ pub(crate) struct Detour {
     quality: BTreeMap<LinkIndex, Quality>,
     /// by which uplink the nodes go out instead
     by: Option<LinkIndex>,
-    /// connections of the uplink that was left are to be forgotten once more when the new rules are in the kernel: what was
-    /// sent in between went by the old ones
+    /// connections of the uplink that was left are to be forgotten once more when the new rules are
+    /// in the kernel: what was sent in between went by the old ones
     cut: bool,
 }
 
@@ -66,7 +67,8 @@ impl State {
         self.detour.by
     }
 
-    /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by one.
+    /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
+    /// one.
     pub fn main_exit(&self) -> Option<LinkIndex> {
         self.vitals.way_out.flatten().filter(|index| self.roles.uplinks.contains(index))
     }
@@ -80,7 +82,10 @@ impl State {
     pub(crate) fn watch_detour(&mut self) {
         self.judge_uplinks();
         // Who has no default route there is led by other rules than main's, and on purpose.
-        let by = self.main_exit().filter(|main| self.leads_out(*main)).map(|main| (main, self.exit_of_choice(main)));
+        let by = self
+            .main_exit()
+            .filter(|main| self.leads_out(*main))
+            .map(|main| (main, self.exit_of_choice(main)));
         self.detour.by = by.filter(|(main, chosen)| main != chosen).map(|(_, chosen)| chosen);
     }
 
@@ -103,8 +108,9 @@ impl State {
     fn exit_of_choice(&self, main: LinkIndex) -> LinkIndex {
         let current = self.detour.by.filter(|by| self.leads_out(*by)).unwrap_or(main);
         let bad = self.quality(current).is_some_and(|quality| quality.is_bad(self.now));
-        let better =
-            |index: &LinkIndex| self.leads_out(*index) && (bad && self.answers(*index) || self.is_proven(*index));
+        let better = |index: &LinkIndex| {
+            self.leads_out(*index) && (bad && self.answers(*index) || self.is_proven(*index))
+        };
         let in_use = |index: &LinkIndex| *index == current && !bad;
         let mut order = self.roles.uplinks.iter().copied();
         order.find(|index| in_use(index) || better(index)).unwrap_or(main)
@@ -113,10 +119,13 @@ impl State {
     /// It has been good for so long that one that is good too gives way to it.
     fn is_proven(&self, index: LinkIndex) -> bool {
         let settled = self.uplinks.get(&index).and_then(UplinkMemory::settled_since);
-        let settled = settled.is_some_and(|since| self.now.saturating_since(since) >= BETTER_UPLINK_TIME);
+        let settled =
+            settled.is_some_and(|since| self.now.saturating_since(since) >= BETTER_UPLINK_TIME);
         let Some(quality) = self.quality(index) else { return false };
         match quality.online {
-            Some(online) => settled && online && self.now.saturating_since(quality.since) >= quality.trial(),
+            Some(online) => {
+                settled && online && self.now.saturating_since(quality.since) >= quality.trial()
+            }
             None => settled && self.settings.uplink.probe == UplinkProbe::Off,
         }
     }
@@ -135,7 +144,9 @@ impl State {
         let carries = self.facts.link(index).is_some_and(|link| link.up && link.carrier);
         let address = self.uplinks.get(&index).and_then(|memory| memory.address);
         let route = self.facts.default_route_of(index, address);
-        carries && address.as_ref().is_some_and(is_v4) && route.is_some_and(|route| is_v4(&route.destination))
+        carries
+            && address.as_ref().is_some_and(is_v4)
+            && route.is_some_and(|route| is_v4(&route.destination))
     }
 
     /// When time alone may change the choice.

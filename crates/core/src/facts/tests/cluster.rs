@@ -5,15 +5,20 @@ use crate::decide::{Overlap, decide};
 use crate::event::{Lease, Mac, Neighbour, Vital};
 use crate::facts::ROUTE_PROTOCOL;
 
-/// The cable was the cluster's port in an earlier run: what is left of it there is no lease, and the venue is not in our way.
+/// The cable was the cluster's port in an earlier run: what is left of it there is no lease, and
+/// the venue is not in our way.
 fn a_former_cluster_port(mark: u8, record: &[(&str, &str)]) -> Simulation {
     let mut sim = Simulation::new();
-    let added = record.iter().map(|(port, net)| ((*port).to_owned(), net.parse().unwrap())).collect();
+    let added =
+        record.iter().map(|(port, net)| ((*port).to_owned(), net.parse().unwrap())).collect();
     sim.handle(Event::Vital(Vital::Added(added)));
     sim.handle(Event::Dump(Dump::Begin));
     sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
     sim.handle(Event::Link(Change::Present(link(WIRED, true))));
-    sim.handle(Event::Address(Change::Present(Address { protocol: mark, ..address(WIRED, "192.168.50.1/24") })));
+    sim.handle(Event::Address(Change::Present(Address {
+        protocol: mark,
+        ..address(WIRED, "192.168.50.1/24")
+    })));
     sim.handle(Event::Route(Change::Present(Route {
         destination: "192.168.50.0/24".parse().unwrap(),
         gateway: None,
@@ -33,14 +38,20 @@ fn overlap(sim: &Simulation) -> Overlap {
 fn an_address_left_by_us_on_a_former_cluster_port_is_no_lease() {
     for (mark, record) in [(ROUTE_PROTOCOL, &[][..]), (0, &[("eth1", "192.168.50.1/24")])] {
         let mut sim = a_former_cluster_port(mark, record);
-        assert_eq!((sim.state.is_clashing(), sim.row1(), overlap(&sim)), (false, None, Overlap::None));
+        assert_eq!(
+            (sim.state.is_clashing(), sim.row1(), overlap(&sim)),
+            (false, None, Overlap::None)
+        );
         // Taken away by the applier; now the venue leases the very same one.
         sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.1/24"))));
         assert!(!sim.state.is_in_use("192.168.50.1/24".parse().unwrap()));
         sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));
         assert_eq!((sim.state.is_clashing(), overlap(&sim)), (true, Overlap::Renumbered));
     }
-    assert!(a_former_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).state.is_clashing(), "somebody else's");
+    assert!(
+        a_former_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).state.is_clashing(),
+        "somebody else's"
+    );
 }
 
 const FORMER: &str = "10.213.50.1/24";
@@ -60,7 +71,12 @@ fn home_again(before: impl FnOnce(&mut Simulation)) -> Simulation {
 
 fn heard(at: &str, reachable: bool) -> Event {
     let address = at.parse().unwrap();
-    Event::Neighbour(Change::Present(Neighbour { index: CLUSTER, address, mac: Some(Mac([2; 6])), reachable }))
+    Event::Neighbour(Change::Present(Neighbour {
+        index: CLUSTER,
+        address,
+        mac: Some(Mac([2; 6])),
+        reachable,
+    }))
 }
 
 fn lease(at: &str, seconds: u64) -> Lease {

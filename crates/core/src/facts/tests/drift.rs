@@ -25,15 +25,21 @@ fn what_was_undone_is_reported_when_it_has_been_put_back() {
     assert_eq!(sim.handle(ports(None)), [], "and once");
 }
 
-/// An interface that goes is first switched off and loses its addresses: nobody meddled, and nothing is put back.
+/// An interface that goes is first switched off and loses its addresses: nobody meddled, and
+/// nothing is put back.
 #[test]
 fn a_cluster_port_that_goes_is_one_change_of_fact() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
     sim.handle(switched_off());
-    let gone = ApplyError { kind: ApplyErrorKind::Absent, message: "eth0: the interface is not there".into() };
-    let mut transitions = sim.handle(Event::Applied(ApplyReport { output: Output::Link, result: Err(gone) }));
-    transitions.extend(sim.handle(Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))));
+    let gone = ApplyError {
+        kind: ApplyErrorKind::Absent,
+        message: "eth0: the interface is not there".into(),
+    };
+    let mut transitions =
+        sim.handle(Event::Applied(ApplyReport { output: Output::Link, result: Err(gone) }));
+    transitions
+        .extend(sim.handle(Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))));
     transitions.extend(sim.handle(Event::Link(Change::Gone(link(CLUSTER, false)))));
     transitions.extend(sim.handle(ports(None)));
     assert_eq!(transitions, [Transition::ClusterPort { port: "eth0".into(), present: false }]);
@@ -67,11 +73,18 @@ fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
     assert_eq!(sim.state.revisions().link, before);
 }
 
-/// The applier says of each rule set that it found one of an earlier run, and only the first replaced that.
+/// The applier says of each rule set that it found one of an earlier run, and only the first
+/// replaced that.
 #[test]
 fn only_the_first_rule_set_of_a_run_adopts_one() {
     let mut sim = Simulation::at_a_venue();
-    let applied = Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: true };
+    let applied = Applied::Firewall {
+        masquerade: true,
+        owned: true,
+        flow_table: None,
+        rejects: None,
+        adopted: true,
+    };
     let report = Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) });
     for first in [true, false] {
         let transitions = sim.handle(report.clone());
@@ -96,8 +109,16 @@ fn a_portal_is_forgotten_when_nobody_is_to_ask_any_more() {
 #[test]
 fn default_routes_are_found_among_all_others() {
     let mut facts = mirror::KernelFacts::default();
-    let destinations =
-        ["0.0.0.0/0", "0.0.0.0/1", "0.0.0.0/8", "10.0.0.0/8", "203.0.113.0/24", "::/0", "::/1", "fe80::/64"];
+    let destinations = [
+        "0.0.0.0/0",
+        "0.0.0.0/1",
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "203.0.113.0/24",
+        "::/0",
+        "::/1",
+        "fe80::/64",
+    ];
     for (number, destination) in destinations.iter().enumerate() {
         for table in [0, 253, 254, 255, 51_003] {
             for index in [WIRED, RADIO] {
@@ -111,7 +132,8 @@ fn default_routes_are_found_among_all_others() {
             }
         }
     }
-    let searched = facts.routes().filter(|r| r.table == mirror::TABLE_MAIN && r.destination.prefix_len() == 0);
+    let searched =
+        facts.routes().filter(|r| r.table == mirror::TABLE_MAIN && r.destination.prefix_len() == 0);
     assert_eq!(facts.default_routes().collect::<Vec<_>>(), searched.collect::<Vec<_>>());
     assert_eq!(facts.default_routes().count(), 4);
     let best = facts.default_route(RADIO).unwrap();
@@ -122,11 +144,18 @@ fn default_routes_are_found_among_all_others() {
 fn that_the_kernel_cannot_reject_is_reported_once() {
     let mut sim = Simulation::at_a_venue();
     let mut transitions = |rejects| {
-        let result = Ok(Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects, adopted: false });
-        let transitions = sim.handle(Event::Applied(ApplyReport { output: Output::Firewall, result }));
-        transitions
-            .iter()
-            .any(|transitions| matches!(transitions, Transition::RulesetApplied { rejects: Some(false), .. }))
+        let result = Ok(Applied::Firewall {
+            masquerade: true,
+            owned: true,
+            flow_table: None,
+            rejects,
+            adopted: false,
+        });
+        let transitions =
+            sim.handle(Event::Applied(ApplyReport { output: Output::Firewall, result }));
+        transitions.iter().any(|transitions| {
+            matches!(transitions, Transition::RulesetApplied { rejects: Some(false), .. })
+        })
     };
     // A node goes down, comes back, and goes down again.
     assert_eq!(

@@ -20,7 +20,8 @@ use super::{State, Transition};
 use crate::config::board::Board;
 use crate::config::{self, Settings};
 use crate::event::{
-    Address, Change, Dump, Event, Instant, Link, LinkIndex, Mac, Neighbour, Netconf, Probe, Reachability, Round, Route,
+    Address, Change, Dump, Event, Instant, Link, LinkIndex, Mac, Neighbour, Netconf, Probe,
+    Reachability, Round, Route,
 };
 
 const CLUSTER: LinkIndex = 2;
@@ -127,7 +128,10 @@ impl Simulation {
         sim.handle(Event::Dump(Dump::End));
         sim.handle(Event::Address(Change::Present(address(WIRED, "10.99.0.126/24"))));
         sim.handle(Event::Route(Change::Present(default_route(WIRED, "10.99.0.1", 100))));
-        sim.handle(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Online }));
+        sim.handle(Event::Probe(Probe::Uplink {
+            index: WIRED,
+            reachability: Reachability::Online,
+        }));
         sim.wait(10_000);
         sim
     }
@@ -135,7 +139,9 @@ impl Simulation {
     fn handle(&mut self, event: Event) -> Vec<Transition> {
         if event == Event::Reload {
             self.edited = !self.edited;
-            return self.state.reload(if self.edited { edited_settings() } else { settings() }, self.now);
+            return self
+                .state
+                .reload(if self.edited { edited_settings() } else { settings() }, self.now);
         }
         self.state.apply(&event, self.now)
     }
@@ -172,7 +178,10 @@ fn a_renewal_that_drops_the_address_for_a_moment_is_not_seen() {
     assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
     sim.wait(150);
     let transitions = sim.back();
-    assert!(matches!(transitions.as_slice(), [Transition::UplinkRenewed { .. }]), "{transitions:?}");
+    assert!(
+        matches!(transitions.as_slice(), [Transition::UplinkRenewed { .. }]),
+        "{transitions:?}"
+    );
     let active = sim.state.active().unwrap();
     assert_eq!((active.since, active.state), (since, UplinkState::Online));
 }
@@ -186,8 +195,14 @@ fn a_slow_renewal_leaves_row_1_and_is_still_one_renewal() {
     assert_eq!(sim.state.active().unwrap().settled, UplinkState::Online);
     sim.wait(1000);
     let transitions = sim.back();
-    assert!(transitions.iter().any(|t| matches!(t, Transition::UplinkRenewed { .. })), "{transitions:?}");
-    assert!(!transitions.iter().any(|t| matches!(t, Transition::UplinkState { .. })), "{transitions:?}");
+    assert!(
+        transitions.iter().any(|t| matches!(t, Transition::UplinkRenewed { .. })),
+        "{transitions:?}"
+    );
+    assert!(
+        !transitions.iter().any(|t| matches!(t, Transition::UplinkState { .. })),
+        "{transitions:?}"
+    );
 }
 
 #[test]
@@ -195,10 +210,14 @@ fn an_address_that_stays_away_is_lost_after_two_seconds() {
     let mut sim = Simulation::at_a_venue();
     sim.gone();
     let transitions = sim.wait(2500);
-    assert!(transitions.iter().any(|t| matches!(t, Transition::UplinkAddressLost { .. })), "{transitions:?}");
+    assert!(
+        transitions.iter().any(|t| matches!(t, Transition::UplinkAddressLost { .. })),
+        "{transitions:?}"
+    );
     assert_eq!(sim.state.active().unwrap().state, UplinkState::Searching);
     let transitions = sim.wait(10_000);
-    let no_dhcp = |t: &Transition| matches!(t, Transition::UplinkState { to: UplinkState::NoDhcp, .. });
+    let no_dhcp =
+        |t: &Transition| matches!(t, Transition::UplinkState { to: UplinkState::NoDhcp, .. });
     assert!(transitions.iter().any(no_dhcp), "{transitions:?}");
 }
 
@@ -245,9 +264,16 @@ fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
         sim.state.nodes().get(node).unwrap().health
     };
     assert_eq!(round(&mut sim, true), NodeHealth::Up, "the first answer counts");
-    assert_eq!([false; 3].map(|r| round(&mut sim, r)), [NodeHealth::Up, NodeHealth::Up, NodeHealth::Down]);
+    assert_eq!(
+        [false; 3].map(|r| round(&mut sim, r)),
+        [NodeHealth::Up, NodeHealth::Up, NodeHealth::Down]
+    );
     assert_eq!([true; 2].map(|r| round(&mut sim, r)), [NodeHealth::Down, NodeHealth::Up]);
-    assert_eq!([false, false, true, false].map(|r| round(&mut sim, r)), [NodeHealth::Up; 4], "one answer starts anew");
+    assert_eq!(
+        [false, false, true, false].map(|r| round(&mut sim, r)),
+        [NodeHealth::Up; 4],
+        "one answer starts anew"
+    );
 }
 
 #[test]
@@ -263,7 +289,8 @@ fn who_answers_from_elsewhere_is_no_node() {
     for (leased, at_cluster_port, health) in [
         ("10.99.0.126/24", "192.168.50.1/24", NodeHealth::Up),
         ("192.168.50.77/24", "192.168.50.1/24", NodeHealth::Up),
-        // The cluster has moved: a computer of the venue answers, or the head itself, at the node's address.
+        // The cluster has moved: a computer of the venue answers, or the head itself, at the node's
+        // address.
         ("192.168.50.1/24", "10.213.50.1/24", NodeHealth::Down),
         ("192.168.50.11/24", "10.213.50.1/24", NodeHealth::Down),
         ("192.168.50.11/24", "192.168.50.1/24", NodeHealth::Down),
@@ -277,7 +304,8 @@ fn who_answers_from_elsewhere_is_no_node() {
     }
 }
 
-/// The board that the settings name is off, and another one has its address: it answers, and the node is down all the same.
+/// The board that the settings name is off, and another one has its address: it answers, and the
+/// node is down all the same.
 #[test]
 fn another_board_at_the_address_of_a_node_is_not_that_node() {
     let mut sim = Simulation::at_a_venue();
@@ -288,7 +316,12 @@ fn another_board_at_the_address_of_a_node_is_not_that_node() {
     let mut health_with = |mac: u8| {
         let address = "192.168.50.11".parse().unwrap();
         let mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, mac]));
-        sim.handle(Event::Neighbour(Change::Present(Neighbour { index: CLUSTER, address, mac, reachable: true })));
+        sim.handle(Event::Neighbour(Change::Present(Neighbour {
+            index: CLUSTER,
+            address,
+            mac,
+            reachable: true,
+        })));
         for _ in 0..4 {
             let rtt = Some(Duration::from_micros(310));
             sim.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
@@ -313,11 +346,13 @@ fn a_dump_forgets_what_it_does_not_report() {
     assert_eq!(sim.state.facts().routes().count(), 0);
 }
 
-/// The kernel tells nothing of what is written to a port that is down, so what is known of it may be old.
+/// The kernel tells nothing of what is written to a port that is down, so what is known of it may
+/// be old.
 #[test]
 fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {
     let mut sim = Simulation::at_a_venue();
-    let off = Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), ..Netconf::default() });
+    let off =
+        Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), ..Netconf::default() });
     sim.handle(off.clone());
     let before = sim.state.revisions().link;
     assert!(sim.handle(off).is_empty(), "nothing to tell: it was not known to be on");
@@ -340,8 +375,14 @@ fn routes_of_ours_that_the_kernel_drops_without_a_word_are_put_back() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
     let losses = [
-        ("the port was switched off", Event::Link(Change::Present(Link { up: false, ..link(CLUSTER, false) }))),
-        ("its last address went", Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24")))),
+        (
+            "the port was switched off",
+            Event::Link(Change::Present(Link { up: false, ..link(CLUSTER, false) })),
+        ),
+        (
+            "its last address went",
+            Event::Address(Change::Gone(address(CLUSTER, "192.168.50.1/24"))),
+        ),
     ];
     for (what, loss) in losses {
         sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
@@ -369,7 +410,8 @@ fn a_listing_that_lacks_what_is_ours_has_it_put_back() {
 fn a_route_never_outlives_the_last_address_of_its_port() {
     let mut sim = Simulation::at_a_venue();
     sim.gone();
-    let transitions = sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.77/24"))));
+    let transitions =
+        sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.77/24"))));
     let gateway = transitions.iter().find_map(|transitions| match transitions {
         Transition::UplinkAddress { gateway, .. } => Some(*gateway),
         _ => None,

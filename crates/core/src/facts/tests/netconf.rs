@@ -6,7 +6,14 @@ use crate::event::{Applied, ApplyReport, Output};
 fn transitions(index: LinkIndex, arp_ignore: u8) -> Event {
     let (forwarding, rp_filter, arp_announce) = (Some(true), Some(2), Some(2));
     let arp_ignore = Some(arp_ignore);
-    Event::Netconf(Netconf { index, forwarding, rp_filter, arp_ignore, arp_announce, ..Netconf::default() })
+    Event::Netconf(Netconf {
+        index,
+        forwarding,
+        rp_filter,
+        arp_ignore,
+        arp_announce,
+        ..Netconf::default()
+    })
 }
 
 fn put_back() -> Event {
@@ -47,6 +54,10 @@ fn what_is_not_ours_to_keep_is_left_alone() {
     sim.handle(transitions(CLUSTER, 1));
     sim.handle(Event::Link(Change::Present(Link { master: Some(9), ..link(CLUSTER, true) })));
     let before = sim.state.revisions().link;
-    assert_eq!(sim.handle(transitions(CLUSTER, 0)), [], "a bridge's port has been let go: that was us");
+    assert_eq!(
+        sim.handle(transitions(CLUSTER, 0)),
+        [],
+        "a bridge's port has been let go: that was us"
+    );
     assert_eq!(sim.state.revisions().link, before);
 }

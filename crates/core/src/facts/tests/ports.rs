@@ -3,7 +3,9 @@
 use super::*;
 
 fn head(uplinks: &str, cluster: &str, links: &[Link]) -> State {
-    let settings = parsed(&format!("[uplink]\ninterfaces = {uplinks}\n[cluster]\ninterface = \"{cluster}\"\n"));
+    let settings = parsed(&format!(
+        "[uplink]\ninterfaces = {uplinks}\n[cluster]\ninterface = \"{cluster}\"\n"
+    ));
     let now = Instant::from_boot(Duration::from_secs(100));
     let mut state = State::new(settings, now);
     state.apply(&Event::Dump(Dump::Begin), now);
@@ -22,7 +24,10 @@ fn in_bridge(index: LinkIndex, name: &str, master: LinkIndex) -> Link {
 fn a_glob_for_the_cluster_port_leaves_named_uplinks_alone() {
     let links = [Link::wired(2, "eth1"), Link::wired(3, "eth0")];
     let state = head(r#"["eth1"]"#, "eth*", &links);
-    assert_eq!((state.roles().cluster, state.roles().uplinks.as_slice()), (Some(3), [2].as_slice()));
+    assert_eq!(
+        (state.roles().cluster, state.roles().uplinks.as_slice()),
+        (Some(3), [2].as_slice())
+    );
     let state = head(r#"["wl*"]"#, "eth*", &links);
     assert_eq!(state.roles().cluster, Some(2), "nobody else wants it");
 }

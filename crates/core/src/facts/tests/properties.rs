@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::decide::{self, Desired};
 use crate::event::{
-    Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Flow, Netconf, NodeId, Output, Round, Rule,
-    Vital,
+    Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Flow, Netconf, NodeId,
+    Output, Round, Rule, Vital,
 };
 use crate::facts::uplink::ROW1_GRACE;
 
@@ -27,32 +27,40 @@ fn index() -> impl Strategy<Value = LinkIndex> {
     prop::sample::select(vec![CLUSTER, WIRED, RADIO, 9])
 }
 
-fn change<T: std::fmt::Debug + Clone>(what: impl Strategy<Value = T>) -> impl Strategy<Value = Change<T>> {
-    (what, prop::bool::weighted(0.7))
-        .prop_map(|(what, present)| if present { Change::Present(what) } else { Change::Gone(what) })
+fn change<T: std::fmt::Debug + Clone>(
+    what: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Change<T>> {
+    (what, prop::bool::weighted(0.7)).prop_map(|(what, present)| {
+        if present { Change::Present(what) } else { Change::Gone(what) }
+    })
 }
 
 fn any_link() -> impl Strategy<Value = Link> {
     (index(), prop::bool::weighted(0.8), prop::bool::weighted(0.9), prop::bool::weighted(0.1))
-        .prop_map(|(index, carrier, up, enslaved)| Link { up, master: enslaved.then_some(9), ..link(index, carrier) })
+        .prop_map(|(index, carrier, up, enslaved)| Link {
+            up,
+            master: enslaved.then_some(9),
+            ..link(index, carrier)
+        })
 }
 
 fn any_address() -> impl Strategy<Value = Address> {
     let rarely = || prop::bool::weighted(0.1);
     let flags = (rarely(), rarely(), rarely(), prop::option::of(1_u64..100));
-    (index(), prop::sample::select(&NETS[..]), flags).prop_map(|(index, net, (tentative, deprecated, ours, valid))| {
-        Address {
+    (index(), prop::sample::select(&NETS[..]), flags).prop_map(
+        |(index, net, (tentative, deprecated, ours, valid))| Address {
             tentative,
             deprecated,
             valid_for: valid.map(Duration::from_secs),
             protocol: if ours { crate::facts::ROUTE_PROTOCOL } else { 0 },
             ..address(index, net)
-        }
-    })
+        },
+    )
 }
 
 fn any_route() -> impl Strategy<Value = Route> {
-    let gateway = prop::sample::select(vec!["10.99.0.1", "192.168.50.1", "192.168.50.254", "fe80::1"]);
+    let gateway =
+        prop::sample::select(vec!["10.99.0.1", "192.168.50.1", "192.168.50.254", "fe80::1"]);
     (index(), gateway, prop::sample::select(vec![50, 100, 600]), any::<bool>()).prop_map(
         |(index, gateway, metric, ours)| Route {
             protocol: if ours { crate::facts::ROUTE_PROTOCOL } else { 16 },
@@ -90,18 +98,27 @@ fn probe() -> impl Strategy<Value = Event> {
 }
 
 fn firewall() -> impl Strategy<Value = Event> {
-    let blocker = Blocker { table: None, chain: Some("FORWARD".into()), remedy: "remove it".into() };
+    let blocker =
+        Blocker { table: None, chain: Some("FORWARD".into()), remedy: "remove it".into() };
     prop_oneof![
         Just(Firewall::Disturbed { by: None }),
         prop::option::of(Just(blocker)).prop_map(Firewall::Blocked),
-        (0_u64..9, 0_u64..9).prop_map(|(forwarded, postrouted)| Firewall::Counters { forwarded, postrouted }),
+        (0_u64..9, 0_u64..9)
+            .prop_map(|(forwarded, postrouted)| Firewall::Counters { forwarded, postrouted }),
     ]
     .prop_map(Event::Firewall)
 }
 
 fn report() -> impl Strategy<Value = Event> {
-    let outputs = vec![Output::Link, Output::Firewall, Output::Routing, Output::Display, Output::Indicator];
-    let rules = Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
+    let outputs =
+        vec![Output::Link, Output::Firewall, Output::Routing, Output::Display, Output::Indicator];
+    let rules = Applied::Firewall {
+        masquerade: true,
+        owned: true,
+        flow_table: None,
+        rejects: None,
+        adopted: false,
+    };
     let failure = ApplyError { kind: ApplyErrorKind::Failed, message: "no".into() };
     let results = vec![Ok(Applied::Done), Ok(rules), Err(failure)];
     (prop::sample::select(outputs), prop::sample::select(results))
@@ -109,8 +126,9 @@ fn report() -> impl Strategy<Value = Event> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let netconf = (index(), any::<bool>())
-        .prop_map(|(index, on)| Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() }));
+    let netconf = (index(), any::<bool>()).prop_map(|(index, on)| {
+        Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() })
+    });
     let way_out = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::WayOut { index }));
     prop_oneof![
         4 => change(any_link()).prop_map(Event::Link),
@@ -129,7 +147,8 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// Events, each after a pause in milliseconds.
 fn story() -> impl Strategy<Value = Vec<(u64, Event)>> {
-    let pause = prop::sample::select(vec![0, 0, 0, 1, 50, 150, 200, 201, 900, 2000, 5000, 11_000, 61_000]);
+    let pause =
+        prop::sample::select(vec![0, 0, 0, 1, 50, 150, 200, 201, 900, 2000, 5000, 11_000, 61_000]);
     prop::collection::vec((pause, event()), 0..60)
 }
 
@@ -157,11 +176,16 @@ fn essence(sim: &Simulation) -> String {
         .state
         .uplinks()
         .iter()
-        .map(|uplink| (uplink.link.name.clone(), uplink.state, uplink.settled, uplink.address, uplink.gateway))
+        .map(|uplink| {
+            (uplink.link.name.clone(), uplink.state, uplink.settled, uplink.address, uplink.gateway)
+        })
         .collect();
     let active = sim.state.active().map(|uplink| uplink.link.name.clone());
     let (overlap, cluster) = (desired.overlap, desired.cluster_address);
-    format!("active {active:?}\nuplinks {uplinks:#?}\n{:#?}\n{overlap:?} {cluster}\n{plan}", desired.alerts)
+    format!(
+        "active {active:?}\nuplinks {uplinks:#?}\n{:#?}\n{overlap:?} {cluster}\n{plan}",
+        desired.alerts
+    )
 }
 
 proptest! {
@@ -242,7 +266,8 @@ proptest! {
             .iter()
             .map(|((index, net), held)| Address { tentative: false, deprecated: false, ..Address {
                 valid_for: held.valid_for, ..address(*index, NETS[*net]) } })
-            // Of several usable addresses on one port the first one stands on row 1: that order matters.
+            // Of several usable addresses on one port the first one stands on row 1: that order
+            // matters.
             .fold(BTreeMap::new(), |mut by_port, held| { by_port.insert(held.index, held); by_port })
             .into_values()
             .map(|held| Event::Address(Change::Present(held)))

@@ -14,14 +14,18 @@ fn report(output: Output, result: Result<Applied, ApplyErrorKind>) -> Event {
 }
 
 #[test]
-fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and_nothing_is_reported() {
+fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and_nothing_is_reported()
+ {
     let mut sim = Simulation::at_a_venue();
     sim.handle(report(Output::Routing, Ok(Applied::Done)));
     let before = sim.state.revisions().routing;
     assert_eq!(sim.handle(report(Output::Routing, Err(ApplyErrorKind::Waiting))), []);
     assert!(!sim.state.outputs().is_well(Output::Routing), "READY has to wait too");
     assert!(
-        !decide(sim.state.settings(), &sim.state).alerts.iter().any(|alert| alert.code == AlertCode::GatewayRouting)
+        !decide(sim.state.settings(), &sim.state)
+            .alerts
+            .iter()
+            .any(|alert| alert.code == AlertCode::GatewayRouting)
     );
     sim.handle(report(Output::Link, Err(ApplyErrorKind::Failed)));
     assert_eq!(sim.state.revisions().routing, before);
@@ -74,7 +78,9 @@ fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to
     let left = |sim: &mut Simulation| {
         let desired = decide(sim.state.settings(), &sim.state);
         let standing = acknowledge::still_standing(&sim.state, &desired);
-        standing.into_iter().for_each(|standing| drop(sim.handle(Event::Acknowledgement(standing))));
+        standing
+            .into_iter()
+            .for_each(|standing| drop(sim.handle(Event::Acknowledgement(standing))));
         sim.state.acknowledged().clone()
     };
     sim.wait(59_000);
@@ -86,5 +92,8 @@ fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to
     sim.wait(1000);
     sim.silent(1);
     let alerts = decide(sim.state.settings(), &sim.state).alerts;
-    assert!(alerts.iter().any(|alert| alert.panel == "rpi1 down" && alert.acknowledged), "{alerts:?}");
+    assert!(
+        alerts.iter().any(|alert| alert.panel == "rpi1 down" && alert.acknowledged),
+        "{alerts:?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! dnsmasq's configuration. What changes often stands in files of its own, which dnsmasq reads again on SIGHUP; a change of
-//! the main one takes a restart.
+//! dnsmasq's configuration. What changes often stands in files of its own, which dnsmasq reads
+//! again on SIGHUP; a change of the main one takes a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 #[cfg(test)]
@@ -19,18 +19,21 @@ use crate::event::Mac;
 use crate::facts::State;
 use crate::facts::node::most_claims;
 
-/// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM calls itself an x86 PC
-/// with a BIOS (option 93 = 0), so nothing else tells it from one.
-const RASPBERRY_PI: [&str; 7] = ["28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01"];
-/// Where the hardware address says nothing: later ones begin option 97 with their generation, `RPi4` or `RPi5`.
+/// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM
+/// calls itself an x86 PC with a BIOS (option 93 = 0), so nothing else tells it from one.
+const RASPBERRY_PI: [&str; 7] =
+    ["28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01"];
+/// Where the hardware address says nothing: later ones begin option 97 with their generation,
+/// `RPi4` or `RPi5`.
 const BOOT_ROM_IDENTIFIER: &str = "RPi";
-/// The boot ROM takes no offer without this text in option 43, and the first ones compared the blanks too
-/// (raspberrypi/firmware#941).
+/// The boot ROM takes no offer without this text in option 43, and the first ones compared the
+/// blanks too (raspberrypi/firmware#941).
 const BOOT_ROM_MENU: &str = "Raspberry Pi Boot   ";
 
 /// How a Raspberry Pi's boot ROM begins its vendor class (option 60), all models and EEPROMs alike.
 const BOOT_ROM_CLASS: &str = "PXEClient:Arch:00000";
-/// A Raspberry Pi 1 to 3, whose ROM misses an offer that comes at once: its makers advise 1 to 2 s (raspberrypi/firmware#934).
+/// A Raspberry Pi 1 to 3, whose ROM misses an offer that comes at once: its makers advise 1 to 2 s
+/// (raspberrypi/firmware#934).
 const RASPBERRY_PI_3: &str = "b8:27:eb";
 /// In seconds, rounded up by dnsmasq to the next one of the clock.
 const REPLY_DELAY: u32 = 1;
@@ -38,12 +41,14 @@ const REPLY_DELAY: u32 = 1;
 const IPXE_FEATURES: u8 = 175;
 const IPXE_CLASS: &str = "iPXE";
 
-/// In seconds: nodes remember an answer no longer, for at the next venue, or when a portal has let them through, it is wrong. It
-/// costs a question to the head, whose own cache has the answer for as long as it is valid.
+/// In seconds: nodes remember an answer no longer, for at the next venue, or when a portal has let
+/// them through, it is wrong. It costs a question to the head, whose own cache has the answer for
+/// as long as it is valid.
 const LONGEST_ANSWER: u32 = 30;
 
-/// Most files that are sent at a time. Each takes a socket, and dnsmasq has 1024 open files, some of them for other things
-/// (`TFTP_MAX_CONNECTIONS` of its `config.h` is 50); a request beyond it is left unanswered without a line in the log.
+/// Most files that are sent at a time. Each takes a socket, and dnsmasq has 1024 open files, some
+/// of them for other things (`TFTP_MAX_CONNECTIONS` of its `config.h` is 50); a request beyond it
+/// is left unanswered without a line in the log.
 const MOST_TRANSFERS: u32 = 900;
 const LEAST_TRANSFERS: u32 = 50;
 
@@ -52,7 +57,8 @@ const LEAST_TRANSFERS: u32 = 50;
 pub struct Files {
     /// the main file
     pub config: String,
-    /// the main file where somebody else has port 53; the same where no names are resolved in any case
+    /// the main file where somebody else has port 53; the same where no names are resolved in any
+    /// case
     pub config_without_names: String,
     /// `dhcp-optsfile`, for each of the two
     pub options: String,
@@ -89,12 +95,18 @@ impl Files {
     /// Returns whether the two can be the same dnsmasq's, one after the other, without a restart.
     pub fn has_main_of(&self, other: &Self) -> bool {
         let main = |files: &'_ Self| {
-            (files.config.clone(), files.config_without_names.clone(), files.address, files.port.clone())
+            (
+                files.config.clone(),
+                files.config_without_names.clone(),
+                files.address,
+                files.port.clone(),
+            )
         };
         main(self) == main(other)
     }
 
-    /// Returns these files with the main ones of `other`, and the options, which go by the tags of those.
+    /// Returns these files with the main ones of `other`, and the options, which go by the tags of
+    /// those.
     #[must_use]
     pub fn with_main_of(self, other: Self) -> Self {
         let Self { config, config_without_names, options, options_without_names, .. } = other;
@@ -121,15 +133,19 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
 
 /// The main file. `names`: resolve them.
 pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
-    let mut text =
-        format!("# written by bramblegate: changes do not last\ninterface={}\nexcept-interface=lo\n", plan.port);
+    let mut text = format!(
+        "# written by bramblegate: changes do not last\ninterface={}\nexcept-interface=lo\n",
+        plan.port
+    );
     // Also before the port and its address are there.
     text += "bind-dynamic\nno-resolv\nno-hosts\nno-poll\n";
     if names {
         let (domain, net) = (&plan.domain, plan.address.trunc());
         // Names and addresses of the cluster are nobody else's business.
-        let _ =
-            write!(text, "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\nexpand-hosts\n");
+        let _ = write!(
+            text,
+            "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\nexpand-hosts\n"
+        );
         let _ = write!(text, "addn-hosts={folder}/names\nservers-file={folder}/servers\n");
         let _ = writeln!(text, "max-ttl={LONGEST_ANSWER}");
     } else {
@@ -166,10 +182,12 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
     )
 }
 
-/// Renders who is served files, and the tags of those who ask; what each is to load stands with the [`options`].
+/// Renders who is served files, and the tags of those who ask; what each is to load stands with the
+/// [`options`].
 fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     let head = plan.address.addr();
-    let mut text = format!("enable-tftp={}\ntftp-root={}\ntftp-no-fail\n", plan.port, netboot.root.display());
+    let mut text =
+        format!("enable-tftp={}\ntftp-root={}\ntftp-no-fail\n", plan.port, netboot.root.display());
     let _ = writeln!(text, "tftp-max={}", transfers(plan.address));
     if netboot.folder_per_mac {
         text += "tftp-unique-root=mac\n";
@@ -196,9 +214,13 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
          dhcp-reply-delay=tag:pi-3,{REPLY_DELAY}\n"
     );
     // Client architectures: RFC 4578 2.1 and IANA's list; 16 and 19 are UEFI's HTTP boot.
-    for (tag, architectures) in
-        [("bios", [0].as_slice()), ("x86", &[7, 9]), ("arm64", &[11]), ("x86-http", &[16]), ("arm64-http", &[19])]
-    {
+    for (tag, architectures) in [
+        ("bios", [0].as_slice()),
+        ("x86", &[7, 9]),
+        ("arm64", &[11]),
+        ("x86-http", &[16]),
+        ("arm64-http", &[19]),
+    ] {
         for architecture in architectures {
             let _ = writeln!(text, "dhcp-match=set:{tag},option:client-arch,{architecture}");
         }
@@ -212,8 +234,9 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     text
 }
 
-/// Returns how many files may be sent at a time: two for each node that the network has room for, as one that was switched off
-/// in the middle begins anew while dnsmasq waits for it. By the network, not by the nodes there are: it takes a restart.
+/// Returns how many files may be sent at a time: two for each node that the network has room for,
+/// as one that was switched off in the middle begins anew while dnsmasq waits for it. By the
+/// network, not by the nodes there are: it takes a restart.
 fn transfers(net: Ipv4Net) -> u32 {
     let nodes = u32::from(net.hostmask()).saturating_sub(1);
     nodes.saturating_mul(2).clamp(LEAST_TRANSFERS, MOST_TRANSFERS)
@@ -233,8 +256,10 @@ fn boot_files(netboot: &Netboot) -> String {
     if let Some(file) = &netboot.ipxe {
         offer("tag:ipxe", file);
     }
-    let firmware = [("bios", &netboot.bios), ("x86", &netboot.uefi_x86), ("arm64", &netboot.uefi_arm64)];
-    for (tag, file) in firmware.into_iter().filter_map(|(tag, file)| Some((tag, file.as_deref()?))) {
+    let firmware =
+        [("bios", &netboot.bios), ("x86", &netboot.uefi_x86), ("arm64", &netboot.uefi_arm64)];
+    for (tag, file) in firmware.into_iter().filter_map(|(tag, file)| Some((tag, file.as_deref()?)))
+    {
         let http = if is_url(file) { "-http" } else { "" };
         // iPXE that loads iPXE does so for ever; of another loader it is a stage like any firmware.
         let others = if netboot.ipxe.is_some() || is_ipxe(file) { ",tag:!ipxe" } else { "" };
@@ -243,14 +268,18 @@ fn boot_files(netboot: &Netboot) -> String {
     text
 }
 
-/// DHCP options: they change with the venue. `names`: the head resolves them, which dnsmasq tells by itself.
+/// DHCP options: they change with the venue. `names`: the head resolves them, which dnsmasq tells
+/// by itself.
 pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
-    let resolvers = plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| match upstream.address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
-    let list = |servers: Vec<Ipv4Addr>| servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",");
+    let resolvers =
+        plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| match upstream.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+    let list = |servers: Vec<Ipv4Addr>| {
+        servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",")
+    };
     let seconds = |time: Duration| time.as_secs().to_string();
     let known = [
         ("dns-server", list(resolvers.collect())),
@@ -259,7 +288,8 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
         ("T2", seconds(dhcp.rebind)),
     ];
     let reported = known.iter().filter(|(_, list)| !list.is_empty());
-    let mut text: String = reported.map(|(option, list)| format!("option:{option},{list}\n")).collect();
+    let mut text: String =
+        reported.map(|(option, list)| format!("option:{option},{list}\n")).collect();
     text.extend(plan.netboot.as_ref().map(boot_files));
     text
 }
@@ -273,13 +303,16 @@ pub fn servers(plan: &ServicePlan) -> String {
     plan.upstreams.iter().map(line).collect()
 }
 
-/// `dhcp-hostsfile`. A node that the settings know by its hardware address gets its address, with its host part where the
-/// cluster is now; one that they know by its address alone gets it if it gives its name. Who else is at an address of the
-/// range keeps it: also a node that never asked, whose address dnsmasq would believe to be free, up to a share of the range.
+/// `dhcp-hostsfile`. A node that the settings know by its hardware address gets its address, with
+/// its host part where the cluster is now; one that they know by its address alone gets it if it
+/// gives its name. Who else is at an address of the range keeps it: also a node that never asked,
+/// whose address dnsmasq would believe to be free, up to a share of the range.
 fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
-    let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
-    let mut taken = BTreeSet::from_iter(settings.nodes.iter().filter_map(|node| node.address).map(placed));
+    let placed =
+        |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
+    let mut taken =
+        BTreeSet::from_iter(settings.nodes.iter().filter_map(|node| node.address).map(placed));
     taken.insert(plan.address.addr());
     let mut held = |mac: Mac| {
         let range = plan.dhcp.as_ref().map(|dhcp| dhcp.first..=dhcp.last)?;
@@ -291,11 +324,13 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let successors = BTreeMap::from_iter(state.nodes().successors());
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
-        // Below, who has no line of its own is met by one for all, and not known by its name any more: so not before each is
-        // here. It has a line of its own if our server has given it its place, and not if it has another.
+        // Below, who has no line of its own is met by one for all, and not known by its name any
+        // more: so not before each is here. It has a line of its own if our server has given it its
+        // place, and not if it has another.
         let known = state.nodes().by_name(&node.name).filter(|_| !lease.is_empty());
         let here = known.and_then(|known| known.mac);
-        let at_home = known.is_some_and(|known| known.address.map(placed) == node.address.map(placed));
+        let at_home =
+            known.is_some_and(|known| known.address.map(placed) == node.address.map(placed));
         let settled = here.filter(|mac| at_home && state.nodes().has_lease(*mac));
         let spare = node.address.and_then(|home| successors.get(&home).copied());
         let board = node.mac.or(spare).or(settled);
@@ -310,8 +345,12 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
         };
     }
     // Those that the lines above do not speak of.
-    let others = state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
-    let size = plan.dhcp.as_ref().map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
+    let others =
+        state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
+    let size = plan
+        .dhcp
+        .as_ref()
+        .map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
     let mut room = most_claims(size as usize);
     let spares = BTreeSet::from_iter(successors.values().copied());
     for mac in others.filter_map(|node| node.mac).filter(|mac| !spares.contains(mac)) {
@@ -327,17 +366,19 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     hosts
 }
 
-/// Returns the end of a host's line that gives it another lease than the main file does, which would take a restart to change.
+/// Returns the end of a host's line that gives it another lease than the main file does, which
+/// would take a restart to change.
 fn lease_for_each(plan: &ServicePlan) -> String {
     let other = plan.dhcp.as_ref().filter(|dhcp| dhcp.lease != dhcp.usual_lease);
     other.map(|dhcp| format!(",{}", dhcp.lease.as_secs())).unwrap_or_default()
 }
 
-/// Returns the addresses that the settings give to boards, where the cluster is now; by a node's name too, if another board has it
-/// now.
+/// Returns the addresses that the settings give to boards, where the cluster is now; by a node's
+/// name too, if another board has it now.
 fn homes(plan: &ServicePlan, settings: &Settings, state: &State) -> Arc<[(Ipv4Addr, Mac)]> {
     let home = settings.cluster.address;
-    let placed = |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
+    let placed =
+        |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
     let written = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
     written.chain(state.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
 }
@@ -349,16 +390,19 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
         let _ = writeln!(names, "{} {head}", plan.address.addr());
     }
     for node in state.nodes().iter() {
-        // Where it is about to be: dnsmasq gives no name to a lease that has another address here. Who has a static address
-        // stays where it is.
+        // Where it is about to be: dnsmasq gives no name to a lease that has another address here.
+        // Who has a static address stays where it is.
         let goes_along = plan.dhcp.is_some() && state.nodes().moves_along(node);
-        let served = |address: Ipv4Addr| match state.own_addresses().any(|net| net.contains(&address)) {
-            true if goes_along => keep_host(address, plan.address),
-            _ => address,
-        };
-        let is_heads = plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
-        // A name in this file takes the place of the one that a node tells with its lease, also in dnsmasq's own file, and is
-        // given to nobody else: so who came first keeps its name (`docs/decisions/names.md`).
+        let served =
+            |address: Ipv4Addr| match state.own_addresses().any(|net| net.contains(&address)) {
+                true if goes_along => keep_host(address, plan.address),
+                _ => address,
+            };
+        let is_heads =
+            plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
+        // A name in this file takes the place of the one that a node tells with its lease, also in
+        // dnsmasq's own file, and is given to nobody else: so who came first keeps its name
+        // (`docs/decisions/names.md`).
         if let Some(address) = node.address.map(served).filter(|_| !is_heads) {
             let _ = writeln!(names, "{address} {}", node.name);
         }

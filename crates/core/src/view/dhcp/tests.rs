@@ -82,9 +82,15 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
             "dhcp-leasefile=/run/bramblegate/dnsmasq/leases",
         ],
     );
-    assert!(!files.config.contains("10.99.0.1") && !files.config.contains("rpi"), "{}", files.config);
+    assert!(
+        !files.config.contains("10.99.0.1") && !files.config.contains("rpi"),
+        "{}",
+        files.config
+    );
     assert_eq!(files.servers, "server=10.99.0.1\n");
-    assert!(files.options.starts_with("option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n"));
+    assert!(
+        files.options.starts_with("option:ntp-server,192.168.50.1\noption:T1,60\noption:T2,75\n")
+    );
 }
 
 #[test]
@@ -117,37 +123,78 @@ fn lease(last: u8, address: u8) -> Event {
 #[test]
 fn who_has_an_address_of_the_range_keeps_it() {
     let known = "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\n";
-    let found =
-        |events: &[Event]| rendered_after(SETTINGS, events).nodes.hosts.strip_prefix(known).map(str::to_owned).unwrap();
-    assert_eq!(found(&[lease(9, 150)]), "b8:27:eb:00:00:03,rpi3\nb8:27:eb:00:00:09,192.168.50.150\n");
-    assert_eq!(found(&[lease(3, 151)]), "b8:27:eb:00:00:03,192.168.50.151,rpi3\n", "one line for one board");
-    assert_eq!(found(&[lease(9, 20)]), "b8:27:eb:00:00:03,rpi3\n", "outside the range nobody gets it anyhow");
-    assert_eq!(found(&[lease(1, 150)]), "b8:27:eb:00:00:03,rpi3\n", "who is given another address has to move");
+    let found = |events: &[Event]| {
+        rendered_after(SETTINGS, events).nodes.hosts.strip_prefix(known).map(str::to_owned).unwrap()
+    };
+    assert_eq!(
+        found(&[lease(9, 150)]),
+        "b8:27:eb:00:00:03,rpi3\nb8:27:eb:00:00:09,192.168.50.150\n"
+    );
+    assert_eq!(
+        found(&[lease(3, 151)]),
+        "b8:27:eb:00:00:03,192.168.50.151,rpi3\n",
+        "one line for one board"
+    );
+    assert_eq!(
+        found(&[lease(9, 20)]),
+        "b8:27:eb:00:00:03,rpi3\n",
+        "outside the range nobody gets it anyhow"
+    );
+    assert_eq!(
+        found(&[lease(1, 150)]),
+        "b8:27:eb:00:00:03,rpi3\n",
+        "who is given another address has to move"
+    );
 }
 
 /// The kernel hears a board on the cluster port, which is there.
 fn heard(last: u8, address: u8) -> Event {
-    let (address, mac) = (IpAddr::V4(Ipv4Addr::new(192, 168, 50, address)), Some(Mac([0xb8, 0x27, 0xeb, 0, 0, last])));
+    let (address, mac) = (
+        IpAddr::V4(Ipv4Addr::new(192, 168, 50, address)),
+        Some(Mac([0xb8, 0x27, 0xeb, 0, 0, last])),
+    );
     Event::Neighbour(Change::Present(Neighbour { index: 2, address, mac, reachable: true }))
 }
 
 #[test]
 fn boards_that_are_only_heard_keep_no_more_than_half_of_the_range() {
-    let settings = SETTINGS.replace("[cluster.dhcp]\n", "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.109\"\n");
-    let listing = [Event::Dump(Dump::Begin), Event::Link(Change::Present(link(2, "eth0"))), Event::Dump(Dump::End)];
+    let settings = SETTINGS
+        .replace("[cluster.dhcp]\n", "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.109\"\n");
+    let listing = [
+        Event::Dump(Dump::Begin),
+        Event::Link(Change::Present(link(2, "eth0"))),
+        Event::Dump(Dump::End),
+    ];
     let claims = (100..110).map(|last| heard(last, last)).chain([lease(90, 109)]);
-    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>()).nodes.hosts;
+    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>())
+        .nodes
+        .hosts;
     let kept = |last| hosts.contains(&format!(",192.168.50.{last}\n"));
-    assert_eq!((100..110).filter(|last| kept(*last)).collect::<Vec<_>>(), [100, 101, 102, 103, 104, 109], "{hosts}");
+    assert_eq!(
+        (100..110).filter(|last| kept(*last)).collect::<Vec<_>>(),
+        [100, 101, 102, 103, 104, 109],
+        "{hosts}"
+    );
     // One board that claims one after the other has one.
-    let listing = [Event::Dump(Dump::Begin), Event::Link(Change::Present(link(2, "eth0"))), Event::Dump(Dump::End)];
+    let listing = [
+        Event::Dump(Dump::Begin),
+        Event::Link(Change::Present(link(2, "eth0"))),
+        Event::Dump(Dump::End),
+    ];
     let claims = (100..110).map(|last| heard(99, last));
-    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>()).nodes.hosts;
-    assert_eq!(hosts.lines().filter(|line| line.starts_with("b8:27:eb:00:00:63,")).count(), 1, "{hosts}");
+    let hosts = rendered_after(&settings, &listing.into_iter().chain(claims).collect::<Vec<_>>())
+        .nodes
+        .hosts;
+    assert_eq!(
+        hosts.lines().filter(|line| line.starts_with("b8:27:eb:00:00:63,")).count(),
+        1,
+        "{hosts}"
+    );
 }
 
 #[test]
-fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_with_those_who_do_not() {
+fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_with_those_who_do_not()
+{
     let mut events = vec![
         Event::Dump(Dump::Begin),
         Event::Link(Change::Present(link(2, "eth0"))),
@@ -162,14 +209,31 @@ fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_wit
         let names = rendered_after(&fourth, events).nodes.names;
         names.lines().filter(|line| !line.ends_with(" head")).map(str::to_owned).collect::<Vec<_>>()
     };
-    let at_home = ["192.168.50.11 rpi1", "192.168.50.12 rpi2", "192.168.50.14 rpi4", "192.168.50.77 node-00-00-09"];
+    let at_home = [
+        "192.168.50.11 rpi1",
+        "192.168.50.12 rpi2",
+        "192.168.50.14 rpi4",
+        "192.168.50.77 node-00-00-09",
+    ];
     assert_eq!(names(&events), at_home);
     // The venue leases us the cluster port's own; the server takes back what it gave there.
     events.push(Event::Address(Change::Present(address(3, "192.168.50.1/24"))));
     let Event::Lease(Change::Present(given)) = lease(4, 14) else { unreachable!() };
-    events.push(Event::Lease(Change::Gone(Lease { valid_for: Some(std::time::Duration::from_secs(60)), ..given })));
-    let away = ["10.213.50.11 rpi1", "192.168.50.12 rpi2", "10.213.50.14 rpi4", "192.168.50.77 node-00-00-09"];
-    assert_eq!(names(&events), away, "rpi1 is off, and will be given its address; rpi2 was only heard");
+    events.push(Event::Lease(Change::Gone(Lease {
+        valid_for: Some(std::time::Duration::from_secs(60)),
+        ..given
+    })));
+    let away = [
+        "10.213.50.11 rpi1",
+        "192.168.50.12 rpi2",
+        "10.213.50.14 rpi4",
+        "192.168.50.77 node-00-00-09",
+    ];
+    assert_eq!(
+        names(&events),
+        away,
+        "rpi1 is off, and will be given its address; rpi2 was only heard"
+    );
     events.push(heard(1, 11));
     assert_eq!(names(&events)[0], "192.168.50.11 rpi1", "it asks nobody");
 }
@@ -183,10 +247,14 @@ fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
         valid_for: None,
     };
     let names = rendered_after(SETTINGS, &[Event::Lease(Change::Present(lease))]).nodes.names;
-    let known = "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n192.168.50.107 node-00-00-07\n";
+    let known =
+        "192.168.50.1 head\n192.168.50.11 rpi1\n192.168.50.12 rpi2\n192.168.50.107 node-00-00-07\n";
     assert_eq!(&*names, known);
     let named = format!("{SETTINGS}[[node]]\nname = \"head\"\naddress = \"192.168.50.107\"\n");
-    assert!(!rendered(&named).nodes.names.contains("192.168.50.1 head"), "the settings may give it away");
+    assert!(
+        !rendered(&named).nodes.names.contains("192.168.50.1 head"),
+        "the settings may give it away"
+    );
 }
 
 #[test]
@@ -198,7 +266,14 @@ fn found_boards_have_their_names_wherever_they_are_and_no_two_the_same() {
     let link = Event::Link(Change::Present(link(2, "eth0")));
     let events = [link, says(7), lease(7, 107), says(8), lease(8, 108), heard(9, 150)];
     let names = rendered_after(SETTINGS, &events).nodes.names;
-    has(&names, &["192.168.50.107 raspberrypi", "192.168.50.108 node-00-00-08", "192.168.50.150 node-00-00-09"]);
+    has(
+        &names,
+        &[
+            "192.168.50.107 raspberrypi",
+            "192.168.50.108 node-00-00-08",
+            "192.168.50.150 node-00-00-09",
+        ],
+    );
     assert_eq!(names.matches("raspberrypi").count(), 1, "{names}");
 }
 
@@ -208,8 +283,13 @@ fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
     has(&files.config_without_names, &["port=0", "domain=bramble"]);
     assert!(!files.config_without_names.contains("servers-file"));
     has(&files.options_without_names, &["option:dns-server,10.99.0.1"]);
-    let off = rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.dns]\nenabled = false\n[cluster.netboot]"));
-    assert_eq!((&off.config, &off.options), (&off.config_without_names, &off.options_without_names));
+    let off = rendered(
+        &SETTINGS.replace("[cluster.netboot]", "[cluster.dns]\nenabled = false\n[cluster.netboot]"),
+    );
+    assert_eq!(
+        (&off.config, &off.options),
+        (&off.config_without_names, &off.options_without_names)
+    );
 }
 
 #[test]
@@ -241,11 +321,14 @@ fn a_raspberry_pi_is_reported_apart_from_a_pc_that_calls_itself_the_same() {
         ],
     );
     assert!(
-        !rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.netboot]\nenabled = false")).config.contains("tftp")
+        !rendered(&SETTINGS.replace("[cluster.netboot]", "[cluster.netboot]\nenabled = false"))
+            .config
+            .contains("tftp")
     );
 }
 
-/// dnsmasq sends 51 files at a time (2.90, `TFTP_MAX_CONNECTIONS`) and lets the requests of all others wait without a word.
+/// dnsmasq sends 51 files at a time (2.90, `TFTP_MAX_CONNECTIONS`) and lets the requests of all
+/// others wait without a word.
 #[test]
 fn so_many_files_are_sent_at_a_time_as_nodes_can_load() {
     for (address, range, most) in [
@@ -268,7 +351,11 @@ fn ipxe_is_never_sent_to_itself() {
         let netboot = format!("[cluster.dhcp]\n[cluster.netboot]\n{netboot}");
         let text = SETTINGS.split("[cluster.dhcp]").next().unwrap().to_owned() + &netboot;
         let options = rendered(&text).options;
-        options.lines().filter(|line| line.starts_with("tag:")).map(str::to_owned).collect::<Vec<_>>()
+        options
+            .lines()
+            .filter(|line| line.starts_with("tag:"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     for (file, is_ipxe) in [
         ("undionly.kpxe", true),
@@ -309,7 +396,8 @@ fn cost(before: &Files, after: &Files) -> Cost {
 #[test]
 fn each_change_costs_what_the_architecture_reports() {
     const TABLE: &str = include_str!("../../../../../docs/architecture.md");
-    let plain = SETTINGS.replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"");
+    let plain = SETTINGS
+        .replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"");
     let from = |text: &str, more: &[Event]| rendered_after(text, more);
     let changed = |from: &str, to: &str| {
         assert!(plain.contains(from), "{from}");
@@ -317,10 +405,12 @@ fn each_change_costs_what_the_architecture_reports() {
     };
     let dhcp = |more: &str| changed("[cluster.dhcp]\n", &format!("[cluster.dhcp]\n{more}\n"));
     let cluster = |more: &str| changed("[cluster]\n", &format!("[cluster]\n{more}\n"));
-    let netboot = |more: &str| changed("[cluster.netboot]\n", &format!("[cluster.netboot]\n{more}\n"));
+    let netboot =
+        |more: &str| changed("[cluster.netboot]\n", &format!("[cluster.netboot]\n{more}\n"));
     let lines = |text: &str| {
         let row = format!("| {text} | ");
-        let cost = TABLE.lines().find_map(|line| line.strip_prefix(row.as_str())?.strip_suffix(" |"));
+        let cost =
+            TABLE.lines().find_map(|line| line.strip_prefix(row.as_str())?.strip_suffix(" |"));
         match cost {
             Some("starts anew") => Cost::StartsAnew,
             Some("reads again") => Cost::ReadsAgain,
@@ -336,7 +426,10 @@ fn each_change_costs_what_the_architecture_reports() {
         ("`cluster.domain`", cluster("domain = \"thicket\"")),
         ("`cluster.dhcp.range`", dhcp("range = \"192.168.50.100-192.168.50.120\"")),
         ("`cluster.dhcp.lease`", dhcp("lease = \"2h\"")),
-        ("`cluster.dns.enabled`", changed("[cluster.dhcp]\n", "[cluster.dns]\nenabled = false\n[cluster.dhcp]\n")),
+        (
+            "`cluster.dns.enabled`",
+            changed("[cluster.dhcp]\n", "[cluster.dns]\nenabled = false\n[cluster.dhcp]\n"),
+        ),
         ("`cluster.netboot.enabled`", netboot("enabled = false")),
         ("`cluster.netboot.root`", netboot("root = \"/srv/other\"")),
         ("`cluster.netboot.folders`", changed("folders = \"mac\"", "folders = \"shared\"")),
@@ -353,7 +446,11 @@ fn each_change_costs_what_the_architecture_reports() {
         ("anything else", format!("[health]\ninterval = \"1s\"\n{plain}")),
         ("anything else", changed("[uplink]\n", "[uplink]\nprobe = \"ping\"\n")),
     ] {
-        assert_eq!(cost(&from(&plain, &[]), &from(&settings, &[])), lines(row), "{row}: {settings}");
+        assert_eq!(
+            cost(&from(&plain, &[]), &from(&settings, &[])),
+            lines(row),
+            "{row}: {settings}"
+        );
     }
     let resolvers = |index, servers: &[&str]| {
         let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
@@ -368,12 +465,17 @@ fn each_change_costs_what_the_architecture_reports() {
             Event::Dump(Dump::End),
         ]
     };
-    let (home, other) = (venue("10.99.0.126/24"), "another uplink, other resolvers, a portal that lets us through");
+    let (home, other) =
+        (venue("10.99.0.126/24"), "another uplink, other resolvers, a portal that lets us through");
     let and = |more: Event| home.iter().cloned().chain([more]).collect::<Vec<_>>();
-    let probed = |reachability| and(Event::Probe(crate::event::Probe::Uplink { index: 3, reachability }));
+    let probed =
+        |reachability| and(Event::Probe(crate::event::Probe::Uplink { index: 3, reachability }));
     let fallback = format!("[cluster.dns]\nfallback = [\"8.8.8.8\"]\n{plain}");
     let none = [resolvers(0, &[])];
-    assert_eq!(cost(&from(&plain, &none), &from(&fallback, &none)), lines("`cluster.dns.fallback`"));
+    assert_eq!(
+        cost(&from(&plain, &none), &from(&fallback, &none)),
+        lines("`cluster.dns.fallback`")
+    );
     for (row, events) in [
         ("an overlap: leases become short", venue("192.168.50.126/24")),
         ("`cluster.address`, or the cluster moves", venue("192.168.50.1/24")),
@@ -381,10 +483,21 @@ fn each_change_costs_what_the_architecture_reports() {
         (other, probed(crate::event::Reachability::Portal)),
         ("anything else", probed(crate::event::Reachability::Online)),
     ] {
-        assert_eq!(cost(&from(&plain, &home), &from(&plain, &events)), lines(row), "{row}: {events:?}");
+        assert_eq!(
+            cost(&from(&plain, &home), &from(&plain, &events)),
+            lines(row),
+            "{row}: {events:?}"
+        );
     }
-    let rows =
-        TABLE.split("| change | dnsmasq |").nth(1).unwrap().split("\n\n").next().unwrap().matches("\n| ").count();
+    let rows = TABLE
+        .split("| change | dnsmasq |")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap()
+        .matches("\n| ")
+        .count();
     assert_eq!(rows, 17, "each row has its case above");
 }
 
@@ -407,7 +520,8 @@ fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
         "b8:27:eb:00:00:01,192.168.50.11,rpi1,120\nrpi2,192.168.50.12,120\nb8:27:eb:00:00:03,rpi3,120\n\
          b8:27:eb:00:00:09,192.168.50.150,120\n"
     );
-    // With a line for all dnsmasq looks for nobody's name any more: so not before each board is known.
+    // With a line for all dnsmasq looks for nobody's name any more: so not before each board is
+    // known.
     let files = overlap(SETTINGS, &[heard(2, 12)]);
     has(&files.nodes.hosts, &["rpi2,192.168.50.12,120", "*:*:*:*:*:*,120"]);
     let files = overlap(SETTINGS, &[lease(2, 12)]);

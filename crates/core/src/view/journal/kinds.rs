@@ -1,4 +1,5 @@
-//! Every kind of record, with the identity by which journalctl finds it and the catalog explains it.
+//! Every kind of record, with the identity by which journalctl finds it and the catalog explains
+//! it.
 
 use crate::decide::alert::Severity;
 use crate::event::Stop;
@@ -199,7 +200,9 @@ pub const fn reason(stop: Stop) -> &'static str {
 
 /// The journal catalog (`systemd/bramblegate.catalog`).
 pub fn catalog() -> String {
-    let mut text = String::from("# What bramblegate's journal records mean: `journalctl -x -u bramblegate`.\n");
+    let mut text = String::from(
+        "# What bramblegate's journal records mean: `journalctl -x -u bramblegate`.\n",
+    );
     for kind in Kind::ALL {
         text.push_str(&format!("\n-- {}\n", kind.id()));
         text.push_str(&format!("Subject: {}\nDefined-By: bramblegate\n", kind.subject()));

@@ -1,4 +1,5 @@
-//! The logbook: from changes of fact to journal records, one for each; none for what only went on as it was.
+//! The logbook: from changes of fact to journal records, one for each; none for what only went on
+//! as it was.
 
 mod inventory;
 mod kinds;
@@ -35,7 +36,12 @@ pub struct Record {
 
 impl Record {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, priority: kind.priority(), message: in_words(&message.into()), fields: Vec::new() }
+        Self {
+            kind,
+            priority: kind.priority(),
+            message: in_words(&message.into()),
+            fields: Vec::new(),
+        }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -54,8 +60,14 @@ impl Record {
     }
 }
 
-/// What to write when `transitions` have led from `before` to `after`. `before` is `None` the first time.
-pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Desired, state: &State) -> Vec<Record> {
+/// What to write when `transitions` have led from `before` to `after`. `before` is `None` the first
+/// time.
+pub fn records(
+    transitions: &[Transition],
+    before: Option<&Desired>,
+    after: &Desired,
+    state: &State,
+) -> Vec<Record> {
     let mut reported = Vec::new();
     if before.is_none() {
         reported.push(started(after));
@@ -64,7 +76,8 @@ pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Des
     reported.extend(transitions.iter().filter_map(|transition| record(transition, state)));
     reported.iter_mut().for_each(|record| complete(record, state));
     if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
-        let moved = Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
+        let moved =
+            Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
         if !transitions.contains(&moved) {
             reported.extend(record(&moved, state));
         }
@@ -78,16 +91,20 @@ pub fn records(transitions: &[Transition], before: Option<&Desired>, after: &Des
     reported
 }
 
-/// Adds the address and the gateway that an uplink has now, where its record does not tell them itself: the route comes a
-/// moment after the address.
+/// Adds the address and the gateway that an uplink has now, where its record does not tell them
+/// itself: the route comes a moment after the address.
 fn complete(record: &mut Record, state: &State) {
     let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
-    let Some(uplink) = state.uplinks().into_iter().find(|uplink| uplink.link.name == port) else { return };
+    let Some(uplink) = state.uplinks().into_iter().find(|uplink| uplink.link.name == port) else {
+        return;
+    };
     let Some(address) = uplink.address.map(|address| address.to_string()) else { return };
     if record.field("ADDRESS").is_some_and(|reported| reported != address) {
         return;
     }
-    for (name, value) in [("ADDRESS", Some(address)), ("GATEWAY", uplink.gateway.map(|gateway| gateway.to_string()))] {
+    for (name, value) in
+        [("ADDRESS", Some(address)), ("GATEWAY", uplink.gateway.map(|gateway| gateway.to_string()))]
+    {
         if let (None, Some(value)) = (record.field(name), value) {
             record.fields.push((name, value));
         }
@@ -101,7 +118,10 @@ pub fn stopping(stop: Stop) -> Record {
 
 /// New settings were not taken.
 pub fn settings_refused(faults: &str) -> Record {
-    Record::new(Kind::SettingsRefused, format!("the settings were not taken: {}", faults.trim_end()))
+    Record::new(
+        Kind::SettingsRefused,
+        format!("the settings were not taken: {}", faults.trim_end()),
+    )
 }
 
 /// A watcher ended; it is begun again.
@@ -109,7 +129,8 @@ pub fn source_failed(source: &str, error: &str) -> Record {
     Record::new(Kind::SourceFailed, format!("{source} cannot be watched: {error}; trying again"))
 }
 
-/// An essential output owes an answer for so long that the service manager is told no more that all is well.
+/// An essential output owes an answer for so long that the service manager is told no more that all
+/// is well.
 pub fn overdue(output: Output) -> Record {
     let message = format!("{}: no answer; the watchdog will start the gateway again", name(output));
     Record::new(Kind::OutputFailed, message).at(Priority::Error)
@@ -132,7 +153,8 @@ pub fn is_detail(record: &Record) -> bool {
     record.kind == Kind::Detail
 }
 
-/// Returns a detail for whoever looks for a fault; `target` is the part of the program that it is from.
+/// Returns a detail for whoever looks for a fault; `target` is the part of the program that it is
+/// from.
 pub fn detail(priority: Priority, target: &str, message: String) -> Record {
     Record::new(Kind::Detail, message).at(priority).with("TARGET", target)
 }
@@ -145,20 +167,28 @@ pub fn not_put_back(error: &ApplyError) -> Record {
 fn started(after: &Desired) -> Record {
     let what = if after.gateway.is_some() { "gateway of" } else { "panel of" };
     let version = env!("CARGO_PKG_VERSION");
-    Record::new(Kind::Started, format!("bramblegate {version} is the {what} {}", after.cluster_address.trunc()))
+    Record::new(
+        Kind::Started,
+        format!("bramblegate {version} is the {what} {}", after.cluster_address.trunc()),
+    )
 }
 
 /// The rule set's text, when it is another one.
 fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
     let ruleset = &after.gateway.as_ref()?.firewall.ruleset;
-    let known = before.and_then(|before| before.gateway.as_ref()).map(|gateway| &gateway.firewall.ruleset);
-    (known != Some(ruleset)).then(|| Record::new(Kind::RulesAbout, format!("about to apply this rule set:\n{ruleset}")))
+    let known =
+        before.and_then(|before| before.gateway.as_ref()).map(|gateway| &gateway.firewall.ruleset);
+    (known != Some(ruleset))
+        .then(|| Record::new(Kind::RulesAbout, format!("about to apply this rule set:\n{ruleset}")))
 }
 
-/// Alerts that came and went, but for those that another record tells. The same alert with another text is not news.
+/// Alerts that came and went, but for those that another record tells. The same alert with another
+/// text is not news.
 fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
     let same = |a: &Alert, b: &Alert| a.code == b.code && a.subject == b.subject;
-    let known = |list: &[Alert], alert: &Alert| list.iter().any(|a| same(a, alert) && a.severity == alert.severity);
+    let known = |list: &[Alert], alert: &Alert| {
+        list.iter().any(|a| same(a, alert) && a.severity == alert.severity)
+    };
     let worth = |alert: &&Alert| alert.code.journal() == Journal::Alert;
     let raised = after.iter().filter(worth).filter(|alert| !known(before, alert)).map(|alert| {
         Record::new(Kind::AlertRaised, format!("{}: {}", alert.code, alert.text))
@@ -171,7 +201,8 @@ fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
         // Of several of one kind it is to be seen which.
         let several = before.iter().chain(after).any(|a| a.code == alert.code && !same(a, alert));
         let which = if several { format!(": {}", alert.text) } else { String::new() };
-        Record::new(Kind::AlertCleared, format!("{}: over{which}", alert.code)).with("ALERT", alert.code)
+        Record::new(Kind::AlertCleared, format!("{}: over{which}", alert.code))
+            .with("ALERT", alert.code)
     });
     raised.chain(cleared).collect()
 }
@@ -203,9 +234,13 @@ fn record(transition: &Transition, state: &State) -> Option<Record> {
                 .with("UPLINK", port)
                 .with("ADDRESS", address)
         }
-        Transition::ActiveUplink { from, to } => return active_uplink(from.as_deref(), to.as_deref()),
+        Transition::ActiveUplink { from, to } => {
+            return active_uplink(from.as_deref(), to.as_deref());
+        }
         Transition::Reachability { port, to } => reachability(port, *to),
-        Transition::NodeHealth { name, from, to, why } => return node_health(name, *from, *to, *why),
+        Transition::NodeHealth { name, from, to, why } => {
+            return node_health(name, *from, *to, *why);
+        }
         other => gateway_record(other, state)?,
     })
 }
@@ -239,18 +274,25 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
                 (*owned, ", protected"),
                 (*flow_table == Some(true), ", with a flow table"),
                 (*flow_table == Some(false), ", without a flow table, which it refuses"),
-                (*rejects == Some(false), ", dropping what it cannot reject (no module nft_reject_inet)"),
+                (
+                    *rejects == Some(false),
+                    ", dropping what it cannot reject (no module nft_reject_inet)",
+                ),
             ] {
                 message.push_str(if so { word } else { "" });
             }
             Record::new(Kind::RulesApplied, message).with("RULESET_GENERATION", generation)
         }
         Transition::ClusterMoved { from, to } => {
-            Record::new(Kind::ClusterMoved, format!("the cluster moved from {from} to {to}")).with("ADDRESS", to)
+            Record::new(Kind::ClusterMoved, format!("the cluster moved from {from} to {to}"))
+                .with("ADDRESS", to)
         }
         Transition::ConntrackFlushed { deleted } => {
             let connections = if *deleted == 1 { "connection" } else { "connections" };
-            Record::new(Kind::ConntrackFlushed, format!("{deleted} stale {connections} of another uplink forgotten"))
+            Record::new(
+                Kind::ConntrackFlushed,
+                format!("{deleted} stale {connections} of another uplink forgotten"),
+            )
         }
         Transition::DisplayBlind => Record::new(
             Kind::DisplayBlind,
@@ -266,8 +308,9 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         ),
         Transition::ForeignDhcp { server, mac } => {
             let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
-            let message =
-                format!("another DHCP server answers on the cluster port: {server}{by}; no addresses are served there");
+            let message = format!(
+                "another DHCP server answers on the cluster port: {server}{by}; no addresses are served there"
+            );
             let record = Record::new(Kind::DhcpForeign, message).with("SERVER", server);
             match mac {
                 Some(mac) => record.with("MAC", mac),
@@ -282,10 +325,16 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         Transition::Reloaded => Record::new(Kind::Reloaded, "settings read again"),
         Transition::Acknowledged { alerts } => {
             let (first, others) = alerts.split_at(alerts.len().min(KNOWN_LISTED));
-            let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+            let more = if others.is_empty() {
+                String::new()
+            } else {
+                format!(" and {} more", others.len())
+            };
             Record::new(Kind::Acknowledged, format!("acknowledged: {}{more}", first.join(", ")))
         }
-        Transition::PowerOffOrdered => Record::new(Kind::PowerOff, "the power button was held: powering off"),
+        Transition::PowerOffOrdered => {
+            Record::new(Kind::PowerOff, "the power button was held: powering off")
+        }
         Transition::PowerOffUnheard => {
             let message = "the machine was not powered off: is bramblegate-poweroff.path enabled?";
             Record::new(Kind::PowerOff, message).at(Priority::Warning)
@@ -312,12 +361,17 @@ fn uplink_state(state: &State, port: &str, from: UplinkState, to: UplinkState) -
         UplinkState::Searching if from.is_addressed() => return None,
         UplinkState::Searching => (Kind::UplinkLink, "has a carrier and waits for an address"),
         UplinkState::NoDhcp => {
-            let known =
-                state.uplinks().iter().find(|uplink| uplink.link.name == port).map(|uplink| no_dhcp(state, uplink));
+            let known = state
+                .uplinks()
+                .iter()
+                .find(|uplink| uplink.link.name == port)
+                .map(|uplink| no_dhcp(state, uplink));
             let message = known.unwrap_or_else(|| format!("{port} gets no address"));
             return Some(Record::new(Kind::UplinkNoDhcp, message).with("UPLINK", port));
         }
-        UplinkState::Addressed | UplinkState::Online | UplinkState::Portal | UplinkState::Clash => return None,
+        UplinkState::Addressed | UplinkState::Online | UplinkState::Portal | UplinkState::Clash => {
+            return None;
+        }
     };
     Some(Record::new(kind, format!("{port} {what}")).with("UPLINK", port))
 }
@@ -326,10 +380,12 @@ fn uplink_state(state: &State, port: &str, from: UplinkState, to: UplinkState) -
 fn active_uplink(from: Option<&str>, to: Option<&str>) -> Option<Record> {
     let record = match (from, to) {
         (Some(from), Some(to)) => {
-            Record::new(Kind::UplinkActive, format!("{to} takes over from {from}")).with("UPLINK", to)
+            Record::new(Kind::UplinkActive, format!("{to} takes over from {from}"))
+                .with("UPLINK", to)
         }
         (Some(from), None) => {
-            Record::new(Kind::UplinkLink, format!("{from} is gone, and no other uplink is there")).with("UPLINK", from)
+            Record::new(Kind::UplinkLink, format!("{from} is gone, and no other uplink is there"))
+                .with("UPLINK", from)
         }
         (None, _) => return None,
     };
@@ -339,20 +395,31 @@ fn active_uplink(from: Option<&str>, to: Option<&str>) -> Option<Record> {
 fn reachability(port: &str, to: Reachability) -> Record {
     let record = match to {
         Reachability::Online => Record::new(Kind::Online, format!("{port}: the internet answers")),
-        Reachability::Portal => Record::new(Kind::Portal, format!("{port}: a captive portal answers")),
-        Reachability::Nothing => Record::new(Kind::NoInternet, format!("{port}: nothing answers from the internet")),
+        Reachability::Portal => {
+            Record::new(Kind::Portal, format!("{port}: a captive portal answers"))
+        }
+        Reachability::Nothing => {
+            Record::new(Kind::NoInternet, format!("{port}: nothing answers from the internet"))
+        }
     };
     record.with("UPLINK", port)
 }
 
-fn node_health(name: &str, from: NodeHealth, to: NodeHealth, why: Option<Trouble>) -> Option<Record> {
+fn node_health(
+    name: &str,
+    from: NodeHealth,
+    to: NodeHealth,
+    why: Option<Trouble>,
+) -> Option<Record> {
     let (kind, what) = match to {
         NodeHealth::Up if from == NodeHealth::Down => (Kind::NodeUp, " again"),
         NodeHealth::Up => (Kind::NodeUp, ""),
         NodeHealth::Down => (Kind::NodeDown, ""),
         NodeHealth::Booting => (Kind::NodeBooting, ""),
         NodeHealth::Degraded => match why {
-            Some(Trouble::Flapping) => (Kind::NodeDegraded, ": it goes down and comes back again and again"),
+            Some(Trouble::Flapping) => {
+                (Kind::NodeDegraded, ": it goes down and comes back again and again")
+            }
             Some(Trouble::Lossy) => (Kind::NodeDegraded, ": it leaves many probes unanswered"),
             Some(Trouble::Slow) => (Kind::NodeDegraded, ": it answers slowly"),
             None => (Kind::NodeDegraded, ""),

@@ -13,7 +13,8 @@ pub fn logged(logged: &ServerLog, state: &State) -> Record {
     };
     let mut record = Record::new(kind, logged.text.clone());
     let node = logged.mac.and_then(|mac| state.nodes().by_mac(mac));
-    let node = node.or_else(|| logged.address.and_then(|address| state.nodes().by_address(address)));
+    let node =
+        node.or_else(|| logged.address.and_then(|address| state.nodes().by_address(address)));
     let fields = [
         ("NODE", node.map(|node| node.name.clone())),
         ("MAC", logged.mac.map(|mac| mac.to_string())),

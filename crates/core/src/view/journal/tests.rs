@@ -16,7 +16,8 @@ fn world() -> (State, Desired) {
         [cluster]
         interface = "eth0"
     "#;
-    let settings = config::load(&[("settings", text)], &Board::built_in("emulated").unwrap()).unwrap();
+    let settings =
+        config::load(&[("settings", text)], &Board::built_in("emulated").unwrap()).unwrap();
     let state = State::new(Arc::new(settings.clone()), Instant::default());
     let desired = decide(&settings, &state);
     (state, Desired { alerts: Vec::new(), severity: Severity::Ok, ..desired })
@@ -41,16 +42,51 @@ fn the_evening_reads_like_a_logbook() {
     let port = || "eth1".to_owned();
     let address = "10.99.0.126/24".parse().unwrap();
     let transitions = [
-        Transition::UplinkState { port: port(), from: UplinkState::NoCarrier, to: UplinkState::Searching },
-        Transition::UplinkAddress { port: port(), address, gateway: Some("10.99.0.1".parse().unwrap()) },
-        Transition::UplinkState { port: port(), from: UplinkState::Searching, to: UplinkState::Addressed },
+        Transition::UplinkState {
+            port: port(),
+            from: UplinkState::NoCarrier,
+            to: UplinkState::Searching,
+        },
+        Transition::UplinkAddress {
+            port: port(),
+            address,
+            gateway: Some("10.99.0.1".parse().unwrap()),
+        },
+        Transition::UplinkState {
+            port: port(),
+            from: UplinkState::Searching,
+            to: UplinkState::Addressed,
+        },
         Transition::Reachability { port: port(), to: Reachability::Online },
-        Transition::UplinkState { port: port(), from: UplinkState::Addressed, to: UplinkState::Online },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Unknown, to: NodeHealth::Up, why: None },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down, why: None },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Down, to: NodeHealth::Up, why: None },
+        Transition::UplinkState {
+            port: port(),
+            from: UplinkState::Addressed,
+            to: UplinkState::Online,
+        },
+        Transition::NodeHealth {
+            name: "rpi1".to_owned(),
+            from: NodeHealth::Unknown,
+            to: NodeHealth::Up,
+            why: None,
+        },
+        Transition::NodeHealth {
+            name: "rpi1".to_owned(),
+            from: NodeHealth::Up,
+            to: NodeHealth::Down,
+            why: None,
+        },
+        Transition::NodeHealth {
+            name: "rpi1".to_owned(),
+            from: NodeHealth::Down,
+            to: NodeHealth::Up,
+            why: None,
+        },
         Transition::UplinkAddressLost { port: port(), address },
-        Transition::UplinkState { port: port(), from: UplinkState::Online, to: UplinkState::NoCarrier },
+        Transition::UplinkState {
+            port: port(),
+            from: UplinkState::Online,
+            to: UplinkState::NoCarrier,
+        },
     ];
     let wanted = [
         "eth1 has a carrier and waits for an address",
@@ -69,8 +105,17 @@ fn the_evening_reads_like_a_logbook() {
 fn records_carry_their_fields() {
     let address = "10.99.0.126/24".parse().unwrap();
     let records = reported(&[
-        Transition::UplinkAddress { port: "eth1".to_owned(), address, gateway: Some("10.99.0.1".parse().unwrap()) },
-        Transition::NodeHealth { name: "rpi1".to_owned(), from: NodeHealth::Up, to: NodeHealth::Down, why: None },
+        Transition::UplinkAddress {
+            port: "eth1".to_owned(),
+            address,
+            gateway: Some("10.99.0.1".parse().unwrap()),
+        },
+        Transition::NodeHealth {
+            name: "rpi1".to_owned(),
+            from: NodeHealth::Up,
+            to: NodeHealth::Down,
+            why: None,
+        },
         Transition::RulesetApplied {
             generation: 7,
             adopted: false,
@@ -99,7 +144,10 @@ fn who_undid_our_work_is_named() {
     let what = "the rule set was changed or flushed".to_owned();
     let by = Some("nft (4711)".to_owned());
     let records = reported(&[Transition::Disturbed { output: Output::Firewall, what, by }]);
-    assert_eq!(messages(&records), ["the rule set was changed or flushed by nft (4711); it is put back"]);
+    assert_eq!(
+        messages(&records),
+        ["the rule set was changed or flushed by nft (4711); it is put back"]
+    );
 }
 
 #[test]
@@ -111,7 +159,11 @@ fn an_alert_is_reported_when_it_comes_and_when_it_goes_and_not_in_between() {
     ];
     let blocked = Desired { severity: Severity::Fault, alerts, ..calm.clone() };
     let raised = records(&[], Some(&calm), &blocked, &state);
-    assert_eq!(messages(&raised), ["gateway-blocked: Docker drops"], "a node's health has a record of its own");
+    assert_eq!(
+        messages(&raised),
+        ["gateway-blocked: Docker drops"],
+        "a node's health has a record of its own"
+    );
     assert_eq!(raised[0].priority, Priority::Error);
     assert_eq!(raised[0].field("SEVERITY"), Some("fault"));
     let mut reworded = blocked.clone();
@@ -129,8 +181,14 @@ fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
     };
     let one = Desired { alerts: vec![enslaved("eth2")], ..calm.clone() };
     let two = Desired { alerts: vec![enslaved("eth2"), enslaved("eth3")], ..calm.clone() };
-    assert_eq!(messages(&records(&[], Some(&one), &two, &state)), ["uplink-enslaved: eth3 is a port of br0"]);
-    assert_eq!(messages(&records(&[], Some(&two), &one, &state)), ["uplink-enslaved: over: eth3 is a port of br0"]);
+    assert_eq!(
+        messages(&records(&[], Some(&one), &two, &state)),
+        ["uplink-enslaved: eth3 is a port of br0"]
+    );
+    assert_eq!(
+        messages(&records(&[], Some(&two), &one, &state)),
+        ["uplink-enslaved: over: eth3 is a port of br0"]
+    );
     assert_eq!(messages(&records(&[], Some(&one), &calm, &state)), ["uplink-enslaved: over"]);
 }
 
@@ -166,8 +224,14 @@ fn identities_are_random_uuids_and_none_is_used_twice() {
     let ids: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.id()).collect();
     assert_eq!(ids.len(), Kind::ALL.len());
     for id in ids {
-        assert!(id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{id}");
-        assert!(id.as_bytes()[12] == b'4' && matches!(id.as_bytes()[16], b'8' | b'9' | b'a' | b'b'), "{id}: version 4");
+        assert!(
+            id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+            "{id}"
+        );
+        assert!(
+            id.as_bytes()[12] == b'4' && matches!(id.as_bytes()[16], b'8' | b'9' | b'a' | b'b'),
+            "{id}: version 4"
+        );
     }
 }
 

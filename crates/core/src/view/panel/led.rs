@@ -16,7 +16,8 @@ const fn signal(colour: Colour, pattern: Pattern) -> Signal {
     Signal { colour, pattern }
 }
 
-/// Colour and rhythm of a severity: the rhythm alone tells them apart, for those who do not see the colour.
+/// Colour and rhythm of a severity: the rhythm alone tells them apart, for those who do not see the
+/// colour.
 pub const fn of_severity(severity: Severity) -> Signal {
     match severity {
         Severity::Ok => signal(Colour::GREEN, Pattern::Breathe),
@@ -30,18 +31,20 @@ pub const fn of_severity(severity: Severity) -> Signal {
 pub const fn of_node(health: NodeHealth) -> Signal {
     match health {
         NodeHealth::Up => of_severity(Severity::Ok),
-        NodeHealth::Unknown | NodeHealth::Booting | NodeHealth::Maintenance => of_severity(Severity::Notice),
+        NodeHealth::Unknown | NodeHealth::Booting | NodeHealth::Maintenance => {
+            of_severity(Severity::Notice)
+        }
         NodeHealth::Degraded => of_severity(Severity::Warning),
         NodeHealth::Down => of_severity(Severity::Fault),
     }
 }
 
-/// One signal for each LED: the first is the cluster, the others are the nodes in the order of the settings; at most
-/// [`MAX_LEDS`]. Where nodes outnumber the LEDs of a stick, an LED is a group, or an equal share of the groups or nodes, and
-/// tells how the worst of them is.
+/// One signal for each LED: the first is the cluster, the others are the nodes in the order of the
+/// settings; at most [`MAX_LEDS`]. Where nodes outnumber the LEDs of a stick, an LED is a group, or
+/// an equal share of the groups or nodes, and tells how the worst of them is.
 ///
-/// Brightness, night and `led.animate = false` (the patterns stand still: for measurements) are the indicator's: it is told
-/// the pattern all the same, and so is the status.
+/// Brightness, night and `led.animate = false` (the patterns stand still: for measurements) are the
+/// indicator's: it is told the pattern all the same, and so is the status.
 pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Signal> {
     let urgency = desired.alerts.iter().map(Alert::urgency).max().unwrap_or(Severity::Ok);
     let cluster = of_severity(urgency);
@@ -53,8 +56,8 @@ pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Sig
     std::iter::once(cluster).chain(others).collect()
 }
 
-/// How many LEDs a stick has beside the cluster's; `None` while that is not known. A lamp of one LED is told them all: it
-/// shows the first.
+/// How many LEDs a stick has beside the cluster's; `None` while that is not known. A lamp of one
+/// LED is told them all: it shows the first.
 fn leds(state: &State) -> Option<usize> {
     match state.outputs().held(Output::Indicator) {
         Some(Applied::Indicator { leds, .. }) => {
@@ -68,26 +71,41 @@ fn leds(state: &State) -> Option<usize> {
 fn shared(state: &State, leds: usize) -> Vec<Signal> {
     let nodes = state.nodes();
     let grouped = nodes.groups().iter().any(|counts| counts.total() > 0);
-    let worst = if grouped { of_groups(state) } else { nodes.iter().map(|node| Some(reported(state, node))).collect() };
+    let worst = if grouped {
+        of_groups(state)
+    } else {
+        nodes.iter().map(|node| Some(reported(state, node))).collect()
+    };
     let count = leds.min(worst.len()).max(1);
-    let share = |led: usize| worst.get(led * worst.len() / count..(led + 1) * worst.len() / count).unwrap_or_default();
-    let worst_in = |share: &[Option<NodeHealth>]| share.iter().copied().flatten().max_by_key(|health| gravity(*health));
+    let share = |led: usize| {
+        worst.get(led * worst.len() / count..(led + 1) * worst.len() / count).unwrap_or_default()
+    };
+    let worst_in = |share: &[Option<NodeHealth>]| {
+        share.iter().copied().flatten().max_by_key(|health| gravity(*health))
+    };
     (0..count).map(|led| worst_in(share(led)).map_or(Signal::DARK, of_node)).collect()
 }
 
-/// How the worst of each group is, and of the nodes without one where there are any; `None` for a group without nodes.
+/// How the worst of each group is, and of the nodes without one where there are any; `None` for a
+/// group without nodes.
 fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
     let nodes = state.nodes();
     let known = known_groups(state);
     let worst = |count: &dyn Fn(NodeHealth) -> usize, group: Option<usize>| {
         let there = NodeHealth::ALL.into_iter().filter(|health| count(*health) > 0);
-        there.map(|health| eased(health, known.contains(&group))).max_by_key(|health| gravity(*health))
+        there
+            .map(|health| eased(health, known.contains(&group)))
+            .max_by_key(|health| gravity(*health))
     };
     let groups = nodes.groups();
-    let mut all: Vec<Option<NodeHealth>> =
-        groups.iter().enumerate().map(|(place, counts)| worst(&|health| counts.of(health), Some(place))).collect();
+    let mut all: Vec<Option<NodeHealth>> = groups
+        .iter()
+        .enumerate()
+        .map(|(place, counts)| worst(&|health| counts.of(health), Some(place)))
+        .collect();
     let grouped = |health: NodeHealth| groups.iter().map(|counts| counts.of(health)).sum::<usize>();
-    let unknown_clients = worst(&|health| nodes.count(health).saturating_sub(grouped(health)), None);
+    let unknown_clients =
+        worst(&|health| nodes.count(health).saturating_sub(grouped(health)), None);
     all.extend(unknown_clients.map(Some));
     all
 }

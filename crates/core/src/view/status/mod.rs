@@ -16,7 +16,9 @@ use crate::decide::Desired;
 use crate::decide::alert::{Alert, Severity};
 use crate::decide::dhcp::{self, Verdict};
 use crate::decide::firewall::traffic;
-use crate::event::{Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic};
+use crate::event::{
+    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic,
+};
 use crate::facts::State;
 use crate::facts::node::{NodeHealth, NodeState, Origin};
 use crate::facts::output::Outputs;
@@ -67,7 +69,11 @@ impl Snapshot {
     pub fn change_after(&self, before: &Self, now: Instant) -> api::Change {
         let uplinks = || self.uplinks.iter().map(|uplink| uplink.at(now)).collect();
         let same_uplinks = self.uplinks.len() == before.uplinks.len()
-            && self.uplinks.iter().zip(&before.uplinks).all(|(after, before)| after.is_same(before));
+            && self
+                .uplinks
+                .iter()
+                .zip(&before.uplinks)
+                .all(|(after, before)| after.is_same(before));
         api::Change {
             severity: (self.severity != before.severity).then(|| self.severity.into()),
             alerts: (self.alerts != before.alerts).then(|| self.alerts.clone()),
@@ -85,7 +91,8 @@ impl Snapshot {
 /// Returns whether nothing but the bytes sent differs.
 fn is_same_panel(after: &api::Panel, before: &api::Panel) -> bool {
     let api::Lcd { bytes: _, errors, lines, state } = &after.lcd;
-    (errors, lines, state, &after.led) == (&before.lcd.errors, &before.lcd.lines, &before.lcd.state, &before.led)
+    (errors, lines, state, &after.led)
+        == (&before.lcd.errors, &before.lcd.lines, &before.lcd.state, &before.led)
 }
 
 /// One uplink: its ages are moments here.
@@ -112,7 +119,8 @@ impl UplinkStatus {
 
     /// Returns whether nothing but times differs.
     fn is_same(&self, other: &Self) -> bool {
-        self.facts == other.facts && self.not_renewed_since.is_some() == other.not_renewed_since.is_some()
+        self.facts == other.facts
+            && self.not_renewed_since.is_some() == other.not_renewed_since.is_some()
     }
 }
 
@@ -205,7 +213,10 @@ fn node_status(state: &State, node: &NodeState) -> NodeStatus {
         rtt: node.rtt,
         since: node.since,
         origin: node.origin,
-        group: node.group.and_then(|group| state.settings().groups.get(group)).map(|group| group.name.clone()),
+        group: node
+            .group
+            .and_then(|group| state.settings().groups.get(group))
+            .map(|group| group.name.clone()),
     }
 }
 
@@ -265,7 +276,9 @@ fn dhcp(settings: &Settings, state: &State) -> api::DhcpStatus {
         Verdict::Off => api::DhcpStatus::Off,
         Verdict::Waiting => api::DhcpStatus::Waiting,
         Verdict::Refused => api::DhcpStatus::RefusedForeignServer,
-        Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => api::DhcpStatus::Failed,
+        Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => {
+            api::DhcpStatus::Failed
+        }
         Verdict::Serve if state.outputs().serves() => api::DhcpStatus::Serving,
         Verdict::Serve => api::DhcpStatus::Waiting,
     }
@@ -306,7 +319,8 @@ fn gateway(state: &State, desired: &Desired) -> api::Gateway {
     };
     let vital = |(what, _): &&(Traffic, Blocker)| traffic::is_vital(*what);
     let promised = firewall.traffic.iter().find(vital).or_else(|| firewall.traffic.first());
-    let blocked_by = firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
+    let blocked_by =
+        firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
     let blocked_by = blocked_by.or_else(|| promised.map(|(_, blocker)| blocker.clone()));
     api::Gateway {
         // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
@@ -331,9 +345,12 @@ fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceS
         None if outputs.held(output).is_some() => api::DeviceState::Ok,
         None | Some(ApplyErrorKind::Absent | ApplyErrorKind::Waiting) => api::DeviceState::Absent,
         Some(ApplyErrorKind::Off) => api::DeviceState::Off,
-        Some(ApplyErrorKind::Failed | ApplyErrorKind::Unsupported | ApplyErrorKind::Denied | ApplyErrorKind::Held) => {
-            api::DeviceState::Error
-        }
+        Some(
+            ApplyErrorKind::Failed
+            | ApplyErrorKind::Unsupported
+            | ApplyErrorKind::Denied
+            | ApplyErrorKind::Held,
+        ) => api::DeviceState::Error,
     }
 }
 
@@ -341,10 +358,17 @@ fn lcd(settings: &Settings, state: &State) -> api::Lcd {
     let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
     let state = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
     let (lines, bytes) = match outputs.held(Output::Display) {
-        Some(Applied::Display { lines, bytes, .. }) => (Some(lines.iter().map(Text::from).collect()), *bytes),
+        Some(Applied::Display { lines, bytes, .. }) => {
+            (Some(lines.iter().map(Text::from).collect()), *bytes)
+        }
         _ => (None, 0),
     };
-    api::Lcd { state: state.into(), lines: lines.filter(|_| state == api::DeviceState::Ok), bytes, errors }
+    api::Lcd {
+        state: state.into(),
+        lines: lines.filter(|_| state == api::DeviceState::Ok),
+        bytes,
+        errors,
+    }
 }
 
 fn led(settings: &Settings, state: &State, desired: &Desired) -> api::Led {
@@ -352,7 +376,13 @@ fn led(settings: &Settings, state: &State, desired: &Desired) -> api::Led {
     let signals = match state.outputs().held(Output::Indicator) {
         Some(Applied::Indicator { leds, .. }) if device == api::DeviceState::Ok => {
             let driven = usize::from(*leds).max(1);
-            Some(led::lights(settings, state, desired).iter().take(driven).map(signal).collect::<Vec<_>>())
+            Some(
+                led::lights(settings, state, desired)
+                    .iter()
+                    .take(driven)
+                    .map(signal)
+                    .collect::<Vec<_>>(),
+            )
         }
         _ => None,
     };

@@ -27,8 +27,8 @@ const LINES: u32 = 2000;
 const PACE: Duration = Duration::from_secs(1);
 /// Bytes of a pipe (pipe(7)): what is read at a time.
 const PIPE: usize = 64 << 10;
-/// The pipe is read at once so many times in a row, and then once in each interval; at 1,000 requests a second what gathers
-/// meanwhile fills half of it.
+/// The pipe is read at once so many times in a row, and then once in each interval; at 1,000
+/// requests a second what gathers meanwhile fills half of it.
 const READINGS: u32 = 32;
 const READING_INTERVAL: Duration = Duration::from_millis(200);
 /// Lines of routine that are forwarded in a row, and one more in each interval.
@@ -38,7 +38,8 @@ const ROUTINE_INTERVAL: Duration = Duration::from_millis(500);
 /// Where dnsmasq is, if it is installed.
 pub fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from)).collect();
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from)).collect();
     folders.into_iter().map(|folder| folder.join("dnsmasq")).find(|file| file.is_file())
 }
 
@@ -56,8 +57,14 @@ impl Running {
     /// It cannot be started.
     pub fn start(program: &Path, config: &Path, asked: Questions) -> io::Result<Self> {
         let mut command = std::process::Command::new(program);
-        command.arg(format!("--conf-file={}", config.display())).args(["--log-facility=-", "--pid-file="]);
-        command.args(foreground()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg(format!("--conf-file={}", config.display()))
+            .args(["--log-facility=-", "--pid-file="]);
+        command
+            .args(foreground())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         command.env_clear();
         let mut child = Child::start(command)?;
         let (sender, lines) = mpsc::channel(256);
@@ -112,8 +119,9 @@ impl Running {
     }
 }
 
-/// In the foreground, as whom we are. An ordinary user's dnsmasq changes to nobody; root's would change to a user who may
-/// not read our files. Where no groups can be set (an unprivileged user namespace) only the debugging mode changes nothing.
+/// In the foreground, as whom we are. An ordinary user's dnsmasq changes to nobody; root's would
+/// change to a user who may not read our files. Where no groups can be set (an unprivileged user
+/// namespace) only the debugging mode changes nothing.
 fn foreground() -> &'static [&'static str] {
     if !rustix::process::geteuid().is_root() {
         return &["--keep-in-foreground"];
@@ -124,8 +132,8 @@ fn foreground() -> &'static [&'static str] {
     }
 }
 
-/// Forwards what dnsmasq writes, line by line. How many lines of routine there are the nodes decide: of a flood of them only
-/// some are forwarded, as signs of life.
+/// Forwards what dnsmasq writes, line by line. How many lines of routine there are the nodes
+/// decide: of a flood of them only some are forwarded, as signs of life.
 async fn listen(mut stderr: OneShot<OwnedFd>, lines: mpsc::Sender<String>, asked: Questions) {
     let mut pending = Vec::with_capacity(PIPE);
     let (mut begin, mut forwarded) = (Instant::now(), 0);
@@ -165,8 +173,14 @@ async fn read(stderr: &mut OneShot<OwnedFd>, pending: &mut Vec<u8>) -> io::Resul
     }
 }
 
-/// Takes the whole lines out of `pending`, and what is left at the end. Returns those worth forwarding.
-fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace, asked: &Questions) -> Vec<String> {
+/// Takes the whole lines out of `pending`, and what is left at the end. Returns those worth
+/// forwarding.
+fn take_lines(
+    pending: &mut Vec<u8>,
+    is_end: bool,
+    routine: &mut Pace,
+    asked: &Questions,
+) -> Vec<String> {
     let whole = if is_end || pending.len() >= PIPE {
         pending.len()
     } else {
@@ -187,22 +201,29 @@ fn take_lines(pending: &mut Vec<u8>, is_end: bool, routine: &mut Pace, asked: &Q
     worth
 }
 
-/// Returns whether a line says that it heard a client: "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …", "… BOOTP(eth0) …", "… no address
-/// range available for DHCP request via eth0".
+/// Returns whether a line says that it heard a client: "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …", "…
+/// BOOTP(eth0) …", "… no address range available for DHCP request via eth0".
 fn is_about_dhcp(line: &[u8]) -> bool {
-    line.starts_with(b"dnsmasq-dhcp") && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| contains(line, word))
+    line.starts_with(b"dnsmasq-dhcp")
+        && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| contains(line, word))
 }
 
 fn contains(line: &[u8], word: &[u8]) -> bool {
     line.windows(word.len()).any(|part| part == word)
 }
 
-/// Returns whether a line only says that a client was served, and nothing of what it lacks ("no address available").
+/// Returns whether a line only says that a client was served, and nothing of what it lacks ("no
+/// address available").
 fn is_routine(line: &[u8]) -> bool {
-    const VERBS: [&[u8]; 5] = [b"DHCPDISCOVER(", b"DHCPOFFER(", b"DHCPREQUEST(", b"DHCPACK(", b"DHCPINFORM("];
+    const VERBS: [&[u8]; 5] =
+        [b"DHCPDISCOVER(", b"DHCPOFFER(", b"DHCPREQUEST(", b"DHCPACK(", b"DHCPINFORM("];
     const LACK: &[u8] = b" available";
     // "dnsmasq-dhcp[4711]: DHCPREQUEST(eth0) 192.168.50.11 b8:27:eb:00:00:01"
-    let text = line.iter().position(|byte| *byte == b' ').and_then(|at| line.get(at + 1..)).unwrap_or_default();
+    let text = line
+        .iter()
+        .position(|byte| *byte == b' ')
+        .and_then(|at| line.get(at + 1..))
+        .unwrap_or_default();
     VERBS.iter().any(|verb| text.starts_with(verb)) && !line.ends_with(LACK)
 }
 
@@ -220,7 +241,8 @@ mod tests {
         let slow = folder.join("dnsmasq");
         fs::write(&slow, "#!/bin/sh\nsleep 0.3\necho started >&2\nexec sleep 60\n").unwrap();
         fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
-        let mut running = Running::start(&slow, &folder.join("main"), Questions::default()).unwrap();
+        let mut running =
+            Running::start(&slow, &folder.join("main"), Questions::default()).unwrap();
         running.reload();
         let logged = running.next().await;
         running.end().await;
@@ -231,7 +253,9 @@ mod tests {
     fn pipe(text: String) -> OneShot<OwnedFd> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
-        std::thread::spawn(move || std::io::Write::write_all(&mut fs::File::from(writer), text.as_bytes()));
+        std::thread::spawn(move || {
+            std::io::Write::write_all(&mut fs::File::from(writer), text.as_bytes())
+        });
         OneShot::new(reader)
     }
 
@@ -239,9 +263,13 @@ mod tests {
     async fn routine_is_forwarded_as_a_sign_of_life_and_complaints_always() {
         let mut text = String::new();
         for number in 0..3000_u32 {
-            text += &format!("dnsmasq-dhcp[7]: DHCPREQUEST(eth0) 192.168.50.{} b8:27:eb:00:00:01\n", number % 250);
+            text += &format!(
+                "dnsmasq-dhcp[7]: DHCPREQUEST(eth0) 192.168.50.{} b8:27:eb:00:00:01\n",
+                number % 250
+            );
             if number % 100 == 0 {
-                text += "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) b8:27:eb:00:00:09 no address available\n";
+                text +=
+                    "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) b8:27:eb:00:00:09 no address available\n";
             }
         }
         let (sender, mut lines) = mpsc::channel(256);
@@ -263,7 +291,8 @@ mod tests {
         let text: String = (0..3 * LINES).map(|number| format!("line {number}\n")).collect();
         let (sender, mut lines) = mpsc::channel(256);
         let begin = Instant::now();
-        let listening = tokio::spawn(async move { listen(pipe(text), sender, Questions::default()).await });
+        let listening =
+            tokio::spawn(async move { listen(pipe(text), sender, Questions::default()).await });
         let mut heard = 0;
         while lines.recv().await.is_some() {
             heard += 1;

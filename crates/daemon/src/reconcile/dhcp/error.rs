@@ -21,13 +21,17 @@ pub enum DnsmasqError {
     #[error("dnsmasq does not start: {why} ({how})")]
     EndsAtOnce { why: String, how: String },
     /// who has it is hidden from the unit's sandbox, and not from root
-    #[error("another program has port 67 (DHCP), so dnsmasq cannot start, and nodes get neither addresses nor names")]
+    #[error(
+        "another program has port 67 (DHCP), so dnsmasq cannot start, and nodes get neither addresses nor names"
+    )]
     DhcpPortTaken,
     #[error("dnsmasq does not start: it has not said so within {seconds} s")]
     StartsTooLong { seconds: u64 },
     #[error("dnsmasq ends again and again ({how}), last with: {why}")]
     EndsAgain { why: String, how: String },
-    #[error("dnsmasq hangs ({why}), so nodes get neither addresses nor names: it is killed and started again")]
+    #[error(
+        "dnsmasq hangs ({why}), so nodes get neither addresses nor names: it is killed and started again"
+    )]
     Hangs { why: String },
 }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::files::folder::{self, Folder};
 use crate::view::dhcp::Files;
 
-/// Writes what differs; `hosts` with what is kept for those who are away, the main file and the options as the port of DNS allows.
+/// Writes what differs; `hosts` with what is kept for those who are away, the main file and the
+/// options as the port of DNS allows.
 ///
 /// # Errors
 /// The disk takes nothing.
@@ -33,7 +34,8 @@ pub fn write(folder: &Path, files: &Files, hosts: &str, names: bool) -> io::Resu
     Ok(())
 }
 
-/// Removes the files, but not the leases: who has one has it also while nothing is served, be it for a cable that is out.
+/// Removes the files, but not the leases: who has one has it also while nothing is served, be it
+/// for a cable that is out.
 pub fn clear(folder: &Path) {
     let Ok(opened) = Folder::open(folder) else { return };
     for file in fs::read_dir(folder).into_iter().flatten().flatten() {

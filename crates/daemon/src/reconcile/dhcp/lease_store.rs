@@ -1,9 +1,11 @@
-//! Leases that outlive a power cut: dnsmasq works with a file in memory (`$RUNTIME_DIRECTORY`), and what has to last is
-//! copied to the disk (`$STATE_DIRECTORY`), whole or not at all, and no more often than it must.
+//! Leases that outlive a power cut: dnsmasq works with a file in memory (`$RUNTIME_DIRECTORY`), and
+//! what has to last is copied to the disk (`$STATE_DIRECTORY`), whole or not at all, and no more
+//! often than it must.
 //!
-//! When the cluster moves, leases of the other subnet are not handed on: who has a lease and asks all for another address is
-//! taken by dnsmasq for another server's client, and not answered. They become reservations, so that dnsmasq says no to the
-//! former address and the node keeps its host part when it asks anew.
+//! When the cluster moves, leases of the other subnet are not handed on: who has a lease and asks
+//! all for another address is taken by dnsmasq for another server's client, and not answered. They
+//! become reservations, so that dnsmasq says no to the former address and the node keeps its host
+//! part when it asks anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -46,14 +48,20 @@ impl LeaseStore {
         Self { working, copy, kept: None, moving: Vec::new(), reserved: Vec::new(), remembered }
     }
 
-    /// Gives dnsmasq, before its start, the leases that it had in `net`, where the cluster is now: of the working file, and
-    /// where there is none or it is damaged, of the copy. Those of another subnet are reserved their host part in
-    /// this one, if it is in `range`. One of an address that is another board's by the settings (`homes`) is left out. Answers what the nodes were
-    /// given before, and what to tell of damage.
+    /// Gives dnsmasq, before its start, the leases that it had in `net`, where the cluster is now:
+    /// of the working file, and where there is none or it is damaged, of the copy. Those of another
+    /// subnet are reserved their host part in this one, if it is in `range`. One of an address that
+    /// is another board's by the settings (`homes`) is left out. Answers what the nodes were given
+    /// before, and what to tell of damage.
     ///
     /// # Errors
     /// The working file cannot be written.
-    pub fn prepare(&mut self, net: Ipv4Net, range: Range, homes: &Homes) -> io::Result<(Leases, Vec<String>)> {
+    pub fn prepare(
+        &mut self,
+        net: Ipv4Net,
+        range: Range,
+        homes: &Homes,
+    ) -> io::Result<(Leases, Vec<String>)> {
         let mut reported = Vec::new();
         let mut leases = self.read(&self.working.clone(), &mut reported);
         let copied = self.read(&self.copy.clone(), &mut reported);
@@ -67,7 +75,8 @@ impl LeaseStore {
         let (mut macs, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         leases.entries.extend(std::mem::take(&mut self.moving).into_iter().chain(copied));
         leases.entries.retain(|entry| macs.insert(entry.mac) && addresses.insert(entry.address));
-        let taken = BTreeSet::from_iter(in_the_way(&leases.entries, homes).iter().map(|entry| entry.mac));
+        let taken =
+            BTreeSet::from_iter(in_the_way(&leases.entries, homes).iter().map(|entry| entry.mac));
         leases.entries.retain(|entry| !taken.contains(&entry.mac));
         let (here, moving): (Vec<Entry>, _) =
             leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
@@ -78,11 +87,13 @@ impl LeaseStore {
         Ok((leases, reported))
     }
 
-    /// Returns `hosts` (`dhcp-hostsfile`) with lines that reserve nodes of another subnet their host part, and boards that are away
-    /// the address that they had; not an address that `hosts` names. `lease`: how each line ends.
+    /// Returns `hosts` (`dhcp-hostsfile`) with lines that reserve nodes of another subnet their
+    /// host part, and boards that are away the address that they had; not an address that `hosts`
+    /// names. `lease`: how each line ends.
     pub fn reservations(&self, hosts: &str, away: &[(Mac, Ipv4Addr)], lease: &str) -> String {
         let expected = self.reserved.iter().chain(away);
-        let mut taken: BTreeSet<Ipv4Addr> = hosts.split([',', '\n']).filter_map(|word| word.parse().ok()).collect();
+        let mut taken: BTreeSet<Ipv4Addr> =
+            hosts.split([',', '\n']).filter_map(|word| word.parse().ok()).collect();
         let mut places: BTreeMap<String, Ipv4Addr> = BTreeMap::new();
         for (mac, address) in expected {
             let mac = mac.to_string();
@@ -136,16 +147,20 @@ impl LeaseStore {
         if !leases.damaged.is_empty() {
             let lines: Vec<String> = leases.damaged.iter().map(usize::to_string).collect();
             let (path, kept) = (path.display(), leases.entries.len());
-            reported
-                .push(format!("{path}: line {} is damaged and was left out; {kept} leases are kept", lines.join(", ")));
+            reported.push(format!(
+                "{path}: line {} is damaged and was left out; {kept} leases are kept",
+                lines.join(", ")
+            ));
         }
         Some(leases)
     }
 
-    /// Copies the leases to the disk if that is due: one came, went or is another, or what the disk says of one ends soon.
+    /// Copies the leases to the disk if that is due: one came, went or is another, or what the disk
+    /// says of one ends soon.
     ///
     /// # Errors
-    /// The disk is full, or read-only; told as often as it happens, and tried again with the next change.
+    /// The disk is full, or read-only; told as often as it happens, and tried again with the next
+    /// change.
     pub fn copy(&mut self, leases: &Leases, homes: &Homes) -> io::Result<bool> {
         self.remembered.note(leases, homes)?;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -176,11 +191,13 @@ impl LeaseStore {
     }
 }
 
-/// A renewal alone is not written each time: the disk may believe that a lease ends earlier than it does, as long as it does
-/// not believe it is over.
+/// A renewal alone is not written each time: the disk may believe that a lease ends earlier than it
+/// does, as long as it does not believe it is over.
 fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock: u64) -> bool {
     let Some(kept) = kept else { return !now.is_empty() };
-    let left = |entry: &Entry| if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) };
+    let left = |entry: &Entry| {
+        if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) }
+    };
     let same = |entry: &Entry| {
         kept.get(&entry.mac).is_some_and(|known| {
             let unchanged = Entry { expiry: entry.expiry, ..known.clone() } == *entry;
@@ -190,13 +207,15 @@ fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock
     kept.len() != now.len() || !now.values().all(same)
 }
 
-/// Returns where the nodes of leases in another subnet are expected in `net`. Two that were apart there, or whose host part
-/// is the head's own or somebody's already: the first keeps it. What is outside `range` is for nodes of the settings.
+/// Returns where the nodes of leases in another subnet are expected in `net`. Two that were apart
+/// there, or whose host part is the head's own or somebody's already: the first keeps it. What is
+/// outside `range` is for nodes of the settings.
 fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net, range: Range) -> Vec<(Mac, Ipv4Addr)> {
     let mut taken = BTreeSet::from_iter(here.entries.iter().map(|entry| entry.address));
     taken.insert(net.addr());
     let places = moving.iter().map(|entry| (entry.mac, keep_host(entry.address, net)));
-    let inside = places.filter(|(_, address)| range.is_some_and(|(first, last)| (first..=last).contains(address)));
+    let inside = places
+        .filter(|(_, address)| range.is_some_and(|(first, last)| (first..=last).contains(address)));
     inside.filter(|(_, address)| taken.insert(*address)).collect()
 }
 
@@ -206,7 +225,8 @@ mod tests {
 
     use super::*;
 
-    const TWO: &str = "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
+    const TWO: &str =
+        "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
 
     /// As the settings have it by default.
     fn range(net: Ipv4Net) -> Range {
@@ -222,12 +242,18 @@ mod tests {
     fn each_change_is_written_once_and_every_other_renewal_not_at_all() {
         let two = held(TWO);
         assert!(is_due(Some(&held("")), &two, 1000), "one came");
-        assert!(is_due(Some(&two), &held(TWO.lines().next().unwrap().to_owned().as_str()), 1000), "one went");
+        assert!(
+            is_due(Some(&two), &held(TWO.lines().next().unwrap().to_owned().as_str()), 1000),
+            "one went"
+        );
         assert!(!is_due(Some(&two), &two, 1000));
         assert!(is_due(Some(&two), &held(&TWO.replace(".102", ".103")), 1000), "another address");
         assert!(is_due(Some(&two), &held(&TWO.replace("rpi1", "rpi9")), 1000), "another name");
         let renewed = held(&TWO.replace("2000 ", "2500 "));
-        assert!(!is_due(Some(&two), &renewed, 1500), "half of it is over: the disk still says that it is valid");
+        assert!(
+            !is_due(Some(&two), &renewed, 1500),
+            "half of it is over: the disk still says that it is valid"
+        );
         let again = held(&TWO.replace("2000 ", "3000 "));
         assert!(is_due(Some(&two), &again, 2000), "and now it would not any more");
         assert!(!is_due(None, &held(""), 1000), "nothing is written for nothing");
@@ -242,15 +268,31 @@ mod tests {
         fs::write(&working, &far).unwrap();
         let (away, home) = ("10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap());
         let mut keep = LeaseStore::new(working.clone(), &folder);
-        assert_eq!(keep.prepare(away, range(away), &[]).unwrap().0.to_text(), far, "those were given before");
-        assert_eq!(fs::read_to_string(&working).unwrap(), "", "dnsmasq knows nobody who is elsewhere");
+        assert_eq!(
+            keep.prepare(away, range(away), &[]).unwrap().0.to_text(),
+            far,
+            "those were given before"
+        );
+        assert_eq!(
+            fs::read_to_string(&working).unwrap(),
+            "",
+            "dnsmasq knows nobody who is elsewhere"
+        );
         let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
         assert_eq!(keep.reservations("", &[], ""), both);
         let named = "b8:27:eb:00:00:01,rpi1\nrpi9,10.213.50.102\n";
         let placed = "b8:27:eb:00:00:01,10.213.50.101,rpi1\nrpi9,10.213.50.102\n";
-        assert_eq!(keep.reservations(named, &[], ""), placed, "a board has one line, and an address one board");
+        assert_eq!(
+            keep.reservations(named, &[], ""),
+            placed,
+            "a board has one line, and an address one board"
+        );
         let settled = "b8:27:eb:00:00:01,10.213.50.11,rpi1,120\nb8:27:eb:00:00:02,10.213.50.12\n";
-        assert_eq!(keep.reservations(settled, &[], ",120"), settled, "the settings say where they are");
+        assert_eq!(
+            keep.reservations(settled, &[], ",120"),
+            settled,
+            "the settings say where they are"
+        );
         let come = "4000000000 b8:27:eb:00:00:01 10.213.50.101 rpi1 *\n";
         fs::write(&working, come).unwrap();
         assert!(keep.copy(&file::parse(come.as_bytes()), &[]).unwrap());
@@ -271,7 +313,10 @@ mod tests {
             "b8:27:eb:00:00:01,192.168.50.101\n",
             "back home only one has to move"
         );
-        assert_eq!(fs::read_to_string(&working).unwrap(), far.lines().nth(1).unwrap().to_owned() + "\n");
+        assert_eq!(
+            fs::read_to_string(&working).unwrap(),
+            far.lines().nth(1).unwrap().to_owned() + "\n"
+        );
     }
 
     #[test]
@@ -292,8 +337,16 @@ mod tests {
             places.into_iter().map(|(_, address)| address.octets()[3]).collect::<Vec<_>>()
         };
         assert_eq!(place([10, 0, 0, 102], [10, 0, 0, 199], "10.0.0.1/24"), [102]);
-        assert_eq!(place([192, 168, 50, 40], [192, 168, 50, 60], "192.168.50.1/26"), [0_u8; 0], "101 is 37 there");
-        assert_eq!(reserved(&moving, &Leases::default(), "10.0.0.1/24".parse().unwrap(), None), [], "none is given");
+        assert_eq!(
+            place([192, 168, 50, 40], [192, 168, 50, 60], "192.168.50.1/26"),
+            [0_u8; 0],
+            "101 is 37 there"
+        );
+        assert_eq!(
+            reserved(&moving, &Leases::default(), "10.0.0.1/24".parse().unwrap(), None),
+            [],
+            "none is given"
+        );
     }
 
     #[test]
@@ -305,17 +358,23 @@ mod tests {
         let net: Ipv4Net = "192.168.50.1/24".parse().unwrap();
         assert_eq!(keep.prepare(net, range(net), &[]).unwrap().0, Leases::default());
         assert!(keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap());
-        assert!(!keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap(), "an equal list is no write");
+        assert!(
+            !keep.copy(&file::parse(TWO.as_bytes()), &[]).unwrap(),
+            "an equal list is no write"
+        );
         fs::remove_file(&working).unwrap();
-        let (leases, reported) = LeaseStore::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
+        let (leases, reported) =
+            LeaseStore::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
         assert_eq!((leases.to_text().as_str(), reported.len()), (TWO, 0));
         fs::write(&working, &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
-        let (leases, reported) = LeaseStore::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
+        let (leases, reported) =
+            LeaseStore::new(working.clone(), &folder).prepare(net, range(net), &[]).unwrap();
         assert_eq!(leases.to_text(), TWO, "what was damaged in the one is whole in the other");
         assert!(reported[0].contains("line 2 is damaged"), "{reported:?}");
         fs::write(keep.place(), &TWO.as_bytes()[..TWO.len() - 5]).unwrap();
         fs::remove_file(&working).unwrap();
-        let (leases, reported) = LeaseStore::new(working, &folder).prepare(net, range(net), &[]).unwrap();
+        let (leases, reported) =
+            LeaseStore::new(working, &folder).prepare(net, range(net), &[]).unwrap();
         assert_eq!((leases.entries.len(), reported.len()), (1, 1));
     }
 

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::event::{Mac, ServerLog, ServerLogKind};
 
-/// Within this long each thing is said once, of several of a kind no more than so many, and of so many kinds the first.
+/// Within this long each thing is said once, of several of a kind no more than so many, and of so
+/// many kinds the first.
 const WINDOW: Duration = Duration::from_secs(60);
 const MOST: usize = 20;
 const KINDS: usize = 16;
@@ -80,7 +81,8 @@ impl Window {
     /// Of which kind a text is; of too many kinds the later ones are one.
     fn kind(&mut self, text: &str) -> &mut Kind {
         // Addresses, files, numbers and most names are not what they have in common.
-        let common = |word: &&str| word.trim_end_matches(':').bytes().all(|byte| byte.is_ascii_alphabetic());
+        let common =
+            |word: &&str| word.trim_end_matches(':').bytes().all(|byte| byte.is_ascii_alphabetic());
         let words: Vec<&str> = text.split_whitespace().filter(common).take(TELLING).collect();
         let mut kind = words.join(" ");
         if self.kinds.len() >= KINDS && !self.kinds.contains_key(&kind) {
@@ -95,13 +97,19 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> ServerLog {
-        ServerLog { what: ServerLogKind::Refused, text: text.to_owned(), mac: Some(Mac([2; 6])), address: None }
+        ServerLog {
+            what: ServerLogKind::Refused,
+            text: text.to_owned(),
+            mac: Some(Mac([2; 6])),
+            address: None,
+        }
     }
 
     #[test]
     fn the_same_is_reported_once_a_minute_with_how_often_it_was() {
         let (mut restraint, begin) = (LogRateLimiter::default(), Instant::now());
-        let reported: Vec<ServerLog> = (0..300).filter_map(|_| restraint.pass(refused("no"), begin)).collect();
+        let reported: Vec<ServerLog> =
+            (0..300).filter_map(|_| restraint.pass(refused("no"), begin)).collect();
         assert_eq!(reported, [refused("no")]);
         let later = restraint.pass(refused("no"), begin + WINDOW).map(|logged| logged.text);
         assert_eq!(later.as_deref(), Some("no (and 299 more like this before)"));
@@ -110,10 +118,20 @@ mod tests {
     #[test]
     fn of_things_that_always_differ_no_more_than_some_are_reported_and_other_kinds_go_on() {
         let (mut restraint, now) = (LogRateLimiter::default(), Instant::now());
-        let reported = (0..300).filter_map(|number| restraint.pass(refused(&format!("no {number}")), now)).count();
+        let reported = (0..300)
+            .filter_map(|number| restraint.pass(refused(&format!("no {number}")), now))
+            .count();
         assert_eq!(reported, MOST);
-        assert!(restraint.pass(ServerLog { what: ServerLogKind::Trouble, ..refused("no") }, now).is_some());
-        assert!(restraint.pass(ServerLog { what: ServerLogKind::Leased, ..refused("yes") }, now).is_some());
+        assert!(
+            restraint
+                .pass(ServerLog { what: ServerLogKind::Trouble, ..refused("no") }, now)
+                .is_some()
+        );
+        assert!(
+            restraint
+                .pass(ServerLog { what: ServerLogKind::Leased, ..refused("yes") }, now)
+                .is_some()
+        );
     }
 
     #[test]
@@ -131,7 +149,11 @@ mod tests {
             report(&format!("dnsmasq: failed sending /srv/tftp/{number} to 192.168.50.101"), begin);
         }
         let other = "dnsmasq: cannot read /etc/ethers";
-        assert_eq!(report(other, begin).as_deref(), Some(other), "a flood of one kind keeps no other from being said");
+        assert_eq!(
+            report(other, begin).as_deref(),
+            Some(other),
+            "a flood of one kind keeps no other from being said"
+        );
         let later = begin + WINDOW;
         assert_eq!(report(full, later).unwrap(), format!("{full} (and 9 more like this before)"));
         let sent = report("dnsmasq: failed sending /srv/tftp/x to 192.168.50.7", later).unwrap();
@@ -147,6 +169,9 @@ mod tests {
                 .map(|place| [b'a' + (number >> place & 15) as u8])
                 .fold(String::new(), |text, letter| format!("{text} {}", letter[0] as char))
         });
-        assert!(texts.filter_map(|text| restraint.pass(refused(&text), now)).count() <= MOST + KINDS + 1);
+        assert!(
+            texts.filter_map(|text| restraint.pass(refused(&text), now)).count()
+                <= MOST + KINDS + 1
+        );
     }
 }

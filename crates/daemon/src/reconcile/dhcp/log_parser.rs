@@ -49,18 +49,27 @@ impl Listener {
         }
     }
 
-    /// Returns what is new among the leases that are given now. dnsmasq says so too, but with a line for each renewal
-    /// as well: how many those are the nodes decide.
+    /// Returns what is new among the leases that are given now. dnsmasq says so too, but with a
+    /// line for each renewal as well: how many those are the nodes decide.
     pub fn given(&mut self, leases: &Leases) -> Vec<Event> {
-        let news = leases.entries.iter().filter(|entry| self.known.get(&entry.mac) != Some(&entry.address));
+        let news = leases
+            .entries
+            .iter()
+            .filter(|entry| self.known.get(&entry.mac) != Some(&entry.address));
         let logged = news.map(|Entry { mac, address, host_name, .. }| {
             let name = host_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
             let text = format!("{mac}{name} has the address {address}");
-            let logged = ServerLog { what: ServerLogKind::Leased, text, mac: Some(*mac), address: Some(*address) };
+            let logged = ServerLog {
+                what: ServerLogKind::Leased,
+                text,
+                mac: Some(*mac),
+                address: Some(*address),
+            };
             Event::Dhcp(Dhcp::ServerLog(logged))
         });
         let logged = logged.collect();
-        let mut now: Vec<(Mac, Ipv4Addr)> = leases.entries.iter().map(|entry| (entry.mac, entry.address)).collect();
+        let mut now: Vec<(Mac, Ipv4Addr)> =
+            leases.entries.iter().map(|entry| (entry.mac, entry.address)).collect();
         now.sort_by_key(|(mac, _)| *mac);
         self.known = BTreeMap::from_iter(now);
         logged
@@ -69,9 +78,10 @@ impl Listener {
     /// What a line says, if it is worth knowing and not said too often already.
     pub fn hear(&mut self, line: &str) -> Option<Event> {
         match self.understand(line)? {
-            Event::Dhcp(Dhcp::ServerLog(logged)) => {
-                self.restraint.pass(logged, Instant::now()).map(|logged| Event::Dhcp(Dhcp::ServerLog(logged)))
-            }
+            Event::Dhcp(Dhcp::ServerLog(logged)) => self
+                .restraint
+                .pass(logged, Instant::now())
+                .map(|logged| Event::Dhcp(Dhcp::ServerLog(logged))),
             other => Some(other),
         }
     }
@@ -86,7 +96,8 @@ impl Listener {
         let mut trouble = || {
             let complains = COMPLAINTS.iter().any(|word| text.contains(word));
             let commonplace = COMMONPLACE.iter().any(|word| text.contains(word));
-            (complains && !commonplace && !self.was_reported(text)).then(|| trouble(format!("dnsmasq: {text}")))
+            (complains && !commonplace && !self.was_reported(text))
+                .then(|| trouble(format!("dnsmasq: {text}")))
         };
         match dhcp {
             Some(heard) => heard,
@@ -112,7 +123,9 @@ impl Listener {
         let verb = verb.split('(').next().unwrap_or_default();
         let address = rest.iter().find_map(|word| word.parse::<Ipv4Addr>().ok());
         let mac = rest.iter().find_map(|word| word.parse::<Mac>().ok());
-        let logged = |what, text: String| Some(Event::Dhcp(Dhcp::ServerLog(ServerLog { what, text, mac, address })));
+        let logged = |what, text: String| {
+            Some(Event::Dhcp(Dhcp::ServerLog(ServerLog { what, text, mac, address })))
+        };
         match (verb, mac, address) {
             ("DHCPNAK" | "DHCPDECLINE", Some(mac), Some(address)) => {
                 let why = rest.get(2..).unwrap_or_default().join(" ");
@@ -125,12 +138,20 @@ impl Listener {
             ("DHCPDISCOVER" | "DHCPREQUEST", Some(mac), _) if text.contains("no address") => {
                 // One that it asks for is not its own.
                 let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
-                let logged = ServerLog { what: ServerLogKind::Exhausted, text, mac: Some(mac), address: None };
+                let logged = ServerLog {
+                    what: ServerLogKind::Exhausted,
+                    text,
+                    mac: Some(mac),
+                    address: None,
+                };
                 Some(Some(Event::Dhcp(Dhcp::ServerLog(logged))))
             }
-            ("DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPACK" | "DHCPRELEASE" | "DHCPINFORM", _, _) => {
-                Some(None)
-            }
+            (
+                "DHCPDISCOVER" | "DHCPOFFER" | "DHCPREQUEST" | "DHCPACK" | "DHCPRELEASE"
+                | "DHCPINFORM",
+                _,
+                _,
+            ) => Some(None),
             _ => None,
         }
     }
@@ -138,7 +159,12 @@ impl Listener {
 
 /// A record of trouble.
 pub fn trouble(text: String) -> Event {
-    Event::Dhcp(Dhcp::ServerLog(ServerLog { what: ServerLogKind::Trouble, text, mac: None, address: None }))
+    Event::Dhcp(Dhcp::ServerLog(ServerLog {
+        what: ServerLogKind::Trouble,
+        text,
+        mac: None,
+        address: None,
+    }))
 }
 
 /// `sent FILE to ADDRESS`: a node boots.
@@ -148,7 +174,8 @@ fn file(text: &str) -> Option<Option<Event>> {
     Some(Some(Event::Dhcp(Dhcp::Boots { address, file: file.to_owned() })))
 }
 
-/// `… dnsmasq-dhcp[123]: text`, with or without date and number: (`dhcp`, text). The part is empty for DNS and the rest.
+/// `… dnsmasq-dhcp[123]: text`, with or without date and number: (`dhcp`, text). The part is empty
+/// for DNS and the rest.
 pub fn split(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.split_once("dnsmasq")?;
     let (head, text) = rest.split_once(": ")?;
@@ -174,7 +201,11 @@ mod tests {
         let mut given = |lines: &str| -> Vec<String> {
             let reported = listener.given(&file::parse(lines.as_bytes()));
             let text = |event| match event {
-                Event::Dhcp(Dhcp::ServerLog(ServerLog { what: ServerLogKind::Leased, text, .. })) => text,
+                Event::Dhcp(Dhcp::ServerLog(ServerLog {
+                    what: ServerLogKind::Leased,
+                    text,
+                    ..
+                })) => text,
                 other => panic!("{other:?}"),
             };
             reported.into_iter().map(text).collect()
@@ -199,8 +230,13 @@ mod tests {
         assert_eq!(what, ServerLogKind::Refused);
         assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
         let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) 192.168.50.7 b8:27:eb:00:00:01 no address available";
-        let Some(Event::Dhcp(Dhcp::ServerLog(want))) = listener.hear(line) else { panic!("it is not told") };
-        assert_eq!((want.what, want.mac.is_some(), want.address), (ServerLogKind::Exhausted, true, None));
+        let Some(Event::Dhcp(Dhcp::ServerLog(want))) = listener.hear(line) else {
+            panic!("it is not told")
+        };
+        assert_eq!(
+            (want.what, want.mac.is_some(), want.address),
+            (ServerLogKind::Exhausted, true, None)
+        );
         assert!(want.text.contains("cluster.dhcp.range"), "{}", want.text);
     }
 
@@ -214,10 +250,18 @@ mod tests {
     #[test]
     fn a_file_that_was_sent_is_a_fact() {
         let mut listener = Listener::default();
-        let reported = listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
+        let reported =
+            listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
         let file = "/srv/tftp/boot code.bin".to_owned();
-        assert_eq!(reported, Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file })));
-        assert_eq!(listener.hear("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"), None);
+        assert_eq!(
+            reported,
+            Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file }))
+        );
+        assert_eq!(
+            listener
+                .hear("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"),
+            None
+        );
     }
 
     #[test]
@@ -232,7 +276,8 @@ mod tests {
         ] {
             assert_eq!(listener.hear(line), None, "{line}");
         }
-        let line = "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
+        let line =
+            "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
         assert_eq!(heard(&mut listener, line).unwrap().0, ServerLogKind::Trouble);
         assert_eq!(heard(&mut listener, line), None, "it says so each time it reads its files");
     }

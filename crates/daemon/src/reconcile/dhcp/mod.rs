@@ -1,4 +1,5 @@
-//! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies, keeps its leases.
+//! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies,
+//! keeps its leases.
 
 mod child;
 mod error;

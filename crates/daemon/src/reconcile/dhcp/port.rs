@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-/// Whether names can be served on this address, which the head need not have yet; the error says what stands against it.
+/// Whether names can be served on this address, which the head need not have yet; the error says
+/// what stands against it.
 ///
 /// # Errors
 /// `AddrInUse`: somebody else has the port.
@@ -20,8 +21,9 @@ pub fn try_dns(address: Ipv4Addr) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether dnsmasq's last words say that another program has the port of DHCP (`dhcp-common.c` of 2.85 to 2.91: "failed to
-/// bind DHCP server socket: Address already in use"). It binds to all addresses, so that no try of ours could show it.
+/// Returns whether dnsmasq's last words say that another program has the port of DHCP
+/// (`dhcp-common.c` of 2.85 to 2.91: "failed to bind DHCP server socket: Address already in use").
+/// It binds to all addresses, so that no try of ours could show it.
 pub fn is_dhcp_taken(words: &str) -> bool {
     words.contains("bind DHCP server socket") && words.contains("in use")
 }

@@ -1,5 +1,6 @@
-//! Does dnsmasq answer? It is asked for a name of its own now and then, as a node would ask it. Where no names are served nobody
-//! can ask from here: then its state is looked at, and now and then it is given a signal that it answers with a line.
+//! Does dnsmasq answer? It is asked for a name of its own now and then, as a node would ask it.
+//! Where no names are served nobody can ask from here: then its state is looked at, and now and
+//! then it is given a signal that it answers with a line.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -55,8 +56,9 @@ pub struct Target {
 
 /// So many questions in a row are none that it could have missed by chance.
 const DEAF: u64 = 3;
-/// Silence is looked at once more after this long. It serves one board after the other, and some Raspberry Pis
-/// are answered a second late: of many at a time most have asked before their turn has come.
+/// Silence is looked at once more after this long. It serves one board after the other, and some
+/// Raspberry Pis are answered a second late: of many at a time most have asked before their turn
+/// has come.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// Whether it hears what is asked on the wire. Pure.
@@ -68,7 +70,8 @@ struct Hearing {
 }
 
 impl Hearing {
-    /// Takes how many questions there were since it last logged one, and how many lines it has logged; returns what is new.
+    /// Takes how many questions there were since it last logged one, and how many lines it has
+    /// logged; returns what is new.
     fn compare(&mut self, questions: u64, lines: u64) -> Option<bool> {
         let before = std::mem::replace(&mut self.silent_at, (questions >= DEAF).then_some(lines));
         let deaf = self.silent_at.is_some() && (self.deaf || before == self.silent_at);
@@ -91,7 +94,8 @@ impl Pulse {
             loop {
                 let sign = look(&whom, looks).await;
                 // That it answers is news only after it did not.
-                let news = sign.filter(|sign| *sign != Sign::Answers || reported != Some(Sign::Answers));
+                let news =
+                    sign.filter(|sign| *sign != Sign::Answers || reported != Some(Sign::Answers));
                 if let Some(sign) = news {
                     reported = Some(sign);
                     if signs.send(sign).await.is_err() {
@@ -105,7 +109,11 @@ impl Pulse {
                     }
                 }
                 looks = (looks + 1) % SIGNAL;
-                let next = if hearing.doubts() { Instant::now() + SECOND_LOOK } else { next_aligned(INTERVAL) };
+                let next = if hearing.doubts() {
+                    Instant::now() + SECOND_LOOK
+                } else {
+                    next_aligned(INTERVAL)
+                };
                 sleep_until(next).await;
             }
         }))
@@ -133,7 +141,8 @@ async fn look(whom: &Target, looks: u8) -> Option<Sign> {
 
 /// By the state in `/proc/PID/stat` (proc_pid_stat(5)): behind the name, which may hold anything.
 fn stands_still(process: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).unwrap_or_default();
+    let stat =
+        fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't']))
 }
 

@@ -1,5 +1,6 @@
-//! What the settings give to a board is taken from others at once: a lease that runs until the evening, or the kernel's memory
-//! of who answered there, must not keep a spare board from the place of a dead one.
+//! What the settings give to a board is taken from others at once: a lease that runs until the
+//! evening, or the kernel's memory of who answered there, must not keep a spare board from the
+//! place of a dead one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,25 +20,28 @@ use crate::watch::link::{neighbour, neighbour_message};
 
 /// UDP port of DHCP servers (RFC 2131 4.1).
 const SERVER_PORT: u16 = 67;
-/// DHCP message type of a release; `sizeof` the fixed part of a message with its magic number (RFC 2131 2).
+/// DHCP message type of a release; `sizeof` the fixed part of a message with its magic number (RFC
+/// 2131 2).
 const RELEASE: u8 = 7;
 const HEADER: usize = 240;
 
 /// Who has which address by the settings.
 pub type Homes = [(Ipv4Addr, Mac)];
 
-/// So many leases are given back by message; with more of them dnsmasq starts anew, for it would miss some.
+/// So many leases are given back by message; with more of them dnsmasq starts anew, for it would
+/// miss some.
 const MOST: usize = 100;
 
 /// Returns those leases whose address is another board's by the settings.
 pub fn in_the_way<'a>(entries: &'a [Entry], homes: &Homes) -> Vec<&'a Entry> {
     let owners = BTreeMap::from_iter(homes.iter().copied());
-    let anothers = |entry: &&Entry| owners.get(&entry.address).is_some_and(|owner| *owner != entry.mac);
+    let anothers =
+        |entry: &&Entry| owners.get(&entry.address).is_some_and(|owner| *owner != entry.mac);
     entries.iter().filter(anothers).collect()
 }
 
-/// Takes what the settings give to a board from others: their leases and the kernel's neighbours. `false`: there are too many
-/// leases for messages.
+/// Takes what the settings give to a board from others: their leases and the kernel's neighbours.
+/// `false`: there are too many leases for messages.
 ///
 /// # Errors
 /// As [`release`] and [`forget_neighbours`].
@@ -52,14 +56,15 @@ pub fn take_back(wanted: &Files, entries: &[Entry]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Gives leases back to our own server in the name of their boards (RFC 2131 4.4.6, as `dhcp_release` of dnsmasq's authors does),
-/// so that it need not be restarted.
+/// Gives leases back to our own server in the name of their boards (RFC 2131 4.4.6, as
+/// `dhcp_release` of dnsmasq's authors does), so that it need not be restarted.
 ///
 /// # Errors
 /// `CAP_NET_RAW` is missing where the kernel asks for it, or the port is gone.
 pub fn release(port: &str, server: Ipv4Addr, leases: &[&Entry]) -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    // The server passes over what comes from no port of its own; a datagram of ours comes from the one it is bound to.
+    // The server passes over what comes from no port of its own; a datagram of ours comes from the
+    // one it is bound to.
     socket.bind_device(Some(port.as_bytes()))?;
     let socket = UdpSocket::from(socket);
     for entry in leases {
@@ -84,8 +89,8 @@ fn message(entry: &Entry, server: Ipv4Addr) -> Vec<u8> {
     bytes
 }
 
-/// Deletes the kernel's entries of addresses that are another board's by the settings: who answered there is dead, or has to
-/// move. One that an administrator made for ever stays.
+/// Deletes the kernel's entries of addresses that are another board's by the settings: who answered
+/// there is dead, or has to move. One that an administrator made for ever stays.
 ///
 /// # Errors
 /// The kernel was not to be asked, or the port is gone.
@@ -94,7 +99,8 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
     let index = name_to_index(&socket, port)?;
     let mut rtnl = Rtnl::default();
     let owners = BTreeMap::from_iter(homes.iter().copied());
-    let known = rtnl.dump(Listing::Neighbours(index), |message| passing_neighbour(message, index))?;
+    let known =
+        rtnl.dump(Listing::Neighbours(index), |message| passing_neighbour(message, index))?;
     for (address, mac) in known {
         if owners.get(&address).is_some_and(|owner| mac != Some(*owner)) {
             // It may have gone by itself.

@@ -1,5 +1,6 @@
-//! The addresses that found boards had: they keep them beyond their leases, for a board that was off for a weekend, or a head
-//! that was off for a week, ends no promise. Whoever is here and finds no other goes before them.
+//! The addresses that found boards had: they keep them beyond their leases, for a board that was
+//! off for a weekend, or a head that was off for a week, ends no promise. Whoever is here and finds
+//! no other goes before them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -44,8 +45,8 @@ impl Remembered {
         list
     }
 
-    /// Notes who has a lease now, but for boards that have an address by the settings. Writes only when somebody came, or has
-    /// another address.
+    /// Notes who has a lease now, but for boards that have an address by the settings. Writes only
+    /// when somebody came, or has another address.
     ///
     /// # Errors
     /// The disk takes nothing; tried again with the next change.
@@ -62,16 +63,21 @@ impl Remembered {
         self.write()
     }
 
-    /// Forgets whoever was away longest, for somebody needs its address. Returns whether there was one.
+    /// Forgets whoever was away longest, for somebody needs its address. Returns whether there was
+    /// one.
     pub fn let_go(&mut self) -> bool {
-        let Some(place) = self.boards.iter().position(|(mac, _)| !self.here.contains_key(mac)) else { return false };
+        let Some(place) = self.boards.iter().position(|(mac, _)| !self.here.contains_key(mac))
+        else {
+            return false;
+        };
         self.boards.remove(place);
         self.unwritten = true;
         // Written with the next lease: that of the board that needs it.
         true
     }
 
-    /// Forgets a board. One that has a lease is remembered again when it has another, or comes back.
+    /// Forgets a board. One that has a lease is remembered again when it has another, or comes
+    /// back.
     ///
     /// # Errors
     /// The disk takes nothing.
@@ -82,9 +88,13 @@ impl Remembered {
         self.write()
     }
 
-    /// Returns where each board that is away is expected in `net`, which gives `range` to whoever asks; those that were here
-    /// last first, and no more than half of the range.
-    pub fn expected(&self, net: Ipv4Net, (first, last): (Ipv4Addr, Ipv4Addr)) -> Vec<(Mac, Ipv4Addr)> {
+    /// Returns where each board that is away is expected in `net`, which gives `range` to whoever
+    /// asks; those that were here last first, and no more than half of the range.
+    pub fn expected(
+        &self,
+        net: Ipv4Net,
+        (first, last): (Ipv4Addr, Ipv4Addr),
+    ) -> Vec<(Mac, Ipv4Addr)> {
         let size = u32::from(last).saturating_sub(u32::from(first)).saturating_add(1);
         let away = self.boards.iter().rev().filter(|(mac, _)| !self.here.contains_key(mac));
         let placed = away.map(|(mac, address)| (*mac, keep_host(*address, net)));
@@ -106,7 +116,8 @@ impl Remembered {
 
     fn write(&mut self) -> io::Result<()> {
         if self.unwritten {
-            let text: String = self.boards.iter().map(|(mac, address)| format!("{mac} {address}\n")).collect();
+            let text: String =
+                self.boards.iter().map(|(mac, address)| format!("{mac} {address}\n")).collect();
             folder::keep(&self.path, text)?;
             self.unwritten = false;
         }
@@ -127,7 +138,8 @@ mod tests {
     use crate::watch::dhcp::leases::file::parse;
 
     const NET: &str = "192.168.50.1/24";
-    const RANGE: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(192, 168, 50, 100), Ipv4Addr::new(192, 168, 50, 109));
+    const RANGE: (Ipv4Addr, Ipv4Addr) =
+        (Ipv4Addr::new(192, 168, 50, 100), Ipv4Addr::new(192, 168, 50, 109));
 
     fn list(name: &str) -> (Remembered, PathBuf) {
         let folder = tempfile::Builder::new().prefix(name).tempdir().unwrap().keep();
@@ -135,14 +147,19 @@ mod tests {
     }
 
     fn leases(boards: &[(u8, u8)]) -> Leases {
-        let line = |(board, last): &(u8, u8)| format!("9 b8:27:eb:00:00:{board:02x} 192.168.50.{last} * *\n");
+        let line = |(board, last): &(u8, u8)| {
+            format!("9 b8:27:eb:00:00:{board:02x} 192.168.50.{last} * *\n")
+        };
         parse(boards.iter().map(line).collect::<String>().as_bytes())
     }
 
     fn expected(list: &Remembered, net: &str) -> Vec<(u8, u8)> {
         let net: Ipv4Net = net.parse().unwrap();
         let range = (keep_host(RANGE.0, net), keep_host(RANGE.1, net));
-        list.expected(net, range).iter().map(|(mac, address)| (mac.0[5], address.octets()[3])).collect()
+        list.expected(net, range)
+            .iter()
+            .map(|(mac, address)| (mac.0[5], address.octets()[3]))
+            .collect()
     }
 
     #[test]
@@ -177,13 +194,18 @@ mod tests {
                 list.place(Mac([last, 0, 0, 0, 0, board]), Ipv4Addr::new(10, board, 0, last));
             }
         }
-        let more = (0..MOST).map(|n| (Mac([1, 0, 0, 0, 0, 0]), Ipv4Addr::from(u32::try_from(n).unwrap())));
+        let more =
+            (0..MOST).map(|n| (Mac([1, 0, 0, 0, 0, 0]), Ipv4Addr::from(u32::try_from(n).unwrap())));
         more.for_each(|(mac, address)| list.place(mac, address));
         assert!(list.boards.len() <= MOST);
         let five = leases(&[(1, 100), (2, 101), (3, 102), (4, 103), (5, 104), (6, 105), (7, 106)]);
         list.note(&five, &[]).unwrap();
         list.note(&leases(&[]), &[]).unwrap();
-        assert_eq!(expected(&list, NET), [(7, 106), (6, 105), (5, 104), (4, 103), (3, 102)], "half of the range");
+        assert_eq!(
+            expected(&list, NET),
+            [(7, 106), (6, 105), (5, 104), (4, 103), (3, 102)],
+            "half of the range"
+        );
         fs::remove_dir_all(&folder).unwrap();
         list.note(&leases(&[]), &[]).expect("nothing is to be written");
         list.note(&five, &[]).expect_err("and now there is");
@@ -192,8 +214,11 @@ mod tests {
     #[test]
     fn damage_costs_one_line() {
         let (list, folder) = list("damage");
-        fs::write(&list.path, b"b8:27:eb:00:00:01 192.168.50.101\nrubbish\xff\nb8:27:eb:00:00:02 192.168.50.10")
-            .unwrap();
+        fs::write(
+            &list.path,
+            b"b8:27:eb:00:00:01 192.168.50.101\nrubbish\xff\nb8:27:eb:00:00:02 192.168.50.10",
+        )
+        .unwrap();
         assert_eq!(Remembered::open(&folder).boards.len(), 2);
         fs::remove_dir_all(folder).unwrap();
     }

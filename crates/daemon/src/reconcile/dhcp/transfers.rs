@@ -14,7 +14,8 @@ const BETWEEN: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Whether files are being sent is looked at so often.
 const LOOK: Duration = Duration::from_millis(250);
-/// UDP ports of dnsmasq's own services: DNS, DHCP, TFTP. A transfer has one of its own (RFC 1350 4).
+/// UDP ports of dnsmasq's own services: DNS, DHCP, TFTP. A transfer has one of its own (RFC 1350
+/// 4).
 const SERVICES: [u16; 4] = [53, 67, 68, 69];
 
 /// Tells whether a restart has to wait.
@@ -35,7 +36,8 @@ impl Transfers {
         }
     }
 
-    /// Returns whether a restart of `server`, which sends files from `head`, has to wait, and from now on when to look again.
+    /// Returns whether a restart of `server`, which sends files from `head`, has to wait, and from
+    /// now on when to look again.
     pub fn hold_up(&mut self, server: Option<Pid>, head: Ipv4Addr, now: Instant) -> bool {
         if server.is_some_and(|server| sends(server, head)) {
             self.active = Some(now);
@@ -61,12 +63,13 @@ impl Transfers {
     }
 }
 
-/// Returns whether a process has a UDP socket at `head` that is none of its services': dnsmasq opens one for each file that it
-/// sends, and says so only when it has been sent.
+/// Returns whether a process has a UDP socket at `head` that is none of its services': dnsmasq
+/// opens one for each file that it sends, and says so only when it has been sent.
 fn sends(server: Pid, head: Ipv4Addr) -> bool {
     let folder = format!("/proc/{}", server.as_raw_nonzero());
     let Ok(table) = fs::read_to_string(format!("{folder}/net/udp")) else { return false };
-    let candidates: BTreeSet<String> = table.lines().filter_map(|line| transfer(line, head)).collect();
+    let candidates: BTreeSet<String> =
+        table.lines().filter_map(|line| transfer(line, head)).collect();
     if candidates.is_empty() {
         return false;
     }
@@ -75,8 +78,8 @@ fn sends(server: Pid, head: Ipv4Addr) -> bool {
     links.any(|link| link.to_str().is_some_and(|link| candidates.contains(link)))
 }
 
-/// Returns the socket of a line of `/proc/net/udp`, as `/proc/PID/fd` calls it, if it may be a transfer's: `SL: ADDRESS:PORT …`,
-/// the address as it lies in memory, the inode the tenth word.
+/// Returns the socket of a line of `/proc/net/udp`, as `/proc/PID/fd` calls it, if it may be a
+/// transfer's: `SL: ADDRESS:PORT …`, the address as it lies in memory, the inode the tenth word.
 fn transfer(line: &str, head: Ipv4Addr) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (address, port) = words.get(1)?.split_once(':')?;

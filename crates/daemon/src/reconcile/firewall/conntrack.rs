@@ -1,12 +1,15 @@
-//! Connection tracking: takes away the entries whose source was translated to an address that no longer leads out.
+//! Connection tracking: takes away the entries whose source was translated to an address that no
+//! longer leads out.
 //!
-//! The kernel itself drops masqueraded entries when an address or a port goes. What remains is an uplink that lost the
-//! default route and kept its address: its connections would go out by the new uplink with the old one's address.
+//! The kernel itself drops masqueraded entries when an address or a port goes. What remains is an
+//! uplink that lost the default route and kept its address: its connections would go out by the new
+//! uplink with the old one's address.
 //!
-//! And those that were led to a node by a port that leads elsewhere now, or nowhere: who never pauses would reach the node
-//! of before for ever. A TCP connection that is open ends by itself.
+//! And those that were led to a node by a port that leads elsewhere now, or nowhere: who never
+//! pauses would reach the node of before for ever. A TCP connection that is open ends by itself.
 //!
-//! And those that a node had opened to the outside before its address was hidden: they would leave with it for ever.
+//! And those that a node had opened to the outside before its address was hidden: they would leave
+//! with it for ever.
 
 use std::net::Ipv4Addr;
 
@@ -26,8 +29,8 @@ const GET: u8 = 1;
 const DELETE: u8 = 2;
 /// `AF_INET`
 const IPV4: u8 = 2;
-/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_ID`, `CTA_ZONE`; `CTA_TUPLE_IP`; `CTA_IP_V4_SRC`, `CTA_IP_V4_DST`;
-/// `CTA_TUPLE_PROTO`; `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
+/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_ID`, `CTA_ZONE`; `CTA_TUPLE_IP`; `CTA_IP_V4_SRC`,
+/// `CTA_IP_V4_DST`; `CTA_TUPLE_PROTO`; `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const ID: u16 = 12;
@@ -59,7 +62,8 @@ impl Reconciler for ConntrackSink {
             return Ok(Applied::Conntrack { deleted: 0 });
         }
         let sources = desired.sources.clone();
-        // A full table takes long to list, and the socket long to close: not on the thread that runs the daemon.
+        // A full table takes long to list, and the socket long to close: not on the thread that
+        // runs the daemon.
         let done = tokio::task::spawn_blocking(move || delete(&sources)).await;
         let result = done.unwrap_or(Err(Errno::CANCELED));
         Ok(result.map(|deleted| Applied::Conntrack { deleted }).map_err(ConntrackError)?)
@@ -91,7 +95,8 @@ pub fn delete(sources: &[Ipv4Addr]) -> Result<u32, Errno> {
     delete_those(|entry| is_translated_to(entry, sources))
 }
 
-/// Deletes the entries that these ports led to nodes, but for open TCP connections; how many there were.
+/// Deletes the entries that these ports led to nodes, but for open TCP connections; how many there
+/// were.
 ///
 /// # Errors
 /// As [`delete`].
@@ -99,8 +104,8 @@ pub fn delete_forwarded(ports: &[ForwardedPort]) -> Result<u32, Errno> {
     if ports.is_empty() { Ok(0) } else { delete_those(|entry| is_led_by(entry, ports)) }
 }
 
-/// Deletes the entries that lead from these networks to the outside and are not translated, but for open TCP connections;
-/// how many there were.
+/// Deletes the entries that lead from these networks to the outside and are not translated, but for
+/// open TCP connections; how many there were.
 ///
 /// # Errors
 /// As [`delete`].
@@ -110,7 +115,8 @@ pub fn delete_bare(networks: &[Ipv4Net]) -> Result<u32, Errno> {
 
 fn delete_those(goes: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
     let mut socket = Socket::open(Protocol::Netfilter, &[])?;
-    let orders = socket.dump(&Request::netfilter(CTNETLINK, GET, IPV4).dump(), |message| order(message, &goes))?;
+    let orders = socket
+        .dump(&Request::netfilter(CTNETLINK, GET, IPV4).dump(), |message| order(message, &goes))?;
     let mut deleted: u32 = 0;
     let mut failure = None;
     for order in orders.items {
@@ -127,20 +133,28 @@ fn delete_those(goes: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
 
 fn is_translated_to(entry: &Attributes<'_>, sources: &[Ipv4Addr]) -> bool {
     let translated = address(&entry.nest(REPLY), DESTINATION);
-    translated.is_some_and(|address| sources.contains(&address)) && address(&entry.nest(ORIGINAL), SOURCE) != translated
+    translated.is_some_and(|address| sources.contains(&address))
+        && address(&entry.nest(ORIGINAL), SOURCE) != translated
 }
 
 /// From one of these networks to the outside, and answered to that very address.
 fn is_bare(entry: &Attributes<'_>, networks: &[Ipv4Net]) -> bool {
     let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
-    let (Some(from), Some(to)) = (address(&original, SOURCE), address(&original, DESTINATION)) else { return false };
+    let (Some(from), Some(to)) = (address(&original, SOURCE), address(&original, DESTINATION))
+    else {
+        return false;
+    };
     let inside = |address: Ipv4Addr| networks.iter().any(|net| net.contains(&address));
-    inside(from) && !inside(to) && address(&reply, DESTINATION) == Some(from) && !is_open_stream(entry)
+    inside(from)
+        && !inside(to)
+        && address(&reply, DESTINATION) == Some(from)
+        && !is_open_stream(entry)
 }
 
 /// TCP whose handshake is over: it may work as it is, and would be cut.
 fn is_open_stream(entry: &Attributes<'_>) -> bool {
-    protocol(&entry.nest(ORIGINAL)) == Some(TCP) && entry.be32(STATUS).is_some_and(|status| status & ASSURED != 0)
+    protocol(&entry.nest(ORIGINAL)) == Some(TCP)
+        && entry.be32(STATUS).is_some_and(|status| status & ASSURED != 0)
 }
 
 fn protocol(tuple: &Attributes<'_>) -> Option<u8> {
@@ -155,7 +169,8 @@ fn is_led_by(entry: &Attributes<'_>, ports: &[ForwardedPort]) -> bool {
         Some(TCP) if !is_open_stream(entry) => Transport::Tcp,
         _ => return false,
     };
-    let (asked, answers) = (original.nest(PROTOCOL).be16(DESTINATION_PORT), reply.nest(PROTOCOL).be16(SOURCE_PORT));
+    let (asked, answers) =
+        (original.nest(PROTOCOL).be16(DESTINATION_PORT), reply.nest(PROTOCOL).be16(SOURCE_PORT));
     let (Some(asked), Some(answers)) = (asked, answers) else { return false };
     let node = address(&reply, SOURCE);
     let led = (transport, asked, node, answers);
@@ -170,7 +185,8 @@ fn order(message: &Message<'_>, goes: impl Fn(&Attributes<'_>) -> bool) -> Optio
         return None;
     }
     // The number makes sure that it is this entry and not a later one of the same addresses.
-    let mut order = Request::netfilter(CTNETLINK, DELETE, IPV4).attribute(ORIGINAL | NESTED, entry.value(ORIGINAL)?);
+    let mut order = Request::netfilter(CTNETLINK, DELETE, IPV4)
+        .attribute(ORIGINAL | NESTED, entry.value(ORIGINAL)?);
     for kind in [ID, ZONE] {
         if let Some(value) = entry.value(kind) {
             order = order.attribute(kind, value);
@@ -202,25 +218,37 @@ mod tests {
     fn entry(original: [&str; 2], reply: [&str; 2]) -> Vec<u8> {
         let tuple = |[from, to]: [&str; 2]| {
             let octets = |text: &str| text.parse::<Ipv4Addr>().unwrap().octets();
-            nest(IP | NESTED, &[nest(SOURCE, &octets(from)), nest(DESTINATION, &octets(to))].concat())
+            nest(
+                IP | NESTED,
+                &[nest(SOURCE, &octets(from)), nest(DESTINATION, &octets(to))].concat(),
+            )
         };
         let request = Request::netfilter(CTNETLINK, 0, IPV4);
-        let request = request.attribute(ORIGINAL | NESTED, &tuple(original)).attribute(REPLY | NESTED, &tuple(reply));
+        let request = request
+            .attribute(ORIGINAL | NESTED, &tuple(original))
+            .attribute(REPLY | NESTED, &tuple(reply));
         request.be32(ID, 7).bytes(1)
     }
 
     fn goes(original: [&str; 2], reply: [&str; 2]) -> bool {
         let bytes = entry(original, reply);
         let message = messages(&bytes).next().unwrap();
-        order(&message, |entry| is_translated_to(entry, &["10.99.0.126".parse().unwrap()])).is_some()
+        order(&message, |entry| is_translated_to(entry, &["10.99.0.126".parse().unwrap()]))
+            .is_some()
     }
 
     #[test]
     fn only_what_was_translated_to_the_old_address_goes() {
         assert!(goes(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]));
         assert!(!goes(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.77.0.5"]), "another uplink's");
-        assert!(!goes(["10.99.0.126", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]), "the head's own, not translated");
-        assert!(!goes(["10.99.0.7", "10.99.0.126"], ["10.99.0.126", "10.99.0.7"]), "a session into the head");
+        assert!(
+            !goes(["10.99.0.126", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]),
+            "the head's own, not translated"
+        );
+        assert!(
+            !goes(["10.99.0.7", "10.99.0.126"], ["10.99.0.126", "10.99.0.7"]),
+            "a session into the head"
+        );
     }
 
     #[test]
@@ -233,8 +261,14 @@ mod tests {
         };
         assert!(bare(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "192.168.50.11"]));
         assert!(!bare(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]), "translated");
-        assert!(!bare(["192.168.50.11", "192.168.50.1"], ["192.168.50.1", "192.168.50.11"]), "to the head");
-        assert!(!bare(["10.99.0.20", "10.99.0.126"], ["192.168.50.11", "10.99.0.20"]), "by a forwarded port");
+        assert!(
+            !bare(["192.168.50.11", "192.168.50.1"], ["192.168.50.1", "192.168.50.11"]),
+            "to the head"
+        );
+        assert!(
+            !bare(["10.99.0.20", "10.99.0.126"], ["192.168.50.11", "10.99.0.20"]),
+            "by a forwarded port"
+        );
     }
 
     #[test]

@@ -75,7 +75,13 @@ pub fn of_key(key: &[Item], interval: bool, data: Option<ElementData>) -> Vec<El
     match (interval || first != last, key.len()) {
         (false, _) => vec![at(first, None, false)],
         (true, 1) => {
-            let end = after(&last).map(|key| Element { key, key_end: None, begins: false, open: false, data: None });
+            let end = after(&last).map(|key| Element {
+                key,
+                key_end: None,
+                begins: false,
+                open: false,
+                data: None,
+            });
             std::iter::once(at(first, None, end.is_none())).chain(end).collect()
         }
         (true, _) => vec![at(first, Some(last), false)],
@@ -86,8 +92,12 @@ fn element_data(data: &Data) -> ElementData {
     match data {
         Data::Verdict(Verdict::Accept) => ElementData::Verdict(libc::NF_ACCEPT, None),
         Data::Verdict(Verdict::Drop) => ElementData::Verdict(libc::NF_DROP, None),
-        Data::Verdict(Verdict::Goto(chain)) => ElementData::Verdict(libc::NFT_GOTO, Some(chain.to_string())),
-        Data::Verdict(Verdict::Jump(chain)) => ElementData::Verdict(libc::NFT_JUMP, Some(chain.to_string())),
+        Data::Verdict(Verdict::Goto(chain)) => {
+            ElementData::Verdict(libc::NFT_GOTO, Some(chain.to_string()))
+        }
+        Data::Verdict(Verdict::Jump(chain)) => {
+            ElementData::Verdict(libc::NFT_JUMP, Some(chain.to_string()))
+        }
         Data::Values(items) => {
             let values: Vec<Vec<u8>> = items.iter().map(|item| bounds(item).0).collect();
             ElementData::Value(joined(values.iter().map(Vec::as_slice), items.len() > 1))
@@ -98,11 +108,17 @@ fn element_data(data: &Data) -> ElementData {
 /// Returns the first and the last value of a field.
 fn bounds(item: &Item) -> (Vec<u8>, Vec<u8>) {
     match item {
-        Item::Addresses(IpNet::V4(net)) => (net.network().octets().to_vec(), net.broadcast().octets().to_vec()),
-        Item::Addresses(IpNet::V6(net)) => (net.network().octets().to_vec(), net.broadcast().octets().to_vec()),
+        Item::Addresses(IpNet::V4(net)) => {
+            (net.network().octets().to_vec(), net.broadcast().octets().to_vec())
+        }
+        Item::Addresses(IpNet::V6(net)) => {
+            (net.network().octets().to_vec(), net.broadcast().octets().to_vec())
+        }
         Item::Ports(first, last) => (first.to_be_bytes().to_vec(), last.to_be_bytes().to_vec()),
         Item::Transport(transport) => (vec![protocol(*transport)], vec![protocol(*transport)]),
-        Item::Interface(name) => (name_of_interface(name).to_vec(), name_of_interface(name).to_vec()),
+        Item::Interface(name) => {
+            (name_of_interface(name).to_vec(), name_of_interface(name).to_vec())
+        }
     }
 }
 
@@ -143,7 +159,10 @@ fn after(number: &[u8]) -> Option<Vec<u8>> {
 /// # Errors
 /// What the kernel answered; `ENOENT`: there is no such set.
 pub fn read(socket: &mut Socket, set: &str) -> Result<BTreeSet<Element>, Errno> {
-    let request = Request::netfilter(NFTABLES, GET_ELEMENTS, INET).dump().text(LIST_TABLE, TABLE).text(LIST_SET, set);
+    let request = Request::netfilter(NFTABLES, GET_ELEMENTS, INET)
+        .dump()
+        .text(LIST_TABLE, TABLE)
+        .text(LIST_SET, set);
     Ok(socket.dump(&request, listed)?.items.into_iter().collect())
 }
 
@@ -184,9 +203,15 @@ mod tests {
     #[test]
     fn an_interval_ends_before_its_second_element_unless_nothing_is_beyond() {
         let bytes = |key: Item| -> Vec<(Vec<u8>, bool)> {
-            of_key(&[key], true, None).into_iter().map(|element| (element.key, element.begins)).collect()
+            of_key(&[key], true, None)
+                .into_iter()
+                .map(|element| (element.key, element.begins))
+                .collect()
         };
-        assert_eq!(bytes(net("10.0.0.0/24")), [(vec![10, 0, 0, 0], true), (vec![10, 0, 1, 0], false)]);
+        assert_eq!(
+            bytes(net("10.0.0.0/24")),
+            [(vec![10, 0, 0, 0], true), (vec![10, 0, 1, 0], false)]
+        );
         assert_eq!(bytes(Item::Ports(80, 255)), [(vec![0, 80], true), (vec![1, 0], false)]);
         assert_eq!(bytes(net("255.0.0.0/8")), [(vec![255, 0, 0, 0], true)]);
         assert_eq!(bytes(Item::Ports(65_000, 65_535)), [(vec![253, 232], true)]);
@@ -198,6 +223,10 @@ mod tests {
         let [element] = of_key(&key, true, None).try_into().unwrap();
         assert_eq!(element.key, [10, 0, 0, 0, 0, 80, 0, 0, 17, 0, 0, 0]);
         assert_eq!(element.key_end, Some(vec![10, 0, 0, 255, 0, 90, 0, 0, 17, 0, 0, 0]));
-        assert_eq!(of_key(&[Item::from(80_u16)], false, None)[0].key, [0, 80], "alone it is as long as it is");
+        assert_eq!(
+            of_key(&[Item::from(80_u16)], false, None)[0].key,
+            [0, 80],
+            "alone it is as long as it is"
+        );
     }
 }

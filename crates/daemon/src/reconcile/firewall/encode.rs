@@ -5,13 +5,17 @@ use std::ffi::{CString, c_char, c_void};
 use std::ptr::NonNull;
 
 use nftnl::nftnl_sys as sys;
-use nftnl::{Batch, Chain as KernelChain, ChainType, Hook as KernelHook, MsgType, NlMsg, Policy, ProtoFamily};
+use nftnl::{
+    Batch, Chain as KernelChain, ChainType, Hook as KernelHook, MsgType, NlMsg, Policy, ProtoFamily,
+};
 use nftnl::{Rule as KernelRule, Table};
 
 use super::elements::{Element, elements, of_key};
 use super::expr::{fill, set_of, text};
 use super::sets::{ELEMENTS_EACH, RawElements, RawSet};
-use crate::decide::firewall::{Base, ChainKind, FlowTable, Hook, Ruleset, SetUpdate, TABLE, TABLE_COMMENT};
+use crate::decide::firewall::{
+    Base, ChainKind, FlowTable, Hook, Ruleset, SetUpdate, TABLE, TABLE_COMMENT,
+};
 
 /// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`
 pub const OWNED: u32 = 0x2 | 0x4;
@@ -42,12 +46,14 @@ pub enum Label {
 #[derive(Debug, Clone)]
 pub struct Encoded {
     pub bytes: Vec<u8>,
-    /// what each message is about, in order; the first and the last are the bounds of the transaction
+    /// what each message is about, in order; the first and the last are the bounds of the
+    /// transaction
     pub labels: Vec<Label>,
 }
 
-/// The transaction that replaces our table by `ruleset`, whether there is one or not: a table that has just been added can
-/// be deleted on every kernel (`NFT_MSG_DESTROYTABLE` came with 6.3). `owned` asks for the flags owner and persist.
+/// The transaction that replaces our table by `ruleset`, whether there is one or not: a table that
+/// has just been added can be deleted on every kernel (`NFT_MSG_DESTROYTABLE` came with 6.3).
+/// `owned` asks for the flags owner and persist.
 pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
     let mut writer = Writer::new();
     writer.add(&RawTable::new(NEW_TABLE, None, None), Label::Removal);
@@ -58,7 +64,8 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
         writer.add(&RawFlowTable::new(table), Label::FlowTable);
     }
     let table = Table::new(text(TABLE), ProtoFamily::Inet);
-    let chains: Vec<KernelChain<'_>> = ruleset.chains.iter().map(|chain| kernel_chain(chain, &table)).collect();
+    let chains: Vec<KernelChain<'_>> =
+        ruleset.chains.iter().map(|chain| kernel_chain(chain, &table)).collect();
     for (index, chain) in chains.iter().enumerate() {
         writer.add(chain, Label::Chain(index));
     }
@@ -94,7 +101,12 @@ pub fn encode_updates(updates: &[SetUpdate]) -> Encoded {
     for (index, update) in updates.iter().enumerate() {
         let gone = update.remove.iter().flat_map(|key| of_key(key, update.interval, None));
         writer.elements(&update.set, gone, true, Label::Set(index));
-        writer.elements(&update.set, elements(&update.add, update.interval), false, Label::Set(index));
+        writer.elements(
+            &update.set,
+            elements(&update.add, update.interval),
+            false,
+            Label::Set(index),
+        );
     }
     writer.finish()
 }
@@ -143,15 +155,22 @@ impl Writer {
     }
 
     /// Adds elements to a set, or removes them, in as many messages as it takes.
-    fn elements(&mut self, set: &str, elements: impl IntoIterator<Item = Element>, remove: bool, label: Label) {
+    fn elements(
+        &mut self,
+        set: &str,
+        elements: impl IntoIterator<Item = Element>,
+        remove: bool,
+        label: Label,
+    ) {
         let elements: Vec<Element> = elements.into_iter().collect();
         for some in elements.chunks(ELEMENTS_EACH) {
             self.add(&RawElements::new(set, some, remove), label);
         }
     }
 
-    /// Joins the pages, numbers the messages by their place (from 1), and asks for one acknowledgement only: that of the
-    /// last message before the end. Errors are told in any case; a thousand successes would fill the socket.
+    /// Joins the pages, numbers the messages by their place (from 1), and asks for one
+    /// acknowledgement only: that of the last message before the end. Errors are told in any case;
+    /// a thousand successes would fill the socket.
     fn finish(mut self) -> Encoded {
         self.labels.push(Label::Batch);
         let mut bytes = Vec::new();
@@ -159,14 +178,19 @@ impl Writer {
         let last = self.labels.len().saturating_sub(2);
         let mut rest = bytes.as_mut_slice();
         let mut index = 0;
-        while let Some([l0, l1, l2, l3, _, _, f0, f1, s0, s1, s2, s3, ..]) = rest.first_chunk_mut::<16>() {
+        while let Some([l0, l1, l2, l3, _, _, f0, f1, s0, s1, s2, s3, ..]) =
+            rest.first_chunk_mut::<16>()
+        {
             let length = u32::from_ne_bytes([*l0, *l1, *l2, *l3]) as usize;
             let flags = u16::from_ne_bytes([*f0, *f1]) & !(libc::NLM_F_ACK as u16);
             let flags = if index == last { flags | libc::NLM_F_ACK as u16 } else { flags };
             [*f0, *f1] = flags.to_ne_bytes();
             index += 1;
             [*s0, *s1, *s2, *s3] = (index as u32).to_ne_bytes();
-            let Some((_, after)) = rest.split_at_mut_checked(length.max(16).next_multiple_of(4)) else { break };
+            let Some((_, after)) = rest.split_at_mut_checked(length.max(16).next_multiple_of(4))
+            else {
+                break;
+            };
             rest = after;
         }
         Encoded { bytes, labels: self.labels }
@@ -184,9 +208,14 @@ impl RawTable {
         // SAFETY: no arguments; the pointer is checked before it is used.
         let table = allocated(unsafe { sys::nftnl_table_alloc() });
         let raw = table.as_ptr();
-        // SAFETY: `raw` is a table of libnftnl's, which copies what the pointers point to; lengths are those of the data.
+        // SAFETY: `raw` is a table of libnftnl's, which copies what the pointers point to; lengths
+        // are those of the data.
         unsafe {
-            sys::nftnl_table_set_u32(raw, sys::NFTNL_TABLE_FAMILY as u16, libc::NFPROTO_INET as u32);
+            sys::nftnl_table_set_u32(
+                raw,
+                sys::NFTNL_TABLE_FAMILY as u16,
+                libc::NFPROTO_INET as u32,
+            );
             sys::nftnl_table_set_str(raw, sys::NFTNL_TABLE_NAME as u16, text(TABLE).as_ptr());
             if let Some(flags) = flags {
                 sys::nftnl_table_set_u32(raw, sys::NFTNL_TABLE_FLAGS as u16, flags);
@@ -210,7 +239,8 @@ pub fn comment_data(comment: &str) -> Vec<u8> {
     data
 }
 
-// SAFETY: writes one message of at most a few hundred bytes into the batch's buffer, which has 64 KiB to spare.
+// SAFETY: writes one message of at most a few hundred bytes into the batch's buffer, which has 64
+// KiB to spare.
 unsafe impl NlMsg for RawTable {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
         // SAFETY: the caller gives room for a message; the table is valid.
@@ -238,20 +268,42 @@ impl RawFlowTable {
         let names: Vec<CString> = wanted.devices.iter().map(|name| text(name)).collect();
         let mut devices: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         devices.push(std::ptr::null());
-        // SAFETY: `raw` is a flow table of libnftnl's, which copies the strings; the array ends with null.
+        // SAFETY: `raw` is a flow table of libnftnl's, which copies the strings; the array ends
+        // with null.
         unsafe {
-            sys::nftnl_flowtable_set_u32(raw, sys::NFTNL_FLOWTABLE_FAMILY as u16, libc::NFPROTO_INET as u32);
-            sys::nftnl_flowtable_set_str(raw, sys::NFTNL_FLOWTABLE_TABLE as u16, text(TABLE).as_ptr());
-            sys::nftnl_flowtable_set_str(raw, sys::NFTNL_FLOWTABLE_NAME as u16, text(wanted.name).as_ptr());
-            sys::nftnl_flowtable_set_u32(raw, sys::NFTNL_FLOWTABLE_HOOKNUM as u16, libc::NF_NETDEV_INGRESS as u32);
+            sys::nftnl_flowtable_set_u32(
+                raw,
+                sys::NFTNL_FLOWTABLE_FAMILY as u16,
+                libc::NFPROTO_INET as u32,
+            );
+            sys::nftnl_flowtable_set_str(
+                raw,
+                sys::NFTNL_FLOWTABLE_TABLE as u16,
+                text(TABLE).as_ptr(),
+            );
+            sys::nftnl_flowtable_set_str(
+                raw,
+                sys::NFTNL_FLOWTABLE_NAME as u16,
+                text(wanted.name).as_ptr(),
+            );
+            sys::nftnl_flowtable_set_u32(
+                raw,
+                sys::NFTNL_FLOWTABLE_HOOKNUM as u16,
+                libc::NF_NETDEV_INGRESS as u32,
+            );
             sys::nftnl_flowtable_set_s32(raw, sys::NFTNL_FLOWTABLE_PRIO as u16, 0);
-            sys::nftnl_flowtable_set_array(raw, sys::NFTNL_FLOWTABLE_DEVICES as u16, devices.as_mut_ptr());
+            sys::nftnl_flowtable_set_array(
+                raw,
+                sys::NFTNL_FLOWTABLE_DEVICES as u16,
+                devices.as_mut_ptr(),
+            );
         }
         Self(table)
     }
 }
 
-// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to spare.
+// SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to
+// spare.
 unsafe impl NlMsg for RawFlowTable {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
         // SAFETY: the caller gives room for a message; the flow table is valid.
@@ -271,9 +323,22 @@ impl Drop for RawFlowTable {
 
 /// # Safety
 /// `buffer` has room for a message.
-pub(super) unsafe fn header(buffer: *mut c_void, command: u16, flags: u16, sequence: u32) -> *mut libc::nlmsghdr {
+pub(super) unsafe fn header(
+    buffer: *mut c_void,
+    command: u16,
+    flags: u16,
+    sequence: u32,
+) -> *mut libc::nlmsghdr {
     // SAFETY: the caller's promise.
-    unsafe { sys::nftnl_nlmsg_build_hdr(buffer.cast(), command, libc::NFPROTO_INET as u16, flags, sequence) }
+    unsafe {
+        sys::nftnl_nlmsg_build_hdr(
+            buffer.cast(),
+            command,
+            libc::NFPROTO_INET as u16,
+            flags,
+            sequence,
+        )
+    }
 }
 
 pub(super) fn allocated<T>(pointer: *mut T) -> NonNull<T> {

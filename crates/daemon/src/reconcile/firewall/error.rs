@@ -41,34 +41,45 @@ pub enum FirewallError {
 }
 
 impl FirewallError {
-    /// Returns what an error number of nfnetlink means to the user; `subject`: what the kernel was asked for.
+    /// Returns what an error number of nfnetlink means to the user; `subject`: what the kernel was
+    /// asked for.
     pub fn refused(errno: Errno, subject: &str) -> Self {
         let subject = || subject.to_owned();
         match errno {
             Errno::PERM | Errno::ACCESS if !has_net_admin() => Self::Denied { subject: subject() },
             Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => Self::NoNfnetlink,
-            Errno::OPNOTSUPP if matches!(subject().as_str(), "the rule set" | LISTING) => Self::NoNftables,
+            Errno::OPNOTSUPP if matches!(subject().as_str(), "the rule set" | LISTING) => {
+                Self::NoNftables
+            }
             _ => Self::Refused { subject: subject(), source: errno },
         }
     }
 
-    /// Returns who owns the table. The port of a process's first netlink socket is its number (netlink(7)), as seen from its
-    /// own PID namespace: only the name that it has there makes it certain.
+    /// Returns who owns the table. The port of a process's first netlink socket is its number
+    /// (netlink(7)), as seen from its own PID namespace: only the name that it has there makes it
+    /// certain.
     pub fn belongs_to(owner: u32) -> Self {
         let name = fs::read_to_string(format!("/proc/{owner}/comm")).unwrap_or_default();
-        if name.trim() == PROGRAM { Self::OtherInstance { owner } } else { Self::OtherOwner { owner } }
+        if name.trim() == PROGRAM {
+            Self::OtherInstance { owner }
+        } else {
+            Self::OtherOwner { owner }
+        }
     }
 }
 
 impl OutputError for FirewallError {
     fn kind(&self) -> ApplyErrorKind {
         match self {
-            Self::NoModule { .. } | Self::NoNfnetlink | Self::NoNftables => ApplyErrorKind::Unsupported,
+            Self::NoModule { .. } | Self::NoNfnetlink | Self::NoNftables => {
+                ApplyErrorKind::Unsupported
+            }
             Self::Denied { .. } => ApplyErrorKind::Denied,
             Self::OtherInstance { .. } => ApplyErrorKind::Held,
-            Self::Vanished | Self::OtherElements { .. } | Self::Refused { .. } | Self::OtherOwner { .. } => {
-                ApplyErrorKind::Failed
-            }
+            Self::Vanished
+            | Self::OtherElements { .. }
+            | Self::Refused { .. }
+            | Self::OtherOwner { .. } => ApplyErrorKind::Failed,
         }
     }
 

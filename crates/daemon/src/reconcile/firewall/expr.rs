@@ -7,14 +7,17 @@ use std::ptr::NonNull;
 
 use ipnet::IpNet;
 use nftnl::expr::{
-    Bitwise, Cmp, CmpOp, Counter, Expression, Immediate, Masquerade, Meta, Nat, NatType, Register, Verdict,
+    Bitwise, Cmp, CmpOp, Counter, Expression, Immediate, Masquerade, Meta, Nat, NatType, Register,
+    Verdict,
 };
 use nftnl::nftnl_sys as sys;
 use nftnl::set::{Set, SetKey};
 use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup as LookupAnonymous};
 
 use super::elements::protocol;
-use crate::decide::firewall::{self, Action, DataKind, Family, Field, Lookup, Match, Rule, Side, Transport};
+use crate::decide::firewall::{
+    self, Action, DataKind, Family, Field, Lookup, Match, Rule, Side, Transport,
+};
 use crate::decide::routing::entrance::MARK_ENTRANCE;
 
 const REGISTER: u32 = libc::NFT_REG_1 as u32;
@@ -38,7 +41,8 @@ const STATE_INVALID: u32 = 1;
 /// `NF_CT_STATE_BIT(IP_CT_NEW)`
 const STATE_NEW: u32 = 8;
 const STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
-/// `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_SADDR`, `NFTA_FIB_F_DADDR`, and `RTN_LOCAL` of `linux/rtnetlink.h`
+/// `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_SADDR`, `NFTA_FIB_F_DADDR`, and `RTN_LOCAL` of
+/// `linux/rtnetlink.h`
 const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_SOURCE: u32 = 1;
 const FIB_DESTINATION: u32 = 2;
@@ -53,7 +57,8 @@ const STATUS_DNAT: u32 = 32;
 const STATUS_ASSURED: u32 = 4;
 const STATUS_CONFIRMED: u32 = 8;
 
-/// `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_ADMIN_PROHIBITED` of `linux/netfilter/nf_tables.h`
+/// `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_ADMIN_PROHIBITED` of
+/// `linux/netfilter/nf_tables.h`
 const REJECT_RESET: u32 = 1;
 const REJECT_ICMPX: u32 = 2;
 const ICMPX_PROHIBITED: u8 = 3;
@@ -81,8 +86,14 @@ pub fn set_of<'a>(rule: &Rule, id: u32, table: &'a Table) -> Option<Set<'a, Icmp
     Some(set)
 }
 
-/// Fills a kernel rule with the expressions of `rule`; `set` is its anonymous one, `sets` are the table's.
-pub fn fill(kernel: &mut Kernel<'_>, rule: &Rule, set: Option<&Set<'_, Icmp6Type>>, sets: &[firewall::Set]) {
+/// Fills a kernel rule with the expressions of `rule`; `set` is its anonymous one, `sets` are the
+/// table's.
+pub fn fill(
+    kernel: &mut Kernel<'_>,
+    rule: &Rule,
+    set: Option<&Set<'_, Icmp6Type>>,
+    sets: &[firewall::Set],
+) {
     let mut writer = Writer { rule: kernel, family: None, transport: None, sets };
     for test in &rule.matches {
         writer.test(test, set);
@@ -108,8 +119,10 @@ impl Writer<'_, '_> {
             Match::Input(name) => self.interface(&Meta::IifName, name),
             Match::Output(name) => self.interface(&Meta::OifName, name),
             Match::InputKind(kind) => {
-                let values =
-                    [(sys::NFTNL_EXPR_META_KEY, Value::U32(META_INPUT_KIND)), (sys::NFTNL_EXPR_META_DREG, REG)];
+                let values = [
+                    (sys::NFTNL_EXPR_META_KEY, Value::U32(META_INPUT_KIND)),
+                    (sys::NFTNL_EXPR_META_DREG, REG),
+                ];
                 self.rule.add_expr(&Raw { name: c"meta", values: &values });
                 self.equal(&name_of_interface(kind));
             }
@@ -138,7 +151,9 @@ impl Writer<'_, '_> {
                 self.load(NETWORK_HEADER, 9, 1);
                 self.equal(&[*number]);
             }
-            Match::Established => self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq),
+            Match::Established => {
+                self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq)
+            }
             Match::New => self.bits(libc::NFT_CT_STATE as u32, STATE_NEW, CmpOp::Neq),
             Match::Remembered(bit) => self.remembered(*bit, *bit),
             Match::Entered(mark) => self.remembered(MARK_ENTRANCE, *mark),
@@ -147,8 +162,12 @@ impl Writer<'_, '_> {
             Match::Answer => self.direction(REPLY),
             Match::Assured => self.bits(libc::NFT_CT_STATUS as u32, STATUS_ASSURED, CmpOp::Neq),
             Match::Redirected => self.bits(libc::NFT_CT_STATUS as u32, STATUS_DNAT, CmpOp::Neq),
-            Match::Unconfirmed => self.bits(libc::NFT_CT_STATUS as u32, STATUS_CONFIRMED, CmpOp::Eq),
-            Match::Port(transport, side, first, last) => self.port(*transport, *side, *first, *last),
+            Match::Unconfirmed => {
+                self.bits(libc::NFT_CT_STATUS as u32, STATUS_CONFIRMED, CmpOp::Eq)
+            }
+            Match::Port(transport, side, first, last) => {
+                self.port(*transport, *side, *first, *last)
+            }
             Match::Icmp(number) => self.icmp(Family::Ipv4, ICMP, *number),
             Match::Icmp6(types) => match (types.as_slice(), set) {
                 ([one], _) => self.icmp(Family::Ipv6, ICMPV6, *one),
@@ -165,7 +184,10 @@ impl Writer<'_, '_> {
             Match::TcpRefusal => self.tcp_flags(RST | ACK, RST),
             Match::TcpAnswer => self.tcp_flags(SYN | ACK, SYN | ACK),
             Match::SocketBound => {
-                let key = [(sys::NFTNL_EXPR_SOCKET_KEY, Value::U32(2)), (sys::NFTNL_EXPR_SOCKET_DREG, REG)];
+                let key = [
+                    (sys::NFTNL_EXPR_SOCKET_KEY, Value::U32(2)),
+                    (sys::NFTNL_EXPR_SOCKET_DREG, REG),
+                ];
                 self.rule.add_expr(&Raw { name: c"socket", values: &key });
                 self.equal(&[0]);
             }
@@ -204,7 +226,10 @@ impl Writer<'_, '_> {
     }
 
     fn reject(&mut self, kind: u32, code: u8) {
-        let values = [(sys::NFTNL_EXPR_REJECT_TYPE, Value::U32(kind)), (sys::NFTNL_EXPR_REJECT_CODE, Value::U8(code))];
+        let values = [
+            (sys::NFTNL_EXPR_REJECT_TYPE, Value::U32(kind)),
+            (sys::NFTNL_EXPR_REJECT_CODE, Value::U8(code)),
+        ];
         self.rule.add_expr(&Raw { name: c"reject", values: &values });
     }
 
@@ -215,9 +240,15 @@ impl Writer<'_, '_> {
             b"ct" => (sys::NFTNL_EXPR_CT_DREG, sys::NFTNL_EXPR_CT_SREG),
             _ => (sys::NFTNL_EXPR_META_DREG, sys::NFTNL_EXPR_META_SREG),
         };
-        self.rule.add_expr(&Raw { name: expression, values: &[(attribute, Value::U32(key)), (to, REG)] });
+        self.rule.add_expr(&Raw {
+            name: expression,
+            values: &[(attribute, Value::U32(key)), (to, REG)],
+        });
         self.rule.add_expr(&Bitwise::new(!bit, bit));
-        self.rule.add_expr(&Raw { name: expression, values: &[(attribute, Value::U32(key)), (from, REG)] });
+        self.rule.add_expr(&Raw {
+            name: expression,
+            values: &[(attribute, Value::U32(key)), (from, REG)],
+        });
     }
 
     fn direction(&mut self, direction: u8) {
@@ -229,7 +260,10 @@ impl Writer<'_, '_> {
 
     /// Compares the connection's mark, under a mask.
     fn remembered(&mut self, mask: u32, mark: u32) {
-        let values = [(sys::NFTNL_EXPR_CT_KEY, Value::U32(libc::NFT_CT_MARK as u32)), (sys::NFTNL_EXPR_CT_DREG, REG)];
+        let values = [
+            (sys::NFTNL_EXPR_CT_KEY, Value::U32(libc::NFT_CT_MARK as u32)),
+            (sys::NFTNL_EXPR_CT_DREG, REG),
+        ];
         self.rule.add_expr(&Raw { name: c"ct", values: &values });
         self.rule.add_expr(&Bitwise::new(mask, 0u32));
         self.rule.add_expr(&Cmp::new(CmpOp::Eq, mark));
@@ -246,7 +280,8 @@ impl Writer<'_, '_> {
         self.equal(&LOCAL.to_ne_bytes());
     }
 
-    /// The source into a set; where there is no room the rule ends there, so the drop is another rule's.
+    /// The source into a set; where there is no room the rule ends there, so the drop is another
+    /// rule's.
     fn sample(&mut self, set: &str) {
         self.family(Family::Ipv4);
         self.load(NETWORK_HEADER, 12, 4);
@@ -261,8 +296,12 @@ impl Writer<'_, '_> {
 
     fn redirect(&mut self, address: IpAddr, port: u16) {
         match address {
-            IpAddr::V4(address) => self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1)),
-            IpAddr::V6(address) => self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1)),
+            IpAddr::V4(address) => {
+                self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1))
+            }
+            IpAddr::V6(address) => {
+                self.rule.add_expr(&Immediate::new(address.octets(), Register::Reg1))
+            }
         }
         self.rule.add_expr(&Immediate::new(port.to_be_bytes(), Register::Reg2));
         self.rule.add_expr(&Nat {
@@ -276,14 +315,16 @@ impl Writer<'_, '_> {
         });
     }
 
-    /// To what the map leads to: an address, and a port if the map has one, which stands in the register after it.
+    /// To what the map leads to: an address, and a port if the map has one, which stands in the
+    /// register after it.
     fn redirect_by(&mut self, family: Family, lookup: &Lookup) {
         self.look_up(lookup, Some((sys::NFTNL_EXPR_LOOKUP_DREG, REG)));
         let (protocol, words) = match family {
             Family::Ipv4 => (libc::NFPROTO_IPV4, 1),
             Family::Ipv6 => (libc::NFPROTO_IPV6, 4),
         };
-        let data = self.sets.iter().find(|set| set.name == lookup.set).and_then(|set| set.data.as_ref());
+        let data =
+            self.sets.iter().find(|set| set.name == lookup.set).and_then(|set| set.data.as_ref());
         let ports = matches!(data, Some(DataKind::Values(kinds)) if kinds.len() > 1);
         let mut values = vec![
             (sys::NFTNL_EXPR_NAT_TYPE, Value::U32(libc::NFT_NAT_DNAT as u32)),
@@ -305,7 +346,10 @@ impl Writer<'_, '_> {
             words += self.load_field(*field, register(words));
         }
         let name = text(&lookup.set);
-        let mut values = vec![(sys::NFTNL_EXPR_LOOKUP_SREG, REG), (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name))];
+        let mut values = vec![
+            (sys::NFTNL_EXPR_LOOKUP_SREG, REG),
+            (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name)),
+        ];
         values.extend(more);
         self.rule.add_expr(&Raw { name: c"lookup", values: &values });
     }
@@ -323,13 +367,22 @@ impl Writer<'_, '_> {
     fn load_field(&mut self, field: Field, register: u32) -> u32 {
         match field {
             Field::Source(family) | Field::Destination(family) => {
-                let side = if matches!(field, Field::Source(_)) { Side::Source } else { Side::Destination };
+                let side = if matches!(field, Field::Source(_)) {
+                    Side::Source
+                } else {
+                    Side::Destination
+                };
                 let (offset, length) = address_at(family, side);
                 self.load_to(register, NETWORK_HEADER, offset, length);
                 length / WORDS
             }
             Field::Port(_, side) => {
-                self.load_to(register, TRANSPORT_HEADER, if side == Side::Source { 0 } else { 2 }, 2);
+                self.load_to(
+                    register,
+                    TRANSPORT_HEADER,
+                    if side == Side::Source { 0 } else { 2 },
+                    2,
+                );
                 1
             }
             Field::Transport => self.load_meta(register, libc::NFT_META_L4PROTO, 1),
@@ -339,8 +392,10 @@ impl Writer<'_, '_> {
     }
 
     fn load_meta(&mut self, register: u32, key: i32, words: u32) -> u32 {
-        let values =
-            [(sys::NFTNL_EXPR_META_KEY, Value::U32(key as u32)), (sys::NFTNL_EXPR_META_DREG, Value::U32(register))];
+        let values = [
+            (sys::NFTNL_EXPR_META_KEY, Value::U32(key as u32)),
+            (sys::NFTNL_EXPR_META_DREG, Value::U32(register)),
+        ];
         self.rule.add_expr(&Raw { name: c"meta", values: &values });
         words
     }
@@ -385,7 +440,8 @@ impl Writer<'_, '_> {
             let zeros = vec![0u8; mask.len()];
             self.rule.add_expr(&Bitwise::new(mask, zeros.as_slice()));
         }
-        let wanted: Vec<u8> = address.iter().zip(mask).map(|(address, mask)| address & mask).collect();
+        let wanted: Vec<u8> =
+            address.iter().zip(mask).map(|(address, mask)| address & mask).collect();
         self.equal(&wanted);
     }
 
@@ -422,8 +478,8 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Cmp::new(none_or_some, 0u32));
     }
 
-    /// `rt mtu` → network order → option 2 (maximum segment size), two bytes at offset 2. The kernel takes the smaller
-    /// MTU of both directions and never makes the option larger.
+    /// `rt mtu` → network order → option 2 (maximum segment size), two bytes at offset 2. The
+    /// kernel takes the smaller MTU of both directions and never makes the option larger.
     fn clamp_mss(&mut self) {
         let load = [(sys::NFTNL_EXPR_RT_KEY, Value::U32(3)), (sys::NFTNL_EXPR_RT_DREG, REG)];
         let turn = [
@@ -464,7 +520,8 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Any expression of libnftnl by its name and attributes; for those that the `nftnl` crate has no type for.
+/// Any expression of libnftnl by its name and attributes; for those that the `nftnl` crate has no
+/// type for.
 struct Raw<'a> {
     name: &'static CStr,
     values: &'a [(u32, Value<'a>)],
@@ -482,7 +539,8 @@ impl Expression for Raw<'_> {
     fn to_expr(&self, _rule: &Kernel) -> NonNull<sys::nftnl_expr> {
         // SAFETY: the name is a C string.
         let expr = unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) };
-        // All names used here are in every libnftnl since 1.1.1, so null means that there is no memory.
+        // All names used here are in every libnftnl since 1.1.1, so null means that there is no
+        // memory.
         let Some(expr) = NonNull::new(expr) else { handle_alloc_error(Layout::new::<[u64; 8]>()) };
         for (attribute, value) in self.values {
             let (data, length): (*const c_void, usize) = match value {
@@ -490,7 +548,8 @@ impl Expression for Raw<'_> {
                 Value::U32(number) => (std::ptr::from_ref(number).cast(), 4),
                 Value::Text(text) => (text.as_ptr().cast(), text.count_bytes() + 1),
             };
-            // SAFETY: `data` points to `length` bytes, the size that libnftnl has for this attribute; it copies them.
+            // SAFETY: `data` points to `length` bytes, the size that libnftnl has for this
+            // attribute; it copies them.
             unsafe { sys::nftnl_expr_set(expr.as_ptr(), *attribute as u16, data, length as u32) };
         }
         expr
@@ -507,7 +566,8 @@ const fn address_at(family: Family, side: Side) -> (u32, u32) {
     }
 }
 
-/// Returns the register that begins after so many words, as the kernel names it: whole ones by their old names.
+/// Returns the register that begins after so many words, as the kernel names it: whole ones by
+/// their old names.
 const fn register(words: u32) -> u32 {
     match words % WORDS {
         0 => REGISTER + words / WORDS,
@@ -522,7 +582,8 @@ pub fn name_of_interface(name: &str) -> [u8; libc::IFNAMSIZ] {
     padded
 }
 
-/// A C string; what stands after a zero byte is lost (there is none in names of ours or of interfaces).
+/// A C string; what stands after a zero byte is lost (there is none in names of ours or of
+/// interfaces).
 pub fn text(name: &str) -> CString {
     let end = name.find('\0').unwrap_or(name.len());
     CString::new(name.get(..end).unwrap_or_default()).unwrap_or_default()

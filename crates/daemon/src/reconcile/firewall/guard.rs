@@ -1,9 +1,10 @@
-//! Puts the table back in the moment another tool takes it away, where the kernel does not protect it.
+//! Puts the table back in the moment another tool takes it away, where the kernel does not protect
+//! it.
 //!
-//! Who comes second after a deletion waits for a grace period of RCU, some 15 ms; to come first, the answer has to be sent
-//! within some 50 µs of the first word (`docs/decisions/haste.md`). So a thread of its own sleeps on the kernel's messages,
-//! with a transaction that only has to be sent. It has no other duties; the usual way (event, facts, decision, order)
-//! follows and finds it done.
+//! Who comes second after a deletion waits for a grace period of RCU, some 15 ms; to come first,
+//! the answer has to be sent within some 50 µs of the first word (`docs/decisions/haste.md`). So a
+//! thread of its own sleeps on the kernel's messages, with a transaction that only has to be sent.
+//! It has no other duties; the usual way (event, facts, decision, order) follows and finds it done.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -20,12 +21,13 @@ use super::transact::transact;
 use crate::decide::firewall::TABLE;
 use crate::watch::firewall::Watcher;
 
-/// Not more often than somebody else could want in earnest: with one who takes the rules away again and again, the usual
-/// way remains.
+/// Not more often than somebody else could want in earnest: with one who takes the rules away again
+/// and again, the usual way remains.
 const INTERVAL: Duration = Duration::from_millis(50);
 const STACK: usize = 128 * 1024;
 
-/// What sink and guard share: the socket, so that both are the same to the kernel, and what to send.
+/// What sink and guard share: the socket, so that both are the same to the kernel, and what to
+/// send.
 #[derive(Debug, Clone)]
 pub(super) struct Hold {
     held: Arc<Mutex<Held>>,
@@ -45,7 +47,10 @@ pub(super) struct Held {
 impl Hold {
     pub fn new(socket: Socket) -> Self {
         let port = socket.port();
-        Self { held: Arc::new(Mutex::new(Held { socket, ready: None, restored: false, last: None })), port }
+        Self {
+            held: Arc::new(Mutex::new(Held { socket, ready: None, restored: false, last: None })),
+            port,
+        }
     }
 
     /// Netlink port of the socket.
@@ -128,8 +133,8 @@ impl Drop for Guard {
 fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     let mut watcher = Watcher::default();
     loop {
-        // Before the first wait too: this thread's memory is there when it counts, and what came before
-        // the thread ran is not lost.
+        // Before the first wait too: this thread's memory is there when it counts, and what came
+        // before the thread ran is not lost.
         hear(&mut ear, &mut watcher, hold);
         let mut fds = [PollFd::new(&ear, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -143,7 +148,8 @@ fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     }
 }
 
-/// Takes what waits. Lost messages are heard of by the source as well, which makes the applier look.
+/// Takes what waits. Lost messages are heard of by the source as well, which makes the applier
+/// look.
 fn hear(ear: &mut Socket, watcher: &mut Watcher, hold: &Hold) {
     while let Ok(Some(datagram)) = ear.receive() {
         for message in messages(datagram) {

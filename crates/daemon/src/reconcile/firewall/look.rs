@@ -60,7 +60,8 @@ pub(super) fn masquerades(socket: &mut Socket) -> Result<bool, Errno> {
         let rule = message.attributes();
         let ours = rule.text(RULE_TABLE).as_deref() == Some(TABLE);
         let ours = ours && rule.text(RULE_CHAIN).as_deref() == Some(HIDING);
-        let mut names = rule.nest(RULE_EXPRESSIONS).map(|element| element.nest().text(EXPRESSION_NAME));
+        let mut names =
+            rule.nest(RULE_EXPRESSIONS).map(|element| element.nest().text(EXPRESSION_NAME));
         (ours && names.any(|name| name.as_deref() == Some("masq"))).then_some(())
     })?;
     Ok(!found.items.is_empty())

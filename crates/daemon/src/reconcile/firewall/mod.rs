@@ -1,5 +1,6 @@
-//! The firewall: one transaction that takes the table away and puts the new one in its place, over one socket that stays
-//! open for the daemon's life (with the flag owner, the table is that socket's).
+//! The firewall: one transaction that takes the table away and puts the new one in its place, over
+//! one socket that stays open for the daemon's life (with the flag owner, the table is that
+//! socket's).
 
 pub mod conntrack;
 mod elements;
@@ -49,7 +50,8 @@ pub struct FirewallSink {
     loaded: Option<Loaded>,
     /// what was found at the first look was of an earlier run
     adopted: bool,
-    /// the latest plan's that was carried out; another one means that somebody else has touched the table since
+    /// the latest plan's that was carried out; another one means that somebody else has touched the
+    /// table since
     revision: Option<u64>,
 }
 
@@ -90,13 +92,15 @@ impl Reconciler for FirewallSink {
     type Desired = FirewallPlan;
     const OUTPUT: Output = Output::Firewall;
 
-    /// The kernel answers within the system call: some 0.2 ms, or 10 ms where it has to wait for RCU.
+    /// The kernel answers within the system call: some 0.2 ms, or 10 ms where it has to wait for
+    /// RCU.
     async fn apply(&mut self, desired: &FirewallPlan) -> Result<Applied, ApplyError> {
         let applied = match self.put_back(desired).or_else(|| self.update(desired)) {
             Some(applied) => applied,
             None => {
                 if self.load_first(&desired.ruleset, desired.protect)? {
-                    // The rules are in place: others have their turn before the kernel is asked for more.
+                    // The rules are in place: others have their turn before the kernel is asked for
+                    // more.
                     yield_now().await;
                 }
                 self.replace(&desired.ruleset, desired.protect)?
@@ -113,8 +117,8 @@ impl FirewallSink {
         Self::default()
     }
 
-    /// A sink that puts its table back by itself, in the moment somebody else takes it away, where the kernel does not
-    /// protect it.
+    /// A sink that puts its table back by itself, in the moment somebody else takes it away, where
+    /// the kernel does not protect it.
     pub fn guarding() -> Self {
         let mut reconciler = Self::new();
         reconciler.guarding = true;
@@ -144,8 +148,9 @@ impl FirewallSink {
         self.replace(ruleset, protect)
     }
 
-    /// The rules without their flow table, if they have one and none was loaded before. A kernel without flow tables refuses
-    /// the whole, and takes its time over it (a grace period of RCU, some 10 ms).
+    /// The rules without their flow table, if they have one and none was loaded before. A kernel
+    /// without flow tables refuses the whole, and takes its time over it (a grace period of RCU,
+    /// some 10 ms).
     fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, FirewallError> {
         let first = self.loaded.is_none() && self.known.flow_table && ruleset.flow_table.is_some();
         if first {
@@ -173,10 +178,16 @@ impl FirewallSink {
             rejects: wanted.rejects().then(|| ruleset.rejects()),
         };
         let (applied, owned) = read_back(socket, had, self.adopted)?;
-        if let Some(set) = wanted.sets.iter().filter(|set| !set.elements.is_empty()).find(|set| !holds(socket, set)) {
+        if let Some(set) = wanted
+            .sets
+            .iter()
+            .filter(|set| !set.elements.is_empty())
+            .find(|set| !holds(socket, set))
+        {
             return Err(FirewallError::OtherElements { set: set.name.to_string() });
         }
-        let before = self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, had, certain: true });
+        let before =
+            self.loaded.replace(Loaded { ruleset: wanted.clone(), protect, had, certain: true });
         forget_connections(before.as_ref().map(|before| &before.ruleset), wanted);
         if self.guarding && !owned {
             held.arm(sent);
@@ -191,7 +202,10 @@ impl FirewallSink {
 
     /// What is there, if the guard was faster than this order.
     fn put_back(&mut self, desired: &FirewallPlan) -> Option<Applied> {
-        let loaded = self.loaded.as_ref().filter(|l| l.ruleset == desired.ruleset && l.protect == desired.protect)?;
+        let loaded = self
+            .loaded
+            .as_ref()
+            .filter(|l| l.ruleset == desired.ruleset && l.protect == desired.protect)?;
         let mut held = self.hold.as_ref()?.lock();
         if !held.take_restored() {
             return None;
@@ -199,18 +213,25 @@ impl FirewallSink {
         read_back(held.socket(), loaded.had, self.adopted).ok().map(|(applied, _)| applied)
     }
 
-    /// Changes elements where nothing else differs from what was loaded: rules stay, and so do their counters. `None`: the
-    /// table has to be replaced, for there is more to do, or somebody else has touched it, or the kernel refused.
+    /// Changes elements where nothing else differs from what was loaded: rules stay, and so do
+    /// their counters. `None`: the table has to be replaced, for there is more to do, or somebody
+    /// else has touched it, or the kernel refused.
     fn update(&mut self, desired: &FirewallPlan) -> Option<Applied> {
         let known = self.revision == Some(desired.revision);
-        let loaded = self.loaded.as_mut().filter(|l| known && l.certain && l.protect == desired.protect)?;
-        let mut updates = desired.ruleset.updates_from(&loaded.ruleset).filter(|updates| !updates.is_empty())?;
+        let loaded =
+            self.loaded.as_mut().filter(|l| known && l.certain && l.protect == desired.protect)?;
+        let mut updates =
+            desired.ruleset.updates_from(&loaded.ruleset).filter(|updates| !updates.is_empty())?;
         loaded.certain = false;
         let mut held = self.hold.as_ref()?.lock();
         held.disarm();
         let socket = held.socket();
-        let set_of = |update: &SetUpdate| desired.ruleset.sets.iter().find(|set| set.name == update.set);
-        for update in updates.iter_mut().filter(|update| set_of(update).is_some_and(|set| set.timeout.is_some())) {
+        let set_of =
+            |update: &SetUpdate| desired.ruleset.sets.iter().find(|set| set.name == update.set);
+        for update in updates
+            .iter_mut()
+            .filter(|update| set_of(update).is_some_and(|set| set.timeout.is_some()))
+        {
             leave_out_expired(socket, update);
         }
         transact(socket, &encode_updates(&updates)).ok()?;
@@ -221,7 +242,10 @@ impl FirewallSink {
         loaded.ruleset = desired.ruleset.clone();
         loaded.certain = true;
         if self.guarding && !owned {
-            held.arm(encode(&self.known.possible(&desired.ruleset), desired.protect && self.known.persist));
+            held.arm(encode(
+                &self.known.possible(&desired.ruleset),
+                desired.protect && self.known.persist,
+            ));
         }
         Some(applied)
     }
@@ -229,7 +253,8 @@ impl FirewallSink {
     /// Takes the table away, with all rules.
     ///
     /// # Errors
-    /// If a process that lives owns it, or the capability is missing. That it is not there is no error.
+    /// If a process that lives owns it, or the capability is missing. That it is not there is no
+    /// error.
     pub fn remove(&mut self) -> Result<(), FirewallError> {
         self.guard = None;
         self.revision = None;
@@ -237,7 +262,10 @@ impl FirewallSink {
         let mut held = hold.lock();
         held.disarm();
         let socket = held.socket();
-        let Some(seen) = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))? else { return Ok(()) };
+        let Some(seen) = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))?
+        else {
+            return Ok(());
+        };
         match transact(socket, &encode_removal()) {
             Err(refusal) if refusal.errno != Errno::NOENT => {
                 Err(explain(&refusal, &Ruleset::default(), Some(&seen), socket.port()))
@@ -248,7 +276,8 @@ impl FirewallSink {
 }
 
 impl Drop for FirewallSink {
-    /// Closing the socket waits for the kernel to tidy up (some 15 ms): not on the thread that runs the daemon.
+    /// Closing the socket waits for the kernel to tidy up (some 15 ms): not on the thread that runs
+    /// the daemon.
     fn drop(&mut self) {
         self.guard = None;
         if let Some(hold) = self.hold.take() {
@@ -279,24 +308,28 @@ fn leave_out_expired(socket: &mut Socket, update: &mut SetUpdate) {
     update.remove.retain(|key| elements::of_key(key, update.interval, None).iter().all(is_there));
 }
 
-/// Returns whether the kernel's set has exactly the plan's elements; where they expire, or rules add some, that is not asked.
+/// Returns whether the kernel's set has exactly the plan's elements; where they expire, or rules
+/// add some, that is not asked.
 fn holds(socket: &mut Socket, set: &Set) -> bool {
     let changes_by_itself = set.timeout.is_some() || set.dynamic;
     changes_by_itself
-        || elements::read(socket, &set.name).is_ok_and(|held| held == elements::elements(&set.elements, set.interval))
+        || elements::read(socket, &set.name)
+            .is_ok_and(|held| held == elements::elements(&set.elements, set.interval))
 }
 
-/// Connections that the new rules judge otherwise than those before are asked anew where they are to go: what a port led to a
-/// node until now, and what a node sent out before its address was hidden. After the new rules are there, else the next packet
-/// would be led by the old. A full table takes long to list: not on the thread that runs the daemon. What cannot be deleted
-/// ends when nothing is sent for half a minute.
+/// Connections that the new rules judge otherwise than those before are asked anew where they are
+/// to go: what a port led to a node until now, and what a node sent out before its address was
+/// hidden. After the new rules are there, else the next packet would be led by the old. A full
+/// table takes long to list: not on the thread that runs the daemon. What cannot be deleted ends
+/// when nothing is sent for half a minute.
 fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
     let stay: Vec<ForwardedPort> = now.forwarded(false).collect();
     let led = before.into_iter().flat_map(|before| before.forwarded(false));
     let gone: Vec<ForwardedPort> = led.filter(|port| !stay.contains(port)).collect();
     let (hidden_before, ports_before) = before.map(Ruleset::hidden).unwrap_or_default();
     let (hidden, ports) = now.hidden();
-    let more = !ports.is_empty() && (!hidden.is_subset(&hidden_before) || !ports.is_subset(&ports_before));
+    let more =
+        !ports.is_empty() && (!hidden.is_subset(&hidden_before) || !ports.is_subset(&ports_before));
     let bare: Vec<Ipv4Net> = hidden.into_iter().filter(|_| more).collect();
     if gone.is_empty() && bare.is_empty() {
         return;
@@ -326,7 +359,8 @@ pub fn owner() -> Option<FirewallError> {
     look(&mut socket).ok()??.owner.map(FirewallError::belongs_to)
 }
 
-/// Sends `ruleset` until the kernel takes it, without what this kernel turns out not to have. The transaction that was taken.
+/// Sends `ruleset` until the kernel takes it, without what this kernel turns out not to have. The
+/// transaction that was taken.
 fn send(
     socket: &mut Socket,
     known: &mut Known,
@@ -348,17 +382,23 @@ fn send(
 }
 
 /// What is in the kernel, and whether it protects it.
-fn read_back(socket: &mut Socket, had: Had, adopted: bool) -> Result<(Applied, bool), FirewallError> {
+fn read_back(
+    socket: &mut Socket,
+    had: Had,
+    adopted: bool,
+) -> Result<(Applied, bool), FirewallError> {
     let Some(seen) = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))? else {
         return Err(FirewallError::Vanished);
     };
-    let masquerade = look::masquerades(socket).map_err(|errno| FirewallError::refused(errno, "listing of rules"))?;
+    let masquerade = look::masquerades(socket)
+        .map_err(|errno| FirewallError::refused(errno, "listing of rules"))?;
     let owned = seen.owner == Some(socket.port());
     let Had { flow_table, rejects } = had;
     Ok((Applied::Firewall { masquerade, owned, flow_table, rejects, adopted }, owned))
 }
 
-/// Takes a refusal as news of what the kernel cannot do. False: it is no such news, trying again is of no use.
+/// Takes a refusal as news of what the kernel cannot do. False: it is no such news, trying again is
+/// of no use.
 fn learn(known: &mut Known, ruleset: &mut Ruleset, refusal: &Refusal, owned: bool) -> bool {
     let cannot = matches!(refusal.errno, Errno::OPNOTSUPP | Errno::INVAL);
     match refusal.label {
@@ -373,7 +413,9 @@ fn learn(known: &mut Known, ruleset: &mut Ruleset, refusal: &Refusal, owned: boo
             known.flow_table = false;
             *ruleset = ruleset.without_flow_table();
         }
-        Label::Rule(chain, rule) if cannot_reject(refusal.errno) && rejects(ruleset, chain, rule) => {
+        Label::Rule(chain, rule)
+            if cannot_reject(refusal.errno) && rejects(ruleset, chain, rule) =>
+        {
             known.rejects = false;
             *ruleset = ruleset.without_rejects();
         }
@@ -406,14 +448,19 @@ fn explain(refusal: &Refusal, ruleset: &Ruleset, seen: Option<&Seen>, port: u32)
         Label::Removal => format!("taking table inet {TABLE} away"),
         Label::Table => format!("table inet {TABLE}"),
         Label::FlowTable => "the flow table".into(),
-        Label::Set(index) => format!("set {}", ruleset.sets.get(index).map_or("?", |set| &set.name)),
-        Label::Chain(index) => format!("chain {}", ruleset.chains.get(index).map_or("?", |chain| chain.name)),
-        Label::Rule(chain, rule) => {
-            rule_at(ruleset, chain, rule).map_or_else(|| "a rule".into(), |rule| format!("rule `{rule}`"))
+        Label::Set(index) => {
+            format!("set {}", ruleset.sets.get(index).map_or("?", |set| &set.name))
         }
+        Label::Chain(index) => {
+            format!("chain {}", ruleset.chains.get(index).map_or("?", |chain| chain.name))
+        }
+        Label::Rule(chain, rule) => rule_at(ruleset, chain, rule)
+            .map_or_else(|| "a rule".into(), |rule| format!("rule `{rule}`")),
     };
     match (refusal.errno, seen.and_then(|seen| seen.owner)) {
-        (Errno::PERM, Some(owner)) if owner != port && error::has_net_admin() => FirewallError::belongs_to(owner),
+        (Errno::PERM, Some(owner)) if owner != port && error::has_net_admin() => {
+            FirewallError::belongs_to(owner)
+        }
         (Errno::NOENT, _) if matches!(refusal.label, Label::Chain(_) | Label::Rule(..)) => {
             FirewallError::NoModule { subject }
         }
@@ -428,7 +475,11 @@ mod tests {
 
     fn fast() -> Ruleset {
         let devices = ["lo", "no-such-port"].map(String::from).to_vec();
-        build(&RulesetInput { cluster_port: Some("lo".into()), flow_table_devices: devices, ..RulesetInput::default() })
+        build(&RulesetInput {
+            cluster_port: Some("lo".into()),
+            flow_table_devices: devices,
+            ..RulesetInput::default()
+        })
     }
 
     fn reported(label: Label, errno: Errno) -> (bool, Known, Ruleset) {
@@ -446,10 +497,14 @@ mod tests {
     #[test]
     fn a_kernel_without_flow_tables_is_asked_once() {
         let (again, known, ruleset) = reported(Label::FlowTable, Errno::OPNOTSUPP);
-        // One of the devices does not exist, which may be the reason as well: that is asked again next time.
+        // One of the devices does not exist, which may be the reason as well: that is asked again
+        // next time.
         assert!(again && known.flow_table && ruleset == fast().without_flow_table());
         let rule = Label::Rule(0, 0);
-        assert!(matches!(fast().chains.first().unwrap().rules.first().unwrap().action, Action::Offload(_)));
+        assert!(matches!(
+            fast().chains.first().unwrap().rules.first().unwrap().action,
+            Action::Offload(_)
+        ));
         let (again, known, ruleset) = reported(rule, Errno::NOENT);
         assert!(again && !known.flow_table && ruleset.flow_table.is_none());
     }
@@ -457,14 +512,20 @@ mod tests {
     #[test]
     fn a_kernel_that_cannot_reject_drops_and_takes_all_other_rules() {
         use crate::decide::firewall::Transport;
-        let down = ForwardedPort { transport: Transport::Tcp, listen: 80, to: [192, 168, 50, 11].into(), port: 80 };
+        let down = ForwardedPort {
+            transport: Transport::Tcp,
+            listen: 80,
+            to: [192, 168, 50, 11].into(),
+            port: 80,
+        };
         let dead = build(&RulesetInput {
             cluster_port: Some("lo".into()),
             forwards: vec![down],
             dead: vec![down],
             ..RulesetInput::default()
         });
-        let chain = dead.chains.iter().position(|chain| chain.rules.iter().any(Rule::rejects)).unwrap();
+        let chain =
+            dead.chains.iter().position(|chain| chain.rules.iter().any(Rule::rejects)).unwrap();
         let (mut known, mut ruleset) = (Known::default(), dead.clone());
         let refusal = Refusal { label: Label::Rule(chain, 0), errno: Errno::NOENT };
         assert!(learn(&mut known, &mut ruleset, &refusal, true));
@@ -487,10 +548,18 @@ mod tests {
         let read: Vec<_> = messages(&encoded.bytes).collect();
         assert_eq!(read.len(), encoded.labels.len());
         assert!(read.iter().zip(1..).all(|(message, number)| message.sequence == number));
-        let asking: Vec<usize> = (0..read.len()).filter(|index| read[*index].flags & 4 != 0).collect();
+        let asking: Vec<usize> =
+            (0..read.len()).filter(|index| read[*index].flags & 4 != 0).collect();
         assert_eq!(asking, [read.len() - 2]);
-        assert_eq!(encoded.labels[1..5], [Label::Removal, Label::Removal, Label::Table, Label::FlowTable]);
+        assert_eq!(
+            encoded.labels[1..5],
+            [Label::Removal, Label::Removal, Label::Table, Label::FlowTable]
+        );
         let rules = encoded.labels.iter().filter(|label| matches!(label, Label::Rule(..))).count();
-        assert_eq!(rules, fast().len() + 4, "two sets of ICMPv6 types and their elements belong to rules");
+        assert_eq!(
+            rules,
+            fast().len() + 4,
+            "two sets of ICMPv6 types and their elements belong to rules"
+        );
     }
 }

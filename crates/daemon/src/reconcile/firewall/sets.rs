@@ -46,7 +46,11 @@ impl RawSet {
             match &wanted.data {
                 None => {}
                 Some(DataKind::Verdict) => {
-                    sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DATA_TYPE as u16, libc::NFT_DATA_VERDICT);
+                    sys::nftnl_set_set_u32(
+                        raw,
+                        sys::NFTNL_SET_DATA_TYPE as u16,
+                        libc::NFT_DATA_VERDICT,
+                    );
                 }
                 Some(DataKind::Values(kinds)) => {
                     sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DATA_TYPE as u16, type_of(kinds));
@@ -56,16 +60,30 @@ impl RawSet {
             if wanted.interval && wanted.key.len() > 1 {
                 let lengths: Vec<u8> = wanted.key.iter().map(|kind| length(*kind) as u8).collect();
                 let attribute = sys::NFTNL_SET_DESC_CONCAT as u16;
-                sys::nftnl_set_set_data(raw, attribute, lengths.as_ptr().cast(), lengths.len() as u32);
+                sys::nftnl_set_set_data(
+                    raw,
+                    attribute,
+                    lengths.as_ptr().cast(),
+                    lengths.len() as u32,
+                );
             }
             if let Some(size) = wanted.size {
                 sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DESC_SIZE as u16, size);
             }
             if let Some(seconds) = wanted.timeout {
-                sys::nftnl_set_set_u64(raw, sys::NFTNL_SET_TIMEOUT as u16, seconds.saturating_mul(1000));
+                sys::nftnl_set_set_u64(
+                    raw,
+                    sys::NFTNL_SET_TIMEOUT as u16,
+                    seconds.saturating_mul(1000),
+                );
             }
             let attribute = sys::NFTNL_SET_USERDATA as u16;
-            sys::nftnl_set_set_data(raw, attribute, userdata.as_ptr().cast(), userdata.len() as u32);
+            sys::nftnl_set_set_data(
+                raw,
+                attribute,
+                userdata.as_ptr().cast(),
+                userdata.len() as u32,
+            );
         }
         set
     }
@@ -77,7 +95,11 @@ fn named(name: &str) -> RawSet {
     let set = allocated(unsafe { sys::nftnl_set_alloc() });
     // SAFETY: it is a set of libnftnl's, which copies the strings.
     unsafe {
-        sys::nftnl_set_set_u32(set.as_ptr(), sys::NFTNL_SET_FAMILY as u16, libc::NFPROTO_INET as u32);
+        sys::nftnl_set_set_u32(
+            set.as_ptr(),
+            sys::NFTNL_SET_FAMILY as u16,
+            libc::NFPROTO_INET as u32,
+        );
         sys::nftnl_set_set_str(set.as_ptr(), sys::NFTNL_SET_TABLE as u16, text(TABLE).as_ptr());
         sys::nftnl_set_set_str(set.as_ptr(), sys::NFTNL_SET_NAME as u16, text(name).as_ptr());
     }
@@ -154,7 +176,8 @@ unsafe impl NlMsg for RawSet {
     unsafe fn write(&self, buffer: *mut c_void, sequence: u32, _: MsgType) {
         // SAFETY: the caller gives room for a message; the set is valid.
         unsafe {
-            let header = header(buffer, libc::NFT_MSG_NEWSET as u16, libc::NLM_F_CREATE as u16, sequence);
+            let header =
+                header(buffer, libc::NFT_MSG_NEWSET as u16, libc::NLM_F_CREATE as u16, sequence);
             sys::nftnl_set_nlmsg_build_payload(header, self.0.as_ptr());
         }
     }
@@ -194,7 +217,12 @@ fn raw_element(element: &Element) -> NonNull<sys::nftnl_set_elem> {
         // SAFETY: `raw` is an element of libnftnl's, which copies the bytes: at most 64, the room
         // that it has for them.
         unsafe {
-            sys::nftnl_set_elem_set(raw.as_ptr(), attribute as u16, bytes.as_ptr().cast(), bytes.len() as u32);
+            sys::nftnl_set_elem_set(
+                raw.as_ptr(),
+                attribute as u16,
+                bytes.as_ptr().cast(),
+                bytes.len() as u32,
+            );
         }
     };
     set(sys::NFTNL_SET_ELEM_KEY, &element.key);

@@ -15,7 +15,8 @@ pub struct Refusal {
     pub errno: Errno,
 }
 
-/// Is one of the flow table's devices not there? (`ENOENT` stands for that, and for a kernel without flow tables.)
+/// Is one of the flow table's devices not there? (`ENOENT` stands for that, and for a kernel
+/// without flow tables.)
 pub(super) fn devices_missing(ruleset: &Ruleset) -> bool {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
     let Ok(socket) = socket else { return false };
@@ -23,11 +24,12 @@ pub(super) fn devices_missing(ruleset: &Ruleset) -> bool {
     devices.any(|name| name_to_index(&socket, name).is_err())
 }
 
-/// Sends all in one system call and reads the answer, which is there when that call returns. All of it was done, or
-/// nothing.
+/// Sends all in one system call and reads the answer, which is there when that call returns. All of
+/// it was done, or nothing.
 ///
 /// # Errors
-/// The first message that was refused. `TIMEDOUT` at [`Label::Batch`] if there was no answer at all.
+/// The first message that was refused. `TIMEDOUT` at [`Label::Batch`] if there was no answer at
+/// all.
 pub fn transact(socket: &mut Socket, encoded: &Encoded) -> Result<(), Refusal> {
     let whole = |errno| Refusal { label: Label::Batch, errno };
     socket.drain();
@@ -42,9 +44,12 @@ pub fn transact(socket: &mut Socket, encoded: &Encoded) -> Result<(), Refusal> {
         };
         for message in messages(datagram) {
             let place = (message.sequence as usize).checked_sub(1);
-            let label = place.and_then(|place| encoded.labels.get(place)).copied().unwrap_or(Label::Batch);
+            let label =
+                place.and_then(|place| encoded.labels.get(place)).copied().unwrap_or(Label::Batch);
             match message.outcome() {
-                Some(Err(error)) if refusal.is_none() => refusal = Some(Refusal { label, errno: error.into() }),
+                Some(Err(error)) if refusal.is_none() => {
+                    refusal = Some(Refusal { label, errno: error.into() })
+                }
                 Some(Ok(())) => answered = true,
                 _ => {}
             }

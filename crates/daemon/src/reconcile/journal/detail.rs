@@ -1,5 +1,6 @@
-//! Details for whoever looks for a fault, as the parts of the program give them to `tracing`: written where the journal's
-//! records go, and under the same limit. Without `RUST_LOG` nothing listens, and each costs one comparison.
+//! Details for whoever looks for a fault, as the parts of the program give them to `tracing`:
+//! written where the journal's records go, and under the same limit. Without `RUST_LOG` nothing
+//! listens, and each costs one comparison.
 
 use std::fmt::{Debug, Write};
 use std::sync::Arc;
@@ -15,9 +16,12 @@ use crate::view::journal::{self, Priority};
 /// The variable that says which details are wanted.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Writes details from now on, if the environment asks for them. Once for a process: a second call changes nothing.
+/// Writes details from now on, if the environment asks for them. Once for a process: a second call
+/// changes nothing.
 pub fn write_details(journal: &Arc<Journal>) {
-    let Some(wanted) = std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty()) else { return };
+    let Some(wanted) = std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty()) else {
+        return;
+    };
     match EnvFilter::try_new(&wanted) {
         Ok(filter) => {
             let subscriber = registry().with(filter).with(Details(Arc::clone(journal)));
@@ -42,7 +46,11 @@ impl<S: Subscriber> Layer<S> for Details {
         let mut text = Text::default();
         event.record(&mut text);
         let (target, priority) = (event.metadata().target(), priority(*event.metadata().level()));
-        self.0.write(&journal::detail(priority, target, format!("{target}: {}{}", text.message, text.fields)));
+        self.0.write(&journal::detail(
+            priority,
+            target,
+            format!("{target}: {}{}", text.message, text.fields),
+        ));
     }
 }
 
@@ -94,7 +102,10 @@ mod tests {
         });
         let fields = decode(&fake.receive());
         assert_eq!(value(&fields, "TARGET"), module_path!());
-        assert_eq!(value(&fields, "MESSAGE"), format!("{}: lost port=7 why=gone\nfor good", module_path!()));
+        assert_eq!(
+            value(&fields, "MESSAGE"),
+            format!("{}: lost port=7 why=gone\nfor good", module_path!())
+        );
         assert_eq!(value(&fields, "PRIORITY"), "7");
         assert!(fake.is_empty());
     }

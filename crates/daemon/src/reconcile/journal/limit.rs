@@ -1,5 +1,6 @@
-//! How many records of a kind the journal takes: a token bucket for each kind, and one for each subject within it. What is left out
-//! is counted and told in one line. Pure: moments are arguments.
+//! How many records of a kind the journal takes: a token bucket for each kind, and one for each
+//! subject within it. What is left out is counted and told in one line. Pure: moments are
+//! arguments.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use crate::event::Instant;
 use crate::view::journal::{self, Kind, Record};
 
-/// A kind is written so many times in a row, which is a room of boards that is switched on, or loses its power, …
+/// A kind is written so many times in a row, which is a room of boards that is switched on, or
+/// loses its power, …
 const OF_A_KIND: u32 = 256;
 /// … and once in each interval after that.
 const KIND_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,8 +59,8 @@ impl Bucket {
 }
 
 impl Limit {
-    /// Returns whether a record is to be written now; if not, it is counted. `more`: as many of its kind as a cluster of this size
-    /// has good reason for.
+    /// Returns whether a record is to be written now; if not, it is counted. `more`: as many of its
+    /// kind as a cluster of this size has good reason for.
     pub fn pass(&mut self, record: &Record, more: u32, now: Instant) -> bool {
         let kind = record.kind;
         let fresh = || Window {
@@ -71,7 +73,8 @@ impl Limit {
         };
         let lately = self.kinds.entry(kind.id()).or_insert_with(fresh);
         let about = ABOUT.iter().find_map(|name| record.field(name));
-        let subject = about.and_then(|about| lately.subjects.get(about).copied()).unwrap_or_default();
+        let subject =
+            about.and_then(|about| lately.subjects.get(about).copied()).unwrap_or_default();
         let passes = lately.bucket.has(OF_A_KIND.saturating_add(more), KIND_INTERVAL, now)
             && subject.has(OF_A_SUBJECT, SUBJECT_INTERVAL, now);
         if passes {
@@ -91,9 +94,12 @@ impl Limit {
 
     /// Returns what is to be said of those that were left out.
     pub fn left_out(&mut self, now: Instant) -> Vec<Record> {
-        let due = |lately: &&mut Window| lately.left_out > 0 && now.saturating_since(lately.since) >= TELL_AFTER;
+        let due = |lately: &&mut Window| {
+            lately.left_out > 0 && now.saturating_since(lately.since) >= TELL_AFTER
+        };
         let reported = self.kinds.iter_mut().map(|(_, lately)| lately).filter(due).map(|lately| {
-            let (count, last) = (std::mem::take(&mut lately.left_out), std::mem::take(&mut lately.last));
+            let (count, last) =
+                (std::mem::take(&mut lately.left_out), std::mem::take(&mut lately.last));
             journal::left_out(lately.kind, count, &last, now.saturating_since(lately.since))
         });
         reported.collect()
@@ -126,17 +132,26 @@ mod tests {
     fn record(text: &str, node: Option<&str>) -> Record {
         let error = ApplyError { kind: ApplyErrorKind::Failed, message: text.to_owned() };
         let record = journal::not_put_back(&error);
-        Record { fields: node.map(|node| ("NODE", node.to_owned())).into_iter().collect(), ..record }
+        Record {
+            fields: node.map(|node| ("NODE", node.to_owned())).into_iter().collect(),
+            ..record
+        }
     }
 
     #[test]
     fn one_that_reports_the_same_all_the_time_leaves_room_for_the_others() {
         let mut limit = Limit::default();
-        let mut written = |node: &str, second| usize::from(limit.pass(&record("x", Some(node)), 0, moment(second)));
+        let mut written = |node: &str, second| {
+            usize::from(limit.pass(&record("x", Some(node)), 0, moment(second)))
+        };
         let loud: usize = (0..1000).map(|_| written("loud", 0)).sum();
         assert_eq!(loud, OF_A_SUBJECT as usize);
         assert_eq!(written("calm", 0), 1);
-        assert_eq!((0..60).map(|second| written("loud", second)).sum::<usize>(), 5, "one in ten seconds");
+        assert_eq!(
+            (0..60).map(|second| written("loud", second)).sum::<usize>(),
+            5,
+            "one in ten seconds"
+        );
         let reported = limit.left_out(moment(60));
         assert_eq!(reported.len(), 1);
         assert!(reported[0].message.starts_with("1039 more"), "{}", reported[0].message);
@@ -148,7 +163,11 @@ mod tests {
         let mut limit = Limit::default();
         let mut written = 0;
         for number in 0..90_000_u64 {
-            written += u64::from(limit.pass(&record("x", Some(&format!("n{number}"))), 0, moment(number / 1000)));
+            written += u64::from(limit.pass(
+                &record("x", Some(&format!("n{number}"))),
+                0,
+                moment(number / 1000),
+            ));
         }
         assert_eq!(written, u64::from(OF_A_KIND) + 89);
         let lately = limit.kinds.values().next().unwrap();

@@ -1,4 +1,5 @@
-//! The journal: records by its own protocol when standard error is the journal's, else lines on standard error. Never waits.
+//! The journal: records by its own protocol when standard error is the journal's, else lines on
+//! standard error. Never waits.
 
 mod detail;
 mod limit;
@@ -40,8 +41,8 @@ enum Way {
 }
 
 impl Journal {
-    /// The journal if standard error leads there (`$JOURNAL_STREAM` says which device and inode that is: systemd.exec(5)), else
-    /// standard error itself.
+    /// The journal if standard error leads there (`$JOURNAL_STREAM` says which device and inode
+    /// that is: systemd.exec(5)), else standard error itself.
     pub fn open() -> Self {
         let way = if is_journal_stream() { native_way(Path::new(SOCKET)) } else { None };
         let lines = || Way::Lines { colours: colours() };
@@ -58,7 +59,8 @@ impl Journal {
         self.nodes.store(u32::try_from(nodes).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    /// Writes one record, unless there have been too many of its kind: those are counted, and told together.
+    /// Writes one record, unless there have been too many of its kind: those are counted, and told
+    /// together.
     pub fn write(&self, record: &Record) {
         let now = clock::now();
         let nodes = self.nodes.load(Ordering::Relaxed);
@@ -84,10 +86,14 @@ impl Journal {
     fn put(&self, record: &Record) {
         let dropped = self.dropped.load(Ordering::Relaxed);
         let result = match &self.way {
-            Way::Native { socket, path } => native::send(socket, path, &native::encode(record, dropped)),
+            Way::Native { socket, path } => {
+                native::send(socket, path, &native::encode(record, dropped))
+            }
             // People who look at a terminal want to know what happens, not each rule of it.
             Way::Lines { .. } if record.priority == Priority::Debug && !is_detail(record) => return,
-            Way::Lines { colours } => io::stderr().lock().write_all(line(record, *colours).as_bytes()),
+            Way::Lines { colours } => {
+                io::stderr().lock().write_all(line(record, *colours).as_bytes())
+            }
         };
         match result {
             Ok(()) => self.dropped.store(0, Ordering::Relaxed),
@@ -110,7 +116,8 @@ fn native_way(path: &Path) -> Option<Way> {
 /// Whether standard error is the stream that `$JOURNAL_STREAM` names.
 fn is_journal_stream() -> bool {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
-    fstat(io::stderr()).is_ok_and(|file| named.to_str() == Some(&format!("{}:{}", file.st_dev, file.st_ino)))
+    fstat(io::stderr())
+        .is_ok_and(|file| named.to_str() == Some(&format!("{}:{}", file.st_dev, file.st_ino)))
 }
 
 fn colours() -> bool {

@@ -1,6 +1,6 @@
-//! The journal's native protocol: one datagram a record, or a sealed memory file where a datagram is too small.
-//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. By hand because the crates that do it wait for room in the journal's socket
-//! (docs/decisions/service-manager.md).
+//! The journal's native protocol: one datagram a record, or a sealed memory file where a datagram
+//! is too small. <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. By hand because the crates that do
+//! it wait for room in the journal's socket (docs/decisions/service-manager.md).
 
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -10,7 +10,9 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
+use rustix::net::{
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
+};
 
 use crate::event::printable;
 use crate::view::journal::Record;
@@ -31,7 +33,8 @@ pub fn encode(record: &Record, dropped: u64) -> Vec<u8> {
     text
 }
 
-/// `NAME=value`, or where the value has line breaks: name, line break, length in 64 bits little-endian, value.
+/// `NAME=value`, or where the value has line breaks: name, line break, length in 64 bits
+/// little-endian, value.
 fn field(text: &mut Vec<u8>, name: &str, value: &str) {
     let value = &*printable(value);
     text.extend_from_slice(name.as_bytes());
@@ -53,7 +56,9 @@ pub fn send(socket: &UnixDatagram, path: &Path, text: &[u8]) -> io::Result<()> {
     match socket.send_to(text, path) {
         Ok(_) => Ok(()),
         // More than a datagram holds, or than the socket's buffer.
-        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MSGSIZE | Errno::NOBUFS)) => {
+        Err(error)
+            if matches!(Errno::from_io_error(&error), Some(Errno::MSGSIZE | Errno::NOBUFS)) =>
+        {
             send_file(socket, path, text)
         }
         Err(error) => Err(error),
@@ -64,12 +69,21 @@ fn send_file(socket: &UnixDatagram, path: &Path, text: &[u8]) -> io::Result<()> 
     let file = memfd_create("journal", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = std::fs::File::from(file);
     file.write_all(text)?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    fcntl_add_seals(
+        &file,
+        SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL,
+    )?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let files = [file.as_fd()];
     ancillary.push(SendAncillaryMessage::ScmRights(&files));
     let address = SocketAddrUnix::new(path)?;
-    sendmsg_addr(socket, &address, &[IoSlice::new(&[])], &mut ancillary, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+    sendmsg_addr(
+        socket,
+        &address,
+        &[IoSlice::new(&[])],
+        &mut ancillary,
+        SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+    )?;
     Ok(())
 }

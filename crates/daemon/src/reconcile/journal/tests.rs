@@ -55,7 +55,8 @@ pub fn decode(mut text: &[u8]) -> Vec<(String, String)> {
             fields.push((string(&line[..equals]), string(&line[equals + 1..])));
             text = &text[line_end + 1..];
         } else {
-            let length = u64::from_le_bytes(text[line_end + 1..line_end + 9].try_into().unwrap()) as usize;
+            let length =
+                u64::from_le_bytes(text[line_end + 1..line_end + 9].try_into().unwrap()) as usize;
             let value = &text[line_end + 9..line_end + 9 + length];
             assert_eq!(text[line_end + 9 + length], b'\n');
             fields.push((string(line), string(value)));
@@ -66,7 +67,11 @@ pub fn decode(mut text: &[u8]) -> Vec<(String, String)> {
 }
 
 pub fn value(fields: &[(String, String)], name: &str) -> String {
-    fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    fields
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.clone())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -106,7 +111,13 @@ fn what_is_too_long_for_a_datagram_goes_as_a_sealed_file() {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut none = [0; 16];
-    let got = recvmsg(&fake.socket, &mut [IoSliceMut::new(&mut none)], &mut ancillary, RecvFlags::empty()).unwrap();
+    let got = recvmsg(
+        &fake.socket,
+        &mut [IoSliceMut::new(&mut none)],
+        &mut ancillary,
+        RecvFlags::empty(),
+    )
+    .unwrap();
     assert_eq!(got.bytes, 0);
     let mut files: Vec<OwnedFd> = Vec::new();
     for message in ancillary.drain() {
@@ -158,8 +169,12 @@ fn words_of_others_are_shown_and_not_obeyed() {
     use crate::event::{ApplyError, ApplyErrorKind};
     use crate::view::journal::{not_put_back, not_written, settings_refused, source_failed};
     let failed = ApplyError { kind: ApplyErrorKind::Failed, message: RAW.to_owned() };
-    let mut records =
-        vec![not_written(RAW), settings_refused(RAW), source_failed("a source", RAW), not_put_back(&failed)];
+    let mut records = vec![
+        not_written(RAW),
+        settings_refused(RAW),
+        source_failed("a source", RAW),
+        not_put_back(&failed),
+    ];
     let fields = ["UPLINK", "NODE", "ADDRESS"].map(|name| (name, RAW.to_owned()));
     records.iter_mut().for_each(|record| record.fields.extend(fields.clone()));
     let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';

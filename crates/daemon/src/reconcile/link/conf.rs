@@ -1,5 +1,6 @@
-//! The per-interface IPv4 settings (`linux/ip.h`, `IPV4_DEVCONF_*`), written by `RTM_SETLINK` with `IFLA_AF_SPEC` /
-//! `AF_INET` / `IFLA_INET_CONF`: CAP_NET_ADMIN is enough, and `/proc/sys` may be read-only.
+//! The per-interface IPv4 settings (`linux/ip.h`, `IPV4_DEVCONF_*`), written by `RTM_SETLINK` with
+//! `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`: CAP_NET_ADMIN is enough, and `/proc/sys` may be
+//! read-only.
 
 use bramblegate_netlink::packet::link::InetDevConf;
 use bramblegate_netlink::{Message, NetlinkError, rtnetlink};
@@ -23,7 +24,8 @@ pub const IGNORE_ROUTES_WITH_LINKDOWN: u16 = 29;
 /// Where a setting is among those of a port.
 type Place = fn(&InetDevConf) -> i32;
 
-/// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`, and where they are read.
+/// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`, and where they
+/// are read.
 const NAMES: [(u16, &str, Place); 10] = [
     (FORWARDING, "forwarding", |conf| conf.forwarding),
     (ACCEPT_REDIRECTS, "accept_redirects", |conf| conf.accept_redirects),
@@ -34,7 +36,9 @@ const NAMES: [(u16, &str, Place); 10] = [
     (ARP_IGNORE, "arp_ignore", |conf| conf.arp_ignore),
     (PROMOTE_SECONDARIES, "promote_secondaries", |conf| conf.promote_secondaries),
     (ACCEPT_LOCAL, "accept_local", |conf| conf.accept_local),
-    (IGNORE_ROUTES_WITH_LINKDOWN, "ignore_routes_with_linkdown", |conf| conf.ignore_routes_with_linkdown),
+    (IGNORE_ROUTES_WITH_LINKDOWN, "ignore_routes_with_linkdown", |conf| {
+        conf.ignore_routes_with_linkdown
+    }),
 ];
 
 /// One setting and its new value.
@@ -57,11 +61,17 @@ impl Conf {
 
     #[cfg(test)]
     pub fn of(values: &[(u16, u32)]) -> Self {
-        Self(NAMES.map(|(setting, ..)| values.iter().find(|(number, _)| *number == setting).map(|(_, value)| *value)))
+        Self(NAMES.map(|(setting, ..)| {
+            values.iter().find(|(number, _)| *number == setting).map(|(_, value)| *value)
+        }))
     }
 
     pub fn get(&self, setting: u16) -> Option<u32> {
-        NAMES.iter().zip(self.0).find(|((number, ..), _)| *number == setting).and_then(|(_, value)| value)
+        NAMES
+            .iter()
+            .zip(self.0)
+            .find(|((number, ..), _)| *number == setting)
+            .and_then(|(_, value)| value)
     }
 }
 
@@ -80,10 +90,15 @@ fn planned(conf: &InterfaceConf) -> [(u16, Option<u32>); 9] {
     ]
 }
 
-/// What is to be written so that `now` becomes `wanted`. An interface whose settings cannot be read gets them all.
+/// What is to be written so that `now` becomes `wanted`. An interface whose settings cannot be read
+/// gets them all.
 pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
-    let wanted = planned(wanted).into_iter().filter_map(|(setting, value)| Some(Change { setting, value: value? }));
-    wanted.filter(|change| now.and_then(|now| now.get(change.setting)) != Some(change.value)).collect()
+    let wanted = planned(wanted)
+        .into_iter()
+        .filter_map(|(setting, value)| Some(Change { setting, value: value? }));
+    wanted
+        .filter(|change| now.and_then(|now| now.get(change.setting)) != Some(change.value))
+        .collect()
 }
 
 /// Returns what `before` holds of the settings that `wanted` leaves open.
@@ -97,7 +112,8 @@ pub fn released(wanted: &InterfaceConf, before: &InterfaceConf) -> Vec<Change> {
 
 /// "arp_ignore=1, forwarding=1"
 pub fn named(changes: &[Change]) -> String {
-    let texts: Vec<_> = changes.iter().map(|change| format!("{}={}", name(change.setting), change.value)).collect();
+    let texts: Vec<_> =
+        changes.iter().map(|change| format!("{}={}", name(change.setting), change.value)).collect();
     texts.join(", ")
 }
 
@@ -142,7 +158,11 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_written_and_arp_comes_before_forwarding() {
-        let wanted = InterfaceConf { forwarding: Some(true), arp_ignore: Some(1), ..InterfaceConf::default() };
+        let wanted = InterfaceConf {
+            forwarding: Some(true),
+            arp_ignore: Some(1),
+            ..InterfaceConf::default()
+        };
         assert_eq!(named(&changes(&wanted, Some(&conf(0, 0)))), "arp_ignore=1, forwarding=1");
         assert_eq!(named(&changes(&wanted, Some(&conf(0, 1)))), "forwarding=1");
         assert!(changes(&wanted, Some(&conf(1, 1))).is_empty());

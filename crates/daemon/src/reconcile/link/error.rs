@@ -29,7 +29,9 @@ impl OutputError for LinkError {
         match self {
             Self::Refused(error) => error.kind(),
             Self::Gone { .. } | Self::NoIpv4 { .. } => ApplyErrorKind::Absent,
-            Self::RecordStays { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Self::RecordStays { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 ApplyErrorKind::Denied
             }
             Self::Exposed { .. } | Self::RecordStays { .. } => ApplyErrorKind::Failed,

@@ -1,4 +1,5 @@
-//! What went wrong on the way over all ports: each port gets what it can, and all faults are told in one message.
+//! What went wrong on the way over all ports: each port gets what it can, and all faults are told
+//! in one message.
 
 use bramblegate_netlink::NetlinkError;
 use ipnet::Ipv4Net;
@@ -36,14 +37,17 @@ impl Faults {
             return;
         }
         let fault = Refused::new(format!("{port}: cannot set {}", conf::named(changes)), error);
-        let of_arp = changes.iter().any(|change| matches!(change.setting, conf::ARP_IGNORE | conf::ARP_ANNOUNCE));
+        let of_arp = changes
+            .iter()
+            .any(|change| matches!(change.setting, conf::ARP_IGNORE | conf::ARP_ANNOUNCE));
         if of_arp && fault.kind() != ApplyErrorKind::Absent {
             self.exposed.push(port.to_owned());
         }
         self.errors.push(fault.into());
     }
 
-    /// Whether `port` may be given `address` now: not while another port would answer the venue's ARP for it.
+    /// Whether `port` may be given `address` now: not while another port would answer the venue's
+    /// ARP for it.
     pub fn permit(&mut self, port: &str, address: Ipv4Net) -> bool {
         if !self.exposed.is_empty() {
             let others = self.exposed.join(", ");
@@ -52,11 +56,15 @@ impl Faults {
         self.exposed.is_empty()
     }
 
-    /// All of it as one answer. Faults of one kind are of that kind, mixed ones are just failures. `unkept`: why it could not
-    /// be written down how the ports were before.
+    /// All of it as one answer. Faults of one kind are of that kind, mixed ones are just failures.
+    /// `unkept`: why it could not be written down how the ports were before.
     pub fn result(self, unkept: Option<String>) -> Result<Applied, ApplyError> {
         // What is merely absent does not make the rest less clear.
-        let mut kinds = self.errors.iter().map(OutputError::kind).filter(|kind| *kind != ApplyErrorKind::Absent);
+        let mut kinds = self
+            .errors
+            .iter()
+            .map(OutputError::kind)
+            .filter(|kind| *kind != ApplyErrorKind::Absent);
         let kind = match (self.errors.is_empty(), kinds.next()) {
             (true, _) => return Ok(Applied::Link { unkept }),
             (false, None) => ApplyErrorKind::Absent,
@@ -72,8 +80,10 @@ impl Faults {
 mod tests {
     use super::*;
 
-    const ARP: [Change; 2] =
-        [Change { setting: conf::ARP_IGNORE, value: 1 }, Change { setting: conf::FORWARDING, value: 1 }];
+    const ARP: [Change; 2] = [
+        Change { setting: conf::ARP_IGNORE, value: 1 },
+        Change { setting: conf::FORWARDING, value: 1 },
+    ];
     const FILTER: [Change; 1] = [Change { setting: conf::RP_FILTER, value: 2 }];
 
     fn refused(errno: Errno) -> NetlinkError {
@@ -91,9 +101,14 @@ mod tests {
         assert!(!may_have_its_address(&mut faults));
         let error = faults.result(None).unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Failed);
-        assert!(error.message.starts_with("eth2: cannot set arp_ignore=1, forwarding=1: "), "{error}");
         assert!(
-            error.message.ends_with("; eth0: 192.168.50.1/24 has to wait, or eth2 would answer ARP for it"),
+            error.message.starts_with("eth2: cannot set arp_ignore=1, forwarding=1: "),
+            "{error}"
+        );
+        assert!(
+            error
+                .message
+                .ends_with("; eth0: 192.168.50.1/24 has to wait, or eth2 would answer ARP for it"),
             "{error}"
         );
     }
@@ -107,7 +122,10 @@ mod tests {
         assert!(may_have_its_address(&mut faults));
         let error = faults.result(None).unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent);
-        assert!(["eth2", "eth3", "usb0"].iter().all(|port| error.message.contains(port)), "{error}");
+        assert!(
+            ["eth2", "eth3", "usb0"].iter().all(|port| error.message.contains(port)),
+            "{error}"
+        );
     }
 
     #[test]

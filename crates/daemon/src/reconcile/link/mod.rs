@@ -1,7 +1,7 @@
 //! Interface settings and addresses: read, compare, then write.
 //!
-//! Settings of all ports come before any address: without `arp_ignore` on the uplink the head would answer the venue's
-//! ARP for an address of the cluster.
+//! Settings of all ports come before any address: without `arp_ignore` on the uplink the head would
+//! answer the venue's ARP for an address of the cluster.
 
 mod conf;
 mod error;
@@ -78,7 +78,8 @@ impl LinkSink {
         }
         let addresses = read_addresses(&mut self.rtnl)?;
         for (wanted, port) in &here {
-            let mine: Vec<_> = addresses.iter().filter(|held| held.index == port.index).copied().collect();
+            let mine: Vec<_> =
+                addresses.iter().filter(|held| held.index == port.index).copied().collect();
             self.set_addresses(wanted, port, &mine, &mut faults);
         }
         self.let_go(plan, &ports, &addresses);
@@ -87,8 +88,9 @@ impl LinkSink {
         faults.result(unkept)
     }
 
-    /// Puts back what this run and earlier ones changed: settings as they were, addresses that were added. Links stay up.
-    /// Says what it did, one line each. Without a record it still removes addresses that carry our mark.
+    /// Puts back what this run and earlier ones changed: settings as they were, addresses that were
+    /// added. Links stay up. Says what it did, one line each. Without a record it still removes
+    /// addresses that carry our mark.
     ///
     /// # Errors
     /// The first thing that could not be put back; the rest is tried all the same.
@@ -107,7 +109,8 @@ impl LinkSink {
         }
         let mut done = Vec::new();
         let mut failure = None;
-        // All addresses first: an uplink that answers for any address again must not do so for one of the cluster.
+        // All addresses first: an uplink that answers for any address again must not do so for one
+        // of the cluster.
         let mut note = |result: Result<Vec<String>, LinkError>| match result {
             Ok(lines) => done.extend(lines),
             Err(error) => failure = failure.take().or(Some(error)),
@@ -126,7 +129,8 @@ impl LinkSink {
 
     fn set_conf(&mut self, wanted: &PortPlan, port: &Port, faults: &mut Faults) {
         let mut changes = conf::changes(&wanted.conf, port.conf.as_ref());
-        // Set by us in another role, or while the venue used the cluster's network: not ours to keep any more.
+        // Set by us in another role, or while the venue used the cluster's network: not ours to
+        // keep any more.
         let released = conf::released(&wanted.conf, &self.previous.conf(&port.name));
         if changes.is_empty() && released.is_empty() {
             return;
@@ -141,13 +145,24 @@ impl LinkSink {
         }
     }
 
-    fn set_addresses(&mut self, wanted: &PortPlan, port: &Port, held: &[Held], faults: &mut Faults) {
+    fn set_addresses(
+        &mut self,
+        wanted: &PortPlan,
+        port: &Port,
+        held: &[Held],
+        faults: &mut Faults,
+    ) {
         if wanted.up && !port.up {
             let sent = self.rtnl.carry_out(&rtnetlink::set_up(port.index));
-            let refused = |error| Refused::new(format!("{}: cannot be switched on", port.name), error).into();
+            let refused =
+                |error| Refused::new(format!("{}: cannot be switched on", port.name), error).into();
             faults.note(sent.map_err(refused));
         }
-        for &address in wanted.addresses.iter().filter(|&address| !held.iter().any(|held| held.address == *address)) {
+        for &address in wanted
+            .addresses
+            .iter()
+            .filter(|&address| !held.iter().any(|held| held.address == *address))
+        {
             if faults.permit(&port.name, address) {
                 faults.note(self.add_address(port, address));
             }
@@ -175,16 +190,20 @@ impl LinkSink {
         }
     }
 
-    /// Ports that were in the plan and are no longer: put back, as far as it goes. The first time that may be any port: an
-    /// earlier run may have had other settings.
+    /// Ports that were in the plan and are no longer: put back, as far as it goes. The first time
+    /// that may be any port: an earlier run may have had other settings.
     fn let_go(&mut self, plan: &LinkPlan, ports: &[Port], addresses: &[Held]) {
         let all = || ports.iter().map(|port| (port.index, port.name.clone())).collect();
         let held = self.held.take().unwrap_or_else(all);
-        for (index, name) in held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index)) {
+        for (index, name) in
+            held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index))
+        {
             if let Some(port) = ports.iter().find(|port| port.index == *index) {
-                // A port that does not take it back is not a fault of those that stay; `off` tries again.
-                let result = put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
-                    .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
+                // A port that does not take it back is not a fault of those that stay; `off` tries
+                // again.
+                let result =
+                    put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
+                        .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
                 if let Err(error) = result {
                     debug!(port = %name, %error, "a port was not put back as it was");
                 }
@@ -208,7 +227,8 @@ pub fn added(state_directory: &Path) -> Vec<(String, Ipv4Net)> {
     Previous::open(state_directory).all_added()
 }
 
-/// Returns the names of the ports on which forwarding was off before we switched it on, in any run since the machine started.
+/// Returns the names of the ports on which forwarding was off before we switched it on, in any run
+/// since the machine started.
 pub fn opened(state_directory: &Path) -> Vec<String> {
     Previous::open(state_directory).opened()
 }
@@ -218,9 +238,11 @@ pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
 }
 
-/// Whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18), so that one without it is not ours.
+/// Whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18), so that
+/// one without it is not ours.
 fn keeps_marks(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
     numbers.next().zip(numbers.next()).is_some_and(|version| version >= (5, 18))
 }
 
@@ -241,26 +263,39 @@ fn put_back_addresses(
     Ok(done)
 }
 
-fn put_back_conf(rtnl: &mut Rtnl, previous: &Previous, name: &str, port: &Port) -> Result<Vec<String>, LinkError> {
+fn put_back_conf(
+    rtnl: &mut Rtnl,
+    previous: &Previous,
+    name: &str,
+    port: &Port,
+) -> Result<Vec<String>, LinkError> {
     let mut before = previous.conf(name);
     // Somebody wants all ports to forward, who perhaps came after us.
-    before.forwarding = before.forwarding.filter(|forwarded| *forwarded || !link::is_forwarding_everywhere());
+    before.forwarding =
+        before.forwarding.filter(|forwarded| *forwarded || !link::is_forwarding_everywhere());
     let changes = conf::changes(&before, port.conf.as_ref());
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    conf::write(rtnl, port.index, &changes)
-        .map_err(|error| Refused::new(format!("{name}: cannot put back {}", conf::named(&changes)), error))?;
+    conf::write(rtnl, port.index, &changes).map_err(|error| {
+        Refused::new(format!("{name}: cannot put back {}", conf::named(&changes)), error)
+    })?;
     Ok(vec![format!("{name}: put back {}", conf::named(&changes))])
 }
 
-/// Takes an address away without taking others of its subnet along (`promote_secondaries`), and forgets it: who adds it to
-/// this port later is somebody else.
-fn give_back(rtnl: &mut Rtnl, previous: &mut Previous, port: &Port, address: Ipv4Net) -> Result<(), LinkError> {
+/// Takes an address away without taking others of its subnet along (`promote_secondaries`), and
+/// forgets it: who adds it to this port later is somebody else.
+fn give_back(
+    rtnl: &mut Rtnl,
+    previous: &mut Previous,
+    port: &Port,
+    address: Ipv4Net,
+) -> Result<(), LinkError> {
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
     let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
-    let report =
-        |error: NetlinkError| Refused::new(format!("{}: cannot give back the address {address}", port.name), error);
+    let report = |error: NetlinkError| {
+        Refused::new(format!("{}: cannot give back the address {address}", port.name), error)
+    };
     if alters {
         conf::write(rtnl, port.index, &promote(1)).map_err(report)?;
     }
@@ -285,7 +320,9 @@ fn address_message(index: LinkIndex, address: Ipv4Net) -> AddressMessage {
 }
 
 fn read_ports(rtnl: &mut Rtnl) -> Result<Vec<Port>, LinkError> {
-    Ok(rtnl.dump(Listing::Links, port).map_err(|error| Refused::new("cannot list the interfaces", error))?)
+    Ok(rtnl
+        .dump(Listing::Links, port)
+        .map_err(|error| Refused::new("cannot list the interfaces", error))?)
 }
 
 fn port(message: &Message<'_>) -> Option<Port> {
@@ -296,15 +333,20 @@ fn port(message: &Message<'_>) -> Option<Port> {
 }
 
 fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, LinkError> {
-    let events = rtnl.events(Listing::Addresses).map_err(|error| Refused::new("cannot list the addresses", error))?;
+    let events = rtnl
+        .events(Listing::Addresses)
+        .map_err(|error| Refused::new("cannot list the addresses", error))?;
     Ok(events.into_iter().filter_map(held).collect())
 }
 
 fn held(event: Event) -> Option<Held> {
     match event {
-        Event::Address(Change::Present(Address { index, address: IpNet::V4(address), protocol, .. })) => {
-            Some(Held { index, address, marked: protocol == ROUTE_PROTOCOL })
-        }
+        Event::Address(Change::Present(Address {
+            index,
+            address: IpNet::V4(address),
+            protocol,
+            ..
+        })) => Some(Held { index, address, marked: protocol == ROUTE_PROTOCOL }),
         _ => None,
     }
 }
@@ -315,7 +357,15 @@ mod tests {
 
     #[test]
     fn marks_are_known_since_their_release() {
-        assert!(["5.18.0", "6.1.0-37-amd64", "6.12.25+rpt-rpi-v8", "10.0"].iter().all(|release| keeps_marks(release)));
-        assert!(!["5.17.9", "5.10.0-8-arm64", "4.19", "", "odd"].iter().any(|release| keeps_marks(release)));
+        assert!(
+            ["5.18.0", "6.1.0-37-amd64", "6.12.25+rpt-rpi-v8", "10.0"]
+                .iter()
+                .all(|release| keeps_marks(release))
+        );
+        assert!(
+            !["5.17.9", "5.10.0-8-arm64", "4.19", "", "odd"]
+                .iter()
+                .any(|release| keeps_marks(release))
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What ports were like before we changed them: `previous.json` in `$STATE_DIRECTORY`, so that `off` can put it back
-//! also when the daemon is dead. Settings do not outlive a boot, so neither does the record.
+//! What ports were like before we changed them: `previous.json` in `$STATE_DIRECTORY`, so that
+//! `off` can put it back also when the daemon is dead. Settings do not outlive a boot, so neither
+//! does the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -49,11 +50,15 @@ struct Port {
 }
 
 impl Record {
-    /// The record without what we never write: it lies in a folder of the service's user, and root carries it out.
+    /// The record without what we never write: it lies in a folder of the service's user, and root
+    /// carries it out.
     fn within_bounds(mut self) -> Self {
         self.ports.retain(|name, port| {
-            port.conf.retain(|name, value| conf::number(name).is_some_and(|setting| *value <= conf::highest(setting)));
-            port.added.retain(|text| text.parse::<Ipv4Net>().is_ok_and(|address| can_be_ours(&address)));
+            port.conf.retain(|name, value| {
+                conf::number(name).is_some_and(|setting| *value <= conf::highest(setting))
+            });
+            port.added
+                .retain(|text| text.parse::<Ipv4Net>().is_ok_and(|address| can_be_ours(&address)));
             is_port_name(name) && port.added.len() <= MOST_ADDRESSES
         });
         if self.ports.len() > MOST_PORTS {
@@ -66,7 +71,10 @@ impl Record {
 /// A name that the kernel gives a port (`dev_valid_name`).
 fn is_port_name(name: &str) -> bool {
     let fine = |c: char| !c.is_whitespace() && !matches!(c, '/' | ':');
-    (1..16).contains(&name.len()) && name != "lo" && !matches!(name, "." | "..") && name.chars().all(fine)
+    (1..16).contains(&name.len())
+        && name != "lo"
+        && !matches!(name, "." | "..")
+        && name.chars().all(fine)
 }
 
 /// An address that a cluster's port can be given by the settings.
@@ -82,17 +90,26 @@ pub fn path(state_directory: &Path) -> PathBuf {
 impl Previous {
     /// Reads the record of this boot; an unreadable one or one of an earlier boot counts as empty.
     pub fn open(state_directory: &Path) -> Self {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         let path = path(state_directory);
-        let read = folder::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let read = folder::read(&path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
         let record = read.filter(|record| record.schema == SCHEMA && record.boot == boot);
-        let record =
-            record.map(Record::within_bounds).unwrap_or(Record { schema: SCHEMA, boot, ports: BTreeMap::new() });
+        let record = record.map(Record::within_bounds).unwrap_or(Record {
+            schema: SCHEMA,
+            boot,
+            ports: BTreeMap::new(),
+        });
         Self { path, record, unkept: None }
     }
 
-    /// Forgets ports that are gone, when they are many: an adapter may come under ever new names. One that comes back is new to the
-    /// kernel, and has its settings from before us; one that is only renamed for a while is still known.
+    /// Forgets ports that are gone, when they are many: an adapter may come under ever new names.
+    /// One that comes back is new to the kernel, and has its settings from before us; one that is
+    /// only renamed for a while is still known.
     pub fn forget_gone(&mut self, here: &BTreeSet<&str>) {
         let is_gone = |name: &String| !here.contains(name.as_str());
         if self.record.ports.keys().filter(|name| is_gone(name)).count() > MOST_GONE {
@@ -132,7 +149,9 @@ impl Previous {
 
     /// Forgets settings that have been put back.
     pub fn forget_conf(&mut self, name: &str, changes: &[Change]) {
-        let Some(port) = self.record.ports.get_mut(name).filter(|_| !changes.is_empty()) else { return };
+        let Some(port) = self.record.ports.get_mut(name).filter(|_| !changes.is_empty()) else {
+            return;
+        };
         for change in changes {
             port.conf.remove(conf::name(change.setting));
         }
@@ -146,7 +165,12 @@ impl Previous {
     }
 
     pub fn forget_address(&mut self, name: &str, address: Ipv4Net) {
-        if self.record.ports.get_mut(name).is_some_and(|port| port.added.remove(&address.to_string())) {
+        if self
+            .record
+            .ports
+            .get_mut(name)
+            .is_some_and(|port| port.added.remove(&address.to_string()))
+        {
             self.save();
         }
     }
@@ -166,21 +190,31 @@ impl Previous {
     pub fn all_added(&self) -> Vec<(String, Ipv4Net)> {
         let ports = self.record.ports.iter();
         ports
-            .flat_map(|(name, port)| port.added.iter().filter_map(|text| Some((name.clone(), text.parse().ok()?))))
+            .flat_map(|(name, port)| {
+                port.added.iter().filter_map(|text| Some((name.clone(), text.parse().ok()?)))
+            })
             .collect()
     }
 
     /// Returns the names of the ports on which forwarding was off before us.
     pub fn opened(&self) -> Vec<String> {
         let off = |port: &Port| port.conf.get(conf::name(conf::FORWARDING)) == Some(&0);
-        self.record.ports.iter().filter(|(_, port)| off(port)).map(|(name, _)| name.clone()).collect()
+        self.record
+            .ports
+            .iter()
+            .filter(|(_, port)| off(port))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The settings as they were, as far as we changed them.
     pub fn conf(&self, name: &str) -> InterfaceConf {
         let value = |setting| {
             let port = self.record.ports.get(name)?;
-            port.conf.get(conf::name(setting)).copied().filter(|value| *value <= conf::highest(setting))
+            port.conf
+                .get(conf::name(setting))
+                .copied()
+                .filter(|value| *value <= conf::highest(setting))
         };
         let small = |setting| value(setting).and_then(|value| u8::try_from(value).ok());
         InterfaceConf {
@@ -189,7 +223,8 @@ impl Previous {
             arp_announce: small(conf::ARP_ANNOUNCE),
             rp_filter: small(conf::RP_FILTER),
             accept_local: value(conf::ACCEPT_LOCAL).map(|value| value != 0),
-            ignore_routes_with_linkdown: value(conf::IGNORE_ROUTES_WITH_LINKDOWN).map(|value| value != 0),
+            ignore_routes_with_linkdown: value(conf::IGNORE_ROUTES_WITH_LINKDOWN)
+                .map(|value| value != 0),
             accept_redirects: small(conf::ACCEPT_REDIRECTS),
             send_redirects: small(conf::SEND_REDIRECTS),
             accept_source_route: small(conf::ACCEPT_SOURCE_ROUTE),
@@ -198,14 +233,16 @@ impl Previous {
 
     /// Everything has been put back.
     pub fn remove(self) -> Result<(), LinkError> {
-        folder::remove(&self.path).map_err(|source| LinkError::RecordStays { path: self.path, source })
+        folder::remove(&self.path)
+            .map_err(|source| LinkError::RecordStays { path: self.path, source })
     }
 
-    /// A full or read-only disk must not keep the nodes from the internet: what cannot be written is still known to this
-    /// run, and our addresses carry our mark. It is said, and tried again.
+    /// A full or read-only disk must not keep the nodes from the internet: what cannot be written
+    /// is still known to this run, and our addresses carry our mark. It is said, and tried again.
     fn save(&mut self) {
         let result = self.write();
-        self.unkept = result.err().map(|error| format!("{} cannot be written: {error}", self.path.display()));
+        self.unkept =
+            result.err().map(|error| format!("{} cannot be written: {error}", self.path.display()));
     }
 
     fn write(&self) -> io::Result<()> {
@@ -235,7 +272,10 @@ mod tests {
             previous.remember_address(&adapter, address);
             previous.forget_gone(&BTreeSet::from(["eth0", adapter.as_str()]));
         }
-        assert!(previous.added("eth0", address) && previous.added(&format!("usb{}", rounds - 1), address));
+        assert!(
+            previous.added("eth0", address)
+                && previous.added(&format!("usb{}", rounds - 1), address)
+        );
         let kept = Previous::open(&directory).record.ports.len();
         assert!(kept <= MOST_GONE + 2, "{kept} ports are kept");
         fs::remove_dir_all(&directory).unwrap();
@@ -255,7 +295,10 @@ mod tests {
         fs::write(path(&directory), text).unwrap();
         let previous = Previous::open(&directory);
         fs::remove_dir_all(directory).unwrap();
-        assert_eq!(previous.conf("eth1"), InterfaceConf { accept_local: Some(true), ..InterfaceConf::default() });
+        assert_eq!(
+            previous.conf("eth1"),
+            InterfaceConf { accept_local: Some(true), ..InterfaceConf::default() }
+        );
         assert_eq!(previous.all_added(), [("eth1".to_owned(), "192.168.50.1/24".parse().unwrap())]);
         assert_eq!(previous.record.ports.len(), 1);
     }

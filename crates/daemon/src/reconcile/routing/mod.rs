@@ -1,7 +1,8 @@
-//! Policy routing: rules and routes of ours, known by their protocol number. What others put there is never touched.
+//! Policy routing: rules and routes of ours, known by their protocol number. What others put there
+//! is never touched.
 //!
-//! Order: routes, then the rules that lead to them; then rules that are too many, then routes. At no moment does a rule
-//! of ours point at a table that is not ready.
+//! Order: routes, then the rules that lead to them; then rules that are too many, then routes. At
+//! no moment does a rule of ours point at a table that is not ready.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -103,14 +104,19 @@ pub async fn restore() -> Result<Vec<String>, RoutingError> {
     let diff = compare(&RoutingPlan::default(), &rules, &routes);
     carry_out(&mut rtnl, &diff)?;
     let rules = diff.rules_to_delete.iter().map(|rule| format!("removed {}", name_of_rule(rule)));
-    let routes = diff.routes_to_delete.iter().map(|route| format!("removed {}", name_of_route(route)));
+    let routes =
+        diff.routes_to_delete.iter().map(|route| format!("removed {}", name_of_route(route)));
     Ok(rules.chain(routes).collect())
 }
 
 /// Rules and routes that carry our protocol number.
 fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), RoutingError> {
-    let rules = rtnl.events(Listing::Rules).map_err(|error| Refused::new("cannot list the routing rules", error))?;
-    let routes = rtnl.events(Listing::Routes).map_err(|error| Refused::new("cannot list the routes", error))?;
+    let rules = rtnl
+        .events(Listing::Rules)
+        .map_err(|error| Refused::new("cannot list the routing rules", error))?;
+    let routes = rtnl
+        .events(Listing::Routes)
+        .map_err(|error| Refused::new("cannot list the routes", error))?;
     let rules = rules.into_iter().filter_map(|event| match event {
         Event::Rule(Change::Present(rule)) if rule.protocol == ROUTE_PROTOCOL => Some(rule),
         _ => None,
@@ -129,7 +135,12 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
     let mut routes_to_add: Vec<_> = wanted_routes
         .iter()
         .filter(|wanted| !routes.iter().any(|held| same_route(wanted, held)))
-        .map(|wanted| (wanted.clone(), if routes.iter().any(|held| key(held) == key(wanted)) { REPLACE } else { ADD }))
+        .map(|wanted| {
+            (
+                wanted.clone(),
+                if routes.iter().any(|held| key(held) == key(wanted)) { REPLACE } else { ADD },
+            )
+        })
         .collect();
     // A gateway is only accepted once there is a route to it.
     routes_to_add.sort_by_key(|(route, _)| route.gateway.is_some());
@@ -147,20 +158,23 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
     }
 }
 
-/// Does all that can be done; the first thing that could not is told, and that something has to wait only if that is all. An
-/// uplink that has just gone does not keep the others from their routes.
+/// Does all that can be done; the first thing that could not is told, and that something has to
+/// wait only if that is all. An uplink that has just gone does not keep the others from their
+/// routes.
 fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     let mut failure = None;
     let mut waiting = None;
     let mut note = |what: &str, name: String, result: Result<(), NetlinkError>| {
         if let Err(error) = result {
-            failure.get_or_insert_with(|| Refused::new(format!("cannot {what} {name}"), error).into());
+            failure
+                .get_or_insert_with(|| Refused::new(format!("cannot {what} {name}"), error).into());
         }
     };
     for (route, flags) in &diff.routes_to_add {
         match add_route(rtnl, route, *flags) {
             Err(error) if error.errno() == Some(Errno::INVAL) && lacks_its_source(rtnl, route) => {
-                waiting.get_or_insert_with(|| RoutingError::NoSource { route: name_of_route(route) });
+                waiting
+                    .get_or_insert_with(|| RoutingError::NoSource { route: name_of_route(route) });
             }
             result => note("add", name_of_route(route), result),
         }
@@ -174,30 +188,35 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
         note("remove", name_of_rule(rule), accept(removed, &[Errno::NOENT]));
     }
     for route in &diff.routes_to_delete {
-        let removed = route_message(route).and_then(|message| rtnl.send(Request::DelRoute, &message, 0));
+        let removed =
+            route_message(route).and_then(|message| rtnl.send(Request::DelRoute, &message, 0));
         note("remove", name_of_route(route), accept(removed, &[Errno::SRCH, Errno::NODEV]));
     }
     failure.or(waiting).map_or(Ok(()), Err)
 }
 
-/// No port holds the address that the route prefers as its source: somebody has just taken it away, and the applier of the
-/// ports has not put it back yet.
+/// No port holds the address that the route prefers as its source: somebody has just taken it away,
+/// and the applier of the ports has not put it back yet.
 fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
     let Some(source) = route.preferred_source else { return false };
-    let is_source =
-        |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
+    let is_source = |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
     rtnl.events(Listing::Addresses).is_ok_and(|events| !events.iter().any(is_source))
 }
 
-/// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own addresses on another port,
-/// without it one that no route leads to.
+/// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own
+/// addresses on another port, without it one that no route leads to.
 fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), NetlinkError> {
-    let send = |rtnl: &mut Rtnl, route: &Route| rtnl.send(Request::NewRoute, &route_message(route)?, flags);
+    let send = |rtnl: &mut Rtnl, route: &Route| {
+        rtnl.send(Request::NewRoute, &route_message(route)?, flags)
+    };
     match send(rtnl, route) {
         Err(error)
             if route.gateway.is_some()
                 && !route.onlink
-                && matches!(error.errno(), Some(Errno::NETUNREACH | Errno::INVAL | Errno::HOSTUNREACH)) =>
+                && matches!(
+                    error.errno(),
+                    Some(Errno::NETUNREACH | Errno::INVAL | Errno::HOSTUNREACH)
+                ) =>
         {
             send(rtnl, &Route { onlink: true, ..route.clone() }).map_err(|_| error)
         }
@@ -228,11 +247,17 @@ fn as_kernel_route(route: &Route) -> Route {
     const IP6_RT_PRIO_USER: u32 = 1024;
     let v6 = route.destination.addr().is_ipv6();
     let metric = if v6 && route.metric == 0 { IP6_RT_PRIO_USER } else { route.metric };
-    Route { destination: route.destination.trunc(), protocol: ROUTE_PROTOCOL, metric, ..route.clone() }
+    Route {
+        destination: route.destination.trunc(),
+        protocol: ROUTE_PROTOCOL,
+        metric,
+        ..route.clone()
+    }
 }
 
 fn as_kernel_rule(rule: &Rule) -> Rule {
-    let network = |net: Option<IpNet>| net.map(|net| net.trunc()).filter(|net| net.prefix_len() > 0);
+    let network =
+        |net: Option<IpNet>| net.map(|net| net.trunc()).filter(|net| net.prefix_len() > 0);
     Rule {
         source: network(rule.source),
         destination: network(rule.destination),
@@ -243,7 +268,10 @@ fn as_kernel_rule(rule: &Rule) -> Rule {
 
 /// Refused like the kernel would when a route mixes address families.
 fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
-    let mixed = |_| NetlinkError::Refused { errno: Errno::INVAL, reason: Some("address families are mixed".into()) };
+    let mixed = |_| NetlinkError::Refused {
+        errno: Errno::INVAL,
+        reason: Some("address families are mixed".into()),
+    };
     let mut builder = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(route.destination.addr(), route.destination.prefix_len())
         .map_err(|_| mixed(()))?
@@ -295,7 +323,10 @@ fn rule_message(rule: &Rule) -> RuleMessage {
 
 fn name_of_route(route: &Route) -> String {
     let via = route.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
-    format!("the route {}{via} by interface {} in table {}", route.destination, route.index, route.table)
+    format!(
+        "the route {}{via} by interface {} in table {}",
+        route.destination, route.index, route.table
+    )
 }
 
 fn name_of_rule(rule: &Rule) -> String {

@@ -33,21 +33,30 @@ fn rule(preference: u32, table: u32) -> Rule {
 }
 
 fn plan(rules: &[Rule], routes: &[Route]) -> RoutingPlan {
-    RoutingPlan { rules: rules.iter().cloned().collect(), routes: routes.iter().cloned().collect(), revision: 0 }
+    RoutingPlan {
+        rules: rules.iter().cloned().collect(),
+        routes: routes.iter().cloned().collect(),
+        revision: 0,
+    }
 }
 
 #[test]
 fn the_way_to_the_gateway_is_added_before_the_gateway() {
-    let wanted = plan(&[], &[route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1])), route(51_003, "10.0.0.0/24", None)]);
+    let wanted = plan(
+        &[],
+        &[route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1])), route(51_003, "10.0.0.0/24", None)],
+    );
     let diff = compare(&wanted, &BTreeSet::new(), &BTreeSet::new());
-    let order: Vec<_> = diff.routes_to_add.iter().map(|(route, _)| route.destination.to_string()).collect();
+    let order: Vec<_> =
+        diff.routes_to_add.iter().map(|(route, _)| route.destination.to_string()).collect();
     assert_eq!(order, ["10.0.0.0/24", "0.0.0.0/0"]);
 }
 
 #[test]
 fn what_is_there_already_is_no_work_even_if_it_needed_onlink_or_was_planned_with_host_bits() {
     let held = Route { onlink: true, ..route(51_003, "192.168.50.0/24", Some([10, 0, 0, 1])) };
-    let wanted = Route { destination: "192.168.50.7/24".parse().unwrap(), onlink: false, ..held.clone() };
+    let wanted =
+        Route { destination: "192.168.50.7/24".parse().unwrap(), onlink: false, ..held.clone() };
     let diff = compare(&plan(&[rule(5100, 7)], &[wanted]), &[rule(5100, 7)].into(), &[held].into());
     assert_eq!(diff, Diff::default());
 }
@@ -62,10 +71,12 @@ fn another_gateway_replaces_in_place_and_is_not_deleted_afterwards() {
 
 #[test]
 fn an_empty_plan_takes_rules_away_and_gateways_before_the_way_to_them() {
-    let routes = [route(51_003, "10.0.0.0/24", None), route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1]))];
+    let routes =
+        [route(51_003, "10.0.0.0/24", None), route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1]))];
     let diff = compare(&RoutingPlan::default(), &[rule(5100, 51_003)].into(), &routes.into());
     assert_eq!(diff.rules_to_delete, [rule(5100, 51_003)]);
-    let order: Vec<_> = diff.routes_to_delete.iter().map(|route| route.destination.to_string()).collect();
+    let order: Vec<_> =
+        diff.routes_to_delete.iter().map(|route| route.destination.to_string()).collect();
     assert_eq!(order, ["0.0.0.0/0", "10.0.0.0/24"]);
 }
 

@@ -19,7 +19,8 @@ pub struct Board {
     current: Option<Snapshot>,
     reported: Option<Snapshot>,
     nodes: Vec<NodeStatus>,
-    /// by the slot of a node's number, its place; of who has none there is another's, or one beyond the last
+    /// by the slot of a node's number, its place; of who has none there is another's, or one beyond
+    /// the last
     places: Vec<u32>,
     /// somebody reads: only then is it remembered what has not been told
     read: bool,
@@ -99,7 +100,8 @@ impl Board {
     /// Takes all nodes in, in their order; whether there is something to tell.
     pub fn set_nodes(&mut self, nodes: Vec<NodeStatus>) -> bool {
         let same = |(a, b): (&NodeStatus, &NodeStatus)| (a.id, &a.name) == (b.id, &b.name);
-        let same_places = nodes.len() == self.nodes.len() && nodes.iter().zip(&self.nodes).all(same);
+        let same_places =
+            nodes.len() == self.nodes.len() && nodes.iter().zip(&self.nodes).all(same);
         if same_places {
             // Each is taken in, whether or not one before it was news.
             let mut news = false;
@@ -110,18 +112,23 @@ impl Board {
         }
         let before = std::mem::take(&mut self.nodes);
         let untold = std::mem::take(&mut self.changed);
-        let known: HashMap<&str, (usize, &NodeStatus)> =
-            before.iter().enumerate().map(|(place, node)| (node.name.as_str(), (place, node))).collect();
+        let known: HashMap<&str, (usize, &NodeStatus)> = before
+            .iter()
+            .enumerate()
+            .map(|(place, node)| (node.name.as_str(), (place, node)))
+            .collect();
         let is_news = |node: &NodeStatus| {
             let known = known.get(node.name.as_str());
             known.is_none_or(|(place, known)| untold.contains(place) || !known.is_reported_by(node))
         };
         if self.read {
-            let changed = nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place);
+            let changed =
+                nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place);
             self.changed = BTreeSet::from_iter(changed);
             let names = BTreeSet::from_iter(nodes.iter().map(|node| node.name.as_str()));
             self.removed.retain(|name| !names.contains(name.as_str()));
-            let gone = before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str()));
+            let gone =
+                before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str()));
             self.removed.extend(gone.cloned());
         }
         self.places.clear();
@@ -149,7 +156,8 @@ impl Board {
         }
     }
 
-    /// Begins to remember what changes: what did until now is in the snapshot that the first client gets.
+    /// Begins to remember what changes: what did until now is in the snapshot that the first client
+    /// gets.
     pub fn begin_reading(&mut self) {
         self.reported.clone_from(&self.current);
         self.changed.clear();
@@ -173,14 +181,18 @@ impl Board {
     /// The next line of changes, and whether there is more to tell.
     pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
         let Some(current) = &self.current else { return (None, false) };
-        let mut change =
-            self.reported.as_ref().map_or_else(Change::default, |reported| current.change_after(reported, now));
+        let mut change = self
+            .reported
+            .as_ref()
+            .map_or_else(Change::default, |reported| current.change_after(reported, now));
         if !change.is_empty() {
             self.reported = Some(current.clone());
         }
         let places: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
-        change.nodes = places.iter().filter_map(|place| Some(self.nodes.get(*place)?.at(now))).collect();
-        change.nodes_removed = std::mem::take(&mut self.removed).into_iter().map(Into::into).collect();
+        change.nodes =
+            places.iter().filter_map(|place| Some(self.nodes.get(*place)?.at(now))).collect();
+        change.nodes_removed =
+            std::mem::take(&mut self.removed).into_iter().map(Into::into).collect();
         for place in places {
             self.changed.remove(&place);
         }

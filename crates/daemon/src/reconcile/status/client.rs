@@ -16,7 +16,8 @@ use super::{Shared, clock};
 
 /// A client that falls further behind is closed.
 pub const MOST_BEHIND: usize = 256 * 1024;
-/// What a client sends is thrown away so much at a time, and not more often than once in [`NEXT_READ`].
+/// What a client sends is thrown away so much at a time, and not more often than once in
+/// [`NEXT_READ`].
 const SCRATCH: usize = 2048;
 const READS: usize = 32;
 const NEXT_READ: Duration = Duration::from_secs(1);
@@ -93,7 +94,8 @@ impl Text {
     }
 }
 
-/// Until the client goes, falls behind, or the daemon ends. A client that closes its sending half gets the snapshot and no more.
+/// Until the client goes, falls behind, or the daemon ends. A client that closes its sending half
+/// gets the snapshot and no more.
 pub async fn serve(stream: UnixStream, shared: &Shared, queue: &Queue) {
     let mut client = Client {
         stream,

@@ -1,5 +1,5 @@
-//! The status socket: JSON lines for everybody on this machine. What clients send is thrown away; none of them can hold the
-//! daemon up or make it grow. While nothing changes, nothing wakes.
+//! The status socket: JSON lines for everybody on this machine. What clients send is thrown away;
+//! none of them can hold the daemon up or make it grow. While nothing changes, nothing wakes.
 
 mod board;
 mod client;
@@ -33,8 +33,8 @@ use tracing::debug;
 
 /// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
 const MODE: u32 = 0o666;
-/// So many can look at once, of one user so many; the next is refused and closed. Strangers leave a quarter to root, the
-/// daemon's own user and the group.
+/// So many can look at once, of one user so many; the next is refused and closed. Strangers leave a
+/// quarter to root, the daemon's own user and the group.
 const PLACES: Limits = Limits { all: 128, each: 32, kept: 32, kept_for_root: 8 };
 /// Between two lines of changes: at most ten in any second.
 const SPACING: Duration = Duration::from_millis(105);
@@ -63,7 +63,8 @@ impl Shared {
     }
 }
 
-/// The way to the status socket. Nothing here waits. When it is dropped the socket is closed and its file removed.
+/// The way to the status socket. Nothing here waits. When it is dropped the socket is closed and
+/// its file removed.
 #[derive(Debug)]
 pub struct StatusHandle {
     shared: Arc<Shared>,
@@ -78,15 +79,18 @@ impl Drop for StatusHandle {
     }
 }
 
-/// Makes the socket, for everybody to read (mode 0666), and serves it from the first [`StatusHandle::publish`] on. A file left
-/// behind by a dead process is replaced.
+/// Makes the socket, for everybody to read (mode 0666), and serves it from the first
+/// [`StatusHandle::publish`] on. A file left behind by a dead process is replaced.
 ///
 /// # Errors
 /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
 pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
     let bound = Bound::at(&settings.socket, MODE)?;
-    let shared =
-        Arc::new(Shared { board: Mutex::new(Board::default()), news: Notify::new(), clients: AtomicUsize::new(0) });
+    let shared = Arc::new(Shared {
+        board: Mutex::new(Board::default()),
+        news: Notify::new(),
+        clients: AtomicUsize::new(0),
+    });
     let (moves, moved) = mpsc::unbounded_channel();
     let server = Server {
         bound,
@@ -109,7 +113,8 @@ impl StatusHandle {
         &self.path
     }
 
-    /// Goes to another place: the socket there is made before this one is closed and its file removed. Clients stay connected.
+    /// Goes to another place: the socket there is made before this one is closed and its file
+    /// removed. Clients stay connected.
     ///
     /// # Errors
     /// As [`spawn`]; then it stays where it is.
@@ -135,7 +140,8 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// One node, in place, or behind the others if it is new. If only its round trip differs nobody is woken.
+    /// One node, in place, or behind the others if it is new. If only its round trip differs nobody
+    /// is woken.
     pub fn node(&self, node: NodeStatus) {
         let news = self.shared.board().set_node(node);
         self.shared.wake_if(news);
@@ -287,7 +293,8 @@ impl Server {
 pub enum StatusError {
     #[error("{} accepts nobody", path.display())]
     AcceptsNobody { path: PathBuf, source: io::Error },
-    /// a reload wanted it elsewhere; the words hold the cause, for the remedy depends on it and comes last
+    /// a reload wanted it elsewhere; the words hold the cause, for the remedy depends on it and
+    /// comes last
     #[error("{} cannot be made: {error}; {} stays: {remedy} and reload", wanted.display(), held.display())]
     NotMoved { wanted: PathBuf, held: PathBuf, error: io::Error, remedy: String },
 }

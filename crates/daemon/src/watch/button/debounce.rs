@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A contact that has kept still for so long means it: bounces of common buttons last 1 to 10 ms, nobody presses twice within
-/// 20 ms.
+/// A contact that has kept still for so long means it: bounces of common buttons last 1 to 10 ms,
+/// nobody presses twice within 20 ms.
 pub const SETTLE: Duration = Duration::from_millis(20);
 
 /// One contact. Times are on any clock that does not go back.
@@ -75,10 +75,14 @@ mod tests {
 
     #[test]
     fn presses_that_come_late_in_a_bunch_are_still_two() {
-        assert_eq!(reported([(0, true), (150, false), (150, true), (150, false)]), [true, false, true, false]);
+        assert_eq!(
+            reported([(0, true), (150, false), (150, true), (150, false)]),
+            [true, false, true, false]
+        );
     }
 
-    /// A person's changes, each with bounces shorter than the contact's patience; the levels end where the person's hand is.
+    /// A person's changes, each with bounces shorter than the contact's patience; the levels end
+    /// where the person's hand is.
     fn hand() -> impl Strategy<Value = (usize, Vec<(u64, bool)>)> {
         let bounces = proptest::collection::vec(1_u64..19, 0..6);
         proptest::collection::vec((20_u64..1000, bounces), 0..12).prop_map(|changes| {

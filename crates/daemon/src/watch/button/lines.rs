@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use crate::config::{ButtonChip, Buttons};
 use crate::watch::readable;
 
-/// `GPIOHANDLE_REQUEST_BIAS_PULL_UP` and `_PULL_DOWN` (kernel ≥ 5.5), which gpio_cdev does not name.
+/// `GPIOHANDLE_REQUEST_BIAS_PULL_UP` and `_PULL_DOWN` (kernel ≥ 5.5), which gpio_cdev does not
+/// name.
 const PULL_UP: u32 = 1 << 5;
 const PULL_DOWN: u32 = 1 << 6;
 /// `GPIOEVENT_EVENT_RISING_EDGE`
@@ -96,14 +97,19 @@ fn request(label: &str, buttons: &Buttons) -> io::Result<Vec<(u32, LineEventHand
         let line = chip.get_line(offset).map_err(fault)?;
         let ask = |flags| line.events(flags, EventRequestFlags::BOTH_EDGES, "bramblegate");
         // A chip that cannot pull has a resistor beside the button.
-        let handle = ask(pulled.clone()).or_else(|_| ask(LineRequestFlags::INPUT)).map_err(fault)?;
+        let handle =
+            ask(pulled.clone()).or_else(|_| ask(LineRequestFlags::INPUT)).map_err(fault)?;
         fcntl_setfl(handle.as_fd(), fcntl_getfl(handle.as_fd())? | OFlags::NONBLOCK)?;
         handles.push((offset, handle));
     }
     Ok(handles)
 }
 
-async fn read_line(handle: AsyncFd<LineEventHandle>, line: u32, edges: mpsc::Sender<Edge>) -> io::Error {
+async fn read_line(
+    handle: AsyncFd<LineEventHandle>,
+    line: u32,
+    edges: mpsc::Sender<Edge>,
+) -> io::Error {
     loop {
         let mut guard = match handle.readable().await {
             Ok(guard) => guard,
@@ -127,7 +133,10 @@ async fn read_line(handle: AsyncFd<LineEventHandle>, line: u32, edges: mpsc::Sen
 /// `struct gpioevent_data`: nanoseconds, then which edge, then padding.
 fn edge_of(event: &[u8; EVENT_SIZE]) -> (Duration, bool) {
     let stamp = event.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
-    let which = event.get(8..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+    let which = event
+        .get(8..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
     (Duration::from_nanos(stamp), which == RISING)
 }
 
@@ -139,7 +148,8 @@ fn fifo(path: &Path) -> io::Result<Fifo> {
         Err(error) => return Err(named(error.into())),
     }
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(named)?;
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(named)?;
     Ok(Fifo(file))
 }
 

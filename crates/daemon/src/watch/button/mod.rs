@@ -1,5 +1,5 @@
-//! Buttons on GPIO lines, or in a file that plays their part: edges ([`lines`]), without bounces ([`debounce`]), to what a
-//! person means by them.
+//! Buttons on GPIO lines, or in a file that plays their part: edges ([`lines`]), without bounces
+//! ([`debounce`]), to what a person means by them.
 
 mod debounce;
 mod lines;
@@ -20,7 +20,10 @@ use lines::{Edge, Lines};
 ///
 /// # Errors
 /// The chip or a line of it cannot be had or is gone; the receiver is gone (`BrokenPipe`).
-pub async fn run(events: mpsc::Sender<Event>, mut plan: watch::Receiver<Option<Buttons>>) -> io::Result<Infallible> {
+pub async fn run(
+    events: mpsc::Sender<Event>,
+    mut plan: watch::Receiver<Option<Buttons>>,
+) -> io::Result<Infallible> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     loop {
         let wanted = plan.borrow_and_update().clone();
@@ -82,7 +85,9 @@ struct Key {
 
 impl Keys {
     fn new(buttons: &Buttons) -> Self {
-        let key = |line: Option<u32>, role| Some(Key { line: line?, role, contact: Debouncer::default(), rests: None });
+        let key = |line: Option<u32>, role| {
+            Some(Key { line: line?, role, contact: Debouncer::default(), rests: None })
+        };
         let keys = [
             key(buttons.next, Role::Next),
             key(buttons.acknowledge, Role::Acknowledge),

@@ -52,7 +52,8 @@ async fn a_finger_on_each_button_through_a_fifo() {
 
 #[test]
 fn a_chip_that_is_not_there_is_named() {
-    let settings = Buttons { chip: ButtonChip::Gpio("pinctrl-nowhere".to_owned()), ..buttons(PathBuf::new()) };
+    let settings =
+        Buttons { chip: ButtonChip::Gpio("pinctrl-nowhere".to_owned()), ..buttons(PathBuf::new()) };
     let Err(error) = Lines::open(&settings) else { panic!("it was opened") };
     assert!(error.to_string().contains("pinctrl-nowhere"), "{error}");
 }

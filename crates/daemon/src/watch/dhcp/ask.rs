@@ -1,5 +1,5 @@
-//! Does a server answer a question of ours on a port, once, for `doctor --try`? A DHCPDISCOVER and what is offered; nothing is
-//! requested, so nothing is taken.
+//! Does a server answer a question of ours on a port, once, for `doctor --try`? A DHCPDISCOVER and
+//! what is offered; nothing is requested, so nothing is taken.
 
 use std::io;
 use std::thread::sleep;
@@ -22,10 +22,12 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// Once one has answered, others are waited for so long.
 const OTHERS: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
-/// mask, router, resolvers, lease time, server (RFC 2132); IPv6 only (RFC 8925) and portal (RFC 8910)
+/// mask, router, resolvers, lease time, server (RFC 2132); IPv6 only (RFC 8925) and portal (RFC
+/// 8910)
 const WANTED: [u8; 7] = [1, 3, 6, 51, 54, 108, 114];
 
-/// Asks on the port of this name and returns the offers, one of each server. Blocks for at most [`WAIT`].
+/// Asks on the port of this name and returns the offers, one of each server. Blocks for at most
+/// [`WAIT`].
 ///
 /// # Errors
 /// `CAP_NET_RAW` is missing, or the port is not there or switched off.
@@ -41,13 +43,18 @@ pub fn offers(port: &str) -> io::Result<Vec<Answer>> {
     while Instant::now() < end {
         if asked.is_none_or(|asked| asked.elapsed() >= AGAIN) {
             let seconds = u16::try_from(begin.elapsed().as_secs()).unwrap_or(u16::MAX);
-            wire.send_to(&message::discover_asking(port.mac, transaction, seconds, &WANTED), &everybody)?;
+            wire.send_to(
+                &message::discover_asking(port.mac, transaction, seconds, &WANTED),
+                &everybody,
+            )?;
             asked = Some(Instant::now());
         }
         match recv(&wire, &mut frame[..], RecvFlags::DONTWAIT) {
             Ok((length, _)) => {
                 let answer = frame.get(..length).and_then(|frame| message::answer(frame, port.mac));
-                let ours = |answer: &Answer| answer.kind == message::OFFER && answer.transaction == transaction;
+                let ours = |answer: &Answer| {
+                    answer.kind == message::OFFER && answer.transaction == transaction
+                };
                 let Some(answer) = answer.filter(ours) else { continue };
                 if found.is_empty() {
                     end = end.min(Instant::now() + OTHERS);

@@ -1,4 +1,5 @@
-//! The files that nodes boot from: those that their server may not read, which it says to nobody but the node.
+//! The files that nodes boot from: those that their server may not read, which it says to nobody
+//! but the node.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,8 +32,9 @@ impl fmt::Display for Closed {
     }
 }
 
-/// Returns what is closed below `folder` to whom `may` speaks for: a file that it may not read, a folder that it may not enter.
-/// Links are followed, as the server does. A folder that cannot be listed here is not looked into.
+/// Returns what is closed below `folder` to whom `may` speaks for: a file that it may not read, a
+/// folder that it may not enter. Links are followed, as the server does. A folder that cannot be
+/// listed here is not looked into.
 pub fn closed(folder: &Path, may: impl Fn(&Path, &Metadata) -> bool) -> Option<Closed> {
     let deadline = Instant::now() + LONGEST;
     let (mut seen, mut looked) = (BTreeSet::new(), 0);
@@ -67,8 +69,8 @@ fn entries(folder: &Path) -> BTreeSet<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// Returns whether the server that we start may read a file, or enter a folder. As root it sends only what all may read
-/// (dnsmasq's `tftp.c`).
+/// Returns whether the server that we start may read a file, or enter a folder. As root it sends
+/// only what all may read (dnsmasq's `tftp.c`).
 pub fn may_ours(path: &Path, data: &Metadata) -> bool {
     let right = if data.is_dir() { Access::EXEC_OK } else { Access::READ_OK };
     let open_to_all = data.is_dir() || data.permissions().mode() & 0o004 != 0;
@@ -91,13 +93,17 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         // Another mode than the one of a temporary folder, which only its owner may enter.
         let root = held.path().join("srv");
-        for file in ["boot/overlays/a.dtbo", "boot/kernel8.img", "serial/config.txt", "lost+found/x"] {
+        for file in
+            ["boot/overlays/a.dtbo", "boot/kernel8.img", "serial/config.txt", "lost+found/x"]
+        {
             let path = root.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         }
-        let mode = |path: &str, mode| fs::set_permissions(root.join(path), Permissions::from_mode(mode)).unwrap();
+        let mode = |path: &str, mode| {
+            fs::set_permissions(root.join(path), Permissions::from_mode(mode)).unwrap()
+        };
         std::os::unix::fs::symlink("..", root.join("boot/up")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.join("boot/dangling")).unwrap();
         mode("lost+found", 0o700);

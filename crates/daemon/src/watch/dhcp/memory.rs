@@ -21,7 +21,9 @@ impl Memory {
 
     /// Nobody else answered at this port, and its carrier has not moved since.
     pub fn holds(&self, port: &Port) -> bool {
-        plugging(port).is_some_and(|plugging| folder::read(&self.0).is_ok_and(|text| text == plugging.as_bytes()))
+        plugging(port).is_some_and(|plugging| {
+            folder::read(&self.0).is_ok_and(|text| text == plugging.as_bytes())
+        })
     }
 
     /// Nobody else answers.
@@ -58,12 +60,16 @@ mod tests {
     fn another_plugging_is_not_remembered_nor_a_spoilt_file() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
-        let (memory, port) = (Memory::new(&folder), Port { index: 3, mac: Mac([2; 6]), carrier_changes: 4 });
+        let (memory, port) =
+            (Memory::new(&folder), Port { index: 3, mac: Mac([2; 6]), carrier_changes: 4 });
         assert!(!memory.holds(&port));
         memory.keep(&port).unwrap();
         assert!(memory.holds(&port));
-        for other in [Port { carrier_changes: 6, ..port }, Port { index: 4, ..port }, Port { mac: Mac([4; 6]), ..port }]
-        {
+        for other in [
+            Port { carrier_changes: 6, ..port },
+            Port { index: 4, ..port },
+            Port { mac: Mac([4; 6]), ..port },
+        ] {
             assert!(!memory.holds(&other), "{other:?}");
         }
         fs::write(folder.join(FILE), "rubbish").unwrap();

@@ -1,14 +1,18 @@
-//! Does anybody else serve addresses on the cluster port? Before we do we ask, as a client would; while we do we listen.
+//! Does anybody else serve addresses on the cluster port? Before we do we ask, as a client would;
+//! while we do we listen.
 //!
-//! The question works without an address on the port, and nothing but it is ever sent. What others' servers say is picked out
-//! by a filter in the kernel, so that a quiet port wakes nobody. Behind a switch a server's answers go past us; but which
-//! server's offer it takes a client tells all. Only an answer to our own question counts: all else can be forged by anybody at
-//! the port, and is a reason to ask.
+//! The question works without an address on the port, and nothing but it is ever sent. What others'
+//! servers say is picked out by a filter in the kernel, so that a quiet port wakes nobody. Behind a
+//! switch a server's answers go past us; but which server's offer it takes a client tells all. Only
+//! an answer to our own question counts: all else can be forged by anybody at the port, and is a
+//! reason to ask.
 //!
-//! A switch with a spanning tree keeps a port from forwarding for half a minute: it says so, and silence counts only after that.
+//! A switch with a spanning tree keeps a port from forwarding for half a minute: it says so, and
+//! silence counts only after that.
 //!
-//! What clients say also tells what they call themselves: our own server keeps that to itself where it gives another name. They
-//! are heard by a socket of their own, which is read now and then only: whoever floods it covers up no server, and costs little.
+//! What clients say also tells what they call themselves: our own server keeps that to itself where
+//! it gives another name. They are heard by a socket of their own, which is read now and then only:
+//! whoever floods it covers up no server, and costs little.
 
 pub mod ask;
 pub mod boot_files;
@@ -48,8 +52,8 @@ const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
 /// Larger frames are no DHCP.
 pub(crate) const FRAME: usize = 2048;
-/// Servers may look for three seconds whether an address is free (dnsmasq takes 3.1 s); later answers are to no question of
-/// ours.
+/// Servers may look for three seconds whether an address is free (dnsmasq takes 3.1 s); later
+/// answers are to no question of ours.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -65,8 +69,8 @@ pub struct DhcpWatchPlan {
     pub generation: u64,
     /// addresses that the head may have there: who takes their offer takes ours
     pub ours: Vec<Ipv4Addr>,
-    /// counts up when a board was heard that was not known: behind a switch a server may have come. A reason to ask, and none to
-    /// begin anew.
+    /// counts up when a board was heard that was not known: behind a switch a server may have come.
+    /// A reason to ask, and none to begin anew.
     pub unknown_clients: u64,
 }
 
@@ -77,8 +81,8 @@ impl DhcpWatchPlan {
     }
 }
 
-/// Asks and listens for as long as there is a port; tells [`Dhcp::Alone`], [`Dhcp::Foreign`], [`Dhcp::Unasked`] and
-/// [`Dhcp::CallsItself`].
+/// Asks and listens for as long as there is a port; tells [`Dhcp::Alone`], [`Dhcp::Foreign`],
+/// [`Dhcp::Unasked`] and [`Dhcp::CallsItself`].
 ///
 /// # Errors
 /// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
@@ -102,7 +106,8 @@ pub async fn run(
             },
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
             Err(error) => {
-                report(&events, Dhcp::Unasked { index: port.index, why: error.to_string() }).await?;
+                report(&events, Dhcp::Unasked { index: port.index, why: error.to_string() })
+                    .await?;
                 return Err(error);
             }
         }
@@ -209,7 +214,12 @@ const QUESTIONS: usize = 3;
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
-        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &between(SERVER_PORT, CLIENT_PORT))?;
+        let wire = packet::open(
+            Type::RAW,
+            ETHERTYPE_IPV4,
+            plan.index,
+            &between(SERVER_PORT, CLIENT_PORT),
+        )?;
         let plugging = packet::find(&plan.name)?;
         if (plugging.index, plugging.mac) != (plan.index, plan.mac) {
             // The plan is older than the port.
@@ -241,7 +251,9 @@ impl Watch {
                 // The cable was moved while we asked, and that is not told yet.
                 Err(io::ErrorKind::NotFound.into())
             }
-            Some(Step::Silence) if !matches!(self.logged, Some(Dhcp::Alone { .. })) => Ok(Some(self.alone())),
+            Some(Step::Silence) if !matches!(self.logged, Some(Dhcp::Alone { .. })) => {
+                Ok(Some(self.alone()))
+            }
             Some(Step::Silence) | None => Ok(None),
         }
     }
@@ -262,7 +274,11 @@ impl Watch {
         let everybody = packet::address(self.plugging.index, ETHERTYPE_IPV4, Mac([0xff; 6]));
         match self.wire.get_ref().send_to(&frame, &everybody) {
             // The port has no room at the moment; the question is asked more than once.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => Ok(()),
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
+            {
+                Ok(())
+            }
             sent => sent.map(drop),
         }
     }
@@ -288,11 +304,13 @@ impl Watch {
     fn read(&self, frame: &[u8]) -> Option<Heard> {
         let reply = message::reply(frame).filter(|reply| reply.mac != self.plugging.mac)?;
         let lately = self.asked.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN);
-        let to_us = reply.asked_by == self.plugging.mac && self.transactions.contains(&reply.transaction);
+        let to_us =
+            reply.asked_by == self.plugging.mac && self.transactions.contains(&reply.transaction);
         Some(if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint })
     }
 
-    /// What a switch says: that nothing is heard through it yet, or that what is behind it has changed.
+    /// What a switch says: that nothing is heard through it yet, or that what is behind it has
+    /// changed.
     fn bpdu(&mut self, bpdu: Bpdu) -> Option<Dhcp> {
         let now = Instant::now();
         let known = self.bridge.replace(bpdu.bridge) == Some(bpdu.bridge);
@@ -345,8 +363,8 @@ async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
     }
 }
 
-// Instructions of the classic BPF (`linux/filter.h`):
-// BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND, BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
+// Instructions of the classic BPF (`linux/filter.h`): BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND,
+// BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
 const LOAD_HALF_INDEXED: u16 = 0x48;
@@ -374,7 +392,8 @@ fn between(from: u16, to: u16) -> [SockFilter; 11] {
     ]
 }
 
-/// Lets through what is IPv4, UDP, no later fragment, and goes from port 67 to port 68 or from 68 to 67, renewals too.
+/// Lets through what is IPv4, UDP, no later fragment, and goes from port 67 to port 68 or from 68
+/// to 67, renewals too.
 pub(crate) fn talk() -> [SockFilter; 14] {
     [
         SockFilter::new(LOAD_BYTE, 0, 0, 23),
@@ -394,10 +413,13 @@ pub(crate) fn talk() -> [SockFilter; 14] {
     ]
 }
 
-/// Reads any bytes as a frame from the cluster port: the door for fuzzing. Who sent it, as a server, and what a board calls
-/// itself is all that may come of it unchanged.
+/// Reads any bytes as a frame from the cluster port: the door for fuzzing. Who sent it, as a
+/// server, and what a board calls itself is all that may come of it unchanged.
 #[doc(hidden)]
 pub fn read_any(frame: &[u8]) -> (Option<Mac>, Option<String>) {
     let _ = (message::question(frame), message::answer(frame, Mac([2, 0, 0, 0, 0, 1])));
-    (message::reply(frame).map(|reply| reply.mac), message::calls_itself(frame).map(|(_, name)| name))
+    (
+        message::reply(frame).map(|reply| reply.mac),
+        message::calls_itself(frame).map(|(_, name)| name),
+    )
 }

@@ -13,8 +13,9 @@ const PORT: u16 = 53;
 /// It is waited for so long.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Asks the name server at this address of ours for a name: whether an answer came, of whatever kind, within a second; `None`: it
-/// could not be asked, for the address is not there or nobody listens there yet.
+/// Asks the name server at this address of ours for a name: whether an answer came, of whatever
+/// kind, within a second; `None`: it could not be asked, for the address is not there or nobody
+/// listens there yet.
 pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     // From that address: if it is not this machine's, nothing leaves.
     let socket = UdpSocket::bind(SocketAddrV4::new(address, 0)).await.ok()?;

@@ -1,5 +1,6 @@
-//! What boards call themselves, heard on the wire. Anybody can send as many requests as they like, so the first is read at once
-//! and the rest now and then: what does not fit into the socket meanwhile is dropped by the kernel, and costs nothing.
+//! What boards call themselves, heard on the wire. Anybody can send as many requests as they like,
+//! so the first is read at once and the rest now and then: what does not fit into the socket
+//! meanwhile is dropped by the kernel, and costs nothing.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +19,8 @@ use crate::packet::{self, ETHERTYPE_IPV4};
 
 /// Between two readings, …
 const PAUSE: Duration = Duration::from_millis(50);
-/// … and after one that found more than so many frames, as nodes that start together do not send for long.
+/// … and after one that found more than so many frames, as nodes that start together do not send
+/// for long.
 const LONG_PAUSE: Duration = Duration::from_millis(250);
 const MANY: usize = 24;
 /// Bytes of the socket's buffer: for some 200 frames, which is a room that is switched on.
@@ -51,7 +53,8 @@ impl Names {
     /// # Errors
     /// `CAP_NET_RAW` is missing, or the port is not there.
     pub fn open(index: LinkIndex, questions: Questions) -> io::Result<Self> {
-        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, index, &between(CLIENT_PORT, SERVER_PORT))?;
+        let wire =
+            packet::open(Type::RAW, ETHERTYPE_IPV4, index, &between(CLIENT_PORT, SERVER_PORT))?;
         wire.set_recv_buffer_size(ROOM)?;
         Ok(Self {
             wire: OneShot::new(wire),
@@ -62,8 +65,8 @@ impl Names {
         })
     }
 
-    /// Waits for something that clients say. `ours`: addresses of our own server. Who waits for something else as well may begin
-    /// again: nothing is lost.
+    /// Waits for something that clients say. `ours`: addresses of our own server. Who waits for
+    /// something else as well may begin again: nothing is lost.
     ///
     /// # Errors
     /// The port is gone.
@@ -74,7 +77,8 @@ impl Names {
             }
             tokio::time::sleep_until(self.read_at).await;
             self.wire.readable().await?;
-            let Reading { count, questions, server } = read(self.wire.get_ref(), ours, &mut self.waiting)?;
+            let Reading { count, questions, server } =
+                read(self.wire.get_ref(), ours, &mut self.waiting)?;
             let crowded = count == MOST;
             if !std::mem::replace(&mut self.crowded, crowded) && !crowded {
                 self.questions.count(questions);

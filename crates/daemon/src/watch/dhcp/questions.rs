@@ -1,14 +1,17 @@
-//! What nodes ask all servers for on the wire, and our own server has logged nothing of: it should hear as much.
+//! What nodes ask all servers for on the wire, and our own server has logged nothing of: it should
+//! hear as much.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is read from the wire so soon after our server logged something may have been asked before: it is read now and then only.
+/// What is read from the wire so soon after our server logged something may have been asked before:
+/// it is read now and then only.
 const AFTER_A_LINE: Duration = Duration::from_millis(500);
 
-/// Counts what nodes ask all servers for on the wire since our own server last logged something of that.
+/// Counts what nodes ask all servers for on the wire since our own server last logged something of
+/// that.
 #[derive(Debug, Clone, Default)]
 pub struct Questions(Arc<Mutex<Unheard>>);
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Some servers look for three seconds whether an address is free before they offer it (dnsmasq without `no-ping` takes
-/// 3.1 s). A switch that has just seen the cable may keep it blocked for half a minute (spanning tree, IEEE 802.1D: twice
-/// 15 s), so silence is put to the test again after that.
+/// Some servers look for three seconds whether an address is free before they offer it (dnsmasq
+/// without `no-ping` takes 3.1 s). A switch that has just seen the cable may keep it blocked for
+/// half a minute (spanning tree, IEEE 802.1D: twice 15 s), so silence is put to the test again
+/// after that.
 const STEPS: [(Duration, Step); 7] = [
     (Duration::ZERO, Step::Ask),
     (Duration::from_secs(1), Step::Ask),
@@ -16,10 +17,12 @@ const STEPS: [(Duration, Step); 7] = [
     (Duration::from_secs(35), Step::Ask),
     (Duration::from_secs(60), Step::Ask),
 ];
-/// After a switch lets the port's frames through: it does so by its own clock, and some of its timers are a second late.
+/// After a switch lets the port's frames through: it does so by its own clock, and some of its
+/// timers are a second late.
 const MARGIN: Duration = Duration::from_secs(2);
-/// No switch that keeps to IEEE 802.1D blocks a port for longer (table 17-1: twice 30 s), whatever its frames say; and anybody can
-/// send such frames. So silence counts at most this, [`MARGIN`] and four seconds after the carrier has come.
+/// No switch that keeps to IEEE 802.1D blocks a port for longer (table 17-1: twice 30 s), whatever
+/// its frames say; and anybody can send such frames. So silence counts at most this, [`MARGIN`] and
+/// four seconds after the carrier has come.
 const LONGEST_BLOCK: Duration = Duration::from_secs(60);
 /// Signs of another server that nobody can check are a reason to ask no more often than this.
 const HINTS: Duration = Duration::from_secs(10);
@@ -60,8 +63,9 @@ impl Schedule {
         (self.begin, self.done) = (at, 0);
     }
 
-    /// The switch blocks the port for so long after the carrier has come (spanning tree): what is asked before is not heard, and
-    /// silence says nothing. How long it is still to wait; `None`: no longer, or silence has counted already.
+    /// The switch blocks the port for so long after the carrier has come (spanning tree): what is
+    /// asked before is not heard, and silence says nothing. How long it is still to wait; `None`:
+    /// no longer, or silence has counted already.
     pub fn hold(&mut self, blocked: Duration, now: Instant) -> Option<Duration> {
         let opens = self.carrier + blocked.min(LONGEST_BLOCK) + MARGIN;
         if self.silent || opens <= now || self.begin >= opens {
@@ -78,7 +82,8 @@ impl Schedule {
         }
     }
 
-    /// Somebody seems to serve, but did not answer us: asked at once, unless that was done just now.
+    /// Somebody seems to serve, but did not answer us: asked at once, unless that was done just
+    /// now.
     pub fn hint(&mut self, now: Instant) {
         let lately = self.hinted.is_some_and(|at| now.saturating_duration_since(at) < HINTS);
         // Who is asked anyway within a moment is asked then; a port that is blocked is not asked.
@@ -93,7 +98,8 @@ impl Schedule {
         self.begin(now + REFUSED);
     }
 
-    /// There may be somebody whom we have not asked: begins again, once the questions of the first minute are over.
+    /// There may be somebody whom we have not asked: begins again, once the questions of the first
+    /// minute are over.
     pub fn doubt(&mut self, now: Instant) {
         if self.done >= STEPS.len() {
             self.begin(now);
@@ -150,7 +156,10 @@ mod tests {
         assert_eq!(schedule.next(), begin);
         let done = seconds(&mut schedule, begin, 100);
         let (ask, silence) = (Step::Ask, Step::Silence);
-        assert_eq!(done, [(0, ask), (1, ask), (2, ask), (4, silence), (15, ask), (35, ask), (60, ask)]);
+        assert_eq!(
+            done,
+            [(0, ask), (1, ask), (2, ask), (4, silence), (15, ask), (35, ask), (60, ask)]
+        );
         assert_eq!(seconds(&mut schedule, begin, 2000), [(600, ask), (1200, ask), (1800, ask)]);
     }
 
@@ -160,12 +169,20 @@ mod tests {
         let mut schedule = Schedule::new(begin);
         assert_eq!(seconds(&mut schedule, begin, 20).len(), 5);
         schedule.doubt(begin + Duration::from_secs(20));
-        assert_eq!(schedule.next(), begin + Duration::from_secs(35), "it will be asked in any case");
+        assert_eq!(
+            schedule.next(),
+            begin + Duration::from_secs(35),
+            "it will be asked in any case"
+        );
         assert_eq!(seconds(&mut schedule, begin, 99), [(35, Step::Ask), (60, Step::Ask)]);
         schedule.doubt(begin + Duration::from_secs(100));
         assert_eq!(seconds(&mut schedule, begin, 102).len(), 3, "at once");
         schedule.doubt(begin + Duration::from_secs(103));
-        assert_eq!(seconds(&mut schedule, begin, 110), [(104, Step::Silence)], "and not again for the next one");
+        assert_eq!(
+            seconds(&mut schedule, begin, 110),
+            [(104, Step::Silence)],
+            "and not again for the next one"
+        );
         schedule.refused(begin + Duration::from_secs(110));
         schedule.doubt(begin + Duration::from_secs(111));
         assert_eq!(schedule.next(), begin + Duration::from_secs(140), "we know already");
@@ -177,7 +194,11 @@ mod tests {
         let second = |second| begin + Duration::from_secs(second);
         let mut schedule = Schedule::new(begin);
         assert_eq!(seconds(&mut schedule, begin, 2).len(), 3);
-        assert_eq!(schedule.hold(Duration::from_secs(30), second(2)), Some(Duration::from_secs(30)), "2 s of margin");
+        assert_eq!(
+            schedule.hold(Duration::from_secs(30), second(2)),
+            Some(Duration::from_secs(30)),
+            "2 s of margin"
+        );
         assert_eq!(schedule.hold(Duration::from_secs(30), second(4)), None, "reported once");
         assert_eq!(seconds(&mut schedule, begin, 31), []);
         let (ask, silence) = (Step::Ask, Step::Silence);
@@ -205,7 +226,8 @@ mod tests {
     }
 
     proptest! {
-        /// Frames that anybody sends, as often as they like: whether there is another server is known after 66 s.
+        /// Frames that anybody sends, as often as they like: whether there is another server is
+        /// known after 66 s.
         #[test]
         fn no_frames_hold_silence_back_for_longer(frames in collection::vec((0_u64..200, any::<bool>()), 100)) {
             let begin = Instant::now();
@@ -232,7 +254,10 @@ mod tests {
         assert_eq!(seconds(&mut schedule, begin, 32), []);
         assert_eq!(
             seconds(&mut schedule, begin, 37),
-            [33, 34, 35, 37].into_iter().zip([Step::Ask, Step::Ask, Step::Ask, Step::Silence]).collect::<Vec<_>>()
+            [33, 34, 35, 37]
+                .into_iter()
+                .zip([Step::Ask, Step::Ask, Step::Ask, Step::Silence])
+                .collect::<Vec<_>>()
         );
     }
 }

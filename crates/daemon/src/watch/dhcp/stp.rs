@@ -1,5 +1,6 @@
-//! Messages of the spanning tree (IEEE 802.1D clause 9, 802.1w; Cisco's per VLAN in SNAP), which switches send to the devices at
-//! their ports: a port that has just got a carrier is kept from forwarding for twice the delay that they carry.
+//! Messages of the spanning tree (IEEE 802.1D clause 9, 802.1w; Cisco's per VLAN in SNAP), which
+//! switches send to the devices at their ports: a port that has just got a carrier is kept from
+//! forwarding for twice the delay that they carry.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -48,7 +49,8 @@ pub fn read(frame: &[u8]) -> Option<Bpdu> {
     GROUPS.iter().any(|group| to == group).then_some(())?;
     let body = frame.get(ETHERNET..)?;
     let message = body.strip_prefix(&LLC[..]).or_else(|| body.strip_prefix(&SNAP[..]))?;
-    // Protocol 0, version, kind, flags, root, cost, bridge, port, age, limit of age, hello time, delay
+    // Protocol 0, version, kind, flags, root, cost, bridge, port, age, limit of age, hello time,
+    // delay
     let (kind, flags) = (*message.get(3)?, *message.get(4)?);
     let known = message.starts_with(&[0, 0]) && matches!(kind, CONFIGURATION | RAPID);
     let bridge = *message.get(17..)?.first_chunk()?;
@@ -74,7 +76,8 @@ pub fn open(index: LinkIndex) -> io::Result<Socket> {
             mr_alen: 6,
             mr_address: address,
         };
-        let length = libc::socklen_t::try_from(size_of::<libc::packet_mreq>()).map_err(io::Error::other)?;
+        let length =
+            libc::socklen_t::try_from(size_of::<libc::packet_mreq>()).map_err(io::Error::other)?;
         // SAFETY: the kernel reads `length` bytes, the size of the structure.
         let done = unsafe {
             libc::setsockopt(
@@ -100,8 +103,8 @@ pub fn only_news(socket: &Socket, bridge: [u8; 8]) -> io::Result<()> {
     socket.attach_filter(&filter(Some(bridge)))
 }
 
-/// To one of the groups; with a bridge: not from that one, unless the topology changes. A program of the classic BPF of
-/// `linux/filter.h`. Cisco's frames lie otherwise, and all pass.
+/// To one of the groups; with a bridge: not from that one, unless the topology changes. A program
+/// of the classic BPF of `linux/filter.h`. Cisco's frames lie otherwise, and all pass.
 fn filter(bridge: Option<[u8; 8]>) -> Vec<SockFilter> {
     const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
@@ -111,7 +114,8 @@ fn filter(bridge: Option<[u8; 8]>) -> Vec<SockFilter> {
     const RETURN: u16 = 0x06;
     let accept = || SockFilter::new(RETURN, 0, 0, FRAME as u32);
     let drop = || SockFilter::new(RETURN, 0, 0, 0);
-    let word = |bytes: &[u8]| bytes.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte));
+    let word =
+        |bytes: &[u8]| bytes.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte));
     let mut program = vec![
         SockFilter::new(LOAD_WORD, 0, 0, 0),
         SockFilter::new(JUMP_IF_EQUAL, 2, 0, 0x0180_c200),
@@ -144,7 +148,8 @@ mod tests {
 
     /// What Linux' bridge sends (`stp_state 1`), with its padding; the same of the rapid protocol.
     fn frame(kind: u8, flags: u8) -> Vec<u8> {
-        let mut frame = [&GROUPS[0][..], &[2, 0, 0, 0, 0, 9], &[0, 38], &LLC, &[0, 0, 0, kind, flags]].concat();
+        let mut frame =
+            [&GROUPS[0][..], &[2, 0, 0, 0, 0, 9], &[0, 38], &LLC, &[0, 0, 0, kind, flags]].concat();
         frame.extend([0x80, 0, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0x80, 0, 2, 0, 0, 0, 0, 9, 0x80, 1]);
         frame.extend([0, 0, 20, 0, 2, 0, 15, 0]);
         frame.resize(60, 0);
@@ -154,7 +159,10 @@ mod tests {
     #[test]
     fn a_switch_reports_how_long_it_keeps_a_port_from_forwarding() {
         let bpdu = read(&frame(CONFIGURATION, 0)).unwrap();
-        assert_eq!((bpdu.delay, bpdu.forwards, bpdu.changes), (Duration::from_secs(15), false, false));
+        assert_eq!(
+            (bpdu.delay, bpdu.forwards, bpdu.changes),
+            (Duration::from_secs(15), false, false)
+        );
         assert_eq!(bpdu.bridge, [0x80, 0, 2, 0, 0, 0, 0, 9]);
         assert!(read(&frame(RAPID, 0x3c)).unwrap().forwards);
         assert!(!read(&frame(CONFIGURATION, 0x3c)).unwrap().forwards, "there the bits say nothing");

@@ -1,4 +1,5 @@
-//! Reading our own counters back: what is forwarded should arrive at postrouting, and what is dropped may be of interest.
+//! Reading our own counters back: what is forwarded should arrive at postrouting, and what is
+//! dropped may be of interest.
 
 use std::net::Ipv4Addr;
 
@@ -80,7 +81,8 @@ fn packets_of(dropped: &[Dropped], purpose: &str) -> u64 {
     dropped.iter().find(|known| known.purpose == purpose).map_or(0, |known| known.packets)
 }
 
-/// Adds examples where the count has moved since `before`, from the sets that keep the latest sources.
+/// Adds examples where the count has moved since `before`, from the sets that keep the latest
+/// sources.
 pub fn with_examples(
     socket: &mut Socket,
     watch: &FirewallWatch,
@@ -98,7 +100,8 @@ pub fn with_examples(
 
 /// Returns the smallest address in a set: any will do, and always the same is no news.
 fn example(socket: &mut Socket, table: &str, set: &str) -> Option<Ipv4Addr> {
-    let request = Request::netfilter(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
+    let request =
+        Request::netfilter(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
     let elements = socket.dump(&request, |message| foreign::elements(message, &[])).ok()?.items;
     let addresses = elements.into_iter().filter_map(|element| {
         let foreign::Key::At(key) = element.key else { return None };
@@ -122,7 +125,8 @@ fn counted(message: &Message<'_>, table: &str) -> Option<(String, u64)> {
     let comment = comment(rule.value(RULE_USERDATA)?)?;
     let packets = rule.nest(RULE_EXPRESSIONS).find_map(|element| {
         let expression = element.nest();
-        (expression.text(1).as_deref() == Some("counter")).then(|| expression.nest(2).be64(COUNTER_PACKETS))?
+        (expression.text(1).as_deref() == Some("counter"))
+            .then(|| expression.nest(2).be64(COUNTER_PACKETS))?
     })?;
     Some((comment, packets))
 }

@@ -34,7 +34,8 @@ impl Watcher {
         self.ours_touched
     }
 
-    /// Takes one message; `table` is the name of ours, `own_port` whose changes are our own (0: nobody's yet).
+    /// Takes one message; `table` is the name of ours, `own_port` whose changes are our own (0:
+    /// nobody's yet).
     pub fn take(&mut self, message: &Message<'_>, table: &str, own_port: u32) -> Disturbance {
         if message.kind >> 8 != NFTABLES {
             return Disturbance::None;
@@ -43,7 +44,8 @@ impl Watcher {
         let attributes = message.attributes();
         if message.kind & 0xff != NEW_GENERATION {
             // Attribute 1 is the table's name in every message but that of an event's end.
-            let ours = message.family() == Some(INET) && attributes.text(1).as_deref() == Some(table);
+            let ours =
+                message.family() == Some(INET) && attributes.text(1).as_deref() == Some(table);
             self.ours_touched |= ours && !own && own_port != 0;
             return Disturbance::None;
         }

@@ -1,8 +1,10 @@
-//! The expressions of another program's rules, as far as they matter for whether a packet gets through.
+//! The expressions of another program's rules, as far as they matter for whether a packet gets
+//! through.
 
 use bramblegate_netlink::{Attributes, attributes};
 
-/// A register, by its place of 4 bytes; the 16-byte registers 1 to 4 lie over places 0, 4, 8 and 12.
+/// A register, by its place of 4 bytes; the 16-byte registers 1 to 4 lie over places 0, 4, 8 and
+/// 12.
 pub type Register = u32;
 
 /// One expression of a rule.
@@ -38,7 +40,8 @@ pub enum Expression {
         first: Vec<u8>,
         last: Vec<u8>,
     },
-    /// an iptables match on connection states: mask of states it is for, and whether the packet's must not be of it
+    /// an iptables match on connection states: mask of states it is for, and whether the packet's
+    /// must not be of it
     States {
         mask: u16,
         inverted: bool,
@@ -142,9 +145,12 @@ impl Expression {
             "range" => range(&data).unwrap_or(Self::Unknown),
             "fib" => load(&data, 1, fib(&data), false),
             "match" => iptables_match(&data),
-            "target" => xtables_target(&data.text(1).unwrap_or_default(), data.value(3).unwrap_or_default()),
+            "target" => {
+                xtables_target(&data.text(1).unwrap_or_default(), data.value(3).unwrap_or_default())
+            }
             "notrack" => Self::Untracked,
-            "rt" | "socket" | "hash" | "numgen" | "exthdr" | "osf" | "xfrm" | "tunnel" | "byteorder" => {
+            "rt" | "socket" | "hash" | "numgen" | "exthdr" | "osf" | "xfrm" | "tunnel"
+            | "byteorder" => {
                 load(&data, if name == "byteorder" { 2 } else { 1 }, Some(What::Other), false)
             }
             name if NEUTRAL.contains(&name) => Self::Neutral,
@@ -171,12 +177,21 @@ fn bitwise(data: &Attributes<'_>) -> Option<Expression> {
         return Some(Expression::Load { to: place(data.be32(2)?), what: What::Other });
     }
     let bytes = |kind| Some(data.nest(kind).value(1)?.to_vec());
-    Some(Expression::Bitwise { from: place(data.be32(1)?), to: place(data.be32(2)?), mask: bytes(4)?, xor: bytes(5)? })
+    Some(Expression::Bitwise {
+        from: place(data.be32(1)?),
+        to: place(data.be32(2)?),
+        mask: bytes(4)?,
+        xor: bytes(5)?,
+    })
 }
 
 fn compare(data: &Attributes<'_>) -> Option<Expression> {
     let value = data.nest(3).value(1)?.to_vec();
-    Some(Expression::Compare { register: place(data.be32(1)?), operator: data.be32(2)?, data: value })
+    Some(Expression::Compare {
+        register: place(data.be32(1)?),
+        operator: data.be32(2)?,
+        data: value,
+    })
 }
 
 fn lookup(data: &Attributes<'_>) -> Option<Expression> {
@@ -228,29 +243,39 @@ fn iptables_match(data: &Attributes<'_>) -> Expression {
     xtables_match(&data.text(1).unwrap_or_default(), revision, data.value(3).unwrap_or_default())
 }
 
-/// Reads an iptables match: `conntrack` (`struct xt_conntrack_mtinfo3`), `state`, `tcp`, `udp`, `multiport`, `icmp` and
-/// `addrtype`. Others are not followed.
+/// Reads an iptables match: `conntrack` (`struct xt_conntrack_mtinfo3`), `state`, `tcp`, `udp`,
+/// `multiport`, `icmp` and `addrtype`. Others are not followed.
 pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
-    let u16_at = |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
+    let u16_at =
+        |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
     match name {
         "conntrack" => match (u16_at(146), u16_at(148), u16_at(150)) {
             // XT_CONNTRACK_STATE alone
-            (Some(1), Some(inverted), Some(mask)) => Expression::States { mask, inverted: inverted & 1 != 0 },
+            (Some(1), Some(inverted), Some(mask)) => {
+                Expression::States { mask, inverted: inverted & 1 != 0 }
+            }
             _ => Expression::Unknown,
         },
-        "state" => u16_at(0).map_or(Expression::Unknown, |mask| Expression::States { mask, inverted: false }),
+        "state" => u16_at(0)
+            .map_or(Expression::Unknown, |mask| Expression::States { mask, inverted: false }),
         "udp" => ports(info, 17).map_or(Expression::Unknown, Expression::Ports),
         "tcp" => ports(info, 6).map_or(Expression::Unknown, Expression::Ports),
-        "multiport" if revision == 1 => multiport(info).map_or(Expression::Unknown, Expression::Ports),
+        "multiport" if revision == 1 => {
+            multiport(info).map_or(Expression::Unknown, Expression::Ports)
+        }
         "icmp" => match info {
             // Any code of it
-            [number, 0, 255, inverted, ..] => Expression::IcmpType { number: *number, inverted: inverted & 1 != 0 },
+            [number, 0, 255, inverted, ..] => {
+                Expression::IcmpType { number: *number, inverted: inverted & 1 != 0 }
+            }
             _ => Expression::Unknown,
         },
         "addrtype" if revision == 1 => match (u16_at(0), u16_at(2), info.get(4..)) {
-            (Some(source), Some(destination), Some([flags, ..])) => {
-                Expression::AddressTypes { source, destination, inverted: [flags & 1 != 0, flags & 2 != 0] }
-            }
+            (Some(source), Some(destination), Some([flags, ..])) => Expression::AddressTypes {
+                source,
+                destination,
+                inverted: [flags & 1 != 0, flags & 2 != 0],
+            },
             _ => Expression::Unknown,
         },
         name if NEUTRAL_MATCHES.contains(&name) => Expression::Neutral,
@@ -258,12 +283,15 @@ pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
     }
 }
 
-/// What an iptables target does, by its name; of `CT` (`struct xt_ct_target_info`) by its flag `XT_CT_NOTRACK`.
+/// What an iptables target does, by its name; of `CT` (`struct xt_ct_target_info`) by its flag
+/// `XT_CT_NOTRACK`.
 pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
     let untracked = || info.first_chunk().is_some_and(|flags| u16::from_ne_bytes(*flags) & 1 != 0);
     match name {
         "REJECT" | "DROP" => Expression::Verdict(Verdict::Drop),
-        "ACCEPT" | "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" => Expression::Verdict(Verdict::Accept),
+        "ACCEPT" | "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" => {
+            Expression::Verdict(Verdict::Accept)
+        }
         "NOTRACK" => Expression::Untracked,
         "CT" if untracked() => Expression::Untracked,
         target if NEUTRAL_TARGETS.contains(&target) => Expression::Neutral,
@@ -271,9 +299,11 @@ pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
     }
 }
 
-/// `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what is TCP's own.
+/// `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what is
+/// TCP's own.
 fn ports(info: &[u8], protocol: u8) -> Option<Ports> {
-    let u16_at = |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
+    let u16_at =
+        |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
     let range = |first: usize, inverted: bool| {
         Some(PortRanges { ranges: vec![(u16_at(first)?, u16_at(first + 2)?)], inverted })
     };
@@ -296,7 +326,9 @@ fn ports(info: &[u8], protocol: u8) -> Option<Ports> {
 fn multiport(info: &[u8]) -> Option<Ports> {
     const PLACES: usize = 15;
     let (flags, count) = (*info.first()?, usize::from(*info.get(1)?));
-    let port = |place: usize| info.get(2 + 2 * place..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
+    let port = |place: usize| {
+        info.get(2 + 2 * place..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
+    };
     let joins = |place: usize| info.get(2 + 2 * PLACES + place).is_some_and(|flag| *flag != 0);
     let inverted = info.get(2 + 3 * PLACES).is_some_and(|flag| *flag != 0);
     let mut ranges = Vec::new();

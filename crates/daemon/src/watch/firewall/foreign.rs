@@ -107,7 +107,9 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, NetlinkError> {
         for (table, name, expressions) in
             socket.dump(&Request::netfilter(NFTABLES, GET_RULE, family).dump(), rule)?.items
         {
-            if let Some(chain) = ruleset.tables.get_mut(&table).and_then(|table| table.chains.get_mut(&name)) {
+            if let Some(chain) =
+                ruleset.tables.get_mut(&table).and_then(|table| table.chains.get_mut(&name))
+            {
                 chain.rules.push(expressions);
             }
         }
@@ -116,10 +118,16 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, NetlinkError> {
         for set in table.used_sets() {
             let mut widths = Vec::new();
             // A set that has just gone has no elements either.
-            let described = Request::netfilter(NFTABLES, GET_SET, *family).text(1, name).text(2, &set);
+            let described =
+                Request::netfilter(NFTABLES, GET_SET, *family).text(1, name).text(2, &set);
             let _ = socket.request(&described, |message| widths = field_widths(message));
-            let request = Request::netfilter(NFTABLES, GET_ELEMENTS, *family).dump().text(1, name).text(2, &set);
-            table.sets.insert(set, socket.dump(&request, |message| elements(message, &widths))?.items);
+            let request = Request::netfilter(NFTABLES, GET_ELEMENTS, *family)
+                .dump()
+                .text(1, name)
+                .text(2, &set);
+            table
+                .sets
+                .insert(set, socket.dump(&request, |message| elements(message, &widths))?.items);
         }
     }
     Ok(ruleset)
@@ -163,7 +171,11 @@ pub fn chain(message: &Message<'_>) -> Option<(TableName, String, Chain)> {
     let base = hook.be32(1).map(|number| Base {
         hook: number,
         priority: hook.be32(2).map_or(0, |priority| i32::from_ne_bytes(priority.to_ne_bytes())),
-        devices: hook.text(3).into_iter().chain(hook.nest(4).filter_map(|device| name(device.value))).collect(),
+        devices: hook
+            .text(3)
+            .into_iter()
+            .chain(hook.nest(4).filter_map(|device| name(device.value)))
+            .collect(),
     });
     let drops = base.is_some() && chain.be32(5) == Some(DROP);
     let table = (message.family()?, chain.text(1)?);
@@ -182,7 +194,8 @@ pub fn rule(message: &Message<'_>) -> Option<(TableName, String, Vec<Expression>
     Some(((message.family()?, rule.text(1)?), rule.text(2)?, expressions))
 }
 
-/// Reads the fields' lengths of `NFT_MSG_NEWSET` (`NFTA_SET_DESC_CONCAT`); none where a key is one value.
+/// Reads the fields' lengths of `NFT_MSG_NEWSET` (`NFTA_SET_DESC_CONCAT`); none where a key is one
+/// value.
 pub fn field_widths(message: &Message<'_>) -> Vec<usize> {
     let fields = message.attributes().nest(9).nest(2);
     fields.filter_map(|field| usize::try_from(attributes(field.value).be32(1)?).ok()).collect()
@@ -212,7 +225,9 @@ pub fn elements(message: &Message<'_>, widths: &[usize]) -> Vec<Element> {
         let last = element.nest(10).value(1);
         let key = match (first, last) {
             _ if flags & CATCH_ALL != 0 => Key::All,
-            (Some(first), Some(last)) => fields(first, last, widths).map_or(Key::Unclear, Key::Fields),
+            (Some(first), Some(last)) => {
+                fields(first, last, widths).map_or(Key::Unclear, Key::Fields)
+            }
             (Some(key), None) if flags & INTERVAL_END != 0 => Key::End(key.to_vec()),
             (Some(key), None) if !has_end => Key::At(key.to_vec()),
             _ => Key::Unclear,

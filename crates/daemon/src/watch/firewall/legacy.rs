@@ -1,5 +1,5 @@
-//! iptables' older kernel interface (`linux/netfilter_ipv4/ip_tables.h`), which nf_tables neither lists nor announces. Only
-//! tables that are there are read: to ask for one makes it.
+//! iptables' older kernel interface (`linux/netfilter_ipv4/ip_tables.h`), which nf_tables neither
+//! lists nor announces. Only tables that are there are read: to ask for one makes it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,8 @@ const MODULES: &str = "/proc/modules";
 /// `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`
 const GET_INFO: libc::c_int = 64;
 const GET_ENTRIES: libc::c_int = 65;
-/// Bytes of `struct ipt_getinfo`, of the head of `struct ipt_get_entries`, and of `struct ipt_entry`.
+/// Bytes of `struct ipt_getinfo`, of the head of `struct ipt_get_entries`, and of `struct
+/// ipt_entry`.
 const INFO: usize = 84;
 const ENTRIES: usize = 40;
 const ENTRY: usize = 112;
@@ -32,8 +33,10 @@ const ACCEPT: i32 = -2;
 const RETURN: i32 = -5;
 /// Rules beyond this many bytes are not read.
 const MOST: usize = 16 << 20;
-/// Tables and their priorities (`NF_IP_PRI_*`); source translation has another than the rest of its table.
-const TABLES: [(&str, i32); 5] = [("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0), ("security", 50)];
+/// Tables and their priorities (`NF_IP_PRI_*`); source translation has another than the rest of its
+/// table.
+const TABLES: [(&str, i32); 5] =
+    [("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0), ("security", 50)];
 const SOURCE_NAT: i32 = 100;
 /// Behind the name of a table that nf_tables has too.
 pub const LEGACY_SUFFIX: &str = " (legacy)";
@@ -55,7 +58,8 @@ pub fn read() -> Vec<Listing> {
         Ok(names) => names.lines().any(|line| line == name),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let module = format!("iptable_{name} ");
-            fs::read_to_string(MODULES).is_ok_and(|modules| modules.lines().any(|line| line.starts_with(&module)))
+            fs::read_to_string(MODULES)
+                .is_ok_and(|modules| modules.lines().any(|line| line.starts_with(&module)))
         }
         Err(_) => false,
     };
@@ -91,16 +95,24 @@ fn ask(socket: &OwnedFd, option: libc::c_int, bytes: &mut [u8]) -> io::Result<()
     let mut length = libc::socklen_t::try_from(bytes.len()).map_err(io::Error::other)?;
     // SAFETY: the kernel writes at most `length` bytes, which is what there is.
     let done = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, option, bytes.as_mut_ptr().cast(), &raw mut length)
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            option,
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+        )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Adds the tables to those of nf_tables. One of the same name is another: it gets its place beside it.
+/// Adds the tables to those of nf_tables. One of the same name is another: it gets its place beside
+/// it.
 pub fn add(ruleset: &mut Ruleset, listings: Vec<Listing>) {
     for listing in listings {
         let (table, name) = (listing.table(), listing.name);
-        // The same names as iptables on nf_tables has; where both are there a word keeps them apart.
+        // The same names as iptables on nf_tables has; where both are there a word keeps them
+        // apart.
         let taken = ruleset.tables.contains_key(&(IPV4, name.to_owned()));
         let name = if taken { format!("{name}{LEGACY_SUFFIX}") } else { name.to_owned() };
         ruleset.tables.insert((IPV4, name), table);
@@ -114,14 +126,16 @@ pub fn parse_any(bytes: &[u8]) -> Vec<Listing> {
 }
 
 impl Listing {
-    /// The chains; built-in ones begin at the hooks' entries, others behind a target `ERROR` with their name.
+    /// The chains; built-in ones begin at the hooks' entries, others behind a target `ERROR` with
+    /// their name.
     fn table(&self) -> Table {
         let mut heads: BTreeMap<usize, String> = BTreeMap::new();
         let mut policies: BTreeMap<usize, ()> = BTreeMap::new();
         let mut bases: BTreeMap<String, usize> = BTreeMap::new();
         let valid = u32_at(&self.info, 32).unwrap_or(0);
         for (hook, chain) in CHAINS.iter().enumerate().filter(|(hook, _)| valid >> hook & 1 == 1) {
-            let (Some(entry), Some(underflow)) = (u32_at(&self.info, 36 + 4 * hook), u32_at(&self.info, 56 + 4 * hook))
+            let (Some(entry), Some(underflow)) =
+                (u32_at(&self.info, 36 + 4 * hook), u32_at(&self.info, 56 + 4 * hook))
             else {
                 continue;
             };
@@ -146,7 +160,9 @@ impl Listing {
             if self.user_chain(at).is_some() {
                 continue;
             }
-            let Some(chain) = current.as_ref().and_then(|name| table.chains.get_mut(name)) else { continue };
+            let Some(chain) = current.as_ref().and_then(|name| table.chains.get_mut(name)) else {
+                continue;
+            };
             let rule = self.rule(at, &heads);
             if policies.contains_key(&at) {
                 chain.drops = rule == [Expression::Verdict(Verdict::Drop)];
@@ -158,7 +174,8 @@ impl Listing {
     }
 
     fn base(&self, hook: usize) -> Base {
-        let priority = TABLES.iter().find(|(name, _)| *name == self.name).map_or(0, |(_, priority)| *priority);
+        let priority =
+            TABLES.iter().find(|(name, _)| *name == self.name).map_or(0, |(_, priority)| *priority);
         // Where addresses of senders are translated: POSTROUTING and INPUT.
         let source = self.name == "nat" && matches!(hook, 1 | 4);
         let hook = u32::try_from(hook).unwrap_or(0);
@@ -177,7 +194,8 @@ impl Listing {
 
     fn target(&self, at: usize) -> Option<(String, &[u8])> {
         let offset = usize::from(u16_at(&self.entries, at + 88)?);
-        part(self.entries.get(at + offset..at + self.next(at)?)?).map(|(name, _, data, _)| (name, data))
+        part(self.entries.get(at + offset..at + self.next(at)?)?)
+            .map(|(name, _, data, _)| (name, data))
     }
 
     /// The name of a chain that begins after this entry.
@@ -188,8 +206,10 @@ impl Listing {
 
     fn rule(&self, at: usize, heads: &BTreeMap<usize, String>) -> Vec<Expression> {
         let mut rule = self.head(at).unwrap_or_else(|| vec![Expression::Unknown]);
-        let (offset, next) = (u16_at(&self.entries, at + 88).map(usize::from), self.next(at).unwrap_or(0));
-        let mut matches = offset.and_then(|offset| self.entries.get(at + ENTRY..at + offset)).unwrap_or_default();
+        let (offset, next) =
+            (u16_at(&self.entries, at + 88).map(usize::from), self.next(at).unwrap_or(0));
+        let mut matches =
+            offset.and_then(|offset| self.entries.get(at + ENTRY..at + offset)).unwrap_or_default();
         while let Some((name, revision, data, rest)) = part(matches) {
             rule.push(xtables_match(&name, revision, data));
             matches = rest;

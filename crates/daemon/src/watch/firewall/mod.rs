@@ -1,4 +1,5 @@
-//! Other programs and the firewall: who disturbs our table, and whose rules drop what is to get through.
+//! Other programs and the firewall: who disturbs our table, and whose rules drop what is to get
+//! through.
 
 mod counters;
 mod disturbance;
@@ -32,7 +33,8 @@ use disturbance::Disturbance;
 pub use disturbance::Watcher;
 use packet::{Place, Port};
 
-/// Changes of other programs come in bursts (Docker writes hundreds of rules): look when it has been quiet this long, …
+/// Changes of other programs come in bursts (Docker writes hundreds of rules): look when it has
+/// been quiet this long, …
 const QUIET: Duration = Duration::from_millis(250);
 /// … but not later than this after the first.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,7 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const COUNTERS: Duration = Duration::from_secs(60);
 /// … and this often while packets seem to get lost, …
 const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
-/// … or so many times after another program changed its rules: what its chains do is not always to be read from them.
+/// … or so many times after another program changed its rules: what its chains do is not always to
+/// be read from them.
 const READINGS_AFTER_CHANGE: u8 = 3;
 
 /// What to watch. The daemon sends a new one when any of it changes.
@@ -48,7 +51,8 @@ const READINGS_AFTER_CHANGE: u8 = 3;
 pub struct FirewallWatch {
     /// name of our table, in the family `inet`
     pub table: &'static str,
-    /// netlink port of the firewall's applier: what it causes is no disturbance. 0: it has not begun, nothing is ours
+    /// netlink port of the firewall's applier: what it causes is no disturbance. 0: it has not
+    /// begun, nothing is ours
     pub own_port: u32,
     pub cluster_port: Option<String>,
     /// it is a bridge
@@ -62,7 +66,8 @@ pub struct FirewallWatch {
     pub uplinks: Vec<String>,
     /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
     pub exit: Option<String>,
-    /// comment of the rules that count what is forwarded from the cluster; empty: do not read counters
+    /// comment of the rules that count what is forwarded from the cluster; empty: do not read
+    /// counters
     pub forwarded: &'static str,
     /// comment of the rules that count what has reached postrouting
     pub postrouted: &'static str,
@@ -70,11 +75,16 @@ pub struct FirewallWatch {
     pub drops: &'static [(&'static str, &'static str)],
 }
 
-/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is gone.
+/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is
+/// gone.
 ///
 /// # Errors
-/// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone ([`ReceiverGone`]).
-pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<FirewallWatch>) -> io::Result<Infallible> {
+/// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is
+/// gone ([`ReceiverGone`]).
+pub async fn run(
+    events: mpsc::Sender<Event>,
+    mut watch: watch::Receiver<FirewallWatch>,
+) -> io::Result<Infallible> {
     let mut listener = Listener::new(Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES])?)?;
     let mut source = Source {
         events,
@@ -104,7 +114,8 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
             () = reached(look_at.at) => {
                 look_at = Due::default();
                 source.look().await?;
-                // Whether packets get through in spite of it, again, or no longer, is of interest now.
+                // Whether packets get through in spite of it, again, or no longer, is of interest
+                // now.
                 source.readings = READINGS_AFTER_CHANGE;
                 count_at = source.count().await?;
             }
@@ -118,7 +129,8 @@ pub async fn run(events: mpsc::Sender<Event>, mut watch: watch::Receiver<Firewal
     }
 }
 
-/// Looks once for chains of other programs that drop what is to get through between the ports of `watch`.
+/// Looks once for chains of other programs that drop what is to get through between the ports of
+/// `watch`.
 ///
 /// # Errors
 /// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
@@ -128,8 +140,8 @@ pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
     Ok(watch.judge(&ruleset))
 }
 
-/// Returns what the rules of `table` that drop have dropped since they were loaded, by their comments; those of which there was
-/// none are left out.
+/// Returns what the rules of `table` that drop have dropped since they were loaded, by their
+/// comments; those of which there was none are left out.
 ///
 /// # Errors
 /// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
@@ -148,7 +160,8 @@ pub struct Blockers {
     pub traffic: Vec<(Traffic, Blocker)>,
 }
 
-/// Reads any bytes as messages of the kernel and follows packets through what they say: the door for fuzzing.
+/// Reads any bytes as messages of the kernel and follows packets through what they say: the door
+/// for fuzzing.
 #[doc(hidden)]
 pub fn read_any(bytes: &[u8]) {
     let mut watcher = Watcher::default();
@@ -159,23 +172,39 @@ pub fn read_any(bytes: &[u8]) {
             ruleset.tables.entry(table).or_default().chains.insert(name, chain);
         }
         if let Some((table, name, rule)) = foreign::rule(&message) {
-            ruleset.tables.entry(table).or_default().chains.entry(name).or_default().rules.push(rule);
+            ruleset
+                .tables
+                .entry(table)
+                .or_default()
+                .chains
+                .entry(name)
+                .or_default()
+                .rules
+                .push(rule);
         }
         for table in ruleset.tables.values_mut() {
-            drop(table.sets.insert(String::new(), foreign::elements(&message, &foreign::field_widths(&message))));
+            drop(table.sets.insert(
+                String::new(),
+                foreign::elements(&message, &foreign::field_widths(&message)),
+            ));
         }
     }
     legacy::add(&mut ruleset, legacy::parse_any(bytes));
     let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
     let place = Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head: None };
-    let traffic = vec![Traffic::Addresses, Traffic::Neighbours, Traffic::Venue { protocol: packet::TCP, port: 22 }];
+    let traffic = vec![
+        Traffic::Addresses,
+        Traffic::Neighbours,
+        Traffic::Venue { protocol: packet::TCP, port: 22 },
+    ];
     FirewallWatch { traffic, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
 }
 
 impl FirewallWatch {
     /// The ports that packets pass; `None` without a cluster port.
     fn place(&self) -> Option<Place> {
-        let port = |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
+        let port =
+            |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
         let cluster = Port { bridge: self.bridge, ..port(self.cluster_port.as_ref()?) };
         let head = self.head.or_else(|| self.cluster_networks.first().copied());
         Some(Place { cluster, uplinks: self.uplinks.iter().map(port).collect(), head })
@@ -189,7 +218,8 @@ impl FirewallWatch {
     fn place_of(&self, place: &Place, traffic: Traffic) -> Place {
         let mut place = place.clone();
         let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
-        if let Some(exit) = self.exit.as_ref().filter(|exit| by_exit && self.uplinks.contains(exit)) {
+        if let Some(exit) = self.exit.as_ref().filter(|exit| by_exit && self.uplinks.contains(exit))
+        {
             place.uplinks.retain(|uplink| uplink.name == *exit);
         }
         place
@@ -199,7 +229,10 @@ impl FirewallWatch {
         let mut found = Blockers::default();
         for uplink in &place.uplinks {
             let packets = packet::forwarded(place, uplink);
-            let Some(blocker) = simulate::blocker(ruleset, place, Traffic::Forwarding, &packets) else { continue };
+            let Some(blocker) = simulate::blocker(ruleset, place, Traffic::Forwarding, &packets)
+            else {
+                continue;
+            };
             if self.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
                 found.exit.get_or_insert(blocker);
             } else {
@@ -208,10 +241,12 @@ impl FirewallWatch {
         }
         // Of what is forwarded all is said already where not even connections are.
         let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
-        let promised: Vec<Traffic> = self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
+        let promised: Vec<Traffic> =
+            self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
         for traffic in &promised {
             let place = &self.place_of(place, *traffic);
-            let blocker = simulate::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+            let blocker =
+                simulate::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
             found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
         }
         found
@@ -270,11 +305,13 @@ impl Source {
         Ok(foreign)
     }
 
-    /// Messages were lost: is our table still there, and ours? If the kernel does not guard it, nobody can know.
+    /// Messages were lost: is our table still there, and ours? If the kernel does not guard it,
+    /// nobody can know.
     async fn lost(&mut self) -> io::Result<()> {
         self.watcher = Watcher::default();
         let port = self.watch.own_port;
-        let guarded = foreign::owner(&mut self.requests, self.watch.table).is_ok_and(|owner| owner == Some(port));
+        let guarded = foreign::owner(&mut self.requests, self.watch.table)
+            .is_ok_and(|owner| owner == Some(port));
         if port != 0 && !guarded {
             self.report(Firewall::Disturbed { by: None }).await?;
         }
@@ -284,7 +321,8 @@ impl Source {
     /// True if it matters for what blocks us.
     fn rewatch(&mut self, watch: FirewallWatch) -> bool {
         let before = std::mem::replace(&mut self.watch, watch);
-        FirewallWatch { own_port: 0, ..before } != FirewallWatch { own_port: 0, ..self.watch.clone() }
+        FirewallWatch { own_port: 0, ..before }
+            != FirewallWatch { own_port: 0, ..self.watch.clone() }
     }
 
     /// Looks for chains of others that drop what is to get through; reports what is new.
@@ -324,7 +362,8 @@ impl Source {
         let counts = rules.as_ref().map(|rules| Counts::of(rules, &self.watch));
         let dropped = counters::dropped(rules.as_deref().unwrap_or_default(), self.watch.drops);
         if counters::moved(&dropped, &self.dropped) {
-            let news = counters::with_examples(&mut self.requests, &self.watch, &dropped, &self.dropped);
+            let news =
+                counters::with_examples(&mut self.requests, &self.watch, &dropped, &self.dropped);
             self.dropped = dropped;
             self.report(Firewall::Dropped(news)).await?;
         }
@@ -334,13 +373,19 @@ impl Source {
         }
         let curious = self.readings > 0;
         self.readings = self.readings.saturating_sub(1);
-        let suspicious = curious || self.blockers.exit.is_some() || counters::suspicious(before, counts);
-        Ok(Some(if suspicious { Instant::now() + COUNTERS_SUSPICIOUS } else { next_aligned(COUNTERS) }))
+        let suspicious =
+            curious || self.blockers.exit.is_some() || counters::suspicious(before, counts);
+        Ok(Some(if suspicious {
+            Instant::now() + COUNTERS_SUSPICIOUS
+        } else {
+            next_aligned(COUNTERS)
+        }))
     }
 }
 
 fn index_of(name: &str) -> Option<u32> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
     name_to_index(&socket, name).ok()
 }

@@ -1,5 +1,5 @@
-//! The packets that have to get through: for each thing that is promised to the nodes or to the venue, those without which it
-//! does not work, as far as they are known before they are sent.
+//! The packets that have to get through: for each thing that is promised to the nodes or to the
+//! venue, those without which it does not work, as far as they are known before they are sent.
 
 use std::net::Ipv4Addr;
 
@@ -120,7 +120,9 @@ impl Bytes {
     fn set_address(&mut self, at: usize, address: Known) {
         match address {
             Known::This(address) => self.set(at, &address.octets()),
-            Known::Within(net) => self.set_masked(at, &net.network().octets(), &net.netmask().octets()),
+            Known::Within(net) => {
+                self.set_masked(at, &net.network().octets(), &net.netmask().octets())
+            }
             Known::Any => {}
         }
     }
@@ -128,7 +130,9 @@ impl Bytes {
     /// `length` of the bytes from `offset` on; what lies beyond them is not known.
     pub fn part(&self, offset: usize, length: usize) -> Self {
         let of = |bytes: &[u8]| -> Vec<u8> {
-            (offset..offset.saturating_add(length)).map(|at| bytes.get(at).copied().unwrap_or(0)).collect()
+            (offset..offset.saturating_add(length))
+                .map(|at| bytes.get(at).copied().unwrap_or(0))
+                .collect()
         };
         Self { value: of(&self.value), known: of(&self.known) }
     }
@@ -144,7 +148,12 @@ struct Datagram {
 }
 
 impl Datagram {
-    const fn udp(from: Known, source_port: Option<u16>, to: Known, destination_port: Option<u16>) -> Self {
+    const fn udp(
+        from: Known,
+        source_port: Option<u16>,
+        to: Known,
+        destination_port: Option<u16>,
+    ) -> Self {
         Self { protocol: UDP, from, to, source_port, destination_port }
     }
 
@@ -194,8 +203,14 @@ impl Packet {
         self
     }
 
-    fn echo(input: Option<&Port>, output: Option<&Port>, (from, to): (Known, Known), state: u16) -> Self {
-        let datagram = Datagram { protocol: ICMP, from, to, source_port: None, destination_port: None };
+    fn echo(
+        input: Option<&Port>,
+        output: Option<&Port>,
+        (from, to): (Known, Known),
+        state: u16,
+    ) -> Self {
+        let datagram =
+            Datagram { protocol: ICMP, from, to, source_port: None, destination_port: None };
         let mut packet = datagram.packet(input, output, state);
         packet.transport = Bytes::unknown(TRANSPORT);
         packet.transport.set(0, &[if state == NEW { ECHO_REQUEST } else { ECHO_REPLY }, 0]);
@@ -203,7 +218,13 @@ impl Packet {
     }
 
     /// An ARP request (operation 1) or reply (2) between nodes and head.
-    fn arp(input: Option<&Port>, output: Option<&Port>, operation: u8, from: Known, to: Known) -> Self {
+    fn arp(
+        input: Option<&Port>,
+        output: Option<&Port>,
+        operation: u8,
+        from: Known,
+        to: Known,
+    ) -> Self {
         let mut network = Bytes::unknown(ARP);
         network.set(0, &[0, 1, 8, 0, 6, 4, 0, operation]);
         network.set_address(14, from);
@@ -214,7 +235,8 @@ impl Packet {
     }
 }
 
-/// What is forwarded for the nodes by this uplink: the first packet of a connection, and the answer.
+/// What is forwarded for the nodes by this uplink: the first packet of a connection, and the
+/// answer.
 pub fn forwarded(place: &Place, uplink: &Port) -> Vec<Packet> {
     forwarded_by(place, uplink, TCP)
 }
@@ -223,8 +245,15 @@ fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
     use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
     let node = place.head.map_or(Known::Any, Known::Within);
     let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
-    let out = |from| Datagram { protocol, from, to: Known::Any, source_port: None, destination_port: None };
-    let back = |to| Datagram { protocol, from: Known::Any, to, source_port: None, destination_port: None };
+    let out = |from| Datagram {
+        protocol,
+        from,
+        to: Known::Any,
+        source_port: None,
+        destination_port: None,
+    };
+    let back =
+        |to| Datagram { protocol, from: Known::Any, to, source_port: None, destination_port: None };
     vec![
         out(node).packet(cluster, uplink, NEW).at(&[Ingress, Prerouting, Forward]),
         // Translated or not, by priority.
@@ -234,10 +263,12 @@ fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
     ]
 }
 
-/// What the head itself asks by this uplink, with the answers. Its connections may be to any port, names are asked for at 53.
+/// What the head itself asks by this uplink, with the answers. Its connections may be to any port,
+/// names are asked for at 53.
 fn own(uplink: &Port) -> Vec<Packet> {
     let uplink = Some(uplink);
-    let connection = Datagram { protocol: TCP, ..Datagram::udp(Known::Any, None, Known::Any, None) };
+    let connection =
+        Datagram { protocol: TCP, ..Datagram::udp(Known::Any, None, Known::Any, None) };
     let question = Datagram::udp(Known::Any, None, Known::Any, Some(53));
     let answer = Datagram::udp(Known::Any, Some(53), Known::Any, None);
     vec![
@@ -258,21 +289,33 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
     let ask = |port| {
         vec![
             Datagram::udp(node, None, head, Some(port)).packet(cluster, None, NEW).reaching(LOCAL),
-            Datagram::udp(head, Some(port), node, None).packet(None, cluster, ESTABLISHED).reaching(UNICAST),
+            Datagram::udp(head, Some(port), node, None)
+                .packet(None, cluster, ESTABLISHED)
+                .reaching(UNICAST),
         ]
     };
     match traffic {
-        Traffic::Forwarding => place.uplinks.iter().flat_map(|uplink| forwarded(place, uplink)).collect(),
-        Traffic::Datagrams => place.uplinks.iter().flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect(),
+        Traffic::Forwarding => {
+            place.uplinks.iter().flat_map(|uplink| forwarded(place, uplink)).collect()
+        }
+        Traffic::Datagrams => {
+            place.uplinks.iter().flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect()
+        }
         Traffic::Own => place.uplinks.iter().flat_map(own).collect(),
         Traffic::Addresses => {
             let everybody = Known::This(Ipv4Addr::BROADCAST);
             let nobody = Known::This(Ipv4Addr::UNSPECIFIED);
             vec![
-                Datagram::udp(nobody, Some(68), everybody, Some(67)).packet(cluster, None, NEW).reaching(BROADCAST),
+                Datagram::udp(nobody, Some(68), everybody, Some(67))
+                    .packet(cluster, None, NEW)
+                    .reaching(BROADCAST),
                 // To an address that the node has yet to take.
-                Datagram::udp(head, Some(67), node, Some(68)).packet(None, cluster, NEW).reaching(UNICAST),
-                Datagram::udp(node, Some(68), head, Some(67)).packet(cluster, None, NEW).reaching(LOCAL),
+                Datagram::udp(head, Some(67), node, Some(68))
+                    .packet(None, cluster, NEW)
+                    .reaching(UNICAST),
+                Datagram::udp(node, Some(68), head, Some(67))
+                    .packet(cluster, None, NEW)
+                    .reaching(LOCAL),
             ]
         }
         Traffic::Names => ask(53),
@@ -296,7 +339,8 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
             let each = |uplink: &Port| match protocol {
                 ICMP => vec![
                     Packet::echo(Some(uplink), None, (Known::Any, Known::Any), NEW).reaching(LOCAL),
-                    Packet::echo(None, Some(uplink), (Known::Any, Known::Any), ESTABLISHED).reaching(UNICAST),
+                    Packet::echo(None, Some(uplink), (Known::Any, Known::Any), ESTABLISHED)
+                        .reaching(UNICAST),
                 ],
                 _ => {
                     let to = Datagram {
@@ -324,7 +368,8 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
                     source_port: None,
                     destination_port: Some(listen),
                 };
-                let inside = Datagram { to: Known::This(to), destination_port: Some(port), ..outside };
+                let inside =
+                    Datagram { to: Known::This(to), destination_port: Some(port), ..outside };
                 let back = Datagram {
                     from: Known::This(to),
                     to: Known::Any,
@@ -336,7 +381,10 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
                 through.status = STATUS_REDIRECTED;
                 [
                     // Before its destination is translated, and after.
-                    outside.packet(Some(uplink), None, NEW).reaching(LOCAL).at(&[Stage::Ingress, Stage::Prerouting]),
+                    outside
+                        .packet(Some(uplink), None, NEW)
+                        .reaching(LOCAL)
+                        .at(&[Stage::Ingress, Stage::Prerouting]),
                     through.at(&[Stage::Forward, Stage::Postrouting, Stage::Egress]),
                     back.packet(cluster, Some(uplink), ESTABLISHED).at(&[
                         Stage::Ingress,

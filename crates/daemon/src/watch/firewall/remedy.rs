@@ -1,5 +1,6 @@
-//! What a person can do about a chain that blocks us, in the words of the program that made it. The rules let through what the
-//! nodes and the head say to each other, and of the venue's only what the settings allow.
+//! What a person can do about a chain that blocks us, in the words of the program that made it. The
+//! rules let through what the nodes and the head say to each other, and of the venue's only what
+//! the settings allow.
 
 use ipnet::Ipv4Net;
 
@@ -70,7 +71,8 @@ pub fn remedy(found: &Found<'_>) -> String {
     let clauses = clauses(found);
     let has = |prefix: &str| found.table.chains.keys().any(|chain| chain.starts_with(prefix));
     let theirs = |prefix: &str| found.by_policy || found.culprit.starts_with(prefix);
-    let built_in = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&found.base_name);
+    let built_in =
+        ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&found.base_name);
     let tables = ["filter", "nat", "mangle", "raw", "security"].contains(&plain_name(found));
     let iptables = found.name.0 == IPV4 && built_in && tables;
     if found.name == &(INET, "firewalld".to_owned()) {
@@ -85,7 +87,12 @@ pub fn remedy(found: &Found<'_>) -> String {
     let commands = clauses.iter().map(|clause| match iptables {
         true => clause.iptables(found, if docker { "DOCKER-USER" } else { found.base_name }),
         false => {
-            format!("nft 'insert rule {} {} {}accept'", table_name(found.name), found.base_name, clause.nft(found))
+            format!(
+                "nft 'insert rule {} {} {}accept'",
+                table_name(found.name),
+                found.base_name,
+                clause.nft(found)
+            )
         }
     });
     commands.collect::<Vec<_>>().join("; ")
@@ -113,20 +120,27 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
     );
     // Before connections are tracked an answer is not known as one.
     let tracked = !matches!(stage, Ingress | Egress)
-        && (found.base.priority > super::simulate::CONNTRACK || !matches!(stage, Prerouting | Output))
+        && (found.base.priority > super::simulate::CONNTRACK
+            || !matches!(stage, Prerouting | Output))
         && matches!(found.name.0, INET | IPV4);
     let answer = packet.state == ESTABLISHED;
     let forwarded = matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams);
-    let port = |side: &'static str| What::Port(packet.protocol, side, found.traffic.port().unwrap_or(0));
+    let port =
+        |side: &'static str| What::Port(packet.protocol, side, found.traffic.port().unwrap_or(0));
     match (found.traffic, stage) {
         (_, Forward) if forwarded && answer => Clause { what: What::Answers, ..leaves },
         (_, Postrouting | Egress) if forwarded => leaves,
         (_, _) if forwarded && answer && tracked => Clause { what: What::Answers, ..enters },
         (_, _) if forwarded => enters,
-        // Everything is let out, and of what comes in only the answers, where they are known as such.
+        // Everything is let out, and of what comes in only the answers, where they are known as
+        // such.
         (Traffic::Own, _) if answer && tracked => Clause { what: What::Answers, ..enters },
-        (Traffic::Venue { protocol: ICMP, .. }, _) if answer => Clause { what: What::Echo("echo-reply"), ..leaves },
-        (Traffic::Venue { protocol: ICMP, .. }, _) => Clause { what: What::Echo("echo-request"), ..enters },
+        (Traffic::Venue { protocol: ICMP, .. }, _) if answer => {
+            Clause { what: What::Echo("echo-reply"), ..leaves }
+        }
+        (Traffic::Venue { protocol: ICMP, .. }, _) => {
+            Clause { what: What::Echo("echo-request"), ..enters }
+        }
         (Traffic::Venue { .. }, _) if answer && tracked => Clause { what: What::Answers, ..leaves },
         (Traffic::Venue { .. }, _) if answer => Clause { what: port("sport"), ..leaves },
         (Traffic::Venue { .. }, _) => Clause { what: port("dport"), ..enters },
@@ -159,7 +173,9 @@ impl Clause {
         text += &match self.what {
             What::Everything => String::new(),
             What::Answers => "ct state established,related ".to_owned(),
-            What::Port(protocol, side, port) => format!("{} {side} {port} ", protocol_name(protocol)),
+            What::Port(protocol, side, port) => {
+                format!("{} {side} {port} ", protocol_name(protocol))
+            }
             What::Echo(kind) => format!("icmp type {kind} "),
             What::Redirected => "ct status dnat ".to_owned(),
         };
@@ -181,7 +197,9 @@ impl Clause {
         text += &match self.what {
             What::Everything => String::new(),
             What::Answers => " -m conntrack --ctstate RELATED,ESTABLISHED".to_owned(),
-            What::Port(protocol, side, port) => format!(" -p {} --{side} {port}", protocol_name(protocol)),
+            What::Port(protocol, side, port) => {
+                format!(" -p {} --{side} {port}", protocol_name(protocol))
+            }
             What::Echo(kind) => format!(" -p icmp --icmp-type {kind}"),
             What::Redirected => " -m conntrack --ctstate DNAT".to_owned(),
         };
@@ -213,7 +231,9 @@ fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
 
 /// `None`: ufw has no word for it.
 fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
-    if matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams) && found.base_name == "FORWARD" {
+    if matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams)
+        && found.base_name == "FORWARD"
+    {
         let (_, packet) = found.passing.first()?;
         // The first one is on its way out.
         let (cluster, uplink) = (packet.input.as_ref()?, packet.output.as_ref()?);
@@ -224,9 +244,10 @@ fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
     let command = |clause: &Clause| match (&clause.input, &clause.output, &clause.what) {
         (Some(input), None, What::Everything) => Some(format!("ufw {verb} in on {input}")),
         (None, Some(output), What::Everything) => Some(format!("ufw {verb} out on {output}")),
-        (Some(input), None, What::Port(protocol, "dport", port)) => {
-            Some(format!("ufw {verb} in on {input} to any port {port} proto {}", protocol_name(*protocol)))
-        }
+        (Some(input), None, What::Port(protocol, "dport", port)) => Some(format!(
+            "ufw {verb} in on {input} to any port {port} proto {}",
+            protocol_name(*protocol)
+        )),
         _ => None,
     };
     let usable = matches!(found.base_name, "INPUT" | "OUTPUT");

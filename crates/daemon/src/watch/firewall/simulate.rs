@@ -1,6 +1,7 @@
-//! Would another program's rules drop what has to get through? Packets are followed through its chains, at every hook that they
-//! pass. Only what is certain counts: a rule that may match and drop is passed by, a rule that may match and accept is taken
-//! to accept. What is missed here shows in counters.
+//! Would another program's rules drop what has to get through? Packets are followed through its
+//! chains, at every hook that they pass. Only what is certain counts: a rule that may match and
+//! drop is passed by, a rule that may match and accept is taken to accept. What is missed here
+//! shows in counters.
 
 use super::expression::{Expression, PortRanges, Ports, Verdict, What};
 use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table};
@@ -19,7 +20,12 @@ pub const CONNTRACK: i32 = -200;
 const INVALID: u16 = 1;
 
 /// The first chain of others that drops one of the packets.
-pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Packet]) -> Option<Blocker> {
+pub fn blocker(
+    ruleset: &Ruleset,
+    place: &Place,
+    traffic: Traffic,
+    packets: &[Packet],
+) -> Option<Blocker> {
     packets.iter().find_map(|packet| {
         ruleset.tables.iter().find_map(|(name, table)| {
             let chains = table.chains.iter();
@@ -28,8 +34,9 @@ pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Pa
                 let stage_of = |packet: &Packet| stage(name.0, base, packet);
                 let here = stage_of(packet)?;
                 let view = View::of(name.0, base, here);
-                let translated =
-                    is_translated(traffic) && here == Stage::Prerouting && view.tracking == Tracking::NotYet;
+                let translated = is_translated(traffic)
+                    && here == Stage::Prerouting
+                    && view.tracking == Tracking::NotYet;
                 let mut walk = Walk { table, packet, view, translated, budget: BUDGET };
                 let ends = walk.chain(base_name, 0);
                 if ends.accepted || (ends.through && !chain.drops) {
@@ -37,7 +44,8 @@ pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Pa
                 }
                 let by_policy = ends.dropped.is_none();
                 let culprit = ends.dropped.unwrap_or_else(|| base_name.clone());
-                let passing: Vec<_> = packets.iter().filter_map(|packet| Some((stage_of(packet)?, packet))).collect();
+                let passing: Vec<_> =
+                    packets.iter().filter_map(|packet| Some((stage_of(packet)?, packet))).collect();
                 let found = Found {
                     name,
                     table,
@@ -50,7 +58,11 @@ pub fn blocker(ruleset: &Ruleset, place: &Place, traffic: Traffic, packets: &[Pa
                     passing: &passing,
                 };
                 let remedy = remedy::remedy(&found);
-                Some(Blocker { table: Some(remedy::table_name(name)), chain: Some(culprit), remedy })
+                Some(Blocker {
+                    table: Some(remedy::table_name(name)),
+                    chain: Some(culprit),
+                    remedy,
+                })
             })
         })
     })
@@ -64,7 +76,8 @@ const fn is_translated(traffic: Traffic) -> bool {
 /// Where a chain of this family, hooked in like this, sees the packet; `None`: it never does.
 fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
     use Stage::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
-    let at = |port: &Option<Port>| port.as_ref().is_some_and(|port| base.devices.contains(&port.name));
+    let at =
+        |port: &Option<Port>| port.as_ref().is_some_and(|port| base.devices.contains(&port.name));
     let bridge = |port: &Option<Port>| port.as_ref().is_some_and(|port| port.bridge);
     let (comes, leaves) = (packet.input.is_some(), packet.output.is_some());
     let stage = match (family, base.hook) {
@@ -150,7 +163,8 @@ impl Walk<'_> {
     fn chain(&mut self, name: &str, depth: usize) -> Ends {
         let mut ends = Ends::default();
         let table = self.table;
-        let rules = table.chains.get(name).filter(|_| depth < DEPTH).map(|chain| chain.rules.as_slice());
+        let rules =
+            table.chains.get(name).filter(|_| depth < DEPTH).map(|chain| chain.rules.as_slice());
         for rule in rules.unwrap_or_default() {
             self.budget = self.budget.saturating_sub(1);
             if self.budget == 0 {
@@ -229,13 +243,17 @@ impl Walk<'_> {
                     found.not_if(*inverted)
                 }
                 Expression::States { mask, inverted } => match self.state() {
-                    Some(state) => Truth::from((mask & (state | self.translated()) != 0) != *inverted),
+                    Some(state) => {
+                        Truth::from((mask & (state | self.translated()) != 0) != *inverted)
+                    }
                     None => Truth::Maybe,
                 },
                 Expression::Ports(ports) => self.ports(ports),
                 Expression::AddressTypes { source, destination, inverted } => {
                     let [from, to] = self.packet.kinds;
-                    of_kind(*source, from).not_if(inverted[0]).and(of_kind(*destination, to).not_if(inverted[1]))
+                    of_kind(*source, from)
+                        .not_if(inverted[0])
+                        .and(of_kind(*destination, to).not_if(inverted[1]))
                 }
                 Expression::IcmpType { number, inverted } => {
                     let same = compare(&self.packet.transport.part(0, 1), 0, &[*number]);
@@ -283,7 +301,9 @@ impl Walk<'_> {
         let output = packet.output.as_ref().filter(|_| self.view.output);
         let index = |port: Option<&Port>| match port {
             Some(port) if !self.view.members => {
-                Some(port.index.map_or_else(Bytes::default, |index| Bytes::known(index.to_ne_bytes().to_vec())))
+                Some(port.index.map_or_else(Bytes::default, |index| {
+                    Bytes::known(index.to_ne_bytes().to_vec())
+                }))
             }
             Some(_) => Some(Bytes::default()),
             None => None,
@@ -307,9 +327,9 @@ impl Walk<'_> {
             What::Meta(16) => Some(Bytes::known(vec![packet.protocol])),
             What::Meta(17) => name(input.filter(|port| port.bridge), false),
             What::Meta(18) => name(output.filter(|port| port.bridge), false),
-            What::Ct(0) => Some(
-                self.state().map_or_else(Bytes::default, |state| Bytes::known(u32::from(state).to_ne_bytes().to_vec())),
-            ),
+            What::Ct(0) => Some(self.state().map_or_else(Bytes::default, |state| {
+                Bytes::known(u32::from(state).to_ne_bytes().to_vec())
+            })),
             What::Ct(_) if self.view.tracking == Tracking::NotYet => None,
             What::Ct(1) if self.view.tracking == Tracking::Done => {
                 Some(Bytes::known(vec![u8::from(packet.state == ESTABLISHED)]))
@@ -318,13 +338,19 @@ impl Walk<'_> {
                 Some(Bytes::known(packet.status.to_ne_bytes().to_vec()))
             }
             What::Payload(0, 12, 2) => Some(Bytes::known(protocol.to_vec())),
-            What::Payload(1, offset, length) => Some(packet.network.part(offset as usize, length as usize)),
+            What::Payload(1, offset, length) => {
+                Some(packet.network.part(offset as usize, length as usize))
+            }
             What::Payload(2, ..) if packet.arp => None,
-            What::Payload(2, offset, length) => Some(packet.transport.part(offset as usize, length as usize)),
+            What::Payload(2, offset, length) => {
+                Some(packet.transport.part(offset as usize, length as usize))
+            }
             What::AddressType { source } => {
                 let [from, to] = packet.kinds;
                 let kind = if source { from } else { to };
-                Some(kind.map_or_else(Bytes::default, |kind| Bytes::known(u32::from(kind).to_ne_bytes().to_vec())))
+                Some(kind.map_or_else(Bytes::default, |kind| {
+                    Bytes::known(u32::from(kind).to_ne_bytes().to_vec())
+                }))
             }
             _ => Some(Bytes::default()),
         }
@@ -340,7 +366,11 @@ impl Walk<'_> {
             let Some(PortRanges { ranges, inverted }) = ranges else { return Truth::Yes };
             let port = packet.transport.part(at, 2);
             let inside = ranges.iter().fold(Truth::No, |found, (first, last)| {
-                found.or(compare(&port, 5, &first.to_be_bytes()).and(compare(&port, 3, &last.to_be_bytes())))
+                found.or(compare(&port, 5, &first.to_be_bytes()).and(compare(
+                    &port,
+                    3,
+                    &last.to_be_bytes(),
+                )))
             });
             inside.not_if(*inverted)
         };

@@ -45,7 +45,12 @@ fn filter(chains: Vec<(&str, Chain)>) -> Ruleset {
 
 fn filter_with(chains: Vec<(&str, Chain)>, sets: BTreeMap<String, Vec<Element>>) -> Ruleset {
     let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
-    Ruleset { tables: BTreeMap::from_iter([((2, "filter".to_owned()), Table { chains, sets, legacy: false })]) }
+    Ruleset {
+        tables: BTreeMap::from_iter([(
+            (2, "filter".to_owned()),
+            Table { chains, sets, legacy: false },
+        )]),
+    }
 }
 
 fn name(text: &str) -> Vec<u8> {
@@ -55,7 +60,10 @@ fn name(text: &str) -> Vec<u8> {
 }
 
 fn test(what: What, data: &[u8]) -> [Expression; 2] {
-    [Expression::Load { to: 0, what }, Expression::Compare { register: 0, operator: 0, data: data.to_vec() }]
+    [
+        Expression::Load { to: 0, what },
+        Expression::Compare { register: 0, operator: 0, data: data.to_vec() },
+    ]
 }
 
 fn when(tests: impl IntoIterator<Item = [Expression; 2]>, verdict: Verdict) -> Vec<Expression> {
@@ -99,7 +107,11 @@ fn docker_blocks_and_the_remedy_is_its_user_chain() {
     let found = blocker(&docker(vec![vec![Expression::Verdict(Verdict::Return)]])).unwrap();
     assert_eq!(found.table.as_deref(), Some("ip filter"));
     assert_eq!(found.chain.as_deref(), Some("FORWARD"));
-    assert!(found.remedy.starts_with("iptables -I DOCKER-USER -i eth0 -j ACCEPT"), "{}", found.remedy);
+    assert!(
+        found.remedy.starts_with("iptables -I DOCKER-USER -i eth0 -j ACCEPT"),
+        "{}",
+        found.remedy
+    );
 }
 
 #[test]
@@ -120,7 +132,10 @@ fn accepting_answers_does_not_let_new_connections_out() {
 #[test]
 fn ufw_is_reported_in_its_own_words() {
     let chains = vec![
-        ("FORWARD", base(true, vec![vec![Expression::Verdict(Verdict::Jump("ufw-before-forward".into()))]])),
+        (
+            "FORWARD",
+            base(true, vec![vec![Expression::Verdict(Verdict::Jump("ufw-before-forward".into()))]]),
+        ),
         ("ufw-before-forward", plain(vec![answers_accepted()])),
     ];
     assert_eq!(blocker(&filter(chains)).unwrap().remedy, "ufw route allow in on eth0 out on eth1");
@@ -128,11 +143,16 @@ fn ufw_is_reported_in_its_own_words() {
 
 #[test]
 fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
-    let states = Expression::Lookup { register: 0, set: "__set0".into(), inverted: false, verdicts: false };
+    let states =
+        Expression::Lookup { register: 0, set: "__set0".into(), inverted: false, verdicts: false };
     let chain = base(
         false,
         vec![
-            vec![Expression::Load { to: 0, what: What::Ct(0) }, states, Expression::Verdict(Verdict::Accept)],
+            vec![
+                Expression::Load { to: 0, what: What::Ct(0) },
+                states,
+                Expression::Verdict(Verdict::Accept),
+            ],
             when([input("lo")], Verdict::Accept),
             vec![Expression::Verdict(Verdict::Drop)],
         ],
@@ -143,22 +163,29 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
         sets: BTreeMap::from_iter([("__set0".to_owned(), vec![state(2), state(4)])]),
         legacy: false,
     };
-    let found = blocker(&Ruleset { tables: BTreeMap::from_iter([((1, "firewalld".to_owned()), table)]) }).unwrap();
+    let found =
+        blocker(&Ruleset { tables: BTreeMap::from_iter([((1, "firewalld".to_owned()), table)]) })
+            .unwrap();
     assert_eq!(found.table.as_deref(), Some("inet firewalld"));
     assert!(found.remedy.contains("--add-interface=eth0"), "{}", found.remedy);
 }
 
 #[test]
 fn a_verdict_map_is_followed() {
-    let element = |port: &str, verdict| Element { key: Key::At(name(port)), verdict: Some(verdict) };
+    let element =
+        |port: &str, verdict| Element { key: Key::At(name(port)), verdict: Some(verdict) };
     let map = |verdict| {
-        BTreeMap::from_iter([("__map0".to_owned(), vec![element("eth9", Verdict::Drop), element("eth0", verdict)])])
+        BTreeMap::from_iter([(
+            "__map0".to_owned(),
+            vec![element("eth9", Verdict::Drop), element("eth0", verdict)],
+        )])
     };
     let rule = vec![
         Expression::Load { to: 0, what: What::Meta(6) },
         Expression::Lookup { register: 0, set: "__map0".into(), inverted: false, verdicts: true },
     ];
-    let with = |verdict| filter_with(vec![("FORWARD", base(false, vec![rule.clone()]))], map(verdict));
+    let with =
+        |verdict| filter_with(vec![("FORWARD", base(false, vec![rule.clone()]))], map(verdict));
     assert!(blocker(&with(Verdict::Drop)).is_some());
     assert_eq!(blocker(&with(Verdict::Accept)), None);
 }
@@ -166,7 +193,9 @@ fn a_verdict_map_is_followed() {
 #[test]
 fn a_rule_for_another_network_or_an_uncertain_one_is_no_culprit() {
     let source = |address: [u8; 4]| test(What::Payload(1, 12, 4), &address);
-    let dropping = |address| filter(vec![("FORWARD", base(false, vec![when([source(address)], Verdict::Drop)]))]);
+    let dropping = |address| {
+        filter(vec![("FORWARD", base(false, vec![when([source(address)], Verdict::Drop)]))])
+    };
     assert_eq!(blocker(&dropping([10, 0, 0, 5])), None);
     assert_eq!(blocker(&dropping([192, 168, 50, 11])), None, "one node only");
     let network = vec![
@@ -181,7 +210,8 @@ fn a_rule_for_another_network_or_an_uncertain_one_is_no_culprit() {
 #[test]
 fn chains_that_go_round_in_circles_end() {
     let jump = |to: &str| vec![vec![Expression::Verdict(Verdict::Jump(to.into())); 1]; 4];
-    let chains = vec![("FORWARD", base(false, jump("a"))), ("a", plain(jump("b"))), ("b", plain(jump("a")))];
+    let chains =
+        vec![("FORWARD", base(false, jump("a"))), ("a", plain(jump("b"))), ("b", plain(jump("a")))];
     assert_eq!(blocker(&filter(chains)), None);
 }
 
@@ -198,8 +228,12 @@ fn ufw_input(user: Vec<Vec<Expression>>) -> Ruleset {
         kind(1 << 3, Verdict::Return),
         vec![Expression::Verdict(Verdict::Drop)],
     ];
-    let before =
-        vec![when([input("lo")], Verdict::Accept), answers_accepted(), jump("ufw-not-local"), jump("ufw-user-input")];
+    let before = vec![
+        when([input("lo")], Verdict::Accept),
+        answers_accepted(),
+        jump("ufw-not-local"),
+        jump("ufw-user-input"),
+    ];
     filter(vec![
         ("INPUT", base_at(INPUT, true, vec![jump("ufw-before-input")])),
         ("ufw-before-input", plain(before)),
@@ -215,24 +249,39 @@ fn ufws_default_cuts_the_nodes_off_until_its_own_remedy() {
         (Traffic::Names, "ufw allow in on eth0"),
         (Traffic::BootFiles, "ufw allow in on eth0"),
         (Traffic::Time, "ufw allow in on eth0"),
-        (Traffic::Venue { protocol: packet::TCP, port: 22 }, "ufw allow in on eth1 to any port 22 proto tcp"),
+        (
+            Traffic::Venue { protocol: packet::TCP, port: 22 },
+            "ufw allow in on eth1 to any port 22 proto tcp",
+        ),
     ];
     for (traffic, remedy) in all {
-        let found = blocker_of(&ufw_input(vec![]), traffic).unwrap_or_else(|| panic!("{traffic:?} is dropped"));
-        assert_eq!((found.chain.as_deref(), found.remedy.as_str()), (Some("INPUT"), remedy), "{traffic:?}");
-        let opened = ufw_input(vec![when([input("eth0")], Verdict::Accept), when([input("eth1")], Verdict::Accept)]);
+        let found = blocker_of(&ufw_input(vec![]), traffic)
+            .unwrap_or_else(|| panic!("{traffic:?} is dropped"));
+        assert_eq!(
+            (found.chain.as_deref(), found.remedy.as_str()),
+            (Some("INPUT"), remedy),
+            "{traffic:?}"
+        );
+        let opened = ufw_input(vec![
+            when([input("eth0")], Verdict::Accept),
+            when([input("eth1")], Verdict::Accept),
+        ]);
         assert_eq!(blocker_of(&opened, traffic), None, "{traffic:?}");
     }
     assert_eq!(blocker_of(&ufw_input(vec![]), Traffic::Probes), None, "answers are let in");
     assert_eq!(blocker(&ufw_input(vec![])), None, "what is forwarded does not pass there");
 }
 
-/// A rule that may match and let through some of it is no proof; one that is for another port is none either.
+/// A rule that may match and let through some of it is no proof; one that is for another port is
+/// none either.
 #[test]
 fn what_is_uncertain_is_no_culprit_at_input_either() {
     let port = |number: u16| test(What::Payload(2, 2, 2), &number.to_be_bytes());
     let with = |rule: Vec<Expression>| filter(vec![("INPUT", base_at(INPUT, true, vec![rule]))]);
-    assert!(blocker_of(&with(when([port(68)], Verdict::Accept)), Traffic::Names).is_some(), "another port is open");
+    assert!(
+        blocker_of(&with(when([port(68)], Verdict::Accept)), Traffic::Names).is_some(),
+        "another port is open"
+    );
     assert_eq!(blocker_of(&with(when([port(53)], Verdict::Accept)), Traffic::Names), None);
     let limited = vec![Expression::Unknown, Expression::Verdict(Verdict::Accept)];
     assert_eq!(blocker_of(&with(limited), Traffic::Names), None, "some of it passes");
@@ -260,7 +309,8 @@ fn a_set_of_intervals_is_looked_into() {
         Expression::Verdict(Verdict::Accept),
     ];
     // 53 to 67, 1000 to 1999
-    let elements = vec![key(2000, true), key(0, true), key(1000, false), key(68, true), key(53, false)];
+    let elements =
+        vec![key(2000, true), key(0, true), key(1000, false), key(68, true), key(53, false)];
     let sets = BTreeMap::from_iter([("ports".to_owned(), elements)]);
     let ruleset = filter_with(vec![("INPUT", base_at(INPUT, true, vec![rule]))], sets);
     assert_eq!(blocker_of(&ruleset, Traffic::Names), None);
@@ -286,7 +336,12 @@ fn several_fields_are_one_key() {
     };
     let net = |third: u8| ([192, 168, third, 0], [192, 168, third, 255]);
     let lookup = |elements: Vec<Element>| {
-        let lookup = Expression::Lookup { register: 0, set: "known".into(), inverted: false, verdicts: true };
+        let lookup = Expression::Lookup {
+            register: 0,
+            set: "known".into(),
+            inverted: false,
+            verdicts: true,
+        };
         let rule: Vec<Expression> = address_and_port().into_iter().chain([lookup]).collect();
         let sets = BTreeMap::from_iter([("known".to_owned(), elements)]);
         let ruleset = filter_with(vec![("INPUT", base_at(INPUT, false, vec![rule]))], sets);
@@ -299,14 +354,24 @@ fn several_fields_are_one_key() {
     assert!(!lookup(vec![element(of_net(60, [53, 53]), Verdict::Drop)]), "another network");
     let half = fields([192, 168, 50, 0], [192, 168, 50, 127], [53, 53]);
     assert!(!lookup(vec![element(half, Verdict::Drop)]), "some nodes'");
-    assert!(!lookup(vec![element(Key::At(both([192, 168, 50, 11], 53)), Verdict::Drop)]), "one node's");
+    assert!(
+        !lookup(vec![element(Key::At(both([192, 168, 50, 11], 53)), Verdict::Drop)]),
+        "one node's"
+    );
     let rest = |verdict| element(Key::All, verdict);
-    assert!(lookup(vec![element(of_net(50, [54, 99]), Verdict::Accept), rest(Verdict::Drop)]), "the rest is dropped");
-    assert!(!lookup(vec![element(of_net(50, [53, 53]), Verdict::Accept), rest(Verdict::Drop)]), "and these are not");
+    assert!(
+        lookup(vec![element(of_net(50, [54, 99]), Verdict::Accept), rest(Verdict::Drop)]),
+        "the rest is dropped"
+    );
+    assert!(
+        !lookup(vec![element(of_net(50, [53, 53]), Verdict::Accept), rest(Verdict::Drop)]),
+        "and these are not"
+    );
     assert!(!lookup(vec![element(Key::Unclear, Verdict::Drop)]), "what is not read is not certain");
 }
 
-/// A policy of drop that lets in `iifname . udp dport`: what is in the set passes, and the rest is certainly dropped.
+/// A policy of drop that lets in `iifname . udp dport`: what is in the set passes, and the rest is
+/// certainly dropped.
 #[test]
 fn a_port_and_its_interface_are_one_key() {
     let key = |port: &str, number: u8| [name(port).as_slice(), &[0, number, 0, 0]].concat();
@@ -355,7 +420,11 @@ fn who_touched_our_table_is_named_by_the_end_of_the_transaction() {
     assert_eq!(listen(&mut watcher, &message(2, 99, ours.clone())), Disturbance::None);
     let by = Some("nft (1234)".to_owned());
     assert_eq!(listen(&mut watcher, &message(15, 99, end.clone())), Disturbance::Ours { by });
-    assert_eq!(listen(&mut watcher, &message(15, 99, end.clone())), Disturbance::Foreign, "the next one did not");
+    assert_eq!(
+        listen(&mut watcher, &message(15, 99, end.clone())),
+        Disturbance::Foreign,
+        "the next one did not"
+    );
     listen(&mut watcher, &message(2, 4711, ours));
     assert_eq!(listen(&mut watcher, &message(15, 4711, end)), Disturbance::None, "our own change");
 }
@@ -363,8 +432,14 @@ fn who_touched_our_table_is_named_by_the_end_of_the_transaction() {
 #[test]
 fn a_table_of_our_name_in_another_family_is_not_ours() {
     let mut watcher = Watcher::default();
-    listen(&mut watcher, &message(2, 99, Request::netfilter(NFTABLES, 0, 2).text(1, "bramblegate")));
-    assert_eq!(listen(&mut watcher, &message(15, 99, Request::netfilter(NFTABLES, 0, 0))), Disturbance::Foreign);
+    listen(
+        &mut watcher,
+        &message(2, 99, Request::netfilter(NFTABLES, 0, 2).text(1, "bramblegate")),
+    );
+    assert_eq!(
+        listen(&mut watcher, &message(15, 99, Request::netfilter(NFTABLES, 0, 0))),
+        Disturbance::Foreign
+    );
 }
 
 proptest! {

@@ -12,7 +12,8 @@ const REGISTER: usize = 4;
 /// The longest value that is loaded: an interface's name, an IPv6 address.
 const LONGEST: usize = 16;
 
-/// The registers of a rule, as far as what they hold is known. Several values side by side are one key (a concatenation).
+/// The registers of a rule, as far as what they hold is known. Several values side by side are one
+/// key (a concatenation).
 #[derive(Debug, Clone)]
 pub struct Registers(Bytes);
 
@@ -21,8 +22,8 @@ impl Registers {
         Self(Bytes::unknown(REGISTERS))
     }
 
-    /// Puts a value there; the kernel fills its last register with zeros. Of one whose length is not known as much as the
-    /// longest may take is not known any more.
+    /// Puts a value there; the kernel fills its last register with zeros. Of one whose length is
+    /// not known as much as the longest may take is not known any more.
     pub fn load(&mut self, place: Register, value: &Bytes) {
         let at = Self::offset(place);
         let length = value.value.len().next_multiple_of(REGISTER);
@@ -102,7 +103,8 @@ pub fn compare(value: &Bytes, operator: u32, data: &[u8]) -> Truth {
     let least: Vec<u8> = value.iter().zip(&known).map(|(byte, known)| byte & known).collect();
     let most: Vec<u8> = value.iter().zip(&known).map(|(byte, known)| byte | !known).collect();
     let (least, most) = (least.as_slice().cmp(data), most.as_slice().cmp(data));
-    let differs = value.iter().zip(&known).zip(data).any(|((byte, known), data)| (byte ^ data) & known != 0);
+    let differs =
+        value.iter().zip(&known).zip(data).any(|((byte, known), data)| (byte ^ data) & known != 0);
     let equal = match (differs, known.iter().all(|known| *known == 0xff)) {
         (true, _) => Truth::No,
         (false, true) => Truth::Yes,
@@ -130,9 +132,17 @@ pub fn compare(value: &Bytes, operator: u32, data: &[u8]) -> Truth {
 }
 
 /// Looks what stands from a register on up in a set.
-pub fn find(registers: &Registers, place: Register, elements: &[Element]) -> (Truth, Option<Verdict>) {
+pub fn find(
+    registers: &Registers,
+    place: Register,
+    elements: &[Element],
+) -> (Truth, Option<Verdict>) {
     let intervals = elements.iter().any(|element| matches!(element.key, Key::End(_)));
-    let found = if intervals { within(registers, place, elements) } else { among(registers, place, elements) };
+    let found = if intervals {
+        within(registers, place, elements)
+    } else {
+        among(registers, place, elements)
+    };
     let rest = elements.iter().find(|element| element.key == Key::All);
     match (found.0, rest) {
         (Truth::No, Some(rest)) => (Truth::Yes, rest.verdict.clone()),
@@ -172,7 +182,11 @@ fn in_ranges(registers: &Registers, place: Register, fields: &[(Vec<u8>, Vec<u8>
 }
 
 /// Looks it up in a set of intervals.
-fn within(registers: &Registers, place: Register, elements: &[Element]) -> (Truth, Option<Verdict>) {
+fn within(
+    registers: &Registers,
+    place: Register,
+    elements: &[Element],
+) -> (Truth, Option<Verdict>) {
     let mut edges: Vec<(&[u8], bool, Option<&Verdict>)> = Vec::new();
     for element in elements {
         match &element.key {

@@ -4,7 +4,8 @@ use bramblegate_netlink::netfilter::CTNETLINK;
 use bramblegate_netlink::{Protocol, Request, Socket};
 use rustix::io::Errno;
 
-/// `IPCTNL_MSG_CT_GET_STATS`; `CTA_STATS_GLOBAL_ENTRIES`, `CTA_STATS_GLOBAL_MAX_ENTRIES` (kernel ≥ 4.18)
+/// `IPCTNL_MSG_CT_GET_STATS`; `CTA_STATS_GLOBAL_ENTRIES`, `CTA_STATS_GLOBAL_MAX_ENTRIES` (kernel ≥
+/// 4.18)
 const GET_STATISTICS: u8 = 5;
 const ENTRIES: u16 = 1;
 const MAXIMUM: u16 = 2;

@@ -53,7 +53,8 @@ pub(super) const SENSORS: [Sensor; 6] = [
         let Some(folder) = view.boot_folder.as_deref() else { return };
         seen.boot_folder = unusable(folder);
         let closed = || boot_files::closed(folder, boot_files::may_ours);
-        seen.boot_files = seen.boot_folder.is_none().then(closed).flatten().map(|closed| closed.to_string());
+        seen.boot_files =
+            seen.boot_folder.is_none().then(closed).flatten().map(|closed| closed.to_string());
     }),
 ];
 
@@ -92,17 +93,21 @@ impl Seen {
 /// What the kernel itself counts.
 fn machine(root: &Path, head: &mut Head) {
     let text = |path: &str| reading::text(&root.join(path)).ok();
-    let wait = |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
+    let wait =
+        |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
     // Tenths are all that is shown.
     head.load = text("proc/loadavg").as_deref().and_then(parse::load).map(|load| load / 10 * 10);
     head.memory = text("proc/meminfo").as_deref().and_then(parse::available);
     head.pressure = Pressure { processor: wait("cpu"), memory: wait("memory"), disk: wait("io") };
-    head.read_only =
-        read_only(&text("proc/self/mountinfo").unwrap_or_default(), &text("etc/fstab").unwrap_or_default());
+    head.read_only = read_only(
+        &text("proc/self/mountinfo").unwrap_or_default(),
+        &text("etc/fstab").unwrap_or_default(),
+    );
     head.clock_set = Some(is_clock_set(root, SystemTime::now()));
 }
 
-/// Why nothing below a folder can be read by us, and so by the server of boot files, which is the same user.
+/// Why nothing below a folder can be read by us, and so by the server of boot files, which is the
+/// same user.
 fn unusable(folder: &Path) -> Option<String> {
     let usable = fs::metadata(folder).and_then(|data| match data.is_dir() {
         true => Ok(rustix::fs::access(folder, rustix::fs::Access::EXEC_OK)?),
@@ -113,8 +118,9 @@ fn unusable(folder: &Path) -> Option<String> {
 
 /// Entries of a folder, in order.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default();
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
     found.sort();
     found
 }
@@ -125,47 +131,61 @@ fn temperature(root: &Path) -> Option<i32> {
     zones.filter_map(|zone| parse::degrees(&reading::text(&zone.join("temp")).ok()?)).max()
 }
 
-/// `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The kernel tells its changes by poll(2).
+/// `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The kernel
+/// tells its changes by poll(2).
 pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     let chips = entries(&root.join("sys/class/hwmon")).into_iter();
-    let mut ours = chips.filter(|chip| reading::text(&chip.join("name")).is_ok_and(|name| name.trim() == "rpi_volt"));
+    let mut ours = chips.filter(|chip| {
+        reading::text(&chip.join("name")).is_ok_and(|name| name.trim() == "rpi_volt")
+    });
     ours.next().map(|chip| chip.join("in0_lcrit_alarm"))
 }
 
-/// `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's address on a Pi 5.
+/// `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's address on a
+/// Pi 5.
 pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
     let named = |path: &PathBuf, end: &str| {
         path.file_name()
             .and_then(|name| name.to_str())
             .is_some_and(|name| name.starts_with("soc") && name.ends_with(end))
     };
-    let buses = entries(&root.join("sys/devices/platform")).into_iter().filter(|path| named(path, ""));
+    let buses =
+        entries(&root.join("sys/devices/platform")).into_iter().filter(|path| named(path, ""));
     let firmware = buses.flat_map(|bus| entries(&bus)).filter(|path| named(path, ":firmware"));
     firmware.map(|folder| folder.join("get_throttled")).find(|file| file.exists())
 }
 
-/// Percent of space, and of inodes, that ordinary users have left. Some file systems count no inodes.
+/// Percent of space, and of inodes, that ordinary users have left. Some file systems count no
+/// inodes.
 fn room(root: &Path) -> (Option<u8>, Option<u8>) {
     let Ok(seen) = rustix::fs::statvfs(root) else { return (None, None) };
     let used = seen.f_blocks.saturating_sub(seen.f_bfree);
-    (parse::share(seen.f_bavail, used.saturating_add(seen.f_bavail)), parse::share(seen.f_favail, seen.f_files))
+    (
+        parse::share(seen.f_bavail, used.saturating_add(seen.f_bavail)),
+        parse::share(seen.f_favail, seen.f_files),
+    )
 }
 
-/// Read-only, and meant to be written to: by what `fstab` says. `None` where nobody says what is meant.
+/// Read-only, and meant to be written to: by what `fstab` says. `None` where nobody says what is
+/// meant.
 fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
     let options = parse::super_options(mountinfo)?;
     let meant = parse::fields(fstab)?;
     let kind = meant.get(2).copied().unwrap_or_default();
-    let never = NEVER_WRITTEN.contains(&kind) || meant.get(3).is_some_and(|options| parse::says_read_only(options));
+    let never = NEVER_WRITTEN.contains(&kind)
+        || meant.get(3).is_some_and(|options| parse::says_read_only(options));
     Some(!never && parse::says_read_only(options))
 }
 
-/// A Pi without a clock of its own has a guessed time until the network tells it. systemd-timesyncd leaves a mark; other time
-/// servers do not, so without timesyncd a date that can be is believed.
+/// A Pi without a clock of its own has a guessed time until the network tells it. systemd-timesyncd
+/// leaves a mark; other time servers do not, so without timesyncd a date that can be is believed.
 fn is_clock_set(root: &Path, now: SystemTime) -> bool {
     let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
     let there = |path: &str| root.join(path).exists();
-    possible && (there("dev/rtc0") || there("run/systemd/timesync/synchronized") || !there("run/systemd/timesync"))
+    possible
+        && (there("dev/rtc0")
+            || there("run/systemd/timesync/synchronized")
+            || !there("run/systemd/timesync"))
 }
 
 #[cfg(test)]
@@ -222,7 +242,10 @@ pub(super) mod tests {
         let head = look(&root);
         gone(&root);
         assert_eq!((head.temperature, head.load, head.memory), (Some(48), Some(30), Some(62)));
-        assert_eq!((head.under_voltage, head.throttled, head.read_only), (Some(false), Some(false), Some(false)));
+        assert_eq!(
+            (head.under_voltage, head.throttled, head.read_only),
+            (Some(false), Some(false), Some(false))
+        );
         let pressure = Pressure { processor: Some(3), memory: None, disk: Some(0) };
         assert_eq!((head.pressure, head.clock_set), (pressure, Some(true)));
         assert!(head.disk.is_some_and(|percent| percent <= 100));
@@ -234,7 +257,14 @@ pub(super) mod tests {
         let folder = root.join("sys/class/thermal/thermal_zone1");
         fs::create_dir_all(&folder).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        rustix::fs::mknodat(rustix::fs::CWD, folder.join("temp"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.join("temp"),
+            rustix::fs::FileType::Fifo,
+            mode,
+            0,
+        )
+        .unwrap();
         let (done, seen) = std::sync::mpsc::channel();
         let looked = root.clone();
         std::thread::spawn(move || done.send(look(&looked)));
@@ -281,8 +311,10 @@ pub(super) mod tests {
     #[test]
     fn a_clock_is_set_when_its_keeper_reports_so_or_there_is_none_to_ask() {
         let root = tree("clock");
-        let (early, late) =
-            (UNIX_EPOCH + Duration::from_secs(EARLIEST - 1), UNIX_EPOCH + Duration::from_secs(EARLIEST));
+        let (early, late) = (
+            UNIX_EPOCH + Duration::from_secs(EARLIEST - 1),
+            UNIX_EPOCH + Duration::from_secs(EARLIEST),
+        );
         assert!(!is_clock_set(&root, early));
         assert!(is_clock_set(&root, late));
         fs::create_dir_all(root.join("run/systemd/timesync")).unwrap();

@@ -1,8 +1,10 @@
-//! The vitals of the head: how full the tables of connections ([`conntrack`]) and of neighbours ([`neighbours`]) are, whether
-//! the ports still have the settings that we gave them ([`ports`]), and how the machine itself is ([`head`]).
+//! The vitals of the head: how full the tables of connections ([`conntrack`]) and of neighbours
+//! ([`neighbours`]) are, whether the ports still have the settings that we gave them ([`ports`]),
+//! and how the machine itself is ([`head`]).
 //!
-//! All is looked at together, once a minute, with everything else that has that beat: a quiet machine is to sleep. What comes
-//! near its limit is looked at every ten seconds, and what the kernel tells by itself ([`triggers`]) at once.
+//! All is looked at together, once a minute, with everything else that has that beat: a quiet
+//! machine is to sleep. What comes near its limit is looked at every ten seconds, and what the
+//! kernel tells by itself ([`triggers`]) at once.
 
 mod conntrack;
 mod head;
@@ -60,7 +62,10 @@ pub struct VitalsPlan {
 ///
 /// # Errors
 /// The receiver is gone, or nobody holds the plan any more (`BrokenPipe`).
-pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<VitalsPlan>) -> io::Result<Infallible> {
+pub async fn run(
+    events: mpsc::Sender<Event>,
+    mut plan: channel::Receiver<VitalsPlan>,
+) -> io::Result<Infallible> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let root = Path::new("/");
     let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
@@ -72,7 +77,8 @@ pub async fn run(events: mpsc::Sender<Event>, mut plan: channel::Receiver<Vitals
             plan.changed().await.map_err(|_| gone())?;
             continue;
         };
-        // The next look begins when this one has ended: each sensor that hangs is one thread, and the daemon lives on.
+        // The next look begins when this one has ended: each sensor that hangs is one thread, and
+        // the daemon lives on.
         let view = View { root: root.to_owned(), boot_folder: wanted.boot_folder };
         let seen = rounds.look(&view, &SENSORS).await?;
         let tables;
@@ -117,7 +123,10 @@ struct Looks {
 
 impl Looks {
     fn tables(&mut self) -> Tables {
-        Tables { conntrack: conntrack::usage_by(&mut self.socket).ok(), neighbours: self.neighbours.usage() }
+        Tables {
+            conntrack: conntrack::usage_by(&mut self.socket).ok(),
+            neighbours: self.neighbours.usage(),
+        }
     }
 
     /// Returns what is news of what was seen, and whether something is near its limit.
@@ -158,17 +167,22 @@ impl Looks {
 
 /// How full a table is, if that is news.
 fn differing(reported: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
-    let news = now.filter(|now| reported.is_none_or(|reported| conntrack::differs(reported, *now)))?;
+    let news =
+        now.filter(|now| reported.is_none_or(|reported| conntrack::differs(reported, *now)))?;
     *reported = Some(news);
     Some(news)
 }
 
-/// Something that can change quickly is near its limit, or beyond. (A disk does not fill up in seconds.)
+/// Something that can change quickly is near its limit, or beyond. (A disk does not fill up in
+/// seconds.)
 fn is_near(head: &Head, limits: &VitalLimits) -> bool {
     let waits = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
-    // The share of the last minute: from half of the limit to the limit it takes half a minute at least.
+    // The share of the last minute: from half of the limit to the limit it takes half a minute at
+    // least.
     let waiting = limits.pressure.map(|limit| limit / 2);
-    let few = |free: Option<u8>, limit: Option<u8>| free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE);
+    let few = |free: Option<u8>, limit: Option<u8>| {
+        free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE)
+    };
     head.temperature.is_some_and(|degrees| degrees >= limits.temperature - WARM)
         || head.under_voltage == Some(true)
         || head.throttled == Some(true)
@@ -181,11 +195,13 @@ mod tests {
     use super::*;
     use crate::event::Pressure;
 
-    const LIMITS: VitalLimits = VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
+    const LIMITS: VitalLimits =
+        VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
 
     #[test]
     fn what_comes_near_its_limit_is_looked_at_often_and_a_full_disk_is_not() {
-        let well = Head { temperature: Some(48), memory: Some(62), disk: Some(3), ..Head::default() };
+        let well =
+            Head { temperature: Some(48), memory: Some(62), disk: Some(3), ..Head::default() };
         assert!(!is_near(&well, &LIMITS));
         assert!(!is_near(&Head::default(), &LIMITS));
         assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS));
@@ -195,22 +211,33 @@ mod tests {
         assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS));
         let calm = Pressure { disk: Some(39), ..Pressure::default() };
         assert!(!is_near(&Head { pressure: calm, ..well }, &LIMITS));
-        assert!(!is_near(&Head { memory: Some(1), ..well }, &VitalLimits { memory: None, ..LIMITS }));
+        assert!(!is_near(
+            &Head { memory: Some(1), ..well },
+            &VitalLimits { memory: None, ..LIMITS }
+        ));
     }
 
     #[tokio::test]
     async fn what_has_not_changed_is_reported_once() {
-        let view = View { root: head::tests::tree("told-once"), boot_folder: Some("/nowhere/at/all".into()) };
+        let view = View {
+            root: head::tests::tree("told-once"),
+            boot_folder: Some("/nowhere/at/all".into()),
+        };
         let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
         let seen = rounds.look(&view, &SENSORS).await.unwrap();
         let (news, near) = looks.take(&seen, Tables::default(), rounds.hanging(), &LIMITS);
-        assert!(matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near, "{news:?}");
+        assert!(
+            matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near,
+            "{news:?}"
+        );
         assert_eq!(looks.take(&seen, Tables::default(), Vec::new(), &LIMITS), (Vec::new(), false));
         head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
         let seen = rounds.look(&view, &SENSORS).await.unwrap();
         let (news, near) = looks.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
         std::fs::remove_dir_all(&view.root).unwrap();
-        let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else { panic!("{news:?}") };
+        let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else {
+            panic!("{news:?}")
+        };
         assert!(head.under_voltage == Some(true) && near);
         assert_eq!(hanging, &["the temperature"]);
     }

@@ -1,5 +1,5 @@
-//! The head's own name, and the ports on which its sshd listens: by its settings, whose files are watched by inotify. Who moves
-//! sshd to another port must not be locked out.
+//! The head's own name, and the ports on which its sshd listens: by its settings, whose files are
+//! watched by inotify. Who moves sshd to another port must not be locked out.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -37,7 +37,8 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut reported = None;
     loop {
         let drop_ins = |folder: &str| UNITS.map(|unit| root.join(folder).join(format!("{unit}.d")));
-        let folders = FOLDERS.iter().chain(&UNIT_FOLDERS).chain([&WANTS]).map(|folder| root.join(folder));
+        let folders =
+            FOLDERS.iter().chain(&UNIT_FOLDERS).chain([&WANTS]).map(|folder| root.join(folder));
         // What is included may be on a file system that does not answer.
         let (now, included) = spawn_blocking(|| (read(), sshd(Path::new("/")).folders)).await?;
         for folder in folders.chain(UNIT_FOLDERS.into_iter().flat_map(drop_ins)).chain(included) {
@@ -71,7 +72,8 @@ fn sshd(root: &Path) -> Sshd {
     found
 }
 
-/// TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22 when none are said.
+/// TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22 when none
+/// are said.
 pub fn ssh_ports(root: &Path) -> Vec<u16> {
     let mut ports = sshd(root).ports;
     if ports.is_empty() {
@@ -110,7 +112,10 @@ fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
 fn directive(line: &str) -> Option<(String, &str)> {
     let line = line.split('#').next()?.trim();
     let (keyword, argument) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
-    Some((keyword.to_ascii_lowercase(), argument.trim_matches(|c: char| c.is_whitespace() || c == '=' || c == '"')))
+    Some((
+        keyword.to_ascii_lowercase(),
+        argument.trim_matches(|c: char| c.is_whitespace() || c == '=' || c == '"'),
+    ))
 }
 
 /// The port of `HOST:PORT` or `[ADDRESS]:PORT`; a bare IPv6 address has none.
@@ -140,7 +145,10 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
         .filter(|entry| {
-            entry.file_name().to_str().is_some_and(|name| name.starts_with(before) && name.ends_with(after))
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(before) && name.ends_with(after))
         })
         .map(|entry| entry.path())
         .collect();
@@ -148,11 +156,17 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
     files
 }
 
-/// `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one forgets those before it.
+/// `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one forgets
+/// those before it.
 fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
-    let whole = UNIT_FOLDERS.iter().rev().map(|place| root.join(place).join(unit)).find(|path| path.exists());
-    let drop_ins =
-        UNIT_FOLDERS.iter().flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
+    let whole = UNIT_FOLDERS
+        .iter()
+        .rev()
+        .map(|place| root.join(place).join(unit))
+        .find(|path| path.exists());
+    let drop_ins = UNIT_FOLDERS
+        .iter()
+        .flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
     let mut ports = BTreeSet::new();
     for file in whole.into_iter().chain(drop_ins) {
         let text = reading::text(&file).unwrap_or_default();
@@ -188,7 +202,10 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_word_about_it_listens_on_22() {
-        assert_eq!(ssh_ports(&Root::with("none", &[("etc/ssh/sshd_config", "#Port 22\n")]).0), [22]);
+        assert_eq!(
+            ssh_ports(&Root::with("none", &[("etc/ssh/sshd_config", "#Port 22\n")]).0),
+            [22]
+        );
     }
 
     #[test]
@@ -196,8 +213,14 @@ mod tests {
         let root = Root::with(
             "drop-ins",
             &[
-                ("etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nport = 2222\nListenAddress ::1\n"),
-                ("etc/ssh/sshd_config.d/10-own.conf", "ListenAddress [::]:2022\nListenAddress 0.0.0.0:2023\n"),
+                (
+                    "etc/ssh/sshd_config",
+                    "Include /etc/ssh/sshd_config.d/*.conf\nport = 2222\nListenAddress ::1\n",
+                ),
+                (
+                    "etc/ssh/sshd_config.d/10-own.conf",
+                    "ListenAddress [::]:2022\nListenAddress 0.0.0.0:2023\n",
+                ),
                 ("etc/ssh/sshd_config.d/10-own.conf.bak", "Port 1\n"),
             ],
         );
@@ -206,25 +229,32 @@ mod tests {
 
     #[test]
     fn the_folders_of_included_files_are_known_though_they_are_empty() {
-        let root = Root::with("folders", &[("etc/ssh/sshd_config", "Include /etc/own/*.conf more\n")]);
+        let root =
+            Root::with("folders", &[("etc/ssh/sshd_config", "Include /etc/own/*.conf more\n")]);
         let folders: Vec<_> = sshd(&root.0).folders.into_iter().collect();
         assert_eq!(folders, [root.0.join("etc/own"), root.0.join("etc/ssh")]);
     }
 
     #[test]
     fn a_file_that_includes_itself_ends() {
-        let root = Root::with("loop", &[("etc/ssh/sshd_config", "Include sshd_config\nPort 2222\n")]);
+        let root =
+            Root::with("loop", &[("etc/ssh/sshd_config", "Include sshd_config\nPort 2222\n")]);
         assert_eq!(ssh_ports(&root.0), [2222]);
     }
 
     #[test]
     fn a_socket_unit_counts_when_it_is_enabled_and_its_drop_in_replaces_its_port() {
         let unit = ("usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n");
-        let drop_in =
-            ("etc/systemd/system/ssh.socket.d/port.conf", "[Socket]\nListenStream=\nListenStream=0.0.0.0:2200\n");
+        let drop_in = (
+            "etc/systemd/system/ssh.socket.d/port.conf",
+            "[Socket]\nListenStream=\nListenStream=0.0.0.0:2200\n",
+        );
         let config = ("etc/ssh/sshd_config", "Port 2222\n");
         assert_eq!(ssh_ports(&Root::with("disabled", &[unit, drop_in, config]).0), [2222]);
         let enabled = ("etc/systemd/system/sockets.target.wants/ssh.socket", "");
-        assert_eq!(ssh_ports(&Root::with("enabled", &[unit, drop_in, config, enabled]).0), [2200, 2222]);
+        assert_eq!(
+            ssh_ports(&Root::with("enabled", &[unit, drop_in, config, enabled]).0),
+            [2200, 2222]
+        );
     }
 }

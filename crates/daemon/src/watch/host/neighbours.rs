@@ -1,5 +1,5 @@
-//! How full the kernel's table of IPv4 neighbours is. Who finds no room in it is neither reached nor given an address. The table
-//! is one for all network namespaces of the machine.
+//! How full the kernel's table of IPv4 neighbours is. Who finds no room in it is neither reached
+//! nor given an address. The table is one for all network namespaces of the machine.
 
 use bramblegate_netlink::packet::neighbour_table::NeighbourTableAttribute;
 use bramblegate_netlink::rtnetlink::{self, Listing};
@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn entries_and_size_are_read_where_both_stand() {
-        let config = [&4_u16.to_ne_bytes()[..], &400_u16.to_ne_bytes(), &970_u32.to_ne_bytes(), &[0; 24]].concat();
+        let config =
+            [&4_u16.to_ne_bytes()[..], &400_u16.to_ne_bytes(), &970_u32.to_ne_bytes(), &[0; 24]]
+                .concat();
         assert_eq!(table(&config), Some((970, 1024)));
         assert_eq!(table(&config[..7]), None);
         assert_eq!(read(&message(&[2])), None);

@@ -1,5 +1,5 @@
-//! One question to a time server (NTP, RFC 5905): whether it serves the time, and has one. A server that listens may answer
-//! nobody (chrony without `allow`), or know no time itself.
+//! One question to a time server (NTP, RFC 5905): whether it serves the time, and has one. A server
+//! that listens may answer nobody (chrony without `allow`), or know no time itself.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -38,7 +38,9 @@ pub enum TimeAnswer {
 /// Asks the server at this address of ours, as a node of that network: from the address itself.
 pub async fn ask(address: Ipv4Addr) -> TimeAnswer {
     for _ in 0..TRIES {
-        let Ok(socket) = UdpSocket::bind(SocketAddrV4::new(address, 0)).await else { return TimeAnswer::NoAddress };
+        let Ok(socket) = UdpSocket::bind(SocketAddrV4::new(address, 0)).await else {
+            return TimeAnswer::NoAddress;
+        };
         if let Some(answer) = ask_once(&socket, address).await {
             return answer;
         }
@@ -74,7 +76,9 @@ fn question(mark: [u8; 8]) -> [u8; LENGTH] {
 /// Reads an answer to the question with this mark.
 fn read(answer: &[u8], mark: [u8; 8]) -> Option<TimeAnswer> {
     let (first, stratum) = (*answer.first()?, *answer.get(1)?);
-    let ours = answer.len() >= LENGTH && answer.get(ORIGIN..ORIGIN + 8) == Some(&mark[..]) && first & 7 == SERVER;
+    let ours = answer.len() >= LENGTH
+        && answer.get(ORIGIN..ORIGIN + 8) == Some(&mark[..])
+        && first & 7 == SERVER;
     let serves = first >> 6 != LEAP_UNKNOWN && STRATA.contains(&stratum);
     ours.then_some(if serves { TimeAnswer::Serves } else { TimeAnswer::Unsynchronised })
 }

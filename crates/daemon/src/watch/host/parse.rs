@@ -30,17 +30,17 @@ pub fn pressure(text: &str) -> Option<u8> {
     digits(average.split('.').next()?).and_then(|percent| u8::try_from(percent).ok())
 }
 
-/// The firmware's word on voltage and clock: (below 4.63 V now, slowed down now). Bits 0 to 3 are under-voltage, capped,
-/// throttled, soft temperature limit; from bit 16 on what has been so since the start (Raspberry Pi documentation,
-/// `vcgencmd get_throttled`).
+/// The firmware's word on voltage and clock: (below 4.63 V now, slowed down now). Bits 0 to 3 are
+/// under-voltage, capped, throttled, soft temperature limit; from bit 16 on what has been so since
+/// the start (Raspberry Pi documentation, `vcgencmd get_throttled`).
 pub fn throttled(text: &str) -> Option<(bool, bool)> {
     let text = text.trim();
     let bits = u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()?;
     Some((bits & 1 != 0, bits & 0b1110 != 0))
 }
 
-/// Options of the root file system itself, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)): not those of the mount, which
-/// is read-only for us in our sandbox. The topmost mount of `/` counts.
+/// Options of the root file system itself, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)): not
+/// those of the mount, which is read-only for us in our sandbox. The topmost mount of `/` counts.
 pub fn super_options(mountinfo: &str) -> Option<&str> {
     let is_root = |line: &&str| line.split(' ').nth(4) == Some("/");
     let root = mountinfo.lines().rev().find(is_root)?;
@@ -51,7 +51,9 @@ pub fn super_options(mountinfo: &str) -> Option<&str> {
 /// The fields of the line of `/` in `/etc/fstab` (fstab(5)).
 pub fn fields(fstab: &str) -> Option<Vec<&str>> {
     let lines = fstab.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.split_whitespace().collect()).find(|fields: &Vec<&str>| fields.get(1) == Some(&"/"))
+    lines
+        .map(|line| line.split_whitespace().collect())
+        .find(|fields: &Vec<&str>| fields.get(1) == Some(&"/"))
 }
 
 /// `ro` among options.
@@ -79,9 +81,11 @@ mod tests {
     #[test]
     fn what_a_raspberry_pi_reports_is_read() {
         assert_eq!(load("0.31 0.18 0.11 1/213 4711\n"), Some(31));
-        assert_eq!(available("MemTotal:        948304 kB\nMemFree: 1 kB\nMemAvailable:    590000 kB\n"), Some(62));
-        let psi =
-            "some avg10=0.00 avg60=12.73 avg300=3.10 total=4711\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
+        assert_eq!(
+            available("MemTotal:        948304 kB\nMemFree: 1 kB\nMemAvailable:    590000 kB\n"),
+            Some(62)
+        );
+        let psi = "some avg10=0.00 avg60=12.73 avg300=3.10 total=4711\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
         assert_eq!(pressure(psi), Some(12));
         assert_eq!(throttled("0\n"), Some((false, false)));
         assert_eq!(throttled("50005\n"), Some((true, true)));

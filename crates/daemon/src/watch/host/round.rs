@@ -1,6 +1,6 @@
-//! Looks at all sensors, one after the other, on the runtime's blocking threads. One that hangs keeps its thread, and is not
-//! looked at again until that has come back; the others go on in another one. The daemon ends without waiting for it
-//! (`Runtime::shutdown_background`).
+//! Looks at all sensors, one after the other, on the runtime's blocking threads. One that hangs
+//! keeps its thread, and is not looked at again until that has come back; the others go on in
+//! another one. The daemon ends without waiting for it (`Runtime::shutdown_background`).
 
 use std::io;
 use std::sync::Arc;
@@ -51,12 +51,14 @@ impl Rounds {
             hanging.view == *view && matches!(hanging.thread.try_recv(), Err(TryRecvError::Empty))
         });
         let hangs = |sensor: &&Sensor| self.hanging.iter().any(|hanging| hanging.name == sensor.0);
-        let mut rest: Vec<Sensor> = sensors.iter().filter(|sensor| !hangs(sensor)).rev().copied().collect();
+        let mut rest: Vec<Sensor> =
+            sensors.iter().filter(|sensor| !hangs(sensor)).rev().copied().collect();
         let mut all = Seen::default();
         while !rest.is_empty() {
             let (sender, mut thread) = unbounded_channel();
             let (there, work) = (view.clone(), rest.clone());
-            // Another thread goes on with the rest when a sensor of this one hangs: it comes back to do no more.
+            // Another thread goes on with the rest when a sensor of this one hangs: it comes back
+            // to do no more.
             let given_up = Arc::new(AtomicBool::new(false));
             let stop = Arc::clone(&given_up);
             spawn_blocking(move || {
@@ -75,7 +77,9 @@ impl Rounds {
                     rest.pop();
                     break;
                 };
-                all.absorb(reported.ok_or_else(|| io::Error::other("a look at the vitals panicked"))?);
+                all.absorb(
+                    reported.ok_or_else(|| io::Error::other("a look at the vitals panicked"))?,
+                );
                 rest.pop();
             }
         }
@@ -104,7 +108,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sensor_that_hangs_is_reported_and_the_others_go_on_and_it_is_looked_at_again_when_it_comes_back() {
+    async fn a_sensor_that_hangs_is_reported_and_the_others_go_on_and_it_is_looked_at_again_when_it_comes_back()
+     {
         let view = View { root: tree("hangs"), boot_folder: None };
         let mut sensors = SENSORS;
         sensors[1] = ("the stuck one", stuck);
@@ -112,9 +117,16 @@ mod tests {
         for look in 1..=3 {
             let begin = std::time::Instant::now();
             let head = rounds.look(&view, &sensors).await.unwrap().head();
-            assert_eq!((head.temperature, head.memory), (Some(48), Some(62)), "before it and behind it");
+            assert_eq!(
+                (head.temperature, head.memory),
+                (Some(48), Some(62)),
+                "before it and behind it"
+            );
             assert_eq!(rounds.hanging(), ["the stuck one"]);
-            assert!(look == 1 || begin.elapsed() < Duration::from_millis(250), "it is waited for once");
+            assert!(
+                look == 1 || begin.elapsed() < Duration::from_millis(250),
+                "it is waited for once"
+            );
         }
         let elsewhere = View { boot_folder: Some(view.root.clone()), ..view.clone() };
         let mut here = sensors;

@@ -1,5 +1,6 @@
-//! Who has the time: whether the head serves it, and whom it asks. Nobody is notified when a socket is bound, so it is looked at
-//! now and then; a server that listens is asked, for it may answer nobody.
+//! Who has the time: whether the head serves it, and whom it asks. Nobody is notified when a socket
+//! is bound, so it is looked at now and then; a server that listens is asked, for it may answer
+//! nobody.
 
 use std::convert::Infallible;
 use std::fs;
@@ -23,10 +24,14 @@ const PORT: &str = ":007B";
 /// Bound UDP sockets that are connected to nobody (`TCP_CLOSE`).
 const UNCONNECTED: &str = "07";
 /// 127.0.0.0/8 and ::1, as the same files write them on machines of either byte order.
-const LOOPBACK: [&str; 4] =
-    ["0100007F", "7F000001", "00000000000000000000000001000000", "00000000000000000000000000000001"];
-/// Files of lines `server ADDRESS …` or `pool ADDRESS …` (chrony.conf(5)), or `NTP=ADDRESS …` (timesyncd.conf(5),
-/// systemd-networkd's leases).
+const LOOPBACK: [&str; 4] = [
+    "0100007F",
+    "7F000001",
+    "00000000000000000000000001000000",
+    "00000000000000000000000000000001",
+];
+/// Files of lines `server ADDRESS …` or `pool ADDRESS …` (chrony.conf(5)), or `NTP=ADDRESS …`
+/// (timesyncd.conf(5), systemd-networkd's leases).
 const FILES: [&str; 2] = ["etc/chrony/chrony.conf", "etc/systemd/timesyncd.conf"];
 const FOLDERS: [&str; 5] = [
     "run/chrony-dhcp",
@@ -36,11 +41,15 @@ const FOLDERS: [&str; 5] = [
     "run/systemd/netif/leases",
 ];
 
-/// Reports it at the start, and each change. `head` is the head's address in the cluster, where nodes would ask.
+/// Reports it at the start, and each change. `head` is the head's address in the cluster, where
+/// nodes would ask.
 ///
 /// # Errors
 /// A channel is closed (`BrokenPipe`).
-pub async fn run(events: mpsc::Sender<Event>, mut head: watch::Receiver<Option<Ipv4Addr>>) -> io::Result<Infallible> {
+pub async fn run(
+    events: mpsc::Sender<Event>,
+    mut head: watch::Receiver<Option<Ipv4Addr>>,
+) -> io::Result<Infallible> {
     let mut reported = None;
     loop {
         let mut seen = read(Path::new("/"));
@@ -62,10 +71,12 @@ pub async fn run(events: mpsc::Sender<Event>, mut head: watch::Receiver<Option<I
     }
 }
 
-/// What the files below `root` say now; `served` of a server that listens, whether it answers or not.
+/// What the files below `root` say now; `served` of a server that listens, whether it answers or
+/// not.
 pub fn read(root: &Path) -> Vital {
     let text = |path: &Path| reading::text(path).unwrap_or_default();
-    // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6 beside it.
+    // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6
+    // beside it.
     let tables = ["proc/net/udp", "proc/net/udp6"];
     let served = tables.iter().find_map(|path| listens(&text(&root.join(path)))).unwrap_or(false);
     let mut files: Vec<_> = FILES.iter().map(|path| root.join(path)).collect();
@@ -84,7 +95,8 @@ pub fn read(root: &Path) -> Vital {
     Vital::Time { served, servers }
 }
 
-/// Whether somebody serves NTP where others reach it, by a table of `/proc/net` (proc_pid_net(5)); `None`: nobody at all.
+/// Whether somebody serves NTP where others reach it, by a table of `/proc/net` (proc_pid_net(5));
+/// `None`: nobody at all.
 fn listens(table: &str) -> Option<bool> {
     let reached = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -99,7 +111,9 @@ fn addresses(text: &str) -> Vec<Ipv4Addr> {
     let of_line = |line: &str| -> Vec<Ipv4Addr> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match (words.as_slice(), line.trim().strip_prefix("NTP=")) {
-            (_, Some(list)) => list.split_whitespace().filter_map(|word| word.parse().ok()).collect(),
+            (_, Some(list)) => {
+                list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+            }
             (["server" | "pool" | "peer", address, ..], _) => address.parse().into_iter().collect(),
             _ => Vec::new(),
         }
@@ -113,12 +127,19 @@ mod tests {
 
     #[test]
     fn a_server_counts_where_nodes_can_reach_it() {
-        let table =
-            |local: &str| format!("  sl  local_address rem_address   st\n  1: {local} 00000000:0000 07 0 0 0 0 0 0\n");
+        let table = |local: &str| {
+            format!(
+                "  sl  local_address rem_address   st\n  1: {local} 00000000:0000 07 0 0 0 0 0 0\n"
+            )
+        };
         assert_eq!(listens(&table("00000000:007B")), Some(true));
         assert_eq!(listens(&table("0100007F:007B")), Some(false), "only for the head itself");
         assert_eq!(listens(&table("00000000:0143")), None, "chrony's own control port");
-        assert_eq!(listens(&table("00000000:007B").replace(" 07 ", " 01 ")), None, "somebody's question");
+        assert_eq!(
+            listens(&table("00000000:007B").replace(" 07 ", " 01 ")),
+            None,
+            "somebody's question"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Rings for what the kernel reports by itself: a mount that changed, an alarm of the supply, a clock that was set. Each by
-//! poll(2) in a small task; a machine that lacks one is looked at by the clock alone.
+//! Rings for what the kernel reports by itself: a mount that changed, an alarm of the supply, a
+//! clock that was set. Each by poll(2) in a small task; a machine that lacks one is looked at by
+//! the clock alone.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -64,7 +66,11 @@ impl Watch {
 
 /// Opens what may report by itself.
 fn files(root: &Path) -> Vec<File> {
-    let alarms = [head::voltage_alarm(root), head::throttled_file(root), Some(root.join("proc/self/mountinfo"))];
+    let alarms = [
+        head::voltage_alarm(root),
+        head::throttled_file(root),
+        Some(root.join("proc/self/mountinfo")),
+    ];
     alarms.into_iter().flatten().filter_map(|path| reading::open(&path).ok()).collect()
 }
 
@@ -89,9 +95,9 @@ async fn ring(file: AsyncFd<File>, bell: Arc<Notify>) {
     }
 }
 
-/// A timer of the wall clock that never rings, but is cancelled when somebody sets it (`TFD_TIMER_CANCEL_ON_SET`,
-/// timerfd_create(2)). The runtime's timers follow `CLOCK_MONOTONIC`, which nobody sets: this is the one place that needs a
-/// timerfd.
+/// A timer of the wall clock that never rings, but is cancelled when somebody sets it
+/// (`TFD_TIMER_CANCEL_ON_SET`, timerfd_create(2)). The runtime's timers follow `CLOCK_MONOTONIC`,
+/// which nobody sets: this is the one place that needs a timerfd.
 struct Clock(OwnedFd);
 
 impl AsFd for Clock {
@@ -111,13 +117,20 @@ impl Clock {
         // The year 2100; any moment that is far away will do.
         let value = Timespec { tv_sec: 4_102_444_800, tv_nsec: 0 };
         let never = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &never)?;
+        timerfd_settime(
+            &self.0,
+            TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
+            &never,
+        )?;
         Ok(())
     }
 }
 
 fn clock() -> io::Result<AsyncFd<Clock>> {
-    let clock = Clock(timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?);
+    let clock = Clock(timerfd_create(
+        TimerfdClockId::Realtime,
+        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+    )?);
     clock.arm()?;
     crate::watch::readable(clock)
 }

@@ -28,7 +28,8 @@ pub fn last_words(events: Vec<Event>) -> Vec<Event> {
         return events;
     }
     let mut later = Later::default();
-    let mut kept: Vec<Event> = events.into_iter().rev().filter(|event| later.keeps(event)).collect();
+    let mut kept: Vec<Event> =
+        events.into_iter().rev().filter(|event| later.keeps(event)).collect();
     kept.reverse();
     kept
 }
@@ -45,7 +46,9 @@ impl Later {
                 self.links.remove(&link.index);
                 true
             }
-            Event::Netconf(netconf) => self.netconf.insert(netconf.index, *netconf) != Some(*netconf),
+            Event::Netconf(netconf) => {
+                self.netconf.insert(netconf.index, *netconf) != Some(*netconf)
+            }
             Event::Address(change) => {
                 let (Change::Present(address) | Change::Gone(address)) = change;
                 keeps(&mut self.addresses, (address.index, address.address), is_present(change))
@@ -80,7 +83,10 @@ mod tests {
 
     fn address(last: u8, seconds: u64) -> Address {
         let address = format!("10.9.0.{last}/24").parse().unwrap();
-        Address { valid_for: Some(std::time::Duration::from_secs(seconds)), ..Address::lasting(7, address) }
+        Address {
+            valid_for: Some(std::time::Duration::from_secs(seconds)),
+            ..Address::lasting(7, address)
+        }
     }
 
     fn came(last: u8, seconds: u64) -> Event {
@@ -97,7 +103,10 @@ mod tests {
 
     #[test]
     fn an_address_is_named_once_with_what_it_is_in_the_end() {
-        assert_eq!(last_words(vec![came(1, 60), came(2, 9), came(1, 61)]), [came(2, 9), came(1, 61)]);
+        assert_eq!(
+            last_words(vec![came(1, 60), came(2, 9), came(1, 61)]),
+            [came(2, 9), came(1, 61)]
+        );
         assert_eq!(last_words(vec![came(1, 60), went(1), came(2, 9)]), [went(1), came(2, 9)]);
     }
 
@@ -108,15 +117,20 @@ mod tests {
     }
 
     #[test]
-    fn of_a_link_that_only_changes_its_mtu_the_last_is_reported_and_a_moment_without_carrier_is_not_lost() {
-        assert_eq!(last_words(vec![link(true, 1400), link(true, 1401), link(true, 1402)]), [link(true, 1402)]);
+    fn of_a_link_that_only_changes_its_mtu_the_last_is_reported_and_a_moment_without_carrier_is_not_lost()
+     {
+        assert_eq!(
+            last_words(vec![link(true, 1400), link(true, 1401), link(true, 1402)]),
+            [link(true, 1402)]
+        );
         let flap = vec![link(true, 1400), link(false, 1400), link(true, 1400)];
         assert_eq!(last_words(flap.clone()), flap);
     }
 
     #[test]
     fn a_setting_that_was_changed_for_a_moment_is_seen() {
-        let netconf = |on| Event::Netconf(Netconf { index: 7, forwarding: Some(on), ..Netconf::default() });
+        let netconf =
+            |on| Event::Netconf(Netconf { index: 7, forwarding: Some(on), ..Netconf::default() });
         assert_eq!(last_words(vec![netconf(true), netconf(true)]), [netconf(true)]);
         let flap = vec![netconf(true), netconf(false), netconf(true)];
         assert_eq!(last_words(flap.clone()), flap);

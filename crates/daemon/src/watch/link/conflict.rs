@@ -1,6 +1,7 @@
-//! Has another board one of the head's own addresses? Each port is asked by ARP probes (RFC 5227, 2.1.1), and what others send
-//! there with such an address as their own is picked out by a filter in the kernel, so that a port in order wakes nobody. The
-//! kernel itself neither notices nor reports this.
+//! Has another board one of the head's own addresses? Each port is asked by ARP probes (RFC 5227,
+//! 2.1.1), and what others send there with such an address as their own is picked out by a filter
+//! in the kernel, so that a port in order wakes nobody. The kernel itself neither notices nor
+//! reports this.
 
 use std::convert::Infallible;
 use std::io;
@@ -51,7 +52,10 @@ pub struct ConflictPort {
 ///
 /// # Errors
 /// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
-pub async fn run(mut plan: watch::Receiver<ConflictPlan>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+pub async fn run(
+    mut plan: watch::Receiver<ConflictPlan>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
     let mut reported = Vec::new();
     let mut wires: Vec<Wire> = Vec::new();
     let mut own = Vec::new();
@@ -129,7 +133,12 @@ struct Wire {
 
 impl Wire {
     fn open(port: &ConflictPort) -> io::Result<Self> {
-        let socket = readable(packet::open(Type::DGRAM, ETHERTYPE_ARP, port.index, &claims(&port.addresses))?)?;
+        let socket = readable(packet::open(
+            Type::DGRAM,
+            ETHERTYPE_ARP,
+            port.index,
+            &claims(&port.addresses),
+        )?)?;
         Ok(Self { socket, port: port.clone(), asked: 0, due: Instant::now(), taken: Vec::new() })
     }
 
@@ -160,7 +169,10 @@ impl Wire {
         let everybody = packet::address(self.port.index, ETHERTYPE_ARP, Mac([0xff; 6]));
         for address in &self.port.addresses {
             // The port's queue may be full; it is asked again.
-            let _ = self.socket.get_ref().send_to(&arp_request(self.port.mac, address.octets()), &everybody);
+            let _ = self
+                .socket
+                .get_ref()
+                .send_to(&arp_request(self.port.mac, address.octets()), &everybody);
         }
         self.asked += 1;
         let first = FIRST.get(self.asked).zip(FIRST.get(self.asked - 1));
@@ -196,7 +208,8 @@ fn sender(packet: &[u8; LENGTH]) -> (Mac, Ipv4Addr) {
     (Mac([a, b, c, d, e, f]), Ipv4Addr::new(w, x, y, z))
 }
 
-/// Lets ARP packets through whose sender has one of the addresses (classic BPF of `linux/filter.h`).
+/// Lets ARP packets through whose sender has one of the addresses (classic BPF of
+/// `linux/filter.h`).
 fn claims(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
     const LOAD_WORD: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;

@@ -43,7 +43,8 @@ const GROUPS: [u32; 9] = [
     group::NEXTHOP,
 ];
 /// What is listed, in this order.
-const LISTINGS: [Listing; 5] = [Listing::Links, Listing::Addresses, Listing::Routes, Listing::Rules, Listing::Netconf];
+const LISTINGS: [Listing; 5] =
+    [Listing::Links, Listing::Addresses, Listing::Routes, Listing::Rules, Listing::Netconf];
 
 /// The kernel drops IPv4 routes without a word when their address, interface or nexthop object
 /// goes, and names only the new route of a replacement: list again this long after.
@@ -87,7 +88,8 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
                     let before = parsed.len();
                     let unsure = parse(&message, &mut parsed);
                     if nexthops.take(&message, parsed.get(before..).unwrap_or_default()) || unsure {
-                        let _ = list_at.get_or_insert_with(|| (now + SETTLE).max(listed + DUMP_SPACING));
+                        let _ = list_at
+                            .get_or_insert_with(|| (now + SETTLE).max(listed + DUMP_SPACING));
                     }
                 }
                 for mut event in coalesce::last_words(std::mem::take(&mut parsed)) {

@@ -42,8 +42,11 @@ impl NexthopRoutes {
 }
 
 fn is_by_nexthop(message: &Message<'_>) -> bool {
-    let route = rtnetlink::route(message).filter(|route| route.header.address_family == AddressFamily::Inet);
-    route.is_some_and(|route| route.attributes().any(|attribute| matches!(attribute, RouteAttribute::NhId(_))))
+    let route = rtnetlink::route(message)
+        .filter(|route| route.header.address_family == AddressFamily::Inet);
+    route.is_some_and(|route| {
+        route.attributes().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)))
+    })
 }
 
 fn port_of_route(event: &Event) -> Option<LinkIndex> {

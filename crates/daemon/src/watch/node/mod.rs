@@ -19,10 +19,13 @@ use std::time::Duration;
 
 use bramblegate_netlink::packet::AddressFamily;
 use bramblegate_netlink::packet::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage,
+    NeighbourState,
 };
 use bramblegate_netlink::rtnetlink::{self, Listing, group, kind};
-use bramblegate_netlink::{Listener, Message, NetlinkError, Protocol, Request, Socket, filter, messages};
+use bramblegate_netlink::{
+    Listener, Message, NetlinkError, Protocol, Request, Socket, filter, messages,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
@@ -32,13 +35,17 @@ use crate::pace::Pace;
 use crate::watch::ReceiverGone;
 
 /// The states that are verdicts: an entry in one of them is there, or has failed.
-const VERDICTS: [NeighbourState; 4] =
-    [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Permanent, NeighbourState::Failed];
+const VERDICTS: [NeighbourState; 4] = [
+    NeighbourState::Reachable,
+    NeighbourState::Stale,
+    NeighbourState::Permanent,
+    NeighbourState::Failed,
+];
 
 /// After the first message the rest of a storm is waited for.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The same after a batch of more messages than this: the kernel's buffer takes some 19,000 a second
-/// so long, and more cost a listing.
+/// The same after a batch of more messages than this: the kernel's buffer takes some 19,000 a
+/// second so long, and more cost a listing.
 const LONG_PAUSE: Duration = Duration::from_millis(250);
 const MANY: usize = 48;
 /// A listing that changed in the middle is taken again after this.
@@ -52,7 +59,10 @@ pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighb
     }
     let read = rtnetlink::neighbour(message)?;
     let header = &read.header;
-    if header.ifindex != port || header.family != AddressFamily::Inet || header.flags.contains(NeighbourFlags::Proxy) {
+    if header.ifindex != port
+        || header.family != AddressFamily::Inet
+        || header.flags.contains(NeighbourFlags::Proxy)
+    {
         return None;
     }
     let gone = message.kind == kind::DEL_NEIGHBOUR || header.state == NeighbourState::Failed;
@@ -62,7 +72,9 @@ pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighb
     let (mut address, mut mac) = (None, None);
     for attribute in read.attributes() {
         match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(v4)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
+                address = Some(IpAddr::V4(v4))
+            }
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.try_into().ok().map(Mac),
             _ => {}
         }
@@ -83,7 +95,11 @@ fn verdicts() -> u16 {
 /// Returns the message about the entry of this address.
 pub fn neighbour_message(port: LinkIndex, address: Ipv4Addr) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
-    message.header = NeighbourHeader { family: AddressFamily::Inet, ifindex: port, ..NeighbourHeader::default() };
+    message.header = NeighbourHeader {
+        family: AddressFamily::Inet,
+        ifindex: port,
+        ..NeighbourHeader::default()
+    };
     message.attributes.push(NeighbourAttribute::Destination(address.into()));
     message
 }
@@ -97,16 +113,26 @@ fn is_remembered(message: &Message<'_>) -> bool {
 
 /// Deletes the kernel's memory of which board has this address, so that the next packet to it is
 /// preceded by a broadcast question. The kernel itself asks the board that it remembers first, for
-/// half a minute after it was last heard. What an administrator wrote stays; so does everything on a
-/// kernel before 5.0, which answers no question about one entry.
+/// half a minute after it was last heard. What an administrator wrote stays; so does everything on
+/// a kernel before 5.0, which answers no question about one entry.
 ///
 /// # Errors
 /// There is no such entry (`ENOENT`), the kernel refused, or the socket failed.
-pub fn resolve_anew(requests: &mut Socket, port: LinkIndex, address: Ipv4Addr) -> Result<(), NetlinkError> {
+pub fn resolve_anew(
+    requests: &mut Socket,
+    port: LinkIndex,
+    address: Ipv4Addr,
+) -> Result<(), NetlinkError> {
     let message = neighbour_message(port, address);
     let mut remembered = false;
-    requests.request(&Request::new(kind::GET_NEIGHBOUR, &message), |answer| remembered = is_remembered(answer))?;
-    if remembered { requests.request(&Request::new(kind::DEL_NEIGHBOUR, &message), |_| {}) } else { Ok(()) }
+    requests.request(&Request::new(kind::GET_NEIGHBOUR, &message), |answer| {
+        remembered = is_remembered(answer)
+    })?;
+    if remembered {
+        requests.request(&Request::new(kind::DEL_NEIGHBOUR, &message), |_| {})
+    } else {
+        Ok(())
+    }
 }
 
 /// At an address at which a board was heard another one may be so many times in a row, …
@@ -132,20 +158,27 @@ impl Table {
     /// happens too often. It is listed when the flood is over.
     fn passes_over(&mut self, change: &Change<Neighbour>, now: Instant) -> bool {
         let Change::Present(reported) = change else { return false };
-        let moved = self.known.get(&reported.address).is_some_and(|known| known.mac != reported.mac);
+        let moved =
+            self.known.get(&reported.address).is_some_and(|known| known.mac != reported.mac);
         moved && !self.moves.try_take(now)
     }
 
     /// Takes one message's word in; whether it is news.
     fn take(&mut self, change: &Change<Neighbour>) -> bool {
         match change {
-            Change::Present(now) => self.known.insert(now.address, now.clone()).as_ref() != Some(now),
+            Change::Present(now) => {
+                self.known.insert(now.address, now.clone()).as_ref() != Some(now)
+            }
             Change::Gone(gone) => self.known.remove(&gone.address).is_some(),
         }
     }
 
     /// Takes a whole listing in; what is news, what has gone first.
-    fn replace(&mut self, port: Option<LinkIndex>, listed: BTreeMap<IpAddr, Neighbour>) -> Vec<Change<Neighbour>> {
+    fn replace(
+        &mut self,
+        port: Option<LinkIndex>,
+        listed: BTreeMap<IpAddr, Neighbour>,
+    ) -> Vec<Change<Neighbour>> {
         let before = std::mem::replace(&mut self.known, listed);
         let moved = std::mem::replace(&mut self.port, port) != port;
         let stays = |known: &Neighbour| !moved && self.known.contains_key(&known.address);
@@ -160,7 +193,10 @@ impl Table {
 ///
 /// # Errors
 /// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
-pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+pub async fn run(
+    mut port: watch::Receiver<Option<LinkIndex>>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
     let socket = Socket::open(Protocol::Route, &[group::NEIGHBOUR])?;
     let first = *port.borrow_and_update();
     socket.attach(&filter::neighbours(first, verdicts()))?;
@@ -198,7 +234,11 @@ pub async fn run(mut port: watch::Receiver<Option<LinkIndex>>, events: mpsc::Sen
 }
 
 /// Takes a batch of messages in. `false`: not all of it was taken.
-async fn take(batch: &[u8], table: &mut Table, events: &mpsc::Sender<Event>) -> Result<bool, ReceiverGone> {
+async fn take(
+    batch: &[u8],
+    table: &mut Table,
+    events: &mpsc::Sender<Event>,
+) -> Result<bool, ReceiverGone> {
     let Some(port) = table.port else { return Ok(true) };
     let (mut all, now) = (true, Instant::now());
     // What was known before the batch of those that it is about, and the last word on them.
@@ -233,7 +273,11 @@ fn address_of(change: &Change<Neighbour>) -> IpAddr {
 }
 
 /// Lists anew.
-async fn again(requests: &mut Socket, table: &mut Table, events: &mpsc::Sender<Event>) -> io::Result<bool> {
+async fn again(
+    requests: &mut Socket,
+    table: &mut Table,
+    events: &mpsc::Sender<Event>,
+) -> io::Result<bool> {
     let port = table.port;
     list(requests, table, port, events).await
 }
@@ -249,9 +293,15 @@ async fn list(
     let mut listed = BTreeMap::new();
     let mut whole = true;
     if let Some(port) = port {
-        let dump = requests.dump(&Listing::Neighbours(port).request(), |message| neighbour(message, port))?;
+        let dump = requests
+            .dump(&Listing::Neighbours(port).request(), |message| neighbour(message, port))?;
         whole = dump.whole;
-        listed.extend(dump.items.into_iter().filter_map(there).map(|neighbour| (neighbour.address, neighbour)));
+        listed.extend(
+            dump.items
+                .into_iter()
+                .filter_map(there)
+                .map(|neighbour| (neighbour.address, neighbour)),
+        );
     }
     for change in table.replace(port, listed) {
         emit(events, Event::Neighbour(change)).await?;

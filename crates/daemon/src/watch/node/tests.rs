@@ -41,8 +41,14 @@ fn there(last: u8, reachable: bool) -> Neighbour {
 #[test]
 fn an_entry_of_the_port_reports_who_answers_and_whether_it_was_confirmed() {
     let mac = Some([2, 0, 0, 0, 0, 1]);
-    assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, REACHABLE, mac)), Some(Change::Present(there(1, true))));
-    assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, STALE, mac)), Some(Change::Present(there(1, false))));
+    assert_eq!(
+        read(kind::NEW_NEIGHBOUR, &payload(PORT, REACHABLE, mac)),
+        Some(Change::Present(there(1, true)))
+    );
+    assert_eq!(
+        read(kind::NEW_NEIGHBOUR, &payload(PORT, STALE, mac)),
+        Some(Change::Present(there(1, false)))
+    );
     assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(8, REACHABLE, mac)), None, "another port's");
 }
 

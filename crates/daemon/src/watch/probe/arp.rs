@@ -1,5 +1,6 @@
-//! An ARP request (RFC 826) in the form of an address probe (RFC 5227: no sender address), on the cluster port: answered
-//! by a node whose firewall lets nothing else through, and before it has services.
+//! An ARP request (RFC 826) in the form of an address probe (RFC 5227: no sender address), on the
+//! cluster port: answered by a node whose firewall lets nothing else through, and before it has
+//! services.
 
 use std::collections::HashMap;
 use std::io;
@@ -29,8 +30,9 @@ pub struct ArpProbe {
     wire: Option<Wire>,
     denied: bool,
     inbox: Inbox,
-    /// of each address what was asked last, of which board, and when: a reply says no more than who sends it; forgotten when
-    /// the port is opened anew, and so bounded by the addresses of its nodes
+    /// of each address what was asked last, of which board, and when: a reply says no more than who
+    /// sends it; forgotten when the port is opened anew, and so bounded by the addresses of its
+    /// nodes
     asked: HashMap<[u8; 4], Asked>,
 }
 
@@ -65,7 +67,8 @@ impl Wire {
 /// Asks who has an address, without an own one (RFC 5227, 2.1.1).
 pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
     let mut packet = [0; LENGTH];
-    let fields = TYPES.into_iter().chain([0, REQUEST]).chain(ours).chain([0; 4]).chain([0; 6]).chain(node);
+    let fields =
+        TYPES.into_iter().chain([0, REQUEST]).chain(ours).chain([0; 4]).chain([0; 6]).chain(node);
     packet.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
     packet
 }
@@ -73,14 +76,16 @@ pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
 /// Returns the address and the board of a reply to us.
 pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<([u8; 4], Mac)> {
     let packet = packet.first_chunk::<LENGTH>()?;
-    let to_us =
-        packet.starts_with(&TYPES) && packet.get(6..8) == Some(&[0, REPLY]) && packet.get(18..24) == Some(&ours);
-    let sender = || Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)));
+    let to_us = packet.starts_with(&TYPES)
+        && packet.get(6..8) == Some(&[0, REPLY])
+        && packet.get(18..24) == Some(&ours);
+    let sender =
+        || Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)));
     to_us.then(sender).flatten()
 }
 
-/// Lets replies through (classic BPF, as in `linux/filter.h`): of requests, which any board sends as often as it likes, none
-/// wakes us.
+/// Lets replies through (classic BPF, as in `linux/filter.h`): of requests, which any board sends
+/// as often as it likes, none wakes us.
 fn replies() -> [SockFilter; 4] {
     const LOAD_HALF: u16 = 0x28;
     const JUMP_IF_EQUAL: u16 = 0x15;
@@ -96,10 +101,12 @@ fn replies() -> [SockFilter; 4] {
 impl ArpProbe {
     fn wire(&mut self, port: &str) -> Option<&Wire> {
         let held = self.wire.take().filter(|wire| wire.port == port);
-        self.wire = held.and_then(|wire| Some(Wire { mac: packet::own_mac(&wire.socket)?, ..wire }));
+        self.wire =
+            held.and_then(|wire| Some(Wire { mac: packet::own_mac(&wire.socket)?, ..wire }));
         if self.wire.is_none() {
             let opened = Wire::open(port);
-            self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            self.denied =
+                opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
             self.wire = opened.inspect_err(|error| debug!(%error, "no socket for ARP")).ok();
             self.asked.clear();
         }
@@ -114,10 +121,13 @@ impl Probe for ArpProbe {
         let (mut taken, mut went) = (0, Vec::new());
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
-            let packets: Vec<_> = chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
+            let packets: Vec<_> =
+                chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
             match send(&wire.socket, &packets) {
                 Ok(sent) => {
-                    let asked = |q: &Question<'_>| (q.address.octets(), Asked { key: q.key, mac: q.mac, at: now });
+                    let asked = |q: &Question<'_>| {
+                        (q.address.octets(), Asked { key: q.key, mac: q.mac, at: now })
+                    };
                     went.extend(chunk.iter().take(sent).map(asked));
                     taken += sent;
                     if sent < chunk.len() {
@@ -140,8 +150,10 @@ impl Probe for ArpProbe {
         let Self { wire: Some(wire), inbox, asked, .. } = self else { return };
         inbox.read(&wire.socket, |datagram| {
             let Some((node, mac)) = reply(datagram.bytes, wire.mac) else { return };
-            // Another board at the node's address does not make the node live; that it is there is an alert of its own.
-            let is_its_own = asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
+            // Another board at the node's address does not make the node live; that it is there is
+            // an alert of its own.
+            let is_its_own =
+                asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
             if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
                 let rtt = datagram.at.checked_sub(at);
                 reported.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });

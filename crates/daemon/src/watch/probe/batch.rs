@@ -1,4 +1,5 @@
-//! Many datagrams by one call of the kernel (`sendmmsg(2)`, `recvmmsg(2)`), and when each of them arrived.
+//! Many datagrams by one call of the kernel (`sendmmsg(2)`, `recvmmsg(2)`), and when each of them
+//! arrived.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -7,13 +8,15 @@ use std::time::{Duration, SystemTime};
 
 use socket2::SockAddr;
 
-/// Sent by one call, at most: the time told of the first is still that of the last, within a tenth of a millisecond or two.
+/// Sent by one call, at most: the time told of the first is still that of the last, within a tenth
+/// of a millisecond or two.
 pub const SENT_AT_ONCE: usize = 32;
 /// Read by one call, at most.
 const READ_AT_ONCE: usize = 64;
 /// Of a longer datagram the rest is cut off.
 const LONGEST: usize = 128;
-/// `SO_TIMESTAMPNS_NEW` of `asm-generic/socket.h`, kernel ≥ 5.1: a `__kernel_timespec`, two `i64`, also where `time_t` is short.
+/// `SO_TIMESTAMPNS_NEW` of `asm-generic/socket.h`, kernel ≥ 5.1: a `__kernel_timespec`, two `i64`,
+/// also where `time_t` is short.
 const TIMESTAMP: libc::c_int = 64;
 
 /// The wall clock: time since 1970. The kernel's times of arrival are this clock's.
@@ -21,8 +24,9 @@ pub fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Asks the kernel to note when a datagram arrives, and for room for a burst of `bytes` in either direction: beyond the
-/// system's limit where we may (CAP_NET_ADMIN), else up to it. Memory is used only while datagrams wait.
+/// Asks the kernel to note when a datagram arrives, and for room for a burst of `bytes` in either
+/// direction: beyond the system's limit where we may (CAP_NET_ADMIN), else up to it. Memory is used
+/// only while datagrams wait.
 pub fn prepare(socket: &socket2::Socket, bytes: usize) {
     set(socket, libc::SOL_SOCKET, TIMESTAMP, 1);
     let forced = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes);
@@ -33,29 +37,42 @@ pub fn prepare(socket: &socket2::Socket, bytes: usize) {
     }
 }
 
-/// For datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not think of an identification for each then, by which
-/// its pieces would be put together again: with ten thousand peers a twentieth of all that asking costs.
+/// For datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not think of an
+/// identification for each then, by which its pieces would be put together again: with ten thousand
+/// peers a twentieth of all that asking costs.
 pub fn never_fragment(socket: &socket2::Socket) {
     set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
 }
 
 /// Sets an option that is an int; whether the kernel took it.
-fn set(socket: &socket2::Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> bool {
+fn set(
+    socket: &socket2::Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> bool {
     let size = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: these options read one int, which outlives the call; the descriptor is the socket's.
-    unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) == 0 }
+    unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) == 0
+    }
 }
 
 /// Sends datagrams to their addresses, at most [`SENT_AT_ONCE`]: how many went.
 ///
 /// # Errors
 /// Of the first one; those behind it were not tried.
-pub fn send<const N: usize>(socket: &impl AsFd, datagrams: &[([u8; N], SockAddr)]) -> io::Result<usize> {
+pub fn send<const N: usize>(
+    socket: &impl AsFd,
+    datagrams: &[([u8; N], SockAddr)],
+) -> io::Result<usize> {
     let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SENT_AT_ONCE];
     // SAFETY: a `mmsghdr` of zeroes is valid: no address, no vectors, no control data.
     let mut headers: [libc::mmsghdr; SENT_AT_ONCE] = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut count = 0;
-    for ((bytes, to), (vector, header)) in datagrams.iter().zip(vectors.iter_mut().zip(&mut headers)) {
+    for ((bytes, to), (vector, header)) in
+        datagrams.iter().zip(vectors.iter_mut().zip(&mut headers))
+    {
         *vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: N };
         header.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
         header.msg_hdr.msg_namelen = to.len();
@@ -63,9 +80,11 @@ pub fn send<const N: usize>(socket: &impl AsFd, datagrams: &[([u8; N], SockAddr)
         header.msg_hdr.msg_iovlen = 1;
         count += 1;
     }
-    // SAFETY: `count` headers are filled in; what they point to lives in `datagrams` and `vectors` beyond the call, and the
-    // kernel only reads it.
-    let sent = unsafe { libc::sendmmsg(socket.as_fd().as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
+    // SAFETY: `count` headers are filled in; what they point to lives in `datagrams` and `vectors`
+    // beyond the call, and the kernel only reads it.
+    let sent = unsafe {
+        libc::sendmmsg(socket.as_fd().as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT)
+    };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
@@ -114,7 +133,11 @@ impl Inbox {
             let count = self.fill(socket);
             for letter in self.letters.iter().take(count) {
                 let bytes = letter.bytes.get(..letter.length).unwrap_or_default();
-                take(Datagram { bytes, from: &letter.from, at: letter.arrival().unwrap_or_else(wall) });
+                take(Datagram {
+                    bytes,
+                    from: &letter.from,
+                    at: letter.arrival().unwrap_or_else(wall),
+                });
             }
             if count < READ_AT_ONCE {
                 return;
@@ -123,10 +146,14 @@ impl Inbox {
     }
 
     fn fill(&mut self, socket: &impl AsFd) -> usize {
-        let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; READ_AT_ONCE];
+        let mut vectors =
+            [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; READ_AT_ONCE];
         // SAFETY: a `mmsghdr` of zeroes is valid: no address, no vectors, no control data.
-        let mut headers: [libc::mmsghdr; READ_AT_ONCE] = unsafe { MaybeUninit::zeroed().assume_init() };
-        for (letter, (vector, header)) in self.letters.iter_mut().zip(vectors.iter_mut().zip(&mut headers)) {
+        let mut headers: [libc::mmsghdr; READ_AT_ONCE] =
+            unsafe { MaybeUninit::zeroed().assume_init() };
+        for (letter, (vector, header)) in
+            self.letters.iter_mut().zip(vectors.iter_mut().zip(&mut headers))
+        {
             letter.control = [0; 4];
             *vector = libc::iovec { iov_base: letter.bytes.as_mut_ptr().cast(), iov_len: LONGEST };
             header.msg_hdr.msg_name = letter.from.as_mut_ptr().cast();
@@ -136,12 +163,18 @@ impl Inbox {
             header.msg_hdr.msg_control = letter.control.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = size_of::<[u64; 4]>() as _;
         }
-        // SAFETY: every header points to memory of its letter and its vector, with the right lengths, which outlive the call
-        // and are not looked at before it returns.
+        // SAFETY: every header points to memory of its letter and its vector, with the right
+        // lengths, which outlive the call and are not looked at before it returns.
         let count = unsafe {
             let wanted = READ_AT_ONCE as libc::c_uint;
             let descriptor = socket.as_fd().as_raw_fd();
-            libc::recvmmsg(descriptor, headers.as_mut_ptr(), wanted, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
+            libc::recvmmsg(
+                descriptor,
+                headers.as_mut_ptr(),
+                wanted,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
         };
         let count = usize::try_from(count).unwrap_or(0);
         for (letter, header) in self.letters.iter_mut().zip(&headers).take(count) {
@@ -163,7 +196,10 @@ impl Letter {
         if (word(head)?, word(head + 4)?) != (libc::SOL_SOCKET, TIMESTAMP) {
             return None;
         }
-        Some(Duration::new(u64::try_from(long(head + 8)?).ok()?, u32::try_from(long(head + 16)?).ok()?))
+        Some(Duration::new(
+            u64::try_from(long(head + 8)?).ok()?,
+            u32::try_from(long(head + 16)?).ok()?,
+        ))
     }
 }
 
@@ -207,7 +243,8 @@ mod tests {
             Inbox::default().read(&there, |datagram| reported = Some(datagram.at));
             wall().saturating_sub(reported.unwrap())
         };
-        // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp` defers it to a worker).
+        // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp`
+        // defers it to a worker).
         let ages: Vec<Duration> = std::iter::repeat_with(age).take(25).collect();
         assert!(ages.last().is_some_and(|age| *age >= Duration::from_millis(35)), "{ages:?}");
     }

@@ -16,12 +16,14 @@ const PORT: u16 = 53;
 /// An unanswered question is put again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Asks all resolvers of the uplink at once; the first answer with addresses counts. Waits as long as it is let.
+/// Asks all resolvers of the uplink at once; the first answer with addresses counts. Waits as long
+/// as it is let.
 ///
 /// # Errors
 /// No socket, or no resolver could be asked.
 pub async fn resolve(target: &UplinkTarget, host: &str) -> io::Result<Vec<IpAddr>> {
-    let outside: Vec<_> = target.resolvers.iter().copied().filter(|resolver| !resolver.is_loopback()).collect();
+    let outside: Vec<_> =
+        target.resolvers.iter().copied().filter(|resolver| !resolver.is_loopback()).collect();
     let inside: Vec<_> = target.resolvers.iter().copied().filter(IpAddr::is_loopback).collect();
     tokio::select! {
         found = ask(target, &outside, Some(&target.name), host), if !outside.is_empty() => found,
@@ -30,13 +32,19 @@ pub async fn resolve(target: &UplinkTarget, host: &str) -> io::Result<Vec<IpAddr
     }
 }
 
-async fn ask(target: &UplinkTarget, resolvers: &[IpAddr], port: Option<&str>, host: &str) -> io::Result<Vec<IpAddr>> {
+async fn ask(
+    target: &UplinkTarget,
+    resolvers: &[IpAddr],
+    port: Option<&str>,
+    host: &str,
+) -> io::Result<Vec<IpAddr>> {
     let v4 = socket("0.0.0.0:0", port).await;
     let v6 = socket("[::]:0", port).await;
     let [high, low, ..] = unguessable().to_ne_bytes();
     let id = u16::from_ne_bytes([high, low]);
-    let question = query(id, host, target.source.is_ipv6())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is not a host name")))?;
+    let question = query(id, host, target.source.is_ipv6()).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is not a host name"))
+    })?;
     loop {
         for &resolver in resolvers {
             let socket = if resolver.is_ipv4() { &v4 } else { &v6 };
@@ -68,7 +76,9 @@ async fn socket(any: &str, port: Option<&str>) -> io::Result<UdpSocket> {
 
 fn endpoint(resolver: IpAddr, target: &UplinkTarget) -> SocketAddr {
     match resolver {
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, PORT, 0, target.index).into(),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            SocketAddrV6::new(v6, PORT, 0, target.index).into()
+        }
         other => SocketAddr::new(other, PORT),
     }
 }
@@ -80,7 +90,8 @@ async fn answer(socket: &io::Result<UdpSocket>, resolvers: &[IpAddr], id: u16) -
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) if from.port() == PORT && resolvers.contains(&from.ip()) => {
-                let found = buffer.get(..length).and_then(|bytes| addresses(bytes, id)).unwrap_or_default();
+                let found =
+                    buffer.get(..length).and_then(|bytes| addresses(bytes, id)).unwrap_or_default();
                 if !found.is_empty() {
                     return found;
                 }

@@ -1,4 +1,5 @@
-//! ICMP echo (RFC 792, RFC 4443), bound to a port: the message, and a socket that asks one host at a time.
+//! ICMP echo (RFC 792, RFC 4443), bound to a port: the message, and a socket that asks one host at
+//! a time.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -45,7 +46,8 @@ impl Echo {
         }
         let cookie = unguessable().to_ne_bytes();
         let [high, low, ..] = unguessable().to_ne_bytes();
-        let echo = Self { socket, ipv6, identifier: u16::from_ne_bytes([high, low]), cookie, sequence: 0 };
+        let echo =
+            Self { socket, ipv6, identifier: u16::from_ne_bytes([high, low]), cookie, sequence: 0 };
         // The first question for a time stamp switches them on; it has no answer yet.
         let _ = echo.arrival();
         Ok(echo)
@@ -67,11 +69,17 @@ impl Echo {
     pub fn receive(&self) -> Option<Reply> {
         let mut buffer = [0; 256];
         loop {
-            let (length, _, from) = recvfrom(&self.socket, &mut buffer, RecvFlags::DONTWAIT).ok()?;
+            let (length, _, from) =
+                recvfrom(&self.socket, &mut buffer, RecvFlags::DONTWAIT).ok()?;
             let from = SocketAddr::try_from(from?).ok()?.ip();
-            let sequence = buffer.get(..length).and_then(|bytes| reply(bytes, self.ipv6, self.cookie));
+            let sequence =
+                buffer.get(..length).and_then(|bytes| reply(bytes, self.ipv6, self.cookie));
             if let Some(sequence) = sequence {
-                return Some(Reply { from, sequence, at: self.arrival().unwrap_or_else(SystemTime::now) });
+                return Some(Reply {
+                    from,
+                    sequence,
+                    at: self.arrival().unwrap_or_else(SystemTime::now),
+                });
             }
         }
     }
@@ -79,9 +87,12 @@ impl Echo {
     /// When the packet read last arrived (`SIOCGSTAMPNS_NEW`, kernel ≥ 5.1).
     fn arrival(&self) -> Option<SystemTime> {
         const SIOCGSTAMPNS_NEW: ioctl::Opcode = ioctl::opcode::read::<[i64; 2]>(0x89, 7);
-        // SAFETY: the opcode writes one `__kernel_timespec`, two `i64`, into the memory that `Getter` gives it.
-        let [seconds, nanos] =
-            unsafe { ioctl::ioctl(&self.socket, ioctl::Getter::<SIOCGSTAMPNS_NEW, [i64; 2]>::new()) }.ok()?;
+        // SAFETY: the opcode writes one `__kernel_timespec`, two `i64`, into the memory that
+        // `Getter` gives it.
+        let [seconds, nanos] = unsafe {
+            ioctl::ioctl(&self.socket, ioctl::Getter::<SIOCGSTAMPNS_NEW, [i64; 2]>::new())
+        }
+        .ok()?;
         let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?);
         Some(SystemTime::UNIX_EPOCH + since)
     }
@@ -104,17 +115,24 @@ impl AsRawFd for Echo {
 /// # Errors
 /// No such interface, or no right to (CAP_NET_RAW).
 pub(super) fn socket(ipv6: bool, port: Option<&str>) -> io::Result<Socket> {
-    let (domain, protocol) = if ipv6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
+    let (domain, protocol) =
+        if ipv6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
     // Where the system lets everybody ping, the kernel sorts the replies for us.
-    let socket =
-        Socket::new(domain, Type::DGRAM, Some(protocol)).or_else(|_| Socket::new(domain, Type::RAW, Some(protocol)))?;
+    let socket = Socket::new(domain, Type::DGRAM, Some(protocol))
+        .or_else(|_| Socket::new(domain, Type::RAW, Some(protocol)))?;
     socket.set_nonblocking(true)?;
     socket.bind_device(port.map(str::as_bytes))?;
     Ok(socket)
 }
 
-/// An echo request of `N` bytes with its checksum (the kernel makes its own where it owns the identifier).
-pub(super) fn request<const N: usize>(kind: u8, identifier: u16, sequence: u16, payload: &[u8]) -> [u8; N] {
+/// An echo request of `N` bytes with its checksum (the kernel makes its own where it owns the
+/// identifier).
+pub(super) fn request<const N: usize>(
+    kind: u8,
+    identifier: u16,
+    sequence: u16,
+    payload: &[u8],
+) -> [u8; N] {
     let [i, j] = identifier.to_be_bytes();
     let [s, t] = sequence.to_be_bytes();
     let mut message = [0; N];
@@ -129,7 +147,8 @@ pub(super) fn request<const N: usize>(kind: u8, identifier: u16, sequence: u16, 
     message
 }
 
-/// The internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be added up at the end.
+/// The internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be added up
+/// at the end.
 fn checksum(bytes: &[u8]) -> u16 {
     let (mut sum, mut rest) = (0_u64, bytes);
     while let Some((word, more)) = rest.split_first_chunk() {
@@ -148,7 +167,8 @@ fn checksum(bytes: &[u8]) -> u16 {
 /// Sequence number and payload of an echo reply. Raw IPv4 sockets give the IP header along.
 pub(super) fn answer(bytes: &[u8], ipv6: bool) -> Option<(u16, &[u8])> {
     let first = *bytes.first()?;
-    let bytes = if !ipv6 && first >> 4 == 4 { bytes.get(usize::from(first & 0xf) * 4..)? } else { bytes };
+    let bytes =
+        if !ipv6 && first >> 4 == 4 { bytes.get(usize::from(first & 0xf) * 4..)? } else { bytes };
     let wanted = if ipv6 { TYPES_V6.1 } else { TYPES_V4.1 };
     match *bytes.first_chunk::<HEADER>()? {
         [kind, 0, _, _, _, _, high, low] if kind == wanted => {
@@ -193,7 +213,11 @@ mod tests {
         assert_eq!(reply(&with_header, false, COOKIE), Some(513));
         assert_eq!(reply(&answered(true), true, COOKIE), Some(513));
         assert_eq!(reply(&answered(false), false, *b"not ours"), None);
-        assert_eq!(reply(&request::<16>(8, 1, 513, &COOKIE), false, COOKIE), None, "the request itself");
+        assert_eq!(
+            reply(&request::<16>(8, 1, 513, &COOKIE), false, COOKIE),
+            None,
+            "the request itself"
+        );
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! One HTTP/1.1 GET by `hyper`, over a connection that is bound to a port: enough to tell the internet from a captive portal.
+//! One HTTP/1.1 GET by `hyper`, over a connection that is bound to a port: enough to tell the
+//! internet from a captive portal.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -43,8 +44,9 @@ struct Answer {
 }
 
 impl Answer {
-    /// Asks once, and waits for the head of the answer; interim ones before it (1xx, RFC 9110 section 15.2) are passed over.
-    /// Lines of the head that are none are passed over too: portals write such.
+    /// Asks once, and waits for the head of the answer; interim ones before it (1xx, RFC 9110
+    /// section 15.2) are passed over. Lines of the head that are none are passed over too: portals
+    /// write such.
     ///
     /// # Errors
     /// What came is no HTTP, is too long, or ended before the end of its head.
@@ -62,10 +64,17 @@ impl Answer {
         let answer = sender.send_request(request(place)).await?;
         let location = answer.headers().get(LOCATION).map(|location| location.as_bytes().to_vec());
         let status = answer.status().as_u16();
-        Ok(Self { status, location, body: answer.into_body(), bytes: Vec::new(), _connection: connection })
+        Ok(Self {
+            status,
+            location,
+            body: answer.into_body(),
+            bytes: Vec::new(),
+            _connection: connection,
+        })
     }
 
-    /// Reads on. Returns whether more of the body came: not at its end, nor where it breaks off or is too long.
+    /// Reads on. Returns whether more of the body came: not at its end, nor where it breaks off or
+    /// is too long.
     async fn more(&mut self) -> bool {
         while let Some(Ok(frame)) = self.body.frame().await {
             if let Ok(data) = frame.into_data() {
@@ -93,8 +102,8 @@ impl Answer {
         }
     }
 
-    /// Returns where the answer of `host` leads: by its `Location` (RFC 9110, 10.2.2), or by a `<meta http-equiv="refresh">` of
-    /// its page.
+    /// Returns where the answer of `host` leads: by its `Location` (RFC 9110, 10.2.2), or by a
+    /// `<meta http-equiv="refresh">` of its page.
     async fn leads_to(&mut self, host: &str, port: u16) -> Option<PortalUrl> {
         if let Some(location) = &self.location {
             return PortalUrl::relative_to(host, port, std::str::from_utf8(location).ok()?);
@@ -130,7 +139,8 @@ fn contains(bytes: &[u8], text: &[u8]) -> bool {
     text.is_empty() || bytes.windows(text.len()).any(|window| window == text)
 }
 
-/// Asks `host` for `path` once; of a captive portal also where it is, if it says so. Waits as long as it is let.
+/// Asks `host` for `path` once; of a captive portal also where it is, if it says so. Waits as long
+/// as it is let.
 pub async fn probe<Stream>(
     stream: Stream,
     place: Place<'_>,
@@ -169,7 +179,8 @@ fn refreshed_to(page: &str) -> Option<String> {
     })
 }
 
-/// `http://:PORT/PATH` of a node: well when it answers as expected; where nothing is said, with a status of 2xx or 3xx.
+/// `http://:PORT/PATH` of a node: well when it answers as expected; where nothing is said, with a
+/// status of 2xx or 3xx.
 pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Http { port: number, path, expect } = probe else { return false };
@@ -177,7 +188,12 @@ pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> 
     })
 }
 
-async fn is_healthy(address: Ipv4Addr, number: u16, path: &str, expect: Option<&HttpExpectation>) -> io::Result<bool> {
+async fn is_healthy(
+    address: Ipv4Addr,
+    number: u16,
+    path: &str,
+    expect: Option<&HttpExpectation>,
+) -> io::Result<bool> {
     let stream = connect(SocketAddr::new(IpAddr::V4(address), number), None, None).await?;
     let answer = Answer::get(stream, (&address.to_string(), number, path)).await;
     let mut answer = answer.map_err(io::Error::other)?;
@@ -205,7 +221,9 @@ pub fn read_any(bytes: &[u8], expect: &HttpExpectation) -> Option<Reachability> 
 async fn serve(mut stream: tokio::io::DuplexStream, pieces: Vec<Vec<u8>>) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok_and(|count| count > 0) {}
+    while !request.ends_with(b"\r\n\r\n")
+        && stream.read_buf(&mut request).await.is_ok_and(|count| count > 0)
+    {}
     for piece in pieces {
         // Who has seen enough does not read on.
         if stream.write_all(&piece).await.is_err() {
@@ -236,7 +254,8 @@ mod tests {
         run(async {
             let (ours, theirs) = duplex(LONGEST);
             let pieces = pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect();
-            let (found, _) = join(probe(ours, ("probe.example", 80, "/"), expect), serve(theirs, pieces)).await;
+            let (found, _) =
+                join(probe(ours, ("probe.example", 80, "/"), expect), serve(theirs, pieces)).await;
             (found.0, found.1.map(|url| url.to_string()))
         })
     }
@@ -264,13 +283,20 @@ mod tests {
     #[test]
     fn a_portal_reports_where_it_is_by_its_redirect_or_its_page() {
         let read = |text: &str| found(&[text], &NO_CONTENT).1;
-        let to = |location: &str| format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nlocation: {location}\r\n\r\n");
-        assert_eq!(read(&to("http://login.hotel/a?b=c")).as_deref(), Some("http://login.hotel/a?b=c"));
+        let to = |location: &str| {
+            format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nlocation: {location}\r\n\r\n")
+        };
+        assert_eq!(
+            read(&to("http://login.hotel/a?b=c")).as_deref(),
+            Some("http://login.hotel/a?b=c")
+        );
         assert_eq!(read(&to("/login")).as_deref(), Some("http://probe.example/login"));
         for bad in ["javascript:alert(1)", "http://a/\u{1b}[2J", "file:///etc/passwd", ""] {
             assert_eq!(read(&to(bad)), None, "{bad:?}");
         }
-        let page = |tag: &str| format!("HTTP/1.1 200 OK\r\n\r\n<html><META charset=utf-8><head>{tag}</head>");
+        let page = |tag: &str| {
+            format!("HTTP/1.1 200 OK\r\n\r\n<html><META charset=utf-8><head>{tag}</head>")
+        };
         for tag in [
             "<meta http-equiv=\"refresh\" content=\"0; url=http://login.hotel/?a=1&amp;b=2\">",
             "<META HTTP-EQUIV='Refresh' CONTENT='0;URL=http://login.hotel/?a=1&b=2'/>",
@@ -296,8 +322,14 @@ mod tests {
         assert_eq!(read(&[head, "NetworkManager ", "is online\n"]), Reachability::Online);
         assert_eq!(read(&[head, "NetworkManager "]), Reachability::Portal);
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(read(&[chunked, "f\r\nNetworkManager \r\n", "9\r\nis online\r\n0\r\n\r\n"]), Reachability::Online);
-        assert_eq!(read(&["HTTP/1.1 503 Busy\r\n\r\nNetworkManager is online"]), Reachability::Portal);
+        assert_eq!(
+            read(&[chunked, "f\r\nNetworkManager \r\n", "9\r\nis online\r\n0\r\n\r\n"]),
+            Reachability::Online
+        );
+        assert_eq!(
+            read(&["HTTP/1.1 503 Busy\r\n\r\nNetworkManager is online"]),
+            Reachability::Portal
+        );
         assert_eq!(found(&[head], &HttpExpectation::Body(String::new())).0, Reachability::Online);
     }
 
@@ -305,7 +337,10 @@ mod tests {
     fn an_interim_answer_is_none_and_a_body_ends_where_its_head_reports() {
         let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
         assert_eq!(judged(interim), Reachability::Nothing);
-        assert_eq!(judged(&format!("{interim}HTTP/1.1 204 No Content\r\n\r\n")), Reachability::Online);
+        assert_eq!(
+            judged(&format!("{interim}HTTP/1.1 204 No Content\r\n\r\n")),
+            Reachability::Online
+        );
         let expect = HttpExpectation::Body("Success".into());
         let login = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nlog in";
         assert_eq!(found(&[login], &expect).0, Reachability::Portal);
@@ -326,13 +361,17 @@ mod tests {
                 std::future::pending::<()>().await;
             };
             let found = tokio::select! { found = asked => found, () = served => unreachable!() };
-            assert_eq!(found.expect("it waits for the end of the connection").0, Reachability::Portal);
+            assert_eq!(
+                found.expect("it waits for the end of the connection").0,
+                Reachability::Portal
+            );
         });
         let endless = vec!["x".repeat(8192); 100];
         let mut pieces = vec!["HTTP/1.1 200 OK\r\n\r\n"];
         pieces.extend(endless.iter().map(String::as_str));
         assert_eq!(found(&pieces, &HttpExpectation::Body("y".into())).0, Reachability::Portal);
-        let long_head = format!("HTTP/1.1 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(2 * LONGEST));
+        let long_head =
+            format!("HTTP/1.1 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(2 * LONGEST));
         assert_eq!(judged(&long_head), Reachability::Nothing);
     }
 
@@ -341,11 +380,17 @@ mod tests {
         let sent = |host: &'static str, port, path| {
             run(async move {
                 let (ours, theirs) = duplex(LONGEST);
-                join(probe(ours, (host, port, path), &NO_CONTENT), serve(theirs, Vec::new())).await.1.to_lowercase()
+                join(probe(ours, (host, port, path), &NO_CONTENT), serve(theirs, Vec::new()))
+                    .await
+                    .1
+                    .to_lowercase()
             })
         };
         let text = sent("internet.example", 8080, "/generate_204");
-        assert!(text.starts_with("get /generate_204 http/1.1\r\nhost: internet.example:8080\r\n"), "{text}");
+        assert!(
+            text.starts_with("get /generate_204 http/1.1\r\nhost: internet.example:8080\r\n"),
+            "{text}"
+        );
         assert!(text.contains("connection: close\r\n"), "{text}");
         assert!(sent("2001:db8::1", 80, "/").contains("host: [2001:db8::1]\r\n"));
     }

@@ -1,6 +1,7 @@
-//! `icmp`: all nodes are asked through one socket, many by one call. A request carries whom, in which round and at which try it
-//! asks, so that an answer needs no search, and a keyed hash of that and of the node's address: no answer of an earlier run, of
-//! another program, or of another node counts.
+//! `icmp`: all nodes are asked through one socket, many by one call. A request carries whom, in
+//! which round and at which try it asks, so that an answer needs no search, and a keyed hash of
+//! that and of the node's address: no answer of an earlier run, of another program, or of another
+//! node counts.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -15,7 +16,8 @@ use super::echo::{self, TYPES_V4};
 use super::{Answer, Key, Probe, Question, unguessable};
 use crate::event::NodeId;
 
-/// For as many requests as wait for nodes that do not answer ARP (three seconds each), and for bursts of replies.
+/// For as many requests as wait for nodes that do not answer ARP (three seconds each), and for
+/// bursts of replies.
 const ROOM: usize = 16 << 20;
 /// Header, tag, slot, generation, turn, probe, try, two bytes of nothing, time.
 const LENGTH: usize = 8 + PAYLOAD;
@@ -33,12 +35,14 @@ pub struct IcmpProbe {
     seal: Seal,
 }
 
-/// Marks requests so that the answer to one counts for no other node. Holds the two random keys of a SipHash.
+/// Marks requests so that the answer to one counts for no other node. Holds the two random keys of
+/// a SipHash.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seal(RandomState);
 
 impl Seal {
-    /// Returns the tag of what is sent to `node`. A node sees only what is sent to itself, so it cannot know another's.
+    /// Returns the tag of what is sent to `node`. A node sees only what is sent to itself, so it
+    /// cannot know another's.
     fn tag(&self, node: Ipv4Addr, content: &[u8]) -> [u8; TAG] {
         self.0.hash_one((node, content)).to_be_bytes()
     }
@@ -91,7 +95,8 @@ impl IcmpProbe {
     fn wire(&mut self) -> Option<&Wire> {
         if self.wire.is_none() {
             let opened = Wire::open();
-            self.denied = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            self.denied =
+                opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
             self.wire = opened.inspect_err(|error| debug!(%error, "no socket for pings")).ok();
         }
         self.wire.as_ref()
@@ -107,8 +112,14 @@ impl Probe for IcmpProbe {
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
             let datagram = |question: &Question<'_>| {
-                let (key, payload) = (question.key, payload(&seal, question.address, question.key, now));
-                let message = echo::request(TYPES_V4.0, wire.identifier, key.turn as u16, payload.as_flattened());
+                let (key, payload) =
+                    (question.key, payload(&seal, question.address, question.key, now));
+                let message = echo::request(
+                    TYPES_V4.0,
+                    wire.identifier,
+                    key.turn as u16,
+                    payload.as_flattened(),
+                );
                 (message, SocketAddr::from((question.address, 0)).into())
             };
             let datagrams: Vec<([u8; LENGTH], _)> = chunk.iter().map(datagram).collect();
@@ -141,7 +152,8 @@ impl Probe for IcmpProbe {
         self.inbox.read(&wire.socket, |datagram| {
             let [_, _, _, _, a, b, c, d, ..] = *datagram.from;
             let node = Ipv4Addr::new(a, b, c, d);
-            let reply = echo::answer(datagram.bytes, false).and_then(|(_, payload)| read(payload, seal, node));
+            let reply = echo::answer(datagram.bytes, false)
+                .and_then(|(_, payload)| read(payload, seal, node));
             let Some((key, sent)) = reply else { return };
             let rtt = datagram.at.checked_sub(sent);
             reported.push(Answer { key, rtt, from: Some(node) });
@@ -155,7 +167,8 @@ impl Probe for IcmpProbe {
 
 /// `ENOBUFS` is the port's own queue.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
 }
 
 /// Returns the payload of a request to `node`. `now` is [`wall`]'s.
@@ -163,8 +176,11 @@ fn payload(seal: &Seal, node: Ipv4Addr, key: Key, now: Duration) -> [[u8; 8]; PA
     let words = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).to_be_bytes();
     let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
     let Key { node: id, turn, probe, nth } = key;
-    let content =
-        [words(id.slot, id.generation), words(turn, u32::from_be_bytes([probe, nth, 0, 0])), nanos.to_be_bytes()];
+    let content = [
+        words(id.slot, id.generation),
+        words(turn, u32::from_be_bytes([probe, nth, 0, 0])),
+        nanos.to_be_bytes(),
+    ];
     let [whom, round, sent] = content;
     [seal.tag(node, content.as_flattened()), whom, round, sent]
 }

@@ -49,7 +49,8 @@ pub struct UplinkTarget {
     pub generation: u64,
 }
 
-/// Which nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself costs nothing.
+/// Which nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself
+/// costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeProbePlan {
     pub nodes: Arc<Vec<NodeTarget>>,
@@ -57,8 +58,8 @@ pub struct NodeProbePlan {
     pub interval: Duration,
     /// a round's longest wait for an answer
     pub timeout: Duration,
-    /// the cluster port's name; without one nobody is asked. Only ARP is bound to it: all else goes the way that everybody's
-    /// packets go, so that what leads them elsewhere is seen
+    /// the cluster port's name; without one nobody is asked. Only ARP is bound to it: all else goes
+    /// the way that everybody's packets go, so that what leads them elsewhere is seen
     pub port: Option<String>,
 }
 
@@ -71,7 +72,8 @@ pub struct NodeTarget {
     pub mac: Option<Mac>,
     /// all of them must be answered; shared by the nodes that are asked the same
     pub probes: Arc<[NodeProbe]>,
-    /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than the interval. 0: the plan's
+    /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than
+    /// the interval. 0: the plan's
     pub timeout: u32,
 }
 
@@ -109,16 +111,19 @@ pub struct Answer {
     pub from: Option<Ipv4Addr>,
 }
 
-/// One way to ask nodes whether they live. Who is asked when, and again, is the business of [`rounds`].
+/// One way to ask nodes whether they live. Who is asked when, and again, is the business of
+/// [`rounds`].
 pub trait Probe: Send {
-    /// Asks without waiting. How many of the questions, from the first on, were taken; for the others there was no room, and
-    /// they come again a moment later. `port`: the cluster's, for what is asked on the wire itself.
+    /// Asks without waiting. How many of the questions, from the first on, were taken; for the
+    /// others there was no room, and they come again a moment later. `port`: the cluster's, for
+    /// what is asked on the wire itself.
     fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
 
     /// Adds what was answered since it was called last, without waiting.
     fn answers(&mut self, reported: &mut Vec<Answer>);
 
-    /// Nothing could be asked the last time: the right to is missing, so silence says nothing of the nodes.
+    /// Nothing could be asked the last time: the right to is missing, so silence says nothing of
+    /// the nodes.
     fn is_denied(&self) -> bool {
         false
     }
@@ -140,8 +145,16 @@ impl std::fmt::Debug for Kind {
 
 /// All kinds of node probes.
 pub static PROBES: [Kind; 4] = [
-    Kind { name: "arp", takes: |probe| matches!(probe, NodeProbe::Arp), make: || Box::<arp::ArpProbe>::default() },
-    Kind { name: "icmp", takes: |probe| matches!(probe, NodeProbe::Icmp), make: || Box::<icmp::IcmpProbe>::default() },
+    Kind {
+        name: "arp",
+        takes: |probe| matches!(probe, NodeProbe::Arp),
+        make: || Box::<arp::ArpProbe>::default(),
+    },
+    Kind {
+        name: "icmp",
+        takes: |probe| matches!(probe, NodeProbe::Icmp),
+        make: || Box::<icmp::IcmpProbe>::default(),
+    },
     Kind {
         name: "tcp",
         takes: |probe| matches!(probe, NodeProbe::Tcp(_)),
@@ -165,11 +178,13 @@ pub fn read_any(bytes: &[u8]) {
     echo::reply(bytes, false, [7; 8]);
     echo::reply(bytes, true, [7; 8]);
     let seal = icmp::Seal::default();
-    echo::answer(bytes, false).and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST));
+    echo::answer(bytes, false)
+        .and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST));
 }
 
-/// Returns a number that others cannot guess, for query ids and cookies: the kernel's (getrandom(2)). Without that call, which
-/// every kernel since 3.17 has, one that others can hardly guess.
+/// Returns a number that others cannot guess, for query ids and cookies: the kernel's
+/// (getrandom(2)). Without that call, which every kernel since 3.17 has, one that others can hardly
+/// guess.
 pub fn unguessable() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0))

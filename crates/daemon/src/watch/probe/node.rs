@@ -1,5 +1,5 @@
-//! The nodes' probes at work: takes answers in, ends rounds, begins others, and tells the results. The state decides what a
-//! failed round means.
+//! The nodes' probes at work: takes answers in, ends rounds, begins others, and tells the results.
+//! The state decides what a failed round means.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -14,11 +14,15 @@ use super::{NodeProbePlan, PROBES, Probe};
 use crate::event::{self, Event};
 use crate::sync::reached;
 
-/// Asks round after round, and tells every node's result of each; those that end together are told together.
+/// Asks round after round, and tells every node's result of each; those that end together are told
+/// together.
 ///
 /// # Errors
 /// A channel is closed (`BrokenPipe`).
-pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+pub async fn run(
+    mut plan: watch::Receiver<NodeProbePlan>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
     let mut probes: Vec<Box<dyn Probe>> = PROBES.iter().map(|kind| (kind.make)()).collect();
     let mut rounds = Rounds::new(Instant::now());
     let mut answers = Vec::new();
@@ -46,7 +50,8 @@ pub async fn run(mut plan: watch::Receiver<NodeProbePlan>, events: mpsc::Sender<
             if questions.is_empty() {
                 continue;
             }
-            // Without a cluster port they go unanswered: elsewhere somebody else may have their addresses.
+            // Without a cluster port they go unanswered: elsewhere somebody else may have their
+            // addresses.
             let taken = port.map_or(questions.len(), |port| probe.ask(&questions, &port));
             now = Instant::now();
             match probe.is_denied() {
@@ -81,7 +86,8 @@ fn kinds_denied(probes: &[Box<dyn Probe>], rounds: &Rounds) -> BTreeSet<&'static
 /// What is to be told when these kinds may not be sent, and `before` was told.
 fn denials(before: &mut BTreeSet<&'static str>, now: BTreeSet<&'static str>) -> Vec<event::Probe> {
     let changed = before.symmetric_difference(&now);
-    let reported = changed.map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) });
+    let reported = changed
+        .map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) });
     let reported = reported.collect();
     *before = now;
     reported
@@ -94,8 +100,10 @@ mod tests {
     #[test]
     fn a_missing_right_is_reported_once_and_so_is_its_return() {
         let mut known = BTreeSet::new();
-        let mut report = |kinds: &[&'static str]| denials(&mut known, kinds.iter().copied().collect());
-        let reported = |probe: &str, denied| event::Probe::Denied { probe: probe.to_owned(), denied };
+        let mut report =
+            |kinds: &[&'static str]| denials(&mut known, kinds.iter().copied().collect());
+        let reported =
+            |probe: &str, denied| event::Probe::Denied { probe: probe.to_owned(), denied };
         assert_eq!(report(&["arp", "icmp"]), [reported("arp", true), reported("icmp", true)]);
         assert_eq!(report(&["arp", "icmp"]), []);
         assert_eq!(report(&["icmp"]), [reported("arp", false)]);

@@ -1,5 +1,6 @@
-//! Has the kernel look anew for the boards of nodes that do not answer: another board may have the address now, which says
-//! nothing by itself, and the kernel would go on sending to the one that it remembers.
+//! Has the kernel look anew for the boards of nodes that do not answer: another board may have the
+//! address now, which says nothing by itself, and the kernel would go on sending to the one that it
+//! remembers.
 
 use std::net::Ipv4Addr;
 
@@ -15,8 +16,8 @@ use crate::watch::link::resolve_anew;
 pub struct Resolution(Option<Socket>);
 
 impl Resolution {
-    /// Makes the kernel forget the boards at these addresses behind `port`. What it refuses is left as it is: then the kernel
-    /// finds out by itself, in half a minute.
+    /// Makes the kernel forget the boards at these addresses behind `port`. What it refuses is left
+    /// as it is: then the kernel finds out by itself, in half a minute.
     pub fn begin_anew(&mut self, port: &str, addresses: &[Ipv4Addr]) {
         let Some(index) = index_of(port).filter(|_| !addresses.is_empty()) else { return };
         let connection = match &mut self.0 {
@@ -33,6 +34,7 @@ impl Resolution {
 }
 
 fn index_of(port: &str) -> Option<LinkIndex> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
     name_to_index(&socket, port).ok()
 }

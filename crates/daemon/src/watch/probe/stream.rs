@@ -1,5 +1,5 @@
-//! Probes that need a connection: each question is a task of its own, and only so many at a time, so that ten thousand nodes do
-//! not open ten thousand sockets at once.
+//! Probes that need a connection: each question is a task of its own, and only so many at a time,
+//! so that ten thousand nodes do not open ten thousand sockets at once.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,5 @@
-//! A TCP connection, bound to a port where one is given. Accepted is healthy; refused means that the host lives, but not the service.
+//! A TCP connection, bound to a port where one is given. Accepted is healthy; refused means that
+//! the host lives, but not the service.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,7 +13,11 @@ use crate::config::NodeProbe;
 ///
 /// # Errors
 /// No such interface, no right to bind to it (CAP_NET_RAW), or no connection.
-pub async fn connect(to: SocketAddr, port: Option<&str>, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub async fn connect(
+    to: SocketAddr,
+    port: Option<&str>,
+    source: Option<IpAddr>,
+) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind_device(port.map(str::as_bytes))?;
     if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {

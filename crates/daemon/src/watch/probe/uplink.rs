@@ -1,5 +1,5 @@
-//! Is the internet behind an uplink? At once when its address or route changes, then ever more seldom while the answer
-//! stays the same.
+//! Is the internet behind an uplink? At once when its address or route changes, then ever more
+//! seldom while the answer stays the same.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,8 +22,8 @@ use crate::watch::readable;
 
 /// One try takes no longer.
 const TRY: Duration = Duration::from_secs(5);
-/// Nothing answers only if nothing did for so long: a renewal puts the address back before its routes, and a venue's
-/// router may need a moment for a newcomer.
+/// Nothing answers only if nothing did for so long: a renewal puts the address back before its
+/// routes, and a venue's router may need a moment for a newcomer.
 const DOUBT: Duration = Duration::from_millis(1500);
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// The longest pause between rounds.
@@ -39,7 +39,10 @@ const PING_AGAIN: Duration = Duration::from_millis(1200);
 ///
 /// # Errors
 /// A channel is closed (`BrokenPipe`).
-pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+pub async fn run(
+    mut plan: watch::Receiver<UplinkProbePlan>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
     let mut running: Vec<(UplinkTarget, Task)> = Vec::new();
     let mut probe = UplinkProbe::Off;
     let rights = Rights::default();
@@ -57,7 +60,13 @@ pub async fn run(mut plan: watch::Receiver<UplinkProbePlan>, events: mpsc::Sende
             for target in wanted.targets {
                 if !running.iter().any(|(known, _)| *known == target) {
                     let (rights, several) = (rights.clone(), Arc::clone(&several));
-                    let watch = watch_uplink(target.clone(), probe.clone(), rights, several, events.clone());
+                    let watch = watch_uplink(
+                        target.clone(),
+                        probe.clone(),
+                        rights,
+                        several,
+                        events.clone(),
+                    );
                     running.push((target, Task::spawn(watch)));
                 }
             }
@@ -94,8 +103,11 @@ async fn watch_uplink(
             return;
         }
         let answer = (reachability, portal);
-        // Another page of the same portal: some put a new token into each redirect, and one is as good as the other.
-        let moved = known.as_ref().is_none_or(|known| known.0 != answer.0 || known.1.is_none() && answer.1.is_some());
+        // Another page of the same portal: some put a new token into each redirect, and one is as
+        // good as the other.
+        let moved = known
+            .as_ref()
+            .is_none_or(|known| known.0 != answer.0 || known.1.is_none() && answer.1.is_some());
         if moved && reachability == Reachability::Portal {
             let (index, url) = (target.index, answer.1.clone());
             let news = Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Probe, url });
@@ -109,7 +121,8 @@ async fn watch_uplink(
         if moved {
             known = Some(answer);
         }
-        let longest = if several.load(Ordering::Relaxed) { LAST_PAUSE_OF_SEVERAL } else { LAST_PAUSE };
+        let longest =
+            if several.load(Ordering::Relaxed) { LAST_PAUSE_OF_SEVERAL } else { LAST_PAUSE };
         sleep(pauses.pause_within(longest)).await;
     }
 }
@@ -132,11 +145,18 @@ async fn report(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
     events.send(Event::Probe(probe)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
 }
 
-/// One round: a single try, or several before it tells for the first time that nothing answers. `None`: it may not be sent.
-async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachability>) -> Option<Answer> {
+/// One round: a single try, or several before it tells for the first time that nothing answers.
+/// `None`: it may not be sent.
+async fn ask(
+    target: &UplinkTarget,
+    probe: &UplinkProbe,
+    known: Option<Reachability>,
+) -> Option<Answer> {
     let start = Instant::now();
     loop {
-        let found = timeout(TRY, try_once(target, probe)).await.unwrap_or(Some((Reachability::Nothing, None)))?;
+        let found = timeout(TRY, try_once(target, probe))
+            .await
+            .unwrap_or(Some((Reachability::Nothing, None)))?;
         let news = found.0 == Reachability::Nothing && known != Some(found.0);
         if !news || start.elapsed() >= DOUBT {
             return Some(found);
@@ -148,18 +168,28 @@ async fn ask(target: &UplinkTarget, probe: &UplinkProbe, known: Option<Reachabil
 /// One try; as long as it is let.
 async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> {
     match probe {
-        UplinkProbe::Http { host, port, path, expect } => Some(fetch(target, host, *port, path, expect).await),
-        UplinkProbe::Ping { host } => match Echo::open(host.is_ipv6(), Some(&target.name), Some(target.source)) {
-            Ok(echo) => Some((ping(echo, *host).await.unwrap_or(Reachability::Nothing), None)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
-            Err(_) => Some((Reachability::Nothing, None)),
-        },
+        UplinkProbe::Http { host, port, path, expect } => {
+            Some(fetch(target, host, *port, path, expect).await)
+        }
+        UplinkProbe::Ping { host } => {
+            match Echo::open(host.is_ipv6(), Some(&target.name), Some(target.source)) {
+                Ok(echo) => Some((ping(echo, *host).await.unwrap_or(Reachability::Nothing), None)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+                Err(_) => Some((Reachability::Nothing, None)),
+            }
+        }
         UplinkProbe::Off => Some((Reachability::Nothing, None)),
     }
 }
 
 /// Every address of the host in turn, until one answers.
-async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect: &HttpExpectation) -> Answer {
+async fn fetch(
+    target: &UplinkTarget,
+    host: &str,
+    port: u16,
+    path: &str,
+    expect: &HttpExpectation,
+) -> Answer {
     let addresses = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(address) => vec![address],
         Err(_) => dns::resolve(target, host).await.unwrap_or_default(),
@@ -173,7 +203,9 @@ async fn fetch(target: &UplinkTarget, host: &str, port: u16, path: &str, expect:
             io::Result::Ok(http::probe(stream, page, expect).await)
         };
         match timeout(share, once).await {
-            Ok(Ok((Reachability::Nothing, _))) => debug!(port = %target.name, %address, "no answer of HTTP"),
+            Ok(Ok((Reachability::Nothing, _))) => {
+                debug!(port = %target.name, %address, "no answer of HTTP")
+            }
             Ok(Err(error)) => debug!(port = %target.name, %address, %error, "no answer"),
             Err(_) => debug!(port = %target.name, %address, ?share, "no answer in time"),
             Ok(Ok(found)) => return found,

@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads. A stop that is part of a shutdown is told apart from one that is not: the
-//! panel says something else then.
+//! SIGTERM and SIGINT stop, SIGHUP reloads. A stop that is part of a shutdown is told apart from
+//! one that is not: the panel says something else then.
 
 mod shutdown;
 
@@ -12,7 +12,8 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::event::Event;
 
-/// The handlers. From when they are set no signal kills the process or is lost: the first thing that a start does.
+/// The handlers. From when they are set no signal kills the process or is lost: the first thing
+/// that a start does.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -38,7 +39,10 @@ impl Signals {
 ///
 /// # Errors
 /// The receiver is gone (`BrokenPipe`).
-pub async fn run(signals: Arc<Mutex<Signals>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+pub async fn run(
+    signals: Arc<Mutex<Signals>>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
     let mut signals = signals.lock().await;
     let Signals { terminate, interrupt, hangup } = &mut *signals;
     loop {

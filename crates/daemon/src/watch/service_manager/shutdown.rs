@@ -1,7 +1,9 @@
-//! Why are we being stopped? The unit's `ExecStop` (`systemd/before-stop`) asks systemd and leaves the answer in a file.
+//! Why are we being stopped? The unit's `ExecStop` (`systemd/before-stop`) asks systemd and leaves
+//! the answer in a file.
 //!
-//! It has to be root that asks, over systemd's private socket: the system bus is stopped before a unit that has to outlive the
-//! network, and an answer of the bus would come too late or not at all.
+//! It has to be root that asks, over systemd's private socket: the system bus is stopped before a
+//! unit that has to outlive the network, and an answer of the bus would come too late or not at
+//! all.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Which DHCP clients are on a port of this machine, by what they leave in `/proc` and `/run`. Reads only, below a root.
+//! Which DHCP clients are on a port of this machine, by what they leave in `/proc` and `/run`.
+//! Reads only, below a root.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +37,8 @@ impl Manager {
         }
     }
 
-    /// Returns whether its files say that it asks for an IPv4 address on this port. They may outlive it.
+    /// Returns whether its files say that it asks for an IPv4 address on this port. They may
+    /// outlive it.
     pub fn asks(self, root: &Path, index: LinkIndex, name: &str) -> bool {
         match self {
             Self::NetworkManager => {
@@ -81,11 +83,18 @@ fn networkd(root: &Path, index: LinkIndex) -> bool {
         return false;
     }
     let texts = networkd_files(root, index);
-    let mut dhcp = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("DHCP="));
-    matches!(dhcp.next_back().map(str::trim), Some("yes" | "true" | "on" | "1" | "ipv4" | "v4" | "both"))
+    let mut dhcp = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.trim().strip_prefix("DHCP="));
+    matches!(
+        dhcp.next_back().map(str::trim),
+        Some("yes" | "true" | "on" | "1" | "ipv4" | "v4" | "both")
+    )
 }
 
-/// Returns the texts of the `.network` file of a port and of its drop-ins, as systemd-networkd names them.
+/// Returns the texts of the `.network` file of a port and of its drop-ins, as systemd-networkd
+/// names them.
 pub fn networkd_files(root: &Path, index: LinkIndex) -> Vec<String> {
     let link = read(root, &format!("run/systemd/netif/links/{index}"));
     let value = |key: &str| link.lines().find_map(|line| line.strip_prefix(key));
@@ -98,10 +107,13 @@ pub fn networkd_files(root: &Path, index: LinkIndex) -> Vec<String> {
 fn dhcpcd(root: &Path, name: &str) -> bool {
     let conf = read(root, "etc/dhcpcd.conf");
     let words = |key: &str| -> Vec<String> {
-        let lines = conf.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
+        let lines =
+            conf.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
         lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
     };
-    let named = |patterns: &[String]| patterns.iter().any(|p| Pattern::new(p).is_ok_and(|p| p.matches(name)));
+    let named = |patterns: &[String]| {
+        patterns.iter().any(|p| Pattern::new(p).is_ok_and(|p| p.matches(name)))
+    };
     let (denied, allowed) = (words("denyinterfaces"), words("allowinterfaces"));
     if named(&denied) || !allowed.is_empty() && !named(&allowed) || fixed_by_dhcpcd(&conf, name) {
         return false;
@@ -117,7 +129,8 @@ fn fixed_by_dhcpcd(conf: &str, name: &str) -> bool {
         if let Some(port) = line.strip_prefix("interface ") {
             of_port = port.trim() == name;
         }
-        let fixed = line.starts_with("static ip_address=") || ["noipv4", "nodhcp", "ipv6only"].contains(&line);
+        let fixed = line.starts_with("static ip_address=")
+            || ["noipv4", "nodhcp", "ipv6only"].contains(&line);
         of_port && fixed
     })
 }
@@ -132,7 +145,8 @@ mod tests {
     use super::*;
 
     fn root(name: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
-        let root = std::env::temp_dir().join(format!("bramblegate-clients-{name}-{}", std::process::id()));
+        let root =
+            std::env::temp_dir().join(format!("bramblegate-clients-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         for (path, text) in files {
             let path = root.join(path);
@@ -154,12 +168,27 @@ mod tests {
             asks
         };
         for (dhcp, expected) in [("yes", true), ("ipv4", true), ("ipv6", false), ("no", false)] {
-            let files = [("run/systemd/netif/links/7", link), ("etc/systemd/network/20-wired.network", &network(dhcp))];
+            let files = [
+                ("run/systemd/netif/links/7", link),
+                ("etc/systemd/network/20-wired.network", &network(dhcp)),
+            ];
             assert_eq!(asks("networkd", Manager::Networkd, &files), expected, "{dhcp}");
         }
-        assert!(!asks("unmanaged", Manager::Networkd, &[("run/systemd/netif/links/7", "ADMIN_STATE=unmanaged\n")]));
-        assert!(asks("nm", Manager::NetworkManager, &[("run/NetworkManager/devices/7", &nm("true"))]));
-        assert!(!asks("nm2", Manager::NetworkManager, &[("run/NetworkManager/devices/7", &nm("false"))]));
+        assert!(!asks(
+            "unmanaged",
+            Manager::Networkd,
+            &[("run/systemd/netif/links/7", "ADMIN_STATE=unmanaged\n")]
+        ));
+        assert!(asks(
+            "nm",
+            Manager::NetworkManager,
+            &[("run/NetworkManager/devices/7", &nm("true"))]
+        ));
+        assert!(!asks(
+            "nm2",
+            Manager::NetworkManager,
+            &[("run/NetworkManager/devices/7", &nm("false"))]
+        ));
         let pid = ("run/dhcpcd/pid", "12\n");
         assert!(asks("dhcpcd", Manager::Dhcpcd, &[pid]));
         for conf in [

@@ -1,6 +1,8 @@
-//! How far has the DHCP client of an uplink come that has no IPv4 address? Heard on the wire, from both ends; nothing is sent.
+//! How far has the DHCP client of an uplink come that has no IPv4 address? Heard on the wire, from
+//! both ends; nothing is sent.
 //!
-//! A filter in the kernel picks DHCP out, and an uplink with an address is not listened to: traffic costs nothing there.
+//! A filter in the kernel picks DHCP out, and an uplink with an address is not listened to: traffic
+//! costs nothing there.
 
 use std::convert::Infallible;
 use std::io;
@@ -39,11 +41,15 @@ pub struct ListeningPlan {
     pub mac: Mac,
 }
 
-/// Listens to the ports of the plan; tells [`UplinkNews::Acquisition`] when it is another, and a portal that an answer names.
+/// Listens to the ports of the plan; tells [`UplinkNews::Acquisition`] when it is another, and a
+/// portal that an answer names.
 ///
 /// # Errors
 /// A channel is closed (`BrokenPipe`), or no packet socket is to be had (`CAP_NET_RAW`).
-pub async fn run(mut plan: watch::Receiver<Vec<ListeningPlan>>, events: mpsc::Sender<Event>) -> io::Result<Infallible> {
+pub async fn run(
+    mut plan: watch::Receiver<Vec<ListeningPlan>>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
     let mut tasks = JoinSet::new();
     let mut running: Vec<(ListeningPlan, AbortHandle)> = Vec::new();
     loop {
@@ -87,7 +93,8 @@ async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<
 }
 
 async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
-    let wire = readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &dhcp_alone())?)?;
+    let wire =
+        readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &dhcp_alone())?)?;
     let mut talk = Talk::default();
     let (mut known, mut portal) = (None, None);
     let mut look = Instant::now() + FIRST_LOOK;
@@ -99,10 +106,17 @@ async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<
                 talk.client = Some(is_client_there(Path::new("/"), port, &wire));
             }
         }
-        let send = |news| async { events.send(Event::Uplink(news)).await.map_err(|_| io::ErrorKind::BrokenPipe) };
+        let send = |news| async {
+            events.send(Event::Uplink(news)).await.map_err(|_| io::ErrorKind::BrokenPipe)
+        };
         if portal != talk.portal {
             portal.clone_from(&talk.portal);
-            send(UplinkNews::Portal { index: port.index, by: PortalSource::Lease, url: portal.clone() }).await?;
+            send(UplinkNews::Portal {
+                index: port.index,
+                by: PortalSource::Lease,
+                url: portal.clone(),
+            })
+            .await?;
         }
         let state = talk.acquisition();
         if state != known {
@@ -127,7 +141,9 @@ async fn next(wire: &AsyncFd<Socket>) -> io::Result<Vec<u8>> {
 
 /// Returns whether a client has a socket on the port, or a manager's files say that it asks there.
 fn is_client_there(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) -> bool {
-    let ours = rustix::fs::fstat(ours.get_ref().as_fd()).map(|stat| stat.st_ino.to_string()).unwrap_or_default();
+    let ours = rustix::fs::fstat(ours.get_ref().as_fd())
+        .map(|stat| stat.st_ino.to_string())
+        .unwrap_or_default();
     let sockets = clients::packet_sockets(root);
     let listens = sockets.iter().any(|socket| socket.index == port.index && socket.inode != ours);
     listens || Manager::ALL.into_iter().any(|manager| manager.asks(root, port.index, &port.name))
@@ -147,7 +163,9 @@ struct Talk {
 impl Talk {
     /// Takes a frame in, of this machine's client or of a server.
     fn take(&mut self, frame: &[u8], ours: Mac) {
-        if let Some(Question { mac, kind, ipv6_only }) = message::question(frame).filter(|asked| asked.mac == ours) {
+        if let Some(Question { mac, kind, ipv6_only }) =
+            message::question(frame).filter(|asked| asked.mac == ours)
+        {
             debug_assert_eq!(mac, ours);
             match kind {
                 message::DECLINE => self.heard = Some(Acquisition::Declined),
@@ -159,11 +177,16 @@ impl Talk {
                 _ => {}
             }
         }
-        let Some(Answer { kind, server, ipv6_only, portal, .. }) = message::answer(frame, ours) else { return };
+        let Some(Answer { kind, server, ipv6_only, portal, .. }) = message::answer(frame, ours)
+        else {
+            return;
+        };
         self.portal = portal.or_else(|| self.portal.take());
         self.heard = match kind {
             message::NAK => Some(Acquisition::Refused { server }),
-            message::OFFER if ipv6_only && self.asked_for_ipv6_only => Some(Acquisition::Ipv6Only { server }),
+            message::OFFER if ipv6_only && self.asked_for_ipv6_only => {
+                Some(Acquisition::Ipv6Only { server })
+            }
             message::OFFER | message::ACK => Some(Acquisition::Offered { server }),
             _ => self.heard,
         };
@@ -180,7 +203,10 @@ fn dhcp_alone() -> Vec<SockFilter> {
     // BPF_LD | BPF_H | BPF_ABS; BPF_JMP | BPF_JEQ | BPF_K, to the last, which refuses
     let talk = talk();
     let to_last = u8::try_from(talk.len() - 1).unwrap_or(u8::MAX);
-    let kind = [SockFilter::new(0x28, 0, 0, 12), SockFilter::new(0x15, 0, to_last, u32::from(packet::ETHERTYPE_IPV4))];
+    let kind = [
+        SockFilter::new(0x28, 0, 0, 12),
+        SockFilter::new(0x15, 0, to_last, u32::from(packet::ETHERTYPE_IPV4)),
+    ];
     kind.into_iter().chain(talk).collect()
 }
 
@@ -207,7 +233,11 @@ mod tests {
         let discover = question(message::DISCOVER, &[55, 2, 1, 3]);
         let wants = question(message::DISCOVER, &[55, 3, 1, 3, 108]);
         let offer = answer(message::OFFER, [192, 168, 1, 20], &SERVER);
-        let ipv6_only = answer(message::OFFER, [192, 168, 1, 20], &[&SERVER[..], &[108, 4, 0, 0, 1, 44]].concat());
+        let ipv6_only = answer(
+            message::OFFER,
+            [192, 168, 1, 20],
+            &[&SERVER[..], &[108, 4, 0, 0, 1, 44]].concat(),
+        );
         let nak = answer(message::NAK, [0; 4], &SERVER);
         let decline = question(message::DECLINE, &[]);
         let table = [
@@ -215,7 +245,10 @@ mod tests {
             (vec![discover.clone(), offer.clone()], Acquisition::Offered { server }),
             (vec![discover.clone(), ipv6_only.clone()], Acquisition::Offered { server }),
             (vec![wants.clone(), ipv6_only.clone()], Acquisition::Ipv6Only { server }),
-            (vec![wants.clone(), ipv6_only.clone(), wants.clone()], Acquisition::Ipv6Only { server }),
+            (
+                vec![wants.clone(), ipv6_only.clone(), wants.clone()],
+                Acquisition::Ipv6Only { server },
+            ),
             (vec![wants.clone(), offer.clone()], Acquisition::Offered { server }),
             (vec![question(message::REQUEST, &[]), nak], Acquisition::Refused { server }),
             (vec![discover.clone(), offer, decline], Acquisition::Declined),

@@ -1,5 +1,5 @@
-//! What DHCP clients write down: who resolves names, for the machine and for each uplink, and where a captive portal is. Files,
-//! watched by inotify; nothing is polled.
+//! What DHCP clients write down: who resolves names, for the machine and for each uplink, and where
+//! a captive portal is. Files, watched by inotify; nothing is polled.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,8 +18,11 @@ use crate::files::reading;
 pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
 
 /// The machine's, the first that names one outside: those behind a stub come before the stub.
-const MACHINE: [&str; 3] =
-    ["run/systemd/resolve/resolv.conf", "run/NetworkManager/no-stub-resolv.conf", "etc/resolv.conf"];
+const MACHINE: [&str; 3] = [
+    "run/systemd/resolve/resolv.conf",
+    "run/NetworkManager/no-stub-resolv.conf",
+    "etc/resolv.conf",
+];
 /// systemd-networkd: a file for each index, with a line `DNS=`.
 const NETWORKD: [&str; 2] = ["run/systemd/netif/leases", "run/systemd/netif/links"];
 /// dhcpcd and resolvconf: a file `INTERFACE.protocol` for each, in the form of `resolv.conf`.
@@ -65,12 +68,15 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 /// Portals by interface index.
 pub type Portals = BTreeMap<LinkIndex, PortalUrl>;
 
-/// Returns the captive portals that systemd-networkd (from 254 on) was told of, by DHCP or a router (RFC 8910).
+/// Returns the captive portals that systemd-networkd (from 254 on) was told of, by DHCP or a router
+/// (RFC 8910).
 pub fn portals(root: &Path) -> Portals {
     let mut found = Portals::new();
     for (name, text) in files(&root.join("run/systemd/netif/links")) {
         let reported = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
-        if let (Ok(index), Some(url)) = (name.parse::<LinkIndex>(), reported.and_then(PortalUrl::read)) {
+        if let (Ok(index), Some(url)) =
+            (name.parse::<LinkIndex>(), reported.and_then(PortalUrl::read))
+        {
             found.insert(index, url);
         }
     }
@@ -81,12 +87,15 @@ fn moved(before: &Portals, now: &Portals) -> Vec<Event> {
     let gone = before.keys().filter(|index| !now.contains_key(index)).map(|&index| (index, None));
     let new = now.iter().filter(|&(index, url)| before.get(index) != Some(url));
     gone.chain(new.map(|(&index, url)| (index, Some(url.clone()))))
-        .map(|(index, url)| Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Lease, url }))
+        .map(|(index, url)| {
+            Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Lease, url })
+        })
         .collect()
 }
 
 fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
-    let gone = before.keys().filter(|index| !now.contains_key(index)).map(|&index| (index, Vec::new()));
+    let gone =
+        before.keys().filter(|index| !now.contains_key(index)).map(|&index| (index, Vec::new()));
     let new = now.iter().filter(|&(index, servers)| before.get(index) != Some(servers));
     gone.chain(new.map(|(&index, servers)| (index, servers.clone())))
         .map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers }))
@@ -96,8 +105,10 @@ fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
 /// What the files below `root` say now.
 pub fn read(root: &Path) -> Resolvers {
     let mut found = Resolvers::new();
-    let texts: Vec<_> = MACHINE.iter().filter_map(|path| reading::text(&root.join(path)).ok()).collect();
-    let lists: Vec<_> = texts.iter().map(|text| nameservers(text)).filter(|list| !list.is_empty()).collect();
+    let texts: Vec<_> =
+        MACHINE.iter().filter_map(|path| reading::text(&root.join(path)).ok()).collect();
+    let lists: Vec<_> =
+        texts.iter().map(|text| nameservers(text)).filter(|list| !list.is_empty()).collect();
     let outside = lists.iter().find(|list| list.iter().any(|server| !server.is_loopback()));
     if let Some(servers) = outside.or(lists.first()) {
         found.insert(0, servers.clone());
@@ -131,7 +142,9 @@ fn append(found: &mut Resolvers, index: LinkIndex, servers: Vec<IpAddr>) {
 fn files(directory: &Path) -> Vec<(String, String)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, reading::text(&entry.path()).ok()?)))
+        .filter_map(|entry| {
+            Some((entry.file_name().into_string().ok()?, reading::text(&entry.path()).ok()?))
+        })
         .collect();
     files.sort();
     files
@@ -141,7 +154,10 @@ fn index_of(root: &Path, interface: &str) -> Option<LinkIndex> {
     if interface.is_empty() || interface.contains('/') {
         return None;
     }
-    let path: PathBuf = [root, Path::new("sys/class/net"), Path::new(interface), Path::new("ifindex")].iter().collect();
+    let path: PathBuf =
+        [root, Path::new("sys/class/net"), Path::new(interface), Path::new("ifindex")]
+            .iter()
+            .collect();
     reading::text(&path).ok()?.trim().parse().ok()
 }
 
@@ -181,8 +197,7 @@ mod tests {
 
     #[test]
     fn resolv_conf_is_read_with_its_comments_and_scopes() {
-        let text =
-            "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\nnameserver fe80::1%eth1\nnameserver x\n";
+        let text = "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\nnameserver fe80::1%eth1\nnameserver x\n";
         assert_eq!(nameservers(text), ips(&["10.99.0.1", "fe80::1"]));
         assert_eq!(
             networkd("ADDRESS=10.99.0.9\nDNS=10.99.0.1 10.99.0.2#dns.example\n"),
@@ -198,7 +213,10 @@ mod tests {
             ("etc/resolv.conf", "nameserver 127.0.0.53\n"),
             ("run/systemd/resolve/resolv.conf", "nameserver 10.99.0.1\n"),
             ("run/systemd/netif/leases/7", "DNS=10.98.0.1\n"),
-            ("run/systemd/netif/links/7", "ADMIN_STATE=configured\nCAPTIVE_PORTAL=https://login.hotel/api\n"),
+            (
+                "run/systemd/netif/links/7",
+                "ADMIN_STATE=configured\nCAPTIVE_PORTAL=https://login.hotel/api\n",
+            ),
             ("run/systemd/netif/links/8", "CAPTIVE_PORTAL=javascript:x\n"),
             ("run/dhcpcd/hook-state/resolv.conf/wlan0.dhcp", "nameserver 10.97.0.1\n"),
             ("sys/class/net/wlan0/ifindex", "3\n"),
@@ -219,7 +237,10 @@ mod tests {
     fn only_changes_are_reported_and_what_went_is_reported_empty() {
         let before = Resolvers::from_iter([(0, ips(&["10.99.0.1"])), (7, ips(&["10.98.0.1"]))]);
         let now = Resolvers::from_iter([(0, ips(&["10.99.0.1"]))]);
-        assert_eq!(changes(&before, &now), [Event::Vital(Vital::Resolvers { index: 7, servers: vec![] })]);
+        assert_eq!(
+            changes(&before, &now),
+            [Event::Vital(Vital::Resolvers { index: 7, servers: vec![] })]
+        );
         assert!(changes(&now, &now).is_empty());
     }
 

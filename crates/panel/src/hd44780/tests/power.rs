@@ -69,7 +69,11 @@ impl ErrorType for Odd {
 }
 
 impl I2c for Odd {
-    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), EmulatedError> {
+    fn transaction(
+        &mut self,
+        address: u8,
+        operations: &mut [Operation<'_>],
+    ) -> Result<(), EmulatedError> {
         self.backpack.transaction(address, operations)?;
         for operation in operations {
             if let Operation::Read(bytes) = operation {
@@ -87,16 +91,19 @@ fn odd(reading: fn(u8) -> Result<u8, EmulatedError>) -> (Odd, Clock, Hd44780<Pcf
     let clock = Clock::simulated();
     let backpack = Backpack::new(clock.clone(), 0x27, Wiring::default());
     let odd = Odd { backpack, reading, reads: Arc::default() };
-    let expander = Pcf8574::new(odd.clone(), clock.clone(), 0x27, Wiring::default(), "bus", 100_000);
+    let expander =
+        Pcf8574::new(odd.clone(), clock.clone(), 0x27, Wiring::default(), "bus", 100_000);
     (odd, clock, Hd44780::new(expander, SIXTEEN, Charset::A00))
 }
 
 #[test]
 fn where_nothing_can_be_read_it_is_not_tried_again() {
     type Reading = fn(u8) -> Result<u8, EmulatedError>;
-    for (reading, reads) in
-        [((|_| Err(EmulatedError::Nack)) as Reading, 3), (|_| Err(EmulatedError::TooLong), 3), (|_| Ok(0xff), 2)]
-    {
+    for (reading, reads) in [
+        ((|_| Err(EmulatedError::Nack)) as Reading, 3),
+        (|_| Err(EmulatedError::TooLong), 3),
+        (|_| Ok(0xff), 2),
+    ] {
         let (odd, _, mut display) = odd(reading);
         let mut looks = Vec::new();
         for lines in [PAGE, BEAT, PAGE, BEAT, PAGE, BEAT] {

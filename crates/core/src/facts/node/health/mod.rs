@@ -1,7 +1,7 @@
 //! From rounds of probes to health, with thresholds counted in rounds.
 //!
-//! What the probes say is counted all the time; a node that boots, is worked on, flaps, or answers slowly or with losses shows
-//! that instead. A round costs the same whatever the number of nodes.
+//! What the probes say is counted all the time; a node that boots, is worked on, flaps, or answers
+//! slowly or with losses shows that instead. A round costs the same whatever the number of nodes.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,8 @@ use crate::event::{Instant, NodeId, Round};
 pub const BOOTING_TIME: Duration = Duration::from_secs(180);
 /// First tries that count for `degraded_loss`.
 const WINDOW: u32 = u64::BITS;
-/// A smoothed round trip is believed after so many rounds: the first one has the address resolution in it.
+/// A smoothed round trip is believed after so many rounds: the first one has the address resolution
+/// in it.
 const SETTLED: u8 = 8;
 
 /// Why a node that answers is degraded.
@@ -108,8 +109,8 @@ impl NodeState {
         self.watch.answered
     }
 
-    /// Returns whether it is asked in vain, also if it shows another health: it boots, flaps, is worked on, or has not
-    /// answered since the start.
+    /// Returns whether it is asked in vain, also if it shows another health: it boots, flaps, is
+    /// worked on, or has not answered since the start.
     pub fn is_silent(&self) -> bool {
         self.watch.silent
     }
@@ -182,8 +183,8 @@ impl Nodes {
         self.cable_since = now;
     }
 
-    /// Those that were asked often enough and have not answered yet, oldest number first, and how many they are: they may be
-    /// starting.
+    /// Those that were asked often enough and have not answered yet, oldest number first, and how
+    /// many they are: they may be starting.
     pub fn unanswered(&self) -> (impl Iterator<Item = &NodeState>, usize) {
         (self.unanswered.iter().filter_map(|id| self.get(*id)), self.unanswered.len())
     }
@@ -263,7 +264,8 @@ impl Watch {
             return;
         }
         self.streak = self.streak.saturating_add(1);
-        // A node that was never seen is up with its first answer: nobody wants to wait at the start.
+        // A node that was never seen is up with its first answer: nobody wants to wait at the
+        // start.
         let never = matches!(self.seen, Seen::Nothing | Seen::RestoredAcks);
         let needed = match target {
             Seen::Up if never => 1,
@@ -293,7 +295,8 @@ impl Watch {
         while changes.len() > most {
             changes.pop_front();
         }
-        let begun = changes.front().is_some_and(|first| now.saturating_since(*first) <= health.flap_window);
+        let begun =
+            changes.front().is_some_and(|first| now.saturating_since(*first) <= health.flap_window);
         self.flapping |= begun && changes.len() == most;
     }
 
@@ -309,7 +312,9 @@ impl Watch {
     /// Slow and lossy, each with a lower bound at which it ends.
     fn judge(&mut self, rtt: Option<Duration>, health: &Health) {
         if self.settled >= SETTLED {
-            let long = |limit: Duration| rtt.is_some_and(|rtt| rtt > if self.slow { limit * 3 / 4 } else { limit });
+            let long = |limit: Duration| {
+                rtt.is_some_and(|rtt| rtt > if self.slow { limit * 3 / 4 } else { limit })
+            };
             self.slow = health.degraded_rtt.is_some_and(long);
         }
         let lost = self.lost.count_ones() * 100;
@@ -318,7 +323,11 @@ impl Watch {
     }
 
     fn trouble(&self) -> Option<Trouble> {
-        let troubles = [(self.flapping, Trouble::Flapping), (self.lossy, Trouble::Lossy), (self.slow, Trouble::Slow)];
+        let troubles = [
+            (self.flapping, Trouble::Flapping),
+            (self.lossy, Trouble::Lossy),
+            (self.slow, Trouble::Slow),
+        ];
         troubles.into_iter().find_map(|(so, trouble)| so.then_some(trouble))
     }
 

@@ -90,7 +90,10 @@ fn a_node_that_has_not_answered_yet_may_be_starting_for_a_minute_and_is_down_aft
     assert_eq!(story.nodes.unanswered().1, 0, "nobody has asked often enough");
     // 60 s are 200 rounds.
     story.silent(197);
-    assert_eq!((story.transitions(), story.health(), story.nodes.unanswered().1), (vec![], NodeHealth::Unknown, 1));
+    assert_eq!(
+        (story.transitions(), story.health(), story.nodes.unanswered().1),
+        (vec![], NodeHealth::Unknown, 1)
+    );
     story.silent(1);
     assert_eq!((story.transitions(), story.nodes.unanswered().1), (vec![NodeHealth::Down], 0));
 }
@@ -200,7 +203,8 @@ fn thresholds_that_are_off_judge_nothing() {
 }
 
 #[test]
-fn a_node_that_flaps_is_degraded_and_reported_once_until_it_has_kept_still_for_half_of_the_window() {
+fn a_node_that_flaps_is_degraded_and_reported_once_until_it_has_kept_still_for_half_of_the_window()
+{
     let mut story = Story::new("");
     story.answered(1);
     for _ in 0..20 {
@@ -258,7 +262,10 @@ fn a_booting_node_shows_its_stage_raises_no_alarm_and_is_up_at_its_first_answer(
     assert_eq!(story.transitions(), [NodeHealth::Booting]);
     story.answered(1);
     assert_eq!(story.transitions(), [NodeHealth::Up]);
-    assert_eq!((story.nodes.get(story.id).unwrap().stage(), story.nodes.next_deadline()), (None, None));
+    assert_eq!(
+        (story.nodes.get(story.id).unwrap().stage(), story.nodes.next_deadline()),
+        (None, None)
+    );
 }
 
 #[test]
@@ -293,12 +300,17 @@ fn maintenance_hides_what_the_rounds_report_and_its_end_shows_it_at_once() {
 
 #[test]
 fn a_node_takes_few_bytes() {
-    println!("a node: {} bytes, of which for its health: {}", size_of::<NodeState>(), size_of::<Watch>());
+    println!(
+        "a node: {} bytes, of which for its health: {}",
+        size_of::<NodeState>(),
+        size_of::<Watch>()
+    );
     assert!(size_of::<Watch>() <= 32);
     assert!(size_of::<NodeState>() <= 160);
 }
 
-/// An hour of 750 healthy nodes, asked every 300 ms, of whose answers every twentieth is lost, thresholds as shipped.
+/// An hour of 750 healthy nodes, asked every 300 ms, of whose answers every twentieth is lost,
+/// thresholds as shipped.
 #[test]
 fn an_hour_of_750_nodes_with_five_percent_loss_raises_no_alarm() {
     let settings = settings(750, "");
@@ -319,9 +331,14 @@ fn an_hour_of_750_nodes_with_five_percent_loss_raises_no_alarm() {
         for id in &ids {
             let first_lost = lost();
             let answered = !first_lost || !lost() || !lost();
-            (first_losses, failed) = (first_losses + u64::from(first_lost), failed + u64::from(!answered));
+            (first_losses, failed) =
+                (first_losses + u64::from(first_lost), failed + u64::from(!answered));
             let round = Round { node: *id, rtt: answered.then_some(QUICK), first_lost };
-            alarms.extend(nodes.round(&round, &settings.health, now).filter(|change| change.to != NodeHealth::Up));
+            alarms.extend(
+                nodes
+                    .round(&round, &settings.health, now)
+                    .filter(|change| change.to != NodeHealth::Up),
+            );
         }
     }
     println!("{first_losses} first tries and {failed} rounds of 9,000,000 lost");

@@ -1,7 +1,8 @@
 //! What boards call themselves, and who has which name since an earlier run.
 //!
-//! Our server writes down the name that it gives, which need not be the one that a board asked for: what boards say is heard
-//! on the wire. At a start nothing was heard yet, and the server's file says who had which name.
+//! Our server writes down the name that it gives, which need not be the one that a board asked for:
+//! what boards say is heard on the wire. At a start nothing was heard yet, and the server's file
+//! says who had which name.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +10,13 @@ use std::time::Duration;
 use super::name;
 use crate::event::{Instant, Mac};
 
-/// Boards of which nothing else is known are remembered for so long, and so many of them: who says a name is about to ask for
-/// an address, and anybody can say many.
+/// Boards of which nothing else is known are remembered for so long, and so many of them: who says
+/// a name is about to ask for an address, and anybody can say many.
 const STRANGERS_TIME: Duration = Duration::from_secs(60);
 const STRANGERS: usize = 512;
 
-/// A board may change its name so many times in a row, then once in each interval: the last name waits until then.
+/// A board may change its name so many times in a row, then once in each interval: the last name
+/// waits until then.
 const RENAMES: u32 = 3;
 const RENAME_TIME: Duration = Duration::from_secs(20);
 
@@ -77,7 +79,8 @@ impl AdvertisedNames {
         let heard = match self.advertised.get_mut(&mac) {
             None if no_room => return Heard::NoRoom,
             None => {
-                let advertised = ServerLog { name: name.clone(), since: now, rested: now, next: None };
+                let advertised =
+                    ServerLog { name: name.clone(), since: now, rested: now, next: None };
                 self.advertised.insert(mac, advertised);
                 Heard::News
             }
@@ -87,7 +90,10 @@ impl AdvertisedNames {
             }
             Some(advertised) if advertised.may_change() > now => {
                 advertised.next = Some(name.clone());
-                self.next_at = Some(self.next_at.map_or(advertised.may_change(), |at| at.min(advertised.may_change())));
+                self.next_at = Some(
+                    self.next_at
+                        .map_or(advertised.may_change(), |at| at.min(advertised.may_change())),
+                );
                 return Heard::TooOften;
             }
             Some(advertised) => {
@@ -113,7 +119,9 @@ impl AdvertisedNames {
         }
         let mut changed = Vec::new();
         self.next_at = None;
-        for (mac, advertised) in self.advertised.iter_mut().filter(|(_, advertised)| advertised.next.is_some()) {
+        for (mac, advertised) in
+            self.advertised.iter_mut().filter(|(_, advertised)| advertised.next.is_some())
+        {
             let at = advertised.may_change();
             if at > now {
                 self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
@@ -127,7 +135,9 @@ impl AdvertisedNames {
 
     /// A board had this name in an earlier run, by a lease that ends at `until`; `None` = never.
     pub fn keep(&mut self, mac: Mac, name: &str, until: Option<Instant>) {
-        let Some(name) = name::legal(name).filter(|name| !self.kept.contains_key(name)) else { return };
+        let Some(name) = name::legal(name).filter(|name| !self.kept.contains_key(name)) else {
+            return;
+        };
         self.give_up(mac);
         self.keepers.insert(mac, name.clone());
         self.kept.insert(name, (mac, until));
@@ -162,6 +172,7 @@ impl AdvertisedNames {
         let ended = self.kept.values().filter(|(_, until)| until.is_some_and(|until| until <= now));
         let ended: Vec<Mac> = ended.map(|(mac, _)| *mac).collect();
         ended.into_iter().for_each(|mac| self.give_up(mac));
-        self.kept.values().any(|(_, until)| until.is_some()) || self.advertised.keys().any(|mac| !is_known(*mac))
+        self.kept.values().any(|(_, until)| until.is_some())
+            || self.advertised.keys().any(|mac| !is_known(*mac))
     }
 }

@@ -1,8 +1,10 @@
-//! Boards that nobody knows: how many of them are listed, and whether somebody floods the port with them.
+//! Boards that nobody knows: how many of them are listed, and whether somebody floods the port with
+//! them.
 //!
-//! A hardware address costs its sender nothing, so the number of boards that were merely heard is bounded: by the addresses of the
-//! subnet, by a number where the subnet is large, and by how many come in a row. Nodes of the settings, those with a lease and those
-//! that answer are not counted against anybody.
+//! A hardware address costs its sender nothing, so the number of boards that were merely heard is
+//! bounded: by the addresses of the subnet, by a number where the subnet is large, and by how many
+//! come in a row. Nodes of the settings, those with a lease and those that answer are not counted
+//! against anybody.
 
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use super::super::{NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Mac, NodeId};
 
-/// So many boards that have neither a lease nor an answer to show are listed, at most; each of them is asked whether it lives.
+/// So many boards that have neither a lease nor an answer to show are listed, at most; each of them
+/// is asked whether it lives.
 const MOST_UNCONFIRMED: usize = 256;
 /// So many strangers may come in a row, if the subnet has as many addresses, …
 const MOST_AT_ONCE: usize = 1024;
@@ -19,8 +22,8 @@ const NEXT_AFTER: Duration = Duration::from_millis(500);
 /// A flood is over when for so long nobody had to be left out.
 const FLOOD_TIME: Duration = Duration::from_secs(10);
 
-/// A board that was merely heard is asked for so long whether it lives; one that does not answer is asked again with each sweep,
-/// or when it is heard anew.
+/// A board that was merely heard is asked for so long whether it lives; one that does not answer is
+/// asked again with each sweep, or when it is heard anew.
 const ASKED: Duration = Duration::from_millis(1500);
 /// But for so many rounds at least.
 const ASKED_ROUNDS: u32 = 4;
@@ -59,7 +62,8 @@ impl Crowd {
         true
     }
 
-    /// One that was taken in answers: it is no stranger's invention, and another may come in its place.
+    /// One that was taken in answers: it is no stranger's invention, and another may come in its
+    /// place.
     pub fn confirm(&mut self) {
         self.rested = Instant::from_boot(self.rested.since_boot().saturating_sub(NEXT_AFTER));
     }
@@ -81,17 +85,23 @@ impl Crowd {
     }
 
     fn flood(&self, now: Instant) -> Option<Flood> {
-        let unknown_clients = self.flood_until.filter(|until| *until > now).map(|_| round(self.left_out));
+        let unknown_clients =
+            self.flood_until.filter(|until| *until > now).map(|_| round(self.left_out));
         let restless = self.restless.filter(|(_, until)| *until > now).map(|(mac, _)| mac);
-        (unknown_clients.is_some() || restless.is_some()).then_some(Flood { unknown_clients, restless })
+        (unknown_clients.is_some() || restless.is_some())
+            .then_some(Flood { unknown_clients, restless })
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Instant> {
-        self.flood_until.into_iter().chain(self.restless.map(|(_, until)| until)).chain(self.rest_at)
+        self.flood_until
+            .into_iter()
+            .chain(self.restless.map(|(_, until)| until))
+            .chain(self.rest_at)
     }
 }
 
-/// Returns the greatest 1, 2 or 5 with noughts that is not above a count: an alert is not to be another with each frame.
+/// Returns the greatest 1, 2 or 5 with noughts that is not above a count: an alert is not to be
+/// another with each frame.
 fn round(count: u64) -> u64 {
     let power = 10_u64.saturating_pow(count.checked_ilog10().unwrap_or(0));
     let step = match count / power {
@@ -118,7 +128,8 @@ impl Nodes {
         self.inventory.crowd.deadlines()
     }
 
-    /// Returns whether a node is to be probed: of those that were found and have never answered only now and then.
+    /// Returns whether a node is to be probed: of those that were found and have never answered
+    /// only now and then.
     pub fn is_asked(&self, node: &NodeState, settings: &Settings, now: Instant) -> bool {
         let crowd = &self.inventory.crowd;
         node.origin != Origin::Found
@@ -130,7 +141,8 @@ impl Nodes {
     /// Lets those that have never answered be asked anew, for a while.
     pub(super) fn ask_again(&mut self, settings: &Settings, now: Instant) {
         if self.unconfirmed(NodeId::default()).next().is_some() {
-            (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) = (now, Some(now + asked_for(settings)));
+            (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) =
+                (now, Some(now + asked_for(settings)));
             self.layout += 1;
         }
     }
@@ -143,23 +155,27 @@ impl Nodes {
         }
     }
 
-    /// Returns how many found nodes there are at most: as many as the cluster's subnet has addresses, but for the head's own.
+    /// Returns how many found nodes there are at most: as many as the cluster's subnet has
+    /// addresses, but for the head's own.
     pub fn most_found(settings: &Settings) -> usize {
-        usize::try_from(u32::from(settings.cluster.address.hostmask()).saturating_sub(2)).unwrap_or(usize::MAX).max(1)
+        usize::try_from(u32::from(settings.cluster.address.hostmask()).saturating_sub(2))
+            .unwrap_or(usize::MAX)
+            .max(1)
     }
 
     /// Returns whether a board may be listed that has no lease.
     pub(super) fn admit(&mut self, settings: &Settings, now: Instant) -> bool {
-        let admitted = self.inventory.crowd.admit(Self::most_found(settings).min(MOST_AT_ONCE), now);
+        let admitted =
+            self.inventory.crowd.admit(Self::most_found(settings).min(MOST_AT_ONCE), now);
         if !admitted {
             self.inventory.crowd.leave_out(now);
         }
         admitted
     }
 
-    /// Forgets those of the found nodes that are too many: first those whose address another board took, then those that have
-    /// never answered, then those that answer no longer, the oldest first; nobody with a lease, and nobody who answers. `newest`
-    /// stays.
+    /// Forgets those of the found nodes that are too many: first those whose address another board
+    /// took, then those that have never answered, then those that answer no longer, the oldest
+    /// first; nobody with a lease, and nobody who answers. `newest` stays.
     pub(super) fn make_room(&mut self, newest: NodeId, settings: &Settings, now: Instant) {
         let most = Self::most_found(settings);
         let found = self.order.len().saturating_sub(settings.nodes.len());
@@ -168,10 +184,14 @@ impl Nodes {
         }
         // Who answered once goes last, whoever took its address.
         let group = |answered: bool, placed: bool| {
-            let wanted = move |node: &&NodeState| (node.has_answered(), node.address.is_some()) == (answered, placed);
+            let wanted = move |node: &&NodeState| {
+                (node.has_answered(), node.address.is_some()) == (answered, placed)
+            };
             self.unconfirmed(newest).filter(wanted).map(|node| node.id).collect::<Vec<_>>()
         };
-        let groups = [group(false, false), group(false, true), group(true, false), group(true, true)].concat();
+        let groups =
+            [group(false, false), group(false, true), group(true, false), group(true, true)]
+                .concat();
         let unconfirmed = groups.len() + 1;
         let too_many = found.saturating_sub(most);
         if too_many > 0 {
@@ -187,9 +207,14 @@ impl Nodes {
     /// Found nodes with neither a lease nor an answer to show, the oldest first.
     fn unconfirmed(&self, but: NodeId) -> impl Iterator<Item = &NodeState> {
         self.iter().filter(move |node| {
-            let answers = node.address.is_some() && !matches!(node.health, NodeHealth::Unknown | NodeHealth::Down);
+            let answers = node.address.is_some()
+                && !matches!(node.health, NodeHealth::Unknown | NodeHealth::Down);
             let leased = node.mac.is_some_and(|mac| self.has_lease(mac));
-            node.origin == Origin::Found && node.id != but && !leased && !answers && !self.is_drained(node)
+            node.origin == Origin::Found
+                && node.id != but
+                && !leased
+                && !answers
+                && !self.is_drained(node)
         })
     }
 
@@ -210,7 +235,8 @@ mod tests {
 
     #[test]
     fn counts_are_reported_in_steps() {
-        let transitions: Vec<u64> = [1, 9, 10, 19, 20, 49, 50, 99, 100, 4321].into_iter().map(round).collect();
+        let transitions: Vec<u64> =
+            [1, 9, 10, 19, 20, 49, 50, 99, 100, 4321].into_iter().map(round).collect();
         assert_eq!(transitions, [1, 5, 10, 10, 20, 20, 50, 50, 100, 2000]);
     }
 
@@ -227,7 +253,8 @@ mod tests {
             })
             .count();
         assert_eq!(admitted, 253);
-        let unknown_clients = |crowd: &Crowd, now| crowd.flood(now).and_then(|flood| flood.unknown_clients);
+        let unknown_clients =
+            |crowd: &Crowd, now| crowd.flood(now).and_then(|flood| flood.unknown_clients);
         assert_eq!(unknown_clients(&crowd, begin), Some(500));
         let later = begin + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| crowd.admit(253, later)).count(), 2);

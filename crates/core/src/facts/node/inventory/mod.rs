@@ -1,7 +1,9 @@
-//! Who the nodes are: those of the settings, and those that were found. A node is known by its hardware address.
+//! Who the nodes are: those of the settings, and those that were found. A node is known by its
+//! hardware address.
 //!
-//! Identities are derived from what was seen and leased ([`sighting`]), board by board. No two nodes ever have one name,
-//! hardware address or address; where two want the same, one goes without and the conflict is told.
+//! Identities are derived from what was seen and leased ([`sighting`]), board by board. No two
+//! nodes ever have one name, hardware address or address; where two want the same, one goes without
+//! and the conflict is told.
 
 use std::collections::BTreeMap;
 mod called;
@@ -75,21 +77,22 @@ impl Nodes {
         self.inventory.homes.contains_key(&address)
     }
 
-    /// Our server gave this address of `home` to a board: it is so also while the cluster has moved, for leases move along and
-    /// keep their host parts. Looks at all leases.
+    /// Our server gave this address of `home` to a board: it is so also while the cluster has
+    /// moved, for leases move along and keep their host parts. Looks at all leases.
     pub fn is_leased(&self, address: Ipv4Addr, home: Ipv4Net) -> bool {
         let host = |address: Ipv4Addr| u32::from(address) & u32::from(home.hostmask());
         self.inventory.sightings.leased().any(|given| host(given) == host(address))
     }
 
-    /// Until when a node uses an address of `net`, as far as it is known: now if the kernel hears one there, for as long as
-    /// its lease lasts if one has one there; `None` if there is none. Looks at all of them.
+    /// Until when a node uses an address of `net`, as far as it is known: now if the kernel hears
+    /// one there, for as long as its lease lasts if one has one there; `None` if there is none.
+    /// Looks at all of them.
     pub fn used_until(&self, net: Ipv4Net, now: Instant) -> Option<Instant> {
         self.inventory.sightings.used_until(net, now)
     }
 
-    /// A node goes along when the cluster moves: our server gave it its address, or will, for the settings know its board and
-    /// it is not heard where nobody gave it leave to be.
+    /// A node goes along when the cluster moves: our server gave it its address, or will, for the
+    /// settings know its board and it is not heard where nobody gave it leave to be.
     pub fn moves_along(&self, node: &NodeState) -> bool {
         let sightings = &self.inventory.sightings;
         let heard = |mac| sightings.places(mac).any(|place| Some(place) == node.address);
@@ -104,13 +107,14 @@ impl Nodes {
         })
     }
 
-    /// Returns whether the board at this node's address is not the one that the settings name by its hardware address: who
-    /// answers there says nothing of the node.
+    /// Returns whether the board at this node's address is not the one that the settings name by
+    /// its hardware address: who answers there says nothing of the node.
     pub fn another_answers_for(&self, id: NodeId) -> bool {
         if self.inventory.misplaced.is_empty() {
             return false;
         }
-        let address = self.get(id).filter(|node| node.written_mac.is_some()).and_then(|node| node.address);
+        let address =
+            self.get(id).filter(|node| node.written_mac.is_some()).and_then(|node| node.address);
         address.is_some_and(|address| self.inventory.misplaced.contains_key(&address))
     }
 
@@ -124,9 +128,11 @@ impl Nodes {
         &self.inventory.drained
     }
 
-    /// Notes that a node is worked on, or no longer. One that is not here yet is meant by how [`Self::drained`] told it.
+    /// Notes that a node is worked on, or no longer. One that is not here yet is meant by how
+    /// [`Self::drained`] told it.
     pub fn note_drained(&mut self, name: &str, drained: bool) {
-        let key = self.by_name(name).map_or_else(|| name.to_ascii_lowercase(), NodeState::order_key);
+        let key =
+            self.by_name(name).map_or_else(|| name.to_ascii_lowercase(), NodeState::order_key);
         if drained {
             self.inventory.drained.insert(key)
         } else {
@@ -163,7 +169,8 @@ impl Nodes {
         }
         let anothers = self.inventory.sightings.at(address).is_some_and(|board| board != mac);
         if anothers && !reachable && is_offered(address, settings) {
-            // dnsmasq enters whom it makes an offer, and makes the same one to several who ask at once: nobody was heard.
+            // dnsmasq enters whom it makes an offer, and makes the same one to several who ask at
+            // once: nobody was heard.
             return Vec::new();
         }
         let before = self.inventory.sightings.see(address, mac, reachable, now);
@@ -187,7 +194,12 @@ impl Nodes {
     }
 
     /// A lease has ended. A found node that is not there any more is forgotten with it.
-    pub fn lease_ended(&mut self, lease: &Lease, settings: &Settings, now: Instant) -> Option<NodeState> {
+    pub fn lease_ended(
+        &mut self,
+        lease: &Lease,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<NodeState> {
         if !self.inventory.sightings.take_back(lease) {
             return None;
         }
@@ -197,7 +209,11 @@ impl Nodes {
     fn without_lease(&mut self, mac: Mac, settings: &Settings, now: Instant) -> Option<NodeState> {
         self.settle(mac, settings, now);
         let node = self.by_mac(mac)?;
-        if node.is_absent() && !self.inventory.sightings.is_heard(mac) { self.forget(node.id) } else { None }
+        if node.is_absent() && !self.inventory.sightings.is_heard(mac) {
+            self.forget(node.id)
+        } else {
+            None
+        }
     }
 
     /// Forgets what time has ended. Tells who went.
@@ -227,8 +243,9 @@ impl Nodes {
         self.ask_again(settings, now);
         let names = self.sweep_names(now);
         self.name_those_without(settings, now);
-        let quiet =
-            !names && self.inventory.sightings.is_quiet() && !self.iter().any(|node| node.origin == Origin::Found);
+        let quiet = !names
+            && self.inventory.sightings.is_quiet()
+            && !self.iter().any(|node| node.origin == Origin::Found);
         self.inventory.sweep_at = (!quiet).then(|| now + SWEEP);
         gone
     }
@@ -246,7 +263,9 @@ impl Nodes {
         self.unlearn(mac);
         if let Some(id) = self.whose(mac, settings) {
             // It was taken for a stranger as long as it had another address.
-            if let Some(stranger) = self.by_mac(mac).map(|node| node.id).filter(|stranger| *stranger != id) {
+            if let Some(stranger) =
+                self.by_mac(mac).map(|node| node.id).filter(|stranger| *stranger != id)
+            {
                 self.become_known(stranger, id, now);
             }
             self.identify(id, |node| node.mac = Some(mac));
@@ -255,7 +274,8 @@ impl Nodes {
             return None;
         }
         let known = self.by_mac(mac).is_some();
-        let address = self.address_of(mac, settings).filter(|address| self.is_free(*address, mac))?;
+        let address =
+            self.address_of(mac, settings).filter(|address| self.is_free(*address, mac))?;
         if !known && !self.has_lease(mac) && !self.admit(settings, now) {
             return None;
         }
@@ -264,7 +284,13 @@ impl Nodes {
             return None;
         }
         let name = name::generated(mac, |name| self.by_name(name).is_some());
-        let fresh = Fresh { name, mac: Some(mac), address: Some(address), origin: Origin::Found, group: None };
+        let fresh = Fresh {
+            name,
+            mac: Some(mac),
+            address: Some(address),
+            origin: Origin::Found,
+            group: None,
+        };
         let id = self.insert(fresh, now);
         self.name_found(id, settings, now);
         self.make_room(id, settings, now);
@@ -272,7 +298,8 @@ impl Nodes {
         Some(id)
     }
 
-    /// A board that was taken for a stranger is a node of the settings; an order about it is one about that node.
+    /// A board that was taken for a stranger is a node of the settings; an order about it is one
+    /// about that node.
     fn become_known(&mut self, stranger: NodeId, id: NodeId, now: Instant) {
         let key = |id| self.get(id).map(NodeState::order_key);
         if let (Some(from), Some(to)) = (key(stranger), key(id)) {
@@ -284,24 +311,30 @@ impl Nodes {
         }
     }
 
-    /// A node that the settings know by its address alone is whichever board answers there: not one that has left.
+    /// A node that the settings know by its address alone is whichever board answers there: not one
+    /// that has left.
     fn unlearn(&mut self, mac: Mac) {
-        let Some(node) = self.by_mac(mac).filter(|node| node.origin == Origin::Settings) else { return };
+        let Some(node) = self.by_mac(mac).filter(|node| node.origin == Origin::Settings) else {
+            return;
+        };
         let Some(home) = node.home.filter(|_| node.written_mac.is_none()) else { return };
         let sightings = &self.inventory.sightings;
-        if sightings.lease(mac).is_none() && sightings.at(home).is_some_and(|answers| answers != mac) {
+        if sightings.lease(mac).is_none()
+            && sightings.at(home).is_some_and(|answers| answers != mac)
+        {
             self.identify(node.id, |node| node.mac = None);
         }
     }
 
-    /// The node that this board is: by its hardware address; else one of the settings that has none written and is meant by
-    /// the name that the board calls itself, or by the address where it is.
+    /// The node that this board is: by its hardware address; else one of the settings that has none
+    /// written and is meant by the name that the board calls itself, or by the address where it is.
     fn whose(&self, mac: Mac, settings: &Settings) -> Option<NodeId> {
         let known = self.by_mac(mac);
         if let Some(known) = known.filter(|known| known.origin == Origin::Settings) {
             return Some(known.id);
         }
-        let open = |node: &&NodeState| node.origin == Origin::Settings && node.written_mac.is_none();
+        let open =
+            |node: &&NodeState| node.origin == Origin::Settings && node.written_mac.is_none();
         let given = self.inventory.sightings.lease(mac);
         let named = given.and_then(|_| self.by_name(&self.host_name(mac)?));
         // A board that called itself so before may have been replaced by this one.
@@ -310,9 +343,15 @@ impl Nodes {
             sightings.lease(board).is_none() && sightings.places(board).next().is_none()
         };
         let named = named.filter(open).filter(|node| node.mac.is_none_or(away));
-        let places = given.map(|given| given.address).into_iter().chain(self.inventory.sightings.places(mac));
-        // Who has been a node so far is not to become another each time that two take an address in turn.
-        let clear = |place: &Ipv4Addr| known.is_none() || self.contests().all(|(contested, _)| contested != *place);
+        let places = given
+            .map(|given| given.address)
+            .into_iter()
+            .chain(self.inventory.sightings.places(mac));
+        // Who has been a node so far is not to become another each time that two take an address in
+        // turn.
+        let clear = |place: &Ipv4Addr| {
+            known.is_none() || self.contests().all(|(contested, _)| contested != *place)
+        };
         let places = places.filter(|place| in_cluster(*place, settings)).filter(clear);
         let mut there = places.filter_map(|place| self.by_address(place));
         named.or_else(|| there.find(open)).or(known).map(|node| node.id)
@@ -328,14 +367,20 @@ impl Nodes {
         given.or(seen)
     }
 
-    /// Gives a node the address where it is now. That of the settings stands against what is merely seen, not against a lease.
+    /// Gives a node the address where it is now. That of the settings stands against what is merely
+    /// seen, not against a lease.
     fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
         let Some(node) = self.get(id) else { return };
         let given = self.inventory.sightings.lease(mac).map(|given| given.address);
         let free = |address: &Ipv4Addr| Some(*address) == node.home || self.is_free(*address, mac);
-        let address = given.filter(free).or(node.home).or_else(|| self.address_of(mac, settings).filter(free));
+        let address = given
+            .filter(free)
+            .or(node.home)
+            .or_else(|| self.address_of(mac, settings).filter(free));
         // Nobody sees it any more: it is where it was, unless another is there.
-        let Some(address) = address.filter(|address| node.address != Some(*address)) else { return };
+        let Some(address) = address.filter(|address| node.address != Some(*address)) else {
+            return;
+        };
         self.vacate(address);
         // Whoever had to give way may have come home to it.
         if self.by_address(address).is_none_or(|holder| holder.id == id) {
@@ -343,16 +388,20 @@ impl Nodes {
         }
     }
 
-    /// Not held by a node of the settings whose own it is, nor by one that has it by a lease, if this board has it by none.
+    /// Not held by a node of the settings whose own it is, nor by one that has it by a lease, if
+    /// this board has it by none.
     fn is_free(&self, address: Ipv4Addr, mac: Mac) -> bool {
-        let given = |board: Mac| self.inventory.sightings.lease(board).is_some_and(|given| given.address == address);
+        let given = |board: Mac| {
+            self.inventory.sightings.lease(board).is_some_and(|given| given.address == address)
+        };
         self.by_address(address).is_none_or(|holder| {
             let leased = holder.mac.filter(|board| *board != mac).is_some_and(given);
             holder.home != Some(address) && (!leased || given(mac))
         })
     }
 
-    /// Whoever is known to be at an address is so no longer: a node of the settings is where they say, a found one nowhere.
+    /// Whoever is known to be at an address is so no longer: a node of the settings is where they
+    /// say, a found one nowhere.
     fn vacate(&mut self, address: Ipv4Addr) {
         let Some(holder) = self.by_address(address) else { return };
         let (id, home) = (holder.id, holder.home);
@@ -368,15 +417,17 @@ impl Nodes {
         let owner = self.inventory.homes.get(&address).and_then(|id| self.get(*id));
         let expected = owner.and_then(|node| node.written_mac);
         match (expected, self.inventory.sightings.at(address)) {
-            (Some(expected), Some(mac)) if expected != mac => self.inventory.misplaced.insert(address, mac),
+            (Some(expected), Some(mac)) if expected != mac => {
+                self.inventory.misplaced.insert(address, mac)
+            }
             _ => self.inventory.misplaced.remove(&address),
         };
     }
 }
 
 impl NodeState {
-    /// By what orders about it are kept: its name, if the settings say it; a found one by its board, for its name is what
-    /// it calls itself, and fresh systems all call themselves the same.
+    /// By what orders about it are kept: its name, if the settings say it; a found one by its
+    /// board, for its name is what it calls itself, and fresh systems all call themselves the same.
     pub(super) fn order_key(&self) -> String {
         let board = self.mac.filter(|_| self.origin == Origin::Found);
         board.map_or_else(|| self.name.to_ascii_lowercase(), |mac| mac.to_string())
@@ -384,7 +435,8 @@ impl NodeState {
 
     /// It was found, and is not there now.
     fn is_absent(&self) -> bool {
-        self.origin == Origin::Found && matches!(self.health, NodeHealth::Down | NodeHealth::Unknown)
+        self.origin == Origin::Found
+            && matches!(self.health, NodeHealth::Down | NodeHealth::Unknown)
     }
 }
 
@@ -393,7 +445,9 @@ fn is_offered(address: Ipv4Addr, settings: &Settings) -> bool {
     let host = u32::from(address) & u32::from(settings.cluster.address.hostmask());
     let at_home = Ipv4Addr::from(u32::from(settings.cluster.address.network()) | host);
     let dhcp = settings.cluster.dhcp.as_ref();
-    dhcp.is_some_and(|dhcp| in_cluster(address, settings) && (dhcp.first..=dhcp.last).contains(&at_home))
+    dhcp.is_some_and(|dhcp| {
+        in_cluster(address, settings) && (dhcp.first..=dhcp.last).contains(&at_home)
+    })
 }
 
 /// An address of one of the cluster's subnets, and not the head's own.

@@ -1,5 +1,6 @@
-//! Who is called what: first come, first named. A board has the name that it calls itself by for as long as it is known; who
-//! says the same later has one that is made of its hardware address, and the conflict is told.
+//! Who is called what: first come, first named. A board has the name that it calls itself by for as
+//! long as it is known; who says the same later has one that is made of its hardware address, and
+//! the conflict is told.
 
 use super::super::{NodeState, Nodes, Origin};
 use super::called::Heard;
@@ -12,7 +13,8 @@ use crate::event::{Instant, Lease, Mac, NodeId};
 pub struct NameConflict<'n> {
     pub node: &'n NodeState,
     pub wanted: &'n str,
-    /// who has the name; `None`: the head, or a board that had it in an earlier run and may come back
+    /// who has the name; `None`: the head, or a board that had it in an earlier run and may come
+    /// back
     pub holder: Option<&'n NodeState>,
     /// the head has it
     pub is_heads: bool,
@@ -24,7 +26,8 @@ impl Nodes {
         self.inventory.unnamed.iter().filter_map(|(id, wanted)| {
             let (node, holder) = (self.get(*id)?, self.by_name(wanted));
             let is_heads = *wanted == self.inventory.head;
-            let kept = || node.mac.is_some_and(|mac| self.inventory.called.is_anothers(wanted, mac));
+            let kept =
+                || node.mac.is_some_and(|mac| self.inventory.called.is_anothers(wanted, mac));
             let lacks = holder.map_or_else(|| is_heads || kept(), |holder| holder.id != node.id);
             lacks.then_some(NameConflict { node, wanted, holder, is_heads })
         })
@@ -37,14 +40,21 @@ impl Nodes {
             return;
         }
         self.inventory.head = label;
-        let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
+        let found: Vec<NodeId> =
+            self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
         for id in found {
             self.name_found(id, settings, now);
         }
     }
 
     /// A board says what it calls itself. Tells whom this made known.
-    pub fn calls_itself(&mut self, mac: Mac, name: &str, settings: &Settings, now: Instant) -> Option<NodeId> {
+    pub fn calls_itself(
+        &mut self,
+        mac: Mac,
+        name: &str,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<NodeId> {
         let known = (self.macs.contains_key(&mac) || self.has_lease(mac), self.macs.len());
         match self.inventory.called.say(mac, name, known, now) {
             Heard::News => self.settle(mac, settings, now),
@@ -60,19 +70,23 @@ impl Nodes {
         }
     }
 
-    /// A board had this name in an earlier run: it keeps it until it says another, or the lease ends by which it has it; at
-    /// least until it has had the time to be heard of.
+    /// A board had this name in an earlier run: it keeps it until it says another, or the lease
+    /// ends by which it has it; at least until it has had the time to be heard of.
     pub fn restore_name(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|left| now + left.max(FORGET_TIME));
         lease.host_name.iter().for_each(|name| self.inventory.called.keep(lease.mac, name, until));
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
     }
 
-    /// What a board calls itself, as far as it is known: as it said, as it was called in an earlier run, as the server's file
-    /// says.
+    /// What a board calls itself, as far as it is known: as it said, as it was called in an earlier
+    /// run, as the server's file says.
     pub(super) fn host_name(&self, mac: Mac) -> Option<String> {
-        let transitions =
-            || self.inventory.sightings.lease(mac).and_then(|given| name::legal(given.host_name.as_deref()?));
+        let transitions = || {
+            self.inventory
+                .sightings
+                .lease(mac)
+                .and_then(|given| name::legal(given.host_name.as_deref()?))
+        };
         self.inventory.called.of(mac).map(str::to_owned).or_else(transitions)
     }
 
@@ -93,7 +107,8 @@ impl Nodes {
         let Some(node) = self.get(id).filter(|node| node.origin == Origin::Found) else { return };
         let Some(mac) = node.mac else { return };
         let own = |name: &str| {
-            let anothers = name == self.inventory.head || self.inventory.called.is_anothers(name, mac);
+            let anothers =
+                name == self.inventory.head || self.inventory.called.is_anothers(name, mac);
             !anothers && self.by_name(name).is_none_or(|holder| holder.id == id)
         };
         let wanted = self.host_name(mac);

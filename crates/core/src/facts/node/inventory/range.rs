@@ -8,8 +8,9 @@ use super::is_offered;
 use crate::config::Settings;
 use crate::event::Mac;
 
-/// Boards that have no lease keep at most so many addresses of a range of `size` to themselves: half of them. Whoever
-/// sends ARP with ever other hardware addresses must not leave none for those who ask.
+/// Boards that have no lease keep at most so many addresses of a range of `size` to themselves:
+/// half of them. Whoever sends ARP with ever other hardware addresses must not leave none for those
+/// who ask.
 pub fn most_claims(size: usize) -> usize {
     size.div_ceil(2)
 }
@@ -20,28 +21,44 @@ impl Nodes {
         self.inventory.sightings.lease(mac).is_some()
     }
 
-    /// Returns the boards that call themselves as a node which the settings know by its name alone, and the address that they give
-    /// it, where the board that was this node is silent: its card was put into another board.
+    /// Returns the boards that call themselves as a node which the settings know by its name alone,
+    /// and the address that they give it, where the board that was this node is silent: its card
+    /// was put into another board.
     pub fn successors(&self) -> impl Iterator<Item = (Ipv4Addr, Mac)> + '_ {
         self.inventory.unnamed.iter().filter_map(|(id, name)| {
-            let node =
-                self.by_name(name).filter(|node| node.origin == Origin::Settings && node.written_mac.is_none())?;
+            let node = self
+                .by_name(name)
+                .filter(|node| node.origin == Origin::Settings && node.written_mac.is_none())?;
             let (home, before, spare) = (node.home?, node.mac?, self.get(*id)?.mac?);
-            let quiet = matches!(node.health, NodeHealth::Unknown | NodeHealth::Down | NodeHealth::Maintenance);
-            (quiet && before != spare && !self.inventory.sightings.is_heard(before)).then_some((home, spare))
+            let quiet = matches!(
+                node.health,
+                NodeHealth::Unknown | NodeHealth::Down | NodeHealth::Maintenance
+            );
+            (quiet && before != spare && !self.inventory.sightings.is_heard(before))
+                .then_some((home, spare))
         })
     }
 
-    /// Every address that our server gives away is somebody's: given, the settings', or kept for one who is there without a
-    /// lease. Looks at all nodes.
+    /// Every address that our server gives away is somebody's: given, the settings', or kept for
+    /// one who is there without a lease. Looks at all nodes.
     pub fn is_range_full(&self, settings: &Settings) -> bool {
         let Some(dhcp) = &settings.cluster.dhcp else { return false };
-        let size = u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1) as usize;
+        let size =
+            u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1) as usize;
         // Host parts: they stay when the cluster moves.
-        let host = |address: Ipv4Addr| u32::from(address) & u32::from(settings.cluster.address.hostmask());
+        let host =
+            |address: Ipv4Addr| u32::from(address) & u32::from(settings.cluster.address.hostmask());
         let offered = |address: &Ipv4Addr| is_offered(*address, settings);
-        let known = self.iter().filter(|node| node.origin == Origin::Settings).filter_map(|node| node.address);
-        let given = self.inventory.sightings.leased().chain(self.inventory.homes.keys().copied()).chain(known);
+        let known = self
+            .iter()
+            .filter(|node| node.origin == Origin::Settings)
+            .filter_map(|node| node.address);
+        let given = self
+            .inventory
+            .sightings
+            .leased()
+            .chain(self.inventory.homes.keys().copied())
+            .chain(known);
         let taken = BTreeSet::from_iter(given.filter(offered).map(host));
         let claims = self.iter().filter_map(|node| node.address).filter(offered).map(host);
         let claims = BTreeSet::from_iter(claims).difference(&taken).count();

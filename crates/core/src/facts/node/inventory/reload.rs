@@ -9,21 +9,28 @@ use crate::config::{Node, Settings};
 use crate::event::{Instant, Mac, NodeId};
 
 impl Nodes {
-    /// The nodes of the settings; those known before keep their health, also one that was found and is written down now.
+    /// The nodes of the settings; those known before keep their health, also one that was found and
+    /// is written down now.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
         self.regroup(settings);
         let expected: BTreeMap<Ipv4Addr, Option<Mac>> =
             self.iter().filter_map(|node| Some((node.home?, node.written_mac))).collect();
-        let names = BTreeSet::from_iter(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
-        let dropped =
-            |node: &&NodeState| node.origin == Origin::Settings && !names.contains(&node.name.to_ascii_lowercase());
+        let names =
+            BTreeSet::from_iter(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
+        let dropped = |node: &&NodeState| {
+            node.origin == Origin::Settings && !names.contains(&node.name.to_ascii_lowercase())
+        };
         let dropped: Vec<NodeId> = self.iter().filter(dropped).map(|node| node.id).collect();
         let macs = BTreeSet::from_iter(settings.nodes.iter().filter_map(|node| node.mac));
-        let new = |known: &&Node| self.by_name(&known.name).is_none_or(|node| node.origin == Origin::Found);
-        let fresh = settings.nodes.iter().filter(new).filter_map(|known| Some((known.address?, known.mac)));
+        let new = |known: &&Node| {
+            self.by_name(&known.name).is_none_or(|node| node.origin == Origin::Found)
+        };
+        let fresh =
+            settings.nodes.iter().filter(new).filter_map(|known| Some((known.address?, known.mac)));
         let addresses = BTreeMap::from_iter(fresh);
         for id in dropped {
-            // One that has only another name now stays: its board says who it is, or else its address.
+            // One that has only another name now stays: its board says who it is, or else its
+            // address.
             let renamed = self.get(id).is_some_and(|node| {
                 let there = node.home.and_then(|home| addresses.get(&home));
                 let same = there.is_some_and(|mac| mac.is_none() || *mac == node.mac);
@@ -38,10 +45,13 @@ impl Nodes {
                 self.note_drained(&gone.name, false);
             }
         }
-        let order: Vec<NodeId> = settings.nodes.iter().map(|known| self.adopt(known, now)).collect();
-        let homes = settings.nodes.iter().zip(&order).filter_map(|(known, id)| Some((known.address?, *id)));
+        let order: Vec<NodeId> =
+            settings.nodes.iter().map(|known| self.adopt(known, now)).collect();
+        let homes =
+            settings.nodes.iter().zip(&order).filter_map(|(known, id)| Some((known.address?, *id)));
         self.inventory.homes = BTreeMap::from_iter(homes);
-        let found: Vec<NodeId> = self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
+        let found: Vec<NodeId> =
+            self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
         self.order = order.into_iter().chain(found.iter().copied()).collect();
         self.drop_the_boardless();
         for id in found {
@@ -53,9 +63,11 @@ impl Nodes {
         }
         self.inventory.misplaced.clear();
         for known in &settings.nodes {
-            // Where the settings name another board now the former one may be about to go: who is heard there next counts.
+            // Where the settings name another board now the former one may be about to go: who is
+            // heard there next counts.
             let former = |address| expected.get(&address).copied().flatten();
-            let is_replaced = |address| former(address).is_some_and(|former| Some(former) != known.mac);
+            let is_replaced =
+                |address| former(address).is_some_and(|former| Some(former) != known.mac);
             if let Some(address) = known.address.filter(|address| !is_replaced(*address)) {
                 self.judge(address);
             }
@@ -67,7 +79,8 @@ impl Nodes {
 
     /// Makes one node what the settings say; others that are in its way give way.
     fn adopt(&mut self, known: &Node, now: Instant) -> NodeId {
-        let owner = known.address.and_then(|address| self.get(*self.inventory.homes.get(&address)?));
+        let owner =
+            known.address.and_then(|address| self.get(*self.inventory.homes.get(&address)?));
         if let Some((home, before)) = owner.and_then(|owner| owner.home.zip(owner.written_mac)) {
             if known.mac.is_some_and(|mac| mac != before) {
                 self.inventory.sightings.settled_anew(home);
@@ -77,7 +90,8 @@ impl Nodes {
         let named = self.by_name(&known.name);
         let of_the_settings = named.filter(|node| node.origin == Origin::Settings);
         let by_mac = || known.mac.and_then(|mac| self.by_mac(mac)).filter(found);
-        let by_address = || known.address.and_then(|address| self.by_address(address)).filter(found);
+        let by_address =
+            || known.address.and_then(|address| self.by_address(address)).filter(found);
         let same_board = |node: &&NodeState| known.mac.is_none() || node.mac == known.mac;
         let before = of_the_settings
             .or_else(by_mac)
@@ -88,7 +102,8 @@ impl Nodes {
         let address = known.address;
         let Some(id) = id else {
             let Node { name, mac, group, .. } = known.clone();
-            let id = self.insert(Fresh { name, mac, address, origin: Origin::Settings, group }, now);
+            let id =
+                self.insert(Fresh { name, mac, address, origin: Origin::Settings, group }, now);
             self.identify(id, |node| (node.written_mac, node.home) = (mac, address));
             return id;
         };
@@ -106,7 +121,9 @@ impl Nodes {
 
     /// Whoever else has the name, the hardware address or the address.
     fn give_way(&mut self, known: &Node, id: Option<NodeId>) {
-        let other = |node: Option<&NodeState>| node.map(|node| node.id).filter(|holder| Some(*holder) != id);
+        let other = |node: Option<&NodeState>| {
+            node.map(|node| node.id).filter(|holder| Some(*holder) != id)
+        };
         if let Some(holder) = other(self.by_name(&known.name)) {
             let mac = self.get(holder).and_then(|node| node.mac).unwrap_or(Mac([0; 6]));
             let name = name::generated(mac, |name| self.by_name(name).is_some());
@@ -114,7 +131,10 @@ impl Nodes {
         }
         if let Some(holder) = other(known.mac.and_then(|mac| self.by_mac(mac))) {
             // Its board is the known one's now.
-            if let Some(board) = self.get(holder).filter(|node| node.origin == Origin::Found).map(NodeState::order_key)
+            if let Some(board) = self
+                .get(holder)
+                .filter(|node| node.origin == Origin::Found)
+                .map(NodeState::order_key)
             {
                 self.pass_order(&board, known.name.to_ascii_lowercase());
             }
@@ -136,7 +156,8 @@ impl Nodes {
 
     /// Those that are worked on are so under the new settings too, and only those.
     fn drain_again(&mut self, now: Instant) {
-        let all: Vec<(NodeId, bool)> = self.iter().map(|node| (node.id, self.is_drained(node))).collect();
+        let all: Vec<(NodeId, bool)> =
+            self.iter().map(|node| (node.id, self.is_drained(node))).collect();
         for (id, drained) in all {
             self.set_maintenance(id, drained, now);
         }

@@ -1,4 +1,5 @@
-//! What was seen on the cluster port and what was leased: the facts that identities are derived from.
+//! What was seen on the cluster port and what was leased: the facts that identities are derived
+//! from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -8,7 +9,8 @@ use ipnet::Ipv4Net;
 
 use crate::event::{Instant, Lease, Mac};
 
-/// Two boards that take an address in turn within this time both want it; so long after the last turn it is over.
+/// Two boards that take an address in turn within this time both want it; so long after the last
+/// turn it is over.
 pub const CONTEST_TIME: Duration = Duration::from_secs(120);
 
 /// An address that our server gave to a board.
@@ -44,7 +46,8 @@ pub struct AddressConflict {
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
     leases: BTreeMap<Mac, Given>,
-    /// boards whose last lease did not run out: when the cluster moves leases are taken back, and their boards ask again
+    /// boards whose last lease did not run out: when the cluster moves leases are taken back, and
+    /// their boards ask again
     asking: BTreeSet<Mac>,
     seen: BTreeMap<Ipv4Addr, Sighting>,
     /// where each board is seen
@@ -54,7 +57,8 @@ pub struct Sightings {
     gone: usize,
 }
 
-/// Addresses at which somebody answered of whom the kernel has no entry any more: so many are remembered for the contests.
+/// Addresses at which somebody answered of whom the kernel has no entry any more: so many are
+/// remembered for the contests.
 const MOST_GONE: usize = 1024;
 
 impl Sightings {
@@ -98,7 +102,8 @@ impl Sightings {
         self.seen.values().filter(|known| known.here).map(|known| known.mac)
     }
 
-    /// Until when an address of `net` is used: now if somebody is heard there, else as long as the longest lease lasts.
+    /// Until when an address of `net` is used: now if somebody is heard there, else as long as the
+    /// longest lease lasts.
     pub fn used_until(&self, net: Ipv4Net, now: Instant) -> Option<Instant> {
         let mut seen = self.seen.range(net.network()..=net.broadcast());
         let heard = seen.any(|(_, sighting)| sighting.reachable).then_some(now);
@@ -122,7 +127,13 @@ impl Sightings {
     }
 
     /// A board answers at an address. Tells who answered there before, if that was another.
-    pub fn see(&mut self, address: Ipv4Addr, mac: Mac, reachable: bool, now: Instant) -> Option<Mac> {
+    pub fn see(
+        &mut self,
+        address: Ipv4Addr,
+        mac: Mac,
+        reachable: bool,
+        now: Instant,
+    ) -> Option<Mac> {
         let fresh = Sighting { mac, here: true, reachable, since: now, earlier: None };
         let Some(known) = self.seen.get_mut(&address) else {
             self.seen.insert(address, fresh);
@@ -148,7 +159,8 @@ impl Sightings {
         Some(before)
     }
 
-    /// The settings give an address to another board now: that boards took it in turn was their doing.
+    /// The settings give an address to another board now: that boards took it in turn was their
+    /// doing.
     pub fn settled_anew(&mut self, address: Ipv4Addr) {
         self.contests.remove(&address);
         if let Some(known) = self.seen.get_mut(&address) {
@@ -181,9 +193,11 @@ impl Sightings {
 
     pub fn give(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|time| now + time);
-        // dnsmasq takes a name away from a lease when another asks for the same: the board calls itself so all the same.
+        // dnsmasq takes a name away from a lease when another asks for the same: the board calls
+        // itself so all the same.
         let before = self.leases.remove(&lease.mac).and_then(|given| given.host_name);
-        let given = Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
+        let given =
+            Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
         self.leases.insert(lease.mac, given);
         self.asking.insert(lease.mac);
     }
@@ -203,7 +217,8 @@ impl Sightings {
         self.seen.retain(|_, known| known.here || now.saturating_since(known.since) < CONTEST_TIME);
         self.gone = self.seen.values().filter(|known| !known.here).count();
         let ended = |given: &Given| given.until.is_some_and(|until| until <= now);
-        let boards: Vec<Mac> = self.leases.iter().filter(|(_, given)| ended(given)).map(|(mac, _)| *mac).collect();
+        let boards: Vec<Mac> =
+            self.leases.iter().filter(|(_, given)| ended(given)).map(|(mac, _)| *mac).collect();
         for mac in &boards {
             self.leases.remove(mac);
             self.asking.remove(mac);

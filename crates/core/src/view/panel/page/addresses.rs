@@ -4,17 +4,26 @@ use std::net::IpAddr;
 
 use super::{Scene, Topic};
 
-/// Each with its port's name. Privacy addresses change by the hour, and a translator's own answers nobody: they are left out.
+/// Each with its port's name. Privacy addresses change by the hour, and a translator's own answers
+/// nobody: they are left out.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
-    let shown = scene.active.as_ref().and_then(|active| Some((active.link.index, active.address?.addr())));
+    let shown =
+        scene.active.as_ref().and_then(|active| Some((active.link.index, active.address?.addr())));
     let mut topics = Vec::new();
     for uplink in scene.state.uplinks() {
         let held = scene.state.facts().addresses(uplink.link.index);
-        let useless =
-            |address: IpAddr| held.iter().any(|h| (h.temporary || h.is_translators()) && h.address.addr() == address);
+        let useless = |address: IpAddr| {
+            held.iter().any(|h| (h.temporary || h.is_translators()) && h.address.addr() == address)
+        };
         for address in uplink.addresses.iter().map(ipnet::IpNet::addr) {
-            if shown != Some((uplink.link.index, address)) && !useless(address) && uplink.link.carrier {
-                topics.push(Topic::Address { port: uplink.link.name.clone(), address: address.to_string() });
+            if shown != Some((uplink.link.index, address))
+                && !useless(address)
+                && uplink.link.carrier
+            {
+                topics.push(Topic::Address {
+                    port: uplink.link.name.clone(),
+                    address: address.to_string(),
+                });
             }
         }
     }

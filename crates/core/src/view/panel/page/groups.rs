@@ -10,9 +10,15 @@ const TOLD: usize = 12;
 
 /// `rack1 148/150`
 pub fn topics(scene: &Scene) -> Vec<Topic> {
-    let known: Vec<(&str, &Counts)> =
-        scene.settings.groups.iter().map(|group| group.name.as_str()).zip(scene.state.nodes().groups()).collect();
-    let groups: Vec<(&str, &Counts)> = known.into_iter().filter(|(_, counts)| counts.total() > 0).collect();
+    let known: Vec<(&str, &Counts)> = scene
+        .settings
+        .groups
+        .iter()
+        .map(|group| group.name.as_str())
+        .zip(scene.state.nodes().groups())
+        .collect();
+    let groups: Vec<(&str, &Counts)> =
+        known.into_iter().filter(|(_, counts)| counts.total() > 0).collect();
     let Some(troubled) = (groups.len() > FEW).then(|| troubled(&groups)) else {
         return groups.into_iter().map(group).collect();
     };
@@ -20,26 +26,41 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     let left = troubled.len().saturating_sub(TOLD);
     let mut topics: Vec<Topic> = troubled.into_iter().take(TOLD).map(group).collect();
     if left > 0 {
-        topics.push(Topic::wordings([format!("{left} more not all up"), format!("{left} not up"), format!("+{left}")]));
+        topics.push(Topic::wordings([
+            format!("{left} more not all up"),
+            format!("{left} not up"),
+            format!("+{left}"),
+        ]));
     }
     if well > 0 {
-        topics.push(Topic::wordings([format!("{well} groups all up"), format!("{well} all up"), format!("{well} ok")]));
+        topics.push(Topic::wordings([
+            format!("{well} groups all up"),
+            format!("{well} all up"),
+            format!("{well} ok"),
+        ]));
     }
     topics
 }
 
 /// Those that are not all up, the worst first.
 fn troubled<'g>(groups: &[(&'g str, &'g Counts)]) -> Vec<(&'g str, &'g Counts)> {
-    let mut troubled: Vec<_> =
-        groups.iter().copied().filter(|(_, counts)| counts.of(NodeHealth::Up) < counts.expected()).collect();
-    troubled
-        .sort_by_key(|(_, counts)| std::cmp::Reverse((counts.of(NodeHealth::Down), counts.of(NodeHealth::Degraded))));
+    let mut troubled: Vec<_> = groups
+        .iter()
+        .copied()
+        .filter(|(_, counts)| counts.of(NodeHealth::Up) < counts.expected())
+        .collect();
+    troubled.sort_by_key(|(_, counts)| {
+        std::cmp::Reverse((counts.of(NodeHealth::Down), counts.of(NodeHealth::Degraded)))
+    });
     troubled
 }
 
 fn group((name, counts): (&str, &Counts)) -> Topic {
     let count = format!("{}/{}", counts.of(NodeHealth::Up), counts.total());
     // Names that only differ at their end are cut at the front.
-    let tails = name.char_indices().skip(1).map(|(at, _)| format!("{} {count}", name.get(at..).unwrap_or_default()));
+    let tails = name
+        .char_indices()
+        .skip(1)
+        .map(|(at, _)| format!("{} {count}", name.get(at..).unwrap_or_default()));
     Topic::Wordings(std::iter::once(format!("{name} {count}")).chain(tails).collect())
 }

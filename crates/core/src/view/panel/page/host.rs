@@ -8,7 +8,8 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     let vitals = scene.state.vitals();
     let name = (!vitals.host_name.is_empty()).then(|| Topic::Text(vitals.host_name.clone()));
     let unusual = vitals.ssh_ports.first().filter(|_| !vitals.ssh_ports.contains(&SSH));
-    let port =
-        unusual.map(|port| Topic::wordings([format!("ssh port {port}"), format!("ssh -p {port}"), format!(":{port}")]));
+    let port = unusual.map(|port| {
+        Topic::wordings([format!("ssh port {port}"), format!("ssh -p {port}"), format!(":{port}")])
+    });
     name.into_iter().chain(port).collect()
 }

@@ -1,7 +1,8 @@
 //! The pages of the character display: pure functions from what is known to what is shown.
 //!
-//! Row 1 is the address that answers ssh, always; the pages take turns below it, and alerts pre-empt them ([`turns`]). A page
-//! is one file with one function and one line in [`PAGES`]; it says [`Topic`]s and knows nothing of the display's size.
+//! Row 1 is the address that answers ssh, always; the pages take turns below it, and alerts
+//! pre-empt them ([`turns`]). A page is one file with one function and one line in [`PAGES`]; it
+//! says [`Topic`]s and knows nothing of the display's size.
 
 mod addresses;
 mod gateway;
@@ -77,7 +78,8 @@ pub fn playlist(settings: &Settings, state: &State, desired: &Desired) -> Playli
     scene.playlist(geometry)
 }
 
-/// Returns what makes an alert another topic: other words are to be seen at once, also where it is the same alert.
+/// Returns what makes an alert another topic: other words are to be seen at once, also where it is
+/// the same alert.
 fn topic_key(alert: &Alert) -> String {
     format!("{} {}", alert.code, alert.panel)
 }
@@ -107,12 +109,13 @@ impl Scene<'_> {
         } else {
             self.beside(geometry, &heading)
         };
-        let (urgent_rows, news) = (u8::try_from(rows.min(total)).unwrap_or(u8::MAX), self.news(&heading));
+        let (urgent_rows, news) =
+            (u8::try_from(rows.min(total)).unwrap_or(u8::MAX), self.news(&heading));
         Playlist { urgent_rows, news, ..turns }
     }
 
-    /// What a person should notice: the heading, how many nodes are up, and what alarms. Not what moves all the time, as
-    /// temperatures do.
+    /// What a person should notice: the heading, how many nodes are up, and what alarms. Not what
+    /// moves all the time, as temperatures do.
     fn news(&self, heading: &[Vec<String>]) -> Vec<String> {
         let nodes = self.state.nodes();
         let count = format!("{}/{}", nodes.count(NodeHealth::Up), nodes.total());
@@ -120,8 +123,8 @@ impl Scene<'_> {
         heading.concat().into_iter().chain([count]).chain(alerts).collect()
     }
 
-    /// One thing, whatever else there is to say. Where the heading leaves no room it has to wait: a person stands there with a
-    /// finger on the button.
+    /// One thing, whatever else there is to say. Where the heading leaves no room it has to wait: a
+    /// person stands there with a finger on the button.
     fn only(&self, geometry: Geometry, heading: &[Vec<String>], topic: &Topic) -> Playlist {
         let rows = heading.first().map_or(&[][..], Vec::as_slice);
         let rows = if rows.len() < usize::from(geometry.rows) { rows } else { &[] };

@@ -15,10 +15,18 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     if addresses().next().is_some() && !addresses().any(|net| matches!(net.addr(), IpAddr::V4(_))) {
         return vec![Topic::wordings(["nodes: no IPv4 here", "no IPv4 here", "no IPv4"])];
     }
-    let masquerade =
-        matches!(scene.state.outputs().held(Output::Firewall), Some(Applied::Firewall { masquerade: true, .. }));
+    let masquerade = matches!(
+        scene.state.outputs().held(Output::Firewall),
+        Some(Applied::Firewall { masquerade: true, .. })
+    );
     let words = if masquerade { "NAT on" } else { "NAT off" };
-    let Some(port) = scene.state.cluster_port().map(|port| &port.name) else { return vec![Topic::wordings([words])] };
+    let Some(port) = scene.state.cluster_port().map(|port| &port.name) else {
+        return vec![Topic::wordings([words])];
+    };
     let address = scene.cluster_address.addr();
-    vec![Topic::wordings([format!("{words}  {port} {address}"), format!("{words}  {port}"), words.to_owned()])]
+    vec![Topic::wordings([
+        format!("{words}  {port} {address}"),
+        format!("{words}  {port}"),
+        words.to_owned(),
+    ])]
 }

@@ -10,8 +10,9 @@ const NAMED: usize = 24;
 /// Of so many that boot the stage is told.
 const BOOTING: usize = 6;
 
-/// `3/3 up  eth1`; then, while not all are up, a glyph for each node where they have room, the names of those that are
-/// down, and how far those are that boot. With many nodes the groups have a page of their own.
+/// `3/3 up  eth1`; then, while not all are up, a glyph for each node where they have room, the
+/// names of those that are down, and how far those are that boot. With many nodes the groups have a
+/// page of their own.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let nodes = scene.state.nodes();
     let (total, up) = (nodes.total(), nodes.count(NodeHealth::Up));
@@ -34,7 +35,8 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     topics
 }
 
-/// Names of those that are down, as many as fit on each page; but for those that stand in alerts of their own.
+/// Names of those that are down, as many as fit on each page; but for those that stand in alerts of
+/// their own.
 fn down(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
     let count = nodes.count(NodeHealth::Down);
@@ -42,8 +44,12 @@ fn down(scene: &Scene) -> Option<Topic> {
         let words = format!("{} down", node.name);
         scene.alerts.iter().any(|alert| alert.panel == words)
     };
-    let names: Vec<&str> =
-        nodes.down().take(NAMED).filter(|node| !reported(node)).map(|node| node.name.as_str()).collect();
+    let names: Vec<&str> = nodes
+        .down()
+        .take(NAMED)
+        .filter(|node| !reported(node))
+        .map(|node| node.name.as_str())
+        .collect();
     if names.is_empty() {
         return None;
     }
@@ -56,8 +62,11 @@ fn down(scene: &Scene) -> Option<Topic> {
 fn booting(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
     let file = |node: &NodeState| node.stage()?.rsplit('/').next().map(str::to_owned);
-    let reported: Vec<String> =
-        nodes.booting().take(BOOTING).map(|node| format!("{} {}", node.name, file(node).unwrap_or_default())).collect();
+    let reported: Vec<String> = nodes
+        .booting()
+        .take(BOOTING)
+        .map(|node| format!("{} {}", node.name, file(node).unwrap_or_default()))
+        .collect();
     let more = nodes.count(NodeHealth::Booting).saturating_sub(BOOTING);
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     (!reported.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", reported.join(", "))))
@@ -91,6 +100,10 @@ mod tests {
         let mut distinct = fallbacks.clone();
         distinct.sort_unstable();
         distinct.dedup();
-        assert_eq!(distinct.len(), fallbacks.len(), "even without room in CGRAM they are told apart: {fallbacks:?}");
+        assert_eq!(
+            distinct.len(),
+            fallbacks.len(),
+            "even without room in CGRAM they are told apart: {fallbacks:?}"
+        );
     }
 }

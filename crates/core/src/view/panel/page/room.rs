@@ -1,4 +1,5 @@
-//! The room of a display: which cells the address has, which are left for pages, and how topics share them.
+//! The room of a display: which cells the address has, which are left for pages, and how topics
+//! share them.
 
 use crate::panel::{Frame, Geometry};
 
@@ -29,12 +30,16 @@ pub fn slots(geometry: Geometry, first_row: usize) -> Vec<Slot> {
             return vec![Slot { row, column: 0, width }];
         }
         let half = WIDE / 2;
-        vec![Slot { row, column: 0, width: half - 1 }, Slot { row, column: half, width: width - half }]
+        vec![
+            Slot { row, column: 0, width: half - 1 },
+            Slot { row, column: half, width: width - half },
+        ]
     })
     .collect()
 }
 
-/// The topics' lines on as many screens as they need; each screen has at most as many lines as there are slots.
+/// The topics' lines on as many screens as they need; each screen has at most as many lines as
+/// there are slots.
 pub fn pack(topics: &[Topic], slots: &[Slot]) -> Vec<Vec<String>> {
     pack_placed(topics, slots).0
 }

@@ -6,7 +6,8 @@ const MARK_WIDTH: usize = 4;
 /// The address on rows of at most these widths, one string a row; `None` when it does not fit.
 pub fn rows(address: &str, widths: &[usize]) -> Option<Vec<String>> {
     if let (true, [first, second, ..]) = (!address.contains(':'), widths) {
-        // IPv4 on two rows is broken in the middle, so that its halves do not wander from venue to venue.
+        // IPv4 on two rows is broken in the middle, so that its halves do not wander from venue to
+        // venue.
         let middle = address.match_indices('.').nth(1).map_or(0, |(at, _)| at + 1);
         let (left, right) = address.split_at(middle);
         if address.len() > *first && left.len() <= *first && right.len() <= *second {
@@ -18,8 +19,8 @@ pub fn rows(address: &str, widths: &[usize]) -> Option<Vec<String>> {
     tokens.is_empty().then_some(rows)
 }
 
-/// The address on as few screens as possible, each with rows of these widths. Where one screen does not do, each is marked at
-/// the end of its last row: `1/2`, `2/2`.
+/// The address on as few screens as possible, each with rows of these widths. Where one screen does
+/// not do, each is marked at the end of its last row: `1/2`, `2/2`.
 pub fn screens(address: &str, widths: &[usize]) -> Vec<Vec<String>> {
     if let Some(rows) = rows(address, widths) {
         return vec![rows];

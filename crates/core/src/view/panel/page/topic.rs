@@ -10,7 +10,8 @@ pub enum Topic {
     Wordings(Vec<String>),
     /// must be said whole: broken between words where it does not fit
     Text(String),
-    /// cells that mean something each: on as many rows as they need, left out where one screen does not hold them
+    /// cells that mean something each: on as many rows as they need, left out where one screen does
+    /// not hold them
     Cells(String),
     /// an address that is not the one on row 1, with the name of its port; always whole
     Address { port: String, address: String },
@@ -22,7 +23,8 @@ impl Topic {
         Self::Wordings(wordings.into_iter().map(Into::into).collect())
     }
 
-    /// The lines for these slots, in groups that are not to be torn apart; no group has more lines than there are slots.
+    /// The lines for these slots, in groups that are not to be torn apart; no group has more lines
+    /// than there are slots.
     pub fn groups(&self, slots: &[Slot]) -> Vec<Vec<String>> {
         let width = slots.iter().map(|slot| slot.width).min().unwrap_or(0);
         match self {
@@ -32,10 +34,13 @@ impl Topic {
             }
             Self::Cells(cells) => {
                 let cells: Vec<char> = cells.chars().collect();
-                let rows: Vec<String> = cells.chunks(width.max(1)).map(|row| row.iter().collect()).collect();
+                let rows: Vec<String> =
+                    cells.chunks(width.max(1)).map(|row| row.iter().collect()).collect();
                 if rows.len() <= slots.len() { vec![rows] } else { Vec::new() }
             }
-            Self::Text(text) => wrap(text, width).chunks(slots.len().max(1)).map(<[String]>::to_vec).collect(),
+            Self::Text(text) => {
+                wrap(text, width).chunks(slots.len().max(1)).map(<[String]>::to_vec).collect()
+            }
             Self::Address { port, address } => address_groups(port, address, slots, width),
         }
     }
@@ -54,11 +59,14 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
         let title = format!("{name}:");
         let rows = split::everywhere(address, width);
         let screens = rows.chunks(beside);
-        return screens.map(|rows| std::iter::once(title.clone()).chain(rows.iter().cloned()).collect()).collect();
+        return screens
+            .map(|rows| std::iter::once(title.clone()).chain(rows.iter().cloned()).collect())
+            .collect();
     }
     let under_row_1 = slots.first().is_some_and(|slot| slot.row > 0);
     if under_row_1 && address.chars().count() <= width {
-        // The address that is meant stands above; so this one may be seen whole, after its port's name.
+        // The address that is meant stands above; so this one may be seen whole, after its port's
+        // name.
         return vec![wrap(&format!("{port}:"), width), vec![address.to_owned()]];
     }
     let rest = width.saturating_sub(label.chars().count() + 1);
@@ -69,13 +77,15 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
 fn label(port: &str) -> String {
     let scalars: Vec<char> = port.chars().collect();
     match scalars.as_slice() {
-        [first, second, .., a, b, c] if scalars.len() > 6 => [*first, *second, '.', *a, *b, *c].iter().collect(),
+        [first, second, .., a, b, c] if scalars.len() > 6 => {
+            [*first, *second, '.', *a, *b, *c].iter().collect()
+        }
         _ => port.to_owned(),
     }
 }
 
-/// The text by words on lines of at most `width`. A blank before a number goes first, if that is enough; a longer word is
-/// broken after a separator, or anywhere.
+/// The text by words on lines of at most `width`. A blank before a number goes first, if that is
+/// enough; a longer word is broken after a separator, or anywhere.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = text.trim();
     if text.chars().count() <= width {
@@ -102,7 +112,11 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 /// Without the blanks that stand before a digit.
 fn squeeze(text: &str) -> String {
     let next = text.chars().skip(1).chain(std::iter::once('\0'));
-    text.chars().zip(next).filter(|(this, next)| *this != ' ' || !next.is_ascii_digit()).map(|(this, _)| this).collect()
+    text.chars()
+        .zip(next)
+        .filter(|(this, next)| *this != ' ' || !next.is_ascii_digit())
+        .map(|(this, _)| this)
+        .collect()
 }
 
 /// One word in parts of at most `width`.
@@ -146,7 +160,8 @@ mod tests {
 
     #[test]
     fn cells_are_broken_anywhere_and_shown_all_at_once_or_not_at_all() {
-        let groups = |count: usize, size: &str| Topic::Cells("x".repeat(count)).groups(&slots(size, 1));
+        let groups =
+            |count: usize, size: &str| Topic::Cells("x".repeat(count)).groups(&slots(size, 1));
         assert_eq!(groups(15, "16x2"), [["x".repeat(15)]]);
         assert!(groups(16, "16x2").is_empty());
         assert_eq!(groups(40, "20x4"), [["x".repeat(19), "x".repeat(19), "xx".to_owned()]]);
@@ -163,6 +178,9 @@ mod tests {
         assert_eq!(groups("wlan0", "16x2", 1), [["wlan0:"], ["192.168.178.123"]]);
         assert_eq!(groups("wlan0", "16x1", 0), [["wlan0 192.168."], ["wlan0 178.123"]]);
         assert_eq!(groups("enx001122334455", "16x1", 0), [["en.455 192.168."], ["en.455 178.123"]]);
-        assert_eq!(groups("wlan0", "8x2", 0), [["wlan0:", "192."], ["wlan0:", "168."], ["wlan0:", "178.123"]]);
+        assert_eq!(
+            groups("wlan0", "8x2", 0),
+            [["wlan0:", "192."], ["wlan0:", "168."], ["wlan0:", "178.123"]]
+        );
     }
 }

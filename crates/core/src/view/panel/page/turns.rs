@@ -1,7 +1,8 @@
 //! Whose turn it is: what stands on the glass, in which order and for how long.
 //!
-//! The gravest alerts have at least half of the time that the address leaves, notices a third where nothing graver stands; none
-//! of them is away for longer than ten seconds, and every other alert has its turn. `tests/turns.rs` tries that with any set.
+//! The gravest alerts have at least half of the time that the address leaves, notices a third where
+//! nothing graver stands; none of them is away for longer than ten seconds, and every other alert
+//! has its turn. `tests/turns.rs` tries that with any set.
 
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ use crate::panel::{Frame, Geometry, Page, Playlist, Role};
 const ADDRESS_TIME: Duration = Duration::from_secs(6);
 /// … before something else may be seen for at most this long.
 const GUEST_TIME: Duration = Duration::from_secs(2);
-/// Where the display is wide and the address fills it all the same (IPv6), it and an alert stand for this long in turn.
+/// Where the display is wide and the address fills it all the same (IPv6), it and an alert stand
+/// for this long in turn.
 const SHARED_TIME: Duration = Duration::from_secs(4);
 /// Narrower than this, a guest gets all rows, else only the last one.
 const NARROW: u8 = 16;
-/// Where an alert stands no page does so for longer, whatever `lcd.page_time` says: with two of them between its turns it is away
-/// for less than ten seconds.
+/// Where an alert stands no page does so for longer, whatever `lcd.page_time` says: with two of
+/// them between its turns it is away for less than ten seconds.
 const LONGEST_BESIDE: Duration = Duration::from_secs(4);
 /// Pages for each notice.
 const PAGES_A_NOTICE: usize = 2;
@@ -56,7 +58,11 @@ impl Scene<'_> {
 
     /// The heading needs all rows: the pages are its guests.
     pub(super) fn beside(&self, geometry: Geometry, heading: &[Vec<String>]) -> Playlist {
-        let keep = if geometry.columns < NARROW { 0 } else { usize::from(geometry.rows).saturating_sub(1) };
+        let keep = if geometry.columns < NARROW {
+            0
+        } else {
+            usize::from(geometry.rows).saturating_sub(1)
+        };
         let slots = room::slots(geometry, keep);
         let Screens { turns, gravest, calm } = self.screens(&slots);
         // There a part of the address stays, and what is wrong may have as much time as it.
@@ -97,14 +103,26 @@ impl Scene<'_> {
                 pages.push(guest(lines, dwell, *role));
             }
         }
-        let gravest =
-            gravest.into_iter().map(|(key, turn)| (key, first_page.get(turn).copied().flatten().unwrap_or(0)));
-        Playlist { pages, gravest: gravest.collect(), guest_limit: (!shares).then_some(short), ..Playlist::default() }
+        let gravest = gravest
+            .into_iter()
+            .map(|(key, turn)| (key, first_page.get(turn).copied().flatten().unwrap_or(0)));
+        Playlist {
+            pages,
+            gravest: gravest.collect(),
+            guest_limit: (!shares).then_some(short),
+            ..Playlist::default()
+        }
     }
 
-    /// Returns what stands in the slots, in turn. Alerts pre-empt the pages; where there is room they share it.
+    /// Returns what stands in the slots, in turn. Alerts pre-empt the pages; where there is room
+    /// they share it.
     fn screens(&self, slots: &[Slot]) -> Screens {
-        let top = self.alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.severity).max();
+        let top = self
+            .alerts
+            .iter()
+            .filter(|alert| !alert.acknowledged)
+            .map(|alert| alert.severity)
+            .max();
         let top = top.unwrap_or(Severity::Ok);
         let calm = top < Severity::Warning;
         let is_urgent = |alert: &Alert| alert.severity >= Severity::Warning && !alert.acknowledged;
@@ -113,16 +131,26 @@ impl Scene<'_> {
         let (keys, gravest) = self.alerts_where(is_gravest);
         let known = self.alerts_where(|alert| alert.acknowledged).1;
         if gravest.is_empty() {
-            let all: Vec<Topic> = pages().into_iter().chain(self.alerts_where(|_| true).1).collect();
-            return Screens { turns: ordinary(room::pack(&all, slots)), gravest: Vec::new(), calm: true };
+            let all: Vec<Topic> =
+                pages().into_iter().chain(self.alerts_where(|_| true).1).collect();
+            return Screens {
+                turns: ordinary(room::pack(&all, slots)),
+                gravest: Vec::new(),
+                calm: true,
+            };
         }
         let (_, urgent) = self.alerts_where(is_urgent);
-        let less = self.alerts_where(|alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert)).1;
+        let less = self
+            .alerts_where(|alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert))
+            .1;
         let others = || self.alerts_where(|alert| !is_gravest(alert)).1;
         // All that is urgent stays where it leaves room for something else, else the gravest alone.
         for (pinned, rest) in [
             (&urgent, less.iter().chain(&pages()).chain(&known).cloned().collect::<Vec<_>>()),
-            (&gravest, if calm { pages().into_iter().chain(known.clone()).collect() } else { others() }),
+            (
+                &gravest,
+                if calm { pages().into_iter().chain(known.clone()).collect() } else { others() },
+            ),
         ] {
             let packed = room::pack(pinned, slots);
             let [lines] = packed.as_slice() else { continue };
@@ -131,7 +159,9 @@ impl Scene<'_> {
                 if beside.is_empty() {
                     beside.push(Vec::new());
                 }
-                let turns = beside.into_iter().map(|rest| (lines.iter().cloned().chain(rest).collect(), Role::Alert));
+                let turns = beside
+                    .into_iter()
+                    .map(|rest| (lines.iter().cloned().chain(rest).collect(), Role::Alert));
                 let keys = keys.into_iter().map(|key| (key, 0)).collect();
                 return Screens { turns: turns.collect(), gravest: keys, calm };
             }
@@ -144,7 +174,8 @@ impl Scene<'_> {
         interleaved((keys, screens, firsts), room::pack(&others(), slots))
     }
 
-    /// Returns the keys of these alerts and their words for the panel, without those that row 1 says already.
+    /// Returns the keys of these alerts and their words for the panel, without those that row 1
+    /// says already.
     fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> (Vec<String>, Vec<Topic>) {
         let addressed = self.active.as_ref().is_some_and(|active| active.address.is_some());
         let words = if addressed { "" } else { words::no_address(self.state) };
@@ -161,13 +192,16 @@ fn ordinary(screens: Vec<Vec<String>>) -> Vec<(Vec<String>, Role)> {
     screens.into_iter().map(|lines| (lines, Role::Ordinary)).collect()
 }
 
-/// The gravest alert, one of the others, the next of the gravest, and so on: half of the time at least for the first kind.
+/// The gravest alert, one of the others, the next of the gravest, and so on: half of the time at
+/// least for the first kind.
 fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
     let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
     let (mut round, mut shown) = (0, 0);
     // Until both kinds have had their turn.
-    while round < units.len() || (shown < others.len() || round % units.len().max(1) != 0) && !units.is_empty() {
+    while round < units.len()
+        || (shown < others.len() || round % units.len().max(1) != 0) && !units.is_empty()
+    {
         let unit = units.get(round % units.len().max(1)).cloned().unwrap_or_default();
         let room = unit.len().min(OTHERS);
         for screen in unit {
@@ -216,28 +250,37 @@ fn units(firsts: &[usize], screens: usize) -> Vec<std::ops::Range<usize>> {
 
 /// Returns each alert's key with its place among the turns.
 fn at(keys: Vec<String>, firsts: &[usize], placed: &[usize]) -> Vec<(String, usize)> {
-    keys.into_iter().zip(firsts.iter().map(|first| placed.get(*first).copied().unwrap_or(0))).collect()
+    keys.into_iter()
+        .zip(firsts.iter().map(|first| placed.get(*first).copied().unwrap_or(0)))
+        .collect()
 }
 
-/// Returns the address's pages in groups that stand for `time` each. A long address stands in parts, each for two seconds or
-/// more: of many parts only some are in each group.
+/// Returns the address's pages in groups that stand for `time` each. A long address stands in
+/// parts, each for two seconds or more: of many parts only some are in each group.
 fn parts(geometry: Geometry, heading: &[Vec<String>], time: Duration) -> Vec<Vec<Page>> {
     let most = usize::try_from(time.as_secs() / GUEST_TIME.as_secs()).unwrap_or(1).max(1);
     let groups = heading.len().div_ceil(most).max(1);
     let size = heading.len().div_ceil(groups).max(1);
     let group = |parts: &[Vec<String>]| {
         let dwell = time / u32::try_from(parts.len()).unwrap_or(1).max(1);
-        let page = |rows: &Vec<String>| Page { frame: Frame::from_lines(geometry, rows), dwell, role: Role::Address };
+        let page = |rows: &Vec<String>| Page {
+            frame: Frame::from_lines(geometry, rows),
+            dwell,
+            role: Role::Address,
+        };
         parts.iter().map(page).collect()
     };
     heading.chunks(size).map(group).collect()
 }
 
-/// Returns what each visit between two stays of the address shows, where it may take no more than a quarter of the time: each
-/// of the gravest alerts' screens with one of the others, which share it.
+/// Returns what each visit between two stays of the address shows, where it may take no more than a
+/// quarter of the time: each of the gravest alerts' screens with one of the others, which share it.
 fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
-    let of = |role: Role| (0..turns.len()).filter(move |turn| turns.get(*turn).is_some_and(|(_, r)| *r == role));
-    let (alerts, others): (Vec<usize>, Vec<usize>) = (of(Role::Alert).collect(), of(Role::Ordinary).collect());
+    let of = |role: Role| {
+        (0..turns.len()).filter(move |turn| turns.get(*turn).is_some_and(|(_, r)| *r == role))
+    };
+    let (alerts, others): (Vec<usize>, Vec<usize>) =
+        (of(Role::Alert).collect(), of(Role::Ordinary).collect());
     if alerts.is_empty() || others.is_empty() {
         return (0..turns.len()).map(|turn| vec![turn]).collect();
     }
@@ -250,8 +293,8 @@ fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
     (0..visits).map(pair).collect()
 }
 
-/// Returns what each visit shows where the address shares the display with what is wrong: an alert, then perhaps something else
-/// and the alert again; or a notice and a page.
+/// Returns what each visit shows where the address shares the display with what is wrong: an alert,
+/// then perhaps something else and the alert again; or a notice and a page.
 fn shared(turns: &[(Vec<String>, Role)], calm: bool) -> Vec<Vec<usize>> {
     let pairs = paired(turns);
     let again = |pair: Vec<usize>| match pair.as_slice() {

@@ -5,7 +5,8 @@ use crate::config::{PortPattern, UplinkProbe};
 use crate::event::Reachability;
 use crate::facts::uplink::{UplinkState, UplinkView};
 
-/// `online DHCP`; without any uplink what is waited for. Never a time that is left: pages hold facts that stand still.
+/// `online DHCP`; without any uplink what is waited for. Never a time that is left: pages hold
+/// facts that stand still.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let Some(active) = &scene.active else { return vec![waiting(scene)] };
     let Some(address) = active.address else { return Vec::new() };
@@ -16,9 +17,12 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
         std::net::IpAddr::V4(_) => "DHCP",
         std::net::IpAddr::V6(_) => "IPv6",
     };
-    let origin =
-        leased.then(|| [format!("{port} {words}, {how}"), format!("{words}, {how}"), format!("{words} {how}")]);
-    vec![Topic::wordings(origin.into_iter().flatten().chain([format!("{port} {words}"), words.to_owned()]))]
+    let origin = leased.then(|| {
+        [format!("{port} {words}, {how}"), format!("{words}, {how}"), format!("{words} {how}")]
+    });
+    vec![Topic::wordings(
+        origin.into_iter().flatten().chain([format!("{port} {words}"), words.to_owned()]),
+    )]
 }
 
 fn words(scene: &Scene, active: &UplinkView<'_>) -> &'static str {
@@ -36,7 +40,12 @@ fn waiting(scene: &Scene) -> Topic {
     let names: Vec<String> = scene.settings.uplink.interfaces.iter().map(name).collect();
     let first = names.first().cloned().unwrap_or_default();
     let all = names.join(" ");
-    Topic::wordings([format!("waiting for {all}"), format!("await {all}"), format!("await {first}"), first])
+    Topic::wordings([
+        format!("waiting for {all}"),
+        format!("await {all}"),
+        format!("await {first}"),
+        first,
+    ])
 }
 
 fn name(pattern: &PortPattern) -> String {

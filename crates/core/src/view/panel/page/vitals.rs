@@ -12,7 +12,9 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
         (Some(temperature), Some(load)) => vec![format!("{temperature} {load}"), temperature],
         (temperature, load) => temperature.into_iter().chain(load).collect(),
     };
-    let free = free.into_iter().filter_map(|(what, free)| Some(Topic::wordings([format!("{what} {}% free", free?)])));
+    let free = free
+        .into_iter()
+        .filter_map(|(what, free)| Some(Topic::wordings([format!("{what} {}% free", free?)])));
     let works = Some(works).filter(|wordings| !wordings.is_empty()).map(Topic::Wordings);
     works.into_iter().chain(free).collect()
 }

@@ -33,8 +33,8 @@ pub fn rows(words: &str, geometry: Geometry) -> Vec<String> {
     parts.into_iter().map(str::to_owned).collect()
 }
 
-/// What stays on the glass when the daemon has ended. On a restart by the service manager the panel is not touched at all, so
-/// this is not asked for.
+/// What stays on the glass when the daemon has ended. On a restart by the service manager the panel
+/// is not touched at all, so this is not asked for.
 pub fn last_words(geometry: Geometry, stop: Option<Stop>) -> Frame {
     let words = match stop {
         None | Some(Stop::Terminated) => "STOPPED",

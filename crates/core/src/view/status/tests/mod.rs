@@ -11,8 +11,8 @@ use crate::config;
 use crate::config::board::Board;
 use crate::decide::decide;
 use crate::event::{
-    Address, ApplyError, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, Netconf, Probe, Reachability,
-    Round, Route, Vital,
+    Address, ApplyError, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, Netconf, Probe,
+    Reachability, Round, Route, Vital,
 };
 use schema::Schema;
 
@@ -41,7 +41,8 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let settings = config::load(&[("settings", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
+        let settings =
+            config::load(&[("settings", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
         let settings = Arc::new(settings);
         let state = State::new(Arc::clone(&settings), Instant::from_boot(Duration::from_secs(100)));
         Self { settings, state, second: 100 }
@@ -80,10 +81,19 @@ impl Stage {
         stage.handle(Event::Dump(Dump::End));
         stage.handle(Event::Probe(Probe::Uplink { index: 3, reachability: Reachability::Online }));
         for index in [2, 3] {
-            stage.handle(Event::Netconf(Netconf { index, forwarding: Some(true), ..Netconf::default() }));
+            stage.handle(Event::Netconf(Netconf {
+                index,
+                forwarding: Some(true),
+                ..Netconf::default()
+            }));
         }
-        let firewall =
-            Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
+        let firewall = Applied::Firewall {
+            masquerade: true,
+            owned: true,
+            flow_table: None,
+            rejects: None,
+            adopted: false,
+        };
         stage.report(Output::Firewall, Ok(firewall));
         stage
     }
@@ -99,7 +109,11 @@ impl Stage {
 
     fn round(&mut self, name: &str, rtt: Option<Duration>) -> &mut Self {
         let node = self.state.nodes().by_name(name).unwrap().id;
-        self.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }])))
+        self.handle(Event::Probe(Probe::Nodes(vec![Round {
+            node,
+            rtt,
+            first_lost: rtt.is_none(),
+        }])))
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -122,7 +136,11 @@ fn whole(snapshot: &Snapshot, nodes: &[NodeStatus], now: Instant) -> Vec<u8> {
 /// Names of what differs.
 fn parts(change: &api::Change) -> Vec<String> {
     let value = serde_json::to_value(change).unwrap();
-    keys(&value).into_iter().filter(|key| !["schema", "type", "seq"].contains(key)).map(str::to_owned).collect()
+    keys(&value)
+        .into_iter()
+        .filter(|key| !["schema", "type", "seq"].contains(key))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn parse(text: &[u8]) -> Value {
@@ -187,7 +205,10 @@ fn with_nothing_known_no_key_is_missing() {
     assert_eq!(line["uplinks"], serde_json::json!([]));
     assert_eq!(line["cluster"]["interface"], Value::Null);
     assert_eq!(line["gateway"]["masquerade"], false);
-    assert_eq!(line["panel"]["lcd"], serde_json::json!({ "state": "absent", "lines": null, "bytes": 0, "errors": 0 }));
+    assert_eq!(
+        line["panel"]["lcd"],
+        serde_json::json!({ "state": "absent", "lines": null, "bytes": 0, "errors": 0 })
+    );
     assert_eq!(
         line["panel"]["led"],
         serde_json::json!({ "state": "absent", "colour": null, "pattern": null, "leds": null })
@@ -199,7 +220,8 @@ fn an_evening_online() {
     let mut stage = Stage::online();
     stage.node("rpi1", true).node("rpi2", true).pass(12);
     stage.report(Output::Display, Ok(display()));
-    stage.report(Output::Indicator, Ok(Applied::Indicator { leds: 1, name: "emulator".to_owned() }));
+    stage
+        .report(Output::Indicator, Ok(Applied::Indicator { leds: 1, name: "emulator".to_owned() }));
     let line = stage.line();
     assert_eq!(
         line["uplink"],
@@ -234,16 +256,26 @@ fn an_evening_online() {
     assert_eq!(line["panel"]["lcd"]["lines"][1], "2/2 up  eth1   ♥");
     assert_eq!(line["panel"]["led"]["colour"], "#00ff00");
     assert_eq!(line["panel"]["led"]["pattern"], "breathe");
-    assert_eq!(line["panel"]["led"]["leds"], serde_json::json!([{ "colour": "#00ff00", "pattern": "breathe" }]));
+    assert_eq!(
+        line["panel"]["led"]["leds"],
+        serde_json::json!([{ "colour": "#00ff00", "pattern": "breathe" }])
+    );
 }
 
 #[test]
 fn a_stick_reports_each_of_its_leds() {
     let mut stage = Stage::online();
     stage.node("rpi1", true);
-    stage.report(Output::Indicator, Ok(Applied::Indicator { leds: 8, name: "blinkstick".to_owned() }));
+    stage.report(
+        Output::Indicator,
+        Ok(Applied::Indicator { leds: 8, name: "blinkstick".to_owned() }),
+    );
     let line = stage.line();
-    assert_eq!(line["panel"]["led"]["leds"].as_array().unwrap().len(), 3, "the cluster and two nodes");
+    assert_eq!(
+        line["panel"]["led"]["leds"].as_array().unwrap().len(),
+        3,
+        "the cluster and two nodes"
+    );
 }
 
 #[test]
@@ -289,7 +321,8 @@ fn what_blocks_is_named_or_has_null_names() {
         remedy: "do this".to_owned(),
     };
     stage.handle(Event::Firewall(Firewall::Blocked(Some(blocker))));
-    let wanted = serde_json::json!({ "table": "ip filter", "chain": "FORWARD", "remedy": "do this" });
+    let wanted =
+        serde_json::json!({ "table": "ip filter", "chain": "FORWARD", "remedy": "do this" });
     assert_eq!(stage.line()["gateway"]["blocked_by"], wanted);
     stage.handle(Event::Firewall(Firewall::Blocked(None)));
     assert_eq!(stage.line()["gateway"]["blocked_by"], Value::Null);
@@ -313,7 +346,11 @@ fn a_rule_set_that_cannot_be_applied_leaves_the_masquerade_unknown() {
 #[test]
 fn rules_that_are_in_the_kernel_let_no_ipv6_through() {
     assert_eq!(Stage::online().line()["gateway"]["ipv6_forwarding"], false);
-    assert_eq!(Stage::new().line()["gateway"]["ipv6_forwarding"], Value::Null, "before they are nobody knows");
+    assert_eq!(
+        Stage::new().line()["gateway"]["ipv6_forwarding"],
+        Value::Null,
+        "before they are nobody knows"
+    );
 }
 
 #[test]
@@ -328,7 +365,9 @@ fn errors_of_the_displays_bus_are_reported_and_are_worth_a_line() {
 #[test]
 fn an_infinite_lease_has_no_end() {
     let mut stage = Stage::online();
-    let Event::Address(Change::Present(lease)) = address(3, "10.99.0.126/24") else { unreachable!() };
+    let Event::Address(Change::Present(lease)) = address(3, "10.99.0.126/24") else {
+        unreachable!()
+    };
     stage.handle(Event::Address(Change::Present(Address { valid_for: None, ..lease })));
     let line = stage.line();
     assert_eq!(line["uplink"]["lease_left_s"], Value::Null);
@@ -370,10 +409,17 @@ fn a_change_reports_just_what_changed() {
     let change = after.change_after(&before, stage.now());
     assert_eq!(parts(&change), ["alerts", "cluster", "severity"]);
     let down = node(&stage.state, "rpi2").unwrap();
-    let change =
-        api::Change { seq: 7, nodes: vec![down.at(stage.now())], nodes_removed: vec!["rpi9".into()], ..change };
+    let change = api::Change {
+        seq: 7,
+        nodes: vec![down.at(stage.now())],
+        nodes_removed: vec!["rpi9".into()],
+        ..change
+    };
     let line = parse(&crate::api::line(&change));
-    assert_eq!(keys(&line), ["alerts", "cluster", "nodes", "nodes_removed", "schema", "seq", "severity", "type"]);
+    assert_eq!(
+        keys(&line),
+        ["alerts", "cluster", "nodes", "nodes_removed", "schema", "seq", "severity", "type"]
+    );
     assert_eq!(line["seq"], 7);
     assert_eq!(line["nodes"].as_array().unwrap().len(), 1);
     assert_eq!(line["nodes"][0]["health"], "down");
@@ -397,8 +443,11 @@ fn no_text_is_obeyed_by_a_terminal() {
     stage.handle(link(4, RAW)).handle(address(4, "172.20.5.7/24"));
     let broken = ApplyError { kind: ApplyErrorKind::Failed, message: RAW.to_owned() };
     stage.report(Output::Routing, Err(broken.clone())).report(Output::Display, Err(broken));
-    let blocked =
-        Firewall::Blocked(Some(Blocker { table: Some(RAW.into()), chain: Some(RAW.into()), remedy: RAW.into() }));
+    let blocked = Firewall::Blocked(Some(Blocker {
+        table: Some(RAW.into()),
+        chain: Some(RAW.into()),
+        remedy: RAW.into(),
+    }));
     stage.handle(Event::Firewall(blocked));
     let (nodes, mut snapshot) = (nodes(&stage.state), stage.snapshot());
     snapshot.uplink.facts.interface = Some(RAW.into());
@@ -408,7 +457,11 @@ fn no_text_is_obeyed_by_a_terminal() {
     let shown = "\\u{1b}[2J\\u{a}\\u{7f}\\u{9b}31m\\u{202e}x";
     assert_eq!(value["uplink"]["interface"], shown);
     assert_eq!(value["gateway"]["blocked_by"]["table"], shown);
-    assert!(value["alerts"].to_string().contains(&shown.replace('\\', "\\\\")), "{}", value["alerts"]);
+    assert!(
+        value["alerts"].to_string().contains(&shown.replace('\\', "\\\\")),
+        "{}",
+        value["alerts"]
+    );
     let raw = |c: char| c.is_control() || c == '\u{202e}';
     assert!(!String::from_utf8(text).unwrap().trim_end().contains(raw));
 }

@@ -1,5 +1,5 @@
-//! The shipped schema, and as much of JSON Schema as it uses. Stricter than a reader should be: a key that the schema does not
-//! name is a fault, for then the schema is not complete.
+//! The shipped schema, and as much of JSON Schema as it uses. Stricter than a reader should be: a
+//! key that the schema does not name is a fault, for then the schema is not complete.
 
 use serde_json::Value;
 
@@ -7,7 +7,10 @@ pub struct Schema(Value);
 
 impl Schema {
     pub fn shipped() -> Self {
-        Self(serde_json::from_str(include_str!("../../../../../../docs/status.schema.json")).unwrap())
+        Self(
+            serde_json::from_str(include_str!("../../../../../../docs/status.schema.json"))
+                .unwrap(),
+        )
     }
 
     /// Names of the properties of a definition.
@@ -35,13 +38,18 @@ impl Schema {
                     return Err(format!("{path}: {value} is none of {wanted}"));
                 }
                 "required" if value.is_object() => {
-                    let missing =
-                        wanted.as_array().unwrap().iter().find(|key| value.get(key.as_str().unwrap()).is_none());
+                    let missing = wanted
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .find(|key| value.get(key.as_str().unwrap()).is_none());
                     missing.map_or(Ok(()), |key| Err(format!("{path}: {key} is missing")))?;
                 }
                 "properties" if value.is_object() => {
                     for (key, inner) in value.as_object().unwrap() {
-                        let known = wanted.get(key).ok_or_else(|| format!("{path}: the schema has no {key}"))?;
+                        let known = wanted
+                            .get(key)
+                            .ok_or_else(|| format!("{path}: the schema has no {key}"))?;
                         self.at(&format!("{path}.{key}"), known, inner)?;
                     }
                 }
@@ -56,8 +64,8 @@ impl Schema {
                 "maximum" if value.is_number() && value.as_f64() > wanted.as_f64() => {
                     return Err(format!("{path}: {value} is more than {wanted}"));
                 }
-                "$schema" | "$id" | "$defs" | "title" | "description" | "const" | "enum" | "required"
-                | "properties" | "items" | "minimum" | "maximum" => {}
+                "$schema" | "$id" | "$defs" | "title" | "description" | "const" | "enum"
+                | "required" | "properties" | "items" | "minimum" | "maximum" => {}
                 other => return Err(format!("{path}: this check does not know {other:?}")),
             }
         }
@@ -65,8 +73,15 @@ impl Schema {
     }
 
     /// One of the choices fits, or at least one.
-    fn choices(&self, path: &str, choices: &Value, value: &Value, only_one: bool) -> Result<(), String> {
-        let results: Vec<_> = choices.as_array().unwrap().iter().map(|choice| self.at(path, choice, value)).collect();
+    fn choices(
+        &self,
+        path: &str,
+        choices: &Value,
+        value: &Value,
+        only_one: bool,
+    ) -> Result<(), String> {
+        let results: Vec<_> =
+            choices.as_array().unwrap().iter().map(|choice| self.at(path, choice, value)).collect();
         match results.iter().filter(|result| result.is_ok()).count() {
             0 => Err(results.into_iter().filter_map(Result::err).collect::<Vec<_>>().join(" / ")),
             2.. if only_one => Err(format!("{path}: more than one choice fits")),
@@ -108,5 +123,7 @@ fn the_check_finds_faults() {
         let fault = schema.check(&serde_json::from_str(text).unwrap()).unwrap_err();
         assert!(fault.contains(wanted), "{fault}");
     }
-    schema.check(&serde_json::from_str(r#"{"schema":1,"type":"change","seq":1}"#).unwrap()).unwrap();
+    schema
+        .check(&serde_json::from_str(r#"{"schema":1,"type":"change","seq":1}"#).unwrap())
+        .unwrap();
 }

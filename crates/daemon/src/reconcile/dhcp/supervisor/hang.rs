@@ -23,12 +23,14 @@ impl Supervisor {
         self.asked.heard();
         let names = self.without_names.is_none() && given.config != given.config_without_names;
         let names = names.then(|| given.address.addr());
-        let whom = Target { process, names, domain: given.domain.clone(), asked: self.asked.clone() };
+        let whom =
+            Target { process, names, domain: given.domain.clone(), asked: self.asked.clone() };
         self.signs = mpsc::channel(4);
         self.pulse = Some(Pulse::start(whom, self.signs.0.clone()));
     }
 
-    /// Reports whether what nodes ask on the wire reaches it, if that is another answer than before.
+    /// Reports whether what nodes ask on the wire reaches it, if that is another answer than
+    /// before.
     pub(super) async fn hears(&mut self, hears: bool) {
         if std::mem::replace(&mut self.deaf, !hears) != self.deaf {
             let _ = self.events.send(Event::Firewall(Firewall::Unheard(!hears))).await;
@@ -60,8 +62,8 @@ impl Supervisor {
         }
     }
 
-    /// It lives and does nothing: ended by force, and begun again. The alert stands until the next one has answered for a
-    /// while.
+    /// It lives and does nothing: ended by force, and begun again. The alert stands until the next
+    /// one has answered for a while.
     pub(super) async fn hung(&mut self, why: &str) {
         self.signalled = None;
         self.pulse = None;

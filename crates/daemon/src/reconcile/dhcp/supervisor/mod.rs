@@ -30,7 +30,8 @@ use crate::watch::dhcp::Questions;
 use crate::watch::dhcp::leases::Watch;
 
 /// Pauses before dnsmasq is started again.
-const PAUSES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(LONG);
+const PAUSES: Backoff =
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(LONG);
 /// The longest pause when somebody killed it.
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
 /// So many ends of its own doing within so long are a crash loop.
@@ -96,7 +97,12 @@ enum Happening {
 }
 
 impl Supervisor {
-    pub fn new(folder: PathBuf, state_directory: &Path, events: mpsc::Sender<Event>, asked: Questions) -> Self {
+    pub fn new(
+        folder: PathBuf,
+        state_directory: &Path,
+        events: mpsc::Sender<Event>,
+        asked: Questions,
+    ) -> Self {
         Self {
             keep: LeaseStore::new(folder.join("leases"), state_directory),
             folder,
@@ -206,9 +212,12 @@ impl Supervisor {
             return self.update(wanted).await;
         }
         // A server at another address, or port, is nobody's who is loading a file.
-        let stays = given.filter(|given| (given.address, &given.port) == (wanted.address, &wanted.port)).cloned();
+        let stays = given
+            .filter(|given| (given.address, &given.port) == (wanted.address, &wanted.port))
+            .cloned();
         let (server, head) = (self.running.as_ref().and_then(Running::id), wanted.address.addr());
-        if let Some(given) = stays.filter(|_| self.transfers.hold_up(server, head, Instant::now())) {
+        if let Some(given) = stays.filter(|_| self.transfers.hold_up(server, head, Instant::now()))
+        {
             let meanwhile = wanted.with_main_of(given);
             if self.given.as_ref() != Some(&meanwhile) {
                 self.update(meanwhile).await;
@@ -235,11 +244,12 @@ impl Supervisor {
         }
     }
 
-    /// Takes what the settings give to a board from others who have it, where the settings have changed. `false`: dnsmasq has to
-    /// start anew for that.
+    /// Takes what the settings give to a board from others who have it, where the settings have
+    /// changed. `false`: dnsmasq has to start anew for that.
     fn reclaim(&mut self, wanted: &Files) -> bool {
         let homes = &wanted.nodes.homes;
-        if homes.is_empty() || self.given.as_ref().is_some_and(|given| given.nodes.homes == *homes) {
+        if homes.is_empty() || self.given.as_ref().is_some_and(|given| given.nodes.homes == *homes)
+        {
             return true;
         }
         reclaim::take_back(wanted, &self.keep.entries()).unwrap_or_else(|error| {
@@ -261,7 +271,8 @@ impl Supervisor {
         let _ = reply.send(result.map_err(|error| format!("not forgotten for good: {error}")));
     }
 
-    /// It runs and has what is wanted. One that has ended too often must show first that it bears its life.
+    /// It runs and has what is wanted. One that has ended too often must show first that it bears
+    /// its life.
     async fn settle(&mut self) {
         let without_names = self.without_names.clone();
         self.due = if self.crashes.is_looping() {
@@ -289,7 +300,9 @@ impl Supervisor {
         let taken = if wanted.config == wanted.config_without_names {
             None
         } else {
-            port::try_dns(wanted.address.addr()).err().filter(|error| error.kind() == io::ErrorKind::AddrInUse)
+            port::try_dns(wanted.address.addr())
+                .err()
+                .filter(|error| error.kind() == io::ErrorKind::AddrInUse)
         };
         self.without_names = taken.map(|_| {
             let head = wanted.address.addr();
@@ -301,7 +314,8 @@ impl Supervisor {
                 .inspect_err(|error| debug!(%error, "the leases cannot be watched, so no copy of them is kept"))
                 .ok();
         }
-        let (leases, damage) = self.keep.prepare(wanted.address, wanted.range, &wanted.nodes.homes)?;
+        let (leases, damage) =
+            self.keep.prepare(wanted.address, wanted.range, &wanted.nodes.homes)?;
         self.write(wanted)?;
         self.listener.remember(&leases);
         for text in damage {
@@ -351,10 +365,11 @@ impl Supervisor {
     async fn ended(&mut self, status: io::Result<ExitStatus>) {
         (self.pulse, self.signalled) = (None, None);
         let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
-        let cause = self.running.take().zip(status.ok()).map_or(ExitCause::Own, |(running, status)| {
-            running.sweep();
-            running.cause(status)
-        });
+        let cause =
+            self.running.take().zip(status.ok()).map_or(ExitCause::Own, |(running, status)| {
+                running.sweep();
+                running.cause(status)
+            });
         let killed = cause == ExitCause::Killed;
         if !self.started {
             let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
@@ -366,9 +381,14 @@ impl Supervisor {
             self.fail(error.into()).await;
             return;
         }
-        // Not one record more or less: nobody else tells that names and addresses were gone for a moment.
-        let _ = self.events.send(log_parser::trouble(cause.sentence("dnsmasq", &how, &self.last_words))).await;
-        // Who was killed by somebody did not end by itself; who takes more memory than there is will do so again.
+        // Not one record more or less: nobody else tells that names and addresses were gone for a
+        // moment.
+        let _ = self
+            .events
+            .send(log_parser::trouble(cause.sentence("dnsmasq", &how, &self.last_words)))
+            .await;
+        // Who was killed by somebody did not end by itself; who takes more memory than there is
+        // will do so again.
         debug!(%how, ?cause, "dnsmasq ended");
         if !killed && self.crashes.ended(Instant::now()) {
             let why = self.last_words.clone();
@@ -377,7 +397,8 @@ impl Supervisor {
         if self.pauses.ran_well(self.since.elapsed()) {
             self.pauses.reset();
         }
-        let pause = if killed { self.pauses.pause_within(KILLED_PAUSE) } else { self.pauses.pause() };
+        let pause =
+            if killed { self.pauses.pause_within(KILLED_PAUSE) } else { self.pauses.pause() };
         debug!(?pause, "dnsmasq is started again after a pause");
         self.due = Some(Instant::now() + pause);
     }
@@ -391,14 +412,19 @@ impl Supervisor {
         self.due = Some(Instant::now() + self.pauses.pause());
     }
 
-    /// Time to try again: to start, to write, or whether the port of DNS is free now; or to see that it runs well.
+    /// Time to try again: to start, to write, or whether the port of DNS is free now; or to see
+    /// that it runs well.
     async fn look_again(&mut self) {
         if self.running.is_some() {
             if !self.started {
                 self.end().await;
-                return self.fail(DnsmasqError::StartsTooLong { seconds: START.as_secs() }.into()).await;
+                return self
+                    .fail(DnsmasqError::StartsTooLong { seconds: START.as_secs() }.into())
+                    .await;
             }
-            if let Some(wanted) = self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted)) {
+            if let Some(wanted) =
+                self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted))
+            {
                 return self.want(Some(wanted)).await;
             }
             if self.crashes.is_looping() && self.since.elapsed() >= LONG {
@@ -406,7 +432,8 @@ impl Supervisor {
                 return self.settle().await;
             }
         }
-        let taken = self.given.as_ref().filter(|_| self.running.is_some() && self.without_names.is_some());
+        let taken =
+            self.given.as_ref().filter(|_| self.running.is_some() && self.without_names.is_some());
         if taken.is_some_and(|files| port::try_dns(files.address.addr()).is_err()) {
             self.due = Some(Instant::now() + LOOK_AGAIN);
         } else {
@@ -426,9 +453,11 @@ impl Supervisor {
             self.emit(event);
         }
         let given = self.given.clone();
-        let away = |keep: &LeaseStore| given.as_ref().map(|given| keep.away(given.address, given.range));
+        let away =
+            |keep: &LeaseStore| given.as_ref().map(|given| keep.away(given.address, given.range));
         let before = away(&self.keep);
-        let copied = self.keep.copy(&leases, given.as_ref().map_or(&[], |given| &given.nodes.homes));
+        let copied =
+            self.keep.copy(&leases, given.as_ref().map_or(&[], |given| &given.nodes.homes));
         if away(&self.keep) != before {
             self.rewrite().await;
         }
@@ -474,7 +503,8 @@ impl Supervisor {
 
     async fn report(&mut self, result: Result<Applied, ApplyError>) {
         self.failure = result.as_ref().err().cloned();
-        let _ = self.events.send(Event::Applied(ApplyReport { output: Output::Dnsmasq, result })).await;
+        let _ =
+            self.events.send(Event::Applied(ApplyReport { output: Output::Dnsmasq, result })).await;
     }
 
     /// A record more or less: the loop is not waited for.

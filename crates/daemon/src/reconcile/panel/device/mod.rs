@@ -1,4 +1,5 @@
-//! What the threads of display and indicator have in common: their lease, their reports, their patience.
+//! What the threads of display and indicator have in common: their lease, their reports, their
+//! patience.
 
 mod error;
 mod thread;
@@ -16,7 +17,8 @@ use crate::supervise::Backoff;
 pub use error::PanelError;
 pub use thread::{Handle, Worker, start};
 
-/// How long the main loop may be silent before the panel shows that nobody drives it; it is heard every ten seconds.
+/// How long the main loop may be silent before the panel shows that nobody drives it; it is heard
+/// every ten seconds.
 const LEASE: Duration = Duration::from_secs(20);
 
 /// A full channel is tried again after this.
@@ -49,13 +51,17 @@ impl Lease {
 
     /// Renews it; true if the thread has seen it expired and should be woken.
     pub fn renew(&self) -> bool {
-        self.0.ends_ms.store(self.elapsed_ms().saturating_add(milliseconds(LEASE)), Ordering::SeqCst);
+        self.0
+            .ends_ms
+            .store(self.elapsed_ms().saturating_add(milliseconds(LEASE)), Ordering::SeqCst);
         self.0.expired.swap(false, Ordering::SeqCst)
     }
 
     /// What is left of it; `None` when it has expired.
     pub fn left(&self) -> Option<Duration> {
-        let left = Duration::from_millis(self.0.ends_ms.load(Ordering::SeqCst).saturating_sub(self.elapsed_ms()));
+        let left = Duration::from_millis(
+            self.0.ends_ms.load(Ordering::SeqCst).saturating_sub(self.elapsed_ms()),
+        );
         self.0.expired.store(left.is_zero(), Ordering::SeqCst);
         if left.is_zero() { None } else { Some(left) }
     }
@@ -79,8 +85,8 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Tells the main loop how it goes: each change once, and never waits for it. A report that finds the channel full is kept
-/// until it is replaced or goes through.
+/// Tells the main loop how it goes: each change once, and never waits for it. A report that finds
+/// the channel full is kept until it is replaced or goes through.
 #[derive(Debug)]
 pub struct Reporter {
     events: mpsc::Sender<Event>,
@@ -125,7 +131,8 @@ impl Reporter {
         if let (true, Some(result)) = (self.pending, &self.last) {
             let event = Event::Applied(ApplyReport { output: self.output, result: result.clone() });
             // A closed channel is the end of the daemon: nobody wants to know.
-            self.pending = matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
+            self.pending =
+                matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
         }
         if self.pending {
             debug!(output = ?self.output, "the loop has no room for a report; sent later");
@@ -134,13 +141,14 @@ impl Reporter {
     }
 }
 
-/// Bytes only count along: a report of the same lines is not news. Nor is it that something absent is absent, however it
-/// was found out.
+/// Bytes only count along: a report of the same lines is not news. Nor is it that something absent
+/// is absent, however it was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
-        (Ok(Applied::Display { lines: a, blind: c, .. }), Ok(Applied::Display { lines: b, blind: d, .. })) => {
-            (a, c) == (b, d)
-        }
+        (
+            Ok(Applied::Display { lines: a, blind: c, .. }),
+            Ok(Applied::Display { lines: b, blind: d, .. }),
+        ) => (a, c) == (b, d),
         (Err(a), Err(b)) if a.kind == ApplyErrorKind::Absent => a.kind == b.kind,
         (a, b) => a == b,
     }
@@ -169,8 +177,8 @@ impl Patience {
         self.next = now + self.pauses.pause();
     }
 
-    /// Whether `error` is to be told. A device that has just come is root's alone until udev has been there: that it may not
-    /// be opened is told only when it stays so for about a second.
+    /// Whether `error` is to be told. A device that has just come is root's alone until udev has
+    /// been there: that it may not be opened is told only when it stays so for about a second.
     pub fn is_worth_reporting(&self, error: &ApplyError) -> bool {
         error.kind != ApplyErrorKind::Denied || self.pauses.upcoming() > UDEV
     }
@@ -227,7 +235,8 @@ mod tests {
         while reported_at.is_none() && now < Duration::from_secs(10) {
             patience.failed(now);
             assert!(patience.is_worth_reporting(&error(ApplyErrorKind::Absent)));
-            reported_at = patience.is_worth_reporting(&error(ApplyErrorKind::Denied)).then_some(now);
+            reported_at =
+                patience.is_worth_reporting(&error(ApplyErrorKind::Denied)).then_some(now);
             now += patience.left(now);
         }
         assert_eq!(reported_at, Some(Duration::from_millis(1500)));
@@ -250,16 +259,23 @@ mod tests {
     fn the_same_is_reported_once_and_what_finds_no_room_later() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
-        let lines = |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes, blind: false });
-        let absent = |message: &str| Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() });
+        let lines =
+            |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes, blind: false });
+        let absent = |message: &str| {
+            Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() })
+        };
         reporter.report(lines(1));
         reporter.report(lines(2));
         reporter.report(absent("gone"));
         reporter.report(absent("not there"));
         assert!(reporter.flush().is_some(), "the channel is full");
-        assert!(matches!(events.try_recv(), Ok(Event::Applied(report)) if report.result == lines(1)));
+        assert!(
+            matches!(events.try_recv(), Ok(Event::Applied(report)) if report.result == lines(1))
+        );
         assert!(reporter.flush().is_none());
-        assert!(matches!(events.try_recv(), Ok(Event::Applied(report)) if report.result == absent("gone")));
+        assert!(
+            matches!(events.try_recv(), Ok(Event::Applied(report)) if report.result == absent("gone"))
+        );
         assert!(events.try_recv().is_err());
     }
 }

@@ -44,7 +44,8 @@ pub trait Worker {
     fn recover(&mut self, error: ApplyError);
 }
 
-/// The way to the thread. Nothing here waits. When it is dropped the thread ends and leaves the device as it is.
+/// The way to the thread. Nothing here waits. When it is dropped the thread ends and leaves the
+/// device as it is.
 #[derive(Debug)]
 pub struct Handle<Picture, Settings, Last> {
     orders: orders::Sender<Order<Picture, Settings, Last>>,
@@ -66,7 +67,9 @@ pub fn start<W: Worker + 'static>(
         name,
         move || make(thread_lease, Reporter::new(events, output)),
         move |worker| run(worker, &receiver),
-        move |worker, panic| worker.recover(Panicked::new(format!("the {name}'s thread"), panic).into()),
+        move |worker, panic| {
+            worker.recover(Panicked::new(format!("the {name}'s thread"), panic).into())
+        },
     );
     if let Err(source) = started {
         reporter.report(Err(PanelError::NoThread { name, source }.into()));
@@ -75,7 +78,10 @@ pub fn start<W: Worker + 'static>(
 }
 
 /// Returns when the daemon stops.
-fn run<W: Worker>(worker: &mut W, orders: &orders::Receiver<Order<W::Picture, W::Settings, W::Last>>) {
+fn run<W: Worker>(
+    worker: &mut W,
+    orders: &orders::Receiver<Order<W::Picture, W::Settings, W::Last>>,
+) {
     loop {
         let order = match worker.work() {
             Some(wait) => orders.recv_timeout(wait),
@@ -115,7 +121,8 @@ impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
         self.order(Order::Turn);
     }
 
-    /// Shows that the main loop lives. Without this for [`LEASE`](super::LEASE) the device shows that it does not.
+    /// Shows that the main loop lives. Without this for [`LEASE`](super::LEASE) the device shows
+    /// that it does not.
     pub fn renew_lease(&self) {
         if self.lease.renew() {
             self.order(Order::Wake);
@@ -131,8 +138,8 @@ impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
         self.order(Order::Reconfigure(Box::new(settings)));
     }
 
-    /// Shows a last picture and ends the thread. The answer comes when the device has taken it, or at once when there is none;
-    /// wait for it only so long: a stuck bus never answers.
+    /// Shows a last picture and ends the thread. The answer comes when the device has taken it, or
+    /// at once when there is none; wait for it only so long: a stuck bus never answers.
     pub fn stop(self, last: Last) -> oneshot::Receiver<Result<(), ApplyError>> {
         let (done, acknowledged) = oneshot::channel();
         self.order(Order::Stop(last, done));

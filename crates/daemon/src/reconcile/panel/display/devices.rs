@@ -64,20 +64,28 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
         if device.is_none() {
             let clock = Clock::real();
             let faults = faults(script.as_deref(), log.as_deref())?;
-            device = Some((Backpack::new(clock.clone(), address, wiring).with_faults(faults), clock));
+            device =
+                Some((Backpack::new(clock.clone(), address, wiring).with_faults(faults), clock));
         }
-        let Some((backpack, clock)) = device.clone() else { return Err(PanelError::NoEmulator.into()) };
+        let Some((backpack, clock)) = device.clone() else {
+            return Err(PanelError::NoEmulator.into());
+        };
         let expander = Pcf8574::new(backpack, clock, address, wiring, "the emulated bus", CLOCK_HZ);
         Ok(Box::new(Hd44780::new(expander, geometry, charset)))
     }))
 }
 
 /// Script and log of an emulated device.
-pub(crate) fn faults(script: Option<&Path>, log: Option<&Path>) -> Result<FaultInjector, PanelError> {
+pub(crate) fn faults(
+    script: Option<&Path>,
+    log: Option<&Path>,
+) -> Result<FaultInjector, PanelError> {
     let read = |path: &Path| -> Result<Script, PanelError> {
         let here = || path.to_owned();
-        let text = reading::text(path).map_err(|source| PanelError::ScriptUnread { path: here(), source })?;
-        Script::parse(&text).map_err(|fault| PanelError::ScriptWrong { path: here(), fault: fault.to_string() })
+        let text = reading::text(path)
+            .map_err(|source| PanelError::ScriptUnread { path: here(), source })?;
+        Script::parse(&text)
+            .map_err(|fault| PanelError::ScriptWrong { path: here(), fault: fault.to_string() })
     };
     let script = script.map_or_else(|| Ok(Script::default()), read)?;
     FaultInjector::new(script, log).map_err(PanelError::NoLog)

@@ -1,4 +1,5 @@
-//! The character display: a thread of its own plays a [`Playlist`] on the glass. A stuck bus delays nothing else.
+//! The character display: a thread of its own plays a [`Playlist`] on the glass. A stuck bus delays
+//! nothing else.
 
 mod devices;
 mod worker;
@@ -19,8 +20,8 @@ use worker::{REFRESH, Worker};
 /// The way to the display's thread; its last picture has no heartbeat, and the backlight on or off.
 pub type DisplayHandle = Handle<Playlist, Lcd, (Frame, bool)>;
 
-/// Starts the thread. It reports [`crate::event::Applied::Display`] whenever the lines on the glass have changed, and each
-/// change of condition once.
+/// Starts the thread. It reports [`crate::event::Applied::Display`] whenever the lines on the glass
+/// have changed, and each change of condition once.
 pub fn spawn(settings: Lcd, events: mpsc::Sender<Event>) -> DisplayHandle {
     spawn_with(settings, events, REFRESH, connector)
 }

@@ -30,12 +30,19 @@ fn page(first: &str, second: &str) -> Playlist {
 }
 
 /// Reads reports until one says what is wanted; fails after five seconds.
-fn await_report(events: &mut mpsc::Receiver<Event>, wanted: impl Fn(&Result<Applied, ApplyError>) -> bool) -> usize {
+fn await_report(
+    events: &mut mpsc::Receiver<Event>,
+    wanted: impl Fn(&Result<Applied, ApplyError>) -> bool,
+) -> usize {
     let start = Instant::now();
     let mut others = 0;
     while start.elapsed() < Duration::from_secs(5) {
         match events.try_recv() {
-            Ok(Event::Applied(ApplyReport { output: Output::Display, result })) if wanted(&result) => return others,
+            Ok(Event::Applied(ApplyReport { output: Output::Display, result }))
+                if wanted(&result) =>
+            {
+                return others;
+            }
             Ok(_) => others += 1,
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
@@ -45,7 +52,10 @@ fn await_report(events: &mut mpsc::Receiver<Event>, wanted: impl Fn(&Result<Appl
 
 fn await_lines(events: &mut mpsc::Receiver<Event>, first: &str, second: &str) -> usize {
     let expected = Frame::from_lines(SIXTEEN, &[first, second]).lines();
-    await_report(events, |result| matches!(result, Ok(Applied::Display { lines, .. }) if *lines == expected))
+    await_report(
+        events,
+        |result| matches!(result, Ok(Applied::Display { lines, .. }) if *lines == expected),
+    )
 }
 
 /// A file that is removed at the end.
@@ -58,7 +68,8 @@ impl Temporary {
     }
 }
 
-/// What is on the glass according to the log of the bus: time of each transfer, bytes, screen after it.
+/// What is on the glass according to the log of the bus: time of each transfer, bytes, screen after
+/// it.
 fn replay(log: &Path) -> Vec<(u64, usize, Vec<String>)> {
     let text = std::fs::read_to_string(log).unwrap();
     let mut chip = Chip::powered(Duration::ZERO);
@@ -73,7 +84,8 @@ fn replay(log: &Path) -> Vec<(u64, usize, Vec<String>)> {
             .collect();
         let start = *start.get_or_insert(end);
         let duration = 90_000 * (bytes.len() as u64 + 1);
-        let mut time = Duration::from_nanos(1_000_000_000 + end - start).saturating_sub(Duration::from_nanos(duration));
+        let mut time = Duration::from_nanos(1_000_000_000 + end - start)
+            .saturating_sub(Duration::from_nanos(duration));
         for byte in &bytes {
             time += Duration::from_micros(90);
             chip.drive(Wiring::default().decode(*byte), time);
@@ -84,7 +96,11 @@ fn replay(log: &Path) -> Vec<(u64, usize, Vec<String>)> {
 }
 
 fn emulated(log: &Temporary) -> Lcd {
-    settings(LcdBus::Emulator { address: 0x27, wiring: Wiring::default(), log: Some(log.0.clone()) })
+    settings(LcdBus::Emulator {
+        address: 0x27,
+        wiring: Wiring::default(),
+        log: Some(log.0.clone()),
+    })
 }
 
 #[test]
@@ -141,8 +157,14 @@ fn faults_from_a_script_are_reported_once_and_heal() {
     while !matches!(reported.last(), Some(Event::Applied(ApplyReport { result: Err(_), .. }))) {
         reported.push(events.blocking_recv().unwrap());
     }
-    assert_eq!(reported[0], Event::Vital(Vital::DisplayErrors(1)), "the transfer that found nobody there is counted");
-    let Event::Applied(ApplyReport { result: Err(error), .. }) = &reported[1] else { panic!("{reported:?}") };
+    assert_eq!(
+        reported[0],
+        Event::Vital(Vital::DisplayErrors(1)),
+        "the transfer that found nobody there is counted"
+    );
+    let Event::Applied(ApplyReport { result: Err(error), .. }) = &reported[1] else {
+        panic!("{reported:?}")
+    };
     assert_eq!(error.kind, ApplyErrorKind::Absent);
     // Later tries find nobody either: that is no error of the bus.
     let others = await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
@@ -162,7 +184,8 @@ fn a_display_that_lost_its_power_is_drawn_again_with_the_next_beat() {
     std::thread::sleep(Duration::from_millis(1500));
     let later = replay(&log.0).split_off(first.len());
     // A beat is some ten bytes, a page with its glyphs more than a hundred.
-    let whole: Vec<u64> = later.iter().filter(|(_, bytes, _)| *bytes > 100).map(|(at, ..)| *at).collect();
+    let whole: Vec<u64> =
+        later.iter().filter(|(_, bytes, _)| *bytes > 100).map(|(at, ..)| *at).collect();
     assert_eq!(whole.len(), 1, "drawn again once: {later:?}");
     let after = Duration::from_nanos(whole[0] - first[0].0);
     assert!(after < Duration::from_millis(1500), "{after:?}");
@@ -205,14 +228,20 @@ fn a_wrong_script_is_a_failure_that_names_the_line() {
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(Lcd { emulator_script: Some(script.0.clone()), ..emulated(&log) }, sender);
     display.show(page("x", ""));
-    await_report(&mut events, |result| matches!(result, Err(error) if error.message.contains("line 1")));
+    await_report(
+        &mut events,
+        |result| matches!(result, Err(error) if error.message.contains("line 1")),
+    );
 }
 
 #[test]
 fn a_display_switched_off_is_reported_to_be_off() {
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(settings(LcdBus::Off), sender);
-    await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Off));
+    await_report(
+        &mut events,
+        |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Off),
+    );
     let stopped = display.stop((Frame::blank(SIXTEEN), true)).blocking_recv().unwrap();
     assert_eq!(stopped.unwrap_err().kind, ApplyErrorKind::Off);
 }
@@ -221,9 +250,13 @@ fn a_display_switched_off_is_reported_to_be_off() {
 fn no_device_file_is_absent() {
     let (sender, mut events) = mpsc::channel(16);
     let device = PathBuf::from("/dev/i2c-nonexistent");
-    let display = spawn(settings(LcdBus::I2c { device, address: 0x27, wiring: Wiring::default() }), sender);
+    let display =
+        spawn(settings(LcdBus::I2c { device, address: 0x27, wiring: Wiring::default() }), sender);
     display.show(page("x", ""));
-    await_report(&mut events, |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Absent));
+    await_report(
+        &mut events,
+        |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Absent),
+    );
 }
 
 /// A frame that was shown: when, its lines, the backlight.
@@ -283,7 +316,10 @@ fn a_panic_is_reported_and_the_work_goes_on() {
     fake.panics.store(1, Ordering::SeqCst);
     let (display, mut events) = fake.spawn(settings(LcdBus::Off));
     display.show(page("10.99.0.126", "3/3 up"));
-    await_report(&mut events, |result| matches!(result, Err(error) if error.message.contains("the driver has a hole")));
+    await_report(
+        &mut events,
+        |result| matches!(result, Err(error) if error.message.contains("the driver has a hole")),
+    );
     await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
 }
 
@@ -342,7 +378,8 @@ fn pages_turn_and_each_is_reported() {
 fn the_backlight_goes_dark_when_there_is_no_news() {
     let fake = Fake::default();
     let backlight = Backlight::After(Duration::from_millis(300));
-    let (display, mut events) = fake.spawn(Lcd { heartbeat: false, backlight, ..settings(LcdBus::Off) });
+    let (display, mut events) =
+        fake.spawn(Lcd { heartbeat: false, backlight, ..settings(LcdBus::Off) });
     display.show(page("10.99.0.1", "news"));
     await_lines(&mut events, "10.99.0.1", "news");
     std::thread::sleep(Duration::from_millis(500));

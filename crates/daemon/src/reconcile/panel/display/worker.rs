@@ -15,8 +15,8 @@ use crate::reconcile::panel::device::{self, Lease, PanelError, Patience, Reporte
 const FRAME_TIME: Duration = Duration::from_millis(100);
 /// Half a beat: the heart is seen this long, then not.
 const HALF_BEAT: Duration = Duration::from_millis(500);
-/// How often the controller is initialised again, in case interference has disturbed it. Each time the thread wakes half a dozen
-/// times, for the bus and for the controller.
+/// How often the controller is initialised again, in case interference has disturbed it. Each time
+/// the thread wakes half a dozen times, for the bus and for the controller.
 pub(super) const REFRESH: Duration = Duration::from_secs(300);
 
 type Connect = Box<dyn Fn(&Lcd) -> Option<Connector> + Send>;
@@ -47,7 +47,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(settings: Lcd, connect: Connect, refresh: Duration, lease: Lease, reporter: Reporter) -> Self {
+    pub fn new(
+        settings: Lcd,
+        connect: Connect,
+        refresh: Duration,
+        lease: Lease,
+        reporter: Reporter,
+    ) -> Self {
         let connector = connect(&settings);
         Self {
             settings,
@@ -83,14 +89,18 @@ impl Worker {
             Ok(()) => {
                 self.patience = Patience::new();
                 if let Some((frame, _)) = &self.shown {
-                    let bytes = self.bytes + self.display.as_ref().map_or(0, |display| display.bytes());
-                    let lines = self.settings.charset.shown(&self.with_heart(frame.clone(), true)).lines();
+                    let bytes =
+                        self.bytes + self.display.as_ref().map_or(0, |display| display.bytes());
+                    let lines =
+                        self.settings.charset.shown(&self.with_heart(frame.clone(), true)).lines();
                     self.reporter.report(Ok(Applied::Display { lines, bytes, blind: self.blind }));
                 }
             }
             Err(error) => {
                 // One that is not there yet fails at each try: that is no error of the bus.
-                if self.display.is_some() && (self.shown.is_some() || error.kind == ApplyErrorKind::Failed) {
+                if self.display.is_some()
+                    && (self.shown.is_some() || error.kind == ApplyErrorKind::Failed)
+                {
                     self.reporter.count_error();
                 }
                 self.close();
@@ -102,8 +112,8 @@ impl Worker {
         }
     }
 
-    /// Brings a frame on the glass, opening the display if need be. What is not urgent has time to look first whether the
-    /// display has lost its power: whatever is written covers the traces.
+    /// Brings a frame on the glass, opening the display if need be. What is not urgent has time to
+    /// look first whether the display has lost its power: whatever is written covers the traces.
     fn put(&mut self, frame: &Frame, lit: bool, urgent: bool) -> Result<(), ApplyError> {
         if self.display.is_none() {
             let Some(connector) = &mut self.connector else {
@@ -167,9 +177,12 @@ impl Worker {
         let half = HALF_BEAT.as_nanos();
         let in_half = Duration::from_nanos(u64::try_from(now.as_nanos() % half).unwrap_or(0));
         // An expired lease is renewed with an order, so nothing has to be asked for meanwhile.
-        let beat = (self.settings.heartbeat && self.lease.left().is_some()).then(|| HALF_BEAT.saturating_sub(in_half));
+        let beat = (self.settings.heartbeat && self.lease.left().is_some())
+            .then(|| HALF_BEAT.saturating_sub(in_half));
         let dark = match self.settings.backlight {
-            Backlight::After(time) if self.lit(now) => Some((self.rotation.last_news() + time).saturating_sub(now)),
+            Backlight::After(time) if self.lit(now) => {
+                Some((self.rotation.last_news() + time).saturating_sub(now))
+            }
             _ => None,
         };
         let refresh = Some((self.refreshed_at + self.refresh).saturating_sub(now));
@@ -225,7 +238,8 @@ impl device::Worker for Worker {
     }
 
     fn reconfigure(&mut self, settings: Lcd) {
-        let device = |lcd: &Lcd| (lcd.bus.clone(), lcd.geometry, lcd.charset, lcd.emulator_script.clone());
+        let device =
+            |lcd: &Lcd| (lcd.bus.clone(), lcd.geometry, lcd.charset, lcd.emulator_script.clone());
         let same = device(&settings) == device(&self.settings);
         self.settings = settings;
         if !same {

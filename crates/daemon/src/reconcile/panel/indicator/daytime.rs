@@ -20,20 +20,22 @@ pub fn local_minute() -> Option<u16> {
     minute_at(zone.as_deref(), SystemTime::now())
 }
 
-/// A Pi without a clock of its own has a guessed time until the network tells it: systemd-timesyncd leaves a mark.
+/// A Pi without a clock of its own has a guessed time until the network tells it: systemd-timesyncd
+/// leaves a mark.
 fn clock_is_set() -> bool {
     ["/run/systemd/timesync/synchronized", "/dev/rtc0"].iter().any(|path| Path::new(path).exists())
 }
 
-/// Returns the minutes after midnight at `now` in the zone of a TZif file (RFC 9636, as `/etc/localtime` is); UTC where
-/// there is none, or it does not parse.
+/// Returns the minutes after midnight at `now` in the zone of a TZif file (RFC 9636, as
+/// `/etc/localtime` is); UTC where there is none, or it does not parse.
 fn minute_at(zone: Option<&[u8]>, now: SystemTime) -> Option<u16> {
     let zone = zone.and_then(|data| TimeZone::tzif("local", data).ok()).unwrap_or(TimeZone::UTC);
     let time = zone.to_datetime(Timestamp::try_from(now).ok()?);
     u16::try_from(i16::from(time.hour()) * 60 + i16::from(time.minute())).ok()
 }
 
-/// Whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may span midnight).
+/// Whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may span
+/// midnight).
 pub fn is_night((from, to): (u16, u16), minute: u16) -> bool {
     if from <= to { (from..to).contains(&minute) } else { minute >= from || minute < to }
 }

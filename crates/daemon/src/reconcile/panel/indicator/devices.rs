@@ -31,7 +31,8 @@ pub const INDICATORS: &[IndicatorKind] = &[
 
 /// The indicator that the settings ask for; `None` for "off".
 pub fn connector(settings: &Led) -> Option<Connector> {
-    let mut candidates: Vec<Connector> = INDICATORS.iter().filter_map(|kind| (kind.connect)(settings)).collect();
+    let mut candidates: Vec<Connector> =
+        INDICATORS.iter().filter_map(|kind| (kind.connect)(settings)).collect();
     if candidates.is_empty() {
         return None;
     }
@@ -40,8 +41,11 @@ pub fn connector(settings: &Led) -> Option<Connector> {
         for candidate in &mut candidates {
             match candidate() {
                 Ok(indicator) => return Ok(indicator),
-                // What was looked for first is the best to tell, unless another is there and does not work.
-                Err(error) if first.is_none() || error.kind != ApplyErrorKind::Absent => first = Some(error),
+                // What was looked for first is the best to tell, unless another is there and does
+                // not work.
+                Err(error) if first.is_none() || error.kind != ApplyErrorKind::Absent => {
+                    first = Some(error)
+                }
                 Err(_) => {}
             }
         }

@@ -14,8 +14,8 @@ use crate::event::{Event, Output};
 use crate::panel::Signal;
 use worker::Worker;
 
-/// The way to the indicator's thread. Of the signals the first is the cluster, the others are a node each; in the end it is
-/// dark.
+/// The way to the indicator's thread. Of the signals the first is the cluster, the others are a
+/// node each; in the end it is dark.
 pub type IndicatorHandle = Handle<Vec<Signal>, Led, ()>;
 
 /// Starts the thread. It reports each change of condition once.

@@ -10,7 +10,14 @@ use crate::panel::emulator::{Clock, Fault, Stick};
 use crate::panel::{Colour, Pattern};
 
 fn settings() -> Led {
-    Led { device: LedDevice::Off, brightness: 1.0, dim_after: None, night: None, animate: true, emulator_script: None }
+    Led {
+        device: LedDevice::Off,
+        brightness: 1.0,
+        dim_after: None,
+        night: None,
+        animate: true,
+        emulator_script: None,
+    }
 }
 
 fn signal(colour: Colour, pattern: Pattern) -> Signal {
@@ -42,7 +49,11 @@ fn wait() {
 fn await_seen(stick: &Stick, wanted: &[Colour]) {
     let start = Instant::now();
     while !stick.seen().starts_with(wanted) {
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?} is shown, not {wanted:?}", stick.seen());
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?} is shown, not {wanted:?}",
+            stick.seen()
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -94,7 +105,8 @@ fn steady_and_blinking_write_only_at_the_edges() {
 #[test]
 fn the_first_led_is_the_cluster_and_the_others_are_nodes() {
     let (stick, indicator, _events) = bench("BS000003-3.0", settings());
-    let signals = [Colour::RED, Colour::GREEN, Colour::BLUE].map(|colour| signal(colour, Pattern::Steady));
+    let signals =
+        [Colour::RED, Colour::GREEN, Colour::BLUE].map(|colour| signal(colour, Pattern::Steady));
     indicator.show(signals.to_vec());
     await_seen(&stick, &[Colour::RED, Colour::GREEN, Colour::BLUE, Colour::OFF]);
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe); 9]);
@@ -185,7 +197,10 @@ fn the_log_of_the_emulated_stick_has_each_report() {
     indicator.stop(()).blocking_recv().unwrap().unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
     let reports: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
-    assert_eq!(reports, ["T 06 060000ff00000000000000000000000000000000000000000000", "T 05 050000000000"]);
+    assert_eq!(
+        reports,
+        ["T 06 060000ff00000000000000000000000000000000000000000000", "T 05 050000000000"]
+    );
 }
 
 #[test]

@@ -89,7 +89,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes, opening the device if need be. The report comes after the first write: only then it works.
+    /// Writes, opening the device if need be. The report comes after the first write: only then it
+    /// works.
     fn put(&mut self, wanted: Vec<Colour>, now: Duration) -> Result<(), ApplyError> {
         self.open()?;
         let Some(indicator) = &mut self.indicator else { return Ok(()) };
@@ -106,8 +107,11 @@ impl Worker {
     /// The least time between two writes with these signals.
     fn step(&self, signals: &[Signal]) -> Duration {
         let leds = self.indicator.as_ref().map_or(1, |indicator| usize::from(indicator.leds()));
-        let moving = signals.iter().take(leds).filter(|signal| signal.pattern.period().is_some()).count();
-        self.indicator.as_ref().map_or(Duration::from_millis(50), |indicator| indicator.interval(moving))
+        let moving =
+            signals.iter().take(leds).filter(|signal| signal.pattern.period().is_some()).count();
+        self.indicator
+            .as_ref()
+            .map_or(Duration::from_millis(50), |indicator| indicator.interval(moving))
     }
 
     /// What the LEDs are driven with at `now`.
@@ -141,13 +145,24 @@ impl Worker {
     }
 
     fn elapsed(&self, pattern: Pattern, now: Duration) -> Duration {
-        let began = self.began.iter().find(|(known, _)| *known == pattern).map_or(Duration::ZERO, |(_, began)| *began);
+        let began = self
+            .began
+            .iter()
+            .find(|(known, _)| *known == pattern)
+            .map_or(Duration::ZERO, |(_, began)| *began);
         now.saturating_sub(began)
     }
 
-    /// Time until some LED has to change by itself. It counts from `began`, when this round of work began, so that the
-    /// work does not stretch the animation; steps at which nothing would be seen to change are slept through.
-    fn next_change(&self, signals: &[Signal], brightness: f32, step: Duration, began: Duration) -> Option<Duration> {
+    /// Time until some LED has to change by itself. It counts from `began`, when this round of work
+    /// began, so that the work does not stretch the animation; steps at which nothing would be seen
+    /// to change are slept through.
+    fn next_change(
+        &self,
+        signals: &[Signal],
+        brightness: f32,
+        step: Duration,
+        began: Duration,
+    ) -> Option<Duration> {
         let mut at = began;
         for _ in 0..STEPS_AHEAD {
             at += self.next_step(signals, step, at)?;
@@ -161,11 +176,16 @@ impl Worker {
     fn next_step(&self, signals: &[Signal], step: Duration, at: Duration) -> Option<Duration> {
         let leds = self.indicator.as_ref().map_or(1, |indicator| usize::from(indicator.leds()));
         let steps = signals.iter().take(leds);
-        steps.filter_map(|signal| self.still(signal.pattern).next_change(self.elapsed(signal.pattern, at), step)).min()
+        steps
+            .filter_map(|signal| {
+                self.still(signal.pattern).next_change(self.elapsed(signal.pattern, at), step)
+            })
+            .min()
     }
 
     fn brightness(&mut self, signals: &[Signal], now: Duration) -> f32 {
-        let idle = self.settings.dim_after.is_some_and(|time| now.saturating_sub(self.since) >= time);
+        let idle =
+            self.settings.dim_after.is_some_and(|time| now.saturating_sub(self.since) >= time);
         let dim = is_well(signals) && (idle || self.is_night(now));
         self.settings.brightness * if dim { DIMMED } else { 1.0 }
     }
@@ -258,7 +278,8 @@ impl device::Worker for Worker {
     }
 
     fn reconfigure(&mut self, settings: Led) {
-        let same = settings.device == self.settings.device && settings.emulator_script == self.settings.emulator_script;
+        let same = settings.device == self.settings.device
+            && settings.emulator_script == self.settings.emulator_script;
         self.settings = settings;
         if !same {
             self.close();

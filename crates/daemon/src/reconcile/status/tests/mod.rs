@@ -101,7 +101,8 @@ impl Reader {
 
     fn is_silent(&mut self, patience: Duration) -> bool {
         self.0.get_ref().set_read_timeout(Some(patience)).unwrap();
-        let silent = matches!(self.0.fill_buf(), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        let silent =
+            matches!(self.0.fill_buf(), Err(error) if error.kind() == ErrorKind::WouldBlock);
         self.0.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         silent
     }
@@ -137,7 +138,11 @@ async fn first_the_snapshot_then_the_changes() {
     assert_eq!(change["type"], "change");
     assert_eq!(change["seq"], 1);
     assert_eq!(change["gateway"]["repaired"], 1);
-    assert_eq!(change["nodes"].as_array().unwrap().len(), 1, "both in one line, and just what changed");
+    assert_eq!(
+        change["nodes"].as_array().unwrap().len(),
+        1,
+        "both in one line, and just what changed"
+    );
     assert_eq!(change["nodes"][0]["health"], "down");
     assert!(change.get("severity").is_none() && change.get("nodes_removed").is_none());
     handle.remove_node("rpi1");
@@ -203,7 +208,10 @@ async fn a_storm_of_changes_is_ten_lines_a_second_and_ends_with_the_truth() {
     }
     let arrivals = counting.await.unwrap();
     let most = arrivals.iter().map(|start| {
-        arrivals.iter().filter(|at| *at >= start && at.duration_since(*start) < Duration::from_millis(980)).count()
+        arrivals
+            .iter()
+            .filter(|at| *at >= start && at.duration_since(*start) < Duration::from_millis(980))
+            .count()
     });
     assert!(most.max().unwrap() <= 10);
     assert!(arrivals.len() > 5, "and not only at the end");
@@ -228,7 +236,11 @@ async fn the_first_change_after_a_quiet_time_goes_at_once() {
         std::time::Instant::now()
     })
     .await;
-    assert!(arrived.duration_since(start) < Duration::from_millis(60), "{:?}", arrived.duration_since(start));
+    assert!(
+        arrived.duration_since(start) < Duration::from_millis(60),
+        "{:?}",
+        arrived.duration_since(start)
+    );
 }
 
 /// Lines of 100 kB: who does not read is closed after a few of them, who reads gets each.
@@ -258,7 +270,11 @@ async fn a_slow_client_is_closed_and_a_fast_one_gets_all() {
         sleep(SPACING + Duration::from_millis(5)).await;
     }
     reading.await.unwrap();
-    assert_eq!(handle.shared.clients.load(Ordering::Relaxed), 0, "the fast one has gone, the slow one was closed");
+    assert_eq!(
+        handle.shared.clients.load(Ordering::Relaxed),
+        0,
+        "the fast one has gone, the slow one was closed"
+    );
     let read = beside(move || {
         let mut text = Vec::new();
         let ended = slow.read_to_end(&mut text);

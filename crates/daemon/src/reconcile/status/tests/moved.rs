@@ -12,7 +12,10 @@ fn greeting(path: &Path) -> Option<String> {
 }
 
 async fn answers(path: PathBuf) -> bool {
-    spawn_blocking(move || greeting(&path)).await.unwrap().is_some_and(|text| text.contains("snapshot"))
+    spawn_blocking(move || greeting(&path))
+        .await
+        .unwrap()
+        .is_some_and(|text| text.contains("snapshot"))
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Whatever happens in whatever order: who merges the lines into the snapshot knows what a newcomer is told.
+//! Whatever happens in whatever order: who merges the lines into the snapshot knows what a newcomer
+//! is told.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ enum Deed {
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
-    let health = prop_oneof![Just(NodeHealth::Up), Just(NodeHealth::Down), Just(NodeHealth::Unknown)];
+    let health =
+        prop_oneof![Just(NodeHealth::Up), Just(NodeHealth::Down), Just(NodeHealth::Unknown)];
     prop_oneof![
         4 => (0..12u8, health).prop_map(|(name, health)| Deed::Node(name, health)),
         1 => (0..12u8).prop_map(Deed::Remove),
@@ -113,7 +115,8 @@ fn a_node_with_another_name_is_reported_under_it_and_the_former_one_is_gone() {
     board.begin_reading();
     assert!(board.set_node(NodeStatus { name: "hugo".to_owned(), ..node("n1", NodeHealth::Up) }));
     board.set_round_trip(id("n1"), Some(Duration::from_micros(7)));
-    let line: Value = serde_json::from_slice(&board.take_line(Moment::default()).0.unwrap()).unwrap();
+    let line: Value =
+        serde_json::from_slice(&board.take_line(Moment::default()).0.unwrap()).unwrap();
     let reported = (&line["nodes"][0]["name"], &line["nodes"][0]["rtt_us"], &line["nodes_removed"]);
     assert_eq!(reported, (&"hugo".into(), &7.into(), &serde_json::json!(["n1"])));
 }
@@ -122,7 +125,9 @@ fn a_node_with_another_name_is_reported_under_it_and_the_former_one_is_gone() {
 fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
     let mut board = Board::default();
     board.publish(snapshot());
-    let nodes = |health| (0..10_000).map(|n| node(&format!("a-node-with-a-long-name-{n}"), health)).collect();
+    let nodes = |health| {
+        (0..10_000).map(|n| node(&format!("a-node-with-a-long-name-{n}"), health)).collect()
+    };
     board.set_nodes(nodes(NodeHealth::Up));
     board.begin_reading();
     assert_eq!(newcomer(&board)["nodes"].as_array().unwrap().len(), 10_000);
@@ -132,7 +137,8 @@ fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
         let (line, more) = board.take_line(Moment::default());
         let line = line.unwrap();
         assert!(line.len() < super::super::client::MOST_BEHIND / 2);
-        reported += serde_json::from_slice::<Value>(&line).unwrap()["nodes"].as_array().unwrap().len();
+        reported +=
+            serde_json::from_slice::<Value>(&line).unwrap()["nodes"].as_array().unwrap().len();
         if !more {
             break;
         }
@@ -147,7 +153,10 @@ fn while_nobody_reads_nothing_is_remembered_and_who_reads_is_reported_each_name_
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
     let rename = |board: &mut Board, count: u32| {
         for number in 0..count {
-            board.set_node(NodeStatus { name: format!("name-{number}"), ..node("n1", NodeHealth::Up) });
+            board.set_node(NodeStatus {
+                name: format!("name-{number}"),
+                ..node("n1", NodeHealth::Up)
+            });
             let nodes = vec![
                 NodeStatus { name: format!("name-{number}"), ..node("n1", NodeHealth::Up) },
                 node(&format!("other-{number}"), NodeHealth::Up),

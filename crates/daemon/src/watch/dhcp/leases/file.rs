@@ -1,6 +1,8 @@
-//! dnsmasq's lease file: a line for each lease, `EXPIRY MAC ADDRESS NAME CLIENT-ID`, where `*` stands for what is not known.
+//! dnsmasq's lease file: a line for each lease, `EXPIRY MAC ADDRESS NAME CLIENT-ID`, where `*`
+//! stands for what is not known.
 //!
-//! Read leniently: a power cut or a worn SD card may leave anything there, and one bad line must not cost the others.
+//! Read leniently: a power cut or a worn SD card may leave anything there, and one bad line must
+//! not cost the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -56,7 +58,8 @@ pub fn parse(bytes: &[u8]) -> Leases {
     let mut leases = Leases::default();
     let (mut addresses, mut macs) = (BTreeSet::new(), BTreeSet::new());
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        // dnsmasq ends each line: one without an end was cut off, and what is left of its last word may be another word.
+        // dnsmasq ends each line: one without an end was cut off, and what is left of its last word
+        // may be another word.
         let (line, whole) = line.strip_suffix(b"\n").map_or((line, false), |line| (line, true));
         let text = String::from_utf8_lossy(line);
         let words: Vec<&str> = text.split(' ').collect();
@@ -80,12 +83,14 @@ pub fn parse(bytes: &[u8]) -> Leases {
 
 /// `duid …`, or a lease whose address is one of IPv6.
 fn is_of_ipv6(words: &[&str]) -> bool {
-    words.first() == Some(&"duid") || words.get(2).is_some_and(|word| word.parse::<std::net::Ipv6Addr>().is_ok())
+    words.first() == Some(&"duid")
+        || words.get(2).is_some_and(|word| word.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 fn entry(words: &[&str]) -> Option<Entry> {
     let [expiry, mac, address, name, id] = words else { return None };
-    let expiry = expiry.parse().ok().filter(|_| expiry.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let expiry =
+        expiry.parse().ok().filter(|_| expiry.bytes().all(|byte| byte.is_ascii_digit()))?;
     rest(expiry, mac, address, name, id)
 }
 
@@ -153,8 +158,10 @@ mod tests {
         for length in 0..=FILE.len() {
             let whole = FILE[..length].matches('\n').count();
             let leases = parse(&FILE.as_bytes()[..length]);
-            let reported: Vec<String> = leases.entries.iter().map(|entry| format!("{entry}\n")).collect();
-            let expected: Vec<String> = FILE.split_inclusive('\n').take(whole).map(str::to_owned).collect();
+            let reported: Vec<String> =
+                leases.entries.iter().map(|entry| format!("{entry}\n")).collect();
+            let expected: Vec<String> =
+                FILE.split_inclusive('\n').take(whole).map(str::to_owned).collect();
             assert_eq!(reported, expected, "at {length}");
             let between = length == 0 || FILE.as_bytes()[length - 1] == b'\n';
             assert_eq!(leases.damaged.is_empty(), between, "it is said, at {length}");
@@ -169,8 +176,11 @@ mod tests {
                 bytes[place] = byte;
                 let damaged_line = FILE[..place].matches('\n').count();
                 let kept = parse(&bytes);
-                for (number, line) in FILE.lines().enumerate().filter(|(number, _)| *number != damaged_line) {
-                    // a damaged digit may make an address that another has: then the first in the file keeps it
+                for (number, line) in
+                    FILE.lines().enumerate().filter(|(number, _)| *number != damaged_line)
+                {
+                    // a damaged digit may make an address that another has: then the first in the
+                    // file keeps it
                     let first = kept.entries.iter().any(|entry| entry.to_string() == line);
                     let doubled = number > damaged_line && !kept.damaged.is_empty();
                     assert!(first || doubled, "byte {byte} at {place}: line {number} of {kept:?}");

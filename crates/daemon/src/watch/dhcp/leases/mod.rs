@@ -23,13 +23,13 @@ use file::{Entry, Leases};
 
 /// dnsmasq writes its file in several steps.
 const SETTLE: Duration = Duration::from_millis(20);
-/// dnsmasq cuts its file off and writes it anew in place: a line that is damaged, or not there, may be one that is being
-/// written. So often, and after so long each time, it is looked at again.
+/// dnsmasq cuts its file off and writes it anew in place: a line that is damaged, or not there, may
+/// be one that is being written. So often, and after so long each time, it is looked at again.
 const LOOKS: u32 = 4;
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// One change after another is read at once, so many times; then no more often than this. One node can have the file written a
-/// thousand times a second.
+/// One change after another is read at once, so many times; then no more often than this. One node
+/// can have the file written a thousand times a second.
 const AT_ONCE: u32 = 8;
 const SPACING: Duration = Duration::from_millis(500);
 
@@ -55,7 +55,8 @@ impl Watch {
         Folder::make(folder, 0o700)?;
         let watched = OneShot::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?);
         // The folder, for the file comes, goes and is replaced.
-        let flags = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+        let flags =
+            WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         inotify::add_watch(watched.get_ref(), folder, flags)?;
         let pace = Pace::new(AT_ONCE, SPACING, Instant::now());
         Ok(Self { path: path.to_owned(), watched, settled: None, pace, known: BTreeSet::new() })
@@ -83,7 +84,8 @@ impl Watch {
         folder::read(&self.path).map(|bytes| file::parse(&bytes)).unwrap_or_default()
     }
 
-    /// Ends when the file has been written. Who waits for something else as well may begin again: nothing is lost.
+    /// Ends when the file has been written. Who waits for something else as well may begin again:
+    /// nothing is lost.
     ///
     /// # Errors
     /// inotify does not work any more.
@@ -94,7 +96,9 @@ impl Watch {
                 tokio::time::sleep_until(settled).await;
                 self.settled = None;
                 // What was heard meanwhile is seen when the file is read now.
-                if self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default()) == Heard::FolderGone {
+                if self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default())
+                    == Heard::FolderGone
+                {
                     self.watched = Self::open(&self.path)?.watched;
                 }
                 return Ok(());
@@ -117,7 +121,9 @@ impl Watch {
         while let Ok(event) = reported.next() {
             if event.events().contains(ReadFlags::IGNORED) {
                 heard = Heard::FolderGone;
-            } else if heard == Heard::Nothing && event.file_name().is_none_or(|reported| reported.to_bytes() == name) {
+            } else if heard == Heard::Nothing
+                && event.file_name().is_none_or(|reported| reported.to_bytes() == name)
+            {
                 heard = Heard::Change;
             }
         }
@@ -135,7 +141,8 @@ enum Heard {
     FolderGone,
 }
 
-/// Tells the leases in `path` at the start, and each change; a renewal is one, for whoever hears of none believes it is over.
+/// Tells the leases in `path` at the start, and each change; a renewal is one, for whoever hears of
+/// none believes it is over.
 ///
 /// # Errors
 /// No inotify to be had, or the receiver is gone (`BrokenPipe`).
@@ -158,22 +165,30 @@ pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut boards = BTreeSet::new();
     let files = paths.iter().filter_map(|path| folder::read(path).ok());
-    let entries = files.flat_map(|bytes| file::parse(&bytes).entries).filter(|entry| boards.insert(entry.mac));
+    let entries = files
+        .flat_map(|bytes| file::parse(&bytes).entries)
+        .filter(|entry| boards.insert(entry.mac));
     entries.map(|entry| lease(&entry, clock)).collect()
 }
 
 /// Those that went first: their addresses may have been given to others.
 fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
-    let gone =
-        before.values().filter(|entry| !now.contains_key(&entry.mac)).map(|entry| Change::Gone(lease(entry, clock)));
+    let gone = before
+        .values()
+        .filter(|entry| !now.contains_key(&entry.mac))
+        .map(|entry| Change::Gone(lease(entry, clock)));
     let reported = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
-    let same = |entry: &Entry| before.get(&entry.mac).is_some_and(|known| reported(known) == reported(entry));
-    let new = now.values().filter(|entry| !same(entry)).map(|entry| Change::Present(lease(entry, clock)));
+    let same = |entry: &Entry| {
+        before.get(&entry.mac).is_some_and(|known| reported(known) == reported(entry))
+    };
+    let new =
+        now.values().filter(|entry| !same(entry)).map(|entry| Change::Present(lease(entry, clock)));
     gone.chain(new).map(Event::Lease).collect()
 }
 
 fn lease(entry: &Entry, clock: u64) -> Lease {
-    let valid_for = (entry.expiry != 0).then(|| Duration::from_secs(entry.expiry.saturating_sub(clock)));
+    let valid_for =
+        (entry.expiry != 0).then(|| Duration::from_secs(entry.expiry.saturating_sub(clock)));
     Lease { mac: entry.mac, address: entry.address, host_name: entry.host_name.clone(), valid_for }
 }
 
@@ -199,13 +214,20 @@ mod tests {
             .into_iter()
             .map(|event| match event {
                 Event::Lease(Change::Gone(lease)) => format!("-{}", lease.address),
-                Event::Lease(Change::Present(lease)) => format!("+{} {:?}", lease.address, lease.valid_for),
+                Event::Lease(Change::Present(lease)) => {
+                    format!("+{} {:?}", lease.address, lease.valid_for)
+                }
                 other => format!("{other:?}"),
             })
             .collect();
         assert_eq!(
             reported,
-            ["-192.168.50.103", "+192.168.50.101 Some(3600s)", "+192.168.50.103 Some(3600s)", "+192.168.50.104 None"]
+            [
+                "-192.168.50.103",
+                "+192.168.50.101 Some(3600s)",
+                "+192.168.50.103 Some(3600s)",
+                "+192.168.50.104 None"
+            ]
         );
         assert!(changes(&now, &now, 2000).is_empty());
     }
@@ -268,7 +290,9 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(50)).await;
         std::fs::write(&path, "0 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n").unwrap();
         let first = reported.recv().await.unwrap();
-        assert!(matches!(&first, Event::Lease(Change::Present(lease)) if lease.host_name.as_deref() == Some("rpi1")));
+        assert!(
+            matches!(&first, Event::Lease(Change::Present(lease)) if lease.host_name.as_deref() == Some("rpi1"))
+        );
         std::fs::write(folder.join("other"), "").unwrap();
         std::fs::write(folder.join("new"), "").unwrap();
         std::fs::rename(folder.join("new"), &path).unwrap();

@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 
 use crate::event::{Mac, PortalUrl};
 
-/// Where things stand: Ethernet, IPv4 (RFC 791), UDP (RFC 768), then BOOTP with the magic cookie (RFC 2131, figure 1).
+/// Where things stand: Ethernet, IPv4 (RFC 791), UDP (RFC 768), then BOOTP with the magic cookie
+/// (RFC 2131, figure 1).
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const UDP: usize = 8;
@@ -94,10 +95,14 @@ pub fn question(frame: &[u8]) -> Option<Question> {
 
 /// Reads a frame as what a server says to the client `ours`.
 pub fn answer(frame: &[u8], ours: Mac) -> Option<Answer> {
-    let Message { ip, fixed, options, .. } = message(frame, [SERVER_PORT, CLIENT_PORT], BOOT_REPLY)?;
-    let &[kind] = option(options, MESSAGE_TYPE).filter(|_| hardware(fixed) == Some(ours))? else { return None };
+    let Message { ip, fixed, options, .. } =
+        message(frame, [SERVER_PORT, CLIENT_PORT], BOOT_REPLY)?;
+    let &[kind] = option(options, MESSAGE_TYPE).filter(|_| hardware(fixed) == Some(ours))? else {
+        return None;
+    };
     let named = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0));
-    let portal = option(options, CAPTIVE_PORTAL).and_then(|value| PortalUrl::read(std::str::from_utf8(value).ok()?));
+    let portal = option(options, CAPTIVE_PORTAL)
+        .and_then(|value| PortalUrl::read(std::str::from_utf8(value).ok()?));
     Some(Answer {
         kind,
         transaction: u32::from_be_bytes(*fixed.get(4..)?.first_chunk()?),
@@ -113,14 +118,20 @@ fn hardware(fixed: &[u8]) -> Option<Mac> {
     Some(Mac(*fixed.get(28..)?.first_chunk()?))
 }
 
-/// A DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we have been at it.
+/// A DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we have
+/// been at it.
 pub fn discover(ours: Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
     // mask, router, resolvers, lease time, server: what any client wants to know
     discover_asking(ours, transaction, asking_for, &[1, 3, 6, 51, SERVER_IDENTIFIER])
 }
 
 /// As [`discover`], asking for these options.
-pub fn discover_asking(Mac(ours): Mac, transaction: u32, asking_for: u16, wanted: &[u8]) -> Vec<u8> {
+pub fn discover_asking(
+    Mac(ours): Mac,
+    transaction: u32,
+    asking_for: u16,
+    wanted: &[u8],
+) -> Vec<u8> {
     let mut bootp = Vec::with_capacity(LEAST);
     // Ethernet, six bytes of address, no relay
     bootp.extend([BOOT_REQUEST, 1, 6, 0]);
@@ -178,10 +189,11 @@ fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or(0)
 }
 
-/// Reads a frame as what a server says that gives addresses. Checksums are not looked at: the kernel leaves them to network
-/// cards, so that within one machine they are often not there yet.
+/// Reads a frame as what a server says that gives addresses. Checksums are not looked at: the
+/// kernel leaves them to network cards, so that within one machine they are often not there yet.
 pub fn reply(frame: &[u8]) -> Option<Reply> {
-    let Message { mac, ip, fixed, options } = message(frame, [SERVER_PORT, CLIENT_PORT], BOOT_REPLY)?;
+    let Message { mac, ip, fixed, options } =
+        message(frame, [SERVER_PORT, CLIENT_PORT], BOOT_REPLY)?;
     let offered = address(fixed, 16)?;
     let gives = match option(options, MESSAGE_TYPE) {
         // One without an address only adds to what another offers: a server for net boot.
@@ -194,34 +206,47 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
     let named = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0));
     let server = named.or_else(|| address(ip, 12))?;
     let transaction = u32::from_be_bytes(*fixed.get(4..)?.first_chunk()?);
-    gives.then_some(Reply { server, mac, asked_by: Mac(*fixed.get(28..)?.first_chunk()?), transaction })
+    gives.then_some(Reply {
+        server,
+        mac,
+        asked_by: Mac(*fixed.get(28..)?.first_chunk()?),
+        transaction,
+    })
 }
 
-/// A client without an address asks all servers, or takes up an offer before all of them, so that every server on the wire hears
-/// it and logs it: no relay asks for it (those of another subnet are not served), and neither the kernel nor dnsmasq drops it as
-/// damaged. (RFC 2131 2, 4.1.)
+/// A client without an address asks all servers, or takes up an offer before all of them, so that
+/// every server on the wire hears it and logs it: no relay asks for it (those of another subnet are
+/// not served), and neither the kernel nor dnsmasq drops it as damaged. (RFC 2131 2, 4.1.)
 pub fn asks_all(frame: &[u8]) -> bool {
     const BY_ETHERNET: [u8; 2] = [1, 6];
-    let Some(Message { ip, fixed, options, .. }) = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST) else {
+    let Some(Message { ip, fixed, options, .. }) =
+        message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)
+    else {
         return false;
     };
-    let to_all = frame.first().is_some_and(|first| first & 1 == 1) && address(ip, 16) == Some(Ipv4Addr::BROADCAST);
+    let to_all = frame.first().is_some_and(|first| first & 1 == 1)
+        && address(ip, 16) == Some(Ipv4Addr::BROADCAST);
     let from_nobody = address(ip, 12) == Some(Ipv4Addr::UNSPECIFIED);
-    let direct = fixed.get(1..3) == Some(&BY_ETHERNET) && address(fixed, 24) == Some(Ipv4Addr::UNSPECIFIED);
+    let direct =
+        fixed.get(1..3) == Some(&BY_ETHERNET) && address(fixed, 24) == Some(Ipv4Addr::UNSPECIFIED);
     let asks = matches!(option(options, MESSAGE_TYPE), Some([DISCOVER | REQUEST]));
     to_all && from_nobody && checksum(ip) == 0 && direct && asks
 }
 
-/// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has made an offer.
+/// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has
+/// made an offer.
 pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
     // What goes to one server is about that one's lease.
     let to_all = frame.first().is_some_and(|first| first & 1 == 1);
-    let Message { options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST).filter(|_| to_all)?;
+    let Message { options, .. } =
+        message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST).filter(|_| to_all)?;
     let server = option(options, SERVER_IDENTIFIER).and_then(|value| address(value, 0))?;
-    (option(options, MESSAGE_TYPE) == Some(&[REQUEST]) && !server.is_unspecified()).then_some(server)
+    (option(options, MESSAGE_TYPE) == Some(&[REQUEST]) && !server.is_unspecified())
+        .then_some(server)
 }
 
-/// What a board that asks for an address, or for its own again, calls itself. Servers take option 81 first, and so do we.
+/// What a board that asks for an address, or for its own again, calls itself. Servers take option
+/// 81 first, and so do we.
 pub fn calls_itself(frame: &[u8]) -> Option<(Mac, String)> {
     let Message { fixed, options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)?;
     // By Ethernet, with its kind of address, which is one board's.
@@ -230,11 +255,15 @@ pub fn calls_itself(frame: &[u8]) -> Option<(Mac, String)> {
     let one_board = fixed.get(1..3) == Some(&[1, 6]) && first & 1 == 0 && mac.0 != [0; 6];
     let asks = matches!(option(options, MESSAGE_TYPE), Some([DISCOVER | REQUEST]));
     let full = option(options, CLIENT_FQDN).and_then(first_label);
-    let name = full.or_else(|| option(options, HOST_NAME)).and_then(words).filter(|_| one_board && asks)?;
+    let name = full
+        .or_else(|| option(options, HOST_NAME))
+        .and_then(words)
+        .filter(|_| one_board && asks)?;
     Some((mac, name))
 }
 
-/// Of a full name its first label, where it is written by lengths (RFC 4702, 2.3.1); else all of it.
+/// Of a full name its first label, where it is written by lengths (RFC 4702, 2.3.1); else all of
+/// it.
 fn first_label(value: &[u8]) -> Option<&[u8]> {
     const BY_LENGTHS: u8 = 4;
     // Flags, and two results of old.
@@ -270,7 +299,8 @@ fn message(frame: &[u8], [from, to]: [u16; 2], kind: u8) -> Option<Message<'_>> 
     }
     let (ip, udp) = packet.split_at_checked(header_length(packet)?)?;
     let (ports, bootp) = udp.split_at_checked(UDP)?;
-    let directed = ports.starts_with(&from.to_be_bytes()) && ports.get(2..4) == Some(&to.to_be_bytes());
+    let directed =
+        ports.starts_with(&from.to_be_bytes()) && ports.get(2..4) == Some(&to.to_be_bytes());
     let (fixed, options) = bootp.split_at_checked(BOOTP)?;
     let whole = directed && fixed.first() == Some(&kind) && fixed.ends_with(&COOKIE);
     whole.then_some(Message { mac, ip, fixed, options })
@@ -281,7 +311,8 @@ fn header_length(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     let length = usize::from(first & 0x0f) * 4;
     let fragment = u16::from_be_bytes(*packet.get(6..)?.first_chunk()?) & 0x3fff;
-    (first >> 4 == 4 && length >= IPV4 && fragment == 0 && packet.get(9) == Some(&PROTOCOL_UDP)).then_some(length)
+    (first >> 4 == 4 && length >= IPV4 && fragment == 0 && packet.get(9) == Some(&PROTOCOL_UDP))
+        .then_some(length)
 }
 
 fn address(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {

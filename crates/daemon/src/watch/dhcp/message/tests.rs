@@ -23,7 +23,12 @@ pub fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
 #[test]
 fn an_offer_reports_who_made_it() {
     let offer = answer(OFFER, [192, 168, 1, 20], &[SERVER_IDENTIFIER, 4, 192, 168, 1, 1]);
-    let expected = Reply { server: [192, 168, 1, 1].into(), mac: THEIRS, asked_by: OURS, transaction: 0xdead_beef };
+    let expected = Reply {
+        server: [192, 168, 1, 1].into(),
+        mac: THEIRS,
+        asked_by: OURS,
+        transaction: 0xdead_beef,
+    };
     assert_eq!(reply(&offer), Some(expected));
     let nameless = answer(ACK, [192, 168, 1, 20], &[]);
     assert_eq!(reply(&nameless).map(|reply| reply.server), Some([192, 168, 1, 254].into()));
@@ -32,7 +37,14 @@ fn an_offer_reports_who_made_it() {
 
 #[test]
 fn what_gives_no_address_is_no_server() {
-    assert_eq!(reply(&answer(OFFER, [0; 4], &[60, 9, b'P', b'X', b'E', b'C', b'l', b'i', b'e', b'n', b't'])), None);
+    assert_eq!(
+        reply(&answer(
+            OFFER,
+            [0; 4],
+            &[60, 9, b'P', b'X', b'E', b'C', b'l', b'i', b'e', b'n', b't']
+        )),
+        None
+    );
     assert_eq!(reply(&answer(DISCOVER, [192, 168, 1, 20], &[])), None);
     assert_eq!(reply(&discover(OURS, 1, 0)), None, "a question, ours or another's");
 }
@@ -40,7 +52,8 @@ fn what_gives_no_address_is_no_server() {
 #[test]
 fn who_takes_an_offer_reports_whose() {
     let mut request = discover(OURS, 1, 0);
-    // The option with the kind of message is the first; another takes the place of what the question asks for.
+    // The option with the kind of message is the first; another takes the place of what the
+    // question asks for.
     request[284] = REQUEST;
     assert_eq!(chosen(&request), None, "to all servers that know it: none is named");
     request[285..291].copy_from_slice(&[SERVER_IDENTIFIER, 4, 192, 168, 1, 1]);
@@ -58,7 +71,8 @@ fn who_takes_an_offer_reports_whose() {
 #[test]
 fn only_what_every_server_hears_is_asked_of_all() {
     assert!(asks_all(&discover(OURS, 1, 0)));
-    // Not to all; damaged on the way; addresses of another kind, longer than there is room for; by a relay of another subnet.
+    // Not to all; damaged on the way; addresses of another kind, longer than there is room for; by
+    // a relay of another subnet.
     for (what, at, byte) in [
         ("to one", 0, 2),
         ("damaged", 24, 7),
@@ -114,10 +128,20 @@ fn a_name_is_read_in_each_of_its_forms_and_a_spoilt_one_is_none() {
     assert_eq!(name(&[&[HOST_NAME, 5], b"one\0x"]), "one", "as C ends it");
     assert_eq!(name(&[plain, &[CLIENT_FQDN, 6, 0, 0, 0], b"two"]), "two");
     assert_eq!(name(&[plain, &[CLIENT_FQDN, 12, 4, 0, 0, 3], b"two", &[3], b"lan", &[0]]), "two");
-    for empty in [&[CLIENT_FQDN, 3, 0, 0, 0][..], &[CLIENT_FQDN, 4, 4, 0, 0, 0], &[CLIENT_FQDN, 5, 4, 0, 0, 9, b'x']] {
+    for empty in [
+        &[CLIENT_FQDN, 3, 0, 0, 0][..],
+        &[CLIENT_FQDN, 4, 4, 0, 0, 0],
+        &[CLIENT_FQDN, 5, 4, 0, 0, 9, b'x'],
+    ] {
         assert_eq!(name(&[empty, plain]), "one", "{empty:?}");
     }
-    for spoilt in [&[][..], &[HOST_NAME, 0], &[HOST_NAME, 200, b'a'], &[HOST_NAME, 1, 0], &[HOST_NAME, 2, 0xc3, 0x28]] {
+    for spoilt in [
+        &[][..],
+        &[HOST_NAME, 0],
+        &[HOST_NAME, 200, b'a'],
+        &[HOST_NAME, 1, 0],
+        &[HOST_NAME, 2, 0xc3, 0x28],
+    ] {
         assert_eq!(with(&[spoilt]), None, "{spoilt:?}");
     }
 }
@@ -126,9 +150,18 @@ fn a_name_is_read_in_each_of_its_forms_and_a_spoilt_one_is_none() {
 fn only_whole_packets_from_server_to_client_count() {
     let good = answer(OFFER, [192, 168, 1, 20], &[]);
     assert!(reply(&good).is_some());
-    for (at, byte) in
-        [(12, 0x86), (14, 0x65), (14, 0x44), (20, 0x20), (21, 1), (23, 6), (35, 68), (37, 67), (42, 1), (278, 0)]
-    {
+    for (at, byte) in [
+        (12, 0x86),
+        (14, 0x65),
+        (14, 0x44),
+        (20, 0x20),
+        (21, 1),
+        (23, 6),
+        (35, 68),
+        (37, 67),
+        (42, 1),
+        (278, 0),
+    ] {
         let mut bad = good.clone();
         bad[at] = byte;
         assert_eq!(reply(&bad), None, "byte {at}");

@@ -100,10 +100,13 @@ fn link(message: &Message<'_>) -> Option<Link> {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Link(index) => lower = Some(index),
-            LinkAttribute::Controller(index) => link.master = Some(index).filter(|index| *index != 0),
+            LinkAttribute::Controller(index) => {
+                link.master = Some(index).filter(|index| *index != 0)
+            }
             LinkAttribute::OperState(state) => operational = state,
             LinkAttribute::PropList(properties) => {
-                link.alternative_names = properties.into_iter().filter_map(alternative_name).collect();
+                link.alternative_names =
+                    properties.into_iter().filter_map(alternative_name).collect();
             }
             _ => {}
         }
@@ -152,7 +155,9 @@ fn address(message: &Message<'_>) -> Option<Address> {
             AddressAttribute::Local(address) => local = Some(address),
             AddressAttribute::Address(address) => peer = Some(address),
             AddressAttribute::Flags(all) => flags = all,
-            AddressAttribute::CacheInfo(info) => valid = Some(info.ifa_valid).filter(|seconds| *seconds != u32::MAX),
+            AddressAttribute::CacheInfo(info) => {
+                valid = Some(info.ifa_valid).filter(|seconds| *seconds != u32::MAX)
+            }
             AddressAttribute::Protocol(who) => protocol = who.into(),
             _ => {}
         }
@@ -166,7 +171,8 @@ fn address(message: &Message<'_>) -> Option<Address> {
     Some(Address {
         index: header.index,
         address,
-        tentative: is(AddressFlags::Dadfailed) || is(AddressFlags::Tentative) && !is(AddressFlags::Optimistic),
+        tentative: is(AddressFlags::Dadfailed)
+            || is(AddressFlags::Tentative) && !is(AddressFlags::Optimistic),
         deprecated: is(AddressFlags::Deprecated),
         // in IPv4 the same bit means "secondary"; in IPv6 it is a privacy address
         temporary: header.family == AddressFamily::Inet6 && is(AddressFlags::Secondary),
@@ -263,7 +269,9 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
     };
     for attribute in read.attributes() {
         match attribute {
-            RuleAttribute::Destination(to) => rule.destination = IpNet::new(to, header.dst_len).ok(),
+            RuleAttribute::Destination(to) => {
+                rule.destination = IpNet::new(to, header.dst_len).ok()
+            }
             RuleAttribute::Source(from) => rule.source = IpNet::new(from, header.src_len).ok(),
             RuleAttribute::Iifname(name) => rule.input = Some(name),
             RuleAttribute::Oifname(name) => rule.output = Some(name),
@@ -276,8 +284,12 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
             RuleAttribute::Protocol(who) => rule.protocol = who.into(),
             RuleAttribute::UidRange(range) => rule.flow.uids = Some((range.start, range.end)),
             RuleAttribute::IpProtocol(protocol) => rule.flow.ip_protocol = Some(protocol.into()),
-            RuleAttribute::SourcePortRange(range) => rule.flow.source_ports = Some((range.start, range.end)),
-            RuleAttribute::DestinationPortRange(range) => rule.flow.destination_ports = Some((range.start, range.end)),
+            RuleAttribute::SourcePortRange(range) => {
+                rule.flow.source_ports = Some((range.start, range.end))
+            }
+            RuleAttribute::DestinationPortRange(range) => {
+                rule.flow.destination_ports = Some((range.start, range.end))
+            }
             _ => {}
         }
     }
@@ -295,13 +307,15 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
 /// Reads the settings of a port. "all" ([`Netconf::ALL`]) and "default" have negative indices; of
 /// "all" only its forwarding is of interest, of "default" nothing.
 fn netconf(message: &Message<'_>) -> Option<Netconf> {
-    let read = rtnetlink::netconf(message).filter(|read| read.family == u8::from(AddressFamily::Inet))?;
+    let read =
+        rtnetlink::netconf(message).filter(|read| read.family == u8::from(AddressFamily::Inet))?;
     let index = LinkIndex::from_ne_bytes(read.index.to_ne_bytes());
     if read.index < 0 && index != Netconf::ALL {
         return None;
     }
     let forwarding = read.forwarding.map(|value| value != 0);
-    let rp_filter = read.rp_filter.and_then(|value| u8::try_from(value).ok()).filter(|_| index != Netconf::ALL);
+    let rp_filter =
+        read.rp_filter.and_then(|value| u8::try_from(value).ok()).filter(|_| index != Netconf::ALL);
     let says_something = forwarding.is_some() || rp_filter.is_some();
     says_something.then_some(Netconf { index, forwarding, rp_filter, ..Netconf::default() })
 }

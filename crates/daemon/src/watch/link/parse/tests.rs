@@ -75,7 +75,11 @@ fn a_bridges_word_about_its_port_and_wireless_events_do_not_change_the_link() {
     let mut of_bridge = link_message(0x1_0001, 6, &[]);
     of_bridge[0] = 7;
     assert_eq!(events_of(kind::DEL_LINK, 0, &of_bridge), (vec![], false));
-    assert!(events_of(kind::NEW_LINK, 0, &link_message(0x1_0001, 6, &attribute(11, &[0; 8]))).0.is_empty());
+    assert!(
+        events_of(kind::NEW_LINK, 0, &link_message(0x1_0001, 6, &attribute(11, &[0; 8])))
+            .0
+            .is_empty()
+    );
 }
 
 fn address_message(flags: u8, address: [u8; 4], valid: u32) -> Vec<u8> {
@@ -90,7 +94,8 @@ fn address_message(flags: u8, address: [u8; 4], valid: u32) -> Vec<u8> {
 
 #[test]
 fn an_address_keeps_its_host_part_and_the_rest_of_its_lease() {
-    let (events, relist) = events_of(kind::NEW_ADDRESS, 0, &address_message(0x01, [10, 99, 0, 126], 118));
+    let (events, relist) =
+        events_of(kind::NEW_ADDRESS, 0, &address_message(0x01, [10, 99, 0, 126], 118));
     let Event::Address(Change::Present(address)) = &events[0] else { panic!("{events:?}") };
     assert!(!relist);
     assert_eq!(address.address.to_string(), "10.99.0.126/24");
@@ -100,7 +105,8 @@ fn an_address_keeps_its_host_part_and_the_rest_of_its_lease() {
 
 #[test]
 fn a_lease_for_ever_has_no_end_and_zeroconf_is_link_local() {
-    let (events, relist) = events_of(kind::DEL_ADDRESS, 0, &address_message(0, [169, 254, 7, 7], u32::MAX));
+    let (events, relist) =
+        events_of(kind::DEL_ADDRESS, 0, &address_message(0, [169, 254, 7, 7], u32::MAX));
     let Event::Address(Change::Gone(address)) = &events[0] else { panic!("{events:?}") };
     assert_eq!((address.valid_for, address.link_local), (None, true));
     assert!(relist, "routes by this address go unsaid");
@@ -145,8 +151,10 @@ fn each_hop_of_a_multipath_route_is_reported() {
     };
     let hops = [hop(3, 1), hop(4, 2)].concat();
     let (events, _) = events_of(kind::NEW_ROUTE, 0, &route_message(1, 254, &attribute(9, &hops)));
-    let indices: Vec<_> =
-        events.iter().map(|event| if let Event::Route(Change::Present(r)) = event { r.index } else { 0 }).collect();
+    let indices: Vec<_> = events
+        .iter()
+        .map(|event| if let Event::Route(Change::Present(r)) = event { r.index } else { 0 })
+        .collect();
     assert_eq!(indices, [3, 4]);
 }
 
@@ -179,10 +187,15 @@ fn settings_of_all_and_default_are_not_those_of_a_port() {
         bytes.extend(number(2, 0));
         bytes
     };
-    let all = Event::Netconf(Netconf { index: Netconf::ALL, forwarding: Some(false), ..Netconf::default() });
+    let all = Event::Netconf(Netconf {
+        index: Netconf::ALL,
+        forwarding: Some(false),
+        ..Netconf::default()
+    });
     assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(-1)).0, [all]);
     assert!(events_of(kind::NEW_NETCONF, 0, &body(-2)).0.is_empty());
-    let reported = Event::Netconf(Netconf { index: 7, forwarding: Some(false), ..Netconf::default() });
+    let reported =
+        Event::Netconf(Netconf { index: 7, forwarding: Some(false), ..Netconf::default() });
     assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(7)).0, [reported]);
 }
 

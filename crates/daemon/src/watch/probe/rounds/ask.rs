@@ -27,7 +27,8 @@ pub enum Stage {
     Denied,
 }
 
-/// One probe of one node. Lengths of time are in microseconds: they are worked with for every question in every round.
+/// One probe of one node. Lengths of time are in microseconds: they are worked with for every
+/// question in every round.
 #[derive(Debug, Clone)]
 pub struct Ask {
     /// place of the node

@@ -1,8 +1,9 @@
 //! Who is asked when, and what came of it. Knows no socket and reads no clock.
 //!
-//! A round asks each of a node's probes, and those that are not answered twice more; an answer to any of the three counts until
-//! the round ends. Up to sixteen nodes are asked together, more are spread evenly over the interval. What happens at a moment
-//! costs what is underway, not what there is.
+//! A round asks each of a node's probes, and those that are not answered twice more; an answer to
+//! any of the three counts until the round ends. Up to sixteen nodes are asked together, more are
+//! spread evenly over the interval. What happens at a moment costs what is underway, not what there
+//! is.
 
 mod ask;
 #[cfg(test)]
@@ -73,7 +74,8 @@ impl Rounds {
         &self.plan
     }
 
-    /// Other nodes, or others' probes. Those that stay go on where they are; a handful of new ones is asked at once.
+    /// Other nodes, or others' probes. Those that stay go on where they are; a handful of new ones
+    /// is asked at once.
     pub fn replan(&mut self, plan: &NodeProbePlan, now: Instant) {
         let before = std::mem::replace(self, Self::new(now));
         let was_empty = before.plan.nodes.is_empty();
@@ -82,7 +84,9 @@ impl Rounds {
         let mut fresh = Vec::new();
         for (place, target) in (0_u32..).zip(plan.nodes.iter()) {
             match before.known(target) {
-                Some(asks) => self.asks.extend(asks.iter().map(|ask| Ask { node: place, ..ask.clone() })),
+                Some(asks) => {
+                    self.asks.extend(asks.iter().map(|ask| Ask { node: place, ..ask.clone() }))
+                }
                 None => {
                     fresh.push(place);
                     self.asks.extend(asks_of(place, target, now));
@@ -97,7 +101,10 @@ impl Rounds {
         }
         for (index, ask) in (0_u32..).zip(&self.asks) {
             if ask.stage == Stage::Due {
-                self.due.get_mut(usize::from(ask.kind)).into_iter().for_each(|due| due.push_back(index));
+                self.due
+                    .get_mut(usize::from(ask.kind))
+                    .into_iter()
+                    .for_each(|due| due.push_back(index));
             }
             if ask.stage != Stage::Idle && ask.tries > 0 {
                 self.open.push(index);
@@ -105,7 +112,8 @@ impl Rounds {
         }
         if !was_empty {
             self.pass = before.pass;
-            // On with the one that would have been next, or the first behind it that is still there.
+            // On with the one that would have been next, or the first behind it that is still
+            // there.
             let mut rest = before.plan.nodes.iter().skip(before.cursor);
             self.cursor = rest.find_map(|known| self.place(known.node)).unwrap_or(plan.nodes.len());
         }
@@ -175,9 +183,13 @@ impl Rounds {
         }
         self.turn = self.turn.wrapping_add(1);
         for (index, ask) in span.zip(asks) {
-            (ask.stage, ask.tries, ask.turn, ask.first_lost, ask.begun) = (Stage::Due, 0, self.turn, false, now);
+            (ask.stage, ask.tries, ask.turn, ask.first_lost, ask.begun) =
+                (Stage::Due, 0, self.turn, false, now);
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            self.due.get_mut(usize::from(ask.kind)).into_iter().for_each(|due| due.push_back(index));
+            self.due
+                .get_mut(usize::from(ask.kind))
+                .into_iter()
+                .for_each(|due| due.push_back(index));
         }
     }
 
@@ -193,7 +205,9 @@ impl Rounds {
         let Some(ask) = asks.find(|ask| ask.probe == answer.key.probe) else { return };
         // No longer than since the round began: the wall clock may have been set in between.
         let passed = now.saturating_duration_since(ask.begun);
-        let underway = ask.turn == answer.key.turn && matches!(ask.stage, Stage::Due | Stage::Waiting) && ask.tries > 0;
+        let underway = ask.turn == answer.key.turn
+            && matches!(ask.stage, Stage::Due | Stage::Waiting)
+            && ask.tries > 0;
         if underway {
             ask.rtt = micros(answer.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed));
             ask.first_lost = answer.key.nth > 0;
@@ -215,7 +229,10 @@ impl Rounds {
                 Stage::Waiting if passed < ask.patience(longest) => return true,
                 Stage::Waiting if ask.tries < TRIES => {
                     ask.stage = Stage::Due;
-                    self.due.get_mut(usize::from(ask.kind)).into_iter().for_each(|due| due.push_back(*index));
+                    self.due
+                        .get_mut(usize::from(ask.kind))
+                        .into_iter()
+                        .for_each(|due| due.push_back(*index));
                     return true;
                 }
                 Stage::Due => return true,
@@ -229,12 +246,16 @@ impl Rounds {
         self.open = open;
     }
 
-    /// The result of a node's round, if all its questions have ended and one at least could be asked.
+    /// The result of a node's round, if all its questions have ended and one at least could be
+    /// asked.
     fn result(&mut self, place: usize) -> Option<Round> {
         let NodeTarget { node, address, .. } = *self.plan.nodes.get(place)?;
         let span = self.span(place);
         let asks = self.asks.get_mut(span)?;
-        if !asks.iter().all(|ask| matches!(ask.stage, Stage::Answered | Stage::Failed | Stage::Denied)) {
+        if !asks
+            .iter()
+            .all(|ask| matches!(ask.stage, Stage::Answered | Stage::Failed | Stage::Denied))
+        {
             return None;
         }
         let mut asked = asks.iter().filter(|ask| ask.stage != Stage::Denied);
@@ -262,7 +283,8 @@ impl Rounds {
         let longest = self.longest();
         let waiting = self.due.get(kind).map_or(0, VecDeque::len);
         let mut indices = Vec::with_capacity(waiting.min(AT_ONCE));
-        while let Some(index) = self.due.get_mut(kind).filter(|_| indices.len() < AT_ONCE).and_then(VecDeque::pop_front)
+        while let Some(index) =
+            self.due.get_mut(kind).filter(|_| indices.len() < AT_ONCE).and_then(VecDeque::pop_front)
         {
             // Answered in the meantime, to an earlier try.
             if self.asks.get(index as usize).is_some_and(|ask| ask.stage == Stage::Due) {
@@ -297,7 +319,8 @@ impl Rounds {
         indices.iter().skip(taken).rev().for_each(|index| due.push_front(*index));
     }
 
-    /// None of these could be sent at `now`, for want of the right to. They are over for this round.
+    /// None of these could be sent at `now`, for want of the right to. They are over for this
+    /// round.
     pub fn denied(&mut self, indices: &[u32], now: Instant) {
         for index in indices {
             let Some(ask) = self.asks.get_mut(*index as usize) else { continue };

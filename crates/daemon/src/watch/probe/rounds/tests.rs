@@ -21,8 +21,13 @@ fn address(slot: usize) -> Ipv4Addr {
 }
 
 fn plan(slots: impl IntoIterator<Item = usize>, probes: &[NodeProbe]) -> NodeProbePlan {
-    let target =
-        |slot| NodeTarget { node: id(slot), address: address(slot), mac: None, probes: probes.into(), timeout: 0 };
+    let target = |slot| NodeTarget {
+        node: id(slot),
+        address: address(slot),
+        mac: None,
+        probes: probes.into(),
+        timeout: 0,
+    };
     let nodes: Vec<_> = slots.into_iter().map(target).collect();
     NodeProbePlan { nodes: Arc::new(nodes), interval: ms(300), timeout: ms(100), port: None }
 }
@@ -43,7 +48,14 @@ impl World {
         let now = Instant::now();
         let mut rounds = Rounds::new(now);
         rounds.replan(plan, now);
-        Self { rounds, begun: now, now, underway: Vec::new(), asked: Vec::new(), reported: Vec::new() }
+        Self {
+            rounds,
+            begun: now,
+            now,
+            underway: Vec::new(),
+            asked: Vec::new(),
+            reported: Vec::new(),
+        }
     }
 
     /// Lets time pass; `rtt` says after how long a question is answered.
@@ -51,7 +63,8 @@ impl World {
         let end = self.now + time;
         while self.now < end {
             let now = self.now;
-            let (come, rest) = std::mem::take(&mut self.underway).into_iter().partition(|(at, _)| *at <= now);
+            let (come, rest) =
+                std::mem::take(&mut self.underway).into_iter().partition(|(at, _)| *at <= now);
             self.underway = rest;
             let come: Vec<(Instant, Answer)> = come;
             come.iter().for_each(|(_, answer)| self.rounds.answered(answer, now));
@@ -65,7 +78,9 @@ impl World {
                     let key = question.key;
                     self.asked.push((now - self.begun, key.node.slot, key.nth));
                     let answered = rtt(key, question.probe);
-                    let answer = |rtt| (now + rtt, Answer { key, rtt: Some(rtt), from: Some(question.address) });
+                    let answer = |rtt| {
+                        (now + rtt, Answer { key, rtt: Some(rtt), from: Some(question.address) })
+                    };
                     self.underway.extend(answered.map(answer));
                 }
                 self.rounds.sent(kind, &indices, indices.len(), now);
@@ -75,7 +90,11 @@ impl World {
     }
 
     fn of(&self, slot: u32) -> Vec<Round> {
-        self.reported.iter().filter(|(_, round)| round.node.slot == slot).map(|(_, round)| *round).collect()
+        self.reported
+            .iter()
+            .filter(|(_, round)| round.node.slot == slot)
+            .map(|(_, round)| *round)
+            .collect()
     }
 }
 
@@ -114,7 +133,8 @@ fn a_death_is_three_failed_rounds_within_a_second_with_three_nodes_and_with_750(
         let last = world.asked.iter().rev().find(|(_, slot, _)| *slot == victim).unwrap().0;
         world.reported.clear();
         world.run(ms(2000), |key, _| (key.node.slot != victim).then_some(RTT));
-        let failed = world.reported.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
+        let failed =
+            world.reported.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
         let noticed = failed.map(|(at, _)| *at).nth(2).unwrap();
         assert!(noticed - last <= ms(1000), "{count} nodes: {:?}", noticed - last);
     }
@@ -136,7 +156,14 @@ fn a_node_that_becomes_slow_is_slow_and_not_dead() {
     world.run(ms(3000), |_, _| Some(ms(80)));
     let failed = world.of(0).iter().filter(|round| round.rtt.is_none()).count();
     assert!(failed < 3, "{failed} rounds failed before it was given the time it needs");
-    assert!(world.of(0).iter().rev().take(5).all(|round| round.rtt == Some(ms(80)) && !round.first_lost));
+    assert!(
+        world
+            .of(0)
+            .iter()
+            .rev()
+            .take(5)
+            .all(|round| round.rtt == Some(ms(80)) && !round.first_lost)
+    );
 }
 
 #[test]
@@ -145,8 +172,10 @@ fn many_nodes_are_spread_evenly_and_each_is_asked_once_an_interval() {
         let mut world = World::new(&plan(0..count, &[NodeProbe::Icmp]));
         world.run(ms(1500), |_, _| Some(RTT));
         let from = ms(600);
-        let asked: Vec<_> = world.asked.iter().filter(|(at, _, _)| (from..from + ms(300)).contains(at)).collect();
-        let slots: std::collections::BTreeSet<u32> = asked.iter().map(|(_, slot, _)| *slot).collect();
+        let asked: Vec<_> =
+            world.asked.iter().filter(|(at, _, _)| (from..from + ms(300)).contains(at)).collect();
+        let slots: std::collections::BTreeSet<u32> =
+            asked.iter().map(|(_, slot, _)| *slot).collect();
         assert!(asked.len().abs_diff(count) <= 1 + count / 25, "{} of {count}", asked.len());
         assert!(slots.len() + 1 + count / 25 >= count);
         let mut at_once = std::collections::BTreeMap::<Duration, usize>::new();
@@ -164,19 +193,26 @@ fn nothing_bursts_after_a_standstill() {
     world.now += ms(2000);
     world.run(ms(600), |_, _| Some(RTT));
     let mut at_once = std::collections::BTreeMap::<Duration, usize>::new();
-    world.asked.iter().filter(|(_, _, nth)| *nth == 0).for_each(|(at, _, _)| *at_once.entry(*at).or_default() += 1);
+    world
+        .asked
+        .iter()
+        .filter(|(_, _, nth)| *nth == 0)
+        .for_each(|(at, _, _)| *at_once.entry(*at).or_default() += 1);
     assert!(at_once.values().all(|count| *count <= 202), "{at_once:?}");
 }
 
 #[test]
 fn a_node_is_well_only_when_all_its_probes_are() {
     let mut world = World::new(&plan(0..2, &[NodeProbe::Icmp, NodeProbe::Tcp(22)]));
-    world.run(ms(250), |key, probe| (key.node.slot == 0 || *probe == NodeProbe::Icmp).then_some(RTT));
+    world.run(ms(250), |key, probe| {
+        (key.node.slot == 0 || *probe == NodeProbe::Icmp).then_some(RTT)
+    });
     assert_eq!(world.of(0), [Round { node: id(0), rtt: Some(RTT), first_lost: false }]);
     assert_eq!(world.of(1), [Round { node: id(1), rtt: None, first_lost: true }]);
 }
 
-/// Two rounds of questions of which those of one kind may not be sent; the others are answered, or not.
+/// Two rounds of questions of which those of one kind may not be sent; the others are answered, or
+/// not.
 fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>) -> Vec<Round> {
     let now = Instant::now();
     let mut rounds = Rounds::new(now);
@@ -188,14 +224,19 @@ fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>
         rounds.begin(now);
         for asked in 0..PROBES.len() {
             let (indices, questions) = rounds.questions(asked);
-            let answers: Vec<Answer> =
-                questions.iter().map(|q| Answer { key: q.key, rtt, from: Some(q.address) }).collect();
+            let answers: Vec<Answer> = questions
+                .iter()
+                .map(|q| Answer { key: q.key, rtt, from: Some(q.address) })
+                .collect();
             if asked == kind {
                 rounds.denied(&indices, now);
                 continue;
             }
             rounds.sent(asked, &indices, indices.len(), now);
-            answers.iter().filter(|answer| answer.rtt.is_some()).for_each(|answer| rounds.answered(answer, now));
+            answers
+                .iter()
+                .filter(|answer| answer.rtt.is_some())
+                .for_each(|answer| rounds.answered(answer, now));
         }
     }
     reported
@@ -230,7 +271,11 @@ fn an_answer_from_another_address_or_of_another_round_is_none() {
     for answer in [
         Answer { key, rtt: Some(RTT), from: Some(address(9)) },
         Answer { key: Key { turn: 7, ..key }, rtt: Some(RTT), from: Some(address(0)) },
-        Answer { key: Key { node: NodeId { slot: 0, generation: 1 }, ..key }, rtt: Some(RTT), from: Some(address(0)) },
+        Answer {
+            key: Key { node: NodeId { slot: 0, generation: 1 }, ..key },
+            rtt: Some(RTT),
+            from: Some(address(0)),
+        },
     ] {
         world.rounds.answered(&answer, world.now);
     }
@@ -299,7 +344,10 @@ fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
     plan.nodes = Arc::new(nodes);
     let mut world = World::new(&plan);
     world.run(ms(10_000), |_, _| Some(ms(800)));
-    assert!(world.of(0).iter().all(|round| round.rtt.is_none()), "a page takes longer than health.timeout");
+    assert!(
+        world.of(0).iter().all(|round| round.rtt.is_none()),
+        "a page takes longer than health.timeout"
+    );
     let slow = world.of(1);
     assert!(slow.len() >= 9 && slow.iter().all(|round| round.rtt == Some(ms(800))), "{slow:?}");
     let mut world = World::new(&plan);

@@ -46,13 +46,15 @@ fn found_nodes_are_never_more_than_the_subnet_has_addresses_and_the_real_ones_st
 #[test]
 fn in_a_large_subnet_those_that_answer_are_all_listed_and_those_that_do_not_are_few() {
     let text = "cluster.address = \"10.21.0.1/16\"\n";
-    let settings = load(&[("t", format!("{PORTS}{text}"))], &Board::built_in("emulated").unwrap()).unwrap();
+    let settings =
+        load(&[("t", format!("{PORTS}{text}"))], &Board::built_in("emulated").unwrap()).unwrap();
     let (mut nodes, mut real) = (Nodes::default(), 0);
     nodes.reload(&settings, second(0));
     for number in 0..20_000_u32 {
         let now = second(u64::from(number) / 200);
         let [_, _, c, d] = number.to_be_bytes();
-        let found = nodes.seen((Ipv4Addr::new(10, 21, c, d), made_up(number), true), &settings, now);
+        let found =
+            nodes.seen((Ipv4Addr::new(10, 21, c, d), made_up(number), true), &settings, now);
         nodes.sweep(&settings, now);
         // Every tenth is a board.
         if let (0, Some(node)) = (number % 10, found.first()) {
@@ -72,7 +74,11 @@ fn in_a_large_subnet_those_that_answer_are_all_listed_and_those_that_do_not_are_
 fn addresses_that_are_not_the_clusters_make_no_node_and_no_memory() {
     let mut world = World::new("");
     for number in 0..10_000_u32 {
-        world.nodes.seen((Ipv4Addr::from(number * 77_777), made_up(number), true), &world.settings, second(1));
+        world.nodes.seen(
+            (Ipv4Addr::from(number * 77_777), made_up(number), true),
+            &world.settings,
+            second(1),
+        );
     }
     assert_eq!(world.nodes.inventory.sightings.here().count(), 0);
 }

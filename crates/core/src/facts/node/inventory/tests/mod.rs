@@ -94,9 +94,15 @@ impl World {
 
     /// `name mac address` of all, in their order.
     fn list(&self) -> Vec<String> {
-        let last = |node: &NodeState| node.mac.map_or_else(|| "-".to_owned(), |mac| mac.0[5].to_string());
-        let address = |node: &NodeState| node.address.map_or_else(|| "-".to_owned(), |ip| ip.octets()[3].to_string());
-        self.nodes.iter().map(|node| format!("{} {} {}", node.name, last(node), address(node))).collect()
+        let last =
+            |node: &NodeState| node.mac.map_or_else(|| "-".to_owned(), |mac| mac.0[5].to_string());
+        let address = |node: &NodeState| {
+            node.address.map_or_else(|| "-".to_owned(), |ip| ip.octets()[3].to_string())
+        };
+        self.nodes
+            .iter()
+            .map(|node| format!("{} {} {}", node.name, last(node), address(node)))
+            .collect()
     }
 }
 
@@ -105,7 +111,11 @@ fn a_board_that_is_heard_becomes_a_node_with_a_name_of_its_own() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
     world.see(77, 7);
     assert_eq!(world.list(), ["rpi1 1 11", "node-00-00-07 7 77"]);
-    assert_eq!(world.nodes.by_name("node-00-00-07").unwrap().group, Some(0), "its name is one of the group's");
+    assert_eq!(
+        world.nodes.by_name("node-00-00-07").unwrap().group,
+        Some(0),
+        "its name is one of the group's"
+    );
     world.see(1, 8);
     assert_eq!(world.nodes.total(), 2, "the head's own address is no node's");
     world.nodes.seen((Ipv4Addr::new(10, 0, 0, 7), board(9), true), &world.settings, second(1));
@@ -124,8 +134,11 @@ fn a_lease_names_a_node_and_reports_where_it_is() {
 
 #[test]
 fn a_node_of_the_settings_is_its_board_wherever_its_lease_puts_it() {
-    let mut world =
-        World::new(&(node("rpi1", Some(1), Some(11)) + &node("rpi2", Some(2), None) + &node("rpi3", None, Some(13))));
+    let mut world = World::new(
+        &(node("rpi1", Some(1), Some(11))
+            + &node("rpi2", Some(2), None)
+            + &node("rpi3", None, Some(13))),
+    );
     world.lease(&lease(1, 111, None, None));
     world.lease(&lease(2, 112, Some("something"), None));
     world.lease(&lease(3, 113, Some("rpi3"), None));
@@ -149,10 +162,14 @@ fn a_node_known_by_its_address_is_whichever_board_answers_there() {
 
 #[test]
 fn swapped_boards_are_reported_until_they_are_back() {
-    let mut world = World::new(&(node("rpi1", Some(1), Some(11)) + &node("rpi2", Some(2), Some(12))));
+    let mut world =
+        World::new(&(node("rpi1", Some(1), Some(11)) + &node("rpi2", Some(2), Some(12))));
     world.see(12, 1);
-    let transitions: Vec<_> =
-        world.nodes.misplaced().map(|m| (m.owner.name.clone(), m.node.unwrap().name.clone())).collect();
+    let transitions: Vec<_> = world
+        .nodes
+        .misplaced()
+        .map(|m| (m.owner.name.clone(), m.node.unwrap().name.clone()))
+        .collect();
     assert_eq!(transitions, [("rpi2".to_owned(), "rpi1".to_owned())]);
     assert_eq!(world.list(), ["rpi1 1 11", "rpi2 2 12"], "nobody is taken for another");
     world.see(12, 2);
@@ -205,7 +222,10 @@ fn an_address_that_was_offered_to_several_is_contested_only_by_those_who_are_hea
     for board in [1, 2, 1, 3, 1] {
         offered(&mut world, 150, board);
     }
-    assert_eq!((world.nodes.contests().count(), world.list()), (0, vec!["node-00-00-01 1 150".to_owned()]));
+    assert_eq!(
+        (world.nodes.contests().count(), world.list()),
+        (0, vec!["node-00-00-01 1 150".to_owned()])
+    );
     world.lease(&lease(2, 150, None, None));
     world.see(150, 2);
     assert_eq!(world.nodes.contests().count(), 0, "one of them has it now");
@@ -230,7 +250,11 @@ fn a_found_node_is_forgotten_after_ten_silent_minutes_or_with_its_lease() {
     assert_eq!(world.wait(100), 1);
     assert_eq!(world.list(), ["node-00-00-08 8 108"]);
     assert_eq!(world.wait(100), 1);
-    assert_eq!((world.list().len(), world.nodes.sweep_at()), (0, None), "nothing is waited for any more");
+    assert_eq!(
+        (world.list().len(), world.nodes.sweep_at()),
+        (0, None),
+        "nothing is waited for any more"
+    );
 }
 
 #[test]
@@ -243,7 +267,10 @@ fn a_found_node_that_is_written_down_keeps_its_health_and_its_number() {
     world.settings = settings(&node("rpi7", Some(7), Some(77)));
     world.nodes.reload(&world.settings, second(2));
     let adopted = world.nodes.by_name("rpi7").unwrap();
-    assert_eq!((adopted.id, adopted.health, adopted.origin), (id, NodeHealth::Up, Origin::Settings));
+    assert_eq!(
+        (adopted.id, adopted.health, adopted.origin),
+        (id, NodeHealth::Up, Origin::Settings)
+    );
     assert_eq!(world.nodes.total(), 1);
     world.settings = settings("");
     world.nodes.reload(&world.settings, second(3));
@@ -261,7 +288,10 @@ fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_
         } else {
             world.see(12, 2);
         }
-        assert_eq!((world.list(), world.nodes.name_conflict().count()), (vec!["rpi2 2 12".to_owned()], 0));
+        assert_eq!(
+            (world.list(), world.nodes.name_conflict().count()),
+            (vec!["rpi2 2 12".to_owned()], 0)
+        );
     }
 }
 
@@ -290,11 +320,19 @@ fn a_node_that_is_worked_on_is_so_under_its_next_name_until_it_is_taken_out() {
     world.see(77, 7);
     world.nodes.note_drained("node-00-00-07", true);
     world.lease(&lease(7, 77, Some("worker"), None));
-    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["b8:27:eb:00:00:07"], "whatever it calls itself");
+    assert_eq!(
+        world.nodes.drained().iter().collect::<Vec<_>>(),
+        ["b8:27:eb:00:00:07"],
+        "whatever it calls itself"
+    );
     world.settings = settings(&node("window", Some(7), Some(77)));
     world.nodes.reload(&world.settings, second(1));
     assert_eq!(health(&world, "window"), Some(NodeHealth::Maintenance), "adopted");
-    assert_eq!(world.nodes.drained().iter().collect::<Vec<_>>(), ["window"], "as the settings call it");
+    assert_eq!(
+        world.nodes.drained().iter().collect::<Vec<_>>(),
+        ["window"],
+        "as the settings call it"
+    );
     world.settings = settings(&node("door", Some(7), Some(77)));
     world.nodes.reload(&world.settings, second(2));
     assert_eq!(health(&world, "door"), Some(NodeHealth::Maintenance), "renamed");
@@ -315,7 +353,11 @@ fn a_node_known_by_its_address_alone_stays_itself_under_another_name() {
     assert_eq!((window.id, window.health), (id, NodeHealth::Maintenance));
     world.settings = settings(&node("rpi2", None, Some(11)));
     world.nodes.reload(&world.settings, second(2));
-    assert_eq!(world.list(), ["rpi2 - 11"], "another that is known takes the place of one that is not");
+    assert_eq!(
+        world.list(),
+        ["rpi2 - 11"],
+        "another that is known takes the place of one that is not"
+    );
 }
 
 #[test]

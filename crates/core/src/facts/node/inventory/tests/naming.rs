@@ -8,7 +8,10 @@ fn two_that_call_themselves_the_same_have_two_names() {
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
     world.lease(&lease(8, 108, Some("raspberrypi"), None));
     world.lease(&lease(9, 109, Some("rpi1"), None));
-    assert_eq!(world.list(), ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"]);
+    assert_eq!(
+        world.list(),
+        ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"]
+    );
     assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
     // The server gives a name to whoever asked last, and takes it from the other.
     world.lease(&lease(8, 108, None, None));
@@ -67,7 +70,11 @@ fn who_had_a_name_in_an_earlier_run_has_it_whoever_is_heard_first() {
     world.see(106, 6);
     world.see(107, 7);
     assert_eq!(world.list(), ["node-00-00-08 8 108", "node-00-00-06 6 106", "raspberrypi 7 107"]);
-    assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi", "node-00-00-06 worker"], "told for either");
+    assert_eq!(
+        world.name_conflict(),
+        ["node-00-00-08 raspberrypi", "node-00-00-06 worker"],
+        "told for either"
+    );
     world.wait(600);
     assert!(world.nodes.by_name("worker").is_some(), "its lease is over, and it did not come");
     assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi"]);
@@ -100,7 +107,9 @@ fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
 fn the_heads_name_is_no_nodes_whoever_was_first() {
     for head_first in [true, false] {
         let mut world = World::new("");
-        let head = |world: &mut World| world.nodes.set_head("Pi.example.org", &world.settings.clone(), second(0));
+        let head = |world: &mut World| {
+            world.nodes.set_head("Pi.example.org", &world.settings.clone(), second(0))
+        };
         if head_first {
             head(&mut world);
         }
@@ -111,6 +120,9 @@ fn the_heads_name_is_no_nodes_whoever_was_first() {
         }
         assert!(world.nodes.by_name("pi").is_none(), "{head_first}");
         assert_eq!(world.name_conflict(), ["node-00-00-01 pi"], "and that is told");
-        assert_eq!(world.nodes.by_address(at(101)).map(|node| node.name.as_str()), Some("node-00-00-01"));
+        assert_eq!(
+            world.nodes.by_address(at(101)).map(|node| node.name.as_str()),
+            Some("node-00-00-01")
+        );
     }
 }

@@ -20,9 +20,17 @@ enum Happens {
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
-    let host_name =
-        || prop::sample::select(vec![None, Some("rpi1"), Some("raspberrypi"), Some("node-00-00-02"), Some("?")]);
-    let name = || prop::sample::select(vec!["rpi1", "rpi2", "raspberrypi", "node-00-00-03", "head", "?"]);
+    let host_name = || {
+        prop::sample::select(vec![
+            None,
+            Some("rpi1"),
+            Some("raspberrypi"),
+            Some("node-00-00-02"),
+            Some("?"),
+        ])
+    };
+    let name =
+        || prop::sample::select(vec!["rpi1", "rpi2", "raspberrypi", "node-00-00-03", "head", "?"]);
     let nodes = prop::collection::btree_map(1_u8..6, any::<(bool, bool)>(), 0..5);
     prop_oneof![
         4 => (10_u8..16, 1_u8..6).prop_map(|(address, last)| Happens::See(address, last)),

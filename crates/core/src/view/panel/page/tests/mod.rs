@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::decide;
 use crate::decide::alert::{AlertCode, AlertId, Severity, Subject};
 use crate::event::{
-    Acknowledgement, Applied, ApplyReport, Blocker, Button, Change, Event, Firewall, Head, Lease, Mac, Output, Probe,
-    Reachability, Round, Vital,
+    Acknowledgement, Applied, ApplyReport, Blocker, Button, Change, Event, Firewall, Head, Lease,
+    Mac, Output, Probe, Reachability, Round, Vital,
 };
 use crate::panel::Pattern;
 use crate::view::panel::led::lights;
@@ -51,15 +51,21 @@ fn without_a_cable_words_stand_in_the_addresss_place() {
 #[test]
 fn a_second_uplink_has_a_page_with_its_name() {
     let story = Story::fair().port(WLAN0, "wlan0", true).address(WLAN0, "192.168.178.123/24");
-    let story = story.default_route(WLAN0, "192.168.178.1", 600).address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
+    let story = story
+        .default_route(WLAN0, "192.168.178.1", 600)
+        .address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
     let odd = Vital::Host { name: "bramble-head".into(), ssh_ports: vec![2222] };
     golden!("two-uplinks", story.handle(Event::Vital(odd)));
 }
 
 #[test]
 fn an_ipv6_only_venue_has_row_1_too() {
-    let story = Story::new().port(ETH1, "eth1", true).address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
-    golden!("ipv6-only", story.default_route(ETH1, "fe80::1", 100).reached(ETH1, Reachability::Online));
+    let story =
+        Story::new().port(ETH1, "eth1", true).address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
+    golden!(
+        "ipv6-only",
+        story.default_route(ETH1, "fe80::1", 100).reached(ETH1, Reachability::Online)
+    );
 }
 
 #[test]
@@ -76,7 +82,8 @@ fn the_contracts_example_is_the_first_page() {
 
 #[test]
 fn the_words_follow_the_cable_and_the_server() {
-    let row1 = |story: &Story| story.playlist("16x2").pages[0].frame.lines()[0].trim_end().to_owned();
+    let row1 =
+        |story: &Story| story.playlist("16x2").pages[0].frame.lines()[0].trim_end().to_owned();
     let story = Story::new();
     assert_eq!(row1(&story), "NO UPLINK");
     let story = story.port(ETH1, "eth1", false);
@@ -90,9 +97,16 @@ fn the_words_follow_the_cable_and_the_server() {
 
 #[test]
 fn alerts_take_turns_and_pages_wait() {
-    let blocker = Blocker { table: Some("ip filter".into()), chain: Some("FORWARD".into()), remedy: String::new() };
-    let story = Story::fair().node("rpi2", 3, false).handle(Event::Firewall(Firewall::Blocked(Some(blocker))));
-    let rows: Vec<String> = story.playlist("16x2").pages.iter().map(|p| p.frame.lines()[1].trim().to_owned()).collect();
+    let blocker = Blocker {
+        table: Some("ip filter".into()),
+        chain: Some("FORWARD".into()),
+        remedy: String::new(),
+    };
+    let story = Story::fair()
+        .node("rpi2", 3, false)
+        .handle(Event::Firewall(Firewall::Blocked(Some(blocker))));
+    let rows: Vec<String> =
+        story.playlist("16x2").pages.iter().map(|p| p.frame.lines()[1].trim().to_owned()).collect();
     assert_eq!(rows, ["BLOCKED FORWARD", "rpi2 down"]);
 }
 
@@ -125,31 +139,45 @@ fn until_the_kernel_has_reported_what_there_is_nothing_is_claimed() {
 fn the_leds_are_the_cluster_and_a_node_each() {
     let story = Story::fair().node("rpi2", 3, false);
     let desired = decide::decide(&story.settings, &story.state);
-    let patterns: Vec<Pattern> = lights(&story.settings, &story.state, &desired).iter().map(|s| s.pattern).collect();
-    assert_eq!(patterns, [Pattern::DoubleBlink, Pattern::Breathe, Pattern::FastBlink, Pattern::Breathe]);
+    let patterns: Vec<Pattern> =
+        lights(&story.settings, &story.state, &desired).iter().map(|s| s.pattern).collect();
+    assert_eq!(
+        patterns,
+        [Pattern::DoubleBlink, Pattern::Breathe, Pattern::FastBlink, Pattern::Breathe]
+    );
     let fresh = Story::new();
     let desired = decide::decide(&fresh.settings, &fresh.state);
-    let patterns: Vec<Pattern> = lights(&fresh.settings, &fresh.state, &desired).iter().map(|s| s.pattern).collect();
+    let patterns: Vec<Pattern> =
+        lights(&fresh.settings, &fresh.state, &desired).iter().map(|s| s.pattern).collect();
     assert_eq!(patterns, [Pattern::QuickBreathe; 4]);
 }
 
 #[test]
 fn not_all_is_well_and_people_know() {
     let story = Story::fair().node("rpi2", 3, false);
-    let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
+    let known = decide::alert::acknowledge::all_standing(
+        &story.state,
+        &decide::decide(&story.settings, &story.state),
+    );
     golden!("known", story.handle(Event::Acknowledgement(known)));
 }
 
 #[test]
-fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_temperature_is_none() {
-    let hot = |degrees| Event::Vital(Vital::Head(Head { temperature: Some(degrees), ..Head::default() }));
+fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_temperature_is_none()
+ {
+    let hot =
+        |degrees| Event::Vital(Vital::Head(Head { temperature: Some(degrees), ..Head::default() }));
     for size in ["8x2", "16x2", "20x4", "40x2"] {
         let story = || Story::fair().node("rpi2", 3, false).handle(hot(48));
         let before = story().playlist(size);
         let warmer = story().handle(hot(52)).playlist(size);
         assert_eq!(before.news, warmer.news, "{size}");
         // The second alert is not on the first page.
-        assert_ne!(before.news, story().reached(ETH1, Reachability::Nothing).playlist(size).news, "{size}");
+        assert_ne!(
+            before.news,
+            story().reached(ETH1, Reachability::Nothing).playlist(size).news,
+            "{size}"
+        );
         let known = decide::alert::acknowledge::all_standing(
             &story().state,
             &decide::decide(&story().settings, &story().state),
@@ -165,13 +193,24 @@ fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_
 
 #[test]
 fn the_heads_own_vitals_have_a_page() {
-    let head = Head { temperature: Some(48), load: Some(30), memory: Some(62), disk: Some(83), ..Head::default() };
+    let head = Head {
+        temperature: Some(48),
+        load: Some(30),
+        memory: Some(62),
+        disk: Some(83),
+        ..Head::default()
+    };
     golden!("vitals", Story::fair().handle(Event::Vital(Vital::Head(head))));
 }
 
 #[test]
 fn the_power_button_counts_down_on_every_display() {
-    golden!("power", Story::fair().handle(Event::Button(Button::Power { held: true })).wait(Duration::from_secs(2)));
+    golden!(
+        "power",
+        Story::fair()
+            .handle(Event::Button(Button::Power { held: true }))
+            .wait(Duration::from_secs(2))
+    );
 }
 
 const RACKS: &str = "\
@@ -203,21 +242,26 @@ fn rounds(mut story: Story, wanted: impl Fn(usize) -> bool, rtt: Option<Duration
 
 fn racks() -> Story {
     let story = Story::of(RACKS).port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
-    let story = story.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
+    let story =
+        story.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
     rounds(story, |_| true, Some(Duration::from_micros(300)))
 }
 
 #[test]
 fn ten_thousand_nodes_are_reported_by_rack() {
     let story = rounds(racks(), |place| place % 1001 == 7, None);
-    let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
+    let known = decide::alert::acknowledge::all_standing(
+        &story.state,
+        &decide::decide(&story.settings, &story.state),
+    );
     golden!("ten-thousand", story.handle(Event::Acknowledgement(known)));
 }
 
 /// The rhythms of a stick with so many LEDs.
 fn lit(story: Story, leds: u16) -> Vec<Pattern> {
     let held = Applied::Indicator { leds, name: "stick".into() };
-    let story = story.handle(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
+    let story =
+        story.handle(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
     let desired = decide::decide(&story.settings, &story.state);
     lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
 }
@@ -239,11 +283,15 @@ fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
 #[test]
 fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
     let cluster = |story: &Story| {
-        lights(&story.settings, &story.state, &decide::decide(&story.settings, &story.state))[0].pattern
+        lights(&story.settings, &story.state, &decide::decide(&story.settings, &story.state))[0]
+            .pattern
     };
     let story = Story::fair().node("rpi1", 3, false).node("rpi2", 3, false);
     assert_eq!(cluster(&story), Pattern::FastBlink);
-    let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
+    let known = decide::alert::acknowledge::all_standing(
+        &story.state,
+        &decide::decide(&story.settings, &story.state),
+    );
     let story = story.handle(Event::Acknowledgement(known));
     assert_eq!(cluster(&story), Pattern::DoubleBlink);
     assert_eq!(cluster(&story.node("rpi3", 3, false)), Pattern::FastBlink);
@@ -255,7 +303,10 @@ fn urgency(story: &Story) -> Severity {
 }
 
 fn acknowledged(story: Story) -> Story {
-    let known = decide::alert::acknowledge::all_standing(&story.state, &decide::decide(&story.settings, &story.state));
+    let known = decide::alert::acknowledge::all_standing(
+        &story.state,
+        &decide::decide(&story.settings, &story.state),
+    );
     story.handle(Event::Acknowledgement(known))
 }
 
@@ -263,14 +314,17 @@ fn acknowledged(story: Story) -> Story {
 fn shelf(settings: &str) -> Story {
     let text = format!("uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n{settings}");
     let story = Story::of(&text).port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
-    let story = story.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
+    let story =
+        story.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
     rounds(story, |_| true, Some(Duration::from_micros(300)))
 }
 
 #[test]
 fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_more_that_dies_is() {
-    let group = "[[group]]\nname = \"shelf\"\nslots = \"1-14\"\naddress = \"192.168.50.1{slot}\"\n".to_owned();
-    let each = |last: u8| format!("[[node]]\nname = \"n{last}\"\naddress = \"192.168.50.1{last}\"\n");
+    let group = "[[group]]\nname = \"shelf\"\nslots = \"1-14\"\naddress = \"192.168.50.1{slot}\"\n"
+        .to_owned();
+    let each =
+        |last: u8| format!("[[node]]\nname = \"n{last}\"\naddress = \"192.168.50.1{last}\"\n");
     let answers = Some(Duration::from_micros(300));
     for settings in [group, (1..15).map(each).collect()] {
         let story = rounds(shelf(&settings), |place| place < 10, None);
@@ -286,13 +340,20 @@ fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_mo
         let again = rounds(again, |place| place < 10 && place != 3, None);
         for story in [story, again] {
             assert_eq!(urgency(&story), Severity::Warning);
-            assert_eq!(urgency(&rounds(story, |place| place == 12, None)), Severity::Fault, "one more died");
+            assert_eq!(
+                urgency(&rounds(story, |place| place == 12, None)),
+                Severity::Fault,
+                "one more died"
+            );
         }
     }
 }
 
 fn known_down(names: &[&str]) -> BTreeSet<AlertId> {
-    let id = |name: &&str| AlertId { code: AlertCode::NodeDown, subject: Subject::Node((*name).to_owned()) };
+    let id = |name: &&str| AlertId {
+        code: AlertCode::NodeDown,
+        subject: Subject::Node((*name).to_owned()),
+    };
     names.iter().map(id).collect()
 }
 
@@ -301,8 +362,9 @@ fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
     let settle = |story: Story| {
         let desired = decide::decide(&story.settings, &story.state);
         let standing = decide::alert::acknowledge::still_standing(&story.state, &desired);
-        let settled =
-            standing.into_iter().fold(story, |story, standing| story.handle(Event::Acknowledgement(standing)));
+        let settled = standing
+            .into_iter()
+            .fold(story, |story, standing| story.handle(Event::Acknowledgement(standing)));
         let again = decide::decide(&settled.settings, &settled.state);
         assert_eq!(again, desired, "what is forgotten changes no decision");
         settled
@@ -316,7 +378,11 @@ fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
     assert_eq!(*story.state.acknowledged(), known_down(&["rpi2"]), "rpi1 has returned");
     let story = settle(story.node("rpi1", 3, false).node("rpi2", 3, false));
     let alerts = decide::decide(&story.settings, &story.state).alerts;
-    let news: Vec<&str> = alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.text.as_str()).collect();
+    let news: Vec<&str> = alerts
+        .iter()
+        .filter(|alert| !alert.acknowledged)
+        .map(|alert| alert.text.as_str())
+        .collect();
     assert_eq!(news, ["rpi1 down"], "it died anew within the first minute");
     let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)));
     assert!(story.state.acknowledged().is_empty());
@@ -325,12 +391,17 @@ fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
 #[test]
 fn an_alert_with_other_words_on_the_panel_is_still_known() {
     let carrier = |up| Story::new().port(ETH1, "eth1", up);
-    let panel = |story: &Story| decide::decide(&story.settings, &story.state).alerts[0].panel.clone();
+    let panel =
+        |story: &Story| decide::decide(&story.settings, &story.state).alerts[0].panel.clone();
     let story = acknowledged(carrier(false).wait(Duration::from_secs(5)));
     let before = panel(&story);
     let story = story.port(ETH1, "eth1", true).wait(Duration::from_secs(30));
     let alert = decide::decide(&story.settings, &story.state).alerts.remove(0);
-    assert_eq!((alert.code, before != alert.panel), (AlertCode::UplinkNone, true), "{before} {alert:?}");
+    assert_eq!(
+        (alert.code, before != alert.panel),
+        (AlertCode::UplinkNone, true),
+        "{before} {alert:?}"
+    );
     assert!(alert.acknowledged, "{before} was acknowledged, {alert:?} was not");
 }
 

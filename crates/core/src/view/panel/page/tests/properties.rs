@@ -22,7 +22,10 @@ fn at(address: IpAddr, alerting: bool) -> Story {
     let prefix = if address.is_ipv4() { 24 } else { 64 };
     let story = Story::new().port(ETH1, "eth1", true).address(ETH1, &format!("{address}/{prefix}"));
     let gateway = if address.is_ipv4() { "10.0.0.254" } else { "fe80::1" };
-    let story = story.default_route(ETH1, gateway, 100).reached(ETH1, Reachability::Online).node("rpi1", 1, true);
+    let story = story
+        .default_route(ETH1, gateway, 100)
+        .reached(ETH1, Reachability::Online)
+        .node("rpi1", 1, true);
     if alerting { story.node("rpi2", 3, false) } else { story }
 }
 

@@ -7,8 +7,8 @@ use crate::config::board::Board;
 use crate::config::{self, Settings};
 use crate::decide;
 use crate::event::{
-    Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe, Reachability, Round,
-    Route, Vital,
+    Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe,
+    Reachability, Round, Route, Vital,
 };
 use crate::facts::State;
 use crate::panel::Playlist;
@@ -83,7 +83,10 @@ impl Story {
     pub fn address(self, index: LinkIndex, text: &str) -> Self {
         let address: ipnet::IpNet = text.parse().unwrap();
         let valid_for = matches!(address, ipnet::IpNet::V4(_)).then_some(Duration::from_secs(120));
-        self.handle(Event::Address(Change::Present(Address { valid_for, ..Address::lasting(index, address) })))
+        self.handle(Event::Address(Change::Present(Address {
+            valid_for,
+            ..Address::lasting(index, address)
+        })))
     }
 
     pub fn default_route(self, index: LinkIndex, gateway: &str, metric: u32) -> Self {
@@ -117,15 +120,21 @@ impl Story {
     }
 
     pub fn loaded(self) -> Self {
-        let applied =
-            Applied::Firewall { masquerade: true, owned: true, flow_table: None, rejects: None, adopted: false };
+        let applied = Applied::Firewall {
+            masquerade: true,
+            owned: true,
+            flow_table: None,
+            rejects: None,
+            adopted: false,
+        };
         self.handle(Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) }))
     }
 
     /// At the trade fair: an address by DHCP, the internet behind it, all nodes well.
     pub fn fair() -> Self {
         let fair = Self::new().port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
-        let fair = fair.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
+        let fair =
+            fair.default_route(ETH1, "10.99.0.1", 100).reached(ETH1, Reachability::Online).loaded();
         fair.node("rpi1", 1, true).node("rpi2", 1, true).node("rpi3", 1, true)
     }
 
@@ -141,15 +150,24 @@ impl Story {
         playlist(&settings, &self.state, &decide::decide(&settings, &self.state))
     }
 
-    /// All pages as text: each with the time it stands, rows between bars, the heartbeat in its cell.
+    /// All pages as text: each with the time it stands, rows between bars, the heartbeat in its
+    /// cell.
     pub fn drawn(&self, size: &str) -> String {
         let mut text = format!("== {size}\n");
         for page in self.playlist(size).pages {
             let geometry = page.frame.geometry();
             let mut frame = page.frame;
-            assert_eq!(frame.get(usize::from(geometry.rows) - 1, usize::from(geometry.columns) - 1), ' ', "{text}");
+            assert_eq!(
+                frame.get(usize::from(geometry.rows) - 1, usize::from(geometry.columns) - 1),
+                ' ',
+                "{text}"
+            );
             frame.set(usize::from(geometry.rows) - 1, usize::from(geometry.columns) - 1, '♥');
-            let time = if page.dwell == Duration::MAX { "still".into() } else { format!("{} s", page.dwell.as_secs()) };
+            let time = if page.dwell == Duration::MAX {
+                "still".into()
+            } else {
+                format!("{} s", page.dwell.as_secs())
+            };
             text.push_str(&format!("{time}\n"));
             for line in frame.lines() {
                 text.push_str(&format!("|{line}|\n"));

@@ -1,4 +1,5 @@
-//! Any alerts on any display: what is gravest is seen at once and for most of the time, and everything else is seen too.
+//! Any alerts on any display: what is gravest is seen at once and for most of the time, and
+//! everything else is seen too.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,7 +26,9 @@ const AWAY: Duration = Duration::from_millis(10_200);
 fn alert(number: usize, severity: Severity, more: &str, acknowledged: bool) -> Alert {
     let words = std::iter::once("").chain(more.split_whitespace());
     let panel = words.map(|word| format!("#{number:02}{word}")).collect::<Vec<_>>().join(" ");
-    let alert = Alert::new(AlertCode::NodeDown, Subject::Whole, panel.clone()).graded(severity).shown_as(panel);
+    let alert = Alert::new(AlertCode::NodeDown, Subject::Whole, panel.clone())
+        .graded(severity)
+        .shown_as(panel);
     Alert { acknowledged, ..alert }
 }
 
@@ -35,10 +38,16 @@ fn severity() -> impl Strategy<Value = Severity> {
 
 fn alerts() -> impl Strategy<Value = Vec<Alert>> {
     let words = prop_oneof![Just(""), Just("down"), Just("CLAS H192"), Just("SWAP")];
-    proptest::collection::vec((severity(), words, proptest::bool::weighted(0.2)), 0..12).prop_map(|all| {
-        let numbered = all.into_iter().enumerate();
-        sorted(numbered.map(|(number, (severity, more, known))| alert(number, severity, more, known)).collect())
-    })
+    proptest::collection::vec((severity(), words, proptest::bool::weighted(0.2)), 0..12).prop_map(
+        |all| {
+            let numbered = all.into_iter().enumerate();
+            sorted(
+                numbered
+                    .map(|(number, (severity, more, known))| alert(number, severity, more, known))
+                    .collect(),
+            )
+        },
+    )
 }
 
 /// In the order of `decide::alerts`.
@@ -48,7 +57,12 @@ fn sorted(mut alerts: Vec<Alert>) -> Vec<Alert> {
 }
 
 fn venue() -> impl Strategy<Value = &'static str> {
-    prop_oneof![Just("10.99.0.126/24"), Just("2001:db8:7::5054:ff:fe12:3456/64"), Just("10.0.0.1/24"), Just("")]
+    prop_oneof![
+        Just("10.99.0.126/24"),
+        Just("2001:db8:7::5054:ff:fe12:3456/64"),
+        Just("10.0.0.1/24"),
+        Just("")
+    ]
 }
 
 fn story(address: &str) -> Story {
@@ -57,7 +71,11 @@ fn story(address: &str) -> Story {
         return story.node("rpi1", 1, true);
     }
     let gateway = if address.contains(':') { "fe80::1" } else { "10.99.0.1" };
-    story.address(ETH1, address).default_route(ETH1, gateway, 100).reached(ETH1, Reachability::Online).loaded()
+    story
+        .address(ETH1, address)
+        .default_route(ETH1, gateway, 100)
+        .reached(ETH1, Reachability::Online)
+        .loaded()
 }
 
 /// What the display plays when these alerts stand.
@@ -106,7 +124,15 @@ struct Watch<'s> {
 impl<'s> Watch<'s> {
     fn new(story: &'s Story, geometry: Geometry, page_time: Duration) -> Self {
         let now = 100 * SECOND;
-        Self { rotation: Rotation::new(now), now, frames: Vec::new(), last: None, story, geometry, page_time }
+        Self {
+            rotation: Rotation::new(now),
+            now,
+            frames: Vec::new(),
+            last: None,
+            story,
+            geometry,
+            page_time,
+        }
     }
 
     fn give(&mut self, alerts: &[Alert]) {
@@ -118,7 +144,11 @@ impl<'s> Watch<'s> {
         while self.now < end {
             self.rotation.advance(self.now);
             let frame = self.rotation.frame().unwrap();
-            let same = self.last.as_ref().filter(|(last, _)| last == frame).map(|(_, seen)| Rc::clone(seen));
+            let same = self
+                .last
+                .as_ref()
+                .filter(|(last, _)| last == frame)
+                .map(|(_, seen)| Rc::clone(seen));
             let seen = same.unwrap_or_else(|| Rc::new(self.see(frame)));
             self.last = Some((frame.clone(), Rc::clone(&seen)));
             self.frames.push(seen);
@@ -130,7 +160,11 @@ impl<'s> Watch<'s> {
     fn away(&self, alerts: &[&Alert], from: usize) -> Duration {
         let (mut away, mut longest) = (Duration::ZERO, Duration::ZERO);
         for frame in &self.frames[from..] {
-            away = if alerts.iter().any(|alert| frame.shows(alert)) { Duration::ZERO } else { away + STEP };
+            away = if alerts.iter().any(|alert| frame.shows(alert)) {
+                Duration::ZERO
+            } else {
+                away + STEP
+            };
             longest = longest.max(away);
         }
         longest
@@ -140,7 +174,8 @@ impl<'s> Watch<'s> {
         let lines = frame.lines();
         let part = lines[0].trim().split(' ').next().unwrap_or_default().to_owned();
         let address = self.story.state.active().and_then(|active| active.address);
-        let address = address.is_none_or(|address| !part.is_empty() && address.addr().to_string().contains(&part));
+        let address = address
+            .is_none_or(|address| !part.is_empty() && address.addr().to_string().contains(&part));
         Seen { text: lines.join("\n"), address }
     }
 
@@ -151,7 +186,11 @@ impl<'s> Watch<'s> {
         }
         for window in self.frames.windows(EIGHT) {
             let seen = window.iter().filter(|seen| seen.address).count();
-            prop_assert!(seen >= SIX, "{}: the address is seen for {seen} of {EIGHT} steps", self.geometry);
+            prop_assert!(
+                seen >= SIX,
+                "{}: the address is seen for {seen} of {EIGHT} steps",
+                self.geometry
+            );
         }
         Ok(())
     }
@@ -245,16 +284,19 @@ fn watch_length(playlist: &Playlist) -> Duration {
 
 #[test]
 fn in_a_venue_without_ipv4_it_is_seen_within_five_seconds_that_the_nodes_are_offline() {
-    for (geometry, address) in
-        Geometry::ALL.into_iter().flat_map(|g| [(g, "2001:db8:7::5054:ff:fe12:3456/64"), (g, "2001:db8::7/64")])
+    for (geometry, address) in Geometry::ALL
+        .into_iter()
+        .flat_map(|g| [(g, "2001:db8:7::5054:ff:fe12:3456/64"), (g, "2001:db8::7/64")])
     {
         let story = story(address);
-        let alerts = [Alert { panel: "NODES OFFLINE".into(), ..alert(1, Severity::Notice, "", false) }];
+        let alerts =
+            [Alert { panel: "NODES OFFLINE".into(), ..alert(1, Severity::Notice, "", false) }];
         let mut watch = Watch::new(&story, geometry, 4 * SECOND);
         watch.give(&alerts);
         watch.run(120 * SECOND);
-        let seen: Vec<usize> =
-            (0..watch.frames.len()).filter(|step| watch.frames[*step].text.contains("OFFLINE")).collect();
+        let seen: Vec<usize> = (0..watch.frames.len())
+            .filter(|step| watch.frames[*step].text.contains("OFFLINE"))
+            .collect();
         let first = STEP * u32::try_from(seen[0]).unwrap();
         if !is_small(geometry) {
             assert!(first <= 5 * SECOND, "{geometry} {address}: {first:?}");
