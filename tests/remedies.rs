@@ -162,23 +162,23 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/roles.rs",
         "venues_are_not_led_to_one_another",
     ),
-    (r"ip link set {} nomaster", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_said"),
-    (r"ip link set PORT master {}", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_said"),
-    (r"ip rule", "tests/netns/stories/routing.rs", "rule_that_takes_a_part_is_said_too"),
+    (r"ip link set {} nomaster", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_reported"),
+    (r"ip link set PORT master {}", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_reported"),
+    (r"ip rule", "tests/netns/stories/routing.rs", "rule_that_takes_a_part_is_reported_too"),
     (
         r"ip route show table all",
         "tests/netns/stories/routing.rs",
-        "rule_that_takes_a_part_is_said_too",
+        "rule_that_takes_a_part_is_reported_too",
     ),
     (
         r"ip rule add preference 32766 lookup main",
         "tests/netns/stories/routing.rs",
-        "rule_that_takes_a_part_is_said_too",
+        "rule_that_takes_a_part_is_reported_too",
     ),
     (
         r"ip rule add preference {} {} goto {}",
         "tests/netns/stories/routing.rs",
-        "rule_before_ours_is_said_with_a_remedy_that_works",
+        "rule_before_ours_is_reported_with_a_remedy_that_works",
     ),
     (
         r"ip rule add preference {} iif {} lookup {}",
@@ -272,11 +272,11 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/ssh.rs",
         "ssh_by_name_works_from_the_laptop_and_from_the_head",
     ),
-    (r"bramblegate status", "tests/netns/stories/status.rs", "status_verb_tells_by_its_exit_code"),
+    (r"bramblegate status", "tests/netns/stories/status.rs", "status_verb_reports_by_its_exit_code"),
     (
         r"bramblegate status --watch",
         "tests/netns/stories/status.rs",
-        "status_verb_tells_by_its_exit_code",
+        "status_verb_reports_by_its_exit_code",
     ),
     (r"bramblegate run", "tests/netns/stories/ground.rs", "world_stands_without_a_gateway"),
     (
