@@ -15,64 +15,143 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("panel", &[]),
     ("board", &["panel"]),
     ("config", &["board", "panel"]),
-    // A crate too, which `source` and `reconciler` name by its whole name.
+    // A crate too, which `watch` and `reconcile` name by its whole name.
     ("netlink", &[]),
-    ("event", &["api", "config", "panel"]),
     ("dns", &[]),
-    // Waiting, handing over, and keeping going what may end: whoever runs something uses it.
+    ("event", &["api", "config", "panel"]),
+    ("facts", &["api", "config", "board", "panel", "event"]),
+    ("decide", &["api", "facts", "config", "board", "panel", "event"]),
+    ("view", &["api", "decide", "facts", "config", "board", "panel", "event"]),
+    // Of the daemon: skills that know nothing of any subject.
+    ("clock", &["event"]),
+    ("pace", &[]),
     ("sync", &[]),
+    ("oneshot", &["sync"]),
     ("supervise", &["sync"]),
-    ("source", &["api", "supervise", "sync", "config", "board", "dns", "event"]),
-    ("state", &["api", "config", "board", "panel", "event"]),
-    ("policy", &["api", "state", "config", "board", "panel", "event"]),
-    ("render", &["api", "policy", "state", "config", "board", "panel", "event"]),
-    // What is read back is read as the sources read it; sockets and messages are the crate
-    // bramblegate-netlink.
+    ("files", &["config", "sync"]),
+    ("socket", &["files", "pace", "sync"]),
+    ("packet", &["event", "sync"]),
     (
-        "sink",
+        "watch",
         &[
             "api",
-            "supervise",
+            "event",
+            "dns",
+            "config",
+            "board",
+            "clock",
+            "pace",
             "sync",
-            "render",
-            "policy",
-            "state",
-            "source",
+            "oneshot",
+            "supervise",
+            "files",
+            "socket",
+            "packet",
+        ],
+    ),
+    // What an applier reads back becomes events as a watch makes them: it may use `watch`.
+    (
+        "reconcile",
+        &[
+            "api",
+            "view",
+            "decide",
+            "facts",
+            "event",
             "config",
             "board",
             "panel",
-            "event",
+            "clock",
+            "pace",
+            "sync",
+            "oneshot",
+            "supervise",
+            "files",
+            "socket",
+            "packet",
+            "watch",
         ],
     ),
     (
-        "daemon",
+        "event_loop",
         &[
             "api",
-            "supervise",
-            "sync",
-            "sink",
-            "render",
-            "policy",
-            "state",
-            "source",
+            "reconcile",
+            "watch",
+            "view",
+            "decide",
+            "facts",
+            "event",
             "config",
             "board",
             "panel",
-            "event",
+            "clock",
+            "pace",
+            "sync",
+            "supervise",
+            "files",
+            "socket",
         ],
     ),
     (
         "cli",
         &[
-            "api", "netlink", "daemon", "sink", "render", "policy", "state", "source", "config",
-            "board", "panel", "dns", "event",
+            "api",
+            "netlink",
+            "event_loop",
+            "reconcile",
+            "watch",
+            "view",
+            "decide",
+            "facts",
+            "event",
+            "dns",
+            "config",
+            "board",
+            "panel",
+            "clock",
+            "files",
+            "socket",
         ],
     ),
     ("main", &["cli"]),
 ];
 
+/// What the house is about: each subject has one name on every floor.
+const SUBJECTS: &[&str] = &[
+    "alert",
+    "button",
+    "cluster",
+    "control",
+    "dhcp",
+    "firewall",
+    "forward",
+    "host",
+    "journal",
+    "link",
+    "node",
+    "output",
+    "panel",
+    "probe",
+    "routing",
+    "service_manager",
+    "status",
+    "uplink",
+];
+
+/// Each floor, and the files on it that are its own: they compose, or hold what several subjects
+/// share.
+const OWN: &[(&str, &[&str])] = &[
+    ("crates/core/src/event", &["words"]),
+    ("crates/core/src/facts", &["answers", "transition"]),
+    ("crates/core/src/decide", &[]),
+    ("crates/core/src/view", &[]),
+    ("crates/daemon/src/watch", &[]),
+    ("crates/daemon/src/reconcile", &["error", "rtnl", "worker"]),
+];
+
 /// Rooms that are functions of their arguments.
-const PURE: &[&str] = &["event", "dns", "state", "policy", "render"];
+const PURE: &[&str] = &["event", "dns", "facts", "decide", "view"];
 
 /// What a pure room never names: the runtime, files, processes, environment, clocks, sockets,
 /// terminals.
@@ -143,6 +222,28 @@ impl Source {
         self.path.trim_end_matches(".rs").split('/').filter(|name| *name != "mod").collect()
     }
 
+    /// The paths that it names, from the crate's root: `["event", "alert", "AlertCode"]`.
+    fn paths(&self) -> BTreeSet<Vec<&str>> {
+        let module = self.module();
+        let mut found = BTreeSet::new();
+        for (at, _) in self.text.match_indices("crate::") {
+            expand(&self.text[at + "crate::".len()..], &[], &mut found);
+        }
+        for (at, _) in self.text.match_indices("super::") {
+            if self.text[..at].ends_with("super::") {
+                continue;
+            }
+            let mut rest = &self.text[at..];
+            let mut base = &module[..];
+            while let Some(next) = rest.strip_prefix("super::") {
+                rest = next;
+                base = &base[..base.len().saturating_sub(1)];
+            }
+            expand(rest, base, &mut found);
+        }
+        found
+    }
+
     /// The rooms that it names, by `crate::…` or by `super::…` beyond its own room.
     fn imports(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
@@ -167,6 +268,38 @@ impl Source {
         }
         found.remove(self.room());
         found
+    }
+}
+
+/// Adds the paths that begin with `text`, below `base`; returns what follows them.
+fn expand<'a>(text: &'a str, base: &[&'a str], found: &mut BTreeSet<Vec<&'a str>>) -> &'a str {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+            if let Some(rest) = rest.strip_prefix('}') {
+                return rest;
+            }
+            let after = expand(rest, base, found);
+            // ` as Name`
+            let end = after.find([',', '}']).unwrap_or(after.len());
+            if after.len() == rest.len() || end == after.len() {
+                return after;
+            }
+            rest = &after[end..];
+        }
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let path: Vec<&str> = base.iter().copied().chain([name]).collect();
+    match rest.strip_prefix("::") {
+        Some(rest) if !name.is_empty() => expand(rest, &path, found),
+        _ => {
+            if !name.is_empty() {
+                found.insert(path);
+            }
+            rest
+        }
     }
 }
 
@@ -369,6 +502,86 @@ fn every_room_of_the_libraries_has_a_floor() {
     }
 }
 
+/// A file or folder on a floor is named after a subject, or is the floor's own.
+#[test]
+fn each_subject_has_one_name_on_every_floor() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut used = BTreeSet::new();
+    for (floor, own) in OWN {
+        for entry in fs::read_dir(root.join(floor)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if matches!(name.as_str(), "mod" | "tests") {
+                continue;
+            }
+            let known = SUBJECTS.contains(&name.as_str()) || own.contains(&name.as_str());
+            assert!(known, "{floor}/{name} is no subject: {SUBJECTS:?}");
+            used.insert(name);
+        }
+    }
+    let unused: Vec<_> = SUBJECTS.iter().filter(|subject| !used.contains(**subject)).collect();
+    assert!(unused.is_empty(), "subjects of no floor: {unused:?}");
+}
+
+/// In each folder the files and folders beside one another import in one direction only.
+#[test]
+fn neighbours_have_no_circle() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "crates/daemon/src", "crates/core/src", "crates/config/src"] {
+        let sources = sources_below(folder);
+        let modules: BTreeSet<Vec<&str>> = sources.iter().map(Source::module).collect();
+        // of each folder: who imports whom
+        let mut imports: BTreeMap<Vec<&str>, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+        for source in &sources {
+            let from = source.module();
+            for path in source.paths() {
+                let to = modules.iter().filter(|module| path.starts_with(module));
+                let Some(to) = to.max_by_key(|module| module.len()) else { continue };
+                let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+                if let (Some(a), Some(b)) = (from.get(common), to.get(common)) {
+                    let folder = imports.entry(from[..common].to_vec()).or_default();
+                    folder.entry(a).or_default().insert(b);
+                }
+            }
+        }
+        for (place, edges) in &imports {
+            wrong.extend(circle(edges).map(|names| format!("{folder} {place:?}: {names:?}")));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Returns a circle's members, if there is one: who is left when all that import nobody are gone.
+fn circle<'a>(edges: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<BTreeSet<&'a str>> {
+    let mut left: BTreeSet<&str> = edges.keys().copied().collect();
+    loop {
+        let imports = |name: &str| edges[name].iter().any(|to| left.contains(to));
+        let stays: BTreeSet<&str> = left.iter().copied().filter(|name| imports(name)).collect();
+        if stays.len() == left.len() {
+            // and who only imports those
+            let named = |name: &str| left.iter().any(|from| edges[from].contains(name));
+            let stays: BTreeSet<&str> = left.iter().copied().filter(|name| named(name)).collect();
+            if stays.len() == left.len() {
+                return (!left.is_empty()).then_some(left);
+            }
+            left = stays;
+        } else {
+            left = stays;
+        }
+    }
+}
+
+#[test]
+fn a_circle_is_found_and_a_chain_is_none() {
+    let edges = |pairs: &[(&'static str, &[&'static str])]| {
+        let pairs = pairs.iter().map(|(from, to)| (*from, to.iter().copied().collect()));
+        circle(&pairs.collect())
+    };
+    assert_eq!(edges(&[("a", &["b"]), ("b", &["c"])]), None);
+    let found = edges(&[("a", &["b"]), ("b", &["c", "d"]), ("c", &["b"]), ("d", &[])]);
+    assert_eq!(found.unwrap().into_iter().collect::<Vec<_>>(), ["b", "c"]);
+}
+
 /// The reader of imports has to see what it claims to see.
 #[test]
 fn imports_are_read_in_every_spelling() {
@@ -378,22 +591,28 @@ fn imports_are_read_in_every_spelling() {
     };
     assert_eq!(
         imports(
-            "sink/lcd.rs",
-            "use crate::event::A;\nuse crate::{panel::{B, C}, state, policy::D as E};"
+            "reconcile/lcd.rs",
+            "use crate::event::A;\nuse crate::{panel::{B, C}, facts, decide::D as E};"
         ),
-        "event panel policy state"
+        "decide event facts panel"
     );
-    assert_eq!(imports("sink/lcd.rs", "// crate::facts\nlet x = crate::config::y();"), "config");
-    assert_eq!(imports("sink/mod.rs", "use super::source::A;"), "source");
+    assert_eq!(
+        imports("reconcile/lcd.rs", "// crate::facts\nlet x = crate::config::y();"),
+        "config"
+    );
+    assert_eq!(imports("reconcile/mod.rs", "use super::watch::A;"), "watch");
     assert_eq!(
         imports(
-            "sink/a/b.rs",
-            "use super::c; use super::super::d; use super::super::super::policy::E;"
+            "reconcile/a/b.rs",
+            "use super::c; use super::super::d; use super::super::super::decide::E;"
         ),
-        "policy"
+        "decide"
     );
     assert_eq!(
-        imports("sink/lcd.rs", "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::State;\n}"),
+        imports(
+            "reconcile/lcd.rs",
+            "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::State;\n}"
+        ),
         ""
     );
 }

@@ -163,7 +163,11 @@ const TRIED: &[(&str, &str, &str)] = &[
         "venues_are_not_led_to_one_another",
     ),
     (r"ip link set {} nomaster", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_reported"),
-    (r"ip link set PORT master {}", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_reported"),
+    (
+        r"ip link set PORT master {}",
+        "tests/netns/stories/uplink.rs",
+        "port_of_a_bridge_is_reported",
+    ),
     (r"ip rule", "tests/netns/stories/routing.rs", "rule_that_takes_a_part_is_reported_too"),
     (
         r"ip route show table all",
@@ -272,7 +276,11 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/ssh.rs",
         "ssh_by_name_works_from_the_laptop_and_from_the_head",
     ),
-    (r"bramblegate status", "tests/netns/stories/status.rs", "status_verb_reports_by_its_exit_code"),
+    (
+        r"bramblegate status",
+        "tests/netns/stories/status.rs",
+        "status_verb_reports_by_its_exit_code",
+    ),
     (
         r"bramblegate status --watch",
         "tests/netns/stories/status.rs",
