@@ -2,10 +2,10 @@
 # Shared by the scripts of this folder: fetches pinned public packages into a temporary folder, runs the script's look() in
 # namespaces of its own (network, mounts, processes), and judges what it saw. Sourced, never run.
 #
-# A script sets debs=(NAME=VERSION ...), pips=(NAME==VERSION ...) or npms=(NAME@VERSION ...), defines look(), and ends with
-# run_finding. Exit: 0 as described, 1 "changed: ...", 2 it could not be run here.
+# A script sets debs=(NAME=VERSION ...), pips=(NAME==VERSION ...), npms=(NAME@VERSION ...) or crates=(NAME=VERSION ...; then program()
+# prints the Rust program that look() runs as "crate-program"), defines look(), and ends with run_finding. Exit: 0 as described, 1 "changed: ...", 2 it could not be run here.
 
-debs=() pips=() npms=()
+debs=() pips=() npms=() crates=()
 failed=0 spawned=
 
 # Fetches what the script names, then starts it again inside: all processes there end with it, also when it is interrupted.
@@ -63,6 +63,26 @@ fetch() {
         timeout --foreground 120 npm install --silent --no-audit --no-fund --ignore-scripts --cache "$work/npm-cache" --prefix "$work/node" \
             "${npms[@]}" >/dev/null || give_up "npm could not install ${npms[*]}"
     fi
+    if ((${#crates[@]})); then
+        echo "with ${crates[*]}"
+        build_program "$work"
+    fi
+}
+
+# Builds the script's Rust program with exactly these versions of its crates.
+build_program() {
+    local work=$1 each
+    mkdir -p "$work/crate/src" "$work/root/usr/bin"
+    {
+        printf '[package]\nname = "crate-program"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[dependencies]\n'
+        for each in "${crates[@]}"; do
+            printf '%s = "=%s"\n' "${each%%=*}" "${each#*=}"
+        done
+    } >"$work/crate/Cargo.toml"
+    program >"$work/crate/src/main.rs"
+    CARGO_TARGET_DIR=$work/crate/target timeout --foreground 300 cargo build --quiet --manifest-path "$work/crate/Cargo.toml" ||
+        give_up "cargo could not build with ${crates[*]}"
+    cp "$work/crate/target/debug/crate-program" "$work/root/usr/bin"
 }
 
 # download WORK NAME=VERSION...
