@@ -36,6 +36,7 @@ rejected() {
 
 # Prints one of the kernel's counters of ICMP (/proc/net/snmp).
 icmp() {
+    # shellcheck disable=SC2016 # awk's own
     at router awk -v name="$1" '/^Icmp:/ { if (!at) { for (i = 1; i <= NF; i++) if ($i == name) at = i } else print $at }' /proc/net/snmp
 }
 

@@ -86,9 +86,9 @@ impl Side {
             .join()
             .unwrap();
         let tries = [
-            ("a closed port of the head", self.connects("172.22.0.1:3306")),
-            ("by the cluster's address", self.connects("192.168.50.1:3306")),
-            ("a node", self.connects("192.168.50.11:22")),
+            ("a closed port of the head", self.connects("172.22.0.1:3306", WAIT)),
+            ("by the cluster's address", self.connects("192.168.50.1:3306", WAIT)),
+            ("a node", self.connects("192.168.50.11:22", WAIT)),
         ];
         let mut open: Vec<&str> =
             socket.recv(&mut [0; 8]).is_ok().then_some("a datagram").into_iter().collect();
@@ -98,9 +98,9 @@ impl Side {
         open
     }
 
-    /// Returns whether a connection comes about, also on a busy machine.
-    fn connects(&self, to: &'static str) -> std::thread::JoinHandle<bool> {
-        self.far.run(move || TcpStream::connect_timeout(&to.parse().unwrap(), WAIT * 10).is_ok())
+    /// Returns whether a connection comes about within `wait`.
+    fn connects(&self, to: &'static str, wait: Duration) -> std::thread::JoinHandle<bool> {
+        self.far.run(move || TcpStream::connect_timeout(&to.parse().unwrap(), wait).is_ok())
     }
 }
 
@@ -140,7 +140,7 @@ fn only_ports_of_the_heads_own_are_open() {
         let found = side.reaches();
         assert_eq!(found.len(), if open { 4 } else { 0 }, "{name} ({made:?}): {found:?}");
         assert!(
-            side.connects("172.22.0.1:22").join().unwrap(),
+            side.connects("172.22.0.1:22", WAIT * 10).join().unwrap(),
             "{name}: what uplink.allow says is open to all"
         );
         // What the head and its nodes begin is answered.
