@@ -26,7 +26,7 @@ use crate::panel::DeviceError;
 
 pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
 pub use dhcp::{Dhcp, Lease, ServerLog, ServerLogKind};
-pub use link::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, Route, Rule};
+pub use link::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, ROUTE_PROTOCOL, Route, Rule};
 pub use uplink::{Acquisition, PortalSource, PortalUrl, UplinkNews};
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.

@@ -60,6 +60,9 @@ impl Link {
     }
 }
 
+/// `rtm_protocol`, `FRA_PROTOCOL`, `IFA_PROTO` of every route, rule and address of ours.
+pub const ROUTE_PROTOCOL: u8 = 98;
+
 /// An address on an interface (`RTM_NEWADDR`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {

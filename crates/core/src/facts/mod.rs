@@ -27,6 +27,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::config::{Settings, UplinkProbe};
+pub use crate::event::ROUTE_PROTOCOL;
 use crate::event::{
     Address, Change, Dump, Event, Instant, Link, LinkIndex, Probe, Route, Rule, Stop,
 };
@@ -51,8 +52,6 @@ use uplink::{UplinkMemory, ipv4_source, leads_by_translator, primary};
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
 /// Without an uplink for this long the notice becomes a warning.
 pub const OFFLINE_TIME: Duration = Duration::from_secs(60);
-/// `rtm_protocol` / `FRA_PROTOCOL` of every route and rule of ours.
-pub const ROUTE_PROTOCOL: u8 = 98;
 
 /// Everything the daemon knows.
 #[derive(Debug, Clone)]

@@ -42,6 +42,15 @@ impl OutputError for DnsmasqError {
             _ => ApplyErrorKind::Failed,
         }
     }
+
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::DhcpPortTaken => {
+                Some("stop that program (`sudo bramblegate doctor` names it, with the command)")
+            }
+            _ => None,
+        }
+    }
 }
 
 into_apply_error!(DnsmasqError);

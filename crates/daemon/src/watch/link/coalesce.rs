@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::event::{Change, Event, Link, LinkIndex, Netconf, Route};
+use crate::event::{Change, Event, Link, LinkIndex, Netconf, ROUTE_PROTOCOL, Route};
 
 /// Holds what comes later in the batch, by the thing that it is about.
 #[derive(Debug, Default)]
@@ -22,7 +22,8 @@ struct Later {
 ///
 /// A thing that went and came again keeps both events: it is another one, behind those that stayed.
 /// A link keeps each change of what it is (name, master, carrier …), so that a cable that was
-/// pulled for a moment is seen.
+/// pulled for a moment is seen. Of what is ours every change stays: what came and was taken away at
+/// once has to be put back again.
 pub fn last_words(events: Vec<Event>) -> Vec<Event> {
     if events.len() < 2 {
         return events;
@@ -51,11 +52,17 @@ impl Later {
             }
             Event::Address(change) => {
                 let (Change::Present(address) | Change::Gone(address)) = change;
-                keeps(&mut self.addresses, (address.index, address.address), is_present(change))
+                let says = keeps(
+                    &mut self.addresses,
+                    (address.index, address.address),
+                    is_present(change),
+                );
+                says || address.protocol == ROUTE_PROTOCOL
             }
             Event::Route(change) => {
                 let (Change::Present(route) | Change::Gone(route)) = change;
-                keeps(&mut self.routes, route.clone(), is_present(change))
+                let says = keeps(&mut self.routes, route.clone(), is_present(change));
+                says || route.protocol == ROUTE_PROTOCOL
             }
             _ => true,
         }
@@ -114,6 +121,14 @@ mod tests {
     fn what_went_and_came_again_is_another_one() {
         assert_eq!(last_words(vec![went(1), came(1, 60)]), [went(1), came(1, 60)]);
         assert_eq!(last_words(vec![came(1, 60), went(1), came(1, 61), went(1)]), [went(1)]);
+    }
+
+    #[test]
+    fn what_we_put_back_and_others_take_away_again_is_seen() {
+        let ours = Address { protocol: ROUTE_PROTOCOL, ..address(1, 60) };
+        let events =
+            vec![Event::Address(Change::Present(ours.clone())), Event::Address(Change::Gone(ours))];
+        assert_eq!(last_words(events.clone()), events);
     }
 
     #[test]
