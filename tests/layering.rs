@@ -611,7 +611,7 @@ fn imports_are_read_in_every_spelling() {
     assert_eq!(
         imports(
             "reconcile/lcd.rs",
-            "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::State;\n}"
+            "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::Facts;\n}"
         ),
         ""
     );

@@ -7,7 +7,7 @@ use bramblegate::decide::{
 use bramblegate::event::{
     Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule,
 };
-use bramblegate::facts::State;
+use bramblegate::facts::Facts;
 use ipnet::{IpNet, Ipv4Net};
 
 /// What it was told last.
@@ -20,7 +20,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// What happens next because of `desired`; nothing when all is as it should be.
-    pub fn obey(&mut self, state: &State, desired: &Desired) -> Vec<Event> {
+    pub fn obey(&mut self, state: &Facts, desired: &Desired) -> Vec<Event> {
         let Some(gateway) = &desired.gateway else { return Vec::new() };
         let mut events: Vec<Event> =
             gateway.links.ports.iter().flat_map(|port| links(state, port)).collect();
@@ -52,7 +52,7 @@ fn done(output: Output, applied: Applied) -> Event {
     Event::Applied(ApplyReport { output, result: Ok(applied) })
 }
 
-fn links(state: &State, port: &PortPlan) -> Vec<Event> {
+fn links(state: &Facts, port: &PortPlan) -> Vec<Event> {
     let held = |net: &Ipv4Net| {
         state.facts().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net))
     };
@@ -85,7 +85,7 @@ fn links(state: &State, port: &PortPlan) -> Vec<Event> {
     events
 }
 
-fn routing(state: &State, gateway: &GatewayPlan) -> Vec<Event> {
+fn routing(state: &Facts, gateway: &GatewayPlan) -> Vec<Event> {
     let (plan, facts) = (&gateway.routing, state.facts());
     let routes: Vec<Route> =
         facts.routes().filter(|route| route.protocol == ROUTE_PROTOCOL).cloned().collect();

@@ -1,4 +1,4 @@
-//! What should be true: `decide(&Settings, &State) -> Desired`, a pure function.
+//! What should be true: `decide(&Settings, &Facts) -> Desired`, a pure function.
 
 pub mod alert;
 pub mod cluster;
@@ -17,7 +17,7 @@ use crate::config::{PortPattern, Settings};
 use crate::decide::alert::raise;
 use crate::decide::routing::entrance;
 use crate::event::{LinkIndex, Route, Rule};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::netconf::{
     ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE,
 };
@@ -132,7 +132,7 @@ pub const MARK_CLUSTER: u32 = 0x1000_0000;
 pub use crate::event::MARK_ELSEWHERE;
 
 /// What should be true, given the settings and the facts.
-pub fn decide(settings: &Settings, state: &State) -> Desired {
+pub fn decide(settings: &Settings, state: &Facts) -> Desired {
     let placement = cluster::place(settings, state);
     let alerts = raise::alerts(settings, state, &placement);
     Desired {
@@ -145,7 +145,7 @@ pub fn decide(settings: &Settings, state: &State) -> Desired {
     }
 }
 
-fn gateway(settings: &Settings, state: &State, placement: &Placement) -> GatewayPlan {
+fn gateway(settings: &Settings, state: &Facts, placement: &Placement) -> GatewayPlan {
     let revisions = state.revisions();
     let (sources, orders) = state.stale_sources();
     GatewayPlan {
@@ -161,7 +161,7 @@ fn gateway(settings: &Settings, state: &State, placement: &Placement) -> Gateway
 }
 
 /// Uplinks first: they must no longer answer for the cluster's addresses when those are added.
-fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
+fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
     let silent = InterfaceConf {
         forwarding: Some(true),
         arp_ignore: Some(ARP_IGNORE),
@@ -203,7 +203,7 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
     uplinks.chain(cluster).collect()
 }
 
-fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> RulesetInput {
+fn ruleset_input(settings: &Settings, state: &Facts, placement: &Placement) -> RulesetInput {
     let uplinks: Vec<String> =
         state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
     let port = state.cluster_port().map(|link| link.name.clone());
@@ -247,7 +247,7 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
 }
 
 /// Returns the names of trusted ports: those that are there, and those that may come.
-fn trusted(settings: &Settings, state: &State) -> Vec<String> {
+fn trusted(settings: &Settings, state: &Facts) -> Vec<String> {
     let mut names = state.others().trusted.clone();
     for pattern in &settings.gateway.trust {
         match pattern {

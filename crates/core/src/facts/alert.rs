@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{State, Transition};
+use super::{Facts, Transition};
 use crate::event::{Acknowledgement, AlertId};
 
 /// After the start alerts need at most this long to be raised again: what was not is not forgotten
@@ -18,7 +18,7 @@ pub(super) struct Acknowledgements {
     restored: BTreeSet<AlertId>,
 }
 
-impl State {
+impl Facts {
     /// Returns the alerts that users know of.
     pub fn acknowledged(&self) -> &BTreeSet<AlertId> {
         &self.acknowledgements.known

@@ -13,9 +13,9 @@ use super::link::port::Roles;
 use super::node::Nodes;
 use super::output::Outputs;
 use super::uplink::{UplinkMemory, UplinkView};
-use super::{FirewallFacts, OFFLINE_TIME, Revisions, State, Vitals};
+use super::{Facts, FirewallFacts, OFFLINE_TIME, Revisions, Vitals};
 
-impl State {
+impl Facts {
     /// Our own addresses in the cluster, of the settings.
     pub fn own_addresses(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
         std::iter::once(self.settings.cluster.address)

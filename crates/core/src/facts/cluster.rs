@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::State;
+use super::Facts;
 use crate::event::{Instant, LinkIndex};
 
 /// A subnet that no node has used for so long is used by none: more than twice what a lease lasts
@@ -40,7 +40,7 @@ impl RetiringSubnets {
     }
 }
 
-impl State {
+impl Facts {
     /// A node may still use the subnet of this address of ours on the cluster port.
     pub fn is_in_use(&self, net: Ipv4Net) -> bool {
         let used = self.retiring.used.get(&net);

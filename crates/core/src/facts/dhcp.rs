@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{State, Transition};
+use super::{Facts, Transition};
 use crate::event::{Dhcp, Instant, LinkIndex, Mac, ServerLog, ServerLogKind};
 
 /// Who else serves addresses on the cluster port.
@@ -53,7 +53,7 @@ struct Want {
 /// (dhclient's `retry`).
 const WANT_TIME: Duration = Duration::from_secs(660);
 
-impl State {
+impl Facts {
     /// Who else serves addresses on the cluster port; what was heard on an earlier port, or before
     /// the cable was pulled, does not count.
     pub fn other_servers(&self) -> OtherServers {
@@ -230,12 +230,12 @@ mod tests {
         }))
     }
 
-    fn handle(state: &mut State, event: &Event) -> Vec<Transition> {
+    fn handle(state: &mut Facts, event: &Event) -> Vec<Transition> {
         state.apply(event, Instant::from_boot(Duration::from_secs(1)))
     }
 
-    fn plugged() -> State {
-        let mut state = State::new(serving(), Instant::default());
+    fn plugged() -> Facts {
+        let mut state = Facts::new(serving(), Instant::default());
         handle(&mut state, &link(CLUSTER, true));
         state
     }
@@ -337,7 +337,7 @@ mod tests {
         Lease { mac: Mac([6, 0, 0, 0, 0, board]), address, host_name: None, valid_for }
     }
 
-    fn wants(state: &mut State, board: u8, second: u64) {
+    fn wants(state: &mut Facts, board: u8, second: u64) {
         let mac = Some(Mac([6, 0, 0, 0, 0, board]));
         let logged =
             ServerLog { what: ServerLogKind::Exhausted, text: String::new(), mac, address: None };
@@ -347,14 +347,14 @@ mod tests {
         );
     }
 
-    fn wanting(state: &State) -> Option<u8> {
+    fn wanting(state: &Facts) -> Option<u8> {
         state.dhcp_want().map(|mac| mac.0[5])
     }
 
     #[test]
     fn who_gets_no_address_is_known_until_one_is_free() {
         let two = settings("[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.101\"\n");
-        let mut state = State::new(two, Instant::default());
+        let mut state = Facts::new(two, Instant::default());
         handle(&mut state, &link(CLUSTER, true));
         for (board, last) in [(1, 100), (2, 101)] {
             handle(&mut state, &Event::Lease(Change::Present(lease(board, last))));

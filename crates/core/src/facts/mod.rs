@@ -1,4 +1,4 @@
-//! The facts and nothing else. [`State::apply`] takes an event in and says what changed; it never
+//! The facts and nothing else. [`Facts::apply`] takes an event in and says what changed; it never
 //! reads a clock.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub const ROUTE_PROTOCOL: u8 = 98;
 
 /// Everything the daemon knows.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct Facts {
     settings: Arc<Settings>,
     now: Instant,
     started: Instant,
@@ -95,7 +95,7 @@ pub struct State {
     stop: Option<Stop>,
 }
 
-impl State {
+impl Facts {
     /// Nothing is known yet.
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
         let mut nodes = Nodes::default();

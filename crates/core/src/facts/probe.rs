@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::node::{HealthChange, NodeHealth, Origin};
-use super::{State, Transition};
+use super::{Facts, Transition};
 use crate::event::{
     Instant, LinkIndex, NodeId, PortalSource, Reachability, Round, Route, UplinkNews,
 };
 
-impl State {
+impl Facts {
     /// Rounds come by the thousand and nearly all only confirm what is known: nothing but the nodes
     /// is looked at, unless time has come for more.
     pub(super) fn apply_rounds(&mut self, rounds: &[Round], now: Instant) -> Vec<Transition> {

@@ -5,11 +5,11 @@ use crate::config::Settings;
 use crate::decide::alert::Alert;
 use crate::decide::dhcp::{Verdict, verdict};
 use crate::event::alert::AlertCode;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 
 /// A board asked for an address, and all are somebody's.
-pub fn exhausted(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+pub fn exhausted(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let Some((mac, dhcp)) = state.dhcp_want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, state) != Verdict::Serve {
         return;
@@ -28,7 +28,7 @@ const USUAL_HOLD: u64 = 32;
 
 /// Raises that a switch says it lets nothing through for longer than switches do as shipped:
 /// anybody can send such frames.
-pub fn held(state: &State, raised: &mut Vec<Alert>) {
+pub fn held(state: &Facts, raised: &mut Vec<Alert>) {
     let port = state.cluster_port().map(|port| &port.name);
     let Some((port, seconds)) = port.zip(state.dhcp_held().filter(|seconds| *seconds > USUAL_HOLD))
     else {
@@ -43,7 +43,7 @@ pub fn held(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// A foreign server, or nobody to ask: then no addresses are served, and that is said.
-pub fn other_server(state: &State, raised: &mut Vec<Alert>) {
+pub fn other_server(state: &Facts, raised: &mut Vec<Alert>) {
     let Some(port) = state.cluster_port().map(|port| &port.name) else { return };
     if let OtherServers::Foreign { server, mac } = state.other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));

@@ -10,10 +10,10 @@ use crate::decide::cluster::Placement;
 use crate::decide::firewall::{
     COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY,
 };
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// A port that has an address and no role is closed, and may have been meant for something.
-pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
+pub fn without_role(state: &Facts, raised: &mut Vec<Alert>) {
     for (link, held) in state.ports_without_role() {
         let port = &link.name;
         let text = format!(
@@ -25,7 +25,7 @@ pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// What our rules drop that somebody probably wants to get through, or should not send.
-pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+pub fn drops(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in state.firewall().drops.standing() {
         let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
         let (text, part) = match rule {
@@ -61,7 +61,7 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
 /// Boards on the cluster port with addresses of another network: perhaps one that the head has an
 /// address in.
 fn unknown_clients(
-    state: &State,
+    state: &Facts,
     placement: &Placement,
     example: Option<Ipv4Addr>,
     latest: &str,

@@ -5,7 +5,7 @@ use crate::decide::alert::{
     dhcp, firewall, forward, host, inventory, link, names, node, routing, uplink,
 };
 use crate::event::{ApplyErrorKind, LinkIndex, Output};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::mirror::HeldAddress;
 
 use super::{Alert, AlertCode, Subject};
@@ -13,7 +13,7 @@ use crate::decide::Overlap;
 use crate::decide::cluster::Placement;
 
 /// All alerts, the most severe first, then by code and text.
-pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<Alert> {
+pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
     if state.is_synced() {
         uplink::alerts(settings, state, &mut raised);
@@ -56,7 +56,7 @@ pub(crate) fn of_port(code: AlertCode, port: &str, what: impl Into<String>) -> A
 }
 
 /// Who finds no room in the kernel's table of neighbours is neither reached nor given an address.
-fn neighbours(state: &State, raised: &mut Vec<Alert>) {
+fn neighbours(state: &Facts, raised: &mut Vec<Alert>) {
     let Some((count, max)) = state.vitals().neighbours else { return };
     let text = format!(
         "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it are neither reached nor given addresses: raise it (sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
@@ -66,7 +66,7 @@ fn neighbours(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// Other boards that have an address of the head: who asks for it reaches one or the other.
-fn conflicts(state: &State, raised: &mut Vec<Alert>) {
+fn conflicts(state: &Facts, raised: &mut Vec<Alert>) {
     for conflict in &state.vitals().conflicts {
         let Some(port) = state.facts().link(conflict.port) else { continue };
         let (port, by, address) = (&port.name, conflict.by, conflict.address);
@@ -85,7 +85,7 @@ fn conflicts(state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-fn enslaved(state: &State, raised: &mut Vec<Alert>) {
+fn enslaved(state: &Facts, raised: &mut Vec<Alert>) {
     let roles = state.roles();
     for (index, master) in &roles.enslaved {
         let (Some(port), Some(master)) = (state.facts().link(*index), state.facts().link(*master))
@@ -130,11 +130,11 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-fn has_address(state: &State, index: LinkIndex) -> bool {
+fn has_address(state: &Facts, index: LinkIndex) -> bool {
     state.facts().addresses(index).iter().any(HeldAddress::is_usable)
 }
 
-fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+fn gateway(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let outputs = state.outputs();
     for (output, code) in [
         (Output::Firewall, AlertCode::GatewayNotLoaded),
@@ -191,7 +191,7 @@ pub(crate) fn no_port(bridge: &str) -> String {
     )
 }
 
-fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+fn overlap(settings: &Settings, state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let home = settings.cluster.address;
     if let Some((index, address)) = placement.clash {
         let port = state.facts().link(index).map_or("an uplink", |link| link.name.as_str());
@@ -255,7 +255,7 @@ fn left_behind(settings: &Settings) -> String {
 
 /// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is
 /// not where it should be.
-fn ornaments(state: &State, raised: &mut Vec<Alert>) {
+fn ornaments(state: &Facts, raised: &mut Vec<Alert>) {
     for (output, code) in [
         (Output::Display, AlertCode::LcdError),
         (Output::Indicator, AlertCode::LedError),

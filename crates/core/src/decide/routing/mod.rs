@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::event::{Flow, LinkIndex, Route, Rule};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 use crate::facts::uplink::UplinkView;
 
@@ -52,7 +52,7 @@ mod place {
 const DEFAULT_LENGTH: u8 = 1;
 
 /// Rules and routes of ours.
-pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
+pub fn plan(state: &Facts, placement: &Placement) -> RoutingPlan {
     let mut plan = RoutingPlan::default();
     let overlaps = placement.overlap == Overlap::Routed;
     let marks = entrance::marks(state);
@@ -100,7 +100,7 @@ const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
 /// there is one, and in an overlap also what is bound to it.
 fn through_uplink(
     plan: &mut RoutingPlan,
-    state: &State,
+    state: &Facts,
     uplink: &UplinkView<'_>,
     overlaps: bool,
     mark: Option<u32>,
@@ -152,7 +152,7 @@ fn through_uplink(
 
 /// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the
 /// cluster's own.
-fn routed_nodes(state: &State, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
+fn routed_nodes(state: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
     let within = move |destination: &IpNet| match destination {
         IpNet::V4(part) => net.contains(part) && part.prefix_len() > net.prefix_len(),
         IpNet::V6(_) => false,
@@ -177,7 +177,7 @@ fn connected(index: LinkIndex, net: Ipv4Net) -> Route {
     }
 }
 
-fn is_ours(state: &State, placement: &Placement, address: Ipv4Addr) -> bool {
+fn is_ours(state: &Facts, placement: &Placement, address: Ipv4Addr) -> bool {
     placement.address.addr() == address
         || placement.kept.iter().any(|net| net.addr() == address)
         || state.settings().nodes.iter().any(|node| node.address == Some(address))

@@ -4,7 +4,7 @@ pub(crate) mod drops;
 use std::time::Duration;
 
 use super::firewall::drops::Drops;
-use super::{State, Transition};
+use super::{Facts, Transition};
 use crate::event::{Blocker, Firewall, Instant, Output, Traffic};
 
 /// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight:
@@ -103,7 +103,7 @@ impl FirewallFacts {
     }
 }
 
-impl State {
+impl Facts {
     pub(super) fn apply_firewall(&mut self, firewall: &Firewall) -> Vec<Transition> {
         match firewall {
             Firewall::Disturbed { by } => {

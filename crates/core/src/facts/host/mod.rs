@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::{State, Transition};
+use super::{Facts, Transition};
 use crate::config::VitalLimits;
 use crate::event::{Astray, Conflict, Head, Instant, LinkIndex, Vital};
 
@@ -94,7 +94,7 @@ pub struct Trouble {
     pub clock_unset: bool,
 }
 
-impl State {
+impl Facts {
     pub(super) fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
         match vital {
             Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn of_an_interface_that_went_nothing_is_kept() {
-        let mut state = State::new(crate::facts::tests::settings(), at(0));
+        let mut state = Facts::new(crate::facts::tests::settings(), at(0));
         let mut transitions = |index, servers: &[&str]| {
             let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
             state.apply_vital(&Vital::Resolvers { index, servers });

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::event::{Applied, ApplyReport, Instant, LinkIndex, Output};
-use crate::facts::{State, Transition};
+use crate::facts::{Facts, Transition};
 
 /// What could not be written down is tried again after this long, and with each change before.
 const RECORD_AGAIN: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ impl Drift {
     }
 }
 
-impl State {
+impl Facts {
     /// Somebody undid our work on a port.
     pub(crate) fn note_undone(&mut self, index: LinkIndex, what: String) {
         if self.settings.gateway.enabled && self.stop.is_none() {

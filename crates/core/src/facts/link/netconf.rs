@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use crate::event::{Link, LinkIndex, Netconf, Output};
-use crate::facts::{State, Transition};
+use crate::facts::{Facts, Transition};
 
 /// Answers ARP only for addresses of the port that was asked: never the venue's for one of the
 /// cluster.
@@ -22,7 +22,7 @@ pub const RP_FILTER: u8 = 2;
 pub const REDIRECTS: u8 = 0;
 pub const SOURCE_ROUTE: u8 = 0;
 
-impl State {
+impl Facts {
     /// What the ports of the gateway have to be set to for as long as it is enabled.
     pub fn kept_netconf(&self) -> Vec<Netconf> {
         let ports = self.roles.uplinks.iter().chain(&self.roles.cluster);

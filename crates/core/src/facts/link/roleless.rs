@@ -12,7 +12,7 @@ use crate::event::{Link, LinkIndex};
 
 use super::mirror::{HeldAddress, KernelFacts};
 use super::port::{self, Roles};
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// `IFLA_INFO_KIND` of what is never a network adapter: tunnels that the head's owner made, and the
 /// ends of containers. Not among them: `ppp`, `sit`, `gre` and other tunnels to a provider, and
@@ -77,7 +77,7 @@ impl Others {
     }
 }
 
-impl State {
+impl Facts {
     /// Returns the ports without a role.
     pub fn others(&self) -> &Others {
         &self.others

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::NodeState;
 use crate::event::{Change, Lease, Mac, Neighbour, NodeId, Order};
-use crate::facts::{State, Transition};
+use crate::facts::{Facts, Transition};
 
-impl State {
+impl Facts {
     pub(crate) fn apply_neighbour(&mut self, change: &Change<Neighbour>) -> Vec<Transition> {
         let settings = Arc::clone(&self.settings);
         let (Change::Present(transitions) | Change::Gone(transitions)) = change;

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::config::UplinkProbe;
 use crate::event::{Instant, LinkIndex, Reachability};
 use crate::facts::uplink::UplinkMemory;
-use crate::facts::{BETTER_UPLINK_TIME, State};
+use crate::facts::{BETTER_UPLINK_TIME, Facts};
 
 /// An uplink whose internet does not answer is left after this long; each of the probe's rounds
 /// tries for 1.5 s at least.
@@ -61,7 +61,7 @@ impl Quality {
     }
 }
 
-impl State {
+impl Facts {
     /// Returns the uplink by which the nodes go out, where it is not the main table's.
     pub fn detour(&self) -> Option<LinkIndex> {
         self.detour.by

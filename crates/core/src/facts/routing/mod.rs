@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::State;
+use super::Facts;
 use crate::event::{Astray, Instant};
 
 /// A refusal is told after this long: in between routes, rules and forwarding come and go one after
 /// the other.
 const REFUSED_TIME: Duration = Duration::from_secs(2);
 
-impl State {
+impl Facts {
     /// The kernel refuses what the nodes send to the internet, though an uplink has a default route
     /// and all is set: since.
     pub(super) fn watch_exit(&mut self) {
@@ -34,7 +34,7 @@ impl State {
         addressed && self.roles.uplinks.iter().any(|index| carrying(*index) && leads(*index))
     }
 
-    /// See [`State::watch_exit`]; for longer than a change of venue takes.
+    /// See [`Facts::watch_exit`]; for longer than a change of venue takes.
     pub fn is_without_exit(&self) -> bool {
         self.refused_since.is_some_and(|since| self.now.saturating_since(since) >= REFUSED_TIME)
     }
