@@ -215,7 +215,7 @@ fn routes(state: &Facts, plan: &RoutingPlan) -> String {
     }
     for route in &plan.routes {
         let name = state
-            .facts()
+            .kernel()
             .link(route.index)
             .map_or_else(|| route.index.to_string(), |link| link.name.clone());
         let mut line = format!("ip route add {}", route.destination);

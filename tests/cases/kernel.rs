@@ -54,20 +54,20 @@ fn done(output: Output, applied: Applied) -> Event {
 
 fn links(state: &Facts, port: &PortPlan) -> Vec<Event> {
     let held = |net: &Ipv4Net| {
-        state.facts().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net))
+        state.kernel().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net))
     };
     let mut events = Vec::new();
     for net in port.addresses.iter().filter(|net| !held(net)) {
         events.push(Event::Address(Change::Present(address(port.index, *net))));
     }
-    for ours in state.facts().addresses(port.index).iter().filter(|held| held.ours) {
+    for ours in state.kernel().addresses(port.index).iter().filter(|held| held.ours) {
         if let IpNet::V4(net) = ours.address {
             let gone = (!port.addresses.contains(&net))
                 .then(|| Event::Address(Change::Gone(address(port.index, net))));
             events.extend(gone);
         }
     }
-    let known = state.facts().netconf(port.index).and_then(|netconf| netconf.forwarding);
+    let known = state.kernel().netconf(port.index).and_then(|netconf| netconf.forwarding);
     if port.conf.forwarding.is_some() && port.conf.forwarding != known {
         let InterfaceConf { forwarding, rp_filter, arp_ignore, arp_announce, .. } = port.conf;
         let InterfaceConf { accept_redirects, send_redirects, accept_source_route, .. } = port.conf;
@@ -86,7 +86,7 @@ fn links(state: &Facts, port: &PortPlan) -> Vec<Event> {
 }
 
 fn routing(state: &Facts, gateway: &GatewayPlan) -> Vec<Event> {
-    let (plan, facts) = (&gateway.routing, state.facts());
+    let (plan, facts) = (&gateway.routing, state.kernel());
     let routes: Vec<Route> =
         facts.routes().filter(|route| route.protocol == ROUTE_PROTOCOL).cloned().collect();
     let rules: Vec<Rule> =

@@ -209,7 +209,7 @@ fn ports(desired: &Desired) -> String {
 fn routing(state: &Facts, desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return String::new() };
     let name = |index| {
-        state.facts().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
+        state.kernel().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
     };
     let mut text = String::new();
     for rule in &gateway.routing.rules {

@@ -114,7 +114,7 @@ impl Simulation {
     /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of
     /// ours. As in the daemon, nothing is desired before the first listing has ended.
     fn settle(&mut self) -> Result<(), String> {
-        if !self.state.is_synced() {
+        if !self.state.links().is_synced() {
             return Ok(());
         }
         for _ in 0..6 {

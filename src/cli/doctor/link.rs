@@ -19,7 +19,7 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     {
         state.apply(&event, clock::now());
     }
-    let ports = state.ports_without_role();
+    let ports = state.links().ports_without_role();
     let finding = |(link, held): (
         &crate::event::Link,
         &crate::facts::link::mirror::HeldAddress,

@@ -34,7 +34,7 @@ pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     };
     state.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
     state.apply(&Event::Tick, now + SETTLED);
-    let ours = state.facts().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
+    let ours = state.kernel().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
     let alerts = decide::decide(&settings, &state)
         .alerts
         .into_iter()

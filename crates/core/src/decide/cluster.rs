@@ -63,18 +63,19 @@ pub fn is_taken(state: &Facts, net: Ipv4Net) -> bool {
     let cluster = state.roles().cluster;
     let network = IpNet::V4(net.trunc());
     let overlaps = |other: IpNet| other.contains(&network) || network.contains(&other);
-    let by_route = state.facts().routes().any(|route| {
+    let by_route = state.kernel().routes().any(|route| {
         route.table == TABLE_MAIN
             && Some(route.index) != cluster
-            && !state.facts().is_of_ours(route)
+            && !state.kernel().is_of_ours(route)
             && route.protocol != ROUTE_PROTOCOL
             && route.destination.prefix_len() > 1
             && overlaps(route.destination)
     });
-    let others = state.facts().links().filter(|link| Some(link.index) != cluster && !link.loopback);
+    let others =
+        state.kernel().links().filter(|link| Some(link.index) != cluster && !link.loopback);
     by_route
         || others
-            .flat_map(|link| state.facts().addresses(link.index))
+            .flat_map(|link| state.kernel().addresses(link.index))
             .any(|held| !held.ours && network.contains(&held.address.addr()))
 }
 

@@ -341,7 +341,7 @@ impl Daemon {
 
     /// Works out what should be true and hands it to everybody it concerns; the network half first.
     async fn publish(&mut self, transitions: &[Transition]) {
-        if !self.state.is_synced() {
+        if !self.state.links().is_synced() {
             self.untold = transitions.to_vec();
             return;
         }
@@ -383,7 +383,7 @@ impl Daemon {
     /// Addresses and routes that the kernel does not take are told, and do not keep everybody who
     /// waits for us.
     fn check_start(&mut self) -> Result<(), Fatal> {
-        if self.ready || !self.state.is_synced() {
+        if self.ready || !self.state.links().is_synced() {
             return Ok(());
         }
         let reports = self.state.outputs();

@@ -100,8 +100,8 @@ fn milliseconds(time: Option<Duration>) -> u32 {
 
 /// The cluster port, while addresses are to be served there and it has a carrier.
 pub fn other_dhcp(settings: &Settings, state: &Facts) -> Option<DhcpWatchPlan> {
-    let (index, generation) = state.dhcp_port()?;
-    let port = state.facts().link(index)?;
+    let (index, generation) = state.dhcp().port()?;
+    let port = state.kernel().link(index)?;
     let (cluster, name) = (&settings.cluster, port.name.clone());
     let ours =
         std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
@@ -111,13 +111,13 @@ pub fn other_dhcp(settings: &Settings, state: &Facts) -> Option<DhcpWatchPlan> {
         mac: port.mac?,
         generation,
         ours,
-        unknown_clients: state.unknown_clients(),
+        unknown_clients: state.nodes().unknown_boards,
     })
 }
 
 /// The ports of cluster and uplinks with a carrier, and the head's addresses there.
 pub fn conflicts(settings: &Settings, state: &Facts, desired: &Desired) -> ConflictPlan {
-    let links = state.facts().links();
+    let links = state.kernel().links();
     let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
     let port = |link: &Link, addresses: Vec<Ipv4Addr>| {
         let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
@@ -168,14 +168,14 @@ pub fn way_out(settings: &Settings, state: &Facts, desired: &Desired) -> Option<
     ways.extend(state.uplinks().iter().flat_map(|uplink| from_the_head(state, uplink)));
     let narrow = narrowed(state, port, net, &ways);
     ways.extend(narrow);
-    Some(WayOutPlan { from_port: port.index, source, ways, generation: state.facts_generation() })
+    Some(WayOutPlan { from_port: port.index, source, ways, generation: state.links().generation() })
 }
 
 /// From the head by itself, from its address in the cluster, and what comes from an uplink: by the
 /// cluster port.
 fn to_the_cluster(state: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
-    let addressed =
-        state.facts().is_local(IpAddr::V4(net.addr())) && !state.facts().is_local(IpAddr::V4(node));
+    let addressed = state.kernel().is_local(IpAddr::V4(net.addr()))
+        && !state.kernel().is_local(IpAddr::V4(node));
     if !addressed
         || !port.up
         || !port.carrier
@@ -208,7 +208,7 @@ fn from_the_head(state: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     };
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
     let targets =
-        [gateway, DESTINATION].into_iter().filter(|to| !state.facts().is_local(IpAddr::V4(*to)));
+        [gateway, DESTINATION].into_iter().filter(|to| !state.kernel().is_local(IpAddr::V4(*to)));
     let (from, leaves) = (Some(address.addr()), uplink.link.index);
     let way =
         |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
@@ -235,7 +235,7 @@ fn narrowed(state: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
             let to = match rule.destination {
                 Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
                     Some(to.addr())
-                        .filter(|to| net.contains(to) && !state.facts().is_local(IpAddr::V4(*to)))
+                        .filter(|to| net.contains(to) && !state.kernel().is_local(IpAddr::V4(*to)))
                 }
                 _ => Some(way.to),
             };
@@ -321,12 +321,14 @@ pub fn vitals(settings: &Settings, state: &Facts) -> VitalsPlan {
 pub fn firewall_watch(settings: &Settings, state: &Facts, own_port: u32) -> FirewallWatch {
     let placement = cluster::place(settings, state);
     let carrying = state.uplinks().into_iter().filter(|uplink| {
-        uplink.address.is_some() || leads_by_translator(state.facts(), uplink.link.index)
+        uplink.address.is_some() || leads_by_translator(state.kernel(), uplink.link.index)
     });
     let exit = state
+        .routing()
         .detour()
-        .or(state.vitals().way_out.flatten())
-        .and_then(|index| state.facts().link(index));
+        .by()
+        .or(state.routing().way_out().flatten())
+        .and_then(|index| state.kernel().link(index));
     let cluster = state.cluster_port();
     let vitals = state.vitals();
     let forwards = forward::ways(settings, state, &placement);

@@ -10,7 +10,7 @@ use crate::facts::dhcp::OtherServers;
 
 /// A board asked for an address, and all are somebody's.
 pub fn exhausted(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    let Some((mac, dhcp)) = state.dhcp_want().zip(settings.cluster.dhcp.as_ref()) else { return };
+    let Some((mac, dhcp)) = state.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, state) != Verdict::Serve {
         return;
     }
@@ -30,7 +30,8 @@ const USUAL_HOLD: u64 = 32;
 /// anybody can send such frames.
 pub fn held(state: &Facts, raised: &mut Vec<Alert>) {
     let port = state.cluster_port().map(|port| &port.name);
-    let Some((port, seconds)) = port.zip(state.dhcp_held().filter(|seconds| *seconds > USUAL_HOLD))
+    let Some((port, seconds)) =
+        port.zip(state.dhcp().held().filter(|seconds| *seconds > USUAL_HOLD))
     else {
         return;
     };
@@ -45,14 +46,14 @@ pub fn held(state: &Facts, raised: &mut Vec<Alert>) {
 /// A foreign server, or nobody to ask: then no addresses are served, and that is said.
 pub fn other_server(state: &Facts, raised: &mut Vec<Alert>) {
     let Some(port) = state.cluster_port().map(|port| &port.name) else { return };
-    if let OtherServers::Foreign { server, mac } = state.other_servers() {
+    if let OtherServers::Foreign { server, mac } = state.dhcp().other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
         let text = format!(
             "another DHCP server, {who}, answers on the cluster port {port}, so we serve none there"
         );
         raised.push(alert(AlertCode::GatewayForeignDhcp, text));
     }
-    if let Some(why) = state.dhcp_unasked() {
+    if let Some(why) = state.dhcp().unasked() {
         let text = format!(
             "no addresses are served on {port}: whether another DHCP server is there cannot be asked ({why}); the service needs CAP_NET_RAW"
         );

@@ -14,7 +14,7 @@ use crate::facts::Facts;
 
 /// A port that has an address and no role is closed, and may have been meant for something.
 pub fn without_role(state: &Facts, raised: &mut Vec<Alert>) {
-    for (link, held) in state.ports_without_role() {
+    for (link, held) in state.links().ports_without_role() {
         let port = &link.name;
         let text = format!(
             "{port} has the address {} and no role: it is closed but for uplink.allow, and new connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" to uplink.interfaces; if its network may reach head and nodes, add it to gateway.trust",
@@ -68,7 +68,7 @@ fn unknown_clients(
 ) -> String {
     let cluster = placement.address.trunc();
     let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
-    let held = state.cluster_port().map_or(&[][..], |link| state.facts().addresses(link.index));
+    let held = state.cluster_port().map_or(&[][..], |link| state.kernel().addresses(link.index));
     let second = held.iter().find_map(|held| match held.address {
         IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
             Some(net.trunc())

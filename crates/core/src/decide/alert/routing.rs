@@ -25,7 +25,7 @@ pub fn rules(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut twice = BTreeSet::new();
     // Where the nodes' own packets are refused, so is what answers them (rp_filter):
     // `uplink-no-exit` says so.
-    let refused = state.vitals().way_out == Some(None);
+    let refused = state.routing().way_out() == Some(None);
     let unsaid = state
         .astray()
         .iter()
@@ -52,9 +52,9 @@ pub fn rules(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 fn held_twice<'a>(state: &'a Facts, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
     let holds =
-        state.facts().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
+        state.kernel().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
     let uplinks = &state.roles().uplinks;
-    let name = |index| state.facts().link(index).map(|link| link.name.as_str());
+    let name = |index| state.kernel().link(index).map(|link| link.name.as_str());
     let both = holds && uplinks.contains(&by) && uplinks.contains(&astray.way.leaves);
     both.then_some(())?;
     Some((from, name(by)?, name(astray.way.leaves)?))
@@ -64,7 +64,7 @@ fn held_twice<'a>(state: &'a Facts, astray: &Astray) -> Option<(Ipv4Addr, &'a st
 /// rules does that.
 pub fn main_table(state: &Facts) -> Option<&'static str> {
     let rules = || {
-        state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
+        state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
     };
     let leads = |table| rules().any(|rule| rule.table == table && rule.suppress.is_none());
     // A flush leaves the one for the machine's own addresses.
@@ -86,7 +86,7 @@ fn rule_alert(state: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[
         ),
         (false, _) => "takes the head's answers to the venue".to_owned(),
     };
-    let place = all.first().and_then(|astray| astray.by).and_then(|by| state.facts().link(by));
+    let place = all.first().and_then(|astray| astray.by).and_then(|by| state.kernel().link(by));
     let place =
         place.map_or_else(|| "refuses it".to_owned(), |link| format!("sends it by {}", link.name));
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
@@ -132,7 +132,7 @@ pub fn before_ours(state: &Facts) -> impl Iterator<Item = &Rule> {
     let before_us = |rule: &&Rule| {
         !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE
     };
-    state.facts().rules().iter().filter(before_us)
+    state.kernel().rules().iter().filter(before_us)
 }
 
 /// The rule of others that decided: the first that looks into that table, or, where nothing was
@@ -169,9 +169,11 @@ fn takes(rule: &Rule, astray: &Astray) -> bool {
 
 /// The nodes go out by another uplink than the head, as the preferred one has no internet.
 pub fn failover(state: &Facts, raised: &mut Vec<Alert>) {
-    let name = |index| state.facts().link(index).map(|link| link.name.as_str());
-    let (Some(by), Some(main)) = (state.detour(), state.main_exit()) else { return };
-    let (Some(by), Some(port), true) = (name(by), name(main), state.has_no_internet(main)) else {
+    let name = |index| state.kernel().link(index).map(|link| link.name.as_str());
+    let (Some(by), Some(main)) = (state.routing().detour().by(), state.main_exit()) else { return };
+    let (Some(by), Some(port), true) =
+        (name(by), name(main), state.routing().detour().has_no_internet(main))
+    else {
         return;
     };
     let text = format!(
@@ -184,7 +186,7 @@ pub fn failover(state: &Facts, raised: &mut Vec<Alert>) {
 pub fn around(state: &Facts) -> Option<String> {
     let (cluster, uplink) = (state.cluster_port()?, state.active()?.link.index);
     let others =
-        state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
+        state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
     let first = others.map(|rule| rule.preference).filter(|preference| *preference > 0).min();
     let before = first.unwrap_or(u32::MAX).saturating_sub(1).clamp(1, LAST_PREFERENCE + 1);
     let table = crate::decide::TABLE_UPLINK + uplink;

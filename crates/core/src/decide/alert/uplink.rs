@@ -73,8 +73,8 @@ pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
 fn without_ipv4(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     // The kernel's answer names a port without a carrier as well. One that is gone is an answer of
     // before.
-    let carries = |index| state.facts().link(index).is_none_or(|port| port.carrier);
-    let elsewhere = state.vitals().way_out.flatten().is_some_and(carries);
+    let carries = |index| state.kernel().link(index).is_none_or(|port| port.carrier);
+    let elsewhere = state.routing().way_out().flatten().is_some_and(carries);
     let Some(active) =
         state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere)
     else {
@@ -105,7 +105,7 @@ fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoCarrier if active.link.wireless => {
             (format!("{port} is not connected to a wireless network"), "NO WIFI")
         }
-        UplinkState::NoCarrier if state.facts().is_empty_bridge(active.link) => {
+        UplinkState::NoCarrier if state.kernel().is_empty_bridge(active.link) => {
             (no_port(port), "NO CABLE")
         }
         UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
@@ -124,7 +124,7 @@ fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static 
 pub fn no_dhcp(state: &Facts, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
     let own =
-        state.facts().addresses(active.link.index).iter().find_map(|held| match held.address {
+        state.kernel().addresses(active.link.index).iter().find_map(|held| match held.address {
             IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
             _ => None,
         });
@@ -201,8 +201,8 @@ fn not_renewed(state: &Facts, raised: &mut Vec<Alert>) {
 /// The kernel sends the nodes' traffic by a port that is no uplink.
 fn exit_by(state: &Facts, raised: &mut Vec<Alert>) {
     let roles = state.roles();
-    let exit = state.vitals().way_out.flatten().filter(|index| !roles.uplinks.contains(index));
-    let Some(exit) = exit.and_then(|index| state.facts().link(index)) else { return };
+    let exit = state.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index));
+    let Some(exit) = exit.and_then(|index| state.kernel().link(index)) else { return };
     let port = &exit.name;
     // Back to where it came from: nobody there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
@@ -213,7 +213,7 @@ fn exit_by(state: &Facts, raised: &mut Vec<Alert>) {
         format!(
             "a default route leads the nodes' traffic to {port}, which has no carrier and is no uplink: nothing gets through; take the route away (sudo ip route del default dev {port})"
         )
-    } else if leads_by_translator(state.facts(), exit.index) {
+    } else if leads_by_translator(state.kernel(), exit.index) {
         format!(
             "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: add {port} to the end of uplink.interfaces, so that it knows them by its own address"
         )

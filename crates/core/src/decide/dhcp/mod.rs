@@ -111,7 +111,7 @@ pub fn verdict(settings: &Settings, state: &Facts) -> Verdict {
     if state.cluster_port().is_none_or(|link| link.master.is_some()) {
         return Verdict::Waiting;
     }
-    match state.other_servers() {
+    match state.dhcp().other_servers() {
         // Names are given to those who ask for them: there is nothing to find out.
         _ if cluster.dhcp.is_none() => Verdict::Serve,
         OtherServers::Unknown => Verdict::Waiting,
@@ -204,7 +204,10 @@ fn time_servers(wanted: TimeServer, state: &Facts, head: Ipv4Addr) -> Vec<Ipv4Ad
         TimeServer::Auto if time.served => vec![head],
         TimeServer::Auto => {
             let outside = time.servers.iter().filter(|server| !server.is_loopback());
-            outside.copied().filter(|server| !state.facts().is_local(IpAddr::V4(*server))).collect()
+            outside
+                .copied()
+                .filter(|server| !state.kernel().is_local(IpAddr::V4(*server)))
+                .collect()
         }
     }
 }

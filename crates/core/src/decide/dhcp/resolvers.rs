@@ -62,7 +62,7 @@ fn upstream(
     };
     let uplink = uplink
         .and_then(|index| state.uplinks().into_iter().find(|uplink| uplink.link.index == index));
-    if state.facts().is_local(address) {
+    if state.kernel().is_local(address) {
         // Ours too; but the router of the venue that has it resolves names, as most routers do.
         let routers = uplink.filter(|uplink| within && uplink.gateway == Some(address));
         return routers.map(|uplink| Upstream { address, port: Some(uplink.link.name.clone()) });

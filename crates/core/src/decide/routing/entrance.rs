@@ -21,7 +21,7 @@ const MOST: u32 = 1 << NUMBER.len();
 /// the nodes send leaves by the only uplink.
 pub fn marks(state: &Facts) -> BTreeMap<LinkIndex, u32> {
     let uplinks = &state.roles().uplinks;
-    let exit = state.vitals().way_out.flatten();
+    let exit = state.routing().way_out().flatten();
     let leaves_elsewhere = exit.is_some_and(|exit| !uplinks.contains(&exit));
     if state.settings().forwards.is_empty() || uplinks.len() < 2 && !leaves_elsewhere {
         return BTreeMap::new();

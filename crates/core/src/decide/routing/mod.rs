@@ -83,7 +83,7 @@ pub fn plan(state: &Facts, placement: &Placement) -> RoutingPlan {
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
         plan.routes.extend(routed_nodes(state, port.index, net));
     }
-    if let Some(uplink) = state.detour() {
+    if let Some(uplink) = state.routing().detour().by() {
         let of_nodes = |rule| Rule { input: Some(port.name.clone()), mark: NOT_ELSEWHERE, ..rule };
         let near = rule(place::NODES_MAIN, TABLE_MAIN);
         plan.rules.insert(of_nodes(Rule { suppress: Some(DEFAULT_LENGTH), ..near }));
@@ -128,7 +128,7 @@ fn through_uplink(
             .insert(Rule { output: Some(uplink.link.name.clone()), ..rule(place::BOUND, table) });
     }
     let routes = state
-        .facts()
+        .kernel()
         .routes()
         .filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
     // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark
@@ -158,7 +158,7 @@ fn routed_nodes(state: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<
         IpNet::V6(_) => false,
     };
     let mut known = BTreeSet::new();
-    let routes = state.facts().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
+    let routes = state.kernel().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
     let routes =
         routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
     routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })

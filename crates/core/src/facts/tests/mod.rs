@@ -343,7 +343,7 @@ fn a_dump_forgets_what_it_does_not_report() {
     sim.handle(Event::Dump(Dump::End));
     sim.wait(3000);
     assert_eq!(sim.row1(), None);
-    assert_eq!(sim.state.facts().routes().count(), 0);
+    assert_eq!(sim.state.kernel().routes().count(), 0);
 }
 
 /// The kernel tells nothing of what is written to a port that is down, so what is known of it may

@@ -325,7 +325,7 @@ fn gateway(state: &Facts, desired: &Desired) -> api::Gateway {
     api::Gateway {
         // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
         ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),
-        forwarding: state.forwarding(),
+        forwarding: state.links().is_forwarding_by_all(),
         masquerade,
         applied: outputs.applied,
         repaired: firewall.repaired,

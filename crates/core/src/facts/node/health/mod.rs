@@ -173,8 +173,8 @@ impl Nodes {
         now < self.cable_since + health.start_period || !self.unanswered.is_empty()
     }
 
-    /// The next moment at which time alone changes a node's health.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    /// Returns the next moment at which time alone changes a node's health.
+    pub(super) fn boot_deadline(&self) -> Option<Instant> {
         self.booting.first().map(|(until, _)| *until)
     }
 

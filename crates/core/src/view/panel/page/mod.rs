@@ -65,7 +65,7 @@ pub const PAGES: &[(&str, PageFn)] = &[
 /// What the display should show.
 pub fn playlist(settings: &Settings, state: &Facts, desired: &Desired) -> Playlist {
     let geometry = settings.lcd.geometry;
-    if !state.is_synced() {
+    if !state.links().is_synced() {
         return Playlist::still(starting(geometry));
     }
     let scene = Scene {
