@@ -143,7 +143,7 @@ const SUBJECTS: &[&str] = &[
 /// share.
 const OWN: &[(&str, &[&str])] = &[
     ("crates/core/src/event", &["words"]),
-    ("crates/core/src/facts", &["answers", "transition"]),
+    ("crates/core/src/facts", &["answers", "context", "transition"]),
     ("crates/core/src/decide", &[]),
     ("crates/core/src/view", &[]),
     ("crates/daemon/src/watch", &[]),
@@ -611,7 +611,7 @@ fn imports_are_read_in_every_spelling() {
     assert_eq!(
         imports(
             "reconcile/lcd.rs",
-            "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::State;\n}"
+            "a();\n#[cfg(test)]\nmod tests {\n    use crate::facts::Facts;\n}"
         ),
         ""
     );

@@ -17,7 +17,7 @@ use bramblegate::board::Board;
 use bramblegate::config::{Settings, load};
 use bramblegate::decide::decide;
 use bramblegate::event::{self, Event, NodeId, Probe, Round};
-use bramblegate::facts::State;
+use bramblegate::facts::Facts;
 use bramblegate::view;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, run, spawn, within};
@@ -303,7 +303,7 @@ fn change() -> Result<Row> {
 /// The pure half of the gateway.
 struct Decided {
     settings: Settings,
-    state: State,
+    state: Facts,
     node: NodeId,
     now: event::Instant,
     up: bool,
@@ -319,7 +319,7 @@ impl Decided {
         );
         let settings = load(&[("bench", text)], &board).map_err(|_| Error("settings".into()))?;
         let now = event::Instant::from_boot(Duration::from_secs(100));
-        let mut state = State::new(Arc::new(settings.clone()), now);
+        let mut state = Facts::new(Arc::new(settings.clone()), now);
         let port = event::Link::wired(2, "eth0");
         for event in [
             Event::Dump(event::Dump::Begin),

@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::decide::firewall::TABLE;
 use crate::decide::{GatewayPlan, RoutingPlan, cluster, decide, dhcp};
 use crate::event::{Applied, ApplyReport, Change, Dump, Event, Output, Vital};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::reconcile::{dhcp as dnsmasq, link};
 use crate::view::dhcp as render;
 use crate::view::panel::page;
@@ -99,8 +99,8 @@ fn loaded(machine: &Machine) -> ExitCode {
 }
 
 /// What the daemon would know right after its start.
-fn state(settings: &Settings, facts: Option<&Path>) -> Result<State, (u8, String)> {
-    let mut state = State::new(Arc::new(settings.clone()), clock::now());
+fn state(settings: &Settings, facts: Option<&Path>) -> Result<Facts, (u8, String)> {
+    let mut state = Facts::new(Arc::new(settings.clone()), clock::now());
     let events = match facts {
         Some(path) => facts::read(path).map_err(|faults| (exit::CONFIG, faults))?,
         None => {
@@ -152,7 +152,7 @@ fn opened(events: &[Event]) -> Vital {
     Vital::Opened(links.collect())
 }
 
-fn text(args: &Args, settings: &Settings, state: &State) -> String {
+fn text(args: &Args, settings: &Settings, state: &Facts) -> String {
     if args.what == What::Dnsmasq {
         return dnsmasq_files(settings, state);
     }
@@ -173,7 +173,7 @@ fn text(args: &Args, settings: &Settings, state: &State) -> String {
 }
 
 /// The main file, and the others as comments.
-fn dnsmasq_files(settings: &Settings, state: &State) -> String {
+fn dnsmasq_files(settings: &Settings, state: &Facts) -> String {
     let placement = cluster::place(settings, state);
     let Some(plan) =
         dhcp::intended(settings, state, &placement).filter(|_| settings.gateway.enabled)
@@ -200,7 +200,7 @@ fn kernel_form(gateway: &GatewayPlan) -> String {
 }
 
 /// In the syntax of `ip rule` and `ip route`.
-fn routes(state: &State, plan: &RoutingPlan) -> String {
+fn routes(state: &Facts, plan: &RoutingPlan) -> String {
     let mut lines = vec![
         "# rules and routes of ours; none are needed unless the venue's addresses overlap"
             .to_owned(),
@@ -215,7 +215,7 @@ fn routes(state: &State, plan: &RoutingPlan) -> String {
     }
     for route in &plan.routes {
         let name = state
-            .facts()
+            .kernel()
             .link(route.index)
             .map_or_else(|| route.index.to_string(), |link| link.name.clone());
         let mut line = format!("ip route add {}", route.destination);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bramblegate::decide::{self, Desired};
 use bramblegate::event::Stop;
-use bramblegate::facts::State;
+use bramblegate::facts::Facts;
 use bramblegate::panel::{Frame, Playlist, Signal};
 use bramblegate::view::panel::{led, page};
 use bramblegate::view::status;
@@ -27,7 +27,7 @@ impl Outputs {
 
     /// Names each output that changed, with its new text; of the rule set, only the lines that
     /// changed.
-    pub fn changes(&mut self, state: &State, journal: &[String]) -> String {
+    pub fn changes(&mut self, state: &Facts, journal: &[String]) -> String {
         let desired = decide::decide(state.settings(), state);
         let mut reported = String::new();
         for (name, text) in all(state, &desired) {
@@ -71,7 +71,7 @@ fn block(name: &str, text: &str) -> String {
     }
 }
 
-fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
+fn all(state: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
     let settings = state.settings();
     let alerts = desired.alerts.iter().map(|alert| {
         let known = if alert.acknowledged { " (acknowledged)" } else { "" };
@@ -91,7 +91,7 @@ fn all(state: &State, desired: &Desired) -> Vec<(&'static str, String)> {
 }
 
 /// A line for each page: its rows, and how long it stands.
-fn panel(state: &State, playlist: &Playlist) -> String {
+fn panel(state: &Facts, playlist: &Playlist) -> String {
     let rows =
         |frame: &Frame| frame.lines().iter().map(|row| format!("|{row}")).collect::<String>();
     if let Some(stop) = state.stopping() {
@@ -127,7 +127,7 @@ pub fn lights(signals: &[Signal]) -> String {
 }
 
 /// A line for each value of the snapshot, but for ages and counts and what is told elsewhere.
-fn status(state: &State, snapshot: &status::Snapshot) -> String {
+fn status(state: &Facts, snapshot: &status::Snapshot) -> String {
     let mut line = snapshot.at(state.now());
     line.nodes = status::nodes(state).iter().map(|node| node.at(state.now())).collect();
     let value = serde_json::to_value(&line).unwrap();
@@ -206,10 +206,10 @@ fn ports(desired: &Desired) -> String {
 }
 
 /// As `ip rule` and `ip route` would list them.
-fn routing(state: &State, desired: &Desired) -> String {
+fn routing(state: &Facts, desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return String::new() };
     let name = |index| {
-        state.facts().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
+        state.kernel().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
     };
     let mut text = String::new();
     for rule in &gateway.routing.rules {

@@ -9,7 +9,7 @@ use bramblegate::decide::alert::Severity;
 use bramblegate::decide::alert::acknowledge;
 use bramblegate::decide::{self, Desired};
 use bramblegate::event::{Event, Instant, Order};
-use bramblegate::facts::{State, Transition};
+use bramblegate::facts::{Facts, Transition};
 use bramblegate::panel::{Frame, Signal};
 use bramblegate::view::journal::{self, Record};
 use bramblegate::view::panel::{led, page};
@@ -25,7 +25,7 @@ const START: Instant = Instant::from_boot(Duration::from_secs(20));
 pub struct Simulation {
     board: String,
     reader: Reader,
-    state: State,
+    state: Facts,
     kernel: Kernel,
     outputs: Outputs,
     now: Instant,
@@ -40,7 +40,7 @@ impl Simulation {
         let mut sim = Self {
             board: case.board.clone(),
             reader: Reader::default(),
-            state: State::new(settings(&case.board, &case.settings)?, START),
+            state: Facts::new(settings(&case.board, &case.settings)?, START),
             kernel: Kernel::default(),
             outputs: Outputs::new(case.whole_rules),
             now: START,
@@ -114,7 +114,7 @@ impl Simulation {
     /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of
     /// ours. As in the daemon, nothing is desired before the first listing has ended.
     fn settle(&mut self) -> Result<(), String> {
-        if !self.state.is_synced() {
+        if !self.state.links().is_synced() {
             return Ok(());
         }
         for _ in 0..6 {

@@ -1,7 +1,7 @@
 //! The one event type: everything that can wake the daemon is a variant, and every variant is plain
 //! data.
 //!
-//! Sources make events, [`crate::facts::State::apply`] takes them in, sinks answer with
+//! Sources make events, [`crate::facts::Facts::apply`] takes them in, sinks answer with
 //! [`Event::Applied`].
 
 pub mod alert;
@@ -358,7 +358,7 @@ pub enum Event {
     Firewall(Firewall),
     Vital(Vital),
     Applied(ApplyReport),
-    /// a deadline of [`crate::facts::State::next_deadline`] has come
+    /// a deadline of [`crate::facts::Facts::next_deadline`] has come
     Tick,
     /// re-read the settings
     Reload,

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use super::{CheckContext, Finding};
 use crate::clock;
 use crate::event::{AlertCode, Dump, Event};
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// A port that has an address and no role is closed by the rules.
 pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     if !context.settings.gateway.enabled {
         return Vec::new();
     }
-    let mut state = State::new(Arc::new(context.settings.clone()), clock::now());
+    let mut state = Facts::new(Arc::new(context.settings.clone()), clock::now());
     let network = context.machine.network();
     for event in
         std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
     {
         state.apply(&event, clock::now());
     }
-    let ports = state.ports_without_role();
+    let ports = state.links().ports_without_role();
     let finding = |(link, held): (
         &crate::event::Link,
         &crate::facts::link::mirror::HeldAddress,

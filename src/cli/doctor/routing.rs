@@ -10,7 +10,7 @@ use crate::decide::alert::Subject;
 use crate::decide::{self, ROUTE_PROTOCOL};
 use crate::event::{AlertCode, Dump, Event, Vital};
 use crate::event_loop::way_out;
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// Longer than a way may be wrong without a word.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::Uplink
 pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     let settings = Arc::new(context.settings.clone());
     let now = clock::now();
-    let mut state = State::new(Arc::clone(&settings), now);
+    let mut state = Facts::new(Arc::clone(&settings), now);
     let network = context.machine.network();
     for event in
         std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
@@ -34,7 +34,7 @@ pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     };
     state.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
     state.apply(&Event::Tick, now + SETTLED);
-    let ours = state.facts().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
+    let ours = state.kernel().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
     let alerts = decide::decide(&settings, &state)
         .alerts
         .into_iter()

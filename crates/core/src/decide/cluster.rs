@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::Settings;
 use crate::event::LinkIndex;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 
 use super::{Overlap, ROUTE_PROTOCOL};
@@ -30,7 +30,7 @@ impl Placement {
 }
 
 /// Works out where the cluster is.
-pub fn place(settings: &Settings, state: &State) -> Placement {
+pub fn place(settings: &Settings, state: &Facts) -> Placement {
     let clash = state
         .roles()
         .uplinks
@@ -51,7 +51,7 @@ pub fn place(settings: &Settings, state: &State) -> Placement {
 
 /// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and
 /// nobody else.
-fn kept(state: &State, address: Ipv4Net) -> Vec<Ipv4Net> {
+fn kept(state: &Facts, address: Ipv4Net) -> Vec<Ipv4Net> {
     let own = state.own_addresses().filter(|net| *net != address);
     own.filter(|net| state.is_in_use(*net) && !is_taken(state, *net)).collect()
 }
@@ -59,22 +59,23 @@ fn kept(state: &State, address: Ipv4Net) -> Vec<Ipv4Net> {
 /// Another port has an address in this network, or a route that overlaps it: not the default one,
 /// nor one of the two halves of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1);
 /// nor what is left of ours on a former cluster port.
-pub fn is_taken(state: &State, net: Ipv4Net) -> bool {
+pub fn is_taken(state: &Facts, net: Ipv4Net) -> bool {
     let cluster = state.roles().cluster;
     let network = IpNet::V4(net.trunc());
     let overlaps = |other: IpNet| other.contains(&network) || network.contains(&other);
-    let by_route = state.facts().routes().any(|route| {
+    let by_route = state.kernel().routes().any(|route| {
         route.table == TABLE_MAIN
             && Some(route.index) != cluster
-            && !state.facts().is_of_ours(route)
+            && !state.kernel().is_of_ours(route)
             && route.protocol != ROUTE_PROTOCOL
             && route.destination.prefix_len() > 1
             && overlaps(route.destination)
     });
-    let others = state.facts().links().filter(|link| Some(link.index) != cluster && !link.loopback);
+    let others =
+        state.kernel().links().filter(|link| Some(link.index) != cluster && !link.loopback);
     by_route
         || others
-            .flat_map(|link| state.facts().addresses(link.index))
+            .flat_map(|link| state.kernel().addresses(link.index))
             .any(|held| !held.ours && network.contains(&held.address.addr()))
 }
 
@@ -84,12 +85,12 @@ pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
 }
 
 /// A gateway or resolver of the venue has an address in this network.
-fn venue_server_in(state: &State, net: Ipv4Net) -> bool {
+fn venue_server_in(state: &Facts, net: Ipv4Net) -> bool {
     venue_servers(state).into_iter().any(|(_, server)| net.contains(&server))
 }
 
 /// Gateways and resolvers of the venue, each with the uplink they are reached by.
-pub fn venue_servers(state: &State) -> Vec<(LinkIndex, Ipv4Addr)> {
+pub fn venue_servers(state: &Facts) -> Vec<(LinkIndex, Ipv4Addr)> {
     let active = state.active().map(|uplink| uplink.link.index);
     let mut servers = Vec::new();
     for uplink in state.uplinks().iter().filter(|uplink| uplink.address.is_some()) {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::cluster::Placement;
 use super::firewall::{self, ForwardedPort};
 use crate::config::{Forward, ForwardTarget, Settings, Transport};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::NodeState;
 
 /// Why a port leads nowhere.
@@ -23,7 +23,7 @@ pub enum NoWay {
 /// It leads nowhere now.
 pub fn way(
     forward: &Forward,
-    state: &State,
+    state: &Facts,
     placement: &Placement,
 ) -> Result<ForwardedPort, NoWay> {
     let to = match &forward.to {
@@ -45,13 +45,13 @@ pub fn way(
 }
 
 /// All that lead somewhere.
-pub fn ways(settings: &Settings, state: &State, placement: &Placement) -> Vec<ForwardedPort> {
+pub fn ways(settings: &Settings, state: &Facts, placement: &Placement) -> Vec<ForwardedPort> {
     settings.forwards.iter().filter_map(|forward| way(forward, state, placement).ok()).collect()
 }
 
 /// Returns those of `ways` whose node does not answer, whatever it shows: it may be worked on, or
 /// flap, as well.
-pub fn dead(state: &State, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
+pub fn dead(state: &Facts, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
     let is_silent =
         |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(NodeState::is_silent);
     ways.iter().filter(is_silent).copied().collect()

@@ -1,4 +1,4 @@
-//! What should be true: `decide(&Settings, &State) -> Desired`, a pure function.
+//! What should be true: `decide(&Settings, &Facts) -> Desired`, a pure function.
 
 pub mod alert;
 pub mod cluster;
@@ -17,7 +17,7 @@ use crate::config::{PortPattern, Settings};
 use crate::decide::alert::raise;
 use crate::decide::routing::entrance;
 use crate::event::{LinkIndex, Route, Rule};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::netconf::{
     ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE,
 };
@@ -132,7 +132,7 @@ pub const MARK_CLUSTER: u32 = 0x1000_0000;
 pub use crate::event::MARK_ELSEWHERE;
 
 /// What should be true, given the settings and the facts.
-pub fn decide(settings: &Settings, state: &State) -> Desired {
+pub fn decide(settings: &Settings, state: &Facts) -> Desired {
     let placement = cluster::place(settings, state);
     let alerts = raise::alerts(settings, state, &placement);
     Desired {
@@ -145,9 +145,9 @@ pub fn decide(settings: &Settings, state: &State) -> Desired {
     }
 }
 
-fn gateway(settings: &Settings, state: &State, placement: &Placement) -> GatewayPlan {
+fn gateway(settings: &Settings, state: &Facts, placement: &Placement) -> GatewayPlan {
     let revisions = state.revisions();
-    let (sources, orders) = state.stale_sources();
+    let (sources, orders) = state.routing().stale_sources();
     GatewayPlan {
         links: LinkPlan { ports: ports(state, placement), revision: revisions.link },
         routing: RoutingPlan { revision: revisions.routing, ..routing::plan(state, placement) },
@@ -161,7 +161,7 @@ fn gateway(settings: &Settings, state: &State, placement: &Placement) -> Gateway
 }
 
 /// Uplinks first: they must no longer answer for the cluster's addresses when those are added.
-fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
+fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
     let silent = InterfaceConf {
         forwarding: Some(true),
         arp_ignore: Some(ARP_IGNORE),
@@ -203,7 +203,7 @@ fn ports(state: &State, placement: &Placement) -> Vec<PortPlan> {
     uplinks.chain(cluster).collect()
 }
 
-fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> RulesetInput {
+fn ruleset_input(settings: &Settings, state: &Facts, placement: &Placement) -> RulesetInput {
     let uplinks: Vec<String> =
         state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
     let port = state.cluster_port().map(|link| link.name.clone());
@@ -216,13 +216,14 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
         named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
     let forwards = forward::ways(settings, state, placement);
     let marks = entrance::marks(state);
-    let name = |index| state.facts().link(index).map(|link| link.name.clone());
+    let name = |index| state.kernel().link(index).map(|link| link.name.clone());
     let addresses = std::iter::once(&placement.address).chain(&placement.kept);
     let for_us =
-        state.uplinks().into_iter().filter(|uplink| state.is_forwarded_for_us(uplink.link));
+        state.uplinks().into_iter().filter(|uplink| state.links().is_forwarded_for_us(uplink.link));
     let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());
     // What they will be like is not known; that of all ports is.
-    let expected_for_us = expected.iter().filter(|_| !state.is_forwarding_everywhere()).cloned();
+    let expected_for_us =
+        expected.iter().filter(|_| !state.links().is_forwarding_everywhere()).cloned();
     RulesetInput {
         dead: forward::dead(state, &forwards),
         entrances: marks
@@ -233,9 +234,9 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
         cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
         trusted: trusted(settings, state),
-        bridges: state.others().bridges.clone(),
+        bridges: state.links().others().bridges.clone(),
         // One without an address sends nothing of the head's.
-        unknown: state.ports_without_role().map(|(link, _)| link.name.clone()).collect(),
+        unknown: state.links().ports_without_role().map(|(link, _)| link.name.clone()).collect(),
         flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),
@@ -247,8 +248,8 @@ fn ruleset_input(settings: &Settings, state: &State, placement: &Placement) -> R
 }
 
 /// Returns the names of trusted ports: those that are there, and those that may come.
-fn trusted(settings: &Settings, state: &State) -> Vec<String> {
-    let mut names = state.others().trusted.clone();
+fn trusted(settings: &Settings, state: &Facts) -> Vec<String> {
+    let mut names = state.links().others().trusted.clone();
     for pattern in &settings.gateway.trust {
         match pattern {
             PortPattern::Glob(name) if !is_glob(pattern) && !names.contains(name) => {

@@ -1,5 +1,5 @@
-//! Addresses of ours that the cluster port still has after the cluster moved: each stays for as
-//! long as a node uses its subnet.
+//! The cluster's addresses beside the uplinks': whether they clash, and which addresses of ours the
+//! cluster port still has after the cluster moved, each for as long as a node uses its subnet.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -7,19 +7,144 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::State;
-use crate::event::{Instant, LinkIndex};
+use super::context::Context;
+use super::link::Links;
+use super::node::Nodes;
+use super::uplink::{UplinkMemory, Uplinks};
+use crate::config::Settings;
+use crate::event::{Change, Event, Instant, LinkIndex};
 
 /// A subnet that no node has used for so long is used by none: more than twice what a lease lasts
 /// while the cluster has moved, and than the kernel needs to notice that a neighbour whom it talks
 /// to is gone.
 pub const RETIREMENT_GRACE: Duration = Duration::from_secs(300);
-/// While there is a former address, it is looked this often whether its subnet is used.
+/// While there is a retiring address, it is looked this often whether its subnet is used.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// When each of our addresses on the cluster port was last of use.
+/// Holds what is remembered of the cluster's addresses.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RetiringSubnets {
+pub(super) struct Cluster {
+    /// an uplink held an address of the cluster at the last refresh
+    clashing: bool,
+    /// addresses of uplinks that our server had given to nodes: the clash outlives their leases,
+    /// which are taken back as the cluster moves
+    given_twice: Vec<(LinkIndex, Ipv4Addr)>,
+    retiring: RetiringSubnets,
+}
+
+impl Cluster {
+    /// Takes in that a node is heard at an address: the kernel may call it old before anybody
+    /// looks.
+    pub fn handle(&mut self, event: &Event, context: Context<'_>, links: &Links) {
+        let Event::Neighbour(Change::Present(heard)) = event else { return };
+        if let Some((address, _, true)) = links.heard_board(heard) {
+            self.retiring.heard(address, context.now);
+        }
+    }
+
+    /// Brings up to date what follows from links, uplinks, nodes and time.
+    pub fn refresh(
+        &mut self,
+        context: Context<'_>,
+        links: &Links,
+        uplinks: &Uplinks,
+        nodes: &Nodes,
+    ) {
+        let clashes = self.clashes(context.settings, links, uplinks, nodes);
+        let clashing = !clashes.is_empty();
+        let moved = std::mem::replace(&mut self.clashing, clashing) != clashing;
+        let given =
+            |(_, address): &(LinkIndex, Ipv4Addr)| !is_written(*address, context.settings, nodes);
+        self.given_twice = clashes.into_iter().filter(given).collect();
+        let held = addresses_of_ours(context.settings, links);
+        self.retiring.refresh(&held, moved, nodes, context.now);
+    }
+
+    /// Returns the next moment at which time alone changes something.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.retiring.next_deadline()
+    }
+
+    /// Returns whether a node may still use the subnet of this address of ours on the cluster port.
+    pub fn is_in_use(&self, net: Ipv4Net, now: Instant) -> bool {
+        self.retiring.is_in_use(net, now)
+    }
+
+    /// Returns the address leased to this uplink that is the cluster port's own, or a node's; one
+    /// that we put there when it was the cluster's port is no lease. One that a renewal dropped a
+    /// moment ago counts: the cluster does not move back and forth for it.
+    pub fn lease_clash(
+        &self,
+        index: LinkIndex,
+        settings: &Settings,
+        links: &Links,
+        uplinks: &Uplinks,
+        nodes: &Nodes,
+    ) -> Option<Ipv4Addr> {
+        let held = links.kernel().addresses(index).iter().filter(|held| !held.ours);
+        let renewing = uplinks.get(index).and_then(UplinkMemory::renewing_address);
+        let leased = held.map(|held| held.address).chain(renewing).filter_map(|net| match net {
+            IpNet::V4(net) => Some(net.addr()),
+            IpNet::V6(_) => None,
+        });
+        let home = settings.cluster.address;
+        let given = |address| {
+            self.given_twice.contains(&(index, address)) || nodes.is_leased(address, home)
+        };
+        leased.into_iter().find(|address| {
+            is_written(*address, settings, nodes) || home.contains(address) && given(*address)
+        })
+    }
+
+    /// Returns the uplinks that hold an address of the cluster, each with the first such address.
+    pub fn clashes(
+        &self,
+        settings: &Settings,
+        links: &Links,
+        uplinks: &Uplinks,
+        nodes: &Nodes,
+    ) -> Vec<(LinkIndex, Ipv4Addr)> {
+        let ports = links.roles().uplinks.iter();
+        let clash = |index| self.lease_clash(index, settings, links, uplinks, nodes);
+        ports.filter_map(|index| Some((*index, clash(*index)?))).collect()
+    }
+}
+
+/// Returns our own addresses in the cluster, of the settings.
+pub(super) fn own_addresses(settings: &Settings) -> impl Iterator<Item = Ipv4Net> + '_ {
+    std::iter::once(settings.cluster.address).chain(settings.cluster.alternatives.iter().copied())
+}
+
+/// Returns whether an uplink has an address that the nodes look for on their own wire, as the venue
+/// uses the same network. One that a node has is the node's there.
+pub(super) fn is_uplink_looked_for(settings: &Settings, uplinks: &Uplinks, nodes: &Nodes) -> bool {
+    uplinks.iter().filter_map(|(_, memory)| memory.address).any(|address| match address {
+        IpNet::V4(held) => {
+            settings.cluster.address.contains(&held.addr())
+                && nodes.by_address(held.addr()).is_none()
+        }
+        IpNet::V6(_) => false,
+    })
+}
+
+/// Returns whether the settings give this address to the head or to a node.
+fn is_written(address: Ipv4Addr, settings: &Settings, nodes: &Nodes) -> bool {
+    address == settings.cluster.address.addr() || nodes.is_home(address)
+}
+
+/// Returns the addresses of ours that the cluster port has.
+fn addresses_of_ours(settings: &Settings, links: &Links) -> Vec<Ipv4Net> {
+    let Some(port) = links.roles().cluster else { return Vec::new() };
+    let held = links.kernel().addresses(port).iter().filter_map(|held| match held.address {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    });
+    held.filter(|net| own_addresses(settings).any(|own| own == *net)).collect()
+}
+
+/// Holds when each of our addresses on the cluster port was last of use.
+#[derive(Debug, Clone, Default)]
+struct RetiringSubnets {
     /// the last use that was seen; in the future, where a lease was given until then
     used: BTreeMap<Ipv4Net, Instant>,
     look_at: Instant,
@@ -28,50 +153,35 @@ pub(super) struct RetiringSubnets {
 }
 
 impl RetiringSubnets {
-    /// A node is heard at an address: the kernel may call it old before anybody looks.
-    pub fn heard(&mut self, address: Ipv4Addr, now: Instant) {
+    fn heard(&mut self, address: Ipv4Addr, now: Instant) {
         for (_, used) in self.used.iter_mut().filter(|(net, _)| net.contains(&address)) {
             *used = now.max(*used);
         }
     }
 
-    pub fn deadline(&self) -> Option<Instant> {
-        self.waits.then_some(self.look_at)
-    }
-}
-
-impl State {
-    /// A node may still use the subnet of this address of ours on the cluster port.
-    pub fn is_in_use(&self, net: Ipv4Net) -> bool {
-        let used = self.retiring.used.get(&net);
-        used.is_some_and(|used| self.now.saturating_since(*used) < RETIREMENT_GRACE)
+    fn is_in_use(&self, net: Ipv4Net, now: Instant) -> bool {
+        let used = self.used.get(&net);
+        used.is_some_and(|used| now.saturating_since(*used) < RETIREMENT_GRACE)
     }
 
     /// Notes what uses our addresses. `moved`: the cluster moves now, and leases of where it was
     /// are about to be taken back, though their nodes go on with them.
-    pub(super) fn watch_former(&mut self, moved: bool) {
-        let held = self.roles.cluster.map(|port| self.own_addresses_on(port)).unwrap_or_default();
-        let now = self.now;
-        self.retiring.used.retain(|net, _| held.contains(net));
-        for net in &held {
-            self.retiring.used.entry(*net).or_insert(now);
+    fn refresh(&mut self, held: &[Ipv4Net], moved: bool, nodes: &Nodes, now: Instant) {
+        self.used.retain(|net, _| held.contains(net));
+        for net in held {
+            self.used.entry(*net).or_insert(now);
         }
-        if moved || (held.len() > 1 && self.retiring.look_at <= now) {
-            for (net, used) in &mut self.retiring.used {
-                let until =
-                    self.nodes.used_until(*net, now).into_iter().chain(moved.then_some(now)).max();
+        if moved || (held.len() > 1 && self.look_at <= now) {
+            for (net, used) in &mut self.used {
+                let until = nodes.used_until(*net, now).max(moved.then_some(now));
                 *used = until.map_or(*used, |until| until.max(*used));
             }
-            self.retiring.look_at = now + LOOK;
+            self.look_at = now + LOOK;
         }
-        self.retiring.waits = held.len() > 1 && held.iter().any(|net| self.is_in_use(*net));
+        self.waits = held.len() > 1 && held.iter().any(|net| self.is_in_use(*net, now));
     }
 
-    fn own_addresses_on(&self, port: LinkIndex) -> Vec<Ipv4Net> {
-        let held = self.facts.addresses(port).iter().filter_map(|held| match held.address {
-            IpNet::V4(net) => Some(net),
-            IpNet::V6(_) => None,
-        });
-        held.filter(|net| self.own_addresses().any(|own| own == *net)).collect()
+    fn next_deadline(&self) -> Option<Instant> {
+        self.waits.then_some(self.look_at)
     }
 }

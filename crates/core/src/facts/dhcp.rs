@@ -1,11 +1,13 @@
 //! What was seen of DHCP on the cluster port: may it be served there?
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::time::Duration;
 
-use super::{State, Transition};
-use crate::event::{Dhcp, Instant, LinkIndex, Mac, ServerLog, ServerLogKind};
+use super::context::Context;
+use super::link::Links;
+use super::node::Nodes;
+use super::transition::Transition;
+use crate::event::{Dhcp, Event, Instant, LinkIndex, Mac, ServerLog, ServerLogKind};
 
 /// Who else serves addresses on the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,9 +21,9 @@ pub enum OtherServers {
     Foreign { server: Ipv4Addr, mac: Option<Mac> },
 }
 
-/// What is remembered of one stay of a cable in the cluster port.
+/// Holds what is remembered of one stay of a cable in the cluster port.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct DhcpFacts {
+pub struct DhcpFacts {
     /// the port with its cable, while addresses are to be served there
     port: Option<LinkIndex>,
     /// counts up with each of them
@@ -31,8 +33,6 @@ pub(super) struct DhcpFacts {
     unasked: Option<String>,
     /// seconds for which a switch lets nothing through, while that is waited for
     held: Option<u64>,
-    /// boards that were heard and not known before
-    pub(super) unknown_clients: u64,
     /// a board that got no address
     want: Option<Want>,
 }
@@ -53,150 +53,154 @@ struct Want {
 /// (dhclient's `retry`).
 const WANT_TIME: Duration = Duration::from_secs(660);
 
-impl State {
-    /// Who else serves addresses on the cluster port; what was heard on an earlier port, or before
-    /// the cable was pulled, does not count.
-    pub fn other_servers(&self) -> OtherServers {
-        self.dhcp.servers
-    }
-
-    /// Why nobody can be asked whether others serve addresses.
-    pub fn dhcp_unasked(&self) -> Option<&str> {
-        self.dhcp.unasked.as_deref()
-    }
-
-    /// Returns for how many seconds a switch is waited for that announced a spanning tree; `None`:
-    /// nothing is waited for.
-    pub fn dhcp_held(&self) -> Option<u64> {
-        self.dhcp.held
-    }
-
-    /// The cluster port, if addresses are to be served there and it has a carrier, and the number
-    /// of this plugging.
-    pub fn dhcp_port(&self) -> Option<(LinkIndex, u64)> {
-        self.dhcp.port.map(|port| (port, self.dhcp.generation))
-    }
-
-    /// Counts up when a board is heard on the cluster port that was not known: a server of
-    /// addresses may have come.
-    pub fn unknown_clients(&self) -> u64 {
-        self.dhcp.unknown_clients
-    }
-
-    /// The board that asked for an address while none was left, until one is free again or it has
-    /// stopped asking.
-    pub fn dhcp_want(&self) -> Option<Mac> {
-        self.dhcp.want.map(|want| want.mac)
-    }
-
-    /// Our server has no address for this board.
-    fn refused_for_want(&mut self, logged: &ServerLog) {
-        let Some(mac) = logged
-            .mac
-            .filter(|_| logged.what == ServerLogKind::Exhausted && self.dhcp.port.is_some())
-        else {
-            return;
-        };
-        // The first one stands for all: which of several asked last is no news.
-        let mac = self.dhcp.want.map_or(mac, |want| want.mac);
-        let (full, layout) = (self.nodes.is_range_full(&self.settings), self.nodes.layout);
-        self.dhcp.want = Some(Want { mac, full, layout, until: self.now + WANT_TIME });
-    }
-
-    /// Looks at the range again where the nodes have changed: as long as nobody wants an address
-    /// that costs nothing.
-    pub(super) fn watch_range(&mut self) {
-        let Some(want) = &mut self.dhcp.want else { return };
-        let freed = want.layout != self.nodes.layout && {
-            want.layout = self.nodes.layout;
-            let was = std::mem::replace(&mut want.full, self.nodes.is_range_full(&self.settings));
-            was && !want.full
-        };
-        // Nobody has asked for long. (What keeps addresses from our server that is not known here,
-        // only its own complaints tell.)
-        let over = want.until <= self.now;
-        if freed || over || self.nodes.has_lease(want.mac) {
-            self.dhcp.want = None;
+impl DhcpFacts {
+    /// Takes in what is seen of DHCP on the cluster port.
+    pub(super) fn handle(
+        &mut self,
+        event: &Event,
+        context: Context<'_>,
+        nodes: &Nodes,
+    ) -> Option<Transition> {
+        let Event::Dhcp(dhcp) = event else { return None };
+        match dhcp {
+            Dhcp::Alone { index } => self.handle_answer(*index, OtherServers::None, None),
+            Dhcp::Foreign { index, server, mac } => {
+                let foreign = OtherServers::Foreign { server: *server, mac: *mac };
+                self.handle_answer(*index, foreign, None)
+            }
+            Dhcp::Unasked { index, why } => {
+                self.handle_answer(*index, OtherServers::Unknown, Some(why))
+            }
+            Dhcp::Held { index, seconds } => {
+                let here = self.port == Some(*index);
+                here.then(|| {
+                    self.held = Some(*seconds);
+                    Transition::DhcpHeld { seconds: *seconds }
+                })
+            }
+            Dhcp::ServerLog(logged) => {
+                self.handle_refusal(logged, context, nodes);
+                Some(Transition::ServerSaid(logged.clone()))
+            }
+            // The nodes' own.
+            Dhcp::CallsItself { .. } | Dhcp::Boots { .. } => None,
         }
     }
 
-    pub(super) fn want_deadline(&self) -> Option<Instant> {
-        self.dhcp.want.map(|want| want.until)
+    /// Brings up to date what follows from links, nodes and time.
+    pub(super) fn refresh(
+        &mut self,
+        context: Context<'_>,
+        links: &Links,
+        nodes: &Nodes,
+    ) -> Option<Transition> {
+        let transition = self.refresh_port(context, links);
+        self.refresh_want(context, nodes);
+        transition
+    }
+
+    /// Returns the next moment at which time alone changes something.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.want.map(|want| want.until)
+    }
+
+    /// Takes in who else serves addresses; what was heard on an earlier port, or before the cable
+    /// was pulled, does not count.
+    fn handle_answer(
+        &mut self,
+        index: LinkIndex,
+        servers: OtherServers,
+        unasked: Option<&String>,
+    ) -> Option<Transition> {
+        if self.port != Some(index) {
+            return None;
+        }
+        self.unasked = unasked.cloned();
+        self.held = None;
+        match (std::mem::replace(&mut self.servers, servers), servers) {
+            (before, after) if before == after => None,
+            (_, OtherServers::Foreign { server, mac }) => {
+                Some(Transition::ForeignDhcp { server, mac })
+            }
+            (OtherServers::Foreign { server, .. }, _) => {
+                Some(Transition::ForeignDhcpGone { server })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in that our server has no address for this board.
+    fn handle_refusal(&mut self, logged: &ServerLog, context: Context<'_>, nodes: &Nodes) {
+        let exhausted = logged.what == ServerLogKind::Exhausted && self.port.is_some();
+        let Some(mac) = logged.mac.filter(|_| exhausted) else { return };
+        // The first one stands for all: which of several asked last is no news.
+        let mac = self.want.map_or(mac, |want| want.mac);
+        let (full, layout) = (nodes.is_range_full(context.settings), nodes.layout);
+        self.want = Some(Want { mac, full, layout, until: context.now + WANT_TIME });
     }
 
     /// Forgets what was heard when the cable was pulled or the port is another one.
-    pub(super) fn watch_dhcp(&mut self) -> Option<Transition> {
-        let wanted = self.settings.gateway.enabled && self.settings.cluster.dhcp.is_some();
+    fn refresh_port(&mut self, context: Context<'_>, links: &Links) -> Option<Transition> {
+        let settings = context.settings;
+        let wanted = settings.gateway.enabled && settings.cluster.dhcp.is_some();
         let usable =
-            self.cluster_port().filter(|link| wanted && link.carrier && link.master.is_none());
+            links.cluster_port().filter(|link| wanted && link.carrier && link.master.is_none());
         let port = usable.map(|link| link.index);
-        if port == self.dhcp.port {
+        if port == self.port {
             return None;
         }
-        let generation = self.dhcp.generation + 1;
-        let before = std::mem::replace(
-            &mut self.dhcp,
-            DhcpFacts { port, generation, ..DhcpFacts::default() },
-        );
+        let generation = self.generation + 1;
+        let before = std::mem::replace(self, Self { port, generation, ..Self::default() });
         match before.servers {
             OtherServers::Foreign { server, .. } => Some(Transition::ForeignDhcpGone { server }),
             OtherServers::Unknown | OtherServers::None => None,
         }
     }
 
-    pub(super) fn apply_dhcp(&mut self, dhcp: &Dhcp) -> Vec<Transition> {
-        let (index, servers, unasked) = match dhcp {
-            Dhcp::Alone { index } => (*index, OtherServers::None, None),
-            Dhcp::Foreign { index, server, mac } => {
-                (*index, OtherServers::Foreign { server: *server, mac: *mac }, None)
-            }
-            Dhcp::Unasked { index, why } => (*index, OtherServers::Unknown, Some(why.clone())),
-            Dhcp::Held { index, seconds } => {
-                if self.dhcp.port != Some(*index) {
-                    return Vec::new();
-                }
-                self.dhcp.held = Some(*seconds);
-                return vec![Transition::DhcpHeld { seconds: *seconds }];
-            }
-            Dhcp::ServerLog(logged) => {
-                self.refused_for_want(logged);
-                return vec![Transition::ServerSaid(logged.clone())];
-            }
-            Dhcp::CallsItself { mac, name } => return self.calls_itself(*mac, name),
-            Dhcp::Boots { address, file } => return self.boots(*address, file),
+    /// Looks at the range again where the nodes have changed: as long as nobody wants an address
+    /// that costs nothing.
+    fn refresh_want(&mut self, context: Context<'_>, nodes: &Nodes) {
+        let Some(want) = &mut self.want else { return };
+        let freed = want.layout != nodes.layout && {
+            want.layout = nodes.layout;
+            let was = std::mem::replace(&mut want.full, nodes.is_range_full(context.settings));
+            was && !want.full
         };
-        if self.dhcp.port != Some(index) {
-            // Heard before the cable was pulled.
-            return Vec::new();
-        }
-        self.dhcp.unasked = unasked;
-        self.dhcp.held = None;
-        match (std::mem::replace(&mut self.dhcp.servers, servers), servers) {
-            (before, after) if before == after => Vec::new(),
-            (_, OtherServers::Foreign { server, mac }) => {
-                vec![Transition::ForeignDhcp { server, mac }]
-            }
-            (OtherServers::Foreign { server, .. }, _) => {
-                vec![Transition::ForeignDhcpGone { server }]
-            }
-            _ => Vec::new(),
+        // Nobody has asked for long. (What keeps addresses from our server that is not known here,
+        // only its own complaints show.)
+        let over = want.until <= context.now;
+        if freed || over || nodes.has_lease(want.mac) {
+            self.want = None;
         }
     }
 
-    fn boots(&mut self, address: Ipv4Addr, file: &str) -> Vec<Transition> {
-        let Some(id) = self.nodes.by_address(address).map(|node| node.id) else {
-            return Vec::new();
-        };
-        // Every file of ours is in this folder.
-        let root = self.settings.cluster.netboot.as_ref().map(|netboot| netboot.root.as_path());
-        let inside = root.and_then(|root| Path::new(file).strip_prefix(root).ok()?.to_str());
-        let transitions = match self.nodes.boots(id, inside.unwrap_or(file), self.now) {
-            Some(change) => self.health_changed(id, change),
-            None => {
-                self.nodes.get(id).map(|node| Transition::NodeStage { name: node.name.clone() })
-            }
-        };
-        transitions.into_iter().collect()
+    /// Returns who else serves addresses on the cluster port; what was heard on an earlier port, or
+    /// before the cable was pulled, does not count.
+    pub fn other_servers(&self) -> OtherServers {
+        self.servers
+    }
+
+    /// Returns why nobody can be asked whether others serve addresses.
+    pub fn unasked(&self) -> Option<&str> {
+        self.unasked.as_deref()
+    }
+
+    /// Returns for how many seconds a switch is waited for that announced a spanning tree; `None`:
+    /// nothing is waited for.
+    pub fn held(&self) -> Option<u64> {
+        self.held
+    }
+
+    /// Returns the cluster port, if addresses are to be served there and it has a carrier, and the
+    /// number of this plugging.
+    pub fn port(&self) -> Option<(LinkIndex, u64)> {
+        self.port.map(|port| (port, self.generation))
+    }
+
+    /// Returns the board that asked for an address while none was left, until one is free again or
+    /// it has stopped asking.
+    pub fn want(&self) -> Option<Mac> {
+        self.want.map(|want| want.mac)
     }
 }
 
@@ -207,7 +211,8 @@ mod tests {
     use super::*;
     use crate::config::board::Board;
     use crate::config::{self, Settings};
-    use crate::event::{Change, Event, Lease, Link};
+    use crate::event::{Change, Lease, Link};
+    use crate::facts::Facts;
 
     const CLUSTER: LinkIndex = 2;
 
@@ -230,12 +235,12 @@ mod tests {
         }))
     }
 
-    fn handle(state: &mut State, event: &Event) -> Vec<Transition> {
+    fn handle(state: &mut Facts, event: &Event) -> Vec<Transition> {
         state.apply(event, Instant::from_boot(Duration::from_secs(1)))
     }
 
-    fn plugged() -> State {
-        let mut state = State::new(serving(), Instant::default());
+    fn plugged() -> Facts {
+        let mut state = Facts::new(serving(), Instant::default());
         handle(&mut state, &link(CLUSTER, true));
         state
     }
@@ -250,9 +255,9 @@ mod tests {
     #[test]
     fn nobody_is_known_until_somebody_was_asked_and_a_foreign_one_is_reported_once() {
         let mut state = plugged();
-        assert_eq!(state.other_servers(), OtherServers::Unknown);
+        assert_eq!(state.dhcp().other_servers(), OtherServers::Unknown);
         assert_eq!(handle(&mut state, &Event::Dhcp(ALONE)), []);
-        assert_eq!(state.other_servers(), OtherServers::None);
+        assert_eq!(state.dhcp().other_servers(), OtherServers::None);
         let server = Ipv4Addr::new(10, 0, 0, 1);
         let transitions = handle(&mut state, &Event::Dhcp(FOREIGN));
         assert_eq!(transitions, [Transition::ForeignDhcp { server, mac: Some(Mac([9; 6])) }]);
@@ -266,30 +271,37 @@ mod tests {
     #[test]
     fn a_pulled_cable_or_another_port_is_asked_anew() {
         let mut state = plugged();
-        let first = state.dhcp_port().unwrap();
+        let first = state.dhcp().port().unwrap();
         handle(&mut state, &Event::Dhcp(FOREIGN));
         let server = Ipv4Addr::new(10, 0, 0, 1);
         assert!(
             handle(&mut state, &link(CLUSTER, false))
                 .contains(&Transition::ForeignDhcpGone { server })
         );
-        assert_eq!((state.other_servers(), state.dhcp_port()), (OtherServers::Unknown, None));
+        assert_eq!(
+            (state.dhcp().other_servers(), state.dhcp().port()),
+            (OtherServers::Unknown, None)
+        );
         handle(&mut state, &Event::Dhcp(ALONE));
         assert_eq!(
-            state.other_servers(),
+            state.dhcp().other_servers(),
             OtherServers::Unknown,
             "what is told too late does not count"
         );
         handle(&mut state, &link(CLUSTER, true));
-        assert_ne!(state.dhcp_port().unwrap(), first);
+        assert_ne!(state.dhcp().port().unwrap(), first);
         handle(&mut state, &Event::Dhcp(ALONE));
         let Event::Link(Change::Present(old)) = link(CLUSTER, true) else { unreachable!() };
         handle(&mut state, &Event::Link(Change::Gone(old)));
         handle(&mut state, &link(7, true));
-        assert_eq!(state.dhcp_port().map(|(port, _)| port), Some(7));
-        assert_eq!(state.other_servers(), OtherServers::Unknown);
+        assert_eq!(state.dhcp().port().map(|(port, _)| port), Some(7));
+        assert_eq!(state.dhcp().other_servers(), OtherServers::Unknown);
         handle(&mut state, &Event::Dhcp(ALONE));
-        assert_eq!(state.other_servers(), OtherServers::Unknown, "that was about the port before");
+        assert_eq!(
+            state.dhcp().other_servers(),
+            OtherServers::Unknown,
+            "that was about the port before"
+        );
     }
 
     #[test]
@@ -305,7 +317,7 @@ mod tests {
         };
         for (last, unknown_clients) in [(7, 1), (7, 1), (8, 2), (7, 2)] {
             handle(&mut state, &heard(last));
-            assert_eq!(state.unknown_clients(), unknown_clients);
+            assert_eq!(state.nodes().unknown_boards, unknown_clients);
         }
     }
 
@@ -320,14 +332,17 @@ mod tests {
                 .iter()
                 .any(|transitions| matches!(transitions, Transition::ForeignDhcpGone { .. }))
         );
-        assert_eq!((state.dhcp_port(), state.other_servers()), (None, OtherServers::Unknown));
+        assert_eq!(
+            (state.dhcp().port(), state.dhcp().other_servers()),
+            (None, OtherServers::Unknown)
+        );
         state.reload(serving(), now);
-        assert!(state.dhcp_port().is_some());
+        assert!(state.dhcp().port().is_some());
         state.reload(
             settings("[gateway]\nenabled = false\n[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n"),
             now,
         );
-        assert_eq!(state.dhcp_port(), None);
+        assert_eq!(state.dhcp().port(), None);
     }
 
     /// One of the boards, at one of the addresses.
@@ -337,7 +352,7 @@ mod tests {
         Lease { mac: Mac([6, 0, 0, 0, 0, board]), address, host_name: None, valid_for }
     }
 
-    fn wants(state: &mut State, board: u8, second: u64) {
+    fn wants(state: &mut Facts, board: u8, second: u64) {
         let mac = Some(Mac([6, 0, 0, 0, 0, board]));
         let logged =
             ServerLog { what: ServerLogKind::Exhausted, text: String::new(), mac, address: None };
@@ -347,14 +362,14 @@ mod tests {
         );
     }
 
-    fn wanting(state: &State) -> Option<u8> {
-        state.dhcp_want().map(|mac| mac.0[5])
+    fn wanting(state: &Facts) -> Option<u8> {
+        state.dhcp().want().map(|mac| mac.0[5])
     }
 
     #[test]
     fn who_gets_no_address_is_known_until_one_is_free() {
         let two = settings("[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.101\"\n");
-        let mut state = State::new(two, Instant::default());
+        let mut state = Facts::new(two, Instant::default());
         handle(&mut state, &link(CLUSTER, true));
         for (board, last) in [(1, 100), (2, 101)] {
             handle(&mut state, &Event::Lease(Change::Present(lease(board, last))));
@@ -372,17 +387,21 @@ mod tests {
     fn a_server_that_has_none_for_reasons_of_its_own_is_believed_for_a_while() {
         let mut state = plugged();
         wants(&mut state, 3, 2);
-        let until = state.want_deadline().unwrap();
+        let until = state.dhcp().next_deadline().unwrap();
         wants(&mut state, 3, 62);
-        assert!(state.want_deadline().unwrap() > until, "it goes on asking");
+        assert!(state.dhcp().next_deadline().unwrap() > until, "it goes on asking");
         state.apply(&Event::Tick, until);
         assert_eq!(wanting(&state), Some(3));
         handle(&mut state, &Event::Lease(Change::Present(lease(3, 150))));
         assert_eq!(wanting(&state), None, "it has got one");
         wants(&mut state, 4, 70);
-        let until = state.want_deadline().unwrap();
+        let until = state.dhcp().next_deadline().unwrap();
         state.apply(&Event::Tick, until);
-        assert_eq!((wanting(&state), state.want_deadline()), (None, None), "it asks no more");
+        assert_eq!(
+            (wanting(&state), state.dhcp().next_deadline()),
+            (None, None),
+            "it asks no more"
+        );
     }
 
     #[test]
@@ -394,10 +413,10 @@ mod tests {
             &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }),
         );
         assert_eq!(
-            (state.other_servers(), state.dhcp_unasked()),
+            (state.dhcp().other_servers(), state.dhcp().unasked()),
             (OtherServers::Unknown, Some("not permitted"))
         );
         handle(&mut state, &Event::Dhcp(ALONE));
-        assert_eq!(state.dhcp_unasked(), None);
+        assert_eq!(state.dhcp().unasked(), None);
     }
 }

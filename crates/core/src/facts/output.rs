@@ -1,10 +1,10 @@
 //! What the outputs reported of themselves.
 
 use super::transition::Transition;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, Event, Output, in_words};
 use std::collections::BTreeMap;
 
-/// Reports of all outputs: the last of each kind.
+/// Holds the reports of all outputs: the last of each kind.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
     held: BTreeMap<Output, Applied>,
@@ -16,12 +16,18 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Takes a report in.
-    pub fn apply(&mut self, report: &ApplyReport) -> Vec<Transition> {
-        match &report.result {
+    /// Takes a report in. `fighting`: others take our rules away as often as we put them back, so
+    /// that it is no news that they were.
+    pub(super) fn handle(&mut self, event: &Event, fighting: bool) -> Vec<Transition> {
+        let Event::Applied(report) = event else { return Vec::new() };
+        let mut transitions = match &report.result {
             Ok(applied) => self.succeeded(report.output, applied),
             Err(error) => self.failed(report.output, error),
+        };
+        if fighting {
+            transitions.retain(|change| !matches!(change, Transition::RulesetApplied { .. }));
         }
+        transitions
     }
 
     fn succeeded(&mut self, output: Output, applied: &Applied) -> Vec<Transition> {

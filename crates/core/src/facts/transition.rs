@@ -4,10 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::api::status::{NodeHealth, UplinkState};
 use crate::event::{Mac, Output, Reachability, ServerLog};
-
-use super::node::{NodeHealth, Trouble};
-use super::uplink::UplinkState;
 
 /// One change of fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,4 +72,26 @@ pub enum Transition {
     PowerOffUnheard,
     /// settings were read again
     Reloaded,
+}
+
+/// Why a node that answers is degraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    /// goes down and comes back again and again
+    Flapping,
+    /// loses first tries
+    Lossy,
+    /// its round trips are long
+    Slow,
+}
+
+impl Trouble {
+    /// Returns the word in alerts and journal.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flapping => "flapping",
+            Self::Lossy => "lossy",
+            Self::Slow => "slow",
+        }
+    }
 }

@@ -7,10 +7,10 @@ pub mod panel;
 pub mod status;
 
 use crate::decide::Desired;
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// One line for `systemctl status`.
-pub fn status_line(state: &State, desired: &Desired) -> String {
+pub fn status_line(state: &Facts, desired: &Desired) -> String {
     let address = state
         .active()
         .and_then(|uplink| Some(format!("{} on {}", uplink.address?.addr(), uplink.link.name)));

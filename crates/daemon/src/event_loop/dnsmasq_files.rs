@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::config::Settings;
 use crate::decide::dhcp::ServicePlan;
 use crate::event::{Event, Mac};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::reconcile::dhcp::{self, DnsmasqHandle, Reply};
 use crate::view::dhcp::{self as files, NodeFiles};
 use crate::watch::dhcp::Questions;
@@ -34,7 +34,7 @@ impl Service {
     }
 
     /// An equal plan is no work.
-    pub fn publish(&mut self, settings: &Settings, state: &State, plan: Option<&ServicePlan>) {
+    pub fn publish(&mut self, settings: &Settings, state: &Facts, plan: Option<&ServicePlan>) {
         if self.given.as_ref().map(|(given, _)| given) == plan {
             return;
         }

@@ -29,7 +29,7 @@ use crate::decide::{Desired, decide};
 use crate::event::{
     ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital,
 };
-use crate::facts::{State, Transition};
+use crate::facts::{Facts, Transition};
 use crate::files::reading;
 use crate::pace::Pace;
 use crate::reconcile::dhcp;
@@ -114,7 +114,7 @@ struct Daemon {
     known: StateFile,
     /// what those two could not write
     lost: mpsc::UnboundedReceiver<String>,
-    state: State,
+    state: Facts,
     plans: Plans,
     outputs: Outputs,
     journal: Arc<Journal>,
@@ -144,7 +144,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     options.settings = Arc::new(malloc::together(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
-    let mut state = State::new(Arc::clone(&options.settings), clock::now());
+    let mut state = Facts::new(Arc::clone(&options.settings), clock::now());
     if let Ok(head) = reading::within(reading::PATIENCE, name::read) {
         state.apply(&Event::Vital(head), clock::now());
     }
@@ -341,7 +341,7 @@ impl Daemon {
 
     /// Works out what should be true and hands it to everybody it concerns; the network half first.
     async fn publish(&mut self, transitions: &[Transition]) {
-        if !self.state.is_synced() {
+        if !self.state.links().is_synced() {
             self.untold = transitions.to_vec();
             return;
         }
@@ -383,7 +383,7 @@ impl Daemon {
     /// Addresses and routes that the kernel does not take are told, and do not keep everybody who
     /// waits for us.
     fn check_start(&mut self) -> Result<(), Fatal> {
-        if self.ready || !self.state.is_synced() {
+        if self.ready || !self.state.links().is_synced() {
             return Ok(());
         }
         let reports = self.state.outputs();

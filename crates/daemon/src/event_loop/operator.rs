@@ -6,7 +6,7 @@ use super::Daemon;
 use crate::clock;
 use crate::decide::alert::acknowledge;
 use crate::event::{Acknowledgement, AlertId, Event};
-use crate::facts::{State, Transition};
+use crate::facts::{Facts, Transition};
 use crate::files::folder;
 use crate::view::journal;
 
@@ -38,7 +38,7 @@ pub(super) fn restored(lines: &BTreeSet<String>) -> (Acknowledgement, Option<Str
 }
 
 /// Returns the acknowledged alerts as they are kept.
-pub(super) fn lines(state: &State) -> BTreeSet<String> {
+pub(super) fn lines(state: &Facts) -> BTreeSet<String> {
     state.acknowledged().iter().map(ToString::to_string).collect()
 }
 

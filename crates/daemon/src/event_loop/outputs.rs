@@ -11,7 +11,7 @@ use crate::decide::Desired;
 use crate::event::{
     Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Mac, Output, Round, Stop,
 };
-use crate::facts::{State, Transition};
+use crate::facts::{Facts, Transition};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::reconcile::error::TooLong;
@@ -141,7 +141,7 @@ impl Outputs {
     }
 
     /// Shows what is true: first on the panel, where somebody waits for an address.
-    pub fn show(&mut self, settings: &Settings, state: &State, desired: &Desired) {
+    pub fn show(&mut self, settings: &Settings, state: &Facts, desired: &Desired) {
         let panel = self.panel.get_or_insert_with(|| Panel {
             display: display::spawn(settings.lcd.clone(), self.events.clone()),
             indicator: indicator::spawn(settings.led.clone(), self.events.clone()),
@@ -170,7 +170,7 @@ impl Outputs {
     }
 
     /// The records of the nodes whose health is another, or that have booted further.
-    pub fn nodes_changed(&self, state: &State, reported: &[Transition]) {
+    pub fn nodes_changed(&self, state: &Facts, reported: &[Transition]) {
         for transition in reported {
             if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition
             {
@@ -180,7 +180,7 @@ impl Outputs {
     }
 
     /// Round trips of the nodes in `rounds`; they wake nobody.
-    pub fn round_trips(&self, state: &State, rounds: &[Round]) {
+    pub fn round_trips(&self, state: &Facts, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));
         self.status.round_trips(nodes.map(|node| (node.id, node.rtt)));
     }

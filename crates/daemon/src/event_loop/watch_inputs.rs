@@ -13,7 +13,7 @@ use crate::decide::firewall::traffic;
 use crate::decide::firewall::{COMMENT_FORWARDED, COMMENT_MASQUERADE, NOTED_DROPS, TABLE};
 use crate::decide::{Desired, cluster, forward};
 use crate::event::{Flow, Link, Mac, Way};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::NodeState;
 use crate::facts::uplink::{UplinkView, leads_by_translator};
 use crate::watch::dhcp::DhcpWatchPlan;
@@ -26,7 +26,7 @@ use crate::watch::uplink::lease::ListeningPlan;
 
 /// Every uplink with an address and a way out; without a way out only after a renewal would have
 /// brought one.
-pub fn uplink_probes(settings: &Settings, state: &State) -> UplinkProbePlan {
+pub fn uplink_probes(settings: &Settings, state: &Facts) -> UplinkProbePlan {
     let uplinks = state.uplinks();
     let ready = uplinks.iter().filter(|u| u.has_default_route || state.is_routeless(u.link.index));
     let targets = ready.filter_map(|uplink| {
@@ -42,7 +42,7 @@ pub fn uplink_probes(settings: &Settings, state: &State) -> UplinkProbePlan {
 }
 
 /// The uplink's own, else the machine's, else its gateway: most home routers resolve names.
-fn resolvers(state: &State, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
+fn resolvers(state: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     let known = &state.vitals().resolvers;
     let own = known.get(&uplink.link.index).filter(|servers| !servers.is_empty());
     let machine = known.get(&0).filter(|servers| !servers.is_empty());
@@ -58,7 +58,7 @@ pub struct NodeProbes {
 
 impl NodeProbes {
     /// New settings come with a new layout.
-    pub fn plan(&mut self, settings: &Settings, state: &State) -> NodeProbePlan {
+    pub fn plan(&mut self, settings: &Settings, state: &Facts) -> NodeProbePlan {
         let layout = state.nodes().layout;
         let nodes = match &self.known {
             Some((known, nodes)) if *known == layout => Arc::clone(nodes),
@@ -75,7 +75,7 @@ impl NodeProbes {
 }
 
 /// The nodes that have an address and something to be asked. Those that were found are pinged.
-fn targets(settings: &Settings, state: &State) -> Vec<NodeTarget> {
+fn targets(settings: &Settings, state: &Facts) -> Vec<NodeTarget> {
     let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
         .nodes
         .iter()
@@ -99,9 +99,9 @@ fn milliseconds(time: Option<Duration>) -> u32 {
 }
 
 /// The cluster port, while addresses are to be served there and it has a carrier.
-pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
-    let (index, generation) = state.dhcp_port()?;
-    let port = state.facts().link(index)?;
+pub fn other_dhcp(settings: &Settings, state: &Facts) -> Option<DhcpWatchPlan> {
+    let (index, generation) = state.dhcp().port()?;
+    let port = state.kernel().link(index)?;
     let (cluster, name) = (&settings.cluster, port.name.clone());
     let ours =
         std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
@@ -111,13 +111,13 @@ pub fn other_dhcp(settings: &Settings, state: &State) -> Option<DhcpWatchPlan> {
         mac: port.mac?,
         generation,
         ours,
-        unknown_clients: state.unknown_clients(),
+        unknown_clients: state.nodes().unknown_boards,
     })
 }
 
 /// The ports of cluster and uplinks with a carrier, and the head's addresses there.
-pub fn conflicts(settings: &Settings, state: &State, desired: &Desired) -> ConflictPlan {
-    let links = state.facts().links();
+pub fn conflicts(settings: &Settings, state: &Facts, desired: &Desired) -> ConflictPlan {
+    let links = state.kernel().links();
     let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
     let port = |link: &Link, addresses: Vec<Ipv4Addr>| {
         let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
@@ -143,7 +143,7 @@ pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
 }
 
 /// The uplinks with a carrier that have no IPv4 address to be reached at.
-pub fn listening(state: &State) -> Vec<ListeningPlan> {
+pub fn listening(state: &Facts) -> Vec<ListeningPlan> {
     let is_ipv4 = |uplink: &UplinkView<'_>| matches!(uplink.address, Some(IpNet::V4(_)));
     let uplinks = state
         .uplinks()
@@ -157,7 +157,7 @@ pub fn listening(state: &State) -> Vec<ListeningPlan> {
 }
 
 /// Asked again whenever anything in the kernel changed.
-pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<WayOutPlan> {
+pub fn way_out(settings: &Settings, state: &Facts, desired: &Desired) -> Option<WayOutPlan> {
     let port = state.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
     let node =
@@ -168,14 +168,14 @@ pub fn way_out(settings: &Settings, state: &State, desired: &Desired) -> Option<
     ways.extend(state.uplinks().iter().flat_map(|uplink| from_the_head(state, uplink)));
     let narrow = narrowed(state, port, net, &ways);
     ways.extend(narrow);
-    Some(WayOutPlan { from_port: port.index, source, ways, generation: state.facts_generation() })
+    Some(WayOutPlan { from_port: port.index, source, ways, generation: state.links().generation() })
 }
 
 /// From the head by itself, from its address in the cluster, and what comes from an uplink: by the
 /// cluster port.
-fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
-    let addressed =
-        state.facts().is_local(IpAddr::V4(net.addr())) && !state.facts().is_local(IpAddr::V4(node));
+fn to_the_cluster(state: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
+    let addressed = state.kernel().is_local(IpAddr::V4(net.addr()))
+        && !state.kernel().is_local(IpAddr::V4(node));
     if !addressed
         || !port.up
         || !port.carrier
@@ -202,13 +202,13 @@ fn to_the_cluster(state: &State, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
 }
 
 /// Answers from the uplink's address, to its gateway and beyond, by that uplink.
-fn from_the_head(state: &State, uplink: &UplinkView<'_>) -> Vec<Way> {
+fn from_the_head(state: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
         return Vec::new();
     };
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
     let targets =
-        [gateway, DESTINATION].into_iter().filter(|to| !state.facts().is_local(IpAddr::V4(*to)));
+        [gateway, DESTINATION].into_iter().filter(|to| !state.kernel().is_local(IpAddr::V4(*to)));
     let (from, leaves) = (Some(address.addr()), uplink.link.index);
     let way =
         |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
@@ -218,7 +218,7 @@ fn from_the_head(state: &State, uplink: &UplinkView<'_>) -> Vec<Way> {
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol,
 /// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
 /// port that is promised: others seldom mean the cluster.
-fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
+fn narrowed(state: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
     /// More rules of that kind are not looked at.
     const MOST: usize = 64;
     let mut found = BTreeSet::new();
@@ -235,7 +235,7 @@ fn narrowed(state: &State, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
             let to = match rule.destination {
                 Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
                     Some(to.addr())
-                        .filter(|to| net.contains(to) && !state.facts().is_local(IpAddr::V4(*to)))
+                        .filter(|to| net.contains(to) && !state.kernel().is_local(IpAddr::V4(*to)))
                 }
                 _ => Some(way.to),
             };
@@ -261,7 +261,7 @@ const UDP: u8 = 17;
 /// the nodes ssh and what ports of the head lead to, from the head what the venue may reach.
 /// `None`: it takes none of them.
 fn promised_ports(
-    state: &State,
+    state: &Facts,
     flow: &Flow,
     to_nodes: bool,
 ) -> Option<(Option<u8>, [Option<u16>; 2])> {
@@ -308,7 +308,7 @@ fn promised_ports(
 const SSH: u16 = 22;
 
 /// Connection tracking is the gateway's, and so are the settings of its ports.
-pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
+pub fn vitals(settings: &Settings, state: &Facts) -> VitalsPlan {
     VitalsPlan {
         tables: settings.gateway.enabled,
         ports: state.kept_netconf(),
@@ -318,15 +318,17 @@ pub fn vitals(settings: &Settings, state: &State) -> VitalsPlan {
 }
 
 /// What the firewall's source is to recognise.
-pub fn firewall_watch(settings: &Settings, state: &State, own_port: u32) -> FirewallWatch {
+pub fn firewall_watch(settings: &Settings, state: &Facts, own_port: u32) -> FirewallWatch {
     let placement = cluster::place(settings, state);
     let carrying = state.uplinks().into_iter().filter(|uplink| {
-        uplink.address.is_some() || leads_by_translator(state.facts(), uplink.link.index)
+        uplink.address.is_some() || leads_by_translator(state.kernel(), uplink.link.index)
     });
     let exit = state
+        .routing()
         .detour()
-        .or(state.vitals().way_out.flatten())
-        .and_then(|index| state.facts().link(index));
+        .by()
+        .or(state.routing().way_out().flatten())
+        .and_then(|index| state.kernel().link(index));
     let cluster = state.cluster_port();
     let vitals = state.vitals();
     let forwards = forward::ways(settings, state, &placement);

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use crate::config::{Buttons, Settings};
 use crate::decide::Desired;
 use crate::event::{Event, LinkIndex};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::reconcile::dhcp as dnsmasq;
 use crate::supervise::{Backoff, Ending, Restart, spawn_kept};
 use crate::sync::publish;
@@ -235,7 +235,7 @@ impl Plans {
     pub fn publish(
         &mut self,
         settings: &Settings,
-        state: &State,
+        state: &Facts,
         desired: &Desired,
         firewall_port: u32,
     ) {

@@ -7,10 +7,10 @@ use super::node;
 use crate::decide::Desired;
 use crate::event::Acknowledgement;
 use crate::event::alert::SubjectKind;
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// Returns the acknowledgement of all that stands, with the words on the panel.
-pub fn all_standing(state: &State, desired: &Desired) -> Acknowledgement {
+pub fn all_standing(state: &Facts, desired: &Desired) -> Acknowledgement {
     let mut standing: BTreeMap<AlertId, String> = node::standing(state).collect();
     standing.extend(others(desired).map(|alert| (alert.id(), alert.panel.clone())));
     Acknowledgement::Made(standing)
@@ -18,7 +18,7 @@ pub fn all_standing(state: &State, desired: &Desired) -> Acknowledgement {
 
 /// Returns which acknowledged alerts a decision raises, where some of them it does not. To take the
 /// others out of the facts changes no decision: only a raised alert is shown as acknowledged.
-pub fn still_standing(state: &State, desired: &Desired) -> Option<Acknowledgement> {
+pub fn still_standing(state: &Facts, desired: &Desired) -> Option<Acknowledgement> {
     let known = state.acknowledged();
     if known.is_empty() {
         return None;

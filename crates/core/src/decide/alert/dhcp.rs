@@ -5,12 +5,12 @@ use crate::config::Settings;
 use crate::decide::alert::Alert;
 use crate::decide::dhcp::{Verdict, verdict};
 use crate::event::alert::AlertCode;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 
 /// A board asked for an address, and all are somebody's.
-pub fn exhausted(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    let Some((mac, dhcp)) = state.dhcp_want().zip(settings.cluster.dhcp.as_ref()) else { return };
+pub fn exhausted(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+    let Some((mac, dhcp)) = state.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, state) != Verdict::Serve {
         return;
     }
@@ -28,9 +28,10 @@ const USUAL_HOLD: u64 = 32;
 
 /// Raises that a switch says it lets nothing through for longer than switches do as shipped:
 /// anybody can send such frames.
-pub fn held(state: &State, raised: &mut Vec<Alert>) {
+pub fn held(state: &Facts, raised: &mut Vec<Alert>) {
     let port = state.cluster_port().map(|port| &port.name);
-    let Some((port, seconds)) = port.zip(state.dhcp_held().filter(|seconds| *seconds > USUAL_HOLD))
+    let Some((port, seconds)) =
+        port.zip(state.dhcp().held().filter(|seconds| *seconds > USUAL_HOLD))
     else {
         return;
     };
@@ -43,16 +44,16 @@ pub fn held(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// A foreign server, or nobody to ask: then no addresses are served, and that is said.
-pub fn other_server(state: &State, raised: &mut Vec<Alert>) {
+pub fn other_server(state: &Facts, raised: &mut Vec<Alert>) {
     let Some(port) = state.cluster_port().map(|port| &port.name) else { return };
-    if let OtherServers::Foreign { server, mac } = state.other_servers() {
+    if let OtherServers::Foreign { server, mac } = state.dhcp().other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
         let text = format!(
             "another DHCP server, {who}, answers on the cluster port {port}, so we serve none there"
         );
         raised.push(alert(AlertCode::GatewayForeignDhcp, text));
     }
-    if let Some(why) = state.dhcp_unasked() {
+    if let Some(why) = state.dhcp().unasked() {
         let text = format!(
             "no addresses are served on {port}: whether another DHCP server is there cannot be asked ({why}); the service needs CAP_NET_RAW"
         );

@@ -7,10 +7,10 @@ use crate::decide::alert::{Part, Severity, Subject};
 use crate::decide::firewall::traffic;
 use crate::event::alert::AlertCode;
 use crate::event::{Blocker, Traffic, printable_line};
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// On the way out that is used, on those that may be it next, and at the head itself.
-pub fn blocked(state: &State, raised: &mut Vec<Alert>) {
+pub fn blocked(state: &Facts, raised: &mut Vec<Alert>) {
     match (state.firewall().blocker(), state.firewall().swallowed) {
         (Some(blocker), _) => {
             let text =

@@ -8,12 +8,12 @@ use crate::decide::alert::Subject;
 use crate::decide::cluster::Placement;
 use crate::decide::forward::{NoWay, name, target, way};
 use crate::event::alert::AlertCode;
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// Of each forwarded port what is not as its owner expects.
 pub fn forwards(
     settings: &Settings,
-    state: &State,
+    state: &Facts,
     placement: &Placement,
     raised: &mut Vec<Alert>,
 ) {
@@ -54,7 +54,7 @@ pub fn forwards(
 }
 
 /// What `uplink.allow` offers on the port that a forward takes.
-fn hidden(settings: &Settings, state: &State, forward: &Forward) -> Option<&'static str> {
+fn hidden(settings: &Settings, state: &Facts, forward: &Forward) -> Option<&'static str> {
     let port = forward.listen;
     settings.uplink.allow.iter().find_map(|allow| match (allow, forward.transport) {
         (Allow::Ssh, Transport::Tcp) if port == 22 || state.vitals().ssh_ports.contains(&port) => {

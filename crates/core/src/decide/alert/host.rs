@@ -4,7 +4,7 @@ use super::raise::alert;
 use crate::config::Settings;
 use crate::decide::alert::{Alert, AlertCode, Part, Subject};
 use crate::event::{Applied, Output, in_words};
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// What each part of [`crate::facts::Trouble::pressure`] is, and what helps.
 const PRESSURE: [(Part, &str, &str); 3] = [
@@ -15,7 +15,7 @@ const PRESSURE: [(Part, &str, &str); 3] = [
 
 /// Texts hold the limit and not the figure: that is in the status, and a figure that moves would be
 /// news each time.
-pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let (limits, trouble) = (&settings.vitals, state.vitals().trouble);
     let percent = |limit: Option<u8>| limit.unwrap_or(0);
     let mut warn = |stands: bool, code: AlertCode, what: String| {
@@ -63,7 +63,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// What this machine keeps from us: the right to probe, and room for what is to be remembered.
-fn kept_from_us(state: &State, raised: &mut Vec<Alert>) {
+fn kept_from_us(state: &Facts, raised: &mut Vec<Alert>) {
     let denied = &state.vitals().denied_probes;
     if !denied.is_empty() {
         let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();
@@ -78,7 +78,7 @@ fn kept_from_us(state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-fn read_only_and_clock(state: &State, raised: &mut Vec<Alert>) {
+fn read_only_and_clock(state: &Facts, raised: &mut Vec<Alert>) {
     let trouble = state.vitals().trouble;
     if trouble.read_only {
         raised.push(alert(AlertCode::HostReadOnly, "the root file system has become read-only"));

@@ -2,14 +2,14 @@
 
 use super::super::alert::{Alert, AlertCode, Severity, Subject};
 use super::raise::of_port;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
 use std::collections::BTreeMap;
 
 /// This many of a kind are named.
 const NAMED: usize = 8;
 
-pub fn alerts(state: &State, raised: &mut Vec<Alert>) {
+pub fn alerts(state: &Facts, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
     raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
     raised.extend(contested(nodes));
@@ -19,7 +19,7 @@ pub fn alerts(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// Somebody sends from ever other hardware addresses, or gives itself ever other names.
-fn flood(state: &State) -> Vec<Alert> {
+fn flood(state: &Facts) -> Vec<Alert> {
     let Some(flood) = state.nodes().flood(state.now()) else { return Vec::new() };
     let port = state.cluster_port().map_or("the cluster port", |port| &port.name);
     let most = Nodes::most_found(state.settings());
@@ -44,7 +44,7 @@ fn flood(state: &State) -> Vec<Alert> {
 }
 
 /// The settings say so; the head may have been renamed since they were checked.
-fn named_as_the_head(state: &State) -> Option<Alert> {
+fn named_as_the_head(state: &Facts) -> Option<Alert> {
     let label = state.vitals().host_name.split('.').next().unwrap_or_default();
     let node = state.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
     let text = format!("{} is the head's own host name", node.name);

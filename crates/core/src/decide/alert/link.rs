@@ -10,11 +10,11 @@ use crate::decide::cluster::Placement;
 use crate::decide::firewall::{
     COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY,
 };
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// A port that has an address and no role is closed, and may have been meant for something.
-pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
-    for (link, held) in state.ports_without_role() {
+pub fn without_role(state: &Facts, raised: &mut Vec<Alert>) {
+    for (link, held) in state.links().ports_without_role() {
         let port = &link.name;
         let text = format!(
             "{port} has the address {} and no role: it is closed but for uplink.allow, and new connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" to uplink.interfaces; if its network may reach head and nodes, add it to gateway.trust",
@@ -25,7 +25,7 @@ pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// What our rules drop that somebody probably wants to get through, or should not send.
-pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+pub fn drops(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in state.firewall().drops.standing() {
         let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
         let (text, part) = match rule {
@@ -61,14 +61,14 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
 /// Boards on the cluster port with addresses of another network: perhaps one that the head has an
 /// address in.
 fn unknown_clients(
-    state: &State,
+    state: &Facts,
     placement: &Placement,
     example: Option<Ipv4Addr>,
     latest: &str,
 ) -> String {
     let cluster = placement.address.trunc();
     let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
-    let held = state.cluster_port().map_or(&[][..], |link| state.facts().addresses(link.index));
+    let held = state.cluster_port().map_or(&[][..], |link| state.kernel().addresses(link.index));
     let second = held.iter().find_map(|held| match held.address {
         IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
             Some(net.trunc())

@@ -5,10 +5,10 @@ use crate::config::{Netboot, Settings};
 use crate::decide::alert::{Alert, AlertCode, Part, Severity, Subject};
 use crate::decide::dhcp::{Verdict, is_ipxe, verdict};
 use crate::event::{Applied, ApplyErrorKind, Output};
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// dnsmasq that is missing, does not start, or cannot resolve names.
-pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let verdict = verdict(settings, state);
     let names_alone = verdict == Verdict::Refused && settings.cluster.dns.is_some();
     if verdict != Verdict::Serve && !names_alone {

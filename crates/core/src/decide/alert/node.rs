@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::raise::alert;
 use crate::config::{Settings, Threshold};
 use crate::decide::alert::{Alert, AlertCode, AlertId, Severity, Subject};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::{Counts, NodeHealth, NodeState, Trouble};
 
 /// This many nodes are named in alerts of their own; more are counted.
@@ -22,7 +22,7 @@ const TROUBLES: [(Trouble, AlertCode); 3] = [
 
 /// Returns the alert of each node that is not well, also of those that are only counted, and its
 /// words for the panel.
-pub fn standing(state: &State) -> impl Iterator<Item = (AlertId, String)> + '_ {
+pub fn standing(state: &Facts) -> impl Iterator<Item = (AlertId, String)> + '_ {
     let nodes = state.nodes();
     let down = nodes.down().map(|node| (id(node, DOWN.0), words(node, DOWN.1)));
     let troubled = TROUBLES.into_iter().flat_map(move |(trouble, code)| {
@@ -40,17 +40,17 @@ fn words(node: &NodeState, word: &str) -> String {
     format!("{} {word}", node.name)
 }
 
-fn is_known(state: &State, node: &NodeState, code: AlertCode) -> bool {
+fn is_known(state: &Facts, node: &NodeState, code: AlertCode) -> bool {
     !state.acknowledged().is_empty() && state.acknowledged().contains(&id(node, code))
 }
 
 /// People know that this node is down.
-pub fn is_known_down(state: &State, node: &NodeState) -> bool {
+pub fn is_known_down(state: &Facts, node: &NodeState) -> bool {
     is_known(state, node, DOWN.0)
 }
 
 /// Groups (`None`: without one) of which people know each node that is down.
-pub fn known_groups(state: &State) -> BTreeSet<Option<usize>> {
+pub fn known_groups(state: &Facts) -> BTreeSet<Option<usize>> {
     if state.acknowledged().is_empty() {
         return BTreeSet::new();
     }
@@ -63,7 +63,7 @@ pub fn known_groups(state: &State) -> BTreeSet<Option<usize>> {
     known
 }
 
-pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
     // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
     let too_few = is_below(settings.health.fault_below, nodes.named());
@@ -108,7 +108,7 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 
 /// Those that have not answered yet and may be starting. Without a cable nobody can: that is told
 /// by itself.
-fn awaited(state: &State, raised: &mut Vec<Alert>) {
+fn awaited(state: &Facts, raised: &mut Vec<Alert>) {
     let (nodes, count) = state.nodes().unanswered();
     if count == 0 || !state.cluster_port().is_some_and(|port| port.carrier) {
         return;
@@ -121,7 +121,7 @@ fn awaited(state: &State, raised: &mut Vec<Alert>) {
 
 /// An alert for each of the first nodes, and one for the others together.
 fn named<'n>(
-    state: &State,
+    state: &Facts,
     (mut nodes, count): (impl Iterator<Item = &'n NodeState>, usize),
     (severity, of_others): (impl Fn(&NodeState) -> Severity, Severity),
     (code, word): Ill,
@@ -142,7 +142,7 @@ fn named<'n>(
 }
 
 /// Of many nodes that are down, how many in each group.
-fn summary(settings: &Settings, state: &State, severity: Severity, raised: &mut Vec<Alert>) {
+fn summary(settings: &Settings, state: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
     let nodes = state.nodes();
     let known = known_groups(state);
     let mut push = |subject: Subject, text: String, panel: String, acknowledged: bool| {

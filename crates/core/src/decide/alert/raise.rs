@@ -5,7 +5,7 @@ use crate::decide::alert::{
     dhcp, firewall, forward, host, inventory, link, names, node, routing, uplink,
 };
 use crate::event::{ApplyErrorKind, LinkIndex, Output};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::mirror::HeldAddress;
 
 use super::{Alert, AlertCode, Subject};
@@ -13,9 +13,9 @@ use crate::decide::Overlap;
 use crate::decide::cluster::Placement;
 
 /// All alerts, the most severe first, then by code and text.
-pub fn alerts(settings: &Settings, state: &State, placement: &Placement) -> Vec<Alert> {
+pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
-    if state.is_synced() {
+    if state.links().is_synced() {
         uplink::alerts(settings, state, &mut raised);
         enslaved(state, &mut raised);
         if settings.gateway.enabled {
@@ -56,7 +56,7 @@ pub(crate) fn of_port(code: AlertCode, port: &str, what: impl Into<String>) -> A
 }
 
 /// Who finds no room in the kernel's table of neighbours is neither reached nor given an address.
-fn neighbours(state: &State, raised: &mut Vec<Alert>) {
+fn neighbours(state: &Facts, raised: &mut Vec<Alert>) {
     let Some((count, max)) = state.vitals().neighbours else { return };
     let text = format!(
         "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it are neither reached nor given addresses: raise it (sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
@@ -66,9 +66,9 @@ fn neighbours(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// Other boards that have an address of the head: who asks for it reaches one or the other.
-fn conflicts(state: &State, raised: &mut Vec<Alert>) {
+fn conflicts(state: &Facts, raised: &mut Vec<Alert>) {
     for conflict in &state.vitals().conflicts {
-        let Some(port) = state.facts().link(conflict.port) else { continue };
+        let Some(port) = state.kernel().link(conflict.port) else { continue };
         let (port, by, address) = (&port.name, conflict.by, conflict.address);
         if state.roles().cluster == Some(conflict.port) {
             let text = format!(
@@ -85,10 +85,11 @@ fn conflicts(state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-fn enslaved(state: &State, raised: &mut Vec<Alert>) {
+fn enslaved(state: &Facts, raised: &mut Vec<Alert>) {
     let roles = state.roles();
     for (index, master) in &roles.enslaved {
-        let (Some(port), Some(master)) = (state.facts().link(*index), state.facts().link(*master))
+        let (Some(port), Some(master)) =
+            (state.kernel().link(*index), state.kernel().link(*master))
         else {
             continue;
         };
@@ -110,9 +111,9 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
         raised.push(of_port(code, port, text).shown_as(format!("{port} IN {master}")));
     }
     for index in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
-        let Some(port) = state.facts().link(*index) else { continue };
+        let Some(port) = state.kernel().link(*index) else { continue };
         let vlan = state
-            .facts()
+            .kernel()
             .links()
             .find(|link| link.parent == Some(*index) && link.kind.as_deref() == Some("vlan"));
         // An untagged network beside tagged ones is in order; one that has no address is likely a
@@ -130,11 +131,11 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
     }
 }
 
-fn has_address(state: &State, index: LinkIndex) -> bool {
-    state.facts().addresses(index).iter().any(HeldAddress::is_usable)
+fn has_address(state: &Facts, index: LinkIndex) -> bool {
+    state.kernel().addresses(index).iter().any(HeldAddress::is_usable)
 }
 
-fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+fn gateway(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let outputs = state.outputs();
     for (output, code) in [
         (Output::Firewall, AlertCode::GatewayNotLoaded),
@@ -171,7 +172,7 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
             );
             raised.push(alert(AlertCode::GatewayPortAbsent, text));
         }
-        Some(port) if port.up && state.facts().is_empty_bridge(port) => {
+        Some(port) if port.up && state.kernel().is_empty_bridge(port) => {
             let text = no_port(&port.name);
             raised.push(alert(AlertCode::GatewayPortNoCarrier, text));
         }
@@ -191,10 +192,10 @@ pub(crate) fn no_port(bridge: &str) -> String {
     )
 }
 
-fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+fn overlap(settings: &Settings, state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let home = settings.cluster.address;
     if let Some((index, address)) = placement.clash {
-        let port = state.facts().link(index).map_or("an uplink", |link| link.name.as_str());
+        let port = state.kernel().link(index).map_or("an uplink", |link| link.name.as_str());
         let text = if placement.overlap == Overlap::Renumbered {
             format!(
                 "the venue leased {address} on {port}, an address of the cluster: the cluster has moved to {}",
@@ -255,7 +256,7 @@ fn left_behind(settings: &Settings) -> String {
 
 /// A panel that is not there is no alarm; one that fails is told, and so is a status socket that is
 /// not where it should be.
-fn ornaments(state: &State, raised: &mut Vec<Alert>) {
+fn ornaments(state: &Facts, raised: &mut Vec<Alert>) {
     for (output, code) in [
         (Output::Display, AlertCode::LcdError),
         (Output::Indicator, AlertCode::LedError),

@@ -13,19 +13,19 @@ use crate::decide::cluster::Placement;
 use crate::decide::{ROUTE_PROTOCOL, RULE_PREFERENCE};
 use crate::event::alert::AlertCode;
 use crate::event::{Astray, Rule};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 
 /// The last preference of ours; what comes after it finds nothing of ours left to do.
 const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
 
 /// For each rule of others that leads packets of the head's networks astray: which, and what to do.
-pub fn rules(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
+pub fn rules(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
     let mut twice = BTreeSet::new();
     // Where the nodes' own packets are refused, so is what answers them (rp_filter):
     // `uplink-no-exit` says so.
-    let refused = state.vitals().way_out == Some(None);
+    let refused = state.routing().way_out() == Some(None);
     let unsaid = state
         .astray()
         .iter()
@@ -49,12 +49,12 @@ pub fn rules(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
 }
 
 /// Returns an address that two uplinks have, the one by which its answers leave, and the other.
-fn held_twice<'a>(state: &'a State, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
+fn held_twice<'a>(state: &'a Facts, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
     let holds =
-        state.facts().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
+        state.kernel().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
     let uplinks = &state.roles().uplinks;
-    let name = |index| state.facts().link(index).map(|link| link.name.as_str());
+    let name = |index| state.kernel().link(index).map(|link| link.name.as_str());
     let both = holds && uplinks.contains(&by) && uplinks.contains(&astray.way.leaves);
     both.then_some(())?;
     Some((from, name(by)?, name(astray.way.leaves)?))
@@ -62,16 +62,16 @@ fn held_twice<'a>(state: &'a State, astray: &Astray) -> Option<(Ipv4Addr, &'a st
 
 /// What brings the rule for the main table back, where none is left: a script that flushes all
 /// rules does that.
-pub fn main_table(state: &State) -> Option<&'static str> {
+pub fn main_table(state: &Facts) -> Option<&'static str> {
     let rules = || {
-        state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
+        state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
     };
     let leads = |table| rules().any(|rule| rule.table == table && rule.suppress.is_none());
     // A flush leaves the one for the machine's own addresses.
     (leads(LOCAL) && !leads(TABLE_MAIN)).then_some("sudo ip rule add preference 32766 lookup main")
 }
 
-fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
+fn rule_alert(state: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
     let net = placement.address.trunc();
     let to_cluster = all.iter().any(|astray| is_cluster(state, astray));
     let mut selectors: Vec<String> = to_cluster.then(|| format!("to {net}")).into_iter().collect();
@@ -86,7 +86,7 @@ fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[
         ),
         (false, _) => "takes the head's answers to the venue".to_owned(),
     };
-    let place = all.first().and_then(|astray| astray.by).and_then(|by| state.facts().link(by));
+    let place = all.first().and_then(|astray| astray.by).and_then(|by| state.kernel().link(by));
     let place =
         place.map_or_else(|| "refuses it".to_owned(), |link| format!("sends it by {}", link.name));
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
@@ -123,21 +123,21 @@ fn rule_alert(state: &State, placement: &Placement, rule: Option<&Rule>, all: &[
 }
 
 /// It goes to the nodes, rather than from the head to the venue.
-fn is_cluster(state: &State, astray: &Astray) -> bool {
+fn is_cluster(state: &Facts, astray: &Astray) -> bool {
     state.roles().cluster == Some(astray.way.leaves)
 }
 
 /// Returns the IPv4 rules of others that come before the last of ours.
-pub fn before_ours(state: &State) -> impl Iterator<Item = &Rule> {
+pub fn before_ours(state: &Facts) -> impl Iterator<Item = &Rule> {
     let before_us = |rule: &&Rule| {
         !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE
     };
-    state.facts().rules().iter().filter(before_us)
+    state.kernel().rules().iter().filter(before_us)
 }
 
 /// The rule of others that decided: the first that looks into that table, or, where nothing was
 /// found, the first that refuses.
-fn culprit<'a>(state: &'a State, astray: &Astray) -> Option<&'a Rule> {
+fn culprit<'a>(state: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
     let mut rules: Vec<&Rule> = before_ours(state).filter(|rule| takes(rule, astray)).collect();
     rules.retain(|rule| rule.preference > 0 || rule.table != LOCAL);
     let of_table = |table| rules.iter().find(|rule| rule.table == table).copied();
@@ -168,10 +168,12 @@ fn takes(rule: &Rule, astray: &Astray) -> bool {
 }
 
 /// The nodes go out by another uplink than the head, as the preferred one has no internet.
-pub fn failover(state: &State, raised: &mut Vec<Alert>) {
-    let name = |index| state.facts().link(index).map(|link| link.name.as_str());
-    let (Some(by), Some(main)) = (state.detour(), state.main_exit()) else { return };
-    let (Some(by), Some(port), true) = (name(by), name(main), state.has_no_internet(main)) else {
+pub fn failover(state: &Facts, raised: &mut Vec<Alert>) {
+    let name = |index| state.kernel().link(index).map(|link| link.name.as_str());
+    let (Some(by), Some(main)) = (state.routing().detour().by(), state.main_exit()) else { return };
+    let (Some(by), Some(port), true) =
+        (name(by), name(main), state.routing().detour().has_no_internet(main))
+    else {
         return;
     };
     let text = format!(
@@ -181,10 +183,10 @@ pub fn failover(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// What keeps the nodes' traffic off another port, ahead of all rules of others.
-pub fn around(state: &State) -> Option<String> {
+pub fn around(state: &Facts) -> Option<String> {
     let (cluster, uplink) = (state.cluster_port()?, state.active()?.link.index);
     let others =
-        state.facts().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
+        state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
     let first = others.map(|rule| rule.preference).filter(|preference| *preference > 0).min();
     let before = first.unwrap_or(u32::MAX).saturating_sub(1).clamp(1, LAST_PREFERENCE + 1);
     let table = crate::decide::TABLE_UPLINK + uplink;

@@ -7,11 +7,11 @@ use super::routing;
 use crate::config::{Settings, UplinkProbe};
 use crate::decide::alert::{Alert, AlertCode, Severity};
 use crate::event::{Acquisition, Reachability};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_translator};
 
 /// Raises what is wrong with the uplinks.
-pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     if state.offline_since().is_some() {
         let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
         let (text, panel) = match state.active() {
@@ -70,11 +70,11 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 
 /// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a
 /// translator's (RFC 6877) is.
-fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
+fn without_ipv4(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     // The kernel's answer names a port without a carrier as well. One that is gone is an answer of
     // before.
-    let carries = |index| state.facts().link(index).is_none_or(|port| port.carrier);
-    let elsewhere = state.vitals().way_out.flatten().is_some_and(carries);
+    let carries = |index| state.kernel().link(index).is_none_or(|port| port.carrier);
+    let elsewhere = state.routing().way_out().flatten().is_some_and(carries);
     let Some(active) =
         state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere)
     else {
@@ -94,7 +94,7 @@ fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// Says why an uplink has no address, and the words for the panel.
-fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static str) {
+fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static str) {
     let port = &active.link.name;
     match active.state {
         UplinkState::NoCarrier if !active.link.up => {
@@ -105,7 +105,7 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoCarrier if active.link.wireless => {
             (format!("{port} is not connected to a wireless network"), "NO WIFI")
         }
-        UplinkState::NoCarrier if state.facts().is_empty_bridge(active.link) => {
+        UplinkState::NoCarrier if state.kernel().is_empty_bridge(active.link) => {
             (no_port(port), "NO CABLE")
         }
         UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
@@ -121,10 +121,10 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
 }
 
 /// Says what is known of a port that got no address in time: who has not done what, and what helps.
-pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
+pub fn no_dhcp(state: &Facts, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
     let own =
-        state.facts().addresses(active.link.index).iter().find_map(|held| match held.address {
+        state.kernel().addresses(active.link.index).iter().find_map(|held| match held.address {
             IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
             _ => None,
         });
@@ -177,12 +177,12 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
 }
 
 /// Returns whether a slow server may still answer (see [`ANSWER_TIME`]).
-fn may_be_slow(state: &State, active: &UplinkView<'_>) -> bool {
+fn may_be_slow(state: &Facts, active: &UplinkView<'_>) -> bool {
     active.searching_since.is_some_and(|since| state.now().saturating_since(since) < ANSWER_TIME)
 }
 
 /// The address works for as long as the lease lasts; after that the head is gone from the venue.
-fn not_renewed(state: &State, raised: &mut Vec<Alert>) {
+fn not_renewed(state: &Facts, raised: &mut Vec<Alert>) {
     for uplink in state.uplinks() {
         let (Some(address), Some(_)) = (uplink.address, uplink.not_renewed_since) else { continue };
         let port = &uplink.link.name;
@@ -199,10 +199,10 @@ fn not_renewed(state: &State, raised: &mut Vec<Alert>) {
 }
 
 /// The kernel sends the nodes' traffic by a port that is no uplink.
-fn exit_by(state: &State, raised: &mut Vec<Alert>) {
+fn exit_by(state: &Facts, raised: &mut Vec<Alert>) {
     let roles = state.roles();
-    let exit = state.vitals().way_out.flatten().filter(|index| !roles.uplinks.contains(index));
-    let Some(exit) = exit.and_then(|index| state.facts().link(index)) else { return };
+    let exit = state.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index));
+    let Some(exit) = exit.and_then(|index| state.kernel().link(index)) else { return };
     let port = &exit.name;
     // Back to where it came from: nobody there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
@@ -213,7 +213,7 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
         format!(
             "a default route leads the nodes' traffic to {port}, which has no carrier and is no uplink: nothing gets through; take the route away (sudo ip route del default dev {port})"
         )
-    } else if leads_by_translator(state.facts(), exit.index) {
+    } else if leads_by_translator(state.kernel(), exit.index) {
         format!(
             "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: add {port} to the end of uplink.interfaces, so that it knows them by its own address"
         )

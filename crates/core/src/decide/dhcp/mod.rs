@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 
 use crate::config::{Netboot, Settings, TimeServer};
 use crate::event::LinkIndex;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 use crate::facts::node::Origin;
 use crate::facts::uplink::UplinkState;
@@ -103,7 +103,7 @@ pub enum Verdict {
 }
 
 /// Whether the nodes may be served. Never where somebody else does: the port may be the venue's.
-pub fn verdict(settings: &Settings, state: &State) -> Verdict {
+pub fn verdict(settings: &Settings, state: &Facts) -> Verdict {
     let cluster = &settings.cluster;
     if !settings.gateway.enabled || (cluster.dhcp.is_none() && cluster.dns.is_none()) {
         return Verdict::Off;
@@ -111,7 +111,7 @@ pub fn verdict(settings: &Settings, state: &State) -> Verdict {
     if state.cluster_port().is_none_or(|link| link.master.is_some()) {
         return Verdict::Waiting;
     }
-    match state.other_servers() {
+    match state.dhcp().other_servers() {
         // Names are given to those who ask for them: there is nothing to find out.
         _ if cluster.dhcp.is_none() => Verdict::Serve,
         OtherServers::Unknown => Verdict::Waiting,
@@ -122,7 +122,7 @@ pub fn verdict(settings: &Settings, state: &State) -> Verdict {
 
 /// What is served now; nothing unless it may be. Where somebody else gives the addresses, names go
 /// on: they are given only to those who ask us.
-pub fn decide(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
+pub fn decide(settings: &Settings, state: &Facts, placement: &Placement) -> Option<ServicePlan> {
     let port = state.cluster_port()?;
     let plan = || plan(settings, state, placement, &port.name);
     match verdict(settings, state) {
@@ -136,7 +136,7 @@ pub fn decide(settings: &Settings, state: &State, placement: &Placement) -> Opti
 
 /// What would be served if nothing stood against it, for `print`; on the port that the settings
 /// name if it is not there.
-pub fn intended(settings: &Settings, state: &State, placement: &Placement) -> Option<ServicePlan> {
+pub fn intended(settings: &Settings, state: &Facts, placement: &Placement) -> Option<ServicePlan> {
     if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
         return None;
     }
@@ -146,7 +146,7 @@ pub fn intended(settings: &Settings, state: &State, placement: &Placement) -> Op
     Some(plan(settings, state, placement, &port))
 }
 
-fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -> ServicePlan {
+fn plan(settings: &Settings, state: &Facts, placement: &Placement, port: &str) -> ServicePlan {
     let cluster = &settings.cluster;
     let address = placement.address;
     let dhcp = cluster.dhcp.as_ref().map(|dhcp| {
@@ -182,7 +182,7 @@ fn plan(settings: &Settings, state: &State, placement: &Placement, port: &str) -
 }
 
 /// Returns where the answers of resolvers come from now.
-fn answer_origin(state: &State) -> AnswerOrigin {
+fn answer_origin(state: &Facts) -> AnswerOrigin {
     let active = state.active().filter(|active| active.address.is_some());
     let portal = active.as_ref().is_some_and(|active| active.settled == UplinkState::Portal);
     AnswerOrigin { uplink: active.map(|active| active.link.index), portal }
@@ -196,7 +196,7 @@ fn renewals(addresses: u32, lease: Duration) -> [Duration; 2] {
 }
 
 /// The head where it serves time, else whom it asks itself.
-fn time_servers(wanted: TimeServer, state: &State, head: Ipv4Addr) -> Vec<Ipv4Addr> {
+fn time_servers(wanted: TimeServer, state: &Facts, head: Ipv4Addr) -> Vec<Ipv4Addr> {
     let time = &state.vitals().time;
     match wanted {
         TimeServer::Off => Vec::new(),
@@ -204,14 +204,17 @@ fn time_servers(wanted: TimeServer, state: &State, head: Ipv4Addr) -> Vec<Ipv4Ad
         TimeServer::Auto if time.served => vec![head],
         TimeServer::Auto => {
             let outside = time.servers.iter().filter(|server| !server.is_loopback());
-            outside.copied().filter(|server| !state.facts().is_local(IpAddr::V4(*server))).collect()
+            outside
+                .copied()
+                .filter(|server| !state.kernel().is_local(IpAddr::V4(*server)))
+                .collect()
         }
     }
 }
 
 /// The first label of the host name, unless a node of the settings has it or it says nothing. One
 /// that merely calls itself so, as every fresh system does, must not take it.
-fn head_name(state: &State) -> Option<String> {
+fn head_name(state: &Facts) -> Option<String> {
     let label = state.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine =
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

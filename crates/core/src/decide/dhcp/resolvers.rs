@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::config::Settings;
 use crate::decide::cluster::Placement;
 use crate::event::LinkIndex;
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// A resolver, and the port through which alone it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Upstream {
 ///
 /// Not all of them at once: dnsmasq prefers whoever answers first, which may be a portal's on an
 /// uplink that leads nowhere.
-pub fn upstreams(settings: &Settings, state: &State, placement: &Placement) -> Vec<Upstream> {
+pub fn upstreams(settings: &Settings, state: &Facts, placement: &Placement) -> Vec<Upstream> {
     let known = &state.vitals().resolvers;
     let active =
         state.active().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
@@ -46,7 +46,7 @@ pub fn upstreams(settings: &Settings, state: &State, placement: &Placement) -> V
 fn upstream(
     address: IpAddr,
     uplink: Option<LinkIndex>,
-    state: &State,
+    state: &Facts,
     placement: &Placement,
 ) -> Option<Upstream> {
     let link_local = match address {
@@ -62,7 +62,7 @@ fn upstream(
     };
     let uplink = uplink
         .and_then(|index| state.uplinks().into_iter().find(|uplink| uplink.link.index == index));
-    if state.facts().is_local(address) {
+    if state.kernel().is_local(address) {
         // Ours too; but the router of the venue that has it resolves names, as most routers do.
         let routers = uplink.filter(|uplink| within && uplink.gateway == Some(address));
         return routers.map(|uplink| Upstream { address, port: Some(uplink.link.name.clone()) });

@@ -48,8 +48,8 @@ fn resolvers(index: LinkIndex, servers: &[&str]) -> Event {
 
 /// A head whose uplink has `lease` and whose venue's router is `router`, and what happens after
 /// that.
-fn head(settings: &Settings, lease: &str, router: &str, more: &[Event]) -> State {
-    let mut state = State::new(Arc::new(settings.clone()), Instant::default());
+fn head(settings: &Settings, lease: &str, router: &str, more: &[Event]) -> Facts {
+    let mut state = Facts::new(Arc::new(settings.clone()), Instant::default());
     let net: ipnet::IpNet = lease.parse().unwrap();
     let start = [
         Event::Dump(Dump::Begin),
@@ -67,7 +67,7 @@ fn head(settings: &Settings, lease: &str, router: &str, more: &[Event]) -> State
     state
 }
 
-fn served(settings: &Settings, state: &State) -> Option<ServicePlan> {
+fn served(settings: &Settings, state: &Facts) -> Option<ServicePlan> {
     decide(settings, state, &cluster::place(settings, state))
 }
 
@@ -207,7 +207,7 @@ fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_m
  {
     let settings = settings("");
     let mut state = head(&settings, "192.168.50.105/24", "192.168.50.254", &[alone()]);
-    let overlap = |state: &State| cluster::place(&settings, state).overlap;
+    let overlap = |state: &Facts| cluster::place(&settings, state).overlap;
     assert_eq!(overlap(&state), Overlap::Routed);
     let lease = |address: &str| Lease {
         mac: Mac([2, 0, 0, 0, 0, 5]),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::LinkIndex;
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// Bits of packet and connection marks that hold an uplink's mark; they share none with
 /// [`crate::decide::MARK_CLUSTER`] and [`crate::decide::MARK_ELSEWHERE`].
@@ -19,9 +19,9 @@ const MOST: u32 = 1 << NUMBER.len();
 
 /// Returns the mark of each uplink. Empty where none is needed: no port is forwarded, or all that
 /// the nodes send leaves by the only uplink.
-pub fn marks(state: &State) -> BTreeMap<LinkIndex, u32> {
+pub fn marks(state: &Facts) -> BTreeMap<LinkIndex, u32> {
     let uplinks = &state.roles().uplinks;
-    let exit = state.vitals().way_out.flatten();
+    let exit = state.routing().way_out().flatten();
     let leaves_elsewhere = exit.is_some_and(|exit| !uplinks.contains(&exit));
     if state.settings().forwards.is_empty() || uplinks.len() < 2 && !leaves_elsewhere {
         return BTreeMap::new();

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::event::{Flow, LinkIndex, Route, Rule};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 use crate::facts::uplink::UplinkView;
 
@@ -52,7 +52,7 @@ mod place {
 const DEFAULT_LENGTH: u8 = 1;
 
 /// Rules and routes of ours.
-pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
+pub fn plan(state: &Facts, placement: &Placement) -> RoutingPlan {
     let mut plan = RoutingPlan::default();
     let overlaps = placement.overlap == Overlap::Routed;
     let marks = entrance::marks(state);
@@ -83,7 +83,7 @@ pub fn plan(state: &State, placement: &Placement) -> RoutingPlan {
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
         plan.routes.extend(routed_nodes(state, port.index, net));
     }
-    if let Some(uplink) = state.detour() {
+    if let Some(uplink) = state.routing().detour().by() {
         let of_nodes = |rule| Rule { input: Some(port.name.clone()), mark: NOT_ELSEWHERE, ..rule };
         let near = rule(place::NODES_MAIN, TABLE_MAIN);
         plan.rules.insert(of_nodes(Rule { suppress: Some(DEFAULT_LENGTH), ..near }));
@@ -100,7 +100,7 @@ const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
 /// there is one, and in an overlap also what is bound to it.
 fn through_uplink(
     plan: &mut RoutingPlan,
-    state: &State,
+    state: &Facts,
     uplink: &UplinkView<'_>,
     overlaps: bool,
     mark: Option<u32>,
@@ -128,7 +128,7 @@ fn through_uplink(
             .insert(Rule { output: Some(uplink.link.name.clone()), ..rule(place::BOUND, table) });
     }
     let routes = state
-        .facts()
+        .kernel()
         .routes()
         .filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
     // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark
@@ -152,13 +152,13 @@ fn through_uplink(
 
 /// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the
 /// cluster's own.
-fn routed_nodes(state: &State, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
+fn routed_nodes(state: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
     let within = move |destination: &IpNet| match destination {
         IpNet::V4(part) => net.contains(part) && part.prefix_len() > net.prefix_len(),
         IpNet::V6(_) => false,
     };
     let mut known = BTreeSet::new();
-    let routes = state.facts().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
+    let routes = state.kernel().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
     let routes =
         routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
     routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })
@@ -177,7 +177,7 @@ fn connected(index: LinkIndex, net: Ipv4Net) -> Route {
     }
 }
 
-fn is_ours(state: &State, placement: &Placement, address: Ipv4Addr) -> bool {
+fn is_ours(state: &Facts, placement: &Placement, address: Ipv4Addr) -> bool {
     placement.address.addr() == address
         || placement.kept.iter().any(|net| net.addr() == address)
         || state.settings().nodes.iter().any(|node| node.address == Some(address))

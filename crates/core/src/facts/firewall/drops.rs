@@ -57,7 +57,7 @@ impl Drops {
     }
 
     /// Returns when time alone changes something.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.0.values().filter(|known| known.stands.is_some()).map(|known| known.due).min()
     }
 
@@ -82,7 +82,7 @@ mod tests {
             let example = Some([192, 168, 60, minute as u8].into());
             drops
                 .count(&[Dropped { purpose: RULE.into(), packets: *packets, example }], at(minute));
-            assert_eq!(drops.deadline().is_some(), drops.standing().count() > 0);
+            assert_eq!(drops.next_deadline().is_some(), drops.standing().count() > 0);
             drops.standing().count() > 0
         });
         each.collect()

@@ -3,9 +3,10 @@
 pub(crate) mod drops;
 use std::time::Duration;
 
-use super::firewall::drops::Drops;
-use super::{State, Transition};
-use crate::event::{Blocker, Firewall, Instant, Output, Traffic};
+use super::context::Context;
+use super::transition::Transition;
+use crate::event::{Blocker, Event, Firewall, Instant, Output, Traffic};
+use drops::Drops;
 
 /// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight:
 /// from then on they are put back once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
@@ -14,7 +15,7 @@ const FIGHT_GAP: Duration = Duration::from_millis(250);
 const FIGHT_PACE: Duration = Duration::from_secs(1);
 const FIGHT_END: Duration = Duration::from_secs(30);
 
-/// What was seen of the firewall.
+/// Holds what was seen of the firewall.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallFacts {
     /// another tool's chain that drops our traffic, as its rules read
@@ -43,6 +44,8 @@ pub struct FirewallFacts {
     streak: u32,
     disturbed_at: Option<Instant>,
     repair_at: Option<Instant>,
+    /// how often our rules are to be put back
+    revision: u64,
 }
 
 /// So many new connections that get through, one after the other, are believed more than what the
@@ -50,6 +53,56 @@ pub struct FirewallFacts {
 const PROOF: u64 = 3;
 
 impl FirewallFacts {
+    /// Takes in what is seen of the firewall.
+    pub(super) fn handle(&mut self, event: &Event, context: Context<'_>) -> Option<Transition> {
+        let Event::Firewall(firewall) = event else { return None };
+        match firewall {
+            Firewall::Disturbed { by } => {
+                return self.handle_disturbance(by.as_deref(), context);
+            }
+            Firewall::Blocked(blocker) => {
+                self.blocker.clone_from(blocker);
+                self.passed = 0;
+            }
+            Firewall::BlockedSpare(spare) => self.spare.clone_from(spare),
+            Firewall::BlockedTraffic(traffic) => self.traffic.clone_from(traffic),
+            Firewall::Unheard(unheard) => self.unheard = *unheard,
+            Firewall::Counters { forwarded, postrouted } => self.count(*forwarded, *postrouted),
+            Firewall::Dropped(dropped) => self.drops.count(dropped, context.now),
+        }
+        None
+    }
+
+    /// Lets time pass.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        self.revision += u64::from(self.repair_is_due(now));
+        self.drops.refresh(now);
+    }
+
+    /// Returns the next moment after `now` at which time alone changes something.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let end = self.disturbed_at.filter(|_| self.fight.is_some()).map(|at| at + FIGHT_END);
+        let repair = self.repair_at.into_iter().chain(end);
+        repair.chain(self.drops.next_deadline()).filter(|at| *at > now).min()
+    }
+
+    fn handle_disturbance(&mut self, by: Option<&str>, context: Context<'_>) -> Option<Transition> {
+        if !context.puts_back() {
+            return None;
+        }
+        self.repaired += 1;
+        if self.fights(by, context.now) {
+            return None;
+        }
+        self.revision += 1;
+        let what = "the rule set was changed or flushed".to_owned();
+        Some(Transition::Disturbed { output: Output::Firewall, what, by: by.map(str::to_owned) })
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Another tool's chain that drops our traffic, unless packets do get through.
     pub fn blocker(&self) -> Option<&Blocker> {
         self.blocker.as_ref().filter(|_| self.passed < PROOF)
@@ -95,55 +148,6 @@ impl FirewallFacts {
             self.fight = None;
         }
         self.repair_at.take_if(|at| *at <= now).is_some()
-    }
-
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> + use<> {
-        let end = self.disturbed_at.filter(|_| self.fight.is_some()).map(|at| at + FIGHT_END);
-        self.repair_at.into_iter().chain(end).chain(self.drops.deadline())
-    }
-}
-
-impl State {
-    pub(super) fn apply_firewall(&mut self, firewall: &Firewall) -> Vec<Transition> {
-        match firewall {
-            Firewall::Disturbed { by } => {
-                if !self.settings.gateway.enabled || self.stop.is_some() {
-                    return Vec::new();
-                }
-                self.firewall.repaired += 1;
-                if self.firewall.fights(by.as_deref(), self.now) {
-                    return Vec::new();
-                }
-                self.revisions.firewall += 1;
-                let what = "the rule set was changed or flushed".to_owned();
-                vec![Transition::Disturbed { output: Output::Firewall, what, by: by.clone() }]
-            }
-            Firewall::Blocked(blocker) => {
-                self.firewall.blocker.clone_from(blocker);
-                self.firewall.passed = 0;
-                Vec::new()
-            }
-            Firewall::BlockedSpare(spare) => {
-                self.firewall.spare.clone_from(spare);
-                Vec::new()
-            }
-            Firewall::BlockedTraffic(traffic) => {
-                self.firewall.traffic.clone_from(traffic);
-                Vec::new()
-            }
-            Firewall::Unheard(unheard) => {
-                self.firewall.unheard = *unheard;
-                Vec::new()
-            }
-            Firewall::Counters { forwarded, postrouted } => {
-                self.firewall.count(*forwarded, *postrouted);
-                Vec::new()
-            }
-            Firewall::Dropped(dropped) => {
-                self.firewall.drops.count(dropped, self.now);
-                Vec::new()
-            }
-        }
     }
 }
 

@@ -3,14 +3,11 @@
 pub mod power;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
-
-use super::{State, Transition};
+use super::context::Context;
 use crate::config::VitalLimits;
-use crate::event::{Astray, Conflict, Head, Instant, LinkIndex, Vital};
+use crate::event::{Conflict, Event, Head, Instant, LinkIndex, Probe, Vital};
 
 /// A supply that sags does so again and again: it is told for at least this long after it was last
 /// seen.
@@ -28,7 +25,7 @@ pub struct Revisions {
     pub routing: u64,
 }
 
-/// What the vitals said last.
+/// Holds what the vitals said last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vitals {
     /// connection tracking: (entries, size)
@@ -37,20 +34,10 @@ pub struct Vitals {
     pub neighbours: Option<(u32, u32)>,
     /// by interface, of those that have any; 0 = the machine's
     pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
-    /// `None`: not asked yet
-    pub way_out: Option<Option<LinkIndex>>,
-    /// ways that packets would not go as they have to
-    pub(super) astray: Vec<Astray>,
-    /// since when there have been some without a break
-    pub(super) astray_since: Option<Instant>,
     /// kinds of probes that we have no right to send
     pub denied_probes: BTreeSet<String>,
     pub host_name: String,
     pub ssh_ports: Vec<u16>,
-    /// addresses that we gave to ports and have not taken away: (port, address)
-    pub added: Vec<(String, Ipv4Net)>,
-    /// names of ports on which forwarding was off before an earlier run switched it on
-    pub opened: Vec<String>,
     pub time: TimeFacts,
     /// addresses of the head that other boards have too
     pub conflicts: Vec<Conflict>,
@@ -94,59 +81,60 @@ pub struct Trouble {
     pub clock_unset: bool,
 }
 
-impl State {
-    pub(super) fn apply_vital(&mut self, vital: &Vital) -> Vec<Transition> {
+impl Vitals {
+    /// Knows of the head what is so by default.
+    pub(super) fn new() -> Self {
+        Self { ssh_ports: vec![22], ..Self::default() }
+    }
+
+    /// Takes in what is reported of the head.
+    pub(super) fn handle(&mut self, event: &Event, context: Context<'_>) {
+        match event {
+            Event::Vital(vital) => self.handle_vital(vital, context),
+            Event::Probe(Probe::Denied { probe, denied }) => self.probe_denied(probe, *denied),
+            _ => {}
+        }
+    }
+
+    fn handle_vital(&mut self, vital: &Vital, context: Context<'_>) {
         match vital {
-            Vital::Conntrack { count, max } => self.vitals.conntrack = Some((*count, *max)),
-            Vital::Neighbours { count, max } => self.vitals.count_neighbours(*count, *max),
+            Vital::Conntrack { count, max } => self.conntrack = Some((*count, *max)),
+            Vital::Neighbours { count, max } => self.count_neighbours(*count, *max),
             Vital::Resolvers { index, servers } if servers.is_empty() => {
-                self.vitals.resolvers.remove(index);
+                self.resolvers.remove(index);
             }
             Vital::Resolvers { index, servers } => {
-                self.vitals.resolvers.insert(*index, servers.clone());
+                self.resolvers.insert(*index, servers.clone());
             }
-            Vital::Conflicts(conflicts) => self.vitals.conflicts.clone_from(conflicts),
-            Vital::WayOut { index } => self.vitals.way_out = Some(*index),
-            Vital::Astray(ways) => {
-                self.vitals.astray.clone_from(ways);
-                let since = self.vitals.astray_since;
-                self.vitals.astray_since = (!ways.is_empty()).then(|| since.unwrap_or(self.now));
-            }
+            Vital::Conflicts(conflicts) => self.conflicts.clone_from(conflicts),
             Vital::Time { served, servers } => {
-                self.vitals.time = TimeFacts { served: *served, servers: servers.clone() };
+                self.time = TimeFacts { served: *served, servers: servers.clone() };
             }
             Vital::Host { name, ssh_ports } => {
-                self.vitals.host_name.clone_from(name);
-                self.vitals.ssh_ports.clone_from(ssh_ports);
-                let settings = Arc::clone(&self.settings);
-                self.nodes.set_head(name, &settings, self.now);
+                self.host_name.clone_from(name);
+                self.ssh_ports.clone_from(ssh_ports);
             }
-            Vital::Added(added) => {
-                self.vitals.added.clone_from(added);
-                self.claim_added();
-            }
-            Vital::Opened(ports) => self.vitals.opened.clone_from(ports),
-            Vital::DisplayErrors(count) => self.vitals.display_errors = *count,
-            Vital::Hanging(what) => self.vitals.hanging.clone_from(what),
-            Vital::BootFolder(why) => self.vitals.boot_folder.clone_from(why),
-            Vital::BootFiles(closed) => self.vitals.boot_files.clone_from(closed),
-            Vital::Head(head) => self.vitals.judge(head, &self.settings.vitals, self.now),
+            Vital::DisplayErrors(count) => self.display_errors = *count,
+            Vital::Hanging(what) => self.hanging.clone_from(what),
+            Vital::BootFolder(why) => self.boot_folder.clone_from(why),
+            Vital::BootFiles(closed) => self.boot_files.clone_from(closed),
+            Vital::Head(head) => self.judge(head, &context.settings.vitals, context.now),
+            // The ports' and the ways' own.
+            Vital::WayOut { .. } | Vital::Astray(_) | Vital::Added(_) | Vital::Opened(_) => {}
         }
-        Vec::new()
     }
-}
 
-impl Vitals {
     /// Takes in whether probes of this kind may be sent.
-    pub(super) fn probe_denied(&mut self, probe: &str, denied: bool) {
-        match denied {
-            true => self.denied_probes.insert(probe.to_owned()),
-            false => self.denied_probes.remove(probe),
-        };
+    fn probe_denied(&mut self, probe: &str, denied: bool) {
+        if denied {
+            self.denied_probes.insert(probe.to_owned());
+        } else {
+            self.denied_probes.remove(probe);
+        }
     }
 
     /// Takes a look at the head in.
-    pub(super) fn judge(&mut self, head: &Head, limits: &VitalLimits, now: Instant) {
+    fn judge(&mut self, head: &Head, limits: &VitalLimits, now: Instant) {
         let known = self.head.replace(*head).unwrap_or_default();
         // One that has just recovered was ill until now.
         let seen = |flag: fn(&Head) -> Option<bool>, before: Option<Instant>| {
@@ -194,8 +182,8 @@ impl Vitals {
         self.trouble.throttled = slow || self.slowed.is_some();
     }
 
-    /// When a supply that has recovered counts as well again.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// Returns when a supply that has recovered counts as well again.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.sagged.into_iter().chain(self.slowed).map(|at| at + SAG_TIME).min()
     }
 }
@@ -257,21 +245,23 @@ mod tests {
         vitals.refresh(at(500));
         assert!(vitals.trouble.under_voltage, "it still sags");
         vitals.judge(&Head { under_voltage: Some(false), ..Head::default() }, &LIMITS, at(500));
-        assert_eq!(vitals.deadline(), Some(at(560)));
+        assert_eq!(vitals.next_deadline(), Some(at(560)));
         vitals.refresh(at(559));
         assert!(vitals.trouble.under_voltage);
         vitals.refresh(at(560));
         assert!(!vitals.trouble.under_voltage);
-        assert_eq!(vitals.deadline(), None);
+        assert_eq!(vitals.next_deadline(), None);
     }
 
     #[test]
     fn of_an_interface_that_went_nothing_is_kept() {
-        let mut state = State::new(crate::facts::tests::settings(), at(0));
+        let settings = crate::facts::tests::settings();
+        let context = Context { settings: &settings, now: at(0), stopping: false };
+        let mut vitals = Vitals::new();
         let mut transitions = |index, servers: &[&str]| {
             let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
-            state.apply_vital(&Vital::Resolvers { index, servers });
-            state.vitals.resolvers.len()
+            vitals.handle(&Event::Vital(Vital::Resolvers { index, servers }), context);
+            vitals.resolvers.len()
         };
         assert_eq!(transitions(0, &["10.99.0.1"]), 1);
         for index in 7..70 {

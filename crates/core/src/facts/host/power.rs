@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::event::{Button, Instant};
-use crate::facts::Transition;
+use crate::event::{Button, Event, Instant};
+use crate::facts::transition::Transition;
 
 /// The button must be held this long.
 pub const HOLD_TIME: Duration = Duration::from_secs(5);
@@ -24,7 +24,14 @@ pub enum Power {
 }
 
 impl Power {
-    pub(crate) fn apply(&mut self, button: Button, now: Instant) {
+    /// Takes in that the button is pressed or let go.
+    pub(crate) fn handle(&mut self, event: &Event, now: Instant) {
+        if let Event::Button(button) = event {
+            self.apply(*button, now);
+        }
+    }
+
+    fn apply(&mut self, button: Button, now: Instant) {
         match (button, *self) {
             (Button::Power { held: true }, Self::Idle) => *self = held(now, now),
             (Button::Power { held: false }, Self::Held { .. }) => *self = Self::Idle,
@@ -51,8 +58,8 @@ impl Power {
         }
     }
 
-    /// The next second to be counted, or the end of patience.
-    pub(crate) fn deadline(self, now: Instant) -> Option<Instant> {
+    /// Returns when the next second is to be counted, or the order is given up.
+    pub(crate) fn next_deadline(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Idle => None,
             Self::Held { since, .. } => {
@@ -91,7 +98,7 @@ mod tests {
         power.apply(PRESS, now);
         for left in [5, 4, 3, 2, 1] {
             assert!(matches!(power, Power::Held { left: l, .. } if l == left), "{power:?}");
-            now = power.deadline(now).unwrap();
+            now = power.next_deadline(now).unwrap();
             let transitions = power.refresh(now);
             assert_eq!(transitions, (left == 1).then_some(Transition::PowerOffOrdered));
         }
@@ -107,7 +114,7 @@ mod tests {
         assert_eq!(power.refresh(at(4999)), None);
         power.apply(RELEASE, at(4999));
         assert_eq!(
-            (power, power.refresh(at(9000)), power.deadline(at(9000))),
+            (power, power.refresh(at(9000)), power.next_deadline(at(9000))),
             (Power::Idle, None, None)
         );
     }
@@ -117,7 +124,7 @@ mod tests {
         let mut power = Power::default();
         power.apply(PRESS, at(0));
         power.refresh(at(5000));
-        assert_eq!(power.deadline(at(5000)), Some(at(20_000)));
+        assert_eq!(power.next_deadline(at(5000)), Some(at(20_000)));
         assert_eq!(power.refresh(at(19_999)), None);
         assert_eq!(power.refresh(at(20_000)), Some(Transition::PowerOffUnheard));
         assert_eq!(power.refresh(at(20_001)), None);

@@ -3,65 +3,54 @@
 
 use std::time::Duration;
 
-use crate::event::{Applied, ApplyReport, Instant, LinkIndex, Output};
-use crate::facts::{State, Transition};
+use super::port::Roles;
+use crate::event::{Applied, Instant, LinkIndex, Output};
+use crate::facts::context::Context;
+use crate::facts::transition::Transition;
 
 /// What could not be written down is tried again after this long, and with each change before.
 const RECORD_AGAIN: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// Holds what others undid of the ports.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Drift {
-    /// told when it has been put back, or never: an interface that goes is switched off first
-    drifted: Vec<(LinkIndex, String)>,
+pub(super) struct Drift {
+    /// reported when it has been put back, or never: an interface that goes is switched off first
+    undone: Vec<(LinkIndex, String)>,
     /// when to try again to write down how the ports were
     record_at: Option<Instant>,
 }
 
 impl Drift {
+    /// Returns once that it is time to try again to write down how the ports were.
     pub fn record_is_due(&mut self, now: Instant) -> bool {
         self.record_at.take_if(|at| *at <= now).is_some()
     }
 
-    pub fn deadline(&self) -> Option<Instant> {
+    /// Returns the next moment at which time alone changes something.
+    pub fn next_deadline(&self) -> Option<Instant> {
         self.record_at
     }
-}
 
-impl State {
-    /// Somebody undid our work on a port.
-    pub(crate) fn note_undone(&mut self, index: LinkIndex, what: String) {
-        if self.settings.gateway.enabled && self.stop.is_none() {
-            self.drift.drifted.push((index, what));
+    /// Notes that somebody undid our work on a port.
+    pub fn note(&mut self, context: Context<'_>, index: LinkIndex, what: String) {
+        if context.puts_back() {
+            self.undone.push((index, what));
         }
     }
 
-    /// What was undone on ports that are none any more is not put back.
-    pub(crate) fn forget_undone(&mut self) {
-        self.drift.drifted.retain(|(index, _)| self.roles.is_port(*index));
+    /// Forgets what was undone on ports that are none any more: it is not put back.
+    pub fn retain_ports(&mut self, roles: &Roles) {
+        self.undone.retain(|(index, _)| roles.is_port(*index));
     }
 
-    pub(crate) fn apply_report(&mut self, report: &ApplyReport) -> Vec<Transition> {
-        let mut transitions = self.outputs.apply(report);
-        // The address that it waits for may be there now.
-        let ports_set = report.output == Output::Link && report.result.is_ok();
-        self.revisions.routing += u64::from(ports_set && self.outputs.is_waiting(Output::Routing));
-        let routed = report.output == Output::Routing && report.result.is_ok();
-        self.conntrack_orders += u64::from(routed && self.detour.takes_the_cut());
-        if self.firewall.fight.is_some() {
-            transitions
-                .retain(|transitions| !matches!(transitions, Transition::RulesetApplied { .. }));
+    /// Takes in that an output holds what it should; returns what has been put back with it.
+    pub fn applied(&mut self, output: Output, applied: &Applied, now: Instant) -> Vec<Transition> {
+        if output != Output::Link {
+            return Vec::new();
         }
-        if let (Output::Link, Ok(applied)) = (report.output, &report.result) {
-            let drifted = std::mem::take(&mut self.drift.drifted).into_iter();
-            transitions.extend(drifted.map(|(_, what)| Transition::Disturbed {
-                output: Output::Link,
-                what,
-                by: None,
-            }));
-            let unkept = matches!(applied, Applied::Link { unkept: Some(_) });
-            self.drift.record_at = unkept.then(|| self.now + RECORD_AGAIN);
-        }
-        transitions
+        let unkept = matches!(applied, Applied::Link { unkept: Some(_) });
+        self.record_at = unkept.then(|| now + RECORD_AGAIN);
+        let undone = std::mem::take(&mut self.undone).into_iter();
+        undone.map(|(_, what)| Transition::Disturbed { output, what, by: None }).collect()
     }
 }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::event::ROUTE_PROTOCOL;
 use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
-use crate::facts::ROUTE_PROTOCOL;
 
 /// The main routing table's number.
 pub const TABLE_MAIN: u32 = 254;
@@ -101,6 +101,11 @@ impl KernelFacts {
 
     pub fn netconf(&self, index: LinkIndex) -> Option<&Netconf> {
         self.netconf.get(&index)
+    }
+
+    /// Returns whether the kernel is known to forward IPv4 packets that come in here.
+    pub fn is_forwarding(&self, index: LinkIndex) -> bool {
+        self.netconf(index).is_some_and(|conf| conf.forwarding == Some(true))
     }
 
     /// The default route of an interface in the main table with the lowest metric, IPv4 before

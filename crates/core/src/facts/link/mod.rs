@@ -1,7 +1,375 @@
 //! The head's ports: what the kernel has of them, who plays which role, and what others changed.
 
-pub(crate) mod drift;
+mod drift;
 pub mod mirror;
 pub mod netconf;
 pub mod port;
 pub mod roleless;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::context::Context;
+use super::host::Revisions;
+use super::transition::Transition;
+use crate::config::Settings;
+use crate::event::ROUTE_PROTOCOL;
+use crate::event::{
+    Address, ApplyReport, Change, Dump, Event, Link, LinkIndex, Mac, Neighbour, Netconf, Route,
+    Rule, Vital,
+};
+use drift::Drift;
+use mirror::{HeldAddress, KernelFacts};
+use netconf::{Forwarding, NAMES};
+use port::Roles;
+use roleless::Others;
+
+/// Holds how the cluster's addresses and the uplinks' lie to one another, as far as the handling of
+/// the ports' events depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Overlap {
+    /// an uplink holds an address of the cluster
+    pub clashing: bool,
+    /// the cluster port answers ARP for an uplink's address
+    pub answers_for_uplink: bool,
+}
+
+/// Holds the kernel's side of the head's ports, and their roles.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    kernel: KernelFacts,
+    synced: bool,
+    roles: Roles,
+    /// ports without a role
+    others: Others,
+    forwarding: Forwarding,
+    /// addresses that we gave to ports and have not taken away: (port, address)
+    added: Vec<(String, Ipv4Net)>,
+    drift: Drift,
+    generation: u64,
+    /// of ports and routing: how often our work was undone
+    revisions: Revisions,
+}
+
+impl Links {
+    /// Takes new settings in.
+    pub(super) fn reload(&mut self, settings: &Settings) {
+        self.roles = Roles::of(settings, &self.kernel);
+        self.others = Others::of(settings, &self.kernel, &self.roles);
+        self.revisions.link += 1;
+    }
+
+    /// Takes an event in: what the kernel says of ports, addresses, routes, rules and their
+    /// settings, the record of what we changed, and reports of the ports' applier.
+    pub(super) fn handle(
+        &mut self,
+        event: &Event,
+        context: Context<'_>,
+        overlap: Overlap,
+    ) -> Vec<Transition> {
+        match event {
+            Event::Link(_)
+            | Event::Address(_)
+            | Event::Route(_)
+            | Event::Rule(_)
+            | Event::Netconf(_)
+            | Event::Dump(_) => return self.handle_kernel(event, context, overlap),
+            Event::Vital(Vital::Added(added)) => {
+                self.added.clone_from(added);
+                self.claim_added();
+            }
+            Event::Vital(Vital::Opened(ports)) => self.forwarding.record(ports),
+            Event::Applied(ApplyReport { output, result: Ok(applied) }) => {
+                return self.drift.applied(*output, applied, context.now);
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// Brings up to date what follows from the kernel's facts and time.
+    pub(super) fn refresh(&mut self, context: Context<'_>) {
+        self.forwarding.refresh(context, &self.kernel, &self.roles);
+        self.revisions.link += u64::from(self.drift.record_is_due(context.now));
+    }
+
+    /// Returns the next moment at which time alone changes something.
+    pub(super) fn next_deadline(&self) -> Option<crate::event::Instant> {
+        self.drift.next_deadline()
+    }
+
+    fn handle_kernel(
+        &mut self,
+        event: &Event,
+        context: Context<'_>,
+        overlap: Overlap,
+    ) -> Vec<Transition> {
+        self.generation += 1;
+        let may_lose_routes = matches!(
+            event,
+            Event::Link(_) | Event::Address(Change::Gone(_)) | Event::Dump(Dump::End)
+        );
+        let ours = may_lose_routes.then(|| self.kernel.count_of_protocol(ROUTE_PROTOCOL));
+        let transitions = match event {
+            Event::Dump(Dump::Begin) => {
+                self.kernel.begin_listing();
+                Vec::new()
+            }
+            Event::Dump(Dump::End) => self.end_listing(context.settings),
+            Event::Link(change) => self.handle_link(change, context),
+            Event::Address(change) => {
+                self.handle_address(change, context, overlap);
+                Vec::new()
+            }
+            Event::Route(change) => {
+                self.handle_route(change);
+                Vec::new()
+            }
+            Event::Rule(change) => {
+                self.handle_rule(change);
+                Vec::new()
+            }
+            Event::Netconf(netconf) => {
+                self.handle_netconf(netconf, context, overlap);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        self.claim_added();
+        if ours.is_some_and(|before| self.kernel.count_of_protocol(ROUTE_PROTOCOL) < before) {
+            // The kernel dropped routes of ours along with an address or a port.
+            self.revisions.routing += 1;
+        }
+        transitions
+    }
+
+    fn end_listing(&mut self, settings: &Settings) -> Vec<Transition> {
+        let before = self.count_of_cluster_addresses();
+        let forgot = self.kernel.end_listing();
+        if self.count_of_cluster_addresses() < before {
+            // The kernel's messages about it were lost.
+            self.revisions.link += 1;
+        }
+        let first = !std::mem::replace(&mut self.synced, true);
+        self.others = Others::of(settings, &self.kernel, &self.roles);
+        if forgot || first {
+            self.assign_roles(settings, None).into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn count_of_cluster_addresses(&self) -> usize {
+        self.roles.cluster.map_or(0, |port| self.kernel.addresses(port).len())
+    }
+
+    fn handle_link(&mut self, change: &Change<Link>, context: Context<'_>) -> Vec<Transition> {
+        let (Change::Present(reported) | Change::Gone(reported)) = change;
+        let known = self.kernel.link(reported.index).cloned();
+        if !self.kernel.apply_link(change) {
+            return Vec::new();
+        }
+        if matches!(change, Change::Gone(_)) {
+            // It may come back under its old number before anybody looks, with nothing of ours on
+            // it.
+            self.revisions.link += u64::from(self.roles.is_port(reported.index));
+        }
+        if let Change::Present(link) = change {
+            // Somebody switched the cluster port off: the applier switches it on again.
+            if Some(link.index) == self.roles.cluster && !link.up {
+                self.revisions.link += 1;
+                if known.as_ref().is_some_and(|link| link.up) {
+                    let what = format!("the cluster port {} was switched off", link.name);
+                    self.drift.note(context, link.index, what);
+                }
+            }
+        }
+        // Of all others, of which there may be hundreds, no role depends.
+        let named = known.iter().chain([reported]).any(|l| port::is_named(context.settings, l));
+        let transition =
+            if named { self.assign_roles(context.settings, known.as_ref()) } else { None };
+        if !self.kernel.is_listing() {
+            self.others = Others::of(context.settings, &self.kernel, &self.roles);
+        }
+        transition.into_iter().collect()
+    }
+
+    /// Works the roles out anew. `known`: the interface that changed, as it was before; it may be
+    /// gone by now, or have another name.
+    fn assign_roles(&mut self, settings: &Settings, known: Option<&Link>) -> Option<Transition> {
+        let roles = Roles::of(settings, &self.kernel);
+        let before = std::mem::replace(&mut self.roles, roles);
+        self.drift.retain_ports(&self.roles);
+        if before.cluster == self.roles.cluster {
+            return None;
+        }
+        let link = match (self.roles.cluster, before.cluster) {
+            (Some(index), _) => self.kernel.link(index),
+            (None, gone) => known.filter(|link| Some(link.index) == gone),
+        };
+        let port = link.map_or_else(|| "the cluster port".to_owned(), |link| link.name.clone());
+        Some(Transition::ClusterPort { port, present: self.roles.cluster.is_some() })
+    }
+
+    fn handle_address(&mut self, change: &Change<Address>, context: Context<'_>, overlap: Overlap) {
+        let changed = self.kernel.apply_address(change, context.now);
+        let (Change::Gone(gone), true) = (change, changed) else { return };
+        if Some(gone.index) != self.roles.cluster || self.roles.is_enslaved(gone.index) {
+            return;
+        }
+        self.revisions.link += 1;
+        if IpNet::V4(context.settings.cluster.address) == gone.address && !overlap.clashing {
+            let what = format!("address {} was removed from the cluster port", gone.address);
+            self.drift.note(context, gone.index, what);
+        }
+    }
+
+    /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds
+    /// it again is somebody else.
+    fn claim_added(&mut self) {
+        let (kernel, synced) = (&mut self.kernel, self.synced);
+        self.added.retain(|(name, address)| {
+            let port = kernel.links().find(|link| link.name == *name).map(|link| link.index);
+            port.is_some_and(|port| kernel.claim(port, IpNet::V4(*address))) || !synced
+        });
+    }
+
+    fn handle_route(&mut self, change: &Change<Route>) {
+        if let (Change::Gone(route), true) = (change, self.kernel.apply_route(change)) {
+            self.revisions.routing += u64::from(route.protocol == ROUTE_PROTOCOL);
+        }
+    }
+
+    fn handle_rule(&mut self, change: &Change<Rule>) {
+        if let (Change::Gone(rule), true) = (change, self.kernel.apply_rule(change)) {
+            self.revisions.routing += u64::from(rule.protocol == ROUTE_PROTOCOL);
+        }
+    }
+
+    fn handle_netconf(&mut self, reported: &Netconf, context: Context<'_>, overlap: Overlap) {
+        let index = reported.index;
+        let known = self.kernel.netconf(index).map(netconf::values).unwrap_or_default();
+        self.kernel.apply_netconf(reported);
+        let kept = self.kept_netconf_of(context.settings, index, overlap.answers_for_uplink);
+        let Some(kept) = kept.filter(|_| !context.stopping) else { return };
+        let port = self.kernel.link(index).map_or_else(String::new, |link| link.name.clone());
+        let values = netconf::values(&kept).into_iter().zip(netconf::values(reported)).zip(known);
+        for (name, ((kept, reported), known)) in NAMES.into_iter().zip(values) {
+            let (Some(kept), Some(reported)) = (kept, reported) else { continue };
+            if reported == kept {
+                continue;
+            }
+            // Known to be right before or not: of a port that is down the kernel does not report
+            // what we wrote.
+            self.revisions.link += 1;
+            if known == Some(kept) {
+                self.drift.note(context, index, netconf::undone(name, reported, &port));
+            }
+        }
+    }
+
+    /// Returns what a port of the gateway has to be set to, for as long as the gateway is enabled.
+    fn kept_netconf_of(
+        &self,
+        settings: &Settings,
+        index: LinkIndex,
+        answers_for_uplink: bool,
+    ) -> Option<Netconf> {
+        let ours =
+            settings.gateway.enabled && self.roles.is_port(index) && !self.roles.is_enslaved(index);
+        let answers = answers_for_uplink && self.roles.cluster == Some(index);
+        ours.then(|| netconf::kept(index, self.roles.uplinks.contains(&index), answers))
+    }
+
+    /// Returns what the ports of the gateway have to be set to, for as long as it is enabled.
+    pub(super) fn kept_netconf(
+        &self,
+        settings: &Settings,
+        answers_for_uplink: bool,
+    ) -> Vec<Netconf> {
+        let ports = self.roles.uplinks.iter().chain(&self.roles.cluster);
+        ports
+            .filter_map(|index| self.kept_netconf_of(settings, *index, answers_for_uplink))
+            .collect()
+    }
+
+    /// Returns what the kernel holds.
+    pub fn kernel(&self) -> &KernelFacts {
+        &self.kernel
+    }
+
+    /// Returns who plays which role.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// Returns the ports without a role.
+    pub fn others(&self) -> &Others {
+        &self.others
+    }
+
+    /// Returns whether the first dump has ended: what is not known does not exist.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Returns a number that counts up with all that the kernel reports: what was asked of it
+    /// before may have another answer now.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn revisions(&self) -> Revisions {
+        self.revisions
+    }
+
+    /// Returns the cluster port, if it exists and is usable.
+    pub fn cluster_port(&self) -> Option<&Link> {
+        self.kernel.link(self.roles.cluster?)
+    }
+
+    /// Returns the ports that have an address and no role, with that address. A port whose bridge
+    /// or VLAN is missing in the settings has an alert of its own.
+    pub fn ports_without_role(&self) -> impl Iterator<Item = (&Link, &HeldAddress)> {
+        self.others.addressed(&self.kernel, &self.roles)
+    }
+
+    /// Returns whether IPv4 forwarding is on at the cluster port and at every uplink.
+    pub fn is_forwarding_by_all(&self) -> bool {
+        self.roles.cluster.is_some_and(|index| self.kernel.is_forwarding(index))
+            && self.roles.uplinks.iter().all(|index| self.kernel.is_forwarding(*index))
+    }
+
+    /// Returns `net.ipv4.ip_forward`.
+    pub fn is_forwarding_everywhere(&self) -> bool {
+        self.kernel.is_forwarding(Netconf::ALL)
+    }
+
+    /// Returns whether this uplink's packets are forwarded for the cluster's sake only: before us
+    /// the kernel forwarded nothing that came in by it. Somebody who sets `net.ipv4.ip_forward`
+    /// (Docker does) wants more.
+    pub fn is_forwarded_for_us(&self, link: &Link) -> bool {
+        !self.is_forwarding_everywhere()
+            && (self.forwarding.was_opened(link) || !self.kernel.is_forwarding(link.index))
+    }
+
+    /// Returns whether the kernel is reported to forward wherever it has to. Of a port that is down
+    /// it reports nothing, and one without IPv4 has no forwarding.
+    pub(super) fn forwards_by(&self, kept: &[Netconf]) -> bool {
+        kept.iter().all(|kept| {
+            let down = !self.kernel.link(kept.index).is_some_and(|link| link.up);
+            down || self.kernel.netconf(kept.index).is_none_or(|n| n.forwarding == Some(true))
+        })
+    }
+
+    /// Returns who is heard on the cluster port by this change: IPv4 address, hardware address of
+    /// one board, and whether it answers.
+    pub(super) fn heard_board(&self, heard: &Neighbour) -> Option<(Ipv4Addr, Mac, bool)> {
+        let (IpAddr::V4(address), Some(mac)) = (heard.address, heard.mac) else { return None };
+        // Not the address of many, nor of nobody.
+        let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
+        let here = unicast && self.roles.cluster == Some(heard.index);
+        here.then_some((address, mac, heard.reachable))
+    }
+}

@@ -58,6 +58,11 @@ impl Roles {
         self.cluster == Some(index) || self.uplinks.contains(&index)
     }
 
+    /// Returns whether it is a port of a bridge or bond: it has been let go.
+    pub fn is_enslaved(&self, index: LinkIndex) -> bool {
+        self.enslaved.iter().any(|(port, _)| *port == index)
+    }
+
     /// Works the roles out.
     pub fn of(settings: &Settings, facts: &KernelFacts) -> Self {
         // A glob for the cluster's port never takes the port that is named as an uplink: it would

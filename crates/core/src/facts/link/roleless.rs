@@ -12,7 +12,6 @@ use crate::event::{Link, LinkIndex};
 
 use super::mirror::{HeldAddress, KernelFacts};
 use super::port::{self, Roles};
-use crate::facts::State;
 
 /// `IFLA_INFO_KIND` of what is never a network adapter: tunnels that the head's owner made, and the
 /// ends of containers. Not among them: `ppp`, `sit`, `gre` and other tunnels to a provider, and
@@ -75,37 +74,30 @@ impl Others {
         others.bridges.sort();
         others
     }
-}
 
-impl State {
-    /// Returns the ports without a role.
-    pub fn others(&self) -> &Others {
-        &self.others
-    }
-
-    /// Returns the ports that have an address and no role, with that address. A port whose bridge
-    /// or VLAN is missing in the settings has an alert of its own.
-    pub fn ports_without_role(&self) -> impl Iterator<Item = (&Link, &HeldAddress)> {
-        let links = self.others.unknown.iter().filter_map(|index| self.facts.link(*index));
-        links.filter(|link| link.up && !self.stands_for_a_port(link)).filter_map(|link| {
-            let addresses = self.facts.addresses(link.index);
-            addresses
-                .iter()
-                .find(|held| !held.link_local && !held.tentative)
-                .map(|held| (link, held))
+    /// Returns those of the unknown ports that are up and have an address, with that address.
+    pub(super) fn addressed<'a>(
+        &self,
+        kernel: &'a KernelFacts,
+        roles: &Roles,
+    ) -> impl Iterator<Item = (&'a Link, &'a HeldAddress)> {
+        let links = self.unknown.iter().filter_map(|index| kernel.link(*index));
+        links.filter(|link| link.up && !stands_for_a_port(link, kernel, roles)).filter_map(|link| {
+            let mut addresses = kernel.addresses(link.index).iter();
+            addresses.find(|held| !held.link_local && !held.tentative).map(|held| (link, held))
         })
     }
+}
 
-    /// It is the bridge of a port of the settings, or the VLAN that such a port carries.
-    fn stands_for_a_port(&self, link: &Link) -> bool {
-        let master = self.roles.enslaved.iter().any(|(_, master)| *master == link.index);
-        let carried = link.kind.as_deref() == Some("vlan")
-            && link.parent.is_some_and(|parent| {
-                self.roles.is_port(parent)
-                    && !self.facts.addresses(parent).iter().any(HeldAddress::is_usable)
-            });
-        master || carried
-    }
+/// Returns whether it is the bridge of a port of the settings, or the VLAN that such a port
+/// carries.
+fn stands_for_a_port(link: &Link, kernel: &KernelFacts, roles: &Roles) -> bool {
+    let master = roles.enslaved.iter().any(|(_, master)| *master == link.index);
+    let carried = link.kind.as_deref() == Some("vlan")
+        && link.parent.is_some_and(|parent| {
+            roles.is_port(parent) && !kernel.addresses(parent).iter().any(HeldAddress::is_usable)
+        });
+    master || carried
 }
 
 /// The rule set knows it by itself.

@@ -1,106 +1,227 @@
-//! Who is heard on the cluster port, who has a lease, and what people order about nodes.
+//! What events say of the nodes: who is heard on the cluster port, who has a lease, what rounds of
+//! probes found, and what users order about nodes.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
-use super::NodeState;
-use crate::event::{Change, Lease, Mac, Neighbour, NodeId, Order};
-use crate::facts::{State, Transition};
+use ipnet::IpNet;
 
-impl State {
-    pub(crate) fn apply_neighbour(&mut self, change: &Change<Neighbour>) -> Vec<Transition> {
-        let settings = Arc::clone(&self.settings);
-        let (Change::Present(transitions) | Change::Gone(transitions)) = change;
-        let IpAddr::V4(address) = transitions.address else { return Vec::new() };
-        match (change, transitions.mac) {
-            (Change::Present(_), Some(mac)) => {
-                // Not the address of many, nor of nobody.
-                let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
-                if !unicast || self.roles.cluster != Some(transitions.index) {
-                    return Vec::new();
-                }
-                if transitions.reachable {
-                    self.retiring.heard(address, self.now);
-                }
-                if self.nodes.by_mac(mac).is_none() {
-                    self.dhcp.unknown_clients += 1;
-                }
-                let found =
-                    self.nodes.seen((address, mac, transitions.reachable), &settings, self.now);
-                found.into_iter().filter_map(|id| self.found(id)).collect()
+use super::{HealthChange, NodeHealth, NodeState, Nodes, Origin};
+use crate::config::Settings;
+use crate::event::{
+    Change, Dhcp, Event, Instant, Lease, Neighbour, NodeId, Order, Probe, Round, Route, Vital,
+};
+use crate::facts::context::Context;
+use crate::facts::link::Links;
+use crate::facts::transition::Transition;
+
+impl Nodes {
+    /// Takes an event in.
+    pub(crate) fn handle(
+        &mut self,
+        event: &Event,
+        context: Context<'_>,
+        links: &Links,
+    ) -> Vec<Transition> {
+        let Context { settings, now, .. } = context;
+        let transition = match event {
+            Event::Probe(Probe::Nodes(rounds)) => {
+                return self.handle_rounds(rounds, context, links);
             }
-            _ => {
-                self.nodes.unseen(address, &settings, self.now);
-                Vec::new()
+            Event::Neighbour(change) => return self.handle_neighbour(change, context, links),
+            Event::Lease(Change::Present(lease)) => {
+                let found = self.leased(lease, settings, now);
+                found.and_then(|id| self.found(id))
             }
+            Event::Lease(Change::Gone(lease)) => {
+                self.lease_ended(lease, settings, now).map(forgotten)
+            }
+            Event::Dhcp(Dhcp::CallsItself { mac, name }) => {
+                let found = self.calls_itself(*mac, name, settings, now);
+                found.and_then(|id| self.found(id))
+            }
+            Event::Dhcp(Dhcp::Boots { address, file }) => self.handle_boot(*address, file, context),
+            Event::Order(order) => self.handle_order(order, now),
+            Event::Vital(Vital::Host { name, .. }) => {
+                self.set_head(name, settings, now);
+                None
+            }
+            _ => None,
+        };
+        transition.into_iter().collect()
+    }
+
+    /// Lets time pass. `cable`: the cluster port has one.
+    pub(crate) fn refresh(&mut self, context: Context<'_>, cable: bool) -> Vec<Transition> {
+        let Context { settings, now, .. } = context;
+        if cable && !self.cable {
+            self.cable_comes(now);
+        }
+        self.cable = cable;
+        let expired = self.expire(&settings.health, now);
+        let changed =
+            expired.into_iter().filter_map(|(id, change)| self.health_changed(id, change));
+        let mut transitions: Vec<Transition> = changed.collect();
+        transitions.extend(self.sweep(settings, now).into_iter().map(forgotten));
+        transitions
+    }
+
+    /// Returns the next moment after `now` at which time alone changes something.
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let health = self.boot_deadline().into_iter().chain(self.sweep_at());
+        health.chain(self.flood_deadlines()).filter(|at| *at > now).min()
+    }
+
+    /// Takes rounds of probes in. They come by the thousand and nearly all only confirm what is
+    /// known.
+    fn handle_rounds(
+        &mut self,
+        rounds: &[Round],
+        context: Context<'_>,
+        links: &Links,
+    ) -> Vec<Transition> {
+        let (awaited, silences) = (self.unanswered().1, self.silences());
+        let mut transitions = Vec::new();
+        for round in rounds {
+            let is_anothers = round.rtt.is_some()
+                && (self.answers_elsewhere(round.node, links)
+                    || self.another_answers_for(round.node));
+            let round = Round { rtt: round.rtt.filter(|_| !is_anothers), ..*round };
+            if round.rtt.is_none() && self.says_nothing(round.node) {
+                continue;
+            }
+            let change = self.round(&round, &context.settings.health, context.now);
+            transitions.extend(change.and_then(|change| self.health_changed(round.node, change)));
+        }
+        let behind_another_health = transitions.is_empty() && self.silences() != silences;
+        if self.unanswered().1 > awaited || behind_another_health {
+            transitions.push(Transition::NodesAwaited);
+        }
+        transitions
+    }
+
+    /// Returns whether silence says nothing of a node: it has never answered, and there is no
+    /// cable, or nobody promised that it would. What was found may not answer a ping by its nature.
+    fn says_nothing(&self, node: NodeId) -> bool {
+        let never = self.get(node).filter(|node| node.health == NodeHealth::Unknown);
+        never.is_some_and(|node| !self.cable || node.origin == Origin::Found)
+    }
+
+    /// Returns whether whoever has this node's address is not behind the cluster port: the head
+    /// itself, or, once the cluster has moved, a computer of the venue.
+    fn answers_elsewhere(&self, node: NodeId, links: &Links) -> bool {
+        let address = self.get(node).and_then(|node| node.address);
+        address.is_some_and(|address| {
+            links.kernel().is_local(IpAddr::V4(address)) || has_left(address, links)
+        })
+    }
+
+    fn handle_neighbour(
+        &mut self,
+        change: &Change<Neighbour>,
+        context: Context<'_>,
+        links: &Links,
+    ) -> Vec<Transition> {
+        let Context { settings, now, .. } = context;
+        let (Change::Present(reported) | Change::Gone(reported)) = change;
+        let IpAddr::V4(address) = reported.address else { return Vec::new() };
+        if matches!(change, Change::Gone(_)) || reported.mac.is_none() {
+            self.unseen(address, settings, now);
+            return Vec::new();
+        }
+        let Some(heard) = links.heard_board(reported) else { return Vec::new() };
+        if self.by_mac(heard.1).is_none() {
+            self.unknown_boards += 1;
+        }
+        let found = self.seen(heard, settings, now);
+        found.into_iter().filter_map(|id| self.found(id)).collect()
+    }
+
+    /// Takes in that a node fetches a file to boot from.
+    fn handle_boot(
+        &mut self,
+        address: Ipv4Addr,
+        file: &str,
+        context: Context<'_>,
+    ) -> Option<Transition> {
+        let id = self.by_address(address)?.id;
+        // Every file of ours is in this folder.
+        let root = context.settings.cluster.netboot.as_ref().map(|netboot| netboot.root.as_path());
+        let inside = root.and_then(|root| Path::new(file).strip_prefix(root).ok()?.to_str());
+        match self.boots(id, inside.unwrap_or(file), context.now) {
+            Some(change) => self.health_changed(id, change),
+            None => self.get(id).map(|node| Transition::NodeStage { name: node.name.clone() }),
         }
     }
 
-    pub(crate) fn apply_lease(&mut self, change: &Change<Lease>) -> Vec<Transition> {
-        let settings = Arc::clone(&self.settings);
-        match change {
-            Change::Present(lease) => {
-                let found = self.nodes.leased(lease, &settings, self.now);
-                found.and_then(|id| self.found(id)).into_iter().collect()
-            }
-            Change::Gone(lease) => {
-                let gone = self.nodes.lease_ended(lease, &settings, self.now);
-                gone.map(forgotten).into_iter().collect()
-            }
-        }
+    /// Takes in what a user orders. An acknowledgement is not about who is here.
+    fn handle_order(&mut self, order: &Order, now: Instant) -> Option<Transition> {
+        let (name, drained) = match order {
+            Order::Drain(name) => (name, true),
+            Order::Resume(name) => (name, false),
+            Order::Acknowledge | Order::Forget(_) => return None,
+        };
+        self.note_drained(name, drained);
+        let id = self.by_name(name)?.id;
+        let change = self.set_maintenance(id, drained, now)?;
+        self.health_changed(id, change)
     }
 
-    pub(crate) fn calls_itself(&mut self, mac: Mac, name: &str) -> Vec<Transition> {
-        let settings = Arc::clone(&self.settings);
-        let found = self.nodes.calls_itself(mac, name, &settings, self.now);
-        found.and_then(|id| self.found(id)).into_iter().collect()
-    }
-
-    /// Leases of an earlier run, in which the server wrote down who has which name.
-    pub fn restore_names(&mut self, leases: &[Lease]) {
+    /// Takes in leases of an earlier run, in which the server wrote down who has which name.
+    pub(crate) fn restore_names(&mut self, leases: &[Lease], now: Instant) {
         let mut named: Vec<&Lease> =
             leases.iter().filter(|lease| lease.host_name.is_some()).collect();
         // In their order they go to the end of the map, and move nothing.
         named.sort_by(|a, b| a.host_name.cmp(&b.host_name));
-        named.into_iter().for_each(|lease| self.nodes.restore_name(lease, self.now));
+        named.into_iter().for_each(|lease| self.restore_name(lease, now));
     }
 
-    /// What a person wants. An acknowledgement is not about who is here.
-    pub(crate) fn apply_order(&mut self, order: &Order) -> Vec<Transition> {
-        let (name, drained) = match order {
-            Order::Drain(name) => (name, true),
-            Order::Resume(name) => (name, false),
-            Order::Acknowledge | Order::Forget(_) => return Vec::new(),
-        };
-        self.nodes.note_drained(name, drained);
-        let Some(node) = self.nodes.by_name(name) else { return Vec::new() };
-        let id = node.id;
-        let change = self.nodes.set_maintenance(id, drained, self.now);
-        change.and_then(|change| self.health_changed(id, change)).into_iter().collect()
-    }
-
-    /// Orders of an earlier run: these nodes are worked on; as [`super::Nodes::drained`] told them.
-    pub fn restore_drained(&mut self, keys: &BTreeSet<String>) {
+    /// Takes in orders of an earlier run: these nodes are worked on; as [`Nodes::drained`] returned
+    /// them.
+    pub(crate) fn restore_drained(&mut self, keys: &BTreeSet<String>, now: Instant) {
         for key in keys {
-            self.apply_order(&Order::Drain(key.clone()));
+            self.handle_order(&Order::Drain(key.clone()), now);
         }
     }
 
-    /// Nodes that time has ended.
-    pub(crate) fn sweep_nodes(&mut self) -> Vec<Transition> {
-        let settings = Arc::clone(&self.settings);
-        self.nodes.sweep(&settings, self.now).into_iter().map(forgotten).collect()
+    /// Returns whether nodes that are silent may be starting, or nobody can hear them: which of
+    /// them are down will be seen.
+    pub(crate) fn are_awaited(&self, settings: &Settings, now: Instant) -> bool {
+        !self.cable || self.may_start(&settings.health, now)
+    }
+
+    /// Returns the transition of a node whose health is another.
+    fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
+        let HealthChange { from, to, why } = change;
+        let name = self.get(id)?.name.clone();
+        Some(Transition::NodeHealth { name, from, to, why })
     }
 
     fn found(&self, id: NodeId) -> Option<Transition> {
-        let node = self.nodes.get(id)?;
+        let node = self.get(id)?;
         Some(Transition::NodeFound {
             name: node.name.clone(),
             mac: node.mac,
             address: node.address,
         })
     }
+}
+
+/// Returns whether the cluster port has IPv4 addresses, and neither their networks nor a route by
+/// that port hold this one.
+fn has_left(address: Ipv4Addr, links: &Links) -> bool {
+    let Some(port) = links.roles().cluster else { return false };
+    let address = IpAddr::V4(address);
+    let networks = || links.kernel().addresses(port).iter().map(|held| held.address);
+    let by_route = |route: &Route| {
+        route.index == port
+            && route.destination.prefix_len() > 0
+            && route.destination.contains(&address)
+    };
+    networks().any(|net| matches!(net, IpNet::V4(_)))
+        && !networks().any(|net| net.contains(&address))
+        && !links.kernel().routes().any(by_route)
 }
 
 fn forgotten(node: NodeState) -> Transition {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 mod counts;
 mod health;
-pub(crate) mod intake;
+mod intake;
 mod inventory;
 #[cfg(test)]
 mod tests;
@@ -88,6 +88,8 @@ pub struct Nodes {
     troubled: Troubled,
     /// nodes that have been asked in vain since the start, and may be starting
     unanswered: BTreeSet<NodeId>,
+    /// the cluster port has a cable
+    cable: bool,
     /// when the cluster port got the cable that it has
     cable_since: Instant,
     /// nodes that boot, by when they will have done so for too long
@@ -99,6 +101,9 @@ pub struct Nodes {
     silences: u64,
     /// counts up when a node came, went, has another name or address, or wants another name
     pub layout: u64,
+    /// counts up when a board is heard on the cluster port that was not known: a server of
+    /// addresses may have come
+    pub unknown_boards: u64,
 }
 
 #[derive(Debug, Clone, Default)]

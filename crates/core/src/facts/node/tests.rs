@@ -131,7 +131,7 @@ proptest! {
                     Happens::Wait(seconds) => {
                         now = now + Duration::from_secs(seconds);
                         nodes.expire(&settings.health, now);
-                        prop_assert!(nodes.next_deadline().is_none_or(|at| at > now));
+                        prop_assert!(nodes.boot_deadline().is_none_or(|at| at > now));
                         continue;
                     }
                 };

@@ -1,58 +1,158 @@
-//! Whether the nodes have a way out at all, and whether packets go the ways that have been
-//! promised.
+//! Whether the nodes have a way out at all, by which uplink, and whether packets go the ways that
+//! have been promised.
 
 pub(crate) mod detour;
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::State;
-use crate::event::{Astray, Instant};
+use super::context::Context;
+use super::link::Links;
+use super::output::Outputs;
+use super::uplink::{Uplinks, ipv4_source};
+use crate::event::{ApplyReport, Astray, Event, Instant, LinkIndex, Output, Vital};
+use detour::Detour;
 
-/// A refusal is told after this long: in between routes, rules and forwarding come and go one after
-/// the other.
+/// A refusal is reported after this long: in between routes, rules and forwarding come and go one
+/// after the other.
 const REFUSED_TIME: Duration = Duration::from_secs(2);
 
-impl State {
-    /// The kernel refuses what the nodes send to the internet, though an uplink has a default route
-    /// and all is set: since.
-    pub(super) fn watch_exit(&mut self) {
-        let refused = self.vitals.way_out == Some(None) && self.forwarding() && self.may_leave();
-        self.refused_since = refused.then(|| self.refused_since.unwrap_or(self.now));
+/// Holds by which ways packets leave.
+#[derive(Debug, Clone, Default)]
+pub struct Routing {
+    /// the port by which the kernel would send the nodes' packets without our rules; `None`: not
+    /// asked yet, `Some(None)`: by none
+    way_out: Option<Option<LinkIndex>>,
+    /// ways that packets would not go as they have to
+    astray: Vec<Astray>,
+    /// since when there have been some without a break
+    astray_since: Option<Instant>,
+    /// since when the kernel refuses what the nodes send to the internet, though an uplink has a
+    /// default route and all is set
+    refused_since: Option<Instant>,
+    detour: Detour,
+    egress: Option<(LinkIndex, Ipv4Addr)>,
+    stale_sources: Vec<Ipv4Addr>,
+    conntrack_orders: u64,
+    /// how often the applier was to look again
+    revision: u64,
+}
+
+impl Routing {
+    /// Takes in what the kernel answered about ways, and reports of the appliers.
+    pub(super) fn handle(&mut self, event: &Event, context: Context<'_>, outputs: &Outputs) {
+        match event {
+            Event::Vital(Vital::WayOut { index }) => self.way_out = Some(*index),
+            Event::Vital(Vital::Astray(ways)) => {
+                self.astray.clone_from(ways);
+                let since = self.astray_since.unwrap_or(context.now);
+                self.astray_since = (!ways.is_empty()).then_some(since);
+            }
+            // The address that it waits for may be there now.
+            Event::Applied(ApplyReport { output: Output::Link, result: Ok(_) }) => {
+                self.revision += u64::from(outputs.is_waiting(Output::Routing));
+            }
+            Event::Applied(ApplyReport { output: Output::Routing, result: Ok(_) }) => {
+                self.conntrack_orders += u64::from(self.detour.takes_the_cut());
+            }
+            _ => {}
+        }
     }
 
-    /// There is a port that nodes are behind, with its address, and an uplink with an IPv4 default
-    /// route.
-    fn may_leave(&self) -> bool {
-        let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
-        let cluster = self.cluster_port().filter(|port| port.up && port.carrier);
-        let addressed = cluster
-            .is_some_and(|port| self.facts.addresses(port.index).iter().any(|h| is_v4(&h.address)));
-        let leads =
-            |index| self.facts.default_route(index).is_some_and(|route| is_v4(&route.destination));
-        let carrying = |index| self.facts.link(index).is_some_and(|link| link.up && link.carrier);
-        addressed && self.roles.uplinks.iter().any(|index| carrying(*index) && leads(*index))
+    /// Brings up to date what follows from links, uplinks and time.
+    pub(super) fn refresh(&mut self, context: Context<'_>, links: &Links, uplinks: &Uplinks) {
+        self.detour.refresh(context, links, uplinks, self.main_exit(links));
+        self.refresh_egress(links);
+        let refused =
+            self.way_out == Some(None) && links.is_forwarding_by_all() && may_leave(links);
+        self.refused_since = refused.then(|| self.refused_since.unwrap_or(context.now));
     }
 
-    /// See [`State::watch_exit`]; for longer than a change of venue takes.
-    pub fn is_without_exit(&self) -> bool {
-        self.refused_since.is_some_and(|since| self.now.saturating_since(since) >= REFUSED_TIME)
+    /// Returns the next moment after `now` at which time alone changes something.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let since = self.refused_since.into_iter().chain(self.astray_since);
+        let settled = since.map(|since| since + REFUSED_TIME);
+        settled.chain(self.detour.deadlines()).filter(|at| *at > now).min()
+    }
+
+    /// Orders that connections are deleted which are stuck: the best IPv4 default route has moved
+    /// to another uplink, and the one before keeps the address that they are translated to.
+    fn refresh_egress(&mut self, links: &Links) {
+        let Some(index) = self.detour.by().or_else(|| best_exit(links)) else { return };
+        let Some(address) = ipv4_source(links.kernel(), index) else { return };
+        let Some((old_index, old_address)) = self.egress.replace((index, address)) else { return };
+        let mut held = links.kernel().addresses(old_index).iter();
+        let kept = held.any(|h| h.address.addr() == IpAddr::V4(old_address));
+        if old_index != index && kept {
+            self.stale_sources = vec![old_address];
+            self.conntrack_orders += 1;
+            self.detour.cut_again();
+        }
+    }
+
+    /// Returns the port by which the kernel would send the nodes' packets to the internet without
+    /// our rules; `None`: not asked yet, `Some(None)`: it would refuse them.
+    pub fn way_out(&self) -> Option<Option<LinkIndex>> {
+        self.way_out
+    }
+
+    /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
+    /// one.
+    pub(super) fn main_exit(&self, links: &Links) -> Option<LinkIndex> {
+        self.way_out.flatten().filter(|index| links.roles().uplinks.contains(index))
+    }
+
+    /// Returns by which uplink the nodes leave where it is not the main table's.
+    pub fn detour(&self) -> &Detour {
+        &self.detour
+    }
+
+    /// Returns translated sources whose connections are stuck, and the number of that order.
+    pub fn stale_sources(&self) -> (&[Ipv4Addr], u64) {
+        (&self.stale_sources, self.conntrack_orders)
+    }
+
+    /// Returns whether the kernel refuses what the nodes send to the internet, for longer than a
+    /// change of venue takes.
+    pub(super) fn is_without_exit(&self, now: Instant) -> bool {
+        self.refused_since.is_some_and(|since| now.saturating_since(since) >= REFUSED_TIME)
     }
 
     /// Returns the ways that packets would not go as they have to, for longer than it takes to put
     /// our own rules there.
-    pub fn astray(&self) -> &[Astray] {
-        let since = self.vitals.astray_since;
-        let settled = since.is_some_and(|since| self.now.saturating_since(since) >= REFUSED_TIME);
-        if settled { &self.vitals.astray } else { &[] }
+    pub(super) fn astray(&self, now: Instant) -> &[Astray] {
+        let since = self.astray_since;
+        let settled = since.is_some_and(|since| now.saturating_since(since) >= REFUSED_TIME);
+        if settled { &self.astray } else { &[] }
     }
 
-    pub(super) fn exit_deadline(&self) -> Option<Instant> {
-        let since = self
-            .refused_since
-            .into_iter()
-            .chain(self.vitals.astray_since)
-            .map(|since| since + REFUSED_TIME);
-        since.filter(|at| *at > self.now).min()
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
+}
+
+/// Returns the uplink with the best IPv4 default route of the main table.
+fn best_exit(links: &Links) -> Option<LinkIndex> {
+    let carries = |index| links.kernel().link(index).is_some_and(|link| link.carrier);
+    let exits = links.kernel().default_routes().filter(|route| {
+        matches!(route.destination, IpNet::V4(_))
+            && links.roles().uplinks.contains(&route.index)
+            && carries(route.index)
+    });
+    exits.min_by_key(|route| route.metric).map(|route| route.index)
+}
+
+/// Returns whether there is a port that nodes are behind, with its address, and an uplink with an
+/// IPv4 default route.
+fn may_leave(links: &Links) -> bool {
+    let kernel = links.kernel();
+    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
+    let cluster = links.cluster_port().filter(|port| port.up && port.carrier);
+    let addressed =
+        cluster.is_some_and(|port| kernel.addresses(port.index).iter().any(|h| is_v4(&h.address)));
+    let leads = |index| kernel.default_route(index).is_some_and(|route| is_v4(&route.destination));
+    let carrying = |index| kernel.link(index).is_some_and(|link| link.up && link.carrier);
+    addressed && links.roles().uplinks.iter().any(|index| carrying(*index) && leads(*index))
 }

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use super::link::mirror;
 use super::node::NodeHealth;
 use super::uplink::UplinkState;
-use super::{State, Transition};
+use super::{Facts, Transition};
 use crate::config::board::Board;
 use crate::config::{self, Settings};
 use crate::event::{
@@ -108,7 +108,7 @@ fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
 
 /// A state and its clock.
 struct Simulation {
-    state: State,
+    state: Facts,
     now: Instant,
     edited: bool,
 }
@@ -116,7 +116,7 @@ struct Simulation {
 impl Simulation {
     fn new() -> Self {
         let now = Instant::from_boot(Duration::from_secs(100));
-        Self { state: State::new(settings(), now), now, edited: false }
+        Self { state: Facts::new(settings(), now), now, edited: false }
     }
 
     /// The head at a venue by wire, with a lease and the internet behind it.
@@ -343,7 +343,7 @@ fn a_dump_forgets_what_it_does_not_report() {
     sim.handle(Event::Dump(Dump::End));
     sim.wait(3000);
     assert_eq!(sim.row1(), None);
-    assert_eq!(sim.state.facts().routes().count(), 0);
+    assert_eq!(sim.state.kernel().routes().count(), 0);
 }
 
 /// The kernel tells nothing of what is written to a port that is down, so what is known of it may

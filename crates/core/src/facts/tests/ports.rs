@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn head(uplinks: &str, cluster: &str, links: &[Link]) -> State {
+fn head(uplinks: &str, cluster: &str, links: &[Link]) -> Facts {
     let settings = parsed(&format!(
         "[uplink]\ninterfaces = {uplinks}\n[cluster]\ninterface = \"{cluster}\"\n"
     ));
     let now = Instant::from_boot(Duration::from_secs(100));
-    let mut state = State::new(settings, now);
+    let mut state = Facts::new(settings, now);
     state.apply(&Event::Dump(Dump::Begin), now);
     for link in links {
         state.apply(&Event::Link(Change::Present(link.clone())), now);

@@ -214,7 +214,7 @@ proptest! {
         for (pause, event) in &story {
             let mut held = |sim: &Simulation| {
                 for index in [CLUSTER, WIRED, RADIO, 9] {
-                    for address in sim.state.facts().addresses(index) {
+                    for address in sim.state.kernel().addresses(index) {
                         last_held.insert((index, address.address), sim.now);
                     }
                 }

@@ -16,7 +16,7 @@ use crate::config::{Netboot, Settings};
 use crate::decide::cluster::keep_host;
 use crate::decide::dhcp::{AnswerOrigin, DhcpPlan, ServicePlan, is_ipxe};
 use crate::event::Mac;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::most_claims;
 
 /// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM
@@ -307,7 +307,7 @@ pub fn servers(plan: &ServicePlan) -> String {
 /// its host part where the cluster is now; one that they know by its address alone gets it if it
 /// gives its name. Who else is at an address of the range keeps it: also a node that never asked,
 /// whose address dnsmasq would believe to be free, up to a share of the range.
-fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
+fn hosts(plan: &ServicePlan, settings: &Settings, state: &Facts) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
     let placed =
         |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
@@ -375,7 +375,7 @@ fn lease_for_each(plan: &ServicePlan) -> String {
 
 /// Returns the addresses that the settings give to boards, where the cluster is now; by a node's
 /// name too, if another board has it now.
-fn homes(plan: &ServicePlan, settings: &Settings, state: &State) -> Arc<[(Ipv4Addr, Mac)]> {
+fn homes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> Arc<[(Ipv4Addr, Mac)]> {
     let home = settings.cluster.address;
     let placed =
         |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
@@ -384,7 +384,7 @@ fn homes(plan: &ServicePlan, settings: &Settings, state: &State) -> Arc<[(Ipv4Ad
 }
 
 /// The files that name nodes.
-pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFiles {
+pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> NodeFiles {
     let mut names = String::new();
     if let Some(head) = &plan.head {
         let _ = writeln!(names, "{} {head}", plan.address.addr());

@@ -38,7 +38,7 @@ fn rendered(settings: &str) -> Files {
 /// The same after something else has happened.
 fn rendered_after(settings: &str, more: &[Event]) -> Files {
     let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
-    let mut state = State::new(Arc::new(settings.clone()), Instant::default());
+    let mut state = Facts::new(Arc::new(settings.clone()), Instant::default());
     for vital in [
         Vital::Host { name: "head.example.org".to_owned(), ssh_ports: vec![22] },
         Vital::Resolvers { index: 0, servers: vec!["10.99.0.1".parse().unwrap()] },

@@ -18,7 +18,7 @@ use crate::event::alert::Journal;
 use crate::event::{ApplyError, Output, Reachability, Stop, in_words};
 use crate::facts::node::{NodeHealth, Trouble};
 use crate::facts::uplink::UplinkState;
-use crate::facts::{State, Transition};
+use crate::facts::{Facts, Transition};
 
 /// So many of the alerts that somebody acknowledged are named.
 const KNOWN_LISTED: usize = 16;
@@ -66,7 +66,7 @@ pub fn records(
     transitions: &[Transition],
     before: Option<&Desired>,
     after: &Desired,
-    state: &State,
+    state: &Facts,
 ) -> Vec<Record> {
     let mut reported = Vec::new();
     if before.is_none() {
@@ -93,7 +93,7 @@ pub fn records(
 
 /// Adds the address and the gateway that an uplink has now, where its record does not tell them
 /// itself: the route comes a moment after the address.
-fn complete(record: &mut Record, state: &State) {
+fn complete(record: &mut Record, state: &Facts) {
     let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
     let Some(uplink) = state.uplinks().into_iter().find(|uplink| uplink.link.name == port) else {
         return;
@@ -208,7 +208,7 @@ fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
 }
 
 /// The record of one change; `None` where another change tells the same.
-fn record(transition: &Transition, state: &State) -> Option<Record> {
+fn record(transition: &Transition, state: &Facts) -> Option<Record> {
     if let Some(record) = inventory::record(transition) {
         return Some(record);
     }
@@ -246,7 +246,7 @@ fn record(transition: &Transition, state: &State) -> Option<Record> {
 }
 
 /// Records of what is neither an uplink's nor a node's.
-fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
+fn gateway_record(transition: &Transition, state: &Facts) -> Option<Record> {
     Some(match transition {
         Transition::ClusterPort { port, present } => {
             let what = if *present { "is there" } else { "is gone" };
@@ -354,7 +354,7 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
 }
 
 /// Addresses and the internet have records of their own.
-fn uplink_state(state: &State, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
+fn uplink_state(state: &Facts, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
     let (kind, what) = match to {
         UplinkState::Absent => (Kind::UplinkLink, "is gone"),
         UplinkState::NoCarrier => (Kind::UplinkLink, "has no carrier"),

@@ -2,10 +2,10 @@
 
 use super::{Kind, Record};
 use crate::event::{ServerLog, ServerLogKind};
-use crate::facts::State;
+use crate::facts::Facts;
 
 /// With the node's name, where it is known.
-pub fn logged(logged: &ServerLog, state: &State) -> Record {
+pub fn logged(logged: &ServerLog, state: &Facts) -> Record {
     let kind = match logged.what {
         ServerLogKind::Leased => Kind::Leased,
         ServerLogKind::Refused => Kind::LeaseRefused,

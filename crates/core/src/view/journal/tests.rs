@@ -8,7 +8,7 @@ use crate::decide::alert::{AlertCode, Severity, Subject};
 use crate::decide::decide;
 use crate::event::{ApplyErrorKind, Instant};
 
-fn world() -> (State, Desired) {
+fn world() -> (Facts, Desired) {
     let text = r#"
         board = "emulated"
         [uplink]
@@ -18,7 +18,7 @@ fn world() -> (State, Desired) {
     "#;
     let settings =
         config::load(&[("settings", text)], &Board::built_in("emulated").unwrap()).unwrap();
-    let state = State::new(Arc::new(settings.clone()), Instant::default());
+    let state = Facts::new(Arc::new(settings.clone()), Instant::default());
     let desired = decide(&settings, &state);
     (state, Desired { alerts: Vec::new(), severity: Severity::Ok, ..desired })
 }

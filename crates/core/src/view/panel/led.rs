@@ -5,7 +5,7 @@ use crate::decide::Desired;
 use crate::decide::alert::node::{is_known_down, known_groups};
 use crate::decide::alert::{Alert, Severity};
 use crate::event::{Applied, Output};
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::{NodeHealth, NodeState};
 use crate::panel::{Colour, Pattern, Signal};
 
@@ -45,7 +45,7 @@ pub const fn of_node(health: NodeHealth) -> Signal {
 ///
 /// Brightness, night and `led.animate = false` (the patterns stand still: for measurements) are the
 /// indicator's: it is told the pattern all the same, and so is the status.
-pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Signal> {
+pub fn lights(_settings: &Settings, state: &Facts, desired: &Desired) -> Vec<Signal> {
     let urgency = desired.alerts.iter().map(Alert::urgency).max().unwrap_or(Severity::Ok);
     let cluster = of_severity(urgency);
     let nodes = state.nodes();
@@ -58,7 +58,7 @@ pub fn lights(_settings: &Settings, state: &State, desired: &Desired) -> Vec<Sig
 
 /// How many LEDs a stick has beside the cluster's; `None` while that is not known. A lamp of one
 /// LED is told them all: it shows the first.
-fn leds(state: &State) -> Option<usize> {
+fn leds(state: &Facts) -> Option<usize> {
     match state.outputs().held(Output::Indicator) {
         Some(Applied::Indicator { leds, .. }) => {
             Some(usize::from(*leds).min(MAX_LEDS)).filter(|leds| *leds > 1).map(|leds| leds - 1)
@@ -68,7 +68,7 @@ fn leds(state: &State) -> Option<usize> {
 }
 
 /// As many signals as there are LEDs, or groups; nodes without one are one group more.
-fn shared(state: &State, leds: usize) -> Vec<Signal> {
+fn shared(state: &Facts, leds: usize) -> Vec<Signal> {
     let nodes = state.nodes();
     let grouped = nodes.groups().iter().any(|counts| counts.total() > 0);
     let worst = if grouped {
@@ -88,7 +88,7 @@ fn shared(state: &State, leds: usize) -> Vec<Signal> {
 
 /// How the worst of each group is, and of the nodes without one where there are any; `None` for a
 /// group without nodes.
-fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
+fn of_groups(state: &Facts) -> Vec<Option<NodeHealth>> {
     let nodes = state.nodes();
     let known = known_groups(state);
     let worst = |count: &dyn Fn(NodeHealth) -> usize, group: Option<usize>| {
@@ -111,7 +111,7 @@ fn of_groups(state: &State) -> Vec<Option<NodeHealth>> {
 }
 
 /// A node's health as it alarms.
-fn reported(state: &State, node: &NodeState) -> NodeHealth {
+fn reported(state: &Facts, node: &NodeState) -> NodeHealth {
     eased(node.health, node.health == NodeHealth::Down && is_known_down(state, node))
 }
 

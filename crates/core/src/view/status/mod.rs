@@ -19,7 +19,7 @@ use crate::decide::firewall::traffic;
 use crate::event::{
     Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic,
 };
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::{NodeHealth, NodeState, Origin};
 use crate::facts::output::Outputs;
 use crate::facts::uplink::{UplinkState, UplinkView};
@@ -172,7 +172,7 @@ impl NodeStatus {
 }
 
 /// Returns what the status socket should hold, but for the nodes.
-pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapshot {
+pub fn snapshot(settings: &Settings, state: &Facts, desired: &Desired) -> Snapshot {
     Snapshot {
         started: state.started(),
         severity: desired.severity,
@@ -193,16 +193,16 @@ pub fn snapshot(settings: &Settings, state: &State, desired: &Desired) -> Snapsh
 }
 
 /// One node; `None` if there is none of this name.
-pub fn node(state: &State, name: &str) -> Option<NodeStatus> {
+pub fn node(state: &Facts, name: &str) -> Option<NodeStatus> {
     state.nodes().by_name(name).map(|node| node_status(state, node))
 }
 
 /// All nodes, in their order.
-pub fn nodes(state: &State) -> Vec<NodeStatus> {
+pub fn nodes(state: &Facts) -> Vec<NodeStatus> {
     state.nodes().iter().map(|node| node_status(state, node)).collect()
 }
 
-fn node_status(state: &State, node: &NodeState) -> NodeStatus {
+fn node_status(state: &Facts, node: &NodeState) -> NodeStatus {
     NodeStatus {
         id: node.id,
         name: node.name.clone(),
@@ -268,7 +268,7 @@ const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
 }
 
 /// DHCP for the nodes.
-fn dhcp(settings: &Settings, state: &State) -> api::DhcpStatus {
+fn dhcp(settings: &Settings, state: &Facts) -> api::DhcpStatus {
     if settings.cluster.dhcp.is_none() {
         return api::DhcpStatus::Off;
     }
@@ -303,7 +303,7 @@ fn host(head: &Head) -> api::Host {
     }
 }
 
-fn gateway(state: &State, desired: &Desired) -> api::Gateway {
+fn gateway(state: &Facts, desired: &Desired) -> api::Gateway {
     let outputs = state.outputs();
     let masquerade = match (outputs.held(Output::Firewall), outputs.error(Output::Firewall)) {
         _ if desired.gateway.is_none() => Some(false),
@@ -325,7 +325,7 @@ fn gateway(state: &State, desired: &Desired) -> api::Gateway {
     api::Gateway {
         // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
         ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),
-        forwarding: state.forwarding(),
+        forwarding: state.links().is_forwarding_by_all(),
         masquerade,
         applied: outputs.applied,
         repaired: firewall.repaired,
@@ -354,7 +354,7 @@ fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceS
     }
 }
 
-fn lcd(settings: &Settings, state: &State) -> api::Lcd {
+fn lcd(settings: &Settings, state: &Facts) -> api::Lcd {
     let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
     let state = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
     let (lines, bytes) = match outputs.held(Output::Display) {
@@ -371,7 +371,7 @@ fn lcd(settings: &Settings, state: &State) -> api::Lcd {
     }
 }
 
-fn led(settings: &Settings, state: &State, desired: &Desired) -> api::Led {
+fn led(settings: &Settings, state: &Facts, desired: &Desired) -> api::Led {
     let device = device(state.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
     let signals = match state.outputs().held(Output::Indicator) {
         Some(Applied::Indicator { leds, .. }) if device == api::DeviceState::Ok => {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::{NodeHealth, NodeState, Nodes};
 use crate::config::Health;
 use crate::event::{Instant, NodeId, Round};
+pub use crate::facts::transition::Trouble;
 
 /// A node that boots and has not been heard of for this long is as its probes say.
 pub const BOOTING_TIME: Duration = Duration::from_secs(180);
@@ -20,28 +21,6 @@ const WINDOW: u32 = u64::BITS;
 /// A smoothed round trip is believed after so many rounds: the first one has the address resolution
 /// in it.
 const SETTLED: u8 = 8;
-
-/// Why a node that answers is degraded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Trouble {
-    /// goes down and comes back again and again
-    Flapping,
-    /// loses first tries
-    Lossy,
-    /// its round trips are long
-    Slow,
-}
-
-impl Trouble {
-    /// The word in alerts and journal.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Flapping => "flapping",
-            Self::Lossy => "lossy",
-            Self::Slow => "slow",
-        }
-    }
-}
 
 /// A node's health is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,8 +173,8 @@ impl Nodes {
         now < self.cable_since + health.start_period || !self.unanswered.is_empty()
     }
 
-    /// The next moment at which time alone changes a node's health.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    /// Returns the next moment at which time alone changes a node's health.
+    pub(super) fn boot_deadline(&self) -> Option<Instant> {
         self.booting.first().map(|(until, _)| *until)
     }
 

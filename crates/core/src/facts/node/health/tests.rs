@@ -263,7 +263,7 @@ fn a_booting_node_shows_its_stage_raises_no_alarm_and_is_up_at_its_first_answer(
     story.answered(1);
     assert_eq!(story.transitions(), [NodeHealth::Up]);
     assert_eq!(
-        (story.nodes.get(story.id).unwrap().stage(), story.nodes.next_deadline()),
+        (story.nodes.get(story.id).unwrap().stage(), story.nodes.boot_deadline()),
         (None, None)
     );
 }
@@ -275,11 +275,11 @@ fn a_boot_without_news_ends_after_three_minutes() {
         let begun = story.now;
         story.nodes.boots(story.id, "kernel8.img", begun);
         story.silent(rounds);
-        assert_eq!(story.nodes.next_deadline(), Some(begun + BOOTING_TIME));
+        assert_eq!(story.nodes.boot_deadline(), Some(begun + BOOTING_TIME));
         assert_eq!(story.nodes.expire(&story.settings.health, begun + (BOOTING_TIME - QUICK)), []);
         let ended = story.nodes.expire(&story.settings.health, begun + BOOTING_TIME);
         assert_eq!(ended.len(), 1);
-        assert_eq!((story.health(), story.nodes.next_deadline()), (end, None));
+        assert_eq!((story.health(), story.nodes.boot_deadline()), (end, None));
     }
 }
 

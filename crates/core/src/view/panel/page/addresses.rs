@@ -11,7 +11,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
         scene.active.as_ref().and_then(|active| Some((active.link.index, active.address?.addr())));
     let mut topics = Vec::new();
     for uplink in scene.state.uplinks() {
-        let held = scene.state.facts().addresses(uplink.link.index);
+        let held = scene.state.kernel().addresses(uplink.link.index);
         let useless = |address: IpAddr| {
             held.iter().any(|h| (h.temporary || h.is_translators()) && h.address.addr() == address)
         };

@@ -27,7 +27,7 @@ use ipnet::Ipv4Net;
 use crate::config::Settings;
 use crate::decide::Desired;
 use crate::decide::alert::Alert;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::node::NodeHealth;
 use crate::facts::uplink::UplinkView;
 use crate::panel::{Frame, Geometry, Playlist};
@@ -39,7 +39,7 @@ pub use words::{last_words, starting};
 #[derive(Debug)]
 pub struct Scene<'s> {
     pub settings: &'s Settings,
-    pub state: &'s State,
+    pub state: &'s Facts,
     /// the uplink whose address is on row 1
     pub active: Option<UplinkView<'s>>,
     pub alerts: &'s [Alert],
@@ -63,9 +63,9 @@ pub const PAGES: &[(&str, PageFn)] = &[
 ];
 
 /// What the display should show.
-pub fn playlist(settings: &Settings, state: &State, desired: &Desired) -> Playlist {
+pub fn playlist(settings: &Settings, state: &Facts, desired: &Desired) -> Playlist {
     let geometry = settings.lcd.geometry;
-    if !state.is_synced() {
+    if !state.links().is_synced() {
         return Playlist::still(starting(geometry));
     }
     let scene = Scene {

@@ -1,11 +1,11 @@
 //! What stands there while the power button is held.
 
 use super::Topic;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::host::power::Power;
 
 /// `HOLD TO POWER OFF 3`, counted down; then that it is done.
-pub fn topic(state: &State) -> Option<Topic> {
+pub fn topic(state: &Facts) -> Option<Topic> {
     match state.power() {
         Power::Idle => None,
         Power::Held { left, .. } => Some(Topic::wordings([

@@ -1,12 +1,12 @@
 //! Words that stand in the address's place, and the first and last ones.
 
 use crate::event::Stop;
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::facts::uplink::UplinkState;
 use crate::panel::{Frame, Geometry};
 
 /// Why there is no address.
-pub fn no_address(state: &State) -> &'static str {
+pub fn no_address(state: &Facts) -> &'static str {
     let Some(active) = state.active() else { return "NO UPLINK" };
     match active.state {
         UplinkState::Absent => "NO UPLINK",

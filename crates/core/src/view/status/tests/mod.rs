@@ -35,7 +35,7 @@ const SETTINGS: &str = r#"
 /// A state that is told events, at a time that is only a number of seconds.
 struct Stage {
     settings: Arc<Settings>,
-    state: State,
+    state: Facts,
     second: u64,
 }
 
@@ -44,7 +44,7 @@ impl Stage {
         let settings =
             config::load(&[("settings", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
         let settings = Arc::new(settings);
-        let state = State::new(Arc::clone(&settings), Instant::from_boot(Duration::from_secs(100)));
+        let state = Facts::new(Arc::clone(&settings), Instant::from_boot(Duration::from_secs(100)));
         Self { settings, state, second: 100 }
     }
 

@@ -130,7 +130,7 @@ fn a_lease_that_runs_changes_nothing() {
 fn until_the_kernel_has_reported_what_there_is_nothing_is_claimed() {
     let story = Story::fair();
     let settings = story.sized("16x2");
-    let fresh = crate::facts::State::new(std::sync::Arc::new(settings.clone()), story.now);
+    let fresh = crate::facts::Facts::new(std::sync::Arc::new(settings.clone()), story.now);
     let shown = super::playlist(&settings, &fresh, &decide::decide(&settings, &fresh));
     assert_eq!(shown.pages[0].frame.lines()[0].trim(), "STARTING");
 }

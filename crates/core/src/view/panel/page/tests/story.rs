@@ -10,7 +10,7 @@ use crate::event::{
     Address, Applied, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Output, Probe,
     Reachability, Round, Route, Vital,
 };
-use crate::facts::State;
+use crate::facts::Facts;
 use crate::panel::Playlist;
 use crate::view::panel::page::playlist;
 
@@ -39,7 +39,7 @@ pub fn settings(text: &str) -> Settings {
 
 pub struct Story {
     pub settings: Settings,
-    pub state: State,
+    pub state: Facts,
     pub now: Instant,
 }
 
@@ -53,7 +53,7 @@ impl Story {
     pub fn of(text: &str) -> Self {
         let settings = settings(text);
         let now = Instant::from_boot(Duration::from_secs(100));
-        let state = State::new(Arc::new(settings.clone()), now);
+        let state = Facts::new(Arc::new(settings.clone()), now);
         let story = Self { settings, state, now };
         story
             .handle(Event::Dump(Dump::Begin))

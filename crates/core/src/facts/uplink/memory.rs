@@ -1,15 +1,14 @@
-//! Uplinks: what each is like now, and what has to be remembered of it.
+//! What is remembered of an uplink between events, and which of its addresses counts.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use crate::api::status::UplinkState;
+use crate::api::status::UplinkState;
 use crate::event::{Acquisition, Instant, Link, LinkIndex, PortalUrl, Reachability};
-
-use super::link::mirror::{HeldAddress, KernelFacts};
-use super::transition::Transition;
+use crate::facts::link::mirror::{HeldAddress, KernelFacts};
+use crate::facts::transition::Transition;
 
 /// An address that is dropped and re-added within this time was renewed, not lost.
 pub const RENEWAL_GRACE: Duration = Duration::from_secs(2);
@@ -242,6 +241,11 @@ impl UplinkMemory {
         }
     }
 
+    /// Returns the address that a renewal dropped a moment ago.
+    pub fn renewing_address(&self) -> Option<IpNet> {
+        self.address.filter(|_| self.lost_at.is_some())
+    }
+
     /// Since when it is worth row 1 without a break: an address and a way out; or an address that
     /// has none all the time, so that of two such uplinks the preferred one is shown in the end.
     pub fn settled_since(&self) -> Option<Instant> {
@@ -324,33 +328,4 @@ pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
         facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)))
     };
     translators && !primary(facts, index).is_some_and(is_ipv4) && leads()
-}
-
-/// An uplink as policy and pages see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UplinkView<'a> {
-    pub link: &'a Link,
-    pub state: UplinkState,
-    /// like `state`, but a renewal in progress is not seen: for severity and alerts
-    pub settled: UplinkState,
-    pub since: Instant,
-    /// for row 1
-    pub address: Option<IpNet>,
-    /// all that are good beyond the wire, the primary one first
-    pub addresses: Vec<IpNet>,
-    /// of the best default route
-    pub gateway: Option<IpAddr>,
-    pub has_default_route: bool,
-    /// when the primary address's lease ends; `None`: for ever, or no address
-    pub valid_until: Option<Instant>,
-    pub reachability: Option<Reachability>,
-    pub generation: u64,
-    /// a carrier without an address since
-    pub searching_since: Option<Instant>,
-    /// since when the lease of the primary address, or its prefix, is not renewed
-    pub not_renewed_since: Option<Instant>,
-    /// how far the DHCP client has come, where that was heard
-    pub acquisition: Option<Acquisition>,
-    /// where the venue's captive portal is, while the internet does not answer
-    pub portal_url: Option<&'a PortalUrl>,
 }

@@ -1,0 +1,301 @@
+//! Uplinks: what each is like now, which of them is the active one, and since when there is none.
+
+mod memory;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use crate::api::status::UplinkState;
+use crate::config::{Settings, UplinkProbe};
+use crate::event::{
+    Acquisition, Event, Instant, Link, LinkIndex, PortalSource, PortalUrl, Probe, Reachability,
+    UplinkNews,
+};
+pub use memory::{
+    ANSWER_TIME, RENEWAL_GRACE, ROW1_GRACE, SEARCH_TIME, UplinkMemory, ipv4_source,
+    leads_by_translator, primary,
+};
+
+use super::context::Context;
+use super::link::Links;
+use super::link::mirror::HeldAddress;
+use super::transition::Transition;
+
+/// A better uplink takes row 1 after it has been good for this long.
+pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
+/// Without an uplink for this long the notice becomes a warning.
+pub const OFFLINE_TIME: Duration = Duration::from_secs(60);
+
+/// Holds what is remembered of all uplinks.
+#[derive(Debug, Clone)]
+pub struct Uplinks {
+    memories: BTreeMap<LinkIndex, UplinkMemory>,
+    active: Option<LinkIndex>,
+    offline_since: Option<Instant>,
+}
+
+impl Uplinks {
+    /// Knows none yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { memories: BTreeMap::new(), active: None, offline_since: Some(now) }
+    }
+
+    /// Takes new settings in.
+    pub(super) fn reload(&mut self, settings: &Settings) {
+        if settings.uplink.probe == UplinkProbe::Off {
+            // Nobody asks any more: the last answer would stand for ever.
+            self.memories.values_mut().for_each(|memory| memory.reachability = None);
+        }
+    }
+
+    /// Takes in what was learned of an uplink beside what the kernel says.
+    pub(super) fn handle(&mut self, event: &Event, links: &Links) -> Option<Transition> {
+        match event {
+            Event::Probe(Probe::Uplink { index, reachability }) => {
+                self.handle_reachability(*index, *reachability, links)
+            }
+            Event::Uplink(news) => {
+                self.handle_news(news);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Brings every uplink up to date with the links and with time. `clashing`: those that hold an
+    /// address of the cluster.
+    pub(super) fn refresh(
+        &mut self,
+        context: Context<'_>,
+        links: &Links,
+        clashing: &BTreeSet<LinkIndex>,
+    ) -> Vec<Transition> {
+        let now = context.now;
+        let mut transitions = Vec::new();
+        let uplinks = &links.roles().uplinks;
+        self.memories.retain(|index, _| uplinks.contains(index));
+        for index in uplinks {
+            let Some(link) = links.kernel().link(*index) else { continue };
+            let memory = self.memories.entry(*index).or_insert_with(|| UplinkMemory::new(now));
+            let clash = clashing.contains(index);
+            transitions.extend(memory.refresh(link, links.kernel(), clash, now));
+        }
+        transitions.extend(self.choose_active(links, now));
+        let offline = !self.memories.values().any(|memory| memory.address.is_some());
+        self.offline_since = offline.then(|| self.offline_since.unwrap_or(now));
+        transitions
+    }
+
+    /// Returns the next moment after `now` at which time alone changes something.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let memories = self.memories.values();
+        let own = memories.clone().filter_map(|memory| memory.next_deadline(now));
+        let better =
+            memories.filter_map(UplinkMemory::settled_since).map(|at| at + BETTER_UPLINK_TIME);
+        let offline = self.offline_since.map(|since| since + OFFLINE_TIME);
+        own.chain(better).chain(offline).filter(|at| *at > now).min()
+    }
+
+    fn handle_reachability(
+        &mut self,
+        index: LinkIndex,
+        to: Reachability,
+        links: &Links,
+    ) -> Option<Transition> {
+        let memory = self.memories.get_mut(&index)?;
+        if memory.address.is_none() || memory.reachability == Some(to) {
+            return None;
+        }
+        memory.reachability = Some(to);
+        let link = links.kernel().link(index);
+        let port = link.map_or_else(String::new, |link| link.name.clone());
+        Some(Transition::Reachability { port, to })
+    }
+
+    /// Takes in what only the alerts and the status show.
+    fn handle_news(&mut self, news: &UplinkNews) {
+        let (UplinkNews::Acquisition { index, .. } | UplinkNews::Portal { index, .. }) = news;
+        let Some(memory) = self.memories.get_mut(index) else { return };
+        match news {
+            UplinkNews::Acquisition { state, .. } => memory.acquisition = *state,
+            UplinkNews::Portal { by: PortalSource::Probe, url, .. } => {
+                memory.portal.clone_from(url)
+            }
+            UplinkNews::Portal { by: PortalSource::Lease, url, .. } => {
+                memory.portal_leased.clone_from(url)
+            }
+        }
+    }
+
+    /// Chooses the uplink of row 1: another one at once when its address is lost, else after a
+    /// better uplink has been good for a while.
+    fn choose_active(&mut self, links: &Links, now: Instant) -> Option<Transition> {
+        let shown = links.roles().uplinks.iter().copied();
+        let shown = shown.filter(|index| !is_translators_port(*index, links));
+        let best = shown.min_by_key(|index| self.rank(*index, links, now));
+        let keep = self.active.filter(|active| self.keeps_row_1(*active, best, links, now));
+        let next = keep.or(best);
+        if next == self.active {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.active, next);
+        let name = |index: LinkIndex| links.kernel().link(index).map(|link| link.name.clone());
+        Some(Transition::ActiveUplink { from: before.and_then(name), to: next.and_then(name) })
+    }
+
+    /// Returns whether the active uplink stays the active one beside the best.
+    fn keeps_row_1(
+        &self,
+        active: LinkIndex,
+        best: Option<LinkIndex>,
+        links: &Links,
+        now: Instant,
+    ) -> bool {
+        let Some(memory) = self.get(active) else { return false };
+        if is_translators_port(active, links) || memory.shown_address(now).is_none() {
+            return false;
+        }
+        memory.is_renewing(now) || !best.is_some_and(|best| self.is_settled(best, now))
+    }
+
+    /// Returns whether this one has been good for so long that it may take over.
+    pub(super) fn is_settled(&self, index: LinkIndex, now: Instant) -> bool {
+        let settled = self.get(index).and_then(UplinkMemory::settled_since);
+        settled.is_some_and(|since| now.saturating_since(since) >= BETTER_UPLINK_TIME)
+    }
+
+    /// Returns how good an uplink is; smaller is better: an address with the best default route,
+    /// then carrier, then the order of the settings. Metrics are compared within a family only: the
+    /// kernel never chooses between routes of two. An uplink with IPv4 comes first, for by that one
+    /// the nodes leave.
+    fn rank(
+        &self,
+        index: LinkIndex,
+        links: &Links,
+        now: Instant,
+    ) -> (bool, bool, bool, bool, u32, usize) {
+        let place = links.roles().uplinks.iter().position(|i| *i == index).unwrap_or(usize::MAX);
+        let Some(memory) = self.get(index) else {
+            return (true, true, true, true, u32::MAX, place);
+        };
+        let address = memory.shown_address(now);
+        let route = links.kernel().default_route_of(index, address);
+        let carrier = memory.state > UplinkState::NoCarrier;
+        let ipv6 = matches!(address, Some(IpNet::V6(_)));
+        (
+            address.is_none(),
+            !carrier,
+            route.is_none(),
+            ipv6,
+            route.map_or(u32::MAX, |route| route.metric),
+            place,
+        )
+    }
+
+    /// Returns what is remembered of an uplink.
+    pub fn get(&self, index: LinkIndex) -> Option<&UplinkMemory> {
+        self.memories.get(&index)
+    }
+
+    /// Returns what is remembered of each uplink, by its index.
+    pub fn iter(&self) -> impl Iterator<Item = (LinkIndex, &UplinkMemory)> {
+        self.memories.iter().map(|(index, memory)| (*index, memory))
+    }
+
+    /// Returns the uplink whose address stands on row 1 (or would).
+    pub fn active(&self) -> Option<LinkIndex> {
+        self.active
+    }
+
+    /// Returns since when there is no uplink with an address.
+    pub fn offline_since(&self) -> Option<Instant> {
+        self.offline_since
+    }
+
+    /// Returns whether uplinks have addresses, but for longer than a renewal takes none of IPv4, to
+    /// which the nodes could be masqueraded.
+    pub fn is_ipv6_only(&self, now: Instant) -> bool {
+        let addressed = self.memories.values().filter(|memory| memory.address.is_some());
+        let mut addressed = addressed.peekable();
+        addressed.peek().is_some() && addressed.all(|memory| memory.is_ipv6_only(now))
+    }
+
+    /// Returns an uplink as decisions and pages see it.
+    pub(super) fn view<'a>(
+        &'a self,
+        index: LinkIndex,
+        links: &'a Links,
+        now: Instant,
+    ) -> Option<UplinkView<'a>> {
+        let (link, memory) = (links.kernel().link(index)?, self.get(index)?);
+        let address = memory.shown_address(now);
+        let route = links.kernel().default_route_of(index, address);
+        let held = links.kernel().addresses(index);
+        let others = held
+            .iter()
+            .filter(|h| h.is_usable() && !h.ours)
+            .map(|h| h.address)
+            .filter(|a| Some(*a) != address);
+        let primary = held.iter().find(|h| Some(h.address) == address);
+        let portal = memory.portal.as_ref().or(memory.portal_leased.as_ref());
+        let online = memory.reachability == Some(Reachability::Online);
+        Some(UplinkView {
+            link,
+            state: memory.state,
+            settled: memory.settled,
+            since: memory.since,
+            address,
+            addresses: address.into_iter().chain(others).collect(),
+            gateway: route.and_then(|route| route.gateway),
+            has_default_route: route.is_some(),
+            valid_until: primary.and_then(|h| h.valid_until),
+            reachability: memory.reachability,
+            generation: memory.generation,
+            searching_since: memory.searching_since,
+            not_renewed_since: primary.and_then(HeldAddress::not_renewed_since),
+            acquisition: memory.acquisition,
+            portal_url: portal.filter(|_| !online),
+        })
+    }
+}
+
+/// Returns whether this is a program's port to an address translator (RFC 6877), by which nobody
+/// reaches the head.
+fn is_translators_port(index: LinkIndex, links: &Links) -> bool {
+    let Some(link) = links.kernel().link(index) else { return false };
+    matches!(link.kind.as_deref(), Some("tun" | "dummy"))
+        && primary(links.kernel(), index).is_none()
+        && leads_by_translator(links.kernel(), index)
+}
+
+/// Holds an uplink as decisions and pages see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkView<'a> {
+    pub link: &'a Link,
+    pub state: UplinkState,
+    /// like `state`, but a renewal in progress is not seen: for severity and alerts
+    pub settled: UplinkState,
+    pub since: Instant,
+    /// for row 1
+    pub address: Option<IpNet>,
+    /// all that are good beyond the wire, the primary one first
+    pub addresses: Vec<IpNet>,
+    /// of the best default route
+    pub gateway: Option<IpAddr>,
+    pub has_default_route: bool,
+    /// when the primary address's lease ends; `None`: for ever, or no address
+    pub valid_until: Option<Instant>,
+    pub reachability: Option<Reachability>,
+    pub generation: u64,
+    /// a carrier without an address since
+    pub searching_since: Option<Instant>,
+    /// since when the lease of the primary address, or its prefix, is not renewed
+    pub not_renewed_since: Option<Instant>,
+    /// how far the DHCP client has come, where that was heard
+    pub acquisition: Option<Acquisition>,
+    /// where the venue's captive portal is, while the internet does not answer
+    pub portal_url: Option<&'a PortalUrl>,
+}
