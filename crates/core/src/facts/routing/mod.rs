@@ -34,7 +34,7 @@ impl State {
         addressed && self.roles.uplinks.iter().any(|index| carrying(*index) && leads(*index))
     }
 
-    /// See [`State::watch_exit`]; for longer than a change of venue takes.
+    /// See `watch_exit`; for longer than a change of venue takes.
     pub fn is_without_exit(&self) -> bool {
         self.refused_since.is_some_and(|since| self.now.saturating_since(since) >= REFUSED_TIME)
     }
