@@ -117,9 +117,15 @@ scripts_check() {
         xargs -0 shellcheck -x
 }
 
+# The documentation as a book: private items too, for whoever reads the source.
+book() {
+    RUSTDOCFLAGS="-D warnings" "$cargo" doc --quiet --locked --workspace --no-deps --document-private-items
+}
+
 check "format" "$cargo" fmt --all --check
 check "clippy" "$cargo" clippy --locked --workspace --all-targets -- -D warnings
 check "build" "$cargo" build --locked --workspace
+check "documentation" book
 check "boards pass bramblegate check" every_board
 check "shipped settings pass bramblegate check" shipped_settings
 check "the printed rule set passes nft -c" with nft printed_ruleset

@@ -523,6 +523,34 @@ fn each_subject_has_one_name_on_every_floor() {
     assert!(unused.is_empty(), "subjects of no floor: {unused:?}");
 }
 
+/// The page lists the subjects of this test and no other, and for each the floors where a newcomer
+/// finds it: those with a file or folder of its name.
+#[test]
+fn the_architecture_lists_every_subject_and_where_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let section = page.split("\n## Subjects\n").nth(1).expect("it has a section Subjects");
+    let section = section.split("\n## ").next().unwrap();
+    let is_on = |floor: &str, name: &str| {
+        let path = root.join(floor).join(name);
+        path.is_dir() || path.with_extension("rs").is_file()
+    };
+    let rows = SUBJECTS.iter().map(|subject| {
+        let on = OWN.iter().filter(|(floor, _)| is_on(floor, subject));
+        let names: Vec<&str> = on.filter_map(|(floor, _)| floor.rsplit('/').next()).collect();
+        (*subject, names.join(", "))
+    });
+    let listed = section.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.strip_suffix(" |")?.split(" | ");
+        Some((cells.next()?.trim_end_matches('`'), cells.last()?.to_owned()))
+    });
+    assert_eq!(
+        listed.collect::<Vec<_>>(),
+        rows.collect::<Vec<_>>(),
+        "left: the table Subjects in docs/architecture.md; right: SUBJECTS and the floors' files"
+    );
+}
+
 /// In each folder the files and folders beside one another import in one direction only.
 #[test]
 fn neighbours_have_no_circle() {

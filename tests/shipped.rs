@@ -1,5 +1,5 @@
 //! Every board, settings file, venue and settings example that is shipped is what the real binary
-//! takes.
+//! takes, and every page of the documentation names files and tests that are there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -187,6 +187,167 @@ fn section(page: &str, name: &str) -> BTreeSet<String> {
         .map(|(_, next)| *next);
     let words = headings.flat_map(|line| line.split([' ', ',', '"']));
     words.filter(is_code).map(str::to_owned).collect()
+}
+
+/// The pages of the documentation: those in the root, and all below `docs`.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = files(".", "md");
+    pages.extend(files("docs", "md"));
+    pages.extend(files("docs/decisions", "md"));
+    pages.retain(|page| !page.ends_with("CHANGELOG.md"));
+    pages
+}
+
+/// What stands in backquotes on a page, with the number of its line; blocks of code are left out.
+fn quoted(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if !in_block {
+            found.extend(line.split('`').skip(1).step_by(2).map(|quoted| (number + 1, quoted)));
+        }
+    }
+    found
+}
+
+/// Where a path on a page may begin: at the root, or at a floor of the flow (`facts/node`).
+const BASES: &[&str] = &["", "crates/core/src", "crates/daemon/src"];
+
+/// Paths of no file of ours: of a program that is installed, of a folder of the service.
+const PATHS_OF_OTHERS: &[&str] = &["previous.json"];
+
+/// Whether it is the path of a file or folder of the repository: relative, and a folder of
+/// something or a file of a kind that we have.
+fn is_path(quoted: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-*<>".contains(c);
+    let begins = quoted.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let ends = [".rs", ".toml", ".md", ".sh", ".json", ".c", ".py"];
+    let named = quoted.contains('/') || ends.iter().any(|end| quoted.ends_with(end));
+    begins && named && quoted.chars().all(plain) && !PATHS_OF_OTHERS.contains(&quoted)
+}
+
+/// Whether something is there under this path; `<name>` stands for any name.
+fn is_there(path: &str) -> bool {
+    let mut pattern = String::new();
+    for part in path.split('<') {
+        match part.split_once('>') {
+            Some((_, after)) if !pattern.is_empty() || path.starts_with('<') => {
+                pattern.push('*');
+                pattern.push_str(after);
+            }
+            _ => pattern.push_str(part),
+        }
+    }
+    BASES.iter().any(|base| {
+        let pattern = root().join(base).join(&pattern);
+        glob::glob(pattern.to_str().unwrap()).unwrap().next().is_some()
+    })
+}
+
+/// The text of every Rust file of the repository that may hold tests, with its path.
+fn rust_files() -> Vec<(PathBuf, String)> {
+    let patterns =
+        ["src/**/*.rs", "crates/*/src/**/*.rs", "crates/*/tests/**/*.rs", "tests/**/*.rs"];
+    let paths = patterns.iter().flat_map(|pattern| {
+        glob::glob(root().join(pattern).to_str().unwrap()).unwrap().map(Result::unwrap)
+    });
+    paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// A file's name alone (`worker.rs`) is that of a file beside another, or in a folder, that the same
+/// page names by its path.
+fn is_beside(name: &str, paths: &[&str]) -> bool {
+    let folders = paths.iter().filter(|path| path.contains('/'));
+    folders.into_iter().any(|path| {
+        let (folder, _) = path.rsplit_once('/').unwrap_or_default();
+        [path, folder].iter().any(|folder| is_there(&format!("{folder}/{name}")))
+    })
+}
+
+#[test]
+fn every_path_on_a_page_is_there() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let paths: Vec<_> = quoted(&text).into_iter().filter(|(_, text)| is_path(text)).collect();
+        let named: Vec<&str> = paths.iter().map(|(_, path)| *path).collect();
+        let absent = paths.iter().filter(|(_, path)| {
+            !is_there(path) && (path.contains('/') || !is_beside(path, &named))
+        });
+        wrong.extend(absent.map(|(line, path)| format!("{}:{line}: {path}", page.display())));
+    }
+    assert!(wrong.is_empty(), "these paths lead nowhere:\n{}", wrong.join("\n"));
+}
+
+/// Links to other pages and files, and the index of decisions.
+#[test]
+fn every_link_on_a_page_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next());
+        let here = links.filter(|link| !link.contains("://") && !link.is_empty());
+        let absent = here.filter(|link| !page.parent().unwrap().join(link).exists());
+        wrong.extend(absent.map(|link| format!("{}: {link}", page.display())));
+    }
+    let index = fs::read_to_string(root().join("docs/decisions/README.md")).unwrap();
+    let decisions = files("docs/decisions", "md");
+    let names = decisions.iter().filter_map(|page| page.file_name()?.to_str());
+    let unlisted =
+        names.filter(|name| *name != "README.md" && !index.contains(&format!("({name})")));
+    wrong.extend(unlisted.map(|name| format!("the index of decisions lacks {name}")));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Whether a test has this name: that of a trial (`"area::name"`), or of a function in a file or
+/// folder that the path names; `area::*`: whether there is that area.
+fn is_a_test(name: &str, sources: &[(PathBuf, String)]) -> bool {
+    let (module, _) = name.split_once("::").unwrap();
+    let (_, function) = name.rsplit_once("::").unwrap();
+    let (trial, function) =
+        (format!("\"{}", name.trim_end_matches('*')), format!("fn {function}("));
+    let ends_trial = if name.ends_with('*') { "" } else { "\"" };
+    sources.iter().any(|(path, text)| {
+        let of_module =
+            path.iter().any(|part| Path::new(part).file_stem() == Some(module.as_ref()));
+        text.contains(&format!("{trial}{ends_trial}")) || of_module && text.contains(&function)
+    })
+}
+
+/// A promise whose test was renamed or removed is a promise that nothing holds.
+#[test]
+fn every_test_that_the_security_page_names_is_there() {
+    let page = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let sources = rust_files();
+    let named: Vec<&str> = quoted(&page)
+        .into_iter()
+        .map(|(_, quoted)| quoted)
+        .filter(|quoted| quoted.contains("::"))
+        .collect();
+    assert!(named.len() > 20, "the page names its tests otherwise: {named:?}");
+    let absent: Vec<&&str> = named.iter().filter(|test| !is_a_test(test, &sources)).collect();
+    assert!(absent.is_empty(), "no such tests: {absent:#?}");
+}
+
+/// The reader of paths has to see what it claims to see.
+#[test]
+fn paths_are_distinguished_from_other_words() {
+    for path in
+        ["tests/layering.rs", "crates/core", "boards/<name>.toml", "sink/firewall", "mod.rs"]
+    {
+        assert!(is_path(path), "{path}");
+    }
+    for word in ["/dev/i2c-N", "~/.ssh/config", "$STATE_DIRECTORY/x", "nft -f", "facts", "a::b"] {
+        assert!(!is_path(word), "{word}");
+    }
+    assert!(is_there("boards/<name>.toml") && is_there("facts/node") && is_there("tests/kernel/"));
+    assert!(!is_there("sink/firewall") && !is_there("boards/<name>.rs"));
+    assert!(is_beside("wiring.rs", &["crates/panel/src/frame.rs"]));
+    assert!(is_beside("wiring.rs", &["crates/panel/src"]) && !is_beside("x.rs", &["crates"]));
+    let page = "a `b/c`\n```sh\n`no/path`\n```\n`d` and `e/f`";
+    assert_eq!(quoted(page), [(1, "b/c"), (5, "d"), (5, "e/f")]);
 }
 
 /// Cargo would take a test with a `main` of its own for one without any tests, and be content.

@@ -1,5 +1,40 @@
 //! What the daemon's sockets speak: the types of the status ([`status`]), of orders and answers
-//! ([`control`]), and with the feature `client` a blocking client of both sockets.
+//! ([`control`]), and with the feature `client` a blocking client of both sockets. Knows nobody
+//! else of this workspace; the daemon writes by these types what clients read by them.
+//!
+//! Begin with [`status::Snapshot`], the first line of the status socket, and [`status::Change`],
+//! every line after it:
+//!
+//! ```
+//! use bramblegate_api::Word;
+//! use bramblegate_api::status::{Line, NodeHealth};
+//!
+//! let line = br#"{"schema": 1, "type": "snapshot", "severity": "ok", "nodes": [
+//!     {"name": "rpi1", "address": "192.168.50.11", "health": "up", "rtt_us": 412},
+//!     {"name": "rpi2", "health": "levitating"}]}"#;
+//! let Ok(Line::Snapshot(snapshot)) = Line::parse(line) else { panic!("no snapshot") };
+//! assert_eq!(snapshot.nodes[0].health, Word::Known(NodeHealth::Up));
+//! // A newer daemon may know more words: the line is read all the same.
+//! assert!(matches!(&snapshot.nodes[1].health, Word::Other(word) if &**word == "levitating"));
+//! ```
+//!
+//! and with the feature `client`, where a daemon runs:
+//!
+//! ```no_run
+//! # #[cfg(feature = "client")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bramblegate_api::client::{StatusClient, View};
+//!
+//! let mut client = StatusClient::connect("/run/bramblegate/status.sock".as_ref())?;
+//! let mut view = View::default();
+//! while let Some(received) = client.next_line()? {
+//!     view.take(received.line);
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "client"))]
+//! # fn main() {}
+//! ```
 //!
 //! `docs/status.schema.json` is generated from these types. Readers tolerate what they do not know:
 //! fields are passed over, missing ones have their default, and a word that is not listed is kept

@@ -38,7 +38,7 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
     })
 }
 
-/// The shortest text that [`duration`] reads as this value.
+/// The shortest text that `duration` reads as this value.
 pub fn show_duration(value: Duration) -> String {
     let milliseconds = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {

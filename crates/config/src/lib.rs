@@ -1,5 +1,27 @@
-//! Settings and boards: valid by construction. Read as fragments, merged, then checked; faults
-//! carry file, line and column.
+//! Settings and boards: valid by construction, and every fault with file, line and column. Knows
+//! the panel's vocabulary and escapes what it prints as the crate `bramblegate-api` does; nothing
+//! else of this workspace.
+//!
+//! Texts pass through four steps, each a module: a fragment for each file, checked key by key
+//! against the one table of keys ([`keys`]); fragments merged, the last one wins; what is missing
+//! filled in from the [`board`] and from other settings; then what only the whole can show (an
+//! address outside its subnet, a name given twice). All faults are collected, none ends the
+//! reading.
+//!
+//! Begin with [`read`] and [`Settings`]. To add a key, begin with [`keys`].
+//!
+//! ```
+//! use bramblegate_config::board::Board;
+//!
+//! let board = Board::built_in("generic-pc").unwrap();
+//! let main = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+//! let settings = bramblegate_config::load(&[("main.toml", main)], &board).unwrap();
+//! assert_eq!(settings.cluster.address.to_string(), "192.168.50.1/24");
+//!
+//! let wrong = format!("{main}uplink.alow = [\"ssh\"]\n");
+//! let faults = bramblegate_config::load(&[("main.toml", wrong)], &board).unwrap_err();
+//! assert!(faults[0].to_string().starts_with("main.toml:3:"));
+//! ```
 //!
 //! Pure: texts in, values out; nothing here reads a file or a clock.
 

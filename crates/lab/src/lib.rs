@@ -9,7 +9,14 @@
 //!   DNS .53                                                                  └── rpi2 …
 //! ```
 //!
-//! The `demo` command and the tests with the real kernel call it; nothing else does.
+//! The `demo` command and the tests with the real kernel call it; nothing else does, and nothing of
+//! it is in the program `bramblegate`: it knows the verbs and the types of the status, nobody knows
+//! it.
+//!
+//! Begin with [`World`], which builds all that, and [`Venue`], a network as a file of
+//! `tests/venues` describes it; [`play`] takes a world through the moments of such a file. [`demo`]
+//! shows one to you. [`serve`] holds the small servers of the world, which are this same
+//! program.
 
 pub mod client;
 pub mod demo;

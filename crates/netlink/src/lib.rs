@@ -1,5 +1,5 @@
 //! Netlink: how a program on Linux asks the kernel about its network, orders changes, and hears of
-//! them.
+//! them. Knows nobody else of this workspace; begin with [`Socket`] and [`Message`].
 //!
 //! # The pieces
 //!

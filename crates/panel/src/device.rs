@@ -34,9 +34,9 @@ pub trait CharDisplay: Send {
 
 /// One or several LEDs.
 pub trait Indicator: Send {
-    /// Drives the LEDs with these pulse widths (linear in light, see [`light`]), the first LED
-    /// first; those beyond are dark, colours beyond the last LED are dropped. Nothing is sent for
-    /// what is shown already.
+    /// Drives the LEDs with these pulse widths (linear in light, see [`crate::light`]), the first
+    /// LED first; those beyond are dark, colours beyond the last LED are dropped. Nothing is sent
+    /// for what is shown already.
     fn set(&mut self, colours: &[Colour]) -> Result<(), DeviceError>;
 
     fn leds(&self) -> u16;

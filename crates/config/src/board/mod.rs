@@ -36,7 +36,7 @@ pub struct BoardLcd {
     pub bus: String,
     /// of the expander, 7 bits
     pub address: u8,
-    /// a name known to [`Wiring::named`]
+    /// a name known to [`bramblegate_panel::Wiring::named`]
     pub wiring: String,
     pub size: Geometry,
     pub charset: Charset,

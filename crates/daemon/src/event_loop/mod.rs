@@ -59,7 +59,7 @@ const BATCH: usize = 1024;
 /// than this.
 const AT_ONCE: u32 = 16;
 const SPACING: Duration = Duration::from_millis(500);
-/// How often the loop shows the devices' threads that it lives; they know it dead after [`LEASE`].
+/// How often the loop shows the devices' threads that it lives; they know it dead after `LEASE`.
 const RENEWAL: Duration = Duration::from_secs(10);
 
 /// Who still owns our table after this long will not let go of it.

@@ -25,7 +25,7 @@ const ROW: u32 = 4;
 /// … and one in each interval after that.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells of displays and indicators that come or go, no faster than [`INTERVAL`] in the long run.
+/// Tells of displays and indicators that come or go, no faster than `INTERVAL` in the long run.
 /// Where there are no uevents (a container), it waits for ever.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The nodes: who they are ([`inventory`]), how they are ([`health`]), and counts of both kept
+//! The nodes: who they are (`inventory`), how they are (`health`), and counts of both kept
 //! beside them.
 //!
 //! Everything that is asked often (a count, the nodes that are down, the node of a number, name or

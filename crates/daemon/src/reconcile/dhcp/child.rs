@@ -201,8 +201,8 @@ fn take_lines(
     worth
 }
 
-/// Returns whether a line says that it heard a client: "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …", "…
-/// BOOTP(eth0) …", "… no address range available for DHCP request via eth0".
+/// Returns whether a line says that it heard a client: `dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …`,
+/// `… BOOTP(eth0) …`, `… no address range available for DHCP request via eth0`.
 fn is_about_dhcp(line: &[u8]) -> bool {
     line.starts_with(b"dnsmasq-dhcp")
         && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| contains(line, word))

@@ -1,5 +1,5 @@
-//! Buttons on GPIO lines, or in a file that plays their part: edges ([`lines`]), without bounces
-//! ([`debounce`]), to what a person means by them.
+//! Buttons on GPIO lines, or in a file that plays their part: edges (`lines`), without bounces
+//! (`debounce`), to what a person means by them.
 
 mod debounce;
 mod lines;

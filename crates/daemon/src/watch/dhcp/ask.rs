@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const WANTED: [u8; 7] = [1, 3, 6, 51, 54, 108, 114];
 
 /// Asks on the port of this name and returns the offers, one of each server. Blocks for at most
-/// [`WAIT`].
+/// `WAIT`.
 ///
 /// # Errors
 /// `CAP_NET_RAW` is missing, or the port is not there or switched off.

@@ -1,10 +1,10 @@
-//! The vitals of the head: how full the tables of connections ([`conntrack`]) and of neighbours
-//! ([`neighbours`]) are, whether the ports still have the settings that we gave them ([`ports`]),
-//! and how the machine itself is ([`head`]).
+//! The vitals of the head: how full the tables of connections (`conntrack`) and of neighbours
+//! (`neighbours`) are, whether the ports still have the settings that we gave them (`ports`),
+//! and how the machine itself is (`head`).
 //!
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet
 //! machine is to sleep. What comes near its limit is looked at every ten seconds, and what the
-//! kernel tells by itself ([`triggers`]) at once.
+//! kernel tells by itself (`triggers`) at once.
 
 mod conntrack;
 mod head;

@@ -112,7 +112,7 @@ pub struct Answer {
 }
 
 /// One way to ask nodes whether they live. Who is asked when, and again, is the business of
-/// [`rounds`].
+/// `rounds`.
 pub trait Probe: Send {
     /// Asks without waiting. How many of the questions, from the first on, were taken; for the
     /// others there was no room, and they come again a moment later. `port`: the cluster's, for
