@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use tracing::trace;
 
-use crate::watch::readable;
+use crate::sync::readable;
 
 /// Files are written in several steps.
 const SETTLE: Duration = Duration::from_millis(50);

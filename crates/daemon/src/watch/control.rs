@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::unistd::Group;
 
 use crate::api::control::Answer;
+use crate::sync::Closed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -54,7 +55,7 @@ fn reply(result: Result<(), String>) -> Vec<u8> {
 /// is gone.
 ///
 /// # Errors
-/// The socket cannot be made, or the receiver is gone (`BrokenPipe`).
+/// The socket cannot be made, or the receiver is gone (`Closed`).
 pub async fn run(
     mut place: watch::Receiver<PathBuf>,
     requests: mpsc::Sender<Request>,
@@ -89,8 +90,8 @@ async fn listen(
     loop {
         let accepted = tokio::select! {
             accepted = bound.accept() => accepted,
-            () = requests.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
-            changed = place.changed() => return changed.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            () = requests.closed() => return Err(Closed.into()),
+            changed = place.changed() => return changed.map_err(|_| Closed.into()),
         };
         let mut stream = match accepted {
             Ok(stream) => stream,

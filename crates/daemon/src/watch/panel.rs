@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::event::{Event, Hotplug};
 use crate::pace::Pace;
 use crate::sync::reached;
-use crate::watch::ReceiverGone;
+use crate::watch::emit;
 
 /// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
 const GROUPS: [u32; 2] = [1, 2];
@@ -29,14 +29,14 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Where there are no uevents (a container), it waits for ever.
 ///
 /// # Errors
-/// The receiver is gone ([`ReceiverGone`]), or the socket broke.
+/// The receiver is gone (`Closed`), or the socket broke.
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let Ok(socket) = Socket::open(Protocol::Uevent, &GROUPS) else { return pending().await };
     let mut listener = Listener::new(socket)?;
     let mut waiting = Waiting::new(Instant::now());
     loop {
         for device in waiting.take_due(Instant::now()) {
-            events.send(Event::Hotplug(device)).await.map_err(|_| ReceiverGone)?;
+            emit(&events, Event::Hotplug(device)).await?;
         }
         let datagram = tokio::select! {
             datagram = listener.next() => datagram,

@@ -16,7 +16,8 @@ use bramblegate_netlink::{Message, Protocol, Request, Socket};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::{Astray, Event, LinkIndex, MARK_ELSEWHERE, Vital, Way};
-use crate::watch::ReceiverGone;
+use crate::sync::Closed;
+use crate::watch::emit;
 
 /// a.root-servers.net: an address of the internet that nobody routes specially.
 pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
@@ -36,7 +37,7 @@ pub struct WayOutPlan {
 /// Answers each question with [`Vital::WayOut`] and, whenever that is news, [`Vital::Astray`].
 ///
 /// # Errors
-/// No netlink socket, or a channel is closed ([`ReceiverGone`]).
+/// No netlink socket, or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<Option<WayOutPlan>>,
     events: mpsc::Sender<Event>,
@@ -48,19 +49,15 @@ pub async fn run(
         let mut found = Vec::new();
         if let Some(asked) = asked {
             let index = way_out(&mut requests, asked.from_port, asked.source, DESTINATION);
-            emit(&events, Vital::WayOut { index }).await?;
+            emit(&events, Event::Vital(Vital::WayOut { index })).await?;
             found = astray(&mut requests, &asked.ways);
         }
         if found != known {
-            emit(&events, Vital::Astray(found.clone())).await?;
+            emit(&events, Event::Vital(Vital::Astray(found.clone()))).await?;
             known = found;
         }
-        plan.changed().await.map_err(|_| ReceiverGone)?;
+        plan.changed().await.map_err(|_| Closed)?;
     }
-}
-
-async fn emit(events: &mpsc::Sender<Event>, vital: Vital) -> Result<(), ReceiverGone> {
-    events.send(Event::Vital(vital)).await.map_err(|_| ReceiverGone)
 }
 
 /// Returns the route that the kernel would choose for a packet that comes in by `from_port`, were

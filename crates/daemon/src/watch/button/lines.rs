@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::{ButtonChip, Buttons};
-use crate::watch::readable;
+use crate::sync::readable;
 
 /// `GPIOHANDLE_REQUEST_BIAS_PULL_UP` and `_PULL_DOWN` (kernel ≥ 5.5), which gpio_cdev does not
 /// name.

@@ -12,23 +12,23 @@ use tokio::time::Instant;
 
 use crate::config::Buttons;
 use crate::event::{Button, Event, Order};
-use crate::sync::reached;
+use crate::sync::{Closed, reached};
+use crate::watch::emit;
 use debounce::{Debouncer, SETTLE};
 use lines::{Edge, Lines};
 
 /// Tells what the buttons of the settings say.
 ///
 /// # Errors
-/// The chip or a line of it cannot be had or is gone; the receiver is gone (`BrokenPipe`).
+/// The chip or a line of it cannot be had or is gone; the receiver is gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut plan: watch::Receiver<Option<Buttons>>,
 ) -> io::Result<Infallible> {
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     loop {
         let wanted = plan.borrow_and_update().clone();
         let Some(buttons) = wanted else {
-            plan.changed().await.map_err(|_| gone())?;
+            plan.changed().await.map_err(|_| Closed)?;
             continue;
         };
         let mut lines = Lines::open(&buttons)?;
@@ -39,12 +39,12 @@ pub async fn run(
                 edge = lines.next() => keys.edge(edge?, Instant::now()),
                 () = rest => keys.rest(Instant::now()),
                 changed = plan.changed() => {
-                    changed.map_err(|_| gone())?;
+                    changed.map_err(|_| Closed)?;
                     break;
                 }
             };
             for event in logged {
-                events.send(event).await.map_err(|_| gone())?;
+                emit(&events, event).await?;
             }
         }
     }

@@ -37,10 +37,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::emit;
 use super::probe::unguessable;
-use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use crate::packet::{self, ETHERTYPE_IPV4, Port};
+use crate::sync::{Closed, readable};
 use memory::Memory;
 use names::Names;
 pub use questions::Questions;
@@ -85,7 +86,7 @@ impl DhcpWatchPlan {
 /// [`Dhcp::Unasked`] and [`Dhcp::CallsItself`].
 ///
 /// # Errors
-/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
+/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<Option<DhcpWatchPlan>>,
     events: mpsc::Sender<Event>,
@@ -104,7 +105,7 @@ pub async fn run(
                 changed = changed(&mut plan) => changed?,
                 () = sleep(PAUSE) => {}
             },
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
+            Err(error) if Closed::is_cause_of(&error) => return Err(error),
             Err(error) => {
                 report(&events, Dhcp::Unasked { index: port.index, why: error.to_string() })
                     .await?;
@@ -115,11 +116,11 @@ pub async fn run(
 }
 
 async fn changed(plan: &mut watch::Receiver<Option<DhcpWatchPlan>>) -> io::Result<()> {
-    plan.changed().await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    plan.changed().await.map_err(|_| Closed.into())
 }
 
 async fn report(events: &mpsc::Sender<Event>, dhcp: Dhcp) -> io::Result<()> {
-    events.send(Event::Dhcp(dhcp)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    Ok(emit(events, Event::Dhcp(dhcp)).await?)
 }
 
 /// One port, until the plan is another.

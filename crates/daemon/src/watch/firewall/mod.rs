@@ -25,8 +25,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
-use crate::sync::{next_aligned, reached};
-use crate::watch::ReceiverGone;
+use crate::sync::{Closed, next_aligned, reached};
+use crate::watch::emit;
 
 use counters::Counts;
 use disturbance::Disturbance;
@@ -80,7 +80,7 @@ pub struct FirewallWatch {
 ///
 /// # Errors
 /// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is
-/// gone ([`ReceiverGone`]).
+/// gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut watch: watch::Receiver<FirewallWatch>,
@@ -105,7 +105,7 @@ pub async fn run(
             biased;
             // First: what waits to be heard may be about what is to be watched from now on.
             changed = watch.changed() => {
-                changed.map_err(|_| ReceiverGone)?;
+                changed.map_err(|_| Closed)?;
                 if source.rewatch(watch.borrow_and_update().clone()) {
                     look_at.put_off();
                     count_at = count_at.or_else(|| Some(next_aligned(COUNTERS)));
@@ -149,7 +149,22 @@ pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
     Ok(counters::drops(&mut Socket::open(Protocol::Netfilter, &[])?, table)?)
 }
 
-/// What drops the nodes' traffic.
+/// Returns the first chain of others that drops one of the packets, with the remedy.
+fn blocker(
+    ruleset: &foreign::Ruleset,
+    place: &Place,
+    traffic: Traffic,
+    packets: &[packet::Packet],
+) -> Option<Blocker> {
+    let found = simulate::first_drop(ruleset, place, traffic, packets)?;
+    Some(Blocker {
+        table: Some(remedy::table_name(found.name)),
+        remedy: remedy::remedy(&found),
+        chain: Some(found.culprit),
+    })
+}
+
+/// Holds what drops the nodes' traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blockers {
     /// on the way that it takes
@@ -229,8 +244,7 @@ impl FirewallWatch {
         let mut found = Blockers::default();
         for uplink in &place.uplinks {
             let packets = packet::forwarded(place, uplink);
-            let Some(blocker) = simulate::blocker(ruleset, place, Traffic::Forwarding, &packets)
-            else {
+            let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
                 continue;
             };
             if self.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
@@ -245,8 +259,7 @@ impl FirewallWatch {
             self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
         for traffic in &promised {
             let place = &self.place_of(place, *traffic);
-            let blocker =
-                simulate::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+            let blocker = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
             found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
         }
         found
@@ -286,7 +299,7 @@ struct Source {
 
 impl Source {
     async fn report(&self, event: Firewall) -> io::Result<()> {
-        Ok(self.events.send(Event::Firewall(event)).await.map_err(|_| ReceiverGone)?)
+        Ok(emit(&self.events, Event::Firewall(event)).await?)
     }
 
     /// Takes in a batch of messages; true if another table was changed.

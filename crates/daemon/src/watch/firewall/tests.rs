@@ -21,7 +21,7 @@ fn blocker(ruleset: &Ruleset) -> Option<Blocker> {
 }
 
 fn blocker_of(ruleset: &Ruleset, traffic: Traffic) -> Option<Blocker> {
-    super::simulate::blocker(ruleset, &place(), traffic, &packet::packets(&place(), traffic))
+    super::blocker(ruleset, &place(), traffic, &packet::packets(&place(), traffic))
 }
 
 const INPUT: u32 = 1;

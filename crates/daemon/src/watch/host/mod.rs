@@ -29,7 +29,8 @@ use tokio::time::sleep_until;
 
 use crate::config::VitalLimits;
 use crate::event::{Event, Head, Netconf, Vital};
-use crate::sync::next_aligned;
+use crate::sync::{Closed, next_aligned};
+use crate::watch::emit;
 use head::{SENSORS, Seen, View};
 pub use neighbours::Neighbours;
 use ports::Ports;
@@ -61,12 +62,11 @@ pub struct VitalsPlan {
 /// Tells each vital when it has changed.
 ///
 /// # Errors
-/// The receiver is gone, or nobody holds the plan any more (`BrokenPipe`).
+/// The receiver is gone, or nobody holds the plan any more (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut plan: channel::Receiver<VitalsPlan>,
 ) -> io::Result<Infallible> {
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let root = Path::new("/");
     let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
     let mut ports = Ports::default();
@@ -74,7 +74,7 @@ pub async fn run(
     loop {
         let wanted = plan.borrow_and_update().clone();
         let Some(limits) = wanted.limits else {
-            plan.changed().await.map_err(|_| gone())?;
+            plan.changed().await.map_err(|_| Closed)?;
             continue;
         };
         // The next look begins when this one has ended: each sensor that hangs is one thread, and
@@ -89,15 +89,15 @@ pub async fn run(
         .await?;
         let (news, near) = looks.take(&seen, tables, rounds.hanging(), &limits);
         for vital in news {
-            events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
+            emit(&events, Event::Vital(vital)).await?;
         }
         for drifted in ports.drifted(&wanted.ports) {
-            events.send(Event::Netconf(drifted)).await.map_err(|_| gone())?;
+            emit(&events, Event::Netconf(drifted)).await?;
         }
         tokio::select! {
             () = sleep_until(next_aligned(if near { NEAR } else { CALM })) => {}
             () = watch.rings() => {}
-            changed = plan.changed() => changed.map_err(|_| gone())?,
+            changed = plan.changed() => changed.map_err(|_| Closed)?,
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::event::{Event, Vital};
 use crate::files::inotify::Files;
 use crate::files::reading;
+use crate::watch::emit;
 
 const DEFAULT: u16 = 22;
 /// `Include` may nest; sshd allows 16 levels.
@@ -30,7 +31,7 @@ const UNIT_FOLDERS: [&str; 4] =
 /// Tells it at the start, and each change of the files.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+/// No inotify to be had, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
@@ -45,7 +46,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
             files.folder(&folder);
         }
         if reported.as_ref() != Some(&now) {
-            events.send(Event::Vital(now.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, Event::Vital(now.clone())).await?;
             reported = Some(now);
         }
         files.changed().await?;

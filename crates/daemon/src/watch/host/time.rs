@@ -15,7 +15,8 @@ use tokio::time::sleep_until;
 use super::ntp::{self, TimeAnswer};
 use crate::event::{Event, Vital};
 use crate::files::reading;
-use crate::sync::next_aligned;
+use crate::sync::{Closed, next_aligned};
+use crate::watch::emit;
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -45,7 +46,7 @@ const FOLDERS: [&str; 5] = [
 /// nodes would ask.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`).
+/// A channel is closed (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut head: watch::Receiver<Option<Ipv4Addr>>,
@@ -61,12 +62,12 @@ pub async fn run(
             };
         }
         if reported.as_ref() != Some(&seen) {
-            events.send(Event::Vital(seen.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, Event::Vital(seen.clone())).await?;
             reported = Some(seen);
         }
         tokio::select! {
             () = sleep_until(next_aligned(INTERVAL)) => {}
-            changed = head.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
+            changed = head.changed() => changed.map_err(|_| Closed)?,
         }
     }
 }

@@ -132,7 +132,7 @@ fn clock() -> io::Result<AsyncFd<Clock>> {
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
     )?);
     clock.arm()?;
-    crate::watch::readable(clock)
+    crate::sync::readable(clock)
 }
 
 async fn ring_when_set(clock: AsyncFd<Clock>, bell: Arc<Notify>) {

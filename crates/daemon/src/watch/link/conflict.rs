@@ -18,9 +18,9 @@ use tracing::debug;
 
 use crate::event::{Conflict, Event, LinkIndex, Mac, Vital};
 use crate::packet::{self, ETHERTYPE_ARP};
-use crate::sync::{next_aligned, reached};
+use crate::sync::{Closed, next_aligned, reached, readable};
+use crate::watch::emit;
 use crate::watch::probe::arp_request;
-use crate::watch::readable;
 
 /// Asked so often when a port has got its cable: switches may keep the first ones.
 const FIRST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
@@ -51,7 +51,7 @@ pub struct ConflictPort {
 /// Reports all conflicts whenever they change.
 ///
 /// # Errors
-/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
+/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<ConflictPlan>,
     events: mpsc::Sender<Event>,
@@ -68,16 +68,13 @@ pub async fn run(
         }
         let conflicts: Vec<Conflict> = wires.iter().flat_map(Wire::conflicts).collect();
         if conflicts != reported {
-            events
-                .send(Event::Vital(Vital::Conflicts(conflicts.clone())))
-                .await
-                .map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, Event::Vital(Vital::Conflicts(conflicts.clone()))).await?;
             reported = conflicts;
         }
         let due = wires.iter().map(|wire| wire.due).min();
         tokio::select! {
             changed = plan.changed() => {
-                changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                changed.map_err(|_| Closed)?;
                 planned = true;
             }
             (place, heard) = heard(&wires) => match heard {

@@ -23,9 +23,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Change, Dump, Event, Netconf};
 use crate::pace::Pace;
-use crate::watch::ReceiverGone;
+use crate::watch::emit;
 
-pub use crate::watch::node::{neighbour, neighbour_message, resolve_anew, run as run_neighbours};
 pub use parse::parse;
 
 use nexthop::NexthopRoutes;
@@ -59,7 +58,7 @@ const READING_INTERVAL: Duration = Duration::from_millis(10);
 /// Emits every change until the receiver is gone.
 ///
 /// # Errors
-/// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
+/// The sockets cannot be made or read, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let socket = Socket::open(Protocol::Route, &GROUPS)?;
     socket.attach(&filter::forwarding())?;
@@ -186,10 +185,6 @@ async fn list(
     }
     emit(events, Event::Dump(Dump::End)).await?;
     Ok((!whole).then(|| Instant::now() + DUMP_SPACING))
-}
-
-pub(crate) async fn emit(events: &mpsc::Sender<Event>, event: Event) -> Result<(), ReceiverGone> {
-    events.send(event).await.map_err(|_| ReceiverGone)
 }
 
 /// A radio under a name that does not begin with `wl` still has its `phy80211`; only hardware is

@@ -12,13 +12,14 @@ use super::resolution::Resolution;
 use super::rounds::Rounds;
 use super::{NodeProbePlan, PROBES, Probe};
 use crate::event::{self, Event};
-use crate::sync::reached;
+use crate::sync::{Closed, reached};
+use crate::watch::emit;
 
 /// Asks round after round, and tells every node's result of each; those that end together are told
 /// together.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`).
+/// A channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<NodeProbePlan>,
     events: mpsc::Sender<Event>,
@@ -31,7 +32,7 @@ pub async fn run(
     plan.mark_changed();
     loop {
         let mut now = Instant::now();
-        if plan.has_changed().map_err(|_| io::ErrorKind::BrokenPipe)? {
+        if plan.has_changed().map_err(|_| Closed)? {
             let wanted = plan.borrow_and_update().clone();
             rounds.replan(&wanted, now);
         }
@@ -60,16 +61,16 @@ pub async fn run(
             }
         }
         for reported in denials(&mut denied, kinds_denied(&probes, &rounds)) {
-            events.send(Event::Probe(reported)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, Event::Probe(reported)).await?;
         }
         if !ended.is_empty() {
             let reported = Event::Probe(event::Probe::Nodes(ended));
-            events.send(reported).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, reported).await?;
         }
         tokio::select! {
             () = reached(rounds.next()) => {}
             changed = plan.changed() => {
-                changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                changed.map_err(|_| Closed)?;
                 plan.mark_changed();
             }
         }

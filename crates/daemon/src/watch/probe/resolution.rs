@@ -9,7 +9,7 @@ use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::event::LinkIndex;
-use crate::watch::link::resolve_anew;
+use crate::watch::node::resolve_anew;
 
 /// Holds the socket to the kernel, opened when first needed.
 #[derive(Default)]

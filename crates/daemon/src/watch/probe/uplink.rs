@@ -18,7 +18,8 @@ use super::{UplinkProbePlan, UplinkTarget, dns, http};
 use crate::config::{HttpExpectation, UplinkProbe};
 use crate::event::{Event, PortalSource, PortalUrl, Probe, Reachability, UplinkNews};
 use crate::supervise::{Backoff, Task};
-use crate::watch::readable;
+use crate::sync::{Closed, readable};
+use crate::watch::emit;
 
 /// One try takes no longer.
 const TRY: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ const PING_AGAIN: Duration = Duration::from_millis(1200);
 /// Probes the plan's uplinks side by side and tells each answer.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`).
+/// A channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<UplinkProbePlan>,
     events: mpsc::Sender<Event>,
@@ -72,8 +73,8 @@ pub async fn run(
             }
         }
         tokio::select! {
-            changed = plan.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
-            () = events.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
+            changed = plan.changed() => changed.map_err(|_| Closed)?,
+            () = events.closed() => return Err(Closed.into()),
         }
     }
 }
@@ -142,7 +143,7 @@ impl Rights {
 }
 
 async fn report(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
-    events.send(Event::Probe(probe)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    Ok(emit(events, Event::Probe(probe)).await?)
 }
 
 /// One round: a single try, or several before it tells for the first time that nothing answers.

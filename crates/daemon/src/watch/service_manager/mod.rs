@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::event::Event;
+use crate::watch::emit;
 
 /// The handlers. From when they are set no signal kills the process or is lost: the first thing
 /// that a start does.
@@ -38,7 +39,7 @@ impl Signals {
 /// Tells each signal, also those that came before.
 ///
 /// # Errors
-/// The receiver is gone (`BrokenPipe`).
+/// The receiver is gone (`Closed`).
 pub async fn run(
     signals: Arc<Mutex<Signals>>,
     events: mpsc::Sender<Event>,
@@ -51,6 +52,6 @@ pub async fn run(
             _ = interrupt.recv() => Event::Stop(crate::event::Stop::Terminated),
             _ = hangup.recv() => Event::Reload,
         };
-        events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        emit(&events, event).await?;
     }
 }

@@ -20,10 +20,10 @@ use tracing::debug;
 
 use crate::event::{Acquisition, Event, LinkIndex, Mac, PortalSource, PortalUrl, UplinkNews};
 use crate::packet;
-use crate::sync::next_aligned;
+use crate::sync::{Closed, next_aligned, readable};
 use crate::watch::dhcp::message::{self, Answer, Question};
 use crate::watch::dhcp::{FRAME, talk};
-use crate::watch::readable;
+use crate::watch::emit;
 use crate::watch::uplink::clients::{self, Manager};
 
 /// A client asks several times in this time after the carrier came.
@@ -45,7 +45,7 @@ pub struct ListeningPlan {
 /// portal that an answer names.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`), or no packet socket is to be had (`CAP_NET_RAW`).
+/// A channel is closed (`Closed`), or no packet socket is to be had (`CAP_NET_RAW`).
 pub async fn run(
     mut plan: watch::Receiver<Vec<ListeningPlan>>,
     events: mpsc::Sender<Event>,
@@ -68,7 +68,7 @@ pub async fn run(
             }
         }
         tokio::select! {
-            changed = plan.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
+            changed = plan.changed() => changed.map_err(|_| Closed)?,
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 if let Ok(Err(error)) = ended {
                     return Err(error);
@@ -106,22 +106,16 @@ async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<
                 talk.client = Some(is_client_there(Path::new("/"), port, &wire));
             }
         }
-        let send = |news| async {
-            events.send(Event::Uplink(news)).await.map_err(|_| io::ErrorKind::BrokenPipe)
-        };
         if portal != talk.portal {
             portal.clone_from(&talk.portal);
-            send(UplinkNews::Portal {
-                index: port.index,
-                by: PortalSource::Lease,
-                url: portal.clone(),
-            })
-            .await?;
+            let (index, by, url) = (port.index, PortalSource::Lease, portal.clone());
+            emit(events, Event::Uplink(UplinkNews::Portal { index, by, url })).await?;
         }
         let state = talk.acquisition();
         if state != known {
             known = state;
-            send(UplinkNews::Acquisition { index: port.index, state }).await?;
+            let news = UplinkNews::Acquisition { index: port.index, state };
+            emit(events, Event::Uplink(news)).await?;
         }
     }
 }

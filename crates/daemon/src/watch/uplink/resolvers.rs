@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::event::{Event, LinkIndex, PortalSource, PortalUrl, UplinkNews, Vital};
 use crate::files::inotify::Files;
 use crate::files::reading;
+use crate::watch::emit;
 
 /// Resolvers by interface index; 0 is the machine.
 pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
@@ -43,7 +44,7 @@ const PARENTS: [&str; 8] = [
 /// Tells the resolvers at the start, and each change.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+/// No inotify to be had, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
@@ -58,7 +59,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         let now = read(root);
         let portals = portals(root);
         for event in changes(&known, &now).into_iter().chain(moved(&known_portals, &portals)) {
-            events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, event).await?;
         }
         (known, known_portals) = (now, portals);
         files.changed().await?;

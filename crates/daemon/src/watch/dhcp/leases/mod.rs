@@ -19,6 +19,7 @@ use crate::event::{Change, Event, Lease, Mac};
 use crate::files::folder::{self, Folder};
 use crate::oneshot::OneShot;
 use crate::pace::Pace;
+use crate::watch::emit;
 use file::{Entry, Leases};
 
 /// dnsmasq writes its file in several steps.
@@ -145,7 +146,7 @@ enum Heard {
 /// none believes it is over.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+/// No inotify to be had, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infallible> {
     let mut watch = Watch::open(&path)?;
     let mut known: BTreeMap<Mac, Entry> = BTreeMap::new();
@@ -153,7 +154,7 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
         let now = watch.read().await.by_mac();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         for event in changes(&known, &now, clock) {
-            events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, event).await?;
         }
         known = now;
         watch.changed().await?;
