@@ -8,8 +8,8 @@ use crate::files::reading;
 
 const FILE: &str = "/etc/subuid";
 
-/// The ranges of users that are given to somebody. Ranges that a directory service gives (`subid`
-/// in nsswitch.conf(5)) are not known.
+/// Holds the ranges of users that are given to somebody. Ranges that a directory service gives
+/// (`subid` in nsswitch.conf(5)) are not known.
 #[derive(Debug, Default)]
 pub struct SubUsers(Vec<RangeInclusive<u32>>);
 

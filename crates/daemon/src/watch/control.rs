@@ -39,14 +39,14 @@ const NAMES: Duration = Duration::from_millis(500);
 /// After a failed `accept` (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
-/// An order, and where its answer goes: what is wrong with it, if anything is.
+/// Holds an order, and where its answer goes: what is wrong with it, if anything is.
 #[derive(Debug)]
 pub struct Request {
     pub order: Order,
     pub reply: oneshot::Sender<Result<(), String>>,
 }
 
-/// One line of reply.
+/// Makes one line of reply.
 fn reply(result: Result<(), String>) -> Vec<u8> {
     crate::api::line(&Answer::from(result))
 }
@@ -187,7 +187,8 @@ async fn carry_out(order: Order, requests: &mpsc::Sender<Request>) -> Result<(),
     answer.await.map_err(|_| stopping())?
 }
 
-/// Root, the daemon's own user, and members of the socket's group.
+/// Returns whether somebody may give orders: root, the daemon's own user, and members of the
+/// socket's group.
 fn is_allowed(peer: &Peer, user: u32, group: u32) -> bool {
     peer.user == 0 || peer.user == user || peer.groups.contains(&group)
 }

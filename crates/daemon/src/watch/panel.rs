@@ -54,8 +54,8 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     }
 }
 
-/// What is to be told, and when; of many events of a kind that come at once the last one is told by
-/// one of them. Pure: moments are arguments.
+/// Holds what is to be reported, and when; of many events of a kind that come at once the last one
+/// is told by one of them. Pure: moments are arguments.
 #[derive(Debug)]
 struct Waiting([(Hotplug, Pace, Option<Instant>); 2]);
 
@@ -87,7 +87,7 @@ impl Waiting {
     }
 }
 
-/// What a uevent means to us: properties `KEY=VALUE`, each closed by a zero byte, behind
+/// Reads what a uevent means to us: properties `KEY=VALUE`, each closed by a zero byte, behind
 /// "ACTION@PATH" (the kernel) or udev's header.
 pub fn parse(message: &[u8]) -> Option<Hotplug> {
     /// `properties_off` in `struct monitor_netlink_header` of systemd's `device-monitor.c`

@@ -22,7 +22,7 @@ use crate::watch::emit;
 /// a.root-servers.net: an address of the internet that nobody routes specially.
 pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 
-/// A question; `generation` makes an equal one be asked again.
+/// Holds a question; `generation` makes an equal one be asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WayOutPlan {
     /// the cluster port

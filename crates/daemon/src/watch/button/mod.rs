@@ -50,7 +50,7 @@ pub async fn run(
     }
 }
 
-/// What a line's button is for.
+/// Names what a line's button is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Next,
@@ -59,7 +59,7 @@ enum Role {
 }
 
 impl Role {
-    /// What it says when it goes down or up.
+    /// Returns what it says when it goes down or up.
     fn says(self, pressed: bool) -> Option<Event> {
         match self {
             Self::Next => pressed.then_some(Event::Button(Button::Next)),
@@ -69,7 +69,7 @@ impl Role {
     }
 }
 
-/// The buttons by their lines.
+/// Holds the buttons by their lines.
 struct Keys {
     active_low: bool,
     keys: Vec<Key>,
@@ -100,7 +100,7 @@ impl Keys {
         self.keys.iter().filter_map(|key| key.rests).min()
     }
 
-    /// An edge has come at `now`; it happened a little earlier.
+    /// Takes an edge that has come at `now`; it happened a little earlier.
     fn edge(&mut self, edge: Edge, now: Instant) -> Vec<Event> {
         let pressed = edge.high != self.active_low;
         let keys = self.keys.iter_mut().filter(|key| key.line == edge.line);
@@ -111,7 +111,7 @@ impl Keys {
         logged.collect()
     }
 
-    /// Those that have been quiet mean it.
+    /// Lets the contacts that have been quiet mean it.
     fn rest(&mut self, now: Instant) -> Vec<Event> {
         let quiet = self.keys.iter_mut().filter(|key| key.rests.is_some_and(|at| at <= now));
         let logged = quiet.filter_map(|key| {

@@ -16,6 +16,7 @@
 
 pub mod ask;
 pub mod boot_files;
+pub(crate) mod filter;
 pub mod leases;
 mod memory;
 pub(crate) mod message;
@@ -32,7 +33,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
-use socket2::{SockFilter, Socket, Type};
+use socket2::{Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -59,7 +60,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The port on which we are to serve. An equal plan disturbs nothing.
+/// Holds the port on which we are to serve. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpWatchPlan {
     pub index: LinkIndex,
@@ -76,7 +77,7 @@ pub struct DhcpWatchPlan {
 }
 
 impl DhcpWatchPlan {
-    /// The same stay of the same cable.
+    /// Returns whether it is about the same stay of the same cable.
     fn continues(&self, before: &Self) -> bool {
         Self { unknown_clients: before.unknown_clients, ..self.clone() } == *before
     }
@@ -123,7 +124,7 @@ async fn report(events: &mpsc::Sender<Event>, dhcp: Dhcp) -> io::Result<()> {
     Ok(emit(events, Event::Dhcp(dhcp)).await?)
 }
 
-/// One port, until the plan is another.
+/// Watches one port, until the plan is another.
 async fn watch(
     port: &DhcpWatchPlan,
     plan: &mut watch::Receiver<Option<DhcpWatchPlan>>,
@@ -182,7 +183,7 @@ async fn watch(
     }
 }
 
-/// What a server's frame means.
+/// Names what a server's frame means.
 enum Heard {
     /// another server answers our question: as it calls itself, and its hardware address
     Answer(Ipv4Addr, Mac),
@@ -190,7 +191,7 @@ enum Heard {
     Hint,
 }
 
-/// One stay of a cable in the port.
+/// Holds one stay of a cable in the port.
 struct Watch {
     wire: AsyncFd<Socket>,
     name: String,
@@ -215,12 +216,7 @@ const QUESTIONS: usize = 3;
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
-        let wire = packet::open(
-            Type::RAW,
-            ETHERTYPE_IPV4,
-            plan.index,
-            &between(SERVER_PORT, CLIENT_PORT),
-        )?;
+        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &filter::servers())?;
         let plugging = packet::find(&plan.name)?;
         if (plugging.index, plugging.mac) != (plan.index, plan.mac) {
             // The plan is older than the port.
@@ -310,8 +306,8 @@ impl Watch {
         Some(if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint })
     }
 
-    /// What a switch says: that nothing is heard through it yet, or that what is behind it has
-    /// changed.
+    /// Takes what a switch says: that nothing is heard through it yet, or that what is behind it
+    /// has changed.
     fn bpdu(&mut self, bpdu: Bpdu) -> Option<Dhcp> {
         let now = Instant::now();
         let known = self.bridge.replace(bpdu.bridge) == Some(bpdu.bridge);
@@ -333,7 +329,7 @@ impl Watch {
         Some(Dhcp::Held { index: self.plugging.index, seconds: held.as_secs() })
     }
 
-    /// Somebody else serves here: news unless it was said already.
+    /// Notes that somebody else serves here; that is news unless it was reported already.
     fn foreign(&mut self, (server, mac): (Ipv4Addr, Mac)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
         let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };
@@ -346,7 +342,7 @@ impl Watch {
     }
 }
 
-/// The next message of a switch.
+/// Waits for the next message of a switch.
 async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
     let Some(switch) = switch else { return std::future::pending().await };
     let mut frame = [0; stp::FRAME];
@@ -362,56 +358,6 @@ async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-// Instructions of the classic BPF (`linux/filter.h`): BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND,
-// BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF_INDEXED: u16 = 0x48;
-const LOAD_HEADER_LENGTH: u16 = 0xb1;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_ANY_BIT: u16 = 0x45;
-const RETURN: u16 = 0x06;
-/// Bytes of a frame that are passed on.
-const ACCEPT: u32 = FRAME as u32;
-
-/// Lets through what is IPv4, UDP, no later fragment, and goes from the one port to the other.
-fn between(from: u16, to: u16) -> [SockFilter; 11] {
-    [
-        SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 8, 17),
-        SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_ANY_BIT, 6, 0, 0x1fff),
-        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, from.into()),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, to.into()),
-        SockFilter::new(RETURN, 0, 0, ACCEPT),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
-}
-
-/// Lets through what is IPv4, UDP, no later fragment, and goes from port 67 to port 68 or from 68
-/// to 67, renewals too.
-pub(crate) fn talk() -> [SockFilter; 14] {
-    [
-        SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 11, 17),
-        SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_ANY_BIT, 9, 0, 0x1fff),
-        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 2, 67),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 3, 4, 68),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 68),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 67),
-        SockFilter::new(RETURN, 0, 0, ACCEPT),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
 }
 
 /// Reads any bytes as a frame from the cluster port: the door for fuzzing. Who sent it, as a

@@ -46,7 +46,7 @@ const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
 /// be read from them.
 const READINGS_AFTER_CHANGE: u8 = 3;
 
-/// What to watch. The daemon sends a new one when any of it changes.
+/// Holds what to watch. The daemon sends a new one when any of it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallWatch {
     /// name of our table, in the family `inet`
@@ -210,13 +210,13 @@ pub fn read_any(bytes: &[u8]) {
     let traffic = vec![
         Traffic::Addresses,
         Traffic::Neighbours,
-        Traffic::Venue { protocol: packet::TCP, port: 22 },
+        Traffic::Venue { protocol: crate::packet::TCP, port: 22 },
     ];
     FirewallWatch { traffic, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
 }
 
 impl FirewallWatch {
-    /// The ports that packets pass; `None` without a cluster port.
+    /// Returns the ports that packets pass; `None` without a cluster port.
     fn place(&self) -> Option<Place> {
         let port =
             |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
@@ -229,7 +229,8 @@ impl FirewallWatch {
         self.place().map_or_else(Blockers::default, |place| self.judge_at(&place, ruleset))
     }
 
-    /// What the nodes and the head send takes the way out that is used, where that is known.
+    /// Returns what the nodes and the head send takes the way out that is used, where that is
+    /// known.
     fn place_of(&self, place: &Place, traffic: Traffic) -> Place {
         let mut place = place.clone();
         let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
@@ -266,7 +267,7 @@ impl FirewallWatch {
     }
 }
 
-/// A moment that is put off by each new reason, but not for ever.
+/// Holds a moment that is put off by each new reason, but not for ever.
 #[derive(Debug, Clone, Copy, Default)]
 struct Due {
     at: Option<Instant>,
@@ -331,7 +332,7 @@ impl Source {
         Ok(())
     }
 
-    /// True if it matters for what blocks us.
+    /// Returns true if it matters for what blocks us.
     fn rewatch(&mut self, watch: FirewallWatch) -> bool {
         let before = std::mem::replace(&mut self.watch, watch);
         FirewallWatch { own_port: 0, ..before }

@@ -4,9 +4,10 @@
 
 use super::foreign::{ARP, BRIDGE, INET, IPV4, NETDEV, TableName};
 use super::legacy::LEGACY_SUFFIX;
-use super::packet::{ESTABLISHED, ICMP, Packet, Stage, TCP};
+use super::packet::{ESTABLISHED, Packet, Stage};
 use super::simulate::{CONNTRACK, Found};
 use crate::event::Traffic;
+use crate::packet::{ICMP, TCP};
 
 /// Returns a table's family and name as nft lists them: `ip filter`.
 pub fn table_name((family, name): &TableName) -> String {
@@ -26,7 +27,7 @@ fn plain_name<'a>(found: &Found<'a>) -> &'a str {
     found.name.1.strip_suffix(LEGACY_SUFFIX).unwrap_or(&found.name.1)
 }
 
-/// What a rule is to let through.
+/// Holds what a rule is to let through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Clause {
     input: Option<String>,

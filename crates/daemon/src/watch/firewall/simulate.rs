@@ -7,9 +7,10 @@ use ipnet::Ipv4Net;
 
 use super::expression::{Expression, PortRanges, Ports, Verdict, What};
 use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table, TableName};
-use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, TCP, UDP};
+use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage};
 use super::value::{Registers, Truth, compare, find, masked};
 use crate::event::Traffic;
+use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, TCP, UDP};
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel allows no more.
 const DEPTH: usize = 16;
@@ -123,7 +124,7 @@ fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
     (packet.only.is_empty() || packet.only.contains(&stage)).then_some(stage)
 }
 
-/// What can be seen of a packet where a chain is hooked in.
+/// Holds what can be seen of a packet where a chain is hooked in.
 #[derive(Debug, Clone, Copy)]
 struct View {
     /// `NFPROTO_*`, as the expression `meta nfproto` gives it
@@ -162,7 +163,7 @@ impl View {
     }
 }
 
-/// How a chain may end.
+/// Holds how a chain may end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Ends {
     accepted: bool,
@@ -296,7 +297,7 @@ impl Trace<'_> {
         (truth, None)
     }
 
-    /// `NF_CT_STATE_BIT` here; `None`: not known.
+    /// Returns the `NF_CT_STATE_BIT` here; `None`: not known.
     const fn state(&self) -> Option<u16> {
         match self.view.tracking {
             Tracking::Done => Some(self.packet.state),
@@ -305,7 +306,7 @@ impl Trace<'_> {
         }
     }
 
-    /// `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the states.
+    /// Returns `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the states.
     const fn translated(&self) -> u16 {
         const SOURCE: u32 = 1 << 4;
         const DESTINATION: u32 = 1 << 5;
@@ -317,7 +318,8 @@ impl Trace<'_> {
         source | destination
     }
 
-    /// What an expression loads. `None`: there is no such thing, and the rule does not match.
+    /// Returns what an expression loads. `None`: there is no such thing, and the rule does not
+    /// match.
     fn value(&self, what: What) -> Option<Bytes> {
         let packet = self.packet;
         let input = packet.input.as_ref().filter(|_| self.view.input);
@@ -336,7 +338,8 @@ impl Trace<'_> {
             Some(_) => Some(Bytes::default()),
             None => None,
         };
-        let protocol = if packet.arp { [0x08, 0x06] } else { [0x08, 0x00] };
+        let ethertype = if packet.arp { ETHERTYPE_ARP } else { ETHERTYPE_IPV4 };
+        let protocol = ethertype.to_be_bytes();
         match what {
             What::Meta(1) => Some(Bytes::known(protocol.to_vec())),
             What::Meta(4) => index(input),
@@ -407,7 +410,7 @@ impl Trace<'_> {
     }
 }
 
-/// Is an address of this kind (`RTN_*`) in the mask? 0 is any.
+/// Returns whether an address of this kind (`RTN_*`) is in the mask; 0 is any.
 fn of_kind(mask: u16, kind: Option<u8>) -> Truth {
     match kind {
         _ if mask == 0 => Truth::Yes,
@@ -416,7 +419,7 @@ fn of_kind(mask: u16, kind: Option<u8>) -> Truth {
     }
 }
 
-/// An interface's name as the kernel holds it: 16 bytes.
+/// Returns an interface's name as the kernel holds it: 16 bytes.
 fn padded(name: &str) -> Vec<u8> {
     let mut bytes: Vec<u8> = name.bytes().take(15).collect();
     bytes.resize(16, 0);

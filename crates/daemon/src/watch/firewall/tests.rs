@@ -250,7 +250,7 @@ fn ufws_default_cuts_the_nodes_off_until_its_own_remedy() {
         (Traffic::BootFiles, "ufw allow in on eth0"),
         (Traffic::Time, "ufw allow in on eth0"),
         (
-            Traffic::Venue { protocol: packet::TCP, port: 22 },
+            Traffic::Venue { protocol: crate::packet::TCP, port: 22 },
             "ufw allow in on eth1 to any port 22 proto tcp",
         ),
     ];

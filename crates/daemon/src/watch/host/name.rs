@@ -53,13 +53,13 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     }
 }
 
-/// [`Vital::Host`] as it is now.
+/// Returns [`Vital::Host`] as it is now.
 pub fn read() -> Vital {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Vital::Host { name, ssh_ports: ssh_ports(Path::new("/")) }
 }
 
-/// What sshd's settings say.
+/// Holds what sshd's settings say.
 #[derive(Default)]
 struct Sshd {
     ports: BTreeSet<u16>,
@@ -73,8 +73,8 @@ fn sshd(root: &Path) -> Sshd {
     found
 }
 
-/// TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22 when none
-/// are said.
+/// Returns the TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22
+/// when none are said.
 pub fn ssh_ports(root: &Path) -> Vec<u16> {
     let mut ports = sshd(root).ports;
     if ports.is_empty() {
@@ -88,7 +88,7 @@ pub fn ssh_ports(root: &Path) -> Vec<u16> {
     ports.into_iter().collect()
 }
 
-/// `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
+/// Reads `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
 fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
     let Ok(text) = reading::text(file) else { return };
     for (keyword, argument) in text.lines().filter_map(directive) {
@@ -109,7 +109,7 @@ fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
     }
 }
 
-/// A keyword in lower case and what follows it; `Keyword=value` is allowed too.
+/// Splits a line into a keyword in lower case and what follows it; `Keyword=value` is allowed too.
 fn directive(line: &str) -> Option<(String, &str)> {
     let line = line.split('#').next()?.trim();
     let (keyword, argument) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
@@ -119,7 +119,7 @@ fn directive(line: &str) -> Option<(String, &str)> {
     ))
 }
 
-/// The port of `HOST:PORT` or `[ADDRESS]:PORT`; a bare IPv6 address has none.
+/// Returns the port of `HOST:PORT` or `[ADDRESS]:PORT`; a bare IPv6 address has none.
 fn port_of(argument: &str) -> Option<u16> {
     let address = argument.split_whitespace().next()?;
     let (host, port) = address.rsplit_once(':')?;
@@ -127,14 +127,14 @@ fn port_of(argument: &str) -> Option<u16> {
     port.parse().ok().filter(|_| alone)
 }
 
-/// Where a pattern looks, and for what; a relative one in `/etc/ssh`.
+/// Returns where a pattern looks, and for what; a relative one in `/etc/ssh`.
 fn included(root: &Path, pattern: &str) -> Option<(PathBuf, String)> {
     let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
     let (folder, name) = (pattern.parent()?, pattern.file_name()?.to_str()?);
     Some((root.join(folder.strip_prefix("/").unwrap_or(folder)), name.to_owned()))
 }
 
-/// The files that a name, perhaps with one `*`, means.
+/// Returns the files that a name, perhaps with one `*`, means.
 fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
     match name.split_once('*') {
         Some((before, after)) => files_in(folder, before, after),
@@ -157,8 +157,8 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
     files
 }
 
-/// `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one forgets
-/// those before it.
+/// Reads `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one
+/// forgets those before it.
 fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
     let whole = UNIT_FOLDERS
         .iter()

@@ -11,8 +11,8 @@ use crate::watch::link::parse;
 pub(super) struct Ports(Option<Socket>);
 
 impl Ports {
-    /// Of each port that differs from what it is to be: how it is. A port that cannot be asked is
-    /// gone, and told as such by others.
+    /// Returns of each port that differs from what it is to be how it is. A port that cannot be
+    /// asked is gone, and told as such by others.
     pub fn drifted(&mut self, kept: &[Netconf]) -> Vec<Netconf> {
         let differs = |kept: &Netconf, now: &Netconf| {
             let option = |kept: Option<u8>, now| kept.is_some() && kept != now;

@@ -72,8 +72,8 @@ pub async fn run(
     }
 }
 
-/// What the files below `root` say now; `served` of a server that listens, whether it answers or
-/// not.
+/// Returns what the files below `root` say now; `served` of a server that listens, whether it
+/// answers or not.
 pub fn read(root: &Path) -> Vital {
     let text = |path: &Path| reading::text(path).unwrap_or_default();
     // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6
@@ -96,8 +96,8 @@ pub fn read(root: &Path) -> Vital {
     Vital::Time { served, servers }
 }
 
-/// Whether somebody serves NTP where others reach it, by a table of `/proc/net` (proc_pid_net(5));
-/// `None`: nobody at all.
+/// Returns whether somebody serves NTP where others reach it, by a table of `/proc/net`
+/// (proc_pid_net(5)); `None`: nobody at all.
 fn listens(table: &str) -> Option<bool> {
     let reached = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();

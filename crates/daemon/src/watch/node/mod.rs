@@ -87,7 +87,7 @@ pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighb
     found.mac.map(|_| Change::Present(found))
 }
 
-/// The states of [`VERDICTS`] as the kernel numbers them, one bit each (`NUD_*`).
+/// Returns the states of [`VERDICTS`] as the kernel numbers them, one bit each (`NUD_*`).
 fn verdicts() -> u16 {
     VERDICTS.into_iter().map(u16::from).fold(0, |all, state| all | state)
 }
@@ -141,7 +141,7 @@ const MOVES: u32 = 64;
 /// each entry once a second.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What was told last, so that only changes are told.
+/// Holds what was reported last, so that only changes are reported.
 #[derive(Debug)]
 struct Table {
     port: Option<LinkIndex>,

@@ -16,7 +16,7 @@ const MOST: usize = 256;
 /// Asks one node once: (its address, what to ask); whether it is well.
 pub type AskOne = fn(Ipv4Addr, NodeProbe) -> BoxFuture<'static, bool>;
 
-/// The questions underway.
+/// Holds the questions underway.
 #[derive(Debug)]
 pub struct Streams {
     ask: AskOne,

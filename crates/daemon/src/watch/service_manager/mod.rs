@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, mpsc};
 use crate::event::Event;
 use crate::watch::emit;
 
-/// The handlers. From when they are set no signal kills the process or is lost: the first thing
-/// that a start does.
+/// Holds the handlers. From when they are set no signal kills the process or is lost: the first
+/// thing that a start does.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,

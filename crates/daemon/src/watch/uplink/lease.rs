@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
-use socket2::{SockFilter, Socket, Type};
+use socket2::{Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -22,7 +22,7 @@ use crate::event::{Acquisition, Event, LinkIndex, Mac, PortalSource, PortalUrl, 
 use crate::packet;
 use crate::sync::{Closed, next_aligned, readable};
 use crate::watch::dhcp::message::{self, Answer, Question};
-use crate::watch::dhcp::{FRAME, talk};
+use crate::watch::dhcp::{FRAME, filter};
 use crate::watch::emit;
 use crate::watch::uplink::clients::{self, Manager};
 
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(60);
 /// A port that went away is told by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An uplink with a carrier and without an IPv4 address.
+/// Holds an uplink with a carrier and without an IPv4 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListeningPlan {
     pub index: LinkIndex,
@@ -94,7 +94,7 @@ async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<
 
 async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
     let wire =
-        readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &dhcp_alone())?)?;
+        readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &filter::both())?)?;
     let mut talk = Talk::default();
     let (mut known, mut portal) = (None, None);
     let mut look = Instant::now() + FIRST_LOOK;
@@ -143,7 +143,7 @@ fn is_client_there(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) ->
     listens || Manager::ALL.into_iter().any(|manager| manager.asks(root, port.index, &port.name))
 }
 
-/// What has been said so far. Pure.
+/// Holds what has been said so far. Pure.
 #[derive(Debug, Default)]
 struct Talk {
     heard: Option<Acquisition>,
@@ -190,18 +190,6 @@ impl Talk {
         let silent = |there| if there { Acquisition::Waiting } else { Acquisition::NoClient };
         self.heard.or_else(|| self.client.map(silent))
     }
-}
-
-/// [`talk`] behind a look at the kind of frame: a socket that hears what goes out hears all kinds.
-fn dhcp_alone() -> Vec<SockFilter> {
-    // BPF_LD | BPF_H | BPF_ABS; BPF_JMP | BPF_JEQ | BPF_K, to the last, which refuses
-    let talk = talk();
-    let to_last = u8::try_from(talk.len() - 1).unwrap_or(u8::MAX);
-    let kind = [
-        SockFilter::new(0x28, 0, 0, 12),
-        SockFilter::new(0x15, 0, to_last, u32::from(packet::ETHERTYPE_IPV4)),
-    ];
-    kind.into_iter().chain(talk).collect()
 }
 
 #[cfg(test)]

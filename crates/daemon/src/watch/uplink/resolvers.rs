@@ -103,7 +103,7 @@ fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
         .collect()
 }
 
-/// What the files below `root` say now.
+/// Returns what the files below `root` say now.
 pub fn read(root: &Path) -> Resolvers {
     let mut found = Resolvers::new();
     let texts: Vec<_> =
@@ -162,7 +162,7 @@ fn index_of(root: &Path, interface: &str) -> Option<LinkIndex> {
     reading::text(&path).ok()?.trim().parse().ok()
 }
 
-/// `nameserver ADDRESS` lines (resolv.conf(5)); a scope behind `%` is left out.
+/// Reads `nameserver ADDRESS` lines (resolv.conf(5)); a scope behind `%` is left out.
 fn nameservers(text: &str) -> Vec<IpAddr> {
     let lines = text.lines().map(|line| line.split(['#', ';']).next().unwrap_or_default());
     lines
@@ -173,7 +173,7 @@ fn nameservers(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// `DNS=ADDRESS ADDRESS…`
+/// Reads `DNS=ADDRESS ADDRESS…`
 fn networkd(text: &str) -> Vec<IpAddr> {
     text.lines()
         .filter_map(|line| line.strip_prefix("DNS="))
@@ -182,7 +182,7 @@ fn networkd(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// An address, perhaps with a scope (`%eth1`) or a server name (`#dns.example`).
+/// Reads an address, perhaps with a scope (`%eth1`) or a server name (`#dns.example`).
 fn address(text: &str) -> Option<IpAddr> {
     text.split(['%', '#']).next()?.parse().ok()
 }

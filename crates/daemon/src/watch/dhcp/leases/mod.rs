@@ -34,7 +34,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 const AT_ONCE: u32 = 8;
 const SPACING: Duration = Duration::from_millis(500);
 
-/// A lease file, watched.
+/// Watches a lease file.
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
@@ -63,7 +63,7 @@ impl Watch {
         Ok(Self { path: path.to_owned(), watched, settled: None, pace, known: BTreeSet::new() })
     }
 
-    /// What the file holds now; none if there is no file.
+    /// Returns what the file holds now; none if there is no file.
     pub async fn read(&mut self) -> Leases {
         let mut leases = self.parse();
         for _ in 1..LOOKS {
@@ -132,7 +132,7 @@ impl Watch {
     }
 }
 
-/// What inotify told.
+/// Names what inotify told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     /// of other files
@@ -161,7 +161,7 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
     }
 }
 
-/// What these files hold at a start; of a board that stands in several the first says.
+/// Returns what these files hold at a start; of a board that stands in several the first says.
 pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut boards = BTreeSet::new();
@@ -172,7 +172,7 @@ pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     entries.map(|entry| lease(&entry, clock)).collect()
 }
 
-/// Those that went first: their addresses may have been given to others.
+/// Returns the changes, those that went first: their addresses may have been given to others.
 fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone = before
         .values()
@@ -195,6 +195,8 @@ fn lease(entry: &Entry, clock: u64) -> Lease {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     fn held(text: &str) -> BTreeMap<Mac, Entry> {
@@ -233,21 +235,26 @@ mod tests {
         assert!(changes(&now, &now, 2000).is_empty());
     }
 
-    #[tokio::test]
+    // The clock stands while the kernel has something to report: no load makes it late.
+    #[tokio::test(start_paused = true)]
     async fn who_stops_waiting_and_begins_again_misses_nothing() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
+        assert!(timeout(SETTLE, watch.changed()).await.is_err(), "nobody has written");
+        let written = Instant::now();
         std::fs::write(&path, "x").unwrap();
         for _ in 0..3 {
-            // shorter than the file is left alone after it was written
-            let _ = tokio::time::timeout(SETTLE / 8, watch.changed()).await;
+            // Shorter than the file is left alone after it was written.
+            assert!(timeout(SETTLE / 8, watch.changed()).await.is_err(), "too early");
         }
-        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        timeout(SETTLE, watch.changed()).await.unwrap().unwrap();
+        // The runtime's clock counts in whole milliseconds.
+        assert!(written.elapsed() <= SETTLE + Duration::from_millis(2), "{:?}", written.elapsed());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_is_just_being_written_takes_no_lease_away() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
@@ -268,20 +275,20 @@ mod tests {
         assert_eq!(watch.read().await.entries.len(), 1, "and what is gone is gone");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_folder_that_is_removed_and_made_anew_is_watched_again() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
-        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(&path, "x").unwrap();
-        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_is_written_in_place_or_replaced_is_reported() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
