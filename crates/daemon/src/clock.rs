@@ -1,4 +1,4 @@
-//! The boot clock.
+//! Reads the boot clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Making a socket that people's programs connect to, and taking its file away again.
+//! Makes a socket that clients connect to, and takes its file away again.
 
 use std::ffi::OsString;
 use std::io;

@@ -44,7 +44,7 @@ pub struct Ending {
 
 /// Begins the work of the task `name`, and again whenever it ends or panics, after a pause of
 /// `backoff`. `ended` hears of each end, and breaks to end the task. Work that returns
-/// [`Closed`] ends it as well: whom it worked for is gone.
+/// `Closed` ends it as well: whom it worked for is gone.
 pub fn spawn_kept<Heard>(
     name: &'static str,
     begin: Restart,

@@ -1,6 +1,6 @@
-//! The control socket: orders of people, one JSON object a line, one reply a line. The file's mode
-//! keeps strangers out (0660); whoever comes in is looked at again by the kernel's word of who they
-//! are (`SO_PEERCRED`, `SO_PEERGROUPS`).
+//! Serves the control socket: orders of operators, one JSON object a line, one reply a line. The
+//! file's mode keeps strangers out (0660); whoever comes in is looked at again by the kernel's word
+//! of who they are (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
 use std::convert::Infallible;
 use std::io;

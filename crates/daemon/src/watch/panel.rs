@@ -19,13 +19,13 @@ use crate::watch::emit;
 /// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
 const GROUPS: [u32; 2] = [1, 2];
 
-/// Each event has a device opened anew: a loose plug's come many a second. So many are told in a
-/// row (the kernel and udev tell of one plug with two to four), …
+/// Each event has a device opened anew: a loose plug's come many a second. So many are reported in
+/// a row (the kernel and udev report one plug with two to four), …
 const ROW: u32 = 4;
 /// … and one in each interval after that.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells of displays and indicators that come or go, no faster than [`INTERVAL`] in the long run.
+/// Reports displays and indicators that come or go, no faster than [`INTERVAL`] in the long run.
 /// Where there are no uevents (a container), it waits for ever.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 }
 
 /// Holds what is to be reported, and when; of many events of a kind that come at once the last one
-/// is told by one of them. Pure: moments are arguments.
+/// is reported by one of them. Pure: moments are arguments.
 #[derive(Debug)]
 struct Waiting([(Hotplug, Pace, Option<Instant>); 2]);
 

@@ -1,6 +1,6 @@
-//! By which port would the kernel send a packet: of the cluster to the internet, and on every way
-//! that has been promised? Only look-ups (`RTM_GETROUTE`), as an ordinary packet is looked up: no
-//! socket is bound, no port chosen. Nothing is sent.
+//! Asks by which port the kernel would send a packet: of the cluster to the internet, and on every
+//! way that has been promised. Only look-ups (`RTM_GETROUTE`), as an ordinary packet is looked up:
+//! no socket is bound, no port chosen. Nothing is sent.
 //!
 //! The answer names a port that has lost its carrier too, unless its `ignore_routes_with_linkdown`
 //! is set, as it is on uplinks: whoever reads an answer looks at the carrier.

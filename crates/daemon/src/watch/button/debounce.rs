@@ -9,7 +9,7 @@ pub const SETTLE: Duration = Duration::from_millis(20);
 /// Holds one contact. Times are on any clock that does not go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Debouncer {
-    /// what was told last
+    /// what was reported last
     pressed: bool,
     /// the last edge and the level after it, while that is not settled
     edge: Option<(Duration, bool)>,
@@ -43,7 +43,7 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    /// Edges at these distances, then quiet: what is told.
+    /// Edges at these distances, then quiet: what is reported.
     fn reported(edges: impl IntoIterator<Item = (u64, bool)>) -> Vec<bool> {
         let mut contact = Debouncer::default();
         let mut now = 0;

@@ -17,7 +17,7 @@ use crate::watch::emit;
 use debounce::{Debouncer, SETTLE};
 use lines::{Edge, Lines};
 
-/// Tells what the buttons of the settings say.
+/// Reports what the buttons of the settings mean.
 ///
 /// # Errors
 /// The chip or a line of it cannot be had or is gone; the receiver is gone (`Closed`).
@@ -35,7 +35,7 @@ pub async fn run(
         let mut keys = Keys::new(&buttons);
         loop {
             let rest = reached(keys.next_rest());
-            let logged = tokio::select! {
+            let meant = tokio::select! {
                 edge = lines.next() => keys.edge(edge?, Instant::now()),
                 () = rest => keys.rest(Instant::now()),
                 changed = plan.changed() => {
@@ -43,7 +43,7 @@ pub async fn run(
                     break;
                 }
             };
-            for event in logged {
+            for event in meant {
                 emit(&events, event).await?;
             }
         }
@@ -104,21 +104,21 @@ impl Keys {
     fn edge(&mut self, edge: Edge, now: Instant) -> Vec<Event> {
         let pressed = edge.high != self.active_low;
         let keys = self.keys.iter_mut().filter(|key| key.line == edge.line);
-        let logged = keys.filter_map(|key| {
+        let meant = keys.filter_map(|key| {
             key.rests = Some(now + SETTLE);
             key.contact.edge(edge.at, pressed).and_then(|pressed| key.role.says(pressed))
         });
-        logged.collect()
+        meant.collect()
     }
 
     /// Lets the contacts that have been quiet mean it.
     fn rest(&mut self, now: Instant) -> Vec<Event> {
         let quiet = self.keys.iter_mut().filter(|key| key.rests.is_some_and(|at| at <= now));
-        let logged = quiet.filter_map(|key| {
+        let meant = quiet.filter_map(|key| {
             key.rests = None;
             key.contact.rest().and_then(|pressed| key.role.says(pressed))
         });
-        logged.collect()
+        meant.collect()
     }
 }
 

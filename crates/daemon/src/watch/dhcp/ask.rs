@@ -1,4 +1,4 @@
-//! Does a server answer a question of ours on a port, once, for `doctor --try`? A DHCPDISCOVER and
+//! Asks once on a port whether a server answers, for `doctor --try`. A DHCPDISCOVER and
 //! what is offered; nothing is requested, so nothing is taken.
 
 use std::io;

@@ -1,18 +1,18 @@
-//! Does anybody else serve addresses on the cluster port? Before we do we ask, as a client would;
-//! while we do we listen.
+//! Finds out whether anybody else serves addresses on the cluster port. Before we do we ask, as a
+//! client would; while we do we listen.
 //!
 //! The question works without an address on the port, and nothing but it is ever sent. What others'
 //! servers say is picked out by a filter in the kernel, so that a quiet port wakes nobody. Behind a
-//! switch a server's answers go past us; but which server's offer it takes a client tells all. Only
-//! an answer to our own question counts: all else can be forged by anybody at the port, and is a
-//! reason to ask.
+//! switch a server's answers go past us; but which server's offer it takes a client announces to
+//! all. Only an answer to our own question counts: all else can be forged by anybody at the port,
+//! and is a reason to ask.
 //!
 //! A switch with a spanning tree keeps a port from forwarding for half a minute: it says so, and
 //! silence counts only after that.
 //!
-//! What clients say also tells what they call themselves: our own server keeps that to itself where
-//! it gives another name. They are heard by a socket of their own, which is read now and then only:
-//! whoever floods it covers up no server, and costs little.
+//! What clients send also holds what they call themselves: our own server keeps that to itself
+//! where it gives another name. They are heard by a socket of their own, which is read now and then
+//! only: whoever floods it covers up no server, and costs little.
 
 pub mod ask;
 pub mod boot_files;
@@ -57,7 +57,7 @@ pub(crate) const FRAME: usize = 2048;
 /// Servers may look for three seconds whether an address is free (dnsmasq takes 3.1 s); later
 /// answers are to no question of ours.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// A port that went away is told by netlink too; until then.
+/// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Holds the port on which we are to serve. An equal plan disturbs nothing.
@@ -83,7 +83,7 @@ impl DhcpWatchPlan {
     }
 }
 
-/// Asks and listens for as long as there is a port; tells [`Dhcp::Alone`], [`Dhcp::Foreign`],
+/// Asks and listens for as long as there is a port; reports [`Dhcp::Alone`], [`Dhcp::Foreign`],
 /// [`Dhcp::Unasked`] and [`Dhcp::CallsItself`].
 ///
 /// # Errors
@@ -202,7 +202,7 @@ struct Watch {
     /// when it was asked last
     asked: Option<Instant>,
     schedule: Schedule,
-    logged: Option<Dhcp>,
+    reported: Option<Dhcp>,
     /// hears what switches say of their spanning tree
     switch: Option<AsyncFd<Socket>>,
     /// the switch that was heard
@@ -232,7 +232,7 @@ impl Watch {
             transactions: [unguessable() as u32; QUESTIONS],
             asked: None,
             schedule: Schedule::new(Instant::now()),
-            logged: None,
+            reported: None,
             switch,
             bridge: None,
             only_news: false,
@@ -245,10 +245,10 @@ impl Watch {
         match self.schedule.due(now) {
             Some(Step::Ask) => self.ask(now).map(|()| None),
             Some(Step::Silence) if packet::find(&self.name)? != self.plugging => {
-                // The cable was moved while we asked, and that is not told yet.
+                // The cable was moved while we asked, and netlink has not reported that yet.
                 Err(io::ErrorKind::NotFound.into())
             }
-            Some(Step::Silence) if !matches!(self.logged, Some(Dhcp::Alone { .. })) => {
+            Some(Step::Silence) if !matches!(self.reported, Some(Dhcp::Alone { .. })) => {
                 Ok(Some(self.alone()))
             }
             Some(Step::Silence) | None => Ok(None),
@@ -257,7 +257,7 @@ impl Watch {
 
     fn alone(&mut self) -> Dhcp {
         let alone = Dhcp::Alone { index: self.plugging.index };
-        self.logged = Some(alone.clone());
+        self.reported = Some(alone.clone());
         alone
     }
 
@@ -311,7 +311,7 @@ impl Watch {
     fn bpdu(&mut self, bpdu: Bpdu) -> Option<Dhcp> {
         let now = Instant::now();
         let known = self.bridge.replace(bpdu.bridge) == Some(bpdu.bridge);
-        if self.logged.is_some() {
+        if self.reported.is_some() {
             if let Some(switch) = self.switch.as_ref().filter(|_| !known || !self.only_news) {
                 // It says the same every two seconds.
                 self.only_news = stp::only_news(switch.get_ref(), bpdu.bridge).is_ok();
@@ -334,9 +334,9 @@ impl Watch {
         self.schedule.refused(Instant::now());
         let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };
         // Of two that answer in turn the first is named.
-        let news = !matches!(self.logged, Some(Dhcp::Foreign { .. }));
+        let news = !matches!(self.reported, Some(Dhcp::Foreign { .. }));
         news.then(|| {
-            self.logged = Some(foreign.clone());
+            self.reported = Some(foreign.clone());
             foreign
         })
     }

@@ -28,11 +28,11 @@ const ROOM: usize = 256 << 10;
 /// Most frames of one reading, and so most names: the rest waits for the next.
 const MOST: usize = 64;
 
-/// Names what clients said.
+/// Names what was heard of clients.
 pub enum Heard {
     /// one takes the offer of a server other than ours
     Server,
-    /// what boards call themselves, each as it last said
+    /// what boards call themselves, each by its last message
     Names(HashMap<Mac, String>),
 }
 
@@ -41,7 +41,7 @@ pub struct Names {
     wire: OneShot<Socket>,
     /// it is left alone until then
     read_at: Instant,
-    /// what was read and is still to be told
+    /// what was read and is still to be reported
     waiting: HashMap<Mac, String>,
     /// counts what all servers are asked
     questions: Questions,

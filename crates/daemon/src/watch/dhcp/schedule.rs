@@ -26,7 +26,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 const LONGEST_BLOCK: Duration = Duration::from_secs(60);
 /// Signs of another server that nobody can check are a reason to ask no more often than this.
 const HINTS: Duration = Duration::from_secs(10);
-/// Behind a switch a cable can be moved without a carrier to tell of it: asked again this often.
+/// Behind a switch a cable can be moved without a carrier to report it: asked again this often.
 const AGAIN: Duration = Duration::from_secs(600);
 /// Somebody else serves: looked at again this often.
 const REFUSED: Duration = Duration::from_secs(30);

@@ -299,8 +299,8 @@ pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
     }
 }
 
-/// Reads `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what is
-/// TCP's own.
+/// Reads `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what
+/// is TCP's own.
 fn ports(info: &[u8], protocol: u8) -> Option<Ports> {
     let u16_at =
         |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
@@ -349,7 +349,8 @@ fn multiport(info: &[u8]) -> Option<Ports> {
     Some(Ports { protocol: None, source, destination, either: flags == 2, tcp_flags: None })
 }
 
-/// Reads `NFT_REG_1` to `NFT_REG_4` (16 bytes) and `NFT_REG32_00` and on (4 bytes) as places of 4 bytes.
+/// Reads `NFT_REG_1` to `NFT_REG_4` (16 bytes) and `NFT_REG32_00` and on (4 bytes) as places of 4
+/// bytes.
 fn place(register: u32) -> Register {
     if register < 8 { register.saturating_sub(1).saturating_mul(4) } else { register - 8 }
 }

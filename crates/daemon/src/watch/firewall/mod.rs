@@ -75,8 +75,8 @@ pub struct FirewallWatch {
     pub drops: &'static [(&'static str, &'static str)],
 }
 
-/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is
-/// gone.
+/// Reports disturbances of our table, other tables that block us, and counters, until the receiver
+/// is gone.
 ///
 /// # Errors
 /// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is
@@ -254,7 +254,7 @@ impl FirewallWatch {
                 found.spare.push((uplink.name.clone(), blocker));
             }
         }
-        // Of what is forwarded all is said already where not even connections are.
+        // Of what is forwarded all is reported already where not even connections are.
         let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
         let promised: Vec<Traffic> =
             self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
@@ -287,7 +287,7 @@ struct Source {
     requests: Socket,
     watcher: Watcher,
     watch: FirewallWatch,
-    /// as last told
+    /// as last reported
     blockers: Blockers,
     counts: Option<Counts>,
     /// what was read of iptables' older interface, which notifies nobody of changes
@@ -363,7 +363,7 @@ impl Source {
         Ok(())
     }
 
-    /// Reads the counters, tells them if they moved, and says when to read again.
+    /// Reads the counters and reports them if they moved. Returns when to read again.
     async fn count(&mut self) -> io::Result<Option<Instant>> {
         if self.watch.forwarded.is_empty() || self.watch.cluster_port.is_none() {
             self.counts = None;

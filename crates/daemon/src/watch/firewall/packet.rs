@@ -1,5 +1,5 @@
-//! Makes the packets that have to get through: for each thing that is promised to the nodes or to the
-//! venue, those without which it does not work, as far as they are known before they are sent.
+//! Makes the packets that have to get through: for each thing that is promised to the nodes or to
+//! the venue, those without which it does not work, as far as they are known before they are sent.
 
 use std::net::Ipv4Addr;
 
@@ -231,8 +231,8 @@ impl Packet {
     }
 }
 
-/// Returns what is forwarded for the nodes by this uplink: the first packet of a connection, and the
-/// answer.
+/// Returns what is forwarded for the nodes by this uplink: the first packet of a connection, and
+/// the answer.
 pub fn forwarded(place: &Place, uplink: &Port) -> Vec<Packet> {
     forwarded_by(place, uplink, TCP)
 }
@@ -259,8 +259,8 @@ fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
     ]
 }
 
-/// Returns what the head itself asks by this uplink, with the answers. Its connections may be to any port,
-/// names are asked for at 53.
+/// Returns what the head itself asks by this uplink, with the answers. Its connections may be to
+/// any port, names are asked for at 53.
 fn own(uplink: &Port) -> Vec<Packet> {
     let uplink = Some(uplink);
     let connection =

@@ -1,7 +1,7 @@
-//! Finds out whether another program's rules drop what has to get through. Packets are followed through its
-//! chains, at every hook that they pass. Only what is certain counts: a rule that may match and
-//! drop is passed by, a rule that may match and accept is taken to accept. What is missed here
-//! shows in counters.
+//! Finds out whether another program's rules drop what has to get through. Packets are followed
+//! through its chains, at every hook that they pass. Only what is certain counts: a rule that may
+//! match and drop is passed by, a rule that may match and accept is taken to accept. What is missed
+//! here shows in counters.
 
 use ipnet::Ipv4Net;
 
@@ -96,7 +96,8 @@ const fn is_translated(traffic: Traffic) -> bool {
     matches!(traffic, Traffic::Forwarding | Traffic::Datagrams | Traffic::Port { .. })
 }
 
-/// Returns where a chain of this family, hooked in like this, sees the packet; `None`: it never does.
+/// Returns where a chain of this family, hooked in like this, sees the packet; `None`: it never
+/// does.
 fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
     use Stage::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
     let at =
@@ -306,7 +307,8 @@ impl Trace<'_> {
         }
     }
 
-    /// Returns `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the states.
+    /// Returns `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the
+    /// states.
     const fn translated(&self) -> u16 {
         const SOURCE: u32 = 1 << 4;
         const DESTINATION: u32 = 1 << 5;

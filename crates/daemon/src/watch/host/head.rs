@@ -22,7 +22,7 @@ pub(super) struct View {
     pub boot_folder: Option<PathBuf>,
 }
 
-/// Holds what the sensors tell, each its part of it.
+/// Holds what the sensors report, each its part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     head: Head,
@@ -137,7 +137,7 @@ fn temperature(root: &Path) -> Option<i32> {
 }
 
 /// Finds `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The
-/// kernel tells its changes by poll(2).
+/// kernel reports its changes by poll(2).
 pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     let chips = entries(&root.join("sys/class/hwmon")).into_iter();
     let mut ours = chips.filter(|chip| {
@@ -183,7 +183,7 @@ fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
 }
 
 /// Returns whether the clock is set. A Pi without a clock of its own has a guessed time until the
-/// network tells it. systemd-timesyncd leaves a mark; other time servers do not, so without
+/// network sets it. systemd-timesyncd leaves a mark; other time servers do not, so without
 /// timesyncd a date that can be is believed.
 fn is_clock_set(root: &Path, now: SystemTime) -> bool {
     let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);

@@ -4,7 +4,7 @@
 //!
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet
 //! machine is to sleep. What comes near its limit is looked at every ten seconds, and what the
-//! kernel tells by itself ([`triggers`]) at once.
+//! kernel reports by itself ([`triggers`]) at once.
 
 mod conntrack;
 mod head;
@@ -52,14 +52,14 @@ const CLOSE: u8 = 5;
 pub struct VitalsPlan {
     /// how full the kernel's tables are too
     pub tables: bool,
-    /// what ports are to be set to: told where they are not
+    /// what ports are to be set to: reported where they are not
     pub ports: Vec<Netconf>,
     pub limits: Option<VitalLimits>,
     /// the files that nodes boot from
     pub boot_folder: Option<PathBuf>,
 }
 
-/// Tells each vital when it has changed.
+/// Reports each vital when it has changed.
 ///
 /// # Errors
 /// The receiver is gone, or nobody holds the plan any more (`Closed`).
@@ -220,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_not_changed_is_reported_once() {
         let view = View {
-            root: head::tests::tree("told-once"),
+            root: head::tests::tree("reported-once"),
             boot_folder: Some("/nowhere/at/all".into()),
         };
         let (mut reported, mut poll) = (Reported::default(), SensorPoll::default());

@@ -28,7 +28,7 @@ const WANTS: &str = "etc/systemd/system/sockets.target.wants";
 const UNIT_FOLDERS: [&str; 4] =
     ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
 
-/// Tells it at the start, and each change of the files.
+/// Reports it at the start, and each change of the files.
 ///
 /// # Errors
 /// No inotify to be had, or the receiver is gone (`Closed`).
@@ -74,7 +74,7 @@ fn sshd(root: &Path) -> Sshd {
 }
 
 /// Returns the TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22
-/// when none are said.
+/// when none are named.
 pub fn ssh_ports(root: &Path) -> Vec<u16> {
     let mut ports = sshd(root).ports;
     if ports.is_empty() {

@@ -87,7 +87,8 @@ mod tests {
             available("MemTotal:        948304 kB\nMemFree: 1 kB\nMemAvailable:    590000 kB\n"),
             Some(62)
         );
-        let psi = "some avg10=0.00 avg60=12.73 avg300=3.10 total=4711\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
+        let psi = "some avg10=0.00 avg60=12.73 avg300=3.10 total=4711\n\
+         full avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
         assert_eq!(pressure(psi), Some(12));
         assert_eq!(throttled("0\n"), Some((false, false)));
         assert_eq!(throttled("50005\n"), Some((true, true)));
@@ -106,7 +107,11 @@ mod tests {
         assert!(!says_read_only("rw,errors=remount-ro"));
         assert!(says_read_only("ro,relatime"));
         assert_eq!(
-            fields("# / comment\nproc /proc proc defaults 0 0\nPARTUUID=1-2 / ext4 defaults,noatime 0 1\n").unwrap()[3],
+            fields(
+                "# / comment\nproc /proc proc defaults 0 0\n\
+            PARTUUID=1-2 / ext4 defaults,noatime 0 1\n"
+            )
+            .unwrap()[3],
             "defaults,noatime"
         );
     }

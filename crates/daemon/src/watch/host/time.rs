@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn servers_are_read_by_address_from_either_ones_files() {
-        let text = "# server 10.0.0.9\npool 2.debian.pool.ntp.org iburst\nserver 10.0.0.1 iburst\n[Time]\nNTP=10.0.0.2 a.example 10.0.0.3\n";
+        let text = "# server 10.0.0.9\npool 2.debian.pool.ntp.org iburst\nserver 10.0.0.1 iburst\n\
+         [Time]\nNTP=10.0.0.2 a.example 10.0.0.3\n";
         let reported: Vec<String> = addresses(text).iter().map(ToString::to_string).collect();
         assert_eq!(reported, ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     }

@@ -1,7 +1,7 @@
-//! Finds out whether another board has one of the head's own addresses. Each port is asked by ARP probes (RFC 5227,
-//! 2.1.1), and what others send there with such an address as their own is picked out by a filter
-//! in the kernel, so that a port in order wakes nobody. The kernel itself neither notices nor
-//! reports this.
+//! Finds out whether another board has one of the head's own addresses. Each port is asked by ARP
+//! probes (RFC 5227, 2.1.1), and what others send there with such an address as their own is picked
+//! out by a filter in the kernel, so that a port in order wakes nobody. The kernel itself neither
+//! notices nor reports this.
 
 use std::convert::Infallible;
 use std::io;

@@ -80,9 +80,10 @@ pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<([u8; 4], Mac)> {
     let to_us = packet.starts_with(&ARP_TYPES)
         && packet.get(6..8) == Some(&[0, ARP_REPLY])
         && packet.get(18..24) == Some(&ours);
-    let sender =
-        || Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)));
-    to_us.then(sender).flatten()
+    if !to_us {
+        return None;
+    }
+    Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)))
 }
 
 /// Lets replies through: of requests, which any board sends
@@ -141,7 +142,7 @@ impl Probe for ArpProbe {
         taken
     }
 
-    fn answers(&mut self, reported: &mut Vec<Answer>) {
+    fn answers(&mut self, answered: &mut Vec<Answer>) {
         let Self { socket: Some(socket), received, asked, .. } = self else { return };
         received.read(&socket.inner, |datagram| {
             let Some((node, mac)) = reply(datagram.bytes, socket.mac) else { return };
@@ -151,7 +152,7 @@ impl Probe for ArpProbe {
                 asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
             if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
                 let rtt = datagram.at.checked_sub(at);
-                reported.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
+                answered.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
         });
     }

@@ -43,9 +43,9 @@ pub fn prepare(socket: &socket2::Socket, bytes: usize) {
     }
 }
 
-/// Forbids fragments, for datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not think of an
-/// identification for each then, by which its pieces would be put together again: with ten thousand
-/// peers a twentieth of all that asking costs.
+/// Forbids fragments, for datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not
+/// think of an identification for each then, by which its pieces would be put together again: with
+/// ten thousand peers a twentieth of all that asking costs.
 pub fn never_fragment(socket: &socket2::Socket) {
     set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
 }
@@ -241,9 +241,9 @@ mod tests {
         let age = || {
             send(&here, &[([7], there.local_addr().unwrap().into())]).unwrap();
             std::thread::sleep(Duration::from_millis(40));
-            let mut reported = None;
-            RecvBuffer::default().read(&there, |datagram| reported = Some(datagram.at));
-            wall().saturating_sub(reported.unwrap())
+            let mut arrival = None;
+            RecvBuffer::default().read(&there, |datagram| arrival = Some(datagram.at));
+            wall().saturating_sub(arrival.unwrap())
         };
         // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp`
         // defers it to a worker).

@@ -143,7 +143,7 @@ impl Probe for IcmpProbe {
         taken
     }
 
-    fn answers(&mut self, reported: &mut Vec<Answer>) {
+    fn answers(&mut self, answered: &mut Vec<Answer>) {
         let Some(socket) = &self.socket else { return };
         let seal = &self.seal;
         self.received.read(&socket.inner, |datagram| {
@@ -153,7 +153,7 @@ impl Probe for IcmpProbe {
                 .and_then(|(_, payload)| read(payload, seal, node));
             let Some((key, sent)) = reply else { return };
             let rtt = datagram.at.checked_sub(sent);
-            reported.push(Answer { key, rtt, from: Some(node) });
+            answered.push(Answer { key, rtt, from: Some(node) });
         });
     }
 

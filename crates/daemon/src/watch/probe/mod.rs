@@ -154,7 +154,7 @@ pub trait Probe: Send {
     fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
 
     /// Adds what was answered since it was called last, without waiting.
-    fn answers(&mut self, reported: &mut Vec<Answer>);
+    fn answers(&mut self, answered: &mut Vec<Answer>);
 
     /// Returns whether nothing could be asked the last time for want of the right to: then silence
     /// says nothing of the nodes.

@@ -36,7 +36,7 @@ const LAST_PAUSE_OF_SEVERAL: Duration = Duration::from_secs(15);
 /// An unanswered ping is followed by another after this.
 const PING_AGAIN: Duration = Duration::from_millis(1200);
 
-/// Probes the plan's uplinks side by side and tells each answer.
+/// Probes the plan's uplinks side by side and reports each answer.
 ///
 /// # Errors
 /// A channel is closed (`Closed`).

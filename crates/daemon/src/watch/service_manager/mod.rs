@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads. A stop that is part of a shutdown is told apart from
+//! SIGTERM and SIGINT stop, SIGHUP reloads. A stop that is part of a shutdown is distinguished from
 //! one that is not: the panel says something else then.
 
 mod shutdown;
@@ -36,7 +36,7 @@ impl Signals {
     }
 }
 
-/// Tells each signal, also those that came before.
+/// Reports each signal, also those that came before.
 ///
 /// # Errors
 /// The receiver is gone (`Closed`).

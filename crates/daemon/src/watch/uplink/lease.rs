@@ -1,5 +1,5 @@
-//! How far has the DHCP client of an uplink come that has no IPv4 address? Heard on the wire, from
-//! both ends; nothing is sent.
+//! Finds out how far the DHCP client of an uplink has come that has no IPv4 address. Heard on the
+//! wire, from both ends; nothing is sent.
 //!
 //! A filter in the kernel picks DHCP out, and an uplink with an address is not listened to: traffic
 //! costs nothing there.
@@ -30,7 +30,7 @@ use crate::watch::uplink::clients::{self, Manager};
 const FIRST_LOOK: Duration = Duration::from_secs(9);
 /// After that the machine is looked at again this often for a client that does not ask.
 const LOOK: Duration = Duration::from_secs(60);
-/// A port that went away is told by netlink too; until then.
+/// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Holds an uplink with a carrier and without an IPv4 address.
@@ -41,7 +41,7 @@ pub struct ListeningPlan {
     pub mac: Mac,
 }
 
-/// Listens to the ports of the plan; tells [`UplinkNews::Acquisition`] when it is another, and a
+/// Listens to the ports of the plan; reports [`UplinkNews::Acquisition`] when it is another, and a
 /// portal that an answer names.
 ///
 /// # Errors
@@ -143,7 +143,7 @@ fn is_client_there(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) ->
     listens || Manager::ALL.into_iter().any(|manager| manager.asks(root, port.index, &port.name))
 }
 
-/// Holds what has been said so far. Pure.
+/// Holds what was heard so far. Pure.
 #[derive(Debug, Default)]
 struct Talk {
     heard: Option<Acquisition>,
@@ -165,7 +165,7 @@ impl Talk {
                 message::DECLINE => self.heard = Some(Acquisition::Declined),
                 message::DISCOVER | message::REQUEST => {
                     self.asked_for_ipv6_only = ipv6_only;
-                    // A question that is put again does not undo what a server has said to it.
+                    // A question that is put again does not undo what a server has answered.
                     self.heard = self.heard.or(Some(Acquisition::Unanswered));
                 }
                 _ => {}

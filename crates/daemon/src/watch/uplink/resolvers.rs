@@ -41,7 +41,7 @@ const PARENTS: [&str; 8] = [
     "run/dhcpcd/hook-state",
 ];
 
-/// Tells the resolvers at the start, and each change.
+/// Reports the resolvers at the start, and each change.
 ///
 /// # Errors
 /// No inotify to be had, or the receiver is gone (`Closed`).
@@ -69,14 +69,14 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 /// Portals by interface index.
 pub type Portals = BTreeMap<LinkIndex, PortalUrl>;
 
-/// Returns the captive portals that systemd-networkd (from 254 on) was told of, by DHCP or a router
+/// Returns the captive portals that systemd-networkd (from 254 on) has learned, by DHCP or a router
 /// (RFC 8910).
 pub fn portals(root: &Path) -> Portals {
     let mut found = Portals::new();
     for (name, text) in files(&root.join("run/systemd/netif/links")) {
-        let reported = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
+        let portal = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
         if let (Ok(index), Some(url)) =
-            (name.parse::<LinkIndex>(), reported.and_then(PortalUrl::read))
+            (name.parse::<LinkIndex>(), portal.and_then(PortalUrl::read))
         {
             found.insert(index, url);
         }
@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn resolv_conf_is_read_with_its_comments_and_scopes() {
-        let text = "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\nnameserver fe80::1%eth1\nnameserver x\n";
+        let text = "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\n\
+         nameserver fe80::1%eth1\nnameserver x\n";
         assert_eq!(nameservers(text), ips(&["10.99.0.1", "fe80::1"]));
         assert_eq!(
             networkd("ADDRESS=10.99.0.9\nDNS=10.99.0.1 10.99.0.2#dns.example\n"),

@@ -1,4 +1,4 @@
-//! The leases that our DHCP server has given: its file, watched by inotify.
+//! Reads the leases that our DHCP server has given: its file, watched by inotify.
 
 pub mod file;
 
@@ -114,16 +114,16 @@ impl Watch {
         }
     }
 
-    /// Reads what inotify has to tell of the file of this name.
+    /// Reads what inotify has to report of the file of this name.
     fn drain(&self, name: &[u8]) -> Heard {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut reported = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
+        let mut reader = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
         let mut heard = Heard::Nothing;
-        while let Ok(event) = reported.next() {
+        while let Ok(event) = reader.next() {
             if event.events().contains(ReadFlags::IGNORED) {
                 heard = Heard::FolderGone;
             } else if heard == Heard::Nothing
-                && event.file_name().is_none_or(|reported| reported.to_bytes() == name)
+                && event.file_name().is_none_or(|written| written.to_bytes() == name)
             {
                 heard = Heard::Change;
             }
@@ -132,7 +132,7 @@ impl Watch {
     }
 }
 
-/// Names what inotify told.
+/// Names what inotify reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     /// of other files
@@ -142,8 +142,8 @@ enum Heard {
     FolderGone,
 }
 
-/// Tells the leases in `path` at the start, and each change; a renewal is one, for whoever hears of
-/// none believes it is over.
+/// Reports the leases in `path` at the start, and each change; a renewal is one, for whoever hears
+/// of none believes it is over.
 ///
 /// # Errors
 /// No inotify to be had, or the receiver is gone (`Closed`).
@@ -178,9 +178,9 @@ fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64
         .values()
         .filter(|entry| !now.contains_key(&entry.mac))
         .map(|entry| Change::Gone(lease(entry, clock)));
-    let reported = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
+    let content = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
     let same = |entry: &Entry| {
-        before.get(&entry.mac).is_some_and(|known| reported(known) == reported(entry))
+        before.get(&entry.mac).is_some_and(|known| content(known) == content(entry))
     };
     let new =
         now.values().filter(|entry| !same(entry)).map(|entry| Change::Present(lease(entry, clock)));
@@ -293,18 +293,18 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let path = folder.join("leases");
-        let (events, mut reported) = mpsc::channel(16);
-        let task = tokio::spawn(run(events, path.clone()));
+        let (sender, mut events) = mpsc::channel(16);
+        let task = tokio::spawn(run(sender, path.clone()));
         tokio::time::sleep(Duration::from_millis(50)).await;
         std::fs::write(&path, "0 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n").unwrap();
-        let first = reported.recv().await.unwrap();
+        let first = events.recv().await.unwrap();
         assert!(
             matches!(&first, Event::Lease(Change::Present(lease)) if lease.host_name.as_deref() == Some("rpi1"))
         );
         std::fs::write(folder.join("other"), "").unwrap();
         std::fs::write(folder.join("new"), "").unwrap();
         std::fs::rename(folder.join("new"), &path).unwrap();
-        assert!(matches!(reported.recv().await.unwrap(), Event::Lease(Change::Gone(_))));
+        assert!(matches!(events.recv().await.unwrap(), Event::Lease(Change::Gone(_))));
         task.abort();
     }
 }

@@ -44,7 +44,7 @@ pub const DECLINE: u8 = 4;
 pub const ACK: u8 = 5;
 pub const NAK: u8 = 6;
 
-/// Holds what a server said, to whomever.
+/// Holds what a server sends, to whomever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
     /// as it calls itself (option 54), else by whose address it came
@@ -231,8 +231,8 @@ pub fn asks_all(frame: &[u8]) -> bool {
     to_all && from_nobody && checksum(ip) == 0 && direct && asks
 }
 
-/// Returns the server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that
-/// one has made an offer.
+/// Returns the server whose offer a client takes, as it announces to all servers (RFC 2131, 3.1,
+/// 3): that one has made an offer.
 pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
     // What goes to one server is about that one's lease.
     let to_all = frame.first().is_some_and(|first| first & 1 == 1);

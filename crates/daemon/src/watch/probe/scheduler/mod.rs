@@ -74,8 +74,8 @@ impl ProbeScheduler {
         &self.plan
     }
 
-    /// Takes other nodes, or other probes of theirs. Those that stay go on where they are; a handful of new ones
-    /// is asked at once.
+    /// Takes other nodes, or other probes of theirs. Those that stay go on where they are; a
+    /// handful of new ones is asked at once.
     pub fn replan(&mut self, plan: &NodeProbePlan, now: Instant) {
         let before = std::mem::replace(self, Self::new(now));
         let was_empty = before.plan.nodes.is_empty();
@@ -239,8 +239,8 @@ impl ProbeScheduler {
         self.open = open;
     }
 
-    /// Returns the result of a node's round, if all its questions have ended and one at least could be
-    /// asked.
+    /// Returns the result of a node's round, if all its questions have ended and one at least could
+    /// be asked.
     fn result(&mut self, place: usize) -> Option<Round> {
         let NodeTarget { node, address, .. } = *self.plan.nodes.get(place)?;
         let span = self.span(place);

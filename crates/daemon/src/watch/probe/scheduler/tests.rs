@@ -40,7 +40,7 @@ struct World {
     underway: Vec<(Instant, Answer)>,
     /// (when, whom, which try)
     asked: Vec<(Duration, u32, u8)>,
-    reported: Vec<(Duration, Round)>,
+    results: Vec<(Duration, Round)>,
 }
 
 impl World {
@@ -54,7 +54,7 @@ impl World {
             now,
             underway: Vec::new(),
             asked: Vec::new(),
-            reported: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -70,7 +70,7 @@ impl World {
             come.iter().for_each(|(_, answer)| self.scheduler.answered(answer, now));
             let mut ended = Vec::new();
             self.scheduler.settle(now, &mut ended);
-            self.reported.extend(ended.into_iter().map(|round| (now - self.begun, round)));
+            self.results.extend(ended.into_iter().map(|round| (now - self.begun, round)));
             self.scheduler.begin(now);
             for kind in 0..PROBES.len() {
                 let (indices, questions) = self.scheduler.questions(kind);
@@ -90,7 +90,7 @@ impl World {
     }
 
     fn of(&self, slot: u32) -> Vec<Round> {
-        self.reported
+        self.results
             .iter()
             .filter(|(_, round)| round.node.slot == slot)
             .map(|(_, round)| *round)
@@ -102,9 +102,9 @@ impl World {
 fn three_healthy_nodes_cost_two_wake_ups_a_round() {
     let mut world = World::new(&plan(0..3, &[NodeProbe::Icmp]));
     world.run(ms(3000), |_, _| Some(RTT));
-    assert_eq!(world.reported.len(), 30);
-    assert!(world.reported.iter().all(|(_, round)| round.rtt == Some(RTT) && !round.first_lost));
-    let mut moments: Vec<Duration> = world.reported.iter().map(|(at, _)| *at).collect();
+    assert_eq!(world.results.len(), 30);
+    assert!(world.results.iter().all(|(_, round)| round.rtt == Some(RTT) && !round.first_lost));
+    let mut moments: Vec<Duration> = world.results.iter().map(|(at, _)| *at).collect();
     moments.dedup();
     assert_eq!(moments.len(), 10, "all three are told at once");
 }
@@ -114,7 +114,7 @@ fn only_the_silent_is_asked_again_with_more_patience_and_its_first_loss_is_repor
     let mut world = World::new(&plan(0..2, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
     world.asked.clear();
-    world.reported.clear();
+    world.results.clear();
     world.run(ms(300), |key, _| (key.node.slot == 0 || key.nth == 2).then_some(RTT));
     let round = ms(600);
     let asked = [(round, 0, 0), (round, 1, 0), (round + ms(5), 1, 1), (round + ms(15), 1, 2)];
@@ -131,10 +131,9 @@ fn a_death_is_three_failed_rounds_within_a_second_with_three_nodes_and_with_750(
         // The worst case: it has answered a moment ago.
         let victim = 1;
         let last = world.asked.iter().rev().find(|(_, slot, _)| *slot == victim).unwrap().0;
-        world.reported.clear();
+        world.results.clear();
         world.run(ms(2000), |key, _| (key.node.slot != victim).then_some(RTT));
-        let failed =
-            world.reported.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
+        let failed = world.results.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
         let noticed = failed.map(|(at, _)| *at).nth(2).unwrap();
         assert!(noticed - last <= ms(1000), "{count} nodes: {:?}", noticed - last);
     }
@@ -152,7 +151,7 @@ fn a_node_that_was_never_seen_has_all_the_time_there_is_for_its_answer() {
 fn a_node_that_becomes_slow_is_slow_and_not_dead() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(1500), |_, _| Some(RTT));
-    world.reported.clear();
+    world.results.clear();
     world.run(ms(3000), |_, _| Some(ms(80)));
     let failed = world.of(0).iter().filter(|round| round.rtt.is_none()).count();
     assert!(failed < 3, "{failed} rounds failed before it was given the time it needs");
@@ -217,10 +216,10 @@ fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>
     let now = Instant::now();
     let mut scheduler = ProbeScheduler::new(now);
     scheduler.replan(&plan(0..1, probes), now);
-    let mut reported = Vec::new();
+    let mut results = Vec::new();
     for at in (0..600).map(ms) {
         let now = now + at;
-        scheduler.settle(now, &mut reported);
+        scheduler.settle(now, &mut results);
         scheduler.begin(now);
         for asked in 0..PROBES.len() {
             let (indices, questions) = scheduler.questions(asked);
@@ -239,7 +238,7 @@ fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>
                 .for_each(|answer| scheduler.answered(answer, now));
         }
     }
-    reported
+    results
 }
 
 #[test]
@@ -298,7 +297,7 @@ fn a_clock_that_is_set_makes_no_node_slow() {
 fn who_comes_and_goes_does_not_disturb_the_others() {
     let mut world = World::new(&plan(0..40, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
-    world.reported.clear();
+    world.results.clear();
     // Someone comes and goes every 20 ms; node 5 is dead.
     for step in 0..100 {
         let slots = (0..40).chain((step % 2 == 0).then_some(40 + step));
@@ -356,7 +355,7 @@ fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
     assert!(slow.len() >= 9 && slow.iter().all(|round| round.rtt == Some(ms(800))), "{slow:?}");
     let mut world = World::new(&plan);
     world.run(ms(10_000), |_, _| None);
-    let lost = world.reported.iter().filter(|(_, round)| round.node.slot == 1);
+    let lost = world.results.iter().filter(|(_, round)| round.node.slot == 1);
     let ends: Vec<u128> = lost.map(|(at, _)| at.as_millis()).collect();
     assert!((2000..2100).contains(&ends[0]) && ends.len() >= 4, "{ends:?}");
 }
