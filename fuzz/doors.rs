@@ -16,7 +16,7 @@ use bramblegate::panel::Wiring;
 use bramblegate::panel::emulator::Script;
 use bramblegate::watch::dhcp::leases::file;
 use bramblegate::watch::probe::http;
-use bramblegate::watch::{dhcp, firewall, link, panel, probe};
+use bramblegate::watch::{dhcp, firewall, link, node, panel, probe};
 use bramblegate_lab::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
@@ -78,7 +78,7 @@ pub fn netlink_messages(bytes: &[u8]) {
     let mut events = Vec::new();
     for message in messages(bytes) {
         link::parse(&message, &mut events);
-        link::neighbour(&message, 2);
+        node::neighbour(&message, 2);
         rtnetlink::settings_of(&message);
         let _ = rtnetlink::neighbour_table(&message).map(|table| table.attributes().count());
         // How a request ended, and why.

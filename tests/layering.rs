@@ -29,7 +29,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("oneshot", &["sync"]),
     ("supervise", &["sync"]),
     ("files", &["config", "sync"]),
-    ("socket", &["files", "pace", "sync"]),
+    ("socket", &["files", "oneshot", "pace", "sync"]),
     ("packet", &["event", "sync"]),
     (
         "watch",

@@ -73,7 +73,7 @@ impl Cable {
         self.folder.join(name)
     }
 
-    /// dnsmasq at the other end, and what it is told beside the range.
+    /// dnsmasq at the other end, with these options beside the range.
     fn dnsmasq(&self, more: &[&str]) -> Server {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", self.far.name()]);
@@ -158,8 +158,8 @@ struct Asking {
 }
 
 impl Asking {
-    /// What is told next, and how many seconds after the beginning.
-    async fn reported(&mut self, within: u64) -> Option<(Dhcp, f64)> {
+    /// Waits for the next report. Returns it, and how many seconds after the beginning it came.
+    async fn next_report(&mut self, within: u64) -> Option<(Dhcp, f64)> {
         match timeout(Duration::from_secs(within), self.events.recv()).await {
             Ok(Some(Event::Dhcp(dhcp))) => {
                 let after = self.begin.elapsed().as_secs_f64();
@@ -244,10 +244,10 @@ fn silence() {
     let venue = Capture::at(&cable.far, "venue", cable.file("venue.pcap"));
     block_on(async {
         let mut asking = cable.asking();
-        let (reported, after) = asking.reported(10).await.unwrap();
-        assert_eq!(reported, alone());
+        let (report, after) = asking.next_report(10).await.unwrap();
+        assert_eq!(report, alone());
         assert!((3.9..4.5).contains(&after), "after {after} s");
-        // tcpdump is told a moment later.
+        // tcpdump sees it a moment later.
         sleep(Duration::from_millis(300)).await;
         let frames = cluster.frames();
         assert_eq!(frames.len(), 3, "{frames:#?}");
@@ -278,8 +278,8 @@ fn quick_dnsmasq() {
     let cable = Cable::new();
     let _server = cable.dnsmasq(&["--no-ping"]);
     block_on(async {
-        let (reported, after) = cable.asking().reported(10).await.unwrap();
-        assert_eq!(reported, foreign());
+        let (report, after) = cable.asking().next_report(10).await.unwrap();
+        assert_eq!(report, foreign());
         assert!(after < 0.5, "after {after} s");
     });
 }
@@ -288,8 +288,8 @@ fn slow_dnsmasq() {
     let cable = Cable::new();
     let _server = cable.dnsmasq(&[]);
     block_on(async {
-        let (reported, after) = cable.asking().reported(10).await.unwrap();
-        assert_eq!(reported, foreign(), "and not alone before");
+        let (report, after) = cable.asking().next_report(10).await.unwrap();
+        assert_eq!(report, foreign(), "and not alone before");
         assert!((2.5..4.0).contains(&after), "after {after} s");
     });
 }
@@ -299,7 +299,8 @@ fn udhcpd() {
     let (settings, leases) = (cable.file("udhcpd.conf"), cable.file("udhcpd.leases"));
     std::fs::write(&leases, "").unwrap();
     let text = format!(
-        "start 10.77.0.50\nend 10.77.0.60\ninterface far\nlease_file {}\npidfile {}\noption subnet 255.255.255.0\n",
+        "start 10.77.0.50\nend 10.77.0.60\ninterface far\nlease_file {}\npidfile {}\n\
+         option subnet 255.255.255.0\n",
         leases.display(),
         cable.file("udhcpd.pid").display()
     );
@@ -308,8 +309,8 @@ fn udhcpd() {
     command.args(["netns", "exec", cable.far.name(), "busybox", "udhcpd", "-f"]).arg(&settings);
     let _server = Server(command.stderr(Stdio::null()).spawn().unwrap());
     block_on(async {
-        let (reported, _) = cable.asking().reported(10).await.unwrap();
-        assert_eq!(reported, foreign());
+        let (report, _) = cable.asking().next_report(10).await.unwrap();
+        assert_eq!(report, foreign());
     });
 }
 
@@ -332,9 +333,9 @@ fn own_server() {
         let node = format!("busybox udhcpc -B -i far -n -q -t 3 -T 1 -s {} 2>&1", script.display());
         let logged = cable.far.sh(&node);
         assert!(logged.contains("lease of 10.77.0."), "the node has its lease of us: {logged}");
-        assert_eq!(asking.reported(10).await.unwrap().0, alone());
+        assert_eq!(asking.next_report(10).await.unwrap().0, alone());
         cable.far.sh(&node);
-        assert_eq!(asking.reported(2).await, None);
+        assert_eq!(asking.next_report(2).await, None);
     });
 }
 
@@ -342,17 +343,17 @@ fn restart() {
     let cable = Cable::new();
     block_on(async {
         let mut first = cable.asking();
-        assert_eq!(first.reported(10).await.unwrap().0, alone());
+        assert_eq!(first.next_report(10).await.unwrap().0, alone());
         first.task.abort();
         let mut second = cable.asking();
-        let (reported, after) = second.reported(1).await.expect("at once");
-        assert_eq!(reported, alone());
+        let (report, after) = second.next_report(1).await.expect("at once");
+        assert_eq!(report, alone());
         assert!(after < 0.3, "after {after} s");
-        assert_eq!(second.reported(6).await, None, "asked all the same, and nothing new");
+        assert_eq!(second.next_report(6).await, None, "asked all the same, and nothing new");
         second.task.abort();
         sh("ip link set cluster down; ip link set cluster up");
-        let (reported, after) = cable.asking().reported(10).await.unwrap();
-        assert_eq!(reported, alone());
+        let (report, after) = cable.asking().next_report(10).await.unwrap();
+        assert_eq!(report, alone());
         assert!(after > 3.9, "another plugging is asked about first: after {after} s");
     });
 }
@@ -361,31 +362,31 @@ fn server_came_meanwhile() {
     let cable = Cable::new();
     block_on(async {
         let mut first = cable.asking();
-        assert_eq!(first.reported(10).await.unwrap().0, alone());
+        assert_eq!(first.next_report(10).await.unwrap().0, alone());
         first.task.abort();
         let _server = cable.dnsmasq(&["--no-ping"]);
         let mut second = cable.asking();
-        assert_eq!(second.reported(1).await.unwrap().0, alone(), "as it was known");
-        assert_eq!(second.reported(2).await.unwrap().0, foreign(), "and then as it is");
+        assert_eq!(second.next_report(1).await.unwrap().0, alone(), "as it was known");
+        assert_eq!(second.next_report(2).await.unwrap().0, foreign(), "and then as it is");
         second.task.abort();
-        let (reported, _) = cable.asking().reported(5).await.unwrap();
-        assert_eq!(reported, foreign(), "and that is what is remembered");
+        let (report, _) = cable.asking().next_report(5).await.unwrap();
+        assert_eq!(report, foreign(), "and that is what is remembered");
     });
 }
 
-/// The cable goes from an empty switch to one with a server, faster than anybody is told of it.
+/// The cable goes from an empty switch to one with a server, faster than netlink reports it.
 fn moved() {
     let cable = Cable::new();
     let mut server = None;
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.reported(3).await, None);
+        assert_eq!(asking.next_report(3).await, None);
         cable
             .far
             .sh("ip link set far down; ip link set far up; ip addr replace 10.77.0.1/24 dev far");
         server = Some(cable.dnsmasq(&["--no-ping"]));
         assert_eq!(
-            asking.reported(3).await.unwrap().0,
+            asking.next_report(3).await.unwrap().0,
             foreign(),
             "the silence before does not count"
         );
@@ -396,7 +397,7 @@ fn made_anew() {
     let cable = Cable::new();
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.reported(10).await.unwrap().0, alone());
+        assert_eq!(asking.next_report(10).await.unwrap().0, alone());
         sh("ip link del cluster");
         sleep(Duration::from_millis(700)).await;
         cable.plug();
@@ -405,10 +406,10 @@ fn made_anew() {
             let port = plan.as_mut().unwrap();
             (port.index, port.generation) = (index_of("cluster"), 1);
         });
-        assert_eq!(asking.reported(5).await.unwrap().0, foreign());
+        assert_eq!(asking.next_report(5).await.unwrap().0, foreign());
         assert!(!asking.task.is_finished(), "a port that goes is no fault");
         asking.plan.send_replace(None);
-        assert_eq!(asking.reported(1).await, None);
+        assert_eq!(asking.next_report(1).await, None);
     });
 }
 
@@ -426,16 +427,16 @@ fn overheard() {
     node.sh("ip link set eth0 up");
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.reported(10).await.unwrap().0, alone());
+        assert_eq!(asking.next_report(10).await.unwrap().0, alone());
         cable.far.sh("ip addr add 10.77.0.1/24 dev switch");
         let mut command = Command::new("ip");
         command.args(["netns", "exec", cable.far.name()]);
         let leases = cable.file("switch.leases");
         let _server =
             dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &leases, &["--no-ping"]);
-        assert_eq!(asking.reported(1).await, None, "nobody asks, nobody answers");
+        assert_eq!(asking.next_report(1).await, None, "nobody asks, nobody answers");
         node.try_sh("busybox udhcpc -B -i eth0 -n -q -t 1 -T 1 -s /bin/true 2>&1");
-        match asking.reported(2).await {
+        match asking.next_report(2).await {
             Some((Dhcp::Foreign { server, .. }, _)) => {
                 assert_eq!(server, Ipv4Addr::new(10, 77, 0, 1))
             }
@@ -468,12 +469,12 @@ fn forged() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(40), async {
         let mut asking = cable.asking();
-        assert_eq!(asking.reported(10).await.unwrap().0, alone());
+        assert_eq!(asking.next_report(10).await.unwrap().0, alone());
         let wire = Capture::at(&cable.far, "far", cable.file("forged.pcap"));
         for number in 0..200_u32 {
             forge(&cable, number.to_be_bytes());
         }
-        assert_eq!(asking.reported(6).await, None, "nobody answers us: nobody is there");
+        assert_eq!(asking.next_report(6).await, None, "nobody answers us: nobody is there");
         let asked = wire.text().matches("length 1: Discover").count();
         assert!((1..=4).contains(&asked), "asked, and not for each of them: {asked}");
     });
@@ -498,18 +499,15 @@ fn spanning_tree() {
     block_on_within(Duration::from_secs(60), async {
         let mut asking = cable.asking_of(0);
         cable.far.sh("ip link set far master switch; ip link set far up");
-        let (reported, after) = asking.reported(4).await.unwrap();
+        let (report, after) = asking.next_report(4).await.unwrap();
         // What is left of the wait when the first frame of the tree is seen; a busy machine sees a
         // later one.
-        assert!(
-            matches!(reported, Dhcp::Held { seconds: 5..=10, .. }),
-            "{reported:?} after {after}"
-        );
-        let (reported, after) = asking.reported(20).await.unwrap();
+        assert!(matches!(report, Dhcp::Held { seconds: 5..=10, .. }), "{report:?} after {after}");
+        let (report, after) = asking.next_report(20).await.unwrap();
         let by = Ipv4Addr::new(10, 77, 0, 1);
         assert!(
-            matches!(reported, Dhcp::Foreign { server, .. } if server == by),
-            "{reported:?} after {after} s, never alone before"
+            matches!(report, Dhcp::Foreign { server, .. } if server == by),
+            "{report:?} after {after} s, never alone before"
         );
         asking.task.abort();
 
@@ -517,9 +515,9 @@ fn spanning_tree() {
         drop(server);
         cable.far.sh("ip link set far down; ip link set far up");
         let mut asking = cable.asking_of(1);
-        assert!(matches!(asking.reported(4).await.unwrap().0, Dhcp::Held { .. }));
-        let (reported, after) = asking.reported(20).await.unwrap();
-        assert_eq!(reported, alone());
+        assert!(matches!(asking.next_report(4).await.unwrap().0, Dhcp::Held { .. }));
+        let (report, after) = asking.next_report(20).await.unwrap();
+        assert_eq!(report, alone());
         assert!((11.0..17.5).contains(&after), "after {after} s");
     });
 }
@@ -545,16 +543,16 @@ fn choice_overheard() {
     };
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.reported(10).await.unwrap().0, alone());
+        assert_eq!(asking.next_report(10).await.unwrap().0, alone());
         say([10, 77, 0, 2]);
-        assert_eq!(asking.reported(1).await, None, "it took our own offer");
+        assert_eq!(asking.next_report(1).await, None, "it took our own offer");
         say([10, 77, 0, 99]);
-        assert_eq!(asking.reported(6).await, None, "that server does not answer us");
+        assert_eq!(asking.next_report(6).await, None, "that server does not answer us");
         let _server = cable.dnsmasq(&["--no-ping"]);
         sleep(Duration::from_secs(5)).await;
         say([10, 77, 0, 1]);
         assert_eq!(
-            asking.reported(2).await.map(|(reported, _)| reported),
+            asking.next_report(2).await.map(|(report, _)| report),
             Some(foreign()),
             "that one does"
         );
@@ -566,12 +564,12 @@ fn stranger() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(90), async {
         let mut asking = cable.asking();
-        assert_eq!(asking.reported(10).await.unwrap().0, alone());
+        assert_eq!(asking.next_report(10).await.unwrap().0, alone());
         sleep(Duration::from_secs(58)).await;
         let _server = cable.dnsmasq(&["--no-ping"]);
-        assert_eq!(asking.reported(2).await, None, "nobody asks, nobody answers");
+        assert_eq!(asking.next_report(2).await, None, "nobody asks, nobody answers");
         asking.plan.send_modify(|plan| plan.as_mut().unwrap().unknown_clients += 1);
-        assert_eq!(asking.reported(1).await.map(|(reported, _)| reported), Some(foreign()));
+        assert_eq!(asking.next_report(1).await.map(|(report, _)| report), Some(foreign()));
     });
 }
 
@@ -580,10 +578,10 @@ fn goes() {
     let server = cable.dnsmasq(&["--no-ping"]);
     block_on(async {
         let mut asking = cable.asking();
-        assert_eq!(asking.reported(5).await.unwrap().0, foreign());
+        assert_eq!(asking.next_report(5).await.unwrap().0, foreign());
         drop(server);
-        let (reported, after) = asking.reported(45).await.unwrap();
-        assert_eq!(reported, alone());
+        let (report, after) = asking.next_report(45).await.unwrap();
+        assert_eq!(report, alone());
         assert!((33.0..38.0).contains(&after), "after {after} s");
     });
 }
@@ -596,11 +594,11 @@ fn unasked() {
         fewer.effective.remove(CapabilitySet::NET_RAW);
         set_capabilities(None, fewer).unwrap();
         let mut asking = cable.asking();
-        let reported = asking.reported(5).await.unwrap().0;
+        let report = asking.next_report(5).await.unwrap().0;
         set_capabilities(None, held).unwrap();
         assert!(
-            matches!(&reported, Dhcp::Unasked { why, .. } if why.contains("not permitted")),
-            "{reported:?}"
+            matches!(&report, Dhcp::Unasked { why, .. } if why.contains("not permitted")),
+            "{report:?}"
         );
         let error = asking.task.await.unwrap().unwrap();
         assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);

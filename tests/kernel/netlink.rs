@@ -20,7 +20,7 @@ pub fn tests() -> Vec<Trial> {
         trial("netlink::routes_by_a_nexthop_that_go_unsaid_are_noticed", nexthop_routes),
         trial("netlink::a_bridge_port_and_a_rename_stay_one_link", bridge_and_rename),
         trial("netlink::forwarding_is_heard_by_proc_and_by_netlink", forwarding),
-        trial("netlink::each_address_is_told_by_itself_and_without_a_listing", each_address),
+        trial("netlink::each_address_is_reported_by_itself_and_without_a_listing", each_address),
     ]
 }
 
@@ -291,7 +291,7 @@ fn each_address() {
                 .build();
             rtnl.send(bramblegate::reconcile::rtnl::Request::NewAddress, &message, 0x600).unwrap();
             let reported =
-                timeout(Duration::from_secs(10), events.recv()).await.expect("told soon");
+                timeout(Duration::from_secs(10), events.recv()).await.expect("reported soon");
             let expected = format!("10.1.{i}.1/24");
             assert!(
                 matches!(&reported, Some(Event::Address(Change::Present(a))) if a.address.to_string() == expected),

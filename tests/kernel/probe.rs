@@ -25,7 +25,7 @@ use crate::netlink::block_on;
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        trial("probe::online_portal_and_nothing_are_told_apart", reported_apart),
+        trial("probe::online_portal_and_nothing_are_distinguished", distinguished),
         trial(
             "probe::each_uplink_is_asked_by_itself_though_both_have_the_same_addresses",
             same_addresses,
@@ -123,7 +123,7 @@ fn target(name: &str, source: [u8; 4], generation: u64) -> UplinkTarget {
 struct Asking {
     plan: watch::Sender<UplinkProbePlan>,
     events: mpsc::Receiver<Event>,
-    /// where a portal is, as last told
+    /// where a portal is, as last reported
     portal: Option<PortalUrl>,
 }
 
@@ -152,7 +152,7 @@ impl Asking {
     }
 }
 
-fn reported_apart() {
+fn distinguished() {
     let mode = Arc::new(AtomicU8::new(ONLINE));
     venue("hotel", "uplink", &mode);
     sh("ip addr add 10.9.0.2/24 dev uplink");
@@ -163,14 +163,14 @@ fn reported_apart() {
         let first = Instant::now();
         assert_eq!(asking.answer().await, (index, Reachability::Online));
         assert!(first.elapsed() > Duration::from_millis(900), "asked again after a second");
-        for (is, logged) in [
+        for (is, expected) in [
             (PORTAL, Reachability::Portal),
             (SILENT, Reachability::Nothing),
             (ONLINE, Reachability::Online),
         ] {
             mode.store(is, Ordering::Relaxed);
             asking.again();
-            assert_eq!(asking.answer().await, (index, logged));
+            assert_eq!(asking.answer().await, (index, expected));
         }
         assert_eq!(asking.portal.as_ref().map(PortalUrl::as_str), Some("http://login/"));
         sh("ip link set uplink down");

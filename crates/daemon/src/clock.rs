@@ -1,4 +1,4 @@
-//! The boot clock.
+//! Reads the boot clock.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::event::Instant;
 
-/// The moment on `CLOCK_BOOTTIME`.
+/// Returns the moment on `CLOCK_BOOTTIME`.
 pub fn now() -> Instant {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

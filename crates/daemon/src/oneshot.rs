@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::io::unix::AsyncFd;
 
-use super::watch::readable;
+use crate::sync::readable;
 
 /// Holds a descriptor that is in the runtime's poll only while [`OneShot::readable`] waits.
 #[derive(Debug)]

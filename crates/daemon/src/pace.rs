@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket: some in a row, then one in each interval.
+/// Holds a token bucket: some in a row, then one in each interval.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     most: u32,

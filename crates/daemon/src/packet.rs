@@ -12,16 +12,33 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, T
 
 use crate::event::{LinkIndex, Mac};
 
-/// `AF_PACKET`, `ETH_P_IP`, `ETH_P_ARP`
+/// `AF_PACKET` of `linux/socket.h`.
 const AF_PACKET: u16 = 17;
-/// `ETH_P_ALL`: a socket of this kind also hears what this machine sends.
+/// Kinds of frames (`linux/if_ether.h`). `ETH_P_ALL`: a socket of this kind also hears what this
+/// machine sends.
 pub const ETHERTYPE_ALL: u16 = 0x0003;
+/// `ETH_P_802_2`: frames with a length where others have their kind.
+pub const ETHERTYPE_LLC: u16 = 0x0004;
+/// `ETH_P_IP`
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// `ETH_P_ARP`
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// Protocols in IPv4 (`IPPROTO_*` of `linux/in.h`).
+pub const ICMP: u8 = 1;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+/// Bytes of an IPv4 header without options (RFC 791, 3.1).
+pub const IPV4_HEADER: usize = 20;
+/// Bytes of an ARP packet for Ethernet and IPv4 (RFC 826).
+pub const ARP_LENGTH: usize = 28;
+/// Its first bytes: Ethernet, IPv4, and how long their addresses are. The operation follows.
+pub const ARP_TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
+pub const ARP_REQUEST: u8 = 1;
+pub const ARP_REPLY: u8 = 2;
 /// Bytes of a `sockaddr_ll`.
 const SOCKADDR_LL: u8 = 20;
 
-/// A port as the kernel sees it now.
+/// Holds a port as the kernel sees it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
     pub index: LinkIndex,
@@ -55,7 +72,7 @@ fn port(message: &Message<'_>, wanted: &str) -> Option<Port> {
     mac.filter(|_| named).map(|mac| Port { index: link.header.index, mac, carrier_changes })
 }
 
-/// A socket that hears what comes in at one port and passes `filter` (classic BPF; empty:
+/// Opens a socket that hears what comes in at one port and passes `filter` (classic BPF; empty:
 /// everything), and nothing else: not even what waits in between, nor, but for [`ETHERTYPE_ALL`],
 /// what this machine itself sends there.
 ///
@@ -75,7 +92,8 @@ pub fn open(
     Ok(socket)
 }
 
-/// As [`open`], for a port by its name: the right to is asked for before the port is looked up.
+/// Opens one as [`open`] does, for a port by its name: the right to is asked for before the port is
+/// looked up.
 ///
 /// # Errors
 /// As [`open`].
@@ -94,15 +112,16 @@ pub fn open_at(
     Ok((socket, index))
 }
 
-/// Without a protocol until it is bound, so that nothing of another port comes in between.
+/// Makes a packet socket without a protocol until it is bound, so that nothing of another port
+/// comes in between.
 fn unbound(kind: Type) -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
-/// The hardware address of the port that a packet socket is bound to, as it is now; `None` for a
-/// port that has gone.
+/// Returns the hardware address of the port that a packet socket is bound to, as it is now; `None`
+/// for a port that has gone.
 pub fn own_mac(socket: &Socket) -> Option<Mac> {
     let mut storage = socket.local_addr().ok()?.as_storage();
     // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
@@ -115,7 +134,7 @@ pub fn own_mac(socket: &Socket) -> Option<Mac> {
     }
 }
 
-/// `struct sockaddr_ll`.
+/// Makes a `struct sockaddr_ll` (`linux/if_packet.h`).
 pub fn address(index: LinkIndex, ethertype: u16, Mac(mac): Mac) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
@@ -134,8 +153,8 @@ pub fn address(index: LinkIndex, ethertype: u16, Mac(mac): Mac) -> SockAddr {
     unsafe { SockAddr::new(storage, SOCKADDR_LL.into()) }
 }
 
-/// The port went away under the socket, or is switched off: it will be told by netlink, and is no
-/// fault.
+/// Returns whether the port went away under the socket, or is switched off: netlink reports that,
+/// and it is no fault.
 pub fn is_port_gone(error: &io::Error) -> bool {
     let gone = [Errno::NETDOWN, Errno::NXIO, Errno::NODEV].map(Errno::raw_os_error);
     error.kind() == io::ErrorKind::NotFound

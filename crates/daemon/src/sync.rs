@@ -1,10 +1,43 @@
 //! Small parts of waiting and handing over that tasks share.
 
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+
+/// Marks the end of a channel: nobody is at its other end any more. A task that meets it has nobody
+/// left to work for, and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody is at the other end any more")]
+pub struct Closed;
+
+impl Closed {
+    /// Returns whether `error` was made of it.
+    pub fn is_cause_of(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+impl From<Closed> for io::Error {
+    fn from(closed: Closed) -> Self {
+        Self::other(closed)
+    }
+}
+
+/// Registers `inner` in the runtime's poll, for reading.
+///
+/// # Errors
+/// The kernel takes no more descriptors into the poll.
+pub(crate) fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the descriptor belongs to `inner` (`AsFd` vouches for that), which the `AsyncFd`
+    // keeps and only lends out.
+    Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+}
 
 /// Waits for a moment; for ever if there is none. May be dropped and called again.
 pub async fn reached(moment: Option<Instant>) {

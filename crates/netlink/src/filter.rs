@@ -8,19 +8,11 @@
 use netlink_packet_route::AddressFamily;
 use socket2::SockFilter;
 
+use crate::bpf::{accept, jump_if_any_bit, jump_if_equal, load_byte, load_half, load_word, reject};
 use crate::rtnetlink::kind;
 
-/// `BPF_LD | BPF_ABS` of a word, a half word and a byte; `BPF_JMP | BPF_JEQ`, `BPF_JMP | BPF_JSET`;
-/// `BPF_RET`.
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_ANY_BIT: u16 = 0x45;
-const RETURN: u16 = 0x06;
-/// How many bytes of the message are let through.
+/// Lets the whole message through.
 const ALL: u32 = u32::MAX;
-const NOTHING: u32 = 0;
 
 /// Offsets in `struct nlmsghdr`, and of the fixed header behind it.
 const TYPE: u32 = 4;
@@ -41,48 +33,39 @@ const NEIGHBOUR_STATE: u32 = BODY + 8;
 pub fn forwarding() -> Vec<SockFilter> {
     let half = |number: u16| u32::from(number.to_be());
     vec![
-        load(LOAD_HALF, TYPE),
-        jump(JUMP_IF_EQUAL, half(kind::NEW_ROUTE), 5, 0),
-        jump(JUMP_IF_EQUAL, half(kind::DEL_ROUTE), 4, 0),
-        jump(JUMP_IF_EQUAL, half(kind::NEW_LINK), 1, 0),
-        jump(JUMP_IF_EQUAL, half(kind::DEL_LINK), 0, 6),
-        load(LOAD_BYTE, BODY),
-        jump(JUMP_IF_EQUAL, 0, 4, 5),
-        load(LOAD_BYTE, ROUTE_TYPE),
-        jump(JUMP_IF_EQUAL, UNICAST, 2, 0),
-        load(LOAD_HALF, FLAGS),
-        jump(JUMP_IF_ANY_BIT, half(REPLACE), 0, 1),
-        SockFilter::new(RETURN, 0, 0, ALL),
-        SockFilter::new(RETURN, 0, 0, NOTHING),
+        load_half(TYPE),
+        jump_if_equal(half(kind::NEW_ROUTE), 5, 0),
+        jump_if_equal(half(kind::DEL_ROUTE), 4, 0),
+        jump_if_equal(half(kind::NEW_LINK), 1, 0),
+        jump_if_equal(half(kind::DEL_LINK), 0, 6),
+        load_byte(BODY),
+        jump_if_equal(0, 4, 5),
+        load_byte(ROUTE_TYPE),
+        jump_if_equal(UNICAST, 2, 0),
+        load_half(FLAGS),
+        jump_if_any_bit(half(REPLACE), 0, 1),
+        accept(ALL),
+        reject(),
     ]
 }
 
 /// Lets through what ends an IPv4 neighbour of the port or is a verdict on it: the states of
 /// `states` (`NUD_*`), and each that goes. `None`: nothing.
 pub fn neighbours(port: Option<u32>, states: u16) -> Vec<SockFilter> {
-    let Some(port) = port else { return vec![SockFilter::new(RETURN, 0, 0, NOTHING)] };
+    let Some(port) = port else { return vec![reject()] };
     let half = |number: u16| u32::from(number.to_be());
     vec![
-        load(LOAD_WORD, NEIGHBOUR_PORT),
-        jump(JUMP_IF_EQUAL, port.to_be(), 0, 7),
-        load(LOAD_BYTE, BODY),
-        jump(JUMP_IF_EQUAL, u32::from(u8::from(AddressFamily::Inet)), 0, 5),
-        load(LOAD_HALF, TYPE),
-        jump(JUMP_IF_EQUAL, half(kind::DEL_NEIGHBOUR), 2, 0),
-        load(LOAD_HALF, NEIGHBOUR_STATE),
-        jump(JUMP_IF_ANY_BIT, half(states), 0, 1),
-        SockFilter::new(RETURN, 0, 0, ALL),
-        SockFilter::new(RETURN, 0, 0, NOTHING),
+        load_word(NEIGHBOUR_PORT),
+        jump_if_equal(port.to_be(), 0, 7),
+        load_byte(BODY),
+        jump_if_equal(u32::from(u8::from(AddressFamily::Inet)), 0, 5),
+        load_half(TYPE),
+        jump_if_equal(half(kind::DEL_NEIGHBOUR), 2, 0),
+        load_half(NEIGHBOUR_STATE),
+        jump_if_any_bit(half(states), 0, 1),
+        accept(ALL),
+        reject(),
     ]
-}
-
-const fn load(size: u16, offset: u32) -> SockFilter {
-    SockFilter::new(size, 0, 0, offset)
-}
-
-/// Skips so many instructions if it is so, and so many if not.
-const fn jump(test: u16, number: u32, if_so: u8, if_not: u8) -> SockFilter {
-    SockFilter::new(test, if_so, if_not, number)
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@
 //! # }
 //! ```
 
+pub mod bpf;
 mod error;
 pub mod filter;
 mod listener;

@@ -25,7 +25,7 @@ pub struct Listener {
     batch: Vec<u8>,
 }
 
-/// The number of the socket's descriptor.
+/// Holds the number of the socket's descriptor.
 #[derive(Debug)]
 struct Descriptor(RawFd);
 

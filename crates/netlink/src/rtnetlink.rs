@@ -124,7 +124,7 @@ where
     }
 }
 
-/// What [`Typed`] reads attributes with.
+/// Holds what [`Typed`] reads attributes with.
 type Read<'a, Header, T> = fn(&NlaBuffer<&'a [u8]>, &Header) -> Option<T>;
 
 fn typed<'a, Header, T>(

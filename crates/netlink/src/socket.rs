@@ -221,6 +221,7 @@ impl Socket {
         if self.receive_into(buffer)? {
             return Ok(true);
         }
+        // Whether it waited in vain, or was interrupted, the next reading says.
         let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&PATIENCE));
         self.receive_into(buffer)
     }
@@ -239,7 +240,7 @@ impl AsRawFd for Socket {
 }
 
 /// Makes both buffers large. The forced forms need `CAP_NET_ADMIN` in the first user namespace;
-/// without, what the system allows has to do.
+/// without, what the system allows has to do, or has already done: an overrun costs a listing.
 fn enlarge(socket: &netlink_sys::Socket) {
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER);

@@ -17,7 +17,7 @@ use crate::event::{Event, LinkIndex};
 use crate::facts::Facts;
 use crate::reconcile::dhcp as dnsmasq;
 use crate::supervise::{Backoff, Ending, Restart, spawn_kept};
-use crate::sync::publish;
+use crate::sync::{Closed, publish};
 use crate::watch::control::{self, Request};
 use crate::watch::dhcp::leases;
 use crate::watch::dhcp::{DhcpWatchPlan, Questions};
@@ -31,7 +31,9 @@ use crate::watch::routing::WayOutPlan;
 use crate::watch::service_manager::Signals;
 use crate::watch::uplink::lease::ListeningPlan;
 use crate::watch::uplink::resolvers;
-use crate::watch::{button, dhcp, firewall, host, link, panel, probe, routing, service_manager};
+use crate::watch::{
+    button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager,
+};
 
 use super::watch_inputs;
 
@@ -107,9 +109,7 @@ pub fn spawn(
     at_once.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone()));
     let later = Start { failed, after: Some(rest_begins) };
     let sender = events.clone();
-    later.source("neighbours", false, move || {
-        link::run_neighbours(neighbours_seen.clone(), sender.clone())
-    });
+    later.source("neighbours", false, move || node::run(neighbours_seen.clone(), sender.clone()));
     later.source("control socket", false, move || {
         control::run(control_seen.clone(), orders.clone())
     });
@@ -199,7 +199,7 @@ impl Start<'_> {
 /// Waits until a source may begin.
 async fn may_begin(after: Option<watch::Receiver<bool>>) -> io::Result<()> {
     if let Some(mut after) = after {
-        after.wait_for(|begins| *begins).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        after.wait_for(|begins| *begins).await.map_err(|_| Closed)?;
     }
     Ok(())
 }

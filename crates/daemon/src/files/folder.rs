@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
+use tracing::debug;
 
 use super::reading;
 
@@ -26,7 +27,7 @@ pub const LONGEST: u64 = 64 << 20;
 /// Somebody who puts something in the way again and again is given up on after so many tries.
 const TRIES: u32 = 8;
 
-/// A folder, held open: whatever is put in its place later, this one is meant.
+/// Holds a folder open: whatever is put in its place later, this one is meant.
 #[derive(Debug)]
 pub struct Folder {
     fd: OwnedFd,
@@ -80,7 +81,7 @@ impl Folder {
         }
     }
 
-    /// The folder of a file, opened, and the file's name in it.
+    /// Returns the folder of a file, opened, and the file's name in it.
     ///
     /// # Errors
     /// As [`Folder::open`]; a path without a name.
@@ -89,18 +90,18 @@ impl Folder {
         Ok((Self::open(path.parent().unwrap_or(Path::new(".")))?, name.to_owned()))
     }
 
-    /// The user whose folder it is.
+    /// Returns the user whose folder it is.
     pub fn owner(&self) -> u32 {
         self.owner.0
     }
 
-    /// Whether somebody else than root and this process's user may put there what he likes.
+    /// Returns whether somebody else than root and this process's user may put there what he likes.
     pub fn is_anothers(&self) -> bool {
         let own = rustix::process::geteuid().as_raw();
         self.owner.0 != 0 && self.owner.0 != own
     }
 
-    /// What is at a name; never what a link there leads to.
+    /// Returns what is at a name; never what a link there leads to.
     ///
     /// # Errors
     /// There is nothing.
@@ -125,13 +126,11 @@ impl Folder {
         let file = self.existing(name.as_ref(), OFlags::RDONLY)?;
         let mut bytes = Vec::new();
         file.take(longest + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > longest {
-            true => Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("it is longer than {longest} bytes"),
-            )),
-            false => Ok(bytes),
+        if bytes.len() as u64 > longest {
+            let why = format!("it is longer than {longest} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
+        Ok(bytes)
     }
 
     /// Opens a file that is there: an ordinary one, with one name, of the folder's owner, root or
@@ -160,7 +159,7 @@ impl Folder {
         }
     }
 
-    /// Why what is there is not believed to be a file of ours.
+    /// Returns why what is there is not believed to be a file of ours.
     pub fn distrust(&self, stat: &Stat) -> Option<String> {
         let own = rustix::process::geteuid().as_raw();
         match FileType::from_raw_mode(stat.st_mode) {
@@ -186,14 +185,21 @@ impl Folder {
         let made =
             self.hand_over(&fd).and_then(|()| rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)));
         if let Err(error) = made {
-            let _ = self.remove(name);
+            self.remove_half(name);
             return Err(error.into());
         }
         Ok(fd.into())
     }
 
-    /// What root makes in the folder of the service's user is that user's: he is to read and
-    /// replace it later.
+    /// Removes a file that was not written whole: it is nobody's.
+    fn remove_half(&self, name: &OsStr) {
+        if let Err(error) = self.remove(name) {
+            debug!(?name, %error, "a file that was not written whole stays");
+        }
+    }
+
+    /// Gives what root makes to the folder's owner: what root makes in the folder of the service's
+    /// user is that user's: he is to read and replace it later.
     fn hand_over(&self, fd: &OwnedFd) -> rustix::io::Result<()> {
         if !rustix::process::geteuid().is_root() || self.owner.0 == 0 {
             return Ok(());
@@ -212,7 +218,7 @@ impl Folder {
         self.put(name.as_ref(), bytes, mode, false)
     }
 
-    /// As [`Folder::replace`], and on the disk when this returns.
+    /// Replaces as [`Folder::replace`] does; it is on the disk when this returns.
     ///
     /// # Errors
     /// As [`Folder::replace`].
@@ -229,8 +235,7 @@ impl Folder {
             .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
             .and_then(|()| Ok(rustix::fs::renameat(&self.fd, &beside, &self.fd, name)?));
         if written.is_err() {
-            // Half a file is nobody's.
-            let _ = self.remove(&beside);
+            self.remove_half(&beside);
         }
         written?;
         // The new name stands in the folder.
@@ -297,8 +302,8 @@ fn in_the_way(path: &Path, why: &str) -> io::Error {
     io::Error::other(format!("{}: {why}", path.display()))
 }
 
-/// Whether a link may be followed: it and the folder that holds it belong to root or to this
-/// process's user.
+/// Returns whether a link may be followed: it and the folder that holds it belong to root or to
+/// this process's user.
 pub fn is_trusted_link(path: &Path) -> bool {
     let above =
         path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -330,7 +335,7 @@ pub fn replace(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     folder.replace(name, bytes.as_ref(), OWN)
 }
 
-/// As [`replace`], and on the disk when this returns.
+/// Replaces as [`replace`] does; it is on the disk when this returns.
 ///
 /// # Errors
 /// As [`Folder::replace`].
@@ -339,7 +344,7 @@ pub fn keep(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     folder.keep(name, bytes.as_ref(), OWN)
 }
 
-/// As [`keep`], readable by everybody.
+/// Keeps as [`keep`] does, readable by everybody.
 ///
 /// # Errors
 /// As [`Folder::replace`].

@@ -10,24 +10,26 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use tracing::trace;
 
-use crate::watch::readable;
+use crate::sync::readable;
 
 /// Files are written in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// What is watched. To watch a thing again is no second watch: it is done each time, for things
-/// that were not there before.
+/// Watches files and folders. To watch a thing again is no second watch: it is done each time, for
+/// things that were not there before.
 #[derive(Debug)]
 pub struct Files(AsyncFd<OwnedFd>);
 
 impl Files {
+    /// Watches nothing yet.
+    ///
     /// # Errors
     /// No inotify to be had.
     pub fn new() -> io::Result<Self> {
         readable(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?).map(Self)
     }
 
-    /// Files of this folder. One that is not there yet appears in one that is.
+    /// Watches the files of this folder. One that is not there yet appears in one that is.
     pub fn folder(&self, path: &Path) {
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
@@ -36,13 +38,13 @@ impl Files {
         self.add(path, flags | WatchFlags::DELETE | WatchFlags::ONLYDIR);
     }
 
-    /// A file that is a link, or mounted over, changes without its folder's knowing.
+    /// Watches a file: one that is a link, or mounted over, changes without its folder's knowing.
     pub fn file(&self, path: &Path) {
         let flags = WatchFlags::CLOSE_WRITE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         self.add(path, flags);
     }
 
-    /// What is not there is watched when it is.
+    /// Adds a watch; what is not there is watched when it is.
     fn add(&self, path: &Path, flags: WatchFlags) {
         if let Err(error) = inotify::add_watch(self.0.get_ref(), path, flags) {
             trace!(target: "files", path = %path.display(), %error, "not watched");

@@ -45,13 +45,11 @@ pub fn open(path: &Path) -> io::Result<File> {
 pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > longest {
-        true => Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is longer than {} MiB", longest >> 20),
-        )),
-        false => Ok(bytes),
+    if bytes.len() as u64 > longest {
+        let why = format!("it is longer than {} MiB", longest >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
+    Ok(bytes)
 }
 
 /// Reads the text of an ordinary file of at most 4 MiB.

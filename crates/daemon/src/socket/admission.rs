@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// The pace of so many users is remembered, whether they are here or not.
 const REMEMBERED: usize = 256;
 
-/// Who is at the other end, by the kernel's word (`SO_PEERCRED`, `SO_PEERGROUPS`).
+/// Holds who is at the other end, by the kernel's word (`SO_PEERCRED`, `SO_PEERGROUPS`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub user: u32,
@@ -37,7 +37,8 @@ impl Peer {
     }
 }
 
-/// The other end's supplementary groups (since Linux 4.13); none where the kernel does not say.
+/// Returns the other end's supplementary groups (since Linux 4.13); none where the kernel does not
+/// say.
 fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
     /// More than a user can be in (`NGROUPS_MAX` is 65,536, but nobody is).
     const MOST: usize = 1024;
@@ -58,7 +59,7 @@ fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
     groups
 }
 
-/// How many places there are.
+/// Holds how many places there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// of all together
@@ -72,7 +73,7 @@ pub struct Limits {
     pub kept_for_root: usize,
 }
 
-/// The places of one socket.
+/// Holds the places of one socket.
 #[derive(Debug)]
 pub struct Places {
     limits: Limits,
@@ -81,7 +82,7 @@ pub struct Places {
     taken: Mutex<Taken>,
 }
 
-/// What each user has had.
+/// Holds what each user has had.
 #[derive(Debug, Default)]
 struct Taken {
     places: HashMap<u32, usize>,
@@ -98,7 +99,7 @@ impl Taken {
     }
 }
 
-/// Why there is no place.
+/// Names why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     /// all are taken that this user could get; so many there are
@@ -116,7 +117,7 @@ impl std::fmt::Display for Full {
     }
 }
 
-/// A place; free again when it is dropped.
+/// Holds a place; it is free again when it is dropped.
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,

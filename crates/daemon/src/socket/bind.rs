@@ -1,4 +1,4 @@
-//! Making a socket that people's programs connect to, and taking its file away again.
+//! Makes a socket that clients connect to, and takes its file away again.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,6 +12,7 @@ use rustix::net::SendFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 use crate::files::folder::Folder;
 use crate::oneshot::OneShot;
@@ -22,7 +23,7 @@ const REFUSALS: u32 = 128;
 const REST: Duration = Duration::from_millis(50);
 const QUEUE: i32 = 1024;
 
-/// A listening socket and its file.
+/// Holds a listening socket and its file.
 #[derive(Debug)]
 pub struct Bound {
     listener: OneShot<UnixListener>,
@@ -154,12 +155,14 @@ impl Drop for Bound {
     fn drop(&mut self) {
         // Another instance may have made its own in the meantime.
         if self.folder.look(&self.name).is_ok_and(|stat| stat.st_ino == self.inode) {
-            let _ = self.folder.remove(&self.name);
+            if let Err(error) = self.folder.remove(&self.name) {
+                debug!(path = %self.path.display(), %error, "a socket's file stays");
+            }
         }
     }
 }
 
-/// What to do about a socket that cannot be made at the path of this setting.
+/// Returns what to do about a socket that cannot be made at the path of this setting.
 pub fn remedy(error: &io::Error, setting: &str) -> String {
     use io::ErrorKind::{AddrInUse, AlreadyExists, NotADirectory, NotFound, PermissionDenied};
     let help = match error.kind() {
@@ -192,7 +195,7 @@ fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
     folder.remove(name)
 }
 
-/// Whether somebody listens; does not wait for them to accept.
+/// Returns whether somebody listens; does not wait for them to accept.
 fn is_answered(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -8,8 +8,8 @@ use crate::files::reading;
 
 const FILE: &str = "/etc/subuid";
 
-/// The ranges of users that are given to somebody. Ranges that a directory service gives (`subid`
-/// in nsswitch.conf(5)) are not known.
+/// Holds the ranges of users that are given to somebody. Ranges that a directory service gives
+/// (`subid` in nsswitch.conf(5)) are not known.
 #[derive(Debug, Default)]
 pub struct SubUsers(Vec<RangeInclusive<u32>>);
 
@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn who_is_of_a_range_counts_for_its_first_user() {
-        let text = "anna:100000:65536\n1001:165536:65536\nroot:300000:1\n# no range\nben:4294967295:2\ncarl:7:0\ndora:x:1\n";
+        let text = "anna:100000:65536\n1001:165536:65536\nroot:300000:1\n# no range\n\
+         ben:4294967295:2\ncarl:7:0\ndora:x:1\n";
         let users = SubUsers::parse(text);
         for (user, expected) in [
             (0, 0),

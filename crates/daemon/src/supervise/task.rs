@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{Backoff, Panic};
+use crate::sync::Closed;
 
 /// Holds a task that is cancelled when this goes.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub struct Ending {
 
 /// Begins the work of the task `name`, and again whenever it ends or panics, after a pause of
 /// `backoff`. `ended` hears of each end, and breaks to end the task. Work that returns
-/// [`io::ErrorKind::BrokenPipe`] ends it as well: whom it worked for is gone.
+/// `Closed` ends it as well: whom it worked for is gone.
 pub fn spawn_kept<Heard>(
     name: &'static str,
     begin: Restart,
@@ -73,7 +74,7 @@ async fn keep<Heard>(
                 |payload| format!("panicked: {}", Panic::of(payload.as_ref())),
             )),
         };
-        if error.kind() == io::ErrorKind::BrokenPipe {
+        if Closed::is_cause_of(&error) {
             return;
         }
         let (is_news, pause) = endings.add(began.elapsed(), &error);
@@ -145,7 +146,7 @@ mod tests {
             Box::pin(async move {
                 match time {
                     2 => panic!("stumbled"),
-                    4 => Err(io::ErrorKind::BrokenPipe.into()),
+                    4 => Err(Closed.into()),
                     _ => Err(io::Error::other("gone")),
                 }
             }) as BoxFuture<'static, _>

@@ -1,6 +1,6 @@
-//! The control socket: orders of people, one JSON object a line, one reply a line. The file's mode
-//! keeps strangers out (0660); whoever comes in is looked at again by the kernel's word of who they
-//! are (`SO_PEERCRED`, `SO_PEERGROUPS`).
+//! Serves the control socket: orders of operators, one JSON object a line, one reply a line. The
+//! file's mode keeps strangers out (0660); whoever comes in is looked at again by the kernel's word
+//! of who they are (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
 use std::convert::Infallible;
 use std::io;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::unistd::Group;
 
 use crate::api::control::Answer;
+use crate::sync::Closed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,14 +39,14 @@ const NAMES: Duration = Duration::from_millis(500);
 /// After a failed `accept` (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
-/// An order, and where its answer goes: what is wrong with it, if anything is.
+/// Holds an order, and where its answer goes: what is wrong with it, if anything is.
 #[derive(Debug)]
 pub struct Request {
     pub order: Order,
     pub reply: oneshot::Sender<Result<(), String>>,
 }
 
-/// One line of reply.
+/// Makes one line of reply.
 fn reply(result: Result<(), String>) -> Vec<u8> {
     crate::api::line(&Answer::from(result))
 }
@@ -54,7 +55,7 @@ fn reply(result: Result<(), String>) -> Vec<u8> {
 /// is gone.
 ///
 /// # Errors
-/// The socket cannot be made, or the receiver is gone (`BrokenPipe`).
+/// The socket cannot be made, or the receiver is gone (`Closed`).
 pub async fn run(
     mut place: watch::Receiver<PathBuf>,
     requests: mpsc::Sender<Request>,
@@ -89,8 +90,8 @@ async fn listen(
     loop {
         let accepted = tokio::select! {
             accepted = bound.accept() => accepted,
-            () = requests.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
-            changed = place.changed() => return changed.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            () = requests.closed() => return Err(Closed.into()),
+            changed = place.changed() => return changed.map_err(|_| Closed.into()),
         };
         let mut stream = match accepted {
             Ok(stream) => stream,
@@ -186,7 +187,8 @@ async fn carry_out(order: Order, requests: &mpsc::Sender<Request>) -> Result<(),
     answer.await.map_err(|_| stopping())?
 }
 
-/// Root, the daemon's own user, and members of the socket's group.
+/// Returns whether somebody may give orders: root, the daemon's own user, and members of the
+/// socket's group.
 fn is_allowed(peer: &Peer, user: u32, group: u32) -> bool {
     peer.user == 0 || peer.user == user || peer.groups.contains(&group)
 }

@@ -1,4 +1,4 @@
-//! Sources turn the outside into events. A source knows nothing but [`crate::event::Event`].
+//! Turns the outside into events. A watch knows nothing but [`crate::event::Event`].
 
 pub mod button;
 pub mod control;
@@ -6,33 +6,22 @@ pub mod dhcp;
 pub mod firewall;
 pub mod host;
 pub mod link;
-pub(crate) mod node;
+pub mod node;
 pub mod panel;
 pub mod probe;
 pub mod routing;
 pub mod service_manager;
 pub mod uplink;
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use tokio::sync::mpsc;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use crate::event::Event;
+use crate::sync::Closed;
 
-/// Ends a source: nobody takes its events any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nobody takes the events any more")]
-pub struct ReceiverGone;
-
-impl From<ReceiverGone> for io::Error {
-    fn from(gone: ReceiverGone) -> Self {
-        Self::new(io::ErrorKind::BrokenPipe, gone)
-    }
-}
-
-/// Waits for `inner` to become readable in the runtime's own poll.
-pub(crate) fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: the descriptor belongs to `inner` (`AsFd` vouches for that), which the `AsyncFd`
-    // keeps and only lends out.
-    Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
+/// Hands an event to the loop; waits while its queue is full.
+///
+/// # Errors
+/// The loop takes no more events.
+async fn emit(events: &mpsc::Sender<Event>, event: Event) -> Result<(), Closed> {
+    events.send(event).await.map_err(|_| Closed)
 }

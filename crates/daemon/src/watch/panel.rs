@@ -14,29 +14,29 @@ use tracing::debug;
 use crate::event::{Event, Hotplug};
 use crate::pace::Pace;
 use crate::sync::reached;
-use crate::watch::ReceiverGone;
+use crate::watch::emit;
 
 /// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
 const GROUPS: [u32; 2] = [1, 2];
 
-/// Each event has a device opened anew: a loose plug's come many a second. So many are told in a
-/// row (the kernel and udev tell of one plug with two to four), …
+/// Each event has a device opened anew: a loose plug's come many a second. So many are reported in
+/// a row (the kernel and udev report one plug with two to four), …
 const ROW: u32 = 4;
 /// … and one in each interval after that.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells of displays and indicators that come or go, no faster than `INTERVAL` in the long run.
+/// Reports displays and indicators that come or go, no faster than `INTERVAL` in the long run.
 /// Where there are no uevents (a container), it waits for ever.
 ///
 /// # Errors
-/// The receiver is gone ([`ReceiverGone`]), or the socket broke.
+/// The receiver is gone (`Closed`), or the socket broke.
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let Ok(socket) = Socket::open(Protocol::Uevent, &GROUPS) else { return pending().await };
     let mut listener = Listener::new(socket)?;
     let mut waiting = Waiting::new(Instant::now());
     loop {
         for device in waiting.take_due(Instant::now()) {
-            events.send(Event::Hotplug(device)).await.map_err(|_| ReceiverGone)?;
+            emit(&events, Event::Hotplug(device)).await?;
         }
         let datagram = tokio::select! {
             datagram = listener.next() => datagram,
@@ -54,8 +54,8 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     }
 }
 
-/// What is to be told, and when; of many events of a kind that come at once the last one is told by
-/// one of them. Pure: moments are arguments.
+/// Holds what is to be reported, and when; of many events of a kind that come at once the last one
+/// is reported by one of them. Pure: moments are arguments.
 #[derive(Debug)]
 struct Waiting([(Hotplug, Pace, Option<Instant>); 2]);
 
@@ -87,7 +87,7 @@ impl Waiting {
     }
 }
 
-/// What a uevent means to us: properties `KEY=VALUE`, each closed by a zero byte, behind
+/// Reads what a uevent means to us: properties `KEY=VALUE`, each closed by a zero byte, behind
 /// "ACTION@PATH" (the kernel) or udev's header.
 pub fn parse(message: &[u8]) -> Option<Hotplug> {
     /// `properties_off` in `struct monitor_netlink_header` of systemd's `device-monitor.c`

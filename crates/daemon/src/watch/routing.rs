@@ -1,6 +1,6 @@
-//! By which port would the kernel send a packet: of the cluster to the internet, and on every way
-//! that has been promised? Only look-ups (`RTM_GETROUTE`), as an ordinary packet is looked up: no
-//! socket is bound, no port chosen. Nothing is sent.
+//! Asks by which port the kernel would send a packet: of the cluster to the internet, and on every
+//! way that has been promised. Only look-ups (`RTM_GETROUTE`), as an ordinary packet is looked up:
+//! no socket is bound, no port chosen. Nothing is sent.
 //!
 //! The answer names a port that has lost its carrier too, unless its `ignore_routes_with_linkdown`
 //! is set, as it is on uplinks: whoever reads an answer looks at the carrier.
@@ -16,12 +16,13 @@ use bramblegate_netlink::{Message, Protocol, Request, Socket};
 use tokio::sync::{mpsc, watch};
 
 use crate::event::{Astray, Event, LinkIndex, MARK_ELSEWHERE, Vital, Way};
-use crate::watch::ReceiverGone;
+use crate::sync::Closed;
+use crate::watch::emit;
 
 /// a.root-servers.net: an address of the internet that nobody routes specially.
 pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 
-/// A question; `generation` makes an equal one be asked again.
+/// Holds a question; `generation` makes an equal one be asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WayOutPlan {
     /// the cluster port
@@ -36,7 +37,7 @@ pub struct WayOutPlan {
 /// Answers each question with [`Vital::WayOut`] and, whenever that is news, [`Vital::Astray`].
 ///
 /// # Errors
-/// No netlink socket, or a channel is closed ([`ReceiverGone`]).
+/// No netlink socket, or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<Option<WayOutPlan>>,
     events: mpsc::Sender<Event>,
@@ -48,19 +49,15 @@ pub async fn run(
         let mut found = Vec::new();
         if let Some(asked) = asked {
             let index = way_out(&mut requests, asked.from_port, asked.source, DESTINATION);
-            emit(&events, Vital::WayOut { index }).await?;
+            emit(&events, Event::Vital(Vital::WayOut { index })).await?;
             found = astray(&mut requests, &asked.ways);
         }
         if found != known {
-            emit(&events, Vital::Astray(found.clone())).await?;
+            emit(&events, Event::Vital(Vital::Astray(found.clone()))).await?;
             known = found;
         }
-        plan.changed().await.map_err(|_| ReceiverGone)?;
+        plan.changed().await.map_err(|_| Closed)?;
     }
-}
-
-async fn emit(events: &mpsc::Sender<Event>, vital: Vital) -> Result<(), ReceiverGone> {
-    events.send(Event::Vital(vital)).await.map_err(|_| ReceiverGone)
 }
 
 /// Returns the route that the kernel would choose for a packet that comes in by `from_port`, were

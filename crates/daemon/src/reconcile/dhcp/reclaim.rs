@@ -16,7 +16,7 @@ use crate::event::{Change, LinkIndex, Mac};
 use crate::reconcile::rtnl::{Request, Rtnl};
 use crate::view::dhcp::Files;
 use crate::watch::dhcp::leases::file::Entry;
-use crate::watch::link::{neighbour, neighbour_message};
+use crate::watch::node::{neighbour, neighbour_message};
 
 /// UDP port of DHCP servers (RFC 2131 4.1).
 const SERVER_PORT: u16 = 67;

@@ -6,17 +6,17 @@ use std::time::Duration;
 /// nobody presses twice within 20 ms.
 pub const SETTLE: Duration = Duration::from_millis(20);
 
-/// One contact. Times are on any clock that does not go back.
+/// Holds one contact. Times are on any clock that does not go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Debouncer {
-    /// what was told last
+    /// what was reported last
     pressed: bool,
     /// the last edge and the level after it, while that is not settled
     edge: Option<(Duration, bool)>,
 }
 
 impl Debouncer {
-    /// An edge: what the contact had settled to before it, if that is news.
+    /// Takes an edge. Returns what the contact had settled to before it, if that is news.
     pub fn edge(&mut self, at: Duration, pressed: bool) -> Option<bool> {
         let settled = self.edge.is_some_and(|(since, _)| at.saturating_sub(since) >= SETTLE);
         let news = if settled { self.rest() } else { None };
@@ -24,7 +24,8 @@ impl Debouncer {
         news
     }
 
-    /// No edge came for [`SETTLE`]: what the contact has settled to, if that is news.
+    /// Notes that no edge came for [`SETTLE`]. Returns what the contact has settled to, if that is
+    /// news.
     pub fn rest(&mut self) -> Option<bool> {
         let (_, level) = self.edge.take()?;
         let news = level != self.pressed;
@@ -42,7 +43,7 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    /// Edges at these distances, then quiet: what is told.
+    /// Edges at these distances, then quiet: what is reported.
     fn reported(edges: impl IntoIterator<Item = (u64, bool)>) -> Vec<bool> {
         let mut contact = Debouncer::default();
         let mut now = 0;

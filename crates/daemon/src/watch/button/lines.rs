@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::{ButtonChip, Buttons};
-use crate::watch::readable;
+use crate::sync::readable;
 
 /// `GPIOHANDLE_REQUEST_BIAS_PULL_UP` and `_PULL_DOWN` (kernel ≥ 5.5), which gpio_cdev does not
 /// name.
@@ -25,7 +25,7 @@ const RISING: u32 = 1;
 /// `struct gpioevent_data`
 const EVENT_SIZE: usize = 16;
 
-/// A line changed its level.
+/// Says that a line changed its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
     /// on a clock of the source's own
@@ -34,7 +34,7 @@ pub struct Edge {
     pub high: bool,
 }
 
-/// The edges of several lines, in one stream.
+/// Holds the edges of several lines, in one stream.
 pub struct Lines {
     /// of the chip or file, for errors
     name: String,
@@ -44,7 +44,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Those that the settings name.
+    /// Opens the lines that the settings name.
     ///
     /// # Errors
     /// There is no such chip, a line is taken, or may not be had.
@@ -66,7 +66,7 @@ impl Lines {
         Ok(Self { name, edges, readers })
     }
 
-    /// The next edge.
+    /// Waits for the next edge.
     ///
     /// # Errors
     /// The chip is gone.
@@ -83,7 +83,8 @@ impl Lines {
     }
 }
 
-/// The lines' event handles, with the pull that a button between line and ground (or supply) needs.
+/// Requests the lines' event handles, with the pull that a button between line and ground (or
+/// supply) needs.
 fn request(label: &str, buttons: &Buttons) -> io::Result<Vec<(u32, LineEventHandle)>> {
     let fault = |error: gpio_cdev::Error| io::Error::other(format!("GPIO chip {label}: {error}"));
     let mut chips = gpio_cdev::chips().map_err(fault)?.filter_map(Result::ok);
@@ -130,7 +131,7 @@ async fn read_line(
     }
 }
 
-/// `struct gpioevent_data`: nanoseconds, then which edge, then padding.
+/// Reads a `struct gpioevent_data` (`linux/gpio.h`): nanoseconds, then which edge, then padding.
 fn edge_of(event: &[u8; EVENT_SIZE]) -> (Duration, bool) {
     let stamp = event.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
     let which = event
@@ -140,7 +141,8 @@ fn edge_of(event: &[u8; EVENT_SIZE]) -> (Duration, bool) {
     (Duration::from_nanos(stamp), which == RISING)
 }
 
-/// The FIFO, made if need be. Opened for writing too: so it has no end when a writer closes it.
+/// Opens the FIFO, and makes it if need be. Opened for writing too: so it has no end when a writer
+/// closes it.
 fn fifo(path: &Path) -> io::Result<Fifo> {
     let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
     match mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
@@ -195,7 +197,7 @@ async fn read_fifo(fifo: AsyncFd<Fifo>, edges: mpsc::Sender<Edge>) -> io::Error 
     }
 }
 
-/// `NS LINE LEVEL`: nanoseconds of any clock, the line's offset, 0 or 1.
+/// Reads `NS LINE LEVEL`: nanoseconds of any clock, the line's offset, 0 or 1.
 pub fn parse(line: &str) -> Option<Edge> {
     let mut words = line.split_whitespace();
     let at = Duration::from_nanos(words.next()?.parse().ok()?);

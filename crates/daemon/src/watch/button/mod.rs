@@ -12,45 +12,45 @@ use tokio::time::Instant;
 
 use crate::config::Buttons;
 use crate::event::{Button, Event, Order};
-use crate::sync::reached;
+use crate::sync::{Closed, reached};
+use crate::watch::emit;
 use debounce::{Debouncer, SETTLE};
 use lines::{Edge, Lines};
 
-/// Tells what the buttons of the settings say.
+/// Reports what the buttons of the settings mean.
 ///
 /// # Errors
-/// The chip or a line of it cannot be had or is gone; the receiver is gone (`BrokenPipe`).
+/// The chip or a line of it cannot be had or is gone; the receiver is gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut plan: watch::Receiver<Option<Buttons>>,
 ) -> io::Result<Infallible> {
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     loop {
         let wanted = plan.borrow_and_update().clone();
         let Some(buttons) = wanted else {
-            plan.changed().await.map_err(|_| gone())?;
+            plan.changed().await.map_err(|_| Closed)?;
             continue;
         };
         let mut lines = Lines::open(&buttons)?;
         let mut keys = Keys::new(&buttons);
         loop {
             let rest = reached(keys.next_rest());
-            let logged = tokio::select! {
+            let meant = tokio::select! {
                 edge = lines.next() => keys.edge(edge?, Instant::now()),
                 () = rest => keys.rest(Instant::now()),
                 changed = plan.changed() => {
-                    changed.map_err(|_| gone())?;
+                    changed.map_err(|_| Closed)?;
                     break;
                 }
             };
-            for event in logged {
-                events.send(event).await.map_err(|_| gone())?;
+            for event in meant {
+                emit(&events, event).await?;
             }
         }
     }
 }
 
-/// What a line's button is for.
+/// Names what a line's button is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Next,
@@ -59,7 +59,7 @@ enum Role {
 }
 
 impl Role {
-    /// What it says when it goes down or up.
+    /// Returns what it says when it goes down or up.
     fn says(self, pressed: bool) -> Option<Event> {
         match self {
             Self::Next => pressed.then_some(Event::Button(Button::Next)),
@@ -69,7 +69,7 @@ impl Role {
     }
 }
 
-/// The buttons by their lines.
+/// Holds the buttons by their lines.
 struct Keys {
     active_low: bool,
     keys: Vec<Key>,
@@ -100,25 +100,25 @@ impl Keys {
         self.keys.iter().filter_map(|key| key.rests).min()
     }
 
-    /// An edge has come at `now`; it happened a little earlier.
+    /// Takes an edge that has come at `now`; it happened a little earlier.
     fn edge(&mut self, edge: Edge, now: Instant) -> Vec<Event> {
         let pressed = edge.high != self.active_low;
         let keys = self.keys.iter_mut().filter(|key| key.line == edge.line);
-        let logged = keys.filter_map(|key| {
+        let meant = keys.filter_map(|key| {
             key.rests = Some(now + SETTLE);
             key.contact.edge(edge.at, pressed).and_then(|pressed| key.role.says(pressed))
         });
-        logged.collect()
+        meant.collect()
     }
 
-    /// Those that have been quiet mean it.
+    /// Lets the contacts that have been quiet mean it.
     fn rest(&mut self, now: Instant) -> Vec<Event> {
         let quiet = self.keys.iter_mut().filter(|key| key.rests.is_some_and(|at| at <= now));
-        let logged = quiet.filter_map(|key| {
+        let meant = quiet.filter_map(|key| {
             key.rests = None;
             key.contact.rest().and_then(|pressed| key.role.says(pressed))
         });
-        logged.collect()
+        meant.collect()
     }
 }
 

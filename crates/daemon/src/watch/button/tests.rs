@@ -16,7 +16,7 @@ fn buttons(path: PathBuf) -> Buttons {
 }
 
 /// Waits for the next event; fails after five seconds.
-async fn logged(events: &mut mpsc::Receiver<Event>) -> Event {
+async fn next_event(events: &mut mpsc::Receiver<Event>) -> Event {
     let event = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
     event.expect("nothing is said").expect("the source has ended")
 }
@@ -35,18 +35,18 @@ async fn a_finger_on_each_button_through_a_fifo() {
     let mut fifo = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     // Ground is pressed. It bounces; line 4 is nobody's, and rubbish is passed over.
     fifo.write_all(b"1000000 17 0\n2000000 17 1\n3000000 17 0\n3000000 4 0\nrubbish\n").unwrap();
-    assert_eq!(logged(&mut events).await, Event::Button(Button::Next));
+    assert_eq!(next_event(&mut events).await, Event::Button(Button::Next));
     fifo.write_all(b"500000000 17 1\n600000000 27 0\n700000000 27 1\n").unwrap();
-    assert_eq!(logged(&mut events).await, Event::Order(Order::Acknowledge));
+    assert_eq!(next_event(&mut events).await, Event::Order(Order::Acknowledge));
     fifo.write_all(b"900000000 22 0\n").unwrap();
-    assert_eq!(logged(&mut events).await, Event::Button(Button::Power { held: true }));
+    assert_eq!(next_event(&mut events).await, Event::Button(Button::Power { held: true }));
     fifo.write_all(b"1900000000 22 1\n").unwrap();
-    assert_eq!(logged(&mut events).await, Event::Button(Button::Power { held: false }));
+    assert_eq!(next_event(&mut events).await, Event::Button(Button::Power { held: false }));
     // Switched off: the lines are given back.
     plan.send(None).unwrap();
     drop(plan);
     let ended = tokio::time::timeout(Duration::from_secs(5), source).await.unwrap().unwrap();
-    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert!(Closed::is_cause_of(&ended.unwrap_err()));
     assert!(events.try_recv().is_err(), "nothing else was said");
 }
 

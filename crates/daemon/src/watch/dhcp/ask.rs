@@ -1,4 +1,4 @@
-//! Does a server answer a question of ours on a port, once, for `doctor --try`? A DHCPDISCOVER and
+//! Asks once on a port whether a server answers, for `doctor --try`. A DHCPDISCOVER and
 //! what is offered; nothing is requested, so nothing is taken.
 
 use std::io;
@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, recv};
 use socket2::Type;
 
 use super::message::{self, Answer};
-use super::{FRAME, talk};
+use super::{FRAME, filter};
 use crate::event::Mac;
 use crate::packet::{self, ETHERTYPE_IPV4};
 use crate::watch::probe::unguessable;
@@ -33,7 +33,7 @@ const WANTED: [u8; 7] = [1, 3, 6, 51, 54, 108, 114];
 /// `CAP_NET_RAW` is missing, or the port is not there or switched off.
 pub fn offers(port: &str) -> io::Result<Vec<Answer>> {
     let port = packet::find(port)?;
-    let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, port.index, &talk())?;
+    let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, port.index, &filter::both())?;
     let transaction = unguessable() as u32;
     let everybody = packet::address(port.index, ETHERTYPE_IPV4, Mac([0xff; 6]));
     let begin = Instant::now();

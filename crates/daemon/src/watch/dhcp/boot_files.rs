@@ -17,7 +17,7 @@ const DEEPEST: usize = 16;
 /// The folder in which fsck puts what it found, closed to all but root by its makers.
 const OF_FSCK: &str = "lost+found";
 
-/// Files or folders that may not be read.
+/// Names files or folders that may not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
     pub first: PathBuf,
@@ -64,7 +64,7 @@ pub fn closed(folder: &Path, may: impl Fn(&Path, &Metadata) -> bool) -> Option<C
     found
 }
 
-/// In order, so that the same one is named each time.
+/// Lists a folder in order, so that the same one is named each time.
 fn entries(folder: &Path) -> BTreeSet<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }

@@ -4,13 +4,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tracing::trace;
+
 use crate::files::folder;
 use crate::packet::Port;
 
 const FILE: &str = "dhcp-alone";
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
-/// A file in the run-time directory.
+/// Holds a file in the run-time directory.
 #[derive(Debug, Clone)]
 pub struct Memory(PathBuf);
 
@@ -19,14 +21,14 @@ impl Memory {
         Self(run_directory.join(FILE))
     }
 
-    /// Nobody else answered at this port, and its carrier has not moved since.
+    /// Returns whether nobody else answered at this port, and its carrier has not moved since.
     pub fn holds(&self, port: &Port) -> bool {
         plugging(port).is_some_and(|plugging| {
             folder::read(&self.0).is_ok_and(|text| text == plugging.as_bytes())
         })
     }
 
-    /// Nobody else answers.
+    /// Notes that nobody else answers.
     ///
     /// # Errors
     /// As the file system says; the next start then asks first.
@@ -37,14 +39,17 @@ impl Memory {
         }
     }
 
-    /// Somebody answers.
+    /// Notes that somebody answers.
     pub fn forget(&self) {
-        // Mostly there is none.
-        let _ = folder::remove(&self.0);
+        if let Err(error) = folder::remove(&self.0) {
+            // Mostly there is none.
+            trace!(%error, "nothing is forgotten of a port without servers");
+        }
     }
 }
 
-/// One stay of one cable in one port, in words that no other has; `None`: this cannot be said.
+/// Describes one stay of one cable in one port, in words that no other has; `None`: this cannot be
+/// said.
 fn plugging(port: &Port) -> Option<String> {
     let boot = fs::read_to_string(BOOT).ok()?;
     let (boot, Port { index, mac, carrier_changes }) = (boot.trim(), port);

@@ -1,21 +1,22 @@
-//! Does anybody else serve addresses on the cluster port? Before we do we ask, as a client would;
-//! while we do we listen.
+//! Finds out whether anybody else serves addresses on the cluster port. Before we do we ask, as a
+//! client would; while we do we listen.
 //!
 //! The question works without an address on the port, and nothing but it is ever sent. What others'
 //! servers say is picked out by a filter in the kernel, so that a quiet port wakes nobody. Behind a
-//! switch a server's answers go past us; but which server's offer it takes a client tells all. Only
-//! an answer to our own question counts: all else can be forged by anybody at the port, and is a
-//! reason to ask.
+//! switch a server's answers go past us; but which server's offer it takes a client announces to
+//! all. Only an answer to our own question counts: all else can be forged by anybody at the port,
+//! and is a reason to ask.
 //!
 //! A switch with a spanning tree keeps a port from forwarding for half a minute: it says so, and
 //! silence counts only after that.
 //!
-//! What clients say also tells what they call themselves: our own server keeps that to itself where
-//! it gives another name. They are heard by a socket of their own, which is read now and then only:
-//! whoever floods it covers up no server, and costs little.
+//! What clients send also holds what they call themselves: our own server keeps that to itself
+//! where it gives another name. They are heard by a socket of their own, which is read now and then
+//! only: whoever floods it covers up no server, and costs little.
 
 pub mod ask;
 pub mod boot_files;
+pub(crate) mod filter;
 pub mod leases;
 mod memory;
 pub(crate) mod message;
@@ -32,15 +33,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
-use socket2::{SockFilter, Socket, Type};
+use socket2::{Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::emit;
 use super::probe::unguessable;
-use super::readable;
 use crate::event::{Dhcp, Event, LinkIndex, Mac};
 use crate::packet::{self, ETHERTYPE_IPV4, Port};
+use crate::sync::{Closed, readable};
 use memory::Memory;
 use names::Names;
 pub use questions::Questions;
@@ -55,10 +57,10 @@ pub(crate) const FRAME: usize = 2048;
 /// Servers may look for three seconds whether an address is free (dnsmasq takes 3.1 s); later
 /// answers are to no question of ours.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// A port that went away is told by netlink too; until then.
+/// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The port on which we are to serve. An equal plan disturbs nothing.
+/// Holds the port on which we are to serve. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpWatchPlan {
     pub index: LinkIndex,
@@ -75,17 +77,17 @@ pub struct DhcpWatchPlan {
 }
 
 impl DhcpWatchPlan {
-    /// The same stay of the same cable.
+    /// Returns whether it is about the same stay of the same cable.
     fn continues(&self, before: &Self) -> bool {
         Self { unknown_clients: before.unknown_clients, ..self.clone() } == *before
     }
 }
 
-/// Asks and listens for as long as there is a port; tells [`Dhcp::Alone`], [`Dhcp::Foreign`],
+/// Asks and listens for as long as there is a port; reports [`Dhcp::Alone`], [`Dhcp::Foreign`],
 /// [`Dhcp::Unasked`] and [`Dhcp::CallsItself`].
 ///
 /// # Errors
-/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
+/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<Option<DhcpWatchPlan>>,
     events: mpsc::Sender<Event>,
@@ -104,7 +106,7 @@ pub async fn run(
                 changed = changed(&mut plan) => changed?,
                 () = sleep(PAUSE) => {}
             },
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
+            Err(error) if Closed::is_cause_of(&error) => return Err(error),
             Err(error) => {
                 report(&events, Dhcp::Unasked { index: port.index, why: error.to_string() })
                     .await?;
@@ -115,14 +117,14 @@ pub async fn run(
 }
 
 async fn changed(plan: &mut watch::Receiver<Option<DhcpWatchPlan>>) -> io::Result<()> {
-    plan.changed().await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    plan.changed().await.map_err(|_| Closed.into())
 }
 
 async fn report(events: &mpsc::Sender<Event>, dhcp: Dhcp) -> io::Result<()> {
-    events.send(Event::Dhcp(dhcp)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    Ok(emit(events, Event::Dhcp(dhcp)).await?)
 }
 
-/// One port, until the plan is another.
+/// Watches one port, until the plan is another.
 async fn watch(
     port: &DhcpWatchPlan,
     plan: &mut watch::Receiver<Option<DhcpWatchPlan>>,
@@ -181,7 +183,7 @@ async fn watch(
     }
 }
 
-/// What a server's frame means.
+/// Names what a server's frame means.
 enum Heard {
     /// another server answers our question: as it calls itself, and its hardware address
     Answer(Ipv4Addr, Mac),
@@ -189,7 +191,7 @@ enum Heard {
     Hint,
 }
 
-/// One stay of a cable in the port.
+/// Holds one stay of a cable in the port.
 struct Watch {
     wire: AsyncFd<Socket>,
     name: String,
@@ -200,7 +202,7 @@ struct Watch {
     /// when it was asked last
     asked: Option<Instant>,
     schedule: Schedule,
-    logged: Option<Dhcp>,
+    reported: Option<Dhcp>,
     /// hears what switches say of their spanning tree
     switch: Option<AsyncFd<Socket>>,
     /// the switch that was heard
@@ -214,12 +216,7 @@ const QUESTIONS: usize = 3;
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
-        let wire = packet::open(
-            Type::RAW,
-            ETHERTYPE_IPV4,
-            plan.index,
-            &between(SERVER_PORT, CLIENT_PORT),
-        )?;
+        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &filter::servers())?;
         let plugging = packet::find(&plan.name)?;
         if (plugging.index, plugging.mac) != (plan.index, plan.mac) {
             // The plan is older than the port.
@@ -235,7 +232,7 @@ impl Watch {
             transactions: [unguessable() as u32; QUESTIONS],
             asked: None,
             schedule: Schedule::new(Instant::now()),
-            logged: None,
+            reported: None,
             switch,
             bridge: None,
             only_news: false,
@@ -248,10 +245,10 @@ impl Watch {
         match self.schedule.due(now) {
             Some(Step::Ask) => self.ask(now).map(|()| None),
             Some(Step::Silence) if packet::find(&self.name)? != self.plugging => {
-                // The cable was moved while we asked, and that is not told yet.
+                // The cable was moved while we asked, and netlink has not reported that yet.
                 Err(io::ErrorKind::NotFound.into())
             }
-            Some(Step::Silence) if !matches!(self.logged, Some(Dhcp::Alone { .. })) => {
+            Some(Step::Silence) if !matches!(self.reported, Some(Dhcp::Alone { .. })) => {
                 Ok(Some(self.alone()))
             }
             Some(Step::Silence) | None => Ok(None),
@@ -260,7 +257,7 @@ impl Watch {
 
     fn alone(&mut self) -> Dhcp {
         let alone = Dhcp::Alone { index: self.plugging.index };
-        self.logged = Some(alone.clone());
+        self.reported = Some(alone.clone());
         alone
     }
 
@@ -309,12 +306,12 @@ impl Watch {
         Some(if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint })
     }
 
-    /// What a switch says: that nothing is heard through it yet, or that what is behind it has
-    /// changed.
+    /// Takes what a switch says: that nothing is heard through it yet, or that what is behind it
+    /// has changed.
     fn bpdu(&mut self, bpdu: Bpdu) -> Option<Dhcp> {
         let now = Instant::now();
         let known = self.bridge.replace(bpdu.bridge) == Some(bpdu.bridge);
-        if self.logged.is_some() {
+        if self.reported.is_some() {
             if let Some(switch) = self.switch.as_ref().filter(|_| !known || !self.only_news) {
                 // It says the same every two seconds.
                 self.only_news = stp::only_news(switch.get_ref(), bpdu.bridge).is_ok();
@@ -332,20 +329,20 @@ impl Watch {
         Some(Dhcp::Held { index: self.plugging.index, seconds: held.as_secs() })
     }
 
-    /// Somebody else serves here: news unless it was said already.
+    /// Notes that somebody else serves here; that is news unless it was reported already.
     fn foreign(&mut self, (server, mac): (Ipv4Addr, Mac)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
         let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };
         // Of two that answer in turn the first is named.
-        let news = !matches!(self.logged, Some(Dhcp::Foreign { .. }));
+        let news = !matches!(self.reported, Some(Dhcp::Foreign { .. }));
         news.then(|| {
-            self.logged = Some(foreign.clone());
+            self.reported = Some(foreign.clone());
             foreign
         })
     }
 }
 
-/// The next message of a switch.
+/// Waits for the next message of a switch.
 async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
     let Some(switch) = switch else { return std::future::pending().await };
     let mut frame = [0; stp::FRAME];
@@ -361,56 +358,6 @@ async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-// Instructions of the classic BPF (`linux/filter.h`): BPF_LD | BPF_H/BPF_B | BPF_ABS/BPF_IND,
-// BPF_LDX | BPF_B | BPF_MSH, BPF_JMP | BPF_JEQ/BPF_JSET | BPF_K, BPF_RET | BPF_K
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF_INDEXED: u16 = 0x48;
-const LOAD_HEADER_LENGTH: u16 = 0xb1;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_ANY_BIT: u16 = 0x45;
-const RETURN: u16 = 0x06;
-/// Bytes of a frame that are passed on.
-const ACCEPT: u32 = FRAME as u32;
-
-/// Lets through what is IPv4, UDP, no later fragment, and goes from the one port to the other.
-fn between(from: u16, to: u16) -> [SockFilter; 11] {
-    [
-        SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 8, 17),
-        SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_ANY_BIT, 6, 0, 0x1fff),
-        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, from.into()),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, to.into()),
-        SockFilter::new(RETURN, 0, 0, ACCEPT),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
-}
-
-/// Lets through what is IPv4, UDP, no later fragment, and goes from port 67 to port 68 or from 68
-/// to 67, renewals too.
-pub(crate) fn talk() -> [SockFilter; 14] {
-    [
-        SockFilter::new(LOAD_BYTE, 0, 0, 23),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 11, 17),
-        SockFilter::new(LOAD_HALF, 0, 0, 20),
-        SockFilter::new(JUMP_IF_ANY_BIT, 9, 0, 0x1fff),
-        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 14),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 14),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 2, 67),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 3, 4, 68),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 68),
-        SockFilter::new(LOAD_HALF_INDEXED, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 67),
-        SockFilter::new(RETURN, 0, 0, ACCEPT),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
 }
 
 /// Reads any bytes as a frame from the cluster port: the door for fuzzing. Who sent it, as a

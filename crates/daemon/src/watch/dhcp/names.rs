@@ -12,7 +12,7 @@ use socket2::{Socket, Type};
 use tokio::time::Instant;
 
 use super::message;
-use super::{CLIENT_PORT, FRAME, Questions, SERVER_PORT, between};
+use super::{FRAME, Questions, filter};
 use crate::event::{LinkIndex, Mac};
 use crate::oneshot::OneShot;
 use crate::packet::{self, ETHERTYPE_IPV4};
@@ -28,11 +28,11 @@ const ROOM: usize = 256 << 10;
 /// Most frames of one reading, and so most names: the rest waits for the next.
 const MOST: usize = 64;
 
-/// What clients said.
+/// Names what was heard of clients.
 pub enum Heard {
     /// one takes the offer of a server other than ours
     Server,
-    /// what boards call themselves, each as it last said
+    /// what boards call themselves, each by its last message
     Names(HashMap<Mac, String>),
 }
 
@@ -41,7 +41,7 @@ pub struct Names {
     wire: OneShot<Socket>,
     /// it is left alone until then
     read_at: Instant,
-    /// what was read and is still to be told
+    /// what was read and is still to be reported
     waiting: HashMap<Mac, String>,
     /// counts what all servers are asked
     questions: Questions,
@@ -50,11 +50,12 @@ pub struct Names {
 }
 
 impl Names {
+    /// Opens the socket at one port.
+    ///
     /// # Errors
     /// `CAP_NET_RAW` is missing, or the port is not there.
     pub fn open(index: LinkIndex, questions: Questions) -> io::Result<Self> {
-        let wire =
-            packet::open(Type::RAW, ETHERTYPE_IPV4, index, &between(CLIENT_PORT, SERVER_PORT))?;
+        let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, index, &filter::clients())?;
         wire.set_recv_buffer_size(ROOM)?;
         Ok(Self {
             wire: OneShot::new(wire),
@@ -91,7 +92,7 @@ impl Names {
     }
 }
 
-/// What one reading found.
+/// Holds what one reading found.
 #[derive(Debug, Default)]
 struct Reading {
     /// frames

@@ -26,12 +26,12 @@ const MARGIN: Duration = Duration::from_secs(2);
 const LONGEST_BLOCK: Duration = Duration::from_secs(60);
 /// Signs of another server that nobody can check are a reason to ask no more often than this.
 const HINTS: Duration = Duration::from_secs(10);
-/// Behind a switch a cable can be moved without a carrier to tell of it: asked again this often.
+/// Behind a switch a cable can be moved without a carrier to report it: asked again this often.
 const AGAIN: Duration = Duration::from_secs(600);
 /// Somebody else serves: looked at again this often.
 const REFUSED: Duration = Duration::from_secs(30);
 
-/// What is to be done at a moment.
+/// Names what is to be done at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Ask,
@@ -39,7 +39,7 @@ pub enum Step {
     Silence,
 }
 
-/// Where we are in the questions to one port.
+/// Holds where we are in the questions to one port.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
     /// since when there is a carrier, as far as is known
@@ -63,9 +63,9 @@ impl Schedule {
         (self.begin, self.done) = (at, 0);
     }
 
-    /// The switch blocks the port for so long after the carrier has come (spanning tree): what is
-    /// asked before is not heard, and silence says nothing. How long it is still to wait; `None`:
-    /// no longer, or silence has counted already.
+    /// Notes that the switch blocks the port for so long after the carrier has come (spanning
+    /// tree): what is asked before is not heard, and silence says nothing. How long it is still to
+    /// wait; `None`: no longer, or silence has counted already.
     pub fn hold(&mut self, blocked: Duration, now: Instant) -> Option<Duration> {
         let opens = self.carrier + blocked.min(LONGEST_BLOCK) + MARGIN;
         if self.silent || opens <= now || self.begin >= opens {
@@ -75,15 +75,15 @@ impl Schedule {
         Some(opens.saturating_duration_since(now))
     }
 
-    /// The switch lets the port's frames through after all: asked now.
+    /// Notes that the switch lets the port's frames through after all: asked now.
     pub fn release(&mut self, now: Instant) {
         if !self.silent && self.begin > now {
             self.begin(now);
         }
     }
 
-    /// Somebody seems to serve, but did not answer us: asked at once, unless that was done just
-    /// now.
+    /// Notes that somebody seems to serve, but did not answer us: asked at once, unless that was
+    /// done just now.
     pub fn hint(&mut self, now: Instant) {
         let lately = self.hinted.is_some_and(|at| now.saturating_duration_since(at) < HINTS);
         // Who is asked anyway within a moment is asked then; a port that is blocked is not asked.
@@ -93,20 +93,20 @@ impl Schedule {
         }
     }
 
-    /// Somebody answered: begins again after a while.
+    /// Notes that somebody answered: begins again after a while.
     pub fn refused(&mut self, now: Instant) {
         self.begin(now + REFUSED);
     }
 
-    /// There may be somebody whom we have not asked: begins again, once the questions of the first
-    /// minute are over.
+    /// Notes that there may be somebody whom we have not asked: begins again, once the questions of
+    /// the first minute are over.
     pub fn doubt(&mut self, now: Instant) {
         if self.done >= STEPS.len() {
             self.begin(now);
         }
     }
 
-    /// The next moment at which something is to be done.
+    /// Returns the next moment at which something is to be done.
     pub fn next(&self) -> Instant {
         self.begin + self.step().0
     }
@@ -116,7 +116,7 @@ impl Schedule {
         STEPS.get(self.done).copied().unwrap_or_else(|| (AGAIN.saturating_mul(more), Step::Ask))
     }
 
-    /// What is to be done now, each thing once.
+    /// Returns what is to be done now, each thing once.
     pub fn due(&mut self, now: Instant) -> Option<Step> {
         (self.next() <= now).then(|| {
             let (_, step) = self.step();
@@ -126,7 +126,7 @@ impl Schedule {
         })
     }
 
-    /// How long the question has been asked.
+    /// Returns how long the question has been asked.
     pub fn asking_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.begin)
     }

@@ -6,13 +6,14 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use bramblegate_netlink::bpf::{
+    accept, jump_if_any_bit, jump_if_equal, load_byte, load_half, load_word, reject,
+};
 use socket2::{SockFilter, Socket, Type};
 
 use crate::event::LinkIndex;
-use crate::packet;
+use crate::packet::{self, ETHERTYPE_LLC};
 
-/// `ETH_P_802_2`: frames with a length where others have their type.
-const ETHERTYPE_LLC: u16 = 0x0004;
 /// Where the switches send them: bridge group address, and Cisco's.
 const GROUPS: [[u8; 6]; 2] = [[0x01, 0x80, 0xc2, 0, 0, 0], [0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]];
 /// Longer frames are cut.
@@ -30,7 +31,7 @@ const FORWARDING: u8 = 0x20;
 /// No switch is set to more (802.1D, table 17-1).
 const MOST: Duration = Duration::from_secs(30);
 
-/// What a switch says.
+/// Holds what a switch says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bpdu {
     /// priority and hardware address of the switch
@@ -95,7 +96,7 @@ pub fn open(index: LinkIndex) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// From now on hears only what says something new: a switch says the same every two seconds.
+/// Hears from now on only what says something new: a switch says the same every two seconds.
 ///
 /// # Errors
 /// As the kernel says.
@@ -103,41 +104,33 @@ pub fn only_news(socket: &Socket, bridge: [u8; 8]) -> io::Result<()> {
     socket.attach_filter(&filter(Some(bridge)))
 }
 
-/// To one of the groups; with a bridge: not from that one, unless the topology changes. A program
-/// of the classic BPF of `linux/filter.h`. Cisco's frames lie otherwise, and all pass.
+/// Lets through what goes to one of the groups; with a bridge: not what comes from that one, unless
+/// the topology changes. Cisco's frames lie otherwise, and all pass.
 fn filter(bridge: Option<[u8; 8]>) -> Vec<SockFilter> {
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const JUMP_IF_ANY_BIT: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    let accept = || SockFilter::new(RETURN, 0, 0, FRAME as u32);
-    let drop = || SockFilter::new(RETURN, 0, 0, 0);
     let word =
         |bytes: &[u8]| bytes.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte));
     let mut program = vec![
-        SockFilter::new(LOAD_WORD, 0, 0, 0),
-        SockFilter::new(JUMP_IF_EQUAL, 2, 0, 0x0180_c200),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, 0x0100_0ccc),
-        accept(),
-        SockFilter::new(LOAD_HALF, 0, 0, 4),
-        SockFilter::new(JUMP_IF_EQUAL, 1, 0, 0),
-        drop(),
+        load_word(0),
+        jump_if_equal(0x0180_c200, 2, 0),
+        jump_if_equal(0x0100_0ccc, 0, 3),
+        accept(FRAME as u32),
+        load_half(4),
+        jump_if_equal(0, 1, 0),
+        reject(),
     ];
     if let Some(bridge) = bridge {
         let (first, last) = bridge.split_at(4);
         program.extend([
-            SockFilter::new(LOAD_BYTE, 0, 0, 21),
-            SockFilter::new(JUMP_IF_ANY_BIT, 5, 0, CHANGE.into()),
-            SockFilter::new(LOAD_WORD, 0, 0, 34),
-            SockFilter::new(JUMP_IF_EQUAL, 0, 3, word(first)),
-            SockFilter::new(LOAD_WORD, 0, 0, 38),
-            SockFilter::new(JUMP_IF_EQUAL, 0, 1, word(last)),
-            drop(),
+            load_byte(21),
+            jump_if_any_bit(CHANGE.into(), 5, 0),
+            load_word(34),
+            jump_if_equal(word(first), 0, 3),
+            load_word(38),
+            jump_if_equal(word(last), 0, 1),
+            reject(),
         ]);
     }
-    program.push(accept());
+    program.push(accept(FRAME as u32));
     program
 }
 

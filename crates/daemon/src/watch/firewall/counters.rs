@@ -21,7 +21,7 @@ const RULE_USERDATA: u16 = 7;
 /// `NFTA_COUNTER_PACKETS`
 const COUNTER_PACKETS: u16 = 2;
 
-/// Comment of a rule, and the packets that it has counted since it was loaded.
+/// Holds the comment of a rule, and the packets that it has counted since it was loaded.
 pub type Counted = (String, u64);
 
 /// Packets since the rule set was loaded: a new one begins at zero.
@@ -116,7 +116,7 @@ fn sum(rules: &[Counted], comment: &str) -> u64 {
     matching.fold(0, |sum: u64, (_, packets)| sum.saturating_add(*packets))
 }
 
-/// Comment and packets of a rule of `table` that counts.
+/// Returns comment and packets of a rule of `table` that counts.
 fn counted(message: &Message<'_>, table: &str) -> Option<(String, u64)> {
     let rule = message.attributes();
     if rule.text(RULE_TABLE).as_deref() != Some(table) {
@@ -131,7 +131,7 @@ fn counted(message: &Message<'_>, table: &str) -> Option<(String, u64)> {
     Some((comment, packets))
 }
 
-/// The comment in a rule's userdata: type 0, length, text with a zero at its end.
+/// Returns the comment in a rule's userdata: type 0, length, text with a zero at its end.
 fn comment(userdata: &[u8]) -> Option<String> {
     let mut rest = userdata;
     while let [kind, length, after @ ..] = rest {
@@ -145,7 +145,7 @@ fn comment(userdata: &[u8]) -> Option<String> {
     None
 }
 
-/// New connections were forwarded, and none of them came to postrouting.
+/// Returns whether new connections were forwarded, and none of them came to postrouting.
 pub fn suspicious(before: Option<Counts>, now: Option<Counts>) -> bool {
     let (Some(before), Some(now)) = (before, now) else { return false };
     now.forwarded > before.forwarded && now.postrouted == before.postrouted

@@ -10,7 +10,7 @@ const PROCESS_NAME: u16 = 3;
 /// `NFPROTO_INET`
 const INET: u8 = 1;
 
-/// What a message says.
+/// Names what a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disturbance {
     None,
@@ -29,7 +29,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// A transaction of somebody else touches our table, and its end has not come yet.
+    /// Returns whether a transaction of somebody else touches our table, and its end has not come
+    /// yet.
     pub fn is_touched(&self) -> bool {
         self.ours_touched
     }

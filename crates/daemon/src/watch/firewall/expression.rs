@@ -3,11 +3,11 @@
 
 use bramblegate_netlink::{Attributes, attributes};
 
-/// A register, by its place of 4 bytes; the 16-byte registers 1 to 4 lie over places 0, 4, 8 and
-/// 12.
+/// Holds a register, by its place of 4 bytes; the 16-byte registers 1 to 4 lie over places 0, 4, 8
+/// and 12.
 pub type Register = u32;
 
-/// One expression of a rule.
+/// Names one expression of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     /// loads something known by its number; `None`: something that is not known here
@@ -67,7 +67,7 @@ pub enum Expression {
     Neutral,
 }
 
-/// Ports of an iptables match.
+/// Holds the ports of an iptables match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
     /// `IPPROTO_*`; `None`: whichever the rule was for
@@ -80,14 +80,14 @@ pub struct Ports {
     pub tcp_flags: Option<(u8, u8, bool)>,
 }
 
-/// First and last port of each range, and whether the packet's must be in none of them.
+/// Holds the first and last port of each range, and whether the packet's must be in none of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortRanges {
     pub ranges: Vec<(u16, u16)>,
     pub inverted: bool,
 }
 
-/// What is loaded into a register.
+/// Names what is loaded into a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// `NFT_META_*`
@@ -214,7 +214,7 @@ fn range(data: &Attributes<'_>) -> Option<Expression> {
     })
 }
 
-/// `fib saddr type` and `fib daddr type`, with or without a port: `NFT_FIB_RESULT_ADDRTYPE`.
+/// Reads `fib saddr type` and `fib daddr type`, with or without a port: `NFT_FIB_RESULT_ADDRTYPE`.
 fn fib(data: &Attributes<'_>) -> Option<What> {
     const ADDRESS_TYPE: u32 = 3;
     match (data.be32(2)?, data.be32(3)? & 3) {
@@ -237,7 +237,7 @@ pub fn verdict(data: &Attributes<'_>) -> Verdict {
     }
 }
 
-/// An iptables match of nf_tables' compatibility layer.
+/// Returns an iptables match of nf_tables' compatibility layer.
 fn iptables_match(data: &Attributes<'_>) -> Expression {
     let revision = data.be32(2).unwrap_or(0);
     xtables_match(&data.text(1).unwrap_or_default(), revision, data.value(3).unwrap_or_default())
@@ -283,8 +283,8 @@ pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
     }
 }
 
-/// What an iptables target does, by its name; of `CT` (`struct xt_ct_target_info`) by its flag
-/// `XT_CT_NOTRACK`.
+/// Returns what an iptables target does, by its name; of `CT` (`struct xt_ct_target_info`) by its
+/// flag `XT_CT_NOTRACK`.
 pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
     let untracked = || info.first_chunk().is_some_and(|flags| u16::from_ne_bytes(*flags) & 1 != 0);
     match name {
@@ -299,8 +299,8 @@ pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
     }
 }
 
-/// `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what is
-/// TCP's own.
+/// Reads `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what
+/// is TCP's own.
 fn ports(info: &[u8], protocol: u8) -> Option<Ports> {
     let u16_at =
         |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
@@ -322,7 +322,7 @@ fn ports(info: &[u8], protocol: u8) -> Option<Ports> {
     })
 }
 
-/// `struct xt_multiport_v1`
+/// Reads a `struct xt_multiport_v1` (`linux/netfilter/xt_multiport.h`).
 fn multiport(info: &[u8]) -> Option<Ports> {
     const PLACES: usize = 15;
     let (flags, count) = (*info.first()?, usize::from(*info.get(1)?));
@@ -349,7 +349,8 @@ fn multiport(info: &[u8]) -> Option<Ports> {
     Some(Ports { protocol: None, source, destination, either: flags == 2, tcp_flags: None })
 }
 
-/// `NFT_REG_1` to `NFT_REG_4` (16 bytes) and `NFT_REG32_00` and on (4 bytes) as places of 4 bytes.
+/// Reads `NFT_REG_1` to `NFT_REG_4` (16 bytes) and `NFT_REG32_00` and on (4 bytes) as places of 4
+/// bytes.
 fn place(register: u32) -> Register {
     if register < 8 { register.saturating_sub(1).saturating_mul(4) } else { register - 8 }
 }

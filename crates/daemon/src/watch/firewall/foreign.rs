@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bramblegate_netlink::netfilter::NFTABLES;
 use bramblegate_netlink::{Message, NetlinkError, Request, Socket, attributes};
+use tracing::debug;
 
 use super::expression::{Expression, Verdict, verdict};
 
@@ -26,10 +27,10 @@ const DORMANT: u32 = 1;
 const INTERVAL_END: u32 = 1;
 const CATCH_ALL: u32 = 2;
 
-/// A table: family and name.
+/// Holds a table: family and name.
 pub type TableName = (u8, String);
 
-/// All tables that have something at a hook of IPv4, ARP, a bridge or a port, but ours.
+/// Holds all tables that have something at a hook of IPv4, ARP, a bridge or a port, but ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ruleset {
     pub tables: BTreeMap<TableName, Table>,
@@ -52,7 +53,7 @@ pub struct Chain {
     pub rules: Vec<Vec<Expression>>,
 }
 
-/// Where a chain is hooked in.
+/// Holds where a chain is hooked in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Base {
     /// `NF_INET_*`, `NF_ARP_*`, `NF_BR_*` or `NF_NETDEV_*`, by the table's family
@@ -62,14 +63,14 @@ pub struct Base {
     pub devices: Vec<String>,
 }
 
-/// An element of a set: key and, in a verdict map, the verdict.
+/// Holds an element of a set: key and, in a verdict map, the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     pub key: Key,
     pub verdict: Option<Verdict>,
 }
 
-/// What an element of a set stands for.
+/// Names what an element of a set stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
     /// this value; in a set with ends of intervals, it and those after it
@@ -84,7 +85,7 @@ pub enum Key {
     Unclear,
 }
 
-/// Netlink port of who owns our table; `None`: nobody, or there is no table.
+/// Returns the netlink port of who owns our table; `None`: nobody, or there is no table.
 pub fn owner(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkError> {
     let mut owner = None;
     socket.request(&Request::netfilter(NFTABLES, GET_TABLE, INET).text(1, table), |message| {
@@ -117,10 +118,13 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, NetlinkError> {
     for ((family, name), table) in &mut ruleset.tables {
         for set in table.used_sets() {
             let mut widths = Vec::new();
-            // A set that has just gone has no elements either.
             let described =
                 Request::netfilter(NFTABLES, GET_SET, *family).text(1, name).text(2, &set);
-            let _ = socket.request(&described, |message| widths = field_widths(message));
+            let asked = socket.request(&described, |message| widths = field_widths(message));
+            if let Err(error) = asked {
+                // A set that has just gone has no elements either.
+                debug!(%name, %set, %error, "a set of another program is not described");
+            }
             let request = Request::netfilter(NFTABLES, GET_ELEMENTS, *family)
                 .dump()
                 .text(1, name)

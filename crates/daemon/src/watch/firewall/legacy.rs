@@ -42,7 +42,7 @@ const SOURCE_NAT: i32 = 100;
 pub const LEGACY_SUFFIX: &str = " (legacy)";
 const CHAINS: [&str; HOOKS] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
-/// A table as the kernel gives it.
+/// Holds a table as the kernel gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     name: &'static str,
@@ -51,7 +51,7 @@ pub struct Listing {
     entries: Vec<u8>,
 }
 
-/// The tables that are there; those that may not be read are not.
+/// Returns the tables that are there; those that may not be read are not.
 pub fn read() -> Vec<Listing> {
     let names = fs::read_to_string(NAMES);
     let is_there = |name: &str| match &names {
@@ -126,8 +126,8 @@ pub fn parse_any(bytes: &[u8]) -> Vec<Listing> {
 }
 
 impl Listing {
-    /// The chains; built-in ones begin at the hooks' entries, others behind a target `ERROR` with
-    /// their name.
+    /// Returns the chains; built-in ones begin at the hooks' entries, others behind a target
+    /// `ERROR` with their name.
     fn table(&self) -> Table {
         let mut heads: BTreeMap<usize, String> = BTreeMap::new();
         let mut policies: BTreeMap<usize, ()> = BTreeMap::new();
@@ -198,7 +198,7 @@ impl Listing {
             .map(|(name, _, data, _)| (name, data))
     }
 
-    /// The name of a chain that begins after this entry.
+    /// Returns the name of a chain that begins after this entry.
     fn user_chain(&self, at: usize) -> Option<String> {
         let (name, data) = self.target(at)?;
         (name == "ERROR").then(|| text(data.get(..30).unwrap_or(data)))
@@ -226,10 +226,8 @@ impl Listing {
                         let chain = usize::try_from(to).ok().and_then(|to| heads.get(&to));
                         // `--goto` is a flag of the entry.
                         let goes = self.entries.get(at + 82).is_some_and(|flags| flags & 2 != 0);
-                        standard(chain.map_or(Verdict::Other, |chain| match goes {
-                            true => Verdict::Goto(chain.clone()),
-                            false => Verdict::Jump(chain.clone()),
-                        }))
+                        let verdict = if goes { Verdict::Goto } else { Verdict::Jump };
+                        standard(chain.map_or(Verdict::Other, |chain| verdict(chain.clone())))
                     }
                     None => standard(Verdict::Other),
                 }
@@ -241,7 +239,7 @@ impl Listing {
         rule
     }
 
-    /// `struct ipt_ip` as expressions.
+    /// Reads a `struct ipt_ip` as expressions.
     fn head(&self, at: usize) -> Option<Vec<Expression>> {
         let ip = self.entries.get(at..at + 84)?;
         let inverted = *ip.get(83)?;
@@ -273,7 +271,7 @@ impl Listing {
     }
 }
 
-/// A match or target: name, revision, data, and what follows it.
+/// Returns a match or target: name, revision, data, and what follows it.
 fn part(bytes: &[u8]) -> Option<(String, u32, &[u8], &[u8])> {
     let size = usize::from(u16_at(bytes, 0)?);
     let (this, rest) = bytes.split_at_checked(size).filter(|_| size >= PART)?;

@@ -25,8 +25,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
-use crate::sync::{next_aligned, reached};
-use crate::watch::ReceiverGone;
+use crate::sync::{Closed, next_aligned, reached};
+use crate::watch::emit;
 
 use counters::Counts;
 use disturbance::Disturbance;
@@ -46,7 +46,7 @@ const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
 /// be read from them.
 const READINGS_AFTER_CHANGE: u8 = 3;
 
-/// What to watch. The daemon sends a new one when any of it changes.
+/// Holds what to watch. The daemon sends a new one when any of it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallWatch {
     /// name of our table, in the family `inet`
@@ -75,12 +75,12 @@ pub struct FirewallWatch {
     pub drops: &'static [(&'static str, &'static str)],
 }
 
-/// Tells disturbances of our table, other tables that block us, and counters, until the receiver is
-/// gone.
+/// Reports disturbances of our table, other tables that block us, and counters, until the receiver
+/// is gone.
 ///
 /// # Errors
 /// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is
-/// gone ([`ReceiverGone`]).
+/// gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut watch: watch::Receiver<FirewallWatch>,
@@ -105,7 +105,7 @@ pub async fn run(
             biased;
             // First: what waits to be heard may be about what is to be watched from now on.
             changed = watch.changed() => {
-                changed.map_err(|_| ReceiverGone)?;
+                changed.map_err(|_| Closed)?;
                 if source.rewatch(watch.borrow_and_update().clone()) {
                     look_at.put_off();
                     count_at = count_at.or_else(|| Some(next_aligned(COUNTERS)));
@@ -149,7 +149,22 @@ pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
     Ok(counters::drops(&mut Socket::open(Protocol::Netfilter, &[])?, table)?)
 }
 
-/// What drops the nodes' traffic.
+/// Returns the first chain of others that drops one of the packets, with the remedy.
+fn blocker(
+    ruleset: &foreign::Ruleset,
+    place: &Place,
+    traffic: Traffic,
+    packets: &[packet::Packet],
+) -> Option<Blocker> {
+    let found = simulate::first_drop(ruleset, place, traffic, packets)?;
+    Some(Blocker {
+        table: Some(remedy::table_name(found.name)),
+        remedy: remedy::remedy(&found),
+        chain: Some(found.culprit),
+    })
+}
+
+/// Holds what drops the nodes' traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blockers {
     /// on the way that it takes
@@ -195,13 +210,13 @@ pub fn read_any(bytes: &[u8]) {
     let traffic = vec![
         Traffic::Addresses,
         Traffic::Neighbours,
-        Traffic::Venue { protocol: packet::TCP, port: 22 },
+        Traffic::Venue { protocol: crate::packet::TCP, port: 22 },
     ];
     FirewallWatch { traffic, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
 }
 
 impl FirewallWatch {
-    /// The ports that packets pass; `None` without a cluster port.
+    /// Returns the ports that packets pass; `None` without a cluster port.
     fn place(&self) -> Option<Place> {
         let port =
             |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
@@ -214,7 +229,8 @@ impl FirewallWatch {
         self.place().map_or_else(Blockers::default, |place| self.judge_at(&place, ruleset))
     }
 
-    /// What the nodes and the head send takes the way out that is used, where that is known.
+    /// Returns what the nodes and the head send takes the way out that is used, where that is
+    /// known.
     fn place_of(&self, place: &Place, traffic: Traffic) -> Place {
         let mut place = place.clone();
         let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
@@ -229,8 +245,7 @@ impl FirewallWatch {
         let mut found = Blockers::default();
         for uplink in &place.uplinks {
             let packets = packet::forwarded(place, uplink);
-            let Some(blocker) = simulate::blocker(ruleset, place, Traffic::Forwarding, &packets)
-            else {
+            let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
                 continue;
             };
             if self.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
@@ -239,21 +254,20 @@ impl FirewallWatch {
                 found.spare.push((uplink.name.clone(), blocker));
             }
         }
-        // Of what is forwarded all is said already where not even connections are.
+        // Of what is forwarded all is reported already where not even connections are.
         let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
         let promised: Vec<Traffic> =
             self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
         for traffic in &promised {
             let place = &self.place_of(place, *traffic);
-            let blocker =
-                simulate::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+            let blocker = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
             found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
         }
         found
     }
 }
 
-/// A moment that is put off by each new reason, but not for ever.
+/// Holds a moment that is put off by each new reason, but not for ever.
 #[derive(Debug, Clone, Copy, Default)]
 struct Due {
     at: Option<Instant>,
@@ -273,7 +287,7 @@ struct Source {
     requests: Socket,
     watcher: Watcher,
     watch: FirewallWatch,
-    /// as last told
+    /// as last reported
     blockers: Blockers,
     counts: Option<Counts>,
     /// what was read of iptables' older interface, which notifies nobody of changes
@@ -286,7 +300,7 @@ struct Source {
 
 impl Source {
     async fn report(&self, event: Firewall) -> io::Result<()> {
-        Ok(self.events.send(Event::Firewall(event)).await.map_err(|_| ReceiverGone)?)
+        Ok(emit(&self.events, Event::Firewall(event)).await?)
     }
 
     /// Takes in a batch of messages; true if another table was changed.
@@ -318,7 +332,7 @@ impl Source {
         Ok(())
     }
 
-    /// True if it matters for what blocks us.
+    /// Returns true if it matters for what blocks us.
     fn rewatch(&mut self, watch: FirewallWatch) -> bool {
         let before = std::mem::replace(&mut self.watch, watch);
         FirewallWatch { own_port: 0, ..before }
@@ -349,7 +363,7 @@ impl Source {
         Ok(())
     }
 
-    /// Reads the counters, tells them if they moved, and says when to read again.
+    /// Reads the counters and reports them if they moved. Returns when to read again.
     async fn count(&mut self) -> io::Result<Option<Instant>> {
         if self.watch.forwarded.is_empty() || self.watch.cluster_port.is_none() {
             self.counts = None;

@@ -1,15 +1,13 @@
-//! The packets that have to get through: for each thing that is promised to the nodes or to the
-//! venue, those without which it does not work, as far as they are known before they are sent.
+//! Makes the packets that have to get through: for each thing that is promised to the nodes or to
+//! the venue, those without which it does not work, as far as they are known before they are sent.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
 use crate::event::Traffic;
+use crate::packet::{ARP_LENGTH, ARP_REPLY, ARP_REQUEST, ARP_TYPES, ICMP, IPV4_HEADER, TCP, UDP};
 
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
-pub const ICMP: u8 = 1;
 /// ICMP types (RFC 792)
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
@@ -24,13 +22,10 @@ const STATUS_REDIRECTED: u32 = 0x1a0;
 pub const UNICAST: u8 = 1;
 pub const LOCAL: u8 = 2;
 pub const BROADCAST: u8 = 3;
-/// Bytes of an IPv4 header without options, and of the longest header after it that is looked at.
-const NETWORK: usize = 20;
+/// Bytes of the longest header after that of IPv4 that is looked at.
 const TRANSPORT: usize = 20;
-/// An ARP packet for Ethernet and IPv4 (RFC 826).
-const ARP: usize = 28;
 
-/// Bytes of which each bit is known or not.
+/// Holds bytes of which each bit is known or not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bytes {
     pub value: Vec<u8>,
@@ -38,7 +33,7 @@ pub struct Bytes {
     pub known: Vec<u8>,
 }
 
-/// A port of this machine.
+/// Names a port of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
     pub name: String,
@@ -47,7 +42,7 @@ pub struct Port {
     pub bridge: bool,
 }
 
-/// Where a packet is looked at.
+/// Names where a packet is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Ingress,
@@ -59,7 +54,7 @@ pub enum Stage {
     Egress,
 }
 
-/// A packet on its way through this machine.
+/// Describes a packet on its way through this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     pub input: Option<Port>,
@@ -79,7 +74,7 @@ pub struct Packet {
     pub only: Vec<Stage>,
 }
 
-/// An address as far as it is known.
+/// Holds an address as far as it is known.
 #[derive(Debug, Clone, Copy)]
 enum Known {
     This(Ipv4Addr),
@@ -87,7 +82,7 @@ enum Known {
     Any,
 }
 
-/// What the packets are about.
+/// Names the ports and addresses that the packets are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub cluster: Port,
@@ -127,7 +122,7 @@ impl Bytes {
         }
     }
 
-    /// `length` of the bytes from `offset` on; what lies beyond them is not known.
+    /// Returns `length` of the bytes from `offset` on; what lies beyond them is not known.
     pub fn part(&self, offset: usize, length: usize) -> Self {
         let of = |bytes: &[u8]| -> Vec<u8> {
             (offset..offset.saturating_add(length))
@@ -138,7 +133,7 @@ impl Bytes {
     }
 }
 
-/// The parts of a packet that services differ in.
+/// Holds the parts of a packet that services differ in.
 struct Datagram {
     protocol: u8,
     from: Known,
@@ -158,7 +153,7 @@ impl Datagram {
     }
 
     fn packet(&self, input: Option<&Port>, output: Option<&Port>, state: u16) -> Packet {
-        let mut network = Bytes::unknown(NETWORK);
+        let mut network = Bytes::unknown(IPV4_HEADER);
         network.set(0, &[0x45]);
         // No fragment; whether one is allowed is not known.
         network.set_masked(6, &[0, 0], &[0xbf, 0xff]);
@@ -217,7 +212,7 @@ impl Packet {
         packet
     }
 
-    /// An ARP request (operation 1) or reply (2) between nodes and head.
+    /// Returns an ARP packet ([`ARP_REQUEST`], [`ARP_REPLY`]) between nodes and head.
     fn arp(
         input: Option<&Port>,
         output: Option<&Port>,
@@ -225,8 +220,9 @@ impl Packet {
         from: Known,
         to: Known,
     ) -> Self {
-        let mut network = Bytes::unknown(ARP);
-        network.set(0, &[0, 1, 8, 0, 6, 4, 0, operation]);
+        let mut network = Bytes::unknown(ARP_LENGTH);
+        network.set(0, &ARP_TYPES);
+        network.set(ARP_TYPES.len(), &[0, operation]);
         network.set_address(14, from);
         network.set_address(24, to);
         let none = Datagram::udp(Known::Any, None, Known::Any, None);
@@ -235,15 +231,15 @@ impl Packet {
     }
 }
 
-/// What is forwarded for the nodes by this uplink: the first packet of a connection, and the
-/// answer.
+/// Returns what is forwarded for the nodes by this uplink: the first packet of a connection, and
+/// the answer.
 pub fn forwarded(place: &Place, uplink: &Port) -> Vec<Packet> {
     forwarded_by(place, uplink, TCP)
 }
 
 fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
     use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
-    let node = place.head.map_or(Known::Any, Known::Within);
+    let node = place.node();
     let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
     let out = |from| Datagram {
         protocol,
@@ -263,8 +259,8 @@ fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
     ]
 }
 
-/// What the head itself asks by this uplink, with the answers. Its connections may be to any port,
-/// names are asked for at 53.
+/// Returns what the head itself asks by this uplink, with the answers. Its connections may be to
+/// any port, names are asked for at 53.
 fn own(uplink: &Port) -> Vec<Packet> {
     let uplink = Some(uplink);
     let connection =
@@ -272,8 +268,8 @@ fn own(uplink: &Port) -> Vec<Packet> {
     let question = Datagram::udp(Known::Any, None, Known::Any, Some(53));
     let answer = Datagram::udp(Known::Any, Some(53), Known::Any, None);
     vec![
-        Packet::arp(None, uplink, 1, Known::Any, Known::Any),
-        Packet::arp(uplink, None, 2, Known::Any, Known::Any),
+        Packet::arp(None, uplink, ARP_REQUEST, Known::Any, Known::Any),
+        Packet::arp(uplink, None, ARP_REPLY, Known::Any, Known::Any),
         connection.packet(None, uplink, NEW).reaching(UNICAST),
         connection.packet(uplink, None, ESTABLISHED).reaching(LOCAL),
         question.packet(None, uplink, NEW).reaching(UNICAST),
@@ -281,119 +277,161 @@ fn own(uplink: &Port) -> Vec<Packet> {
     ]
 }
 
-/// The packets without which this does not work.
+/// Returns the packets without which this does not work.
 pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
-    let cluster = Some(&place.cluster);
-    let node = place.head.map_or(Known::Any, Known::Within);
-    let head = place.head.map_or(Known::Any, |head| Known::This(head.addr()));
-    let ask = |port| {
-        vec![
-            Datagram::udp(node, None, head, Some(port)).packet(cluster, None, NEW).reaching(LOCAL),
-            Datagram::udp(head, Some(port), node, None)
-                .packet(None, cluster, ESTABLISHED)
-                .reaching(UNICAST),
-        ]
-    };
+    let each = place.uplinks.iter();
     match traffic {
-        Traffic::Forwarding => {
-            place.uplinks.iter().flat_map(|uplink| forwarded(place, uplink)).collect()
-        }
-        Traffic::Datagrams => {
-            place.uplinks.iter().flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect()
-        }
-        Traffic::Own => place.uplinks.iter().flat_map(own).collect(),
-        Traffic::Addresses => {
-            let everybody = Known::This(Ipv4Addr::BROADCAST);
-            let nobody = Known::This(Ipv4Addr::UNSPECIFIED);
-            vec![
-                Datagram::udp(nobody, Some(68), everybody, Some(67))
-                    .packet(cluster, None, NEW)
-                    .reaching(BROADCAST),
-                // To an address that the node has yet to take.
-                Datagram::udp(head, Some(67), node, Some(68))
-                    .packet(None, cluster, NEW)
-                    .reaching(UNICAST),
-                Datagram::udp(node, Some(68), head, Some(67))
-                    .packet(cluster, None, NEW)
-                    .reaching(LOCAL),
-            ]
-        }
-        Traffic::Names => ask(53),
-        Traffic::Time => ask(123),
-        // Data comes from a port of its own.
-        Traffic::BootFiles => vec![
-            Datagram::udp(node, None, head, Some(69)).packet(cluster, None, NEW).reaching(LOCAL),
-            Datagram::udp(head, None, node, None).packet(None, cluster, NEW).reaching(UNICAST),
-        ],
-        Traffic::Probes => vec![
-            Packet::echo(None, cluster, (head, node), NEW).reaching(UNICAST),
-            Packet::echo(cluster, None, (node, head), ESTABLISHED).reaching(LOCAL),
-        ],
-        Traffic::Neighbours => vec![
-            Packet::arp(cluster, None, 1, node, head),
-            Packet::arp(None, cluster, 2, head, node),
-            Packet::arp(None, cluster, 1, head, node),
-            Packet::arp(cluster, None, 2, node, head),
-        ],
+        Traffic::Forwarding => each.flat_map(|uplink| forwarded(place, uplink)).collect(),
+        Traffic::Datagrams => each.flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect(),
+        Traffic::Own => each.flat_map(own).collect(),
+        Traffic::Addresses => leases(place),
+        Traffic::Names => served_at(place, 53),
+        Traffic::Time => served_at(place, 123),
+        Traffic::BootFiles => boot_files(place),
+        Traffic::Probes => pings(place),
+        Traffic::Neighbours => neighbours(place),
+        Traffic::Venue { protocol: ICMP, .. } => each.flat_map(venue_ping).collect(),
         Traffic::Venue { protocol, port } => {
-            let each = |uplink: &Port| match protocol {
-                ICMP => vec![
-                    Packet::echo(Some(uplink), None, (Known::Any, Known::Any), NEW).reaching(LOCAL),
-                    Packet::echo(None, Some(uplink), (Known::Any, Known::Any), ESTABLISHED)
-                        .reaching(UNICAST),
-                ],
-                _ => {
-                    let to = Datagram {
-                        protocol,
-                        from: Known::Any,
-                        to: Known::Any,
-                        source_port: None,
-                        destination_port: Some(port),
-                    };
-                    let from = Datagram { source_port: Some(port), destination_port: None, ..to };
-                    vec![
-                        to.packet(Some(uplink), None, NEW).reaching(LOCAL),
-                        from.packet(None, Some(uplink), ESTABLISHED).reaching(UNICAST),
-                    ]
-                }
-            };
-            place.uplinks.iter().flat_map(each).collect()
+            each.flat_map(|uplink| venue_service(uplink, protocol, port)).collect()
         }
         Traffic::Port { protocol, listen, to, port } => {
-            let each = |uplink: &Port| {
-                let outside = Datagram {
-                    protocol,
-                    from: Known::Any,
-                    to: Known::Any,
-                    source_port: None,
-                    destination_port: Some(listen),
-                };
-                let inside =
-                    Datagram { to: Known::This(to), destination_port: Some(port), ..outside };
-                let back = Datagram {
-                    from: Known::This(to),
-                    to: Known::Any,
-                    source_port: Some(port),
-                    destination_port: None,
-                    ..outside
-                };
-                let mut through = inside.packet(Some(uplink), cluster, NEW);
-                through.status = STATUS_REDIRECTED;
-                [
-                    // Before its destination is translated, and after.
-                    outside
-                        .packet(Some(uplink), None, NEW)
-                        .reaching(LOCAL)
-                        .at(&[Stage::Ingress, Stage::Prerouting]),
-                    through.at(&[Stage::Forward, Stage::Postrouting, Stage::Egress]),
-                    back.packet(cluster, Some(uplink), ESTABLISHED).at(&[
-                        Stage::Ingress,
-                        Stage::Prerouting,
-                        Stage::Forward,
-                    ]),
-                ]
-            };
-            place.uplinks.iter().flat_map(each).collect()
+            let translation = Translation { protocol, listen, to, port };
+            each.flat_map(|uplink| translation.packets(place, uplink)).collect()
         }
+    }
+}
+
+impl Place {
+    /// Returns the nodes' addresses, as far as they are known.
+    fn node(&self) -> Known {
+        self.head.map_or(Known::Any, Known::Within)
+    }
+
+    /// Returns the head's address in the cluster.
+    fn head(&self) -> Known {
+        self.head.map_or(Known::Any, |head| Known::This(head.addr()))
+    }
+}
+
+/// Returns a question of a node at this port of the head over UDP, and its answer.
+fn served_at(place: &Place, port: u16) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+    let question = Datagram::udp(node, None, head, Some(port));
+    let answer = Datagram::udp(head, Some(port), node, None);
+    vec![
+        question.packet(cluster, None, NEW).reaching(LOCAL),
+        answer.packet(None, cluster, ESTABLISHED).reaching(UNICAST),
+    ]
+}
+
+/// Returns what a node needs to get an address, and to keep it (RFC 2131, 4.1).
+fn leases(place: &Place) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+    let everybody = Known::This(Ipv4Addr::BROADCAST);
+    let nobody = Known::This(Ipv4Addr::UNSPECIFIED);
+    let discover = Datagram::udp(nobody, Some(68), everybody, Some(67));
+    // To an address that the node has yet to take.
+    let offer = Datagram::udp(head, Some(67), node, Some(68));
+    let renewal = Datagram::udp(node, Some(68), head, Some(67));
+    vec![
+        discover.packet(cluster, None, NEW).reaching(BROADCAST),
+        offer.packet(None, cluster, NEW).reaching(UNICAST),
+        renewal.packet(cluster, None, NEW).reaching(LOCAL),
+    ]
+}
+
+/// Returns the question for a file by TFTP, and the first of its data, which comes from a port of
+/// its own (RFC 1350, 4).
+fn boot_files(place: &Place) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+    let question = Datagram::udp(node, None, head, Some(69));
+    let data = Datagram::udp(head, None, node, None);
+    vec![
+        question.packet(cluster, None, NEW).reaching(LOCAL),
+        data.packet(None, cluster, NEW).reaching(UNICAST),
+    ]
+}
+
+/// Returns the head's ping to a node, and its answer.
+fn pings(place: &Place) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+    vec![
+        Packet::echo(None, cluster, (head, node), NEW).reaching(UNICAST),
+        Packet::echo(cluster, None, (node, head), ESTABLISHED).reaching(LOCAL),
+    ]
+}
+
+/// Returns what nodes and head ask one another by ARP, with the answers.
+fn neighbours(place: &Place) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+    vec![
+        Packet::arp(cluster, None, ARP_REQUEST, node, head),
+        Packet::arp(None, cluster, ARP_REPLY, head, node),
+        Packet::arp(None, cluster, ARP_REQUEST, head, node),
+        Packet::arp(cluster, None, ARP_REPLY, node, head),
+    ]
+}
+
+/// Returns the venue's ping to the head by this uplink, and its answer.
+fn venue_ping(uplink: &Port) -> Vec<Packet> {
+    let (uplink, any) = (Some(uplink), (Known::Any, Known::Any));
+    vec![
+        Packet::echo(uplink, None, any, NEW).reaching(LOCAL),
+        Packet::echo(None, uplink, any, ESTABLISHED).reaching(UNICAST),
+    ]
+}
+
+/// Returns what begins a connection of the venue to a port of the head, and its answer.
+fn venue_service(uplink: &Port, protocol: u8, port: u16) -> Vec<Packet> {
+    let to = Datagram {
+        protocol,
+        from: Known::Any,
+        to: Known::Any,
+        source_port: None,
+        destination_port: Some(port),
+    };
+    let from = Datagram { source_port: Some(port), destination_port: None, ..to };
+    vec![
+        to.packet(Some(uplink), None, NEW).reaching(LOCAL),
+        from.packet(None, Some(uplink), ESTABLISHED).reaching(UNICAST),
+    ]
+}
+
+/// Leads a port of the head to one of a node.
+struct Translation {
+    protocol: u8,
+    listen: u16,
+    to: Ipv4Addr,
+    port: u16,
+}
+
+impl Translation {
+    /// Returns what begins a connection by this uplink, before and after its destination is
+    /// translated, and the node's answer.
+    fn packets(&self, place: &Place, uplink: &Port) -> [Packet; 3] {
+        use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
+        let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
+        let outside = Datagram {
+            protocol: self.protocol,
+            from: Known::Any,
+            to: Known::Any,
+            source_port: None,
+            destination_port: Some(self.listen),
+        };
+        let inside =
+            Datagram { to: Known::This(self.to), destination_port: Some(self.port), ..outside };
+        let back = Datagram {
+            from: Known::This(self.to),
+            source_port: Some(self.port),
+            destination_port: None,
+            ..outside
+        };
+        let mut through = inside.packet(uplink, cluster, NEW);
+        through.status = STATUS_REDIRECTED;
+        [
+            outside.packet(uplink, None, NEW).reaching(LOCAL).at(&[Ingress, Prerouting]),
+            through.at(&[Forward, Postrouting, Egress]),
+            back.packet(cluster, uplink, ESTABLISHED).at(&[Ingress, Prerouting, Forward]),
+        ]
     }
 }

@@ -2,33 +2,14 @@
 //! rules let through what the nodes and the head say to each other, and of the venue's only what
 //! the settings allow.
 
-use ipnet::Ipv4Net;
-
-use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Table, TableName};
+use super::foreign::{ARP, BRIDGE, INET, IPV4, NETDEV, TableName};
 use super::legacy::LEGACY_SUFFIX;
-use super::packet::{ESTABLISHED, ICMP, Packet, Stage, TCP};
+use super::packet::{ESTABLISHED, Packet, Stage};
+use super::simulate::{CONNTRACK, Found};
 use crate::event::Traffic;
+use crate::packet::{ICMP, TCP};
 
-/// Where a packet ends.
-#[derive(Debug)]
-pub struct Found<'a> {
-    pub name: &'a TableName,
-    pub table: &'a Table,
-    /// the hooked chain that leads there
-    pub base_name: &'a str,
-    pub base: &'a Base,
-    /// the chain that drops
-    pub culprit: &'a str,
-    /// nothing matched: it is the hooked chain's policy
-    pub by_policy: bool,
-    pub traffic: Traffic,
-    /// the cluster's network
-    pub cluster: Option<Ipv4Net>,
-    /// what of this traffic passes the hooked chain, and where it is
-    pub passing: &'a [(Stage, &'a Packet)],
-}
-
-/// "ip filter"
+/// Returns a table's family and name as nft lists them: `ip filter`.
 pub fn table_name((family, name): &TableName) -> String {
     let family = match *family {
         INET => "inet",
@@ -41,12 +22,12 @@ pub fn table_name((family, name): &TableName) -> String {
     format!("{family} {name}")
 }
 
-/// A table's name as iptables has it.
+/// Returns a table's name as iptables has it.
 fn plain_name<'a>(found: &Found<'a>) -> &'a str {
     found.name.1.strip_suffix(LEGACY_SUFFIX).unwrap_or(&found.name.1)
 }
 
-/// What a rule is to let through.
+/// Holds what a rule is to let through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Clause {
     input: Option<String>,
@@ -66,7 +47,7 @@ enum What {
     Redirected,
 }
 
-/// Commands that let the traffic through.
+/// Returns the commands that let the traffic through, joined by `; `.
 pub fn remedy(found: &Found<'_>) -> String {
     let clauses = clauses(found);
     let has = |prefix: &str| found.table.chains.keys().any(|chain| chain.starts_with(prefix));
@@ -84,24 +65,17 @@ pub fn remedy(found: &Found<'_>) -> String {
         }
     }
     let docker = iptables && found.base_name == "FORWARD" && has("DOCKER-USER") && theirs("DOCKER");
-    let commands = clauses.iter().map(|clause| match iptables {
-        true => clause.iptables(found, if docker { "DOCKER-USER" } else { found.base_name }),
-        false => {
-            format!(
-                "nft 'insert rule {} {} {}accept'",
-                table_name(found.name),
-                found.base_name,
-                clause.nft(found)
-            )
-        }
+    let chain = if docker { "DOCKER-USER" } else { found.base_name };
+    let commands = clauses.iter().map(|clause| {
+        if iptables { clause.iptables(found, chain) } else { clause.insert_by_nft(found) }
     });
     commands.collect::<Vec<_>>().join("; ")
 }
 
-/// One clause for each direction that passes the chain, each once.
+/// Returns one clause for each direction that passes the chain, each once.
 fn clauses(found: &Found<'_>) -> Vec<Clause> {
     let mut clauses: Vec<Clause> = Vec::new();
-    for (stage, packet) in found.passing {
+    for (stage, packet) in &found.passing {
         let clause = clause(found, *stage, packet);
         if !clauses.contains(&clause) {
             clauses.push(clause);
@@ -120,8 +94,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
     );
     // Before connections are tracked an answer is not known as one.
     let tracked = !matches!(stage, Ingress | Egress)
-        && (found.base.priority > super::simulate::CONNTRACK
-            || !matches!(stage, Prerouting | Output))
+        && (found.base.priority > CONNTRACK || !matches!(stage, Prerouting | Output))
         && matches!(found.name.0, INET | IPV4);
     let answer = packet.state == ESTABLISHED;
     let forwarded = matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams);
@@ -154,7 +127,13 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
 }
 
 impl Clause {
-    /// The matches of a rule in nft's words, with a blank at the end.
+    /// Returns the command that puts the rule before those of the hooked chain.
+    fn insert_by_nft(&self, found: &Found<'_>) -> String {
+        let (table, chain) = (table_name(found.name), found.base_name);
+        format!("nft 'insert rule {table} {chain} {}accept'", self.nft(found))
+    }
+
+    /// Returns the matches of a rule in nft's words, with a blank at the end.
     fn nft(&self, found: &Found<'_>) -> String {
         let mut text = String::new();
         if found.name.0 == BRIDGE {
@@ -216,7 +195,9 @@ fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
     let cluster = |clause: &&Clause| matches!(clause.what, What::Everything);
     match (found.traffic, clauses.first().and_then(|clause| clause.input.as_ref())) {
         (Traffic::Venue { protocol, port }, Some(uplink)) if protocol != ICMP => format!(
-            "firewall-cmd --permanent --zone=$(firewall-cmd --get-zone-of-interface={uplink} || firewall-cmd --get-default-zone) \
+            "firewall-cmd --permanent \
+             --zone=$(firewall-cmd --get-zone-of-interface={uplink} \
+             || firewall-cmd --get-default-zone) \
              --add-port={port}/{}; {reload}",
             protocol_name(protocol)
         ),
@@ -229,7 +210,7 @@ fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
     }
 }
 
-/// `None`: ufw has no word for it.
+/// Returns commands of ufw; `None`: it has no word for it.
 fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
     if matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams)
         && found.base_name == "FORWARD"

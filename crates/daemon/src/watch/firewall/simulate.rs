@@ -1,14 +1,16 @@
-//! Would another program's rules drop what has to get through? Packets are followed through its
-//! chains, at every hook that they pass. Only what is certain counts: a rule that may match and
-//! drop is passed by, a rule that may match and accept is taken to accept. What is missed here
-//! shows in counters.
+//! Finds out whether another program's rules drop what has to get through. Packets are followed
+//! through its chains, at every hook that they pass. Only what is certain counts: a rule that may
+//! match and drop is passed by, a rule that may match and accept is taken to accept. What is missed
+//! here shows in counters.
+
+use ipnet::Ipv4Net;
 
 use super::expression::{Expression, PortRanges, Ports, Verdict, What};
-use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table};
-use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, TCP, UDP};
-use super::remedy::{self, Found};
+use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table, TableName};
+use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage};
 use super::value::{Registers, Truth, compare, find, masked};
-use crate::event::{Blocker, Traffic};
+use crate::event::Traffic;
+use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, TCP, UDP};
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel allows no more.
 const DEPTH: usize = 16;
@@ -19,61 +21,83 @@ pub const CONNTRACK: i32 = -200;
 /// `NF_CT_STATE_INVALID_BIT`: what a packet is before.
 const INVALID: u16 = 1;
 
-/// The first chain of others that drops one of the packets.
-pub fn blocker(
-    ruleset: &Ruleset,
+/// Names the chain that drops a packet, and what a remedy has to know of it.
+#[derive(Debug)]
+pub struct Found<'a> {
+    pub name: &'a TableName,
+    pub table: &'a Table,
+    /// the hooked chain that leads there
+    pub base_name: &'a str,
+    pub base: &'a Base,
+    /// the chain that drops
+    pub culprit: String,
+    /// nothing matched: it is the hooked chain's policy
+    pub by_policy: bool,
+    pub traffic: Traffic,
+    /// the cluster's network
+    pub cluster: Option<Ipv4Net>,
+    /// what of this traffic passes the hooked chain, and where it is
+    pub passing: Vec<(Stage, &'a Packet)>,
+}
+
+/// Returns the first chain of others that drops one of the packets.
+pub fn first_drop<'a>(
+    ruleset: &'a Ruleset,
     place: &Place,
     traffic: Traffic,
-    packets: &[Packet],
-) -> Option<Blocker> {
-    packets.iter().find_map(|packet| {
-        ruleset.tables.iter().find_map(|(name, table)| {
-            let chains = table.chains.iter();
-            chains.into_iter().find_map(|(base_name, chain)| {
-                let base = chain.base.as_ref()?;
-                let stage_of = |packet: &Packet| stage(name.0, base, packet);
-                let here = stage_of(packet)?;
-                let view = View::of(name.0, base, here);
-                let translated = is_translated(traffic)
-                    && here == Stage::Prerouting
-                    && view.tracking == Tracking::NotYet;
-                let mut walk = Walk { table, packet, view, translated, budget: BUDGET };
-                let ends = walk.chain(base_name, 0);
+    packets: &'a [Packet],
+) -> Option<Found<'a>> {
+    for packet in packets {
+        for (name, table) in &ruleset.tables {
+            for (base_name, chain) in &table.chains {
+                let Some(base) = &chain.base else { continue };
+                let Some(ends) = follow(name.0, table, base_name, base, packet, traffic) else {
+                    continue;
+                };
                 if ends.accepted || (ends.through && !chain.drops) {
-                    return None;
+                    continue;
                 }
-                let by_policy = ends.dropped.is_none();
-                let culprit = ends.dropped.unwrap_or_else(|| base_name.clone());
-                let passing: Vec<_> =
-                    packets.iter().filter_map(|packet| Some((stage_of(packet)?, packet))).collect();
-                let found = Found {
+                let at_stage = |packet| Some((stage(name.0, base, packet)?, packet));
+                return Some(Found {
                     name,
                     table,
                     base_name,
                     base,
-                    culprit: &culprit,
-                    by_policy,
+                    by_policy: ends.dropped.is_none(),
+                    culprit: ends.dropped.unwrap_or_else(|| base_name.clone()),
                     traffic,
                     cluster: place.head.map(|head| head.trunc()),
-                    passing: &passing,
-                };
-                let remedy = remedy::remedy(&found);
-                Some(Blocker {
-                    table: Some(remedy::table_name(name)),
-                    chain: Some(culprit),
-                    remedy,
-                })
-            })
-        })
-    })
+                    passing: packets.iter().filter_map(at_stage).collect(),
+                });
+            }
+        }
+    }
+    None
 }
 
-/// Whether it gets through by translation of addresses, which takes connection tracking.
+/// Follows a packet through a hooked chain; `None`: it never gets there.
+fn follow(
+    family: u8,
+    table: &Table,
+    base_name: &str,
+    base: &Base,
+    packet: &Packet,
+    traffic: Traffic,
+) -> Option<Ends> {
+    let here = stage(family, base, packet)?;
+    let view = View::of(family, base, here);
+    let translated =
+        is_translated(traffic) && here == Stage::Prerouting && view.tracking == Tracking::NotYet;
+    Some(Trace { table, packet, view, translated, budget: BUDGET }.chain(base_name, 0))
+}
+
+/// Returns whether it gets through by translation of addresses, which takes connection tracking.
 const fn is_translated(traffic: Traffic) -> bool {
     matches!(traffic, Traffic::Forwarding | Traffic::Datagrams | Traffic::Port { .. })
 }
 
-/// Where a chain of this family, hooked in like this, sees the packet; `None`: it never does.
+/// Returns where a chain of this family, hooked in like this, sees the packet; `None`: it never
+/// does.
 fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
     use Stage::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
     let at =
@@ -101,7 +125,7 @@ fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
     (packet.only.is_empty() || packet.only.contains(&stage)).then_some(stage)
 }
 
-/// What can be seen of a packet where a chain is hooked in.
+/// Holds what can be seen of a packet where a chain is hooked in.
 #[derive(Debug, Clone, Copy)]
 struct View {
     /// `NFPROTO_*`, as the expression `meta nfproto` gives it
@@ -140,7 +164,7 @@ impl View {
     }
 }
 
-/// How a chain may end.
+/// Holds how a chain may end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Ends {
     accepted: bool,
@@ -150,7 +174,8 @@ struct Ends {
     through: bool,
 }
 
-struct Walk<'a> {
+/// Follows one packet through the chains of one table.
+struct Trace<'a> {
     table: &'a Table,
     packet: &'a Packet,
     view: View,
@@ -159,7 +184,7 @@ struct Walk<'a> {
     budget: usize,
 }
 
-impl Walk<'_> {
+impl Trace<'_> {
     fn chain(&mut self, name: &str, depth: usize) -> Ends {
         let mut ends = Ends::default();
         let table = self.table;
@@ -273,7 +298,7 @@ impl Walk<'_> {
         (truth, None)
     }
 
-    /// `NF_CT_STATE_BIT` here; `None`: not known.
+    /// Returns the `NF_CT_STATE_BIT` here; `None`: not known.
     const fn state(&self) -> Option<u16> {
         match self.view.tracking {
             Tracking::Done => Some(self.packet.state),
@@ -282,7 +307,8 @@ impl Walk<'_> {
         }
     }
 
-    /// `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the states.
+    /// Returns `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the
+    /// states.
     const fn translated(&self) -> u16 {
         const SOURCE: u32 = 1 << 4;
         const DESTINATION: u32 = 1 << 5;
@@ -294,7 +320,8 @@ impl Walk<'_> {
         source | destination
     }
 
-    /// What an expression loads. `None`: there is no such thing, and the rule does not match.
+    /// Returns what an expression loads. `None`: there is no such thing, and the rule does not
+    /// match.
     fn value(&self, what: What) -> Option<Bytes> {
         let packet = self.packet;
         let input = packet.input.as_ref().filter(|_| self.view.input);
@@ -313,7 +340,8 @@ impl Walk<'_> {
             Some(_) => Some(Bytes::default()),
             None => None,
         };
-        let protocol = if packet.arp { [0x08, 0x06] } else { [0x08, 0x00] };
+        let ethertype = if packet.arp { ETHERTYPE_ARP } else { ETHERTYPE_IPV4 };
+        let protocol = ethertype.to_be_bytes();
         match what {
             What::Meta(1) => Some(Bytes::known(protocol.to_vec())),
             What::Meta(4) => index(input),
@@ -384,7 +412,7 @@ impl Walk<'_> {
     }
 }
 
-/// Is an address of this kind (`RTN_*`) in the mask? 0 is any.
+/// Returns whether an address of this kind (`RTN_*`) is in the mask; 0 is any.
 fn of_kind(mask: u16, kind: Option<u8>) -> Truth {
     match kind {
         _ if mask == 0 => Truth::Yes,
@@ -393,7 +421,7 @@ fn of_kind(mask: u16, kind: Option<u8>) -> Truth {
     }
 }
 
-/// An interface's name as the kernel holds it: 16 bytes.
+/// Returns an interface's name as the kernel holds it: 16 bytes.
 fn padded(name: &str) -> Vec<u8> {
     let mut bytes: Vec<u8> = name.bytes().take(15).collect();
     bytes.resize(16, 0);

@@ -21,7 +21,7 @@ fn blocker(ruleset: &Ruleset) -> Option<Blocker> {
 }
 
 fn blocker_of(ruleset: &Ruleset, traffic: Traffic) -> Option<Blocker> {
-    super::simulate::blocker(ruleset, &place(), traffic, &packet::packets(&place(), traffic))
+    super::blocker(ruleset, &place(), traffic, &packet::packets(&place(), traffic))
 }
 
 const INPUT: u32 = 1;
@@ -250,7 +250,7 @@ fn ufws_default_cuts_the_nodes_off_until_its_own_remedy() {
         (Traffic::BootFiles, "ufw allow in on eth0"),
         (Traffic::Time, "ufw allow in on eth0"),
         (
-            Traffic::Venue { protocol: packet::TCP, port: 22 },
+            Traffic::Venue { protocol: crate::packet::TCP, port: 22 },
             "ufw allow in on eth1 to any port 22 proto tcp",
         ),
     ];

@@ -12,8 +12,8 @@ const REGISTER: usize = 4;
 /// The longest value that is loaded: an interface's name, an IPv6 address.
 const LONGEST: usize = 16;
 
-/// The registers of a rule, as far as what they hold is known. Several values side by side are one
-/// key (a concatenation).
+/// Holds the registers of a rule, as far as what they hold is known. Several values side by side
+/// are one key (a concatenation).
 #[derive(Debug, Clone)]
 pub struct Registers(Bytes);
 
@@ -46,7 +46,7 @@ impl Registers {
     }
 }
 
-/// Three-valued logic.
+/// Holds a value of three-valued logic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Truth {
     Yes,
@@ -86,7 +86,7 @@ impl Truth {
     }
 }
 
-/// What is masked away is known to be zero.
+/// Masks a value; what is masked away is known to be zero.
 pub fn masked(value: &Bytes, mask: &[u8], xor: &[u8]) -> Bytes {
     let value = value.part(0, mask.len());
     let bits = value.value.iter().zip(mask).zip(xor.iter().chain(std::iter::repeat(&0)));
@@ -170,7 +170,8 @@ fn among(registers: &Registers, place: Register, elements: &[Element]) -> (Truth
     (best, None)
 }
 
-/// Whether each field is between its first and its last value; a field begins at a register.
+/// Returns whether each field is between its first and its last value; a field begins at a
+/// register.
 fn in_ranges(registers: &Registers, place: Register, fields: &[(Vec<u8>, Vec<u8>)]) -> Truth {
     let (mut truth, mut at) = (Truth::Yes, place);
     for (first, last) in fields {

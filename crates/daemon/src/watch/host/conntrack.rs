@@ -10,12 +10,12 @@ const GET_STATISTICS: u8 = 5;
 const ENTRIES: u16 = 1;
 const MAXIMUM: u16 = 2;
 
-/// From here on it is looked at often.
+/// Returns whether the table is so full that it is looked at often.
 pub(super) fn half_full((count, max): (u32, u32)) -> bool {
     count >= max / 2
 }
 
-/// It has changed by a hundredth of the table.
+/// Returns whether it has changed by a hundredth of the table.
 pub(super) fn differs((before, before_max): (u32, u32), (count, max): (u32, u32)) -> bool {
     before_max != max || before.abs_diff(count) >= (max / 100).max(1)
 }
@@ -32,7 +32,7 @@ pub(super) fn usage_by(socket: &mut Option<Socket>) -> Result<(u32, u32), Errno>
     statistics(socket).or_else(|errno| proc_usage().ok_or(errno))
 }
 
-/// By ctnetlink: also where a sandbox hides `/proc/sys`.
+/// Asks ctnetlink: also where a sandbox hides `/proc/sys`.
 fn statistics(socket: &mut Option<Socket>) -> Result<(u32, u32), Errno> {
     let socket = match socket {
         Some(socket) => socket,

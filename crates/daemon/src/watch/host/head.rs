@@ -14,7 +14,7 @@ const EARLIEST: u64 = 1_735_689_600;
 /// File systems that cannot be written to.
 const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
 
-/// Where to look.
+/// Holds where to look.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct View {
     pub root: PathBuf,
@@ -22,7 +22,7 @@ pub(super) struct View {
     pub boot_folder: Option<PathBuf>,
 }
 
-/// What the sensors tell, each its part of it.
+/// Holds what the sensors report, each its part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     head: Head,
@@ -34,7 +34,7 @@ pub(super) struct Seen {
     pub boot_files: Option<String>,
 }
 
-/// What is looked at, in words, and how; each may hang without the others.
+/// Holds what is looked at, in words, and how; each may hang without the others.
 pub(super) type Sensor = (&'static str, fn(&View, &mut Seen));
 
 pub(super) const SENSORS: [Sensor; 6] = [
@@ -78,7 +78,7 @@ impl Seen {
         self.boot_files = self.boot_files.take().or(other.boot_files);
     }
 
-    /// How the machine is, by all that was seen.
+    /// Returns how the machine is, by all that was seen.
     pub fn head(&self) -> Head {
         let low = self.firmware.map(|(low, _)| low);
         let sags = self.alarm.is_some() || low.is_some();
@@ -90,7 +90,7 @@ impl Seen {
     }
 }
 
-/// What the kernel itself counts.
+/// Reads what the kernel itself counts.
 fn machine(root: &Path, head: &mut Head) {
     let text = |path: &str| reading::text(&root.join(path)).ok();
     let wait =
@@ -106,14 +106,18 @@ fn machine(root: &Path, head: &mut Head) {
     head.clock_set = Some(is_clock_set(root, SystemTime::now()));
 }
 
-/// Why nothing below a folder can be read by us, and so by the server of boot files, which is the
-/// same user.
+/// Returns why nothing below a folder can be read by us, and so by the server of boot files, which
+/// is the same user.
 fn unusable(folder: &Path) -> Option<String> {
-    let usable = fs::metadata(folder).and_then(|data| match data.is_dir() {
-        true => Ok(rustix::fs::access(folder, rustix::fs::Access::EXEC_OK)?),
-        false => Err(std::io::ErrorKind::NotADirectory.into()),
-    });
-    usable.err().map(|error| error.to_string())
+    check_folder(folder).err().map(|error| error.to_string())
+}
+
+/// Checks that `folder` is one, and that this user may look into it.
+fn check_folder(folder: &Path) -> std::io::Result<()> {
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(std::io::ErrorKind::NotADirectory.into());
+    }
+    Ok(rustix::fs::access(folder, rustix::fs::Access::EXEC_OK)?)
 }
 
 /// Entries of a folder, in order.
@@ -125,14 +129,15 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Of the hottest thermal zone (Documentation/driver-api/thermal/sysfs-api.rst).
+/// Returns the temperature of the hottest thermal zone
+/// (Documentation/driver-api/thermal/sysfs-api.rst).
 fn temperature(root: &Path) -> Option<i32> {
     let zones = entries(&root.join("sys/class/thermal")).into_iter();
     zones.filter_map(|zone| parse::degrees(&reading::text(&zone.join("temp")).ok()?)).max()
 }
 
-/// `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The kernel
-/// tells its changes by poll(2).
+/// Finds `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The
+/// kernel reports its changes by poll(2).
 pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     let chips = entries(&root.join("sys/class/hwmon")).into_iter();
     let mut ours = chips.filter(|chip| {
@@ -141,8 +146,8 @@ pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     ours.next().map(|chip| chip.join("in0_lcrit_alarm"))
 }
 
-/// `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's address on a
-/// Pi 5.
+/// Finds `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's
+/// address on a Pi 5.
 pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
     let named = |path: &PathBuf, end: &str| {
         path.file_name()
@@ -155,8 +160,8 @@ pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
     firmware.map(|folder| folder.join("get_throttled")).find(|file| file.exists())
 }
 
-/// Percent of space, and of inodes, that ordinary users have left. Some file systems count no
-/// inodes.
+/// Returns the percent of space, and of inodes, that ordinary users have left. Some file systems
+/// count no inodes.
 fn room(root: &Path) -> (Option<u8>, Option<u8>) {
     let Ok(seen) = rustix::fs::statvfs(root) else { return (None, None) };
     let used = seen.f_blocks.saturating_sub(seen.f_bfree);
@@ -166,8 +171,8 @@ fn room(root: &Path) -> (Option<u8>, Option<u8>) {
     )
 }
 
-/// Read-only, and meant to be written to: by what `fstab` says. `None` where nobody says what is
-/// meant.
+/// Returns whether the root file system is read-only, and meant to be written to: by what `fstab`
+/// says. `None` where nobody says what is meant.
 fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
     let options = parse::super_options(mountinfo)?;
     let meant = parse::fields(fstab)?;
@@ -177,8 +182,9 @@ fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
     Some(!never && parse::says_read_only(options))
 }
 
-/// A Pi without a clock of its own has a guessed time until the network tells it. systemd-timesyncd
-/// leaves a mark; other time servers do not, so without timesyncd a date that can be is believed.
+/// Returns whether the clock is set. A Pi without a clock of its own has a guessed time until the
+/// network sets it. systemd-timesyncd leaves a mark; other time servers do not, so without
+/// timesyncd a date that can be is believed.
 fn is_clock_set(root: &Path, now: SystemTime) -> bool {
     let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
     let there = |path: &str| root.join(path).exists();
@@ -193,7 +199,7 @@ pub(super) mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// All sensors, one after the other.
+    /// Looks at all sensors, one after the other.
     fn look(root: &Path) -> Head {
         let view = View { root: root.to_owned(), boot_folder: None };
         let mut all = Seen::default();
@@ -211,7 +217,7 @@ pub(super) mod tests {
         fs::write(path, text).unwrap();
     }
 
-    /// A Raspberry Pi 4 in a folder.
+    /// Makes a Raspberry Pi 4 in a folder.
     pub fn tree(name: &str) -> PathBuf {
         let root = tempfile::Builder::new().prefix(name).tempdir().unwrap().keep();
         for (path, text) in [

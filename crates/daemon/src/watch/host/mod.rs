@@ -4,7 +4,7 @@
 //!
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet
 //! machine is to sleep. What comes near its limit is looked at every ten seconds, and what the
-//! kernel tells by itself (`triggers`) at once.
+//! kernel reports by itself (`triggers`) at once.
 
 mod conntrack;
 mod head;
@@ -13,7 +13,7 @@ mod neighbours;
 pub mod ntp;
 mod parse;
 mod ports;
-mod round;
+mod sensor_poll;
 pub mod time;
 mod triggers;
 
@@ -29,12 +29,13 @@ use tokio::time::sleep_until;
 
 use crate::config::VitalLimits;
 use crate::event::{Event, Head, Netconf, Vital};
-use crate::sync::next_aligned;
+use crate::sync::{Closed, next_aligned};
+use crate::watch::emit;
 use head::{SENSORS, Seen, View};
 pub use neighbours::Neighbours;
 use ports::Ports;
-use round::Rounds;
-use triggers::Watch;
+use sensor_poll::SensorPoll;
+use triggers::Triggers;
 
 pub use conntrack::usage;
 
@@ -46,83 +47,82 @@ const NEAR: Duration = Duration::from_secs(10);
 const WARM: i32 = 10;
 const CLOSE: u8 = 5;
 
-/// What is to be looked at.
+/// Holds what is to be looked at.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VitalsPlan {
     /// how full the kernel's tables are too
     pub tables: bool,
-    /// what ports are to be set to: told where they are not
+    /// what ports are to be set to: reported where they are not
     pub ports: Vec<Netconf>,
     pub limits: Option<VitalLimits>,
     /// the files that nodes boot from
     pub boot_folder: Option<PathBuf>,
 }
 
-/// Tells each vital when it has changed.
+/// Reports each vital when it has changed.
 ///
 /// # Errors
-/// The receiver is gone, or nobody holds the plan any more (`BrokenPipe`).
+/// The receiver is gone, or nobody holds the plan any more (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut plan: channel::Receiver<VitalsPlan>,
 ) -> io::Result<Infallible> {
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let root = Path::new("/");
-    let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
+    let (mut reported, mut poll) = (Reported::default(), SensorPoll::default());
     let mut ports = Ports::default();
-    let watch = Watch::new(root).await;
+    let triggers = Triggers::new(root).await;
     loop {
         let wanted = plan.borrow_and_update().clone();
         let Some(limits) = wanted.limits else {
-            plan.changed().await.map_err(|_| gone())?;
+            plan.changed().await.map_err(|_| Closed)?;
             continue;
         };
         // The next look begins when this one has ended: each sensor that hangs is one thread, and
         // the daemon lives on.
         let view = View { root: root.to_owned(), boot_folder: wanted.boot_folder };
-        let seen = rounds.look(&view, &SENSORS).await?;
+        let seen = poll.look(&view, &SENSORS).await?;
         let tables;
-        (looks, tables) = spawn_blocking(move || {
-            let tables = if wanted.tables { looks.tables() } else { Tables::default() };
-            (looks, tables)
+        (reported, tables) = spawn_blocking(move || {
+            let tables = if wanted.tables { reported.read_tables() } else { Tables::default() };
+            (reported, tables)
         })
         .await?;
-        let (news, near) = looks.take(&seen, tables, rounds.hanging(), &limits);
+        let (news, near) = reported.take(&seen, tables, poll.hanging(), &limits);
         for vital in news {
-            events.send(Event::Vital(vital)).await.map_err(|_| gone())?;
+            emit(&events, Event::Vital(vital)).await?;
         }
         for drifted in ports.drifted(&wanted.ports) {
-            events.send(Event::Netconf(drifted)).await.map_err(|_| gone())?;
+            emit(&events, Event::Netconf(drifted)).await?;
         }
         tokio::select! {
             () = sleep_until(next_aligned(if near { NEAR } else { CALM })) => {}
-            () = watch.rings() => {}
-            changed = plan.changed() => changed.map_err(|_| gone())?,
+            () = triggers.fired() => {}
+            changed = plan.changed() => changed.map_err(|_| Closed)?,
         }
     }
 }
 
-/// How full the kernel's tables are: (entries, size).
+/// Holds how full the kernel's tables are: (entries, size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Tables {
     conntrack: Option<(u32, u32)>,
     neighbours: Option<(u32, u32)>,
 }
 
-/// What was told last.
+/// Holds what was reported last, and the sockets by which the tables are asked.
 #[derive(Default)]
-struct Looks {
+struct Reported {
     socket: Option<Socket>,
     neighbours: Neighbours,
-    reported: Tables,
+    tables: Tables,
     head: Option<Head>,
     hanging: Vec<&'static str>,
     boot_folder: Option<String>,
     boot_files: Option<String>,
 }
 
-impl Looks {
-    fn tables(&mut self) -> Tables {
+impl Reported {
+    fn read_tables(&mut self) -> Tables {
         Tables {
             conntrack: conntrack::usage_by(&mut self.socket).ok(),
             neighbours: self.neighbours.usage(),
@@ -138,10 +138,10 @@ impl Looks {
         limits: &VitalLimits,
     ) -> (Vec<Vital>, bool) {
         let mut news = Vec::new();
-        if let Some((count, max)) = differing(&mut self.reported.conntrack, tables.conntrack) {
+        if let Some((count, max)) = differing(&mut self.tables.conntrack, tables.conntrack) {
             news.push(Vital::Conntrack { count, max });
         }
-        if let Some((count, max)) = differing(&mut self.reported.neighbours, tables.neighbours) {
+        if let Some((count, max)) = differing(&mut self.tables.neighbours, tables.neighbours) {
             news.push(Vital::Neighbours { count, max });
         }
         let head = seen.head();
@@ -165,7 +165,7 @@ impl Looks {
     }
 }
 
-/// How full a table is, if that is news.
+/// Returns how full a table is, if that is news.
 fn differing(reported: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
     let news =
         now.filter(|now| reported.is_none_or(|reported| conntrack::differs(reported, *now)))?;
@@ -173,8 +173,8 @@ fn differing(reported: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Opti
     Some(news)
 }
 
-/// Something that can change quickly is near its limit, or beyond. (A disk does not fill up in
-/// seconds.)
+/// Returns whether something that can change quickly is near its limit, or beyond. (A disk does not
+/// fill up in seconds.)
 fn is_near(head: &Head, limits: &VitalLimits) -> bool {
     let waits = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
     // The share of the last minute: from half of the limit to the limit it takes half a minute at
@@ -220,20 +220,24 @@ mod tests {
     #[tokio::test]
     async fn what_has_not_changed_is_reported_once() {
         let view = View {
-            root: head::tests::tree("told-once"),
+            root: head::tests::tree("reported-once"),
             boot_folder: Some("/nowhere/at/all".into()),
         };
-        let (mut looks, mut rounds) = (Looks::default(), Rounds::default());
-        let seen = rounds.look(&view, &SENSORS).await.unwrap();
-        let (news, near) = looks.take(&seen, Tables::default(), rounds.hanging(), &LIMITS);
+        let (mut reported, mut poll) = (Reported::default(), SensorPoll::default());
+        let seen = poll.look(&view, &SENSORS).await.unwrap();
+        let (news, near) = reported.take(&seen, Tables::default(), poll.hanging(), &LIMITS);
         assert!(
             matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near,
             "{news:?}"
         );
-        assert_eq!(looks.take(&seen, Tables::default(), Vec::new(), &LIMITS), (Vec::new(), false));
+        assert_eq!(
+            reported.take(&seen, Tables::default(), Vec::new(), &LIMITS),
+            (Vec::new(), false)
+        );
         head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        let seen = rounds.look(&view, &SENSORS).await.unwrap();
-        let (news, near) = looks.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
+        let seen = poll.look(&view, &SENSORS).await.unwrap();
+        let (news, near) =
+            reported.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
         std::fs::remove_dir_all(&view.root).unwrap();
         let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else {
             panic!("{news:?}")

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::event::{Event, Vital};
 use crate::files::inotify::Files;
 use crate::files::reading;
+use crate::watch::emit;
 
 const DEFAULT: u16 = 22;
 /// `Include` may nest; sshd allows 16 levels.
@@ -27,10 +28,10 @@ const WANTS: &str = "etc/systemd/system/sockets.target.wants";
 const UNIT_FOLDERS: [&str; 4] =
     ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
 
-/// Tells it at the start, and each change of the files.
+/// Reports it at the start, and each change of the files.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+/// No inotify to be had, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
@@ -45,20 +46,20 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
             files.folder(&folder);
         }
         if reported.as_ref() != Some(&now) {
-            events.send(Event::Vital(now.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, Event::Vital(now.clone())).await?;
             reported = Some(now);
         }
         files.changed().await?;
     }
 }
 
-/// [`Vital::Host`] as it is now.
+/// Returns [`Vital::Host`] as it is now.
 pub fn read() -> Vital {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Vital::Host { name, ssh_ports: ssh_ports(Path::new("/")) }
 }
 
-/// What sshd's settings say.
+/// Holds what sshd's settings say.
 #[derive(Default)]
 struct Sshd {
     ports: BTreeSet<u16>,
@@ -72,8 +73,8 @@ fn sshd(root: &Path) -> Sshd {
     found
 }
 
-/// TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22 when none
-/// are said.
+/// Returns the TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22
+/// when none are named.
 pub fn ssh_ports(root: &Path) -> Vec<u16> {
     let mut ports = sshd(root).ports;
     if ports.is_empty() {
@@ -87,7 +88,7 @@ pub fn ssh_ports(root: &Path) -> Vec<u16> {
     ports.into_iter().collect()
 }
 
-/// `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
+/// Reads `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
 fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
     let Ok(text) = reading::text(file) else { return };
     for (keyword, argument) in text.lines().filter_map(directive) {
@@ -108,7 +109,7 @@ fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
     }
 }
 
-/// A keyword in lower case and what follows it; `Keyword=value` is allowed too.
+/// Splits a line into a keyword in lower case and what follows it; `Keyword=value` is allowed too.
 fn directive(line: &str) -> Option<(String, &str)> {
     let line = line.split('#').next()?.trim();
     let (keyword, argument) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
@@ -118,7 +119,7 @@ fn directive(line: &str) -> Option<(String, &str)> {
     ))
 }
 
-/// The port of `HOST:PORT` or `[ADDRESS]:PORT`; a bare IPv6 address has none.
+/// Returns the port of `HOST:PORT` or `[ADDRESS]:PORT`; a bare IPv6 address has none.
 fn port_of(argument: &str) -> Option<u16> {
     let address = argument.split_whitespace().next()?;
     let (host, port) = address.rsplit_once(':')?;
@@ -126,14 +127,14 @@ fn port_of(argument: &str) -> Option<u16> {
     port.parse().ok().filter(|_| alone)
 }
 
-/// Where a pattern looks, and for what; a relative one in `/etc/ssh`.
+/// Returns where a pattern looks, and for what; a relative one in `/etc/ssh`.
 fn included(root: &Path, pattern: &str) -> Option<(PathBuf, String)> {
     let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
     let (folder, name) = (pattern.parent()?, pattern.file_name()?.to_str()?);
     Some((root.join(folder.strip_prefix("/").unwrap_or(folder)), name.to_owned()))
 }
 
-/// The files that a name, perhaps with one `*`, means.
+/// Returns the files that a name, perhaps with one `*`, means.
 fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
     match name.split_once('*') {
         Some((before, after)) => files_in(folder, before, after),
@@ -156,8 +157,8 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
     files
 }
 
-/// `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one forgets
-/// those before it.
+/// Reads `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one
+/// forgets those before it.
 fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
     let whole = UNIT_FOLDERS
         .iter()

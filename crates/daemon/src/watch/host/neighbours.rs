@@ -10,7 +10,7 @@ use bramblegate_netlink::{Message, Protocol, Socket};
 pub struct Neighbours(Option<Socket>);
 
 impl Neighbours {
-    /// (entries, the most that there may be); nothing where the kernel does not say.
+    /// Returns (entries, the most that there may be); nothing where the kernel does not say.
     pub fn usage(&mut self) -> Option<(u32, u32)> {
         let socket = match &mut self.0 {
             Some(socket) => socket,
@@ -24,7 +24,7 @@ impl Neighbours {
     }
 }
 
-/// The messages about single ports have neither.
+/// Reads a table's usage. The messages about single ports have none.
 fn read(message: &Message<'_>) -> Option<(u32, u32)> {
     let (mut entries, mut size) = (None, None);
     for attribute in rtnetlink::neighbour_table(message)?.attributes() {

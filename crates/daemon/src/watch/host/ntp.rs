@@ -23,7 +23,7 @@ const STRATA: std::ops::RangeInclusive<u8> = 1..=15;
 const TRIES: u8 = 3;
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How a server answers.
+/// Names how a server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeAnswer {
     Serves,

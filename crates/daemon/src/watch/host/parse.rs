@@ -1,6 +1,6 @@
 //! Readers of what the kernel writes in `/proc` and `/sys`: pure, and content with any text.
 
-/// First field of `/proc/loadavg` (proc_loadavg(5)), in hundredths.
+/// Reads the first field of `/proc/loadavg` (proc_loadavg(5)), in hundredths.
 pub fn load(text: &str) -> Option<u32> {
     let (whole, hundredths) = text.split_whitespace().next()?.split_once('.')?;
     if hundredths.len() != 2 {
@@ -14,7 +14,7 @@ fn digits(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Percent of the memory that is available, from `/proc/meminfo` (proc_meminfo(5)).
+/// Reads the percent of the memory that is available, from `/proc/meminfo` (proc_meminfo(5)).
 pub fn available(text: &str) -> Option<u8> {
     let kibibytes = |key: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
@@ -23,24 +23,25 @@ pub fn available(text: &str) -> Option<u8> {
     share(kibibytes("MemAvailable")?, kibibytes("MemTotal")?)
 }
 
-/// `some avg60` of a file of `/proc/pressure` (Documentation/accounting/psi.rst), percent.
+/// Reads `some avg60` of a file of `/proc/pressure` (Documentation/accounting/psi.rst), percent.
 pub fn pressure(text: &str) -> Option<u8> {
     let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
     let average = some.split_whitespace().find_map(|word| word.strip_prefix("avg60="))?;
     digits(average.split('.').next()?).and_then(|percent| u8::try_from(percent).ok())
 }
 
-/// The firmware's word on voltage and clock: (below 4.63 V now, slowed down now). Bits 0 to 3 are
-/// under-voltage, capped, throttled, soft temperature limit; from bit 16 on what has been so since
-/// the start (Raspberry Pi documentation, `vcgencmd get_throttled`).
+/// Reads the firmware's word on voltage and clock: (below 4.63 V now, slowed down now). Bits 0 to 3
+/// are under-voltage, capped, throttled, soft temperature limit; from bit 16 on what has been so
+/// since the start (Raspberry Pi documentation, `vcgencmd get_throttled`).
 pub fn throttled(text: &str) -> Option<(bool, bool)> {
     let text = text.trim();
     let bits = u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()?;
     Some((bits & 1 != 0, bits & 0b1110 != 0))
 }
 
-/// Options of the root file system itself, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)): not
-/// those of the mount, which is read-only for us in our sandbox. The topmost mount of `/` counts.
+/// Finds the options of the root file system itself, from `/proc/self/mountinfo`
+/// (proc_pid_mountinfo(5)): not those of the mount, which is read-only for us in our sandbox. The
+/// topmost mount of `/` counts.
 pub fn super_options(mountinfo: &str) -> Option<&str> {
     let is_root = |line: &&str| line.split(' ').nth(4) == Some("/");
     let root = mountinfo.lines().rev().find(is_root)?;
@@ -48,7 +49,7 @@ pub fn super_options(mountinfo: &str) -> Option<&str> {
     root.split_once(" - ")?.1.splitn(3, ' ').nth(2)
 }
 
-/// The fields of the line of `/` in `/etc/fstab` (fstab(5)).
+/// Finds the fields of the line of `/` in `/etc/fstab` (fstab(5)).
 pub fn fields(fstab: &str) -> Option<Vec<&str>> {
     let lines = fstab.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     lines
@@ -56,18 +57,19 @@ pub fn fields(fstab: &str) -> Option<Vec<&str>> {
         .find(|fields: &Vec<&str>| fields.get(1) == Some(&"/"))
 }
 
-/// `ro` among options.
+/// Returns whether `ro` is among the options.
 pub fn says_read_only(options: &str) -> bool {
     options.split(',').any(|option| option == "ro")
 }
 
-/// Millidegrees, as thermal zones tell; nothing for a sensor that is not there or off.
+/// Reads millidegrees, as thermal zones give them, as degrees; nothing for a sensor that is not
+/// there or off.
 pub fn degrees(text: &str) -> Option<i32> {
     let degrees = text.trim().parse::<i32>().ok()? / 1000;
     (1..=150).contains(&degrees).then_some(degrees)
 }
 
-/// `part` of `whole` in percent, rounded down.
+/// Returns `part` of `whole` in percent, rounded down.
 pub fn share(part: u64, whole: u64) -> Option<u8> {
     let percent = u128::from(part).checked_mul(100)?.checked_div(u128::from(whole))?;
     Some(u8::try_from(percent).unwrap_or(100).min(100))
@@ -85,7 +87,8 @@ mod tests {
             available("MemTotal:        948304 kB\nMemFree: 1 kB\nMemAvailable:    590000 kB\n"),
             Some(62)
         );
-        let psi = "some avg10=0.00 avg60=12.73 avg300=3.10 total=4711\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
+        let psi = "some avg10=0.00 avg60=12.73 avg300=3.10 total=4711\n\
+         full avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
         assert_eq!(pressure(psi), Some(12));
         assert_eq!(throttled("0\n"), Some((false, false)));
         assert_eq!(throttled("50005\n"), Some((true, true)));
@@ -104,7 +107,11 @@ mod tests {
         assert!(!says_read_only("rw,errors=remount-ro"));
         assert!(says_read_only("ro,relatime"));
         assert_eq!(
-            fields("# / comment\nproc /proc proc defaults 0 0\nPARTUUID=1-2 / ext4 defaults,noatime 0 1\n").unwrap()[3],
+            fields(
+                "# / comment\nproc /proc proc defaults 0 0\n\
+            PARTUUID=1-2 / ext4 defaults,noatime 0 1\n"
+            )
+            .unwrap()[3],
             "defaults,noatime"
         );
     }

@@ -15,7 +15,8 @@ use tokio::time::sleep_until;
 use super::ntp::{self, TimeAnswer};
 use crate::event::{Event, Vital};
 use crate::files::reading;
-use crate::sync::next_aligned;
+use crate::sync::{Closed, next_aligned};
+use crate::watch::emit;
 
 /// How often: a node that boots meanwhile asks for its lease again soon enough.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -45,7 +46,7 @@ const FOLDERS: [&str; 5] = [
 /// nodes would ask.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`).
+/// A channel is closed (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut head: watch::Receiver<Option<Ipv4Addr>>,
@@ -61,18 +62,18 @@ pub async fn run(
             };
         }
         if reported.as_ref() != Some(&seen) {
-            events.send(Event::Vital(seen.clone())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, Event::Vital(seen.clone())).await?;
             reported = Some(seen);
         }
         tokio::select! {
             () = sleep_until(next_aligned(INTERVAL)) => {}
-            changed = head.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
+            changed = head.changed() => changed.map_err(|_| Closed)?,
         }
     }
 }
 
-/// What the files below `root` say now; `served` of a server that listens, whether it answers or
-/// not.
+/// Returns what the files below `root` say now; `served` of a server that listens, whether it
+/// answers or not.
 pub fn read(root: &Path) -> Vital {
     let text = |path: &Path| reading::text(path).unwrap_or_default();
     // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6
@@ -95,8 +96,8 @@ pub fn read(root: &Path) -> Vital {
     Vital::Time { served, servers }
 }
 
-/// Whether somebody serves NTP where others reach it, by a table of `/proc/net` (proc_pid_net(5));
-/// `None`: nobody at all.
+/// Returns whether somebody serves NTP where others reach it, by a table of `/proc/net`
+/// (proc_pid_net(5)); `None`: nobody at all.
 fn listens(table: &str) -> Option<bool> {
     let reached = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -144,7 +145,8 @@ mod tests {
 
     #[test]
     fn servers_are_read_by_address_from_either_ones_files() {
-        let text = "# server 10.0.0.9\npool 2.debian.pool.ntp.org iburst\nserver 10.0.0.1 iburst\n[Time]\nNTP=10.0.0.2 a.example 10.0.0.3\n";
+        let text = "# server 10.0.0.9\npool 2.debian.pool.ntp.org iburst\nserver 10.0.0.1 iburst\n\
+         [Time]\nNTP=10.0.0.2 a.example 10.0.0.3\n";
         let reported: Vec<String> = addresses(text).iter().map(ToString::to_string).collect();
         assert_eq!(reported, ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     }

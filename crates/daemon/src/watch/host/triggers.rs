@@ -1,4 +1,4 @@
-//! Rings for what the kernel reports by itself: a mount that changed, an alarm of the supply, a
+//! Fires for what the kernel reports by itself: a mount that changed, an alarm of the supply, a
 //! clock that was set. Each by poll(2) in a small task; a machine that lacks one is looked at by
 //! the clock alone.
 
@@ -29,20 +29,20 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Files of the kernel open at once, or never.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Rings when something of it changed.
-pub struct Watch {
+/// Fires when something of it changed.
+pub struct Triggers {
     bell: Arc<Notify>,
     /// end with it
     #[cfg_attr(not(test), expect(dead_code, reason = "held to be dropped"))]
     tasks: JoinSet<()>,
 }
 
-impl Watch {
+impl Triggers {
     /// Watches what there is below `root`.
     pub async fn new(root: &'static Path) -> Self {
         let bell = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
-        // A driver that hangs when it is opened never rings; the vitals are looked at all the same.
+        // A driver that hangs when it is opened never fires; the vitals are looked at all the same.
         let files = timeout(PATIENCE, spawn_blocking(move || files(root))).await;
         if files.is_err() {
             debug!("a file of a sensor does not open; its alarms are seen a minute late");
@@ -59,7 +59,7 @@ impl Watch {
     }
 
     /// Waits for the next change. May be dropped and called again.
-    pub async fn rings(&self) {
+    pub async fn fired(&self) {
         self.bell.notified().await;
     }
 }
@@ -74,13 +74,14 @@ fn files(root: &Path) -> Vec<File> {
     alarms.into_iter().flatten().filter_map(|path| reading::open(&path).ok()).collect()
 }
 
-/// `None` for a file that has nothing to report by itself.
+/// Registers a file for urgent data (POLLPRI); `None` for a file that has nothing to report by
+/// itself.
 fn urgent(file: File) -> Option<AsyncFd<File>> {
     // SAFETY: the descriptor belongs to the file, which the `AsyncFd` keeps and only lends out.
     unsafe { AsyncFd::register_with_interest(file, Interest::PRIORITY) }.ok()
 }
 
-/// Rings for each POLLPRI, then waits a moment.
+/// Fires for each POLLPRI, then waits a moment.
 async fn ring(file: AsyncFd<File>, bell: Arc<Notify>) {
     loop {
         // A file of sysfs reports only what has changed since it was read.
@@ -95,7 +96,7 @@ async fn ring(file: AsyncFd<File>, bell: Arc<Notify>) {
     }
 }
 
-/// A timer of the wall clock that never rings, but is cancelled when somebody sets it
+/// Holds a timer of the wall clock that never fires, but is cancelled when somebody sets it
 /// (`TFD_TIMER_CANCEL_ON_SET`, timerfd_create(2)). The runtime's timers follow `CLOCK_MONOTONIC`,
 /// which nobody sets: this is the one place that needs a timerfd.
 struct Clock(OwnedFd);
@@ -132,12 +133,12 @@ fn clock() -> io::Result<AsyncFd<Clock>> {
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
     )?);
     clock.arm()?;
-    crate::watch::readable(clock)
+    crate::sync::readable(clock)
 }
 
 async fn ring_when_set(clock: AsyncFd<Clock>, bell: Arc<Notify>) {
     while let Ok(mut guard) = clock.readable().await {
-        // Answers ECANCELED, and is then to be armed anew.
+        // Fails with ECANCELED, always: that is the news, and it is armed anew below.
         let _ = rustix::io::read(clock.get_ref(), &mut [0; 8]);
         guard.clear_ready();
         // The one who set it leaves its mark a moment later.
@@ -155,10 +156,10 @@ mod tests {
 
     #[tokio::test]
     async fn mounts_and_clock_are_watched_on_every_machine_and_files_that_report_nothing_are_not() {
-        let machine = Watch::new(Path::new("/")).await;
+        let machine = Triggers::new(Path::new("/")).await;
         assert!(machine.tasks.len() >= 2, "{} watched", machine.tasks.len());
         let root = head::tests::tree("watch");
-        let played = Watch::new(Box::leak(root.clone().into_boxed_path())).await;
+        let played = Triggers::new(Box::leak(root.clone().into_boxed_path())).await;
         std::fs::remove_dir_all(&root).unwrap();
         assert_eq!(played.tasks.len(), 1, "just the clock: plain files cannot be polled");
     }

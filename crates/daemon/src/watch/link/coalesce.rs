@@ -73,8 +73,8 @@ const fn is_present<T>(change: &Change<T>) -> bool {
     matches!(change, Change::Present(_))
 }
 
-/// Returns whether a thing's coming or going is to be said, and notes it: a going before it comes
-/// again, and the last of each.
+/// Returns whether a thing's coming or going is to be reported, and notes it: a going before it
+/// comes again, and the last of each.
 fn keeps<Thing: Ord>(later: &mut BTreeMap<Thing, bool>, thing: Thing, present: bool) -> bool {
     let says = matches!((later.get(&thing), present), (None, _) | (Some(true), false));
     if says {

@@ -1,13 +1,14 @@
-//! Has another board one of the head's own addresses? Each port is asked by ARP probes (RFC 5227,
-//! 2.1.1), and what others send there with such an address as their own is picked out by a filter
-//! in the kernel, so that a port in order wakes nobody. The kernel itself neither notices nor
-//! reports this.
+//! Finds out whether another board has one of the head's own addresses. Each port is asked by ARP
+//! probes (RFC 5227, 2.1.1), and what others send there with such an address as their own is picked
+//! out by a filter in the kernel, so that a port in order wakes nobody. The kernel itself neither
+//! notices nor reports this.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use bramblegate_netlink::bpf::{accept, jump_if_equal, load_word, reject};
 use futures_util::future::{BoxFuture, FutureExt, select_all};
 use rustix::net::{RecvFlags, recv};
 use socket2::{SockFilter, Socket, Type};
@@ -17,10 +18,10 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::event::{Conflict, Event, LinkIndex, Mac, Vital};
-use crate::packet::{self, ETHERTYPE_ARP};
-use crate::sync::{next_aligned, reached};
+use crate::packet::{self, ARP_LENGTH, ETHERTYPE_ARP};
+use crate::sync::{Closed, next_aligned, reached, readable};
+use crate::watch::emit;
 use crate::watch::probe::arp_request;
-use crate::watch::readable;
 
 /// Asked so often when a port has got its cable: switches may keep the first ones.
 const FIRST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
@@ -29,10 +30,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// … and this often while somebody has the address, who is gone when not heard for so long.
 const WHILE_TAKEN: Duration = Duration::from_secs(5);
 const GONE: Duration = Duration::from_secs(12);
-/// Bytes of an ARP packet for Ethernet and IPv4 (RFC 826).
-const LENGTH: usize = 28;
 
-/// Ports and the addresses of ours at each.
+/// Names the ports, and the addresses of ours at each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConflictPlan {
     pub ports: Vec<ConflictPort>,
@@ -40,7 +39,7 @@ pub struct ConflictPlan {
     pub own: Vec<Mac>,
 }
 
-/// One port with a carrier.
+/// Names one port with a carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConflictPort {
     pub index: LinkIndex,
@@ -51,87 +50,87 @@ pub struct ConflictPort {
 /// Reports all conflicts whenever they change.
 ///
 /// # Errors
-/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`BrokenPipe`).
+/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<ConflictPlan>,
     events: mpsc::Sender<Event>,
 ) -> io::Result<Infallible> {
     let mut reported = Vec::new();
-    let mut wires: Vec<Wire> = Vec::new();
+    let mut ports: Vec<AskedPort> = Vec::new();
     let mut own = Vec::new();
     let mut planned = true;
     loop {
         if std::mem::take(&mut planned) {
             let wanted = plan.borrow_and_update().clone();
-            wires = rewire(wires, &wanted)?;
+            ports = reopen(ports, &wanted)?;
             own = wanted.own;
         }
-        let conflicts: Vec<Conflict> = wires.iter().flat_map(Wire::conflicts).collect();
+        let conflicts: Vec<Conflict> = ports.iter().flat_map(AskedPort::conflicts).collect();
         if conflicts != reported {
-            events
-                .send(Event::Vital(Vital::Conflicts(conflicts.clone())))
-                .await
-                .map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, Event::Vital(Vital::Conflicts(conflicts.clone()))).await?;
             reported = conflicts;
         }
-        let due = wires.iter().map(|wire| wire.due).min();
+        let due = ports.iter().map(|port| port.due).min();
         tokio::select! {
             changed = plan.changed() => {
-                changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                changed.map_err(|_| Closed)?;
                 planned = true;
             }
-            (place, heard) = heard(&wires) => match heard {
-                Ok((mac, address)) if !own.contains(&mac) => wires.get_mut(place).into_iter().for_each(|wire| wire.take(mac, address)),
-                Ok(_) => {}
+            (place, heard) = heard(&ports) => match heard {
+                Ok((mac, address)) => if let Some(port) = ports.get_mut(place) {
+                    if !own.contains(&mac) {
+                        port.take(mac, address);
+                    }
+                }
                 // The port went away; the next plan says so.
                 Err(error) => {
                     debug!(%error, "a port is not heard any more");
-                    wires.remove(place);
+                    ports.remove(place);
                 }
             },
-            () = reached(due) => wires.iter_mut().for_each(Wire::act),
+            () = reached(due) => ports.iter_mut().for_each(AskedPort::act),
         }
     }
 }
 
 /// Keeps what continues. A port that has just gone is left out.
-fn rewire(mut before: Vec<Wire>, plan: &ConflictPlan) -> io::Result<Vec<Wire>> {
-    let mut wires = Vec::new();
-    for port in &plan.ports {
-        if let Some(place) = before.iter().position(|wire| wire.port == *port) {
-            wires.push(before.swap_remove(place));
+fn reopen(mut before: Vec<AskedPort>, plan: &ConflictPlan) -> io::Result<Vec<AskedPort>> {
+    let mut ports = Vec::new();
+    for wanted in &plan.ports {
+        if let Some(place) = before.iter().position(|port| port.plan == *wanted) {
+            ports.push(before.swap_remove(place));
             continue;
         }
-        match Wire::open(port) {
-            Ok(wire) => wires.push(wire),
+        match AskedPort::open(wanted) {
+            Ok(opened) => ports.push(opened),
             Err(error) if packet::is_port_gone(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(wires)
+    Ok(ports)
 }
 
-/// The next claim to an address of ours, and at which of the ports.
-async fn heard(wires: &[Wire]) -> (usize, io::Result<(Mac, Ipv4Addr)>) {
-    if wires.is_empty() {
+/// Waits for the next claim to an address of ours. Returns at which of the ports it was heard.
+async fn heard(ports: &[AskedPort]) -> (usize, io::Result<(Mac, Ipv4Addr)>) {
+    if ports.is_empty() {
         return std::future::pending().await;
     }
-    let each: Vec<BoxFuture<'_, _>> = wires.iter().map(|wire| wire.heard().boxed()).collect();
+    let each: Vec<BoxFuture<'_, _>> = ports.iter().map(|port| port.heard().boxed()).collect();
     let (heard, place, _) = select_all(each).await;
     (place, heard)
 }
 
-/// One port.
-struct Wire {
+/// Asks and listens at one port.
+struct AskedPort {
     socket: AsyncFd<Socket>,
-    port: ConflictPort,
+    plan: ConflictPort,
     asked: usize,
     due: Instant,
     /// who has which address, and when it was heard last
     taken: Vec<(Ipv4Addr, Mac, Instant)>,
 }
 
-impl Wire {
+impl AskedPort {
     fn open(port: &ConflictPort) -> io::Result<Self> {
         let socket = readable(packet::open(
             Type::DGRAM,
@@ -139,11 +138,11 @@ impl Wire {
             port.index,
             &claims(&port.addresses),
         )?)?;
-        Ok(Self { socket, port: port.clone(), asked: 0, due: Instant::now(), taken: Vec::new() })
+        Ok(Self { socket, plan: port.clone(), asked: 0, due: Instant::now(), taken: Vec::new() })
     }
 
     fn conflicts(&self) -> impl Iterator<Item = Conflict> {
-        let port = self.port.index;
+        let port = self.plan.index;
         self.taken.iter().map(move |(address, by, _)| Conflict { port, address: *address, by: *by })
     }
 
@@ -159,20 +158,20 @@ impl Wire {
         }
     }
 
-    /// Asks, and forgets who is not heard any more.
+    /// Asks what is due, and forgets who is not heard any more.
     fn act(&mut self) {
         let now = Instant::now();
         if self.due > now {
             return;
         }
         self.taken.retain(|(_, _, heard)| now.saturating_duration_since(*heard) < GONE);
-        let everybody = packet::address(self.port.index, ETHERTYPE_ARP, Mac([0xff; 6]));
-        for address in &self.port.addresses {
-            // The port's queue may be full; it is asked again.
-            let _ = self
-                .socket
-                .get_ref()
-                .send_to(&arp_request(self.port.mac, address.octets()), &everybody);
+        let everybody = packet::address(self.plan.index, ETHERTYPE_ARP, Mac([0xff; 6]));
+        for address in &self.plan.addresses {
+            let question = arp_request(self.plan.mac, address.octets());
+            if let Err(error) = self.socket.get_ref().send_to(&question, &everybody) {
+                // The port's queue may be full; it is asked again.
+                debug!(%address, %error, "nobody was asked for one of our addresses");
+            }
         }
         self.asked += 1;
         let first = FIRST.get(self.asked).zip(FIRST.get(self.asked - 1));
@@ -184,13 +183,13 @@ impl Wire {
     }
 
     async fn heard(&self) -> io::Result<(Mac, Ipv4Addr)> {
-        let mut packet = [0; LENGTH];
+        let mut packet = [0; ARP_LENGTH];
         loop {
             let mut guard = self.socket.readable().await?;
             match recv(self.socket.get_ref(), &mut packet[..], RecvFlags::DONTWAIT) {
-                Ok((LENGTH, _)) => {
+                Ok((ARP_LENGTH, _)) => {
                     let (mac, address) = sender(&packet);
-                    if self.port.addresses.contains(&address) {
+                    if self.plan.addresses.contains(&address) {
                         return Ok((mac, address));
                     }
                 }
@@ -202,23 +201,19 @@ impl Wire {
     }
 }
 
-/// Who sent an ARP packet.
-fn sender(packet: &[u8; LENGTH]) -> (Mac, Ipv4Addr) {
+/// Returns who sent an ARP packet.
+fn sender(packet: &[u8; ARP_LENGTH]) -> (Mac, Ipv4Addr) {
     let [_, _, _, _, _, _, _, _, a, b, c, d, e, f, w, x, y, z, ..] = *packet;
     (Mac([a, b, c, d, e, f]), Ipv4Addr::new(w, x, y, z))
 }
 
-/// Lets ARP packets through whose sender has one of the addresses (classic BPF of
-/// `linux/filter.h`).
+/// Lets ARP packets through whose sender has one of the addresses.
 fn claims(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
-    const LOAD_WORD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    let mut program = vec![SockFilter::new(LOAD_WORD, 0, 0, 14)];
+    let mut program = vec![load_word(14)];
     for address in addresses {
-        program.push(SockFilter::new(JUMP_IF_EQUAL, 0, 1, u32::from(*address)));
-        program.push(SockFilter::new(RETURN, 0, 0, LENGTH as u32));
+        program.push(jump_if_equal(u32::from(*address), 0, 1));
+        program.push(accept(ARP_LENGTH as u32));
     }
-    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program.push(reject());
     program
 }

@@ -23,9 +23,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Change, Dump, Event, Netconf};
 use crate::pace::Pace;
-use crate::watch::ReceiverGone;
+use crate::watch::emit;
 
-pub use crate::watch::node::{neighbour, neighbour_message, resolve_anew, run as run_neighbours};
 pub use parse::parse;
 
 use nexthop::NexthopRoutes;
@@ -59,7 +58,7 @@ const READING_INTERVAL: Duration = Duration::from_millis(10);
 /// Emits every change until the receiver is gone.
 ///
 /// # Errors
-/// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
+/// The sockets cannot be made or read, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let socket = Socket::open(Protocol::Route, &GROUPS)?;
     socket.attach(&filter::forwarding())?;
@@ -88,8 +87,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
                     let before = parsed.len();
                     let unsure = parse(&message, &mut parsed);
                     if nexthops.take(&message, parsed.get(before..).unwrap_or_default()) || unsure {
-                        let _ = list_at
-                            .get_or_insert_with(|| (now + SETTLE).max(listed + DUMP_SPACING));
+                        list_at = list_at.or(Some((now + SETTLE).max(listed + DUMP_SPACING)));
                     }
                 }
                 for mut event in coalesce::last_words(std::mem::take(&mut parsed)) {
@@ -115,7 +113,7 @@ async fn read_from(listener: &mut Listener, at: Instant) -> Result<&[u8], Netlin
     listener.receive().await
 }
 
-/// What there is now, once: for the verbs that only look.
+/// Returns what there is now, once: for the verbs that only look.
 ///
 /// # Errors
 /// The kernel refused the socket or a listing.
@@ -188,12 +186,8 @@ async fn list(
     Ok((!whole).then(|| Instant::now() + DUMP_SPACING))
 }
 
-pub(crate) async fn emit(events: &mpsc::Sender<Event>, event: Event) -> Result<(), ReceiverGone> {
-    events.send(event).await.map_err(|_| ReceiverGone)
-}
-
-/// A radio under a name that does not begin with `wl` still has its `phy80211`; only hardware is
-/// looked up.
+/// Marks a radio: one under a name that does not begin with `wl` still has its `phy80211`; only
+/// hardware is looked up.
 fn look_for_radio(event: &mut Event) {
     if let Event::Link(Change::Present(link)) = event {
         if !link.wireless && !link.loopback && link.kind.is_none() {

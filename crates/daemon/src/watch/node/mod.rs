@@ -29,10 +29,10 @@ use bramblegate_netlink::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::link::emit;
 use crate::event::{Change, Event, LinkIndex, Mac, Neighbour};
 use crate::pace::Pace;
-use crate::watch::ReceiverGone;
+use crate::sync::Closed;
+use crate::watch::emit;
 
 /// The states that are verdicts: an entry in one of them is there, or has failed.
 const VERDICTS: [NeighbourState; 4] = [
@@ -87,7 +87,7 @@ pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighb
     found.mac.map(|_| Change::Present(found))
 }
 
-/// The states of [`VERDICTS`] as the kernel numbers them, one bit each (`NUD_*`).
+/// Returns the states of [`VERDICTS`] as the kernel numbers them, one bit each (`NUD_*`).
 fn verdicts() -> u16 {
     VERDICTS.into_iter().map(u16::from).fold(0, |all, state| all | state)
 }
@@ -141,7 +141,7 @@ const MOVES: u32 = 64;
 /// each entry once a second.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What was told last, so that only changes are told.
+/// Holds what was reported last, so that only changes are reported.
 #[derive(Debug)]
 struct Table {
     port: Option<LinkIndex>,
@@ -192,7 +192,7 @@ impl Table {
 /// is gone.
 ///
 /// # Errors
-/// The sockets cannot be made or read, or the receiver is gone ([`ReceiverGone`]).
+/// The sockets cannot be made or read, or the receiver is gone (`Closed`).
 pub async fn run(
     mut port: watch::Receiver<Option<LinkIndex>>,
     events: mpsc::Sender<Event>,
@@ -208,7 +208,7 @@ pub async fn run(
         let batch = tokio::select! {
             batch = listener.receive(), if table.port.is_some() => batch,
             changed = port.changed() => {
-                changed.map_err(|_| ReceiverGone)?;
+                changed.map_err(|_| Closed)?;
                 let now = *port.borrow_and_update();
                 listener.socket().attach(&filter::neighbours(now, verdicts()))?;
                 listener.discard();
@@ -238,7 +238,7 @@ async fn take(
     batch: &[u8],
     table: &mut Table,
     events: &mpsc::Sender<Event>,
-) -> Result<bool, ReceiverGone> {
+) -> Result<bool, Closed> {
     let Some(port) = table.port else { return Ok(true) };
     let (mut all, now) = (true, Instant::now());
     // What was known before the batch of those that it is about, and the last word on them.

@@ -7,36 +7,32 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use bramblegate_netlink::bpf::{accept, jump_if_equal, load_half, reject};
 use socket2::{SockFilter, Socket, Type};
 use tracing::debug;
 
-use super::batch::{Inbox, SENT_AT_ONCE, prepare, send, wall};
+use super::batch::{RecvBuffer, SENT_AT_ONCE, prepare, send, wall};
 use super::icmp::is_full;
 use super::{Answer, Key, Probe, Question};
 use crate::event::{LinkIndex, Mac};
-use crate::packet::{self, ETHERTYPE_ARP};
+use crate::packet::{self, ARP_LENGTH, ARP_REPLY, ARP_REQUEST, ARP_TYPES, ETHERTYPE_ARP};
 
-/// Ethernet, IPv4, lengths 6 and 4
-const TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
-const REQUEST: u8 = 1;
-const REPLY: u8 = 2;
-const LENGTH: usize = 28;
 /// For bursts of replies.
 const ROOM: usize = 4 << 20;
 
-/// `arp`
+/// Asks by ARP (`arp`).
 #[derive(Debug, Default)]
 pub struct ArpProbe {
-    wire: Option<Wire>,
+    socket: Option<ArpSocket>,
     denied: bool,
-    inbox: Inbox,
+    received: RecvBuffer,
     /// of each address what was asked last, of which board, and when: a reply says no more than who
     /// sends it; forgotten when the port is opened anew, and so bounded by the addresses of its
     /// nodes
     asked: HashMap<[u8; 4], Asked>,
 }
 
-/// One question that waits for its answer.
+/// Holds one question that waits for its answer.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     key: Key,
@@ -45,85 +41,85 @@ struct Asked {
     at: Duration,
 }
 
-/// A packet socket on one port.
+/// Holds a packet socket on one port.
 #[derive(Debug)]
-struct Wire {
-    socket: Socket,
+struct ArpSocket {
+    inner: Socket,
     port: String,
     index: LinkIndex,
     /// as it was when somebody was asked last: a port that changes it is still the same port
     mac: Mac,
 }
 
-impl Wire {
+impl ArpSocket {
     fn open(port: &str) -> io::Result<Self> {
         let (socket, index) = packet::open_at(port, Type::DGRAM, ETHERTYPE_ARP, &replies())?;
         let mac = packet::own_mac(&socket).ok_or(io::ErrorKind::NotFound)?;
         prepare(&socket, ROOM);
-        Ok(Self { socket, port: port.to_owned(), index, mac })
+        Ok(Self { inner: socket, port: port.to_owned(), index, mac })
     }
 }
 
 /// Asks who has an address, without an own one (RFC 5227, 2.1.1).
-pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; LENGTH] {
-    let mut packet = [0; LENGTH];
-    let fields =
-        TYPES.into_iter().chain([0, REQUEST]).chain(ours).chain([0; 4]).chain([0; 6]).chain(node);
+pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; ARP_LENGTH] {
+    let mut packet = [0; ARP_LENGTH];
+    let fields = ARP_TYPES
+        .into_iter()
+        .chain([0, ARP_REQUEST])
+        .chain(ours)
+        .chain([0; 4])
+        .chain([0; 6])
+        .chain(node);
     packet.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
     packet
 }
 
 /// Returns the address and the board of a reply to us.
 pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<([u8; 4], Mac)> {
-    let packet = packet.first_chunk::<LENGTH>()?;
-    let to_us = packet.starts_with(&TYPES)
-        && packet.get(6..8) == Some(&[0, REPLY])
+    let packet = packet.first_chunk::<ARP_LENGTH>()?;
+    let to_us = packet.starts_with(&ARP_TYPES)
+        && packet.get(6..8) == Some(&[0, ARP_REPLY])
         && packet.get(18..24) == Some(&ours);
-    let sender =
-        || Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)));
-    to_us.then(sender).flatten()
+    if !to_us {
+        return None;
+    }
+    Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)))
 }
 
-/// Lets replies through (classic BPF, as in `linux/filter.h`): of requests, which any board sends
+/// Lets replies through: of requests, which any board sends
 /// as often as it likes, none wakes us.
 fn replies() -> [SockFilter; 4] {
-    const LOAD_HALF: u16 = 0x28;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    [
-        SockFilter::new(LOAD_HALF, 0, 0, 6),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, REPLY.into()),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
+    [load_half(6), jump_if_equal(ARP_REPLY.into(), 0, 1), accept(u32::MAX), reject()]
 }
 
 impl ArpProbe {
-    fn wire(&mut self, port: &str) -> Option<&Wire> {
-        let held = self.wire.take().filter(|wire| wire.port == port);
-        self.wire =
-            held.and_then(|wire| Some(Wire { mac: packet::own_mac(&wire.socket)?, ..wire }));
-        if self.wire.is_none() {
-            let opened = Wire::open(port);
+    fn socket(&mut self, port: &str) -> Option<&ArpSocket> {
+        let held = self.socket.take().filter(|socket| socket.port == port);
+        self.socket = held
+            .and_then(|socket| Some(ArpSocket { mac: packet::own_mac(&socket.inner)?, ..socket }));
+        if self.socket.is_none() {
+            let opened = ArpSocket::open(port);
             self.denied =
                 opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            self.wire = opened.inspect_err(|error| debug!(%error, "no socket for ARP")).ok();
+            self.socket = opened.inspect_err(|error| debug!(%error, "no socket for ARP")).ok();
             self.asked.clear();
         }
-        self.wire.as_ref()
+        self.socket.as_ref()
     }
 }
 
 impl Probe for ArpProbe {
     fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize {
-        let Some(wire) = self.wire(port) else { return questions.len() };
-        let to = packet::address(wire.index, ETHERTYPE_ARP, Mac([0xff; 6]));
+        let Some(socket) = self.socket(port) else { return questions.len() };
+        let to = packet::address(socket.index, ETHERTYPE_ARP, Mac([0xff; 6]));
         let (mut taken, mut went) = (0, Vec::new());
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
-            let packets: Vec<_> =
-                chunk.iter().map(|q| (request(wire.mac, q.address.octets()), to.clone())).collect();
-            match send(&wire.socket, &packets) {
+            let packets: Vec<_> = chunk
+                .iter()
+                .map(|q| (request(socket.mac, q.address.octets()), to.clone()))
+                .collect();
+            match send(&socket.inner, &packets) {
                 Ok(sent) => {
                     let asked = |q: &Question<'_>| {
                         (q.address.octets(), Asked { key: q.key, mac: q.mac, at: now })
@@ -140,23 +136,23 @@ impl Probe for ArpProbe {
         }
         if went.is_empty() && taken > 0 {
             // The interface went away under the socket.
-            self.wire = None;
+            self.socket = None;
         }
         self.asked.extend(went);
         taken
     }
 
-    fn answers(&mut self, reported: &mut Vec<Answer>) {
-        let Self { wire: Some(wire), inbox, asked, .. } = self else { return };
-        inbox.read(&wire.socket, |datagram| {
-            let Some((node, mac)) = reply(datagram.bytes, wire.mac) else { return };
+    fn answers(&mut self, answered: &mut Vec<Answer>) {
+        let Self { socket: Some(socket), received, asked, .. } = self else { return };
+        received.read(&socket.inner, |datagram| {
+            let Some((node, mac)) = reply(datagram.bytes, socket.mac) else { return };
             // Another board at the node's address does not make the node live; that it is there is
             // an alert of its own.
             let is_its_own =
                 asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
             if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
                 let rtt = datagram.at.checked_sub(at);
-                reported.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
+                answered.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
             }
         });
     }
@@ -176,12 +172,12 @@ mod tests {
     #[test]
     fn a_reply_counts_when_it_is_for_us() {
         let mut packet = request(Mac([2, 0, 0, 0, 0, 9]), [0; 4]);
-        packet[7] = REPLY;
+        packet[7] = ARP_REPLY;
         packet[14..18].copy_from_slice(&[192, 168, 50, 11]);
         packet[18..24].copy_from_slice(&OURS.0);
         assert_eq!(reply(&packet, OURS), Some(([192, 168, 50, 11], Mac([2, 0, 0, 0, 0, 9]))));
         assert_eq!(reply(&packet, Mac([2, 0, 0, 0, 0, 2])), None);
-        packet[7] = REQUEST;
+        packet[7] = ARP_REQUEST;
         assert_eq!(reply(&packet, OURS), None);
     }
 

@@ -7,19 +7,20 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, SystemTime};
 
 use socket2::SockAddr;
+use tracing::debug;
 
-/// Sent by one call, at most: the time told of the first is still that of the last, within a tenth
-/// of a millisecond or two.
+/// Bounds the datagrams of one `sendmmsg(2)`. One time stamp serves them all, so this bounds the
+/// error of a round trip: a tenth of a millisecond or two.
 pub const SENT_AT_ONCE: usize = 32;
-/// Read by one call, at most.
+/// Bounds the datagrams of one `recvmmsg(2)`.
 const READ_AT_ONCE: usize = 64;
-/// Of a longer datagram the rest is cut off.
+/// Bounds the bytes that are kept of a datagram; the rest is cut off.
 const LONGEST: usize = 128;
 /// `SO_TIMESTAMPNS_NEW` of `asm-generic/socket.h`, kernel ≥ 5.1: a `__kernel_timespec`, two `i64`,
 /// also where `time_t` is short.
 const TIMESTAMP: libc::c_int = 64;
 
-/// The wall clock: time since 1970. The kernel's times of arrival are this clock's.
+/// Reads the wall clock: time since 1970. The kernel's times of arrival are this clock's.
 pub fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
@@ -30,21 +31,26 @@ pub fn wall() -> Duration {
 pub fn prepare(socket: &socket2::Socket, bytes: usize) {
     set(socket, libc::SOL_SOCKET, TIMESTAMP, 1);
     let forced = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes);
-    let _ = forced.map_err(io::Error::from).or_else(|_| socket.set_recv_buffer_size(bytes));
+    let set_any = forced.map_err(io::Error::from).or_else(|_| socket.set_recv_buffer_size(bytes));
+    if let Err(error) = set_any {
+        debug!(%error, bytes, "a socket keeps the system's room for what is received");
+    }
     let room = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     if !set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, room) {
-        let _ = socket.set_send_buffer_size(bytes);
+        if let Err(error) = socket.set_send_buffer_size(bytes) {
+            debug!(%error, bytes, "a socket keeps the system's room for what is sent");
+        }
     }
 }
 
-/// For datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not think of an
-/// identification for each then, by which its pieces would be put together again: with ten thousand
-/// peers a twentieth of all that asking costs.
+/// Forbids fragments, for datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not
+/// think of an identification for each then, by which its pieces would be put together again: with
+/// ten thousand peers a twentieth of all that asking costs.
 pub fn never_fragment(socket: &socket2::Socket) {
     set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
 }
 
-/// Sets an option that is an int; whether the kernel took it.
+/// Sets an option that is an int, and returns whether the kernel took it.
 fn set(
     socket: &socket2::Socket,
     level: libc::c_int,
@@ -58,7 +64,7 @@ fn set(
     }
 }
 
-/// Sends datagrams to their addresses, at most [`SENT_AT_ONCE`]: how many went.
+/// Sends datagrams to their addresses, at most [`SENT_AT_ONCE`], and returns how many went.
 ///
 /// # Errors
 /// Of the first one; those behind it were not tried.
@@ -88,14 +94,14 @@ pub fn send<const N: usize>(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Room for what is read by one call.
-pub struct Inbox {
-    letters: Box<[Letter; READ_AT_ONCE]>,
+/// Holds the room for the datagrams that one call reads.
+pub struct RecvBuffer {
+    slots: Box<[Slot; READ_AT_ONCE]>,
 }
 
-/// One datagram, and what the kernel says of it.
+/// Holds one datagram, and what the kernel says of it.
 #[derive(Clone, Copy)]
-struct Letter {
+struct Slot {
     bytes: [u8; LONGEST],
     length: usize,
     from: [u8; 16],
@@ -103,20 +109,20 @@ struct Letter {
     control: [u64; 4],
 }
 
-impl std::fmt::Debug for Inbox {
+impl std::fmt::Debug for RecvBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inbox").finish_non_exhaustive()
+        f.debug_struct("RecvBuffer").finish_non_exhaustive()
     }
 }
 
-impl Default for Inbox {
+impl Default for RecvBuffer {
     fn default() -> Self {
-        let empty = Letter { bytes: [0; LONGEST], length: 0, from: [0; 16], control: [0; 4] };
-        Self { letters: Box::new([empty; READ_AT_ONCE]) }
+        let empty = Slot { bytes: [0; LONGEST], length: 0, from: [0; 16], control: [0; 4] };
+        Self { slots: Box::new([empty; READ_AT_ONCE]) }
     }
 }
 
-/// A datagram that was read.
+/// Lends out a datagram that was read.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
     pub bytes: &'a [u8],
@@ -126,18 +132,14 @@ pub struct Datagram<'a> {
     pub at: Duration,
 }
 
-impl Inbox {
+impl RecvBuffer {
     /// Hands over everything that waits, without waiting.
     pub fn read(&mut self, socket: &impl AsFd, mut take: impl FnMut(Datagram<'_>)) {
         loop {
             let count = self.fill(socket);
-            for letter in self.letters.iter().take(count) {
-                let bytes = letter.bytes.get(..letter.length).unwrap_or_default();
-                take(Datagram {
-                    bytes,
-                    from: &letter.from,
-                    at: letter.arrival().unwrap_or_else(wall),
-                });
+            for slot in self.slots.iter().take(count) {
+                let bytes = slot.bytes.get(..slot.length).unwrap_or_default();
+                take(Datagram { bytes, from: &slot.from, at: slot.arrival().unwrap_or_else(wall) });
             }
             if count < READ_AT_ONCE {
                 return;
@@ -151,19 +153,19 @@ impl Inbox {
         // SAFETY: a `mmsghdr` of zeroes is valid: no address, no vectors, no control data.
         let mut headers: [libc::mmsghdr; READ_AT_ONCE] =
             unsafe { MaybeUninit::zeroed().assume_init() };
-        for (letter, (vector, header)) in
-            self.letters.iter_mut().zip(vectors.iter_mut().zip(&mut headers))
+        for (slot, (vector, header)) in
+            self.slots.iter_mut().zip(vectors.iter_mut().zip(&mut headers))
         {
-            letter.control = [0; 4];
-            *vector = libc::iovec { iov_base: letter.bytes.as_mut_ptr().cast(), iov_len: LONGEST };
-            header.msg_hdr.msg_name = letter.from.as_mut_ptr().cast();
+            slot.control = [0; 4];
+            *vector = libc::iovec { iov_base: slot.bytes.as_mut_ptr().cast(), iov_len: LONGEST };
+            header.msg_hdr.msg_name = slot.from.as_mut_ptr().cast();
             header.msg_hdr.msg_namelen = 16;
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = letter.control.as_mut_ptr().cast();
+            header.msg_hdr.msg_control = slot.control.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = size_of::<[u64; 4]>() as _;
         }
-        // SAFETY: every header points to memory of its letter and its vector, with the right
+        // SAFETY: every header points to memory of its slot and its vector, with the right
         // lengths, which outlive the call and are not looked at before it returns.
         let count = unsafe {
             let wanted = READ_AT_ONCE as libc::c_uint;
@@ -177,15 +179,15 @@ impl Inbox {
             )
         };
         let count = usize::try_from(count).unwrap_or(0);
-        for (letter, header) in self.letters.iter_mut().zip(&headers).take(count) {
-            letter.length = (header.msg_len as usize).min(LONGEST);
+        for (slot, header) in self.slots.iter_mut().zip(&headers).take(count) {
+            slot.length = (header.msg_len as usize).min(LONGEST);
         }
         count
     }
 }
 
-impl Letter {
-    /// The time in the control message, if there is one.
+impl Slot {
+    /// Returns the time in the control message, if there is one.
     fn arrival(&self) -> Option<Duration> {
         let bytes = self.control.map(u64::to_ne_bytes);
         let bytes = bytes.as_flattened();
@@ -223,7 +225,7 @@ mod tests {
         }
         let port = here.local_addr().unwrap().port().to_be_bytes();
         let mut heard = Vec::new();
-        Inbox::default().read(&there, |datagram| {
+        RecvBuffer::default().read(&there, |datagram| {
             assert_eq!(datagram.from[2..4], port);
             assert!(datagram.at >= before - Duration::from_millis(20) && datagram.at <= wall());
             heard.push(datagram.bytes[0]);
@@ -239,9 +241,9 @@ mod tests {
         let age = || {
             send(&here, &[([7], there.local_addr().unwrap().into())]).unwrap();
             std::thread::sleep(Duration::from_millis(40));
-            let mut reported = None;
-            Inbox::default().read(&there, |datagram| reported = Some(datagram.at));
-            wall().saturating_sub(reported.unwrap())
+            let mut arrival = None;
+            RecvBuffer::default().read(&there, |datagram| arrival = Some(datagram.at));
+            wall().saturating_sub(arrival.unwrap())
         };
         // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp`
         // defers it to a worker).

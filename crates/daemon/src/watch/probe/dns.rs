@@ -83,7 +83,8 @@ fn endpoint(resolver: IpAddr, target: &UplinkTarget) -> SocketAddr {
     }
 }
 
-/// The first answer with addresses from one of the resolvers. What others send is passed over.
+/// Waits for the first answer with addresses from one of the resolvers. What others send is passed
+/// over.
 async fn answer(socket: &io::Result<UdpSocket>, resolvers: &[IpAddr], id: u16) -> Vec<IpAddr> {
     let Ok(socket) = socket else { return std::future::pending().await };
     let mut buffer = [0; 1500];

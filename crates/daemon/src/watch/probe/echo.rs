@@ -17,7 +17,7 @@ pub(super) const TYPES_V4: (u8, u8) = (8, 0);
 const TYPES_V6: (u8, u8) = (128, 129);
 const HEADER: usize = 8;
 
-/// A socket that sends echo requests and reads replies; never blocks.
+/// Holds a socket that sends echo requests and reads replies; never blocks.
 #[derive(Debug)]
 pub struct Echo {
     socket: Socket,
@@ -27,7 +27,7 @@ pub struct Echo {
     sequence: u16,
 }
 
-/// An echo reply to one of our requests.
+/// Holds an echo reply to one of our requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
     pub from: IpAddr,
@@ -37,6 +37,8 @@ pub struct Reply {
 }
 
 impl Echo {
+    /// Opens a socket through `port`, from `source` where it is given.
+    ///
     /// # Errors
     /// No such interface, or no right to (CAP_NET_RAW).
     pub fn open(ipv6: bool, port: Option<&str>, source: Option<IpAddr>) -> io::Result<Self> {
@@ -65,7 +67,7 @@ impl Echo {
         Ok(self.sequence)
     }
 
-    /// The next reply to us that waits; others are passed over.
+    /// Returns the next reply to us that waits; others are passed over.
     pub fn receive(&self) -> Option<Reply> {
         let mut buffer = [0; 256];
         loop {
@@ -84,7 +86,7 @@ impl Echo {
         }
     }
 
-    /// When the packet read last arrived (`SIOCGSTAMPNS_NEW`, kernel ≥ 5.1).
+    /// Returns when the packet read last arrived (`SIOCGSTAMPNS_NEW`, kernel ≥ 5.1).
     fn arrival(&self) -> Option<SystemTime> {
         const SIOCGSTAMPNS_NEW: ioctl::Opcode = ioctl::opcode::read::<[i64; 2]>(0x89, 7);
         // SAFETY: the opcode writes one `__kernel_timespec`, two `i64`, into the memory that
@@ -110,7 +112,7 @@ impl AsRawFd for Echo {
     }
 }
 
-/// A socket for echo messages through one port.
+/// Opens a socket for echo messages through one port.
 ///
 /// # Errors
 /// No such interface, or no right to (CAP_NET_RAW).
@@ -125,7 +127,7 @@ pub(super) fn socket(ipv6: bool, port: Option<&str>) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// An echo request of `N` bytes with its checksum (the kernel makes its own where it owns the
+/// Makes an echo request of `N` bytes with its checksum (the kernel makes its own where it owns the
 /// identifier).
 pub(super) fn request<const N: usize>(
     kind: u8,
@@ -147,8 +149,8 @@ pub(super) fn request<const N: usize>(
     message
 }
 
-/// The internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be added up
-/// at the end.
+/// Returns the internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be
+/// added up at the end.
 fn checksum(bytes: &[u8]) -> u16 {
     let (mut sum, mut rest) = (0_u64, bytes);
     while let Some((word, more)) = rest.split_first_chunk() {
@@ -164,7 +166,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or(0)
 }
 
-/// Sequence number and payload of an echo reply. Raw IPv4 sockets give the IP header along.
+/// Returns sequence number and payload of an echo reply. Raw IPv4 sockets give the IP header along.
 pub(super) fn answer(bytes: &[u8], ipv6: bool) -> Option<(u16, &[u8])> {
     let first = *bytes.first()?;
     let bytes =
@@ -178,7 +180,7 @@ pub(super) fn answer(bytes: &[u8], ipv6: bool) -> Option<(u16, &[u8])> {
     }
 }
 
-/// The sequence number of a reply that carries our cookie and nothing else.
+/// Returns the sequence number of a reply that carries our cookie and nothing else.
 pub(super) fn reply(bytes: &[u8], ipv6: bool, cookie: [u8; 8]) -> Option<u16> {
     answer(bytes, ipv6).filter(|(_, payload)| *payload == cookie).map(|(sequence, _)| sequence)
 }

@@ -29,10 +29,10 @@ const HEADERS: usize = 256;
 const PAGE: usize = 16 * 1024;
 const PAGE_WAIT: Duration = Duration::from_secs(1);
 
-/// Where to ask: host, port, path with query.
+/// Holds where to ask: host, port, path with query.
 type Place<'a> = (&'a str, u16, &'a str);
 
-/// An answer whose head has come; its body comes as it is read.
+/// Holds an answer whose head has come; its body comes as it is read.
 struct Answer {
     status: u16,
     location: Option<Vec<u8>>,
@@ -179,8 +179,8 @@ fn refreshed_to(page: &str) -> Option<String> {
     })
 }
 
-/// `http://:PORT/PATH` of a node: well when it answers as expected; where nothing is said, with a
-/// status of 2xx or 3xx.
+/// Asks for `http://:PORT/PATH` of a node: it is well when it answers as expected; where nothing is
+/// said, with a status of 2xx or 3xx.
 pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Http { port: number, path, expect } = probe else { return false };

@@ -8,10 +8,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bramblegate_netlink::bpf::{
+    accept, jump_if_equal, load_byte_from_x, load_half_from_x, load_header_length, reject,
+};
 use socket2::{SockFilter, Socket};
 use tracing::debug;
 
-use super::batch::{Inbox, SENT_AT_ONCE, never_fragment, prepare, send, wall};
+use super::batch::{RecvBuffer, SENT_AT_ONCE, never_fragment, prepare, send, wall};
 use super::echo::{self, TYPES_V4};
 use super::{Answer, Key, Probe, Question, unguessable};
 use crate::event::NodeId;
@@ -25,12 +28,12 @@ const PAYLOAD: usize = TAG + 4 + 4 + 4 + 4 + 8;
 /// Bytes of the keyed hash that precedes the rest.
 const TAG: usize = 8;
 
-/// `icmp`
+/// Asks by ICMP echo (`icmp`).
 #[derive(Debug, Default)]
 pub struct IcmpProbe {
-    wire: Option<Wire>,
+    socket: Option<PingSocket>,
     denied: bool,
-    inbox: Inbox,
+    received: RecvBuffer,
     /// random, of this run
     seal: Seal,
 }
@@ -49,12 +52,12 @@ impl Seal {
 }
 
 #[derive(Debug)]
-struct Wire {
-    socket: Socket,
+struct PingSocket {
+    inner: Socket,
     identifier: u16,
 }
 
-impl Wire {
+impl PingSocket {
     fn open() -> io::Result<Self> {
         // Unbound: by the way that everybody's packets go.
         let socket = echo::socket(false, None)?;
@@ -66,40 +69,34 @@ impl Wire {
             // A raw socket gets a copy of every ICMP message of this machine.
             socket.attach_filter(&replies_to(identifier))?;
         }
-        Ok(Self { socket, identifier })
+        Ok(Self { inner: socket, identifier })
     }
 }
 
-/// Lets echo replies with this identifier through (classic BPF, as in `linux/filter.h`).
+/// Lets echo replies with this identifier through.
 fn replies_to(identifier: u16) -> [SockFilter; 7] {
-    // X = length of the IP header; A = type; A = identifier
-    const LENGTH_TO_X: u16 = 0xb1;
-    const LOAD_BYTE_AT_X: u16 = 0x50;
-    const LOAD_HALF_AT_X: u16 = 0x48;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
     [
-        SockFilter::new(LENGTH_TO_X, 0, 0, 0),
-        SockFilter::new(LOAD_BYTE_AT_X, 0, 0, 0),
+        load_header_length(0),
+        load_byte_from_x(0),
         // An echo reply is type 0; else to the last, which lets nothing through.
-        SockFilter::new(JUMP_IF_EQUAL, 0, 3, TYPES_V4.1.into()),
-        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 4),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, identifier.into()),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
+        jump_if_equal(TYPES_V4.1.into(), 0, 3),
+        load_half_from_x(4),
+        jump_if_equal(identifier.into(), 0, 1),
+        accept(u32::MAX),
+        reject(),
     ]
 }
 
 impl IcmpProbe {
-    /// The socket; a new one where the old one was of no use.
-    fn wire(&mut self) -> Option<&Wire> {
-        if self.wire.is_none() {
-            let opened = Wire::open();
+    /// Returns the socket; a new one where the old one was of no use.
+    fn socket(&mut self) -> Option<&PingSocket> {
+        if self.socket.is_none() {
+            let opened = PingSocket::open();
             self.denied =
                 opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            self.wire = opened.inspect_err(|error| debug!(%error, "no socket for pings")).ok();
+            self.socket = opened.inspect_err(|error| debug!(%error, "no socket for pings")).ok();
         }
-        self.wire.as_ref()
+        self.socket.as_ref()
     }
 }
 
@@ -107,7 +104,7 @@ impl Probe for IcmpProbe {
     fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
         let seal = self.seal.clone();
         // Without a socket all of them go unanswered.
-        let Some(wire) = self.wire() else { return questions.len() };
+        let Some(socket) = self.socket() else { return questions.len() };
         let (mut taken, mut went) = (0, 0);
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
@@ -116,7 +113,7 @@ impl Probe for IcmpProbe {
                     (question.key, payload(&seal, question.address, question.key, now));
                 let message = echo::request(
                     TYPES_V4.0,
-                    wire.identifier,
+                    socket.identifier,
                     key.turn as u16,
                     payload.as_flattened(),
                 );
@@ -125,7 +122,7 @@ impl Probe for IcmpProbe {
             let datagrams: Vec<([u8; LENGTH], _)> = chunk.iter().map(datagram).collect();
             let mut rest = datagrams.as_slice();
             while !rest.is_empty() {
-                match send(&wire.socket, rest) {
+                match send(&socket.inner, rest) {
                     Ok(sent) => {
                         (taken, went) = (taken + sent, went + sent);
                         rest = rest.get(sent.max(1)..).unwrap_or_default();
@@ -141,22 +138,22 @@ impl Probe for IcmpProbe {
         }
         if went == 0 && taken > 0 {
             // Of no use now, whatever the reason.
-            self.wire = None;
+            self.socket = None;
         }
         taken
     }
 
-    fn answers(&mut self, reported: &mut Vec<Answer>) {
-        let Some(wire) = &self.wire else { return };
+    fn answers(&mut self, answered: &mut Vec<Answer>) {
+        let Some(socket) = &self.socket else { return };
         let seal = &self.seal;
-        self.inbox.read(&wire.socket, |datagram| {
+        self.received.read(&socket.inner, |datagram| {
             let [_, _, _, _, a, b, c, d, ..] = *datagram.from;
             let node = Ipv4Addr::new(a, b, c, d);
             let reply = echo::answer(datagram.bytes, false)
                 .and_then(|(_, payload)| read(payload, seal, node));
             let Some((key, sent)) = reply else { return };
             let rtt = datagram.at.checked_sub(sent);
-            reported.push(Answer { key, rtt, from: Some(node) });
+            answered.push(Answer { key, rtt, from: Some(node) });
         });
     }
 
@@ -165,7 +162,7 @@ impl Probe for IcmpProbe {
     }
 }
 
-/// `ENOBUFS` is the port's own queue.
+/// Returns whether there was no room. `ENOBUFS` is the port's own queue.
 pub(super) fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
         || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())

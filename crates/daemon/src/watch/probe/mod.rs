@@ -1,4 +1,38 @@
-//! Probes: is the internet behind an uplink, and do the nodes live?
+//! Finds out whether the internet is behind an uplink ([`uplink`]), and whether the nodes live
+//! ([`node`]). What an answer means, and how many lost rounds make a node dead, the facts decide.
+//!
+//! # How ten thousand nodes are asked each second
+//!
+//! There is no task, timer or socket for a node. One task ([`node::run`]) does all of it: it takes
+//! in what was answered, ends rounds, begins others, sends, and sleeps until the next moment at
+//! which anything is due. Three parts share the work:
+//!
+//! * The **scheduler** ([`scheduler`]) knows who is asked when. It has no socket and reads no
+//!   clock, so its tests play hours in milliseconds. Up to sixteen nodes are asked together. More
+//!   are spread evenly over the interval, and the work of ten milliseconds is put together: 100
+//!   wake-ups a second, however many nodes there are. A round asks each of a node's probes up to
+//!   three times; an answer to any of the tries counts until the round ends. How soon the second
+//!   try follows is learned for each node (four smoothed round trips, RFC 6298), so a node on a
+//!   quick wire is known to be silent long before the round's longest wait is over.
+//! * The **probes** ([`Probe`]) know how one kind of question is asked: ARP, ICMP, TCP, HTTP. ARP
+//!   and ICMP use one socket for all nodes, and carry in the question what finds its place again:
+//!   node, round, probe and try ([`Key`]), for ICMP with a keyed hash, so that no answer needs a
+//!   search or can be forged for another node. TCP and HTTP have a connection for each question.
+//! * The **batches** ([`batch`]) bring many datagrams to the kernel by one call, and take many from
+//!   it. The kernel notes when each one arrived, so the round trip does not grow with what waits
+//!   before it, and a classic BPF filter lets only our own answers wake us.
+//!
+//! What a moment costs follows what is underway, not what there is: the scheduler holds a list of
+//! open questions and a queue for each kind of probe, all by place, in vectors. An answer finds its
+//! node by the slot in its number. The results of all rounds that end together are one event.
+//!
+//! What does not fit is not lost: a probe says how many questions it took, and the rest stays at
+//! the head of the queue. After a delay the scheduler catches up at twice the pace, never all at
+//! once, and rounds that were slept through are not made up for. A question that may not be sent
+//! for want of a right says nothing of its node, and is reported as such.
+//!
+//! A node that has been silent for two rounds may have got another board at its address: the kernel
+//! is asked to look for it anew ([`resolution`]).
 //!
 //! A new kind of health probe is a file here with an `impl Probe`, and a line in [`PROBES`].
 
@@ -10,7 +44,7 @@ pub mod http;
 mod icmp;
 mod node;
 mod resolution;
-mod rounds;
+mod scheduler;
 mod stream;
 mod tcp;
 mod uplink;
@@ -22,7 +56,7 @@ use std::time::Duration;
 use crate::config::{NodeProbe, UplinkProbe};
 use crate::event::{LinkIndex, Mac, NodeId};
 
-/// What is to be asked of the uplinks. An equal plan disturbs nothing.
+/// Names what is to be asked of the uplinks. An equal plan disturbs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkProbePlan {
     pub targets: Vec<UplinkTarget>,
@@ -35,7 +69,7 @@ impl Default for UplinkProbePlan {
     }
 }
 
-/// One uplink with an address.
+/// Names one uplink with an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkTarget {
     pub index: LinkIndex,
@@ -49,7 +83,7 @@ pub struct UplinkTarget {
     pub generation: u64,
 }
 
-/// Which nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself
+/// Names the nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself
 /// costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeProbePlan {
@@ -63,7 +97,7 @@ pub struct NodeProbePlan {
     pub port: Option<String>,
 }
 
-/// A node and what it is asked.
+/// Names a node and what it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTarget {
     pub node: NodeId,
@@ -77,7 +111,7 @@ pub struct NodeTarget {
     pub timeout: u32,
 }
 
-/// Which question an answer belongs to.
+/// Names the question that an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     pub node: NodeId,
@@ -89,7 +123,7 @@ pub struct Key {
     pub nth: u8,
 }
 
-/// One question to one node.
+/// Holds one question to one node.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub key: Key,
@@ -101,7 +135,7 @@ pub struct Question<'a> {
     pub within: Duration,
 }
 
-/// An answer that says that the node is well.
+/// Holds an answer that shows that the node is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     pub key: Key,
@@ -111,25 +145,25 @@ pub struct Answer {
     pub from: Option<Ipv4Addr>,
 }
 
-/// One way to ask nodes whether they live. Who is asked when, and again, is the business of
-/// `rounds`.
+/// Asks nodes in one way whether they live. Who is asked when, and again, is the business of
+/// `scheduler`.
 pub trait Probe: Send {
-    /// Asks without waiting. How many of the questions, from the first on, were taken; for the
-    /// others there was no room, and they come again a moment later. `port`: the cluster's, for
+    /// Asks without waiting. Returns how many of the questions, from the first on, were taken; for
+    /// the others there was no room, and they come again a moment later. `port`: the cluster's, for
     /// what is asked on the wire itself.
     fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
 
     /// Adds what was answered since it was called last, without waiting.
-    fn answers(&mut self, reported: &mut Vec<Answer>);
+    fn answers(&mut self, answered: &mut Vec<Answer>);
 
-    /// Nothing could be asked the last time: the right to is missing, so silence says nothing of
-    /// the nodes.
+    /// Returns whether nothing could be asked the last time for want of the right to: then silence
+    /// says nothing of the nodes.
     fn is_denied(&self) -> bool {
         false
     }
 }
 
-/// A kind of probe.
+/// Describes a kind of probe.
 pub struct Kind {
     pub name: &'static str,
     /// does this setting ask for it?
@@ -143,7 +177,7 @@ impl std::fmt::Debug for Kind {
     }
 }
 
-/// All kinds of node probes.
+/// Lists all kinds of node probes.
 pub static PROBES: [Kind; 4] = [
     Kind {
         name: "arp",

@@ -1,5 +1,5 @@
-//! The nodes' probes at work: takes answers in, ends rounds, begins others, and tells the results.
-//! The state decides what a failed round means.
+//! Runs the nodes' probes: takes answers in, ends rounds, begins others, and reports the results.
+//! The facts decide what a failed round means.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -9,44 +9,45 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::resolution::Resolution;
-use super::rounds::Rounds;
+use super::scheduler::ProbeScheduler;
 use super::{NodeProbePlan, PROBES, Probe};
 use crate::event::{self, Event};
-use crate::sync::reached;
+use crate::sync::{Closed, reached};
+use crate::watch::emit;
 
-/// Asks round after round, and tells every node's result of each; those that end together are told
-/// together.
+/// Asks round after round, and reports every node's result of each; those that end together are
+/// reported together.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`).
+/// A channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<NodeProbePlan>,
     events: mpsc::Sender<Event>,
 ) -> io::Result<Infallible> {
     let mut probes: Vec<Box<dyn Probe>> = PROBES.iter().map(|kind| (kind.make)()).collect();
-    let mut rounds = Rounds::new(Instant::now());
+    let mut scheduler = ProbeScheduler::new(Instant::now());
     let mut answers = Vec::new();
     let mut denied = BTreeSet::new();
     let mut resolution = Resolution::default();
     plan.mark_changed();
     loop {
         let mut now = Instant::now();
-        if plan.has_changed().map_err(|_| io::ErrorKind::BrokenPipe)? {
+        if plan.has_changed().map_err(|_| Closed)? {
             let wanted = plan.borrow_and_update().clone();
-            rounds.replan(&wanted, now);
+            scheduler.replan(&wanted, now);
         }
         probes.iter_mut().for_each(|probe| probe.answers(&mut answers));
-        answers.drain(..).for_each(|answer| rounds.answered(&answer, now));
+        answers.drain(..).for_each(|answer| scheduler.answered(&answer, now));
         let mut ended = Vec::new();
-        rounds.settle(now, &mut ended);
-        let silent = rounds.take_silent();
-        if let Some(port) = &rounds.plan().port {
+        scheduler.settle(now, &mut ended);
+        let silent = scheduler.take_silent();
+        if let Some(port) = &scheduler.plan().port {
             resolution.begin_anew(port, &silent);
         }
-        rounds.begin(now);
+        scheduler.begin(now);
         for (kind, probe) in probes.iter_mut().enumerate() {
-            let port = rounds.plan().port.clone();
-            let (indices, questions) = rounds.questions(kind);
+            let port = scheduler.plan().port.clone();
+            let (indices, questions) = scheduler.questions(kind);
             if questions.is_empty() {
                 continue;
             }
@@ -54,36 +55,37 @@ pub async fn run(
             // addresses.
             let taken = port.map_or(questions.len(), |port| probe.ask(&questions, &port));
             now = Instant::now();
-            match probe.is_denied() {
-                true => rounds.denied(&indices, now),
-                false => rounds.sent(kind, &indices, taken, now),
+            if probe.is_denied() {
+                scheduler.denied(&indices, now);
+            } else {
+                scheduler.sent(kind, &indices, taken, now);
             }
         }
-        for reported in denials(&mut denied, kinds_denied(&probes, &rounds)) {
-            events.send(Event::Probe(reported)).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        for reported in denials(&mut denied, kinds_denied(&probes, &scheduler)) {
+            emit(&events, Event::Probe(reported)).await?;
         }
         if !ended.is_empty() {
             let reported = Event::Probe(event::Probe::Nodes(ended));
-            events.send(reported).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, reported).await?;
         }
         tokio::select! {
-            () = reached(rounds.next()) => {}
+            () = reached(scheduler.next()) => {}
             changed = plan.changed() => {
-                changed.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                changed.map_err(|_| Closed)?;
                 plan.mark_changed();
             }
         }
     }
 }
 
-/// The kinds of probes that are asked for and may not be sent.
-fn kinds_denied(probes: &[Box<dyn Probe>], rounds: &Rounds) -> BTreeSet<&'static str> {
+/// Returns the kinds of probes that are asked for and may not be sent.
+fn kinds_denied(probes: &[Box<dyn Probe>], scheduler: &ProbeScheduler) -> BTreeSet<&'static str> {
     let kinds = PROBES.iter().zip(probes).enumerate();
-    let denied = kinds.filter(|(kind, (_, probe))| probe.is_denied() && rounds.asks(*kind));
+    let denied = kinds.filter(|(kind, (_, probe))| probe.is_denied() && scheduler.asks(*kind));
     BTreeSet::from_iter(denied.map(|(_, (kind, _))| kind.name))
 }
 
-/// What is to be told when these kinds may not be sent, and `before` was told.
+/// Returns what is to be reported when these kinds may not be sent, and `before` was reported.
 fn denials(before: &mut BTreeSet<&'static str>, now: BTreeSet<&'static str>) -> Vec<event::Probe> {
     let changed = before.symmetric_difference(&now);
     let reported = changed

@@ -7,9 +7,10 @@ use std::net::Ipv4Addr;
 use bramblegate_netlink::{Protocol, Socket};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use tracing::trace;
 
 use crate::event::LinkIndex;
-use crate::watch::link::resolve_anew;
+use crate::watch::node::resolve_anew;
 
 /// Holds the socket to the kernel, opened when first needed.
 #[derive(Default)]
@@ -28,7 +29,9 @@ impl Resolution {
             },
         };
         for address in addresses {
-            let _ = resolve_anew(connection, index, *address);
+            if let Err(error) = resolve_anew(connection, index, *address) {
+                trace!(%address, %error, "the kernel keeps what it knows of a node's board");
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ const MOST: usize = 256;
 /// Asks one node once: (its address, what to ask); whether it is well.
 pub type AskOne = fn(Ipv4Addr, NodeProbe) -> BoxFuture<'static, bool>;
 
-/// The questions underway.
+/// Holds the questions underway.
 #[derive(Debug)]
 pub struct Streams {
     ask: AskOne,
@@ -44,9 +44,9 @@ impl Probe for Streams {
         room
     }
 
-    fn answers(&mut self, reported: &mut Vec<Answer>) {
+    fn answers(&mut self, answered: &mut Vec<Answer>) {
         while let Some(ended) = self.underway.try_join_next() {
-            reported.extend(ended.ok().flatten());
+            answered.extend(ended.ok().flatten());
         }
     }
 }
@@ -80,13 +80,13 @@ mod tests {
         let questions: Vec<_> = (0..1000).map(question).collect();
         assert_eq!(streams.ask(&questions, "eth0"), MOST);
         assert_eq!(streams.ask(&questions[MOST..], "eth0"), 0, "no room");
-        let mut reported = Vec::new();
-        streams.answers(&mut reported);
-        assert!(reported.is_empty(), "nobody has answered yet");
+        let mut answered = Vec::new();
+        streams.answers(&mut answered);
+        assert!(answered.is_empty(), "nobody has answered yet");
         tokio::time::sleep(Duration::from_millis(60)).await;
-        streams.answers(&mut reported);
-        assert_eq!(reported.len(), MOST);
-        assert!(reported.iter().all(|answer| answer.rtt >= Some(Duration::from_millis(20))));
+        streams.answers(&mut answered);
+        assert_eq!(answered.len(), MOST);
+        assert!(answered.iter().all(|answer| answer.rtt >= Some(Duration::from_millis(20))));
         assert_eq!(streams.ask(&questions[MOST..], "eth0"), MOST, "there is room again");
     }
 }

@@ -26,7 +26,7 @@ pub async fn connect(
     socket.connect(to).await
 }
 
-/// `tcp:PORT`
+/// Connects to `tcp:PORT` of a node.
 pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Tcp(number) = probe else { return false };

@@ -18,7 +18,8 @@ use super::{UplinkProbePlan, UplinkTarget, dns, http};
 use crate::config::{HttpExpectation, UplinkProbe};
 use crate::event::{Event, PortalSource, PortalUrl, Probe, Reachability, UplinkNews};
 use crate::supervise::{Backoff, Task};
-use crate::watch::readable;
+use crate::sync::{Closed, readable};
+use crate::watch::emit;
 
 /// One try takes no longer.
 const TRY: Duration = Duration::from_secs(5);
@@ -35,10 +36,10 @@ const LAST_PAUSE_OF_SEVERAL: Duration = Duration::from_secs(15);
 /// An unanswered ping is followed by another after this.
 const PING_AGAIN: Duration = Duration::from_millis(1200);
 
-/// Probes the plan's uplinks side by side and tells each answer.
+/// Probes the plan's uplinks side by side and reports each answer.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`).
+/// A channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<UplinkProbePlan>,
     events: mpsc::Sender<Event>,
@@ -53,7 +54,7 @@ pub async fn run(
         if wanted.probe != probe {
             running.clear();
             probe = wanted.probe;
-            rights.reported(&events, false).await?;
+            rights.report(&events, false).await?;
         }
         running.retain(|(target, _)| wanted.targets.contains(target));
         if probe != UplinkProbe::Off {
@@ -72,13 +73,13 @@ pub async fn run(
             }
         }
         tokio::select! {
-            changed = plan.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
-            () = events.closed() => return Err(io::ErrorKind::BrokenPipe.into()),
+            changed = plan.changed() => changed.map_err(|_| Closed)?,
+            () = events.closed() => return Err(Closed.into()),
         }
     }
 }
 
-/// What one round found; of a portal also where it is.
+/// Holds what one round found; of a portal also where it is.
 type Answer = (Reachability, Option<PortalUrl>);
 
 async fn watch_uplink(
@@ -92,7 +93,7 @@ async fn watch_uplink(
     let mut pauses = PAUSES;
     loop {
         let found = ask(&target, &probe, known.as_ref().map(|(known, _)| *known)).await;
-        if rights.reported(&events, found.is_none()).await.is_err() {
+        if rights.report(&events, found.is_none()).await.is_err() {
             return;
         }
         let Some((reachability, portal)) = found else {
@@ -127,26 +128,26 @@ async fn watch_uplink(
     }
 }
 
-/// What was told of the right to ping; of all uplinks.
+/// Holds what was reported of the right to ping; one for all uplinks.
 #[derive(Debug, Clone, Default)]
 struct Rights(Arc<AtomicBool>);
 
 impl Rights {
-    /// Tells that it is missing, or no longer missing, if that is news.
-    async fn reported(&self, events: &mpsc::Sender<Event>, denied: bool) -> io::Result<()> {
-        match self.0.swap(denied, Ordering::Relaxed) == denied {
-            true => Ok(()),
-            false => report(events, Probe::Denied { probe: "ping".to_owned(), denied }).await,
+    /// Reports that it is missing, or no longer missing, if that is news.
+    async fn report(&self, events: &mpsc::Sender<Event>, denied: bool) -> io::Result<()> {
+        if self.0.swap(denied, Ordering::Relaxed) == denied {
+            return Ok(());
         }
+        report(events, Probe::Denied { probe: "ping".to_owned(), denied }).await
     }
 }
 
 async fn report(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
-    events.send(Event::Probe(probe)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    Ok(emit(events, Event::Probe(probe)).await?)
 }
 
-/// One round: a single try, or several before it tells for the first time that nothing answers.
-/// `None`: it may not be sent.
+/// Asks one round: a single try, or several before it reports for the first time that nothing
+/// answers. `None`: it may not be sent.
 async fn ask(
     target: &UplinkTarget,
     probe: &UplinkProbe,
@@ -165,7 +166,7 @@ async fn ask(
     }
 }
 
-/// One try; as long as it is let.
+/// Tries once, for as long as it is let.
 async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> {
     match probe {
         UplinkProbe::Http { host, port, path, expect } => {
@@ -182,7 +183,7 @@ async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> 
     }
 }
 
-/// Every address of the host in turn, until one answers.
+/// Asks every address of the host in turn, until one answers.
 async fn fetch(
     target: &UplinkTarget,
     host: &str,

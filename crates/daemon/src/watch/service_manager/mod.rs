@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads. A stop that is part of a shutdown is told apart from
+//! SIGTERM and SIGINT stop, SIGHUP reloads. A stop that is part of a shutdown is distinguished from
 //! one that is not: the panel says something else then.
 
 mod shutdown;
@@ -11,9 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::event::Event;
+use crate::watch::emit;
 
-/// The handlers. From when they are set no signal kills the process or is lost: the first thing
-/// that a start does.
+/// Holds the handlers. From when they are set no signal kills the process or is lost: the first
+/// thing that a start does.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -35,10 +36,10 @@ impl Signals {
     }
 }
 
-/// Tells each signal, also those that came before.
+/// Reports each signal, also those that came before.
 ///
 /// # Errors
-/// The receiver is gone (`BrokenPipe`).
+/// The receiver is gone (`Closed`).
 pub async fn run(
     signals: Arc<Mutex<Signals>>,
     events: mpsc::Sender<Event>,
@@ -51,6 +52,6 @@ pub async fn run(
             _ = interrupt.recv() => Event::Stop(crate::event::Stop::Terminated),
             _ = hangup.recv() => Event::Reload,
         };
-        events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        emit(&events, event).await?;
     }
 }

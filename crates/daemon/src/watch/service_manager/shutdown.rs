@@ -12,13 +12,13 @@ use crate::files::reading;
 
 const ANSWER: &str = "/run/bramblegate.stopping";
 
-/// The reason of a SIGTERM; a plain stop when nobody says otherwise.
+/// Returns the reason of a SIGTERM; a plain stop when nobody says otherwise.
 pub fn reason() -> Stop {
     let answer = reading::text(Path::new(ANSWER)).unwrap_or_default();
     reason_of(&answer, std::process::id())
 }
 
-/// `PID REASON`; meant for another process, it is an old one.
+/// Reads `PID REASON`; meant for another process, it is an old one.
 fn reason_of(answer: &str, process: u32) -> Stop {
     match answer.trim().split_once(' ') {
         Some((pid, reason)) if pid.parse() == Ok(process) => match reason {

@@ -8,7 +8,7 @@ use glob::Pattern;
 
 use crate::event::LinkIndex;
 
-/// A program that looks after ports, and brings a DHCP client for them.
+/// Names a program that looks after ports, and brings a DHCP client for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Manager {
     NetworkManager,
@@ -51,7 +51,7 @@ impl Manager {
     }
 }
 
-/// A packet socket (packet(7)): by such a one a client speaks that has no address yet.
+/// Holds a packet socket (packet(7)): by such a one a client speaks that has no address yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketSocket {
     pub index: LinkIndex,
@@ -67,7 +67,7 @@ pub fn packet_sockets(root: &Path) -> Vec<PacketSocket> {
     table.lines().skip(1).filter_map(packet_socket).collect()
 }
 
-/// A line of `/proc/net/packet`: sk RefCnt Type Proto Iface R Rmem User Inode.
+/// Reads a line of `/proc/net/packet`: sk RefCnt Type Proto Iface R Rmem User Inode.
 fn packet_socket(line: &str) -> Option<PacketSocket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let of_clients = OF_CLIENTS.contains(fields.get(3)?);
@@ -75,7 +75,7 @@ fn packet_socket(line: &str) -> Option<PacketSocket> {
     Some(PacketSocket { index, inode: (*fields.get(8)?).to_owned() })
 }
 
-/// It looks after the port (`networkctl`), by a file that asks for IPv4.
+/// Returns whether networkd looks after the port (`networkctl`), by a file that asks for IPv4.
 fn networkd(root: &Path, index: LinkIndex) -> bool {
     let link = read(root, &format!("run/systemd/netif/links/{index}"));
     let state = link.lines().find_map(|line| line.strip_prefix("ADMIN_STATE="));
@@ -103,7 +103,8 @@ pub fn networkd_files(root: &Path, index: LinkIndex) -> Vec<String> {
     files.map(|file| read(root, file.trim_start_matches('/'))).collect()
 }
 
-/// A process that is there, and settings that do not deny the port or give it a fixed address.
+/// Returns whether dhcpcd asks at the port: a process that is there, and settings that do not deny
+/// the port or give it a fixed address.
 fn dhcpcd(root: &Path, name: &str) -> bool {
     let conf = read(root, "etc/dhcpcd.conf");
     let words = |key: &str| -> Vec<String> {
@@ -135,7 +136,7 @@ fn fixed_by_dhcpcd(conf: &str, name: &str) -> bool {
     })
 }
 
-/// A file's text; nothing where there is none.
+/// Returns a file's text; nothing where there is none.
 fn read(root: &Path, path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! How far has the DHCP client of an uplink come that has no IPv4 address? Heard on the wire, from
-//! both ends; nothing is sent.
+//! Finds out how far the DHCP client of an uplink has come that has no IPv4 address. Heard on the
+//! wire, from both ends; nothing is sent.
 //!
 //! A filter in the kernel picks DHCP out, and an uplink with an address is not listened to: traffic
 //! costs nothing there.
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
-use socket2::{SockFilter, Socket, Type};
+use socket2::{Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -20,20 +20,20 @@ use tracing::debug;
 
 use crate::event::{Acquisition, Event, LinkIndex, Mac, PortalSource, PortalUrl, UplinkNews};
 use crate::packet;
-use crate::sync::next_aligned;
+use crate::sync::{Closed, next_aligned, readable};
 use crate::watch::dhcp::message::{self, Answer, Question};
-use crate::watch::dhcp::{FRAME, talk};
-use crate::watch::readable;
+use crate::watch::dhcp::{FRAME, filter};
+use crate::watch::emit;
 use crate::watch::uplink::clients::{self, Manager};
 
 /// A client asks several times in this time after the carrier came.
 const FIRST_LOOK: Duration = Duration::from_secs(9);
 /// After that the machine is looked at again this often for a client that does not ask.
 const LOOK: Duration = Duration::from_secs(60);
-/// A port that went away is told by netlink too; until then.
+/// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An uplink with a carrier and without an IPv4 address.
+/// Holds an uplink with a carrier and without an IPv4 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListeningPlan {
     pub index: LinkIndex,
@@ -41,11 +41,11 @@ pub struct ListeningPlan {
     pub mac: Mac,
 }
 
-/// Listens to the ports of the plan; tells [`UplinkNews::Acquisition`] when it is another, and a
+/// Listens to the ports of the plan; reports [`UplinkNews::Acquisition`] when it is another, and a
 /// portal that an answer names.
 ///
 /// # Errors
-/// A channel is closed (`BrokenPipe`), or no packet socket is to be had (`CAP_NET_RAW`).
+/// A channel is closed (`Closed`), or no packet socket is to be had (`CAP_NET_RAW`).
 pub async fn run(
     mut plan: watch::Receiver<Vec<ListeningPlan>>,
     events: mpsc::Sender<Event>,
@@ -68,7 +68,7 @@ pub async fn run(
             }
         }
         tokio::select! {
-            changed = plan.changed() => changed.map_err(|_| io::ErrorKind::BrokenPipe)?,
+            changed = plan.changed() => changed.map_err(|_| Closed)?,
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 if let Ok(Err(error)) = ended {
                     return Err(error);
@@ -94,7 +94,7 @@ async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<
 
 async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
     let wire =
-        readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &dhcp_alone())?)?;
+        readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &filter::both())?)?;
     let mut talk = Talk::default();
     let (mut known, mut portal) = (None, None);
     let mut look = Instant::now() + FIRST_LOOK;
@@ -106,22 +106,16 @@ async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<
                 talk.client = Some(is_client_there(Path::new("/"), port, &wire));
             }
         }
-        let send = |news| async {
-            events.send(Event::Uplink(news)).await.map_err(|_| io::ErrorKind::BrokenPipe)
-        };
         if portal != talk.portal {
             portal.clone_from(&talk.portal);
-            send(UplinkNews::Portal {
-                index: port.index,
-                by: PortalSource::Lease,
-                url: portal.clone(),
-            })
-            .await?;
+            let (index, by, url) = (port.index, PortalSource::Lease, portal.clone());
+            emit(events, Event::Uplink(UplinkNews::Portal { index, by, url })).await?;
         }
         let state = talk.acquisition();
         if state != known {
             known = state;
-            send(UplinkNews::Acquisition { index: port.index, state }).await?;
+            let news = UplinkNews::Acquisition { index: port.index, state };
+            emit(events, Event::Uplink(news)).await?;
         }
     }
 }
@@ -149,7 +143,7 @@ fn is_client_there(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) ->
     listens || Manager::ALL.into_iter().any(|manager| manager.asks(root, port.index, &port.name))
 }
 
-/// What has been said so far. Pure.
+/// Holds what was heard so far. Pure.
 #[derive(Debug, Default)]
 struct Talk {
     heard: Option<Acquisition>,
@@ -171,7 +165,7 @@ impl Talk {
                 message::DECLINE => self.heard = Some(Acquisition::Declined),
                 message::DISCOVER | message::REQUEST => {
                     self.asked_for_ipv6_only = ipv6_only;
-                    // A question that is put again does not undo what a server has said to it.
+                    // A question that is put again does not undo what a server has answered.
                     self.heard = self.heard.or(Some(Acquisition::Unanswered));
                 }
                 _ => {}
@@ -196,18 +190,6 @@ impl Talk {
         let silent = |there| if there { Acquisition::Waiting } else { Acquisition::NoClient };
         self.heard.or_else(|| self.client.map(silent))
     }
-}
-
-/// [`talk`] behind a look at the kind of frame: a socket that hears what goes out hears all kinds.
-fn dhcp_alone() -> Vec<SockFilter> {
-    // BPF_LD | BPF_H | BPF_ABS; BPF_JMP | BPF_JEQ | BPF_K, to the last, which refuses
-    let talk = talk();
-    let to_last = u8::try_from(talk.len() - 1).unwrap_or(u8::MAX);
-    let kind = [
-        SockFilter::new(0x28, 0, 0, 12),
-        SockFilter::new(0x15, 0, to_last, u32::from(packet::ETHERTYPE_IPV4)),
-    ];
-    kind.into_iter().chain(talk).collect()
 }
 
 #[cfg(test)]

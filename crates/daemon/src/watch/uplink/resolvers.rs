@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::event::{Event, LinkIndex, PortalSource, PortalUrl, UplinkNews, Vital};
 use crate::files::inotify::Files;
 use crate::files::reading;
+use crate::watch::emit;
 
 /// Resolvers by interface index; 0 is the machine.
 pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
@@ -40,10 +41,10 @@ const PARENTS: [&str; 8] = [
     "run/dhcpcd/hook-state",
 ];
 
-/// Tells the resolvers at the start, and each change.
+/// Reports the resolvers at the start, and each change.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+/// No inotify to be had, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
@@ -58,7 +59,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         let now = read(root);
         let portals = portals(root);
         for event in changes(&known, &now).into_iter().chain(moved(&known_portals, &portals)) {
-            events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, event).await?;
         }
         (known, known_portals) = (now, portals);
         files.changed().await?;
@@ -68,14 +69,14 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 /// Portals by interface index.
 pub type Portals = BTreeMap<LinkIndex, PortalUrl>;
 
-/// Returns the captive portals that systemd-networkd (from 254 on) was told of, by DHCP or a router
+/// Returns the captive portals that systemd-networkd (from 254 on) has learned, by DHCP or a router
 /// (RFC 8910).
 pub fn portals(root: &Path) -> Portals {
     let mut found = Portals::new();
     for (name, text) in files(&root.join("run/systemd/netif/links")) {
-        let reported = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
+        let portal = text.lines().find_map(|line| line.strip_prefix("CAPTIVE_PORTAL="));
         if let (Ok(index), Some(url)) =
-            (name.parse::<LinkIndex>(), reported.and_then(PortalUrl::read))
+            (name.parse::<LinkIndex>(), portal.and_then(PortalUrl::read))
         {
             found.insert(index, url);
         }
@@ -102,7 +103,7 @@ fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
         .collect()
 }
 
-/// What the files below `root` say now.
+/// Returns what the files below `root` say now.
 pub fn read(root: &Path) -> Resolvers {
     let mut found = Resolvers::new();
     let texts: Vec<_> =
@@ -161,7 +162,7 @@ fn index_of(root: &Path, interface: &str) -> Option<LinkIndex> {
     reading::text(&path).ok()?.trim().parse().ok()
 }
 
-/// `nameserver ADDRESS` lines (resolv.conf(5)); a scope behind `%` is left out.
+/// Reads `nameserver ADDRESS` lines (resolv.conf(5)); a scope behind `%` is left out.
 fn nameservers(text: &str) -> Vec<IpAddr> {
     let lines = text.lines().map(|line| line.split(['#', ';']).next().unwrap_or_default());
     lines
@@ -172,7 +173,7 @@ fn nameservers(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// `DNS=ADDRESS ADDRESS…`
+/// Reads `DNS=ADDRESS ADDRESS…`
 fn networkd(text: &str) -> Vec<IpAddr> {
     text.lines()
         .filter_map(|line| line.strip_prefix("DNS="))
@@ -181,7 +182,7 @@ fn networkd(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// An address, perhaps with a scope (`%eth1`) or a server name (`#dns.example`).
+/// Reads an address, perhaps with a scope (`%eth1`) or a server name (`#dns.example`).
 fn address(text: &str) -> Option<IpAddr> {
     text.split(['%', '#']).next()?.parse().ok()
 }
@@ -197,7 +198,8 @@ mod tests {
 
     #[test]
     fn resolv_conf_is_read_with_its_comments_and_scopes() {
-        let text = "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\nnameserver fe80::1%eth1\nnameserver x\n";
+        let text = "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\n\
+         nameserver fe80::1%eth1\nnameserver x\n";
         assert_eq!(nameservers(text), ips(&["10.99.0.1", "fe80::1"]));
         assert_eq!(
             networkd("ADDRESS=10.99.0.9\nDNS=10.99.0.1 10.99.0.2#dns.example\n"),

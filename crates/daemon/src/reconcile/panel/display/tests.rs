@@ -283,6 +283,19 @@ impl Fake {
         (handle, events)
     }
 
+    /// Waits until the backlight was on and off like this; fails after five seconds.
+    fn await_backlight(&self, wanted: &[bool]) {
+        let start = Instant::now();
+        loop {
+            let lit: Vec<bool> = self.shown.lock().unwrap().iter().map(|(.., lit)| *lit).collect();
+            if lit.starts_with(wanted) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(5), "{lit:?}, not {wanted:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn rows(&self) -> Vec<Vec<String>> {
         self.shown.lock().unwrap().iter().map(|(_, lines, _)| lines.clone()).collect()
     }
@@ -382,16 +395,13 @@ fn the_backlight_goes_dark_when_there_is_no_news() {
         fake.spawn(Lcd { heartbeat: false, backlight, ..settings(LcdBus::Off) });
     display.show(page("10.99.0.1", "news"));
     await_lines(&mut events, "10.99.0.1", "news");
-    std::thread::sleep(Duration::from_millis(500));
+    fake.await_backlight(&[true, false]);
     display.show(page("10.99.0.2", "news"));
     await_lines(&mut events, "10.99.0.2", "news");
-    let lit: Vec<bool> = fake.shown.lock().unwrap().iter().map(|(_, _, lit)| *lit).collect();
-    assert_eq!(lit, [true, false, true]);
-    std::thread::sleep(Duration::from_millis(500));
+    fake.await_backlight(&[true, false, true, false]);
+    // Somebody presses the button.
     display.turn();
-    std::thread::sleep(Duration::from_millis(100));
-    let lit: Vec<bool> = fake.shown.lock().unwrap().iter().map(|(_, _, lit)| *lit).collect();
-    assert_eq!(lit, [true, false, true, false, true], "somebody pressed the button");
+    fake.await_backlight(&[true, false, true, false, true]);
 }
 
 #[test]

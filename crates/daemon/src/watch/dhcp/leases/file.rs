@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use crate::event::Mac;
 
-/// One lease as dnsmasq writes it down.
+/// Holds one lease as dnsmasq writes it down.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     pub address: Ipv4Addr,
@@ -31,7 +31,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// What a lease file holds.
+/// Holds what a lease file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Leases {
     /// in the order of the file; no address and no hardware address twice
@@ -41,12 +41,12 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// As dnsmasq reads it.
+    /// Writes them as dnsmasq reads them.
     pub fn to_text(&self) -> String {
         self.entries.iter().map(|entry| format!("{entry}\n")).collect()
     }
 
-    /// Each board's lease. In their order they go to the end of the map, and move nothing.
+    /// Returns each board's lease. In their order they go to the end of the map, and move nothing.
     pub fn by_mac(mut self) -> BTreeMap<Mac, Entry> {
         self.entries.sort_by_key(|entry| entry.mac);
         BTreeMap::from_iter(self.entries.into_iter().map(|entry| (entry.mac, entry)))
@@ -81,7 +81,7 @@ pub fn parse(bytes: &[u8]) -> Leases {
     leases
 }
 
-/// `duid …`, or a lease whose address is one of IPv6.
+/// Returns whether a line is `duid …`, or a lease whose address is one of IPv6.
 fn is_of_ipv6(words: &[&str]) -> bool {
     words.first() == Some(&"duid")
         || words.get(2).is_some_and(|word| word.parse::<std::net::Ipv6Addr>().is_ok())
@@ -108,7 +108,7 @@ fn rest(expiry: u64, mac: &str, address: &str, name: &str, id: &str) -> Option<E
     })
 }
 
-/// The last four words of a line with too many, and the digits before them.
+/// Returns the last four words of a line with too many, and the digits before them.
 fn behind(words: &[&str]) -> Option<Entry> {
     /// digits of a moment from 2001 to 2286
     const DIGITS: usize = 10;
@@ -118,7 +118,7 @@ fn behind(words: &[&str]) -> Option<Entry> {
     rest(digits.parse().ok()?, mac, address, name, id)
 }
 
-/// As dnsmasq lets through: letters, digits, `-`, `_`, `.`.
+/// Returns whether a word is a name that dnsmasq lets through: letters, digits, `-`, `_`, `.`.
 fn is_host_name(word: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !word.is_empty() && word.len() <= 255 && word.bytes().all(fine)

@@ -1,4 +1,4 @@
-//! The leases that our DHCP server has given: its file, watched by inotify.
+//! Reads the leases that our DHCP server has given: its file, watched by inotify.
 
 pub mod file;
 
@@ -19,6 +19,7 @@ use crate::event::{Change, Event, Lease, Mac};
 use crate::files::folder::{self, Folder};
 use crate::oneshot::OneShot;
 use crate::pace::Pace;
+use crate::watch::emit;
 use file::{Entry, Leases};
 
 /// dnsmasq writes its file in several steps.
@@ -33,7 +34,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 const AT_ONCE: u32 = 8;
 const SPACING: Duration = Duration::from_millis(500);
 
-/// A lease file, watched.
+/// Watches a lease file.
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
@@ -62,7 +63,7 @@ impl Watch {
         Ok(Self { path: path.to_owned(), watched, settled: None, pace, known: BTreeSet::new() })
     }
 
-    /// What the file holds now; none if there is no file.
+    /// Returns what the file holds now; none if there is no file.
     pub async fn read(&mut self) -> Leases {
         let mut leases = self.parse();
         for _ in 1..LOOKS {
@@ -113,16 +114,16 @@ impl Watch {
         }
     }
 
-    /// Reads what inotify has to tell of the file of this name.
+    /// Reads what inotify has to report of the file of this name.
     fn drain(&self, name: &[u8]) -> Heard {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut reported = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
+        let mut reader = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
         let mut heard = Heard::Nothing;
-        while let Ok(event) = reported.next() {
+        while let Ok(event) = reader.next() {
             if event.events().contains(ReadFlags::IGNORED) {
                 heard = Heard::FolderGone;
             } else if heard == Heard::Nothing
-                && event.file_name().is_none_or(|reported| reported.to_bytes() == name)
+                && event.file_name().is_none_or(|written| written.to_bytes() == name)
             {
                 heard = Heard::Change;
             }
@@ -131,7 +132,7 @@ impl Watch {
     }
 }
 
-/// What inotify told.
+/// Names what inotify reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     /// of other files
@@ -141,11 +142,11 @@ enum Heard {
     FolderGone,
 }
 
-/// Tells the leases in `path` at the start, and each change; a renewal is one, for whoever hears of
-/// none believes it is over.
+/// Reports the leases in `path` at the start, and each change; a renewal is one, for whoever hears
+/// of none believes it is over.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`BrokenPipe`).
+/// No inotify to be had, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infallible> {
     let mut watch = Watch::open(&path)?;
     let mut known: BTreeMap<Mac, Entry> = BTreeMap::new();
@@ -153,14 +154,14 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
         let now = watch.read().await.by_mac();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         for event in changes(&known, &now, clock) {
-            events.send(event).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            emit(&events, event).await?;
         }
         known = now;
         watch.changed().await?;
     }
 }
 
-/// What these files hold at a start; of a board that stands in several the first says.
+/// Returns what these files hold at a start; of a board that stands in several the first says.
 pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut boards = BTreeSet::new();
@@ -171,15 +172,15 @@ pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     entries.map(|entry| lease(&entry, clock)).collect()
 }
 
-/// Those that went first: their addresses may have been given to others.
+/// Returns the changes, those that went first: their addresses may have been given to others.
 fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone = before
         .values()
         .filter(|entry| !now.contains_key(&entry.mac))
         .map(|entry| Change::Gone(lease(entry, clock)));
-    let reported = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
+    let content = |entry: &Entry| (entry.address, entry.host_name.clone(), entry.expiry);
     let same = |entry: &Entry| {
-        before.get(&entry.mac).is_some_and(|known| reported(known) == reported(entry))
+        before.get(&entry.mac).is_some_and(|known| content(known) == content(entry))
     };
     let new =
         now.values().filter(|entry| !same(entry)).map(|entry| Change::Present(lease(entry, clock)));
@@ -194,6 +195,8 @@ fn lease(entry: &Entry, clock: u64) -> Lease {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     fn held(text: &str) -> BTreeMap<Mac, Entry> {
@@ -232,21 +235,26 @@ mod tests {
         assert!(changes(&now, &now, 2000).is_empty());
     }
 
-    #[tokio::test]
+    // The clock stands while the kernel has something to report: no load makes it late.
+    #[tokio::test(start_paused = true)]
     async fn who_stops_waiting_and_begins_again_misses_nothing() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
+        assert!(timeout(SETTLE, watch.changed()).await.is_err(), "nobody has written");
+        let written = Instant::now();
         std::fs::write(&path, "x").unwrap();
         for _ in 0..3 {
-            // shorter than the file is left alone after it was written
-            let _ = tokio::time::timeout(SETTLE / 8, watch.changed()).await;
+            // Shorter than the file is left alone after it was written.
+            assert!(timeout(SETTLE / 8, watch.changed()).await.is_err(), "too early");
         }
-        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        timeout(SETTLE, watch.changed()).await.unwrap().unwrap();
+        // The runtime's clock counts in whole milliseconds.
+        assert!(written.elapsed() <= SETTLE + Duration::from_millis(2), "{:?}", written.elapsed());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_is_just_being_written_takes_no_lease_away() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
@@ -267,36 +275,36 @@ mod tests {
         assert_eq!(watch.read().await.entries.len(), 1, "and what is gone is gone");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_folder_that_is_removed_and_made_anew_is_watched_again() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
-        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(&path, "x").unwrap();
-        tokio::time::timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
+        timeout(SETTLE * 50, watch.changed()).await.unwrap().unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_is_written_in_place_or_replaced_is_reported() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let path = folder.join("leases");
-        let (events, mut reported) = mpsc::channel(16);
-        let task = tokio::spawn(run(events, path.clone()));
+        let (sender, mut events) = mpsc::channel(16);
+        let task = tokio::spawn(run(sender, path.clone()));
         tokio::time::sleep(Duration::from_millis(50)).await;
         std::fs::write(&path, "0 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n").unwrap();
-        let first = reported.recv().await.unwrap();
+        let first = events.recv().await.unwrap();
         assert!(
             matches!(&first, Event::Lease(Change::Present(lease)) if lease.host_name.as_deref() == Some("rpi1"))
         );
         std::fs::write(folder.join("other"), "").unwrap();
         std::fs::write(folder.join("new"), "").unwrap();
         std::fs::rename(folder.join("new"), &path).unwrap();
-        assert!(matches!(reported.recv().await.unwrap(), Event::Lease(Change::Gone(_))));
+        assert!(matches!(events.recv().await.unwrap(), Event::Lease(Change::Gone(_))));
         task.abort();
     }
 }

@@ -5,21 +5,18 @@ pub mod tests;
 
 use std::net::Ipv4Addr;
 
+use super::{CLIENT_PORT, SERVER_PORT};
 use crate::event::{Mac, PortalUrl};
+use crate::packet::{ETHERTYPE_IPV4, IPV4_HEADER, UDP};
 
 /// Where things stand: Ethernet, IPv4 (RFC 791), UDP (RFC 768), then BOOTP with the magic cookie
 /// (RFC 2131, figure 1).
 const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const UDP: usize = 8;
+const UDP_HEADER: usize = 8;
 const BOOTP: usize = 240;
 /// BOOTP relays and servers of old drop what is shorter (RFC 1542, 2.1).
 const LEAST: usize = 300;
 
-const ETHERTYPE_IPV4: [u8; 2] = [8, 0];
-const PROTOCOL_UDP: u8 = 17;
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
@@ -47,7 +44,7 @@ pub const DECLINE: u8 = 4;
 pub const ACK: u8 = 5;
 pub const NAK: u8 = 6;
 
-/// What a server said, to whomever.
+/// Holds what a server sends, to whomever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
     /// as it calls itself (option 54), else by whose address it came
@@ -59,7 +56,7 @@ pub struct Reply {
     pub transaction: u32,
 }
 
-/// What a client says.
+/// Holds what a client says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
     /// whose it is, as it calls its hardware address
@@ -69,7 +66,7 @@ pub struct Question {
     pub ipv6_only: bool,
 }
 
-/// What a server says to one client.
+/// Holds what a server says to one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub kind: u8,
@@ -113,19 +110,19 @@ pub fn answer(frame: &[u8], ours: Mac) -> Option<Answer> {
     })
 }
 
-/// The client's hardware address.
+/// Returns the client's hardware address.
 fn hardware(fixed: &[u8]) -> Option<Mac> {
     Some(Mac(*fixed.get(28..)?.first_chunk()?))
 }
 
-/// A DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we have
-/// been at it.
+/// Makes a DHCPDISCOVER of a port that has no address, to everybody. `asking_for` is how long we
+/// have been at it.
 pub fn discover(ours: Mac, transaction: u32, asking_for: u16) -> Vec<u8> {
     // mask, router, resolvers, lease time, server: what any client wants to know
     discover_asking(ours, transaction, asking_for, &[1, 3, 6, 51, SERVER_IDENTIFIER])
 }
 
-/// As [`discover`], asking for these options.
+/// Makes one as [`discover`] does, asking for these options.
 pub fn discover_asking(
     Mac(ours): Mac,
     transaction: u32,
@@ -148,25 +145,25 @@ pub fn discover_asking(
     bootp.push(END);
     bootp.resize(LEAST, PAD);
 
-    let ip = ipv4_header(UDP + bootp.len());
+    let ip = ipv4_header(UDP_HEADER + bootp.len());
     let udp = udp_header(&bootp);
-    [&[0xff; 6], &ours[..], &ETHERTYPE_IPV4, &ip, &udp, &bootp].concat()
+    [&[0xff; 6], &ours[..], &ETHERTYPE_IPV4.to_be_bytes(), &ip, &udp, &bootp].concat()
 }
 
-/// From 0.0.0.0 to 255.255.255.255.
+/// Makes an IPv4 header from 0.0.0.0 to 255.255.255.255.
 fn ipv4_header(payload: usize) -> Vec<u8> {
-    let [high, low] = u16::try_from(IPV4 + payload).unwrap_or(u16::MAX).to_be_bytes();
+    let [high, low] = u16::try_from(IPV4_HEADER + payload).unwrap_or(u16::MAX).to_be_bytes();
     let header = |sum: [u8; 2]| {
-        let lengths = [0x45, 0, high, low, 0, 0, 0, 0, 64, PROTOCOL_UDP];
+        let lengths = [0x45, 0, high, low, 0, 0, 0, 0, 64, UDP];
         [&lengths[..], &sum, &[0; 4], &[0xff; 4]].concat()
     };
     header(checksum(&header([0; 2])).to_be_bytes())
 }
 
 fn udp_header(payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(UDP + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let length = u16::try_from(UDP_HEADER + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
     let ports = [CLIENT_PORT.to_be_bytes(), SERVER_PORT.to_be_bytes()].concat();
-    let pseudo = [&[0; 4][..], &[0xff; 4], &[0, PROTOCOL_UDP], &length].concat();
+    let pseudo = [&[0; 4][..], &[0xff; 4], &[0, UDP], &length].concat();
     let sum = match checksum(&[&pseudo, &ports[..], &length, &[0; 2], payload].concat()) {
         // Zero would mean: none.
         0 => u16::MAX,
@@ -175,7 +172,7 @@ fn udp_header(payload: &[u8]) -> Vec<u8> {
     [&ports[..], &length, &sum.to_be_bytes()].concat()
 }
 
-/// The Internet checksum (RFC 1071).
+/// Returns the Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| match pair {
         [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
@@ -214,9 +211,10 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
     })
 }
 
-/// A client without an address asks all servers, or takes up an offer before all of them, so that
-/// every server on the wire hears it and logs it: no relay asks for it (those of another subnet are
-/// not served), and neither the kernel nor dnsmasq drops it as damaged. (RFC 2131 2, 4.1.)
+/// Returns whether a client without an address asks all servers, or takes up an offer before all of
+/// them, so that every server on the wire hears it and logs it: no relay asks for it (those of
+/// another subnet are not served), and neither the kernel nor dnsmasq drops it as damaged. (RFC
+/// 2131 2, 4.1.)
 pub fn asks_all(frame: &[u8]) -> bool {
     const BY_ETHERNET: [u8; 2] = [1, 6];
     let Some(Message { ip, fixed, options, .. }) =
@@ -233,8 +231,8 @@ pub fn asks_all(frame: &[u8]) -> bool {
     to_all && from_nobody && checksum(ip) == 0 && direct && asks
 }
 
-/// The server whose offer a client takes, as it tells all servers (RFC 2131, 3.1, 3): that one has
-/// made an offer.
+/// Returns the server whose offer a client takes, as it announces to all servers (RFC 2131, 3.1,
+/// 3): that one has made an offer.
 pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
     // What goes to one server is about that one's lease.
     let to_all = frame.first().is_some_and(|first| first & 1 == 1);
@@ -245,8 +243,8 @@ pub fn chosen(frame: &[u8]) -> Option<Ipv4Addr> {
         .then_some(server)
 }
 
-/// What a board that asks for an address, or for its own again, calls itself. Servers take option
-/// 81 first, and so do we.
+/// Returns what a board that asks for an address, or for its own again, calls itself. Servers take
+/// option 81 first, and so do we.
 pub fn calls_itself(frame: &[u8]) -> Option<(Mac, String)> {
     let Message { fixed, options, .. } = message(frame, [CLIENT_PORT, SERVER_PORT], BOOT_REQUEST)?;
     // By Ethernet, with its kind of address, which is one board's.
@@ -262,8 +260,8 @@ pub fn calls_itself(frame: &[u8]) -> Option<(Mac, String)> {
     Some((mac, name))
 }
 
-/// Of a full name its first label, where it is written by lengths (RFC 4702, 2.3.1); else all of
-/// it.
+/// Returns of a full name its first label, where it is written by lengths (RFC 4702, 2.3.1); else
+/// all of it.
 fn first_label(value: &[u8]) -> Option<&[u8]> {
     const BY_LENGTHS: u8 = 4;
     // Flags, and two results of old.
@@ -275,14 +273,14 @@ fn first_label(value: &[u8]) -> Option<&[u8]> {
     name.first().is_some_and(|byte| *byte != 0).then_some(name)
 }
 
-/// Some end it as C does. What is no text is no name.
+/// Reads a name. Some end it as C does. What is no text is no name.
 fn words(value: &[u8]) -> Option<String> {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
     let text = std::str::from_utf8(value.get(..end)?).ok()?;
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The parts of a frame that is a message of DHCP.
+/// Holds the parts of a frame that is a message of DHCP.
 struct Message<'a> {
     /// who sent it
     mac: Mac,
@@ -294,11 +292,11 @@ struct Message<'a> {
 fn message(frame: &[u8], [from, to]: [u16; 2], kind: u8) -> Option<Message<'_>> {
     let (ethernet, packet) = frame.split_at_checked(ETHERNET)?;
     let mac = Mac(*ethernet.get(6..)?.first_chunk()?);
-    if ethernet.get(12..) != Some(&ETHERTYPE_IPV4) {
+    if ethernet.get(12..) != Some(&ETHERTYPE_IPV4.to_be_bytes()) {
         return None;
     }
     let (ip, udp) = packet.split_at_checked(header_length(packet)?)?;
-    let (ports, bootp) = udp.split_at_checked(UDP)?;
+    let (ports, bootp) = udp.split_at_checked(UDP_HEADER)?;
     let directed =
         ports.starts_with(&from.to_be_bytes()) && ports.get(2..4) == Some(&to.to_be_bytes());
     let (fixed, options) = bootp.split_at_checked(BOOTP)?;
@@ -306,12 +304,12 @@ fn message(frame: &[u8], [from, to]: [u16; 2], kind: u8) -> Option<Message<'_>> 
     whole.then_some(Message { mac, ip, fixed, options })
 }
 
-/// The length of an IPv4 header in front of UDP, if it is one of a whole packet.
+/// Returns the length of an IPv4 header in front of UDP, if it is one of a whole packet.
 fn header_length(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     let length = usize::from(first & 0x0f) * 4;
     let fragment = u16::from_be_bytes(*packet.get(6..)?.first_chunk()?) & 0x3fff;
-    (first >> 4 == 4 && length >= IPV4 && fragment == 0 && packet.get(9) == Some(&PROTOCOL_UDP))
+    (first >> 4 == 4 && length >= IPV4_HEADER && fragment == 0 && packet.get(9) == Some(&UDP))
         .then_some(length)
 }
 
@@ -319,7 +317,7 @@ fn address(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
     bytes.get(at..)?.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes))
 }
 
-/// The first option of this code, among those in the field of their own.
+/// Returns the first option of this code, among those in the field of their own.
 fn option(mut options: &[u8], wanted: u8) -> Option<&[u8]> {
     loop {
         options = match options {

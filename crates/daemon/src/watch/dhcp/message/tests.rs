@@ -13,7 +13,7 @@ pub fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
     frame[34..38].copy_from_slice(&[0, 67, 0, 68]);
     frame[42] = BOOT_REPLY;
     frame[58..62].copy_from_slice(&offered);
-    frame.truncate(ETHERNET + IPV4 + UDP + BOOTP);
+    frame.truncate(ETHERNET + IPV4_HEADER + UDP_HEADER + BOOTP);
     frame.extend([PAD, MESSAGE_TYPE, 1, kind]);
     frame.extend(options);
     frame.push(END);
@@ -166,7 +166,7 @@ fn only_whole_packets_from_server_to_client_count() {
         bad[at] = byte;
         assert_eq!(reply(&bad), None, "byte {at}");
     }
-    for length in 0..ETHERNET + IPV4 + UDP + BOOTP {
+    for length in 0..ETHERNET + IPV4_HEADER + UDP_HEADER + BOOTP {
         assert_eq!(reply(&good[..length]), None, "cut at {length}");
     }
 }
@@ -174,7 +174,7 @@ fn only_whole_packets_from_server_to_client_count() {
 #[test]
 fn the_question_is_as_the_standards_report() {
     let frame = discover(OURS, 0x0102_0304, 2);
-    assert_eq!(frame.len(), ETHERNET + IPV4 + UDP + LEAST);
+    assert_eq!(frame.len(), ETHERNET + IPV4_HEADER + UDP_HEADER + LEAST);
     let (ip, udp) = (&frame[14..34], &frame[34..]);
     assert_eq!(checksum(ip), 0, "a header with its checksum sums up to nothing");
     let length = u16::try_from(udp.len()).unwrap().to_be_bytes();

@@ -1,4 +1,4 @@
-//! Who is asked when, and what came of it. Knows no socket and reads no clock.
+//! Decides who is asked when, and what came of it. Knows no socket and reads no clock.
 //!
 //! A round asks each of a node's probes, and those that are not answered twice more; an answer to
 //! any of the three counts until the round ends. Up to sixteen nodes are asked together, more are
@@ -19,20 +19,20 @@ use self::ask::{Ask, Stage, asks_of, micros};
 use super::{Answer, Key, NodeProbePlan, NodeTarget, PROBES, Question};
 use crate::event::{NodeId, Round};
 
-/// A round asks at most so often.
+/// Bounds the tries of one question in a round.
 pub const TRIES: u8 = 3;
-/// So many nodes are asked together; a wake-up for each would cost more than it spreads.
+/// Bounds the nodes that are asked together; a wake-up for each would cost more than it spreads.
 const TOGETHER: usize = 16;
-/// With more nodes: how long one wake-up's work is put together.
+/// How long the work of one wake-up is put together, where there are more nodes.
 pub const TICK: Duration = Duration::from_millis(10);
-/// A node is silent after so many rounds in a row: one may be lost to a burst.
+/// A node is silent after so many lost rounds in a row: one may be lost to a burst.
 const SILENT_ROUNDS: u8 = 2;
-/// Most questions that are put to one kind of probe at a time.
+/// Bounds the questions that are put to one kind of probe at a time.
 const AT_ONCE: usize = 1024;
 
-/// See the module.
+/// Holds the rounds of all nodes.
 #[derive(Debug)]
-pub struct Rounds {
+pub struct ProbeScheduler {
     plan: NodeProbePlan,
     /// of all nodes, in their order
     asks: Vec<Ask>,
@@ -53,7 +53,7 @@ pub struct Rounds {
     silent: Vec<Ipv4Addr>,
 }
 
-impl Rounds {
+impl ProbeScheduler {
     pub fn new(now: Instant) -> Self {
         Self {
             plan: NodeProbePlan::default(),
@@ -74,8 +74,8 @@ impl Rounds {
         &self.plan
     }
 
-    /// Other nodes, or others' probes. Those that stay go on where they are; a handful of new ones
-    /// is asked at once.
+    /// Takes other nodes, or other probes of theirs. Those that stay go on where they are; a
+    /// handful of new ones is asked at once.
     pub fn replan(&mut self, plan: &NodeProbePlan, now: Instant) {
         let before = std::mem::replace(self, Self::new(now));
         let was_empty = before.plan.nodes.is_empty();
@@ -97,14 +97,13 @@ impl Rounds {
             if self.places.len() <= slot {
                 self.places.resize(slot + 1, None);
             }
-            self.places.get_mut(slot).into_iter().for_each(|known| *known = Some(place));
+            if let Some(known) = self.places.get_mut(slot) {
+                *known = Some(place);
+            }
         }
         for (index, ask) in (0_u32..).zip(&self.asks) {
             if ask.stage == Stage::Due {
-                self.due
-                    .get_mut(usize::from(ask.kind))
-                    .into_iter()
-                    .for_each(|due| due.push_back(index));
+                enqueue(&mut self.due, ask.kind, index);
             }
             if ask.stage != Stage::Idle && ask.tries > 0 {
                 self.open.push(index);
@@ -125,7 +124,7 @@ impl Rounds {
         }
     }
 
-    /// The questions of a node that is asked the same as before.
+    /// Returns the questions of a node that is asked the same as before.
     fn known(&self, target: &NodeTarget) -> Option<&[Ask]> {
         let place = self.place(target.node)?;
         self.plan.nodes.get(place).filter(|known| *known == target)?;
@@ -155,7 +154,7 @@ impl Rounds {
             if now < next {
                 return;
             }
-            // Rounds that were slept through are not made up for.
+            // ProbeScheduler that were slept through are not made up for.
             self.pass = if now > next + interval { now } else { next };
             self.cursor = 0;
         }
@@ -186,10 +185,7 @@ impl Rounds {
             (ask.stage, ask.tries, ask.turn, ask.first_lost, ask.begun) =
                 (Stage::Due, 0, self.turn, false, now);
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            self.due
-                .get_mut(usize::from(ask.kind))
-                .into_iter()
-                .for_each(|due| due.push_back(index));
+            enqueue(&mut self.due, ask.kind, index);
         }
     }
 
@@ -229,10 +225,7 @@ impl Rounds {
                 Stage::Waiting if passed < ask.patience(longest) => return true,
                 Stage::Waiting if ask.tries < TRIES => {
                     ask.stage = Stage::Due;
-                    self.due
-                        .get_mut(usize::from(ask.kind))
-                        .into_iter()
-                        .for_each(|due| due.push_back(*index));
+                    enqueue(&mut self.due, ask.kind, *index);
                     return true;
                 }
                 Stage::Due => return true,
@@ -246,8 +239,8 @@ impl Rounds {
         self.open = open;
     }
 
-    /// The result of a node's round, if all its questions have ended and one at least could be
-    /// asked.
+    /// Returns the result of a node's round, if all its questions have ended and one at least could
+    /// be asked.
     fn result(&mut self, place: usize) -> Option<Round> {
         let NodeTarget { node, address, .. } = *self.plan.nodes.get(place)?;
         let span = self.span(place);
@@ -278,7 +271,8 @@ impl Rounds {
         std::mem::take(&mut self.silent)
     }
 
-    /// The questions to be put to this kind of probe now, and their places for [`Self::sent`].
+    /// Returns the questions to be put to this kind of probe now, and their places for
+    /// [`Self::sent`].
     pub fn questions(&mut self, kind: usize) -> (Vec<u32>, Vec<Question<'_>>) {
         let longest = self.longest();
         let waiting = self.due.get(kind).map_or(0, VecDeque::len);
@@ -304,7 +298,7 @@ impl Rounds {
         (indices, questions)
     }
 
-    /// The first `taken` of these were sent at `now`; the rest stays due.
+    /// Notes that the first `taken` of these were sent at `now`; the rest stays due.
     pub fn sent(&mut self, kind: usize, indices: &[u32], taken: usize, now: Instant) {
         for index in indices.iter().take(taken) {
             let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
@@ -319,8 +313,8 @@ impl Rounds {
         indices.iter().skip(taken).rev().for_each(|index| due.push_front(*index));
     }
 
-    /// None of these could be sent at `now`, for want of the right to. They are over for this
-    /// round.
+    /// Notes that none of these could be sent at `now`, for want of the right to. They are over for
+    /// this round.
     pub fn denied(&mut self, indices: &[u32], now: Instant) {
         for index in indices {
             let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
@@ -333,12 +327,12 @@ impl Rounds {
         }
     }
 
-    /// Whether a node is asked by this kind of probe.
+    /// Returns whether any node is asked by this kind of probe.
     pub fn asks(&self, kind: usize) -> bool {
         self.asks.iter().any(|ask| usize::from(ask.kind) == kind)
     }
 
-    /// When there is something to do next; `None`: not before there is another plan.
+    /// Returns when there is something to do next; `None`: not before there is another plan.
     pub fn next(&self) -> Option<Instant> {
         let total = self.plan.nodes.len();
         if self.asks.is_empty() {
@@ -354,9 +348,16 @@ impl Rounds {
         Some(if total > TOGETHER { next.max(self.last_tick + TICK) } else { next })
     }
 
-    /// A round is over after this long (microseconds).
+    /// Returns how long a round may take, in microseconds.
     fn longest(&self) -> u32 {
         micros(self.plan.timeout.min(self.plan.interval))
+    }
+}
+
+/// Puts a question at the end of the queue of its kind of probe.
+fn enqueue(due: &mut [VecDeque<u32>], kind: u8, index: u32) {
+    if let Some(queue) = due.get_mut(usize::from(kind)) {
+        queue.push_back(index);
     }
 }
 

@@ -17,14 +17,14 @@ use super::head::{Seen, Sensor, View};
 /// A sensor of a slow bus answers within a second, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which sensors hang.
+/// Holds which sensors hang.
 #[derive(Debug)]
-pub struct Rounds {
+pub struct SensorPoll {
     hanging: Vec<Hanging>,
     patience: Duration,
 }
 
-/// A sensor that has not come back.
+/// Holds a sensor that has not come back.
 #[derive(Debug)]
 struct Hanging {
     /// in words
@@ -35,13 +35,13 @@ struct Hanging {
     view: View,
 }
 
-impl Default for Rounds {
+impl Default for SensorPoll {
     fn default() -> Self {
         Self { hanging: Vec::new(), patience: PATIENCE }
     }
 }
 
-impl Rounds {
+impl SensorPoll {
     /// Looks at everything that does not hang.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Rounds {
         Ok(all)
     }
 
-    /// What hangs, in words.
+    /// Returns what hangs, in words.
     pub fn hanging(&self) -> Vec<&'static str> {
         self.hanging.iter().map(|hanging| hanging.name).collect()
     }
@@ -113,16 +113,16 @@ mod tests {
         let view = View { root: tree("hangs"), boot_folder: None };
         let mut sensors = SENSORS;
         sensors[1] = ("the stuck one", stuck);
-        let mut rounds = Rounds { patience: Duration::from_millis(300), ..Rounds::default() };
+        let mut poll = SensorPoll { patience: Duration::from_millis(300), ..SensorPoll::default() };
         for look in 1..=3 {
             let begin = std::time::Instant::now();
-            let head = rounds.look(&view, &sensors).await.unwrap().head();
+            let head = poll.look(&view, &sensors).await.unwrap().head();
             assert_eq!(
                 (head.temperature, head.memory),
                 (Some(48), Some(62)),
                 "before it and behind it"
             );
-            assert_eq!(rounds.hanging(), ["the stuck one"]);
+            assert_eq!(poll.hanging(), ["the stuck one"]);
             assert!(
                 look == 1 || begin.elapsed() < Duration::from_millis(250),
                 "it is waited for once"
@@ -131,13 +131,13 @@ mod tests {
         let elsewhere = View { boot_folder: Some(view.root.clone()), ..view.clone() };
         let mut here = sensors;
         here[1] = ("the stuck one", |_, _| {});
-        rounds.look(&elsewhere, &here).await.unwrap();
-        assert!(rounds.hanging().is_empty(), "elsewhere it need not hang");
-        rounds.look(&view, &sensors).await.unwrap();
+        poll.look(&elsewhere, &here).await.unwrap();
+        assert!(poll.hanging().is_empty(), "elsewhere it need not hang");
+        poll.look(&view, &sensors).await.unwrap();
         STUCK.store(false, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(100)).await;
-        rounds.look(&view, &sensors).await.unwrap();
-        assert!(rounds.hanging().is_empty(), "it came back");
+        poll.look(&view, &sensors).await.unwrap();
+        assert!(poll.hanging().is_empty(), "it came back");
         std::fs::remove_dir_all(&view.root).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Stories of rounds, with nodes that answer as they are told and a clock that is only a number.
+//! Stories of scheduler, with nodes that answer as they are told and a clock that is only a number.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -34,27 +34,27 @@ fn plan(slots: impl IntoIterator<Item = usize>, probes: &[NodeProbe]) -> NodePro
 
 /// The cluster: what is asked is answered after a while, or never.
 struct World {
-    rounds: Rounds,
+    scheduler: ProbeScheduler,
     begun: Instant,
     now: Instant,
     underway: Vec<(Instant, Answer)>,
     /// (when, whom, which try)
     asked: Vec<(Duration, u32, u8)>,
-    reported: Vec<(Duration, Round)>,
+    results: Vec<(Duration, Round)>,
 }
 
 impl World {
     fn new(plan: &NodeProbePlan) -> Self {
         let now = Instant::now();
-        let mut rounds = Rounds::new(now);
-        rounds.replan(plan, now);
+        let mut scheduler = ProbeScheduler::new(now);
+        scheduler.replan(plan, now);
         Self {
-            rounds,
+            scheduler,
             begun: now,
             now,
             underway: Vec::new(),
             asked: Vec::new(),
-            reported: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -67,13 +67,13 @@ impl World {
                 std::mem::take(&mut self.underway).into_iter().partition(|(at, _)| *at <= now);
             self.underway = rest;
             let come: Vec<(Instant, Answer)> = come;
-            come.iter().for_each(|(_, answer)| self.rounds.answered(answer, now));
+            come.iter().for_each(|(_, answer)| self.scheduler.answered(answer, now));
             let mut ended = Vec::new();
-            self.rounds.settle(now, &mut ended);
-            self.reported.extend(ended.into_iter().map(|round| (now - self.begun, round)));
-            self.rounds.begin(now);
+            self.scheduler.settle(now, &mut ended);
+            self.results.extend(ended.into_iter().map(|round| (now - self.begun, round)));
+            self.scheduler.begin(now);
             for kind in 0..PROBES.len() {
-                let (indices, questions) = self.rounds.questions(kind);
+                let (indices, questions) = self.scheduler.questions(kind);
                 for question in questions {
                     let key = question.key;
                     self.asked.push((now - self.begun, key.node.slot, key.nth));
@@ -83,14 +83,14 @@ impl World {
                     };
                     self.underway.extend(answered.map(answer));
                 }
-                self.rounds.sent(kind, &indices, indices.len(), now);
+                self.scheduler.sent(kind, &indices, indices.len(), now);
             }
-            self.now = self.rounds.next().unwrap_or(end).min(end);
+            self.now = self.scheduler.next().unwrap_or(end).min(end);
         }
     }
 
     fn of(&self, slot: u32) -> Vec<Round> {
-        self.reported
+        self.results
             .iter()
             .filter(|(_, round)| round.node.slot == slot)
             .map(|(_, round)| *round)
@@ -102,9 +102,9 @@ impl World {
 fn three_healthy_nodes_cost_two_wake_ups_a_round() {
     let mut world = World::new(&plan(0..3, &[NodeProbe::Icmp]));
     world.run(ms(3000), |_, _| Some(RTT));
-    assert_eq!(world.reported.len(), 30);
-    assert!(world.reported.iter().all(|(_, round)| round.rtt == Some(RTT) && !round.first_lost));
-    let mut moments: Vec<Duration> = world.reported.iter().map(|(at, _)| *at).collect();
+    assert_eq!(world.results.len(), 30);
+    assert!(world.results.iter().all(|(_, round)| round.rtt == Some(RTT) && !round.first_lost));
+    let mut moments: Vec<Duration> = world.results.iter().map(|(at, _)| *at).collect();
     moments.dedup();
     assert_eq!(moments.len(), 10, "all three are told at once");
 }
@@ -114,7 +114,7 @@ fn only_the_silent_is_asked_again_with_more_patience_and_its_first_loss_is_repor
     let mut world = World::new(&plan(0..2, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
     world.asked.clear();
-    world.reported.clear();
+    world.results.clear();
     world.run(ms(300), |key, _| (key.node.slot == 0 || key.nth == 2).then_some(RTT));
     let round = ms(600);
     let asked = [(round, 0, 0), (round, 1, 0), (round + ms(5), 1, 1), (round + ms(15), 1, 2)];
@@ -131,10 +131,9 @@ fn a_death_is_three_failed_rounds_within_a_second_with_three_nodes_and_with_750(
         // The worst case: it has answered a moment ago.
         let victim = 1;
         let last = world.asked.iter().rev().find(|(_, slot, _)| *slot == victim).unwrap().0;
-        world.reported.clear();
+        world.results.clear();
         world.run(ms(2000), |key, _| (key.node.slot != victim).then_some(RTT));
-        let failed =
-            world.reported.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
+        let failed = world.results.iter().filter(|(_, r)| r.node.slot == victim && r.rtt.is_none());
         let noticed = failed.map(|(at, _)| *at).nth(2).unwrap();
         assert!(noticed - last <= ms(1000), "{count} nodes: {:?}", noticed - last);
     }
@@ -152,7 +151,7 @@ fn a_node_that_was_never_seen_has_all_the_time_there_is_for_its_answer() {
 fn a_node_that_becomes_slow_is_slow_and_not_dead() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(1500), |_, _| Some(RTT));
-    world.reported.clear();
+    world.results.clear();
     world.run(ms(3000), |_, _| Some(ms(80)));
     let failed = world.of(0).iter().filter(|round| round.rtt.is_none()).count();
     assert!(failed < 3, "{failed} rounds failed before it was given the time it needs");
@@ -215,31 +214,31 @@ fn a_node_is_well_only_when_all_its_probes_are() {
 /// not.
 fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>) -> Vec<Round> {
     let now = Instant::now();
-    let mut rounds = Rounds::new(now);
-    rounds.replan(&plan(0..1, probes), now);
-    let mut reported = Vec::new();
+    let mut scheduler = ProbeScheduler::new(now);
+    scheduler.replan(&plan(0..1, probes), now);
+    let mut results = Vec::new();
     for at in (0..600).map(ms) {
         let now = now + at;
-        rounds.settle(now, &mut reported);
-        rounds.begin(now);
+        scheduler.settle(now, &mut results);
+        scheduler.begin(now);
         for asked in 0..PROBES.len() {
-            let (indices, questions) = rounds.questions(asked);
+            let (indices, questions) = scheduler.questions(asked);
             let answers: Vec<Answer> = questions
                 .iter()
                 .map(|q| Answer { key: q.key, rtt, from: Some(q.address) })
                 .collect();
             if asked == kind {
-                rounds.denied(&indices, now);
+                scheduler.denied(&indices, now);
                 continue;
             }
-            rounds.sent(asked, &indices, indices.len(), now);
+            scheduler.sent(asked, &indices, indices.len(), now);
             answers
                 .iter()
                 .filter(|answer| answer.rtt.is_some())
-                .for_each(|answer| rounds.answered(answer, now));
+                .for_each(|answer| scheduler.answered(answer, now));
         }
     }
-    reported
+    results
 }
 
 #[test]
@@ -277,7 +276,7 @@ fn an_answer_from_another_address_or_of_another_round_is_none() {
             from: Some(address(0)),
         },
     ] {
-        world.rounds.answered(&answer, world.now);
+        world.scheduler.answered(&answer, world.now);
     }
     world.run(ms(290), |_, _| None);
     assert_eq!(world.of(0), [Round { node: id(0), rtt: None, first_lost: true }]);
@@ -289,7 +288,7 @@ fn a_clock_that_is_set_makes_no_node_slow() {
     world.run(ms(1), |_, _| None);
     let key = Key { node: id(0), turn: 1, probe: 0, nth: 0 };
     let answer = Answer { key, rtt: Some(Duration::from_secs(3600)), from: Some(address(0)) };
-    world.rounds.answered(&answer, world.now + ms(2));
+    world.scheduler.answered(&answer, world.now + ms(2));
     world.run(ms(250), |_, _| None);
     assert!(world.of(0)[0].rtt.unwrap() <= ms(5));
 }
@@ -298,17 +297,21 @@ fn a_clock_that_is_set_makes_no_node_slow() {
 fn who_comes_and_goes_does_not_disturb_the_others() {
     let mut world = World::new(&plan(0..40, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
-    world.reported.clear();
+    world.results.clear();
     // Someone comes and goes every 20 ms; node 5 is dead.
     for step in 0..100 {
         let slots = (0..40).chain((step % 2 == 0).then_some(40 + step));
-        world.rounds.replan(&plan(slots, &[NodeProbe::Icmp]), world.now);
+        world.scheduler.replan(&plan(slots, &[NodeProbe::Icmp]), world.now);
         world.run(ms(20), |key, _| (key.node.slot != 5).then_some(RTT));
     }
     for slot in (0..40).filter(|slot| *slot != 5) {
-        let rounds = world.of(slot);
-        assert!((6..=8).contains(&rounds.len()), "node {slot} had {} rounds in 2 s", rounds.len());
-        assert!(rounds.iter().all(|round| round.rtt.is_some()));
+        let scheduler = world.of(slot);
+        assert!(
+            (6..=8).contains(&scheduler.len()),
+            "node {slot} had {} rounds in 2 s",
+            scheduler.len()
+        );
+        assert!(scheduler.iter().all(|round| round.rtt.is_some()));
     }
     assert!(world.of(5).iter().all(|round| round.rtt.is_none()) && world.of(5).len() >= 6);
     assert!(world.of(60).len() == 1, "a new node is asked at once");
@@ -317,14 +320,14 @@ fn who_comes_and_goes_does_not_disturb_the_others() {
 #[test]
 fn questions_without_room_are_asked_later_and_fail_nobody() {
     let now = Instant::now();
-    let mut rounds = Rounds::new(now);
-    rounds.replan(&plan(0..10, &[NodeProbe::Tcp(22)]), now);
-    let (indices, questions) = rounds.questions(2);
+    let mut scheduler = ProbeScheduler::new(now);
+    scheduler.replan(&plan(0..10, &[NodeProbe::Tcp(22)]), now);
+    let (indices, questions) = scheduler.questions(2);
     assert_eq!(questions.len(), 10);
-    rounds.sent(2, &indices, 4, now);
+    scheduler.sent(2, &indices, 4, now);
     let mut ended = Vec::new();
-    rounds.settle(now + ms(200), &mut ended);
-    let (_, questions) = rounds.questions(2);
+    scheduler.settle(now + ms(200), &mut ended);
+    let (_, questions) = scheduler.questions(2);
     let first_tries = questions.iter().filter(|question| question.key.nth == 0).count();
     assert_eq!((first_tries, questions.len(), ended.len()), (6, 10, 0));
 }
@@ -352,7 +355,7 @@ fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
     assert!(slow.len() >= 9 && slow.iter().all(|round| round.rtt == Some(ms(800))), "{slow:?}");
     let mut world = World::new(&plan);
     world.run(ms(10_000), |_, _| None);
-    let lost = world.reported.iter().filter(|(_, round)| round.node.slot == 1);
+    let lost = world.results.iter().filter(|(_, round)| round.node.slot == 1);
     let ends: Vec<u128> = lost.map(|(at, _)| at.as_millis()).collect();
     assert!((2000..2100).contains(&ends[0]) && ends.len() >= 4, "{ends:?}");
 }
@@ -364,11 +367,11 @@ fn a_node_that_falls_silent_is_named_once_and_again_after_it_has_answered() {
     let well = |_: Key, _: &NodeProbe| Some(RTT);
     let one_is_dead = |key: Key, _: &NodeProbe| (key.node.slot == 1).then_some(RTT);
     world.run(ms(900), well);
-    assert_eq!(world.rounds.take_silent(), [] as [Ipv4Addr; 0]);
+    assert_eq!(world.scheduler.take_silent(), [] as [Ipv4Addr; 0]);
     for _ in 0..2 {
         world.run(ms(3000), one_is_dead);
-        assert_eq!(world.rounds.take_silent(), [address(0)]);
+        assert_eq!(world.scheduler.take_silent(), [address(0)]);
         world.run(ms(900), well);
-        assert_eq!(world.rounds.take_silent(), [] as [Ipv4Addr; 0]);
+        assert_eq!(world.scheduler.take_silent(), [] as [Ipv4Addr; 0]);
     }
 }

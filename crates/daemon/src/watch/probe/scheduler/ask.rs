@@ -13,7 +13,7 @@ const SHORTEST_WAIT: u32 = 5_000;
 /// Most probes of a node that are looked at.
 const MOST_PROBES: usize = 32;
 
-/// How far a question is in its round.
+/// Names how far a question is in its round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// no round is underway
@@ -27,7 +27,7 @@ pub enum Stage {
     Denied,
 }
 
-/// One probe of one node. Lengths of time are in microseconds: they are worked with for every
+/// Holds one probe of one node. Lengths of time are in microseconds: they are worked with for every
 /// question in every round.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -51,7 +51,8 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// From the beginning of the round to the second try, to the third, and to the end.
+    /// Returns the microseconds from the beginning of the round to the second try, to the third,
+    /// and to the end.
     pub fn steps(&self, longest: u32) -> (u32, u32, u32) {
         let longest = self.longest(longest);
         let first = match self.smoothed {
@@ -62,12 +63,12 @@ impl Ask {
         (first, first + (end - first) / 3, end)
     }
 
-    /// How long its round may take, if others' may take so long.
+    /// Returns how long its round may take, if others' may take so long.
     pub fn longest(&self, others: u32) -> u32 {
         if self.limit == 0 { others } else { self.limit }
     }
 
-    /// How long after its round's beginning something happens, if it is not answered.
+    /// Returns how long after its round's beginning something happens, if it is not answered.
     pub fn patience(&self, longest: u32) -> Duration {
         let (second, third, end) = self.steps(longest);
         let step = match self.tries {
@@ -92,12 +93,12 @@ impl Ask {
     }
 }
 
-/// Microseconds, as far as they can be counted: more than an hour.
+/// Counts the microseconds, as far as they can be counted: more than an hour.
 pub fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// A node's questions; one that is asked twice is asked once.
+/// Returns a node's questions; one that is asked twice is asked once.
 pub fn asks_of(place: u32, target: &NodeTarget, now: Instant) -> impl Iterator<Item = Ask> {
     target.probes.iter().take(MOST_PROBES).zip(0_u8..).filter_map(move |(probe, number)| {
         if target.probes.iter().take(usize::from(number)).any(|known| known == probe) {
