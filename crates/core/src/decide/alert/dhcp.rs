@@ -15,7 +15,8 @@ pub fn exhausted(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         return;
     }
     let text = format!(
-        "no address is left for {mac}: widen cluster.dhcp.range ({}-{}), or shorten cluster.dhcp.lease where boards come and go \
+        "no address is left for {mac}: widen cluster.dhcp.range ({}-{}), or shorten \
+         cluster.dhcp.lease where boards come and go \
          (`bramblegate nodes` lists who is there)",
         dhcp.first, dhcp.last
     );
@@ -35,8 +36,10 @@ pub fn held(state: &State, raised: &mut Vec<Alert>) {
         return;
     };
     let text = format!(
-        "no addresses are served on {port} for up to {seconds} s: frames of a spanning tree say that the switch lets nothing \
-         through for so long, where 30 s are usual; set its port as an edge port (\"portfast\"), or find who sends them (sudo \
+        "no addresses are served on {port} for up to {seconds} s: frames of a spanning tree say \
+         that the switch lets nothing \
+         through for so long, where 30 s are usual; set its port as an edge port (\"portfast\"), \
+         or find who sends them (sudo \
          tcpdump -eni {port} stp)"
     );
     raised.push(alert(AlertCode::GatewayDhcpHeld, text));
@@ -54,7 +57,8 @@ pub fn other_server(state: &State, raised: &mut Vec<Alert>) {
     }
     if let Some(why) = state.dhcp_unasked() {
         let text = format!(
-            "no addresses are served on {port}: whether another DHCP server is there cannot be asked ({why}); the service needs CAP_NET_RAW"
+            "no addresses are served on {port}: whether another DHCP server is there cannot be \
+             asked ({why}); the service needs CAP_NET_RAW"
         );
         raised.push(alert(AlertCode::GatewayDhcpUnasked, text));
     }

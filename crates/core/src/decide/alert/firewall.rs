@@ -18,7 +18,9 @@ pub fn blocked(state: &State, raised: &mut Vec<Alert>) {
             raised.push(by_chain(blocker, text));
         }
         (None, true) => {
-            let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
+            let text = "packets of the cluster are accepted by our rules but do not leave: \
+                        something else on this machine drops them (try: sudo iptables-legacy -S \
+                        FORWARD)";
             raised.push(
                 Alert::new(AlertCode::GatewayBlocked, Subject::Whole, text).shown_as("BLOCKED"),
             );
@@ -36,7 +38,9 @@ pub fn blocked(state: &State, raised: &mut Vec<Alert>) {
     let traffic = &state.firewall().traffic;
     promised(traffic, raised);
     if state.firewall().unheard && !traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
-        let text = "nodes ask for addresses on the cluster port, but their requests do not reach dnsmasq: something else on this machine drops them (look at `sudo nft list ruleset`, `sudo iptables-legacy-save`, `tc filter show dev PORT ingress`)";
+        let text = "nodes ask for addresses on the cluster port, but their requests do not reach \
+                    dnsmasq: something else on this machine drops them (look at `sudo nft list \
+                    ruleset`, `sudo iptables-legacy-save`, `tc filter show dev PORT ingress`)";
         let subject = Subject::Part(Part::Dhcp);
         raised.push(Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as("BLOCKED DHCP"));
     }

@@ -28,7 +28,8 @@ pub fn forwards(
             }
             Err(NoWay::Outside(address)) => {
                 let text = format!(
-                    "the forwarded port {port} leads nowhere: {address} is not a node's address in the cluster, which is at {} now",
+                    "the forwarded port {port} leads nowhere: {address} is not a node's address in \
+                     the cluster, which is at {} now",
                     placement.address.trunc()
                 );
                 raised.push(about(AlertCode::NodeForwardLost, text));
@@ -36,7 +37,8 @@ pub fn forwards(
         }
         if let Some(service) = hidden(settings, state, forward) {
             let text = format!(
-                "{port} leads to {to}, so the venue cannot reach {service} of the head itself there: the forward wins over uplink.allow"
+                "{port} leads to {to}, so the venue cannot reach {service} of the head itself \
+                 there: the forward wins over uplink.allow"
             );
             raised.push(about(AlertCode::NodeForwardHides, text));
         }
@@ -46,7 +48,8 @@ pub fn forwards(
     let has_port = state.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
-            "computers in the venue's own {} cannot use forwarded ports: the nodes have the same subnet and would look for them in the cluster",
+            "computers in the venue's own {} cannot use forwarded ports: the nodes have the same \
+             subnet and would look for them in the cluster",
             placement.address.trunc()
         );
         raised.push(alert(AlertCode::NodeForwardOverlap, text));

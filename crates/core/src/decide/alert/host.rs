@@ -53,7 +53,8 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let hanging = &state.vitals().hanging;
     if !hanging.is_empty() {
         let text = format!(
-            "reading {} gets no answer, so it is not watched: a driver or device hangs (dmesg shows which); it is watched again when it answers",
+            "reading {} gets no answer, so it is not watched: a driver or device hangs (dmesg \
+             shows which); it is watched again when it answers",
             hanging.join(" and ")
         );
         raised.push(alert(AlertCode::HostSensor, text));

@@ -25,16 +25,20 @@ fn flood(state: &State) -> Vec<Alert> {
     let most = Nodes::most_found(state.settings());
     let unknown_clients = flood.unknown_clients.map(|count| {
         let text = format!(
-            "{port} is flooded from hardware addresses that are not known: {count} or more are not listed, for {most} is the most; find \
-             the cable that they come by (the lights of the switch, its table of addresses, tcpdump -i {port} -e arp) and unplug \
+            "{port} is flooded from hardware addresses that are not known: {count} or more are not \
+             listed, for {most} is the most; find \
+             the cable that they come by (the lights of the switch, its table of addresses, \
+             tcpdump -i {port} -e arp) and unplug \
              it; nodes of the settings and those with a lease are not affected"
         );
         of_port(AlertCode::NodeFlood, port, text)
     });
     let restless = flood.restless.map(|mac| {
-        let name = state.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
+        let name =
+            state.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
         let text = format!(
-            "{name} ({mac}) changes its host name again and again; it keeps one for a while each time: look at its DHCP client, or \
+            "{name} ({mac}) changes its host name again and again; it keeps one for a while each \
+             time: look at its DHCP client, or \
              name it with `bramblegate nodes adopt`"
         );
         // The name itself is what changes.
@@ -56,11 +60,14 @@ fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
     let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
     let text = match node.filter(|node| node.origin == Origin::Settings) {
         Some(node) => format!(
-            "{address} is {}'s, but the board of {} ({mac}) answers there: were they swapped? Put them back, or exchange their mac in the settings",
+            "{address} is {}'s, but the board of {} ({mac}) answers there: were they swapped? Put \
+             them back, or exchange their mac in the settings",
             owner.name, node.name
         ),
         None => format!(
-            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it replaces the old one, write its mac into the settings; if not, give it another address",
+            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it \
+             replaces the old one, write its mac into the settings; if not, give it another \
+             address",
             owner.name
         ),
     };
@@ -95,7 +102,8 @@ fn name_conflict(nodes: &Nodes) -> Vec<Alert> {
             None => ", as a board did that is not here now,",
         };
         let text = format!(
-            "{} more call themselves {name}{whose} and are listed as {}{more}: give each its own host name, or name it with `bramblegate nodes rename`",
+            "{} more call themselves {name}{whose} and are listed as {}{more}: give each its own \
+             host name, or name it with `bramblegate nodes rename`",
             others.len(),
             listed.join(", ")
         );

@@ -17,7 +17,10 @@ pub fn without_role(state: &State, raised: &mut Vec<Alert>) {
     for (link, held) in state.ports_without_role() {
         let port = &link.name;
         let text = format!(
-            "{port} has the address {} and no role: it is closed but for uplink.allow, and new connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" to uplink.interfaces; if its network may reach head and nodes, add it to gateway.trust",
+            "{port} has the address {} and no role: it is closed but for uplink.allow, and new \
+             connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" \
+             to uplink.interfaces; if its network may reach head and nodes, add it to \
+             gateway.trust",
             held.address
         );
         raised.push(of_port(AlertCode::GatewayUnknownPort, port, text));
@@ -34,21 +37,28 @@ pub fn drops(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
             }
             COMMENT_SPOOFED => {
                 let text = format!(
-                    "a computer at an uplink sends to the nodes from an address of the cluster{latest}, and our rules drop it, because the answers would stay in the cluster: if it is yours, give it an address outside {}",
+                    "a computer at an uplink sends to the nodes from an address of the \
+                     cluster{latest}, and our rules drop it, because the answers would stay in the \
+                     cluster: if it is yours, give it an address outside {}",
                     placement.address.trunc()
                 );
                 (text, Part::Forged)
             }
             COMMENT_STRAY => {
                 let text = format!(
-                    "our rules drop answers of nodes to connections that did not come through the head{latest}: the nodes are reached by another way and answer by the head; let {} be their only way out and in",
+                    "our rules drop answers of nodes to connections that did not come through the \
+                     head{latest}: the nodes are reached by another way and answer by the head; \
+                     let {} be their only way out and in",
                     placement.address.addr()
                 );
                 (text, Part::Strays)
             }
             COMMENT_ELSEWHERE => {
                 let text = format!(
-                    "our rules drop what enters by an uplink for other networks of the head{latest}: nothing was forwarded there before the gateway; to have it forwarded: sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for the next start"
+                    "our rules drop what enters by an uplink for other networks of the \
+                     head{latest}: nothing was forwarded there before the gateway; to have it \
+                     forwarded: sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for \
+                     the next start"
                 );
                 (text, Part::Transit)
             }
@@ -77,10 +87,14 @@ fn unknown_clients(
     });
     match second {
         Some(net) => format!(
-            "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway translates {cluster} only; give them addresses of it, or make cluster.address wide enough for both networks"
+            "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway \
+             translates {cluster} only; give them addresses of it, or make cluster.address wide \
+             enough for both networks"
         ),
         None => format!(
-            "our rules drop what is sent to the venue by {port} with a source outside {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net {cluster}) and give it an address of {cluster}"
+            "our rules drop what is sent to the venue by {port} with a source outside \
+             {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net {cluster}) \
+             and give it an address of {cluster}"
         ),
     }
 }

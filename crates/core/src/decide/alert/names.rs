@@ -22,14 +22,16 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if let Some((netboot, why)) = netboot.zip(state.vitals().boot_folder.as_ref()) {
         let root = netboot.root.display();
         let text = format!(
-            "no node can boot from {root}: {why}; make the folder and let user bramblegate read it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
+            "no node can boot from {root}: {why}; make the folder and let user bramblegate read \
+             it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
         );
         raised.push(netboot_alert(Part::BootFolder, text));
     }
     if let Some((netboot, closed)) = netboot.zip(state.vitals().boot_files.as_ref()) {
         let root = netboot.root.display();
         let text = format!(
-            "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX {root}; `bramblegate doctor` says more)"
+            "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX \
+             {root}; `bramblegate doctor` says more)"
         );
         raised.push(netboot_alert(Part::BootFile, text));
     }
@@ -66,7 +68,8 @@ fn endless(netboot: &Netboot) -> Option<Alert> {
         .filter_map(|(key, file)| Some((key, file.as_deref()?)))
         .find(|(_, file)| netboot.ipxe.is_none() && is_ipxe(file))?;
     let text = format!(
-        "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start and is not sent to itself: write its script as cluster.netboot.ipxe"
+        "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start and is not sent \
+         to itself: write its script as cluster.netboot.ipxe"
     );
     Some(netboot_alert(Part::IpxeScript, text).graded(Severity::Notice))
 }

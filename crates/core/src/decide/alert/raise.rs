@@ -59,7 +59,9 @@ pub(crate) fn of_port(code: AlertCode, port: &str, what: impl Into<String>) -> A
 fn neighbours(state: &State, raised: &mut Vec<Alert>) {
     let Some((count, max)) = state.vitals().neighbours else { return };
     let text = format!(
-        "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it are neither reached nor given addresses: raise it (sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
+        "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it \
+         are neither reached nor given addresses: raise it (sudo sysctl -w \
+         net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
         max.saturating_mul(4)
     );
     raised.push(alert(AlertCode::GatewayNeighbours, text));
@@ -72,12 +74,14 @@ fn conflicts(state: &State, raised: &mut Vec<Alert>) {
         let (port, by, address) = (&port.name, conflict.by, conflict.address);
         if state.roles().cluster == Some(conflict.port) {
             let text = format!(
-                "{by} on the cluster port {port} has the head's own address {address} too, so nodes reach one or the other"
+                "{by} on the cluster port {port} has the head's own address {address} too, so \
+                 nodes reach one or the other"
             );
             raised.push(alert(AlertCode::GatewayAddressTaken, text));
         } else {
             let text = format!(
-                "{by} has {address} too, the head's address on {port}, so the venue reaches one or the other: ask the venue for another \
+                "{by} has {address} too, the head's address on {port}, so the venue reaches one or \
+                 the other: ask the venue for another \
                  address (a DHCP client gets one by asking again)"
             );
             raised.push(of_port(AlertCode::UplinkAddressTaken, port, text));
@@ -96,7 +100,8 @@ fn enslaved(state: &State, raised: &mut Vec<Alert>) {
         let (port, master) = (&port.name, &master.name);
         let text = if of_cluster {
             format!(
-                "{port} is a port of {master}, which leads to the nodes: name another uplink, or take it out (sudo ip link set {port} nomaster)"
+                "{port} is a port of {master}, which leads to the nodes: name another uplink, or \
+                 take it out (sudo ip link set {port} nomaster)"
             )
         } else {
             format!("{port} is a port of {master}: name {master} in the settings instead")
@@ -166,7 +171,8 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     match state.cluster_port() {
         None => {
             let text = format!(
-                "the cluster port {} is not there: plug it in, or name another as cluster.interface (bramblegate detect lists the ports)",
+                "the cluster port {} is not there: plug it in, or name another as \
+                 cluster.interface (bramblegate detect lists the ports)",
                 settings.cluster.interface
             );
             raised.push(alert(AlertCode::GatewayPortAbsent, text));
@@ -197,12 +203,14 @@ fn overlap(settings: &Settings, state: &State, placement: &Placement, raised: &m
         let port = state.facts().link(index).map_or("an uplink", |link| link.name.as_str());
         let text = if placement.overlap == Overlap::Renumbered {
             format!(
-                "the venue leased {address} on {port}, an address of the cluster: the cluster has moved to {}",
+                "the venue leased {address} on {port}, an address of the cluster: the cluster has \
+                 moved to {}",
                 placement.address
             )
         } else {
             format!(
-                "the venue leased {address} on {port}, an address of the cluster, and every alternative is taken too: add one to cluster.alternatives"
+                "the venue leased {address} on {port}, an address of the cluster, and every \
+                 alternative is taken too: add one to cluster.alternatives"
             )
         };
         let [a, b, c, _] = home.network().octets();
@@ -246,7 +254,8 @@ fn left_behind(settings: &Settings) -> String {
         (true, false) => String::new(),
         (false, true) => {
             format!(
-                "; left behind with static addresses: {named}{more}; the others follow within minutes"
+                "; left behind with static addresses: {named}{more}; the others follow within \
+                 minutes"
             )
         }
         (false, false) => format!("; left behind with static addresses: {named}{more}"),

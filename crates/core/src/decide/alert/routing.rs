@@ -42,7 +42,8 @@ pub fn rules(state: &State, placement: &Placement, raised: &mut Vec<Alert>) {
     }
     for (address, used, unused) in twice {
         let text = format!(
-            "{used} and {unused} have the same address {address}, so the head answers by {used} only: pull one of the two, or ask one venue for another address"
+            "{used} and {unused} have the same address {address}, so the head answers by {used} \
+             only: pull one of the two, or ask one venue for another address"
         );
         raised.push(of_port(AlertCode::UplinkAddressTaken, unused, text));
     }

@@ -31,7 +31,8 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     // or another table's, do too.
     if state.is_routeless(active.link.index) && state.main_exit() != Some(active.link.index) {
         let text = format!(
-            "{port} has an address but no default route: the venue's DHCP server names no router, or another tool removed the route"
+            "{port} has an address but no default route: the venue's DHCP server names no router, \
+             or another tool removed the route"
         );
         raised.push(of_port(AlertCode::UplinkNoRoute, port, text));
     } else if active.settled == UplinkState::Portal {
@@ -56,11 +57,15 @@ pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
         let text = match routing::main_table(state) {
             Some(remedy) => {
                 format!(
-                    "another program deleted the routing rule for the main table: put it back ({remedy})"
+                    "another program deleted the routing rule for the main table: put it back \
+                     ({remedy})"
                 )
             }
             None => format!(
-                "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
+                "{port} has a default route, but a routing rule refuses what the nodes send: a \
+                 VPN's kill switch does that; look for \"prohibit\", \"unreachable\" \
+                 or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets \
+                 from {}",
                 cluster.name
             ),
         };
@@ -112,7 +117,8 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoDhcp => (no_dhcp(state, active), "NO DHCP"),
         UplinkState::Addressed if active.address.is_none() => {
             let text = format!(
-                "{port} has only a translator's address, which the venue cannot reach: no router or DHCP server of the venue has given one"
+                "{port} has only a translator's address, which the venue cannot reach: no router \
+                 or DHCP server of the venue has given one"
             );
             (text, "NO DHCP")
         }
@@ -137,40 +143,49 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
         None => format!("{port} gets no address (bramblegate doctor looks for the reason){own}"),
         Some(Acquisition::NoClient) => {
             format!(
-                "nothing on the head asks for an address on {port}: bramblegate doctor says how to start a DHCP client there{own}"
+                "nothing on the head asks for an address on {port}: bramblegate doctor says how to \
+                 start a DHCP client there{own}"
             )
         }
         Some(Acquisition::Waiting) => {
             format!(
-                "the DHCP client of {port} asks for nothing now, perhaps because a server asked for IPv6 only (option 108) before: bramblegate doctor says more{own}"
+                "the DHCP client of {port} asks for nothing now, perhaps because a server asked \
+                 for IPv6 only (option 108) before: bramblegate doctor says more{own}"
             )
         }
         Some(Acquisition::Unanswered) if may_be_slow(state, active) => {
             format!(
-                "no server has answered yet on {port}: one that serves many takes 20 seconds; if that is over, see whether that port of the venue is switched on, and the cable in the right one{own}"
+                "no server has answered yet on {port}: one that serves many takes 20 seconds; if \
+                 that is over, see whether that port of the venue is switched on, and the cable in \
+                 the right one{own}"
             )
         }
         Some(Acquisition::Unanswered) => {
             format!(
-                "no DHCP server answers on {port}: is that port of the venue switched on, and the cable in the right one?{own}"
+                "no DHCP server answers on {port}: is that port of the venue switched on, and the \
+                 cable in the right one?{own}"
             )
         }
         Some(Acquisition::Offered { server }) => {
             format!(
-                "the DHCP server {server} offers an address on {port}, and the head has none yet: see what its client says (journalctl){own}"
+                "the DHCP server {server} offers an address on {port}, and the head has none yet: \
+                 see what its client says (journalctl){own}"
             )
         }
         Some(Acquisition::Ipv6Only { server }) => format!(
-            "the DHCP server {server} asks for IPv6 only on {port} (option 108) and no router gives an IPv6 address: bramblegate doctor says how to take IPv4 all the same{own}"
+            "the DHCP server {server} asks for IPv6 only on {port} (option 108) and no router \
+             gives an IPv6 address: bramblegate doctor says how to take IPv4 all the same{own}"
         ),
         Some(Acquisition::Refused { server }) => {
             format!(
-                "the DHCP server {server} refuses the address that {port} asks for: the client will ask for another{own}"
+                "the DHCP server {server} refuses the address that {port} asks for: the client \
+                 will ask for another{own}"
             )
         }
         Some(Acquisition::Declined) => {
             format!(
-                "another computer of the venue has the address that {port} is given: have its DHCP server looked at{own}"
+                "another computer of the venue has the address that {port} is given: have its DHCP \
+                 server looked at{own}"
             )
         }
     }
@@ -191,7 +206,8 @@ fn not_renewed(state: &State, raised: &mut Vec<Alert>) {
             IpNet::V6(_) => ("router", "prefix of"),
         };
         let text = format!(
-            "the venue's {who} does not renew the {what} {} on {port}: the address works until that ends (bramblegate status); is the {who} on?",
+            "the venue's {who} does not renew the {what} {} on {port}: the address works until \
+             that ends (bramblegate status); is the {who} on?",
             address.addr()
         );
         raised.push(of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
@@ -207,21 +223,27 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
     // Back to where it came from: nobody there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
         format!(
-            "a default route leads what the nodes send back to the cluster port {port}: take the gateway out of the settings of {port}, and the route away (sudo ip route del default dev {port})"
+            "a default route leads what the nodes send back to the cluster port {port}: take the \
+             gateway out of the settings of {port}, and the route away (sudo ip route del default \
+             dev {port})"
         )
     } else if !exit.carrier {
         format!(
-            "a default route leads the nodes' traffic to {port}, which has no carrier and is no uplink: nothing gets through; take the route away (sudo ip route del default dev {port})"
+            "a default route leads the nodes' traffic to {port}, which has no carrier and is no \
+             uplink: nothing gets through; take the route away (sudo ip route del default dev \
+             {port})"
         )
     } else if leads_by_translator(state.facts(), exit.index) {
         format!(
-            "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: add {port} to the end of uplink.interfaces, so that it knows them by its own address"
+            "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: \
+             add {port} to the end of uplink.interfaces, so that it knows them by its own address"
         )
     } else {
         let around =
             routing::around(state).map_or_else(String::new, |command| format!(" ({command})"));
         format!(
-            "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to go there, add {port} to uplink.interfaces; if not, lead it past{around}"
+            "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to \
+             go there, add {port} to uplink.interfaces; if not, lead it past{around}"
         )
     };
     raised.push(of_port(AlertCode::UplinkExitBy, port, text));

@@ -17,7 +17,8 @@ impl Display for Ruleset {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "# portable form: in the kernel the table has the flags owner and persist where it knows them"
+            "# portable form: in the kernel the table has the flags owner and persist where it \
+             knows them"
         )?;
         if let Some(table) = &self.flow_table {
             writeln!(

@@ -166,13 +166,17 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
     let most = count.saturating_add(u32::from(address.hostmask())).max(1000);
     format!(
         "dhcp-range={},{},{},{}\ndhcp-lease-max={most}\n\
-         # we are the only server here (that was asked first): say no to addresses of another subnet at once\n\
+         # we are the only server here (that was asked first): say no to addresses of another \
+         subnet at once\n\
          dhcp-authoritative\ndhcp-rapid-commit\n\
-         # the question whether an address is in use takes three seconds; nodes ask themselves\nno-ping\n\
+         # the question whether an address is in use takes three seconds; nodes ask \
+         themselves\nno-ping\n\
          dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\ndhcp-optsfile={folder}/options\n\
-         # a board is known by its hardware address, whatever system it starts: one board, one lease\n\
+         # a board is known by its hardware address, whatever system it starts: one board, one \
+         lease\n\
          dhcp-ignore-clid\n\
-         # no node becomes the proxy of all browsers, or a tunnel's end, by its name (CERT VU#598349, RFC 5214 9)\n\
+         # no node becomes the proxy of all browsers, or a tunnel's end, by its name (CERT \
+         VU#598349, RFC 5214 9)\n\
          dhcp-name-match=set:wpad,wpad\ndhcp-name-match=set:wpad,wpad.*\n\
          dhcp-name-match=set:wpad,isatap\ndhcp-name-match=set:wpad,isatap.*\ndhcp-ignore-names=tag:wpad\n",
         dhcp.first,

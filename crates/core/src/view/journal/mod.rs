@@ -296,20 +296,23 @@ fn gateway_record(transition: &Transition, state: &State) -> Option<Record> {
         }
         Transition::DisplayBlind => Record::new(
             Kind::DisplayBlind,
-            "display: it cannot be read back; after a loss of its power it is drawn again within five minutes",
+            "display: it cannot be read back; after a loss of its power it is drawn again within \
+             five minutes",
         ),
         Transition::ServerSaid(logged) => service::logged(logged, state),
         Transition::DhcpHeld { seconds } => Record::new(
             Kind::DhcpHeld,
             format!(
-                "the switch at the cluster port lets nothing through for {seconds} s (spanning tree): only then it is asked whether \
+                "the switch at the cluster port lets nothing through for {seconds} s (spanning \
+                 tree): only then it is asked whether \
                  another DHCP server is there, and addresses are served"
             ),
         ),
         Transition::ForeignDhcp { server, mac } => {
             let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
             let message = format!(
-                "another DHCP server answers on the cluster port: {server}{by}; no addresses are served there"
+                "another DHCP server answers on the cluster port: {server}{by}; no addresses are \
+                 served there"
             );
             let record = Record::new(Kind::DhcpForeign, message).with("SERVER", server);
             match mac {
