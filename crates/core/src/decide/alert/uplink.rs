@@ -1,8 +1,10 @@
 //! Alerts of the uplinks: address, lease, way out.
 
+use std::net::Ipv4Addr;
+
 use ipnet::IpNet;
 
-use super::raise::{alert, no_port, of_port};
+use super::link::no_port;
 use super::routing;
 use crate::config::{Settings, UplinkProbe};
 use crate::decide::alert::{Alert, AlertCode, Severity};
@@ -13,78 +15,81 @@ use crate::facts::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_transl
 /// Raises what is wrong with the uplinks.
 pub fn alerts(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     if state.offline_since().is_some() {
-        let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
-        let (text, panel) = match state.active() {
-            None => (
-                "no uplink interface is there; plug in the network adapter".to_owned(),
-                "NO UPLINK",
-            ),
-            Some(active) => without_address(state, &active),
-        };
-        raised.push(alert(AlertCode::UplinkNone, text).graded(severity).shown_as(panel));
+        raised.push(offline(state));
         return;
     }
     not_renewed(state, raised);
     let Some(active) = state.active().filter(|active| active.address.is_some()) else { return };
-    let port = &active.link.name;
+    raised.extend(without_internet(settings, state, &active));
+    if settings.gateway.enabled {
+        raised.extend(without_ipv4(state));
+    }
+    raised.extend(exit_by(state));
+    if settings.gateway.enabled {
+        raised.extend(without_exit(state, &active.link.name));
+    }
+}
+
+/// Returns the alert that no uplink has an address.
+fn offline(state: &State) -> Alert {
+    let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
+    let (text, panel) = match state.active() {
+        None => {
+            ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK")
+        }
+        Some(active) => without_address(state, &active),
+    };
+    Alert::whole(AlertCode::UplinkNone, text).graded(severity).shown_as(panel)
+}
+
+/// Returns the alert that the uplink has an address and leads nowhere.
+fn without_internet(settings: &Settings, state: &State, active: &UplinkView<'_>) -> Option<Alert> {
+    let (port, index) = (&active.link.name, active.link.index);
     // The main table's default route is not the only one that may lead out: halves of everything,
     // or another table's, do too.
-    if state.is_routeless(active.link.index) && state.main_exit() != Some(active.link.index) {
+    if state.is_routeless(index) && state.main_exit() != Some(index) {
         let text = format!(
             "{port} has an address but no default route: the venue's DHCP server names no router, \
              or another tool removed the route"
         );
-        raised.push(of_port(AlertCode::UplinkNoRoute, port, text));
-    } else if active.settled == UplinkState::Portal {
+        return Some(Alert::of_port(AlertCode::UplinkNoRoute, port, text));
+    }
+    if active.settled == UplinkState::Portal {
         let page = match active.portal_url {
             Some(url) => format!("open {url}"),
             None => "open any http:// page".to_owned(),
         };
         let text =
             format!("{port}: a captive portal answers; {page} in a browser behind the gateway");
-        raised.push(of_port(AlertCode::UplinkPortal, port, text));
-    } else if active.reachability == Some(Reachability::Nothing)
-        && settings.uplink.probe != UplinkProbe::Off
-    {
-        let text = format!("{port} has an address, but nothing answers from the internet");
-        raised.push(of_port(AlertCode::UplinkNoInternet, port, text));
+        return Some(Alert::of_port(AlertCode::UplinkPortal, port, text));
     }
-    without_ipv4(settings, state, raised);
-    exit_by(state, raised);
-    if let Some(cluster) =
-        state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit())
-    {
-        let text = match routing::main_table(state) {
-            Some(remedy) => {
-                format!(
-                    "another program deleted the routing rule for the main table: put it back \
-                     ({remedy})"
-                )
-            }
-            None => format!(
-                "{port} has a default route, but a routing rule refuses what the nodes send: a \
-                 VPN's kill switch does that; look for \"prohibit\", \"unreachable\" \
-                 or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets \
-                 from {}",
-                cluster.name
-            ),
-        };
-        raised.push(of_port(AlertCode::UplinkNoExit, port, text));
-    }
+    let unanswered = active.reachability == Some(Reachability::Nothing);
+    let text = format!("{port} has an address, but nothing answers from the internet");
+    (unanswered && settings.uplink.probe != UplinkProbe::Off)
+        .then(|| Alert::of_port(AlertCode::UplinkNoInternet, port, text))
 }
 
-/// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a
-/// translator's (RFC 6877) is.
-fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
-    // The kernel's answer names a port without a carrier as well. One that is gone is an answer of
-    // before.
-    let carries = |index| state.facts().link(index).is_none_or(|port| port.carrier);
-    let elsewhere = state.vitals().way_out.flatten().is_some_and(carries);
-    let Some(active) =
-        state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere)
-    else {
-        return;
+/// Returns the alert that a routing rule refuses what the nodes send by the uplink `port`.
+fn without_exit(state: &State, port: &str) -> Option<Alert> {
+    let cluster = state.cluster_port().filter(|_| state.is_without_exit())?;
+    let text = match routing::main_table(state) {
+        Some(remedy) => format!(
+            "another program deleted the routing rule for the main table: put it back ({remedy})"
+        ),
+        None => format!(
+            "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's \
+             kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in \
+             `ip rule` and `ip route show table all`, and except packets from {}",
+            cluster.name
+        ),
     };
+    Some(Alert::of_port(AlertCode::UplinkNoExit, port, text))
+}
+
+/// Returns the alert that the head is reached by IPv6 only, and the nodes have no way out but for
+/// one that is not ours, as a translator's (RFC 6877) is.
+fn without_ipv4(state: &State) -> Option<Alert> {
+    let active = state.active().filter(|_| state.is_ipv6_only() && !leaves_elsewhere(state))?;
     let port = &active.link.name;
     let why = match active.acquisition {
         Some(Acquisition::Ipv6Only { server }) => {
@@ -95,10 +100,17 @@ fn without_ipv4(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
     let text = format!(
         "{port} has no IPv4 address{why}: the head is reached by IPv6, the nodes have no internet"
     );
-    raised.push(of_port(AlertCode::UplinkNoIpv4, port, text));
+    Some(Alert::of_port(AlertCode::UplinkNoIpv4, port, text))
 }
 
-/// Says why an uplink has no address, and the words for the panel.
+/// Returns whether the kernel would send the nodes' packets by some port with a carrier. Its answer
+/// names one without as well; a port that is gone is an answer of before.
+fn leaves_elsewhere(state: &State) -> bool {
+    let way_out = state.vitals().way_out.flatten();
+    way_out.is_some_and(|index| state.facts().link(index).is_none_or(|port| port.carrier))
+}
+
+/// Returns why an uplink has no address, and the words for the panel.
 fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static str) {
     let port = &active.link.name;
     match active.state {
@@ -126,19 +138,13 @@ fn without_address(state: &State, active: &UplinkView<'_>) -> (String, &'static 
     }
 }
 
-/// Says what is known of a port that got no address in time: who has not done what, and what helps.
+/// Returns what is known of a port that got no address in time: who has not done what, and what
+/// helps.
 pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
-    let own =
-        state.facts().addresses(active.link.index).iter().find_map(|held| match held.address {
-            IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
-            _ => None,
-        });
-    let own = own
-        .map(|own| {
-            format!("; {own} is an address that the head gave itself, which the venue cannot reach")
-        })
-        .unwrap_or_default();
+    let own = self_assigned(state, active).map_or_else(String::new, |own| {
+        format!("; {own} is an address that the head gave itself, which the venue cannot reach")
+    });
     match active.acquisition {
         None => format!("{port} gets no address (bramblegate doctor looks for the reason){own}"),
         Some(Acquisition::NoClient) => {
@@ -191,12 +197,22 @@ pub fn no_dhcp(state: &State, active: &UplinkView<'_>) -> String {
     }
 }
 
+/// Returns the link-local address that the head gave itself there (RFC 3927).
+fn self_assigned(state: &State, active: &UplinkView<'_>) -> Option<Ipv4Addr> {
+    let mut held = state.facts().addresses(active.link.index).iter();
+    held.find_map(|held| match held.address {
+        IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
+        _ => None,
+    })
+}
+
 /// Returns whether a slow server may still answer (see [`ANSWER_TIME`]).
 fn may_be_slow(state: &State, active: &UplinkView<'_>) -> bool {
     active.searching_since.is_some_and(|since| state.now().saturating_since(since) < ANSWER_TIME)
 }
 
-/// The address works for as long as the lease lasts; after that the head is gone from the venue.
+/// Raises each lease that is not renewed: the address works for as long as it lasts; after that the
+/// head is gone from the venue.
 fn not_renewed(state: &State, raised: &mut Vec<Alert>) {
     for uplink in state.uplinks() {
         let (Some(address), Some(_)) = (uplink.address, uplink.not_renewed_since) else { continue };
@@ -210,15 +226,15 @@ fn not_renewed(state: &State, raised: &mut Vec<Alert>) {
              that ends (bramblegate status); is the {who} on?",
             address.addr()
         );
-        raised.push(of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
+        raised.push(Alert::of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
     }
 }
 
-/// The kernel sends the nodes' traffic by a port that is no uplink.
-fn exit_by(state: &State, raised: &mut Vec<Alert>) {
+/// Returns the alert that the kernel sends the nodes' traffic by a port that is no uplink.
+fn exit_by(state: &State) -> Option<Alert> {
     let roles = state.roles();
-    let exit = state.vitals().way_out.flatten().filter(|index| !roles.uplinks.contains(index));
-    let Some(exit) = exit.and_then(|index| state.facts().link(index)) else { return };
+    let exit = state.vitals().way_out.flatten().filter(|index| !roles.uplinks.contains(index))?;
+    let exit = state.facts().link(exit)?;
     let port = &exit.name;
     // Back to where it came from: nobody there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
@@ -246,5 +262,5 @@ fn exit_by(state: &State, raised: &mut Vec<Alert>) {
              go there, add {port} to uplink.interfaces; if not, lead it past{around}"
         )
     };
-    raised.push(of_port(AlertCode::UplinkExitBy, port, text));
+    Some(Alert::of_port(AlertCode::UplinkExitBy, port, text))
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 use crate::decide::Desired;
-use crate::decide::alert::node::{is_known_down, known_groups};
+use crate::decide::alert::node::health::{is_known_down, known_groups};
 use crate::decide::alert::{Alert, Severity};
 use crate::event::{Applied, Output};
 use crate::facts::State;
