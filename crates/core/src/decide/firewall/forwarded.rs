@@ -4,10 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::rules::{base, chain, rule};
 use super::{
     Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, Ruleset, RulesetInput,
-    Side, Transport,
+    Side, Transport, base, chain, rule,
 };
 use crate::decide::MARK_CLUSTER;
 

@@ -6,8 +6,7 @@
 //! entered by that uplink. Of what is led to a node it is the node's answers that need a mark, an
 //! uplink each, and what the head refuses in the node's name.
 
-use super::rules::{base, chain, rule};
-use super::{Action, Chain, ChainKind, Hook, Match, Rule, RulesetInput};
+use super::{Action, Chain, ChainKind, Hook, Match, Rule, RulesetInput, base, chain, rule};
 use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
 
 /// `mangle`: after connection tracking, before any translation.
