@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::room::{self, Slot};
-use super::{PAGES, Scene, Topic, words};
+use super::topic::{self, Topic};
+use super::{PAGES, Scene, words};
 use crate::decide::alert::{Alert, Severity};
 use crate::panel::{Frame, Geometry, Page, Playlist, Role};
 
@@ -134,7 +135,7 @@ impl Scene<'_> {
             let all: Vec<Topic> =
                 pages().into_iter().chain(self.alerts_where(|_| true).1).collect();
             return Screens {
-                turns: ordinary(room::pack(&all, slots)),
+                turns: ordinary(topic::pack(&all, slots)),
                 gravest: Vec::new(),
                 calm: true,
             };
@@ -152,10 +153,10 @@ impl Scene<'_> {
                 if calm { pages().into_iter().chain(known.clone()).collect() } else { others() },
             ),
         ] {
-            let packed = room::pack(pinned, slots);
+            let packed = topic::pack(pinned, slots);
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
-                let mut beside = room::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
+                let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
                 }
@@ -166,12 +167,12 @@ impl Scene<'_> {
                 return Screens { turns: turns.collect(), gravest: keys, calm };
             }
         }
-        let (screens, firsts) = room::pack_placed(&gravest, slots);
+        let (screens, firsts) = topic::pack_placed(&gravest, slots);
         if calm {
             let all: Vec<Topic> = pages().into_iter().chain(known).collect();
-            return with_notices((keys, screens, firsts), room::pack(&all, slots));
+            return with_notices((keys, screens, firsts), topic::pack(&all, slots));
         }
-        interleaved((keys, screens, firsts), room::pack(&others(), slots))
+        interleaved((keys, screens, firsts), topic::pack(&others(), slots))
     }
 
     /// Returns the keys of these alerts and their words for the panel, without those that row 1
