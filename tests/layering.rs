@@ -142,7 +142,7 @@ const SUBJECTS: &[&str] = &[
 /// Each floor, and the files on it that are its own: they compose, or hold what several subjects
 /// share.
 const OWN: &[(&str, &[&str])] = &[
-    ("crates/core/src/event", &["words"]),
+    ("crates/core/src/event", &[]),
     ("crates/core/src/facts", &["answers", "transition"]),
     ("crates/core/src/decide", &[]),
     ("crates/core/src/view", &[]),
