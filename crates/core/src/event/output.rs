@@ -120,8 +120,9 @@ impl fmt::Display for ApplyError {
     }
 }
 
-/// Returns a message without the numbers that [`std::io::Error`] writes behind its words: "(os error
-/// 2)". Errors of every crate end with them, so they are taken out where text leaves the program.
+/// Returns a message without the numbers that [`std::io::Error`] writes behind its words: "(os
+/// error 2)". Errors of every crate end with them, so they are taken out where text leaves the
+/// program.
 pub fn in_words(message: &str) -> String {
     const NUMBER: &str = " (os error ";
     let mut parts = message.split(NUMBER);

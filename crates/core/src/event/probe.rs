@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::LinkIndex;
 
-/// Identifies a node for as long as the daemon runs: dense, so that ten thousand nodes are an array,
-/// and never confused with that of an earlier node in the same slot.
+/// Identifies a node for as long as the daemon runs: dense, so that ten thousand nodes are an
+/// array, and never confused with that of an earlier node in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId {
     pub slot: u32,

@@ -7,8 +7,8 @@ use crate::event::{Applied, ApplyErrorKind, Output};
 use crate::facts::State;
 use crate::facts::dhcp::OtherServers;
 
-/// Seconds for which a switch keeps a port from forwarding as it is shipped: twice the forward delay
-/// (802.1D, table 17-1), and what is waited beyond it.
+/// Seconds for which a switch keeps a port from forwarding as it is shipped: twice the forward
+/// delay (802.1D, table 17-1), and what is waited beyond it.
 const USUAL_HOLD: u64 = 32;
 
 /// Raises what keeps the nodes from being served.

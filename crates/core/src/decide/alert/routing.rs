@@ -186,8 +186,8 @@ fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
     number.is_some_and(|number| (first..=last).contains(&number))
 }
 
-/// Returns the alert that the nodes go out by another uplink than the head, as the preferred one has
-/// no internet.
+/// Returns the alert that the nodes go out by another uplink than the head, as the preferred one
+/// has no internet.
 fn failover(state: &State) -> Option<Alert> {
     let (by, main) = (state.detour()?, state.main_exit()?);
     let (by, port) = (port_name(state, by)?, port_name(state, main)?);
@@ -197,7 +197,8 @@ fn failover(state: &State) -> Option<Alert> {
     state.has_no_internet(main).then(|| Alert::of_port(AlertCode::UplinkFailover, by, text))
 }
 
-/// Returns the command that keeps the nodes' traffic off another port, ahead of all rules of others.
+/// Returns the command that keeps the nodes' traffic off another port, ahead of all rules of
+/// others.
 pub fn around(state: &State) -> Option<String> {
     let (cluster, uplink) = (state.cluster_port()?, state.active()?.link.index);
     let others = rules_of_others(state).map(|rule| rule.preference);

@@ -311,17 +311,17 @@ impl Family {
 }
 
 impl Ruleset {
-    /// How many rules there are.
+    /// Returns how many rules there are.
     pub fn len(&self) -> usize {
         self.chains.iter().map(|chain| chain.rules.len()).sum()
     }
 
-    /// True if there is no rule at all.
+    /// Returns whether there is no rule at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same without its flow table and the rules that fill it: for kernels that cannot.
+    /// Returns the same without its flow table and the rules that fill it: for kernels that cannot.
     pub fn without_flow_table(&self) -> Self {
         let mut plain = self.clone();
         plain.flow_table = None;

@@ -88,14 +88,14 @@ fn latest_sources(name: &'static str) -> Set {
     Set { name: name.into(), key: vec![Kind::Ipv4], dynamic: true, timeout, size, ..Set::default() }
 }
 
-/// Returns whether a packet can be known by this name of its port: alternative names may be longer than
-/// `IFNAMSIZ` - 1, and what is cut off them would be another port's name.
+/// Returns whether a packet can be known by this name of its port: alternative names may be longer
+/// than `IFNAMSIZ` - 1, and what is cut off them would be another port's name.
 const fn can_be_matched(name: &str) -> bool {
     name.len() < 16
 }
 
-/// Returns the flow table of the ports between which packets are forwarded; `None` where there is one
-/// port alone.
+/// Returns the flow table of the ports between which packets are forwarded; `None` where there is
+/// one port alone.
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
     let mut devices = input.flow_table_devices.clone();
     devices.sort();
@@ -256,8 +256,8 @@ fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
     ]
 }
 
-/// Returns the drops of what comes from the venue with the cluster's addresses; none where the venue
-/// uses the same subnet.
+/// Returns the drops of what comes from the venue with the cluster's addresses; none where the
+/// venue uses the same subnet.
 fn spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     networks.iter().flat_map(|net| noted([Match::Source(net.trunc().into())], COMMENT_SPOOFED))
@@ -277,8 +277,8 @@ fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     rules
 }
 
-/// Returns the chain for what the nodes send to the head. A node is nobody's router: the head must not
-/// find its default route, or a better way, in the cluster.
+/// Returns the chain for what the nodes send to the head. A node is nobody's router: the head must
+/// not find its default route, or a better way, in the cluster.
 fn cluster_to_head() -> Chain {
     let misleading = vec![ROUTER_ADVERTISEMENT, REDIRECT_6];
     chain(
@@ -385,9 +385,9 @@ fn to_venue() -> Chain {
     )
 }
 
-/// Returns the chain for refusals of the head. A segment that comes in as part of an older session and
-/// finds only a socket that listens is refused by the kernel, which would show a stranger that somebody
-/// listens.
+/// Returns the chain for refusals of the head. A segment that comes in as part of an older session
+/// and finds only a socket that listens is refused by the kernel, which would show a stranger that
+/// somebody listens.
 fn refusals(input: &RulesetInput) -> Chain {
     let mut rules =
         vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];

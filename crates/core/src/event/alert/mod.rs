@@ -165,20 +165,23 @@ alert_codes! {
 }
 
 impl AlertCode {
-    /// The stable name in status, journal and manual; begins with its subject, as "node-down".
+    /// Returns the stable name in status, journal and manual; begins with its subject, as
+    /// "node-down".
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// How bad it is, where the facts do not make it better or worse.
+    /// Returns how bad it is, where the facts do not make it better or worse.
     pub const fn severity(self) -> Severity {
         self.row().severity
     }
 
+    /// Returns what its alerts are about.
     pub const fn subject(self) -> SubjectKind {
         self.row().subject
     }
 
+    /// Returns which record the journal has of it.
     pub const fn journal(self) -> Journal {
         self.row().journal
     }

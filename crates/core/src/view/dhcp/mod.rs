@@ -20,7 +20,7 @@ use crate::facts::State;
 use crate::facts::node::most_claims;
 
 /// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM
-/// calls itself an x86 PC with a BIOS (option 93 = 0), so nothing else tells it from one.
+/// calls itself an x86 PC with a BIOS (option 93 = 0), so nothing else sets it apart.
 const RASPBERRY_PI: [&str; 7] =
     ["28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01"];
 /// Where the hardware address says nothing: later ones begin option 97 with their generation,
@@ -131,7 +131,7 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
     }
 }
 
-/// The main file. `names`: resolve them.
+/// Returns the main file. `names`: resolve them.
 pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     let mut text = format!(
         "# written by bramblegate: changes do not last\ninterface={}\nexcept-interface=lo\n",
@@ -144,7 +144,8 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
         // Names and addresses of the cluster are nobody else's business.
         let _ = write!(
             text,
-            "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\nexpand-hosts\n"
+            "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\n\
+             expand-hosts\n"
         );
         let _ = write!(text, "addn-hosts={folder}/names\nservers-file={folder}/servers\n");
         let _ = writeln!(text, "max-ttl={LONGEST_ANSWER}");
@@ -160,6 +161,7 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     text
 }
 
+/// Returns the lines of the main file that give addresses.
 fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
     let count = u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1);
     // Addresses outside the range are given too, to nodes that the settings name.
@@ -171,14 +173,16 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
          dhcp-authoritative\ndhcp-rapid-commit\n\
          # the question whether an address is in use takes three seconds; nodes ask \
          themselves\nno-ping\n\
-         dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\ndhcp-optsfile={folder}/options\n\
+         dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\n\
+         dhcp-optsfile={folder}/options\n\
          # a board is known by its hardware address, whatever system it starts: one board, one \
          lease\n\
          dhcp-ignore-clid\n\
          # no node becomes the proxy of all browsers, or a tunnel's end, by its name (CERT \
          VU#598349, RFC 5214 9)\n\
          dhcp-name-match=set:wpad,wpad\ndhcp-name-match=set:wpad,wpad.*\n\
-         dhcp-name-match=set:wpad,isatap\ndhcp-name-match=set:wpad,isatap.*\ndhcp-ignore-names=tag:wpad\n",
+         dhcp-name-match=set:wpad,isatap\ndhcp-name-match=set:wpad,isatap.*\n\
+         dhcp-ignore-names=tag:wpad\n",
         dhcp.first,
         dhcp.last,
         address.netmask(),
@@ -207,10 +211,11 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
          dhcp-match=set:ipxe,{IPXE_FEATURES}\ndhcp-userclass=set:ipxe,{IPXE_CLASS}\n\
          tag-if=set:pi,tag:pi-board,tag:rom,tag:!ipxe\n"
     );
-    // The ROM loads what it always loads; who follows the options is told the same.
+    // The ROM loads what it always loads; who follows the options gets the same.
     let _ = write!(
         text,
-        "pxe-service=tag:pi,0,\"{BOOT_ROM_MENU}\"\ndhcp-option-force=tag:pi,66,{head}\ndhcp-boot=tag:pi,bootcode.bin\n"
+        "pxe-service=tag:pi,0,\"{BOOT_ROM_MENU}\"\ndhcp-option-force=tag:pi,66,{head}\n\
+         dhcp-boot=tag:pi,bootcode.bin\n"
     );
     let _ = write!(
         text,
@@ -272,8 +277,8 @@ fn boot_files(netboot: &Netboot) -> String {
     text
 }
 
-/// DHCP options: they change with the venue. `names`: the head resolves them, which dnsmasq tells
-/// by itself.
+/// Returns the file of DHCP options: they change with the venue. `names`: the head resolves them,
+/// which dnsmasq reports by itself.
 pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
     let resolvers =
@@ -298,7 +303,7 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
     text
 }
 
-/// Whom dnsmasq asks.
+/// Returns the file of the resolvers that dnsmasq asks.
 pub fn servers(plan: &ServicePlan) -> String {
     let line = |upstream: &crate::decide::dhcp::Upstream| {
         let port = upstream.port.as_ref().map_or_else(String::new, |port| format!("@{port}"));
@@ -307,10 +312,10 @@ pub fn servers(plan: &ServicePlan) -> String {
     plan.upstreams.iter().map(line).collect()
 }
 
-/// `dhcp-hostsfile`. A node that the settings know by its hardware address gets its address, with
-/// its host part where the cluster is now; one that they know by its address alone gets it if it
-/// gives its name. Who else is at an address of the range keeps it: also a node that never asked,
-/// whose address dnsmasq would believe to be free, up to a share of the range.
+/// Returns the `dhcp-hostsfile`. A node that the settings know by its hardware address gets its
+/// address, with its host part where the cluster is now; one that they know by its address alone
+/// gets it if it gives its name. Who else is at an address of the range keeps it: also a node that
+/// never asked, whose address dnsmasq would believe to be free, up to a share of the range.
 fn hosts(plan: &ServicePlan, settings: &Settings, state: &State) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
     let placed =
@@ -387,7 +392,7 @@ fn homes(plan: &ServicePlan, settings: &Settings, state: &State) -> Arc<[(Ipv4Ad
     written.chain(state.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
 }
 
-/// The files that name nodes.
+/// Returns the files that name nodes.
 pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFiles {
     let mut names = String::new();
     if let Some(head) = &plan.head {
@@ -404,7 +409,7 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &State) -> NodeFile
             };
         let is_heads =
             plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
-        // A name in this file takes the place of the one that a node tells with its lease, also in
+        // A name in this file takes the place of the one that a node sends with its lease, also in
         // dnsmasq's own file, and is given to nobody else: so who came first keeps its name
         // (`docs/decisions/names.md`).
         if let Some(address) = node.address.map(served).filter(|_| !is_heads) {

@@ -15,7 +15,7 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// Of an alert.
+    /// Returns the priority of an alert's record.
     pub const fn of(severity: Severity) -> Self {
         match severity {
             Severity::Ok => Self::Info,
@@ -36,22 +36,23 @@ macro_rules! kinds {
             /// All of them, in the order of the catalog.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// `MESSAGE_ID`: a random UUID (version 4); never changed, never used again.
+            /// Returns the `MESSAGE_ID`: a random UUID (version 4); never changed, never used
+            /// again.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => $id),* }
             }
 
-            /// How urgent its records are, where nothing else is given.
+            /// Returns how urgent its records are, where nothing else is given.
             pub const fn priority(self) -> Priority {
                 match self { $(Self::$name => Priority::$priority),* }
             }
 
-            /// The catalog's subject line.
+            /// Returns the catalog's subject line.
             pub const fn subject(self) -> &'static str {
                 match self { $(Self::$name => $subject),* }
             }
 
-            /// The catalog's explanation.
+            /// Returns the catalog's explanation.
             pub const fn explanation(self) -> &'static str {
                 match self { $(Self::$name => $explanation),* }
             }
@@ -232,7 +233,7 @@ kinds! {
          rest goes on."
 }
 
-/// What a stop is for, in words.
+/// Returns what a stop is for, in plain English.
 pub const fn reason(stop: Stop) -> &'static str {
     match stop {
         Stop::Terminated => "stopping",
@@ -242,7 +243,7 @@ pub const fn reason(stop: Stop) -> &'static str {
     }
 }
 
-/// The journal catalog (`systemd/bramblegate.catalog`).
+/// Returns the journal catalog (`systemd/bramblegate.catalog`).
 pub fn catalog() -> String {
     let mut text = String::from(
         "# What bramblegate's journal records mean: `journalctl -x -u bramblegate`.\n",
@@ -256,7 +257,7 @@ pub fn catalog() -> String {
     text
 }
 
-/// Lines of at most 80 columns.
+/// Returns the text in lines of at most 80 columns.
 fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut column = 0;

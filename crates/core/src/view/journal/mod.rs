@@ -60,14 +60,15 @@ impl Record {
         self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Sets another priority than its kind's.
     fn at(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 }
 
-/// Returns what to write when `transitions` have led from `before` to `after`. `before` is `None` the
-/// first time.
+/// Returns what to write when `transitions` have led from `before` to `after`. `before` is `None`
+/// the first time.
 pub fn records(
     transitions: &[Transition],
     before: Option<&Desired>,
@@ -191,8 +192,8 @@ fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
         .then(|| Record::new(Kind::RulesAbout, format!("about to apply this rule set:\n{ruleset}")))
 }
 
-/// Returns the alerts that came and went, but for those whose cause has a record. The same alert with
-/// another text is not news.
+/// Returns the alerts that came and went, but for those whose cause has a record. The same alert
+/// with another text is not news.
 fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
     let news = after.iter().filter(|alert| {
         has_record(alert)
@@ -227,7 +228,8 @@ fn raised(alert: &Alert) -> Record {
         .with("SEVERITY", alert.severity)
 }
 
-/// Returns the record of an alert that is over, with its text where there are `several` of its code.
+/// Returns the record of an alert that is over, with its text where there are `several` of its
+/// code.
 fn cleared(alert: &Alert, several: bool) -> Record {
     let which = if several { format!(": {}", alert.text) } else { String::new() };
     Record::new(Kind::AlertCleared, format!("{}: over{which}", alert.code))

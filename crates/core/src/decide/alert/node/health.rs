@@ -207,8 +207,8 @@ fn by_group(settings: &Settings, state: &State, severity: Severity, raised: &mut
     }
 }
 
-/// Returns whether fewer nodes are left than there are to be. Those that are worked on do not count,
-/// and nothing is below its threshold while no node is down.
+/// Returns whether fewer nodes are left than there are to be. Those that are worked on do not
+/// count, and nothing is below its threshold while no node is down.
 fn is_below(threshold: Threshold, counts: &Counts) -> bool {
     let (down, expected) = (counts.of(NodeHealth::Down), counts.expected());
     let left = expected.saturating_sub(down);

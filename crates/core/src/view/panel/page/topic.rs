@@ -23,8 +23,8 @@ impl Topic {
         Self::Wordings(wordings.into_iter().map(Into::into).collect())
     }
 
-    /// Returns the lines for these slots, in groups that are not to be torn apart; no group has more lines
-    /// than there are slots.
+    /// Returns the lines for these slots, in groups that are not to be torn apart; no group has
+    /// more lines than there are slots.
     pub fn groups(&self, slots: &[Slot]) -> Vec<Vec<String>> {
         let width = slots.iter().map(|slot| slot.width).min().unwrap_or(0);
         match self {
@@ -46,13 +46,13 @@ impl Topic {
     }
 }
 
-/// Returns the topics' lines on as many screens as they need; each screen has at most as many lines as
-/// there are slots.
+/// Returns the topics' lines on as many screens as they need; each screen has at most as many lines
+/// as there are slots.
 pub fn pack(topics: &[Topic], slots: &[Slot]) -> Vec<Vec<String>> {
     pack_placed(topics, slots).0
 }
 
-/// As [`pack`]; also returns the screen on which each topic begins.
+/// Returns what [`pack`] does, and the screen on which each topic begins.
 pub fn pack_placed(topics: &[Topic], slots: &[Slot]) -> (Vec<Vec<String>>, Vec<usize>) {
     let mut screens: Vec<Vec<String>> = Vec::new();
     let mut firsts = Vec::with_capacity(topics.len());
@@ -70,8 +70,8 @@ pub fn pack_placed(topics: &[Topic], slots: &[Slot]) -> (Vec<Vec<String>>, Vec<u
     (screens, firsts)
 }
 
-/// Returns the lines for an address, with its port's name on every screen: it must never be taken for
-/// the address of row 1.
+/// Returns the lines for an address, with its port's name on every screen: it must never be taken
+/// for the address of row 1.
 fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Vec<Vec<String>> {
     let together = format!("{port} {address}");
     if together.chars().count() <= width {
@@ -98,7 +98,8 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
     split::everywhere(address, rest).into_iter().map(|row| vec![format!("{label} {row}")]).collect()
 }
 
-/// Returns a port's name in at most six characters: names made of hardware addresses differ at their end.
+/// Returns a port's name in at most six characters: names made of hardware addresses differ at
+/// their end.
 fn label(port: &str) -> String {
     let scalars: Vec<char> = port.chars().collect();
     match scalars.as_slice() {
@@ -109,8 +110,8 @@ fn label(port: &str) -> String {
     }
 }
 
-/// Returns the text by words on lines of at most `width`. A blank before a number goes first, if that is
-/// enough; a longer word is broken after a separator, or anywhere.
+/// Returns the text by words on lines of at most `width`. A blank before a number goes first, if
+/// that is enough; a longer word is broken after a separator, or anywhere.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = text.trim();
     if text.chars().count() <= width {

@@ -40,7 +40,7 @@ struct Screens {
 }
 
 impl Scene<'_> {
-    /// The heading stays, the pages take turns below it.
+    /// Returns a playlist in which the heading stays and the pages take turns below it.
     pub(super) fn below(&self, geometry: Geometry, heading: &[String]) -> Playlist {
         let slots = room::slots(geometry, heading.len());
         let Screens { mut turns, gravest, .. } = self.screens(&slots);
@@ -57,7 +57,7 @@ impl Scene<'_> {
         Playlist { pages: turns.iter().map(page).collect(), gravest, ..Playlist::default() }
     }
 
-    /// The heading needs all rows: the pages are its guests.
+    /// Returns a playlist for a heading that needs all rows: the pages are its guests.
     pub(super) fn beside(&self, geometry: Geometry, heading: &[Vec<String>]) -> Playlist {
         let keep = if geometry.columns < NARROW {
             0
@@ -189,12 +189,13 @@ impl Scene<'_> {
 /// The gravest alerts: keys, screens, and the screen on which each begins.
 type Gravest = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
 
+/// Returns turns of pages that show none of the gravest alerts.
 fn ordinary(screens: Vec<Vec<String>>) -> Vec<(Vec<String>, Role)> {
     screens.into_iter().map(|lines| (lines, Role::Ordinary)).collect()
 }
 
-/// The gravest alert, one of the others, the next of the gravest, and so on: half of the time at
-/// least for the first kind.
+/// Returns the gravest alert, one of the others, the next of the gravest, and so on: half of the
+/// time at least for the first kind.
 fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
     let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
@@ -221,7 +222,7 @@ fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Sc
     Screens { turns, gravest: at(keys, &firsts, &placed), calm: false }
 }
 
-/// A page, a notice, a page: a third of the time for notices.
+/// Returns a page, a notice, a page: a third of the time for notices.
 fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
     let rounds = pages.len().div_ceil(PAGES_A_NOTICE).next_multiple_of(units.len().max(1));
