@@ -161,10 +161,6 @@ impl Ruleset {
         });
         all.filter(move |forward| down || !refused.iter().any(|rule| is_about(rule, forward)))
     }
-
-    fn rules_of(&self, chain: &'static str) -> impl Iterator<Item = &Rule> + '_ {
-        self.chains.iter().filter(move |known| known.name == chain).flat_map(|chain| &chain.rules)
-    }
 }
 
 /// Returns whether a rule is about this port's translated connections.

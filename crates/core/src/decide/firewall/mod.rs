@@ -321,6 +321,11 @@ impl Ruleset {
         self.len() == 0
     }
 
+    /// Returns the rules of one chain.
+    fn rules_of(&self, chain: &'static str) -> impl Iterator<Item = &Rule> + '_ {
+        self.chains.iter().filter(move |known| known.name == chain).flat_map(|chain| &chain.rules)
+    }
+
     /// Returns the same without its flow table and the rules that fill it: for kernels that cannot.
     pub fn without_flow_table(&self) -> Self {
         let mut plain = self.clone();

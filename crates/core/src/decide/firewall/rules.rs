@@ -458,21 +458,17 @@ fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
 impl Ruleset {
     /// Returns which networks are hidden, and by which ports.
     pub fn hidden(&self) -> (BTreeSet<Ipv4Net>, BTreeSet<&str>) {
-        let rules = |name| {
-            self.chains
-                .iter()
-                .filter(move |chain| chain.name == name)
-                .flat_map(|chain| &chain.rules)
-        };
-        let matches = |name| rules(name).flat_map(|rule| &rule.matches);
-        let network = |condition: &Match| {
-            if let Match::Source(IpNet::V4(net)) = condition { Some(*net) } else { None }
-        };
-        let ports = matches(POSTROUTING).filter_map(|condition| match condition {
+        let sources = self.rules_of(HIDING).flat_map(|rule| &rule.matches);
+        let networks = sources.filter_map(|condition| match condition {
+            Match::Source(IpNet::V4(net)) => Some(*net),
+            _ => None,
+        });
+        let outputs = self.rules_of(POSTROUTING).flat_map(|rule| &rule.matches);
+        let ports = outputs.filter_map(|condition| match condition {
             Match::Output(name) => Some(name.as_str()),
             _ => None,
         });
-        (matches(HIDING).filter_map(network).collect(), ports.collect())
+        (networks.collect(), ports.collect())
     }
 }
 

@@ -94,15 +94,8 @@ pub struct NodeFiles {
 impl Files {
     /// Returns whether the two can be the same dnsmasq's, one after the other, without a restart.
     pub fn has_main_of(&self, other: &Self) -> bool {
-        let main = |files: &'_ Self| {
-            (
-                files.config.clone(),
-                files.config_without_names.clone(),
-                files.address,
-                files.port.clone(),
-            )
-        };
-        main(self) == main(other)
+        (&self.config, &self.config_without_names, self.address, &self.port)
+            == (&other.config, &other.config_without_names, other.address, &other.port)
     }
 
     /// Returns these files with the main ones of `other`, and the options, which go by the tags of
@@ -278,7 +271,7 @@ fn boot_files(netboot: &Netboot) -> String {
 }
 
 /// Returns the file of DHCP options: they change with the venue. `names`: the head resolves them,
-/// which dnsmasq reports by itself.
+/// which dnsmasq announces by itself.
 pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
     let resolvers =
@@ -296,9 +289,9 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
         ("T1", seconds(dhcp.renew)),
         ("T2", seconds(dhcp.rebind)),
     ];
-    let reported = known.iter().filter(|(_, list)| !list.is_empty());
+    let given = known.iter().filter(|(_, list)| !list.is_empty());
     let mut text: String =
-        reported.map(|(option, list)| format!("option:{option},{list}\n")).collect();
+        given.map(|(option, list)| format!("option:{option},{list}\n")).collect();
     text.extend(plan.netboot.as_ref().map(boot_files));
     text
 }

@@ -151,9 +151,13 @@ impl NodeStatus {
     /// Returns whether `other` is worth a line after this: more than the round trip and the time
     /// differ.
     pub fn is_reported_by(&self, other: &Self) -> bool {
-        let reported = |node: &Self| (node.mac, node.address, node.health, node.origin);
-        (&self.name, &self.group, &self.stage, reported(self))
-            == (&other.name, &other.group, &other.stage, reported(other))
+        self.without_round_trip() == other.without_round_trip()
+    }
+
+    /// Returns what a line is written for.
+    fn without_round_trip(&self) -> impl PartialEq + '_ {
+        let names = (&self.name, &self.group, &self.stage);
+        (names, self.mac, self.address, self.health, self.origin)
     }
 
     /// Returns the node of a line at `now`.

@@ -12,12 +12,14 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     let mut topics = Vec::new();
     for uplink in scene.state.uplinks() {
         let held = scene.state.facts().addresses(uplink.link.index);
-        let useless = |address: IpAddr| {
-            held.iter().any(|h| (h.temporary || h.is_translators()) && h.address.addr() == address)
-        };
+        let useless: Vec<IpAddr> = held
+            .iter()
+            .filter(|held| held.temporary || held.is_translators())
+            .map(|held| held.address.addr())
+            .collect();
         for address in uplink.addresses.iter().map(ipnet::IpNet::addr) {
             if shown != Some((uplink.link.index, address))
-                && !useless(address)
+                && !useless.contains(&address)
                 && uplink.link.carrier
             {
                 topics.push(Topic::Address {

@@ -40,14 +40,10 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
 fn down(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
     let count = nodes.count(NodeHealth::Down);
-    let reported = |node: &&NodeState| {
-        let words = format!("{} down", node.name);
-        scene.alerts.iter().any(|alert| alert.panel == words)
-    };
     let names: Vec<&str> = nodes
         .down()
         .take(NAMED)
-        .filter(|node| !reported(node))
+        .filter(|node| !has_alert(scene, node))
         .map(|node| node.name.as_str())
         .collect();
     if names.is_empty() {
@@ -58,18 +54,28 @@ fn down(scene: &Scene) -> Option<Topic> {
     Some(Topic::Text(format!("down: {}{more}", names.join(" "))))
 }
 
+/// Returns whether an alert of its own shows that the node is down.
+fn has_alert(scene: &Scene, node: &NodeState) -> bool {
+    let words = format!("{} down", node.name);
+    scene.alerts.iter().any(|alert| alert.panel == words)
+}
+
 /// Returns those that boot, and how far they have come.
 fn booting(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
-    let file = |node: &NodeState| node.stage()?.rsplit('/').next().map(str::to_owned);
-    let reported: Vec<String> = nodes
+    let boots: Vec<String> = nodes
         .booting()
         .take(BOOTING)
-        .map(|node| format!("{} {}", node.name, file(node).unwrap_or_default()))
+        .map(|node| format!("{} {}", node.name, last_file(node).unwrap_or_default()))
         .collect();
     let more = nodes.count(NodeHealth::Booting).saturating_sub(BOOTING);
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
-    (!reported.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", reported.join(", "))))
+    (!boots.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", boots.join(", "))))
+}
+
+/// Returns the name of the file that a node loaded last, without its folder.
+fn last_file(node: &NodeState) -> Option<&str> {
+    node.stage()?.rsplit('/').next()
 }
 
 /// Returns the glyph of a health; each has another shape, so that nobody needs colours or a key.
