@@ -1,5 +1,8 @@
 //! A name's addresses, asked and answered (RFC 1035, RFC 3596). Pure. What does not fit is no
 //! answer.
+//!
+//! Stands here and not in a watch: the probe of the internet, the look at our own name server, the
+//! verb `doctor` and the lab ask names by it, and none of them may import another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

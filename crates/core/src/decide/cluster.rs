@@ -11,11 +11,11 @@ use crate::facts::link::mirror::TABLE_MAIN;
 
 use super::{Overlap, ROUTE_PROTOCOL};
 
-/// Where the head's address in the cluster is, and which others stay.
+/// Holds where the head's address in the cluster is, and which others stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub address: Ipv4Net,
-    /// former addresses that stay until no node uses their subnets
+    /// retired addresses that stay until no node uses their subnets
     pub kept: Vec<Ipv4Net>,
     pub overlap: Overlap,
     /// an uplink holds an address of the cluster: (interface, address)
@@ -23,13 +23,13 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The networks of the cluster now.
+    /// Returns the networks of the cluster now.
     pub fn networks(&self) -> Vec<Ipv4Net> {
         std::iter::once(&self.address).chain(&self.kept).map(Ipv4Net::trunc).collect()
     }
 }
 
-/// Works out where the cluster is.
+/// Returns where the cluster is: at home, or the first alternative that clashes with nothing.
 pub fn place(settings: &Settings, state: &Facts) -> Placement {
     let clash = state
         .roles()
@@ -56,9 +56,9 @@ fn kept(state: &Facts, address: Ipv4Net) -> Vec<Ipv4Net> {
     own.filter(|net| state.is_in_use(*net) && !is_taken(state, *net)).collect()
 }
 
-/// Another port has an address in this network, or a route that overlaps it: not the default one,
-/// nor one of the two halves of everything that tunnels put before it (0.0.0.0/1 and 128.0.0.0/1);
-/// nor what is left of ours on a former cluster port.
+/// Returns whether another port has an address in this network, or a route that overlaps it: not
+/// the default one, nor one of the two halves of everything that tunnels put before it (0.0.0.0/1
+/// and 128.0.0.0/1); nor what is left of ours on a port that was the cluster's.
 pub fn is_taken(state: &Facts, net: Ipv4Net) -> bool {
     let cluster = state.roles().cluster;
     let network = IpNet::V4(net.trunc());
@@ -79,17 +79,17 @@ pub fn is_taken(state: &Facts, net: Ipv4Net) -> bool {
             .any(|held| !held.ours && network.contains(&held.address.addr()))
 }
 
-/// `address` with its host part in the subnet of `net`.
+/// Returns `address` with its host part in the subnet of `net`.
 pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(net.network()) | (u32::from(address) & u32::from(net.hostmask())))
 }
 
-/// A gateway or resolver of the venue has an address in this network.
+/// Returns whether a gateway or resolver of the venue has an address in this network.
 fn venue_server_in(state: &Facts, net: Ipv4Net) -> bool {
     venue_servers(state).into_iter().any(|(_, server)| net.contains(&server))
 }
 
-/// Gateways and resolvers of the venue, each with the uplink they are reached by.
+/// Returns gateways and resolvers of the venue, each with the uplink they are reached by.
 pub fn venue_servers(state: &Facts) -> Vec<(LinkIndex, Ipv4Addr)> {
     let active = state.active().map(|uplink| uplink.link.index);
     let mut servers = Vec::new();

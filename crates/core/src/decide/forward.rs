@@ -17,7 +17,7 @@ pub enum NoWay {
     Outside(Ipv4Addr),
 }
 
-/// Where a port leads.
+/// Returns where a port leads.
 ///
 /// # Errors
 /// It leads nowhere now.
@@ -44,7 +44,7 @@ pub fn way(
     Ok(ForwardedPort { transport, listen: forward.listen, to, port: forward.port })
 }
 
-/// All that lead somewhere.
+/// Returns all that lead somewhere.
 pub fn ways(settings: &Settings, state: &Facts, placement: &Placement) -> Vec<ForwardedPort> {
     settings.forwards.iter().filter_map(|forward| way(forward, state, placement).ok()).collect()
 }
@@ -57,7 +57,7 @@ pub fn dead(state: &Facts, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
     ways.iter().filter(is_silent).copied().collect()
 }
 
-/// What a port is called in the settings: "tcp:2201".
+/// Returns what a port is called in the settings: "tcp:2201".
 pub fn name(forward: &Forward) -> String {
     let transport = match forward.transport {
         Transport::Tcp => "tcp",
@@ -66,7 +66,7 @@ pub fn name(forward: &Forward) -> String {
     format!("{transport}:{}", forward.listen)
 }
 
-/// Whom a port is to lead to, as in the settings: "rpi1:22".
+/// Returns what a port is to lead to, as in the settings: "rpi1:22".
 pub fn target(forward: &Forward) -> String {
     match &forward.to {
         ForwardTarget::Node(name) => format!("{name}:{}", forward.port),

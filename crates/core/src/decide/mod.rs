@@ -131,7 +131,7 @@ pub const MARK_CLUSTER: u32 = 0x1000_0000;
 /// is.
 pub use crate::event::MARK_ELSEWHERE;
 
-/// What should be true, given the settings and the facts.
+/// Decides what should be true, given the settings and the facts.
 pub fn decide(settings: &Settings, state: &Facts) -> Desired {
     let placement = cluster::place(settings, state);
     let alerts = raise::alerts(settings, state, &placement);
@@ -145,6 +145,7 @@ pub fn decide(settings: &Settings, state: &Facts) -> Desired {
     }
 }
 
+/// Returns what the kernel's network stack should hold of ours.
 fn gateway(settings: &Settings, state: &Facts, placement: &Placement) -> GatewayPlan {
     let revisions = state.revisions();
     let (sources, orders) = state.routing().stale_sources();
@@ -160,7 +161,8 @@ fn gateway(settings: &Settings, state: &Facts, placement: &Placement) -> Gateway
     }
 }
 
-/// Uplinks first: they must no longer answer for the cluster's addresses when those are added.
+/// Returns the ports of ours. Uplinks first: they must no longer answer for the cluster's addresses
+/// when those are added.
 fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
     let silent = InterfaceConf {
         forwarding: Some(true),
@@ -193,27 +195,25 @@ fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
         addresses: std::iter::once(placement.address)
             .chain(placement.kept.iter().copied())
             .collect(),
-        conf: match state.answers_for_uplink(link.index) {
-            true => {
-                InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent }
-            }
-            false => silent,
+        conf: if state.answers_for_uplink(link.index) {
+            InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent }
+        } else {
+            silent
         },
     });
     uplinks.chain(cluster).collect()
 }
 
+/// Collects what the rule set depends on.
 fn ruleset_input(settings: &Settings, state: &Facts, placement: &Placement) -> RulesetInput {
     let uplinks: Vec<String> =
         state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
     let port = state.cluster_port().map(|link| link.name.clone());
     // A port that is named but not there yet is guarded from its first packet on.
-    let named = settings.uplink.interfaces.iter().filter_map(|pattern| match pattern {
-        PortPattern::Glob(name) if !name.contains(['*', '?', '[']) => Some(name.clone()),
-        _ => None,
-    });
-    let expected: Vec<String> =
-        named.filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name)).collect();
+    let expected: Vec<String> = full_names(&settings.uplink.interfaces)
+        .filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name))
+        .cloned()
+        .collect();
     let forwards = forward::ways(settings, state, placement);
     let marks = entrance::marks(state);
     let name = |index| state.kernel().link(index).map(|link| link.name.clone());
@@ -250,13 +250,18 @@ fn ruleset_input(settings: &Settings, state: &Facts, placement: &Placement) -> R
 /// Returns the names of trusted ports: those that are there, and those that may come.
 fn trusted(settings: &Settings, state: &Facts) -> Vec<String> {
     let mut names = state.links().others().trusted.clone();
-    for pattern in &settings.gateway.trust {
-        match pattern {
-            PortPattern::Glob(name) if !is_glob(pattern) && !names.contains(name) => {
-                names.push(name.clone())
-            }
-            _ => {}
+    for name in full_names(&settings.gateway.trust) {
+        if !names.contains(name) {
+            names.push(name.clone());
         }
     }
     names
+}
+
+/// Returns the patterns that are the name of one port.
+fn full_names(patterns: &[PortPattern]) -> impl Iterator<Item = &String> {
+    patterns.iter().filter(|pattern| !is_glob(pattern)).filter_map(|pattern| match pattern {
+        PortPattern::Glob(name) => Some(name),
+        _ => None,
+    })
 }

@@ -1,11 +1,11 @@
-//! What happens between the nodes and the servers of addresses: ours, and others'.
+//! DHCP on the cluster port: our server, and others'.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{LinkIndex, Mac};
 
-/// An address that our DHCP server has given to a node.
+/// Holds an address that our DHCP server has given to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub mac: Mac,
@@ -16,7 +16,7 @@ pub struct Lease {
     pub valid_for: Option<Duration>,
 }
 
-/// What was seen of DHCP on the cluster port.
+/// Reports what was seen of DHCP on the cluster port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dhcp {
     /// nobody else offers addresses there: it may be served
@@ -35,18 +35,18 @@ pub enum Dhcp {
     ServerLog(ServerLog),
 }
 
-/// One thing that our DHCP and DNS server said.
+/// Holds one message of our DHCP and DNS server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLog {
     pub what: ServerLogKind,
-    /// for people
+    /// one line of plain English
     pub text: String,
     /// the node it is about, where it is about one
     pub mac: Option<Mac>,
     pub address: Option<Ipv4Addr>,
 }
 
-/// What our DHCP and DNS server speaks of.
+/// Says what a message of our DHCP and DNS server is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerLogKind {
     /// a node has an address it did not have before

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::{LinkIndex, Mac};
 
-/// The head's own vitals that the gateway depends on.
+/// Reports vitals of the head that the gateway depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vital {
     /// entries in the connection tracking table and its size
@@ -48,7 +48,7 @@ pub enum Vital {
 /// the way that the kernel would choose without them.
 pub const MARK_ELSEWHERE: u32 = 0x0200_0000;
 
-/// A way that packets have to go.
+/// Holds a way that packets have to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     /// by which port they enter; `None`: the head's own
@@ -66,7 +66,7 @@ pub struct Way {
     pub ports: [Option<u16>; 2],
 }
 
-/// Where the kernel would send what has to go another way.
+/// Reports where the kernel would send what has to go another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Astray {
     pub way: Way,
@@ -76,7 +76,7 @@ pub struct Astray {
     pub table: Option<u32>,
 }
 
-/// How the head itself is; `None` where the machine does not tell.
+/// Holds how the head itself is; `None` where the machine has no such sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
     /// degrees Celsius, of the hottest thermal zone
@@ -109,7 +109,7 @@ pub struct Pressure {
     pub disk: Option<u8>,
 }
 
-/// What a button says.
+/// Reports what a button was pressed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Button {
     /// show the next page
@@ -118,7 +118,7 @@ pub enum Button {
     Power { held: bool },
 }
 
-/// An address of the head that another board has too.
+/// Reports an address of the head that another board has too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
     /// where it was heard

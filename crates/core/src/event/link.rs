@@ -1,4 +1,4 @@
-//! What the kernel tells of the network, by rtnetlink.
+//! What the kernel reports of the network, by rtnetlink.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::Mac;
 /// The kernel's number of a network interface (`ifindex`).
 pub type LinkIndex = u32;
 
-/// A network interface as the kernel tells it (`RTM_NEWLINK`).
+/// Holds a network interface as the kernel reports it (`RTM_NEWLINK`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// `ifi_index`
@@ -41,7 +41,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A wired interface as most are: switched on, with a cable, nobody's port.
+    /// Returns a wired interface as most are: switched on, with a cable, nobody's port.
     pub fn wired(index: LinkIndex, name: &str) -> Self {
         Self {
             index,
@@ -79,12 +79,12 @@ pub struct Address {
     pub link_local: bool,
     /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever
     pub valid_for: Option<Duration>,
-    /// `IFA_PROTO`: who put it there; 0 where nobody said so, and before kernel 5.18
+    /// `IFA_PROTO`: who put it there; 0 where that is unknown, and before kernel 5.18
     pub protocol: u8,
 }
 
 impl Address {
-    /// An address as somebody writes it: good everywhere, for ever.
+    /// Returns an address as the operator writes it: good everywhere, for ever.
     pub const fn lasting(index: LinkIndex, address: IpNet) -> Self {
         Self {
             index,
@@ -99,7 +99,7 @@ impl Address {
     }
 }
 
-/// A unicast route (`RTM_NEWROUTE`); a multipath route is told once for each next hop.
+/// Holds a unicast route (`RTM_NEWROUTE`); a multipath route is one event for each next hop.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// `RTA_TABLE`: 254 is main
@@ -159,7 +159,7 @@ pub struct Flow {
     pub destination_ports: Option<(u16, u16)>,
 }
 
-/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) tells when
+/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) reports when
 /// they change, and those that only the link's own message holds. `None`: not in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Netconf {
@@ -169,16 +169,16 @@ pub struct Netconf {
     /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose
     pub rp_filter: Option<u8>,
     /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked;
-    /// never told by netconf
+    /// not in netconf
     pub arp_ignore: Option<u8>,
-    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; never
-    /// told by netconf
+    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; not in
+    /// netconf
     pub arp_announce: Option<u8>,
-    /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 follows no ICMP redirect; never told by netconf
+    /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 follows no ICMP redirect; not in netconf
     pub accept_redirects: Option<u8>,
-    /// `IPV4_DEVCONF_SEND_REDIRECTS`: 0 sends none, where "all" is 0 as well; never told by netconf
+    /// `IPV4_DEVCONF_SEND_REDIRECTS`: 0 sends none, where "all" is 0 as well; not in netconf
     pub send_redirects: Option<u8>,
-    /// `IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE`: 0 drops packets with the option; never told by netconf
+    /// `IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE`: 0 drops packets with the option; not in netconf
     pub accept_source_route: Option<u8>,
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::LinkIndex;
 
-/// One thing that was learned.
+/// Reports one thing that was learned of an uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UplinkNews {
     /// how far the DHCP client of this uplink has come; `None`: that cannot be heard
@@ -14,7 +14,7 @@ pub enum UplinkNews {
     Portal { index: LinkIndex, by: PortalSource, url: Option<PortalUrl> },
 }
 
-/// Who says where a captive portal is.
+/// Names the source of a captive portal's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortalSource {
     /// the answer to a probe
@@ -23,8 +23,8 @@ pub enum PortalSource {
     Lease,
 }
 
-/// How far the DHCP client of a port has come that has no IPv4 address, as heard on the wire and
-/// seen on this machine.
+/// Says how far the DHCP client of a port has come that has no IPv4 address, as heard on the wire
+/// and seen on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquisition {
     /// nothing on this machine asks for an address there
@@ -44,8 +44,8 @@ pub enum Acquisition {
     Declined,
 }
 
-/// The address of a captive portal's page, as somebody types it into a browser: `http` or `https`,
-/// visible ASCII alone, of a bounded length. It comes from strangers.
+/// Holds the address of a captive portal's page, as somebody types it into a browser: `http` or
+/// `https`, visible ASCII alone, of a bounded length. It comes from strangers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortalUrl(String);
 
@@ -53,7 +53,7 @@ impl PortalUrl {
     /// Bytes; of a longer one what follows its `?` is left out.
     pub const LONGEST: usize = 512;
 
-    /// Reads what a venue says; `None` for anything but an address of that kind.
+    /// Reads what a venue sent; `None` for anything but an address of that kind.
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://")?;

@@ -9,7 +9,7 @@ pub mod status;
 use crate::decide::Desired;
 use crate::facts::Facts;
 
-/// One line for `systemctl status`.
+/// Returns one line for `systemctl status`.
 pub fn status_line(state: &Facts, desired: &Desired) -> String {
     let address = state
         .active()

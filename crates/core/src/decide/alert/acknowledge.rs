@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::AlertId;
-use super::node;
+use super::node::health;
+use super::{Alert, AlertId};
 use crate::decide::Desired;
 use crate::event::Acknowledgement;
 use crate::event::alert::SubjectKind;
@@ -11,7 +11,7 @@ use crate::facts::Facts;
 
 /// Returns the acknowledgement of all that stands, with the words on the panel.
 pub fn all_standing(state: &Facts, desired: &Desired) -> Acknowledgement {
-    let mut standing: BTreeMap<AlertId, String> = node::standing(state).collect();
+    let mut standing: BTreeMap<AlertId, String> = health::standing(state).collect();
     standing.extend(others(desired).map(|alert| (alert.id(), alert.panel.clone())));
     Acknowledgement::Made(standing)
 }
@@ -23,13 +23,13 @@ pub fn still_standing(state: &Facts, desired: &Desired) -> Option<Acknowledgemen
     if known.is_empty() {
         return None;
     }
-    let ids = others(desired).map(super::Alert::id).chain(node::standing(state).map(|(id, _)| id));
+    let ids = others(desired).map(Alert::id).chain(health::standing(state).map(|(id, _)| id));
     let standing: BTreeSet<AlertId> = ids.filter(|id| known.contains(id)).collect();
     Some(Acknowledgement::Standing(standing))
 }
 
 /// Returns the alerts that are acknowledged as a whole. An alert of several nodes is acknowledged
 /// for each of them.
-fn others(desired: &Desired) -> impl Iterator<Item = &super::Alert> {
+fn others(desired: &Desired) -> impl Iterator<Item = &Alert> {
     desired.alerts.iter().filter(|alert| alert.code.subject() != SubjectKind::Nodes)
 }

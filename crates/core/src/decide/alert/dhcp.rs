@@ -1,34 +1,52 @@
-//! Addresses for the nodes: who else serves them on the cluster port, and that none is left.
+//! Alerts of what serves the nodes: addresses, names, and files to boot from.
 
-use super::raise::alert;
-use crate::config::Settings;
-use crate::decide::alert::Alert;
-use crate::decide::dhcp::{Verdict, verdict};
-use crate::event::alert::AlertCode;
+use crate::config::{Netboot, Settings};
+use crate::decide::alert::{Alert, AlertCode, Part, Severity, Subject};
+use crate::decide::dhcp::{Verdict, is_ipxe, verdict};
+use crate::event::{Applied, ApplyErrorKind, Output};
 use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 
-/// A board asked for an address, and all are somebody's.
-pub fn exhausted(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+/// Seconds for which a switch keeps a port from forwarding as it is shipped: twice the forward
+/// delay (802.1D, table 17-1), and what is waited beyond it.
+const USUAL_HOLD: u64 = 32;
+
+/// Raises what keeps the nodes from being served.
+pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+    other_server(state, raised);
+    held(state, raised);
+    exhausted(settings, state, raised);
+    let verdict = verdict(settings, state);
+    let names_alone = verdict == Verdict::Refused && settings.cluster.dns.is_some();
+    if verdict != Verdict::Serve && !names_alone {
+        return;
+    }
+    let netboot = settings.cluster.netboot.as_ref();
+    let netboot = netboot.filter(|_| settings.cluster.dhcp.is_some() && !names_alone);
+    if let Some(netboot) = netboot {
+        boot_files(netboot, state, raised);
+        raised.extend(endless(netboot));
+    }
+    dnsmasq(state, raised);
+}
+
+/// Raises that a board asked for an address, and all are somebody's.
+fn exhausted(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let Some((mac, dhcp)) = state.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, state) != Verdict::Serve {
         return;
     }
     let text = format!(
-        "no address is left for {mac}: widen cluster.dhcp.range ({}-{}), or shorten cluster.dhcp.lease where boards come and go \
-         (`bramblegate nodes` lists who is there)",
+        "no address is left for {mac}: widen cluster.dhcp.range ({}-{}), or shorten \
+         cluster.dhcp.lease where boards come and go (`bramblegate nodes` lists who is there)",
         dhcp.first, dhcp.last
     );
-    raised.push(alert(AlertCode::GatewayDhcpFull, text));
+    raised.push(Alert::whole(AlertCode::GatewayDhcpFull, text));
 }
-
-/// Twice the forward delay that switches are shipped with (802.1D, table 17-1), and what is waited
-/// beyond it; seconds.
-const USUAL_HOLD: u64 = 32;
 
 /// Raises that a switch says it lets nothing through for longer than switches do as shipped:
 /// anybody can send such frames.
-pub fn held(state: &Facts, raised: &mut Vec<Alert>) {
+fn held(state: &Facts, raised: &mut Vec<Alert>) {
     let port = state.cluster_port().map(|port| &port.name);
     let Some((port, seconds)) =
         port.zip(state.dhcp().held().filter(|seconds| *seconds > USUAL_HOLD))
@@ -36,27 +54,87 @@ pub fn held(state: &Facts, raised: &mut Vec<Alert>) {
         return;
     };
     let text = format!(
-        "no addresses are served on {port} for up to {seconds} s: frames of a spanning tree say that the switch lets nothing \
-         through for so long, where 30 s are usual; set its port as an edge port (\"portfast\"), or find who sends them (sudo \
-         tcpdump -eni {port} stp)"
+        "no addresses are served on {port} for up to {seconds} s: frames of a spanning tree say \
+         that the switch lets nothing through for so long, where 30 s are usual; set its port as \
+         an edge port (\"portfast\"), or find who sends them (sudo tcpdump -eni {port} stp)"
     );
-    raised.push(alert(AlertCode::GatewayDhcpHeld, text));
+    raised.push(Alert::whole(AlertCode::GatewayDhcpHeld, text));
 }
 
-/// A foreign server, or nobody to ask: then no addresses are served, and that is said.
-pub fn other_server(state: &Facts, raised: &mut Vec<Alert>) {
+/// Raises a foreign server, and that none can be asked for: no addresses are served in either case.
+fn other_server(state: &Facts, raised: &mut Vec<Alert>) {
     let Some(port) = state.cluster_port().map(|port| &port.name) else { return };
     if let OtherServers::Foreign { server, mac } = state.dhcp().other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
         let text = format!(
             "another DHCP server, {who}, answers on the cluster port {port}, so we serve none there"
         );
-        raised.push(alert(AlertCode::GatewayForeignDhcp, text));
+        raised.push(Alert::whole(AlertCode::GatewayForeignDhcp, text));
     }
     if let Some(why) = state.dhcp().unasked() {
         let text = format!(
-            "no addresses are served on {port}: whether another DHCP server is there cannot be asked ({why}); the service needs CAP_NET_RAW"
+            "no addresses are served on {port}: whether another DHCP server is there cannot be \
+             asked ({why}); the service needs CAP_NET_RAW"
         );
-        raised.push(alert(AlertCode::GatewayDhcpUnasked, text));
+        raised.push(Alert::whole(AlertCode::GatewayDhcpUnasked, text));
     }
+}
+
+/// Raises files and folders of net boot that cannot be read.
+fn boot_files(netboot: &Netboot, state: &Facts, raised: &mut Vec<Alert>) {
+    let root = netboot.root.display();
+    if let Some(why) = &state.vitals().boot_folder {
+        let text = format!(
+            "no node can boot from {root}: {why}; make the folder and let user bramblegate read \
+             it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
+        );
+        raised.push(netboot_alert(Part::BootFolder, text));
+    }
+    if let Some(closed) = &state.vitals().boot_files {
+        let text = format!(
+            "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX \
+             {root}; `bramblegate doctor` says more)"
+        );
+        raised.push(netboot_alert(Part::BootFile, text));
+    }
+}
+
+/// Raises a dnsmasq that is missing, does not start, or cannot resolve names.
+fn dnsmasq(state: &Facts, raised: &mut Vec<Alert>) {
+    let outputs = state.outputs();
+    if let Some(error) = outputs.error(Output::Dnsmasq) {
+        let code = match error.kind {
+            ApplyErrorKind::Absent => AlertCode::GatewayDnsmasqMissing,
+            _ => AlertCode::GatewayDnsmasqFailed,
+        };
+        raised.push(Alert::whole(code, error.message.clone()));
+    } else if let Some(Applied::Dnsmasq { without_names: Some(why) }) =
+        outputs.held(Output::Dnsmasq)
+    {
+        let text = format!("nodes get addresses, but no names are resolved for them here: {why}");
+        raised.push(Alert::whole(AlertCode::GatewayDnsmasqNoNames, text));
+    }
+}
+
+/// Returns an alert about one part of what nodes boot from.
+fn netboot_alert(part: Part, text: String) -> Alert {
+    Alert::new(AlertCode::GatewayNetboot, Subject::Part(part), text)
+}
+
+/// Returns the alert that nothing is there for iPXE to start, where firmware is sent iPXE.
+fn endless(netboot: &Netboot) -> Option<Alert> {
+    let files = [
+        ("bios", &netboot.bios),
+        ("uefi_x86", &netboot.uefi_x86),
+        ("uefi_arm64", &netboot.uefi_arm64),
+    ];
+    let (key, file) = files
+        .into_iter()
+        .filter_map(|(key, file)| Some((key, file.as_deref()?)))
+        .find(|(_, file)| netboot.ipxe.is_none() && is_ipxe(file))?;
+    let text = format!(
+        "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start and is not sent \
+         to itself: write its script as cluster.netboot.ipxe"
+    );
+    Some(netboot_alert(Part::IpxeScript, text).graded(Severity::Notice))
 }

@@ -1,67 +1,107 @@
-//! Other programs' rules in the way of what the nodes send and of what is promised to them and to
-//! the venue.
+//! Alerts of the firewall: our own rules, other programs' rules in the way of what is promised to
+//! the nodes and to the venue, and what our rules drop.
 
-use super::raise::of_port;
-use crate::decide::alert::Alert;
-use crate::decide::alert::{Part, Severity, Subject};
-use crate::decide::firewall::traffic;
-use crate::event::alert::AlertCode;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::IpNet;
+
+use crate::decide::alert::{Alert, AlertCode, Part, Severity, Subject};
+use crate::decide::cluster::Placement;
+use crate::decide::firewall::{
+    COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY, traffic,
+};
 use crate::event::{Blocker, Traffic, printable_line};
 use crate::facts::Facts;
 
-/// On the way out that is used, on those that may be it next, and at the head itself.
-pub fn blocked(state: &Facts, raised: &mut Vec<Alert>) {
-    match (state.firewall().blocker(), state.firewall().swallowed) {
-        (Some(blocker), _) => {
-            let text =
-                format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
-            raised.push(by_chain(blocker, text));
-        }
-        (None, true) => {
-            let text = "packets of the cluster are accepted by our rules but do not leave: something else on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
-            raised.push(
-                Alert::new(AlertCode::GatewayBlocked, Subject::Whole, text).shown_as("BLOCKED"),
-            );
-        }
-        (None, false) => {}
+/// Percent of the connection tracking table from which on it counts as nearly full.
+const CONNTRACK_FULL: u64 = 80;
+
+/// Raises what keeps packets from going where they should.
+pub fn alerts(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    if let Some(by) = &state.firewall().fight {
+        let by = by.as_deref().unwrap_or("another program");
+        let text = format!("{by} takes our rules away as often as we put them back");
+        raised.push(Alert::whole(AlertCode::GatewayDisturbed, text));
     }
-    for (uplink, blocker) in &state.firewall().spare {
-        let text = format!(
-            "{} would drop what the cluster sends by {uplink}, which is not the way out now: {}",
-            place(blocker),
-            blocker.remedy
-        );
-        raised.push(of_port(AlertCode::UplinkBlocked, uplink, text));
+    raised.extend(blocked(state));
+    raised.extend(state.firewall().spare.iter().map(|(uplink, by)| blocked_spare(uplink, by)));
+    promised(&state.firewall().traffic, raised);
+    raised.extend(unheard(state));
+    conntrack(state, raised);
+    drops(state, placement, raised);
+}
+
+/// Returns the alert that another program drops what the nodes send by the way out that is used.
+fn blocked(state: &Facts) -> Option<Alert> {
+    if let Some(blocker) = state.firewall().blocker() {
+        let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
+        return Some(by_chain(blocker, text));
     }
-    let traffic = &state.firewall().traffic;
-    promised(traffic, raised);
-    if state.firewall().unheard && !traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
-        let text = "nodes ask for addresses on the cluster port, but their requests do not reach dnsmasq: something else on this machine drops them (look at `sudo nft list ruleset`, `sudo iptables-legacy-save`, `tc filter show dev PORT ingress`)";
-        let subject = Subject::Part(Part::Dhcp);
-        raised.push(Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as("BLOCKED DHCP"));
+    let text = "packets of the cluster are accepted by our rules but do not leave: something else \
+                on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
+    let alert = Alert::whole(AlertCode::GatewayBlocked, text).shown_as("BLOCKED");
+    state.firewall().swallowed.then_some(alert)
+}
+
+/// Returns the alert that another program would drop what the nodes send, if it left by this
+/// uplink.
+fn blocked_spare(uplink: &str, blocker: &Blocker) -> Alert {
+    let text = format!(
+        "{} would drop what the cluster sends by {uplink}, which is not the way out now: {}",
+        place(blocker),
+        blocker.remedy
+    );
+    Alert::of_port(AlertCode::UplinkBlocked, uplink, text)
+}
+
+/// Returns the alert that requests for addresses do not reach dnsmasq, where no rule shows why.
+fn unheard(state: &Facts) -> Option<Alert> {
+    let firewall = state.firewall();
+    if !firewall.unheard || firewall.traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
+        return None;
+    }
+    let text = "nodes ask for addresses on the cluster port, but their requests do not reach \
+                dnsmasq: something else on this machine drops them (look at `sudo nft list \
+                ruleset`, `sudo iptables-legacy-save`, `tc filter show dev PORT ingress`)";
+    let subject = Subject::Part(Part::Dhcp);
+    Some(Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as("BLOCKED DHCP"))
+}
+
+/// Raises a connection tracking table that is nearly full.
+fn conntrack(state: &Facts, raised: &mut Vec<Alert>) {
+    let Some((count, max)) = state.vitals().conntrack.filter(|(_, max)| *max > 0) else { return };
+    let percent = u64::from(count) * 100 / u64::from(max);
+    if percent >= CONNTRACK_FULL {
+        let text = format!("the connection table is {percent} % full ({count} of {max})");
+        raised.push(Alert::whole(AlertCode::GatewayConntrack, text));
     }
 }
 
-/// One alert for each chain, with all that it drops and each remedy once.
+/// Raises one alert for each chain of another program that drops what is promised, with all that
+/// it drops and each remedy once.
 fn promised(blocked: &[(Traffic, Blocker)], raised: &mut Vec<Alert>) {
-    let same = |a: &Blocker, b: &Blocker| a.table == b.table && a.chain == b.chain;
-    for (number, (_, first)) in blocked.iter().enumerate() {
-        if blocked.iter().take(number).any(|(_, earlier)| same(earlier, first)) {
-            continue;
-        }
-        let here = || blocked.iter().filter(|(_, blocker)| same(blocker, first));
-        let what: Vec<String> = here().map(|(traffic, _)| traffic::words(*traffic)).collect();
-        let mut remedies: Vec<&str> = Vec::new();
-        for command in here().flat_map(|(_, blocker)| blocker.remedy.split("; ")) {
-            if !remedies.contains(&command) {
-                remedies.push(command);
-            }
-        }
-        let vital = here().any(|(traffic, _)| traffic::is_vital(*traffic));
-        let severity = if vital { Severity::Fault } else { Severity::Warning };
-        let text = format!("{} drops {}: {}", place(first), what.join(", "), remedies.join("; "));
-        raised.push(by_chain(first, text).graded(severity));
+    let mut by_chain_of: BTreeMap<_, Vec<&(Traffic, Blocker)>> = BTreeMap::new();
+    for entry in blocked {
+        by_chain_of.entry((&entry.1.table, &entry.1.chain)).or_default().push(entry);
     }
+    raised.extend(by_chain_of.values().filter_map(|dropped| dropped_by_chain(dropped)));
+}
+
+/// Returns the alert of one chain that drops all of `dropped`; `None` if that is nothing.
+fn dropped_by_chain(dropped: &[&(Traffic, Blocker)]) -> Option<Alert> {
+    let (_, chain) = dropped.first()?;
+    let what: Vec<String> = dropped.iter().map(|(traffic, _)| traffic::words(*traffic)).collect();
+    let mut remedies: Vec<&str> = Vec::new();
+    for command in dropped.iter().flat_map(|(_, blocker)| blocker.remedy.split("; ")) {
+        if !remedies.contains(&command) {
+            remedies.push(command);
+        }
+    }
+    let vital = dropped.iter().any(|(traffic, _)| traffic::is_vital(*traffic));
+    let severity = if vital { Severity::Fault } else { Severity::Warning };
+    let text = format!("{} drops {}: {}", place(chain), what.join(", "), remedies.join("; "));
+    Some(by_chain(chain, text).graded(severity))
 }
 
 /// Returns an alert about the chain that drops something, where it is known.
@@ -72,13 +112,87 @@ fn by_chain(blocker: &Blocker, text: String) -> Alert {
     Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as(panel(blocker))
 }
 
+/// Returns the words for the panel: "BLOCKED FORWARD".
 fn panel(blocker: &Blocker) -> String {
     format!("BLOCKED {}", blocker.chain.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
+/// Returns where it is dropped: "chain FORWARD of table ip filter".
 fn place(blocker: &Blocker) -> String {
     match (&blocker.table, &blocker.chain) {
         (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
         _ => "another tool".to_owned(),
+    }
+}
+
+/// Raises what our rules drop that somebody probably wants to get through, or should not send.
+fn drops(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    for (rule, example) in state.firewall().drops.standing() {
+        let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
+        let (text, part) = match rule {
+            COMMENT_NOT_OURS => {
+                (foreign_sources(state, placement, example, &latest), Part::Strangers)
+            }
+            COMMENT_SPOOFED => {
+                let text = format!(
+                    "a computer at an uplink sends to the nodes from an address of the \
+                     cluster{latest}, and our rules drop it, because the answers would stay in the \
+                     cluster: if it is yours, give it an address outside {}",
+                    placement.address.trunc()
+                );
+                (text, Part::Forged)
+            }
+            COMMENT_STRAY => {
+                let text = format!(
+                    "our rules drop answers of nodes to connections that did not come through the \
+                     head{latest}: the nodes are reached by another way and answer by the head; \
+                     let {} be their only way out and in",
+                    placement.address.addr()
+                );
+                (text, Part::Strays)
+            }
+            COMMENT_ELSEWHERE => {
+                let text = format!(
+                    "our rules drop what enters by an uplink for other networks of the \
+                     head{latest}: nothing was forwarded there before the gateway; to have it \
+                     forwarded: sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for \
+                     the next start"
+                );
+                (text, Part::Transit)
+            }
+            _ => continue,
+        };
+        raised.push(Alert::new(AlertCode::GatewayDrops, Subject::Part(part), text));
+    }
+}
+
+/// Returns the text about boards on the cluster port with addresses of another network: perhaps one
+/// that the head has an address in.
+fn foreign_sources(
+    state: &Facts,
+    placement: &Placement,
+    example: Option<Ipv4Addr>,
+    latest: &str,
+) -> String {
+    let cluster = placement.address.trunc();
+    let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
+    let held = state.cluster_port().map_or(&[][..], |link| state.kernel().addresses(link.index));
+    let second = held.iter().find_map(|held| match held.address {
+        IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
+            Some(net.trunc())
+        }
+        _ => None,
+    });
+    match second {
+        Some(net) => format!(
+            "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway \
+             translates {cluster} only; give them addresses of it, or make cluster.address wide \
+             enough for both networks"
+        ),
+        None => format!(
+            "our rules drop what is sent to the venue by {port} with a source outside \
+             {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net {cluster}) \
+             and give it an address of {cluster}"
+        ),
     }
 }

@@ -1,59 +1,57 @@
 //! Ports of the head that lead nowhere, or hide what the head itself offers.
 
-use super::raise::alert;
 use crate::config::{Allow, Forward, Settings, Transport};
 use crate::decide::Overlap;
-use crate::decide::alert::Alert;
-use crate::decide::alert::Subject;
+use crate::decide::alert::{Alert, AlertCode, Subject};
 use crate::decide::cluster::Placement;
 use crate::decide::forward::{NoWay, name, target, way};
-use crate::event::alert::AlertCode;
 use crate::facts::Facts;
 
-/// Of each forwarded port what is not as its owner expects.
-pub fn forwards(
-    settings: &Settings,
-    state: &Facts,
-    placement: &Placement,
-    raised: &mut Vec<Alert>,
-) {
+/// Raises what of each forwarded port is not as its owner expects.
+pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for forward in &settings.forwards {
-        let (port, to) = (name(forward), target(forward));
-        let about = |code, text: String| Alert::new(code, Subject::Forward(port.clone()), text);
-        match way(forward, state, placement) {
-            Ok(_) => {}
-            Err(NoWay::NoAddress) => {
-                let text = format!("the forwarded port {port} leads nowhere: {to} has no address");
-                raised.push(about(AlertCode::NodeForwardLost, text));
-            }
-            Err(NoWay::Outside(address)) => {
-                let text = format!(
-                    "the forwarded port {port} leads nowhere: {address} is not a node's address in the cluster, which is at {} now",
-                    placement.address.trunc()
-                );
-                raised.push(about(AlertCode::NodeForwardLost, text));
-            }
-        }
-        if let Some(service) = hidden(settings, state, forward) {
-            let text = format!(
-                "{port} leads to {to}, so the venue cannot reach {service} of the head itself there: the forward wins over uplink.allow"
-            );
-            raised.push(about(AlertCode::NodeForwardHides, text));
-        }
+        raised.extend(lost(forward, state, placement));
+        raised.extend(hides(forward, settings, state));
     }
     // Where there is no cluster port, the address that is left on one with another name is nobody's
     // in the venue.
     let has_port = state.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
-            "computers in the venue's own {} cannot use forwarded ports: the nodes have the same subnet and would look for them in the cluster",
+            "computers in the venue's own {} cannot use forwarded ports: the nodes have the same \
+             subnet and would look for them in the cluster",
             placement.address.trunc()
         );
-        raised.push(alert(AlertCode::NodeForwardOverlap, text));
+        raised.push(Alert::whole(AlertCode::NodeForwardOverlap, text));
     }
 }
 
-/// What `uplink.allow` offers on the port that a forward takes.
+/// Returns the alert that a port leads nowhere.
+fn lost(forward: &Forward, state: &Facts, placement: &Placement) -> Option<Alert> {
+    let (port, to) = (name(forward), target(forward));
+    let text = match way(forward, state, placement).err()? {
+        NoWay::NoAddress => format!("the forwarded port {port} leads nowhere: {to} has no address"),
+        NoWay::Outside(address) => format!(
+            "the forwarded port {port} leads nowhere: {address} is not a node's address in the \
+             cluster, which is at {} now",
+            placement.address.trunc()
+        ),
+    };
+    Some(Alert::new(AlertCode::NodeForwardLost, Subject::Forward(port), text))
+}
+
+/// Returns the alert that a port takes the place of what the head itself offers there.
+fn hides(forward: &Forward, settings: &Settings, state: &Facts) -> Option<Alert> {
+    let service = hidden(settings, state, forward)?;
+    let (port, to) = (name(forward), target(forward));
+    let text = format!(
+        "{port} leads to {to}, so the venue cannot reach {service} of the head itself there: the \
+         forward wins over uplink.allow"
+    );
+    Some(Alert::new(AlertCode::NodeForwardHides, Subject::Forward(port), text))
+}
+
+/// Returns what `uplink.allow` offers on the port that a forward takes.
 fn hidden(settings: &Settings, state: &Facts, forward: &Forward) -> Option<&'static str> {
     let port = forward.listen;
     settings.uplink.allow.iter().find_map(|allow| match (allow, forward.transport) {

@@ -1,86 +1,152 @@
-//! Ports without a role, and what our own rules drop.
+//! Alerts of the head's ports: the cluster port, ports of bridges, ports without a role, and what
+//! else is on their wires.
 
-use std::net::Ipv4Addr;
-
-use ipnet::IpNet;
-
-use super::raise::of_port;
-use crate::decide::alert::{Alert, AlertCode, Part, Subject};
-use crate::decide::cluster::Placement;
-use crate::decide::firewall::{
-    COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY,
-};
+use crate::config::Settings;
+use crate::decide::alert::{Alert, AlertCode};
+use crate::event::LinkIndex;
 use crate::facts::Facts;
+use crate::facts::link::mirror::HeldAddress;
 
-/// A port that has an address and no role is closed, and may have been meant for something.
-pub fn without_role(state: &Facts, raised: &mut Vec<Alert>) {
+/// Raises what is wrong with the ports that the gateway uses, or keeps closed.
+pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+    cluster_port(settings, state, raised);
+    without_role(state, raised);
+    conflicts(state, raised);
+    neighbours(state, raised);
+}
+
+/// Raises a cluster port that is absent, or has no carrier.
+fn cluster_port(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+    match state.cluster_port() {
+        None => {
+            let text = format!(
+                "the cluster port {} is not there: plug it in, or name another as \
+                 cluster.interface (bramblegate detect lists the ports)",
+                settings.cluster.interface
+            );
+            raised.push(Alert::whole(AlertCode::GatewayPortAbsent, text));
+        }
+        Some(port) if port.up && state.kernel().is_empty_bridge(port) => {
+            let text = no_port(&port.name);
+            raised.push(Alert::whole(AlertCode::GatewayPortNoCarrier, text));
+        }
+        // The carrier of a port that is switched off is unknown; the gateway switches it on.
+        Some(port) if port.up && !port.carrier => {
+            let text = format!("no cable in the cluster port {}: is the switch on?", port.name);
+            raised.push(Alert::whole(AlertCode::GatewayPortNoCarrier, text));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Returns what a bridge lacks that has no ports, for an alert.
+pub fn no_port(bridge: &str) -> String {
+    format!(
+        "the bridge {bridge} has no port: put one into it (sudo ip link set PORT master {bridge})"
+    )
+}
+
+/// Raises ports of the settings that are ports of a bridge or bond, or that only carry a VLAN.
+pub fn enslaved(state: &Facts, raised: &mut Vec<Alert>) {
+    let roles = state.roles();
+    for (port, master) in &roles.enslaved {
+        raised.extend(in_bridge(state, *port, *master));
+    }
+    for port in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
+        raised.extend(only_vlan(state, *port));
+    }
+}
+
+/// Returns the alert that `port` is a port of `master`.
+fn in_bridge(state: &Facts, index: LinkIndex, master: LinkIndex) -> Option<Alert> {
+    let cluster = state.roles().cluster;
+    let leads_to_nodes = cluster == Some(master);
+    let (port, master) = (&state.kernel().link(index)?.name, &state.kernel().link(master)?.name);
+    let text = if leads_to_nodes {
+        format!(
+            "{port} is a port of {master}, which leads to the nodes: name another uplink, or take \
+             it out (sudo ip link set {port} nomaster)"
+        )
+    } else {
+        format!("{port} is a port of {master}: name {master} in the settings instead")
+    };
+    // Another uplink may do in its place; without the cluster's port nothing works.
+    let code = if cluster == Some(index) {
+        AlertCode::GatewayPortEnslaved
+    } else {
+        AlertCode::UplinkEnslaved
+    };
+    Some(Alert::of_port(code, port, text).shown_as(format!("{port} IN {master}")))
+}
+
+/// Returns the alert that the address is on a VLAN of the port `index`, and none on the port. An
+/// untagged network beside tagged ones is in order.
+fn only_vlan(state: &Facts, index: LinkIndex) -> Option<Alert> {
+    let port = &state.kernel().link(index)?.name;
+    let vlan = state
+        .kernel()
+        .links()
+        .find(|link| link.parent == Some(index) && link.kind.as_deref() == Some("vlan"))
+        .filter(|vlan| has_address(state, vlan.index) && !has_address(state, index))?;
+    let text =
+        format!("{port} only carries the VLAN {0}: name {0} in the settings instead", vlan.name);
+    let alert = Alert::of_port(AlertCode::UplinkEnslaved, port, text);
+    Some(alert.shown_as(format!("{port} HAS VLAN")))
+}
+
+/// Returns whether the port has an address that can be used.
+fn has_address(state: &Facts, index: LinkIndex) -> bool {
+    state.kernel().addresses(index).iter().any(HeldAddress::is_usable)
+}
+
+/// Raises each port that has an address and no role: it is closed, and may have been meant for
+/// something.
+fn without_role(state: &Facts, raised: &mut Vec<Alert>) {
     for (link, held) in state.links().ports_without_role() {
         let port = &link.name;
         let text = format!(
-            "{port} has the address {} and no role: it is closed but for uplink.allow, and new connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" to uplink.interfaces; if its network may reach head and nodes, add it to gateway.trust",
+            "{port} has the address {} and no role: it is closed but for uplink.allow, and new \
+             connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" \
+             to uplink.interfaces; if its network may reach head and nodes, add it to \
+             gateway.trust",
             held.address
         );
-        raised.push(of_port(AlertCode::GatewayUnknownPort, port, text));
+        raised.push(Alert::of_port(AlertCode::GatewayUnknownPort, port, text));
     }
 }
 
-/// What our rules drop that somebody probably wants to get through, or should not send.
-pub fn drops(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
-    for (rule, example) in state.firewall().drops.standing() {
-        let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
-        let (text, part) = match rule {
-            COMMENT_NOT_OURS => {
-                (unknown_clients(state, placement, example, &latest), Part::Strangers)
-            }
-            COMMENT_SPOOFED => {
-                let text = format!(
-                    "a computer at an uplink sends to the nodes from an address of the cluster{latest}, and our rules drop it, because the answers would stay in the cluster: if it is yours, give it an address outside {}",
-                    placement.address.trunc()
-                );
-                (text, Part::Forged)
-            }
-            COMMENT_STRAY => {
-                let text = format!(
-                    "our rules drop answers of nodes to connections that did not come through the head{latest}: the nodes are reached by another way and answer by the head; let {} be their only way out and in",
-                    placement.address.addr()
-                );
-                (text, Part::Strays)
-            }
-            COMMENT_ELSEWHERE => {
-                let text = format!(
-                    "our rules drop what enters by an uplink for other networks of the head{latest}: nothing was forwarded there before the gateway; to have it forwarded: sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for the next start"
-                );
-                (text, Part::Transit)
-            }
-            _ => continue,
-        };
-        raised.push(Alert::new(AlertCode::GatewayDrops, Subject::Part(part), text));
-    }
-}
-
-/// Boards on the cluster port with addresses of another network: perhaps one that the head has an
-/// address in.
-fn unknown_clients(
-    state: &Facts,
-    placement: &Placement,
-    example: Option<Ipv4Addr>,
-    latest: &str,
-) -> String {
-    let cluster = placement.address.trunc();
-    let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
-    let held = state.cluster_port().map_or(&[][..], |link| state.kernel().addresses(link.index));
-    let second = held.iter().find_map(|held| match held.address {
-        IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
-            Some(net.trunc())
+/// Raises addresses of the head that other boards have too: who asks for one reaches the head or
+/// the other board.
+fn conflicts(state: &Facts, raised: &mut Vec<Alert>) {
+    for conflict in &state.vitals().conflicts {
+        let Some(port) = state.kernel().link(conflict.port) else { continue };
+        let (port, by, address) = (&port.name, conflict.by, conflict.address);
+        if state.roles().cluster == Some(conflict.port) {
+            let text = format!(
+                "{by} on the cluster port {port} has the head's own address {address} too, so \
+                 nodes reach one or the other"
+            );
+            raised.push(Alert::whole(AlertCode::GatewayAddressTaken, text));
+        } else {
+            let text = format!(
+                "{by} has {address} too, the head's address on {port}, so the venue reaches one or \
+                 the other: ask the venue for another address (a DHCP client gets one by asking \
+                 again)"
+            );
+            raised.push(Alert::of_port(AlertCode::UplinkAddressTaken, port, text));
         }
-        _ => None,
-    });
-    match second {
-        Some(net) => format!(
-            "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway translates {cluster} only; give them addresses of it, or make cluster.address wide enough for both networks"
-        ),
-        None => format!(
-            "our rules drop what is sent to the venue by {port} with a source outside {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net {cluster}) and give it an address of {cluster}"
-        ),
     }
+}
+
+/// Raises a kernel's table of neighbours that is nearly full: who finds no room there is neither
+/// reached nor given an address.
+fn neighbours(state: &Facts, raised: &mut Vec<Alert>) {
+    let Some((count, max)) = state.vitals().neighbours else { return };
+    let text = format!(
+        "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it \
+         are neither reached nor given addresses: raise it (sudo sysctl -w \
+         net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
+        max.saturating_mul(4)
+    );
+    raised.push(Alert::whole(AlertCode::GatewayNeighbours, text));
 }

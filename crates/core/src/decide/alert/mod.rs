@@ -1,31 +1,32 @@
 //! Alerts: what users should know.
 
 pub mod acknowledge;
-pub(crate) mod dhcp;
-pub(crate) mod firewall;
-pub(crate) mod forward;
-pub(crate) mod host;
-pub(crate) mod inventory;
-pub(crate) mod link;
-pub(crate) mod names;
+mod cluster;
+mod dhcp;
+mod firewall;
+mod forward;
+mod host;
+mod link;
 pub mod node;
+mod output;
 pub mod raise;
 pub mod routing;
 pub mod uplink;
+
 pub use crate::event::alert::{AlertCode, AlertId, Part, Severity, Subject};
 
-/// Something a person should know.
+/// Something that the operator should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Alert {
     pub severity: Severity,
     pub code: AlertCode,
     pub subject: Subject,
-    /// one line for people, with the remedy where there is one
+    /// one line of plain English, with the remedy where there is one
     pub text: String,
     /// few words for the LCD's second row: `CLASH 192.168.50`; the pages break it where a row is
     /// too short
     pub panel: String,
-    /// people know of it: it is shown, but raises no alarm any more
+    /// the operator knows of it: it is shown, but raises no alarm any more
     pub acknowledged: bool,
 }
 
@@ -43,6 +44,16 @@ impl Alert {
         Self { severity: code.severity(), code, subject, text, panel, acknowledged: false }
     }
 
+    /// Returns an alert of a code that has no more than one at a time.
+    pub fn whole(code: AlertCode, what: impl Into<String>) -> Self {
+        Self::new(code, Subject::Whole, what)
+    }
+
+    /// Returns an alert about a port of the head.
+    pub fn of_port(code: AlertCode, port: &str, what: impl Into<String>) -> Self {
+        Self::new(code, Subject::Port(port.to_owned()), what)
+    }
+
     /// Returns it with a severity that depends on the facts.
     pub fn graded(self, severity: Severity) -> Self {
         Self { severity, ..self }
@@ -58,7 +69,7 @@ impl Alert {
         AlertId { code: self.code, subject: self.subject.clone() }
     }
 
-    /// Returns how much it alarms: a fault that users know of as much as a warning.
+    /// Returns how much it alarms: an acknowledged fault as much as a warning.
     pub fn urgency(&self) -> Severity {
         if self.acknowledged { self.severity.min(Severity::Warning) } else { self.severity }
     }

@@ -6,71 +6,91 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::raise::of_port;
-use crate::decide::alert::Alert;
-use crate::decide::alert::{Severity, Subject};
+use crate::decide::alert::{Alert, AlertCode, Severity, Subject};
 use crate::decide::cluster::Placement;
-use crate::decide::{ROUTE_PROTOCOL, RULE_PREFERENCE};
-use crate::event::alert::AlertCode;
-use crate::event::{Astray, Rule};
+use crate::decide::{ROUTE_PROTOCOL, RULE_PREFERENCE, TABLE_UPLINK};
+use crate::event::{Astray, LinkIndex, Rule};
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 
 /// The last preference of ours; what comes after it finds nothing of ours left to do.
 const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
+/// The table of the machine's own addresses (`RT_TABLE_LOCAL`).
+const TABLE_LOCAL: u32 = 255;
 
-/// For each rule of others that leads packets of the head's networks astray: which, and what to do.
-pub fn rules(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+/// Raises what leads packets astray, and an uplink that stands in for another.
+pub fn alerts(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    astray(state, placement, raised);
+    raised.extend(failover(state));
+}
+
+/// Raises each rule of others that leads packets of the head's networks astray, and each address
+/// that two uplinks have.
+fn astray(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
     let mut twice = BTreeSet::new();
-    // Where the nodes' own packets are refused, so is what answers them (rp_filter):
-    // `uplink-no-exit` says so.
-    let refused = state.routing().way_out() == Some(None);
-    let unsaid = state
-        .astray()
-        .iter()
-        .filter(|astray| !(refused && astray.by.is_none() && astray.way.enters.is_some()));
-    for astray in unsaid {
+    for astray in state.astray().iter().filter(|astray| !is_refused(state, astray)) {
         if let Some(same) = held_twice(state, astray) {
             twice.insert(same);
-            continue;
+        } else {
+            by_rule.entry(culprit(state, astray)).or_default().push(astray);
         }
-        by_rule.entry(culprit(state, astray)).or_default().push(astray);
     }
     for (rule, all) in by_rule {
         raised.push(rule_alert(state, placement, rule, &all));
     }
     for (address, used, unused) in twice {
         let text = format!(
-            "{used} and {unused} have the same address {address}, so the head answers by {used} only: pull one of the two, or ask one venue for another address"
+            "{used} and {unused} have the same address {address}, so the head answers by {used} \
+             only: pull one of the two, or ask one venue for another address"
         );
-        raised.push(of_port(AlertCode::UplinkAddressTaken, unused, text));
+        raised.push(Alert::of_port(AlertCode::UplinkAddressTaken, unused, text));
     }
+}
+
+/// Returns whether `uplink-no-exit` covers it: where the nodes' own packets are refused, so is what
+/// answers them (rp_filter).
+fn is_refused(state: &Facts, astray: &Astray) -> bool {
+    state.routing().way_out() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
 }
 
 /// Returns an address that two uplinks have, the one by which its answers leave, and the other.
 fn held_twice<'a>(state: &'a Facts, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
-    let holds =
-        state.kernel().addresses(by).iter().any(|held| held.address.addr() == IpAddr::V4(from));
+    let is_from = |address: IpAddr| address == IpAddr::V4(from);
+    let holds = state.kernel().addresses(by).iter().any(|held| is_from(held.address.addr()));
     let uplinks = &state.roles().uplinks;
-    let name = |index| state.kernel().link(index).map(|link| link.name.as_str());
-    let both = holds && uplinks.contains(&by) && uplinks.contains(&astray.way.leaves);
-    both.then_some(())?;
-    Some((from, name(by)?, name(astray.way.leaves)?))
+    if !holds || !uplinks.contains(&by) || !uplinks.contains(&astray.way.leaves) {
+        return None;
+    }
+    Some((from, port_name(state, by)?, port_name(state, astray.way.leaves)?))
 }
 
-/// What brings the rule for the main table back, where none is left: a script that flushes all
-/// rules does that.
+/// Returns the name of a port that is there.
+fn port_name(state: &Facts, index: LinkIndex) -> Option<&str> {
+    state.kernel().link(index).map(|link| link.name.as_str())
+}
+
+/// Returns the command that brings the rule for the main table back, where none is left: a script
+/// that flushes all rules does that.
 pub fn main_table(state: &Facts) -> Option<&'static str> {
-    let rules = || {
-        state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
-    };
-    let leads = |table| rules().any(|rule| rule.table == table && rule.suppress.is_none());
     // A flush leaves the one for the machine's own addresses.
-    (leads(LOCAL) && !leads(TABLE_MAIN)).then_some("sudo ip rule add preference 32766 lookup main")
+    let flushed = leads_to(state, TABLE_LOCAL) && !leads_to(state, TABLE_MAIN);
+    flushed.then_some("sudo ip rule add preference 32766 lookup main")
 }
 
+/// Returns whether a rule of others leads everything that it takes to this table.
+fn leads_to(state: &Facts, table: u32) -> bool {
+    rules_of_others(state).any(|rule| rule.table == table && rule.suppress.is_none())
+}
+
+/// Returns the IPv4 rules that are not ours.
+fn rules_of_others(state: &Facts) -> impl Iterator<Item = &Rule> {
+    state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
+}
+
+/// Returns the alert about one rule of others (`None`: it is not known which) that leads `all`
+/// astray.
 fn rule_alert(state: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
     let net = placement.address.trunc();
     let to_cluster = all.iter().any(|astray| is_cluster(state, astray));
@@ -86,60 +106,55 @@ fn rule_alert(state: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[
         ),
         (false, _) => "takes the head's answers to the venue".to_owned(),
     };
-    let place = all.first().and_then(|astray| astray.by).and_then(|by| state.kernel().link(by));
+    let leaves_by = all.first().and_then(|astray| port_name(state, astray.by?));
     let place =
-        place.map_or_else(|| "refuses it".to_owned(), |link| format!("sends it by {}", link.name));
+        leaves_by.map_or_else(|| "refuses it".to_owned(), |port| format!("sends it by {port}"));
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
     let Some(rule) = rule else {
         let text =
             format!("another program's routing rule {what} and {place}: look for it in `ip rule`");
-        return Alert::new(AlertCode::GatewayRule, Subject::Whole, text)
-            .graded(severity)
-            .shown_as("ROUTING RULE");
+        let alert = Alert::whole(AlertCode::GatewayRule, text);
+        return alert.graded(severity).shown_as("ROUTING RULE");
     };
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
-    let remedy = match preference.checked_sub(1).filter(|before| *before > 0) {
-        // To the first of our rules: they know the way, also after another lease.
-        Some(before) => {
-            let commands: Vec<String> = selectors
-                .iter()
-                .map(|selector| {
-                    format!(
-                        "sudo ip rule add preference {before} {selector} goto {RULE_PREFERENCE}"
-                    )
-                })
-                .collect();
-            format!(
-                "lead that past it ({}), or give it a preference above {LAST_PREFERENCE}",
-                commands.join(" && ")
-            )
-        }
-        None => format!("give it a preference above {LAST_PREFERENCE}"),
-    };
+    let remedy = lead_past(preference, &selectors);
     let text =
         format!("another program's routing rule {preference}{table} {what} and {place}: {remedy}");
     Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
 }
 
-/// It goes to the nodes, rather than from the head to the venue.
+/// Returns how packets of these selectors are led past a rule of others: to the first of our rules,
+/// which know the way also after another lease.
+fn lead_past(preference: u32, selectors: &[String]) -> String {
+    let behind = format!("give it a preference above {LAST_PREFERENCE}");
+    let Some(before) = preference.checked_sub(1).filter(|before| *before > 0) else {
+        return behind;
+    };
+    let commands: Vec<String> = selectors
+        .iter()
+        .map(|selector| {
+            format!("sudo ip rule add preference {before} {selector} goto {RULE_PREFERENCE}")
+        })
+        .collect();
+    format!("lead that past it ({}), or {behind}", commands.join(" && "))
+}
+
+/// Returns whether it goes to the nodes, rather than from the head to the venue.
 fn is_cluster(state: &Facts, astray: &Astray) -> bool {
     state.roles().cluster == Some(astray.way.leaves)
 }
 
 /// Returns the IPv4 rules of others that come before the last of ours.
 pub fn before_ours(state: &Facts) -> impl Iterator<Item = &Rule> {
-    let before_us = |rule: &&Rule| {
-        !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL && rule.preference <= LAST_PREFERENCE
-    };
-    state.kernel().rules().iter().filter(before_us)
+    rules_of_others(state).filter(|rule| rule.preference <= LAST_PREFERENCE)
 }
 
-/// The rule of others that decided: the first that looks into that table, or, where nothing was
-/// found, the first that refuses.
+/// Returns the rule of others that decided: the first that looks into that table, or, where nothing
+/// was found, the first that refuses.
 fn culprit<'a>(state: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
     let mut rules: Vec<&Rule> = before_ours(state).filter(|rule| takes(rule, astray)).collect();
-    rules.retain(|rule| rule.preference > 0 || rule.table != LOCAL);
+    rules.retain(|rule| rule.preference > 0 || rule.table != TABLE_LOCAL);
     let of_table = |table| rules.iter().find(|rule| rule.table == table).copied();
     match astray.table {
         Some(table) => of_table(table),
@@ -147,48 +162,52 @@ fn culprit<'a>(state: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
     }
 }
 
-/// The table of the machine's own addresses.
-const LOCAL: u32 = 255;
-
+/// Returns whether the rule takes such packets.
 fn takes(rule: &Rule, astray: &Astray) -> bool {
-    let holds = |net: Option<IpNet>, address: Option<IpAddr>| {
-        net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
-    };
-    let (from, to) = (astray.way.from.map(IpAddr::V4), Some(IpAddr::V4(astray.way.to)));
-    let addresses = holds(rule.destination, to) && holds(rule.source, from);
-    let flow = &rule.flow;
-    let whose = flow.uids.is_none_or(|(first, last)| (first..=last).contains(&astray.way.uid));
-    let of_protocol =
-        flow.ip_protocol.is_none_or(|protocol| astray.way.ip_protocol == Some(protocol));
-    let ranges = [flow.source_ports, flow.destination_ports].into_iter().zip(astray.way.ports);
-    let mut ports = ranges.map(|(range, port)| {
-        range.is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port)))
-    });
-    addresses && whose && of_protocol && ports.all(|taken| taken)
+    let (way, flow) = (&astray.way, &rule.flow);
+    let of_addresses = holds(rule.destination, Some(IpAddr::V4(way.to)))
+        && holds(rule.source, way.from.map(IpAddr::V4));
+    let [source, destination] = way.ports;
+    of_addresses
+        && is_within(flow.uids, Some(way.uid))
+        && flow.ip_protocol.is_none_or(|protocol| way.ip_protocol == Some(protocol))
+        && is_within(flow.source_ports, source)
+        && is_within(flow.destination_ports, destination)
 }
 
-/// The nodes go out by another uplink than the head, as the preferred one has no internet.
-pub fn failover(state: &Facts, raised: &mut Vec<Alert>) {
-    let name = |index| state.kernel().link(index).map(|link| link.name.as_str());
-    let (Some(by), Some(main)) = (state.routing().detour().by(), state.main_exit()) else { return };
-    let (Some(by), Some(port), true) =
-        (name(by), name(main), state.routing().detour().has_no_internet(main))
-    else {
-        return;
-    };
+/// Returns whether a selector takes this address; one without a network takes all.
+fn holds(net: Option<IpNet>, address: Option<IpAddr>) -> bool {
+    net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
+}
+
+/// Returns whether a selector takes this number; one without a range takes all.
+fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
+    let Some((first, last)) = range else { return true };
+    number.is_some_and(|number| (first..=last).contains(&number))
+}
+
+/// Returns the alert that the nodes go out by another uplink than the head, as the preferred one
+/// has no internet.
+fn failover(state: &Facts) -> Option<Alert> {
+    let (by, main) = (state.routing().detour().by()?, state.main_exit()?);
+    let (by, port) = (port_name(state, by)?, port_name(state, main)?);
     let text = format!(
         "{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}"
     );
-    raised.push(of_port(AlertCode::UplinkFailover, by, text));
+    state
+        .routing()
+        .detour()
+        .has_no_internet(main)
+        .then(|| Alert::of_port(AlertCode::UplinkFailover, by, text))
 }
 
-/// What keeps the nodes' traffic off another port, ahead of all rules of others.
+/// Returns the command that keeps the nodes' traffic off another port, ahead of all rules of
+/// others.
 pub fn around(state: &Facts) -> Option<String> {
     let (cluster, uplink) = (state.cluster_port()?, state.active()?.link.index);
-    let others =
-        state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL);
-    let first = others.map(|rule| rule.preference).filter(|preference| *preference > 0).min();
-    let before = first.unwrap_or(u32::MAX).saturating_sub(1).clamp(1, LAST_PREFERENCE + 1);
-    let table = crate::decide::TABLE_UPLINK + uplink;
+    let others = rules_of_others(state).map(|rule| rule.preference);
+    let first = others.filter(|preference| *preference > 0).min().unwrap_or(u32::MAX);
+    let before = first.saturating_sub(1).clamp(1, LAST_PREFERENCE + 1);
+    let table = TABLE_UPLINK + uplink;
     Some(format!("sudo ip rule add preference {before} iif {} lookup {table}", cluster.name))
 }

@@ -1,8 +1,10 @@
 //! Alerts of the uplinks: address, lease, way out.
 
+use std::net::Ipv4Addr;
+
 use ipnet::IpNet;
 
-use super::raise::{alert, no_port, of_port};
+use super::link::no_port;
 use super::routing;
 use crate::config::{Settings, UplinkProbe};
 use crate::decide::alert::{Alert, AlertCode, Severity};
@@ -13,73 +15,81 @@ use crate::facts::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_transl
 /// Raises what is wrong with the uplinks.
 pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     if state.offline_since().is_some() {
-        let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
-        let (text, panel) = match state.active() {
-            None => (
-                "no uplink interface is there; plug in the network adapter".to_owned(),
-                "NO UPLINK",
-            ),
-            Some(active) => without_address(state, &active),
-        };
-        raised.push(alert(AlertCode::UplinkNone, text).graded(severity).shown_as(panel));
+        raised.push(offline(state));
         return;
     }
     not_renewed(state, raised);
     let Some(active) = state.active().filter(|active| active.address.is_some()) else { return };
-    let port = &active.link.name;
+    raised.extend(without_internet(settings, state, &active));
+    if settings.gateway.enabled {
+        raised.extend(without_ipv4(state));
+    }
+    raised.extend(exit_by(state));
+    if settings.gateway.enabled {
+        raised.extend(without_exit(state, &active.link.name));
+    }
+}
+
+/// Returns the alert that no uplink has an address.
+fn offline(state: &Facts) -> Alert {
+    let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
+    let (text, panel) = match state.active() {
+        None => {
+            ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK")
+        }
+        Some(active) => without_address(state, &active),
+    };
+    Alert::whole(AlertCode::UplinkNone, text).graded(severity).shown_as(panel)
+}
+
+/// Returns the alert that the uplink has an address and leads nowhere.
+fn without_internet(settings: &Settings, state: &Facts, active: &UplinkView<'_>) -> Option<Alert> {
+    let (port, index) = (&active.link.name, active.link.index);
     // The main table's default route is not the only one that may lead out: halves of everything,
     // or another table's, do too.
-    if state.is_routeless(active.link.index) && state.main_exit() != Some(active.link.index) {
+    if state.is_routeless(index) && state.main_exit() != Some(index) {
         let text = format!(
-            "{port} has an address but no default route: the venue's DHCP server names no router, or another tool removed the route"
+            "{port} has an address but no default route: the venue's DHCP server names no router, \
+             or another tool removed the route"
         );
-        raised.push(of_port(AlertCode::UplinkNoRoute, port, text));
-    } else if active.settled == UplinkState::Portal {
+        return Some(Alert::of_port(AlertCode::UplinkNoRoute, port, text));
+    }
+    if active.settled == UplinkState::Portal {
         let page = match active.portal_url {
             Some(url) => format!("open {url}"),
             None => "open any http:// page".to_owned(),
         };
         let text =
             format!("{port}: a captive portal answers; {page} in a browser behind the gateway");
-        raised.push(of_port(AlertCode::UplinkPortal, port, text));
-    } else if active.reachability == Some(Reachability::Nothing)
-        && settings.uplink.probe != UplinkProbe::Off
-    {
-        let text = format!("{port} has an address, but nothing answers from the internet");
-        raised.push(of_port(AlertCode::UplinkNoInternet, port, text));
+        return Some(Alert::of_port(AlertCode::UplinkPortal, port, text));
     }
-    without_ipv4(settings, state, raised);
-    exit_by(state, raised);
-    if let Some(cluster) =
-        state.cluster_port().filter(|_| settings.gateway.enabled && state.is_without_exit())
-    {
-        let text = match routing::main_table(state) {
-            Some(remedy) => {
-                format!(
-                    "another program deleted the routing rule for the main table: put it back ({remedy})"
-                )
-            }
-            None => format!(
-                "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in `ip rule` and `ip route show table all`, and except packets from {}",
-                cluster.name
-            ),
-        };
-        raised.push(of_port(AlertCode::UplinkNoExit, port, text));
-    }
+    let unanswered = active.reachability == Some(Reachability::Nothing);
+    let text = format!("{port} has an address, but nothing answers from the internet");
+    (unanswered && settings.uplink.probe != UplinkProbe::Off)
+        .then(|| Alert::of_port(AlertCode::UplinkNoInternet, port, text))
 }
 
-/// The head is reached by IPv6, and the nodes have no way out but for one that is not ours, as a
-/// translator's (RFC 6877) is.
-fn without_ipv4(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    // The kernel's answer names a port without a carrier as well. One that is gone is an answer of
-    // before.
-    let carries = |index| state.kernel().link(index).is_none_or(|port| port.carrier);
-    let elsewhere = state.routing().way_out().flatten().is_some_and(carries);
-    let Some(active) =
-        state.active().filter(|_| settings.gateway.enabled && state.is_ipv6_only() && !elsewhere)
-    else {
-        return;
+/// Returns the alert that a routing rule refuses what the nodes send by the uplink `port`.
+fn without_exit(state: &Facts, port: &str) -> Option<Alert> {
+    let cluster = state.cluster_port().filter(|_| state.is_without_exit())?;
+    let text = match routing::main_table(state) {
+        Some(remedy) => format!(
+            "another program deleted the routing rule for the main table: put it back ({remedy})"
+        ),
+        None => format!(
+            "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's \
+             kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in \
+             `ip rule` and `ip route show table all`, and except packets from {}",
+            cluster.name
+        ),
     };
+    Some(Alert::of_port(AlertCode::UplinkNoExit, port, text))
+}
+
+/// Returns the alert that the head is reached by IPv6 only, and the nodes have no way out but for
+/// one that is not ours, as a translator's (RFC 6877) is.
+fn without_ipv4(state: &Facts) -> Option<Alert> {
+    let active = state.active().filter(|_| state.is_ipv6_only() && !leaves_elsewhere(state))?;
     let port = &active.link.name;
     let why = match active.acquisition {
         Some(Acquisition::Ipv6Only { server }) => {
@@ -90,10 +100,17 @@ fn without_ipv4(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let text = format!(
         "{port} has no IPv4 address{why}: the head is reached by IPv6, the nodes have no internet"
     );
-    raised.push(of_port(AlertCode::UplinkNoIpv4, port, text));
+    Some(Alert::of_port(AlertCode::UplinkNoIpv4, port, text))
 }
 
-/// Says why an uplink has no address, and the words for the panel.
+/// Returns whether the kernel would send the nodes' packets by some port with a carrier. Its answer
+/// names one without as well; a port that is gone is an answer of before.
+fn leaves_elsewhere(state: &Facts) -> bool {
+    let way_out = state.routing().way_out().flatten();
+    way_out.is_some_and(|index| state.kernel().link(index).is_none_or(|port| port.carrier))
+}
+
+/// Returns why an uplink has no address, and the words for the panel.
 fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static str) {
     let port = &active.link.name;
     match active.state {
@@ -112,7 +129,8 @@ fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoDhcp => (no_dhcp(state, active), "NO DHCP"),
         UplinkState::Addressed if active.address.is_none() => {
             let text = format!(
-                "{port} has only a translator's address, which the venue cannot reach: no router or DHCP server of the venue has given one"
+                "{port} has only a translator's address, which the venue cannot reach: no router \
+                 or DHCP server of the venue has given one"
             );
             (text, "NO DHCP")
         }
@@ -120,60 +138,72 @@ fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static 
     }
 }
 
-/// Says what is known of a port that got no address in time: who has not done what, and what helps.
+/// Returns what is known of a port that got no address in time: who has not done what, and what
+/// helps.
 pub fn no_dhcp(state: &Facts, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
-    let own =
-        state.kernel().addresses(active.link.index).iter().find_map(|held| match held.address {
-            IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
-            _ => None,
-        });
-    let own = own
-        .map(|own| {
-            format!("; {own} is an address that the head gave itself, which the venue cannot reach")
-        })
-        .unwrap_or_default();
+    let own = self_assigned(state, active).map_or_else(String::new, |own| {
+        format!("; {own} is an address that the head gave itself, which the venue cannot reach")
+    });
     match active.acquisition {
         None => format!("{port} gets no address (bramblegate doctor looks for the reason){own}"),
         Some(Acquisition::NoClient) => {
             format!(
-                "nothing on the head asks for an address on {port}: bramblegate doctor says how to start a DHCP client there{own}"
+                "nothing on the head asks for an address on {port}: bramblegate doctor says how to \
+                 start a DHCP client there{own}"
             )
         }
         Some(Acquisition::Waiting) => {
             format!(
-                "the DHCP client of {port} asks for nothing now, perhaps because a server asked for IPv6 only (option 108) before: bramblegate doctor says more{own}"
+                "the DHCP client of {port} asks for nothing now, perhaps because a server asked \
+                 for IPv6 only (option 108) before: bramblegate doctor says more{own}"
             )
         }
         Some(Acquisition::Unanswered) if may_be_slow(state, active) => {
             format!(
-                "no server has answered yet on {port}: one that serves many takes 20 seconds; if that is over, see whether that port of the venue is switched on, and the cable in the right one{own}"
+                "no server has answered yet on {port}: one that serves many takes 20 seconds; if \
+                 that is over, see whether that port of the venue is switched on, and the cable in \
+                 the right one{own}"
             )
         }
         Some(Acquisition::Unanswered) => {
             format!(
-                "no DHCP server answers on {port}: is that port of the venue switched on, and the cable in the right one?{own}"
+                "no DHCP server answers on {port}: is that port of the venue switched on, and the \
+                 cable in the right one?{own}"
             )
         }
         Some(Acquisition::Offered { server }) => {
             format!(
-                "the DHCP server {server} offers an address on {port}, and the head has none yet: see what its client says (journalctl){own}"
+                "the DHCP server {server} offers an address on {port}, and the head has none yet: \
+                 see what its client says (journalctl){own}"
             )
         }
         Some(Acquisition::Ipv6Only { server }) => format!(
-            "the DHCP server {server} asks for IPv6 only on {port} (option 108) and no router gives an IPv6 address: bramblegate doctor says how to take IPv4 all the same{own}"
+            "the DHCP server {server} asks for IPv6 only on {port} (option 108) and no router \
+             gives an IPv6 address: bramblegate doctor says how to take IPv4 all the same{own}"
         ),
         Some(Acquisition::Refused { server }) => {
             format!(
-                "the DHCP server {server} refuses the address that {port} asks for: the client will ask for another{own}"
+                "the DHCP server {server} refuses the address that {port} asks for: the client \
+                 will ask for another{own}"
             )
         }
         Some(Acquisition::Declined) => {
             format!(
-                "another computer of the venue has the address that {port} is given: have its DHCP server looked at{own}"
+                "another computer of the venue has the address that {port} is given: have its DHCP \
+                 server looked at{own}"
             )
         }
     }
+}
+
+/// Returns the link-local address that the head gave itself there (RFC 3927).
+fn self_assigned(state: &Facts, active: &UplinkView<'_>) -> Option<Ipv4Addr> {
+    let mut held = state.kernel().addresses(active.link.index).iter();
+    held.find_map(|held| match held.address {
+        IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
+        _ => None,
+    })
 }
 
 /// Returns whether a slow server may still answer (see [`ANSWER_TIME`]).
@@ -181,7 +211,8 @@ fn may_be_slow(state: &Facts, active: &UplinkView<'_>) -> bool {
     active.searching_since.is_some_and(|since| state.now().saturating_since(since) < ANSWER_TIME)
 }
 
-/// The address works for as long as the lease lasts; after that the head is gone from the venue.
+/// Raises each lease that is not renewed: the address works for as long as it lasts; after that the
+/// head is gone from the venue.
 fn not_renewed(state: &Facts, raised: &mut Vec<Alert>) {
     for uplink in state.uplinks() {
         let (Some(address), Some(_)) = (uplink.address, uplink.not_renewed_since) else { continue };
@@ -191,38 +222,46 @@ fn not_renewed(state: &Facts, raised: &mut Vec<Alert>) {
             IpNet::V6(_) => ("router", "prefix of"),
         };
         let text = format!(
-            "the venue's {who} does not renew the {what} {} on {port}: the address works until that ends (bramblegate status); is the {who} on?",
+            "the venue's {who} does not renew the {what} {} on {port}: the address works until \
+             that ends (bramblegate status); is the {who} on?",
             address.addr()
         );
-        raised.push(of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
+        raised.push(Alert::of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
     }
 }
 
-/// The kernel sends the nodes' traffic by a port that is no uplink.
-fn exit_by(state: &Facts, raised: &mut Vec<Alert>) {
+/// Returns the alert that the kernel sends the nodes' traffic by a port that is no uplink.
+fn exit_by(state: &Facts) -> Option<Alert> {
     let roles = state.roles();
-    let exit = state.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index));
-    let Some(exit) = exit.and_then(|index| state.kernel().link(index)) else { return };
+    let exit =
+        state.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index))?;
+    let exit = state.kernel().link(exit)?;
     let port = &exit.name;
     // Back to where it came from: nobody there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
         format!(
-            "a default route leads what the nodes send back to the cluster port {port}: take the gateway out of the settings of {port}, and the route away (sudo ip route del default dev {port})"
+            "a default route leads what the nodes send back to the cluster port {port}: take the \
+             gateway out of the settings of {port}, and the route away (sudo ip route del default \
+             dev {port})"
         )
     } else if !exit.carrier {
         format!(
-            "a default route leads the nodes' traffic to {port}, which has no carrier and is no uplink: nothing gets through; take the route away (sudo ip route del default dev {port})"
+            "a default route leads the nodes' traffic to {port}, which has no carrier and is no \
+             uplink: nothing gets through; take the route away (sudo ip route del default dev \
+             {port})"
         )
     } else if leads_by_translator(state.kernel(), exit.index) {
         format!(
-            "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: add {port} to the end of uplink.interfaces, so that it knows them by its own address"
+            "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: \
+             add {port} to the end of uplink.interfaces, so that it knows them by its own address"
         )
     } else {
         let around =
             routing::around(state).map_or_else(String::new, |command| format!(" ({command})"));
         format!(
-            "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to go there, add {port} to uplink.interfaces; if not, lead it past{around}"
+            "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to \
+             go there, add {port} to uplink.interfaces; if not, lead it past{around}"
         )
     };
-    raised.push(of_port(AlertCode::UplinkExitBy, port, text));
+    Some(Alert::of_port(AlertCode::UplinkExitBy, port, text))
 }

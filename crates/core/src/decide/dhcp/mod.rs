@@ -21,13 +21,13 @@ use super::cluster::{Placement, keep_host};
 
 pub use resolvers::Upstream;
 
-/// While the venue and the cluster use the same addresses the cluster may have to move: nodes are
-/// to notice soon. The shortest that dnsmasq knows.
+/// Lease time while the venue and the cluster use the same addresses: the cluster may have to move,
+/// and nodes are to notice soon. The shortest that dnsmasq knows.
 const SHORT_LEASE: Duration = Duration::from_secs(120);
-/// Nodes ask so often whether all is as it was, however long their lease: if the cluster moves they
-/// are cut off until then.
+/// T1, the renewal interval: bounds how long nodes stay cut off after the cluster moves, whatever
+/// the lease time. RFC 2131, 4.4.5.
 const RENEW: Duration = Duration::from_secs(60);
-/// All addresses together are asked for no more often than so many times a second.
+/// Renewals of all addresses together, a second, at most.
 const RENEWALS_A_SECOND: u32 = 5;
 
 /// What dnsmasq should do. Names no node: their list may be long, and is made anew only when
@@ -102,7 +102,8 @@ pub enum Verdict {
     Serve,
 }
 
-/// Whether the nodes may be served. Never where somebody else does: the port may be the venue's.
+/// Returns whether the nodes may be served. Never where somebody else does: the port may be the
+/// venue's.
 pub fn verdict(settings: &Settings, state: &Facts) -> Verdict {
     let cluster = &settings.cluster;
     if !settings.gateway.enabled || (cluster.dhcp.is_none() && cluster.dns.is_none()) {
@@ -120,8 +121,8 @@ pub fn verdict(settings: &Settings, state: &Facts) -> Verdict {
     }
 }
 
-/// What is served now; nothing unless it may be. Where somebody else gives the addresses, names go
-/// on: they are given only to those who ask us.
+/// Returns what is served now; nothing unless it may be. Where somebody else gives the addresses,
+/// names go on: they are given only to those who ask us.
 pub fn decide(settings: &Settings, state: &Facts, placement: &Placement) -> Option<ServicePlan> {
     let port = state.cluster_port()?;
     let plan = || plan(settings, state, placement, &port.name);
@@ -134,8 +135,8 @@ pub fn decide(settings: &Settings, state: &Facts, placement: &Placement) -> Opti
     }
 }
 
-/// What would be served if nothing stood against it, for `print`; on the port that the settings
-/// name if it is not there.
+/// Returns what would be served if nothing stood against it, for `print`; on the port that the
+/// settings name if it is not there.
 pub fn intended(settings: &Settings, state: &Facts, placement: &Placement) -> Option<ServicePlan> {
     if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
         return None;
@@ -146,6 +147,7 @@ pub fn intended(settings: &Settings, state: &Facts, placement: &Placement) -> Op
     Some(plan(settings, state, placement, &port))
 }
 
+/// Returns what to serve on this port, whatever stands against it.
 fn plan(settings: &Settings, state: &Facts, placement: &Placement, port: &str) -> ServicePlan {
     let cluster = &settings.cluster;
     let address = placement.address;
@@ -188,14 +190,14 @@ fn answer_origin(state: &Facts) -> AnswerOrigin {
     AnswerOrigin { uplink: active.map(|active| active.link.index), portal }
 }
 
-/// T1 and T2 for so many addresses.
+/// Returns T1 and T2 for so many addresses.
 fn renewals(addresses: u32, lease: Duration) -> [Duration; 2] {
     let often = RENEW.max(Duration::from_secs(u64::from(addresses / RENEWALS_A_SECOND)));
     let renew = often.min(lease / 2);
     [renew, renew + renew / 4]
 }
 
-/// The head where it serves time, else whom it asks itself.
+/// Returns the head where it serves time, else the servers that it asks itself.
 fn time_servers(wanted: TimeServer, state: &Facts, head: Ipv4Addr) -> Vec<Ipv4Addr> {
     let time = &state.vitals().time;
     match wanted {
@@ -212,8 +214,8 @@ fn time_servers(wanted: TimeServer, state: &Facts, head: Ipv4Addr) -> Vec<Ipv4Ad
     }
 }
 
-/// The first label of the host name, unless a node of the settings has it or it says nothing. One
-/// that merely calls itself so, as every fresh system does, must not take it.
+/// Returns the first label of the host name, unless a node of the settings has it or it says
+/// nothing. One that merely calls itself so, as every fresh system does, must not take it.
 fn head_name(state: &Facts) -> Option<String> {
     let label = state.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine =

@@ -15,8 +15,8 @@ pub struct Upstream {
     pub port: Option<String>,
 }
 
-/// The active uplink's, else the machine's, else those of another uplink; and where there is none,
-/// the settings' fallback.
+/// Returns the active uplink's resolvers, else the machine's, else those of another uplink; and
+/// where there is none, the settings' fallback.
 ///
 /// Not all of them at once: dnsmasq prefers whoever answers first, which may be a portal's on an
 /// uplink that leads nowhere.
@@ -42,7 +42,8 @@ pub fn upstreams(settings: &Settings, state: &Facts, placement: &Placement) -> V
     lists.map(through).find(|servers| !servers.is_empty()).unwrap_or_else(fallback)
 }
 
-/// `None` for ourselves, and for what is only an address on one wire.
+/// Returns how a resolver is asked; `None` for ourselves, and for what is only an address on one
+/// wire.
 fn upstream(
     address: IpAddr,
     uplink: Option<LinkIndex>,

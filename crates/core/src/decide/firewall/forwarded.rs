@@ -4,10 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::rules::{base, chain, rule};
 use super::{
     Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, Ruleset, RulesetInput,
-    Side, Transport,
+    Side, Transport, base, chain, rule,
 };
 use crate::decide::MARK_CLUSTER;
 
@@ -23,7 +22,7 @@ const OWN_REFUSAL: i32 = -20;
 /// Ahead of our other translation of sources, and of others'.
 const SRCNAT: i32 = 100 - 20;
 
-/// The chains that translate; none where no port is forwarded.
+/// Returns the chains that translate; none where no port is forwarded.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let Some(port) = input.cluster_port.as_ref().filter(|_| !input.forwards.is_empty()) else {
         return Vec::new();
@@ -89,7 +88,7 @@ fn entrances(input: &RulesetInput) -> Vec<Rule> {
     input.entrances.iter().map(marked).collect()
 }
 
-/// At the head's own addresses in the cluster its ports are its own.
+/// Returns the rules that leave the head's ports at its own addresses in the cluster alone.
 fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
     let own = |address: Ipv4Addr| {
         let matches: Vec<Match> = port
@@ -103,8 +102,9 @@ fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
     input.cluster_addresses.iter().copied().map(own).collect()
 }
 
-/// What comes from the cluster or the head and goes back into the cluster has the head's address
-/// there: the node would answer the other one directly, past the translation.
+/// Returns the rules for what comes from the cluster or the head and goes back into the cluster: it
+/// gets the head's address there, for the node would answer the other one directly, past the
+/// translation.
 fn turned(port: &str) -> Vec<Rule> {
     let turned = |condition| {
         // A refusal in the node's name is no first packet of the connection, though it comes here
@@ -115,8 +115,8 @@ fn turned(port: &str) -> Vec<Rule> {
     vec![turned(Match::Remembered(MARK_CLUSTER)), turned(Match::FromThisMachine)]
 }
 
-/// What would open a connection to a node that is down. What is open may live on: a node that is
-/// back in time knows of it.
+/// Returns the rules that refuse what would open a connection to a node that is down. What is open
+/// may live on: a node that is back in time knows of it.
 fn refused(input: &RulesetInput) -> Vec<Rule> {
     let refusal = |forward: &ForwardedPort| {
         let mut matches = vec![
@@ -134,7 +134,7 @@ fn refused(input: &RulesetInput) -> Vec<Rule> {
     input.dead.iter().map(refusal).collect()
 }
 
-/// What lets them through from the uplink to the node, and nothing beside them.
+/// Returns the rules that let them through from the uplink to the node, and nothing beside them.
 pub fn accepted(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     input.forwards.iter().map(|forward| {
         let matches = [
@@ -161,17 +161,15 @@ impl Ruleset {
         });
         all.filter(move |forward| down || !refused.iter().any(|rule| is_about(rule, forward)))
     }
-
-    fn rules_of(&self, chain: &'static str) -> impl Iterator<Item = &Rule> + '_ {
-        self.chains.iter().filter(move |known| known.name == chain).flat_map(|chain| &chain.rules)
-    }
 }
 
+/// Returns whether a rule is about this port's translated connections.
 fn is_about(rule: &Rule, forward: &ForwardedPort) -> bool {
     let conditions = [Match::Destination(forward.to.into()), destination(forward, forward.port)];
     conditions.iter().all(|condition| rule.matches.contains(condition))
 }
 
+/// Matches one destination port of the forward's transport.
 fn destination(forward: &ForwardedPort, port: u16) -> Match {
     Match::Port(forward.transport, Side::Destination, port, port)
 }

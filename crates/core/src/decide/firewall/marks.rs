@@ -6,14 +6,13 @@
 //! entered by that uplink. Of what is led to a node it is the node's answers that need a mark, an
 //! uplink each, and what the head refuses in the node's name.
 
-use super::rules::{base, chain, rule};
-use super::{Action, Chain, ChainKind, Hook, Match, Rule, RulesetInput};
+use super::{Action, Chain, ChainKind, Hook, Match, Rule, RulesetInput, base, chain, rule};
 use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
 
 /// `mangle`: after connection tracking, before any translation.
 const MANGLE: i32 = -150;
 
-/// The chains that set and use the marks.
+/// Returns the chains that set and use the marks.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut entering: Vec<Rule> = Vec::new();
     let known =
@@ -71,6 +70,7 @@ fn entered<'a>(input: &'a RulesetInput, purpose: &'a str) -> impl Iterator<Item 
     input.entrances.iter().map(marked)
 }
 
+/// Returns the rule that marks connections which somebody opens to the head.
 fn remember(bit: u32, purpose: &str) -> Rule {
     rule([Match::New, Match::ToThisMachine], Action::Remember(bit), purpose)
 }

@@ -31,6 +31,8 @@ pub const TABLE_COMMENT: &str =
     "bramblegate: gateway of the cluster; made by bramblegate(8), do not edit";
 /// The chain that hides the cluster's addresses behind the uplink's.
 pub const HIDING: &str = "hide_cluster";
+/// What every rule's comment begins with.
+const COMMENT_PREFIX: &str = "bramblegate: ";
 /// Comment of the rule that counts the first packet of each connection from the cluster to an
 /// uplink.
 pub const COMMENT_FORWARDED: &str = "bramblegate: new connections from the cluster to the uplink";
@@ -309,17 +311,22 @@ impl Family {
 }
 
 impl Ruleset {
-    /// How many rules there are.
+    /// Returns how many rules there are.
     pub fn len(&self) -> usize {
         self.chains.iter().map(|chain| chain.rules.len()).sum()
     }
 
-    /// True if there is no rule at all.
+    /// Returns whether there is no rule at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same without its flow table and the rules that fill it: for kernels that cannot.
+    /// Returns the rules of one chain.
+    fn rules_of(&self, chain: &'static str) -> impl Iterator<Item = &Rule> + '_ {
+        self.chains.iter().filter(move |known| known.name == chain).flat_map(|chain| &chain.rules)
+    }
+
+    /// Returns the same without its flow table and the rules that fill it: for kernels that cannot.
     pub fn without_flow_table(&self) -> Self {
         let mut plain = self.clone();
         plain.flow_table = None;
@@ -352,4 +359,24 @@ impl Rule {
     pub fn rejects(&self) -> bool {
         matches!(self.action, Action::Reset | Action::Unreachable)
     }
+}
+
+/// Returns a rule; its comment says whose it is, and what for.
+fn rule(matches: impl Into<Vec<Match>>, action: Action, purpose: &str) -> Rule {
+    let comment = if purpose.starts_with(COMMENT_PREFIX) {
+        purpose.to_owned()
+    } else {
+        format!("{COMMENT_PREFIX}{purpose}")
+    };
+    Rule { matches: matches.into(), action, comment }
+}
+
+/// Returns a chain that is reached by `goto` and `jump` only.
+fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
+    Chain { name, base: None, rules }
+}
+
+/// Returns a chain that is hooked in.
+fn base(name: &'static str, kind: ChainKind, hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
+    Chain { base: Some(Base { kind, hook, priority }), ..chain(name, rules) }
 }

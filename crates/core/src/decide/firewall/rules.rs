@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
-    Action, Base, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS,
+    Action, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS,
     COMMENT_SPOOFED, COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Kind, Match,
     NOTED_DROPS, Rule, Ruleset, RulesetInput, SAMPLE_SECONDS, SAMPLE_SIZE, Set, Side, Transport,
-    forwarded, marks,
+    base, chain, forwarded, marks, rule,
 };
 use crate::config::Allow;
 use crate::facts::link::roleless::{OWN_CABLES, OWN_KINDS};
@@ -50,9 +50,10 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         names.retain(|name| can_be_matched(name) && !has_role(name));
     }
     input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
-    match input.cluster_port.is_some() && !input.forwards.is_empty() {
-        true => input.entrances.retain(|(name, _)| input.uplinks.contains(name)),
-        false => input.entrances.clear(),
+    if input.cluster_port.is_some() && !input.forwards.is_empty() {
+        input.entrances.retain(|(name, _)| input.uplinks.contains(name));
+    } else {
+        input.entrances.clear();
     }
     let flow_table = flow_table(&input);
     let mut chains = forwarded::chains(&input);
@@ -87,12 +88,14 @@ fn latest_sources(name: &'static str) -> Set {
     Set { name: name.into(), key: vec![Kind::Ipv4], dynamic: true, timeout, size, ..Set::default() }
 }
 
-/// Whether a packet can be known by this name of its port: alternative names may be longer than
-/// `IFNAMSIZ` - 1, and what is cut off them would be another port's name.
+/// Returns whether a packet can be known by this name of its port: alternative names may be longer
+/// than `IFNAMSIZ` - 1, and what is cut off them would be another port's name.
 const fn can_be_matched(name: &str) -> bool {
     name.len() < 16
 }
 
+/// Returns the flow table of the ports between which packets are forwarded; `None` where there is
+/// one port alone.
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
     let mut devices = input.flow_table_devices.clone();
     devices.sort();
@@ -102,6 +105,7 @@ fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
         .then_some(FlowTable { name: FLOW_TABLE, devices })
 }
 
+/// Returns the chain that judges what is forwarded, by the ports where it enters and leaves.
 fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     let mut rules = Vec::new();
     let ipv4 = Match::Family(Family::Ipv4);
@@ -131,22 +135,7 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
             "what leaves by the cluster port",
         ));
     }
-    // The cluster port may have been renamed, or its address stand on another port: the nodes are
-    // no other network all the same.
-    let elsewhere = |matches: Vec<Match>| {
-        rule(matches, Action::Goto("to_cluster"), "to the nodes by another port")
-    };
-    for towards in input.cluster_networks.iter().map(|net| Match::Towards(net.trunc().into())) {
-        match input.overlap_routed {
-            true => rules.extend(
-                input
-                    .unknown
-                    .iter()
-                    .map(|port| elsewhere(vec![towards.clone(), Match::Output(port.clone())])),
-            ),
-            false => rules.push(elsewhere(vec![towards])),
-        }
-    }
+    rules.extend(to_nodes_elsewhere(input));
     // The kernel forwards IPv4 by the port of entry: what was switched on for the nodes holds for
     // every other way out.
     rules.extend(input.forwarded_for_us.iter().map(|name| {
@@ -159,6 +148,24 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     base("forward", ChainKind::Filter, Hook::Forward, FORWARD, rules)
 }
 
+/// Returns the rules for what goes to the nodes by a port that is not the cluster's: it may have
+/// been renamed, or its address stand on another port. The nodes are no other network all the same.
+fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
+    let to_cluster = |matches: Vec<Match>| {
+        rule(matches, Action::Goto("to_cluster"), "to the nodes by another port")
+    };
+    let networks = input.cluster_networks.iter().map(|net| Match::Towards(net.trunc().into()));
+    if !input.overlap_routed {
+        return networks.map(|network| to_cluster(vec![network])).collect();
+    }
+    let by_ports = |network: Match| {
+        let ports = input.unknown.iter().cloned().map(Match::Output);
+        ports.map(move |port| to_cluster(vec![network.clone(), port]))
+    };
+    networks.flat_map(by_ports).collect()
+}
+
+/// Returns the chain for what enters by the cluster port.
 fn from_cluster(input: &RulesetInput) -> Chain {
     let mut rules = vec![rule(
         [Match::Family(Family::Ipv6)],
@@ -176,6 +183,7 @@ fn from_cluster(input: &RulesetInput) -> Chain {
     chain("from_cluster", rules)
 }
 
+/// Returns the chain for what leaves by the cluster port.
 fn to_cluster(input: &RulesetInput) -> Chain {
     let mut rules = vec![rule(
         [Match::Family(Family::Ipv6)],
@@ -194,6 +202,7 @@ fn to_cluster(input: &RulesetInput) -> Chain {
     chain("to_cluster", rules)
 }
 
+/// Returns the chain for what the nodes send to the venue.
 fn cluster_to_uplink(input: &RulesetInput) -> Chain {
     let mut rules = vec![clamped(), established()];
     rules.extend(noted([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
@@ -208,28 +217,32 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
     chain("cluster_to_uplink", rules)
 }
 
+/// Returns the chain for what the venue sends to the nodes.
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
     let mut rules = vec![
         clamped(),
         established(),
         rule([Match::Invalid], Action::Drop, "belongs to no connection"),
     ];
-    rules.extend(unknown_clients(input));
+    rules.extend(spoofed(input));
     rules.extend(forwarded::accepted(input));
     rules.push(rule([], Action::Drop, "nothing new from the uplink to the nodes"));
     chain("uplink_to_cluster", rules)
 }
 
+/// Returns the chain for what the venue sends to the head's other networks.
 fn uplink_elsewhere() -> Chain {
     let mut rules = vec![established()];
     rules.extend(noted([], COMMENT_ELSEWHERE));
     chain("uplink_elsewhere", rules)
 }
 
+/// Returns the rule that bounds segments by the MTU of the path.
 fn clamped() -> Rule {
     rule([Match::TcpOpening], Action::ClampMss, "no segment larger than the path takes")
 }
 
+/// Returns the rule that accepts what belongs to a connection.
 fn established() -> Rule {
     rule([Match::Established], Action::Accept, "replies, and errors that belong to a connection")
 }
@@ -243,12 +256,14 @@ fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
     ]
 }
 
-/// Cluster addresses do not live at the venue, unless the venue uses the same subnet.
-fn unknown_clients(input: &RulesetInput) -> impl Iterator<Item = Rule> {
+/// Returns the drops of what comes from the venue with the cluster's addresses; none where the
+/// venue uses the same subnet.
+fn spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     networks.iter().flat_map(|net| noted([Match::Source(net.trunc().into())], COMMENT_SPOOFED))
 }
 
+/// Returns the rules for what is sent to the head, by the port where it enters.
 fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     let mut rules = vec![rule([Match::Input("lo".into())], Action::Accept, "the head to itself")];
     rules.extend(input.cluster_port.iter().map(|name| {
@@ -262,8 +277,8 @@ fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     rules
 }
 
-/// A node is nobody's router: the head must not find its default route, or a better way, in the
-/// cluster.
+/// Returns the chain for what the nodes send to the head. A node is nobody's router: the head must
+/// not find its default route, or a better way, in the cluster.
 fn cluster_to_head() -> Chain {
     let misleading = vec![ROUTER_ADVERTISEMENT, REDIRECT_6];
     chain(
@@ -279,7 +294,8 @@ fn cluster_to_head() -> Chain {
     )
 }
 
-/// What is neither the cluster's nor the venue's: trusted by the settings, or the head's own.
+/// Returns the chain that accepts what is neither the cluster's nor the venue's: ports that the
+/// settings trust, and the head's own.
 fn trusted(input: &RulesetInput) -> Chain {
     let mut rules = Vec::new();
     let named =
@@ -302,6 +318,7 @@ fn trusted(input: &RulesetInput) -> Chain {
     chain("trusted", rules)
 }
 
+/// Returns the chain for what the venue sends to the head.
 fn from_uplink(input: &RulesetInput) -> Chain {
     // Before the connections to which they may belong. IPv4's are not followed either, by the
     // ports' settings.
@@ -341,6 +358,7 @@ fn from_uplink(input: &RulesetInput) -> Chain {
     chain("from_uplink", rules)
 }
 
+/// Returns the rules for what the head sends.
 fn output_rules(input: &RulesetInput) -> Vec<Rule> {
     let of_cluster = input.cluster_port.iter().map(|name| {
         let matches = [Match::Output(name.clone()), Match::Icmp(REDIRECT)];
@@ -352,6 +370,7 @@ fn output_rules(input: &RulesetInput) -> Vec<Rule> {
     of_cluster.chain(to_venue).collect()
 }
 
+/// Returns the chain for what the head sends to the venue.
 fn to_venue() -> Chain {
     chain(
         "to_venue",
@@ -366,8 +385,9 @@ fn to_venue() -> Chain {
     )
 }
 
-/// A segment that comes in as part of an older session and finds only a socket that listens is
-/// refused by the kernel, which would show a stranger that somebody listens.
+/// Returns the chain for refusals of the head. A segment that comes in as part of an older session
+/// and finds only a socket that listens is refused by the kernel, which would show a stranger that
+/// somebody listens.
 fn refusals(input: &RulesetInput) -> Chain {
     let mut rules =
         vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];
@@ -383,7 +403,7 @@ fn refusals(input: &RulesetInput) -> Chain {
     chain("refusals", rules)
 }
 
-/// `uplink.allow`, each thing once.
+/// Returns the rules of `uplink.allow`, each once.
 fn allowed(input: &RulesetInput) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut add = |rule: Rule| {
@@ -425,6 +445,7 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
     rules
 }
 
+/// Returns the rules that lead what leaves by an uplink to the chain that hides the cluster.
 fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
     let uplinks = input.uplinks.iter();
     uplinks
@@ -437,24 +458,21 @@ fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
 impl Ruleset {
     /// Returns which networks are hidden, and by which ports.
     pub fn hidden(&self) -> (BTreeSet<Ipv4Net>, BTreeSet<&str>) {
-        let rules = |name| {
-            self.chains
-                .iter()
-                .filter(move |chain| chain.name == name)
-                .flat_map(|chain| &chain.rules)
-        };
-        let matches = |name| rules(name).flat_map(|rule| &rule.matches);
-        let network = |condition: &Match| {
-            if let Match::Source(IpNet::V4(net)) = condition { Some(*net) } else { None }
-        };
-        let ports = matches(POSTROUTING).filter_map(|condition| match condition {
+        let sources = self.rules_of(HIDING).flat_map(|rule| &rule.matches);
+        let networks = sources.filter_map(|condition| match condition {
+            Match::Source(IpNet::V4(net)) => Some(*net),
+            _ => None,
+        });
+        let outputs = self.rules_of(POSTROUTING).flat_map(|rule| &rule.matches);
+        let ports = outputs.filter_map(|condition| match condition {
             Match::Output(name) => Some(name.as_str()),
             _ => None,
         });
-        (matches(HIDING).filter_map(network).collect(), ports.collect())
+        (networks.collect(), ports.collect())
     }
 }
 
+/// Returns the chain that hides the cluster's addresses behind the uplink's.
 fn hide_cluster(input: &RulesetInput) -> Chain {
     let networks = input.cluster_networks.iter();
     let rules = networks.map(|net| {
@@ -463,28 +481,7 @@ fn hide_cluster(input: &RulesetInput) -> Chain {
     chain(HIDING, rules.collect())
 }
 
+/// Matches one port of UDP.
 fn udp(side: Side, port: u16) -> Match {
     Match::Port(Transport::Udp, side, port, port)
-}
-
-pub(super) fn rule(matches: impl Into<Vec<Match>>, action: Action, purpose: &str) -> Rule {
-    let comment = match purpose.starts_with("bramblegate: ") {
-        true => purpose.to_owned(),
-        false => format!("bramblegate: {purpose}"),
-    };
-    Rule { matches: matches.into(), action, comment }
-}
-
-pub(super) fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
-    Chain { name, base: None, rules }
-}
-
-pub(super) fn base(
-    name: &'static str,
-    kind: ChainKind,
-    hook: Hook,
-    priority: i32,
-    rules: Vec<Rule>,
-) -> Chain {
-    Chain { name, base: Some(Base { kind, hook, priority }), rules }
 }

@@ -169,6 +169,7 @@ impl Set {
         })
     }
 
+    /// Returns whether nothing but elements differs.
     fn is_same_but_for_elements(&self, other: &Self) -> bool {
         let Self { name, key, data, constant, interval, dynamic, timeout, size, elements: _ } =
             self;

@@ -17,7 +17,8 @@ impl Display for Ruleset {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "# portable form: in the kernel the table has the flags owner and persist where it knows them"
+            "# portable form: in the kernel the table has the flags owner and persist where it \
+             knows them"
         )?;
         if let Some(table) = &self.flow_table {
             writeln!(
@@ -39,8 +40,8 @@ pub struct KernelForm<'a> {
 }
 
 impl Ruleset {
-    /// As the kernel holds it: with the flow table and, if `flags`, with the table's flags owner
-    /// and persist.
+    /// Writes it as the kernel holds it: with the flow table and, if `flags`, with the table's
+    /// flags owner and persist.
     pub fn kernel(&self, flags: bool) -> KernelForm<'_> {
         KernelForm { ruleset: self, flags }
     }
@@ -254,8 +255,8 @@ impl Display for Set {
 }
 
 impl Set {
-    /// Broken into lines as nft 1.1 breaks them, in the order of the keys. (nft's order of
-    /// concatenations is another one.)
+    /// Writes elements, broken into lines as nft 1.1 breaks them, in the order of the keys. (nft's
+    /// order of concatenations is another one.)
     fn list_elements(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let in_line = match (self.key.as_slice(), &self.data) {
             ([Kind::Port], None) => 5,
@@ -280,7 +281,7 @@ impl Set {
 /// What stands between the fields of a concatenation.
 const CONCATENATED: &str = " . ";
 
-/// A time in nft's words, as `1h30m`.
+/// Returns a time as nft writes it: `1h30m`.
 fn duration(seconds: u64) -> String {
     let units = [
         (seconds / 86_400, 'd'),
@@ -404,8 +405,8 @@ impl Display for Icmp6 {
     }
 }
 
-/// An interface's name as an nft string. The kernel forbids '/', ':' and white space in names; a
-/// quote cannot be written in nft at all, and an asterisk at the end would be a wildcard.
+/// Returns an interface's name as an nft string. The kernel forbids '/', ':' and white space in
+/// names; a quote cannot be written in nft at all, and an asterisk at the end would be a wildcard.
 fn quoted(name: &str) -> String {
     let plain = name.replace('"', "?");
     match plain.strip_suffix('*') {
@@ -414,10 +415,12 @@ fn quoted(name: &str) -> String {
     }
 }
 
+/// Returns names as nft strings, with commas between.
 fn quoted_list(names: &[String]) -> String {
     names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the items with `between` between them.
 fn list<T: Display>(items: &[T], between: &str) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
 }

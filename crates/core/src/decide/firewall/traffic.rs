@@ -11,9 +11,9 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// All of it beside what is forwarded for the nodes: what they need of the head, and what the venue
-/// may reach. `head` is the head's address in the cluster, `serves_time` whether it is given to the
-/// nodes as their time server, `ssh_ports` where sshd listens (none: at 22).
+/// Returns all of it beside what is forwarded for the nodes: what they need of the head, and what
+/// the venue may reach. `head` is the head's address in the cluster, `serves_time` whether it is
+/// given to the nodes as their time server, `ssh_ports` where sshd listens (none: at 22).
 pub fn promised(
     settings: &Settings,
     head: Ipv4Net,
@@ -70,7 +70,7 @@ pub fn promised(
     promised
 }
 
-/// Whether the nodes are cut off without it.
+/// Returns whether the nodes are cut off without it.
 pub const fn is_vital(traffic: Traffic) -> bool {
     matches!(
         traffic,
@@ -78,7 +78,7 @@ pub const fn is_vital(traffic: Traffic) -> bool {
     )
 }
 
-/// What it is, in words.
+/// Returns what it is, in plain English.
 pub fn words(traffic: Traffic) -> String {
     let by = |protocol: u8| if protocol == TCP { "tcp" } else { "udp" };
     match traffic {

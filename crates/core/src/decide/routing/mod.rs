@@ -51,7 +51,7 @@ mod place {
 /// Default routes, and the two halves of everything that tunnels put before them.
 const DEFAULT_LENGTH: u8 = 1;
 
-/// Rules and routes of ours.
+/// Returns the rules and routes of ours.
 pub fn plan(state: &Facts, placement: &Placement) -> RoutingPlan {
     let mut plan = RoutingPlan::default();
     let overlaps = placement.overlap == Overlap::Routed;
@@ -96,8 +96,9 @@ pub fn plan(state: &Facts, placement: &Placement) -> RoutingPlan {
 /// is.
 const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
 
-/// What comes from an address of the uplink goes by its own routes; so does what has its `mark`, if
-/// there is one, and in an overlap also what is bound to it.
+/// Adds the rules and routes of one uplink: what comes from an address of the uplink goes by its
+/// own routes; so does what has its `mark`, if there is one, and in an overlap also what is bound
+/// to it.
 fn through_uplink(
     plan: &mut RoutingPlan,
     state: &Facts,
@@ -164,6 +165,7 @@ fn routed_nodes(state: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<
     routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })
 }
 
+/// Returns the cluster's connected route.
 fn connected(index: LinkIndex, net: Ipv4Net) -> Route {
     Route {
         table: TABLE_CLUSTER,
@@ -177,16 +179,19 @@ fn connected(index: LinkIndex, net: Ipv4Net) -> Route {
     }
 }
 
+/// Returns whether the address is the head's in the cluster, or a node's of the settings.
 fn is_ours(state: &Facts, placement: &Placement, address: Ipv4Addr) -> bool {
     placement.address.addr() == address
         || placement.kept.iter().any(|net| net.addr() == address)
         || state.settings().nodes.iter().any(|node| node.address == Some(address))
 }
 
+/// Returns the network of one address.
 fn host(address: Ipv4Addr) -> IpNet {
     IpNet::from(IpAddr::V4(address))
 }
 
+/// Returns a rule that takes everything to `table`.
 fn rule(place: u32, table: u32) -> Rule {
     Rule {
         preference: RULE_PREFERENCE + place,

@@ -20,7 +20,7 @@ use crate::facts::Facts;
 use crate::facts::node::most_claims;
 
 /// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM
-/// calls itself an x86 PC with a BIOS (option 93 = 0), so nothing else tells it from one.
+/// calls itself an x86 PC with a BIOS (option 93 = 0), so nothing else sets it apart.
 const RASPBERRY_PI: [&str; 7] =
     ["28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01"];
 /// Where the hardware address says nothing: later ones begin option 97 with their generation,
@@ -94,15 +94,8 @@ pub struct NodeFiles {
 impl Files {
     /// Returns whether the two can be the same dnsmasq's, one after the other, without a restart.
     pub fn has_main_of(&self, other: &Self) -> bool {
-        let main = |files: &'_ Self| {
-            (
-                files.config.clone(),
-                files.config_without_names.clone(),
-                files.address,
-                files.port.clone(),
-            )
-        };
-        main(self) == main(other)
+        (&self.config, &self.config_without_names, self.address, &self.port)
+            == (&other.config, &other.config_without_names, other.address, &other.port)
     }
 
     /// Returns these files with the main ones of `other`, and the options, which go by the tags of
@@ -131,7 +124,7 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
     }
 }
 
-/// The main file. `names`: resolve them.
+/// Returns the main file. `names`: resolve them.
 pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     let mut text = format!(
         "# written by bramblegate: changes do not last\ninterface={}\nexcept-interface=lo\n",
@@ -144,7 +137,8 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
         // Names and addresses of the cluster are nobody else's business.
         let _ = write!(
             text,
-            "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\nexpand-hosts\n"
+            "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\n\
+             expand-hosts\n"
         );
         let _ = write!(text, "addn-hosts={folder}/names\nservers-file={folder}/servers\n");
         let _ = writeln!(text, "max-ttl={LONGEST_ANSWER}");
@@ -160,21 +154,28 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     text
 }
 
+/// Returns the lines of the main file that give addresses.
 fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
     let count = u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1);
     // Addresses outside the range are given too, to nodes that the settings name.
     let most = count.saturating_add(u32::from(address.hostmask())).max(1000);
     format!(
         "dhcp-range={},{},{},{}\ndhcp-lease-max={most}\n\
-         # we are the only server here (that was asked first): say no to addresses of another subnet at once\n\
+         # we are the only server here (that was asked first): say no to addresses of another \
+         subnet at once\n\
          dhcp-authoritative\ndhcp-rapid-commit\n\
-         # the question whether an address is in use takes three seconds; nodes ask themselves\nno-ping\n\
-         dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\ndhcp-optsfile={folder}/options\n\
-         # a board is known by its hardware address, whatever system it starts: one board, one lease\n\
+         # the question whether an address is in use takes three seconds; nodes ask \
+         themselves\nno-ping\n\
+         dhcp-leasefile={folder}/leases\ndhcp-hostsfile={folder}/hosts\n\
+         dhcp-optsfile={folder}/options\n\
+         # a board is known by its hardware address, whatever system it starts: one board, one \
+         lease\n\
          dhcp-ignore-clid\n\
-         # no node becomes the proxy of all browsers, or a tunnel's end, by its name (CERT VU#598349, RFC 5214 9)\n\
+         # no node becomes the proxy of all browsers, or a tunnel's end, by its name (CERT \
+         VU#598349, RFC 5214 9)\n\
          dhcp-name-match=set:wpad,wpad\ndhcp-name-match=set:wpad,wpad.*\n\
-         dhcp-name-match=set:wpad,isatap\ndhcp-name-match=set:wpad,isatap.*\ndhcp-ignore-names=tag:wpad\n",
+         dhcp-name-match=set:wpad,isatap\ndhcp-name-match=set:wpad,isatap.*\n\
+         dhcp-ignore-names=tag:wpad\n",
         dhcp.first,
         dhcp.last,
         address.netmask(),
@@ -203,10 +204,11 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
          dhcp-match=set:ipxe,{IPXE_FEATURES}\ndhcp-userclass=set:ipxe,{IPXE_CLASS}\n\
          tag-if=set:pi,tag:pi-board,tag:rom,tag:!ipxe\n"
     );
-    // The ROM loads what it always loads; who follows the options is told the same.
+    // The ROM loads what it always loads; who follows the options gets the same.
     let _ = write!(
         text,
-        "pxe-service=tag:pi,0,\"{BOOT_ROM_MENU}\"\ndhcp-option-force=tag:pi,66,{head}\ndhcp-boot=tag:pi,bootcode.bin\n"
+        "pxe-service=tag:pi,0,\"{BOOT_ROM_MENU}\"\ndhcp-option-force=tag:pi,66,{head}\n\
+         dhcp-boot=tag:pi,bootcode.bin\n"
     );
     let _ = write!(
         text,
@@ -268,8 +270,8 @@ fn boot_files(netboot: &Netboot) -> String {
     text
 }
 
-/// DHCP options: they change with the venue. `names`: the head resolves them, which dnsmasq tells
-/// by itself.
+/// Returns the file of DHCP options: they change with the venue. `names`: the head resolves them,
+/// which dnsmasq announces by itself.
 pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
     let resolvers =
@@ -287,14 +289,14 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
         ("T1", seconds(dhcp.renew)),
         ("T2", seconds(dhcp.rebind)),
     ];
-    let reported = known.iter().filter(|(_, list)| !list.is_empty());
+    let given = known.iter().filter(|(_, list)| !list.is_empty());
     let mut text: String =
-        reported.map(|(option, list)| format!("option:{option},{list}\n")).collect();
+        given.map(|(option, list)| format!("option:{option},{list}\n")).collect();
     text.extend(plan.netboot.as_ref().map(boot_files));
     text
 }
 
-/// Whom dnsmasq asks.
+/// Returns the file of the resolvers that dnsmasq asks.
 pub fn servers(plan: &ServicePlan) -> String {
     let line = |upstream: &crate::decide::dhcp::Upstream| {
         let port = upstream.port.as_ref().map_or_else(String::new, |port| format!("@{port}"));
@@ -303,10 +305,10 @@ pub fn servers(plan: &ServicePlan) -> String {
     plan.upstreams.iter().map(line).collect()
 }
 
-/// `dhcp-hostsfile`. A node that the settings know by its hardware address gets its address, with
-/// its host part where the cluster is now; one that they know by its address alone gets it if it
-/// gives its name. Who else is at an address of the range keeps it: also a node that never asked,
-/// whose address dnsmasq would believe to be free, up to a share of the range.
+/// Returns the `dhcp-hostsfile`. A node that the settings know by its hardware address gets its
+/// address, with its host part where the cluster is now; one that they know by its address alone
+/// gets it if it gives its name. Who else is at an address of the range keeps it: also a node that
+/// never asked, whose address dnsmasq would believe to be free, up to a share of the range.
 fn hosts(plan: &ServicePlan, settings: &Settings, state: &Facts) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
     let placed =
@@ -383,7 +385,7 @@ fn homes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> Arc<[(Ipv4Ad
     written.chain(state.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
 }
 
-/// The files that name nodes.
+/// Returns the files that name nodes.
 pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> NodeFiles {
     let mut names = String::new();
     if let Some(head) = &plan.head {
@@ -400,7 +402,7 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> NodeFile
             };
         let is_heads =
             plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
-        // A name in this file takes the place of the one that a node tells with its lease, also in
+        // A name in this file takes the place of the one that a node sends with its lease, also in
         // dnsmasq's own file, and is given to nobody else: so who came first keeps its name
         // (`docs/decisions/names.md`).
         if let Some(address) = node.address.map(served).filter(|_| !is_heads) {

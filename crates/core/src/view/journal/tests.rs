@@ -6,7 +6,10 @@ use crate::config;
 use crate::config::board::Board;
 use crate::decide::alert::{AlertCode, Severity, Subject};
 use crate::decide::decide;
+use crate::event::Reachability;
 use crate::event::{ApplyErrorKind, Instant};
+use crate::facts::node::NodeHealth;
+use crate::facts::uplink::UplinkState;
 
 fn world() -> (Facts, Desired) {
     let text = r#"

@@ -1,23 +1,24 @@
-//! What the LEDs say.
+//! What the LEDs show.
 
 use crate::config::Settings;
 use crate::decide::Desired;
-use crate::decide::alert::node::{is_known_down, known_groups};
+use crate::decide::alert::node::health::{is_known_down, known_groups};
 use crate::decide::alert::{Alert, Severity};
 use crate::event::{Applied, Output};
 use crate::facts::Facts;
-use crate::facts::node::{NodeHealth, NodeState};
+use crate::facts::node::{Counts, NodeHealth, NodeState};
 use crate::panel::{Colour, Pattern, Signal};
 
-/// No stick has more LEDs than this: three channels of 64.
+/// LEDs of a stick, at most: three channels of 64.
 pub const MAX_LEDS: usize = 192;
 
+/// Returns a signal of this colour and rhythm.
 const fn signal(colour: Colour, pattern: Pattern) -> Signal {
     Signal { colour, pattern }
 }
 
-/// Colour and rhythm of a severity: the rhythm alone tells them apart, for those who do not see the
-/// colour.
+/// Returns the colour and rhythm of a severity. The rhythm alone sets them apart, for those who do
+/// not see the colour.
 pub const fn of_severity(severity: Severity) -> Signal {
     match severity {
         Severity::Ok => signal(Colour::GREEN, Pattern::Breathe),
@@ -27,7 +28,7 @@ pub const fn of_severity(severity: Severity) -> Signal {
     }
 }
 
-/// Colour and rhythm of a node's health.
+/// Returns the colour and rhythm of a node's health.
 pub const fn of_node(health: NodeHealth) -> Signal {
     match health {
         NodeHealth::Up => of_severity(Severity::Ok),
@@ -39,88 +40,87 @@ pub const fn of_node(health: NodeHealth) -> Signal {
     }
 }
 
-/// One signal for each LED: the first is the cluster, the others are the nodes in the order of the
-/// settings; at most [`MAX_LEDS`]. Where nodes outnumber the LEDs of a stick, an LED is a group, or
-/// an equal share of the groups or nodes, and tells how the worst of them is.
+/// Returns one signal for each LED: the first is the cluster, the others are the nodes in the order
+/// of the settings; at most [`MAX_LEDS`]. Where nodes outnumber the LEDs of a stick, an LED is a
+/// group, or an equal share of the groups or nodes, and shows the worst of them.
 ///
 /// Brightness, night and `led.animate = false` (the patterns stand still: for measurements) are the
-/// indicator's: it is told the pattern all the same, and so is the status.
+/// indicator's business: the pattern is the same, here and in the status.
 pub fn lights(_settings: &Settings, state: &Facts, desired: &Desired) -> Vec<Signal> {
     let urgency = desired.alerts.iter().map(Alert::urgency).max().unwrap_or(Severity::Ok);
     let cluster = of_severity(urgency);
     let nodes = state.nodes();
     let others = match leds(state) {
         Some(leds) if leds < nodes.total() => shared(state, leds),
-        _ => nodes.iter().map(|node| of_node(reported(state, node))).take(MAX_LEDS - 1).collect(),
+        _ => nodes.iter().map(|node| of_node(shown(state, node))).take(MAX_LEDS - 1).collect(),
     };
     std::iter::once(cluster).chain(others).collect()
 }
 
-/// How many LEDs a stick has beside the cluster's; `None` while that is not known. A lamp of one
-/// LED is told them all: it shows the first.
+/// Returns how many LEDs a stick has beside the cluster's; `None` while that is not known, and for
+/// a lamp of one LED, which shows the first signal of all.
 fn leds(state: &Facts) -> Option<usize> {
-    match state.outputs().held(Output::Indicator) {
-        Some(Applied::Indicator { leds, .. }) => {
-            Some(usize::from(*leds).min(MAX_LEDS)).filter(|leds| *leds > 1).map(|leds| leds - 1)
-        }
-        _ => None,
-    }
+    let Some(Applied::Indicator { leds, .. }) = state.outputs().held(Output::Indicator) else {
+        return None;
+    };
+    let leds = usize::from(*leds).min(MAX_LEDS);
+    (leds > 1).then(|| leds - 1)
 }
 
-/// As many signals as there are LEDs, or groups; nodes without one are one group more.
+/// Returns as many signals as there are LEDs, or groups; nodes without one are one group more.
 fn shared(state: &Facts, leds: usize) -> Vec<Signal> {
     let nodes = state.nodes();
     let grouped = nodes.groups().iter().any(|counts| counts.total() > 0);
-    let worst = if grouped {
+    let healths = if grouped {
         of_groups(state)
     } else {
-        nodes.iter().map(|node| Some(reported(state, node))).collect()
+        nodes.iter().map(|node| Some(shown(state, node))).collect()
     };
-    let count = leds.min(worst.len()).max(1);
-    let share = |led: usize| {
-        worst.get(led * worst.len() / count..(led + 1) * worst.len() / count).unwrap_or_default()
-    };
-    let worst_in = |share: &[Option<NodeHealth>]| {
-        share.iter().copied().flatten().max_by_key(|health| gravity(*health))
-    };
-    (0..count).map(|led| worst_in(share(led)).map_or(Signal::DARK, of_node)).collect()
+    let count = leds.min(healths.len()).max(1);
+    let bound = |led: usize| led * healths.len() / count;
+    let shares = (0..count).map(|led| healths.get(bound(led)..bound(led + 1)).unwrap_or_default());
+    // Dark where a share has no node.
+    let signal = |share: &[_]| worst(share.iter().copied().flatten()).map_or(Signal::DARK, of_node);
+    shares.map(signal).collect()
 }
 
-/// How the worst of each group is, and of the nodes without one where there are any; `None` for a
-/// group without nodes.
+/// Returns the gravest of these.
+fn worst(healths: impl Iterator<Item = NodeHealth>) -> Option<NodeHealth> {
+    healths.max_by_key(|health| gravity(*health))
+}
+
+/// Returns how the worst of each group is, and of the nodes without one where there are any; `None`
+/// for a group without nodes.
 fn of_groups(state: &Facts) -> Vec<Option<NodeHealth>> {
-    let nodes = state.nodes();
-    let known = known_groups(state);
-    let worst = |count: &dyn Fn(NodeHealth) -> usize, group: Option<usize>| {
-        let there = NodeHealth::ALL.into_iter().filter(|health| count(*health) > 0);
-        there
-            .map(|health| eased(health, known.contains(&group)))
-            .max_by_key(|health| gravity(*health))
-    };
+    let (nodes, known) = (state.nodes(), known_groups(state));
     let groups = nodes.groups();
-    let mut all: Vec<Option<NodeHealth>> = groups
-        .iter()
-        .enumerate()
-        .map(|(place, counts)| worst(&|health| counts.of(health), Some(place)))
-        .collect();
+    let of_group = |place: usize, counts: &Counts| {
+        let known = known.contains(&Some(place));
+        let there = NodeHealth::ALL.into_iter().filter(|health| counts.of(*health) > 0);
+        worst(there.map(|health| eased(health, known)))
+    };
+    let mut all: Vec<Option<NodeHealth>> =
+        groups.iter().enumerate().map(|(place, counts)| of_group(place, counts)).collect();
     let grouped = |health: NodeHealth| groups.iter().map(|counts| counts.of(health)).sum::<usize>();
-    let unknown_clients =
-        worst(&|health| nodes.count(health).saturating_sub(grouped(health)), None);
-    all.extend(unknown_clients.map(Some));
+    let without_group =
+        NodeHealth::ALL.into_iter().filter(|health| nodes.count(*health) > grouped(*health));
+    let known = known.contains(&None);
+    all.extend(worst(without_group.map(|health| eased(health, known))).map(Some));
     all
 }
 
-/// A node's health as it alarms.
-fn reported(state: &Facts, node: &NodeState) -> NodeHealth {
+/// Returns a node's health as it alarms.
+fn shown(state: &Facts, node: &NodeState) -> NodeHealth {
     eased(node.health, node.health == NodeHealth::Down && is_known_down(state, node))
 }
 
-/// A death that people know of alarms as much as a warning, as [`Alert::urgency`] has it.
-fn eased(health: NodeHealth, known: bool) -> NodeHealth {
-    if known && health == NodeHealth::Down { NodeHealth::Degraded } else { health }
+/// Returns a health as it alarms: one that is down and acknowledged as much as a warning, as
+/// [`Alert::urgency`] has it.
+fn eased(health: NodeHealth, acknowledged: bool) -> NodeHealth {
+    if acknowledged && health == NodeHealth::Down { NodeHealth::Degraded } else { health }
 }
 
-/// What is worse has more of it.
+/// Returns a rank: what is worse has a higher one.
 const fn gravity(health: NodeHealth) -> u8 {
     match health {
         NodeHealth::Up => 0,

@@ -124,7 +124,7 @@ impl UplinkStatus {
     }
 }
 
-/// Whole seconds from one moment to a later one.
+/// Returns whole seconds from one moment to a later one.
 fn seconds(from: Instant, to: Instant) -> u64 {
     to.saturating_since(from).as_secs()
 }
@@ -148,11 +148,16 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
-    /// Whether `other` is worth a line after this: more than the round trip and the time differ.
+    /// Returns whether `other` is worth a line after this: more than the round trip and the time
+    /// differ.
     pub fn is_reported_by(&self, other: &Self) -> bool {
-        let reported = |node: &Self| (node.mac, node.address, node.health, node.origin);
-        (&self.name, &self.group, &self.stage, reported(self))
-            == (&other.name, &other.group, &other.stage, reported(other))
+        self.without_round_trip() == other.without_round_trip()
+    }
+
+    /// Returns what a line is written for.
+    fn without_round_trip(&self) -> impl PartialEq + '_ {
+        let names = (&self.name, &self.group, &self.stage);
+        (names, self.mac, self.address, self.health, self.origin)
     }
 
     /// Returns the node of a line at `now`.
@@ -192,16 +197,17 @@ pub fn snapshot(settings: &Settings, state: &Facts, desired: &Desired) -> Snapsh
     }
 }
 
-/// One node; `None` if there is none of this name.
+/// Returns one node; `None` if there is none of this name.
 pub fn node(state: &Facts, name: &str) -> Option<NodeStatus> {
     state.nodes().by_name(name).map(|node| node_status(state, node))
 }
 
-/// All nodes, in their order.
+/// Returns all nodes, in their order.
 pub fn nodes(state: &Facts) -> Vec<NodeStatus> {
     state.nodes().iter().map(|node| node_status(state, node)).collect()
 }
 
+/// Returns one node as the status has it.
 fn node_status(state: &Facts, node: &NodeState) -> NodeStatus {
     NodeStatus {
         id: node.id,
@@ -220,6 +226,7 @@ fn node_status(state: &Facts, node: &NodeState) -> NodeStatus {
     }
 }
 
+/// Returns an alert as the status has it.
 fn alert(alert: &Alert) -> api::Alert {
     api::Alert {
         acknowledged: alert.acknowledged,
@@ -229,6 +236,7 @@ fn alert(alert: &Alert) -> api::Alert {
     }
 }
 
+/// Returns an uplink as the status has it.
 fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
     // A number that no cable leads to is none to ssh to.
     let addresses = if view.link.carrier { view.addresses.clone() } else { Vec::new() };
@@ -250,11 +258,13 @@ fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
     }
 }
 
+/// Returns the status of an uplink that is not there.
 fn no_uplink() -> UplinkStatus {
     let facts = api::Uplink { state: UplinkState::Absent.into(), ..api::Uplink::default() };
     UplinkStatus { facts, ..UplinkStatus::default() }
 }
 
+/// Returns how far a DHCP client has come, as the status has it.
 const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
     match acquisition {
         Acquisition::NoClient => api::DhcpProgress::NoClient,
@@ -267,7 +277,7 @@ const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
     }
 }
 
-/// DHCP for the nodes.
+/// Returns how the nodes are served addresses.
 fn dhcp(settings: &Settings, state: &Facts) -> api::DhcpStatus {
     if settings.cluster.dhcp.is_none() {
         return api::DhcpStatus::Off;
@@ -284,6 +294,7 @@ fn dhcp(settings: &Settings, state: &Facts) -> api::DhcpStatus {
     }
 }
 
+/// Returns the head's vitals as the status has them.
 fn host(head: &Head) -> api::Host {
     api::Host {
         clock_set: head.clock_set,
@@ -303,6 +314,7 @@ fn host(head: &Head) -> api::Host {
     }
 }
 
+/// Returns how the gateway is.
 fn gateway(state: &Facts, desired: &Desired) -> api::Gateway {
     let outputs = state.outputs();
     let masquerade = match (outputs.held(Output::Firewall), outputs.error(Output::Firewall)) {
@@ -338,7 +350,8 @@ fn gateway(state: &Facts, desired: &Desired) -> api::Gateway {
     }
 }
 
-/// How a device of the panel is, by what was reported last. Before the first report it is absent.
+/// Returns how a device of the panel is, by what was reported last. Before the first report it is
+/// absent.
 fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceState {
     match outputs.error(output).map(|error| error.kind) {
         _ if switched_off => api::DeviceState::Off,
@@ -354,6 +367,7 @@ fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceS
     }
 }
 
+/// Returns how the display is, and what it shows.
 fn lcd(settings: &Settings, state: &Facts) -> api::Lcd {
     let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
     let state = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
@@ -371,6 +385,7 @@ fn lcd(settings: &Settings, state: &Facts) -> api::Lcd {
     }
 }
 
+/// Returns how the LED is, and what it shows.
 fn led(settings: &Settings, state: &Facts, desired: &Desired) -> api::Led {
     let device = device(state.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
     let signals = match state.outputs().held(Output::Indicator) {
@@ -395,6 +410,7 @@ fn led(settings: &Settings, state: &Facts, desired: &Desired) -> api::Led {
     }
 }
 
+/// Returns a signal as the status has it.
 fn signal(signal: &Signal) -> api::Signal {
     let pattern = match signal.pattern {
         panel::Pattern::Off => api::Pattern::Off,

@@ -4,20 +4,22 @@ use std::net::IpAddr;
 
 use super::{Scene, Topic};
 
-/// Each with its port's name. Privacy addresses change by the hour, and a translator's own answers
-/// nobody: they are left out.
+/// Returns each address with its port's name. Privacy addresses change by the hour, and a
+/// translator's own answers nobody: they are left out.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let shown =
         scene.active.as_ref().and_then(|active| Some((active.link.index, active.address?.addr())));
     let mut topics = Vec::new();
     for uplink in scene.state.uplinks() {
         let held = scene.state.kernel().addresses(uplink.link.index);
-        let useless = |address: IpAddr| {
-            held.iter().any(|h| (h.temporary || h.is_translators()) && h.address.addr() == address)
-        };
+        let useless: Vec<IpAddr> = held
+            .iter()
+            .filter(|held| held.temporary || held.is_translators())
+            .map(|held| held.address.addr())
+            .collect();
         for address in uplink.addresses.iter().map(ipnet::IpNet::addr) {
             if shown != Some((uplink.link.index, address))
-                && !useless(address)
+                && !useless.contains(&address)
                 && uplink.link.carrier
             {
                 topics.push(Topic::Address {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::{Scene, Topic};
 
-/// `gw 10.99.0.1`; where that does not fit, the end of it that differs from our own address.
+/// Returns `gw 10.99.0.1`; where that does not fit, the end of it that differs from our own
+/// address.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let Some(active) = &scene.active else { return Vec::new() };
     let Some(address) = active.address else { return Vec::new() };

@@ -3,12 +3,12 @@
 use super::{Scene, Topic};
 use crate::facts::node::{Counts, NodeHealth};
 
-/// Up to so many groups have their turn each; of more, only those that are not all up.
+/// Groups that have their turn each; of more, only those that are not all up.
 const FEW: usize = 4;
-/// So many groups that are not all up are told, those with the most nodes down first.
+/// Groups shown of those that are not all up, at most; those with the most nodes down first.
 const TOLD: usize = 12;
 
-/// `rack1 148/150`
+/// Returns how many nodes of each group are up: `rack1 148/150`.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let known: Vec<(&str, &Counts)> = scene
         .settings
@@ -42,7 +42,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     topics
 }
 
-/// Those that are not all up, the worst first.
+/// Returns those that are not all up, the worst first.
 fn troubled<'g>(groups: &[(&'g str, &'g Counts)]) -> Vec<(&'g str, &'g Counts)> {
     let mut troubled: Vec<_> = groups
         .iter()
@@ -55,6 +55,7 @@ fn troubled<'g>(groups: &[(&'g str, &'g Counts)]) -> Vec<(&'g str, &'g Counts)> 
     troubled
 }
 
+/// Returns the topic of one group.
 fn group((name, counts): (&str, &Counts)) -> Topic {
     let count = format!("{}/{}", counts.of(NodeHealth::Up), counts.total());
     // Names that only differ at their end are cut at the front.

@@ -2,7 +2,7 @@
 
 use super::{Scene, Topic};
 
-/// The host's name, and sshd's port if it is not the usual one.
+/// Returns the host's name, and sshd's port if it is not the usual one.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     const SSH: u16 = 22;
     let vitals = scene.state.vitals();

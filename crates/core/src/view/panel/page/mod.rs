@@ -1,8 +1,8 @@
 //! The pages of the character display: pure functions from what is known to what is shown.
 //!
 //! Row 1 is the address that answers ssh, always; the pages take turns below it, and alerts
-//! pre-empt them (`turns`). A page is one file with one function and one line in [`PAGES`]; it
-//! says [`Topic`]s and knows nothing of the display's size.
+//! pre-empt them ([`turns`]). A page is one file with one function and one line in [`PAGES`]; it
+//! returns [`Topic`]s and knows nothing of the display's size.
 
 mod addresses;
 mod gateway;
@@ -35,7 +35,7 @@ use crate::panel::{Frame, Geometry, Playlist};
 pub use topic::Topic;
 pub use words::{last_words, starting};
 
-/// What a page can look at.
+/// Holds what a page can look at.
 #[derive(Debug)]
 pub struct Scene<'s> {
     pub settings: &'s Settings,
@@ -47,7 +47,7 @@ pub struct Scene<'s> {
     pub cluster_address: Ipv4Net,
 }
 
-/// A page: what it has to say now; nothing, and its turn is passed over.
+/// A page: what it has to show now; nothing, and its turn is passed over.
 pub type PageFn = fn(&Scene<'_>) -> Vec<Topic>;
 
 /// All pages in their order.
@@ -62,7 +62,7 @@ pub const PAGES: &[(&str, PageFn)] = &[
     ("addresses", addresses::topics),
 ];
 
-/// What the display should show.
+/// Returns what the display should show.
 pub fn playlist(settings: &Settings, state: &Facts, desired: &Desired) -> Playlist {
     let geometry = settings.lcd.geometry;
     if !state.links().is_synced() {
@@ -85,7 +85,7 @@ fn topic_key(alert: &Alert) -> String {
 }
 
 impl Scene<'_> {
-    /// The address or the words in its place: on one screen, or several that are marked.
+    /// Returns the address or the words in its place: on one screen, or several that are marked.
     fn heading(&self, geometry: Geometry) -> Vec<Vec<String>> {
         match self.active.as_ref().and_then(|active| active.address) {
             Some(address) => {
@@ -97,6 +97,7 @@ impl Scene<'_> {
         }
     }
 
+    /// Returns the pages in turn, below the heading or beside it.
     fn playlist(&self, geometry: Geometry) -> Playlist {
         let heading = self.heading(geometry);
         let rows = heading.first().map_or(0, Vec::len);
@@ -114,8 +115,8 @@ impl Scene<'_> {
         Playlist { urgent_rows, news, ..turns }
     }
 
-    /// What a person should notice: the heading, how many nodes are up, and what alarms. Not what
-    /// moves all the time, as temperatures do.
+    /// Returns what the operator should notice: the heading, how many nodes are up, and what
+    /// alarms. Not what moves all the time, as temperatures do.
     fn news(&self, heading: &[Vec<String>]) -> Vec<String> {
         let nodes = self.state.nodes();
         let count = format!("{}/{}", nodes.count(NodeHealth::Up), nodes.total());
@@ -123,8 +124,8 @@ impl Scene<'_> {
         heading.concat().into_iter().chain([count]).chain(alerts).collect()
     }
 
-    /// One thing, whatever else there is to say. Where the heading leaves no room it has to wait: a
-    /// person stands there with a finger on the button.
+    /// Returns one page of one topic, whatever else there is to show. Where the heading leaves no
+    /// room it has to wait: somebody stands there with a finger on the button.
     fn only(&self, geometry: Geometry, heading: &[Vec<String>], topic: &Topic) -> Playlist {
         let rows = heading.first().map_or(&[][..], Vec::as_slice);
         let rows = if rows.len() < usize::from(geometry.rows) { rows } else { &[] };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Scene, Topic};
 use crate::event::{Applied, Output};
 
-/// `NAT on  eth0`; what the kernel said it holds, not what we wish for.
+/// Returns `NAT on  eth0`: what the kernel holds, not what it should.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     if !scene.settings.gateway.enabled {
         return vec![Topic::wordings(["gateway switched off", "gateway off", "NAT off"])];

@@ -5,14 +5,14 @@ use crate::facts::node::{NodeHealth, NodeState};
 
 /// No display has room for more than this many glyphs beside the address.
 const GLYPHS: usize = 128;
-/// So many nodes that are down are told by name.
+/// Nodes that are down and shown by name, at most.
 const NAMED: usize = 24;
-/// Of so many that boot the stage is told.
+/// Nodes that boot and are shown with their stage, at most.
 const BOOTING: usize = 6;
 
-/// `3/3 up  eth1`; then, while not all are up, a glyph for each node where they have room, the
-/// names of those that are down, and how far those are that boot. With many nodes the groups have a
-/// page of their own.
+/// Returns `3/3 up  eth1`; then, while not all are up, a glyph for each node where they have room,
+/// the names of those that are down, and how far those are that boot. With many nodes the groups
+/// have a page of their own.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let nodes = scene.state.nodes();
     let (total, up) = (nodes.total(), nodes.count(NodeHealth::Up));
@@ -35,19 +35,15 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     topics
 }
 
-/// Names of those that are down, as many as fit on each page; but for those that stand in alerts of
-/// their own.
+/// Returns the names of those that are down, as many as fit on each page; but for those that stand
+/// in alerts of their own.
 fn down(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
     let count = nodes.count(NodeHealth::Down);
-    let reported = |node: &&NodeState| {
-        let words = format!("{} down", node.name);
-        scene.alerts.iter().any(|alert| alert.panel == words)
-    };
     let names: Vec<&str> = nodes
         .down()
         .take(NAMED)
-        .filter(|node| !reported(node))
+        .filter(|node| !has_alert(scene, node))
         .map(|node| node.name.as_str())
         .collect();
     if names.is_empty() {
@@ -58,21 +54,31 @@ fn down(scene: &Scene) -> Option<Topic> {
     Some(Topic::Text(format!("down: {}{more}", names.join(" "))))
 }
 
-/// Those that boot, and how far they have come.
+/// Returns whether an alert of its own shows that the node is down.
+fn has_alert(scene: &Scene, node: &NodeState) -> bool {
+    let words = format!("{} down", node.name);
+    scene.alerts.iter().any(|alert| alert.panel == words)
+}
+
+/// Returns those that boot, and how far they have come.
 fn booting(scene: &Scene) -> Option<Topic> {
     let nodes = scene.state.nodes();
-    let file = |node: &NodeState| node.stage()?.rsplit('/').next().map(str::to_owned);
-    let reported: Vec<String> = nodes
+    let boots: Vec<String> = nodes
         .booting()
         .take(BOOTING)
-        .map(|node| format!("{} {}", node.name, file(node).unwrap_or_default()))
+        .map(|node| format!("{} {}", node.name, last_file(node).unwrap_or_default()))
         .collect();
     let more = nodes.count(NodeHealth::Booting).saturating_sub(BOOTING);
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
-    (!reported.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", reported.join(", "))))
+    (!boots.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", boots.join(", "))))
 }
 
-/// The glyph of a health; each has another shape, so that nobody needs colours or a key.
+/// Returns the name of the file that a node loaded last, without its folder.
+fn last_file(node: &NodeState) -> Option<&str> {
+    node.stage()?.rsplit('/').next()
+}
+
+/// Returns the glyph of a health; each has another shape, so that nobody needs colours or a key.
 const fn glyph(health: NodeHealth) -> char {
     match health {
         NodeHealth::Up => '●',

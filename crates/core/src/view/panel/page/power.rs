@@ -4,7 +4,7 @@ use super::Topic;
 use crate::facts::Facts;
 use crate::facts::host::power::Power;
 
-/// `HOLD TO POWER OFF 3`, counted down; then that it is done.
+/// Returns `HOLD TO POWER OFF 3`, counted down; then that it is done.
 pub fn topic(state: &Facts) -> Option<Topic> {
     match state.power() {
         Power::Idle => None,

@@ -1,14 +1,11 @@
-//! The room of a display: which cells the address has, which are left for pages, and how topics
-//! share them.
+//! The room of a display: which cells the address has, and which are left for pages.
 
 use crate::panel::{Frame, Geometry};
 
-use super::topic::Topic;
-
-/// From this width on a row has room for two topics side by side.
+/// Columns from which on a row has room for two topics side by side.
 const WIDE: usize = 40;
 
-/// A place for one line.
+/// Holds a place for one line, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     pub row: usize,
@@ -16,13 +13,14 @@ pub struct Slot {
     pub width: usize,
 }
 
-/// Cells of each row that may be written on; the heartbeat has the last one of the last row.
+/// Returns how many cells of each row may be written on: the heartbeat has the last one of the last
+/// row.
 pub fn widths(geometry: Geometry) -> Vec<usize> {
     let (columns, rows) = (usize::from(geometry.columns), usize::from(geometry.rows));
     (1..=rows).map(|row| if row == rows { columns.saturating_sub(1) } else { columns }).collect()
 }
 
-/// The slots from `first_row` on.
+/// Returns the slots from `first_row` on.
 pub fn slots(geometry: Geometry, first_row: usize) -> Vec<Slot> {
     let rows = widths(geometry).into_iter().enumerate().skip(first_row);
     rows.flat_map(|(row, width)| {
@@ -36,30 +34,6 @@ pub fn slots(geometry: Geometry, first_row: usize) -> Vec<Slot> {
         ]
     })
     .collect()
-}
-
-/// The topics' lines on as many screens as they need; each screen has at most as many lines as
-/// there are slots.
-pub fn pack(topics: &[Topic], slots: &[Slot]) -> Vec<Vec<String>> {
-    pack_placed(topics, slots).0
-}
-
-/// As [`pack`]; also returns the screen on which each topic begins.
-pub fn pack_placed(topics: &[Topic], slots: &[Slot]) -> (Vec<Vec<String>>, Vec<usize>) {
-    let mut screens: Vec<Vec<String>> = Vec::new();
-    let mut firsts = Vec::with_capacity(topics.len());
-    for topic in topics {
-        let mut first = None;
-        for group in topic.groups(slots) {
-            match screens.last_mut() {
-                Some(screen) if screen.len() + group.len() <= slots.len() => screen.extend(group),
-                _ => screens.push(group),
-            }
-            first.get_or_insert(screens.len() - 1);
-        }
-        firsts.push(first.unwrap_or(0));
-    }
-    (screens, firsts)
 }
 
 /// Puts lines into slots.
@@ -83,16 +57,5 @@ mod tests {
             }
         }
         assert_eq!(slots(Geometry { columns: 40, rows: 2 }, 1).len(), 2);
-    }
-
-    #[test]
-    fn what_belongs_together_is_not_torn_apart() {
-        let topics = [
-            Topic::Text("one".into()),
-            Topic::Text("two".into()),
-            Topic::Address { port: "wlan0".into(), address: "192.168.178.123".into() },
-        ];
-        let screens = pack(&topics, &slots(Geometry { columns: 16, rows: 4 }, 1));
-        assert_eq!(screens, [vec!["one", "two"], vec!["wlan0:", "192.168.178.123"]]);
     }
 }

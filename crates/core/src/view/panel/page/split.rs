@@ -3,7 +3,8 @@
 /// `1/2` and the blank before it.
 const MARK_WIDTH: usize = 4;
 
-/// The address on rows of at most these widths, one string a row; `None` when it does not fit.
+/// Returns the address on rows of at most these widths, one string a row; `None` when it does not
+/// fit.
 pub fn rows(address: &str, widths: &[usize]) -> Option<Vec<String>> {
     if let (true, [first, second, ..]) = (!address.contains(':'), widths) {
         // IPv4 on two rows is broken in the middle, so that its halves do not wander from venue to
@@ -19,8 +20,8 @@ pub fn rows(address: &str, widths: &[usize]) -> Option<Vec<String>> {
     tokens.is_empty().then_some(rows)
 }
 
-/// The address on as few screens as possible, each with rows of these widths. Where one screen does
-/// not do, each is marked at the end of its last row: `1/2`, `2/2`.
+/// Returns the address on as few screens as possible, each with rows of these widths. Where one
+/// screen does not do, each is marked at the end of its last row: `1/2`, `2/2`.
 pub fn screens(address: &str, widths: &[usize]) -> Vec<Vec<String>> {
     if let Some(rows) = rows(address, widths) {
         return vec![rows];
@@ -51,7 +52,7 @@ pub fn screens(address: &str, widths: &[usize]) -> Vec<Vec<String>> {
     pieces
 }
 
-/// The address on as many rows of this width as it needs.
+/// Returns the address on as many rows of this width as it needs.
 pub fn everywhere(address: &str, width: usize) -> Vec<String> {
     let mut tokens = tokens(address);
     let mut rows: Vec<String> = Vec::new();
@@ -81,7 +82,7 @@ fn fill(tokens: &mut Vec<String>, widths: &[usize]) -> Vec<String> {
     rows
 }
 
-/// The parts between which a row may end: after `:`, `::` or `.`.
+/// Returns the parts between which a row may end: after `:`, `::` or `.`.
 fn tokens(address: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();
     let mut open = false;

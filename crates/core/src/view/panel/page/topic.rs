@@ -1,14 +1,14 @@
-//! What a page has to say, and how it is put into the room that a display has.
+//! What a page has to show, and how it is put into the room that a display has.
 
 use super::room::Slot;
 use super::split;
 
-/// One thing to be said. Where a display has room for several, they share a page.
+/// Holds one thing to show. Where a display has room for several, they share a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Topic {
-    /// wordings from the most to the least talkative; left out where none fits
+    /// wordings from the longest to the shortest; left out where none fits
     Wordings(Vec<String>),
-    /// must be said whole: broken between words where it does not fit
+    /// must be shown whole: broken between words where it does not fit
     Text(String),
     /// cells that mean something each: on as many rows as they need, left out where one screen does
     /// not hold them
@@ -18,13 +18,13 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// The first of `wordings` that fits is shown.
+    /// Returns a topic of which the first of `wordings` that fits is shown.
     pub fn wordings<S: Into<String>>(wordings: impl IntoIterator<Item = S>) -> Self {
         Self::Wordings(wordings.into_iter().map(Into::into).collect())
     }
 
-    /// The lines for these slots, in groups that are not to be torn apart; no group has more lines
-    /// than there are slots.
+    /// Returns the lines for these slots, in groups that are not to be torn apart; no group has
+    /// more lines than there are slots.
     pub fn groups(&self, slots: &[Slot]) -> Vec<Vec<String>> {
         let width = slots.iter().map(|slot| slot.width).min().unwrap_or(0);
         match self {
@@ -46,7 +46,32 @@ impl Topic {
     }
 }
 
-/// The port's name on every screen of it: it must never be taken for the address of row 1.
+/// Returns the topics' lines on as many screens as they need; each screen has at most as many lines
+/// as there are slots.
+pub fn pack(topics: &[Topic], slots: &[Slot]) -> Vec<Vec<String>> {
+    pack_placed(topics, slots).0
+}
+
+/// Returns what [`pack`] does, and the screen on which each topic begins.
+pub fn pack_placed(topics: &[Topic], slots: &[Slot]) -> (Vec<Vec<String>>, Vec<usize>) {
+    let mut screens: Vec<Vec<String>> = Vec::new();
+    let mut firsts = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let mut first = None;
+        for group in topic.groups(slots) {
+            match screens.last_mut() {
+                Some(screen) if screen.len() + group.len() <= slots.len() => screen.extend(group),
+                _ => screens.push(group),
+            }
+            first.get_or_insert(screens.len() - 1);
+        }
+        firsts.push(first.unwrap_or(0));
+    }
+    (screens, firsts)
+}
+
+/// Returns the lines for an address, with its port's name on every screen: it must never be taken
+/// for the address of row 1.
 fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Vec<Vec<String>> {
     let together = format!("{port} {address}");
     if together.chars().count() <= width {
@@ -73,7 +98,8 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
     split::everywhere(address, rest).into_iter().map(|row| vec![format!("{label} {row}")]).collect()
 }
 
-/// A port's name in at most six characters: names made of hardware addresses differ at their end.
+/// Returns a port's name in at most six characters: names made of hardware addresses differ at
+/// their end.
 fn label(port: &str) -> String {
     let scalars: Vec<char> = port.chars().collect();
     match scalars.as_slice() {
@@ -84,8 +110,8 @@ fn label(port: &str) -> String {
     }
 }
 
-/// The text by words on lines of at most `width`. A blank before a number goes first, if that is
-/// enough; a longer word is broken after a separator, or anywhere.
+/// Returns the text by words on lines of at most `width`. A blank before a number goes first, if
+/// that is enough; a longer word is broken after a separator, or anywhere.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = text.trim();
     if text.chars().count() <= width {
@@ -109,7 +135,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Without the blanks that stand before a digit.
+/// Returns the text without the blanks that stand before a digit.
 fn squeeze(text: &str) -> String {
     let next = text.chars().skip(1).chain(std::iter::once('\0'));
     text.chars()
@@ -119,7 +145,7 @@ fn squeeze(text: &str) -> String {
         .collect()
 }
 
-/// One word in parts of at most `width`.
+/// Returns one word in parts of at most `width`.
 fn broken(word: &str, width: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest: Vec<char> = word.chars().collect();
@@ -136,6 +162,7 @@ fn broken(word: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::panel::page::room;
 
     #[test]
     fn a_number_is_never_cut() {
@@ -146,7 +173,7 @@ mod tests {
     }
 
     fn slots(size: &str, first_row: usize) -> Vec<Slot> {
-        super::super::room::slots(size.parse().unwrap(), first_row)
+        room::slots(size.parse().unwrap(), first_row)
     }
 
     #[test]
@@ -182,5 +209,16 @@ mod tests {
             groups("wlan0", "8x2", 0),
             [["wlan0:", "192."], ["wlan0:", "168."], ["wlan0:", "178.123"]]
         );
+    }
+
+    #[test]
+    fn what_belongs_together_is_not_torn_apart() {
+        let topics = [
+            Topic::Text("one".into()),
+            Topic::Text("two".into()),
+            Topic::Address { port: "wlan0".into(), address: "192.168.178.123".into() },
+        ];
+        let screens = pack(&topics, &slots("16x4", 1));
+        assert_eq!(screens, [vec!["one", "two"], vec!["wlan0:", "192.168.178.123"]]);
     }
 }

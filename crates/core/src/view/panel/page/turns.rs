@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::room::{self, Slot};
-use super::{PAGES, Scene, Topic, words};
+use super::topic::{self, Topic};
+use super::{PAGES, Scene, words};
 use crate::decide::alert::{Alert, Severity};
 use crate::panel::{Frame, Geometry, Page, Playlist, Role};
 
@@ -39,7 +40,7 @@ struct Screens {
 }
 
 impl Scene<'_> {
-    /// The heading stays, the pages take turns below it.
+    /// Returns a playlist in which the heading stays and the pages take turns below it.
     pub(super) fn below(&self, geometry: Geometry, heading: &[String]) -> Playlist {
         let slots = room::slots(geometry, heading.len());
         let Screens { mut turns, gravest, .. } = self.screens(&slots);
@@ -56,7 +57,7 @@ impl Scene<'_> {
         Playlist { pages: turns.iter().map(page).collect(), gravest, ..Playlist::default() }
     }
 
-    /// The heading needs all rows: the pages are its guests.
+    /// Returns a playlist for a heading that needs all rows: the pages are its guests.
     pub(super) fn beside(&self, geometry: Geometry, heading: &[Vec<String>]) -> Playlist {
         let keep = if geometry.columns < NARROW {
             0
@@ -134,7 +135,7 @@ impl Scene<'_> {
             let all: Vec<Topic> =
                 pages().into_iter().chain(self.alerts_where(|_| true).1).collect();
             return Screens {
-                turns: ordinary(room::pack(&all, slots)),
+                turns: ordinary(topic::pack(&all, slots)),
                 gravest: Vec::new(),
                 calm: true,
             };
@@ -152,10 +153,10 @@ impl Scene<'_> {
                 if calm { pages().into_iter().chain(known.clone()).collect() } else { others() },
             ),
         ] {
-            let packed = room::pack(pinned, slots);
+            let packed = topic::pack(pinned, slots);
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
-                let mut beside = room::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
+                let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
                 }
@@ -166,12 +167,12 @@ impl Scene<'_> {
                 return Screens { turns: turns.collect(), gravest: keys, calm };
             }
         }
-        let (screens, firsts) = room::pack_placed(&gravest, slots);
+        let (screens, firsts) = topic::pack_placed(&gravest, slots);
         if calm {
             let all: Vec<Topic> = pages().into_iter().chain(known).collect();
-            return with_notices((keys, screens, firsts), room::pack(&all, slots));
+            return with_notices((keys, screens, firsts), topic::pack(&all, slots));
         }
-        interleaved((keys, screens, firsts), room::pack(&others(), slots))
+        interleaved((keys, screens, firsts), topic::pack(&others(), slots))
     }
 
     /// Returns the keys of these alerts and their words for the panel, without those that row 1
@@ -188,12 +189,13 @@ impl Scene<'_> {
 /// The gravest alerts: keys, screens, and the screen on which each begins.
 type Gravest = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
 
+/// Returns turns of pages that show none of the gravest alerts.
 fn ordinary(screens: Vec<Vec<String>>) -> Vec<(Vec<String>, Role)> {
     screens.into_iter().map(|lines| (lines, Role::Ordinary)).collect()
 }
 
-/// The gravest alert, one of the others, the next of the gravest, and so on: half of the time at
-/// least for the first kind.
+/// Returns the gravest alert, one of the others, the next of the gravest, and so on: half of the
+/// time at least for the first kind.
 fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
     let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
@@ -220,7 +222,7 @@ fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Sc
     Screens { turns, gravest: at(keys, &firsts, &placed), calm: false }
 }
 
-/// A page, a notice, a page: a third of the time for notices.
+/// Returns a page, a notice, a page: a third of the time for notices.
 fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
     let rounds = pages.len().div_ceil(PAGES_A_NOTICE).next_multiple_of(units.len().max(1));

@@ -5,8 +5,8 @@ use crate::config::{PortPattern, UplinkProbe};
 use crate::event::Reachability;
 use crate::facts::uplink::{UplinkState, UplinkView};
 
-/// `online DHCP`; without any uplink what is waited for. Never a time that is left: pages hold
-/// facts that stand still.
+/// Returns `online DHCP`; without any uplink what is waited for. Never a time that is left: pages
+/// hold facts that stand still.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let Some(active) = &scene.active else { return vec![waiting(scene)] };
     let Some(address) = active.address else { return Vec::new() };
@@ -25,6 +25,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     )]
 }
 
+/// Returns how the uplink is doing, in one word.
 fn words(scene: &Scene, active: &UplinkView<'_>) -> &'static str {
     match (active.state, active.reachability) {
         (UplinkState::Online, _) => "online",
@@ -36,6 +37,7 @@ fn words(scene: &Scene, active: &UplinkView<'_>) -> &'static str {
     }
 }
 
+/// Returns which ports are waited for.
 fn waiting(scene: &Scene) -> Topic {
     let names: Vec<String> = scene.settings.uplink.interfaces.iter().map(name).collect();
     let first = names.first().cloned().unwrap_or_default();
@@ -48,6 +50,7 @@ fn waiting(scene: &Scene) -> Topic {
     ])
 }
 
+/// Returns what the settings call a port.
 fn name(pattern: &PortPattern) -> String {
     match pattern {
         PortPattern::Glob(text) => text.clone(),

@@ -2,7 +2,7 @@
 
 use super::{Scene, Topic};
 
-/// `48°C load 0.3`, then what is free; nothing of what the machine does not tell.
+/// Returns `48°C load 0.3`, then what is free; nothing of what the machine has no sensor for.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let Some(head) = scene.state.vitals().head else { return Vec::new() };
     let temperature = head.temperature.map(|degrees| format!("{degrees}°C"));

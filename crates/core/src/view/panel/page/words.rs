@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::facts::uplink::UplinkState;
 use crate::panel::{Frame, Geometry};
 
-/// Why there is no address.
+/// Returns why there is no address.
 pub fn no_address(state: &Facts) -> &'static str {
     let Some(active) = state.active() else { return "NO UPLINK" };
     match active.state {
@@ -20,7 +20,7 @@ pub fn no_address(state: &Facts) -> &'static str {
     }
 }
 
-/// The words on rows: between words, or with a hyphen, where one row is too narrow.
+/// Returns the words on rows: broken between words, or with a hyphen, where one row is too narrow.
 pub fn rows(words: &str, geometry: Geometry) -> Vec<String> {
     if words.len() <= super::room::widths(geometry).first().copied().unwrap_or(0) {
         return vec![words.to_owned()];
@@ -33,8 +33,8 @@ pub fn rows(words: &str, geometry: Geometry) -> Vec<String> {
     parts.into_iter().map(str::to_owned).collect()
 }
 
-/// What stays on the glass when the daemon has ended. On a restart by the service manager the panel
-/// is not touched at all, so this is not asked for.
+/// Returns what stays on the display when the daemon has ended. On a restart by the service manager
+/// the panel is not touched at all, so this is not asked for.
 pub fn last_words(geometry: Geometry, stop: Option<Stop>) -> Frame {
     let words = match stop {
         None | Some(Stop::Terminated) => "STOPPED",
@@ -44,7 +44,7 @@ pub fn last_words(geometry: Geometry, stop: Option<Stop>) -> Frame {
     Frame::from_lines(geometry, &rows(words, geometry))
 }
 
-/// What is shown until the kernel has told what there is.
+/// Returns what is shown until the kernel has listed what there is.
 pub fn starting(geometry: Geometry) -> Frame {
     Frame::from_lines(geometry, &rows("STARTING", geometry))
 }

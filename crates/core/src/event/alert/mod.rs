@@ -124,7 +124,8 @@ alert_codes! {
     HostSensor "host-sensor" Warning Whole Some("SENSOR HANGS"), Alert, None;
     HostState "host-state" Notice Whole Some("STATE NOT KEPT"), Alert, None;
     HostStatusSocket "host-status-socket" Notice Whole Some("STATUS SOCKET"), Cause, None;
-    HostTemperature "host-temperature" Warning Whole Some("HOT"), Alert, Some("give it air, or a fan");
+    HostTemperature "host-temperature" Warning Whole Some("HOT"), Alert, Some("give it air, or a \
+        fan");
     HostThrottled "host-throttled" Warning Whole Some("THROTTLED"), Alert,
         Some("cool it better (vcgencmd get_throttled shows why)");
     HostUnderVoltage "host-under-voltage" Warning Whole Some("LOW VOLT"), Alert,
@@ -145,7 +146,8 @@ alert_codes! {
     NodeGroupDown "node-group-down" Warning Nodes None, Cause, None;
     NodeGroupFault "node-group-fault" Fault Group Some("{} FAULT"), Alert, None;
     NodeNamedAsHead "node-named-as-head" Notice Node Some("TWICE {}"), Alert,
-        Some("in the cluster it leads to the node; give one of them another (`bramblegate check` says where)");
+        Some("in the cluster it leads to the node; give one of them another (`bramblegate check` \
+              says where)");
     NodeSwapped "node-swapped" Warning Node Some("{} SWAPPED"), Alert, None;
     UplinkAddressTaken "uplink-address-taken" Warning Port Some("{} ADDR TAKEN"), Alert, None;
     UplinkBlocked "uplink-blocked" Warning Port Some("{} BLOCKED"), Alert, None;
@@ -163,20 +165,23 @@ alert_codes! {
 }
 
 impl AlertCode {
-    /// The stable name in status, journal and manual; begins with its subject, as "node-down".
+    /// Returns the stable name in status, journal and manual; begins with its subject, as
+    /// "node-down".
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// How bad it is, where the facts do not make it better or worse.
+    /// Returns how bad it is, where the facts do not make it better or worse.
     pub const fn severity(self) -> Severity {
         self.row().severity
     }
 
+    /// Returns what its alerts are about.
     pub const fn subject(self) -> SubjectKind {
         self.row().subject
     }
 
+    /// Returns which record the journal has of it.
     pub const fn journal(self) -> Journal {
         self.row().journal
     }

@@ -1,0 +1,76 @@
+//! Alerts of the cluster's subnet: an overlap with the venue's, and the move out of its way.
+
+use crate::config::{Node, Settings};
+use crate::decide::Overlap;
+use crate::decide::alert::{Alert, AlertCode};
+use crate::decide::cluster::Placement;
+use crate::facts::Facts;
+
+/// How many of the nodes that are left behind an alert names.
+const NAMED: usize = 5;
+
+/// Raises where the cluster's subnet meets the venue's.
+pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    raised.extend(clash(settings, state, placement));
+    let home = settings.cluster.address;
+    match placement.overlap {
+        Overlap::None => {}
+        // Without a port there is nothing to keep apart; a port that was renamed has the address
+        // for a moment more.
+        Overlap::Routed if state.cluster_port().is_none() => {}
+        Overlap::Routed => {
+            let text =
+                format!("the venue uses {} too: policy routing keeps both working", home.trunc());
+            raised.push(Alert::whole(AlertCode::GatewayOverlap, text));
+        }
+        Overlap::Renumbered => {
+            let whom = left_behind(settings);
+            let text = format!("the cluster moved from {home} to {}{whom}", placement.address);
+            raised.push(Alert::whole(AlertCode::GatewayRenumbered, text));
+        }
+    }
+}
+
+/// Returns the alert that an uplink was leased an address of the cluster.
+fn clash(settings: &Settings, state: &Facts, placement: &Placement) -> Option<Alert> {
+    let (index, address) = placement.clash?;
+    let port = state.kernel().link(index).map_or("an uplink", |link| link.name.as_str());
+    let text = if placement.overlap == Overlap::Renumbered {
+        format!(
+            "the venue leased {address} on {port}, an address of the cluster: the cluster has \
+             moved to {}",
+            placement.address
+        )
+    } else {
+        format!(
+            "the venue leased {address} on {port}, an address of the cluster, and every \
+             alternative is taken too: add one to cluster.alternatives"
+        )
+    };
+    let [a, b, c, _] = settings.cluster.address.network().octets();
+    Some(Alert::whole(AlertCode::UplinkClash, text).shown_as(format!("CLASH {a}.{b}.{c}")))
+}
+
+/// Returns who will not follow the cluster by itself, and whether the others will, as the end of a
+/// sentence.
+fn left_behind(settings: &Settings) -> String {
+    let served = settings.cluster.dhcp.is_some();
+    let left = settings.nodes.iter().filter(|node| is_static(node, served));
+    let names: Vec<&str> = left.map(|node| node.name.as_str()).collect();
+    if names.is_empty() {
+        let follow = if served { "; its nodes follow within minutes" } else { "" };
+        return follow.to_owned();
+    }
+    let named = names.get(..NAMED).unwrap_or(&names).join(", ");
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let others = if served { "; the others follow within minutes" } else { "" };
+    format!("; left behind with static addresses: {named}{more}{others}")
+}
+
+/// Returns whether a node has an address of the settings that it does not get by DHCP.
+fn is_static(node: &Node, served: bool) -> bool {
+    node.address.is_some() && !(served && node.mac.is_some())
+}

@@ -1,0 +1,228 @@
+//! Alerts of nodes that are down, degraded or flapping, and of groups with too few up. Looks at
+//! counts and at the nodes that have something wrong, never at all of them.
+
+use std::collections::BTreeSet;
+
+use super::NAMED;
+use crate::config::{Settings, Threshold};
+use crate::decide::alert::{Alert, AlertCode, AlertId, Severity, Subject};
+use crate::facts::Facts;
+use crate::facts::node::{Counts, NodeHealth, NodeState, Trouble};
+
+/// What may be wrong with a node, beside that it is down, and the code of its alert.
+const TROUBLES: [(Trouble, AlertCode); 3] = [
+    (Trouble::Flapping, AlertCode::NodeFlapping),
+    (Trouble::Lossy, AlertCode::NodeDegraded),
+    (Trouble::Slow, AlertCode::NodeDegraded),
+];
+
+/// Returns the alert of each node that is not well, also of those that are only counted, and its
+/// words for the panel.
+pub fn standing(state: &Facts) -> impl Iterator<Item = (AlertId, String)> + '_ {
+    let nodes = state.nodes();
+    let down = nodes.down().map(|node| (id(node, AlertCode::NodeDown), words(node, "down")));
+    let troubled = TROUBLES.into_iter().flat_map(move |(trouble, code)| {
+        nodes.troubled(trouble).0.map(move |node| (id(node, code), words(node, trouble.name())))
+    });
+    down.chain(troubled)
+}
+
+/// Returns which alert a node with this code raises.
+fn id(node: &NodeState, code: AlertCode) -> AlertId {
+    AlertId { code, subject: Subject::Node(node.name.clone()) }
+}
+
+/// Returns an alert's words: "rpi1 down".
+fn words(node: &NodeState, condition: &str) -> String {
+    format!("{} {condition}", node.name)
+}
+
+/// Returns whether the operator acknowledged this alert of the node.
+fn is_acknowledged(state: &Facts, node: &NodeState, code: AlertCode) -> bool {
+    !state.acknowledged().is_empty() && state.acknowledged().contains(&id(node, code))
+}
+
+/// Returns whether the operator acknowledged that this node is down.
+pub fn is_known_down(state: &Facts, node: &NodeState) -> bool {
+    is_acknowledged(state, node, AlertCode::NodeDown)
+}
+
+/// Returns the groups (`None`: without one) of which each node that is down was acknowledged.
+pub fn known_groups(state: &Facts) -> BTreeSet<Option<usize>> {
+    if state.acknowledged().is_empty() {
+        return BTreeSet::new();
+    }
+    let (mut known, mut news) = (BTreeSet::new(), BTreeSet::new());
+    for node in state.nodes().down() {
+        let side = if is_known_down(state, node) { &mut known } else { &mut news };
+        side.insert(node.group);
+    }
+    known.retain(|group| !news.contains(group));
+    known
+}
+
+/// Raises what is wrong with the nodes' health.
+pub(super) fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+    down(settings, state, raised);
+    few_in_groups(settings, state, raised);
+    awaited(state, raised);
+    for (trouble, code) in TROUBLES {
+        troubled(state, trouble, code, raised);
+    }
+}
+
+/// Raises nodes that are down: each, or how many of each group where they are many.
+fn down(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+    let nodes = state.nodes();
+    // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
+    let too_few = is_below(settings.health.fault_below, nodes.named());
+    let overall = if too_few { Severity::Fault } else { Severity::Warning };
+    let count = nodes.count(NodeHealth::Down);
+    if count > NAMED && !settings.groups.is_empty() {
+        by_group(settings, state, overall, raised);
+        return;
+    }
+    for node in nodes.down().take(NAMED) {
+        let severity = if node.is_named() { overall } else { Severity::Warning };
+        raised.push(of_node(node, AlertCode::NodeDown, "down").graded(severity));
+    }
+    let more = count.saturating_sub(NAMED);
+    let text = format!("{more} more nodes down");
+    let alert =
+        Alert::whole(AlertCode::NodeDown, text).graded(overall).shown_as(format!("{more} down"));
+    raised.extend(counted(state, nodes.down(), alert));
+}
+
+/// Raises nodes with this trouble.
+fn troubled(state: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<Alert>) {
+    let (nodes, count) = state.nodes().troubled(trouble);
+    let condition = trouble.name();
+    raised.extend(nodes.take(NAMED).map(|node| of_node(node, code, condition)));
+    let text = format!("{} more nodes {condition}", count.saturating_sub(NAMED));
+    let alert =
+        Alert::whole(code, text).graded(Severity::Warning).shown_as(format!("{count} {condition}"));
+    raised.extend(counted(state, state.nodes().troubled(trouble).0, alert));
+}
+
+/// Returns the alert of one node.
+fn of_node(node: &NodeState, code: AlertCode, condition: &str) -> Alert {
+    let text = words(node, condition);
+    let alert = Alert::new(code, Subject::Node(node.name.clone()), text.clone());
+    alert.shown_as(text)
+}
+
+/// Returns the alert of those of `nodes` that are not named; `None` if all are.
+fn counted<'n>(
+    state: &Facts,
+    nodes: impl Iterator<Item = &'n NodeState>,
+    alert: Alert,
+) -> Option<Alert> {
+    let mut others = nodes.skip(NAMED).peekable();
+    others.peek()?;
+    let acknowledged = others.all(|node| is_acknowledged(state, node, alert.code));
+    Some(Alert { acknowledged, ..alert })
+}
+
+/// Raises groups with fewer nodes up than their threshold, whether their nodes are named or
+/// summarised.
+fn few_in_groups(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+    for (group, counts) in settings.groups.iter().zip(state.nodes().groups()) {
+        let threshold = group.fault_below.filter(|threshold| is_below(*threshold, counts));
+        let Some(threshold) = threshold else { continue };
+        let least = threshold_text(threshold);
+        let text = format!("{}: fewer than {least} of its nodes up", group.name);
+        let subject = Subject::Group(group.name.clone());
+        raised.push(Alert::new(AlertCode::NodeGroupFault, subject, text));
+    }
+}
+
+/// Raises nodes that have not answered yet and may be starting. Without a cable nobody can: that
+/// has an alert of its own.
+fn awaited(state: &Facts, raised: &mut Vec<Alert>) {
+    let (nodes, count) = state.nodes().unanswered();
+    if count == 0 || !state.cluster_port().is_some_and(|port| port.carrier) {
+        return;
+    }
+    let names: Vec<&str> = nodes.take(NAMED).map(|node| node.name.as_str()).collect();
+    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+    let text = format!("waiting for {}{more}", names.join(", "));
+    raised.push(Alert::whole(AlertCode::NodeAwaited, text));
+}
+
+/// How many nodes of one group are down.
+struct GroupDown<'g> {
+    name: &'g str,
+    down: usize,
+    total: usize,
+    /// the operator acknowledged each of them
+    acknowledged: bool,
+}
+
+/// Raises how many nodes of each group are down, of the groups with the most first.
+fn by_group(settings: &Settings, state: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
+    let nodes = state.nodes();
+    let known = known_groups(state);
+    let named = settings.groups.iter().zip(nodes.groups()).enumerate();
+    let mut groups: Vec<GroupDown<'_>> = named
+        .map(|(place, (group, counts))| GroupDown {
+            name: &group.name,
+            down: counts.of(NodeHealth::Down),
+            total: counts.total(),
+            acknowledged: known.contains(&Some(place)),
+        })
+        .collect();
+    let in_groups: usize = groups.iter().map(|group| group.down).sum();
+    let elsewhere = nodes.count(NodeHealth::Down).saturating_sub(in_groups);
+    let all_in_groups: usize = groups.iter().map(|group| group.total).sum();
+    groups.retain(|group| group.down > 0);
+    groups.sort_by(|a, b| b.down.cmp(&a.down).then(a.name.cmp(b.name)));
+    let others = groups.split_off(groups.len().min(NAMED));
+    for GroupDown { name, down, total, acknowledged } in groups {
+        let subject = Subject::Group(name.to_owned());
+        let alert = Alert::new(
+            AlertCode::NodeGroupDown,
+            subject,
+            format!("{name}: {down} of {total} down"),
+        )
+        .graded(severity)
+        .shown_as(format!("{name} {down} down"));
+        raised.push(Alert { acknowledged, ..alert });
+    }
+    if !others.is_empty() {
+        let down: usize = others.iter().map(|group| group.down).sum();
+        let text = format!("{down} nodes of {} more groups down", others.len());
+        let alert = Alert::whole(AlertCode::NodeGroupDown, text)
+            .graded(severity)
+            .shown_as(format!("{down} more down"));
+        let acknowledged = others.iter().all(|group| group.acknowledged);
+        raised.push(Alert { acknowledged, ..alert });
+    }
+    if elsewhere > 0 {
+        let total = nodes.total().saturating_sub(all_in_groups);
+        let text = format!("{elsewhere} of {total} nodes without a group down");
+        let alert = Alert::whole(AlertCode::NodeGroupDown, text)
+            .graded(severity)
+            .shown_as(format!("{elsewhere} down"));
+        raised.push(Alert { acknowledged: known.contains(&None), ..alert });
+    }
+}
+
+/// Returns whether fewer nodes are left than there are to be. Those that are worked on do not
+/// count, and nothing is below its threshold while no node is down.
+fn is_below(threshold: Threshold, counts: &Counts) -> bool {
+    let (down, expected) = (counts.of(NodeHealth::Down), counts.expected());
+    let left = expected.saturating_sub(down);
+    down > 0
+        && match threshold {
+            Threshold::Count(least) => left < least as usize,
+            Threshold::Percent(share) => left * 100 < expected * usize::from(share),
+        }
+}
+
+/// Returns a threshold as the settings have it: "3", "50 %".
+fn threshold_text(threshold: Threshold) -> String {
+    match threshold {
+        Threshold::Count(least) => least.to_string(),
+        Threshold::Percent(share) => format!("{share} %"),
+    }
+}

@@ -1,0 +1,125 @@
+//! Boards that are not where, or not called, as they should be.
+
+use std::collections::BTreeMap;
+
+use super::NAMED;
+use crate::decide::alert::{Alert, AlertCode, Severity, Subject};
+use crate::event::Mac;
+use crate::facts::Facts;
+use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
+
+/// Raises boards that are in another's place, or have another's address or name.
+pub(super) fn alerts(state: &Facts, raised: &mut Vec<Alert>) {
+    let nodes = state.nodes();
+    raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
+    raised.extend(contested(nodes));
+    raised.extend(name_conflicts(nodes));
+    raised.extend(named_as_the_head(state));
+    raised.extend(flood(state));
+}
+
+/// Returns the alerts that somebody sends from ever other hardware addresses, or gives itself ever
+/// other names.
+fn flood(state: &Facts) -> Vec<Alert> {
+    let Some(flood) = state.nodes().flood(state.now()) else { return Vec::new() };
+    let unknown_clients = flood.unknown_clients.map(|count| unknown_clients(state, count));
+    let restless = flood.restless.map(|mac| restless(state, mac));
+    unknown_clients.into_iter().chain(restless).collect()
+}
+
+/// Returns the alert that `count` or more boards are heard that are not listed, as they are too
+/// many.
+fn unknown_clients(state: &Facts, count: u64) -> Alert {
+    let port = state.cluster_port().map_or("the cluster port", |port| &port.name);
+    let most = Nodes::most_found(state.settings());
+    let text = format!(
+        "{port} is flooded from hardware addresses that are not known: {count} or more are not \
+         listed, for {most} is the most; find the cable that they come by (the lights of the \
+         switch, its table of addresses, tcpdump -i {port} -e arp) and unplug it; nodes of the \
+         settings and those with a lease are not affected"
+    );
+    Alert::of_port(AlertCode::NodeFlood, port, text)
+}
+
+/// Returns the alert that a board gives itself ever other names.
+fn restless(state: &Facts, mac: Mac) -> Alert {
+    let name = state.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
+    let text = format!(
+        "{name} ({mac}) changes its host name again and again; it keeps one for a while each \
+         time: look at its DHCP client, or name it with `bramblegate nodes adopt`"
+    );
+    // The name itself is what changes.
+    Alert::new(AlertCode::NodeFlood, Subject::Board(mac), text).shown_as(format!("NAMES {mac}"))
+}
+
+/// Returns the alert that a node of the settings has the head's host name: the head may have been
+/// renamed since the settings were checked.
+fn named_as_the_head(state: &Facts) -> Option<Alert> {
+    let label = state.vitals().host_name.split('.').next().unwrap_or_default();
+    let node = state.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
+    let text = format!("{} is the head's own host name", node.name);
+    Some(Alert::new(AlertCode::NodeNamedAsHead, Subject::Node(node.name.clone()), text))
+}
+
+/// Returns the alert that a board answers at the address of another node.
+fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
+    let WrongDevice { address, mac, owner, node } = misplaced;
+    let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
+    let text = match node.filter(|node| node.origin == Origin::Settings) {
+        Some(node) => format!(
+            "{address} is {}'s, but the board of {} ({mac}) answers there: were they swapped? Put \
+             them back, or exchange their mac in the settings",
+            owner.name, node.name
+        ),
+        None => format!(
+            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it \
+             replaces the old one, write its mac into the settings; if not, give it another \
+             address",
+            owner.name
+        ),
+    };
+    Alert::new(AlertCode::NodeSwapped, Subject::Node(owner.name.clone()), text)
+}
+
+/// Returns an alert for each of the first addresses that two boards have.
+fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
+    nodes.contests().take(NAMED).map(|(address, contest)| {
+        let (one, other) = contest.boards;
+        let text = format!("two boards have the address {address} ({one} and {other})");
+        Alert::new(AlertCode::NodeDuplicateAddress, Subject::Address(address), text)
+    })
+}
+
+/// Returns one alert for each name, however many want it: fresh systems all call themselves the
+/// same.
+fn name_conflicts(nodes: &Nodes) -> Vec<Alert> {
+    let mut by_name: BTreeMap<&str, (NameConflict<'_>, Vec<&NodeState>)> = BTreeMap::new();
+    for conflict in nodes.name_conflict() {
+        let name = conflict.holder.map_or(conflict.wanted, |holder| &holder.name);
+        let node = conflict.node;
+        by_name.entry(name).or_insert_with(|| (conflict, Vec::new())).1.push(node);
+    }
+    let first = by_name.into_iter().take(NAMED);
+    first.map(|(name, (conflict, others))| name_taken(name, &conflict, &others)).collect()
+}
+
+/// Returns the alert that `others` want a name that is taken.
+fn name_taken(name: &str, conflict: &NameConflict<'_>, others: &[&NodeState]) -> Alert {
+    let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
+    let more = if others.len() > listed.len() { ", …" } else { "" };
+    let whose = match conflict.holder {
+        Some(_) => "",
+        None if conflict.is_heads => ", as the head does,",
+        None => ", as a board did that is not here now,",
+    };
+    let text = format!(
+        "{} more call themselves {name}{whose} and are listed as {}{more}: give each its own host \
+         name, or name it with `bramblegate nodes rename`",
+        others.len(),
+        listed.join(", ")
+    );
+    // Between systems that nobody named it is no more than untidy.
+    let named = conflict.holder.is_some_and(|holder| holder.origin == Origin::Settings);
+    let severity = if named { Severity::Warning } else { Severity::Notice };
+    Alert::new(AlertCode::NodeDuplicateName, Subject::Node(name.to_owned()), text).graded(severity)
+}

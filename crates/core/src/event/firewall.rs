@@ -1,0 +1,84 @@
+//! What is seen of the firewall: our table disturbed, other programs' rules in the way, counters.
+
+use std::net::Ipv4Addr;
+
+/// Reports what was seen of the firewall from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Firewall {
+    /// our table is gone, or somebody else changed it; `by` is "name (pid)" of the process where
+    /// the kernel names it
+    Disturbed { by: Option<String> },
+    /// another table drops what the cluster forwards (or `None`: no longer)
+    Blocked(Option<Blocker>),
+    /// of the uplinks that carry none of the nodes' traffic now: what would drop it there
+    BlockedSpare(Vec<(String, Blocker)>),
+    /// of what is promised beside that: what would drop it
+    BlockedTraffic(Vec<(Traffic, Blocker)>),
+    /// nodes ask for addresses on the cluster port, and our server hears none of it; or it does
+    /// again
+    Unheard(bool),
+    /// counters, read back: packets our forward chain accepted from the cluster, packets seen at
+    /// postrouting
+    Counters { forwarded: u64, postrouted: u64 },
+    /// what rules of ours have dropped, as far as a user should hear of it
+    Dropped(Vec<Dropped>),
+}
+
+/// Counts what rules of one comment have dropped since they were loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// the comment
+    pub purpose: String,
+    pub packets: u64,
+    /// the source of one of the latest, where one is kept
+    pub example: Option<Ipv4Addr>,
+}
+
+/// Names what has to get through the rules of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Traffic {
+    /// what the nodes send by an uplink, and the answers
+    Forwarding,
+    /// datagrams among it: UDP, and the answers
+    Datagrams,
+    /// what the head itself asks of a venue: ARP, names and connections, with the answers
+    Own,
+    /// ARP between head and nodes
+    Neighbours,
+    /// DHCP
+    Addresses,
+    /// DNS
+    Names,
+    /// TFTP
+    BootFiles,
+    /// NTP
+    Time,
+    /// the pings that the nodes' health is known by
+    Probes,
+    /// what the venue may reach on the head itself, by `IPPROTO_*` and port (ICMP: 0)
+    Venue { protocol: u8, port: u16 },
+    /// a port of the head that leads to a node
+    Port { protocol: u8, listen: u16, to: Ipv4Addr, port: u16 },
+}
+
+impl Traffic {
+    /// Returns the port on the head that it is about, where it is about one.
+    pub const fn port(self) -> Option<u16> {
+        match self {
+            Self::Venue { port, .. } => Some(port),
+            Self::Port { listen, .. } => Some(listen),
+            _ => None,
+        }
+    }
+}
+
+/// Names another tool's chain that drops our traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocker {
+    /// "ip filter"; `None` when no culprit can be seen (iptables-legacy, BPF)
+    pub table: Option<String>,
+    /// "FORWARD"
+    pub chain: Option<String>,
+    /// a command or a setting that would help
+    pub remedy: String,
+}

@@ -1,0 +1,50 @@
+//! Records of our DHCP and DNS server, and of others on the cluster port.
+
+use super::{Kind, Record};
+use crate::event::{ServerLog, ServerLogKind};
+use crate::facts::{Facts, Transition};
+
+/// Returns the record of a change of what serves the nodes; `None` for anything else.
+pub(super) fn record(transition: &Transition, state: &Facts) -> Option<Record> {
+    Some(match transition {
+        Transition::ServerSaid(log) => server_log(log, state),
+        Transition::DhcpHeld { seconds } => Record::new(
+            Kind::DhcpHeld,
+            format!(
+                "the switch at the cluster port lets nothing through for {seconds} s (spanning \
+                 tree): only then it is asked whether another DHCP server is there, and addresses \
+                 are served"
+            ),
+        ),
+        Transition::ForeignDhcp { server, mac } => {
+            let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
+            let message = format!(
+                "another DHCP server answers on the cluster port: {server}{by}; no addresses are \
+                 served there"
+            );
+            Record::new(Kind::DhcpForeign, message).with("SERVER", server).with_known("MAC", *mac)
+        }
+        Transition::ForeignDhcpGone { server } => Record::new(
+            Kind::DhcpForeignGone,
+            format!("the DHCP server {server} is not heard on the cluster port any more"),
+        )
+        .with("SERVER", server),
+        _ => return None,
+    })
+}
+
+/// Returns the record of a message of our server, with the node's name where it is known.
+fn server_log(log: &ServerLog, state: &Facts) -> Record {
+    let kind = match log.what {
+        ServerLogKind::Leased => Kind::Leased,
+        ServerLogKind::Refused => Kind::LeaseRefused,
+        ServerLogKind::Exhausted | ServerLogKind::Trouble => Kind::DnsmasqTrouble,
+    };
+    let nodes = state.nodes();
+    let by_mac = log.mac.and_then(|mac| nodes.by_mac(mac));
+    let node = by_mac.or_else(|| log.address.and_then(|address| nodes.by_address(address)));
+    Record::new(kind, log.text.clone())
+        .with_known("NODE", node.map(|node| &node.name))
+        .with_known("MAC", log.mac)
+        .with_known("ADDRESS", log.address)
+}
