@@ -71,10 +71,15 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
             .collect();
         preset(tree, "cluster.alternatives", Value::List(texts));
     }
+    for key in keys::all() {
+        let Preset::WithTable(text) = key.default else { continue };
+        let table = key.path.rsplit_once('.').and_then(|(table, _)| tree.get(table));
+        if matches!(table, Some(Item { value: Value::Table(_), .. })) {
+            preset(tree, key.path, Value::Text(text.to_owned()));
+        }
+    }
     if matches!(tree.get("cluster.dhcp"), Some(Item { value: Value::Table(_), .. })) {
         preset(tree, "cluster.dhcp.enabled", Value::Bool(true));
-        preset(tree, "cluster.dhcp.lease", Value::Text("1h".to_owned()));
-        preset(tree, "cluster.dhcp.ntp", Value::Text("auto".to_owned()));
         if let Some((first, last)) = head.and_then(range) {
             preset(tree, "cluster.dhcp.range", Value::Text(format!("{first}-{last}")));
         }
@@ -84,8 +89,6 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
     preset(tree, "cluster.dns.enabled", Value::Bool(served));
     if matches!(tree.get("cluster.netboot"), Some(Item { value: Value::Table(_), .. })) {
         preset(tree, "cluster.netboot.enabled", Value::Bool(true));
-        preset(tree, "cluster.netboot.root", Value::Text("/srv/tftp".to_owned()));
-        preset(tree, "cluster.netboot.folders", Value::Text("shared".to_owned()));
     }
     if let Some(Item { value: Value::Tables(nodes), .. }) = tree.entries.get_mut("node") {
         for node in nodes {

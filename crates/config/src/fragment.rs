@@ -8,7 +8,7 @@ use toml_span::value::{Key as TomlKey, Table as TomlTable, Value as TomlValue, V
 
 use super::fault::{Complaint, Fault, Origin, Sources};
 use super::grammar;
-use super::keys::{self, Key, Kind, Preset};
+use super::keys::{self, Check, Key, Kind, Preset};
 use super::suggest;
 use super::tree::{Item, Scalar, Table, Value};
 /// Reads one file. What was wrong is told in `faults` and left out of the tree, or stands there as
@@ -251,10 +251,10 @@ impl Reader<'_> {
                     ))
                 }
             }
-            (Kind::Text(_, check) | Kind::Scalar(_, check), ValueInner::String(text)) => {
-                check(Scalar::Text(text)).map(|()| Value::Text(text.to_string()))
+            (Kind::Value(_, check), ValueInner::String(text)) => {
+                check.text(text).map(|()| Value::Text(text.to_string()))
             }
-            (Kind::Scalar(_, check), ValueInner::Integer(number)) => {
+            (Kind::Value(_, Check::Scalar(check)), ValueInner::Integer(number)) => {
                 check(Scalar::Integer(*number)).map(|()| Value::Integer(*number))
             }
             (Kind::List { .. }, ValueInner::Array(elements)) => {
@@ -276,7 +276,7 @@ impl Reader<'_> {
     }
 
     fn list(&mut self, key: &Key, elements: &[TomlValue<'_>], at: Origin) -> Option<Value> {
-        let Kind::List { form, integers, empty, check, .. } = &key.kind else { return None };
+        let Kind::List { form, empty, check, .. } = &key.kind else { return None };
         if elements.is_empty() && !empty {
             self.complain(
                 at,
@@ -287,14 +287,12 @@ impl Reader<'_> {
         let mut items: Vec<Item> = Vec::new();
         for element in elements {
             let at = self.at(element);
-            let (value, result) = match element.as_ref() {
-                ValueInner::String(text) => {
-                    (Value::Text(text.to_string()), check(Scalar::Text(text)))
-                }
-                ValueInner::Integer(number) if *integers => {
+            let (value, result) = match (element.as_ref(), check) {
+                (ValueInner::String(text), _) => (Value::Text(text.to_string()), check.text(text)),
+                (ValueInner::Integer(number), Check::Scalar(check)) => {
                     (Value::Integer(*number), check(Scalar::Integer(*number)))
                 }
-                other => {
+                (other, _) => {
                     let wrong = format!("{} in the list", article(other.type_str()));
                     (Value::Faulty, Err(Complaint::new(wrong, format!("write {form}"))))
                 }

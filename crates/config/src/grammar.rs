@@ -13,6 +13,14 @@ use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
 
+/// `uplink.probe`, before its other keys are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProbeMethod {
+    Http,
+    Ping,
+    Off,
+}
+
 /// `IFNAMSIZ` of linux/if.h is for the main name; alternative names go up to `ALTIFNAMSIZ`, both
 /// with the final NUL.
 const LONGEST_PORT_NAME: usize = 127;

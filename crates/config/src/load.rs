@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Sources};
 use super::tree::Table;
-use super::{Settings, derive, fragment, merge, validate};
+use super::{Settings, derive, fragment, keys, merge, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,15 +21,16 @@ impl Merged {
             table.text("name").is_some_and(|name| name.eq_ignore_ascii_case(&node.name))
         };
         let written = self.tree.tables("node").iter().find(named);
-        let at = |table: &Table, key| table.get(key).map_or(table.at, |item| item.at);
         // One that a group makes.
         let group = node.group.and_then(|group| self.settings.groups.get(group));
         let makes = |table: &&Table| {
             group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name))
         };
-        let made = || self.tree.tables("group").iter().find(makes).map(|table| at(table, "node"));
+        let made = || {
+            self.tree.tables("group").iter().find(makes).map(|table| table.place(&keys::GROUP_NODE))
+        };
         let at = written
-            .map(|table| at(table, "name"))
+            .map(|table| table.place(&keys::NODE_NAME))
             .or_else(made)
             .unwrap_or_else(validate::beginning);
         let wrong = format!("node \"{}\" has the name of this head node itself", node.name);

@@ -1,6 +1,7 @@
 //! A TOML document as the loader keeps it: every value knows where it was written.
 
 use super::fault::Origin;
+use super::keys::Key;
 use std::collections::BTreeMap;
 
 /// A value and its place.
@@ -66,6 +67,11 @@ impl Table {
         }
     }
 
+    /// Returns where the value of a key stands in one of the tables of an array, else the table.
+    pub fn place(&self, key: &Key) -> Origin {
+        self.get(key.name()).map_or(self.at, |item| item.at)
+    }
+
     pub fn text(&self, path: &str) -> Option<&str> {
         self.get(path).and_then(Item::text)
     }
@@ -83,6 +89,10 @@ impl Table {
 impl Item {
     pub fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    pub fn list(&self) -> Option<&[Item]> {
+        if let Value::List(items) = &self.value { Some(items) } else { None }
     }
 
     pub fn scalar(&self) -> Option<Scalar<'_>> {
