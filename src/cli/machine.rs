@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::settings;
+use super::settings::NotWritten;
 use crate::api::client::{Error, StatusClient};
 use crate::api::status::Snapshot;
 use crate::decide::firewall::TABLE;
@@ -278,38 +278,35 @@ impl Machine {
     /// Runs a program that changes something.
     ///
     /// # Errors
-    /// What it said on standard error, or why it could not be started.
-    pub fn act(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
+    /// It could not be started, or did not end well.
+    pub fn act(&self, program: &str, arguments: &[&str]) -> Result<(), ActError> {
         if self.answers.is_some() {
-            return self
-                .run(program, arguments)
-                .map(drop)
-                .ok_or_else(|| format!("{program}: not in this test"));
+            return self.run(program, arguments).map(drop).ok_or_else(|| {
+                ActError::NotStarted(program.to_owned(), ErrorKind::NotFound.into())
+            });
         }
         let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("{program}: {error}"))?;
+        let output = output.map_err(|error| ActError::NotStarted(program.to_owned(), error))?;
         if output.status.success() {
             return Ok(());
         }
-        Err(format!(
-            "{program} {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))
+        Err(ActError::Failed {
+            command: format!("{program} {}", arguments.join(" ")),
+            errors: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        })
     }
 
     /// Writes a file whole and to the disk, making its folder; an existing one is replaced in one
     /// step.
     ///
     /// # Errors
-    /// As the file system says, with the path and what helps.
-    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
+    /// As the file system has it, with the path.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), NotWritten> {
         let target = self.path(path);
-        let explain = |error: std::io::Error| settings::not_written(&target, &error);
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(explain)?;
-        }
-        folder::keep_public(&target, bytes).map_err(explain)
+        let folder = target.parent().map_or(Ok(()), fs::create_dir_all);
+        folder
+            .and_then(|()| folder::keep_public(&target, bytes))
+            .map_err(|error| NotWritten { path: target, error })
     }
 
     /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
@@ -322,6 +319,15 @@ impl Machine {
     pub fn default_route(&self) -> Option<String> {
         self.routes().into_iter().find(|(net, _)| net.prefix_len() == 0).map(|(_, port)| port)
     }
+}
+
+/// Why a program that changes something did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    #[error("{0}: {1}")]
+    NotStarted(String, std::io::Error),
+    #[error("{command}: {errors}")]
+    Failed { command: String, errors: String },
 }
 
 /// A line of `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask …, addresses
@@ -376,7 +382,10 @@ mod tests {
         fs::create_dir_all(root.join("etc/settings.toml.new/full")).unwrap();
         let error = machine.write("/etc/settings.toml", b"newer\n").unwrap_err();
         let kept = machine.read("/etc/settings.toml");
-        assert!(error.contains("settings.toml.new: a folder is in its place"), "{error}");
+        assert!(
+            error.to_string().contains("settings.toml.new: a folder is in its place"),
+            "{error}"
+        );
         assert_eq!(kept.as_deref(), Some("new"));
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::clients;
-use super::{CheckContext, Finding, FindingCode, presumed};
+use super::uplink::clients;
+use super::{CheckContext, Finding, FindingCode, presumed_settings};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
@@ -29,7 +29,7 @@ const NAME: &str = "connectivitycheck.gstatic.com";
 /// Asks; what was wrong, and how many questions were asked. What was well is told on the way.
 pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
-    let Some(settings) = loaded.or_else(|| presumed::settings(machine)) else {
+    let Some(settings) = loaded.or_else(|| presumed_settings(machine)) else {
         return (Vec::new(), 0);
     };
     let context = CheckContext { machine, settings: &settings };

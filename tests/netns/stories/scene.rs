@@ -130,7 +130,7 @@ pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
 
 /// Tries something from a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
 pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
-    let check: Check = check.parse().map_err(Error)?;
+    let check: Check = check.parse().map_err(|error| Error(format!("{error}")))?;
     attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))
 }
 

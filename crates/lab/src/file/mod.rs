@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-pub use action::Action;
+pub use action::{Action, WordError};
 pub use expect::{Check, Expect, glob};
 
 use super::{Error, Result, while_doing};

@@ -9,7 +9,9 @@ use ipnet::Ipv4Net;
 use toml_span::Span;
 use toml_span::value::{Table, Value, ValueInner};
 
-use super::{Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue};
+use super::{
+    Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue, WordError,
+};
 
 /// `line:column: text`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,8 +242,8 @@ impl Reader<'_> {
         let mtu = self.mtu(&mut keys);
         let internet = match self.string(&mut keys, "internet") {
             None => Internet::Open,
-            Some((text, span)) => text.parse().unwrap_or_else(|fault: String| {
-                self.fault(span, fault);
+            Some((text, span)) => text.parse().unwrap_or_else(|error: WordError| {
+                self.fault(span, error.to_string());
                 Internet::Open
             }),
         };
@@ -348,7 +350,7 @@ impl Reader<'_> {
             None => self.fault(keys.span, "[[step]] needs do: what happens?"),
             Some((text, span)) => match text.parse::<Action>() {
                 Ok(action) => moment(moments, at, |moment| moment.steps.push(Step { action, say })),
-                Err(fault) => self.fault(span, fault),
+                Err(error) => self.fault(span, error.to_string()),
             },
         }
         self.finish(keys, "[[step]]");
@@ -375,7 +377,7 @@ impl Reader<'_> {
             for (text, span) in self.strings(&mut keys, key) {
                 match text.parse::<Check>() {
                     Ok(check) => expect.checks.push((place.to_owned(), works, check)),
-                    Err(fault) => self.fault(span, fault),
+                    Err(error) => self.fault(span, error.to_string()),
                 }
             }
         }

@@ -1,8 +1,11 @@
-//! The uplinks: who asks for their addresses, why one has none, and what a portal or a server says.
+//! The uplinks: who asks for their addresses, why one has none, and what a portal or a server
+//! answers.
+
+pub mod clients;
 
 use ipnet::IpNet;
 
-use super::clients::{self, Client};
+use self::clients::Client;
 use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::api::Word;
 use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};

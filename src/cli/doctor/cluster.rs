@@ -1,10 +1,105 @@
-//! Profiles that come back at each boot: netplan and cloud-init, as Raspberry Pi OS has them since
-//! 2025.
+//! The cluster port: programs that manage it beside the gateway, and profiles that come back at
+//! each boot (netplan and cloud-init, as Raspberry Pi OS has them since 2025).
 
-use super::clients::Client;
+use std::collections::BTreeMap;
+
+use super::uplink::clients::Client;
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::watch::uplink::clients::Manager;
+
+/// NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
+pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
+    let Some(port) = context.cluster_port() else { return Vec::new() };
+    let finding = |who: &str, remedy: String| {
+        let text = format!(
+            "{who} manages the cluster port {port}: it may take the address away or ask for one there"
+        );
+        Finding::new(FindingCode::GatewayPortManaged, text, remedy)
+    };
+    let managed = |manager: Manager, by: &str| {
+        let command = Client::Managed(manager).switch_off(&port);
+        finding(&format!("{}{by}", manager.name()), format!("`{command}`"))
+    };
+    let mut findings = Vec::new();
+    if network_manager(context.machine, &port) {
+        findings.push(managed(Manager::NetworkManager, ""));
+    }
+    if dhcpcd(context.machine, &port) {
+        findings.push(managed(Manager::Dhcpcd, ""));
+    }
+    if let Some(file) = networkd(context.machine, &port) {
+        findings.push(managed(Manager::Networkd, &format!(", by {file},")));
+    }
+    if let Some(file) = ifupdown(context.machine, &port) {
+        let command = format!(
+            "sudo sed -i 's/^[ \\t]*iface {port} inet .*/iface {port} inet manual/' {file}"
+        );
+        findings.push(finding(
+            "ifupdown",
+            format!("`{command}`, and take the lines of its address out there"),
+        ));
+    }
+    findings
+}
+
+fn network_manager(machine: &Machine, port: &str) -> bool {
+    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]).unwrap_or_default();
+    let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
+    // "unavailable" is managed, and waits for a cable.
+    state.is_some_and(|state| state != "unmanaged")
+}
+
+fn dhcpcd(machine: &Machine, port: &str) -> bool {
+    let Some(conf) = machine.read("/etc/dhcpcd.conf") else { return false };
+    let wants = "/etc/systemd/system/multi-user.target.wants/dhcpcd.service";
+    let denied = conf.lines().filter_map(|line| line.trim().strip_prefix("denyinterfaces "));
+    let denied =
+        denied.flat_map(str::split_whitespace).any(|pattern| super::matches(pattern, port));
+    machine.exists(wants) && !denied
+}
+
+/// Returns the file by which networkd asks for an address on the port. Of the files that match a
+/// port the first by name counts, whatever its folder (systemd.network(5)).
+fn networkd(machine: &Machine, port: &str) -> Option<String> {
+    if !machine.exists("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service") {
+        return None;
+    }
+    let mut files = BTreeMap::new();
+    for folder in ["/etc/systemd/network", "/run/systemd/network"] {
+        for name in machine.list(folder).into_iter().filter(|name| name.ends_with(".network")) {
+            let path = format!("{folder}/{name}");
+            files.entry(name).or_insert(path);
+        }
+    }
+    files.into_values().find_map(|path| {
+        let text = machine.read(&path).unwrap_or_default();
+        let value = |key: &str| {
+            text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned))
+        };
+        let names = value("Name=").unwrap_or_default();
+        names.split_whitespace().any(|name| super::matches(name, port)).then(|| {
+            let asks = value("DHCP=").is_some_and(|dhcp| dhcp != "no" && dhcp != "ipv6");
+            (asks && value("Unmanaged=").as_deref() != Some("yes")).then_some(path)
+        })
+    })?
+}
+
+fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
+    let more = machine
+        .list("/etc/network/interfaces.d")
+        .into_iter()
+        .map(|name| format!("/etc/network/interfaces.d/{name}"));
+    let mut files = std::iter::once("/etc/network/interfaces".to_owned()).chain(more);
+    files.find(|file| {
+        let text = machine.read(file).unwrap_or_default();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        text.lines().map(words).any(|line| {
+            let line: Vec<&str> = line.iter().map(String::as_str).collect();
+            matches!(line.as_slice(), ["iface", name, "inet", method, ..] if *name == port && *method != "manual")
+        })
+    })
+}
 
 /// Where netplan reads (netplan-generate(8)).
 const NETPLAN: [&str; 3] = ["/etc/netplan", "/run/netplan", "/usr/lib/netplan"];
@@ -15,11 +110,11 @@ const SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config
 const GENERATED: &str = "/run/NetworkManager/system-connections";
 
 /// Returns a finding for the cluster's port where netplan or cloud-init has a profile for it.
-pub fn returning(context: &CheckContext<'_>) -> Vec<Finding> {
+pub fn profiles(context: &CheckContext<'_>) -> Vec<Finding> {
     context.cluster_port().map_or_else(Vec::new, |port| of_port(context.machine, &port))
 }
 
-/// As [`returning`], of a port that is to be the cluster's.
+/// As [`profiles`], of a port that is to be the cluster's.
 pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
     let files = NETPLAN.iter().flat_map(|folder| {
         let names = machine.list(folder).into_iter().filter(|name| name.ends_with(".yaml"));

@@ -1,7 +1,7 @@
 //! Who asks for an address on a port: programs that look after ports, and clients that somebody
 //! started by hand.
 
-use super::sockets::{Process, processes};
+use super::super::sockets::{Process, processes};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
 use crate::watch::uplink::clients::{Manager, networkd_files, packet_sockets};
