@@ -28,13 +28,16 @@ pub fn send(socket: &Path, order: &Order) -> io::Result<Result<(), String>> {
 pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "Orders are for root and for members of the group bramblegate: try sudo, or `sudo usermod -aG bramblegate $USER` and log in again."
+            "Orders are for root and for members of the group bramblegate: try sudo, or `sudo \
+             usermod -aG bramblegate $USER` and log in again."
         }
         io::ErrorKind::TimedOut => {
-            "The daemon hangs, or another program listens there: `systemctl status bramblegate` tells; `sudo systemctl restart bramblegate` ends it."
+            "The daemon hangs, or another program listens there: `systemctl status bramblegate` \
+             tells; `sudo systemctl restart bramblegate` ends it."
         }
         _ => {
-            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`."
+            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo \
+             systemctl start bramblegate`."
         }
     }
 }

@@ -48,7 +48,8 @@ pub fn main(args: Args) -> ExitCode {
     if let Err(LockError::Held { pid, .. }) = lock {
         let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         output::err(&format!(
-            "the daemon runs{who} and would put everything back: stop it first (sudo systemctl stop bramblegate)\n"
+            "the daemon runs{who} and would put everything back: stop it first (sudo systemctl \
+             stop bramblegate)\n"
         ));
         return ExitCode::from(exit::TEMPORARY);
     }

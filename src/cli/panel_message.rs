@@ -113,8 +113,10 @@ mod tests {
     use super::*;
     use crate::config::{LcdBus, LedDevice};
 
-    const GOOD: &str = "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n\
-                        [lcd]\nbus = \"/dev/i2c-7\"\nsize = \"8x2\"\n[led]\ndevice = \"blinkstick\"\n";
+    const GOOD: &str = "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\n\
+                        interface = \"eth0\"\n\
+                        [lcd]\nbus = \"/dev/i2c-7\"\nsize = \"8x2\"\n[led]\n\
+                        device = \"blinkstick\"\n";
 
     fn panel(text: &str) -> (LcdBus, LedDevice) {
         let settings = panel_of(&[("file".to_owned(), text.to_owned())]).unwrap().settings;

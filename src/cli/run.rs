@@ -42,7 +42,8 @@ enum RunError {
     NoNetAdmin,
     #[error(
         "{} belongs to another user, and root does not run from there: start the service (sudo \
-         systemctl start bramblegate), or name a folder of root's in $RUNTIME_DIRECTORY", .0.display()
+         systemctl start bramblegate), or name a folder of root's in \
+         $RUNTIME_DIRECTORY", .0.display()
     )]
     AnothersFolder(PathBuf),
     #[error("{}", lock_text(.0))]

@@ -168,7 +168,8 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
         let whole = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
         let names = if whole == *name { whole.clone() } else { format!("{name} {whole}") };
         text += &format!(
-            "\n# The way to them. The address is the one of this venue, the key is the same at all.\nHost {names}\n"
+            "\n# The way to them. The address is the one of this venue, the key is the same at \
+             all.\nHost {names}\n"
         );
         text += &format!("    HostName {host}\n    HostKeyAlias {whole}\n");
         for (key, value) in [("Port", port.map(|port| port.to_string())), ("User", user.clone())] {
@@ -219,8 +220,10 @@ mod tests {
             text(&known(), Some("bramble"), Some(&head), Some("pi")),
             "# The cluster's nodes, by `bramblegate ssh-config`.\n\n\
              # The way to them. The address is the one of this venue, the key is the same at all.\n\
-             Host head head.bramble\n    HostName 10.99.0.126\n    HostKeyAlias head.bramble\n    Port 2222\n    User pi\n\n\
-             Host rpi1 rpi1.bramble\n    HostName 192.168.50.11\n    HostKeyAlias rpi1.bramble\n    User pi\n    \
+             Host head head.bramble\n    HostName 10.99.0.126\n    HostKeyAlias head.bramble\n    \
+             Port 2222\n    User pi\n\n\
+             Host rpi1 rpi1.bramble\n    HostName 192.168.50.11\n    HostKeyAlias \
+             rpi1.bramble\n    User pi\n    \
              ProxyJump head\n"
         );
         assert!(!text(&known(), None, None, None).contains("ProxyJump"));

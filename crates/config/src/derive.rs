@@ -27,7 +27,8 @@ pub(super) fn board(board: &Board) -> String {
     let lcd = &board.lcd;
     let charset = if lcd.charset == Charset::A02 { "A02" } else { "A00" };
     let mut text = format!(
-        "lcd.bus = {}\nlcd.address = {:#04x}\nlcd.wiring = {}\nlcd.size = \"{}\"\nlcd.charset = \"{charset}\"\nled.device = {}\n",
+        "lcd.bus = {}\nlcd.address = {:#04x}\nlcd.wiring = {}\nlcd.size = \"{}\"\n\
+         lcd.charset = \"{charset}\"\nled.device = {}\n",
         quote(&lcd.bus),
         lcd.address,
         quote(&lcd.wiring),

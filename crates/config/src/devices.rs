@@ -28,7 +28,8 @@ pub(super) fn bus(text: &str) -> Parsed<Bus> {
         "gpio" => Ok(Bus::Gpio),
         "off" => Ok(Bus::Off),
         _ => emulator(text).map(Bus::Emulator).ok_or_else(|| {
-            let right = "write \"/dev/i2c-1\" (any number), \"gpio\", \"emulator\", \"emulator:FILE\" or \"off\"";
+            let right = "write \"/dev/i2c-1\" (any number), \"gpio\", \"emulator\", \
+                         \"emulator:FILE\" or \"off\"";
             Complaint::new(format!("{text:?} is no bus of a display"), right)
         }),
     }
@@ -56,7 +57,8 @@ pub(super) enum Light {
 }
 
 pub(super) fn light(text: &str) -> Parsed<Light> {
-    let right = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \"emulator\", \"emulator:FILE\" or \"off\"";
+    let right = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \
+                 \"emulator\", \"emulator:FILE\" or \"off\"";
     let bad = || Complaint::new(format!("{text:?} is no LED"), right);
     match text {
         "auto" => Ok(Light::Auto),
@@ -77,7 +79,8 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
 /// A name in `/sys/class/leds`.
 pub(super) fn kernel_led(name: &str) -> Parsed<String> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        let right = "write a name as in /sys/class/leds, as \"sysfs:ACT\" for led.device or \"ACT\" for led.kernel";
+        let right = "write a name as in /sys/class/leds, as \"sysfs:ACT\" for led.device or \
+                     \"ACT\" for led.kernel";
         return Err(Complaint::new(format!("{name:?} is no name of a kernel LED"), right));
     }
     Ok(name.to_owned())
@@ -126,7 +129,8 @@ pub(super) fn backlight(text: &str) -> Parsed<Backlight> {
             Ok(after) if !after.is_zero() => Ok(Backlight::After(after)),
             _ => Err(Complaint::new(
                 format!("{text:?} is no setting of the backlight"),
-                "write \"on\", \"off\", or a duration without news after which it goes dark, as \"5m\"",
+                "write \"on\", \"off\", or a duration without news after which it goes dark, as \
+                 \"5m\"",
             )),
         },
     }
@@ -190,7 +194,9 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     } else if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '"' | ',')) {
         format!("holds {bad:?}, with which dnsmasq would take it for another folder")
     } else if text.contains(" #") || text.ends_with(' ') {
-        "has a blank at its end or before a '#', with which dnsmasq would take it for another folder".to_owned()
+        "has a blank at its end or before a '#', with which dnsmasq would take it for another \
+         folder"
+            .to_owned()
     } else if text.len() > LONGEST_FOLDER {
         format!("is longer than the {LONGEST_FOLDER} bytes that dnsmasq reads")
     } else {
@@ -210,7 +216,8 @@ pub(super) fn boot_file(text: &str) -> Parsed<String> {
 
 /// Parses what iPXE is told to start: as [`boot_file`], by one of the protocols that it knows.
 pub(super) fn loader_file(text: &str) -> Parsed<String> {
-    let right = "write a file below cluster.netboot.root, as \"boot.ipxe\", or a URL with http://, https:// or tftp://";
+    let right = "write a file below cluster.netboot.root, as \"boot.ipxe\", or a URL with \
+                 http://, https:// or tftp://";
     loadable(text, &["http://", "https://", "tftp://"], right)
 }
 

@@ -108,7 +108,8 @@ pub(super) fn mac(text: &str) -> Parsed<Mac> {
 
 /// One entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
-    let right = "write \"ssh\", \"icmp\", \"mdns\", a TCP port as 8080 or \"tcp:8000-8010\", or \"udp:51820\"";
+    let right = "write \"ssh\", \"icmp\", \"mdns\", a TCP port as 8080 or \"tcp:8000-8010\", or \
+                 \"udp:51820\"";
     match value {
         Scalar::Integer(number) => match u16::try_from(number) {
             Ok(port) if port > 0 => Ok(Allow::Tcp(port, port)),

@@ -120,7 +120,8 @@ impl Check<'_> {
                 );
                 let place = self.sources.place(other);
                 let right = format!(
-                    "the first is made at {place}: give each its own, as node = \"r{{group}}-{{slot}}\""
+                    "the first is made at {place}: give each its own, as node = \
+                     \"r{{group}}-{{slot}}\""
                 );
                 self.complain(group.table.place(&keys::GROUP_NODE), wrong, right);
                 return;

@@ -23,7 +23,8 @@ impl Check<'_> {
                 self.complain(
                     self.element(&keys::UPLINK_INTERFACES, index),
                     format!("uplink.interfaces: \"{pattern}\" is the cluster's port as well"),
-                    "one port leads to the venue, another to the nodes: change this or cluster.interface",
+                    "one port leads to the venue, another to the nodes: change this or \
+                     cluster.interface",
                 );
             }
         }
@@ -37,7 +38,8 @@ impl Check<'_> {
             } else if uplink.interfaces.contains(pattern) {
                 (
                     "an uplink",
-                    "name it here or in uplink.interfaces: uplink.allow says what the venue may reach",
+                    "name it here or in uplink.interfaces: uplink.allow says what the venue may \
+                     reach",
                 )
             } else {
                 continue;
@@ -83,7 +85,8 @@ impl Check<'_> {
                 && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head)))
             {
                 let wrong = format!(
-                    "{path}: the head's host part in {net} is one that cluster.dhcp.range gives to nodes"
+                    "{path}: the head's host part in {net} is one that cluster.dhcp.range gives \
+                     to nodes"
                 );
                 self.complain(
                     at,
@@ -204,7 +207,8 @@ impl Check<'_> {
             cluster.alternatives.iter().find(|net| moved(**net, head) == address)
         {
             let wrong = format!(
-                "node \"{name}\": {address} keeps its host part when the cluster moves, which is the head's in {net}"
+                "node \"{name}\": {address} keeps its host part when the cluster moves, which is \
+                 the head's in {net}"
             );
             self.complain(
                 at,

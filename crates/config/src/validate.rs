@@ -104,7 +104,8 @@ impl Check<'_> {
     }
 
     fn uplink(&mut self) -> Option<Uplink> {
-        let remedy = "name the ports that may lead to the venue, as interfaces = [\"eth1\", \"wlan0\"] in [uplink]; `bramblegate detect` lists them";
+        let remedy = "name the ports that may lead to the venue, as interfaces = [\"eth1\", \
+                      \"wlan0\"] in [uplink]; `bramblegate detect` lists them";
         self.require(&keys::UPLINK_INTERFACES, remedy);
         let interfaces = self.get(&keys::UPLINK_INTERFACES)?;
         let probe = match self.get(&keys::UPLINK_PROBE)? {
@@ -133,7 +134,8 @@ impl Check<'_> {
     }
 
     fn cluster(&mut self) -> Option<Cluster> {
-        let remedy = "name the port that leads to the nodes, as interface = \"eth0\" in [cluster]; `bramblegate detect` lists them";
+        let remedy = "name the port that leads to the nodes, as interface = \"eth0\" in \
+                      [cluster]; `bramblegate detect` lists them";
         self.require(&keys::CLUSTER_INTERFACE, remedy);
         let address = self.get(&keys::CLUSTER_ADDRESS);
         let alternatives = self.get(&keys::CLUSTER_ALTERNATIVES);
@@ -293,7 +295,8 @@ impl Check<'_> {
         let is_written =
             |key: &Key| self.tree.get(key.path).is_some_and(|item| item.at.source >= Sources::MAIN);
         let key = if is_written(status) && !is_written(control) { status } else { control };
-        let right = "give each its own, as \"/run/bramblegate/status.sock\" and \"/run/bramblegate/control.sock\"";
+        let right = "give each its own, as \"/run/bramblegate/status.sock\" and \
+                     \"/run/bramblegate/control.sock\"";
         self.complain(
             self.place(key),
             format!("{}: status.socket and control.socket are one", key.path),
@@ -347,7 +350,8 @@ impl Check<'_> {
             self.complain(
                 at,
                 wrong,
-                "set them in [lcd], as pins = { rs = 25, e = 24, d4 = 23, d5 = 17, d6 = 18, d7 = 22 }",
+                "set them in [lcd], as pins = { rs = 25, e = 24, d4 = 23, d5 = 17, d6 = 18, d7 = \
+                 22 }",
             );
             return None;
         }

@@ -74,7 +74,8 @@ fn prepare() -> Result<PathBuf> {
             .is_ok_and(|status| status.success());
         if !allowed {
             return Err(Error(
-                "this kernel lets only root make namespaces: run it with sudo, or allow unprivileged user namespaces"
+                "this kernel lets only root make namespaces: run it with sudo, or allow \
+                 unprivileged user namespaces"
                     .into(),
             ));
         }

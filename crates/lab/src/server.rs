@@ -38,7 +38,8 @@ pub fn start(
 ) -> Result<Servers> {
     let venue = venue_name(index);
     let mut text = format!(
-        "port=53\ninterface=lan0\nbind-dynamic\nno-resolv\nno-hosts\nno-ping\nlog-dhcp\ndhcp-authoritative\n\
+        "port=53\ninterface=lan0\nbind-dynamic\nno-resolv\nno-hosts\nno-ping\nlog-dhcp\n\
+         dhcp-authoritative\n\
          server={DNS}\ndhcp-leasefile={HOME}/{venue}.leases\n"
     );
     if let Some(prefix) = network.ipv6 {
@@ -144,7 +145,8 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     let leases = format!("{HOME}/{venue}.udhcpd.leases");
     fs::write(&leases, "").map_err(while_doing(&leases))?;
     let mut text = format!(
-        "interface lan0\nstart {0}\nend {0}\nmin_lease 5\noffer_time 5\nlease_file {leases}\npidfile {HOME}/{venue}.udhcpd.pid\n\
+        "interface lan0\nstart {0}\nend {0}\nmin_lease 5\noffer_time 5\nlease_file {leases}\n\
+         pidfile {HOME}/{venue}.udhcpd.pid\n\
          option lease {1}\n",
         dhcp.address,
         dhcp.lease.as_secs()

@@ -16,7 +16,8 @@ use super::{exit, output, settings};
 const EXAMPLES: &str = "\
 Examples:
   bramblegate detect > bramblegate.toml    settings for this machine, the reasoning on the terminal
-  bramblegate detect --try 0x27            show each wiring's number on the display at that address";
+  bramblegate detect --try 0x27            show each wiring's number on the display at that \
+  address";
 
 /// Look for board, displays, LEDs and network ports; print a settings file for them
 #[derive(Debug, clap::Args)]

@@ -54,7 +54,8 @@ const EXAMPLES: &[(&str, &str)] = &[
 pub fn write(proposal: &Proposal, board: &Board) -> String {
     let mut text = String::from(
         "# Settings of bramblegate, written by `bramblegate detect`. See bramblegate.toml(5).\n\
-         # Where a key stands behind a #, its default is shown, or an example where it has none: take the # away to change it.\n",
+         # Where a key stands behind a #, its default is shown, or an example where it has none: \
+         take the # away to change it.\n",
     );
     let (effective, served) = (
         effective(proposal, board, ""),

@@ -153,7 +153,8 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
             format!(
                 "the venue's resolver {server} answers by {port} and knows no address of {name}"
             ),
-            "log in at the venue's portal if there is one; else name a resolver of your own to the DHCP client",
+            "log in at the venue's portal if there is one; else name a resolver of your own to \
+             the DHCP client",
         ),
         Err(error) => (
             format!("the venue's resolver {server} does not answer by {port}: {error}"),

@@ -52,7 +52,8 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
         "the gateway (process {process}) lacks CAP_NET_RAW and cannot probe by {}",
         kinds.join(" and ")
     );
-    let remedy = "start it by its service, which has it: `sudo systemctl restart bramblegate`; or probe by tcp and http";
+    let remedy = "start it by its service, which has it: `sudo systemctl restart bramblegate`; or \
+                  probe by tcp and http";
     vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 

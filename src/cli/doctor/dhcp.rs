@@ -101,7 +101,9 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
 /// Returns how to stop who has a port: its unit, if it is one's, else the process.
 fn stop(machine: &Machine, owner: Option<&Process>) -> String {
     let Some(owner) = owner else {
-        return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it needs".to_owned();
+        return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it \
+                needs"
+            .to_owned();
     };
     match unit(machine, owner) {
         Some(unit) => format!(
@@ -109,7 +111,8 @@ fn stop(machine: &Machine, owner: Option<&Process>) -> String {
         ),
         None => {
             format!(
-                "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses that it needs",
+                "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses \
+                 that it needs",
                 owner.id
             )
         }
@@ -193,7 +196,8 @@ pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
     // A backport of something newer is another package's matter.
     if !unfixed.is_empty() && version.contains("deb12") {
         let text = format!(
-            "dnsmasq {version} of Debian {release} has vulnerabilities that are not fixed there yet: {}",
+            "dnsmasq {version} of Debian {release} has vulnerabilities that are not fixed there \
+             yet: {}",
             unfixed.join(", ")
         );
         findings.push(Finding::of(FindingCode::HostDnsmasqOpen, text));
@@ -227,10 +231,12 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
         if machine.exists("/etc/chrony/chrony.conf") { "" } else { "sudo apt install chrony && " };
     vec![Finding::new(
         FindingCode::GatewayNoTime,
-        "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get no time server; those without a \
+        "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get \
+         no time server; those without a \
          clock of their own start with a wrong date",
         format!(
-            "`{install}printf '{allow}local stratum 10\\n' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
+            "`{install}printf '{allow}local stratum 10\\n\
+             ' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
              chrony`; or name a server as cluster.dhcp.ntp, or \"off\" there"
         ),
     )]
@@ -253,7 +259,8 @@ fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
         FindingCode::GatewayNoTime,
         format!("the head's time server {text}, so nodes get no time server"),
         format!(
-            "with chrony: `echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony`; or name \
+            "with chrony: `echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && \
+             sudo systemctl restart chrony`; or name \
              another server as cluster.dhcp.ntp"
         ),
     )]
@@ -282,7 +289,8 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     if let Some(hidden) = HIDDEN.iter().find(|hidden| netboot.root.starts_with(hidden)) {
         return found(
             format!(
-                "no node can boot from {root}: the service's sandbox shows it another {hidden}, or none"
+                "no node can boot from {root}: the service's sandbox shows it another {hidden}, \
+                 or none"
             ),
             "move the folder to /srv/tftp, say, and correct cluster.netboot.root".to_owned(),
         );
@@ -301,7 +309,8 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     // As the user calls it, also where doctor looks at another root.
     let named = closed.to_string().replacen(&below.display().to_string(), &root, 1);
     let text = format!(
-        "nodes cannot load {named}: user {USER} may not read it, and so may not the server of boot files"
+        "nodes cannot load {named}: user {USER} may not read it, and so may not the server of \
+         boot files"
     );
     found(text, format!("`sudo chmod -R o+rX {root}`"))
 }

@@ -180,7 +180,8 @@ pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(
             FindingCode::HostSshClosed,
             format!(
-                "sshd listens on port {port}, which uplink.allow does not cover: no new ssh from the venue"
+                "sshd listens on port {port}, which uplink.allow does not cover: no new ssh from \
+                 the venue"
             ),
             if configured.contains(&port) || port == 22 {
                 "add \"ssh\" to uplink.allow".to_owned()
@@ -205,7 +206,8 @@ fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
         Finding::new(
             FindingCode::HostSshClosed,
             format!(
-                "sshd listens on port {port}, which uplink.allow covers, but the rules in the kernel do not let it in"
+                "sshd listens on port {port}, which uplink.allow covers, but the rules in the \
+                 kernel do not let it in"
             ),
             "`sudo systemctl reload bramblegate`",
         )

@@ -62,7 +62,8 @@ pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
                 "a default route leads by the cluster port {port}, which has no way to the internet"
             ),
             format!(
-                "take the gateway out of the settings of {port}, then: `sudo ip route del default dev {port}`"
+                "take the gateway out of the settings of {port}, then: `sudo ip route del default \
+                 dev {port}`"
             ),
         )
     };
@@ -82,7 +83,8 @@ pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(
             AlertCode::GatewayOverlap,
             format!("{port} leads to {other}, which overlaps the cluster's subnet {net}"),
-            "the gateway keeps both working by policy routing; if this place is where the cluster stays, choose another \
+            "the gateway keeps both working by policy routing; if this place is where the cluster \
+             stays, choose another \
              cluster.address",
         )
     };
@@ -104,10 +106,12 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(
         AlertCode::GatewayConntrack,
         format!(
-            "connection tracking holds {count} of {max} entries; when it is full new connections are dropped"
+            "connection tracking holds {count} of {max} entries; when it is full new connections \
+             are dropped"
         ),
         format!(
-            "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the next start; then see who opens so many",
+            "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the \
+             next start; then see who opens so many",
             max * 2
         ),
     )]
@@ -131,10 +135,12 @@ pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(
         AlertCode::GatewayNeighbours,
         format!(
-            "the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"
+            "the kernel remembers {limit} neighbours at most; it has {held}, and the settings \
+             name {nodes} nodes"
         ),
         format!(
-            "`sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}`, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
+            "`sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}`, and in /etc/sysctl.d/ for the \
+             next start: nodes beyond that are \
              neither reached nor given addresses",
             (wanted * 2).next_power_of_two()
         ),
@@ -146,7 +152,8 @@ pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     if !overlay_root(context.machine) {
         return Vec::new();
     }
-    let text = "the root file system is an overlay in memory: settings, leases and what was acknowledged are lost at power-off";
+    let text = "the root file system is an overlay in memory: settings, leases and what was \
+                acknowledged are lost at power-off";
     vec![Finding::of(FindingCode::HostOverlayRoot, text)]
 }
 
@@ -189,7 +196,8 @@ fn in_file(file: &str, text: &str) -> Vec<Finding> {
             && !lower.contains("bramblegate");
         if firewall {
             let remedy = format!(
-                "take that line out of {file}: the gateway does it, and puts it back when somebody undoes it"
+                "take that line out of {file}: the gateway does it, and puts it back when \
+                 somebody undoes it"
             );
             findings.push(Finding::new(FindingCode::GatewayLeftover, place, remedy));
         } else if display {

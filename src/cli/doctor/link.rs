@@ -34,7 +34,8 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
                 held.address
             ),
             format!(
-                "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust if its network may reach head \
+                "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust \
+                 if its network may reach head \
                  and nodes"
             ),
         )
@@ -55,7 +56,8 @@ pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
         "packets that our own rules dropped since they were loaded: {}",
         each.collect::<Vec<_>>().join(", ")
     );
-    let remedy = "if something does not get through and its number grows, it is that rule: bramblegate print ruleset --kernel";
+    let remedy = "if something does not get through and its number grows, it is that rule: \
+                  bramblegate print ruleset --kernel";
     vec![Finding::new(AlertCode::GatewayDrops, text, remedy)]
 }
 
@@ -71,7 +73,10 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
         let why = match node {
             Some(node) => format!("the node {node} was met at {uplink}"),
             None if silent => {
-                format!("a DHCP server answers on the cluster port {cluster}, and none on any uplink, though {uplink} has a cable")
+                format!(
+                    "a DHCP server answers on the cluster port {cluster}, and none on any \
+                         uplink, though {uplink} has a cable"
+                )
             }
             None => return None,
         };
@@ -89,7 +94,8 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
             AlertCode::GatewayForeignDhcp,
             text,
             format!(
-                "is the cable in {cluster} the one to the nodes? If it is, switch off DHCP on that server or unplug it"
+                "is the cable in {cluster} the one to the nodes? If it is, switch off DHCP on \
+                 that server or unplug it"
             ),
         )],
         (None, None) => Vec::new(),

@@ -22,7 +22,8 @@ impl Head {
         let root =
             std::env::temp_dir().join(format!("bramblegate-doctor-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
-        let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+        let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n\
+                        lcd.bus = \"off\"\nled.device = \"off\"\n";
         let head = Self { root, settings: settings.to_owned(), answers: Vec::new() };
         for port in ["lo", "eth0", "wlan0"] {
             head.file(&format!("/sys/class/net/{port}/address"), "02:00:00:00:00:01\n");
@@ -137,15 +138,20 @@ fn a_port_of_a_bridge_blocks_the_gateway() {
 #[test]
 fn a_port_in_the_bridge_that_is_the_clusters_port_is_as_it_should_be() {
     let head = Head::new("bridged-cluster")
-        .set("uplink.interfaces = [\"wlan*\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n")
+        .set(
+            "uplink.interfaces = [\"wlan*\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n\
+              led.device = \"off\"\n",
+        )
         .link("/sys/class/net/wlan0/master", "../../devices/virtual/net/eth0");
     assert_eq!(head.findings(), []);
 }
 
 #[test]
 fn a_port_that_is_away_is_reported() {
-    let head = Head::new("away")
-        .set("uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\nled.device = \"off\"");
+    let head = Head::new("away").set(
+        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\n\
+              led.device = \"off\"",
+    );
     head.suffers("gateway-port-absent", "eth7", "bramblegate detect");
 }
 
@@ -186,7 +192,8 @@ fn network_manager_on_the_clusters_port_is_reported() {
 
 #[test]
 fn a_port_goes_by_its_alternative_names_as_well() {
-    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\n\
+                    lcd.bus = \"off\"\nled.device = \"off\"\n";
     let head = |name: &str| Head::new(name).set(settings);
     assert_eq!(head("alt1").answer("altnames eth0", "lan enx020000000001\n").findings(), []);
     head("alt2").suffers("gateway-port-absent", "enx0200*", "correct cluster.interface");
@@ -213,7 +220,8 @@ fn other_managers_are_reported() {
 
 #[test]
 fn an_sshd_behind_a_closed_port_is_reported() {
-    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\nuplink.allow = [";
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n\
+                    lcd.bus = \"off\"\nled.device = \"off\"\nuplink.allow = [";
     let with = |name: &str, allow: &str| {
         let head = Head::new(name).set(&format!("{settings}{allow}]"));
         head.with(
@@ -237,7 +245,8 @@ fn an_sshd_behind_a_closed_port_is_reported() {
 fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
     let listing = |ports: &str| {
         format!(
-            "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter packets 0 bytes 0 accept\n\t}}\n}}\n"
+            "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter \
+             packets 0 bytes 0 accept\n\t}}\n}}\n"
         )
     };
     let with = |name: &str, ports: &str| {
@@ -257,8 +266,10 @@ fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
 #[test]
 fn a_running_sshd_on_a_port_that_no_file_names_is_reported() {
     // 0.0.0.0:2222, held by process 612
-    let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-               0: 00000000:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
+    let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+               timeout inode\n   \
+               0: 00000000:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     \
+               0        0 4711 1 0 100 0 0 10 0\n";
     Head::new("running")
         .with("/proc/net/tcp", tcp)
         .with("/proc/612/comm", "sshd\n")
@@ -268,9 +279,12 @@ fn a_running_sshd_on_a_port_that_no_file_names_is_reported() {
 
 #[test]
 fn whoever_has_port_53_is_named_but_not_our_own_server() {
-    let udp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n  \
-               10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0 0\n  \
-               11: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   102        0 4713 2 0 0\n";
+    let udp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+               timeout inode ref pointer drops\n  \
+               10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     \
+               0        0 4712 2 0 0\n  \
+               11: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   \
+               102        0 4713 2 0 0\n";
     let head = |name: &str| {
         let head = Head::new(name);
         let serving = format!("{}cluster.dhcp.enabled = true\n", head.settings);
@@ -324,7 +338,8 @@ fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
     Head::new("rules")
         .with(
             "/etc/iptables/rules.v4",
-            "*nat\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n-A POSTROUTING -o wlan0 -j MASQUERADE\n",
+            "*nat\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n\
+             -A POSTROUTING -o wlan0 -j MASQUERADE\n",
         )
         .suffers("gateway-masquerade-saved", "/etc/iptables/rules.v4:3", "take it out");
     Head::new("kernel")
@@ -337,7 +352,8 @@ fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
     Head::new("rc")
         .with(
             "/etc/rc.local",
-            "#!/bin/sh\n# iptables is fine in a comment\nsudo iptables-restore < /etc/iptables.ipv4.nat\nexit 0\n",
+            "#!/bin/sh\n# iptables is fine in a comment\n\
+             sudo iptables-restore < /etc/iptables.ipv4.nat\nexit 0\n",
         )
         .suffers("gateway-leftover", "/etc/rc.local:3", "take that line out");
     Head::new("cron")
@@ -412,7 +428,8 @@ fn a_full_table_an_overlap_and_an_overlay_are_reported() {
     let net = u32::from_ne_bytes([192, 168, 50, 0]);
     let mask = u32::from_ne_bytes([255, 255, 255, 0]);
     let routes = format!(
-        "Iface\tDestination\nwlan0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\neth0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n"
+        "Iface\tDestination\nwlan0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n\
+         eth0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n"
     );
     Head::new("overlap").with("/proc/net/route", &routes).suffers(
         "gateway-overlap",
@@ -472,8 +489,10 @@ fn a_gateway_that_may_not_send_its_probes() {
     assert_eq!(dead.findings(), [], "it does not run");
 }
 
-const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n\
-    [[node]]\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n[[node]]\nname = \"rpi2\"\naddress = \"192.168.50.12\"\n";
+const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n\
+                     lcd.bus = \"off\"\nled.device = \"off\"\n\
+    [[node]]\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n[[node]]\nname = \"rpi2\"\n\
+    address = \"192.168.50.12\"\n";
 
 fn wired(name: &str) -> Head {
     Head::new(name).set(WIRED).with("/sys/class/net/eth1/address", "02:00:00:00:00:02\n")

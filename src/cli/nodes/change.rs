@@ -38,7 +38,8 @@ const FORGET_EXAMPLES: &str = "\
 Examples:
   sudo bramblegate nodes forget rpi7
   sudo bramblegate nodes forget 'rack2-slot[01-16]' nas
-  sudo bramblegate nodes forget b8:27:eb:00:00:07       a board that was found: its address is free again";
+  sudo bramblegate nodes forget b8:27:eb:00:00:07       a board that was found: its address is \
+  free again";
 
 /// Write a node into the settings
 #[derive(Debug, clap::Args)]
@@ -292,7 +293,8 @@ fn turn(config: &ConfigArg) -> Option<File> {
     while flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
         if patience.is_zero() {
             output::err(
-                "another program holds the folder of the settings; nobody waits for it any longer\n",
+                "another program holds the folder of the settings; nobody waits for it any \
+                 longer\n",
             );
             return None;
         }
@@ -474,7 +476,8 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
-        let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+        let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\n\
+                     cluster.interface = \"eth0\"\n";
         fs::write(&config.config, ports).unwrap();
         let address = Some("192.168.50.9".to_owned());
         let refused =
@@ -533,10 +536,12 @@ mod tests {
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
         let node = |name: &str, last: u8| {
             format!(
-                "[[node]]\nname = \"{name}\"\nmac = \"b8:27:eb:00:00:0{last}\"\naddress = \"192.168.50.1{last}\"\n"
+                "[[node]]\nname = \"{name}\"\nmac = \"b8:27:eb:00:00:0{last}\"\n\
+                 address = \"192.168.50.1{last}\"\n"
             )
         };
-        let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+        let ports = "board = \"raspberry-pi-4\"\nuplink.interfaces = [\"eth1\"]\n\
+                     cluster.interface = \"eth0\"\n";
         fs::write(&config.config, format!("{ports}{}", node("rpi1", 1))).unwrap();
         write(&drop_in(&config), &node("spare", 2)).unwrap();
         let renamed = |to: &str| rename_one(None, &config, "spare", to.to_owned());

@@ -3,7 +3,8 @@
 use crate::config::quote;
 
 /// What stands at the top of a new drop-in.
-const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. Edit it as you like: what else stands here is kept.\n";
+const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. Edit it as you like: \
+                    what else stands here is kept.\n";
 
 /// A node to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -94,7 +95,9 @@ fn name_in(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# mine\n[health]\ninterval = \"1s\"\n\n[[node]]  # by the window\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n\n# the old one\n[[node]]\naddress = \"192.168.50.12\"\nname = 'rpi2' # twice\n";
+    const TEXT: &str = "# mine\n[health]\ninterval = \"1s\"\n\n[[node]]  # by the window\n\
+                        name = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n\n# the old one\n[[node]]\n\
+                        address = \"192.168.50.12\"\nname = 'rpi2' # twice\n";
 
     #[test]
     fn a_node_is_added_behind_what_is_there() {
@@ -106,11 +109,10 @@ mod tests {
         };
         let text = with(TEXT, &entry);
         assert!(text.starts_with(TEXT));
-        assert!(
-            text.ends_with(
-                "\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\nprobe = [\"icmp\", \"tcp:22\"]\n"
-            )
-        );
+        assert!(text.ends_with(
+            "\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n\
+                 probe = [\"icmp\", \"tcp:22\"]\n"
+        ));
         assert!(with("", &entry).starts_with("# Nodes of the cluster"));
     }
 
@@ -119,7 +121,8 @@ mod tests {
         let text = without(TEXT, "rpi1").unwrap();
         assert_eq!(
             text,
-            "# mine\n[health]\ninterval = \"1s\"\n\n# the old one\n[[node]]\naddress = \"192.168.50.12\"\nname = 'rpi2' # twice\n"
+            "# mine\n[health]\ninterval = \"1s\"\n\n# the old one\n[[node]]\n\
+             address = \"192.168.50.12\"\nname = 'rpi2' # twice\n"
         );
         assert_eq!(
             without(&text, "rpi2").unwrap(),

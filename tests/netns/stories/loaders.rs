@@ -223,7 +223,8 @@ fn file(answer: &Answer) -> String {
     text.unwrap_or_else(|| answer.file.clone())
 }
 
-const SETTINGS: &str = "bios = \"undionly.kpxe\"\nuefi_x86 = \"grubx64.efi\"\nuefi_arm64 = \"http://192.168.50.1/grubaa64.efi\"\n";
+const SETTINGS: &str = "bios = \"undionly.kpxe\"\nuefi_x86 = \"grubx64.efi\"\n\
+                        uefi_arm64 = \"http://192.168.50.1/grubaa64.efi\"\n";
 
 fn boot_folder() -> PathBuf {
     std::env::temp_dir().join(format!("bramblegate-loaders-{}", std::process::id()))

@@ -201,7 +201,8 @@ pub fn network_of_head() -> Result<String> {
     text += &must("head", "ip -4 -br addr")?;
     text += &must(
         "head",
-        "cd /proc/sys/net/ipv4; for f in ip_forward conf/*/forwarding conf/*/arp_ignore conf/*/arp_announce \
+        "cd /proc/sys/net/ipv4; for f in ip_forward conf/*/forwarding conf/*/arp_ignore \
+         conf/*/arp_announce \
          conf/*/rp_filter conf/*/accept_local conf/*/accept_redirects conf/*/send_redirects \
          conf/*/accept_source_route; do echo $f $(cat $f); done",
     )?;

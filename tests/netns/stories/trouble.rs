@@ -40,7 +40,8 @@ pub fn dnsmasq_that_hangs_is_reported() -> Result<()> {
 pub fn dnsmasq_that_dies_again_and_again_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         in_place_of_dnsmasq(
-            "echo 'dnsmasq[1]: started, version 2.90' >&2; sleep 0.2; echo 'dnsmasq[1]: it hurts' >&2; exit 3",
+            "echo 'dnsmasq[1]: started, version 2.90' >&2; sleep 0.2; echo 'dnsmasq[1]: it hurts' \
+             >&2; exit 3",
         )?;
         world.set_settings(SERVE);
         world.start_gateway()?;

@@ -236,7 +236,8 @@ pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
         let lead = |world: &World| {
             must(
                 "head",
-                "ip route flush default 2>/dev/null; ip route del default 2>/dev/null; ip nexthop flush; true",
+                "ip route flush default 2>/dev/null; ip route del default 2>/dev/null; ip nexthop \
+                 flush; true",
             )?;
             must(
                 "head",
@@ -286,7 +287,8 @@ pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
         must("head", "ip route del default")?;
         must(
             "head",
-            "ip route replace default metric 100 nexthop via 192.168.50.254 dev eth1 nexthop via 192.168.50.253 dev eth1",
+            "ip route replace default metric 100 nexthop via 192.168.50.254 dev eth1 nexthop via \
+             192.168.50.253 dev eth1",
         )?;
         let ours = || must("head", "ip route show table all proto 98").unwrap_or_default();
         until("one of them is in our table", || {
@@ -367,7 +369,8 @@ pub fn tunnel_named_as_an_uplink_is_masqueraded() -> Result<()> {
         )?;
         must(
             "provider",
-            "ip link set lo up; ip addr add 10.8.0.1/24 dev eth0; ip link set eth0 up; ip addr add 203.0.113.99/32 dev lo",
+            "ip link set lo up; ip addr add 10.8.0.1/24 dev eth0; ip link set eth0 up; ip addr \
+             add 203.0.113.99/32 dev lo",
         )?;
         must("head", "ip addr add 10.8.0.2/24 dev wg0; ip link set wg0 up")?;
         must("head", "ip route add 0.0.0.0/1 via 10.8.0.1; ip route add 128.0.0.0/1 via 10.8.0.1")?;
@@ -448,7 +451,8 @@ pub fn never_answers_arp_for_the_cluster() -> Result<()> {
         })?;
         world.dhcp_server("eth1", false)?;
         world.start_gateway()?;
-        let ask = "busybox arping -c 3 -w 2 -I eth0 192.168.50.1; busybox arping -c 2 -w 1 -I eth0 192.168.50.11; true";
+        let ask = "busybox arping -c 3 -w 2 -I eth0 192.168.50.1; busybox arping -c 2 -w 1 -I \
+                   eth0 192.168.50.11; true";
         must("laptop", ask)?;
         until("the cluster's address is there", || {
             must("head", "ip addr show dev eth0").is_ok_and(|text| text.contains("192.168.50.1/24"))

@@ -72,8 +72,10 @@ fn rules_that_cannot_be_are_reported_at_the_group() {
 
 #[test]
 fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
-    let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\nprobe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
-        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\ntimeout = \"1s\"\n\
+    let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\n\
+                 probe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
+        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\n\
+        timeout = \"1s\"\n\
         [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
     let settings = good(nodes);
     let of = |name| {

@@ -6,7 +6,8 @@ use super::*;
 fn rules_that_give_a_name_twice_are_reported_with_both_places() {
     let group = |name: &str, node: &str, net: u8| {
         format!(
-            "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\naddress = \"10.21.{net}.{{slot}}\"\n"
+            "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\n\
+             address = \"10.21.{net}.{{slot}}\"\n"
         )
     };
     let wide = "cluster.address = \"10.21.0.1/16\"\n";
@@ -14,7 +15,8 @@ fn rules_that_give_a_name_twice_are_reported_with_both_places() {
         format!("{wide}{}{}", group("a", first, 1), group("b", second, 2))
     };
     assert_eq!(good(&two("n{slot}", "m{slot}")).nodes.len(), 6);
-    let wrong = "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the first is made at t.toml:7:8: ";
+    let wrong = "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the \
+                 first is made at t.toml:7:8: ";
     fault(&two("n{slot}", "N{slot}"), wrong);
     // n1 and 12 is n11 and 2.
     let run = ROOM.replace("1-5", "1-11").replace("1-150", "2-12");

@@ -262,7 +262,8 @@ mod tests {
         for (columns, rows) in [(80, 24), (100, 40), (130, 50)] {
             let style = Style { columns, rows, depth: Depth::None };
             let elapsed = Duration::from_secs(3);
-            let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
+            let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding \
+                        off  [p]ortal  [q]uit";
             let (captions, journal, status) = (&captions, &journal, Some(&status));
             let lines =
                 Picture { status, captions, journal, elapsed, colour: false, style, keys }.lines();
@@ -276,7 +277,8 @@ mod tests {
     #[test]
     fn a_terminal_that_is_too_small_still_shows_what_is_reported_and_the_panel() {
         let (status, captions) = (status(), vec!["rpi2 dies".to_owned(); 3]);
-        let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
+        let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  \
+                    [p]ortal  [q]uit";
         for (columns, rows) in [(60, 15), (40, 10), (40, 6)] {
             let style = Style { columns, rows, depth: Depth::None };
             let (status, captions) = (Some(&status), &captions);

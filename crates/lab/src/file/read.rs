@@ -125,7 +125,10 @@ impl Reader<'_> {
         duration(&text).unwrap_or_else(|| {
             self.fault(
                 span,
-                format!("{name} = \"{text}\" is not a duration: an integer and ms, s, m, h or d, \"90s\""),
+                format!(
+                    "{name} = \"{text}\" is not a duration: an integer and ms, s, m, h or d, \
+                         \"90s\""
+                ),
             );
             default
         })

@@ -99,9 +99,11 @@ impl World {
             "board = \"emulated\"\n[uplink]\ninterfaces = [{}]\n\
              probe_url = \"http://connectivity.example/generate_204\"\n\
              [cluster]\ninterface = \"eth0\"\n\
-             [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\ndevice = \"emulator:{HOME}/led.log\"\n\
+             [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\n\
+             device = \"emulator:{HOME}/led.log\"\n\
              [vitals]\ntemperature = 120\nmemory = \"off\"\ndisk = \"off\"\npressure = \"off\"\n\
-             [buttons]\nchip = \"emulator:{HOME}/buttons\"\nnext = {}\nacknowledge = {}\npower = {}\n\
+             [buttons]\nchip = \"emulator:{HOME}/buttons\"\nnext = {}\nacknowledge = {}\n\
+             power = {}\n\
              [status]\nsocket = \"{HOME}/status.sock\"\n",
             ports.join(", "),
             Input::Next as u32,

@@ -5,7 +5,8 @@ use super::*;
 /// The settings of a head that serves addresses, and what else is said.
 fn serves(more: &str) -> String {
     format!(
-        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n[cluster.dhcp]\n{more}"
+        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n\
+         led.device = \"off\"\n[cluster.dhcp]\n{more}"
     )
 }
 

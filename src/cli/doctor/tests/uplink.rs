@@ -230,7 +230,8 @@ fn a_lease_that_is_not_renewed_and_a_portal_are_found() {
 
 #[test]
 fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
-    let yaml = "network:\n  version: 2\n  ethernets:\n    # eth0: in a comment\n    eth0:\n      dhcp4: true\n";
+    let yaml = "network:\n  version: 2\n  ethernets:\n    # eth0: in a comment\n    eth0:\n      \
+                dhcp4: true\n";
     let head = Head::new("netplan").with("/etc/netplan/10-own.yaml", yaml);
     head.suffers(
         "gateway-port-netplan",
@@ -246,7 +247,8 @@ fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
     for (case, text) in [
         (
             "match",
-            "network:\n  ethernets:\n    all:\n      match: \n        name: \"e*\"\n      dhcp4: true\n",
+            "network:\n  ethernets:\n    all:\n      match: \n        name: \"e*\"\n      dhcp4: \
+             true\n",
         ),
         ("inline", "network: {ethernets: {}}\n    eth0: {dhcp4: true}\n"),
         ("quoted", "    \"eth0\":\n      dhcp4: true\n"),

@@ -21,7 +21,8 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
         let [first, others @ ..] = clients.as_slice() else { continue };
         for other in others {
             let text = format!(
-                "{first} and {other} both ask for an address on the uplink {port}: it gets two, and the one removes the other's routes; let {first} do it alone"
+                "{first} and {other} both ask for an address on the uplink {port}: it gets two, \
+                 and the one removes the other's routes; let {first} do it alone"
             );
             findings.push(Finding::new(
                 FindingCode::UplinkTwoClients,
@@ -70,7 +71,10 @@ fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     let carries = uplinks.iter().any(|port| read(port, "carrier").as_deref() == Some("1"));
     let off = uplinks.iter().filter(|port| read(port, "flags").is_some_and(|flags| !is_up(&flags)));
     off.map(|port| {
-        let text = format!("the uplink {port} is switched off (administratively down), so it sees no cable or network");
+        let text = format!(
+            "the uplink {port} is switched off (administratively down), so it sees \
+                            no cable or network"
+        );
         let rank = if carries { Rank::Hint } else { Rank::Finding };
         let remedy = switch_on(context.machine, port);
         Finding::new(FindingCode::UplinkOff, text, remedy).ranked(rank)
@@ -117,7 +121,8 @@ fn without_ipv4(
         |code, text: String, remedy: String| Finding::new(code, text, remedy).ranked(rank);
     let Some(client) = clients.first() else {
         let text = format!(
-            "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine asks for one there"
+            "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine \
+             asks for one there"
         );
         return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
     };
@@ -130,7 +135,8 @@ fn without_ipv4(
                 _ => "takes no IPv4 address for as long as the server says so",
             };
             let text = format!(
-                "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} is set to obey: it {after}"
+                "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} \
+                 is set to obey: it {after}"
             );
             finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
         }
@@ -146,7 +152,9 @@ fn without_ipv4(
         ),
         None | Some(DhcpProgress::Waiting) if client.heeds_option_108(machine, port) => {
             let text = format!(
-                "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before the gateway listened (`sudo bramblegate doctor --try` shows it)"
+                "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP \
+                 server that asks for IPv6 only may have answered before the gateway listened \
+                 (`sudo bramblegate doctor --try` shows it)"
             );
             finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
         }
@@ -186,9 +194,11 @@ fn not_renewed(port: &str, reported: &Uplink) -> Option<Finding> {
     let address =
         reported.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
     let text = format!(
-        "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, and answers until then"
+        "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, \
+         and answers until then"
     );
-    let remedy = "look whether the venue's router is on; `sudo bramblegate doctor --try` asks its DHCP server";
+    let remedy = "look whether the venue's router is on; `sudo bramblegate doctor --try` asks its \
+                  DHCP server";
     Some(Finding::new(AlertCode::UplinkLeaseNotRenewed, text, remedy))
 }
 
