@@ -10,7 +10,7 @@ use crate::api::control::Order;
 /// Where the socket is if no settings tell.
 const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 
-/// The socket that these settings name.
+/// Returns the socket that these settings name.
 pub fn configured_socket(config: &Path) -> PathBuf {
     settings::load(config)
         .map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.control.socket)
@@ -24,7 +24,7 @@ pub fn send(socket: &Path, order: &Order) -> io::Result<Result<(), String>> {
     ControlClient::connect(socket)?.send(order)
 }
 
-/// What to do about a socket that cannot be reached.
+/// Returns what to do about a socket that cannot be reached.
 pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -42,7 +42,7 @@ pub fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The exit code where it is a matter of rights.
+/// Returns the exit code where it is a matter of rights.
 pub fn code(error: &io::Error) -> Option<u8> {
     (error.kind() == io::ErrorKind::PermissionDenied).then_some(exit::NO_PERMISSION)
 }

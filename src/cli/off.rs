@@ -90,7 +90,7 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// Who lives and owns our table. One that has just died may need a moment to let go of it.
+/// Returns who lives and owns our table. One that has just died may need a moment to let go of it.
 fn owner() -> Option<ApplyError> {
     let mut patience = PATIENCE;
     loop {

@@ -34,7 +34,7 @@ pub struct ConfigArg {
     pub config: PathBuf,
 }
 
-/// The settings in `main` and its drop-ins, for the board of this machine.
+/// Returns the settings in `main` and its drop-ins, for the board of this machine.
 ///
 /// # Errors
 /// Every fault found; a file that cannot be read is one too.
@@ -50,8 +50,8 @@ pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     Err(unreadable)
 }
 
-/// Whether the file system of the settings did not answer: that may be otherwise soon, unlike a
-/// fault in them.
+/// Returns whether the file system of the settings did not answer: that may be otherwise soon,
+/// unlike a fault in them.
 pub fn are_out_of_reach(faults: &[Fault]) -> bool {
     faults.iter().any(|fault| fault.remedy == UNREACHABLE)
 }
@@ -76,8 +76,8 @@ pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     })
 }
 
-/// The main file and its drop-ins in byte order: (path, text); and a fault for each that cannot be
-/// read or is not UTF-8. Where their file system does not answer that is the fault.
+/// Returns the main file and its drop-ins in byte order: (path, text); and a fault for each that
+/// cannot be read or is not UTF-8. Where their file system does not answer that is the fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let path = main.to_owned();
     let read = reading::within(PATIENCE, move || read_all_files(&path));
@@ -230,7 +230,7 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The boards that can be named on this machine.
+/// Returns the boards that can be named on this machine.
 pub fn boards() -> Boards {
     let mut extra = Vec::new();
     for folder in BOARD_FOLDERS {
@@ -251,7 +251,7 @@ pub fn boards() -> Boards {
     Boards { extra }
 }
 
-/// What the machine says it is, where it has a device tree.
+/// Returns what the machine says it is, where it has a device tree.
 pub fn compatible() -> Option<Vec<u8>> {
     reading::bytes(Path::new(COMPATIBLE), LONGEST).ok()
 }

@@ -178,7 +178,7 @@ fn are_there(machine: &Machine, found: &Proposal, chosen: &Proposal) -> Result<(
     }
 }
 
-/// What speaks against serving addresses from this machine.
+/// Returns what speaks against serving addresses from this machine.
 fn obstacle(machine: &Machine) -> Option<String> {
     if let Some((unit, what)) = dhcp::other_servers(machine).first() {
         return Some(format!(
@@ -240,7 +240,7 @@ fn install(machine: &Machine, proposal: &Proposal, board: &Board) -> Result<(), 
     Ok(())
 }
 
-/// A path that is free: what an earlier setup has kept is not overwritten.
+/// Returns a path that is free: what an earlier setup has kept is not overwritten.
 fn unused(machine: &Machine, path: &str) -> String {
     let numbered = (2..).map(|number| format!("{path}.{number}"));
     let mut paths = std::iter::once(path.to_owned()).chain(numbered);

@@ -13,7 +13,7 @@ use super::{Ports, grammar};
 use crate::board::Board;
 use bramblegate_panel::Charset;
 
-/// The table's own defaults as a TOML text.
+/// Returns the table's own defaults as a TOML text.
 pub(super) fn defaults() -> String {
     let presets = keys::all().filter_map(|key| match key.default {
         Preset::Toml(value) => Some(format!("{} = {value}\n", key.path)),
@@ -22,7 +22,7 @@ pub(super) fn defaults() -> String {
     presets.collect()
 }
 
-/// The board's values as a TOML text of settings.
+/// Returns the board's values as a TOML text of settings.
 pub(super) fn board(board: &Board) -> String {
     let lcd = &board.lcd;
     let charset = if lcd.charset == Charset::A02 { "A02" } else { "A00" };
@@ -117,7 +117,7 @@ fn complete_ports(tree: &mut Table, ports: &Ports) {
     }
 }
 
-/// The head's address in two other private networks, its last two numbers kept.
+/// Returns the head's address in two other private networks, its last two numbers kept.
 fn alternatives(head: Ipv4Net) -> Vec<Ipv4Net> {
     if head.prefix_len() < 16 {
         return Vec::new();

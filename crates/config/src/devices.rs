@@ -76,7 +76,7 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
     }
 }
 
-/// A name in `/sys/class/leds`.
+/// Parses a name in `/sys/class/leds`.
 pub(super) fn kernel_led(name: &str) -> Parsed<String> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         let right = "write a name as in /sys/class/leds, as \"sysfs:ACT\" for led.device or \
@@ -106,7 +106,7 @@ pub(super) fn wiring(text: &str) -> Parsed<Wiring> {
     })
 }
 
-/// The expander's address: PCF8574 or PCF8574A.
+/// Parses the expander's address: PCF8574 or PCF8574A.
 pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
     let right = "a PCF8574 has 0x20 to 0x27, a PCF8574A 0x38 to 0x3f, without quotes";
     match value {
@@ -136,7 +136,7 @@ pub(super) fn backlight(text: &str) -> Parsed<Backlight> {
     }
 }
 
-/// A duration, or "off".
+/// Parses a duration, or "off".
 pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
     match text {
         "off" => Ok(None),
@@ -186,8 +186,8 @@ pub(super) fn name(text: &str) -> Parsed<String> {
 /// dnsmasq reads no longer lines (its `MAXDNAME`), and there stands more than the path in one.
 const LONGEST_FOLDER: usize = 1000;
 
-/// A folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a comma
-/// ends a value, and a `#` behind a blank begins a comment.
+/// Parses a folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a
+/// comma ends a value, and a `#` behind a blank begins a comment.
 pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     let wrong = if !text.starts_with('/') {
         "is no absolute path".to_owned()
@@ -208,13 +208,13 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     ))
 }
 
-/// Parses what firmware is told to load: a file below the folder that is served, or a URL.
+/// Parses what firmware is to load: a file below the folder that is served, or a URL.
 pub(super) fn boot_file(text: &str) -> Parsed<String> {
     let right = "write a file below cluster.netboot.root, as \"grubx64.efi\", or an http:// URL";
     loadable(text, &["http://"], right)
 }
 
-/// Parses what iPXE is told to start: as [`boot_file`], by one of the protocols that it knows.
+/// Parses what iPXE is to start: as [`boot_file`], by one of the protocols that it knows.
 pub(super) fn loader_file(text: &str) -> Parsed<String> {
     let right = "write a file below cluster.netboot.root, as \"boot.ipxe\", or a URL with \
                  http://, https:// or tftp://";
@@ -254,7 +254,7 @@ pub(super) fn buttons(text: &str) -> Parsed<ButtonChip> {
 }
 
 impl GpioPins {
-    /// The pin on this line, if it is one of them.
+    /// Returns the pin on this line, if it is one of them.
     pub fn name_of(&self, line: u32) -> Option<&'static str> {
         let Self { rs, e, d4, d5, d6, d7, backlight } = *self;
         let pins = [("rs", rs), ("e", e), ("d4", d4), ("d5", d5), ("d6", d6), ("d7", d7)];

@@ -18,8 +18,8 @@ struct Numbered<'t> {
 }
 
 impl Check<'_> {
-    /// All groups, and the tables of all nodes: those that groups make, with what `[[node]]` says
-    /// of them, and the others.
+    /// Returns all groups, and the tables of all nodes: those that groups make, with what
+    /// `[[node]]` says of them, and the others.
     pub fn groups(&mut self) -> (Vec<Group>, Vec<Table>) {
         let tree = self.tree;
         let mut numbered: Vec<Numbered<'_>> = Vec::new();
@@ -71,7 +71,7 @@ impl Check<'_> {
                 let right =
                     "give the rule for their addresses, as address = \"10.21.{group}.{slot}\"";
                 self.complain(
-                    group.table.place(&keys::GROUP_SLOTS),
+                    keys::GROUP_SLOTS.place(group.table),
                     format!("group \"{}\" has slots but no address", group.name),
                     right,
                 );
@@ -87,7 +87,7 @@ impl Check<'_> {
             );
             if nodes.len() >= MOST_NODES {
                 self.complain(
-                    group.table.place(&keys::GROUP_SLOTS),
+                    keys::GROUP_SLOTS.place(group.table),
                     "the groups have too many slots",
                     format!("{MOST_NODES} nodes are the most"),
                 );
@@ -99,7 +99,7 @@ impl Check<'_> {
                     group.name
                 );
                 self.complain(
-                    group.table.place(&keys::GROUP_ADDRESS),
+                    keys::GROUP_ADDRESS.place(group.table),
                     wrong,
                     "let no number of the rule go beyond 255",
                 );
@@ -107,12 +107,12 @@ impl Check<'_> {
             }
             if let Err(complaint) = grammar::node_name(&name) {
                 let wrong = format!("slot {slot} of group \"{}\": {}", group.name, complaint.wrong);
-                self.complain(group.table.place(&keys::GROUP_NODE), wrong, complaint.right);
+                self.complain(keys::GROUP_NODE.place(group.table), wrong, complaint.right);
                 return;
             }
             // Two nodes of one name would be one node with two addresses.
             if let Some(other) =
-                named.insert(name.to_ascii_lowercase(), group.table.place(&keys::GROUP_NODE))
+                named.insert(name.to_ascii_lowercase(), keys::GROUP_NODE.place(group.table))
             {
                 let wrong = format!(
                     "slot {slot} of group \"{}\" would be a second node named \"{name}\"",
@@ -123,19 +123,19 @@ impl Check<'_> {
                     "the first is made at {place}: give each its own, as node = \
                      \"r{{group}}-{{slot}}\""
                 );
-                self.complain(group.table.place(&keys::GROUP_NODE), wrong, right);
+                self.complain(keys::GROUP_NODE.place(group.table), wrong, right);
                 return;
             }
             nodes.push(node_table(group, name, text));
         }
     }
 
-    /// Where nodes belong that name their group, or that a group's members name.
+    /// Returns where nodes belong that name their group, or that a group's members name.
     pub fn membership(&mut self, table: &Table, name: &str, groups: &[Group]) -> Option<usize> {
         if let Some(wanted) = table.text("group") {
             let found = groups.iter().position(|group| group.name.eq_ignore_ascii_case(wanted));
             if found.is_none() {
-                let at = table.place(&keys::NODE_GROUP);
+                let at = keys::NODE_GROUP.place(table);
                 let right = if groups.is_empty() {
                     format!("write a [[group]] with name = \"{wanted}\"")
                 } else {
@@ -158,12 +158,11 @@ impl Check<'_> {
         let mut forwards = Vec::new();
         for table in tree.tables("forward") {
             let Some((transport, listen)) = keys::FORWARD_LISTEN.of(table) else { continue };
-            if let Some(first) =
-                seen.insert((transport, listen), table.place(&keys::FORWARD_LISTEN))
+            if let Some(first) = seen.insert((transport, listen), keys::FORWARD_LISTEN.place(table))
             {
                 let right = format!("the first is at {}: keep one", self.sources.place(first));
                 self.complain(
-                    table.place(&keys::FORWARD_LISTEN),
+                    keys::FORWARD_LISTEN.place(table),
                     format!("port {listen} is forwarded twice"),
                     right,
                 );
@@ -182,14 +181,14 @@ impl Check<'_> {
                     if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
                         let right = "name a node of the settings, or write its address";
                         self.complain(
-                            table.place(&keys::FORWARD_TO),
+                            keys::FORWARD_TO.place(table),
                             format!("there is no node \"{name}\""),
                             right,
                         );
                     }
                 }
                 (ForwardTarget::Address(address), Some(cluster)) => {
-                    self.target(table.place(&keys::FORWARD_TO), *address, cluster)
+                    self.target(keys::FORWARD_TO.place(table), *address, cluster)
                 }
                 (ForwardTarget::Address(_), None) => {}
             }
@@ -216,7 +215,8 @@ fn group(numbered: &Numbered<'_>) -> Group {
     }
 }
 
-/// What `[[node]]` says; of a node in a slot not the probe that nobody wrote: the group's counts.
+/// Returns what `[[node]]` says; of a node in a slot not the probe that nobody wrote: the group's
+/// counts.
 fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     let slots: HashSet<String> =
         in_slots.iter().filter_map(|table| table.identity("name")).collect();
@@ -230,9 +230,9 @@ fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     tables
 }
 
-/// The table that somebody would have written by hand; faults in it point to the group.
+/// Returns the table that somebody would have written by hand; faults in it point to the group.
 fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
-    let at = group.table.place(&keys::GROUP_ADDRESS);
+    let at = keys::GROUP_ADDRESS.place(group.table);
     let mut table = Table { at, ..Table::default() };
     let icmp = || Value::List(vec![Item { value: Value::Text("icmp".to_owned()), at }]);
     let probe = group.table.get("probe").map_or_else(icmp, |item| item.value.clone());
@@ -250,7 +250,7 @@ fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     table
 }
 
-/// The first names, for a message.
+/// Returns the first names, for a message.
 fn shortened(groups: &[Group]) -> String {
     let names: Vec<String> =
         groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();

@@ -148,30 +148,30 @@ impl Check<'_> {
         if table.get("mac").is_none() && table.get("address").is_none() {
             let wrong =
                 format!("node \"{name}\" has neither mac nor address, so it cannot be found");
-            self.complain(table.place(&keys::NODE_NAME), wrong, "give it one of them");
+            self.complain(keys::NODE_NAME.place(table), wrong, "give it one of them");
         }
         if let Some(address) = address {
             if let Some(cluster) = cluster {
-                self.node_address(table.place(&keys::NODE_ADDRESS), &name, address, cluster);
+                self.node_address(keys::NODE_ADDRESS.place(table), &name, address, cluster);
             }
             if let Some((other, first)) =
-                seen.addresses.insert(address, (name.clone(), table.place(&keys::NODE_ADDRESS)))
+                seen.addresses.insert(address, (name.clone(), keys::NODE_ADDRESS.place(table)))
             {
                 let wrong =
                     format!("node \"{name}\": {address} is the address of \"{other}\" as well");
                 self.complain(
-                    table.place(&keys::NODE_ADDRESS),
+                    keys::NODE_ADDRESS.place(table),
                     wrong,
                     format!("that one is at {}: give each its own", self.sources.place(first)),
                 );
             }
         }
         if let Some((other, first)) =
-            mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), table.place(&keys::NODE_MAC))))
+            mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), keys::NODE_MAC.place(table))))
         {
             let wrong = format!("node \"{name}\" has the hardware address of \"{other}\"");
             self.complain(
-                table.place(&keys::NODE_MAC),
+                keys::NODE_MAC.place(table),
                 wrong,
                 format!("that one is at {}: give each its own", self.sources.place(first)),
             );

@@ -1,7 +1,6 @@
 //! A TOML document as the loader keeps it: every value knows where it was written.
 
 use super::fault::Origin;
-use super::keys::Key;
 use std::collections::BTreeMap;
 
 /// A value and its place.
@@ -21,7 +20,7 @@ pub(super) enum Value {
     Table(Table),
     /// `[[node]]`, `[[group]]`, `[[forward]]`
     Tables(Vec<Table>),
-    /// was wrong and has been told; stands here so that it is not missed as well
+    /// was wrong and has been reported; stands here so that it is not missed as well
     Faulty,
 }
 
@@ -33,7 +32,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The item at a dotted path.
+    /// Returns the item at a dotted path.
     pub fn get(&self, path: &str) -> Option<&Item> {
         match path.split_once('.') {
             None => self.entries.get(path),
@@ -59,17 +58,12 @@ impl Table {
         }
     }
 
-    /// The tables of an array of tables.
+    /// Returns the tables of an array of tables.
     pub fn tables(&self, name: &str) -> &[Self] {
         match self.entries.get(name).map(|item| &item.value) {
             Some(Value::Tables(tables)) => tables,
             _ => &[],
         }
-    }
-
-    /// Returns where the value of a key stands in one of the tables of an array, else the table.
-    pub fn place(&self, key: &Key) -> Origin {
-        self.get(key.name()).map_or(self.at, |item| item.at)
     }
 
     pub fn text(&self, path: &str) -> Option<&str> {

@@ -8,7 +8,7 @@ use super::tree::{Table, Value};
 use super::*;
 use std::collections::BTreeMap;
 
-/// Settings, or `None` with the reasons in `faults` (those told before included).
+/// Returns the settings, or `None` with the reasons in `faults` (behind those found before).
 pub(super) fn settings(
     tree: &Table,
     sources: &Sources,
@@ -57,7 +57,7 @@ pub(super) fn settings(
     })
 }
 
-/// Where a thing is missed that has no better place.
+/// Returns where a thing is missed that has no better place.
 pub(super) fn beginning() -> Origin {
     Origin { source: Sources::MAIN, line: 1, column: 1 }
 }

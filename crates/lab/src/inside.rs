@@ -24,7 +24,7 @@ const NEEDED: [(&str, &str); 5] = [
     ("busybox", "busybox"),
 ];
 
-/// Whether this process already is the first one of private namespaces made by [`enter`].
+/// Returns whether this process already is the first one of private namespaces made by [`enter`].
 pub fn is_inside() -> bool {
     std::env::var_os(MARK).is_some() && std::process::id() == 1
 }

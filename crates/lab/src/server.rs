@@ -123,8 +123,8 @@ fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
     if let Some(netmask) = dhcp.netmask {
         let _ = writeln!(text, "dhcp-option=1,{netmask}");
     }
-    for (option, reported) in [(3, dhcp.router), (6, dhcp.resolver)] {
-        let _ = match reported.unwrap_or(Some(router.addr())) {
+    for (option, value) in [(3, dhcp.router), (6, dhcp.resolver)] {
+        let _ = match value.unwrap_or(Some(router.addr())) {
             Some(address) => writeln!(text, "dhcp-option={option},{address}"),
             None => writeln!(text, "dhcp-option={option}"),
         };
@@ -157,8 +157,8 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     if let Some(netmask) = netmask {
         let _ = writeln!(text, "option subnet {netmask}");
     }
-    for (option, reported) in [("router", dhcp.router), ("dns", dhcp.resolver)] {
-        if let Some(address) = reported.unwrap_or(router) {
+    for (option, value) in [("router", dhcp.router), ("dns", dhcp.resolver)] {
+        if let Some(address) = value.unwrap_or(router) {
             let _ = writeln!(text, "option {option} {address}");
         }
     }
@@ -171,7 +171,7 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     Ok(running)
 }
 
-/// The hosts that a server of the `wire`th network knows: all ports plugged into it.
+/// Returns the hosts that a server of the `wire`th network knows: all ports plugged into it.
 pub fn hosts(networks: &[Network], wire: usize) -> Vec<Host> {
     let Some(port) = networks.get(wire).map(|network| network.port.as_str()) else {
         return Vec::new();

@@ -26,7 +26,7 @@ pub const NODES: u8 = 3;
 /// Where the ends of cables lie that are plugged in nowhere.
 const SHELF: &str = "shelf";
 
-/// The name of the venue's `index`th router namespace, and of the computer behind it.
+/// Returns the name of the venue's `index`th router namespace, and of the computer behind it.
 pub fn venue_name(index: usize) -> String {
     numbered("venue", index)
 }
@@ -40,12 +40,13 @@ fn numbered(name: &str, index: usize) -> String {
     if index == 0 { name.to_owned() } else { format!("{name}{}", index + 1) }
 }
 
-/// The name of the far end of the cable in the head's port `port`.
+/// Returns the name of the far end of the cable in the head's port `port`.
 pub fn far_end(port: &str) -> String {
     format!("p-{port}")
 }
 
-/// The hardware address of the head's `index`th uplink: locally administered, always the same.
+/// Returns the hardware address of the head's `index`th uplink: locally administered, always the
+/// same.
 pub fn mac(index: usize) -> String {
     format!("{HEAD_MAC}e1:{:02x}", index + 1)
 }
@@ -104,12 +105,12 @@ pub fn lay_foundation() -> Result<()> {
     ip("head", "link set lo up\n")
 }
 
-/// The hardware address of a node.
+/// Returns the hardware address of a node.
 pub fn node_mac(number: u8) -> String {
     format!("b8:27:eb:00:00:{number:02x}")
 }
 
-/// The address of a node.
+/// Returns the address of a node.
 pub fn node_address(number: u8) -> String {
     format!("192.168.50.{}", 10 + u16::from(number))
 }
@@ -179,7 +180,7 @@ pub fn build_network(index: usize, network: &Network) -> Result<()> {
     set_internet(index, network.internet)
 }
 
-/// The router's own address in a prefix that it advertises.
+/// Returns the router's own address in a prefix that it advertises.
 pub fn ipv6_router(prefix: ipnet::Ipv6Net) -> String {
     let bits = u128::from(prefix.network()) | 1;
     format!("{}/{}", std::net::Ipv6Addr::from(bits), prefix.prefix_len())

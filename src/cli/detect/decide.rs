@@ -32,7 +32,7 @@ impl Proposal {
     }
 }
 
-/// The settings for what was found.
+/// Returns the settings for what was found.
 pub fn decide(found: &Found, board: &Board) -> Proposal {
     let mut proposal = Proposal { values: Vec::new(), reasons: Vec::new(), certain: true };
     proposal.set("board", text("auto"));
@@ -130,7 +130,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     proposal.set("cluster.interface", text(&name));
 }
 
-/// A name that is no port's.
+/// Returns a name that is no port's.
 fn spare(ports: &[&Port]) -> String {
     let free = (0..)
         .map(|number| format!("eth{number}"))
@@ -138,7 +138,8 @@ fn spare(ports: &[&Port]) -> String {
     free.unwrap_or_else(|| "eth0".to_owned())
 }
 
-/// The port for the nodes: the board's own, else a wired one that is not the way to the internet.
+/// Returns the port for the nodes: the board's own, else a wired one that is not the way to the
+/// internet.
 fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
     let cabled = || found.ports.iter().filter(|port| port.kind != PortKind::Wireless);
     let way_out = |port: &&Port| found.default_route.as_ref() == Some(&port.name);

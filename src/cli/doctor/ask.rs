@@ -1,4 +1,4 @@
-//! `doctor --try`: questions on the wire, said before they are asked. Nothing is requested, nothing
+//! `doctor --try`: questions on the wire, announced before they are asked. Nothing is requested, nothing
 //! is changed.
 
 use std::io;
@@ -26,7 +26,7 @@ const DNS: u16 = 53;
 /// Asked for where the settings probe by no name: the host of the default `uplink.probe_url`.
 const NAME: &str = "connectivitycheck.gstatic.com";
 
-/// Asks; what was wrong, and how many questions were asked. What was well is told on the way.
+/// Asks; returns what was wrong, and how many questions were asked. What was well is printed.
 pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
     let Some(settings) = loaded.or_else(|| presumed_settings(machine)) else {
@@ -62,7 +62,7 @@ fn has_carrier(machine: &Machine, port: &str) -> bool {
     machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
 }
 
-/// The name that the settings probe by, where it is one.
+/// Returns the name that the settings probe by, where it is one.
 fn name(settings: &Settings) -> String {
     match &settings.uplink.probe {
         UplinkProbe::Http { host, .. }

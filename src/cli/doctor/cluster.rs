@@ -178,8 +178,8 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
     )
 }
 
-/// The line of netplan's YAML that means the port: its name as a key, or a `name:` or `set-name:`
-/// of a match.
+/// Returns the line of netplan's YAML that means the port: its name as a key, or a `name:` or
+/// `set-name:` of a match.
 fn line_of(text: &str, port: &str) -> Option<usize> {
     let bare = |word: &str| word.trim().trim_matches(['"', '\'']).to_owned();
     let means = |line: &str| {

@@ -15,7 +15,7 @@ pub enum Rank {
 }
 
 impl Rank {
-    /// The word before a finding, in a column.
+    /// Returns the word before a finding, in a column.
     pub const fn mark(self) -> &'static str {
         match self {
             Self::Hint => "hint   ",
@@ -39,8 +39,8 @@ macro_rules! finding_codes {
             /// Those that are no alert's, in the order of their names.
             pub const OWN: &'static [Self] = &[$(Self::$code),*];
 
-            /// The stable name in the report and the manual; begins with its subject as an alert's
-            /// does.
+            /// Returns the stable name in the report and the manual; begins with its subject as an
+            /// alert's does.
             pub const fn name(self) -> &'static str {
                 match self {
                     Self::Alert(code) => code.name(),
@@ -48,7 +48,7 @@ macro_rules! finding_codes {
                 }
             }
 
-            /// How bad it is, where what was found does not make it better or worse.
+            /// Returns how bad it is, where what was found does not make it better or worse.
             pub const fn rank(self) -> Rank {
                 match self {
                     Self::Alert(code) => of_alert(code),

@@ -57,7 +57,7 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 
-/// The value of a line of `/proc/PID/status`.
+/// Parses the value of a line of `/proc/PID/status`.
 fn field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

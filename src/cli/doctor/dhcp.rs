@@ -28,7 +28,7 @@ pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
     known.into_iter().filter(|(unit, _)| starts(unit)).collect()
 }
 
-/// Whether there is a dnsmasq to run.
+/// Returns whether there is a dnsmasq to run.
 pub fn has_dnsmasq(machine: &Machine) -> bool {
     ["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"]
         .iter()
@@ -211,8 +211,7 @@ const USER: &str = "bramblegate";
 /// What the unit's sandbox hides from the service (`ProtectHome=`, `PrivateTmp=`; systemd.exec(5)).
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
-/// Nodes without a clock of their own are told nobody to ask: the head serves no time, and asks by
-/// names alone.
+/// Finds that nodes get no time server: the head serves no time, and asks servers by name alone.
 pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     let (cluster, machine) = (&context.settings.cluster, context.machine);
     let auto = cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
@@ -220,8 +219,8 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     if served && auto && context.settings.gateway.enabled {
         return unserved(context);
     }
-    let reported = served || servers.iter().any(|server| !server.is_loopback());
-    if !context.settings.gateway.enabled || !auto || reported {
+    let has_server = served || servers.iter().any(|server| !server.is_loopback());
+    if !context.settings.gateway.enabled || !auto || has_server {
         return Vec::new();
     }
     let nets = std::iter::once(&cluster.address).chain(&cluster.alternatives);

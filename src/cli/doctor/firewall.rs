@@ -128,8 +128,8 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The NAT rules of one of the two iptables. Asking the legacy one would create its table, so it
-/// must be there already.
+/// Returns the NAT rules of one of the two iptables. Asking the legacy one would create its table,
+/// so it must be there already.
 fn saved_nat(machine: &Machine, program: &str) -> String {
     let tables = machine.read("/proc/net/ip_tables_names").unwrap_or_default();
     if program.contains("legacy") && !tables.lines().any(|table| table == "nat") {
@@ -215,7 +215,7 @@ fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
     missing.map(finding).collect()
 }
 
-/// The ports of a rule `tcp dport PORT … accept` or `tcp dport FIRST-LAST … accept`.
+/// Parses the ports of a rule `tcp dport PORT … accept` or `tcp dport FIRST-LAST … accept`.
 fn accepted(rule: &str) -> Option<RangeInclusive<u16>> {
     let mut words = rule.trim().strip_prefix("tcp dport ")?.split_whitespace();
     let (first, last) =

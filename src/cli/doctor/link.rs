@@ -102,7 +102,7 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     }
 }
 
-/// The text of the daemon's alert.
+/// Returns the text of the daemon's alert.
 fn foreign_server(status: &Snapshot) -> Option<String> {
     let alert =
         status.alerts.iter().find(|alert| alert.code == AlertCode::GatewayForeignDhcp.name())?;
@@ -122,8 +122,8 @@ fn is_silent(status: &Snapshot, uplink: &str) -> bool {
     here && status.uplinks.iter().all(|of| waits(of) || is_out(of))
 }
 
-/// A node that the kernel has met at this port, by its hardware address; by its address only where
-/// there is other evidence, for the venue may have the same subnet.
+/// Returns a node that the kernel has met at this port, by its hardware address; by its address
+/// only where there is other evidence, for the venue may have the same subnet.
 fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
     let table = context.machine.read("/proc/net/arp").unwrap_or_default();
     let met: Vec<(Ipv4Addr, Mac)> =
@@ -137,7 +137,7 @@ fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<St
     Some(node.name.clone())
 }
 
-/// A line of `/proc/net/arp` (proc(5)) about a neighbour that has answered: IP HW-type Flags
+/// Parses a line of `/proc/net/arp` (proc(5)) about a neighbour that has answered: IP HW-type Flags
 /// HW-address Mask Device.
 fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
     let fields: Vec<&str> = line.split_whitespace().collect();

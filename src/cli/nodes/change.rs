@@ -420,7 +420,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     folder::keep_public(path, text)
 }
 
-/// Where the links of root's or of one's own lead, also if nothing is there yet.
+/// Returns where the links of root's or of one's own lead, also if nothing is there yet.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
     const MOST: usize = 40;

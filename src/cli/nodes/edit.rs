@@ -15,7 +15,7 @@ pub struct Entry {
     pub probes: Vec<String>,
 }
 
-/// The text with one more node.
+/// Returns the text with one more node.
 pub fn with(text: &str, entry: &Entry) -> String {
     let mut text = if text.trim().is_empty() { HEAD.to_owned() } else { text.to_owned() };
     if !text.ends_with('\n') {
@@ -34,7 +34,7 @@ pub fn with(text: &str, entry: &Entry) -> String {
     text
 }
 
-/// The text without a node; `None` if it is not there.
+/// Returns the text without a node; `None` if it is not there.
 pub fn without(text: &str, name: &str) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (first, end, _) = find(&lines, name)?;
@@ -48,7 +48,7 @@ pub fn without(text: &str, name: &str) -> Option<String> {
     Some(kept.copied().collect())
 }
 
-/// The text with a node under another name; `None` if it is not there.
+/// Returns the text with a node under another name; `None` if it is not there.
 pub fn renamed(text: &str, from: &str, to: &str) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (_, _, place) = find(&lines, from)?;
@@ -60,7 +60,7 @@ pub fn renamed(text: &str, from: &str, to: &str) -> Option<String> {
     Some(changed.collect())
 }
 
-/// The table of a node: its first line, the line after its last, and the line of its name.
+/// Returns the table of a node: its first line, the line after its last, and the line of its name.
 fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
     let is_header = |line: &&str| line.trim_start().starts_with('[');
     let is_node =
@@ -83,7 +83,7 @@ fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
     })
 }
 
-/// The value of a line `name = "…"`.
+/// Parses the value of a line `name = "…"`.
 fn name_in(line: &str) -> Option<&str> {
     let value =
         line.trim_start().strip_prefix("name")?.trim_start().strip_prefix('=')?.trim_start();

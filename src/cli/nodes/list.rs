@@ -142,7 +142,7 @@ fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// A health, and how far a node has booted.
+/// Returns a health, and how far a node has booted.
 fn painted(health: &str) -> String {
     let colour = match health.split(' ').next().unwrap_or_default() {
         "up" => 32,

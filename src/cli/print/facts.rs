@@ -58,9 +58,9 @@ fn events(json: &Value) -> Result<Vec<Event>, Mistake> {
     let mut events = Vec::new();
     for entry in links {
         let link = link(entry, &names).ok_or_else(|| Mistake::NoLink(entry.clone()))?;
-        for reported in entry.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
-            let address = address(reported, link.index)
-                .ok_or_else(|| Mistake::NoAddress(reported.clone()))?;
+        for item in entry.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
+            let address =
+                address(item, link.index).ok_or_else(|| Mistake::NoAddress(item.clone()))?;
             events.push(Event::Address(Change::Present(address)));
         }
         events.insert(0, Event::Link(Change::Present(link)));
@@ -119,22 +119,20 @@ fn link(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Link> {
     })
 }
 
-fn address(reported: &Value, index: LinkIndex) -> Option<Address> {
-    let local: std::net::IpAddr = string(reported, "local")?.parse().ok()?;
-    let flag = |name: &str| reported.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let valid = reported
-        .get("valid_life_time")
-        .and_then(Value::as_u64)
-        .filter(|seconds| *seconds < FOR_EVER);
+fn address(item: &Value, index: LinkIndex) -> Option<Address> {
+    let local: std::net::IpAddr = string(item, "local")?.parse().ok()?;
+    let flag = |name: &str| item.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let valid =
+        item.get("valid_life_time").and_then(Value::as_u64).filter(|seconds| *seconds < FOR_EVER);
     Some(Address {
         index,
-        address: IpNet::new(local, u8::try_from(number(reported, "prefixlen")?).ok()?).ok()?,
+        address: IpNet::new(local, u8::try_from(number(item, "prefixlen")?).ok()?).ok()?,
         tentative: flag("tentative"),
         deprecated: flag("deprecated"),
         temporary: flag("temporary"),
-        link_local: string(reported, "scope") == Some("link"),
+        link_local: string(item, "scope") == Some("link"),
         valid_for: valid.map(Duration::from_secs),
-        protocol: string(reported, "protocol").and_then(|number| number.parse().ok()).unwrap_or(0),
+        protocol: string(item, "protocol").and_then(|number| number.parse().ok()).unwrap_or(0),
     })
 }
 

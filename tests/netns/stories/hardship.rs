@@ -151,7 +151,7 @@ pub fn missing_net_raw_is_reported() -> Result<()> {
         must("head", "echo 1 0 > /proc/sys/net/ipv4/ping_group_range")?;
         let less = "--bounding-set=-net_raw";
         world.start_gateway_by(&["setpriv", less, "--inh-caps=-net_raw"], &[])?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "host-no-net-raw").is_some_and(|text| text.contains("arp and icmp"))
         })?;
         ensure(

@@ -293,7 +293,7 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
         until("iPXE is not sent to itself", || of("iPXE", 12).is_ok_and(|file| file.is_empty()))?;
         ensure("but on", of("iPXE on UEFI", 15)? == "grubx64.efi")?;
         ensure("a BIOS still loads it", of("PC with a BIOS", 5)? == "undionly.kpxe")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-netboot")
                 .is_some_and(|text| text.contains("cluster.netboot.ipxe"))
         })

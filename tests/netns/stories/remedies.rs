@@ -95,7 +95,7 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
         world.start_gateway()?;
         let reported =
             || alert(world, "gateway-dnsmasq-failed").filter(|text| text.contains("port 67"));
-        until("it is said", || reported().is_some())?;
+        until("it is reported", || reported().is_some())?;
         let text = reported().unwrap_or_default();
         ensure(
             &format!("with who knows more: {text}"),
@@ -124,7 +124,7 @@ pub fn who_holds_dhcp_back_is_seen() -> Result<()> {
         let sender = must("rpi3", "cat /sys/class/net/eth0/address")?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        until("it is said", || alert(world, "gateway-dhcp-held").is_some())?;
+        until("it is reported", || alert(world, "gateway-dhcp-held").is_some())?;
         let text = alert(world, "gateway-dhcp-held").unwrap_or_default();
         let bound: u64 = text
             .split("up to ")

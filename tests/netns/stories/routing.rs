@@ -120,7 +120,7 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
         must("head", "ip rule add preference 4000 table 52")?;
-        until("it is said", || alert(world, "gateway-rule").is_some())?;
+        until("it is reported", || alert(world, "gateway-rule").is_some())?;
         until("the nodes are down", || is(world, "cluster.up", "0"))?;
         let text = alert(world, "gateway-rule").unwrap_or_default();
         ensure(
@@ -134,7 +134,7 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
         must("head", "ip rule del preference 4000")?;
         // A kill switch: nothing leaves but by the tunnel.
         must("head", "ip rule add preference 3000 to 192.168.50.0/24 prohibit")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-rule").is_some_and(|text| text.contains("3000"))
         })?;
         let text = alert(world, "gateway-rule").unwrap_or_default();
@@ -242,7 +242,7 @@ pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
         }
         println!("the nodes have internet again after {:?}", start.elapsed());
         try_from(world, "rpi1", "http http://203.0.113.80/")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-failover").is_some_and(|text| text.contains("wlan0"))
         })?;
         ensure(

@@ -35,7 +35,7 @@ address = "172.20.5.1/24"
 address = "172.20.5.77"
 "#;
 
-/// Tells a story in a world of `venue` before the gateway is started; on failure, the whole state
+/// Plays a story in a world of `venue` before the gateway is started; on failure, the whole state
 /// of the world is printed.
 pub fn before_start(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     let mut world = World::build(&Venue::parse("story", venue)?, &crate::program())?;
@@ -138,7 +138,7 @@ pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
 /// time with a killed process.
 pub const STOP: Duration = Duration::from_secs(10);
 
-/// Gives the gateway other settings and tells it to read them.
+/// Gives the gateway other settings and has it read them.
 pub fn reload(world: &mut World, settings: &str) -> Result<()> {
     world.set_settings(settings);
     world.write_settings()?;

@@ -294,7 +294,7 @@ pub fn dnsmasq_that_stands_still() -> Result<()> {
             "nft add table ip lo && nft 'add chain ip lo i { type filter hook input priority 0; \
              }' && nft add rule ip lo i iif lo udp dport 53 drop",
         )?;
-        until("it is said", || {
+        until("it is reported", || {
             world.journal().contains("another program drop it on the loopback port")
         })?;
         ensure("the same one lives on", dnsmasq_of_ours() == id)?;
@@ -424,7 +424,7 @@ pub fn full_disk_is_reported() -> Result<()> {
         another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
-        until("it is said", || {
+        until("it is reported", || {
             world.journal().contains("cannot be written, so leases would not outlive")
         })
         .map_err(|error| Error(format!("{error}: {}", written())))?;
@@ -533,7 +533,7 @@ pub fn missing_dnsmasq_is_named() -> Result<()> {
         bramblegate_lab::shell::run("mount", &["--bind", "/dev/null", "/usr/sbin/dnsmasq"])?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-dnsmasq-missing")
                 .is_some_and(|text| text.contains("dnsmasq-base"))
         })?;

@@ -1,6 +1,6 @@
-//! The one table of settings. A key is declared once, with its path, type, bounds, default and text:
-//! the reader of files checks by it, the checks of the whole read their values through it, the man
-//! page and the list of known keys come from it.
+//! The one table of settings. A key is declared once, with its path, type, bounds, default and
+//! text: the reader of files checks by it, the checks of the whole read their values through it,
+//! the man page and the list of known keys come from it.
 
 mod form;
 mod network;
@@ -9,7 +9,7 @@ mod panel;
 
 use std::time::Duration;
 
-use super::fault::Complaint;
+use super::fault::{Complaint, Origin};
 use super::grammar;
 use super::tree::{Item, Scalar, Table};
 use form::Form;
@@ -38,6 +38,11 @@ impl Key {
     /// Returns the last part of the path: the name in its table.
     pub(super) fn name(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// Returns where the value stands in one of the tables of an array, else where that stands.
+    pub(super) fn place(&self, table: &Table) -> Origin {
+        table.get(self.name()).map_or(table.at, |item| item.at)
     }
 }
 
@@ -163,12 +168,12 @@ impl Kind {
 pub(super) const ARRAYS: &[(&str, &str)] =
     &[("node", "name"), ("group", "name"), ("forward", "listen")];
 
-/// The key by which a table of this array is known; `None`: there is no such array.
+/// Returns the key by which a table of this array is known; `None`: there is no such array.
 pub(super) fn known_by(array: &str) -> Option<&'static str> {
     ARRAYS.iter().find(|(name, _)| *name == array).map(|(_, key)| *key)
 }
 
-/// The key of that path.
+/// Returns the key of that path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     all().find(|key| key.path == path)
 }

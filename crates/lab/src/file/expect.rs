@@ -76,8 +76,8 @@ impl std::fmt::Display for Check {
     }
 }
 
-/// Whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for one, `|`
-/// between alternatives.
+/// Returns whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for
+/// one, `|` between alternatives.
 pub fn glob(pattern: &str, text: &str) -> bool {
     pattern.split('|').any(|pattern| matches(pattern, text))
 }

@@ -134,7 +134,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A string or an array of strings.
+    /// Returns a string or an array of strings.
     fn strings(&mut self, keys: &mut Keys<'_>, name: &'static str) -> Vec<(String, Span)> {
         let Some((value, span)) = self.take(keys, name) else { return Vec::new() };
         let values = match value {
@@ -435,7 +435,7 @@ fn flatten(prefix: &str, table: Table<'_>, wanted: &mut Vec<(String, String)>) {
     }
 }
 
-/// An integer and one of ms s m h d.
+/// Returns an integer and one of ms s m h d.
 pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|scalar: char| !scalar.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);

@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// Returns whether it is set to heed option 108, and so may be silent because a server said it.
+    /// Returns whether it is set to heed option 108, and so may be silent because a server asked for that.
     pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
         match self {
             Self::Managed(Manager::NetworkManager) => {
@@ -207,7 +207,7 @@ fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bo
     active && method(machine, port).is_none_or(|method| method == "auto")
 }
 
-/// The name of NetworkManager's connection on a port.
+/// Returns the name of NetworkManager's connection on a port.
 fn connection(machine: &Machine, port: &str) -> Option<String> {
     let name = machine.run("nmcli", &["-g", "GENERAL.CONNECTION", "device", "show", port])?;
     // A quote would end the shell's word.

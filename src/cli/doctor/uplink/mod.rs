@@ -40,8 +40,8 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.status.socket);
     let mut findings = switched_off(context);
     for port in context.uplinks() {
-        let reported = status.as_ref().and_then(|status| uplink(status, &port));
-        findings.extend(portal(context, &port, reported));
+        let known = status.as_ref().and_then(|status| uplink(status, &port));
+        findings.extend(portal(context, &port, known));
         if context.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
             continue;
         }
@@ -54,9 +54,9 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
             IpNet::V6(_) => false,
         };
         if held.iter().any(|net| answers(&net)) {
-            findings.extend(reported.and_then(|reported| not_renewed(&port, reported)));
+            findings.extend(known.and_then(|known| not_renewed(&port, known)));
         } else {
-            findings.push(without_ipv4(context, &port, reported, &held));
+            findings.push(without_ipv4(context, &port, known, &held));
         }
     }
     findings
@@ -100,7 +100,7 @@ fn switch_on(machine: &Machine, port: &str) -> String {
     format!("`{command}`{blocked}")
 }
 
-/// What the daemon says of one uplink.
+/// Returns what the daemon says of one uplink.
 fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
     status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
 }
@@ -108,7 +108,7 @@ fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
 fn without_ipv4(
     context: &CheckContext<'_>,
     port: &str,
-    reported: Option<&Uplink>,
+    known: Option<&Uplink>,
     held: &[IpNet],
 ) -> Finding {
     let machine = context.machine;
@@ -127,7 +127,7 @@ fn without_ipv4(
         return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
     };
     // A word that is not known here is as if the daemon had heard nothing.
-    let progress = reported.and_then(|reported| reported.dhcp.as_ref());
+    let progress = known.and_then(|known| known.dhcp.as_ref());
     match progress.and_then(Word::known) {
         Some(DhcpProgress::Ipv6Only) => {
             let after = match client {
@@ -178,7 +178,7 @@ fn without_ipv4(
     }
 }
 
-/// The unit under which a client's words are in the journal.
+/// Returns the unit under which a client's words are in the journal.
 fn unit(client: &Client) -> &str {
     match client {
         Client::Managed(Manager::NetworkManager) => "NetworkManager",
@@ -188,11 +188,11 @@ fn unit(client: &Client) -> &str {
     }
 }
 
-fn not_renewed(port: &str, reported: &Uplink) -> Option<Finding> {
-    let late = reported.not_renewed_s?;
-    let left = reported.lease_left_s.unwrap_or(0);
+fn not_renewed(port: &str, known: &Uplink) -> Option<Finding> {
+    let late = known.not_renewed_s?;
+    let left = known.lease_left_s.unwrap_or(0);
     let address =
-        reported.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
+        known.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
     let text = format!(
         "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, \
          and answers until then"
@@ -203,11 +203,11 @@ fn not_renewed(port: &str, reported: &Uplink) -> Option<Finding> {
 }
 
 /// A portal, by the daemon's probe or by dhcpcd's lease.
-fn portal(context: &CheckContext<'_>, port: &str, reported: Option<&Uplink>) -> Option<Finding> {
-    if reported.is_some_and(|reported| reported.state == UplinkState::Online) {
+fn portal(context: &CheckContext<'_>, port: &str, known: Option<&Uplink>) -> Option<Finding> {
+    if known.is_some_and(|known| known.state == UplinkState::Online) {
         return None;
     }
-    let by_daemon = reported.and_then(|reported| PortalUrl::read(reported.portal_url.as_deref()?));
+    let by_daemon = known.and_then(|known| PortalUrl::read(known.portal_url.as_deref()?));
     let url = by_daemon.or_else(|| leased_portal(context, port))?;
     Some(Finding::new(
         AlertCode::UplinkPortal,
