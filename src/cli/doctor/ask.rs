@@ -1,5 +1,5 @@
-//! `doctor --try`: questions on the wire, announced before they are asked. Nothing is requested, nothing
-//! is changed.
+//! `doctor --try`: questions on the wire, announced before they are asked. Nothing is requested,
+//! nothing is changed.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -104,7 +104,7 @@ fn dhcp(port: &str) -> Vec<Finding> {
     )]
 }
 
-/// The uplink's own, else the machine's; none of this machine itself.
+/// Returns the uplink's own resolvers, else the machine's; none of this machine itself.
 fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
     let known = resolvers::read(&machine.path("/"));
     let own = clients::index(machine, port).and_then(|index: LinkIndex| known.get(&index));

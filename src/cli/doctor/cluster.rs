@@ -8,7 +8,7 @@ use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::watch::uplink::clients::Manager;
 
-/// NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
+/// Finds NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
 pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(port) = context.cluster_port() else { return Vec::new() };
     let finding = |who: &str, remedy: String| {

@@ -67,7 +67,7 @@ fn holds_net_raw(status: &str) -> bool {
     held.is_none_or(|mask| mask & 1 << NET_RAW != 0)
 }
 
-/// One of its groups is among those that may ping.
+/// Returns whether one of its groups is among those that may ping.
 fn may_ping(machine: &Machine, status: &str) -> bool {
     let numbers = |text: &str| {
         text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).collect::<Vec<_>>()

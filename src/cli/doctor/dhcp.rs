@@ -15,7 +15,7 @@ use crate::watch::dhcp::boot_files;
 use crate::watch::host::ntp::TimeAnswer;
 use crate::watch::host::time;
 
-/// DHCP servers that start with the machine: (unit, what it is).
+/// Returns the DHCP servers that start with the machine: (unit, what it is).
 pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
     let known = [
         ("isc-dhcp-server.service", "isc-dhcp-server"),
@@ -35,7 +35,7 @@ pub fn has_dnsmasq(machine: &Machine) -> bool {
         .any(|path| machine.is_file(path))
 }
 
-/// DHCP servers of old, and whoever has port 53 or 67 where ours would serve.
+/// Finds other DHCP servers, and whoever has port 53 or 67 where ours would serve.
 pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let other = |(unit, what): (&str, &str)| {
@@ -59,7 +59,7 @@ pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Who listens on 53 or 67 where the nodes would ask.
+/// Finds who listens on 53 or 67 where the nodes would ask.
 fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
     let head = IpAddr::V4(context.settings.cluster.address.addr());
     let ours = |owner: &Process| owner.name == "dnsmasq" && our_child(context.machine, owner);
@@ -241,7 +241,7 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// A time server that listens, and of which the nodes get no time.
+/// Finds a time server that listens, and of which the nodes get no time.
 fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
     let address = context.settings.cluster.address;
     let (text, line) = match context.machine.time_answer(address.addr()) {

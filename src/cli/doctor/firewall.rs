@@ -98,7 +98,7 @@ pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
     files.filter(holds).map(finding).collect()
 }
 
-/// A MASQUERADE rule of an older set-up, in the kernel or in a file that is loaded at the start.
+/// Finds a MASQUERADE rule of an older set-up, in the kernel or in a file loaded at the start.
 pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in SAVED_IPTABLES.iter().chain(&SAVED) {
@@ -138,7 +138,7 @@ fn saved_nat(machine: &Machine, program: &str) -> String {
     machine.run(program, &["-t", "nat"]).unwrap_or_default()
 }
 
-/// Docker and libvirt masquerade for their own networks; that is theirs.
+/// Returns whether it is not Docker or libvirt, which masquerade for their own networks.
 fn ours_not(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let others = ["docker", "172.17.", "libvirt", "lxc", "cni", "kube", "flannel", "virbr"];
@@ -160,7 +160,7 @@ fn first(text: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
     None
 }
 
-/// An sshd that `uplink.allow` does not cover cannot be reached from the venue.
+/// Finds an sshd that cannot be reached from the venue: `uplink.allow` does not cover it.
 pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
     let allow = &context.settings.uplink.allow;
     let configured = BTreeSet::from_iter(name::ssh_ports(&context.machine.path("/")));

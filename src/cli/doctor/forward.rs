@@ -7,7 +7,7 @@ use crate::decide::forward::{name, target};
 use crate::event::AlertCode;
 use crate::watch::host::name;
 
-/// Who listens where a forward takes what comes from the venue.
+/// Finds who listens where a forward takes what comes from the venue.
 pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if context.settings.forwards.is_empty() {

@@ -4,7 +4,7 @@
 use super::{CheckContext, Finding, FindingCode};
 use crate::event::AlertCode;
 
-/// The cluster's port is there, and neither it nor an uplink is a port of a bridge or bond.
+/// Finds that the cluster's port is not there, or it or an uplink is a port of a bridge or bond.
 pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let cluster = context.cluster_port();
@@ -70,7 +70,7 @@ pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     routes.iter().find(default).map(finding).into_iter().collect()
 }
 
-/// Another port uses (a part of) the cluster's subnet.
+/// Finds another port that uses (a part of) the cluster's subnet.
 pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
     let net = context.settings.cluster.address.trunc();
     let cluster = context.cluster_port();
@@ -91,7 +91,7 @@ pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
     clash.map(finding).collect()
 }
 
-/// The table of connections is nearly full.
+/// Finds that the table of connections is nearly full.
 pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     let number = |name: &str| -> Option<u64> {
         context.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
@@ -147,7 +147,7 @@ pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// The root file system is an overlay in memory, as Raspberry Pi OS offers it.
+/// Finds that the root file system is an overlay in memory, as Raspberry Pi OS offers it.
 pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     if !overlay_root(context.machine) {
         return Vec::new();
@@ -157,14 +157,14 @@ pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::of(FindingCode::HostOverlayRoot, text)]
 }
 
-/// Is the root an overlay?
+/// Returns whether the root is an overlay.
 pub fn overlay_root(machine: &crate::cli::machine::Machine) -> bool {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
     let root = mounts.lines().rfind(|line| line.split_whitespace().nth(1) == Some("/"));
     root.is_some_and(|line| line.split_whitespace().nth(2) == Some("overlay"))
 }
 
-/// rc.local and cron lines that set up forwarding, NAT, a display or an LED.
+/// Finds lines of rc.local and cron that set up forwarding, NAT, a display or an LED.
 pub fn leftovers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let cron = machine

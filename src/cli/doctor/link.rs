@@ -9,7 +9,7 @@ use crate::clock;
 use crate::event::{AlertCode, Dump, Event, Mac};
 use crate::facts::State;
 
-/// A port that has an address and no role is closed by the rules.
+/// Finds ports that have an address and no role: the rules close them.
 pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     if !context.settings.gateway.enabled {
         return Vec::new();
@@ -43,7 +43,7 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     ports.map(finding).collect()
 }
 
-/// What our rules dropped since they were loaded: most of it is what they are for.
+/// Finds what our rules dropped since they were loaded: most of it is what they are for.
 pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
     let dropped = context.machine.drops();
     if dropped.is_empty() {
@@ -61,7 +61,7 @@ pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(AlertCode::GatewayDrops, text, remedy)]
 }
 
-/// Another DHCP server on the cluster port, and whether that means swapped cables.
+/// Finds another DHCP server on the cluster port, and whether that means swapped cables.
 pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(cluster) = context.cluster_port() else { return Vec::new() };
     let status = context.machine.status(&context.settings.status.socket).unwrap_or_default();
@@ -110,7 +110,7 @@ fn foreign_server(status: &Snapshot) -> Option<String> {
     alert.text.split(": ").next().map(str::to_owned)
 }
 
-/// This uplink has a cable, and no uplink at all has found a DHCP server.
+/// Returns whether this uplink has a cable, and no uplink at all has found a DHCP server.
 fn is_silent(status: &Snapshot, uplink: &str) -> bool {
     let waits = |of: &Uplink| {
         matches!(of.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp))

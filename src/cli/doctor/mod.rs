@@ -147,7 +147,7 @@ impl CheckContext<'_> {
     }
 }
 
-/// A shell's pattern: `* ? […]`, as in the settings.
+/// Returns whether a name matches a shell's pattern: `* ? […]`, as in the settings.
 pub fn matches(pattern: &str, name: &str) -> bool {
     Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
 }
@@ -193,7 +193,7 @@ pub fn examine(context: &CheckContext<'_>) -> Vec<Finding> {
     CHECKS.iter().flat_map(|(_, check)| check(context)).collect()
 }
 
-/// Exit 0 clean, 1 findings, 2 the gateway is blocked.
+/// Prints the findings. Exit 0 clean, 1 findings, 2 the gateway is blocked.
 pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let (mut findings, mut checks) = look(&machine, &args.config.config);
@@ -211,8 +211,8 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(code(&findings))
 }
 
-/// Returns all findings, and how many checks were made: where there are no settings yet, with those that
-/// `detect` would propose.
+/// Returns all findings, and how many checks were made: where there are no settings yet, with those
+/// that `detect` would propose.
 fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let faults = match settings::load(file) {
         Ok(merged) => {

@@ -42,7 +42,7 @@ fn listener(line: &str, tcp: bool) -> Option<Listener> {
     })
 }
 
-/// 32-bit words in hexadecimal, each in the machine's byte order.
+/// Parses 32-bit words in hexadecimal, each in the machine's byte order.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let word = |index: usize| {
         let digits = text.get(index * 8..index * 8 + 8)?;

@@ -120,8 +120,8 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
     Ok(names)
 }
 
-/// Returns the numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range has, where
-/// that begins with 0.
+/// Returns the numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range
+/// has, where that begins with 0.
 fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldError> {
     let mut numbers = Vec::new();
     for range in ranges.split(',') {

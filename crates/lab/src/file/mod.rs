@@ -51,8 +51,8 @@ pub struct Network {
     pub translator: Option<Ipv4Net>,
     /// a computer of the venue; without one its checks are made from the router
     pub laptop: Option<Ipv4Net>,
-    /// bytes on the wire of the venue; given by DHCP if it is not 1500. "Fragmentation needed" never
-    /// arrives.
+    /// bytes on the wire of the venue; given by DHCP if it is not 1500. "Fragmentation needed"
+    /// never arrives.
     pub mtu: u16,
     pub internet: Internet,
     /// the DHCP client gives itself an address of 169.254/16 when nobody answers

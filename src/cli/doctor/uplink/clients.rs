@@ -74,7 +74,8 @@ impl Client {
         }
     }
 
-    /// Returns whether it is set to heed option 108, and so may be silent because a server asked for that.
+    /// Returns whether it is set to heed option 108, and so may be silent because a server asked
+    /// for that.
     pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
         match self {
             Self::Managed(Manager::NetworkManager) => {

@@ -13,7 +13,7 @@ use crate::cli::machine::Machine;
 use crate::event::{AlertCode, PortalUrl};
 use crate::watch::uplink::clients::Manager;
 
-/// Two clients on one uplink get two leases, and take each other's routes away.
+/// Finds two clients on one uplink: they get two leases, and remove each other's routes.
 pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for port in context.uplinks() {
@@ -202,7 +202,7 @@ fn not_renewed(port: &str, known: &Uplink) -> Option<Finding> {
     Some(Finding::new(AlertCode::UplinkLeaseNotRenewed, text, remedy))
 }
 
-/// A portal, by the daemon's probe or by dhcpcd's lease.
+/// Finds a portal, by the daemon's probe or by dhcpcd's lease.
 fn portal(context: &CheckContext<'_>, port: &str, known: Option<&Uplink>) -> Option<Finding> {
     if known.is_some_and(|known| known.state == UplinkState::Online) {
         return None;
@@ -216,7 +216,7 @@ fn portal(context: &CheckContext<'_>, port: &str, known: Option<&Uplink>) -> Opt
     ))
 }
 
-/// dhcpcd (from 10 on) keeps in its lease what it asked for (`option captive_portal_uri`).
+/// Returns the portal in dhcpcd's lease (from 10 on, with `option captive_portal_uri`).
 fn leased_portal(context: &CheckContext<'_>, port: &str) -> Option<PortalUrl> {
     if !clients::of_port(context.machine, port).contains(&Client::Managed(Manager::Dhcpcd)) {
         return None;
