@@ -107,6 +107,7 @@ fn reference() -> String {
             keys::Preset::Required => "must be set".to_owned(),
             keys::Preset::Toml(value) => format!("default {value}"),
             keys::Preset::Board => "default from the board".to_owned(),
+            keys::Preset::WithTable(text) => format!("default: \"{text}\""),
             keys::Preset::Words(words) => format!("default: {words}"),
         };
         text += &format!(

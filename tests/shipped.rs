@@ -62,7 +62,8 @@ fn every_board_makes_good_settings() {
         .map(|path| {
             let board = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let text = format!(
-                "board = {board:?}\n[uplink]\ninterfaces = [\"eth1\", \"wlan0\"]\n[cluster]\ninterface = \"eth0\"\n"
+                "board = {board:?}\n[uplink]\ninterfaces = [\"eth1\", \"wlan0\"]\n[cluster]\n\
+                 interface = \"eth0\"\n"
             );
             (board, text)
         })

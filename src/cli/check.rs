@@ -44,7 +44,8 @@ pub fn main(args: Args) -> ExitCode {
     let served = settings.cluster.dhcp.is_some() || settings.cluster.dns.is_some();
     if served && settings.gateway.enabled && dhcp::program().is_none() {
         output::err(
-            "note: dnsmasq is not installed, so the nodes would get no addresses and names: sudo apt install dnsmasq-base\n",
+            "note: dnsmasq is not installed, so the nodes would get no addresses and names: sudo \
+             apt install dnsmasq-base\n",
         );
     }
     ExitCode::SUCCESS

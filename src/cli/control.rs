@@ -10,7 +10,7 @@ use crate::api::control::Order;
 /// Where the socket is if no settings tell.
 const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 
-/// The socket that these settings name.
+/// Returns the socket that these settings name.
 pub fn configured_socket(config: &Path) -> PathBuf {
     settings::load(config)
         .map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.control.socket)
@@ -24,22 +24,25 @@ pub fn send(socket: &Path, order: &Order) -> io::Result<Result<(), String>> {
     ControlClient::connect(socket)?.send(order)
 }
 
-/// What to do about a socket that cannot be reached.
+/// Returns what to do about a socket that cannot be reached.
 pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "Orders are for root and for members of the group bramblegate: try sudo, or `sudo usermod -aG bramblegate $USER` and log in again."
+            "Orders are for root and for members of the group bramblegate: try sudo, or `sudo \
+             usermod -aG bramblegate $USER` and log in again."
         }
         io::ErrorKind::TimedOut => {
-            "The daemon hangs, or another program listens there: `systemctl status bramblegate` tells; `sudo systemctl restart bramblegate` ends it."
+            "The daemon hangs, or another program listens there: `systemctl status bramblegate` \
+             tells; `sudo systemctl restart bramblegate` ends it."
         }
         _ => {
-            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`."
+            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo \
+             systemctl start bramblegate`."
         }
     }
 }
 
-/// The exit code where it is a matter of rights.
+/// Returns the exit code where it is a matter of rights.
 pub fn code(error: &io::Error) -> Option<u8> {
     (error.kind() == io::ErrorKind::PermissionDenied).then_some(exit::NO_PERMISSION)
 }

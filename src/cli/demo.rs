@@ -34,7 +34,8 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     let Some(lab) = program() else {
         output::err(&format!(
-            "there is no {LAB}, beside this program or in {INSTALLED}: `make install` puts it there\n"
+            "there is no {LAB}, beside this program or in {INSTALLED}: `make install` puts it \
+             there\n"
         ));
         return ExitCode::from(exit::UNAVAILABLE);
     };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::settings;
+use super::settings::NotWritten;
 use crate::api::client::{Error, StatusClient};
 use crate::api::status::Snapshot;
 use crate::decide::firewall::TABLE;
@@ -25,9 +25,9 @@ use crate::watch::host::ntp::{self, TimeAnswer};
 use crate::watch::link;
 use crate::watch::routing;
 
-/// A daemon that does not say its status in this time is not asked again.
+/// A daemon that does not send its status in this time is not asked again.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// One that has not said a line after this long hangs.
+/// One that has not written a line after this long hangs.
 const SILENCE: Duration = Duration::from_secs(5);
 /// No file that is looked at is longer, bytes.
 const LONGEST: u64 = 16 << 20;
@@ -60,7 +60,7 @@ impl Machine {
         Self { root: root.to_owned(), answers: Some(answers) }
     }
 
-    /// Where an absolute path is.
+    /// Returns where an absolute path is.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
@@ -73,7 +73,7 @@ impl Machine {
         self.path(path).is_file()
     }
 
-    /// A file's text without its final line end; bytes that are no UTF-8 are replaced.
+    /// Returns a file's text without its final line end; bytes that are no UTF-8 are replaced.
     pub fn read(&self, path: &str) -> Option<String> {
         let bytes = self.bytes(path)?;
         Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
@@ -83,7 +83,7 @@ impl Machine {
         reading::bytes(&self.path(path), LONGEST).ok()
     }
 
-    /// The names in a folder, sorted; none if there is no such folder.
+    /// Returns the names in a folder, sorted; none if there is no such folder.
     pub fn list(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
         let mut names: Vec<String> =
@@ -92,7 +92,7 @@ impl Machine {
         names
     }
 
-    /// What a symbolic link points to.
+    /// Returns what a symbolic link points to.
     pub fn link(&self, path: &str) -> Option<String> {
         fs::read_link(self.path(path)).ok().map(|target| target.display().to_string())
     }
@@ -117,7 +117,7 @@ impl Machine {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The other names that a port goes by (`ip link property add`). In tests the answer to
+    /// Returns the other names that a port goes by (`ip link property add`). In tests the answer to
     /// "altnames PORT".
     pub fn alternative_names(&self, port: &str) -> Vec<String> {
         if let Some(answers) = &self.answers {
@@ -200,8 +200,8 @@ impl Machine {
             .collect()
     }
 
-    /// The port by which the kernel would send to the internet what comes from `source` by `port`,
-    /// where we may ask it.
+    /// Returns the port by which the kernel would send to the internet what comes from `source` by
+    /// `port`, where we may ask it.
     pub fn way_out(&self, port: &str, source: Ipv4Addr) -> Option<String> {
         if self.answers.is_some() {
             return None;
@@ -227,8 +227,8 @@ impl Machine {
         }
     }
 
-    /// How the head's own time server answers, where nodes would ask it. In tests the answer to
-    /// "time".
+    /// Returns how the head's own time server answers, where nodes would ask it. In tests the
+    /// answer to "time".
     pub fn time_answer(&self, address: Ipv4Addr) -> TimeAnswer {
         if let Some(answers) = &self.answers {
             return match answers.get("time").map(String::as_str) {
@@ -241,7 +241,7 @@ impl Machine {
         runtime.map_or(TimeAnswer::NoAddress, |runtime| runtime.block_on(ntp::ask(address)))
     }
 
-    /// The status of a daemon that runs. In tests the answer to "status".
+    /// Returns the status of a daemon that runs. In tests the answer to "status".
     pub fn status(&self, socket: &Path) -> Option<Snapshot> {
         if let Some(answers) = &self.answers {
             return serde_json::from_str(answers.get("status")?).ok();
@@ -278,38 +278,35 @@ impl Machine {
     /// Runs a program that changes something.
     ///
     /// # Errors
-    /// What it said on standard error, or why it could not be started.
-    pub fn act(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
+    /// It could not be started, or did not end well.
+    pub fn act(&self, program: &str, arguments: &[&str]) -> Result<(), ActError> {
         if self.answers.is_some() {
-            return self
-                .run(program, arguments)
-                .map(drop)
-                .ok_or_else(|| format!("{program}: not in this test"));
+            return self.run(program, arguments).map(drop).ok_or_else(|| {
+                ActError::NotStarted(program.to_owned(), ErrorKind::NotFound.into())
+            });
         }
         let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| format!("{program}: {error}"))?;
+        let output = output.map_err(|error| ActError::NotStarted(program.to_owned(), error))?;
         if output.status.success() {
             return Ok(());
         }
-        Err(format!(
-            "{program} {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))
+        Err(ActError::Failed {
+            command: format!("{program} {}", arguments.join(" ")),
+            errors: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        })
     }
 
     /// Writes a file whole and to the disk, making its folder; an existing one is replaced in one
     /// step.
     ///
     /// # Errors
-    /// As the file system says, with the path and what helps.
-    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
+    /// As the file system has it, with the path.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), NotWritten> {
         let target = self.path(path);
-        let explain = |error: std::io::Error| settings::not_written(&target, &error);
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(explain)?;
-        }
-        folder::keep_public(&target, bytes).map_err(explain)
+        let folder = target.parent().map_or(Ok(()), fs::create_dir_all);
+        folder
+            .and_then(|()| folder::keep_public(&target, bytes))
+            .map_err(|error| NotWritten { path: target, error })
     }
 
     /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
@@ -318,14 +315,23 @@ impl Machine {
         table.lines().skip(1).filter_map(route).collect()
     }
 
-    /// The port of the default route with the smallest metric that is listed first.
+    /// Returns the port of the default route with the smallest metric that is listed first.
     pub fn default_route(&self) -> Option<String> {
         self.routes().into_iter().find(|(net, _)| net.prefix_len() == 0).map(|(_, port)| port)
     }
 }
 
-/// A line of `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask …, addresses
-/// as the hexadecimal of a 32-bit word in the machine's byte order.
+/// Why a program that changes something did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    #[error("{0}: {1}")]
+    NotStarted(String, std::io::Error),
+    #[error("{command}: {errors}")]
+    Failed { command: String, errors: String },
+}
+
+/// Parses a line of `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask …,
+/// addresses as the hexadecimal of a 32-bit word in the machine's byte order.
 fn route(line: &str) -> Option<(Ipv4Net, String)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let address = |index: usize| -> Option<Ipv4Addr> {
@@ -376,7 +382,10 @@ mod tests {
         fs::create_dir_all(root.join("etc/settings.toml.new/full")).unwrap();
         let error = machine.write("/etc/settings.toml", b"newer\n").unwrap_err();
         let kept = machine.read("/etc/settings.toml");
-        assert!(error.contains("settings.toml.new: a folder is in its place"), "{error}");
+        assert!(
+            error.to_string().contains("settings.toml.new: a folder is in its place"),
+            "{error}"
+        );
         assert_eq!(kept.as_deref(), Some("new"));
     }
 }

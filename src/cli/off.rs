@@ -48,7 +48,8 @@ pub fn main(args: Args) -> ExitCode {
     if let Err(LockError::Held { pid, .. }) = lock {
         let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         output::err(&format!(
-            "the daemon runs{who} and would put everything back: stop it first (sudo systemctl stop bramblegate)\n"
+            "the daemon runs{who} and would put everything back: stop it first (sudo systemctl \
+             stop bramblegate)\n"
         ));
         return ExitCode::from(exit::TEMPORARY);
     }
@@ -89,7 +90,7 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// Who lives and owns our table. One that has just died may need a moment to let go of it.
+/// Returns who lives and owns our table. One that has just died may need a moment to let go of it.
 fn owner() -> Option<ApplyError> {
     let mut patience = PATIENCE;
     loop {

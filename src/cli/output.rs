@@ -17,7 +17,7 @@ pub fn out(text: &str) {
 }
 
 /// Writes what a verb is asked for to standard output; the exit code. Who stops reading wants no
-/// more, but half a file on a full disk is not what was wanted: that is said.
+/// more, but half a file on a full disk is not what was wanted: that is reported.
 pub fn deliver(text: &str) -> u8 {
     deliver_drawn(&printable(text))
 }
@@ -39,7 +39,7 @@ pub fn deliver_drawn(text: &str) -> u8 {
     }
 }
 
-/// Whether somebody still reads standard output, without writing to it.
+/// Returns whether somebody still reads standard output, without writing to it.
 pub fn is_open() -> bool {
     let stdout = std::io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
@@ -64,7 +64,7 @@ pub fn is_read_drawn(text: &str) -> bool {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
-/// Writes to standard error, for people: without the numbers of errors.
+/// Writes to standard error, without the numbers of errors.
 pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(printable(&in_words(text)).as_bytes());
 }

@@ -42,18 +42,18 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     let socket = args.socket.unwrap_or_else(status::configured_socket);
     if args.once {
-        return reported(&socket, live::once(&socket));
+        return finish(&socket, live::once(&socket));
     }
     if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
-        return reported(&socket, live::lines(&socket));
+        return finish(&socket, live::lines(&socket));
     }
     if std::env::var_os(DRAWING).is_some() {
         live::run(&socket);
         return ExitCode::SUCCESS;
     }
-    // Before the screen is taken over: a mistake is told where it stays to be read.
+    // Before the screen is taken over: a mistake is reported where it stays to be read.
     if let Err(error) = StatusClient::connect(&socket) {
-        return reported(&socket, Err(error));
+        return finish(&socket, Err(error));
     }
     match terminal::guard(DRAWING) {
         Ok(code) => ExitCode::from(code),
@@ -64,7 +64,8 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn reported(socket: &Path, result: Result<u8, Error>) -> ExitCode {
+/// Returns the exit code, and reports a daemon that cannot be reached.
+fn finish(socket: &Path, result: Result<u8, Error>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

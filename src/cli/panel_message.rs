@@ -53,7 +53,7 @@ fn darken(settings: &Led) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// The text by words over the rows; what does not fit is cut.
+/// Returns the text by words over the rows; what does not fit is cut.
 fn spread(text: &str, geometry: Geometry) -> Vec<String> {
     let mut rows = vec![String::new()];
     for word in text.split_whitespace() {
@@ -72,8 +72,8 @@ fn spread(text: &str, geometry: Geometry) -> Vec<String> {
     rows
 }
 
-/// The settings of the panel, also when others are wrong: that is what the message may be about.
-/// What is at fault is left out in wider and wider circles.
+/// Returns the settings of the panel, also when others are wrong: that is what the message may be
+/// about. What is at fault is left out in wider and wider circles.
 fn panel_of(files: &[(String, String)]) -> Option<Merged> {
     let circles: [&[&str]; 4] = [&[], &["lcd", "led"], &["lcd"], &["board"]];
     circles.into_iter().find_map(|tables| {
@@ -89,7 +89,7 @@ fn panel_of(files: &[(String, String)]) -> Option<Merged> {
     })
 }
 
-/// The lines of the tables named, with the board's name.
+/// Returns the lines of the tables named, with the board's name.
 fn only(text: &str, tables: &[&str]) -> String {
     let mut table = "";
     let mut kept = String::new();
@@ -113,8 +113,10 @@ mod tests {
     use super::*;
     use crate::config::{LcdBus, LedDevice};
 
-    const GOOD: &str = "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n\
-                        [lcd]\nbus = \"/dev/i2c-7\"\nsize = \"8x2\"\n[led]\ndevice = \"blinkstick\"\n";
+    const GOOD: &str = "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\n\
+                        interface = \"eth0\"\n\
+                        [lcd]\nbus = \"/dev/i2c-7\"\nsize = \"8x2\"\n[led]\n\
+                        device = \"blinkstick\"\n";
 
     fn panel(text: &str) -> (LcdBus, LedDevice) {
         let settings = panel_of(&[("file".to_owned(), text.to_owned())]).unwrap().settings;

@@ -17,12 +17,12 @@ use crate::decide::firewall::TABLE;
 use crate::decide::{GatewayPlan, RoutingPlan, cluster, decide, dhcp};
 use crate::event::{Applied, ApplyReport, Change, Dump, Event, Output, Vital};
 use crate::facts::Facts;
-use crate::reconcile::{dhcp as dnsmasq, link};
-use crate::view::dhcp as render;
 use crate::view::panel::page;
 use crate::watch::host::{name, time};
-use crate::watch::link as netlink;
+use crate::watch::link;
 use crate::watch::uplink::resolvers;
+use crate::{reconcile, view};
+use facts::FactsError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +58,25 @@ pub enum What {
     Settings,
 }
 
-/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel tells nothing, or
+/// Why there is nothing to print.
+#[derive(Debug, thiserror::Error)]
+enum PrintError {
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    #[error("the kernel's interfaces cannot be read: {0}")]
+    Kernel(io::Error),
+}
+
+impl PrintError {
+    fn exit(&self) -> u8 {
+        match self {
+            Self::Facts(_) => exit::CONFIG,
+            Self::Kernel(_) => exit::CANNOT_CREATE,
+        }
+    }
+}
+
+/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel gives nothing, or
 /// nothing can be written.
 pub fn main(args: Args) -> ExitCode {
     let merged = match settings::load_or_report(&args.config.config) {
@@ -74,15 +92,15 @@ pub fn main(args: Args) -> ExitCode {
     }
     let state = match state(&merged.settings, args.facts.as_deref()) {
         Ok(state) => state,
-        Err((code, message)) => {
-            output::err(&format!("{message}\n"));
-            return ExitCode::from(code);
+        Err(error) => {
+            output::err(&format!("{error}\n"));
+            return ExitCode::from(error.exit());
         }
     };
     ExitCode::from(output::deliver(&text(&args, &merged.settings, &state)))
 }
 
-/// The table as the kernel holds it, in nft's words.
+/// Prints the table as the kernel holds it, in nft's words.
 fn loaded(machine: &Machine) -> ExitCode {
     match machine.run("nft", &["list", "table", "inet", TABLE]) {
         Some(listing) => {
@@ -91,33 +109,21 @@ fn loaded(machine: &Machine) -> ExitCode {
         }
         None => {
             output::err(&format!(
-                "table inet {TABLE} cannot be listed: is the gateway running, are you root, is nftables installed?\n"
+                "table inet {TABLE} cannot be listed: is the gateway running, are you root, is \
+                 nftables installed?\n"
             ));
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }
 }
 
-/// What the daemon would know right after its start.
-fn state(settings: &Settings, facts: Option<&Path>) -> Result<Facts, (u8, String)> {
+/// Returns what the daemon would know right after its start, as if everything had been applied.
+fn state(settings: &Settings, facts: Option<&Path>) -> Result<Facts, PrintError> {
     let mut state = Facts::new(Arc::new(settings.clone()), clock::now());
     let events = match facts {
-        Some(path) => facts::read(path).map_err(|faults| (exit::CONFIG, faults))?,
-        None => {
-            let mut events = netlink::snapshot().map_err(|error| {
-                (exit::CANNOT_CREATE, format!("the kernel's interfaces cannot be read: {error}"))
-            })?;
-            events.push(Event::Vital(name::read()));
-            events.push(Event::Vital(opened(&events)));
-            events.push(Event::Vital(time::read(Path::new("/"))));
-            let known = resolvers::read(Path::new("/")).into_iter();
-            events.extend(
-                known.map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers })),
-            );
-            events
-        }
+        Some(path) => facts::read(path)?,
+        None => machine_events().map_err(PrintError::Kernel)?,
     };
-    // As if everything had been applied: that is what is printed.
     let rules = Applied::Firewall {
         masquerade: true,
         owned: settings.gateway.protect,
@@ -137,13 +143,27 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<Facts, (u8, String
     Ok(state)
 }
 
+/// Returns what the daemon would read of this machine at its start.
+fn machine_events() -> io::Result<Vec<Event>> {
+    let root = Path::new("/");
+    let mut events = link::snapshot()?;
+    events.push(Event::Vital(name::read()));
+    events.push(Event::Vital(opened(&events)));
+    events.push(Event::Vital(time::read(root)));
+    let resolvers = resolvers::read(root).into_iter();
+    events.extend(
+        resolvers.map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers })),
+    );
+    Ok(events)
+}
+
 /// Returns the ports on which the daemon switched forwarding on; where we have no right to read its
 /// record, all that are there.
 fn opened(events: &[Event]) -> Vital {
     let directory = super::run::state_directory();
-    let record = fs::metadata(link::record(&directory));
+    let record = fs::metadata(reconcile::link::record(&directory));
     if !record.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
-        return Vital::Opened(link::opened(&directory));
+        return Vital::Opened(reconcile::link::opened(&directory));
     }
     let links = events.iter().filter_map(|event| match event {
         Event::Link(Change::Present(link)) => Some(link.name.clone()),
@@ -172,16 +192,18 @@ fn text(args: &Args, settings: &Settings, state: &Facts) -> String {
     }
 }
 
-/// The main file, and the others as comments.
+/// Returns dnsmasq's main file, and the others as comments.
 fn dnsmasq_files(settings: &Settings, state: &Facts) -> String {
     let placement = cluster::place(settings, state);
     let Some(plan) =
         dhcp::intended(settings, state, &placement).filter(|_| settings.gateway.enabled)
     else {
-        return "# neither addresses nor names are served: [cluster.dhcp] is left out or switched off\n".to_owned();
+        return "# neither addresses nor names are served: [cluster.dhcp] is left out or switched \
+                off\n"
+            .to_owned();
     };
-    let folder = dnsmasq::folder(&super::run::run_directory()).display().to_string();
-    let files = render::files(&plan, render::nodes(&plan, settings, state), &folder);
+    let folder = reconcile::dhcp::folder(&super::run::run_directory()).display().to_string();
+    let files = view::dhcp::files(&plan, view::dhcp::nodes(&plan, settings, state), &folder);
     let mut text = files.config;
     for (name, lines) in [
         ("servers", files.servers.as_str()),
@@ -199,7 +221,7 @@ fn kernel_form(gateway: &GatewayPlan) -> String {
     gateway.firewall.ruleset.kernel(gateway.firewall.protect).to_string()
 }
 
-/// In the syntax of `ip rule` and `ip route`.
+/// Returns our rules and routes in the syntax of `ip rule` and `ip route`.
 fn routes(state: &Facts, plan: &RoutingPlan) -> String {
     let mut lines = vec![
         "# rules and routes of ours; none are needed unless the venue's addresses overlap"

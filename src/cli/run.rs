@@ -1,5 +1,6 @@
 //! `bramblegate run`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,41 +26,89 @@ pub struct Args {
     pub config: settings::ConfigArg,
 }
 
-pub fn main(args: Args) -> ExitCode {
-    match start(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, message)) => {
-            output::err(&format!("{message}\n"));
-            ExitCode::from(code)
+/// Why the gateway did not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(io::Error),
+    #[error("signals cannot be caught: {0}")]
+    Signals(io::Error),
+    #[error("{}", settings::lines(.0))]
+    Settings(Vec<Fault>),
+    #[error(
+        "CAP_NET_ADMIN is missing: start the service (sudo systemctl start bramblegate) or run it \
+         as root"
+    )]
+    NoNetAdmin,
+    #[error(
+        "{} belongs to another user, and root does not run from there: start the service (sudo \
+         systemctl start bramblegate), or name a folder of root's in \
+         $RUNTIME_DIRECTORY", .0.display()
+    )]
+    AnothersFolder(PathBuf),
+    #[error("{}", lock_text(.0))]
+    Lock(LockError),
+    #[error("{}", fatal_text(.0))]
+    Fatal(Fatal),
+}
+
+impl RunError {
+    fn exit(&self) -> u8 {
+        match self {
+            // The unit tries again after the one and not after the other.
+            Self::Settings(faults) if !settings::are_out_of_reach(faults) => exit::CONFIG,
+            Self::Lock(LockError::Held { .. }) | Self::Fatal(Fatal::Held(_)) => exit::TEMPORARY,
+            Self::NoNetAdmin | Self::Fatal(Fatal::Denied(_)) => exit::NO_PERMISSION,
+            Self::Fatal(Fatal::Unsupported(_)) => exit::UNAVAILABLE,
+            Self::Settings(_)
+            | Self::Runtime(_)
+            | Self::Signals(_)
+            | Self::AnothersFolder(_)
+            | Self::Lock(LockError::Io { .. })
+            | Self::Fatal(Fatal::CannotCreate(_)) => exit::CANNOT_CREATE,
         }
     }
 }
 
-fn start(args: Args) -> Result<(), (u8, String)> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            (exit::CANNOT_CREATE, format!("the runtime cannot be started: {error}"))
-        })?;
-    // First of all: who is told to stop while it starts stops cleanly.
-    let signals = runtime
-        .block_on(async { Signals::catch() })
-        .map_err(|error| (exit::CANNOT_CREATE, format!("signals cannot be caught: {error}")))?;
+fn fatal_text(fatal: &Fatal) -> &str {
+    match fatal {
+        Fatal::Unsupported(text)
+        | Fatal::CannotCreate(text)
+        | Fatal::Denied(text)
+        | Fatal::Held(text) => text,
+    }
+}
+
+/// Exit 0 when it was stopped; 69, 71, 75, 77 or 78 as [`RunError`] has it.
+pub fn main(args: Args) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::err(&format!("{error}\n"));
+            ExitCode::from(error.exit())
+        }
+    }
+}
+
+/// Runs the gateway until it is stopped.
+fn start(args: Args) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    // First of all: a signal to stop while it starts stops it cleanly.
+    let signals = runtime.block_on(async { Signals::catch() }).map_err(RunError::Signals)?;
     let path = args.config.config;
     // Only the settings are kept: the files they came from may be many times as long.
-    let loaded = settings::load(&path).map_err(|faults| {
-        // The unit tries again after the one and not after the other.
-        let code =
-            if settings::are_out_of_reach(&faults) { exit::CANNOT_CREATE } else { exit::CONFIG };
-        (code, lines(&faults))
-    });
-    let settings = loaded?.settings;
+    let settings = settings::load(&path).map_err(RunError::Settings)?.settings;
     check_capabilities(&settings)?;
     own_run_folder(&run_directory())?;
-    let _lock = InstanceLock::take(&run_directory()).map_err(refused)?;
+    let _lock = InstanceLock::take(&run_directory()).map_err(RunError::Lock)?;
     let options = Options {
         settings: settings.into(),
         load: Arc::new(move || {
-            settings::load(&path).map(|merged| merged.settings).map_err(|faults| lines(&faults))
+            let loaded = settings::load(&path).map(|merged| merged.settings);
+            loaded.map_err(|faults| settings::lines(&faults))
         }),
         state_directory: state_directory(),
         run_directory: run_directory(),
@@ -67,17 +116,12 @@ fn start(args: Args) -> Result<(), (u8, String)> {
     let result = runtime.block_on(event_loop::run(options, signals));
     // A bus that hangs must not hold the end up.
     runtime.shutdown_background();
-    result.map_err(|fatal| match fatal {
-        Fatal::Unsupported(message) => (exit::UNAVAILABLE, message),
-        Fatal::CannotCreate(message) => (exit::CANNOT_CREATE, message),
-        Fatal::Denied(message) => (exit::NO_PERMISSION, message),
-        Fatal::Held(message) => (exit::TEMPORARY, message),
-    })
+    result.map_err(RunError::Fatal)
 }
 
-/// Root does not run out of a folder of somebody else: its owner could give dnsmasq, which opens
-/// its files by their names, others to read.
-fn own_run_folder(folder: &Path) -> Result<(), (u8, String)> {
+/// Refuses to run as root out of a folder of somebody else: its owner could give dnsmasq, which
+/// opens its files by their names, others to read.
+fn own_run_folder(folder: &Path) -> Result<(), RunError> {
     if !rustix::process::geteuid().is_root()
         || !Folder::open(folder).is_ok_and(|folder| folder.is_anothers())
     {
@@ -85,27 +129,16 @@ fn own_run_folder(folder: &Path) -> Result<(), (u8, String)> {
     }
     // The service's own folder, while it runs: that is the reason, and the other one only stands
     // behind it.
-    if let Some(held) = InstanceLock::held(folder) {
-        return Err(refused(held));
-    }
-    let message = format!(
-        "{} belongs to another user, and root does not run from there: start the service (sudo systemctl start bramblegate), or name a folder of root's in $RUNTIME_DIRECTORY",
-        folder.display()
-    );
-    Err((exit::CANNOT_CREATE, message))
+    let held = InstanceLock::held(folder).map(RunError::Lock);
+    Err(held.unwrap_or_else(|| RunError::AnothersFolder(folder.to_owned())))
 }
 
-/// One fault a line.
-fn lines(faults: &[Fault]) -> String {
-    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
-}
-
-/// Where the instance lock is: `$RUNTIME_DIRECTORY`.
+/// Returns where the instance lock is: `$RUNTIME_DIRECTORY`.
 pub fn run_directory() -> PathBuf {
     directory("RUNTIME_DIRECTORY", "/run/bramblegate")
 }
 
-/// What outlives the daemon: `$STATE_DIRECTORY`.
+/// Returns the folder of what outlives the daemon: `$STATE_DIRECTORY`.
 pub fn state_directory() -> PathBuf {
     directory("STATE_DIRECTORY", "/var/lib/bramblegate")
 }
@@ -116,32 +149,33 @@ fn directory(variable: &str, default: &str) -> PathBuf {
         .map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
 
-fn check_capabilities(settings: &Settings) -> Result<(), (u8, String)> {
+/// Checks that the process may change the network, if the settings want that.
+fn check_capabilities(settings: &Settings) -> Result<(), RunError> {
     let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if settings.gateway.enabled && !held.contains(CapabilitySet::NET_ADMIN) {
-        let message = "CAP_NET_ADMIN is missing: start the service (sudo systemctl start bramblegate) or run it as root";
-        return Err((exit::NO_PERMISSION, message.to_owned()));
+        return Err(RunError::NoNetAdmin);
     }
     Ok(())
 }
 
-fn refused(error: LockError) -> (u8, String) {
+/// Returns what to do about a lock that cannot be had.
+fn lock_text(error: &LockError) -> String {
     match error {
         LockError::Held { path, pid } => {
             let who =
                 pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-            let message = format!(
-                "another instance runs: {who} holds {}; stop it first (sudo systemctl stop bramblegate)",
+            format!(
+                "another instance runs: {who} holds {}; stop it first (sudo systemctl stop \
+                 bramblegate)",
                 path.display()
-            );
-            (exit::TEMPORARY, message)
+            )
         }
         LockError::Io { path, error } => {
-            let message = format!(
-                "{} cannot be made: {error}; name a folder in $RUNTIME_DIRECTORY where it can (the service does)",
+            format!(
+                "{} cannot be made: {error}; name a folder in $RUNTIME_DIRECTORY where it can (the \
+                 service does)",
                 path.display()
-            );
-            (exit::CANNOT_CREATE, message)
+            )
         }
     }
 }

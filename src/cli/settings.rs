@@ -34,7 +34,7 @@ pub struct ConfigArg {
     pub config: PathBuf,
 }
 
-/// The settings in `main` and its drop-ins, for the board of this machine.
+/// Returns the settings in `main` and its drop-ins, for the board of this machine.
 ///
 /// # Errors
 /// Every fault found; a file that cannot be read is one too.
@@ -50,8 +50,8 @@ pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     Err(unreadable)
 }
 
-/// Whether the file system of the settings did not answer: that may be otherwise soon, unlike a
-/// fault in them.
+/// Returns whether the file system of the settings did not answer: that may be otherwise soon,
+/// unlike a fault in them.
 pub fn are_out_of_reach(faults: &[Fault]) -> bool {
     faults.iter().any(|fault| fault.remedy == UNREACHABLE)
 }
@@ -60,21 +60,24 @@ fn unreachable(main: &Path, error: &io::Error) -> Fault {
     fault(main, error, UNREACHABLE.to_owned())
 }
 
-/// As [`load`]; tells the faults on standard error and gives the exit code.
+/// Returns one line for each fault.
+pub fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// As [`load`]; writes the faults to standard error and returns the exit code.
 ///
 /// # Errors
 /// 78.
 pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     load(main).map_err(|faults| {
-        for fault in &faults {
-            output::err(&format!("{fault}\n"));
-        }
+        output::err(&format!("{}\n", lines(&faults)));
         ExitCode::from(exit::CONFIG)
     })
 }
 
-/// The main file and its drop-ins in byte order: (path, text); and a fault for each that cannot be
-/// read or is not UTF-8. Where their file system does not answer that is the fault.
+/// Returns the main file and its drop-ins in byte order: (path, text); and a fault for each that
+/// cannot be read or is not UTF-8. Where their file system does not answer that is the fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let path = main.to_owned();
     let read = reading::within(PATIENCE, move || read_all_files(&path));
@@ -139,17 +142,34 @@ fn main_remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Why a file of the settings could not be written, and what helps. What was there before still is.
-pub fn not_written(path: &Path, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; run it as root, with sudo",
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "; nothing was changed: make it writable first (sudo mount -o remount,rw /), and look at dmesg for why it is not"
+/// A file of the settings that could not be written. What was there before still is.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}{}", .path.display(), self.remedy())]
+pub struct NotWritten {
+    pub path: PathBuf,
+    pub error: io::Error,
+}
+
+impl NotWritten {
+    /// Returns what helps, to be put behind the error; empty where nobody knows.
+    fn remedy(&self) -> &'static str {
+        match self.error.kind() {
+            io::ErrorKind::PermissionDenied => "; run it as root, with sudo",
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "; nothing was changed: make it writable first (sudo mount -o remount,rw /), and \
+                 look at dmesg for why it is not"
+            }
+            io::ErrorKind::StorageFull => "; nothing was changed: make room first (df -h)",
+            _ => "",
         }
-        io::ErrorKind::StorageFull => "; nothing was changed: make room first (df -h)",
-        _ => "",
-    };
-    format!("{}: {error}{remedy}", path.display())
+    }
+
+    pub fn exit(&self) -> u8 {
+        match self.error.kind() {
+            io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
+            _ => exit::CANNOT_CREATE,
+        }
+    }
 }
 
 /// `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not match them.
@@ -210,7 +230,7 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The boards that can be named on this machine.
+/// Returns the boards that can be named on this machine.
 pub fn boards() -> Boards {
     let mut extra = Vec::new();
     for folder in BOARD_FOLDERS {
@@ -231,7 +251,7 @@ pub fn boards() -> Boards {
     Boards { extra }
 }
 
-/// What the machine says it is, where it has a device tree.
+/// Returns what the machine says it is, where it has a device tree.
 pub fn compatible() -> Option<Vec<u8>> {
     reading::bytes(Path::new(COMPATIBLE), LONGEST).ok()
 }
@@ -242,8 +262,9 @@ mod tests {
 
     #[test]
     fn who_cannot_write_the_settings_is_reported_what_helps() {
-        let logged =
-            |errno: rustix::io::Errno| not_written(Path::new("/etc/nodes.toml"), &errno.into());
+        let logged = |errno: rustix::io::Errno| {
+            NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.to_string()
+        };
         assert!(logged(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
         assert!(logged(rustix::io::Errno::ROFS).contains("remount,rw"));
         assert!(logged(rustix::io::Errno::NOSPC).contains("df -h"));

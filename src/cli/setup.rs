@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use super::detect::decide::{Proposal, decide, list, text};
 use super::detect::look;
 use super::detect::write::write;
+use super::doctor::dhcp;
 use super::doctor::host::overlay_root;
-use super::doctor::services;
 use super::machine::Machine;
-use super::settings::{self, DEFAULT_FILE};
+use super::settings::{self, DEFAULT_FILE, NotWritten};
 use super::{doctor, exit, output};
 use crate::board::Board;
-use crate::config;
+use crate::config::{self, Fault};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,9 +72,9 @@ pub fn main(args: Args) -> ExitCode {
             disturbances(&machine);
             code
         }
-        Err((code, message)) => {
-            output::err(&format!("{message}\n"));
-            ExitCode::from(code)
+        Err(error) => {
+            output::err(&format!("{error}\n"));
+            ExitCode::from(error.exit())
         }
     }
 }
@@ -92,10 +92,34 @@ fn ask(question: &str, proposal: &str) -> Option<String> {
     }
 }
 
-type Failure = (u8, String);
+/// Why no settings were written, or those that were written do not hold.
+#[derive(Debug, thiserror::Error)]
+enum SetupError {
+    #[error("nobody answers: give --uplink, --cluster and --yes")]
+    NobodyAnswers,
+    #[error(
+        "which port leads where cannot be known on this machine: give --uplink IF and --cluster IF"
+    )]
+    PortsUnknown,
+    #[error(
+        "there is no port {name:?} here, but {}: name one of these, or one that comes later by a \
+         glob, as \"usb*\"", .there.join(", ")
+    )]
+    NoSuchPort { name: String, there: Vec<String> },
+    #[error("{}", settings::lines(.0))]
+    Settings(Vec<Fault>),
+    #[error("the settings cannot be written: {0}")]
+    NotWritten(#[from] NotWritten),
+}
 
-fn nobody() -> Failure {
-    (exit::USAGE, "nobody answers: give --uplink, --cluster and --yes".to_owned())
+impl SetupError {
+    fn exit(&self) -> u8 {
+        match self {
+            Self::NobodyAnswers | Self::PortsUnknown | Self::NoSuchPort { .. } => exit::USAGE,
+            Self::Settings(_) => exit::CONFIG,
+            Self::NotWritten(_) => exit::CANNOT_CREATE,
+        }
+    }
 }
 
 /// Puts the arguments' and the answers' values into the proposal.
@@ -103,19 +127,18 @@ fn choose(
     proposal: &mut Proposal,
     args: &Args,
     ask: &mut dyn FnMut(&str, &str) -> Option<String>,
-) -> Result<(), Failure> {
+) -> Result<(), SetupError> {
     let bare = |value: Option<&str>| value.unwrap_or_default().replace(['[', ']', '"'], "");
     let uplink = bare(proposal.value("uplink.interfaces"));
     let cluster = bare(proposal.value("cluster.interface"));
     let given = args.uplink.is_some() && args.cluster.is_some();
     if args.yes && !proposal.certain && !given {
-        let message = "which port leads where cannot be known on this machine: give --uplink IF and --cluster IF";
-        return Err((exit::USAGE, message.to_owned()));
+        return Err(SetupError::PortsUnknown);
     }
     let mut decide = |given: &Option<String>, question: &str, value: String| match given {
         Some(given) => Ok(given.clone()),
         None if args.yes => Ok(value),
-        None => ask(question, &value).ok_or_else(nobody),
+        None => ask(question, &value).ok_or(SetupError::NobodyAnswers),
     };
     let cluster = decide(&args.cluster, "Which port leads to the nodes?", cluster)?;
     let rest: Vec<&str> =
@@ -132,9 +155,9 @@ fn choose(
     Ok(())
 }
 
-/// A port that somebody names and that is not there is a slip of the finger; one that comes and
-/// goes is meant by a glob. What was proposed in the place of a port that is still to come stands.
-fn are_there(machine: &Machine, found: &Proposal, chosen: &Proposal) -> Result<(), Failure> {
+/// Checks that the ports which somebody named are there: one that comes and goes is meant by a
+/// glob. What was proposed in the place of a port that is still to come stands.
+fn are_there(machine: &Machine, found: &Proposal, chosen: &Proposal) -> Result<(), SetupError> {
     let mut there = machine.list("/sys/class/net");
     there.retain(|name| name != "lo");
     let names = |proposal: &Proposal| -> Vec<String> {
@@ -151,23 +174,19 @@ fn are_there(machine: &Machine, found: &Proposal, chosen: &Proposal) -> Result<(
     let typed = |name: &String| !name.contains(['*', '?', ':']) && !proposed.contains(name);
     match names(chosen).into_iter().filter(typed).find(|name| !there.contains(name)) {
         None => Ok(()),
-        Some(name) => {
-            let there = there.join(", ");
-            let right = "name one of these, or one that comes later by a glob, as \"usb*\"";
-            Err((exit::USAGE, format!("there is no port {name:?} here, but {there}: {right}")))
-        }
+        Some(name) => Err(SetupError::NoSuchPort { name, there }),
     }
 }
 
-/// What speaks against serving addresses from this machine.
+/// Returns what speaks against serving addresses from this machine.
 fn obstacle(machine: &Machine) -> Option<String> {
-    if let Some((unit, what)) = services::other_servers(machine).first() {
+    if let Some((unit, what)) = dhcp::other_servers(machine).first() {
         return Some(format!(
             "{what} serves addresses already (sudo systemctl disable --now {unit})"
         ));
     }
     let missing = "dnsmasq is not installed (sudo apt install dnsmasq-base)";
-    (!services::has_dnsmasq(machine)).then(|| missing.to_owned())
+    (!dhcp::has_dnsmasq(machine)).then(|| missing.to_owned())
 }
 
 /// Whether the nodes get their addresses and names from here. That nobody else serves on the
@@ -177,16 +196,17 @@ fn serve(
     args: &Args,
     obstacle: Option<String>,
     ask: &mut dyn FnMut(&str, &str) -> Option<String>,
-) -> Result<(), Failure> {
+) -> Result<(), SetupError> {
     if let Some(obstacle) = &obstacle {
         output::err(&format!("dhcp: {obstacle}\n"));
     }
     let usual = if obstacle.is_none() { "yes" } else { "no" };
     let wanted = loop {
-        let answer = match args.yes {
-            true => usual.to_owned(),
-            false => ask("Give the nodes addresses and names from here (DHCP)?", usual)
-                .ok_or_else(nobody)?,
+        let answer = if args.yes {
+            usual.to_owned()
+        } else {
+            ask("Give the nodes addresses and names from here (DHCP)?", usual)
+                .ok_or(SetupError::NobodyAnswers)?
         };
         match answer.to_ascii_lowercase().as_str() {
             "y" | "yes" => break true,
@@ -201,42 +221,35 @@ fn serve(
 }
 
 /// Checks the settings and writes them; what was there before is kept beside.
-fn install(machine: &Machine, proposal: &Proposal, board: &Board) -> Result<(), Failure> {
+fn install(machine: &Machine, proposal: &Proposal, board: &Board) -> Result<(), SetupError> {
     let written = write(proposal, board);
-    config::load(&[(DEFAULT_FILE, written.as_str())], board).map_err(|faults| {
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        (exit::CONFIG, faults.join("\n"))
-    })?;
+    config::load(&[(DEFAULT_FILE, written.as_str())], board).map_err(SetupError::Settings)?;
     if overlay_root(machine) {
         output::err(
-            "The root file system is an overlay in memory: what is written now is lost at power-off.\n",
+            "The root file system is an overlay in memory: what is written now is lost at \
+             power-off.\n",
         );
     }
-    let cannot =
-        |error: String| (exit::CANNOT_CREATE, format!("the settings cannot be written: {error}"));
     if let Some(old) = machine.bytes(DEFAULT_FILE).filter(|old| old != written.as_bytes()) {
         let kept = unused(machine, &format!("{DEFAULT_FILE}.old"));
-        machine.write(&kept, &old).map_err(cannot)?;
+        machine.write(&kept, &old)?;
         output::err(&format!("The settings that were there are kept as {kept}.\n"));
     }
-    machine.write(DEFAULT_FILE, written.as_bytes()).map_err(cannot)?;
+    machine.write(DEFAULT_FILE, written.as_bytes())?;
     output::out(&format!("{DEFAULT_FILE} is written.\n"));
     Ok(())
 }
 
-/// A path that is free: what an earlier setup has kept is not overwritten.
+/// Returns a path that is free: what an earlier setup has kept is not overwritten.
 fn unused(machine: &Machine, path: &str) -> String {
     let numbered = (2..).map(|number| format!("{path}.{number}"));
     let mut paths = std::iter::once(path.to_owned()).chain(numbered);
     paths.find(|path| !machine.exists(path)).unwrap_or_else(|| path.to_owned())
 }
 
-/// What is written and its drop-ins together.
-fn check_whole(machine: &Machine) -> Result<(), Failure> {
-    settings::load(&machine.path(DEFAULT_FILE)).map(drop).map_err(|faults| {
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        (exit::CONFIG, faults.join("\n"))
-    })
+/// Checks what is written and its drop-ins together.
+fn check_whole(machine: &Machine) -> Result<(), SetupError> {
+    settings::load(&machine.path(DEFAULT_FILE)).map(drop).map_err(SetupError::Settings)
 }
 
 /// Starts the service, or says how.
@@ -251,7 +264,8 @@ fn start(machine: &Machine) -> ExitCode {
     match started {
         Ok(()) => {
             output::out(
-                "The gateway runs. See it by `bramblegate status --watch`, and what disturbs it by `sudo bramblegate doctor`.\n",
+                "The gateway runs. See it by `bramblegate status --watch`, and what disturbs it by \
+                 `sudo bramblegate doctor`.\n",
             );
             ExitCode::SUCCESS
         }
@@ -303,7 +317,7 @@ mod tests {
         let failure =
             choose(&mut proposal(false), &args(None, Some("eth0"), true), &mut |_, _| None)
                 .unwrap_err();
-        assert_eq!(failure.0, exit::USAGE);
+        assert_eq!(failure.exit(), exit::USAGE);
         choose(&mut proposal(false), &args(Some("wlan0"), Some("eth0"), true), &mut |_, _| None)
             .unwrap();
     }
@@ -341,12 +355,15 @@ mod tests {
         };
         // eth1 is what was proposed for a port that is still to come.
         chosen(&["wlan0", "eth1", "usb*", "mac:b8:27:eb:00:00:01"], "eth0").unwrap();
-        let (code, message) = chosen(&["wlan0", "nosuch0"], "eth0").unwrap_err();
+        let error = chosen(&["wlan0", "nosuch0"], "eth0").unwrap_err();
+        let message = error.to_string();
         assert!(
-            code == exit::USAGE && message.contains("nosuch0") && message.contains("eth0, wlan0:"),
+            error.exit() == exit::USAGE
+                && message.contains("nosuch0")
+                && message.contains("eth0, wlan0:"),
             "{message}"
         );
-        assert!(chosen(&["wlan0"], "eth7").unwrap_err().1.contains("eth7"));
+        assert!(chosen(&["wlan0"], "eth7").unwrap_err().to_string().contains("eth7"));
     }
 
     /// The question whether to serve: what it proposed, and what was written for these answers.
@@ -363,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_served_unless_something_speaks_against_it_or_somebody_reports_no() {
+    fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no() {
         let proposed =
             |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         assert_eq!(served(None, true, &[]), (proposed(&[]), true), "--yes asks nothing");
@@ -377,7 +394,7 @@ mod tests {
             "it will be installed"
         );
         let silent = serve(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
-        assert_eq!(silent.unwrap_err().0, exit::USAGE);
+        assert_eq!(silent.unwrap_err().exit(), exit::USAGE);
     }
 
     #[test]
@@ -412,7 +429,7 @@ mod tests {
         assert!(settings.cluster.dhcp.is_some());
         wanted.set("cluster.interface", text("wlan0"));
         assert_eq!(
-            install(&machine, &wanted, &board).unwrap_err().0,
+            install(&machine, &wanted, &board).unwrap_err().exit(),
             exit::CONFIG,
             "it is an uplink as well"
         );
@@ -427,6 +444,7 @@ mod tests {
         check_whole(&machine).unwrap();
         machine.write(&format!("{DEFAULT_FILE}.d/50-old.toml"), b"nonsense = 1\n").unwrap();
         let failure = check_whole(&machine).unwrap_err();
-        assert!(failure.0 == exit::CONFIG && failure.1.contains("50-old.toml:1:1"), "{failure:?}");
+        assert_eq!(failure.exit(), exit::CONFIG);
+        assert!(failure.to_string().contains("50-old.toml:1:1"), "{failure}");
     }
 }

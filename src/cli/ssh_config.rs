@@ -18,7 +18,7 @@ Examples:
   bramblegate ssh-config --direct --user pi > ~/.ssh/bramble
       on the head node itself; Include as above";
 
-/// Where an ssh server listens unless it is told otherwise.
+/// The port on which an ssh server listens by default.
 const SSH: u16 = 22;
 
 /// Print ready-made ssh settings for the nodes, through the head node
@@ -114,7 +114,7 @@ struct Head {
     way: Way,
 }
 
-/// The head's own name, in one word that no node has.
+/// Returns the head's own name, in one word that no node has.
 fn head_name(host_name: &str, known: &Known) -> String {
     let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
@@ -124,7 +124,7 @@ fn head_name(host_name: &str, known: &Known) -> String {
     own.unwrap_or_else(|| "bramblegate-head".to_owned())
 }
 
-/// The way to the head.
+/// Returns the way to the head.
 fn way(known: &Known) -> Way {
     let variable = |name| std::env::var(name).ok();
     match variable("SSH_CONNECTION").and_then(|connection| came_by(&connection, &known.held)) {
@@ -141,7 +141,7 @@ fn way(known: &Known) -> Way {
 
 /// Address and port by which whoever asks is logged in (ssh(1), `SSH_CONNECTION`): what has just
 /// worked. Not where the head holds no such address: the variable may be older than the login that
-/// it tells of.
+/// it is about.
 fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
     let mut words = connection.split(' ').skip(2);
     let address = words.next()?.parse::<IpAddr>().ok()?.to_canonical();
@@ -150,7 +150,8 @@ fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
         .then_some((address, port))
 }
 
-/// Where the head answers: at an address, else by its name as the venue's network may find it.
+/// Returns where the head answers: at an address, else by its name as the venue's network may find
+/// it.
 fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> Way {
     let host = match address {
         Some(address) => address.to_string(),
@@ -168,7 +169,8 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
         let whole = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
         let names = if whole == *name { whole.clone() } else { format!("{name} {whole}") };
         text += &format!(
-            "\n# The way to them. The address is the one of this venue, the key is the same at all.\nHost {names}\n"
+            "\n# The way to them. The address is the one of this venue, the key is the same at \
+             all.\nHost {names}\n"
         );
         text += &format!("    HostName {host}\n    HostKeyAlias {whole}\n");
         for (key, value) in [("Port", port.map(|port| port.to_string())), ("User", user.clone())] {
@@ -219,8 +221,10 @@ mod tests {
             text(&known(), Some("bramble"), Some(&head), Some("pi")),
             "# The cluster's nodes, by `bramblegate ssh-config`.\n\n\
              # The way to them. The address is the one of this venue, the key is the same at all.\n\
-             Host head head.bramble\n    HostName 10.99.0.126\n    HostKeyAlias head.bramble\n    Port 2222\n    User pi\n\n\
-             Host rpi1 rpi1.bramble\n    HostName 192.168.50.11\n    HostKeyAlias rpi1.bramble\n    User pi\n    \
+             Host head head.bramble\n    HostName 10.99.0.126\n    HostKeyAlias head.bramble\n    \
+             Port 2222\n    User pi\n\n\
+             Host rpi1 rpi1.bramble\n    HostName 192.168.50.11\n    HostKeyAlias \
+             rpi1.bramble\n    User pi\n    \
              ProxyJump head\n"
         );
         assert!(!text(&known(), None, None, None).contains("ProxyJump"));

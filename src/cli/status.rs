@@ -115,10 +115,12 @@ pub fn remedy(error: &Error) -> &'static str {
             "Its folder keeps this user out; try sudo."
         }
         Error::Io(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
-            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo systemctl start bramblegate`; `journalctl -u bramblegate` tells why it does not."
+            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo \
+             systemctl start bramblegate`; `journalctl -u bramblegate` tells why it does not."
         }
         Error::Io(error) if error.kind() == TimedOut => {
-            "The daemon hangs, or another program listens there: `systemctl status bramblegate` tells; `sudo systemctl restart bramblegate` ends it."
+            "The daemon hangs, or another program listens there: `systemctl status bramblegate` \
+             tells; `sudo systemctl restart bramblegate` ends it."
         }
         Error::Refused(_) => "End some of the programs that watch it.",
         Error::Ended => "The daemon has stopped: `journalctl -u bramblegate` tells why.",

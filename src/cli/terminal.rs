@@ -1,4 +1,4 @@
-//! The terminal: raw while the demo draws, and as it was afterwards, whatever happens.
+//! The terminal: raw while a verb draws, and as it was afterwards, whatever happens.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::Stdio;
@@ -23,12 +23,9 @@ pub const ESCAPE: char = '\u{1b}';
 
 /// Starts this program again with `mark` set in its environment and waits for its end; then the
 /// terminal is as before, even if everything below was killed. Its exit code.
-pub fn guard(mark: &str) -> Result<u8, String> {
+pub fn guard(mark: &str) -> io::Result<u8> {
     let before = tcgetattr(std::io::stdin()).ok();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(watch(mark)) {
         // It has restored the terminal itself. Twice would put the cursor back to before its last
         // words.
@@ -50,23 +47,21 @@ enum End {
     Killed(u8),
 }
 
-async fn watch(mark: &str) -> Result<End, String> {
+async fn watch(mark: &str) -> io::Result<End> {
     use tokio::signal::unix::{SignalKind, signal};
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let program = std::env::current_exe()?;
     let mut child = tokio::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .env(mark, "1")
         .stdin(Stdio::inherit())
         .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| e.to_string())?;
-    let on = |kind| signal(kind).map_err(|e: std::io::Error| e.to_string());
-    let (mut interrupt, mut terminate, mut hangup) =
-        (on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?);
+        .spawn()?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let signalled = tokio::select! {
         status = child.wait() => {
-            let status = status.map_err(|e| e.to_string())?;
-            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            let code = status?.code().and_then(|code| u8::try_from(code).ok());
             return Ok(code.map_or(End::Killed(1), End::Exited));
         }
         _ = interrupt.recv() => 130,

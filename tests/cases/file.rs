@@ -9,9 +9,9 @@ use toml_span::{Value, parse};
 pub struct Case {
     pub board: String,
     pub settings: String,
-    /// events before the first moment, told by another story: nothing is expected of them
+    /// events before the first moment, covered by another story: nothing is expected of them
     pub begin: String,
-    /// the first moment tells the whole rule set, not just what changes later
+    /// the first moment shows the whole rule set, not just what changes later
     pub whole_rules: bool,
     pub moments: Vec<Moment>,
     text: String,

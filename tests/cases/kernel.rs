@@ -1,4 +1,4 @@
-//! A kernel that does as it is told: what is desired becomes an event, as it would on a machine
+//! A kernel that does as it is asked: what is desired becomes an event, as it would on a machine
 //! without troubles.
 
 use bramblegate::decide::{
@@ -10,7 +10,7 @@ use bramblegate::event::{
 use bramblegate::facts::Facts;
 use ipnet::{IpNet, Ipv4Net};
 
-/// What it was told last.
+/// What it was given last.
 #[derive(Default)]
 pub struct Kernel {
     firewall: Option<FirewallPlan>,

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::difference;
 
-/// Texts of the outputs as last told, by name.
+/// Texts of the outputs as last shown, by name.
 pub struct Outputs {
     whole_rules: bool,
     known: BTreeMap<&'static str, String>,
@@ -126,7 +126,7 @@ pub fn lights(signals: &[Signal]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A line for each value of the snapshot, but for ages and counts and what is told elsewhere.
+/// A line for each value of the snapshot, but for ages and counts and what is shown elsewhere.
 fn status(state: &Facts, snapshot: &status::Snapshot) -> String {
     let mut line = snapshot.at(state.now());
     line.nodes = status::nodes(state).iter().map(|node| node.at(state.now())).collect();

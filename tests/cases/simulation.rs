@@ -30,7 +30,7 @@ pub struct Simulation {
     outputs: Outputs,
     now: Instant,
     desired: Option<Desired>,
-    /// not told yet: the first listing has not ended
+    /// not published yet: the first listing has not ended
     held: Vec<Transition>,
     journal: Vec<String>,
 }
@@ -139,7 +139,7 @@ impl Simulation {
     }
 
     /// A line each: priority, message, fields. Of a rule set only that there is another one: its
-    /// text is told elsewhere.
+    /// text is shown elsewhere.
     fn write_down(&mut self, records: &[Record]) {
         for record in records {
             let message = record.message.lines().next().unwrap_or_default();

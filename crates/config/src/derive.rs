@@ -13,7 +13,7 @@ use super::{Ports, grammar};
 use crate::board::Board;
 use bramblegate_panel::Charset;
 
-/// The table's own defaults as a TOML text.
+/// Returns the table's own defaults as a TOML text.
 pub(super) fn defaults() -> String {
     let presets = keys::all().filter_map(|key| match key.default {
         Preset::Toml(value) => Some(format!("{} = {value}\n", key.path)),
@@ -22,12 +22,13 @@ pub(super) fn defaults() -> String {
     presets.collect()
 }
 
-/// The board's values as a TOML text of settings.
+/// Returns the board's values as a TOML text of settings.
 pub(super) fn board(board: &Board) -> String {
     let lcd = &board.lcd;
     let charset = if lcd.charset == Charset::A02 { "A02" } else { "A00" };
     let mut text = format!(
-        "lcd.bus = {}\nlcd.address = {:#04x}\nlcd.wiring = {}\nlcd.size = \"{}\"\nlcd.charset = \"{charset}\"\nled.device = {}\n",
+        "lcd.bus = {}\nlcd.address = {:#04x}\nlcd.wiring = {}\nlcd.size = \"{}\"\n\
+         lcd.charset = \"{charset}\"\nled.device = {}\n",
         quote(&lcd.bus),
         lcd.address,
         quote(&lcd.wiring),
@@ -71,10 +72,15 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
             .collect();
         preset(tree, "cluster.alternatives", Value::List(texts));
     }
+    for key in keys::all() {
+        let Preset::WithTable(text) = key.default else { continue };
+        let table = key.path.rsplit_once('.').and_then(|(table, _)| tree.get(table));
+        if matches!(table, Some(Item { value: Value::Table(_), .. })) {
+            preset(tree, key.path, Value::Text(text.to_owned()));
+        }
+    }
     if matches!(tree.get("cluster.dhcp"), Some(Item { value: Value::Table(_), .. })) {
         preset(tree, "cluster.dhcp.enabled", Value::Bool(true));
-        preset(tree, "cluster.dhcp.lease", Value::Text("1h".to_owned()));
-        preset(tree, "cluster.dhcp.ntp", Value::Text("auto".to_owned()));
         if let Some((first, last)) = head.and_then(range) {
             preset(tree, "cluster.dhcp.range", Value::Text(format!("{first}-{last}")));
         }
@@ -84,8 +90,6 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
     preset(tree, "cluster.dns.enabled", Value::Bool(served));
     if matches!(tree.get("cluster.netboot"), Some(Item { value: Value::Table(_), .. })) {
         preset(tree, "cluster.netboot.enabled", Value::Bool(true));
-        preset(tree, "cluster.netboot.root", Value::Text("/srv/tftp".to_owned()));
-        preset(tree, "cluster.netboot.folders", Value::Text("shared".to_owned()));
     }
     if let Some(Item { value: Value::Tables(nodes), .. }) = tree.entries.get_mut("node") {
         for node in nodes {
@@ -113,7 +117,7 @@ fn complete_ports(tree: &mut Table, ports: &Ports) {
     }
 }
 
-/// The head's address in two other private networks, its last two numbers kept.
+/// Returns the head's address in two other private networks, its last two numbers kept.
 fn alternatives(head: Ipv4Net) -> Vec<Ipv4Net> {
     if head.prefix_len() < 16 {
         return Vec::new();

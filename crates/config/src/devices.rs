@@ -28,7 +28,8 @@ pub(super) fn bus(text: &str) -> Parsed<Bus> {
         "gpio" => Ok(Bus::Gpio),
         "off" => Ok(Bus::Off),
         _ => emulator(text).map(Bus::Emulator).ok_or_else(|| {
-            let right = "write \"/dev/i2c-1\" (any number), \"gpio\", \"emulator\", \"emulator:FILE\" or \"off\"";
+            let right = "write \"/dev/i2c-1\" (any number), \"gpio\", \"emulator\", \
+                         \"emulator:FILE\" or \"off\"";
             Complaint::new(format!("{text:?} is no bus of a display"), right)
         }),
     }
@@ -56,7 +57,8 @@ pub(super) enum Light {
 }
 
 pub(super) fn light(text: &str) -> Parsed<Light> {
-    let right = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \"emulator\", \"emulator:FILE\" or \"off\"";
+    let right = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \
+                 \"emulator\", \"emulator:FILE\" or \"off\"";
     let bad = || Complaint::new(format!("{text:?} is no LED"), right);
     match text {
         "auto" => Ok(Light::Auto),
@@ -74,10 +76,11 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
     }
 }
 
-/// A name in `/sys/class/leds`.
+/// Parses a name in `/sys/class/leds`.
 pub(super) fn kernel_led(name: &str) -> Parsed<String> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        let right = "write a name as in /sys/class/leds, as \"sysfs:ACT\" for led.device or \"ACT\" for led.kernel";
+        let right = "write a name as in /sys/class/leds, as \"sysfs:ACT\" for led.device or \
+                     \"ACT\" for led.kernel";
         return Err(Complaint::new(format!("{name:?} is no name of a kernel LED"), right));
     }
     Ok(name.to_owned())
@@ -103,7 +106,7 @@ pub(super) fn wiring(text: &str) -> Parsed<Wiring> {
     })
 }
 
-/// The expander's address: PCF8574 or PCF8574A.
+/// Parses the expander's address: PCF8574 or PCF8574A.
 pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
     let right = "a PCF8574 has 0x20 to 0x27, a PCF8574A 0x38 to 0x3f, without quotes";
     match value {
@@ -126,13 +129,14 @@ pub(super) fn backlight(text: &str) -> Parsed<Backlight> {
             Ok(after) if !after.is_zero() => Ok(Backlight::After(after)),
             _ => Err(Complaint::new(
                 format!("{text:?} is no setting of the backlight"),
-                "write \"on\", \"off\", or a duration without news after which it goes dark, as \"5m\"",
+                "write \"on\", \"off\", or a duration without news after which it goes dark, as \
+                 \"5m\"",
             )),
         },
     }
 }
 
-/// A duration, or "off".
+/// Parses a duration, or "off".
 pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
     match text {
         "off" => Ok(None),
@@ -182,15 +186,17 @@ pub(super) fn name(text: &str) -> Parsed<String> {
 /// dnsmasq reads no longer lines (its `MAXDNAME`), and there stands more than the path in one.
 const LONGEST_FOLDER: usize = 1000;
 
-/// A folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a comma
-/// ends a value, and a `#` behind a blank begins a comment.
+/// Parses a folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a
+/// comma ends a value, and a `#` behind a blank begins a comment.
 pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     let wrong = if !text.starts_with('/') {
         "is no absolute path".to_owned()
     } else if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '"' | ',')) {
         format!("holds {bad:?}, with which dnsmasq would take it for another folder")
     } else if text.contains(" #") || text.ends_with(' ') {
-        "has a blank at its end or before a '#', with which dnsmasq would take it for another folder".to_owned()
+        "has a blank at its end or before a '#', with which dnsmasq would take it for another \
+         folder"
+            .to_owned()
     } else if text.len() > LONGEST_FOLDER {
         format!("is longer than the {LONGEST_FOLDER} bytes that dnsmasq reads")
     } else {
@@ -202,15 +208,16 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     ))
 }
 
-/// Parses what firmware is told to load: a file below the folder that is served, or a URL.
+/// Parses what firmware is to load: a file below the folder that is served, or a URL.
 pub(super) fn boot_file(text: &str) -> Parsed<String> {
     let right = "write a file below cluster.netboot.root, as \"grubx64.efi\", or an http:// URL";
     loadable(text, &["http://"], right)
 }
 
-/// Parses what iPXE is told to start: as [`boot_file`], by one of the protocols that it knows.
+/// Parses what iPXE is to start: as [`boot_file`], by one of the protocols that it knows.
 pub(super) fn loader_file(text: &str) -> Parsed<String> {
-    let right = "write a file below cluster.netboot.root, as \"boot.ipxe\", or a URL with http://, https:// or tftp://";
+    let right = "write a file below cluster.netboot.root, as \"boot.ipxe\", or a URL with \
+                 http://, https:// or tftp://";
     loadable(text, &["http://", "https://", "tftp://"], right)
 }
 
@@ -247,7 +254,7 @@ pub(super) fn buttons(text: &str) -> Parsed<ButtonChip> {
 }
 
 impl GpioPins {
-    /// The pin on this line, if it is one of them.
+    /// Returns the pin on this line, if it is one of them.
     pub fn name_of(&self, line: u32) -> Option<&'static str> {
         let Self { rs, e, d4, d5, d6, d7, backlight } = *self;
         let pins = [("rs", rs), ("e", e), ("d4", d4), ("d5", d5), ("d6", d6), ("d7", d7)];

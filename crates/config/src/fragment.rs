@@ -1,5 +1,5 @@
-//! One file: TOML to a tree, every key and value checked by the table of keys. All faults are told,
-//! not just the first.
+//! One file: TOML to a tree, every key and value checked by the table of keys. All faults are
+//! reported, not just the first.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,12 @@ use toml_span::value::{Key as TomlKey, Table as TomlTable, Value as TomlValue, V
 
 use super::fault::{Complaint, Fault, Origin, Sources};
 use super::grammar;
-use super::keys::{self, Key, Kind, Preset};
+use super::keys::{self, Check, Key, Kind, Preset};
 use super::suggest;
 use super::tree::{Item, Scalar, Table, Value};
-/// Reads one file. What was wrong is told in `faults` and left out of the tree, or stands there as
-/// [`Value::Faulty`]. `None`: it is no TOML, so nobody knows what it would have said.
+
+/// Reads one file. Adds what was wrong to `faults`; it is left out of the tree, or stands there as
+/// [`Value::Faulty`]. `None`: it is no TOML, so nobody knows what it was meant to hold.
 pub(super) fn parse(
     sources: &Sources,
     source: usize,
@@ -36,7 +37,7 @@ pub(super) fn parse(
     }
 }
 
-/// The parser's complaint in plain words. It stops at its first.
+/// Returns the parser's complaint in plain words. It stops at its first.
 fn syntax(error: &toml_span::Error, lines: &Lines<'_>) -> (String, String) {
     let line = |span: &toml_span::Span| lines.position(span.start).0;
     match &error.kind {
@@ -114,7 +115,7 @@ impl Reader<'_> {
         self.faults.push(self.sources.fault(at, wrong, right));
     }
 
-    /// The parser's place of a text is behind its quote.
+    /// Returns where a value begins; the parser's place of a text is behind its quote.
     fn at(&self, value: &TomlValue<'_>) -> Origin {
         let start = value.span.start;
         let before = start.checked_sub(1).and_then(|index| self.lines.text.as_bytes().get(index));
@@ -251,10 +252,10 @@ impl Reader<'_> {
                     ))
                 }
             }
-            (Kind::Text(_, check) | Kind::Scalar(_, check), ValueInner::String(text)) => {
-                check(Scalar::Text(text)).map(|()| Value::Text(text.to_string()))
+            (Kind::Value(_, check), ValueInner::String(text)) => {
+                check.text(text).map(|()| Value::Text(text.to_string()))
             }
-            (Kind::Scalar(_, check), ValueInner::Integer(number)) => {
+            (Kind::Value(_, Check::Scalar(check)), ValueInner::Integer(number)) => {
                 check(Scalar::Integer(*number)).map(|()| Value::Integer(*number))
             }
             (Kind::List { .. }, ValueInner::Array(elements)) => {
@@ -276,7 +277,7 @@ impl Reader<'_> {
     }
 
     fn list(&mut self, key: &Key, elements: &[TomlValue<'_>], at: Origin) -> Option<Value> {
-        let Kind::List { form, integers, empty, check, .. } = &key.kind else { return None };
+        let Kind::List { form, empty, check, .. } = &key.kind else { return None };
         if elements.is_empty() && !empty {
             self.complain(
                 at,
@@ -287,14 +288,12 @@ impl Reader<'_> {
         let mut items: Vec<Item> = Vec::new();
         for element in elements {
             let at = self.at(element);
-            let (value, result) = match element.as_ref() {
-                ValueInner::String(text) => {
-                    (Value::Text(text.to_string()), check(Scalar::Text(text)))
-                }
-                ValueInner::Integer(number) if *integers => {
+            let (value, result) = match (element.as_ref(), check) {
+                (ValueInner::String(text), _) => (Value::Text(text.to_string()), check.text(text)),
+                (ValueInner::Integer(number), Check::Scalar(check)) => {
                     (Value::Integer(*number), check(Scalar::Integer(*number)))
                 }
-                other => {
+                (other, _) => {
                     let wrong = format!("{} in the list", article(other.type_str()));
                     (Value::Faulty, Err(Complaint::new(wrong, format!("write {form}"))))
                 }
@@ -333,7 +332,7 @@ fn article(kind: &str) -> String {
     format!("{article} {}", if kind == "string" { "text" } else { kind })
 }
 
-/// What to write in place of a value of the wrong type.
+/// Returns what to write in place of a value of the wrong type.
 fn hint(key: &Key, found: &ValueInner<'_>) -> String {
     match (&key.kind, found) {
         (Kind::Duration(..), ValueInner::Integer(number)) => {

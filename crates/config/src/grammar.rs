@@ -13,11 +13,19 @@ use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
 
+/// `uplink.probe`, before its other keys are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProbeMethod {
+    Http,
+    Ping,
+    Off,
+}
+
 /// `IFNAMSIZ` of linux/if.h is for the main name; alternative names go up to `ALTIFNAMSIZ`, both
 /// with the final NUL.
 const LONGEST_PORT_NAME: usize = 127;
 
-/// An integer and one of ms s m h d.
+/// Parses an integer and one of ms s m h d.
 pub(super) fn duration(text: &str) -> Parsed<Duration> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -38,7 +46,7 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
     })
 }
 
-/// The shortest text that `duration` reads as this value.
+/// Returns the shortest text that `duration` reads as this value.
 pub fn show_duration(value: Duration) -> String {
     let milliseconds = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
@@ -49,7 +57,7 @@ pub fn show_duration(value: Duration) -> String {
     format!("{milliseconds}ms")
 }
 
-/// A name, a glob, or `mac:` and a hardware address.
+/// Parses a name, a glob, or `mac:` and a hardware address.
 pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
     if let Some(rest) =
         text.get(..4).filter(|head| head.eq_ignore_ascii_case("mac:")).and_then(|_| text.get(4..))
@@ -100,7 +108,8 @@ pub(super) fn mac(text: &str) -> Parsed<Mac> {
 
 /// One entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
-    let right = "write \"ssh\", \"icmp\", \"mdns\", a TCP port as 8080 or \"tcp:8000-8010\", or \"udp:51820\"";
+    let right = "write \"ssh\", \"icmp\", \"mdns\", a TCP port as 8080 or \"tcp:8000-8010\", or \
+                 \"udp:51820\"";
     match value {
         Scalar::Integer(number) => match u16::try_from(number) {
             Ok(port) if port > 0 => Ok(Allow::Tcp(port, port)),
@@ -171,8 +180,8 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     Ok(NodeProbe::Http { port, path, expect })
 }
 
-/// A path with query, as it can be asked for: what RFC 3986 wants percent-encoded most of all is
-/// not let through.
+/// Returns a path with query, as it can be asked for: what RFC 3986 wants percent-encoded most of
+/// all is not let through.
 fn url_path(path: &str) -> Option<String> {
     let clean = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '<' | '>' | '`'));
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
@@ -288,7 +297,7 @@ pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
     })
 }
 
-/// The head's address in a cluster's subnet, host part kept.
+/// Parses the head's address in a cluster's subnet, host part kept.
 pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     let right = "write an address and its prefix length, as \"192.168.50.1/24\"";
     let net: Ipv4Net = text.parse().map_err(|_| {
@@ -357,7 +366,7 @@ pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
     Ok((first, last))
 }
 
-/// A host name of one label (RFC 1123, 2.1).
+/// Parses a host name of one label (RFC 1123, 2.1).
 pub(super) fn host_name(text: &str) -> Parsed<String> {
     if label(text) {
         return Ok(text.to_owned());
@@ -368,8 +377,8 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     ))
 }
 
-/// A node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of digits
-/// and a unit, is a lease time to it, and two words are orders (dnsmasq(8), `dhcp-host`).
+/// Parses a node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of
+/// digits and a unit, is a lease time to it, and two words are orders (dnsmasq(8), `dhcp-host`).
 pub(super) fn node_name(text: &str) -> Parsed<String> {
     let name = host_name(text)?;
     let lower = name.to_ascii_lowercase();
@@ -391,7 +400,7 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
     ))
 }
 
-/// A domain (RFC 1035, 2.3.1), without its final dot.
+/// Parses a domain (RFC 1035, 2.3.1), without its final dot.
 pub(super) fn domain(text: &str) -> Parsed<String> {
     if let Some(whose) = domain_of_others(&text.to_ascii_lowercase()) {
         return Err(Complaint::new(
@@ -408,7 +417,7 @@ pub(super) fn domain(text: &str) -> Parsed<String> {
     ))
 }
 
-/// What resolvers never ask a name server of the cluster.
+/// Returns what resolvers never ask a name server of the cluster.
 fn domain_of_others(lower: &str) -> Option<&'static str> {
     let within = |domain: &str| {
         lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

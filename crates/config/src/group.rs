@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::fault::{Origin, Sources};
 use super::tree::{Item, Table, Value};
-use super::validate::{Check, texts};
-use super::{Cluster, Forward, ForwardTarget, Group, Node, Transport, grammar, merge, rule};
+use super::validate::Check;
+use super::{Cluster, Forward, ForwardTarget, Group, Node, Transport, grammar, keys, merge};
 
 /// More nodes than this are a slip of the finger.
 const MOST_NODES: usize = 65_536;
@@ -18,15 +18,15 @@ struct Numbered<'t> {
 }
 
 impl Check<'_> {
-    /// All groups, and the tables of all nodes: those that groups make, with what `[[node]]` says
-    /// of them, and the others.
+    /// Returns all groups, and the tables of all nodes: those that groups make, with what
+    /// `[[node]]` says of them, and the others.
     pub fn groups(&mut self) -> (Vec<Group>, Vec<Table>) {
         let tree = self.tree;
         let mut numbered: Vec<Numbered<'_>> = Vec::new();
         let mut places: HashMap<String, Origin> = HashMap::new();
         for table in tree.tables("group") {
             let Some(name) = table.text("name") else { continue };
-            let numbers = table.text("numbers").and_then(|text| rule::numbers(text).ok());
+            let numbers = keys::GROUP_NUMBERS.of(table);
             let (first, last) = numbers.unwrap_or((1, 1));
             for number in first..=last {
                 let name =
@@ -64,22 +64,21 @@ impl Check<'_> {
         nodes: &mut Vec<Table>,
         named: &mut HashMap<String, Origin>,
     ) {
-        let at = |key: &str| group.table.get(key).map_or(group.table.at, |item| item.at);
-        let address = group.table.text("address").and_then(|text| rule::address_rule(text).ok());
-        let slots = group.table.text("slots").and_then(|text| rule::numbers(text).ok());
+        let address = keys::GROUP_ADDRESS.of(group.table);
+        let slots = keys::GROUP_SLOTS.of(group.table);
         let (Some((first, last)), Some(address)) = (slots, &address) else {
             if slots.is_some() && group.table.get("address").is_none() {
                 let right =
                     "give the rule for their addresses, as address = \"10.21.{group}.{slot}\"";
                 self.complain(
-                    at("slots"),
+                    keys::GROUP_SLOTS.place(group.table),
                     format!("group \"{}\" has slots but no address", group.name),
                     right,
                 );
             }
             return;
         };
-        let name = group.table.text("node").and_then(|text| rule::name_rule(text).ok());
+        let name = keys::GROUP_NODE.of(group.table);
         for slot in first..=last {
             let text = address.fill(group.number, slot);
             let name = name.as_ref().map_or_else(
@@ -88,7 +87,7 @@ impl Check<'_> {
             );
             if nodes.len() >= MOST_NODES {
                 self.complain(
-                    at("slots"),
+                    keys::GROUP_SLOTS.place(group.table),
                     "the groups have too many slots",
                     format!("{MOST_NODES} nodes are the most"),
                 );
@@ -99,37 +98,44 @@ impl Check<'_> {
                     "slot {slot} of group \"{}\" would have the address {text}",
                     group.name
                 );
-                self.complain(at("address"), wrong, "let no number of the rule go beyond 255");
+                self.complain(
+                    keys::GROUP_ADDRESS.place(group.table),
+                    wrong,
+                    "let no number of the rule go beyond 255",
+                );
                 return;
             }
             if let Err(complaint) = grammar::node_name(&name) {
                 let wrong = format!("slot {slot} of group \"{}\": {}", group.name, complaint.wrong);
-                self.complain(at("node"), wrong, complaint.right);
+                self.complain(keys::GROUP_NODE.place(group.table), wrong, complaint.right);
                 return;
             }
             // Two nodes of one name would be one node with two addresses.
-            if let Some(other) = named.insert(name.to_ascii_lowercase(), at("node")) {
+            if let Some(other) =
+                named.insert(name.to_ascii_lowercase(), keys::GROUP_NODE.place(group.table))
+            {
                 let wrong = format!(
                     "slot {slot} of group \"{}\" would be a second node named \"{name}\"",
                     group.name
                 );
                 let place = self.sources.place(other);
                 let right = format!(
-                    "the first is made at {place}: give each its own, as node = \"r{{group}}-{{slot}}\""
+                    "the first is made at {place}: give each its own, as node = \
+                     \"r{{group}}-{{slot}}\""
                 );
-                self.complain(at("node"), wrong, right);
+                self.complain(keys::GROUP_NODE.place(group.table), wrong, right);
                 return;
             }
             nodes.push(node_table(group, name, text));
         }
     }
 
-    /// Where nodes belong that name their group, or that a group's members name.
+    /// Returns where nodes belong that name their group, or that a group's members name.
     pub fn membership(&mut self, table: &Table, name: &str, groups: &[Group]) -> Option<usize> {
         if let Some(wanted) = table.text("group") {
             let found = groups.iter().position(|group| group.name.eq_ignore_ascii_case(wanted));
             if found.is_none() {
-                let at = table.get("group").map_or(table.at, |item| item.at);
+                let at = keys::NODE_GROUP.place(table);
                 let right = if groups.is_empty() {
                     format!("write a [[group]] with name = \"{wanted}\"")
                 } else {
@@ -151,15 +157,15 @@ impl Check<'_> {
         let mut seen: BTreeMap<(Transport, u16), Origin> = BTreeMap::new();
         let mut forwards = Vec::new();
         for table in tree.tables("forward") {
-            let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);
-            let listen = table
-                .get("listen")
-                .and_then(Item::scalar)
-                .and_then(|value| rule::listen(value).ok());
-            let Some((transport, listen)) = listen else { continue };
-            if let Some(first) = seen.insert((transport, listen), at("listen")) {
+            let Some((transport, listen)) = keys::FORWARD_LISTEN.of(table) else { continue };
+            if let Some(first) = seen.insert((transport, listen), keys::FORWARD_LISTEN.place(table))
+            {
                 let right = format!("the first is at {}: keep one", self.sources.place(first));
-                self.complain(at("listen"), format!("port {listen} is forwarded twice"), right);
+                self.complain(
+                    keys::FORWARD_LISTEN.place(table),
+                    format!("port {listen} is forwarded twice"),
+                    right,
+                );
             }
             if table.get("to").is_none() {
                 let right = "say where it leads, as to = \"rpi1:22\"";
@@ -169,20 +175,20 @@ impl Check<'_> {
                     right,
                 );
             }
-            let Some((to, port)) =
-                table.text("to").and_then(|text| rule::forward_target(text).ok())
-            else {
-                continue;
-            };
+            let Some((to, port)) = keys::FORWARD_TO.of(table) else { continue };
             match (&to, cluster) {
                 (ForwardTarget::Node(name), _) => {
                     if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
                         let right = "name a node of the settings, or write its address";
-                        self.complain(at("to"), format!("there is no node \"{name}\""), right);
+                        self.complain(
+                            keys::FORWARD_TO.place(table),
+                            format!("there is no node \"{name}\""),
+                            right,
+                        );
                     }
                 }
                 (ForwardTarget::Address(address), Some(cluster)) => {
-                    self.target(at("to"), *address, cluster)
+                    self.target(keys::FORWARD_TO.place(table), *address, cluster)
                 }
                 (ForwardTarget::Address(_), None) => {}
             }
@@ -204,16 +210,13 @@ impl Group {
 fn group(numbered: &Numbered<'_>) -> Group {
     Group {
         name: numbered.name.clone(),
-        members: texts(numbered.table, "members", rule::member).unwrap_or_default(),
-        fault_below: numbered
-            .table
-            .get("fault_below")
-            .and_then(Item::scalar)
-            .and_then(|value| grammar::threshold(value).ok()),
+        members: keys::GROUP_MEMBERS.of(numbered.table).unwrap_or_default(),
+        fault_below: keys::GROUP_FAULT_BELOW.of(numbered.table),
     }
 }
 
-/// What `[[node]]` says; of a node in a slot not the probe that nobody wrote: the group's counts.
+/// Returns what `[[node]]` says; of a node in a slot not the probe that nobody wrote: the group's
+/// counts.
 fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     let slots: HashSet<String> =
         in_slots.iter().filter_map(|table| table.identity("name")).collect();
@@ -227,9 +230,9 @@ fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     tables
 }
 
-/// The table that somebody would have written by hand; faults in it point to the group.
+/// Returns the table that somebody would have written by hand; faults in it point to the group.
 fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
-    let at = group.table.get("address").map_or(group.table.at, |item| item.at);
+    let at = keys::GROUP_ADDRESS.place(group.table);
     let mut table = Table { at, ..Table::default() };
     let icmp = || Value::List(vec![Item { value: Value::Text("icmp".to_owned()), at }]);
     let probe = group.table.get("probe").map_or_else(icmp, |item| item.value.clone());
@@ -247,7 +250,7 @@ fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     table
 }
 
-/// The first names, for a message.
+/// Returns the first names, for a message.
 fn shortened(groups: &[Group]) -> String {
     let names: Vec<String> =
         groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Sources};
 use super::tree::Table;
-use super::{Settings, derive, fragment, merge, validate};
+use super::{Settings, derive, fragment, keys, merge, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,15 +21,16 @@ impl Merged {
             table.text("name").is_some_and(|name| name.eq_ignore_ascii_case(&node.name))
         };
         let written = self.tree.tables("node").iter().find(named);
-        let at = |table: &Table, key| table.get(key).map_or(table.at, |item| item.at);
         // One that a group makes.
         let group = node.group.and_then(|group| self.settings.groups.get(group));
         let makes = |table: &&Table| {
             group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name))
         };
-        let made = || self.tree.tables("group").iter().find(makes).map(|table| at(table, "node"));
+        let made = || {
+            self.tree.tables("group").iter().find(makes).map(|table| keys::GROUP_NODE.place(table))
+        };
         let at = written
-            .map(|table| at(table, "name"))
+            .map(|table| keys::NODE_NAME.place(table))
             .or_else(made)
             .unwrap_or_else(validate::beginning);
         let wrong = format!("node \"{}\" has the name of this head node itself", node.name);
@@ -37,12 +38,13 @@ impl Merged {
     }
 }
 
-/// Whether a node's name is that of the machine with this host name; its domain does not count.
+/// Returns whether a node's name is that of the machine with this host name; its domain does not
+/// count.
 pub fn is_heads_name(name: &str, host_name: &str) -> bool {
     name.eq_ignore_ascii_case(host_name.split('.').next().unwrap_or_default())
 }
 
-/// What helps then.
+/// Returns what helps then.
 pub fn heads_name_remedy(name: &str) -> String {
     format!(
         "give the node another, as \"{name}-node\", or the head, by `sudo hostnamectl hostname`"
@@ -118,7 +120,7 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     match boards.resolve(&board_name(files), compatible) {
         Ok(board) => read(files, &board, ports),
         Err(error) => {
-            // the other faults are told as well
+            // the other faults are reported as well
             let fallback = boards.named(FALLBACK).ok();
             let others = fallback
                 .and_then(|fallback| read(files, &fallback, ports).err())
@@ -128,8 +130,8 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     }
 }
 
-/// The faults that each file has by itself: for when one of them cannot be had, so that nobody
-/// knows the whole.
+/// Returns the faults that each file has by itself: for when one of them cannot be had, so that
+/// nobody knows the whole.
 pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     let sources = sources(files, "");
     let mut faults = Vec::new();
@@ -139,13 +141,13 @@ pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     in_order(faults, &sources)
 }
 
-/// What `board` says in `files`, "auto" where nothing (or nothing good) is said.
+/// Returns what `board` says in `files`, "auto" where nothing (or nothing good) stands there.
 pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
     let (tree, _) = lenient(files);
     tree.text("board").unwrap_or("auto").to_owned()
 }
 
-/// A board that cannot be had, as a fault of the line that names it.
+/// Returns a board that cannot be had, as a fault of the line that names it.
 fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
     let (tree, sources) = lenient(files);
     let at = tree.get("board").map_or_else(validate::beginning, |item| item.at);
@@ -182,7 +184,7 @@ fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
     Sources(own.into_iter().chain(files.iter().map(|(name, _)| name.as_ref().to_owned())).collect())
 }
 
-/// One rule may be wrong for thousands of nodes: so many faults of one place are told.
+/// One rule may be wrong for thousands of nodes: so many faults of one place are reported.
 const MOST_OF_A_PLACE: usize = 4;
 
 fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
@@ -194,12 +196,12 @@ fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
     faults.chunk_by(same).flat_map(few).collect()
 }
 
-/// The first faults of one place, and how many more there are.
+/// Returns the first faults of one place, and how many more there are.
 fn few(faults: &[Fault]) -> Vec<Fault> {
-    let (reported, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
+    let (first, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
     let rest = more.first().map(|fault| {
         let message = format!("and {} more faults here", more.len());
         Fault { message, remedy: "put those above right first".to_owned(), ..fault.clone() }
     });
-    reported.iter().cloned().chain(rest).collect()
+    first.iter().cloned().chain(rest).collect()
 }

@@ -9,9 +9,10 @@ use ipnet::Ipv4Net;
 
 use super::derive::overlap;
 use super::fault::Origin;
-use super::tree::{Table, Value};
-use super::validate::{Check, texts};
-use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink, grammar};
+use super::keys::{self, Key};
+use super::tree::Table;
+use super::validate::Check;
+use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink};
 use crate::Mac;
 
 impl Check<'_> {
@@ -20,9 +21,10 @@ impl Check<'_> {
         for (index, pattern) in uplink.interfaces.iter().enumerate() {
             if *pattern == cluster.interface {
                 self.complain(
-                    self.element("uplink.interfaces", index),
+                    self.element(&keys::UPLINK_INTERFACES, index),
                     format!("uplink.interfaces: \"{pattern}\" is the cluster's port as well"),
-                    "one port leads to the venue, another to the nodes: change this or cluster.interface",
+                    "one port leads to the venue, another to the nodes: change this or \
+                     cluster.interface",
                 );
             }
         }
@@ -36,29 +38,27 @@ impl Check<'_> {
             } else if uplink.interfaces.contains(pattern) {
                 (
                     "an uplink",
-                    "name it here or in uplink.interfaces: uplink.allow says what the venue may reach",
+                    "name it here or in uplink.interfaces: uplink.allow says what the venue may \
+                     reach",
                 )
             } else {
                 continue;
             };
             let wrong = format!("gateway.trust: \"{pattern}\" is {what} as well");
-            self.complain(self.element("gateway.trust", index), wrong, right);
+            self.complain(self.element(&keys::GATEWAY_TRUST, index), wrong, right);
         }
     }
 
-    /// Where the element of a list stands.
-    fn element(&self, path: &str, index: usize) -> Origin {
-        let item = self.tree.get(path).and_then(|item| match &item.value {
-            Value::List(items) => items.get(index),
-            _ => None,
-        });
-        item.map_or_else(|| self.place(path), |item| item.at)
+    /// Returns where the element of a list stands.
+    fn element(&self, key: &Key, index: usize) -> Origin {
+        let item = self.tree.get(key.path).and_then(|item| item.list()?.get(index));
+        item.map_or_else(|| self.place(key), |item| item.at)
     }
 
     pub fn alternatives(&mut self, head: Ipv4Net, alternatives: &[Ipv4Net], dhcp: Option<&Dhcp>) {
-        let path = "cluster.alternatives";
+        let path = keys::CLUSTER_ALTERNATIVES.path;
         for (index, net) in alternatives.iter().enumerate() {
-            let at = self.element(path, index);
+            let at = self.element(&keys::CLUSTER_ALTERNATIVES, index);
             let before = alternatives.iter().take(index).find(|other| overlap(**other, *net));
             if net.prefix_len() != head.prefix_len() {
                 let right =
@@ -85,7 +85,8 @@ impl Check<'_> {
                 && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head)))
             {
                 let wrong = format!(
-                    "{path}: the head's host part in {net} is one that cluster.dhcp.range gives to nodes"
+                    "{path}: the head's host part in {net} is one that cluster.dhcp.range gives \
+                     to nodes"
                 );
                 self.complain(
                     at,
@@ -97,8 +98,8 @@ impl Check<'_> {
     }
 
     pub fn dhcp_range(&mut self, head: Ipv4Net, dhcp: &Dhcp) {
-        let at = self.place("cluster.dhcp.range");
-        let path = "cluster.dhcp.range";
+        let at = self.place(&keys::CLUSTER_DHCP_RANGE);
+        let path = keys::CLUSTER_DHCP_RANGE.path;
         let right = format!("give hosts of {}, which are {}", head.trunc(), hosts(head));
         for end in [dhcp.first, dhcp.last] {
             if !head.contains(&end) {
@@ -141,44 +142,43 @@ impl Check<'_> {
         groups: &[Group],
         seen: &mut Seen,
     ) -> Option<Node> {
-        let name = grammar::node_name(table.text("name")?).ok()?;
-        let mac = table.text("mac").and_then(|text| grammar::mac(text).ok());
-        let address = table.text("address").and_then(|text| grammar::ipv4(text).ok());
-        let at = |key: &str| table.get(key).map_or(table.at, |item| item.at);
+        let name = keys::NODE_NAME.of(table)?;
+        let mac = keys::NODE_MAC.of(table);
+        let address = keys::NODE_ADDRESS.of(table);
         if table.get("mac").is_none() && table.get("address").is_none() {
             let wrong =
                 format!("node \"{name}\" has neither mac nor address, so it cannot be found");
-            self.complain(at("name"), wrong, "give it one of them");
+            self.complain(keys::NODE_NAME.place(table), wrong, "give it one of them");
         }
         if let Some(address) = address {
             if let Some(cluster) = cluster {
-                self.node_address(at("address"), &name, address, cluster);
+                self.node_address(keys::NODE_ADDRESS.place(table), &name, address, cluster);
             }
             if let Some((other, first)) =
-                seen.addresses.insert(address, (name.clone(), at("address")))
+                seen.addresses.insert(address, (name.clone(), keys::NODE_ADDRESS.place(table)))
             {
                 let wrong =
                     format!("node \"{name}\": {address} is the address of \"{other}\" as well");
                 self.complain(
-                    at("address"),
+                    keys::NODE_ADDRESS.place(table),
                     wrong,
                     format!("that one is at {}: give each its own", self.sources.place(first)),
                 );
             }
         }
         if let Some((other, first)) =
-            mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), at("mac"))))
+            mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), keys::NODE_MAC.place(table))))
         {
             let wrong = format!("node \"{name}\" has the hardware address of \"{other}\"");
             self.complain(
-                at("mac"),
+                keys::NODE_MAC.place(table),
                 wrong,
                 format!("that one is at {}: give each its own", self.sources.place(first)),
             );
         }
         let group = self.membership(table, &name, groups);
-        let probes = seen.share(texts(table, "probe", grammar::node_probe)?);
-        let timeout = table.text("timeout").and_then(|text| grammar::duration(text).ok());
+        let probes = seen.share(keys::NODE_PROBE.of(table)?);
+        let timeout = keys::NODE_TIMEOUT.of(table);
         Some(Node { name, mac, address, probes, timeout, group })
     }
 
@@ -207,7 +207,8 @@ impl Check<'_> {
             cluster.alternatives.iter().find(|net| moved(**net, head) == address)
         {
             let wrong = format!(
-                "node \"{name}\": {address} keeps its host part when the cluster moves, which is the head's in {net}"
+                "node \"{name}\": {address} keeps its host part when the cluster moves, which is \
+                 the head's in {net}"
             );
             self.complain(
                 at,

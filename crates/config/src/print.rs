@@ -9,7 +9,7 @@ use super::keys;
 use super::tree::{Item, Table, Value};
 
 impl Merged {
-    /// The effective settings as a TOML file.
+    /// Returns the effective settings as a TOML file.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
@@ -32,7 +32,7 @@ impl Merged {
         text
     }
 
-    /// The value in force of a key, as TOML.
+    /// Returns the value in force of a key, as TOML.
     pub fn value(&self, path: &str) -> Option<String> {
         let name = path.rsplit('.').next().unwrap_or(path);
         self.tree.get(path).map(|item| show(&item.value, name))
@@ -79,7 +79,7 @@ fn show(value: &Value, name: &str) -> String {
     }
 }
 
-/// A TOML basic string.
+/// Returns a TOML basic string.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

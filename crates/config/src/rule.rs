@@ -41,7 +41,7 @@ pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
 pub(super) struct Rule(String);
 
 impl Rule {
-    /// The text for one slot of one group.
+    /// Returns the text for one slot of one group.
     pub fn fill(&self, group: u32, slot: u32) -> String {
         self.0.replace("{group}", &group.to_string()).replace("{slot}", &slot.to_string())
     }
@@ -166,7 +166,7 @@ pub(super) fn time_server(text: &str) -> Parsed<TimeServer> {
     }
 }
 
-/// A share in percent, or "off".
+/// Parses a share in percent, or "off".
 pub(super) fn share_or_off(text: &str) -> Parsed<Option<u8>> {
     if text == "off" {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use super::keys;
 
-/// What to do about a key that is not known in `table`.
+/// Returns what to do about a key that is not known in `table`.
 pub(super) fn remedy(table: &str, unknown: &str) -> String {
     let names = keys::names_in(table);
     let lower = unknown.to_ascii_lowercase().replace('-', "_");
@@ -21,7 +21,7 @@ pub(super) fn remedy(table: &str, unknown: &str) -> String {
     format!("known here are {}", names.join(", "))
 }
 
-/// The one table that has a key of this name.
+/// Returns the one table that has a key of this name.
 fn elsewhere(name: &str) -> Option<&'static str> {
     let mut homes = keys::all()
         .filter_map(|key| key.path.rsplit_once('.'))

@@ -20,7 +20,7 @@ pub(super) enum Value {
     Table(Table),
     /// `[[node]]`, `[[group]]`, `[[forward]]`
     Tables(Vec<Table>),
-    /// was wrong and has been told; stands here so that it is not missed as well
+    /// was wrong and has been reported; stands here so that it is not missed as well
     Faulty,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The item at a dotted path.
+    /// Returns the item at a dotted path.
     pub fn get(&self, path: &str) -> Option<&Item> {
         match path.split_once('.') {
             None => self.entries.get(path),
@@ -58,7 +58,7 @@ impl Table {
         }
     }
 
-    /// The tables of an array of tables.
+    /// Returns the tables of an array of tables.
     pub fn tables(&self, name: &str) -> &[Self] {
         match self.entries.get(name).map(|item| &item.value) {
             Some(Value::Tables(tables)) => tables,
@@ -83,6 +83,10 @@ impl Table {
 impl Item {
     pub fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    pub fn list(&self) -> Option<&[Item]> {
+        if let Value::List(items) = &self.value { Some(items) } else { None }
     }
 
     pub fn scalar(&self) -> Option<Scalar<'_>> {

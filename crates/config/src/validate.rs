@@ -1,20 +1,21 @@
 //! The merged tree to settings that are valid by construction.
 
-use super::devices::{self, Bus, ButtonChip as Chip, Light};
+use super::devices::{Bus, ButtonChip as Chip, Light};
 use super::fault::{Fault, Origin, Sources};
-use super::grammar::{self, Parsed};
-use super::tree::{Scalar, Table, Value};
+use super::grammar::ProbeMethod;
+use super::keys::{self, Key, Typed};
+use super::tree::{Table, Value};
 use super::*;
 use std::collections::BTreeMap;
 
-/// Settings, or `None` with the reasons in `faults` (those told before included).
+/// Returns the settings, or `None` with the reasons in `faults` (behind those found before).
 pub(super) fn settings(
     tree: &Table,
     sources: &Sources,
     faults: &mut Vec<Fault>,
 ) -> Option<Settings> {
     let mut check = Check { tree, sources, faults };
-    let board = tree.text("board").map(str::to_owned);
+    let board = keys::BOARD.get(tree);
     let uplink = check.uplink();
     let gateway = check.gateway();
     let cluster = check.cluster();
@@ -32,8 +33,8 @@ pub(super) fn settings(
     let buttons = check.buttons();
     let lcd = check.lcd();
     let led = check.led();
-    let socket = check.text("status.socket", devices::socket);
-    let control = check.text("control.socket", devices::socket);
+    let socket = check.get(&keys::STATUS_SOCKET);
+    let control = check.get(&keys::CONTROL_SOCKET);
     if let (Some(Some(buttons)), Some(lcd)) = (&buttons, &lcd) {
         check.lines_apart(buttons, lcd);
     }
@@ -56,7 +57,7 @@ pub(super) fn settings(
     })
 }
 
-/// Where a thing is missed that has no better place.
+/// Returns where a thing is missed that has no better place.
 pub(super) fn beginning() -> Origin {
     Origin { source: Sources::MAIN, line: 1, column: 1 }
 }
@@ -72,100 +73,82 @@ impl Check<'_> {
         self.faults.push(self.sources.fault(at, wrong, right));
     }
 
-    /// The value at `path` through its grammar; what does not parse has been told when its file was
-    /// read.
-    fn text<T>(&self, path: &str, parse: fn(&str) -> Parsed<T>) -> Option<T> {
-        parse(self.tree.text(path)?).ok()
+    /// Returns a key's value; what was wrong was reported when its file was read.
+    fn get<T>(&self, key: &Typed<T>) -> Option<T> {
+        key.get(self.tree)
     }
 
-    fn scalar<T>(&self, path: &str, parse: fn(Scalar<'_>) -> Parsed<T>) -> Option<T> {
-        parse(self.tree.get(path)?.scalar()?).ok()
-    }
-
-    fn bool(&self, path: &str) -> Option<bool> {
-        if let Value::Bool(truth) = self.tree.get(path)?.value { Some(truth) } else { None }
-    }
-
-    fn count(&self, path: &str) -> Option<u32> {
-        if let Value::Integer(number) = self.tree.get(path)?.value {
-            u32::try_from(number).ok()
-        } else {
-            None
-        }
-    }
-
-    fn duration(&self, path: &str) -> Option<Duration> {
-        self.text(path, grammar::duration)
-    }
-
-    /// Where the value at `path` stands, else its table, else the main file's first line.
-    pub fn place(&self, path: &str) -> Origin {
+    /// Returns where a key's value stands, else its table, else the main file's first line.
+    pub fn place(&self, key: &Key) -> Origin {
         let written = |at: &Origin| at.source >= Sources::MAIN;
-        if let Some(at) = self.tree.get(path).map(|item| item.at).filter(written) {
+        if let Some(at) = self.tree.get(key.path).map(|item| item.at).filter(written) {
             return at;
         }
-        let table = path.rsplit_once('.').and_then(|(table, _)| self.tree.get(table));
+        let table = key.path.rsplit_once('.').and_then(|(table, _)| self.tree.get(table));
         let at = table.and_then(|item| {
             if let Value::Table(table) = &item.value { Some(table.at) } else { None }
         });
         at.filter(written).unwrap_or_else(beginning)
     }
 
-    /// Tells a missing key, but not one that was wrong.
-    fn require(&mut self, path: &str, remedy: &str) {
-        if self.tree.get(path).is_none() {
-            self.complain(self.place(path), format!("{path} is missing"), remedy);
+    /// Returns whether a file or a default gives the key, be the value right or wrong.
+    fn is_set(&self, key: &Key) -> bool {
+        self.tree.get(key.path).is_some()
+    }
+
+    /// Reports a missing key, but not one that was wrong.
+    fn require(&mut self, key: &Key, remedy: &str) {
+        if !self.is_set(key) {
+            self.complain(self.place(key), format!("{} is missing", key.path), remedy);
         }
     }
 
     fn uplink(&mut self) -> Option<Uplink> {
-        let remedy = "name the ports that may lead to the venue, as interfaces = [\"eth1\", \"wlan0\"] in [uplink]; `bramblegate detect` lists them";
-        self.require("uplink.interfaces", remedy);
-        let interfaces = texts(self.tree, "uplink.interfaces", grammar::port_pattern)?;
-        let probe = match self.tree.text("uplink.probe")? {
-            "http" => {
-                let (host, port, path) = self.text("uplink.probe_url", grammar::http_url)?;
+        let remedy = "name the ports that may lead to the venue, as interfaces = [\"eth1\", \
+                      \"wlan0\"] in [uplink]; `bramblegate detect` lists them";
+        self.require(&keys::UPLINK_INTERFACES, remedy);
+        let interfaces = self.get(&keys::UPLINK_INTERFACES)?;
+        let probe = match self.get(&keys::UPLINK_PROBE)? {
+            ProbeMethod::Http => {
+                let (host, port, path) = self.get(&keys::UPLINK_PROBE_URL)?;
                 UplinkProbe::Http {
                     host,
                     port,
                     path,
-                    expect: self.scalar("uplink.probe_expect", grammar::expectation)?,
+                    expect: self.get(&keys::UPLINK_PROBE_EXPECT)?,
                 }
             }
-            "ping" => UplinkProbe::Ping { host: self.text("uplink.probe_host", grammar::ip)? },
-            _ => UplinkProbe::Off,
+            ProbeMethod::Ping => UplinkProbe::Ping { host: self.get(&keys::UPLINK_PROBE_HOST)? },
+            ProbeMethod::Off => UplinkProbe::Off,
         };
-        Some(Uplink { interfaces, probe, allow: list(self.tree, "uplink.allow", grammar::allow)? })
+        Some(Uplink { interfaces, probe, allow: self.get(&keys::UPLINK_ALLOW)? })
     }
 
     fn gateway(&self) -> Option<Gateway> {
-        let on_stop = match self.tree.text("gateway.on_stop")? {
-            "remove" => OnStop::Remove,
-            _ => OnStop::Keep,
-        };
         Some(Gateway {
-            enabled: self.bool("gateway.enabled")?,
-            on_stop,
-            protect: self.bool("gateway.protect")?,
-            trust: texts(self.tree, "gateway.trust", grammar::port_pattern)?,
+            enabled: self.get(&keys::GATEWAY_ENABLED)?,
+            on_stop: self.get(&keys::GATEWAY_ON_STOP)?,
+            protect: self.get(&keys::GATEWAY_PROTECT)?,
+            trust: self.get(&keys::GATEWAY_TRUST)?,
         })
     }
 
     fn cluster(&mut self) -> Option<Cluster> {
-        let remedy = "name the port that leads to the nodes, as interface = \"eth0\" in [cluster]; `bramblegate detect` lists them";
-        self.require("cluster.interface", remedy);
-        let address = self.text("cluster.address", grammar::cidr);
-        let alternatives = texts(self.tree, "cluster.alternatives", grammar::cidr);
-        let enabled = self.bool("cluster.dhcp.enabled").unwrap_or(false);
+        let remedy = "name the port that leads to the nodes, as interface = \"eth0\" in \
+                      [cluster]; `bramblegate detect` lists them";
+        self.require(&keys::CLUSTER_INTERFACE, remedy);
+        let address = self.get(&keys::CLUSTER_ADDRESS);
+        let alternatives = self.get(&keys::CLUSTER_ALTERNATIVES);
+        let enabled = self.get(&keys::CLUSTER_DHCP_ENABLED).unwrap_or(false);
         let dhcp = if self.tree.get("cluster.dhcp").is_some() { self.dhcp(address?) } else { None };
         if let (Some(address), Some(alternatives)) = (address, &alternatives) {
             self.alternatives(address, alternatives, dhcp.as_ref());
         }
         Some(Cluster {
-            interface: self.text("cluster.interface", grammar::port_pattern)?,
+            interface: self.get(&keys::CLUSTER_INTERFACE)?,
             address: address?,
             alternatives: alternatives?,
-            domain: self.text("cluster.domain", grammar::domain)?,
+            domain: self.get(&keys::CLUSTER_DOMAIN)?,
             dns: self.dns()?,
             netboot: self.netboot(),
             dhcp: dhcp.filter(|_| enabled),
@@ -174,101 +157,101 @@ impl Check<'_> {
 
     fn dhcp(&mut self, head: Ipv4Net) -> Option<Dhcp> {
         self.require(
-            "cluster.dhcp.range",
+            &keys::CLUSTER_DHCP_RANGE,
             "give the addresses to serve, as range = \"FIRST-LAST\"",
         );
-        let (first, last) = self.text("cluster.dhcp.range", grammar::range)?;
-        let ntp = self.text("cluster.dhcp.ntp", rule::time_server)?;
-        let dhcp = Dhcp { first, last, lease: self.duration("cluster.dhcp.lease")?, ntp };
+        let (first, last) = self.get(&keys::CLUSTER_DHCP_RANGE)?;
+        let ntp = self.get(&keys::CLUSTER_DHCP_NTP)?;
+        let dhcp = Dhcp { first, last, lease: self.get(&keys::CLUSTER_DHCP_LEASE)?, ntp };
         self.dhcp_range(head, &dhcp);
         Some(dhcp)
     }
 
     /// `Some(None)`: names are not resolved.
     fn dns(&self) -> Option<Option<Dns>> {
-        let fallback = texts(self.tree, "cluster.dns.fallback", grammar::ip)?;
-        Some(self.bool("cluster.dns.enabled")?.then_some(Dns { fallback }))
+        let fallback = self.get(&keys::CLUSTER_DNS_FALLBACK)?;
+        Some(self.get(&keys::CLUSTER_DNS_ENABLED)?.then_some(Dns { fallback }))
     }
 
     fn netboot(&mut self) -> Option<Netboot> {
-        self.bool("cluster.netboot.enabled").filter(|enabled| *enabled)?;
+        self.get(&keys::CLUSTER_NETBOOT_ENABLED).filter(|enabled| *enabled)?;
         if self.tree.get("cluster.dhcp").is_none() {
             let right = "add [cluster.dhcp]: a node learns by DHCP from whom it boots";
             self.complain(
-                self.place("cluster.netboot.enabled"),
+                self.place(&keys::CLUSTER_NETBOOT_ENABLED),
                 "cluster.netboot needs cluster.dhcp",
                 right,
             );
         }
         Some(Netboot {
-            root: self.text("cluster.netboot.root", devices::folder)?,
-            folder_per_mac: self.tree.text("cluster.netboot.folders") == Some("mac"),
-            bios: self.text("cluster.netboot.bios", devices::boot_file),
-            uefi_x86: self.text("cluster.netboot.uefi_x86", devices::boot_file),
-            uefi_arm64: self.text("cluster.netboot.uefi_arm64", devices::boot_file),
-            ipxe: self.text("cluster.netboot.ipxe", devices::loader_file),
+            root: self.get(&keys::CLUSTER_NETBOOT_ROOT)?,
+            folder_per_mac: self.get(&keys::CLUSTER_NETBOOT_FOLDERS).unwrap_or(false),
+            bios: self.get(&keys::CLUSTER_NETBOOT_BIOS),
+            uefi_x86: self.get(&keys::CLUSTER_NETBOOT_UEFI_X86),
+            uefi_arm64: self.get(&keys::CLUSTER_NETBOOT_UEFI_ARM64),
+            ipxe: self.get(&keys::CLUSTER_NETBOOT_IPXE),
         })
     }
 
     fn health(&self) -> Option<Health> {
         Some(Health {
-            interval: self.duration("health.interval")?,
-            failure_threshold: self.count("health.failure_threshold")?,
-            success_threshold: self.count("health.success_threshold")?,
-            start_period: self.duration("health.start_period")?,
-            fault_below: self.scalar("health.fault_below", grammar::threshold)?,
-            timeout: self.duration("health.timeout")?,
-            degraded_rtt: self.text("health.degraded_rtt", devices::duration_or_off)?,
-            degraded_loss: self.text("health.degraded_loss", rule::share_or_off)?,
-            flap_changes: self.count("health.flap_changes")?,
-            flap_window: self.duration("health.flap_window")?,
+            interval: self.get(&keys::HEALTH_INTERVAL)?,
+            failure_threshold: self.get(&keys::HEALTH_FAILURE_THRESHOLD)?,
+            success_threshold: self.get(&keys::HEALTH_SUCCESS_THRESHOLD)?,
+            start_period: self.get(&keys::HEALTH_START_PERIOD)?,
+            fault_below: self.get(&keys::HEALTH_FAULT_BELOW)?,
+            timeout: self.get(&keys::HEALTH_TIMEOUT)?,
+            degraded_rtt: self.get(&keys::HEALTH_DEGRADED_RTT)?,
+            degraded_loss: self.get(&keys::HEALTH_DEGRADED_LOSS)?,
+            flap_changes: self.get(&keys::HEALTH_FLAP_CHANGES)?,
+            flap_window: self.get(&keys::HEALTH_FLAP_WINDOW)?,
         })
     }
 
     fn vitals(&self) -> Option<VitalLimits> {
         Some(VitalLimits {
-            temperature: i32::try_from(self.count("vitals.temperature")?).ok()?,
-            memory: self.text("vitals.memory", rule::share_or_off)?,
-            disk: self.text("vitals.disk", rule::share_or_off)?,
-            pressure: self.text("vitals.pressure", rule::share_or_off)?,
+            temperature: self.get(&keys::VITALS_TEMPERATURE)?,
+            memory: self.get(&keys::VITALS_MEMORY)?,
+            disk: self.get(&keys::VITALS_DISK)?,
+            pressure: self.get(&keys::VITALS_PRESSURE)?,
         })
     }
 
     /// `Some(None)`: there are none.
     fn buttons(&mut self) -> Option<Option<Buttons>> {
-        let chip = match self.text("buttons.chip", devices::buttons)? {
+        let chip = match self.get(&keys::BUTTONS_CHIP)? {
             Chip::Gpio(label) => ButtonChip::Gpio(label),
             Chip::Emulator(file) => ButtonChip::Emulator(file),
             Chip::Off => return Some(None),
         };
-        let lines = ["next", "acknowledge", "power"];
-        if lines.iter().all(|name| self.tree.get(&format!("buttons.{name}")).is_none()) {
+        let lines = [&keys::BUTTONS_NEXT, &keys::BUTTONS_ACKNOWLEDGE, &keys::BUTTONS_POWER];
+        if lines.iter().all(|key| !self.is_set(key)) {
             let right = "name the line of at least one, as next = 5 in [buttons]";
             self.complain(
-                self.place("buttons.chip"),
+                self.place(&keys::BUTTONS_CHIP),
                 "there are buttons, but no line of one",
                 right,
             );
         }
-        self.lines_differ("buttons", &lines);
+        self.lines_differ(&lines);
         Some(Some(Buttons {
             chip,
-            next: self.count("buttons.next"),
-            acknowledge: self.count("buttons.acknowledge"),
-            power: self.count("buttons.power"),
-            active_low: self.bool("buttons.active_low")?,
+            next: self.get(&keys::BUTTONS_NEXT),
+            acknowledge: self.get(&keys::BUTTONS_ACKNOWLEDGE),
+            power: self.get(&keys::BUTTONS_POWER),
+            active_low: self.get(&keys::BUTTONS_ACTIVE_LOW)?,
         }))
     }
 
-    /// No two keys of this table name the same line of a GPIO chip.
-    fn lines_differ(&mut self, table: &str, names: &[&str]) {
+    /// Reports that two of these keys name the same line of a GPIO chip.
+    fn lines_differ(&mut self, keys: &[&Typed<u32>]) {
         let mut used = BTreeMap::new();
-        for name in names {
-            let path = format!("{table}.{name}");
-            if let Some(other) = self.count(&path).and_then(|line| used.insert(line, name)) {
+        for key in keys {
+            let name = key.name();
+            if let Some(other) = self.get(key).and_then(|line| used.insert(line, name)) {
                 self.complain(
-                    self.place(&path),
-                    format!("{path}: {other} and {name} are on one line"),
+                    self.place(key),
+                    format!("{}: {other} and {name} are on one line", key.path),
                     "give each its own",
                 );
             }
@@ -284,18 +267,20 @@ impl Check<'_> {
         if label != chip {
             return;
         }
-        for (name, line) in
-            [("next", buttons.next), ("acknowledge", buttons.acknowledge), ("power", buttons.power)]
-        {
+        for (key, line) in [
+            (&keys::BUTTONS_NEXT, buttons.next),
+            (&keys::BUTTONS_ACKNOWLEDGE, buttons.acknowledge),
+            (&keys::BUTTONS_POWER, buttons.power),
+        ] {
             let Some((line, pin)) = line.and_then(|line| Some((line, pins.name_of(line)?))) else {
                 continue;
             };
-            let path = format!("buttons.{name}");
             let wrong = format!(
-                "{path}: line {line} is {pin} of the display, as lcd.bus = \"gpio\" has it"
+                "{}: line {line} is {pin} of the display, as lcd.bus = \"gpio\" has it",
+                key.path
             );
             self.complain(
-                self.place(&path),
+                self.place(key),
                 wrong,
                 "give the button another line, or the display's lcd.pins",
             );
@@ -306,52 +291,57 @@ impl Check<'_> {
         if status.is_none() || status != control {
             return;
         }
-        let written =
-            |path: &&str| self.tree.get(path).is_some_and(|item| item.at.source >= Sources::MAIN);
-        let path = ["control.socket", "status.socket"]
-            .into_iter()
-            .find(written)
-            .unwrap_or("control.socket");
-        let right = "give each its own, as \"/run/bramblegate/status.sock\" and \"/run/bramblegate/control.sock\"";
+        let (control, status) = (&keys::CONTROL_SOCKET, &keys::STATUS_SOCKET);
+        let is_written =
+            |key: &Key| self.tree.get(key.path).is_some_and(|item| item.at.source >= Sources::MAIN);
+        let key = if is_written(status) && !is_written(control) { status } else { control };
+        let right = "give each its own, as \"/run/bramblegate/status.sock\" and \
+                     \"/run/bramblegate/control.sock\"";
         self.complain(
-            self.place(path),
-            format!("{path}: status.socket and control.socket are one"),
+            self.place(key),
+            format!("{}: status.socket and control.socket are one", key.path),
             right,
         );
     }
 
     fn lcd(&mut self) -> Option<Lcd> {
-        let address = self.scalar("lcd.address", devices::expander);
-        let wiring = self.text("lcd.wiring", devices::wiring);
-        let bus = match self.text("lcd.bus", devices::bus)? {
+        let address = self.get(&keys::LCD_ADDRESS);
+        let wiring = self.get(&keys::LCD_WIRING);
+        let bus = match self.get(&keys::LCD_BUS)? {
             Bus::I2c(device) => LcdBus::I2c { device, address: address?, wiring: wiring? },
             Bus::Gpio => self.gpio()?,
             Bus::Emulator(log) => LcdBus::Emulator { address: address?, wiring: wiring?, log },
             Bus::Off => LcdBus::Off,
         };
-        let charset = if self.tree.text("lcd.charset")? == "A02" {
-            bramblegate_panel::Charset::A02
-        } else {
-            bramblegate_panel::Charset::A00
-        };
         Some(Lcd {
             bus,
-            geometry: self.text("lcd.size", devices::geometry)?,
-            charset,
-            backlight: self.text("lcd.backlight", devices::backlight)?,
-            page_time: self.duration("lcd.page_time")?,
-            heartbeat: self.bool("lcd.heartbeat")?,
-            emulator_script: self.text("lcd.emulator_script", devices::file),
+            geometry: self.get(&keys::LCD_SIZE)?,
+            charset: self.get(&keys::LCD_CHARSET)?,
+            backlight: self.get(&keys::LCD_BACKLIGHT)?,
+            page_time: self.get(&keys::LCD_PAGE_TIME)?,
+            heartbeat: self.get(&keys::LCD_HEARTBEAT)?,
+            emulator_script: self.get(&keys::LCD_EMULATOR_SCRIPT),
         })
     }
 
     fn gpio(&mut self) -> Option<LcdBus> {
-        let at = self.place("lcd.bus");
-        let missing: Vec<&str> =
-            ["gpio_chip", "pins.rs", "pins.e", "pins.d4", "pins.d5", "pins.d6", "pins.d7"]
-                .into_iter()
-                .filter(|name| self.tree.get(&format!("lcd.{name}")).is_none())
-                .collect();
+        let at = self.place(&keys::LCD_BUS);
+        let pins = [
+            &keys::LCD_PINS_RS,
+            &keys::LCD_PINS_E,
+            &keys::LCD_PINS_D4,
+            &keys::LCD_PINS_D5,
+            &keys::LCD_PINS_D6,
+            &keys::LCD_PINS_D7,
+            &keys::LCD_PINS_BACKLIGHT,
+        ];
+        let [needed @ .., _] = &pins;
+        let needed =
+            std::iter::once(&keys::LCD_GPIO_CHIP.key).chain(needed.iter().map(|pin| &pin.key));
+        let missing: Vec<&str> = needed
+            .filter(|key| !self.is_set(key))
+            .map(|key| key.path.trim_start_matches("lcd."))
+            .collect();
         if !missing.is_empty() {
             let wrong = format!(
                 "lcd.bus = \"gpio\" lacks {}, this board has no pins of its own",
@@ -360,59 +350,40 @@ impl Check<'_> {
             self.complain(
                 at,
                 wrong,
-                "set them in [lcd], as pins = { rs = 25, e = 24, d4 = 23, d5 = 17, d6 = 18, d7 = 22 }",
+                "set them in [lcd], as pins = { rs = 25, e = 24, d4 = 23, d5 = 17, d6 = 18, d7 = \
+                 22 }",
             );
             return None;
         }
-        self.lines_differ("lcd.pins", &["rs", "e", "d4", "d5", "d6", "d7", "backlight"]);
-        let chip = self.text("lcd.gpio_chip", devices::name)?;
-        let pin = |name: &str| self.count(&format!("lcd.pins.{name}"));
+        self.lines_differ(&pins);
+        let chip = self.get(&keys::LCD_GPIO_CHIP)?;
         let pins = GpioPins {
-            rs: pin("rs")?,
-            e: pin("e")?,
-            d4: pin("d4")?,
-            d5: pin("d5")?,
-            d6: pin("d6")?,
-            d7: pin("d7")?,
-            backlight: pin("backlight"),
+            rs: self.get(&keys::LCD_PINS_RS)?,
+            e: self.get(&keys::LCD_PINS_E)?,
+            d4: self.get(&keys::LCD_PINS_D4)?,
+            d5: self.get(&keys::LCD_PINS_D5)?,
+            d6: self.get(&keys::LCD_PINS_D6)?,
+            d7: self.get(&keys::LCD_PINS_D7)?,
+            backlight: self.get(&keys::LCD_PINS_BACKLIGHT),
         };
         Some(LcdBus::Gpio { chip, pins })
     }
 
     fn led(&self) -> Option<Led> {
-        let device = match self.text("led.device", devices::light)? {
-            Light::Auto => {
-                LedDevice::Auto { fallback: self.text("led.kernel", devices::kernel_led) }
-            }
+        let device = match self.get(&keys::LED_DEVICE)? {
+            Light::Auto => LedDevice::Auto { fallback: self.get(&keys::LED_KERNEL) },
             Light::BlinkStick(serial) => LedDevice::BlinkStick { serial },
             Light::Sysfs(name) => LedDevice::Sysfs { name },
             Light::Emulator(log) => LedDevice::Emulator { log },
             Light::Off => LedDevice::Off,
         };
-        let Value::Number(brightness) = self.tree.get("led.brightness")?.value else { return None };
         Some(Led {
             device,
-            #[allow(clippy::cast_possible_truncation)]
-            brightness: brightness as f32,
-            dim_after: self.text("led.dim_after", devices::duration_or_off)?,
-            night: self.text("led.night", grammar::night)?,
-            animate: self.bool("led.animate")?,
-            emulator_script: self.text("led.emulator_script", devices::file),
+            brightness: self.get(&keys::LED_BRIGHTNESS)?,
+            dim_after: self.get(&keys::LED_DIM_AFTER)?,
+            night: self.get(&keys::LED_NIGHT)?,
+            animate: self.get(&keys::LED_ANIMATE)?,
+            emulator_script: self.get(&keys::LED_EMULATOR_SCRIPT),
         })
     }
-}
-
-/// A list through its elements' grammar.
-pub(super) fn list<T>(
-    table: &Table,
-    path: &str,
-    parse: fn(Scalar<'_>) -> Parsed<T>,
-) -> Option<Vec<T>> {
-    let Value::List(items) = &table.get(path)?.value else { return None };
-    items.iter().map(|item| parse(item.scalar()?).ok()).collect()
-}
-
-pub(super) fn texts<T>(table: &Table, path: &str, parse: fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
-    let Value::List(items) = &table.get(path)?.value else { return None };
-    items.iter().map(|item| parse(item.text()?).ok()).collect()
 }

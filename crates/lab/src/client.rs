@@ -110,7 +110,7 @@ fn script() -> PathBuf {
     PathBuf::from(format!("{HOME}/udhcpc.sh"))
 }
 
-/// What the client and its script have said about a port.
+/// Returns what the client and its script have said about a port.
 pub fn log(port: &str) -> PathBuf {
     PathBuf::from(format!("{HOME}/udhcpc-{port}.log"))
 }

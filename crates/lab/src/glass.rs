@@ -1,8 +1,9 @@
 //! What is on the LCD's glass, worked out from the bytes on the emulated bus alone: independent of
 //! the daemon's own word.
 
-/// The text of a display, decoded from a log of I²C transactions (`TIME W ADDRESS HEX` a line) to a
-/// backpack with the usual wiring (P0 RS, P2 E, P4–P7 data). Custom glyphs come out as `\u{25a0}`.
+/// Returns the text of a display, decoded from a log of I²C transactions (`TIME W ADDRESS HEX` a
+/// line) to a backpack with the usual wiring (P0 RS, P2 E, P4–P7 data). Custom glyphs come out as
+/// `\u{25a0}`.
 pub fn decode(log: &str, columns: usize, rows: usize) -> Vec<String> {
     let mut chip = Chip::default();
     for line in log.lines() {

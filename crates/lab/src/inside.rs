@@ -24,7 +24,7 @@ const NEEDED: [(&str, &str); 5] = [
     ("busybox", "busybox"),
 ];
 
-/// Whether this process already is the first one of private namespaces made by [`enter`].
+/// Returns whether this process already is the first one of private namespaces made by [`enter`].
 pub fn is_inside() -> bool {
     std::env::var_os(MARK).is_some() && std::process::id() == 1
 }
@@ -74,7 +74,8 @@ fn prepare() -> Result<PathBuf> {
             .is_ok_and(|status| status.success());
         if !allowed {
             return Err(Error(
-                "this kernel lets only root make namespaces: run it with sudo, or allow unprivileged user namespaces"
+                "this kernel lets only root make namespaces: run it with sudo, or allow \
+                 unprivileged user namespaces"
                     .into(),
             ));
         }

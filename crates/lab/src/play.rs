@@ -31,35 +31,35 @@ pub fn play(
     world: &mut World,
     venue: &Venue,
     in_time: bool,
-    audience: &mut dyn Observer,
+    observer: &mut dyn Observer,
 ) -> Result<()> {
     let start = Instant::now();
     for moment in &venue.moments {
         while in_time && start.elapsed() < moment.at {
-            if !glance(world, audience) {
+            if !glance(world, observer) {
                 return Ok(());
             }
         }
-        if !moment_of(world, moment, audience)? {
+        if !moment_of(world, moment, observer)? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Steps, then expectations; false if the audience left.
-fn moment_of(world: &mut World, moment: &Moment, audience: &mut dyn Observer) -> Result<bool> {
+/// Steps, then expectations; false if the observer left.
+fn moment_of(world: &mut World, moment: &Moment, observer: &mut dyn Observer) -> Result<bool> {
     for step in &moment.steps {
-        audience.caption(&step.say.clone().unwrap_or_else(|| step.action.to_string()));
+        observer.caption(&step.say.clone().unwrap_or_else(|| step.action.to_string()));
         world.act(&step.action)?;
     }
     for (number, expect) in moment.expects.iter().enumerate() {
-        match wait_for(world, expect, audience)? {
-            Outcome::Seen => audience.seen(expect.say.as_deref()),
+        match wait_for(world, expect, observer)? {
+            Outcome::Seen => observer.seen(expect.say.as_deref()),
             Outcome::Left => return Ok(false),
             Outcome::Missing(missing) => {
                 let text = format!("at {:?}, expectation {}: {missing}", moment.at, number + 1);
-                audience.missing(&text);
+                observer.missing(&text);
                 return Err(Error(text));
             }
         }
@@ -73,7 +73,7 @@ enum Outcome {
     Left,
 }
 
-fn wait_for(world: &mut World, expect: &Expect, audience: &mut dyn Observer) -> Result<Outcome> {
+fn wait_for(world: &mut World, expect: &Expect, observer: &mut dyn Observer) -> Result<Outcome> {
     let deadline = Instant::now() + expect.within;
     let mut since: Option<Instant> = None;
     loop {
@@ -88,19 +88,19 @@ fn wait_for(world: &mut World, expect: &Expect, audience: &mut dyn Observer) -> 
         if let Some(missing) = missing.filter(|_| Instant::now() > deadline) {
             return Ok(Outcome::Missing(missing));
         }
-        if !glance(world, audience) {
+        if !glance(world, observer) {
             return Ok(Outcome::Left);
         }
     }
 }
 
-fn glance(world: &mut World, audience: &mut dyn Observer) -> bool {
+fn glance(world: &mut World, observer: &mut dyn Observer) -> bool {
     sleep(Duration::from_millis(40));
     let status = world.status().ok();
-    audience.look(world, status.as_ref())
+    observer.look(world, status.as_ref())
 }
 
-/// What of `expect` is not so now; `None` if all of it is.
+/// Returns what of `expect` is not so now; `None` if all of it is.
 pub fn unmet(world: &World, expect: &Expect) -> Option<String> {
     if needs_status(expect) {
         let status = match world.status() {
@@ -156,9 +156,9 @@ fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<Stri
     if expect.row1.is_none() && expect.panel.is_none() {
         return None;
     }
-    let reported = watch::lcd(status);
+    let rows = watch::lcd(status);
     if let Some(wanted) = &expect.row1 {
-        let row = reported.first().map(|line| line.trim_end()).unwrap_or_default();
+        let row = rows.first().map(|line| line.trim_end()).unwrap_or_default();
         if !super::file::glob(wanted, row) {
             return Some(format!("row 1 is \"{row}\", not \"{wanted}\""));
         }
@@ -170,8 +170,8 @@ fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<Stri
         }
     }
     let wanted = expect.panel.as_ref()?;
-    let found = reported.iter().any(|line| super::file::glob(wanted, line.trim_end()));
-    (!found).then(|| format!("the panel shows {reported:?}, not \"{wanted}\""))
+    let found = rows.iter().any(|line| super::file::glob(wanted, line.trim_end()));
+    (!found).then(|| format!("the panel shows {rows:?}, not \"{wanted}\""))
 }
 
 /// Tries something from one of the places.

@@ -169,7 +169,7 @@ fn try_http(url: &str, status: &str, resolver: &str) -> Result<()> {
 /// Of our questions to a resolver.
 const ID: u16 = 0x6272;
 
-/// The first IPv4 address of `name`, asked of `resolver`; with an empty one, of those in
+/// Returns the first IPv4 address of `name`, asked of `resolver`; with an empty one, of those in
 /// `/etc/resolv.conf`.
 fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
     if resolver.is_empty() {

@@ -38,7 +38,8 @@ pub fn start(
 ) -> Result<Servers> {
     let venue = venue_name(index);
     let mut text = format!(
-        "port=53\ninterface=lan0\nbind-dynamic\nno-resolv\nno-hosts\nno-ping\nlog-dhcp\ndhcp-authoritative\n\
+        "port=53\ninterface=lan0\nbind-dynamic\nno-resolv\nno-hosts\nno-ping\nlog-dhcp\n\
+         dhcp-authoritative\n\
          server={DNS}\ndhcp-leasefile={HOME}/{venue}.leases\n"
     );
     if let Some(prefix) = network.ipv6 {
@@ -84,7 +85,8 @@ fn dnsmasq(namespace: &str, name: &str, text: &str) -> Result<Running> {
     let _ = fs::remove_file(format!("{HOME}/{name}.leases"));
     let log = PathBuf::from(format!("{HOME}/{name}.dnsmasq.log"));
     let _ = fs::remove_file(&log);
-    // -d: in the foreground, with the rights it has: an unprivileged user namespace has nobody to change to
+    // -d: in the foreground, with the rights it has: an unprivileged user namespace has nobody to
+    // change to
     let running = spawn(within(namespace, "dnsmasq").args(["-d", "-C", &file]), &log)?;
     wait_for(&log, "started")?;
     Ok(running)
@@ -122,8 +124,8 @@ fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
     if let Some(netmask) = dhcp.netmask {
         let _ = writeln!(text, "dhcp-option=1,{netmask}");
     }
-    for (option, reported) in [(3, dhcp.router), (6, dhcp.resolver)] {
-        let _ = match reported.unwrap_or(Some(router.addr())) {
+    for (option, value) in [(3, dhcp.router), (6, dhcp.resolver)] {
+        let _ = match value.unwrap_or(Some(router.addr())) {
             Some(address) => writeln!(text, "dhcp-option={option},{address}"),
             None => writeln!(text, "dhcp-option={option}"),
         };
@@ -144,7 +146,8 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     let leases = format!("{HOME}/{venue}.udhcpd.leases");
     fs::write(&leases, "").map_err(while_doing(&leases))?;
     let mut text = format!(
-        "interface lan0\nstart {0}\nend {0}\nmin_lease 5\noffer_time 5\nlease_file {leases}\npidfile {HOME}/{venue}.udhcpd.pid\n\
+        "interface lan0\nstart {0}\nend {0}\nmin_lease 5\noffer_time 5\nlease_file {leases}\n\
+         pidfile {HOME}/{venue}.udhcpd.pid\n\
          option lease {1}\n",
         dhcp.address,
         dhcp.lease.as_secs()
@@ -155,8 +158,8 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     if let Some(netmask) = netmask {
         let _ = writeln!(text, "option subnet {netmask}");
     }
-    for (option, reported) in [("router", dhcp.router), ("dns", dhcp.resolver)] {
-        if let Some(address) = reported.unwrap_or(router) {
+    for (option, value) in [("router", dhcp.router), ("dns", dhcp.resolver)] {
+        if let Some(address) = value.unwrap_or(router) {
             let _ = writeln!(text, "option {option} {address}");
         }
     }
@@ -169,7 +172,7 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     Ok(running)
 }
 
-/// The hosts that a server of the `wire`th network knows: all ports plugged into it.
+/// Returns the hosts that a server of the `wire`th network knows: all ports plugged into it.
 pub fn hosts(networks: &[Network], wire: usize) -> Vec<Host> {
     let Some(port) = networks.get(wire).map(|network| network.port.as_str()) else {
         return Vec::new();

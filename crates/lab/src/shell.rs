@@ -15,7 +15,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .map_err(while_doing(format!("cannot start {program}")))?;
-    reported(&format!("{program} {}", arguments.join(" ")), output)
+    checked(&format!("{program} {}", arguments.join(" ")), output)
 }
 
 /// Runs a program to its end with `input` on its standard input.
@@ -33,7 +33,7 @@ pub fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String> {
             .map_err(while_doing(format!("{program} does not read")))?;
     }
     let output = child.wait_with_output().map_err(while_doing(format!("waiting for {program}")))?;
-    reported(&format!("{program} {} with input\n{input}", arguments.join(" ")), output)
+    checked(&format!("{program} {} with input\n{input}", arguments.join(" ")), output)
 }
 
 /// Runs lines of `ip` commands in one go, in the world's namespace `namespace` or, with an empty
@@ -44,7 +44,8 @@ pub fn ip(namespace: &str, lines: &str) -> Result<()> {
     feed("ip", arguments, lines).map(drop)
 }
 
-/// A command that will run in the world's namespace `namespace`, with that namespace's `/sys`.
+/// Returns a command that will run in the world's namespace `namespace`, with that namespace's
+/// `/sys`.
 pub fn within(namespace: &str, program: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, program]).stdin(Stdio::null());
@@ -90,7 +91,7 @@ pub fn spawn(command: &mut Command, log: &Path) -> Result<Running> {
 pub struct Running(Child);
 
 impl Running {
-    /// Its process id in our PID namespace.
+    /// Returns its process id in our PID namespace.
     pub fn id(&self) -> u32 {
         self.0.id()
     }
@@ -100,7 +101,7 @@ impl Running {
         run("busybox", &["kill", &format!("-{name}"), &self.0.id().to_string()]).map(drop)
     }
 
-    /// Its exit code, if it has ended; a death by signal N is 128 + N.
+    /// Returns its exit code, if it has ended; a death by signal N is 128 + N.
     pub fn ended(&mut self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;
         let status = self.0.try_wait().ok().flatten()?;
@@ -120,7 +121,7 @@ impl Drop for Running {
     }
 }
 
-fn reported(what: &str, output: Output) -> Result<String> {
+fn checked(what: &str, output: Output) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -37,15 +37,15 @@ impl Watch {
         self.0.set_timeout(Some(timeout));
     }
 
-    /// The next line; `None` if none came in time.
+    /// Returns the next line; `None` if none came in time.
     pub fn next_line(&mut self) -> Result<Option<Line>> {
         let received = self.0.next_line().map_err(while_doing("status socket"))?;
         Ok(received.map(|received| received.line))
     }
 }
 
-/// The value at a dotted path of a line, as it is written in a venue file: strings bare, the rest
-/// as JSON. A number in the path is a place in an array, `nodes.rpi1` a node by name.
+/// Returns the value at a dotted path of a line, as it is written in a venue file: strings bare,
+/// the rest as JSON. A number in the path is a place in an array, `nodes.rpi1` a node by name.
 pub fn at(line: &impl Serialize, path: &str) -> String {
     let whole = serde_json::to_value(line).unwrap_or_default();
     let found = path.split('.').try_fold(&whole, |value, key| match value {
@@ -66,7 +66,7 @@ pub fn at(line: &impl Serialize, path: &str) -> String {
     }
 }
 
-/// The LCD's rows; empty where they are not known.
+/// Returns the LCD's rows; empty where they are not known.
 pub fn lcd(status: &Snapshot) -> Vec<String> {
     status.panel.lcd.lines.iter().flatten().map(ToString::to_string).collect()
 }

@@ -26,7 +26,7 @@ pub const NODES: u8 = 3;
 /// Where the ends of cables lie that are plugged in nowhere.
 const SHELF: &str = "shelf";
 
-/// The name of the venue's `index`th router namespace, and of the computer behind it.
+/// Returns the name of the venue's `index`th router namespace, and of the computer behind it.
 pub fn venue_name(index: usize) -> String {
     numbered("venue", index)
 }
@@ -40,12 +40,13 @@ fn numbered(name: &str, index: usize) -> String {
     if index == 0 { name.to_owned() } else { format!("{name}{}", index + 1) }
 }
 
-/// The name of the far end of the cable in the head's port `port`.
+/// Returns the name of the far end of the cable in the head's port `port`.
 pub fn far_end(port: &str) -> String {
     format!("p-{port}")
 }
 
-/// The hardware address of the head's `index`th uplink: locally administered, always the same.
+/// Returns the hardware address of the head's `index`th uplink: locally administered, always the
+/// same.
 pub fn mac(index: usize) -> String {
     format!("{HEAD_MAC}e1:{:02x}", index + 1)
 }
@@ -64,7 +65,8 @@ pub fn lay_foundation() -> Result<()> {
         let _ = writeln!(outer, "netns add rpi{number}");
         let _ = writeln!(
             outer,
-            "link add eth0 netns rpi{number} address {} type veth peer name rpi{number} netns switch",
+            "link add eth0 netns rpi{number} address {} type veth peer name rpi{number} netns \
+             switch",
             node_mac(number)
         );
     }
@@ -76,7 +78,8 @@ pub fn lay_foundation() -> Result<()> {
         ip(
             &format!("rpi{number}"),
             &format!(
-                "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\nroute add default via 192.168.50.1\n",
+                "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\n\
+                 route add default via 192.168.50.1\n",
                 node_address(number)
             ),
         )?;
@@ -86,25 +89,28 @@ pub fn lay_foundation() -> Result<()> {
     ip(
         "internet",
         &format!(
-            "link set lo up\naddr add {WEB}/32 dev lo\naddr add {DNS}/32 dev lo\naddr add {WEB6}/128 dev lo nodad\n"
+            "link set lo up\naddr add {WEB}/32 dev lo\naddr add {DNS}/32 dev lo\n\
+             addr add {WEB6}/128 dev lo nodad\n"
         ),
     )?;
     must("internet", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")?;
     // A new namespace may inherit the machine's own values: begin like a fresh Debian.
     must(
         "head",
-        "cd /proc/sys/net/ipv4 && echo 0 > ip_forward && for c in all default lo eth0; do echo 0 > conf/$c/arp_ignore; \
-         echo 0 > conf/$c/arp_announce; echo 2 > conf/$c/rp_filter; done; echo 0 > conf/all/rp_filter",
+        "cd /proc/sys/net/ipv4 && echo 0 > ip_forward && for c in all default lo eth0; do echo 0 \
+         > conf/$c/arp_ignore; \
+         echo 0 > conf/$c/arp_announce; echo 2 > conf/$c/rp_filter; done; echo 0 > \
+         conf/all/rp_filter",
     )?;
     ip("head", "link set lo up\n")
 }
 
-/// The hardware address of a node.
+/// Returns the hardware address of a node.
 pub fn node_mac(number: u8) -> String {
     format!("b8:27:eb:00:00:{number:02x}")
 }
 
-/// The address of a node.
+/// Returns the address of a node.
 pub fn node_address(number: u8) -> String {
     format!("192.168.50.{}", 10 + u16::from(number))
 }
@@ -113,7 +119,9 @@ pub fn node_address(number: u8) -> String {
 pub fn build_network(index: usize, network: &Network) -> Result<()> {
     let (venue, laptop) = (venue_name(index), laptop_name(index));
     let mut outer = format!(
-        "netns add {venue}\nlink add wan{index} netns internet type veth peer name wan netns {venue}\nnetns add {laptop}\n\
+        "netns add {venue}\n\
+         link add wan{index} netns internet type veth peer name wan netns {venue}\n\
+         netns add {laptop}\n\
          link add eth0 netns {laptop} type veth peer name laptop netns {venue}\n"
     );
     ip("", &outer)?;
@@ -122,13 +130,15 @@ pub fn build_network(index: usize, network: &Network) -> Result<()> {
     ip(
         "internet",
         &format!(
-            "addr add 198.51.100.{}/30 dev wan{index}\naddr add 2001:db8:f{index}::1/64 dev wan{index} nodad\n\
+            "addr add 198.51.100.{}/30 dev wan{index}\n\
+             addr add 2001:db8:f{index}::1/64 dev wan{index} nodad\n\
              link set wan{index} up\n",
             third + 1
         ),
     )?;
     let mut router = format!(
-        "link set lo up\nlink add lan0 address {ROUTER_MAC} type bridge\nlink set lan0 mtu {mtu} up\nlink set laptop mtu {mtu} master lan0 up\n\
+        "link set lo up\nlink add lan0 address {ROUTER_MAC} type bridge\n\
+         link set lan0 mtu {mtu} up\nlink set laptop mtu {mtu} master lan0 up\n\
          addr add 198.51.100.{}/30 dev wan\nlink set wan up\nroute add default via 198.51.100.{}\n",
         third + 2,
         third + 1,
@@ -170,7 +180,7 @@ pub fn build_network(index: usize, network: &Network) -> Result<()> {
     set_internet(index, network.internet)
 }
 
-/// The router's own address in a prefix that it advertises.
+/// Returns the router's own address in a prefix that it advertises.
 pub fn ipv6_router(prefix: ipnet::Ipv6Net) -> String {
     let bits = u128::from(prefix.network()) | 1;
     format!("{}/{}", std::net::Ipv6Addr::from(bits), prefix.prefix_len())
@@ -184,7 +194,8 @@ fn translate(venue: &str) -> Result<()> {
         venue,
         "table ip venue {\n\
          chain post { type nat hook postrouting priority 100; oifname wan masquerade; }\n\
-         chain out { type filter hook output priority 0; icmp type destination-unreachable icmp code frag-needed drop; }\n\
+         chain out { type filter hook output priority 0; icmp type destination-unreachable icmp \
+         code frag-needed drop; }\n\
          }\n",
     )
 }
@@ -196,14 +207,17 @@ pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
     let rules = match kind {
         Internet::Open => String::new(),
         Internet::Portal => "table inet internet {\n\
-            chain entering { type nat hook prerouting priority -100; iifname lan0 tcp dport 80 redirect to :8080; }\n\
-            chain between { type filter hook forward priority 0; udp dport 53 accept; ct state established accept; \
+            chain entering { type nat hook prerouting priority -100; iifname lan0 tcp dport 80 \
+            redirect to :8080; }\n\
+            chain between { type filter hook forward priority 0; udp dport 53 accept; ct state \
+            established accept; \
             oifname wan drop; }\n}\n"
             .to_owned(),
         // Only what crosses to the internet: where bridges are filtered, the venue's own neighbours
         // pass here too.
         Internet::Dead => "table inet internet {\n\
-            chain between { type filter hook forward priority 0; oifname wan drop; iifname wan drop; }\n\
+            chain between { type filter hook forward priority 0; oifname wan drop; iifname wan \
+            drop; }\n\
             chain out { type filter hook output priority 0; oifname wan drop; }\n}\n"
             .to_owned(),
     };
@@ -234,7 +248,8 @@ pub fn insert_port(index: usize, port: &str) -> Result<()> {
     must(
         "head",
         &format!(
-            "cd /proc/sys/net/ipv4/conf/{port} && echo 0 > forwarding; echo 0 > arp_ignore; echo 0 > arp_announce; \
+            "cd /proc/sys/net/ipv4/conf/{port} && echo 0 > forwarding; echo 0 > arp_ignore; echo \
+             0 > arp_announce; \
              echo 2 > rp_filter"
         ),
     )?;

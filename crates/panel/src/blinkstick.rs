@@ -115,7 +115,7 @@ impl<T: HidTransport> BlinkStick<T> {
         self.model
     }
 
-    /// The report that makes the LEDs show `wanted`; `None` when they do.
+    /// Returns the report that makes the LEDs show `wanted`; `None` when they do.
     fn report(&self, wanted: &[Colour]) -> Option<Vec<u8>> {
         let mut changed = self
             .held

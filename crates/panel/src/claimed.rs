@@ -27,7 +27,8 @@ pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, Stri
     let driver = i2c_driver(root, device, address)?;
     let client = i2c_client(device, address)?;
     let text = format!(
-        "{}, address {address:#04x} is held by the kernel's driver {driver} (i2cdetect shows UU), so nobody else may write there",
+        "{}, address {address:#04x} is held by the kernel's driver {driver} (i2cdetect shows UU), \
+         so nobody else may write there",
         device.display()
     );
     let line = match overlay_line(root) {
@@ -37,7 +38,8 @@ pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, Stri
         }
     };
     let remedy = format!(
-        "`echo {client} | sudo tee /sys/bus/i2c/drivers/{driver}/unbind`, and {line} for the next start"
+        "`echo {client} | sudo tee /sys/bus/i2c/drivers/{driver}/unbind`, and {line} for the next \
+         start"
     );
     Some((text, remedy))
 }
@@ -66,7 +68,8 @@ pub struct DetachedStick {
 impl DetachedStick {
     /// Returns what to say of it, and what to do.
     pub fn explain(&self) -> (String, String) {
-        let text = "the BlinkStick is plugged in, and its driver in the kernel is detached: a program that uses it by libusb did that (the \
+        let text = "the BlinkStick is plugged in, and its driver in the kernel is detached: a \
+                    program that uses it by libusb did that (the \
                     Python package blinkstick), and it stays so after that program's end"
             .to_owned();
         let bind = "/sys/bus/usb/drivers/usbhid/bind";

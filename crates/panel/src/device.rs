@@ -41,13 +41,13 @@ pub trait Indicator: Send {
 
     fn leds(&self) -> u16;
 
-    /// What it is, for people: "BlinkStick BS012345-3.0".
+    /// Returns what it is: "BlinkStick BS012345-3.0".
     fn name(&self) -> String;
 
     /// False for an LED that is only on or off.
     fn dimmable(&self) -> bool;
 
-    /// The least time between two calls of `set` that change this many LEDs.
+    /// Returns the least time between two calls of `set` that change this many LEDs.
     fn interval(&self, changing: usize) -> Duration;
 }
 

@@ -47,7 +47,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// All blank.
+    /// Makes all blank.
     pub fn blank(geometry: Geometry) -> Self {
         Self {
             geometry,
@@ -85,7 +85,7 @@ impl Frame {
         }
     }
 
-    /// The cell at (`row`, `column`); blank outside the display.
+    /// Returns the cell at (`row`, `column`); blank outside the display.
     pub fn get(&self, row: usize, column: usize) -> char {
         let columns = usize::from(self.geometry.columns);
         if column >= columns {

@@ -46,7 +46,7 @@ impl HidRaw {
     }
 }
 
-/// The BlinkSticks that are plugged in.
+/// Returns the BlinkSticks that are plugged in.
 pub fn list() -> Result<Vec<Identity>, DeviceError> {
     let api = enumerate()?;
     Ok(api.device_list().filter(|info| is_ours(info)).map(identity).collect())

@@ -56,7 +56,7 @@ fn errno_of(error: &LinuxI2CError) -> Option<i32> {
     }
 }
 
-/// An expander on `/dev/i2c-N`.
+/// Returns an expander on `/dev/i2c-N`.
 pub fn open_i2c(
     device: &Path,
     address: u8,
@@ -81,8 +81,8 @@ pub fn open_i2c(
     Ok(Pcf8574::new(bus, Sleep, address, wiring, &name, clock_hz(device)))
 }
 
-/// The adapter's clock as the device tree says (`clock-frequency`, big endian); the expander's own
-/// where it says nothing.
+/// Returns the adapter's clock as the device tree says (`clock-frequency`, big endian); the
+/// expander's own where it says nothing.
 fn clock_hz(device: &Path) -> u32 {
     let Some(name) = device.file_name() else { return CLOCK_HZ };
     let path = Path::new("/sys/class/i2c-dev").join(name).join("device/of_node/clock-frequency");
@@ -90,8 +90,8 @@ fn clock_hz(device: &Path) -> u32 {
     bytes.map(u32::from_be_bytes).filter(|hz| *hz > 0).unwrap_or(CLOCK_HZ)
 }
 
-/// The display's lines on the GPIO chip with this label ("pinctrl-bcm2711"): numbers differ from
-/// kernel to kernel.
+/// Returns the display's lines on the GPIO chip with this label ("pinctrl-bcm2711"): numbers differ
+/// from kernel to kernel.
 pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>, DeviceError> {
     let fault = |error: gpio_cdev::errors::Error| gpio_fault(label, &error);
     let chips = gpio_cdev::chips().map_err(fault)?;

@@ -51,7 +51,7 @@ impl Playlist {
         Self { pages: vec![page], urgent_rows: 1, news, ..Self::default() }
     }
 
-    /// The rows of the first page that must be seen at once.
+    /// Returns the rows of the first page that must be seen at once.
     fn urgent(&self) -> Vec<String> {
         let Some(first) = self.pages.first() else { return Vec::new() };
         first.frame.lines().into_iter().take(usize::from(self.urgent_rows)).collect()
@@ -270,7 +270,7 @@ impl Rotation {
         Some(self.end().saturating_sub(now))
     }
 
-    /// The page whose turn it is.
+    /// Returns the page whose turn it is.
     pub fn frame(&self) -> Option<&Frame> {
         self.playlist.pages.get(self.index).map(|page| &page.frame)
     }

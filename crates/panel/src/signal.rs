@@ -42,7 +42,7 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// The name in status and settings.
+    /// Returns the name in status and settings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -76,7 +76,7 @@ const DOUBLE_BLINK: &[Duration] =
 const FAST_BLINK: &[Duration] = &[Duration::ZERO, Duration::from_millis(250)];
 
 impl Pattern {
-    /// How long one round of the pattern takes; `None` when it stands still.
+    /// Returns how long one round of the pattern takes; `None` when it stands still.
     pub const fn period(self) -> Option<Duration> {
         match self {
             Self::Off | Self::Steady => None,
@@ -87,7 +87,7 @@ impl Pattern {
         }
     }
 
-    /// The moments within one round at which a blinking pattern goes on, off, on, …
+    /// Returns the moments within one round at which a blinking pattern goes on, off, on, …
     const fn edges(self) -> &'static [Duration] {
         match self {
             Self::DoubleBlink => DOUBLE_BLINK,
@@ -96,7 +96,7 @@ impl Pattern {
         }
     }
 
-    /// Where `elapsed` is within one round.
+    /// Returns where `elapsed` is within one round.
     fn phase(self, elapsed: Duration) -> Duration {
         let Some(period) = self.period() else { return Duration::ZERO };
         let nanos = elapsed.as_nanos() % period.as_nanos().max(1);
@@ -117,7 +117,8 @@ impl Pattern {
     }
 }
 
-/// How bright a pattern is `elapsed` after it began: 0.0 dark to 1.0 full, perceived brightness.
+/// Returns how bright a pattern is `elapsed` after it began: 0.0 dark to 1.0 full, perceived
+/// brightness.
 pub fn level(pattern: Pattern, elapsed: Duration) -> f32 {
     let phase = pattern.phase(elapsed);
     match pattern {

@@ -141,17 +141,17 @@ impl Default for Wiring {
 }
 
 impl Wiring {
-    /// A known wiring by its name.
+    /// Returns a known wiring by its name.
     pub fn named(name: &str) -> Option<Self> {
         WIRINGS.iter().find(|known| known.name == name).map(|known| known.wiring)
     }
 
-    /// The name of this wiring where it is a known one.
+    /// Returns the name of this wiring where it is a known one.
     pub fn name(&self) -> Option<&'static str> {
         WIRINGS.iter().find(|known| known.wiring == *self).map(|known| known.name)
     }
 
-    /// The names that the settings accept.
+    /// Returns the names that the settings accept.
     pub fn names() -> impl Iterator<Item = &'static str> {
         WIRINGS.iter().map(|known| known.name)
     }
@@ -182,8 +182,8 @@ impl Wiring {
         Ok(())
     }
 
-    /// The expander's byte for these levels of the display's pins; `nibble` is D7–D4 in its low
-    /// four bits. RW is low: we only write.
+    /// Returns the expander's byte for these levels of the display's pins; `nibble` is D7–D4 in its
+    /// low four bits. RW is low: we only write.
     pub fn encode(&self, nibble: u8, rs: bool, e: bool, lit: bool) -> u8 {
         let mut byte = 0;
         for (number, bit) in self.data.into_iter().enumerate() {
@@ -197,7 +197,7 @@ impl Wiring {
         byte
     }
 
-    /// What the display's pins see when the expander holds `byte`.
+    /// Returns what the display's pins see when the expander holds `byte`.
     pub fn decode(&self, byte: u8) -> Pins {
         let bit = |number: u8| byte >> (number & 7) & 1 == 1;
         let mut nibble = 0;

@@ -32,7 +32,7 @@ impl Proposal {
     }
 }
 
-/// The settings for what was found.
+/// Returns the settings for what was found.
 pub fn decide(found: &Found, board: &Board) -> Proposal {
     let mut proposal = Proposal { values: Vec::new(), reasons: Vec::new(), certain: true };
     proposal.set("board", text("auto"));
@@ -99,8 +99,10 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
                 .find(|name| !taken(name))
                 .cloned()
                 .unwrap_or_else(|| spare(&others));
-            proposal
-                .note(format!("cluster: no wired port is left for the nodes; {name} stands there until you change it"));
+            proposal.note(format!(
+                "cluster: no wired port is left for the nodes; {name} stands there \
+                               until you change it"
+            ));
             proposal.certain = false;
             name
         }
@@ -128,7 +130,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     proposal.set("cluster.interface", text(&name));
 }
 
-/// A name that is no port's.
+/// Returns a name that is no port's.
 fn spare(ports: &[&Port]) -> String {
     let free = (0..)
         .map(|number| format!("eth{number}"))
@@ -136,7 +138,8 @@ fn spare(ports: &[&Port]) -> String {
     free.unwrap_or_else(|| "eth0".to_owned())
 }
 
-/// The port for the nodes: the board's own, else a wired one that is not the way to the internet.
+/// Returns the port for the nodes: the board's own, else a wired one that is not the way to the
+/// internet.
 fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
     let cabled = || found.ports.iter().filter(|port| port.kind != PortKind::Wireless);
     let way_out = |port: &&Port| found.default_route.as_ref() == Some(&port.name);
@@ -157,7 +160,9 @@ fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
 
 fn why(port: &Port, found: &Found, board: &Board) -> String {
     if found.default_route.as_ref() == Some(&port.name) {
-        return "the only port for a cable; it is the way to the internet now, so move that cable first".to_owned();
+        return "the only port for a cable; it is the way to the internet now, so move that cable \
+                first"
+            .to_owned();
     }
     if board.ports.cluster.contains(&port.name) {
         return format!("the built-in port of a {}", board.description);
@@ -219,12 +224,18 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
         }
     }
     if let Some((device, address)) = first {
-        proposal.note(format!("lcd: {device} {address:#04x}, wiring \"{}\" as most have it; `bramblegate detect --try {address:#04x}` finds out", board.lcd.wiring));
+        proposal.note(format!(
+            "lcd: {device} {address:#04x}, wiring \"{}\" as most have it; \
+                               `bramblegate detect --try {address:#04x}` finds \
+                               out",
+            board.lcd.wiring
+        ));
         proposal.set("lcd.bus", text(&device));
         proposal.set("lcd.address", format!("{address:#04x}"));
     } else {
         let remedy = if found.busses.is_empty() && board.lcd.bus.starts_with("/dev/") {
-            "; I2C is switched off: add dtparam=i2c_arm=on to /boot/firmware/config.txt, or use raspi-config"
+            "; I2C is switched off: add dtparam=i2c_arm=on to /boot/firmware/config.txt, or use \
+             raspi-config"
         } else {
             ""
         };

@@ -97,7 +97,7 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
     }
 }
 
-/// The I²C busses of the machine but those of monitors and of the mainboard's own chips.
+/// Returns the I²C busses of the machine but those of monitors and of the mainboard's own chips.
 pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
     let mut devices = machine.list("/dev");
     devices.retain(|name| {

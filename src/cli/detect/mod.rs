@@ -16,7 +16,8 @@ use super::{exit, output, settings};
 const EXAMPLES: &str = "\
 Examples:
   bramblegate detect > bramblegate.toml    settings for this machine, the reasoning on the terminal
-  bramblegate detect --try 0x27            show each wiring's number on the display at that address";
+  bramblegate detect --try 0x27            show each wiring's number on the display at that \
+  address";
 
 /// Look for board, displays, LEDs and network ports; print a settings file for them
 #[derive(Debug, clap::Args)]
@@ -33,14 +34,18 @@ pub struct Args {
     pub size: Option<String>,
 }
 
-fn address(text: &str) -> Result<u8, String> {
+/// An address that no expander of a display has.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("a PCF8574 has 0x20 to 0x27, a PCF8574A 0x38 to 0x3f")]
+struct NoExpander;
+
+/// Parses the address of an expander, hexadecimal behind "0x".
+fn address(text: &str) -> Result<u8, NoExpander> {
     let number = match text.strip_prefix("0x") {
         Some(digits) => u8::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
     };
-    number
-        .filter(|address| matches!(address, 0x20..=0x27 | 0x38..=0x3f))
-        .ok_or_else(|| "a PCF8574 has 0x20 to 0x27, a PCF8574A 0x38 to 0x3f".to_owned())
+    number.filter(|address| matches!(address, 0x20..=0x27 | 0x38..=0x3f)).ok_or(NoExpander)
 }
 
 /// Settings to standard output, the reasoning to standard error.

@@ -50,7 +50,8 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>
         line.trim().parse::<usize>().ok().and_then(|number| WIRINGS.get(number.checked_sub(1)?));
     let Some(known) = chosen else {
         output::err(
-            "None was chosen. Turn the contrast (the blue screw on the backpack) until boxes just vanish and try again; \
+            "None was chosen. Turn the contrast (the blue screw on the backpack) until boxes just \
+             vanish and try again; \
              if that does not help the chip at this address is something else.\n",
         );
         return ExitCode::FAILURE;
@@ -80,7 +81,8 @@ fn show<T: Transport>(
 
 fn lines(device: &str, address: u8, known: &KnownWiring, geometry: Geometry) -> String {
     format!(
-        "[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\nwiring = \"{}\"\nsize = \"{geometry}\"\n",
+        "[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\nwiring = \"{}\"\n\
+         size = \"{geometry}\"\n",
         known.name
     )
 }

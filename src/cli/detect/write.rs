@@ -50,11 +50,12 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("lcd.pins.backlight", "4"),
 ];
 
-/// The text of the file.
+/// Returns the text of the file.
 pub fn write(proposal: &Proposal, board: &Board) -> String {
     let mut text = String::from(
         "# Settings of bramblegate, written by `bramblegate detect`. See bramblegate.toml(5).\n\
-         # Where a key stands behind a #, its default is shown, or an example where it has none: take the # away to change it.\n",
+         # Where a key stands behind a #, its default is shown, or an example where it has none: \
+         take the # away to change it.\n",
     );
     let (effective, served) = (
         effective(proposal, board, ""),
@@ -82,8 +83,8 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
     text
 }
 
-/// The settings that the proposal makes; `more`, so that the defaults of a table that is left out
-/// are known as well.
+/// Returns the settings that the proposal makes; `more`, so that the defaults of a table that is
+/// left out are known as well.
 fn effective(proposal: &Proposal, board: &Board, more: &str) -> Option<Merged> {
     let decided = proposal.values.iter().filter(|(key, _)| !more.starts_with(key));
     let text: String = decided.map(|(key, value)| format!("{key} = {value}\n")).collect();
@@ -107,8 +108,8 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
     })
 }
 
-/// A table's header; behind a `#` as well where the table's absence is the default and nothing in
-/// it was decided.
+/// Returns a table's header; behind a `#` as well where the table's absence is the default and
+/// nothing in it was decided.
 fn header(table: &str, decided: bool) -> String {
     let (about, header) = match table {
         "node" => ("# A node of the cluster; repeat for each.\n", "[[node]]".to_owned()),
@@ -127,7 +128,7 @@ fn header(table: &str, decided: bool) -> String {
     format!("\n{about}{mark}{header}\n")
 }
 
-/// A comment of lines that are not too long.
+/// Returns a comment of lines that are not too long.
 fn wrap(text: &str) -> String {
     let mut wrapped = String::new();
     let mut line = String::from("#");

@@ -1,5 +1,5 @@
-//! `doctor --try`: questions on the wire, said before they are asked. Nothing is requested, nothing
-//! is changed.
+//! `doctor --try`: questions on the wire, announced before they are asked. Nothing is requested,
+//! nothing is changed.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::clients;
-use super::{CheckContext, Finding, FindingCode, presumed};
+use super::uplink::clients;
+use super::{CheckContext, Finding, FindingCode, presumed_settings};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
@@ -26,10 +26,10 @@ const DNS: u16 = 53;
 /// Asked for where the settings probe by no name: the host of the default `uplink.probe_url`.
 const NAME: &str = "connectivitycheck.gstatic.com";
 
-/// Asks; what was wrong, and how many questions were asked. What was well is told on the way.
+/// Asks; returns what was wrong, and how many questions were asked. What was well is printed.
 pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
-    let Some(settings) = loaded.or_else(|| presumed::settings(machine)) else {
+    let Some(settings) = loaded.or_else(|| presumed_settings(machine)) else {
         return (Vec::new(), 0);
     };
     let context = CheckContext { machine, settings: &settings };
@@ -62,7 +62,7 @@ fn has_carrier(machine: &Machine, port: &str) -> bool {
     machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
 }
 
-/// The name that the settings probe by, where it is one.
+/// Returns the name that the settings probe by, where it is one.
 fn name(settings: &Settings) -> String {
     match &settings.uplink.probe {
         UplinkProbe::Http { host, .. }
@@ -104,7 +104,7 @@ fn dhcp(port: &str) -> Vec<Finding> {
     )]
 }
 
-/// The uplink's own, else the machine's; none of this machine itself.
+/// Returns the uplink's own resolvers, else the machine's; none of this machine itself.
 fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
     let known = resolvers::read(&machine.path("/"));
     let own = clients::index(machine, port).and_then(|index: LinkIndex| known.get(&index));
@@ -153,7 +153,8 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
             format!(
                 "the venue's resolver {server} answers by {port} and knows no address of {name}"
             ),
-            "log in at the venue's portal if there is one; else name a resolver of your own to the DHCP client",
+            "log in at the venue's portal if there is one; else name a resolver of your own to \
+             the DHCP client",
         ),
         Err(error) => (
             format!("the venue's resolver {server} does not answer by {port}: {error}"),

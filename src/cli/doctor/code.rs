@@ -15,7 +15,7 @@ pub enum Rank {
 }
 
 impl Rank {
-    /// The word before a finding, in a column.
+    /// Returns the word before a finding, in a column.
     pub const fn mark(self) -> &'static str {
         match self {
             Self::Hint => "hint   ",
@@ -39,8 +39,8 @@ macro_rules! finding_codes {
             /// Those that are no alert's, in the order of their names.
             pub const OWN: &'static [Self] = &[$(Self::$code),*];
 
-            /// The stable name in the report and the manual; begins with its subject as an alert's
-            /// does.
+            /// Returns the stable name in the report and the manual; begins with its subject as an
+            /// alert's does.
             pub const fn name(self) -> &'static str {
                 match self {
                     Self::Alert(code) => code.name(),
@@ -48,7 +48,7 @@ macro_rules! finding_codes {
                 }
             }
 
-            /// How bad it is, where what was found does not make it better or worse.
+            /// Returns how bad it is, where what was found does not make it better or worse.
             pub const fn rank(self) -> Rank {
                 match self {
                     Self::Alert(code) => of_alert(code),
@@ -67,9 +67,11 @@ macro_rules! finding_codes {
     };
 }
 
-const UDEV: &str = "install the udev rules (udev/ in the source, done by `make install`), then `sudo udevadm control \
+const UDEV: &str = "install the udev rules (udev/ in the source, done by `make install`), then \
+                    `sudo udevadm control \
                     --reload && sudo udevadm trigger`";
-const TWO_DRIVERS: &str = "stop it, and take it out of what starts it (rc.local, crontab, a unit), if it drives the same display or LED";
+const TWO_DRIVERS: &str = "stop it, and take it out of what starts it (rc.local, crontab, a \
+                           unit), if it drives the same display or LED";
 
 // Name; rank; remedy, where it is always the same.
 finding_codes! {
@@ -78,27 +80,32 @@ finding_codes! {
     GatewayMasqueradeOld "gateway-masquerade-old" Finding None;
     GatewayMasqueradeSaved "gateway-masquerade-saved" Finding None;
     GatewayNames "gateway-names" Finding
-        Some("see above whether the venue's resolvers do; then `sudo systemctl restart bramblegate`");
+        Some("see above whether the venue's resolvers do; then `sudo systemctl restart \
+              bramblegate`");
     GatewayNoTime "gateway-no-time" Hint None;
     GatewayPortCloudInit "gateway-port-cloud-init" Finding None;
     GatewayPortManaged "gateway-port-managed" Finding None;
     GatewayPortNetplan "gateway-port-netplan" Finding None;
     GatewayPortsSwapped "gateway-ports-swapped" Blocked None;
     GatewaySilent "gateway-silent" Finding
-        Some("`sudo systemctl restart bramblegate`, and report what `journalctl -u bramblegate` says");
+        Some("`sudo systemctl restart bramblegate`, and report what `journalctl -u bramblegate` \
+              says");
     GatewayTableSaved "gateway-table-saved" Finding None;
     HostDnsmasqOld "host-dnsmasq-old" Finding
-        Some("`sudo apt update && sudo apt install --only-upgrade dnsmasq-base && sudo systemctl restart bramblegate`");
+        Some("`sudo apt update && sudo apt install --only-upgrade dnsmasq-base && sudo systemctl \
+              restart bramblegate`");
     HostDnsmasqOpen "host-dnsmasq-open" Hint
         Some("let only nodes that you trust into the cluster's network; Debian 13 has the fixes");
     HostOverlayRoot "host-overlay-root" Finding
-        Some("switch it off while you set up (`sudo raspi-config nonint disable_overlayfs && sudo reboot`), then on again");
+        Some("switch it off while you set up (`sudo raspi-config nonint disable_overlayfs && sudo \
+              reboot`), then on again");
     HostPort53 "host-port-53" Finding None;
     HostPort67 "host-port-67" Finding None;
     HostSettings "host-settings" Blocked None;
     HostSshClosed "host-ssh-closed" Finding None;
     LcdAbsent "lcd-absent" Finding
-        Some("switch I2C on: `sudo raspi-config nonint do_i2c 0` (dtparam=i2c_arm=on in config.txt), load i2c-dev, or correct lcd.bus");
+        Some("switch I2C on: `sudo raspi-config nonint do_i2c 0` (dtparam=i2c_arm=on in \
+              config.txt), load i2c-dev, or correct lcd.bus");
     LcdDenied "lcd-denied" Finding Some(UDEV);
     LcdHeld "lcd-held" Finding Some(TWO_DRIVERS);
     LcdLeftover "lcd-leftover" Finding None;
@@ -106,11 +113,13 @@ finding_codes! {
     LedDetached "led-detached" Finding None;
     LedHeld "led-held" Finding Some(TWO_DRIVERS);
     UplinkIpv6Only "uplink-ipv6-only" Finding None;
-    UplinkNoAddress "uplink-no-address" Finding Some("`sudo bramblegate doctor --try` asks the venue's server by itself");
+    UplinkNoAddress "uplink-no-address" Finding Some("`sudo bramblegate doctor --try` asks the \
+         venue's server by itself");
     UplinkNoClient "uplink-no-client" Finding None;
     UplinkNoDhcp "uplink-no-dhcp" Finding None;
     UplinkNotAsked "uplink-not-asked" Finding
-        Some("`sudo bramblegate doctor --try`: the question needs root, and a port that is switched on");
+        Some("`sudo bramblegate doctor --try`: the question needs root, and a port that is \
+              switched on");
     UplinkNotTaken "uplink-not-taken" Finding None;
     UplinkOff "uplink-off" Finding None;
     UplinkRefused "uplink-refused" Finding None;

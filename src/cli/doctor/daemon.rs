@@ -1,6 +1,10 @@
-//! The gateway itself.
+//! The gateway that runs: whether it answers, and has the right to send its probes.
 
 use super::{CheckContext, Finding, FindingCode};
+use crate::cli::machine::Machine;
+use crate::cli::run;
+use crate::config::{NodeProbe, UplinkProbe};
+use crate::event::AlertCode;
 
 /// A daemon that is there and says nothing follows no change any more, and what its panel shows is
 /// old. One that does not run is no finding: it may not have been started yet.
@@ -14,4 +18,62 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
         socket.display()
     );
     vec![Finding::of(FindingCode::GatewaySilent, text)]
+}
+
+/// `CAP_NET_RAW` of `linux/capability.h`
+const NET_RAW: u32 = 13;
+/// Who may ping without it: the lowest and the highest group.
+const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
+
+/// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the
+/// nodes.
+pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
+    let Some(process) = machine.daemon(&run::run_directory()) else { return Vec::new() };
+    let Some(status) = machine.read(&format!("/proc/{process}/status")) else { return Vec::new() };
+    if holds_net_raw(&status) {
+        return Vec::new();
+    }
+    let asks =
+        |wanted: &NodeProbe| context.settings.nodes.iter().any(|node| node.probes.contains(wanted));
+    let pings =
+        asks(&NodeProbe::Icmp) || matches!(context.settings.uplink.probe, UplinkProbe::Ping { .. });
+    let mut kinds = Vec::new();
+    if pings && !may_ping(machine, &status) {
+        kinds.push("ICMP");
+    }
+    if asks(&NodeProbe::Arp) {
+        kinds.push("ARP");
+    }
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let text = format!(
+        "the gateway (process {process}) lacks CAP_NET_RAW and cannot probe by {}",
+        kinds.join(" and ")
+    );
+    let remedy = "start it by its service, which has it: `sudo systemctl restart bramblegate`; or \
+                  probe by tcp and http";
+    vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
+}
+
+/// Parses the value of a line of `/proc/PID/status`.
+fn field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn holds_net_raw(status: &str) -> bool {
+    let held = field(status, "CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    held.is_none_or(|mask| mask & 1 << NET_RAW != 0)
+}
+
+/// Returns whether one of its groups is among those that may ping.
+fn may_ping(machine: &Machine, status: &str) -> bool {
+    let numbers = |text: &str| {
+        text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).collect::<Vec<_>>()
+    };
+    let range = numbers(&machine.read(PING_GROUPS).unwrap_or_default());
+    let [lowest, highest] = range.as_slice() else { return false };
+    let groups = [field(status, "Gid"), field(status, "Groups")].into_iter().flatten();
+    groups.flat_map(numbers).any(|group| (*lowest..=*highest).contains(&group))
 }

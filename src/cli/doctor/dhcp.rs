@@ -1,9 +1,12 @@
-//! What the nodes are served beside addresses: the time, and files to boot from.
+//! What the nodes are served and by whom: other servers in the way, the dnsmasq that is installed,
+//! the time, and files to boot from.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use super::sockets::{Process, listeners};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::config::TimeServer;
@@ -12,14 +15,203 @@ use crate::watch::dhcp::boot_files;
 use crate::watch::host::ntp::TimeAnswer;
 use crate::watch::host::time;
 
+/// Returns the DHCP servers that start with the machine: (unit, what it is).
+pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
+    let known = [
+        ("isc-dhcp-server.service", "isc-dhcp-server"),
+        ("kea-dhcp4-server.service", "kea"),
+        ("udhcpd.service", "udhcpd"),
+        ("dnsmasq.service", "the system's own dnsmasq"),
+    ];
+    let starts =
+        |unit: &str| machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{unit}"));
+    known.into_iter().filter(|(unit, _)| starts(unit)).collect()
+}
+
+/// Returns whether there is a dnsmasq to run.
+pub fn has_dnsmasq(machine: &Machine) -> bool {
+    ["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"]
+        .iter()
+        .any(|path| machine.is_file(path))
+}
+
+/// Finds other DHCP servers, and whoever has port 53 or 67 where ours would serve.
+pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
+    let other = |(unit, what): (&str, &str)| {
+        Finding::new(
+            FindingCode::GatewayDhcpOther,
+            format!("{what} starts with the machine and would answer the nodes as well"),
+            format!("`sudo systemctl disable --now {unit}`"),
+        )
+    };
+    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(other).collect();
+    if context.settings.cluster.dhcp.is_some() {
+        findings.extend(taken(context));
+    }
+    if context.settings.cluster.dhcp.is_some() && !has_dnsmasq(machine) {
+        findings.push(Finding::new(
+            AlertCode::GatewayDnsmasqMissing,
+            "dnsmasq is not installed, so the nodes get no addresses from here",
+            "`sudo apt install dnsmasq-base`, or leave [cluster.dhcp] out",
+        ));
+    }
+    findings
+}
+
+/// Finds who listens on 53 or 67 where the nodes would ask.
+fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
+    let head = IpAddr::V4(context.settings.cluster.address.addr());
+    let ours = |owner: &Process| owner.name == "dnsmasq" && our_child(context.machine, owner);
+    let mut findings: Vec<Finding> = Vec::new();
+    for listener in listeners(context.machine) {
+        let name = match (listener.port, listener.tcp) {
+            (53, _) => "DNS",
+            (67, false) => "DHCP",
+            _ => continue,
+        };
+        if !(listener.address.is_unspecified() || listener.address == head) {
+            continue;
+        }
+        let owner = listener.owner(context.machine);
+        if owner.as_ref().is_some_and(ours) {
+            continue;
+        }
+        let who = owner.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string);
+        let text = format!(
+            "{who} has port {} on {}, where {name} for the nodes would be",
+            listener.port, listener.address
+        );
+        let known = findings.iter().any(|finding| finding.text == text);
+        if !known {
+            let remedy = format!(
+                "{}; without the port the gateway serves none",
+                stop(context.machine, owner.as_ref())
+            );
+            findings.push(Finding::new(
+                if name == "DNS" { FindingCode::HostPort53 } else { FindingCode::HostPort67 },
+                text,
+                remedy,
+            ));
+        }
+    }
+    findings
+}
+
+/// Returns how to stop who has a port: its unit, if it is one's, else the process.
+fn stop(machine: &Machine, owner: Option<&Process>) -> String {
+    let Some(owner) = owner else {
+        return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it \
+                needs"
+            .to_owned();
+    };
+    match unit(machine, owner) {
+        Some(unit) => format!(
+            "`sudo systemctl disable --now {unit}`, or bind it to the addresses that it needs"
+        ),
+        None => {
+            format!(
+                "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses \
+                 that it needs",
+                owner.id
+            )
+        }
+    }
+}
+
+/// Returns the system's unit that a process belongs to, by its control group (cgroups(7)):
+/// "0::/system.slice/udhcpd.service".
+fn unit(machine: &Machine, process: &Process) -> Option<String> {
+    let groups = machine.read(&format!("/proc/{}/cgroup", process.id))?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/system.slice/"))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@:._-\\".contains(c);
+    let unit = path.split('/').find(|part| part.ends_with(".service"))?;
+    unit.chars().all(plain).then(|| unit.to_owned())
+}
+
+/// Returns whether a process is a child of a bramblegate.
+fn our_child(machine: &Machine, process: &Process) -> bool {
+    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .map(str::trim)
+        .unwrap_or_default()
+        .to_owned();
+    machine.read(&format!("/proc/{parent}/comm")).as_deref() == Some("bramblegate")
+}
+
+/// What Debian's security tracker says
+/// (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>), with the packages' own
+/// changelogs: of which release, from which version on they are closed, and which they are. `None`:
+/// not closed there.
+const HOLES: [(&str, Option<&str>, &str); 4] = [
+    ("12", Some("2.90-4~deb12u2"), SIX),
+    ("12", None, TWO),
+    ("13", Some("2.91-1+deb13u1"), SIX),
+    ("13", Some("2.91-1+deb13u2"), TWO),
+];
+/// Of May 2026: heap overflows by DNS names, and by long client identifiers of DHCP.
+const SIX: &str = "CVE-2026-2291, CVE-2026-4890 to -4893, CVE-2026-5172";
+/// Of September 2026.
+const TWO: &str = "CVE-2026-12725, CVE-2026-12969";
+
+/// Names the holes of the dnsmasq that is installed, where nodes are served by it.
+pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
+    if context.settings.cluster.dhcp.is_none() {
+        return Vec::new();
+    }
+    let machine = context.machine;
+    let release = machine.read("/etc/os-release").unwrap_or_default();
+    let release = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_ID="))
+        .unwrap_or_default()
+        .trim_matches('"');
+    let Some(version) = machine.run("dpkg-query", &["-W", "-f", "${Version}", "dnsmasq-base"])
+    else {
+        return Vec::new();
+    };
+    let version = version.trim();
+    if version.is_empty() {
+        return Vec::new();
+    }
+    let older =
+        |fixed: &str| machine.run("dpkg", &["--compare-versions", version, "lt", fixed]).is_some();
+    let of_release = || HOLES.iter().filter(|(of, _, _)| *of == release);
+    let open: Vec<&str> = of_release()
+        .filter(|(_, fixed, _)| fixed.is_some_and(older))
+        .map(|(_, _, holes)| *holes)
+        .collect();
+    let unfixed: Vec<&str> =
+        of_release().filter(|(_, fixed, _)| fixed.is_none()).map(|(_, _, holes)| *holes).collect();
+    let mut findings = Vec::new();
+    if !open.is_empty() {
+        let text = format!(
+            "dnsmasq {version}, which answers the nodes, has known vulnerabilities: {}",
+            open.join(", ")
+        );
+        findings.push(Finding::of(FindingCode::HostDnsmasqOld, text));
+    }
+    // A backport of something newer is another package's matter.
+    if !unfixed.is_empty() && version.contains("deb12") {
+        let text = format!(
+            "dnsmasq {version} of Debian {release} has vulnerabilities that are not fixed there \
+             yet: {}",
+            unfixed.join(", ")
+        );
+        findings.push(Finding::of(FindingCode::HostDnsmasqOpen, text));
+    }
+    findings
+}
+
 /// The daemon's user, as the package makes it.
 const USER: &str = "bramblegate";
 
 /// What the unit's sandbox hides from the service (`ProtectHome=`, `PrivateTmp=`; systemd.exec(5)).
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
-/// Nodes without a clock of their own are told nobody to ask: the head serves no time, and asks by
-/// names alone.
+/// Finds that nodes get no time server: the head serves no time, and asks servers by name alone.
 pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     let (cluster, machine) = (&context.settings.cluster, context.machine);
     let auto = cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
@@ -27,8 +219,8 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     if served && auto && context.settings.gateway.enabled {
         return unserved(context);
     }
-    let reported = served || servers.iter().any(|server| !server.is_loopback());
-    if !context.settings.gateway.enabled || !auto || reported {
+    let has_server = served || servers.iter().any(|server| !server.is_loopback());
+    if !context.settings.gateway.enabled || !auto || has_server {
         return Vec::new();
     }
     let nets = std::iter::once(&cluster.address).chain(&cluster.alternatives);
@@ -38,16 +230,18 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
         if machine.exists("/etc/chrony/chrony.conf") { "" } else { "sudo apt install chrony && " };
     vec![Finding::new(
         FindingCode::GatewayNoTime,
-        "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get no time server; those without a \
+        "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get \
+         no time server; those without a \
          clock of their own start with a wrong date",
         format!(
-            "`{install}printf '{allow}local stratum 10\\n' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
+            "`{install}printf '{allow}local stratum 10\\n\
+             ' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
              chrony`; or name a server as cluster.dhcp.ntp, or \"off\" there"
         ),
     )]
 }
 
-/// A time server that listens, and of which the nodes get no time.
+/// Finds a time server that listens, and of which the nodes get no time.
 fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
     let address = context.settings.cluster.address;
     let (text, line) = match context.machine.time_answer(address.addr()) {
@@ -64,7 +258,8 @@ fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
         FindingCode::GatewayNoTime,
         format!("the head's time server {text}, so nodes get no time server"),
         format!(
-            "with chrony: `echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart chrony`; or name \
+            "with chrony: `echo '{line}' | sudo tee -a /etc/chrony/conf.d/bramblegate.conf && \
+             sudo systemctl restart chrony`; or name \
              another server as cluster.dhcp.ntp"
         ),
     )]
@@ -93,7 +288,8 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     if let Some(hidden) = HIDDEN.iter().find(|hidden| netboot.root.starts_with(hidden)) {
         return found(
             format!(
-                "no node can boot from {root}: the service's sandbox shows it another {hidden}, or none"
+                "no node can boot from {root}: the service's sandbox shows it another {hidden}, \
+                 or none"
             ),
             "move the folder to /srv/tftp, say, and correct cluster.netboot.root".to_owned(),
         );
@@ -112,7 +308,8 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     // As the user calls it, also where doctor looks at another root.
     let named = closed.to_string().replacen(&below.display().to_string(), &root, 1);
     let text = format!(
-        "nodes cannot load {named}: user {USER} may not read it, and so may not the server of boot files"
+        "nodes cannot load {named}: user {USER} may not read it, and so may not the server of \
+         boot files"
     );
     found(text, format!("`sudo chmod -R o+rX {root}`"))
 }

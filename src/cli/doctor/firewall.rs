@@ -1,9 +1,13 @@
 //! Rules of other programs: drops in our way, masquerades of old, copies of our table.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use super::sockets::listeners;
 use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
-use crate::decide::firewall::TABLE;
-use crate::decide::firewall::traffic;
+use crate::config::Allow;
+use crate::decide::firewall::{TABLE, traffic};
 use crate::event::{AlertCode, Blocker, Vital};
 use crate::watch::firewall::FirewallWatch;
 use crate::watch::host::{name, time};
@@ -94,7 +98,7 @@ pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
     files.filter(holds).map(finding).collect()
 }
 
-/// A MASQUERADE rule of an older set-up, in the kernel or in a file that is loaded at the start.
+/// Finds a MASQUERADE rule of an older set-up, in the kernel or in a file loaded at the start.
 pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in SAVED_IPTABLES.iter().chain(&SAVED) {
@@ -124,8 +128,8 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The NAT rules of one of the two iptables. Asking the legacy one would create its table, so it
-/// must be there already.
+/// Returns the NAT rules of one of the two iptables. Asking the legacy one would create its table,
+/// so it must be there already.
 fn saved_nat(machine: &Machine, program: &str) -> String {
     let tables = machine.read("/proc/net/ip_tables_names").unwrap_or_default();
     if program.contains("legacy") && !tables.lines().any(|table| table == "nat") {
@@ -134,7 +138,7 @@ fn saved_nat(machine: &Machine, program: &str) -> String {
     machine.run(program, &["-t", "nat"]).unwrap_or_default()
 }
 
-/// Docker and libvirt masquerade for their own networks; that is theirs.
+/// Returns whether it is not Docker or libvirt, which masquerade for their own networks.
 fn ours_not(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let others = ["docker", "172.17.", "libvirt", "lxc", "cni", "kube", "flannel", "virbr"];
@@ -154,4 +158,81 @@ fn first(text: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
         }
     }
     None
+}
+
+/// Finds an sshd that cannot be reached from the venue: `uplink.allow` does not cover it.
+pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
+    let allow = &context.settings.uplink.allow;
+    let configured = BTreeSet::from_iter(name::ssh_ports(&context.machine.path("/")));
+    let running = running_ports(context.machine);
+    let covered = |port: u16| {
+        allow.iter().any(|allow| match allow {
+            Allow::Ssh => port == 22 || configured.contains(&port),
+            Allow::Tcp(first, last) => (*first..=*last).contains(&port),
+            _ => false,
+        })
+    };
+    let relevant = if running.is_empty() { &configured } else { &running };
+    let mut findings =
+        shut(context.machine, relevant.iter().copied().filter(|port| covered(*port)));
+    let uncovered = relevant.iter().copied().filter(|port| !covered(*port));
+    let finding = |port: u16| {
+        Finding::new(
+            FindingCode::HostSshClosed,
+            format!(
+                "sshd listens on port {port}, which uplink.allow does not cover: no new ssh from \
+                 the venue"
+            ),
+            if configured.contains(&port) || port == 22 {
+                "add \"ssh\" to uplink.allow".to_owned()
+            } else {
+                format!("add {port} to uplink.allow, or give the port in sshd_config")
+            },
+        )
+    };
+    findings.extend(uncovered.map(finding));
+    findings
+}
+
+/// Of these ports, which `uplink.allow` covers, those that the rules in the kernel do not let in
+/// all the same. Without the right to read them there is nothing to compare with.
+fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
+    let Some(rules) = machine.run("nft", &["list", "chain", "inet", TABLE, "from_uplink"]) else {
+        return Vec::new();
+    };
+    let open: Vec<_> = rules.lines().filter_map(accepted).collect();
+    let missing = covered.filter(|port| !open.iter().any(|range| range.contains(port)));
+    let finding = |port: u16| {
+        Finding::new(
+            FindingCode::HostSshClosed,
+            format!(
+                "sshd listens on port {port}, which uplink.allow covers, but the rules in the \
+                 kernel do not let it in"
+            ),
+            "`sudo systemctl reload bramblegate`",
+        )
+    };
+    missing.map(finding).collect()
+}
+
+/// Parses the ports of a rule `tcp dport PORT … accept` or `tcp dport FIRST-LAST … accept`.
+fn accepted(rule: &str) -> Option<RangeInclusive<u16>> {
+    let mut words = rule.trim().strip_prefix("tcp dport ")?.split_whitespace();
+    let (first, last) =
+        words.next().map(|ports| ports.split_once('-').unwrap_or((ports, ports)))?;
+    words.any(|word| word == "accept").then_some(first.parse().ok()?..=last.parse().ok()?)
+}
+
+/// Ports on which a process named sshd (or dropbear) listens to more than the machine itself; needs
+/// root.
+fn running_ports(machine: &Machine) -> BTreeSet<u16> {
+    let open = listeners(machine)
+        .into_iter()
+        .filter(|listener| listener.tcp && !listener.address.is_loopback());
+    let of_ssh = open.filter(|listener| {
+        listener
+            .owner(machine)
+            .is_some_and(|owner| ["sshd", "dropbear"].contains(&owner.name.as_str()))
+    });
+    BTreeSet::from_iter(of_ssh.map(|listener| listener.port))
 }

@@ -7,7 +7,7 @@ use crate::decide::forward::{name, target};
 use crate::event::AlertCode;
 use crate::watch::host::name;
 
-/// Who listens where a forward takes what comes from the venue.
+/// Finds who listens where a forward takes what comes from the venue.
 pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if context.settings.forwards.is_empty() {
@@ -31,7 +31,10 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
         let (port, to) = (name(forward), target(forward));
         findings.push(Finding::new(
             AlertCode::NodeForwardHides,
-            format!("{who} listens on {port} of the head, but for the venue that port leads to {to}: the forward wins"),
+            format!(
+                "{who} listens on {port} of the head, but for the venue that port leads to \
+                     {to}: the forward wins"
+            ),
             "if the venue is to reach that program, choose another forward.listen",
         ));
     }
@@ -47,8 +50,12 @@ fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Findi
         let (port, to) = (name(forward), target(forward));
         Finding::new(
             AlertCode::NodeForwardHides,
-            format!("{port} leads to {to} for the venue: ssh from there reaches that node and not the head"),
-            "choose another forward.listen, as 2201, or take \"ssh\" out of uplink.allow if it is meant so",
+            format!(
+                "{port} leads to {to} for the venue: ssh from there reaches that node and not \
+                     the head"
+            ),
+            "choose another forward.listen, as 2201, or take \"ssh\" out of uplink.allow if it is \
+             meant so",
         )
     })
 }

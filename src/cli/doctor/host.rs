@@ -1,9 +1,10 @@
-//! The head node itself: ports, subnets, connection tracking, file system.
+//! The head node itself: ports, subnets, connection tracking, file system, and scripts that made a
+//! gateway or a status display before this one did.
 
 use super::{CheckContext, Finding, FindingCode};
 use crate::event::AlertCode;
 
-/// The cluster's port is there, and neither it nor an uplink is a port of a bridge or bond.
+/// Finds that the cluster's port is not there, or it or an uplink is a port of a bridge or bond.
 pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let cluster = context.cluster_port();
@@ -61,14 +62,15 @@ pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
                 "a default route leads by the cluster port {port}, which has no way to the internet"
             ),
             format!(
-                "take the gateway out of the settings of {port}, then: `sudo ip route del default dev {port}`"
+                "take the gateway out of the settings of {port}, then: `sudo ip route del default \
+                 dev {port}`"
             ),
         )
     };
     routes.iter().find(default).map(finding).into_iter().collect()
 }
 
-/// Another port uses (a part of) the cluster's subnet.
+/// Finds another port that uses (a part of) the cluster's subnet.
 pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
     let net = context.settings.cluster.address.trunc();
     let cluster = context.cluster_port();
@@ -81,14 +83,15 @@ pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(
             AlertCode::GatewayOverlap,
             format!("{port} leads to {other}, which overlaps the cluster's subnet {net}"),
-            "the gateway keeps both working by policy routing; if this place is where the cluster stays, choose another \
+            "the gateway keeps both working by policy routing; if this place is where the cluster \
+             stays, choose another \
              cluster.address",
         )
     };
     clash.map(finding).collect()
 }
 
-/// The table of connections is nearly full.
+/// Finds that the table of connections is nearly full.
 pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     let number = |name: &str| -> Option<u64> {
         context.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
@@ -103,10 +106,12 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(
         AlertCode::GatewayConntrack,
         format!(
-            "connection tracking holds {count} of {max} entries; when it is full new connections are dropped"
+            "connection tracking holds {count} of {max} entries; when it is full new connections \
+             are dropped"
         ),
         format!(
-            "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the next start; then see who opens so many",
+            "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the \
+             next start; then see who opens so many",
             max * 2
         ),
     )]
@@ -130,28 +135,76 @@ pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(
         AlertCode::GatewayNeighbours,
         format!(
-            "the kernel remembers {limit} neighbours at most; it has {held}, and the settings name {nodes} nodes"
+            "the kernel remembers {limit} neighbours at most; it has {held}, and the settings \
+             name {nodes} nodes"
         ),
         format!(
-            "`sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}`, and in /etc/sysctl.d/ for the next start: nodes beyond that are \
+            "`sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}`, and in /etc/sysctl.d/ for the \
+             next start: nodes beyond that are \
              neither reached nor given addresses",
             (wanted * 2).next_power_of_two()
         ),
     )]
 }
 
-/// The root file system is an overlay in memory, as Raspberry Pi OS offers it.
+/// Finds that the root file system is an overlay in memory, as Raspberry Pi OS offers it.
 pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     if !overlay_root(context.machine) {
         return Vec::new();
     }
-    let text = "the root file system is an overlay in memory: settings, leases and what was acknowledged are lost at power-off";
+    let text = "the root file system is an overlay in memory: settings, leases and what was \
+                acknowledged are lost at power-off";
     vec![Finding::of(FindingCode::HostOverlayRoot, text)]
 }
 
-/// Is the root an overlay?
+/// Returns whether the root is an overlay.
 pub fn overlay_root(machine: &crate::cli::machine::Machine) -> bool {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
     let root = mounts.lines().rfind(|line| line.split_whitespace().nth(1) == Some("/"));
     root.is_some_and(|line| line.split_whitespace().nth(2) == Some("overlay"))
+}
+
+/// Finds lines of rc.local and cron that set up forwarding, NAT, a display or an LED.
+pub fn leftovers(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
+    let cron = machine
+        .list("/var/spool/cron/crontabs")
+        .into_iter()
+        .map(|name| format!("/var/spool/cron/crontabs/{name}"));
+    let cron_d = machine.list("/etc/cron.d").into_iter().map(|name| format!("/etc/cron.d/{name}"));
+    let hooks = ["/etc/network/if-up.d", "/etc/network/if-pre-up.d", "/lib/dhcpcd/dhcpcd-hooks"]
+        .into_iter()
+        .flat_map(|folder| {
+            machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
+        });
+    let single = ["/etc/rc.local", "/etc/crontab", "/etc/network/interfaces"].map(str::to_owned);
+    let files = single.into_iter().chain(cron).chain(cron_d).chain(hooks);
+    files.flat_map(|file| in_file(&file, &machine.read(&file).unwrap_or_default())).collect()
+}
+
+fn in_file(file: &str, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('#') {
+            continue;
+        }
+        let lower = line.to_ascii_lowercase();
+        let place = format!("{file}:{}: {line}", number + 1);
+        let firewall = lower.contains("iptables") || lower.contains("ip_forward");
+        let display = ["blinkstick", "lcd", "i2c"].iter().any(|word| lower.contains(word))
+            && !lower.contains("bramblegate");
+        if firewall {
+            let remedy = format!(
+                "take that line out of {file}: the gateway does it, and puts it back when \
+                 somebody undoes it"
+            );
+            findings.push(Finding::new(FindingCode::GatewayLeftover, place, remedy));
+        } else if display {
+            let remedy =
+                format!("take that line out of {file} if it drives the gateway's display or LED");
+            findings.push(Finding::new(FindingCode::LcdLeftover, place, remedy));
+        }
+    }
+    findings
 }

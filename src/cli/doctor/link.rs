@@ -1,13 +1,15 @@
-//! Ports that no setting names, and what our own rules dropped.
+//! Ports without a role, cables in each other's ports, and what our own rules dropped.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::{CheckContext, Finding};
+use super::{CheckContext, Finding, FindingCode};
+use crate::api::status::{Snapshot, Uplink, UplinkState};
 use crate::clock;
-use crate::event::{AlertCode, Dump, Event};
+use crate::event::{AlertCode, Dump, Event, Mac};
 use crate::facts::Facts;
 
-/// A port that has an address and no role is closed by the rules.
+/// Finds ports that have an address and no role: the rules close them.
 pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     if !context.settings.gateway.enabled {
         return Vec::new();
@@ -32,7 +34,8 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
                 held.address
             ),
             format!(
-                "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust if its network may reach head \
+                "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust \
+                 if its network may reach head \
                  and nodes"
             ),
         )
@@ -40,7 +43,7 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     ports.map(finding).collect()
 }
 
-/// What our rules dropped since they were loaded: most of it is what they are for.
+/// Finds what our rules dropped since they were loaded: most of it is what they are for.
 pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
     let dropped = context.machine.drops();
     if dropped.is_empty() {
@@ -53,6 +56,96 @@ pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
         "packets that our own rules dropped since they were loaded: {}",
         each.collect::<Vec<_>>().join(", ")
     );
-    let remedy = "if something does not get through and its number grows, it is that rule: bramblegate print ruleset --kernel";
+    let remedy = "if something does not get through and its number grows, it is that rule: \
+                  bramblegate print ruleset --kernel";
     vec![Finding::new(AlertCode::GatewayDrops, text, remedy)]
+}
+
+/// Finds another DHCP server on the cluster port, and whether that means swapped cables.
+pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
+    let Some(cluster) = context.cluster_port() else { return Vec::new() };
+    let status = context.machine.status(&context.settings.status.socket).unwrap_or_default();
+    let foreign = foreign_server(&status);
+    let wired = context.uplinks().into_iter().filter(|name| !is_radio(context, name));
+    let evidence = wired.filter_map(|uplink| {
+        let node = node_at(context, &uplink, foreign.is_some());
+        let silent = foreign.is_some() && is_silent(&status, &uplink);
+        let why = match node {
+            Some(node) => format!("the node {node} was met at {uplink}"),
+            None if silent => {
+                format!(
+                    "a DHCP server answers on the cluster port {cluster}, and none on any \
+                         uplink, though {uplink} has a cable"
+                )
+            }
+            None => return None,
+        };
+        Some((uplink, why))
+    });
+    match (evidence.into_iter().next(), foreign) {
+        (Some((uplink, why)), _) => vec![Finding::new(
+            FindingCode::GatewayPortsSwapped,
+            format!("the cables of cluster and uplink are swapped: {why}"),
+            format!(
+                "move the cable in {cluster} to {uplink}, and the one in {uplink} to {cluster}"
+            ),
+        )],
+        (None, Some(text)) => vec![Finding::new(
+            AlertCode::GatewayForeignDhcp,
+            text,
+            format!(
+                "is the cable in {cluster} the one to the nodes? If it is, switch off DHCP on \
+                 that server or unplug it"
+            ),
+        )],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// Returns the text of the daemon's alert.
+fn foreign_server(status: &Snapshot) -> Option<String> {
+    let alert =
+        status.alerts.iter().find(|alert| alert.code == AlertCode::GatewayForeignDhcp.name())?;
+    // The remedy is more precise here.
+    alert.text.split(": ").next().map(str::to_owned)
+}
+
+/// Returns whether this uplink has a cable, and no uplink at all has found a DHCP server.
+fn is_silent(status: &Snapshot, uplink: &str) -> bool {
+    let waits = |of: &Uplink| {
+        matches!(of.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp))
+    };
+    let is_out = |of: &Uplink| {
+        matches!(of.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier))
+    };
+    let here = status.uplinks.iter().any(|of| of.interface.as_deref() == Some(uplink) && waits(of));
+    here && status.uplinks.iter().all(|of| waits(of) || is_out(of))
+}
+
+/// Returns a node that the kernel has met at this port, by its hardware address; by its address
+/// only where there is other evidence, for the venue may have the same subnet.
+fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
+    let table = context.machine.read("/proc/net/arp").unwrap_or_default();
+    let met: Vec<(Ipv4Addr, Mac)> =
+        table.lines().skip(1).filter_map(|line| neighbour(line, port)).collect();
+    let node = context.settings.nodes.iter().find(|node| {
+        met.iter().any(|(address, mac)| match node.mac {
+            Some(own) => own == *mac,
+            None => suspected && node.address == Some(*address),
+        })
+    })?;
+    Some(node.name.clone())
+}
+
+/// Parses a line of `/proc/net/arp` (proc(5)) about a neighbour that has answered: IP HW-type Flags
+/// HW-address Mask Device.
+fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let flags = u32::from_str_radix(fields.get(2)?.strip_prefix("0x")?, 16).ok()?;
+    let complete = flags & 2 != 0 && fields.get(5) == Some(&port);
+    complete.then_some((fields.first()?.parse().ok()?, fields.get(3)?.parse().ok()?))
+}
+
+fn is_radio(context: &CheckContext<'_>, name: &str) -> bool {
+    name.starts_with("wl") || context.machine.exists(&format!("/sys/class/net/{name}/phy80211"))
 }

@@ -2,25 +2,17 @@
 //! remedy. Changes nothing.
 
 mod ask;
-mod clients;
+mod cluster;
 mod code;
 mod daemon;
-mod dhcp;
-mod dnsmasq;
+pub mod dhcp;
 mod firewall;
 mod forward;
 pub mod host;
-mod leftovers;
 mod link;
 mod panel;
-mod presumed;
-mod probes;
-pub mod profiles;
 mod routing;
-pub mod services;
 mod sockets;
-mod ssh;
-mod swap;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -30,10 +22,12 @@ use std::process::ExitCode;
 
 use glob::Pattern;
 
+use super::detect::decide::decide;
+use super::detect::look::{Found, ports};
 use super::machine::Machine;
 use super::output;
-use super::settings::{self, ConfigArg};
-use crate::config::{LcdBus, PortPattern, Settings};
+use super::settings::{self, COMPATIBLE, ConfigArg, boards};
+use crate::config::{self, LcdBus, PortPattern, Settings};
 use crate::event::printable_line;
 use crate::facts::link::port::is_glob;
 pub use code::{FindingCode, Rank};
@@ -42,7 +36,8 @@ const EXAMPLES: &str = "\
 Examples:
   bramblegate doctor                       exit 0 clean, 1 findings, 2 the gateway is blocked
   sudo bramblegate doctor                  sees the rules and programs of others as well
-  sudo bramblegate doctor --try            also asks the venue's servers and the head's own, and says so first";
+  sudo bramblegate doctor --try            also asks the venue's servers and the head's own, and \
+                                           says so first";
 
 /// Look for what on this machine would stop or disturb the gateway; changes nothing
 #[derive(Debug, clap::Args)]
@@ -89,7 +84,7 @@ impl Finding {
     }
 }
 
-/// What a check looks at.
+/// Holds what a check looks at.
 #[derive(Debug)]
 pub struct CheckContext<'a> {
     pub machine: &'a Machine,
@@ -97,7 +92,7 @@ pub struct CheckContext<'a> {
 }
 
 impl CheckContext<'_> {
-    /// Names of the machine's ports that a pattern of the settings means.
+    /// Returns the names of the machine's ports that a pattern of the settings means.
     fn ports(&self, pattern: &PortPattern) -> Vec<String> {
         let mut names = self.machine.list("/sys/class/net");
         names.retain(|name| name != "lo" && self.is(name, pattern));
@@ -117,7 +112,7 @@ impl CheckContext<'_> {
         }
     }
 
-    /// The cluster's port, if it is there: for a glob no port that is named as an uplink.
+    /// Returns the cluster's port, if it is there: for a glob no port that is named as an uplink.
     fn cluster_port(&self) -> Option<String> {
         let pattern = &self.settings.cluster.interface;
         let glob = is_glob(pattern);
@@ -132,7 +127,7 @@ impl CheckContext<'_> {
             .any(|pattern| !is_glob(pattern) && self.is(name, pattern))
     }
 
-    /// The uplinks that are there, in order of preference.
+    /// Returns the uplinks that are there, in order of preference.
     fn uplinks(&self) -> Vec<String> {
         let cluster = self.cluster_port();
         let mut names: Vec<String> = Vec::new();
@@ -152,35 +147,35 @@ impl CheckContext<'_> {
     }
 }
 
-/// A shell's pattern: `* ? […]`, as in the settings.
+/// Returns whether a name matches a shell's pattern: `* ? […]`, as in the settings.
 pub fn matches(pattern: &str, name: &str) -> bool {
     Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
 }
 
 type Check = fn(&CheckContext<'_>) -> Vec<Finding>;
 
-/// All checks, in the order in which they are told.
+/// All checks, in the order of their findings.
 pub static CHECKS: &[(&str, Check)] = &[
     ("the gateway answers, if it runs", daemon::answers),
     ("the ports are there and in no bridge", host::ports),
-    ("the cables are in their own ports", swap::swapped),
+    ("the cables are in their own ports", link::swapped),
     ("every port with an address has a role", link::unknown_ports),
     ("what our own rules dropped", link::drops),
     ("no forwarded port hides a program of the head", forward::hidden_listeners),
     ("no other table drops what is forwarded", firewall::foreign_drop),
     ("our table is not saved in another's rules", firewall::saved_table),
     ("no masquerade of an older gateway", firewall::old_masquerade),
-    ("sshd can be reached from the venue", ssh::reachable),
-    ("no other program manages the cluster port", services::managers),
-    ("no profile for the cluster port comes back at each boot", profiles::returning),
+    ("sshd can be reached from the venue", firewall::ssh),
+    ("no other program manages the cluster port", cluster::managers),
+    ("no profile for the cluster port comes back at each boot", cluster::profiles),
     ("each uplink has one DHCP client", uplink::two_clients),
     ("each uplink gets its address", uplink::addresses),
-    ("no other DHCP or DNS server is in the way", services::servers),
-    ("dnsmasq has no known vulnerability", dnsmasq::holes),
+    ("no other DHCP or DNS server is in the way", dhcp::servers),
+    ("dnsmasq has no known vulnerability", dhcp::dnsmasq),
     ("boot files are there for the nodes", dhcp::boot_folder),
     ("nodes get a time server", dhcp::time),
     ("display and LED may be used", panel::rights),
-    ("the gateway may send its probes", probes::rights),
+    ("the gateway may send its probes", daemon::rights),
     ("no other program holds display or LED", panel::held),
     ("no driver of the kernel holds the display, none is missing for the LED", panel::claimed),
     ("connection tracking has room", host::conntrack),
@@ -190,7 +185,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("no routing rule of others leads the cluster's packets astray", routing::rules),
     ("no other computer has an address of the head", routing::addresses),
     ("what is written lasts", host::overlay),
-    ("nothing is left of an older gateway", leftovers::scripts),
+    ("nothing is left of an older gateway", host::leftovers),
 ];
 
 /// Runs all checks.
@@ -198,7 +193,7 @@ pub fn examine(context: &CheckContext<'_>) -> Vec<Finding> {
     CHECKS.iter().flat_map(|(_, check)| check(context)).collect()
 }
 
-/// Exit 0 clean, 1 findings, 2 the gateway is blocked.
+/// Prints the findings. Exit 0 clean, 1 findings, 2 the gateway is blocked.
 pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let (mut findings, mut checks) = look(&machine, &args.config.config);
@@ -216,8 +211,8 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(code(&findings))
 }
 
-/// All findings, and how many checks were made: where there are no settings yet, with those that
-/// `detect` would propose.
+/// Returns all findings, and how many checks were made: where there are no settings yet, with those
+/// that `detect` would propose.
 fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let faults = match settings::load(file) {
         Ok(merged) => {
@@ -229,12 +224,13 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
         let remedy = format!("put it right and run `bramblegate check -c {}`", file.display());
         Finding::new(FindingCode::HostSettings, fault.to_string(), remedy)
     };
-    let presumed = if file.exists() { None } else { presumed::settings(machine) };
+    let presumed = if file.exists() { None } else { presumed_settings(machine) };
     let Some(settings) = presumed else {
         return (faults.iter().map(|fault| bad(fault)).collect(), 1);
     };
     let text = format!(
-        "there are no settings yet ({}); the rest was looked at as `bramblegate detect` would set it",
+        "there are no settings yet ({}); the rest was looked at as `bramblegate detect` would set \
+         it",
         file.display()
     );
     let none = Finding::new(FindingCode::HostSettings, text, "sudo bramblegate setup");
@@ -242,7 +238,24 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     (std::iter::once(none).chain(others).collect(), CHECKS.len() + 1)
 }
 
-/// 0 clean, or hints alone; 1 findings, 2 blocked.
+/// Returns the settings that `detect` would propose for a machine that has none yet; but it asks no
+/// bus for a panel.
+fn presumed_settings(machine: &Machine) -> Option<Settings> {
+    let compatible = machine.bytes(COMPATIBLE);
+    let board = boards().resolve("auto", compatible.as_deref()).ok()?;
+    let found = Found {
+        device_tree: compatible.is_some(),
+        ports: ports(machine, &board),
+        default_route: machine.default_route(),
+        subnets: machine.routes().into_iter().filter(|(net, _)| net.prefix_len() > 0).collect(),
+        ..Found::default()
+    };
+    let values = decide(&found, &board).values;
+    let text: String = values.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    config::load(&[("detect", text)], &board).ok()
+}
+
+/// Returns the exit code: 0 clean, or hints alone; 1 findings, 2 blocked.
 pub fn code(findings: &[Finding]) -> u8 {
     match findings.iter().map(|finding| finding.rank).max() {
         Some(Rank::Blocked) => 2,
@@ -251,7 +264,7 @@ pub fn code(findings: &[Finding]) -> u8 {
     }
 }
 
-/// For people.
+/// Returns the findings as text, each with its remedy.
 pub fn report(findings: &[Finding], checks: usize) -> String {
     let mut text = String::new();
     for finding in findings {

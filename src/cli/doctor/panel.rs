@@ -10,7 +10,7 @@ use crate::panel::claimed::{self, DetachedStick};
 /// The service's own group, and those that its unit adds.
 const GROUPS: [&str; 3] = ["bramblegate", "i2c", "gpio"];
 
-/// The service may open what the settings name.
+/// Finds devices of the settings that the service may not open.
 pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(device) = context.i2c_device() {
@@ -43,7 +43,8 @@ fn uses_stick(device: &LedDevice) -> bool {
     matches!(device, LedDevice::Auto { .. } | LedDevice::BlinkStick { .. })
 }
 
-/// Device nodes of the BlinkSticks, by the vendor and product number of their HID device.
+/// Returns the device nodes of the BlinkSticks, by the vendor and product number of their HID
+/// device.
 fn sticks(context: &CheckContext<'_>) -> Vec<String> {
     let names = context.machine.list("/sys/class/hidraw").into_iter();
     let is_stick = |name: &String| {
@@ -56,7 +57,8 @@ fn sticks(context: &CheckContext<'_>) -> Vec<String> {
     names.filter(is_stick).map(|name| format!("/dev/{name}")).collect()
 }
 
-/// A finding, if a device node is not open to one of the service's groups, or open to everybody.
+/// Returns a finding if a device node is not open to one of the service's groups, or open to
+/// everybody.
 fn usable(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option<Finding> {
     let metadata = context.machine.path(device).metadata().ok()?;
     let group = group_name(context, metadata.gid());
@@ -83,7 +85,7 @@ fn group_name(context: &CheckContext<'_>, id: u32) -> Option<String> {
     })
 }
 
-/// Another program that has the display's bus or the stick open would write in between.
+/// Finds other programs that have the display's bus or the stick open and write in between.
 fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
     let others = holders(context.machine, device)
         .into_iter()

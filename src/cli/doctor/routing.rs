@@ -43,7 +43,7 @@ pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     certain.map(|alert| finding(alert.code, &alert.text)).collect()
 }
 
-/// What a gateway that runs has heard.
+/// Finds what a gateway that runs has heard.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.status.socket).unwrap_or_default();
     let heard = status.alerts.iter().filter_map(|alert| {

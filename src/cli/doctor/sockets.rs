@@ -14,7 +14,7 @@ pub struct Listener {
     inode: String,
 }
 
-/// All listeners of this network namespace.
+/// Returns all listeners of this network namespace.
 pub fn listeners(machine: &Machine) -> Vec<Listener> {
     let mut all = Vec::new();
     for (file, tcp) in [("tcp", true), ("tcp6", true), ("udp", false), ("udp6", false)] {
@@ -24,8 +24,8 @@ pub fn listeners(machine: &Machine) -> Vec<Listener> {
     all
 }
 
-/// A line of `/proc/net/tcp` (proc_pid_net(5)): sl local rem st tx:rx tr:when retrnsmt uid timeout
-/// inode.
+/// Parses a line of `/proc/net/tcp` (proc_pid_net(5)): sl local rem st tx:rx tr:when retrnsmt uid
+/// timeout inode.
 fn listener(line: &str, tcp: bool) -> Option<Listener> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     // TCP_LISTEN, and TCP_CLOSE as UDP has it
@@ -42,7 +42,7 @@ fn listener(line: &str, tcp: bool) -> Option<Listener> {
     })
 }
 
-/// 32-bit words in hexadecimal, each in the machine's byte order.
+/// Parses 32-bit words in hexadecimal, each in the machine's byte order.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let word = |index: usize| {
         let digits = text.get(index * 8..index * 8 + 8)?;
@@ -93,7 +93,7 @@ impl Process {
     }
 }
 
-/// All processes but this one.
+/// Returns all processes but this one.
 pub fn processes(machine: &Machine) -> Vec<Process> {
     let own = std::process::id().to_string();
     let mut ids = machine.list("/proc");
@@ -102,7 +102,7 @@ pub fn processes(machine: &Machine) -> Vec<Process> {
     ids.into_iter().filter_map(|id| Some(Process { name: name(&id)?, id })).collect()
 }
 
-/// Who has this file open.
+/// Returns who has this file open.
 pub fn holders(machine: &Machine, path: &str) -> Vec<Process> {
     processes(machine).into_iter().filter(|process| process.holds(machine, path)).collect()
 }

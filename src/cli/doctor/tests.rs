@@ -22,7 +22,8 @@ impl Head {
         let root =
             std::env::temp_dir().join(format!("bramblegate-doctor-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
-        let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+        let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n\
+                        lcd.bus = \"off\"\nled.device = \"off\"\n";
         let head = Self { root, settings: settings.to_owned(), answers: Vec::new() };
         for port in ["lo", "eth0", "wlan0"] {
             head.file(&format!("/sys/class/net/{port}/address"), "02:00:00:00:00:01\n");
@@ -83,7 +84,7 @@ impl Head {
     }
 
     /// There is just this finding.
-    fn suffers(self, code: &str, text: &str, remedy: &str) -> Finding {
+    fn has_finding(self, code: &str, text: &str, remedy: &str) -> Finding {
         let findings = self.findings();
         assert_eq!(findings.len(), 1, "{findings:#?}");
         let finding = findings.into_iter().next().unwrap();
@@ -110,7 +111,7 @@ fn a_healthy_head_has_no_findings() {
 
 #[test]
 fn a_gateway_that_hangs_is_no_healthy_one() {
-    Head::new("hangs").answer("silent", "").suffers(
+    Head::new("hangs").answer("silent", "").has_finding(
         "gateway-silent",
         "says nothing",
         "systemctl restart bramblegate",
@@ -130,30 +131,35 @@ fn the_name_of_a_process_makes_no_second_line() {
 fn a_port_of_a_bridge_blocks_the_gateway() {
     let head =
         Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
-    let finding = head.suffers("uplink-enslaved", "wlan0 is a port of br0", "name br0");
+    let finding = head.has_finding("uplink-enslaved", "wlan0 is a port of br0", "name br0");
     assert_eq!(code(&[finding]), 2);
 }
 
 #[test]
 fn a_port_in_the_bridge_that_is_the_clusters_port_is_as_it_should_be() {
     let head = Head::new("bridged-cluster")
-        .set("uplink.interfaces = [\"wlan*\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n")
+        .set(
+            "uplink.interfaces = [\"wlan*\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n\
+              led.device = \"off\"\n",
+        )
         .link("/sys/class/net/wlan0/master", "../../devices/virtual/net/eth0");
     assert_eq!(head.findings(), []);
 }
 
 #[test]
 fn a_port_that_is_away_is_reported() {
-    let head = Head::new("away")
-        .set("uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\nled.device = \"off\"");
-    head.suffers("gateway-port-absent", "eth7", "bramblegate detect");
+    let head = Head::new("away").set(
+        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\n\
+              led.device = \"off\"",
+    );
+    head.has_finding("gateway-port-absent", "eth7", "bramblegate detect");
 }
 
 #[test]
 fn a_drop_of_another_program_blocks() {
     let head = Head::new("drop")
         .answer("blocker", "ip filter\nFORWARD\niptables -I DOCKER-USER -i eth0 -j ACCEPT");
-    let finding = head.suffers(
+    let finding = head.has_finding(
         "gateway-blocked",
         "table ip filter, chain FORWARD",
         "iptables -I DOCKER-USER -i eth0",
@@ -167,7 +173,7 @@ fn network_manager_on_the_clusters_port_is_reported() {
         "nmcli -t -f DEVICE,STATE device",
         "wlan0:connected\neth0:connecting (getting IP configuration)\nlo:unmanaged\n",
     );
-    head.suffers(
+    head.has_finding(
         "gateway-port-managed",
         "NetworkManager",
         "unmanaged-devices+=interface-name:eth0",
@@ -177,7 +183,7 @@ fn network_manager_on_the_clusters_port_is_reported() {
     assert_eq!(head.findings(), []);
     let head = Head::new("nm3")
         .answer("nmcli -t -f DEVICE,STATE device", "wlan0:connected\neth0:unavailable\n");
-    head.suffers(
+    head.has_finding(
         "gateway-port-managed",
         "NetworkManager",
         "unmanaged-devices+=interface-name:eth0",
@@ -186,10 +192,11 @@ fn network_manager_on_the_clusters_port_is_reported() {
 
 #[test]
 fn a_port_goes_by_its_alternative_names_as_well() {
-    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\n\
+                    lcd.bus = \"off\"\nled.device = \"off\"\n";
     let head = |name: &str| Head::new(name).set(settings);
     assert_eq!(head("alt1").answer("altnames eth0", "lan enx020000000001\n").findings(), []);
-    head("alt2").suffers("gateway-port-absent", "enx0200*", "correct cluster.interface");
+    head("alt2").has_finding("gateway-port-absent", "enx0200*", "correct cluster.interface");
 }
 
 #[test]
@@ -197,23 +204,24 @@ fn other_managers_are_reported() {
     Head::new("dhcpcd")
         .with("/etc/dhcpcd.conf", "interface wlan0\n")
         .with("/etc/systemd/system/multi-user.target.wants/dhcpcd.service", "")
-        .suffers("gateway-port-managed", "dhcpcd", "denyinterfaces eth0");
+        .has_finding("gateway-port-managed", "dhcpcd", "denyinterfaces eth0");
     Head::new("networkd")
         .with("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "")
         .with("/etc/systemd/network/20-wired.network", "[Match]\nName=e*\n[Network]\nDHCP=yes\n")
-        .suffers(
+        .has_finding(
             "gateway-port-managed",
             "systemd-networkd, by /etc/systemd/network/20-wired.network,",
             "Unmanaged=yes",
         );
     Head::new("ifupdown")
         .with("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n")
-        .suffers("gateway-port-managed", "ifupdown", "/etc/network/interfaces");
+        .has_finding("gateway-port-managed", "ifupdown", "/etc/network/interfaces");
 }
 
 #[test]
 fn an_sshd_behind_a_closed_port_is_reported() {
-    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\nuplink.allow = [";
+    let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n\
+                    lcd.bus = \"off\"\nled.device = \"off\"\nuplink.allow = [";
     let with = |name: &str, allow: &str| {
         let head = Head::new(name).set(&format!("{settings}{allow}]"));
         head.with(
@@ -223,21 +231,22 @@ fn an_sshd_behind_a_closed_port_is_reported() {
     };
     assert_eq!(with("ssh1", "\"ssh\"").findings(), []);
     assert_eq!(with("ssh2", "\"tcp:2200-2222\"").findings(), []);
-    with("ssh3", "\"icmp\", 2200").suffers("host-ssh-closed", "port 2222", "add \"ssh\"");
+    with("ssh3", "\"icmp\", 2200").has_finding("host-ssh-closed", "port 2222", "add \"ssh\"");
     let socket = "[Socket]\nListenStream=\nListenStream=0.0.0.0:2022\n";
     let head = Head::new("ssh4")
         .with("/usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n")
         .with("/etc/systemd/system/sockets.target.wants/ssh.socket", "")
         .with("/etc/systemd/system/ssh.socket.d/override.conf", socket)
         .set(&format!("{settings}22]"));
-    head.suffers("host-ssh-closed", "port 2022", "add \"ssh\"");
+    head.has_finding("host-ssh-closed", "port 2022", "add \"ssh\"");
 }
 
 #[test]
 fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
     let listing = |ports: &str| {
         format!(
-            "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter packets 0 bytes 0 accept\n\t}}\n}}\n"
+            "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter \
+             packets 0 bytes 0 accept\n\t}}\n}}\n"
         )
     };
     let with = |name: &str, ports: &str| {
@@ -247,7 +256,7 @@ fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
     };
     assert_eq!(with("shut1", "2222").findings(), []);
     assert_eq!(with("shut2", "2000-3000").findings(), []);
-    with("shut3", "22").suffers(
+    with("shut3", "22").has_finding(
         "host-ssh-closed",
         "port 2222, which uplink.allow covers",
         "reload",
@@ -257,20 +266,25 @@ fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
 #[test]
 fn a_running_sshd_on_a_port_that_no_file_names_is_reported() {
     // 0.0.0.0:2222, held by process 612
-    let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-               0: 00000000:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
+    let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+               timeout inode\n   \
+               0: 00000000:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     \
+               0        0 4711 1 0 100 0 0 10 0\n";
     Head::new("running")
         .with("/proc/net/tcp", tcp)
         .with("/proc/612/comm", "sshd\n")
         .link("/proc/612/fd/3", "socket:[4711]")
-        .suffers("host-ssh-closed", "port 2222", "add 2222 to uplink.allow");
+        .has_finding("host-ssh-closed", "port 2222", "add 2222 to uplink.allow");
 }
 
 #[test]
 fn whoever_has_port_53_is_named_but_not_our_own_server() {
-    let udp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n  \
-               10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0 0\n  \
-               11: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   102        0 4713 2 0 0\n";
+    let udp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+               timeout inode ref pointer drops\n  \
+               10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     \
+               0        0 4712 2 0 0\n  \
+               11: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   \
+               102        0 4713 2 0 0\n";
     let head = |name: &str| {
         let head = Head::new(name);
         let serving = format!("{}cluster.dhcp.enabled = true\n", head.settings);
@@ -280,7 +294,7 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
             .with("/proc/77/comm", "dnsmasq\n")
             .link("/proc/77/fd/4", "socket:[4712]")
     };
-    head("port53").suffers(
+    head("port53").has_finding(
         "host-port-53",
         "dnsmasq (77) has port 53 on 0.0.0.0",
         "`sudo kill 77`, and take it out",
@@ -298,7 +312,7 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
     .enumerate()
     {
         let head = head(&format!("port53-{number}")).with("/proc/77/cgroup", &format!("{group}\n"));
-        head.suffers("host-port-53", "dnsmasq (77) has port 53", remedy);
+        head.has_finding("host-port-53", "dnsmasq (77) has port 53", remedy);
     }
     let ours = head("ours53")
         .with("/proc/77/status", "Name:\tdnsmasq\nPPid:\t5\n")
@@ -316,7 +330,7 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
 fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
     Head::new("isc")
         .with("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", "")
-        .suffers(
+        .has_finding(
             "gateway-dhcp-other",
             "isc-dhcp-server",
             "systemctl disable --now isc-dhcp-server",
@@ -324,12 +338,13 @@ fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
     Head::new("rules")
         .with(
             "/etc/iptables/rules.v4",
-            "*nat\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n-A POSTROUTING -o wlan0 -j MASQUERADE\n",
+            "*nat\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n\
+             -A POSTROUTING -o wlan0 -j MASQUERADE\n",
         )
-        .suffers("gateway-masquerade-saved", "/etc/iptables/rules.v4:3", "take it out");
+        .has_finding("gateway-masquerade-saved", "/etc/iptables/rules.v4:3", "take it out");
     Head::new("kernel")
         .answer("iptables-nft-save -t nat", "*nat\n-A POSTROUTING -o wlan0 -j MASQUERADE\nCOMMIT\n")
-        .suffers(
+        .has_finding(
             "gateway-masquerade-old",
             "-o wlan0",
             "iptables-nft -t nat -D POSTROUTING -o wlan0 -j MASQUERADE",
@@ -337,12 +352,13 @@ fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
     Head::new("rc")
         .with(
             "/etc/rc.local",
-            "#!/bin/sh\n# iptables is fine in a comment\nsudo iptables-restore < /etc/iptables.ipv4.nat\nexit 0\n",
+            "#!/bin/sh\n# iptables is fine in a comment\n\
+             sudo iptables-restore < /etc/iptables.ipv4.nat\nexit 0\n",
         )
-        .suffers("gateway-leftover", "/etc/rc.local:3", "take that line out");
+        .has_finding("gateway-leftover", "/etc/rc.local:3", "take that line out");
     Head::new("cron")
         .with("/var/spool/cron/crontabs/pi", "@reboot python /home/pi/lcd_ip.py\n")
-        .suffers("lcd-leftover", "lcd_ip.py", "take that line out");
+        .has_finding("lcd-leftover", "lcd_ip.py", "take that line out");
 }
 
 #[test]
@@ -352,15 +368,15 @@ fn a_saved_copy_of_our_table_is_reported() {
             "/etc/nftables.conf",
             "flush ruleset\ntable inet bramblegate {\n  chain x {\n    masquerade\n  }\n}\n",
         )
-        .suffers("gateway-table-saved", "/etc/nftables.conf", "take that table out");
+        .has_finding("gateway-table-saved", "/etc/nftables.conf", "take that table out");
 }
 
 #[test]
 fn a_display_without_a_bus_or_without_rights_is_reported() {
     let settings =
         "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nled.device = \"off\"\n";
-    Head::new("nobus").set(settings).suffers("lcd-absent", "there is no /dev/i2c-1", "do_i2c");
-    Head::new("norights").set(settings).with("/dev/i2c-1", "").suffers(
+    Head::new("nobus").set(settings).has_finding("lcd-absent", "there is no /dev/i2c-1", "do_i2c");
+    Head::new("norights").set(settings).with("/dev/i2c-1", "").has_finding(
         "lcd-denied",
         "/dev/i2c-1 has group",
         "udev",
@@ -398,13 +414,17 @@ fn a_full_table_an_overlap_and_an_overlay_are_reported() {
     Head::new("full")
         .with("/proc/sys/net/netfilter/nf_conntrack_count", "7000\n")
         .with("/proc/sys/net/netfilter/nf_conntrack_max", "8192\n")
-        .suffers("gateway-conntrack", "7000 of 8192", "nf_conntrack_max=16384");
+        .has_finding("gateway-conntrack", "7000 of 8192", "nf_conntrack_max=16384");
     let entry = "192.168.50.9 0x1 0x0 00:00:00:00:00:00 * eth0\n";
     Head::new("neighbours")
         .with("/proc/sys/net/ipv4/neigh/default/gc_thresh3", "1024\n")
         .with("/proc/net/arp", &format!("IP address\n{}", entry.repeat(1000)))
-        .suffers("gateway-neighbours", "1024 neighbours at most; it has 1000", "gc_thresh3=2048");
-    Head::new("overlay").with("/proc/mounts", "overlay / overlay rw 0 0\n").suffers(
+        .has_finding(
+            "gateway-neighbours",
+            "1024 neighbours at most; it has 1000",
+            "gc_thresh3=2048",
+        );
+    Head::new("overlay").with("/proc/mounts", "overlay / overlay rw 0 0\n").has_finding(
         "host-overlay-root",
         "overlay in memory",
         "disable_overlayfs",
@@ -412,15 +432,16 @@ fn a_full_table_an_overlap_and_an_overlay_are_reported() {
     let net = u32::from_ne_bytes([192, 168, 50, 0]);
     let mask = u32::from_ne_bytes([255, 255, 255, 0]);
     let routes = format!(
-        "Iface\tDestination\nwlan0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\neth0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n"
+        "Iface\tDestination\nwlan0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n\
+         eth0\t{net:08X}\t00000000\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n"
     );
-    Head::new("overlap").with("/proc/net/route", &routes).suffers(
+    Head::new("overlap").with("/proc/net/route", &routes).has_finding(
         "gateway-overlap",
         "wlan0 leads to 192.168.50.0/24",
         "policy routing",
     );
     let route = "Iface\tDestination\neth0\t00000000\tFE32A8C0\t0003\t0\t0\t5\t00000000\t0\t0\t0\n";
-    Head::new("back").with("/proc/net/route", route).suffers(
+    Head::new("back").with("/proc/net/route", route).has_finding(
         "uplink-exit-by",
         "cluster port eth0",
         "del default dev eth0",
@@ -461,19 +482,21 @@ fn a_gateway_that_may_not_send_its_probes() {
     };
     let without = status("0000000000001400");
     let sick = head("no-raw", "[\"icmp\", \"arp\"]", &without);
-    let finding = sick.suffers("host-no-net-raw", "ICMP and ARP", "systemctl");
+    let finding = sick.has_finding("host-no-net-raw", "ICMP and ARP", "systemctl");
     assert!(finding.rank == Rank::Finding && finding.text.contains("4711"));
     assert_eq!(head("raw", "\"icmp\"", &status("0000000000003400")).findings(), []);
     assert_eq!(head("tcp", "\"tcp:22\"", &without).findings(), []);
     let everybody = head("pings", "[\"icmp\", \"arp\"]", &without);
     let everybody = everybody.with("/proc/sys/net/ipv4/ping_group_range", "0\t2147483647");
-    everybody.suffers("host-no-net-raw", "probe by ARP", "tcp");
+    everybody.has_finding("host-no-net-raw", "probe by ARP", "tcp");
     let dead = head("dead", "\"icmp\"", &without).with("/run/bramblegate/lock", "4712");
     assert_eq!(dead.findings(), [], "it does not run");
 }
 
-const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n\
-    [[node]]\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n[[node]]\nname = \"rpi2\"\naddress = \"192.168.50.12\"\n";
+const WIRED: &str = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n\
+                     lcd.bus = \"off\"\nled.device = \"off\"\n\
+    [[node]]\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n[[node]]\nname = \"rpi2\"\n\
+    address = \"192.168.50.12\"\n";
 
 fn wired(name: &str) -> Head {
     Head::new(name).set(WIRED).with("/sys/class/net/eth1/address", "02:00:00:00:00:02\n")
@@ -489,7 +512,7 @@ fn a_forward_that_leads_ssh_away_from_the_head_is_reported() {
     let forward =
         |listen: &str| format!("{WIRED}[[forward]]\nlisten = {listen}\nto = \"rpi1:22\"\n");
     let hidden = wired("ssh-away").set(&forward("22"));
-    hidden.suffers("node-forward-hides", "tcp:22 leads to rpi1:22 for the venue", "as 2201");
+    hidden.has_finding("node-forward-hides", "tcp:22 leads to rpi1:22 for the venue", "as 2201");
     let not_allowed = wired("no-ssh").set(&format!("uplink.allow = [\"icmp\"]\n{}", forward("22")));
     assert!(
         !not_allowed.findings().iter().any(|finding| finding.code.name() == "node-forward-hides")
@@ -507,7 +530,7 @@ fn a_program_behind_a_forwarded_port_is_reported() {
         format!("sl local rem st\n 0: {address}:0899 00000000:0000 0A 0:0 0:0 0 0 0 77 1 0\n")
     };
     let open = wired("hides").set(&forward).with("/proc/net/tcp", &listens("00000000"));
-    open.suffers(
+    open.has_finding(
         "node-forward-hides",
         "tcp:2201 of the head, but for the venue that port leads to rpi1:22",
         "another",

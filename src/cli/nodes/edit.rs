@@ -3,7 +3,8 @@
 use crate::config::quote;
 
 /// What stands at the top of a new drop-in.
-const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. Edit it as you like: what else stands here is kept.\n";
+const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. Edit it as you like: \
+                    what else stands here is kept.\n";
 
 /// A node to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,7 +15,7 @@ pub struct Entry {
     pub probes: Vec<String>,
 }
 
-/// The text with one more node.
+/// Returns the text with one more node.
 pub fn with(text: &str, entry: &Entry) -> String {
     let mut text = if text.trim().is_empty() { HEAD.to_owned() } else { text.to_owned() };
     if !text.ends_with('\n') {
@@ -33,7 +34,7 @@ pub fn with(text: &str, entry: &Entry) -> String {
     text
 }
 
-/// The text without a node; `None` if it is not there.
+/// Returns the text without a node; `None` if it is not there.
 pub fn without(text: &str, name: &str) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (first, end, _) = find(&lines, name)?;
@@ -47,7 +48,7 @@ pub fn without(text: &str, name: &str) -> Option<String> {
     Some(kept.copied().collect())
 }
 
-/// The text with a node under another name; `None` if it is not there.
+/// Returns the text with a node under another name; `None` if it is not there.
 pub fn renamed(text: &str, from: &str, to: &str) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (_, _, place) = find(&lines, from)?;
@@ -59,7 +60,7 @@ pub fn renamed(text: &str, from: &str, to: &str) -> Option<String> {
     Some(changed.collect())
 }
 
-/// The table of a node: its first line, the line after its last, and the line of its name.
+/// Returns the table of a node: its first line, the line after its last, and the line of its name.
 fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
     let is_header = |line: &&str| line.trim_start().starts_with('[');
     let is_node =
@@ -82,7 +83,7 @@ fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
     })
 }
 
-/// The value of a line `name = "…"`.
+/// Parses the value of a line `name = "…"`.
 fn name_in(line: &str) -> Option<&str> {
     let value =
         line.trim_start().strip_prefix("name")?.trim_start().strip_prefix('=')?.trim_start();
@@ -94,7 +95,9 @@ fn name_in(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# mine\n[health]\ninterval = \"1s\"\n\n[[node]]  # by the window\nname = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n\n# the old one\n[[node]]\naddress = \"192.168.50.12\"\nname = 'rpi2' # twice\n";
+    const TEXT: &str = "# mine\n[health]\ninterval = \"1s\"\n\n[[node]]  # by the window\n\
+                        name = \"rpi1\"\nmac = \"b8:27:eb:00:00:01\"\n\n# the old one\n[[node]]\n\
+                        address = \"192.168.50.12\"\nname = 'rpi2' # twice\n";
 
     #[test]
     fn a_node_is_added_behind_what_is_there() {
@@ -106,11 +109,10 @@ mod tests {
         };
         let text = with(TEXT, &entry);
         assert!(text.starts_with(TEXT));
-        assert!(
-            text.ends_with(
-                "\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\nprobe = [\"icmp\", \"tcp:22\"]\n"
-            )
-        );
+        assert!(text.ends_with(
+            "\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n\
+                 probe = [\"icmp\", \"tcp:22\"]\n"
+        ));
         assert!(with("", &entry).starts_with("# Nodes of the cluster"));
     }
 
@@ -119,7 +121,8 @@ mod tests {
         let text = without(TEXT, "rpi1").unwrap();
         assert_eq!(
             text,
-            "# mine\n[health]\ninterval = \"1s\"\n\n# the old one\n[[node]]\naddress = \"192.168.50.12\"\nname = 'rpi2' # twice\n"
+            "# mine\n[health]\ninterval = \"1s\"\n\n# the old one\n[[node]]\n\
+             address = \"192.168.50.12\"\nname = 'rpi2' # twice\n"
         );
         assert_eq!(
             without(&text, "rpi2").unwrap(),

@@ -8,11 +8,45 @@ pub const MOST: usize = 10_000;
 /// Digits of a number in brackets: more do not fit into what is counted.
 const DIGITS: usize = 9;
 
+/// Why a word means no names, or too many.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    #[error("\"{word}\": {mistake}; write names as rpi[1-3], rpi[01-16,20] or rack[1-2]-slot[1-4]")]
+    Syntax { word: String, mistake: Mistake },
+    #[error("\"{0}\" would be more than {MOST} nodes")]
+    TooMany(String),
+    #[error("\"{word}\" means {count} nodes, and this is done with one at a time")]
+    Several { word: String, count: usize },
+}
+
+/// What is wrong with the brackets of a word.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    #[error("a bracket stands in another")]
+    Nested,
+    #[error("a bracket is closed that was not opened")]
+    NotOpened,
+    #[error("a bracket is not closed")]
+    NotClosed,
+    #[error("a name is empty")]
+    Empty,
+    #[error("{0} is more than {1}")]
+    Backwards(String, String),
+    #[error("\"{0}\" is no number of at most {DIGITS} digits")]
+    NoNumber(String),
+}
+
+impl Mistake {
+    fn of(self, word: &str) -> FoldError {
+        FoldError::Syntax { word: word.to_owned(), mistake: self }
+    }
+}
+
 /// Returns the names that the words mean, in their order, each once.
 ///
 /// # Errors
 /// A word that is not written as above, or more than [`MOST`] names.
-pub fn unfold(words: &[String]) -> Result<Vec<String>, String> {
+pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     let mut names: Vec<String> = Vec::new();
     for word in words {
         for part in parts(word)? {
@@ -29,23 +63,21 @@ pub fn unfold(words: &[String]) -> Result<Vec<String>, String> {
 ///
 /// # Errors
 /// It means several, or is not written as it should be.
-pub fn one(word: &str) -> Result<String, String> {
+pub fn one(word: &str) -> Result<String, FoldError> {
     let mut names = unfold(&[word.to_owned()])?;
     match (names.pop(), names.len()) {
         (Some(name), 0) => Ok(name),
-        (_, more) => {
-            Err(format!("\"{word}\" means {} nodes, and this is done with one at a time", more + 1))
-        }
+        (_, more) => Err(FoldError::Several { word: word.to_owned(), count: more + 1 }),
     }
 }
 
-/// The parts of a word between its commas that stand outside of brackets.
-fn parts(word: &str) -> Result<Vec<&str>, String> {
+/// Splits a word at its commas that stand outside of brackets.
+fn parts(word: &str) -> Result<Vec<&str>, FoldError> {
     let (mut parts, mut from, mut inside) = (Vec::new(), 0, false);
     for (at, c) in word.char_indices() {
         match c {
-            '[' if inside => return Err(wrong(word, "a bracket stands in another")),
-            ']' if !inside => return Err(wrong(word, "a bracket is closed that was not opened")),
+            '[' if inside => return Err(Mistake::Nested.of(word)),
+            ']' if !inside => return Err(Mistake::NotOpened.of(word)),
             '[' => inside = true,
             ']' => inside = false,
             ',' if !inside => {
@@ -56,25 +88,24 @@ fn parts(word: &str) -> Result<Vec<&str>, String> {
         }
     }
     if inside {
-        return Err(wrong(word, "a bracket is not closed"));
+        return Err(Mistake::NotClosed.of(word));
     }
     parts.push(word.get(from..).unwrap_or_default());
     if parts.iter().any(|part| part.is_empty()) {
-        return Err(wrong(word, "a name is empty"));
+        return Err(Mistake::Empty.of(word));
     }
     Ok(parts)
 }
 
-/// The names that one part means, at most `most`.
-fn expand(part: &str, most: usize) -> Result<Vec<String>, String> {
+/// Returns the names that one part means, at most `most`.
+fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
     let mut names = vec![String::new()];
     let mut rest = part;
     while let Some((before, folded)) = rest.split_once('[') {
-        let (ranges, after) =
-            folded.split_once(']').ok_or_else(|| wrong(part, "a bracket is not closed"))?;
+        let (ranges, after) = folded.split_once(']').ok_or_else(|| Mistake::NotClosed.of(part))?;
         let numbers = numbers(part, ranges, most / names.len().max(1))?;
         if numbers.len().saturating_mul(names.len()) > most {
-            return Err(too_many(part));
+            return Err(FoldError::TooMany(part.to_owned()));
         }
         let with = |name: &String| -> Vec<String> {
             numbers.iter().map(|number| format!("{name}{before}{number}")).collect()
@@ -83,25 +114,25 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, String> {
         rest = after;
     }
     if names.len() > most {
-        return Err(too_many(part));
+        return Err(FoldError::TooMany(part.to_owned()));
     }
     names.iter_mut().for_each(|name| name.push_str(rest));
     Ok(names)
 }
 
-/// The numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range has, where
-/// that begins with 0.
-fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, String> {
+/// Returns the numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range
+/// has, where that begins with 0.
+fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldError> {
     let mut numbers = Vec::new();
     for range in ranges.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (low, high) = (number(part, first)?, number(part, last)?);
         if low > high {
-            return Err(wrong(part, &format!("{first} is more than {last}")));
+            return Err(Mistake::Backwards(first.to_owned(), last.to_owned()).of(part));
         }
         // Before they are written: a range of a thousand million names takes all memory.
         if high - low >= most.saturating_sub(numbers.len()) {
-            return Err(too_many(part));
+            return Err(FoldError::TooMany(part.to_owned()));
         }
         let width = if first.starts_with('0') { first.len() } else { 0 };
         numbers.extend((low..=high).map(|number| {
@@ -113,20 +144,11 @@ fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, String>
     Ok(numbers)
 }
 
-fn number(part: &str, text: &str) -> Result<usize, String> {
+fn number(part: &str, text: &str) -> Result<usize, FoldError> {
     let digits =
         !text.is_empty() && text.len() <= DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| text.parse().ok()).flatten();
-    number
-        .ok_or_else(|| wrong(part, &format!("\"{text}\" is no number of at most {DIGITS} digits")))
-}
-
-fn wrong(word: &str, why: &str) -> String {
-    format!("\"{word}\": {why}; write names as rpi[1-3], rpi[01-16,20] or rack[1-2]-slot[1-4]")
-}
-
-fn too_many(word: &str) -> String {
-    format!("\"{word}\" would be more than {MOST} nodes")
+    number.ok_or_else(|| Mistake::NoNumber(text.to_owned()).of(part))
 }
 
 #[cfg(test)]
@@ -135,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    fn names(word: &str) -> Result<String, String> {
+    fn names(word: &str) -> Result<String, FoldError> {
         unfold(&[word.to_owned()]).map(|names| names.join(" "))
     }
 
@@ -153,10 +175,10 @@ mod tests {
             ("[1-2]x,rpi[3],nas", "1x 2x rpi3 nas"),
             ("rpi[1-3],rpi2,rpi[2-4]", "rpi1 rpi2 rpi3 rpi4"),
         ] {
-            assert_eq!(names(word).as_deref(), Ok(expected), "{word}");
+            assert_eq!(names(word), Ok(expected.to_owned()), "{word}");
         }
-        assert_eq!(one("rpi[4]").as_deref(), Ok("rpi4"));
-        assert!(one("rpi[4-5]").unwrap_err().contains("means 2 nodes"));
+        assert_eq!(one("rpi[4]"), Ok("rpi4".to_owned()));
+        assert!(one("rpi[4-5]").unwrap_err().to_string().contains("means 2 nodes"));
     }
 
     #[test]
@@ -179,7 +201,7 @@ mod tests {
             ("a[1-1000]b[1-1000]c[1-1000]", "more than 10000"),
             ("a[1-9000],b[1-9000]", "more than 10000"),
         ] {
-            let error = names(word).unwrap_err();
+            let error = names(word).unwrap_err().to_string();
             assert!(error.contains(why), "{word}: {error}");
         }
     }

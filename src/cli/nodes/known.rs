@@ -38,7 +38,7 @@ pub enum Unknown {
     Settings(Vec<Fault>),
 }
 
-/// The daemon's snapshot.
+/// Returns the daemon's snapshot.
 ///
 /// # Errors
 /// Nobody answers at the socket, or not as a daemon does.

@@ -142,7 +142,7 @@ fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// A health, and how far a node has booted.
+/// Returns a health, and how far a node has booted.
 fn painted(health: &str) -> String {
     let colour = match health.split(' ').next().unwrap_or_default() {
         "up" => 32,
@@ -178,9 +178,11 @@ mod tests {
         let text = table(&nodes[..2], false);
         assert_eq!(
             text,
-            "NAME           ADDRESS        MAC                HEALTH  RTT     SINCE   ORIGIN    GROUP\n\
+            "NAME           ADDRESS        MAC                HEALTH  RTT     SINCE   ORIGIN    \
+             GROUP\n\
              rpi1           192.168.50.11  b8:27:eb:00:00:01  up      310 µs  66 min  settings  -\n\
-             node-00-00-07  -              -                  down    -       3 s     found     rack1\n"
+             node-00-00-07  -              -                  down    -       3 s     found     \
+             rack1\n"
         );
         assert!(table(&nodes, true).contains("\x1b[32mup\x1b[0m"));
         let boots = serde_json::json!({ "name": "rpi3", "health": "booting", "stage": "start.elf", "rtt_us": null });

@@ -28,7 +28,7 @@ Examples:
 
 /// Exit codes of this verb.
 pub mod code {
-    /// it cannot be done as it was said
+    /// it cannot be done as it was asked for
     pub const REFUSED: u8 = 1;
     /// the daemon does not answer
     pub const NOT_REACHABLE: u8 = 3;
@@ -58,7 +58,7 @@ pub enum Action {
     Resume(order::OrderArgs),
 }
 
-/// Where the inventory's own drop-in is: `FILE.d/60-nodes.toml`.
+/// Returns where the inventory's own drop-in is: `FILE.d/60-nodes.toml`.
 fn drop_in(config: &ConfigArg) -> PathBuf {
     let mut folder = config.config.clone().into_os_string();
     folder.push(".d");

@@ -48,7 +48,7 @@ pub fn draw(
     drawing
 }
 
-/// The display alone.
+/// Returns the display alone.
 pub fn glass(
     lines: &[String],
     geometry: Geometry,
@@ -75,8 +75,8 @@ pub fn glass(
     drawing
 }
 
-/// The LED: its colour as bright as it is now, and the rhythm in words for those who do not see the
-/// colour.
+/// Returns the LED: its colour as bright as it is now, and the rhythm in words for those who do not
+/// see the colour.
 pub fn lamp(led: Signal, elapsed: Duration, depth: Depth) -> String {
     let lit = level(led.pattern, elapsed);
     let words = match led.pattern {
@@ -105,7 +105,7 @@ fn name(colour: Colour) -> String {
     }
 }
 
-/// The finest drawing that there is room for.
+/// Returns the finest drawing that there is room for.
 fn grain(geometry: Geometry, style: Style) -> Grain {
     let (width, height) = size(geometry);
     let fits = |columns: usize, rows: usize| {
@@ -198,8 +198,8 @@ fn halves(dots: &Dots, depth: Depth) -> Vec<String> {
     rows.collect()
 }
 
-/// The colour of two dots without light: that of the glass, or of dots that could be lit, or
-/// between.
+/// Returns the colour of two dots without light: that of the glass, or of dots that could be lit,
+/// or between.
 const fn unlit(upper: Dot, lower: Dot) -> Colour {
     match (upper, lower) {
         (Dot::Gap, Dot::Gap) => GLASS,

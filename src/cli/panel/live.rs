@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How often it is noticed, while nothing changes, that nobody reads any more.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
-/// The view after each line of the socket; `None` when the daemon is gone. Ends when nobody
+/// Returns the view after each line of the socket; `None` when the daemon is gone. Ends when nobody
 /// listens.
 fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     let (sender, receiver) = channel();
@@ -52,15 +52,15 @@ pub fn run(socket: &Path) {
     let screen = Screen::open();
     let mut view: Option<View> = None;
     let mut shown = (Vec::new(), Style::of_terminal());
-    let mut reported = false;
+    let mut is_followed = false;
     loop {
         while let Ok(news) = views.try_recv() {
-            (view, reported) = (news, true);
+            (view, is_followed) = (news, true);
         }
         let style = Style::of_terminal();
         let picture = match &view {
             Some(view) => picture(view, start.elapsed(), style),
-            None if reported => dark("the daemon does not answer; waiting for it", style),
+            None if is_followed => dark("the daemon does not answer; waiting for it", style),
             None => Vec::new(),
         };
         // A window that became larger is empty where the picture was cut.
@@ -80,22 +80,22 @@ pub fn run(socket: &Path) {
 pub fn lines(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     client.set_timeout(Some(LOOK_UP));
-    let (mut view, mut reported) = (View::default(), Vec::new());
+    let (mut view, mut written) = (View::default(), Vec::new());
     while output::is_open() {
         let line = match client.next_line() {
             Ok(Some(received)) => received.line,
             Ok(None) => continue,
-            Err(Error::Ended) if !reported.is_empty() => break,
+            Err(Error::Ended) if !written.is_empty() => break,
             Err(error) => return Err(error),
         };
         view.take(&line);
         let words = view.words();
         for (place, line) in words.iter().enumerate() {
-            if reported.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
+            if written.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
                 return Ok(0);
             }
         }
-        reported = words;
+        written = words;
     }
     Ok(0)
 }
@@ -108,7 +108,7 @@ pub fn once(socket: &Path) -> Result<u8, Error> {
     Ok(output::deliver_drawn(&format!("{}\n", picture(&view, brightest(&view), style).join("\n"))))
 }
 
-/// A moment at which the heart is seen and the LED is bright.
+/// Returns a moment at which the heart is seen and the LED is bright.
 fn brightest(view: &View) -> Duration {
     let moments =
         (0..200).map(|step| Duration::from_millis(step * 20)).filter(|at| at.subsec_millis() < 500);
@@ -139,7 +139,7 @@ fn picture(view: &View, elapsed: Duration, style: Style) -> Vec<String> {
     lines
 }
 
-/// A display without light, and a line of words.
+/// Returns a display without light, and a line of words.
 fn dark(words: &str, style: Style) -> Vec<String> {
     let view = View::default();
     let unlit = Style { depth: Depth::None, ..style };

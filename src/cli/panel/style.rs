@@ -49,22 +49,22 @@ impl Style {
 }
 
 impl Depth {
-    /// The sequence that sets the colour of what is drawn.
+    /// Returns the sequence that sets the colour of what is drawn.
     pub fn foreground(self, colour: Colour) -> String {
         self.shown(colour).map(|colour| SetForegroundColor(colour).to_string()).unwrap_or_default()
     }
 
-    /// The sequence that sets the colour behind it.
+    /// Returns the sequence that sets the colour behind it.
     pub fn background(self, colour: Colour) -> String {
         self.shown(colour).map(|colour| SetBackgroundColor(colour).to_string()).unwrap_or_default()
     }
 
-    /// The sequence that ends colours.
+    /// Returns the sequence that ends colours.
     pub fn reset(self) -> &'static str {
         if self == Self::None { "" } else { "\x1b[0m" }
     }
 
-    /// The colour as the terminal can show it, if it can.
+    /// Returns the colour as the terminal can show it, if it can.
     fn shown(self, Colour { red, green, blue }: Colour) -> Option<Color> {
         match self {
             Self::None => None,
@@ -77,7 +77,7 @@ impl Depth {
     }
 }
 
-/// The nearest step of xterm's colour cube: 0, 95, 135, 175, 215, 255.
+/// Returns the nearest step of xterm's colour cube: 0, 95, 135, 175, 215, 255.
 fn cube(channel: u8) -> u8 {
     match channel {
         0..=47 => 0,

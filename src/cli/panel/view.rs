@@ -4,7 +4,7 @@ use crate::api::Word;
 use crate::api::status::{self, DeviceState, Line, Severity, Snapshot};
 use crate::panel::{Charset, Colour, Geometry, Pattern, Signal};
 
-/// Display and LED as the daemon told them last.
+/// Holds display and LED as the daemon last sent them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     pub severity: Word<Severity>,
@@ -56,7 +56,7 @@ impl View {
         }
     }
 
-    /// The display's size, from what it shows; 16x2 as long as it shows nothing.
+    /// Returns the display's size, from what it shows; 16x2 as long as it shows nothing.
     pub fn geometry(&self) -> Geometry {
         let columns = self.lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
         let number = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
@@ -66,7 +66,7 @@ impl View {
         Geometry { columns: number(columns), rows: number(self.lines.len()) }
     }
 
-    /// The character ROM that has what is shown.
+    /// Returns the character ROM that has what is shown.
     pub fn charset(&self) -> Charset {
         let unknown = |scalar: char| {
             crate::panel::charset::glyph_of(scalar).is_none() && Charset::A00.code(scalar).is_none()
@@ -101,7 +101,7 @@ impl View {
     }
 }
 
-/// The signal of the LED, or of a stick's first; dark where it is not known.
+/// Returns the signal of the LED, or of a stick's first; dark where it is not known.
 fn signal(led: &status::Led) -> Signal {
     let pattern = match led.pattern.as_ref().and_then(Word::known) {
         Some(status::Pattern::Steady) => Pattern::Steady,

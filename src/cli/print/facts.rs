@@ -2,7 +2,8 @@
 //! -N route show table all)}`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,28 +15,52 @@ use crate::files::reading;
 /// `valid_life_time` of an address without an end.
 const FOR_EVER: u64 = u32::MAX as u64;
 
+/// What is wrong with a file of facts.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {mistake}", .path.display())]
+pub struct FactsError {
+    path: PathBuf,
+    mistake: Mistake,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Mistake {
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    #[error(transparent)]
+    NoJson(#[from] serde_json::Error),
+    #[error("the list \"{0}\" is missing")]
+    NoList(&'static str),
+    #[error("not an interface of `ip -j address`: {0}")]
+    NoLink(Value),
+    #[error("not an address: {0}")]
+    NoAddress(Value),
+    #[error("not a route of `ip -j route`: {0}")]
+    NoRoute(Value),
+}
+
 /// Reads the file.
 ///
 /// # Errors
-/// One line that says what is wrong with it.
-pub fn read(path: &Path) -> Result<Vec<Event>, String> {
-    let wrong = |what: String| format!("{}: {what}", path.display());
-    let text = reading::text(path).map_err(|error| wrong(error.to_string()))?;
-    let json: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    events(&json).map_err(wrong)
+/// It cannot be read, or holds something else.
+pub fn read(path: &Path) -> Result<Vec<Event>, FactsError> {
+    read_events(path).map_err(|mistake| FactsError { path: path.to_owned(), mistake })
 }
 
-fn events(json: &Value) -> Result<Vec<Event>, String> {
+fn read_events(path: &Path) -> Result<Vec<Event>, Mistake> {
+    events(&serde_json::from_str(&reading::text(path)?)?)
+}
+
+fn events(json: &Value) -> Result<Vec<Event>, Mistake> {
     let links = list(json, "addresses")?;
     let names =
         BTreeMap::from_iter(links.iter().filter_map(|l| Some((string(l, "ifname")?, index(l)?))));
     let mut events = Vec::new();
     for entry in links {
-        let link = link(entry, &names)
-            .ok_or_else(|| format!("not an interface of `ip -j address`: {entry}"))?;
-        for reported in entry.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
-            let address = address(reported, link.index)
-                .ok_or_else(|| format!("not an address: {reported}"))?;
+        let link = link(entry, &names).ok_or_else(|| Mistake::NoLink(entry.clone()))?;
+        for item in entry.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
+            let address =
+                address(item, link.index).ok_or_else(|| Mistake::NoAddress(item.clone()))?;
             events.push(Event::Address(Change::Present(address)));
         }
         events.insert(0, Event::Link(Change::Present(link)));
@@ -43,16 +68,15 @@ fn events(json: &Value) -> Result<Vec<Event>, String> {
     for entry in list(json, "routes")? {
         let kind = string(entry, "type").unwrap_or("unicast");
         if kind == "unicast" {
-            let route = route(entry, &names)
-                .ok_or_else(|| format!("not a route of `ip -j route`: {entry}"))?;
+            let route = route(entry, &names).ok_or_else(|| Mistake::NoRoute(entry.clone()))?;
             events.push(Event::Route(Change::Present(route)));
         }
     }
     Ok(events)
 }
 
-fn list<'v>(json: &'v Value, key: &str) -> Result<&'v Vec<Value>, String> {
-    json.get(key).and_then(Value::as_array).ok_or_else(|| format!("the list \"{key}\" is missing"))
+fn list<'v>(json: &'v Value, key: &'static str) -> Result<&'v Vec<Value>, Mistake> {
+    json.get(key).and_then(Value::as_array).ok_or(Mistake::NoList(key))
 }
 
 fn string<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
@@ -95,22 +119,20 @@ fn link(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Link> {
     })
 }
 
-fn address(reported: &Value, index: LinkIndex) -> Option<Address> {
-    let local: std::net::IpAddr = string(reported, "local")?.parse().ok()?;
-    let flag = |name: &str| reported.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let valid = reported
-        .get("valid_life_time")
-        .and_then(Value::as_u64)
-        .filter(|seconds| *seconds < FOR_EVER);
+fn address(item: &Value, index: LinkIndex) -> Option<Address> {
+    let local: std::net::IpAddr = string(item, "local")?.parse().ok()?;
+    let flag = |name: &str| item.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let valid =
+        item.get("valid_life_time").and_then(Value::as_u64).filter(|seconds| *seconds < FOR_EVER);
     Some(Address {
         index,
-        address: IpNet::new(local, u8::try_from(number(reported, "prefixlen")?).ok()?).ok()?,
+        address: IpNet::new(local, u8::try_from(number(item, "prefixlen")?).ok()?).ok()?,
         tentative: flag("tentative"),
         deprecated: flag("deprecated"),
         temporary: flag("temporary"),
-        link_local: string(reported, "scope") == Some("link"),
+        link_local: string(item, "scope") == Some("link"),
         valid_for: valid.map(Duration::from_secs),
-        protocol: string(reported, "protocol").and_then(|number| number.parse().ok()).unwrap_or(0),
+        protocol: string(item, "protocol").and_then(|number| number.parse().ok()).unwrap_or(0),
     })
 }
 

@@ -24,7 +24,8 @@ fn snapshot() -> Value {
             { "name": "rpi1", "mac": null, "address": "192.168.50.11", "health": "up", "rtt_us": 310, "since_s": 40 },
             { "name": "rpi2", "mac": null, "address": null, "health": "down", "rtt_us": 1234, "since_s": 90000 },
         ],
-        "panel": { "lcd": { "state": "ok", "lines": ["10.99.0.126     ", "BLOCKED        ♥"], "bytes": 140, "errors": 2 },
+        "panel": { "lcd": { "state": "ok", "lines": ["10.99.0.126     ", "BLOCKED        \
+             ♥"], "bytes": 140, "errors": 2 },
                    "led": { "state": "absent", "colour": null, "pattern": null, "leds": null } },
     })
 }

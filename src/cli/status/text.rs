@@ -43,7 +43,7 @@ impl Page {
         }
     }
 
-    /// A word in the colour of how well it is.
+    /// Returns a word in the colour of how well it is.
     fn word(&self, word: &str) -> String {
         let colour = match word {
             "ok" | "online" | "up" | "yes" | "serving" => GREEN,
@@ -56,7 +56,7 @@ impl Page {
     }
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub fn page(status: &Snapshot, colours: bool) -> String {
     let mut page = Page { text: String::new(), colours };
     page.row(
@@ -228,7 +228,7 @@ fn panel(page: &mut Page, panel: &PanelStatus) {
     );
 }
 
-/// The value between two texts; nothing of a value that is not known.
+/// Returns the value between two texts; nothing of a value that is not known.
 fn between(before: &str, value: Option<impl Display>, after: &str) -> String {
     value.map(|value| format!("{before}{value}{after}")).unwrap_or_default()
 }

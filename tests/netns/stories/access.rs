@@ -84,7 +84,8 @@ impl Planted {
             must(
                 "head",
                 &format!(
-                    "chown -h {STRANGER}:{STRANGER} {0} && find {0} ! -links +1 -exec chown -h {STRANGER}:{STRANGER} {{}} +",
+                    "chown -h {STRANGER}:{STRANGER} {0} && find {0} ! -links +1 -exec chown -h \
+                     {STRANGER}:{STRANGER} {{}} +",
                     folder.display()
                 ),
             )?;
@@ -345,7 +346,8 @@ pub fn forged_record_takes_nothing_of_others_away() -> Result<()> {
             boot.trim()
         );
         io("record", fs::write(state.join("previous.json"), record))?;
-        let all = "ip -4 -br addr; cat /proc/sys/net/ipv4/conf/eth1/rp_filter /proc/sys/net/ipv4/conf/eth1/arp_ignore \
+        let all = "ip -4 -br addr; cat /proc/sys/net/ipv4/conf/eth1/rp_filter \
+                   /proc/sys/net/ipv4/conf/eth1/arp_ignore \
                    /proc/sys/net/ipv4/conf/lo/accept_local";
         let before = must("head", all)?;
         let mut off = within("head", &crate::program().to_string_lossy());

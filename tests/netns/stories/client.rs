@@ -59,7 +59,9 @@ impl Client {
             &[
                 "-c",
                 &format!(
-                    "mount -t tmpfs tmpfs /var/lib/dhcpcd && exec dhcpcd -4 -B -L -A -f /dev/null -o ntp_servers -o domain_name_servers -o routers -o domain_name -h {name} -c {script} eth0"
+                    "mount -t tmpfs tmpfs /var/lib/dhcpcd && exec dhcpcd -4 -B -L -A -f /dev/null \
+                     -o ntp_servers -o domain_name_servers -o routers -o domain_name -h {name} -c \
+                     {script} eth0"
                 ),
             ],
         )

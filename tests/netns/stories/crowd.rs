@@ -24,7 +24,8 @@ fn crowd() -> usize {
 }
 
 /// One subnet for the world's three nodes and all others.
-const ROOM: &str = "[cluster]\naddress = \"192.168.50.1/22\"\n[cluster.dhcp]\nrange = \"192.168.48.10-192.168.49.250\"\n";
+const ROOM: &str = "[cluster]\naddress = \"192.168.50.1/22\"\n[cluster.dhcp]\n\
+                    range = \"192.168.48.10-192.168.49.250\"\n";
 /// One `ip` for each lease: the clients are to be many, not clever.
 const SCRIPT: &str = "#!/bin/sh
 case $1 in
@@ -40,11 +41,13 @@ fn build() -> Result<()> {
     // Each answers for itself, though they share a kernel.
     must(
         "crowd",
-        "cd /proc/sys/net/ipv4/conf/all && echo 1 >arp_ignore && echo 2 >arp_announce && echo 0 >rp_filter",
+        "cd /proc/sys/net/ipv4/conf/all && echo 1 >arp_ignore && echo 2 >arp_announce && echo 0 \
+         >rp_filter",
     )?;
     must(
         "crowd",
-        "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6",
+        "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 > \
+         /proc/sys/net/ipv6/conf/default/disable_ipv6",
     )?;
     let boards = (1..=crowd()).map(|n| {
         // As if drawn by lot, and the same each time.
@@ -64,7 +67,9 @@ fn switch_on() -> Result<Running> {
         .map_err(|error| Error(error.to_string()))?;
     let crowd = crowd();
     let all = format!(
-        "mkdir -p {HOME}/clients; for n in $(seq {crowd}); do busybox udhcpc -f -p {HOME}/clients/$n -i pi$n -t 9 -T 2 -A 1 -s {script} -x hostname:pi$n >/dev/null 2>&1 & done; wait"
+        "mkdir -p {HOME}/clients; for n in $(seq {crowd}); do busybox udhcpc -f -p \
+         {HOME}/clients/$n -i pi$n -t 9 -T 2 -A 1 -s {script} -x hostname:pi$n >/dev/null 2>&1 & \
+         done; wait"
     );
     spawn(within("crowd", "sh").args(["-c", &all]), &PathBuf::from(format!("{HOME}/clients.log")))
 }

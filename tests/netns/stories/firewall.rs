@@ -133,7 +133,8 @@ pub fn foreign_drop_policy_is_named() -> Result<()> {
     online(PLAIN, |world| {
         must(
             "head",
-            "nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+            "nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook \
+             forward priority 0; policy drop; }'",
         )?;
         until("it is named", || is(world, "gateway.blocked_by.table", "ip filter"))?;
         until("with its chain", || is(world, "gateway.blocked_by.chain", "FORWARD"))?;
@@ -276,13 +277,17 @@ pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
     before_start(PLAIN, |world| {
         must(
             "head",
-            "ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link set docker0 up && \
-             echo 1 > /proc/sys/net/ipv4/conf/docker0/forwarding && echo 1 > /proc/sys/net/ipv4/conf/eth1/forwarding",
+            "ip link add docker0 type bridge && ip addr add 172.17.0.1/16 dev docker0 && ip link \
+             set docker0 up && \
+             echo 1 > /proc/sys/net/ipv4/conf/docker0/forwarding && echo 1 > \
+             /proc/sys/net/ipv4/conf/eth1/forwarding",
         )?;
         must(
             "head",
-            "nft -f - <<E\ntable ip containers {\nchain pre { type nat hook prerouting priority -100; iifname eth1 tcp dport \
-             8443 dnat to 172.17.0.2:22; }\nchain post { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 \
+            "nft -f - <<E\ntable ip containers {\n\
+             chain pre { type nat hook prerouting priority -100; iifname eth1 tcp dport \
+             8443 dnat to 172.17.0.2:22; }\n\
+             chain post { type nat hook postrouting priority 100; ip saddr 172.17.0.0/16 \
              oifname eth1 masquerade; }\n}\nE",
         )?;
         bramblegate_lab::shell::ip(
@@ -292,7 +297,8 @@ pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
         bramblegate_lab::shell::ip("head", "link set box master docker0 up\n")?;
         bramblegate_lab::shell::ip(
             "box",
-            "link set lo up\naddr add 172.17.0.2/16 dev eth0\nlink set eth0 up\nroute add default via 172.17.0.1\n",
+            "link set lo up\naddr add 172.17.0.2/16 dev eth0\nlink set eth0 up\n\
+             route add default via 172.17.0.1\n",
         )?;
         let _server = world.serve("box", "banner", "[::]:22")?;
         until("a lease", || world.head_address().is_some())?;
@@ -314,7 +320,8 @@ pub fn foreign_table_of_our_name_is_replaced() -> Result<()> {
     before_start(PLAIN, |world| {
         must(
             "head",
-            "nft add table inet bramblegate && nft 'add chain inet bramblegate old { type filter hook forward priority 0; \
+            "nft add table inet bramblegate && nft 'add chain inet bramblegate old { type filter \
+             hook forward priority 0; \
              policy drop; }'",
         )?;
         world.start_gateway()?;
@@ -333,19 +340,23 @@ pub fn ipv6_is_not_forwarded() -> Result<()> {
         let _ssh = world.serve("rpi1", "banner", "[::]:22")?;
         must(
             "head",
-            "echo 2 > /proc/sys/net/ipv6/conf/eth1/accept_ra; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; \
-             ip link set eth0 up; ip addr add 2001:db8:c1::1/64 dev eth0 nodad; ip addr add 2001:db8:7::9/64 dev eth1 nodad; \
+            "echo 2 > /proc/sys/net/ipv6/conf/eth1/accept_ra; echo 1 > \
+             /proc/sys/net/ipv6/conf/all/forwarding; \
+             ip link set eth0 up; ip addr add 2001:db8:c1::1/64 dev eth0 nodad; ip addr add \
+             2001:db8:7::9/64 dev eth1 nodad; \
              ip route replace default via 2001:db8:7::1 dev eth1",
         )?;
         must(
             "rpi1",
-            "ip addr add 2001:db8:c1::11/64 dev eth0 nodad; ip route replace default via 2001:db8:c1::1",
+            "ip addr add 2001:db8:c1::11/64 dev eth0 nodad; ip route replace default via \
+             2001:db8:c1::1",
         )?;
         must("venue", "ip route add 2001:db8:c1::/64 via 2001:db8:7::9")?;
         must("internet", "ip route add 2001:db8:c1::/64 via 2001:db8:f0::2")?;
         must(
             "laptop",
-            "ip addr add 2001:db8:7::20/64 dev eth0 nodad; ip route add 2001:db8:c1::/64 via 2001:db8:7::9",
+            "ip addr add 2001:db8:7::20/64 dev eth0 nodad; ip route add 2001:db8:c1::/64 via \
+             2001:db8:7::9",
         )?;
         let outward = |world: &_| try_from(world, "rpi1", "tcp [2001:db8:80::80]:80");
         let inward = |world: &_| try_from(world, "laptop", "tcp [2001:db8:c1::11]:22");

@@ -86,7 +86,8 @@ pub fn forwarded_port_follows_the_node() -> Result<()> {
         until("open after a reload", || greeting(2201).is_ok_and(|text| text == "SSH-2.0-venue"))?;
         must(
             "rpi1",
-            "ip addr del 192.168.50.11/24 dev eth0; ip addr add 192.168.50.21/24 dev eth0; ip route add default via 192.168.50.1",
+            "ip addr del 192.168.50.11/24 dev eth0; ip addr add 192.168.50.21/24 dev eth0; ip \
+             route add default via 192.168.50.1",
         )?;
         reload(
             world,
@@ -200,7 +201,8 @@ pub fn forwarded_port_where_the_venue_routes_our_subnet_works() -> Result<()> {
 
 pub fn forwarded_port_that_leads_nowhere_is_reported() -> Result<()> {
     online(PLAIN, |world| {
-        let lost = "[[node]]\nname = \"rpi9\"\nmac = \"02:00:00:00:00:99\"\n[[forward]]\nlisten = 2209\nto = \"rpi9:22\"\n";
+        let lost = "[[node]]\nname = \"rpi9\"\nmac = \"02:00:00:00:00:99\"\n[[forward]]\n\
+                    listen = 2209\nto = \"rpi9:22\"\n";
         reload(world, lost)?;
         until("said", || alert(world, "node-forward-lost").is_some())?;
         ensure("and closed", open_ports(world, "10.99.0.126", &[2209]).is_empty())?;
@@ -241,7 +243,8 @@ pub fn forwarded_port_works_from_within_too() -> Result<()> {
         must("head", "ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up")?;
         must(
             "box",
-            "ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via 172.17.0.1",
+            "ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via \
+             172.17.0.1",
         )?;
         for place in ["laptop", "rpi2", "head", "rpi1"] {
             let text = hears(place, "10.99.0.126 2201")?;
@@ -323,7 +326,8 @@ fn refuses_at_once(places: &[&'static str], head: (&'static str, &'static str)) 
 
 /// The two uplinks of [`TWO`], as the internet reaches them: behind a router each, so that only the
 /// right one leads back.
-const BEYOND: &str = "ip route replace 10.99.0.0/24 via 198.51.100.2; ip route replace 172.20.5.0/24 via 198.51.100.6";
+const BEYOND: &str = "ip route replace 10.99.0.0/24 via 198.51.100.2; ip route replace \
+                      172.20.5.0/24 via 198.51.100.6";
 
 /// Whoever asks at either uplink is answered by that one, whichever the nodes leave by, and also if
 /// it is a tunnel; while the node is down the refusal goes the same way.
@@ -361,7 +365,8 @@ pub fn forwarded_port_answers_by_the_uplink_that_was_asked() -> Result<()> {
         must(
             "head",
             "ip link add tun9 type veth peer name nowhere && ip addr add 100.64.0.1/32 dev tun9 && \
-             ip link set tun9 up arp off && ip link set nowhere up && ip route add default dev tun9 table 52 && \
+             ip link set tun9 up arp off && ip link set nowhere up && ip route add default dev \
+             tun9 table 52 && \
              ip rule add preference 5270 table 52",
         )?;
         until("the nodes leave by a tunnel", || alert(world, "uplink-exit-by").is_some())?;

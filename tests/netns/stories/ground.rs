@@ -16,7 +16,7 @@ pub fn world_stands_without_a_gateway() -> Result<()> {
     until("the head has a lease", || world.head_address().as_deref() == Some("10.99.0.126"))?;
     println!("lease after {:?}", start.elapsed());
     let try_it = |place: &str, check: &str| {
-        let check: Check = check.parse().map_err(Error)?;
+        let check: Check = check.parse().map_err(|error| Error(format!("{error}")))?;
         let result = attempt(&world, place, &check);
         println!("{:?} {place} {check}: {result:?}", start.elapsed());
         result

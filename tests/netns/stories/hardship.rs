@@ -145,12 +145,13 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
 pub fn missing_net_raw_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         let _ssh = world.serve("rpi3", "banner", "[::]:22")?;
-        let nodes = "[[node]]\nname = \"rpi2\"\nprobe = \"arp\"\n[[node]]\nname = \"rpi3\"\nprobe = [\"icmp\", \"tcp:22\"]\n";
+        let nodes = "[[node]]\nname = \"rpi2\"\nprobe = \"arp\"\n[[node]]\nname = \"rpi3\"\n\
+                     probe = [\"icmp\", \"tcp:22\"]\n";
         world.set_settings(nodes);
         must("head", "echo 1 0 > /proc/sys/net/ipv4/ping_group_range")?;
         let less = "--bounding-set=-net_raw";
         world.start_gateway_by(&["setpriv", less, "--inh-caps=-net_raw"], &[])?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "host-no-net-raw").is_some_and(|text| text.contains("arp and icmp"))
         })?;
         ensure(
@@ -211,7 +212,8 @@ pub fn panel_in_trouble_delays_nothing() -> Result<()> {
                 .map_err(|error| Error(error.to_string()))?;
         }
         world.set_settings(&format!(
-            "[gateway]\nprotect = false\n[lcd]\nemulator_script = \"{HOME}/lcd.script\"\n[led]\nemulator_script = \"{HOME}/led.script\"\n"
+            "[gateway]\nprotect = false\n[lcd]\nemulator_script = \"{HOME}/lcd.script\"\n[led]\n\
+             emulator_script = \"{HOME}/led.script\"\n"
         ));
         world.start_gateway()?;
         wait_online(world)?;
@@ -223,7 +225,8 @@ pub fn panel_in_trouble_delays_nothing() -> Result<()> {
             must(
                 "head",
                 &format!(
-                    "ip addr flush dev eth1; ip addr add {address}/24 dev eth1; ip route add default via 10.99.0.1"
+                    "ip addr flush dev eth1; ip addr add {address}/24 dev eth1; ip route add \
+                     default via 10.99.0.1"
                 ),
             )?;
             world.foreign_flush()?;

@@ -156,7 +156,8 @@ pub fn swapped_boards_are_reported() -> Result<()> {
         let (one, two) = (mac("rpi1")?, mac("rpi2")?);
         // As somebody would have written them down before the boards changed places.
         world.set_settings(&format!(
-            "{settings}[[node]]\nname = \"rpi1\"\nmac = \"{two}\"\n[[node]]\nname = \"rpi2\"\nmac = \"{one}\"\n"
+            "{settings}[[node]]\nname = \"rpi1\"\nmac = \"{two}\"\n[[node]]\nname = \"rpi2\"\n\
+             mac = \"{one}\"\n"
         ));
         world.write_settings()?;
         world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
@@ -274,7 +275,8 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
             "head",
             &format!(
                 "cp {folder}/60-nodes.toml {HOME}/kept; mount -t tmpfs -o size=8k tmpfs {folder}; \
-                 cp {HOME}/kept {folder}/60-nodes.toml; dd if=/dev/zero of={folder}/filler bs=1k count=8 2>&1; \
+                 cp {HOME}/kept {folder}/60-nodes.toml; dd if=/dev/zero of={folder}/filler bs=1k \
+                 count=8 2>&1; \
                  {full} 2>&1; echo code $?; ls -A {folder}; cat {folder}/60-nodes.toml"
             ),
         )?;

@@ -114,7 +114,8 @@ pub fn foreign_drop_by_a_spare_uplink_is_a_warning() -> Result<()> {
         until("all is well", || is(world, "severity", "ok"))?;
         must(
             "head",
-            "nft add table inet strict && nft 'add chain inet strict judge { type filter hook forward priority 0; }' && \
+            "nft add table inet strict && nft 'add chain inet strict judge { type filter hook \
+             forward priority 0; }' && \
              nft add rule inet strict judge oifname wlan0 drop",
         )?;
         until("it is named", || {

@@ -223,7 +223,8 @@ fn file(answer: &Answer) -> String {
     text.unwrap_or_else(|| answer.file.clone())
 }
 
-const SETTINGS: &str = "bios = \"undionly.kpxe\"\nuefi_x86 = \"grubx64.efi\"\nuefi_arm64 = \"http://192.168.50.1/grubaa64.efi\"\n";
+const SETTINGS: &str = "bios = \"undionly.kpxe\"\nuefi_x86 = \"grubx64.efi\"\n\
+                        uefi_arm64 = \"http://192.168.50.1/grubaa64.efi\"\n";
 
 fn boot_folder() -> PathBuf {
     std::env::temp_dir().join(format!("bramblegate-loaders-{}", std::process::id()))
@@ -292,7 +293,7 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
         until("iPXE is not sent to itself", || of("iPXE", 12).is_ok_and(|file| file.is_empty()))?;
         ensure("but on", of("iPXE on UEFI", 15)? == "grubx64.efi")?;
         ensure("a BIOS still loads it", of("PC with a BIOS", 5)? == "undionly.kpxe")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-netboot")
                 .is_some_and(|text| text.contains("cluster.netboot.ipxe"))
         })

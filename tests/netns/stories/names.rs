@@ -59,7 +59,7 @@ pub fn first_come_first_named() -> Result<()> {
         let two = soon(OTHER, &second)?;
         let both = [one.as_str(), two.as_str()];
         stands(world, "at once", both)?;
-        until("it is told", || {
+        until("it is reported", || {
             alert(world, "node-duplicate-name")
                 .is_some_and(|text| text.contains(SAME) && text.contains(OTHER))
         })?;

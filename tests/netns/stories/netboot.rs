@@ -187,7 +187,8 @@ pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
     const URL: &str = "http://192.168.50.1/grub.efi";
     let settings = |x86: &str, arm64: &str| {
         format!(
-            "[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}\"\nuefi_x86 = \"{x86}\"\nuefi_arm64 = \"{arm64}\"\n"
+            "[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}\"\nuefi_x86 = \"{x86}\"\n\
+             uefi_arm64 = \"{arm64}\"\n"
         )
     };
     let by_tftp = |architecture: u8, wanted: &str| -> Result<()> {
@@ -250,13 +251,15 @@ pub fn closed_boot_files_are_an_alert() -> Result<()> {
         must(
             "head",
             &format!(
-                "mkdir -p {HOME}/state {HOME}/run {HOME}/tftp/11223344 {HOME}/open; chmod 777 {HOME} {HOME}/state; chown 65534 {HOME}/run"
+                "mkdir -p {HOME}/state {HOME}/run {HOME}/tftp/11223344 {HOME}/open; chmod 777 \
+                 {HOME} {HOME}/state; chown 65534 {HOME}/run"
             ),
         )?;
         must(
             "head",
             &format!(
-                "cd {HOME}/tftp && echo all > start.elf && echo mine > 11223344/config.txt && chmod 600 11223344/config.txt"
+                "cd {HOME}/tftp && echo all > start.elf && echo mine > 11223344/config.txt && \
+                 chmod 600 11223344/config.txt"
             ),
         )?;
         let only = "-all,+net_admin,+net_raw,+net_bind_service";

@@ -58,7 +58,8 @@ pub fn ways_and_ports_are_put_right() -> Result<()> {
         works(world)?;
         must(
             "head",
-            "ip link add spare type veth peer name other && ip link set spare up && ip addr add 10.77.0.2/24 dev spare
+            "ip link add spare type veth peer name other && ip link set spare up && ip addr add \
+             10.77.0.2/24 dev spare
              sysctl -qw net.ipv4.conf.spare.ignore_routes_with_linkdown=0
              ip route add default via 10.77.0.1 dev spare metric 1",
         )?;
@@ -94,7 +95,7 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
         world.start_gateway()?;
         let reported =
             || alert(world, "gateway-dnsmasq-failed").filter(|text| text.contains("port 67"));
-        until("it is said", || reported().is_some())?;
+        until("it is reported", || reported().is_some())?;
         let text = reported().unwrap_or_default();
         ensure(
             &format!("with who knows more: {text}"),
@@ -123,7 +124,7 @@ pub fn who_holds_dhcp_back_is_seen() -> Result<()> {
         let sender = must("rpi3", "cat /sys/class/net/eth0/address")?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        until("it is said", || alert(world, "gateway-dhcp-held").is_some())?;
+        until("it is reported", || alert(world, "gateway-dhcp-held").is_some())?;
         let text = alert(world, "gateway-dhcp-held").unwrap_or_default();
         let bound: u64 = text
             .split("up to ")
@@ -150,8 +151,10 @@ pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
     online(PLAIN, |world| {
         must(
             "head",
-            "nft add table ip odd && nft 'add chain ip odd f { type filter hook forward priority 5; }' && \
-             nft add rule ip odd f meta mark 0 ip protocol icmp drop && iptables-legacy -A FORWARD -p tcp --dport 7 -j DROP",
+            "nft add table ip odd && nft 'add chain ip odd f { type filter hook forward priority \
+             5; }' && \
+             nft add rule ip odd f meta mark 0 ip protocol icmp drop && iptables-legacy -A \
+             FORWARD -p tcp --dport 7 -j DROP",
         )?;
         let reported =
             || alert(world, "gateway-blocked").filter(|text| text.contains("do not leave"));

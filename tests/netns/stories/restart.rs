@@ -112,7 +112,8 @@ pub fn second_instance_elsewhere_refuses() -> Result<()> {
         std::fs::write(format!("{HOME}/second.toml"), settings)
             .map_err(|error| Error(error.to_string()))?;
         let line = format!(
-            "mkdir -p {HOME}/second && STATE_DIRECTORY={HOME}/second RUNTIME_DIRECTORY={HOME}/second exec timeout 10 {} run -c \
+            "mkdir -p {HOME}/second && STATE_DIRECTORY={HOME}/second \
+             RUNTIME_DIRECTORY={HOME}/second exec timeout 10 {} run -c \
              {HOME}/second.toml",
             crate::program().display()
         );

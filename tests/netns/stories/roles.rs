@@ -18,7 +18,8 @@ fn plug_in(port: &str) -> Result<()> {
     )?;
     must(
         "aside",
-        "ip link set lo up; ip addr add 172.22.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 172.22.0.1",
+        "ip link set lo up; ip addr add 172.22.0.2/24 dev eth0; ip link set eth0 up; ip route add \
+         default via 172.22.0.1",
     )?;
     must("head", &format!("ip addr add 172.22.0.1/24 dev {port}; ip link set {port} up")).map(drop)
 }
@@ -75,7 +76,8 @@ pub fn venues_are_not_led_to_one_another() -> Result<()> {
         must("head", "ip addr add 172.17.0.1/16 dev vethbox; ip link set vethbox up")?;
         must(
             "box",
-            "ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via 172.17.0.1",
+            "ip addr add 172.17.0.2/16 dev eth0; ip link set eth0 up; ip route add default via \
+             172.17.0.1",
         )?;
         until("both leases", || {
             must("head", "ip -4 addr")
@@ -83,7 +85,8 @@ pub fn venues_are_not_led_to_one_another() -> Result<()> {
         })?;
         must(
             "laptop",
-            "ip route add 172.20.5.0/24 via 10.99.0.126; ip route add 172.17.0.0/16 via 10.99.0.126",
+            "ip route add 172.20.5.0/24 via 10.99.0.126; ip route add 172.17.0.0/16 via \
+             10.99.0.126",
         )?;
         must("venue2", "ip route add 10.99.0.0/24 via 172.20.5.77")?;
         let reached = |to: &str| {

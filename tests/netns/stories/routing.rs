@@ -15,7 +15,8 @@ use super::scene::{
 };
 
 /// A tunnel that swallows whatever is sent into it.
-const TUNNEL: &str = "ip link add tailscale0 type veth peer name nowhere && ip addr add 100.64.0.1/32 dev tailscale0 && \
+const TUNNEL: &str = "ip link add tailscale0 type veth peer name nowhere && ip addr add \
+                      100.64.0.1/32 dev tailscale0 && \
                       ip link set tailscale0 up arp off && ip link set nowhere up && \
                       ip route add default dev tailscale0 table 52";
 
@@ -88,12 +89,14 @@ pub fn peer_of_a_tunnel_reaches_the_uplinks_address() -> Result<()> {
         )?;
         must(
             "peer",
-            "ip addr add 100.64.0.5/10 dev eth0; ip link set eth0 up; ip route add default via 100.64.0.1",
+            "ip addr add 100.64.0.5/10 dev eth0; ip link set eth0 up; ip route add default via \
+             100.64.0.1",
         )?;
         must("head", "ip addr add 100.64.0.1/32 dev tailscale0; ip link set tailscale0 up")?;
         must(
             "head",
-            "ip route add 100.64.0.0/10 dev tailscale0 table 52; ip rule add preference 5270 table 52",
+            "ip route add 100.64.0.0/10 dev tailscale0 table 52; ip rule add preference 5270 \
+             table 52",
         )?;
         until("it answers", || {
             exec("peer", "busybox nc -w 2 10.99.0.126 9100 </dev/null")
@@ -117,7 +120,7 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
         must("head", "ip rule add preference 4000 table 52")?;
-        until("it is said", || alert(world, "gateway-rule").is_some())?;
+        until("it is reported", || alert(world, "gateway-rule").is_some())?;
         until("the nodes are down", || is(world, "cluster.up", "0"))?;
         let text = alert(world, "gateway-rule").unwrap_or_default();
         ensure(
@@ -131,7 +134,7 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
         must("head", "ip rule del preference 4000")?;
         // A kill switch: nothing leaves but by the tunnel.
         must("head", "ip rule add preference 3000 to 192.168.50.0/24 prohibit")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-rule").is_some_and(|text| text.contains("3000"))
         })?;
         let text = alert(world, "gateway-rule").unwrap_or_default();
@@ -168,7 +171,8 @@ pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
             until("it helps", || alert(world, "gateway-rule").is_none())?;
             must(
                 "head",
-                "ip rule del preference 4000; while ip rule del preference 3999; do :; done 2>/dev/null; true",
+                "ip rule del preference 4000; while ip rule del preference 3999; do :; done \
+                 2>/dev/null; true",
             )?;
         }
         // What a tunnel for name servers takes is none of the cluster's.
@@ -197,7 +201,8 @@ pub fn way_out_by_other_routes_is_no_missing_router() -> Result<()> {
                 "ip route del 0.0.0.0/1; ip route del 128.0.0.0/1",
             ),
             (
-                "ip route add default via 10.99.0.1 table 100 && ip rule add preference 30000 lookup 100",
+                "ip route add default via 10.99.0.1 table 100 && ip rule add preference 30000 \
+                 lookup 100",
                 "ip rule del preference 30000",
             ),
         ] {
@@ -237,7 +242,7 @@ pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
         }
         println!("the nodes have internet again after {:?}", start.elapsed());
         try_from(world, "rpi1", "http http://203.0.113.80/")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-failover").is_some_and(|text| text.contains("wlan0"))
         })?;
         ensure(
@@ -338,11 +343,13 @@ pub fn datagrams_older_than_the_rules_are_translated() -> Result<()> {
         let _echo = world.serve("internet", "udp-echo", "203.0.113.80:5005")?;
         must(
             "head",
-            "echo 1 > /proc/sys/net/ipv4/ip_forward; ip addr add 192.168.50.1/24 dev eth0; ip link set eth0 up",
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; ip addr add 192.168.50.1/24 dev eth0; ip \
+             link set eth0 up",
         )?;
         must(
             "head",
-            "nft 'add table ip track; add chain ip track f { type filter hook forward priority 0; }; \
+            "nft 'add table ip track; add chain ip track f { type filter hook forward priority 0; \
+             }; \
                       add rule ip track f ct state new counter'",
         )?;
         super::scene::leased()?;

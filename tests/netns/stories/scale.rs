@@ -90,7 +90,8 @@ impl Room {
         inside::furnish()?;
         ip(
             "",
-            "netns add head\nnetns add far\nlink add eth0 netns head type veth peer name n0 netns far",
+            "netns add head\nnetns add far\n\
+             link add eth0 netns head type veth peer name n0 netns far",
         )?;
         ip("far", "link set lo up\naddr add 10.21.0.2/16 dev n0\nlink set n0 up")?;
         // Routed, as a room of ten thousand is: the kernel's neighbour table holds a thousand.
@@ -195,7 +196,8 @@ fn settings(cluster: Cluster, more: &str) -> String {
     format!(
         "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\nprobe = \"off\"\n\
          [cluster]\ninterface = \"eth0\"\naddress = \"10.21.0.1/16\"\n\
-         [[group]]\nname = \"rack\"\nnumbers = \"1-{}\"\nslots = \"1-{}\"\naddress = \"10.21.{{group}}.{{slot}}\"\n\
+         [[group]]\nname = \"rack\"\nnumbers = \"1-{}\"\nslots = \"1-{}\"\n\
+         address = \"10.21.{{group}}.{{slot}}\"\n\
          [lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n[status]\nsocket = \"{HOME}/status.sock\"\n\
          [health]\nstart_period = \"2s\"\n{more}",
         cluster.groups, cluster.slots

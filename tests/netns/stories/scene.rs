@@ -35,7 +35,7 @@ address = "172.20.5.1/24"
 address = "172.20.5.77"
 "#;
 
-/// Tells a story in a world of `venue` before the gateway is started; on failure, the whole state
+/// Plays a story in a world of `venue` before the gateway is started; on failure, the whole state
 /// of the world is printed.
 pub fn before_start(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     let mut world = World::build(&Venue::parse("story", venue)?, &crate::program())?;
@@ -130,7 +130,7 @@ pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
 
 /// Tries something from a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
 pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
-    let check: Check = check.parse().map_err(Error)?;
+    let check: Check = check.parse().map_err(|error| Error(format!("{error}")))?;
     attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))
 }
 
@@ -138,7 +138,7 @@ pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
 /// time with a killed process.
 pub const STOP: Duration = Duration::from_secs(10);
 
-/// Gives the gateway other settings and tells it to read them.
+/// Gives the gateway other settings and has it read them.
 pub fn reload(world: &mut World, settings: &str) -> Result<()> {
     world.set_settings(settings);
     world.write_settings()?;
@@ -201,7 +201,8 @@ pub fn network_of_head() -> Result<String> {
     text += &must("head", "ip -4 -br addr")?;
     text += &must(
         "head",
-        "cd /proc/sys/net/ipv4; for f in ip_forward conf/*/forwarding conf/*/arp_ignore conf/*/arp_announce \
+        "cd /proc/sys/net/ipv4; for f in ip_forward conf/*/forwarding conf/*/arp_ignore \
+         conf/*/arp_announce \
          conf/*/rp_filter conf/*/accept_local conf/*/accept_redirects conf/*/send_redirects \
          conf/*/accept_source_route; do echo $f $(cat $f); done",
     )?;

@@ -205,7 +205,8 @@ pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
         another_board("rpi2")?;
         must(
             "head",
-            "iptables-nft -A INPUT -i lo -j ACCEPT; iptables-nft -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            "iptables-nft -A INPUT -i lo -j ACCEPT; iptables-nft -A INPUT -m conntrack --ctstate \
+             RELATED,ESTABLISHED -j ACCEPT
              iptables-nft -P INPUT DROP",
         )?;
         until("it is named", || {
@@ -236,7 +237,8 @@ pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
 
         must(
             "head",
-            "nft add table ip odd && nft 'add chain ip odd i { type filter hook input priority 0; }' && nft add rule ip odd i meta mark 0 udp dport 67 drop",
+            "nft add table ip odd && nft 'add chain ip odd i { type filter hook input priority 0; \
+             }' && nft add rule ip odd i meta mark 0 udp dport 67 drop",
         )?;
         must("rpi2", "busybox udhcpc -i eth0 -n -q -t 8 -T 1 -s /bin/true || true")?;
         until("what does not arrive is noticed", || {
@@ -289,9 +291,10 @@ pub fn dnsmasq_that_stands_still() -> Result<()> {
         let id = dnsmasq_of_ours();
         must(
             "head",
-            "nft add table ip lo && nft 'add chain ip lo i { type filter hook input priority 0; }' && nft add rule ip lo i iif lo udp dport 53 drop",
+            "nft add table ip lo && nft 'add chain ip lo i { type filter hook input priority 0; \
+             }' && nft add rule ip lo i iif lo udp dport 53 drop",
         )?;
-        until("it is said", || {
+        until("it is reported", || {
             world.journal().contains("another program drop it on the loopback port")
         })?;
         ensure("the same one lives on", dnsmasq_of_ours() == id)?;
@@ -408,7 +411,8 @@ pub fn full_disk_is_reported() -> Result<()> {
         let full = must(
             "head",
             &format!(
-                "exec 2>&1; dd if=/dev/zero of={state}/filler bs=1k count=100; df {state}; ls -l {state}"
+                "exec 2>&1; dd if=/dev/zero of={state}/filler bs=1k count=100; df {state}; ls -l \
+                 {state}"
             ),
         )?;
         let written = || {
@@ -420,7 +424,7 @@ pub fn full_disk_is_reported() -> Result<()> {
         another_board("rpi2")?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
-        until("it is said", || {
+        until("it is reported", || {
             world.journal().contains("cannot be written, so leases would not outlive")
         })
         .map_err(|error| Error(format!("{error}: {}", written())))?;
@@ -529,7 +533,7 @@ pub fn missing_dnsmasq_is_named() -> Result<()> {
         bramblegate_lab::shell::run("mount", &["--bind", "/dev/null", "/usr/sbin/dnsmasq"])?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-dnsmasq-missing")
                 .is_some_and(|text| text.contains("dnsmasq-base"))
         })?;

@@ -27,7 +27,9 @@ fn become_pi() -> Result<String> {
         &["-q", "-t", "ed25519", "-N", "", "-f", &format!("{home}/.ssh/id_ed25519")],
     )?;
     must("head", &format!("cd {home}/.ssh && cp id_ed25519.pub authorized_keys && touch bramble"))?;
-    let config = "Include bramble\nHost *\n    BatchMode yes\n    ConnectTimeout 5\n    StrictHostKeyChecking accept-new\n    HashKnownHosts no\n";
+    let config = "Include bramble\n\
+                  Host *\n    BatchMode yes\n    ConnectTimeout 5\n    StrictHostKeyChecking \
+                  accept-new\n    HashKnownHosts no\n";
     fs::write(format!("{home}/.ssh/config"), config).map_err(|error| Error(error.to_string()))?;
     Ok(home)
 }
@@ -67,7 +69,8 @@ pub fn ssh_by_name_works_from_the_laptop_and_from_the_head() -> Result<()> {
         let home = become_pi()?;
         let _servers = [sshd("head", HEAD_PORT)?, sshd("rpi1", "22")?, sshd("rpi2", "22")?];
         let fetch = format!(
-            "ssh -p {HEAD_PORT} pi@10.99.0.126 '{} ssh-config --user pi -c {HOME}/bramblegate.toml' > {home}/.ssh/bramble",
+            "ssh -p {HEAD_PORT} pi@10.99.0.126 '{} ssh-config --user pi -c \
+             {HOME}/bramblegate.toml' > {home}/.ssh/bramble",
             crate::program().display()
         );
         must("laptop", &fetch)?;

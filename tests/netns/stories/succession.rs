@@ -81,7 +81,8 @@ fn leases() -> String {
 fn node(name: &str, number: u8, last: u8) -> String {
     let [a, b, c, d, e, f] = board(number);
     format!(
-        "[[node]]\nname = \"{name}\"\nmac = \"{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}\"\naddress = \"{}\"\n",
+        "[[node]]\nname = \"{name}\"\nmac = \"{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}\"\n\
+         address = \"{}\"\n",
         at(last)
     )
 }

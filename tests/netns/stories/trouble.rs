@@ -29,7 +29,7 @@ pub fn dnsmasq_that_hangs_is_reported() -> Result<()> {
         world.start_gateway()?;
         // Four seconds until nobody else is known to serve, five for dnsmasq.
         std::thread::sleep(Duration::from_secs(4));
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-dnsmasq-failed")
                 .is_some_and(|text| text.contains("has not said so"))
         })?;
@@ -40,11 +40,12 @@ pub fn dnsmasq_that_hangs_is_reported() -> Result<()> {
 pub fn dnsmasq_that_dies_again_and_again_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         in_place_of_dnsmasq(
-            "echo 'dnsmasq[1]: started, version 2.90' >&2; sleep 0.2; echo 'dnsmasq[1]: it hurts' >&2; exit 3",
+            "echo 'dnsmasq[1]: started, version 2.90' >&2; sleep 0.2; echo 'dnsmasq[1]: it hurts' \
+             >&2; exit 3",
         )?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "gateway-dnsmasq-failed")
                 .is_some_and(|text| text.contains("again and again") && text.contains("it hurts"))
         })?;
@@ -64,7 +65,7 @@ pub fn full_memory_is_reported_and_got_over() -> Result<()> {
         must("head", &format!("dd if=/dev/zero of={run}/filler bs=1k count=200 2>&1 || true"))?;
         let more = format!("{SERVE}[[node]]\nname = \"extra\"\naddress = \"192.168.50.66\"\n");
         reload(world, &more)?;
-        until("it is said", || is(world, "cluster.dhcp", "failed"))?;
+        until("it is reported", || is(world, "cluster.dhcp", "failed"))?;
         must("head", &format!("rm {run}/filler"))?;
         until("it serves again", || is(world, "cluster.dhcp", "serving"))?;
         until("with what is wanted", || look_up("rpi2", "extra.bramble").contains("192.168.50.66"))

@@ -151,7 +151,7 @@ pub fn port_of_a_bridge_is_reported() -> Result<()> {
             "head",
             "ip link add br0 type bridge && ip link set eth1 master br0 && ip link set br0 up",
         )?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-enslaved").is_some_and(|text| text.contains("name br0"))
         })?;
         must("head", "ip link set eth1 nomaster")?;
@@ -213,7 +213,7 @@ pub fn refused_way_out_is_reported() -> Result<()> {
     online(PLAIN, |world| {
         ensure("nothing false at the start", !world.journal().contains("uplink-no-exit"))?;
         must("head", "ip rule add iif eth0 prohibit preference 100")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-no-exit")
                 .is_some_and(|text| text.contains("ip rule") && text.contains("eth0"))
         })?;
@@ -236,7 +236,8 @@ pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
         let lead = |world: &World| {
             must(
                 "head",
-                "ip route flush default 2>/dev/null; ip route del default 2>/dev/null; ip nexthop flush; true",
+                "ip route flush default 2>/dev/null; ip route del default 2>/dev/null; ip nexthop \
+                 flush; true",
             )?;
             must(
                 "head",
@@ -267,7 +268,7 @@ pub fn the_same_address_on_two_uplinks_is_reported() -> Result<()> {
     let venue = TWO.replace("172.20.5.1/24", "10.99.0.1/24").replace("172.20.5.77", "10.99.0.126");
     before_start(&venue, |world| {
         world.start_gateway()?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-address-taken")
                 .is_some_and(|text| text.contains("eth1 and wlan0 have the same"))
         })?;
@@ -286,7 +287,8 @@ pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
         must("head", "ip route del default")?;
         must(
             "head",
-            "ip route replace default metric 100 nexthop via 192.168.50.254 dev eth1 nexthop via 192.168.50.253 dev eth1",
+            "ip route replace default metric 100 nexthop via 192.168.50.254 dev eth1 nexthop via \
+             192.168.50.253 dev eth1",
         )?;
         let ours = || must("head", "ip route show table all proto 98").unwrap_or_default();
         until("one of them is in our table", || {
@@ -316,7 +318,7 @@ pub fn address_that_is_not_renewed_still_counts() -> Result<()> {
             "head",
             "ip addr change 10.99.0.126/24 dev eth1 valid_lft 600 preferred_lft 2 noprefixroute",
         )?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-lease-not-renewed")
                 .is_some_and(|text| text.contains("10.99.0.126"))
         })?;
@@ -349,7 +351,7 @@ pub fn exit_by_a_tunnel_is_reported() -> Result<()> {
             "ip tuntap add wg0 mode tun && ip addr add 10.8.0.2/24 dev wg0 && ip link set wg0 up",
         )?;
         must("head", "ip route add 0.0.0.0/1 dev wg0 && ip route add 128.0.0.0/1 dev wg0")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-exit-by*").is_some_and(|text| text.contains("wg0"))
         })?;
         must("head", "ip link del wg0")?;
@@ -367,11 +369,12 @@ pub fn tunnel_named_as_an_uplink_is_masqueraded() -> Result<()> {
         )?;
         must(
             "provider",
-            "ip link set lo up; ip addr add 10.8.0.1/24 dev eth0; ip link set eth0 up; ip addr add 203.0.113.99/32 dev lo",
+            "ip link set lo up; ip addr add 10.8.0.1/24 dev eth0; ip link set eth0 up; ip addr \
+             add 203.0.113.99/32 dev lo",
         )?;
         must("head", "ip addr add 10.8.0.2/24 dev wg0; ip link set wg0 up")?;
         must("head", "ip route add 0.0.0.0/1 via 10.8.0.1; ip route add 128.0.0.0/1 via 10.8.0.1")?;
-        until("it is said", || {
+        until("it is reported", || {
             alert(world, "uplink-exit-by*").is_some_and(|text| text.contains("wg0"))
         })?;
         ensure("nothing comes back", try_from(world, "rpi1", "ping 203.0.113.99").is_err())?;
@@ -393,7 +396,7 @@ pub fn lease_of_a_nodes_address_moves_the_cluster() -> Result<()> {
     before_start(&venue, |world| {
         world.start_gateway()?;
         until("the cluster has moved", || is(world, "cluster.address", "10.213.50.1/24"))?;
-        until("it is said", || is(world, "gateway.overlap", "renumbered"))?;
+        until("it is reported", || is(world, "gateway.overlap", "renumbered"))?;
         until("row 1 is the lease", || world.glass().concat().contains("192.168.50.12"))?;
         until("the nodes left behind are named", || {
             alert(world, "gateway-renumbered")
@@ -448,7 +451,8 @@ pub fn never_answers_arp_for_the_cluster() -> Result<()> {
         })?;
         world.dhcp_server("eth1", false)?;
         world.start_gateway()?;
-        let ask = "busybox arping -c 3 -w 2 -I eth0 192.168.50.1; busybox arping -c 2 -w 1 -I eth0 192.168.50.11; true";
+        let ask = "busybox arping -c 3 -w 2 -I eth0 192.168.50.1; busybox arping -c 2 -w 1 -I \
+                   eth0 192.168.50.11; true";
         must("laptop", ask)?;
         until("the cluster's address is there", || {
             must("head", "ip addr show dev eth0").is_ok_and(|text| text.contains("192.168.50.1/24"))

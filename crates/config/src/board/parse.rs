@@ -17,7 +17,7 @@ struct File {
 }
 
 impl Board {
-    /// A board from the text of its file.
+    /// Returns a board from the text of its file.
     ///
     /// # Errors
     /// [`BoardError::Invalid`] with every fault found.

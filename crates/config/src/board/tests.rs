@@ -56,7 +56,8 @@ fn the_device_tree_chooses_the_board() {
 
 #[test]
 fn an_administrators_board_is_found_and_wins() {
-    let text = "description = \"mine\"\ncompatible = [\"acme,board\"]\n[lcd]\nbus = \"off\"\naddress = 0x3f\n\
+    let text = "description = \"mine\"\ncompatible = [\"acme,board\"]\n[lcd]\nbus = \"off\"\n\
+                address = 0x3f\n\
                 wiring = \"usual\"\nsize = \"20x4\"\ncharset = \"A02\"\n[led]\ndevice = \"off\"\n";
     let boards = Boards {
         extra: vec![("acme".to_owned(), text.to_owned()), ("emulated".to_owned(), text.to_owned())],
@@ -74,7 +75,8 @@ fn an_unknown_board_is_answered_with_the_known_ones() {
 
 #[test]
 fn every_fault_of_a_board_is_reported_with_its_place() {
-    let text = "description = \"bad\"\ncompatible = []\n[lcd]\nbus = \"off\"\naddress = 0x50\nwiring = \"odd\"\n\
+    let text = "description = \"bad\"\ncompatible = []\n[lcd]\nbus = \"off\"\naddress = 0x50\n\
+                wiring = \"odd\"\n\
                 size = \"3x3\"\ncharset = \"A01\"\n[led]\ndevice = \"off\"\nnoise = 1\n";
     let error = Board::parse("bad", text).unwrap_err().to_string();
     for part in [

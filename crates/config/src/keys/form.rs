@@ -1,53 +1,174 @@
-//! How keys are written down.
+//! The forms of values: what a key's row takes, how it is checked when a file is read, and what is
+//! made of it afterwards.
 
 use std::time::Duration;
 
-use super::{Key, Kind, Preset};
-use crate::fault::Complaint;
+use super::Kind;
+use crate::NodeProbe;
 use crate::grammar;
-use crate::tree::Scalar;
+use crate::tree::{Item, Value};
 
+/// What a key takes, and the reader of its checked value.
+pub(super) struct Form<T> {
+    pub kind: Kind,
+    /// `None` for a value that was wrong
+    pub read: fn(&Item) -> Option<T>,
+}
+
+/// Declares keys in the order of the man page: `/// TEXT NAME: TYPE = "path", FORM, PRESET;`. Each
+/// becomes a static, all together the list.
+macro_rules! keys {
+    ($list:ident = $(
+        $(#[doc = $doc:literal])+
+        $name:ident: $type:ty = $path:literal, $form:expr, $preset:expr;
+    )+) => {
+        $(
+            #[doc = concat!("`", $path, "`")]
+            pub(crate) static $name: $crate::keys::Typed<$type> =
+                $crate::keys::Typed::new($path, $form, $preset, concat!($($doc),+));
+        )+
+
+        /// In the order of the man page.
+        pub(super) static $list: &[&$crate::keys::Key] = &[$(&$name.key),+];
+    };
+}
+
+/// A text through its grammar.
 macro_rules! text {
     ($form:expr, $parse:path) => {
-        Kind::Text($form, |value| match value {
-            Scalar::Text(text) => $parse(text).map(drop),
-            Scalar::Integer(number) => {
-                Err(Complaint::new(format!("{number} is not a text"), "put it in quotes"))
-            }
-        })
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::Value(
+                $form,
+                $crate::keys::Check::Text(|text| $parse(text).map(drop)),
+            ),
+            read: |item| $parse(item.text()?).ok(),
+        }
     };
 }
 
+/// A text or an integer through its grammar.
 macro_rules! scalar {
     ($form:expr, $parse:path) => {
-        Kind::Scalar($form, |value| $parse(value).map(drop))
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::Value(
+                $form,
+                $crate::keys::Check::Scalar(|value| $parse(value).map(drop)),
+            ),
+            read: |item| $parse(item.scalar()?).ok(),
+        }
     };
 }
 
-pub(super) const fn key(path: &'static str, kind: Kind, default: Preset, doc: &'static str) -> Key {
-    Key { path, kind, default, doc }
+/// A list of texts, each through its grammar.
+macro_rules! texts {
+    ($form:expr, $parse:path) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::List {
+                form: $form,
+                lone: false,
+                empty: true,
+                check: $crate::keys::Check::Text(|text| $parse(text).map(drop)),
+            },
+            read: |item| item.list()?.iter().map(|item| $parse(item.text()?).ok()).collect(),
+        }
+    };
+}
+
+/// A list of texts and integers, each through its grammar.
+macro_rules! scalars {
+    ($form:expr, $parse:path) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::List {
+                form: $form,
+                lone: false,
+                empty: true,
+                check: $crate::keys::Check::Scalar(|value| $parse(value).map(drop)),
+            },
+            read: |item| item.list()?.iter().map(|item| $parse(item.scalar()?).ok()).collect(),
+        }
+    };
+}
+
+/// One of these words, and what each means.
+macro_rules! choice {
+    ($($word:literal => $value:expr),+) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::Choice(&[$($word),+]),
+            read: |item| match item.text()? {
+                $($word => Some($value),)+
+                _ => None,
+            },
+        }
+    };
+}
+
+pub(super) use {choice, keys, scalar, scalars, text, texts};
+
+impl<T> Form<T> {
+    /// Takes an empty list no more.
+    pub const fn not_empty(self) -> Self {
+        let Kind::List { form, lone, check, .. } = self.kind else { return self };
+        Self { kind: Kind::List { form, lone, empty: false, check }, ..self }
+    }
+
+    /// Takes a value that stands alone as a list of one.
+    pub const fn or_lone(self) -> Self {
+        let Kind::List { form, empty, check, .. } = self.kind else { return self };
+        Self { kind: Kind::List { form, lone: true, empty, check }, ..self }
+    }
+}
+
+pub(super) const BOOL: Form<bool> = Form {
+    kind: Kind::Bool,
+    read: |item| match item.value {
+        Value::Bool(truth) => Some(truth),
+        _ => None,
+    },
+};
+
+/// A line of a GPIO chip.
+pub(super) const PIN: Form<u32> = integer(0, 511);
+
+/// What nodes can be asked.
+pub(super) const PROBES: Form<Vec<NodeProbe>> =
+    texts!("\"icmp\", \"arp\", \"tcp:22\", \"http://:80/healthz\"", grammar::node_probe).or_lone();
+
+/// An integer within bounds, both inclusive.
+pub(super) const fn integer<T: TryFrom<i64>>(min: i64, max: i64) -> Form<T> {
+    Form {
+        kind: Kind::Integer(min, max),
+        read: |item| match item.value {
+            Value::Integer(number) => T::try_from(number).ok(),
+            _ => None,
+        },
+    }
+}
+
+/// A number within bounds, both inclusive.
+pub(super) const fn number(min: f64, max: f64) -> Form<f32> {
+    Form {
+        kind: Kind::Number(min, max),
+        read: |item| match item.value {
+            #[allow(clippy::cast_possible_truncation)]
+            Value::Number(number) => Some(number as f32),
+            _ => None,
+        },
+    }
+}
+
+/// A duration within bounds, both inclusive.
+pub(super) const fn duration(min: Duration, max: Duration) -> Form<Duration> {
+    Form { kind: Kind::Duration(min, max), read: |item| grammar::duration(item.text()?).ok() }
 }
 
 pub(super) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What nodes can be asked.
-pub(super) const fn probes() -> Kind {
-    Kind::List {
-        form: "\"icmp\", \"arp\", \"tcp:22\", \"http://:80/healthz\"",
-        integers: false,
-        lone: true,
-        empty: true,
-        check: |value| match value {
-            Scalar::Text(text) => grammar::node_probe(text).map(drop),
-            Scalar::Integer(_) => Err(Complaint::new("a number is no probe", "write \"tcp:22\"")),
-        },
-    }
+pub(super) const fn milliseconds(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
 }
 
 pub(super) const PORT: &str = "name, glob (* ? […]), or \"mac:aa:bb:cc:dd:ee:ff\"";
-pub(super) const PIN: Kind = Kind::Integer(0, 511);
+/// Seconds of a day.
 pub(super) const DAY: u64 = 86_400;
-
-pub(super) use {scalar, text};

@@ -1,5 +1,6 @@
-//! The one table of settings: the reader checks by it, the man page and the list of known keys come
-//! from it.
+//! The one table of settings. A key is declared once, with its path, type, bounds, default and
+//! text: the reader of files checks by it, the checks of the whole read their values through it,
+//! the man page and the list of known keys come from it.
 
 mod form;
 mod network;
@@ -8,13 +9,18 @@ mod panel;
 
 use std::time::Duration;
 
-use super::fault::Complaint;
+use super::fault::{Complaint, Origin};
 use super::grammar;
-use super::tree::Scalar;
+use super::tree::{Item, Scalar, Table};
+use form::Form;
+
+pub(crate) use network::*;
+pub(crate) use nodes::*;
+pub(crate) use panel::*;
 
 /// Every key, in the order of the man page.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    network::NETWORK.iter().chain(nodes::NODES).chain(panel::PANEL)
+    network::NETWORK.iter().chain(nodes::NODES).chain(panel::PANEL).copied()
 }
 
 /// One key that the settings may hold.
@@ -28,6 +34,57 @@ pub struct Key {
     pub doc: &'static str,
 }
 
+impl Key {
+    /// Returns the last part of the path: the name in its table.
+    pub(super) fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// Returns where the value stands in one of the tables of an array, else where that stands.
+    pub(super) fn place(&self, table: &Table) -> Origin {
+        table.get(self.name()).map_or(table.at, |item| item.at)
+    }
+}
+
+/// A key with the type of its value.
+pub(crate) struct Typed<T> {
+    pub key: Key,
+    read: fn(&Item) -> Option<T>,
+}
+
+impl<T> Typed<T> {
+    /// Makes a row; `doc` as `concat!` makes it of the lines of a doc comment, each with the blank
+    /// behind its slashes.
+    const fn new(path: &'static str, form: Form<T>, default: Preset, doc: &'static str) -> Self {
+        let doc = match doc.as_bytes() {
+            [b' ', text @ ..] => match std::str::from_utf8(text) {
+                Ok(text) => text,
+                Err(_) => doc,
+            },
+            _ => doc,
+        };
+        Self { key: Key { path, kind: form.kind, default, doc }, read: form.read }
+    }
+
+    /// Returns the value in the whole tree. `None`: there is none, or it was wrong.
+    pub(super) fn get(&self, tree: &Table) -> Option<T> {
+        (self.read)(tree.get(self.key.path)?)
+    }
+
+    /// Returns the value in one of the tables of an array, as `[[node]]`.
+    pub(super) fn of(&self, table: &Table) -> Option<T> {
+        (self.read)(table.get(self.key.name())?)
+    }
+}
+
+impl<T> std::ops::Deref for Typed<T> {
+    type Target = Key;
+
+    fn deref(&self) -> &Key {
+        &self.key
+    }
+}
+
 /// Where a key's value comes from when nobody sets it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Preset {
@@ -37,14 +94,32 @@ pub enum Preset {
     Toml(&'static str),
     /// the board's value
     Board,
+    /// this TOML text, where its table is there
+    WithTable(&'static str),
     /// worked out from other settings, or nothing; in words
     Words(&'static str),
 }
 
-type Check = fn(Scalar<'_>) -> Result<(), Complaint>;
+/// Checks one value when its file is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Check {
+    /// a text
+    Text(fn(&str) -> Result<(), Complaint>),
+    /// a text or an integer
+    Scalar(fn(Scalar<'_>) -> Result<(), Complaint>),
+}
+
+impl Check {
+    pub(super) fn text(&self, text: &str) -> Result<(), Complaint> {
+        match self {
+            Self::Text(check) => check(text),
+            Self::Scalar(check) => check(Scalar::Text(text)),
+        }
+    }
+}
 
 /// Type and bounds.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Bool,
     /// both inclusive
@@ -54,14 +129,11 @@ pub enum Kind {
     /// both inclusive
     Duration(Duration, Duration),
     Choice(&'static [&'static str]),
-    /// a text in this form
-    Text(&'static str, Check),
-    /// a text or an integer in this form
-    Scalar(&'static str, Check),
-    /// a list of texts (and integers, if so); `lone`: one that stands alone is a list of one
+    /// a single value in this form
+    Value(&'static str, Check),
+    /// a list of values in this form; `lone`: one that stands alone is a list of one
     List {
         form: &'static str,
-        integers: bool,
         lone: bool,
         empty: bool,
         check: Check,
@@ -85,7 +157,7 @@ impl Kind {
             Self::Choice(choices) => {
                 choices.iter().map(|choice| format!("{choice:?}")).collect::<Vec<_>>().join(" or ")
             }
-            Self::Text(form, _) | Self::Scalar(form, _) => (*form).to_owned(),
+            Self::Value(form, _) => (*form).to_owned(),
             Self::List { form, lone: true, .. } => format!("{form}; one or a list"),
             Self::List { form, .. } => format!("list of: {form}"),
         }
@@ -96,12 +168,12 @@ impl Kind {
 pub(super) const ARRAYS: &[(&str, &str)] =
     &[("node", "name"), ("group", "name"), ("forward", "listen")];
 
-/// The key by which a table of this array is known; `None`: there is no such array.
+/// Returns the key by which a table of this array is known; `None`: there is no such array.
 pub(super) fn known_by(array: &str) -> Option<&'static str> {
     ARRAYS.iter().find(|(name, _)| *name == array).map(|(_, key)| *key)
 }
 
-/// The key of that path.
+/// Returns the key of that path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     all().find(|key| key.path == path)
 }

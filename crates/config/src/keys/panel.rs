@@ -1,151 +1,140 @@
 //! Keys of buttons, display, LED and sockets.
 
-use super::Preset::{Board, Toml, Words};
-use super::form::{PIN, key, scalar, seconds, text};
-use super::{Key, Kind};
-use crate::fault::Complaint;
-use crate::tree::Scalar;
-use crate::{devices, grammar};
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// In the order of the man page.
-pub static PANEL: &[Key] = &[
-    key(
+use bramblegate_panel::{Charset, Geometry, Wiring};
+
+use super::Preset::{Board, Toml, Words};
+use super::form::{BOOL, PIN, choice, duration, keys, number, scalar, seconds, text};
+use crate::devices::{Bus, Light};
+use crate::{Backlight, devices, grammar};
+
+keys! {
+    PANEL =
+    /// The GPIO chip of the buttons, as gpiodetect shows its label.
+    BUTTONS_CHIP: devices::ButtonChip =
         "buttons.chip",
         text!("label of a GPIO chip, \"emulator:FILE\" or \"off\"", devices::buttons),
-        Toml("\"off\""),
-        "The GPIO chip of the buttons, as gpiodetect shows its label.",
-    ),
-    key("buttons.next", PIN, Words("none"), "Line of the button that shows the next page."),
-    key(
-        "buttons.acknowledge",
-        PIN,
-        Words("none"),
-        "Line of the button that acknowledges what is wrong.",
-    ),
-    key(
-        "buttons.power",
-        PIN,
-        Words("none"),
-        "Line of the button that powers the head off when held for 5 s.",
-    ),
-    key(
-        "buttons.active_low",
-        Kind::Bool,
-        Toml("true"),
-        "A pressed button connects its line to ground.",
-    ),
-    key(
+        Toml("\"off\"");
+
+    /// Line of the button that shows the next page.
+    BUTTONS_NEXT: u32 = "buttons.next", PIN, Words("none");
+
+    /// Line of the button that acknowledges what is wrong.
+    BUTTONS_ACKNOWLEDGE: u32 = "buttons.acknowledge", PIN, Words("none");
+
+    /// Line of the button that powers the head off when held for 5 s.
+    BUTTONS_POWER: u32 = "buttons.power", PIN, Words("none");
+
+    /// A pressed button connects its line to ground.
+    BUTTONS_ACTIVE_LOW: bool = "buttons.active_low", BOOL, Toml("true");
+
+    /// Where the daemon takes orders about nodes, from root and the group bramblegate.
+    CONTROL_SOCKET: PathBuf =
         "control.socket",
         text!("absolute path, at most 107 bytes", devices::socket),
-        Toml("\"/run/bramblegate/control.sock\""),
-        "Where the daemon takes orders about nodes, from root and the group bramblegate.",
-    ),
-    key(
+        Toml("\"/run/bramblegate/control.sock\"");
+
+    /// What the display hangs on. "emulator:FILE" also writes each transaction to FILE as "ns T
+    /// ADDR HEX".
+    LCD_BUS: Bus =
         "lcd.bus",
         text!("\"/dev/i2c-N\", \"gpio\", \"emulator\", \"emulator:FILE\" or \"off\"", devices::bus),
-        Board,
-        "What the display hangs on. \"emulator:FILE\" also writes each transaction to FILE as \"ns T ADDR HEX\".",
-    ),
-    key(
+        Board;
+
+    /// The backpack's I2C address.
+    LCD_ADDRESS: u8 =
         "lcd.address",
         scalar!("0x20 to 0x27 (PCF8574) or 0x38 to 0x3f (PCF8574A)", devices::expander),
-        Board,
-        "The backpack's I2C address.",
-    ),
-    key(
-        "lcd.wiring",
-        text!("name of a wiring", devices::wiring),
-        Board,
-        "How the backpack is wired to the display. bramblegate detect --try ADDRESS shows each wiring's name on the glass.",
-    ),
-    key(
-        "lcd.size",
-        text!("8x2 16x1 16x2 16x4 20x2 20x4 40x2, in quotes", devices::geometry),
-        Board,
-        "Columns and rows.",
-    ),
-    key(
-        "lcd.charset",
-        Kind::Choice(&["A00", "A02"]),
-        Board,
-        "The controller's character ROM: A00 has katakana, A02 has more European letters.",
-    ),
-    key(
-        "lcd.backlight",
-        text!("\"on\", \"off\" or a duration", devices::backlight),
-        Toml("\"on\""),
-        "A duration: dark after that long without news, which are another address, alerts, counts of nodes, and a button that is pressed.",
-    ),
-    key(
-        "lcd.page_time",
-        Kind::Duration(seconds(1), seconds(3600)),
-        Toml("\"4s\""),
-        "How long one page stands.",
-    ),
-    key("lcd.heartbeat", Kind::Bool, Toml("true"), "The beating heart in the last cell."),
-    key(
-        "lcd.gpio_chip",
-        text!("label of a GPIO chip", devices::name),
-        Board,
-        "For bus = \"gpio\": the chip's label, as gpiodetect shows it.",
-    ),
-    key(
-        "lcd.emulator_script",
-        text!("path", devices::file),
-        Words("none"),
-        "Faults that the emulated display shows at times; for tests.",
-    ),
-    key("lcd.pins.rs", PIN, Board, "Line of the chip that drives RS."),
-    key("lcd.pins.e", PIN, Board, "Line that drives E."),
-    key("lcd.pins.d4", PIN, Board, "Line that drives D4."),
-    key("lcd.pins.d5", PIN, Board, "Line that drives D5."),
-    key("lcd.pins.d6", PIN, Board, "Line that drives D6."),
-    key("lcd.pins.d7", PIN, Board, "Line that drives D7."),
-    key("lcd.pins.backlight", PIN, Board, "Line that switches the backlight, where one does."),
-    key(
+        Board;
+
+    /// How the backpack is wired to the display. bramblegate detect --try ADDRESS shows each
+    /// wiring's name on the glass.
+    LCD_WIRING: Wiring = "lcd.wiring", text!("name of a wiring", devices::wiring), Board;
+
+    /// Columns and rows.
+    LCD_SIZE: Geometry =
+        "lcd.size", text!("8x2 16x1 16x2 16x4 20x2 20x4 40x2, in quotes", devices::geometry), Board;
+
+    /// The controller's character ROM: A00 has katakana, A02 has more European letters.
+    LCD_CHARSET: Charset =
+        "lcd.charset", choice!("A00" => Charset::A00, "A02" => Charset::A02), Board;
+
+    /// A duration: dark after that long without news, which are another address, alerts, counts of
+    /// nodes, and a button that is pressed.
+    LCD_BACKLIGHT: Backlight =
+        "lcd.backlight", text!("\"on\", \"off\" or a duration", devices::backlight), Toml("\"on\"");
+
+    /// How long one page stands.
+    LCD_PAGE_TIME: Duration = "lcd.page_time", duration(seconds(1), seconds(3600)), Toml("\"4s\"");
+
+    /// The beating heart in the last cell.
+    LCD_HEARTBEAT: bool = "lcd.heartbeat", BOOL, Toml("true");
+
+    /// For bus = "gpio": the chip's label, as gpiodetect shows it.
+    LCD_GPIO_CHIP: String = "lcd.gpio_chip", text!("label of a GPIO chip", devices::name), Board;
+
+    /// Faults that the emulated display shows at times; for tests.
+    LCD_EMULATOR_SCRIPT: PathBuf =
+        "lcd.emulator_script", text!("path", devices::file), Words("none");
+
+    /// Line of the chip that drives RS.
+    LCD_PINS_RS: u32 = "lcd.pins.rs", PIN, Board;
+
+    /// Line that drives E.
+    LCD_PINS_E: u32 = "lcd.pins.e", PIN, Board;
+
+    /// Line that drives D4.
+    LCD_PINS_D4: u32 = "lcd.pins.d4", PIN, Board;
+
+    /// Line that drives D5.
+    LCD_PINS_D5: u32 = "lcd.pins.d5", PIN, Board;
+
+    /// Line that drives D6.
+    LCD_PINS_D6: u32 = "lcd.pins.d6", PIN, Board;
+
+    /// Line that drives D7.
+    LCD_PINS_D7: u32 = "lcd.pins.d7", PIN, Board;
+
+    /// Line that switches the backlight, where one does.
+    LCD_PINS_BACKLIGHT: u32 = "lcd.pins.backlight", PIN, Board;
+
+    /// The status light. "auto" is the first BlinkStick, else led.kernel.
+    LED_DEVICE: Light =
         "led.device",
         text!(
-            "\"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \"emulator\", \"emulator:FILE\" or \"off\"",
+            "\"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \"emulator\", \
+             \"emulator:FILE\" or \"off\"",
             devices::light
         ),
-        Board,
-        "The status light. \"auto\" is the first BlinkStick, else led.kernel.",
-    ),
-    key(
-        "led.kernel",
-        text!("name in /sys/class/leds", devices::kernel_led),
-        Board,
-        "The kernel's LED that \"auto\" falls back to.",
-    ),
-    key(
-        "led.brightness",
-        Kind::Number(0.0, 1.0),
-        Toml("0.3"),
-        "0.0 is dark, 1.0 as bright as it can be.",
-    ),
-    key(
-        "led.dim_after",
-        text!("duration, or \"off\"", devices::duration_or_off),
-        Toml("\"off\""),
-        "After so long while all is well: a fifth of the brightness.",
-    ),
-    key(
-        "led.night",
-        text!("\"22:00-07:00\", or \"off\"", grammar::night),
-        Toml("\"off\""),
-        "At these hours a fifth of the brightness while all is well; local time, only once the clock is set.",
-    ),
-    key("led.animate", Kind::Bool, Toml("true"), "false: colours stand still. For measurements."),
-    key(
-        "led.emulator_script",
-        text!("path", devices::file),
-        Words("none"),
-        "Faults that the emulated LED shows at times; for tests.",
-    ),
-    key(
+        Board;
+
+    /// The kernel's LED that "auto" falls back to.
+    LED_KERNEL: String = "led.kernel", text!("name in /sys/class/leds", devices::kernel_led), Board;
+
+    /// 0.0 is dark, 1.0 as bright as it can be.
+    LED_BRIGHTNESS: f32 = "led.brightness", number(0.0, 1.0), Toml("0.3");
+
+    /// After so long while all is well: a fifth of the brightness.
+    LED_DIM_AFTER: Option<Duration> =
+        "led.dim_after", text!("duration, or \"off\"", devices::duration_or_off), Toml("\"off\"");
+
+    /// At these hours a fifth of the brightness while all is well; local time, only once the clock
+    /// is set.
+    LED_NIGHT: Option<(u16, u16)> =
+        "led.night", text!("\"22:00-07:00\", or \"off\"", grammar::night), Toml("\"off\"");
+
+    /// false: colours stand still. For measurements.
+    LED_ANIMATE: bool = "led.animate", BOOL, Toml("true");
+
+    /// Faults that the emulated LED shows at times; for tests.
+    LED_EMULATOR_SCRIPT: PathBuf =
+        "led.emulator_script", text!("path", devices::file), Words("none");
+
+    /// Where the daemon shows its state.
+    STATUS_SOCKET: PathBuf =
         "status.socket",
         text!("absolute path, at most 107 bytes", devices::socket),
-        Toml("\"/run/bramblegate/status.sock\""),
-        "Where the daemon shows its state.",
-    ),
-];
+        Toml("\"/run/bramblegate/status.sock\"");
+}

@@ -52,28 +52,30 @@ fn members_and_named_groups_find_each_other() {
 
 #[test]
 fn rules_that_cannot_be_are_reported_at_the_group() {
-    let reported = |from: &str, to: &str| bad(&ROOM.replace(from, to));
+    let faults = |from: &str, to: &str| bad(&ROOM.replace(from, to));
     assert!(
-        reported("1-150", "1-300")[0]
+        faults("1-150", "1-300")[0]
             .contains("slot 256 of group \"module1\" would have the address 10.21.1.256")
     );
-    assert!(reported("{slot}", "7")[0].contains("gives all slots one address"));
-    assert!(reported("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
+    assert!(faults("{slot}", "7")[0].contains("gives all slots one address"));
+    assert!(faults("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
     assert!(
-        reported("address = \"10.21.{group}.{slot}\"\n", "")
+        faults("address = \"10.21.{group}.{slot}\"\n", "")
             .iter()
             .any(|fault| fault.contains("has slots but no address"))
     );
     assert!(
-        reported("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet")
+        faults("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet")
     );
-    assert!(reported("name = \"module\"", "name = \"a b\"")[0].contains("is not a host name"));
+    assert!(faults("name = \"module\"", "name = \"a b\"")[0].contains("is not a host name"));
 }
 
 #[test]
 fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
-    let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\nprobe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
-        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\ntimeout = \"1s\"\n\
+    let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\n\
+                 probe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
+        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\n\
+        timeout = \"1s\"\n\
         [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
     let settings = good(nodes);
     let of = |name| {

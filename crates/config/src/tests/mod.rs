@@ -76,7 +76,8 @@ fn the_alternatives_follow_the_clusters_address() {
 fn the_dhcp_table_alone_serves_a_sensible_range() {
     let dhcp = |address: &str, inside: &str| {
         let text = format!(
-            "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\naddress = \"{address}\"\n[cluster.dhcp]\n{inside}"
+            "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n\
+             address = \"{address}\"\n[cluster.dhcp]\n{inside}"
         );
         load(&[("t", text)], &board()).unwrap().cluster.dhcp
     };
@@ -96,9 +97,12 @@ fn the_dhcp_table_alone_serves_a_sensible_range() {
 
 #[test]
 fn later_files_win_by_key_and_nodes_merge_by_name() {
-    let main = "[uplink]\ninterfaces = [\"eth1\", \"wlan0\"]\n[cluster]\ninterface = \"eth0\"\n[health]\ninterval = \"1s\"\n\
-                [[node]]\nname = \"a\"\naddress = \"192.168.50.11\"\nprobe = \"tcp:22\"\n[[node]]\nname = \"b\"\naddress = \"192.168.50.12\"\n";
-    let drop_in = "[uplink]\ninterfaces = [\"usb*\"]\n[health]\nfailure_threshold = 9\n[[node]]\nname = \"A\"\nmac = \"b8:27:eb:00:00:01\"\n\
+    let main = "[uplink]\ninterfaces = [\"eth1\", \"wlan0\"]\n[cluster]\ninterface = \"eth0\"\n\
+                [health]\ninterval = \"1s\"\n\
+                [[node]]\nname = \"a\"\naddress = \"192.168.50.11\"\nprobe = \"tcp:22\"\n\
+                [[node]]\nname = \"b\"\naddress = \"192.168.50.12\"\n";
+    let drop_in = "[uplink]\ninterfaces = [\"usb*\"]\n[health]\nfailure_threshold = 9\n[[node]]\n\
+                   name = \"A\"\nmac = \"b8:27:eb:00:00:01\"\n\
                    [[node]]\nname = \"c\"\naddress = \"192.168.50.13\"\n";
     let settings = load(&[("main", main), ("drop", drop_in)], &board()).unwrap();
     assert_eq!(
@@ -173,7 +177,8 @@ fn every_form_of_a_duration() {
     }
     fault(
         "health.interval = 300",
-        "t.toml:3:19: health.interval: this is an integer, write a duration with its unit in quotes, as \"300ms\"",
+        "t.toml:3:19: health.interval: this is an integer, write a duration with its unit in \
+         quotes, as \"300ms\"",
     );
     fault(
         "health.interval = \"49ms\"",
@@ -209,7 +214,11 @@ fn every_form_of_what_is_allowed() {
 #[test]
 fn every_form_of_a_port() {
     let settings = load(
-        &[("t", "uplink.interfaces = [\"usb*\", \"en[px]?\", \"MAC:AA:bb:cc:dd:ee:fe\"]\ncluster.interface = \"mac:02:00:00:00:00:01\"")],
+        &[(
+            "t",
+            "uplink.interfaces = [\"usb*\", \"en[px]?\", \"MAC:AA:bb:cc:dd:ee:fe\"]\n\
+                 cluster.interface = \"mac:02:00:00:00:00:01\"",
+        )],
         &board(),
     )
     .unwrap();
@@ -364,7 +373,8 @@ fn addresses_that_cannot_stand_together() {
         fault(&node(address), "t.toml:5:11: node \"n\": ");
     }
     fault(
-        "cluster.alternatives = [\"10.0.0.9/24\"]\n[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"",
+        "cluster.alternatives = [\"10.0.0.9/24\"]\n[[node]]\nname = \"n\"\n\
+         address = \"192.168.50.9\"",
         "t.toml:6:11: node \"n\": ",
     );
     for range in [
@@ -431,14 +441,17 @@ fn every_default_and_every_board_pass_their_own_checks() {
 }
 
 /// Five modules of 150 boards, as in a machine room: ten lines.
-const ROOM: &str = "cluster.address = \"10.21.0.1/16\"\n[[group]]\nname = \"module\"\nnumbers = \"1-5\"\nslots = \"1-150\"\n\
-                    address = \"10.21.{group}.{slot}\"\nprobe = \"tcp:22\"\nfault_below = \"90%\"\n";
+const ROOM: &str = "cluster.address = \"10.21.0.1/16\"\n[[group]]\nname = \"module\"\n\
+                    numbers = \"1-5\"\nslots = \"1-150\"\n\
+                    address = \"10.21.{group}.{slot}\"\nprobe = \"tcp:22\"\n\
+                    fault_below = \"90%\"\n";
 
 #[test]
 fn ports_lead_to_nodes_that_exist() {
     let node = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n";
     let settings = good(&format!(
-        "{node}[[forward]]\nlisten = 2201\nto = \"RPI1:22\"\n[[forward]]\nlisten = \"udp:5000\"\nto = \"192.168.50.12:5000\"\n"
+        "{node}[[forward]]\nlisten = 2201\nto = \"RPI1:22\"\n[[forward]]\nlisten = \"udp:5000\"\n\
+         to = \"192.168.50.12:5000\"\n"
     ));
     assert_eq!(settings.forwards[0].to, ForwardTarget::Node("RPI1".to_owned()));
     assert_eq!((settings.forwards[1].transport, settings.forwards[1].port), (Transport::Udp, 5000));
@@ -466,7 +479,8 @@ fn net_boot_and_names_go_with_addresses() {
 #[test]
 fn a_node_with_the_heads_own_name_is_reported_where_it_stands() {
     let text = format!("{PORTS}[[node]]\nname = \"Bramble\"\naddress = \"192.168.50.9\"\n");
-    let rack = "[[group]]\nname = \"rack\"\nnumbers = \"1-2\"\nslots = \"1-2\"\naddress = \"192.168.50.{group}{slot}\"\n";
+    let rack = "[[group]]\nname = \"rack\"\nnumbers = \"1-2\"\nslots = \"1-2\"\n\
+                address = \"192.168.50.{group}{slot}\"\n";
     let merged = read(&[("t", format!("{text}{rack}"))], &board(), None).unwrap();
     let line = |part: &str| {
         u32::try_from(format!("{text}{rack}").lines().position(|l| l == part).unwrap() + 1).unwrap()

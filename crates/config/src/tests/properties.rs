@@ -89,7 +89,8 @@ proptest! {
         body in "\\PC{1,20}", dhcp in any::<bool>(), night in 0u16..1439, log in "[a-z\"\\\\ä]{1,9}",
     ) {
         let mut text = format!(
-            "{PORTS}uplink.probe_expect = {}\nhealth.interval = \"{}\"\nled.brightness = {brightness:?}\nled.night = \"{:02}:{:02}-23:59\"\n\
+            "{PORTS}uplink.probe_expect = {}\nhealth.interval = \"{}\"\n\
+             led.brightness = {brightness:?}\nled.night = \"{:02}:{:02}-23:59\"\n\
              lcd.bus = {}\ncluster.address = \"10.7.7.{host}/24\"\n",
             quote(&body), show_duration(Duration::from_millis(interval)), night / 60, night % 60, quote(&format!("emulator:{log}")),
         );
@@ -97,7 +98,8 @@ proptest! {
             text += "cluster.dhcp.lease = \"2h\"\n";
         }
         for node in 0..nodes {
-            text += &format!("[[node]]\nname = \"n{node}\"\naddress = \"10.7.7.{}\"\nprobe = [\"icmp\", \"tcp:{}\"]\n", 200 + node, node + 1);
+            text += &format!("[[node]]\nname = \"n{node}\"\naddress = \"10.7.7.{}\"\n\
+                              probe = [\"icmp\", \"tcp:{}\"]\n", 200 + node, node + 1);
         }
         let merged = read(&[("t", text.as_str())], &board(), None).map_err(|faults| TestCaseError::fail(format!("{faults:?}")))?;
         let printed = merged.to_toml();

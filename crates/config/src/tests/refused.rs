@@ -6,7 +6,8 @@ use super::*;
 fn rules_that_give_a_name_twice_are_reported_with_both_places() {
     let group = |name: &str, node: &str, net: u8| {
         format!(
-            "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\naddress = \"10.21.{net}.{{slot}}\"\n"
+            "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\n\
+             address = \"10.21.{net}.{{slot}}\"\n"
         )
     };
     let wide = "cluster.address = \"10.21.0.1/16\"\n";
@@ -14,14 +15,15 @@ fn rules_that_give_a_name_twice_are_reported_with_both_places() {
         format!("{wide}{}{}", group("a", first, 1), group("b", second, 2))
     };
     assert_eq!(good(&two("n{slot}", "m{slot}")).nodes.len(), 6);
-    let wrong = "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the first is made at t.toml:7:8: ";
+    let wrong = "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the \
+                 first is made at t.toml:7:8: ";
     fault(&two("n{slot}", "N{slot}"), wrong);
     // n1 and 12 is n11 and 2.
     let run = ROOM.replace("1-5", "1-11").replace("1-150", "2-12");
-    let reported = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
+    let faults = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
     assert!(
-        reported[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""),
-        "{reported:?}"
+        faults[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""),
+        "{faults:?}"
     );
     assert_eq!(
         good(&run.replace("numbers", "node = \"n{group}-{slot}\"\nnumbers")).nodes.len(),
@@ -33,13 +35,13 @@ fn rules_that_give_a_name_twice_are_reported_with_both_places() {
 fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
     let node = |name: &str| format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.9\"\n");
     for name in ["ignore", "Infinite", "LOCALHOST", "7", "12h", "5W"] {
-        let reported = bad(&node(name));
+        let faults = bad(&node(name));
         let right = format!("put a letter before it, as \"n{name}\"");
         assert!(
-            reported.len() == 1
-                && reported[0].contains("is no name for a node")
-                && reported[0].ends_with(&right),
-            "{reported:?}"
+            faults.len() == 1
+                && faults[0].contains("is no name for a node")
+                && faults[0].ends_with(&right),
+            "{faults:?}"
         );
     }
     for name in ["n7", "7x", "h", "12-h", "ignored", "12hh"] {
@@ -58,10 +60,10 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
 #[test]
 fn an_address_with_zeros_in_front_is_refused() {
     for address in ["192.168.050.1/24", "192.168.50.010/24", "192.168.50.1/024"] {
-        let reported = bad(&format!("cluster.address = \"{address}\"\n"));
+        let faults = bad(&format!("cluster.address = \"{address}\"\n"));
         assert!(
-            reported.len() == 1 && reported[0].starts_with("t.toml:3:19: cluster.address: "),
-            "{reported:?}"
+            faults.len() == 1 && faults[0].starts_with("t.toml:3:19: cluster.address: "),
+            "{faults:?}"
         );
     }
 }
@@ -86,12 +88,12 @@ fn ports_that_can_lead_to_no_node_are_refused() {
 
 #[test]
 fn a_rule_that_is_wrong_for_all_its_nodes_is_reported_in_a_few_lines() {
-    let reported = bad(&ROOM.replace("10.21.{group}", "10.22.{group}"));
-    assert_eq!(reported.len(), 5, "{reported:#?}");
+    let faults = bad(&ROOM.replace("10.21.{group}", "10.22.{group}"));
+    assert_eq!(faults.len(), 5, "{faults:#?}");
     assert!(
-        reported[0].contains("10.22.1.1 is outside")
-            && reported[4].contains("and 746 more faults here"),
-        "{reported:#?}"
+        faults[0].contains("10.22.1.1 is outside")
+            && faults[4].contains("and 746 more faults here"),
+        "{faults:#?}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! `bramblegate demo`: a story, or a venue file, told in private namespaces.
+//! `bramblegate demo`: a story, or a venue file, played in private namespaces.
 //!
 //! Three processes: the one that was called keeps watch and restores the terminal whatever happens;
 //! it starts a second that makes the namespaces; inside them runs the third, which builds the world
@@ -65,7 +65,7 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// Whether to print lines instead of drawing.
+/// Returns whether to print lines instead of drawing.
 fn is_plain(args: &Args) -> bool {
     args.plain || !std::io::stdout().is_terminal()
 }

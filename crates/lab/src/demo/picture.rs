@@ -33,7 +33,7 @@ pub struct Picture<'p> {
 }
 
 impl Picture<'_> {
-    /// The lines of the screen. The panel gets the room it needs, the journal what is left.
+    /// Returns the lines of the screen. The panel gets the room it needs, the journal what is left.
     pub fn lines(&self) -> Vec<String> {
         let (mut lines, facts, keys) =
             (self.heading(), self.status.map(|s| self.facts(s)).unwrap_or_default(), self.keys());
@@ -58,11 +58,11 @@ impl Picture<'_> {
         lines
     }
 
-    /// On a small terminal: what is told and the panel above all, then the keys, then as many facts
+    /// On a small terminal: the caption and the panel above all, then the keys, then as many facts
     /// as there is room for.
     fn dense(&self, mut facts: Vec<String>, keys: Vec<String>) -> Vec<String> {
         let rows = self.style.rows;
-        let mut lines = vec![self.reported()];
+        let mut lines = vec![self.newest()];
         lines.extend(self.panel(rows.saturating_sub(lines.len() + keys.len())));
         facts.truncate(rows.saturating_sub(lines.len() + keys.len()));
         lines.extend(facts);
@@ -77,18 +77,18 @@ impl Picture<'_> {
         for caption in self.captions.get(earlier.saturating_sub(2)..earlier).unwrap_or_default() {
             lines.push(format!("   {}", self.dim(&self.cut(caption))));
         }
-        lines.push(self.reported());
+        lines.push(self.newest());
         lines.push(String::new());
         lines
     }
 
-    /// The newest caption.
-    fn reported(&self) -> String {
+    /// Returns the newest caption.
+    fn newest(&self) -> String {
         let caption = self.captions.last().map_or("", String::as_str);
         format!(" ▸ {}", self.strong(&self.cut(caption)))
     }
 
-    /// The keys, on as many lines as they need.
+    /// Returns the keys, on as many lines as they need.
     fn keys(&self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for key in self.keys.split("  ") {
@@ -105,8 +105,8 @@ impl Picture<'_> {
         lines
     }
 
-    /// What fits on a line of the terminal beside a margin of three; a venue's file may hold
-    /// anything.
+    /// Returns what fits on a line of the terminal beside a margin of three; a venue's file may
+    /// hold anything.
     fn cut(&self, line: &str) -> String {
         printable_line(line).chars().take(self.style.columns.saturating_sub(3)).collect()
     }
@@ -174,7 +174,7 @@ fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// What a plain demo prints when it changes, as (subject, words): one line each.
+/// Returns what a plain demo prints when it changes, as (subject, words): one line each.
 pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
     let Snapshot { uplink, gateway, panel, .. } = status;
     let row = watch::lcd(status).first().map(|row| row.trim_end().to_owned()).unwrap_or_default();
@@ -198,9 +198,9 @@ pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
         ("severity".to_owned(), status.severity.to_string()),
     ];
     for alert in &status.alerts {
-        // Several of one kind are one fact: told apart they would take turns in being the news.
+        // Several of one kind are one fact: apart they would take turns in being the news.
         match facts.iter_mut().find(|(known, _)| alert.code == **known) {
-            Some((_, reported)) => *reported += &format!("; {}", alert.text),
+            Some((_, text)) => *text += &format!("; {}", alert.text),
             None => facts.push((alert.code.to_string(), alert.text.to_string())),
         }
     }
@@ -262,7 +262,8 @@ mod tests {
         for (columns, rows) in [(80, 24), (100, 40), (130, 50)] {
             let style = Style { columns, rows, depth: Depth::None };
             let elapsed = Duration::from_secs(3);
-            let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
+            let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding \
+                        off  [p]ortal  [q]uit";
             let (captions, journal, status) = (&captions, &journal, Some(&status));
             let lines =
                 Picture { status, captions, journal, elapsed, colour: false, style, keys }.lines();
@@ -276,7 +277,8 @@ mod tests {
     #[test]
     fn a_terminal_that_is_too_small_still_shows_what_is_reported_and_the_panel() {
         let (status, captions) = (status(), vec!["rpi2 dies".to_owned(); 3]);
-        let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  [p]ortal  [q]uit";
+        let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  \
+                    [p]ortal  [q]uit";
         for (columns, rows) in [(60, 15), (40, 10), (40, 6)] {
             let style = Style { columns, rows, depth: Depth::None };
             let (status, captions) = (Some(&status), &captions);

@@ -56,7 +56,7 @@ const KEYS: [(&str, Deed); 11] = [
     ("[q]uit", Deed::Quit),
 ];
 
-/// The deed of a key. Control-C and Control-D end, as everywhere: the terminal is raw.
+/// Returns the deed of a key. Control-C and Control-D end, as everywhere: the terminal is raw.
 fn deed(key: char) -> Option<Deed> {
     match key {
         '\u{3}' | '\u{4}' => Some(Deed::Quit),
@@ -67,7 +67,7 @@ fn deed(key: char) -> Option<Deed> {
     }
 }
 
-/// The line of keys: what there is, two spaces apart.
+/// Returns the line of keys: what there is, two spaces apart.
 fn key_line() -> String {
     KEYS.map(|(words, _)| words).join("  ")
 }
@@ -103,7 +103,7 @@ struct Show {
     /// a key that has not been acted on yet
     pressed: Option<Deed>,
     captions: Vec<String>,
-    reported: BTreeMap<String, String>,
+    printed: BTreeMap<String, String>,
     missing: Option<String>,
     /// what was expected and has been seen
     seen: usize,
@@ -128,7 +128,7 @@ impl Show {
             keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
             pressed: None,
             captions: Vec::new(),
-            reported: BTreeMap::new(),
+            printed: BTreeMap::new(),
             missing: None,
             seen: 0,
             unreached: 0,
@@ -206,7 +206,7 @@ impl Show {
         }
         while !self.over {
             if let Some(deed) = self.pressed.take() {
-                // What does not go in this venue is told, and no end.
+                // What cannot be done in this venue is reported, and ends nothing.
                 if let Err(error) = self.act(world, deed, acts) {
                     self.caption(&format!("That cannot be done here: {error}"));
                 }
@@ -313,19 +313,19 @@ impl Show {
     fn report_changes(&mut self, status: &Snapshot) {
         let facts = picture::facts(status);
         let gone: Vec<String> = self
-            .reported
+            .printed
             .keys()
             .filter(|key| !facts.iter().any(|(k, _)| k == *key))
             .cloned()
             .collect();
         for key in gone {
-            self.reported.remove(&key);
+            self.printed.remove(&key);
             self.print(&key, "(no longer)");
         }
         for (key, words) in facts {
-            if self.reported.get(&key) != Some(&words) {
+            if self.printed.get(&key) != Some(&words) {
                 self.print(&key, &words);
-                self.reported.insert(key, words);
+                self.printed.insert(key, words);
             }
         }
     }

@@ -42,14 +42,36 @@ pub enum Action {
 }
 
 /// All forms, for faults and for the manual.
-pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · dhcp on|off · internet open|portal|dead · \
-    pull · plug · flap TIMES · insert · remove · readdress (each with the port last, if it is not the first) · \
-    node NAME up|down · flush · forwarding off";
+pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · dhcp on|off · \
+    internet open|portal|dead · pull · plug · flap TIMES · insert · remove · readdress (each with \
+    the port last, if it is not the first) · node NAME up|down · flush · forwarding off";
+
+/// Words of a scenario that mean nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WordError {
+    #[error("\"{0}\" is nothing that can happen; there are: {FORMS}")]
+    Action(String),
+    #[error("\"{0}\" is no state of the internet; there are: open, portal, dead")]
+    Internet(String),
+    #[error(
+        "\"{0}\" cannot be tried; there are: ping HOST · tcp HOST:PORT · http URL [STATUS] · arp \
+         ADDRESS · name NAME"
+    )]
+    Check(String),
+    #[error("{0} is no IPv4 address")]
+    Address(String),
+    #[error("{0} is no address with its prefix length")]
+    Network(String),
+    #[error("{0} is no number of times")]
+    Times(String),
+    #[error("{0} is no HTTP status")]
+    Status(String),
+}
 
 impl FromStr for Action {
-    type Err = String;
+    type Err = WordError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, WordError> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let port = |rest: &[&str]| rest.first().map(|port| (*port).to_owned());
         match words.as_slice() {
@@ -58,9 +80,8 @@ impl FromStr for Action {
                 Ok(Self::Lease { address: ipv4(address)?, port: port(rest) })
             }
             ["subnet", router, lease, rest @ ..] if rest.len() < 2 => {
-                let router = router
-                    .parse()
-                    .map_err(|_| format!("{router} is no address with its prefix length"))?;
+                let router =
+                    router.parse().map_err(|_| WordError::Network((*router).to_owned()))?;
                 Ok(Self::Subnet { router, lease: ipv4(lease)?, port: port(rest) })
             }
             ["dhcp", state @ ("on" | "off"), rest @ ..] if rest.len() < 2 => {
@@ -72,7 +93,7 @@ impl FromStr for Action {
             ["pull", rest @ ..] if rest.len() < 2 => Ok(Self::Pull { port: port(rest) }),
             ["plug", rest @ ..] if rest.len() < 2 => Ok(Self::Plug { port: port(rest) }),
             ["flap", times, rest @ ..] if rest.len() < 2 => {
-                let times = times.parse().map_err(|_| format!("{times} is no number of times"))?;
+                let times = times.parse().map_err(|_| WordError::Times((*times).to_owned()))?;
                 Ok(Self::Flap { times, port: port(rest) })
             }
             ["insert", rest @ ..] if rest.len() < 2 => Ok(Self::Insert { port: port(rest) }),
@@ -83,7 +104,7 @@ impl FromStr for Action {
             }
             ["flush"] => Ok(Self::Flush),
             ["forwarding", "off"] => Ok(Self::ForwardingOff),
-            _ => Err(format!("\"{text}\" is nothing that can happen; there are: {FORMS}")),
+            _ => Err(WordError::Action(text.to_owned())),
         }
     }
 }
@@ -126,19 +147,18 @@ impl fmt::Display for Action {
 }
 
 impl FromStr for Internet {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
         match text {
             "open" => Ok(Self::Open),
             "portal" => Ok(Self::Portal),
             "dead" => Ok(Self::Dead),
-            _ => Err(format!(
-                "\"{text}\" is no state of the internet; there are: open, portal, dead"
-            )),
+            _ => Err(WordError::Internet(text.to_owned())),
         }
     }
 }
 
-fn ipv4(text: &str) -> Result<Ipv4Addr, String> {
-    text.parse().map_err(|_| format!("{text} is no IPv4 address"))
+fn ipv4(text: &str) -> Result<Ipv4Addr, WordError> {
+    text.parse().map_err(|_| WordError::Address(text.to_owned()))
 }

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::WordError;
+
 /// One `[[expect]]`: everything named in it must be true at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expect {
@@ -43,23 +45,21 @@ pub enum Check {
 }
 
 impl FromStr for Check {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words.as_slice() {
             ["ping", host] => Ok(Self::Ping((*host).to_owned())),
             ["tcp", target] if target.contains(':') => Ok(Self::Tcp((*target).to_owned())),
             ["http", url] if url.starts_with("http://") => Ok(Self::Http((*url).to_owned(), 200)),
             ["http", url, status] if url.starts_with("http://") => {
-                let status = status.parse().map_err(|_| format!("{status} is no HTTP status"))?;
+                let status = status.parse().map_err(|_| WordError::Status((*status).to_owned()))?;
                 Ok(Self::Http((*url).to_owned(), status))
             }
             ["arp", address] => Ok(Self::Arp((*address).to_owned())),
             ["name", name] => Ok(Self::Name((*name).to_owned())),
-            _ => Err(format!(
-                "\"{text}\" cannot be tried; there are: ping HOST · tcp HOST:PORT · http URL [STATUS] · arp ADDRESS · \
-                 name NAME"
-            )),
+            _ => Err(WordError::Check(text.to_owned())),
         }
     }
 }
@@ -76,8 +76,8 @@ impl std::fmt::Display for Check {
     }
 }
 
-/// Whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for one, `|`
-/// between alternatives.
+/// Returns whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for
+/// one, `|` between alternatives.
 pub fn glob(pattern: &str, text: &str) -> bool {
     pattern.split('|').any(|pattern| matches(pattern, text))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-pub use action::Action;
+pub use action::{Action, WordError};
 pub use expect::{Check, Expect, glob};
 
 use super::{Error, Result, while_doing};
@@ -51,8 +51,8 @@ pub struct Network {
     pub translator: Option<Ipv4Net>,
     /// a computer of the venue; without one its checks are made from the router
     pub laptop: Option<Ipv4Net>,
-    /// bytes on the wire of the venue; told by DHCP if it is not 1500. "Fragmentation needed" never
-    /// arrives.
+    /// bytes on the wire of the venue; given by DHCP if it is not 1500. "Fragmentation needed"
+    /// never arrives.
     pub mtu: u16,
     pub internet: Internet,
     /// the DHCP client gives itself an address of 169.254/16 when nobody answers
@@ -130,8 +130,8 @@ impl Venue {
         })
     }
 
-    /// The network that the head's port `port` is plugged into, sharing followed: its place in
-    /// `networks`.
+    /// Returns the network that the head's port `port` is plugged into, sharing followed: its place
+    /// in `networks`.
     pub fn wire_of(&self, port: &str) -> Option<usize> {
         let network = self.networks.iter().find(|network| network.port == port)?;
         let wire = network.shares.as_deref().unwrap_or(&network.port);

@@ -9,7 +9,9 @@ use ipnet::Ipv4Net;
 use toml_span::Span;
 use toml_span::value::{Table, Value, ValueInner};
 
-use super::{Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue};
+use super::{
+    Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue, WordError,
+};
 
 /// `line:column: text`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,13 +125,16 @@ impl Reader<'_> {
         duration(&text).unwrap_or_else(|| {
             self.fault(
                 span,
-                format!("{name} = \"{text}\" is not a duration: an integer and ms, s, m, h or d, \"90s\""),
+                format!(
+                    "{name} = \"{text}\" is not a duration: an integer and ms, s, m, h or d, \
+                         \"90s\""
+                ),
             );
             default
         })
     }
 
-    /// A string or an array of strings.
+    /// Returns a string or an array of strings.
     fn strings(&mut self, keys: &mut Keys<'_>, name: &'static str) -> Vec<(String, Span)> {
         let Some((value, span)) = self.take(keys, name) else { return Vec::new() };
         let values = match value {
@@ -240,8 +245,8 @@ impl Reader<'_> {
         let mtu = self.mtu(&mut keys);
         let internet = match self.string(&mut keys, "internet") {
             None => Internet::Open,
-            Some((text, span)) => text.parse().unwrap_or_else(|fault: String| {
-                self.fault(span, fault);
+            Some((text, span)) => text.parse().unwrap_or_else(|error: WordError| {
+                self.fault(span, error.to_string());
                 Internet::Open
             }),
         };
@@ -348,7 +353,7 @@ impl Reader<'_> {
             None => self.fault(keys.span, "[[step]] needs do: what happens?"),
             Some((text, span)) => match text.parse::<Action>() {
                 Ok(action) => moment(moments, at, |moment| moment.steps.push(Step { action, say })),
-                Err(fault) => self.fault(span, fault),
+                Err(error) => self.fault(span, error.to_string()),
             },
         }
         self.finish(keys, "[[step]]");
@@ -375,7 +380,7 @@ impl Reader<'_> {
             for (text, span) in self.strings(&mut keys, key) {
                 match text.parse::<Check>() {
                     Ok(check) => expect.checks.push((place.to_owned(), works, check)),
-                    Err(fault) => self.fault(span, fault),
+                    Err(error) => self.fault(span, error.to_string()),
                 }
             }
         }
@@ -430,7 +435,7 @@ fn flatten(prefix: &str, table: Table<'_>, wanted: &mut Vec<(String, String)>) {
     }
 }
 
-/// An integer and one of ms s m h d.
+/// Returns an integer and one of ms s m h d.
 pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|scalar: char| !scalar.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);

@@ -127,8 +127,12 @@ impl World {
         let on = |port: &Option<String>| port.clone().unwrap_or_else(|| first.clone());
         match action {
             Action::Renew { port } => self.renew(&on(port)),
-            Action::Lease { address, port } => self.change_dhcp(&on(port), |dhcp| dhcp.address = *address),
-            Action::Subnet { router, lease, port } => self.change_subnet(&on(port), *router, *lease),
+            Action::Lease { address, port } => {
+                self.change_dhcp(&on(port), |dhcp| dhcp.address = *address)
+            }
+            Action::Subnet { router, lease, port } => {
+                self.change_subnet(&on(port), *router, *lease)
+            }
             Action::Dhcp { on: state, port } => self.dhcp_server(&on(port), *state),
             Action::Internet { kind, port } => self.internet(&on(port), *kind),
             Action::Pull { port } => self.pull_cable(&on(port)),
@@ -142,7 +146,8 @@ impl World {
             Action::Flush => self.foreign_flush(),
             Action::ForwardingOff => must(
                 "head",
-                "cd /proc/sys/net/ipv4/conf && for c in *; do [ $c = all ] || echo 0 > $c/forwarding; done",
+                "cd /proc/sys/net/ipv4/conf && for c in *; do [ $c = all ] || echo 0 > \
+                 $c/forwarding; done",
             )
             .map(drop),
         }
@@ -160,8 +165,10 @@ impl World {
 
     fn readdress(&mut self, port: &str) -> Result<()> {
         let script = format!(
-            "a=$(ip -4 -o addr show dev {port} scope global | awk '{{print $4; exit}}'); r=$(ip -4 route show dev {port}); \
-             ip addr del $a dev {port}; ip addr add $a brd + dev {port} noprefixroute valid_lft 3600 preferred_lft 3600; \
+            "a=$(ip -4 -o addr show dev {port} scope global | awk '{{print $4; exit}}'); r=$(ip \
+             -4 route show dev {port}); \
+             ip addr del $a dev {port}; ip addr add $a brd + dev {port} noprefixroute valid_lft \
+             3600 preferred_lft 3600; \
              echo \"$r\" | while read -r line; do ip route replace $line dev {port}; done"
         );
         must("head", &script).map(drop)

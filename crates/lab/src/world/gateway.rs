@@ -99,9 +99,11 @@ impl World {
             "board = \"emulated\"\n[uplink]\ninterfaces = [{}]\n\
              probe_url = \"http://connectivity.example/generate_204\"\n\
              [cluster]\ninterface = \"eth0\"\n\
-             [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\ndevice = \"emulator:{HOME}/led.log\"\n\
+             [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\n\
+             device = \"emulator:{HOME}/led.log\"\n\
              [vitals]\ntemperature = 120\nmemory = \"off\"\ndisk = \"off\"\npressure = \"off\"\n\
-             [buttons]\nchip = \"emulator:{HOME}/buttons\"\nnext = {}\nacknowledge = {}\npower = {}\n\
+             [buttons]\nchip = \"emulator:{HOME}/buttons\"\nnext = {}\nacknowledge = {}\n\
+             power = {}\n\
              [status]\nsocket = \"{HOME}/status.sock\"\n",
             ports.join(", "),
             Input::Next as u32,
@@ -123,7 +125,7 @@ impl World {
         text
     }
 
-    /// Puts a finger on a button for so long; returns at once where that is no time.
+    /// Presses a button for so long; returns at once where that is no time.
     pub fn press(&self, input: Input, hold: Duration) -> Result<()> {
         let file = format!("{HOME}/buttons");
         // For reading too: so it does not wait for a gateway that is gone.
@@ -133,7 +135,7 @@ impl World {
             .open(&file)
             .map_err(while_doing(&file))?;
         let line = input as u32;
-        // Ground is pressed. A touch is told at once with the times that it would have had.
+        // Ground is pressed. A touch is reported at once with the times that it would have had.
         let mut edge = |at: Duration, level: u8| {
             fifo.write_all(format!("{} {line} {level}\n", at.as_nanos()).as_bytes())
                 .map_err(while_doing(&file))
@@ -144,7 +146,7 @@ impl World {
         edge(start + hold.max(TOUCH), 1)
     }
 
-    /// The gateway, if it was started.
+    /// Returns the gateway, if it was started.
     pub fn gateway(&mut self) -> Option<&mut Running> {
         self.gateway.as_mut()
     }
@@ -165,28 +167,28 @@ impl World {
         Err(Error(format!("the gateway still runs {patience:?} after {signal}")))
     }
 
-    /// The daemon's status, from its socket.
+    /// Returns the daemon's status, from its socket.
     pub fn status(&self) -> Result<Snapshot> {
         watch::snapshot(&self.socket())
     }
 
-    /// Where the status socket is.
+    /// Returns where the status socket is.
     pub fn socket(&self) -> PathBuf {
         PathBuf::from(format!("{HOME}/status.sock"))
     }
 
-    /// The LCD's rows, by the status.
+    /// Returns the LCD's rows, by the status.
     pub fn lcd(&self) -> Result<Vec<String>> {
         self.status().map(|status| watch::lcd(&status))
     }
 
-    /// The LCD's rows, worked out from the bytes that the emulated bus carried.
+    /// Returns the LCD's rows, worked out from the bytes that the emulated bus carried.
     pub fn glass(&self) -> Vec<String> {
         let log = fs::read_to_string(format!("{HOME}/lcd.log")).unwrap_or_default();
         glass::decode(&log, 16, 2)
     }
 
-    /// The lines that the daemon would have written to the journal.
+    /// Returns the lines that the daemon would have written to the journal.
     pub fn journal(&self) -> String {
         fs::read_to_string(self.journal_file()).unwrap_or_default()
     }
@@ -195,7 +197,7 @@ impl World {
         PathBuf::from(format!("{HOME}/journal.log"))
     }
 
-    /// The head's IPv4 address on the first uplink that has one, as the kernel tells it.
+    /// Returns the head's IPv4 address on the first uplink that has one, as the kernel tells it.
     pub fn head_address(&self) -> Option<String> {
         self.networks.iter().find_map(|network| {
             let line = format!("ip -4 -o addr show dev {} scope global", network.port);
@@ -205,12 +207,12 @@ impl World {
         })
     }
 
-    /// Whether the venue has a computer besides the router.
+    /// Returns whether the venue has a computer besides the router.
     pub fn has_laptop(&self) -> bool {
         self.networks.first().is_some_and(|network| network.laptop.is_some())
     }
 
-    /// The resolver that a place asks; empty for the head: its own file.
+    /// Returns the resolver that a place asks; empty for the head: its own file.
     pub fn resolver_of(&self, place: &str) -> String {
         if place == "head" {
             return String::new();

@@ -149,7 +149,7 @@ impl World {
         Ok(())
     }
 
-    /// The network into which the `index`th port is plugged.
+    /// Returns the network into which the `index`th port is plugged.
     fn wire(&self, index: usize) -> usize {
         let shared = self.networks.get(index).and_then(|network| network.shares.as_deref());
         shared
@@ -170,7 +170,7 @@ impl World {
         Ok(())
     }
 
-    /// The place of a port among the networks; `None` means the first.
+    /// Returns the place of a port among the networks; `None` means the first.
     fn index(&self, port: Option<&str>) -> Result<usize> {
         let Some(port) = port else { return Ok(0) };
         let place = self.networks.iter().position(|network| network.port == port);

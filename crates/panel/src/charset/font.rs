@@ -2,8 +2,8 @@
 
 use super::Charset;
 
-/// The dots of a ROM code: eight rows of five, the leftmost in bit 4. CGRAM's codes are blank, and
-/// a code that our maps do not use is a grey field.
+/// Returns the dots of a ROM code: eight rows of five, the leftmost in bit 4. CGRAM's codes are
+/// blank, and a code that our maps do not use is a grey field.
 pub fn rom_glyph(charset: Charset, code: u8) -> [u8; 8] {
     const UNUSED: [u8; 8] = [0x15, 0x0a, 0x15, 0x0a, 0x15, 0x0a, 0x15, 0];
     if code < 0x10 {
@@ -24,8 +24,8 @@ fn ascii(scalar: char) -> Option<[u8; 7]> {
     ASCII.get(usize::try_from(index).ok()?).copied()
 }
 
-/// A letter with a mark above: the mark in the two topmost rows, a capital squeezed into the six
-/// below.
+/// Returns a letter with a mark above: the mark in the two topmost rows, a capital squeezed into
+/// the six below.
 fn marked(scalar: char) -> Option<[u8; 8]> {
     let (mark, letter) = MARKS.iter().find_map(|(mark, with, without)| {
         let found = with.chars().zip(without.chars()).find(|(with, _)| *with == scalar)?;

@@ -45,12 +45,12 @@ pub const GLYPHS: &[Glyph] = &[
     glyph('~', '-', [0b00000, 0b00000, 0b00000, 0b01000, 0b10101, 0b00010, 0b00000, 0b00000]),
 ];
 
-/// The glyph that stands for a scalar.
+/// Returns the glyph that stands for a scalar.
 pub fn glyph_of(scalar: char) -> Option<&'static Glyph> {
     GLYPHS.iter().find(|glyph| glyph.scalar == scalar)
 }
 
-/// Its index in [`GLYPHS`].
+/// Returns its index in [`GLYPHS`].
 pub fn index_of(scalar: char) -> Option<usize> {
     GLYPHS.iter().position(|glyph| glyph.scalar == scalar)
 }

@@ -87,7 +87,7 @@ const LETTERS: &[(&str, char)] = &[
     ("Σ", 'E'),
 ];
 
-/// The nearest ASCII character; `None` when nothing is like it.
+/// Returns the nearest ASCII character; `None` when nothing is like it.
 pub fn plain(scalar: char) -> Option<char> {
     let mut known = SIGNS.iter().chain(LETTERS);
     known.find(|(alike, _)| alike.contains(scalar)).map(|(_, plain)| *plain)

@@ -39,7 +39,7 @@ pub enum Cell {
 }
 
 impl Charset {
-    /// The ROM code of a scalar, where the ROM has it.
+    /// Returns the ROM code of a scalar, where the ROM has it.
     pub fn code(self, scalar: char) -> Option<u8> {
         let special = match self {
             Self::A00 => A00_SPECIAL.iter(),
@@ -56,7 +56,7 @@ impl Charset {
         }
     }
 
-    /// The scalar that a ROM code looks like; `\u{fffd}` for one that our maps do not use.
+    /// Returns the scalar that a ROM code looks like; `\u{fffd}` for one that our maps do not use.
     pub fn scalar(self, code: u8) -> char {
         let mut special = match self {
             Self::A00 => A00_SPECIAL.iter(),
@@ -69,7 +69,7 @@ impl Charset {
         if self.code(scalar) == Some(code) { scalar } else { char::REPLACEMENT_CHARACTER }
     }
 
-    /// The cell for a scalar: from the ROM, else a custom glyph, else the nearest legible
+    /// Returns the cell for a scalar: from the ROM, else a custom glyph, else the nearest legible
     /// character.
     pub fn cell(self, scalar: char) -> Cell {
         match (self.code(scalar), glyph::index_of(scalar)) {
@@ -79,7 +79,7 @@ impl Charset {
         }
     }
 
-    /// The ROM code of the nearest legible character; `?` where there is none.
+    /// Returns the ROM code of the nearest legible character; `?` where there is none.
     fn legible(self, scalar: char) -> u8 {
         let plain = glyph_of(scalar)
             .map(|glyph| glyph.fallback)
@@ -88,8 +88,9 @@ impl Charset {
         self.code(plain).unwrap_or(b'?')
     }
 
-    /// The cells of a frame, row by row, with at most [`CGRAM_SLOTS`] different custom glyphs: the
-    /// heartbeat's and the first seven others; further ones are shown by their legible fallback.
+    /// Returns the cells of a frame, row by row, with at most [`CGRAM_SLOTS`] different custom
+    /// glyphs: the heartbeat's and the first seven others; further ones are shown by their legible
+    /// fallback.
     pub fn cells(self, frame: &Frame) -> Vec<Cell> {
         let heartbeat = glyph::index_of(HEARTBEAT);
         let mut used: Vec<usize> = heartbeat.into_iter().collect();
@@ -112,7 +113,8 @@ impl Charset {
             .collect()
     }
 
-    /// What a reader sees of a frame: what the ROM lacks is replaced by what is shown instead.
+    /// Returns what a reader sees of a frame: what the ROM lacks is replaced by what is shown
+    /// instead.
     pub fn shown(self, frame: &Frame) -> Frame {
         let geometry = frame.geometry();
         let columns = usize::from(geometry.columns).max(1);
@@ -127,7 +129,8 @@ impl Charset {
         shown
     }
 
-    /// The dots of a scalar as this ROM would show it: eight rows of five, the leftmost in bit 4.
+    /// Returns the dots of a scalar as this ROM would show it: eight rows of five, the leftmost in
+    /// bit 4.
     pub fn dots(self, scalar: char) -> [u8; 8] {
         match self.cell(scalar) {
             Cell::Rom(code) => rom_glyph(self, code),

@@ -46,7 +46,7 @@ pub enum EmulatedError {
 }
 
 impl Backpack {
-    /// A panel just powered, at this address with this wiring, on a bus of 100 kHz.
+    /// Makes a panel just powered, at this address with this wiring, on a bus of 100 kHz.
     pub fn new(clock: Clock, address: u8, wiring: Wiring) -> Self {
         let chip = Chip::powered(clock.now());
         let device = Device {
@@ -76,13 +76,13 @@ impl Backpack {
         self
     }
 
-    /// An adapter that takes no longer messages than this.
+    /// Makes an adapter that takes no longer messages than this.
     pub fn with_longest_message(self, bytes: usize) -> Self {
         self.lock().longest = bytes;
         self
     }
 
-    /// An oscillator of this frequency in the controller.
+    /// Makes an oscillator of this frequency in the controller.
     pub fn with_oscillator(self, kilohertz: f64) -> Self {
         {
             let mut device = self.lock();
@@ -100,12 +100,12 @@ impl Backpack {
         }
     }
 
-    /// The controller as it is now.
+    /// Returns the controller as it is now.
     pub fn chip(&self) -> Chip {
         self.lock().chip.clone()
     }
 
-    /// What a reader would see.
+    /// Returns what a reader would see.
     pub fn seen(&self, geometry: Geometry, charset: Charset) -> Frame {
         self.lock().chip.seen(geometry, charset)
     }
@@ -150,8 +150,8 @@ impl Device {
         }
     }
 
-    /// A byte read: the levels at the pins when the address was acknowledged. The latch pulls a pin
-    /// low, or lets it be high.
+    /// Returns a byte read: the levels at the pins when the address was acknowledged. The latch
+    /// pulls a pin low, or lets it be high.
     fn receive(&mut self, address: u8, start: Duration) -> (Result<u8, EmulatedError>, Duration) {
         self.play(start);
         if address != self.address || !self.faults.plugged {
@@ -175,7 +175,8 @@ impl Device {
         Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.clock_hz))
     }
 
-    /// The answer and how long the bus is taken: start, address, bytes of nine clocks each, stop.
+    /// Returns the answer and how long the bus is taken: start, address, bytes of nine clocks each,
+    /// stop.
     fn transfer(
         &mut self,
         address: u8,

@@ -70,12 +70,12 @@ impl Chip {
         self
     }
 
-    /// What was done that the datasheet forbids.
+    /// Returns what was done that the datasheet forbids.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 
-    /// Whether the backlight is lit.
+    /// Returns whether the backlight is lit.
     pub fn lit(&self) -> bool {
         self.pins.lit
     }
@@ -246,7 +246,7 @@ impl Chip {
         }
     }
 
-    /// The cell of DDRAM behind an address.
+    /// Returns the cell of DDRAM behind an address.
     fn cell(&self, address: u8) -> usize {
         let address = usize::from(address);
         if !self.two_lines {
@@ -258,7 +258,8 @@ impl Chip {
         }
     }
 
-    /// The character codes seen on a glass of this size, row by row; blank where nothing is driven.
+    /// Returns the character codes seen on a glass of this size, row by row; blank where nothing is
+    /// driven.
     pub fn codes(&self, geometry: Geometry) -> Vec<Vec<u8>> {
         let columns = usize::from(geometry.columns);
         let seen = |row: usize, column: usize| {
@@ -281,7 +282,7 @@ impl Chip {
             .collect()
     }
 
-    /// The dots of a character code: from CGRAM for the first sixteen, else from the ROM.
+    /// Returns the dots of a character code: from CGRAM for the first sixteen, else from the ROM.
     pub fn dots(&self, charset: Charset, code: u8) -> [u8; 8] {
         if code >= 0x10 {
             return crate::charset::rom_glyph(charset, code);
@@ -294,7 +295,8 @@ impl Chip {
         rows
     }
 
-    /// What a reader would see, as scalars; `\u{fffd}` for dots that are none of our glyphs.
+    /// Returns what a reader would see, as scalars; `\u{fffd}` for dots that are none of our
+    /// glyphs.
     pub fn seen(&self, geometry: Geometry, charset: Charset) -> Frame {
         let mut frame = Frame::blank(geometry);
         for (row, codes) in self.codes(geometry).into_iter().enumerate() {

@@ -38,12 +38,12 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A simulated clock at zero.
+    /// Makes a simulated clock at zero.
     pub fn simulated() -> Self {
         Self::Simulated(Arc::new(AtomicU64::new(0)))
     }
 
-    /// The machine's clock, beginning now.
+    /// Makes the machine's clock, beginning now.
     pub fn real() -> Self {
         Self::Real(Instant::now())
     }

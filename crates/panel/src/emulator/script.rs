@@ -58,7 +58,7 @@ impl Script {
         Ok(Self { faults: faults.into() })
     }
 
-    /// The next fault whose time has come.
+    /// Returns the next fault whose time has come.
     pub fn due(&mut self, now: Duration) -> Option<Fault> {
         let (at, _) = self.faults.front()?;
         if *at > now {

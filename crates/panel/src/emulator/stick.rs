@@ -34,7 +34,7 @@ struct Device {
 }
 
 impl Stick {
-    /// A stick just plugged in: dark. `leds` counts for Flex and for Pro in mode 2.
+    /// Makes a stick just plugged in: dark. `leds` counts for Flex and for Pro in mode 2.
     pub fn new(clock: Clock, identity: Identity, leds: usize) -> Self {
         let model = Model::of(&identity);
         let leds = match model {
@@ -72,7 +72,7 @@ impl Stick {
         self.lock().identity.clone()
     }
 
-    /// What the LEDs show.
+    /// Returns what the LEDs show.
     pub fn seen(&self) -> Vec<Colour> {
         self.lock().leds.clone()
     }
@@ -121,7 +121,7 @@ impl Device {
         }
     }
 
-    /// The answer to any transfer, and how long it took.
+    /// Returns the answer to any transfer, and how long it took.
     fn answer(&mut self, now: Duration) -> (Result<(), DeviceError>, Duration) {
         self.play(now);
         match self.faults.next_write_fault() {

@@ -16,8 +16,8 @@ pub trait Transport: Send {
     fn execute(&mut self, ops: &[Op]) -> Result<(), DeviceError>;
     /// The backlight's state from the next [`Transport::execute`] on, which may be of no ops.
     fn backlight(&mut self, lit: bool);
-    /// Whether what was sent last still stands at the pins; `None` where that cannot be read. With
-    /// pins of the machine's own there is nothing to ask.
+    /// Returns whether what was sent last still stands at the pins; `None` where that cannot be
+    /// read. With pins of the machine's own there is nothing to ask.
     fn holds(&mut self) -> Option<bool> {
         Some(true)
     }
@@ -38,8 +38,8 @@ const ENTRY_INCREMENT: u8 = 0x06;
 const DISPLAY_ON: u8 = 0x0c;
 const FUNCTION_4BIT_2LINES: u8 = 0x28;
 
-/// The cell of the DDRAM ring behind a place on the glass. A display of 16x1 is wired as two halves
-/// of eight.
+/// Returns the cell of the DDRAM ring behind a place on the glass. A display of 16x1 is wired as
+/// two halves of eight.
 pub fn cell(geometry: Geometry, row: usize, column: usize) -> usize {
     let columns = usize::from(geometry.columns);
     match (geometry.rows, row) {
@@ -105,7 +105,7 @@ impl<T: Transport> Hd44780<T> {
         }
     }
 
-    /// The transport, to look at.
+    /// Returns the transport, to look at.
     pub fn transport(&self) -> &T {
         &self.transport
     }

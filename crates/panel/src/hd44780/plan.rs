@@ -35,7 +35,7 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// The instruction that sets the address counter to a cell.
+    /// Returns the instruction that sets the address counter to a cell.
     pub fn set_address(self, cell: usize) -> u8 {
         let cell = u8::try_from(cell).unwrap_or(0);
         match self {
@@ -92,7 +92,8 @@ fn write(held: &mut [Option<u8>], cell: usize, value: u8, ops: &mut Vec<Op>) {
     }
 }
 
-/// The changed cell with the most unchanged ones before it: the best place to cut the ring open.
+/// Returns the changed cell with the most unchanged ones before it: the best place to cut the ring
+/// open.
 fn after_longest_gap(size: usize, changed: impl Fn(usize) -> bool) -> usize {
     let gap =
         |cell: usize| (1..size).take_while(|back| !changed((cell + size - back) % size)).count();

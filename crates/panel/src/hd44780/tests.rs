@@ -378,6 +378,7 @@ proptest! {
         let shown = (0..4).any(|_| bench.show(&["10.99.0.126", "3/3 up         ♥"]).is_ok());
         prop_assert!(shown);
         bench.display.refresh().unwrap();
-        prop_assert_eq!(bench.seen(), Frame::from_lines(SIXTEEN, &["10.99.0.126", "3/3 up         ♥"]).lines());
+        prop_assert_eq!(bench.seen(), Frame::from_lines(SIXTEEN, &["10.99.0.126", "3/3 up         \
+             ♥"]).lines());
     }
 }

@@ -5,7 +5,8 @@ use super::*;
 /// The settings of a head that serves addresses, and what else is said.
 fn serves(more: &str) -> String {
     format!(
-        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n[cluster.dhcp]\n{more}"
+        "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n\
+         led.device = \"off\"\n[cluster.dhcp]\n{more}"
     )
 }
 
@@ -51,7 +52,7 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
         let settings = serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/srv/boot/tftp\"\n");
         Head::new(name).set(&settings).with("/usr/sbin/dnsmasq", "")
     };
-    head("boot1").suffers(
+    head("boot1").has_finding(
         "gateway-netboot",
         "/srv/boot/tftp is not there",
         "mkdir -p /srv/boot/tftp",
@@ -60,7 +61,7 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
         .set(&serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/home/pi/tftp\"\n"))
         .with("/usr/sbin/dnsmasq", "")
         .with("/home/pi/tftp/bootcode.bin", "")
-        .suffers("gateway-netboot", "sandbox shows it another /home", "move the folder");
+        .has_finding("gateway-netboot", "sandbox shows it another /home", "move the folder");
     let there = |name: &str, mode| {
         let head = head(name).with("/srv/boot/tftp/bootcode.bin", "").with(
             "/etc/passwd",
@@ -70,7 +71,7 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
         head
     };
     assert_eq!(there("boot2", 0o755).findings(), []);
-    there("boot3", 0o700).suffers(
+    there("boot3", 0o700).has_finding(
         "gateway-netboot",
         "user bramblegate may not enter /srv/boot",
         "chmod o+rx /srv/boot",
@@ -87,7 +88,7 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
             fs::Permissions::from_mode(mode),
         )
         .unwrap();
-        head.suffers(
+        head.has_finding(
             "gateway-netboot",
             &format!("nodes cannot load {named}: user bramblegate"),
             "chmod -R o+rX /srv/boot/tftp",

@@ -11,7 +11,7 @@ fn who_has_an_address_of_the_head_is_named_by_the_gateway_that_runs() {
             )
             .into_boxed_str(),
         );
-        Head::new(code).answer("status", status).suffers(
+        Head::new(code).answer("status", status).has_finding(
             code,
             "02:00:00:00:00:07 on eth0",
             "take it off",

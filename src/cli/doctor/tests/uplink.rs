@@ -96,8 +96,11 @@ fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
     ];
     for (stays, goes, command, head) in pairs {
         let head = head.answer(LEASED.0, LEASED.1);
-        let finding =
-            head.suffers("uplink-two-clients", &format!("{stays} and {goes} both ask"), command);
+        let finding = head.has_finding(
+            "uplink-two-clients",
+            &format!("{stays} and {goes} both ask"),
+            command,
+        );
         assert!(finding.text.contains(&format!("let {stays} do it alone")), "{finding:?}");
     }
 }
@@ -169,7 +172,8 @@ fn an_uplink_without_an_address_is_explained() {
             {
                 let head = with(linked(&format!("none-{place}-{which}-{client}")))
                     .answer("status", status(dhcp));
-                let finding = head.answer("addresses wlan0", held).suffers(code, client, remedy);
+                let finding =
+                    head.answer("addresses wlan0", held).has_finding(code, client, remedy);
                 assert!(finding.remedy.contains('`'), "a command: {finding:?}");
             }
         }
@@ -189,7 +193,7 @@ fn an_uplink_without_an_address_is_explained() {
 #[test]
 fn a_port_without_a_client_gets_the_command_that_starts_one_here() {
     let starts = |head: Head, command: &str| {
-        head.suffers("uplink-no-client", "nothing on this machine asks", command)
+        head.has_finding("uplink-no-client", "nothing on this machine asks", command)
     };
     let unmanaged = ("nmcli -t -f DEVICE,STATE device", "wlan0:unmanaged\neth0:unmanaged\n");
     starts(
@@ -209,20 +213,20 @@ fn a_port_without_a_client_gets_the_command_that_starts_one_here() {
 fn a_lease_that_is_not_renewed_and_a_portal_are_found() {
     let late = r#"{"uplinks":[{"interface":"wlan0","state":"online","address":"10.99.0.126/24","dhcp":null,"not_renewed_s":40,"lease_left_s":80}]}"#;
     let head = linked("late").dhcpcd().answer(LEASED.0, LEASED.1).answer("status", late);
-    head.suffers(
+    head.has_finding(
         "uplink-lease-not-renewed",
         "not been renewed for 40 s: it ends in 80 s",
         "doctor --try",
     );
     let portal = r#"{"uplinks":[{"interface":"wlan0","state":"portal","portal_url":"http://login.hotel/"}]}"#;
     let head = linked("portal").dhcpcd().answer(LEASED.0, LEASED.1).answer("status", portal);
-    head.suffers("uplink-portal", "http://login.hotel/", "open http://login.hotel/");
+    head.has_finding("uplink-portal", "http://login.hotel/", "open http://login.hotel/");
     let lease = linked("portal-lease").dhcpcd().answer(LEASED.0, LEASED.1);
     let lease = lease.answer(
         "dhcpcd -4 -U wlan0",
         "ip_address=10.99.0.126\ncaptive_portal_uri=https://login.hotel/api\n",
     );
-    lease.suffers("uplink-portal", "https://login.hotel/api", "open https://login.hotel/api");
+    lease.has_finding("uplink-portal", "https://login.hotel/api", "open https://login.hotel/api");
     let hostile = linked("portal-hostile").dhcpcd().answer(LEASED.0, LEASED.1);
     let hostile = hostile.answer("dhcpcd -4 -U wlan0", "captive_portal_uri=http://a/\u{1b}[2J\n");
     assert_eq!(hostile.findings(), []);
@@ -230,15 +234,16 @@ fn a_lease_that_is_not_renewed_and_a_portal_are_found() {
 
 #[test]
 fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
-    let yaml = "network:\n  version: 2\n  ethernets:\n    # eth0: in a comment\n    eth0:\n      dhcp4: true\n";
+    let yaml = "network:\n  version: 2\n  ethernets:\n    # eth0: in a comment\n    eth0:\n      \
+                dhcp4: true\n";
     let head = Head::new("netplan").with("/etc/netplan/10-own.yaml", yaml);
-    head.suffers(
+    head.has_finding(
         "gateway-port-netplan",
         "/etc/netplan/10-own.yaml:5",
         "`sudo netplan set ethernets.eth0=null && sudo netplan apply`",
     );
     let cloud = Head::new("netplan-cloud").with("/etc/netplan/50-cloud-init.yaml", yaml);
-    cloud.suffers(
+    cloud.has_finding(
         "gateway-port-netplan",
         "50-cloud-init.yaml:5",
         "/etc/cloud/cloud.cfg.d/99-bramblegate.cfg",
@@ -246,12 +251,13 @@ fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
     for (case, text) in [
         (
             "match",
-            "network:\n  ethernets:\n    all:\n      match: \n        name: \"e*\"\n      dhcp4: true\n",
+            "network:\n  ethernets:\n    all:\n      match: \n        name: \"e*\"\n      dhcp4: \
+             true\n",
         ),
         ("inline", "network: {ethernets: {}}\n    eth0: {dhcp4: true}\n"),
         ("quoted", "    \"eth0\":\n      dhcp4: true\n"),
     ] {
-        Head::new(case).with("/etc/netplan/a.yaml", text).suffers(
+        Head::new(case).with("/etc/netplan/a.yaml", text).has_finding(
             "gateway-port-netplan",
             "a.yaml",
             "netplan",
@@ -264,7 +270,7 @@ fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
             .with("/boot/firmware/network-config", yaml)
             .with("/etc/cloud/cloud.cfg", "users: []\n")
     };
-    seeded("seed").suffers(
+    seeded("seed").has_finding(
         "gateway-port-cloud-init",
         "/boot/firmware/network-config:5",
         "99-bramblegate.cfg",
@@ -275,7 +281,7 @@ fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
     let generated = "/run/NetworkManager/system-connections/netplan-eth0.nmconnection";
     Head::new("generated")
         .with(generated, "[connection]\nid=netplan-eth0\ninterface-name=eth0\n")
-        .suffers("gateway-port-netplan", generated, "unmanaged-devices+=interface-name:eth0");
+        .has_finding("gateway-port-netplan", generated, "unmanaged-devices+=interface-name:eth0");
 }
 
 #[test]
@@ -292,12 +298,12 @@ fn holes_of_dnsmasq_are_named_by_release_and_version() {
     };
     let (u1, u2) = ("2.91-1+deb13u1", "2.91-1+deb13u2");
     let old = served("holes-13", "13", "2.91-1", &[u1, u2]);
-    let finding = old.suffers("host-dnsmasq-old", "2.91-1,", "--only-upgrade dnsmasq-base");
+    let finding = old.has_finding("host-dnsmasq-old", "2.91-1,", "--only-upgrade dnsmasq-base");
     assert!(
         finding.text.contains("CVE-2026-2291") && finding.text.contains("CVE-2026-12969"),
         "{finding:?}"
     );
-    let half = served("holes-13-half", "13", u1, &[u2]).suffers(
+    let half = served("holes-13-half", "13", u1, &[u2]).has_finding(
         "host-dnsmasq-old",
         "CVE-2026-12725",
         "upgrade",
@@ -313,7 +319,7 @@ fn holes_of_dnsmasq_are_named_by_release_and_version() {
         "{hints:?}"
     );
     let stone_age = served("holes-12-old", "12", "2.90-4~deb12u1", &["2.90-4~deb12u2"]);
-    stone_age.suffers("host-dnsmasq-old", "CVE-2026-4890", "upgrade");
+    stone_age.has_finding("host-dnsmasq-old", "CVE-2026-4890", "upgrade");
     assert_eq!(served("holes-other", "14", "2.93-3", &[]).findings(), []);
 }
 
@@ -342,7 +348,7 @@ fn a_display_that_the_kernel_drives_and_a_stick_without_its_driver_are_found() {
             .fold(head, |head, (file, text)| head.with(&format!("{device}/{file}"), text));
         head.with(&format!("{device}/1-1.2:1.0/bInterfaceClass"), "03\n")
     };
-    stick("detached").suffers(
+    stick("detached").has_finding(
         "led-detached",
         "driver in the kernel is detached",
         "echo 1-1.2:1.0 | sudo tee",
@@ -350,7 +356,7 @@ fn a_display_that_the_kernel_drives_and_a_stick_without_its_driver_are_found() {
     let held = stick("detached-held")
         .process("77", "python3", "python3 blink.py")
         .link("/proc/77/fd/9", "/dev/bus/usb/001/005");
-    held.suffers("led-detached", "python3 (77) has it open", "sudo kill 77");
+    held.has_finding("led-detached", "python3 (77) has it open", "sudo kill 77");
     let driven = stick("driven")
         .link("/sys/bus/usb/devices/1-1.2/1-1.2:1.0/driver", "../../../bus/usb/drivers/usbhid");
     assert_eq!(driven.findings(), []);

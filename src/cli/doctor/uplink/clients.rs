@@ -1,7 +1,7 @@
 //! Who asks for an address on a port: programs that look after ports, and clients that somebody
 //! started by hand.
 
-use super::sockets::{Process, processes};
+use super::super::sockets::{Process, processes};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
 use crate::watch::uplink::clients::{Manager, networkd_files, packet_sockets};
@@ -32,13 +32,17 @@ impl Client {
             // "+=", for a plain value would take the place of other files'
             // (NetworkManager.conf(5)).
             Self::Managed(Manager::NetworkManager) => format!(
-                "printf '[keyfile]\\nunmanaged-devices+=interface-name:{port}\\n' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general reload"
+                "printf '[keyfile]\\nunmanaged-devices+=interface-name:{port}\\n\
+                 ' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general \
+                 reload"
             ),
             Self::Managed(Manager::Networkd) => format!(
-                "printf '[Match]\\nName={port}\\n[Link]\\nUnmanaged=yes\\n' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload"
+                "printf '[Match]\\nName={port}\\n[Link]\\nUnmanaged=yes\\n\
+                 ' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload"
             ),
             Self::Managed(Manager::Dhcpcd) => format!(
-                "printf '\\ndenyinterfaces {port}\\n' | sudo tee -a /etc/dhcpcd.conf && sudo systemctl restart dhcpcd"
+                "printf '\\ndenyinterfaces {port}\\n\
+                 ' | sudo tee -a /etc/dhcpcd.conf && sudo systemctl restart dhcpcd"
             ),
             Self::Alone(process) => format!("sudo kill {}", process.id),
         }
@@ -63,13 +67,15 @@ impl Client {
             Self::Managed(_) => command,
             Self::Alone(_) => {
                 format!(
-                    "{command}, and take it out of what starts it (/etc/network/interfaces, rc.local, a unit)"
+                    "{command}, and take it out of what starts it (/etc/network/interfaces, \
+                     rc.local, a unit)"
                 )
             }
         }
     }
 
-    /// Returns whether it is set to heed option 108, and so may be silent because a server said it.
+    /// Returns whether it is set to heed option 108, and so may be silent because a server asked
+    /// for that.
     pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
         match self {
             Self::Managed(Manager::NetworkManager) => {
@@ -110,14 +116,19 @@ impl Client {
             Self::Managed(Manager::NetworkManager) => {
                 let connection = connection(machine, port).unwrap_or_else(|| "NAME".to_owned());
                 format!(
-                    "`sudo nmcli connection modify '{connection}' ipv4.dhcp-ipv6-only-preferred no && sudo nmcli device reapply {port}`"
+                    "`sudo nmcli connection modify '{connection}' ipv4.dhcp-ipv6-only-preferred \
+                     no && sudo nmcli device reapply {port}`"
                 )
             }
             Self::Managed(Manager::Networkd) => format!(
-                "`sudo mkdir -p /etc/systemd/network/$(basename $(networkctl status {port} | sed -n 's/.*Network File: //p')).d && printf '[DHCPv4]\\nIPv6OnlyMode=no\\n' | sudo tee /etc/systemd/network/$(basename $(networkctl status {port} | sed -n 's/.*Network File: //p')).d/90-ipv4.conf && sudo networkctl reload`"
+                "`sudo mkdir -p /etc/systemd/network/$(basename $(networkctl status {port} | sed \
+                 -n 's/.*Network File: //p')).d && printf '[DHCPv4]\\nIPv6OnlyMode=no\\n\
+                 ' | sudo tee /etc/systemd/network/$(basename $(networkctl status {port} | sed -n \
+                 's/.*Network File: //p')).d/90-ipv4.conf && sudo networkctl reload`"
             ),
             Self::Managed(Manager::Dhcpcd) => {
-                "`sudo sed -i '/^ *option .*ipv6_only_preferred/d' /etc/dhcpcd.conf && sudo systemctl restart dhcpcd`"
+                "`sudo sed -i '/^ *option .*ipv6_only_preferred/d' /etc/dhcpcd.conf && sudo \
+                 systemctl restart dhcpcd`"
                     .to_owned()
             }
             Self::Alone(_) => "take the option 108 out of what it is started with".to_owned(),
@@ -197,7 +208,7 @@ fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bo
     active && method(machine, port).is_none_or(|method| method == "auto")
 }
 
-/// The name of NetworkManager's connection on a port.
+/// Returns the name of NetworkManager's connection on a port.
 fn connection(machine: &Machine, port: &str) -> Option<String> {
     let name = machine.run("nmcli", &["-g", "GENERAL.CONNECTION", "device", "show", port])?;
     // A quote would end the shell's word.
@@ -280,7 +291,9 @@ pub fn start(machine: &Machine, port: &str) -> String {
     }
     if runs(Manager::Networkd) {
         return format!(
-            "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n' | sudo tee /etc/systemd/network/50-{port}.network && sudo networkctl reload && sudo networkctl reconfigure {port}`"
+            "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n\
+             ' | sudo tee /etc/systemd/network/50-{port}.network && sudo networkctl reload && \
+             sudo networkctl reconfigure {port}`"
         );
     }
     if installed("dhcpcd") {
@@ -292,7 +305,8 @@ pub fn start(machine: &Machine, port: &str) -> String {
     }
     if installed("udhcpc") {
         return format!(
-            "`sudo udhcpc -b -i {port}`, and for the next start a line in /etc/network/interfaces: iface {port} inet dhcp"
+            "`sudo udhcpc -b -i {port}`, and for the next start a line in \
+             /etc/network/interfaces: iface {port} inet dhcp"
         );
     }
     format!("install dhcpcd-base or network-manager over another port, then `sudo dhcpcd {port}`")

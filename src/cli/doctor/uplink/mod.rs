@@ -1,8 +1,11 @@
-//! The uplinks: who asks for their addresses, why one has none, and what a portal or a server says.
+//! The uplinks: who asks for their addresses, why one has none, and what a portal or a server
+//! answers.
+
+pub mod clients;
 
 use ipnet::IpNet;
 
-use super::clients::{self, Client};
+use self::clients::Client;
 use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::api::Word;
 use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};
@@ -10,7 +13,7 @@ use crate::cli::machine::Machine;
 use crate::event::{AlertCode, PortalUrl};
 use crate::watch::uplink::clients::Manager;
 
-/// Two clients on one uplink get two leases, and take each other's routes away.
+/// Finds two clients on one uplink: they get two leases, and remove each other's routes.
 pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for port in context.uplinks() {
@@ -18,7 +21,8 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
         let [first, others @ ..] = clients.as_slice() else { continue };
         for other in others {
             let text = format!(
-                "{first} and {other} both ask for an address on the uplink {port}: it gets two, and the one removes the other's routes; let {first} do it alone"
+                "{first} and {other} both ask for an address on the uplink {port}: it gets two, \
+                 and the one removes the other's routes; let {first} do it alone"
             );
             findings.push(Finding::new(
                 FindingCode::UplinkTwoClients,
@@ -36,8 +40,8 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.status.socket);
     let mut findings = switched_off(context);
     for port in context.uplinks() {
-        let reported = status.as_ref().and_then(|status| uplink(status, &port));
-        findings.extend(portal(context, &port, reported));
+        let known = status.as_ref().and_then(|status| uplink(status, &port));
+        findings.extend(portal(context, &port, known));
         if context.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
             continue;
         }
@@ -50,9 +54,9 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
             IpNet::V6(_) => false,
         };
         if held.iter().any(|net| answers(&net)) {
-            findings.extend(reported.and_then(|reported| not_renewed(&port, reported)));
+            findings.extend(known.and_then(|known| not_renewed(&port, known)));
         } else {
-            findings.push(without_ipv4(context, &port, reported, &held));
+            findings.push(without_ipv4(context, &port, known, &held));
         }
     }
     findings
@@ -67,7 +71,10 @@ fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     let carries = uplinks.iter().any(|port| read(port, "carrier").as_deref() == Some("1"));
     let off = uplinks.iter().filter(|port| read(port, "flags").is_some_and(|flags| !is_up(&flags)));
     off.map(|port| {
-        let text = format!("the uplink {port} is switched off (administratively down), so it sees no cable or network");
+        let text = format!(
+            "the uplink {port} is switched off (administratively down), so it sees \
+                            no cable or network"
+        );
         let rank = if carries { Rank::Hint } else { Rank::Finding };
         let remedy = switch_on(context.machine, port);
         Finding::new(FindingCode::UplinkOff, text, remedy).ranked(rank)
@@ -93,7 +100,7 @@ fn switch_on(machine: &Machine, port: &str) -> String {
     format!("`{command}`{blocked}")
 }
 
-/// What the daemon says of one uplink.
+/// Returns what the daemon says of one uplink.
 fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
     status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
 }
@@ -101,7 +108,7 @@ fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
 fn without_ipv4(
     context: &CheckContext<'_>,
     port: &str,
-    reported: Option<&Uplink>,
+    known: Option<&Uplink>,
     held: &[IpNet],
 ) -> Finding {
     let machine = context.machine;
@@ -114,12 +121,13 @@ fn without_ipv4(
         |code, text: String, remedy: String| Finding::new(code, text, remedy).ranked(rank);
     let Some(client) = clients.first() else {
         let text = format!(
-            "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine asks for one there"
+            "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine \
+             asks for one there"
         );
         return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
     };
     // A word that is not known here is as if the daemon had heard nothing.
-    let progress = reported.and_then(|reported| reported.dhcp.as_ref());
+    let progress = known.and_then(|known| known.dhcp.as_ref());
     match progress.and_then(Word::known) {
         Some(DhcpProgress::Ipv6Only) => {
             let after = match client {
@@ -127,7 +135,8 @@ fn without_ipv4(
                 _ => "takes no IPv4 address for as long as the server says so",
             };
             let text = format!(
-                "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} is set to obey: it {after}"
+                "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} \
+                 is set to obey: it {after}"
             );
             finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
         }
@@ -143,7 +152,9 @@ fn without_ipv4(
         ),
         None | Some(DhcpProgress::Waiting) if client.heeds_option_108(machine, port) => {
             let text = format!(
-                "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP server that asks for IPv6 only may have answered before the gateway listened (`sudo bramblegate doctor --try` shows it)"
+                "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP \
+                 server that asks for IPv6 only may have answered before the gateway listened \
+                 (`sudo bramblegate doctor --try` shows it)"
             );
             finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
         }
@@ -167,7 +178,7 @@ fn without_ipv4(
     }
 }
 
-/// The unit under which a client's words are in the journal.
+/// Returns the unit under which a client's words are in the journal.
 fn unit(client: &Client) -> &str {
     match client {
         Client::Managed(Manager::NetworkManager) => "NetworkManager",
@@ -177,24 +188,26 @@ fn unit(client: &Client) -> &str {
     }
 }
 
-fn not_renewed(port: &str, reported: &Uplink) -> Option<Finding> {
-    let late = reported.not_renewed_s?;
-    let left = reported.lease_left_s.unwrap_or(0);
+fn not_renewed(port: &str, known: &Uplink) -> Option<Finding> {
+    let late = known.not_renewed_s?;
+    let left = known.lease_left_s.unwrap_or(0);
     let address =
-        reported.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
+        known.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
     let text = format!(
-        "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, and answers until then"
+        "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, \
+         and answers until then"
     );
-    let remedy = "look whether the venue's router is on; `sudo bramblegate doctor --try` asks its DHCP server";
+    let remedy = "look whether the venue's router is on; `sudo bramblegate doctor --try` asks its \
+                  DHCP server";
     Some(Finding::new(AlertCode::UplinkLeaseNotRenewed, text, remedy))
 }
 
-/// A portal, by the daemon's probe or by dhcpcd's lease.
-fn portal(context: &CheckContext<'_>, port: &str, reported: Option<&Uplink>) -> Option<Finding> {
-    if reported.is_some_and(|reported| reported.state == UplinkState::Online) {
+/// Finds a portal, by the daemon's probe or by dhcpcd's lease.
+fn portal(context: &CheckContext<'_>, port: &str, known: Option<&Uplink>) -> Option<Finding> {
+    if known.is_some_and(|known| known.state == UplinkState::Online) {
         return None;
     }
-    let by_daemon = reported.and_then(|reported| PortalUrl::read(reported.portal_url.as_deref()?));
+    let by_daemon = known.and_then(|known| PortalUrl::read(known.portal_url.as_deref()?));
     let url = by_daemon.or_else(|| leased_portal(context, port))?;
     Some(Finding::new(
         AlertCode::UplinkPortal,
@@ -203,7 +216,7 @@ fn portal(context: &CheckContext<'_>, port: &str, reported: Option<&Uplink>) -> 
     ))
 }
 
-/// dhcpcd (from 10 on) keeps in its lease what it asked for (`option captive_portal_uri`).
+/// Returns the portal in dhcpcd's lease (from 10 on, with `option captive_portal_uri`).
 fn leased_portal(context: &CheckContext<'_>, port: &str) -> Option<PortalUrl> {
     if !clients::of_port(context.machine, port).contains(&Client::Managed(Manager::Dhcpcd)) {
         return None;

@@ -1,0 +1,210 @@
+//! The cluster port: programs that manage it beside the gateway, and profiles that come back at
+//! each boot (netplan and cloud-init, as Raspberry Pi OS has them since 2025).
+
+use std::collections::BTreeMap;
+
+use super::uplink::clients::Client;
+use super::{CheckContext, Finding, FindingCode};
+use crate::cli::machine::Machine;
+use crate::watch::uplink::clients::Manager;
+
+/// Finds NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
+pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
+    let Some(port) = context.cluster_port() else { return Vec::new() };
+    let finding = |who: &str, remedy: String| {
+        let text = format!(
+            "{who} manages the cluster port {port}: it may take the address away or ask for one \
+             there"
+        );
+        Finding::new(FindingCode::GatewayPortManaged, text, remedy)
+    };
+    let managed = |manager: Manager, by: &str| {
+        let command = Client::Managed(manager).switch_off(&port);
+        finding(&format!("{}{by}", manager.name()), format!("`{command}`"))
+    };
+    let mut findings = Vec::new();
+    if network_manager(context.machine, &port) {
+        findings.push(managed(Manager::NetworkManager, ""));
+    }
+    if dhcpcd(context.machine, &port) {
+        findings.push(managed(Manager::Dhcpcd, ""));
+    }
+    if let Some(file) = networkd(context.machine, &port) {
+        findings.push(managed(Manager::Networkd, &format!(", by {file},")));
+    }
+    if let Some(file) = ifupdown(context.machine, &port) {
+        let command = format!(
+            "sudo sed -i 's/^[ \\t]*iface {port} inet .*/iface {port} inet manual/' {file}"
+        );
+        findings.push(finding(
+            "ifupdown",
+            format!("`{command}`, and take the lines of its address out there"),
+        ));
+    }
+    findings
+}
+
+fn network_manager(machine: &Machine, port: &str) -> bool {
+    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]).unwrap_or_default();
+    let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
+    // "unavailable" is managed, and waits for a cable.
+    state.is_some_and(|state| state != "unmanaged")
+}
+
+fn dhcpcd(machine: &Machine, port: &str) -> bool {
+    let Some(conf) = machine.read("/etc/dhcpcd.conf") else { return false };
+    let wants = "/etc/systemd/system/multi-user.target.wants/dhcpcd.service";
+    let denied = conf.lines().filter_map(|line| line.trim().strip_prefix("denyinterfaces "));
+    let denied =
+        denied.flat_map(str::split_whitespace).any(|pattern| super::matches(pattern, port));
+    machine.exists(wants) && !denied
+}
+
+/// Returns the file by which networkd asks for an address on the port. Of the files that match a
+/// port the first by name counts, whatever its folder (systemd.network(5)).
+fn networkd(machine: &Machine, port: &str) -> Option<String> {
+    if !machine.exists("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service") {
+        return None;
+    }
+    let mut files = BTreeMap::new();
+    for folder in ["/etc/systemd/network", "/run/systemd/network"] {
+        for name in machine.list(folder).into_iter().filter(|name| name.ends_with(".network")) {
+            let path = format!("{folder}/{name}");
+            files.entry(name).or_insert(path);
+        }
+    }
+    files.into_values().find_map(|path| {
+        let text = machine.read(&path).unwrap_or_default();
+        let value = |key: &str| {
+            text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned))
+        };
+        let names = value("Name=").unwrap_or_default();
+        names.split_whitespace().any(|name| super::matches(name, port)).then(|| {
+            let asks = value("DHCP=").is_some_and(|dhcp| dhcp != "no" && dhcp != "ipv6");
+            (asks && value("Unmanaged=").as_deref() != Some("yes")).then_some(path)
+        })
+    })?
+}
+
+fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
+    let more = machine
+        .list("/etc/network/interfaces.d")
+        .into_iter()
+        .map(|name| format!("/etc/network/interfaces.d/{name}"));
+    let mut files = std::iter::once("/etc/network/interfaces".to_owned()).chain(more);
+    files.find(|file| {
+        let text = machine.read(file).unwrap_or_default();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        text.lines().map(words).any(|line| {
+            let line: Vec<&str> = line.iter().map(String::as_str).collect();
+            matches!(line.as_slice(), ["iface", name, "inet", method, ..] if *name == port && *method != "manual")
+        })
+    })
+}
+
+/// Where netplan reads (netplan-generate(8)).
+const NETPLAN: [&str; 3] = ["/etc/netplan", "/run/netplan", "/usr/lib/netplan"];
+/// What cloud-init makes netplan's files of (cloudinit/sources/DataSourceNoCloud), on the card's
+/// boot partition.
+const SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config"];
+/// Where NetworkManager finds the profiles that netplan generated.
+const GENERATED: &str = "/run/NetworkManager/system-connections";
+
+/// Returns a finding for the cluster's port where netplan or cloud-init has a profile for it.
+pub fn profiles(context: &CheckContext<'_>) -> Vec<Finding> {
+    context.cluster_port().map_or_else(Vec::new, |port| of_port(context.machine, &port))
+}
+
+/// As [`profiles`], of a port that is to be the cluster's.
+pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
+    let files = NETPLAN.iter().flat_map(|folder| {
+        let names = machine.list(folder).into_iter().filter(|name| name.ends_with(".yaml"));
+        names.map(move |name| format!("{folder}/{name}"))
+    });
+    let mut findings: Vec<Finding> = files
+        .filter_map(|file| Some(netplan(port, &file, line_of(&machine.read(&file)?, port)?)))
+        .collect();
+    let seed = SEEDS.iter().find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
+    if let Some((file, line)) = seed.filter(|_| cloud_init_writes_networks(machine)) {
+        let text = format!(
+            "cloud-init writes a profile for the cluster port {port} by {file}:{line} when it \
+             next sets the machine up"
+        );
+        findings.push(Finding::new(
+            FindingCode::GatewayPortCloudInit,
+            text,
+            format!("{}, or take {port} out of {file}", SWITCH_OFF),
+        ));
+    }
+    if findings.is_empty() {
+        // Generated from a file that matches the port in a way that is not seen above.
+        let names = machine.list(GENERATED).into_iter().filter(|name| name.starts_with("netplan-"));
+        let names = names.map(|name| format!("{GENERATED}/{name}"));
+        let of_port = |file: &String| {
+            let text = machine.read(file).unwrap_or_default();
+            text.lines().any(|line| line.trim().strip_prefix("interface-name=") == Some(port))
+        };
+        findings.extend(names.filter(of_port).map(|file| {
+            let text = format!(
+                "netplan makes NetworkManager's profile {file} for the cluster port \
+                         {port} at each boot"
+            );
+            let command = Client::Managed(Manager::NetworkManager).switch_off(port);
+            Finding::new(FindingCode::GatewayPortNetplan, text, format!("`{command}`"))
+        }));
+    }
+    findings
+}
+
+/// cloud-init(1) leaves networks alone after this.
+const SWITCH_OFF: &str = "`printf 'network: {config: disabled}\\n\
+                          ' | sudo tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg`";
+
+fn netplan(port: &str, file: &str, line: usize) -> Finding {
+    let text = format!(
+        "netplan makes a profile for the cluster port {port} at each boot, by {file}:{line}: it \
+         may take the address away or ask for one there"
+    );
+    let by_cloud_init = file.contains("cloud-init");
+    let first = if by_cloud_init {
+        format!("{SWITCH_OFF}, so that the file is not written again; then ")
+    } else {
+        String::new()
+    };
+    Finding::new(
+        FindingCode::GatewayPortNetplan,
+        text,
+        format!("{first}`sudo netplan set ethernets.{port}=null && sudo netplan apply`"),
+    )
+}
+
+/// Returns the line of netplan's YAML that means the port: its name as a key, or a `name:` or
+/// `set-name:` of a match.
+fn line_of(text: &str, port: &str) -> Option<usize> {
+    let bare = |word: &str| word.trim().trim_matches(['"', '\'']).to_owned();
+    let means = |line: &str| {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        let Some((key, value)) = line.split_once(':') else { return false };
+        match (bare(key).as_str(), bare(value).as_str()) {
+            ("name" | "set-name" | "- name", value) => {
+                !value.is_empty() && super::matches(value, port)
+            }
+            (key, "" | "{}") => key == port,
+            (key, value) => key == port && value.starts_with('{'),
+        }
+    };
+    text.lines()
+        .position(|line| !line.trim_start().starts_with('#') && means(line))
+        .map(|place| place + 1)
+}
+
+fn cloud_init_writes_networks(machine: &Machine) -> bool {
+    let there =
+        machine.exists("/etc/cloud/cloud.cfg") && !machine.exists("/etc/cloud/cloud-init.disabled");
+    let off = |name: &String| {
+        let text = machine.read(&format!("/etc/cloud/cloud.cfg.d/{name}")).unwrap_or_default();
+        let words = text.replace([' ', '\n', '{', '}'], "");
+        words.contains("network:config:disabled")
+    };
+    there && !machine.list("/etc/cloud/cloud.cfg.d").iter().any(off)
+}
