@@ -61,8 +61,9 @@ async fn watch(mark: &str) -> Result<End, String> {
         .spawn()
         .map_err(|e| e.to_string())?;
     let on = |kind| signal(kind).map_err(|e: std::io::Error| e.to_string());
-    let (mut interrupt, mut terminate, mut hangup) =
-        (on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?);
+    let (mut interrupt, mut terminate) =
+        (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    let (mut hangup, mut quit) = (on(SignalKind::hangup())?, on(SignalKind::quit())?);
     let signalled = tokio::select! {
         status = child.wait() => {
             let status = status.map_err(|e| e.to_string())?;
@@ -72,6 +73,7 @@ async fn watch(mark: &str) -> Result<End, String> {
         _ = interrupt.recv() => 130,
         _ = terminate.recv() => 143,
         _ = hangup.recv() => 129,
+        _ = quit.recv() => 131,
     };
     // Killing the maker of the namespaces kills everything in them.
     let _ = child.kill().await;
