@@ -89,7 +89,9 @@ fn whoever_moves_again_and_again_hides_no_other_board_that_is_replaced() {
         ..there(last, true)
     };
     let mut table = Table::new(Instant::now());
-    (1..=201).for_each(|address| drop(table.take(&Change::Present(at(address, 0)))));
+    for address in 1..=201 {
+        assert!(table.take(&Change::Present(at(address, 0))));
+    }
     let (now, mut passed) = (Instant::now(), 0);
     let mut hears = |address, last, now| {
         let change = Change::Present(at(address, last));
