@@ -59,6 +59,7 @@ async fn watch(mark: &str) -> io::Result<End> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
     let signalled = tokio::select! {
         status = child.wait() => {
             let code = status?.code().and_then(|code| u8::try_from(code).ok());
@@ -67,6 +68,7 @@ async fn watch(mark: &str) -> io::Result<End> {
         _ = interrupt.recv() => 130,
         _ = terminate.recv() => 143,
         _ = hangup.recv() => 129,
+        _ = quit.recv() => 131,
     };
     // Killing the maker of the namespaces kills everything in them.
     let _ = child.kill().await;

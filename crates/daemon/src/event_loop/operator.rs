@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Daemon;
+use super::state_file::first_few;
 use crate::clock;
 use crate::decide::alert::acknowledge;
 use crate::event::{Acknowledgement, AlertId, Event};
@@ -28,7 +29,7 @@ pub(super) fn restored(lines: &BTreeSet<String>) -> (Acknowledgement, Option<Str
         known.extend(meant);
     }
     let lost = (!unclear.is_empty()).then(|| {
-        let unclear = unclear.join(", ");
+        let unclear = first_few(&unclear);
         format!(
             "acknowledged before, and not clear now which is meant: {unclear}; acknowledge what still stands again \
              (bramblegate status --acknowledge)"
@@ -93,6 +94,9 @@ mod tests {
             lost.contains("uplink-portal PORTAL;") && lost.contains("status --acknowledge"),
             "{lost}"
         );
+        let many = (0..10_000).map(|number| format!("uplink-portal {number}")).collect();
+        let (_, lost) = restored(&many);
+        assert!(lost.is_some_and(|lost| lost.len() < 1000), "a record of the journal is no list");
         assert_eq!(restored(&BTreeSet::new()), (Acknowledgement::Restored(BTreeSet::new()), None));
     }
 }

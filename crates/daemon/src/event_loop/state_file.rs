@@ -140,6 +140,17 @@ async fn gather(
     }
 }
 
+/// Returns the first few items, and how many more there are: a file may hold any number.
+pub(super) fn first_few(items: &[impl AsRef<str>]) -> String {
+    const FEW: usize = 8;
+    let named: Vec<&str> = items.iter().take(FEW).map(AsRef::as_ref).collect();
+    let more = match items.len().saturating_sub(FEW) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    named.join(", ") + &more
+}
+
 async fn write(path: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let path = path.to_owned();
@@ -175,10 +186,8 @@ pub(super) fn read(path: &Path) -> Kept {
     }
     let damage = (!damaged.is_empty()).then(|| {
         let (path, kept) = (path.display(), lines.len());
-        format!(
-            "{path}: line {} is damaged and was left out; {kept} others are kept",
-            damaged.join(", ")
-        )
+        let damaged = first_few(&damaged);
+        format!("{path}: line {damaged} is damaged and was left out; {kept} others are kept")
     });
     Kept { lines, damage }
 }
@@ -290,6 +299,9 @@ mod tests {
                 .unwrap()
                 .contains("line 2, 4 is damaged and was left out; 2 others are kept")
         );
+        fs::write(&file, b"\xff\n".repeat(10_000)).unwrap();
+        let damage = read(&file).damage.unwrap();
+        assert!(damage.contains("line 1, 2, 3, 4, 5, 6, 7, 8 and 9992 more is"), "{damage:.200}");
         let unreadable = read(&folder);
         assert!(unreadable.damage.unwrap().contains("cannot be read"));
     }

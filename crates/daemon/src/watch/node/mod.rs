@@ -140,6 +140,11 @@ const MOVES: u32 = 64;
 /// … and once in each interval after that: whoever sends from ever other hardware addresses changes
 /// each entry once a second.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
+/// An address that has not moved for so long needs no place among those: a board that was replaced
+/// is known at once, whoever floods meanwhile.
+const MOVED_LATELY: Duration = Duration::from_secs(60);
+/// So many addresses are remembered before those that have not moved lately are forgotten.
+const MOVED: usize = 4096;
 
 /// Holds what was reported last, so that only changes are reported.
 #[derive(Debug)]
@@ -147,11 +152,18 @@ struct Table {
     port: Option<LinkIndex>,
     known: BTreeMap<IpAddr, Neighbour>,
     moves: Pace,
+    /// when another board was last heard at an address
+    moved: BTreeMap<IpAddr, Instant>,
 }
 
 impl Table {
     fn new(now: Instant) -> Self {
-        Self { port: None, known: BTreeMap::new(), moves: Pace::new(MOVES, MOVE_INTERVAL, now) }
+        Self {
+            port: None,
+            known: BTreeMap::new(),
+            moves: Pace::new(MOVES, MOVE_INTERVAL, now),
+            moved: BTreeMap::new(),
+        }
     }
 
     /// Returns whether a message is to be passed over: another board is at its address, and that
@@ -160,7 +172,19 @@ impl Table {
         let Change::Present(reported) = change else { return false };
         let moved =
             self.known.get(&reported.address).is_some_and(|known| known.mac != reported.mac);
-        moved && !self.moves.try_take(now)
+        moved && !self.is_first_move(reported.address, now) && !self.moves.try_take(now)
+    }
+
+    /// Notes a move. Returns whether the address has not moved lately.
+    fn is_first_move(&mut self, address: IpAddr, now: Instant) -> bool {
+        let is_lately = |at: &Instant| now.saturating_duration_since(*at) < MOVED_LATELY;
+        if self.moved.len() >= MOVED {
+            self.moved.retain(|_, at| is_lately(at));
+        }
+        if self.moved.len() >= MOVED && !self.moved.contains_key(&address) {
+            return false;
+        }
+        !self.moved.insert(address, now).is_some_and(|at| is_lately(&at))
     }
 
     /// Takes one message's word in; whether it is news.

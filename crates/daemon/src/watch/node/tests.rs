@@ -83,6 +83,31 @@ fn what_is_reported_again_is_no_news() {
 }
 
 #[test]
+fn whoever_moves_again_and_again_hides_no_other_board_that_is_replaced() {
+    let at = |address: u8, last: u8| Neighbour {
+        address: IpAddr::from([192, 168, 50, address]),
+        ..there(last, true)
+    };
+    let mut table = Table::new(Instant::now());
+    for address in 1..=201 {
+        assert!(table.take(&Change::Present(at(address, 0))));
+    }
+    let (now, mut passed) = (Instant::now(), 0);
+    let mut hears = |address, last, now| {
+        let change = Change::Present(at(address, last));
+        let passes = !table.passes_over(&change, now);
+        (passes && table.take(&change), table.moved.len())
+    };
+    for round in 1..=100 {
+        passed += (1..=200).filter(|address| hears(*address, round, now).0).count();
+    }
+    assert!(passed <= 200 + MOVES as usize, "{passed} of 20000");
+    assert!(hears(201, 1, now).0, "the one that moves once");
+    assert!(!hears(201, 2, now).0, "and not again");
+    assert!(hears(201, 2, now + MOVED_LATELY).0);
+}
+
+#[test]
 fn a_listing_reports_only_how_it_differs_and_another_port_is_another_world() {
     let listed = |last| BTreeMap::from([(there(last, true).address, there(last, true))]);
     let mut table = Table::new(Instant::now());

@@ -12,7 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CACHE_CONTROL, CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -23,11 +23,18 @@ use crate::supervise::Task;
 
 /// No more of a head, or of a body, is read (bytes).
 const LONGEST: usize = 64 * 1024;
+/// No more is read of an answer with all that is none of it (bytes): interim answers and the frames
+/// of chunks may be many, and each costs as much as a long one.
+const MOST: u64 = 4 * LONGEST as u64;
 /// No head has more lines.
 const HEADERS: usize = 256;
 /// So much of a portal's page is looked at, and waited for so long, for where it leads.
 const PAGE: usize = 16 * 1024;
 const PAGE_WAIT: Duration = Duration::from_secs(1);
+/// It is looked at so often while it comes: in ordinary segments it is a dozen.
+const LOOKS: usize = 32;
+/// No tag of it is longer (bytes).
+const TAG: usize = 2048;
 
 /// Holds where to ask: host, port, path with query.
 type Place<'a> = (&'a str, u16, &'a str);
@@ -56,7 +63,9 @@ impl Answer {
     {
         let mut client = http1::Builder::new();
         client.max_buf_size(LONGEST).max_headers(HEADERS).ignore_invalid_headers_in_responses(true);
-        let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await?;
+        let (reader, writer) = tokio::io::split(stream);
+        let stream = TokioIo::new(tokio::io::join(reader.take(MOST), writer));
+        let (mut sender, connection) = client.handshake(stream).await?;
         let connection = Task::spawn(async move {
             // The body says as well that it broke off.
             drop(connection.await);
@@ -90,14 +99,17 @@ impl Answer {
     async fn judge(&mut self, expect: &HttpExpectation) -> Reachability {
         match expect {
             HttpExpectation::Status(wanted) if *wanted == self.status => Reachability::Online,
-            HttpExpectation::Body(text) if self.status == 200 => loop {
-                if contains(&self.bytes, text.as_bytes()) {
-                    return Reachability::Online;
+            HttpExpectation::Body(text) if self.status == 200 => {
+                let mut searched = 0;
+                while !contains(self.bytes.get(searched..).unwrap_or_default(), text.as_bytes()) {
+                    // What has been read may end with the first part of it.
+                    searched = (self.bytes.len() + 1).saturating_sub(text.len());
+                    if !self.more().await {
+                        return Reachability::Portal;
+                    }
                 }
-                if !self.more().await {
-                    return Reachability::Portal;
-                }
-            },
+                Reachability::Online
+            }
             _ => Reachability::Portal,
         }
     }
@@ -108,13 +120,15 @@ impl Answer {
         if let Some(location) = &self.location {
             return PortalUrl::relative_to(host, port, std::str::from_utf8(location).ok()?);
         }
-        loop {
-            let page = String::from_utf8_lossy(&self.bytes);
+        for _ in 0..LOOKS {
+            let page = self.bytes.get(..PAGE).unwrap_or(&self.bytes);
+            let page = String::from_utf8_lossy(page);
             let url = refreshed_to(&page).and_then(|url| PortalUrl::relative_to(host, port, &url));
             if url.is_some() || self.bytes.len() >= PAGE || !self.more().await {
                 return url;
             }
         }
+        None
     }
 }
 
@@ -169,7 +183,7 @@ fn refreshed_to(page: &str) -> Option<String> {
     // Letters of ASCII alone change, so places stay the same.
     let lower = page.to_ascii_lowercase();
     lower.match_indices("<meta").find_map(|(at, _)| {
-        let end = lower.get(at..)?.find('>')? + at;
+        let end = lower.bytes().skip(at).take(TAG).position(|byte| byte == b'>')? + at;
         let (tag, original) = (lower.get(at..end)?, page.get(at..end)?);
         let refresh = tag.contains("http-equiv") && tag.contains("refresh");
         let url = tag.find("url=").filter(|_| refresh)? + 4;
@@ -373,6 +387,25 @@ mod tests {
         let long_head =
             format!("HTTP/1.1 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(2 * LONGEST));
         assert_eq!(judged(&long_head), Reachability::Nothing);
+    }
+
+    /// What it costs to read is bounded by bytes, not by time alone: one thread serves all.
+    #[test]
+    fn an_answer_costs_little_however_it_is_cut() {
+        let begin = std::time::Instant::now();
+        let body = |text: &str| HttpExpectation::Body(text.into());
+        let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(2048);
+        assert_eq!(found(&[interim.as_str(); 100], &NO_CONTENT).0, Reachability::Nothing);
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let single = |text: &str| -> String {
+            text.chars().cycle().take(32 * 1024).map(|byte| format!("1\r\n{byte}\r\n")).collect()
+        };
+        let (letters, tags) = (single("x"), single("<meta"));
+        assert_eq!(found(&[chunked, &letters], &body("y")).0, Reachability::Portal);
+        let ends = [chunked, &letters, "1\r\ny\r\n"];
+        assert_eq!(found(&ends, &body("xxxxxxxxy")).0, Reachability::Online);
+        assert_eq!(found(&[chunked, &tags], &NO_CONTENT), (Reachability::Portal, None));
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -368,13 +368,17 @@ impl Nodes {
     }
 
     /// Gives a node the address where it is now. That of the settings stands against what is merely
-    /// seen, not against a lease.
+    /// seen, not against a lease, unless that is another system's: one that boots from the network
+    /// takes a lease, and the next one has the address of the settings.
     fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
         let Some(node) = self.get(id) else { return };
         let given = self.inventory.sightings.lease(mac).map(|given| given.address);
         let free = |address: &Ipv4Addr| Some(*address) == node.home || self.is_free(*address, mac);
+        let sightings = &self.inventory.sightings;
+        let is_at = |place: Ipv4Addr| sightings.at(place) == Some(mac);
+        let is_left = |lease: &Ipv4Addr| node.home.is_some_and(is_at) && !is_at(*lease);
         let address = given
-            .filter(free)
+            .filter(|lease| free(lease) && !is_left(lease))
             .or(node.home)
             .or_else(|| self.address_of(mac, settings).filter(free));
         // Nobody sees it any more: it is where it was, unless another is there.

@@ -106,6 +106,24 @@ impl World {
     }
 }
 
+/// Boards that boot from the network, or whose initramfs asks for an address, hold one for a moment.
+#[test]
+fn a_lease_of_a_system_that_has_gone_keeps_no_node_from_its_own_address() {
+    let mut world = World::new(&node("rpi2", None, Some(12)));
+    world.see(12, 2);
+    world.lease(&lease(2, 114, None, Some(3600)));
+    world.see(114, 2);
+    assert_eq!(world.list(), ["rpi2 2 114"], "it may have moved");
+    world.lose(114);
+    assert_eq!(world.list(), ["rpi2 2 12"], "and is there no longer");
+    world.lease(&lease(2, 114, None, Some(3600)));
+    assert_eq!(world.list(), ["rpi2 2 12"]);
+    world.lose(12);
+    assert_eq!(world.list(), ["rpi2 2 114"], "nobody sees it: it is where our server put it");
+    world.see(114, 2);
+    assert_eq!(world.list(), ["rpi2 2 114"]);
+}
+
 #[test]
 fn a_board_that_is_heard_becomes_a_node_with_a_name_of_its_own() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
