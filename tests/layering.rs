@@ -237,7 +237,7 @@ impl Source {
             let mut base = &module[..];
             while let Some(next) = rest.strip_prefix("super::") {
                 rest = next;
-                base = &base[..base.len().saturating_sub(1)];
+                base = base.split_last().map_or(base, |(_, parents)| parents);
             }
             expand(rest, base, &mut found);
         }

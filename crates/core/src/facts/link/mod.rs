@@ -15,8 +15,8 @@ use super::host::Revisions;
 use super::transition::Transition;
 use crate::config::Settings;
 use crate::event::{
-    Address, ApplyReport, Change, Dump, Event, Link, LinkIndex, Mac, Neighbour, Netconf, Route,
-    Rule, Vital,
+    Address, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Mac, Neighbour, Netconf,
+    Route, Rule, Vital,
 };
 use drift::Drift;
 use mirror::{HeldAddress, KernelFacts, ROUTE_PROTOCOL};
@@ -94,7 +94,7 @@ impl Links {
     }
 
     /// Returns the next moment at which time alone changes something.
-    pub(super) fn next_deadline(&self) -> Option<crate::event::Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.drift.next_deadline()
     }
 
