@@ -7,9 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::config::Settings;
-use crate::event::{
-    AlertId, Astray, Instant, Link, LinkIndex, Netconf, Output, Reachability, Stop,
-};
+use crate::event::{AlertId, Astray, Instant, Link, LinkIndex, Netconf, Output, Stop};
 
 use super::cluster;
 use super::dhcp::DhcpFacts;
@@ -122,11 +120,6 @@ impl Facts {
         self.uplinks.view(self.uplinks.active()?, &self.links, self.now)
     }
 
-    /// Returns whether the internet answered through the active uplink.
-    pub fn reachability(&self) -> Option<Reachability> {
-        self.uplinks.get(self.uplinks.active()?)?.reachability
-    }
-
     /// Returns whether this uplink has an address and no default route, for longer than a renewal
     /// takes.
     pub fn is_routeless(&self, index: LinkIndex) -> bool {
@@ -216,11 +209,5 @@ impl Facts {
         let reported =
             outputs.held(Output::Link).is_some() || outputs.error(Output::Link).is_some();
         reported && self.links.forwards_by(&self.kept_netconf())
-    }
-
-    /// Returns whether nodes that are silent may be starting, or nobody can hear them: which of
-    /// them are down will be seen.
-    pub fn nodes_may_start(&self) -> bool {
-        self.nodes.are_awaited(&self.settings, self.now)
     }
 }

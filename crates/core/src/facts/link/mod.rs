@@ -16,8 +16,8 @@ use super::transition::Transition;
 use crate::config::Settings;
 use crate::event::ROUTE_PROTOCOL;
 use crate::event::{
-    Address, ApplyReport, Change, Dump, Event, Link, LinkIndex, Mac, Neighbour, Netconf, Route,
-    Rule, Vital,
+    Address, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Mac, Neighbour, Netconf,
+    Route, Rule, Vital,
 };
 use drift::Drift;
 use mirror::{HeldAddress, KernelFacts};
@@ -95,7 +95,7 @@ impl Links {
     }
 
     /// Returns the next moment at which time alone changes something.
-    pub(super) fn next_deadline(&self) -> Option<crate::event::Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.drift.next_deadline()
     }
 
