@@ -260,8 +260,8 @@ fn rust_files() -> Vec<(PathBuf, String)> {
     paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// A file's name alone (`worker.rs`) is that of a file beside another, or in a folder, that the same
-/// page names by its path.
+/// A file's name alone (`worker.rs`) is that of a file beside another, or in a folder, that the
+/// same page names by its path.
 fn is_beside(name: &str, paths: &[&str]) -> bool {
     let folders = paths.iter().filter(|path| path.contains('/'));
     folders.into_iter().any(|path| {
