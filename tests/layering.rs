@@ -2,7 +2,7 @@
 //! pure rooms touch nothing of the machine. Reads the source text; test code is free to look
 //! wherever it likes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -229,7 +229,8 @@ fn is_path(quoted: &str) -> bool {
     begins && named && quoted.chars().all(plain) && !PATHS_OF_OTHERS.contains(&quoted)
 }
 
-/// Whether something is there under this path; `<name>` stands for any name.
+/// Whether something is there under this path; `<name>` stands for any name, and `facts/uplink` for
+/// a module, be it a file or a folder.
 fn is_there(path: &str) -> bool {
     let mut pattern = String::new();
     for part in path.split('<') {
@@ -241,9 +242,12 @@ fn is_there(path: &str) -> bool {
             _ => pattern.push_str(part),
         }
     }
+    let file = format!("{pattern}.rs");
     BASES.iter().any(|base| {
-        let pattern = root().join(base).join(&pattern);
-        glob::glob(pattern.to_str().unwrap()).unwrap().next().is_some()
+        [&pattern, &file].iter().any(|pattern| {
+            let pattern = root().join(base).join(pattern);
+            glob::glob(pattern.to_str().unwrap()).unwrap().next().is_some()
+        })
     })
 }
 
@@ -257,8 +261,8 @@ fn rust_files() -> Vec<(PathBuf, String)> {
     paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// A file's name alone (`worker.rs`) is that of a file beside another, or in a folder, that the same
-/// page names by its path.
+/// A file's name alone (`worker.rs`) is that of a file beside another, or in a folder, that the
+/// same page names by its path.
 fn is_beside(name: &str, paths: &[&str]) -> bool {
     let folders = paths.iter().filter(|path| path.contains('/'));
     folders.into_iter().any(|path| {
@@ -343,7 +347,12 @@ fn paths_are_distinguished_from_other_words() {
     for word in ["/dev/i2c-N", "~/.ssh/config", "$STATE_DIRECTORY/x", "nft -f", "facts", "a::b"] {
         assert!(!is_path(word), "{word}");
     }
-    assert!(is_there("boards/<name>.toml") && is_there("facts/node") && is_there("tests/kernel/"));
+    assert!(
+        is_there("boards/<name>.toml")
+            && is_there("facts/node")
+            && is_there("facts/transition")
+            && is_there("tests/kernel/")
+    );
     assert!(!is_there("sink/firewall") && !is_there("boards/<name>.rs"));
     assert!(is_beside("wiring.rs", &["crates/panel/src/frame.rs"]));
     assert!(is_beside("wiring.rs", &["crates/panel/src"]) && !is_beside("x.rs", &["crates"]));
