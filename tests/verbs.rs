@@ -213,7 +213,7 @@ fn a_watch_ends_with_its_reader_though_nothing_happens() {
 }
 
 #[test]
-fn whoever_answers_at_the_socket_and_is_no_daemon_is_reported_from_one() {
+fn whoever_answers_at_the_socket_and_is_no_daemon_is_distinguished_from_one() {
     let folder = Folder::new();
     for says in [&b""[..], b"hello\n", b"\xff\xfe\n", b"{\"a\":1}\n", b"[1]\n", b"{\"type\":"] {
         let socket = somebody(&folder, says, false);

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_cannot_write_the_settings_is_reported_what_helps() {
+    fn who_cannot_write_the_settings_learns_what_helps() {
         let logged = |errno: rustix::io::Errno| {
             NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.to_string()
         };

@@ -33,7 +33,7 @@ pub fn tests() -> Vec<Trial> {
         trial("dhcp::a_blocked_switch_is_waited_for_and_the_venue_hears_no_offer", spanning_tree),
         trial("dhcp::a_stranger_is_a_reason_to_ask", stranger),
         trial("dhcp::a_server_that_goes_is_forgotten_within_the_minute", goes),
-        trial("dhcp::who_may_not_ask_says_so", unasked),
+        trial("dhcp::who_may_not_ask_reports_so", unasked),
         trial("dhcp::the_talk_of_an_uplinks_client_is_overheard", uplink::talk_is_overheard),
         trial(
             "dhcp::an_uplinks_silence_is_nobody_or_somebody_who_waits",

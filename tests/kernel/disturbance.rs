@@ -21,12 +21,12 @@ use crate::roles::stray;
 pub fn tests() -> Vec<Trial> {
     vec![
         trial(
-            "disturbance::a_foreign_flush_is_told_with_its_culprit",
+            "disturbance::a_foreign_flush_is_reported_with_its_culprit",
             a_foreign_flush_is_reported_with_its_culprit,
         ),
         trial("disturbance::our_own_changes_are_none", our_own_changes_are_none),
         trial(
-            "disturbance::a_rule_put_into_our_table_is_told",
+            "disturbance::a_rule_put_into_our_table_is_reported",
             a_rule_put_into_our_table_is_reported,
         ),
         trial(
@@ -38,12 +38,12 @@ pub fn tests() -> Vec<Trial> {
             a_reject_behind_a_map_of_states_is_named,
         ),
         trial(
-            "disturbance::a_drop_at_input_is_told_and_taken_back",
+            "disturbance::a_drop_at_input_is_reported_and_taken_back",
             a_drop_at_input_is_reported_and_taken_back,
         ),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
         trial(
-            "disturbance::what_we_drop_is_told_with_an_example",
+            "disturbance::what_we_drop_is_reported_with_an_example",
             what_we_drop_is_reported_with_an_example,
         ),
         trial(

@@ -19,7 +19,7 @@ pub fn tests() -> Vec<Trial> {
             "doctor::it_asks_the_venues_servers_and_our_own",
             it_asks_the_venues_servers_and_our_own,
         ),
-        trial("doctor::a_server_that_is_silent_is_said", a_server_that_is_silent_is_reported),
+        trial("doctor::a_server_that_is_silent_is_reported", a_server_that_is_silent_is_reported),
         trial("doctor::every_remedy_helps", every_remedy_helps),
         trial("doctor::a_port_without_a_role_is_named", a_port_without_a_role_is_named),
         trial("doctor::a_rule_that_takes_the_clusters_subnet_is_named", rule_takes_the_subnet),

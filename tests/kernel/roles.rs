@@ -27,7 +27,7 @@ pub fn tests() -> Vec<Trial> {
         ),
         trial("roles::nobody_shows_the_head_another_way", nobody_shows_the_head_another_way),
         trial("roles::a_node_is_no_ipv6_router_of_the_head", a_node_is_no_ipv6_router_of_the_head),
-        trial("roles::a_scan_does_not_tell_what_listens", a_scan_does_not_report_what_listens),
+        trial("roles::a_scan_does_not_report_what_listens", a_scan_does_not_report_what_listens),
         trial(
             "roles::the_cluster_subnet_behind_the_venue_connects",
             the_cluster_subnet_behind_the_venue_connects,

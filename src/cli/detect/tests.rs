@@ -185,7 +185,7 @@ impl Folder {
 }
 
 #[test]
-fn ports_are_reported_apart_by_sysfs() {
+fn ports_are_distinguished_by_sysfs() {
     let folder = Folder::new("ports");
     let root = &folder.0;
     for (name, kind) in [

@@ -58,15 +58,15 @@ pub const ALL: &[(&str, Story)] = &[
         "uplink::address_that_is_not_renewed_still_counts",
         uplink::address_that_is_not_renewed_still_counts,
     ),
-    ("uplink::port_of_a_bridge_is_said", uplink::port_of_a_bridge_is_reported),
+    ("uplink::port_of_a_bridge_is_reported", uplink::port_of_a_bridge_is_reported),
     ("uplink::failover_forgets_stale_connections", uplink::failover_forgets_stale_connections),
-    ("uplink::refused_way_out_is_said", uplink::refused_way_out_is_reported),
+    ("uplink::refused_way_out_is_reported", uplink::refused_way_out_is_reported),
     (
         "uplink::route_of_a_next_hop_object_goes_unsaid_and_is_seen",
         uplink::route_of_a_next_hop_object_goes_unsaid_and_is_seen,
     ),
     (
-        "uplink::the_same_address_on_two_uplinks_is_said",
+        "uplink::the_same_address_on_two_uplinks_is_reported",
         uplink::the_same_address_on_two_uplinks_is_reported,
     ),
     (
@@ -74,7 +74,7 @@ pub const ALL: &[(&str, Story)] = &[
         uplink::several_next_hops_in_an_overlap_are_one,
     ),
     (
-        "routing::rule_that_takes_a_part_is_said_too",
+        "routing::rule_that_takes_a_part_is_reported_too",
         routing::rule_that_takes_a_part_is_reported_too,
     ),
     (
@@ -87,7 +87,7 @@ pub const ALL: &[(&str, Story)] = &[
         routing::peer_of_a_tunnel_reaches_the_uplinks_address,
     ),
     (
-        "routing::rule_before_ours_is_said_with_a_remedy_that_works",
+        "routing::rule_before_ours_is_reported_with_a_remedy_that_works",
         routing::rule_before_ours_is_reported_with_a_remedy_that_works,
     ),
     (
@@ -119,7 +119,7 @@ pub const ALL: &[(&str, Story)] = &[
         forward::forward_to_a_dead_node_is_refused_at_once,
     ),
     ("uplink::uplink_by_its_hardware_address", uplink::uplink_by_its_hardware_address),
-    ("uplink::exit_by_a_tunnel_is_said", uplink::exit_by_a_tunnel_is_reported),
+    ("uplink::exit_by_a_tunnel_is_reported", uplink::exit_by_a_tunnel_is_reported),
     (
         "uplink::tunnel_named_as_an_uplink_is_masqueraded",
         uplink::tunnel_named_as_an_uplink_is_masqueraded,
@@ -199,11 +199,11 @@ pub const ALL: &[(&str, Story)] = &[
         forward::forwarded_port_where_the_venue_routes_our_subnet_works,
     ),
     (
-        "forward::forwarded_port_under_an_overlap_is_said",
+        "forward::forwarded_port_under_an_overlap_is_reported",
         forward::forwarded_port_under_an_overlap_is_reported,
     ),
     (
-        "forward::forwarded_port_that_leads_nowhere_is_said",
+        "forward::forwarded_port_that_leads_nowhere_is_reported",
         forward::forwarded_port_that_leads_nowhere_is_reported,
     ),
     (
@@ -230,9 +230,9 @@ pub const ALL: &[(&str, Story)] = &[
     ("restart::former_cluster_port_makes_no_clash", restart::former_cluster_port_makes_no_clash),
     ("restart::disabled_gateway_changes_nothing", restart::disabled_gateway_changes_nothing),
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
-    ("restart::service_manager_is_told", restart::service_manager_is_reported),
+    ("restart::service_manager_is_notified", restart::service_manager_is_notified),
     (
-        "hardship::full_disk_is_said_and_everything_is_put_back",
+        "hardship::full_disk_is_reported_and_everything_is_put_back",
         hardship::full_disk_is_reported_and_everything_is_put_back,
     ),
     (
@@ -243,7 +243,7 @@ pub const ALL: &[(&str, Story)] = &[
         "hardship::socket_that_cannot_be_made_is_exit_71",
         hardship::socket_that_cannot_be_made_is_exit_71,
     ),
-    ("hardship::missing_net_raw_is_said", hardship::missing_net_raw_is_reported),
+    ("hardship::missing_net_raw_is_reported", hardship::missing_net_raw_is_reported),
     ("hardship::panel_in_trouble_delays_nothing", hardship::panel_in_trouble_delays_nothing),
     ("hardship::storms_are_ridden_out", hardship::storms_are_ridden_out),
     ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
@@ -299,17 +299,20 @@ pub const ALL: &[(&str, Story)] = &[
         remedies::what_is_advised_to_look_at_shows_rules,
     ),
     ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
-    ("service::full_disk_is_said_and_serves_on", service::full_disk_is_reported),
+    ("service::full_disk_is_reported_and_serves_on", service::full_disk_is_reported),
     ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
     ("service::names_follow_the_venue", service::names_follow_the_venue),
     ("names::first_come_first_named", names::first_come_first_named),
     ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
-    ("trouble::dnsmasq_that_hangs_is_said", trouble::dnsmasq_that_hangs_is_reported),
+    ("trouble::dnsmasq_that_hangs_is_reported", trouble::dnsmasq_that_hangs_is_reported),
     (
-        "trouble::dnsmasq_that_dies_again_and_again_is_said",
+        "trouble::dnsmasq_that_dies_again_and_again_is_reported",
         trouble::dnsmasq_that_dies_again_and_again_is_reported,
     ),
-    ("trouble::full_memory_is_said_and_got_over", trouble::full_memory_is_reported_and_got_over),
+    (
+        "trouble::full_memory_is_reported_and_got_over",
+        trouble::full_memory_is_reported_and_got_over,
+    ),
     ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
     ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
     (
@@ -326,7 +329,7 @@ pub const ALL: &[(&str, Story)] = &[
         loading::change_waits_for_a_node_that_is_loading,
     ),
     ("netboot::closed_boot_files_are_an_alert", netboot::closed_boot_files_are_an_alert),
-    ("netboot::nodes_are_told_a_time_server", netboot::nodes_are_reported_a_time_server),
+    ("netboot::nodes_get_a_time_server", netboot::nodes_get_a_time_server),
     (
         "flood::strangers_fill_nothing_and_disturb_nobody",
         flood::strangers_fill_nothing_and_disturb_nobody,
@@ -359,10 +362,10 @@ pub const ALL: &[(&str, Story)] = &[
     ("scale::ten_thousand_nodes_are_judged_right", scale::ten_thousand),
     ("inventory::static_node_is_found_and_adopted", inventory::static_node_is_found_and_adopted),
     (
-        "inventory::two_boards_with_one_address_are_told",
+        "inventory::two_boards_with_one_address_are_reported",
         inventory::two_boards_with_one_address_are_reported,
     ),
-    ("inventory::swapped_boards_are_told", inventory::swapped_boards_are_reported),
+    ("inventory::swapped_boards_are_reported", inventory::swapped_boards_are_reported),
     (
         "inventory::drained_node_raises_no_alarm_and_stays_drained",
         inventory::drained_node_raises_no_alarm_and_stays_drained,
@@ -377,7 +380,7 @@ pub const ALL: &[(&str, Story)] = &[
         "ssh::ssh_by_name_works_from_the_laptop_and_from_the_head",
         ssh::ssh_by_name_works_from_the_laptop_and_from_the_head,
     ),
-    ("status::status_verb_tells_by_its_exit_code", status::status_verb_reports_by_its_exit_code),
+    ("status::status_verb_reports_by_its_exit_code", status::status_verb_reports_by_its_exit_code),
     (
         "verbs::machine_is_looked_at_before_there_are_settings",
         verbs::machine_is_looked_at_before_there_are_settings,
@@ -390,9 +393,9 @@ pub const ALL: &[(&str, Story)] = &[
         "verbs::panel_and_frame_are_what_the_display_holds",
         verbs::panel_and_frame_are_what_the_display_holds,
     ),
-    ("verbs::demo_is_told_to_its_end", verbs::demo_is_reported_to_its_end),
+    ("verbs::demo_runs_to_its_end", verbs::demo_runs_to_its_end),
     (
-        "verbs::demo_that_ends_early_says_what_was_not_reached",
+        "verbs::demo_that_ends_early_reports_what_was_not_reached",
         verbs::demo_that_ends_early_reports_what_was_not_reached,
     ),
 ];

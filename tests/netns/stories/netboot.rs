@@ -225,7 +225,7 @@ pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
     })
 }
 
-pub fn nodes_are_reported_a_time_server() -> Result<()> {
+pub fn nodes_get_a_time_server() -> Result<()> {
     serving(PLAIN, "[cluster.dhcp]\nntp = \"10.99.0.1\"\n", |world| {
         let client = Client::udhcpc("rpi2", "worker")?;
         client.wait()?;

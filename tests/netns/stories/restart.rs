@@ -348,7 +348,7 @@ pub fn three_capabilities_are_enough() -> Result<()> {
 
 /// READY comes when the rules are in the kernel, at once even without any port; then WATCHDOG,
 /// RELOADING, STOPPING.
-pub fn service_manager_is_reported() -> Result<()> {
+pub fn service_manager_is_notified() -> Result<()> {
     let venue = PLAIN.replace("[[network]]", "[[network]]\npresent = false");
     before_start(&venue, |world| {
         let path = format!("{HOME}/notify.sock");

@@ -122,7 +122,7 @@ fn demo(words: &[&str]) -> Result<(i32, String, String)> {
     output.map(|output| reported(&output)).map_err(|error| Error(format!("demo: {error}")))
 }
 
-pub fn demo_is_reported_to_its_end() -> Result<()> {
+pub fn demo_runs_to_its_end() -> Result<()> {
     let (code, story, error) = demo(&[])?;
     println!("{story}{error}");
     let expected: usize = ACTS.iter().map(|act| act.matches("[[expect]]").count()).sum();

@@ -24,7 +24,7 @@ fn a_room_of_modules_takes_ten_lines() {
 }
 
 #[test]
-fn a_node_in_a_slot_may_be_reported_more_about() {
+fn a_node_in_a_slot_may_be_described_further() {
     let settings =
         good(&format!("{ROOM}[[node]]\nname = \"module3-17\"\nmac = \"b8:27:eb:00:00:01\"\n"));
     let node = settings.nodes.iter().find(|node| node.name == "module3-17").unwrap();

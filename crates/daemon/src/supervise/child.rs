@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_of_its_own_and_one_by_signal_are_reported_apart() {
+    async fn an_end_of_its_own_and_one_by_signal_are_distinguished() {
         let mut failed = shell("exit 3");
         let status = failed.wait().await.unwrap();
         assert_eq!((status.code(), failed.cause(status)), (Some(3), ExitCause::Own));

@@ -121,7 +121,7 @@ mod tests {
         b"add@/devices/usb1/hidraw0\0ACTION=add\0DEVPATH=/devices/usb1/hidraw0\0SUBSYSTEM=hidraw\0";
 
     #[test]
-    fn a_stick_and_a_backpack_are_reported_apart_and_a_mouse_click_is_nothing() {
+    fn a_stick_and_a_backpack_are_distinguished_and_a_mouse_click_is_nothing() {
         assert_eq!(parse(PLUGGED), Some(Hotplug::Indicator));
         assert_eq!(parse(b"remove@/x\0ACTION=remove\0SUBSYSTEM=i2c-dev\0"), Some(Hotplug::Display));
         assert_eq!(parse(b"change@/x\0ACTION=change\0SUBSYSTEM=hidraw\0"), None);

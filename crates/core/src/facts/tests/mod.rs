@@ -334,7 +334,7 @@ fn another_board_at_the_address_of_a_node_is_not_that_node() {
 }
 
 #[test]
-fn a_dump_forgets_what_it_does_not_report() {
+fn a_dump_forgets_what_it_does_not_list() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Overrun);
     sim.handle(Event::Dump(Dump::Begin));

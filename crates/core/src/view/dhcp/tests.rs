@@ -293,7 +293,7 @@ fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
 }
 
 #[test]
-fn a_raspberry_pi_is_reported_apart_from_a_pc_that_calls_itself_the_same() {
+fn a_raspberry_pi_is_distinguished_from_a_pc_that_calls_itself_the_same() {
     let files = rendered(SETTINGS);
     has(
         &files.config,

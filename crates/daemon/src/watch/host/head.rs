@@ -306,7 +306,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_card_that_gives_up_is_reported_from_a_root_that_is_meant_to_be_read_only() {
+    fn a_card_that_gives_up_is_distinguished_from_a_root_that_is_meant_to_be_read_only() {
         let failed = "24 1 179:2 / / rw shared:1 - ext4 /dev/root ro,errors=remount-ro\n";
         assert_eq!(read_only(failed, "UUID=1 / ext4 defaults 0 1\n"), Some(true));
         assert_eq!(read_only(failed, "UUID=1 / ext4 defaults,ro 0 1\n"), Some(false));

@@ -235,7 +235,7 @@ fn a_wrong_script_is_a_failure_that_names_the_line() {
 }
 
 #[test]
-fn a_display_switched_off_is_reported_to_be_off() {
+fn a_display_switched_off_is_shown_as_off() {
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(settings(LcdBus::Off), sender);
     await_report(

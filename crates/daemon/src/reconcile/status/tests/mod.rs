@@ -328,7 +328,7 @@ async fn who_reports_that_it_will_send_no_more_gets_the_snapshot_and_the_end() {
 }
 
 #[tokio::test]
-async fn one_too_many_is_reported_so_and_those_who_leave_make_room() {
+async fn one_too_many_is_refused_and_those_who_leave_make_room() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());

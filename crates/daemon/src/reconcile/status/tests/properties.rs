@@ -108,7 +108,7 @@ proptest! {
 }
 
 #[test]
-fn a_node_with_another_name_is_reported_under_it_and_the_former_one_is_gone() {
+fn a_node_with_another_name_is_listed_under_it_and_the_former_one_is_gone() {
     let mut board = Board::default();
     board.publish(snapshot());
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);

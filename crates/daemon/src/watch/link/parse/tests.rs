@@ -159,7 +159,7 @@ fn each_hop_of_a_multipath_route_is_reported() {
 }
 
 #[test]
-fn a_rule_is_read_with_all_that_reports_ours_from_others() {
+fn a_rule_is_read_with_all_that_distinguishes_ours_from_others() {
     let mut body = vec![2, 24, 32, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     for part in [
         attribute(1, &[192, 168, 50, 0]),

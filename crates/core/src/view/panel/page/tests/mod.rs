@@ -127,7 +127,7 @@ fn a_lease_that_runs_changes_nothing() {
 }
 
 #[test]
-fn until_the_kernel_has_reported_what_there_is_nothing_is_claimed() {
+fn until_the_kernel_has_listed_what_there_is_nothing_is_claimed() {
     let story = Story::fair();
     let settings = story.sized("16x2");
     let fresh = crate::facts::Facts::new(std::sync::Arc::new(settings.clone()), story.now);
