@@ -1,5 +1,5 @@
-//! Finds out whether the internet is behind an uplink ([`uplink`]), and whether the nodes live
-//! ([`node`]). What an answer means, and how many lost rounds make a node dead, the facts decide.
+//! Finds out whether the internet is behind an uplink (`uplink`), and whether the nodes live
+//! (`node`). What an answer means, and how many lost rounds make a node dead, the facts decide.
 //!
 //! # How ten thousand nodes are asked each second
 //!
@@ -7,7 +7,7 @@
 //! in what was answered, ends rounds, begins others, sends, and sleeps until the next moment at
 //! which anything is due. Three parts share the work:
 //!
-//! * The **scheduler** ([`scheduler`]) knows who is asked when. It has no socket and reads no
+//! * The **scheduler** (`scheduler`) knows who is asked when. It has no socket and reads no
 //!   clock, so its tests play hours in milliseconds. Up to sixteen nodes are asked together. More
 //!   are spread evenly over the interval, and the work of ten milliseconds is put together: 100
 //!   wake-ups a second, however many nodes there are. A round asks each of a node's probes up to
@@ -18,7 +18,7 @@
 //!   and ICMP use one socket for all nodes, and carry in the question what finds its place again:
 //!   node, round, probe and try ([`Key`]), for ICMP with a keyed hash, so that no answer needs a
 //!   search or can be forged for another node. TCP and HTTP have a connection for each question.
-//! * The **batches** ([`batch`]) bring many datagrams to the kernel by one call, and take many from
+//! * The **batches** (`batch`) bring many datagrams to the kernel by one call, and take many from
 //!   it. The kernel notes when each one arrived, so the round trip does not grow with what waits
 //!   before it, and a classic BPF filter lets only our own answers wake us.
 //!
@@ -32,7 +32,7 @@
 //! for want of a right says nothing of its node, and is reported as such.
 //!
 //! A node that has been silent for two rounds may have got another board at its address: the kernel
-//! is asked to look for it anew ([`resolution`]).
+//! is asked to look for it anew (`resolution`).
 //!
 //! A new kind of health probe is a file here with an `impl Probe`, and a line in [`PROBES`].
 
