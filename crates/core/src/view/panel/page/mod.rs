@@ -1,7 +1,7 @@
 //! The pages of the character display: pure functions from what is known to what is shown.
 //!
 //! Row 1 is the address that answers ssh, always; the pages take turns below it, and alerts
-//! pre-empt them ([`turns`]). A page is one file with one function and one line in [`PAGES`]; it
+//! pre-empt them (`turns`). A page is one file with one function and one line in [`PAGES`]; it
 //! returns [`Topic`]s and knows nothing of the display's size.
 
 mod addresses;
