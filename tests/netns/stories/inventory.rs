@@ -187,6 +187,13 @@ pub fn drained_node_raises_no_alarm_and_stays_drained() -> Result<()> {
         succeed(world, &["nodes", "resume", "rpi2"])?;
         until("it is down", || health(world, "rpi2") == "down")?;
         until("and alarmed", || alert(world, "node-down").is_some())?;
+        succeed(world, &["nodes", "drain", "rpi[1-3]"])?;
+        until("folded names are each of them", || {
+            ["rpi1", "rpi2", "rpi3"].iter().all(|name| health(world, name) == "maintenance")
+        })?;
+        succeed(world, &["nodes", "resume", "rpi[1,3]"])?;
+        until("two are back", || health(world, "rpi1") == "up" && health(world, "rpi3") == "up")?;
+        ensure("and one is not", health(world, "rpi2") == "maintenance")?;
         let (code, _, error) = verb(world, &["nodes", "drain", "rpi9"])?;
         ensure(
             "a node that is not there is refused",
