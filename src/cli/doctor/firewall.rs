@@ -1,5 +1,7 @@
 //! Rules of other programs: drops in our way, masquerades of old, copies of our table.
 
+use ipnet::IpNet;
+
 use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
 use crate::decide::firewall::TABLE;
@@ -43,6 +45,7 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
         exit: port.as_ref().zip(node).and_then(|(port, node)| context.machine.way_out(port, node)),
         cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
         cluster_networks: vec![net],
+        ipv6_uplinks: uplinks.iter().filter(|uplink| has_ipv6(context, uplink)).cloned().collect(),
         uplinks,
         ..FirewallWatch::default()
     };
@@ -66,6 +69,12 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(AlertCode::GatewayBlocked, text, format!("as root: {remedy}")).ranked(rank)
     });
     blocking.into_iter().chain(spare).chain(promised).collect()
+}
+
+/// Returns whether a port has an IPv6 address that the venue can reach.
+fn has_ipv6(context: &CheckContext<'_>, port: &str) -> bool {
+    let held = context.machine.addresses(port);
+    held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
 /// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is

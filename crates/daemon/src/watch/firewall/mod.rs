@@ -64,6 +64,8 @@ pub struct FirewallWatch {
     pub traffic: Vec<Traffic>,
     /// those that carry traffic, or could
     pub uplinks: Vec<String>,
+    /// those of them that have an IPv6 address which the venue can reach
+    pub ipv6_uplinks: Vec<String>,
     /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
     pub exit: Option<String>,
     /// comment of the rules that count what is forwarded from the cluster; empty: do not read
@@ -197,7 +199,8 @@ pub fn read_any(bytes: &[u8]) {
         Traffic::Neighbours,
         Traffic::Venue { protocol: packet::TCP, port: 22 },
     ];
-    FirewallWatch { traffic, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
+    let ipv6_uplinks = vec!["eth1".to_owned()];
+    FirewallWatch { traffic, ipv6_uplinks, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
 }
 
 impl FirewallWatch {
@@ -221,6 +224,9 @@ impl FirewallWatch {
         if let Some(exit) = self.exit.as_ref().filter(|exit| by_exit && self.uplinks.contains(exit))
         {
             place.uplinks.retain(|uplink| uplink.name == *exit);
+        }
+        if matches!(traffic, Traffic::VenueIpv6 { .. }) {
+            place.uplinks.retain(|uplink| self.ipv6_uplinks.contains(&uplink.name));
         }
         place
     }
@@ -247,9 +253,28 @@ impl FirewallWatch {
             let place = &self.place_of(place, *traffic);
             let blocker =
                 simulate::blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+            // Where it is dropped by IPv4 that says it all.
+            let is_named = blocker.is_some();
             found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
+            let by_ipv6 = by_ipv6(*traffic).filter(|_| !is_named && !self.ipv6_uplinks.is_empty());
+            found.traffic.extend(by_ipv6.and_then(|by_ipv6| {
+                let place = &self.place_of(place, by_ipv6);
+                let packets = packet::packets(place, by_ipv6);
+                Some((by_ipv6, simulate::blocker(ruleset, place, by_ipv6, &packets)?))
+            }));
         }
         found
+    }
+}
+
+/// Returns the traffic that is the same to its user, by IPv6.
+const fn by_ipv6(traffic: Traffic) -> Option<Traffic> {
+    match traffic {
+        Traffic::Venue { protocol: packet::ICMP, port } => {
+            Some(Traffic::VenueIpv6 { protocol: packet::ICMPV6, port })
+        }
+        Traffic::Venue { protocol, port } => Some(Traffic::VenueIpv6 { protocol, port }),
+        _ => None,
     }
 }
 
