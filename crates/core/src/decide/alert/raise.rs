@@ -187,7 +187,7 @@ fn gateway(settings: &Settings, state: &State, raised: &mut Vec<Alert>) {
 /// Says what a bridge lacks that has no ports.
 pub(crate) fn no_port(bridge: &str) -> String {
     format!(
-        "the bridge {bridge} has no port: put one into it (sudo ip link set PORT master {bridge})"
+        "the bridge {bridge} has no port: put one into it (sudo ip link set PORT up master {bridge})"
     )
 }
 
