@@ -62,6 +62,8 @@ struct Kind {
     counters: usize,
     /// bytes of `struct ipt_entry` or `struct ip6t_entry`
     entry: usize,
+    /// where the flags are, before what is inverted
+    flags: usize,
     /// of the flags: `--goto`; that a rule is for fragments, or for a kind of service (TOS)
     goes: u8,
     unread: u8,
@@ -82,6 +84,7 @@ const KINDS: [Kind; 2] = [
         rest: 84,
         counters: 96,
         entry: 112,
+        flags: 82,
         goes: 0x02,
         unread: 0x01,
         has_protocol: 0,
@@ -98,6 +101,7 @@ const KINDS: [Kind; 2] = [
         rest: 136,
         counters: 152,
         entry: 168,
+        flags: 131,
         goes: 0x04,
         unread: 0x02,
         has_protocol: 0x01,
@@ -261,10 +265,9 @@ impl Listing {
         u16_at(&self.entries, at + self.kind.rest + 4).map(usize::from)
     }
 
-    /// Returns an entry's flags; how its protocol is written differs, and what stands around them.
+    /// Returns an entry's flags.
     fn flags(&self, at: usize) -> Option<u8> {
-        let place = if self.kind.family == IPV6 { 131 } else { 82 };
-        self.entries.get(at + place).copied()
+        self.entries.get(at + self.kind.flags).copied()
     }
 
     fn offsets(&self) -> Vec<usize> {
@@ -328,8 +331,7 @@ impl Listing {
         let kind = self.kind;
         let ip = self.entries.get(at..at + kind.head)?;
         let flags = self.flags(at)?;
-        // The byte after the flags.
-        let inverted = *ip.get(if kind.family == IPV6 { 132 } else { 83 })?;
+        let inverted = *ip.get(kind.flags + 1)?;
         let mut rule = Vec::new();
         let mut test = |what: What, data: &[u8], mask: &[u8], bit: u8| {
             if mask.iter().all(|byte| *byte == 0) {
