@@ -156,17 +156,21 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/service.rs",
         "drop_at_input_is_named_and_its_remedy_helps",
     ),
-    (r"kill -USR1 {}", "tests/netns/stories/service.rs", "renew"),
+    (r"kill -USR1 {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (
         r"sysctl -w net.ipv4.ip_forward=1",
         "tests/netns/stories/roles.rs",
         "venues_are_not_led_to_one_another",
     ),
-    (r"ip link set {} nomaster", "tests/netns/stories/uplink.rs", "port_of_a_bridge_is_reported"),
     (
-        r"ip link set PORT master {}",
-        "tests/netns/stories/uplink.rs",
-        "port_of_a_bridge_is_reported",
+        r"ip link set {} nomaster",
+        "tests/netns/stories/remedies.rs",
+        "ports_of_a_bridge_are_put_right",
+    ),
+    (
+        r"ip link set PORT up master {}",
+        "tests/netns/stories/remedies.rs",
+        "ports_of_a_bridge_are_put_right",
     ),
     (r"ip rule", "tests/netns/stories/routing.rs", "rule_that_takes_a_part_is_reported_too"),
     (
@@ -261,11 +265,7 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/inventory.rs",
         "static_node_is_found_and_adopted",
     ),
-    (
-        r"bramblegate nodes rename",
-        "tests/netns/stories/inventory.rs",
-        "static_node_is_found_and_adopted",
-    ),
+    (r"bramblegate nodes rename", "tests/netns/stories/names.rs", "first_come_first_named"),
     (
         r"bramblegate nodes drain",
         "tests/netns/stories/inventory.rs",
@@ -292,7 +292,7 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/firewall.rs",
         "printed_rule_set_is_what_the_kernel_holds",
     ),
-    (r"mount -o remount,rw /", "tests/system/guest/steps/50-machine.sh", "read_only_settings"),
+    (r"mount -o remount,rw /", "tests/system/guest/steps/50-machine.sh", "read_only_card"),
     (r"apt install dnsmasq-base\n", "tests/clients/cases.rs", "packages"),
     (r"networkctl reload", "tests/clients/cases.rs", "cluster_port"),
     (r"nmcli general reload", "tests/clients/cases.rs", "cluster_port"),

@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         trial("hooks::what_iptables_drops_is_named_and_its_remedy_helps", || play(&IPTABLES)),
         trial("hooks::what_a_port_or_arp_drops_is_named_and_its_remedy_helps", || play(&PORTS)),
         trial("hooks::what_the_nodes_and_the_head_send_is_named_by_kind", || play_kinds(&KINDS)),
+        trial("hooks::what_ipv6_rules_drop_is_named_and_its_remedy_helps", ipv6),
         trial("hooks::what_a_bridge_drops_is_named_and_its_remedy_helps", bridge),
     ]
 }
@@ -41,6 +42,10 @@ const fn case(rules: &'static str, dropped: &'static [Traffic]) -> Case {
 use Traffic::{Addresses, BootFiles, Datagrams, Forwarding, Names, Neighbours, Own, Probes, Time};
 const SSH: Traffic = Traffic::Venue { protocol: 6, port: 22 };
 const PING: Traffic = Traffic::Venue { protocol: 1, port: 0 };
+const SSH6: Traffic = Traffic::VenueIpv6 { protocol: 6, port: 22 };
+const PING6: Traffic = Traffic::VenueIpv6 { protocol: 58, port: 0 };
+/// The head's address of IPv6 at its uplink.
+const HEAD6: &str = "fd00:99::126";
 const PORT: Traffic = Traffic::Port {
     protocol: 6,
     listen: 2201,
@@ -219,6 +224,51 @@ const KINDS: [Case; 13] = [
     case("iptables-legacy -t raw -A PREROUTING -i eth0 -p tcp -j NOTRACK", &[Forwarding]),
 ];
 
+const BY_IPV6: [Case; 9] = [
+    // What finds a neighbour is tracked by nobody.
+    case(
+        "nft 'add table ip6 t; add chain ip6 t i { type filter hook input priority 0; policy drop; };
+              add rule ip6 t i iif lo accept; add rule ip6 t i ct state established,related accept'",
+        &[SSH6, PING6],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; };
+              add rule inet t i meta nfproto ipv6 tcp dport 22 reject'",
+        &[SSH6],
+    ),
+    // By IPv4 too, and so named once.
+    case(
+        "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; };
+              add rule inet t i iifname { lo, eth0 } accept; add rule inet t i tcp dport 22 accept;
+              add rule inet t i icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'",
+        &[PING, PING6],
+    ),
+    case(
+        "nft 'add table ip6 t; add chain ip6 t o { type filter hook output priority 0; };
+              add rule ip6 t o icmpv6 type nd-neighbor-advert drop'",
+        &[SSH6, PING6],
+    ),
+    case("ip6tables-nft -A INPUT -p tcp --dport 22 -j DROP", &[SSH6]),
+    case("ip6tables-legacy -P INPUT DROP; ip6tables-legacy -A INPUT -p icmpv6 -j ACCEPT", &[SSH6]),
+    case(
+        "ip6tables-legacy -N mine; ip6tables-legacy -A INPUT -i eth1 -g mine
+         ip6tables-legacy -A mine -p icmpv6 --icmpv6-type echo-request -j REJECT",
+        &[PING6],
+    ),
+    case(
+        "ip6tables-legacy -P INPUT DROP; ip6tables-legacy -A INPUT -m conntrack --ctstate UNTRACKED -j ACCEPT
+         ip6tables-legacy -A INPUT -p tcp --dport 22 -j ACCEPT
+         ip6tables-legacy -A INPUT -p icmpv6 --icmpv6-type echo-request -j ACCEPT",
+        &[],
+    ),
+    case(
+        "ip6tables-legacy -A INPUT -s fd00:2::/32 -j DROP; ip6tables-legacy -A INPUT ! -d fe80::/10 ! -s fd00:99::/64 -j DROP
+         nft 'add table ip6 t; add chain ip6 t i { type filter hook input priority 0; };
+              add rule ip6 t i ip6 saddr fd00:1::/32 drop; add rule ip6 t i iifname eth0 drop; add rule ip6 t i tcp dport 80 drop'",
+        &[],
+    ),
+];
+
 /// A head that serves its node, by real programs.
 struct Serving {
     lab: Lab,
@@ -287,6 +337,7 @@ impl Serving {
     fn failing(&self, all: &[Traffic]) -> Vec<Traffic> {
         // What was found out about a neighbour, or not, under other rules counts no more.
         sh("ip neigh flush dev eth1");
+        self.lab.venue.sh("ip -6 neigh flush dev eth0");
         let tries: Vec<_> = all.iter().map(|traffic| (*traffic, self.works(*traffic))).collect();
         tries
             .into_iter()
@@ -325,6 +376,13 @@ impl Serving {
                 let command = format!("ip netns exec {} {}", venue.name(), ping(HEAD));
                 std::thread::spawn(move || crate::lab::try_sh(&command).0)
             }
+            Traffic::VenueIpv6 { protocol: 58, .. } => {
+                let command = format!("ip netns exec {} {}", venue.name(), ping(HEAD6));
+                std::thread::spawn(move || crate::lab::try_sh(&command).0)
+            }
+            Traffic::VenueIpv6 { port, .. } => {
+                venue.run(move || greeted(&format!("[{HEAD6}]"), port))
+            }
             Traffic::Venue { port, .. } => venue.run(move || greeted(HEAD, port)),
             Traffic::Port { listen, .. } => venue.run(move || greeted(HEAD, listen)),
             Forwarding => node.run(|| greeted(VENUE, 7)),
@@ -344,8 +402,12 @@ impl Serving {
         let named = named(watch);
         let traffics: Vec<Traffic> = named.iter().map(|(traffic, _)| *traffic).collect();
         // Where no connection of the nodes gets out, that says it all.
-        let logged =
-            |traffic: &Traffic| *traffic == Datagrams && case.dropped.contains(&Forwarding);
+        let logged = |traffic: &Traffic| match *traffic {
+            Datagrams => case.dropped.contains(&Forwarding),
+            PING6 => case.dropped.contains(&PING),
+            SSH6 => case.dropped.contains(&SSH),
+            _ => false,
+        };
         let expected: Vec<Traffic> =
             case.dropped.iter().copied().filter(|traffic| !logged(traffic)).collect();
         assert_eq!(sorted(&traffics), sorted(&expected), "named: {named:?} of {}", case.rules);
@@ -361,14 +423,15 @@ impl Serving {
             }
             commands
                 .iter()
-                .for_each(|command| drop(sh(&command.replace("iptables ", "iptables-nft "))));
+                .for_each(|command| drop(sh(&command.replace("tables ", "tables-nft "))));
         }
         assert_eq!(self::named(watch), [], "after the remedies of {}", case.rules);
         assert_eq!(self.failing(all), [], "after {named:?}");
         sh("for table in $(nft list tables | grep -v 'inet bramblegate' | cut -d' ' -f 2- | tr ' ' /); do
                 nft delete table $(echo $table | tr / ' '); done
             for t in raw mangle nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done
-            for c in INPUT FORWARD OUTPUT; do iptables-legacy -P $c ACCEPT; done");
+            for c in INPUT FORWARD OUTPUT; do iptables-legacy -P $c ACCEPT; done
+            ip6tables-legacy -F; ip6tables-legacy -X; ip6tables-legacy -P INPUT ACCEPT");
         assert_eq!(before.lines().count(), sh("nft list ruleset").lines().count());
     }
 }
@@ -467,6 +530,19 @@ fn play_kinds(cases: &[Case]) {
         // Without ARP nothing gets through, and the head's own is what names it.
         let arp = case.rules.contains("arp");
         serving.play(&watch, case, if arp { &[Own] } else { &[Forwarding, Datagrams, Own] });
+    }
+}
+
+fn ipv6() {
+    let lab = Lab::new();
+    sh(&format!("ip addr add {HEAD6}/64 dev eth1 nodad"));
+    lab.venue.sh("ip addr add fd00:99::1/64 dev eth0 nodad");
+    let serving = Serving::new(lab, "eth0");
+    greet(TcpListener::bind(format!("[{HEAD6}]:22")).unwrap());
+    let watch = FirewallWatch { ipv6_uplinks: vec!["eth1".into()], ..watch() };
+    assert_eq!(serving.failing(&[SSH6, PING6]), []);
+    for case in &BY_IPV6 {
+        serving.play(&watch, case, &[SSH, PING, SSH6, PING6]);
     }
 }
 

@@ -23,12 +23,17 @@ pub const ETHERTYPE_LLC: u16 = 0x0004;
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// `ETH_P_ARP`
 pub const ETHERTYPE_ARP: u16 = 0x0806;
-/// Protocols in IPv4 (`IPPROTO_*` of `linux/in.h`).
+/// `ETH_P_IPV6`
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// Protocols in IP (`IPPROTO_*` of `linux/in.h`).
 pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
+pub const ICMPV6: u8 = 58;
 /// Bytes of an IPv4 header without options (RFC 791, 3.1).
 pub const IPV4_HEADER: usize = 20;
+/// Bytes of an IPv6 header without extensions (RFC 8200, 3).
+pub const IPV6_HEADER: usize = 40;
 /// Bytes of an ARP packet for Ethernet and IPv4 (RFC 826).
 pub const ARP_LENGTH: usize = 28;
 /// Its first bytes: Ethernet, IPv4, and how long their addresses are. The operation follows.

@@ -257,6 +257,21 @@ mod tests {
         assert_eq!(Wiring::named("mjkdz").unwrap().encode(0b1010, true, false, true), 0b0100_1010);
     }
 
+    /// LCDproc 0.5.9, server/drivers/hd44780-i2c.c: data on bits 0 to 3, RS 0x10, RW 0x20, EN 0x40,
+    /// BL 0x80; without BacklightInvert BL is 0 while the light is on.
+    #[test]
+    fn lcdprocs_own_wiring_is_lit_by_a_low_pin() {
+        let lcdproc = Wiring::named("lcdxio-inverse").unwrap();
+        let rest = 0b1010 | 0x10 | 0x40;
+        assert_eq!(lcdproc.encode(0b1010, true, true, true), rest);
+        assert_eq!(lcdproc.encode(0b1010, true, true, false), rest | 0x80);
+        let own = |known: &&KnownWiring| known.found_on.contains("LCDproc's own");
+        assert_eq!(
+            WIRINGS.iter().filter(own).map(|known| known.name).collect::<Vec<_>>(),
+            ["lcdxio-inverse"]
+        );
+    }
+
     #[test]
     fn a_wrong_wiring_is_reported() {
         let clash = Wiring { e: 0, ..Wiring::default() };

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use ipnet::IpNet;
+
 use super::sockets::listeners;
 use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
@@ -47,6 +49,7 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
         exit: port.as_ref().zip(node).and_then(|(port, node)| context.machine.way_out(port, node)),
         cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
         cluster_networks: vec![net],
+        ipv6_uplinks: uplinks.iter().filter(|uplink| has_ipv6(context, uplink)).cloned().collect(),
         uplinks,
         ..FirewallWatch::default()
     };
@@ -70,6 +73,12 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(AlertCode::GatewayBlocked, text, format!("as root: {remedy}")).ranked(rank)
     });
     blocking.into_iter().chain(spare).chain(promised).collect()
+}
+
+/// Returns whether a port has an IPv6 address that the venue can reach.
+fn has_ipv6(context: &CheckContext<'_>, port: &str) -> bool {
+    let held = context.machine.addresses(port);
+    held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
 /// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is

@@ -64,7 +64,25 @@ pub fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
     Ok((output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr)))
 }
 
-/// What a verb says that succeeds.
+/// Runs what a text of ours prints, "bramblegate nodes …", with more words behind it.
+pub fn carry_out(world: &World, command: &str, more: &[&str]) -> Result<String> {
+    let words = command.strip_prefix("bramblegate ");
+    let words = words.ok_or_else(|| Error(format!("no verb: {command:?}")))?;
+    println!("{command} {more:?}");
+    succeed(world, &[&words.split(' ').collect::<Vec<_>>(), more].concat())
+}
+
+/// Returns the command of the journal's catalog that begins so.
+fn explained(beginning: &str) -> Result<String> {
+    // Its lines are broken where they are long.
+    let catalog = bramblegate::view::journal::catalog();
+    let catalog = catalog.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut commands = catalog.split('`').skip(1).step_by(2);
+    let command = commands.find(|command| command.starts_with(beginning)).map(str::to_owned);
+    command.ok_or_else(|| Error(format!("the catalog has no {beginning}")))
+}
+
+/// Returns what a verb prints that succeeds.
 pub fn succeed(world: &World, words: &[&str]) -> Result<String> {
     match verb(world, words)? {
         (0, out, _) => Ok(out),
@@ -99,10 +117,13 @@ pub fn static_node_is_found_and_adopted() -> Result<()> {
             world.journal().contains("node-00-00-77 (b8:27:eb:00:00:77) was found"),
         )?;
 
-        succeed(world, &["nodes", "adopt", "node-00-00-77", "--as", "window"])?;
-        until("it is of the settings", || {
-            named(world, "window").is_some_and(|node| node.origin == Origin::Settings)
-        })?;
+        let settled =
+            |name: &str| named(world, name).is_some_and(|node| node.origin == Origin::Settings);
+        let command = explained("bramblegate nodes adopt")?;
+        carry_out(world, &command.replace("@NODE@", "node-00-00-77"), &[])?;
+        until("it is of the settings", || settled("node-00-00-77"))?;
+        succeed(world, &["nodes", "rename", "node-00-00-77", "window"])?;
+        until("by another name", || settled("window"))?;
         ensure("it is not there twice", named(world, "node-00-00-77").is_none())?;
         ensure("its health went on", health(world, "window") == "up")?;
         let text = fs::read_to_string(format!("{HOME}/bramblegate.toml.d/60-nodes.toml"))
@@ -118,7 +139,8 @@ pub fn static_node_is_found_and_adopted() -> Result<()> {
         until("it is a found node again", || {
             stranger(world).is_some_and(|node| node.origin == Origin::Found)
         })?;
-        Ok(())
+        succeed(world, &["nodes", "adopt", "node-00-00-77", "--as", "window"])?;
+        until("adopted under another name", || settled("window")).map(drop)
     })
 }
 
@@ -172,7 +194,7 @@ pub fn swapped_boards_are_reported() -> Result<()> {
 
 pub fn drained_node_raises_no_alarm_and_stays_drained() -> Result<()> {
     gateway(|world| {
-        succeed(world, &["nodes", "drain", "rpi2"])?;
+        carry_out(world, &explained("bramblegate nodes drain")?, &["rpi2"])?;
         until("it is worked on", || health(world, "rpi2") == "maintenance")?;
         must("rpi2", "ip link set eth0 down")?;
         std::thread::sleep(Duration::from_secs(3));
@@ -188,6 +210,13 @@ pub fn drained_node_raises_no_alarm_and_stays_drained() -> Result<()> {
         succeed(world, &["nodes", "resume", "rpi2"])?;
         until("it is down", || health(world, "rpi2") == "down")?;
         until("and alarmed", || alert(world, "node-down").is_some())?;
+        succeed(world, &["nodes", "drain", "rpi[1-3]"])?;
+        until("folded names are each of them", || {
+            ["rpi1", "rpi2", "rpi3"].iter().all(|name| health(world, name) == "maintenance")
+        })?;
+        succeed(world, &["nodes", "resume", "rpi[1,3]"])?;
+        until("two are back", || health(world, "rpi1") == "up" && health(world, "rpi3") == "up")?;
+        ensure("and one is not", health(world, "rpi2") == "maintenance")?;
         let (code, _, error) = verb(world, &["nodes", "drain", "rpi9"])?;
         ensure(
             "a node that is not there is refused",

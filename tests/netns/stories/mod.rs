@@ -292,6 +292,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
     ("service::what_cannot_be_served_is_an_alert", service::what_cannot_be_served_is_an_alert),
     ("remedies::ways_and_ports_are_put_right", remedies::ways_and_ports_are_put_right),
+    ("remedies::ports_of_a_bridge_are_put_right", remedies::ports_of_a_bridge_are_put_right),
     ("remedies::who_has_port_67_is_stopped", remedies::who_has_port_67_is_stopped),
     ("remedies::who_holds_dhcp_back_is_seen", remedies::who_holds_dhcp_back_is_seen),
     (

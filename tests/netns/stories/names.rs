@@ -93,6 +93,18 @@ pub fn first_come_first_named() -> Result<()> {
         let second = Client::udhcpc("rpi2", "window")?;
         ensure("its address stays", soon("window", &second)? == two)?;
         until("it is over", || alert(world, "node-duplicate-name").is_none())?;
-        ensure("the first is still the first", leads(SAME, &one))
+        ensure("the first is still the first", leads(SAME, &one))?;
+        // What the alert advises.
+        drop(second);
+        let second = Client::udhcpc("rpi2", SAME)?;
+        ensure("its address stays again", second.wait()?.0 == two)?;
+        until("it is reported a third time", || alert(world, "node-duplicate-name").is_some())?;
+        let text = alert(world, "node-duplicate-name").unwrap_or_default();
+        let command = text.split('`').nth(1).unwrap_or_default();
+        super::inventory::carry_out(world, command, &[OTHER, "desk"])?;
+        until("it has a name of its own", || {
+            leads("desk", &two) && alert(world, "node-duplicate-name").is_none()
+        })
+        .map(drop)
     })
 }

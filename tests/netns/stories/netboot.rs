@@ -226,20 +226,35 @@ pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
 }
 
 pub fn nodes_get_a_time_server() -> Result<()> {
-    serving(PLAIN, "[cluster.dhcp]\nntp = \"10.99.0.1\"\n", |world| {
+    before_start(PLAIN, |world| {
+        // An open port, and nobody who answers there.
+        let _silent = spawn(
+            within("head", "nc").args(["-k", "-l", "-u", "123"]),
+            &PathBuf::from(format!("{HOME}/silent.log")),
+        )?;
+        until("it has the port", || {
+            must("head", "ss -lun").is_ok_and(|text| text.contains("0.0.0.0:123"))
+        })?;
+        world.set_settings("[cluster.dhcp]\n");
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        std::thread::sleep(Duration::from_secs(1));
         let client = Client::udhcpc("rpi2", "worker")?;
         client.wait()?;
         let reported = |server: &str| {
             client.lease().is_some_and(|lease| lease.contains(&format!("ntp={server} ")))
         };
-        ensure(&format!("option 42: {:?}", client.lease()), reported("10.99.0.1"))?;
-        reload(world, "[cluster.dhcp]\nntp = \"192.168.50.1\"\n")?;
-        until("with other settings another, at the next renewal", || {
-            let _ = client.running.signal("USR1");
-            std::thread::sleep(Duration::from_millis(200));
-            reported("192.168.50.1")
-        })
-        .map(drop)
+        let lease = client.lease();
+        ensure(&format!("an open port is no server: {lease:?}"), !reported("192.168.50.1"))?;
+        for server in ["10.99.0.1", "192.168.50.1"] {
+            reload(world, &format!("[cluster.dhcp]\nntp = \"{server}\"\n"))?;
+            until("option 42 is what the settings say, at the next renewal", || {
+                let _ = client.running.signal("USR1");
+                std::thread::sleep(Duration::from_millis(200));
+                reported(server)
+            })?;
+        }
+        Ok(())
     })
 }
 

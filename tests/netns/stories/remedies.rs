@@ -8,7 +8,7 @@ use bramblegate_lab::shell::{exec, must, spawn, within};
 use bramblegate_lab::{Error, Result, World};
 
 use super::client::Client;
-use super::scene::{PLAIN, alert, before_start, ensure, is, online, try_from, until};
+use super::scene::{PLAIN, alert, before_start, ensure, is, online, try_from, until, wait_online};
 use super::service::{another_board, look_up};
 
 const SERVE: &str = "[cluster.dhcp]\n";
@@ -68,6 +68,28 @@ pub fn ways_and_ports_are_put_right() -> Result<()> {
         must("head", "ip link del spare")?;
         must("head", "ip link set eth1 down")?;
         cure(world, "uplink-none", "eth1 is switched off")
+    })
+}
+
+/// The cluster's port is a bridge without ports, then the uplink becomes one of its ports.
+pub fn ports_of_a_bridge_are_put_right() -> Result<()> {
+    before_start(PLAIN, |world| {
+        must("head", "ip link add br0 type bridge")?;
+        world.set_settings("[cluster]\ninterface = \"br0\"\n");
+        world.start_gateway()?;
+        let reported =
+            || alert(world, "gateway-port-no-carrier").filter(|text| text.contains("has no port"));
+        until("a bridge without ports is named", || reported().is_some())?;
+        let command = command_of(&reported().unwrap_or_default())?;
+        must("head", &command.replace("PORT", "eth0"))?;
+        until("it is over", || reported().is_none())?;
+        wait_online(world)?;
+        must("head", "ip link set eth1 master br0")?;
+        cure(world, "uplink-enslaved", "which leads to the nodes")?;
+        until("a node reaches the internet", || {
+            try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+        })
+        .map(drop)
     })
 }
 

@@ -232,7 +232,7 @@ pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
         until("and over", || alert(world, "gateway-blocked").is_none())?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
-        ensure("names too", look_up("rpi2", "worker.bramble").contains(&address))?;
+        until("names too", || look_up("rpi2", "worker.bramble").contains(&address))?;
         try_from(world, "laptop", "ping HEAD")?;
 
         must(

@@ -57,6 +57,8 @@ pub enum Traffic {
     Probes,
     /// what the venue may reach on the head itself, by `IPPROTO_*` and port (ICMP: 0)
     Venue { protocol: u8, port: u16 },
+    /// the same by IPv6, with the neighbour discovery that it takes (ICMPv6: port 0)
+    VenueIpv6 { protocol: u8, port: u16 },
     /// a port of the head that leads to a node
     Port { protocol: u8, listen: u16, to: Ipv4Addr, port: u16 },
 }
@@ -65,7 +67,7 @@ impl Traffic {
     /// Returns the port on the head that it is about, where it is about one.
     pub const fn port(self) -> Option<u16> {
         match self {
-            Self::Venue { port, .. } => Some(port),
+            Self::Venue { port, .. } | Self::VenueIpv6 { port, .. } => Some(port),
             Self::Port { listen, .. } => Some(listen),
             _ => None,
         }

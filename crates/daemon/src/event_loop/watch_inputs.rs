@@ -323,6 +323,10 @@ pub fn firewall_watch(settings: &Settings, state: &Facts, own_port: u32) -> Fire
     let carrying = state.uplinks().into_iter().filter(|uplink| {
         uplink.address.is_some() || leads_by_translator(state.kernel(), uplink.link.index)
     });
+    let reached =
+        |net: &IpNet| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local());
+    let ipv6_uplinks =
+        state.uplinks().into_iter().filter(|uplink| uplink.addresses.iter().any(reached));
     let exit = state
         .routing()
         .detour()
@@ -348,6 +352,7 @@ pub fn firewall_watch(settings: &Settings, state: &Facts, own_port: u32) -> Fire
             &forwards,
         ),
         uplinks: carrying.map(|uplink| uplink.link.name.clone()).collect(),
+        ipv6_uplinks: ipv6_uplinks.map(|uplink| uplink.link.name.clone()).collect(),
         exit: exit.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,
         postrouted: COMMENT_MASQUERADE,

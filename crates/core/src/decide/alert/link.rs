@@ -42,7 +42,8 @@ fn cluster_port(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
 /// Returns what a bridge lacks that has no ports, for an alert.
 pub fn no_port(bridge: &str) -> String {
     format!(
-        "the bridge {bridge} has no port: put one into it (sudo ip link set PORT master {bridge})"
+        "the bridge {bridge} has no port: put one into it (sudo ip link set PORT up master \
+         {bridge})"
     )
 }
 

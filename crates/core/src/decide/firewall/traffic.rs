@@ -8,6 +8,7 @@ use crate::event::Traffic;
 use super::{ForwardedPort, Transport};
 
 const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -96,6 +97,12 @@ pub fn words(traffic: Traffic) -> String {
         Traffic::Venue { protocol: ICMP, .. } => "pings from the venue (uplink.allow)".to_owned(),
         Traffic::Venue { protocol, port } => {
             format!("{} {port} from the venue (uplink.allow)", by(protocol))
+        }
+        Traffic::VenueIpv6 { protocol: ICMPV6, .. } => {
+            "pings from the venue by IPv6 (uplink.allow)".to_owned()
+        }
+        Traffic::VenueIpv6 { protocol, port } => {
+            format!("{} {port} from the venue by IPv6 (uplink.allow)", by(protocol))
         }
         Traffic::Port { protocol, listen, .. } => {
             format!("the forwarded port {}:{listen}", by(protocol))

@@ -237,6 +237,9 @@ pub fn verdict(data: &Attributes<'_>) -> Verdict {
     }
 }
 
+/// `XT_CONNTRACK_STATE_UNTRACKED`
+pub const XT_UNTRACKED: u16 = 0x100;
+
 /// Returns an iptables match of nf_tables' compatibility layer.
 fn iptables_match(data: &Attributes<'_>) -> Expression {
     let revision = data.be32(2).unwrap_or(0);
@@ -244,7 +247,7 @@ fn iptables_match(data: &Attributes<'_>) -> Expression {
 }
 
 /// Reads an iptables match: `conntrack` (`struct xt_conntrack_mtinfo3`), `state`, `tcp`, `udp`,
-/// `multiport`, `icmp` and `addrtype`. Others are not followed.
+/// `multiport`, `icmp`, `icmp6` and `addrtype`. Others are not followed.
 pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
     let u16_at =
         |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
@@ -256,14 +259,17 @@ pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
             }
             _ => Expression::Unknown,
         },
-        "state" => u16_at(0)
-            .map_or(Expression::Unknown, |mask| Expression::States { mask, inverted: false }),
+        "state" => u16_at(0).map_or(Expression::Unknown, |mask| {
+            // `XT_STATE_UNTRACKED`, which `conntrack` has elsewhere.
+            let untracked = if mask & 0x40 != 0 { XT_UNTRACKED } else { 0 };
+            Expression::States { mask: mask & 0x3f | untracked, inverted: false }
+        }),
         "udp" => ports(info, 17).map_or(Expression::Unknown, Expression::Ports),
         "tcp" => ports(info, 6).map_or(Expression::Unknown, Expression::Ports),
         "multiport" if revision == 1 => {
             multiport(info).map_or(Expression::Unknown, Expression::Ports)
         }
-        "icmp" => match info {
+        "icmp" | "icmp6" => match info {
             // Any code of it
             [number, 0, 255, inverted, ..] => {
                 Expression::IcmpType { number: *number, inverted: inverted & 1 != 0 }

@@ -17,6 +17,7 @@ const GET_ELEMENTS: u8 = 13;
 pub const INET: u8 = 1;
 pub const IPV4: u8 = 2;
 pub const ARP: u8 = 3;
+pub const IPV6: u8 = 10;
 pub const NETDEV: u8 = 5;
 pub const BRIDGE: u8 = 7;
 /// `NF_DROP`
@@ -30,7 +31,7 @@ const CATCH_ALL: u32 = 2;
 /// Holds a table: family and name.
 pub type TableName = (u8, String);
 
-/// Holds all tables that have something at a hook of IPv4, ARP, a bridge or a port, but ours.
+/// Holds all tables that have something at a hook of IP, ARP, a bridge or a port, but ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ruleset {
     pub tables: BTreeMap<TableName, Table>,
@@ -153,7 +154,7 @@ fn assemble(chains: Vec<(TableName, String, Chain)>, ours: &str) -> Ruleset {
     let mut ruleset = Ruleset::default();
     for (table, name, chain) in chains {
         let is_ours = table.0 == INET && table.1 == ours;
-        if !is_ours && matches!(table.0, INET | IPV4 | ARP | NETDEV | BRIDGE) {
+        if !is_ours && matches!(table.0, INET | IPV4 | IPV6 | ARP | NETDEV | BRIDGE) {
             ruleset.tables.entry(table).or_default().chains.insert(name, chain);
         }
     }

@@ -1,5 +1,6 @@
-//! iptables' older kernel interface (`linux/netfilter_ipv4/ip_tables.h`), which nf_tables neither
-//! lists nor announces. Only tables that are there are read: to ask for one makes it.
+//! iptables' older kernel interface (`linux/netfilter_ipv4/ip_tables.h`,
+//! `linux/netfilter_ipv6/ip6_tables.h`), which nf_tables neither lists nor announces. Only tables
+//! that are there are read: to ask for one makes it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,20 +10,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
 use super::expression::{Expression, Verdict, What, xtables_match, xtables_target};
-use super::foreign::{Base, Chain, IPV4, Ruleset, Table};
+use super::foreign::{Base, Chain, IPV4, IPV6, Ruleset, Table};
 
-/// Names of the tables of this thread's network namespace; for root alone.
-const NAMES: &str = "/proc/thread-self/net/ip_tables_names";
 /// Who may not read that sees here which tables the kernel's modules hold.
 const MODULES: &str = "/proc/modules";
 /// `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`
 const GET_INFO: libc::c_int = 64;
 const GET_ENTRIES: libc::c_int = 65;
-/// Bytes of `struct ipt_getinfo`, of the head of `struct ipt_get_entries`, and of `struct
-/// ipt_entry`.
+/// Bytes of `struct ipt_getinfo` and of the head of `struct ipt_get_entries`, which are the same of
+/// IPv6.
 const INFO: usize = 84;
 const ENTRIES: usize = 40;
-const ENTRY: usize = 112;
 /// Bytes of `struct xt_entry_match` and `xt_entry_target`, and of a name in them.
 const PART: usize = 32;
 const NAME: usize = 29;
@@ -42,9 +40,80 @@ const SOURCE_NAT: i32 = 100;
 pub const LEGACY_SUFFIX: &str = " (legacy)";
 const CHAINS: [&str; HOOKS] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
+/// Holds what differs between IPv4 and IPv6.
+#[derive(Debug, PartialEq, Eq)]
+struct Kind {
+    /// `NFPROTO_*`
+    family: u8,
+    socket: AddressFamily,
+    level: libc::c_int,
+    /// names of the tables of this thread's network namespace; for root alone
+    names: &'static str,
+    /// what the names of the kernel's modules begin with
+    module: &'static str,
+    /// bytes of `struct ipt_ip` or `struct ip6t_ip6`, with which an entry begins
+    head: usize,
+    /// bytes of an address there
+    address: usize,
+    /// where source and destination are in the network header
+    places: [u32; 2],
+    /// where `nfcache`, and behind it `target_offset`, `next_offset` and `comefrom`, begins
+    rest: usize,
+    /// where the counters begin
+    counters: usize,
+    /// bytes of `struct ipt_entry` or `struct ip6t_entry`
+    entry: usize,
+    /// where the flags are, before what is inverted
+    flags: usize,
+    /// the flag of `--goto`
+    goes: u8,
+    /// the flag of a rule for fragments, or for a kind of service (TOS)
+    unread: u8,
+    /// the flag without which the protocol says nothing, where there is one
+    has_protocol: u8,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind {
+        family: IPV4,
+        socket: AddressFamily::INET,
+        level: libc::IPPROTO_IP,
+        names: "/proc/thread-self/net/ip_tables_names",
+        module: "iptable_",
+        head: 84,
+        address: 4,
+        places: [12, 16],
+        rest: 84,
+        counters: 96,
+        entry: 112,
+        flags: 82,
+        goes: 0x02,
+        unread: 0x01,
+        has_protocol: 0,
+    },
+    Kind {
+        family: IPV6,
+        socket: AddressFamily::INET6,
+        level: libc::IPPROTO_IPV6,
+        names: "/proc/thread-self/net/ip6_tables_names",
+        module: "ip6table_",
+        head: 136,
+        address: 16,
+        places: [8, 24],
+        rest: 136,
+        counters: 152,
+        entry: 168,
+        flags: 131,
+        goes: 0x04,
+        unread: 0x02,
+        has_protocol: 0x01,
+    },
+];
+
 /// Holds a table as the kernel gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
+    kind: &'static Kind,
     name: &'static str,
     info: Vec<u8>,
     /// without the counters, which move
@@ -53,26 +122,31 @@ pub struct Listing {
 
 /// Returns the tables that are there; those that may not be read are not.
 pub fn read() -> Vec<Listing> {
-    let names = fs::read_to_string(NAMES);
+    KINDS.iter().flat_map(tables).collect()
+}
+
+/// Returns the tables of one kind.
+fn tables(kind: &'static Kind) -> Vec<Listing> {
+    let names = fs::read_to_string(kind.names);
     let is_there = |name: &str| match &names {
         Ok(names) => names.lines().any(|line| line == name),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let module = format!("iptable_{name} ");
+            let module = format!("{}{name} ", kind.module);
             fs::read_to_string(MODULES)
                 .is_ok_and(|modules| modules.lines().any(|line| line.starts_with(&module)))
         }
         Err(_) => false,
     };
     let there = TABLES.iter().filter(|(name, _)| is_there(name));
-    there.filter_map(|(name, _)| listing(name).ok()).collect()
+    there.filter_map(|(name, _)| listing(kind, name).ok()).collect()
 }
 
-fn listing(name: &'static str) -> io::Result<Listing> {
+fn listing(kind: &'static Kind, name: &'static str) -> io::Result<Listing> {
     let protocol = Some(ipproto::RAW);
-    let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+    let socket = socket_with(kind.socket, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     let mut info = vec![0; INFO];
     info.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
-    ask(&socket, GET_INFO, &mut info)?;
+    ask((&socket, kind), GET_INFO, &mut info)?;
     let size = u32_at(&info, 80).map_or(0, |size| size as usize);
     if size > MOST {
         return Err(io::ErrorKind::OutOfMemory.into());
@@ -81,23 +155,23 @@ fn listing(name: &'static str) -> io::Result<Listing> {
     entries.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
     let length = u32::try_from(size).unwrap_or(0).to_ne_bytes();
     entries.iter_mut().skip(32).zip(length).for_each(|(place, byte)| *place = byte);
-    ask(&socket, GET_ENTRIES, &mut entries)?;
+    ask((&socket, kind), GET_ENTRIES, &mut entries)?;
     let mut entries = entries.split_off(ENTRIES);
     let mut at = 0;
-    while let Some(next) = u16_at(&entries, at + 90).filter(|next| *next > 0) {
-        entries.iter_mut().skip(at + 96).take(16).for_each(|byte| *byte = 0);
+    while let Some(next) = u16_at(&entries, at + kind.rest + 6).filter(|next| *next > 0) {
+        entries.iter_mut().skip(at + kind.counters).take(16).for_each(|byte| *byte = 0);
         at += usize::from(next);
     }
-    Ok(Listing { name, info, entries })
+    Ok(Listing { kind, name, info, entries })
 }
 
-fn ask(socket: &OwnedFd, option: libc::c_int, bytes: &mut [u8]) -> io::Result<()> {
+fn ask((socket, kind): (&OwnedFd, &Kind), option: libc::c_int, bytes: &mut [u8]) -> io::Result<()> {
     let mut length = libc::socklen_t::try_from(bytes.len()).map_err(io::Error::other)?;
     // SAFETY: the kernel writes at most `length` bytes, which is what there is.
     let done = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
+            kind.level,
             option,
             bytes.as_mut_ptr().cast(),
             &raw mut length,
@@ -110,19 +184,20 @@ fn ask(socket: &OwnedFd, option: libc::c_int, bytes: &mut [u8]) -> io::Result<()
 /// it.
 pub fn add(ruleset: &mut Ruleset, listings: Vec<Listing>) {
     for listing in listings {
-        let (table, name) = (listing.table(), listing.name);
+        let (table, name, family) = (listing.table(), listing.name, listing.kind.family);
         // The same names as iptables on nf_tables has; where both are there a word keeps them
         // apart.
-        let taken = ruleset.tables.contains_key(&(IPV4, name.to_owned()));
+        let taken = ruleset.tables.contains_key(&(family, name.to_owned()));
         let name = if taken { format!("{name}{LEGACY_SUFFIX}") } else { name.to_owned() };
-        ruleset.tables.insert((IPV4, name), table);
+        ruleset.tables.insert((family, name), table);
     }
 }
 
 /// Reads any bytes as a table's entries.
 pub fn parse_any(bytes: &[u8]) -> Vec<Listing> {
     let info = bytes.get(..INFO).unwrap_or_default().to_vec();
-    vec![Listing { name: "filter", info, entries: bytes.to_vec() }]
+    let of = |kind| Listing { kind, name: "filter", info: info.clone(), entries: bytes.to_vec() };
+    KINDS.iter().map(of).collect()
 }
 
 impl Listing {
@@ -183,17 +258,29 @@ impl Listing {
     }
 
     fn next(&self, at: usize) -> Option<usize> {
-        u16_at(&self.entries, at + 90).map(usize::from).filter(|next| *next >= ENTRY)
+        u16_at(&self.entries, at + self.kind.rest + 6)
+            .map(usize::from)
+            .filter(|next| *next >= self.kind.entry)
+    }
+
+    /// Returns where an entry's target begins.
+    fn offset(&self, at: usize) -> Option<usize> {
+        u16_at(&self.entries, at + self.kind.rest + 4).map(usize::from)
+    }
+
+    /// Returns an entry's flags.
+    fn flags(&self, at: usize) -> Option<u8> {
+        self.entries.get(at + self.kind.flags).copied()
     }
 
     fn offsets(&self) -> Vec<usize> {
         let first = (!self.entries.is_empty()).then_some(0);
         let all = std::iter::successors(first, |at| Some(at + self.next(*at)?));
-        all.take_while(|at| at + ENTRY <= self.entries.len()).collect()
+        all.take_while(|at| at + self.kind.entry <= self.entries.len()).collect()
     }
 
     fn target(&self, at: usize) -> Option<(String, &[u8])> {
-        let offset = usize::from(u16_at(&self.entries, at + 88)?);
+        let offset = self.offset(at)?;
         part(self.entries.get(at + offset..at + self.next(at)?)?)
             .map(|(name, _, data, _)| (name, data))
     }
@@ -206,10 +293,10 @@ impl Listing {
 
     fn rule(&self, at: usize, heads: &BTreeMap<usize, String>) -> Vec<Expression> {
         let mut rule = self.head(at).unwrap_or_else(|| vec![Expression::Unknown]);
-        let (offset, next) =
-            (u16_at(&self.entries, at + 88).map(usize::from), self.next(at).unwrap_or(0));
-        let mut matches =
-            offset.and_then(|offset| self.entries.get(at + ENTRY..at + offset)).unwrap_or_default();
+        let (offset, next) = (self.offset(at), self.next(at).unwrap_or(0));
+        let mut matches = offset
+            .and_then(|offset| self.entries.get(at + self.kind.entry..at + offset))
+            .unwrap_or_default();
         while let Some((name, revision, data, rest)) = part(matches) {
             rule.push(xtables_match(&name, revision, data));
             matches = rest;
@@ -225,7 +312,7 @@ impl Listing {
                     Some(to) => {
                         let chain = usize::try_from(to).ok().and_then(|to| heads.get(&to));
                         // `--goto` is a flag of the entry.
-                        let goes = self.entries.get(at + 82).is_some_and(|flags| flags & 2 != 0);
+                        let goes = self.flags(at).is_some_and(|flags| flags & self.kind.goes != 0);
                         let verdict = if goes { Verdict::Goto } else { Verdict::Jump };
                         standard(chain.map_or(Verdict::Other, |chain| verdict(chain.clone())))
                     }
@@ -239,10 +326,13 @@ impl Listing {
         rule
     }
 
-    /// Reads a `struct ipt_ip` as expressions.
+    /// Reads a `struct ipt_ip` or `struct ip6t_ip6` as expressions: two addresses and their masks,
+    /// two ports and theirs, protocol, flags, and what of it is inverted.
     fn head(&self, at: usize) -> Option<Vec<Expression>> {
-        let ip = self.entries.get(at..at + 84)?;
-        let inverted = *ip.get(83)?;
+        let kind = self.kind;
+        let ip = self.entries.get(at..at + kind.head)?;
+        let flags = self.flags(at)?;
+        let inverted = *ip.get(kind.flags + 1)?;
         let mut rule = Vec::new();
         let mut test = |what: What, data: &[u8], mask: &[u8], bit: u8| {
             if mask.iter().all(|byte| *byte == 0) {
@@ -254,17 +344,21 @@ impl Listing {
             rule.push(Expression::Bitwise { from: 0, to: 0, mask, xor });
             rule.push(Expression::Compare { register: 0, operator, data: data.to_vec() });
         };
-        test(What::Payload(1, 12, 4), ip.get(..4)?, ip.get(8..12)?, 8);
-        test(What::Payload(1, 16, 4), ip.get(4..8)?, ip.get(12..16)?, 16);
-        test(What::Meta(6), ip.get(16..32)?, ip.get(48..64)?, 1);
-        test(What::Meta(7), ip.get(32..48)?, ip.get(64..80)?, 2);
-        let protocol = u16_at(ip, 80)?.to_ne_bytes();
-        if protocol != [0, 0] {
+        let (length, [source, destination]) = (kind.address, kind.places);
+        let part = |place: usize, length: usize| ip.get(place..place + length);
+        let address = |place| What::Payload(1, place, u32::try_from(length).unwrap_or(0));
+        test(address(source), part(0, length)?, part(2 * length, length)?, 8);
+        test(address(destination), part(length, length)?, part(3 * length, length)?, 16);
+        let ports = 4 * length;
+        test(What::Meta(6), part(ports, 16)?, part(ports + 32, 16)?, 1);
+        test(What::Meta(7), part(ports + 16, 16)?, part(ports + 48, 16)?, 2);
+        let protocol = u16_at(ip, ports + 64)?.to_ne_bytes();
+        let counts = kind.has_protocol == 0 || flags & kind.has_protocol != 0;
+        if counts && protocol != [0, 0] {
             let number = u8::try_from(u16::from_ne_bytes(protocol)).ok()?;
             test(What::Meta(16), &[number], &[0xff], 0x40);
         }
-        // Fragments, which ours are not.
-        if ip.get(82)? & 1 != 0 {
+        if flags & kind.unread != 0 {
             rule.push(Expression::Unknown);
         }
         Some(rule)

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
+use crate::packet::{ICMP, ICMPV6};
 use crate::sync::{Closed, next_aligned, reached};
 use crate::watch::emit;
 
@@ -64,6 +65,8 @@ pub struct FirewallWatch {
     pub traffic: Vec<Traffic>,
     /// those that carry traffic, or could
     pub uplinks: Vec<String>,
+    /// those of them that have an IPv6 address which the venue can reach
+    pub ipv6_uplinks: Vec<String>,
     /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
     pub exit: Option<String>,
     /// comment of the rules that count what is forwarded from the cluster; empty: do not read
@@ -212,7 +215,8 @@ pub fn read_any(bytes: &[u8]) {
         Traffic::Neighbours,
         Traffic::Venue { protocol: crate::packet::TCP, port: 22 },
     ];
-    FirewallWatch { traffic, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
+    let ipv6_uplinks = vec!["eth1".to_owned()];
+    FirewallWatch { traffic, ipv6_uplinks, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
 }
 
 impl FirewallWatch {
@@ -238,6 +242,9 @@ impl FirewallWatch {
         {
             place.uplinks.retain(|uplink| uplink.name == *exit);
         }
+        if matches!(traffic, Traffic::VenueIpv6 { .. }) {
+            place.uplinks.retain(|uplink| self.ipv6_uplinks.contains(&uplink.name));
+        }
         place
     }
 
@@ -260,10 +267,29 @@ impl FirewallWatch {
             self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
         for traffic in &promised {
             let place = &self.place_of(place, *traffic);
-            let blocker = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
-            found.traffic.extend(blocker.map(|blocker| (*traffic, blocker)));
+            let drop = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+            // Where it is dropped by IPv4 that says it all.
+            let is_named = drop.is_some();
+            found.traffic.extend(drop.map(|drop| (*traffic, drop)));
+            let by_ipv6 = by_ipv6(*traffic).filter(|_| !is_named && !self.ipv6_uplinks.is_empty());
+            found.traffic.extend(by_ipv6.and_then(|by_ipv6| {
+                let place = &self.place_of(place, by_ipv6);
+                let packets = packet::packets(place, by_ipv6);
+                Some((by_ipv6, blocker(ruleset, place, by_ipv6, &packets)?))
+            }));
         }
         found
+    }
+}
+
+/// Returns the traffic that is the same to its user, by IPv6.
+const fn by_ipv6(traffic: Traffic) -> Option<Traffic> {
+    match traffic {
+        Traffic::Venue { protocol: ICMP, port } => {
+            Some(Traffic::VenueIpv6 { protocol: ICMPV6, port })
+        }
+        Traffic::Venue { protocol, port } => Some(Traffic::VenueIpv6 { protocol, port }),
+        _ => None,
     }
 }
 

@@ -6,14 +6,23 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::event::Traffic;
-use crate::packet::{ARP_LENGTH, ARP_REPLY, ARP_REQUEST, ARP_TYPES, ICMP, IPV4_HEADER, TCP, UDP};
+use crate::packet::{
+    ARP_LENGTH, ARP_REPLY, ARP_REQUEST, ARP_TYPES, ICMP, ICMPV6, IPV4_HEADER, IPV6_HEADER, TCP, UDP,
+};
 
 /// ICMP types (RFC 792)
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
+/// ICMPv6 types (RFC 4443, RFC 4861)
+const ECHO_REQUEST_6: u8 = 128;
+const ECHO_REPLY_6: u8 = 129;
+pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// `NF_CT_STATE_BIT`: established and new
 pub const ESTABLISHED: u16 = 2;
 pub const NEW: u16 = 8;
+/// `NF_CT_STATE_UNTRACKED_BIT`: the kernel tracks no neighbour discovery
+pub const UNTRACKED: u16 = 64;
 /// `IPS_*`: seen both ways, assured, confirmed, source translated and both translations done
 const STATUS_REPLY: u32 = 0x19e;
 /// `IPS_DST_NAT` with both translations done
@@ -22,7 +31,7 @@ const STATUS_REDIRECTED: u32 = 0x1a0;
 pub const UNICAST: u8 = 1;
 pub const LOCAL: u8 = 2;
 pub const BROADCAST: u8 = 3;
-/// Bytes of the longest header after that of IPv4 that is looked at.
+/// Bytes of the longest header after that of IP that is looked at.
 const TRANSPORT: usize = 20;
 
 /// Holds bytes of which each bit is known or not.
@@ -60,6 +69,7 @@ pub struct Packet {
     pub input: Option<Port>,
     pub output: Option<Port>,
     pub arp: bool,
+    pub ipv6: bool,
     pub network: Bytes,
     pub transport: Bytes,
     /// `IPPROTO_*`
@@ -175,6 +185,7 @@ impl Datagram {
             input: input.cloned(),
             output: output.cloned(),
             arp: false,
+            ipv6: false,
             network,
             transport,
             protocol: self.protocol,
@@ -209,6 +220,32 @@ impl Packet {
         let mut packet = datagram.packet(input, output, state);
         packet.transport = Bytes::unknown(TRANSPORT);
         packet.transport.set(0, &[if state == NEW { ECHO_REQUEST } else { ECHO_REPLY }, 0]);
+        packet
+    }
+
+    /// Returns this packet by IPv6, between any addresses.
+    fn by_ipv6(mut self) -> Self {
+        let mut network = Bytes::unknown(IPV6_HEADER);
+        network.set_masked(0, &[0x60], &[0xf0]);
+        network.set(6, &[self.protocol]);
+        self.network = network;
+        Self { ipv6: true, ..self }
+    }
+
+    /// Returns an ICMPv6 message of this type.
+    fn icmpv6(input: Option<&Port>, output: Option<&Port>, kind: u8, state: u16) -> Self {
+        let datagram =
+            Datagram { protocol: ICMPV6, ..Datagram::udp(Known::Any, None, Known::Any, None) };
+        let mut packet = datagram.packet(input, output, state).by_ipv6();
+        packet.transport = Bytes::unknown(TRANSPORT);
+        packet.transport.set(0, &[kind, 0]);
+        packet
+    }
+
+    /// Returns a message of neighbour discovery, which goes no further than one hop (RFC 4861, 7.1).
+    fn discovery(input: Option<&Port>, output: Option<&Port>, kind: u8) -> Self {
+        let mut packet = Self::icmpv6(input, output, kind, UNTRACKED);
+        packet.network.set(7, &[0xff]);
         packet
     }
 
@@ -277,6 +314,31 @@ fn own(uplink: &Port) -> Vec<Packet> {
     ]
 }
 
+/// Returns what the venue asks of the head by IPv6 at this uplink, with the answer; and how the two
+/// find each other.
+fn asked_by_ipv6(uplink: &Port, protocol: u8, port: u16) -> Vec<Packet> {
+    let uplink = Some(uplink);
+    let (question, answer) = if protocol == ICMPV6 {
+        (
+            Packet::icmpv6(uplink, None, ECHO_REQUEST_6, NEW),
+            Packet::icmpv6(None, uplink, ECHO_REPLY_6, ESTABLISHED),
+        )
+    } else {
+        let any = Datagram { protocol, ..Datagram::udp(Known::Any, None, Known::Any, None) };
+        let to = Datagram { destination_port: Some(port), ..any };
+        let from = Datagram { source_port: Some(port), destination_port: None, ..to };
+        (to.packet(uplink, None, NEW).by_ipv6(), from.packet(None, uplink, ESTABLISHED).by_ipv6())
+    };
+    vec![
+        question.reaching(LOCAL),
+        answer.reaching(UNICAST),
+        Packet::discovery(uplink, None, NEIGHBOUR_SOLICITATION),
+        Packet::discovery(None, uplink, NEIGHBOUR_ADVERTISEMENT),
+        Packet::discovery(None, uplink, NEIGHBOUR_SOLICITATION),
+        Packet::discovery(uplink, None, NEIGHBOUR_ADVERTISEMENT).reaching(LOCAL),
+    ]
+}
+
 /// Returns the packets without which this does not work.
 pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
     let each = place.uplinks.iter();
@@ -293,6 +355,9 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
         Traffic::Venue { protocol: ICMP, .. } => each.flat_map(venue_ping).collect(),
         Traffic::Venue { protocol, port } => {
             each.flat_map(|uplink| venue_service(uplink, protocol, port)).collect()
+        }
+        Traffic::VenueIpv6 { protocol, port } => {
+            each.flat_map(|uplink| asked_by_ipv6(uplink, protocol, port)).collect()
         }
         Traffic::Port { protocol, listen, to, port } => {
             let translation = Translation { protocol, listen, to, port };

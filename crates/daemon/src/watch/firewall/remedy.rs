@@ -2,18 +2,19 @@
 //! rules let through what the nodes and the head say to each other, and of the venue's only what
 //! the settings allow.
 
-use super::foreign::{ARP, BRIDGE, INET, IPV4, NETDEV, TableName};
+use super::foreign::{ARP, BRIDGE, INET, IPV4, IPV6, NETDEV, TableName};
 use super::legacy::LEGACY_SUFFIX;
-use super::packet::{ESTABLISHED, Packet, Stage};
+use super::packet::{ESTABLISHED, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, Packet, Stage};
 use super::simulate::{CONNTRACK, Found};
 use crate::event::Traffic;
-use crate::packet::{ICMP, TCP};
+use crate::packet::{ICMP, ICMPV6, TCP};
 
 /// Returns a table's family and name as nft lists them: `ip filter`.
 pub fn table_name((family, name): &TableName) -> String {
     let family = match *family {
         INET => "inet",
         IPV4 => "ip",
+        IPV6 => "ip6",
         ARP => "arp",
         NETDEV => "netdev",
         BRIDGE => "bridge",
@@ -43,6 +44,8 @@ enum What {
     Port(u8, &'static str, u16),
     /// an ICMP type
     Echo(&'static str),
+    /// an ICMPv6 type, in nft's words and in those of ip6tables
+    Icmpv6(&'static str, &'static str),
     /// what a translation of ours leads to a node
     Redirected,
 }
@@ -55,11 +58,12 @@ pub fn remedy(found: &Found<'_>) -> String {
     let built_in =
         ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&found.base_name);
     let tables = ["filter", "nat", "mangle", "raw", "security"].contains(&plain_name(found));
-    let iptables = found.name.0 == IPV4 && built_in && tables;
+    let iptables = matches!(found.name.0, IPV4 | IPV6) && built_in && tables;
+    let chains_of_ufw = if found.name.0 == IPV6 { "ufw6-" } else { "ufw-" };
     if found.name == &(INET, "firewalld".to_owned()) {
         return firewalld(found, &clauses);
     }
-    if iptables && has("ufw-") && theirs("ufw-") {
+    if iptables && has(chains_of_ufw) && theirs(chains_of_ufw) {
         if let Some(commands) = ufw(found, &clauses) {
             return commands;
         }
@@ -95,7 +99,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
     // Before connections are tracked an answer is not known as one.
     let tracked = !matches!(stage, Ingress | Egress)
         && (found.base.priority > CONNTRACK || !matches!(stage, Prerouting | Output))
-        && matches!(found.name.0, INET | IPV4);
+        && matches!(found.name.0, INET | IPV4 | IPV6);
     let answer = packet.state == ESTABLISHED;
     let forwarded = matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams);
     let port =
@@ -114,15 +118,39 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
         (Traffic::Venue { protocol: ICMP, .. }, _) => {
             Clause { what: What::Echo("echo-request"), ..enters }
         }
-        (Traffic::Venue { .. }, _) if answer && tracked => Clause { what: What::Answers, ..leaves },
-        (Traffic::Venue { .. }, _) if answer => Clause { what: port("sport"), ..leaves },
-        (Traffic::Venue { .. }, _) => Clause { what: port("dport"), ..enters },
+        (Traffic::VenueIpv6 { .. }, _) if packet.protocol == ICMPV6 => {
+            let side = if packet.input.is_some() { enters } else { leaves };
+            Clause { what: icmpv6(packet), ..side }
+        }
+        (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) if answer && tracked => {
+            Clause { what: What::Answers, ..leaves }
+        }
+        (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) if answer => {
+            Clause { what: port("sport"), ..leaves }
+        }
+        (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) => {
+            Clause { what: port("dport"), ..enters }
+        }
         (Traffic::Port { .. }, Forward) if !answer => Clause { what: What::Redirected, ..enters },
         (Traffic::Port { .. }, Postrouting | Egress) => leaves,
         (Traffic::Port { .. }, _) if !answer => Clause { what: port("dport"), ..enters },
         (Traffic::Port { .. }, _) => enters,
         _ if packet.input.is_some() => enters,
         _ => leaves,
+    }
+}
+
+/// Returns the words for a message of ICMPv6.
+fn icmpv6(packet: &Packet) -> What {
+    match packet.transport.value.first() {
+        Some(&NEIGHBOUR_SOLICITATION) => {
+            What::Icmpv6("nd-neighbor-solicit", "neighbour-solicitation")
+        }
+        Some(&NEIGHBOUR_ADVERTISEMENT) => {
+            What::Icmpv6("nd-neighbor-advert", "neighbour-advertisement")
+        }
+        _ if packet.state == ESTABLISHED => What::Icmpv6("echo-reply", "echo-reply"),
+        _ => What::Icmpv6("echo-request", "echo-request"),
     }
 }
 
@@ -156,13 +184,19 @@ impl Clause {
                 format!("{} {side} {port} ", protocol_name(protocol))
             }
             What::Echo(kind) => format!("icmp type {kind} "),
+            What::Icmpv6(kind, _) => format!("icmpv6 type {kind} "),
             What::Redirected => "ct status dnat ".to_owned(),
         };
         text
     }
 
     fn iptables(&self, found: &Found<'_>, chain: &str) -> String {
-        let program = if found.table.legacy { "iptables-legacy" } else { "iptables" };
+        let program = match (found.name.0, found.table.legacy) {
+            (IPV6, true) => "ip6tables-legacy",
+            (IPV6, false) => "ip6tables",
+            (_, true) => "iptables-legacy",
+            (_, false) => "iptables",
+        };
         let table = match plain_name(found) {
             "filter" => String::new(),
             table => format!(" -t {table}"),
@@ -180,6 +214,7 @@ impl Clause {
                 format!(" -p {} --{side} {port}", protocol_name(protocol))
             }
             What::Echo(kind) => format!(" -p icmp --icmp-type {kind}"),
+            What::Icmpv6(_, kind) => format!(" -p icmpv6 --icmpv6-type {kind}"),
             What::Redirected => " -m conntrack --ctstate DNAT".to_owned(),
         };
         text + " -j ACCEPT"
@@ -194,7 +229,10 @@ fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
     let reload = "firewall-cmd --reload";
     let cluster = |clause: &&Clause| matches!(clause.what, What::Everything);
     match (found.traffic, clauses.first().and_then(|clause| clause.input.as_ref())) {
-        (Traffic::Venue { protocol, port }, Some(uplink)) if protocol != ICMP => format!(
+        (
+            Traffic::Venue { protocol, port } | Traffic::VenueIpv6 { protocol, port },
+            Some(uplink),
+        ) if !matches!(protocol, ICMP | ICMPV6) => format!(
             "firewall-cmd --permanent \
              --zone=$(firewall-cmd --get-zone-of-interface={uplink} \
              || firewall-cmd --get-default-zone) \

@@ -5,12 +5,12 @@
 
 use ipnet::Ipv4Net;
 
-use super::expression::{Expression, PortRanges, Ports, Verdict, What};
-use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, NETDEV, Ruleset, Table, TableName};
-use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage};
+use super::expression::{Expression, PortRanges, Ports, Verdict, What, XT_UNTRACKED};
+use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, IPV6, NETDEV, Ruleset, Table, TableName};
+use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, UNTRACKED};
 use super::value::{Registers, Truth, compare, find, masked};
 use crate::event::Traffic;
-use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, TCP, UDP};
+use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel allows no more.
 const DEPTH: usize = 16;
@@ -85,7 +85,7 @@ fn follow(
     traffic: Traffic,
 ) -> Option<Ends> {
     let here = stage(family, base, packet)?;
-    let view = View::of(family, base, here);
+    let view = View::of(family, base, here, packet.ipv6);
     let translated =
         is_translated(traffic) && here == Stage::Prerouting && view.tracking == Tracking::NotYet;
     Some(Trace { table, packet, view, translated, budget: BUDGET }.chain(base_name, 0))
@@ -113,13 +113,15 @@ fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
         (BRIDGE, 1) if bridge(&packet.input) => Input,
         (BRIDGE, 3) if bridge(&packet.output) => Output,
         (BRIDGE, 4) if bridge(&packet.output) => Postrouting,
-        (INET | IPV4, _) if packet.arp => return None,
+        (INET | IPV4 | IPV6, _) if packet.arp => return None,
+        (IPV4, _) if packet.ipv6 => return None,
+        (IPV6, _) if !packet.ipv6 => return None,
         (INET, 5) if at(&packet.input) => Ingress,
-        (INET | IPV4, 0) if comes => Prerouting,
-        (INET | IPV4, 1) if comes && !leaves => Input,
-        (INET | IPV4, 2) if comes && leaves => Forward,
-        (INET | IPV4, 3) if leaves && !comes => Output,
-        (INET | IPV4, 4) if leaves => Postrouting,
+        (INET | IPV4 | IPV6, 0) if comes => Prerouting,
+        (INET | IPV4 | IPV6, 1) if comes && !leaves => Input,
+        (INET | IPV4 | IPV6, 2) if comes && leaves => Forward,
+        (INET | IPV4 | IPV6, 3) if leaves && !comes => Output,
+        (INET | IPV4 | IPV6, 4) if leaves => Postrouting,
         _ => return None,
     };
     (packet.only.is_empty() || packet.only.contains(&stage)).then_some(stage)
@@ -145,17 +147,21 @@ enum Tracking {
 }
 
 impl View {
-    fn of(family: u8, base: &Base, stage: Stage) -> Self {
+    fn of(family: u8, base: &Base, stage: Stage, ipv6: bool) -> Self {
         use Stage::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
         let early = matches!(stage, Prerouting | Output) && base.priority <= CONNTRACK;
         let tracking = match family {
             BRIDGE => Tracking::Unclear,
-            INET | IPV4 if stage != Ingress && !early => Tracking::Done,
+            INET | IPV4 | IPV6 if stage != Ingress && !early => Tracking::Done,
             NETDEV if stage == Egress => Tracking::Done,
             _ => Tracking::NotYet,
         };
         Self {
-            family: if family == INET { IPV4 } else { family },
+            family: match family {
+                INET if ipv6 => IPV6,
+                INET => IPV4,
+                family => family,
+            },
             input: matches!(stage, Ingress | Prerouting | Input | Forward | Postrouting),
             output: matches!(stage, Forward | Output | Postrouting | Egress),
             members: family == BRIDGE,
@@ -268,6 +274,8 @@ impl Trace<'_> {
                     found.not_if(*inverted)
                 }
                 Expression::States { mask, inverted } => match self.state() {
+                    // nf_tables has another bit for it than iptables.
+                    Some(UNTRACKED) => Truth::from((mask & XT_UNTRACKED != 0) != *inverted),
                     Some(state) => {
                         Truth::from((mask & (state | self.translated()) != 0) != *inverted)
                     }
@@ -340,7 +348,11 @@ impl Trace<'_> {
             Some(_) => Some(Bytes::default()),
             None => None,
         };
-        let ethertype = if packet.arp { ETHERTYPE_ARP } else { ETHERTYPE_IPV4 };
+        let ethertype = match (packet.arp, packet.ipv6) {
+            (true, _) => ETHERTYPE_ARP,
+            (false, true) => ETHERTYPE_IPV6,
+            (false, false) => ETHERTYPE_IPV4,
+        };
         let protocol = ethertype.to_be_bytes();
         match what {
             What::Meta(1) => Some(Bytes::known(protocol.to_vec())),
@@ -359,6 +371,7 @@ impl Trace<'_> {
                 Bytes::known(u32::from(state).to_ne_bytes().to_vec())
             })),
             What::Ct(_) if self.view.tracking == Tracking::NotYet => None,
+            What::Ct(_) if packet.state == UNTRACKED => None,
             What::Ct(1) if self.view.tracking == Tracking::Done => {
                 Some(Bytes::known(vec![u8::from(packet.state == ESTABLISHED)]))
             }

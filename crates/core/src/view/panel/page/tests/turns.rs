@@ -282,6 +282,25 @@ fn watch_length(playlist: &Playlist) -> Duration {
     }
 }
 
+/// Sixteen warnings of four seconds each, which is 64 s.
+#[test]
+fn a_fault_has_half_of_the_time_however_many_warnings_take_turns_with_it() {
+    let story = story("10.99.0.126/24");
+    let fault = alert(0, Severity::Fault, "down", false);
+    let warnings = (1..=16).map(|number| alert(number, Severity::Warning, "CLAS H192", false));
+    let alerts = sorted(std::iter::once(fault.clone()).chain(warnings).collect());
+    for geometry in Geometry::ALL.into_iter().filter(|geometry| !is_small(*geometry)) {
+        let mut watch = Watch::new(&story, geometry, 4 * SECOND);
+        watch.give(&alerts);
+        watch.run(300 * SECOND);
+        let away = watch.away(&[&fault], 0);
+        assert!(away <= AWAY, "{geometry}: the fault is away for {away:?}");
+        let seen = watch.frames.iter().filter(|seen| seen.shows(&fault)).count();
+        let all = watch.frames.len();
+        assert!(seen * 100 >= all * 49, "{geometry}: the fault is seen in {seen} of {all} steps");
+    }
+}
+
 #[test]
 fn in_a_venue_without_ipv4_it_is_seen_within_five_seconds_that_the_nodes_are_offline() {
     for (geometry, address) in Geometry::ALL
