@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
-use super::expr::name_of_interface;
-use crate::decide::firewall::{Data, Elements, Item, TABLE, Transport, Verdict};
+use super::raw::{name_of_interface, protocol};
+use crate::decide::firewall::{Data, Elements, Item, TABLE, Verdict};
 use bramblegate_netlink::netfilter::NFTABLES;
 use bramblegate_netlink::{Attributes, Message, Request, Socket, attributes};
 
@@ -122,14 +122,6 @@ fn bounds(item: &Item) -> (Vec<u8>, Vec<u8>) {
     }
 }
 
-/// Returns the number of a transport protocol (RFC 5237's registry).
-pub const fn protocol(transport: Transport) -> u8 {
-    match transport {
-        Transport::Tcp => 6,
-        Transport::Udp => 17,
-    }
-}
-
 /// The fields of a concatenation each fill whole registers of four bytes.
 fn joined<'a>(fields: impl Iterator<Item = &'a [u8]>, concatenated: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -195,6 +187,7 @@ fn parse_data(data: &Attributes<'_>) -> Option<ElementData> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::firewall::Transport;
 
     fn net(text: &str) -> Item {
         Item::Addresses(text.parse().unwrap())

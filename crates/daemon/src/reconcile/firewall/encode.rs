@@ -1,6 +1,5 @@
 //! A rule set as one transaction of nf_tables messages, with libnftnl.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::{CString, c_char, c_void};
 use std::ptr::NonNull;
 
@@ -11,7 +10,8 @@ use nftnl::{
 use nftnl::{Rule as KernelRule, Table};
 
 use super::elements::{Element, elements, of_key};
-use super::expr::{fill, set_of, text};
+use super::expr::{fill, set_of};
+use super::raw::{allocated, header, text};
 use super::sets::{ELEMENTS_EACH, RawElements, RawSet};
 use crate::decide::firewall::{
     Base, ChainKind, FlowTable, Hook, Ruleset, SetUpdate, TABLE, TABLE_COMMENT,
@@ -319,28 +319,4 @@ impl Drop for RawFlowTable {
         // SAFETY: allocated in `new`, freed once.
         unsafe { sys::nftnl_flowtable_free(self.0.as_ptr()) };
     }
-}
-
-/// # Safety
-/// `buffer` has room for a message.
-pub(super) unsafe fn header(
-    buffer: *mut c_void,
-    command: u16,
-    flags: u16,
-    sequence: u32,
-) -> *mut libc::nlmsghdr {
-    // SAFETY: the caller's promise.
-    unsafe {
-        sys::nftnl_nlmsg_build_hdr(
-            buffer.cast(),
-            command,
-            libc::NFPROTO_INET as u16,
-            flags,
-            sequence,
-        )
-    }
-}
-
-pub(super) fn allocated<T>(pointer: *mut T) -> NonNull<T> {
-    NonNull::new(pointer).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u64; 8]>()))
 }

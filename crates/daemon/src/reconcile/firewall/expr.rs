@@ -1,7 +1,7 @@
 //! Matches and actions as nf_tables expressions, in the very forms that nft makes and recognises.
 
 use std::alloc::{Layout, handle_alloc_error};
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, c_void};
 use std::net::IpAddr;
 use std::ptr::NonNull;
 
@@ -14,7 +14,7 @@ use nftnl::nftnl_sys as sys;
 use nftnl::set::{Set, SetKey};
 use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup as LookupAnonymous};
 
-use super::elements::protocol;
+use super::raw::{name_of_interface, protocol, text};
 use crate::decide::firewall::{
     self, Action, DataKind, Family, Field, Lookup, Match, Rule, Side, Transport,
 };
@@ -573,18 +573,4 @@ const fn register(words: u32) -> u32 {
         0 => REGISTER + words / WORDS,
         _ => libc::NFT_REG32_00 as u32 + words,
     }
-}
-
-/// Returns the name with zeros up to `IFNAMSIZ`.
-pub fn name_of_interface(name: &str) -> [u8; libc::IFNAMSIZ] {
-    let mut padded = [0; libc::IFNAMSIZ];
-    padded.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)).for_each(|(to, from)| *to = from);
-    padded
-}
-
-/// A C string; what stands after a zero byte is lost (there is none in names of ours or of
-/// interfaces).
-pub fn text(name: &str) -> CString {
-    let end = name.find('\0').unwrap_or(name.len());
-    CString::new(name.get(..end).unwrap_or_default()).unwrap_or_default()
 }

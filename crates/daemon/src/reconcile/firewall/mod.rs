@@ -9,6 +9,7 @@ mod error;
 mod expr;
 mod guard;
 mod look;
+mod raw;
 mod sets;
 mod transact;
 

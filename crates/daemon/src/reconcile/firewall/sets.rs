@@ -8,8 +8,7 @@ use nftnl::nftnl_sys::{self as sys, libc};
 use nftnl::{MsgType, NlMsg};
 
 use super::elements::{Element, ElementData, OPEN};
-use super::encode::{allocated, header};
-use super::expr::text;
+use super::raw::{allocated, header, text};
 use crate::decide::firewall::{DataKind, Kind, Set, TABLE};
 
 /// `NFT_SET_CONCAT`: intervals of several fields (kernel ≥ 5.6)
