@@ -35,7 +35,7 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Milliseconds from the start of a program, in the head without rules, until the kernel tells of
+/// Milliseconds from the start of a program, in the head without rules, until the kernel reports
 /// our table.
 fn until_made(head: &Head, mut command: std::process::Command, stays: bool) -> Result<f64> {
     head.namespace.sh("nft flush ruleset")?;

@@ -201,7 +201,7 @@ impl Room {
         text.trim().parse().map_err(fail("packets sent"))
     }
 
-    /// How long until a node's death is told, at default settings.
+    /// How long until a node's death is reported, at default settings.
     fn deaths(&self, count: usize, groups: u32, slots: u32) -> Result<Row> {
         self.far.nft("flush set ip t dead")?;
         // The same few nodes die again and again: that is no flapping here.

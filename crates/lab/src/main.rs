@@ -19,7 +19,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    // The small servers of the world are this same program; they are no verbs for people.
+    // The small servers of the world are this same program; they are no verbs for users.
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(code) = serve::helper(&words) {

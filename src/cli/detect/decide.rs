@@ -10,7 +10,7 @@ use crate::board::Board;
 pub struct Proposal {
     /// (key, TOML value) of what was decided
     pub values: Vec<(&'static str, String)>,
-    /// one line for each decision, for people
+    /// one line for each decision, for users
     pub reasons: Vec<String>,
     /// both ports are there and nothing was guessed
     pub certain: bool,

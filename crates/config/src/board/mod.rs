@@ -19,7 +19,7 @@ pub const FALLBACK: &str = "generic-pc";
 pub struct Board {
     /// the file's name without `.toml`
     pub name: String,
-    /// for people: "Raspberry Pi 4 Model B"
+    /// for users: "Raspberry Pi 4 Model B"
     pub description: String,
     /// device-tree `compatible` strings that choose this board for `board = "auto"`
     pub compatible: Vec<String>,

@@ -141,7 +141,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Type and bounds for people.
+    /// Type and bounds for users.
     pub fn words(&self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),

@@ -186,8 +186,8 @@ impl Facts {
         self.clashes().next().is_some()
     }
 
-    /// Returns whether `index` is the cluster port and answers ARP for an uplink's address: one that
-    /// the nodes look for on their own wire, as the venue uses the same network.
+    /// Returns whether `index` is the cluster port and answers ARP for an uplink's address: one
+    /// that the nodes look for on their own wire, as the venue uses the same network.
     pub fn answers_for_uplink(&self, index: LinkIndex) -> bool {
         self.roles().cluster == Some(index) && self.cluster_answers_for_uplink()
     }

@@ -1,10 +1,10 @@
 //! The facts and nothing else, in components that each hold one subject. [`Facts::apply`] takes an
 //! event in and returns what changed; it never reads a clock.
 //!
-//! A component is a machine of its own: `handle` takes an event in, `refresh` brings up to date what
-//! follows from others and from time, `next_deadline` returns when time alone changes something.
-//! What one needs of another it gets as an argument. Events and time reach them in one order, in
-//! which those before have the event already and those behind have not:
+//! A component is a machine of its own: `handle` takes an event in, `refresh` brings up to date
+//! what follows from others and from time, `next_deadline` returns when time alone changes
+//! something. What one needs of another it gets as an argument. Events and time reach them in one
+//! order, in which those before have the event already and those behind have not:
 //!
 //! outputs, links, uplinks, routing, firewall, host, power, cluster, nodes, dhcp, acknowledgements.
 

@@ -109,7 +109,7 @@ impl Outputs {
 }
 
 /// Whether it is no news: switched off, waiting for another one, or a port that went while we were
-/// at it, whose end is told otherwise.
+/// at it, whose end is reported otherwise.
 fn is_quiet(output: Output, error: &ApplyError) -> bool {
     match error.kind {
         ApplyErrorKind::Off | ApplyErrorKind::Waiting => true,

@@ -132,7 +132,7 @@ struct Daemon {
     trimmed: u64,
 }
 
-/// Runs until it is told to stop, by a signal that may have come already.
+/// Runs until it is reported to stop, by a signal that may have come already.
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried
@@ -380,8 +380,8 @@ impl Daemon {
     }
 
     /// READY when the rule set is in the kernel and forwarding is set on every port that exists.
-    /// Addresses and routes that the kernel does not take are told, and do not keep everybody who
-    /// waits for us.
+    /// Addresses and routes that the kernel does not take are reported, and do not keep everybody
+    /// who waits for us.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.state.links().is_synced() {
             return Ok(());

@@ -44,12 +44,12 @@ pub(super) struct StateFile {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Kept {
     pub lines: BTreeSet<String>,
-    /// what is damaged, for people
+    /// what is damaged, for users
     pub damage: Option<String>,
 }
 
 impl StateFile {
-    /// `lost`: what could not be written and nobody waits for is told there.
+    /// `lost`: what could not be written and nobody waits for is reported there.
     pub fn spawn(path: PathBuf, kept: &Kept, lost: mpsc::UnboundedSender<String>) -> Self {
         let (entries, orders) = mpsc::unbounded_channel();
         let on_disk = kept.damage.is_none().then(|| kept.lines.clone());

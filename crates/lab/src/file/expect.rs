@@ -8,7 +8,7 @@ use super::WordError;
 /// One `[[expect]]`: everything named in it must be true at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expect {
-    /// what has been seen, for people
+    /// what has been seen, for users
     pub say: Option<String>,
     /// the LCD's first row, without the blanks at its end; a glob
     pub row1: Option<String>,

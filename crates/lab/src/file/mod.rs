@@ -109,7 +109,7 @@ pub struct Moment {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub action: Action,
-    /// a caption for people; without one the action says itself
+    /// a caption for users; without one the action says itself
     pub say: Option<String>,
 }
 

@@ -140,8 +140,8 @@ fn through_uplink(
             || r.gateway.is_none()
             || r.destination.prefix_len() <= DEFAULT_LENGTH
     });
-    // Of several next hops by one port the first will do: told apart they would be one route to the
-    // kernel.
+    // Of several next hops by one port the first will do: distinguished they would be one route to
+    // the kernel.
     let mut known = BTreeSet::new();
     let routes = routes.filter(|route| known.insert((route.destination, route.metric)));
     plan.routes.extend(routes.map(|route| Route {

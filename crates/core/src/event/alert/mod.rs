@@ -259,7 +259,7 @@ parts! {
 /// Which one an alert is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// the only one of its kind, or several that are not told apart
+    /// the only one of its kind, or several that are not distinguished
     Whole,
     Port(String),
     Node(String),

@@ -1,4 +1,4 @@
-//! What was told of the machine and how well it is, and how often our work was undone.
+//! What was reported of the machine and how well it is, and how often our work was undone.
 
 pub mod power;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +9,8 @@ use super::context::Context;
 use crate::config::VitalLimits;
 use crate::event::{Conflict, Event, Head, Instant, LinkIndex, Probe, Vital};
 
-/// A supply that sags does so again and again: it is told for at least this long after it was last
-/// seen.
+/// A supply that sags does so again and again: it is reported for at least this long after it was
+/// last seen.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
 /// So much better than its limit a vital must be until it counts as well again: degrees, …
 const COOLER: i32 = 5;
@@ -25,7 +25,7 @@ pub struct Revisions {
     pub routing: u64,
 }
 
-/// Holds what the vitals said last.
+/// Holds what the vitals reported last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vitals {
     /// connection tracking: (entries, size)

@@ -1,4 +1,4 @@
-//! What the kernel told about interfaces, addresses, routes, rules and per-interface settings: a
+//! What the kernel reported of interfaces, addresses, routes, rules and per-interface settings: a
 //! mirror, nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -211,7 +211,7 @@ impl KernelFacts {
                 changed
             }
             Change::Gone(link) => {
-                // The kernel tells of the routes' and addresses' end only partly when an interface
+                // The kernel reports the routes' and addresses' end only partly when an interface
                 // vanishes.
                 self.addresses.remove(&link.index);
                 self.routes.retain(|r| r.index != link.index);

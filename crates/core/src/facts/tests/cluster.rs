@@ -84,7 +84,7 @@ fn lease(at: &str, seconds: u64) -> Lease {
     Lease { mac: Mac([2; 6]), address: at.parse().unwrap(), host_name: None, valid_for }
 }
 
-/// Whether the former address is to stay.
+/// Whether the previous address is to stay.
 fn stays(sim: &Simulation) -> bool {
     let desired = decide(sim.state.settings(), &sim.state);
     let ports = desired.gateway.unwrap().links.ports;

@@ -346,7 +346,7 @@ fn a_dump_forgets_what_it_does_not_list() {
     assert_eq!(sim.state.kernel().routes().count(), 0);
 }
 
-/// The kernel tells nothing of what is written to a port that is down, so what is known of it may
+/// The kernel does not report what is written to a port that is down, so what is known of it may
 /// be old.
 #[test]
 fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {

@@ -253,7 +253,8 @@ proptest! {
         prop_assert_eq!(format!("{:?}", one.state), format!("{:?}", other.state));
     }
 
-    /// Links are told before what lives on them, as the kernel does; beyond that any order will do.
+    /// Links are reported before what lives on them, as the kernel does; beyond that any order will
+    /// do.
     #[test]
     fn after_a_quiet_time_the_order_of_unrelated_facts_is_forgotten(
         links in prop::collection::btree_map(index(), any_link(), 1..4),

@@ -1,4 +1,4 @@
-//! An output that waits for another one's work, and people who wait for nodes.
+//! An output that waits for another one's work, and users who wait for nodes.
 
 use std::collections::BTreeSet;
 

@@ -50,7 +50,7 @@ pub struct UplinkMemory {
     pub acquisition: Option<Acquisition>,
     /// where the captive portal is that answered the last probe
     pub portal: Option<PortalUrl>,
-    /// where it is by what the DHCP client was told (RFC 8910)
+    /// where it is by what the DHCP client was given (RFC 8910)
     pub portal_leased: Option<PortalUrl>,
     /// what the last probe's generation depends on
     route: Option<IpAddr>,
@@ -212,8 +212,8 @@ impl UplinkMemory {
         }
     }
 
-    /// Takes a new state; a renewal leaves `since` alone and tells nothing, another address begins
-    /// anew.
+    /// Takes a new state; a renewal leaves `since` alone and reports nothing, another address
+    /// begins anew.
     fn enter(
         &mut self,
         link: &Link,

@@ -26,7 +26,7 @@ fn world() -> (Facts, Desired) {
     (state, Desired { alerts: Vec::new(), severity: Severity::Ok, ..desired })
 }
 
-/// Messages of what is told after a quiet time.
+/// Messages of what is reported after a quiet time.
 fn reported(transitions: &[Transition]) -> Vec<Record> {
     let (state, desired) = world();
     records(transitions, Some(&desired), &desired, &state)

@@ -4,7 +4,7 @@
 //!
 //! When the cluster moves, leases of the other subnet are not handed on: who has a lease and asks
 //! all for another address is taken by dnsmasq for another server's client, and not answered. They
-//! become reservations, so that dnsmasq says no to the former address and the node keeps its host
+//! become reservations, so that dnsmasq says no to the previous address and the node keeps its host
 //! part when it asks anew.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ impl LeaseStore {
     /// of the working file, and where there is none or it is damaged, of the copy. Those of another
     /// subnet are reserved their host part in this one, if it is in `range`. One of an address that
     /// is another board's by the settings (`homes`) is left out. Answers what the nodes were given
-    /// before, and what to tell of damage.
+    /// before, and what to report of damage.
     ///
     /// # Errors
     /// The working file cannot be written.
@@ -159,8 +159,8 @@ impl LeaseStore {
     /// says of one ends soon.
     ///
     /// # Errors
-    /// The disk is full, or read-only; told as often as it happens, and tried again with the next
-    /// change.
+    /// The disk is full, or read-only; reported as often as it happens, and tried again with the
+    /// next change.
     pub fn copy(&mut self, leases: &Leases, homes: &Homes) -> io::Result<bool> {
         self.remembered.note(leases, homes)?;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

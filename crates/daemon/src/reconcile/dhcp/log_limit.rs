@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::event::{Mac, ServerLog, ServerLogKind};
 
-/// Within this long each thing is said once, of several of a kind no more than so many, and of so
+/// Within this long each thing is logged once, of several of a kind no more than so many, and of so
 /// many kinds the first.
 const WINDOW: Duration = Duration::from_secs(60);
 const MOST: usize = 20;
@@ -15,7 +15,7 @@ const KINDS: usize = 16;
 /// So many of its words say of which kind a text is.
 const TELLING: usize = 4;
 
-/// What was said lately, of each matter that nodes can bring about at will.
+/// What was logged lately, of each matter that nodes can bring about at will.
 #[derive(Debug, Clone, Default)]
 pub struct LogRateLimiter {
     refused: Window,
@@ -33,16 +33,16 @@ struct Window {
 /// Texts that differ in names and numbers only.
 #[derive(Debug, Clone, Copy, Default)]
 struct Kind {
-    /// one of them was said in this window
+    /// one of them was logged in this window
     logged: bool,
     held_back: u64,
 }
 
 impl LogRateLimiter {
-    /// What is to be said now; with how many of its kind were not.
+    /// What is to be logged now; with how many of its kind were not.
     pub fn pass(&mut self, mut logged: ServerLog, now: Instant) -> Option<ServerLog> {
         let lately = match logged.what {
-            // An address that is new is a change, told once by whoever knows the addresses.
+            // An address that is new is a change, reported once by whoever knows the addresses.
             ServerLogKind::Leased => return Some(logged),
             ServerLogKind::Refused => &mut self.refused,
             ServerLogKind::Exhausted => &mut self.exhausted,

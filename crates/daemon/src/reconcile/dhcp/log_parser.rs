@@ -105,7 +105,7 @@ impl Listener {
         }
     }
 
-    /// That a name was not given is told once.
+    /// That a name was not given is reported once.
     fn was_reported(&mut self, text: &str) -> bool {
         if !text.starts_with("not giving") {
             return false;

@@ -87,7 +87,7 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
             }
             let mut kernel_rule = KernelRule::new(kernel_chain);
             fill(&mut kernel_rule, rule, set.as_ref(), &ruleset.sets);
-            // Too long a comment is left out: comments are for people, the rule is not.
+            // Too long a comment is left out: comments are for users, the rule is not.
             let _ = kernel_rule.set_comment(text(&rule.comment));
             writer.add(&kernel_rule, label);
         }
@@ -169,8 +169,8 @@ impl Writer {
     }
 
     /// Joins the pages, numbers the messages by their place (from 1), and asks for one
-    /// acknowledgement only: that of the last message before the end. Errors are told in any case;
-    /// a thousand successes would fill the socket.
+    /// acknowledgement only: that of the last message before the end. Errors are reported in any
+    /// case; a thousand successes would fill the socket.
     fn finish(mut self) -> Encoded {
         self.labels.push(Label::Batch);
         let mut bytes = Vec::new();

@@ -129,7 +129,7 @@ impl Drop for Guard {
     }
 }
 
-/// Until it is told to end.
+/// Until it is reported to end.
 fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     let mut watcher = Watcher::default();
     loop {

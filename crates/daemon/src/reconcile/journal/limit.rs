@@ -1,5 +1,5 @@
 //! How many records of a kind the journal takes: a token bucket for each kind, and one for each
-//! subject within it. What is left out is counted and told in one line. Pure: moments are
+//! subject within it. What is left out is counted and reported in one line. Pure: moments are
 //! arguments.
 
 use std::collections::BTreeMap;
@@ -16,9 +16,9 @@ const KIND_INTERVAL: Duration = Duration::from_secs(1);
 /// As much for one subject: a node, an uplink, a board.
 const OF_A_SUBJECT: u32 = 16;
 const SUBJECT_INTERVAL: Duration = Duration::from_secs(10);
-/// So many subjects are told apart in each kind; more share the kind's bucket alone.
+/// So many subjects are distinguished in each kind; more share the kind's bucket alone.
 const SUBJECTS: usize = 512;
-/// What was left out is told after so long.
+/// What was left out is reported after so long.
 const TELL_AFTER: Duration = Duration::from_secs(10);
 /// Fields that say whom a record is about, the closest first.
 const ABOUT: [&str; 5] = ["NODE", "MAC", "UPLINK", "ALERT", "SERVER"];

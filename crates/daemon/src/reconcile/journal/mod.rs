@@ -59,8 +59,8 @@ impl Journal {
         self.nodes.store(u32::try_from(nodes).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    /// Writes one record, unless there have been too many of its kind: those are counted, and told
-    /// together.
+    /// Writes one record, unless there have been too many of its kind: those are counted, and
+    /// reported together.
     pub fn write(&self, record: &Record) {
         let now = clock::now();
         let nodes = self.nodes.load(Ordering::Relaxed);
@@ -126,7 +126,7 @@ fn colours() -> bool {
     io::stderr().is_terminal() && !set("NO_COLOR") && !dumb
 }
 
-/// One line for people.
+/// One line for users.
 fn line(record: &Record, colours: bool) -> String {
     let colour = match record.priority {
         _ if !colours => "",

@@ -1,5 +1,5 @@
-//! What went wrong on the way over all ports: each port gets what it can, and all faults are told
-//! in one message.
+//! What went wrong on the way over all ports: each port gets what it can, and all faults are
+//! reported in one message.
 
 use bramblegate_netlink::NetlinkError;
 use ipnet::Ipv4Net;

@@ -33,7 +33,7 @@ pub struct RoutingSink {
     reported: Option<Instant>,
 }
 
-/// Who takes them away again and again is told so seldom.
+/// Who takes them away again and again is reported so seldom.
 const TOLD: Duration = Duration::from_secs(60);
 
 /// What to do, in this order.
@@ -158,7 +158,7 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
     }
 }
 
-/// Does all that can be done; the first thing that could not is told, and that something has to
+/// Does all that can be done; the first thing that could not is reported, and that something has to
 /// wait only if that is all. An uplink that has just gone does not keep the others from their
 /// routes.
 fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {

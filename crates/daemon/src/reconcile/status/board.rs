@@ -1,4 +1,4 @@
-//! What is so now and what clients have not been told of it yet.
+//! What is so now and what clients have not been reported of it yet.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::api::status::Change;
 use crate::event::{Instant, NodeId};
 use crate::view::status::{NodeStatus, Snapshot};
 
-/// Nodes told in one line, at most: a line stays well below what a client may fall behind.
+/// Nodes reported in one line, at most: a line stays well below what a client may fall behind.
 const NODES_IN_A_LINE: usize = 500;
 /// Nodes of a snapshot that are written at a time.
 const NODES_IN_A_PIECE: usize = 100;
@@ -24,7 +24,7 @@ pub struct Board {
     places: Vec<u32>,
     /// somebody reads: only then is it remembered what has not been told
     read: bool,
-    /// places of nodes to be told
+    /// places of nodes to be reported
     changed: BTreeSet<usize>,
     /// names that are no node's any more
     removed: BTreeSet<String>,
@@ -149,7 +149,7 @@ impl Board {
         self.set_nodes(rest)
     }
 
-    /// Notes that the node at this place is to be told, if anybody reads.
+    /// Notes that the node at this place is to be reported, if anybody reads.
     fn note_changed(&mut self, place: usize) {
         if self.read {
             self.changed.insert(place);

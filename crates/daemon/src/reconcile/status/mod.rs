@@ -45,7 +45,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 struct Shared {
     board: Mutex<Board>,
-    /// something is to be told
+    /// something is to be reported
     news: Notify,
     clients: AtomicUsize,
 }

@@ -242,7 +242,8 @@ impl Packet {
         packet
     }
 
-    /// Returns a message of neighbour discovery, which goes no further than one hop (RFC 4861, 7.1).
+    /// Returns a message of neighbour discovery, which goes no further than one hop (RFC 4861,
+    /// 7.1).
     fn discovery(input: Option<&Port>, output: Option<&Port>, kind: u8) -> Self {
         let mut packet = Self::icmpv6(input, output, kind, UNTRACKED);
         packet.network.set(7, &[0xff]);

@@ -3,7 +3,7 @@
 //!
 //! Identities are derived from what was seen and leased ([`sighting`]), board by board. No two
 //! nodes ever have one name, hardware address or address; where two want the same, one goes without
-//! and the conflict is told.
+//! and the conflict is reported.
 
 use std::collections::BTreeMap;
 mod called;

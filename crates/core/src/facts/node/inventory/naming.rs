@@ -1,6 +1,6 @@
 //! Who is called what: first come, first named. A board has the name that it calls itself by for as
 //! long as it is known; who says the same later has one that is made of its hardware address, and
-//! the conflict is told.
+//! the conflict is reported.
 
 use super::super::{NodeState, Nodes, Origin};
 use super::called::Heard;

@@ -32,7 +32,7 @@ const SETTINGS: &str = r#"
     address = "192.168.50.12"
 "#;
 
-/// A state that is told events, at a time that is only a number of seconds.
+/// A state that is reported events, at a time that is only a number of seconds.
 struct Stage {
     settings: Arc<Settings>,
     state: Facts,

@@ -381,7 +381,7 @@ impl Supervisor {
             self.fail(error.into()).await;
             return;
         }
-        // Not one record more or less: nobody else tells that names and addresses were gone for a
+        // Not one record more or less: nobody else reports that names and addresses were gone for a
         // moment.
         let _ = self
             .events

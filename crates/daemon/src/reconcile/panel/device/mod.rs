@@ -94,7 +94,7 @@ pub struct Reporter {
     last: Option<Result<Applied, ApplyError>>,
     pending: bool,
     errors: u64,
-    /// `errors`, as it was told last
+    /// `errors`, as it was reported last
     errors_reported: u64,
 }
 
@@ -164,7 +164,8 @@ pub struct Patience {
 const FIRST: Duration = Duration::from_millis(100);
 /// When the delay has grown beyond this, tries have been made for more than a second.
 const UDEV: Duration = Duration::from_millis(1600);
-/// A panel that is plugged in again is not told by the kernel: this is how long it may stay dark.
+/// A panel that is plugged in again is not reported by the kernel: this is how long it may stay
+/// dark.
 const LAST: Duration = Duration::from_secs(10);
 
 impl Patience {
@@ -177,8 +178,9 @@ impl Patience {
         self.next = now + self.pauses.pause();
     }
 
-    /// Whether `error` is to be told. A device that has just come is root's alone until udev has
-    /// been there: that it may not be opened is told only when it stays so for about a second.
+    /// Whether `error` is to be reported. A device that has just come is root's alone until udev
+    /// has been there: that it may not be opened is reported only when it stays so for about a
+    /// second.
     pub fn is_worth_reporting(&self, error: &ApplyError) -> bool {
         error.kind != ApplyErrorKind::Denied || self.pauses.upcoming() > UDEV
     }

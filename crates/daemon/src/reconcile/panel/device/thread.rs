@@ -10,7 +10,7 @@ use crate::event::{ApplyError, Event, Output};
 use crate::reconcile::error::Panicked;
 use crate::supervise::spawn_thread;
 
-/// What the thread can be told.
+/// What the thread can be reported.
 #[derive(Debug)]
 enum Order<Picture, Settings, Last> {
     Show(Picture),

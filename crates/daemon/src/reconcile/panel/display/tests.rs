@@ -262,7 +262,7 @@ fn no_device_file_is_absent() {
 /// A frame that was shown: when, its lines, the backlight.
 type Shown = (Instant, Vec<String>, bool);
 
-/// A display that notes what it is told.
+/// A display that notes what it is reported.
 #[derive(Clone, Default)]
 struct Fake {
     shown: Arc<Mutex<Vec<Shown>>>,

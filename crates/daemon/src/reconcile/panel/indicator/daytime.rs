@@ -1,4 +1,4 @@
-//! What time it is on the wall, for people's nights.
+//! What time it is on the wall, for users's nights.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ pub fn local_minute() -> Option<u16> {
     minute_at(zone.as_deref(), SystemTime::now())
 }
 
-/// A Pi without a clock of its own has a guessed time until the network tells it: systemd-timesyncd
+/// A Pi without a clock of its own has a guessed time until the network gives it: systemd-timesyncd
 /// leaves a mark.
 fn clock_is_set() -> bool {
     ["/run/systemd/timesync/synchronized", "/dev/rtc0"].iter().any(|path| Path::new(path).exists())

@@ -1,5 +1,5 @@
 //! Whatever happens in whatever order: who merges the lines into the snapshot knows what a newcomer
-//! is told.
+//! is reported.
 
 use std::collections::BTreeMap;
 

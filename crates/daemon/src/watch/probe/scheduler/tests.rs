@@ -1,4 +1,5 @@
-//! Stories of scheduler, with nodes that answer as they are told and a clock that is only a number.
+//! Stories of scheduler, with nodes that answer as they are reported and a clock that is only a
+//! number.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -106,7 +106,8 @@ impl World {
     }
 }
 
-/// Boards that boot from the network, or whose initramfs asks for an address, hold one for a moment.
+/// Boards that boot from the network, or whose initramfs asks for an address, hold one for a
+/// moment.
 #[test]
 fn a_lease_of_a_system_that_has_gone_keeps_no_node_from_its_own_address() {
     let mut world = World::new(&node("rpi2", None, Some(12)));

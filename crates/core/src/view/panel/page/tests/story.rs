@@ -1,4 +1,4 @@
-//! A state from a short story, told in real events.
+//! A state from a short story, reported in real events.
 
 use std::sync::Arc;
 use std::time::Duration;
