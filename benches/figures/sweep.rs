@@ -303,7 +303,7 @@ fn change() -> Result<Row> {
 /// The pure half of the gateway.
 struct Decided {
     settings: Settings,
-    state: Facts,
+    facts: Facts,
     node: NodeId,
     now: event::Instant,
     up: bool,
@@ -319,20 +319,20 @@ impl Decided {
         );
         let settings = load(&[("bench", text)], &board).map_err(|_| Error("settings".into()))?;
         let now = event::Instant::from_boot(Duration::from_secs(100));
-        let mut state = Facts::new(Arc::new(settings.clone()), now);
+        let mut facts = Facts::new(Arc::new(settings.clone()), now);
         let port = event::Link::wired(2, "eth0");
         for event in [
             Event::Dump(event::Dump::Begin),
             Event::Link(event::Change::Present(port)),
             Event::Dump(event::Dump::End),
         ] {
-            state.apply(&event, now);
+            facts.apply(&event, now);
         }
-        let ids: Vec<NodeId> = state.nodes().iter().map(|node| node.id).collect();
+        let ids: Vec<NodeId> = facts.nodes().iter().map(|node| node.id).collect();
         let round = |node| Round { node, rtt: Some(Duration::from_micros(300)), first_lost: false };
-        state.apply(&Event::Probe(Probe::Nodes(ids.iter().copied().map(round).collect())), now);
+        facts.apply(&Event::Probe(Probe::Nodes(ids.iter().copied().map(round).collect())), now);
         let node = ids.get(7).copied().unwrap_or_default();
-        Ok(Self { settings, state, node, now, up: true })
+        Ok(Self { settings, facts, node, now, up: true })
     }
 
     /// One node dies, or returns.
@@ -345,9 +345,9 @@ impl Decided {
             first_lost: !self.up,
         };
         let begin = Instant::now();
-        let reported = self.state.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
-        let desired = decide(&self.settings, &self.state);
-        let (settings, state) = (&self.settings, &self.state);
+        let reported = self.facts.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
+        let desired = decide(&self.settings, &self.facts);
+        let (settings, state) = (&self.settings, &self.facts);
         let rendered = (
             view::panel::page::playlist(settings, state, &desired),
             view::panel::led::lights(settings, state, &desired),

@@ -90,14 +90,14 @@ pub fn main(args: Args) -> ExitCode {
     if args.what == What::Ruleset && args.kernel && args.facts.is_none() {
         return loaded(&Machine::real());
     }
-    let state = match state(&merged.settings, args.facts.as_deref()) {
-        Ok(state) => state,
+    let facts = match facts_of(&merged.settings, args.facts.as_deref()) {
+        Ok(facts) => facts,
         Err(error) => {
             output::err(&format!("{error}\n"));
             return ExitCode::from(error.exit());
         }
     };
-    ExitCode::from(output::deliver(&text(&args, &merged.settings, &state)))
+    ExitCode::from(output::deliver(&text(&args, &merged.settings, &facts)))
 }
 
 /// Prints the table as the kernel holds it, in nft's words.
@@ -118,9 +118,9 @@ fn loaded(machine: &Machine) -> ExitCode {
 }
 
 /// Returns what the daemon would know right after its start, as if everything had been applied.
-fn state(settings: &Settings, facts: Option<&Path>) -> Result<Facts, PrintError> {
-    let mut state = Facts::new(Arc::new(settings.clone()), clock::now());
-    let events = match facts {
+fn facts_of(settings: &Settings, file: Option<&Path>) -> Result<Facts, PrintError> {
+    let mut facts = Facts::new(Arc::new(settings.clone()), clock::now());
+    let events = match file {
         Some(path) => facts::read(path)?,
         None => machine_events().map_err(PrintError::Kernel)?,
     };
@@ -138,9 +138,9 @@ fn state(settings: &Settings, facts: Option<&Path>) -> Result<Facts, PrintError>
         .chain([Event::Dump(Dump::End)])
         .chain(applied)
     {
-        state.apply(&event, clock::now());
+        facts.apply(&event, clock::now());
     }
-    Ok(state)
+    Ok(facts)
 }
 
 /// Returns what the daemon would read of this machine at its start.
@@ -172,38 +172,38 @@ fn opened(events: &[Event]) -> Vital {
     Vital::Opened(links.collect())
 }
 
-fn text(args: &Args, settings: &Settings, state: &Facts) -> String {
+fn text(args: &Args, settings: &Settings, facts: &Facts) -> String {
     if args.what == What::Dnsmasq {
-        return dnsmasq_files(settings, state);
+        return dnsmasq_files(settings, facts);
     }
-    let desired = decide(settings, state);
+    let desired = decide(settings, facts);
     let Some(gateway) = desired.gateway.as_ref().filter(|_| args.what != What::Frame) else {
         if args.what != What::Frame {
             return "# gateway.enabled = false: nothing in the network is changed\n".to_owned();
         }
-        let playlist = page::playlist(settings, state, &desired);
+        let playlist = page::playlist(settings, facts, &desired);
         let frames = playlist.pages.iter().map(|page| page.frame.lines().join("\n"));
         return frames.collect::<Vec<_>>().join("\n\n") + "\n";
     };
     match args.what {
-        What::Routes => routes(state, &gateway.routing),
+        What::Routes => routes(facts, &gateway.routing),
         _ if args.kernel => kernel_form(gateway),
         _ => gateway.firewall.ruleset.to_string(),
     }
 }
 
 /// Returns dnsmasq's main file, and the others as comments.
-fn dnsmasq_files(settings: &Settings, state: &Facts) -> String {
-    let placement = cluster::place(settings, state);
+fn dnsmasq_files(settings: &Settings, facts: &Facts) -> String {
+    let placement = cluster::place(settings, facts);
     let Some(plan) =
-        dhcp::intended(settings, state, &placement).filter(|_| settings.gateway.enabled)
+        dhcp::intended(settings, facts, &placement).filter(|_| settings.gateway.enabled)
     else {
         return "# neither addresses nor names are served: [cluster.dhcp] is left out or switched \
                 off\n"
             .to_owned();
     };
     let folder = reconcile::dhcp::folder(&super::run::run_directory()).display().to_string();
-    let files = view::dhcp::files(&plan, view::dhcp::nodes(&plan, settings, state), &folder);
+    let files = view::dhcp::files(&plan, view::dhcp::nodes(&plan, settings, facts), &folder);
     let mut text = files.config;
     for (name, lines) in [
         ("servers", files.servers.as_str()),
@@ -222,7 +222,7 @@ fn kernel_form(gateway: &GatewayPlan) -> String {
 }
 
 /// Returns our rules and routes in the syntax of `ip rule` and `ip route`.
-fn routes(state: &Facts, plan: &RoutingPlan) -> String {
+fn routes(facts: &Facts, plan: &RoutingPlan) -> String {
     let mut lines = vec![
         "# rules and routes of ours; none are needed unless the venue's addresses overlap"
             .to_owned(),
@@ -236,7 +236,7 @@ fn routes(state: &Facts, plan: &RoutingPlan) -> String {
         lines.push(format!("{line} lookup {} protocol {}", rule.table, rule.protocol));
     }
     for route in &plan.routes {
-        let name = state
+        let name = facts
             .kernel()
             .link(route.index)
             .map_or_else(|| route.index.to_string(), |link| link.name.clone());

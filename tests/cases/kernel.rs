@@ -20,11 +20,11 @@ pub struct Kernel {
 
 impl Kernel {
     /// What happens next because of `desired`; nothing when all is as it should be.
-    pub fn obey(&mut self, state: &Facts, desired: &Desired) -> Vec<Event> {
+    pub fn obey(&mut self, facts: &Facts, desired: &Desired) -> Vec<Event> {
         let Some(gateway) = &desired.gateway else { return Vec::new() };
         let mut events: Vec<Event> =
-            gateway.links.ports.iter().flat_map(|port| links(state, port)).collect();
-        events.extend(routing(state, gateway));
+            gateway.links.ports.iter().flat_map(|port| links(facts, port)).collect();
+        events.extend(routing(facts, gateway));
         if self.link_revision.replace(gateway.links.revision) != Some(gateway.links.revision) {
             events.push(done(Output::Link, Applied::Done));
         }
@@ -52,22 +52,22 @@ fn done(output: Output, applied: Applied) -> Event {
     Event::Applied(ApplyReport { output, result: Ok(applied) })
 }
 
-fn links(state: &Facts, port: &PortPlan) -> Vec<Event> {
+fn links(facts: &Facts, port: &PortPlan) -> Vec<Event> {
     let held = |net: &Ipv4Net| {
-        state.kernel().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net))
+        facts.kernel().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net))
     };
     let mut events = Vec::new();
     for net in port.addresses.iter().filter(|net| !held(net)) {
         events.push(Event::Address(Change::Present(address(port.index, *net))));
     }
-    for ours in state.kernel().addresses(port.index).iter().filter(|held| held.ours) {
+    for ours in facts.kernel().addresses(port.index).iter().filter(|held| held.ours) {
         if let IpNet::V4(net) = ours.address {
             let gone = (!port.addresses.contains(&net))
                 .then(|| Event::Address(Change::Gone(address(port.index, net))));
             events.extend(gone);
         }
     }
-    let known = state.kernel().netconf(port.index).and_then(|netconf| netconf.forwarding);
+    let known = facts.kernel().netconf(port.index).and_then(|netconf| netconf.forwarding);
     if port.conf.forwarding.is_some() && port.conf.forwarding != known {
         let InterfaceConf { forwarding, rp_filter, arp_ignore, arp_announce, .. } = port.conf;
         let InterfaceConf { accept_redirects, send_redirects, accept_source_route, .. } = port.conf;
@@ -85,8 +85,8 @@ fn links(state: &Facts, port: &PortPlan) -> Vec<Event> {
     events
 }
 
-fn routing(state: &Facts, gateway: &GatewayPlan) -> Vec<Event> {
-    let (plan, facts) = (&gateway.routing, state.kernel());
+fn routing(facts: &Facts, gateway: &GatewayPlan) -> Vec<Event> {
+    let (plan, facts) = (&gateway.routing, facts.kernel());
     let routes: Vec<Route> =
         facts.routes().filter(|route| route.protocol == ROUTE_PROTOCOL).cloned().collect();
     let rules: Vec<Rule> =

@@ -27,10 +27,10 @@ impl Outputs {
 
     /// Names each output that changed, with its new text; of the rule set, only the lines that
     /// changed.
-    pub fn changes(&mut self, state: &Facts, journal: &[String]) -> String {
-        let desired = decide::decide(state.settings(), state);
+    pub fn changes(&mut self, facts: &Facts, journal: &[String]) -> String {
+        let desired = decide::decide(facts.settings(), facts);
         let mut reported = String::new();
-        for (name, text) in all(state, &desired) {
+        for (name, text) in all(facts, &desired) {
             let before = self.known.insert(name, text.clone());
             let first = before.is_none();
             let before = before.unwrap_or_default();
@@ -71,8 +71,8 @@ fn block(name: &str, text: &str) -> String {
     }
 }
 
-fn all(state: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
-    let settings = state.settings();
+fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
+    let settings = facts.settings();
     let alerts = desired.alerts.iter().map(|alert| {
         let known = if alert.acknowledged { " (acknowledged)" } else { "" };
         format!("{} {}{known}: {}\n", alert.severity, alert.code, alert.text)
@@ -80,24 +80,24 @@ fn all(state: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
     vec![
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
-        ("panel", panel(state, &page::playlist(settings, state, desired))),
-        ("lights", lights(&led::lights(settings, state, desired))),
-        ("status line", status_line(state, desired)),
-        ("status", status(state, &status::snapshot(settings, state, desired))),
+        ("panel", panel(facts, &page::playlist(settings, facts, desired))),
+        ("lights", lights(&led::lights(settings, facts, desired))),
+        ("status line", status_line(facts, desired)),
+        ("status", status(facts, &status::snapshot(settings, facts, desired))),
         ("ports", ports(desired)),
-        ("routing", routing(state, desired)),
+        ("routing", routing(facts, desired)),
         ("rules", rules(desired)),
     ]
 }
 
 /// A line for each page: its rows, and how long it stands.
-fn panel(state: &Facts, playlist: &Playlist) -> String {
+fn panel(facts: &Facts, playlist: &Playlist) -> String {
     let rows =
         |frame: &Frame| frame.lines().iter().map(|row| format!("|{row}")).collect::<String>();
-    if let Some(stop) = state.stopping() {
+    if let Some(stop) = facts.stopping() {
         return match stop {
             Stop::Restart => "as it is".to_owned(),
-            _ => format!("{}|", rows(&page::last_words(state.settings().lcd.geometry, Some(stop)))),
+            _ => format!("{}|", rows(&page::last_words(facts.settings().lcd.geometry, Some(stop)))),
         };
     }
     let lines = playlist.pages.iter().map(|page| {
@@ -127,9 +127,9 @@ pub fn lights(signals: &[Signal]) -> String {
 }
 
 /// A line for each value of the snapshot, but for ages and counts and what is shown elsewhere.
-fn status(state: &Facts, snapshot: &status::Snapshot) -> String {
-    let mut line = snapshot.at(state.now());
-    line.nodes = status::nodes(state).iter().map(|node| node.at(state.now())).collect();
+fn status(facts: &Facts, snapshot: &status::Snapshot) -> String {
+    let mut line = snapshot.at(facts.now());
+    line.nodes = status::nodes(facts).iter().map(|node| node.at(facts.now())).collect();
     let value = serde_json::to_value(&line).unwrap();
     let mut lines = Vec::new();
     flatten(&mut lines, "", &value);
@@ -206,10 +206,10 @@ fn ports(desired: &Desired) -> String {
 }
 
 /// As `ip rule` and `ip route` would list them.
-fn routing(state: &Facts, desired: &Desired) -> String {
+fn routing(facts: &Facts, desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return String::new() };
     let name = |index| {
-        state.kernel().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
+        facts.kernel().link(index).map_or_else(|| format!("#{index}"), |link| link.name.clone())
     };
     let mut text = String::new();
     for rule in &gateway.routing.rules {

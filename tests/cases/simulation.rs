@@ -25,7 +25,7 @@ const START: Instant = Instant::from_boot(Duration::from_secs(20));
 pub struct Simulation {
     board: String,
     reader: Reader,
-    state: Facts,
+    facts: Facts,
     kernel: Kernel,
     outputs: Outputs,
     now: Instant,
@@ -40,7 +40,7 @@ impl Simulation {
         let mut sim = Self {
             board: case.board.clone(),
             reader: Reader::default(),
-            state: Facts::new(settings(&case.board, &case.settings)?, START),
+            facts: Facts::new(settings(&case.board, &case.settings)?, START),
             kernel: Kernel::default(),
             outputs: Outputs::new(case.whole_rules),
             now: START,
@@ -50,7 +50,7 @@ impl Simulation {
         };
         if !case.begin.is_empty() {
             sim.happen(&case.begin, None)?;
-            sim.outputs.changes(&sim.state, &std::mem::take(&mut sim.journal));
+            sim.outputs.changes(&sim.facts, &std::mem::take(&mut sim.journal));
         }
         Ok(sim)
     }
@@ -61,21 +61,21 @@ impl Simulation {
         self.wait(START + moment.time)?;
         self.happen(&moment.events, moment.settings.as_deref())?;
         let journal = std::mem::take(&mut self.journal);
-        Ok(self.outputs.changes(&self.state, &journal))
+        Ok(self.outputs.changes(&self.facts, &journal))
     }
 
     /// The display's first page, the light, and how things are, now.
     pub fn face(&self) -> (Frame, Signal, Severity) {
-        let desired = decide::decide(self.state.settings(), &self.state);
-        let playlist = page::playlist(self.state.settings(), &self.state, &desired);
+        let desired = decide::decide(self.facts.settings(), &self.facts);
+        let playlist = page::playlist(self.facts.settings(), &self.facts, &desired);
         (playlist.pages[0].frame.clone(), led::of_severity(desired.severity), desired.severity)
     }
 
     fn happen(&mut self, events: &str, new_settings: Option<&str>) -> Result<(), String> {
-        for event in self.reader.events(events, self.state.nodes())? {
+        for event in self.reader.events(events, self.facts.nodes())? {
             if event == Event::Reload {
                 let text = new_settings.ok_or("a reload needs settings")?;
-                let reported = self.state.reload(settings(&self.board, text)?, self.now);
+                let reported = self.facts.reload(settings(&self.board, text)?, self.now);
                 self.held.extend(reported);
                 self.settle()?;
             } else {
@@ -86,7 +86,7 @@ impl Simulation {
     }
 
     fn wait(&mut self, until: Instant) -> Result<(), String> {
-        while let Some(at) = self.state.next_deadline().filter(|at| *at <= until) {
+        while let Some(at) = self.facts.next_deadline().filter(|at| *at <= until) {
             if at <= self.now {
                 return Err(format!("the deadline {at:?} is not after {:?}", self.now));
             }
@@ -101,8 +101,8 @@ impl Simulation {
         // As in the daemon: only the policy knows what stands.
         let shown = self.desired.as_ref().filter(|_| *event == Event::Order(Order::Acknowledge));
         let known = shown
-            .map(|desired| Event::Acknowledgement(acknowledge::all_standing(&self.state, desired)));
-        let reported = self.state.apply(known.as_ref().unwrap_or(event), self.now);
+            .map(|desired| Event::Acknowledgement(acknowledge::all_standing(&self.facts, desired)));
+        let reported = self.facts.apply(known.as_ref().unwrap_or(event), self.now);
         self.held.extend(reported);
         if let Event::Stop(stop) = event {
             self.write_down(&[journal::stopping(*stop)]);
@@ -114,24 +114,24 @@ impl Simulation {
     /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of
     /// ours. As in the daemon, nothing is desired before the first listing has ended.
     fn settle(&mut self) -> Result<(), String> {
-        if !self.state.links().is_synced() {
+        if !self.facts.links().is_synced() {
             return Ok(());
         }
         for _ in 0..6 {
-            let desired = decide::decide(self.state.settings(), &self.state);
-            if let Some(standing) = acknowledge::still_standing(&self.state, &desired) {
-                self.state.apply(&Event::Acknowledgement(standing), self.now);
+            let desired = decide::decide(self.facts.settings(), &self.facts);
+            if let Some(standing) = acknowledge::still_standing(&self.facts, &desired) {
+                self.facts.apply(&Event::Acknowledgement(standing), self.now);
             }
             let reported = std::mem::take(&mut self.held);
-            let records = journal::records(&reported, self.desired.as_ref(), &desired, &self.state);
+            let records = journal::records(&reported, self.desired.as_ref(), &desired, &self.facts);
             self.write_down(&records);
-            let events = self.kernel.obey(&self.state, &desired);
+            let events = self.kernel.obey(&self.facts, &desired);
             self.desired = Some(desired);
             if events.is_empty() {
                 return Ok(());
             }
             for event in events {
-                let reported = self.state.apply(&event, self.now);
+                let reported = self.facts.apply(&event, self.now);
                 self.held.extend(reported);
             }
         }

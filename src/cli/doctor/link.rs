@@ -14,14 +14,14 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     if !context.settings.gateway.enabled {
         return Vec::new();
     }
-    let mut state = Facts::new(Arc::new(context.settings.clone()), clock::now());
+    let mut facts = Facts::new(Arc::new(context.settings.clone()), clock::now());
     let network = context.machine.network();
     for event in
         std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
     {
-        state.apply(&event, clock::now());
+        facts.apply(&event, clock::now());
     }
-    let ports = state.links().ports_without_role();
+    let ports = facts.links().ports_without_role();
     let finding = |(link, held): (
         &crate::event::Link,
         &crate::facts::link::mirror::HeldAddress,

@@ -22,20 +22,20 @@ const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::Uplink
 pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     let settings = Arc::new(context.settings.clone());
     let now = clock::now();
-    let mut state = Facts::new(Arc::clone(&settings), now);
+    let mut facts = Facts::new(Arc::clone(&settings), now);
     let network = context.machine.network();
     for event in
         std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
     {
-        state.apply(&event, now);
+        facts.apply(&event, now);
     }
-    let Some(plan) = way_out(&settings, &state, &decide::decide(&settings, &state)) else {
+    let Some(plan) = way_out(&settings, &facts, &decide::decide(&settings, &facts)) else {
         return Vec::new();
     };
-    state.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
-    state.apply(&Event::Tick, now + SETTLED);
-    let ours = state.kernel().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
-    let alerts = decide::decide(&settings, &state)
+    facts.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
+    facts.apply(&Event::Tick, now + SETTLED);
+    let ours = facts.kernel().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
+    let alerts = decide::decide(&settings, &facts)
         .alerts
         .into_iter()
         .filter(|alert| alert.code == AlertCode::GatewayRule);

@@ -30,52 +30,52 @@ impl Placement {
 }
 
 /// Returns where the cluster is: at home, or the first alternative that clashes with nothing.
-pub fn place(settings: &Settings, state: &Facts) -> Placement {
-    let clash = state
+pub fn place(settings: &Settings, facts: &Facts) -> Placement {
+    let clash = facts
         .roles()
         .uplinks
         .iter()
-        .find_map(|index| state.lease_clash(*index).map(|address| (*index, address)));
+        .find_map(|index| facts.lease_clash(*index).map(|address| (*index, address)));
     let alternative =
-        || settings.cluster.alternatives.iter().copied().find(|net| !is_taken(state, *net));
+        || settings.cluster.alternatives.iter().copied().find(|net| !is_taken(facts, *net));
     let address = clash.and_then(|_| alternative()).unwrap_or(settings.cluster.address);
     let overlap = if address != settings.cluster.address {
         Overlap::Renumbered
-    } else if is_taken(state, address) || venue_server_in(state, address) {
+    } else if is_taken(facts, address) || venue_server_in(facts, address) {
         Overlap::Routed
     } else {
         Overlap::None
     };
-    Placement { address, kept: kept(state, address), overlap, clash }
+    Placement { address, kept: kept(facts, address), overlap, clash }
 }
 
 /// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and
 /// nobody else.
-fn kept(state: &Facts, address: Ipv4Net) -> Vec<Ipv4Net> {
-    let own = state.own_addresses().filter(|net| *net != address);
-    own.filter(|net| state.is_in_use(*net) && !is_taken(state, *net)).collect()
+fn kept(facts: &Facts, address: Ipv4Net) -> Vec<Ipv4Net> {
+    let own = facts.own_addresses().filter(|net| *net != address);
+    own.filter(|net| facts.is_in_use(*net) && !is_taken(facts, *net)).collect()
 }
 
 /// Returns whether another port has an address in this network, or a route that overlaps it: not
 /// the default one, nor one of the two halves of everything that tunnels put before it (0.0.0.0/1
 /// and 128.0.0.0/1); nor what is left of ours on a port that was the cluster's.
-pub fn is_taken(state: &Facts, net: Ipv4Net) -> bool {
-    let cluster = state.roles().cluster;
+pub fn is_taken(facts: &Facts, net: Ipv4Net) -> bool {
+    let cluster = facts.roles().cluster;
     let network = IpNet::V4(net.trunc());
     let overlaps = |other: IpNet| other.contains(&network) || network.contains(&other);
-    let by_route = state.kernel().routes().any(|route| {
+    let by_route = facts.kernel().routes().any(|route| {
         route.table == TABLE_MAIN
             && Some(route.index) != cluster
-            && !state.kernel().is_of_ours(route)
+            && !facts.kernel().is_of_ours(route)
             && route.protocol != ROUTE_PROTOCOL
             && route.destination.prefix_len() > 1
             && overlaps(route.destination)
     });
     let others =
-        state.kernel().links().filter(|link| Some(link.index) != cluster && !link.loopback);
+        facts.kernel().links().filter(|link| Some(link.index) != cluster && !link.loopback);
     by_route
         || others
-            .flat_map(|link| state.kernel().addresses(link.index))
+            .flat_map(|link| facts.kernel().addresses(link.index))
             .any(|held| !held.ours && network.contains(&held.address.addr()))
 }
 
@@ -85,18 +85,18 @@ pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
 }
 
 /// Returns whether a gateway or resolver of the venue has an address in this network.
-fn venue_server_in(state: &Facts, net: Ipv4Net) -> bool {
-    venue_servers(state).into_iter().any(|(_, server)| net.contains(&server))
+fn venue_server_in(facts: &Facts, net: Ipv4Net) -> bool {
+    venue_servers(facts).into_iter().any(|(_, server)| net.contains(&server))
 }
 
 /// Returns gateways and resolvers of the venue, each with the uplink they are reached by.
-pub fn venue_servers(state: &Facts) -> Vec<(LinkIndex, Ipv4Addr)> {
-    let active = state.active().map(|uplink| uplink.link.index);
+pub fn venue_servers(facts: &Facts) -> Vec<(LinkIndex, Ipv4Addr)> {
+    let active = facts.active().map(|uplink| uplink.link.index);
     let mut servers = Vec::new();
-    for uplink in state.uplinks().iter().filter(|uplink| uplink.address.is_some()) {
+    for uplink in facts.uplinks().iter().filter(|uplink| uplink.address.is_some()) {
         let index = uplink.link.index;
-        let resolvers = state.vitals().resolvers.get(&index).into_iter().flatten().copied();
-        let machine = state.vitals().resolvers.get(&0).into_iter().flatten().copied();
+        let resolvers = facts.vitals().resolvers.get(&index).into_iter().flatten().copied();
+        let machine = facts.vitals().resolvers.get(&0).into_iter().flatten().copied();
         let machine = machine.filter(|_| active == Some(index));
         for server in uplink.gateway.into_iter().chain(resolvers).chain(machine) {
             match server {

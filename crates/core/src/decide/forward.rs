@@ -23,12 +23,12 @@ pub enum NoWay {
 /// It leads nowhere now.
 pub fn way(
     forward: &Forward,
-    state: &Facts,
+    facts: &Facts,
     placement: &Placement,
 ) -> Result<ForwardedPort, NoWay> {
     let to = match &forward.to {
         ForwardTarget::Node(name) => {
-            state.nodes().by_name(name).and_then(|node| node.address).ok_or(NoWay::NoAddress)?
+            facts.nodes().by_name(name).and_then(|node| node.address).ok_or(NoWay::NoAddress)?
         }
         ForwardTarget::Address(address) => *address,
     };
@@ -45,15 +45,15 @@ pub fn way(
 }
 
 /// Returns all that lead somewhere.
-pub fn ways(settings: &Settings, state: &Facts, placement: &Placement) -> Vec<ForwardedPort> {
-    settings.forwards.iter().filter_map(|forward| way(forward, state, placement).ok()).collect()
+pub fn ways(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<ForwardedPort> {
+    settings.forwards.iter().filter_map(|forward| way(forward, facts, placement).ok()).collect()
 }
 
 /// Returns those of `ways` whose node does not answer, whatever it shows: it may be worked on, or
 /// flap, as well.
-pub fn dead(state: &Facts, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
+pub fn dead(facts: &Facts, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
     let is_silent =
-        |way: &&ForwardedPort| state.nodes().by_address(way.to).is_some_and(NodeState::is_silent);
+        |way: &&ForwardedPort| facts.nodes().by_address(way.to).is_some_and(NodeState::is_silent);
     ways.iter().filter(is_silent).copied().collect()
 }
 

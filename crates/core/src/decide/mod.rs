@@ -132,12 +132,12 @@ pub const MARK_CLUSTER: u32 = 0x1000_0000;
 pub use crate::event::MARK_ELSEWHERE;
 
 /// Decides what should be true, given the settings and the facts.
-pub fn decide(settings: &Settings, state: &Facts) -> Desired {
-    let placement = cluster::place(settings, state);
-    let alerts = raise::alerts(settings, state, &placement);
+pub fn decide(settings: &Settings, facts: &Facts) -> Desired {
+    let placement = cluster::place(settings, facts);
+    let alerts = raise::alerts(settings, facts, &placement);
     Desired {
-        gateway: settings.gateway.enabled.then(|| gateway(settings, state, &placement)),
-        service: dhcp::decide(settings, state, &placement),
+        gateway: settings.gateway.enabled.then(|| gateway(settings, facts, &placement)),
+        service: dhcp::decide(settings, facts, &placement),
         severity: alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Ok),
         alerts,
         overlap: placement.overlap,
@@ -146,14 +146,14 @@ pub fn decide(settings: &Settings, state: &Facts) -> Desired {
 }
 
 /// Returns what the kernel's network stack should hold of ours.
-fn gateway(settings: &Settings, state: &Facts, placement: &Placement) -> GatewayPlan {
-    let revisions = state.revisions();
-    let (sources, orders) = state.routing().stale_sources();
+fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> GatewayPlan {
+    let revisions = facts.revisions();
+    let (sources, orders) = facts.routing().stale_sources();
     GatewayPlan {
-        links: LinkPlan { ports: ports(state, placement), revision: revisions.link },
-        routing: RoutingPlan { revision: revisions.routing, ..routing::plan(state, placement) },
+        links: LinkPlan { ports: ports(facts, placement), revision: revisions.link },
+        routing: RoutingPlan { revision: revisions.routing, ..routing::plan(facts, placement) },
         firewall: FirewallPlan {
-            ruleset: firewall::build(&ruleset_input(settings, state, placement)),
+            ruleset: firewall::build(&ruleset_input(settings, facts, placement)),
             protect: settings.gateway.protect,
             revision: revisions.firewall,
         },
@@ -163,7 +163,7 @@ fn gateway(settings: &Settings, state: &Facts, placement: &Placement) -> Gateway
 
 /// Returns the ports of ours. Uplinks first: they must no longer answer for the cluster's addresses
 /// when those are added.
-fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
+fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
     let silent = InterfaceConf {
         forwarding: Some(true),
         arp_ignore: Some(ARP_IGNORE),
@@ -173,7 +173,7 @@ fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
         accept_source_route: Some(SOURCE_ROUTE),
         ..InterfaceConf::default()
     };
-    let uplinks = state.uplinks().into_iter().map(|uplink| {
+    let uplinks = facts.uplinks().into_iter().map(|uplink| {
         let ours = uplink.gateway.is_some_and(|gateway| gateway == placement.address.addr());
         PortPlan {
             index: uplink.link.index,
@@ -188,14 +188,14 @@ fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
             },
         }
     });
-    let cluster = state.cluster_port().filter(|link| link.master.is_none()).map(|link| PortPlan {
+    let cluster = facts.cluster_port().filter(|link| link.master.is_none()).map(|link| PortPlan {
         index: link.index,
         name: link.name.clone(),
         up: true,
         addresses: std::iter::once(placement.address)
             .chain(placement.kept.iter().copied())
             .collect(),
-        conf: if state.answers_for_uplink(link.index) {
+        conf: if facts.answers_for_uplink(link.index) {
             InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent }
         } else {
             silent
@@ -205,27 +205,27 @@ fn ports(state: &Facts, placement: &Placement) -> Vec<PortPlan> {
 }
 
 /// Collects what the rule set depends on.
-fn ruleset_input(settings: &Settings, state: &Facts, placement: &Placement) -> RulesetInput {
+fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> RulesetInput {
     let uplinks: Vec<String> =
-        state.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
-    let port = state.cluster_port().map(|link| link.name.clone());
+        facts.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
+    let port = facts.cluster_port().map(|link| link.name.clone());
     // A port that is named but not there yet is guarded from its first packet on.
     let expected: Vec<String> = full_names(&settings.uplink.interfaces)
         .filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name))
         .cloned()
         .collect();
-    let forwards = forward::ways(settings, state, placement);
-    let marks = entrance::marks(state);
-    let name = |index| state.kernel().link(index).map(|link| link.name.clone());
+    let forwards = forward::ways(settings, facts, placement);
+    let marks = entrance::marks(facts);
+    let name = |index| facts.kernel().link(index).map(|link| link.name.clone());
     let addresses = std::iter::once(&placement.address).chain(&placement.kept);
     let for_us =
-        state.uplinks().into_iter().filter(|uplink| state.links().is_forwarded_for_us(uplink.link));
+        facts.uplinks().into_iter().filter(|uplink| facts.links().is_forwarded_for_us(uplink.link));
     let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());
     // What they will be like is not known; that of all ports is.
     let expected_for_us =
-        expected.iter().filter(|_| !state.links().is_forwarding_everywhere()).cloned();
+        expected.iter().filter(|_| !facts.links().is_forwarding_everywhere()).cloned();
     RulesetInput {
-        dead: forward::dead(state, &forwards),
+        dead: forward::dead(facts, &forwards),
         entrances: marks
             .into_iter()
             .filter_map(|(index, mark)| Some((name(index)?, mark)))
@@ -233,23 +233,23 @@ fn ruleset_input(settings: &Settings, state: &Facts, placement: &Placement) -> R
         forwards,
         cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
-        trusted: trusted(settings, state),
-        bridges: state.links().others().bridges.clone(),
+        trusted: trusted(settings, facts),
+        bridges: facts.links().others().bridges.clone(),
         // One without an address sends nothing of the head's.
-        unknown: state.links().ports_without_role().map(|(link, _)| link.name.clone()).collect(),
+        unknown: facts.links().ports_without_role().map(|(link, _)| link.name.clone()).collect(),
         flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
-        ssh_ports: state.vitals().ssh_ports.clone(),
+        ssh_ports: facts.vitals().ssh_ports.clone(),
         overlap_routed: placement.overlap == Overlap::Routed,
     }
 }
 
 /// Returns the names of trusted ports: those that are there, and those that may come.
-fn trusted(settings: &Settings, state: &Facts) -> Vec<String> {
-    let mut names = state.links().others().trusted.clone();
+fn trusted(settings: &Settings, facts: &Facts) -> Vec<String> {
+    let mut names = facts.links().others().trusted.clone();
     for name in full_names(&settings.gateway.trust) {
         if !names.contains(name) {
             names.push(name.clone());

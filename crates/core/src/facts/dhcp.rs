@@ -235,14 +235,14 @@ mod tests {
         }))
     }
 
-    fn handle(state: &mut Facts, event: &Event) -> Vec<Transition> {
-        state.apply(event, Instant::from_boot(Duration::from_secs(1)))
+    fn handle(facts: &mut Facts, event: &Event) -> Vec<Transition> {
+        facts.apply(event, Instant::from_boot(Duration::from_secs(1)))
     }
 
     fn plugged() -> Facts {
-        let mut state = Facts::new(serving(), Instant::default());
-        handle(&mut state, &link(CLUSTER, true));
-        state
+        let mut facts = Facts::new(serving(), Instant::default());
+        handle(&mut facts, &link(CLUSTER, true));
+        facts
     }
 
     const FOREIGN: Dhcp = Dhcp::Foreign {
@@ -254,51 +254,51 @@ mod tests {
 
     #[test]
     fn nobody_is_known_until_somebody_was_asked_and_a_foreign_one_is_reported_once() {
-        let mut state = plugged();
-        assert_eq!(state.dhcp().other_servers(), OtherServers::Unknown);
-        assert_eq!(handle(&mut state, &Event::Dhcp(ALONE)), []);
-        assert_eq!(state.dhcp().other_servers(), OtherServers::None);
+        let mut facts = plugged();
+        assert_eq!(facts.dhcp().other_servers(), OtherServers::Unknown);
+        assert_eq!(handle(&mut facts, &Event::Dhcp(ALONE)), []);
+        assert_eq!(facts.dhcp().other_servers(), OtherServers::None);
         let server = Ipv4Addr::new(10, 0, 0, 1);
-        let transitions = handle(&mut state, &Event::Dhcp(FOREIGN));
+        let transitions = handle(&mut facts, &Event::Dhcp(FOREIGN));
         assert_eq!(transitions, [Transition::ForeignDhcp { server, mac: Some(Mac([9; 6])) }]);
-        assert_eq!(handle(&mut state, &Event::Dhcp(FOREIGN)), []);
+        assert_eq!(handle(&mut facts, &Event::Dhcp(FOREIGN)), []);
         assert_eq!(
-            handle(&mut state, &Event::Dhcp(ALONE)),
+            handle(&mut facts, &Event::Dhcp(ALONE)),
             [Transition::ForeignDhcpGone { server }]
         );
     }
 
     #[test]
     fn a_pulled_cable_or_another_port_is_asked_anew() {
-        let mut state = plugged();
-        let first = state.dhcp().port().unwrap();
-        handle(&mut state, &Event::Dhcp(FOREIGN));
+        let mut facts = plugged();
+        let first = facts.dhcp().port().unwrap();
+        handle(&mut facts, &Event::Dhcp(FOREIGN));
         let server = Ipv4Addr::new(10, 0, 0, 1);
         assert!(
-            handle(&mut state, &link(CLUSTER, false))
+            handle(&mut facts, &link(CLUSTER, false))
                 .contains(&Transition::ForeignDhcpGone { server })
         );
         assert_eq!(
-            (state.dhcp().other_servers(), state.dhcp().port()),
+            (facts.dhcp().other_servers(), facts.dhcp().port()),
             (OtherServers::Unknown, None)
         );
-        handle(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut facts, &Event::Dhcp(ALONE));
         assert_eq!(
-            state.dhcp().other_servers(),
+            facts.dhcp().other_servers(),
             OtherServers::Unknown,
             "what is told too late does not count"
         );
-        handle(&mut state, &link(CLUSTER, true));
-        assert_ne!(state.dhcp().port().unwrap(), first);
-        handle(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut facts, &link(CLUSTER, true));
+        assert_ne!(facts.dhcp().port().unwrap(), first);
+        handle(&mut facts, &Event::Dhcp(ALONE));
         let Event::Link(Change::Present(old)) = link(CLUSTER, true) else { unreachable!() };
-        handle(&mut state, &Event::Link(Change::Gone(old)));
-        handle(&mut state, &link(7, true));
-        assert_eq!(state.dhcp().port().map(|(port, _)| port), Some(7));
-        assert_eq!(state.dhcp().other_servers(), OtherServers::Unknown);
-        handle(&mut state, &Event::Dhcp(ALONE));
+        handle(&mut facts, &Event::Link(Change::Gone(old)));
+        handle(&mut facts, &link(7, true));
+        assert_eq!(facts.dhcp().port().map(|(port, _)| port), Some(7));
+        assert_eq!(facts.dhcp().other_servers(), OtherServers::Unknown);
+        handle(&mut facts, &Event::Dhcp(ALONE));
         assert_eq!(
-            state.dhcp().other_servers(),
+            facts.dhcp().other_servers(),
             OtherServers::Unknown,
             "that was about the port before"
         );
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_board_that_was_not_known_is_a_stranger_once() {
-        let mut state = plugged();
+        let mut facts = plugged();
         let heard = |last: u8| {
             Event::Neighbour(Change::Present(crate::event::Neighbour {
                 index: CLUSTER,
@@ -316,33 +316,33 @@ mod tests {
             }))
         };
         for (last, unknown_clients) in [(7, 1), (7, 1), (8, 2), (7, 2)] {
-            handle(&mut state, &heard(last));
-            assert_eq!(state.nodes().unknown_boards, unknown_clients);
+            handle(&mut facts, &heard(last));
+            assert_eq!(facts.nodes().unknown_boards, unknown_clients);
         }
     }
 
     #[test]
     fn who_serves_nothing_asks_nobody() {
-        let mut state = plugged();
-        handle(&mut state, &Event::Dhcp(FOREIGN));
+        let mut facts = plugged();
+        handle(&mut facts, &Event::Dhcp(FOREIGN));
         let now = Instant::from_boot(Duration::from_secs(2));
         assert!(
-            state
+            facts
                 .reload(settings(""), now)
                 .iter()
                 .any(|transitions| matches!(transitions, Transition::ForeignDhcpGone { .. }))
         );
         assert_eq!(
-            (state.dhcp().port(), state.dhcp().other_servers()),
+            (facts.dhcp().port(), facts.dhcp().other_servers()),
             (None, OtherServers::Unknown)
         );
-        state.reload(serving(), now);
-        assert!(state.dhcp().port().is_some());
-        state.reload(
+        facts.reload(serving(), now);
+        assert!(facts.dhcp().port().is_some());
+        facts.reload(
             settings("[gateway]\nenabled = false\n[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n"),
             now,
         );
-        assert_eq!(state.dhcp().port(), None);
+        assert_eq!(facts.dhcp().port(), None);
     }
 
     /// One of the boards, at one of the addresses.
@@ -352,53 +352,53 @@ mod tests {
         Lease { mac: Mac([6, 0, 0, 0, 0, board]), address, host_name: None, valid_for }
     }
 
-    fn wants(state: &mut Facts, board: u8, second: u64) {
+    fn wants(facts: &mut Facts, board: u8, second: u64) {
         let mac = Some(Mac([6, 0, 0, 0, 0, board]));
         let logged =
             ServerLog { what: ServerLogKind::Exhausted, text: String::new(), mac, address: None };
-        state.apply(
+        facts.apply(
             &Event::Dhcp(Dhcp::ServerLog(logged)),
             Instant::from_boot(Duration::from_secs(second)),
         );
     }
 
-    fn wanting(state: &Facts) -> Option<u8> {
-        state.dhcp().want().map(|mac| mac.0[5])
+    fn wanting(facts: &Facts) -> Option<u8> {
+        facts.dhcp().want().map(|mac| mac.0[5])
     }
 
     #[test]
     fn who_gets_no_address_is_known_until_one_is_free() {
         let two = settings("[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.101\"\n");
-        let mut state = Facts::new(two, Instant::default());
-        handle(&mut state, &link(CLUSTER, true));
+        let mut facts = Facts::new(two, Instant::default());
+        handle(&mut facts, &link(CLUSTER, true));
         for (board, last) in [(1, 100), (2, 101)] {
-            handle(&mut state, &Event::Lease(Change::Present(lease(board, last))));
+            handle(&mut facts, &Event::Lease(Change::Present(lease(board, last))));
         }
-        assert_eq!(wanting(&state), None, "that all are given is nobody's want");
-        wants(&mut state, 3, 2);
-        wants(&mut state, 4, 3);
-        assert_eq!(wanting(&state), Some(3));
+        assert_eq!(wanting(&facts), None, "that all are given is nobody's want");
+        wants(&mut facts, 3, 2);
+        wants(&mut facts, 4, 3);
+        assert_eq!(wanting(&facts), Some(3));
         let ended = Lease { valid_for: Some(Duration::ZERO), ..lease(2, 101) };
-        handle(&mut state, &Event::Lease(Change::Gone(ended)));
-        assert_eq!(wanting(&state), None);
+        handle(&mut facts, &Event::Lease(Change::Gone(ended)));
+        assert_eq!(wanting(&facts), None);
     }
 
     #[test]
     fn a_server_that_has_none_for_reasons_of_its_own_is_believed_for_a_while() {
-        let mut state = plugged();
-        wants(&mut state, 3, 2);
-        let until = state.dhcp().next_deadline().unwrap();
-        wants(&mut state, 3, 62);
-        assert!(state.dhcp().next_deadline().unwrap() > until, "it goes on asking");
-        state.apply(&Event::Tick, until);
-        assert_eq!(wanting(&state), Some(3));
-        handle(&mut state, &Event::Lease(Change::Present(lease(3, 150))));
-        assert_eq!(wanting(&state), None, "it has got one");
-        wants(&mut state, 4, 70);
-        let until = state.dhcp().next_deadline().unwrap();
-        state.apply(&Event::Tick, until);
+        let mut facts = plugged();
+        wants(&mut facts, 3, 2);
+        let until = facts.dhcp().next_deadline().unwrap();
+        wants(&mut facts, 3, 62);
+        assert!(facts.dhcp().next_deadline().unwrap() > until, "it goes on asking");
+        facts.apply(&Event::Tick, until);
+        assert_eq!(wanting(&facts), Some(3));
+        handle(&mut facts, &Event::Lease(Change::Present(lease(3, 150))));
+        assert_eq!(wanting(&facts), None, "it has got one");
+        wants(&mut facts, 4, 70);
+        let until = facts.dhcp().next_deadline().unwrap();
+        facts.apply(&Event::Tick, until);
         assert_eq!(
-            (wanting(&state), state.dhcp().next_deadline()),
+            (wanting(&facts), facts.dhcp().next_deadline()),
             (None, None),
             "it asks no more"
         );
@@ -406,17 +406,17 @@ mod tests {
 
     #[test]
     fn who_cannot_ask_does_not_know() {
-        let mut state = plugged();
-        handle(&mut state, &Event::Dhcp(ALONE));
+        let mut facts = plugged();
+        handle(&mut facts, &Event::Dhcp(ALONE));
         handle(
-            &mut state,
+            &mut facts,
             &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }),
         );
         assert_eq!(
-            (state.dhcp().other_servers(), state.dhcp().unasked()),
+            (facts.dhcp().other_servers(), facts.dhcp().unasked()),
             (OtherServers::Unknown, Some("not permitted"))
         );
-        handle(&mut state, &Event::Dhcp(ALONE));
-        assert_eq!(state.dhcp().unasked(), None);
+        handle(&mut facts, &Event::Dhcp(ALONE));
+        assert_eq!(facts.dhcp().unasked(), None);
     }
 }

@@ -10,11 +10,11 @@ use crate::decide::Desired;
 use crate::facts::Facts;
 
 /// Returns one line for `systemctl status`.
-pub fn status_line(state: &Facts, desired: &Desired) -> String {
-    let address = state
+pub fn status_line(facts: &Facts, desired: &Desired) -> String {
+    let address = facts
         .active()
         .and_then(|uplink| Some(format!("{} on {}", uplink.address?.addr(), uplink.link.name)));
-    let nodes = state.nodes();
+    let nodes = facts.nodes();
     let up = nodes.count(crate::facts::node::NodeHealth::Up);
     let alert =
         desired.alerts.first().map_or_else(String::new, |alert| format!("; {}", alert.text));

@@ -20,9 +20,9 @@ impl Daemon {
             };
         }
         if let Order::Drain(name) | Order::Resume(name) = &order {
-            let known = self.state.nodes().by_name(name).is_some();
+            let known = self.facts.nodes().by_name(name).is_some();
             // One that is not here can still be let go.
-            let noted = self.state.nodes().drained().contains(&name.to_ascii_lowercase());
+            let noted = self.facts.nodes().drained().contains(&name.to_ascii_lowercase());
             let resumes = matches!(order, Order::Resume(_));
             if !(known || noted && resumes) {
                 let _ = reply
@@ -35,16 +35,16 @@ impl Daemon {
         self.take(&crate::event::Event::Order(order), &mut transitions).await;
         self.publish(&transitions).await;
         if acknowledges {
-            self.known.keep_for(&operator::lines(&self.state), reply);
+            self.known.keep_for(&operator::lines(&self.facts), reply);
         } else {
-            self.drained.keep_for(self.state.nodes().drained(), reply);
+            self.drained.keep_for(self.facts.nodes().drained(), reply);
         }
     }
 
     /// Returns the board that is meant by the name of a found node, or by its own hardware address,
     /// also if it is not here.
     fn board_of(&self, name: &str) -> Result<Mac, String> {
-        let nodes = self.state.nodes();
+        let nodes = self.facts.nodes();
         let node = nodes.by_name(name).or_else(|| nodes.by_mac(name.parse().ok()?));
         match node {
             Some(node) if node.origin == Origin::Settings => {
@@ -59,6 +59,6 @@ impl Daemon {
 
     /// An order follows its node to another name, and ends with it.
     pub(super) fn keep_orders(&mut self) {
-        self.drained.keep(self.state.nodes().drained());
+        self.drained.keep(self.facts.nodes().drained());
     }
 }

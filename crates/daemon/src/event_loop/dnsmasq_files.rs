@@ -34,7 +34,7 @@ impl Service {
     }
 
     /// An equal plan is no work.
-    pub fn publish(&mut self, settings: &Settings, state: &Facts, plan: Option<&ServicePlan>) {
+    pub fn publish(&mut self, settings: &Settings, facts: &Facts, plan: Option<&ServicePlan>) {
         if self.given.as_ref().map(|(given, _)| given) == plan {
             return;
         }
@@ -51,7 +51,7 @@ impl Service {
             .filter(|(given, _)| plan.is_some_and(|plan| of_nodes(plan) == of_nodes(given)));
         self.given = plan.map(|plan| {
             let nodes =
-                known.map_or_else(|| files::nodes(plan, settings, state), |(_, nodes)| nodes);
+                known.map_or_else(|| files::nodes(plan, settings, facts), |(_, nodes)| nodes);
             (plan.clone(), nodes)
         });
         let folder = self.folder.display().to_string();

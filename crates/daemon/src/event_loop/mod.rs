@@ -114,7 +114,7 @@ struct Daemon {
     known: StateFile,
     /// what those two could not write
     lost: mpsc::UnboundedReceiver<String>,
-    state: Facts,
+    facts: Facts,
     plans: Plans,
     outputs: Outputs,
     journal: Arc<Journal>,
@@ -144,18 +144,18 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     options.settings = Arc::new(malloc::together(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
-    let mut state = Facts::new(Arc::clone(&options.settings), clock::now());
+    let mut facts = Facts::new(Arc::clone(&options.settings), clock::now());
     if let Ok(head) = reading::within(reading::PATIENCE, name::read) {
-        state.apply(&Event::Vital(head), clock::now());
+        facts.apply(&Event::Vital(head), clock::now());
     }
-    state.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
-    state.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
+    facts.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
+    facts.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
     let places =
         [operator::ACKNOWLEDGED, commands::DRAINED].map(|name| options.state_directory.join(name));
     let [known, drained] = places.each_ref().map(|path| state_file::read(path));
     let (acknowledged, unclear) = operator::restored(&known.lines);
-    state.apply(&Event::Acknowledgement(acknowledged), clock::now());
-    state.restore_drained(&drained.lines);
+    facts.apply(&Event::Acknowledgement(acknowledged), clock::now());
+    facts.restore_drained(&drained.lines);
     let (ordered, requests) = mpsc::channel(16);
     let (reported, lost) = mpsc::unbounded_channel();
     for damage in [known.damage.clone(), drained.damage.clone(), unclear].into_iter().flatten() {
@@ -167,7 +167,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     let control = (options.settings.control.socket.as_path(), ordered);
     let plans = watchers::spawn(signals, &events, &failed, &options.run_directory, control, asked);
     let mut daemon = Daemon {
-        trimmed: state.nodes().layout,
+        trimmed: facts.nodes().layout,
         options,
         queue,
         failures,
@@ -178,7 +178,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         drained: StateFile::spawn(drained_place, &drained, reported.clone()),
         known: StateFile::spawn(known_place, &known, reported),
         lost,
-        state,
+        facts,
         plans,
         outputs,
         journal,
@@ -208,7 +208,7 @@ impl Daemon {
             for _ in 0..BATCH {
                 let Some(event) = next else { break };
                 if let Event::Stop(stop) = event {
-                    self.state.apply(&event, clock::now());
+                    self.facts.apply(&event, clock::now());
                     return Ok(stop);
                 }
                 if self.take(&event, &mut transitions).await {
@@ -238,7 +238,7 @@ impl Daemon {
 
     /// Waits for whatever comes first. `None`: only the watchdog's turn.
     async fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
-        let tick = reached(self.state.next_deadline().map(timer));
+        let tick = reached(self.facts.next_deadline().map(timer));
         let publish = reached(self.publish_at);
         tokio::select! {
             // The ping first: no flood of events may hold it up.
@@ -283,7 +283,7 @@ impl Daemon {
         self.journal.expect(self.options.settings.nodes.len());
         self.journal.report_left_out();
         // Who came or went made lists of all nodes anew; not each time: many come together.
-        let layout = self.state.nodes().layout;
+        let layout = self.facts.nodes().layout;
         if std::mem::replace(&mut self.trimmed, layout) != layout {
             malloc::trim();
         }
@@ -319,19 +319,19 @@ impl Daemon {
             Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
-        let (layout, now) = (self.state.nodes().layout, clock::now());
+        let (layout, now) = (self.facts.nodes().layout, clock::now());
         // What time has changed until now is seen to with any event, and there is no tick for it
         // any more.
-        let due = self.state.next_deadline().is_some_and(|at| at <= now);
-        let reported = self.state.apply(event, now);
-        self.outputs.nodes_changed(&self.state, &reported);
+        let due = self.facts.next_deadline().is_some_and(|at| at <= now);
+        let reported = self.facts.apply(event, now);
+        self.outputs.nodes_changed(&self.facts, &reported);
         // Nearly all rounds only confirm what is known, and a name is said again with each renewal.
         let confirms = match event {
             Event::Probe(Probe::Nodes(rounds)) => {
-                self.outputs.round_trips(&self.state, rounds);
+                self.outputs.round_trips(&self.facts, rounds);
                 true
             }
-            Event::Dhcp(Dhcp::CallsItself { .. }) => layout == self.state.nodes().layout,
+            Event::Dhcp(Dhcp::CallsItself { .. }) => layout == self.facts.nodes().layout,
             _ => false,
         };
         let news = due || !confirms || !reported.is_empty();
@@ -341,16 +341,16 @@ impl Daemon {
 
     /// Works out what should be true and hands it to everybody it concerns; the network half first.
     async fn publish(&mut self, transitions: &[Transition]) {
-        if !self.state.links().is_synced() {
+        if !self.facts.links().is_synced() {
             self.untold = transitions.to_vec();
             return;
         }
         let settings = &self.options.settings;
-        let desired = decide(settings, &self.state);
-        if let Some(standing) = acknowledge::still_standing(&self.state, &desired) {
-            let known = self.state.acknowledged().len();
-            self.state.apply(&Event::Acknowledgement(standing), clock::now());
-            if self.state.acknowledged().len() != known {
+        let desired = decide(settings, &self.facts);
+        if let Some(standing) = acknowledge::still_standing(&self.facts, &desired) {
+            let known = self.facts.acknowledged().len();
+            self.facts.apply(&Event::Acknowledgement(standing), clock::now());
+            if self.facts.acknowledged().len() != known {
                 self.remember();
             }
         }
@@ -360,19 +360,19 @@ impl Daemon {
         let firewall_port = self.outputs.firewall_port();
         if before.is_none() {
             // The first rules are in the kernel, and watched, before anything is drawn or said.
-            self.plans.publish(settings, &self.state, &desired, firewall_port);
+            self.plans.publish(settings, &self.facts, &desired, firewall_port);
             yield_now().await;
             // Before any board is heard: who had a name has it.
             let Options { run_directory, state_directory, .. } = &self.options;
             let files = [dhcp::leases(run_directory), dhcp::copied_leases(state_directory)];
-            self.state.restore_names(&leases::kept(&files));
+            self.facts.restore_names(&leases::kept(&files));
             self.plans.begin_the_rest();
         }
-        self.outputs.show(settings, &self.state, &desired);
-        for record in journal::records(transitions, before, &desired, &self.state) {
+        self.outputs.show(settings, &self.facts, &desired);
+        for record in journal::records(transitions, before, &desired, &self.facts) {
             self.journal.write(&record);
         }
-        self.plans.publish(settings, &self.state, &desired, firewall_port);
+        self.plans.publish(settings, &self.facts, &desired, firewall_port);
         self.desired = Some(desired);
         if transitions.contains(&Transition::PowerOffOrdered) {
             self.power_off();
@@ -383,10 +383,10 @@ impl Daemon {
     /// Addresses and routes that the kernel does not take are reported, and do not keep everybody
     /// who waits for us.
     fn check_start(&mut self) -> Result<(), Fatal> {
-        if self.ready || !self.state.links().is_synced() {
+        if self.ready || !self.facts.links().is_synced() {
             return Ok(());
         }
-        let reports = self.state.outputs();
+        let reports = self.facts.outputs();
         for output in [Output::Firewall, Output::Link] {
             match reports.error(output) {
                 Some(error) if error.kind == ApplyErrorKind::Unsupported => {
@@ -402,7 +402,7 @@ impl Daemon {
                 _ => {}
             }
         }
-        let stands = reports.is_well(Output::Firewall) && self.state.is_forwarding_set();
+        let stands = reports.is_well(Output::Firewall) && self.facts.is_forwarding_set();
         if !self.options.settings.gateway.enabled || stands {
             self.ready = true;
             service_manager::ready();
@@ -412,7 +412,7 @@ impl Daemon {
     }
 
     fn age(&self) -> Duration {
-        self.state.now().saturating_since(self.state.started())
+        self.facts.now().saturating_since(self.facts.started())
     }
 
     fn source_failed(&mut self, failure: &Failure) -> Result<(), Fatal> {

@@ -39,16 +39,16 @@ pub(super) fn restored(lines: &BTreeSet<String>) -> (Acknowledgement, Option<Str
 }
 
 /// Returns the acknowledged alerts as they are kept.
-pub(super) fn lines(state: &Facts) -> BTreeSet<String> {
-    state.acknowledged().iter().map(ToString::to_string).collect()
+pub(super) fn lines(facts: &Facts) -> BTreeSet<String> {
+    facts.acknowledged().iter().map(ToString::to_string).collect()
 }
 
 impl Daemon {
     /// Acknowledges all that stood at the last decision, which is what users were shown.
     pub(super) fn acknowledge(&mut self) -> Vec<Transition> {
         let Some(desired) = &self.desired else { return Vec::new() };
-        let standing = acknowledge::all_standing(&self.state, desired);
-        let transitions = self.state.apply(&Event::Acknowledgement(standing), clock::now());
+        let standing = acknowledge::all_standing(&self.facts, desired);
+        let transitions = self.facts.apply(&Event::Acknowledgement(standing), clock::now());
         if !transitions.is_empty() {
             self.remember();
         }
@@ -57,7 +57,7 @@ impl Daemon {
 
     /// Has the acknowledged alerts written down, if they changed.
     pub(super) fn remember(&mut self) {
-        self.known.keep(&lines(&self.state));
+        self.known.keep(&lines(&self.facts));
     }
 
     /// Asks for the end. The unit that carries it out takes the file away.

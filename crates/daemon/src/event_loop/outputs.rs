@@ -141,28 +141,28 @@ impl Outputs {
     }
 
     /// Shows what is true: first on the panel, where somebody waits for an address.
-    pub fn show(&mut self, settings: &Settings, state: &Facts, desired: &Desired) {
+    pub fn show(&mut self, settings: &Settings, facts: &Facts, desired: &Desired) {
         let panel = self.panel.get_or_insert_with(|| Panel {
             display: display::spawn(settings.lcd.clone(), self.events.clone()),
             indicator: indicator::spawn(settings.led.clone(), self.events.clone()),
         });
-        let playlist = page::playlist(settings, state, desired);
+        let playlist = page::playlist(settings, facts, desired);
         if self.playlist.as_ref() != Some(&playlist) {
             panel.display.show(playlist.clone());
             self.playlist = Some(playlist);
         }
-        let lights = led::lights(settings, state, desired);
+        let lights = led::lights(settings, facts, desired);
         if self.lights.as_ref() != Some(&lights) {
             panel.indicator.show(lights.clone());
             self.lights = Some(lights);
         }
-        self.service.publish(settings, state, desired.service.as_ref());
-        let layout = Some(state.nodes().layout);
+        self.service.publish(settings, facts, desired.service.as_ref());
+        let layout = Some(facts.nodes().layout);
         if std::mem::replace(&mut self.layout_reported, layout) != layout {
-            self.status.nodes(status::nodes(state));
+            self.status.nodes(status::nodes(facts));
         }
-        self.status.publish(status::snapshot(settings, state, desired));
-        let line = status_line(state, desired);
+        self.status.publish(status::snapshot(settings, facts, desired));
+        let line = status_line(facts, desired);
         if self.status_line != line {
             service_manager::status(&line);
             self.status_line = line;
@@ -170,18 +170,18 @@ impl Outputs {
     }
 
     /// The records of the nodes whose health is another, or that have booted further.
-    pub fn nodes_changed(&self, state: &Facts, reported: &[Transition]) {
+    pub fn nodes_changed(&self, facts: &Facts, reported: &[Transition]) {
         for transition in reported {
             if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition
             {
-                status::node(state, name).into_iter().for_each(|node| self.status.node(node));
+                status::node(facts, name).into_iter().for_each(|node| self.status.node(node));
             }
         }
     }
 
     /// Round trips of the nodes in `rounds`; they wake nobody.
-    pub fn round_trips(&self, state: &Facts, rounds: &[Round]) {
-        let nodes = rounds.iter().filter_map(|round| state.nodes().get(round.node));
+    pub fn round_trips(&self, facts: &Facts, rounds: &[Round]) {
+        let nodes = rounds.iter().filter_map(|round| facts.nodes().get(round.node));
         self.status.round_trips(nodes.map(|node| (node.id, node.rtt)));
     }
 

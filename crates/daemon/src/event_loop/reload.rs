@@ -53,15 +53,15 @@ impl Daemon {
                 self.options.settings = Arc::new(malloc::together(&settings));
                 // Another port may be the cluster's from now on.
                 let added = Vital::Added(link::added(&self.options.state_directory));
-                self.state.apply(&Event::Vital(added), clock::now());
+                self.facts.apply(&Event::Vital(added), clock::now());
                 let opened = Vital::Opened(link::opened(&self.options.state_directory));
-                self.state.apply(&Event::Vital(opened), clock::now());
+                self.facts.apply(&Event::Vital(opened), clock::now());
                 let mut transitions =
-                    self.state.reload(Arc::clone(&self.options.settings), clock::now());
+                    self.facts.reload(Arc::clone(&self.options.settings), clock::now());
                 if let Some(head) = head {
-                    transitions.extend(self.state.apply(&Event::Vital(head), clock::now()));
+                    transitions.extend(self.facts.apply(&Event::Vital(head), clock::now()));
                 }
-                transitions.extend(self.state.apply(&Event::Applied(moved), clock::now()));
+                transitions.extend(self.facts.apply(&Event::Applied(moved), clock::now()));
                 drop(settings);
                 malloc::trim();
                 transitions

@@ -26,15 +26,15 @@ use crate::watch::uplink::lease::ListeningPlan;
 
 /// Every uplink with an address and a way out; without a way out only after a renewal would have
 /// brought one.
-pub fn uplink_probes(settings: &Settings, state: &Facts) -> UplinkProbePlan {
-    let uplinks = state.uplinks();
-    let ready = uplinks.iter().filter(|u| u.has_default_route || state.is_routeless(u.link.index));
+pub fn uplink_probes(settings: &Settings, facts: &Facts) -> UplinkProbePlan {
+    let uplinks = facts.uplinks();
+    let ready = uplinks.iter().filter(|u| u.has_default_route || facts.is_routeless(u.link.index));
     let targets = ready.filter_map(|uplink| {
         Some(UplinkTarget {
             index: uplink.link.index,
             name: uplink.link.name.clone(),
             source: uplink.address?.addr(),
-            resolvers: resolvers(state, uplink),
+            resolvers: resolvers(facts, uplink),
             generation: uplink.generation,
         })
     });
@@ -42,8 +42,8 @@ pub fn uplink_probes(settings: &Settings, state: &Facts) -> UplinkProbePlan {
 }
 
 /// The uplink's own, else the machine's, else its gateway: most home routers resolve names.
-fn resolvers(state: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
-    let known = &state.vitals().resolvers;
+fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
+    let known = &facts.vitals().resolvers;
     let own = known.get(&uplink.link.index).filter(|servers| !servers.is_empty());
     let machine = known.get(&0).filter(|servers| !servers.is_empty());
     own.or(machine).cloned().unwrap_or_else(|| uplink.gateway.into_iter().collect())
@@ -58,24 +58,24 @@ pub struct NodeProbes {
 
 impl NodeProbes {
     /// New settings come with a new layout.
-    pub fn plan(&mut self, settings: &Settings, state: &Facts) -> NodeProbePlan {
-        let layout = state.nodes().layout;
+    pub fn plan(&mut self, settings: &Settings, facts: &Facts) -> NodeProbePlan {
+        let layout = facts.nodes().layout;
         let nodes = match &self.known {
             Some((known, nodes)) if *known == layout => Arc::clone(nodes),
-            _ => Arc::new(targets(settings, state)),
+            _ => Arc::new(targets(settings, facts)),
         };
         self.known = Some((layout, Arc::clone(&nodes)));
         NodeProbePlan {
             nodes,
             interval: settings.health.interval,
             timeout: settings.health.timeout,
-            port: state.cluster_port().map(|port| port.name.clone()),
+            port: facts.cluster_port().map(|port| port.name.clone()),
         }
     }
 }
 
 /// The nodes that have an address and something to be asked. Those that were found are pinged.
-fn targets(settings: &Settings, state: &Facts) -> Vec<NodeTarget> {
+fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
     let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
         .nodes
         .iter()
@@ -83,7 +83,7 @@ fn targets(settings: &Settings, state: &Facts) -> Vec<NodeTarget> {
         .collect();
     let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
     let target = |node: &NodeState| {
-        if !state.nodes().is_asked(node, settings, state.now()) {
+        if !facts.nodes().is_asked(node, settings, facts.now()) {
             return None;
         }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
@@ -91,7 +91,7 @@ fn targets(settings: &Settings, state: &Facts) -> Vec<NodeTarget> {
         let (mac, timeout) = (node.written_mac, milliseconds(timeout));
         Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
-    state.nodes().iter().filter_map(target).collect()
+    facts.nodes().iter().filter_map(target).collect()
 }
 
 fn milliseconds(time: Option<Duration>) -> u32 {
@@ -99,9 +99,9 @@ fn milliseconds(time: Option<Duration>) -> u32 {
 }
 
 /// The cluster port, while addresses are to be served there and it has a carrier.
-pub fn other_dhcp(settings: &Settings, state: &Facts) -> Option<DhcpWatchPlan> {
-    let (index, generation) = state.dhcp().port()?;
-    let port = state.kernel().link(index)?;
+pub fn other_dhcp(settings: &Settings, facts: &Facts) -> Option<DhcpWatchPlan> {
+    let (index, generation) = facts.dhcp().port()?;
+    let port = facts.kernel().link(index)?;
     let (cluster, name) = (&settings.cluster, port.name.clone());
     let ours =
         std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
@@ -111,22 +111,22 @@ pub fn other_dhcp(settings: &Settings, state: &Facts) -> Option<DhcpWatchPlan> {
         mac: port.mac?,
         generation,
         ours,
-        unknown_clients: state.nodes().unknown_boards,
+        unknown_clients: facts.nodes().unknown_boards,
     })
 }
 
 /// The ports of cluster and uplinks with a carrier, and the head's addresses there.
-pub fn conflicts(settings: &Settings, state: &Facts, desired: &Desired) -> ConflictPlan {
-    let links = state.kernel().links();
+pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> ConflictPlan {
+    let links = facts.kernel().links();
     let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
     let port = |link: &Link, addresses: Vec<Ipv4Addr>| {
         let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
         Some(ConflictPort { index: link.index, mac, addresses })
     };
     let cluster =
-        state.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
+        facts.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
     let cluster = cluster.and_then(|link| port(link, vec![desired.cluster_address.addr()]));
-    let uplinks = state.uplinks().into_iter().filter_map(|uplink| match uplink.address {
+    let uplinks = facts.uplinks().into_iter().filter_map(|uplink| match uplink.address {
         Some(IpNet::V4(net)) => port(uplink.link, vec![net.addr()]),
         _ => None,
     });
@@ -143,9 +143,9 @@ pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
 }
 
 /// The uplinks with a carrier that have no IPv4 address to be reached at.
-pub fn listening(state: &Facts) -> Vec<ListeningPlan> {
+pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {
     let is_ipv4 = |uplink: &UplinkView<'_>| matches!(uplink.address, Some(IpNet::V4(_)));
-    let uplinks = state
+    let uplinks = facts
         .uplinks()
         .into_iter()
         .filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink));
@@ -157,29 +157,29 @@ pub fn listening(state: &Facts) -> Vec<ListeningPlan> {
 }
 
 /// Asked again whenever anything in the kernel changed.
-pub fn way_out(settings: &Settings, state: &Facts, desired: &Desired) -> Option<WayOutPlan> {
-    let port = state.cluster_port().filter(|_| settings.gateway.enabled)?;
+pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<WayOutPlan> {
+    let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
     let node =
         settings.nodes.iter().filter_map(|node| node.address).find(|address| net.contains(address));
     let other = net.hosts().find(|address| *address != net.addr());
     let source: Ipv4Addr = node.or(other)?;
-    let mut ways = to_the_cluster(state, port, net, source);
-    ways.extend(state.uplinks().iter().flat_map(|uplink| from_the_head(state, uplink)));
-    let narrow = narrowed(state, port, net, &ways);
+    let mut ways = to_the_cluster(facts, port, net, source);
+    ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
+    let narrow = narrowed(facts, port, net, &ways);
     ways.extend(narrow);
-    Some(WayOutPlan { from_port: port.index, source, ways, generation: state.links().generation() })
+    Some(WayOutPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
 }
 
 /// From the head by itself, from its address in the cluster, and what comes from an uplink: by the
 /// cluster port.
-fn to_the_cluster(state: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
-    let addressed = state.kernel().is_local(IpAddr::V4(net.addr()))
-        && !state.kernel().is_local(IpAddr::V4(node));
+fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
+    let addressed = facts.kernel().is_local(IpAddr::V4(net.addr()))
+        && !facts.kernel().is_local(IpAddr::V4(node));
     if !addressed
         || !port.up
         || !port.carrier
-        || cluster::venue_servers(state).iter().any(|(_, server)| *server == node)
+        || cluster::venue_servers(facts).iter().any(|(_, server)| *server == node)
     {
         return Vec::new();
     }
@@ -196,19 +196,19 @@ fn to_the_cluster(state: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
     let leads = |uplink: &UplinkView<'_>| {
         uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
     };
-    let uplinks = state.uplinks().into_iter().filter(leads);
+    let uplinks = facts.uplinks().into_iter().filter(leads);
     let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(DESTINATION)));
     [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
 }
 
 /// Answers from the uplink's address, to its gateway and beyond, by that uplink.
-fn from_the_head(state: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
+fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
         return Vec::new();
     };
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
     let targets =
-        [gateway, DESTINATION].into_iter().filter(|to| !state.kernel().is_local(IpAddr::V4(*to)));
+        [gateway, DESTINATION].into_iter().filter(|to| !facts.kernel().is_local(IpAddr::V4(*to)));
     let (from, leaves) = (Some(address.addr()), uplink.link.index);
     let way =
         |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
@@ -218,24 +218,24 @@ fn from_the_head(state: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol,
 /// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
 /// port that is promised: others seldom mean the cluster.
-fn narrowed(state: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
+fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
     /// More rules of that kind are not looked at.
     const MOST: usize = 64;
     let mut found = BTreeSet::new();
-    for rule in routing::before_ours(state) {
+    for rule in routing::before_ours(facts) {
         let flow = &rule.flow;
         if flow.ip_protocol.is_some_and(|protocol| !LOOKED_UP.contains(&protocol)) {
             continue;
         }
         for way in ways {
             let by_cluster = way.leaves == port.index;
-            let Some((ip_protocol, ports)) = promised_ports(state, flow, by_cluster) else {
+            let Some((ip_protocol, ports)) = promised_ports(facts, flow, by_cluster) else {
                 continue;
             };
             let to = match rule.destination {
                 Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
                     Some(to.addr())
-                        .filter(|to| net.contains(to) && !state.kernel().is_local(IpAddr::V4(*to)))
+                        .filter(|to| net.contains(to) && !facts.kernel().is_local(IpAddr::V4(*to)))
                 }
                 _ => Some(way.to),
             };
@@ -308,34 +308,34 @@ fn promised_ports(
 const SSH: u16 = 22;
 
 /// Connection tracking is the gateway's, and so are the settings of its ports.
-pub fn vitals(settings: &Settings, state: &Facts) -> VitalsPlan {
+pub fn vitals(settings: &Settings, facts: &Facts) -> VitalsPlan {
     VitalsPlan {
         tables: settings.gateway.enabled,
-        ports: state.kept_netconf(),
+        ports: facts.kept_netconf(),
         limits: Some(settings.vitals.clone()),
         boot_folder: settings.cluster.netboot.as_ref().map(|netboot| netboot.root.clone()),
     }
 }
 
 /// What the firewall's source is to recognise.
-pub fn firewall_watch(settings: &Settings, state: &Facts, own_port: u32) -> FirewallWatch {
-    let placement = cluster::place(settings, state);
-    let carrying = state.uplinks().into_iter().filter(|uplink| {
-        uplink.address.is_some() || leads_by_translator(state.kernel(), uplink.link.index)
+pub fn firewall_watch(settings: &Settings, facts: &Facts, own_port: u32) -> FirewallWatch {
+    let placement = cluster::place(settings, facts);
+    let carrying = facts.uplinks().into_iter().filter(|uplink| {
+        uplink.address.is_some() || leads_by_translator(facts.kernel(), uplink.link.index)
     });
     let reached =
         |net: &IpNet| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local());
     let ipv6_uplinks =
-        state.uplinks().into_iter().filter(|uplink| uplink.addresses.iter().any(reached));
-    let exit = state
+        facts.uplinks().into_iter().filter(|uplink| uplink.addresses.iter().any(reached));
+    let exit = facts
         .routing()
         .detour()
         .by()
-        .or(state.routing().way_out().flatten())
-        .and_then(|index| state.kernel().link(index));
-    let cluster = state.cluster_port();
-    let vitals = state.vitals();
-    let forwards = forward::ways(settings, state, &placement);
+        .or(facts.routing().way_out().flatten())
+        .and_then(|index| facts.kernel().link(index));
+    let cluster = facts.cluster_port();
+    let vitals = facts.vitals();
+    let forwards = forward::ways(settings, facts, &placement);
     let head = placement.address;
     FirewallWatch {
         table: TABLE,

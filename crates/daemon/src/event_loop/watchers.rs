@@ -235,21 +235,21 @@ impl Plans {
     pub fn publish(
         &mut self,
         settings: &Settings,
-        state: &Facts,
+        facts: &Facts,
         desired: &Desired,
         firewall_port: u32,
     ) {
-        publish(&self.uplinks, watch_inputs::uplink_probes(settings, state));
-        publish(&self.nodes, self.node_probes.plan(settings, state));
-        publish(&self.way_out, watch_inputs::way_out(settings, state, desired));
-        publish(&self.listening, watch_inputs::listening(state));
-        publish(&self.other_dhcp, watch_inputs::other_dhcp(settings, state));
-        publish(&self.firewall, watch_inputs::firewall_watch(settings, state, firewall_port));
-        publish(&self.vitals, watch_inputs::vitals(settings, state));
+        publish(&self.uplinks, watch_inputs::uplink_probes(settings, facts));
+        publish(&self.nodes, self.node_probes.plan(settings, facts));
+        publish(&self.way_out, watch_inputs::way_out(settings, facts, desired));
+        publish(&self.listening, watch_inputs::listening(facts));
+        publish(&self.other_dhcp, watch_inputs::other_dhcp(settings, facts));
+        publish(&self.firewall, watch_inputs::firewall_watch(settings, facts, firewall_port));
+        publish(&self.vitals, watch_inputs::vitals(settings, facts));
         publish(&self.buttons, settings.buttons.clone());
-        publish(&self.conflicts, watch_inputs::conflicts(settings, state, desired));
+        publish(&self.conflicts, watch_inputs::conflicts(settings, facts, desired));
         publish(&self.time_at, watch_inputs::time_at(settings, desired));
-        publish(&self.neighbours, state.roles().cluster);
+        publish(&self.neighbours, facts.roles().cluster);
         publish(&self.control, settings.control.socket.clone());
     }
 }

@@ -10,20 +10,20 @@ use crate::event::alert::SubjectKind;
 use crate::facts::Facts;
 
 /// Returns the acknowledgement of all that stands, with the words on the panel.
-pub fn all_standing(state: &Facts, desired: &Desired) -> Acknowledgement {
-    let mut standing: BTreeMap<AlertId, String> = health::standing(state).collect();
+pub fn all_standing(facts: &Facts, desired: &Desired) -> Acknowledgement {
+    let mut standing: BTreeMap<AlertId, String> = health::standing(facts).collect();
     standing.extend(others(desired).map(|alert| (alert.id(), alert.panel.clone())));
     Acknowledgement::Made(standing)
 }
 
 /// Returns which acknowledged alerts a decision raises, where some of them it does not. To take the
 /// others out of the facts changes no decision: only a raised alert is shown as acknowledged.
-pub fn still_standing(state: &Facts, desired: &Desired) -> Option<Acknowledgement> {
-    let known = state.acknowledged();
+pub fn still_standing(facts: &Facts, desired: &Desired) -> Option<Acknowledgement> {
+    let known = facts.acknowledged();
     if known.is_empty() {
         return None;
     }
-    let ids = others(desired).map(Alert::id).chain(health::standing(state).map(|(id, _)| id));
+    let ids = others(desired).map(Alert::id).chain(health::standing(facts).map(|(id, _)| id));
     let standing: BTreeSet<AlertId> = ids.filter(|id| known.contains(id)).collect();
     Some(Acknowledgement::Standing(standing))
 }

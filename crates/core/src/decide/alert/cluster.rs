@@ -10,14 +10,14 @@ use crate::facts::Facts;
 const NAMED: usize = 5;
 
 /// Raises where the cluster's subnet meets the venue's.
-pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
-    raised.extend(clash(settings, state, placement));
+pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    raised.extend(clash(settings, facts, placement));
     let home = settings.cluster.address;
     match placement.overlap {
         Overlap::None => {}
         // Without a port there is nothing to keep apart; a port that was renamed has the address
         // for a moment more.
-        Overlap::Routed if state.cluster_port().is_none() => {}
+        Overlap::Routed if facts.cluster_port().is_none() => {}
         Overlap::Routed => {
             let text =
                 format!("the venue uses {} too: policy routing keeps both working", home.trunc());
@@ -32,9 +32,9 @@ pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement, raised:
 }
 
 /// Returns the alert that an uplink was leased an address of the cluster.
-fn clash(settings: &Settings, state: &Facts, placement: &Placement) -> Option<Alert> {
+fn clash(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<Alert> {
     let (index, address) = placement.clash?;
-    let port = state.kernel().link(index).map_or("an uplink", |link| link.name.as_str());
+    let port = facts.kernel().link(index).map_or("an uplink", |link| link.name.as_str());
     let text = if placement.overlap == Overlap::Renumbered {
         format!(
             "the venue leased {address} on {port}, an address of the cluster: the cluster has \

@@ -12,11 +12,11 @@ use crate::facts::dhcp::OtherServers;
 const USUAL_HOLD: u64 = 32;
 
 /// Raises what keeps the nodes from being served.
-pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    other_server(state, raised);
-    held(state, raised);
-    exhausted(settings, state, raised);
-    let verdict = verdict(settings, state);
+pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    other_server(facts, raised);
+    held(facts, raised);
+    exhausted(settings, facts, raised);
+    let verdict = verdict(settings, facts);
     let names_alone = verdict == Verdict::Refused && settings.cluster.dns.is_some();
     if verdict != Verdict::Serve && !names_alone {
         return;
@@ -24,16 +24,16 @@ pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let netboot = settings.cluster.netboot.as_ref();
     let netboot = netboot.filter(|_| settings.cluster.dhcp.is_some() && !names_alone);
     if let Some(netboot) = netboot {
-        boot_files(netboot, state, raised);
+        boot_files(netboot, facts, raised);
         raised.extend(endless(netboot));
     }
-    dnsmasq(state, raised);
+    dnsmasq(facts, raised);
 }
 
 /// Raises that a board asked for an address, and all are somebody's.
-fn exhausted(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    let Some((mac, dhcp)) = state.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
-    if verdict(settings, state) != Verdict::Serve {
+fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    let Some((mac, dhcp)) = facts.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
+    if verdict(settings, facts) != Verdict::Serve {
         return;
     }
     let text = format!(
@@ -46,10 +46,10 @@ fn exhausted(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
 
 /// Raises that a switch says it lets nothing through for longer than switches do as shipped:
 /// anybody can send such frames.
-fn held(state: &Facts, raised: &mut Vec<Alert>) {
-    let port = state.cluster_port().map(|port| &port.name);
+fn held(facts: &Facts, raised: &mut Vec<Alert>) {
+    let port = facts.cluster_port().map(|port| &port.name);
     let Some((port, seconds)) =
-        port.zip(state.dhcp().held().filter(|seconds| *seconds > USUAL_HOLD))
+        port.zip(facts.dhcp().held().filter(|seconds| *seconds > USUAL_HOLD))
     else {
         return;
     };
@@ -62,16 +62,16 @@ fn held(state: &Facts, raised: &mut Vec<Alert>) {
 }
 
 /// Raises a foreign server, and that none can be asked for: no addresses are served in either case.
-fn other_server(state: &Facts, raised: &mut Vec<Alert>) {
-    let Some(port) = state.cluster_port().map(|port| &port.name) else { return };
-    if let OtherServers::Foreign { server, mac } = state.dhcp().other_servers() {
+fn other_server(facts: &Facts, raised: &mut Vec<Alert>) {
+    let Some(port) = facts.cluster_port().map(|port| &port.name) else { return };
+    if let OtherServers::Foreign { server, mac } = facts.dhcp().other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
         let text = format!(
             "another DHCP server, {who}, answers on the cluster port {port}, so we serve none there"
         );
         raised.push(Alert::whole(AlertCode::GatewayForeignDhcp, text));
     }
-    if let Some(why) = state.dhcp().unasked() {
+    if let Some(why) = facts.dhcp().unasked() {
         let text = format!(
             "no addresses are served on {port}: whether another DHCP server is there cannot be \
              asked ({why}); the service needs CAP_NET_RAW"
@@ -81,16 +81,16 @@ fn other_server(state: &Facts, raised: &mut Vec<Alert>) {
 }
 
 /// Raises files and folders of net boot that cannot be read.
-fn boot_files(netboot: &Netboot, state: &Facts, raised: &mut Vec<Alert>) {
+fn boot_files(netboot: &Netboot, facts: &Facts, raised: &mut Vec<Alert>) {
     let root = netboot.root.display();
-    if let Some(why) = &state.vitals().boot_folder {
+    if let Some(why) = &facts.vitals().boot_folder {
         let text = format!(
             "no node can boot from {root}: {why}; make the folder and let user bramblegate read \
              it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
         );
         raised.push(netboot_alert(Part::BootFolder, text));
     }
-    if let Some(closed) = &state.vitals().boot_files {
+    if let Some(closed) = &facts.vitals().boot_files {
         let text = format!(
             "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX \
              {root}; `bramblegate doctor` says more)"
@@ -100,8 +100,8 @@ fn boot_files(netboot: &Netboot, state: &Facts, raised: &mut Vec<Alert>) {
 }
 
 /// Raises a dnsmasq that is missing, does not start, or cannot resolve names.
-fn dnsmasq(state: &Facts, raised: &mut Vec<Alert>) {
-    let outputs = state.outputs();
+fn dnsmasq(facts: &Facts, raised: &mut Vec<Alert>) {
+    let outputs = facts.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {
         let code = match error.kind {
             ApplyErrorKind::Absent => AlertCode::GatewayDnsmasqMissing,

@@ -18,30 +18,30 @@ use crate::facts::Facts;
 const CONNTRACK_FULL: u64 = 80;
 
 /// Raises what keeps packets from going where they should.
-pub fn alerts(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
-    if let Some(by) = &state.firewall().fight {
+pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    if let Some(by) = &facts.firewall().fight {
         let by = by.as_deref().unwrap_or("another program");
         let text = format!("{by} takes our rules away as often as we put them back");
         raised.push(Alert::whole(AlertCode::GatewayDisturbed, text));
     }
-    raised.extend(blocked(state));
-    raised.extend(state.firewall().spare.iter().map(|(uplink, by)| blocked_spare(uplink, by)));
-    promised(&state.firewall().traffic, raised);
-    raised.extend(unheard(state));
-    conntrack(state, raised);
-    drops(state, placement, raised);
+    raised.extend(blocked(facts));
+    raised.extend(facts.firewall().spare.iter().map(|(uplink, by)| blocked_spare(uplink, by)));
+    promised(&facts.firewall().traffic, raised);
+    raised.extend(unheard(facts));
+    conntrack(facts, raised);
+    drops(facts, placement, raised);
 }
 
 /// Returns the alert that another program drops what the nodes send by the way out that is used.
-fn blocked(state: &Facts) -> Option<Alert> {
-    if let Some(blocker) = state.firewall().blocker() {
+fn blocked(facts: &Facts) -> Option<Alert> {
+    if let Some(blocker) = facts.firewall().blocker() {
         let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
         return Some(by_chain(blocker, text));
     }
     let text = "packets of the cluster are accepted by our rules but do not leave: something else \
                 on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
     let alert = Alert::whole(AlertCode::GatewayBlocked, text).shown_as("BLOCKED");
-    state.firewall().swallowed.then_some(alert)
+    facts.firewall().swallowed.then_some(alert)
 }
 
 /// Returns the alert that another program would drop what the nodes send, if it left by this
@@ -56,8 +56,8 @@ fn blocked_spare(uplink: &str, blocker: &Blocker) -> Alert {
 }
 
 /// Returns the alert that requests for addresses do not reach dnsmasq, where no rule shows why.
-fn unheard(state: &Facts) -> Option<Alert> {
-    let firewall = state.firewall();
+fn unheard(facts: &Facts) -> Option<Alert> {
+    let firewall = facts.firewall();
     if !firewall.unheard || firewall.traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
         return None;
     }
@@ -69,8 +69,8 @@ fn unheard(state: &Facts) -> Option<Alert> {
 }
 
 /// Raises a connection tracking table that is nearly full.
-fn conntrack(state: &Facts, raised: &mut Vec<Alert>) {
-    let Some((count, max)) = state.vitals().conntrack.filter(|(_, max)| *max > 0) else { return };
+fn conntrack(facts: &Facts, raised: &mut Vec<Alert>) {
+    let Some((count, max)) = facts.vitals().conntrack.filter(|(_, max)| *max > 0) else { return };
     let percent = u64::from(count) * 100 / u64::from(max);
     if percent >= CONNTRACK_FULL {
         let text = format!("the connection table is {percent} % full ({count} of {max})");
@@ -126,12 +126,12 @@ fn place(blocker: &Blocker) -> String {
 }
 
 /// Raises what our rules drop that somebody probably wants to get through, or should not send.
-fn drops(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
-    for (rule, example) in state.firewall().drops.standing() {
+fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    for (rule, example) in facts.firewall().drops.standing() {
         let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
         let (text, part) = match rule {
             COMMENT_NOT_OURS => {
-                (foreign_sources(state, placement, example, &latest), Part::Strangers)
+                (foreign_sources(facts, placement, example, &latest), Part::Strangers)
             }
             COMMENT_SPOOFED => {
                 let text = format!(
@@ -169,14 +169,14 @@ fn drops(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 /// Returns the text about boards on the cluster port with addresses of another network: perhaps one
 /// that the head has an address in.
 fn foreign_sources(
-    state: &Facts,
+    facts: &Facts,
     placement: &Placement,
     example: Option<Ipv4Addr>,
     latest: &str,
 ) -> String {
     let cluster = placement.address.trunc();
-    let port = state.cluster_port().map_or("the cluster port", |link| link.name.as_str());
-    let held = state.cluster_port().map_or(&[][..], |link| state.kernel().addresses(link.index));
+    let port = facts.cluster_port().map_or("the cluster port", |link| link.name.as_str());
+    let held = facts.cluster_port().map_or(&[][..], |link| facts.kernel().addresses(link.index));
     let second = held.iter().find_map(|held| match held.address {
         IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
             Some(net.trunc())

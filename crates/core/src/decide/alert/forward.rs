@@ -8,14 +8,14 @@ use crate::decide::forward::{NoWay, name, target, way};
 use crate::facts::Facts;
 
 /// Raises what of each forwarded port is not as its owner expects.
-pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for forward in &settings.forwards {
-        raised.extend(lost(forward, state, placement));
-        raised.extend(hides(forward, settings, state));
+        raised.extend(lost(forward, facts, placement));
+        raised.extend(hides(forward, settings, facts));
     }
     // Where there is no cluster port, the address that is left on one with another name is nobody's
     // in the venue.
-    let has_port = state.cluster_port().is_some();
+    let has_port = facts.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
             "computers in the venue's own {} cannot use forwarded ports: the nodes have the same \
@@ -27,9 +27,9 @@ pub fn alerts(settings: &Settings, state: &Facts, placement: &Placement, raised:
 }
 
 /// Returns the alert that a port leads nowhere.
-fn lost(forward: &Forward, state: &Facts, placement: &Placement) -> Option<Alert> {
+fn lost(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert> {
     let (port, to) = (name(forward), target(forward));
-    let text = match way(forward, state, placement).err()? {
+    let text = match way(forward, facts, placement).err()? {
         NoWay::NoAddress => format!("the forwarded port {port} leads nowhere: {to} has no address"),
         NoWay::Outside(address) => format!(
             "the forwarded port {port} leads nowhere: {address} is not a node's address in the \
@@ -41,8 +41,8 @@ fn lost(forward: &Forward, state: &Facts, placement: &Placement) -> Option<Alert
 }
 
 /// Returns the alert that a port takes the place of what the head itself offers there.
-fn hides(forward: &Forward, settings: &Settings, state: &Facts) -> Option<Alert> {
-    let service = hidden(settings, state, forward)?;
+fn hides(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert> {
+    let service = hidden(settings, facts, forward)?;
     let (port, to) = (name(forward), target(forward));
     let text = format!(
         "{port} leads to {to}, so the venue cannot reach {service} of the head itself there: the \
@@ -52,10 +52,10 @@ fn hides(forward: &Forward, settings: &Settings, state: &Facts) -> Option<Alert>
 }
 
 /// Returns what `uplink.allow` offers on the port that a forward takes.
-fn hidden(settings: &Settings, state: &Facts, forward: &Forward) -> Option<&'static str> {
+fn hidden(settings: &Settings, facts: &Facts, forward: &Forward) -> Option<&'static str> {
     let port = forward.listen;
     settings.uplink.allow.iter().find_map(|allow| match (allow, forward.transport) {
-        (Allow::Ssh, Transport::Tcp) if port == 22 || state.vitals().ssh_ports.contains(&port) => {
+        (Allow::Ssh, Transport::Tcp) if port == 22 || facts.vitals().ssh_ports.contains(&port) => {
             Some("ssh")
         }
         (Allow::Mdns, Transport::Udp) if port == 5353 => Some("mDNS"),

@@ -15,14 +15,14 @@ const PRESSURE: [(Part, &str, &str); 3] = [
 
 /// Raises what is wrong with the head itself. Texts hold the limit and not the figure: that is in
 /// the status, and a figure that moves would be news each time.
-pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    for (stands, code, text) in conditions(settings, state.vitals().trouble) {
+pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    for (stands, code, text) in conditions(settings, facts.vitals().trouble) {
         if stands {
             raised.push(Alert::whole(code, text));
         }
     }
-    pressure(settings, state, raised);
-    let hanging = &state.vitals().hanging;
+    pressure(settings, facts, raised);
+    let hanging = &facts.vitals().hanging;
     if !hanging.is_empty() {
         let text = format!(
             "reading {} gets no answer, so it is not watched: a driver or device hangs (dmesg \
@@ -31,7 +31,7 @@ pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
         );
         raised.push(Alert::whole(AlertCode::HostSensor, text));
     }
-    kept_from_us(state, raised);
+    kept_from_us(facts, raised);
 }
 
 /// Returns what may be wrong with the head: whether it is, the alert's code and its text.
@@ -87,9 +87,9 @@ fn percent(limit: Option<u8>) -> u8 {
 }
 
 /// Raises each part of the head that tasks wait for.
-fn pressure(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
+fn pressure(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let share = percent(settings.vitals.pressure);
-    for (stands, (part, what, remedy)) in state.vitals().trouble.pressure.into_iter().zip(PRESSURE)
+    for (stands, (part, what, remedy)) in facts.vitals().trouble.pressure.into_iter().zip(PRESSURE)
     {
         if stands {
             let text =
@@ -101,15 +101,15 @@ fn pressure(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
 
 /// Raises what this machine keeps from the gateway: the right to probe, and room for what is to be
 /// remembered.
-fn kept_from_us(state: &Facts, raised: &mut Vec<Alert>) {
-    let denied = &state.vitals().denied_probes;
+fn kept_from_us(facts: &Facts, raised: &mut Vec<Alert>) {
+    let denied = &facts.vitals().denied_probes;
     if !denied.is_empty() {
         let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();
         let text =
             format!("CAP_NET_RAW is missing, so nothing can be asked by {}", kinds.join(" and "));
         raised.push(Alert::whole(AlertCode::HostNoNetRaw, text));
     }
-    if let Some(Applied::Link { unkept: Some(why) }) = state.outputs().held(Output::Link) {
+    if let Some(Applied::Link { unkept: Some(why) }) = facts.outputs().held(Output::Link) {
         let text =
             format!("{}: how the ports were before is known to this run only", in_words(why));
         raised.push(Alert::whole(AlertCode::HostState, text));

@@ -8,16 +8,16 @@ use crate::facts::Facts;
 use crate::facts::link::mirror::HeldAddress;
 
 /// Raises what is wrong with the ports that the gateway uses, or keeps closed.
-pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    cluster_port(settings, state, raised);
-    without_role(state, raised);
-    conflicts(state, raised);
-    neighbours(state, raised);
+pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    cluster_port(settings, facts, raised);
+    without_role(facts, raised);
+    conflicts(facts, raised);
+    neighbours(facts, raised);
 }
 
 /// Raises a cluster port that is absent, or has no carrier.
-fn cluster_port(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    match state.cluster_port() {
+fn cluster_port(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    match facts.cluster_port() {
         None => {
             let text = format!(
                 "the cluster port {} is not there: plug it in, or name another as \
@@ -26,7 +26,7 @@ fn cluster_port(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
             );
             raised.push(Alert::whole(AlertCode::GatewayPortAbsent, text));
         }
-        Some(port) if port.up && state.kernel().is_empty_bridge(port) => {
+        Some(port) if port.up && facts.kernel().is_empty_bridge(port) => {
             let text = no_port(&port.name);
             raised.push(Alert::whole(AlertCode::GatewayPortNoCarrier, text));
         }
@@ -48,21 +48,21 @@ pub fn no_port(bridge: &str) -> String {
 }
 
 /// Raises ports of the settings that are ports of a bridge or bond, or that only carry a VLAN.
-pub fn enslaved(state: &Facts, raised: &mut Vec<Alert>) {
-    let roles = state.roles();
+pub fn enslaved(facts: &Facts, raised: &mut Vec<Alert>) {
+    let roles = facts.roles();
     for (port, master) in &roles.enslaved {
-        raised.extend(in_bridge(state, *port, *master));
+        raised.extend(in_bridge(facts, *port, *master));
     }
     for port in roles.uplinks.iter().chain(roles.cluster.as_ref()) {
-        raised.extend(only_vlan(state, *port));
+        raised.extend(only_vlan(facts, *port));
     }
 }
 
 /// Returns the alert that `port` is a port of `master`.
-fn in_bridge(state: &Facts, index: LinkIndex, master: LinkIndex) -> Option<Alert> {
-    let cluster = state.roles().cluster;
+fn in_bridge(facts: &Facts, index: LinkIndex, master: LinkIndex) -> Option<Alert> {
+    let cluster = facts.roles().cluster;
     let leads_to_nodes = cluster == Some(master);
-    let (port, master) = (&state.kernel().link(index)?.name, &state.kernel().link(master)?.name);
+    let (port, master) = (&facts.kernel().link(index)?.name, &facts.kernel().link(master)?.name);
     let text = if leads_to_nodes {
         format!(
             "{port} is a port of {master}, which leads to the nodes: name another uplink, or take \
@@ -82,13 +82,13 @@ fn in_bridge(state: &Facts, index: LinkIndex, master: LinkIndex) -> Option<Alert
 
 /// Returns the alert that the address is on a VLAN of the port `index`, and none on the port. An
 /// untagged network beside tagged ones is in order.
-fn only_vlan(state: &Facts, index: LinkIndex) -> Option<Alert> {
-    let port = &state.kernel().link(index)?.name;
-    let vlan = state
+fn only_vlan(facts: &Facts, index: LinkIndex) -> Option<Alert> {
+    let port = &facts.kernel().link(index)?.name;
+    let vlan = facts
         .kernel()
         .links()
         .find(|link| link.parent == Some(index) && link.kind.as_deref() == Some("vlan"))
-        .filter(|vlan| has_address(state, vlan.index) && !has_address(state, index))?;
+        .filter(|vlan| has_address(facts, vlan.index) && !has_address(facts, index))?;
     let text =
         format!("{port} only carries the VLAN {0}: name {0} in the settings instead", vlan.name);
     let alert = Alert::of_port(AlertCode::UplinkEnslaved, port, text);
@@ -96,14 +96,14 @@ fn only_vlan(state: &Facts, index: LinkIndex) -> Option<Alert> {
 }
 
 /// Returns whether the port has an address that can be used.
-fn has_address(state: &Facts, index: LinkIndex) -> bool {
-    state.kernel().addresses(index).iter().any(HeldAddress::is_usable)
+fn has_address(facts: &Facts, index: LinkIndex) -> bool {
+    facts.kernel().addresses(index).iter().any(HeldAddress::is_usable)
 }
 
 /// Raises each port that has an address and no role: it is closed, and may have been meant for
 /// something.
-fn without_role(state: &Facts, raised: &mut Vec<Alert>) {
-    for (link, held) in state.links().ports_without_role() {
+fn without_role(facts: &Facts, raised: &mut Vec<Alert>) {
+    for (link, held) in facts.links().ports_without_role() {
         let port = &link.name;
         let text = format!(
             "{port} has the address {} and no role: it is closed but for uplink.allow, and new \
@@ -118,11 +118,11 @@ fn without_role(state: &Facts, raised: &mut Vec<Alert>) {
 
 /// Raises addresses of the head that other boards have too: who asks for one reaches the head or
 /// the other board.
-fn conflicts(state: &Facts, raised: &mut Vec<Alert>) {
-    for conflict in &state.vitals().conflicts {
-        let Some(port) = state.kernel().link(conflict.port) else { continue };
+fn conflicts(facts: &Facts, raised: &mut Vec<Alert>) {
+    for conflict in &facts.vitals().conflicts {
+        let Some(port) = facts.kernel().link(conflict.port) else { continue };
         let (port, by, address) = (&port.name, conflict.by, conflict.address);
-        if state.roles().cluster == Some(conflict.port) {
+        if facts.roles().cluster == Some(conflict.port) {
             let text = format!(
                 "{by} on the cluster port {port} has the head's own address {address} too, so \
                  nodes reach one or the other"
@@ -141,8 +141,8 @@ fn conflicts(state: &Facts, raised: &mut Vec<Alert>) {
 
 /// Raises a kernel's table of neighbours that is nearly full: who finds no room there is neither
 /// reached nor given an address.
-fn neighbours(state: &Facts, raised: &mut Vec<Alert>) {
-    let Some((count, max)) = state.vitals().neighbours else { return };
+fn neighbours(facts: &Facts, raised: &mut Vec<Alert>) {
+    let Some((count, max)) = facts.vitals().neighbours else { return };
     let text = format!(
         "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it \
          are neither reached nor given addresses: raise it (sudo sysctl -w \

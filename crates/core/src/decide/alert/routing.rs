@@ -19,25 +19,25 @@ const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
 const TABLE_LOCAL: u32 = 255;
 
 /// Raises what leads packets astray, and an uplink that stands in for another.
-pub fn alerts(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
-    astray(state, placement, raised);
-    raised.extend(failover(state));
+pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+    astray(facts, placement, raised);
+    raised.extend(failover(facts));
 }
 
 /// Raises each rule of others that leads packets of the head's networks astray, and each address
 /// that two uplinks have.
-fn astray(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
+fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
     let mut twice = BTreeSet::new();
-    for astray in state.astray().iter().filter(|astray| !is_refused(state, astray)) {
-        if let Some(same) = held_twice(state, astray) {
+    for astray in facts.astray().iter().filter(|astray| !is_refused(facts, astray)) {
+        if let Some(same) = held_twice(facts, astray) {
             twice.insert(same);
         } else {
-            by_rule.entry(culprit(state, astray)).or_default().push(astray);
+            by_rule.entry(culprit(facts, astray)).or_default().push(astray);
         }
     }
     for (rule, all) in by_rule {
-        raised.push(rule_alert(state, placement, rule, &all));
+        raised.push(rule_alert(facts, placement, rule, &all));
     }
     for (address, used, unused) in twice {
         let text = format!(
@@ -50,52 +50,52 @@ fn astray(state: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 
 /// Returns whether `uplink-no-exit` covers it: where the nodes' own packets are refused, so is what
 /// answers them (rp_filter).
-fn is_refused(state: &Facts, astray: &Astray) -> bool {
-    state.routing().way_out() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
+fn is_refused(facts: &Facts, astray: &Astray) -> bool {
+    facts.routing().way_out() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
 }
 
 /// Returns an address that two uplinks have, the one by which its answers leave, and the other.
-fn held_twice<'a>(state: &'a Facts, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
+fn held_twice<'a>(facts: &'a Facts, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
     let is_from = |address: IpAddr| address == IpAddr::V4(from);
-    let holds = state.kernel().addresses(by).iter().any(|held| is_from(held.address.addr()));
-    let uplinks = &state.roles().uplinks;
+    let holds = facts.kernel().addresses(by).iter().any(|held| is_from(held.address.addr()));
+    let uplinks = &facts.roles().uplinks;
     if !holds || !uplinks.contains(&by) || !uplinks.contains(&astray.way.leaves) {
         return None;
     }
-    Some((from, port_name(state, by)?, port_name(state, astray.way.leaves)?))
+    Some((from, port_name(facts, by)?, port_name(facts, astray.way.leaves)?))
 }
 
 /// Returns the name of a port that is there.
-fn port_name(state: &Facts, index: LinkIndex) -> Option<&str> {
-    state.kernel().link(index).map(|link| link.name.as_str())
+fn port_name(facts: &Facts, index: LinkIndex) -> Option<&str> {
+    facts.kernel().link(index).map(|link| link.name.as_str())
 }
 
 /// Returns the command that brings the rule for the main table back, where none is left: a script
 /// that flushes all rules does that.
-pub fn main_table(state: &Facts) -> Option<&'static str> {
+pub fn main_table(facts: &Facts) -> Option<&'static str> {
     // A flush leaves the one for the machine's own addresses.
-    let flushed = leads_to(state, TABLE_LOCAL) && !leads_to(state, TABLE_MAIN);
+    let flushed = leads_to(facts, TABLE_LOCAL) && !leads_to(facts, TABLE_MAIN);
     flushed.then_some("sudo ip rule add preference 32766 lookup main")
 }
 
 /// Returns whether a rule of others leads everything that it takes to this table.
-fn leads_to(state: &Facts, table: u32) -> bool {
-    rules_of_others(state).any(|rule| rule.table == table && rule.suppress.is_none())
+fn leads_to(facts: &Facts, table: u32) -> bool {
+    rules_of_others(facts).any(|rule| rule.table == table && rule.suppress.is_none())
 }
 
 /// Returns the IPv4 rules that are not ours.
-fn rules_of_others(state: &Facts) -> impl Iterator<Item = &Rule> {
-    state.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
+fn rules_of_others(facts: &Facts) -> impl Iterator<Item = &Rule> {
+    facts.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
 }
 
 /// Returns the alert about one rule of others (`None`: it is not known which) that leads `all`
 /// astray.
-fn rule_alert(state: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
+fn rule_alert(facts: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
     let net = placement.address.trunc();
-    let to_cluster = all.iter().any(|astray| is_cluster(state, astray));
+    let to_cluster = all.iter().any(|astray| is_cluster(facts, astray));
     let mut selectors: Vec<String> = to_cluster.then(|| format!("to {net}")).into_iter().collect();
-    for astray in all.iter().filter(|astray| !is_cluster(state, astray)) {
+    for astray in all.iter().filter(|astray| !is_cluster(facts, astray)) {
         let selector = astray.way.from.map(|from| format!("from {from}"));
         selectors.extend(selector.filter(|selector| !selectors.contains(selector)));
     }
@@ -106,7 +106,7 @@ fn rule_alert(state: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[
         ),
         (false, _) => "takes the head's answers to the venue".to_owned(),
     };
-    let leaves_by = all.first().and_then(|astray| port_name(state, astray.by?));
+    let leaves_by = all.first().and_then(|astray| port_name(facts, astray.by?));
     let place =
         leaves_by.map_or_else(|| "refuses it".to_owned(), |port| format!("sends it by {port}"));
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
@@ -141,19 +141,19 @@ fn lead_past(preference: u32, selectors: &[String]) -> String {
 }
 
 /// Returns whether it goes to the nodes, rather than from the head to the venue.
-fn is_cluster(state: &Facts, astray: &Astray) -> bool {
-    state.roles().cluster == Some(astray.way.leaves)
+fn is_cluster(facts: &Facts, astray: &Astray) -> bool {
+    facts.roles().cluster == Some(astray.way.leaves)
 }
 
 /// Returns the IPv4 rules of others that come before the last of ours.
-pub fn before_ours(state: &Facts) -> impl Iterator<Item = &Rule> {
-    rules_of_others(state).filter(|rule| rule.preference <= LAST_PREFERENCE)
+pub fn before_ours(facts: &Facts) -> impl Iterator<Item = &Rule> {
+    rules_of_others(facts).filter(|rule| rule.preference <= LAST_PREFERENCE)
 }
 
 /// Returns the rule of others that decided: the first that looks into that table, or, where nothing
 /// was found, the first that refuses.
-fn culprit<'a>(state: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
-    let mut rules: Vec<&Rule> = before_ours(state).filter(|rule| takes(rule, astray)).collect();
+fn culprit<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
+    let mut rules: Vec<&Rule> = before_ours(facts).filter(|rule| takes(rule, astray)).collect();
     rules.retain(|rule| rule.preference > 0 || rule.table != TABLE_LOCAL);
     let of_table = |table| rules.iter().find(|rule| rule.table == table).copied();
     match astray.table {
@@ -188,13 +188,13 @@ fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
 
 /// Returns the alert that the nodes go out by another uplink than the head, as the preferred one
 /// has no internet.
-fn failover(state: &Facts) -> Option<Alert> {
-    let (by, main) = (state.routing().detour().by()?, state.main_exit()?);
-    let (by, port) = (port_name(state, by)?, port_name(state, main)?);
+fn failover(facts: &Facts) -> Option<Alert> {
+    let (by, main) = (facts.routing().detour().by()?, facts.main_exit()?);
+    let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
     let text = format!(
         "{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}"
     );
-    state
+    facts
         .routing()
         .detour()
         .has_no_internet(main)
@@ -203,9 +203,9 @@ fn failover(state: &Facts) -> Option<Alert> {
 
 /// Returns the command that keeps the nodes' traffic off another port, ahead of all rules of
 /// others.
-pub fn around(state: &Facts) -> Option<String> {
-    let (cluster, uplink) = (state.cluster_port()?, state.active()?.link.index);
-    let others = rules_of_others(state).map(|rule| rule.preference);
+pub fn around(facts: &Facts) -> Option<String> {
+    let (cluster, uplink) = (facts.cluster_port()?, facts.active()?.link.index);
+    let others = rules_of_others(facts).map(|rule| rule.preference);
     let first = others.filter(|preference| *preference > 0).min().unwrap_or(u32::MAX);
     let before = first.saturating_sub(1).clamp(1, LAST_PREFERENCE + 1);
     let table = TABLE_UPLINK + uplink;

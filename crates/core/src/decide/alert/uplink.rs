@@ -13,41 +13,41 @@ use crate::facts::Facts;
 use crate::facts::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_translator};
 
 /// Raises what is wrong with the uplinks.
-pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    if state.offline_since().is_some() {
-        raised.push(offline(state));
+pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    if facts.offline_since().is_some() {
+        raised.push(offline(facts));
         return;
     }
-    not_renewed(state, raised);
-    let Some(active) = state.active().filter(|active| active.address.is_some()) else { return };
-    raised.extend(without_internet(settings, state, &active));
+    not_renewed(facts, raised);
+    let Some(active) = facts.active().filter(|active| active.address.is_some()) else { return };
+    raised.extend(without_internet(settings, facts, &active));
     if settings.gateway.enabled {
-        raised.extend(without_ipv4(state));
+        raised.extend(without_ipv4(facts));
     }
-    raised.extend(exit_by(state));
+    raised.extend(exit_by(facts));
     if settings.gateway.enabled {
-        raised.extend(without_exit(state, &active.link.name));
+        raised.extend(without_exit(facts, &active.link.name));
     }
 }
 
 /// Returns the alert that no uplink has an address.
-fn offline(state: &Facts) -> Alert {
-    let severity = if state.offline_for_long() { Severity::Warning } else { Severity::Notice };
-    let (text, panel) = match state.active() {
+fn offline(facts: &Facts) -> Alert {
+    let severity = if facts.offline_for_long() { Severity::Warning } else { Severity::Notice };
+    let (text, panel) = match facts.active() {
         None => {
             ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK")
         }
-        Some(active) => without_address(state, &active),
+        Some(active) => without_address(facts, &active),
     };
     Alert::whole(AlertCode::UplinkNone, text).graded(severity).shown_as(panel)
 }
 
 /// Returns the alert that the uplink has an address and leads nowhere.
-fn without_internet(settings: &Settings, state: &Facts, active: &UplinkView<'_>) -> Option<Alert> {
+fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>) -> Option<Alert> {
     let (port, index) = (&active.link.name, active.link.index);
     // The main table's default route is not the only one that may lead out: halves of everything,
     // or another table's, do too.
-    if state.is_routeless(index) && state.main_exit() != Some(index) {
+    if facts.is_routeless(index) && facts.main_exit() != Some(index) {
         let text = format!(
             "{port} has an address but no default route: the venue's DHCP server names no router, \
              or another tool removed the route"
@@ -70,9 +70,9 @@ fn without_internet(settings: &Settings, state: &Facts, active: &UplinkView<'_>)
 }
 
 /// Returns the alert that a routing rule refuses what the nodes send by the uplink `port`.
-fn without_exit(state: &Facts, port: &str) -> Option<Alert> {
-    let cluster = state.cluster_port().filter(|_| state.is_without_exit())?;
-    let text = match routing::main_table(state) {
+fn without_exit(facts: &Facts, port: &str) -> Option<Alert> {
+    let cluster = facts.cluster_port().filter(|_| facts.is_without_exit())?;
+    let text = match routing::main_table(facts) {
         Some(remedy) => format!(
             "another program deleted the routing rule for the main table: put it back ({remedy})"
         ),
@@ -88,8 +88,8 @@ fn without_exit(state: &Facts, port: &str) -> Option<Alert> {
 
 /// Returns the alert that the head is reached by IPv6 only, and the nodes have no way out but for
 /// one that is not ours, as a translator's (RFC 6877) is.
-fn without_ipv4(state: &Facts) -> Option<Alert> {
-    let active = state.active().filter(|_| state.is_ipv6_only() && !leaves_elsewhere(state))?;
+fn without_ipv4(facts: &Facts) -> Option<Alert> {
+    let active = facts.active().filter(|_| facts.is_ipv6_only() && !leaves_elsewhere(facts))?;
     let port = &active.link.name;
     let why = match active.acquisition {
         Some(Acquisition::Ipv6Only { server }) => {
@@ -105,13 +105,13 @@ fn without_ipv4(state: &Facts) -> Option<Alert> {
 
 /// Returns whether the kernel would send the nodes' packets by some port with a carrier. Its answer
 /// names one without as well; a port that is gone is an answer of before.
-fn leaves_elsewhere(state: &Facts) -> bool {
-    let way_out = state.routing().way_out().flatten();
-    way_out.is_some_and(|index| state.kernel().link(index).is_none_or(|port| port.carrier))
+fn leaves_elsewhere(facts: &Facts) -> bool {
+    let way_out = facts.routing().way_out().flatten();
+    way_out.is_some_and(|index| facts.kernel().link(index).is_none_or(|port| port.carrier))
 }
 
 /// Returns why an uplink has no address, and the words for the panel.
-fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static str) {
+fn without_address(facts: &Facts, active: &UplinkView<'_>) -> (String, &'static str) {
     let port = &active.link.name;
     match active.state {
         UplinkState::NoCarrier if !active.link.up => {
@@ -122,11 +122,11 @@ fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::NoCarrier if active.link.wireless => {
             (format!("{port} is not connected to a wireless network"), "NO WIFI")
         }
-        UplinkState::NoCarrier if state.kernel().is_empty_bridge(active.link) => {
+        UplinkState::NoCarrier if facts.kernel().is_empty_bridge(active.link) => {
             (no_port(port), "NO CABLE")
         }
         UplinkState::NoCarrier => (format!("no cable in {port}"), "NO CABLE"),
-        UplinkState::NoDhcp => (no_dhcp(state, active), "NO DHCP"),
+        UplinkState::NoDhcp => (no_dhcp(facts, active), "NO DHCP"),
         UplinkState::Addressed if active.address.is_none() => {
             let text = format!(
                 "{port} has only a translator's address, which the venue cannot reach: no router \
@@ -140,9 +140,9 @@ fn without_address(state: &Facts, active: &UplinkView<'_>) -> (String, &'static 
 
 /// Returns what is known of a port that got no address in time: who has not done what, and what
 /// helps.
-pub fn no_dhcp(state: &Facts, active: &UplinkView<'_>) -> String {
+pub fn no_dhcp(facts: &Facts, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
-    let own = self_assigned(state, active).map_or_else(String::new, |own| {
+    let own = self_assigned(facts, active).map_or_else(String::new, |own| {
         format!("; {own} is an address that the head gave itself, which the venue cannot reach")
     });
     match active.acquisition {
@@ -159,7 +159,7 @@ pub fn no_dhcp(state: &Facts, active: &UplinkView<'_>) -> String {
                  for IPv6 only (option 108) before: bramblegate doctor says more{own}"
             )
         }
-        Some(Acquisition::Unanswered) if may_be_slow(state, active) => {
+        Some(Acquisition::Unanswered) if may_be_slow(facts, active) => {
             format!(
                 "no server has answered yet on {port}: one that serves many takes 20 seconds; if \
                  that is over, see whether that port of the venue is switched on, and the cable in \
@@ -198,8 +198,8 @@ pub fn no_dhcp(state: &Facts, active: &UplinkView<'_>) -> String {
 }
 
 /// Returns the link-local address that the head gave itself there (RFC 3927).
-fn self_assigned(state: &Facts, active: &UplinkView<'_>) -> Option<Ipv4Addr> {
-    let mut held = state.kernel().addresses(active.link.index).iter();
+fn self_assigned(facts: &Facts, active: &UplinkView<'_>) -> Option<Ipv4Addr> {
+    let mut held = facts.kernel().addresses(active.link.index).iter();
     held.find_map(|held| match held.address {
         IpNet::V4(net) if net.addr().is_link_local() => Some(net.addr()),
         _ => None,
@@ -207,14 +207,14 @@ fn self_assigned(state: &Facts, active: &UplinkView<'_>) -> Option<Ipv4Addr> {
 }
 
 /// Returns whether a slow server may still answer (see [`ANSWER_TIME`]).
-fn may_be_slow(state: &Facts, active: &UplinkView<'_>) -> bool {
-    active.searching_since.is_some_and(|since| state.now().saturating_since(since) < ANSWER_TIME)
+fn may_be_slow(facts: &Facts, active: &UplinkView<'_>) -> bool {
+    active.searching_since.is_some_and(|since| facts.now().saturating_since(since) < ANSWER_TIME)
 }
 
 /// Raises each lease that is not renewed: the address works for as long as it lasts; after that the
 /// head is gone from the venue.
-fn not_renewed(state: &Facts, raised: &mut Vec<Alert>) {
-    for uplink in state.uplinks() {
+fn not_renewed(facts: &Facts, raised: &mut Vec<Alert>) {
+    for uplink in facts.uplinks() {
         let (Some(address), Some(_)) = (uplink.address, uplink.not_renewed_since) else { continue };
         let port = &uplink.link.name;
         let (who, what) = match address {
@@ -231,11 +231,11 @@ fn not_renewed(state: &Facts, raised: &mut Vec<Alert>) {
 }
 
 /// Returns the alert that the kernel sends the nodes' traffic by a port that is no uplink.
-fn exit_by(state: &Facts) -> Option<Alert> {
-    let roles = state.roles();
+fn exit_by(facts: &Facts) -> Option<Alert> {
+    let roles = facts.roles();
     let exit =
-        state.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index))?;
-    let exit = state.kernel().link(exit)?;
+        facts.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index))?;
+    let exit = facts.kernel().link(exit)?;
     let port = &exit.name;
     // Back to where it came from: nobody there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
@@ -250,14 +250,14 @@ fn exit_by(state: &Facts) -> Option<Alert> {
              uplink: nothing gets through; take the route away (sudo ip route del default dev \
              {port})"
         )
-    } else if leads_by_translator(state.kernel(), exit.index) {
+    } else if leads_by_translator(facts.kernel(), exit.index) {
         format!(
             "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: \
              add {port} to the end of uplink.interfaces, so that it knows them by its own address"
         )
     } else {
         let around =
-            routing::around(state).map_or_else(String::new, |command| format!(" ({command})"));
+            routing::around(facts).map_or_else(String::new, |command| format!(" ({command})"));
         format!(
             "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to \
              go there, add {port} to uplink.interfaces; if not, lead it past{around}"

@@ -104,15 +104,15 @@ pub enum Verdict {
 
 /// Returns whether the nodes may be served. Never where somebody else does: the port may be the
 /// venue's.
-pub fn verdict(settings: &Settings, state: &Facts) -> Verdict {
+pub fn verdict(settings: &Settings, facts: &Facts) -> Verdict {
     let cluster = &settings.cluster;
     if !settings.gateway.enabled || (cluster.dhcp.is_none() && cluster.dns.is_none()) {
         return Verdict::Off;
     }
-    if state.cluster_port().is_none_or(|link| link.master.is_some()) {
+    if facts.cluster_port().is_none_or(|link| link.master.is_some()) {
         return Verdict::Waiting;
     }
-    match state.dhcp().other_servers() {
+    match facts.dhcp().other_servers() {
         // Names are given to those who ask for them: there is nothing to find out.
         _ if cluster.dhcp.is_none() => Verdict::Serve,
         OtherServers::Unknown => Verdict::Waiting,
@@ -123,10 +123,10 @@ pub fn verdict(settings: &Settings, state: &Facts) -> Verdict {
 
 /// Returns what is served now; nothing unless it may be. Where somebody else gives the addresses,
 /// names go on: they are given only to those who ask us.
-pub fn decide(settings: &Settings, state: &Facts, placement: &Placement) -> Option<ServicePlan> {
-    let port = state.cluster_port()?;
-    let plan = || plan(settings, state, placement, &port.name);
-    match verdict(settings, state) {
+pub fn decide(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<ServicePlan> {
+    let port = facts.cluster_port()?;
+    let plan = || plan(settings, facts, placement, &port.name);
+    match verdict(settings, facts) {
         Verdict::Serve => Some(plan()),
         Verdict::Refused if settings.cluster.dns.is_some() => {
             Some(ServicePlan { dhcp: None, netboot: None, ..plan() })
@@ -137,18 +137,18 @@ pub fn decide(settings: &Settings, state: &Facts, placement: &Placement) -> Opti
 
 /// Returns what would be served if nothing stood against it, for `print`; on the port that the
 /// settings name if it is not there.
-pub fn intended(settings: &Settings, state: &Facts, placement: &Placement) -> Option<ServicePlan> {
+pub fn intended(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<ServicePlan> {
     if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
         return None;
     }
-    let port = state
+    let port = facts
         .cluster_port()
         .map_or_else(|| settings.cluster.interface.to_string(), |link| link.name.clone());
-    Some(plan(settings, state, placement, &port))
+    Some(plan(settings, facts, placement, &port))
 }
 
 /// Returns what to serve on this port, whatever stands against it.
-fn plan(settings: &Settings, state: &Facts, placement: &Placement, port: &str) -> ServicePlan {
+fn plan(settings: &Settings, facts: &Facts, placement: &Placement, port: &str) -> ServicePlan {
     let cluster = &settings.cluster;
     let address = placement.address;
     let dhcp = cluster.dhcp.as_ref().map(|dhcp| {
@@ -166,7 +166,7 @@ fn plan(settings: &Settings, state: &Facts, placement: &Placement, port: &str) -
             lease,
             renew,
             rebind,
-            time_servers: time_servers(dhcp.ntp, state, address.addr()),
+            time_servers: time_servers(dhcp.ntp, facts, address.addr()),
         }
     });
     ServicePlan {
@@ -175,17 +175,17 @@ fn plan(settings: &Settings, state: &Facts, placement: &Placement, port: &str) -
         netboot: cluster.netboot.clone().filter(|_| dhcp.is_some()),
         dhcp,
         dns: cluster.dns.is_some(),
-        upstreams: resolvers::upstreams(settings, state, placement),
-        origin: answer_origin(state),
+        upstreams: resolvers::upstreams(settings, facts, placement),
+        origin: answer_origin(facts),
         domain: cluster.domain.clone(),
-        head: head_name(state),
-        names: state.nodes().layout,
+        head: head_name(facts),
+        names: facts.nodes().layout,
     }
 }
 
 /// Returns where the answers of resolvers come from now.
-fn answer_origin(state: &Facts) -> AnswerOrigin {
-    let active = state.active().filter(|active| active.address.is_some());
+fn answer_origin(facts: &Facts) -> AnswerOrigin {
+    let active = facts.active().filter(|active| active.address.is_some());
     let portal = active.as_ref().is_some_and(|active| active.settled == UplinkState::Portal);
     AnswerOrigin { uplink: active.map(|active| active.link.index), portal }
 }
@@ -198,8 +198,8 @@ fn renewals(addresses: u32, lease: Duration) -> [Duration; 2] {
 }
 
 /// Returns the head where it serves time, else the servers that it asks itself.
-fn time_servers(wanted: TimeServer, state: &Facts, head: Ipv4Addr) -> Vec<Ipv4Addr> {
-    let time = &state.vitals().time;
+fn time_servers(wanted: TimeServer, facts: &Facts, head: Ipv4Addr) -> Vec<Ipv4Addr> {
+    let time = &facts.vitals().time;
     match wanted {
         TimeServer::Off => Vec::new(),
         TimeServer::At(address) => vec![address],
@@ -208,7 +208,7 @@ fn time_servers(wanted: TimeServer, state: &Facts, head: Ipv4Addr) -> Vec<Ipv4Ad
             let outside = time.servers.iter().filter(|server| !server.is_loopback());
             outside
                 .copied()
-                .filter(|server| !state.kernel().is_local(IpAddr::V4(*server)))
+                .filter(|server| !facts.kernel().is_local(IpAddr::V4(*server)))
                 .collect()
         }
     }
@@ -216,11 +216,11 @@ fn time_servers(wanted: TimeServer, state: &Facts, head: Ipv4Addr) -> Vec<Ipv4Ad
 
 /// Returns the first label of the host name, unless a node of the settings has it or it says
 /// nothing. One that merely calls itself so, as every fresh system does, must not take it.
-fn head_name(state: &Facts) -> Option<String> {
-    let label = state.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+fn head_name(facts: &Facts) -> Option<String> {
+    let label = facts.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine =
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let taken =
-        || state.nodes().by_name(&label).is_some_and(|node| node.origin == Origin::Settings);
+        || facts.nodes().by_name(&label).is_some_and(|node| node.origin == Origin::Settings);
     (fine && label != "localhost" && !taken()).then_some(label)
 }

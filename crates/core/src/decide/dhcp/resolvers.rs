@@ -20,11 +20,11 @@ pub struct Upstream {
 ///
 /// Not all of them at once: dnsmasq prefers whoever answers first, which may be a portal's on an
 /// uplink that leads nowhere.
-pub fn upstreams(settings: &Settings, state: &Facts, placement: &Placement) -> Vec<Upstream> {
-    let known = &state.vitals().resolvers;
+pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Upstream> {
+    let known = &facts.vitals().resolvers;
     let active =
-        state.active().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
-    let others = state
+        facts.active().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
+    let others = facts
         .uplinks()
         .into_iter()
         .filter(|uplink| uplink.address.is_some())
@@ -34,11 +34,11 @@ pub fn upstreams(settings: &Settings, state: &Facts, placement: &Placement) -> V
     let lists = lists.chain(others.map(|index| (index, Some(index))));
     let through = |(list, uplink): (LinkIndex, Option<LinkIndex>)| -> Vec<Upstream> {
         let servers = known.get(&list).into_iter().flatten();
-        servers.filter_map(|server| upstream(*server, uplink, state, placement)).collect()
+        servers.filter_map(|server| upstream(*server, uplink, facts, placement)).collect()
     };
     let fallback = settings.cluster.dns.iter().flat_map(|dns| &dns.fallback);
     let fallback =
-        || fallback.filter_map(|server| upstream(*server, None, state, placement)).collect();
+        || fallback.filter_map(|server| upstream(*server, None, facts, placement)).collect();
     lists.map(through).find(|servers| !servers.is_empty()).unwrap_or_else(fallback)
 }
 
@@ -47,7 +47,7 @@ pub fn upstreams(settings: &Settings, state: &Facts, placement: &Placement) -> V
 fn upstream(
     address: IpAddr,
     uplink: Option<LinkIndex>,
-    state: &Facts,
+    facts: &Facts,
     placement: &Placement,
 ) -> Option<Upstream> {
     let link_local = match address {
@@ -62,8 +62,8 @@ fn upstream(
         IpAddr::V6(_) => false,
     };
     let uplink = uplink
-        .and_then(|index| state.uplinks().into_iter().find(|uplink| uplink.link.index == index));
-    if state.kernel().is_local(address) {
+        .and_then(|index| facts.uplinks().into_iter().find(|uplink| uplink.link.index == index));
+    if facts.kernel().is_local(address) {
         // Ours too; but the router of the venue that has it resolves names, as most routers do.
         let routers = uplink.filter(|uplink| within && uplink.gateway == Some(address));
         return routers.map(|uplink| Upstream { address, port: Some(uplink.link.name.clone()) });

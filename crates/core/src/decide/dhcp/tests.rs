@@ -49,7 +49,7 @@ fn resolvers(index: LinkIndex, servers: &[&str]) -> Event {
 /// A head whose uplink has `lease` and whose venue's router is `router`, and what happens after
 /// that.
 fn head(settings: &Settings, lease: &str, router: &str, more: &[Event]) -> Facts {
-    let mut state = Facts::new(Arc::new(settings.clone()), Instant::default());
+    let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
     let net: ipnet::IpNet = lease.parse().unwrap();
     let start = [
         Event::Dump(Dump::Begin),
@@ -62,13 +62,13 @@ fn head(settings: &Settings, lease: &str, router: &str, more: &[Event]) -> Facts
         Event::Dump(Dump::End),
     ];
     for event in start.iter().chain(more) {
-        state.apply(event, Instant::default());
+        facts.apply(event, Instant::default());
     }
-    state
+    facts
 }
 
-fn served(settings: &Settings, state: &Facts) -> Option<ServicePlan> {
-    decide(settings, state, &cluster::place(settings, state))
+fn served(settings: &Settings, facts: &Facts) -> Option<ServicePlan> {
+    decide(settings, facts, &cluster::place(settings, facts))
 }
 
 fn alone() -> Event {
@@ -88,49 +88,49 @@ fn asked(plan: &ServicePlan) -> Vec<String> {
 #[test]
 fn nothing_is_served_before_it_is_known_that_nobody_else_does() {
     let settings = settings("");
-    let mut state = head(&settings, "10.99.0.126/24", "10.99.0.1", &[]);
-    assert_eq!((verdict(&settings, &state), served(&settings, &state)), (Verdict::Waiting, None));
-    state.apply(&alone(), Instant::default());
-    assert!(served(&settings, &state).is_some());
+    let mut facts = head(&settings, "10.99.0.126/24", "10.99.0.1", &[]);
+    assert_eq!((verdict(&settings, &facts), served(&settings, &facts)), (Verdict::Waiting, None));
+    facts.apply(&alone(), Instant::default());
+    assert!(served(&settings, &facts).is_some());
     let foreign =
         Dhcp::Foreign { index: CLUSTER, server: "192.168.50.254".parse().unwrap(), mac: None };
-    state.apply(&Event::Dhcp(foreign), Instant::default());
-    let refused = served(&settings, &state).expect("names go on");
+    facts.apply(&Event::Dhcp(foreign), Instant::default());
+    let refused = served(&settings, &facts).expect("names go on");
     assert_eq!(
-        (verdict(&settings, &state), refused.dns, refused.dhcp),
+        (verdict(&settings, &facts), refused.dns, refused.dhcp),
         (Verdict::Refused, true, None)
     );
     let nameless = self::settings("[cluster.dns]\nenabled = false\n");
-    assert_eq!(served(&nameless, &state), None);
+    assert_eq!(served(&nameless, &facts), None);
     let off = self::settings("enabled = false\n");
-    assert_eq!(verdict(&off, &state), Verdict::Off);
+    assert_eq!(verdict(&off, &facts), Verdict::Off);
 }
 
 #[test]
 fn the_uplinks_resolvers_are_asked_then_the_machines_then_the_fallback() {
     let settings = settings("");
-    let state = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
-    assert_eq!(asked(&served(&settings, &state).unwrap()), ["9.9.9.9", "1.1.1.1"]);
-    let mut state = head(
+    let facts = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
+    assert_eq!(asked(&served(&settings, &facts).unwrap()), ["9.9.9.9", "1.1.1.1"]);
+    let mut facts = head(
         &settings,
         "10.99.0.126/24",
         "10.99.0.1",
         &[alone(), resolvers(0, &["10.99.0.2", "127.0.0.53"])],
     );
-    assert_eq!(asked(&served(&settings, &state).unwrap()), ["10.99.0.2"]);
-    state.apply(&resolvers(UPLINK, &["10.99.0.1", "fe80::1", "2001:db8::1"]), Instant::default());
-    assert_eq!(asked(&served(&settings, &state).unwrap()), ["10.99.0.1", "2001:db8::1"]);
-    state.apply(&resolvers(UPLINK, &["192.168.50.1"]), Instant::default());
-    assert_eq!(asked(&served(&settings, &state).unwrap()), ["10.99.0.2"], "never ourselves");
+    assert_eq!(asked(&served(&settings, &facts).unwrap()), ["10.99.0.2"]);
+    facts.apply(&resolvers(UPLINK, &["10.99.0.1", "fe80::1", "2001:db8::1"]), Instant::default());
+    assert_eq!(asked(&served(&settings, &facts).unwrap()), ["10.99.0.1", "2001:db8::1"]);
+    facts.apply(&resolvers(UPLINK, &["192.168.50.1"]), Instant::default());
+    assert_eq!(asked(&served(&settings, &facts).unwrap()), ["10.99.0.2"], "never ourselves");
 }
 
 #[test]
 fn in_an_overlap_the_resolver_is_asked_by_the_uplink_and_leases_are_short() {
     let settings = settings("");
     for router in ["192.168.50.254", "192.168.50.1"] {
-        let state =
+        let facts =
             head(&settings, "192.168.50.126/24", router, &[alone(), resolvers(0, &[router])]);
-        let plan = served(&settings, &state).unwrap();
+        let plan = served(&settings, &facts).unwrap();
         assert_eq!(asked(&plan), [format!("{router}@eth1")]);
         let dhcp = plan.dhcp.unwrap();
         assert_eq!(
@@ -138,8 +138,8 @@ fn in_an_overlap_the_resolver_is_asked_by_the_uplink_and_leases_are_short() {
             (Duration::from_secs(120), "192.168.50.100")
         );
     }
-    let state = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
-    let dhcp = served(&settings, &state).unwrap().dhcp.unwrap();
+    let facts = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
+    let dhcp = served(&settings, &facts).unwrap().dhcp.unwrap();
     assert_eq!(
         (dhcp.lease, dhcp.renew, dhcp.rebind),
         (Duration::from_secs(3600), RENEW, Duration::from_secs(75))
@@ -159,8 +159,8 @@ fn nodes_ask_again_each_minute_unless_they_are_thousands_or_their_lease_is_short
 #[test]
 fn when_the_cluster_moves_the_range_moves_along() {
     let settings = settings("");
-    let state = head(&settings, "192.168.50.1/24", "192.168.50.254", &[alone()]);
-    let plan = served(&settings, &state).unwrap();
+    let facts = head(&settings, "192.168.50.1/24", "192.168.50.254", &[alone()]);
+    let plan = served(&settings, &facts).unwrap();
     let dhcp = plan.dhcp.unwrap();
     assert_ne!(plan.address, settings.cluster.address);
     assert!(plan.address.contains(&dhcp.first) && plan.address.contains(&dhcp.last));
@@ -174,8 +174,8 @@ fn the_time_is_reported_by_the_head_or_by_whom_it_asks() {
         [alone(), Event::Vital(Vital::Time { served, servers: vec![server.parse().unwrap()] })]
     };
     let reported = |settings: &Settings, events: &[Event]| {
-        let state = head(settings, "10.99.0.126/24", "10.99.0.1", events);
-        let servers = served(settings, &state).unwrap().dhcp.unwrap().time_servers;
+        let facts = head(settings, "10.99.0.126/24", "10.99.0.1", events);
+        let servers = served(settings, &facts).unwrap().dhcp.unwrap().time_servers;
         servers.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(reported(&settings, &time(true, "10.99.0.1")), ["192.168.50.1"]);
@@ -206,9 +206,9 @@ fn the_heads_name_is_its_first_label_and_never_a_nodes() {
 fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_moves_along_does_not_bring_it_back()
  {
     let settings = settings("");
-    let mut state = head(&settings, "192.168.50.105/24", "192.168.50.254", &[alone()]);
-    let overlap = |state: &Facts| cluster::place(&settings, state).overlap;
-    assert_eq!(overlap(&state), Overlap::Routed);
+    let mut facts = head(&settings, "192.168.50.105/24", "192.168.50.254", &[alone()]);
+    let overlap = |facts: &Facts| cluster::place(&settings, facts).overlap;
+    assert_eq!(overlap(&facts), Overlap::Routed);
     let lease = |address: &str| Lease {
         mac: Mac([2, 0, 0, 0, 0, 5]),
         address: address.parse().unwrap(),
@@ -216,8 +216,8 @@ fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_m
         valid_for: None,
     };
     let mut report = |change| {
-        state.apply(&Event::Lease(change), Instant::default());
-        overlap(&state)
+        facts.apply(&Event::Lease(change), Instant::default());
+        overlap(&facts)
     };
     assert_eq!(report(Change::Present(lease("192.168.50.104"))), Overlap::Routed);
     assert_eq!(report(Change::Present(lease("192.168.50.105"))), Overlap::Renumbered);

@@ -19,11 +19,11 @@ const MOST: u32 = 1 << NUMBER.len();
 
 /// Returns the mark of each uplink. Empty where none is needed: no port is forwarded, or all that
 /// the nodes send leaves by the only uplink.
-pub fn marks(state: &Facts) -> BTreeMap<LinkIndex, u32> {
-    let uplinks = &state.roles().uplinks;
-    let exit = state.routing().way_out().flatten();
+pub fn marks(facts: &Facts) -> BTreeMap<LinkIndex, u32> {
+    let uplinks = &facts.roles().uplinks;
+    let exit = facts.routing().way_out().flatten();
     let leaves_elsewhere = exit.is_some_and(|exit| !uplinks.contains(&exit));
-    if state.settings().forwards.is_empty() || uplinks.len() < 2 && !leaves_elsewhere {
+    if facts.settings().forwards.is_empty() || uplinks.len() < 2 && !leaves_elsewhere {
         return BTreeMap::new();
     }
     assign(uplinks.iter().copied())

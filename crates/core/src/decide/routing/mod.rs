@@ -52,18 +52,18 @@ mod place {
 const DEFAULT_LENGTH: u8 = 1;
 
 /// Returns the rules and routes of ours.
-pub fn plan(state: &Facts, placement: &Placement) -> RoutingPlan {
+pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
     let mut plan = RoutingPlan::default();
     let overlaps = placement.overlap == Overlap::Routed;
-    let marks = entrance::marks(state);
-    for uplink in state.uplinks() {
-        through_uplink(&mut plan, state, &uplink, overlaps, marks.get(&uplink.link.index).copied());
+    let marks = entrance::marks(facts);
+    for uplink in facts.uplinks() {
+        through_uplink(&mut plan, facts, &uplink, overlaps, marks.get(&uplink.link.index).copied());
     }
-    let Some(port) = state.cluster_port() else { return plan };
+    let Some(port) = facts.cluster_port() else { return plan };
     if overlaps {
-        for (index, server) in venue_servers(state) {
+        for (index, server) in venue_servers(facts) {
             let within = placement.networks().iter().any(|net| net.contains(&server));
-            if within && !is_ours(state, placement, server) {
+            if within && !is_ours(facts, placement, server) {
                 plan.rules.insert(Rule {
                     destination: Some(host(server)),
                     ..rule(place::SERVER, TABLE_UPLINK + index)
@@ -81,9 +81,9 @@ pub fn plan(state: &Facts, placement: &Placement) -> RoutingPlan {
         });
         // The kernel takes no route by a port that is switched off, which we switch on.
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
-        plan.routes.extend(routed_nodes(state, port.index, net));
+        plan.routes.extend(routed_nodes(facts, port.index, net));
     }
-    if let Some(uplink) = state.routing().detour().by() {
+    if let Some(uplink) = facts.routing().detour().by() {
         let of_nodes = |rule| Rule { input: Some(port.name.clone()), mark: NOT_ELSEWHERE, ..rule };
         let near = rule(place::NODES_MAIN, TABLE_MAIN);
         plan.rules.insert(of_nodes(Rule { suppress: Some(DEFAULT_LENGTH), ..near }));
@@ -101,7 +101,7 @@ const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
 /// to it.
 fn through_uplink(
     plan: &mut RoutingPlan,
-    state: &Facts,
+    facts: &Facts,
     uplink: &UplinkView<'_>,
     overlaps: bool,
     mark: Option<u32>,
@@ -128,7 +128,7 @@ fn through_uplink(
         plan.rules
             .insert(Rule { output: Some(uplink.link.name.clone()), ..rule(place::BOUND, table) });
     }
-    let routes = state
+    let routes = facts
         .kernel()
         .routes()
         .filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
@@ -153,13 +153,13 @@ fn through_uplink(
 
 /// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the
 /// cluster's own.
-fn routed_nodes(state: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
+fn routed_nodes(facts: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
     let within = move |destination: &IpNet| match destination {
         IpNet::V4(part) => net.contains(part) && part.prefix_len() > net.prefix_len(),
         IpNet::V6(_) => false,
     };
     let mut known = BTreeSet::new();
-    let routes = state.kernel().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
+    let routes = facts.kernel().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
     let routes =
         routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
     routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })
@@ -180,10 +180,10 @@ fn connected(index: LinkIndex, net: Ipv4Net) -> Route {
 }
 
 /// Returns whether the address is the head's in the cluster, or a node's of the settings.
-fn is_ours(state: &Facts, placement: &Placement, address: Ipv4Addr) -> bool {
+fn is_ours(facts: &Facts, placement: &Placement, address: Ipv4Addr) -> bool {
     placement.address.addr() == address
         || placement.kept.iter().any(|net| net.addr() == address)
-        || state.settings().nodes.iter().any(|node| node.address == Some(address))
+        || facts.settings().nodes.iter().any(|node| node.address == Some(address))
 }
 
 /// Returns the network of one address.

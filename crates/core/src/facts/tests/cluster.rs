@@ -31,7 +31,7 @@ fn a_former_cluster_port(mark: u8, record: &[(&str, &str)]) -> Simulation {
 }
 
 fn overlap(sim: &Simulation) -> Overlap {
-    decide(sim.state.settings(), &sim.state).overlap
+    decide(sim.facts.settings(), &sim.facts).overlap
 }
 
 #[test]
@@ -39,17 +39,17 @@ fn an_address_left_by_us_on_a_former_cluster_port_is_no_lease() {
     for (mark, record) in [(ROUTE_PROTOCOL, &[][..]), (0, &[("eth1", "192.168.50.1/24")])] {
         let mut sim = a_former_cluster_port(mark, record);
         assert_eq!(
-            (sim.state.is_clashing(), sim.row1(), overlap(&sim)),
+            (sim.facts.is_clashing(), sim.row1(), overlap(&sim)),
             (false, None, Overlap::None)
         );
         // Taken away by the applier; now the venue leases the very same one.
         sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.1/24"))));
-        assert!(!sim.state.is_in_use("192.168.50.1/24".parse().unwrap()));
+        assert!(!sim.facts.is_in_use("192.168.50.1/24".parse().unwrap()));
         sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));
-        assert_eq!((sim.state.is_clashing(), overlap(&sim)), (true, Overlap::Renumbered));
+        assert_eq!((sim.facts.is_clashing(), overlap(&sim)), (true, Overlap::Renumbered));
     }
     assert!(
-        a_former_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).state.is_clashing(),
+        a_former_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).facts.is_clashing(),
         "somebody else's"
     );
 }
@@ -86,7 +86,7 @@ fn lease(at: &str, seconds: u64) -> Lease {
 
 /// Whether the previous address is to stay.
 fn stays(sim: &Simulation) -> bool {
-    let desired = decide(sim.state.settings(), &sim.state);
+    let desired = decide(sim.facts.settings(), &sim.facts);
     let ports = desired.gateway.unwrap().links.ports;
     ports.iter().any(|port| port.addresses.contains(&FORMER.parse().unwrap()))
 }
@@ -99,7 +99,7 @@ fn a_former_address_that_nobody_uses_goes_after_five_minutes_and_then_time_rests
     sim.wait(130_000);
     assert!(!stays(&sim));
     sim.wait(3_600_000);
-    assert_eq!(sim.state.next_deadline(), None, "though the kernel did not obey");
+    assert_eq!(sim.facts.next_deadline(), None, "though the kernel did not obey");
 }
 
 #[test]
@@ -142,9 +142,9 @@ fn the_cluster_stays_away_from_an_address_of_a_node_though_moving_ends_its_lease
     assert_eq!(overlap(&sim), Overlap::Renumbered, "the venue has it still, and so may the node");
     sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.101/24"))));
     sim.wait(3_000);
-    assert!(!sim.state.is_clashing());
+    assert!(!sim.facts.is_clashing());
     sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
-    assert!(!sim.state.is_clashing(), "nobody's by now");
+    assert!(!sim.facts.is_clashing(), "nobody's by now");
 }
 
 #[test]

@@ -15,9 +15,9 @@ fn switched_off() -> Event {
 #[test]
 fn what_was_undone_is_reported_when_it_has_been_put_back() {
     let mut sim = Simulation::at_a_venue();
-    let before = sim.state.revisions().link;
+    let before = sim.facts.revisions().link;
     assert_eq!(sim.handle(switched_off()), []);
-    assert!(sim.state.revisions().link > before, "the applier looks at once");
+    assert!(sim.facts.revisions().link > before, "the applier looks at once");
     let transitions = sim.handle(ports(None));
     assert!(
         matches!(transitions.as_slice(), [Transition::Disturbed { what, .. }] if what.contains("eth0 was switched off"))
@@ -60,17 +60,17 @@ fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(ports(Some("/var/lib/bramblegate/previous.json cannot be written: no space")));
     for _ in 0..3 {
-        let before = sim.state.revisions().link;
+        let before = sim.facts.revisions().link;
         sim.wait(59_000);
-        assert_eq!(sim.state.revisions().link, before);
+        assert_eq!(sim.facts.revisions().link, before);
         sim.wait(1_100);
-        assert_eq!(sim.state.revisions().link, before + 1);
+        assert_eq!(sim.facts.revisions().link, before + 1);
         sim.handle(ports(Some("still no space")));
     }
     sim.handle(ports(None));
-    let before = sim.state.revisions().link;
+    let before = sim.facts.revisions().link;
     sim.wait(200_000);
-    assert_eq!(sim.state.revisions().link, before);
+    assert_eq!(sim.facts.revisions().link, before);
 }
 
 /// The applier says of each rule set that it found one of an earlier run, and only the first
@@ -99,11 +99,11 @@ fn only_the_first_rule_set_of_a_run_adopts_one() {
 fn a_portal_is_forgotten_when_nobody_is_to_ask_any_more() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Portal }));
-    assert_eq!(sim.state.active().unwrap().state, UplinkState::Portal);
+    assert_eq!(sim.facts.active().unwrap().state, UplinkState::Portal);
     let mut quiet = (*settings()).clone();
     quiet.uplink.probe = crate::config::UplinkProbe::Off;
-    sim.state.reload(Arc::new(quiet), sim.now);
-    assert_eq!(sim.state.active().unwrap().state, UplinkState::Addressed);
+    sim.facts.reload(Arc::new(quiet), sim.now);
+    assert_eq!(sim.facts.active().unwrap().state, UplinkState::Addressed);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
 
 /// A state and its clock.
 struct Simulation {
-    state: Facts,
+    facts: Facts,
     now: Instant,
     edited: bool,
 }
@@ -116,7 +116,7 @@ struct Simulation {
 impl Simulation {
     fn new() -> Self {
         let now = Instant::from_boot(Duration::from_secs(100));
-        Self { state: Facts::new(settings(), now), now, edited: false }
+        Self { facts: Facts::new(settings(), now), now, edited: false }
     }
 
     /// The head at a venue by wire, with a lease and the internet behind it.
@@ -140,16 +140,16 @@ impl Simulation {
         if event == Event::Reload {
             self.edited = !self.edited;
             return self
-                .state
+                .facts
                 .reload(if self.edited { edited_settings() } else { settings() }, self.now);
         }
-        self.state.apply(&event, self.now)
+        self.facts.apply(&event, self.now)
     }
 
     fn wait(&mut self, milliseconds: u64) -> Vec<Transition> {
         let until = self.now + Duration::from_millis(milliseconds);
         let mut transitions = Vec::new();
-        while let Some(at) = self.state.next_deadline().filter(|at| *at <= until) {
+        while let Some(at) = self.facts.next_deadline().filter(|at| *at <= until) {
             self.now = at;
             transitions.extend(self.handle(Event::Tick));
         }
@@ -158,7 +158,7 @@ impl Simulation {
     }
 
     fn row1(&self) -> Option<String> {
-        Some(self.state.active()?.address?.addr().to_string())
+        Some(self.facts.active()?.address?.addr().to_string())
     }
 
     fn gone(&mut self) -> Vec<Transition> {
@@ -173,7 +173,7 @@ impl Simulation {
 #[test]
 fn a_renewal_that_drops_the_address_for_a_moment_is_not_seen() {
     let mut sim = Simulation::at_a_venue();
-    let since = sim.state.active().unwrap().since;
+    let since = sim.facts.active().unwrap().since;
     assert_eq!(sim.gone(), []);
     assert_eq!(sim.row1().as_deref(), Some("10.99.0.126"));
     sim.wait(150);
@@ -182,7 +182,7 @@ fn a_renewal_that_drops_the_address_for_a_moment_is_not_seen() {
         matches!(transitions.as_slice(), [Transition::UplinkRenewed { .. }]),
         "{transitions:?}"
     );
-    let active = sim.state.active().unwrap();
+    let active = sim.facts.active().unwrap();
     assert_eq!((active.since, active.state), (since, UplinkState::Online));
 }
 
@@ -192,7 +192,7 @@ fn a_slow_renewal_leaves_row_1_and_is_still_one_renewal() {
     sim.gone();
     sim.wait(250);
     assert_eq!(sim.row1(), None, "never a stale number for more than 200 ms");
-    assert_eq!(sim.state.active().unwrap().settled, UplinkState::Online);
+    assert_eq!(sim.facts.active().unwrap().settled, UplinkState::Online);
     sim.wait(1000);
     let transitions = sim.back();
     assert!(
@@ -214,7 +214,7 @@ fn an_address_that_stays_away_is_lost_after_two_seconds() {
         transitions.iter().any(|t| matches!(t, Transition::UplinkAddressLost { .. })),
         "{transitions:?}"
     );
-    assert_eq!(sim.state.active().unwrap().state, UplinkState::Searching);
+    assert_eq!(sim.facts.active().unwrap().state, UplinkState::Searching);
     let transitions = sim.wait(10_000);
     let no_dhcp =
         |t: &Transition| matches!(t, Transition::UplinkState { to: UplinkState::NoDhcp, .. });
@@ -226,7 +226,7 @@ fn a_pulled_cable_takes_the_number_away_at_once() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Link(Change::Present(link(WIRED, false))));
     assert_eq!(sim.row1(), None);
-    assert_eq!(sim.state.active().unwrap().state, UplinkState::NoCarrier);
+    assert_eq!(sim.facts.active().unwrap().state, UplinkState::NoCarrier);
 }
 
 #[test]
@@ -259,9 +259,9 @@ fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
     let mut sim = Simulation::at_a_venue();
     let round = |sim: &mut Simulation, answered: bool| {
         let rtt = answered.then_some(Duration::from_micros(310));
-        let node = sim.state.nodes().by_name("rpi1").unwrap().id;
+        let node = sim.facts.nodes().by_name("rpi1").unwrap().id;
         sim.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: !answered }])));
-        sim.state.nodes().get(node).unwrap().health
+        sim.facts.nodes().get(node).unwrap().health
     };
     assert_eq!(round(&mut sim, true), NodeHealth::Up, "the first answer counts");
     assert_eq!(
@@ -279,12 +279,12 @@ fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
 #[test]
 fn who_answers_from_elsewhere_is_no_node() {
     let answers = |sim: &mut Simulation| {
-        let node = sim.state.nodes().by_name("rpi1").unwrap().id;
+        let node = sim.facts.nodes().by_name("rpi1").unwrap().id;
         for _ in 0..4 {
             let rtt = Some(Duration::from_micros(310));
             sim.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
         }
-        sim.state.nodes().get(node).unwrap().health
+        sim.facts.nodes().get(node).unwrap().health
     };
     for (leased, at_cluster_port, health) in [
         ("10.99.0.126/24", "192.168.50.1/24", NodeHealth::Up),
@@ -309,10 +309,10 @@ fn who_answers_from_elsewhere_is_no_node() {
 #[test]
 fn another_board_at_the_address_of_a_node_is_not_that_node() {
     let mut sim = Simulation::at_a_venue();
-    let mut settings = sim.state.settings().clone();
+    let mut settings = sim.facts.settings().clone();
     settings.nodes[0].mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, 1]));
-    sim.state.reload(Arc::new(settings), sim.now);
-    let node = sim.state.nodes().by_name("rpi1").unwrap().id;
+    sim.facts.reload(Arc::new(settings), sim.now);
+    let node = sim.facts.nodes().by_name("rpi1").unwrap().id;
     let mut health_with = |mac: u8| {
         let address = "192.168.50.11".parse().unwrap();
         let mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, mac]));
@@ -326,7 +326,7 @@ fn another_board_at_the_address_of_a_node_is_not_that_node() {
             let rtt = Some(Duration::from_micros(310));
             sim.handle(Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: false }])));
         }
-        sim.state.nodes().get(node).unwrap().health
+        sim.facts.nodes().get(node).unwrap().health
     };
     assert_eq!(health_with(1), NodeHealth::Up);
     assert_eq!(health_with(9), NodeHealth::Down);
@@ -343,7 +343,7 @@ fn a_dump_forgets_what_it_does_not_list() {
     sim.handle(Event::Dump(Dump::End));
     sim.wait(3000);
     assert_eq!(sim.row1(), None);
-    assert_eq!(sim.state.kernel().routes().count(), 0);
+    assert_eq!(sim.facts.kernel().routes().count(), 0);
 }
 
 /// The kernel does not report what is written to a port that is down, so what is known of it may
@@ -354,9 +354,9 @@ fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {
     let off =
         Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), ..Netconf::default() });
     sim.handle(off.clone());
-    let before = sim.state.revisions().link;
+    let before = sim.facts.revisions().link;
     assert!(sim.handle(off).is_empty(), "nothing to tell: it was not known to be on");
-    assert!(sim.state.revisions().link > before, "the applier looks again");
+    assert!(sim.facts.revisions().link > before, "the applier looks again");
 }
 
 fn ours(index: LinkIndex, destination: &str) -> Route {
@@ -387,9 +387,9 @@ fn routes_of_ours_that_the_kernel_drops_without_a_word_are_put_back() {
     for (what, loss) in losses {
         sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
         sim.handle(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
-        let before = sim.state.revisions().routing;
+        let before = sim.facts.revisions().routing;
         sim.handle(loss);
-        assert_eq!(sim.state.revisions().routing, before + 1, "{what}");
+        assert_eq!(sim.facts.revisions().routing, before + 1, "{what}");
     }
 }
 
@@ -398,11 +398,11 @@ fn a_listing_that_lacks_what_is_ours_has_it_put_back() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
     sim.handle(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
-    let before = sim.state.revisions();
+    let before = sim.facts.revisions();
     sim.handle(Event::Dump(Dump::Begin));
     sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
     sim.handle(Event::Dump(Dump::End));
-    let after = sim.state.revisions();
+    let after = sim.facts.revisions();
     assert_eq!((after.link, after.routing), (before.link + 1, before.routing + 1));
 }
 

@@ -7,13 +7,13 @@ fn head(uplinks: &str, cluster: &str, links: &[Link]) -> Facts {
         "[uplink]\ninterfaces = {uplinks}\n[cluster]\ninterface = \"{cluster}\"\n"
     ));
     let now = Instant::from_boot(Duration::from_secs(100));
-    let mut state = Facts::new(settings, now);
-    state.apply(&Event::Dump(Dump::Begin), now);
+    let mut facts = Facts::new(settings, now);
+    facts.apply(&Event::Dump(Dump::Begin), now);
     for link in links {
-        state.apply(&Event::Link(Change::Present(link.clone())), now);
+        facts.apply(&Event::Link(Change::Present(link.clone())), now);
     }
-    state.apply(&Event::Dump(Dump::End), now);
-    state
+    facts.apply(&Event::Dump(Dump::End), now);
+    facts
 }
 
 fn in_bridge(index: LinkIndex, name: &str, master: LinkIndex) -> Link {
@@ -23,13 +23,13 @@ fn in_bridge(index: LinkIndex, name: &str, master: LinkIndex) -> Link {
 #[test]
 fn a_glob_for_the_cluster_port_leaves_named_uplinks_alone() {
     let links = [Link::wired(2, "eth1"), Link::wired(3, "eth0")];
-    let state = head(r#"["eth1"]"#, "eth*", &links);
+    let facts = head(r#"["eth1"]"#, "eth*", &links);
     assert_eq!(
-        (state.roles().cluster, state.roles().uplinks.as_slice()),
+        (facts.roles().cluster, facts.roles().uplinks.as_slice()),
         (Some(3), [2].as_slice())
     );
-    let state = head(r#"["wl*"]"#, "eth*", &links);
-    assert_eq!(state.roles().cluster, Some(2), "nobody else wants it");
+    let facts = head(r#"["wl*"]"#, "eth*", &links);
+    assert_eq!(facts.roles().cluster, Some(2), "nobody else wants it");
 }
 
 #[test]
@@ -49,11 +49,11 @@ fn an_ipv6_router_is_no_way_out_for_an_ipv4_address() {
     sim.handle(Event::Route(Change::Present(default_route(WIRED, "fe80::1", 1024))));
     sim.handle(Event::Route(Change::Gone(default_route(WIRED, "10.99.0.1", 100))));
     sim.wait(2500);
-    let active = sim.state.active().unwrap();
+    let active = sim.facts.active().unwrap();
     assert_eq!((active.gateway, active.has_default_route), (None, false));
-    assert!(sim.state.is_routeless(WIRED));
+    assert!(sim.facts.is_routeless(WIRED));
     sim.handle(Event::Address(Change::Gone(address(WIRED, "10.99.0.126/24"))));
     sim.wait(2500);
-    assert_eq!(sim.state.active().unwrap().gateway, Some("fe80::1".parse().unwrap()));
-    assert!(!sim.state.is_routeless(WIRED));
+    assert_eq!(sim.facts.active().unwrap().gateway, Some("fe80::1".parse().unwrap()));
+    assert!(!sim.facts.is_routeless(WIRED));
 }

@@ -161,7 +161,7 @@ impl Simulation {
     }
 
     fn decide(&self) -> Desired {
-        decide::decide(self.state.settings(), &self.state)
+        decide::decide(self.facts.settings(), &self.facts)
     }
 }
 
@@ -173,14 +173,14 @@ fn essence(sim: &Simulation) -> String {
         format!("{:#?}\n{routing:#?}\n{}", gateway.links.ports, gateway.firewall.ruleset)
     });
     let uplinks: Vec<_> = sim
-        .state
+        .facts
         .uplinks()
         .iter()
         .map(|uplink| {
             (uplink.link.name.clone(), uplink.state, uplink.settled, uplink.address, uplink.gateway)
         })
         .collect();
-    let active = sim.state.active().map(|uplink| uplink.link.name.clone());
+    let active = sim.facts.active().map(|uplink| uplink.link.name.clone());
     let (overlap, cluster) = (desired.overlap, desired.cluster_address);
     format!(
         "active {active:?}\nuplinks {uplinks:#?}\n{:#?}\n{overlap:?} {cluster}\n{plan}",
@@ -194,8 +194,8 @@ proptest! {
         let mut sim = Simulation::new();
         sim.play(&story);
         let mut ticks = 0;
-        while let Some(at) = sim.state.next_deadline() {
-            prop_assert!(at > sim.state.now(), "the deadline {at:?} is not after {:?}", sim.state.now());
+        while let Some(at) = sim.facts.next_deadline() {
+            prop_assert!(at > sim.facts.now(), "the deadline {at:?} is not after {:?}", sim.facts.now());
             sim.now = at;
             sim.handle(Event::Tick);
             ticks += 1;
@@ -214,7 +214,7 @@ proptest! {
         for (pause, event) in &story {
             let mut held = |sim: &Simulation| {
                 for index in [CLUSTER, WIRED, RADIO, 9] {
-                    for address in sim.state.kernel().addresses(index) {
+                    for address in sim.facts.kernel().addresses(index) {
                         last_held.insert((index, address.address), sim.now);
                     }
                 }
@@ -223,7 +223,7 @@ proptest! {
             held(&sim);
             sim.handle(event.clone());
             held(&sim);
-            let Some(active) = sim.state.active() else { continue };
+            let Some(active) = sim.facts.active() else { continue };
             let Some(shown) = active.address else { continue };
             prop_assert!(active.link.up && active.link.carrier, "{shown} is shown, and {} has no carrier", active.link.name);
             let at = last_held.get(&(active.link.index, shown));
@@ -238,7 +238,7 @@ proptest! {
     fn counts_equal_a_recount(story in story()) {
         let mut sim = Simulation::new();
         sim.play(&story);
-        let nodes = sim.state.nodes();
+        let nodes = sim.facts.nodes();
         for health in [NodeHealth::Unknown, NodeHealth::Up, NodeHealth::Degraded, NodeHealth::Down] {
             prop_assert_eq!(nodes.count(health), nodes.iter().filter(|node| node.health == health).count());
         }
@@ -250,7 +250,7 @@ proptest! {
         let (mut one, mut other) = (Simulation::new(), Simulation::new());
         one.play(&story);
         other.play(&story);
-        prop_assert_eq!(format!("{:?}", one.state), format!("{:?}", other.state));
+        prop_assert_eq!(format!("{:?}", one.facts), format!("{:?}", other.facts));
     }
 
     /// Links are reported before what lives on them, as the kernel does; beyond that any order will

@@ -18,34 +18,34 @@ fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and
  {
     let mut sim = Simulation::at_a_venue();
     sim.handle(report(Output::Routing, Ok(Applied::Done)));
-    let before = sim.state.revisions().routing;
+    let before = sim.facts.revisions().routing;
     assert_eq!(sim.handle(report(Output::Routing, Err(ApplyErrorKind::Waiting))), []);
-    assert!(!sim.state.outputs().is_well(Output::Routing), "READY has to wait too");
+    assert!(!sim.facts.outputs().is_well(Output::Routing), "READY has to wait too");
     assert!(
-        !decide(sim.state.settings(), &sim.state)
+        !decide(sim.facts.settings(), &sim.facts)
             .alerts
             .iter()
             .any(|alert| alert.code == AlertCode::GatewayRouting)
     );
     sim.handle(report(Output::Link, Err(ApplyErrorKind::Failed)));
-    assert_eq!(sim.state.revisions().routing, before);
+    assert_eq!(sim.facts.revisions().routing, before);
     sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
-    assert_eq!(sim.state.revisions().routing, before + 1, "looked at again at once");
+    assert_eq!(sim.facts.revisions().routing, before + 1, "looked at again at once");
     assert_eq!(sim.handle(report(Output::Routing, Ok(Applied::Done))), []);
     sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
-    assert_eq!(sim.state.revisions().routing, before + 1, "nobody waits any more");
+    assert_eq!(sim.facts.revisions().routing, before + 1, "nobody waits any more");
 }
 
 impl Simulation {
     fn silent(&mut self, rounds: usize) -> Vec<Transition> {
-        let nodes: Vec<_> = self.state.nodes().iter().map(|node| node.id).collect();
+        let nodes: Vec<_> = self.facts.nodes().iter().map(|node| node.id).collect();
         let round = |node: &_| Round { node: *node, rtt: None, first_lost: true };
         let all = Event::Probe(Probe::Nodes(nodes.iter().map(round).collect()));
         (0..rounds).flat_map(|_| self.handle(all.clone())).collect()
     }
 
     fn codes(&self) -> Vec<AlertCode> {
-        decide(self.state.settings(), &self.state).alerts.iter().map(|alert| alert.code).collect()
+        decide(self.facts.settings(), &self.facts).alerts.iter().map(|alert| alert.code).collect()
     }
 }
 
@@ -76,12 +76,12 @@ fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to
     sim.handle(Event::Dump(Dump::Begin));
     sim.handle(Event::Dump(Dump::End));
     let left = |sim: &mut Simulation| {
-        let desired = decide(sim.state.settings(), &sim.state);
-        let standing = acknowledge::still_standing(&sim.state, &desired);
+        let desired = decide(sim.facts.settings(), &sim.facts);
+        let standing = acknowledge::still_standing(&sim.facts, &desired);
         standing
             .into_iter()
             .for_each(|standing| drop(sim.handle(Event::Acknowledgement(standing))));
-        sim.state.acknowledged().clone()
+        sim.facts.acknowledged().clone()
     };
     sim.wait(59_000);
     assert_eq!(left(&mut sim), known);
@@ -91,7 +91,7 @@ fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to
     assert_eq!(left(&mut sim), BTreeSet::from([down]));
     sim.wait(1000);
     sim.silent(1);
-    let alerts = decide(sim.state.settings(), &sim.state).alerts;
+    let alerts = decide(sim.facts.settings(), &sim.facts).alerts;
     assert!(
         alerts.iter().any(|alert| alert.panel == "rpi1 down" && alert.acknowledged),
         "{alerts:?}"

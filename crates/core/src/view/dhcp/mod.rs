@@ -309,7 +309,7 @@ pub fn servers(plan: &ServicePlan) -> String {
 /// address, with its host part where the cluster is now; one that they know by its address alone
 /// gets it if it gives its name. Who else is at an address of the range keeps it: also a node that
 /// never asked, whose address dnsmasq would believe to be free, up to a share of the range.
-fn hosts(plan: &ServicePlan, settings: &Settings, state: &Facts) -> String {
+fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
     let (mut hosts, home) = (String::new(), settings.cluster.address);
     let placed =
         |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
@@ -318,22 +318,22 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &Facts) -> String {
     taken.insert(plan.address.addr());
     let mut held = |mac: Mac| {
         let range = plan.dhcp.as_ref().map(|dhcp| dhcp.first..=dhcp.last)?;
-        let address = state.nodes().by_mac(mac)?.address.map(placed)?;
+        let address = facts.nodes().by_mac(mac)?.address.map(placed)?;
         // dnsmasq refuses to reserve an address twice.
         (range.contains(&address) && taken.insert(address)).then_some(address)
     };
     let lease = lease_for_each(plan);
-    let successors = BTreeMap::from_iter(state.nodes().successors());
+    let successors = BTreeMap::from_iter(facts.nodes().successors());
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
         // Below, who has no line of its own is met by one for all, and not known by its name any
         // more: so not before each is here. It has a line of its own if our server has given it its
         // place, and not if it has another.
-        let known = state.nodes().by_name(&node.name).filter(|_| !lease.is_empty());
+        let known = facts.nodes().by_name(&node.name).filter(|_| !lease.is_empty());
         let here = known.and_then(|known| known.mac);
         let at_home =
             known.is_some_and(|known| known.address.map(placed) == node.address.map(placed));
-        let settled = here.filter(|mac| at_home && state.nodes().has_lease(*mac));
+        let settled = here.filter(|mac| at_home && facts.nodes().has_lease(*mac));
         let spare = node.address.and_then(|home| successors.get(&home).copied());
         let board = node.mac.or(spare).or(settled);
         let address = node.address.map(placed).or_else(|| held(node.mac?));
@@ -348,7 +348,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &Facts) -> String {
     }
     // Those that the lines above do not speak of.
     let others =
-        state.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
+        facts.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
     let size = plan
         .dhcp
         .as_ref()
@@ -356,7 +356,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, state: &Facts) -> String {
     let mut room = most_claims(size as usize);
     let spares = BTreeSet::from_iter(successors.values().copied());
     for mac in others.filter_map(|node| node.mac).filter(|mac| !spares.contains(mac)) {
-        let claims = !state.nodes().has_lease(mac);
+        let claims = !facts.nodes().has_lease(mac);
         if let Some(address) = held(mac).filter(|_| !claims || room > 0) {
             room -= usize::from(claims);
             let _ = writeln!(hosts, "{mac},{address}{lease}");
@@ -377,26 +377,26 @@ fn lease_for_each(plan: &ServicePlan) -> String {
 
 /// Returns the addresses that the settings give to boards, where the cluster is now; by a node's
 /// name too, if another board has it now.
-fn homes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> Arc<[(Ipv4Addr, Mac)]> {
+fn homes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> Arc<[(Ipv4Addr, Mac)]> {
     let home = settings.cluster.address;
     let placed =
         |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
     let written = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
-    written.chain(state.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
+    written.chain(facts.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
 }
 
 /// Returns the files that name nodes.
-pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> NodeFiles {
+pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFiles {
     let mut names = String::new();
     if let Some(head) = &plan.head {
         let _ = writeln!(names, "{} {head}", plan.address.addr());
     }
-    for node in state.nodes().iter() {
+    for node in facts.nodes().iter() {
         // Where it is about to be: dnsmasq gives no name to a lease that has another address here.
         // Who has a static address stays where it is.
-        let goes_along = plan.dhcp.is_some() && state.nodes().moves_along(node);
+        let goes_along = plan.dhcp.is_some() && facts.nodes().moves_along(node);
         let served =
-            |address: Ipv4Addr| match state.own_addresses().any(|net| net.contains(&address)) {
+            |address: Ipv4Addr| match facts.own_addresses().any(|net| net.contains(&address)) {
                 true if goes_along => keep_host(address, plan.address),
                 _ => address,
             };
@@ -410,9 +410,9 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, state: &Facts) -> NodeFile
         }
     }
     NodeFiles {
-        hosts: hosts(plan, settings, state).into(),
+        hosts: hosts(plan, settings, facts).into(),
         names: names.into(),
-        homes: homes(plan, settings, state),
+        homes: homes(plan, settings, facts),
         lease: lease_for_each(plan).into(),
     }
 }

@@ -38,20 +38,20 @@ fn rendered(settings: &str) -> Files {
 /// The same after something else has happened.
 fn rendered_after(settings: &str, more: &[Event]) -> Files {
     let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
-    let mut state = Facts::new(Arc::new(settings.clone()), Instant::default());
+    let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
     for vital in [
         Vital::Host { name: "head.example.org".to_owned(), ssh_ports: vec![22] },
         Vital::Resolvers { index: 0, servers: vec!["10.99.0.1".parse().unwrap()] },
         Vital::Time { served: true, servers: vec![] },
     ] {
-        state.apply(&Event::Vital(vital), Instant::default());
+        facts.apply(&Event::Vital(vital), Instant::default());
     }
     for event in more {
-        state.apply(event, Instant::default());
+        facts.apply(event, Instant::default());
     }
-    let placement = cluster::place(&settings, &state);
-    let plan = dhcp::intended(&settings, &state, &placement).unwrap();
-    files(&plan, nodes(&plan, &settings, &state), "/run/bramblegate/dnsmasq")
+    let placement = cluster::place(&settings, &facts);
+    let plan = dhcp::intended(&settings, &facts, &placement).unwrap();
+    files(&plan, nodes(&plan, &settings, &facts), "/run/bramblegate/dnsmasq")
 }
 
 fn has(text: &str, lines: &[&str]) {

@@ -5,9 +5,9 @@ use crate::event::{ServerLog, ServerLogKind};
 use crate::facts::{Facts, Transition};
 
 /// Returns the record of a change of what serves the nodes; `None` for anything else.
-pub(super) fn record(transition: &Transition, state: &Facts) -> Option<Record> {
+pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     Some(match transition {
-        Transition::ServerSaid(log) => server_log(log, state),
+        Transition::ServerSaid(log) => server_log(log, facts),
         Transition::DhcpHeld { seconds } => Record::new(
             Kind::DhcpHeld,
             format!(
@@ -34,13 +34,13 @@ pub(super) fn record(transition: &Transition, state: &Facts) -> Option<Record> {
 }
 
 /// Returns the record of a message of our server, with the node's name where it is known.
-fn server_log(log: &ServerLog, state: &Facts) -> Record {
+fn server_log(log: &ServerLog, facts: &Facts) -> Record {
     let kind = match log.what {
         ServerLogKind::Leased => Kind::Leased,
         ServerLogKind::Refused => Kind::LeaseRefused,
         ServerLogKind::Exhausted | ServerLogKind::Trouble => Kind::DnsmasqTrouble,
     };
-    let nodes = state.nodes();
+    let nodes = facts.nodes();
     let by_mac = log.mac.and_then(|mac| nodes.by_mac(mac));
     let node = by_mac.or_else(|| log.address.and_then(|address| nodes.by_address(address)));
     Record::new(kind, log.text.clone())

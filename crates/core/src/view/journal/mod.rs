@@ -73,20 +73,20 @@ pub fn records(
     transitions: &[Transition],
     before: Option<&Desired>,
     after: &Desired,
-    state: &Facts,
+    facts: &Facts,
 ) -> Vec<Record> {
     let mut written = Vec::new();
     if before.is_none() {
         written.push(started(after));
     }
     written.extend(about_to_apply(before, after));
-    written.extend(transitions.iter().filter_map(|transition| record(transition, state)));
-    written.iter_mut().for_each(|record| complete(record, state));
+    written.extend(transitions.iter().filter_map(|transition| record(transition, facts)));
+    written.iter_mut().for_each(|record| complete(record, facts));
     if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
         let moved =
             Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
         if !transitions.contains(&moved) {
-            written.extend(record(&moved, state));
+            written.extend(record(&moved, facts));
         }
     }
     written.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
@@ -100,9 +100,9 @@ pub fn records(
 
 /// Adds the address and the gateway that an uplink has now, where its record does not name them
 /// itself: the route comes a moment after the address.
-fn complete(record: &mut Record, state: &Facts) {
+fn complete(record: &mut Record, facts: &Facts) {
     let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
-    let Some(uplink) = state.uplinks().into_iter().find(|uplink| uplink.link.name == port) else {
+    let Some(uplink) = facts.uplinks().into_iter().find(|uplink| uplink.link.name == port) else {
         return;
     };
     let Some(address) = uplink.address.map(|address| address.to_string()) else { return };
@@ -237,11 +237,11 @@ fn cleared(alert: &Alert, several: bool) -> Record {
 }
 
 /// Returns the record of one change; `None` where another change has it.
-fn record(transition: &Transition, state: &Facts) -> Option<Record> {
+fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     if let Some(record) = node::record(transition)
-        .or_else(|| uplink::record(transition, state))
-        .or_else(|| dhcp::record(transition, state))
-        .or_else(|| output::record(transition, state))
+        .or_else(|| uplink::record(transition, facts))
+        .or_else(|| dhcp::record(transition, facts))
+        .or_else(|| output::record(transition, facts))
     {
         return Some(record);
     }

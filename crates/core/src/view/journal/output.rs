@@ -5,13 +5,13 @@ use crate::event::Output;
 use crate::facts::{Facts, Transition};
 
 /// Returns the record of an output's change; `None` for anything else.
-pub(super) fn record(transition: &Transition, state: &Facts) -> Option<Record> {
+pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     Some(match transition {
         Transition::Disturbed { output, what, by } => {
             let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
             let record = Record::new(Kind::Disturbed, format!("{what}{by}; it is put back"));
             match output {
-                Output::Firewall => record.with("RULESET_GENERATION", state.outputs().applied),
+                Output::Firewall => record.with("RULESET_GENERATION", facts.outputs().applied),
                 _ => record,
             }
         }

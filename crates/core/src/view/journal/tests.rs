@@ -21,9 +21,9 @@ fn world() -> (Facts, Desired) {
     "#;
     let settings =
         config::load(&[("settings", text)], &Board::built_in("emulated").unwrap()).unwrap();
-    let state = Facts::new(Arc::new(settings.clone()), Instant::default());
-    let desired = decide(&settings, &state);
-    (state, Desired { alerts: Vec::new(), severity: Severity::Ok, ..desired })
+    let facts = Facts::new(Arc::new(settings.clone()), Instant::default());
+    let desired = decide(&settings, &facts);
+    (facts, Desired { alerts: Vec::new(), severity: Severity::Ok, ..desired })
 }
 
 /// Messages of what is reported after a quiet time.

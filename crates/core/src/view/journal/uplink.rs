@@ -8,9 +8,9 @@ use crate::facts::{Facts, Transition};
 
 /// Returns the record of an uplink's change; `None` for anything else, and where another change has
 /// it.
-pub(super) fn record(transition: &Transition, state: &Facts) -> Option<Record> {
+pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     Some(match transition {
-        Transition::UplinkState { port, from, to } => return uplink_state(state, port, *from, *to),
+        Transition::UplinkState { port, from, to } => return uplink_state(facts, port, *from, *to),
         Transition::UplinkAddress { port, address, gateway } => {
             let by = gateway.map(|gateway| format!(", gateway {gateway}")).unwrap_or_default();
             Record::new(Kind::UplinkAddress, format!("{port} has {address}{by}"))
@@ -37,18 +37,18 @@ pub(super) fn record(transition: &Transition, state: &Facts) -> Option<Record> {
 }
 
 /// Returns the record of a new state; addresses and the internet have records of their own.
-fn uplink_state(state: &Facts, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
+fn uplink_state(facts: &Facts, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
     let (kind, what) = match to {
         UplinkState::Absent => (Kind::UplinkLink, "is gone"),
         UplinkState::NoCarrier => (Kind::UplinkLink, "has no carrier"),
         UplinkState::Searching if from.is_addressed() => return None,
         UplinkState::Searching => (Kind::UplinkLink, "has a carrier and waits for an address"),
         UplinkState::NoDhcp => {
-            let known = state
+            let known = facts
                 .uplinks()
                 .iter()
                 .find(|uplink| uplink.link.name == port)
-                .map(|uplink| no_dhcp(state, uplink));
+                .map(|uplink| no_dhcp(facts, uplink));
             let message = known.unwrap_or_else(|| format!("{port} gets no address"));
             return Some(Record::new(Kind::UplinkNoDhcp, message).with("UPLINK", port));
         }

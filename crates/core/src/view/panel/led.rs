@@ -46,21 +46,21 @@ pub const fn of_node(health: NodeHealth) -> Signal {
 ///
 /// Brightness, night and `led.animate = false` (the patterns stand still: for measurements) are the
 /// indicator's business: the pattern is the same, here and in the status.
-pub fn lights(_settings: &Settings, state: &Facts, desired: &Desired) -> Vec<Signal> {
+pub fn lights(_settings: &Settings, facts: &Facts, desired: &Desired) -> Vec<Signal> {
     let urgency = desired.alerts.iter().map(Alert::urgency).max().unwrap_or(Severity::Ok);
     let cluster = of_severity(urgency);
-    let nodes = state.nodes();
-    let others = match leds(state) {
-        Some(leds) if leds < nodes.total() => shared(state, leds),
-        _ => nodes.iter().map(|node| of_node(shown(state, node))).take(MAX_LEDS - 1).collect(),
+    let nodes = facts.nodes();
+    let others = match leds(facts) {
+        Some(leds) if leds < nodes.total() => shared(facts, leds),
+        _ => nodes.iter().map(|node| of_node(shown(facts, node))).take(MAX_LEDS - 1).collect(),
     };
     std::iter::once(cluster).chain(others).collect()
 }
 
 /// Returns how many LEDs a stick has beside the cluster's; `None` while that is not known, and for
 /// a lamp of one LED, which shows the first signal of all.
-fn leds(state: &Facts) -> Option<usize> {
-    let Some(Applied::Indicator { leds, .. }) = state.outputs().held(Output::Indicator) else {
+fn leds(facts: &Facts) -> Option<usize> {
+    let Some(Applied::Indicator { leds, .. }) = facts.outputs().held(Output::Indicator) else {
         return None;
     };
     let leds = usize::from(*leds).min(MAX_LEDS);
@@ -68,13 +68,13 @@ fn leds(state: &Facts) -> Option<usize> {
 }
 
 /// Returns as many signals as there are LEDs, or groups; nodes without one are one group more.
-fn shared(state: &Facts, leds: usize) -> Vec<Signal> {
-    let nodes = state.nodes();
+fn shared(facts: &Facts, leds: usize) -> Vec<Signal> {
+    let nodes = facts.nodes();
     let grouped = nodes.groups().iter().any(|counts| counts.total() > 0);
     let healths = if grouped {
-        of_groups(state)
+        of_groups(facts)
     } else {
-        nodes.iter().map(|node| Some(shown(state, node))).collect()
+        nodes.iter().map(|node| Some(shown(facts, node))).collect()
     };
     let count = leds.min(healths.len()).max(1);
     let bound = |led: usize| led * healths.len() / count;
@@ -91,8 +91,8 @@ fn worst(healths: impl Iterator<Item = NodeHealth>) -> Option<NodeHealth> {
 
 /// Returns how the worst of each group is, and of the nodes without one where there are any; `None`
 /// for a group without nodes.
-fn of_groups(state: &Facts) -> Vec<Option<NodeHealth>> {
-    let (nodes, known) = (state.nodes(), known_groups(state));
+fn of_groups(facts: &Facts) -> Vec<Option<NodeHealth>> {
+    let (nodes, known) = (facts.nodes(), known_groups(facts));
     let groups = nodes.groups();
     let of_group = |place: usize, counts: &Counts| {
         let known = known.contains(&Some(place));
@@ -110,8 +110,8 @@ fn of_groups(state: &Facts) -> Vec<Option<NodeHealth>> {
 }
 
 /// Returns a node's health as it alarms.
-fn shown(state: &Facts, node: &NodeState) -> NodeHealth {
-    eased(node.health, node.health == NodeHealth::Down && is_known_down(state, node))
+fn shown(facts: &Facts, node: &NodeState) -> NodeHealth {
+    eased(node.health, node.health == NodeHealth::Down && is_known_down(facts, node))
 }
 
 /// Returns a health as it alarms: one that is down and acknowledged as much as a warning, as

@@ -177,38 +177,38 @@ impl NodeStatus {
 }
 
 /// Returns what the status socket should hold, but for the nodes.
-pub fn snapshot(settings: &Settings, state: &Facts, desired: &Desired) -> Snapshot {
+pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapshot {
     Snapshot {
-        started: state.started(),
+        started: facts.started(),
         severity: desired.severity,
         alerts: desired.alerts.iter().map(alert).collect(),
-        uplink: state.active().map_or_else(no_uplink, |view| uplink(&view)),
-        uplinks: state.uplinks().iter().map(uplink).collect(),
-        gateway: gateway(state, desired),
+        uplink: facts.active().map_or_else(no_uplink, |view| uplink(&view)),
+        uplinks: facts.uplinks().iter().map(uplink).collect(),
+        gateway: gateway(facts, desired),
         cluster: api::Cluster {
-            interface: state.cluster_port().map(|link| (&link.name).into()),
+            interface: facts.cluster_port().map(|link| (&link.name).into()),
             address: Some(desired.cluster_address.into()),
-            dhcp: dhcp(settings, state).into(),
-            up: state.nodes().count(NodeHealth::Up),
-            total: state.nodes().total(),
+            dhcp: dhcp(settings, facts).into(),
+            up: facts.nodes().count(NodeHealth::Up),
+            total: facts.nodes().total(),
         },
-        host: state.vitals().head.as_ref().map(host),
-        panel: api::Panel { lcd: lcd(settings, state), led: led(settings, state, desired) },
+        host: facts.vitals().head.as_ref().map(host),
+        panel: api::Panel { lcd: lcd(settings, facts), led: led(settings, facts, desired) },
     }
 }
 
 /// Returns one node; `None` if there is none of this name.
-pub fn node(state: &Facts, name: &str) -> Option<NodeStatus> {
-    state.nodes().by_name(name).map(|node| node_status(state, node))
+pub fn node(facts: &Facts, name: &str) -> Option<NodeStatus> {
+    facts.nodes().by_name(name).map(|node| node_status(facts, node))
 }
 
 /// Returns all nodes, in their order.
-pub fn nodes(state: &Facts) -> Vec<NodeStatus> {
-    state.nodes().iter().map(|node| node_status(state, node)).collect()
+pub fn nodes(facts: &Facts) -> Vec<NodeStatus> {
+    facts.nodes().iter().map(|node| node_status(facts, node)).collect()
 }
 
 /// Returns one node as the status has it.
-fn node_status(state: &Facts, node: &NodeState) -> NodeStatus {
+fn node_status(facts: &Facts, node: &NodeState) -> NodeStatus {
     NodeStatus {
         id: node.id,
         name: node.name.clone(),
@@ -221,7 +221,7 @@ fn node_status(state: &Facts, node: &NodeState) -> NodeStatus {
         origin: node.origin,
         group: node
             .group
-            .and_then(|group| state.settings().groups.get(group))
+            .and_then(|group| facts.settings().groups.get(group))
             .map(|group| group.name.clone()),
     }
 }
@@ -278,18 +278,18 @@ const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
 }
 
 /// Returns how the nodes are served addresses.
-fn dhcp(settings: &Settings, state: &Facts) -> api::DhcpStatus {
+fn dhcp(settings: &Settings, facts: &Facts) -> api::DhcpStatus {
     if settings.cluster.dhcp.is_none() {
         return api::DhcpStatus::Off;
     }
-    match dhcp::verdict(settings, state) {
+    match dhcp::verdict(settings, facts) {
         Verdict::Off => api::DhcpStatus::Off,
         Verdict::Waiting => api::DhcpStatus::Waiting,
         Verdict::Refused => api::DhcpStatus::RefusedForeignServer,
-        Verdict::Serve if state.outputs().error(Output::Dnsmasq).is_some() => {
+        Verdict::Serve if facts.outputs().error(Output::Dnsmasq).is_some() => {
             api::DhcpStatus::Failed
         }
-        Verdict::Serve if state.outputs().serves() => api::DhcpStatus::Serving,
+        Verdict::Serve if facts.outputs().serves() => api::DhcpStatus::Serving,
         Verdict::Serve => api::DhcpStatus::Waiting,
     }
 }
@@ -315,15 +315,15 @@ fn host(head: &Head) -> api::Host {
 }
 
 /// Returns how the gateway is.
-fn gateway(state: &Facts, desired: &Desired) -> api::Gateway {
-    let outputs = state.outputs();
+fn gateway(facts: &Facts, desired: &Desired) -> api::Gateway {
+    let outputs = facts.outputs();
     let masquerade = match (outputs.held(Output::Firewall), outputs.error(Output::Firewall)) {
         _ if desired.gateway.is_none() => Some(false),
         (_, Some(_)) => None,
         (Some(Applied::Firewall { masquerade, .. }), None) => Some(*masquerade),
         _ => Some(false),
     };
-    let firewall = state.firewall();
+    let firewall = facts.firewall();
     let swallowed = Blocker {
         table: None,
         chain: None,
@@ -337,7 +337,7 @@ fn gateway(state: &Facts, desired: &Desired) -> api::Gateway {
     api::Gateway {
         // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
         ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),
-        forwarding: state.links().is_forwarding_by_all(),
+        forwarding: facts.links().is_forwarding_by_all(),
         masquerade,
         applied: outputs.applied,
         repaired: firewall.repaired,
@@ -368,9 +368,9 @@ fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceS
 }
 
 /// Returns how the display is, and what it shows.
-fn lcd(settings: &Settings, state: &Facts) -> api::Lcd {
-    let (outputs, errors) = (state.outputs(), state.vitals().display_errors);
-    let state = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
+fn lcd(settings: &Settings, facts: &Facts) -> api::Lcd {
+    let (outputs, errors) = (facts.outputs(), facts.vitals().display_errors);
+    let facts = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
     let (lines, bytes) = match outputs.held(Output::Display) {
         Some(Applied::Display { lines, bytes, .. }) => {
             (Some(lines.iter().map(Text::from).collect()), *bytes)
@@ -378,21 +378,21 @@ fn lcd(settings: &Settings, state: &Facts) -> api::Lcd {
         _ => (None, 0),
     };
     api::Lcd {
-        state: state.into(),
-        lines: lines.filter(|_| state == api::DeviceState::Ok),
+        state: facts.into(),
+        lines: lines.filter(|_| facts == api::DeviceState::Ok),
         bytes,
         errors,
     }
 }
 
 /// Returns how the LED is, and what it shows.
-fn led(settings: &Settings, state: &Facts, desired: &Desired) -> api::Led {
-    let device = device(state.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
-    let signals = match state.outputs().held(Output::Indicator) {
+fn led(settings: &Settings, facts: &Facts, desired: &Desired) -> api::Led {
+    let device = device(facts.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
+    let signals = match facts.outputs().held(Output::Indicator) {
         Some(Applied::Indicator { leds, .. }) if device == api::DeviceState::Ok => {
             let driven = usize::from(*leds).max(1);
             Some(
-                led::lights(settings, state, desired)
+                led::lights(settings, facts, desired)
                     .iter()
                     .take(driven)
                     .map(signal)

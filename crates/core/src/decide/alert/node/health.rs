@@ -18,8 +18,8 @@ const TROUBLES: [(Trouble, AlertCode); 3] = [
 
 /// Returns the alert of each node that is not well, also of those that are only counted, and its
 /// words for the panel.
-pub fn standing(state: &Facts) -> impl Iterator<Item = (AlertId, String)> + '_ {
-    let nodes = state.nodes();
+pub fn standing(facts: &Facts) -> impl Iterator<Item = (AlertId, String)> + '_ {
+    let nodes = facts.nodes();
     let down = nodes.down().map(|node| (id(node, AlertCode::NodeDown), words(node, "down")));
     let troubled = TROUBLES.into_iter().flat_map(move |(trouble, code)| {
         nodes.troubled(trouble).0.map(move |node| (id(node, code), words(node, trouble.name())))
@@ -38,23 +38,23 @@ fn words(node: &NodeState, condition: &str) -> String {
 }
 
 /// Returns whether the operator acknowledged this alert of the node.
-fn is_acknowledged(state: &Facts, node: &NodeState, code: AlertCode) -> bool {
-    !state.acknowledged().is_empty() && state.acknowledged().contains(&id(node, code))
+fn is_acknowledged(facts: &Facts, node: &NodeState, code: AlertCode) -> bool {
+    !facts.acknowledged().is_empty() && facts.acknowledged().contains(&id(node, code))
 }
 
 /// Returns whether the operator acknowledged that this node is down.
-pub fn is_known_down(state: &Facts, node: &NodeState) -> bool {
-    is_acknowledged(state, node, AlertCode::NodeDown)
+pub fn is_known_down(facts: &Facts, node: &NodeState) -> bool {
+    is_acknowledged(facts, node, AlertCode::NodeDown)
 }
 
 /// Returns the groups (`None`: without one) of which each node that is down was acknowledged.
-pub fn known_groups(state: &Facts) -> BTreeSet<Option<usize>> {
-    if state.acknowledged().is_empty() {
+pub fn known_groups(facts: &Facts) -> BTreeSet<Option<usize>> {
+    if facts.acknowledged().is_empty() {
         return BTreeSet::new();
     }
     let (mut known, mut news) = (BTreeSet::new(), BTreeSet::new());
-    for node in state.nodes().down() {
-        let side = if is_known_down(state, node) { &mut known } else { &mut news };
+    for node in facts.nodes().down() {
+        let side = if is_known_down(facts, node) { &mut known } else { &mut news };
         side.insert(node.group);
     }
     known.retain(|group| !news.contains(group));
@@ -62,24 +62,24 @@ pub fn known_groups(state: &Facts) -> BTreeSet<Option<usize>> {
 }
 
 /// Raises what is wrong with the nodes' health.
-pub(super) fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    down(settings, state, raised);
-    few_in_groups(settings, state, raised);
-    awaited(state, raised);
+pub(super) fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    down(settings, facts, raised);
+    few_in_groups(settings, facts, raised);
+    awaited(facts, raised);
     for (trouble, code) in TROUBLES {
-        troubled(state, trouble, code, raised);
+        troubled(facts, trouble, code, raised);
     }
 }
 
 /// Raises nodes that are down: each, or how many of each group where they are many.
-fn down(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    let nodes = state.nodes();
+fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    let nodes = facts.nodes();
     // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
     let too_few = is_below(settings.health.fault_below, nodes.named());
     let overall = if too_few { Severity::Fault } else { Severity::Warning };
     let count = nodes.count(NodeHealth::Down);
     if count > NAMED && !settings.groups.is_empty() {
-        by_group(settings, state, overall, raised);
+        by_group(settings, facts, overall, raised);
         return;
     }
     for node in nodes.down().take(NAMED) {
@@ -90,18 +90,18 @@ fn down(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
     let text = format!("{more} more nodes down");
     let alert =
         Alert::whole(AlertCode::NodeDown, text).graded(overall).shown_as(format!("{more} down"));
-    raised.extend(counted(state, nodes.down(), alert));
+    raised.extend(counted(facts, nodes.down(), alert));
 }
 
 /// Raises nodes with this trouble.
-fn troubled(state: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<Alert>) {
-    let (nodes, count) = state.nodes().troubled(trouble);
+fn troubled(facts: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<Alert>) {
+    let (nodes, count) = facts.nodes().troubled(trouble);
     let condition = trouble.name();
     raised.extend(nodes.take(NAMED).map(|node| of_node(node, code, condition)));
     let text = format!("{} more nodes {condition}", count.saturating_sub(NAMED));
     let alert =
         Alert::whole(code, text).graded(Severity::Warning).shown_as(format!("{count} {condition}"));
-    raised.extend(counted(state, state.nodes().troubled(trouble).0, alert));
+    raised.extend(counted(facts, facts.nodes().troubled(trouble).0, alert));
 }
 
 /// Returns the alert of one node.
@@ -113,20 +113,20 @@ fn of_node(node: &NodeState, code: AlertCode, condition: &str) -> Alert {
 
 /// Returns the alert of those of `nodes` that are not named; `None` if all are.
 fn counted<'n>(
-    state: &Facts,
+    facts: &Facts,
     nodes: impl Iterator<Item = &'n NodeState>,
     alert: Alert,
 ) -> Option<Alert> {
     let mut others = nodes.skip(NAMED).peekable();
     others.peek()?;
-    let acknowledged = others.all(|node| is_acknowledged(state, node, alert.code));
+    let acknowledged = others.all(|node| is_acknowledged(facts, node, alert.code));
     Some(Alert { acknowledged, ..alert })
 }
 
 /// Raises groups with fewer nodes up than their threshold, whether their nodes are named or
 /// summarised.
-fn few_in_groups(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    for (group, counts) in settings.groups.iter().zip(state.nodes().groups()) {
+fn few_in_groups(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    for (group, counts) in settings.groups.iter().zip(facts.nodes().groups()) {
         let threshold = group.fault_below.filter(|threshold| is_below(*threshold, counts));
         let Some(threshold) = threshold else { continue };
         let least = threshold_text(threshold);
@@ -138,9 +138,9 @@ fn few_in_groups(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
 
 /// Raises nodes that have not answered yet and may be starting. Without a cable nobody can: that
 /// has an alert of its own.
-fn awaited(state: &Facts, raised: &mut Vec<Alert>) {
-    let (nodes, count) = state.nodes().unanswered();
-    if count == 0 || !state.cluster_port().is_some_and(|port| port.carrier) {
+fn awaited(facts: &Facts, raised: &mut Vec<Alert>) {
+    let (nodes, count) = facts.nodes().unanswered();
+    if count == 0 || !facts.cluster_port().is_some_and(|port| port.carrier) {
         return;
     }
     let names: Vec<&str> = nodes.take(NAMED).map(|node| node.name.as_str()).collect();
@@ -159,9 +159,9 @@ struct GroupDown<'g> {
 }
 
 /// Raises how many nodes of each group are down, of the groups with the most first.
-fn by_group(settings: &Settings, state: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
-    let nodes = state.nodes();
-    let known = known_groups(state);
+fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
+    let nodes = facts.nodes();
+    let known = known_groups(facts);
     let named = settings.groups.iter().zip(nodes.groups()).enumerate();
     let mut groups: Vec<GroupDown<'_>> = named
         .map(|(place, (group, counts))| GroupDown {

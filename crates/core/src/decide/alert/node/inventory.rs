@@ -9,29 +9,29 @@ use crate::facts::Facts;
 use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
 
 /// Raises boards that are in another's place, or have another's address or name.
-pub(super) fn alerts(state: &Facts, raised: &mut Vec<Alert>) {
-    let nodes = state.nodes();
+pub(super) fn alerts(facts: &Facts, raised: &mut Vec<Alert>) {
+    let nodes = facts.nodes();
     raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
     raised.extend(contested(nodes));
     raised.extend(name_conflicts(nodes));
-    raised.extend(named_as_the_head(state));
-    raised.extend(flood(state));
+    raised.extend(named_as_the_head(facts));
+    raised.extend(flood(facts));
 }
 
 /// Returns the alerts that somebody sends from ever other hardware addresses, or gives itself ever
 /// other names.
-fn flood(state: &Facts) -> Vec<Alert> {
-    let Some(flood) = state.nodes().flood(state.now()) else { return Vec::new() };
-    let unknown_clients = flood.unknown_clients.map(|count| unknown_clients(state, count));
-    let restless = flood.restless.map(|mac| restless(state, mac));
+fn flood(facts: &Facts) -> Vec<Alert> {
+    let Some(flood) = facts.nodes().flood(facts.now()) else { return Vec::new() };
+    let unknown_clients = flood.unknown_clients.map(|count| unknown_clients(facts, count));
+    let restless = flood.restless.map(|mac| restless(facts, mac));
     unknown_clients.into_iter().chain(restless).collect()
 }
 
 /// Returns the alert that `count` or more boards are heard that are not listed, as they are too
 /// many.
-fn unknown_clients(state: &Facts, count: u64) -> Alert {
-    let port = state.cluster_port().map_or("the cluster port", |port| &port.name);
-    let most = Nodes::most_found(state.settings());
+fn unknown_clients(facts: &Facts, count: u64) -> Alert {
+    let port = facts.cluster_port().map_or("the cluster port", |port| &port.name);
+    let most = Nodes::most_found(facts.settings());
     let text = format!(
         "{port} is flooded from hardware addresses that are not known: {count} or more are not \
          listed, for {most} is the most; find the cable that they come by (the lights of the \
@@ -42,8 +42,8 @@ fn unknown_clients(state: &Facts, count: u64) -> Alert {
 }
 
 /// Returns the alert that a board gives itself ever other names.
-fn restless(state: &Facts, mac: Mac) -> Alert {
-    let name = state.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
+fn restless(facts: &Facts, mac: Mac) -> Alert {
+    let name = facts.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
     let text = format!(
         "{name} ({mac}) changes its host name again and again; it keeps one for a while each \
          time: look at its DHCP client, or name it with `bramblegate nodes adopt`"
@@ -54,9 +54,9 @@ fn restless(state: &Facts, mac: Mac) -> Alert {
 
 /// Returns the alert that a node of the settings has the head's host name: the head may have been
 /// renamed since the settings were checked.
-fn named_as_the_head(state: &Facts) -> Option<Alert> {
-    let label = state.vitals().host_name.split('.').next().unwrap_or_default();
-    let node = state.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
+fn named_as_the_head(facts: &Facts) -> Option<Alert> {
+    let label = facts.vitals().host_name.split('.').next().unwrap_or_default();
+    let node = facts.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
     let text = format!("{} is the head's own host name", node.name);
     Some(Alert::new(AlertCode::NodeNamedAsHead, Subject::Node(node.name.clone()), text))
 }

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 const NAMED: usize = 8;
 
 /// Raises what is wrong with the nodes.
-pub fn alerts(settings: &Settings, state: &Facts, raised: &mut Vec<Alert>) {
-    health::alerts(settings, state, raised);
-    inventory::alerts(state, raised);
+pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    health::alerts(settings, facts, raised);
+    inventory::alerts(facts, raised);
 }

@@ -10,8 +10,8 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     let shown =
         scene.active.as_ref().and_then(|active| Some((active.link.index, active.address?.addr())));
     let mut topics = Vec::new();
-    for uplink in scene.state.uplinks() {
-        let held = scene.state.kernel().addresses(uplink.link.index);
+    for uplink in scene.facts.uplinks() {
+        let held = scene.facts.kernel().addresses(uplink.link.index);
         let useless: Vec<IpAddr> = held
             .iter()
             .filter(|held| held.temporary || held.is_translators())

@@ -15,7 +15,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
         .groups
         .iter()
         .map(|group| group.name.as_str())
-        .zip(scene.state.nodes().groups())
+        .zip(scene.facts.nodes().groups())
         .collect();
     let groups: Vec<(&str, &Counts)> =
         known.into_iter().filter(|(_, counts)| counts.total() > 0).collect();

@@ -39,7 +39,7 @@ pub use words::{last_words, starting};
 #[derive(Debug)]
 pub struct Scene<'s> {
     pub settings: &'s Settings,
-    pub state: &'s Facts,
+    pub facts: &'s Facts,
     /// the uplink whose address is on row 1
     pub active: Option<UplinkView<'s>>,
     pub alerts: &'s [Alert],
@@ -63,15 +63,15 @@ pub const PAGES: &[(&str, PageFn)] = &[
 ];
 
 /// Returns what the display should show.
-pub fn playlist(settings: &Settings, state: &Facts, desired: &Desired) -> Playlist {
+pub fn playlist(settings: &Settings, facts: &Facts, desired: &Desired) -> Playlist {
     let geometry = settings.lcd.geometry;
-    if !state.links().is_synced() {
+    if !facts.links().is_synced() {
         return Playlist::still(starting(geometry));
     }
     let scene = Scene {
         settings,
-        state,
-        active: state.active(),
+        facts,
+        active: facts.active(),
         alerts: &desired.alerts,
         cluster_address: desired.cluster_address,
     };
@@ -93,7 +93,7 @@ impl Scene<'_> {
                 // Blank rows at the end are for the pages.
                 split::screens(&text, &widths)
             }
-            None => vec![words::rows(words::no_address(self.state), geometry)],
+            None => vec![words::rows(words::no_address(self.facts), geometry)],
         }
     }
 
@@ -102,7 +102,7 @@ impl Scene<'_> {
         let heading = self.heading(geometry);
         let rows = heading.first().map_or(0, Vec::len);
         let total = usize::from(geometry.rows);
-        if let Some(topic) = power::topic(self.state) {
+        if let Some(topic) = power::topic(self.facts) {
             return self.only(geometry, &heading, &topic);
         }
         let turns = if rows < total {
@@ -118,7 +118,7 @@ impl Scene<'_> {
     /// Returns what the operator should notice: the heading, how many nodes are up, and what
     /// alarms. Not what moves all the time, as temperatures do.
     fn news(&self, heading: &[Vec<String>]) -> Vec<String> {
-        let nodes = self.state.nodes();
+        let nodes = self.facts.nodes();
         let count = format!("{}/{}", nodes.count(NodeHealth::Up), nodes.total());
         let alerts = self.alerts.iter().filter(|alert| !alert.acknowledged).map(topic_key);
         heading.concat().into_iter().chain([count]).chain(alerts).collect()

@@ -14,7 +14,7 @@ const BOOTING: usize = 6;
 /// the names of those that are down, and how far those are that boot. With many nodes the groups
 /// have a page of their own.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
-    let nodes = scene.state.nodes();
+    let nodes = scene.facts.nodes();
     let (total, up) = (nodes.total(), nodes.count(NodeHealth::Up));
     let unknown = nodes.count(NodeHealth::Unknown) == total && nodes.unanswered().1 == 0;
     let words = match total {
@@ -38,7 +38,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
 /// Returns the names of those that are down, as many as fit on each page; but for those that stand
 /// in alerts of their own.
 fn down(scene: &Scene) -> Option<Topic> {
-    let nodes = scene.state.nodes();
+    let nodes = scene.facts.nodes();
     let count = nodes.count(NodeHealth::Down);
     let names: Vec<&str> = nodes
         .down()
@@ -62,7 +62,7 @@ fn has_alert(scene: &Scene, node: &NodeState) -> bool {
 
 /// Returns those that boot, and how far they have come.
 fn booting(scene: &Scene) -> Option<Topic> {
-    let nodes = scene.state.nodes();
+    let nodes = scene.facts.nodes();
     let boots: Vec<String> = nodes
         .booting()
         .take(BOOTING)

@@ -5,8 +5,8 @@ use crate::facts::Facts;
 use crate::facts::host::power::Power;
 
 /// Returns `HOLD TO POWER OFF 3`, counted down; then that it is done.
-pub fn topic(state: &Facts) -> Option<Topic> {
-    match state.power() {
+pub fn topic(facts: &Facts) -> Option<Topic> {
+    match facts.power() {
         Power::Idle => None,
         Power::Held { left, .. } => Some(Topic::wordings([
             format!("HOLD TO POWER OFF {left}"),

@@ -179,7 +179,7 @@ impl Scene<'_> {
     /// says already.
     fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> (Vec<String>, Vec<Topic>) {
         let addressed = self.active.as_ref().is_some_and(|active| active.address.is_some());
-        let words = if addressed { "" } else { words::no_address(self.state) };
+        let words = if addressed { "" } else { words::no_address(self.facts) };
         let alerts = self.alerts.iter().filter(|alert| wanted(alert));
         let shown = alerts.filter(|alert| !alert.panel.is_empty() && alert.panel != words);
         shown.map(|alert| (super::topic_key(alert), Topic::Text(alert.panel.clone()))).unzip()

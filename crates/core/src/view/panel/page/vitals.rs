@@ -4,7 +4,7 @@ use super::{Scene, Topic};
 
 /// Returns `48°C load 0.3`, then what is free; nothing of what the machine has no sensor for.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
-    let Some(head) = scene.state.vitals().head else { return Vec::new() };
+    let Some(head) = scene.facts.vitals().head else { return Vec::new() };
     let temperature = head.temperature.map(|degrees| format!("{degrees}°C"));
     let load = head.load.map(|load| format!("load {}.{}", load / 100, load % 100 / 10));
     let free = [("mem", head.memory), ("disk", head.disk)];

@@ -6,8 +6,8 @@ use crate::facts::uplink::UplinkState;
 use crate::panel::{Frame, Geometry};
 
 /// Returns why there is no address.
-pub fn no_address(state: &Facts) -> &'static str {
-    let Some(active) = state.active() else { return "NO UPLINK" };
+pub fn no_address(facts: &Facts) -> &'static str {
+    let Some(active) = facts.active() else { return "NO UPLINK" };
     match active.state {
         UplinkState::Absent => "NO UPLINK",
         UplinkState::NoCarrier if active.link.wireless => "NO WIFI",

@@ -35,7 +35,7 @@ const SETTINGS: &str = r#"
 /// A state that is reported events, at a time that is only a number of seconds.
 struct Stage {
     settings: Arc<Settings>,
-    state: Facts,
+    facts: Facts,
     second: u64,
 }
 
@@ -44,8 +44,8 @@ impl Stage {
         let settings =
             config::load(&[("settings", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
         let settings = Arc::new(settings);
-        let state = Facts::new(Arc::clone(&settings), Instant::from_boot(Duration::from_secs(100)));
-        Self { settings, state, second: 100 }
+        let facts = Facts::new(Arc::clone(&settings), Instant::from_boot(Duration::from_secs(100)));
+        Self { settings, facts, second: 100 }
     }
 
     fn now(&self) -> Instant {
@@ -54,7 +54,7 @@ impl Stage {
 
     fn handle(&mut self, event: Event) -> &mut Self {
         let now = self.now();
-        self.state.apply(&event, now);
+        self.facts.apply(&event, now);
         self
     }
 
@@ -108,7 +108,7 @@ impl Stage {
     }
 
     fn round(&mut self, name: &str, rtt: Option<Duration>) -> &mut Self {
-        let node = self.state.nodes().by_name(name).unwrap().id;
+        let node = self.facts.nodes().by_name(name).unwrap().id;
         self.handle(Event::Probe(Probe::Nodes(vec![Round {
             node,
             rtt,
@@ -117,12 +117,12 @@ impl Stage {
     }
 
     fn snapshot(&self) -> Snapshot {
-        snapshot(&self.settings, &self.state, &decide(&self.settings, &self.state))
+        snapshot(&self.settings, &self.facts, &decide(&self.settings, &self.facts))
     }
 
     /// The snapshot line, as a client reads it; it must be as the schema says.
     fn line(&self) -> Value {
-        let nodes = nodes(&self.state);
+        let nodes = nodes(&self.facts);
         parse(&whole(&self.snapshot(), &nodes, self.now()))
     }
 }
@@ -389,9 +389,9 @@ fn time_alone_is_no_news() {
     let after = stage.snapshot();
     assert_ne!(before, after, "a snapshot has to tell it");
     assert!(!after.is_news_after(&before));
-    let first = node(&stage.state, "rpi1").unwrap();
+    let first = node(&stage.facts, "rpi1").unwrap();
     stage.round("rpi1", Some(Duration::from_millis(7)));
-    let second = node(&stage.state, "rpi1").unwrap();
+    let second = node(&stage.facts, "rpi1").unwrap();
     assert_ne!(first, second);
     assert!(first.is_reported_by(&second));
 }
@@ -408,7 +408,7 @@ fn a_change_reports_just_what_changed() {
     assert!(after.is_news_after(&before));
     let change = after.change_after(&before, stage.now());
     assert_eq!(parts(&change), ["alerts", "cluster", "severity"]);
-    let down = node(&stage.state, "rpi2").unwrap();
+    let down = node(&stage.facts, "rpi2").unwrap();
     let change = api::Change {
         seq: 7,
         nodes: vec![down.at(stage.now())],
@@ -449,7 +449,7 @@ fn no_text_is_obeyed_by_a_terminal() {
         remedy: RAW.into(),
     }));
     stage.handle(Event::Firewall(blocked));
-    let (nodes, mut snapshot) = (nodes(&stage.state), stage.snapshot());
+    let (nodes, mut snapshot) = (nodes(&stage.facts), stage.snapshot());
     snapshot.uplink.facts.interface = Some(RAW.into());
     let text = whole(&snapshot, &nodes, stage.now());
     let value = parse(&text);

@@ -138,17 +138,17 @@ fn until_the_kernel_has_listed_what_there_is_nothing_is_claimed() {
 #[test]
 fn the_leds_are_the_cluster_and_a_node_each() {
     let story = Story::fair().node("rpi2", 3, false);
-    let desired = decide::decide(&story.settings, &story.state);
+    let desired = decide::decide(&story.settings, &story.facts);
     let patterns: Vec<Pattern> =
-        lights(&story.settings, &story.state, &desired).iter().map(|s| s.pattern).collect();
+        lights(&story.settings, &story.facts, &desired).iter().map(|s| s.pattern).collect();
     assert_eq!(
         patterns,
         [Pattern::DoubleBlink, Pattern::Breathe, Pattern::FastBlink, Pattern::Breathe]
     );
     let fresh = Story::new();
-    let desired = decide::decide(&fresh.settings, &fresh.state);
+    let desired = decide::decide(&fresh.settings, &fresh.facts);
     let patterns: Vec<Pattern> =
-        lights(&fresh.settings, &fresh.state, &desired).iter().map(|s| s.pattern).collect();
+        lights(&fresh.settings, &fresh.facts, &desired).iter().map(|s| s.pattern).collect();
     assert_eq!(patterns, [Pattern::QuickBreathe; 4]);
 }
 
@@ -156,8 +156,8 @@ fn the_leds_are_the_cluster_and_a_node_each() {
 fn not_all_is_well_and_people_know() {
     let story = Story::fair().node("rpi2", 3, false);
     let known = decide::alert::acknowledge::all_standing(
-        &story.state,
-        &decide::decide(&story.settings, &story.state),
+        &story.facts,
+        &decide::decide(&story.settings, &story.facts),
     );
     golden!("known", story.handle(Event::Acknowledgement(known)));
 }
@@ -179,8 +179,8 @@ fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_
             "{size}"
         );
         let known = decide::alert::acknowledge::all_standing(
-            &story().state,
-            &decide::decide(&story().settings, &story().state),
+            &story().facts,
+            &decide::decide(&story().settings, &story().facts),
         );
         assert_ne!(
             before.news,
@@ -227,7 +227,7 @@ address = \"10.21.{group}.{slot}\"
 /// So many rounds of those nodes of the racks.
 fn rounds(mut story: Story, wanted: impl Fn(usize) -> bool, rtt: Option<Duration>) -> Story {
     let nodes: Vec<Round> = story
-        .state
+        .facts
         .nodes()
         .iter()
         .enumerate()
@@ -251,8 +251,8 @@ fn racks() -> Story {
 fn ten_thousand_nodes_are_reported_by_rack() {
     let story = rounds(racks(), |place| place % 1001 == 7, None);
     let known = decide::alert::acknowledge::all_standing(
-        &story.state,
-        &decide::decide(&story.settings, &story.state),
+        &story.facts,
+        &decide::decide(&story.settings, &story.facts),
     );
     golden!("ten-thousand", story.handle(Event::Acknowledgement(known)));
 }
@@ -262,8 +262,8 @@ fn lit(story: Story, leds: u16) -> Vec<Pattern> {
     let held = Applied::Indicator { leds, name: "stick".into() };
     let story =
         story.handle(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
-    let desired = decide::decide(&story.settings, &story.state);
-    lights(&story.settings, &story.state, &desired).iter().map(|signal| signal.pattern).collect()
+    let desired = decide::decide(&story.settings, &story.facts);
+    lights(&story.settings, &story.facts, &desired).iter().map(|signal| signal.pattern).collect()
 }
 
 #[test]
@@ -283,14 +283,14 @@ fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
 #[test]
 fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
     let cluster = |story: &Story| {
-        lights(&story.settings, &story.state, &decide::decide(&story.settings, &story.state))[0]
+        lights(&story.settings, &story.facts, &decide::decide(&story.settings, &story.facts))[0]
             .pattern
     };
     let story = Story::fair().node("rpi1", 3, false).node("rpi2", 3, false);
     assert_eq!(cluster(&story), Pattern::FastBlink);
     let known = decide::alert::acknowledge::all_standing(
-        &story.state,
-        &decide::decide(&story.settings, &story.state),
+        &story.facts,
+        &decide::decide(&story.settings, &story.facts),
     );
     let story = story.handle(Event::Acknowledgement(known));
     assert_eq!(cluster(&story), Pattern::DoubleBlink);
@@ -298,14 +298,14 @@ fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
 }
 
 fn urgency(story: &Story) -> Severity {
-    let desired = decide::decide(&story.settings, &story.state);
+    let desired = decide::decide(&story.settings, &story.facts);
     desired.alerts.iter().map(decide::alert::Alert::urgency).max().unwrap_or(Severity::Ok)
 }
 
 fn acknowledged(story: Story) -> Story {
     let known = decide::alert::acknowledge::all_standing(
-        &story.state,
-        &decide::decide(&story.settings, &story.state),
+        &story.facts,
+        &decide::decide(&story.settings, &story.facts),
     );
     story.handle(Event::Acknowledgement(known))
 }
@@ -335,7 +335,7 @@ fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_mo
         assert_eq!(urgency(&story), Severity::Warning, "one has returned");
         // What is kept on disk, and read at the next start.
         let mut again = shelf(&settings);
-        let kept = story.state.acknowledged().iter().map(|id| id.to_string().parse().unwrap());
+        let kept = story.facts.acknowledged().iter().map(|id| id.to_string().parse().unwrap());
         again = again.handle(Event::Acknowledgement(Acknowledgement::Restored(kept.collect())));
         let again = rounds(again, |place| place < 10 && place != 3, None);
         for story in [story, again] {
@@ -360,24 +360,24 @@ fn known_down(names: &[&str]) -> BTreeSet<AlertId> {
 #[test]
 fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
     let settle = |story: Story| {
-        let desired = decide::decide(&story.settings, &story.state);
-        let standing = decide::alert::acknowledge::still_standing(&story.state, &desired);
+        let desired = decide::decide(&story.settings, &story.facts);
+        let standing = decide::alert::acknowledge::still_standing(&story.facts, &desired);
         let settled = standing
             .into_iter()
             .fold(story, |story, standing| story.handle(Event::Acknowledgement(standing)));
-        let again = decide::decide(&settled.settings, &settled.state);
+        let again = decide::decide(&settled.settings, &settled.facts);
         assert_eq!(again, desired, "what is forgotten changes no decision");
         settled
     };
     let known = known_down(&["rpi1", "rpi2"]);
     let story = Story::fair().handle(Event::Acknowledgement(Acknowledgement::Restored(known)));
     let story = settle(story);
-    assert_eq!(story.state.acknowledged().len(), 2, "none has been raised yet");
+    assert_eq!(story.facts.acknowledged().len(), 2, "none has been raised yet");
     let story = settle(story.node("rpi1", 3, false));
     let story = settle(story.node("rpi1", 3, true));
-    assert_eq!(*story.state.acknowledged(), known_down(&["rpi2"]), "rpi1 has returned");
+    assert_eq!(*story.facts.acknowledged(), known_down(&["rpi2"]), "rpi1 has returned");
     let story = settle(story.node("rpi1", 3, false).node("rpi2", 3, false));
-    let alerts = decide::decide(&story.settings, &story.state).alerts;
+    let alerts = decide::decide(&story.settings, &story.facts).alerts;
     let news: Vec<&str> = alerts
         .iter()
         .filter(|alert| !alert.acknowledged)
@@ -385,18 +385,18 @@ fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
         .collect();
     assert_eq!(news, ["rpi1 down"], "it died anew within the first minute");
     let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)));
-    assert!(story.state.acknowledged().is_empty());
+    assert!(story.facts.acknowledged().is_empty());
 }
 
 #[test]
 fn an_alert_with_other_words_on_the_panel_is_still_known() {
     let carrier = |up| Story::new().port(ETH1, "eth1", up);
     let panel =
-        |story: &Story| decide::decide(&story.settings, &story.state).alerts[0].panel.clone();
+        |story: &Story| decide::decide(&story.settings, &story.facts).alerts[0].panel.clone();
     let story = acknowledged(carrier(false).wait(Duration::from_secs(5)));
     let before = panel(&story);
     let story = story.port(ETH1, "eth1", true).wait(Duration::from_secs(30));
-    let alert = decide::decide(&story.settings, &story.state).alerts.remove(0);
+    let alert = decide::decide(&story.settings, &story.facts).alerts.remove(0);
     assert_eq!(
         (alert.code, before != alert.panel),
         (AlertCode::UplinkNone, true),

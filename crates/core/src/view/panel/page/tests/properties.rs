@@ -57,7 +57,7 @@ proptest! {
     fn every_address_is_shown_whole_on_every_display(address in address(), alerting: bool) {
         let story = at(address, alerting);
         // The state decides what an address is that one can be reached at.
-        let Some(shown) = story.state.active().and_then(|active| active.address) else { return Ok(()) };
+        let Some(shown) = story.facts.active().and_then(|active| active.address) else { return Ok(()) };
         for geometry in Geometry::ALL {
             let playlist = story.playlist(&geometry.to_string());
             prop_assert!(reported(&playlist) == shown.addr().to_string(), "{geometry} {shown}:\n{}", story.drawn(&geometry.to_string()));
@@ -67,7 +67,7 @@ proptest! {
     #[test]
     fn the_address_has_at_least_six_of_every_eight_seconds(address in address(), alerting: bool) {
         let story = at(address, alerting);
-        let Some(shown) = story.state.active().and_then(|active| active.address) else { return Ok(()) };
+        let Some(shown) = story.facts.active().and_then(|active| active.address) else { return Ok(()) };
         for geometry in Geometry::ALL {
             let playlist = story.playlist(&geometry.to_string());
             let mine: Vec<(bool, Duration)> = playlist.pages.iter().map(|page| {
@@ -97,7 +97,7 @@ proptest! {
     #[test]
     fn what_looks_like_an_address_on_row_1_is_one_of_the_uplink(address in address(), alerting: bool) {
         let story = at(address, alerting);
-        let Some(active) = story.state.active() else { return Ok(()) };
+        let Some(active) = story.facts.active() else { return Ok(()) };
         let known: Vec<String> = active.addresses.iter().map(|net| net.addr().to_string()).collect();
         for geometry in Geometry::ALL {
             for page in story.playlist(&geometry.to_string()).pages {

@@ -39,7 +39,7 @@ pub fn settings(text: &str) -> Settings {
 
 pub struct Story {
     pub settings: Settings,
-    pub state: Facts,
+    pub facts: Facts,
     pub now: Instant,
 }
 
@@ -53,8 +53,8 @@ impl Story {
     pub fn of(text: &str) -> Self {
         let settings = settings(text);
         let now = Instant::from_boot(Duration::from_secs(100));
-        let state = Facts::new(Arc::new(settings.clone()), now);
-        let story = Self { settings, state, now };
+        let facts = Facts::new(Arc::new(settings.clone()), now);
+        let story = Self { settings, facts, now };
         story
             .handle(Event::Dump(Dump::Begin))
             .port(CLUSTER, "eth0", true)
@@ -63,7 +63,7 @@ impl Story {
     }
 
     pub fn handle(mut self, event: Event) -> Self {
-        self.state.apply(&event, self.now);
+        self.facts.apply(&event, self.now);
         self
     }
 
@@ -112,7 +112,7 @@ impl Story {
     pub fn node(mut self, name: &str, rounds: u32, answered: bool) -> Self {
         for _ in 0..rounds {
             let rtt = answered.then(|| Duration::from_micros(300));
-            let node = self.state.nodes().by_name(name).unwrap().id;
+            let node = self.facts.nodes().by_name(name).unwrap().id;
             let round = Round { node, rtt, first_lost: !answered };
             self = self.handle(Event::Probe(Probe::Nodes(vec![round])));
         }
@@ -147,7 +147,7 @@ impl Story {
 
     pub fn playlist(&self, size: &str) -> Playlist {
         let settings = self.sized(size);
-        playlist(&settings, &self.state, &decide::decide(&settings, &self.state))
+        playlist(&settings, &self.facts, &decide::decide(&settings, &self.facts))
     }
 
     /// All pages as text: each with the time it stands, rows between bars, the heartbeat in its

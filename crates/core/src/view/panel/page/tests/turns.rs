@@ -82,8 +82,8 @@ fn story(address: &str) -> Story {
 fn played(story: &Story, geometry: Geometry, page_time: Duration, alerts: &[Alert]) -> Playlist {
     let mut settings = story.sized(&geometry.to_string());
     settings.lcd.page_time = page_time;
-    let desired = decide::decide(&settings, &story.state);
-    playlist(&settings, &story.state, &decide::Desired { alerts: alerts.to_vec(), ..desired })
+    let desired = decide::decide(&settings, &story.facts);
+    playlist(&settings, &story.facts, &decide::Desired { alerts: alerts.to_vec(), ..desired })
 }
 
 /// What was on the glass in one step.
@@ -173,7 +173,7 @@ impl<'s> Watch<'s> {
     fn see(&self, frame: &Frame) -> Seen {
         let lines = frame.lines();
         let part = lines[0].trim().split(' ').next().unwrap_or_default().to_owned();
-        let address = self.story.state.active().and_then(|active| active.address);
+        let address = self.story.facts.active().and_then(|active| active.address);
         let address = address
             .is_none_or(|address| !part.is_empty() && address.addr().to_string().contains(&part));
         Seen { text: lines.join("\n"), address }
