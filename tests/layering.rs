@@ -143,7 +143,7 @@ const SUBJECTS: &[&str] = &[
 /// share.
 const OWN: &[(&str, &[&str])] = &[
     ("crates/core/src/event", &[]),
-    ("crates/core/src/facts", &["answers", "context", "transition"]),
+    ("crates/core/src/facts", &["answers", "context", "resync", "transition"]),
     ("crates/core/src/decide", &[]),
     ("crates/core/src/view", &[]),
     ("crates/daemon/src/watch", &[]),

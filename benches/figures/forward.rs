@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bramblegate::decide::firewall::{RulesetInput, build};
-use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate_lab::shell::feed;
 use bramblegate_lab::{Error, Result};
 use rustix::io::Errno;
@@ -85,7 +85,7 @@ struct Net {
     node: Namespace,
     venue: Namespace,
     _head: Namespace,
-    _sink: Option<FirewallSink>,
+    _sink: Option<FirewallReconciler>,
     bulk: TcpStream,
     received: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -250,7 +250,7 @@ impl Drop for Net {
     }
 }
 
-fn load(way: Way, head: &Namespace) -> Result<Option<FirewallSink>> {
+fn load(way: Way, head: &Namespace) -> Result<Option<FirewallReconciler>> {
     match way {
         Way::Ours => {
             let network = "192.168.50.1/24".parse().map_err(fail("an address"))?;
@@ -263,7 +263,7 @@ fn load(way: Way, head: &Namespace) -> Result<Option<FirewallSink>> {
                 ..RulesetInput::default()
             };
             head.on(move || {
-                let mut reconciler = FirewallSink::new();
+                let mut reconciler = FirewallReconciler::new();
                 reconciler
                     .load(&build(&input), true)
                     .map(|_| Some(reconciler))

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bramblegate::decide::firewall::{Ruleset, RulesetInput, build};
 use bramblegate::netlink::{Protocol, Socket};
-use bramblegate::reconcile::firewall::{FirewallSink, encode, transact};
+use bramblegate::reconcile::firewall::{FirewallReconciler, encode, transact};
 use bramblegate_lab::{Error, Result};
 
 use crate::lab::{Namespace, fail, median, ms, write};
@@ -69,11 +69,11 @@ fn take_turns(first: bool) -> Result<(f64, f64, f64)> {
     let path = path.to_string_lossy();
     let wrong = |error: bramblegate::reconcile::firewall::FirewallError| Error(error.to_string());
     let (mut ours, mut theirs, mut kernel) = (Vec::new(), Vec::new(), Vec::new());
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for _ in 0..ROUNDS {
         if first {
             spawned("nft", &["flush", "ruleset"])?;
-            reconciler = FirewallSink::new();
+            reconciler = FirewallReconciler::new();
         } else {
             reconciler.load(&ruleset, false).map_err(wrong)?;
         }

@@ -9,7 +9,7 @@ use super::settings::DEFAULT_FILE;
 use super::{exit, output, run};
 use crate::event::{ApplyError, ApplyErrorKind};
 use crate::event_loop::{InstanceLock, LockError};
-use crate::reconcile::link::LinkSink;
+use crate::reconcile::link::LinkReconciler;
 use crate::reconcile::{dhcp, firewall, routing};
 
 /// How long an owner of the table is waited for, and in what steps.
@@ -63,7 +63,7 @@ pub fn main(args: Args) -> ExitCode {
     };
     let mut errors: Vec<ApplyError> = Vec::new();
     runtime.block_on(async {
-        let link = LinkSink::new(&run::state_directory());
+        let link = LinkReconciler::new(&run::state_directory());
         let routes = routing::restore().await.map_err(ApplyError::from);
         for result in [routes, link.put_back().map_err(ApplyError::from)] {
             match result {

@@ -7,28 +7,28 @@ use bramblegate::decide::{
 use bramblegate::event::{
     Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule,
 };
-use bramblegate::facts::Facts;
+use bramblegate::facts::{Facts, Resyncs};
 use ipnet::{IpNet, Ipv4Net};
 
 /// What it was given last.
 #[derive(Default)]
 pub struct Kernel {
     firewall: Option<FirewallPlan>,
-    conntrack: u64,
-    link_revision: Option<u64>,
+    /// the ports' reconciler has had its first plan
+    linked: bool,
 }
 
 impl Kernel {
-    /// What happens next because of `desired`; nothing when all is as it should be.
-    pub fn obey(&mut self, facts: &Facts, desired: &Desired) -> Vec<Event> {
+    /// What happens next because of `desired` and who is rung; nothing when all is as it should be.
+    pub fn obey(&mut self, facts: &Facts, desired: &Desired, rung: &Resyncs) -> Vec<Event> {
         let Some(gateway) = &desired.gateway else { return Vec::new() };
         let mut events: Vec<Event> =
             gateway.links.ports.iter().flat_map(|port| links(facts, port)).collect();
         events.extend(routing(facts, gateway));
-        if self.link_revision.replace(gateway.links.revision) != Some(gateway.links.revision) {
+        if !std::mem::replace(&mut self.linked, true) || rung.contains(Output::Link) {
             events.push(done(Output::Link, Applied::Done));
         }
-        if self.firewall.as_ref() != Some(&gateway.firewall) {
+        if self.firewall.as_ref() != Some(&gateway.firewall) || rung.contains(Output::Firewall) {
             self.firewall = Some(gateway.firewall.clone());
             let owned = gateway.firewall.protect;
             let applied = Applied::Firewall {
@@ -40,8 +40,7 @@ impl Kernel {
             };
             events.push(done(Output::Firewall, applied));
         }
-        if self.conntrack != gateway.conntrack.revision {
-            self.conntrack = gateway.conntrack.revision;
+        if rung.contains(Output::Conntrack) {
             events.push(done(Output::Conntrack, Applied::Conntrack { deleted: 3 }));
         }
         events

@@ -125,7 +125,8 @@ impl Simulation {
             let reported = std::mem::take(&mut self.held);
             let records = journal::records(&reported, self.desired.as_ref(), &desired, &self.facts);
             self.write_down(&records);
-            let events = self.kernel.obey(&self.facts, &desired);
+            let rung = self.facts.take_resyncs();
+            let events = self.kernel.obey(&self.facts, &desired, &rung);
             self.desired = Some(desired);
             if events.is_empty() {
                 return Ok(());

@@ -2,7 +2,7 @@
 
 use bramblegate::config::Allow;
 use bramblegate::decide::firewall::{ForwardedPort, Ruleset, RulesetInput, Transport, build};
-use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::reconcile::firewall::FirewallReconciler;
 
 use crate::sets::every_kind;
 use crate::stage::sh;
@@ -22,7 +22,7 @@ pub fn play(release: &str) {
     let found = nft("--version");
     assert!(found.starts_with(version), "{found}");
     for ruleset in [usual(), every_kind()] {
-        let mut reconciler = FirewallSink::new();
+        let mut reconciler = FirewallReconciler::new();
         for protect in [true, false] {
             reconciler.load(&ruleset, protect).unwrap_or_else(|error| panic!("{error}"));
             let listed = nft("list table inet bramblegate");

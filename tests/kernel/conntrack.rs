@@ -6,7 +6,7 @@ use bramblegate::decide::ConntrackPlan;
 use bramblegate::decide::firewall::{ForwardedPort, Transport};
 use bramblegate::event::Applied;
 use bramblegate::reconcile::Reconciler;
-use bramblegate::reconcile::firewall::conntrack::{self, ConntrackSink};
+use bramblegate::reconcile::firewall::conntrack::{self, ConntrackReconciler};
 use bramblegate::watch::host;
 use libtest_mimic::Trial;
 
@@ -37,9 +37,9 @@ fn only_entries_of_the_old_address_go() {
         connection("192.168.50.12", port, "10.77.0.5");
     }
     connection("10.99.0.126", 2000, "10.99.0.126");
-    let plan = ConntrackPlan { sources: vec!["10.99.0.126".parse().unwrap()], revision: 1 };
+    let plan = ConntrackPlan { sources: vec!["10.99.0.126".parse().unwrap()] };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let applied = runtime.block_on(ConntrackSink.apply(&plan)).unwrap();
+    let applied = runtime.block_on(ConntrackReconciler.apply(&plan)).unwrap();
     assert_eq!(applied, Applied::Conntrack { deleted: 40 });
     let left = sh("conntrack -L 2>/dev/null");
     assert_eq!(left.lines().filter(|line| line.contains("dst=10.77.0.5")).count(), 40, "{left}");
@@ -48,7 +48,7 @@ fn only_entries_of_the_old_address_go() {
         1,
         "the head's own: {left}"
     );
-    let nothing = runtime.block_on(ConntrackSink.apply(&ConntrackPlan::default())).unwrap();
+    let nothing = runtime.block_on(ConntrackReconciler.apply(&ConntrackPlan::default())).unwrap();
     assert_eq!(nothing, Applied::Conntrack { deleted: 0 });
 }
 

@@ -7,7 +7,7 @@ use bramblegate::decide::firewall::{
     NOTED_DROPS, RulesetInput, TABLE, build,
 };
 use bramblegate::event::{Blocker, Dropped, Event, Firewall, Traffic};
-use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate::watch::firewall::{FirewallWatch, drops_now, run};
 use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
@@ -107,7 +107,7 @@ fn rules() -> RulesetInput {
 }
 
 fn a_foreign_flush_is_reported_with_its_culprit() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), false);
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft flush ruleset");
@@ -118,7 +118,7 @@ fn a_foreign_flush_is_reported_with_its_culprit() {
 }
 
 fn our_own_changes_are_none() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     let mut ear = Ear::new(reconciler.port().unwrap());
     for protect in [false, true, true] {
         load(&mut reconciler, &build(&rules()), protect);
@@ -128,7 +128,7 @@ fn our_own_changes_are_none() {
 }
 
 fn a_rule_put_into_our_table_is_reported() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), false);
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft insert rule inet bramblegate forward drop");
@@ -143,7 +143,7 @@ fn blocked(ear: &mut Ear) -> Blocker {
 }
 
 fn dockers_drop_is_named_and_its_remedy_helps() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), true);
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -P FORWARD DROP
@@ -230,7 +230,7 @@ fn forwarded(ear: &mut Ear) -> (u64, u64) {
 /// cluster, and the ordinary noise.
 fn what_we_drop_is_reported_with_an_example() {
     let lab = Lab::new();
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), true);
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("ip addr add 192.168.60.1/24 dev eth0");
@@ -278,7 +278,7 @@ fn what_we_drop_is_reported_with_an_example() {
 
 fn counters_are_read_back() {
     let lab = Lab::new();
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), true);
     lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE}"));
     let mut ear = Ear::new(reconciler.port().unwrap());
@@ -296,7 +296,7 @@ fn counters_are_read_back() {
 /// A drop by what no look knows, behind the decision where to send: the counters tell, and soon.
 fn what_is_dropped_at_postrouting_is_counted_soon() {
     let lab = Lab::new();
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), true);
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; }'
@@ -313,7 +313,7 @@ fn a_dropped_packet_is_counted_before_it_is() {
     sh(
         "nft add table ip other; nft add chain ip other f '{ type filter hook forward priority 0; policy drop; }'",
     );
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), true);
     lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
     let listing = sh("nft list chain inet bramblegate cluster_to_uplink");

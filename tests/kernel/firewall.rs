@@ -8,7 +8,7 @@ use bramblegate::decide::firewall::{
 };
 use bramblegate::event::{Applied, ApplyError, ApplyErrorKind};
 use bramblegate::reconcile::error::OutputError;
-use bramblegate::reconcile::firewall::{FirewallSink, encode};
+use bramblegate::reconcile::firewall::{FirewallReconciler, encode};
 use libtest_mimic::Trial;
 
 use crate::lab::{feed, sh, start_helper, trial, try_sh};
@@ -128,7 +128,7 @@ pub fn listing() -> Vec<String> {
     lines(&sh("nft list table inet bramblegate"))
 }
 
-pub fn load(reconciler: &mut FirewallSink, ruleset: &Ruleset, protect: bool) -> Applied {
+pub fn load(reconciler: &mut FirewallReconciler, ruleset: &Ruleset, protect: bool) -> Applied {
     reconciler.load(ruleset, protect).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -140,7 +140,7 @@ fn the_listing_is_the_printed_text() {
     };
     for (input, protect) in [(home(), true), (odd, false), (RulesetInput::default(), true)] {
         let ruleset = build(&input);
-        let mut reconciler = FirewallSink::new();
+        let mut reconciler = FirewallReconciler::new();
         let applied = load(&mut reconciler, &ruleset, protect);
         assert!(matches!(applied, Applied::Firewall { flow_table: None, .. }));
         assert_same(&listing(), &lines(&ruleset.kernel(false).to_string()));
@@ -153,7 +153,7 @@ fn the_listing_is_the_printed_text() {
 
 /// What a process of its own does for these tests.
 pub fn help(name: &str) {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     match reconciler.load(&build(&home()), true) {
         Ok(_) => println!("owned"),
         Err(error) => println!("{:?}: {error}", error.kind()),
@@ -168,7 +168,7 @@ fn exists() -> bool {
 }
 
 fn a_protected_table_outlives_a_foreign_flush() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     let applied = load(&mut reconciler, &build(&home()), true);
     assert_eq!(
         applied,
@@ -191,7 +191,7 @@ fn a_protected_table_outlives_a_foreign_flush() {
 }
 
 fn an_unprotected_table_is_flushed_and_comes_back() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     let applied = load(&mut reconciler, &build(&home()), false);
     assert_eq!(
         applied,
@@ -230,7 +230,7 @@ fn is_guarded() -> bool {
 }
 
 fn a_guarded_table_comes_back_by_itself() {
-    let mut reconciler = FirewallSink::guarding();
+    let mut reconciler = FirewallReconciler::guarding();
     load(&mut reconciler, &build(&home()), false);
     let whole = lines(&build(&home()).kernel(false).to_string());
     for attack in [
@@ -247,7 +247,7 @@ fn a_guarded_table_comes_back_by_itself() {
 }
 
 fn a_guard_lets_go_of_what_is_removed() {
-    let mut reconciler = FirewallSink::guarding();
+    let mut reconciler = FirewallReconciler::guarding();
     load(&mut reconciler, &build(&home()), false);
     assert!(soon(is_guarded));
     load(&mut reconciler, &build(&home()), true);
@@ -259,7 +259,7 @@ fn a_guard_lets_go_of_what_is_removed() {
 }
 
 fn protection_can_be_switched_off_and_on() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for protect in [true, false, true] {
         let applied = load(&mut reconciler, &build(&home()), protect);
         assert!(
@@ -275,7 +275,7 @@ fn an_orphan_of_a_killed_daemon_is_adopted() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     assert!(exists(), "NAT outlives the daemon");
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for _ in 0..2 {
         let applied = load(&mut reconciler, &build(&home()), true);
         assert_eq!(
@@ -294,7 +294,7 @@ fn an_orphan_of_a_killed_daemon_is_adopted() {
 fn the_table_of_a_living_daemon_is_left_alone() {
     let (mut daemon, line) = start_helper("own the table", &[]);
     assert_eq!(line, "owned\n");
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for error in
         [reconciler.load(&build(&home()), true).unwrap_err(), reconciler.remove().unwrap_err()]
     {
@@ -313,7 +313,7 @@ fn the_table_of_a_living_daemon_is_left_alone() {
 
 fn a_foreign_table_of_our_name_is_replaced() {
     sh("nft add table inet bramblegate; nft add chain inet bramblegate theirs");
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     let applied = load(&mut reconciler, &build(&home()), true);
     assert!(
         matches!(applied, Applied::Firewall { adopted: false, owned: true, .. }),
@@ -326,7 +326,7 @@ fn a_thousand_rules_go_in_one_transaction() {
     let allow: Vec<Allow> = (10_000..11_000).map(|port| Allow::Tcp(port, port)).collect();
     let many = build(&RulesetInput { allow, ..home() });
     assert!(many.len() > 1000);
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for _ in 0..5 {
         load(&mut reconciler, &many, true);
     }
@@ -336,7 +336,7 @@ fn a_thousand_rules_go_in_one_transaction() {
 }
 
 fn a_refused_rule_is_named_and_nothing_is_changed() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&home()), true);
     let mut broken = build(&RulesetInput { uplinks: vec!["usb0".into()], ..home() });
     let hiding = broken.chains.iter_mut().find(|chain| chain.name == HIDING).unwrap();
@@ -358,7 +358,7 @@ fn a_flow_table_is_used_or_done_without() {
     sh("ip link add eth0 type veth peer name a; ip link add eth1 type veth peer name b");
     let fast =
         build(&RulesetInput { flow_table_devices: vec!["eth0".into(), "eth1".into()], ..home() });
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for _ in 0..2 {
         let Applied::Firewall { flow_table, masquerade: true, .. } =
             load(&mut reconciler, &fast, true)
@@ -375,7 +375,7 @@ fn a_flow_table_is_used_or_done_without() {
 }
 
 fn what_is_off_leaves_nothing() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&home()), true);
     reconciler.remove().unwrap();
     assert!(!exists());
@@ -385,7 +385,7 @@ fn what_is_off_leaves_nothing() {
 fn replacing_is_many_times_faster_than_nft() {
     let ruleset = build(&home());
     let text = ruleset.to_string();
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &ruleset, false);
     let (mut ours, mut theirs, mut sent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..15 {

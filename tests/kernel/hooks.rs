@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bramblegate::decide::firewall::{RulesetInput, TABLE, build};
 use bramblegate::event::{Blocker, Traffic};
-use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate::watch::firewall::{FirewallWatch, blockers_now};
 use libtest_mimic::Trial;
 
@@ -272,7 +272,7 @@ const BY_IPV6: [Case; 9] = [
 /// A head that serves its node, by real programs.
 struct Serving {
     lab: Lab,
-    _sink: FirewallSink,
+    _sink: FirewallReconciler,
     dnsmasq: Child,
     folder: PathBuf,
 }
@@ -280,7 +280,7 @@ struct Serving {
 impl Serving {
     /// `port` is the cluster's.
     fn new(lab: Lab, port: &str) -> Self {
-        let mut reconciler = FirewallSink::new();
+        let mut reconciler = FirewallReconciler::new();
         let input = RulesetInput {
             cluster_port: Some(port.into()),
             uplinks: vec!["eth1".into()],

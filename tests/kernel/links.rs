@@ -1,13 +1,17 @@
 //! Interface settings and addresses in the kernel.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bramblegate::decide::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
 use bramblegate::reconcile::Reconciler;
-use bramblegate::reconcile::link::{LinkSink, record};
+use bramblegate::reconcile::link::{LinkReconciler, record};
+use bramblegate::reconcile::worker::{self, InFlight, Order, order};
 use bramblegate::watch::link;
 use libtest_mimic::Trial;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use crate::lab::{sh, trial};
 use crate::netlink::block_on;
@@ -22,7 +26,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::what_settings_of_an_earlier_run_changed_is_put_back", earlier_settings),
         trial("links::a_setting_that_leaves_the_plan_is_put_back_at_once", leaves_open),
         trial("links::forwarding_that_others_want_stays", forwarding_that_others_want_stays),
-        trial("links::a_removed_address_is_given_back_on_the_next_revision", given_back),
+        trial("links::what_others_undid_is_put_back_when_the_reconciler_is_rung", given_back),
     ]
 }
 
@@ -75,7 +79,7 @@ fn port(name: &str, addresses: &[&str]) -> PortPlan {
 }
 
 fn plan(ports: Vec<PortPlan>) -> LinkPlan {
-    LinkPlan { ports, revision: 0 }
+    LinkPlan { ports }
 }
 
 /// The IPv4 addresses of one port, sorted as text.
@@ -105,13 +109,13 @@ fn set_and_restore() {
     block_on(async {
         let wanted = plan(vec![port("cluster", &["192.168.50.1/24"]), port("uplink", &[])]);
         assert_eq!(
-            LinkSink::new(&directory.0).apply(&wanted).await,
+            LinkReconciler::new(&directory.0).apply(&wanted).await,
             Ok(Applied::Link { unkept: None })
         );
         // An earlier run's record is kept by the next: what counts is what was there before the
         // first.
         assert_eq!(
-            LinkSink::new(&directory.0).apply(&wanted).await,
+            LinkReconciler::new(&directory.0).apply(&wanted).await,
             Ok(Applied::Link { unkept: None })
         );
         assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward").trim(), "0");
@@ -129,7 +133,7 @@ fn set_and_restore() {
         });
         assert!(marked, "the source knows it as ours");
         assert!(record(&directory.0).exists());
-        let done = LinkSink::new(&directory.0).put_back().unwrap();
+        let done = LinkReconciler::new(&directory.0).put_back().unwrap();
         assert!(done.iter().any(|line| line.contains("192.168.50.1/24")), "{done:?}");
     });
     assert_eq!((conf("uplink"), conf("cluster")), before);
@@ -142,7 +146,7 @@ fn others_stay() {
     sh("ip addr add 192.168.50.1/24 dev cluster; ip addr add 192.168.50.9/24 dev cluster");
     let directory = Directory::new();
     block_on(async {
-        let mut reconciler = LinkSink::new(&directory.0);
+        let mut reconciler = LinkReconciler::new(&directory.0);
         reconciler
             .apply(&plan(vec![port("cluster", &["192.168.50.1/24", "10.213.50.1/24"])]))
             .await
@@ -154,7 +158,7 @@ fn others_stay() {
             addresses("cluster"),
             "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24"
         );
-        LinkSink::new(&directory.0).put_back().unwrap();
+        LinkReconciler::new(&directory.0).put_back().unwrap();
         assert_eq!(addresses("cluster"), "10.213.50.7/24 192.168.50.1/24 192.168.50.9/24");
     });
 }
@@ -165,7 +169,7 @@ fn missing_port() {
     block_on(async {
         let gone =
             PortPlan { index: 4711, name: "usb0".into(), ..port("uplink", &["10.1.1.1/24"]) };
-        let mut reconciler = LinkSink::new(&directory.0);
+        let mut reconciler = LinkReconciler::new(&directory.0);
         let error = reconciler
             .apply(&plan(vec![gone, port("cluster", &["192.168.50.1/24"])]))
             .await
@@ -183,7 +187,7 @@ fn odd_uplink() {
     sh("ip link set lo mtu 60");
     let directory = Directory::new();
     block_on(async {
-        let mut reconciler = LinkSink::new(&directory.0);
+        let mut reconciler = LinkReconciler::new(&directory.0);
         let wanted =
             plan(vec![port("lo", &[]), port("uplink", &[]), port("cluster", &["192.168.50.1/24"])]);
         let error = reconciler.apply(&wanted).await.unwrap_err();
@@ -205,7 +209,7 @@ fn leaves_the_plan() {
     let directory = Directory::new();
     let before = conf("uplink");
     block_on(async {
-        let mut reconciler = LinkSink::new(&directory.0);
+        let mut reconciler = LinkReconciler::new(&directory.0);
         let (cluster, uplink) = (port("cluster", &["192.168.50.1/24"]), port("uplink", &[]));
         reconciler.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
         reconciler.apply(&plan(vec![cluster])).await.unwrap();
@@ -218,13 +222,13 @@ fn forwarding_that_others_want_stays() {
     ports();
     let directory = Directory::new();
     block_on(async {
-        let mut reconciler = LinkSink::new(&directory.0);
+        let mut reconciler = LinkReconciler::new(&directory.0);
         let (cluster, uplink) = (port("cluster", &["192.168.50.1/24"]), port("uplink", &[]));
         reconciler.apply(&plan(vec![cluster.clone(), uplink])).await.unwrap();
         sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
         reconciler.apply(&plan(vec![cluster])).await.unwrap();
         assert_eq!(conf("uplink"), "1 0 0 0 1 1 1", "it has left the plan");
-        LinkSink::new(&directory.0).put_back().unwrap();
+        LinkReconciler::new(&directory.0).put_back().unwrap();
         assert_eq!(
             (conf("uplink"), conf("cluster")),
             ("1 0 0 0 1 1 1".into(), "1 0 0 0 1 1 1".into())
@@ -238,7 +242,7 @@ fn earlier_settings() {
     let directory = Directory::new();
     let before = conf("cluster");
     block_on(async {
-        let mut earlier = LinkSink::new(&directory.0);
+        let mut earlier = LinkReconciler::new(&directory.0);
         earlier
             .apply(&plan(vec![
                 port("uplink", &["172.30.50.1/24"]),
@@ -246,7 +250,7 @@ fn earlier_settings() {
             ]))
             .await
             .unwrap();
-        let mut now = LinkSink::new(&directory.0);
+        let mut now = LinkReconciler::new(&directory.0);
         now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])]))
             .await
             .unwrap();
@@ -261,11 +265,11 @@ fn earlier_settings() {
     // The venue leases the former uplink what was ours there once.
     sh("ip addr add 172.30.50.1/24 dev uplink");
     block_on(async {
-        let mut now = LinkSink::new(&directory.0);
+        let mut now = LinkReconciler::new(&directory.0);
         now.apply(&plan(vec![port("uplink", &[]), port("other", &["192.168.50.1/24"])]))
             .await
             .unwrap();
-        LinkSink::new(&directory.0).put_back().unwrap();
+        LinkReconciler::new(&directory.0).put_back().unwrap();
     });
     assert_eq!(addresses("uplink"), "10.9.0.2/24 172.30.50.1/24");
 }
@@ -284,7 +288,7 @@ fn leaves_open() {
     open.conf = InterfaceConf { rp_filter: None, ignore_routes_with_linkdown: None, ..open.conf };
     let open = plan(vec![open]);
     block_on(async {
-        let mut reconciler = LinkSink::new(&directory.0);
+        let mut reconciler = LinkReconciler::new(&directory.0);
         reconciler.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
         assert_eq!(read(), "2 1");
         reconciler.apply(&open).await.unwrap();
@@ -296,7 +300,7 @@ fn leaves_open() {
         assert_eq!(read(), "0 0");
         reconciler.apply(&plan(vec![port("cluster", &["192.168.50.1/24"])])).await.unwrap();
         // A restart in between.
-        LinkSink::new(&directory.0).apply(&open).await.unwrap();
+        LinkReconciler::new(&directory.0).apply(&open).await.unwrap();
         assert_eq!(read(), "0 0");
     });
 }
@@ -305,15 +309,26 @@ fn given_back() {
     ports();
     let directory = Directory::new();
     block_on(async {
-        let mut reconciler = LinkSink::new(&directory.0);
-        let mut wanted = plan(vec![port("cluster", &["192.168.50.1/24"])]);
-        reconciler.apply(&wanted).await.unwrap();
+        let wanted = plan(vec![port("cluster", &["192.168.50.1/24"])]);
+        let (desired, orders) = watch::channel(Order::default());
+        let (sender, mut events) = mpsc::channel(4);
+        let path = directory.0.clone();
+        let anew = move || LinkReconciler::new(&path);
+        let task = tokio::spawn(worker::run(anew(), anew, orders, sender, InFlight::default()));
+        order(&desired, &wanted, false);
+        assert!(matches!(events.recv().await, Some(Event::Applied(_))));
         sh("ip addr flush dev cluster; echo 0 > /proc/sys/net/ipv4/conf/cluster/forwarding");
-        wanted.revision += 1;
-        reconciler.apply(&wanted).await.unwrap();
+        order(&desired, &wanted, false);
+        let looks = timeout(Duration::from_millis(50), events.recv()).await;
+        assert!(looks.is_err(), "an equal plan is no work: {looks:?}");
+        assert_eq!(addresses("cluster"), "");
+        order(&desired, &wanted, true);
+        assert!(matches!(events.recv().await, Some(Event::Applied(_))));
         assert_eq!(
             (addresses("cluster"), conf("cluster")),
             ("192.168.50.1/24".into(), "1 1 2 2 0 0 0".into())
         );
+        drop(desired);
+        task.await.unwrap();
     });
 }

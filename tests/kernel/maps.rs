@@ -12,7 +12,7 @@ use bramblegate::decide::firewall::{
 };
 use bramblegate::event::Applied;
 use bramblegate::reconcile::Reconciler;
-use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::reconcile::firewall::FirewallReconciler;
 use libtest_mimic::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -55,8 +55,8 @@ fn printed(ruleset: &Ruleset) -> Vec<String> {
 }
 
 /// Applies as the daemon's loop does.
-fn apply(reconciler: &mut FirewallSink, ruleset: &Ruleset, revision: u64) -> Applied {
-    let plan = FirewallPlan { ruleset: ruleset.clone(), protect: false, revision };
+fn apply(reconciler: &mut FirewallReconciler, ruleset: &Ruleset) -> Applied {
+    let plan = FirewallPlan { ruleset: ruleset.clone(), protect: false };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(reconciler.apply(&plan)).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -75,7 +75,7 @@ fn number() -> String {
 
 fn every_kind_is_listed_as_it_is_printed() {
     let ruleset = every_kind();
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for protect in [true, false] {
         load(&mut reconciler, &ruleset, protect);
         assert_same(&listing(), &printed(&ruleset));
@@ -106,12 +106,12 @@ fn with_way_back(lab: &Lab) {
 fn packets_take_the_verdict_of_a_map() {
     let lab = Lab::new();
     with_way_back(&lab);
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     for (leads_to, through, counts) in
         [("accept", true, 0), ("drop", false, 0), ("goto counted", true, 2)]
     {
         let ruleset = judged(&[&format!("{NODE} : {leads_to}")]);
-        apply(&mut reconciler, &ruleset, 0);
+        apply(&mut reconciler, &ruleset);
         assert_eq!(ping(&lab.node, crate::packets::VENUE), through, "{leads_to}");
         let chain = sh("nft list chain inet bramblegate counted");
         assert!(chain.contains(&format!("packets {counts} ")), "{leads_to}: {chain}");
@@ -175,11 +175,11 @@ fn connections_go_where_a_map_leads_them() {
         let nat = chain("turned", Some((ChainKind::Nat, Hook::Prerouting, -100)), rules);
         Ruleset { flow_table: None, sets: vec![backends, backends_6, to_node], chains: vec![nat] }
     };
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     let service = SocketAddr::new(HEAD.parse().unwrap(), 80);
     assert_eq!(greeting(&lab.venue, service), None, "nobody listens there");
     for backend in [(NODE, 8080), ("192.168.50.12", 8081)] {
-        apply(&mut reconciler, &led(&format!("{} . {}", backend.0, backend.1)), 0);
+        apply(&mut reconciler, &led(&format!("{} . {}", backend.0, backend.1)));
         assert_eq!(greeting(&lab.venue, service), Some(format!("{}:{}", backend.0, backend.1)));
     }
     let by_port = SocketAddr::new(HEAD.parse().unwrap(), 8081);
@@ -197,9 +197,9 @@ fn connections_go_where_a_map_leads_them() {
 fn new_elements_leave_rules_and_packets_alone() {
     let lab = Lab::new();
     with_way_back(&lab);
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     let node = format!("{NODE} : goto counted");
-    apply(&mut reconciler, &judged(&[&node]), 0);
+    apply(&mut reconciler, &judged(&[&node]));
     let before = number();
     let name = lab.node.name().to_owned();
     let venue = crate::packets::VENUE;
@@ -213,7 +213,7 @@ fn new_elements_leave_rules_and_packets_alone() {
             format!("10.1.0.{} : goto counted", changes % 7),
         ];
         let ruleset = judged(&[&node, &others[0], &others[1]]);
-        apply(&mut reconciler, &ruleset, 0);
+        apply(&mut reconciler, &ruleset);
         changes += 1;
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -223,26 +223,28 @@ fn new_elements_leave_rules_and_packets_alone() {
     assert_eq!(number(), before, "the table is the same");
     let chain = sh("nft list chain inet bramblegate counted");
     assert!(chain.contains("packets 500 "), "no counter began anew: {chain}");
-    apply(&mut reconciler, &judged(&[&node]), 0);
+    apply(&mut reconciler, &judged(&[&node]));
     assert_same(&listing(), &printed(&judged(&[&node])));
     assert_eq!(number(), before);
-    apply(&mut reconciler, &judged(&[&node]), 1);
+    reconciler.resync();
+    apply(&mut reconciler, &judged(&[&node]));
     assert_ne!(number(), before, "somebody touched the table: it is replaced as a whole");
 }
 
 fn an_element_of_somebody_else_is_taken_out() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     let (first, second) = (judged(&["10.0.0.1 : drop"]), judged(&["10.0.0.2 : drop"]));
-    apply(&mut reconciler, &first, 0);
+    apply(&mut reconciler, &first);
     let mut ear = Ear::new(reconciler.port().unwrap());
-    apply(&mut reconciler, &second, 0);
+    apply(&mut reconciler, &second);
     assert_eq!(ear.next(300), None, "a change of ours is no disturbance");
     sh("nft add element inet bramblegate by_node '{ 10.0.0.9 : accept }'");
     let Some(bramblegate::event::Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else {
         panic!("not noticed")
     };
     assert!(by.starts_with("nft ("), "{by}");
-    apply(&mut reconciler, &second, 1);
+    reconciler.resync();
+    apply(&mut reconciler, &second);
     assert_same(&listing(), &printed(&second));
     // Not noticed yet when the next change comes: the kernel refuses it, or what is read back is
     // not the plan.
@@ -251,9 +253,9 @@ fn an_element_of_somebody_else_is_taken_out() {
         "add element inet bramblegate by_node '{ 10.0.0.9 : drop }'",
     ] {
         sh(&format!("nft {theirs}"));
-        apply(&mut reconciler, &first, 1);
+        apply(&mut reconciler, &first);
         assert_same(&listing(), &printed(&first));
-        apply(&mut reconciler, &second, 1);
+        apply(&mut reconciler, &second);
     }
 }
 
@@ -264,18 +266,18 @@ fn what_has_expired_is_not_removed_again() {
         let forward = chain("forward", Some((ChainKind::Filter, Hook::Forward, 0)), rules);
         Ruleset { flow_table: None, sets: vec![set], chains: vec![forward] }
     };
-    let mut reconciler = FirewallSink::new();
-    apply(&mut reconciler, &timed(&["10.0.0.1", "10.0.0.2"]), 0);
+    let mut reconciler = FirewallReconciler::new();
+    apply(&mut reconciler, &timed(&["10.0.0.1", "10.0.0.2"]));
     assert!(listing().join("\n").contains("{ 10.0.0.1, 10.0.0.2 }"));
     let before = number();
     std::thread::sleep(Duration::from_millis(1300));
-    apply(&mut reconciler, &timed(&["10.0.0.3"]), 0);
+    apply(&mut reconciler, &timed(&["10.0.0.3"]));
     assert_eq!(number(), before, "the table is the same");
     assert_same(&listing(), &printed(&timed(&["10.0.0.3"])));
 }
 
 fn a_refused_set_is_named() {
-    let mut reconciler = FirewallSink::new();
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&home()), false);
     let faults = [
         set("ranges", &[PORT], &["80-90"]),
@@ -308,16 +310,17 @@ fn one_element_of_thousands_is_changed_quickly() {
         ruleset.sets.push(Set { elements, ..map("backends", &both, values(&both), &[]) });
         ruleset
     };
-    let mut reconciler = FirewallSink::new();
-    apply(&mut reconciler, &many(0), 0);
+    let mut reconciler = FirewallReconciler::new();
+    apply(&mut reconciler, &many(0));
     let (mut updated, mut replaced) = (Vec::new(), Vec::new());
     for round in 1..8 {
         let ruleset = many(round);
         let begin = Instant::now();
-        apply(&mut reconciler, &ruleset, u64::from(round - 1));
+        apply(&mut reconciler, &ruleset);
         updated.push(begin.elapsed());
         let begin = Instant::now();
-        apply(&mut reconciler, &ruleset, u64::from(round));
+        reconciler.resync();
+        apply(&mut reconciler, &ruleset);
         replaced.push(begin.elapsed());
     }
     [&mut updated, &mut replaced].into_iter().for_each(|times| times.sort());
@@ -440,7 +443,7 @@ fn check(cases: u32, property: impl Fn(Set, Elements)) {
 fn any_set_is_read_back_as_it_was_sent() {
     check(40, |set, _| {
         let ruleset = around(set);
-        let mut reconciler = FirewallSink::new();
+        let mut reconciler = FirewallReconciler::new();
         // It compares what the kernel holds with what was sent.
         load(&mut reconciler, &ruleset, false);
         assert_same(&listing(), &printed(&ruleset));
@@ -452,12 +455,12 @@ fn any_set_is_read_back_as_it_was_sent() {
 
 fn any_change_of_elements_is_the_plan_after_it() {
     check(40, |set, later| {
-        let mut reconciler = FirewallSink::new();
+        let mut reconciler = FirewallReconciler::new();
         let after = around(Set { elements: later, ..set.clone() });
         let first = around(set);
-        apply(&mut reconciler, &first, 0);
+        apply(&mut reconciler, &first);
         let before = number();
-        apply(&mut reconciler, &after, 0);
+        apply(&mut reconciler, &after);
         assert_eq!(number() == before, after != first, "an equal plan is applied anew as a whole");
         assert_same(&listing(), &printed(&after));
         reconciler.remove().unwrap();

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use bramblegate::decide::firewall::{RulesetInput, build};
-use bramblegate::reconcile::firewall::FirewallSink;
+use bramblegate::reconcile::firewall::FirewallReconciler;
 use libtest_mimic::Trial;
 
 use crate::firewall::{home, load};
@@ -87,8 +87,8 @@ pub fn rules() -> RulesetInput {
     RulesetInput { uplinks: vec!["eth1".into()], ..home() }
 }
 
-pub fn started(input: &RulesetInput) -> FirewallSink {
-    let mut reconciler = FirewallSink::new();
+pub fn started(input: &RulesetInput) -> FirewallReconciler {
+    let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(input), true);
     reconciler
 }
@@ -171,7 +171,7 @@ fn the_venue_reaches_only_what_is_allowed() {
     sh(&format!("ping -n -c 1 -W 1 {VENUE}"));
 }
 
-fn started_without_icmp(mut reconciler: FirewallSink) -> FirewallSink {
+fn started_without_icmp(mut reconciler: FirewallReconciler) -> FirewallReconciler {
     load(&mut reconciler, &build(&RulesetInput { allow: vec![], ..rules() }), true);
     reconciler
 }

@@ -9,7 +9,7 @@ use bramblegate::event::{
 };
 use bramblegate::netlink::{Protocol, Socket};
 use bramblegate::reconcile::Reconciler;
-use bramblegate::reconcile::routing::{RoutingSink, restore};
+use bramblegate::reconcile::routing::{RoutingReconciler, restore};
 use bramblegate::watch::link::snapshot;
 use bramblegate::watch::routing::{DESTINATION, astray, way_out};
 use libtest_mimic::Trial;
@@ -89,7 +89,6 @@ fn overlap(cluster: LinkIndex, uplink: LinkIndex, gateway: &str) -> RoutingPlan 
             rule(2, TABLE_CLUSTER, None, Some("192.168.50.0/24"), None),
         ]
         .into(),
-        revision: 0,
     }
 }
 
@@ -105,17 +104,17 @@ fn comes_and_goes() {
     block_on(async {
         let plan = overlap(cluster, uplink, "192.168.50.254");
         assert_eq!(
-            RoutingSink::default().apply(&plan).await,
+            RoutingReconciler::default().apply(&plan).await,
             Ok(Applied::Routing { drifted: false })
         );
         let first = ours();
         assert_eq!(first.lines().count(), 6, "{first}");
         assert_eq!(
-            RoutingSink::default().apply(&plan).await,
+            RoutingReconciler::default().apply(&plan).await,
             Ok(Applied::Routing { drifted: false })
         );
         assert_eq!(ours(), first, "the second time there is nothing to do");
-        let mut reconciler = RoutingSink::default();
+        let mut reconciler = RoutingReconciler::default();
         for (done, drifted) in [
             ("true", false),
             ("ip rule del pref 5101", true),
@@ -147,7 +146,7 @@ fn comes_and_goes() {
 fn new_gateway() {
     let (cluster, uplink) = ports();
     block_on(async {
-        let mut reconciler = RoutingSink::default();
+        let mut reconciler = RoutingReconciler::default();
         reconciler.apply(&overlap(cluster, uplink, "192.168.50.254")).await.unwrap();
         reconciler.apply(&overlap(cluster, uplink, "192.168.50.253")).await.unwrap();
         assert!(!ours().contains("192.168.50.254"), "{}", ours());
@@ -159,10 +158,13 @@ fn new_gateway() {
 fn own_gateway() {
     let (cluster, uplink) = ports();
     block_on(async {
-        RoutingSink::default().apply(&overlap(cluster, uplink, "192.168.50.1")).await.unwrap();
+        RoutingReconciler::default()
+            .apply(&overlap(cluster, uplink, "192.168.50.1"))
+            .await
+            .unwrap();
         assert!(ours().contains("default via 192.168.50.1"), "{}", ours());
         // A gateway that nothing leads to is accepted as well, by `onlink`.
-        RoutingSink::default().apply(&overlap(cluster, uplink, "203.0.113.1")).await.unwrap();
+        RoutingReconciler::default().apply(&overlap(cluster, uplink, "203.0.113.1")).await.unwrap();
         assert!(ours().contains("default via 203.0.113.1"), "{}", ours());
     });
 }
@@ -172,13 +174,13 @@ fn gone_uplink() {
     let mut plan = overlap(cluster, uplink, "192.168.50.254");
     plan.routes.insert(route(TABLE_UPLINK + 4711, 4711, "0.0.0.0/0", None));
     block_on(async {
-        let error = RoutingSink::default().apply(&plan).await.unwrap_err();
+        let error = RoutingReconciler::default().apply(&plan).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent, "{error}");
         assert_eq!(ours().lines().count(), 6, "{}", ours());
     });
 }
 
-/// `ip addr flush` on the cluster port: the address is put back by another applier, a moment sooner
+/// `ip addr flush` on the cluster port: the address is put back by another reconciler, a moment sooner
 /// or later.
 fn missing_source() {
     let (cluster, uplink) = ports();
@@ -191,7 +193,7 @@ fn missing_source() {
     plan.routes.insert(from("192.168.50.1"));
     sh("ip addr flush dev cluster");
     block_on(async {
-        let mut reconciler = RoutingSink::default();
+        let mut reconciler = RoutingReconciler::default();
         let error = reconciler.apply(&plan).await.unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Waiting, "{error}");
         assert_eq!(ours().lines().count(), 5, "the rest is there: {}", ours());
@@ -251,7 +253,7 @@ fn known_again() {
     }
     let monitor = || sh("ip -d rule show | grep 'proto 98'");
     block_on(async {
-        let mut reconciler = RoutingSink::default();
+        let mut reconciler = RoutingReconciler::default();
         reconciler.apply(&plan).await.unwrap();
         let first = monitor();
         assert_eq!(first.lines().count(), plan.rules.len(), "{first}");

@@ -4,7 +4,7 @@
 use bramblegate::config::Allow;
 use bramblegate::decide::firewall::{ForwardedPort, RulesetInput, TABLE, Transport, build};
 use bramblegate::netlink::messages;
-use bramblegate::reconcile::firewall::{Encoded, FirewallSink, Label, encode};
+use bramblegate::reconcile::firewall::{Encoded, FirewallReconciler, Label, encode};
 use libtest_mimic::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -44,7 +44,7 @@ fn any_rule_set_is_encoded_whole() {
 fn any_rule_set_is_listed_as_it_is_printed() {
     check(40, false, |input| {
         let ruleset = build(&input);
-        let mut reconciler = FirewallSink::new();
+        let mut reconciler = FirewallReconciler::new();
         load(&mut reconciler, &ruleset, false);
         let listed = listing();
         reconciler.remove().unwrap();

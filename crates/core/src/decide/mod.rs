@@ -57,11 +57,10 @@ pub struct GatewayPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkPlan {
     pub ports: Vec<PortPlan>,
-    /// counts up when somebody else undid our work, so that the applier looks again
-    pub revision: u64,
 }
 
-/// One interface of ours. The applier reads, compares, then writes; settings come before addresses.
+/// One interface of ours. The reconciler reads, compares, then writes; settings come before
+/// addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortPlan {
     pub index: LinkIndex,
@@ -95,7 +94,6 @@ pub struct InterfaceConf {
 pub struct RoutingPlan {
     pub rules: BTreeSet<Rule>,
     pub routes: BTreeSet<Route>,
-    pub revision: u64,
 }
 
 /// The firewall.
@@ -104,15 +102,13 @@ pub struct FirewallPlan {
     pub ruleset: Ruleset,
     /// `gateway.protect`: ask the kernel for the flags owner and persist
     pub protect: bool,
-    pub revision: u64,
 }
 
-/// Connection tracking entries to delete: those whose translated source is one of `sources`.
+/// Connection tracking entries to delete: those whose translated source is one of `sources`. Each
+/// order to do so rings the reconciler.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConntrackPlan {
     pub sources: Vec<Ipv4Addr>,
-    /// counts up for each new order
-    pub revision: u64,
 }
 
 pub use crate::facts::ROUTE_PROTOCOL;
@@ -147,17 +143,14 @@ pub fn decide(settings: &Settings, facts: &Facts) -> Desired {
 
 /// Returns what the kernel's network stack should hold of ours.
 fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> GatewayPlan {
-    let revisions = facts.revisions();
-    let (sources, orders) = facts.routing().stale_sources();
     GatewayPlan {
-        links: LinkPlan { ports: ports(facts, placement), revision: revisions.link },
-        routing: RoutingPlan { revision: revisions.routing, ..routing::plan(facts, placement) },
+        links: LinkPlan { ports: ports(facts, placement) },
+        routing: routing::plan(facts, placement),
         firewall: FirewallPlan {
             ruleset: firewall::build(&ruleset_input(settings, facts, placement)),
             protect: settings.gateway.protect,
-            revision: revisions.firewall,
         },
-        conntrack: ConntrackPlan { sources: sources.to_vec(), revision: orders },
+        conntrack: ConntrackPlan { sources: facts.routing().stale_sources().to_vec() },
     }
 }
 

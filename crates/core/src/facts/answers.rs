@@ -19,7 +19,7 @@ use super::node::Nodes;
 use super::output::Outputs;
 use super::routing::Routing;
 use super::uplink::{OFFLINE_TIME, UplinkView};
-use super::{Facts, FirewallFacts, Revisions, Vitals};
+use super::{Facts, FirewallFacts, Vitals};
 
 impl Facts {
     /// Returns the settings.
@@ -100,13 +100,6 @@ impl Facts {
     /// Returns the alerts that users know of.
     pub fn acknowledged(&self) -> &BTreeSet<AlertId> {
         self.acknowledgements.known()
-    }
-
-    /// Returns how often each part of our work was undone.
-    pub fn revisions(&self) -> Revisions {
-        let Revisions { link, routing, .. } = self.links.revisions();
-        let routing = routing + self.routing.revision();
-        Revisions { link, firewall: self.firewall.revision(), routing }
     }
 
     /// Returns all uplinks that exist, in the order of the settings.

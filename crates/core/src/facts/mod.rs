@@ -18,6 +18,7 @@ pub(crate) mod host;
 pub mod link;
 pub mod node;
 pub mod output;
+mod resync;
 mod routing;
 pub mod transition;
 pub mod uplink;
@@ -38,10 +39,11 @@ use context::Context;
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use host::power::Power;
-pub use host::{Revisions, TimeFacts, Trouble, Vitals};
+pub use host::{TimeFacts, Trouble, Vitals};
 use link::{Links, Overlap};
 use node::Nodes;
 use output::Outputs;
+pub use resync::Resyncs;
 use routing::Routing;
 pub use transition::Transition;
 use uplink::Uplinks;
@@ -65,6 +67,8 @@ pub struct Facts {
     nodes: Nodes,
     dhcp: DhcpFacts,
     acknowledgements: Acknowledgements,
+    /// since the last [`Facts::take_resyncs`]
+    resyncs: Resyncs,
 }
 
 impl Facts {
@@ -88,6 +92,7 @@ impl Facts {
             nodes,
             dhcp: DhcpFacts::default(),
             acknowledgements: Acknowledgements::default(),
+            resyncs: Resyncs::default(),
         }
     }
 
@@ -166,7 +171,16 @@ impl Facts {
         let cable = self.links.cluster_port().is_some_and(|port| port.carrier);
         transitions.extend(self.nodes.refresh(context, cable));
         transitions.extend(self.dhcp.refresh(context, &self.links, &self.nodes));
+        self.resyncs.join(self.links.take_resyncs());
+        self.resyncs.join(self.routing.take_resyncs());
+        self.resyncs.join(self.firewall.take_resyncs());
         transitions
+    }
+
+    /// Returns once which outputs' reconcilers are to look at the kernel again: for whoever hands
+    /// out the plans.
+    pub fn take_resyncs(&mut self) -> Resyncs {
+        std::mem::take(&mut self.resyncs)
     }
 
     /// Returns the next moment at which time alone changes something.

@@ -356,7 +356,7 @@ impl Daemon {
         }
         let settings = &self.options.settings;
         let before = self.desired.as_ref();
-        self.outputs.order(&desired);
+        self.outputs.order(&desired, &self.facts.take_resyncs());
         let firewall_port = self.outputs.firewall_port();
         if before.is_none() {
             // The first rules are in the kernel, and watched, before anything is drawn or said.

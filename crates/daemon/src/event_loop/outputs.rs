@@ -1,4 +1,4 @@
-//! All outputs: the appliers of the network half, the panel, the status socket.
+//! All outputs: the reconcilers of the network half, the panel, the status socket.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::decide::Desired;
 use crate::event::{
     Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Hotplug, Mac, Output, Round, Stop,
 };
-use crate::facts::{Facts, Transition};
+use crate::facts::{Facts, Resyncs, Transition};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
 use crate::reconcile::error::TooLong;
@@ -25,7 +25,7 @@ use crate::view::{status, status_line};
 use crate::watch::dhcp::Questions;
 
 use super::dnsmasq_files::Service;
-use super::reconcilers::Appliers;
+use super::reconcilers::Reconcilers;
 use super::{Fatal, Options};
 use crate::reconcile::dhcp::Reply;
 
@@ -47,7 +47,7 @@ struct Panel {
 #[derive(Debug)]
 pub struct Outputs {
     /// `None` while the gateway is switched off
-    appliers: Option<Appliers>,
+    reconcilers: Option<Reconcilers>,
     service: Service,
     /// begins with the first thing to show: the first rules do not wait for its threads
     panel: Option<Panel>,
@@ -73,8 +73,8 @@ impl Outputs {
         asked: Questions,
     ) -> Result<Self, Fatal> {
         let (settings, state_directory) = (&options.settings, &options.state_directory);
-        let appliers = match settings.gateway.enabled {
-            true => Some(Appliers::spawn(state_directory, events).map_err(fatal)?),
+        let reconcilers = match settings.gateway.enabled {
+            true => Some(Reconcilers::spawn(state_directory, events).map_err(fatal)?),
             false => None,
         };
         let socket = &settings.status.socket;
@@ -87,7 +87,7 @@ impl Outputs {
                 ))
             })?;
         Ok(Self {
-            appliers,
+            reconcilers,
             service: Service::spawn(&options.run_directory, state_directory, events, asked),
             panel: None,
             status,
@@ -123,20 +123,21 @@ impl Outputs {
         }
     }
 
-    /// An essential applier that has not answered for too long.
+    /// An essential reconciler that has not answered for too long.
     pub fn overdue(&self) -> Option<Output> {
-        self.appliers.as_ref()?.overdue()
+        self.reconcilers.as_ref()?.overdue()
     }
 
-    /// Netlink port of the firewall's applier; 0 while there is none.
+    /// Netlink port of the firewall's reconciler; 0 while there is none.
     pub fn firewall_port(&self) -> u32 {
-        self.appliers.as_ref().map_or(0, Appliers::firewall_port)
+        self.reconcilers.as_ref().map_or(0, Reconcilers::firewall_port)
     }
 
-    /// Orders what should be true of the network.
-    pub fn order(&self, desired: &Desired) {
-        if let (Some(appliers), Some(plan)) = (&self.appliers, &desired.gateway) {
-            appliers.publish(plan);
+    /// Orders what should be true of the network; those in `resyncs` look again even if it is what
+    /// it was.
+    pub fn order(&self, desired: &Desired, resyncs: &Resyncs) {
+        if let (Some(reconcilers), Some(plan)) = (&self.reconcilers, &desired.gateway) {
+            reconcilers.publish(plan, resyncs);
         }
     }
 
@@ -211,14 +212,14 @@ impl Outputs {
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what
     /// could not be done.
     pub async fn switch(&mut self, enabled: bool, state_directory: &Path) -> Vec<ApplyError> {
-        if enabled && self.appliers.is_none() {
-            match Appliers::spawn(state_directory, &self.events) {
-                Ok(appliers) => self.appliers = Some(appliers),
+        if enabled && self.reconcilers.is_none() {
+            match Reconcilers::spawn(state_directory, &self.events) {
+                Ok(reconcilers) => self.reconcilers = Some(reconcilers),
                 Err(error) => return vec![error],
             }
         }
-        match self.appliers.take_if(|_| !enabled) {
-            Some(appliers) => take_away(appliers, state_directory).await,
+        match self.reconcilers.take_if(|_| !enabled) {
+            Some(reconcilers) => take_away(reconcilers, state_directory).await,
             None => Vec::new(),
         }
     }
@@ -243,8 +244,8 @@ impl Outputs {
             (panel.display.stop((frame, true)), panel.indicator.stop(()))
         };
         let panel = last.zip(self.panel).map(stop);
-        let errors = match self.appliers.filter(|_| remove) {
-            Some(appliers) => take_away(appliers, state_directory).await,
+        let errors = match self.reconcilers.filter(|_| remove) {
+            Some(reconcilers) => take_away(reconcilers, state_directory).await,
             None => Vec::new(),
         };
         if let Some((display, indicator)) = panel {
@@ -256,8 +257,8 @@ impl Outputs {
 }
 
 /// Waited for, so that nobody puts anything there again meanwhile.
-async fn take_away(appliers: Appliers, state_directory: &Path) -> Vec<ApplyError> {
-    timeout(PUT_BACK, appliers.remove(state_directory))
+async fn take_away(reconcilers: Reconcilers, state_directory: &Path) -> Vec<ApplyError> {
+    timeout(PUT_BACK, reconcilers.remove(state_directory))
         .await
         .unwrap_or_else(|_| vec![TooLong.into()])
 }

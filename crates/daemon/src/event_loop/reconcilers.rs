@@ -1,4 +1,4 @@
-//! The appliers of the network half: one task each, and their common end.
+//! The reconcilers of the network half: one task each, and their common end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,32 +10,33 @@ use tokio::task::JoinHandle;
 
 use crate::decide::GatewayPlan;
 use crate::event::{ApplyError, Event, Output};
+use crate::facts::Resyncs;
 use crate::reconcile::Reconciler;
-use crate::reconcile::firewall::FirewallSink;
-use crate::reconcile::firewall::conntrack::ConntrackSink;
-use crate::reconcile::link::LinkSink;
-use crate::reconcile::routing::{self, RoutingSink};
-use crate::reconcile::worker::{self, InFlight};
+use crate::reconcile::firewall::FirewallReconciler;
+use crate::reconcile::firewall::conntrack::ConntrackReconciler;
+use crate::reconcile::link::LinkReconciler;
+use crate::reconcile::routing::{self, RoutingReconciler};
+use crate::reconcile::worker::{self, InFlight, Order};
 
-/// The service manager hears no sign of life when an essential sink owes an answer for longer.
+/// The service manager hears no sign of life when an essential reconciler owes an answer for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A sink in its task, and the channel of what it should hold.
+/// A reconciler in its task, and the channel of what it should hold.
 #[derive(Debug)]
-struct Applier<S: Reconciler> {
-    desired: watch::Sender<Option<S::Desired>>,
+struct Worker<S: Reconciler> {
+    desired: watch::Sender<Order<S::Desired>>,
     in_flight: InFlight,
     task: JoinHandle<S>,
 }
 
-impl<S: Reconciler> Applier<S> {
-    /// `anew` makes another sink should this one panic.
+impl<S: Reconciler> Worker<S> {
+    /// `anew` makes another reconciler should this one panic.
     fn spawn(
         reconciler: S,
         anew: impl Fn() -> S + Send + 'static,
         events: &mpsc::Sender<Event>,
     ) -> Self {
-        let (desired, receiver) = watch::channel(None);
+        let (desired, receiver) = watch::channel(Order::default());
         let in_flight = InFlight::default();
         Self {
             desired,
@@ -55,15 +56,12 @@ impl<S: Reconciler> Applier<S> {
         self.in_flight.time().filter(|time| *time > patience).map(|_| S::OUTPUT)
     }
 
-    /// An equal value wakes nobody.
-    fn publish(&self, value: &S::Desired) {
-        // Not by `sync::publish`: a plan is copied only when it is news.
-        if self.desired.borrow().as_ref() != Some(value) {
-            self.desired.send_replace(Some(value.clone()));
-        }
+    /// An equal value wakes nobody, unless the reconciler is to look again.
+    fn publish(&self, value: &S::Desired, resyncs: &Resyncs) {
+        worker::order(&self.desired, value, resyncs.contains(S::OUTPUT));
     }
 
-    /// Ends the task and gives the sink back.
+    /// Ends the task and gives the reconciler back.
     async fn end(self) -> Option<S> {
         drop(self.desired);
         self.task.await.ok()
@@ -72,44 +70,48 @@ impl<S: Reconciler> Applier<S> {
 
 /// All of them.
 #[derive(Debug)]
-pub struct Appliers {
-    firewall: Applier<FirewallSink>,
-    link: Applier<LinkSink>,
-    routing: Applier<RoutingSink>,
-    conntrack: Applier<ConntrackSink>,
+pub struct Reconcilers {
+    firewall: Worker<FirewallReconciler>,
+    link: Worker<LinkReconciler>,
+    routing: Worker<RoutingReconciler>,
+    conntrack: Worker<ConntrackReconciler>,
     firewall_port: Arc<AtomicU32>,
 }
 
-impl Appliers {
+impl Reconcilers {
     /// Starts them; they do nothing before the first [`Self::publish`].
     ///
     /// # Errors
     /// The kernel gives no nfnetlink socket.
     pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, ApplyError> {
-        let mut firewall = FirewallSink::guarding();
+        let mut firewall = FirewallReconciler::guarding();
         let firewall_port = Arc::new(AtomicU32::new(firewall.port()?));
         let known = Arc::clone(&firewall_port);
         let another_firewall = move || {
-            let mut firewall = FirewallSink::guarding();
+            let mut firewall = FirewallReconciler::guarding();
             // Without a socket the first order says what is wrong.
             known.store(firewall.port().unwrap_or_default(), Ordering::Relaxed);
             firewall
         };
         let directory = state_directory.to_owned();
         Ok(Self {
-            firewall: Applier::spawn(firewall, another_firewall, events),
-            link: Applier::spawn(
-                LinkSink::new(state_directory),
-                move || LinkSink::new(&directory),
+            firewall: Worker::spawn(firewall, another_firewall, events),
+            link: Worker::spawn(
+                LinkReconciler::new(state_directory),
+                move || LinkReconciler::new(&directory),
                 events,
             ),
-            routing: Applier::spawn(RoutingSink::default(), RoutingSink::default, events),
-            conntrack: Applier::spawn(ConntrackSink, || ConntrackSink, events),
+            routing: Worker::spawn(
+                RoutingReconciler::default(),
+                RoutingReconciler::default,
+                events,
+            ),
+            conntrack: Worker::spawn(ConntrackReconciler, || ConntrackReconciler, events),
             firewall_port,
         })
     }
 
-    /// Netlink port of the firewall's applier: changes that carry it are our own.
+    /// Netlink port of the firewall's reconciler: changes that carry it are our own.
     pub fn firewall_port(&self) -> u32 {
         self.firewall_port.load(Ordering::Relaxed)
     }
@@ -121,19 +123,19 @@ impl Appliers {
     }
 
     /// The firewall first: nothing is forwarded before it is judged.
-    pub fn publish(&self, plan: &GatewayPlan) {
-        self.firewall.publish(&plan.firewall);
-        self.link.publish(&plan.links);
-        self.routing.publish(&plan.routing);
-        if plan.conntrack.revision > 0 {
-            self.conntrack.publish(&plan.conntrack);
+    pub fn publish(&self, plan: &GatewayPlan, resyncs: &Resyncs) {
+        self.firewall.publish(&plan.firewall, resyncs);
+        self.link.publish(&plan.links, resyncs);
+        self.routing.publish(&plan.routing, resyncs);
+        if !plan.conntrack.sources.is_empty() {
+            self.conntrack.publish(&plan.conntrack, resyncs);
         }
     }
 
     /// Ends all and takes everything of ours out of the kernel. Tells what could not be put back.
     pub async fn remove(self, state_directory: &Path) -> Vec<ApplyError> {
         let mut errors = Vec::new();
-        let link = self.link.end().await.unwrap_or_else(|| LinkSink::new(state_directory));
+        let link = self.link.end().await.unwrap_or_else(|| LinkReconciler::new(state_directory));
         self.routing.end().await;
         self.conntrack.end().await;
         let firewall = self.firewall.end().await;
@@ -171,16 +173,16 @@ mod tests {
     #[tokio::test]
     async fn one_that_does_not_answer_is_overdue_and_named() {
         let (events, mut heard) = mpsc::channel(4);
-        let applier = Applier::spawn(Moody, || Moody, &events);
+        let worker = Worker::spawn(Moody, || Moody, &events);
         let patience = Duration::from_millis(50);
-        applier.publish(&true);
+        worker.publish(&true, &Resyncs::default());
         assert!(matches!(heard.recv().await, Some(Event::Applied(_))));
         sleep(patience * 2).await;
-        assert_eq!(applier.overdue(patience), None, "nothing is owed");
-        applier.publish(&false);
+        assert_eq!(worker.overdue(patience), None, "nothing is owed");
+        worker.publish(&false, &Resyncs::default());
         sleep(patience / 2).await;
-        assert_eq!(applier.overdue(patience), None, "not for long");
+        assert_eq!(worker.overdue(patience), None, "not for long");
         sleep(patience).await;
-        assert_eq!(applier.overdue(patience), Some(Output::Routing));
+        assert_eq!(worker.overdue(patience), Some(Output::Routing));
     }
 }

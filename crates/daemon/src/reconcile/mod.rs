@@ -1,5 +1,5 @@
-//! Appliers: one task per output on a watch channel. The latest value wins, an equal value is no
-//! work, a failure backs off and is reported once.
+//! Reconcilers: one task per output on a watch channel. The latest value wins, an equal value is no
+//! work unless the reconciler is rung, a failure backs off and is reported once.
 
 pub mod dhcp;
 pub mod error;
@@ -22,7 +22,12 @@ pub trait Reconciler: Send + 'static {
     type Desired: Clone + PartialEq + Send + Sync + 'static;
     const OUTPUT: Output;
 
-    /// Makes it so. Called again with the same value after a failure; must be idempotent.
+    /// Takes in that others may have changed what it brought about: what it remembers of that is
+    /// not to be relied upon. [`apply`](Self::apply) follows.
+    fn resync(&mut self) {}
+
+    /// Makes it so. Called again with the same value after a failure, or when it is rung; must be
+    /// idempotent.
     fn apply(
         &mut self,
         desired: &Self::Desired,

@@ -1,5 +1,5 @@
-//! The task of a sink: the latest value wins, an equal one is no work, a failure backs off, a panic
-//! is a failure too.
+//! The task of a reconciler: the latest value wins, an equal one is no work unless it is rung, a
+//! failure backs off, a panic is a failure too.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::supervise::{Backoff, catch_async};
 /// Pauses between tries of a value that is not taken.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
-/// Since when a sink owes the answer to an order. A failure is an answer; a panic is none.
+/// Since when a reconciler owes the answer to an order. A failure is an answer; a panic is none.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<Mutex<Option<Instant>>>);
 
@@ -39,9 +39,39 @@ impl InFlight {
     }
 }
 
+/// What a reconciler is to hold. The channel's latest wins, and a ring is part of it: none can come
+/// before or after the value that it belongs to.
+#[derive(Debug, Clone)]
+pub struct Order<D> {
+    /// `None`: not decided yet, nothing is touched
+    value: Option<D>,
+    /// how often the reconciler was rung: look again, though the value may be the same
+    rings: u64,
+}
+
+impl<D> Default for Order<D> {
+    fn default() -> Self {
+        Self { value: None, rings: 0 }
+    }
+}
+
+/// Hands a value to the reconciler at the channel's other end; an equal one wakes nobody, unless
+/// `rung`.
+pub fn order<D: Clone + PartialEq>(channel: &watch::Sender<Order<D>>, value: &D, rung: bool) {
+    channel.send_if_modified(|order| {
+        // A plan is copied only when it is news.
+        let differs = order.value.as_ref() != Some(value);
+        if differs {
+            order.value = Some(value.clone());
+        }
+        order.rings += u64::from(rung);
+        differs || rung
+    });
+}
+
 /// Runs `reconciler` until its channel closes. A failed value is tried again, backing off from 0.1
-/// s to 10 s, or at once when a new value comes. Reports every success and each failure that
-/// differs from the one before. Gives the sink back at the end.
+/// s to 10 s, or at once when a new value or a ring comes. Reports every success and each failure
+/// that differs from the one before. Gives the reconciler back at the end.
 ///
 /// One that panics gives way to a new one, made by `anew`, which gets the same value after the
 /// usual pause. A new value does not cut that short: what the old one held in the kernel may take a
@@ -49,17 +79,19 @@ impl InFlight {
 pub async fn run<S: Reconciler>(
     reconciler: S,
     anew: impl Fn() -> S + Send,
-    mut desired: watch::Receiver<Option<S::Desired>>,
+    mut desired: watch::Receiver<Order<S::Desired>>,
     events: mpsc::Sender<Event>,
     in_flight: InFlight,
 ) -> S {
     let mut work =
         Work { reconciler, anew, events, in_flight, held: None, failure: None, panicked: false };
     let mut retry = RETRY;
+    let mut answered = 0;
     loop {
-        let value = desired.borrow_and_update().clone();
+        let Order { value, rings } = desired.borrow_and_update().clone();
+        let rung = std::mem::replace(&mut answered, rings) != rings;
         if let Some(value) = value {
-            work.carry_out(value).await;
+            work.carry_out(value, rung).await;
         }
         let mut woken = Ok(());
         if work.failure.is_none() {
@@ -97,9 +129,12 @@ struct Work<S: Reconciler, A> {
 }
 
 impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
-    /// Applies `value` unless it is held.
-    async fn carry_out(&mut self, value: S::Desired) {
-        if self.failure.is_none() && self.held.as_ref() == Some(&value) {
+    /// Applies `value` unless it is held and nobody has rung.
+    async fn carry_out(&mut self, value: S::Desired, rung: bool) {
+        if rung {
+            debug!(output = ?S::OUTPUT, "rung: looks again");
+            self.reconciler.resync();
+        } else if self.failure.is_none() && self.held.as_ref() == Some(&value) {
             return;
         }
         self.in_flight.begin();
@@ -115,11 +150,11 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
                 self.panicked = false;
                 self.fail(error).await;
             }
-            Err(panic) => self.on_panic(Panicked::new("the applier", &panic).into()).await,
+            Err(panic) => self.on_panic(Panicked::new("the reconciler", &panic).into()).await,
         }
     }
 
-    /// A new sink first: who reads the report finds it in place.
+    /// A new reconciler first: who reads the report finds it in place.
     async fn on_panic(&mut self, panic: ApplyError) {
         self.reconciler = (self.anew)();
         self.panicked = true;
@@ -148,14 +183,15 @@ mod tests {
     use super::*;
     use crate::event::{ApplyErrorKind, Output};
 
-    /// What the sinks of a story have done so far.
+    /// What the reconcilers of a story have done so far.
     #[derive(Debug, Default)]
     struct Story {
         made: AtomicUsize,
         applied: Mutex<Vec<u32>>,
+        resynced: AtomicUsize,
     }
 
-    /// Panics at the values from 90 on as long as fewer than `value - 90` sinks were made anew;
+    /// Panics at the values from 90 on as long as fewer than `value - 90` of its kind were made anew;
     /// refuses 13; never ends with 14.
     #[derive(Debug)]
     struct Clumsy(Arc<Story>);
@@ -163,6 +199,10 @@ mod tests {
     impl Reconciler for Clumsy {
         type Desired = u32;
         const OUTPUT: Output = Output::Link;
+
+        fn resync(&mut self) {
+            self.0.resynced.fetch_add(1, Ordering::SeqCst);
+        }
 
         async fn apply(&mut self, value: &u32) -> Result<Applied, ApplyError> {
             self.0.applied.lock().unwrap().push(*value);
@@ -179,7 +219,7 @@ mod tests {
 
     struct Bench {
         story: Arc<Story>,
-        desired: watch::Sender<Option<u32>>,
+        desired: watch::Sender<Order<u32>>,
         events: mpsc::Receiver<Event>,
         in_flight: InFlight,
         task: tokio::task::JoinHandle<Clumsy>,
@@ -187,7 +227,7 @@ mod tests {
 
     fn bench(first: u32) -> Bench {
         let story = Arc::new(Story::default());
-        let (desired, receiver) = watch::channel(Some(first));
+        let (desired, receiver) = watch::channel(Order { value: Some(first), rings: 0 });
         let (sender, events) = mpsc::channel(16);
         let in_flight = InFlight::default();
         let again = Arc::clone(&story);
@@ -227,13 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_reported_once_and_a_new_sink_gets_the_same_value_backing_off() {
+    fn a_panic_is_reported_once_and_a_new_one_gets_the_same_value_backing_off() {
         story(async || {
             let begun = Instant::now();
             let mut bench = bench(93);
             assert_eq!(
                 bench.reported().await,
-                Err("the applier panicked and begins again: stumbled".into())
+                Err("the reconciler panicked and begins again: stumbled".into())
             );
             assert!(bench.in_flight.time().is_some(), "a panic is no answer");
             assert_eq!(
@@ -257,14 +297,52 @@ mod tests {
         story(async || {
             let mut bench = bench(1000);
             assert!(bench.reported().await.is_err());
-            bench.desired.send_replace(Some(7));
+            order(&bench.desired, &7, false);
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert_eq!(bench.applied(), [1000], "a new value waits its turn");
             assert_eq!(bench.reported().await, Ok(Applied::Link { unkept: None }));
-            bench.desired.send_replace(Some(1000));
+            order(&bench.desired, &1000, false);
             assert!(bench.reported().await.is_err());
             drop(bench.desired);
             timeout(Duration::from_millis(50), bench.task).await.unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn an_equal_value_is_no_work_unless_the_reconciler_is_rung() {
+        story(async || {
+            let well = Ok(Applied::Link { unkept: None });
+            let mut bench = bench(7);
+            assert_eq!(bench.reported().await, well);
+            order(&bench.desired, &7, false);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert_eq!(bench.applied(), [7], "an equal value");
+            order(&bench.desired, &7, true);
+            assert_eq!(bench.reported().await, well);
+            order(&bench.desired, &8, true);
+            assert_eq!(bench.reported().await, well);
+            order(&bench.desired, &8, false);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert_eq!(bench.applied(), [7, 7, 8], "once for each ring");
+            assert_eq!(bench.story.resynced.load(Ordering::SeqCst), 2);
+        });
+    }
+
+    /// One that waits out its pause is rung: others may have mended what it failed at.
+    #[test]
+    fn a_ring_ends_the_pause_after_a_failure_but_not_the_one_after_a_panic() {
+        story(async || {
+            let mut bench = bench(13);
+            assert!(bench.reported().await.is_err());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            order(&bench.desired, &13, true);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert_eq!(bench.applied(), [13; 2]);
+            order(&bench.desired, &1000, false);
+            assert!(bench.reported().await.is_err());
+            order(&bench.desired, &1000, true);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert_eq!(bench.applied(), [13, 13, 1000]);
         });
     }
 
@@ -274,7 +352,7 @@ mod tests {
             let mut bench = bench(13);
             assert_eq!(bench.reported().await, Err("unlucky".into()));
             assert_eq!(bench.in_flight.time(), None);
-            bench.desired.send_replace(Some(14));
+            order(&bench.desired, &14, false);
             tokio::time::sleep(Duration::from_millis(30)).await;
             assert!(bench.in_flight.time().unwrap() >= Duration::from_millis(20));
         });

@@ -4,6 +4,7 @@ pub(crate) mod drops;
 use std::time::Duration;
 
 use super::context::Context;
+use super::resync::Resyncs;
 use super::transition::Transition;
 use crate::event::{Blocker, Event, Firewall, Instant, Output, Traffic};
 use drops::Drops;
@@ -44,8 +45,8 @@ pub struct FirewallFacts {
     streak: u32,
     disturbed_at: Option<Instant>,
     repair_at: Option<Instant>,
-    /// how often our rules are to be put back
-    revision: u64,
+    /// our rules are to be put back
+    resyncs: Resyncs,
 }
 
 /// So many new connections that get through, one after the other, are believed more than what the
@@ -75,7 +76,9 @@ impl FirewallFacts {
 
     /// Lets time pass.
     pub(super) fn refresh(&mut self, now: Instant) {
-        self.revision += u64::from(self.repair_is_due(now));
+        if self.repair_is_due(now) {
+            self.resyncs.note(Output::Firewall);
+        }
         self.drops.refresh(now);
     }
 
@@ -94,13 +97,14 @@ impl FirewallFacts {
         if self.fights(by, context.now) {
             return None;
         }
-        self.revision += 1;
+        self.resyncs.note(Output::Firewall);
         let what = "the rule set was changed or flushed".to_owned();
         Some(Transition::Disturbed { output: Output::Firewall, what, by: by.map(str::to_owned) })
     }
 
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
+    /// Returns once whether our rules are to be put back.
+    pub(super) fn take_resyncs(&mut self) -> Resyncs {
+        std::mem::take(&mut self.resyncs)
     }
 
     /// Another tool's chain that drops our traffic, unless packets do get through.

@@ -1,4 +1,4 @@
-//! What was reported of the machine and how well it is, and how often our work was undone.
+//! What was reported of the machine and how well it is.
 
 pub mod power;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,14 +16,6 @@ pub const SAG_TIME: Duration = Duration::from_secs(60);
 const COOLER: i32 = 5;
 /// … and percent.
 const BETTER: u8 = 3;
-
-/// How often each part of our work was undone by others: a new number makes its applier look again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Revisions {
-    pub link: u64,
-    pub firewall: u64,
-    pub routing: u64,
-}
 
 /// Holds what the vitals reported last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

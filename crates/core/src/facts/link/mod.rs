@@ -11,13 +11,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::context::Context;
-use super::host::Revisions;
+use super::resync::Resyncs;
 use super::transition::Transition;
 use crate::config::Settings;
 use crate::event::ROUTE_PROTOCOL;
 use crate::event::{
     Address, ApplyReport, Change, Dump, Event, Instant, Link, LinkIndex, Mac, Neighbour, Netconf,
-    Route, Rule, Vital,
+    Output, Route, Rule, Vital,
 };
 use drift::Drift;
 use mirror::{HeldAddress, KernelFacts};
@@ -48,8 +48,8 @@ pub struct Links {
     added: Vec<(String, Ipv4Net)>,
     drift: Drift,
     generation: u64,
-    /// of ports and routing: how often our work was undone
-    revisions: Revisions,
+    /// of ports and routing: what others undid
+    resyncs: Resyncs,
 }
 
 impl Links {
@@ -57,11 +57,11 @@ impl Links {
     pub(super) fn reload(&mut self, settings: &Settings) {
         self.roles = Roles::of(settings, &self.kernel);
         self.others = Others::of(settings, &self.kernel, &self.roles);
-        self.revisions.link += 1;
+        self.resyncs.note(Output::Link);
     }
 
     /// Takes an event in: what the kernel says of ports, addresses, routes, rules and their
-    /// settings, the record of what we changed, and reports of the ports' applier.
+    /// settings, the record of what we changed, and reports of the ports' reconciler.
     pub(super) fn handle(
         &mut self,
         event: &Event,
@@ -91,7 +91,9 @@ impl Links {
     /// Brings up to date what follows from the kernel's facts and time.
     pub(super) fn refresh(&mut self, context: Context<'_>) {
         self.forwarding.refresh(context, &self.kernel, &self.roles);
-        self.revisions.link += u64::from(self.drift.record_is_due(context.now));
+        if self.drift.record_is_due(context.now) {
+            self.resyncs.note(Output::Link);
+        }
     }
 
     /// Returns the next moment at which time alone changes something.
@@ -139,7 +141,7 @@ impl Links {
         self.claim_added();
         if ours.is_some_and(|before| self.kernel.count_of_protocol(ROUTE_PROTOCOL) < before) {
             // The kernel dropped routes of ours along with an address or a port.
-            self.revisions.routing += 1;
+            self.resyncs.note(Output::Routing);
         }
         transitions
     }
@@ -149,7 +151,7 @@ impl Links {
         let forgot = self.kernel.end_listing();
         if self.count_of_cluster_addresses() < before {
             // The kernel's messages about it were lost.
-            self.revisions.link += 1;
+            self.resyncs.note(Output::Link);
         }
         let first = !std::mem::replace(&mut self.synced, true);
         self.others = Others::of(settings, &self.kernel, &self.roles);
@@ -173,12 +175,14 @@ impl Links {
         if matches!(change, Change::Gone(_)) {
             // It may come back under its old number before anybody looks, with nothing of ours on
             // it.
-            self.revisions.link += u64::from(self.roles.is_port(reported.index));
+            if self.roles.is_port(reported.index) {
+                self.resyncs.note(Output::Link);
+            }
         }
         if let Change::Present(link) = change {
-            // Somebody switched the cluster port off: the applier switches it on again.
+            // Somebody switched the cluster port off: the reconciler switches it on again.
             if Some(link.index) == self.roles.cluster && !link.up {
-                self.revisions.link += 1;
+                self.resyncs.note(Output::Link);
                 if known.as_ref().is_some_and(|link| link.up) {
                     let what = format!("the cluster port {} was switched off", link.name);
                     self.drift.note(context, link.index, what);
@@ -218,7 +222,7 @@ impl Links {
         if Some(gone.index) != self.roles.cluster || self.roles.is_enslaved(gone.index) {
             return;
         }
-        self.revisions.link += 1;
+        self.resyncs.note(Output::Link);
         if IpNet::V4(context.settings.cluster.address) == gone.address && !overlap.clashing {
             let what = format!("address {} was removed from the cluster port", gone.address);
             self.drift.note(context, gone.index, what);
@@ -237,13 +241,17 @@ impl Links {
 
     fn handle_route(&mut self, change: &Change<Route>) {
         if let (Change::Gone(route), true) = (change, self.kernel.apply_route(change)) {
-            self.revisions.routing += u64::from(route.protocol == ROUTE_PROTOCOL);
+            if route.protocol == ROUTE_PROTOCOL {
+                self.resyncs.note(Output::Routing);
+            }
         }
     }
 
     fn handle_rule(&mut self, change: &Change<Rule>) {
         if let (Change::Gone(rule), true) = (change, self.kernel.apply_rule(change)) {
-            self.revisions.routing += u64::from(rule.protocol == ROUTE_PROTOCOL);
+            if rule.protocol == ROUTE_PROTOCOL {
+                self.resyncs.note(Output::Routing);
+            }
         }
     }
 
@@ -262,7 +270,7 @@ impl Links {
             }
             // Known to be right before or not: of a port that is down the kernel does not report
             // what we wrote.
-            self.revisions.link += 1;
+            self.resyncs.note(Output::Link);
             if known == Some(kept) {
                 self.drift.note(context, index, netconf::undone(name, reported, &port));
             }
@@ -320,8 +328,9 @@ impl Links {
         self.generation
     }
 
-    pub(super) fn revisions(&self) -> Revisions {
-        self.revisions
+    /// Returns once what others undid.
+    pub(super) fn take_resyncs(&mut self) -> Resyncs {
+        std::mem::take(&mut self.resyncs)
     }
 
     /// Returns the cluster port, if it exists and is usable.

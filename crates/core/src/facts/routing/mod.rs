@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::context::Context;
 use super::link::Links;
 use super::output::Outputs;
+use super::resync::Resyncs;
 use super::uplink::{Uplinks, ipv4_source};
 use crate::event::{ApplyReport, Astray, Event, Instant, LinkIndex, Output, Vital};
 use detour::Detour;
@@ -35,13 +36,12 @@ pub struct Routing {
     detour: Detour,
     egress: Option<(LinkIndex, Ipv4Addr)>,
     stale_sources: Vec<Ipv4Addr>,
-    conntrack_orders: u64,
-    /// how often the applier was to look again
-    revision: u64,
+    /// an order that waited may be carried out now, or is new
+    resyncs: Resyncs,
 }
 
 impl Routing {
-    /// Takes in what the kernel answered about ways, and reports of the appliers.
+    /// Takes in what the kernel answered about ways, and reports of the reconcilers.
     pub(super) fn handle(&mut self, event: &Event, context: Context<'_>, outputs: &Outputs) {
         match event {
             Event::Vital(Vital::WayOut { index }) => self.way_out = Some(*index),
@@ -52,10 +52,14 @@ impl Routing {
             }
             // The address that it waits for may be there now.
             Event::Applied(ApplyReport { output: Output::Link, result: Ok(_) }) => {
-                self.revision += u64::from(outputs.is_waiting(Output::Routing));
+                if outputs.is_waiting(Output::Routing) {
+                    self.resyncs.note(Output::Routing);
+                }
             }
             Event::Applied(ApplyReport { output: Output::Routing, result: Ok(_) }) => {
-                self.conntrack_orders += u64::from(self.detour.takes_the_cut());
+                if self.detour.takes_the_cut() {
+                    self.resyncs.note(Output::Conntrack);
+                }
             }
             _ => {}
         }
@@ -87,7 +91,7 @@ impl Routing {
         let kept = held.any(|h| h.address.addr() == IpAddr::V4(old_address));
         if old_index != index && kept {
             self.stale_sources = vec![old_address];
-            self.conntrack_orders += 1;
+            self.resyncs.note(Output::Conntrack);
             self.detour.cut_again();
         }
     }
@@ -109,9 +113,10 @@ impl Routing {
         &self.detour
     }
 
-    /// Returns translated sources whose connections are stuck, and the number of that order.
-    pub fn stale_sources(&self) -> (&[Ipv4Addr], u64) {
-        (&self.stale_sources, self.conntrack_orders)
+    /// Returns translated sources whose connections are stuck, or were: their reconciler is rung
+    /// for each order to delete those.
+    pub fn stale_sources(&self) -> &[Ipv4Addr] {
+        &self.stale_sources
     }
 
     /// Returns whether the kernel refuses what the nodes send to the internet, for longer than a
@@ -128,8 +133,9 @@ impl Routing {
         if settled { &self.astray } else { &[] }
     }
 
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
+    /// Returns once what is to be done again.
+    pub(super) fn take_resyncs(&mut self) -> Resyncs {
+        std::mem::take(&mut self.resyncs)
     }
 }
 

@@ -42,7 +42,7 @@ fn an_address_left_by_us_on_a_former_cluster_port_is_no_lease() {
             (sim.facts.is_clashing(), sim.row1(), overlap(&sim)),
             (false, None, Overlap::None)
         );
-        // Taken away by the applier; now the venue leases the very same one.
+        // Taken away by the reconciler; now the venue leases the very same one.
         sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.1/24"))));
         assert!(!sim.facts.is_in_use("192.168.50.1/24".parse().unwrap()));
         sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));

@@ -1,7 +1,7 @@
 //! What others undo, what cannot be written down, what may not be asked.
 
 use super::*;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output};
+use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Firewall};
 
 fn ports(unkept: Option<&str>) -> Event {
     let applied = Applied::Link { unkept: unkept.map(str::to_owned) };
@@ -15,14 +15,46 @@ fn switched_off() -> Event {
 #[test]
 fn what_was_undone_is_reported_when_it_has_been_put_back() {
     let mut sim = Simulation::at_a_venue();
-    let before = sim.facts.revisions().link;
+    sim.rung();
     assert_eq!(sim.handle(switched_off()), []);
-    assert!(sim.facts.revisions().link > before, "the applier looks at once");
+    assert_eq!(sim.rung(), [Output::Link], "the reconciler looks at once");
     let transitions = sim.handle(ports(None));
     assert!(
         matches!(transitions.as_slice(), [Transition::Disturbed { what, .. }] if what.contains("eth0 was switched off"))
     );
     assert_eq!(sim.handle(ports(None)), [], "and once");
+}
+
+/// The rules are put back at once, and no more than once a second where somebody takes them away
+/// as often.
+#[test]
+fn a_table_that_was_touched_rings_its_reconciler_and_in_a_fight_once_a_second() {
+    let mut sim = Simulation::at_a_venue();
+    let touched = || Event::Firewall(Firewall::Disturbed { by: None });
+    sim.rung();
+    sim.handle(touched());
+    assert_eq!(sim.rung(), [Output::Firewall]);
+    assert_eq!(sim.rung(), [], "once");
+    for _ in 0..50 {
+        sim.handle(touched());
+    }
+    sim.rung();
+    sim.handle(touched());
+    assert_eq!(sim.rung(), [], "this is a fight");
+    sim.wait(1_100);
+    assert_eq!(sim.rung(), [Output::Firewall]);
+}
+
+/// Until a decision has handed it out nothing of it is lost, whatever comes between.
+#[test]
+fn what_was_undone_rings_though_many_events_come_before_the_decision() {
+    let mut sim = Simulation::at_a_venue();
+    sim.rung();
+    sim.handle(switched_off());
+    sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
+    sim.handle(Event::Probe(Probe::Nodes(Vec::new())));
+    sim.wait(5_000);
+    assert_eq!(sim.rung(), [Output::Link]);
 }
 
 /// An interface that goes is first switched off and loses its addresses: nobody meddled, and
@@ -60,20 +92,20 @@ fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(ports(Some("/var/lib/bramblegate/previous.json cannot be written: no space")));
     for _ in 0..3 {
-        let before = sim.facts.revisions().link;
+        sim.rung();
         sim.wait(59_000);
-        assert_eq!(sim.facts.revisions().link, before);
+        assert_eq!(sim.rung(), []);
         sim.wait(1_100);
-        assert_eq!(sim.facts.revisions().link, before + 1);
+        assert_eq!(sim.rung(), [Output::Link]);
         sim.handle(ports(Some("still no space")));
     }
     sim.handle(ports(None));
-    let before = sim.facts.revisions().link;
+    sim.rung();
     sim.wait(200_000);
-    assert_eq!(sim.facts.revisions().link, before);
+    assert_eq!(sim.rung(), []);
 }
 
-/// The applier says of each rule set that it found one of an earlier run, and only the first
+/// The reconciler says of each rule set that it found one of an earlier run, and only the first
 /// replaced that.
 #[test]
 fn only_the_first_rule_set_of_a_run_adopts_one() {

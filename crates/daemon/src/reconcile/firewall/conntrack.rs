@@ -51,9 +51,9 @@ const UDP: u8 = 17;
 
 /// Deletes entries on order; an order is carried out once.
 #[derive(Debug, Default)]
-pub struct ConntrackSink;
+pub struct ConntrackReconciler;
 
-impl Reconciler for ConntrackSink {
+impl Reconciler for ConntrackReconciler {
     type Desired = ConntrackPlan;
     const OUTPUT: Output = Output::Conntrack;
 

@@ -26,7 +26,7 @@ use crate::watch::firewall::Watcher;
 const INTERVAL: Duration = Duration::from_millis(50);
 const STACK: usize = 128 * 1024;
 
-/// What sink and guard share: the socket, so that both are the same to the kernel, and what to
+/// What reconciler and guard share: the socket, so that both are the same to the kernel, and what to
 /// send.
 #[derive(Debug, Clone)]
 pub(super) struct Hold {
@@ -67,7 +67,7 @@ impl Hold {
         match self.held.try_lock() {
             Ok(mut held) => held.restore(),
             Err(TryLockError::Poisoned(held)) => held.into_inner().restore(),
-            // The applier is at it.
+            // The reconciler is at it.
             Err(TryLockError::WouldBlock) => {}
         }
     }
@@ -83,7 +83,7 @@ impl Held {
         self.ready = Some(ready);
     }
 
-    /// Whatever happens to the table is left to the applier.
+    /// Whatever happens to the table is left to the reconciler.
     pub fn disarm(&mut self) {
         self.ready = None;
         self.restored = false;
@@ -148,7 +148,7 @@ fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     }
 }
 
-/// Takes what waits. Lost messages are heard of by the source as well, which makes the applier
+/// Takes what waits. Lost messages are heard of by the source as well, which makes the reconciler
 /// look.
 fn hear(ear: &mut Socket, watcher: &mut Watcher, hold: &Hold) {
     while let Ok(Some(datagram)) = ear.receive() {

@@ -41,7 +41,7 @@ const TRIES: usize = 8;
 
 /// Puts the rule set into the kernel.
 #[derive(Debug, Default)]
-pub struct FirewallSink {
+pub struct FirewallReconciler {
     hold: Option<Hold>,
     /// puts a table back that the kernel does not protect
     guarding: bool,
@@ -51,9 +51,8 @@ pub struct FirewallSink {
     loaded: Option<Loaded>,
     /// what was found at the first look was of an earlier run
     adopted: bool,
-    /// the latest plan's that was carried out; another one means that somebody else has touched the
-    /// table since
-    revision: Option<u64>,
+    /// somebody else may have touched the table since the last plan was carried out
+    touched: bool,
 }
 
 /// An order that was carried out.
@@ -89,9 +88,13 @@ impl Default for Known {
     }
 }
 
-impl Reconciler for FirewallSink {
+impl Reconciler for FirewallReconciler {
     type Desired = FirewallPlan;
     const OUTPUT: Output = Output::Firewall;
+
+    fn resync(&mut self) {
+        self.touched = true;
+    }
 
     /// The kernel answers within the system call: some 0.2 ms, or 10 ms where it has to wait for
     /// RCU.
@@ -107,19 +110,19 @@ impl Reconciler for FirewallSink {
                 self.replace(&desired.ruleset, desired.protect)?
             }
         };
-        self.revision = Some(desired.revision);
+        self.touched = false;
         Ok(applied)
     }
 }
 
-impl FirewallSink {
-    /// A sink whose socket is opened by the first use.
+impl FirewallReconciler {
+    /// A reconciler whose socket is opened by the first use.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A sink that puts its table back by itself, in the moment somebody else takes it away, where
-    /// the kernel does not protect it.
+    /// A reconciler that puts its table back by itself, in the moment somebody else takes it away,
+    /// where the kernel does not protect it.
     pub fn guarding() -> Self {
         let mut reconciler = Self::new();
         reconciler.guarding = true;
@@ -218,9 +221,8 @@ impl FirewallSink {
     /// their counters. `None`: the table has to be replaced, for there is more to do, or somebody
     /// else has touched it, or the kernel refused.
     fn update(&mut self, desired: &FirewallPlan) -> Option<Applied> {
-        let known = self.revision == Some(desired.revision);
-        let loaded =
-            self.loaded.as_mut().filter(|l| known && l.certain && l.protect == desired.protect)?;
+        let certain = |loaded: &Loaded| loaded.certain && !self.touched;
+        let loaded = self.loaded.as_mut().filter(|l| certain(l) && l.protect == desired.protect)?;
         let mut updates =
             desired.ruleset.updates_from(&loaded.ruleset).filter(|updates| !updates.is_empty())?;
         loaded.certain = false;
@@ -258,7 +260,7 @@ impl FirewallSink {
     /// error.
     pub fn remove(&mut self) -> Result<(), FirewallError> {
         self.guard = None;
-        self.revision = None;
+        self.touched = true;
         let hold = self.hold()?;
         let mut held = hold.lock();
         held.disarm();
@@ -276,7 +278,7 @@ impl FirewallSink {
     }
 }
 
-impl Drop for FirewallSink {
+impl Drop for FirewallReconciler {
     /// Closing the socket waits for the kernel to tidy up (some 15 ms): not on the thread that runs
     /// the daemon.
     fn drop(&mut self) {
@@ -349,9 +351,9 @@ fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
 /// Takes the table of an earlier run away, also when no daemon lives: for `off`.
 ///
 /// # Errors
-/// See [`FirewallSink::remove`].
+/// See [`FirewallReconciler::remove`].
 pub fn remove() -> Result<(), FirewallError> {
-    FirewallSink::new().remove()
+    FirewallReconciler::new().remove()
 }
 
 /// Who lives and owns the table; nobody else can take it away.

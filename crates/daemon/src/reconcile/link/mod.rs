@@ -32,7 +32,7 @@ use previous::Previous;
 
 /// Brings ports to their [`PortPlan`].
 #[derive(Debug)]
-pub struct LinkSink {
+pub struct LinkReconciler {
     rtnl: Rtnl,
     previous: Previous,
     /// ports changed by this run: what leaves the plan is put back; `None` before the first plan
@@ -56,7 +56,7 @@ struct Held {
     marked: bool,
 }
 
-impl LinkSink {
+impl LinkReconciler {
     /// Remembers what it changes in `previous.json` of this directory (`$STATE_DIRECTORY`).
     pub fn new(state_directory: &Path) -> Self {
         Self { rtnl: Rtnl::default(), previous: Previous::open(state_directory), held: None }
@@ -213,7 +213,7 @@ impl LinkSink {
     }
 }
 
-impl Reconciler for LinkSink {
+impl Reconciler for LinkReconciler {
     type Desired = LinkPlan;
     const OUTPUT: Output = Output::Link;
 

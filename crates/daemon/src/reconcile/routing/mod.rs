@@ -25,7 +25,7 @@ use crate::reconcile::rtnl::{ADD, REPLACE, Request, Rtnl};
 
 /// Brings rules and routes of ours to a [`RoutingPlan`].
 #[derive(Debug, Default)]
-pub struct RoutingSink {
+pub struct RoutingReconciler {
     rtnl: Rtnl,
     /// the rules that were in the kernel after the last order
     held: BTreeSet<Rule>,
@@ -46,7 +46,7 @@ struct Diff {
     routes_to_delete: Vec<Route>,
 }
 
-impl Reconciler for RoutingSink {
+impl Reconciler for RoutingReconciler {
     type Desired = RoutingPlan;
     const OUTPUT: Output = Output::Routing;
 

@@ -33,11 +33,7 @@ fn rule(preference: u32, table: u32) -> Rule {
 }
 
 fn plan(rules: &[Rule], routes: &[Route]) -> RoutingPlan {
-    RoutingPlan {
-        rules: rules.iter().cloned().collect(),
-        routes: routes.iter().cloned().collect(),
-        revision: 0,
-    }
+    RoutingPlan { rules: rules.iter().cloned().collect(), routes: routes.iter().cloned().collect() }
 }
 
 #[test]
