@@ -15,7 +15,7 @@ use super::settings::NotWritten;
 use crate::api::client::{Error, StatusClient};
 use crate::api::status::Snapshot;
 use crate::decide::firewall::TABLE;
-use crate::event::{Astray, Blocker, Change, Event, Way};
+use crate::event::{Astray, Blocker, Change, Event, INTERNET, Way};
 use crate::event_loop::InstanceLock;
 use crate::files::folder;
 use crate::files::reading;
@@ -212,7 +212,7 @@ impl Machine {
             &mut Socket::open(Protocol::Route, &[]).ok()?,
             index(port)?,
             source,
-            routing::DESTINATION,
+            INTERNET,
         )?;
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::{CheckContext, Finding};
 use crate::clock;
 use crate::decide::alert::Subject;
+use crate::decide::routing::ways::way_out;
 use crate::decide::{self, ROUTE_PROTOCOL};
 use crate::event::{AlertCode, Dump, Event, Vital};
-use crate::event_loop::way_out;
 use crate::facts::Facts;
 
 /// Longer than a way may be wrong without a word.

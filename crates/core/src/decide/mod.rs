@@ -5,7 +5,11 @@ pub mod cluster;
 pub mod dhcp;
 pub mod firewall;
 pub mod forward;
+pub mod host;
+pub mod link;
+pub mod probe;
 pub mod routing;
+pub mod uplink;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -16,11 +20,9 @@ pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
 use crate::decide::alert::raise;
 use crate::decide::routing::entrance;
-use crate::event::{LinkIndex, Route, Rule};
+use crate::event::{FirewallWatch, LinkIndex, Netconf, Route, Rule};
 use crate::facts::Facts;
-use crate::facts::link::netconf::{
-    ARP_ANNOUNCE, ARP_ANSWER, ARP_IGNORE, REDIRECTS, RP_FILTER, SOURCE_ROUTE,
-};
+use crate::facts::link::netconf;
 use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use cluster::Placement;
@@ -89,6 +91,22 @@ pub struct InterfaceConf {
     pub accept_source_route: Option<u8>,
 }
 
+impl InterfaceConf {
+    /// Holds the settings that are kept on a port; the others are left as they are.
+    fn of(kept: &Netconf) -> Self {
+        Self {
+            forwarding: kept.forwarding,
+            arp_ignore: kept.arp_ignore,
+            arp_announce: kept.arp_announce,
+            rp_filter: kept.rp_filter,
+            accept_redirects: kept.accept_redirects,
+            send_redirects: kept.send_redirects,
+            accept_source_route: kept.accept_source_route,
+            ..Self::default()
+        }
+    }
+}
+
 /// Routes and rules in tables of our own. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoutingPlan {
@@ -154,18 +172,16 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
     }
 }
 
+/// Returns what the firewall's watch is to recognise; `own_port` is the reconciler's netlink port.
+pub fn firewall_watch(settings: &Settings, facts: &Facts, own_port: u32) -> FirewallWatch {
+    let placement = cluster::place(settings, facts);
+    let forwards = forward::ways(settings, facts, &placement);
+    firewall::watched::watch(settings, facts, &placement, &forwards, own_port)
+}
+
 /// Returns the ports of ours. Uplinks first: they must no longer answer for the cluster's addresses
 /// when those are added.
 fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
-    let silent = InterfaceConf {
-        forwarding: Some(true),
-        arp_ignore: Some(ARP_IGNORE),
-        arp_announce: Some(ARP_ANNOUNCE),
-        accept_redirects: Some(REDIRECTS),
-        send_redirects: Some(REDIRECTS),
-        accept_source_route: Some(SOURCE_ROUTE),
-        ..InterfaceConf::default()
-    };
     let uplinks = facts.uplinks().into_iter().map(|uplink| {
         let ours = uplink.gateway.is_some_and(|gateway| gateway == placement.address.addr());
         PortPlan {
@@ -174,25 +190,23 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
             up: false,
             addresses: Vec::new(),
             conf: InterfaceConf {
-                rp_filter: Some(RP_FILTER),
                 accept_local: Some(ours),
                 ignore_routes_with_linkdown: Some(true),
-                ..silent
+                ..InterfaceConf::of(&netconf::kept(uplink.link.index, true, false))
             },
         }
     });
-    let cluster = facts.cluster_port().filter(|link| link.master.is_none()).map(|link| PortPlan {
-        index: link.index,
-        name: link.name.clone(),
-        up: true,
-        addresses: std::iter::once(placement.address)
-            .chain(placement.kept.iter().copied())
-            .collect(),
-        conf: if facts.answers_for_uplink(link.index) {
-            InterfaceConf { arp_ignore: Some(ARP_ANSWER), rp_filter: Some(RP_FILTER), ..silent }
-        } else {
-            silent
-        },
+    let cluster = facts.cluster_port().filter(|link| link.master.is_none()).map(|link| {
+        let answers_for_uplink = facts.answers_for_uplink(link.index);
+        PortPlan {
+            index: link.index,
+            name: link.name.clone(),
+            up: true,
+            addresses: std::iter::once(placement.address)
+                .chain(placement.kept.iter().copied())
+                .collect(),
+            conf: InterfaceConf::of(&netconf::kept(link.index, false, answers_for_uplink)),
+        }
     });
     uplinks.chain(cluster).collect()
 }

@@ -58,3 +58,26 @@ pub enum ServerLogKind {
     /// something is wrong
     Trouble,
 }
+
+/// Holds the port on which we are to serve. An equal plan disturbs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhcpWatchPlan {
+    pub index: LinkIndex,
+    pub name: String,
+    /// its hardware address; what comes from it is ours
+    pub mac: Mac,
+    /// counts up when a cable was plugged in: what was heard before does not count
+    pub generation: u64,
+    /// addresses that the head may have there: who takes their offer takes ours
+    pub ours: Vec<Ipv4Addr>,
+    /// counts up when a board was heard that was not known: behind a switch a server may have come.
+    /// A reason to ask, and none to begin anew.
+    pub unknown_clients: u64,
+}
+
+impl DhcpWatchPlan {
+    /// Returns whether it is about the same stay of the same cable.
+    pub fn continues(&self, before: &Self) -> bool {
+        Self { unknown_clients: before.unknown_clients, ..self.clone() } == *before
+    }
+}

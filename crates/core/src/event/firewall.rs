@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 /// Reports what was seen of the firewall from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firewall {
@@ -83,4 +85,35 @@ pub struct Blocker {
     pub chain: Option<String>,
     /// a command or a setting that would help
     pub remedy: String,
+}
+
+/// Holds what to watch. The daemon sends a new one when any of it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallWatch {
+    /// name of our table, in the family `inet`
+    pub table: &'static str,
+    /// netlink port of the firewall's reconciler: what it causes is no disturbance. 0: it has not
+    /// begun, nothing is ours
+    pub own_port: u32,
+    pub cluster_port: Option<String>,
+    /// it is a bridge
+    pub bridge: bool,
+    pub cluster_networks: Vec<Ipv4Net>,
+    /// the head's own address there
+    pub head: Option<Ipv4Net>,
+    /// what has to get through, beside what is forwarded
+    pub traffic: Vec<Traffic>,
+    /// those that carry traffic, or could
+    pub uplinks: Vec<String>,
+    /// those of them that have an IPv6 address which the venue can reach
+    pub ipv6_uplinks: Vec<String>,
+    /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
+    pub exit: Option<String>,
+    /// comment of the rules that count what is forwarded from the cluster; empty: do not read
+    /// counters
+    pub forwarded: &'static str,
+    /// comment of the rules that count what has reached postrouting
+    pub postrouted: &'static str,
+    /// drops to report: comment of the rules, set that keeps the latest sources
+    pub drops: &'static [(&'static str, &'static str)],
 }

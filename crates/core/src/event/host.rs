@@ -1,10 +1,12 @@
 //! The head's own vitals, and its buttons.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 
 use super::{LinkIndex, Mac};
+use crate::config::VitalLimits;
 
 /// Reports vitals of the head that the gateway depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,4 +128,16 @@ pub struct Conflict {
     pub address: Ipv4Addr,
     /// who has it
     pub by: Mac,
+}
+
+/// Holds what is to be looked at.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VitalsPlan {
+    /// how full the kernel's tables are too
+    pub tables: bool,
+    /// whose settings are reported
+    pub ports: Vec<LinkIndex>,
+    pub limits: Option<VitalLimits>,
+    /// the files that nodes boot from
+    pub boot_folder: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! What the kernel reports of the network, by rtnetlink.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -196,4 +196,20 @@ pub struct Neighbour {
     pub mac: Option<Mac>,
     /// `NUD_REACHABLE`, `NUD_PERMANENT` or `NUD_NOARP`
     pub reachable: bool,
+}
+
+/// Names the ports, and the addresses of ours at each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConflictPlan {
+    pub ports: Vec<ConflictPort>,
+    /// of all ports of this machine, in order: what comes from them is ours
+    pub own: Vec<Mac>,
+}
+
+/// Names one port with a carrier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConflictPort {
+    pub index: LinkIndex,
+    pub mac: Mac,
+    pub addresses: Vec<Ipv4Addr>,
 }

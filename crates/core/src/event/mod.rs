@@ -1,6 +1,9 @@
 //! The one event type: everything that can wake the daemon is a variant, and every variant is plain
 //! data.
 //!
+//! Beside them stands what each watch is to look at (`…Plan`): decided by `decide`, handed out by the
+//! loop; an equal one wakes nobody.
+//!
 //! Watches make events, [`crate::facts::Facts::apply`] takes them in, reconcilers answer with
 //! [`Event::Applied`].
 
@@ -11,6 +14,7 @@ mod host;
 mod link;
 mod output;
 mod probe;
+mod routing;
 mod uplink;
 
 use std::ops::Add;
@@ -19,13 +23,18 @@ use std::time::Duration;
 pub use crate::api::control::Order;
 pub use crate::config::{Mac, printable, printable_json, printable_line};
 pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
-pub use dhcp::{Dhcp, Lease, ServerLog, ServerLogKind};
-pub use firewall::{Blocker, Dropped, Firewall, Traffic};
-pub use host::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, Way};
-pub use link::{Address, Flow, Link, LinkIndex, Neighbour, Netconf, ROUTE_PROTOCOL, Route, Rule};
+pub use dhcp::{Dhcp, DhcpWatchPlan, Lease, ServerLog, ServerLogKind};
+pub use firewall::{Blocker, Dropped, Firewall, FirewallWatch, Traffic};
+pub use host::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, VitalsPlan, Way};
+pub use link::{
+    Address, ConflictPlan, ConflictPort, Flow, Link, LinkIndex, Neighbour, Netconf, ROUTE_PROTOCOL,
+    Route, Rule,
+};
 pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
-pub use probe::{NodeId, Probe, Reachability, Round};
-pub use uplink::{Acquisition, PortalSource, PortalUrl, UplinkNews};
+pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
+pub use probe::{UplinkProbePlan, UplinkTarget};
+pub use routing::{INTERNET, WayOutPlan};
+pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};
 
 /// Holds a moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///

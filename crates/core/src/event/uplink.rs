@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use super::LinkIndex;
+use super::{LinkIndex, Mac};
 
 /// Reports one thing that was learned of an uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,4 +160,12 @@ mod tests {
             }
         }
     }
+}
+
+/// Holds an uplink with a carrier and without an IPv4 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListeningPlan {
+    pub index: LinkIndex,
+    pub name: String,
+    pub mac: Mac,
 }

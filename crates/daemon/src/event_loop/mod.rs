@@ -1,7 +1,6 @@
 //! The daemon: the only place that ties sources, facts, decisions and outputs together.
 
 mod commands;
-mod dnsmasq_files;
 mod lock;
 mod malloc;
 mod operator;
@@ -9,10 +8,7 @@ mod outputs;
 mod reconcilers;
 mod reload;
 mod state_file;
-mod watch_inputs;
 mod watchers;
-
-pub use watch_inputs::way_out;
 
 use std::path::PathBuf;
 use std::sync::Arc;

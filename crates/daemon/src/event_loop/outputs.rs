@@ -14,6 +14,7 @@ use crate::event::{
 use crate::facts::{Facts, Resyncs, Transition};
 use crate::panel::playlist::Playlist;
 use crate::panel::{Geometry, Signal};
+use crate::reconcile::dhcp::{self, DnsmasqHandle, Reply};
 use crate::reconcile::error::TooLong;
 use crate::reconcile::panel::display::{self, DisplayHandle};
 use crate::reconcile::panel::indicator::{self, IndicatorHandle};
@@ -24,10 +25,8 @@ use crate::view::panel::{led, page};
 use crate::view::{status, status_line};
 use crate::watch::dhcp::Questions;
 
-use super::dnsmasq_files::Service;
 use super::reconcilers::Reconcilers;
 use super::{Fatal, Options};
-use crate::reconcile::dhcp::Reply;
 
 /// The panel's last frame is waited for no longer.
 const LAST_FRAME: Duration = Duration::from_millis(1500);
@@ -48,7 +47,7 @@ struct Panel {
 pub struct Outputs {
     /// `None` while the gateway is switched off
     reconcilers: Option<Reconcilers>,
-    service: Service,
+    dnsmasq: DnsmasqHandle,
     /// begins with the first thing to show: the first rules do not wait for its threads
     panel: Option<Panel>,
     status: StatusHandle,
@@ -88,7 +87,7 @@ impl Outputs {
             })?;
         Ok(Self {
             reconcilers,
-            service: Service::spawn(&options.run_directory, state_directory, events, asked),
+            dnsmasq: dhcp::spawn(&options.run_directory, state_directory, events.clone(), asked),
             panel: None,
             status,
             events: events.clone(),
@@ -157,7 +156,7 @@ impl Outputs {
             panel.indicator.show(lights.clone());
             self.lights = Some(lights);
         }
-        self.service.publish(settings, facts, desired.service.as_ref());
+        self.dnsmasq.publish(settings, facts, desired.service.as_ref());
         let layout = Some(facts.nodes().layout);
         if std::mem::replace(&mut self.layout_reported, layout) != layout {
             self.status.nodes(status::nodes(facts));
@@ -227,7 +226,7 @@ impl Outputs {
     /// Forgets the address of a board that does not come back; `reply` hears when that is on the
     /// disk.
     pub fn forget(&self, mac: Mac, reply: Reply) {
-        self.service.forget(mac, reply);
+        self.dnsmasq.forget(mac, reply);
     }
 
     /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
@@ -239,7 +238,7 @@ impl Outputs {
         geometry: Geometry,
     ) -> Vec<ApplyError> {
         let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
-        let service = tokio::spawn(self.service.stop());
+        let dnsmasq = tokio::spawn(self.dnsmasq.stop());
         let stop = |(frame, panel): (_, Panel)| {
             (panel.display.stop((frame, true)), panel.indicator.stop(()))
         };
@@ -251,7 +250,7 @@ impl Outputs {
         if let Some((display, indicator)) = panel {
             let _ = timeout(LAST_FRAME, async { (display.await, indicator.await) }).await;
         }
-        let _ = timeout(LAST_FRAME, service).await;
+        let _ = timeout(LAST_FRAME, dnsmasq).await;
         errors
     }
 }

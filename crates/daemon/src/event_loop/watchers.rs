@@ -12,30 +12,27 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::config::{Buttons, Settings};
-use crate::decide::Desired;
-use crate::event::{Event, LinkIndex};
+use crate::decide::dhcp::others;
+use crate::decide::probe::NodeProbes;
+use crate::decide::routing::ways::way_out;
+use crate::decide::{self, Desired};
+use crate::event::{
+    ConflictPlan, DhcpWatchPlan, Event, FirewallWatch, LinkIndex, ListeningPlan, NodeProbePlan,
+    UplinkProbePlan, VitalsPlan, WayOutPlan,
+};
 use crate::facts::Facts;
 use crate::reconcile::dhcp as dnsmasq;
 use crate::supervise::{Backoff, Ending, Restart, spawn_kept};
 use crate::sync::{Closed, publish};
 use crate::watch::control::{self, Request};
-use crate::watch::dhcp::leases;
-use crate::watch::dhcp::{DhcpWatchPlan, Questions};
-use crate::watch::firewall::FirewallWatch;
-use crate::watch::host::VitalsPlan;
+use crate::watch::dhcp::{Questions, leases};
 use crate::watch::host::{name, time};
 use crate::watch::link::conflict;
-use crate::watch::link::conflict::ConflictPlan;
-use crate::watch::probe::{NodeProbePlan, UplinkProbePlan};
-use crate::watch::routing::WayOutPlan;
 use crate::watch::service_manager::Signals;
-use crate::watch::uplink::lease::ListeningPlan;
-use crate::watch::uplink::resolvers;
+use crate::watch::uplink::{lease, resolvers};
 use crate::watch::{
     button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager,
 };
-
-use super::watch_inputs;
 
 /// Pauses before a source that ended is begun again.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
@@ -55,7 +52,7 @@ pub struct Failure {
 pub struct Plans {
     uplinks: watch::Sender<UplinkProbePlan>,
     nodes: watch::Sender<NodeProbePlan>,
-    node_probes: watch_inputs::NodeProbes,
+    node_probes: NodeProbes,
     way_out: watch::Sender<Option<WayOutPlan>>,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     listening: watch::Sender<Vec<ListeningPlan>>,
@@ -85,108 +82,83 @@ pub fn spawn(
     (control, orders): (&Path, mpsc::Sender<Request>),
     asked: Questions,
 ) -> Plans {
-    let (uplinks, uplinks_seen) = watch::channel(UplinkProbePlan::default());
-    let (nodes, nodes_seen) = watch::channel(NodeProbePlan::default());
-    let (way_out, way_out_seen) = watch::channel(None);
-    let (other_dhcp, other_dhcp_seen) = watch::channel(None);
-    let (listening, listening_seen) = watch::channel(Vec::new());
-    let (firewall, firewall_seen) = watch::channel(FirewallWatch::default());
-    let (vitals, vitals_seen) = watch::channel(VitalsPlan::default());
-    let (buttons, buttons_seen) = watch::channel(None);
-    let (conflicts, conflicts_seen) = watch::channel(ConflictPlan::default());
-    let (time_at, time_at_seen) = watch::channel(None);
-    let (neighbours, neighbours_seen) = watch::channel(None);
-    let (control, control_seen) = watch::channel(control.to_owned());
-    let (rest, rest_begins) = watch::channel(false);
-    let at_once = Start { failed, after: None };
-    let sender = events.clone();
+    let at_once = Start { events, failed, after: None };
     let caught = Arc::new(Mutex::new(signals));
     at_once
-        .source("signals", true, move || service_manager::run(Arc::clone(&caught), sender.clone()));
-    let sender = events.clone();
-    at_once.source("netlink", true, move || link::run(sender.clone()));
-    let sender = events.clone();
-    at_once.source("firewall", false, move || firewall::run(sender.clone(), firewall_seen.clone()));
-    let later = Start { failed, after: Some(rest_begins) };
-    let sender = events.clone();
-    later.source("neighbours", false, move || node::run(neighbours_seen.clone(), sender.clone()));
-    later.source("control socket", false, move || {
-        control::run(control_seen.clone(), orders.clone())
-    });
-    let sender = events.clone();
-    later.source("resolvers", false, move || resolvers::run(sender.clone()));
-    let sender = events.clone();
-    later.source("sshd's settings", false, move || name::run(sender.clone()));
-    let sender = events.clone();
-    later.source("way out", false, move || routing::run(way_out_seen.clone(), sender.clone()));
+        .source("signals", true, move |events| service_manager::run(Arc::clone(&caught), events));
+    at_once.source("netlink", true, link::run);
+    let firewall = at_once
+        .planned("firewall", FirewallWatch::default(), |plan, events| firewall::run(events, plan));
+    let (rest, rest_begins) = watch::channel(false);
+    let later = Start { events, failed, after: Some(rest_begins) };
+    later.source("resolvers", false, resolvers::run);
+    later.source("sshd's settings", false, name::run);
+    later.source("hot plug", false, panel::run);
     let leases_file = dnsmasq::leases(run_directory);
-    let (sender, run_directory) = (events.clone(), run_directory.to_owned());
-    later.source("another DHCP server", false, move || {
-        dhcp::run(other_dhcp_seen.clone(), sender.clone(), run_directory.clone(), asked.clone())
-    });
-    let sender = events.clone();
-    later.source("the uplinks' DHCP", false, move || {
-        crate::watch::uplink::lease::run(listening_seen.clone(), sender.clone())
-    });
-    let sender = events.clone();
-    later.source("uplink probe", false, move || {
-        probe::run_uplinks(uplinks_seen.clone(), sender.clone())
-    });
-    let sender = events.clone();
-    later.source("node probe", false, move || probe::run_nodes(nodes_seen.clone(), sender.clone()));
-    let sender = events.clone();
-    later.source("hot plug", false, move || panel::run(sender.clone()));
-    let sender = events.clone();
-    later.source("leases", false, move || leases::run(sender.clone(), leases_file.clone()));
-    let sender = events.clone();
-    later.source("time servers", false, move || time::run(sender.clone(), time_at_seen.clone()));
-    let sender = events.clone();
-    later.source("address conflicts", false, move || {
-        conflict::run(conflicts_seen.clone(), sender.clone())
-    });
-    let sender = events.clone();
-    later.source("vitals", false, move || host::run(sender.clone(), vitals_seen.clone()));
-    let sender = events.clone();
-    later.source("buttons", false, move || button::run(sender.clone(), buttons_seen.clone()));
-    let node_probes = watch_inputs::NodeProbes::default();
+    later.source("leases", false, move |events| leases::run(events, leases_file.clone()));
+    let run_directory = run_directory.to_owned();
     Plans {
-        uplinks,
-        nodes,
-        node_probes,
-        way_out,
-        other_dhcp,
-        listening,
         firewall,
-        vitals,
-        buttons,
-        conflicts,
-        time_at,
-        neighbours,
-        control,
+        neighbours: later.planned("neighbours", None, node::run),
+        control: later.planned("control socket", control.to_owned(), move |place, _| {
+            control::run(place, orders.clone())
+        }),
+        way_out: later.planned("way out", None, routing::run),
+        other_dhcp: later.planned("another DHCP server", None, move |plan, events| {
+            dhcp::run(plan, events, run_directory.clone(), asked.clone())
+        }),
+        listening: later.planned("the uplinks' DHCP", Vec::new(), lease::run),
+        uplinks: later.planned("uplink probe", UplinkProbePlan::default(), probe::run_uplinks),
+        nodes: later.planned("node probe", NodeProbePlan::default(), probe::run_nodes),
+        node_probes: NodeProbes::default(),
+        time_at: later.planned("time servers", None, |plan, events| time::run(events, plan)),
+        conflicts: later.planned("address conflicts", ConflictPlan::default(), conflict::run),
+        vitals: later
+            .planned("vitals", VitalsPlan::default(), |plan, events| host::run(events, plan)),
+        buttons: later.planned("buttons", None, |plan, events| button::run(events, plan)),
         rest,
     }
 }
 
+/// Starts sources.
 struct Start<'a> {
+    events: &'a mpsc::Sender<Event>,
     failed: &'a mpsc::Sender<Failure>,
     /// not before this is true
     after: Option<watch::Receiver<bool>>,
 }
 
 impl Start<'_> {
+    /// Runs a source that is given what to look at, by the channel that is returned.
+    fn planned<Plan, Work, Run>(
+        &self,
+        source: &'static str,
+        first: Plan,
+        work: Work,
+    ) -> watch::Sender<Plan>
+    where
+        Plan: Send + Sync + 'static,
+        Work: Fn(watch::Receiver<Plan>, mpsc::Sender<Event>) -> Run + Send + Sync + 'static,
+        Run: Future<Output = io::Result<Infallible>> + Send + 'static,
+    {
+        let (plan, seen) = watch::channel(first);
+        self.source(source, false, move |events| work(seen.clone(), events));
+        plan
+    }
+
     /// Runs a source for as long as the daemon lives. One that ends, or panics, is reported and
     /// begun again, backing off.
     fn source<Work, Run>(&self, source: &'static str, essential: bool, work: Work)
     where
-        Work: Fn() -> Run + Send + Sync + 'static,
+        Work: Fn(mpsc::Sender<Event>) -> Run + Send + Sync + 'static,
         Run: Future<Output = io::Result<Infallible>> + Send + 'static,
     {
-        let (after, work) = (self.after.clone(), Arc::new(work));
+        let (after, events, work) = (self.after.clone(), self.events.clone(), Arc::new(work));
         let begin: Restart = Box::new(move || {
-            let (after, work) = (after.clone(), Arc::clone(&work));
+            let (after, events, work) = (after.clone(), events.clone(), Arc::clone(&work));
             Box::pin(async move {
                 may_begin(after).await?;
-                work().await
+                work(events).await
             })
         });
         let failed = self.failed.clone();
@@ -239,16 +211,16 @@ impl Plans {
         desired: &Desired,
         firewall_port: u32,
     ) {
-        publish(&self.uplinks, watch_inputs::uplink_probes(settings, facts));
+        publish(&self.uplinks, decide::probe::uplink_probes(settings, facts));
         publish(&self.nodes, self.node_probes.plan(settings, facts));
-        publish(&self.way_out, watch_inputs::way_out(settings, facts, desired));
-        publish(&self.listening, watch_inputs::listening(facts));
-        publish(&self.other_dhcp, watch_inputs::other_dhcp(settings, facts));
-        publish(&self.firewall, watch_inputs::firewall_watch(settings, facts, firewall_port));
-        publish(&self.vitals, watch_inputs::vitals(settings, facts));
+        publish(&self.way_out, way_out(settings, facts, desired));
+        publish(&self.listening, decide::uplink::listening(facts));
+        publish(&self.other_dhcp, others::other_dhcp(settings, facts));
+        publish(&self.firewall, decide::firewall_watch(settings, facts, firewall_port));
+        publish(&self.vitals, decide::host::vitals(settings, facts));
         publish(&self.buttons, settings.buttons.clone());
-        publish(&self.conflicts, watch_inputs::conflicts(settings, facts, desired));
-        publish(&self.time_at, watch_inputs::time_at(settings, desired));
+        publish(&self.conflicts, decide::link::conflicts(settings, facts, desired));
+        publish(&self.time_at, others::time_at(settings, desired));
         publish(&self.neighbours, facts.roles().cluster);
         publish(&self.control, settings.control.socket.clone());
     }

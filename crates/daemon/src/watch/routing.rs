@@ -15,24 +15,9 @@ use bramblegate_netlink::rtnetlink::{self, kind};
 use bramblegate_netlink::{Message, Protocol, Request, Socket};
 use tokio::sync::{mpsc, watch};
 
-use crate::event::{Astray, Event, LinkIndex, MARK_ELSEWHERE, Vital, Way};
+use crate::event::{Astray, Event, INTERNET, LinkIndex, MARK_ELSEWHERE, Vital, Way, WayOutPlan};
 use crate::sync::Closed;
 use crate::watch::emit;
-
-/// a.root-servers.net: an address of the internet that nobody routes specially.
-pub const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
-
-/// Holds a question; `generation` makes an equal one be asked again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WayOutPlan {
-    /// the cluster port
-    pub from_port: LinkIndex,
-    /// an address of the cluster that is not the head's own
-    pub source: Ipv4Addr,
-    /// what has been promised
-    pub ways: Vec<Way>,
-    pub generation: u64,
-}
 
 /// Answers each question with [`Vital::WayOut`] and, whenever that is news, [`Vital::Astray`].
 ///
@@ -48,7 +33,7 @@ pub async fn run(
         let asked = plan.borrow_and_update().clone();
         let mut found = Vec::new();
         if let Some(asked) = asked {
-            let index = way_out(&mut requests, asked.from_port, asked.source, DESTINATION);
+            let index = way_out(&mut requests, asked.from_port, asked.source, INTERNET);
             emit(&events, Event::Vital(Vital::WayOut { index })).await?;
             found = astray(&mut requests, &asked.ways);
         }

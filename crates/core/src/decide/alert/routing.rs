@@ -8,13 +8,12 @@ use ipnet::IpNet;
 
 use crate::decide::alert::{Alert, AlertCode, Severity, Subject};
 use crate::decide::cluster::Placement;
-use crate::decide::{ROUTE_PROTOCOL, RULE_PREFERENCE, TABLE_UPLINK};
+use crate::decide::routing::ways::{LAST_PREFERENCE, before_ours, rules_of_others};
+use crate::decide::{RULE_PREFERENCE, TABLE_UPLINK};
 use crate::event::{Astray, LinkIndex, Rule};
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 
-/// The last preference of ours; what comes after it finds nothing of ours left to do.
-const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
 /// The table of the machine's own addresses (`RT_TABLE_LOCAL`).
 const TABLE_LOCAL: u32 = 255;
 
@@ -84,11 +83,6 @@ fn leads_to(facts: &Facts, table: u32) -> bool {
     rules_of_others(facts).any(|rule| rule.table == table && rule.suppress.is_none())
 }
 
-/// Returns the IPv4 rules that are not ours.
-fn rules_of_others(facts: &Facts) -> impl Iterator<Item = &Rule> {
-    facts.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
-}
-
 /// Returns the alert about one rule of others (`None`: it is not known which) that leads `all`
 /// astray.
 fn rule_alert(facts: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
@@ -143,11 +137,6 @@ fn lead_past(preference: u32, selectors: &[String]) -> String {
 /// Returns whether it goes to the nodes, rather than from the head to the venue.
 fn is_cluster(facts: &Facts, astray: &Astray) -> bool {
     facts.roles().cluster == Some(astray.way.leaves)
-}
-
-/// Returns the IPv4 rules of others that come before the last of ours.
-pub fn before_ours(facts: &Facts) -> impl Iterator<Item = &Rule> {
-    rules_of_others(facts).filter(|rule| rule.preference <= LAST_PREFERENCE)
 }
 
 /// Returns the rule of others that decided: the first that looks into that table, or, where nothing

@@ -1,5 +1,6 @@
 //! DHCP, names and net boot for the nodes: what dnsmasq should do.
 
+pub mod others;
 mod resolvers;
 #[cfg(test)]
 mod tests;

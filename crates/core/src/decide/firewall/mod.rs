@@ -11,6 +11,7 @@ mod sets;
 mod tests;
 mod text;
 pub mod traffic;
+pub mod watched;
 
 use std::net::{IpAddr, Ipv4Addr};
 

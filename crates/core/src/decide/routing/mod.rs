@@ -8,6 +8,7 @@
 //! Preferences lie before Tailscale's (5210).
 
 pub mod entrance;
+pub mod ways;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -73,8 +73,8 @@ impl Links {
             | Event::Address(_)
             | Event::Route(_)
             | Event::Rule(_)
-            | Event::Netconf(_)
             | Event::Dump(_) => return self.handle_kernel(event, context, overlap),
+            Event::Netconf(netconf) => self.handle_netconf(netconf, context, overlap),
             Event::Vital(Vital::Added(added)) => {
                 self.added.clone_from(added);
                 self.claim_added();
@@ -130,10 +130,6 @@ impl Links {
             }
             Event::Rule(change) => {
                 self.handle_rule(change);
-                Vec::new()
-            }
-            Event::Netconf(netconf) => {
-                self.handle_netconf(netconf, context, overlap);
                 Vec::new()
             }
             _ => Vec::new(),
@@ -258,7 +254,8 @@ impl Links {
     fn handle_netconf(&mut self, reported: &Netconf, context: Context<'_>, overlap: Overlap) {
         let index = reported.index;
         let known = self.kernel.netconf(index).map(netconf::values).unwrap_or_default();
-        self.kernel.apply_netconf(reported);
+        // Those of our ports are read again and again, and mostly only confirmed.
+        self.generation += u64::from(self.kernel.apply_netconf(reported));
         let kept = self.kept_netconf_of(context.settings, index, overlap.answers_for_uplink);
         let Some(kept) = kept.filter(|_| !context.stopping) else { return };
         let port = self.kernel.link(index).map_or_else(String::new, |link| link.name.clone());
@@ -322,7 +319,7 @@ impl Links {
         self.synced
     }
 
-    /// Returns a number that counts up with all that the kernel reports: what was asked of it
+    /// Returns a number that counts up with all news of the kernel: what was asked of it
     /// before may have another answer now.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -9,20 +9,20 @@ use crate::facts::context::Context;
 
 /// Answers ARP only for addresses of the port that was asked: never the venue's for one of the
 /// cluster.
-pub const ARP_IGNORE: u8 = 1;
+const ARP_IGNORE: u8 = 1;
 /// Answers ARP for all addresses of this machine: on the cluster port, while an uplink's lies in
 /// the cluster's network.
-pub const ARP_ANSWER: u8 = 0;
+const ARP_ANSWER: u8 = 0;
 /// Asks by ARP only with addresses of the port that asks.
-pub const ARP_ANNOUNCE: u8 = 2;
+const ARP_ANNOUNCE: u8 = 2;
 /// Loose, on uplinks: with two of them answers may come by the other.
-pub const RP_FILTER: u8 = 2;
+const RP_FILTER: u8 = 2;
 /// A router neither follows redirects nor sends them, and takes no route from a packet's options.
 /// The kernel takes "all" and the port's value together: by AND for `accept_redirects` (while
 /// forwarding is on) and `accept_source_route`, so that the port's is enough; by OR for
 /// `send_redirects` (`ip-sysctl.rst`), so that the rule set drops those that "all" lets out.
-pub const REDIRECTS: u8 = 0;
-pub const SOURCE_ROUTE: u8 = 0;
+const REDIRECTS: u8 = 0;
+const SOURCE_ROUTE: u8 = 0;
 
 /// Holds on which uplinks the kernel forwards for the cluster's sake only.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +59,7 @@ impl Forwarding {
 
 /// Returns what a port of the gateway has to be set to. `answers_for_uplink`: as the cluster port
 /// it answers ARP for an uplink's address too.
-pub(super) fn kept(index: LinkIndex, uplink: bool, answers_for_uplink: bool) -> Netconf {
+pub fn kept(index: LinkIndex, uplink: bool, answers_for_uplink: bool) -> Netconf {
     Netconf {
         index,
         forwarding: Some(true),

@@ -44,6 +44,22 @@ fn what_was_set_and_is_not_any_more_is_put_back_and_reported_once() {
     assert_eq!(words(&sim.handle(put_back())), ["rp_filter was set to 1 on eth1"]);
 }
 
+/// The watch reads the settings every minute and knows nothing of what they should be.
+#[test]
+fn what_is_read_again_is_no_news_and_what_is_undone_again_is_reported_again() {
+    let mut sim = Simulation::at_a_venue();
+    for _ in 0..2 {
+        sim.handle(transitions(WIRED, 1));
+        sim.rung();
+        let generation = sim.facts.links().generation();
+        assert_eq!(sim.handle(transitions(WIRED, 1)), []);
+        assert_eq!((sim.rung(), sim.facts.links().generation()), (vec![], generation));
+        sim.handle(transitions(WIRED, 0));
+        assert_eq!(sim.rung(), [Output::Link]);
+        assert_eq!(words(&sim.handle(put_back())), ["arp_ignore was set to 0 on eth1"]);
+    }
+}
+
 #[test]
 fn what_is_not_ours_to_keep_is_left_alone() {
     let mut sim = Simulation::at_a_venue();

@@ -1,10 +1,11 @@
 //! dnsmasq's configuration. What changes often stands in files of its own, which dnsmasq reads
 //! again on SIGHUP; a change of the main one takes a restart.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod renderer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use crate::decide::dhcp::{AnswerOrigin, DhcpPlan, ServicePlan, is_ipxe};
 use crate::event::Mac;
 use crate::facts::Facts;
 use crate::facts::node::most_claims;
+
+pub use renderer::Renderer;
 
 /// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM
 /// calls itself an x86 PC with a BIOS (option 93 = 0), so nothing else sets it apart.

@@ -527,3 +527,24 @@ fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
     let files = overlap(SETTINGS, &[lease(2, 12)]);
     has(&files.nodes.hosts, &["b8:27:eb:00:00:02,192.168.50.12,rpi2,120", "*:*:*:*:*:*,120"]);
 }
+
+#[test]
+fn files_that_name_nodes_are_rendered_anew_only_when_names_or_addresses_are_others() {
+    let settings = config::load(&[("t", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
+    let facts = Facts::new(Arc::new(settings.clone()), Instant::default());
+    let placement = cluster::place(&settings, &facts);
+    let plan = dhcp::intended(&settings, &facts, &placement).unwrap();
+    let mut renderer = Renderer::default();
+    let mut render = |plan: Option<&ServicePlan>| renderer.render(plan, &settings, &facts, "/run");
+    assert!(render(None).is_none(), "nothing is served, as before");
+    let first = render(Some(&plan)).unwrap().unwrap();
+    assert!(render(Some(&plan)).is_none(), "an equal plan is no work");
+    let portal = AnswerOrigin { portal: true, ..plan.origin.clone() };
+    let elsewhere = render(Some(&ServicePlan { origin: portal, ..plan.clone() })).unwrap().unwrap();
+    assert_ne!(elsewhere.origin, first.origin);
+    assert!(Arc::ptr_eq(&elsewhere.nodes.hosts, &first.nodes.hosts), "the same list");
+    let named = ServicePlan { names: plan.names + 1, ..plan.clone() };
+    let anew = render(Some(&named)).unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&anew.nodes.hosts, &first.nodes.hosts), "a list of its own");
+    assert_eq!(render(None), Some(None), "dnsmasq is to end");
+}

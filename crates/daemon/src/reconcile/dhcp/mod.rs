@@ -19,9 +19,12 @@ use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::config::Settings;
+use crate::decide::dhcp::ServicePlan;
 use crate::event::{Event, Mac};
+use crate::facts::Facts;
 use crate::sync::publish;
-use crate::view::dhcp::Files;
+use crate::view::dhcp::{Files, Renderer};
 use crate::watch::dhcp::Questions;
 use supervisor::Supervisor;
 
@@ -42,9 +45,11 @@ pub fn copied_leases(state_directory: &Path) -> PathBuf {
     state_directory.join("dnsmasq.leases")
 }
 
-/// The task that runs dnsmasq.
+/// The task that runs dnsmasq, and what it was given last.
 #[derive(Debug)]
 pub struct DnsmasqHandle {
+    renderer: Renderer,
+    folder: PathBuf,
     desired: watch::Sender<Option<Files>>,
     forgotten: mpsc::UnboundedSender<Forgotten>,
     task: JoinHandle<()>,
@@ -66,14 +71,19 @@ pub fn spawn(
 ) -> DnsmasqHandle {
     let (desired, receiver) = watch::channel(None);
     let (forgotten, orders) = mpsc::unbounded_channel();
-    let supervisor = Supervisor::new(folder(run_directory), state_directory, events, asked);
-    DnsmasqHandle { desired, forgotten, task: tokio::spawn(supervisor.run(receiver, orders)) }
+    let folder = folder(run_directory);
+    let supervisor = Supervisor::new(folder.clone(), state_directory, events, asked);
+    let task = tokio::spawn(supervisor.run(receiver, orders));
+    DnsmasqHandle { renderer: Renderer::default(), folder, desired, forgotten, task }
 }
 
 impl DnsmasqHandle {
-    /// What is to be served; an equal value wakes nobody.
-    pub fn publish(&self, files: Option<Files>) {
-        publish(&self.desired, files);
+    /// What is to be served; an equal plan is no work.
+    pub fn publish(&mut self, settings: &Settings, facts: &Facts, plan: Option<&ServicePlan>) {
+        let folder = self.folder.display().to_string();
+        if let Some(files) = self.renderer.render(plan, settings, facts, &folder) {
+            publish(&self.desired, files);
+        }
     }
 
     /// Forgets a board's address, and ends its lease; `reply` hears when that is on the disk.

@@ -40,7 +40,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::emit;
 use super::probe::unguessable;
-use crate::event::{Dhcp, Event, LinkIndex, Mac};
+pub use crate::event::DhcpWatchPlan;
+use crate::event::{Dhcp, Event, Mac};
 use crate::packet::{self, ETHERTYPE_IPV4, Port};
 use crate::sync::{Closed, readable};
 use memory::Memory;
@@ -59,29 +60,6 @@ pub(crate) const FRAME: usize = 2048;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Holds the port on which we are to serve. An equal plan disturbs nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DhcpWatchPlan {
-    pub index: LinkIndex,
-    pub name: String,
-    /// its hardware address; what comes from it is ours
-    pub mac: Mac,
-    /// counts up when a cable was plugged in: what was heard before does not count
-    pub generation: u64,
-    /// addresses that the head may have there: who takes their offer takes ours
-    pub ours: Vec<Ipv4Addr>,
-    /// counts up when a board was heard that was not known: behind a switch a server may have come.
-    /// A reason to ask, and none to begin anew.
-    pub unknown_clients: u64,
-}
-
-impl DhcpWatchPlan {
-    /// Returns whether it is about the same stay of the same cable.
-    fn continues(&self, before: &Self) -> bool {
-        Self { unknown_clients: before.unknown_clients, ..self.clone() } == *before
-    }
-}
 
 /// Asks and listens for as long as there is a port; reports [`Dhcp::Alone`], [`Dhcp::Foreign`],
 /// [`Dhcp::Unasked`] and [`Dhcp::CallsItself`].

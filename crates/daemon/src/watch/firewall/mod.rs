@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use bramblegate_netlink::netfilter::GROUP_NFTABLES;
 use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, messages};
-use ipnet::Ipv4Net;
 use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+pub use crate::event::FirewallWatch;
 use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
 use crate::packet::{ICMP, ICMPV6};
 use crate::sync::{Closed, next_aligned, reached};
@@ -46,37 +46,6 @@ const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
 /// … or so many times after another program changed its rules: what its chains do is not always to
 /// be read from them.
 const READINGS_AFTER_CHANGE: u8 = 3;
-
-/// Holds what to watch. The daemon sends a new one when any of it changes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FirewallWatch {
-    /// name of our table, in the family `inet`
-    pub table: &'static str,
-    /// netlink port of the firewall's applier: what it causes is no disturbance. 0: it has not
-    /// begun, nothing is ours
-    pub own_port: u32,
-    pub cluster_port: Option<String>,
-    /// it is a bridge
-    pub bridge: bool,
-    pub cluster_networks: Vec<Ipv4Net>,
-    /// the head's own address there
-    pub head: Option<Ipv4Net>,
-    /// what has to get through, beside what is forwarded
-    pub traffic: Vec<Traffic>,
-    /// those that carry traffic, or could
-    pub uplinks: Vec<String>,
-    /// those of them that have an IPv6 address which the venue can reach
-    pub ipv6_uplinks: Vec<String>,
-    /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
-    pub exit: Option<String>,
-    /// comment of the rules that count what is forwarded from the cluster; empty: do not read
-    /// counters
-    pub forwarded: &'static str,
-    /// comment of the rules that count what has reached postrouting
-    pub postrouted: &'static str,
-    /// drops to report: comment of the rules, set that keeps the latest sources
-    pub drops: &'static [(&'static str, &'static str)],
-}
 
 /// Reports disturbances of our table, other tables that block us, and counters, until the receiver
 /// is gone.
@@ -140,7 +109,7 @@ pub async fn run(
 pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
     let mut ruleset = foreign::read(&mut Socket::open(Protocol::Netfilter, &[])?, watch.table)?;
     legacy::add(&mut ruleset, legacy::read());
-    Ok(watch.judge(&ruleset))
+    Ok(judge(watch, &ruleset))
 }
 
 /// Returns what the rules of `table` that drop have dropped since they were loaded, by their
@@ -216,70 +185,67 @@ pub fn read_any(bytes: &[u8]) {
         Traffic::Venue { protocol: crate::packet::TCP, port: 22 },
     ];
     let ipv6_uplinks = vec!["eth1".to_owned()];
-    FirewallWatch { traffic, ipv6_uplinks, ..FirewallWatch::default() }.judge_at(&place, &ruleset);
+    let watch = FirewallWatch { traffic, ipv6_uplinks, ..FirewallWatch::default() };
+    judge_at(&watch, &place, &ruleset);
 }
 
-impl FirewallWatch {
-    /// Returns the ports that packets pass; `None` without a cluster port.
-    fn place(&self) -> Option<Place> {
-        let port =
-            |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
-        let cluster = Port { bridge: self.bridge, ..port(self.cluster_port.as_ref()?) };
-        let head = self.head.or_else(|| self.cluster_networks.first().copied());
-        Some(Place { cluster, uplinks: self.uplinks.iter().map(port).collect(), head })
-    }
+/// Returns the ports that packets pass; `None` without a cluster port.
+fn place(watch: &FirewallWatch) -> Option<Place> {
+    let port = |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
+    let cluster = Port { bridge: watch.bridge, ..port(watch.cluster_port.as_ref()?) };
+    let head = watch.head.or_else(|| watch.cluster_networks.first().copied());
+    Some(Place { cluster, uplinks: watch.uplinks.iter().map(port).collect(), head })
+}
 
-    fn judge(&self, ruleset: &foreign::Ruleset) -> Blockers {
-        self.place().map_or_else(Blockers::default, |place| self.judge_at(&place, ruleset))
-    }
+fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset) -> Blockers {
+    place(watch).map_or_else(Blockers::default, |place| judge_at(watch, &place, ruleset))
+}
 
-    /// Returns what the nodes and the head send takes the way out that is used, where that is
-    /// known.
-    fn place_of(&self, place: &Place, traffic: Traffic) -> Place {
-        let mut place = place.clone();
-        let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
-        if let Some(exit) = self.exit.as_ref().filter(|exit| by_exit && self.uplinks.contains(exit))
-        {
-            place.uplinks.retain(|uplink| uplink.name == *exit);
-        }
-        if matches!(traffic, Traffic::VenueIpv6 { .. }) {
-            place.uplinks.retain(|uplink| self.ipv6_uplinks.contains(&uplink.name));
-        }
-        place
+/// Returns what the nodes and the head send takes the way out that is used, where that is
+/// known.
+fn place_of(watch: &FirewallWatch, place: &Place, traffic: Traffic) -> Place {
+    let mut place = place.clone();
+    let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
+    if let Some(exit) = watch.exit.as_ref().filter(|exit| by_exit && watch.uplinks.contains(exit)) {
+        place.uplinks.retain(|uplink| uplink.name == *exit);
     }
+    if matches!(traffic, Traffic::VenueIpv6 { .. }) {
+        place.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
+    }
+    place
+}
 
-    fn judge_at(&self, place: &Place, ruleset: &foreign::Ruleset) -> Blockers {
-        let mut found = Blockers::default();
-        for uplink in &place.uplinks {
-            let packets = packet::forwarded(place, uplink);
-            let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
-                continue;
-            };
-            if self.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
-                found.exit.get_or_insert(blocker);
-            } else {
-                found.spare.push((uplink.name.clone(), blocker));
-            }
+fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) -> Blockers {
+    let mut found = Blockers::default();
+    for uplink in &place.uplinks {
+        let packets = packet::forwarded(place, uplink);
+        let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
+            continue;
+        };
+        if watch.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
+            found.exit.get_or_insert(blocker);
+        } else {
+            found.spare.push((uplink.name.clone(), blocker));
         }
-        // Of what is forwarded all is reported already where not even connections are.
-        let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
-        let promised: Vec<Traffic> =
-            self.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
-        for traffic in &promised {
-            let place = &self.place_of(place, *traffic);
-            let drop = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
-            // Where it is dropped by IPv4 that says it all.
-            let is_named = drop.is_some();
-            found.traffic.extend(drop.map(|drop| (*traffic, drop)));
-            let by_ipv6 = by_ipv6(*traffic).filter(|_| !is_named && !self.ipv6_uplinks.is_empty());
-            found.traffic.extend(by_ipv6.and_then(|by_ipv6| {
-                let place = &self.place_of(place, by_ipv6);
-                let packets = packet::packets(place, by_ipv6);
-                Some((by_ipv6, blocker(ruleset, place, by_ipv6, &packets)?))
-            }));
-        }
-        found
     }
+    // Of what is forwarded all is reported already where not even connections are.
+    let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
+    let promised: Vec<Traffic> =
+        watch.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
+    for traffic in &promised {
+        let place = &place_of(watch, place, *traffic);
+        let drop = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+        // Where it is dropped by IPv4 that says it all.
+        let is_named = drop.is_some();
+        found.traffic.extend(drop.map(|drop| (*traffic, drop)));
+        let by_ipv6 = by_ipv6(*traffic).filter(|_| !is_named && !watch.ipv6_uplinks.is_empty());
+        found.traffic.extend(by_ipv6.and_then(|by_ipv6| {
+            let place = &place_of(watch, place, by_ipv6);
+            let packets = packet::packets(place, by_ipv6);
+            Some((by_ipv6, blocker(ruleset, place, by_ipv6, &packets)?))
+        }));
+    }
+    found
 }
 
 /// Returns the traffic that is the same to its user, by IPv6.
@@ -375,7 +341,7 @@ impl Source {
         let Ok(mut ruleset) = ruleset else { return Ok(()) };
         self.legacy = legacy::read();
         legacy::add(&mut ruleset, self.legacy.clone());
-        let found = self.watch.judge(&ruleset);
+        let found = judge(&self.watch, &ruleset);
         let before = std::mem::replace(&mut self.blockers, found.clone());
         if found.exit != before.exit {
             self.report(Firewall::Blocked(found.exit)).await?;

@@ -1,5 +1,5 @@
 //! The vitals of the head: how full the tables of connections (`conntrack`) and of neighbours
-//! (`neighbours`) are, whether the ports still have the settings that we gave them (`ports`),
+//! (`neighbours`) are, which settings the ports have (`ports`),
 //! and how the machine itself is (`head`).
 //!
 //! All is looked at together, once a minute, with everything else that has that beat: a quiet
@@ -19,7 +19,7 @@ mod triggers;
 
 use std::convert::Infallible;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bramblegate_netlink::Socket;
@@ -28,7 +28,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
 
 use crate::config::VitalLimits;
-use crate::event::{Event, Head, Netconf, Vital};
+pub use crate::event::VitalsPlan;
+use crate::event::{Event, Head, Vital};
 use crate::sync::{Closed, next_aligned};
 use crate::watch::emit;
 use head::{SENSORS, Seen, View};
@@ -46,18 +47,6 @@ const NEAR: Duration = Duration::from_secs(10);
 /// Degrees, and percent, that are near.
 const WARM: i32 = 10;
 const CLOSE: u8 = 5;
-
-/// Holds what is to be looked at.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VitalsPlan {
-    /// how full the kernel's tables are too
-    pub tables: bool,
-    /// what ports are to be set to: reported where they are not
-    pub ports: Vec<Netconf>,
-    pub limits: Option<VitalLimits>,
-    /// the files that nodes boot from
-    pub boot_folder: Option<PathBuf>,
-}
 
 /// Reports each vital when it has changed.
 ///
@@ -91,8 +80,8 @@ pub async fn run(
         for vital in news {
             emit(&events, Event::Vital(vital)).await?;
         }
-        for drifted in ports.drifted(&wanted.ports) {
-            emit(&events, Event::Netconf(drifted)).await?;
+        for port in ports.read(&wanted.ports) {
+            emit(&events, Event::Netconf(port)).await?;
         }
         tokio::select! {
             () = sleep_until(next_aligned(if near { NEAR } else { CALM })) => {}

@@ -1,5 +1,5 @@
-//! Finds out whether the ports still have the settings that we gave them. The kernel reports
-//! forwarding and `rp_filter` by itself; of `arp_ignore` and `arp_announce` only who asks hears.
+//! Reads which settings the ports have. The kernel reports forwarding and `rp_filter` by itself; of
+//! `arp_ignore` and `arp_announce` only who asks hears. The facts compare.
 
 use bramblegate_netlink::{Protocol, Socket, rtnetlink};
 
@@ -11,11 +11,10 @@ use crate::watch::link::parse;
 pub(super) struct Ports(Option<Socket>);
 
 impl Ports {
-    /// Returns of each port that differs from what it is to be how it is. A port that cannot be
-    /// asked is gone, and reported as such by others.
-    pub fn drifted(&mut self, kept: &[Netconf]) -> Vec<Netconf> {
-        let asked = kept.iter().filter_map(|kept| Some((kept, self.ask(kept.index)?)));
-        asked.filter(|(kept, now)| has_drifted(kept, now)).map(|(_, now)| now).collect()
+    /// Returns the settings of each port, whatever they are to be. A port that cannot be asked is
+    /// gone, and reported as such by others.
+    pub fn read(&mut self, ports: &[LinkIndex]) -> Vec<Netconf> {
+        ports.iter().filter_map(|port| self.ask(*port)).collect()
     }
 
     /// Asks for one interface by its index.
@@ -36,17 +35,4 @@ impl Ports {
             _ => None,
         })
     }
-}
-
-/// Returns whether a port differs from what it is to be, in a setting that is kept.
-fn has_drifted(kept: &Netconf, now: &Netconf) -> bool {
-    differs(kept.forwarding, now.forwarding)
-        || differs(kept.rp_filter, now.rp_filter)
-        || differs(kept.arp_ignore, now.arp_ignore)
-        || differs(kept.arp_announce, now.arp_announce)
-}
-
-/// Returns whether a setting is another one; `None` is not kept.
-fn differs<Value: PartialEq>(kept: Option<Value>, now: Option<Value>) -> bool {
-    kept.is_some() && kept != now
 }

@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::event::{Conflict, Event, LinkIndex, Mac, Vital};
+use crate::event::{Conflict, Event, Mac, Vital};
+pub use crate::event::{ConflictPlan, ConflictPort};
 use crate::packet::{self, ARP_LENGTH, ETHERTYPE_ARP};
 use crate::sync::{Closed, next_aligned, reached, readable};
 use crate::watch::emit;
@@ -30,22 +31,6 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// … and this often while somebody has the address, who is gone when not heard for so long.
 const WHILE_TAKEN: Duration = Duration::from_secs(5);
 const GONE: Duration = Duration::from_secs(12);
-
-/// Names the ports, and the addresses of ours at each.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ConflictPlan {
-    pub ports: Vec<ConflictPort>,
-    /// of all ports of this machine, in order: what comes from them is ours
-    pub own: Vec<Mac>,
-}
-
-/// Names one port with a carrier.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConflictPort {
-    pub index: LinkIndex,
-    pub mac: Mac,
-    pub addresses: Vec<Ipv4Addr>,
-}
 
 /// Reports all conflicts whenever they change.
 ///

@@ -49,67 +49,12 @@ mod stream;
 mod tcp;
 mod uplink;
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::config::{NodeProbe, UplinkProbe};
-use crate::event::{LinkIndex, Mac, NodeId};
-
-/// Names what is to be asked of the uplinks. An equal plan disturbs nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UplinkProbePlan {
-    pub targets: Vec<UplinkTarget>,
-    pub probe: UplinkProbe,
-}
-
-impl Default for UplinkProbePlan {
-    fn default() -> Self {
-        Self { targets: Vec::new(), probe: UplinkProbe::Off }
-    }
-}
-
-/// Names one uplink with an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UplinkTarget {
-    pub index: LinkIndex,
-    /// the interface's name; everything is bound to it
-    pub name: String,
-    /// the uplink's address; its family decides whether IPv4 or IPv6 is tried
-    pub source: IpAddr,
-    /// asked for the host of the probe, bound to the uplink (but for those on the loopback)
-    pub resolvers: Vec<IpAddr>,
-    /// counts up with each change of address or route: asked again at once
-    pub generation: u64,
-}
-
-/// Names the nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself
-/// costs nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NodeProbePlan {
-    pub nodes: Arc<Vec<NodeTarget>>,
-    /// from the beginning of one round to that of the next
-    pub interval: Duration,
-    /// a round's longest wait for an answer
-    pub timeout: Duration,
-    /// the cluster port's name; without one nobody is asked. Only ARP is bound to it: all else goes
-    /// the way that everybody's packets go, so that what leads them elsewhere is seen
-    pub port: Option<String>,
-}
-
-/// Names a node and what it is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeTarget {
-    pub node: NodeId,
-    pub address: Ipv4Addr,
-    /// the board that the settings name: where a probe sees who answers, no other's answer counts
-    pub mac: Option<Mac>,
-    /// all of them must be answered; shared by the nodes that are asked the same
-    pub probes: Arc<[NodeProbe]>,
-    /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than
-    /// the interval. 0: the plan's
-    pub timeout: u32,
-}
+use crate::config::NodeProbe;
+use crate::event::{Mac, NodeId};
+pub use crate::event::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
 
 /// Names the question that an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

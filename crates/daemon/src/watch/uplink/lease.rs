@@ -18,7 +18,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
-use crate::event::{Acquisition, Event, LinkIndex, Mac, PortalSource, PortalUrl, UplinkNews};
+pub use crate::event::ListeningPlan;
+use crate::event::{Acquisition, Event, Mac, PortalSource, PortalUrl, UplinkNews};
 use crate::packet;
 use crate::sync::{Closed, next_aligned, readable};
 use crate::watch::dhcp::message::{self, Answer, Question};
@@ -32,14 +33,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(9);
 const LOOK: Duration = Duration::from_secs(60);
 /// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Holds an uplink with a carrier and without an IPv4 address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListeningPlan {
-    pub index: LinkIndex,
-    pub name: String,
-    pub mac: Mac,
-}
 
 /// Listens to the ports of the plan; reports [`UplinkNews::Acquisition`] when it is another, and a
 /// portal that an answer names.

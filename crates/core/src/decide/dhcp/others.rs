@@ -1,0 +1,33 @@
+//! Where others' DHCP servers are looked for, and where the nodes' time server is.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::config::{Settings, TimeServer};
+use crate::decide::Desired;
+use crate::event::DhcpWatchPlan;
+use crate::facts::Facts;
+
+/// Returns the cluster port, while addresses are to be served there and it has a carrier.
+pub fn other_dhcp(settings: &Settings, facts: &Facts) -> Option<DhcpWatchPlan> {
+    let (index, generation) = facts.dhcp().port()?;
+    let port = facts.kernel().link(index)?;
+    let (cluster, name) = (&settings.cluster, port.name.clone());
+    let ours =
+        std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
+    Some(DhcpWatchPlan {
+        index,
+        name,
+        mac: port.mac?,
+        generation,
+        ours,
+        unknown_clients: facts.nodes().unknown_boards,
+    })
+}
+
+/// Returns where nodes would ask the head for the time, if it is to be found out.
+pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
+    let asked = settings.cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
+    (asked && settings.gateway.enabled).then(|| desired.cluster_address.addr())
+}

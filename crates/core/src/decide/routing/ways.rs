@@ -1,0 +1,176 @@
+//! The ways that packets have to take whatever rules others have, which the kernel is asked about
+//! again and again.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::config::{Allow, Settings, Transport};
+use crate::decide::cluster::venue_servers;
+use crate::decide::{Desired, ROUTE_PROTOCOL, RULE_PREFERENCE};
+use crate::event::{Flow, INTERNET, Link, Rule, Way, WayOutPlan};
+use crate::facts::Facts;
+use crate::facts::uplink::UplinkView;
+
+/// The last preference of ours; what comes after it finds nothing of ours left to do.
+pub const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
+/// `IPPROTO_ICMP`, `IPPROTO_TCP`, `IPPROTO_UDP`: the kernel looks up no others.
+const LOOKED_UP: [u8; 3] = [1, TCP, UDP];
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Where sshd listens on a node.
+const SSH: u16 = 22;
+
+/// Returns what the kernel is asked about ways: again whenever anything in the kernel changed.
+pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<WayOutPlan> {
+    let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
+    let net = desired.cluster_address;
+    let node =
+        settings.nodes.iter().filter_map(|node| node.address).find(|address| net.contains(address));
+    let other = net.hosts().find(|address| *address != net.addr());
+    let source: Ipv4Addr = node.or(other)?;
+    let mut ways = to_the_cluster(facts, port, net, source);
+    ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
+    let narrow = narrowed(facts, port, net, &ways);
+    ways.extend(narrow);
+    Some(WayOutPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
+}
+
+/// Returns the ways from the head by itself, from its address in the cluster, and what comes from an uplink: by the
+/// cluster port.
+fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
+    let addressed = facts.kernel().is_local(IpAddr::V4(net.addr()))
+        && !facts.kernel().is_local(IpAddr::V4(node));
+    if !addressed
+        || !port.up
+        || !port.carrier
+        || venue_servers(facts).iter().any(|(_, server)| *server == node)
+    {
+        return Vec::new();
+    }
+    let way = |enters, from| Way {
+        enters,
+        from,
+        to: node,
+        leaves: port.index,
+        uid: 0,
+        ip_protocol: None,
+        ports: [None; 2],
+    };
+    // Without a way back to its source the kernel lets nothing in.
+    let leads = |uplink: &UplinkView<'_>| {
+        uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
+    };
+    let uplinks = facts.uplinks().into_iter().filter(leads);
+    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(INTERNET)));
+    [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
+}
+
+/// Returns the ways of answers from the uplink's address, to its gateway and beyond, by that uplink.
+fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
+    let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
+        return Vec::new();
+    };
+    let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
+    let targets =
+        [gateway, INTERNET].into_iter().filter(|to| !facts.kernel().is_local(IpAddr::V4(*to)));
+    let (from, leaves) = (Some(address.addr()), uplink.link.index);
+    let way =
+        |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
+    targets.map(way).collect()
+}
+
+/// Returns the same ways for what only some rules of others take: packets of some user or protocol,
+/// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
+/// port that is promised: others seldom mean the cluster.
+fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
+    /// More rules of that kind are not looked at.
+    const MOST: usize = 64;
+    let mut found = BTreeSet::new();
+    for rule in before_ours(facts) {
+        let flow = &rule.flow;
+        if flow.ip_protocol.is_some_and(|protocol| !LOOKED_UP.contains(&protocol)) {
+            continue;
+        }
+        for way in ways {
+            let by_cluster = way.leaves == port.index;
+            let Some((ip_protocol, ports)) = promised_ports(facts, flow, by_cluster) else {
+                continue;
+            };
+            let to = match rule.destination {
+                Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
+                    Some(to.addr())
+                        .filter(|to| net.contains(to) && !facts.kernel().is_local(IpAddr::V4(*to)))
+                }
+                _ => Some(way.to),
+            };
+            // What is forwarded is root's to the kernel.
+            let uid =
+                flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
+            found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, ..*way }));
+        }
+        if found.len() >= MOST {
+            break;
+        }
+    }
+    found.retain(|way| !ways.contains(way));
+    found
+}
+
+/// Returns the IPv4 rules of others that come before the last of ours.
+pub fn before_ours(facts: &Facts) -> impl Iterator<Item = &Rule> {
+    rules_of_others(facts).filter(|rule| rule.preference <= LAST_PREFERENCE)
+}
+
+/// Returns the IPv4 rules that are not ours.
+pub fn rules_of_others(facts: &Facts) -> impl Iterator<Item = &Rule> {
+    facts.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
+}
+
+/// Returns a protocol and ports, of those that are promised, that a rule for this flow takes: to
+/// the nodes ssh and what ports of the head lead to, from the head what the venue may reach.
+/// `None`: it takes none of them.
+fn promised_ports(
+    state: &Facts,
+    flow: &Flow,
+    to_nodes: bool,
+) -> Option<(Option<u8>, [Option<u16>; 2])> {
+    if flow.source_ports.is_none() && flow.destination_ports.is_none() {
+        return Some((flow.ip_protocol, [None; 2]));
+    }
+    let settings = state.settings();
+    let mut promised: Vec<(u8, u16)> = Vec::new();
+    if to_nodes {
+        promised.push((TCP, SSH));
+        promised.extend(settings.forwards.iter().map(|forward| match forward.transport {
+            Transport::Tcp => (TCP, forward.port),
+            Transport::Udp => (UDP, forward.port),
+        }));
+    } else {
+        for allow in &settings.uplink.allow {
+            match *allow {
+                Allow::Ssh => {
+                    promised.extend(
+                        state.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)),
+                    );
+                }
+                Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
+                Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
+                Allow::Icmp | Allow::Mdns => {}
+            }
+        }
+    }
+    // Who asks has any port: a rule for both takes a part of it that is not looked up.
+    let (ours, theirs) = match to_nodes {
+        true => (flow.destination_ports, flow.source_ports),
+        false => (flow.source_ports, flow.destination_ports),
+    };
+    let (first, last) = ours.filter(|_| theirs.is_none())?;
+    let of_protocol = |protocol: u8| flow.ip_protocol.is_none_or(|wanted| wanted == protocol);
+    let taken =
+        |(protocol, port): &&(u8, u16)| of_protocol(*protocol) && (first..=last).contains(port);
+    let (protocol, port) = *promised.iter().find(taken)?;
+    let ports = if to_nodes { [None, Some(port)] } else { [Some(port), None] };
+    Some((Some(protocol), ports))
+}

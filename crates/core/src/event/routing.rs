@@ -1,0 +1,20 @@
+//! What is asked about the ways that packets take.
+
+use std::net::Ipv4Addr;
+
+use super::{LinkIndex, Way};
+
+/// a.root-servers.net: an address of the internet that nobody routes specially.
+pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
+
+/// Holds a question; `generation` makes an equal one be asked again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayOutPlan {
+    /// the cluster port
+    pub from_port: LinkIndex,
+    /// an address of the cluster that is not the head's own
+    pub source: Ipv4Addr,
+    /// what has been promised
+    pub ways: Vec<Way>,
+    pub generation: u64,
+}
