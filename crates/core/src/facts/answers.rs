@@ -195,12 +195,14 @@ impl Facts {
         self.links.kept_netconf(&self.settings, self.cluster_answers_for_uplink())
     }
 
-    /// Returns whether the applier has been at the ports, and forwarding is on wherever it is to
-    /// be.
-    pub fn is_forwarding_set(&self) -> bool {
-        let outputs = &self.outputs;
-        let reported =
-            outputs.held(Output::Link).is_some() || outputs.error(Output::Link).is_some();
-        reported && self.links.forwards_by(&self.kept_netconf())
+    /// Returns whether the gateway stands, so that READY need not wait any longer: the rule set is in
+    /// the kernel, forwarding is on wherever it is to be, and routes and rules of ours are there.
+    /// Addresses, routes and rules that the kernel does not take, or that wait for what may never
+    /// come, are reported and keep nobody who waits for us.
+    pub fn stands(&self) -> bool {
+        self.outputs.is_well(Output::Firewall)
+            && self.outputs.has_answered(Output::Link)
+            && self.outputs.has_answered(Output::Routing)
+            && self.links.forwards_by(&self.kept_netconf())
     }
 }

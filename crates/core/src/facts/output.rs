@@ -102,6 +102,11 @@ impl Outputs {
         self.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Waiting)
     }
 
+    /// It has done its work once, or reported why it cannot.
+    pub fn has_answered(&self, output: Output) -> bool {
+        self.held.contains_key(&output) || self.errors.contains_key(&output)
+    }
+
     /// It holds something and has not failed since.
     pub fn is_well(&self, output: Output) -> bool {
         self.held.contains_key(&output) && !self.errors.contains_key(&output)

@@ -375,9 +375,7 @@ impl Daemon {
         }
     }
 
-    /// READY when the rule set is in the kernel and forwarding is set on every port that exists.
-    /// Addresses and routes that the kernel does not take are reported, and do not keep everybody
-    /// who waits for us.
+    /// READY when the gateway stands.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.facts.links().is_synced() {
             return Ok(());
@@ -398,8 +396,7 @@ impl Daemon {
                 _ => {}
             }
         }
-        let stands = reports.is_well(Output::Firewall) && self.facts.is_forwarding_set();
-        if !self.options.settings.gateway.enabled || stands {
+        if !self.options.settings.gateway.enabled || self.facts.stands() {
             self.ready = true;
             service_manager::ready();
             malloc::trim();

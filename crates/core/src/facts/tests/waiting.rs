@@ -20,7 +20,7 @@ fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and
     sim.handle(report(Output::Routing, Ok(Applied::Done)));
     sim.rung();
     assert_eq!(sim.handle(report(Output::Routing, Err(ApplyErrorKind::Waiting))), []);
-    assert!(!sim.facts.outputs().is_well(Output::Routing), "READY has to wait too");
+    assert!(!sim.facts.outputs().is_well(Output::Routing));
     assert!(
         !decide(sim.facts.settings(), &sim.facts)
             .alerts
@@ -34,6 +34,32 @@ fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and
     assert_eq!(sim.handle(report(Output::Routing, Ok(Applied::Done))), []);
     sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
     assert_eq!(sim.rung(), [], "nobody waits any more");
+}
+
+/// The firewall's rules and forwarding alone are no gateway for who is answered by another uplink.
+#[test]
+fn ready_waits_for_routing_too_but_not_for_what_the_kernel_does_not_take() {
+    let applied = Applied::Firewall {
+        masquerade: true,
+        owned: true,
+        flow_table: None,
+        rejects: None,
+        adopted: false,
+    };
+    for routing in [Ok(Applied::Done), Err(ApplyErrorKind::Failed), Err(ApplyErrorKind::Waiting)] {
+        let mut sim = Simulation::at_a_venue();
+        for index in [CLUSTER, WIRED] {
+            let forwards = Netconf { index, forwarding: Some(true), ..Netconf::default() };
+            sim.handle(Event::Netconf(forwards));
+        }
+        sim.handle(report(Output::Firewall, Ok(applied.clone())));
+        sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
+        assert!(!sim.facts.stands(), "routes and rules of ours are not there yet");
+        sim.handle(report(Output::Routing, routing.clone()));
+        assert!(sim.facts.stands(), "{routing:?}");
+        sim.handle(report(Output::Firewall, Err(ApplyErrorKind::Failed)));
+        assert!(!sim.facts.stands(), "without the rules nothing stands");
+    }
 }
 
 impl Simulation {

@@ -1,8 +1,9 @@
-//! What the threads of display and indicator have in common: their lease, their reports, their
-//! patience.
+//! What the threads of display and indicator have in common: their loop (`worker.rs`), their lease,
+//! their reports, their patience.
 
 mod error;
 mod thread;
+mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +16,8 @@ use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, Outp
 use crate::supervise::Backoff;
 
 pub use error::PanelError;
-pub use thread::{Handle, Worker, start};
+pub use thread::{Handle, start};
+pub use worker::{Connector, Player, Stage, Worker};
 
 /// How long the main loop may be silent before the panel shows that nobody drives it; it is heard
 /// every ten seconds.

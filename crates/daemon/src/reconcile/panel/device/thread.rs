@@ -1,10 +1,10 @@
 //! The thread of an ornament: its orders, its work, and what becomes of it when it panics.
 
 use std::sync::mpsc as orders;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::worker::{Player, Worker};
 use super::{Lease, PanelError, Reporter};
 use crate::event::{ApplyError, Event, Output};
 use crate::reconcile::error::Panicked;
@@ -23,27 +23,6 @@ enum Order<Picture, Settings, Last> {
     Wake,
 }
 
-/// What it does.
-pub trait Worker {
-    /// what is to be seen
-    type Picture: Send + 'static;
-    type Settings: Send + 'static;
-    /// what is to be seen when the daemon has ended
-    type Last: Send + 'static;
-
-    /// Does what is due; how long until there is something to do again.
-    fn work(&mut self) -> Option<Duration>;
-    fn show(&mut self, picture: Self::Picture);
-    /// A person wants to see the next page of the picture, and to have time to read it.
-    fn turn(&mut self) {}
-    /// A device may have come or gone.
-    fn hotplug(&mut self);
-    fn reconfigure(&mut self, settings: Self::Settings);
-    fn finish(&mut self, last: Self::Last) -> Result<(), ApplyError>;
-    /// After a panic: nothing about the device is known.
-    fn recover(&mut self, error: ApplyError);
-}
-
 /// The way to the thread. Nothing here waits. When it is dropped the thread ends and leaves the
 /// device as it is.
 #[derive(Debug)]
@@ -53,12 +32,12 @@ pub struct Handle<Picture, Settings, Last> {
 }
 
 /// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and people's.
-pub fn start<W: Worker + 'static>(
+pub fn start<P: Player + 'static>(
     name: &'static str,
     output: Output,
     events: mpsc::Sender<Event>,
-    make: impl FnOnce(Lease, Reporter) -> W + Send + 'static,
-) -> Handle<W::Picture, W::Settings, W::Last> {
+    make: impl FnOnce(Lease, Reporter) -> Worker<P> + Send + 'static,
+) -> Handle<P::Picture, P::Settings, P::Last> {
     let (sender, receiver) = orders::channel();
     let lease = Lease::new();
     let mut reporter = Reporter::new(events.clone(), output);
@@ -78,9 +57,9 @@ pub fn start<W: Worker + 'static>(
 }
 
 /// Returns when the daemon stops.
-fn run<W: Worker>(
-    worker: &mut W,
-    orders: &orders::Receiver<Order<W::Picture, W::Settings, W::Last>>,
+fn run<P: Player>(
+    worker: &mut Worker<P>,
+    orders: &orders::Receiver<Order<P::Picture, P::Settings, P::Last>>,
 ) {
     loop {
         let order = match worker.work() {

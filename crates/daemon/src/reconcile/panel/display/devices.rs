@@ -3,17 +3,16 @@
 use std::path::Path;
 
 use crate::config::{Lcd, LcdBus};
-use crate::event::ApplyError;
 use crate::files::reading;
 use crate::panel::emulator::{Backpack, Clock, FaultInjector, Script};
 use crate::panel::gpio::Pins;
 use crate::panel::hd44780::Hd44780;
 use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
 use crate::panel::{CharDisplay, linux};
-use crate::reconcile::panel::device::PanelError;
+use crate::reconcile::panel::device::{self, PanelError};
 
 /// Opens a display, again and again as it comes and goes; lives as long as the settings stand.
-pub type Connector = Box<dyn FnMut() -> Result<Box<dyn CharDisplay>, ApplyError> + Send>;
+pub type Connector = device::Connector<dyn CharDisplay>;
 
 /// A kind of display.
 #[derive(Debug)]

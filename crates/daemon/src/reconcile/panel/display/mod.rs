@@ -2,7 +2,7 @@
 //! nothing else.
 
 mod devices;
-mod worker;
+mod player;
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 pub(crate) use devices::faults;
 pub use devices::{Connector, DISPLAYS, DisplayKind, connector};
 
-use super::device::{self, Handle};
+use super::device::{self, Handle, Worker};
 use crate::config::Lcd;
 use crate::event::{Event, Output};
 use crate::panel::{Frame, Playlist};
-use worker::{REFRESH, Worker};
+use player::{DisplayPlayer, REFRESH};
 
 /// The way to the display's thread; its last picture has no heartbeat, and the backlight on or off.
 pub type DisplayHandle = Handle<Playlist, Lcd, (Frame, bool)>;
@@ -33,7 +33,7 @@ fn spawn_with(
     connect: impl Fn(&Lcd) -> Option<Connector> + Send + 'static,
 ) -> DisplayHandle {
     device::start("display", Output::Display, events, move |lease, reporter| {
-        Worker::new(settings, Box::new(connect), refresh, lease, reporter)
+        Worker::new(DisplayPlayer::new(refresh), settings, Box::new(connect), lease, reporter)
     })
 }
 

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use crate::config::{Led, LedDevice};
-use crate::event::{ApplyError, ApplyErrorKind};
+use crate::event::ApplyErrorKind;
 use crate::panel::blinkstick::{BlinkStick, Identity};
 use crate::panel::emulator::{Clock, Stick};
 use crate::panel::sysfs_led::{LEDS, SysfsLed};
 use crate::panel::{Indicator, hid};
-use crate::reconcile::panel::device::PanelError;
+use crate::reconcile::panel::device::{self, PanelError};
 use crate::reconcile::panel::display::faults;
 
 /// Opens an indicator, again and again as it comes and goes; lives as long as the settings stand.
-pub type Connector = Box<dyn FnMut() -> Result<Box<dyn Indicator>, ApplyError> + Send>;
+pub type Connector = device::Connector<dyn Indicator>;
 
 /// A kind of indicator.
 #[derive(Debug)]

@@ -2,17 +2,17 @@
 
 mod daytime;
 mod devices;
-mod worker;
+mod player;
 
 use tokio::sync::mpsc;
 
 pub use devices::{Connector, INDICATORS, IndicatorKind, connector};
 
-use super::device::{self, Handle};
+use super::device::{self, Handle, Worker};
 use crate::config::Led;
 use crate::event::{Event, Output};
 use crate::panel::Signal;
-use worker::Worker;
+use player::IndicatorPlayer;
 
 /// The way to the indicator's thread. Of the signals the first is the cluster, the others are a
 /// node each; in the end it is dark.
@@ -29,7 +29,7 @@ fn spawn_with(
     connect: impl Fn(&Led) -> Option<Connector> + Send + 'static,
 ) -> IndicatorHandle {
     device::start("indicator", Output::Indicator, events, move |lease, reporter| {
-        Worker::new(settings, Box::new(connect), lease, reporter)
+        Worker::new(IndicatorPlayer::default(), settings, Box::new(connect), lease, reporter)
     })
 }
 

@@ -1,0 +1,214 @@
+//! What is to be seen on the display, and when.
+
+use std::time::Duration;
+
+use crate::config::{Backlight, Lcd};
+use crate::event::{Applied, ApplyError, ApplyErrorKind};
+use crate::panel::CharDisplay;
+use crate::panel::charset::HEARTBEAT;
+use crate::panel::playlist::{Rotation, Urgency};
+use crate::panel::{Frame, Playlist};
+use crate::reconcile::panel::device::{Player, Stage, earliest};
+
+/// The least time between two frames that are not urgent.
+const FRAME_TIME: Duration = Duration::from_millis(100);
+/// Half a beat: the heart is seen this long, then not.
+const HALF_BEAT: Duration = Duration::from_millis(500);
+/// How often the controller is initialised again, in case interference has disturbed it. Each time
+/// the thread wakes half a dozen times, for the bus and for the controller.
+pub(super) const REFRESH: Duration = Duration::from_secs(300);
+
+/// Plays a [`Playlist`] on the glass.
+pub(super) struct DisplayPlayer {
+    rotation: Rotation,
+    /// what is on the glass
+    shown: Option<(Frame, bool)>,
+    shown_at: Duration,
+    refreshed_at: Duration,
+    /// [`REFRESH`], but in tests
+    refresh: Duration,
+    urgent: bool,
+    /// there is something to show
+    started: bool,
+    /// bytes of displays that were closed
+    bytes: u64,
+    /// nobody can see on this hardware whether the display has lost its power
+    blind: bool,
+}
+
+impl DisplayPlayer {
+    pub fn new(refresh: Duration) -> Self {
+        Self {
+            rotation: Rotation::new(Duration::ZERO),
+            shown: None,
+            shown_at: Duration::ZERO,
+            refreshed_at: Duration::ZERO,
+            refresh,
+            urgent: false,
+            started: false,
+            bytes: 0,
+            blind: false,
+        }
+    }
+
+    /// Brings a frame on the glass. What is not urgent has time to look first whether the display
+    /// has lost its power: whatever is written covers the traces.
+    fn put(
+        &mut self,
+        display: &mut dyn CharDisplay,
+        (frame, lit): (Frame, bool),
+        urgent: bool,
+        stage: &Stage<'_, Lcd>,
+    ) -> Result<(), ApplyError> {
+        if !urgent && !self.blind {
+            self.blind = !display.check();
+        }
+        display.show(&frame, lit)?;
+        self.shown = Some((frame, lit));
+        self.shown_at = stage.elapsed();
+        Ok(())
+    }
+
+    fn refresh(&mut self, display: &mut dyn CharDisplay, now: Duration) -> Result<(), ApplyError> {
+        if now.saturating_sub(self.refreshed_at) >= self.refresh {
+            self.refreshed_at = now;
+            display.refresh()?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, display: &dyn CharDisplay, stage: &mut Stage<'_, Lcd>) {
+        let Some((frame, _)) = &self.shown else { return };
+        let frame = with_heart(frame.clone(), stage.settings, true);
+        let lines = stage.settings.charset.shown(&frame).lines();
+        let bytes = self.bytes + display.bytes();
+        stage.reporter.report(Ok(Applied::Display { lines, bytes, blind: self.blind }));
+    }
+
+    /// What should be on the glass now.
+    fn wanted(&self, stage: &Stage<'_, Lcd>) -> (Frame, bool) {
+        let (settings, now) = (stage.settings, stage.now);
+        let page = self.rotation.frame().filter(|frame| frame.geometry() == settings.geometry);
+        let frame = page.cloned().unwrap_or_else(|| Frame::blank(settings.geometry));
+        let beat = (now.as_millis() / HALF_BEAT.as_millis()) % 2 == 0;
+        let beat = beat && stage.lease.left().is_some();
+        (with_heart(frame, settings, beat), self.lit(settings, now))
+    }
+
+    fn lit(&self, settings: &Lcd, now: Duration) -> bool {
+        match settings.backlight {
+            Backlight::On => true,
+            Backlight::Off => false,
+            Backlight::After(time) => now.saturating_sub(self.rotation.last_news()) < time,
+        }
+    }
+
+    /// Time until the glass has to change again by itself.
+    fn next(&self, stage: &Stage<'_, Lcd>) -> Option<Duration> {
+        let (settings, now) = (stage.settings, stage.elapsed());
+        let half = HALF_BEAT.as_nanos();
+        let in_half = Duration::from_nanos(u64::try_from(now.as_nanos() % half).unwrap_or(0));
+        // An expired lease is renewed with an order, so nothing has to be asked for meanwhile.
+        let beat = (settings.heartbeat && stage.lease.left().is_some())
+            .then(|| HALF_BEAT.saturating_sub(in_half));
+        let dark = match settings.backlight {
+            Backlight::After(time) if self.lit(settings, now) => {
+                Some((self.rotation.last_news() + time).saturating_sub(now))
+            }
+            _ => None,
+        };
+        let refresh = Some((self.refreshed_at + self.refresh).saturating_sub(now));
+        earliest([beat, dark, refresh, self.rotation.next_turn(now)])
+    }
+}
+
+/// Draws the heart: the last cell of the last row is its own.
+fn with_heart(mut frame: Frame, settings: &Lcd, beat: bool) -> Frame {
+    if settings.heartbeat {
+        let geometry = frame.geometry();
+        let (row, column) = (usize::from(geometry.rows) - 1, usize::from(geometry.columns) - 1);
+        frame.set(row, column, if beat { HEARTBEAT } else { ' ' });
+    }
+    frame
+}
+
+impl Player for DisplayPlayer {
+    type Device = dyn CharDisplay;
+    type Picture = Playlist;
+    type Settings = Lcd;
+    type Last = (Frame, bool);
+    const NAME: &'static str = "the display";
+
+    fn show(&mut self, playlist: Playlist, now: Duration) {
+        self.started = true;
+        self.urgent |= self.rotation.update(playlist, now) == Urgency::Now;
+    }
+
+    fn has_picture(&self) -> bool {
+        self.started
+    }
+
+    fn turn(&mut self, now: Duration) {
+        self.rotation.turn(now);
+        self.urgent = true;
+    }
+
+    fn opened(&mut self, now: Duration) {
+        self.refreshed_at = now;
+    }
+
+    fn play(
+        &mut self,
+        display: &mut (dyn CharDisplay + 'static),
+        stage: &mut Stage<'_, Lcd>,
+    ) -> Result<Option<Duration>, ApplyError> {
+        let now = stage.now;
+        self.rotation.advance(now);
+        let wanted = self.wanted(stage);
+        let since = now.saturating_sub(self.shown_at);
+        let differs = self.shown.as_ref() != Some(&wanted);
+        if differs && !self.urgent && self.shown.is_some() && since < FRAME_TIME {
+            return Ok(Some(FRAME_TIME - since));
+        }
+        let urgent = std::mem::take(&mut self.urgent);
+        let result = if differs {
+            self.put(display, wanted, urgent, stage)
+        } else {
+            self.refresh(display, now)
+        };
+        if let Err(error) = result {
+            // One that is not there yet fails at each try: that is no error of the bus.
+            if self.shown.is_some() || error.kind == ApplyErrorKind::Failed {
+                stage.reporter.count_error();
+            }
+            return Err(error);
+        }
+        self.report(display, stage);
+        Ok(self.next(stage))
+    }
+
+    fn closed(&mut self, display: Option<Box<dyn CharDisplay>>) {
+        self.bytes += display.map_or(0, |display| display.bytes());
+        self.shown = None;
+        self.urgent = false;
+    }
+
+    fn replaced(&mut self) {
+        self.blind = false;
+    }
+
+    fn is_same_device(before: &Lcd, now: &Lcd) -> bool {
+        let device =
+            |lcd: &Lcd| (lcd.bus.clone(), lcd.geometry, lcd.charset, lcd.emulator_script.clone());
+        device(before) == device(now)
+    }
+
+    fn finish(
+        &mut self,
+        display: &mut (dyn CharDisplay + 'static),
+        last: (Frame, bool),
+        stage: &mut Stage<'_, Lcd>,
+    ) -> Result<(), ApplyError> {
+        self.put(display, last, true, stage)
+    }
+}
