@@ -49,7 +49,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "packet",
         ],
     ),
-    // What an applier reads back becomes events as a watch makes them: it may use `watch`.
+    // What a reconciler reads back becomes events as a watch makes them: it may use `watch`.
     (
         "reconcile",
         &[

@@ -5,7 +5,7 @@
 //!
 //! * [`Socket`] is the one type of socket. It never blocks on reading. The kernel carries a request
 //!   out while it is sent, so [`Socket::request`] and [`Socket::dump`] return with the answer; they
-//!   are used as they are in the verbs and in the appliers.
+//!   are used as they are in the verbs and in the reconcilers.
 //! * [`Listener`] is a [`Socket`] that joined groups, in a tokio runtime. It hands over all that
 //!   waits as one batch, and says [`NetlinkError::Overrun`] where the kernel had to drop some:
 //!   whoever hears that lists anew.

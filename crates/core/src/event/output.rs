@@ -1,10 +1,10 @@
-//! What appliers report of their outputs.
+//! What reconcilers report of their outputs.
 
 use std::fmt;
 
 use crate::panel::DeviceError;
 
-/// Names the outputs; each has an applier.
+/// Names the outputs; each has a reconciler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Output {
     Link,
@@ -93,7 +93,7 @@ pub enum ApplyErrorKind {
     /// what it builds on is another output's, which is at work on it or reports what is wrong:
     /// tried again without a report
     Waiting,
-    /// it did not work; the applier tries again, backing off
+    /// it did not work; the reconciler tries again, backing off
     Failed,
     /// the kernel cannot do it at all
     Unsupported,

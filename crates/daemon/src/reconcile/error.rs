@@ -1,4 +1,4 @@
-//! What the errors of the appliers have in common. Each subject has a type of its own
+//! What the errors of the reconcilers have in common. Each subject has a type of its own
 //! (`FirewallError`, `LinkError`, …); the words for users are made of it here.
 
 use std::error::Error;
@@ -76,7 +76,7 @@ impl OutputError for Refused {
     }
 }
 
-/// An applier or a thread that panicked; a new one takes its place.
+/// A reconciler or a thread that panicked; a new one takes its place.
 #[derive(Debug, thiserror::Error)]
 #[error("{who} panicked and begins again: {text}")]
 pub struct Panicked {

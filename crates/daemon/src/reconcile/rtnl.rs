@@ -1,4 +1,4 @@
-//! What the appliers of links and routes share: typed requests and listings.
+//! What the reconcilers of links and routes share: typed requests and listings.
 
 use bramblegate_netlink::rtnetlink::{Listing, kind};
 use bramblegate_netlink::{Emitable, Message, NetlinkError, Protocol, Socket};

@@ -1,6 +1,6 @@
 //! The rule set as a typed value; its `Display` is nft syntax (see `text.rs`).
 //!
-//! Pure: [`build`] turns what is known into a [`Ruleset`], the firewall sink encodes that same
+//! Pure: [`build`] turns what is known into a [`Ruleset`], the firewall reconciler encodes that same
 //! value for the kernel.
 
 mod forwarded;

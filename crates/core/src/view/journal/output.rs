@@ -1,4 +1,4 @@
-//! Records of outputs: what an applier put in place, or could not, and what others undid.
+//! Records of outputs: what a reconciler put in place, or could not, and what others undid.
 
 use super::{Kind, Priority, Record};
 use crate::event::Output;

@@ -71,7 +71,7 @@ impl Reconciler for RoutingReconciler {
 pub enum RoutingError {
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// the applier of the ports is about to add it
+    /// the reconciler of the ports is about to add it
     #[error("{route} waits for its source address")]
     NoSource { route: String },
 }
@@ -196,7 +196,7 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
 }
 
 /// No port holds the address that the route prefers as its source: somebody has just taken it away,
-/// and the applier of the ports has not put it back yet.
+/// and the reconciler of the ports has not put it back yet.
 fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
     let Some(source) = route.preferred_source else { return false };
     let is_source = |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
