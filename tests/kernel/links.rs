@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bramblegate::config::VitalLimits;
 use bramblegate::decide::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
-use bramblegate::event::{Applied, ApplyErrorKind, Change, Event};
+use bramblegate::event::{Applied, ApplyErrorKind, Change, Event, VitalsPlan};
 use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::link::{LinkReconciler, record};
 use bramblegate::reconcile::worker::{self, InFlight, Order, order};
-use bramblegate::watch::link;
+use bramblegate::watch::{host, link};
 use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -27,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::a_setting_that_leaves_the_plan_is_put_back_at_once", leaves_open),
         trial("links::forwarding_that_others_want_stays", forwarding_that_others_want_stays),
         trial("links::what_others_undid_is_put_back_when_the_reconciler_is_rung", given_back),
+        trial("links::settings_that_the_kernel_does_not_report_are_read", settings_are_read),
     ]
 }
 
@@ -302,6 +304,33 @@ fn leaves_open() {
         // A restart in between.
         LinkReconciler::new(&directory.0).apply(&open).await.unwrap();
         assert_eq!(read(), "0 0");
+    });
+}
+
+/// Of `arp_ignore` the kernel sends no message: the watch reads it, whatever it is to be.
+fn settings_are_read() {
+    ports();
+    let number = index_of("cluster");
+    let limits = VitalLimits { temperature: 80, memory: None, disk: None, pressure: None };
+    let plan = VitalsPlan { ports: vec![number], limits: Some(limits), ..VitalsPlan::default() };
+    block_on(async {
+        let (plan, wanted) = watch::channel(plan);
+        let (sender, mut events) = mpsc::channel(64);
+        let task = tokio::spawn(host::run(sender, wanted));
+        for value in [1, 0] {
+            sh(&format!("echo {value} > /proc/sys/net/ipv4/conf/cluster/arp_ignore"));
+            // Another plan is a reason to look, as a minute gone by is.
+            plan.send_modify(|plan| plan.tables = !plan.tables);
+            loop {
+                let Some(event) = events.recv().await else { panic!("the watch ended") };
+                let Event::Netconf(conf) = event else { continue };
+                assert_eq!((conf.index, conf.forwarding), (number, Some(false)));
+                if conf.arp_ignore == Some(value) {
+                    break;
+                }
+            }
+        }
+        task.abort();
     });
 }
 

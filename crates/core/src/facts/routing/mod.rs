@@ -51,13 +51,14 @@ impl Routing {
                 self.astray_since = (!ways.is_empty()).then_some(since);
             }
             // The address that it waits for may be there now.
-            Event::Applied(ApplyReport { output: Output::Link, result: Ok(_) }) => {
-                if outputs.is_waiting(Output::Routing) {
-                    self.resyncs.note(Output::Routing);
-                }
+            Event::Applied(ApplyReport { output: Output::Link, result: Ok(_) })
+                if outputs.is_waiting(Output::Routing) =>
+            {
+                self.resyncs.note(Output::Routing);
             }
             Event::Applied(ApplyReport { output: Output::Routing, result: Ok(_) }) => {
-                if self.detour.takes_the_cut() {
+                let cut = self.detour.takes_the_cut();
+                if cut {
                     self.resyncs.note(Output::Conntrack);
                 }
             }
