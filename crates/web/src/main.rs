@@ -1,0 +1,75 @@
+//! The program `bramblegate-web`.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bramblegate_web::follow::Follower;
+use bramblegate_web::live::Live;
+use bramblegate_web::serve::{self, Site};
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves the status page of this head node.
+#[derive(Debug, Parser)]
+#[command(name = "bramblegate-web", version)]
+struct Args {
+    /// Port to listen on; may be given more than once, the first that is free is taken
+    #[arg(long = "listen", value_name = "PORT", default_values_t = [80, 8080])]
+    listen: Vec<u16>,
+    /// The daemon's status socket
+    #[arg(long, value_name = "PATH", default_value = "/run/bramblegate/status.sock")]
+    socket: PathBuf,
+}
+
+/// No port could be taken (sysexits.h, EX_UNAVAILABLE).
+const UNAVAILABLE: u8 = 69;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("there is no runtime: {error}")),
+    };
+    match runtime.block_on(run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("bramblegate-web: {error}");
+    ExitCode::from(UNAVAILABLE)
+}
+
+async fn run(args: Args) -> Result<(), String> {
+    let listener = listen(&args.listen).await?;
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let follower = Follower::start(args.socket).map_err(|error| error.to_string())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let live = Live::new(follower.clone(), u64::try_from(now.as_millis()).unwrap_or(0));
+    tokio::spawn(live.clone().run());
+    let routes = serve::routes(Site { follower, live });
+    println!("bramblegate-web: the status page is at port {port}");
+    let mut end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    tokio::select! {
+        () = serve::serve(listener, routes) => {}
+        _ = end.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(())
+}
+
+/// Returns the first of the ports that is free, for both address families.
+async fn listen(ports: &[u16]) -> Result<TcpListener, String> {
+    let mut refused = Vec::new();
+    for port in ports {
+        match TcpListener::bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), *port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused.push(format!("port {port}: {error}")),
+        }
+    }
+    Err(format!("no port to listen on ({})", refused.join("; ")))
+}
