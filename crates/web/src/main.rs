@@ -22,6 +22,9 @@ struct Args {
     /// The daemon's status socket
     #[arg(long, value_name = "PATH", default_value = "/run/bramblegate/status.sock")]
     socket: PathBuf,
+    /// Up to so many nodes are series of their own in /metrics; above that groups alone
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    nodes_max: usize,
 }
 
 /// No port could be taken (sysexits.h, EX_UNAVAILABLE).
@@ -51,7 +54,7 @@ async fn run(args: Args) -> Result<(), String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let live = Live::new(follower.clone(), u64::try_from(now.as_millis()).unwrap_or(0));
     tokio::spawn(live.clone().run());
-    let routes = serve::routes(Site { follower, live });
+    let routes = serve::routes(Site { follower, live, nodes_max: args.nodes_max });
     println!("bramblegate-web: the status page is at port {port}");
     let mut end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     tokio::select! {

@@ -7,13 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
 use axum::routing::get;
+use axum::{Json, Router};
 use futures_util::stream::{Stream, StreamExt};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,8 +23,10 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::discovery;
 use crate::follow::Follower;
 use crate::live::{BEAT, Live};
+use crate::metrics;
 use crate::page::{self, Language};
 use crate::plain;
 
@@ -49,6 +51,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 pub struct Site {
     pub follower: Follower,
     pub live: Live,
+    /// nodes are series of their own up to so many
+    pub nodes_max: usize,
 }
 
 /// Returns the routes.
@@ -61,6 +65,8 @@ pub fn routes(site: Site) -> Router {
         .route("/events", get(events))
         .route("/status.json", get(status))
         .route("/healthz", get(health))
+        .route("/metrics", get(measured))
+        .route("/sd", get(discovered))
         .layer(middleware::from_fn(guard))
         .with_state(site)
 }
@@ -253,4 +259,28 @@ async fn health(State(site): State<Site>) -> Response {
         None => "ok\n".into_response(),
         Some((why, _)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
+}
+
+async fn measured(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let openmetrics = accept.is_some_and(metrics::wants_openmetrics);
+    let kind = if openmetrics { metrics::OPENMETRICS } else { metrics::TEXT };
+    match metrics::encode(&site.follower.known(), site.nodes_max, openmetrics) {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct DiscoveryQuery {
+    port: Option<u16>,
+}
+
+async fn discovered(State(site): State<Site>, Query(query): Query<DiscoveryQuery>) -> Response {
+    let known = site.follower.known();
+    // An empty list would take every target away; Prometheus keeps the last list after a failure.
+    let Some(snapshot) = known.snapshot else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    Json(discovery::targets(&snapshot, query.port)).into_response()
 }
