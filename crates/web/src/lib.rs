@@ -8,11 +8,13 @@
 //! * [`follow`] reads the status socket in a thread and keeps the state up to date.
 //! * [`page`] draws the state as HTML, [`plain`] as text for a terminal; pure functions.
 //! * [`live`] compares what was drawn with what is shown and sends the difference to all viewers.
+//! * [`history`] keeps the last hour and day for its plots.
 //! * [`metrics`] and [`discovery`] write it for Prometheus.
 //! * [`serve`] takes connections, within bounds, and answers.
 
 pub mod discovery;
 pub mod follow;
+pub mod history;
 pub mod live;
 pub mod metrics;
 pub mod page;

@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::follow::Follower;
+use crate::history::{History, Span};
 use crate::page::{self, Language, Parts};
 
 /// Changes within this time are one event.
@@ -67,6 +68,7 @@ struct Drawn {
 #[derive(Debug, Clone)]
 pub struct Live {
     follower: Follower,
+    history: History,
     channels: Arc<Vec<Channel>>,
     /// tells the ids of this process from those of the one before
     run: u64,
@@ -74,7 +76,7 @@ pub struct Live {
 
 impl Live {
     /// Returns the page of a daemon; [`Self::run`] keeps it up to date.
-    pub fn new(follower: Follower, run: u64) -> Self {
+    pub fn new(follower: Follower, history: History, run: u64) -> Self {
         let channels = Language::ALL
             .into_iter()
             .map(|language| Channel {
@@ -83,7 +85,7 @@ impl Live {
                 viewers: broadcast::channel(BEHIND).0,
             })
             .collect();
-        Self { follower, channels: Arc::new(channels), run }
+        Self { follower, history, channels: Arc::new(channels), run }
     }
 
     /// Draws what changes, for as long as the process runs.
@@ -109,7 +111,8 @@ impl Live {
             return String::new();
         };
         let (parts, id) = self.draw(channel);
-        page::whole(language, &parts, &self.name(id))
+        let plots = page::draw_plots(&self.history, Span::Hour, language.words());
+        page::whole(language, &parts, &plots, &self.name(id))
     }
 
     /// Returns the events after `since`, then those that come; with beats while nothing does.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bramblegate_web::follow::Follower;
+use bramblegate_web::history::History;
 use bramblegate_web::live::Live;
 use bramblegate_web::serve::{self, Site};
 use clap::Parser;
@@ -52,9 +53,12 @@ async fn run(args: Args) -> Result<(), String> {
     let port = listener.local_addr().map_or(0, |address| address.port());
     let follower = Follower::start(args.socket).map_err(|error| error.to_string())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let live = Live::new(follower.clone(), u64::try_from(now.as_millis()).unwrap_or(0));
+    let history = History::default();
+    tokio::spawn(history.clone().run(follower.clone()));
+    let live =
+        Live::new(follower.clone(), history.clone(), u64::try_from(now.as_millis()).unwrap_or(0));
     tokio::spawn(live.clone().run());
-    let routes = serve::routes(Site { follower, live, nodes_max: args.nodes_max });
+    let routes = serve::routes(Site { follower, live, history, nodes_max: args.nodes_max });
     println!("bramblegate-web: the status page is at port {port}");
     let mut end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     tokio::select! {

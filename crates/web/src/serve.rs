@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 
 use crate::discovery;
 use crate::follow::Follower;
+use crate::history::{History, Span};
 use crate::live::{BEAT, Live};
 use crate::metrics;
 use crate::page::{self, Language};
@@ -51,6 +52,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 pub struct Site {
     pub follower: Follower,
     pub live: Live,
+    pub history: History,
     /// nodes are series of their own up to so many
     pub nodes_max: usize,
 }
@@ -65,6 +67,7 @@ pub fn routes(site: Site) -> Router {
         .route("/events", get(events))
         .route("/status.json", get(status))
         .route("/healthz", get(health))
+        .route("/plots", get(plots))
         .route("/metrics", get(measured))
         .route("/sd", get(discovered))
         .layer(middleware::from_fn(guard))
@@ -283,4 +286,20 @@ async fn discovered(State(site): State<Site>, Query(query): Query<DiscoveryQuery
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     Json(discovery::targets(&snapshot, query.port)).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+struct PlotsQuery {
+    #[serde(default)]
+    span: String,
+}
+
+/// Answers with the plots alone; a browser without script shows them as a page.
+async fn plots(
+    State(site): State<Site>,
+    Query(query): Query<PlotsQuery>,
+    headers: HeaderMap,
+) -> Html<String> {
+    let span = if query.span == "day" { Span::Day } else { Span::Hour };
+    Html(page::draw_plots(&site.history, span, language(&headers).words()).into_string())
 }

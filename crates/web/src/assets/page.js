@@ -71,6 +71,21 @@
     setTimeout(() => { button.textContent = before; }, 1500);
   });
 
+  // Plots of an hour or a day; the link is the same without this script.
+  let plots = "/plots";
+  const drawPlots = async () => {
+    if (document.hidden) return;
+    const answer = await fetch(plots).catch(() => null);
+    if (answer?.ok) put("plots", await answer.text());
+  };
+  setInterval(drawPlots, 30000);
+  document.querySelector(".plots a").addEventListener("click", (event) => {
+    event.preventDefault();
+    plots = plots === "/plots" ? "/plots?span=day" : "/plots";
+    event.target.classList.toggle("chosen");
+    drawPlots();
+  });
+
   const stale = (is) => {
     body.classList.toggle("stale", is);
     if (is && !note) {

@@ -5,6 +5,7 @@ mod glass;
 mod head;
 mod nodes;
 mod parts;
+mod plots;
 mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -13,6 +14,7 @@ use crate::follow::Known;
 
 pub use nodes::group;
 pub use parts::{NODES, Parts};
+pub use plots::draw as draw_plots;
 pub use words::{Language, Words};
 
 /// Files that every page needs; embedded, so that no other server is asked.
@@ -42,7 +44,7 @@ pub fn draw(language: Language, known: &Known, old: &Parts) -> Parts {
 }
 
 /// Returns the page as a file: every part in its place, and the number of the last event in it.
-pub fn whole(language: Language, parts: &Parts, event: &str) -> String {
+pub fn whole(language: Language, parts: &Parts, plots: &Markup, event: &str) -> String {
     let words = language.words();
     let part = |id: &str| PreEscaped(parts.get(id).unwrap_or_default().to_owned());
     let section = |id: &str, title: &str| -> Markup {
@@ -76,6 +78,10 @@ pub fn whole(language: Language, parts: &Parts, event: &str) -> String {
                     section.nodes {
                         h2 { (words.nodes) " " span #count { (part("count")) } }
                         div #(NODES) { (part(NODES)) }
+                    }
+                    section.plots {
+                        h2 { (words.last_hour) " · " a href="/plots?span=day" { (words.last_day) } }
+                        div #plots { (plots) }
                     }
                     div.facts {
                         (section("uplinks", words.uplinks))
