@@ -1,6 +1,6 @@
 //! The program `bramblegate-web`.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,12 +17,12 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(name = "bramblegate-web", version)]
 struct Args {
-    /// Port to listen on; may be given more than once, the first that is free is taken
-    #[arg(long = "listen", value_name = "PORT", default_values_t = [80, 8080])]
-    listen: Vec<u16>,
+    /// Address and port to listen on; may be given more than once, the first that is free is taken
+    #[arg(long = "listen", value_name = "ADDR:PORT", default_values = ["[::]:80", "[::]:8080"])]
+    listen: Vec<SocketAddr>,
     /// The daemon's status socket
     #[arg(long, value_name = "PATH", default_value = "/run/bramblegate/status.sock")]
-    socket: PathBuf,
+    status: PathBuf,
     /// Up to so many nodes are series of their own in /metrics; above that groups alone
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     nodes_max: usize,
@@ -50,8 +50,8 @@ fn failed(error: &str) -> ExitCode {
 
 async fn run(args: Args) -> Result<(), String> {
     let listener = listen(&args.listen).await?;
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    let follower = Follower::start(args.socket).map_err(|error| error.to_string())?;
+    let at = listener.local_addr().map_err(|error| error.to_string())?;
+    let follower = Follower::start(args.status).map_err(|error| error.to_string())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let history = History::default();
     tokio::spawn(history.clone().run(follower.clone()));
@@ -59,7 +59,7 @@ async fn run(args: Args) -> Result<(), String> {
         Live::new(follower.clone(), history.clone(), u64::try_from(now.as_millis()).unwrap_or(0));
     tokio::spawn(live.clone().run());
     let routes = serve::routes(Site { follower, live, history, nodes_max: args.nodes_max });
-    println!("bramblegate-web: the status page is at port {port}");
+    println!("bramblegate-web: the status page is at {at}");
     let mut end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     tokio::select! {
         () = serve::serve(listener, routes) => {}
@@ -69,14 +69,14 @@ async fn run(args: Args) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the first of the ports that is free, for both address families.
-async fn listen(ports: &[u16]) -> Result<TcpListener, String> {
+/// Returns the first of the addresses that is free.
+async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, String> {
     let mut refused = Vec::new();
-    for port in ports {
-        match TcpListener::bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), *port)).await {
+    for address in addresses {
+        match TcpListener::bind(address).await {
             Ok(listener) => return Ok(listener),
-            Err(error) => refused.push(format!("port {port}: {error}")),
+            Err(error) => refused.push(format!("{address}: {error}")),
         }
     }
-    Err(format!("no port to listen on ({})", refused.join("; ")))
+    Err(format!("no address to listen on ({})", refused.join("; ")))
 }

@@ -4,11 +4,11 @@
 //! labels alone. A state of several values is one series for each value, 0 or 1, so that a rule
 //! needs no numbers. Every series appears once: Prometheus drops a second one without a word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use bramblegate_api::status::{DeviceState, NodeHealth, Severity, Snapshot, UplinkState};
+use bramblegate_api::status::{DeviceState, NodeHealth, Severity, Snapshot};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
@@ -140,47 +140,51 @@ fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     out.gauge("build_info", "Version of the gateway daemon.", info)?;
     let uptime: [(NoLabels, u64); 1] = [([], snapshot.uptime_s)];
     out.gauge("uptime_seconds", "Time since the gateway daemon started.", uptime)?;
-    let severity = Severity::ALL.map(|severity| {
-        ([("severity", severity.name())], u64::from(snapshot.severity == severity))
-    });
-    out.gauge("severity", "1 for what the LED shows.", severity)?;
-    // An alert of many nodes is one line of the status; its code is what rules go by.
-    let mut alerts: BTreeMap<(&str, String, bool), u64> = BTreeMap::new();
-    for alert in &snapshot.alerts {
-        *alerts
-            .entry((&alert.code, alert.severity.to_string(), alert.acknowledged))
-            .or_default() += 1;
-    }
-    let alerts = alerts.iter().map(|((code, severity, acknowledged), count)| {
+    let level = Severity::ALL.into_iter().position(|severity| snapshot.severity == severity);
+    // A word that a newer daemon has added is no number; none is better than a wrong one.
+    let severity = level.map(|level| -> (NoLabels, f64) { ([], level as f64) });
+    out.gauge("severity", "0 ok, 1 notice, 2 warning, 3 fault: what the LED shows.", severity)?;
+    // Two alerts of one code and subject are one series.
+    let alerts: BTreeSet<(&str, &str, String, bool)> = snapshot
+        .alerts
+        .iter()
+        .map(|alert| {
+            let subject = alert.subject.as_deref().unwrap_or_default();
+            (&*alert.code, subject, alert.severity.to_string(), alert.acknowledged)
+        })
+        .collect();
+    let alerts = alerts.iter().map(|(code, subject, severity, acknowledged)| {
         let acknowledged = if *acknowledged { "true" } else { "false" };
-        ([("code", *code), ("severity", severity), ("acknowledged", acknowledged)], *count)
+        let labels = [
+            ("code", *code),
+            ("subject", *subject),
+            ("severity", severity),
+            ("acknowledged", acknowledged),
+        ];
+        (labels, 1_u64)
     });
-    out.gauge("alerts", "Alerts that stand, by code.", alerts)
+    out.gauge("alert", "1 while the alert stands.", alerts)
 }
 
 fn uplinks(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let name =
         |interface: &Option<bramblegate_api::Text>| interface.as_deref().unwrap_or("").to_owned();
     let uplinks = &snapshot.uplinks;
-    let states = uplinks.iter().flat_map(|uplink| {
-        UplinkState::ALL.map(|state| {
-            let labels =
-                [("interface", name(&uplink.interface)), ("state", state.name().to_owned())];
-            (labels, u64::from(uplink.state == state))
-        })
+    let info = uplinks.iter().map(|uplink| {
+        let address = uplink.address.map(|address| address.to_string()).unwrap_or_default();
+        let labels = [
+            ("interface", name(&uplink.interface)),
+            ("address", address),
+            ("state", uplink.state.to_string()),
+        ];
+        (labels, 1_u64)
     });
-    out.gauge("uplink_state", "1 for the state of each uplink.", states)?;
+    out.gauge("uplink_info", "What each uplink is like.", info)?;
     let active = uplinks.iter().map(|uplink| {
         let active = uplink.interface == snapshot.uplink.interface;
         ([("interface", name(&uplink.interface))], u64::from(active))
     });
     out.gauge("uplink_active", "Whether the uplink carries the traffic.", active)?;
-    let addresses = uplinks.iter().flat_map(|uplink| {
-        uplink.addresses.iter().flatten().map(|address| {
-            ([("interface", name(&uplink.interface)), ("address", address.to_string())], 1_u64)
-        })
-    });
-    out.gauge("uplink_address_info", "Addresses of each uplink.", addresses)?;
     let leases = uplinks.iter().filter_map(|uplink| {
         Some(([("interface", name(&uplink.interface))], uplink.lease_left_s?))
     });
@@ -228,11 +232,7 @@ fn gateway(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         "gateway_repaired",
         "Times a change by others was repaired.",
         none(gateway.repaired),
-    )?;
-    let total = u64::try_from(snapshot.cluster.total).unwrap_or(u64::MAX);
-    let up = u64::try_from(snapshot.cluster.up).unwrap_or(u64::MAX);
-    out.gauge("cluster_nodes", "Nodes that are known.", none(total))?;
-    out.gauge("cluster_nodes_up", "Nodes that are up.", none(up))
+    )
 }
 
 fn host(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -278,6 +278,11 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
 }
 
 fn groups(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let healths = NodeHealth::ALL.map(|health| {
+        let count = snapshot.nodes.iter().filter(|node| node.health == health).count();
+        ([("health", health.name())], u64::try_from(count).unwrap_or(u64::MAX))
+    });
+    out.gauge("nodes", "Nodes by health.", healths)?;
     let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for node in &snapshot.nodes {
         let group = node.group.as_deref().unwrap_or("");
@@ -314,7 +319,7 @@ fn nodes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         let seconds = u32::try_from(node.rtt_us?).map_or(f64::INFINITY, f64::from) / 1e6;
         Some(([("node", &*node.name)], seconds))
     });
-    out.gauge("node_round_trip_seconds", "Smoothed round trip of the probes.", trips)?;
+    out.gauge("node_rtt_seconds", "Smoothed round trip of the probes.", trips)?;
     let ages = nodes.iter().map(|node| ([("node", &*node.name)], node.since_s));
     out.gauge("node_health_age_seconds", "Time since the node's health changed.", ages)
 }

@@ -41,6 +41,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 16 << 10;
 /// A viewer that has taken nothing for so long is gone (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// How programs call themselves that show what they get in a terminal.
+const TERMINALS: [&str; 3] = ["curl/", "Wget/", "HTTPie/"];
 /// Pause after accept(2) failed, as where there are no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The page is its own files and nothing else: no script within it, no form elsewhere, no frame.
@@ -65,6 +67,7 @@ pub fn routes(site: Site) -> Router {
         .route("/page.js", get(script))
         .route("/nodes", get(nodes))
         .route("/events", get(events))
+        .route("/live", get(live))
         .route("/status.json", get(status))
         .route("/healthz", get(health))
         .route("/plots", get(plots))
@@ -181,15 +184,20 @@ fn language(headers: &HeaderMap) -> Language {
     accepted.map_or(Language::English, Language::accepted)
 }
 
-/// Returns whether the client asks for HTML; a terminal's does not.
-fn wants_html(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("text/html"))
+/// Returns whether the client is a terminal's, or asks for text.
+fn wants_text(headers: &HeaderMap) -> bool {
+    let field = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = field(header::ACCEPT);
+    if accept.contains("text/html") {
+        return false;
+    }
+    accept.contains("text/plain")
+        || TERMINALS.iter().any(|name| field(header::USER_AGENT).starts_with(name))
 }
 
 async fn index(State(site): State<Site>, request: Request) -> Response {
     let headers = request.headers();
-    if !wants_html(headers) || request.uri().query() == Some("text") {
+    if wants_text(headers) || request.uri().query() == Some("text") {
         let text = plain::page(&site.follower.known(), SystemTime::now());
         return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
     }
@@ -233,7 +241,22 @@ struct EventsQuery {
     since: Option<String>,
 }
 
+/// Sends the lines of the status socket: a snapshot, then changes, numbered by their `seq`.
 async fn events(
+    State(site): State<Site>,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let since = last.or(query.since.as_deref()).and_then(|number| number.parse().ok());
+    let lines = site.follower.lines(since);
+    let stream =
+        lines.map(|sent| Ok(sse::Event::default().id(sent.seq.to_string()).data(&sent.text)));
+    Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(BEAT))
+}
+
+/// Sends what changes on the page.
+async fn live(
     State(site): State<Site>,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,

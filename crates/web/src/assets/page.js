@@ -100,7 +100,7 @@
     }
   };
 
-  const source = new EventSource("/events?since=" + encodeURIComponent(body.dataset.event));
+  const source = new EventSource("/live?since=" + encodeURIComponent(body.dataset.event));
   const alive = () => { heard = Date.now(); stale(false); };
   source.addEventListener("update", (event) => { alive(); update(JSON.parse(event.data)); });
   source.addEventListener("beat", alive);

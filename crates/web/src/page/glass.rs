@@ -14,14 +14,14 @@ const PITCH: (usize, usize) = (6, 9);
 pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
     let Some(lines) = lcd.lines.as_ref().filter(|lines| !lines.is_empty()) else {
         return html! {
-            p.dim { (words.no_display) @if lcd.state != DeviceState::Absent { ": " (text(&lcd.state, words.device)) } }
+            p #lcd.dim { (words.no_display) @if lcd.state != DeviceState::Absent { ": " (text(&lcd.state, words.device)) } }
         };
     };
     let columns = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let (width, height) = (columns * PITCH.0 + 1, lines.len() * PITCH.1 + 1);
-    let label = lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join(" | ");
+    let label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
     html! {
-        svg.lcd role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) {
+        svg #lcd.lcd role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) {
             path.dots d=(dots(lines.iter().map(|line| &**line))) {}
         }
     }
@@ -50,19 +50,20 @@ pub(super) fn lamps(led: &Led, words: &Words) -> Markup {
     let signals: Vec<Signal> = match (&led.leds, one) {
         (Some(leds), _) if leds.len() > 1 => leds.clone(),
         (_, Some((colour, pattern))) => vec![Signal { colour, pattern }],
-        _ => return html! { p.dim { "LED: " (text(&led.state, words.device)) } },
+        _ => {
+            return html! { p #led.dim data-colour="" data-pattern="off" { "LED: " (text(&led.state, words.device)) } };
+        }
     };
+    let first = signals.first().cloned().unwrap_or_default();
     html! {
-        div.lamps {
+        div #led.lamps data-colour=(first.colour) data-pattern=(first.pattern) {
             @for signal in &signals {
                 // Colour and rhythm are attributes: the page allows no styles within its elements.
                 svg class={ "lamp " (rhythm(&signal.pattern)) } viewBox="0 0 10 10" aria-hidden="true" {
                     circle cx="5" cy="5" r="4" fill=(signal.colour) {}
                 }
             }
-            @if let Some(first) = signals.first() {
-                span { "LED: " (name(&first.colour)) ", " (text(&first.pattern, words.pattern)) }
-            }
+            span { "LED: " (name(&first.colour)) ", " (text(&first.pattern, words.pattern)) }
         }
     }
 }

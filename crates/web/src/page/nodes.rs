@@ -28,10 +28,12 @@ enum Detail {
 
 impl Detail {
     fn of(nodes: usize) -> Self {
-        match nodes {
-            0..=CARDS => Self::Cards,
-            ..=TILES => Self::Tiles,
-            _ => Self::Groups,
+        if nodes <= CARDS {
+            Self::Cards
+        } else if nodes <= TILES {
+            Self::Tiles
+        } else {
+            Self::Groups
         }
     }
 }
@@ -141,7 +143,7 @@ fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -
     let address = node.address.map(|address| address.to_string()).unwrap_or_default();
     if detail == Detail::Cards {
         return html! {
-            li class={ "node " (health) } data-node=(node.name) {
+            li class={ "node " (health) } data-node=(node.name) data-health=(node.health) {
                 b { (node.name) } " " span.health { (shown) }
                 br; code { (address) }
                 @if let Some(rtt) = node.rtt_us { " " (milliseconds(rtt)) }
@@ -151,7 +153,7 @@ fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -
         };
     }
     html! {
-        li class={ "node " (health) } data-node=(node.name) title={ (node.name) " " (address) " " (shown) } {
+        li class={ "node " (health) } data-node=(node.name) data-health=(node.health) title={ (node.name) " " (address) " " (shown) } {
             span.name { (node.name) } span.health { (shown) }
         }
     }

@@ -110,7 +110,7 @@ pub struct Words {
 }
 
 /// Returns the text of a word; one that a newer daemon has added stands as it came.
-pub(super) fn text<'a, T: Copy>(word: &'a Word<T>, texts: fn(T) -> &'static str) -> &'a str {
+pub(super) fn text<T: Copy>(word: &Word<T>, texts: fn(T) -> &'static str) -> &str {
     match word {
         Word::Known(word) => texts(*word),
         Word::Other(word) => word,
