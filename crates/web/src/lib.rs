@@ -10,13 +10,17 @@
 //! * [`live`] compares what was drawn with what is shown and sends the difference to all viewers.
 //! * [`history`] keeps the last hour and day for its plots.
 //! * [`metrics`] and [`discovery`] write it for Prometheus.
+//! * [`login`] decides who may give orders, [`orders`] hands them to the control socket.
 //! * [`serve`] takes connections, within bounds, and answers.
 
 pub mod discovery;
 pub mod follow;
 pub mod history;
 pub mod live;
+pub mod log;
+pub mod login;
 pub mod metrics;
+pub mod orders;
 pub mod page;
 pub mod plain;
 pub mod serve;

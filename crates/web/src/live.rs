@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 
 use crate::follow::Follower;
 use crate::history::{History, Span};
-use crate::page::{self, Language, Parts};
+use crate::page::{self, Access, Language, Parts};
 
 /// Changes within this time are one event.
 const COALESCE: Duration = Duration::from_millis(150);
@@ -105,14 +105,14 @@ impl Live {
     }
 
     /// Returns the whole page, with the number of the event that it holds everything of.
-    pub fn whole(&self, language: Language) -> String {
+    pub fn whole(&self, language: Language, access: &Access) -> String {
         let Some(channel) = self.channels.iter().find(|channel| channel.language == language)
         else {
             return String::new();
         };
         let (parts, id) = self.draw(channel);
         let plots = page::draw_plots(&self.history, Span::Hour, language.words());
-        page::whole(language, &parts, &plots, &self.name(id))
+        page::whole(language, &parts, &plots, access, &self.name(id))
     }
 
     /// Returns the events after `since`, then those that come; with beats while nothing does.

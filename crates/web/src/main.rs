@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bramblegate_web::follow::Follower;
 use bramblegate_web::history::History;
 use bramblegate_web::live::Live;
+use bramblegate_web::log;
+use bramblegate_web::orders::Desk;
 use bramblegate_web::serve::{self, Site};
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -23,6 +26,15 @@ struct Args {
     /// The daemon's status socket
     #[arg(long, value_name = "PATH", default_value = "/run/bramblegate/status.sock")]
     status: PathBuf,
+    /// The daemon's control socket, for orders of those who log in
+    #[arg(long, value_name = "SOCKET", default_value = "/run/bramblegate/control.sock")]
+    control: PathBuf,
+    /// File with the password's hash (bramblegate web password writes it)
+    #[arg(long, value_name = "FILE", default_value = "/etc/bramblegate/web.password")]
+    password: PathBuf,
+    /// Network whose computers may log in, beside the head itself; may be given more than once
+    #[arg(long, value_name = "NETWORK")]
+    admin_from: Vec<ipnet::IpNet>,
     /// Up to so many nodes are series of their own in /metrics; above that groups alone
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     nodes_max: usize,
@@ -44,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &str) -> ExitCode {
-    eprintln!("bramblegate-web: {error}");
+    log::line(format_args!("bramblegate-web: {error}"));
     ExitCode::from(UNAVAILABLE)
 }
 
@@ -58,8 +70,9 @@ async fn run(args: Args) -> Result<(), String> {
     let live =
         Live::new(follower.clone(), history.clone(), u64::try_from(now.as_millis()).unwrap_or(0));
     tokio::spawn(live.clone().run());
-    let routes = serve::routes(Site { follower, live, history, nodes_max: args.nodes_max });
-    println!("bramblegate-web: the status page is at {at}");
+    let desk = Arc::new(Desk::new(args.password, args.control, args.admin_from));
+    let routes = serve::routes(Site { follower, live, history, desk, nodes_max: args.nodes_max });
+    log::line(format_args!("the status page is at {at}"));
     let mut end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     tokio::select! {
         () = serve::serve(listener, routes) => {}

@@ -7,28 +7,31 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream::{Stream, StreamExt};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tower_service::Service;
 
 use crate::discovery;
 use crate::follow::Follower;
 use crate::history::{History, Span};
 use crate::live::{BEAT, Live};
 use crate::metrics;
-use crate::page::{self, Language};
+use crate::orders::{self, Desk};
+use crate::page::{self, Access, Language};
 use crate::plain;
 
 /// Connections at the same time; more wait in the kernel's queue.
@@ -39,6 +42,8 @@ const PER_ADDRESS: usize = 1100;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// What a request's head may be long, bytes.
 const HEAD_SIZE: usize = 16 << 10;
+/// What a form may be long, bytes.
+const BODY: usize = 4 << 10;
 /// A viewer that has taken nothing for so long is gone (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How programs call themselves that show what they get in a terminal.
@@ -55,9 +60,14 @@ pub struct Site {
     pub follower: Follower,
     pub live: Live,
     pub history: History,
+    pub desk: Arc<Desk>,
     /// nodes are series of their own up to so many
     pub nodes_max: usize,
 }
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
 
 /// Returns the routes.
 pub fn routes(site: Site) -> Router {
@@ -69,10 +79,14 @@ pub fn routes(site: Site) -> Router {
         .route("/events", get(events))
         .route("/live", get(live))
         .route("/status.json", get(status))
+        .route("/login", post(orders::log_in))
+        .route("/logout", post(orders::log_out))
+        .route("/orders", post(orders::order))
         .route("/healthz", get(health))
         .route("/plots", get(plots))
         .route("/metrics", get(measured))
         .route("/sd", get(discovered))
+        .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn(guard))
         .with_state(site)
 }
@@ -94,18 +108,21 @@ pub async fn serve(listener: TcpListener, routes: Router) {
         let Some(guest) = ByAddress::admit(&by_address, peer) else { continue };
         let routes = routes.clone();
         tokio::spawn(async move {
-            connection(stream, routes).await;
+            connection(stream, peer.ip(), routes).await;
             drop((place, guest));
         });
     }
 }
 
-async fn connection(stream: TcpStream, routes: Router) {
+async fn connection(stream: TcpStream, peer: IpAddr, routes: Router) {
     // Without the limit a viewer that has gone without a word keeps its place for ever.
     if set_limits(&stream).is_err() {
         return;
     }
-    let service = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer.to_canonical()));
+        routes.clone().call(request)
+    });
     let answered = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
@@ -155,7 +172,7 @@ impl Drop for Guest {
 /// Refuses what only an attack asks, and gives every answer the headers of a page that stands
 /// alone.
 async fn guard(request: Request, next: Next) -> Response {
-    let refused = if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    let refused = if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         Some(StatusCode::METHOD_NOT_ALLOWED)
     } else if request.headers().get_all(header::HOST).iter().count() > 1 {
         Some(StatusCode::BAD_REQUEST)
@@ -195,16 +212,25 @@ fn wants_text(headers: &HeaderMap) -> bool {
         || TERMINALS.iter().any(|name| field(header::USER_AGENT).starts_with(name))
 }
 
-async fn index(State(site): State<Site>, request: Request) -> Response {
+async fn index(
+    State(site): State<Site>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+) -> Response {
     let headers = request.headers();
     if wants_text(headers) || request.uri().query() == Some("text") {
         let text = plain::page(&site.follower.known(), SystemTime::now());
         return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
     }
     let language = language(headers);
+    let access = match site.desk.csrf(headers, peer) {
+        Some(csrf) => Access::Order(csrf),
+        None if site.desk.admits(peer) => Access::LogIn,
+        None => Access::View,
+    };
     let headers =
         [(header::VARY, "Accept, Accept-Language"), (header::CONTENT_LANGUAGE, language.code())];
-    (headers, Html(site.live.whole(language))).into_response()
+    (headers, Html(site.live.whole(language, &access))).into_response()
 }
 
 async fn style() -> impl IntoResponse {

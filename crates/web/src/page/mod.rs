@@ -1,6 +1,7 @@
 //! The page: the state as HTML. Pure functions; texts of others are escaped by the macro that
 //! makes the HTML.
 
+mod forms;
 mod glass;
 mod head;
 mod nodes;
@@ -12,6 +13,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::follow::Known;
 
+pub use forms::Access;
 pub use nodes::group;
 pub use parts::{NODES, Parts};
 pub use plots::draw as draw_plots;
@@ -44,7 +46,13 @@ pub fn draw(language: Language, known: &Known, old: &Parts) -> Parts {
 }
 
 /// Returns the page as a file: every part in its place, and the number of the last event in it.
-pub fn whole(language: Language, parts: &Parts, plots: &Markup, event: &str) -> String {
+pub fn whole(
+    language: Language,
+    parts: &Parts,
+    plots: &Markup,
+    access: &Access,
+    event: &str,
+) -> String {
     let words = language.words();
     let part = |id: &str| PreEscaped(parts.get(id).unwrap_or_default().to_owned());
     let section = |id: &str, title: &str| -> Markup {
@@ -90,6 +98,7 @@ pub fn whole(language: Language, parts: &Parts, plots: &Markup, event: &str) -> 
                     }
                 }
                 footer {
+                    (forms::draw(access, words))
                     a href="/status.json" { "status.json" } " · "
                     a href="/?text" { (words.as_text) }
                 }

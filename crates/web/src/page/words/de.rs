@@ -7,6 +7,13 @@ use bramblegate_api::status::{
 use super::Words;
 
 pub(super) const WORDS: Words = Words {
+    acknowledge: "alle Meldungen zur Kenntnis nehmen",
+    drain: "Wartung",
+    log_in: "anmelden",
+    log_out: "abmelden",
+    node: "Knoten",
+    password: "Passwort",
+    resume: "wieder in Betrieb",
     acknowledged: "zur Kenntnis genommen",
     alerts: "Was nicht stimmt",
     as_text: "als Text",

@@ -7,6 +7,13 @@ use bramblegate_api::status::{
 use super::Words;
 
 pub(super) const WORDS: Words = Words {
+    acknowledge: "acknowledge all alerts",
+    drain: "maintenance",
+    log_in: "log in",
+    log_out: "log out",
+    node: "node",
+    password: "password",
+    resume: "back in service",
     acknowledged: "acknowledged",
     alerts: "What is wrong",
     as_text: "as text",
