@@ -21,6 +21,8 @@ pub struct Alert {
     /// stable; begins with its subject: uplink-, gateway-, node-, lcd-, led-, host-
     pub code: Text,
     pub severity: Word<Severity>,
+    /// which uplink, node or chain it is about; null: the code says all
+    pub subject: Option<Text>,
     /// one line, with the remedy where there is one
     pub text: Text,
 }

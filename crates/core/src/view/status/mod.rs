@@ -232,6 +232,7 @@ fn alert(alert: &Alert) -> api::Alert {
         acknowledged: alert.acknowledged,
         code: alert.code.name().into(),
         severity: alert.severity.into(),
+        subject: (alert.subject != Subject::Whole).then(|| alert.subject.to_string().into()),
         text: (&alert.text).into(),
     }
 }

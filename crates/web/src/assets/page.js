@@ -1,0 +1,109 @@
+// Keeps the page up to date. Without it the page is right at the moment at which it was loaded.
+"use strict";
+(() => {
+  const body = document.body;
+  const QUIET = 4500; // two beats of the server and a little, ms
+  let heard = Date.now();
+  let note = null;
+
+  const put = (id, html) => {
+    const element = document.getElementById(id);
+    if (element) element.innerHTML = html;
+  };
+  const nodeElement = (name) =>
+    document.querySelector(`[data-node="${CSS.escape(name)}"]`);
+
+  const update = (change) => {
+    for (const [id, html] of change.parts) put(id, html);
+    for (const [name, html] of change.nodes) {
+      const element = nodeElement(name);
+      if (element) element.outerHTML = html;
+    }
+    for (const name of change.gone) nodeElement(name)?.remove();
+    prepare();
+  };
+
+  const span = (seconds) => {
+    const s = Math.max(0, Math.round(seconds));
+    if (s < 90) return `${s} s`;
+    if (s < 5400) return `${Math.round(s / 60)} min`;
+    if (s < 129600) return `${Math.round(s / 3600)} h`;
+    return `${Math.round(s / 86400)} d`;
+  };
+  const ages = () => {
+    const now = Date.now() / 1000;
+    for (const time of document.querySelectorAll("time[data-since]"))
+      time.textContent = span(now - Number(time.dataset.since));
+    for (const time of document.querySelectorAll("time[data-until]"))
+      time.textContent = span(Number(time.dataset.until) - now);
+  };
+
+  const prepare = () => {
+    for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
+    ages();
+  };
+
+  // Groups of large clusters bring their nodes when they are opened.
+  document.addEventListener("toggle", async (event) => {
+    const group = event.target;
+    if (!group.open || group.dataset.group === undefined) return;
+    const answer = await fetch("/nodes?group=" + encodeURIComponent(group.dataset.group));
+    if (answer.ok) group.querySelector("ul").innerHTML = await answer.text();
+  }, true);
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button) return;
+    const line = button.dataset.copy;
+    try {
+      await navigator.clipboard.writeText(line);
+    } catch {
+      // Browsers give the clipboard to https alone; a selection is copied everywhere.
+      const range = document.createRange();
+      range.selectNodeContents(button.parentElement.querySelector("code"));
+      const selection = getSelection();
+      selection.removeAllRanges();
+      selection.addRange(range);
+      document.execCommand("copy");
+    }
+    const before = button.textContent;
+    button.textContent = body.dataset.copied;
+    setTimeout(() => { button.textContent = before; }, 1500);
+  });
+
+  // Plots of an hour or a day; the link is the same without this script.
+  let plots = "/plots";
+  const drawPlots = async () => {
+    if (document.hidden) return;
+    const answer = await fetch(plots).catch(() => null);
+    if (answer?.ok) put("plots", await answer.text());
+  };
+  setInterval(drawPlots, 30000);
+  document.querySelector(".plots a").addEventListener("click", (event) => {
+    event.preventDefault();
+    plots = plots === "/plots" ? "/plots?span=day" : "/plots";
+    event.target.classList.toggle("chosen");
+    drawPlots();
+  });
+
+  const stale = (is) => {
+    body.classList.toggle("stale", is);
+    if (is && !note) {
+      note = document.createElement("p");
+      note.className = "lost";
+      note.setAttribute("role", "alert");
+      note.textContent = body.dataset.stale;
+      document.querySelector("header").append(note);
+    } else if (!is && note) {
+      note.remove();
+      note = null;
+    }
+  };
+
+  const source = new EventSource("/live?since=" + encodeURIComponent(body.dataset.event));
+  const alive = () => { heard = Date.now(); stale(false); };
+  source.addEventListener("update", (event) => { alive(); update(JSON.parse(event.data)); });
+  source.addEventListener("beat", alive);
+  setInterval(() => { ages(); if (Date.now() - heard > QUIET) stale(true); }, 1000);
+  prepare();
+})();

@@ -1,0 +1,292 @@
+//! The last hour and the last day, in memory alone: nothing wears the card.
+//!
+//! A sample every 10 s for an hour, the mean of 5 min for a day. The number of series is bounded,
+//! and so is the memory: [`SERIES`] of 648 values of 4 bytes are 2.7 MB.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bramblegate_api::status::{NodeHealth, Snapshot};
+
+use crate::follow::Follower;
+use crate::traffic::{self, Traffic};
+
+/// Between two samples.
+pub const STEP: Duration = Duration::from_secs(10);
+/// Samples of an hour.
+const HOUR: usize = 360;
+/// Samples that make one of the day.
+const MERGED: usize = 30;
+/// Such means of a day.
+const DAY: usize = 288;
+/// Series that are kept; further ones are left out.
+const SERIES: usize = 1050;
+/// Round trips are kept node by node up to so many nodes, above that by group.
+const NODES: usize = 1000;
+
+/// What a series is of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// nodes that are up
+    NodesUp,
+    /// of the head, degrees Celsius
+    Temperature,
+    /// of an uplink's port, bytes a second
+    Received(String),
+    /// of an uplink's port, bytes a second
+    Sent(String),
+    /// of a node, microseconds
+    NodeRoundTrip(String),
+    /// mean of a group's nodes, microseconds
+    GroupRoundTrip(String),
+}
+
+/// How far back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    Hour,
+    Day,
+}
+
+impl Span {
+    /// Returns how many samples it has, and the time between two.
+    pub const fn samples(self) -> (usize, Duration) {
+        match self {
+            Self::Hour => (HOUR, STEP),
+            Self::Day => (DAY, Duration::from_secs(STEP.as_secs() * MERGED as u64)),
+        }
+    }
+}
+
+/// Values of one subject; `NAN` where none was known.
+#[derive(Debug, Default)]
+struct Series {
+    hour: VecDeque<f32>,
+    day: VecDeque<f32>,
+    /// what the next mean of the day is made of: sum, number
+    merging: (f32, u16),
+    /// samples since the last value
+    quiet: usize,
+}
+
+/// All series.
+#[derive(Debug, Default)]
+struct Kept {
+    series: BTreeMap<Subject, Series>,
+    traffic: BTreeMap<String, Traffic>,
+    /// samples taken so far
+    taken: usize,
+}
+
+/// What was sampled, shared.
+#[derive(Debug, Clone, Default)]
+pub struct History(Arc<Mutex<Kept>>);
+
+impl History {
+    /// Takes a sample every [`STEP`] for as long as the process runs.
+    pub async fn run(self, follower: Follower) {
+        let mut ticks = tokio::time::interval(STEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let known = follower.known();
+            // While the daemon does not answer nothing is known.
+            let snapshot = known.snapshot.filter(|_| known.lost.is_none());
+            let traffic = snapshot.as_deref().map(traffic::of_uplinks).unwrap_or_default();
+            self.sample(snapshot.as_deref(), traffic);
+        }
+    }
+
+    /// Adds one sample to every series; those that it does not name get a gap.
+    fn sample(&self, snapshot: Option<&Snapshot>, traffic: Vec<(String, Traffic)>) {
+        let mut kept = self.lock();
+        let mut values = snapshot.map(values).unwrap_or_default();
+        for (name, now) in &traffic {
+            if let Some(before) = kept.traffic.get(name) {
+                // A port that was taken away and came back counts from zero.
+                let rate = |now: u64, before: u64| {
+                    now.checked_sub(before).map(|bytes| bytes as f32 / STEP.as_secs_f32())
+                };
+                let received = rate(now.received, before.received);
+                let sent = rate(now.sent, before.sent);
+                values.extend(received.map(|rate| (Subject::Received(name.clone()), rate)));
+                values.extend(sent.map(|rate| (Subject::Sent(name.clone()), rate)));
+            }
+        }
+        kept.traffic = traffic.into_iter().collect();
+        kept.add(values);
+    }
+
+    /// Returns the values of the series that `wanted` picks, oldest first.
+    pub fn read(&self, span: Span, wanted: impl Fn(&Subject) -> bool) -> Vec<(Subject, Vec<f32>)> {
+        let kept = self.lock();
+        let picked = kept.series.iter().filter(|(subject, _)| wanted(subject));
+        picked
+            .map(|(subject, series)| {
+                let values = match span {
+                    Span::Hour => &series.hour,
+                    Span::Day => &series.day,
+                };
+                (subject.clone(), values.iter().copied().collect())
+            })
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn add(&mut self, values: Vec<(Subject, f32)>) {
+        let mut values: BTreeMap<Subject, f32> = values.into_iter().collect();
+        self.taken += 1;
+        let merge = self.taken % MERGED == 0;
+        for (subject, series) in &mut self.series {
+            series.add(values.remove(subject).unwrap_or(f32::NAN), merge);
+        }
+        // What has not been seen for a day makes room.
+        self.series.retain(|_, series| !series.is_empty());
+        for (subject, value) in values {
+            if self.series.len() >= SERIES {
+                break;
+            }
+            let mut series = Series::default();
+            series.add(value, merge);
+            self.series.insert(subject, series);
+        }
+    }
+}
+
+impl Series {
+    fn add(&mut self, value: f32, merge: bool) {
+        push(&mut self.hour, value, HOUR);
+        self.quiet += 1;
+        if value.is_finite() {
+            self.quiet = 0;
+            self.merging = (self.merging.0 + value, self.merging.1 + 1);
+        }
+        if merge {
+            let (sum, number) = std::mem::take(&mut self.merging);
+            push(&mut self.day, if number == 0 { f32::NAN } else { sum / f32::from(number) }, DAY);
+        }
+    }
+
+    /// Returns whether nothing of a value is left in it.
+    const fn is_empty(&self) -> bool {
+        self.quiet > MERGED * DAY
+    }
+}
+
+fn push(values: &mut VecDeque<f32>, value: f32, most: usize) {
+    if values.len() == most {
+        values.pop_front();
+    }
+    values.push_back(value);
+}
+
+/// Returns what a snapshot brings.
+fn values(snapshot: &Snapshot) -> Vec<(Subject, f32)> {
+    let mut values = vec![(Subject::NodesUp, snapshot.cluster.up as f32)];
+    let temperature = snapshot.host.as_ref().and_then(|host| host.temperature_c);
+    values.extend(temperature.map(|degrees| (Subject::Temperature, degrees as f32)));
+    let trips = snapshot
+        .nodes
+        .iter()
+        .filter(|node| node.health == NodeHealth::Up)
+        .filter_map(|node| Some((node, node.rtt_us? as f32)));
+    if snapshot.nodes.len() <= NODES {
+        values.extend(
+            trips.map(|(node, trip)| (Subject::NodeRoundTrip(node.name.to_string()), trip)),
+        );
+        return values;
+    }
+    let mut groups: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
+    for (node, trip) in trips {
+        let group = groups.entry(node.group.as_deref().unwrap_or("")).or_default();
+        *group = (group.0 + trip, group.1 + 1.0);
+    }
+    let means = groups.into_iter().map(|(name, (sum, number))| (name.to_owned(), sum / number));
+    values.extend(means.map(|(name, mean)| (Subject::GroupRoundTrip(name), mean)));
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(up: usize, trip: Option<u64>) -> Snapshot {
+        let node = bramblegate_api::status::Node {
+            name: "rpi1".into(),
+            health: NodeHealth::Up.into(),
+            rtt_us: trip,
+            ..Default::default()
+        };
+        let mut snapshot = Snapshot { nodes: vec![node], ..Default::default() };
+        snapshot.cluster.up = up;
+        snapshot
+    }
+
+    fn read(history: &History, span: Span, subject: &Subject) -> Vec<f32> {
+        history
+            .read(span, |known| known == subject)
+            .pop()
+            .map(|(_, values)| values)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn an_hour_is_kept_sample_by_sample_and_a_day_as_means() {
+        let history = History::default();
+        for up in 0..400 {
+            history.sample(Some(&snapshot(up, None)), Vec::new());
+        }
+        let hour = read(&history, Span::Hour, &Subject::NodesUp);
+        assert_eq!((hour.len(), hour[0], hour[359]), (360, 40.0, 399.0));
+        let day = read(&history, Span::Day, &Subject::NodesUp);
+        assert_eq!(day.len(), 13);
+        assert_eq!((day[0], day[1]), (14.5, 44.5));
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_gap_and_not_zero() {
+        let history = History::default();
+        let trip = Subject::NodeRoundTrip("rpi1".into());
+        history.sample(Some(&snapshot(1, Some(300))), Vec::new());
+        history.sample(Some(&snapshot(1, None)), Vec::new());
+        history.sample(None, Vec::new());
+        let values = read(&history, Span::Hour, &trip);
+        assert_eq!(values[0], 300.0);
+        assert!(values[1].is_nan() && values[2].is_nan(), "{values:?}");
+        assert!(read(&history, Span::Hour, &Subject::NodesUp)[2].is_nan());
+    }
+
+    #[test]
+    fn traffic_is_a_rate_and_a_port_that_counts_anew_is_a_gap() {
+        let history = History::default();
+        let port = |received, sent| vec![("eth1".to_owned(), Traffic { received, sent })];
+        history.sample(Some(&snapshot(0, None)), port(1000, 0));
+        history.sample(Some(&snapshot(0, None)), port(3000, 50));
+        history.sample(Some(&snapshot(0, None)), port(10, 60));
+        let received = read(&history, Span::Hour, &Subject::Received("eth1".into()));
+        assert_eq!(received[0], 200.0);
+        assert!(received[1].is_nan());
+        assert_eq!(read(&history, Span::Hour, &Subject::Sent("eth1".into())), [5.0, 1.0]);
+    }
+
+    #[test]
+    fn names_that_come_and_go_make_no_series_beyond_the_bound() {
+        let history = History::default();
+        for number in 0..3000 {
+            let mut snapshot = snapshot(0, Some(1));
+            snapshot.nodes[0].name = format!("node-{number}").into();
+            history.sample(Some(&snapshot), Vec::new());
+        }
+        assert!(history.lock().series.len() <= SERIES);
+        for _ in 0..=MERGED * DAY {
+            history.sample(None, Vec::new());
+        }
+        assert_eq!(history.lock().series.len(), 0, "what is a day old is gone");
+    }
+}

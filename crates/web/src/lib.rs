@@ -1,0 +1,27 @@
+//! The status page: what the display, the LED and the status socket show, for a browser, a terminal
+//! (`curl`) and programs (`/status.json`, `/events`).
+//!
+//! An unprivileged process of its own, and a client of the daemon's status socket like any other: a
+//! flood of requests, a slow reader or a fault in here changes nothing for the gateway, the display
+//! or the LED. One way leads through it:
+//!
+//! * [`follow`] reads the status socket in a thread and keeps the state up to date.
+//! * [`page`] draws the state as HTML, [`plain`] as text for a terminal; pure functions.
+//! * [`live`] compares what was drawn with what is shown and sends the difference to all viewers.
+//! * [`history`] keeps the last hour and day for its plots.
+//! * [`metrics`] and [`discovery`] write it for Prometheus.
+//! * [`login`] decides who may give orders, [`orders`] hands them to the control socket.
+//! * [`serve`] takes connections, within bounds, and answers.
+
+pub mod discovery;
+pub mod follow;
+pub mod history;
+pub mod live;
+pub mod log;
+pub mod login;
+pub mod metrics;
+pub mod orders;
+pub mod page;
+pub mod plain;
+pub mod serve;
+mod traffic;

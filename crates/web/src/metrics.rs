@@ -1,0 +1,325 @@
+//! The state as metrics for Prometheus: text format 0.0.4 or OpenMetrics 1.0, by what is asked for.
+//!
+//! Names and units follow Prometheus' conventions: base units, `_total` for counters, `_info` for
+//! labels alone. A state of several values is one series for each value, 0 or 1, so that a rule
+//! needs no numbers. Every series appears once: Prometheus drops a second one without a word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use bramblegate_api::status::{DeviceState, NodeHealth, Severity, Snapshot};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::follow::Known;
+use crate::traffic::{self, Traffic};
+
+/// Media types of the two formats, as Prometheus asks for them.
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Returns the metrics; nodes one by one up to `nodes_max`, above that by group alone.
+///
+/// # Errors
+/// Never of what stands in a snapshot; writing into memory does not fail.
+pub fn encode(known: &Known, nodes_max: usize, openmetrics: bool) -> Result<String, fmt::Error> {
+    let traffic = known.snapshot.as_deref().map(traffic::of_uplinks).unwrap_or_default();
+    let scrape =
+        Scrape { snapshot: known.snapshot.clone(), lost: known.lost.is_some(), traffic, nodes_max };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(scrape));
+    let mut text = String::new();
+    if openmetrics {
+        prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    } else {
+        prometheus_client::encoding::prometheus_text::encode(&mut text, &registry)?;
+    }
+    Ok(text)
+}
+
+/// Returns whether `Accept` prefers OpenMetrics to text (Prometheus names it first).
+pub fn wants_openmetrics(accept: &str) -> bool {
+    let place = |kind: &str| accept.find(kind);
+    match (place("application/openmetrics-text"), place("text/plain")) {
+        (Some(open), Some(plain)) => open < plain,
+        (open, _) => open.is_some(),
+    }
+}
+
+/// What one answer holds.
+#[derive(Debug)]
+struct Scrape {
+    snapshot: Option<Arc<Snapshot>>,
+    lost: bool,
+    traffic: Vec<(String, Traffic)>,
+    nodes_max: usize,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        let up: [(NoLabels, u64); 1] = [([], u64::from(!self.lost))];
+        out.gauge("up", "Whether the gateway daemon answers.", up)?;
+        let Some(snapshot) = self.snapshot.as_deref() else { return Ok(()) };
+        daemon(&mut out, snapshot)?;
+        uplinks(&mut out, snapshot)?;
+        traffic(&mut out, &self.traffic)?;
+        gateway(&mut out, snapshot)?;
+        host(&mut out, snapshot)?;
+        panel(&mut out, snapshot)?;
+        groups(&mut out, snapshot)?;
+        if snapshot.nodes.len() <= self.nodes_max {
+            nodes(&mut out, snapshot)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes one family of series after the other.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    /// Writes a family of gauges; `name` without the program's own.
+    fn gauge<S: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (S, V)>,
+    ) -> fmt::Result {
+        self.family(
+            name,
+            help,
+            MetricType::Gauge,
+            series.into_iter().map(|(s, v)| (s, ConstGauge::new(v))),
+        )
+    }
+
+    /// Writes a family of counters; the format adds `_total`.
+    fn counter<S: EncodeLabelSet, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (S, V)>,
+    ) -> fmt::Result {
+        let series = series.into_iter().map(|(s, v)| (s, ConstCounter::new(v)));
+        self.family(name, help, MetricType::Counter, series)
+    }
+
+    fn family<S: EncodeLabelSet, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        series: impl IntoIterator<Item = (S, M)>,
+    ) -> fmt::Result {
+        let mut series = series.into_iter().peekable();
+        if series.peek().is_none() {
+            return Ok(());
+        }
+        let name = format!("bramblegate_{name}");
+        let mut family = self.0.encode_descriptor(&name, help, None, kind)?;
+        for (labels, metric) in series {
+            metric.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// No labels.
+type NoLabels = [(&'static str, &'static str); 0];
+
+fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let info = [([("version", &*snapshot.version)], 1_u64)];
+    out.gauge("build_info", "Version of the gateway daemon.", info)?;
+    let uptime: [(NoLabels, u64); 1] = [([], snapshot.uptime_s)];
+    out.gauge("uptime_seconds", "Time since the gateway daemon started.", uptime)?;
+    let level = Severity::ALL.into_iter().position(|severity| snapshot.severity == severity);
+    // A word that a newer daemon has added is no number; none is better than a wrong one.
+    let severity = level.map(|level| -> (NoLabels, f64) { ([], level as f64) });
+    out.gauge("severity", "0 ok, 1 notice, 2 warning, 3 fault: what the LED shows.", severity)?;
+    // Two alerts of one code and subject are one series.
+    let alerts: BTreeSet<(&str, &str, String, bool)> = snapshot
+        .alerts
+        .iter()
+        .map(|alert| {
+            let subject = alert.subject.as_deref().unwrap_or_default();
+            (&*alert.code, subject, alert.severity.to_string(), alert.acknowledged)
+        })
+        .collect();
+    let alerts = alerts.iter().map(|(code, subject, severity, acknowledged)| {
+        let acknowledged = if *acknowledged { "true" } else { "false" };
+        let labels = [
+            ("code", *code),
+            ("subject", *subject),
+            ("severity", severity),
+            ("acknowledged", acknowledged),
+        ];
+        (labels, 1_u64)
+    });
+    out.gauge("alert", "1 while the alert stands.", alerts)
+}
+
+fn uplinks(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let name =
+        |interface: &Option<bramblegate_api::Text>| interface.as_deref().unwrap_or("").to_owned();
+    let uplinks = &snapshot.uplinks;
+    let info = uplinks.iter().map(|uplink| {
+        let address = uplink.address.map(|address| address.to_string()).unwrap_or_default();
+        let labels = [
+            ("interface", name(&uplink.interface)),
+            ("address", address),
+            ("state", uplink.state.to_string()),
+        ];
+        (labels, 1_u64)
+    });
+    out.gauge("uplink_info", "What each uplink is like.", info)?;
+    let active = uplinks.iter().map(|uplink| {
+        let active = uplink.interface == snapshot.uplink.interface;
+        ([("interface", name(&uplink.interface))], u64::from(active))
+    });
+    out.gauge("uplink_active", "Whether the uplink carries the traffic.", active)?;
+    let leases = uplinks.iter().filter_map(|uplink| {
+        Some(([("interface", name(&uplink.interface))], uplink.lease_left_s?))
+    });
+    out.gauge("uplink_lease_remaining_seconds", "Time that the address is valid for.", leases)?;
+    let late = uplinks.iter().filter_map(|uplink| {
+        Some(([("interface", name(&uplink.interface))], uplink.not_renewed_s?))
+    });
+    out.gauge("uplink_lease_overdue_seconds", "Time for which a lease has not been renewed.", late)
+}
+
+fn traffic(out: &mut Out<'_>, traffic: &[(String, Traffic)]) -> fmt::Result {
+    let label = |name: &String| [("interface", name.clone())];
+    let received = traffic.iter().map(|(name, traffic)| (label(name), traffic.received));
+    out.counter("uplink_receive_bytes", "Bytes that the uplink's port received.", received)?;
+    let sent = traffic.iter().map(|(name, traffic)| (label(name), traffic.sent));
+    out.counter("uplink_transmit_bytes", "Bytes that the uplink's port sent.", sent)?;
+    let none: fn(u64) -> (NoLabels, u64) = |value| ([], value);
+    out.gauge(
+        "conntrack_entries",
+        "Connections that the kernel tracks.",
+        traffic::conntrack("count").map(none),
+    )?;
+    out.gauge(
+        "conntrack_entries_limit",
+        "Connections that the kernel can track.",
+        traffic::conntrack("max").map(none),
+    )
+}
+
+fn gateway(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let none = |value: u64| -> [(NoLabels, u64); 1] { [([], value)] };
+    let gateway = &snapshot.gateway;
+    out.gauge(
+        "gateway_forwarding",
+        "Whether the kernel forwards.",
+        none(gateway.forwarding.into()),
+    )?;
+    let masquerade =
+        gateway.masquerade.map(|masquerade| -> (NoLabels, u64) { ([], masquerade.into()) });
+    out.gauge("gateway_masquerade", "Whether NAT is in the kernel.", masquerade)?;
+    let blocked = none(gateway.blocked_by.is_some().into());
+    out.gauge("gateway_blocked", "Whether another program drops the nodes' traffic.", blocked)?;
+    out.counter("gateway_applied", "Times the rule set was applied.", none(gateway.applied))?;
+    out.counter(
+        "gateway_repaired",
+        "Times a change by others was repaired.",
+        none(gateway.repaired),
+    )
+}
+
+fn host(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let Some(host) = &snapshot.host else { return Ok(()) };
+    let one = |value: Option<f64>| value.map(|value| -> (NoLabels, f64) { ([], value) });
+    let ratio = |percent: Option<u8>| one(percent.map(|percent| f64::from(percent) / 100.0));
+    let flag = |flag: Option<bool>| one(flag.map(|flag| f64::from(u8::from(flag))));
+    let celsius = one(host.temperature_c.map(f64::from));
+    out.gauge("host_temperature_celsius", "Hottest thermal zone of the head.", celsius)?;
+    out.gauge("host_load1", "Load of one minute.", one(host.load))?;
+    let memory = ratio(host.memory_available_percent);
+    out.gauge("host_memory_available_ratio", "Memory that is available.", memory)?;
+    out.gauge(
+        "host_disk_free_ratio",
+        "Free space of the root file system.",
+        ratio(host.disk_free_percent),
+    )?;
+    out.gauge(
+        "host_inodes_free_ratio",
+        "Free inodes of the root file system.",
+        ratio(host.inodes_free_percent),
+    )?;
+    out.gauge("host_under_voltage", "Whether the supply sags.", flag(host.under_voltage))?;
+    out.gauge("host_throttled", "Whether the firmware slows the processor.", flag(host.throttled))?;
+    out.gauge(
+        "host_read_only",
+        "Whether the root file system is read-only.",
+        flag(host.read_only),
+    )?;
+    out.gauge("host_clock_set", "Whether the clock has been set.", flag(host.clock_set))
+}
+
+fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let devices = [("lcd", &snapshot.panel.lcd.state), ("led", &snapshot.panel.led.state)];
+    let states = devices.into_iter().flat_map(|(device, held)| {
+        DeviceState::ALL
+            .map(|state| ([("device", device), ("state", state.name())], u64::from(*held == state)))
+    });
+    out.gauge("panel_state", "1 for the state of display and LED.", states)?;
+    let none = |value: u64| -> [(NoLabels, u64); 1] { [([], value)] };
+    out.counter("lcd_sent_bytes", "Bytes sent to the display.", none(snapshot.panel.lcd.bytes))?;
+    out.counter("lcd_errors", "Failed transfers to the display.", none(snapshot.panel.lcd.errors))
+}
+
+fn groups(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let healths = NodeHealth::ALL.map(|health| {
+        let count = snapshot.nodes.iter().filter(|node| node.health == health).count();
+        ([("health", health.name())], u64::try_from(count).unwrap_or(u64::MAX))
+    });
+    out.gauge("nodes", "Nodes by health.", healths)?;
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for node in &snapshot.nodes {
+        let group = node.group.as_deref().unwrap_or("");
+        for health in NodeHealth::ALL {
+            *counts.entry((group, health.name())).or_default() += u64::from(node.health == health);
+        }
+    }
+    let series = counts
+        .into_iter()
+        .map(|((group, health), count)| ([("group", group), ("health", health)], count));
+    out.gauge("group_nodes", "Nodes of each group by health.", series)
+}
+
+fn nodes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let nodes = &snapshot.nodes;
+    let up = nodes
+        .iter()
+        .map(|node| ([("node", &*node.name)], u64::from(node.health == NodeHealth::Up)));
+    out.gauge("node_up", "Whether the node is up.", up)?;
+    let info = nodes.iter().map(|node| {
+        let labels = [
+            ("node", node.name.to_string()),
+            ("address", node.address.map(|address| address.to_string()).unwrap_or_default()),
+            ("mac", node.mac.as_deref().unwrap_or_default().to_owned()),
+            ("group", node.group.as_deref().unwrap_or_default().to_owned()),
+            ("health", node.health.to_string()),
+            ("origin", node.origin.to_string()),
+        ];
+        (labels, 1_u64)
+    });
+    out.gauge("node_info", "What is known of the node.", info)?;
+    let trips = nodes.iter().filter_map(|node| {
+        // Whole microseconds of less than an hour are exact in a double.
+        let seconds = u32::try_from(node.rtt_us?).map_or(f64::INFINITY, f64::from) / 1e6;
+        Some(([("node", &*node.name)], seconds))
+    });
+    out.gauge("node_rtt_seconds", "Smoothed round trip of the probes.", trips)?;
+    let ages = nodes.iter().map(|node| ([("node", &*node.name)], node.since_s));
+    out.gauge("node_health_age_seconds", "Time since the node's health changed.", ages)
+}

@@ -1,0 +1,184 @@
+//! Log-in and orders by the page's forms.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use axum::Form;
+use axum::extract::{Extension, State};
+use axum::http::header::{self, HeaderMap};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+use bramblegate_api::client::ControlClient;
+use bramblegate_api::control::{Order, Verb};
+use bramblegate_api::printable::printable_line;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use crate::log;
+use crate::login::{self, COOKIE, Refused, Sessions};
+use crate::serve::{Peer, Site};
+
+/// Who may log in, with what, and where orders go.
+#[derive(Debug)]
+pub struct Desk {
+    /// the file with the password's hash; read at each log-in, so that a new one counts at once
+    pub password: PathBuf,
+    /// the daemon's control socket
+    pub control: PathBuf,
+    /// addresses that may log in
+    pub admin_from: Vec<ipnet::IpNet>,
+    sessions: Mutex<Sessions>,
+    /// one password is checked at a time: each takes 19 MiB
+    checking: Semaphore,
+}
+
+impl Desk {
+    /// Returns a desk without sessions.
+    pub fn new(password: PathBuf, control: PathBuf, admin_from: Vec<ipnet::IpNet>) -> Self {
+        let (sessions, checking) = (Mutex::default(), Semaphore::new(1));
+        Self { password, control, admin_from, sessions, checking }
+    }
+
+    /// Returns whether an address may log in.
+    pub fn admits(&self, from: IpAddr) -> bool {
+        let from = from.to_canonical();
+        from.is_loopback() || self.admin_from.iter().any(|net| net.contains(&from))
+    }
+
+    /// Returns the token for the forms of a page that is asked for by an open session.
+    pub fn csrf(&self, headers: &HeaderMap, from: IpAddr) -> Option<String> {
+        let token = session(headers).filter(|_| self.admits(from))?;
+        self.sessions().csrf(token, Instant::now())
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        // Nothing is done under the lock that could leave it half made.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn session(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies.filter_map(login::token).next()
+}
+
+/// Returns whether a form was sent by a page of this very server.
+fn is_own_form(headers: &HeaderMap) -> bool {
+    let field = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = field(header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok()) else {
+        return false;
+    };
+    origin.authority().map(|authority| authority.as_str()) == field(header::HOST)
+}
+
+// It holds a password: nothing may show it.
+#[allow(missing_debug_implementations)]
+#[derive(Deserialize)]
+pub struct Login {
+    password: String,
+}
+
+/// Opens a session for who knows the password.
+pub async fn log_in(
+    State(site): State<Site>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    Form(form): Form<Login>,
+) -> Response {
+    let desk = &site.desk;
+    if !desk.admits(peer) || !is_own_form(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    match check(desk, peer, form.password).await {
+        Ok(token) => {
+            log::line(format_args!("{peer} has logged in"));
+            let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/");
+            ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+        }
+        Err(refused) => {
+            log::line(format_args!("{peer} was not logged in: {refused}"));
+            let status = match refused {
+                Refused::TooMany => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::FORBIDDEN,
+            };
+            (status, format!("{refused}\n")).into_response()
+        }
+    }
+}
+
+/// Returns the token of a new session.
+async fn check(desk: &Arc<Desk>, from: IpAddr, password: String) -> Result<String, Refused> {
+    let kept = tokio::fs::read_to_string(&desk.password).await.map_err(|_| Refused::NoPassword)?;
+    desk.sessions().begin_try(from, Instant::now())?;
+    // The semaphore is never closed.
+    let place = desk.checking.acquire().await.map_err(|_| Refused::Wrong)?;
+    let right = tokio::task::spawn_blocking(move || login::verify(&password, &kept)).await;
+    drop(place);
+    if !right.unwrap_or(false) {
+        return Err(Refused::Wrong);
+    }
+    desk.sessions().open(from, Instant::now())
+}
+
+/// Ends the session.
+pub async fn log_out(State(site): State<Site>, headers: HeaderMap) -> Response {
+    if let Some(token) = session(&headers).filter(|_| is_own_form(&headers)) {
+        site.desk.sessions().close(token);
+    }
+    let cookie = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+}
+
+// It holds a token: nothing may show it.
+#[allow(missing_debug_implementations)]
+#[derive(Deserialize)]
+pub struct OrderForm {
+    order: String,
+    node: Option<String>,
+    csrf: String,
+}
+
+/// Sends an order to the daemon.
+pub async fn order(
+    State(site): State<Site>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    Form(form): Form<OrderForm>,
+) -> Response {
+    let desk = &site.desk;
+    let known = session(&headers)
+        .is_some_and(|token| desk.sessions().may_order(token, &form.csrf, Instant::now()));
+    if !known || !desk.admits(peer) || !is_own_form(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let node = form.node.filter(|node| !node.is_empty());
+    let shown = format!("{} {}", form.order, node.as_deref().unwrap_or_default());
+    let verb = Verb::ALL.into_iter().find(|verb| verb.name() == form.order);
+    // An order for all has no node, whatever stands in the form's field.
+    let node = node.filter(|_| verb != Some(Verb::Acknowledge));
+    let Some(order) = verb.and_then(|verb| Order::new(verb, node)) else {
+        return (StatusCode::BAD_REQUEST, "this is not an order, or it needs a node\n")
+            .into_response();
+    };
+    let control = desk.control.clone();
+    let sent = tokio::task::spawn_blocking(move || {
+        ControlClient::connect(&control).and_then(|mut client| client.send(&order))
+    });
+    let result = match sent.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(format!("the daemon does not take orders: {error}")),
+        Err(error) => Err(error.to_string()),
+    };
+    let outcome = result.as_ref().map_or_else(Clone::clone, |()| "done".to_owned());
+    log::line(format_args!(
+        "{peer} ordered: {}: {}",
+        printable_line(shown.trim()),
+        printable_line(&outcome)
+    ));
+    match result {
+        Ok(()) => Redirect::to("/").into_response(),
+        Err(why) => (StatusCode::CONFLICT, format!("{why}\n")).into_response(),
+    }
+}

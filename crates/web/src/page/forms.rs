@@ -1,0 +1,39 @@
+//! Log-in and orders.
+
+use maud::{Markup, html};
+
+use super::words::Words;
+
+/// What the viewer of a page may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// look
+    View,
+    /// log in
+    LogIn,
+    /// give orders, with this token
+    Order(String),
+}
+
+/// Draws what the viewer may do.
+pub(super) fn draw(access: &Access, words: &Words) -> Markup {
+    match access {
+        Access::View => html! {},
+        Access::LogIn => html! {
+            form method="post" action="/login" {
+                label { (words.password) " " input type="password" name="password" required autocomplete="current-password"; }
+                " " button type="submit" { (words.log_in) }
+            }
+        },
+        Access::Order(csrf) => html! {
+            form method="post" action="/orders" {
+                input type="hidden" name="csrf" value=(csrf);
+                button type="submit" name="order" value="acknowledge" { (words.acknowledge) }
+                " " label { (words.node) " " input name="node" size="12"; }
+                " " button type="submit" name="order" value="drain" { (words.drain) }
+                " " button type="submit" name="order" value="resume" { (words.resume) }
+            }
+            form method="post" action="/logout" { button type="submit" { (words.log_out) } }
+        },
+    }
+}

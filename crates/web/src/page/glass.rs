@@ -1,0 +1,84 @@
+//! The display dot by dot, and the LEDs with their rhythm.
+
+use bramblegate_api::Word;
+use bramblegate_api::status::{DeviceState, Lcd, Led, Pattern, Signal};
+use bramblegate_panel::Charset;
+use maud::{Markup, html};
+
+use super::words::{Words, text};
+
+/// A character is 5 × 8 dots; one column and one row of none stand between two.
+const PITCH: (usize, usize) = (6, 9);
+
+/// Draws the display as it is, and its rows as text for those who do not see it.
+pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
+    let Some(lines) = lcd.lines.as_ref().filter(|lines| !lines.is_empty()) else {
+        return html! {
+            p #lcd.dim { (words.no_display) @if lcd.state != DeviceState::Absent { ": " (text(&lcd.state, words.device)) } }
+        };
+    };
+    let columns = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let (width, height) = (columns * PITCH.0 + 1, lines.len() * PITCH.1 + 1);
+    let label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
+    html! {
+        svg #lcd.lcd role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) {
+            path.dots d=(dots(lines.iter().map(|line| &**line))) {}
+        }
+    }
+}
+
+/// Returns every lit dot as a short stroke of an SVG path, as wide as it is long. The character ROM is A00's; the status does
+/// not name another.
+fn dots<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let mut path = String::new();
+    for (row, line) in lines.enumerate() {
+        for (column, scalar) in line.chars().enumerate() {
+            for (y, bits) in Charset::A00.dots(scalar).into_iter().enumerate() {
+                for x in (0..5).filter(|x| bits & (0x10 >> x) != 0) {
+                    let place = (column * PITCH.0 + 1 + x, row * PITCH.1 + 1 + y);
+                    path.push_str(&format!("M{} {}.5h.9", place.0, place.1));
+                }
+            }
+        }
+    }
+    path
+}
+
+/// Draws the LED, or the LEDs of a strip, with colour, rhythm, and the rhythm in words.
+pub(super) fn lamps(led: &Led, words: &Words) -> Markup {
+    let one = led.colour.clone().zip(led.pattern.clone());
+    let signals: Vec<Signal> = match (&led.leds, one) {
+        (Some(leds), _) if leds.len() > 1 => leds.clone(),
+        (_, Some((colour, pattern))) => vec![Signal { colour, pattern }],
+        _ => {
+            return html! { p #led.dim data-colour="" data-pattern="off" { "LED: " (text(&led.state, words.device)) } };
+        }
+    };
+    let first = signals.first().cloned().unwrap_or_default();
+    html! {
+        div #led.lamps data-colour=(first.colour) data-pattern=(first.pattern) {
+            @for signal in &signals {
+                // Colour and rhythm are attributes: the page allows no styles within its elements.
+                svg class={ "lamp " (rhythm(&signal.pattern)) } viewBox="0 0 10 10" aria-hidden="true" {
+                    circle cx="5" cy="5" r="4" fill=(signal.colour) {}
+                }
+            }
+            span { "LED: " (name(&first.colour)) ", " (text(&first.pattern, words.pattern)) }
+        }
+    }
+}
+
+fn rhythm(pattern: &Word<Pattern>) -> &'static str {
+    pattern.known().map_or("steady", Pattern::name)
+}
+
+/// Returns a colour of ours by name, any other as it is.
+fn name(colour: &str) -> &str {
+    match colour {
+        "#00ff00" => "green",
+        "#0000ff" => "blue",
+        "#ffbf00" => "amber",
+        "#ff0000" => "red",
+        other => other,
+    }
+}

@@ -1,0 +1,165 @@
+//! What the page shows of the head: address, alerts, uplinks, gateway, vitals.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bramblegate_api::Word;
+use bramblegate_api::status::{Severity, Snapshot, Uplink};
+use maud::{Markup, html};
+
+use super::words::{Words, text};
+use crate::follow::Known;
+
+/// Draws the one word for everything, and whether it is still true.
+pub(super) fn state(known: &Known, words: &Words) -> Markup {
+    let severity = known.snapshot.as_deref().map(|snapshot| &snapshot.severity);
+    html! {
+        @if let Some(severity) = severity.filter(|_| known.lost.is_none()) {
+            span class={ "severity " (class(severity)) } { (text(severity, words.severity)) }
+        }
+        @if severity.is_none() {
+            p.lost { (words.not_started) }
+        } @else if let Some((_, since)) = &known.lost {
+            p.lost { (words.lost) " " (moment(*since)) }
+        }
+    }
+}
+
+/// Returns the class of a severity; one that a newer daemon has added counts as a warning.
+fn class(severity: &Word<Severity>) -> &'static str {
+    severity.known().map_or("warning", Severity::name)
+}
+
+/// Draws the address to ssh to, large.
+pub(super) fn address(snapshot: &Snapshot, words: &Words) -> Markup {
+    let Some(address) = snapshot.uplink.address.map(|net| net.addr().to_string()) else {
+        return html! { p.dim { (words.no_address) } };
+    };
+    let line = format!("ssh {address}");
+    html! {
+        p.ssh {
+            code { (line) }
+            " "
+            button type="button" data-copy=(line) hidden { (words.copy) }
+        }
+    }
+}
+
+/// Draws the alerts, most severe first, each with its remedy.
+pub(super) fn alerts(snapshot: &Snapshot, words: &Words) -> Markup {
+    if snapshot.alerts.is_empty() {
+        return html! { p.dim { (words.nothing_wrong) } };
+    }
+    html! {
+        ul {
+            @for alert in &snapshot.alerts {
+                li class={ "alert " (class(&alert.severity)) } {
+                    b { (text(&alert.severity, words.severity)) }
+                    " " (alert.text) " "
+                    small { (alert.code) @if alert.acknowledged { ", " (words.acknowledged) } }
+                }
+            }
+        }
+    }
+}
+
+/// Draws the uplinks, the active one marked.
+pub(super) fn uplinks(snapshot: &Snapshot, at: Option<SystemTime>, words: &Words) -> Markup {
+    if snapshot.uplinks.is_empty() {
+        return html! { p.dim { (words.no_uplink) } };
+    }
+    html! {
+        ul {
+            @for uplink in &snapshot.uplinks {
+                li.active[uplink.interface == snapshot.uplink.interface] { (one_uplink(uplink, at, words)) }
+            }
+        }
+    }
+}
+
+fn one_uplink(uplink: &Uplink, at: Option<SystemTime>, words: &Words) -> Markup {
+    let portal = uplink
+        .portal_url
+        .as_ref()
+        .filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+    html! {
+        b { @if let Some(interface) = &uplink.interface { (interface) } }
+        " " (text(&uplink.state, words.uplink))
+        @for address in uplink.addresses.iter().flatten() { br; code { (address) } }
+        @if let Some(gateway) = &uplink.gateway { br; (words.router) " " code { (gateway) } }
+        @if let Some(end) = after(at, uplink.lease_left_s) { br; (words.lease_left) " " (until(end)) }
+        @if let Some(url) = portal {
+            br; a href=(url) rel="noreferrer noopener" { (words.open_portal) }
+        }
+    }
+}
+
+/// Draws what the kernel was seen to hold of the gateway.
+pub(super) fn gateway(snapshot: &Snapshot, words: &Words) -> Markup {
+    let gateway = &snapshot.gateway;
+    let nat = match gateway.masquerade {
+        Some(true) if gateway.forwarding => words.yes,
+        Some(_) => words.no,
+        None => words.unknown,
+    };
+    html! {
+        dl {
+            dt { (words.nat) } dd { (nat) }
+            dt { (words.overlap) } dd { (text(&gateway.overlap, words.overlap_of)) }
+            dt { (words.repaired) } dd { (gateway.repaired) "×" }
+            dt { (words.subnet) }
+            dd { @match snapshot.cluster.address { Some(net) => code { (net) }, None => (words.unknown) } }
+            dt { (words.dhcp) } dd { (text(&snapshot.cluster.dhcp, words.dhcp_of)) }
+            @if let Some(blocker) = &gateway.blocked_by {
+                dt { (words.blocked) }
+                dd {
+                    @for name in [&blocker.table, &blocker.chain].into_iter().flatten() { code { (name) } " " }
+                    br; (blocker.remedy)
+                }
+            }
+        }
+    }
+}
+
+/// Draws the head's vitals.
+pub(super) fn host(snapshot: &Snapshot, words: &Words) -> Markup {
+    let Some(host) = &snapshot.host else { return html! { p.dim { (words.unknown) } } };
+    let percent = |share: Option<u8>| share.map(|share| format!("{share} %"));
+    let rows = [
+        (words.temperature, host.temperature_c.map(|degrees| format!("{degrees} °C"))),
+        (words.load, host.load.map(|load| format!("{load:.2}"))),
+        (words.memory_free, percent(host.memory_available_percent)),
+        (words.disk_free, percent(host.disk_free_percent)),
+    ];
+    html! {
+        dl {
+            @for (name, value) in rows {
+                @if let Some(value) = value { dt { (name) } dd { (value) } }
+            }
+        }
+        @if host.under_voltage == Some(true) { p.lost { (words.under_voltage) } }
+        @if host.read_only == Some(true) { p.lost { (words.read_only) } }
+    }
+}
+
+/// Returns the moment that is `seconds` after `at`.
+fn after(at: Option<SystemTime>, seconds: Option<u64>) -> Option<SystemTime> {
+    at?.checked_add(Duration::from_secs(seconds?))
+}
+
+/// Returns the moment at which an age was zero, to whole seconds.
+pub(super) fn before(at: Option<SystemTime>, age: u64) -> Option<SystemTime> {
+    at?.checked_sub(Duration::from_secs(age))
+}
+
+/// Draws how long ago a moment was; the script lets it go on.
+pub(super) fn moment(moment: SystemTime) -> Markup {
+    html! { time data-since=(unix(moment)) {} }
+}
+
+fn until(moment: SystemTime) -> Markup {
+    html! { time data-until=(unix(moment)) {} }
+}
+
+fn unix(moment: SystemTime) -> u64 {
+    moment.duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs())
+}

@@ -1,0 +1,109 @@
+//! The page: the state as HTML. Pure functions; texts of others are escaped by the macro that
+//! makes the HTML.
+
+mod forms;
+mod glass;
+mod head;
+mod nodes;
+mod parts;
+mod plots;
+mod words;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::follow::Known;
+
+pub use forms::Access;
+pub use nodes::group;
+pub use parts::{NODES, Parts};
+pub use plots::draw as draw_plots;
+pub use words::{Language, Words};
+
+/// Files that every page needs; embedded, so that no other server is asked.
+pub const STYLE: &str = include_str!("../assets/page.css");
+pub const SCRIPT: &str = include_str!("../assets/page.js");
+
+/// Draws all parts; what has not changed since `old` is taken from there.
+pub fn draw(language: Language, known: &Known, old: &Parts) -> Parts {
+    let words = language.words();
+    let mut parts = Parts::default();
+    parts.put("state", head::state(known, words));
+    let Some(snapshot) = known.snapshot.as_deref() else {
+        parts.put(NODES, html! {});
+        return parts;
+    };
+    let at = known.at;
+    parts.put("address", head::address(snapshot, words));
+    parts.put("glass", glass::display(&snapshot.panel.lcd, words));
+    parts.put("lamp", glass::lamps(&snapshot.panel.led, words));
+    parts.put("alerts", head::alerts(snapshot, words));
+    parts.put("uplinks", head::uplinks(snapshot, at, words));
+    parts.put("gateway", head::gateway(snapshot, words));
+    parts.put("host", head::host(snapshot, words));
+    parts.put("count", nodes::count(snapshot, words));
+    nodes::draw(&mut parts, snapshot, at, words, old);
+    parts
+}
+
+/// Returns the page as a file: every part in its place, and the number of the last event in it.
+pub fn whole(
+    language: Language,
+    parts: &Parts,
+    plots: &Markup,
+    access: &Access,
+    event: &str,
+) -> String {
+    let words = language.words();
+    let part = |id: &str| PreEscaped(parts.get(id).unwrap_or_default().to_owned());
+    let section = |id: &str, title: &str| -> Markup {
+        html! { section { h2 { (title) } div id=(id) { (part(id)) } } }
+    };
+    html! {
+        (DOCTYPE)
+        html lang=(language.code()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "Bramblegate" }
+                link rel="stylesheet" href="/page.css";
+                link rel="icon" href="data:,";
+                script src="/page.js" defer {}
+            }
+            body data-event=(event) data-stale=(words.stale) data-copied=(words.copied) {
+                a.skip href="#nodes" { (words.skip) }
+                header {
+                    h1 { "Bramblegate" }
+                    div #state role="status" aria-live="polite" { (part("state")) }
+                }
+                main {
+                    section.panel aria-label=(words.panel) {
+                        div #glass { (part("glass")) }
+                        div #lamp { (part("lamp")) }
+                        div #address { (part("address")) }
+                    }
+                    section.wrong { h2 { (words.alerts) } div #alerts aria-live="polite" { (part("alerts")) } }
+                    section.nodes {
+                        h2 { (words.nodes) " " span #count { (part("count")) } }
+                        div #(NODES) { (part(NODES)) }
+                    }
+                    section.plots {
+                        h2 { (words.last_hour) " · " a href="/plots?span=day" { (words.last_day) } }
+                        div #plots { (plots) }
+                    }
+                    div.facts {
+                        (section("uplinks", words.uplinks))
+                        (section("gateway", words.gateway))
+                        (section("host", words.host))
+                    }
+                }
+                footer {
+                    (forms::draw(access, words))
+                    a href="/status.json" { "status.json" } " · "
+                    a href="/?text" { (words.as_text) }
+                }
+            }
+        }
+    }
+    .into_string()
+}

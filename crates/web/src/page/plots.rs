@@ -1,0 +1,143 @@
+//! Plots of the last hour and day.
+
+use std::fmt::Write;
+
+use maud::{Markup, PreEscaped, html};
+
+use super::words::Words;
+use crate::history::{History, Span, Subject};
+
+/// Of the drawing, in its own units.
+const SIZE: (f32, f32) = (600.0, 120.0);
+/// Lines that one plot draws; the round trips of more nodes are a band.
+const LINES: usize = 8;
+
+/// Draws every plot that has something to show.
+pub fn draw(history: &History, span: Span, words: &Words) -> Markup {
+    let traffic = |subject: &Subject| matches!(subject, Subject::Received(_) | Subject::Sent(_));
+    let trips = |subject: &Subject| {
+        matches!(subject, Subject::NodeRoundTrip(_) | Subject::GroupRoundTrip(_))
+    };
+    html! {
+        (plot(words.plot_traffic, &history.read(span, traffic), span, rate))
+        (plot(words.plot_round_trip, &band(history.read(span, trips)), span, trip))
+        (plot(words.plot_nodes, &history.read(span, |s| *s == Subject::NodesUp), span, whole))
+        (plot(words.temperature, &history.read(span, |s| *s == Subject::Temperature), span, degrees))
+    }
+}
+
+/// Returns few series as they are; of many the lowest, mean and highest value of each moment.
+fn band(series: Vec<(Subject, Vec<f32>)>) -> Vec<(Subject, Vec<f32>)> {
+    if series.len() <= LINES {
+        return series;
+    }
+    let length = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
+    let mut rows: [Vec<f32>; 3] = Default::default();
+    for back in (1..=length).rev() {
+        let now = || {
+            let values = series
+                .iter()
+                .filter_map(|(_, values)| values.get(values.len().checked_sub(back)?).copied());
+            values.filter(|value| value.is_finite())
+        };
+        let number = now().count() as f32;
+        let mean = if number > 0.0 { now().sum::<f32>() / number } else { f32::NAN };
+        for (row, value) in rows.iter_mut().zip([
+            now().reduce(f32::min).unwrap_or(f32::NAN),
+            mean,
+            now().reduce(f32::max).unwrap_or(f32::NAN),
+        ]) {
+            row.push(value);
+        }
+    }
+    let names = ["min", "mean", "max"];
+    names
+        .into_iter()
+        .zip(rows)
+        .map(|(name, row)| (Subject::GroupRoundTrip(name.into()), row))
+        .collect()
+}
+
+fn plot(
+    title: &str,
+    series: &[(Subject, Vec<f32>)],
+    span: Span,
+    show: fn(f32) -> String,
+) -> Markup {
+    let values = || series.iter().flat_map(|(_, values)| values).copied().filter(|v| v.is_finite());
+    let Some(highest) = values().reduce(f32::max) else { return html! {} };
+    let top = if highest > 0.0 { highest } else { 1.0 };
+    let last = |values: &[f32]| values.iter().rev().copied().find(|v| v.is_finite()).map(show);
+    let label = series
+        .iter()
+        .filter_map(|(subject, values)| Some(format!("{} {}", name(subject), last(values)?)))
+        .collect::<Vec<_>>()
+        .join(", ");
+    html! {
+        figure {
+            figcaption { b { (title) } " " small { (label) ", max " (show(highest)) } }
+            svg.plot role="img" aria-label=(format!("{title}: {label}"))
+                viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" {
+                @for (place, (_, values)) in series.iter().enumerate() {
+                    path class={ "line line-" (place % LINES) } d=(PreEscaped(line(values, span, top))) {}
+                }
+            }
+        }
+    }
+}
+
+/// Returns the line of a series, the newest value at the right edge; a gap is a gap.
+fn line(values: &[f32], span: Span, top: f32) -> String {
+    let (samples, _) = span.samples();
+    let step = SIZE.0 / (samples as f32 - 1.0);
+    let first = samples.saturating_sub(values.len());
+    let mut path = String::new();
+    let mut open = false;
+    for (place, value) in values.iter().enumerate() {
+        if !value.is_finite() {
+            open = false;
+            continue;
+        }
+        let x = (first + place) as f32 * step;
+        let y = SIZE.1 - 2.0 - value / top * (SIZE.1 - 4.0);
+        let command = if open { 'L' } else { 'M' };
+        let _ = write!(path, "{command}{x:.0} {y:.0}");
+        if !open {
+            // A single value is a dot.
+            let _ = write!(path, "h1");
+        }
+        open = true;
+    }
+    path
+}
+
+fn name(subject: &Subject) -> &str {
+    match subject {
+        Subject::NodesUp | Subject::Temperature => "",
+        Subject::Received(name) => name,
+        Subject::Sent(_) => "↑",
+        Subject::NodeRoundTrip(name) | Subject::GroupRoundTrip(name) => name,
+    }
+}
+
+fn rate(bytes: f32) -> String {
+    let bits = bytes * 8.0;
+    match bits {
+        1e9.. => format!("{:.1} Gbit/s", bits / 1e9),
+        1e6.. => format!("{:.1} Mbit/s", bits / 1e6),
+        1e3.. => format!("{:.0} kbit/s", bits / 1e3),
+        _ => format!("{bits:.0} bit/s"),
+    }
+}
+
+fn trip(microseconds: f32) -> String {
+    format!("{:.1} ms", microseconds / 1000.0)
+}
+
+fn whole(value: f32) -> String {
+    format!("{value:.0}")
+}
+
+fn degrees(value: f32) -> String {
+    format!("{value:.0} °C")
+}

@@ -1,0 +1,125 @@
+//! The languages of the page; a file for each.
+
+mod de;
+mod en;
+
+use bramblegate_api::Word;
+use bramblegate_api::status::{
+    DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState,
+};
+
+/// A language that the page speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Language {
+    English,
+    German,
+}
+
+impl Language {
+    pub const ALL: [Self; 2] = [Self::English, Self::German];
+
+    /// Returns the language's tag (RFC 5646).
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+        }
+    }
+
+    pub const fn words(self) -> &'static Words {
+        match self {
+            Self::English => &en::WORDS,
+            Self::German => &de::WORDS,
+        }
+    }
+
+    /// Returns the language that suits `Accept-Language` best (RFC 9110, section 12.5.4); English
+    /// where none does.
+    pub fn accepted(header: &str) -> Self {
+        let mut best = (Self::English, 0.0);
+        for range in header.split(',') {
+            let mut fields = range.split(';').map(str::trim);
+            let tag = fields.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = fields
+                .find_map(|field| field.strip_prefix("q="))
+                .map_or(1.0, |quality| quality.parse::<f32>().unwrap_or(0.0));
+            let primary = tag.split('-').next().unwrap_or_default();
+            let language = Self::ALL.into_iter().find(|language| language.code() == primary);
+            if let Some(language) = language.filter(|_| quality > best.1) {
+                best = (language, quality);
+            }
+        }
+        best.0
+    }
+}
+
+/// Every text of the page.
+#[derive(Debug)]
+pub struct Words {
+    pub alerts: &'static str,
+    pub as_text: &'static str,
+    pub blocked: &'static str,
+    pub copied: &'static str,
+    pub copy: &'static str,
+    pub dhcp: &'static str,
+    pub disk_free: &'static str,
+    pub gateway: &'static str,
+    pub group_none: &'static str,
+    pub host: &'static str,
+    pub last_day: &'static str,
+    pub last_hour: &'static str,
+    pub lease_left: &'static str,
+    pub load: &'static str,
+    pub lost: &'static str,
+    pub memory_free: &'static str,
+    pub nat: &'static str,
+    pub no: &'static str,
+    pub no_address: &'static str,
+    pub no_display: &'static str,
+    pub no_nodes: &'static str,
+    pub no_uplink: &'static str,
+    pub nodes: &'static str,
+    pub not_started: &'static str,
+    pub nothing_wrong: &'static str,
+    pub open_portal: &'static str,
+    pub overlap: &'static str,
+    pub panel: &'static str,
+    pub plot_nodes: &'static str,
+    pub plot_round_trip: &'static str,
+    pub plot_traffic: &'static str,
+    pub read_only: &'static str,
+    pub repaired: &'static str,
+    pub router: &'static str,
+    pub skip: &'static str,
+    pub stale: &'static str,
+    pub subnet: &'static str,
+    pub temperature: &'static str,
+    pub under_voltage: &'static str,
+    pub unknown: &'static str,
+    pub uplinks: &'static str,
+    pub up_of: &'static str,
+    pub acknowledge: &'static str,
+    pub acknowledged: &'static str,
+    pub drain: &'static str,
+    pub log_in: &'static str,
+    pub log_out: &'static str,
+    pub node: &'static str,
+    pub password: &'static str,
+    pub resume: &'static str,
+    pub yes: &'static str,
+    pub(super) severity: fn(Severity) -> &'static str,
+    pub(super) health: fn(NodeHealth) -> &'static str,
+    pub(super) uplink: fn(UplinkState) -> &'static str,
+    pub(super) overlap_of: fn(Overlap) -> &'static str,
+    pub(super) dhcp_of: fn(DhcpStatus) -> &'static str,
+    pub(super) pattern: fn(Pattern) -> &'static str,
+    pub(super) device: fn(DeviceState) -> &'static str,
+}
+
+/// Returns the text of a word; one that a newer daemon has added stands as it came.
+pub(super) fn text<T: Copy>(word: &Word<T>, texts: fn(T) -> &'static str) -> &str {
+    match word {
+        Word::Known(word) => texts(*word),
+        Word::Other(word) => word,
+    }
+}
