@@ -36,11 +36,12 @@ fn list<S: Strategy + 'static>(item: S) -> BoxedStrategy<Vec<S::Value>> {
 }
 
 fn alert() -> BoxedStrategy<Alert> {
-    (any::<bool>(), text(), word(&Severity::ALL), text())
-        .prop_map(|(acknowledged, code, severity, text)| Alert {
+    (any::<bool>(), text(), word(&Severity::ALL), of(text()), text())
+        .prop_map(|(acknowledged, code, severity, subject, text)| Alert {
             acknowledged,
             code,
             severity,
+            subject,
             text,
         })
         .boxed()

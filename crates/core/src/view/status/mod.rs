@@ -16,6 +16,7 @@ use crate::decide::Desired;
 use crate::decide::alert::{Alert, Severity};
 use crate::decide::dhcp::{self, Verdict};
 use crate::decide::firewall::traffic;
+use crate::event::alert::Subject;
 use crate::event::{
     Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic,
 };
