@@ -137,7 +137,7 @@ fn row_start(row: usize, columns: u8) -> u8 {
 struct Old<T>(T);
 
 impl Write for Old<Backpack> {
-    type Error = bramblegate::panel::emulator::backpack::EmulatedError;
+    type Error = bramblegate::panel::emulator::EmulatedError;
     fn write(&mut self, address: u8, bytes: &[u8]) -> std::result::Result<(), Self::Error> {
         I2c::write(&mut self.0, address, bytes)
     }

@@ -10,7 +10,8 @@ use linux_embedded_hal::{CdevPin, I2CError, I2cdev};
 use rustix::io::Errno;
 
 use super::gpio::{Gpio, Pins};
-use super::pcf8574::{BusError, BusFault, CLOCK_HZ, Pcf8574};
+use super::pcf8574::{CLOCK_HZ, Pcf8574};
+use crate::bus::{BusError, BusFault};
 use crate::claimed;
 use crate::device::DeviceError;
 use crate::wiring::Wiring;
