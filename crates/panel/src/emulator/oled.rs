@@ -143,6 +143,14 @@ impl OledChip {
         self.on && self.pump
     }
 
+    /// Takes the bytes of one transaction, as a log of the bus has them.
+    pub fn transaction(&mut self, bytes: &[u8]) {
+        self.begin();
+        for byte in bytes {
+            self.take(*byte, Duration::ZERO);
+        }
+    }
+
     fn violation(&mut self, what: String) {
         if self.violations.len() < MOST_VIOLATIONS {
             self.violations.push(what);

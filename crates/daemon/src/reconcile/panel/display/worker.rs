@@ -15,11 +15,30 @@ use crate::reconcile::panel::device::{self, Lease, PanelError, Patience, Reporte
 const FRAME_TIME: Duration = Duration::from_millis(100);
 /// Half a beat: the heart is seen this long, then not.
 const HALF_BEAT: Duration = Duration::from_millis(500);
-/// How often the controller is initialised again, in case interference has disturbed it. Each time
-/// the thread wakes half a dozen times, for the bus and for the controller.
-pub(super) const REFRESH: Duration = Duration::from_secs(300);
+/// What is done by time alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Periods {
+    /// How often the controller is initialised again, in case interference has disturbed it. Each
+    /// time the thread wakes half a dozen times, for the bus and for the controller.
+    pub refresh: Duration,
+    /// So long without news an OLED glows less: its pixels age with the light that they gave.
+    pub dim_after: Duration,
+}
+
+impl Periods {
+    pub const USUAL: Self =
+        Self { refresh: Duration::from_secs(300), dim_after: Duration::from_secs(600) };
+}
 
 type Connect = Box<dyn Fn(&Lcd) -> Option<Connector> + Send>;
+
+/// What stands on a glass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shown {
+    frame: Frame,
+    lit: bool,
+    dimmed: bool,
+}
 
 pub(super) struct Worker {
     settings: Lcd,
@@ -32,11 +51,11 @@ pub(super) struct Worker {
     patience: Patience,
     start: Instant,
     /// what is on the glass
-    shown: Option<(Frame, bool)>,
+    shown: Option<Shown>,
     shown_at: Duration,
     refreshed_at: Duration,
-    /// [`REFRESH`], but in tests
-    refresh: Duration,
+    /// [`Periods::USUAL`], but in tests
+    periods: Periods,
     urgent: bool,
     /// nothing is touched before there is something to show: a restart leaves the glass as it is
     started: bool,
@@ -50,7 +69,7 @@ impl Worker {
     pub fn new(
         settings: Lcd,
         connect: Connect,
-        refresh: Duration,
+        periods: Periods,
         lease: Lease,
         reporter: Reporter,
     ) -> Self {
@@ -68,7 +87,7 @@ impl Worker {
             shown: None,
             shown_at: Duration::ZERO,
             refreshed_at: Duration::ZERO,
-            refresh,
+            periods,
             urgent: false,
             started: false,
             bytes: 0,
@@ -88,7 +107,7 @@ impl Worker {
         match result {
             Ok(()) => {
                 self.patience = Patience::new();
-                if let Some((frame, _)) = &self.shown {
+                if let Some(Shown { frame, .. }) = &self.shown {
                     let bytes =
                         self.bytes + self.display.as_ref().map_or(0, |display| display.bytes());
                     let lines =
@@ -114,7 +133,7 @@ impl Worker {
 
     /// Brings a frame on the glass, opening the display if need be. What is not urgent has time to
     /// look first whether the display has lost its power: whatever is written covers the traces.
-    fn put(&mut self, frame: &Frame, lit: bool, urgent: bool) -> Result<(), ApplyError> {
+    fn put(&mut self, wanted: Shown, urgent: bool) -> Result<(), ApplyError> {
         if self.display.is_none() {
             let Some(connector) = &mut self.connector else {
                 return Err(PanelError::SwitchedOff { what: "the display" }.into());
@@ -126,15 +145,16 @@ impl Worker {
         if !urgent && !self.blind {
             self.blind = !display.check();
         }
-        display.show(frame, lit)?;
-        self.shown = Some((frame.clone(), lit));
+        display.dim(wanted.dimmed);
+        display.show(&wanted.frame, wanted.lit)?;
+        self.shown = Some(wanted);
         self.shown_at = self.start.elapsed();
         Ok(())
     }
 
     fn refresh(&mut self, now: Duration) -> Result<(), ApplyError> {
         let Some(display) = &mut self.display else { return Ok(()) };
-        if now.saturating_sub(self.refreshed_at) < self.refresh {
+        if now.saturating_sub(self.refreshed_at) < self.periods.refresh {
             return Ok(());
         }
         self.refreshed_at = now;
@@ -143,11 +163,12 @@ impl Worker {
     }
 
     /// What should be on the glass now.
-    fn wanted(&self, now: Duration) -> (Frame, bool) {
+    fn wanted(&self, now: Duration) -> Shown {
         let page = self.rotation.frame().filter(|frame| frame.geometry() == self.settings.geometry);
         let frame = page.cloned().unwrap_or_else(|| Frame::blank(self.settings.geometry));
         let beat = (now.as_millis() / HALF_BEAT.as_millis()) % 2 == 0;
-        (self.with_heart(frame, beat && self.lease.left().is_some()), self.lit(now))
+        let frame = self.with_heart(frame, beat && self.lease.left().is_some());
+        Shown { frame, lit: self.lit(now), dimmed: self.dimmed(now) }
     }
 
     /// The last cell of the last row is the heartbeat's.
@@ -168,6 +189,11 @@ impl Worker {
         }
     }
 
+    fn dimmed(&self, now: Duration) -> bool {
+        self.settings.oled.is_some()
+            && now.saturating_sub(self.rotation.last_news()) >= self.periods.dim_after
+    }
+
     /// Time until the glass has to change again by itself.
     fn next(&self) -> Option<Duration> {
         let now = self.start.elapsed();
@@ -185,8 +211,10 @@ impl Worker {
             }
             _ => None,
         };
-        let refresh = Some((self.refreshed_at + self.refresh).saturating_sub(now));
-        earliest([beat, dark, refresh, self.rotation.next_turn(now)])
+        let dim = (self.settings.oled.is_some() && !self.dimmed(now))
+            .then(|| (self.rotation.last_news() + self.periods.dim_after).saturating_sub(now));
+        let refresh = Some((self.refreshed_at + self.periods.refresh).saturating_sub(now));
+        earliest([beat, dark, dim, refresh, self.rotation.next_turn(now)])
     }
 }
 
@@ -209,14 +237,14 @@ impl device::Worker for Worker {
             return earliest([Some(retry), self.reporter.flush()]);
         }
         self.rotation.advance(now);
-        let (frame, lit) = self.wanted(now);
+        let wanted = self.wanted(now);
         let since = now.saturating_sub(self.shown_at);
-        let differs = self.shown.as_ref() != Some(&(frame.clone(), lit));
+        let differs = self.shown.as_ref() != Some(&wanted);
         if differs && !self.urgent && self.shown.is_some() && since < FRAME_TIME {
             return earliest([Some(FRAME_TIME - since), self.reporter.flush()]);
         }
         let urgent = std::mem::take(&mut self.urgent);
-        let result = if differs { self.put(&frame, lit, urgent) } else { self.refresh(now) };
+        let result = if differs { self.put(wanted, urgent) } else { self.refresh(now) };
         self.conclude(result);
         earliest([self.next(), self.reporter.flush()])
     }
@@ -238,8 +266,9 @@ impl device::Worker for Worker {
     }
 
     fn reconfigure(&mut self, settings: Lcd) {
-        let device =
-            |lcd: &Lcd| (lcd.bus.clone(), lcd.geometry, lcd.charset, lcd.emulator_script.clone());
+        let device = |lcd: &Lcd| {
+            (lcd.bus.clone(), lcd.oled, lcd.geometry, lcd.charset, lcd.emulator_script.clone())
+        };
         let same = device(&settings) == device(&self.settings);
         self.settings = settings;
         if !same {
@@ -251,7 +280,7 @@ impl device::Worker for Worker {
     }
 
     fn finish(&mut self, (last, lit): (Frame, bool)) -> Result<(), ApplyError> {
-        self.put(&last, lit, true)
+        self.put(Shown { frame: last, lit, dimmed: false }, true)
     }
 
     fn recover(&mut self, error: ApplyError) {
