@@ -31,6 +31,10 @@ const DIM: u8 = 0x10;
 /// In the status byte: the display is off (SSD1306 datasheet, table 10-2; SH1106 datasheet,
 /// command 17).
 const STATUS_OFF: u8 = 0x40;
+/// The rest of it.
+const STATUS_KIND: u8 = 0x3f;
+/// An SSD1306 that drives 32 rows; see [`Controller::by_status`].
+const KIND_32_ROWS: u8 = 0x03;
 /// SH1106: DC-DC converter on (command 10).
 const SH1106_PUMP_ON: [u8; 2] = [0xad, 0x8b];
 /// SH1106: the first of the 132 columns of its memory that is on the glass.
@@ -60,18 +64,27 @@ impl Controller {
     /// nothing. No datasheet gives these bits a meaning: they are what chips were seen to answer
     /// (3 and 6: SSD1306 of 32 and 64 rows; 8: SH1106; the library ss_oled chooses by them).
     pub const fn by_status(status: u8) -> Option<Self> {
-        match status & 0x3f {
-            0x03 | 0x06 => Some(Self::Ssd1306),
+        match status & STATUS_KIND {
+            KIND_32_ROWS | 0x06 => Some(Self::Ssd1306),
             0x08 => Some(Self::Sh1106),
             _ => None,
         }
     }
 
+    /// The first column of the memory that is on the glass.
     const fn offset(self) -> usize {
         match self {
             Self::Ssd1306 => 0,
             Self::Sh1106 => SH1106_OFFSET,
         }
+    }
+}
+
+impl Resolution {
+    /// Returns the size of the OLED whose status byte this is, as far as it shows: see
+    /// [`Controller::by_status`].
+    pub const fn by_status(status: u8) -> Self {
+        if status & STATUS_KIND == KIND_32_ROWS { Self::P128x32 } else { Self::P128x64 }
     }
 }
 
