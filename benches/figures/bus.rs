@@ -16,6 +16,7 @@ use hd44780_driver::{Cursor, CursorBlink, Display, DisplayMode, HD44780};
 
 use crate::glass::bus_ms;
 use crate::lab::ms;
+use crate::oled;
 use crate::table::Row;
 
 type Page = [&'static str; 4];
@@ -70,6 +71,7 @@ pub fn measure() -> Result<Vec<Row>> {
             );
         }
     }
+    rows.extend(oled::measure()?);
     Ok(rows)
 }
 
