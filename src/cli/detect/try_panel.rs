@@ -146,7 +146,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
         output::err("an OLED has the address 0x3c or 0x3d\n");
         return ExitCode::from(exit::USAGE);
     }
-    // Nobody is to stare at a display whose bus is not there.
+    // Without the bus there is nothing to look at.
     if let Err(error) = linux::open_i2c(&device, address, crate::panel::Wiring::default()) {
         output::err(&format!("{error}\n"));
         return ExitCode::from(exit::UNAVAILABLE);

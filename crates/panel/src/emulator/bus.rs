@@ -16,7 +16,7 @@ pub trait Target: fmt::Debug + Send {
     fn begin(&mut self);
     /// Takes a byte whose last bit has passed at `now`.
     fn take(&mut self, byte: u8, now: Duration);
-    /// Answers a byte to who reads.
+    /// Returns the byte that is read.
     fn give(&mut self, now: Duration) -> u8;
     /// A fault of its own state: a loss of power, or interference.
     fn suffer(&mut self, fault: Fault, now: Duration);

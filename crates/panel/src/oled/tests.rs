@@ -110,7 +110,7 @@ fn an_octet_that_changes_costs_its_pixels_and_their_addresses() {
 }
 
 #[test]
-fn nobody_at_the_address_is_absent() {
+fn an_address_without_an_answer_is_absent() {
     let mut bench = Bench::new(Controller::Sh1106, Resolution::P128x32);
     bench.panel.inject(Fault::Unplug);
     let error = bench.show(&["x"]).unwrap_err();
@@ -175,7 +175,7 @@ fn dark_is_off_and_light_begins_anew() {
     assert_eq!(bench.display.bytes() - before, 2, "one command");
     assert!(!bench.panel.chip().is_on());
     assert!(bench.display.check(), "off is as it was sent");
-    // Power fails while nobody could see it.
+    // In the dark a loss of power cannot be seen.
     bench.panel.inject(Fault::Power);
     bench.expect(&["10.99.0.126"]);
 }
