@@ -4,7 +4,7 @@
 //! A run of bytes of one page costs on the bus: address and control byte of the commands, their
 //! bytes (page 1, column 2; SSD1306 datasheet, tables 9-1 and 10-1), address and control byte of
 //! the data, and the data. The page stays when only the column changes. So it is cheaper to write
-//! up to [`BRIDGE`] unchanged bytes again than to begin another run behind them.
+//! up to six unchanged bytes again than to begin another run behind them.
 
 use super::picture::WIDTH;
 
@@ -46,21 +46,21 @@ pub fn plan(held: &mut [Option<u8>], wanted: &[u8]) -> Vec<Run> {
     runs
 }
 
-/// Returns the bytes on the bus for `runs`, addresses included: [`RUN`] each, one more for each
-/// page, and the data.
-pub fn cost(runs: &[Run]) -> usize {
-    let mut page = None;
-    let mut bytes = 0;
-    for run in runs {
-        bytes += RUN + usize::from(page.replace(run.page) != Some(run.page)) + run.data.len();
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Returns the bytes on the bus for `runs`, addresses included: [`RUN`] each, one more for each
+    /// page, and the data.
+    fn cost(runs: &[Run]) -> usize {
+        let mut page = None;
+        let mut bytes = 0;
+        for run in runs {
+            bytes += RUN + usize::from(page.replace(run.page) != Some(run.page)) + run.data.len();
+        }
+        bytes
+    }
 
     /// The least for one page, by trying for each byte to write it in the run before or to begin
     /// another one there.
