@@ -7,7 +7,8 @@ Makes the files beside it anew, which tests/luma.rs feeds to the emulated contro
     /tmp/luma/bin/python record.py
 
 NAME.log has a line for each transaction: the address and the bytes in hexadecimal. `# N` says that
-picture N is complete: NAME-N.pbm, drawn on luma's own device without hardware (luma.core.device.dummy).
+picture N is complete: NAME-N.pbm, drawn on luma's own device without hardware
+(luma.core.device.dummy).
 """
 
 import pathlib
@@ -41,7 +42,8 @@ def frame_and_text(draw, width, height):
 
 def noise(draw, width, height):
     dice = random.Random(1306)
-    draw.point([(x, y) for x in range(width) for y in range(height) if dice.random() < 0.5], fill="white")
+    places = [(x, y) for x in range(width) for y in range(height)]
+    draw.point([place for place in places if dice.random() < 0.5], fill="white")
 
 
 def corner(draw, width, height):
@@ -59,8 +61,10 @@ for driver, width, height in DISPLAYS:
                 picture(draw, width, height)
         bus.lines.append(f"# {number}")
         image: Image.Image = own.image
-        rows = ("".join("1" if image.getpixel((x, y)) else "0" for x in range(width)) for y in range(height))
-        (HERE / f"{name}-{number}.pbm").write_text(f"P1\n{width} {height}\n" + "\n".join(rows) + "\n")
+        lit = lambda x, y: "1" if image.getpixel((x, y)) else "0"
+        rows = ("".join(lit(x, y) for x in range(width)) for y in range(height))
+        text = f"P1\n{width} {height}\n" + "\n".join(rows) + "\n"
+        (HERE / f"{name}-{number}.pbm").write_text(text)
     real.contrast(0x20)
     real.hide()
     (HERE / f"{name}.log").write_text("\n".join(bus.lines) + "\n")
