@@ -192,6 +192,7 @@ const OUTSIDE: &[&str] = &[
     "panel::hd44780",
     "panel::hid",
     "panel::linux",
+    "panel::oled",
     "panel::pcf8574",
     "panel::sysfs_led",
 ];

@@ -16,6 +16,7 @@ use hd44780_driver::{Cursor, CursorBlink, Display, DisplayMode, HD44780};
 
 use crate::glass::bus_ms;
 use crate::lab::ms;
+use crate::oled;
 use crate::table::Row;
 
 type Page = [&'static str; 4];
@@ -70,6 +71,7 @@ pub fn measure() -> Result<Vec<Row>> {
             );
         }
     }
+    rows.extend(oled::measure()?);
     Ok(rows)
 }
 
@@ -137,7 +139,7 @@ fn row_start(row: usize, columns: u8) -> u8 {
 struct Old<T>(T);
 
 impl Write for Old<Backpack> {
-    type Error = bramblegate::panel::emulator::backpack::EmulatedError;
+    type Error = bramblegate::panel::emulator::EmulatedError;
     fn write(&mut self, address: u8, bytes: &[u8]) -> std::result::Result<(), Self::Error> {
         I2c::write(&mut self.0, address, bytes)
     }

@@ -19,6 +19,7 @@ mod idle;
 mod lab;
 mod lease;
 mod netlink_burst;
+mod oled;
 mod repair;
 mod rules;
 mod start;

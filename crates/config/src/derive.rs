@@ -11,7 +11,8 @@ use super::print::quote;
 use super::tree::{Item, Table, Value};
 use super::{Ports, grammar};
 use crate::board::Board;
-use bramblegate_panel::Charset;
+use bramblegate_panel::oled::ADDRESSES;
+use bramblegate_panel::{Charset, Resolution};
 
 /// Returns the table's own defaults as a TOML text.
 pub(super) fn defaults() -> String {
@@ -64,6 +65,7 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
     if let Some(ports) = ports {
         complete_ports(tree, ports);
     }
+    complete_oled(tree);
     let head = tree.text("cluster.address").and_then(|text| grammar::cidr(text).ok());
     if let Some(head) = head {
         let texts = alternatives(head)
@@ -105,6 +107,30 @@ fn default(value: Value) -> Item {
 fn preset(table: &mut Table, path: &str, value: Value) {
     if table.get(path).is_none() {
         table.set(path, default(value));
+    }
+}
+
+/// The board's values are those of a backpack with an HD44780: where the settings mean an OLED, it
+/// has its own.
+fn complete_oled(tree: &mut Table) {
+    let pixels = tree.text("lcd.size").is_some_and(|size| Resolution::named(size).is_some());
+    let meant = match tree.text("lcd.driver") {
+        Some("auto") => pixels,
+        Some("ssd1306" | "sh1106") => true,
+        _ => false,
+    };
+    if !meant {
+        return;
+    }
+    let [address, _] = ADDRESSES;
+    for (path, value) in [
+        ("lcd.size", Value::Text(Resolution::P128x64.name().to_owned())),
+        ("lcd.address", Value::Integer(i64::from(address))),
+        ("lcd.charset", Value::Text("A02".to_owned())),
+    ] {
+        if tree.get(path).is_none_or(|item| item.at.source < Sources::MAIN) {
+            tree.set(path, default(value));
+        }
     }
 }
 

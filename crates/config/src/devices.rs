@@ -7,8 +7,7 @@ use super::fault::Complaint;
 use super::grammar::{Parsed, duration};
 use super::tree::Scalar;
 use super::{Backlight, GpioPins};
-use bramblegate_panel::Geometry;
-use bramblegate_panel::Wiring;
+use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
 /// `lcd.bus` before its other keys are looked at.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,12 +85,34 @@ pub(super) fn kernel_led(name: &str) -> Parsed<String> {
     Ok(name.to_owned())
 }
 
-pub(super) fn geometry(text: &str) -> Parsed<Geometry> {
-    text.parse().map_err(|()| {
+/// `lcd.driver`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// by `lcd.size`
+    Auto,
+    Hd44780,
+    Oled(Controller),
+}
+
+/// `lcd.size`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// characters of an HD44780
+    Characters(Geometry),
+    /// pixels of an OLED
+    Pixels(Resolution),
+}
+
+pub(super) fn size(text: &str) -> Parsed<Size> {
+    if let Some(resolution) = Resolution::named(text) {
+        return Ok(Size::Pixels(resolution));
+    }
+    text.parse().map(Size::Characters).map_err(|()| {
         let sizes: Vec<String> = Geometry::ALL.iter().map(ToString::to_string).collect();
+        let pixels = Resolution::ALL.map(Resolution::name);
         Complaint::new(
             format!("no display is made in size {text:?}"),
-            format!("sizes are {}", sizes.join(" ")),
+            format!("sizes are {}, and {} of an OLED", sizes.join(" "), pixels.join(" ")),
         )
     })
 }

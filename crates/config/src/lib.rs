@@ -55,7 +55,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use bramblegate_panel::{Geometry, Wiring};
+use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
 pub use bramblegate_api::printable::{printable, printable_json, printable_line};
 
@@ -348,6 +348,8 @@ pub enum Threshold {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lcd {
     pub bus: LcdBus,
+    /// `None`: an HD44780
+    pub oled: Option<LcdOled>,
     pub geometry: Geometry,
     pub charset: bramblegate_panel::Charset,
     pub backlight: Backlight,
@@ -356,6 +358,14 @@ pub struct Lcd {
     /// false: no heartbeat (for measurements and for the easily distracted)
     pub heartbeat: bool,
     pub emulator_script: Option<PathBuf>,
+}
+
+/// An OLED: `lcd.driver` and `lcd.size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LcdOled {
+    /// `None`: by what the display answers
+    pub controller: Option<Controller>,
+    pub resolution: Resolution,
 }
 
 /// `lcd.bus` with what belongs to each

@@ -1,11 +1,12 @@
 //! The merged tree to settings that are valid by construction.
 
-use super::devices::{Bus, ButtonChip as Chip, Light};
+use super::devices::{Bus, ButtonChip as Chip, Driver, Light, Size};
 use super::fault::{Fault, Origin, Sources};
 use super::grammar::ProbeMethod;
 use super::keys::{self, Key, Typed};
 use super::tree::{Table, Value};
 use super::*;
+use bramblegate_panel::oled;
 use std::collections::BTreeMap;
 
 /// Returns the settings, or `None` with the reasons in `faults` (behind those found before).
@@ -313,15 +314,60 @@ impl Check<'_> {
             Bus::Emulator(log) => LcdBus::Emulator { address: address?, wiring: wiring?, log },
             Bus::Off => LcdBus::Off,
         };
+        let (geometry, oled) = match self.get(&keys::LCD_SIZE)? {
+            Size::Characters(geometry) => (geometry, None),
+            Size::Pixels(resolution) => (resolution.geometry(), Some(resolution)),
+        };
+        let oled = self.oled(&bus, oled)?;
         Some(Lcd {
             bus,
-            geometry: self.get(&keys::LCD_SIZE)?,
+            oled,
+            geometry,
             charset: self.get(&keys::LCD_CHARSET)?,
             backlight: self.get(&keys::LCD_BACKLIGHT)?,
             page_time: self.get(&keys::LCD_PAGE_TIME)?,
             heartbeat: self.get(&keys::LCD_HEARTBEAT)?,
             emulator_script: self.get(&keys::LCD_EMULATOR_SCRIPT),
         })
+    }
+
+    /// Returns the OLED that driver and size mean, if they do.
+    fn oled(&mut self, bus: &LcdBus, pixels: Option<Resolution>) -> Option<Option<LcdOled>> {
+        let driver = self.get(&keys::LCD_DRIVER)?;
+        let (controller, resolution) = match (driver, pixels) {
+            (Driver::Auto | Driver::Hd44780, None) => return Some(None),
+            (Driver::Auto, Some(resolution)) => (None, resolution),
+            (Driver::Oled(controller), Some(resolution)) => (Some(controller), resolution),
+            (Driver::Hd44780, Some(resolution)) => {
+                let wrong = format!("lcd.size: no HD44780 has {} characters", resolution.name());
+                let right = "leave lcd.driver out for an OLED, or write columns and rows of \
+                             characters, as \"16x2\"";
+                self.complain(self.place(&keys::LCD_SIZE), wrong, right);
+                return None;
+            }
+            (Driver::Oled(controller), None) => {
+                let wrong = format!("lcd.size: an OLED with {} counts pixels", controller.name());
+                let right = "write \"128x32\" or \"128x64\"";
+                self.complain(self.place(&keys::LCD_SIZE), wrong, right);
+                return None;
+            }
+        };
+        match bus {
+            LcdBus::I2c { address, .. } | LcdBus::Emulator { address, .. }
+                if !oled::ADDRESSES.contains(address) =>
+            {
+                let wrong = format!("lcd.address: no OLED has the address {address:#04x}");
+                self.complain(self.place(&keys::LCD_ADDRESS), wrong, "write 0x3c or 0x3d");
+                None
+            }
+            LcdBus::Gpio { .. } => {
+                let wrong = "lcd.bus: an OLED is not driven by GPIO lines";
+                let right = "write \"/dev/i2c-1\" (any number)";
+                self.complain(self.place(&keys::LCD_BUS), wrong, right);
+                None
+            }
+            _ => Some(Some(LcdOled { controller, resolution })),
+        }
     }
 
     fn gpio(&mut self) -> Option<LcdBus> {

@@ -31,11 +31,11 @@ pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, Stri
          so nobody else may write there",
         device.display()
     );
-    let line = match overlay_line(root) {
+    // ssd1307fb of fbdev, ssd130x-i2c of DRM (arch/arm/boot/dts/overlays/README: ssd1306).
+    let overlay = if driver.starts_with("ssd130") { "ssd1306" } else { "hd44780-i2c-lcd" };
+    let line = match overlay_line(root, overlay) {
         Some((file, number, line)) => format!("take the line {line} ({file}:{number}) out"),
-        None => {
-            "take the line dtoverlay=hd44780-i2c-lcd out of /boot/firmware/config.txt".to_owned()
-        }
+        None => format!("take the line dtoverlay={overlay} out of /boot/firmware/config.txt"),
     };
     let remedy = format!(
         "`echo {client} | sudo tee /sys/bus/i2c/drivers/{driver}/unbind`, and {line} for the next \
@@ -45,12 +45,13 @@ pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, Stri
 }
 
 /// Returns file, number and text of the line by which the firmware loads the display's driver.
-fn overlay_line(root: &Path) -> Option<(String, usize, String)> {
+fn overlay_line(root: &Path, overlay: &str) -> Option<(String, usize, String)> {
+    let chip = overlay.split('-').next()?;
     ["boot/firmware/config.txt", "boot/config.txt"].into_iter().find_map(|file| {
         let text = fs::read_to_string(root.join(file)).ok()?;
         let mut lines = text.lines().map(str::trim).enumerate();
         let (place, line) =
-            lines.find(|(_, line)| line.starts_with("dtoverlay=") && line.contains("hd44780"))?;
+            lines.find(|(_, line)| line.starts_with("dtoverlay=") && line.contains(chip))?;
         Some((format!("/{file}"), place + 1, line.to_owned()))
     })
 }
@@ -168,6 +169,19 @@ mod tests {
         );
         assert_eq!(i2c_held(&root, device, 0x3f), None);
         assert_eq!(i2c_held(&root, Path::new("/dev/i2c-0"), 0x27), None);
+    }
+
+    #[test]
+    fn an_oled_that_the_kernel_drives_is_named_with_its_own_overlay() {
+        let held = tempfile::tempdir().unwrap();
+        let root = held.path().to_owned();
+        let driver = root.join("sys/bus/i2c/devices/1-003c/driver");
+        fs::create_dir_all(driver.parent().unwrap()).unwrap();
+        symlink("../../../../bus/i2c/drivers/ssd130x-i2c", driver).unwrap();
+        file(&root, "boot/firmware/config.txt", "dtoverlay=hd44780-lcd\ndtoverlay=ssd1306\n");
+        let (text, remedy) = i2c_held(&root, Path::new("/dev/i2c-1"), 0x3c).unwrap();
+        assert!(text.contains("ssd130x-i2c"), "{text}");
+        assert!(remedy.contains("dtoverlay=ssd1306 (/boot/firmware/config.txt:2)"), "{remedy}");
     }
 
     #[test]

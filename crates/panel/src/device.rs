@@ -28,6 +28,12 @@ pub trait CharDisplay: Send {
         true
     }
 
+    /// Whether it glows less from the next [`CharDisplay::show`] on, to age more slowly; of no
+    /// effect where a backlight does not age.
+    fn dim(&mut self, dimmed: bool) {
+        let _ = dimmed;
+    }
+
     /// Bytes acknowledged by the bus since this display was opened.
     fn bytes(&self) -> u64;
 }

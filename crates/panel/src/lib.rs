@@ -9,7 +9,7 @@
 //! | what an LED should show | [`signal`], [`light`] |
 //! | how a backpack's pins are wired | [`wiring`] |
 //! | what every display and every LED can do, and how it fails | [`device`] |
-//! | displays | [`hd44780`], behind a [`pcf8574`] or the pins of a [`gpio`] chip |
+//! | displays | [`hd44780`], behind a [`pcf8574`] or the pins of a [`gpio`] chip; [`oled`] |
 //! | LEDs | [`blinkstick`] over [`hid`], [`sysfs_led`] |
 //! | opening the devices of this machine | [`linux`] |
 //! | each chip as its datasheet has it, for demos and tests | [`emulator`] |
@@ -46,6 +46,7 @@
 //! thread of its own.
 
 pub mod blinkstick;
+pub mod bus;
 pub mod charset;
 pub mod claimed;
 pub mod device;
@@ -56,6 +57,7 @@ pub mod hd44780;
 pub mod hid;
 pub mod light;
 pub mod linux;
+pub mod oled;
 pub mod pcf8574;
 pub mod playlist;
 pub mod signal;
@@ -65,6 +67,7 @@ pub mod wiring;
 pub use charset::Charset;
 pub use device::{CharDisplay, DeviceError, Indicator};
 pub use frame::{Frame, Geometry};
+pub use oled::{Controller, Oled, Resolution};
 pub use playlist::{Page, Playlist, Role};
 pub use signal::{Colour, Pattern, Signal};
 pub use wiring::Wiring;

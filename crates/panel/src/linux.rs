@@ -10,10 +10,12 @@ use linux_embedded_hal::{CdevPin, I2CError, I2cdev};
 use rustix::io::Errno;
 
 use super::gpio::{Gpio, Pins};
-use super::pcf8574::{BusError, BusFault, CLOCK_HZ, Pcf8574};
+use super::pcf8574::{CLOCK_HZ, Pcf8574};
+use crate::bus::{BusError, BusFault};
 use crate::claimed;
 use crate::device::DeviceError;
 use crate::wiring::Wiring;
+use crate::{Charset, Controller, Oled, Resolution};
 
 /// Sleeps.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,10 +65,30 @@ pub fn open_i2c(
     wiring: Wiring,
 ) -> Result<Pcf8574<I2cdev, Sleep>, DeviceError> {
     let name = device.display().to_string();
+    let bus = open_bus(device, address)?;
+    Ok(Pcf8574::new(bus, Sleep, address, wiring, &name, clock_hz(device)))
+}
+
+/// Returns an OLED on `/dev/i2c-N`; without a `controller` it is asked which one it has.
+pub fn open_oled(
+    device: &Path,
+    address: u8,
+    controller: Option<Controller>,
+    resolution: Resolution,
+    charset: Charset,
+) -> Result<Oled<I2cdev>, DeviceError> {
+    let name = device.display().to_string();
+    let bus = open_bus(device, address)?;
+    Ok(Oled::new(bus, address, controller, resolution, charset, &name))
+}
+
+/// Opens an adapter to use one address of it.
+fn open_bus(device: &Path, address: u8) -> Result<I2cdev, DeviceError> {
+    let name = device.display();
     if let Some((text, remedy)) = claimed::i2c_held(Path::new("/"), device, address) {
         return Err(DeviceError::Failed(format!("{text}: {remedy}")));
     }
-    let bus = I2cdev::new(device).map_err(|error| {
+    I2cdev::new(device).map_err(|error| {
         let errno = errno_of(&error);
         match DeviceError::from_errno(errno, format!("{name} cannot be opened: {error}")) {
             DeviceError::Absent(_) => DeviceError::Absent(format!(
@@ -77,8 +99,7 @@ pub fn open_i2c(
             )),
             failed @ DeviceError::Failed(_) => failed,
         }
-    })?;
-    Ok(Pcf8574::new(bus, Sleep, address, wiring, &name, clock_hz(device)))
+    })
 }
 
 /// Returns the adapter's clock as the device tree says (`clock-frequency`, big endian); the

@@ -1,7 +1,6 @@
 //! A PCF8574 or PCF8574A I/O expander as the way to an HD44780: each byte written sets its eight
 //! pins.
 
-use std::fmt;
 use std::time::Duration;
 
 use embedded_hal::delay::DelayNs;
@@ -9,6 +8,7 @@ use embedded_hal::i2c::I2c;
 
 use super::hd44780::Transport;
 use super::hd44780::plan::Op;
+use crate::bus::{BusError, BusFault, explain};
 use crate::device::DeviceError;
 use crate::wiring::Wiring;
 
@@ -20,24 +20,6 @@ pub const CLOCK_HZ: u32 = 100_000;
 
 /// So many reads in a row that fail while writes succeed: adapter or chip cannot do it.
 const UNREADABLE: u8 = 3;
-
-/// What went wrong on the bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BusFault {
-    /// nothing answers at the address, or the adapter has gone
-    Absent,
-    /// the adapter does not take messages of this length (EOPNOTSUPP, EMSGSIZE); nothing was sent
-    TooLong,
-    /// no right to use it
-    Denied,
-    /// anything else
-    Failed,
-}
-
-/// Classifies an error of an I²C bus.
-pub trait BusError: embedded_hal::i2c::Error + fmt::Display {
-    fn fault(&self) -> BusFault;
-}
 
 /// The expander, and what it drives.
 #[derive(Debug)]
@@ -135,26 +117,11 @@ where
                 Err(error) => {
                     self.rs = None;
                     self.last = None;
-                    return Err(self.explain(&error));
+                    return Err(explain(&error, &self.name, self.address));
                 }
             }
         }
         Ok(())
-    }
-
-    fn explain(&self, error: &I::Error) -> DeviceError {
-        let (name, address) = (&self.name, self.address);
-        match error.fault() {
-            BusFault::Absent => DeviceError::Absent(format!(
-                "no display answers at {address:#04x} on {name} ({error})"
-            )),
-            BusFault::Denied => DeviceError::Denied(format!(
-                "{name} may not be used ({error}): is the user in the group i2c?"
-            )),
-            BusFault::TooLong | BusFault::Failed => {
-                DeviceError::Failed(format!("{name}, address {address:#04x}: {error}"))
-            }
-        }
     }
 }
 

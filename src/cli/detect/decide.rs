@@ -4,6 +4,7 @@ use ipnet::Ipv4Net;
 
 use super::look::{Found, Port, PortKind};
 use crate::board::Board;
+use crate::panel::{Controller, Resolution, oled};
 
 /// Values for a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,7 +199,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     for bus in &found.busses {
         for (address, text, remedy) in &bus.held {
             proposal.note(format!("{text}: {remedy}"));
-            first.get_or_insert((bus.device.clone(), *address));
+            first.get_or_insert((bus.device.clone(), *address, None));
         }
         match &bus.answers {
             Err(error) => {
@@ -209,21 +210,29 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
             }
             Ok(answers) => {
                 for (address, byte) in answers {
-                    let kind = if *address >= 0x38 {
-                        "PCF8574A"
-                    } else {
-                        "PCF8574, or an MCP23008 or MCP23017"
-                    };
                     proposal.note(format!(
-                        "{} ({}): {address:#04x} answers {byte:#04x}: a {kind}",
-                        bus.device, bus.name
+                        "{} ({}): {address:#04x} answers {byte:#04x}: {}",
+                        bus.device,
+                        bus.name,
+                        kind(*address, *byte)
                     ));
-                    first.get_or_insert((bus.device.clone(), *address));
+                    first.get_or_insert((bus.device.clone(), *address, oled(*address, *byte)));
                 }
             }
         }
     }
-    if let Some((device, address)) = first {
+    if let Some((device, address, Some((controller, resolution)))) = first {
+        proposal.note(format!(
+            "lcd: {device} {address:#04x}, an OLED of {} with an {}, going by its answer; if two \
+             columns are missing at an edge or rows are mixed up, `bramblegate detect --try \
+             {address:#04x}` finds out",
+            resolution.name(),
+            controller.name().to_uppercase()
+        ));
+        proposal.set("lcd.bus", text(&device));
+        proposal.set("lcd.address", format!("{address:#04x}"));
+        proposal.set("lcd.size", text(resolution.name()));
+    } else if let Some((device, address, None)) = first {
         proposal.note(format!(
             "lcd: {device} {address:#04x}, wiring \"{}\" as most have it; \
                                `bramblegate detect --try {address:#04x}` finds \
@@ -244,6 +253,27 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
             board.lcd.bus
         ));
     }
+}
+
+/// Returns what may answer so.
+fn kind(address: u8, answer: u8) -> String {
+    let may_be_oled = oled::ADDRESSES.contains(&address);
+    match oled(address, answer) {
+        Some((controller, _)) => format!(
+            "an OLED with an {}, or a PCF8574A whose pins happen to stand so",
+            controller.name().to_uppercase()
+        ),
+        None if may_be_oled => "a PCF8574A, or an OLED that does not say which".to_owned(),
+        None if address >= 0x38 => "a PCF8574A".to_owned(),
+        None => "a PCF8574, or an MCP23008 or MCP23017".to_owned(),
+    }
+}
+
+/// Returns the OLED that answers so, as far as answers show it.
+fn oled(address: u8, answer: u8) -> Option<(Controller, Resolution)> {
+    let controller =
+        Controller::by_status(answer).filter(|_| oled::ADDRESSES.contains(&address))?;
+    Some((controller, Resolution::by_status(answer)))
 }
 
 fn light(found: &Found, board: &Board, proposal: &mut Proposal) {

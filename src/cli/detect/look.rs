@@ -30,7 +30,7 @@ pub struct Found {
     pub subnets: Vec<(ipnet::Ipv4Net, String)>,
 }
 
-/// Expander addresses that answered a read and the byte they gave, or why the bus could not be
+/// Addresses of expanders and OLEDs that answered a read and the byte they gave, or why the bus could not be
 /// read.
 pub type Answers = Result<Vec<(u8, u8)>, String>;
 
@@ -130,7 +130,7 @@ fn of_others(name: &str) -> bool {
         .any(|other| name.contains(other) && !name.contains("bcm"))
 }
 
-/// Reads a byte from each address that an expander may have.
+/// Reads a byte from each address that an expander may have; those of OLEDs are among them.
 fn read_expanders(device: &Path) -> Answers {
     let mut bus = I2cdev::new(device).map_err(|error| error.to_string())?;
     let mut answers = Vec::new();

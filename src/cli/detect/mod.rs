@@ -23,7 +23,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Show the number of each wiring on the display at this I2C address, one after the other
+    /// Show the number of each wiring, at 0x3c and 0x3d of each OLED too, on the display at this
+    /// I2C address, one after the other
     #[arg(long = "try", value_name = "ADDRESS", value_parser = address)]
     pub try_address: Option<u8>,
     /// With --try: the I2C bus, if not the board's

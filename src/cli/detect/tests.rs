@@ -169,6 +169,43 @@ fn an_expander_that_answers_becomes_the_display() {
     );
 }
 
+#[test]
+fn an_oled_that_answers_becomes_the_display_and_is_right_for_check() {
+    for (answer, size, controller) in
+        [(0x46, "128x64", "SSD1306"), (0x03, "128x32", "SSD1306"), (0x48, "128x64", "SH1106")]
+    {
+        let bus = Bus {
+            device: "/dev/i2c-1".to_owned(),
+            name: "bcm2835 I2C".to_owned(),
+            answers: Ok(vec![(0x3c, answer)]),
+            held: Vec::new(),
+        };
+        let found = Found { busses: vec![bus], ..Found::default() };
+        let board = Board::built_in("raspberry-pi-4").unwrap();
+        let seen = decide(&found, &board);
+        assert_eq!(seen.value("lcd.size"), Some(format!("\"{size}\"").as_str()));
+        assert_eq!(seen.value("lcd.address"), Some("0x3c"));
+        assert!(seen.reasons.iter().any(|line| line.contains(controller)), "{:?}", seen.reasons);
+        let lcd = config::read(&[("detect", uncommented(&write(&seen, &board)))], &board, None)
+            .unwrap()
+            .settings
+            .lcd;
+        assert_eq!(lcd.oled.unwrap().resolution.name(), size);
+    }
+    // What an expander's pins look like, or what says nothing, is taken for an expander.
+    let bus = Bus {
+        device: "/dev/i2c-1".to_owned(),
+        name: "bcm2835 I2C".to_owned(),
+        answers: Ok(vec![(0x3c, 0xff)]),
+        held: Vec::new(),
+    };
+    let found = Found { busses: vec![bus], ..Found::default() };
+    let seen = decide(&found, &Board::built_in("raspberry-pi-4").unwrap());
+    assert_eq!((seen.value("lcd.size"), seen.value("lcd.address")), (None, Some("0x3c")));
+    let both = seen.reasons.iter().find(|line| line.contains("answers 0xff")).unwrap();
+    assert!(both.contains("PCF8574A") && both.contains("OLED"), "{both}");
+}
+
 fn file(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,114 +1,264 @@
-//! `detect --try`: which wiring is it? Each shows its number on the glass; one is legible.
+//! `detect --try`: what is at this address, and how is it wired? Each possibility shows its number
+//! on the glass; one is legible.
 
 use std::io::BufRead;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::board::Board;
 use crate::cli::{exit, output};
-use crate::panel::DeviceError;
-use crate::panel::hd44780::{Hd44780, Transport};
+use crate::panel::hd44780::Hd44780;
 use crate::panel::wiring::{KnownWiring, WIRINGS};
-use crate::panel::{CharDisplay, linux};
+use crate::panel::{CharDisplay, Controller, DeviceError, Resolution, linux, oled};
 use crate::panel::{Charset, Frame, Geometry};
 
 /// How long each stands.
 const STAND: Duration = Duration::from_secs(3);
 
-/// Shows all wirings, asks which was legible, prints the lines for the settings.
-pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, size: Option<&str>) -> ExitCode {
+/// What the address may lead to.
+#[derive(Debug, Clone, Copy)]
+enum Candidate {
+    Backpack(&'static KnownWiring, Geometry),
+    Oled(Controller, Resolution),
+}
+
+impl Candidate {
+    /// All that can be at this address and have this size, if one was asked for: OLEDs first where
+    /// there can be one.
+    fn all(address: u8, size: Option<Size>, usual: Geometry) -> Vec<Self> {
+        let mut all = Vec::new();
+        if oled::ADDRESSES.contains(&address) {
+            for resolution in Resolution::ALL.into_iter().rev() {
+                all.extend(Controller::ALL.map(|controller| Self::Oled(controller, resolution)));
+            }
+        }
+        all.extend(WIRINGS.iter().map(|known| Self::Backpack(known, usual)));
+        all.retain(|candidate| match (candidate, size) {
+            (Self::Oled(_, resolution), Some(Size::Pixels(asked))) => *resolution == asked,
+            (Self::Oled(..), Some(Size::Characters(_))) => false,
+            (Self::Backpack(..), size) => !matches!(size, Some(Size::Pixels(_))),
+            (Self::Oled(..), None) => true,
+        });
+        all
+    }
+
+    /// What it is called where its number is announced.
+    fn words(self) -> String {
+        match self {
+            Self::Backpack(known, _) => format!("{} ({})", known.name, known.found_on),
+            Self::Oled(controller, resolution) => {
+                format!("OLED of {} with an {}", resolution.name(), controller.name())
+            }
+        }
+    }
+
+    fn geometry(self) -> Geometry {
+        match self {
+            Self::Backpack(_, geometry) => geometry,
+            Self::Oled(_, resolution) => resolution.geometry(),
+        }
+    }
+
+    /// Opens it as if it were there.
+    fn open(self, device: &Path, address: u8) -> Result<Box<dyn CharDisplay>, DeviceError> {
+        Ok(match self {
+            Self::Backpack(known, geometry) => {
+                let transport = linux::open_i2c(device, address, known.wiring)?;
+                Box::new(Hd44780::new(transport, geometry, Charset::A00))
+            }
+            Self::Oled(controller, resolution) => Box::new(linux::open_oled(
+                device,
+                address,
+                Some(controller),
+                resolution,
+                Charset::A02,
+            )?),
+        })
+    }
+
+    /// Its number and name; number 0 says that it was chosen. The frame of an OLED shows whether
+    /// its first and last columns are there.
+    fn page(self, number: usize) -> Frame {
+        let chosen = number == 0;
+        let lines = match self {
+            Self::Backpack(known, geometry) => {
+                let first = if chosen { "chosen:".to_owned() } else { format!("Wiring {number}") };
+                if geometry.rows == 1 {
+                    vec![format!("{first} {}", known.name)]
+                } else {
+                    vec![first, known.name.to_owned()]
+                }
+            }
+            Self::Oled(controller, resolution) => {
+                let first = if chosen { "chosen:".to_owned() } else { format!("No. {number}") };
+                let second = format!("{} {}", controller.name(), resolution.name());
+                [first, second].map(|line| format!("[{line:<14}]")).to_vec()
+            }
+        };
+        Frame::from_lines(self.geometry(), &lines)
+    }
+
+    /// The lines for the settings.
+    fn settings(self, device: &str, address: u8) -> String {
+        let (driver, size) = match self {
+            Self::Backpack(known, geometry) => {
+                (format!("wiring = \"{}\"", known.name), geometry.to_string())
+            }
+            Self::Oled(controller, resolution) => {
+                (format!("driver = \"{}\"", controller.name()), resolution.name().to_owned())
+            }
+        };
+        format!(
+            "[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\n{driver}\nsize = \"{size}\"\n"
+        )
+    }
+}
+
+/// `--size`
+#[derive(Debug, Clone, Copy)]
+enum Size {
+    Characters(Geometry),
+    Pixels(Resolution),
+}
+
+fn size(text: &str) -> Option<Size> {
+    let pixels = Resolution::named(text).map(Size::Pixels);
+    pixels.or_else(|| text.parse().ok().map(Size::Characters))
+}
+
+/// Shows all candidates, asks which was legible, prints the lines for the settings.
+pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str>) -> ExitCode {
     let device = bus.unwrap_or_else(|| {
         let own =
             if board.lcd.bus.starts_with("/dev/") { board.lcd.bus.as_str() } else { "/dev/i2c-1" };
         PathBuf::from(own)
     });
-    let Ok(geometry) = size.map_or(Ok(board.lcd.size), str::parse::<Geometry>) else {
-        output::err("sizes are 8x2 16x1 16x2 16x4 20x2 20x4 40x2\n");
+    let size = asked.map(size);
+    if let Some(None) = size {
+        output::err("sizes are 8x2 16x1 16x2 16x4 20x2 20x4 40x2, and of an OLED 128x32 128x64\n");
         return ExitCode::from(exit::USAGE);
-    };
-    // Nobody is to stare at a display whose bus is not there.
+    }
+    let size = size.flatten();
+    let usual = if let Some(Size::Characters(geometry)) = size { geometry } else { board.lcd.size };
+    let candidates = Candidate::all(address, size, usual);
+    if candidates.is_empty() {
+        output::err("an OLED has the address 0x3c or 0x3d\n");
+        return ExitCode::from(exit::USAGE);
+    }
+    // Without the bus there is nothing to look at.
     if let Err(error) = linux::open_i2c(&device, address, crate::panel::Wiring::default()) {
         output::err(&format!("{error}\n"));
         return ExitCode::from(exit::UNAVAILABLE);
     }
     output::err(&format!("Watch the display at {address:#04x} on {}.\n", device.display()));
-    for (index, known) in WIRINGS.iter().enumerate() {
-        output::err(&format!("{}: {} ({})\n", index + 1, known.name, known.found_on));
-        let shown = linux::open_i2c(&device, address, known.wiring)
-            .and_then(|transport| show(transport, index + 1, known, geometry));
+    for (index, candidate) in candidates.iter().enumerate() {
+        output::err(&format!("{}: {}\n", index + 1, candidate.words()));
+        let page = candidate.page(index + 1);
+        let shown =
+            candidate.open(&device, address).and_then(|mut display| display.show(&page, true));
         if let Err(error) = shown {
             output::err(&format!("{error}\n"));
             return ExitCode::from(exit::UNAVAILABLE);
         }
         std::thread::sleep(STAND);
     }
-    output::err("Which number could be read, with the backlight on? (Enter: none) ");
+    output::err(QUESTION);
     let mut line = String::new();
     let _ = std::io::stdin().lock().read_line(&mut line);
     let chosen =
-        line.trim().parse::<usize>().ok().and_then(|number| WIRINGS.get(number.checked_sub(1)?));
-    let Some(known) = chosen else {
-        output::err(
-            "None was chosen. Turn the contrast (the blue screw on the backpack) until boxes just \
-             vanish and try again; \
-             if that does not help the chip at this address is something else.\n",
-        );
+        line.trim().parse::<usize>().ok().and_then(|number| candidates.get(number.checked_sub(1)?));
+    let Some(candidate) = chosen else {
+        output::err(NONE_CHOSEN);
         return ExitCode::FAILURE;
     };
-    if let Ok(transport) = linux::open_i2c(&device, address, known.wiring) {
-        let _ = show(transport, 0, known, geometry);
+    if let Ok(mut display) = candidate.open(&device, address) {
+        let _ = display.show(&candidate.page(0), true);
     }
-    output::out(&lines(&device.display().to_string(), address, known, geometry));
+    output::out(&candidate.settings(&device.display().to_string(), address));
     ExitCode::SUCCESS
 }
 
-/// The wiring's number and name on the glass; number 0 says that it was chosen.
-fn show<T: Transport>(
-    transport: T,
-    number: usize,
-    known: &KnownWiring,
-    geometry: Geometry,
-) -> Result<(), DeviceError> {
-    let first = if number == 0 { "chosen:".to_owned() } else { format!("Wiring {number}") };
-    let lines = if geometry.rows == 1 {
-        vec![format!("{first} {}", known.name)]
-    } else {
-        vec![first, known.name.to_owned()]
-    };
-    Hd44780::new(transport, geometry, Charset::A00).show(&Frame::from_lines(geometry, &lines), true)
-}
+const QUESTION: &str = "Which number could be read, with the backlight on; on an OLED between \
+                        whole brackets? (Enter: none) ";
 
-fn lines(device: &str, address: u8, known: &KnownWiring, geometry: Geometry) -> String {
-    format!(
-        "[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\nwiring = \"{}\"\n\
-         size = \"{geometry}\"\n",
-        known.name
-    )
-}
+const NONE_CHOSEN: &str = "None was chosen. Turn the contrast (the blue screw on the backpack) until boxes just vanish \
+     and try again; if that does not help the chip at this address is something else.\n";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::panel::emulator::{Backpack, Clock};
+    use crate::panel::Oled;
+    use crate::panel::emulator::{Backpack, Clock, OledPanel};
     use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
+
+    const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
 
     #[test]
     fn only_the_right_wiring_shows_its_number() {
-        let geometry = Geometry { columns: 16, rows: 2 };
         let real = WIRINGS[2];
         let mut legible = Vec::new();
-        for (index, known) in WIRINGS.iter().enumerate() {
+        for (index, candidate) in Candidate::all(0x27, None, SIXTEEN).into_iter().enumerate() {
+            let Candidate::Backpack(known, _) = candidate else { panic!("no OLED is at 0x27") };
             let clock = Clock::simulated();
             let glass = Backpack::new(clock.clone(), 0x27, real.wiring);
             let transport =
                 Pcf8574::new(glass.clone(), clock, 0x27, known.wiring, "test", CLOCK_HZ);
-            show(transport, index + 1, known, geometry).unwrap();
-            let seen = glass.seen(geometry, Charset::A00).lines();
+            let mut display = Hd44780::new(transport, SIXTEEN, Charset::A00);
+            display.show(&candidate.page(index + 1), true).unwrap();
+            let seen = glass.seen(SIXTEEN, Charset::A00).lines();
             if seen[0].trim() == format!("Wiring {}", index + 1) && glass.chip().lit() {
                 legible.push(known.name);
             }
         }
         assert_eq!(legible, [real.name]);
+    }
+
+    /// The wrong number of rows, or two columns too many, is seen, but for a display of the same
+    /// rows whose first rows show all the same.
+    #[test]
+    fn only_the_right_oled_shows_its_number_between_whole_brackets() {
+        for (real, glass) in [
+            (Controller::Ssd1306, Resolution::P128x64),
+            (Controller::Ssd1306, Resolution::P128x32),
+            (Controller::Sh1106, Resolution::P128x64),
+        ] {
+            let mut legible = Vec::new();
+            for candidate in Candidate::all(0x3c, None, SIXTEEN) {
+                let Candidate::Oled(controller, resolution) = candidate else { continue };
+                let panel = OledPanel::new(Clock::simulated(), 0x3c, real, glass);
+                let mut display = Oled::new(
+                    panel.clone(),
+                    0x3c,
+                    Some(controller),
+                    resolution,
+                    Charset::A02,
+                    "test",
+                );
+                let page = candidate.page(1);
+                display.show(&page, true).unwrap();
+                let seen = panel.seen(Charset::A02).lines();
+                if seen.iter().zip(page.lines()).all(|(seen, page)| *seen == page) {
+                    legible.push((controller, resolution));
+                }
+            }
+            assert_eq!(legible, [(real, glass)]);
+        }
+    }
+
+    #[test]
+    fn a_size_in_pixels_tries_oleds_only_and_one_in_characters_none() {
+        let count = |address, size| Candidate::all(address, size, SIXTEEN).len();
+        let oleds = Resolution::ALL.len() * Controller::ALL.len();
+        assert_eq!(count(0x27, None), WIRINGS.len());
+        assert_eq!(count(0x3c, None), WIRINGS.len() + oleds);
+        assert_eq!(count(0x3c, size("128x64")), Controller::ALL.len());
+        assert_eq!(count(0x3c, size("20x4")), WIRINGS.len());
+        assert_eq!(count(0x27, size("128x64")), 0);
+        let chosen = Candidate::Oled(Controller::Sh1106, Resolution::P128x64);
+        assert_eq!(
+            chosen.settings("/dev/i2c-1", 0x3d),
+            "[lcd]\nbus = \"/dev/i2c-1\"\naddress = 0x3d\ndriver = \"sh1106\"\nsize = \"128x64\"\n"
+        );
     }
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bramblegate_panel::{Charset, Geometry, Wiring};
+use bramblegate_panel::{Charset, Controller, Wiring};
 
 use super::Preset::{Board, Toml, Words};
 use super::form::{BOOL, PIN, choice, duration, keys, number, scalar, seconds, text};
-use crate::devices::{Bus, Light};
+use crate::devices::{Bus, Driver, Light, Size};
 use crate::{Backlight, devices, grammar};
 
 keys! {
@@ -43,7 +43,19 @@ keys! {
         text!("\"/dev/i2c-N\", \"gpio\", \"emulator\", \"emulator:FILE\" or \"off\"", devices::bus),
         Board;
 
-    /// The backpack's I2C address.
+    /// The display's controller. "auto" goes by the size: an OLED where it is in pixels, else an
+    /// HD44780; which of the two an OLED has is asked of it.
+    LCD_DRIVER: Driver =
+        "lcd.driver",
+        choice!(
+            "auto" => Driver::Auto,
+            "hd44780" => Driver::Hd44780,
+            "ssd1306" => Driver::Oled(Controller::Ssd1306),
+            "sh1106" => Driver::Oled(Controller::Sh1106)
+        ),
+        Toml("\"auto\"");
+
+    /// The I2C address of the backpack, or of the OLED: 0x3c unless 0x3d is written.
     LCD_ADDRESS: u8 =
         "lcd.address",
         scalar!("0x20 to 0x27 (PCF8574) or 0x38 to 0x3f (PCF8574A)", devices::expander),
@@ -53,16 +65,21 @@ keys! {
     /// wiring's name on the glass.
     LCD_WIRING: Wiring = "lcd.wiring", text!("name of a wiring", devices::wiring), Board;
 
-    /// Columns and rows.
-    LCD_SIZE: Geometry =
-        "lcd.size", text!("8x2 16x1 16x2 16x4 20x2 20x4 40x2, in quotes", devices::geometry), Board;
+    /// Columns and rows; of an OLED the pixels, which show 16 columns and 2 or 4 rows. An OLED
+    /// named by its driver alone has 128x64.
+    LCD_SIZE: Size =
+        "lcd.size",
+        text!("8x2 16x1 16x2 16x4 20x2 20x4 40x2 128x32 128x64, in quotes", devices::size),
+        Board;
 
-    /// The controller's character ROM: A00 has katakana, A02 has more European letters.
+    /// The controller's character ROM: A00 has katakana, A02 has more European letters. An OLED
+    /// has those of A02 unless A00 is written.
     LCD_CHARSET: Charset =
         "lcd.charset", choice!("A00" => Charset::A00, "A02" => Charset::A02), Board;
 
     /// A duration: dark after that long without news, which are another address, alerts, counts of
-    /// nodes, and a button that is pressed.
+    /// nodes, and a button that is pressed. An OLED glows less after 10 minutes without news, and
+    /// goes dark as a whole, as its pixels age with their light.
     LCD_BACKLIGHT: Backlight =
         "lcd.backlight", text!("\"on\", \"off\" or a duration", devices::backlight), Toml("\"on\"");
 

@@ -353,6 +353,43 @@ fn every_form_of_panel_and_light() {
 }
 
 #[test]
+fn an_oled_by_its_size_or_its_driver() {
+    let oled = |text: &str| good(text).lcd;
+    let shape = |lcd: &Lcd| (lcd.oled, lcd.geometry.to_string(), lcd.charset);
+    let kind = |controller, resolution| Some(LcdOled { controller, resolution });
+    let small = kind(None, Resolution::P128x32);
+    assert_eq!(
+        shape(&oled("lcd.size = \"128x32\"")),
+        (small, "16x2".to_owned(), bramblegate_panel::Charset::A02)
+    );
+    // The board's size is that of another display.
+    let driven = oled("lcd.driver = \"sh1106\"");
+    let large = kind(Some(Controller::Sh1106), Resolution::P128x64);
+    assert_eq!(shape(&driven), (large, "16x4".to_owned(), bramblegate_panel::Charset::A02));
+    assert!(matches!(driven.bus, LcdBus::I2c { address: 0x3c, .. }), "{driven:?}");
+    let written = oled("lcd.size = \"128x64\"\nlcd.address = 0x3d\nlcd.charset = \"A00\"");
+    assert!(matches!(written.bus, LcdBus::I2c { address: 0x3d, .. }), "{written:?}");
+    assert_eq!(written.charset, bramblegate_panel::Charset::A00);
+    assert_eq!(oled("lcd.driver = \"hd44780\"\nlcd.size = \"20x4\"").oled, None);
+    assert_eq!(oled("").oled, None);
+}
+
+#[test]
+fn an_oled_that_cannot_be_is_reported_with_what_would_be_right() {
+    for (text, place, right) in [
+        ("lcd.driver = \"hd44780\"\nlcd.size = \"128x64\"", "t.toml:4:12: lcd.size", "\"16x2\""),
+        ("lcd.driver = \"sh1106\"\nlcd.size = \"16x2\"", "t.toml:4:12: lcd.size", "\"128x64\""),
+        ("lcd.size = \"128x64\"\nlcd.address = 0x27", "t.toml:4:15: lcd.address", "0x3c or 0x3d"),
+        ("lcd.size = \"128x64\"\nlcd.bus = \"gpio\"", "t.toml:4:11: lcd.bus", "/dev/i2c-1"),
+        ("lcd.driver = \"sh1107\"", "t.toml:3:14: lcd.driver", "sh1106"),
+    ] {
+        let faults = bad(text);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with(place) && faults[0].contains(right), "{faults:?}");
+    }
+}
+
+#[test]
 fn a_pc_has_no_pins() {
     let pc = Board::built_in("generic-pc").unwrap();
     let faults = load(&[("t.toml", format!("{PORTS}lcd.bus = \"gpio\"\nlcd.pins.rs = 1"))], &pc)

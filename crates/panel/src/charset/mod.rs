@@ -132,7 +132,12 @@ impl Charset {
     /// Returns the dots of a scalar as this ROM would show it: eight rows of five, the leftmost in
     /// bit 4.
     pub fn dots(self, scalar: char) -> [u8; 8] {
-        match self.cell(scalar) {
+        self.cell_dots(self.cell(scalar))
+    }
+
+    /// Returns the dots of a cell, as [`Charset::dots`] does.
+    pub fn cell_dots(self, cell: Cell) -> [u8; 8] {
+        match cell {
             Cell::Rom(code) => rom_glyph(self, code),
             Cell::Custom(index) => GLYPHS.get(index).map_or([0; 8], |glyph| glyph.rows),
         }

@@ -8,8 +8,10 @@
 //! written down. What a real chip would not have forgiven is written as `ns V what`.
 
 pub mod backpack;
+pub mod bus;
 pub mod chip;
 mod fault_injector;
+pub mod oled;
 mod script;
 pub mod stick;
 
@@ -23,8 +25,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use embedded_hal::delay::DelayNs;
 
 pub use backpack::Backpack;
+pub use bus::{Bus, EmulatedError, Target};
 pub use chip::Chip;
 pub use fault_injector::FaultInjector;
+pub use oled::{OledChip, OledPanel};
 pub use script::{Fault, Script};
 pub use stick::Stick;
 

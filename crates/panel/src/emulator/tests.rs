@@ -19,7 +19,7 @@ const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
 struct Old<T>(T);
 
 impl OldWrite for Old<Backpack> {
-    type Error = backpack::EmulatedError;
+    type Error = EmulatedError;
     fn write(&mut self, address: u8, bytes: &[u8]) -> Result<(), Self::Error> {
         I2c::write(&mut self.0, address, bytes)
     }

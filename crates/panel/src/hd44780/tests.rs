@@ -229,7 +229,7 @@ fn what_is_seen_during_a_refresh_is_the_page_but_for_a_millisecond() {
         blank: Duration,
     }
     impl embedded_hal::i2c::ErrorType for Watched {
-        type Error = crate::emulator::backpack::EmulatedError;
+        type Error = crate::emulator::EmulatedError;
     }
     impl embedded_hal::i2c::I2c for Watched {
         fn transaction(
@@ -259,7 +259,7 @@ fn what_is_seen_during_a_refresh_is_the_page_but_for_a_millisecond() {
     #[derive(Clone)]
     struct Shared(std::sync::Arc<std::sync::Mutex<Watched>>);
     impl embedded_hal::i2c::ErrorType for Shared {
-        type Error = crate::emulator::backpack::EmulatedError;
+        type Error = crate::emulator::EmulatedError;
     }
     impl embedded_hal::i2c::I2c for Shared {
         fn transaction(

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use embedded_hal::i2c::{ErrorType, I2c, Operation};
 
 use super::*;
-use crate::emulator::backpack::EmulatedError;
+use crate::emulator::EmulatedError;
 
 const PAGE: [&str; 2] = ["10.99.0.126", "3/3 up         ♥"];
 const BEAT: [&str; 2] = ["10.99.0.126", "3/3 up"];

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use crate::config::{Lcd, LcdBus};
 use crate::files::reading;
-use crate::panel::emulator::{Backpack, Clock, FaultInjector, Script};
+use crate::panel::emulator::{Backpack, Clock, FaultInjector, OledPanel, Script};
 use crate::panel::gpio::Pins;
 use crate::panel::hd44780::Hd44780;
 use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
-use crate::panel::{CharDisplay, linux};
+use crate::panel::{CharDisplay, Controller, Oled, linux};
 use crate::reconcile::panel::device::{self, PanelError};
 
 /// Opens a display, again and again as it comes and goes; lives as long as the settings stand.
@@ -24,6 +24,9 @@ pub struct DisplayKind {
 
 /// All kinds; the first that feels meant is taken.
 pub const DISPLAYS: &[DisplayKind] = &[
+    // An OLED is on an I2C bus too, so these come first.
+    DisplayKind { name: "oled-i2c", connect: oled },
+    DisplayKind { name: "oled-emulator", connect: oled_emulator },
     DisplayKind { name: "hd44780-i2c", connect: i2c },
     DisplayKind { name: "hd44780-gpio", connect: gpio },
     DisplayKind { name: "hd44780-emulator", connect: emulator },
@@ -32,6 +35,15 @@ pub const DISPLAYS: &[DisplayKind] = &[
 /// The display that the settings ask for; `None` for "off".
 pub fn connector(settings: &Lcd) -> Option<Connector> {
     DISPLAYS.iter().find_map(|kind| (kind.connect)(settings))
+}
+
+fn oled(settings: &Lcd) -> Option<Connector> {
+    let LcdBus::I2c { device, address, .. } = settings.bus.clone() else { return None };
+    let (asked, charset) = (settings.oled?, settings.charset);
+    Some(Box::new(move || {
+        let (controller, resolution) = (asked.controller, asked.resolution);
+        Ok(Box::new(linux::open_oled(&device, address, controller, resolution, charset)?))
+    }))
 }
 
 fn i2c(settings: &Lcd) -> Option<Connector> {
@@ -57,21 +69,59 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
     let LcdBus::Emulator { address, wiring, log } = settings.bus.clone() else { return None };
     let (geometry, charset) = (settings.geometry, settings.charset);
     let script = settings.emulator_script.clone();
-    // The emulated device stays while the driver opens it again, as a real one would.
-    let mut device: Option<(Backpack, Clock)> = None;
+    let mut device = Lasting::default();
     Some(Box::new(move || {
-        if device.is_none() {
-            let clock = Clock::real();
+        let (backpack, clock) = device.get(|clock| {
             let faults = faults(script.as_deref(), log.as_deref())?;
-            device =
-                Some((Backpack::new(clock.clone(), address, wiring).with_faults(faults), clock));
-        }
-        let Some((backpack, clock)) = device.clone() else {
-            return Err(PanelError::NoEmulator.into());
-        };
-        let expander = Pcf8574::new(backpack, clock, address, wiring, "the emulated bus", CLOCK_HZ);
+            Ok(Backpack::new(clock, address, wiring).with_faults(faults))
+        })?;
+        let expander = Pcf8574::new(backpack, clock, address, wiring, EMULATED, CLOCK_HZ);
         Ok(Box::new(Hd44780::new(expander, geometry, charset)))
     }))
+}
+
+fn oled_emulator(settings: &Lcd) -> Option<Connector> {
+    let LcdBus::Emulator { address, log, .. } = settings.bus.clone() else { return None };
+    let (asked, charset) = (settings.oled?, settings.charset);
+    let script = settings.emulator_script.clone();
+    let mut device = Lasting::default();
+    Some(Box::new(move || {
+        let (controller, resolution) = (asked.controller, asked.resolution);
+        let (panel, _) = device.get(|clock| {
+            let faults = faults(script.as_deref(), log.as_deref())?;
+            let chip = controller.unwrap_or(Controller::Ssd1306);
+            Ok(OledPanel::new(clock, address, chip, resolution).with_faults(faults))
+        })?;
+        Ok(Box::new(Oled::new(panel, address, controller, resolution, charset, EMULATED)))
+    }))
+}
+
+/// How errors name the emulated bus.
+const EMULATED: &str = "the emulated bus";
+
+/// An emulated device, which stays while the driver opens it again, as a real one would.
+struct Lasting<T>(Option<(T, Clock)>);
+
+impl<T> Default for Lasting<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Lasting<T> {
+    /// Returns the device and its clock; makes them the first time.
+    fn get(
+        &mut self,
+        make: impl FnOnce(Clock) -> Result<T, PanelError>,
+    ) -> Result<(T, Clock), PanelError> {
+        if let Some(made) = &self.0 {
+            return Ok(made.clone());
+        }
+        let clock = Clock::real();
+        let made = (make(clock.clone())?, clock);
+        self.0 = Some(made.clone());
+        Ok(made)
+    }
 }
 
 /// Script and log of an emulated device.

@@ -4,8 +4,6 @@
 mod devices;
 mod player;
 
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 
 pub(crate) use devices::faults;
@@ -15,7 +13,7 @@ use super::device::{self, Handle, Worker};
 use crate::config::Lcd;
 use crate::event::{Event, Output};
 use crate::panel::{Frame, Playlist};
-use player::{DisplayPlayer, REFRESH};
+use player::{DisplayPlayer, Periods};
 
 /// The way to the display's thread; its last picture has no heartbeat, and the backlight on or off.
 pub type DisplayHandle = Handle<Playlist, Lcd, (Frame, bool)>;
@@ -23,17 +21,17 @@ pub type DisplayHandle = Handle<Playlist, Lcd, (Frame, bool)>;
 /// Starts the thread. It reports [`crate::event::Applied::Display`] whenever the lines on the glass
 /// have changed, and each change of condition once.
 pub fn spawn(settings: Lcd, events: mpsc::Sender<Event>) -> DisplayHandle {
-    spawn_with(settings, events, REFRESH, connector)
+    spawn_with(settings, events, Periods::USUAL, connector)
 }
 
 fn spawn_with(
     settings: Lcd,
     events: mpsc::Sender<Event>,
-    refresh: Duration,
+    periods: Periods,
     connect: impl Fn(&Lcd) -> Option<Connector> + Send + 'static,
 ) -> DisplayHandle {
     device::start("display", Output::Display, events, move |lease, reporter| {
-        Worker::new(DisplayPlayer::new(refresh), settings, Box::new(connect), lease, reporter)
+        Worker::new(DisplayPlayer::new(periods), settings, Box::new(connect), lease, reporter)
     })
 }
 

@@ -14,19 +14,38 @@ use crate::reconcile::panel::device::{Player, Stage, earliest};
 const FRAME_TIME: Duration = Duration::from_millis(100);
 /// Half a beat: the heart is seen this long, then not.
 const HALF_BEAT: Duration = Duration::from_millis(500);
-/// How often the controller is initialised again, in case interference has disturbed it. Each time
-/// the thread wakes half a dozen times, for the bus and for the controller.
-pub(super) const REFRESH: Duration = Duration::from_secs(300);
+/// What is done by time alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Periods {
+    /// How often the controller is initialised again, in case interference has disturbed it. Each
+    /// time the thread wakes half a dozen times, for the bus and for the controller.
+    pub refresh: Duration,
+    /// So long without news an OLED glows less: its pixels age with the light that they gave.
+    pub dim_after: Duration,
+}
+
+impl Periods {
+    pub const USUAL: Self =
+        Self { refresh: Duration::from_secs(300), dim_after: Duration::from_secs(600) };
+}
+
+/// What stands on a glass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shown {
+    frame: Frame,
+    lit: bool,
+    dimmed: bool,
+}
 
 /// Plays a [`Playlist`] on the glass.
 pub(super) struct DisplayPlayer {
     rotation: Rotation,
     /// what is on the glass
-    shown: Option<(Frame, bool)>,
+    shown: Option<Shown>,
     shown_at: Duration,
     refreshed_at: Duration,
-    /// [`REFRESH`], but in tests
-    refresh: Duration,
+    /// [`Periods::USUAL`], but in tests
+    periods: Periods,
     urgent: bool,
     /// there is something to show
     started: bool,
@@ -37,13 +56,13 @@ pub(super) struct DisplayPlayer {
 }
 
 impl DisplayPlayer {
-    pub fn new(refresh: Duration) -> Self {
+    pub fn new(periods: Periods) -> Self {
         Self {
             rotation: Rotation::new(Duration::ZERO),
             shown: None,
             shown_at: Duration::ZERO,
             refreshed_at: Duration::ZERO,
-            refresh,
+            periods,
             urgent: false,
             started: false,
             bytes: 0,
@@ -56,21 +75,22 @@ impl DisplayPlayer {
     fn put(
         &mut self,
         display: &mut dyn CharDisplay,
-        (frame, lit): (Frame, bool),
+        wanted: Shown,
         urgent: bool,
         stage: &Stage<'_, Lcd>,
     ) -> Result<(), ApplyError> {
         if !urgent && !self.blind {
             self.blind = !display.check();
         }
-        display.show(&frame, lit)?;
-        self.shown = Some((frame, lit));
+        display.dim(wanted.dimmed);
+        display.show(&wanted.frame, wanted.lit)?;
+        self.shown = Some(wanted);
         self.shown_at = stage.elapsed();
         Ok(())
     }
 
     fn refresh(&mut self, display: &mut dyn CharDisplay, now: Duration) -> Result<(), ApplyError> {
-        if now.saturating_sub(self.refreshed_at) >= self.refresh {
+        if now.saturating_sub(self.refreshed_at) >= self.periods.refresh {
             self.refreshed_at = now;
             display.refresh()?;
         }
@@ -78,7 +98,7 @@ impl DisplayPlayer {
     }
 
     fn report(&self, display: &dyn CharDisplay, stage: &mut Stage<'_, Lcd>) {
-        let Some((frame, _)) = &self.shown else { return };
+        let Some(Shown { frame, .. }) = &self.shown else { return };
         let frame = with_heart(frame.clone(), stage.settings, true);
         let lines = stage.settings.charset.shown(&frame).lines();
         let bytes = self.bytes + display.bytes();
@@ -86,13 +106,14 @@ impl DisplayPlayer {
     }
 
     /// What should be on the glass now.
-    fn wanted(&self, stage: &Stage<'_, Lcd>) -> (Frame, bool) {
+    fn wanted(&self, stage: &Stage<'_, Lcd>) -> Shown {
         let (settings, now) = (stage.settings, stage.now);
         let page = self.rotation.frame().filter(|frame| frame.geometry() == settings.geometry);
         let frame = page.cloned().unwrap_or_else(|| Frame::blank(settings.geometry));
         let beat = (now.as_millis() / HALF_BEAT.as_millis()) % 2 == 0;
         let beat = beat && stage.lease.left().is_some();
-        (with_heart(frame, settings, beat), self.lit(settings, now))
+        let frame = with_heart(frame, settings, beat);
+        Shown { frame, lit: self.lit(settings, now), dimmed: self.dimmed(settings, now) }
     }
 
     fn lit(&self, settings: &Lcd, now: Duration) -> bool {
@@ -101,6 +122,11 @@ impl DisplayPlayer {
             Backlight::Off => false,
             Backlight::After(time) => now.saturating_sub(self.rotation.last_news()) < time,
         }
+    }
+
+    fn dimmed(&self, settings: &Lcd, now: Duration) -> bool {
+        settings.oled.is_some()
+            && now.saturating_sub(self.rotation.last_news()) >= self.periods.dim_after
     }
 
     /// Time until the glass has to change again by itself.
@@ -117,8 +143,10 @@ impl DisplayPlayer {
             }
             _ => None,
         };
-        let refresh = Some((self.refreshed_at + self.refresh).saturating_sub(now));
-        earliest([beat, dark, refresh, self.rotation.next_turn(now)])
+        let dim = (settings.oled.is_some() && !self.dimmed(settings, now))
+            .then(|| (self.rotation.last_news() + self.periods.dim_after).saturating_sub(now));
+        let refresh = Some((self.refreshed_at + self.periods.refresh).saturating_sub(now));
+        earliest([beat, dark, dim, refresh, self.rotation.next_turn(now)])
     }
 }
 
@@ -198,17 +226,18 @@ impl Player for DisplayPlayer {
     }
 
     fn is_same_device(before: &Lcd, now: &Lcd) -> bool {
-        let device =
-            |lcd: &Lcd| (lcd.bus.clone(), lcd.geometry, lcd.charset, lcd.emulator_script.clone());
+        let device = |lcd: &Lcd| {
+            (lcd.bus.clone(), lcd.oled, lcd.geometry, lcd.charset, lcd.emulator_script.clone())
+        };
         device(before) == device(now)
     }
 
     fn finish(
         &mut self,
         display: &mut (dyn CharDisplay + 'static),
-        last: (Frame, bool),
+        (frame, lit): (Frame, bool),
         stage: &mut Stage<'_, Lcd>,
     ) -> Result<(), ApplyError> {
-        self.put(display, last, true, stage)
+        self.put(display, Shown { frame, lit, dimmed: false }, true, stage)
     }
 }

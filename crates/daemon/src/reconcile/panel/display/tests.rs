@@ -1,21 +1,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{Backlight, LcdBus};
+use crate::config::{Backlight, LcdBus, LcdOled};
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Vital};
 use crate::panel::Wiring;
-use crate::panel::emulator::Chip;
+use crate::panel::emulator::{Chip, OledChip};
 use crate::panel::{CharDisplay, DeviceError};
-use crate::panel::{Charset, Geometry, Page, Role};
+use crate::panel::{Charset, Controller, Geometry, Page, Resolution, Role};
 
 const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
 
 fn settings(bus: LcdBus) -> Lcd {
     Lcd {
         bus,
+        oled: None,
         geometry: SIXTEEN,
         charset: Charset::A00,
         backlight: Backlight::On,
@@ -56,6 +57,73 @@ fn await_lines(events: &mut mpsc::Receiver<Event>, first: &str, second: &str) ->
         events,
         |result| matches!(result, Ok(Applied::Display { lines, .. }) if *lines == expected),
     )
+}
+
+/// An emulated OLED of 128x32.
+fn emulated_oled(log: &Temporary) -> Lcd {
+    let bus =
+        LcdBus::Emulator { address: 0x3c, wiring: Wiring::default(), log: Some(log.0.clone()) };
+    let oled = LcdOled { controller: None, resolution: Resolution::P128x32 };
+    Lcd { oled: Some(oled), ..settings(bus) }
+}
+
+/// What an OLED shows after each transaction of the log that was acknowledged, and its contrast.
+fn replay_oled(log: &Path) -> Vec<(Vec<String>, u8)> {
+    let mut chip = OledChip::powered(Controller::Ssd1306, Resolution::P128x32);
+    let text = std::fs::read_to_string(log).unwrap();
+    let transactions = text.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        assert_eq!((fields[1], fields[2]), ("T", "3c"), "a violation or another address: {line}");
+        let bytes: Vec<u8> = (0..fields[3].len() / 2)
+            .map(|at| u8::from_str_radix(&fields[3][2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        chip.transaction(&bytes);
+        (!bytes.is_empty()).then(|| (chip.seen(Charset::A00).lines(), chip.contrast()))
+    });
+    transactions.collect()
+}
+
+#[test]
+fn an_oled_shows_the_pages_beats_and_comes_back_when_it_is_plugged_in() {
+    let log = Temporary::new("oled");
+    let script = Temporary::new("oled-script");
+    std::fs::write(&script.0, "800 unplug\n1500 plug\n").unwrap();
+    let (sender, mut events) = mpsc::channel(16);
+    let display =
+        spawn(Lcd { emulator_script: Some(script.0.clone()), ..emulated_oled(&log) }, sender);
+    display.show(page("10.99.0.126", "3/3 up"));
+    await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
+    await_report(
+        &mut events,
+        |result| matches!(result, Err(error) if error.kind == ApplyErrorKind::Absent),
+    );
+    let before = replay_oled(&log.0).len();
+    await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
+    std::thread::sleep(Duration::from_millis(1200));
+    let screens = replay_oled(&log.0).split_off(before);
+    let screen = |second: &str| Frame::from_lines(SIXTEEN, &["10.99.0.126", second]).lines();
+    for second in ["3/3 up         ♥", "3/3 up"] {
+        let wanted = screen(second);
+        assert!(screens.iter().any(|(lines, _)| *lines == wanted), "{second} in {screens:?}");
+    }
+}
+
+#[test]
+fn an_oled_without_news_glows_less_and_news_light_it_up() {
+    let log = Temporary::new("oled-dim");
+    let (sender, mut events) = mpsc::channel(16);
+    let periods = Periods { dim_after: Duration::from_millis(300), ..Periods::USUAL };
+    let settings = Lcd { heartbeat: false, ..emulated_oled(&log) };
+    let display = spawn_with(settings, sender, periods, connector);
+    let contrast = || replay_oled(&log.0).last().unwrap().1;
+    display.show(page("10.99.0.126", "3/3 up"));
+    await_lines(&mut events, "10.99.0.126", "3/3 up");
+    let bright = contrast();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(contrast() < bright / 4, "{} of {bright}", contrast());
+    display.show(page("10.99.0.127", "3/3 up"));
+    await_lines(&mut events, "10.99.0.127", "3/3 up");
+    assert_eq!(contrast(), bright);
 }
 
 /// A file that is removed at the end.
@@ -276,7 +344,8 @@ impl Fake {
     fn spawn(&self, settings: Lcd) -> (DisplayHandle, mpsc::Receiver<Event>) {
         let (sender, events) = mpsc::channel(64);
         let fake = self.clone();
-        let handle = spawn_with(settings, sender, Duration::from_millis(400), move |_| {
+        let periods = Periods { refresh: Duration::from_millis(400), ..Periods::USUAL };
+        let handle = spawn_with(settings, sender, periods, move |_| {
             let fake = fake.clone();
             Some(Box::new(move || Ok(Box::new(fake.clone()) as Box<dyn CharDisplay>)))
         });
@@ -410,7 +479,7 @@ fn a_full_channel_does_not_stop_the_display() {
     let (sender, mut events) = mpsc::channel(1);
     sender.try_send(Event::Tick).unwrap();
     let inner = fake.clone();
-    let display = spawn_with(settings(LcdBus::Off), sender, REFRESH, move |_| {
+    let display = spawn_with(settings(LcdBus::Off), sender, Periods::USUAL, move |_| {
         let fake = inner.clone();
         Some(Box::new(move || Ok(Box::new(fake.clone()) as Box<dyn CharDisplay>)))
     });
