@@ -43,6 +43,17 @@ impl Table {
         }
     }
 
+    /// Returns whether something is written at a dotted path, be it right or wrong. What stands in
+    /// a table that was wrong as a whole counts as written.
+    pub fn is_written(&self, path: &str) -> bool {
+        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        match (self.entries.get(name).map(|item| &item.value), rest) {
+            (None, _) => false,
+            (Some(Value::Table(table)), Some(rest)) => table.is_written(rest),
+            (Some(value), rest) => rest.is_none() || *value == Value::Faulty,
+        }
+    }
+
     /// Puts an item at a dotted path, making the tables on the way.
     pub fn set(&mut self, path: &str, item: Item) {
         let Some((name, rest)) = path.split_once('.') else {

@@ -18,8 +18,8 @@ fn a_room_of_modules_takes_ten_lines() {
         .filter(|other| std::sync::Arc::ptr_eq(&other.probes, &node.probes))
         .count();
     assert_eq!(others, 750, "one list for all");
-    assert_eq!(settings.groups[2].fault_below, Some(Threshold::Percent(90)));
-    let named = good(&ROOM.replace("numbers", "node = \"m{group}n{slot}\"\nnumbers"));
+    assert_eq!(settings.groups[2].red_below, Some(Threshold::Percent(90)));
+    let named = good(&ROOM.replace("groups", "node_name = \"m{group}n{slot}\"\ngroups"));
     assert_eq!(named.nodes[0].name, "m1n1");
 }
 
@@ -36,7 +36,7 @@ fn a_node_in_a_slot_may_be_described_further() {
 #[test]
 fn members_and_named_groups_find_each_other() {
     let node = |name: &str, last: u8, group: &str| {
-        format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.{last}\"\n{group}")
+        format!("[[node]]\nname = \"{name}\"\nnode_address = \"192.168.50.{last}\"\n{group}")
     };
     let text = format!(
         "[[group]]\nname = \"blades\"\nmembers = \"Blade*\"\n[[group]]\nname = \"spare\"\n{}{}{}",
@@ -60,7 +60,7 @@ fn rules_that_cannot_be_are_reported_at_the_group() {
     assert!(faults("{slot}", "7")[0].contains("gives all slots one address"));
     assert!(faults("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
     assert!(
-        faults("address = \"10.21.{group}.{slot}\"\n", "")
+        faults("node_address = \"10.21.{group}.{slot}\"\n", "")
             .iter()
             .any(|fault| fault.contains("has slots but no address"))
     );
@@ -74,7 +74,7 @@ fn rules_that_cannot_be_are_reported_at_the_group() {
 fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
     let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\n\
                  probe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
-        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\n\
+        [[group]]\nname = \"rack\"\nnodes = \"1-2\"\nnode_address = \"192.168.50.2{slot}\"\n\
         timeout = \"1s\"\n\
         [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
     let settings = good(nodes);

@@ -6,8 +6,8 @@ use super::*;
 fn rules_that_give_a_name_twice_are_reported_with_both_places() {
     let group = |name: &str, node: &str, net: u8| {
         format!(
-            "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\n\
-             address = \"10.21.{net}.{{slot}}\"\n"
+            "[[group]]\nname = \"{name}\"\nnodes = \"1-3\"\nnode_name = \"{node}\"\n\
+             node_address = \"10.21.{net}.{{slot}}\"\n"
         )
     };
     let wide = "cluster.address = \"10.21.0.1/16\"\n";
@@ -20,13 +20,13 @@ fn rules_that_give_a_name_twice_are_reported_with_both_places() {
     fault(&two("n{slot}", "N{slot}"), wrong);
     // n1 and 12 is n11 and 2.
     let run = ROOM.replace("1-5", "1-11").replace("1-150", "2-12");
-    let faults = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
+    let faults = bad(&run.replace("groups", "node_name = \"n{group}{slot}\"\ngroups"));
     assert!(
         faults[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""),
         "{faults:?}"
     );
     assert_eq!(
-        good(&run.replace("numbers", "node = \"n{group}-{slot}\"\nnumbers")).nodes.len(),
+        good(&run.replace("groups", "node_name = \"n{group}-{slot}\"\ngroups")).nodes.len(),
         121
     );
 }
@@ -47,7 +47,7 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
     for name in ["n7", "7x", "h", "12-h", "ignored", "12hh"] {
         assert_eq!(good(&node(name)).nodes[0].name, name);
     }
-    let rule = |node: &str| bad(&ROOM.replace("numbers", &format!("node = \"{node}\"\nnumbers")));
+    let rule = |node: &str| bad(&ROOM.replace("groups", &format!("node_name = \"{node}\"\ngroups")));
     assert!(rule("{slot}")[0].ends_with("put a letter before it, as \"n{slot}\""));
     assert!(rule("{group}{slot}d")[0].contains("is no name for a node: it is a time to dnsmasq"));
     let long = bad(&ROOM.replace("module", &"m".repeat(60)));
