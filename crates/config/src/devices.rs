@@ -143,7 +143,8 @@ pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
     let meant = u8::from_str_radix(shown.trim_matches('"'), 16).ok();
     let right = match meant {
         Some(meant @ (0x20..=0x27 | 0x38..=0x3f)) => format!("did you mean {meant:#04x}?"),
-        _ => "write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f (PCF8574A)".to_owned(),
+        _ => "write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f (PCF8574A)"
+            .to_owned(),
     };
     Err(Complaint::new(format!("{shown} is not the address of an expander"), right))
 }
@@ -241,7 +242,8 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
 
 /// Parses what firmware is to load: a file below the folder that is served, or a URL.
 pub(super) fn boot_file(text: &str) -> Parsed<String> {
-    let right = "write a file below cluster.netboot.root such as \"grubx64.efi\", or an http:// URL";
+    let right =
+        "write a file below cluster.netboot.root such as \"grubx64.efi\", or an http:// URL";
     loadable(text, &["http://"], right)
 }
 

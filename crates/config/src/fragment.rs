@@ -22,8 +22,7 @@ pub(super) fn parse(
     text: &str,
     faults: &mut Vec<Fault>,
 ) -> Option<Table> {
-    let mut reader =
-        Reader { sources, source, lines: Lines::new(text), moved: Vec::new(), faults };
+    let mut reader = Reader { sources, source, lines: Lines::new(text), moved: Vec::new(), faults };
     match toml_span::parse(text) {
         Ok(document) => match document.as_ref() {
             ValueInner::Table(table) => {

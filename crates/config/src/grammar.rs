@@ -38,12 +38,15 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
         _ => 0,
     };
     let number = number.parse::<u64>().ok().filter(|_| milliseconds > 0);
-    number.and_then(|number| number.checked_mul(milliseconds)).map(Duration::from_millis).ok_or_else(|| {
-        Complaint::new(
-            format!("{text:?} is not a duration"),
-            "write an integer and one of the units ms, s, m, h and d, such as \"90s\"",
-        )
-    })
+    number
+        .and_then(|number| number.checked_mul(milliseconds))
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
+            Complaint::new(
+                format!("{text:?} is not a duration"),
+                "write an integer and one of the units ms, s, m, h and d, such as \"90s\"",
+            )
+        })
 }
 
 /// Returns the shortest text that `duration` reads as this value.
@@ -76,7 +79,8 @@ pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
     if text.is_empty() || text.len() > LONGEST_PORT_NAME || matches!(text, "." | "..") {
         return bad(
             "is not the name of an interface",
-            "write a name of 1 to 15 characters such as \"eth1\", or an alternative name of up to 127",
+            "write a name such as \"eth1\"; names have at most 15 characters, alternative names at most \
+             127",
         );
     }
     if text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
@@ -287,9 +291,9 @@ pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
         Scalar::Text(text) => {
             let percent = text.strip_suffix('%').and_then(|share| share.parse::<u8>().ok());
             let percent = percent.filter(|percent| *percent <= 100 && !text.starts_with('+'));
-            percent
-                .map(Threshold::Percent)
-                .ok_or_else(|| Complaint::new(format!("{text:?} is not a share of the nodes"), right))
+            percent.map(Threshold::Percent).ok_or_else(|| {
+                Complaint::new(format!("{text:?} is not a share of the nodes"), right)
+            })
         }
     }
 }
@@ -320,7 +324,10 @@ pub(super) fn quiet_hours(text: &str) -> Parsed<Option<(u16, u16)>> {
 
 pub(super) fn ipv4(text: &str) -> Parsed<Ipv4Addr> {
     text.parse().map_err(|_| {
-        Complaint::new(format!("{text:?} is not an IPv4 address"), "write one such as \"192.168.50.11\"")
+        Complaint::new(
+            format!("{text:?} is not an IPv4 address"),
+            "write one such as \"192.168.50.11\"",
+        )
     })
 }
 
@@ -350,7 +357,7 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     if !(8..=30).contains(&net.prefix_len()) {
         return bad(
             "leaves no useful room for nodes",
-            format!("write a prefix length from 8 to 30, such as \"{}/24\"", net.addr()),
+            format!("write a prefix length between 8 and 30, such as \"{}/24\"", net.addr()),
         );
     }
     if address.is_loopback()
@@ -386,8 +393,7 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
 
 /// `cluster.dhcp.range`.
 pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
-    let right =
-        "write the first and the last address, such as \"192.168.50.100-192.168.50.199\"";
+    let right = "write the first and the last address, such as \"192.168.50.100-192.168.50.199\"";
     let parts = text
         .split_once('-')
         .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
@@ -410,7 +416,7 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     }
     Err(Complaint::new(
         format!("{text:?} is not a host name"),
-        "write 1 to 63 letters, digits and '-' with no '-' at either end, such as \"rpi1\"",
+        "write at most 63 letters, digits and '-', with no '-' at either end, such as \"rpi1\"",
     ))
 }
 
@@ -441,7 +447,7 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
 pub(super) fn domain(text: &str) -> Parsed<String> {
     if let Some(whose) = domain_of_others(&text.to_ascii_lowercase()) {
         return Err(Complaint::new(
-            format!("{text:?} is {whose}"),
+            format!("{text:?} {whose}"),
             "choose another domain such as \"bramble\" or \"home.arpa\"",
         ));
     }
@@ -460,13 +466,14 @@ fn domain_of_others(lower: &str) -> Option<&'static str> {
         lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     if within("local") {
-        return Some("of multicast DNS (RFC 6762)");
+        return Some("belongs to multicast DNS (RFC 6762)");
     }
     if within("localhost") {
-        return Some("every machine's name for itself (RFC 6761)");
+        return Some("is every machine's name for itself (RFC 6761)");
     }
     // But for the one that is meant for homes (RFC 8375).
-    (within("arpa") && !within("home.arpa")).then_some("where addresses are looked up (RFC 3172)")
+    (within("arpa") && !within("home.arpa"))
+        .then_some("is where addresses are looked up (RFC 3172)")
 }
 
 fn domain_name(text: &str) -> bool {

@@ -169,11 +169,7 @@ impl Check<'_> {
             }
             if table.get("to").is_none() {
                 let right = "add the node, such as to = \"rpi1:22\"";
-                self.complain(
-                    table.at,
-                    format!("the forwarded port {listen} has no node"),
-                    right,
-                );
+                self.complain(table.at, format!("the forwarded port {listen} has no node"), right);
             }
             let Some((to, port)) = keys::FORWARD_TO.of(table) else { continue };
             match (&to, cluster) {

@@ -27,7 +27,11 @@ impl Merged {
             group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name))
         };
         let made = || {
-            self.tree.tables("group").iter().find(makes).map(|table| keys::GROUP_NODE_NAME.place(table))
+            self.tree
+                .tables("group")
+                .iter()
+                .find(makes)
+                .map(|table| keys::GROUP_NODE_NAME.place(table))
         };
         let at = written
             .map(|table| keys::NODE_NAME.place(table))

@@ -55,7 +55,12 @@ impl Check<'_> {
         item.map_or_else(|| self.place(key), |item| item.at)
     }
 
-    pub fn fallback_addresses(&mut self, head: Ipv4Net, addresses: &[Ipv4Net], dhcp: Option<&Dhcp>) {
+    pub fn fallback_addresses(
+        &mut self,
+        head: Ipv4Net,
+        addresses: &[Ipv4Net],
+        dhcp: Option<&Dhcp>,
+    ) {
         let path = keys::CLUSTER_FALLBACK_ADDRESSES.path;
         for (index, net) in addresses.iter().enumerate() {
             let at = self.element(&keys::CLUSTER_FALLBACK_ADDRESSES, index);
@@ -161,10 +166,7 @@ impl Check<'_> {
                 self.complain(
                     keys::NODE_ADDRESS.place(table),
                     wrong,
-                    format!(
-                        "give each its own; the other one is at {}",
-                        self.sources.place(first)
-                    ),
+                    format!("give each its own; the other one is at {}", self.sources.place(first)),
                 );
             }
         }
@@ -226,8 +228,9 @@ impl Check<'_> {
     /// An address that a forwarded port leads to: a node's, wherever the cluster is.
     pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
-        let net =
-            std::iter::once(&head).chain(&cluster.fallback_addresses).find(|net| net.contains(&address));
+        let net = std::iter::once(&head)
+            .chain(&cluster.fallback_addresses)
+            .find(|net| net.contains(&address));
         let wrong = match net {
             None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
             Some(net) if moved(head, *net) == address => {
@@ -238,11 +241,7 @@ impl Check<'_> {
             }
             Some(_) => return,
         };
-        self.complain(
-            at,
-            wrong,
-            format!("write the name of a node, or one of {}", hosts(head)),
-        );
+        self.complain(at, wrong, format!("write the name of a node, or one of {}", hosts(head)));
     }
 }
 

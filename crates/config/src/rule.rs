@@ -13,8 +13,12 @@ const MOST: u32 = 16_384;
 
 /// `group.groups`, `group.nodes`: first and last.
 pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
-    let bad =
-        || Complaint::new(format!("{text:?} is not a range of numbers"), "write the first and the last number, such as \"1-5\"");
+    let bad = || {
+        Complaint::new(
+            format!("{text:?} is not a range of numbers"),
+            "write the first and the last number, such as \"1-5\"",
+        )
+    };
     let number = |text: &str| -> Option<u32> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|_| digits)

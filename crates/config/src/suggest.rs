@@ -28,8 +28,9 @@ pub(super) fn suggest(
     text: &dyn Fn(&str) -> Option<String>,
 ) -> Suggestion {
     let lower = unknown.to_ascii_lowercase().replace('-', "_");
-    if let Some((start, end)) =
-        ENDS.iter().find(|(start, end)| table == "cluster.dhcp" && [*start, *end].contains(&&*lower))
+    if let Some((start, end)) = ENDS
+        .iter()
+        .find(|(start, end)| table == "cluster.dhcp" && [*start, *end].contains(&&*lower))
     {
         let ends = text(start).zip(text(end)).map(|(start, end)| format!("{start}-{end}"));
         let range = ends.unwrap_or_else(|| "192.168.50.100-192.168.50.199".to_owned());

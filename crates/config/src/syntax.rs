@@ -41,10 +41,9 @@ pub(super) fn complaint(error: &toml_span::Error, lines: &Lines<'_>) -> (usize, 
             "this is not a TOML number".to_owned(),
             format!("put strings in quotes, such as {}", quote(word(lines, start))),
         ),
-        _ => (
-            format!("this is not TOML: {error}"),
-            "see https://toml.io for the syntax".to_owned(),
-        ),
+        _ => {
+            (format!("this is not TOML: {error}"), "see https://toml.io for the syntax".to_owned())
+        }
     };
     (start, Complaint { wrong, right })
 }

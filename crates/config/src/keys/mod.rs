@@ -203,8 +203,7 @@ pub(super) fn find_former(path: &str) -> Option<(&'static Key, &'static str)> {
 
 /// Returns whether there is a table of that path, or formerly was.
 pub(super) fn is_table(path: &str) -> bool {
-    let within =
-        |key: &str| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    let within = |key: &str| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
     all().any(|key| within(key.path) || key.was.iter().any(|was| within(was)))
 }
 

@@ -109,7 +109,7 @@ keys! {
     CLUSTER_ADDRESS: Ipv4Net =
         "cluster.address",
         text!(
-            "an IPv4 address with a prefix length from 8 to 30 such as \"192.168.50.1/24\"",
+            "an IPv4 address and its prefix length (8-30) such as \"192.168.50.1/24\"",
             grammar::cidr
         ),
         Toml("\"192.168.50.1/24\"");

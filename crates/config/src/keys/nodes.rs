@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Preset::{Required, Toml, Words};
 use super::form::{
-    DAY, COUNT_OR_SHARE, PROBES, SHARE_OR_OFF, duration, integer, keys, milliseconds,
-    pair, scalar, seconds, text, texts,
+    COUNT_OR_SHARE, DAY, PROBES, SHARE_OR_OFF, duration, integer, keys, milliseconds, pair, scalar,
+    seconds, text, texts,
 };
 use crate::rule::Rule;
 use crate::{ForwardTarget, Mac, NodeProbe, Threshold, Transport, devices, grammar, rule};

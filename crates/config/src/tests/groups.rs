@@ -36,7 +36,7 @@ fn a_node_in_a_slot_may_be_described_further() {
 #[test]
 fn members_and_named_groups_find_each_other() {
     let node = |name: &str, last: u8, group: &str| {
-        format!("[[node]]\nname = \"{name}\"\nnode_address = \"192.168.50.{last}\"\n{group}")
+        format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.{last}\"\n{group}")
     };
     let text = format!(
         "[[group]]\nname = \"blades\"\nmembers = \"Blade*\"\n[[group]]\nname = \"spare\"\n{}{}{}",
@@ -47,7 +47,7 @@ fn members_and_named_groups_find_each_other() {
     let groups: Vec<_> = good(&text).nodes.iter().map(|node| node.group).collect();
     assert_eq!(groups, [Some(0), Some(1), None]);
     let wrong = node("rpi1", 12, "group = \"rack\"\n");
-    fault(&wrong, "t.toml:6:9: node \"rpi1\": there is no group \"rack\", write a [[group]]");
+    fault(&wrong, "t.toml:6:9: node \"rpi1\": there is no group \"rack\"\nadd a [[group]]");
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn rules_that_cannot_be_are_reported_at_the_group() {
         faults("1-150", "1-300")[0]
             .contains("slot 256 of group \"module1\" would have the address 10.21.1.256")
     );
-    assert!(faults("{slot}", "7")[0].contains("gives all slots one address"));
-    assert!(faults("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
+    assert!(faults("{slot}", "7")[0].contains("gives all nodes the same address"));
+    assert!(faults("1-5", "5-1")[0].contains("ends before it begins\nwrite \"1-5\""));
     assert!(
         faults("node_address = \"10.21.{group}.{slot}\"\n", "")
             .iter()
-            .any(|fault| fault.contains("has slots but no address"))
+            .any(|fault| fault.contains("has nodes but no node_address"))
     );
     assert!(
         faults("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet")
@@ -88,5 +88,8 @@ fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
             .map(|time| time.as_millis())
     };
     assert_eq!((of("web"), of("rack-1"), of("rack-2")), (Some(2000), Some(1000), Some(500)));
-    fault(&nodes.replace("\"2s\"", "\"2m\""), "t.toml:7:11: node.timeout: \"2m\" is too long");
+    fault(
+        &nodes.replace("\"2s\"", "\"2m\""),
+        "t.toml:7:11: node.timeout: \"2m\" is too long\nwrite a duration from 5ms to 1m",
+    );
 }
