@@ -22,7 +22,7 @@ pub struct Fault {
 impl Fault {
     /// Returns the place and what is wrong there, on one line: `FILE:LINE:COLUMN: WRONG`.
     pub fn headline(&self) -> String {
-        self.placed("")
+        printable_line(&self.placed("")).into_owned()
     }
 
     /// Returns the two lines of a note: nothing is wrong, but something is worth knowing.
@@ -31,13 +31,11 @@ impl Fault {
     }
 
     fn two_lines(&self, kind: &str) -> String {
-        // A file may hold anything, and neither part may break out of its line.
-        format!("{}\n{HELP}{}", self.placed(kind), printable_line(&self.remedy))
+        with_help(&self.placed(kind), &self.remedy)
     }
 
     fn placed(&self, kind: &str) -> String {
-        let file = printable_line(&self.file);
-        let message = printable_line(&self.message);
+        let Self { file, message, .. } = self;
         match self.line {
             0 => format!("{file}: {kind}{message}"),
             line => format!("{file}:{line}:{}: {kind}{message}", self.column),
@@ -45,8 +43,11 @@ impl Fault {
     }
 }
 
-/// What the second line of a message begins with.
-const HELP: &str = "    help: ";
+/// Returns a message and, on a line below it, what to do.
+pub fn with_help(message: &str, help: &str) -> String {
+    // Either may quote a file, which may hold anything: neither breaks out of its line.
+    format!("{}\n    help: {}", printable_line(message), printable_line(help))
+}
 
 impl fmt::Display for Fault {
     /// `FILE:LINE:COLUMN: error: what is wrong`, and below it `help: what would be right`.

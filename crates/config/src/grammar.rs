@@ -340,6 +340,15 @@ pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
     })
 }
 
+/// One of `cluster.fallback_addresses`.
+pub(super) fn fallback_address(text: &str) -> Parsed<Ipv4Net> {
+    // The usual example is the usual cluster.address.
+    cidr(text).map_err(|complaint| {
+        let right = complaint.right.replace("\"192.168.50.1/24\"", "\"10.213.50.1/24\"");
+        Complaint { right, ..complaint }
+    })
+}
+
 /// Parses the head's address in a cluster's subnet, host part kept.
 pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     let right = "write an address and its prefix length, such as \"192.168.50.1/24\"";

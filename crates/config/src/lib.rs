@@ -62,7 +62,7 @@ use bramblegate_panel::{Geometry, Wiring};
 
 pub use bramblegate_api::printable::{printable, printable_json, printable_line};
 
-pub use fault::{Complaint, Fault};
+pub use fault::{Complaint, Fault, with_help};
 pub use grammar::show_duration;
 pub use load::{
     Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve,

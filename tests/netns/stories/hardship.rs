@@ -113,7 +113,7 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
             )?;
             ensure(
                 &format!("{what}: it says why, and what to do: {text}"),
-                text.contains(words) && text.contains("status.socket"),
+                text.contains(words) && text.contains("sockets.status"),
             )
         };
         fs::write(&path, "precious").map_err(error)?;

@@ -121,7 +121,7 @@ keys! {
         "cluster.fallback_addresses",
         texts!(
             "an address with the prefix length of cluster.address such as \"10.213.50.1/24\"",
-            grammar::cidr
+            grammar::fallback_address
         ),
         Words(
             "10.213.x.y and 172.30.x.y, where x.y are the last two numbers of cluster.address; \

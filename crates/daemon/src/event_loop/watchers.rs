@@ -250,6 +250,6 @@ impl Plans {
         publish(&self.conflicts, watch_inputs::conflicts(settings, facts, desired));
         publish(&self.time_at, watch_inputs::time_at(settings, desired));
         publish(&self.neighbours, facts.roles().cluster);
-        publish(&self.control, settings.control.socket.clone());
+        publish(&self.control, settings.sockets.control.clone());
     }
 }

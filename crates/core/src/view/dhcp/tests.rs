@@ -425,7 +425,7 @@ fn each_change_costs_what_the_architecture_reports() {
         ("`cluster.address`, or the cluster moves", cluster("address = \"192.168.50.2/24\"")),
         ("`cluster.domain`", cluster("domain = \"thicket\"")),
         ("`cluster.dhcp.range`", dhcp("range = \"192.168.50.100-192.168.50.120\"")),
-        ("`cluster.dhcp.lease`", dhcp("lease = \"2h\"")),
+        ("`cluster.dhcp.lease_time`", dhcp("lease = \"2h\"")),
         (
             "`cluster.dns.enabled`",
             changed("[cluster.dhcp]\n", "[cluster.dns]\nenabled = false\n[cluster.dhcp]\n"),
@@ -474,7 +474,7 @@ fn each_change_costs_what_the_architecture_reports() {
     let none = [resolvers(0, &[])];
     assert_eq!(
         cost(&from(&plain, &none), &from(&fallback, &none)),
-        lines("`cluster.dns.fallback`")
+        lines("`cluster.dns.fallback_servers`")
     );
     for (row, events) in [
         ("an overlap: leases become short", venue("192.168.50.126/24")),

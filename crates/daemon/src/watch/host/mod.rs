@@ -183,10 +183,10 @@ fn is_near(head: &Head, limits: &VitalLimits) -> bool {
     let few = |free: Option<u8>, limit: Option<u8>| {
         free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE)
     };
-    head.temperature.is_some_and(|degrees| degrees >= limits.temperature - WARM)
+    head.temperature.is_some_and(|degrees| degrees >= limits.temperature_above - WARM)
         || head.under_voltage == Some(true)
         || head.throttled == Some(true)
-        || few(head.memory, limits.memory)
+        || few(head.memory, limits.memory_free_below)
         || waits.iter().flatten().any(|wait| waiting.is_some_and(|from| *wait >= from))
 }
 

@@ -191,7 +191,7 @@ impl Worker {
     }
 
     fn is_night(&mut self, now: Duration) -> bool {
-        let Some(night) = self.settings.night else { return false };
+        let Some(night) = self.settings.quiet_hours else { return false };
         let (looked, _) = self.night;
         if looked.is_zero() || now >= looked + MINUTE {
             let minute = local_minute();
@@ -246,7 +246,7 @@ impl device::Worker for Worker {
             }
             self.patience = Patience::new();
         }
-        let night = self.settings.night.map(|_| MINUTE);
+        let night = self.settings.quiet_hours.map(|_| MINUTE);
         earliest([
             self.next_change(&signals, brightness, step, now),
             left,
