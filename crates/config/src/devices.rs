@@ -132,7 +132,6 @@ pub(super) fn wiring(text: &str) -> Parsed<Wiring> {
 /// Parses the expander's address: PCF8574 or PCF8574A.
 pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
     let (shown, number) = match value {
-        Scalar::Integer(number) if number < 0 => (number.to_string(), None),
         Scalar::Integer(number) => (number.to_string(), u8::try_from(number).ok()),
         Scalar::Text(text) => (format!("{text:?}"), hexadecimal(text)),
     };
@@ -145,6 +144,11 @@ pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
         Some(meant @ (0x20..=0x27 | 0x38..=0x3f)) => format!("did you mean {meant:#04x}?"),
         _ => "write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f (PCF8574A)"
             .to_owned(),
+    };
+    // TOML does not keep how a number was written.
+    let shown = match value {
+        Scalar::Integer(number @ 0..) => format!("{number} ({number:#04x})"),
+        _ => shown,
     };
     Err(Complaint::new(format!("{shown} is not the address of an expander"), right))
 }

@@ -125,7 +125,7 @@ fn with_colons(text: &str) -> String {
 
 /// One entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
-    let right = "write \"ssh\", \"icmp\", \"mdns\", a TCP port such as 8080 or \"tcp:8000-8010\", or \
+    let right = "write \"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080 or \"tcp:8000-8010\", or \
                  \"udp:51820\"";
     match value {
         Scalar::Integer(number) => match u16::try_from(number) {

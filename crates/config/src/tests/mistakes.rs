@@ -41,7 +41,7 @@ fn a_mistake_is_answered_by_what_to_write() {
         (
             "lcd.address = 27",
             [
-                "t:3:15: error: lcd.address: 27 is not the address of an expander",
+                "t:3:15: error: lcd.address: 27 (0x1b) is not the address of an expander",
                 "    help: did you mean 0x27?",
             ],
         ),
@@ -55,7 +55,7 @@ fn a_mistake_is_answered_by_what_to_write() {
         (
             "lcd.address = 0x50",
             [
-                "t:3:15: error: lcd.address: 80 is not the address of an expander",
+                "t:3:15: error: lcd.address: 80 (0x50) is not the address of an expander",
                 "    help: write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f \
                  (PCF8574A)",
             ],
