@@ -195,8 +195,12 @@ mod tests {
     use super::*;
     use crate::event::Pressure;
 
-    const LIMITS: VitalLimits =
-        VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
+    const LIMITS: VitalLimits = VitalLimits {
+        temperature_above: 80,
+        memory_free_below: Some(10),
+        disk_free_below: Some(10),
+        pressure: Some(80),
+    };
 
     #[test]
     fn what_comes_near_its_limit_is_looked_at_often_and_a_full_disk_is_not() {
@@ -213,7 +217,7 @@ mod tests {
         assert!(!is_near(&Head { pressure: calm, ..well }, &LIMITS));
         assert!(!is_near(
             &Head { memory: Some(1), ..well },
-            &VitalLimits { memory: None, ..LIMITS }
+            &VitalLimits { memory_free_below: None, ..LIMITS }
         ));
     }
 
