@@ -31,6 +31,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("group.red_below", "\"80%\""),
     ("forward.listen", "2201"),
     ("forward.to", "\"rpi1:22\""),
+    ("gpio.chip", "\"pinctrl-bcm2711\""),
     ("buttons.enabled", "true"),
     ("buttons.next", "5"),
     ("buttons.acknowledge", "6"),
@@ -108,6 +109,8 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
         return Some((effective?.settings.lcd.bus != LcdBus::Off).to_string());
     }
     let value = effective.and_then(|merged| merged.value(path));
+    // Of a board without a chip of its own an example helps more.
+    let value = value.filter(|value| path != "gpio.chip" || value != "\"auto\"");
     value.or_else(|| {
         EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned())
     })

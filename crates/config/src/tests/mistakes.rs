@@ -12,148 +12,148 @@ fn answered(text: &str, expected: &[&str]) {
 
 const NODE: &str = "[[node]]\nname = \"n\"\naddress = \"192.168.50.9\"\n";
 
+/// Settings, and the lines that answer them.
+const MISTAKES: &[(&str, [&str; 2])] = &[
+    (
+        "health.interval = 1",
+        [
+            "t:3:19: error: health.interval: 1 has no unit",
+            "    help: write a duration from 50ms to 1h, such as \"300ms\"",
+        ],
+    ),
+    (
+        "health.interval = 500",
+        [
+            "t:3:19: error: health.interval: 500 has no unit",
+            "    help: write the duration with its unit in quotes, such as \"500ms\"",
+        ],
+    ),
+    (
+        "[uplinks]\nallow = []",
+        ["t:3:2: error: unknown table \"uplinks\"", "    help: did you mean [uplink]?"],
+    ),
+    ("[dhcp]", ["t:3:2: error: unknown table \"dhcp\"", "    help: did you mean [cluster.dhcp]?"]),
+    ("[dns]", ["t:3:2: error: unknown table \"dns\"", "    help: did you mean [cluster.dns]?"]),
+    (
+        "lcd.address = 27",
+        [
+            "t:3:15: error: lcd.address: 27 (0x1b) is not the address of an expander",
+            "    help: did you mean 0x27?",
+        ],
+    ),
+    (
+        "lcd.address = \"27\"",
+        [
+            "t:3:15: error: lcd.address: \"27\" is not the address of an expander",
+            "    help: did you mean 0x27?",
+        ],
+    ),
+    (
+        "lcd.address = 0x50",
+        [
+            "t:3:15: error: lcd.address: 80 (0x50) is not the address of an expander",
+            "    help: write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f \
+                 (PCF8574A)",
+        ],
+    ),
+    (
+        "lcd.size = \"16x3\"",
+        [
+            "t:3:12: error: lcd.size: \"16x3\" is not the size of a display",
+            "    help: write one of \"8x2\", \"16x1\", \"16x2\", \"16x4\", \"20x2\", \"20x4\", \"40x2\"",
+        ],
+    ),
+    (
+        "[node.rpi1]",
+        [
+            "t:3:7: error: [node.rpi1] is a table, nodes are an array of tables",
+            "    help: write [[node]] with name = \"rpi1\" below it",
+        ],
+    ),
+    (
+        "cluster.dhcp.start = \"192.168.50.7\"\ncluster.dhcp.end = \"192.168.50.9\"",
+        [
+            "t:3:14: error: unknown key \"start\" in [cluster.dhcp]\n    help: write both as \
+                 range = \"192.168.50.7-192.168.50.9\"",
+            "t:4:14: error: unknown key \"end\" in [cluster.dhcp]\n    help: write both as range \
+                 = \"192.168.50.7-192.168.50.9\"",
+        ],
+    ),
+    (
+        "cluster.domain = \"cluster.local\"",
+        [
+            "t:3:18: error: cluster.domain: \"cluster.local\" belongs to multicast DNS (RFC 6762)",
+            "    help: choose another domain such as \"bramble\" or \"home.arpa\"",
+        ],
+    ),
+    (
+        "vitals.temperature_above = \"80C\"",
+        [
+            "t:3:28: error: vitals.temperature_above: this is a string",
+            "    help: write a number of °C from 30 to 120",
+        ],
+    ),
+    (
+        "vitals.temperature_above = \"80\"",
+        [
+            "t:3:28: error: vitals.temperature_above: this is a string",
+            "    help: write 80, without quotes",
+        ],
+    ),
+    (
+        "uplink.allow = [“ssh”]",
+        ["t:3:17: error: “ is a typographic quote", "    help: use straight quotes (\")"],
+    ),
+    (
+        "health.interval = 300ms",
+        [
+            "t:3:19: error: this is not a TOML number",
+            "    help: put strings in quotes, such as \"300ms\"",
+        ],
+    ),
+    (
+        "gpio.chip = \"gpiochip0\"",
+        [
+            "t:3:13: error: gpio.chip: \"gpiochip0\" is a number that may change with the kernel",
+            "    help: write \"auto\", or the label that gpiodetect shows in brackets such as \
+                 \"pinctrl-bcm2711\"",
+        ],
+    ),
+    (
+        "lcd.enabled = true\nlcd.bus = \"off\"",
+        [
+            "t:3:15: error: lcd.enabled is true, but lcd.bus is \"off\"",
+            "    help: write bus = \"/dev/i2c-1\" in [lcd], or enabled = false",
+        ],
+    ),
+    (
+        "gateway.enabled = \"yes\"",
+        [
+            "t:3:19: error: gateway.enabled: this is a string",
+            "    help: write true, without quotes",
+        ],
+    ),
+    (
+        "health.down_after = 0",
+        [
+            "t:3:21: error: health.down_after: 0 is out of bounds",
+            "    help: write an integer from 1 to 1000",
+        ],
+    ),
+    (
+        "uplink.allow = [true]",
+        [
+            "t:3:17: error: uplink.allow: a boolean in the array",
+            "    help: write \"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080, \
+                 or ports such as \"tcp:8000-8010\" and \"udp:51820\"",
+        ],
+    ),
+];
+
 #[test]
 fn a_mistake_is_answered_by_what_to_write() {
-    for (text, expected) in [
-        (
-            "health.interval = 1",
-            [
-                "t:3:19: error: health.interval: 1 has no unit",
-                "    help: write a duration from 50ms to 1h, such as \"300ms\"",
-            ],
-        ),
-        (
-            "health.interval = 500",
-            [
-                "t:3:19: error: health.interval: 500 has no unit",
-                "    help: write the duration with its unit in quotes, such as \"500ms\"",
-            ],
-        ),
-        (
-            "[uplinks]\nallow = []",
-            ["t:3:2: error: unknown table \"uplinks\"", "    help: did you mean [uplink]?"],
-        ),
-        (
-            "[dhcp]",
-            ["t:3:2: error: unknown table \"dhcp\"", "    help: did you mean [cluster.dhcp]?"],
-        ),
-        ("[dns]", ["t:3:2: error: unknown table \"dns\"", "    help: did you mean [cluster.dns]?"]),
-        (
-            "lcd.address = 27",
-            [
-                "t:3:15: error: lcd.address: 27 (0x1b) is not the address of an expander",
-                "    help: did you mean 0x27?",
-            ],
-        ),
-        (
-            "lcd.address = \"27\"",
-            [
-                "t:3:15: error: lcd.address: \"27\" is not the address of an expander",
-                "    help: did you mean 0x27?",
-            ],
-        ),
-        (
-            "lcd.address = 0x50",
-            [
-                "t:3:15: error: lcd.address: 80 (0x50) is not the address of an expander",
-                "    help: write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f \
-                 (PCF8574A)",
-            ],
-        ),
-        (
-            "lcd.size = \"16x3\"",
-            [
-                "t:3:12: error: lcd.size: \"16x3\" is not the size of a display",
-                "    help: write one of \"8x2\", \"16x1\", \"16x2\", \"16x4\", \"20x2\", \"20x4\", \"40x2\"",
-            ],
-        ),
-        (
-            "[node.rpi1]",
-            [
-                "t:3:7: error: [node.rpi1] is a table, nodes are an array of tables",
-                "    help: write [[node]] with name = \"rpi1\" below it",
-            ],
-        ),
-        (
-            "cluster.dhcp.start = \"192.168.50.7\"\ncluster.dhcp.end = \"192.168.50.9\"",
-            [
-                "t:3:14: error: unknown key \"start\" in [cluster.dhcp]\n    help: write both as \
-                 range = \"192.168.50.7-192.168.50.9\"",
-                "t:4:14: error: unknown key \"end\" in [cluster.dhcp]\n    help: write both as range \
-                 = \"192.168.50.7-192.168.50.9\"",
-            ],
-        ),
-        (
-            "cluster.domain = \"cluster.local\"",
-            [
-                "t:3:18: error: cluster.domain: \"cluster.local\" belongs to multicast DNS (RFC 6762)",
-                "    help: choose another domain such as \"bramble\" or \"home.arpa\"",
-            ],
-        ),
-        (
-            "vitals.temperature_above = \"80C\"",
-            [
-                "t:3:28: error: vitals.temperature_above: this is a string",
-                "    help: write a number of °C from 30 to 120",
-            ],
-        ),
-        (
-            "vitals.temperature_above = \"80\"",
-            [
-                "t:3:28: error: vitals.temperature_above: this is a string",
-                "    help: write 80, without quotes",
-            ],
-        ),
-        (
-            "uplink.allow = [“ssh”]",
-            ["t:3:17: error: “ is a typographic quote", "    help: use straight quotes (\")"],
-        ),
-        (
-            "health.interval = 300ms",
-            [
-                "t:3:19: error: this is not a TOML number",
-                "    help: put strings in quotes, such as \"300ms\"",
-            ],
-        ),
-        (
-            "gpio.chip = \"gpiochip0\"",
-            [
-                "t:3:13: error: gpio.chip: \"gpiochip0\" is a number that may change with the kernel",
-                "    help: write \"auto\", or the label that gpiodetect shows in brackets such as \
-                 \"pinctrl-bcm2711\"",
-            ],
-        ),
-        (
-            "lcd.enabled = true\nlcd.bus = \"off\"",
-            [
-                "t:3:15: error: lcd.enabled is true, but lcd.bus is \"off\"",
-                "    help: write bus = \"/dev/i2c-1\" in [lcd], or enabled = false",
-            ],
-        ),
-        (
-            "gateway.enabled = \"yes\"",
-            [
-                "t:3:19: error: gateway.enabled: this is a string",
-                "    help: write true, without quotes",
-            ],
-        ),
-        (
-            "health.down_after = 0",
-            [
-                "t:3:21: error: health.down_after: 0 is out of bounds",
-                "    help: write an integer from 1 to 1000",
-            ],
-        ),
-        (
-            "uplink.allow = [true]",
-            [
-                "t:3:17: error: uplink.allow: a boolean in the array",
-                "    help: write \"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080, \
-                 or ports such as \"tcp:8000-8010\" and \"udp:51820\"",
-            ],
-        ),
-    ] {
-        answered(text, &expected);
+    for (text, expected) in MISTAKES {
+        answered(text, expected);
     }
 }
 
@@ -244,7 +244,7 @@ fn common_forms_are_accepted() {
         ("22", Allow::Tcp(22, 22)),
     ] {
         for text in [format!("uplink.allow = [{allow}]"), format!("uplink.allow = {allow}")] {
-            assert_eq!(good(&text).uplink.allow, [wanted.clone()], "{text}");
+            assert_eq!(good(&text).uplink.allow, std::slice::from_ref(&wanted), "{text}");
         }
     }
     let probes = |probe: &str| good(&format!("{NODE}probe = {probe}")).nodes[0].probes.to_vec();
