@@ -293,7 +293,6 @@ const TRIED: &[(&str, &str, &str)] = &[
         "printed_rule_set_is_what_the_kernel_holds",
     ),
     (r"mount -o remount,rw /", "tests/system/guest/steps/50-machine.sh", "read_only_card"),
-    (r"apt install dnsmasq-base\n", "tests/clients/cases.rs", "packages"),
     (r"networkctl reload", "tests/clients/cases.rs", "cluster_port"),
     (r"nmcli general reload", "tests/clients/cases.rs", "cluster_port"),
     (r"systemctl restart dhcpcd", "tests/clients/cases.rs", "cluster_port"),

@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What `check` (faults) or `print settings` would say, on a machine without a device tree.
+/// What `check` (errors) or `print settings` would show, on a machine without a device tree.
 fn answer(path: &Path) -> String {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     let files = [(name, fs::read_to_string(path).unwrap())];
@@ -117,6 +117,9 @@ fn reference() -> String {
             roff(&default),
             roff(key.doc)
         );
+        if !key.was.is_empty() {
+            text += &format!("Formerly {}.\n", roff(&key.was.join(" and ")));
+        }
     }
     text
 }

@@ -406,6 +406,10 @@ fn power_off_is_waited_for_only_where_a_button_is_set() {
         ("", "stop"),
         ("[buttons]\nchip = \"pinctrl-bcm2711\"\nnext = 5\n", "stop"),
         ("[buttons]\nchip = \"pinctrl-bcm2711\"\npower = 13\n", "start"),
+        ("[buttons]\npower = 13\n[gpio]\nchip = \"pinctrl-bcm2711\"\n", "start"),
+        ("[buttons]\nchip = \"off\"\npower = 13\n", "stop"),
+        ("[buttons]\npower = 13\nenabled = false\n", "stop"),
+        ("[buttons]\npower = 13\n[gpio]\nchip = \"off\"\n", "stop"),
         ("no TOML", "stop"),
     ] {
         let _ = fs::remove_file(&asked);

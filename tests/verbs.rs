@@ -63,7 +63,7 @@ fn is_refused(folder: &Folder, culprit: &Path, words: &[&str]) {
     let text = complaint(&output);
     assert_eq!(output.status.code(), Some(78), "{text}");
     assert!(
-        text.starts_with(&format!("{}:", culprit.display())) && text.lines().count() == 1,
+        text.starts_with(&format!("{}:", culprit.display())) && text.lines().count() == 2,
         "{text}"
     );
     assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
@@ -75,17 +75,63 @@ fn settings_that_are_no_settings_are_named_with_their_remedy() {
     let folder = Folder::new();
     let main = folder.path("settings.toml");
     fs::remove_file(&main).unwrap();
-    is_refused(&folder, &main, &["No such file", "bramblegate detect > "]);
+    is_refused(&folder, &main, &["no such file", "bramblegate detect > "]);
     fs::create_dir(&main).unwrap();
     is_refused(&folder, &main, &["it is a folder and no file", "settings file"]);
     fs::remove_dir(&main).unwrap();
     fs::write(&main, [b"# \xe4\xf6\xfc\n".repeat(200_000).as_slice()].concat()).unwrap();
     is_refused(&folder, &main, &[":1:3:", "UTF-8"]);
     fs::write(&main, "[".repeat(1_000_000)).unwrap();
-    is_refused(&folder, &main, &["no TOML"]);
+    is_refused(&folder, &main, &["not TOML"]);
     fs::remove_file(&main).unwrap();
     symlink("/dev/zero", &main).unwrap();
     is_refused(&folder, &main, &["it is a device and no file", "an ordinary file"]);
+}
+
+/// A former name is read for good: a note on standard error, and nothing fails.
+#[test]
+fn check_shows_the_new_name_of_a_key_and_is_content() {
+    let folder = Folder::new();
+    let main = folder.path("settings.toml");
+    fs::write(&main, format!("{SETTINGS}[health]\nfailure_threshold = 4\n")).unwrap();
+    let output = with("check", "-c", &main);
+    let text = complaint(&output);
+    assert!(output.status.success(), "{text}");
+    let line = SETTINGS.lines().count() + 2;
+    let place = format!("{}:{line}:21: ", main.display());
+    let note = format!(
+        "{place}note: health.failure_threshold is now called health.down_after\n    help: write \
+         down_after in [health]; the former name stays valid\n"
+    );
+    assert_eq!(text, note);
+    let printed = with("print settings", "-c", &main);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let line = printed.lines().find(|line| line.starts_with("down_after = 4 "));
+    assert!(line.is_some_and(|line| line.ends_with("(written as failure_threshold)")), "{printed}");
+}
+
+/// All errors at once, each with its place and its help, and exit 78.
+#[test]
+fn check_reports_every_error_with_its_help() {
+    let folder = Folder::new();
+    let main = folder.path("settings.toml");
+    fs::write(&main, format!("{SETTINGS}[health]\ninterval = 1\ndown_after = 0\n")).unwrap();
+    let output = with("check", "-c", &main);
+    let (line, file) = (SETTINGS.lines().count() + 2, main.display());
+    let expected = format!(
+        "{file}:{line}:12: error: health.interval: 1 has no unit\n    help: write a duration from \
+         50ms to 1h, such as \"300ms\"\n{file}:{}:14: error: health.down_after: 0 is out of \
+         bounds\n    help: write an integer from 1 to 1000\n",
+        line + 1
+    );
+    assert_eq!((output.status.code(), complaint(&output)), (Some(78), expected));
+    fs::remove_file(&main).unwrap();
+    let output = with("check", "-c", &main);
+    let expected = format!(
+        "{file}: error: no such file\n    help: create one for this machine with `bramblegate detect \
+         > {file}`\n"
+    );
+    assert_eq!((output.status.code(), complaint(&output)), (Some(78), expected));
 }
 
 /// What lies among the drop-ins by mistake; a pipe there must not keep a daemon that reloads
@@ -95,7 +141,7 @@ fn drop_ins_that_are_no_files_are_named_with_their_remedy() {
     let folder = Folder::new();
     let culprit = folder.drop_in("60-x.toml");
     symlink("/nowhere", &culprit).unwrap();
-    is_refused(&folder, &culprit, &["leads nowhere", "remove the link"]);
+    is_refused(&folder, &culprit, &["leads nowhere", "remove it"]);
     fs::remove_file(&culprit).unwrap();
     fs::create_dir(&culprit).unwrap();
     is_refused(&folder, &culprit, &["no file", "move it away"]);

@@ -240,9 +240,9 @@ fn settings(groups: u32, slots: u32, health: &str) -> String {
         format!("[[group]]\nname = \"rack{number}\"\nslots = \"1-{slots}\"\naddress = \"10.21.{number}.{{slot}}\"\n")
     });
     format!(
-        "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\nprobe = \"off\"\n\
+        "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\ncheck = false\n\
          [cluster]\ninterface = \"eth0\"\naddress = \"10.21.0.1/16\"\n{}[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n\
-         [status]\nsocket = \"{HOME}/sweep.sock\"\n[health]\n{health}\n",
+         [sockets]\nstatus = \"{HOME}/sweep.sock\"\n[health]\n{health}\n",
         numbers.collect::<String>()
     )
 }
@@ -312,11 +312,7 @@ struct Decided {
 impl Decided {
     fn new(groups: u32, slots: u32) -> Result<Self> {
         let board = Board::built_in("emulated").map_err(|_| Error("no emulated board".into()))?;
-        let text = settings(
-            groups,
-            slots,
-            "failure_threshold = 1\nsuccess_threshold = 1\nflap_changes = 1000",
-        );
+        let text = settings(groups, slots, "down_after = 1\nup_after = 1\nflap_changes = 1000");
         let settings = load(&[("bench", text)], &board).map_err(|_| Error("settings".into()))?;
         let now = event::Instant::from_boot(Duration::from_secs(100));
         let mut facts = Facts::new(Arc::new(settings.clone()), now);

@@ -11,7 +11,8 @@ Examples:
   bramblegate check                        the settings of this machine
   bramblegate check -c bramblegate.toml    a file before it is installed
 
-Every fault is named as FILE:LINE:COLUMN: what is wrong, what would be right. Exit 0, or 78.";
+Every error is reported as FILE:LINE:COLUMN, what is wrong, and how to correct it. Exits with 0, or with 78 if there are
+errors.";
 
 /// Validate settings and board
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub struct Args {
     config: ConfigArg,
 }
 
-/// Exit 0 with one line, or 78 with every fault.
+/// Exit 0 with one line and notes, or 78 with every error.
 pub fn main(args: Args) -> ExitCode {
     let merged = match settings::load_or_report(&args.config.config) {
         Ok(merged) => merged,
@@ -30,6 +31,9 @@ pub fn main(args: Args) -> ExitCode {
     if let Some(fault) = merged.head_fault(&settings::host_name()) {
         output::err(&format!("{fault}\n"));
         return ExitCode::from(exit::CONFIG);
+    }
+    for note in merged.notes() {
+        output::err(&format!("{}\n", note.as_note()));
     }
     let settings = &merged.settings;
     let nodes = match settings.nodes.len() {
@@ -43,9 +47,9 @@ pub fn main(args: Args) -> ExitCode {
     ));
     let served = settings.cluster.dhcp.is_some() || settings.cluster.dns.is_some();
     if served && settings.gateway.enabled && dhcp::program().is_none() {
-        output::err(
-            "note: dnsmasq is not installed, so the nodes would get no addresses and names: sudo \
-             apt install dnsmasq-base\n",
+        output::note(
+            "dnsmasq is not installed, so the nodes would get no addresses and names",
+            "sudo apt install dnsmasq-base",
         );
     }
     ExitCode::SUCCESS

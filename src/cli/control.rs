@@ -13,7 +13,7 @@ const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 /// Returns the socket that these settings name.
 pub fn configured_socket(config: &Path) -> PathBuf {
     settings::load(config)
-        .map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.control.socket)
+        .map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.sockets.control)
 }
 
 /// One order and its answer: carried out, or why not.

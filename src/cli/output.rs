@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::exit;
 
+use crate::config::with_help;
 use crate::event::{in_words, printable, printable_json};
 
 /// Writes to standard output. Who stops reading wants no more.
@@ -32,7 +33,10 @@ pub fn deliver_drawn(text: &str) -> u8 {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            err(&format!("standard output cannot be written: {error}\n"));
+            self::error(
+                &format!("standard output cannot be written: {error}"),
+                "make room where it goes, or write it elsewhere",
+            );
             exit::CANNOT_CREATE
         }
         _ => 0,
@@ -62,6 +66,17 @@ pub fn is_read_json(text: &str) -> bool {
 pub fn is_read_drawn(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+}
+
+/// Writes an error and, on a line below it, what to do about it, to standard error: the shape of
+/// every error of every verb.
+pub fn error(wrong: &str, help: &str) {
+    err(&format!("{}\n", with_help(&format!("error: {wrong}"), help)));
+}
+
+/// As [`error`], for what is worth knowing and does not fail.
+pub fn note(note: &str, help: &str) {
+    err(&format!("{}\n", with_help(&format!("note: {note}"), help)));
 }
 
 /// Writes to standard error, without the numbers of errors.

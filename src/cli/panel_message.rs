@@ -75,7 +75,7 @@ fn spread(text: &str, geometry: Geometry) -> Vec<String> {
 /// Returns the settings of the panel, also when others are wrong: that is what the message may be
 /// about. What is at fault is left out in wider and wider circles.
 fn panel_of(files: &[(String, String)]) -> Option<Merged> {
-    let circles: [&[&str]; 4] = [&[], &["lcd", "led"], &["lcd"], &["board"]];
+    let circles: [&[&str]; 4] = [&[], &["lcd", "gpio", "led"], &["lcd", "gpio"], &["board"]];
     circles.into_iter().find_map(|tables| {
         let reduced: Vec<(String, String)> = if tables.is_empty() {
             files.to_vec()

@@ -60,7 +60,7 @@ fn unreachable(main: &Path, error: &io::Error) -> Fault {
     fault(main, error, UNREACHABLE.to_owned())
 }
 
-/// Returns one line for each fault.
+/// Returns two lines for each error.
 pub fn lines(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -120,11 +120,16 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<(String, String), Fault> {
 }
 
 fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
+    let missing = error.kind() == io::ErrorKind::NotFound;
     Fault {
         file: path.display().to_string(),
-        line: 1,
-        column: 1,
-        message: format!("cannot be read: {error}"),
+        line: u32::from(!missing),
+        column: u32::from(!missing),
+        message: if missing {
+            "no such file".to_owned()
+        } else {
+            format!("cannot be read: {error}")
+        },
         remedy,
     }
 }
@@ -132,7 +137,7 @@ fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
 fn main_remedy(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("`bramblegate detect > {}` writes one for this machine", path.display())
+            format!("create one for this machine with `bramblegate detect > {}`", path.display())
         }
         io::ErrorKind::PermissionDenied => READABLE.to_owned(),
         io::ErrorKind::FileTooLarge | io::ErrorKind::Other => {
@@ -213,7 +218,7 @@ fn drop_in_of(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String)
 fn drop_in_remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "it leads nowhere: remove the link, or put its target there".to_owned()
+            "the link leads nowhere: remove it, or create its target".to_owned()
         }
         io::ErrorKind::PermissionDenied => READABLE.to_owned(),
         _ => "move it away: only settings files belong there".to_owned(),

@@ -104,7 +104,7 @@ fn acknowledge(socket: Option<PathBuf>) -> ExitCode {
 /// The socket that this machine's settings name.
 pub fn configured_socket() -> PathBuf {
     let settings = settings::load(Path::new(settings::DEFAULT_FILE));
-    settings.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.status.socket)
+    settings.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.sockets.status)
 }
 
 /// What to do about it.

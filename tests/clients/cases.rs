@@ -373,7 +373,7 @@ fn cluster_port(stage: &mut Stage) {
 const SERVING: &str = r#"
 board = "emulated"
 uplink.interfaces = ["eth1"]
-uplink.probe = "off"
+uplink.check.method = "off"
 cluster.interface = "eth0"
 lcd.bus = "emulator"
 led.device = "emulator"

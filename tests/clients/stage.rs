@@ -96,7 +96,7 @@ pub struct Stage {
 const SETTINGS: &str = r#"
 board = "emulated"
 uplink.interfaces = ["eth1"]
-uplink.probe = "off"
+uplink.check.method = "off"
 cluster.interface = "eth0"
 lcd.bus = "emulator"
 led.device = "emulator"

@@ -146,7 +146,7 @@ fn venue() -> Namespace {
 }
 
 const TRY_SETTINGS: &str =
-    "uplink.probe_url = \"http://probe.example/generate_204\"\n[cluster.dhcp]\nenabled = true\n";
+    "uplink.check.url = \"http://probe.example/generate_204\"\n[cluster.dhcp]\nenabled = true\n";
 
 /// `doctor --try` where the machine's resolver is the venue's.
 fn try_it(file: &str) -> (i32, String) {

@@ -311,7 +311,12 @@ fn leaves_open() {
 fn settings_are_read() {
     ports();
     let number = index_of("cluster");
-    let limits = VitalLimits { temperature: 80, memory: None, disk: None, pressure: None };
+    let limits = VitalLimits {
+        temperature_above: 80,
+        memory_free_below: None,
+        disk_free_below: None,
+        pressure: None,
+    };
     let plan = VitalsPlan { ports: vec![number], limits: Some(limits), ..VitalsPlan::default() };
     block_on(async {
         let (plan, wanted) = watch::channel(plan);

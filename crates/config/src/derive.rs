@@ -41,7 +41,7 @@ pub(super) fn board(board: &Board) -> String {
     }
     if let Some(gpio) = &board.gpio {
         let pins = &gpio.pins;
-        text += &format!("lcd.gpio_chip = {}\n", quote(&gpio.chip));
+        text += &format!("gpio.chip = {}\n", quote(&gpio.chip));
         let named = [
             ("rs", pins.rs),
             ("e", pins.e),
@@ -62,17 +62,21 @@ pub(super) fn board(board: &Board) -> String {
 pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
     let chosen = tree.get("board").map_or_else(Origin::default, |item| item.at);
     tree.set("board", Item { value: Value::Text(board.name.clone()), at: chosen });
+    if let (Some(gpio), Some("auto")) = (&board.gpio, tree.text("gpio.chip")) {
+        let at = tree.get("gpio.chip").map_or_else(Origin::default, |item| item.at);
+        tree.set("gpio.chip", Item { value: Value::Text(gpio.chip.clone()), at });
+    }
     if let Some(ports) = ports {
         complete_ports(tree, ports);
     }
     complete_oled(tree);
     let head = tree.text("cluster.address").and_then(|text| grammar::cidr(text).ok());
     if let Some(head) = head {
-        let texts = alternatives(head)
+        let texts = fallback_addresses(head)
             .into_iter()
             .map(|net| default(Value::Text(net.to_string())))
             .collect();
-        preset(tree, "cluster.alternatives", Value::List(texts));
+        preset(tree, "cluster.fallback_addresses", Value::List(texts));
     }
     for key in keys::all() {
         let Preset::WithTable(text) = key.default else { continue };
@@ -101,7 +105,7 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
 }
 
 fn default(value: Value) -> Item {
-    Item { value, at: Origin { source: Sources::DEFAULT, line: 1, column: 1 } }
+    Item { value, at: Origin { source: Sources::DEFAULT, line: 1, column: 1, was: None } }
 }
 
 fn preset(table: &mut Table, path: &str, value: Value) {
@@ -144,7 +148,7 @@ fn complete_ports(tree: &mut Table, ports: &Ports) {
 }
 
 /// Returns the head's address in two other private networks, its last two numbers kept.
-fn alternatives(head: Ipv4Net) -> Vec<Ipv4Net> {
+fn fallback_addresses(head: Ipv4Net) -> Vec<Ipv4Net> {
     if head.prefix_len() < 16 {
         return Vec::new();
     }

@@ -21,15 +21,18 @@ pub(super) enum Bus {
 pub(super) fn bus(text: &str) -> Parsed<Bus> {
     let number = text
         .strip_prefix("/dev/i2c-")
+        .or_else(|| text.strip_prefix("i2c-"))
         .filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     match text {
-        _ if number.is_some() => Ok(Bus::I2c(PathBuf::from(text))),
+        _ if number.is_some() => {
+            Ok(Bus::I2c(PathBuf::from(format!("/dev/i2c-{}", number.unwrap_or_default()))))
+        }
         "gpio" => Ok(Bus::Gpio),
         "off" => Ok(Bus::Off),
         _ => emulator(text).map(Bus::Emulator).ok_or_else(|| {
-            let right = "write \"/dev/i2c-1\" (any number), \"gpio\", \"emulator\", \
+            let right = "write an I2C bus such as \"/dev/i2c-1\", or \"gpio\", \"emulator\", \
                          \"emulator:FILE\" or \"off\"";
-            Complaint::new(format!("{text:?} is no bus of a display"), right)
+            Complaint::new(format!("{text:?} is not a bus of a display"), right)
         }),
     }
 }
@@ -58,7 +61,7 @@ pub(super) enum Light {
 pub(super) fn light(text: &str) -> Parsed<Light> {
     let right = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \
                  \"emulator\", \"emulator:FILE\" or \"off\"";
-    let bad = || Complaint::new(format!("{text:?} is no LED"), right);
+    let bad = || Complaint::new(format!("{text:?} is not an LED"), right);
     match text {
         "auto" => Ok(Light::Auto),
         "off" => Ok(Light::Off),
@@ -69,7 +72,10 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
             {
                 Ok(Light::BlinkStick(Some(serial.to_owned())))
             }
-            Some(("sysfs", name)) => kernel_led(name).map(Light::Sysfs),
+            Some(("sysfs", name)) => kernel_led(name).map(Light::Sysfs).map_err(|complaint| {
+                let right = "write a name in /sys/class/leds such as \"sysfs:ACT\"";
+                Complaint::new(complaint.wrong, right)
+            }),
             _ => emulator(text).map(Light::Emulator).ok_or_else(bad),
         },
     }
@@ -78,9 +84,8 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
 /// Parses a name in `/sys/class/leds`.
 pub(super) fn kernel_led(name: &str) -> Parsed<String> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        let right = "write a name as in /sys/class/leds, as \"sysfs:ACT\" for led.device or \
-                     \"ACT\" for led.kernel";
-        return Err(Complaint::new(format!("{name:?} is no name of a kernel LED"), right));
+        let right = "write a name in /sys/class/leds such as \"ACT\"";
+        return Err(Complaint::new(format!("{name:?} is not the name of a kernel LED"), right));
     }
     Ok(name.to_owned())
 }
@@ -103,16 +108,34 @@ pub(super) enum Size {
     Pixels(Resolution),
 }
 
-pub(super) fn size(text: &str) -> Parsed<Size> {
-    if let Some(resolution) = Resolution::named(text) {
+/// Parses pixels, "128x64", or columns and rows: "16x2", "16X2", "16*2", or "1602" as packages have it.
+pub(super) fn size(value: Scalar<'_>) -> Parsed<Size> {
+    let text = match value {
+        Scalar::Text(text) => text.to_owned(),
+        Scalar::Integer(number) => format!("{number:04}"),
+    };
+    if let Some(resolution) = Resolution::named(&text) {
         return Ok(Size::Pixels(resolution));
     }
-    text.parse().map(Size::Characters).map_err(|()| {
-        let sizes: Vec<String> = Geometry::ALL.iter().map(ToString::to_string).collect();
-        let pixels = Resolution::ALL.map(Resolution::name);
+    let parts = match text.split_once(['x', 'X', '*', '×']) {
+        Some(parts) => Some(parts),
+        None if text.len() == 4 => text.split_at_checked(2),
+        None => None,
+    };
+    let number = |part: &str| {
+        let part = part.trim();
+        part.parse::<u8>().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let size = parts.and_then(|(columns, rows)| Some((number(columns)?, number(rows)?)));
+    let mut all = Geometry::ALL.into_iter();
+    let geometry = size.and_then(|size| all.find(|known| (known.columns, known.rows) == size));
+    geometry.map(Size::Characters).ok_or_else(|| {
+        let characters = Geometry::ALL.iter().map(|size| format!("\"{size}\""));
+        let pixels = Resolution::ALL.map(|size| format!("\"{}\"", size.name()));
+        let sizes: Vec<String> = characters.chain(pixels).collect();
         Complaint::new(
-            format!("no display is made in size {text:?}"),
-            format!("sizes are {}, and {} of an OLED", sizes.join(" "), pixels.join(" ")),
+            format!("{text:?} is not the size of a display"),
+            format!("write one of {}", sizes.join(", ")),
         )
     })
 }
@@ -121,25 +144,41 @@ pub(super) fn wiring(text: &str) -> Parsed<Wiring> {
     Wiring::named(text).ok_or_else(|| {
         let names = Wiring::names().collect::<Vec<_>>().join("\", \"");
         Complaint::new(
-            format!("{text:?} is no known wiring"),
-            format!("known are \"{names}\"; `bramblegate detect --try ADDRESS` shows which"),
+            format!("{text:?} is not a known wiring"),
+            format!(
+                "write one of \"{names}\"; `bramblegate detect --try ADDRESS` shows which is right"
+            ),
         )
     })
 }
 
 /// Parses the expander's address: PCF8574 or PCF8574A.
 pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
-    let right = "a PCF8574 has 0x20 to 0x27, a PCF8574A 0x38 to 0x3f, without quotes";
-    match value {
-        Scalar::Integer(number) => match u8::try_from(number) {
-            Ok(address @ (0x20..=0x27 | 0x38..=0x3f)) => Ok(address),
-            _ if number < 0 => {
-                Err(Complaint::new(format!("{number} is no address of an expander"), right))
-            }
-            _ => Err(Complaint::new(format!("{number:#04x} is no address of an expander"), right)),
-        },
-        Scalar::Text(text) => Err(Complaint::new(format!("{text:?} is a text"), right)),
+    let (shown, number) = match value {
+        Scalar::Integer(number) => (number.to_string(), u8::try_from(number).ok()),
+        Scalar::Text(text) => (format!("{text:?}"), hexadecimal(text)),
+    };
+    if let Some(address @ (0x20..=0x27 | 0x38..=0x3f)) = number {
+        return Ok(address);
     }
+    // Who writes 27 has read 0x27 on a data sheet or a sketch.
+    let meant = u8::from_str_radix(shown.trim_matches('"'), 16).ok();
+    let right = match meant {
+        Some(meant @ (0x20..=0x27 | 0x38..=0x3f)) => format!("did you mean {meant:#04x}?"),
+        _ => "write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f (PCF8574A)"
+            .to_owned(),
+    };
+    // TOML does not keep how a number was written.
+    let shown = match value {
+        Scalar::Integer(number @ 0..) => format!("{number} ({number:#04x})"),
+        _ => shown,
+    };
+    Err(Complaint::new(format!("{shown} is not the address of an expander"), right))
+}
+
+fn hexadecimal(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    u8::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 pub(super) fn backlight(text: &str) -> Parsed<Backlight> {
@@ -149,9 +188,8 @@ pub(super) fn backlight(text: &str) -> Parsed<Backlight> {
         _ => match duration(text) {
             Ok(after) if !after.is_zero() => Ok(Backlight::After(after)),
             _ => Err(Complaint::new(
-                format!("{text:?} is no setting of the backlight"),
-                "write \"on\", \"off\", or a duration without news after which it goes dark, as \
-                 \"5m\"",
+                format!("{text:?} is not a setting of the backlight"),
+                "write \"on\", \"off\" or a duration such as \"5m\"",
             )),
         },
     }
@@ -165,7 +203,7 @@ pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
             Ok(after) if !after.is_zero() => Ok(Some(after)),
             _ => Err(Complaint::new(
                 format!("{text:?} is neither \"off\" nor a duration"),
-                "write \"10m\", or \"off\"",
+                "write a duration such as \"10m\", or \"off\"",
             )),
         },
     }
@@ -175,14 +213,14 @@ pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
 pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
     if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
         return Err(Complaint::new(
-            format!("{text:?} is no absolute path of a socket"),
-            "write one as \"/run/bramblegate/status.sock\"",
+            format!("{text:?} is not the absolute path of a socket"),
+            "write one such as \"/run/bramblegate/bramblegate.sock\"",
         ));
     }
     if text.len() > 107 {
         return Err(Complaint::new(
             format!("{text:?} is too long for a socket"),
-            "107 bytes are the most",
+            "write a path of at most 107 bytes",
         ));
     }
     Ok(PathBuf::from(text))
@@ -190,7 +228,7 @@ pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
 
 pub(super) fn file(text: &str) -> Parsed<PathBuf> {
     if text.is_empty() || text.contains('\0') {
-        return Err(Complaint::new(format!("{text:?} is no path"), "write the path of a file"));
+        return Err(Complaint::new(format!("{text:?} is not a path"), "write the path of a file"));
     }
     Ok(PathBuf::from(text))
 }
@@ -198,7 +236,7 @@ pub(super) fn file(text: &str) -> Parsed<PathBuf> {
 /// Any text but the empty one.
 pub(super) fn name(text: &str) -> Parsed<String> {
     if text.is_empty() {
-        Err(Complaint::new("it is empty", "write a name"))
+        Err(Complaint::new("the string is empty", "write a name"))
     } else {
         Ok(text.to_owned())
     }
@@ -211,7 +249,7 @@ const LONGEST_FOLDER: usize = 1000;
 /// comma ends a value, and a `#` behind a blank begins a comment.
 pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     let wrong = if !text.starts_with('/') {
-        "is no absolute path".to_owned()
+        "is not an absolute path".to_owned()
     } else if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '"' | ',')) {
         format!("holds {bad:?}, with which dnsmasq would take it for another folder")
     } else if text.contains(" #") || text.ends_with(' ') {
@@ -225,19 +263,20 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     };
     Err(Complaint::new(
         format!("{text:?} {wrong}"),
-        "write one as \"/srv/tftp\", or a link to it that has such a name",
+        "write a path such as \"/srv/tftp\", which may be a link to the folder",
     ))
 }
 
 /// Parses what firmware is to load: a file below the folder that is served, or a URL.
 pub(super) fn boot_file(text: &str) -> Parsed<String> {
-    let right = "write a file below cluster.netboot.root, as \"grubx64.efi\", or an http:// URL";
+    let right =
+        "write a file below cluster.netboot.root such as \"grubx64.efi\", or an http:// URL";
     loadable(text, &["http://"], right)
 }
 
 /// Parses what iPXE is to start: as [`boot_file`], by one of the protocols that it knows.
 pub(super) fn loader_file(text: &str) -> Parsed<String> {
-    let right = "write a file below cluster.netboot.root, as \"boot.ipxe\", or a URL with \
+    let right = "write a file below cluster.netboot.root such as \"boot.ipxe\", or a URL with \
                  http://, https:// or tftp://";
     loadable(text, &["http://", "https://", "tftp://"], right)
 }
@@ -256,21 +295,33 @@ fn loadable(text: &str, schemes: &[&str], right: &str) -> Parsed<String> {
     Err(Complaint::new(format!("{text:?} cannot be loaded"), right))
 }
 
-/// `buttons.chip`
+/// `gpio.chip`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ButtonChip {
-    Gpio(String),
+pub(super) enum GpioChip {
+    /// that of the board's pin header, where the board is known
+    Auto,
+    /// by its label
+    Label(String),
     Emulator(PathBuf),
     Off,
 }
 
-pub(super) fn buttons(text: &str) -> Parsed<ButtonChip> {
-    if text == "off" {
-        return Ok(ButtonChip::Off);
+pub(super) fn gpio_chip(text: &str) -> Parsed<GpioChip> {
+    let number = text.trim_start_matches("/dev/").strip_prefix("gpiochip");
+    if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(Complaint::new(
+            format!("{text:?} is a number that may change with the kernel"),
+            "write \"auto\", or the label that gpiodetect shows in brackets such as \
+             \"pinctrl-bcm2711\"",
+        ));
     }
-    match text.strip_prefix("emulator:") {
-        Some(path) => file(path).map(ButtonChip::Emulator),
-        None => name(text).map(ButtonChip::Gpio),
+    match text {
+        "auto" => Ok(GpioChip::Auto),
+        "off" => Ok(GpioChip::Off),
+        _ => match text.strip_prefix("emulator:") {
+            Some(path) => file(path).map(GpioChip::Emulator),
+            None => name(text).map(GpioChip::Label),
+        },
     }
 }
 

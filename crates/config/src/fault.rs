@@ -4,12 +4,12 @@ use std::fmt;
 
 use crate::printable_line;
 
-/// One fault in a settings file.
+/// One error in a settings file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// as it was named to the loader, mostly a path
     pub file: String,
-    /// from 1
+    /// from 1; 0 for a file that is not there and so has no lines
     pub line: u32,
     /// in characters, from 1
     pub column: u32,
@@ -19,14 +19,40 @@ pub struct Fault {
     pub remedy: String,
 }
 
+impl Fault {
+    /// Returns the place and what is wrong there, on one line: `FILE:LINE:COLUMN: WRONG`.
+    pub fn headline(&self) -> String {
+        printable_line(&self.placed("")).into_owned()
+    }
+
+    /// Returns the two lines of a note: nothing is wrong, but something is worth knowing.
+    pub fn as_note(&self) -> String {
+        self.two_lines("note: ")
+    }
+
+    fn two_lines(&self, kind: &str) -> String {
+        with_help(&self.placed(kind), &self.remedy)
+    }
+
+    fn placed(&self, kind: &str) -> String {
+        let Self { file, message, .. } = self;
+        match self.line {
+            0 => format!("{file}: {kind}{message}"),
+            line => format!("{file}:{line}:{}: {kind}{message}", self.column),
+        }
+    }
+}
+
+/// Returns a message and, on a line below it, what to do.
+pub fn with_help(message: &str, help: &str) -> String {
+    // Either may quote a file, which may hold anything: neither breaks out of its line.
+    format!("{}\n    help: {}", printable_line(message), printable_line(help))
+}
+
 impl fmt::Display for Fault {
+    /// `FILE:LINE:COLUMN: error: what is wrong`, and below it `help: what would be right`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = format!(
-            "{}:{}:{}: {}, {}",
-            self.file, self.line, self.column, self.message, self.remedy
-        );
-        // What stands in the file may be anything, and a fault is one line.
-        f.write_str(&printable_line(&line))
+        f.write_str(&self.two_lines("error: "))
     }
 }
 
@@ -50,6 +76,8 @@ pub(super) struct Origin {
     pub source: usize,
     pub line: u32,
     pub column: u32,
+    /// the former name by which the file gives the key; see [`Key::was`](super::keys::Key::was)
+    pub was: Option<&'static str>,
 }
 
 /// Names of what settings come from; the first two are not files.
@@ -81,7 +109,7 @@ impl Sources {
         }
     }
 
-    /// "bramblegate.toml:3:9", or for what is no file its bare name
+    /// "bramblegate.toml:3:9", or the bare name of what is not a file.
     pub fn place(&self, at: Origin) -> String {
         match at.source {
             Self::DEFAULT | Self::BOARD => self.name(at.source).to_owned(),

@@ -8,12 +8,12 @@ use ipnet::Ipv4Net;
 
 use super::fault::Complaint;
 use super::tree::Scalar;
-use super::{Allow, HttpExpectation, NodeProbe, PortPattern, Threshold};
+use super::{Allow, HttpExpectation, NodeProbe, PortPattern, Threshold, Transport};
 use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
 
-/// `uplink.probe`, before its other keys are looked at.
+/// `uplink.check.method`, before its other keys are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProbeMethod {
     Http,
@@ -38,12 +38,15 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
         _ => 0,
     };
     let number = number.parse::<u64>().ok().filter(|_| milliseconds > 0);
-    number.and_then(|number| number.checked_mul(milliseconds)).map(Duration::from_millis).ok_or_else(|| {
-        Complaint::new(
-            format!("{text:?} is not a duration"),
-            "write one integer and one of ms s m h d, as \"90s\" (no \"1h30m\", no bare number)",
-        )
-    })
+    number
+        .and_then(|number| number.checked_mul(milliseconds))
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
+            Complaint::new(
+                format!("{text:?} is not a duration"),
+                "write an integer and one of the units ms, s, m, h and d, such as \"90s\"",
+            )
+        })
 }
 
 /// Returns the shortest text that `duration` reads as this value.
@@ -68,68 +71,101 @@ pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
         Err(Complaint::new(format!("{text:?} {wrong}"), right.to_owned()))
     };
     if text == "lo" {
-        return bad("is the loopback port", "name the port that leads out of the machine");
+        return bad(
+            "is the loopback interface",
+            "write an interface that leads out of the machine, such as \"eth1\"",
+        );
     }
     if text.is_empty() || text.len() > LONGEST_PORT_NAME || matches!(text, "." | "..") {
         return bad(
-            "is no name of a port",
-            "names have 1 to 15 characters, as \"eth1\", alternative names up to 127",
+            "is not the name of an interface",
+            "write a name such as \"eth1\"; names have at most 15 characters, alternative names at most \
+             127",
         );
     }
     if text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
         return bad(
-            "is no name of a port",
-            "write a name, a glob as \"usb*\", or \"mac:aa:bb:cc:dd:ee:ff\"",
+            "is not the name of an interface",
+            "write a name such as \"eth1\", a glob such as \"usb*\", or \"mac:aa:bb:cc:dd:ee:ff\"",
         );
     }
     let closed = text.split('[').skip(1).all(|rest| rest.find(']').is_some_and(|end| end > 0));
     if !closed {
-        return bad("has a '[' without its ']'", "write a set of characters as \"eth[0-3]\"");
+        return bad("has a '[' without its ']'", "write a set of characters such as \"eth[0-3]\"");
     }
     Ok(PortPattern::Glob(text.to_owned()))
 }
 
+/// Parses a hardware address with colons or dashes, or without either.
 pub(super) fn mac(text: &str) -> Parsed<Mac> {
-    let right = "write six pairs of hexadecimal digits, as \"b8:27:eb:00:00:01\"";
-    let mac: Mac = text
+    let right = "write six pairs of hexadecimal digits, such as \"b8:27:eb:00:00:01\"";
+    let mac: Mac = with_colons(text)
         .parse()
         .map_err(|()| Complaint::new(format!("{text:?} is not a hardware address"), right))?;
     match mac.0 {
         [first, ..] if first & 1 == 1 => Err(Complaint::new(
-            format!("{text:?} is a group address, no single port has it"),
+            format!("{text:?} is a group address, not that of one interface"),
             right,
         )),
         [0, 0, 0, 0, 0, 0] => {
-            Err(Complaint::new(format!("{text:?} is no port's hardware address"), right))
+            Err(Complaint::new(format!("{text:?} is not the address of an interface"), right))
         }
         _ => Ok(mac),
     }
 }
 
+fn with_colons(text: &str) -> String {
+    if text.len() == 12 && text.is_ascii() {
+        let digits: Vec<char> = text.chars().collect();
+        return digits.chunks(2).map(String::from_iter).collect::<Vec<_>>().join(":");
+    }
+    // Not a mixture of both.
+    if text.contains(':') { text.to_owned() } else { text.replace('-', ":") }
+}
+
 /// One entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
-    let right = "write \"ssh\", \"icmp\", \"mdns\", a TCP port as 8080 or \"tcp:8000-8010\", or \
+    let right = "write \"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080 or \"tcp:8000-8010\", or \
                  \"udp:51820\"";
     match value {
         Scalar::Integer(number) => match u16::try_from(number) {
             Ok(port) if port > 0 => Ok(Allow::Tcp(port, port)),
-            _ => Err(Complaint::new(format!("{number} is not a port"), "ports are 1 to 65535")),
+            _ => Err(not_a_port(number)),
         },
         Scalar::Text("ssh") => Ok(Allow::Ssh),
-        Scalar::Text("icmp") => Ok(Allow::Icmp),
+        Scalar::Text("icmp" | "ping") => Ok(Allow::Icmp),
         Scalar::Text("mdns") => Ok(Allow::Mdns),
+        Scalar::Text("http") => Ok(Allow::Tcp(80, 80)),
+        Scalar::Text("https") => Ok(Allow::Tcp(443, 443)),
         Scalar::Text(text) => {
-            let parsed = match text.split_once(':') {
-                Some(("tcp", ports)) => {
-                    port_range(ports).map(|(first, last)| Allow::Tcp(first, last))
-                }
-                Some(("udp", ports)) => {
-                    port_range(ports).map(|(first, last)| Allow::Udp(first, last))
-                }
-                _ => None,
-            };
+            let parsed = transport(text).and_then(|(transport, ports)| {
+                let (first, last) = port_range(ports)?;
+                Some(match transport {
+                    Transport::Tcp => Allow::Tcp(first, last),
+                    Transport::Udp => Allow::Udp(first, last),
+                })
+            });
             parsed.ok_or_else(|| Complaint::new(format!("{text:?} cannot be allowed"), right))
         }
+    }
+}
+
+pub(super) fn not_a_port(number: i64) -> Complaint {
+    Complaint::new(format!("{number} is not a port"), "write a port from 1 to 65535")
+}
+
+/// Splits "tcp:22", "tcp/22", "22/tcp" and "22" into transport and ports.
+pub(super) fn transport(text: &str) -> Option<(Transport, &str)> {
+    let named = |name: &str| match name {
+        "tcp" => Some(Transport::Tcp),
+        "udp" => Some(Transport::Udp),
+        _ => None,
+    };
+    match text.split_once([':', '/']) {
+        None => Some((Transport::Tcp, text)),
+        Some((first, last)) => named(first)
+            .map(|transport| (transport, last))
+            .or_else(|| named(last).map(|transport| (transport, first))),
     }
 }
 
@@ -147,10 +183,14 @@ pub(super) fn port(text: &str) -> Option<u16> {
 /// One entry of `node.probe`.
 pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     let right = "write \"icmp\", \"arp\", \"tcp:22\" or \"http://:80/healthz\"";
-    let bad = || Complaint::new(format!("{text:?} is no probe"), right);
+    let bad = || Complaint::new(format!("{text:?} is not a probe"), right);
     match text {
-        "icmp" => return Ok(NodeProbe::Icmp),
+        "icmp" | "ping" => return Ok(NodeProbe::Icmp),
         "arp" => return Ok(NodeProbe::Arp),
+        "off" => {
+            let right = "write the probes without \"off\"";
+            return Err(Complaint::new("\"off\" is one of several", right));
+        }
         _ => {}
     }
     if let Some(rest) = text.strip_prefix("tcp:") {
@@ -158,8 +198,8 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     }
     if text.starts_with("https:") {
         return Err(Complaint::new(
-            format!("{text:?} is not probed over TLS"),
-            "use \"http://:80/healthz\" or \"tcp:443\"",
+            format!("{text:?} is https, probes do not use TLS"),
+            "write \"http://:80/healthz\" or \"tcp:443\"",
         ));
     }
     let rest = text.strip_prefix("http://").ok_or_else(bad)?;
@@ -169,7 +209,7 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     if !authority.is_empty() && !authority.starts_with(':') {
         return Err(Complaint::new(
             format!("{text:?} names a host"),
-            "the node is the host: write \"http://:80/healthz\"",
+            "write it without the host, which is the node, such as \"http://:80/healthz\"",
         ));
     }
     let port = authority.strip_prefix(':').map_or(Some(80), port).ok_or_else(bad)?;
@@ -187,16 +227,16 @@ fn url_path(path: &str) -> Option<String> {
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }
 
-/// `uplink.probe_url`: host, port, path with query.
+/// `uplink.check.url`: host, port, path with query.
 pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
-    let right = "write one as \"http://example.org/generate_204\"";
+    let right = "write a URL such as \"http://example.org/generate_204\"";
     let bad = |wrong: &str| Complaint::new(format!("{text:?} {wrong}"), right);
     if text.get(..6).is_some_and(|head| head.eq_ignore_ascii_case("https:")) {
-        let right =
-            "the clock may be wrong before there is a network; use http, as in \"http://…\"";
-        return Err(Complaint::new(format!("{text:?} is https"), right));
+        let wrong =
+            format!("{text:?} is https, but the clock may be wrong before there is a network");
+        return Err(Complaint::new(wrong, right));
     }
-    let rest = text.strip_prefix("http://").ok_or_else(|| bad("is no http URL"))?;
+    let rest = text.strip_prefix("http://").ok_or_else(|| bad("is not an http URL"))?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if authority.contains('@') {
         return Err(bad("holds a user name"));
@@ -223,50 +263,50 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     Ok((host.to_owned(), port, path))
 }
 
-/// `uplink.probe_expect`.
+/// `uplink.check.expect`.
 pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
     match value {
         Scalar::Integer(status) => match u16::try_from(status) {
             Ok(status @ 200..=599) => Ok(HttpExpectation::Status(status)),
             _ => Err(Complaint::new(
                 format!("{status} is not an HTTP status"),
-                "write 200 to 599, as 204, or a text of the body",
+                "write a status from 200 to 599 such as 204, or a string of the body",
             )),
         },
         Scalar::Text("") => Err(Complaint::new(
-            "an empty text is in every body",
-            "write a text of the expected body, or a status as 204",
+            "an empty string is in every body",
+            "write a string of the expected body, or a status such as 204",
         )),
         Scalar::Text(body) => Ok(HttpExpectation::Body(body.to_owned())),
     }
 }
 
-/// `health.fault_below`.
+/// `health.red_below`.
 pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
-    let right = "write a count of nodes as 3, or a share as \"80%\"";
+    let right = "write a count of nodes such as 3, or a share such as \"80%\"";
     match value {
         Scalar::Integer(count) => u32::try_from(count)
             .map(Threshold::Count)
-            .map_err(|_| Complaint::new(format!("{count} is no count"), right)),
+            .map_err(|_| Complaint::new(format!("{count} is not a count"), right)),
         Scalar::Text(text) => {
             let percent = text.strip_suffix('%').and_then(|share| share.parse::<u8>().ok());
             let percent = percent.filter(|percent| *percent <= 100 && !text.starts_with('+'));
-            percent
-                .map(Threshold::Percent)
-                .ok_or_else(|| Complaint::new(format!("{text:?} is no share of the nodes"), right))
+            percent.map(Threshold::Percent).ok_or_else(|| {
+                Complaint::new(format!("{text:?} is not a share of the nodes"), right)
+            })
         }
     }
 }
 
-/// `led.night`: minutes after midnight.
-pub(super) fn night(text: &str) -> Parsed<Option<(u16, u16)>> {
+/// `led.quiet_hours`: minutes after midnight.
+pub(super) fn quiet_hours(text: &str) -> Parsed<Option<(u16, u16)>> {
     if text == "off" {
         return Ok(None);
     }
     let bad = || {
         Complaint::new(
-            format!("{text:?} is no stretch of the day"),
-            "write \"22:00-07:00\", or \"off\"",
+            format!("{text:?} is not a time range"),
+            "write a time range such as \"22:00-07:00\", or \"off\"",
         )
     };
     let clock = |text: &str| -> Option<u16> {
@@ -284,7 +324,10 @@ pub(super) fn night(text: &str) -> Parsed<Option<(u16, u16)>> {
 
 pub(super) fn ipv4(text: &str) -> Parsed<Ipv4Addr> {
     text.parse().map_err(|_| {
-        Complaint::new(format!("{text:?} is not an IPv4 address"), "write one as \"192.168.50.11\"")
+        Complaint::new(
+            format!("{text:?} is not an IPv4 address"),
+            "write one such as \"192.168.50.11\"",
+        )
     })
 }
 
@@ -292,21 +335,30 @@ pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
     text.parse().map_err(|_| {
         Complaint::new(
             format!("{text:?} is not an IP address"),
-            "write one as \"9.9.9.9\" (names are not resolved for ping)",
+            "write one such as \"9.9.9.9\", not a host name",
         )
+    })
+}
+
+/// One of `cluster.fallback_addresses`.
+pub(super) fn fallback_address(text: &str) -> Parsed<Ipv4Net> {
+    // The usual example is the usual cluster.address.
+    cidr(text).map_err(|complaint| {
+        let right = complaint.right.replace("\"192.168.50.1/24\"", "\"10.213.50.1/24\"");
+        Complaint { right, ..complaint }
     })
 }
 
 /// Parses the head's address in a cluster's subnet, host part kept.
 pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
-    let right = "write an address and its prefix length, as \"192.168.50.1/24\"";
+    let right = "write an address and its prefix length, such as \"192.168.50.1/24\"";
     let net: Ipv4Net = text.parse().map_err(|_| {
-        Complaint::new(format!("{text:?} is not an IPv4 address with prefix length"), right)
+        Complaint::new(format!("{text:?} is not an IPv4 address with a prefix length"), right)
     })?;
     let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
     if net.to_string() != text {
         return bad(
-            "has zeros in front, which some programs read as octal",
+            "has leading zeros, which some programs read as octal",
             format!("write \"{net}\""),
         );
     }
@@ -314,7 +366,7 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     if !(8..=30).contains(&net.prefix_len()) {
         return bad(
             "leaves no useful room for nodes",
-            "prefix lengths are 8 to 30, 24 is usual".to_owned(),
+            format!("write a prefix length between 8 and 30, such as \"{}/24\"", net.addr()),
         );
     }
     if address.is_loopback()
@@ -324,13 +376,13 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     {
         return bad(
             "is reserved for other purposes",
-            "use a private subnet, as \"192.168.50.1/24\"".to_owned(),
+            "write an address of a private subnet, such as \"192.168.50.1/24\"".to_owned(),
         );
     }
     if address.octets().first().is_some_and(|first| *first >= 240) {
         return bad(
             "is reserved for other purposes",
-            "use a private subnet, as \"192.168.50.1/24\"".to_owned(),
+            "write an address of a private subnet, such as \"192.168.50.1/24\"".to_owned(),
         );
     }
     if address == net.network() || address == net.broadcast() {
@@ -342,7 +394,7 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
         let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
         return bad(
             what,
-            format!("give the head one of its hosts, as \"{first}/{}\"", net.prefix_len()),
+            format!("write the address of a host, such as \"{first}/{}\"", net.prefix_len()),
         );
     }
     Ok(net)
@@ -350,7 +402,7 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
 
 /// `cluster.dhcp.range`.
 pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
-    let right = "write first and last address, as \"192.168.50.100-192.168.50.199\"";
+    let right = "write the first and the last address, such as \"192.168.50.100-192.168.50.199\"";
     let parts = text
         .split_once('-')
         .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
@@ -373,7 +425,7 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     }
     Err(Complaint::new(
         format!("{text:?} is not a host name"),
-        "use 1 to 63 letters, digits and '-', not at either end, as \"rpi1\"",
+        "write at most 63 letters, digits and '-', with no '-' at either end, such as \"rpi1\"",
     ))
 }
 
@@ -388,15 +440,15 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
         // CERT VU#598349, RFC 5214 9
         "wpad" => "where browsers ask for a proxy",
         "isatap" => "where systems ask for a tunnel",
-        "ignore" | "infinite" => "an order to dnsmasq",
+        "ignore" | "infinite" => "a keyword of dnsmasq",
         _ if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => {
             "a time to dnsmasq"
         }
         _ => return Ok(name),
     };
     Err(Complaint::new(
-        format!("{text:?} is no name for a node: it is {other}"),
-        format!("put a letter before it, as \"n{text}\""),
+        format!("{text:?} cannot be the name of a node: it is {other}"),
+        format!("put a letter before it, such as \"n{text}\""),
     ))
 }
 
@@ -404,8 +456,8 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
 pub(super) fn domain(text: &str) -> Parsed<String> {
     if let Some(whose) = domain_of_others(&text.to_ascii_lowercase()) {
         return Err(Complaint::new(
-            format!("{text:?} is {whose}"),
-            "choose another, as \"bramble\" or \"home.arpa\"",
+            format!("{text:?} {whose}"),
+            "choose another domain such as \"bramble\" or \"home.arpa\"",
         ));
     }
     if domain_name(text) {
@@ -413,7 +465,7 @@ pub(super) fn domain(text: &str) -> Parsed<String> {
     }
     Err(Complaint::new(
         format!("{text:?} is not a domain"),
-        "use labels of letters, digits and '-' with dots between, as \"bramble\"",
+        "write labels of letters, digits and '-' with dots between them, such as \"bramble\"",
     ))
 }
 
@@ -422,14 +474,15 @@ fn domain_of_others(lower: &str) -> Option<&'static str> {
     let within = |domain: &str| {
         lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    if lower == "local" {
-        return Some("multicast DNS' own domain (RFC 6762)");
+    if within("local") {
+        return Some("belongs to multicast DNS (RFC 6762)");
     }
     if within("localhost") {
-        return Some("every machine's name for itself (RFC 6761)");
+        return Some("is every machine's name for itself (RFC 6761)");
     }
     // But for the one that is meant for homes (RFC 8375).
-    (within("arpa") && !within("home.arpa")).then_some("where addresses are looked up (RFC 3172)")
+    (within("arpa") && !within("home.arpa"))
+        .then_some("is where addresses are looked up (RFC 3172)")
 }
 
 fn domain_name(text: &str) -> bool {

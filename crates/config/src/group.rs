@@ -26,14 +26,14 @@ impl Check<'_> {
         let mut places: HashMap<String, Origin> = HashMap::new();
         for table in tree.tables("group") {
             let Some(name) = table.text("name") else { continue };
-            let numbers = keys::GROUP_NUMBERS.of(table);
+            let numbers = keys::GROUP_GROUPS.of(table);
             let (first, last) = numbers.unwrap_or((1, 1));
             for number in first..=last {
                 let name =
                     if numbers.is_some() { format!("{name}{number}") } else { name.to_owned() };
                 if let Some(other) = places.insert(name.to_ascii_lowercase(), table.at) {
                     let right = format!(
-                        "the first is at {}: give each its own name or numbers",
+                        "give each its own name or numbers; the first is at {}",
                         self.sources.place(other)
                     );
                     self.complain(
@@ -64,21 +64,21 @@ impl Check<'_> {
         nodes: &mut Vec<Table>,
         named: &mut HashMap<String, Origin>,
     ) {
-        let address = keys::GROUP_ADDRESS.of(group.table);
-        let slots = keys::GROUP_SLOTS.of(group.table);
+        let address = keys::GROUP_NODE_ADDRESS.of(group.table);
+        let slots = keys::GROUP_NODES.of(group.table);
         let (Some((first, last)), Some(address)) = (slots, &address) else {
-            if slots.is_some() && group.table.get("address").is_none() {
+            if slots.is_some() && group.table.get("node_address").is_none() {
                 let right =
-                    "give the rule for their addresses, as address = \"10.21.{group}.{slot}\"";
+                    "add the rule for them, such as node_address = \"10.21.{group}.{slot}\"";
                 self.complain(
-                    keys::GROUP_SLOTS.place(group.table),
-                    format!("group \"{}\" has slots but no address", group.name),
+                    keys::GROUP_NODES.place(group.table),
+                    format!("group \"{}\" has nodes but no node_address", group.name),
                     right,
                 );
             }
             return;
         };
-        let name = keys::GROUP_NODE.of(group.table);
+        let name = keys::GROUP_NODE_NAME.of(group.table);
         for slot in first..=last {
             let text = address.fill(group.number, slot);
             let name = name.as_ref().map_or_else(
@@ -87,9 +87,9 @@ impl Check<'_> {
             );
             if nodes.len() >= MOST_NODES {
                 self.complain(
-                    keys::GROUP_SLOTS.place(group.table),
-                    "the groups have too many slots",
-                    format!("{MOST_NODES} nodes are the most"),
+                    keys::GROUP_NODES.place(group.table),
+                    "the groups make too many nodes",
+                    format!("write numbers that make at most {MOST_NODES} nodes"),
                 );
                 return;
             }
@@ -99,20 +99,20 @@ impl Check<'_> {
                     group.name
                 );
                 self.complain(
-                    keys::GROUP_ADDRESS.place(group.table),
+                    keys::GROUP_NODE_ADDRESS.place(group.table),
                     wrong,
-                    "let no number of the rule go beyond 255",
+                    "change the rule or the numbers so that none exceeds 255",
                 );
                 return;
             }
             if let Err(complaint) = grammar::node_name(&name) {
                 let wrong = format!("slot {slot} of group \"{}\": {}", group.name, complaint.wrong);
-                self.complain(keys::GROUP_NODE.place(group.table), wrong, complaint.right);
+                self.complain(keys::GROUP_NODE_NAME.place(group.table), wrong, complaint.right);
                 return;
             }
             // Two nodes of one name would be one node with two addresses.
             if let Some(other) =
-                named.insert(name.to_ascii_lowercase(), keys::GROUP_NODE.place(group.table))
+                named.insert(name.to_ascii_lowercase(), keys::GROUP_NODE_NAME.place(group.table))
             {
                 let wrong = format!(
                     "slot {slot} of group \"{}\" would be a second node named \"{name}\"",
@@ -120,10 +120,10 @@ impl Check<'_> {
                 );
                 let place = self.sources.place(other);
                 let right = format!(
-                    "the first is made at {place}: give each its own, as node = \
-                     \"r{{group}}-{{slot}}\""
+                    "give each its own, such as node_name = \"r{{group}}-{{slot}}\"; the first is made \
+                     at {place}"
                 );
-                self.complain(keys::GROUP_NODE.place(group.table), wrong, right);
+                self.complain(keys::GROUP_NODE_NAME.place(group.table), wrong, right);
                 return;
             }
             nodes.push(node_table(group, name, text));
@@ -137,9 +137,9 @@ impl Check<'_> {
             if found.is_none() {
                 let at = keys::NODE_GROUP.place(table);
                 let right = if groups.is_empty() {
-                    format!("write a [[group]] with name = \"{wanted}\"")
+                    format!("add a [[group]] with name = \"{wanted}\"")
                 } else {
-                    format!("there are {}", shortened(groups))
+                    format!("write one of {}", shortened(groups))
                 };
                 self.complain(
                     at,
@@ -160,7 +160,7 @@ impl Check<'_> {
             let Some((transport, listen)) = keys::FORWARD_LISTEN.of(table) else { continue };
             if let Some(first) = seen.insert((transport, listen), keys::FORWARD_LISTEN.place(table))
             {
-                let right = format!("the first is at {}: keep one", self.sources.place(first));
+                let right = format!("keep one; the first is at {}", self.sources.place(first));
                 self.complain(
                     keys::FORWARD_LISTEN.place(table),
                     format!("port {listen} is forwarded twice"),
@@ -168,18 +168,14 @@ impl Check<'_> {
                 );
             }
             if table.get("to").is_none() {
-                let right = "say where it leads, as to = \"rpi1:22\"";
-                self.complain(
-                    table.at,
-                    format!("the forwarded port {listen} leads nowhere"),
-                    right,
-                );
+                let right = "add the node, such as to = \"rpi1:22\"";
+                self.complain(table.at, format!("the forwarded port {listen} has no node"), right);
             }
             let Some((to, port)) = keys::FORWARD_TO.of(table) else { continue };
             match (&to, cluster) {
                 (ForwardTarget::Node(name), _) => {
                     if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
-                        let right = "name a node of the settings, or write its address";
+                        let right = "write the name of a node in the settings, or its address";
                         self.complain(
                             keys::FORWARD_TO.place(table),
                             format!("there is no node \"{name}\""),
@@ -211,7 +207,7 @@ fn group(numbered: &Numbered<'_>) -> Group {
     Group {
         name: numbered.name.clone(),
         members: keys::GROUP_MEMBERS.of(numbered.table).unwrap_or_default(),
-        fault_below: keys::GROUP_FAULT_BELOW.of(numbered.table),
+        red_below: keys::GROUP_RED_BELOW.of(numbered.table),
     }
 }
 
@@ -232,7 +228,7 @@ fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
 
 /// Returns the table that somebody would have written by hand; faults in it point to the group.
 fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
-    let at = keys::GROUP_ADDRESS.place(group.table);
+    let at = keys::GROUP_NODE_ADDRESS.place(group.table);
     let mut table = Table { at, ..Table::default() };
     let icmp = || Value::List(vec![Item { value: Value::Text("icmp".to_owned()), at }]);
     let probe = group.table.get("probe").map_or_else(icmp, |item| item.value.clone());

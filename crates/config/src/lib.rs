@@ -1,4 +1,4 @@
-//! Settings and boards: valid by construction, and every fault with file, line and column. Knows
+//! Settings and boards: valid by construction, and every error with file, line and column. Knows
 //! the panel's vocabulary and escapes what it prints as the crate `bramblegate-api` does; nothing
 //! else of this workspace.
 //!
@@ -36,6 +36,7 @@ mod fragment;
 mod grammar;
 mod group;
 pub mod keys;
+mod lines;
 mod load;
 pub mod mac;
 mod merge;
@@ -43,10 +44,12 @@ mod network;
 mod print;
 mod rule;
 mod suggest;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod validate;
+mod value;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -59,7 +62,7 @@ use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
 pub use bramblegate_api::printable::{printable, printable_json, printable_line};
 
-pub use fault::{Complaint, Fault};
+pub use fault::{Complaint, Fault, with_help};
 pub use grammar::show_duration;
 pub use load::{
     Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve,
@@ -84,8 +87,7 @@ pub struct Settings {
     pub buttons: Option<Buttons>,
     pub lcd: Lcd,
     pub led: Led,
-    pub status: Status,
-    pub control: Control,
+    pub sockets: Sockets,
 }
 
 /// `[uplink]`
@@ -107,7 +109,7 @@ pub enum PortPattern {
     Mac(Mac),
 }
 
-/// `uplink.probe`, `probe_url`, `probe_expect`
+/// `[uplink.check]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UplinkProbe {
     Http {
@@ -116,7 +118,7 @@ pub enum UplinkProbe {
         path: String,
         expect: HttpExpectation,
     },
-    /// ICMP echo to this host (`probe_host`)
+    /// ICMP echo to this host
     Ping {
         host: IpAddr,
     },
@@ -172,7 +174,7 @@ pub struct Cluster {
     pub interface: PortPattern,
     /// the head's own address in the cluster, host part kept
     pub address: Ipv4Net,
-    pub alternatives: Vec<Ipv4Net>,
+    pub fallback_addresses: Vec<Ipv4Net>,
     pub domain: String,
     pub dhcp: Option<Dhcp>,
     pub dns: Option<Dns>,
@@ -184,7 +186,7 @@ pub struct Cluster {
 pub struct Dhcp {
     pub first: Ipv4Addr,
     pub last: Ipv4Addr,
-    pub lease: Duration,
+    pub lease_time: Duration,
     pub ntp: TimeServer,
 }
 
@@ -201,7 +203,7 @@ pub enum TimeServer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
     /// for when the venue names no resolver
-    pub fallback: Vec<IpAddr>,
+    pub fallback_servers: Vec<IpAddr>,
 }
 
 /// `[cluster.netboot]`
@@ -223,7 +225,7 @@ pub struct Group {
     pub name: String,
     /// globs of names
     pub members: Vec<String>,
-    pub fault_below: Option<Threshold>,
+    pub red_below: Option<Threshold>,
 }
 
 /// `[[forward]]`: a port of the head on its uplinks that leads to a node
@@ -281,12 +283,14 @@ pub enum NodeProbe {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     pub interval: Duration,
-    pub failure_threshold: u32,
-    pub success_threshold: u32,
-    /// who has not answered yet is given so long before it is down
-    pub start_period: Duration,
-    /// `fault_below`: how many nodes may be down before it is a fault
-    pub fault_below: Threshold,
+    /// consecutive lost rounds after which a node is down
+    pub down_after: u32,
+    /// consecutive answered rounds after which a node is up again
+    pub up_after: u32,
+    /// how long a node that has not answered yet may take to boot before it is down
+    pub boot_grace: Duration,
+    /// with fewer nodes up it is a fault
+    pub red_below: Threshold,
     /// the longest wait for one answer
     pub timeout: Duration,
     /// smoothed round trips above this are degraded
@@ -302,11 +306,11 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq)]
 pub struct VitalLimits {
     /// degrees Celsius
-    pub temperature: i32,
+    pub temperature_above: i32,
     /// less available
-    pub memory: Option<u8>,
+    pub memory_free_below: Option<u8>,
     /// less space or inodes free
-    pub disk: Option<u8>,
+    pub disk_free_below: Option<u8>,
     /// tasks waited longer
     pub pressure: Option<u8>,
 }
@@ -322,19 +326,13 @@ pub struct Buttons {
     pub active_low: bool,
 }
 
-/// `buttons.chip`
+/// `gpio.chip`, for the buttons
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ButtonChip {
     /// a GPIO chip by its label
     Gpio(String),
     /// a file in the chip's place, for demo and tests
     Emulator(PathBuf),
-}
-
-/// `[control]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Control {
-    pub socket: PathBuf,
 }
 
 /// A count or a share of the nodes that must be up.
@@ -420,7 +418,7 @@ pub struct Led {
     pub brightness: f32,
     pub dim_after: Option<Duration>,
     /// minutes after midnight, local time: (from, to)
-    pub night: Option<(u16, u16)>,
+    pub quiet_hours: Option<(u16, u16)>,
     /// false: colours stand still (for measurements)
     pub animate: bool,
     pub emulator_script: Option<PathBuf>,
@@ -445,8 +443,9 @@ pub enum LedDevice {
     Off,
 }
 
-/// `[status]`
+/// `[sockets]`
 #[derive(Debug, Clone, PartialEq)]
-pub struct Status {
-    pub socket: PathBuf,
+pub struct Sockets {
+    pub status: PathBuf,
+    pub control: PathBuf,
 }

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Sources};
 use super::tree::Table;
-use super::{Settings, derive, fragment, keys, merge, validate};
+use super::{Settings, derive, fragment, keys, merge, suggest, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,11 @@ impl Merged {
             group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name))
         };
         let made = || {
-            self.tree.tables("group").iter().find(makes).map(|table| keys::GROUP_NODE.place(table))
+            self.tree
+                .tables("group")
+                .iter()
+                .find(makes)
+                .map(|table| keys::GROUP_NODE_NAME.place(table))
         };
         let at = written
             .map(|table| keys::NODE_NAME.place(table))
@@ -47,7 +51,8 @@ pub fn is_heads_name(name: &str, host_name: &str) -> bool {
 /// Returns what helps then.
 pub fn heads_name_remedy(name: &str) -> String {
     format!(
-        "give the node another, as \"{name}-node\", or the head, by `sudo hostnamectl hostname`"
+        "give the node another name such as \"{name}-node\", or rename the head node with `sudo \
+         hostnamectl hostname`"
     )
 }
 
@@ -93,7 +98,7 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
             None => complete = false,
         }
     }
-    // without one of the files nobody knows what is missing or does not go together
+    // Without one of the files it is unknown what is missing or does not go together.
     let settings = if complete {
         derive::complete(&mut tree, board, ports);
         validate::settings(&tree, &sources, &mut faults)
@@ -153,16 +158,19 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
     let at = tree.get("board").map_or_else(validate::beginning, |item| item.at);
     match error {
         BoardError::Unknown { name, known } => {
-            let known: Vec<String> = known.iter().map(|name| super::print::quote(name)).collect();
-            sources.fault(
-                at,
-                format!("board: there is no board {name:?}"),
-                format!("known are \"auto\", {}", known.join(", ")),
-            )
+            let right = suggest::board(name, known).map_or_else(
+                || {
+                    let known: Vec<String> =
+                        known.iter().map(|name| super::print::quote(name)).collect();
+                    format!("write \"auto\" or one of {}", known.join(", "))
+                },
+                |known| format!("did you mean \"{known}\"?"),
+            );
+            sources.fault(at, format!("board: there is no board {name:?}"), right)
         }
         BoardError::Invalid { name, .. } => sources.fault(
             at,
-            format!("board: the file of board {name:?} is not right"),
+            format!("board: the file of board {name:?} has errors"),
             error.to_string(),
         ),
     }
@@ -200,8 +208,8 @@ fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
 fn few(faults: &[Fault]) -> Vec<Fault> {
     let (first, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
     let rest = more.first().map(|fault| {
-        let message = format!("and {} more faults here", more.len());
-        Fault { message, remedy: "put those above right first".to_owned(), ..fault.clone() }
+        let message = format!("and {} more errors here", more.len());
+        Fault { message, remedy: "correct those above first".to_owned(), ..fault.clone() }
     });
     first.iter().cloned().chain(rest).collect()
 }

@@ -11,6 +11,7 @@ pub(super) fn merge(below: &mut Table, above: Table) {
     if !above.entries.is_empty() {
         below.at = above.at;
     }
+    below.is_doubtful |= above.is_doubtful;
     for (name, item) in above.entries {
         match below.entries.get_mut(&name) {
             Some(held) => merge_item(keys::known_by(&name).unwrap_or("name"), held, item),
@@ -25,8 +26,9 @@ fn merge_item(key: &str, below: &mut Item, above: Item) {
     match (&mut below.value, above.value) {
         (Value::Table(held), Value::Table(table)) => merge(held, table),
         (Value::Tables(held), Value::Tables(tables)) => merge_by(key, held, tables),
-        // what is wrong does not hide what was right below it
-        (Value::Table(_) | Value::Tables(_), Value::Faulty) => {}
+        // What is wrong does not hide what was right below it.
+        (Value::Table(held), Value::Faulty) => held.is_doubtful = true,
+        (Value::Tables(_), Value::Faulty) => {}
         (held, value) => {
             *held = value;
             below.at = above.at;

@@ -16,15 +16,15 @@ use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink}
 use crate::Mac;
 
 impl Check<'_> {
-    /// An uplink cannot be the cluster's port as well.
+    /// An uplink cannot be the cluster interface as well.
     pub fn ports(&mut self, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in uplink.interfaces.iter().enumerate() {
             if *pattern == cluster.interface {
                 self.complain(
                     self.element(&keys::UPLINK_INTERFACES, index),
-                    format!("uplink.interfaces: \"{pattern}\" is the cluster's port as well"),
-                    "one port leads to the venue, another to the nodes: change this or \
-                     cluster.interface",
+                    format!("uplink.interfaces: \"{pattern}\" is the cluster interface as well"),
+                    "change this or cluster.interface: one interface leads to the venue, another \
+                     to the nodes",
                 );
             }
         }
@@ -34,11 +34,11 @@ impl Check<'_> {
     pub fn trust(&mut self, gateway: &Gateway, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in gateway.trust.iter().enumerate() {
             let (what, right) = if *pattern == cluster.interface {
-                ("the cluster's port", "take it out: the nodes may reach the head anyway")
+                ("the cluster interface", "remove it: the nodes may reach the head node anyway")
             } else if uplink.interfaces.contains(pattern) {
                 (
                     "an uplink",
-                    "name it here or in uplink.interfaces: uplink.allow says what the venue may \
+                    "keep it here or in uplink.interfaces: uplink.allow lists what the venue may \
                      reach",
                 )
             } else {
@@ -55,14 +55,19 @@ impl Check<'_> {
         item.map_or_else(|| self.place(key), |item| item.at)
     }
 
-    pub fn alternatives(&mut self, head: Ipv4Net, alternatives: &[Ipv4Net], dhcp: Option<&Dhcp>) {
-        let path = keys::CLUSTER_ALTERNATIVES.path;
-        for (index, net) in alternatives.iter().enumerate() {
-            let at = self.element(&keys::CLUSTER_ALTERNATIVES, index);
-            let before = alternatives.iter().take(index).find(|other| overlap(**other, *net));
+    pub fn fallback_addresses(
+        &mut self,
+        head: Ipv4Net,
+        addresses: &[Ipv4Net],
+        dhcp: Option<&Dhcp>,
+    ) {
+        let path = keys::CLUSTER_FALLBACK_ADDRESSES.path;
+        for (index, net) in addresses.iter().enumerate() {
+            let at = self.element(&keys::CLUSTER_FALLBACK_ADDRESSES, index);
+            let before = addresses.iter().take(index).find(|other| overlap(**other, *net));
             if net.prefix_len() != head.prefix_len() {
                 let right =
-                    format!("write {}/{}: host parts are kept", net.addr(), head.prefix_len());
+                    format!("write \"{}/{}\": host parts are kept", net.addr(), head.prefix_len());
                 self.complain(
                     at,
                     format!("{path}: {net} has another prefix length than cluster.address {head}"),
@@ -73,25 +78,24 @@ impl Check<'_> {
                 self.complain(
                     at,
                     wrong,
-                    "choose a subnet apart from it, as one of 10.213.0.0/16 or 172.30.0.0/16",
+                    "choose another subnet, such as one of 10.213.0.0/16 or 172.30.0.0/16",
                 );
             } else if let Some(other) = before {
                 self.complain(
                     at,
                     format!("{path}: {net} overlaps {other} before it"),
-                    "choose subnets apart from each other",
+                    "choose subnets that do not overlap",
                 );
             } else if moved(*net, head) != head.addr()
                 && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head)))
             {
                 let wrong = format!(
-                    "{path}: the head's host part in {net} is one that cluster.dhcp.range gives \
-                     to nodes"
+                    "{path}: the head node's host part in {net} is within cluster.dhcp.range"
                 );
                 self.complain(
                     at,
                     wrong,
-                    format!("host parts are kept: write {}", moved_to(head, *net)),
+                    format!("write \"{}\": host parts are kept", moved_to(head, *net)),
                 );
             }
         }
@@ -100,7 +104,7 @@ impl Check<'_> {
     pub fn dhcp_range(&mut self, head: Ipv4Net, dhcp: &Dhcp) {
         let at = self.place(&keys::CLUSTER_DHCP_RANGE);
         let path = keys::CLUSTER_DHCP_RANGE.path;
-        let right = format!("give hosts of {}, which are {}", head.trunc(), hosts(head));
+        let right = format!("write hosts of {}, which are {}", head.trunc(), hosts(head));
         for end in [dhcp.first, dhcp.last] {
             if !head.contains(&end) {
                 self.complain(
@@ -113,15 +117,15 @@ impl Check<'_> {
             if end == head.network() || end == head.broadcast() {
                 self.complain(
                     at,
-                    format!("{path}: {end} is no host of the cluster's subnet"),
+                    format!("{path}: {end} is not a host of the cluster's subnet"),
                     right.clone(),
                 );
                 return;
             }
         }
         if within(dhcp, head.addr()) {
-            let wrong = format!("{path}: the head's own address {} lies in it", head.addr());
-            self.complain(at, wrong, "begin after it or end before it");
+            let wrong = format!("{path}: the head node's address {} is in the range", head.addr());
+            self.complain(at, wrong, "begin the range after it, or end it before");
         }
     }
 
@@ -148,7 +152,7 @@ impl Check<'_> {
         if table.get("mac").is_none() && table.get("address").is_none() {
             let wrong =
                 format!("node \"{name}\" has neither mac nor address, so it cannot be found");
-            self.complain(keys::NODE_NAME.place(table), wrong, "give it one of them");
+            self.complain(keys::NODE_NAME.place(table), wrong, "add mac or address, or both");
         }
         if let Some(address) = address {
             if let Some(cluster) = cluster {
@@ -162,7 +166,7 @@ impl Check<'_> {
                 self.complain(
                     keys::NODE_ADDRESS.place(table),
                     wrong,
-                    format!("that one is at {}: give each its own", self.sources.place(first)),
+                    format!("give each its own; the other one is at {}", self.sources.place(first)),
                 );
             }
         }
@@ -173,7 +177,7 @@ impl Check<'_> {
             self.complain(
                 keys::NODE_MAC.place(table),
                 wrong,
-                format!("that one is at {}: give each its own", self.sources.place(first)),
+                format!("give each its own; the other one is at {}", self.sources.place(first)),
             );
         }
         let group = self.membership(table, &name, groups);
@@ -184,7 +188,7 @@ impl Check<'_> {
 
     fn node_address(&mut self, at: Origin, name: &str, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
-        let right = format!("give it one of {}", hosts(head));
+        let right = format!("choose one of {}", hosts(head));
         if !head.contains(&address) {
             let wrong = format!(
                 "node \"{name}\": {address} is outside the cluster's subnet {}",
@@ -194,27 +198,27 @@ impl Check<'_> {
         } else if address == head.addr() {
             self.complain(
                 at,
-                format!("node \"{name}\": {address} is the head's own address"),
-                "give it another",
+                format!("node \"{name}\": {address} is the head node's own address"),
+                "choose another address",
             );
         } else if address == head.network() || address == head.broadcast() {
             self.complain(
                 at,
-                format!("node \"{name}\": {address} is no host of the cluster's subnet"),
+                format!("node \"{name}\": {address} is not a host of the cluster's subnet"),
                 right,
             );
         } else if let Some(net) =
-            cluster.alternatives.iter().find(|net| moved(**net, head) == address)
+            cluster.fallback_addresses.iter().find(|net| moved(**net, head) == address)
         {
             let wrong = format!(
-                "node \"{name}\": {address} keeps its host part when the cluster moves, which is \
-                 the head's in {net}"
+                "node \"{name}\": if the cluster moves to {net}, {address} keeps its host part, \
+                 which is the head node's there"
             );
             self.complain(
                 at,
                 wrong,
                 format!(
-                    "give it another, or write {} in cluster.alternatives",
+                    "choose another address, or write \"{}\" in cluster.fallback_addresses",
                     moved_to(head, *net)
                 ),
             );
@@ -224,23 +228,20 @@ impl Check<'_> {
     /// An address that a forwarded port leads to: a node's, wherever the cluster is.
     pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
-        let net =
-            std::iter::once(&head).chain(&cluster.alternatives).find(|net| net.contains(&address));
+        let net = std::iter::once(&head)
+            .chain(&cluster.fallback_addresses)
+            .find(|net| net.contains(&address));
         let wrong = match net {
             None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
             Some(net) if moved(head, *net) == address => {
-                format!("{address} is the head's own address")
+                format!("{address} is the head node's own address")
             }
             Some(net) if address == net.network() || address == net.broadcast() => {
-                format!("{address} is no host of the cluster's subnet")
+                format!("{address} is not a host of the cluster's subnet")
             }
             Some(_) => return,
         };
-        self.complain(
-            at,
-            wrong,
-            format!("lead it to a node: name one, or write one of {}", hosts(head)),
-        );
+        self.complain(at, wrong, format!("write the name of a node, or one of {}", hosts(head)));
     }
 }
 

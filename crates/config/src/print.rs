@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::Merged;
-use super::fault::Origin;
+use super::fault::{Fault, Origin};
 use super::keys;
 use super::tree::{Item, Table, Value};
 
@@ -27,7 +27,7 @@ impl Merged {
                 let _ = write!(text, "\n[{table}]\n");
                 section = table;
             }
-            self.line(&mut text, name, item);
+            self.line(&mut text, table, name, item);
         }
         text
     }
@@ -49,18 +49,44 @@ impl Merged {
         for key in keys::all() {
             let name = key.path.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
             if let Some((name, item)) = name.and_then(|name| Some((name, table.get(name)?))) {
-                self.line(text, name, item);
+                self.line(text, path, name, item);
             }
         }
     }
 
-    fn line(&self, text: &mut String, name: &str, item: &Item) {
+    fn line(&self, text: &mut String, table: &str, name: &str, item: &Item) {
         let assignment = format!("{name} = {}", show(&item.value, name));
-        let _ = writeln!(text, "{assignment:<40} # {}", self.origin(item.at));
+        let _ = writeln!(text, "{assignment:<40} # {}", self.origin(table, item.at));
     }
 
-    fn origin(&self, at: Origin) -> String {
-        self.sources.place(at).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    /// Returns where a value of a table was written, and by which former name.
+    fn origin(&self, table: &str, at: Origin) -> String {
+        let place = self.sources.place(at);
+        let place = place.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let Some(was) = at.was else { return place };
+        let short = was.strip_prefix(table).and_then(|rest| rest.strip_prefix('.'));
+        format!("{place} (written as {})", short.unwrap_or(was))
+    }
+
+    /// Returns a note for each key in force that a file gives by its former name.
+    pub fn notes(&self) -> Vec<Fault> {
+        let mut notes = Vec::new();
+        for key in keys::all().filter(|key| !key.was.is_empty()) {
+            let item = match key.path.split_once('.') {
+                Some((table, name)) if keys::known_by(table).is_some() => {
+                    self.tree.tables(table).iter().filter_map(|table| table.get(name)).collect()
+                }
+                _ => Vec::from_iter(self.tree.get(key.path)),
+            };
+            for (at, was) in item.iter().filter_map(|item| Some((item.at, item.at.was?))) {
+                let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+                let right = format!("write {name} in [{table}]; the former name stays valid");
+                let wrong = format!("{was} is now called {}", key.path);
+                notes.push(self.sources.fault(at, wrong, right));
+            }
+        }
+        notes.sort();
+        notes
     }
 }
 

@@ -11,10 +11,14 @@ use super::{ForwardTarget, TimeServer, Transport};
 /// More groups, or slots in one, is a slip of the finger.
 const MOST: u32 = 16_384;
 
-/// `group.numbers`, `group.slots`: first and last.
+/// `group.groups`, `group.nodes`: first and last.
 pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
-    let bad =
-        || Complaint::new(format!("{text:?} are no numbers"), "write first and last, as \"1-5\"");
+    let bad = || {
+        Complaint::new(
+            format!("{text:?} is not a range of numbers"),
+            "write the first and the last number, such as \"1-5\"",
+        )
+    };
     let number = |text: &str| -> Option<u32> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|_| digits)
@@ -30,7 +34,7 @@ pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
     if last - first >= MOST {
         return Err(Complaint::new(
             format!("{text:?} is too many"),
-            format!("{MOST} are the most"),
+            format!("write at most {MOST} numbers"),
         ));
     }
     Ok((first, last))
@@ -47,44 +51,44 @@ impl Rule {
     }
 }
 
-/// `group.address`.
+/// `group.node_address`.
 pub(super) fn address_rule(text: &str) -> Parsed<Rule> {
     let rule = Rule(text.to_owned());
     // 1 stands for any number: whether all of them are addresses is seen when there are nodes.
     match rule.fill(1, 1).parse::<Ipv4Addr>() {
         Ok(_) if text.contains("{slot}") => Ok(rule),
         Ok(_) => Err(Complaint::new(
-            format!("{text:?} gives all slots one address"),
-            "put {slot} where they differ, as \"10.21.{group}.{slot}\"",
+            format!("{text:?} gives all nodes the same address"),
+            "write {slot} where they differ, such as \"10.21.{group}.{slot}\"",
         )),
         Err(_) => Err(Complaint::new(
-            format!("{text:?} is no rule for IPv4 addresses"),
-            "write four numbers with {group} and {slot} among them, as \"10.21.{group}.{slot}\"",
+            format!("{text:?} is not a rule for IPv4 addresses"),
+            "write an address with {group} and {slot} in it, such as \"10.21.{group}.{slot}\"",
         )),
     }
 }
 
-/// `group.node`.
+/// `group.node_name`.
 pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
     let rule = Rule(text.to_owned());
     if !text.contains("{slot}") {
         return Err(Complaint::new(
-            format!("{text:?} gives all slots one name"),
-            "put {slot} where they differ, as \"r{group}n{slot}\"",
+            format!("{text:?} gives all nodes the same name"),
+            "write {slot} where they differ, such as \"r{group}n{slot}\"",
         ));
     }
     let filled = rule.fill(1, 1);
     if grammar::host_name(&filled).is_err() {
         return Err(Complaint::new(
-            format!("{text:?} is no rule for host names"),
-            "use letters, digits, '-', {group} and {slot}, as \"r{group}n{slot}\"",
+            format!("{text:?} is not a rule for host names"),
+            "write letters, digits, '-', {group} and {slot}, such as \"r{group}n{slot}\"",
         ));
     }
     // Digits stay digits: what 1 makes a time of, any number does.
     grammar::node_name(&filled).map(|_| rule).map_err(|complaint| {
         Complaint::new(
             format!("{text:?}: {}", complaint.wrong),
-            format!("put a letter before it, as \"n{text}\""),
+            format!("put a letter before it, such as \"n{text}\""),
         )
     })
 }
@@ -96,39 +100,33 @@ pub(super) fn member(text: &str) -> Parsed<String> {
         return Ok(text.to_owned());
     }
     Err(Complaint::new(
-        format!("{text:?} is no name of nodes"),
-        "write a name, or a glob as \"blade1-*\"",
+        format!("{text:?} is not a name or a glob"),
+        "write a name such as \"rpi1\", or a glob such as \"blade1-*\"",
     ))
 }
 
 /// `forward.listen`.
 pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
-    let right = "write a TCP port as 2201, or \"tcp:2201\", \"udp:5000\"";
+    let right = "write a TCP port such as 2201, or \"tcp:2201\" or \"udp:5000\"";
     match value {
         Scalar::Integer(number) => match u16::try_from(number) {
             Ok(port) if port > 0 => Ok((Transport::Tcp, port)),
-            _ => Err(Complaint::new(format!("{number} is not a port"), "ports are 1 to 65535")),
+            _ => Err(grammar::not_a_port(number)),
         },
         Scalar::Text(text) => {
-            let found = text.split_once(':').and_then(|(transport, number)| {
-                let transport = match transport {
-                    "tcp" => Transport::Tcp,
-                    "udp" => Transport::Udp,
-                    _ => return None,
-                };
-                Some((transport, grammar::port(number)?))
-            });
+            let found = grammar::transport(text)
+                .and_then(|(transport, number)| Some((transport, grammar::port(number)?)));
             match found {
                 // The answers to the head's own DHCP client would go to a node, and the uplink lose
                 // its address.
                 Some((Transport::Udp, 67 | 68)) => Err(Complaint::new(
                     format!(
-                        "{text:?} is a port of DHCP, by which the head itself gets its address"
+                        "{text:?} is a port of DHCP, from which the head node gets its own address"
                     ),
-                    "listen on another port",
+                    "write another port such as \"udp:5000\"",
                 )),
                 found => found.ok_or_else(|| {
-                    Complaint::new(format!("{text:?} is no port to listen on"), right)
+                    Complaint::new(format!("{text:?} is not a port to listen on"), right)
                 }),
             }
         }
@@ -139,8 +137,8 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
 pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
     let bad = || {
         Complaint::new(
-            format!("{text:?} is no port of a node"),
-            "write \"rpi1:22\" or \"192.168.50.11:22\"",
+            format!("{text:?} is not a port of a node"),
+            "write a node and its port, such as \"rpi1:22\" or \"192.168.50.11:22\"",
         )
     };
     let (host, number) = text.rsplit_once(':').ok_or_else(bad)?;
@@ -159,8 +157,8 @@ pub(super) fn time_server(text: &str) -> Parsed<TimeServer> {
         "off" => Ok(TimeServer::Off),
         _ => text.parse().map(TimeServer::At).map_err(|_| {
             Complaint::new(
-                format!("{text:?} is no time server"),
-                "write \"auto\", \"off\" or an IPv4 address",
+                format!("{text:?} is not a time server"),
+                "write \"auto\", \"off\" or an IPv4 address such as \"192.168.50.1\"",
             )
         }),
     }
@@ -176,6 +174,9 @@ pub(super) fn share_or_off(text: &str) -> Parsed<Option<u8>> {
     let share =
         digits.and_then(|share| share.parse::<u8>().ok()).filter(|share| (1..=100).contains(share));
     share.map(Some).ok_or_else(|| {
-        Complaint::new(format!("{text:?} is no share"), "write \"1%\" to \"100%\", or \"off\"")
+        Complaint::new(
+            format!("{text:?} is not a share"),
+            "write a share from \"1%\" to \"100%\", or \"off\"",
+        )
     })
 }

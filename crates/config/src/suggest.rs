@@ -1,24 +1,116 @@
 //! "Did you mean …?"
 
 use super::keys;
+use super::print::quote;
 
-/// Returns what to do about a key that is not known in `table`.
-pub(super) fn remedy(table: &str, unknown: &str) -> String {
-    let names = keys::names_in(table);
+/// What to do about a name that is not known.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Suggestion {
+    pub remedy: String,
+    /// what was probably meant, in the same table
+    pub meant: Option<String>,
+}
+
+/// Ends of a range, as they are called where they are two keys.
+const ENDS: [(&str, &str); 4] = [
+    ("start", "end"),
+    ("first", "last"),
+    ("range_start", "range_end"),
+    ("start_address", "end_address"),
+];
+
+/// Returns what to do about a key or table that is not known in `table`. `text` gives the strings
+/// beside it.
+pub(super) fn suggest(
+    table: &str,
+    unknown: &str,
+    is_table: bool,
+    text: &dyn Fn(&str) -> Option<String>,
+) -> Suggestion {
     let lower = unknown.to_ascii_lowercase().replace('-', "_");
-    let near = names.iter().map(|name| (strsim::levenshtein(&lower, name), *name)).min();
-    if let Some((distance, name)) = near {
-        let close = distance <= 2.max(name.len() / 3) && distance < name.len();
-        let part = lower.len() >= 4
-            && (name.starts_with(&lower) || lower.starts_with(name) && name.len() >= 4);
-        if close || part {
-            return format!("did you mean \"{name}\"?");
+    if let Some((start, end)) = ENDS
+        .iter()
+        .find(|(start, end)| table == "cluster.dhcp" && [*start, *end].contains(&&*lower))
+    {
+        let ends = text(start).zip(text(end)).map(|(start, end)| format!("{start}-{end}"));
+        let range = ends.unwrap_or_else(|| "192.168.50.100-192.168.50.199".to_owned());
+        return Suggestion {
+            remedy: format!("write both as range = {}", quote(&range)),
+            meant: Some("range".to_owned()),
+        };
+    }
+    if let Some(name) = near(table, &lower) {
+        let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
+        let shown = if is_table && keys::known_by(&path).is_some() {
+            format!("[[{path}]]")
+        } else if is_table && keys::is_table(&path) {
+            format!("[{path}]")
+        } else {
+            format!("\"{name}\"")
+        };
+        return Suggestion {
+            remedy: format!("did you mean {shown}?"),
+            meant: Some(name.to_owned()),
+        };
+    }
+    let remedy = if let Some(home) = inner_table(&lower).filter(|_| is_table) {
+        format!("did you mean [{home}]?")
+    } else if let Some(home) = elsewhere(&lower) {
+        format!("it belongs in [{home}]")
+    } else {
+        format!("the names here are {}", keys::names_in(table).join(", "))
+    };
+    Suggestion { remedy, meant: None }
+}
+
+/// Returns the board that was probably meant: people write "pi4", "rpi4" or "RaspberryPi 4B".
+pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
+    let squeeze = |name: &str| -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let mut wanted = squeeze(unknown);
+    for (short, long) in [("rpi", "raspberrypi"), ("pi", "raspberrypi"), ("cm", "computemodule")] {
+        if let Some(rest) = wanted.strip_prefix(short) {
+            wanted = format!("{long}{rest}");
+            break;
         }
     }
-    if let Some(home) = elsewhere(&lower) {
-        return format!("it belongs in [{home}]");
+    let model = wanted.trim_end_matches("b").trim_end_matches("model").to_owned();
+    let distance = |name: &String| strsim::levenshtein(&model, &squeeze(name));
+    let mut near: Vec<_> = known.iter().map(|name| (distance(name), name)).collect();
+    near.sort();
+    match near.as_slice() {
+        [(0, name), ..] => Some(name),
+        // Another digit is another board, and not a slip.
+        [(first @ 1..=2, name), (second, _), ..] if first < second && !ends_in_digit(&model) => {
+            Some(name)
+        }
+        _ => None,
     }
-    format!("known here are {}", names.join(", "))
+}
+
+fn ends_in_digit(text: &str) -> bool {
+    text.ends_with(|c: char| c.is_ascii_digit())
+}
+
+/// Returns the name in the table that is nearest to an unknown one, if it is near enough.
+fn near(table: &str, unknown: &str) -> Option<&'static str> {
+    let names = keys::names_in(table);
+    let (distance, name) =
+        names.iter().map(|name| (strsim::levenshtein(unknown, name), *name)).min()?;
+    let close = distance <= 2.max(name.len() / 3) && distance < name.len();
+    let part = unknown.len() >= 4
+        && (name.starts_with(unknown) || unknown.starts_with(name) && name.len() >= 4);
+    // A short word is another short word by chance: "dns" and "led".
+    let exact_elsewhere = table.is_empty() && inner_table(unknown).is_some();
+    ((close && !exact_elsewhere) || part).then_some(name)
+}
+
+/// Returns the path of the one table of this name within another.
+fn inner_table(name: &str) -> Option<&'static str> {
+    let tables = keys::all().filter_map(|key| key.path.rsplit_once('.')).map(|(home, _)| home);
+    let mut tables = tables.filter(|home| home.rsplit_once('.').is_some_and(|(_, n)| n == name));
+    tables.next()
 }
 
 /// Returns the one table that has a key of this name.
@@ -34,13 +126,30 @@ fn elsewhere(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    fn remedy(table: &str, unknown: &str) -> String {
+        suggest(table, unknown, false, &|_| None).remedy
+    }
+
     #[test]
     fn a_slip_of_the_finger_is_put_right() {
-        assert_eq!(remedy("uplink", "interface"), "did you mean \"interfaces\"?");
+        assert_eq!(remedy("uplink", "interfacs"), "did you mean \"interfaces\"?");
         assert_eq!(remedy("", "upling"), "did you mean \"uplink\"?");
         assert_eq!(remedy("gateway", "on-stop"), "did you mean \"on_stop\"?");
         assert_eq!(remedy("led", "backlight"), "it belongs in [lcd]");
-        assert_eq!(remedy("status", "colour"), "known here are socket");
+        assert_eq!(remedy("sockets", "colour"), "the names here are status, control");
         assert_eq!(remedy("cluster", "brightness"), "it belongs in [led]");
+    }
+
+    #[test]
+    fn a_table_is_found_where_it_belongs() {
+        for (unknown, wanted) in [
+            ("dhcp", "did you mean [cluster.dhcp]?"),
+            ("dns", "did you mean [cluster.dns]?"),
+            ("netboot", "did you mean [cluster.netboot]?"),
+            ("uplinks", "did you mean [uplink]?"),
+            ("nodes", "did you mean [[node]]?"),
+        ] {
+            assert_eq!(suggest("", unknown, true, &|_| None).remedy, wanted);
+        }
     }
 }

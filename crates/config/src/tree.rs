@@ -29,6 +29,8 @@ pub(super) struct Table {
     /// of its header or brace
     pub at: Origin,
     pub entries: BTreeMap<String, Item>,
+    /// a table of this name was wrong as a whole, so something may seem to be missing here
+    pub is_doubtful: bool,
 }
 
 impl Table {
@@ -43,6 +45,18 @@ impl Table {
         }
     }
 
+    /// Returns whether something is written at a dotted path, be it right or wrong. What stands in
+    /// a table that was wrong as a whole counts as written.
+    pub fn is_written(&self, path: &str) -> bool {
+        let (name, rest) =
+            path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        match (self.entries.get(name).map(|item| &item.value), rest) {
+            (None, _) => self.is_doubtful,
+            (Some(Value::Table(table)), Some(rest)) => table.is_written(rest),
+            (Some(value), rest) => rest.is_none() || *value == Value::Faulty,
+        }
+    }
+
     /// Puts an item at a dotted path, making the tables on the way.
     pub fn set(&mut self, path: &str, item: Item) {
         let Some((name, rest)) = path.split_once('.') else {
@@ -50,7 +64,7 @@ impl Table {
             return;
         };
         let at = item.at;
-        let empty = || Item { value: Value::Table(Table { at, entries: BTreeMap::new() }), at };
+        let empty = || Item { value: Value::Table(Table { at, ..Self::default() }), at };
         if let Value::Table(table) =
             &mut self.entries.entry(name.to_owned()).or_insert_with(empty).value
         {

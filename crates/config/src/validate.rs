@@ -1,6 +1,6 @@
 //! The merged tree to settings that are valid by construction.
 
-use super::devices::{Bus, ButtonChip as Chip, Driver, Light, Size};
+use super::devices::{Bus, Driver, GpioChip, Light, Size};
 use super::fault::{Fault, Origin, Sources};
 use super::grammar::ProbeMethod;
 use super::keys::{self, Key, Typed};
@@ -34,12 +34,11 @@ pub(super) fn settings(
     let buttons = check.buttons();
     let lcd = check.lcd();
     let led = check.led();
-    let socket = check.get(&keys::STATUS_SOCKET);
-    let control = check.get(&keys::CONTROL_SOCKET);
+    let (status, control) = (check.get(&keys::SOCKETS_STATUS), check.get(&keys::SOCKETS_CONTROL));
     if let (Some(Some(buttons)), Some(lcd)) = (&buttons, &lcd) {
         check.lines_apart(buttons, lcd);
     }
-    check.sockets_apart(socket.as_ref(), control.as_ref());
+    check.sockets_apart(status.as_ref(), control.as_ref());
     Some(Settings {
         board: board?,
         uplink: uplink?,
@@ -53,15 +52,18 @@ pub(super) fn settings(
         buttons: buttons?,
         lcd: lcd?,
         led: led?,
-        status: Status { socket: socket? },
-        control: Control { socket: control? },
+        sockets: Sockets { status: status?, control: control? },
     })
 }
 
 /// Returns where a thing is missed that has no better place.
 pub(super) fn beginning() -> Origin {
-    Origin { source: Sources::MAIN, line: 1, column: 1 }
+    Origin { source: Sources::MAIN, line: 1, column: 1, was: None }
 }
+
+/// What to do where a GPIO chip is needed and the board names none.
+const CHIP_REMEDY: &str = "write the label that gpiodetect shows in brackets, such as chip = \
+                           \"pinctrl-bcm2711\" in [gpio]";
 
 pub(super) struct Check<'a> {
     pub tree: &'a Table,
@@ -94,7 +96,7 @@ impl Check<'_> {
 
     /// Returns whether a file or a default gives the key, be the value right or wrong.
     fn is_set(&self, key: &Key) -> bool {
-        self.tree.get(key.path).is_some()
+        self.tree.is_written(key.path)
     }
 
     /// Reports a missing key, but not one that was wrong.
@@ -104,23 +106,44 @@ impl Check<'_> {
         }
     }
 
+    /// Returns whether a table is on: its `enabled`, where another of its keys may be "off" too.
+    /// Reports where the two contradict each other. `instead`: what switches the other one on.
+    fn is_on(&mut self, enabled: &Typed<bool>, off: bool, instead: &str) -> bool {
+        let switched = self.get(enabled);
+        if switched == Some(true) && off {
+            let (table, _) = enabled.path.rsplit_once('.').unwrap_or_default();
+            let (other, _) = instead.split_once(' ').unwrap_or_default();
+            self.complain(
+                self.place(enabled),
+                format!("{} is true, but {table}.{other} is \"off\"", enabled.path),
+                format!("write {instead} in [{table}], or enabled = false"),
+            );
+        }
+        !off && switched != Some(false)
+    }
+
     fn uplink(&mut self) -> Option<Uplink> {
-        let remedy = "name the ports that may lead to the venue, as interfaces = [\"eth1\", \
-                      \"wlan0\"] in [uplink]; `bramblegate detect` lists them";
+        let remedy = "list the interfaces that may lead to the venue, such as interfaces = \
+                      [\"eth1\", \"wlan0\"] in [uplink]; `bramblegate detect` shows them";
         self.require(&keys::UPLINK_INTERFACES, remedy);
         let interfaces = self.get(&keys::UPLINK_INTERFACES)?;
-        let probe = match self.get(&keys::UPLINK_PROBE)? {
-            ProbeMethod::Http => {
-                let (host, port, path) = self.get(&keys::UPLINK_PROBE_URL)?;
+        let method = self.get(&keys::UPLINK_CHECK_METHOD)?;
+        let off = method == ProbeMethod::Off;
+        let on = self.is_on(&keys::UPLINK_CHECK_ENABLED, off, "method = \"http\"");
+        let probe = match method {
+            ProbeMethod::Http if on => {
+                let (host, port, path) = self.get(&keys::UPLINK_CHECK_URL)?;
                 UplinkProbe::Http {
                     host,
                     port,
                     path,
-                    expect: self.get(&keys::UPLINK_PROBE_EXPECT)?,
+                    expect: self.get(&keys::UPLINK_CHECK_EXPECT)?,
                 }
             }
-            ProbeMethod::Ping => UplinkProbe::Ping { host: self.get(&keys::UPLINK_PROBE_HOST)? },
-            ProbeMethod::Off => UplinkProbe::Off,
+            ProbeMethod::Ping if on => {
+                UplinkProbe::Ping { host: self.get(&keys::UPLINK_CHECK_HOST)? }
+            }
+            _ => UplinkProbe::Off,
         };
         Some(Uplink { interfaces, probe, allow: self.get(&keys::UPLINK_ALLOW)? })
     }
@@ -135,20 +158,20 @@ impl Check<'_> {
     }
 
     fn cluster(&mut self) -> Option<Cluster> {
-        let remedy = "name the port that leads to the nodes, as interface = \"eth0\" in \
-                      [cluster]; `bramblegate detect` lists them";
+        let remedy = "write the interface that leads to the nodes, such as interface = \"eth0\" in \
+                      [cluster]; `bramblegate detect` shows them";
         self.require(&keys::CLUSTER_INTERFACE, remedy);
         let address = self.get(&keys::CLUSTER_ADDRESS);
-        let alternatives = self.get(&keys::CLUSTER_ALTERNATIVES);
+        let fallback_addresses = self.get(&keys::CLUSTER_FALLBACK_ADDRESSES);
         let enabled = self.get(&keys::CLUSTER_DHCP_ENABLED).unwrap_or(false);
         let dhcp = if self.tree.get("cluster.dhcp").is_some() { self.dhcp(address?) } else { None };
-        if let (Some(address), Some(alternatives)) = (address, &alternatives) {
-            self.alternatives(address, alternatives, dhcp.as_ref());
+        if let (Some(address), Some(fallback_addresses)) = (address, &fallback_addresses) {
+            self.fallback_addresses(address, fallback_addresses, dhcp.as_ref());
         }
         Some(Cluster {
             interface: self.get(&keys::CLUSTER_INTERFACE)?,
             address: address?,
-            alternatives: alternatives?,
+            fallback_addresses: fallback_addresses?,
             domain: self.get(&keys::CLUSTER_DOMAIN)?,
             dns: self.dns()?,
             netboot: self.netboot(),
@@ -159,25 +182,25 @@ impl Check<'_> {
     fn dhcp(&mut self, head: Ipv4Net) -> Option<Dhcp> {
         self.require(
             &keys::CLUSTER_DHCP_RANGE,
-            "give the addresses to serve, as range = \"FIRST-LAST\"",
+            "write the addresses to serve, such as range = \"FIRST-LAST\"",
         );
         let (first, last) = self.get(&keys::CLUSTER_DHCP_RANGE)?;
         let ntp = self.get(&keys::CLUSTER_DHCP_NTP)?;
-        let dhcp = Dhcp { first, last, lease: self.get(&keys::CLUSTER_DHCP_LEASE)?, ntp };
+        let dhcp = Dhcp { first, last, lease_time: self.get(&keys::CLUSTER_DHCP_LEASE_TIME)?, ntp };
         self.dhcp_range(head, &dhcp);
         Some(dhcp)
     }
 
     /// `Some(None)`: names are not resolved.
     fn dns(&self) -> Option<Option<Dns>> {
-        let fallback = self.get(&keys::CLUSTER_DNS_FALLBACK)?;
-        Some(self.get(&keys::CLUSTER_DNS_ENABLED)?.then_some(Dns { fallback }))
+        let fallback_servers = self.get(&keys::CLUSTER_DNS_FALLBACK_SERVERS)?;
+        Some(self.get(&keys::CLUSTER_DNS_ENABLED)?.then_some(Dns { fallback_servers }))
     }
 
     fn netboot(&mut self) -> Option<Netboot> {
         self.get(&keys::CLUSTER_NETBOOT_ENABLED).filter(|enabled| *enabled)?;
         if self.tree.get("cluster.dhcp").is_none() {
-            let right = "add [cluster.dhcp]: a node learns by DHCP from whom it boots";
+            let right = "add [cluster.dhcp]: DHCP gives a node the server that it boots from";
             self.complain(
                 self.place(&keys::CLUSTER_NETBOOT_ENABLED),
                 "cluster.netboot needs cluster.dhcp",
@@ -197,10 +220,10 @@ impl Check<'_> {
     fn health(&self) -> Option<Health> {
         Some(Health {
             interval: self.get(&keys::HEALTH_INTERVAL)?,
-            failure_threshold: self.get(&keys::HEALTH_FAILURE_THRESHOLD)?,
-            success_threshold: self.get(&keys::HEALTH_SUCCESS_THRESHOLD)?,
-            start_period: self.get(&keys::HEALTH_START_PERIOD)?,
-            fault_below: self.get(&keys::HEALTH_FAULT_BELOW)?,
+            down_after: self.get(&keys::HEALTH_DOWN_AFTER)?,
+            up_after: self.get(&keys::HEALTH_UP_AFTER)?,
+            boot_grace: self.get(&keys::HEALTH_BOOT_GRACE)?,
+            red_below: self.get(&keys::HEALTH_RED_BELOW)?,
             timeout: self.get(&keys::HEALTH_TIMEOUT)?,
             degraded_rtt: self.get(&keys::HEALTH_DEGRADED_RTT)?,
             degraded_loss: self.get(&keys::HEALTH_DEGRADED_LOSS)?,
@@ -211,29 +234,40 @@ impl Check<'_> {
 
     fn vitals(&self) -> Option<VitalLimits> {
         Some(VitalLimits {
-            temperature: self.get(&keys::VITALS_TEMPERATURE)?,
-            memory: self.get(&keys::VITALS_MEMORY)?,
-            disk: self.get(&keys::VITALS_DISK)?,
+            temperature_above: self.get(&keys::VITALS_TEMPERATURE_ABOVE)?,
+            memory_free_below: self.get(&keys::VITALS_MEMORY_FREE_BELOW)?,
+            disk_free_below: self.get(&keys::VITALS_DISK_FREE_BELOW)?,
             pressure: self.get(&keys::VITALS_PRESSURE)?,
         })
     }
 
     /// `Some(None)`: there are none.
     fn buttons(&mut self) -> Option<Option<Buttons>> {
-        let chip = match self.get(&keys::BUTTONS_CHIP)? {
-            Chip::Gpio(label) => ButtonChip::Gpio(label),
-            Chip::Emulator(file) => ButtonChip::Emulator(file),
-            Chip::Off => return Some(None),
-        };
+        let enabled = self.get(&keys::BUTTONS_ENABLED);
         let lines = [&keys::BUTTONS_NEXT, &keys::BUTTONS_ACKNOWLEDGE, &keys::BUTTONS_POWER];
-        if lines.iter().all(|key| !self.is_set(key)) {
-            let right = "name the line of at least one, as next = 5 in [buttons]";
-            self.complain(
-                self.place(&keys::BUTTONS_CHIP),
-                "there are buttons, but no line of one",
-                right,
-            );
+        if enabled == Some(false) {
+            return Some(None);
         }
+        let Some(first) = lines.into_iter().find(|key| self.is_set(key)) else {
+            let chip = self.tree.get(keys::GPIO_CHIP.path).map(|item| item.at);
+            let chip = chip.filter(|at| at.was == Some("buttons.chip"));
+            let at = enabled.and_then(|_| Some(self.tree.get(keys::BUTTONS_ENABLED.path)?.at));
+            if let Some(at) = at.or(chip) {
+                let right = "add the line of at least one, such as next = 5 in [buttons]";
+                self.complain(at, "buttons are enabled, but none has a line", right);
+            }
+            return Some(None);
+        };
+        let chip = match self.get(&keys::GPIO_CHIP)? {
+            GpioChip::Label(label) => ButtonChip::Gpio(label),
+            GpioChip::Emulator(file) => ButtonChip::Emulator(file),
+            GpioChip::Off => return Some(None),
+            GpioChip::Auto => {
+                let wrong = format!("{} needs a GPIO chip, and the board has none", first.path);
+                self.complain(self.place(first), wrong, CHIP_REMEDY);
+                return None;
+            }
+        };
         self.lines_differ(&lines);
         Some(Some(Buttons {
             chip,
@@ -252,8 +286,8 @@ impl Check<'_> {
             if let Some(other) = self.get(key).and_then(|line| used.insert(line, name)) {
                 self.complain(
                     self.place(key),
-                    format!("{}: {other} and {name} are on one line", key.path),
-                    "give each its own",
+                    format!("{}: {other} and {name} are on the same line", key.path),
+                    "give each its own line",
                 );
             }
         }
@@ -277,13 +311,13 @@ impl Check<'_> {
                 continue;
             };
             let wrong = format!(
-                "{}: line {line} is {pin} of the display, as lcd.bus = \"gpio\" has it",
+                "{}: line {line} is {pin} of the display with lcd.bus = \"gpio\"",
                 key.path
             );
             self.complain(
                 self.place(key),
                 wrong,
-                "give the button another line, or the display's lcd.pins",
+                "choose another line for the button, or for the display in lcd.pins",
             );
         }
     }
@@ -292,15 +326,15 @@ impl Check<'_> {
         if status.is_none() || status != control {
             return;
         }
-        let (control, status) = (&keys::CONTROL_SOCKET, &keys::STATUS_SOCKET);
+        let (control, status) = (&keys::SOCKETS_CONTROL, &keys::SOCKETS_STATUS);
         let is_written =
             |key: &Key| self.tree.get(key.path).is_some_and(|item| item.at.source >= Sources::MAIN);
         let key = if is_written(status) && !is_written(control) { status } else { control };
-        let right = "give each its own, as \"/run/bramblegate/status.sock\" and \
+        let right = "give each its own path, such as \"/run/bramblegate/status.sock\" and \
                      \"/run/bramblegate/control.sock\"";
         self.complain(
             self.place(key),
-            format!("{}: status.socket and control.socket are one", key.path),
+            format!("{}: both sockets have the same path", key.path),
             right,
         );
     }
@@ -308,7 +342,10 @@ impl Check<'_> {
     fn lcd(&mut self) -> Option<Lcd> {
         let address = self.get(&keys::LCD_ADDRESS);
         let wiring = self.get(&keys::LCD_WIRING);
-        let bus = match self.get(&keys::LCD_BUS)? {
+        let bus = self.get(&keys::LCD_BUS)?;
+        let on = self.is_on(&keys::LCD_ENABLED, bus == Bus::Off, "bus = \"/dev/i2c-1\"");
+        let bus = match bus {
+            _ if !on => LcdBus::Off,
             Bus::I2c(device) => LcdBus::I2c { device, address: address?, wiring: wiring? },
             Bus::Gpio => self.gpio()?,
             Bus::Emulator(log) => LcdBus::Emulator { address: address?, wiring: wiring?, log },
@@ -382,27 +419,28 @@ impl Check<'_> {
             &keys::LCD_PINS_BACKLIGHT,
         ];
         let [needed @ .., _] = &pins;
-        let needed =
-            std::iter::once(&keys::LCD_GPIO_CHIP.key).chain(needed.iter().map(|pin| &pin.key));
         let missing: Vec<&str> = needed
+            .iter()
             .filter(|key| !self.is_set(key))
             .map(|key| key.path.trim_start_matches("lcd."))
             .collect();
         if !missing.is_empty() {
             let wrong = format!(
-                "lcd.bus = \"gpio\" lacks {}, this board has no pins of its own",
+                "lcd.bus = \"gpio\" lacks {}, and the board has no pins of its own",
                 missing.join(", ")
             );
             self.complain(
                 at,
                 wrong,
-                "set them in [lcd], as pins = { rs = 25, e = 24, d4 = 23, d5 = 17, d6 = 18, d7 = \
-                 22 }",
+                "write the lines in [lcd], such as pins = { rs = 25, e = 24, d4 = 23, d5 = 17, d6 \
+                 = 18, d7 = 22 }",
             );
-            return None;
         }
         self.lines_differ(&pins);
-        let chip = self.get(&keys::LCD_GPIO_CHIP)?;
+        let GpioChip::Label(chip) = self.get(&keys::GPIO_CHIP)? else {
+            self.complain(at, "lcd.bus = \"gpio\" needs the label of a GPIO chip", CHIP_REMEDY);
+            return None;
+        };
         let pins = GpioPins {
             rs: self.get(&keys::LCD_PINS_RS)?,
             e: self.get(&keys::LCD_PINS_E)?,
@@ -415,8 +453,11 @@ impl Check<'_> {
         Some(LcdBus::Gpio { chip, pins })
     }
 
-    fn led(&self) -> Option<Led> {
-        let device = match self.get(&keys::LED_DEVICE)? {
+    fn led(&mut self) -> Option<Led> {
+        let device = self.get(&keys::LED_DEVICE)?;
+        let on = self.is_on(&keys::LED_ENABLED, device == Light::Off, "device = \"auto\"");
+        let device = match device {
+            _ if !on => LedDevice::Off,
             Light::Auto => LedDevice::Auto { fallback: self.get(&keys::LED_KERNEL) },
             Light::BlinkStick(serial) => LedDevice::BlinkStick { serial },
             Light::Sysfs(name) => LedDevice::Sysfs { name },
@@ -427,7 +468,7 @@ impl Check<'_> {
             device,
             brightness: self.get(&keys::LED_BRIGHTNESS)?,
             dim_after: self.get(&keys::LED_DIM_AFTER)?,
-            night: self.get(&keys::LED_NIGHT)?,
+            quiet_hours: self.get(&keys::LED_QUIET_HOURS)?,
             animate: self.get(&keys::LED_ANIMATE)?,
             emulator_script: self.get(&keys::LED_EMULATOR_SCRIPT),
         })

@@ -3,14 +3,15 @@
 use super::decide::Proposal;
 use crate::board::Board;
 use crate::config::keys;
-use crate::config::{self, Merged};
+use crate::config::{self, LcdBus, Merged};
 
 const WIDTH: usize = 110;
 
 /// What to write where neither the machine nor a default says anything; shown behind a `#`.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("uplink.check.enabled", "true"),
     ("cluster.dhcp.enabled", "true"),
-    ("cluster.dhcp.lease", "\"1h\""),
+    ("cluster.dhcp.lease_time", "\"1h\""),
     ("cluster.dhcp.ntp", "\"auto\""),
     ("cluster.netboot.enabled", "true"),
     ("cluster.netboot.root", "\"/srv/tftp\""),
@@ -21,15 +22,17 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("cluster.netboot.ipxe", "\"boot.ipxe\""),
     ("node.timeout", "\"2s\""),
     ("node.group", "\"rack1\""),
-    ("group.numbers", "\"1-2\""),
-    ("group.slots", "\"1-4\""),
-    ("group.node", "\"rack{group}-{slot}\""),
+    ("group.groups", "\"1-2\""),
+    ("group.nodes", "\"1-4\""),
+    ("group.node_name", "\"rack{group}-{slot}\""),
     ("group.probe", "[\"icmp\"]"),
     ("group.timeout", "\"2s\""),
     ("group.members", "[\"rpi*\"]"),
-    ("group.fault_below", "\"80%\""),
+    ("group.red_below", "\"80%\""),
     ("forward.listen", "2201"),
     ("forward.to", "\"rpi1:22\""),
+    ("gpio.chip", "\"pinctrl-bcm2711\""),
+    ("buttons.enabled", "true"),
     ("buttons.next", "5"),
     ("buttons.acknowledge", "6"),
     ("buttons.power", "13"),
@@ -37,10 +40,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("node.mac", "\"b8:27:eb:00:00:01\""),
     ("node.probe", "[\"icmp\", \"tcp:22\"]"),
     ("group.name", "\"rack\""),
+    ("led.enabled", "true"),
     ("lcd.emulator_script", "\"lcd-faults.txt\""),
     ("led.emulator_script", "\"led-faults.txt\""),
     ("led.kernel", "\"ACT\""),
-    ("lcd.gpio_chip", "\"pinctrl-bcm2711\""),
     ("lcd.pins.rs", "25"),
     ("lcd.pins.e", "24"),
     ("lcd.pins.d4", "23"),
@@ -92,7 +95,7 @@ fn effective(proposal: &Proposal, board: &Board, more: &str) -> Option<Merged> {
 }
 
 fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
-    if path == "node.address" || path == "group.address" {
+    if path == "node.address" || path == "group.node_address" {
         let net = effective?.settings.cluster.address;
         let host = std::net::Ipv4Addr::from(u32::from(net.network()).saturating_add(11));
         let [a, b, c, _] = host.octets();
@@ -102,7 +105,12 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
             format!("\"{a}.{b}.{c}.2{{group}}{{slot}}\"")
         });
     }
+    if path == "lcd.enabled" {
+        return Some((effective?.settings.lcd.bus != LcdBus::Off).to_string());
+    }
     let value = effective.and_then(|merged| merged.value(path));
+    // Of a board without a chip of its own an example helps more.
+    let value = value.filter(|value| path != "gpio.chip" || value != "\"auto\"");
     value.or_else(|| {
         EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned())
     })

@@ -23,7 +23,7 @@ use crate::watch::uplink::resolvers;
 const WAIT: Duration = Duration::from_secs(3);
 /// `DNS` (RFC 1035, 4.2)
 const DNS: u16 = 53;
-/// Asked for where the settings probe by no name: the host of the default `uplink.probe_url`.
+/// Asked for where the settings probe by no name: the host of the default `uplink.check.url`.
 const NAME: &str = "connectivitycheck.gstatic.com";
 
 /// Asks; returns what was wrong, and how many questions were asked. What was well is printed.

@@ -223,7 +223,7 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     if !context.settings.gateway.enabled || !auto || has_server {
         return Vec::new();
     }
-    let nets = std::iter::once(&cluster.address).chain(&cluster.alternatives);
+    let nets = std::iter::once(&cluster.address).chain(&cluster.fallback_addresses);
     // The last line serves the time also while the head has no internet itself.
     let allow: String = nets.map(|net| format!("allow {}\\n", net.trunc())).collect();
     let install =

@@ -64,7 +64,7 @@ pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
 /// Finds another DHCP server on the cluster port, and whether that means swapped cables.
 pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(cluster) = context.cluster_port() else { return Vec::new() };
-    let status = context.machine.status(&context.settings.status.socket).unwrap_or_default();
+    let status = context.machine.status(&context.settings.sockets.status).unwrap_or_default();
     let foreign = foreign_server(&status);
     let wired = context.uplinks().into_iter().filter(|name| !is_radio(context, name));
     let evidence = wired.filter_map(|uplink| {

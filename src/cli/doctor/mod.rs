@@ -27,7 +27,7 @@ use super::detect::look::{Found, ports};
 use super::machine::Machine;
 use super::output;
 use super::settings::{self, COMPATIBLE, ConfigArg, boards};
-use crate::config::{self, LcdBus, PortPattern, Settings};
+use crate::config::{self, Fault, LcdBus, PortPattern, Settings};
 use crate::event::printable_line;
 use crate::facts::link::port::is_glob;
 pub use code::{FindingCode, Rank};
@@ -220,13 +220,14 @@ fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
         }
         Err(faults) => faults,
     };
-    let bad = |fault: &dyn ToString| {
-        let remedy = format!("put it right and run `bramblegate check -c {}`", file.display());
-        Finding::new(FindingCode::HostSettings, fault.to_string(), remedy)
+    let bad = |fault: &Fault| {
+        let check = format!("then run `bramblegate check -c {}`", file.display());
+        let remedy = format!("{}; {check}", fault.remedy);
+        Finding::new(FindingCode::HostSettings, fault.headline(), remedy)
     };
     let presumed = if file.exists() { None } else { presumed_settings(machine) };
     let Some(settings) = presumed else {
-        return (faults.iter().map(|fault| bad(fault)).collect(), 1);
+        return (faults.iter().map(bad).collect(), 1);
     };
     let text = format!(
         "there are no settings yet ({}); the rest was looked at as `bramblegate detect` would set \

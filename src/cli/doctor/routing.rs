@@ -45,7 +45,7 @@ pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
 
 /// Finds what a gateway that runs has heard.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
-    let status = context.machine.status(&context.settings.status.socket).unwrap_or_default();
+    let status = context.machine.status(&context.settings.sockets.status).unwrap_or_default();
     let heard = status.alerts.iter().filter_map(|alert| {
         let code = HEARD.into_iter().find(|code| alert.code == code.name())?;
         Some(finding(code, &alert.text))

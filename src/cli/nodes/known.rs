@@ -43,7 +43,7 @@ pub enum Unknown {
 /// # Errors
 /// Nobody answers at the socket, or not as a daemon does.
 pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
-    let own = || settings::load(config).ok().map(|merged| merged.settings.status.socket);
+    let own = || settings::load(config).ok().map(|merged| merged.settings.sockets.status);
     let socket = socket.or_else(own).unwrap_or_else(configured_socket);
     match StatusClient::fetch(&socket, TIMEOUT) {
         Ok((_, snapshot)) => Ok(snapshot),

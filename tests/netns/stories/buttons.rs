@@ -24,8 +24,8 @@ fn is_known(world: &World) -> bool {
 /// later is news.
 pub fn acknowledged_alert_stays_known() -> Result<()> {
     let settings = format!(
-        "settings = '''\n[control]\nsocket = \"{HOME}/control.sock\"\n[health]\n\
-         start_period = \"2s\"\n'''\n{PLAIN}"
+        "settings = '''\n[sockets]\ncontrol = \"{HOME}/control.sock\"\n[health]\n\
+         boot_grace = \"2s\"\n'''\n{PLAIN}"
     );
     online(&settings, |world| {
         world.node_down("rpi2")?;

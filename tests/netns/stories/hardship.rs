@@ -103,7 +103,7 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
         let error = |error: std::io::Error| Error(error.to_string());
         let path = format!("{HOME}/taken.sock");
         let mut refused = |what: &str, path: &str, words: &str| -> Result<()> {
-            world.set_settings(&format!("[status]\nsocket = \"{path}\"\n"));
+            world.set_settings(&format!("[sockets]\nstatus = \"{path}\"\n"));
             world.write_settings()?;
             let output = world.gateway_command("run").output().map_err(error)?;
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -113,7 +113,7 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
             )?;
             ensure(
                 &format!("{what}: it says why, and what to do: {text}"),
-                text.contains(words) && text.contains("status.socket"),
+                text.contains(words) && text.contains("sockets.status"),
             )
         };
         fs::write(&path, "precious").map_err(error)?;
@@ -131,7 +131,7 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
         refused("a read-only folder", "/proc/bramblegate.sock", "/proc/bramblegate.sock")?;
         same("the head's network", &untouched, &network_of_head()?)?;
         // what a dead process left is not in the way
-        world.set_settings(&format!("[status]\nsocket = \"{path}\"\n"));
+        world.set_settings(&format!("[sockets]\nstatus = \"{path}\"\n"));
         world.start_gateway()?;
         until("it answers", || watch::snapshot(path.as_ref()).is_ok())?;
         reload(world, "")?;
@@ -177,7 +177,7 @@ pub fn missing_net_raw_is_reported() -> Result<()> {
         ensure(&format!("doctor knows it: {text}"), text.contains("host-no-net-raw"))?;
         reload(
             world,
-            &format!("{nodes}[uplink]\nprobe = \"ping\"\nprobe_host = \"203.0.113.80\"\n"),
+            &format!("{nodes}[uplink]\ncheck.method = \"ping\"\ncheck.host = \"203.0.113.80\"\n"),
         )?;
         until("the uplink's ping too", || {
             alert(world, "host-no-net-raw").is_some_and(|text| text.contains("ping"))

@@ -13,7 +13,7 @@ use super::scene::{PLAIN, alert, ensure, online, until};
 
 /// Control socket and folders of our own, as in [`World::gateway_command`].
 pub const SETTINGS: &str =
-    "[control]\nsocket = \"HOME/control.sock\"\n[health]\nstart_period = \"2s\"\n";
+    "[sockets]\ncontrol = \"HOME/control.sock\"\n[health]\nboot_grace = \"2s\"\n";
 /// A board that nobody named.
 const STRANGER: &str = "192.168.50.77";
 

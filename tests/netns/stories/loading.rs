@@ -99,7 +99,7 @@ pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
         let main = || fs::read_to_string(format!("{HOME}/run/dnsmasq/main")).unwrap_or_default();
         let loading = loads(Duration::from_millis(3));
         std::thread::sleep(Duration::from_millis(300));
-        reload(world, &settings("lease = \"2h\"\n"))?;
+        reload(world, &settings("lease_time = \"2h\"\n"))?;
         whole(loading)?;
         let loaded = Instant::now();
         until("then another serves", || {
@@ -110,7 +110,7 @@ pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
             loaded.elapsed() < Duration::from_secs(5),
         )?;
         let begin = Instant::now();
-        reload(world, &settings("lease = \"3h\"\n"))?;
+        reload(world, &settings("lease_time = \"3h\"\n"))?;
         until("and at once if nobody loads", || main().contains(",10800"))?;
         ensure(&format!("at once: {:?}", begin.elapsed()), begin.elapsed() < Duration::from_secs(1))
     })

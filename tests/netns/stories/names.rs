@@ -49,7 +49,7 @@ fn stands(world: &World, when: &str, [first, second]: [&str; 2]) -> Result<()> {
 }
 
 pub fn first_come_first_named() -> Result<()> {
-    let settings = format!("[control]\nsocket = \"{HOME}/control.sock\"\n[cluster.dhcp]\n");
+    let settings = format!("[sockets]\ncontrol = \"{HOME}/control.sock\"\n[cluster.dhcp]\n");
     serving(PLAIN, &settings, |world| {
         another_board("rpi1")?;
         another_board("rpi2")?;

@@ -194,12 +194,12 @@ impl Room {
 
 fn settings(cluster: Cluster, more: &str) -> String {
     format!(
-        "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\nprobe = \"off\"\n\
+        "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\ncheck = false\n\
          [cluster]\ninterface = \"eth0\"\naddress = \"10.21.0.1/16\"\n\
-         [[group]]\nname = \"rack\"\nnumbers = \"1-{}\"\nslots = \"1-{}\"\n\
-         address = \"10.21.{{group}}.{{slot}}\"\n\
-         [lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n[status]\nsocket = \"{HOME}/status.sock\"\n\
-         [health]\nstart_period = \"2s\"\n{more}",
+         [[group]]\nname = \"rack\"\ngroups = \"1-{}\"\nnodes = \"1-{}\"\n\
+         node_address = \"10.21.{{group}}.{{slot}}\"\n\
+         [lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n[sockets]\nstatus = \"{HOME}/status.sock\"\n\
+         [health]\nboot_grace = \"2s\"\n{more}",
         cluster.groups, cluster.slots
     )
 }

@@ -51,7 +51,7 @@ pub fn many_clients_are_served() -> Result<()> {
 pub fn socket_moves_at_a_reload() -> Result<()> {
     online(PLAIN, |world| {
         let (old, new) = (world.socket(), Path::new(HOME).join("moved/status.sock"));
-        let settings = |path: &Path| format!("[status]\nsocket = \"{}\"\n", path.display());
+        let settings = |path: &Path| format!("[sockets]\nstatus = \"{}\"\n", path.display());
         let mut watch = Watch::open(&old)?;
         watch.next_line()?;
         reload(world, &settings(&new))?;

@@ -47,7 +47,8 @@ pub fn machine_is_looked_at_before_there_are_settings() -> Result<()> {
             checks.is_some_and(|checks| checks > 10),
         )?;
         let (code, _, error) = verb("check -c /nonexistent/bramblegate.toml")?;
-        let in_words = error.contains("No such file or directory, `bramblegate detect")
+        let in_words = error.contains("no such file\n    help: create one")
+            && error.contains("`bramblegate detect")
             && !error.contains("os error");
         ensure(&format!("errors have words: {error}"), code == 78 && in_words)?;
         let (code, _, error) = verb("detect --try 0x27 --bus /dev/i2c-nonexistent")?;

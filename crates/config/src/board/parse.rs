@@ -100,7 +100,9 @@ impl<'de> Deserialize<'de> for BoardLcd {
             other => complain(
                 &mut table,
                 address.span,
-                format!("{other:#04x} is no expander's address, they are 0x20-0x27 and 0x38-0x3f"),
+                format!(
+                    "{other:#04x} is not an expander's address, write 0x20 to 0x27 or 0x38 to 0x3f"
+                ),
             ),
         });
         let wiring = wiring_name.ok().and_then(|name| match Wiring::named(&name.value) {

@@ -15,17 +15,24 @@ pub(super) struct Form<T> {
     pub read: fn(&Item) -> Option<T>,
 }
 
-/// Declares keys in the order of the man page: `/// TEXT NAME: TYPE = "path", FORM, PRESET;`. Each
-/// becomes a static, all together the list.
+/// Declares keys in the order of the man page: `/// TEXT NAME: TYPE = "path", FORM, PRESET;`, with
+/// former paths behind the preset as `was "path"`. Each becomes a static, all together the list.
 macro_rules! keys {
     ($list:ident = $(
         $(#[doc = $doc:literal])+
-        $name:ident: $type:ty = $path:literal, $form:expr, $preset:expr;
+        $name:ident: $type:ty = $path:literal, $form:expr, $preset:expr
+            $(, was $($was:literal),+)?;
     )+) => {
         $(
             #[doc = concat!("`", $path, "`")]
             pub(crate) static $name: $crate::keys::Typed<$type> =
-                $crate::keys::Typed::new($path, $form, $preset, concat!($($doc),+));
+                $crate::keys::Typed::new(
+                    $path,
+                    $form,
+                    $preset,
+                    &[$($($was),+)?],
+                    concat!($($doc),+),
+                );
         )+
 
         /// In the order of the man page.
@@ -59,14 +66,27 @@ macro_rules! scalar {
     };
 }
 
+/// "FIRST-LAST" through its grammar.
+macro_rules! pair {
+    ($form:expr, $parse:path) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::Pair(
+                $form,
+                $crate::keys::Check::Text(|text| $parse(text).map(drop)),
+            ),
+            read: |item| $parse(item.text()?).ok(),
+        }
+    };
+}
+
 /// A list of texts, each through its grammar.
 macro_rules! texts {
     ($form:expr, $parse:path) => {
         $crate::keys::form::Form {
             kind: $crate::keys::Kind::List {
                 form: $form,
-                lone: false,
                 empty: true,
+                off: false,
                 check: $crate::keys::Check::Text(|text| $parse(text).map(drop)),
             },
             read: |item| item.list()?.iter().map(|item| $parse(item.text()?).ok()).collect(),
@@ -80,8 +100,8 @@ macro_rules! scalars {
         $crate::keys::form::Form {
             kind: $crate::keys::Kind::List {
                 form: $form,
-                lone: false,
                 empty: true,
+                off: false,
                 check: $crate::keys::Check::Scalar(|value| $parse(value).map(drop)),
             },
             read: |item| item.list()?.iter().map(|item| $parse(item.scalar()?).ok()).collect(),
@@ -102,19 +122,25 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, keys, scalar, scalars, text, texts};
+pub(super) use {choice, keys, pair, scalar, scalars, text, texts};
 
 impl<T> Form<T> {
     /// Takes an empty list no more.
     pub const fn not_empty(self) -> Self {
-        let Kind::List { form, lone, check, .. } = self.kind else { return self };
-        Self { kind: Kind::List { form, lone, empty: false, check }, ..self }
+        let Kind::List { form, off, check, .. } = self.kind else { return self };
+        Self { kind: Kind::List { form, empty: false, off, check }, ..self }
     }
 
-    /// Takes a value that stands alone as a list of one.
-    pub const fn or_lone(self) -> Self {
+    /// Takes "off" as the empty list.
+    pub const fn or_off(self) -> Self {
         let Kind::List { form, empty, check, .. } = self.kind else { return self };
-        Self { kind: Kind::List { form, lone: true, empty, check }, ..self }
+        Self { kind: Kind::List { form, empty, off: true, check }, ..self }
+    }
+
+    /// Names what an integer counts.
+    pub const fn of(self, of: &'static str) -> Self {
+        let Kind::Integer { min, max, .. } = self.kind else { return self };
+        Self { kind: Kind::Integer { min, max, of }, ..self }
     }
 }
 
@@ -131,12 +157,13 @@ pub(super) const PIN: Form<u32> = integer(0, 511);
 
 /// What nodes can be asked.
 pub(super) const PROBES: Form<Vec<NodeProbe>> =
-    texts!("\"icmp\", \"arp\", \"tcp:22\", \"http://:80/healthz\"", grammar::node_probe).or_lone();
+    texts!("\"icmp\", \"arp\", \"tcp:22\", \"http://:80/healthz\" or \"off\"", grammar::node_probe)
+        .or_off();
 
 /// An integer within bounds, both inclusive.
 pub(super) const fn integer<T: TryFrom<i64>>(min: i64, max: i64) -> Form<T> {
     Form {
-        kind: Kind::Integer(min, max),
+        kind: Kind::Integer { min, max, of: "" },
         read: |item| match item.value {
             Value::Integer(number) => T::try_from(number).ok(),
             _ => None,
@@ -169,6 +196,11 @@ pub(super) const fn milliseconds(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-pub(super) const PORT: &str = "name, glob (* ? […]), or \"mac:aa:bb:cc:dd:ee:ff\"";
+pub(super) const PORT: &str =
+    "a name such as \"eth1\", a glob such as \"usb*\", or \"mac:aa:bb:cc:dd:ee:ff\"";
+/// A share from which something is reported.
+pub(super) const SHARE_OR_OFF: &str = "a share such as \"10%\", or \"off\"";
+/// How many of the nodes.
+pub(super) const COUNT_OR_SHARE: &str = "a count of nodes such as 3, or a share such as \"80%\"";
 /// Seconds of a day.
 pub(super) const DAY: u64 = 86_400;

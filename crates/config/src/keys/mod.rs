@@ -30,6 +30,8 @@ pub struct Key {
     pub path: &'static str,
     pub kind: Kind,
     pub default: Preset,
+    /// dotted paths of former names, which are read for good
+    pub was: &'static [&'static str],
     /// for the man page; one or two sentences
     pub doc: &'static str,
 }
@@ -55,7 +57,13 @@ pub(crate) struct Typed<T> {
 impl<T> Typed<T> {
     /// Makes a row; `doc` as `concat!` makes it of the lines of a doc comment, each with the blank
     /// behind its slashes.
-    const fn new(path: &'static str, form: Form<T>, default: Preset, doc: &'static str) -> Self {
+    const fn new(
+        path: &'static str,
+        form: Form<T>,
+        default: Preset,
+        was: &'static [&'static str],
+        doc: &'static str,
+    ) -> Self {
         let doc = match doc.as_bytes() {
             [b' ', text @ ..] => match std::str::from_utf8(text) {
                 Ok(text) => text,
@@ -63,7 +71,7 @@ impl<T> Typed<T> {
             },
             _ => doc,
         };
-        Self { key: Key { path, kind: form.kind, default, doc }, read: form.read }
+        Self { key: Key { path, kind: form.kind, default, was, doc }, read: form.read }
     }
 
     /// Returns the value in the whole tree. `None`: there is none, or it was wrong.
@@ -122,8 +130,12 @@ impl Check {
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Bool,
-    /// both inclusive
-    Integer(i64, i64),
+    /// both inclusive; `of`: what is counted, as in "number of °C"
+    Integer {
+        min: i64,
+        max: i64,
+        of: &'static str,
+    },
     /// both inclusive
     Number(f64, f64),
     /// both inclusive
@@ -131,11 +143,14 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// a single value in this form
     Value(&'static str, Check),
-    /// a list of values in this form; `lone`: one that stands alone is a list of one
+    /// "FIRST-LAST" in this form, or an array of the two
+    Pair(&'static str, Check),
+    /// an array of values in this form; one that stands alone is an array of one
     List {
         form: &'static str,
-        lone: bool,
         empty: bool,
+        /// "off" is the empty array
+        off: bool,
         check: Check,
     },
 }
@@ -145,21 +160,24 @@ impl Kind {
     pub fn words(&self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),
-            Self::Integer(min, max) => format!("integer, {min} to {max}"),
-            Self::Number(min, max) => format!("number, {min:?} to {max:?}"),
+            Self::Integer { min, max, of: "" } => format!("an integer from {min} to {max}"),
+            Self::Integer { min, max, of } => format!("a number of {of} from {min} to {max}"),
+            Self::Number(min, max) => format!("a number from {min:?} to {max:?}"),
             Self::Duration(min, max) => {
                 format!(
-                    "duration, {} to {}",
+                    "a duration from {} to {}",
                     grammar::show_duration(*min),
                     grammar::show_duration(*max)
                 )
             }
-            Self::Choice(choices) => {
-                choices.iter().map(|choice| format!("{choice:?}")).collect::<Vec<_>>().join(" or ")
+            Self::Choice([choices @ .., last]) if !choices.is_empty() => {
+                let choices: Vec<_> = choices.iter().map(|choice| format!("{choice:?}")).collect();
+                format!("{} or {last:?}", choices.join(", "))
             }
+            Self::Choice(choices) => format!("{:?}", choices.concat()),
             Self::Value(form, _) => (*form).to_owned(),
-            Self::List { form, lone: true, .. } => format!("{form}; one or a list"),
-            Self::List { form, .. } => format!("list of: {form}"),
+            Self::Pair(form, _) => format!("{form}, or an array of the two"),
+            Self::List { form, .. } => format!("{form}; one, or an array of them"),
         }
     }
 }
@@ -178,9 +196,20 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
     all().find(|key| key.path == path)
 }
 
-/// Is there a table of that path?
+/// Returns the key that was formerly at that path, with the path as the table has it.
+pub(super) fn find_former(path: &str) -> Option<(&'static Key, &'static str)> {
+    all().find_map(|key| key.was.iter().find(|was| **was == path).map(|was| (key, *was)))
+}
+
+/// Returns whether there is a table of that path, or formerly was.
 pub(super) fn is_table(path: &str) -> bool {
-    all().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    let within = |key: &str| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    all().any(|key| within(key.path) || key.was.iter().any(|was| within(was)))
+}
+
+/// Returns the key that switches a table on and off.
+pub(super) fn switch_of(table: &str) -> Option<&'static Key> {
+    find(&format!("{table}.enabled"))
 }
 
 /// Names that may stand directly in a table (`""` is the whole file): keys and tables.

@@ -7,184 +7,226 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::Preset::{Required, Toml, WithTable, Words};
-use super::form::{BOOL, DAY, PORT, choice, duration, keys, scalar, scalars, seconds, text, texts};
+use super::form::{
+    BOOL, DAY, PORT, choice, duration, keys, pair, scalar, scalars, seconds, text, texts,
+};
 use crate::grammar::ProbeMethod;
 use crate::{Allow, HttpExpectation, OnStop, PortPattern, TimeServer, devices, grammar, rule};
 
 keys! {
     NETWORK =
-    /// What the head node is: it decides the defaults of [lcd] and [led]. "auto" asks the device
-    /// tree and falls back to "generic-pc". A name is that of a file in boards/, or in
-    /// /etc/bramblegate/boards, without its .toml.
-    BOARD: String = "board", text!("\"auto\" or a board's name", devices::name), Toml("\"auto\"");
+    /// The board of the head node. It decides the defaults of [gpio], [lcd] and [led]. "auto" reads
+    /// the device tree and falls back to "generic-pc". A board's name is that of its file in
+    /// /etc/bramblegate/boards or among the built-in boards, without .toml.
+    BOARD: String =
+        "board", text!("\"auto\" or the name of a board", devices::name), Toml("\"auto\"");
 
-    /// The ports that may lead to the venue, in order of preference. Globs match current and
-    /// alternative names, never lo, the cluster's port or the gateway's own.
+    /// The interfaces that may lead to the venue, in order of preference. Globs match current and
+    /// alternative names. They never match lo, the cluster interface, or an interface that
+    /// Bramblegate made.
     UPLINK_INTERFACES: Vec<PortPattern> =
-        "uplink.interfaces", texts!(PORT, grammar::port_pattern).not_empty(), Required;
+        "uplink.interfaces",
+        texts!(PORT, grammar::port_pattern).not_empty(),
+        Required, was "uplink.interface";
 
-    /// How to find out whether the internet is behind an uplink. "http" also sees captive portals;
-    /// with "off" an address is enough.
-    UPLINK_PROBE: ProbeMethod =
-        "uplink.probe",
-        choice!(
-            "http" => ProbeMethod::Http,
-            "ping" => ProbeMethod::Ping,
-            "off" => ProbeMethod::Off
-        ),
-        Toml("\"http\"");
-
-    /// What "http" asks for, through the uplink and resolved by its own resolvers. The default is a
-    /// public host of Google's: any host of yours that answers plain HTTP does as well. No https:
-    /// the clock may be wrong before there is a network.
-    UPLINK_PROBE_URL: (String, u16, String) =
-        "uplink.probe_url",
-        text!("URL that begins with http://", grammar::http_url),
-        Toml("\"http://connectivitycheck.gstatic.com/generate_204\"");
-
-    /// The answer that says that the internet is there: this status, or status 200 with this text
-    /// in the body. Any other answer is a captive portal.
-    UPLINK_PROBE_EXPECT: HttpExpectation =
-        "uplink.probe_expect",
-        scalar!("HTTP status 200 to 599, or a text", grammar::expectation),
-        Toml("204");
-
-    /// Whom "ping" asks.
-    UPLINK_PROBE_HOST: IpAddr =
-        "uplink.probe_host", text!("IP address", grammar::ip), Toml("\"1.1.1.1\"");
-
-    /// What the venue may reach on the head node itself. "ssh" is port 22 and what sshd's settings
-    /// say, also when they change, "icmp" is for IPv4 and IPv6.
+    /// What the venue may reach on the head node itself. "ssh" is TCP port 22 and every port that
+    /// sshd listens on, also when its settings change. "icmp" is for IPv4 and IPv6. A number is a
+    /// TCP port.
     UPLINK_ALLOW: Vec<Allow> =
         "uplink.allow",
         scalars!(
-            "\"ssh\", \"icmp\", \"mdns\", a TCP port as 8080 or \"tcp:8000-8010\", \
-             \"udp:51820\"",
+            "\"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080, or ports \
+             such as \"tcp:8000-8010\" and \"udp:51820\"",
             grammar::allow
         ),
         Toml("[\"ssh\", \"icmp\", \"mdns\"]");
 
-    /// false: show the address, change nothing in the network.
+    /// false: do not check whether an uplink has internet access.
+    UPLINK_CHECK_ENABLED: bool =
+        "uplink.check.enabled", BOOL, Words("true, unless method is \"off\"");
+
+    /// How to check whether an uplink has internet access. "http" also detects captive portals.
+    /// "ping" (or "icmp") sends an ICMP echo request to host. With "off" an address is enough.
+    UPLINK_CHECK_METHOD: ProbeMethod =
+        "uplink.check.method",
+        choice!(
+            "http" => ProbeMethod::Http,
+            "ping" => ProbeMethod::Ping,
+            "icmp" => ProbeMethod::Ping,
+            "off" => ProbeMethod::Off
+        ),
+        Toml("\"http\""), was "uplink.probe";
+
+    /// The page that "http" requests, through the uplink and with the uplink's own resolvers. The
+    /// default is a public host of Google's. Any host of yours that answers plain HTTP will do. It
+    /// cannot be https: the clock may be wrong before there is a network.
+    UPLINK_CHECK_URL: (String, u16, String) =
+        "uplink.check.url",
+        text!("a URL such as \"http://example.org/generate_204\"", grammar::http_url),
+        Toml("\"http://connectivitycheck.gstatic.com/generate_204\""), was "uplink.probe_url";
+
+    /// The answer that proves internet access: this status, or status 200 with this text in the
+    /// body. Any other answer is a captive portal.
+    UPLINK_CHECK_EXPECT: HttpExpectation =
+        "uplink.check.expect",
+        scalar!("an HTTP status from 200 to 599, or a string", grammar::expectation),
+        Toml("204"), was "uplink.probe_expect";
+
+    /// The address that "ping" checks.
+    UPLINK_CHECK_HOST: IpAddr =
+        "uplink.check.host",
+        text!("an IP address such as \"9.9.9.9\"", grammar::ip),
+        Toml("\"1.1.1.1\""), was "uplink.probe_host";
+
+    /// false: show the address and change nothing in the network.
     GATEWAY_ENABLED: bool = "gateway.enabled", BOOL, Toml("true");
 
-    /// "keep": the nodes' way out outlives the daemon. "remove": everything is put back when it
-    /// stops.
+    /// "keep": the nodes keep their internet access when the daemon stops. "remove": the daemon
+    /// removes everything when it stops.
     GATEWAY_ON_STOP: OnStop =
         "gateway.on_stop",
         choice!("keep" => OnStop::Keep, "remove" => OnStop::Remove),
         Toml("\"keep\"");
 
-    /// Own the nftables table, so that others cannot flush it (kernel 6.9 or newer; with older ones
-    /// it is watched and put back). false for debugging.
+    /// Own the nftables table, so that other programs cannot flush it. This needs kernel 6.9 or
+    /// newer; on older kernels the table is watched and restored. Set it to false for debugging.
     GATEWAY_PROTECT: bool = "gateway.protect", BOOL, Toml("true");
 
-    /// Ports that are neither uplinks nor the cluster's and whose networks may reach the head and
-    /// the nodes. From any other port only what uplink.allow says is taken, and nothing new goes to
-    /// the nodes. Tunnels and containers of the head (WireGuard, Tailscale, bridges of Docker,
-    /// libvirt or Kubernetes) need not be named; a bridge that holds a network adapter does.
+    /// Further interfaces whose networks may reach the head node and the nodes. From any other
+    /// interface that is neither an uplink nor the cluster interface, only what uplink.allow lists
+    /// is accepted, and no new connection reaches the nodes. Tunnels and containers of the head
+    /// node (WireGuard, Tailscale, bridges of Docker, libvirt or Kubernetes) need not be listed. A
+    /// bridge that contains a network adapter must be.
     GATEWAY_TRUST: Vec<PortPattern> =
         "gateway.trust", texts!(PORT, grammar::port_pattern), Toml("[]");
 
-    /// The port that leads to the nodes. A glob takes none that is named as an uplink.
+    /// The interface that leads to the nodes. A glob does not match an interface that is listed as
+    /// an uplink.
     CLUSTER_INTERFACE: PortPattern =
         "cluster.interface", text!(PORT, grammar::port_pattern), Required;
 
-    /// The head node's own address on the cluster's side, and with it the cluster's subnet.
+    /// The head node's own address in the cluster. It also sets the cluster's subnet.
     CLUSTER_ADDRESS: Ipv4Net =
         "cluster.address",
-        text!("IPv4 address with prefix length 8 to 30", grammar::cidr),
+        text!(
+            "an IPv4 address and its prefix length (8-30) such as \"192.168.50.1/24\"",
+            grammar::cidr
+        ),
         Toml("\"192.168.50.1/24\"");
 
     /// Where the cluster moves if the venue leases the head node an address of the cluster. The
-    /// nodes keep their host parts; where it clashes with nothing, the former address stays until
-    /// no node uses its subnet.
-    CLUSTER_ALTERNATIVES: Vec<Ipv4Net> =
-        "cluster.alternatives",
-        texts!("as cluster.address, same prefix length", grammar::cidr),
+    /// first one that is not in use is taken. The nodes keep their host parts. The former address
+    /// stays until no node uses its subnet, as long as it does not clash.
+    CLUSTER_FALLBACK_ADDRESSES: Vec<Ipv4Net> =
+        "cluster.fallback_addresses",
+        texts!(
+            "an address with the prefix length of cluster.address such as \"10.213.50.1/24\"",
+            grammar::fallback_address
+        ),
         Words(
             "10.213.x.y and 172.30.x.y, where x.y are the last two numbers of cluster.address; \
              none if its prefix is shorter than 16"
-        );
+        ), was "cluster.alternatives";
 
-    /// The domain of the nodes' names. Not local, localhost or arpa: no resolver would ask for
-    /// names in them here.
+    /// The domain of the nodes' names. It cannot be below local, localhost or arpa: a resolver does
+    /// not send names in them to the head node.
     CLUSTER_DOMAIN: String =
-        "cluster.domain", text!("domain name", grammar::domain), Toml("\"bramble\"");
+        "cluster.domain",
+        text!("a domain such as \"bramble\"", grammar::domain),
+        Toml("\"bramble\"");
 
-    /// Serve addresses to the nodes.
+    /// Serve addresses to the nodes. "dhcp = true" in [cluster] is short for this.
     CLUSTER_DHCP_ENABLED: bool =
-        "cluster.dhcp.enabled", BOOL, Words("true where the table [cluster.dhcp] is there");
+        "cluster.dhcp.enabled", BOOL, Words("true if the table [cluster.dhcp] is present");
 
-    /// The addresses for nodes that have none of their own. A node that is found at one of them
-    /// keeps it; those that never asked for it keep half of the range at most. Let there be more
-    /// than nodes: of many that ask at once for the first time, those that are offered the same
-    /// address ask again.
+    /// The addresses for nodes that have no address in the settings. Make the range larger than the
+    /// number of nodes: if many ask for the first time at once, some are offered the same address
+    /// and must ask again. A node found at an address of the range keeps it. Nodes that never asked
+    /// for theirs keep half of the range at most.
     CLUSTER_DHCP_RANGE: (Ipv4Addr, Ipv4Addr) =
         "cluster.dhcp.range",
-        text!("\"FIRST-LAST\"", grammar::range),
-        Words("hosts 100 to 199 of the subnet, in a small subnet its upper half");
+        pair!("a range such as \"192.168.50.100-192.168.50.199\"", grammar::range),
+        Words("hosts 100 to 199 of the subnet; the upper half of a small subnet");
 
-    /// How long a node may keep an address. It asks after a minute (thousands: less often) whether
-    /// all is as it was, and then follows a move (DHCP option 58; dhcpcd, systemd-networkd and
-    /// NetworkManager do so). A client that does not, as busybox's udhcpc, follows only when its
-    /// lease is nearly over: with such nodes let it be a few minutes.
-    CLUSTER_DHCP_LEASE: Duration =
-        "cluster.dhcp.lease", duration(seconds(120), seconds(365 * DAY)), WithTable("1h");
+    /// How long a node may keep an address. Every minute (less often with thousands of nodes) it
+    /// asks whether its address is still valid, and so follows a move of the cluster. dhcpcd,
+    /// systemd-networkd and NetworkManager do this (DHCP option 58). Other clients, such as
+    /// busybox's udhcpc, follow only when their lease is nearly over. If you have such nodes, set a
+    /// few minutes.
+    CLUSTER_DHCP_LEASE_TIME: Duration =
+        "cluster.dhcp.lease_time",
+        duration(seconds(120), seconds(365 * DAY)),
+        WithTable("1h"), was "cluster.dhcp.lease";
 
-    /// The time server that nodes get (DHCP option 42). "auto": the head itself where it serves
-    /// time (chrony, ntpsec), else the servers that the head asks.
+    /// The time server that the nodes get (DHCP option 42). "auto": the head node itself if it
+    /// serves time (chrony, ntpsec), otherwise the servers that the head node uses.
     CLUSTER_DHCP_NTP: TimeServer =
         "cluster.dhcp.ntp",
-        text!("\"auto\", \"off\" or an IPv4 address", rule::time_server),
+        text!("\"auto\", \"off\" or an IPv4 address such as \"192.168.50.1\"", rule::time_server),
         WithTable("auto");
 
-    /// Resolve names for the nodes: their own, and the internet's by the venue's resolvers.
+    /// Resolve names for the nodes: their own names, and names on the internet through the venue's
+    /// resolvers.
     CLUSTER_DNS_ENABLED: bool =
-        "cluster.dns.enabled", BOOL, Words("true where addresses are served");
+        "cluster.dns.enabled", BOOL, Words("true if cluster.dhcp is enabled");
 
-    /// Resolvers for when the venue names none.
-    CLUSTER_DNS_FALLBACK: Vec<IpAddr> =
-        "cluster.dns.fallback",
-        texts!("IP address", grammar::ip),
-        Toml("[\"9.9.9.9\", \"1.1.1.1\"]");
+    /// Resolvers to use if the venue offers none.
+    CLUSTER_DNS_FALLBACK_SERVERS: Vec<IpAddr> =
+        "cluster.dns.fallback_servers",
+        texts!("an IP address such as \"9.9.9.9\"", grammar::ip),
+        Toml("[\"9.9.9.9\", \"1.1.1.1\"]"), was "cluster.dns.fallback";
 
-    /// Let nodes boot from the head by TFTP.
+    /// Let nodes boot from the head node over TFTP.
     CLUSTER_NETBOOT_ENABLED: bool =
-        "cluster.netboot.enabled", BOOL, Words("true where the table [cluster.netboot] is there");
+        "cluster.netboot.enabled", BOOL, Words("true if the table [cluster.netboot] is present");
 
-    /// The folder that is served. A Raspberry Pi 4 or 5 asks for files in a folder named after its
-    /// serial number first.
+    /// The folder that is served. A Raspberry Pi 4 or 5 first asks for files in a folder named
+    /// after its serial number.
     CLUSTER_NETBOOT_ROOT: PathBuf =
-        "cluster.netboot.root", text!("absolute path", devices::folder), WithTable("/srv/tftp");
+        "cluster.netboot.root",
+        text!("an absolute path such as \"/srv/tftp\"", devices::folder),
+        WithTable("/srv/tftp");
 
-    /// "mac": each node sees only the folder of its own hardware address below root, as
-    /// "b8-27-eb-00-00-01", where there is one.
+    /// "mac": each node sees only the folder of its own hardware address below root, such as
+    /// b8-27-eb-00-00-01, if that folder exists.
     CLUSTER_NETBOOT_FOLDERS: bool =
         "cluster.netboot.folders",
         choice!("shared" => false, "mac" => true),
         WithTable("shared");
 
-    /// What a PC with a BIOS loads, as "pxelinux.0".
+    /// The file that a PC with a BIOS loads.
     CLUSTER_NETBOOT_BIOS: String =
-        "cluster.netboot.bios", text!("file below root", devices::boot_file), Words("none");
+        "cluster.netboot.bios",
+        text!("a file below root such as \"pxelinux.0\"", devices::boot_file),
+        Words("none");
 
-    /// What a 64-bit PC with UEFI loads, as "grubx64.efi"; a URL for UEFI HTTP boot.
+    /// The file that a 64-bit PC with UEFI loads. A URL is for UEFI HTTP boot.
     CLUSTER_NETBOOT_UEFI_X86: String =
         "cluster.netboot.uefi_x86",
-        text!("file below root, or URL that begins with http://", devices::boot_file),
+        text!(
+            "a file below root such as \"grubx64.efi\", or a URL that begins with http://",
+            devices::boot_file
+        ),
         Words("none");
 
-    /// What a 64-bit ARM machine with UEFI loads, as "grubaa64.efi".
+    /// The file that a 64-bit ARM machine with UEFI loads. A URL is for UEFI HTTP boot.
     CLUSTER_NETBOOT_UEFI_ARM64: String =
         "cluster.netboot.uefi_arm64",
-        text!("file below root, or URL that begins with http://", devices::boot_file),
+        text!(
+            "a file below root such as \"grubaa64.efi\", or a URL that begins with http://",
+            devices::boot_file
+        ),
         Words("none");
 
-    /// What iPXE starts, whatever machine it runs on, as "http://192.168.50.1/boot.ipxe". Needed
-    /// where one of the others is iPXE itself ("undionly.kpxe", "ipxe.efi"), which asks again;
-    /// without it iPXE is given what its machine loads, but never iPXE.
+    /// What iPXE starts, on any machine. You need it if one of the other files is iPXE itself (such
+    /// as undionly.kpxe or ipxe.efi), because iPXE asks again. Without it iPXE gets the file of its
+    /// machine, unless that is iPXE.
     CLUSTER_NETBOOT_IPXE: String =
         "cluster.netboot.ipxe",
-        text!("file below root, or URL", devices::loader_file),
+        text!(
+            "a file below root such as \"boot.ipxe\", or a URL such as \
+             \"http://192.168.50.1/boot.ipxe\"",
+            devices::loader_file
+        ),
         Words("none");
 }

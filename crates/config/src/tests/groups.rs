@@ -18,8 +18,8 @@ fn a_room_of_modules_takes_ten_lines() {
         .filter(|other| std::sync::Arc::ptr_eq(&other.probes, &node.probes))
         .count();
     assert_eq!(others, 750, "one list for all");
-    assert_eq!(settings.groups[2].fault_below, Some(Threshold::Percent(90)));
-    let named = good(&ROOM.replace("numbers", "node = \"m{group}n{slot}\"\nnumbers"));
+    assert_eq!(settings.groups[2].red_below, Some(Threshold::Percent(90)));
+    let named = good(&ROOM.replace("groups", "node_name = \"m{group}n{slot}\"\ngroups"));
     assert_eq!(named.nodes[0].name, "m1n1");
 }
 
@@ -47,7 +47,7 @@ fn members_and_named_groups_find_each_other() {
     let groups: Vec<_> = good(&text).nodes.iter().map(|node| node.group).collect();
     assert_eq!(groups, [Some(0), Some(1), None]);
     let wrong = node("rpi1", 12, "group = \"rack\"\n");
-    fault(&wrong, "t.toml:6:9: node \"rpi1\": there is no group \"rack\", write a [[group]]");
+    fault(&wrong, "t.toml:6:9: node \"rpi1\": there is no group \"rack\"\nadd a [[group]]");
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn rules_that_cannot_be_are_reported_at_the_group() {
         faults("1-150", "1-300")[0]
             .contains("slot 256 of group \"module1\" would have the address 10.21.1.256")
     );
-    assert!(faults("{slot}", "7")[0].contains("gives all slots one address"));
-    assert!(faults("1-5", "5-1")[0].contains("ends before it begins, write \"1-5\""));
+    assert!(faults("{slot}", "7")[0].contains("gives all nodes the same address"));
+    assert!(faults("1-5", "5-1")[0].contains("ends before it begins\nwrite \"1-5\""));
     assert!(
-        faults("address = \"10.21.{group}.{slot}\"\n", "")
+        faults("node_address = \"10.21.{group}.{slot}\"\n", "")
             .iter()
-            .any(|fault| fault.contains("has slots but no address"))
+            .any(|fault| fault.contains("has nodes but no node_address"))
     );
     assert!(
         faults("10.21.{group}", "10.22.{group}")[0].contains("is outside the cluster's subnet")
@@ -74,7 +74,7 @@ fn rules_that_cannot_be_are_reported_at_the_group() {
 fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
     let nodes = "[[node]]\nname = \"web\"\naddress = \"192.168.50.9\"\n\
                  probe = \"http://:80/healthz\"\ntimeout = \"2s\"\n\
-        [[group]]\nname = \"rack\"\nslots = \"1-2\"\naddress = \"192.168.50.2{slot}\"\n\
+        [[group]]\nname = \"rack\"\nnodes = \"1-2\"\nnode_address = \"192.168.50.2{slot}\"\n\
         timeout = \"1s\"\n\
         [[node]]\nname = \"rack-2\"\ntimeout = \"500ms\"\n";
     let settings = good(nodes);
@@ -88,5 +88,8 @@ fn a_node_and_the_slots_of_a_group_may_have_a_time_limit_of_their_own() {
             .map(|time| time.as_millis())
     };
     assert_eq!((of("web"), of("rack-1"), of("rack-2")), (Some(2000), Some(1000), Some(500)));
-    fault(&nodes.replace("\"2s\"", "\"2m\""), "t.toml:7:11: node.timeout: \"2m\" is too long");
+    fault(
+        &nodes.replace("\"2s\"", "\"2m\""),
+        "t.toml:7:11: node.timeout: \"2m\" is too long\nwrite a duration from 5ms to 1m",
+    );
 }

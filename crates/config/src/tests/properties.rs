@@ -89,13 +89,13 @@ proptest! {
         body in "\\PC{1,20}", dhcp in any::<bool>(), night in 0u16..1439, log in "[a-z\"\\\\ä]{1,9}",
     ) {
         let mut text = format!(
-            "{PORTS}uplink.probe_expect = {}\nhealth.interval = \"{}\"\n\
-             led.brightness = {brightness:?}\nled.night = \"{:02}:{:02}-23:59\"\n\
+            "{PORTS}uplink.check.expect = {}\nhealth.interval = \"{}\"\n\
+             led.brightness = {brightness:?}\nled.quiet_hours = \"{:02}:{:02}-23:59\"\n\
              lcd.bus = {}\ncluster.address = \"10.7.7.{host}/24\"\n",
             quote(&body), show_duration(Duration::from_millis(interval)), night / 60, night % 60, quote(&format!("emulator:{log}")),
         );
         if dhcp {
-            text += "cluster.dhcp.lease = \"2h\"\n";
+            text += "cluster.dhcp.lease_time = \"2h\"\n";
         }
         for node in 0..nodes {
             text += &format!("[[node]]\nname = \"n{node}\"\naddress = \"10.7.7.{}\"\n\

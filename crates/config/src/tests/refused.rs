@@ -6,8 +6,8 @@ use super::*;
 fn rules_that_give_a_name_twice_are_reported_with_both_places() {
     let group = |name: &str, node: &str, net: u8| {
         format!(
-            "[[group]]\nname = \"{name}\"\nslots = \"1-3\"\nnode = \"{node}\"\n\
-             address = \"10.21.{net}.{{slot}}\"\n"
+            "[[group]]\nname = \"{name}\"\nnodes = \"1-3\"\nnode_name = \"{node}\"\n\
+             node_address = \"10.21.{net}.{{slot}}\"\n"
         )
     };
     let wide = "cluster.address = \"10.21.0.1/16\"\n";
@@ -15,18 +15,18 @@ fn rules_that_give_a_name_twice_are_reported_with_both_places() {
         format!("{wide}{}{}", group("a", first, 1), group("b", second, 2))
     };
     assert_eq!(good(&two("n{slot}", "m{slot}")).nodes.len(), 6);
-    let wrong = "t.toml:12:8: slot 1 of group \"b\" would be a second node named \"N1\", the \
-                 first is made at t.toml:7:8: ";
+    let wrong = "t.toml:12:13: slot 1 of group \"b\" would be a second node named \"N1\"\ngive each \
+                 its own, such as node_name = \"r{group}-{slot}\"; the first is made at t.toml:7:13";
     fault(&two("n{slot}", "N{slot}"), wrong);
     // n1 and 12 is n11 and 2.
     let run = ROOM.replace("1-5", "1-11").replace("1-150", "2-12");
-    let faults = bad(&run.replace("numbers", "node = \"n{group}{slot}\"\nnumbers"));
+    let faults = bad(&run.replace("groups", "node_name = \"n{group}{slot}\"\ngroups"));
     assert!(
         faults[0].contains("slot 2 of group \"module11\" would be a second node named \"n112\""),
         "{faults:?}"
     );
     assert_eq!(
-        good(&run.replace("numbers", "node = \"n{group}-{slot}\"\nnumbers")).nodes.len(),
+        good(&run.replace("groups", "node_name = \"n{group}-{slot}\"\ngroups")).nodes.len(),
         121
     );
 }
@@ -36,10 +36,10 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
     let node = |name: &str| format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.9\"\n");
     for name in ["ignore", "Infinite", "LOCALHOST", "7", "12h", "5W"] {
         let faults = bad(&node(name));
-        let right = format!("put a letter before it, as \"n{name}\"");
+        let right = format!("put a letter before it, such as \"n{name}\"");
         assert!(
             faults.len() == 1
-                && faults[0].contains("is no name for a node")
+                && faults[0].contains("cannot be the name of a node")
                 && faults[0].ends_with(&right),
             "{faults:?}"
         );
@@ -47,9 +47,12 @@ fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
     for name in ["n7", "7x", "h", "12-h", "ignored", "12hh"] {
         assert_eq!(good(&node(name)).nodes[0].name, name);
     }
-    let rule = |node: &str| bad(&ROOM.replace("numbers", &format!("node = \"{node}\"\nnumbers")));
-    assert!(rule("{slot}")[0].ends_with("put a letter before it, as \"n{slot}\""));
-    assert!(rule("{group}{slot}d")[0].contains("is no name for a node: it is a time to dnsmasq"));
+    let rule =
+        |node: &str| bad(&ROOM.replace("groups", &format!("node_name = \"{node}\"\ngroups")));
+    assert!(rule("{slot}")[0].ends_with("put a letter before it, such as \"n{slot}\""));
+    assert!(
+        rule("{group}{slot}d")[0].contains("cannot be the name of a node: it is a time to dnsmasq")
+    );
     let long = bad(&ROOM.replace("module", &"m".repeat(60)));
     assert!(
         long[0].contains("slot 10 of group") && long[0].contains("is not a host name"),
@@ -92,17 +95,21 @@ fn a_rule_that_is_wrong_for_all_its_nodes_is_reported_in_a_few_lines() {
     assert_eq!(faults.len(), 5, "{faults:#?}");
     assert!(
         faults[0].contains("10.22.1.1 is outside")
-            && faults[4].contains("and 746 more faults here"),
+            && faults[4].contains("and 746 more errors here"),
         "{faults:#?}"
     );
 }
 
 #[test]
 fn domains_that_nobody_asks_a_server_for_are_refused() {
-    for domain in ["local", "Local", "localhost", "a.localhost", "arpa", "in-addr.arpa"] {
+    for domain in
+        ["local", "Local", "localhost", "a.localhost", "arpa", "cluster.local", "in-addr.arpa"]
+    {
         fault(&format!("cluster.domain = \"{domain}\""), "t.toml:3:18: cluster.domain: ");
     }
-    for domain in ["home.arpa", "x.home.arpa", "locale", "notlocalhost", "bramble.example"] {
+    for domain in
+        ["home.arpa", "x.home.arpa", "locale", "notlocal", "notlocalhost", "bramble.example"]
+    {
         assert_eq!(good(&format!("cluster.domain = \"{domain}\"")).cluster.domain, domain);
     }
 }

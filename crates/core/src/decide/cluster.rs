@@ -37,7 +37,7 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
         .iter()
         .find_map(|index| facts.lease_clash(*index).map(|address| (*index, address)));
     let alternative =
-        || settings.cluster.alternatives.iter().copied().find(|net| !is_taken(facts, *net));
+        || settings.cluster.fallback_addresses.iter().copied().find(|net| !is_taken(facts, *net));
     let address = clash.and_then(|_| alternative()).unwrap_or(settings.cluster.address);
     let overlap = if address != settings.cluster.address {
         Overlap::Renumbered

@@ -112,7 +112,8 @@ impl Cluster {
 
 /// Returns our own addresses in the cluster, of the settings.
 pub(super) fn own_addresses(settings: &Settings) -> impl Iterator<Item = Ipv4Net> + '_ {
-    std::iter::once(settings.cluster.address).chain(settings.cluster.alternatives.iter().copied())
+    std::iter::once(settings.cluster.address)
+        .chain(settings.cluster.fallback_addresses.iter().copied())
 }
 
 /// Returns whether an uplink has an address that the nodes look for on their own wire, as the venue

@@ -160,7 +160,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     let [known_place, drained_place] = places;
     let asked = Questions::default();
     let outputs = Outputs::spawn(&options, &events, asked.clone())?;
-    let control = (options.settings.control.socket.as_path(), ordered);
+    let control = (options.settings.sockets.control.as_path(), ordered);
     let plans = watchers::spawn(signals, &events, &failed, &options.run_directory, control, asked);
     let mut daemon = Daemon {
         trimmed: facts.nodes().layout,

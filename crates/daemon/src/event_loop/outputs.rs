@@ -33,7 +33,7 @@ const LAST_FRAME: Duration = Duration::from_millis(1500);
 /// The network half is waited for no longer.
 const PUT_BACK: Duration = Duration::from_secs(2);
 /// The setting that says where the status socket is.
-const STATUS_SOCKET: &str = "status.socket";
+const STATUS_SOCKET: &str = "sockets.status";
 
 /// Display and LED.
 #[derive(Debug)]
@@ -76,15 +76,14 @@ impl Outputs {
             true => Some(Reconcilers::spawn(state_directory, events).map_err(fatal)?),
             false => None,
         };
-        let socket = &settings.status.socket;
-        let status =
-            status_socket::spawn(settings.status.clone(), events.clone()).map_err(|error| {
-                let remedy = bind::remedy(&error, STATUS_SOCKET);
-                Fatal::CannotCreate(format!(
-                    "the status socket {} cannot be made: {error}; {remedy}",
-                    socket.display()
-                ))
-            })?;
+        let socket = &settings.sockets.status;
+        let status = status_socket::spawn(socket.clone(), events.clone()).map_err(|error| {
+            let remedy = bind::remedy(&error, STATUS_SOCKET);
+            Fatal::CannotCreate(format!(
+                "the status socket {} cannot be made: {error}; {remedy}",
+                socket.display()
+            ))
+        })?;
         Ok(Self {
             reconcilers,
             dnsmasq: dhcp::spawn(&options.run_directory, state_directory, events.clone(), asked),
@@ -198,7 +197,7 @@ impl Outputs {
             }
         }
         // Not what the settings said before: that may not have come about.
-        let (wanted, held) = (&now.status.socket, self.status.path().to_owned());
+        let (wanted, held) = (&now.sockets.status, self.status.path().to_owned());
         let stays = *wanted == held && held.exists();
         let moved = if stays { Ok(()) } else { self.status.relocate(wanted) };
         let result = moved.map(|()| Applied::Done).map_err(|error| {

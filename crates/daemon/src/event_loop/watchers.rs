@@ -222,6 +222,6 @@ impl Plans {
         publish(&self.conflicts, decide::link::conflicts(settings, facts, desired));
         publish(&self.time_at, others::time_at(settings, desired));
         publish(&self.neighbours, facts.roles().cluster);
-        publish(&self.control, settings.control.socket.clone());
+        publish(&self.control, settings.sockets.control.clone());
     }
 }

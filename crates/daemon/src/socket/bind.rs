@@ -216,23 +216,23 @@ mod tests {
     async fn whatever_is_in_the_way_is_reported_with_its_remedy() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
-        let remedy = |path: &Path| remedy(&Bound::at(path, 0o600).unwrap_err(), "control.socket");
+        let remedy = |path: &Path| remedy(&Bound::at(path, 0o600).unwrap_err(), "sockets.control");
         let held = Bound::at(&folder.join("held.sock"), 0o600).unwrap();
         assert_eq!(
             remedy(held.path()),
-            "stop that process, or name another path in control.socket"
+            "stop that process, or name another path in sockets.control"
         );
         let file = folder.join("file");
         fs::write(&file, "somebody's").unwrap();
-        assert_eq!(remedy(&file), "remove it, or name another path in control.socket");
+        assert_eq!(remedy(&file), "remove it, or name another path in sockets.control");
         assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
         assert_eq!(
             remedy(&file.join("x.sock")),
-            "make its folder, or name another path in control.socket"
+            "make its folder, or name another path in sockets.control"
         );
         assert_eq!(
             remedy(&folder.join("a/b/x.sock")),
-            "make its folder, or name another path in control.socket"
+            "make its folder, or name another path in sockets.control"
         );
     }
 }

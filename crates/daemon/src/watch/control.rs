@@ -73,7 +73,7 @@ async fn listen(
     requests: &mpsc::Sender<Request>,
 ) -> io::Result<()> {
     let mut bound = Bound::at(path, MODE).map_err(|error| {
-        let remedy = bind::remedy(&error, "control.socket");
+        let remedy = bind::remedy(&error, "sockets.control");
         io::Error::new(
             error.kind(),
             format!("{} cannot be made: {error}; {remedy}", path.display()),

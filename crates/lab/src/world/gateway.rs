@@ -97,14 +97,14 @@ impl World {
             self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
         let mut text = format!(
             "board = \"emulated\"\n[uplink]\ninterfaces = [{}]\n\
-             probe_url = \"http://connectivity.example/generate_204\"\n\
+             check.url = \"http://connectivity.example/generate_204\"\n\
              [cluster]\ninterface = \"eth0\"\n\
              [lcd]\nbus = \"emulator:{HOME}/lcd.log\"\n[led]\n\
              device = \"emulator:{HOME}/led.log\"\n\
-             [vitals]\ntemperature = 120\nmemory = \"off\"\ndisk = \"off\"\npressure = \"off\"\n\
-             [buttons]\nchip = \"emulator:{HOME}/buttons\"\nnext = {}\nacknowledge = {}\n\
+             [vitals]\ntemperature_above = 120\nmemory_free_below = \"off\"\ndisk_free_below = \"off\"\npressure = \"off\"\n\
+             [gpio]\nchip = \"emulator:{HOME}/buttons\"\n[buttons]\nnext = {}\nacknowledge = {}\n\
              power = {}\n\
-             [status]\nsocket = \"{HOME}/status.sock\"\n",
+             [sockets]\nstatus = \"{HOME}/status.sock\"\n",
             ports.join(", "),
             Input::Next as u32,
             Input::Acknowledge as u32,

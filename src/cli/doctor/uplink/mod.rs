@@ -37,7 +37,7 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
 /// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal
 /// is.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
-    let status = context.machine.status(&context.settings.status.socket);
+    let status = context.machine.status(&context.settings.sockets.status);
     let mut findings = switched_off(context);
     for port in context.uplinks() {
         let known = status.as_ref().and_then(|status| uplink(status, &port));

@@ -85,9 +85,8 @@ board = "generic-pc"
 
 [uplink]
 interfaces = ["eth1"]
-probe = "http"
-probe_url = "http://203.0.113.80/ok"
-probe_expect = "online"
+check.url = "http://203.0.113.80/ok"
+check.expect = "online"
 
 [cluster]
 interface = "eth0"

@@ -24,7 +24,7 @@ gpio_chip() {
 }
 
 buttons_appear() {
-    with_section '[buttons]' 'chip = "cp2112_gpio"' 'next = 0' 'acknowledge = 1' 'power = 2'
+    with_section '[gpio]' 'chip = "cp2112_gpio"' '[buttons]' 'next = 0' 'acknowledge = 1' 'power = 2'
     bramblegate check
     systemctl reload bramblegate.service
     usbsim plug buttons

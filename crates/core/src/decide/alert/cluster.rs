@@ -44,7 +44,7 @@ fn clash(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<Al
     } else {
         format!(
             "the venue leased {address} on {port}, an address of the cluster, and every \
-             alternative is taken too: add one to cluster.alternatives"
+             alternative is taken too: add one to cluster.fallback_addresses"
         )
     };
     let [a, b, c, _] = settings.cluster.address.network().octets();

@@ -38,7 +38,7 @@ fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
     let text = format!(
         "no address is left for {mac}: widen cluster.dhcp.range ({}-{}), or shorten \
-         cluster.dhcp.lease where boards come and go (`bramblegate nodes` lists who is there)",
+         cluster.dhcp.lease_time where boards come and go (`bramblegate nodes` lists who is there)",
         dhcp.first, dhcp.last
     );
     raised.push(Alert::whole(AlertCode::GatewayDhcpFull, text));

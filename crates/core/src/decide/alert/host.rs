@@ -52,24 +52,30 @@ fn conditions(settings: &Settings, trouble: Trouble) -> [(bool, AlertCode, Strin
         (
             trouble.hot,
             AlertCode::HostTemperature,
-            format!("the head is hotter than {} degrees", limits.temperature),
+            format!("the head is hotter than {} degrees", limits.temperature_above),
         ),
         (
             trouble.memory,
             AlertCode::HostMemory,
-            format!("less than {} % of the head's memory is available", percent(limits.memory)),
+            format!(
+                "less than {} % of the head's memory is available",
+                percent(limits.memory_free_below)
+            ),
         ),
         (
             trouble.disk,
             AlertCode::HostDisk,
-            format!("less than {} % of the root file system is free", percent(limits.disk)),
+            format!(
+                "less than {} % of the root file system is free",
+                percent(limits.disk_free_below)
+            ),
         ),
         (
             trouble.inodes,
             AlertCode::HostInodes,
             format!(
                 "less than {} % of the root file system's inodes are free",
-                percent(limits.disk)
+                percent(limits.disk_free_below)
             ),
         ),
         (

@@ -154,16 +154,16 @@ fn plan(settings: &Settings, facts: &Facts, placement: &Placement, port: &str) -
     let address = placement.address;
     let dhcp = cluster.dhcp.as_ref().map(|dhcp| {
         let lease = if placement.overlap == Overlap::None {
-            dhcp.lease
+            dhcp.lease_time
         } else {
-            dhcp.lease.min(SHORT_LEASE)
+            dhcp.lease_time.min(SHORT_LEASE)
         };
         let [renew, rebind] =
             renewals(u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)), lease);
         DhcpPlan {
             first: keep_host(dhcp.first, address),
             last: keep_host(dhcp.last, address),
-            usual_lease: dhcp.lease,
+            usual_lease: dhcp.lease_time,
             lease,
             renew,
             rebind,

@@ -14,8 +14,10 @@ pub fn other_dhcp(settings: &Settings, facts: &Facts) -> Option<DhcpWatchPlan> {
     let (index, generation) = facts.dhcp().port()?;
     let port = facts.kernel().link(index)?;
     let (cluster, name) = (&settings.cluster, port.name.clone());
-    let ours =
-        std::iter::once(&cluster.address).chain(&cluster.alternatives).map(Ipv4Net::addr).collect();
+    let ours = std::iter::once(&cluster.address)
+        .chain(&cluster.fallback_addresses)
+        .map(Ipv4Net::addr)
+        .collect();
     Some(DhcpWatchPlan {
         index,
         name,

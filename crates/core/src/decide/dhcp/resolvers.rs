@@ -36,7 +36,7 @@ pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> V
         let servers = known.get(&list).into_iter().flatten();
         servers.filter_map(|server| upstream(*server, uplink, facts, placement)).collect()
     };
-    let fallback = settings.cluster.dns.iter().flat_map(|dns| &dns.fallback);
+    let fallback = settings.cluster.dns.iter().flat_map(|dns| &dns.fallback_servers);
     let fallback =
         || fallback.filter_map(|server| upstream(*server, None, facts, placement)).collect();
     lists.map(through).find(|servers| !servers.is_empty()).unwrap_or_else(fallback)

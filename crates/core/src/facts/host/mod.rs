@@ -142,11 +142,11 @@ impl Vitals {
         }
         self.trouble = Trouble {
             hot: head.temperature.is_some_and(|now| {
-                now >= limits.temperature - if was.hot { COOLER - 1 } else { 0 }
+                now >= limits.temperature_above - if was.hot { COOLER - 1 } else { 0 }
             }),
-            memory: below(was.memory, head.memory, limits.memory),
-            disk: below(was.disk, head.disk, limits.disk),
-            inodes: below(was.inodes, head.inodes, limits.disk),
+            memory: below(was.memory, head.memory, limits.memory_free_below),
+            disk: below(was.disk, head.disk, limits.disk_free_below),
+            inodes: below(was.inodes, head.inodes, limits.disk_free_below),
             pressure,
             read_only: head.read_only == Some(true),
             clock_unset: head.clock_set == Some(false),
@@ -198,8 +198,12 @@ mod tests {
     use crate::event::Pressure;
     use proptest::prelude::*;
 
-    const LIMITS: VitalLimits =
-        VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
+    const LIMITS: VitalLimits = VitalLimits {
+        temperature_above: 80,
+        memory_free_below: Some(10),
+        disk_free_below: Some(10),
+        pressure: Some(80),
+    };
 
     fn at(seconds: u64) -> Instant {
         Instant::from_boot(Duration::from_secs(seconds))
@@ -225,7 +229,7 @@ mod tests {
     fn a_limit_that_is_switched_off_is_none() {
         let head = Head { memory: Some(0), ..Head::default() };
         let mut vitals = Vitals::default();
-        vitals.judge(&head, &VitalLimits { memory: None, ..LIMITS }, at(0));
+        vitals.judge(&head, &VitalLimits { memory_free_below: None, ..LIMITS }, at(0));
         assert!(!vitals.trouble.memory);
         assert!(after(&[head]).memory);
     }

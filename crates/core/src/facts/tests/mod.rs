@@ -37,7 +37,7 @@ pub(super) fn settings() -> Arc<Settings> {
         [cluster]
         interface = "eth0"
         address = "192.168.50.1/24"
-        alternatives = ["10.213.50.1/24"]
+        fallback_addresses = ["10.213.50.1/24"]
         [[node]]
         name = "rpi1"
         address = "192.168.50.11"

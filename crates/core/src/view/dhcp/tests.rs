@@ -425,7 +425,7 @@ fn each_change_costs_what_the_architecture_reports() {
         ("`cluster.address`, or the cluster moves", cluster("address = \"192.168.50.2/24\"")),
         ("`cluster.domain`", cluster("domain = \"thicket\"")),
         ("`cluster.dhcp.range`", dhcp("range = \"192.168.50.100-192.168.50.120\"")),
-        ("`cluster.dhcp.lease`", dhcp("lease = \"2h\"")),
+        ("`cluster.dhcp.lease_time`", dhcp("lease_time = \"2h\"")),
         (
             "`cluster.dns.enabled`",
             changed("[cluster.dhcp]\n", "[cluster.dns]\nenabled = false\n[cluster.dhcp]\n"),
@@ -444,7 +444,7 @@ fn each_change_costs_what_the_architecture_reports() {
         (nodes, changed("b8:27:eb:00:00:01", "b8:27:eb:00:00:77")),
         (nodes, changed("192.168.50.11", "192.168.50.21")),
         ("anything else", format!("[health]\ninterval = \"1s\"\n{plain}")),
-        ("anything else", changed("[uplink]\n", "[uplink]\nprobe = \"ping\"\n")),
+        ("anything else", changed("[uplink]\n", "[uplink]\ncheck.method = \"ping\"\n")),
     ] {
         assert_eq!(
             cost(&from(&plain, &[]), &from(&settings, &[])),
@@ -474,7 +474,7 @@ fn each_change_costs_what_the_architecture_reports() {
     let none = [resolvers(0, &[])];
     assert_eq!(
         cost(&from(&plain, &none), &from(&fallback, &none)),
-        lines("`cluster.dns.fallback`")
+        lines("`cluster.dns.fallback_servers`")
     );
     for (row, events) in [
         ("an overlap: leases become short", venue("192.168.50.126/24")),

@@ -101,18 +101,18 @@ kinds! {
         "The panel shows the address of the uplink with the best default route."
     Online "84f1ea1a5679494fa41d566aaad6c7b5" Info
         "The internet answers through the uplink @UPLINK@"
-        "The probe (uplink.probe in the settings) got the expected answer."
+        "The probe (uplink.check in the settings) got the expected answer."
     Portal "aab836f1c0c84d76ae42b599ae0f63d1" Warning
         "A captive portal answers on the uplink @UPLINK@"
         "Somebody else answered in place of the internet. Open any http:// page in a browser of \
          this network or behind the gateway and accept the venue's terms."
     NoInternet "962ab1471d984328ad061d77fd9d6c07" Warning
         "Nothing answers from the internet through the uplink @UPLINK@"
-        "The address stands, but the probe (uplink.probe in the settings) was not answered. It is \
+        "The address stands, but the probe (uplink.check in the settings) was not answered. It is \
          tried again, backing off to once a minute."
     NodeUp "5d4504f5481a4ca8ae3a3cba2d3df850" Info
         "The node @NODE@ is up"
-        "It answered as often as health.success_threshold asks for."
+        "It answered as often as health.up_after asks for."
     NodeDegraded "80fe8f74dae947fca2298b6326a518ef" Warning
         "The node @NODE@ is degraded"
         "It answers, but slowly (health.degraded_rtt), with losses (health.degraded_loss), or not \
@@ -124,7 +124,7 @@ kinds! {
          last file it is shown as its probes see it."
     NodeDown "53f99e282cbb40a188baf186fa23777f" Warning
         "The node @NODE@ is @HEALTH@"
-        "It left as many rounds unanswered as health.failure_threshold allows. Has it power, is \
+        "It left as many rounds unanswered as health.down_after allows. Has it power, is \
          its cable in, is the switch on?"
     NodeFound "e2a9b03d64d1442ea9165ff191c56d1a" Info
         "The node @NODE@ was found"
@@ -145,7 +145,7 @@ kinds! {
     ClusterMoved "660fdb8bed6c4a249e052ed01ad49f69" Warning
         "The cluster has moved to another subnet"
         "The venue leased this machine an address of the cluster, so the cluster port took the \
-         first of cluster.alternatives that clashes with nothing, or it is back where it was. \
+         first of cluster.fallback_addresses that clashes with nothing, or it is back where it was. \
          Nodes with static addresses have to follow by hand."
     DhcpForeign "b4d4aa0daba4471eb4dd25f2b87e10d2" Error
         "Another DHCP server, @SERVER@, answers on the cluster port"

@@ -22,7 +22,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::board::Board;
 use self::client::Queue;
 use crate::clock;
-use crate::config;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, NodeId, Output};
 use crate::reconcile::error::{OutputError, into_apply_error};
 use crate::socket::admission::{Limits, Peer, Place, Places};
@@ -84,8 +83,8 @@ impl Drop for StatusHandle {
 ///
 /// # Errors
 /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
-pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
-    let bound = Bound::at(&settings.socket, MODE)?;
+pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
+    let bound = Bound::at(&path, MODE)?;
     let shared = Arc::new(Shared {
         board: Mutex::new(Board::default()),
         news: Notify::new(),
@@ -104,7 +103,7 @@ pub fn spawn(settings: config::Status, events: mpsc::Sender<Event>) -> io::Resul
         places: Places::new(PLACES),
         group: control::group(),
     };
-    Ok(StatusHandle { shared, server: tokio::spawn(server.run()), path: settings.socket, moves })
+    Ok(StatusHandle { shared, server: tokio::spawn(server.run()), path, moves })
 }
 
 impl StatusHandle {

@@ -172,10 +172,10 @@ fn is_near(head: &Head, limits: &VitalLimits) -> bool {
     let few = |free: Option<u8>, limit: Option<u8>| {
         free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE)
     };
-    head.temperature.is_some_and(|degrees| degrees >= limits.temperature - WARM)
+    head.temperature.is_some_and(|degrees| degrees >= limits.temperature_above - WARM)
         || head.under_voltage == Some(true)
         || head.throttled == Some(true)
-        || few(head.memory, limits.memory)
+        || few(head.memory, limits.memory_free_below)
         || waits.iter().flatten().any(|wait| waiting.is_some_and(|from| *wait >= from))
 }
 
@@ -184,8 +184,12 @@ mod tests {
     use super::*;
     use crate::event::Pressure;
 
-    const LIMITS: VitalLimits =
-        VitalLimits { temperature: 80, memory: Some(10), disk: Some(10), pressure: Some(80) };
+    const LIMITS: VitalLimits = VitalLimits {
+        temperature_above: 80,
+        memory_free_below: Some(10),
+        disk_free_below: Some(10),
+        pressure: Some(80),
+    };
 
     #[test]
     fn what_comes_near_its_limit_is_looked_at_often_and_a_full_disk_is_not() {
@@ -202,7 +206,7 @@ mod tests {
         assert!(!is_near(&Head { pressure: calm, ..well }, &LIMITS));
         assert!(!is_near(
             &Head { memory: Some(1), ..well },
-            &VitalLimits { memory: None, ..LIMITS }
+            &VitalLimits { memory_free_below: None, ..LIMITS }
         ));
     }
 

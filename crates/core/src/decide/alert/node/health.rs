@@ -75,7 +75,7 @@ pub(super) fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>
 fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
-    let too_few = is_below(settings.health.fault_below, nodes.named());
+    let too_few = is_below(settings.health.red_below, nodes.named());
     let overall = if too_few { Severity::Fault } else { Severity::Warning };
     let count = nodes.count(NodeHealth::Down);
     if count > NAMED && !settings.groups.is_empty() {
@@ -127,7 +127,7 @@ fn counted<'n>(
 /// summarised.
 fn few_in_groups(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     for (group, counts) in settings.groups.iter().zip(facts.nodes().groups()) {
-        let threshold = group.fault_below.filter(|threshold| is_below(*threshold, counts));
+        let threshold = group.red_below.filter(|threshold| is_below(*threshold, counts));
         let Some(threshold) = threshold else { continue };
         let least = threshold_text(threshold);
         let text = format!("{}: fewer than {least} of its nodes up", group.name);

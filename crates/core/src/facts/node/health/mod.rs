@@ -113,7 +113,7 @@ impl Nodes {
         let node = self.get_mut(round.node)?;
         node.rtt = round.rtt.map(|rtt| smooth(node.rtt, rtt)).or(node.rtt);
         let boots = node.watch.boot().map(|boot| boot.until);
-        let starting = now < node.since.max(cable) + health.start_period;
+        let starting = now < node.since.max(cable) + health.boot_grace;
         node.watch.take(round, health, starting, now);
         let is_silent = node.watch.is_silent(health);
         let another = std::mem::replace(&mut node.watch.silent, is_silent) != is_silent;
@@ -170,7 +170,7 @@ impl Nodes {
 
     /// Whether some that are silent may be starting.
     pub fn may_start(&self, health: &Health, now: Instant) -> bool {
-        now < self.cable_since + health.start_period || !self.unanswered.is_empty()
+        now < self.cable_since + health.boot_grace || !self.unanswered.is_empty()
     }
 
     /// Returns the next moment at which time alone changes a node's health.
@@ -185,7 +185,7 @@ impl Nodes {
             self.booting.pop_first();
             let Some(node) = self.get_mut(id) else { continue };
             node.watch.end_boot();
-            if node.watch.streak >= health.failure_threshold {
+            if node.watch.streak >= health.down_after {
                 (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
             }
             transitions.extend(self.show(id, now).map(|change| (id, change)));
@@ -248,8 +248,8 @@ impl Watch {
         let never = matches!(self.seen, Seen::Nothing | Seen::RestoredAcks);
         let needed = match target {
             Seen::Up if never => 1,
-            Seen::Up => health.success_threshold,
-            _ => health.failure_threshold,
+            Seen::Up => health.up_after,
+            _ => health.down_after,
         };
         // One that boots is silent.
         if self.streak < needed || (target == Seen::Down && self.boot().is_some()) {
@@ -326,7 +326,7 @@ impl Watch {
     fn is_silent(&self, health: &Health) -> bool {
         match self.seen {
             Seen::RestoredAcks | Seen::Down => true,
-            Seen::Nothing => self.boot().is_some() && self.streak >= health.failure_threshold,
+            Seen::Nothing => self.boot().is_some() && self.streak >= health.down_after,
             Seen::Up => false,
         }
     }

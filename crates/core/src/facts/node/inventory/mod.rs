@@ -458,6 +458,6 @@ fn is_offered(address: Ipv4Addr, settings: &Settings) -> bool {
 fn in_cluster(address: Ipv4Addr, settings: &Settings) -> bool {
     let cluster = &settings.cluster;
     std::iter::once(&cluster.address)
-        .chain(&cluster.alternatives)
+        .chain(&cluster.fallback_addresses)
         .any(|net| net.contains(&address) && net.addr() != address && net.broadcast() != address)
 }

@@ -142,7 +142,7 @@ impl IndicatorPlayer {
     }
 
     fn is_night(&mut self, settings: &Led, now: Duration) -> bool {
-        let Some(night) = settings.night else { return false };
+        let Some(night) = settings.quiet_hours else { return false };
         let (looked, _) = self.night;
         if looked.is_zero() || now >= looked + MINUTE {
             let minute = local_minute();
@@ -212,7 +212,7 @@ impl Player for IndicatorPlayer {
             }
             self.put(indicator, wanted, stage)?;
         }
-        let night = settings.night.map(|_| MINUTE);
+        let night = settings.quiet_hours.map(|_| MINUTE);
         let change = self.next_change(&signals, light, step, stage);
         Ok(earliest([change, left, self.until_dim(settings, now), night]))
     }

@@ -14,7 +14,7 @@ fn settings() -> Led {
         device: LedDevice::Off,
         brightness: 1.0,
         dim_after: None,
-        night: None,
+        quiet_hours: None,
         animate: true,
         emulator_script: None,
     }

@@ -34,7 +34,7 @@ impl Folder {
 
     fn serve(&self) -> StatusHandle {
         let (events, _) = mpsc::channel(8);
-        spawn(config::Status { socket: self.socket() }, events).unwrap()
+        spawn(self.socket(), events).unwrap()
     }
 }
 
@@ -356,13 +356,13 @@ async fn a_file_left_behind_is_replaced_and_a_live_socket_is_not() {
     assert!(folder.socket().exists(), "nobody answers there");
     let first = folder.serve();
     let (events, _receiver) = mpsc::channel(8);
-    let second = spawn(config::Status { socket: folder.socket() }, events.clone());
+    let second = spawn(folder.socket(), events.clone());
     assert_eq!(second.unwrap_err().kind(), ErrorKind::AddrInUse);
     drop(first);
     sleep(Duration::from_millis(20)).await;
     assert!(!folder.socket().exists(), "removed at the end");
     std::fs::write(folder.socket(), "precious").unwrap();
-    let third = spawn(config::Status { socket: folder.socket() }, events);
+    let third = spawn(folder.socket(), events);
     assert_eq!(third.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(folder.socket()).unwrap(), "precious");
 }

@@ -86,7 +86,7 @@ impl World {
 
     fn goes_down(&mut self, name: &str) {
         let node = self.nodes.by_name(name).unwrap().id;
-        for _ in 0..self.settings.health.failure_threshold {
+        for _ in 0..self.settings.health.down_after {
             let round = Round { node, rtt: None, first_lost: true };
             self.nodes.round(&round, &self.settings.health, second(self.now));
         }

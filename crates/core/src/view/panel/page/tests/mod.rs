@@ -219,9 +219,9 @@ cluster.interface = \"eth0\"
 cluster.address = \"10.21.0.1/16\"
 [[group]]
 name = \"rack\"
-numbers = \"1-67\"
-slots = \"1-150\"
-address = \"10.21.{group}.{slot}\"
+groups = \"1-67\"
+nodes = \"1-150\"
+node_address = \"10.21.{group}.{slot}\"
 ";
 
 /// So many rounds of those nodes of the racks.
@@ -321,8 +321,9 @@ fn shelf(settings: &str) -> Story {
 
 #[test]
 fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_more_that_dies_is() {
-    let group = "[[group]]\nname = \"shelf\"\nslots = \"1-14\"\naddress = \"192.168.50.1{slot}\"\n"
-        .to_owned();
+    let group =
+        "[[group]]\nname = \"shelf\"\nnodes = \"1-14\"\nnode_address = \"192.168.50.1{slot}\"\n"
+            .to_owned();
     let each =
         |last: u8| format!("[[node]]\nname = \"n{last}\"\naddress = \"192.168.50.1{last}\"\n");
     let answers = Some(Duration::from_micros(300));

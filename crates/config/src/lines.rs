@@ -1,0 +1,43 @@
+//! Offsets of lines, so that places are found quickly in long files.
+
+use super::fault::Origin;
+
+pub(super) struct Lines<'a> {
+    pub text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(text: &'a str) -> Self {
+        let starts =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// Returns where the line around an offset begins, and its text without its end.
+    pub fn line(&self, offset: usize) -> (usize, &'a str) {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        (start, self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or(""))
+    }
+
+    /// Returns line and column (in characters), from 1.
+    pub fn position(&self, offset: usize) -> (u32, u32) {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let mut end = offset.clamp(start, self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = self.text.get(start..end).unwrap_or("").trim_start_matches('\u{feff}');
+        (
+            u32::try_from(line).unwrap_or(u32::MAX),
+            u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX),
+        )
+    }
+
+    pub fn origin(&self, source: usize, offset: usize) -> Origin {
+        let (line, column) = self.position(offset);
+        Origin { source, line, column, was: None }
+    }
+}
