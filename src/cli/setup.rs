@@ -24,7 +24,7 @@ const SERVICE: &str = "bramblegate.service";
 
 /// Ask what detect cannot know, write the settings, start the service
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The port that leads to the venue
     #[arg(long, value_name = "IF")]
@@ -283,7 +283,7 @@ fn disturbances(machine: &Machine) {
     let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
     let findings = doctor::examine(&doctor::CheckContext { machine, settings: &merged.settings });
     if !findings.is_empty() {
-        output::err(&doctor::report(&findings, doctor::CHECKS.len()));
+        output::err(&doctor::report(&findings, &format!("{} checks", doctor::CHECKS.len())));
     }
 }
 

@@ -21,21 +21,23 @@ Examples:
 /// The port on which an ssh server listens by default.
 const SSH: u16 = 22;
 
-/// Print ready-made ssh settings for the nodes, through the head node
+/// Print or install ssh settings for the nodes
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The way to the head node; without it the one by which you are logged in, the address on the
-    /// panel's first row, or this machine's name
+    /// The way to the head node
+    ///
+    /// Without it the jump host is taken from your current ssh session, else the address on the
+    /// panel's first row, or this machine's name.
     #[arg(long, value_name = "[USER@]HEAD", conflicts_with = "direct")]
     pub via: Option<String>,
-    /// For use on the head node: no way through it
+    /// For use on the head node itself: no jump host
     #[arg(long)]
     pub direct: bool,
-    /// Whom to log in as on the nodes; without it ssh takes your name where you use it
+    /// User name on the nodes
     #[arg(long)]
     pub user: Option<String>,
-    /// The daemon's status socket; without it the one that the settings name
+    /// Status socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     #[command(flatten)]
