@@ -31,7 +31,7 @@ Examples:
   bramblegate print settings                             every value, and where it was written
   bramblegate print frame                                what the display would hold";
 
-/// Print what would be applied: rules, routes, dnsmasq's files, settings
+/// Print the rules, routes and files that would be applied
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

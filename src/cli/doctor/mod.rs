@@ -2,7 +2,7 @@
 //! remedy. Changes nothing.
 
 mod ask;
-mod cluster;
+pub mod cluster;
 mod code;
 mod daemon;
 pub mod dhcp;
