@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::{Generator, Shell};
 
-use super::{Cli, exit, output};
+use super::{Cli, VERSION, exit, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ pub struct Args {
 
 /// Exit 0; 71 if nothing can be written.
 pub fn main(args: Args) -> ExitCode {
-    let mut cli = Cli::command();
+    let mut cli = visible();
     cli.set_bin_name("bramblegate");
     cli.build();
     let mut script = Vec::new();
@@ -30,4 +30,14 @@ pub fn main(args: Args) -> ExitCode {
         return ExitCode::from(exit::CANNOT_CREATE);
     }
     ExitCode::from(output::deliver(&String::from_utf8_lossy(&script)))
+}
+
+/// Returns the command line without its hidden verbs: a shell offers what help lists.
+fn visible() -> Command {
+    let cli = Cli::command();
+    let listed = cli.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    Command::new("bramblegate")
+        .version(VERSION)
+        .args(cli.get_arguments().cloned())
+        .subcommands(listed)
 }
