@@ -141,16 +141,28 @@ fn the_manual_pages_have_the_usual_sections_and_the_version() {
     for (page, sections) in [
         (
             "docs/man/bramblegate.1",
-            &["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "OPTIONS", "EXIT STATUS", "ENVIRONMENT"][..],
+            &[
+                "NAME",
+                "SYNOPSIS",
+                "DESCRIPTION",
+                "COMMANDS",
+                "OPTIONS",
+                "EXIT STATUS",
+                "ENVIRONMENT",
+            ][..],
         ),
-        ("docs/man/bramblegate.8", &["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT"]),
+        (
+            "docs/man/bramblegate.8",
+            &["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT"],
+        ),
         ("docs/man/bramblegate.toml.5", &["NAME", "SYNOPSIS", "DESCRIPTION"]),
     ] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let headings: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
         let end = if page.ends_with(".1") { "FILES EXAMPLES" } else { "FILES" };
-        let wanted = sections.iter().copied().chain(end.split(' ')).chain(["REPORTING BUGS", "SEE ALSO"]);
+        let wanted =
+            sections.iter().copied().chain(end.split(' ')).chain(["REPORTING BUGS", "SEE ALSO"]);
         let wanted: Vec<&str> = wanted.collect();
         let usual: Vec<&str> =
             headings.iter().copied().filter(|heading| wanted.contains(heading)).collect();
@@ -163,11 +175,8 @@ fn the_manual_pages_have_the_usual_sections_and_the_version() {
 
 /// The short help of a verb.
 fn help(words: &[String]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_bramblegate"))
-        .args(words)
-        .arg("-h")
-        .output()
-        .unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_bramblegate")).args(words).arg("-h").output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -14,6 +14,7 @@ pub mod output;
 pub mod panel;
 pub mod panel_message;
 pub mod print;
+pub mod report;
 pub mod run;
 pub mod service;
 pub mod settings;
@@ -83,6 +84,7 @@ enum Verb {
     Nodes(nodes::Args),
     SshConfig(ssh_config::Args),
     Doctor(doctor::Args),
+    Report(report::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Completions(completions::Args),
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Nodes(args) => nodes::main(args),
         Verb::SshConfig(args) => ssh_config::main(args),
         Verb::Doctor(args) => doctor::main(args),
+        Verb::Report(args) => report::main(args),
         Verb::Demo(args) => demo::main(args),
         Verb::Completions(args) => completions::main(args),
         Verb::Service(verb) => service::main(&verb),
@@ -194,6 +197,7 @@ mod tests {
             "nodes",
             "ssh-config",
             "doctor",
+            "report",
             "demo",
         ];
         assert_eq!(names, contract);

@@ -7,6 +7,7 @@
 mod completions;
 mod conventions;
 mod pty;
+mod report;
 mod setup;
 
 use std::fs::{self, File};
