@@ -22,6 +22,7 @@ pub mod setup;
 pub mod ssh_config;
 pub mod status;
 pub mod terminal;
+pub mod wifi;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,7 @@ enum Verb {
     #[command(hide = true)]
     PanelMessage(panel_message::Args),
     Setup(setup::Args),
+    Wifi(wifi::Args),
     Off(off::Args),
     Nodes(nodes::Args),
     SshConfig(ssh_config::Args),
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
         Verb::Panel(args) => panel::main(args),
         Verb::PanelMessage(args) => panel_message::main(args),
         Verb::Setup(args) => setup::main(args),
+        Verb::Wifi(args) => wifi::main(args),
         Verb::Off(args) => off::main(args),
         Verb::Nodes(args) => nodes::main(args),
         Verb::SshConfig(args) => ssh_config::main(args),
@@ -193,6 +196,7 @@ mod tests {
             "status",
             "panel",
             "setup",
+            "wifi",
             "off",
             "nodes",
             "ssh-config",

@@ -9,6 +9,7 @@ mod conventions;
 mod pty;
 mod report;
 mod setup;
+mod ssh_install;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};

@@ -427,7 +427,10 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Returns where the links of root's or of one's own lead, also if nothing is there yet.
-fn behind_links(path: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// Another user may have made one of them.
+pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
     const MOST: usize = 40;
     let mut path = path.to_owned();

@@ -15,6 +15,7 @@ use clap::Subcommand;
 use super::settings::ConfigArg;
 use crate::api::control::Order;
 
+pub use change::behind_links;
 pub use list::report;
 
 const EXAMPLES: &str = "\
