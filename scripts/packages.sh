@@ -30,6 +30,7 @@ test   | cmd nc                   | netcat-openbsd         | plain connections, 
 test   | cmd dhcpcd              | dhcpcd-base            | DHCP client of a node, another kind
 test   | cmd ssh                  | openssh-client         | goes by the settings written for it
 test   | cmd dropbear             | dropbear-bin           | an ssh server, which no service starts, at the end of that way
+test   | cmd wpa_supplicant      | wpasupplicant          | joins wireless networks
 test   | cmd zsh                  | zsh                    | completes a command line
 test   | cmd fish                 | fish                   | the same
 test   | cmd sysctl               | procps                 | settings of the private networks

@@ -83,7 +83,7 @@ fn join(interface: &str, ssid: &str) -> ExitCode {
     match joined {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => {
-            output::err("bramblegate wifi: not joined; `bramblegate wifi` lists the networks\n");
+            output::err("bramblegate wifi: not joined; without a name it lists the networks\n");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -168,7 +168,7 @@ fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
         let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
         let file = if machine.is_file(&own) { own } else { common };
         format!(
-            "wpa_passphrase {ssid} | grep -v '#psk=' | sudo tee -a {file} > /dev/null && sudo \
+            "wpa_passphrase {ssid} | grep -v '^[[:space:]]*#' | sudo tee -a {file} > /dev/null && sudo \
              wpa_cli -i {interface} reconfigure"
         )
     } else if is_installed("raspi-config") {
@@ -176,7 +176,12 @@ fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
     } else {
         "sudo apt install network-manager".to_owned()
     };
-    format!("NetworkManager does not manage {interface}. Type: {command}\n")
+    let password = if command.starts_with("wpa_passphrase") {
+        "It reads the password from the terminal, which shows it.\n"
+    } else {
+        ""
+    };
+    format!("NetworkManager does not manage {interface}. Type: {command}\n{password}")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod pty;
 mod report;
 mod setup;
 mod ssh_install;
+mod wifi;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};

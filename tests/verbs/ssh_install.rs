@@ -50,19 +50,3 @@ fn ssh_goes_by_what_was_installed_and_by_what_was_there() {
     let config = fs::read_to_string(folder.path(".ssh/config")).unwrap();
     assert_eq!(config.matches("Include").count(), 1, "{config}");
 }
-
-/// A machine without a wireless interface, and a name that is none.
-#[test]
-fn wifi_needs_an_interface_and_a_name() {
-    let none = "mount -t sysfs none /sys && exec \"$0\" wifi x";
-    let root = rustix::process::geteuid().is_root();
-    let output = Command::new("unshare")
-        .args([if root { "-nm" } else { "-rnm" }, "sh", "-c", none])
-        .arg(env!("CARGO_BIN_EXE_bramblegate"))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(69), "{}", complaint(&output));
-    assert!(complaint(&output).contains("no wireless interface"), "{}", complaint(&output));
-    let long = verb("wifi").arg("x".repeat(33)).output().unwrap();
-    assert_eq!(long.status.code(), Some(64), "{}", complaint(&long));
-}
