@@ -33,7 +33,7 @@ impl Terminal {
         let slave = OpenOptions::new()
             .read(true)
             .write(true)
-            .custom_flags(OFlags::NOCTTY.bits().cast_signed())
+            .custom_flags(i32::try_from(OFlags::NOCTTY.bits()).unwrap())
             .open(name.to_str().unwrap())
             .unwrap();
         let child = Command::new("setsid")
