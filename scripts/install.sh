@@ -39,6 +39,33 @@ plan() {
     done
 }
 
+# shell | where it looks for completions below its prefix
+completions() {
+    echo "bash|$prefix/share/bash-completion/completions/bramblegate"
+    # zsh of Debian looks below /usr/share in the one, below /usr/local/share in the other.
+    if [ "$prefix" = /usr ]; then
+        echo "zsh|$prefix/share/zsh/vendor-completions/_bramblegate"
+    else
+        echo "zsh|$prefix/share/zsh/site-functions/_bramblegate"
+    fi
+    echo "fish|$prefix/share/fish/vendor_completions.d/bramblegate.fish"
+}
+
+# The program writes them itself. One that was built for another machine cannot: that is no reason not to install it.
+place_completions() {
+    local shell destination
+    while IFS='|' read -r shell destination; do
+        install -d "$(dirname "$destdir$destination")"
+        if "$binary" completions "$shell" >"$destdir$destination.new" 2>/dev/null; then
+            chmod 644 "$destdir$destination.new"
+            mv -f "$destdir$destination.new" "$destdir$destination"
+        else
+            rm -f "$destdir$destination.new"
+            echo "no completions for $shell: $binary does not run on this machine"
+        fi
+    done < <(completions)
+}
+
 # Units and hooks name the program by its full path.
 place() {
     local source=$1 destination=$destdir$2 mode=$3
@@ -73,9 +100,10 @@ install)
         # Built in stages: a page or list that this tree does not have is not an error, and is said.
         if [ -e "$source" ]; then place "$source" "$destination" "$mode"; else echo "not in this tree: $source"; fi
     done < <(plan)
+    place_completions
     if booted; then
         systemd-tmpfiles --create "$syslib/tmpfiles.d/bramblegate.conf"
-        systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor tells what that means"
+        systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor shows what that means"
         refresh
         if systemctl --quiet is-active bramblegate.service; then
             echo "Installed. Running: sudo systemctl restart bramblegate"
@@ -89,7 +117,7 @@ uninstall)
         systemctl disable --now bramblegate.service 2>/dev/null || true
         [ ! -x "$program" ] || "$program" off || true
     fi
-    while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan)
+    while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan; completions)
     for directory in "$helpers" "$prefix/share/doc/bramblegate/boards" "$prefix/share/doc/bramblegate"; do
         rmdir --ignore-fail-on-non-empty "$destdir$directory" 2>/dev/null || true
     done

@@ -109,6 +109,8 @@ manual_pages() {
     for page in docs/man/*.[1-8]; do
         [ -e "$page" ] || { echo "   no pages"; return 1; }
         mandoc -T lint -W warning "$page" || return 1
+        # Without a name line that it understands `whatis` and `apropos` do not know the page.
+        lexgrog -m "$page" >/dev/null || { echo "   $page: lexgrog finds no name"; return 1; }
     done
 }
 
@@ -132,7 +134,7 @@ check "the printed rule set passes nft -c" with nft printed_ruleset
 check "the printed settings pass dnsmasq --test" with dnsmasq printed_dnsmasq
 check "systemd unit" with systemd-analyze units
 check "udev rules" udev_rules
-check "manual pages" with mandoc manual_pages
+check "manual pages" with mandoc with lexgrog manual_pages
 check "shell scripts" with shellcheck scripts_check
 if command -v cargo-deny >/dev/null; then check "licences and advisories" "$cargo" deny check; fi
 

@@ -30,6 +30,9 @@ test   | cmd nc                   | netcat-openbsd         | plain connections, 
 test   | cmd dhcpcd              | dhcpcd-base            | DHCP client of a node, another kind
 test   | cmd ssh                  | openssh-client         | goes by the settings written for it
 test   | cmd dropbear             | dropbear-bin           | an ssh server, which no service starts, at the end of that way
+test   | cmd wpa_supplicant      | wpasupplicant          | joins wireless networks
+test   | cmd zsh                  | zsh                    | completes a command line
+test   | cmd fish                 | fish                   | the same
 test   | cmd sysctl               | procps                 | settings of the private networks
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
 bench  | cmd python3              | python3                | the scripts it is compared with
@@ -40,6 +43,7 @@ lint   | cmd unshare              | util-linux             | a private place to 
 lint   | cmd systemd-analyze      | systemd                | checks the units
 lint   | cmd shellcheck           | shellcheck             | checks the scripts
 lint   | cmd mandoc               | mandoc                 | checks the manual pages
+lint   | cmd lexgrog              | man-db                 | the same: what apropos finds of them
 system | cmd qemu-system-x86_64   | qemu-system-x86        | the machine
 system | cmd mmdebstrap           | mmdebstrap             | its file system
 system | cmd mke2fs               | e2fsprogs              | the same

@@ -62,6 +62,17 @@ const TRIED: &[(&str, &str, &str)] = &[
     ),
     (r"apt install chrony &&", "tests/clients/cases.rs", "forms"),
     (r"apt install dhcpcd", "tests/clients/cases.rs", "forms"),
+    (r"apt install network-manager", "tests/clients/cases.rs", "forms"),
+    (
+        r"tee -a {} > /dev/null && wpa_cli -i {} reconfigure",
+        "tests/verbs/wifi.rs",
+        "the_printed_command_makes_the_network_known_to_wpa_supplicant",
+    ),
+    (
+        r"wpa_cli -i {} reconfigure",
+        "tests/verbs/wifi.rs",
+        "the_printed_command_makes_the_network_known_to_wpa_supplicant",
+    ),
     (r"systemctl enable dhcpcd", "tests/clients/cases.rs", "forms"),
     (r"rfkill unblock wifi", "tests/clients/cases.rs", "forms"),
     (r"iotop -o", "tests/clients/cases.rs", "forms"),
@@ -314,6 +325,7 @@ const NO_COMMANDS: &[&str] = &[
     "{}",
     // Raspberry Pi OS alone has it: these are functions of its script
     // (github.com/RPi-Distro/raspi-config)
+    "raspi-config",
     "raspi-config nonint do_i2c 0",
     "raspi-config nonint disable_overlayfs && reboot",
 ];

@@ -135,6 +135,87 @@ fn the_manual_lists_every_finding_that_is_no_alert_and_no_other() {
     );
 }
 
+/// The usual sections, in their order, and the version of the program.
+#[test]
+fn the_manual_pages_have_the_usual_sections_and_the_version() {
+    for (page, sections) in [
+        (
+            "docs/man/bramblegate.1",
+            &[
+                "NAME",
+                "SYNOPSIS",
+                "DESCRIPTION",
+                "COMMANDS",
+                "OPTIONS",
+                "EXIT STATUS",
+                "ENVIRONMENT",
+            ][..],
+        ),
+        (
+            "docs/man/bramblegate.8",
+            &["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT"],
+        ),
+        ("docs/man/bramblegate.toml.5", &["NAME", "SYNOPSIS", "DESCRIPTION"]),
+    ] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let headings: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+        let end = if page.ends_with(".1") { "FILES EXAMPLES" } else { "FILES" };
+        let wanted =
+            sections.iter().copied().chain(end.split(' ')).chain(["REPORTING BUGS", "SEE ALSO"]);
+        let wanted: Vec<&str> = wanted.collect();
+        let usual: Vec<&str> =
+            headings.iter().copied().filter(|heading| wanted.contains(heading)).collect();
+        assert_eq!(usual, wanted, "{page}");
+        let title = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+        let version = format!("\"bramblegate {}\"", env!("CARGO_PKG_VERSION"));
+        assert!(title.contains(&version), "{page}: {title}");
+    }
+}
+
+/// The short help of a verb.
+fn help(words: &[String]) -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_bramblegate")).args(words).arg("-h").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Verbs and options that a verb's short help lists.
+fn listed(help: &str) -> (Vec<String>, BTreeSet<String>) {
+    let verbs = help.split("Commands:\n").nth(1).unwrap_or_default();
+    let verbs = verbs.lines().take_while(|line| line.starts_with("  "));
+    let verbs = verbs.filter_map(|line| line.split_whitespace().next());
+    let verbs = verbs.filter(|verb| *verb != "help").map(str::to_owned).collect();
+    let options = help.split("Options:\n").nth(1).unwrap_or_default();
+    let words = options.lines().flat_map(|line| line.split_whitespace().take(3));
+    let words = words.filter(|word| word.starts_with("--"));
+    let words = words.map(|word| word.trim_end_matches(['.', ',']).to_owned());
+    (verbs, words.collect())
+}
+
+#[test]
+fn the_manual_has_every_verb_and_option_of_the_help() {
+    let manual = fs::read_to_string(root().join("docs/man/bramblegate.1")).unwrap();
+    let daemon = fs::read_to_string(root().join("docs/man/bramblegate.8")).unwrap();
+    let (manual, daemon) = (manual.replace("\\-", "-"), daemon.replace("\\-", "-"));
+    let mut absent = Vec::new();
+    let mut left: Vec<Vec<String>> = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(words) = left.pop() {
+        let (verbs, options) = listed(&help(&words));
+        let page = if words == ["run"] { &daemon } else { &manual };
+        absent.extend(options.iter().filter(|option| !page.contains(*option)).cloned());
+        for verb in verbs {
+            let form = format!("{verb}\\fR");
+            absent.extend((verb != "run" && !manual.contains(&form)).then(|| verb.clone()));
+            left.push(words.iter().cloned().chain([verb]).collect());
+        }
+        seen += options.len();
+    }
+    assert!(seen > 60, "help is listed otherwise: {seen}");
+    assert!(absent.is_empty(), "not in the manual: {absent:?}");
+}
+
 /// Codes are spelled in their two tables only.
 #[test]
 fn no_code_of_an_alert_or_finding_is_spelled_twice() {

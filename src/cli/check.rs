@@ -1,7 +1,9 @@
 //! `bramblegate check`: are the settings right?
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::output::Verbosity;
 use super::settings::{self, ConfigArg};
 use super::{exit, output};
 use crate::reconcile::dhcp;
@@ -9,22 +11,29 @@ use crate::reconcile::dhcp;
 const EXAMPLES: &str = "\
 Examples:
   bramblegate check                        the settings of this machine
-  bramblegate check -c bramblegate.toml    a file before it is installed
+  bramblegate check bramblegate.toml       a file before it is installed
+  bramblegate check -q && echo fine        no words if all is well
 
 Every error is reported as FILE:LINE:COLUMN, what is wrong, and how to correct it. Exits with 0, or with 78 if there are
 errors.";
 
-/// Validate settings and board
+/// Check the settings and the board
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
+    /// Settings file, as with -c
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArg,
+    #[command(flatten)]
+    verbosity: Verbosity,
 }
 
 /// Exit 0 with one line and notes, or 78 with every error.
 pub fn main(args: Args) -> ExitCode {
-    let merged = match settings::load_or_report(&args.config.config) {
+    let file = args.file.unwrap_or(args.config.config);
+    let merged = match settings::load_or_report(&file) {
         Ok(merged) => merged,
         Err(code) => return code,
     };
@@ -32,21 +41,23 @@ pub fn main(args: Args) -> ExitCode {
         output::err(&format!("{fault}\n"));
         return ExitCode::from(exit::CONFIG);
     }
-    for note in merged.notes() {
+    for note in merged.notes().iter().filter(|_| !args.verbosity.quiet) {
         output::err(&format!("{}\n", note.as_note()));
     }
     let settings = &merged.settings;
-    let nodes = match settings.nodes.len() {
-        1 => "1 node".to_owned(),
-        count => format!("{count} nodes"),
-    };
-    output::out(&format!(
-        "{}: ok, board {}, {nodes}\n",
-        args.config.config.display(),
-        settings.board
-    ));
+    if args.verbosity.verbose {
+        let (files, _) = settings::read_files(&file);
+        files.iter().for_each(|(name, _)| output::out(&format!("{name}: read\n")));
+    }
+    if !args.verbosity.quiet {
+        let nodes = match settings.nodes.len() {
+            1 => "1 node".to_owned(),
+            count => format!("{count} nodes"),
+        };
+        output::out(&format!("{}: ok, board {}, {nodes}\n", file.display(), settings.board));
+    }
     let served = settings.cluster.dhcp.is_some() || settings.cluster.dns.is_some();
-    if served && settings.gateway.enabled && dhcp::program().is_none() {
+    if served && settings.gateway.enabled && dhcp::program().is_none() && !args.verbosity.quiet {
         output::note(
             "dnsmasq is not installed, so the nodes would get no addresses and names",
             "sudo apt install dnsmasq-base",

@@ -33,7 +33,7 @@ pub fn remedy(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::TimedOut => {
             "The daemon hangs, or another program listens there: `systemctl status bramblegate` \
-             tells; `sudo systemctl restart bramblegate` ends it."
+             shows it; `sudo systemctl restart bramblegate` ends it."
         }
         _ => {
             "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo \

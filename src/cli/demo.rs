@@ -17,13 +17,13 @@ const PROGRAM: &str = "BRAMBLEGATE_PROGRAM";
 
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate demo                         tells its story; keys cause events
+  bramblegate demo                         a one-minute tour; then keys drive it
   bramblegate demo --plain --seconds 60    one line for each change, then ends
   bramblegate demo --help                  all options";
 
-/// The whole thing on this machine without hardware, in private namespaces
+/// Try it on this machine, without hardware, in private namespaces
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true, after_help = EXAMPLES)]
+#[command(disable_help_flag = true, after_long_help = EXAMPLES)]
 pub struct Args {
     /// Options of the demo: `bramblegate demo --help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -42,6 +42,9 @@ pub fn main(args: Args) -> ExitCode {
     let mut command = Command::new(&lab);
     if let Ok(own) = std::env::current_exe() {
         command.env(PROGRAM, own);
+    }
+    if output::wanted_colours() == Some(false) {
+        command.env("NO_COLOR", "1");
     }
     let error = command.arg("demo").args(args.options).exec();
     output::err(&format!("{} cannot be started: {error}\n", lab.display()));

@@ -2,6 +2,7 @@
 //! ExitCode`.
 
 pub mod check;
+pub mod completions;
 pub mod control;
 pub mod demo;
 pub mod detect;
@@ -13,12 +14,15 @@ pub mod output;
 pub mod panel;
 pub mod panel_message;
 pub mod print;
+pub mod report;
 pub mod run;
+pub mod service;
 pub mod settings;
 pub mod setup;
 pub mod ssh_config;
 pub mod status;
 pub mod terminal;
+pub mod wifi;
 
 use std::process::ExitCode;
 
@@ -41,19 +45,27 @@ pub mod exit {
     pub const CONFIG: u8 = 78;
 }
 
+/// The version, and the commit where the program was built from a checkout: `0.1.0 (1a2b3c4d5e6f)`.
+pub const VERSION: &str = env!("BRAMBLEGATE_VERSION");
+
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate demo                         see it all on this machine, without hardware
-  bramblegate detect > bramblegate.toml    a settings file for this machine
-  bramblegate check -c bramblegate.toml    is it right?
+  bramblegate demo                         try it on this machine, without hardware
+  bramblegate detect > bramblegate.toml    write a settings file for this machine
+  bramblegate check bramblegate.toml       check it
   sudo bramblegate setup                   ask, write the settings, start the service
-  bramblegate status --watch               what it does now
-  bramblegate doctor                       what disturbs it on this machine";
+  bramblegate status --watch               show what it does now
+  bramblegate doctor                       find what disturbs it on this machine";
 
-/// Network gateway and status panel for the head node of a cluster that travels.
+/// Network gateway and status panel for the head node of a portable cluster
 #[derive(Debug, Parser)]
-#[command(name = "bramblegate", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "bramblegate", version = VERSION, after_long_help = EXAMPLES)]
 struct Cli {
+    /// When to use colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
+    #[arg(help = "Use colours: auto, always or never [default: auto]")]
+    color: output::Colours,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -69,11 +81,17 @@ enum Verb {
     #[command(hide = true)]
     PanelMessage(panel_message::Args),
     Setup(setup::Args),
+    Wifi(wifi::Args),
     Off(off::Args),
     Nodes(nodes::Args),
     SshConfig(ssh_config::Args),
     Doctor(doctor::Args),
+    Report(report::Args),
     Demo(demo::Args),
+    #[command(hide = true)]
+    Completions(completions::Args),
+    #[command(flatten)]
+    Service(service::Verb),
 }
 
 /// Reads the command line and does what it says.
@@ -82,6 +100,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    output::set_colours(cli.color);
     match cli.verb {
         Verb::Run(args) => run::main(args),
         Verb::Check(args) => check::main(args),
@@ -91,11 +110,15 @@ pub fn main() -> ExitCode {
         Verb::Panel(args) => panel::main(args),
         Verb::PanelMessage(args) => panel_message::main(args),
         Verb::Setup(args) => setup::main(args),
+        Verb::Wifi(args) => wifi::main(args),
         Verb::Off(args) => off::main(args),
         Verb::Nodes(args) => nodes::main(args),
         Verb::SshConfig(args) => ssh_config::main(args),
         Verb::Doctor(args) => doctor::main(args),
+        Verb::Report(args) => report::main(args),
         Verb::Demo(args) => demo::main(args),
+        Verb::Completions(args) => completions::main(args),
+        Verb::Service(verb) => service::main(&verb),
     }
 }
 
@@ -115,20 +138,47 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
 
     use super::*;
 
-    #[test]
-    fn every_verb_explains_itself_with_examples() {
+    /// Every verb that help lists, and the verbs below it; but for clap's own `help`.
+    fn verbs(command: &Command) -> Vec<Command> {
+        let listed = |verb: &&Command| !verb.is_hide_set() && verb.get_name() != "help";
+        let below = command.get_subcommands().filter(listed);
+        below.flat_map(|verb| std::iter::once(verb.clone()).chain(verbs(verb))).collect()
+    }
+
+    fn built() -> Command {
         let mut cli = Cli::command();
         cli.build();
+        cli
+    }
+
+    #[test]
+    fn every_verb_explains_itself_with_examples() {
+        let cli = built();
         cli.clone().debug_assert();
-        for verb in cli.get_subcommands_mut() {
+        for mut verb in verbs(&cli) {
             let help = verb.render_long_help().to_string();
             assert!(help.contains("Examples:"), "{} has no examples:\n{help}", verb.get_name());
             assert!(verb.get_about().is_some(), "{} has no description", verb.get_name());
         }
+    }
+
+    /// `-h` is for a glance: a line for each verb and option, none wider than a terminal.
+    #[test]
+    fn short_help_has_a_line_for_each_thing_and_no_examples() {
+        let cli = built();
+        let mut wide = Vec::new();
+        for mut verb in std::iter::once(cli.clone()).chain(verbs(&cli)) {
+            let help = verb.render_help().to_string();
+            assert!(!help.contains("Examples:"), "{help}");
+            let usage = |line: &&str| line.starts_with("Usage:") || line.starts_with("       ");
+            let lines = help.lines().filter(|line| !usage(line) && line.chars().count() > 80);
+            wide.extend(lines.map(|line| format!("{}: {line}", verb.get_name())));
+        }
+        assert!(wide.is_empty(), "{}", wide.join("\n"));
     }
 
     #[test]
@@ -146,10 +196,12 @@ mod tests {
             "status",
             "panel",
             "setup",
+            "wifi",
             "off",
             "nodes",
             "ssh-config",
             "doctor",
+            "report",
             "demo",
         ];
         assert_eq!(names, contract);

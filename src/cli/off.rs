@@ -19,9 +19,12 @@ const EXAMPLES: &str = "\
 Examples:
   sudo bramblegate off";
 
-/// Take everything of ours out of the kernel, also when the daemon is dead
+/// Remove Bramblegate's rules, routes and settings from the kernel
+///
+/// Works also if the daemon has crashed. NAT ends, and what was changed of the interfaces is put
+/// back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     pub config: super::settings::ConfigArg,

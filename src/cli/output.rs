@@ -4,6 +4,7 @@
 //! (`status::client`).
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -84,10 +85,54 @@ pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(printable(&in_words(text)).as_bytes());
 }
 
-/// May standard output be coloured? It is a terminal that can, and nobody set `NO_COLOR`
-/// (no-color.org).
+/// When texts are coloured (`--color`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colours {
+    /// on a terminal that can, unless `NO_COLOR` is set (no-color.org)
+    Auto,
+    Always,
+    Never,
+}
+
+/// What `--color` says, as a number of [`Colours`].
+static WANTED: AtomicU8 = AtomicU8::new(Colours::Auto as u8);
+
+/// Keeps what `--color` says, for all that is printed from now on.
+pub fn set_colours(wanted: Colours) {
+    WANTED.store(wanted as u8, Ordering::Relaxed);
+}
+
+/// Returns what `--color` says: `None` for "auto".
+pub fn wanted_colours() -> Option<bool> {
+    match WANTED.load(Ordering::Relaxed) {
+        wanted if wanted == Colours::Always as u8 => Some(true),
+        wanted if wanted == Colours::Never as u8 => Some(false),
+        _ => None,
+    }
+}
+
+/// Returns whether standard output may be coloured.
 pub fn colours() -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
+    let is_able = || std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb;
+    wanted_colours().unwrap_or_else(is_able)
+}
+
+/// Returns how wide the terminal on standard output is, in columns; `None` where that is none, or
+/// does not know its size.
+pub fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// `-q` and `-v`, the same for every verb that has them.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Verbosity {
+    /// Print less
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print more
+    #[arg(short, long)]
+    pub verbose: bool,
 }

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{exit, output, status, terminal};
+use super::{exit, output, settings, status, terminal};
 use crate::api::client::{Error, StatusClient};
 
 pub use glass::draw;
@@ -28,19 +28,21 @@ const NOT_REACHABLE: u8 = 3;
 
 /// Show display and LED in the terminal, live
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The daemon's socket; without it the one that the settings name
+    /// The daemon's socket, if not the one in the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Print one picture and end
     #[arg(long)]
     pub once: bool,
+    #[command(flatten)]
+    pub config: settings::ConfigArg,
 }
 
 /// Exit 0, or 3 if the daemon is not reachable.
 pub fn main(args: Args) -> ExitCode {
-    let socket = args.socket.unwrap_or_else(status::configured_socket);
+    let socket = args.socket.unwrap_or_else(|| status::configured_socket(&args.config.config));
     if args.once {
         return finish(&socket, live::once(&socket));
     }

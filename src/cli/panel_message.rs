@@ -16,7 +16,7 @@ Examples:
 
 /// Write a text on the display, lit, and darken the LED; not while the daemon runs
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// Words; they are spread over the rows
     text: String,

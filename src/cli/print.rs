@@ -31,20 +31,19 @@ Examples:
   bramblegate print settings                             every value, and where it was written
   bramblegate print frame                                what the display would hold";
 
-/// Print what would be applied: rules, routes, dnsmasq's settings, the display's contents, the
-/// settings
+/// Print the rules, routes and files that would be applied
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// What to print
-    #[arg(value_enum)]
+    /// ruleset, routes, dnsmasq, frame or settings
+    #[arg(value_enum, hide_possible_values = true)]
     pub what: What,
     #[command(flatten)]
     pub config: ConfigArg,
-    /// Read links, addresses and routes from this file, not from the kernel
+    /// Read links, addresses and routes from FILE
     #[arg(long, value_name = "FILE")]
     pub facts: Option<PathBuf>,
-    /// With "ruleset": what the kernel holds, as nft lists it; needs root
+    /// With "ruleset": what the kernel holds; needs root
     #[arg(long)]
     pub kernel: bool,
 }

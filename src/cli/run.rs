@@ -11,19 +11,41 @@ use super::{exit, output, settings};
 use crate::config::{Fault, Settings};
 use crate::event_loop::{self, Fatal, InstanceLock, LockError, Options};
 use crate::files::folder::Folder;
+use crate::reconcile::journal::LogOptions;
 use crate::watch::service_manager::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate run                          with the settings of this machine
-  bramblegate run -c bramblegate.toml      with others";
+  bramblegate run -c bramblegate.toml      with others
+  bramblegate run -v                       with details in the log; -vv has all of them";
 
-/// Be the gateway, in the foreground; what systemd starts
+/// Run the gateway in the foreground; systemd does this
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     pub config: settings::ConfigArg,
+    /// Log warnings and errors only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Log details too
+    ///
+    /// As with RUST_LOG=debug; given twice: as with RUST_LOG=trace.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Args {
+    /// Returns how much is logged.
+    fn log(&self) -> LogOptions {
+        let details = match self.verbose {
+            0 => None,
+            1 => Some("debug".to_owned()),
+            _ => Some("trace".to_owned()),
+        };
+        LogOptions { details, is_quiet: self.quiet, colours: output::wanted_colours() }
+    }
 }
 
 /// Why the gateway did not start, or had to end.
@@ -98,6 +120,7 @@ fn start(args: Args) -> Result<(), RunError> {
         .map_err(RunError::Runtime)?;
     // First of all: a signal to stop while it starts stops it cleanly.
     let signals = runtime.block_on(async { Signals::catch() }).map_err(RunError::Signals)?;
+    let log = args.log();
     let path = args.config.config;
     // Only the settings are kept: the files they came from may be many times as long.
     let settings = settings::load(&path).map_err(RunError::Settings)?.settings;
@@ -112,6 +135,7 @@ fn start(args: Args) -> Result<(), RunError> {
         }),
         state_directory: state_directory(),
         run_directory: run_directory(),
+        log,
     };
     let result = runtime.block_on(event_loop::run(options, signals));
     // A bus that hangs must not hold the end up.

@@ -30,8 +30,20 @@ pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
 #[derive(Debug, Clone, clap::Args)]
 pub struct ConfigArg {
     /// Settings file; FILE.d/*.toml are read after it
-    #[arg(short, long = "config", value_name = "FILE", default_value = DEFAULT_FILE)]
+    ///
+    /// Without it $BRAMBLEGATE_CONFIG, else /etc/bramblegate/bramblegate.toml.
+    #[arg(short, long = "config", value_name = "FILE", default_value_os_t = default_file())]
+    #[arg(hide_default_value = true)]
     pub config: PathBuf,
+}
+
+/// Names a settings file for every verb, where no option does.
+const VARIABLE: &str = "BRAMBLEGATE_CONFIG";
+
+/// Returns the file that `$BRAMBLEGATE_CONFIG` names, or the machine's own.
+pub fn default_file() -> PathBuf {
+    let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    named.map_or_else(|| PathBuf::from(DEFAULT_FILE), PathBuf::from)
 }
 
 /// Returns the settings in `main` and its drop-ins, for the board of this machine.

@@ -1,5 +1,7 @@
 //! `bramblegate ssh-config`.
 
+mod install;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +15,8 @@ const EXAMPLES: &str = "\
 Examples:
   ssh pi@HEAD bramblegate ssh-config --user pi > ~/.ssh/bramble
       on a laptop, back the way it came; then put `Include bramble` first in ~/.ssh/config
+  bramblegate ssh-config --install --direct --user pi
+      on the head node itself, included by ~/.ssh/config
   bramblegate ssh-config --via pi@rack.local --user pi
       through a head that has a name, which is the same in each venue
   bramblegate ssh-config --direct --user pi > ~/.ssh/bramble
@@ -21,23 +25,34 @@ Examples:
 /// The port on which an ssh server listens by default.
 const SSH: u16 = 22;
 
-/// Print ready-made ssh settings for the nodes, through the head node
+/// Print or install ssh settings for the nodes
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The way to the head node; without it the one by which you are logged in, the address on the
-    /// panel's first row, or this machine's name
+    /// The way to the head node
+    ///
+    /// Without it the jump host is taken from your current ssh session, else the address on the
+    /// panel's first row, or this machine's name.
     #[arg(long, value_name = "[USER@]HEAD", conflicts_with = "direct")]
     pub via: Option<String>,
-    /// For use on the head node: no way through it
+    /// For use on the head node itself: no jump host
     #[arg(long)]
     pub direct: bool,
-    /// Whom to log in as on the nodes; without it ssh takes your name where you use it
+    /// User name on the nodes
     #[arg(long)]
     pub user: Option<String>,
-    /// The daemon's status socket; without it the one that the settings name
+    /// Status socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Write them below ~/.ssh and include them there
+    ///
+    /// They go to ~/.ssh/config.d/bramblegate; a line at the top of ~/.ssh/config includes that,
+    /// and all that was there stays. Doing it again changes what is new.
+    #[arg(long)]
+    pub install: bool,
+    /// With --install: print it, change nothing
+    #[arg(short = 'n', long, requires = "install")]
+    pub dry_run: bool,
     #[command(flatten)]
     pub config: settings::ConfigArg,
 }
@@ -65,12 +80,11 @@ pub fn main(args: Args) -> ExitCode {
         settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     let way = (!args.direct).then(|| args.via.map_or_else(|| way(&known), |via| Way::parse(&via)));
     let head = way.map(|way| Head { name: head_name(&settings::host_name(), &known), way });
-    ExitCode::from(output::deliver(&text(
-        &known,
-        domain.as_deref(),
-        head.as_ref(),
-        args.user.as_deref(),
-    )))
+    let text = text(&known, domain.as_deref(), head.as_ref(), args.user.as_deref());
+    if args.install {
+        return install::main(&text, args.dry_run);
+    }
+    ExitCode::from(output::deliver(&text))
 }
 
 /// Nothing that ssh's settings would take for more than one word.

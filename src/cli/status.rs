@@ -18,10 +18,13 @@ use crate::api::status::{Line, Severity, Snapshot};
 const EXAMPLES: &str = "\
 Examples:
   bramblegate status                       for people
-  bramblegate status --json | jq .uplink   one snapshot
-  bramblegate status --json --watch        a line for each change
-  bramblegate status --acknowledge         you know of what is wrong: it raises no alarm any more
-  bramblegate status > /dev/null || echo look at it";
+  bramblegate status -j | jq .uplink       one snapshot as JSON
+  bramblegate status -jw                   a line of JSON for each change
+  bramblegate status --acknowledge         you know of all current alerts: the LED calms down
+  bramblegate status > /dev/null || echo look at it
+
+The exit status is that of a Nagios plugin: 0 ok (or a notice), 1 warning, 2 fault (critical),
+3 unknown: the daemon cannot be reached.";
 
 /// Where the daemon's socket is if no settings tell.
 pub const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
@@ -37,31 +40,36 @@ mod code {
     pub const NOT_REACHABLE: u8 = 3;
 }
 
-/// Show the daemon's state: exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable
+/// Show the gateway's state; exits as a Nagios plugin does
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// One snapshot as JSON; with --watch the stream
-    #[arg(long)]
+    /// Print one snapshot as JSON; with --watch the stream
+    #[arg(short, long)]
     pub json: bool,
-    /// Go on for as long as it runs
-    #[arg(long)]
+    /// Keep running; update on every change
+    #[arg(short, long)]
     pub watch: bool,
-    /// Acknowledge all that is wrong now, as the button does: the LED of a fault falls to amber
+    /// Acknowledge all current alerts, as the button does
+    ///
+    /// The LED of a fault falls to amber. New and recurring alerts are not covered.
     #[arg(long, conflicts_with_all = ["json", "watch"])]
     pub acknowledge: bool,
-    /// The daemon's socket, with --acknowledge its control socket; without it the one that the
-    /// settings name
+    /// The daemon's socket, if not the one in the settings
+    ///
+    /// With --acknowledge it is the control socket.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: settings::ConfigArg,
 }
 
 /// Exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable.
 pub fn main(args: Args) -> ExitCode {
     if args.acknowledge {
-        return acknowledge(args.socket);
+        return acknowledge(args.socket, &args.config.config);
     }
-    let socket = args.socket.unwrap_or_else(configured_socket);
+    let socket = args.socket.unwrap_or_else(|| configured_socket(&args.config.config));
     let result = match (args.json, args.watch) {
         (true, true) => stream(&socket),
         (false, true) => follow(&socket),
@@ -81,9 +89,8 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 /// Exit 0 done, 1 refused, 3 not reachable, 77 not allowed.
-fn acknowledge(socket: Option<PathBuf>) -> ExitCode {
-    let socket =
-        socket.unwrap_or_else(|| control::configured_socket(Path::new(settings::DEFAULT_FILE)));
+fn acknowledge(socket: Option<PathBuf>, config: &Path) -> ExitCode {
+    let socket = socket.unwrap_or_else(|| control::configured_socket(config));
     match control::send(&socket, &Order::Acknowledge) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
@@ -101,9 +108,9 @@ fn acknowledge(socket: Option<PathBuf>) -> ExitCode {
     }
 }
 
-/// The socket that this machine's settings name.
-pub fn configured_socket() -> PathBuf {
-    let settings = settings::load(Path::new(settings::DEFAULT_FILE));
+/// Returns the socket that these settings name.
+pub fn configured_socket(config: &Path) -> PathBuf {
+    let settings = settings::load(config);
     settings.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.sockets.status)
 }
 
@@ -116,14 +123,14 @@ pub fn remedy(error: &Error) -> &'static str {
         }
         Error::Io(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
             "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo \
-             systemctl start bramblegate`; `journalctl -u bramblegate` tells why it does not."
+             systemctl start bramblegate`; `journalctl -u bramblegate` shows why it does not."
         }
         Error::Io(error) if error.kind() == TimedOut => {
             "The daemon hangs, or another program listens there: `systemctl status bramblegate` \
-             tells; `sudo systemctl restart bramblegate` ends it."
+             shows it; `sudo systemctl restart bramblegate` ends it."
         }
         Error::Refused(_) => "End some of the programs that watch it.",
-        Error::Ended => "The daemon has stopped: `journalctl -u bramblegate` tells why.",
+        Error::Ended => "The daemon has stopped: `journalctl -u bramblegate` shows why.",
         Error::Io(_) | Error::NotStatus(_) => {
             "Does a bramblegate daemon of this version listen there? `systemctl status bramblegate`"
         }
@@ -145,7 +152,7 @@ fn once(socket: &Path, json: bool) -> Result<u8, Error> {
     let code = if json {
         output::deliver_json(&format!("{text}\n"))
     } else {
-        output::deliver_drawn(&text::page(&snapshot, output::colours()))
+        output::deliver_drawn(&text::page(&snapshot, output::colours(), output::columns()))
     };
     Ok(match code {
         0 => severity_code(&snapshot),
@@ -179,7 +186,7 @@ fn follow(socket: &Path) -> Result<u8, Error> {
         let is_quiet = matches!(news, None | Some(Line::Other));
         news.into_iter().for_each(|line| view.take(line));
         let Some(snapshot) = view.now().filter(|_| terminal || !is_quiet) else { continue };
-        let page = text::page(&snapshot, output::colours());
+        let page = text::page(&snapshot, output::colours(), output::columns());
         if !output::is_read_drawn(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
             break;
         }

@@ -510,6 +510,7 @@ fn forms(stage: &mut Stage) {
         ("iotop --help", "-o, --only"),
         ("apt-get --simulate install chrony", "chrony"),
         ("apt-get --simulate install dhcpcd", "dhcpcd"),
+        ("apt-get --simulate install network-manager", "network-manager"),
         (
             "/bin/systemctl --root=/ enable dhcpcd 2>&1; ls /etc/systemd/system/multi-user.target.wants",
             "dhcpcd.service",

@@ -11,7 +11,7 @@ use clap::Parser;
 #[command(
     name = "bramblegate-lab",
     bin_name = "bramblegate",
-    version,
+    version = bramblegate::cli::VERSION,
     disable_help_subcommand = true
 )]
 enum Verb {

@@ -19,12 +19,11 @@ Examples:
   bramblegate detect --try 0x27            show each wiring's number on the display at that \
   address";
 
-/// Look for board, displays, LEDs and network ports; print a settings file for them
+/// Look for hardware and interfaces; print a settings file
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Show the number of each wiring, at 0x3c and 0x3d of each OLED too, on the display at this
-    /// I2C address, one after the other
+    /// Show the known wirings, and kinds of OLED, on the display at this address
     #[arg(long = "try", value_name = "ADDRESS", value_parser = address)]
     pub try_address: Option<u8>,
     /// With --try: the I2C bus, if not the board's

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::uplink::clients;
-use super::{CheckContext, Finding, FindingCode, presumed_settings};
+use super::{CheckContext, Checked, Finding, FindingCode, presumed_settings};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
@@ -26,25 +26,24 @@ const DNS: u16 = 53;
 /// Asked for where the settings probe by no name: the host of the default `uplink.check.url`.
 const NAME: &str = "connectivitycheck.gstatic.com";
 
-/// Asks; returns what was wrong, and how many questions were asked. What was well is printed.
-pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
+/// Asks each question, after it has been announced on standard error.
+pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
     let Some(settings) = loaded.or_else(|| presumed_settings(machine)) else {
-        return (Vec::new(), 0);
+        return Vec::new();
     };
     let context = CheckContext { machine, settings: &settings };
     let name = name(&settings);
-    let (mut findings, mut asked) = (Vec::new(), 0);
+    let mut asked = Vec::new();
     for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
         output::err(&format!(
             "Asking on {port} for a DHCP server (a DISCOVER; what is offered is not taken)\n"
         ));
-        findings.extend(dhcp(port));
-        asked += 1;
+        asked.push(question(format!("{port}: a DHCP server answers"), dhcp(port)));
         for server in venue_resolvers(machine, port) {
             output::err(&format!("Asking the resolver {server} by {port} for {name}\n"));
-            findings.extend(resolver(port, server, &name));
-            asked += 1;
+            let what = format!("{port}: the resolver {server} resolves {name}");
+            asked.push(question(what, resolver(port, server, &name)));
         }
     }
     let address = settings.cluster.address.addr();
@@ -52,10 +51,21 @@ pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
         output::err(&format!(
             "Asking the head's own dnsmasq at {address} for {name}, as a node would\n"
         ));
-        findings.extend(own(address, &name));
-        asked += 1;
+        let what = format!("the head's own dnsmasq resolves {name}");
+        asked.push(question(what, own(address, &name)));
     }
-    (findings, asked)
+    asked
+}
+
+/// What was seen where all is well, or what was found.
+type Answer = Result<Vec<String>, Box<Finding>>;
+
+fn question(name: String, answer: Answer) -> Checked {
+    let (notes, findings) = match answer {
+        Ok(notes) => (notes, Vec::new()),
+        Err(finding) => (Vec::new(), vec![*finding]),
+    };
+    Checked { name, findings, notes, is_question: true }
 }
 
 fn has_carrier(machine: &Machine, port: &str) -> bool {
@@ -74,34 +84,30 @@ fn name(settings: &Settings) -> String {
     }
 }
 
-fn dhcp(port: &str) -> Vec<Finding> {
-    let offers = match offers(port) {
-        Ok(offers) => offers,
-        Err(error) => {
-            let text = format!("{port} cannot be asked for a DHCP server: {error}");
-            return vec![Finding::of(FindingCode::UplinkNotAsked, text)];
-        }
-    };
-    for offer in &offers {
+fn dhcp(port: &str) -> Answer {
+    let offers = offers(port).map_err(|error| {
+        let text = format!("{port} cannot be asked for a DHCP server: {error}");
+        Finding::of(FindingCode::UplinkNotAsked, text)
+    })?;
+    if offers.is_empty() {
+        return Err(Box::new(Finding::new(
+            FindingCode::UplinkNoDhcp,
+            format!("no DHCP server answers a question of ours on {port}"),
+            "put the cable into another socket of the venue, or ask whether that one is switched \
+             on",
+        )));
+    }
+    let notes = offers.iter().map(|offer| {
         let ipv6_only = if offer.ipv6_only { ", and asks for IPv6 only (option 108)" } else { "" };
         let portal = offer
             .portal
             .as_ref()
             .map(|url| format!(", with a captive portal at {url}"))
             .unwrap_or_default();
-        output::out(&format!(
-            "well     {port}: the DHCP server {} offers {}{ipv6_only}{portal}\n",
-            offer.server, offer.address
-        ));
-    }
-    if !offers.is_empty() {
-        return Vec::new();
-    }
-    vec![Finding::new(
-        FindingCode::UplinkNoDhcp,
-        format!("no DHCP server answers a question of ours on {port}"),
-        "put the cable into another socket of the venue, or ask whether that one is switched on",
-    )]
+        let (server, address) = (offer.server, offer.address);
+        format!("{port}: the DHCP server {server} offers {address}{ipv6_only}{portal}")
+    });
+    Ok(notes.collect())
 }
 
 /// Returns the uplink's own resolvers, else the machine's; none of this machine itself.
@@ -121,7 +127,7 @@ enum ServerLog {
 }
 
 /// Asks one server for the IPv4 addresses of a name.
-fn question(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<ServerLog> {
+fn ask_name(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<ServerLog> {
     let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
     SockRef::from(&socket).bind_device(port.map(str::as_bytes))?;
     socket.set_read_timeout(Some(WAIT))?;
@@ -140,14 +146,13 @@ fn question(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io:
     }
 }
 
-fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
+fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
     let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-    let (text, remedy) = match question(server, from, Some(port), name) {
+    let (text, remedy) = match ask_name(server, from, Some(port), name) {
         Ok(ServerLog::Addresses(count)) => {
-            output::out(&format!(
-                "well     {port}: the resolver {server} resolves {name} (addresses: {count})\n"
-            ));
-            return None;
+            return Ok(vec![format!(
+                "{port}: the resolver {server} resolves {name} (addresses: {count})"
+            )]);
         }
         Ok(ServerLog::None) => (
             format!(
@@ -161,29 +166,27 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
             "name a resolver of your own to the DHCP client, or ask whether the venue's is on",
         ),
     };
-    Some(Finding::new(FindingCode::UplinkResolver, text, remedy))
+    Err(Box::new(Finding::new(FindingCode::UplinkResolver, text, remedy)))
 }
 
-fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
+fn own(address: Ipv4Addr, name: &str) -> Answer {
     let address = IpAddr::V4(address);
-    match question(address, address, None, name) {
+    let finding = match ask_name(address, address, None, name) {
         Ok(ServerLog::Addresses(count)) => {
-            output::out(&format!(
-                "well     the head's dnsmasq resolves {name} (addresses: {count})\n"
-            ));
-            None
+            return Ok(vec![format!("the head's dnsmasq resolves {name} (addresses: {count})")]);
         }
         Ok(ServerLog::None) => {
             let text =
                 format!("the head's dnsmasq answers at {address}, and knows no address of {name}");
-            Some(Finding::of(FindingCode::GatewayNames, text))
+            Finding::of(FindingCode::GatewayNames, text)
         }
-        Err(error) => Some(Finding::new(
+        Err(error) => Finding::new(
             AlertCode::GatewayDnsmasqFailed,
             format!(
                 "the head's dnsmasq does not answer at {address}, where the nodes ask: {error}"
             ),
             "`sudo systemctl restart bramblegate`",
-        )),
-    }
+        ),
+    };
+    Err(Box::new(finding))
 }

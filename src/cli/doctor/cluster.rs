@@ -19,8 +19,7 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(FindingCode::GatewayPortManaged, text, remedy)
     };
     let managed = |manager: Manager, by: &str| {
-        let command = Client::Managed(manager).switch_off(&port);
-        finding(&format!("{}{by}", manager.name()), format!("`{command}`"))
+        finding(&format!("{}{by}", manager.name()), format!("`{}`", advice(manager, &port)))
     };
     let mut findings = Vec::new();
     if network_manager(context.machine, &port) {
@@ -42,6 +41,20 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Returns the command by which a program leaves this port alone.
+pub fn advice(manager: Manager, port: &str) -> String {
+    Client::Managed(manager).switch_off(port)
+}
+
+/// Returns the programs that manage this port beside the gateway.
+pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
+    let mut managers = Vec::new();
+    managers.extend(network_manager(machine, port).then_some(Manager::NetworkManager));
+    managers.extend(dhcpcd(machine, port).then_some(Manager::Dhcpcd));
+    managers.extend(networkd(machine, port).map(|_| Manager::Networkd));
+    managers
 }
 
 fn network_manager(machine: &Machine, port: &str) -> bool {

@@ -2,7 +2,7 @@
 //! remedy. Changes nothing.
 
 mod ask;
-mod cluster;
+pub mod cluster;
 mod code;
 mod daemon;
 pub mod dhcp;
@@ -11,6 +11,7 @@ mod forward;
 pub mod host;
 mod link;
 mod panel;
+mod report;
 mod routing;
 mod sockets;
 #[cfg(test)]
@@ -25,30 +26,37 @@ use glob::Pattern;
 use super::detect::decide::decide;
 use super::detect::look::{Found, ports};
 use super::machine::Machine;
-use super::output;
+use super::output::{self, Verbosity};
 use super::settings::{self, COMPATIBLE, ConfigArg, boards};
 use crate::config::{self, Fault, LcdBus, PortPattern, Settings};
-use crate::event::printable_line;
 use crate::facts::link::port::is_glob;
 pub use code::{FindingCode, Rank};
+pub use report::report;
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate doctor                       exit 0 clean, 1 findings, 2 the gateway is blocked
-  sudo bramblegate doctor                  sees the rules and programs of others as well
-  sudo bramblegate doctor --try            also asks the venue's servers and the head's own, and \
-                                           says so first";
+  sudo bramblegate doctor -v               a line for each check; root sees more
+  sudo bramblegate doctor --try            also ask the venue's servers and the head's own
+  bramblegate doctor -j | jq '.checks[] | select(.result != \"ok\")'";
 
-/// Look for what on this machine would stop or disturb the gateway; changes nothing
+/// Find what would stop or disturb the gateway here; changes nothing
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArg,
-    /// Also ask on the wire: the venue's DHCP server and resolvers, and the head's own dnsmasq;
-    /// nothing is taken
+    /// Also ask on the wire; nothing is requested
+    ///
+    /// The venue's DHCP server and resolvers, and the head's own dnsmasq. Each question is
+    /// announced before it is asked.
     #[arg(long = "try")]
     pub try_it: bool,
+    /// Print all checks as JSON
+    #[arg(short, long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
 }
 
 /// One thing that is not as it should be, or could be better.
@@ -188,55 +196,105 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("nothing is left of an older gateway", host::leftovers),
 ];
 
+/// A check that was made, and what it found.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    /// what is so if all is well
+    pub name: String,
+    pub findings: Vec<Finding>,
+    /// what was seen where all is well
+    pub notes: Vec<String>,
+    /// it was asked on the wire (`--try`)
+    pub is_question: bool,
+}
+
+impl Checked {
+    /// Returns how bad the worst finding is; `None` without any.
+    fn rank(&self) -> Option<Rank> {
+        self.findings.iter().map(|finding| finding.rank).max()
+    }
+}
+
 /// Runs all checks.
+pub fn checks(context: &CheckContext<'_>) -> Vec<Checked> {
+    let made = |(name, check): &(&str, Check)| Checked {
+        name: (*name).to_owned(),
+        findings: check(context),
+        ..Checked::default()
+    };
+    CHECKS.iter().map(made).collect()
+}
+
+/// Runs all checks; returns what they found.
 pub fn examine(context: &CheckContext<'_>) -> Vec<Finding> {
-    CHECKS.iter().flat_map(|(_, check)| check(context)).collect()
+    checks(context).into_iter().flat_map(|checked| checked.findings).collect()
 }
 
 /// Prints the findings. Exit 0 clean, 1 findings, 2 the gateway is blocked.
 pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
-    let (mut findings, mut checks) = look(&machine, &args.config.config);
-    if !rustix::process::geteuid().is_root() {
+    let Args { config, try_it, json, verbosity } = args;
+    let is_root = rustix::process::geteuid().is_root();
+    let mut checks = look(&machine, &config.config);
+    if !is_root && !json && !verbosity.quiet {
         output::err(
             "Without root not everything can be seen: `sudo bramblegate doctor` sees more.\n",
         );
     }
-    if args.try_it {
-        let (found, made) = ask::ask(&machine, &args.config.config);
-        findings.extend(found);
-        checks += made;
+    if try_it {
+        checks.extend(ask::ask(&machine, &config.config));
     }
-    output::out(&report(&findings, checks));
-    ExitCode::from(code(&findings))
+    let findings: Vec<Finding> =
+        checks.iter().flat_map(|checked| checked.findings.iter().cloned()).collect();
+    let written = if json {
+        let report = report::as_json(&checks, &config.config.display().to_string(), is_root);
+        output::deliver_json(&format!("{report}\n"))
+    } else if verbosity.quiet {
+        let grave = findings.iter().filter(|finding| finding.rank > Rank::Hint);
+        output::deliver(&grave.map(report::entry).collect::<String>())
+    } else {
+        output::deliver_drawn(&report::text(&checks, &findings, verbosity.verbose))
+    };
+    ExitCode::from(if written == 0 { code(&findings) } else { written })
 }
 
-/// Returns all findings, and how many checks were made: where there are no settings yet, with those
-/// that `detect` would propose.
-fn look(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
+/// Makes all checks, that of the settings first: where there are none yet, with those that `detect`
+/// would propose.
+fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
+    let settings_are_right = |findings| Checked {
+        name: "the settings are right".to_owned(),
+        findings,
+        ..Checked::default()
+    };
     let faults = match settings::load(file) {
         Ok(merged) => {
-            return (examine(&CheckContext { machine, settings: &merged.settings }), CHECKS.len());
+            let others = checks(&CheckContext { machine, settings: &merged.settings });
+            return std::iter::once(settings_are_right(Vec::new())).chain(others).collect();
         }
         Err(faults) => faults,
     };
-    let bad = |fault: &Fault| {
-        let check = format!("then run `bramblegate check -c {}`", file.display());
-        let remedy = format!("{}; {check}", fault.remedy);
-        Finding::new(FindingCode::HostSettings, fault.headline(), remedy)
+    if file.symlink_metadata().is_ok() {
+        let bad = |fault: &Fault| {
+            let check = format!("then run `bramblegate check -c {}`", file.display());
+            let remedy = format!("{}; {check}", fault.remedy);
+            Finding::new(FindingCode::HostSettings, fault.headline(), remedy)
+        };
+        return vec![settings_are_right(faults.iter().map(bad).collect())];
+    }
+    let presumed = presumed_settings(machine);
+    let rest = if presumed.is_some() {
+        "; the rest was looked at as `bramblegate detect` would set it"
+    } else {
+        ""
     };
-    let presumed = if file.exists() { None } else { presumed_settings(machine) };
-    let Some(settings) = presumed else {
-        return (faults.iter().map(bad).collect(), 1);
-    };
-    let text = format!(
-        "there are no settings yet ({}); the rest was looked at as `bramblegate detect` would set \
-         it",
-        file.display()
-    );
+    let text = format!("not set up yet: there is no {}{rest}", file.display());
     let none = Finding::new(FindingCode::HostSettings, text, "sudo bramblegate setup");
-    let others = examine(&CheckContext { machine, settings: &settings });
-    (std::iter::once(none).chain(others).collect(), CHECKS.len() + 1)
+    // A machine that is fresh is not blocked: nothing is wrong with it.
+    let none = settings_are_right(vec![none.ranked(Rank::Finding)]);
+    let others = presumed
+        .map(|settings| checks(&CheckContext { machine, settings: &settings }))
+        .unwrap_or_default();
+    std::iter::once(none).chain(others).collect()
 }
 
 /// Returns the settings that `detect` would propose for a machine that has none yet; but it asks no
@@ -262,21 +320,5 @@ pub fn code(findings: &[Finding]) -> u8 {
         Some(Rank::Blocked) => 2,
         Some(Rank::Finding) => 1,
         Some(Rank::Hint) | None => 0,
-    }
-}
-
-/// Returns the findings as text, each with its remedy.
-pub fn report(findings: &[Finding], checks: usize) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let mark = finding.rank.mark();
-        let (what, remedy) = (printable_line(&finding.text), printable_line(&finding.remedy));
-        text += &format!("{mark}  {}: {what}\n         remedy: {remedy}\n", finding.code);
-    }
-    let checks = if checks == 1 { "1 check".to_owned() } else { format!("{checks} checks") };
-    text + &match findings.iter().filter(|finding| finding.rank > Rank::Hint).count() {
-        0 => format!("{checks}, nothing is in the way.\n"),
-        1 => format!("{checks}, 1 finding.\n"),
-        count => format!("{checks}, {count} findings.\n"),
     }
 }

@@ -106,7 +106,7 @@ fn a_healthy_head_has_no_findings() {
     let head = Head::new("healthy");
     assert_eq!(head.findings(), []);
     assert_eq!(code(&[]), 0);
-    assert!(report(&[], 13).contains("nothing is in the way"));
+    assert!(report(&[], "13 checks").contains("nothing is in the way"));
 }
 
 #[test]
@@ -543,7 +543,7 @@ fn a_program_behind_a_forwarded_port_is_reported() {
 #[test]
 fn a_finding_is_one_line_whatever_others_call_themselves() {
     let raw = "\u{1b}[2J\nBLOCKED  host-x: pay here\u{9b}m";
-    let text = report(&[Finding::new(FindingCode::HostSettings, raw, raw)], 1);
+    let text = report(&[Finding::new(FindingCode::HostSettings, raw, raw)], "1 check");
     assert_eq!(text.lines().count(), 3, "{text:?}");
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
 }

@@ -43,9 +43,11 @@ Examples:
 
 /// Write a node into the settings
 #[derive(Debug, clap::Args)]
-#[command(after_help = ADD_EXAMPLES)]
+#[command(after_long_help = ADD_EXAMPLES)]
 pub struct Add {
-    /// A node; several in one word where they have neither --mac nor --address
+    /// Its name
+    ///
+    /// Several in one word where they have neither --mac nor --address.
     pub name: String,
     /// Its hardware address
     #[arg(long)]
@@ -53,16 +55,18 @@ pub struct Add {
     /// The address that it has, or is to get
     #[arg(long)]
     pub address: Option<String>,
-    /// How it is probed: icmp, arp, tcp:PORT, http://:PORT/path; more than once for several
+    /// icmp, arp, tcp:PORT or http://:PORT/path; repeatable
     #[arg(long)]
     pub probe: Vec<String>,
     #[command(flatten)]
     pub config: ConfigArg,
 }
 
-/// Write a node that was found into the settings: it keeps its board, its address and its place
+/// Write a node that was found into the settings
+///
+/// It keeps its board, its address and its place.
 #[derive(Debug, clap::Args)]
-#[command(after_help = ADOPT_EXAMPLES)]
+#[command(after_long_help = ADOPT_EXAMPLES)]
 pub struct Adopt {
     /// Names of nodes, folded or not
     #[arg(required = true, value_name = "NAME")]
@@ -70,31 +74,33 @@ pub struct Adopt {
     /// The names they get, as many
     #[arg(long = "as", value_name = "NAME")]
     pub new_name: Option<String>,
-    /// The daemon's status socket; without it the one that the settings name
+    /// Status socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     #[command(flatten)]
     pub config: ConfigArg,
 }
 
-/// Give a node another name; one that was found is adopted under it
+/// Rename a node; one that was found is adopted
 #[derive(Debug, clap::Args)]
-#[command(after_help = RENAME_EXAMPLES)]
+#[command(after_long_help = RENAME_EXAMPLES)]
 pub struct Rename {
     /// A node, or several in one word
     pub name: String,
     /// Its new name, or theirs, as many
     pub new_name: String,
-    /// The daemon's status socket; without it the one that the settings name
+    /// Status socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     #[command(flatten)]
     pub config: ConfigArg,
 }
 
-/// Take a node out of the settings; of one that was found, forget the address that is kept for it
+/// Take a node out of the settings, or forget one that was found
+///
+/// The address that is kept for a node that was found is free again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = FORGET_EXAMPLES)]
+#[command(after_long_help = FORGET_EXAMPLES)]
 pub struct Forget {
     /// Names of nodes, folded or not
     #[arg(required = true, value_name = "NAME")]
@@ -421,7 +427,10 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Returns where the links of root's or of one's own lead, also if nothing is there yet.
-fn behind_links(path: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// Another user may have made one of them.
+pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
     const MOST: usize = 40;
     let mut path = path.to_owned();

@@ -1,4 +1,4 @@
-//! The nodes as the daemon tells them, or as the settings name them where no daemon answers.
+//! The nodes as the daemon reports them, or as the settings name them where no daemon answers.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Known {
     pub nodes: Vec<Node>,
     /// the address that stands on the panel's first row
     pub head: Option<IpAddr>,
-    /// all that the daemon tells of the head's ports
+    /// all addresses of the head's ports that the daemon reports
     pub held: Vec<IpAddr>,
 }
 
@@ -43,8 +43,7 @@ pub enum Unknown {
 /// # Errors
 /// Nobody answers at the socket, or not as a daemon does.
 pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
-    let own = || settings::load(config).ok().map(|merged| merged.settings.sockets.status);
-    let socket = socket.or_else(own).unwrap_or_else(configured_socket);
+    let socket = socket.unwrap_or_else(|| configured_socket(config));
     match StatusClient::fetch(&socket, TIMEOUT) {
         Ok((_, snapshot)) => Ok(snapshot),
         Err(error) => Err(Unknown::Socket(socket, error)),

@@ -18,28 +18,29 @@ const HOSTS_EXAMPLES: &str = "\
 Examples:
   bramblegate nodes hosts | sudo tee -a /etc/hosts";
 const HEADINGS: [&str; 8] = ["NAME", "ADDRESS", "MAC", "HEALTH", "RTT", "SINCE", "ORIGIN", "GROUP"];
+const NONE: &str = "no nodes yet; they appear when they ask for an address\n";
 /// Place of the health among the columns.
 const HEALTH: usize = 3;
 
-/// All nodes, with their health
+/// List all nodes, with their health
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = LIST_EXAMPLES)]
+#[command(after_long_help = LIST_EXAMPLES)]
 pub struct ListArgs {
-    /// As JSON: an array, as in the status
-    #[arg(long)]
+    /// Print an array of JSON, as in the status
+    #[arg(short, long)]
     pub json: bool,
-    /// The daemon's status socket; without it the one that the settings name
+    /// Status socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     #[command(flatten)]
     pub config: ConfigArg,
 }
 
-/// Lines for /etc/hosts
+/// Print lines for /etc/hosts
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = HOSTS_EXAMPLES)]
+#[command(after_long_help = HOSTS_EXAMPLES)]
 pub struct HostsArgs {
-    /// The daemon's status socket; without it the one that the settings name
+    /// Status socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     #[command(flatten)]
@@ -53,6 +54,8 @@ pub fn main(args: ListArgs) -> ExitCode {
     };
     ExitCode::from(if args.json {
         output::deliver_json(&format!("{}\n", serde_json::json!(status.nodes)))
+    } else if status.nodes.is_empty() {
+        output::deliver(NONE)
     } else {
         output::deliver_drawn(&table(&status.nodes, output::colours()))
     })

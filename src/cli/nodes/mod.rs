@@ -15,13 +15,14 @@ use clap::Subcommand;
 use super::settings::ConfigArg;
 use crate::api::control::Order;
 
+pub use change::behind_links;
 pub use list::report;
 
 const EXAMPLES: &str = "\
 Examples:
   bramblegate nodes                        list them
   bramblegate nodes list --json | jq '.[] | select(.health == \"down\").name'
-  bramblegate nodes drain rpi2             no alarm while it is worked on
+  bramblegate nodes drain rpi2             maintenance: it raises no alarm
   bramblegate nodes resume 'rack[1-2]-slot[01-16]'
   sudo bramblegate nodes adopt node-00-00-07 --as rpi7
   sudo bramblegate nodes add rpi8 --mac b8:27:eb:00:00:08 --address 192.168.50.18";
@@ -34,9 +35,9 @@ pub mod code {
     pub const NOT_REACHABLE: u8 = 3;
 }
 
-/// The inventory of nodes: list, name, add and forget them, say which are worked on
+/// List, add, name and forget nodes; put them into maintenance
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
     pub action: Option<Action>,
@@ -52,9 +53,9 @@ pub enum Action {
     Adopt(change::Adopt),
     Rename(change::Rename),
     Forget(change::Forget),
-    /// Say that nodes are worked on: they raise no alarm until `resume`
+    /// Put nodes into maintenance: they raise no alarm until `resume`
     Drain(order::OrderArgs),
-    /// Say that nodes are no longer worked on
+    /// End the maintenance of nodes
     Resume(order::OrderArgs),
 }
 

@@ -12,18 +12,18 @@ use crate::api::control::Order;
 
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate nodes drain rpi2 rpi3        no alarm while they are worked on
+  bramblegate nodes drain rpi2 rpi3        maintenance: no alarm
   bramblegate nodes drain 'rpi[1-16]'      many at once, as Slurm and ClusterShell fold them
   bramblegate nodes resume rpi2 rpi3";
 
 /// Which nodes are meant.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct OrderArgs {
-    /// Names of nodes, folded or not: rpi1, 'rpi[2-4,7]', 'rack[1-2]-slot[01-16]'
+    /// Names of nodes, folded or not: rpi1, 'rpi[2-4,7]'
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
-    /// The daemon's control socket; without it the one that the settings name
+    /// Control socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     #[command(flatten)]

@@ -31,7 +31,7 @@ fn snapshot() -> Value {
 }
 
 fn page(status: Value, colours: bool) -> String {
-    text::page(&serde_json::from_value(status).unwrap(), colours)
+    text::page(&serde_json::from_value(status).unwrap(), colours, None)
 }
 
 #[test]
@@ -41,7 +41,8 @@ status    fault  version 0.1.0  running 66 min
           fault: Docker drops
 uplink    eth1  online  10.99.0.126/24  2001:db8::7/64  gateway 10.99.0.1  lease 118 s  for 12 s
           wlan0  no-carrier  for 3 s
-gateway   forwarding yes  masquerade unknown  overlap routed  applied 1x  repaired 2x
+gateway   forwarding yes  NAT unknown  rules written once  repaired 2 times
+          the venue uses the cluster's subnet: both work
           blocked by ip filter FORWARD: sudo this
           IPv6 is not forwarded: nodes get none yet
 cluster   eth0  192.168.50.1/24  1/2 up  dhcp off
@@ -51,6 +52,35 @@ lcd       ok  [10.99.0.126     ] [BLOCKED        ♥]  2 bus errors
 led       absent
 ";
     assert_eq!(page(snapshot(), false), wanted);
+}
+
+/// A terminal of 80 columns breaks no row, with whatever alert; the age is what is left out first.
+#[test]
+fn no_row_is_wider_than_the_terminal() {
+    let mut status = snapshot();
+    let text = "the chain forward of table inet other drops what the nodes send, policy drop, so no \
+                node reaches the internet";
+    status["alerts"][0]["text"] = text.into();
+    let snapshot = serde_json::from_value(status).unwrap();
+    for columns in [80, 60, 40] {
+        for colours in [false, true] {
+            let page = text::page(&snapshot, colours, Some(columns));
+            let wide: Vec<&str> = page.lines().filter(|line| text::width(line) > columns).collect();
+            assert!(wide.is_empty(), "{columns}: {wide:#?}");
+            assert_eq!(
+                text::plain(&page).split_whitespace().filter(|word| *word == "drops").count(),
+                1
+            );
+        }
+    }
+    let page = text::page(&snapshot, false, Some(80));
+    let uplink = page.lines().find(|line| line.starts_with("uplink")).unwrap();
+    assert!(!uplink.contains("for 12 s") && uplink.contains("10.99.0.126/24"), "{page}");
+    assert!(page.contains("wlan0  no-carrier  for 3 s"), "there is room: {page}");
+    assert!(
+        page.contains("\n          node reaches") || page.contains("no node reaches"),
+        "{page}"
+    );
 }
 
 #[test]

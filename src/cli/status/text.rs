@@ -12,6 +12,9 @@ use crate::api::status::{
 /// So many nodes are listed; of more, those that are not up come first.
 const MOST_NODES: usize = 40;
 
+const ROUTED: &str = "the venue uses the cluster's subnet: both work";
+const RENUMBERED: &str = "the venue uses the cluster's subnet: the cluster has moved to another";
+
 const RESET: &str = "\x1b[0m";
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
@@ -20,19 +23,54 @@ const BLUE: &str = "\x1b[34m";
 const AMBER: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 
+/// Width of the column of names, with the space behind it.
+const INDENT: usize = 10;
+/// A terminal that is narrower is treated as this wide.
+const NARROWEST: usize = 40;
+
 /// Text that may be coloured.
 struct Page {
     text: String,
     colours: bool,
+    /// no row is wider; `None`: as wide as it is
+    columns: Option<usize>,
 }
 
 impl Page {
-    /// One row: a name, and what there is to say of it.
+    /// One row: a name, and what there is to say of it. Where it is too wide for the terminal its
+    /// age is left out first ("for 12 s"), then it goes on below.
     fn row(&mut self, name: &str, parts: &[String]) {
-        let parts: Vec<&str> =
+        let room = self.columns.map_or(usize::MAX, |columns| columns.max(NARROWEST) - INDENT);
+        let mut parts: Vec<&str> =
             parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-        let name = self.paint(DIM, &format!("{name:<9}"));
-        self.text.push_str(&format!("{name} {}\n", parts.join("  ")));
+        let needed = |parts: &[&str]| parts.iter().map(|part| width(part) + 2).sum::<usize>();
+        if needed(&parts).saturating_sub(2) > room {
+            parts.retain(|part| !plain(part).starts_with("for "));
+        }
+        let mut lines = vec![String::new()];
+        for part in parts {
+            let last = lines.last().map_or(0, |line| width(line));
+            if last > 0 && last + 2 + width(part) <= room {
+                add(&mut lines, "  ", part);
+                continue;
+            }
+            if last > 0 {
+                lines.push(String::new());
+            }
+            for word in part.split_inclusive(' ') {
+                let last = lines.last().map_or(0, |line| width(line));
+                if last > 0 && last + width(word.trim_end()) > room {
+                    lines.push(String::new());
+                }
+                add(&mut lines, "", word);
+            }
+        }
+        for (number, line) in lines.iter().enumerate() {
+            let name = if number == 0 { name } else { "" };
+            let name = self.paint(DIM, &format!("{name:<9}"));
+            let line = if number + 1 < lines.len() { line.trim_end() } else { line };
+            self.text.push_str(&format!("{name} {line}\n"));
+        }
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
@@ -56,9 +94,29 @@ impl Page {
     }
 }
 
-/// Returns the whole page.
-pub fn page(status: &Snapshot, colours: bool) -> String {
-    let mut page = Page { text: String::new(), colours };
+fn add(lines: &mut [String], between: &str, text: &str) {
+    if let Some(line) = lines.last_mut() {
+        line.push_str(between);
+        line.push_str(text);
+    }
+}
+
+/// Returns a text without the sequences that colour it.
+pub(super) fn plain(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    first
+        + &parts.map(|part| part.split_once('m').map_or(part, |(_, text)| text)).collect::<String>()
+}
+
+/// Returns how many columns a text takes.
+pub(super) fn width(text: &str) -> usize {
+    plain(text).chars().count()
+}
+
+/// Returns the whole page; no row is wider than `columns`.
+pub fn page(status: &Snapshot, colours: bool, columns: Option<usize>) -> String {
+    let mut page = Page { text: String::new(), colours, columns };
     page.row(
         "status",
         &[
@@ -82,7 +140,7 @@ pub fn page(status: &Snapshot, colours: bool) -> String {
     page.text
 }
 
-/// What the machine tells of itself.
+/// What the machine reports of itself.
 fn host(page: &mut Page, host: &Host) {
     let parts = [
         between("", host.temperature_c, " degrees"),
@@ -128,21 +186,24 @@ fn gateway(page: &mut Page, gateway: &Gateway) {
     let yes_no = |fact: Option<bool>| {
         page.word(fact.map_or("unknown", |fact| if fact { "yes" } else { "no" }))
     };
-    let times = |word: &str, times: u64| {
-        if times == 0 { String::new() } else { format!("{word} {times}x") }
+    let times = |what: &str, times: u64| match times {
+        0 => String::new(),
+        1 => format!("{what} once"),
+        times => format!("{what} {times} times"),
     };
     let parts = [
         format!("forwarding {}", yes_no(Some(gateway.forwarding))),
-        format!("masquerade {}", yes_no(gateway.masquerade)),
-        if gateway.overlap == Overlap::None {
-            String::new()
-        } else {
-            format!("overlap {}", gateway.overlap)
-        },
-        times("applied", gateway.applied),
+        format!("NAT {}", yes_no(gateway.masquerade)),
+        times("rules written", gateway.applied),
         times("repaired", gateway.repaired),
     ];
     page.row("gateway", &parts);
+    match gateway.overlap.known() {
+        Some(Overlap::None) => {}
+        Some(Overlap::Routed) => page.row("", &[ROUTED.to_owned()]),
+        Some(Overlap::Renumbered) => page.row("", &[RENUMBERED.to_owned()]),
+        None => page.row("", &[format!("overlap {}", gateway.overlap)]),
+    }
     if let Some(by) = &gateway.blocked_by {
         let names: Vec<&str> =
             [&by.table, &by.chain].into_iter().flatten().map(|name| &**name).collect();

@@ -29,7 +29,7 @@ use crate::facts::{Facts, Transition};
 use crate::files::reading;
 use crate::pace::Pace;
 use crate::reconcile::dhcp;
-use crate::reconcile::journal::{Journal, write_details};
+use crate::reconcile::journal::{Journal, LogOptions, write_details};
 use crate::reconcile::link;
 use crate::reconcile::service_manager;
 use crate::sync::{next_aligned, reached};
@@ -71,6 +71,7 @@ pub struct Options {
     pub load: Load,
     pub state_directory: PathBuf,
     pub run_directory: PathBuf,
+    pub log: LogOptions,
 }
 
 impl std::fmt::Debug for Options {
@@ -135,8 +136,8 @@ struct Daemon {
 /// again.
 pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     malloc::share();
-    let journal = Arc::new(Journal::open());
-    write_details(&journal);
+    let journal = Arc::new(Journal::open(&options.log));
+    write_details(&journal, &options.log);
     options.settings = Arc::new(malloc::together(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);

@@ -23,17 +23,34 @@ Examples:
 
 /// The whole thing on this machine without hardware, in private namespaces
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// Walk into this venue: a file as in tests/venues
     #[arg(long, value_name = "FILE")]
     pub venue: Option<PathBuf>,
-    /// End by itself after so long
-    #[arg(long, value_name = "N")]
+    /// Exit after this time: a number of seconds, or with a unit (90s, 2m, 1h)
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub seconds: Option<u64>,
     /// One line for each change, for logs and tests
     #[arg(long)]
     pub plain: bool,
+}
+
+/// No time as it is written on the command line.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("write a number of seconds, or one with a unit: 90s, 2m, 1h")]
+struct NoTime;
+
+/// Returns a time in seconds; a number without a unit is one.
+fn seconds(text: &str) -> Result<u64, NoTime> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..) {
+        Some("" | "s") => 1,
+        Some("m" | "min") => 60,
+        Some("h") => 3600,
+        _ => return Err(NoTime),
+    };
+    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or(NoTime)
 }
 
 /// Tells the process that is to make the namespaces.
@@ -68,4 +85,21 @@ pub fn main(args: Args) -> ExitCode {
 /// Returns whether to print lines instead of drawing.
 fn is_plain(args: &Args) -> bool {
     args.plain || !std::io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_or_are_seconds() {
+        for (text, time) in [("5", 5), ("5s", 5), ("2m", 120), ("2min", 120), ("1h", 3600)] {
+            assert_eq!(seconds(text).ok(), Some(time), "{text}");
+        }
+        for text in
+            ["", "s", "5x", "1h30m", "-1", "1.5s", "99999999999999999999", "9999999999999999999h"]
+        {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 }

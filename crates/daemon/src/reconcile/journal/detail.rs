@@ -10,18 +10,17 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, registry};
 
-use super::Journal;
+use super::{Journal, LogOptions};
 use crate::view::journal::{self, Priority};
 
 /// The variable that says which details are wanted.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Writes details from now on, if the environment asks for them. Once for a process: a second call
-/// changes nothing.
-pub fn write_details(journal: &Arc<Journal>) {
-    let Some(wanted) = std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty()) else {
-        return;
-    };
+/// Writes details from now on, if the command line or the environment asks for them. Once for a
+/// process: a second call changes nothing.
+pub fn write_details(journal: &Arc<Journal>, options: &LogOptions) {
+    let of_environment = || std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty());
+    let Some(wanted) = options.details.clone().or_else(of_environment) else { return };
     match EnvFilter::try_new(&wanted) {
         Ok(filter) => {
             let subscriber = registry().with(filter).with(Details(Arc::clone(journal)));

@@ -23,10 +23,22 @@ use limit::Limit;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
+/// How much is written, and how; by the command line.
+#[derive(Debug, Clone, Default)]
+pub struct LogOptions {
+    /// which details, as in `RUST_LOG`; `None`: what that variable says
+    pub details: Option<String>,
+    /// only what is a warning or worse
+    pub is_quiet: bool,
+    /// `None`: where standard error is a terminal that can
+    pub colours: Option<bool>,
+}
+
 /// Where records go.
 #[derive(Debug)]
 pub struct Journal {
     way: Way,
+    is_quiet: bool,
     /// records that found no room since the last that did
     dropped: AtomicU64,
     limit: Mutex<Limit>,
@@ -43,11 +55,12 @@ enum Way {
 impl Journal {
     /// The journal if standard error leads there (`$JOURNAL_STREAM` says which device and inode
     /// that is: systemd.exec(5)), else standard error itself.
-    pub fn open() -> Self {
+    pub fn open(options: &LogOptions) -> Self {
         let way = if is_journal_stream() { native_way(Path::new(SOCKET)) } else { None };
-        let lines = || Way::Lines { colours: colours() };
+        let lines = || Way::Lines { colours: options.colours.unwrap_or_else(colours) };
         Self {
             way: way.unwrap_or_else(lines),
+            is_quiet: options.is_quiet,
             dropped: AtomicU64::new(0),
             limit: Mutex::default(),
             nodes: AtomicU32::new(0),
@@ -62,6 +75,9 @@ impl Journal {
     /// Writes one record, unless there have been too many of its kind: those are counted, and
     /// reported together.
     pub fn write(&self, record: &Record) {
+        if self.is_quiet && !is_warning(record.priority) {
+            return;
+        }
         let now = clock::now();
         let nodes = self.nodes.load(Ordering::Relaxed);
         let is_free = record.priority == Priority::Debug && !is_detail(record);
@@ -105,6 +121,10 @@ impl Journal {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+}
+
+fn is_warning(priority: Priority) -> bool {
+    matches!(priority, Priority::Warning | Priority::Error)
 }
 
 fn native_way(path: &Path) -> Option<Way> {

@@ -25,6 +25,7 @@ impl Fake {
     pub fn journal(&self) -> Journal {
         Journal {
             way: native_way(&self.folder.path().join("socket")).unwrap(),
+            is_quiet: false,
             dropped: AtomicU64::new(0),
             limit: Mutex::default(),
             nodes: AtomicU32::new(1_000_000),
@@ -184,5 +185,20 @@ fn words_of_others_are_shown_and_not_obeyed() {
         for (name, value) in decode(&native::encode(record, 0)) {
             assert!(!value.contains(raw), "{name}: {value:?}");
         }
+    }
+}
+
+/// `run -q`: warnings and worse come out, nothing else does.
+#[test]
+fn a_quiet_journal_has_warnings_and_errors_only() {
+    let fake = Fake::new("quiet");
+    let journal = Journal { is_quiet: true, ..fake.journal() };
+    let write =
+        |priority| journal.write(&crate::view::journal::detail(priority, "test", "x".to_owned()));
+    [Priority::Debug, Priority::Info, Priority::Notice].into_iter().for_each(write);
+    assert!(fake.is_empty());
+    for priority in [Priority::Warning, Priority::Error] {
+        write(priority);
+        assert!(!fake.is_empty(), "{priority:?}");
     }
 }

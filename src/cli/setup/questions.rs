@@ -1,0 +1,192 @@
+//! The questions of `setup`. An answer that cannot be right is asked for again at once; an option
+//! that cannot be right is refused before anything is asked.
+
+use super::{Args, SetupError, output};
+use crate::cli::detect::decide::{Proposal, list, text};
+use crate::cli::machine::Machine;
+use crate::watch::uplink::clients::Manager;
+
+/// Puts a question, with the answer that is proposed; `None` where there is no answer any more.
+pub type Ask<'a> = dyn FnMut(&str, &str) -> Option<String> + 'a;
+
+/// Puts the arguments' and the answers' values into the proposal.
+pub fn choose(
+    machine: &Machine,
+    proposal: &mut Proposal,
+    args: &Args,
+    ask: &mut Ask<'_>,
+) -> Result<(), SetupError> {
+    let ports = Ports::of(machine, proposal);
+    let given = args.uplink.is_some() && args.cluster.is_some();
+    if args.yes && !proposal.certain && !given {
+        return Err(SetupError::PortsUnknown);
+    }
+    let of_cluster = |answer: &str| ports.cluster(answer);
+    let given = args.cluster.as_deref().map(of_cluster).transpose();
+    let given_cluster = given.map_err(SetupError::Ports)?;
+    // Without the cluster's interface they are checked for what they are alone.
+    let of_uplink =
+        |answer: &str, cluster: Option<&str>| ports.uplinks(answer, cluster.unwrap_or_default());
+    let first = args.uplink.as_deref().map(|given| of_uplink(given, given_cluster.as_deref()));
+    first.transpose().map_err(SetupError::Ports)?;
+
+    let proposed = bare(proposal.value("cluster.interface"));
+    let cluster = match given_cluster {
+        Some(cluster) => cluster,
+        None if args.yes => proposed,
+        None => again(ask, "Which interface leads to the nodes?", &proposed, of_cluster)?,
+    };
+    let proposed = bare(proposal.value("uplink.interfaces"));
+    let rest: Vec<&str> =
+        proposed.split(',').map(str::trim).filter(|name| *name != cluster).collect();
+    let rest = rest.join(", ");
+    let check = |answer: &str| of_uplink(answer, Some(&cluster));
+    let uplinks = match &args.uplink {
+        Some(given) => check(given).map_err(SetupError::Ports)?,
+        None if args.yes => words(&rest),
+        None => again(
+            ask,
+            "Which interfaces may lead to the venue, the preferred one first?",
+            &rest,
+            check,
+        )?,
+    };
+    proposal.set("cluster.interface", text(&cluster));
+    proposal.set("uplink.interfaces", list(&uplinks));
+    Ok(())
+}
+
+/// Asks until an answer can be right.
+fn again<T>(
+    ask: &mut Ask<'_>,
+    question: &str,
+    proposal: &str,
+    check: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, SetupError> {
+    loop {
+        let answer = ask(question, proposal).ok_or(SetupError::NoTerminal)?;
+        match check(&answer) {
+            Ok(value) => return Ok(value),
+            Err(reason) => output::err(&format!("{reason}\n")),
+        }
+    }
+}
+
+/// Returns a value of the settings without its brackets and quotes.
+fn bare(value: Option<&str>) -> String {
+    value.unwrap_or_default().replace(['[', ']', '"'], "")
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// The interfaces of this machine, and those that were proposed: one of these may be still to come.
+struct Ports {
+    there: Vec<String>,
+    proposed: Vec<String>,
+}
+
+impl Ports {
+    fn of(machine: &Machine, proposal: &Proposal) -> Self {
+        let mut there = machine.list("/sys/class/net");
+        there.retain(|name| name != "lo");
+        let values =
+            ["cluster.interface", "uplink.interfaces"].map(|key| bare(proposal.value(key)));
+        Self { there, proposed: words(&values.join(",")) }
+    }
+
+    /// Checks that an interface is there; one that comes and goes is meant by a glob.
+    fn check(&self, name: &str) -> Result<(), String> {
+        let known = |names: &[String]| names.iter().any(|known| known == name);
+        if name.contains(['*', '?', ':']) || known(&self.proposed) || known(&self.there) {
+            return Ok(());
+        }
+        Err(format!(
+            "there is no interface {name} here, but {}: name one of these, or one that comes later \
+             by a glob, such as usb*",
+            self.there.join(", ")
+        ))
+    }
+
+    fn cluster(&self, answer: &str) -> Result<String, String> {
+        match words(answer).as_slice() {
+            [name] => self.check(name).map(|()| name.clone()),
+            [] => Err(format!("name one of these: {}", self.there.join(", "))),
+            _ => Err("one interface leads to the nodes: name only that".to_owned()),
+        }
+    }
+
+    fn uplinks(&self, answer: &str, cluster: &str) -> Result<Vec<String>, String> {
+        let names = words(answer);
+        names.iter().try_for_each(|name| self.check(name))?;
+        if names.iter().any(|name| name == cluster) {
+            return Err(format!("{cluster} leads to the nodes: name others"));
+        }
+        if names.is_empty() {
+            let rest: Vec<&str> =
+                self.there.iter().map(String::as_str).filter(|name| *name != cluster).collect();
+            let rest = if rest.is_empty() { "a glob such as usb*".into() } else { rest.join(", ") };
+            return Err(format!("name at least one: {rest}"));
+        }
+        Ok(names)
+    }
+}
+
+/// Asks for yes or no until the answer is one of them.
+fn confirm(
+    question: &str,
+    usual: bool,
+    args: &Args,
+    ask: &mut Ask<'_>,
+) -> Result<bool, SetupError> {
+    if args.yes {
+        return Ok(usual);
+    }
+    again(ask, question, if usual { "yes" } else { "no" }, |answer| {
+        match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(true),
+            "n" | "no" => Ok(false),
+            _ => Err("Answer yes or no.".to_owned()),
+        }
+    })
+}
+
+/// Asks whether the nodes get their addresses and names from here. That no other server answers
+/// on the cluster's interface is found out by the gateway itself, each time before it serves.
+pub fn serve(
+    proposal: &mut Proposal,
+    args: &Args,
+    obstacle: Option<String>,
+    ask: &mut Ask<'_>,
+) -> Result<(), SetupError> {
+    if let Some(obstacle) = &obstacle {
+        output::err(&format!("dhcp: {obstacle}\n"));
+    }
+    let question = "Give the nodes addresses and names from here (DHCP)?";
+    if confirm(question, obstacle.is_none(), args, ask)? {
+        proposal.set("cluster.dhcp.enabled", "true".to_owned());
+    }
+    Ok(())
+}
+
+/// Asks of each program that manages the cluster's interface whether it is to leave that alone;
+/// returns those that are.
+pub fn leave_alone(
+    managers: Vec<Manager>,
+    port: &str,
+    args: &Args,
+    ask: &mut Ask<'_>,
+) -> Result<Vec<Manager>, SetupError> {
+    let mut chosen = Vec::new();
+    for manager in managers {
+        let name = manager.name();
+        let question = format!(
+            "{name} manages {port} and may take its address away. Let it leave {port} alone?"
+        );
+        if confirm(&question, true, args, ask)? {
+            chosen.push(manager);
+        }
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,144 @@
+//! What `setup` does when everything has been asked: files and commands, to be carried out or only
+//! shown.
+
+use std::fmt;
+
+use super::{SetupError, output};
+use crate::board::Board;
+use crate::cli::detect::decide::Proposal;
+use crate::cli::detect::write::write;
+use crate::cli::machine::Machine;
+use crate::cli::settings::DEFAULT_FILE;
+use crate::config;
+use crate::watch::uplink::clients::Manager;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// what is there is kept under another name
+    Keep {
+        path: String,
+        kept: String,
+    },
+    /// the whole file
+    Write {
+        path: String,
+        text: String,
+    },
+    /// at the end of a file
+    Append {
+        path: String,
+        text: String,
+    },
+    Run {
+        program: &'static str,
+        arguments: Vec<&'static str>,
+    },
+}
+
+impl fmt::Display for Step {
+    /// Writes what is to be done.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = |what: &str, path: &str, text: &str| {
+            writeln!(f, "{what} {path}:")?;
+            text.lines().try_for_each(|line| writeln!(f, "{}", format!("    {line}").trim_end()))
+        };
+        match self {
+            Self::Keep { path, kept } => writeln!(f, "keep {path} as {kept}"),
+            Self::Write { path, text } => lines("write", path, text),
+            Self::Append { path, text } => lines("add to", path, text),
+            Self::Run { program, arguments } => {
+                writeln!(f, "run: {program} {}", arguments.join(" "))
+            }
+        }
+    }
+}
+
+impl Step {
+    /// Does it, and says so.
+    ///
+    /// # Errors
+    /// A file cannot be written. A command that fails is reported and no error: what it would have
+    /// done happens at the next start of that program.
+    pub fn carry_out(&self, machine: &Machine) -> Result<(), SetupError> {
+        match self {
+            Self::Keep { path, kept } => {
+                machine.write(kept, &machine.bytes(path).unwrap_or_default())?;
+                output::err(&format!("The settings that were there are kept as {kept}.\n"));
+            }
+            Self::Write { path, text } => {
+                machine.write(path, text.as_bytes())?;
+                output::out(&format!("{path} is written.\n"));
+            }
+            Self::Append { path, text } => {
+                let mut whole = machine.bytes(path).unwrap_or_default();
+                whole.extend_from_slice(text.as_bytes());
+                machine.write(path, &whole)?;
+                output::out(&format!("{path} has a new line: {}\n", text.trim()));
+            }
+            Self::Run { program, arguments } => {
+                if let Err(error) = machine.act(program, arguments) {
+                    output::err(&format!("{error}: it takes effect at the next start\n"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns what writes the settings, after they have been checked; what was there before is kept
+/// beside.
+pub fn install(
+    machine: &Machine,
+    proposal: &Proposal,
+    board: &Board,
+) -> Result<Vec<Step>, SetupError> {
+    let text = write(proposal, board);
+    config::load(&[(DEFAULT_FILE, text.as_str())], board).map_err(SetupError::Settings)?;
+    let path = DEFAULT_FILE.to_owned();
+    let old = machine.bytes(DEFAULT_FILE).filter(|old| old != text.as_bytes());
+    let kept = old.map(|_| Step::Keep {
+        path: path.clone(),
+        kept: unused(machine, &format!("{DEFAULT_FILE}.old")),
+    });
+    Ok(kept.into_iter().chain([Step::Write { path, text }]).collect())
+}
+
+/// Returns a path that is free: what an earlier setup has kept is not overwritten.
+fn unused(machine: &Machine, path: &str) -> String {
+    let numbered = (2..).map(|number| format!("{path}.{number}"));
+    let mut paths = std::iter::once(path.to_owned()).chain(numbered);
+    paths.find(|path| !machine.exists(path)).unwrap_or_else(|| path.to_owned())
+}
+
+/// Returns what makes a program leave a port alone: the same as `doctor` advises
+/// (`Client::switch_off`).
+pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
+    let (file, command) = match manager {
+        Manager::NetworkManager => (
+            Step::Write {
+                path: format!("/etc/NetworkManager/conf.d/90-{port}.conf"),
+                text: format!("[keyfile]\nunmanaged-devices+=interface-name:{port}\n"),
+            },
+            ("nmcli", vec!["general", "reload"]),
+        ),
+        Manager::Networkd => (
+            Step::Write {
+                path: format!("/etc/systemd/network/00-{port}.network"),
+                text: format!("[Match]\nName={port}\n[Link]\nUnmanaged=yes\n"),
+            },
+            ("networkctl", vec!["reload"]),
+        ),
+        Manager::Dhcpcd => (
+            Step::Append {
+                path: "/etc/dhcpcd.conf".to_owned(),
+                text: format!("\ndenyinterfaces {port}\n"),
+            },
+            ("systemctl", vec!["restart", "dhcpcd"]),
+        ),
+    };
+    let (program, arguments) = command;
+    // Without systemd neither of the three has been started by it.
+    let command = machine.exists("/run/systemd/system").then_some(Step::Run { program, arguments });
+    std::iter::once(file).chain(command).collect()
+}

@@ -1,0 +1,258 @@
+use super::*;
+use crate::cli::detect::decide::{Proposal, list, text};
+use crate::cli::doctor::cluster;
+use crate::config;
+use crate::watch::uplink::clients::Manager;
+
+fn proposal(certain: bool) -> Proposal {
+    let values = vec![
+        ("board", text("auto")),
+        ("uplink.interfaces", list(&["wlan0".to_owned(), "eth1".to_owned()])),
+        ("cluster.interface", text("eth0")),
+    ];
+    Proposal { values, reasons: Vec::new(), certain }
+}
+
+fn args(uplink: Option<&str>, cluster: Option<&str>, yes: bool) -> Args {
+    let name = |name: Option<&str>| name.map(str::to_owned);
+    Args { uplink: name(uplink), cluster: name(cluster), yes, ..Args::default() }
+}
+
+/// A machine with these interfaces.
+fn machine(root: &Path) -> Machine {
+    for port in ["lo", "eth0", "wlan0"] {
+        std::fs::create_dir_all(root.join("sys/class/net").join(port)).unwrap();
+    }
+    Machine::pretend(root, &[])
+}
+
+/// Chooses with these answers, one after the other: what was proposed with each question, and what
+/// was chosen for cluster and uplinks.
+fn chosen(
+    certain: bool,
+    args: &Args,
+    answers: &[&str],
+) -> (Vec<String>, Result<[String; 2], SetupError>) {
+    let held = tempfile::tempdir().unwrap();
+    let mut proposal = proposal(certain);
+    let (mut proposed, mut answers) = (Vec::new(), answers.iter());
+    let mut answer = |_: &str, value: &str| {
+        proposed.push(value.to_owned());
+        answers.next().map(|answer| if answer.is_empty() { value } else { answer }.to_owned())
+    };
+    let result = choose(&machine(held.path()), &mut proposal, args, &mut answer);
+    let value = |key| proposal.value(key).unwrap().to_owned();
+    (proposed, result.map(|()| ["cluster.interface", "uplink.interfaces"].map(value)))
+}
+
+fn both(cluster: &str, uplinks: &str) -> [String; 2] {
+    [cluster, uplinks].map(str::to_owned)
+}
+
+#[test]
+fn yes_takes_what_was_found_and_asks_nothing() {
+    let (asked, result) = chosen(true, &args(None, None, true), &[]);
+    assert_eq!(asked, [""; 0]);
+    assert_eq!(result.unwrap(), both("\"eth0\"", "[\"wlan0\", \"eth1\"]"));
+}
+
+#[test]
+fn what_cannot_be_known_is_not_guessed_without_asking() {
+    let (_, failure) = chosen(false, &args(None, Some("eth0"), true), &[]);
+    assert_eq!(failure.unwrap_err().exit(), exit::USAGE);
+    chosen(false, &args(Some("wlan0"), Some("eth0"), true), &[]).1.unwrap();
+}
+
+#[test]
+fn an_answer_wins_and_the_clusters_port_is_no_uplink() {
+    let (asked, result) = chosen(true, &args(None, None, false), &["eth1", ""]);
+    assert_eq!(asked, ["eth0", "wlan0"]);
+    assert_eq!(result.unwrap(), both("\"eth1\"", "[\"wlan0\"]"));
+}
+
+/// A slip of the finger costs one answer, and no answer that was right is asked for again.
+#[test]
+fn an_answer_that_cannot_be_right_is_asked_for_again() {
+    let answers = ["eht0", "eth0 wlan0", "eth0", "wlan7", "eth0", "wlan0, usb*"];
+    let (asked, result) = chosen(true, &args(None, None, false), &answers);
+    assert_eq!(asked, ["eth0", "eth0", "eth0", "wlan0, eth1", "wlan0, eth1", "wlan0, eth1"]);
+    assert_eq!(result.unwrap(), both("\"eth0\"", "[\"wlan0\", \"usb*\"]"));
+    let (_, ended) = chosen(true, &args(None, None, false), &["eht0"]);
+    let error = ended.unwrap_err();
+    assert!(error.exit() == exit::USAGE && error.to_string().contains("--yes"), "{error}");
+}
+
+/// An option that is wrong is refused before a question is asked.
+#[test]
+fn a_port_that_is_not_there_is_refused_unless_a_glob_means_it() {
+    // eth1 is what was proposed for a port that is still to come.
+    for uplinks in ["wlan0,eth1", "usb*", "mac:b8:27:eb:00:00:01"] {
+        chosen(true, &args(Some(uplinks), Some("eth0"), false), &[]).1.unwrap();
+    }
+    for (uplink, cluster, word) in [
+        (Some("wlan0,nosuch0"), None, "no interface nosuch0 here, but eth0, wlan0:"),
+        (None, Some("eth7"), "no interface eth7"),
+        (Some("eth0"), Some("eth0"), "eth0 leads to the nodes"),
+        (Some(""), Some("eth0"), "at least one: wlan0"),
+    ] {
+        let (asked, result) = chosen(true, &args(uplink, cluster, false), &[]);
+        let error = result.unwrap_err();
+        assert!(error.exit() == exit::USAGE && error.to_string().contains(word), "{error}");
+        assert!(asked.is_empty(), "{asked:?}");
+    }
+}
+
+/// The question whether to serve: what it proposed, and what was written for these answers.
+fn served(obstacle: Option<&str>, yes: bool, answers: &[&str]) -> (Vec<String>, bool) {
+    let (mut proposal, mut proposed) = (proposal(true), Vec::new());
+    let mut answers = answers.iter();
+    let mut answer = |_: &str, value: &str| {
+        proposed.push(value.to_owned());
+        answers.next().map(|answer| if answer.is_empty() { value } else { answer }.to_owned())
+    };
+    serve(&mut proposal, &args(None, None, yes), obstacle.map(str::to_owned), &mut answer).unwrap();
+    (proposed, proposal.value("cluster.dhcp.enabled") == Some("true"))
+}
+
+#[test]
+fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no() {
+    let proposed = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    assert_eq!(served(None, true, &[]), (proposed(&[]), true), "--yes asks nothing");
+    assert_eq!(served(Some("no dnsmasq"), true, &[]), (proposed(&[]), false));
+    assert_eq!(served(None, false, &[""]), (proposed(&["yes"]), true));
+    assert_eq!(served(None, false, &["perhaps", "N"]), (proposed(&["yes", "yes"]), false));
+    assert_eq!(served(Some("no dnsmasq"), false, &[""]), (proposed(&["no"]), false));
+    assert_eq!(
+        served(Some("no dnsmasq"), false, &["y"]),
+        (proposed(&["no"]), true),
+        "it will be installed"
+    );
+    let silent = serve(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
+    assert_eq!(silent.unwrap_err().exit(), exit::USAGE);
+}
+
+#[test]
+fn another_server_or_no_dnsmasq_speaks_against_serving() {
+    let held = tempfile::tempdir().unwrap();
+    let root = held.path().to_owned();
+    let machine = Machine::pretend(&root, &[]);
+    assert!(obstacle(&machine).unwrap().contains("dnsmasq-base"));
+    machine.write("/usr/sbin/dnsmasq", b"").unwrap();
+    assert_eq!(obstacle(&machine), None);
+    machine
+        .write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", b"")
+        .unwrap();
+    assert!(obstacle(&machine).unwrap().contains("disable --now isc-dhcp-server.service"));
+}
+
+#[test]
+fn the_old_settings_are_kept_beside_the_new_ones() {
+    let held = tempfile::tempdir().unwrap();
+    let root = held.path().to_owned();
+    let machine = Machine::pretend(&root, &[]);
+    let old = b"name = \"K\xfcche\"\n";
+    machine.write(DEFAULT_FILE, old).unwrap();
+    let board = Board::built_in("raspberry-pi-4").unwrap();
+    let mut wanted = proposal(true);
+    wanted.set("cluster.dhcp.enabled", "true".to_owned());
+    carried_out(&machine, &wanted, &board);
+    let kept = format!("{DEFAULT_FILE}.old");
+    assert_eq!(machine.bytes(&kept).as_deref(), Some(&old[..]), "byte by byte");
+    let new = machine.read(DEFAULT_FILE).unwrap();
+    let settings = config::load(&[("new", new.as_str())], &board).unwrap();
+    assert!(settings.cluster.dhcp.is_some());
+    wanted.set("cluster.interface", text("wlan0"));
+    assert_eq!(
+        install(&machine, &wanted, &board).unwrap_err().exit(),
+        exit::CONFIG,
+        "it is an uplink as well"
+    );
+    assert_eq!(machine.read(DEFAULT_FILE).unwrap(), new);
+    carried_out(&machine, &proposal(true), &board);
+    assert_eq!(
+        machine.bytes(&kept).as_deref(),
+        Some(&old[..]),
+        "a second setup does not overwrite what the first kept"
+    );
+    assert!(machine.read(&format!("{kept}.2")).as_deref() == Some(new.as_str()));
+    check_whole(&machine).unwrap();
+    machine.write(&format!("{DEFAULT_FILE}.d/50-old.toml"), b"nonsense = 1\n").unwrap();
+    let failure = check_whole(&machine).unwrap_err();
+    assert_eq!(failure.exit(), exit::CONFIG);
+    assert!(failure.to_string().contains("50-old.toml:1:1"), "{failure}");
+}
+
+fn carried_out(machine: &Machine, proposal: &Proposal, board: &Board) {
+    for step in install(machine, proposal, board).unwrap() {
+        step.carry_out(machine).unwrap();
+    }
+}
+
+/// What is written is what `doctor` advises to write, and afterwards it finds nothing more to
+/// advise.
+#[test]
+fn a_manager_lets_go_of_the_clusters_port_as_doctor_advises() {
+    let held = tempfile::tempdir().unwrap();
+    let machine = machine(held.path());
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    for unit in ["dhcpcd", "systemd-networkd"] {
+        machine.write(&format!("{wants}/{unit}.service"), b"").unwrap();
+    }
+    machine.write("/etc/dhcpcd.conf", b"hostname\n").unwrap();
+    let network = b"[Match]\nName=e*\n[Network]\nDHCP=yes\n";
+    machine.write("/etc/systemd/network/20-wired.network", network).unwrap();
+    let found = cluster::managed_by(&machine, "eth0");
+    assert_eq!(found, [Manager::Dhcpcd, Manager::Networkd]);
+    let asked = |args: &Args, answers: &[&str]| {
+        let mut answers = answers.iter();
+        let mut ask = |question: &str, _: &str| {
+            assert!(question.contains("leave eth0 alone"), "{question}");
+            answers.next().map(|answer| (*answer).to_owned())
+        };
+        leave_alone(found.clone(), "eth0", args, &mut ask).unwrap()
+    };
+    assert_eq!(asked(&args(None, None, false), &["what?", "no", "yes"]), [Manager::Networkd]);
+    for manager in asked(&args(None, None, true), &[]) {
+        for step in let_go(&machine, manager, "eth0") {
+            step.carry_out(&machine).unwrap();
+        }
+    }
+    let left = machine.read("/etc/dhcpcd.conf").unwrap();
+    assert_eq!(left, "hostname\n\ndenyinterfaces eth0", "what was there is kept");
+    assert_eq!(cluster::managed_by(&machine, "eth0"), []);
+    for manager in Manager::ALL {
+        let advice = cluster::advice(manager, "eth0");
+        let (Step::Write { path, text } | Step::Append { path, text }) =
+            let_go(&machine, manager, "eth0").remove(0)
+        else {
+            panic!("{manager:?} begins with no file");
+        };
+        let printed = format!("printf '{}' | sudo tee ", text.replace('\n', "\\n"));
+        let advised = advice.replace("tee -a ", "tee ");
+        assert!(advised.starts_with(&format!("{printed}{path}")), "{advice}: {printed}{path}");
+    }
+}
+
+#[test]
+fn a_dry_run_shows_each_step_and_does_none() {
+    let held = tempfile::tempdir().unwrap();
+    let machine = machine(held.path());
+    let board = Board::built_in("raspberry-pi-4").unwrap();
+    machine.write(DEFAULT_FILE, b"old\n").unwrap();
+    machine.write("/run/systemd/system/x", b"").unwrap();
+    let mut steps = install(&machine, &proposal(true), &board).unwrap();
+    steps.extend(let_go(&machine, Manager::NetworkManager, "eth0"));
+    let text = dry_run(&machine, &steps);
+    for wanted in [
+        "keep /etc/bramblegate/bramblegate.toml as /etc/bramblegate/bramblegate.toml.old\n",
+        "write /etc/bramblegate/bramblegate.toml:\n    ",
+        "    interface = \"eth0\"",
+        "write /etc/NetworkManager/conf.d/90-eth0.conf:\n    [keyfile]\n",
+        "run: nmcli general reload\n",
+        "run: systemctl restart bramblegate.service\nNothing was changed.\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted:?} is not in {text}");
+    }
+    assert_eq!(machine.read(DEFAULT_FILE).as_deref(), Some("old"));
+    assert!(!machine.exists("/etc/NetworkManager"));
+}

@@ -1,0 +1,242 @@
+//! `bramblegate wifi`: joins a wireless network through NetworkManager, or says how it is done here.
+//! The password is asked for by `nmcli --ask`: it never passes through this program.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use super::doctor::cluster;
+use super::machine::Machine;
+use super::{exit, output};
+use crate::event::printable_line;
+use crate::watch::uplink::clients::Manager;
+
+const EXAMPLES: &str = "\
+Examples:
+  bramblegate wifi                         list the networks
+  sudo bramblegate wifi \"Conference WiFi\"  join one; asks for its password";
+
+/// Longest name of a network, octets (IEEE 802.11, 9.4.2.2).
+const LONGEST: usize = 32;
+
+/// List wireless networks, or join one
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// The network to join; without it they are listed
+    #[arg(value_name = "SSID")]
+    pub ssid: Option<String>,
+    /// The wireless interface, if there are several
+    #[arg(short, long, value_name = "IF")]
+    pub interface: Option<String>,
+}
+
+/// Exit 0 joined or listed; 1 if it was not joined, 64 for what is no name of a network, 69 without
+/// an interface or where NetworkManager does not manage it.
+pub fn main(args: Args) -> ExitCode {
+    if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > LONGEST) {
+        output::err("bramblegate wifi: the name of a network has 1 to 32 octets\n");
+        return ExitCode::from(exit::USAGE);
+    }
+    let machine = Machine::real();
+    let interface = match interface(&machine, args.interface.as_deref()) {
+        Ok(interface) => interface,
+        Err(text) => {
+            output::err(&format!("bramblegate wifi: {text}\n"));
+            return ExitCode::from(exit::UNAVAILABLE);
+        }
+    };
+    if !cluster::managed_by(&machine, &interface).contains(&Manager::NetworkManager) {
+        output::err(&elsewhere(&machine, &interface, args.ssid.as_deref()));
+        return ExitCode::from(exit::UNAVAILABLE);
+    }
+    match args.ssid {
+        Some(ssid) => join(&interface, &ssid),
+        None => list(&machine, &interface),
+    }
+}
+
+/// Returns the wireless interface: the one that is named, else the only one.
+fn interface(machine: &Machine, named: Option<&str>) -> Result<String, String> {
+    let is_wireless = |name: &String| {
+        let folder = format!("/sys/class/net/{name}");
+        machine.exists(&format!("{folder}/wireless"))
+            || machine.exists(&format!("{folder}/phy80211"))
+    };
+    let mut all = machine.list("/sys/class/net");
+    all.retain(is_wireless);
+    match (named, all.as_slice()) {
+        (_, []) => Err("there is no wireless interface in this machine".to_owned()),
+        (Some(named), all) => match all.iter().find(|name| *name == named) {
+            Some(name) => Ok(name.clone()),
+            None => Err(format!("{named} is no wireless interface: name {}", all.join(" or "))),
+        },
+        (None, [one]) => Ok(one.clone()),
+        (None, all) => Err(format!("give --interface: {}", all.join(" or "))),
+    }
+}
+
+/// Joins a network. Terminal and password are between nmcli(1) and the user.
+fn join(interface: &str, ssid: &str) -> ExitCode {
+    let joined = Command::new("nmcli")
+        .args(["--ask", "device", "wifi", "connect", ssid, "ifname", interface])
+        .stdin(Stdio::inherit())
+        .status();
+    match joined {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => {
+            output::err("bramblegate wifi: not joined; without a name it lists the networks\n");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            output::err(&format!("bramblegate wifi: nmcli: {error}\n"));
+            ExitCode::from(exit::UNAVAILABLE)
+        }
+    }
+}
+
+fn list(machine: &Machine, interface: &str) -> ExitCode {
+    let fields = ["-t", "-f", "IN-USE,SIGNAL,SECURITY,SSID", "device", "wifi", "list", "ifname"];
+    let arguments: Vec<&str> = fields.into_iter().chain([interface]).collect();
+    let Some(text) = machine.run("nmcli", &arguments) else {
+        output::err(&format!("bramblegate wifi: nmcli lists no networks of {interface}\n"));
+        return ExitCode::FAILURE;
+    };
+    ExitCode::from(output::deliver(&table(&networks(&text))))
+}
+
+/// A network, as nmcli lists it.
+#[derive(Debug, PartialEq, Eq)]
+struct Network {
+    in_use: bool,
+    signal: String,
+    security: String,
+    ssid: String,
+}
+
+/// Reads what nmcli lists: fields between colons, in which a colon and a backslash are escaped by a
+/// backslash (nmcli(1), --escape). Of several stations of one network the first is the strongest.
+fn networks(text: &str) -> Vec<Network> {
+    let mut all: Vec<Network> = Vec::new();
+    for line in text.lines() {
+        let mut fields = vec![String::new()];
+        let mut rest = line.chars();
+        while let Some(c) = rest.next() {
+            match (c, fields.last_mut()) {
+                (':', _) => fields.push(String::new()),
+                ('\\', Some(field)) => field.extend(rest.next()),
+                (c, Some(field)) => field.push(c),
+                (_, None) => {}
+            }
+        }
+        let [in_use, signal, security, ssid] = fields.as_slice() else { continue };
+        // One that hides its name cannot be joined by it from a list.
+        if ssid.is_empty() || all.iter().any(|network| network.ssid == *ssid) {
+            continue;
+        }
+        let in_use = in_use.trim() == "*";
+        let (signal, security, ssid) = (signal.clone(), security.clone(), ssid.clone());
+        all.push(Network { in_use, signal, security, ssid });
+    }
+    all
+}
+
+fn table(networks: &[Network]) -> String {
+    if networks.is_empty() {
+        return "no networks are in reach\n".to_owned();
+    }
+    let mut text = "   SIGNAL  SECURITY      SSID\n".to_owned();
+    for Network { in_use, signal, security, ssid } in networks {
+        let mark = if *in_use { "*" } else { " " };
+        let security = if security.is_empty() { "none" } else { security };
+        text += &format!("{mark}  {signal:>4} %  {security:<12}  {}\n", printable_line(ssid));
+    }
+    text
+}
+
+/// Returns how a network is joined where NetworkManager does not manage the interface.
+fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
+    let is_installed = |program: &str| {
+        ["/usr/bin", "/usr/sbin"]
+            .iter()
+            .any(|folder| machine.is_file(&format!("{folder}/{program}")))
+    };
+    // As one word of a shell, whatever is in it.
+    let ssid = format!("'{}'", ssid.unwrap_or("SSID").replace('\'', "'\\''"));
+    let command = if is_installed("iwctl") {
+        format!("iwctl station {interface} connect {ssid}")
+    } else if is_installed("wpa_passphrase") {
+        let own = format!("/etc/wpa_supplicant/wpa_supplicant-{interface}.conf");
+        let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
+        let file = if machine.is_file(&own) { own } else { common };
+        format!(
+            "wpa_passphrase {ssid} | grep -v '^[[:space:]]*#' | sudo tee -a {file} > /dev/null && sudo \
+             wpa_cli -i {interface} reconfigure"
+        )
+    } else if is_installed("raspi-config") {
+        "sudo raspi-config".to_owned()
+    } else {
+        "sudo apt install network-manager".to_owned()
+    };
+    let password = if command.starts_with("wpa_passphrase") {
+        "It reads the password from the terminal, which shows it.\n"
+    } else {
+        ""
+    };
+    format!("NetworkManager does not manage {interface}. Type: {command}\n{password}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read_as_nmcli_writes_them() {
+        let text = "*:94:WPA2:Home\\: upstairs\n :80:WPA1 WPA2:back\\\\slash\n :70:WPA2:Home\\: upstairs\n \
+                    :60::free\n :50:WPA3:\nnonsense\n";
+        let network = |in_use, signal: &str, security: &str, ssid: &str| Network {
+            in_use,
+            signal: signal.into(),
+            security: security.into(),
+            ssid: ssid.into(),
+        };
+        let found = networks(text);
+        assert_eq!(
+            found,
+            [
+                network(true, "94", "WPA2", "Home: upstairs"),
+                network(false, "80", "WPA1 WPA2", "back\\slash"),
+                network(false, "60", "", "free"),
+            ]
+        );
+        assert_eq!(table(&found).lines().next_back(), Some("     60 %  none          free"));
+    }
+
+    #[test]
+    fn the_interface_is_the_only_one_or_the_one_that_is_named() {
+        let held = tempfile::tempdir().unwrap();
+        let machine = Machine::pretend(held.path(), &[]);
+        let make = |path: &str| {
+            std::fs::create_dir_all(held.path().join("sys/class/net").join(path)).unwrap();
+        };
+        make("eth0");
+        assert!(interface(&machine, None).unwrap_err().contains("no wireless interface"));
+        make("wlan0/phy80211");
+        assert_eq!(interface(&machine, None).as_deref(), Ok("wlan0"));
+        assert!(interface(&machine, Some("eth0")).unwrap_err().contains("name wlan0"));
+        make("wlan1/wireless");
+        assert!(interface(&machine, None).unwrap_err().contains("wlan0 or wlan1"));
+        assert_eq!(interface(&machine, Some("wlan1")).as_deref(), Ok("wlan1"));
+    }
+
+    #[test]
+    fn without_network_manager_the_command_is_printed_as_one_word_of_a_shell() {
+        let held = tempfile::tempdir().unwrap();
+        let machine = Machine::pretend(held.path(), &[]);
+        let printed = |ssid| elsewhere(&machine, "wlan0", ssid);
+        assert!(printed(None).ends_with("Type: sudo apt install network-manager\n"));
+        machine.write("/usr/bin/wpa_passphrase", b"").unwrap();
+        let text = printed(Some("Bob's; rm -rf /"));
+        assert!(text.contains("wpa_passphrase 'Bob'\\''s; rm -rf /' | "), "{text}");
+        machine.write("/usr/bin/iwctl", b"").unwrap();
+        assert!(printed(Some("x")).ends_with("Type: iwctl station wlan0 connect 'x'\n"));
+    }
+}
