@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bramblegate::decide::firewall::TABLE;
-use bramblegate_api::status::UplinkState;
+use bramblegate_api::status::{Severity, UplinkState};
 
 use crate::file::{Check, Expect};
 use crate::play::unmet;
@@ -62,12 +62,13 @@ pub fn key_line() -> String {
 #[derive(Debug, Default)]
 pub struct Before {
     leases: usize,
-    repaired: u64,
     rows: Vec<String>,
     /// the internet was there: a node's page must load again
     online: bool,
     /// something is wrong that was not acknowledged
     pub alarm: bool,
+    /// the one thing that is wrong: the LCD has no other page then
+    only: Option<String>,
     /// the address that the next venue leases
     pub lease: Option<String>,
 }
@@ -75,9 +76,13 @@ pub struct Before {
 impl Before {
     pub fn of(world: &World, port: &str) -> Self {
         let Ok(status) = world.status() else { return Self::default() };
+        let mut wrong = status.alerts.iter().filter(|alert| {
+            !alert.acknowledged && alert.severity.known() >= Some(Severity::Warning)
+        });
+        let only = wrong.next().map(|alert| alert.text.to_string());
         Self {
             leases: world.leases(port),
-            repaired: status.gateway.repaired,
+            only: only.filter(|_| wrong.next().is_none()),
             rows: watch::lcd(&status),
             online: status.uplink.state == UplinkState::Online,
             alarm: status.alerts.iter().any(|alert| !alert.acknowledged),
@@ -137,16 +142,7 @@ pub fn proof(deed: Deed, on: bool, port: &str, before: Before) -> Proof {
             }),
             words: Box::new(|_| "Acknowledged: it stays listed and alarms no more".to_owned()),
         },
-        (Deed::NextPage | Deed::Quit, _) => Proof {
-            unmet: Box::new(move |world| {
-                let rows = world.lcd().unwrap_or_default();
-                (beats_apart(&rows) == beats_apart(&before.rows)).then(|| "the same page".into())
-            }),
-            words: Box::new(|world| {
-                let rows = world.lcd().unwrap_or_default();
-                format!("The LCD shows: {}", rows.last().map_or("", |row| row.trim_end()))
-            }),
-        },
+        (Deed::NextPage | Deed::Quit, _) => next_page(before),
     }
 }
 
@@ -183,7 +179,8 @@ fn with_page(expect: Expect, online: bool) -> Expect {
     Expect { checks, ..expect }
 }
 
-/// The kernel itself is asked, by `nft`: the daemon's word is not enough.
+/// The kernel itself is asked, by `nft`: the daemon's word is not enough. No repair is waited for:
+/// from Linux 5.12 on the table is the daemon's (`flags owner`), and a flush leaves it alone.
 fn rules_are_back(before: Before) -> Proof {
     let page = with_page(Expect::default(), before.online);
     Proof {
@@ -191,15 +188,11 @@ fn rules_are_back(before: Before) -> Proof {
             if rules() == 0 {
                 return Some(format!("nft lists no table {TABLE}"));
             }
-            let repaired = world.status().map_or(0, |status| status.gateway.repaired);
-            if repaired <= before.repaired {
-                return Some("no repair is counted".to_owned());
-            }
             unmet(world, &page)
         }),
         words: Box::new(move |_| {
             let page = if before.online { "; a node's page loads" } else { "" };
-            format!("The rules are in the kernel again: nft lists {}{page}", rules())
+            format!("The rules are in the kernel, checked: nft lists {} rules{page}", rules())
         }),
     }
 }
@@ -251,12 +244,32 @@ fn renewed(port: String, before: Before) -> Proof {
     }
 }
 
+fn next_page(before: Before) -> Proof {
+    if let Some(only) = before.only {
+        return Proof {
+            unmet: Box::new(|_| None),
+            words: Box::new(move |_| format!("The LCD stays with what is wrong: {only}")),
+        };
+    }
+    Proof {
+        unmet: Box::new(move |world| {
+            let rows = world.lcd().unwrap_or_default();
+            (without_heart(&rows) == without_heart(&before.rows)).then(|| "the same page".into())
+        }),
+        words: Box::new(|world| {
+            let rows = world.lcd().unwrap_or_default();
+            let row = rows.last().map_or("", |row| row.trim_end_matches([' ', '♥']));
+            format!("The LCD shows: {row}")
+        }),
+    }
+}
+
 fn first_row(world: &World) -> String {
     world.glass().first().map(|row| row.trim_end().to_owned()).unwrap_or_default()
 }
 
 /// The heart beats on every page.
-fn beats_apart(rows: &[String]) -> Vec<String> {
+fn without_heart(rows: &[String]) -> Vec<String> {
     rows.iter().map(|row| row.replace('♥', " ")).collect()
 }
 

@@ -83,7 +83,10 @@ impl Picture<'_> {
             lines.insert(0, self.diagram());
         }
         lines.extend(panel);
-        let mut marks = self.marks_in_lines();
+        let mut marks = self.status.map(words::marks).unwrap_or_default();
+        // What does not work is cut last.
+        marks.sort_by_key(|(good, _)| *good);
+        let mut marks = self.in_lines(marks);
         marks.truncate(rows.saturating_sub(lines.len() + keys.len()));
         lines.extend(marks);
         lines.extend(keys);
@@ -217,15 +220,14 @@ impl Picture<'_> {
         let mut lines = display;
         lines.push(self.lamp());
         if !self.style.big {
-            lines.extend(self.marks_in_lines());
+            lines.extend(self.in_lines(self.status.map(words::marks).unwrap_or_default()));
             let alerts = self.alerts();
             lines.extend(alerts.into_iter().take(room.saturating_sub(lines.len())));
         }
         lines
     }
 
-    fn marks_in_lines(&self) -> Vec<String> {
-        let marks = self.status.map(words::marks).unwrap_or_default();
+    fn in_lines(&self, marks: Vec<(bool, String)>) -> Vec<String> {
         let pieces =
             marks.into_iter().map(|(good, words)| (format!("✓ {words}"), self.mark((good, words))));
         self.flowed(pieces, "   ")
@@ -281,7 +283,7 @@ mod tests {
     use bramblegate::cli::panel::Depth;
 
     const ATTACH: &str =
-        "In a second terminal: sudo bramblegate demo attach    (this is demo 12345)";
+        "In a second terminal: sudo bramblegate demo attach [VERB]    (demo 12345)";
 
     fn status(state: &str, rpi2: &str) -> Snapshot {
         let online = state == "online";
@@ -402,6 +404,7 @@ mod tests {
                 seen.contains("▸ rpi2 dies") && seen.contains("double-blink"),
                 "{columns}x{rows}:\n{seen}"
             );
+            assert!(rows < 15 || seen.contains("✗ 2 of 3 nodes up"), "{columns}x{rows}:\n{seen}");
             assert!(
                 rows < 10 || (lines.len() <= rows && seen.contains("[q]uit")),
                 "{columns}x{rows}:\n{seen}"

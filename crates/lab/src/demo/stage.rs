@@ -28,8 +28,7 @@ const STORY: [(&str, &str); 3] = [
 ];
 
 /// What comes next, on the terminal that the demo leaves.
-const TRY_IT: &str = "Try it on your own head node: sudo bramblegate setup (what it needs: man \
-                      bramblegate)\n";
+const TRY_IT: &str = "Try it on your own head node: sudo bramblegate setup (see man bramblegate)\n";
 
 /// Tells the story, or plays the venue of `--venue`.
 pub fn perform(args: &Args) -> ExitCode {
@@ -369,7 +368,7 @@ fn mark(world: &World) -> Result<()> {
 fn attach_line() -> String {
     let sudo = if rustix::process::geteuid().is_root() { "sudo " } else { "" };
     let number = std::env::var(super::STAGE).unwrap_or_default();
-    format!("In a second terminal: {sudo}bramblegate demo attach    (this is demo {number})")
+    format!("In a second terminal: {sudo}bramblegate demo attach [VERB]    (demo {number})")
 }
 
 /// Makes the event that a key stands for.
