@@ -20,7 +20,7 @@ pub const MARK: &str = "/run/bramblegate/demo";
 
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate demo                         tells its story; keys cause events
+  bramblegate demo                         plays its story; keys cause events
   bramblegate demo --plain --seconds 60    one line for each change, then ends
   bramblegate demo attach                  in a second terminal: its panel, or any verb inside it
   bramblegate demo --help                  all options";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate_api::status::Snapshot;
 
-use super::file::{Check, Expect, Moment, Venue};
+use super::file::{Check, Expect, Moment, Venue, attempt_in_words};
 use super::shell::within;
 use super::world::World;
 use super::{Error, Result, watch, while_doing, wiring};
@@ -189,11 +189,10 @@ fn found(world: &World, expect: &Expect) -> String {
         Err(_) if !needs_status(expect) => {}
         Err(error) => words.push(format!("no status: {error}")),
     }
-    match (expect.checks.len(), words.is_empty()) {
-        (0, _) => {}
-        (_, true) => words.push("just that".to_owned()),
-        (1, _) => words.push("and the attempt".to_owned()),
-        (count, _) => words.push(format!("and all {count} attempts")),
+    match expect.checks.as_slice() {
+        [] => {}
+        [check] => words.push(attempt_in_words(check)),
+        checks => words.push(format!("all {} attempts as expected", checks.len())),
     }
     words.join(", ")
 }

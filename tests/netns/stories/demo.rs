@@ -79,7 +79,7 @@ pub fn ends_early_and_reports_what_was_not_reached() -> Result<()> {
     let mut command = Command::new(crate::program());
     let output = command.args(["demo", "--plain", "--seconds", "2"]).stdout(full).output();
     let (code, _, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
-    ensure("a disk that is full is told", code == 71 && error.contains("cannot be written"))
+    ensure("a disk that is full is reported", code == 71 && error.contains("cannot be written"))
 }
 
 /// A demo in the background; killed when dropped.
@@ -184,7 +184,7 @@ fn names(folder: &str) -> Result<Vec<std::ffi::OsString>> {
     Ok(names)
 }
 
-pub fn several_demos_are_told_apart_and_a_killed_one_is_gone() -> Result<()> {
+pub fn of_several_demos_each_is_named_and_a_killed_one_is_gone() -> Result<()> {
     furnish()?;
     let (mut one, other) = (Demo::start(&["--seconds", "60"])?, Demo::start(&["--seconds", "60"])?);
     for demo in [&one, &other] {

@@ -409,8 +409,8 @@ pub const ALL: &[(&str, Story)] = &[
         demo::nothing_inside_writes_to_the_machines_etc,
     ),
     (
-        "demo::several_demos_are_told_apart_and_a_killed_one_is_gone",
-        demo::several_demos_are_told_apart_and_a_killed_one_is_gone,
+        "demo::of_several_demos_each_is_named_and_a_killed_one_is_gone",
+        demo::of_several_demos_each_is_named_and_a_killed_one_is_gone,
     ),
     ("demo::loop_starts_the_story_again", demo::loop_starts_the_story_again),
     ("demo::every_key_is_answered_and_proved", demo::every_key_is_answered_and_proved),

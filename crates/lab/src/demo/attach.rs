@@ -19,7 +19,7 @@ Examples:
   sudo bramblegate demo attach nodes drain rpi2
   sudo bramblegate demo attach shell       a shell on the head of the demo";
 
-/// The word for a shell, where others are verbs.
+/// Names a shell instead of a verb.
 const SHELL: &str = "shell";
 
 /// Run a verb inside a demo that runs, with the demo's settings (without sudo if the demo was

@@ -91,12 +91,15 @@ impl Before {
     }
 }
 
+/// A question to the world.
+type Ask<T> = Box<dyn Fn(&World) -> T>;
+
 /// How the answer to a key is known.
 pub struct Proof {
     /// names what is missing
-    pub unmet: Box<dyn Fn(&World) -> Option<String>>,
+    pub unmet: Ask<Option<String>>,
     /// what was seen, for people
-    pub words: Box<dyn Fn(&World) -> String>,
+    pub words: Ask<String>,
 }
 
 /// No answer takes longer: a node is found down after a second, DHCP may need three.

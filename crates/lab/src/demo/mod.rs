@@ -23,8 +23,8 @@ use bramblegate::cli::{exit, output, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate demo                         tells its story; keys cause events
-  bramblegate demo --loop --big            for a stand: starts again when nobody presses a key
+  bramblegate demo                         plays its story; keys cause events
+  bramblegate demo --loop --big            for a stand: starts again when no key is pressed
   bramblegate demo --plain --seconds 60    one line for each change, then ends
   bramblegate demo --venue tests/venues/our-subnet-gateway-1.toml
   sudo bramblegate demo attach status      from a second terminal: any verb, inside the demo";

@@ -96,8 +96,7 @@ fn own_folder() -> PathBuf {
     }
 }
 
-/// Returns whether it is a folder of this user, and no link of another's making: `/tmp` is
-/// everybody's.
+/// Returns whether it is a folder of this user, and not a link that another user made in `/tmp`.
 fn is_ours(folder: &Path) -> bool {
     fs::symlink_metadata(folder)
         .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_a_link_is_nobodys() {
+    fn a_folder_that_is_a_link_is_refused() {
         let link = std::env::temp_dir().join(format!("demo-link-{}", std::process::id()));
         std::os::unix::fs::symlink(std::env::temp_dir(), &link).unwrap();
         let written = Record::write_in(&link);

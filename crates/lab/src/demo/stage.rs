@@ -63,7 +63,7 @@ struct Show {
     end: Option<Duration>,
     /// `--loop`: the story starts again after so long without a key
     again: Option<Duration>,
-    /// when somebody pressed a key, or the story ended
+    /// when the last key was pressed, or the story ended
     last_key: Instant,
     screen: Option<Screen>,
     big: bool,
@@ -178,13 +178,13 @@ impl Show {
         self.end.is_some_and(|end| self.start.elapsed() >= end)
     }
 
-    /// Nobody has pressed a key for as long as `--loop` waits.
+    /// Returns whether no key was pressed for as long as `--loop` waits.
     fn is_idle(&self) -> bool {
         self.again.is_some_and(|again| self.last_key.elapsed() >= again)
     }
 
     /// The story is over, or a key was pressed: from now on keys make it. Returns when the demo is
-    /// over, or nobody presses one any more.
+    /// over, or no key comes any more.
     fn improvise(&mut self, world: &mut World, acts: &[Venue]) -> Result<()> {
         if let Ok(status) = world.status() {
             self.take_over(&status);
@@ -212,7 +212,7 @@ impl Show {
         Ok(())
     }
 
-    /// Everything as at the start, for those who have just come.
+    /// Sets everything back to the start, for the next visitor.
     fn begin_again(&mut self, world: &mut World) -> Result<()> {
         world.node_up("rpi2")?;
         self.began = Instant::now();

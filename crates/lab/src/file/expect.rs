@@ -85,11 +85,14 @@ impl std::fmt::Display for Expect {
         words.extend(self.panel.iter().map(|row| format!("\"{row}\" on the LCD")));
         words.extend(self.alerts.iter().map(|code| format!("the alert {code}")));
         words.extend(self.no_alerts.iter().map(|code| format!("no alert {code}")));
-        words.extend(self.checks.iter().map(|(place, works, check)| {
-            format!("{check} {} from {place}", if *works { "works" } else { "fails" })
-        }));
+        words.extend(self.checks.iter().map(attempt_in_words));
         f.write_str(&words.join(", "))
     }
+}
+
+/// Returns what works or fails, and from which place.
+pub fn attempt_in_words((place, works, check): &(String, bool, Check)) -> String {
+    format!("{check} {} from {place}", if *works { "works" } else { "fails" })
 }
 
 /// Returns whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for
