@@ -15,10 +15,14 @@ const INSTALLED: &str = "/usr/lib/bramblegate";
 /// Names this program to that one, which starts it as the gateway.
 const PROGRAM: &str = "BRAMBLEGATE_PROGRAM";
 
+/// Where the demo's own `/run` holds this, a verb runs inside it.
+pub const MARK: &str = "/run/bramblegate/demo";
+
 const EXAMPLES: &str = "\
 Examples:
   bramblegate demo                         a one-minute tour; then keys drive it
   bramblegate demo --plain --seconds 60    one line for each change, then ends
+  bramblegate demo attach                  in a second terminal: its panel, or any verb inside it
   bramblegate demo --help                  all options";
 
 /// Try it on this machine, without hardware, in private namespaces
@@ -28,6 +32,11 @@ pub struct Args {
     /// Options of the demo: `bramblegate demo --help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub options: Vec<OsString>,
+}
+
+/// Returns whether this process runs inside the demo, where nothing may change the machine.
+pub fn is_inside() -> bool {
+    Path::new(MARK).exists()
 }
 
 /// Becomes the demo. Exit 69 if its program is not installed, else that one's exit code.

@@ -1,6 +1,6 @@
 //! `bramblegate panel`.
 
-pub mod glass;
+mod glass;
 mod live;
 pub mod style;
 pub mod view;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use super::{exit, output, settings, status, terminal};
 use crate::api::client::{Error, StatusClient};
 
-pub use glass::draw;
+pub use glass::{draw, glass, lamp, lamp_words};
 pub use style::{Depth, Style};
 
 const EXAMPLES: &str = "\

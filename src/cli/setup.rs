@@ -16,7 +16,7 @@ use super::doctor::host::overlay_root;
 use super::machine::Machine;
 use super::output::Verbosity;
 use super::settings::{self, DEFAULT_FILE, NotWritten};
-use super::{doctor, exit, output};
+use super::{demo, doctor, exit, output};
 use crate::board::Board;
 use crate::config::Fault;
 use questions::{Ask, choose, leave_alone, serve};
@@ -53,9 +53,16 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// Exit 0; 64 if it cannot be known and may not be asked, 71 if the file cannot be written, 77
+/// Exit 0; 64 if it cannot be known and may not be asked, 69 inside the demo, 71 if the file cannot be written, 77
 /// without root.
 pub fn main(args: Args) -> ExitCode {
+    if demo::is_inside() {
+        output::err(
+            "setup prepares a real head node, and this is the inside of the demo: nothing was \
+             changed. Run `sudo bramblegate setup` outside of it, on the head node\n",
+        );
+        return ExitCode::from(exit::UNAVAILABLE);
+    }
     if !args.dry_run && !rustix::process::geteuid().is_root() {
         output::err(
             "setup writes to /etc and starts a service: run it as `sudo bramblegate setup`\n",

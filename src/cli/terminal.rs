@@ -21,7 +21,7 @@ pub const END: char = '\u{4}';
 /// Esc.
 pub const ESCAPE: char = '\u{1b}';
 
-/// Starts this program again with `mark` set in its environment and waits for its end; then the
+/// Starts this program again with `mark` set to our process id in its environment and waits for its end; then the
 /// terminal is as before, even if everything below was killed. Its exit code.
 pub fn guard(mark: &str) -> io::Result<u8> {
     let before = tcgetattr(std::io::stdin()).ok();
@@ -52,7 +52,7 @@ async fn watch(mark: &str) -> io::Result<End> {
     let program = std::env::current_exe()?;
     let mut child = tokio::process::Command::new(program)
         .args(std::env::args_os().skip(1))
-        .env(mark, "1")
+        .env(mark, std::process::id().to_string())
         .stdin(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()?;

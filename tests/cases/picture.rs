@@ -51,7 +51,7 @@ pub fn compare() -> Result<(), Failed> {
 
 /// What `bramblegate panel` draws, without colours.
 fn picture(frame: &Frame, light: Signal, severity: Severity) -> String {
-    let style = Style { columns: 100, rows: 24, depth: Depth::None };
+    let style = Style { columns: 100, rows: 24, depth: Depth::None, big: false };
     // A moment at which the heart is seen and the light is bright.
     let drawn =
         draw(&frame.lines(), frame.geometry(), Charset::A00, light, Duration::from_secs(2), style);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bramblegate_lab::play::{Observer, play};
+use bramblegate_lab::play::{Observer, Sight, play};
 use bramblegate_lab::{Error, Result, Venue, World, inside, serve};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -163,8 +163,8 @@ impl Observer for Notes {
         println!("{:6.2} {text}", self.start.elapsed().as_secs_f32());
     }
 
-    fn seen(&mut self, words: Option<&str>) {
-        println!("{:6.2} {}", self.start.elapsed().as_secs_f32(), words.unwrap_or("seen"));
+    fn seen(&mut self, sight: &Sight<'_>) {
+        println!("{:6.2} {}", self.start.elapsed().as_secs_f32(), sight.found);
     }
 
     fn missing(&mut self, words: &str) {

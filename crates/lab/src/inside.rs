@@ -6,6 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::statvfs;
+use rustix::mount::{MountFlags, mount_bind, mount_bind_recursive, mount_remount};
+
 use super::shell::run;
 use super::{Error, Result, while_doing};
 
@@ -16,8 +19,9 @@ pub const HOME: &str = "/run/world";
 const MARK: &str = "BRAMBLEGATE_WORLD";
 
 /// Programs that are needed, and the Debian packages that bring them.
-const NEEDED: [(&str, &str); 5] = [
+const NEEDED: [(&str, &str); 6] = [
     ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("dnsmasq", "dnsmasq-base"),
@@ -84,7 +88,7 @@ fn prepare() -> Result<PathBuf> {
 }
 
 /// `PATH` with the folders of administrators' programs, which an ordinary user's may lack.
-fn search_path() -> String {
+pub(crate) fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
@@ -114,4 +118,79 @@ pub fn furnish() -> Result<()> {
         run("mount", &["--bind", &own, &target.to_string_lossy()])?;
     }
     Ok(())
+}
+
+/// Gives this mount namespace an `/etc` of its own, after [`furnish`]: all entries of the machine's
+/// are there, read-only; what is written stays in memory. The settings at their usual place are the
+/// world's. No overlay file system: kernels before 5.11 let only root mount one.
+pub fn cover_etc() -> Result<()> {
+    if !is_inside() {
+        return Err(Error("not inside private namespaces: refusing to cover /etc".into()));
+    }
+    let (machine, own) = (format!("{HOME}/machine-etc"), format!("{HOME}/etc"));
+    let settings = format!("{own}/bramblegate");
+    for folder in [&machine, &settings] {
+        fs::create_dir_all(folder).map_err(while_doing(folder))?;
+    }
+    mount_bind_recursive("/etc", &machine).map_err(while_doing("/etc"))?;
+    for place in mounts_below(&machine)? {
+        make_read_only(&place).map_err(while_doing(&place))?;
+    }
+    let link = |target: &Path, name: &Path| {
+        std::os::unix::fs::symlink(target, name).map_err(while_doing(name.display()))
+    };
+    for entry in fs::read_dir(&machine).map_err(while_doing(&machine))?.flatten() {
+        let name = Path::new(&own).join(entry.file_name());
+        match entry.file_name().to_str() {
+            Some("bramblegate") => {}
+            Some("resolv.conf") => link(Path::new(&format!("{HOME}/resolv.conf")), &name)?,
+            // A relative link leads where it did, being in the same place.
+            _ => link(&fs::read_link(entry.path()).unwrap_or_else(|_| entry.path()), &name)?,
+        }
+    }
+    for file in ["bramblegate.toml", "bramblegate.toml.d"] {
+        link(&Path::new(HOME).join(file), &Path::new(&settings).join(file))?;
+    }
+    mount_bind(&own, "/etc").map_err(while_doing("/etc"))?;
+    // What outlives the machine's own daemon.
+    let state = Path::new("/var/lib/bramblegate");
+    if state.is_dir() {
+        run("mount", &["-t", "tmpfs", "tmpfs", &state.to_string_lossy()])?;
+    }
+    Ok(())
+}
+
+/// Returns the mount points at and below a folder (proc_pid_mountinfo(5), field 5).
+fn mounts_below(folder: &str) -> Result<Vec<String>> {
+    let table =
+        fs::read_to_string("/proc/self/mountinfo").map_err(while_doing("/proc/self/mountinfo"))?;
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let below = |place: &&str| {
+        place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    // A blank, a tab, a line end and a backslash are octal there.
+    let plain = |place: &str| {
+        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+            .iter()
+            .fold(place.to_owned(), |text, (octal, scalar)| text.replace(octal, scalar))
+    };
+    Ok(places.filter(below).map(plain).collect())
+}
+
+/// Makes a mount read-only and keeps its other flags: in a user namespace they are locked
+/// (mount_namespaces(7)).
+fn make_read_only(place: &str) -> rustix::io::Result<()> {
+    let held = statvfs(place)?.f_flag.bits();
+    // The bits of statvfs(3) and of mount(2) agree in these.
+    let kept = MountFlags::NOSUID
+        | MountFlags::NODEV
+        | MountFlags::NOEXEC
+        | MountFlags::NOATIME
+        | MountFlags::NODIRATIME;
+    let mut flags = MountFlags::from_bits_truncate(u32::try_from(held).unwrap_or(0)) & kept;
+    // MS_RELATIME and ST_RELATIME do not (statfs.h).
+    if held & 0x1000 != 0 {
+        flags |= MountFlags::RELATIME;
+    }
+    mount_remount(place, MountFlags::BIND | MountFlags::RDONLY | flags, "")
 }

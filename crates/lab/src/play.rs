@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate_api::status::Snapshot;
 
-use super::file::{Check, Expect, Moment, Venue};
+use super::file::{Check, Expect, Moment, Venue, attempt_in_words};
 use super::shell::within;
 use super::world::World;
 use super::{Error, Result, watch, while_doing, wiring};
@@ -15,14 +15,31 @@ pub trait Observer {
     /// Something happens now.
     fn caption(&mut self, text: &str);
 
-    /// What was expected has been seen; its own words, where the venue's file has some.
-    fn seen(&mut self, words: Option<&str>);
+    /// What was expected has been seen.
+    fn seen(&mut self, sight: &Sight<'_>);
 
     /// What was expected and not seen.
     fn missing(&mut self, words: &str);
 
     /// Time passes; the status as it is, if the daemon can be asked. False ends the play.
     fn look(&mut self, world: &mut World, status: Option<&Snapshot>) -> bool;
+
+    /// Returns whether the next moment may begin: a person may still be reading.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+/// Something expected that has been seen.
+#[derive(Debug)]
+pub struct Sight<'s> {
+    /// the venue file's own words
+    pub say: Option<&'s str>,
+    pub expected: String,
+    /// what was there in its place: values of the status, rows of the glass
+    pub found: String,
+    /// since it was expected
+    pub after: Duration,
 }
 
 /// Plays all moments. With `in_time`, none begins before its time. Ends early when something
@@ -35,7 +52,7 @@ pub fn play(
 ) -> Result<()> {
     let start = Instant::now();
     for moment in &venue.moments {
-        while in_time && start.elapsed() < moment.at {
+        while in_time && (start.elapsed() < moment.at || !observer.is_ready()) {
             if !glance(world, observer) {
                 return Ok(());
             }
@@ -55,7 +72,12 @@ fn moment_of(world: &mut World, moment: &Moment, observer: &mut dyn Observer) ->
     }
     for (number, expect) in moment.expects.iter().enumerate() {
         match wait_for(world, expect, observer)? {
-            Outcome::Seen => observer.seen(expect.say.as_deref()),
+            Outcome::Seen(after) => observer.seen(&Sight {
+                say: expect.say.as_deref(),
+                expected: expect.to_string(),
+                found: found(world, expect),
+                after,
+            }),
             Outcome::Left => return Ok(false),
             Outcome::Missing(missing) => {
                 let text = format!("at {:?}, expectation {}: {missing}", moment.at, number + 1);
@@ -67,25 +89,43 @@ fn moment_of(world: &mut World, moment: &Moment, observer: &mut dyn Observer) ->
     Ok(true)
 }
 
-enum Outcome {
-    Seen,
+/// How waiting for something ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// after this time
+    Seen(Duration),
+    /// what was missing at last
     Missing(String),
+    /// the observer ended it
     Left,
 }
 
 fn wait_for(world: &mut World, expect: &Expect, observer: &mut dyn Observer) -> Result<Outcome> {
-    let deadline = Instant::now() + expect.within;
+    wait_until(world, expect.within, expect.hold, &|world| unmet(world, expect), observer)
+}
+
+/// Waits at most `within` until `unmet` names nothing any more, and for as long as `hold` stays so.
+pub fn wait_until(
+    world: &mut World,
+    within: Duration,
+    hold: Duration,
+    unmet: &dyn Fn(&World) -> Option<String>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let start = Instant::now();
     let mut since: Option<Instant> = None;
     loop {
-        let missing = unmet(world, expect);
+        let missing = unmet(world);
         match (&missing, since) {
-            (None, None) if expect.hold.is_zero() => return Ok(Outcome::Seen),
+            (None, None) if hold.is_zero() => return Ok(Outcome::Seen(start.elapsed())),
             (None, None) => since = Some(Instant::now()),
-            (None, Some(since)) if since.elapsed() >= expect.hold => return Ok(Outcome::Seen),
+            (None, Some(since)) if since.elapsed() >= hold => {
+                return Ok(Outcome::Seen(start.elapsed()));
+            }
             (None, Some(_)) => {}
             (Some(_), _) => since = None,
         }
-        if let Some(missing) = missing.filter(|_| Instant::now() > deadline) {
+        if let Some(missing) = missing.filter(|_| start.elapsed() > within) {
             return Ok(Outcome::Missing(missing));
         }
         if !glance(world, observer) {
@@ -123,6 +163,40 @@ pub fn unmet(world: &World, expect: &Expect) -> Option<String> {
     })
 }
 
+/// Returns what is there in place of what was expected, in the order of [`Expect`]'s words.
+fn found(world: &World, expect: &Expect) -> String {
+    let mut words = Vec::new();
+    if let Some(row) = expect.row1.as_ref().and_then(|_| world.glass().into_iter().next()) {
+        words.push(format!("\"{}\" on the LCD", row.trim_end()));
+    }
+    match world.status() {
+        Ok(status) => {
+            let pairs = expect.status.iter();
+            words.extend(pairs.map(|(path, _)| format!("{path} {}", watch::at(&status, path))));
+            if expect.panel.is_some() {
+                let rows = watch::lcd(&status);
+                let rows: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();
+                words.push(format!("\"{}\" on the LCD", rows.join(" | ")));
+            }
+            if !(expect.alerts.is_empty() && expect.no_alerts.is_empty()) {
+                let texts: Vec<&str> = status.alerts.iter().map(|alert| &*alert.text).collect();
+                words.push(match texts.as_slice() {
+                    [] => "no alert".to_owned(),
+                    texts => format!("the alert: {}", texts.join("; ")),
+                });
+            }
+        }
+        Err(_) if !needs_status(expect) => {}
+        Err(error) => words.push(format!("no status: {error}")),
+    }
+    match expect.checks.as_slice() {
+        [] => {}
+        [check] => words.push(attempt_in_words(check)),
+        checks => words.push(format!("all {} attempts as expected", checks.len())),
+    }
+    words.join(", ")
+}
+
 fn needs_status(expect: &Expect) -> bool {
     expect.row1.is_some()
         || expect.panel.is_some()
@@ -135,7 +209,7 @@ fn unmet_status(status: &Snapshot, expect: &Expect) -> Option<String> {
     for (path, wanted) in &expect.status {
         let found = watch::at(status, path);
         if !super::file::glob(wanted, &found) {
-            return Some(format!("{path} is {found}, not {wanted}"));
+            return Some(format!("{path} is {found} instead of {wanted}"));
         }
     }
     let codes: Vec<&str> = status.alerts.iter().map(|alert| &*alert.code).collect();
@@ -160,13 +234,13 @@ fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<Stri
     if let Some(wanted) = &expect.row1 {
         let row = rows.first().map(|line| line.trim_end()).unwrap_or_default();
         if !super::file::glob(wanted, row) {
-            return Some(format!("row 1 is \"{row}\", not \"{wanted}\""));
+            return Some(format!("row 1 is \"{row}\" instead of \"{wanted}\""));
         }
         // The daemon's word is not enough: the same must be on the glass.
         let glass = world.glass();
         let row = glass.first().map(|line| line.trim_end()).unwrap_or_default();
         if !super::file::glob(wanted, row) {
-            return Some(format!("row 1 of the glass is \"{row}\", not \"{wanted}\""));
+            return Some(format!("row 1 of the glass is \"{row}\" instead of \"{wanted}\""));
         }
     }
     let wanted = expect.panel.as_ref()?;

@@ -24,8 +24,12 @@ pub(super) const MARGIN: &str = " ";
 /// How dots become characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Grain {
+    /// one dot in two cells beside each other: for a projector
+    Full,
     /// two dots above each other in a cell: square dots, unlit ones too
     Halves,
+    /// two by two dots in a cell, solid
+    Quadrants,
     /// two by four dots in a cell
     Braille,
     /// no dots: the characters themselves
@@ -64,7 +68,9 @@ pub fn glass(
     let dots = Dots::of(&lines, geometry, charset);
     let depth = style.depth;
     let (rows, width) = match grain(geometry, style) {
+        Grain::Full => (full(&dots, depth), 2 * dots.width),
         Grain::Halves => (halves(&dots, depth), dots.width),
+        Grain::Quadrants => (quadrants(&dots, depth), dots.width.div_ceil(2)),
         Grain::Braille => (braille(&dots, depth), dots.width.div_ceil(2)),
         Grain::Text => (text(&lines, geometry, depth), usize::from(geometry.columns) + 2),
     };
@@ -79,10 +85,7 @@ pub fn glass(
 /// see the colour.
 pub fn lamp(led: Signal, elapsed: Duration, depth: Depth) -> String {
     let lit = level(led.pattern, elapsed);
-    let words = match led.pattern {
-        Pattern::Off => "dark".to_owned(),
-        pattern => format!("{}, {}", name(led.colour), pattern.name()),
-    };
+    let words = lamp_words(led);
     if depth == Depth::None {
         let lamp = if lit > 0.3 { "(●)" } else { "(○)" };
         return format!("{lamp} {words}");
@@ -93,6 +96,14 @@ pub fn lamp(led: Signal, elapsed: Duration, depth: Depth) -> String {
     let Colour { red, green, blue } = led.colour;
     let colour = Colour { red: shade(red), green: shade(green), blue: shade(blue) };
     format!("{}▐██▌{} {words}", depth.foreground(colour), depth.reset())
+}
+
+/// Returns the LED's colour and rhythm in words.
+pub fn lamp_words(led: Signal) -> String {
+    match led.pattern {
+        Pattern::Off => "dark".to_owned(),
+        pattern => format!("{}, {}", name(led.colour), pattern.name()),
+    }
 }
 
 fn name(colour: Colour) -> String {
@@ -111,8 +122,12 @@ fn grain(geometry: Geometry, style: Style) -> Grain {
     let fits = |columns: usize, rows: usize| {
         columns + MARGIN.len() + 2 <= style.columns && rows + 4 <= style.rows
     };
-    if fits(width, height.div_ceil(2)) {
+    if style.big && fits(2 * width, height) {
+        Grain::Full
+    } else if fits(width, height.div_ceil(2)) {
         Grain::Halves
+    } else if fits(width.div_ceil(2), height / 2) {
+        Grain::Quadrants
     } else if fits(width.div_ceil(2), height.div_ceil(4)) {
         Grain::Braille
     } else {
@@ -174,28 +189,60 @@ impl Dots {
     }
 }
 
+fn full(dots: &Dots, depth: Depth) -> Vec<String> {
+    let cell = |x: usize, y: usize| match dots.at(x / 2, y) {
+        Dot::Lit => ('█', LIT),
+        rest => (' ', unlit(rest, rest)),
+    };
+    (0..dots.height).map(|y| painted((0..2 * dots.width).map(|x| cell(x, y)), depth)).collect()
+}
+
 fn halves(dots: &Dots, depth: Depth) -> Vec<String> {
-    let rows = (0..dots.height.div_ceil(2)).map(|row| {
-        let mut text = String::new();
-        let mut before = None;
-        for x in 0..dots.width {
-            let (upper, lower) = (dots.at(x, 2 * row), dots.at(x, 2 * row + 1));
-            let (scalar, behind) = match (upper, lower) {
-                (Dot::Lit, Dot::Lit) => ('█', LIT),
-                (Dot::Lit, rest) => ('▀', unlit(rest, rest)),
-                (rest, Dot::Lit) => ('▄', unlit(rest, rest)),
-                (upper, lower) => (' ', unlit(upper, lower)),
-            };
-            if before.replace(behind) != Some(behind) {
-                text.push_str(&depth.foreground(LIT));
-                text.push_str(&depth.background(behind));
-            }
-            text.push(scalar);
+    let cell = |x: usize, row: usize| match (dots.at(x, 2 * row), dots.at(x, 2 * row + 1)) {
+        (Dot::Lit, Dot::Lit) => ('█', LIT),
+        (Dot::Lit, rest) => ('▀', unlit(rest, rest)),
+        (rest, Dot::Lit) => ('▄', unlit(rest, rest)),
+        (upper, lower) => (' ', unlit(upper, lower)),
+    };
+    (0..dots.height.div_ceil(2))
+        .map(|row| painted((0..dots.width).map(|x| cell(x, row)), depth))
+        .collect()
+}
+
+/// The block elements of a cell of two by two dots (U+2580 to U+259F), by the bits upper left,
+/// upper right, lower left, lower right.
+const QUADRANTS: [char; 16] =
+    [' ', '▘', '▝', '▀', '▖', '▌', '▞', '▛', '▗', '▚', '▐', '▜', '▄', '▙', '▟', '█'];
+
+/// Draws two by two dots in a cell. The gap below the last row of characters is left out: it would
+/// take a line of its own.
+fn quadrants(dots: &Dots, depth: Depth) -> Vec<String> {
+    let cell = |column: usize, row: usize| {
+        let (x, y) = (2 * column, 2 * row);
+        let corners = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| dots.at(x, y));
+        let bits = (0..4).filter(|bit| corners.get(*bit) == Some(&Dot::Lit));
+        let scalar = QUADRANTS.get(bits.map(|bit| 1 << bit).sum::<usize>()).copied();
+        let gap = if corners.contains(&Dot::Gap) { Dot::Gap } else { Dot::Unlit };
+        (scalar.unwrap_or(' '), unlit(gap, Dot::Unlit))
+    };
+    (0..dots.height / 2)
+        .map(|row| painted((0..dots.width.div_ceil(2)).map(|column| cell(column, row)), depth))
+        .collect()
+}
+
+/// Returns cells of light before a colour as a line of the terminal.
+fn painted(cells: impl Iterator<Item = (char, Colour)>, depth: Depth) -> String {
+    let mut text = String::new();
+    let mut before = None;
+    for (scalar, behind) in cells {
+        if before.replace(behind) != Some(behind) {
+            text.push_str(&depth.foreground(LIT));
+            text.push_str(&depth.background(behind));
         }
-        text.push_str(depth.reset());
-        text
-    });
-    rows.collect()
+        text.push(scalar);
+    }
+    text.push_str(depth.reset());
+    text
 }
 
 /// Returns the colour of two dots without light: that of the glass, or of dots that could be lit,
@@ -250,40 +297,49 @@ mod tests {
     }
 
     fn style(columns: usize, depth: Depth) -> Style {
-        Style { columns, rows: 40, depth }
+        Style { columns, rows: 40, depth, big: false }
     }
 
     fn drawn(columns: usize, milliseconds: u64) -> Vec<String> {
-        let elapsed = Duration::from_millis(milliseconds);
-        draw(&lines(), SIZE, Charset::A00, GREEN, elapsed, style(columns, Depth::None))
+        drawn_on(style(columns, Depth::None), milliseconds)
     }
 
-    /// The lit dots of a drawing, without frame and LED.
+    fn drawn_on(style: Style, milliseconds: u64) -> Vec<String> {
+        let elapsed = Duration::from_millis(milliseconds);
+        draw(&lines(), SIZE, Charset::A00, GREEN, elapsed, style)
+    }
+
+    /// The lit dots of a drawing, without frame and LED; each cell holds so many by so many.
     fn lit(drawing: &[String]) -> Vec<(usize, usize)> {
+        let wide = drawing[0].chars().count() - MARGIN.len() - 2;
+        let (across, down) = match (wide, drawing.len() - 3) {
+            (194, 19) => (1, 1),
+            (97, 10) => (1, 2),
+            (49, 9) => (2, 2),
+            (49, 5) => (2, 4),
+            other => panic!("{other:?} is the size of no grain"),
+        };
+        let bits = |scalar: char| match scalar {
+            '\u{2800}'..='\u{28ff}' => {
+                let of = |x: usize, y: usize| u32::from(scalar) & BRAILLE[y][x] != 0;
+                (0..4).flat_map(|y| [of(0, y), of(1, y)]).collect::<Vec<bool>>()
+            }
+            _ => match (across, QUADRANTS.iter().position(|known| *known == scalar)) {
+                (1, Some(bits)) if down == 1 => vec![bits == 15],
+                (1, Some(bits)) => vec![bits & 3 == 3, bits & 12 == 12],
+                (_, Some(bits)) => (0..4).map(|bit| bits >> bit & 1 == 1).collect(),
+                (_, None) => panic!("{scalar:?} is no block"),
+            },
+        };
         let mut lit = Vec::new();
         for (row, line) in drawing[1..drawing.len() - 2].iter().enumerate() {
-            for (column, scalar) in
-                line.chars().skip(MARGIN.len() + 1).take_while(|scalar| *scalar != '│').enumerate()
-            {
-                match scalar {
-                    '\u{2800}'..='\u{28ff}' => {
-                        for (y, pair) in BRAILLE.iter().enumerate() {
-                            for (x, bit) in pair.iter().enumerate() {
-                                if u32::from(scalar) & bit != 0 {
-                                    lit.push((2 * column + x, 4 * row + y));
-                                }
-                            }
-                        }
-                    }
-                    _ => {
-                        if "█▀".contains(scalar) {
-                            lit.push((column, 2 * row));
-                        }
-                        if "█▄".contains(scalar) {
-                            lit.push((column, 2 * row + 1));
-                        }
-                    }
-                }
+            let cells = line.chars().skip(MARGIN.len() + 1).take(wide).enumerate();
+            for (column, scalar) in cells.filter(|(column, _)| wide < 194 || column % 2 == 0) {
+                let column = if wide < 194 { column } else { column / 2 };
+                let set = bits(scalar).into_iter().enumerate().filter(|(_, set)| *set);
+                lit.extend(
+                    set.map(|(n, _)| (across * column + n % across, down * row + n / across)),
+                );
             }
         }
         lit.sort_unstable();
@@ -291,9 +347,13 @@ mod tests {
     }
 
     #[test]
-    fn both_grains_show_the_same_dots_and_they_are_the_roms() {
-        let (fine, coarse) = (lit(&drawn(120, 0)), lit(&drawn(80, 0)));
-        assert_eq!(fine, coarse);
+    fn all_grains_show_the_same_dots_and_they_are_the_roms() {
+        let (fine, solid) = (lit(&drawn(120, 0)), lit(&drawn(80, 0)));
+        let low = Style { rows: 9, ..style(80, Depth::None) };
+        let wall = Style { big: true, ..style(200, Depth::None) };
+        assert_eq!(fine, solid);
+        assert_eq!(fine, lit(&drawn_on(low, 0)), "in Braille");
+        assert_eq!(fine, lit(&drawn_on(wall, 0)), "for a projector");
         let of = |scalar: char| {
             Charset::A00.dots(scalar).iter().map(|row| row.count_ones() as usize).sum::<usize>()
         };

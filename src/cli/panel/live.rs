@@ -8,9 +8,9 @@ use super::glass::{self, MARGIN};
 use super::style::{Depth, Style};
 use super::view::View;
 use crate::api::client::{Error, StatusClient};
-use crate::cli::output;
 use crate::cli::status::TIMEOUT;
 use crate::cli::terminal::{self, Screen};
+use crate::cli::{output, settings};
 
 /// 20 pictures a second.
 const FRAME: Duration = Duration::from_millis(50);
@@ -50,6 +50,7 @@ pub fn run(socket: &Path) {
     let views = follow(socket.to_owned());
     let keys = terminal::keys();
     let screen = Screen::open();
+    let below = format!("{}   q quits", settings::host_name());
     let mut view: Option<View> = None;
     let mut shown = (Vec::new(), Style::of_terminal());
     let mut is_followed = false;
@@ -59,8 +60,10 @@ pub fn run(socket: &Path) {
         }
         let style = Style::of_terminal();
         let picture = match &view {
-            Some(view) => picture(view, start.elapsed(), style),
-            None if is_followed => dark("the daemon does not answer; waiting for it", style),
+            Some(view) => picture(view, &below, start.elapsed(), style),
+            None if is_followed => {
+                dark("the daemon does not answer; waiting for it (q quits)", style)
+            }
             None => Vec::new(),
         };
         // A window that became larger is empty where the picture was cut.
@@ -105,7 +108,8 @@ pub fn once(socket: &Path) -> Result<u8, Error> {
     let (_, snapshot) = StatusClient::fetch(socket, TIMEOUT)?;
     let view = View::of(&snapshot);
     let style = Style { rows: usize::MAX, ..Style::of_terminal() };
-    Ok(output::deliver_drawn(&format!("{}\n", picture(&view, brightest(&view), style).join("\n"))))
+    let picture = picture(&view, &settings::host_name(), brightest(&view), style);
+    Ok(output::deliver_drawn(&format!("{}\n", picture.join("\n"))))
 }
 
 /// Returns a moment at which the heart is seen and the LED is bright.
@@ -116,8 +120,8 @@ fn brightest(view: &View) -> Duration {
     moments.max_by(|a, b| bright(a).total_cmp(&bright(b))).unwrap_or_default()
 }
 
-/// Display, LED, and in words what is not well.
-fn picture(view: &View, elapsed: Duration, style: Style) -> Vec<String> {
+/// Display, LED, in words what is not well, and the line `below`.
+fn picture(view: &View, below: &str, elapsed: Duration, style: Style) -> Vec<String> {
     let mut lines = if view.lines.is_empty() {
         let mut lines = dark("", style);
         lines.pop();
@@ -129,13 +133,11 @@ fn picture(view: &View, elapsed: Duration, style: Style) -> Vec<String> {
     if let Some(last) = lines.last_mut() {
         last.push_str(&format!("    {}", view.severity));
     }
-    // Once more as text: for screen readers, and to be copied.
-    let rows: Vec<&str> = view.lines.iter().map(|line| line.trim_end()).collect();
-    lines.push(format!("{MARGIN}{}", rows.join(" | ")));
     let note = view.note();
     if !note.is_empty() {
         lines.push(format!("{MARGIN}{note}"));
     }
+    lines.push(format!("{MARGIN}{below}"));
     lines
 }
 
@@ -146,4 +148,21 @@ fn dark(words: &str, style: Style) -> Vec<String> {
     let mut lines = glass::glass(&[], view.geometry(), view.charset(), Duration::ZERO, unlit);
     lines.push(format!("{MARGIN}{words}"));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_panel_shows_each_thing_once_and_how_to_leave_it() {
+        let lines = vec!["10.99.0.126     ".to_owned(), "3/3 up  eth1   ♥".to_owned()];
+        let view = View { lines, ..View::default() };
+        for columns in [110, 80, 60, 40] {
+            let style = Style { columns, rows: 24, depth: Depth::None, big: false };
+            let drawn = picture(&view, "head   q quits", Duration::ZERO, style).join("\n");
+            assert_eq!(drawn.matches("10.99.0.126").count(), usize::from(columns < 52), "{drawn}");
+            assert!(drawn.ends_with(" head   q quits"), "{drawn}");
+        }
+    }
 }

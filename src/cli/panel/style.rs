@@ -25,6 +25,8 @@ pub struct Style {
     pub columns: usize,
     pub rows: usize,
     pub depth: Depth,
+    /// dots as large as there is room for, to be seen from afar
+    pub big: bool,
 }
 
 impl Style {
@@ -44,6 +46,7 @@ impl Style {
             columns: if columns == 0 { 80 } else { columns },
             rows: if rows == 0 { 24 } else { rows },
             depth,
+            big: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use glob::Pattern;
 
 use crate::cli::nodes::behind_links;
-use crate::cli::{exit, output};
+use crate::cli::{demo, exit, output};
 use crate::files::folder::{self, Folder};
 
 /// Below `~/.ssh`, from where ssh takes it when it is not absolute.
@@ -20,6 +20,8 @@ const FILE: &str = "config.d/bramblegate";
 enum InstallError {
     #[error("$HOME names no folder")]
     NoHome,
+    #[error("this is the inside of the demo, whose nodes end with it: nothing was written")]
+    InDemo,
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: io::Error },
 }
@@ -27,7 +29,9 @@ enum InstallError {
 /// Writes the settings, or shows what would be written. Exit 0, or 71.
 pub fn main(text: &str, is_dry: bool) -> ExitCode {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    match home.ok_or(InstallError::NoHome).and_then(|home| install(&home, text, is_dry)) {
+    let home = home.ok_or(InstallError::NoHome);
+    let home = if demo::is_inside() { Err(InstallError::InDemo) } else { home };
+    match home.and_then(|home| install(&home, text, is_dry)) {
         Ok(said) => ExitCode::from(output::deliver(&said)),
         Err(error) => {
             output::err(&format!("bramblegate ssh-config: {error}\n"));

@@ -5,6 +5,7 @@ mod buttons;
 mod client;
 mod cluster;
 mod crowd;
+mod demo;
 mod firewall;
 mod flood;
 mod forward;
@@ -394,11 +395,25 @@ pub const ALL: &[(&str, Story)] = &[
         "verbs::panel_and_frame_are_what_the_display_holds",
         verbs::panel_and_frame_are_what_the_display_holds,
     ),
-    ("verbs::demo_runs_to_its_end", verbs::demo_runs_to_its_end),
+    ("demo::runs_to_its_end", demo::runs_to_its_end),
     (
-        "verbs::demo_that_ends_early_reports_what_was_not_reached",
-        verbs::demo_that_ends_early_reports_what_was_not_reached,
+        "demo::ends_early_and_reports_what_was_not_reached",
+        demo::ends_early_and_reports_what_was_not_reached,
     ),
+    (
+        "demo::attach_runs_every_verb_with_the_settings_of_the_demo",
+        demo::attach_runs_every_verb_with_the_settings_of_the_demo,
+    ),
+    (
+        "demo::nothing_inside_writes_to_the_machines_etc",
+        demo::nothing_inside_writes_to_the_machines_etc,
+    ),
+    (
+        "demo::of_several_demos_each_is_named_and_a_killed_one_is_gone",
+        demo::of_several_demos_each_is_named_and_a_killed_one_is_gone,
+    ),
+    ("demo::loop_starts_the_story_again", demo::loop_starts_the_story_again),
+    ("demo::every_key_is_answered_and_proved", demo::every_key_is_answered_and_proved),
 ];
 
 /// Told only when it is asked for: it takes as long as the environment says.

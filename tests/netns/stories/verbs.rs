@@ -1,5 +1,4 @@
-//! What the verbs say to people: on a head without settings, to those who are not root, and the
-//! demo to its end.
+//! What the verbs say to people: on a head without settings, and to those who are not root.
 
 use std::process::Output;
 
@@ -22,7 +21,8 @@ fn verb(words: &str) -> Result<(i32, String, String)> {
     Ok(reported(&output))
 }
 
-fn reported(output: &Output) -> (i32, String, String) {
+/// Returns exit code, output and complaints.
+pub fn reported(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
@@ -107,61 +107,4 @@ pub fn panel_and_frame_are_what_the_display_holds() -> Result<()> {
             code == 3 && error.contains("The daemon does not run"),
         )
     })
-}
-
-/// The acts that `demo` tells by itself.
-const ACTS: [&str; 3] = [
-    include_str!("../../../crates/lab/src/demo/home.toml"),
-    include_str!("../../../crates/lab/src/demo/hotel.toml"),
-    include_str!("../../../crates/lab/src/demo/hall.toml"),
-];
-
-/// Runs the demo as a stranger would.
-fn demo(words: &[&str]) -> Result<(i32, String, String)> {
-    let mut command = std::process::Command::new(crate::program());
-    let output = command.args(["demo", "--plain"]).args(words).output();
-    output.map(|output| reported(&output)).map_err(|error| Error(format!("demo: {error}")))
-}
-
-pub fn demo_runs_to_its_end() -> Result<()> {
-    let (code, story, error) = demo(&[])?;
-    println!("{story}{error}");
-    let expected: usize = ACTS.iter().map(|act| act.matches("[[expect]]").count()).sum();
-    let seen = story.lines().filter(|line| line.contains("  seen ")).count();
-    ensure("all is well", code == 0 && !story.contains("MISSING"))?;
-    ensure(&format!("everything expected was seen: {seen} of {expected}"), seen == expected)?;
-    let red = story
-        .lines()
-        .take_while(|line| !line.contains("rpi2 dies"))
-        .any(|line| line.contains("#ff0000"));
-    ensure("nothing is red while the nodes start", !red)
-}
-
-/// The program as it is installed, apart from the demo's.
-pub fn demo_that_ends_early_reports_what_was_not_reached() -> Result<()> {
-    let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed-demo");
-    let made =
-        std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh"))
-            .arg("install")
-            .arg(crate::program())
-            .arg(&root)
-            .args(["/usr", "/usr/lib"])
-            .output()
-            .map_err(|error| Error(error.to_string()))?;
-    ensure(&format!("it is installed: {made:?}"), made.status.success())?;
-    let mut command = std::process::Command::new(root.join("usr/bin/bramblegate"));
-    let output = command.args(["demo", "--plain", "--seconds", "2"]).output();
-    let (code, story, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
-    let _ = std::fs::remove_dir_all(&root);
-    println!("{story}{error}");
-    let logged = story
-        .lines()
-        .last()
-        .is_some_and(|line| line.ends_with("expectations were not reached yet."));
-    ensure("it ends well and says that it was not the whole", code == 0 && logged)?;
-    let full = std::fs::File::create("/dev/full").map_err(|error| Error(error.to_string()))?;
-    let mut command = std::process::Command::new(crate::program());
-    let output = command.args(["demo", "--plain", "--seconds", "2"]).stdout(full).output();
-    let (code, _, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
-    ensure("a disk that is full is told", code == 71 && error.contains("cannot be written"))
 }

@@ -1,17 +1,20 @@
-//! What the demo draws: caption, panel, and what lies behind it.
+//! What the demo draws: a title, the cluster in a line, the panel, what works, captions, keys.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use bramblegate_api::status::Snapshot;
 
-use crate::watch;
+use super::{diagram, words};
 use bramblegate::cli::panel::view::View;
-use bramblegate::cli::panel::{Style, draw};
+use bramblegate::cli::panel::{Style, glass, lamp};
 use bramblegate::event::printable_line;
+use bramblegate::panel::Colour;
 
 /// At most so many lines of the journal.
 const JOURNAL: usize = 6;
+/// What works needs so many columns beside the display.
+const SIDE: usize = 28;
+const TITLE: &str = "This is the LCD of a Pi cluster that has just been carried into a new network";
 
 /// Everything that goes into one picture.
 #[derive(Debug)]
@@ -28,78 +31,139 @@ pub struct Picture<'p> {
     pub colour: bool,
     /// the terminal's room and colours
     pub style: Style,
-    /// the last line
+    /// what a person can do
     pub keys: &'p str,
+    /// the last line: how to look inside
+    pub attach: &'p str,
 }
 
 impl Picture<'_> {
-    /// Returns the lines of the screen. The panel gets the room it needs, the journal what is left.
+    /// Returns the lines of the screen: the largest display with everything else around it, else
+    /// what matters most.
     pub fn lines(&self) -> Vec<String> {
-        let (mut lines, facts, keys) =
-            (self.heading(), self.status.map(|s| self.facts(s)).unwrap_or_default(), self.keys());
-        let taken = lines.len() + facts.len() + keys.len() + 3;
-        let room = self.style.rows.saturating_sub(taken);
-        let panel = self.panel(room);
-        if panel.len() > room {
-            return self.dense(facts, keys);
-        }
-        let journal = room.saturating_sub(panel.len()).min(JOURNAL);
-        let newest = self.journal.len().saturating_sub(journal);
-        let journal = self
-            .journal
-            .iter()
-            .skip(newest)
-            .map(|line| format!("   {}", self.dim(&self.cut(line))));
-        for part in [panel, facts, journal.collect()] {
-            lines.extend(part);
+        let Style { columns, rows, big, .. } = self.style;
+        let (heading, captions, mut below) = (self.heading(), self.captions(3), self.keys());
+        below.push(format!(" {}", self.dim(&self.cut(self.attach))));
+        let around = heading.len() + captions.len() + below.len() + 2;
+        let room = rows.saturating_sub(around);
+        let layouts = [(columns, false), (columns.saturating_sub(SIDE), true)];
+        for (width, _) in layouts.into_iter().filter(|(_, beside)| !(big && *beside)) {
+            let display = self.display(width, room);
+            let wide = display.first().map_or(0, |line| line.chars().count());
+            let panel = match columns.saturating_sub(wide) >= SIDE && !big {
+                true => self.beside(display, wide),
+                false => self.stacked(display, room),
+            };
+            if panel.len() > room || wide < 50.min(columns) {
+                continue;
+            }
+            let journal = if big { 0 } else { room.saturating_sub(panel.len() + 1).min(JOURNAL) };
+            let mut lines = heading;
+            lines.extend(panel);
             lines.push(String::new());
+            lines.extend(captions);
+            lines.push(String::new());
+            lines.extend(self.journal(journal));
+            lines.extend(below);
+            return lines;
         }
-        lines.extend(keys);
-        lines
+        self.dense()
     }
 
-    /// On a small terminal: the caption and the panel above all, then the keys, then as many facts
+    /// On a small terminal: the caption and the panel above all, then the keys, then as much else
     /// as there is room for.
-    fn dense(&self, mut facts: Vec<String>, keys: Vec<String>) -> Vec<String> {
+    fn dense(&self) -> Vec<String> {
         let rows = self.style.rows;
-        let mut lines = vec![self.newest()];
-        lines.extend(self.panel(rows.saturating_sub(lines.len() + keys.len())));
-        facts.truncate(rows.saturating_sub(lines.len() + keys.len()));
-        lines.extend(facts);
+        let (mut lines, keys) = (self.captions(1), self.keys());
+        let taken = lines.len() + keys.len() + 1;
+        let mut panel = self.display(self.style.columns, rows.saturating_sub(taken));
+        panel.push(self.lamp());
+        let taken = lines.len() + panel.len();
+        if taken < rows {
+            lines.insert(0, self.diagram());
+        }
+        lines.extend(panel);
+        let mut marks = self.status.map(words::marks).unwrap_or_default();
+        // What does not work is cut last.
+        marks.sort_by_key(|(good, _)| *good);
+        let mut marks = self.in_lines(marks);
+        marks.truncate(rows.saturating_sub(lines.len() + keys.len()));
+        lines.extend(marks);
         lines.extend(keys);
         lines
     }
 
     fn heading(&self) -> Vec<String> {
-        let title = self.strong("Bramblegate: a venue, a head and three nodes");
-        let mut lines = vec![format!(" {title} {:>5} s", self.elapsed.as_secs()), String::new()];
-        let earlier = self.captions.len().saturating_sub(1);
-        for caption in self.captions.get(earlier.saturating_sub(2)..earlier).unwrap_or_default() {
-            lines.push(format!("   {}", self.dim(&self.cut(caption))));
-        }
-        lines.push(self.newest());
+        let mut lines: Vec<String> = self.wrapped(TITLE).iter().map(|l| self.strong(l)).collect();
+        lines.push(self.diagram());
         lines.push(String::new());
         lines
+            .iter()
+            .map(|line| if line.starts_with(' ') { line.clone() } else { indent(line) })
+            .collect()
     }
 
-    /// Returns the newest caption.
-    fn newest(&self) -> String {
-        let caption = self.captions.last().map_or("", String::as_str);
-        format!(" ▸ {}", self.strong(&self.cut(caption)))
+    fn diagram(&self) -> String {
+        diagram::draw(self.status, self.style.columns, self.style.depth)
+    }
+
+    /// Returns the newest captions, so many lines at least: the newest is never cut.
+    fn captions(&self, count: usize) -> Vec<String> {
+        let (earlier, newest) = match self.captions.split_last() {
+            Some((newest, earlier)) => (earlier, newest.as_str()),
+            None => (self.captions, ""),
+        };
+        let newest = self.wrapped(newest);
+        let left = count.saturating_sub(newest.len().max(1));
+        let mut lines = vec![String::new(); left.saturating_sub(earlier.len())];
+        for caption in earlier.get(earlier.len().saturating_sub(left)..).unwrap_or_default() {
+            lines.push(format!("   {}", self.dim(&self.cut(caption))));
+        }
+        for (number, line) in newest.iter().enumerate() {
+            let mark = if number == 0 { "▸" } else { " " };
+            lines.push(format!(" {mark} {}", self.strong(line)));
+        }
+        lines
     }
 
     /// Returns the keys, on as many lines as they need.
     fn keys(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        for key in self.keys.split("  ") {
+        let keys = if self.style.big { "[q]uit, or any key of the demo" } else { self.keys };
+        self.flowed(keys.split("  ").map(|key| (key.to_owned(), key.to_owned())), "  ")
+    }
+
+    /// Returns pieces (words, and the same with their colours) on as many lines as they need.
+    fn flowed(&self, pieces: impl Iterator<Item = (String, String)>, between: &str) -> Vec<String> {
+        let (mut lines, mut width): (Vec<String>, usize) = (Vec::new(), 0);
+        for (plain, drawn) in pieces {
+            let wide = plain.chars().count() + between.len();
             match lines.last_mut() {
-                Some(line)
-                    if line.chars().count() + key.chars().count() + 2 < self.style.columns =>
-                {
-                    line.push_str("  ");
-                    line.push_str(key);
+                Some(line) if width + wide < self.style.columns => {
+                    line.push_str(between);
+                    line.push_str(&drawn);
+                    width += wide;
                 }
-                _ => lines.push(format!(" {key}")),
+                _ => {
+                    lines.push(format!(" {drawn}"));
+                    width = plain.chars().count() + 1;
+                }
+            }
+        }
+        lines
+    }
+
+    /// Returns words broken at blanks, beside a margin of three.
+    fn wrapped(&self, words: &str) -> Vec<String> {
+        let (width, mut lines) = (self.style.columns.saturating_sub(3), vec![String::new()]);
+        for word in printable_line(words).split(' ') {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + word.chars().count() < width => {
+                    if !line.is_empty() {
+                        line.push(' ');
+                    }
+                    line.push_str(word);
+                }
+                _ => lines.push(word.chars().take(width).collect()),
             }
         }
         lines
@@ -111,52 +175,88 @@ impl Picture<'_> {
         printable_line(line).chars().take(self.style.columns.saturating_sub(3)).collect()
     }
 
-    /// Display and LED as `bramblegate panel` draws them on so many rows, or on more where that
-    /// cannot be; the severity in words.
-    fn panel(&self, rows: usize) -> Vec<String> {
-        let Some(status) = self.status else {
-            return vec!["   (the daemon is not there yet)".to_owned()];
-        };
-        let view = View::of(status);
-        let style = Style { rows, ..self.style };
-        let mut lines =
-            draw(&view.lines, view.geometry(), view.charset(), view.led, self.elapsed, style);
-        if let Some(last) = lines.last_mut() {
-            last.push_str(&format!("    {}", self.strong(&view.severity.to_string())));
+    /// The display as `bramblegate panel` draws it on so much room, or on more where that cannot
+    /// be.
+    fn display(&self, columns: usize, rows: usize) -> Vec<String> {
+        let view = self.status.map(View::of).unwrap_or_default();
+        // What stands beside or below is reckoned here.
+        let style = Style { columns, rows: rows + 2, ..self.style };
+        glass(&view.lines, view.geometry(), view.charset(), self.elapsed, style)
+    }
+
+    fn lamp(&self) -> String {
+        match self.status {
+            None => " (the daemon is not there yet)".to_owned(),
+            Some(status) => {
+                let lamp = lamp(View::of(status).led, self.elapsed, self.style.depth);
+                format!(" {lamp}   {}", self.strong(&words::severity(status)))
+            }
+        }
+    }
+
+    /// The display, and to the right of it the LED and what works; alerts below.
+    fn beside(&self, display: Vec<String>, wide: usize) -> Vec<String> {
+        let mut side = Vec::new();
+        if let Some(status) = self.status {
+            side.push(lamp(View::of(status).led, self.elapsed, self.style.depth));
+            side.push(self.strong(&words::severity(status)));
+            side.extend(words::marks(status).into_iter().map(|mark| self.mark(mark)));
+        } else {
+            side.push("(the daemon is not there yet)".to_owned());
+        }
+        let height = display.len().max(side.len());
+        let mut lines = Vec::new();
+        for row in 0..height {
+            let left = display.get(row).cloned().unwrap_or_else(|| " ".repeat(wide));
+            let right = side.get(row).map_or("", String::as_str);
+            lines.push(format!("{left}  {right}").trim_end().to_owned());
+        }
+        lines.push(self.alerts().into_iter().next().unwrap_or_default());
+        lines
+    }
+
+    /// The display, and below it the LED, what works, and alerts for which there is room.
+    fn stacked(&self, display: Vec<String>, room: usize) -> Vec<String> {
+        let mut lines = display;
+        lines.push(self.lamp());
+        if !self.style.big {
+            lines.extend(self.in_lines(self.status.map(words::marks).unwrap_or_default()));
+            let alerts = self.alerts();
+            lines.extend(alerts.into_iter().take(room.saturating_sub(lines.len())));
         }
         lines
     }
 
-    fn facts(&self, status: &Snapshot) -> Vec<String> {
-        let Snapshot { uplink, gateway, cluster, .. } = status;
-        let lease = uplink.lease_left_s.map(|left| format!("{left} s"));
-        let mut lines = vec![
-            format!(
-                "   uplink   {} {}, {}, gateway {}, lease {}",
-                or_dash(uplink.interface.as_ref()),
-                uplink.state,
-                or_dash(uplink.address),
-                or_dash(uplink.gateway),
-                or_dash(lease)
-            ),
-            format!(
-                "   gateway  forwarding {}, NAT {}, overlap {}, applied {}, repaired {}",
-                gateway.forwarding,
-                or_dash(gateway.masquerade),
-                gateway.overlap,
-                gateway.applied,
-                gateway.repaired
-            ),
-        ];
-        let nodes = status.nodes.iter().map(|node| format!("{} {}", node.name, node.health));
-        let nodes = nodes.collect::<Vec<_>>().join(", ");
-        lines.push(format!("   cluster  {}: {nodes}", or_dash(cluster.address)));
-        let mut lines: Vec<String> = lines.iter().map(|line| self.cut(line)).collect();
-        for alert in &status.alerts {
-            let severity = alert.severity.to_string();
-            let words = self.cut(&format!("{severity}  {}", alert.text));
-            let words = words.strip_prefix(&severity).unwrap_or_default();
-            lines.push(format!("   {}{words}", self.strong(&severity)));
+    fn in_lines(&self, marks: Vec<(bool, String)>) -> Vec<String> {
+        let pieces =
+            marks.into_iter().map(|(good, words)| (format!("✓ {words}"), self.mark((good, words))));
+        self.flowed(pieces, "   ")
+    }
+
+    fn mark(&self, (good, words): (bool, String)) -> String {
+        let depth = self.style.depth;
+        let (mark, colour) = if good { ("✓", Colour::GREEN) } else { ("✗", Colour::RED) };
+        format!("{}{mark}{} {words}", depth.foreground(colour), depth.reset())
+    }
+
+    fn alerts(&self) -> Vec<String> {
+        let alerts = self.status.map(|status| status.alerts.as_slice()).unwrap_or_default();
+        let line = |alert: &bramblegate_api::status::Alert| {
+            format!(" {}", self.cut(&format!("{}: {}", alert.severity, alert.text)))
+        };
+        alerts.iter().map(line).collect()
+    }
+
+    /// The last lines of the journal, and an empty one.
+    fn journal(&self, count: usize) -> Vec<String> {
+        let newest = self.journal.len().saturating_sub(count);
+        let lines = self.journal.iter().skip(newest).map(|line| {
+            let words = line.strip_prefix("bramblegate: ").unwrap_or(line);
+            format!("   {}", self.dim(&self.cut(words)))
+        });
+        let mut lines: Vec<String> = lines.collect();
+        if !lines.is_empty() {
+            lines.push(String::new());
         }
         lines
     }
@@ -170,127 +270,141 @@ impl Picture<'_> {
     }
 }
 
-fn or_dash(value: Option<impl Display>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-/// Returns what a plain demo prints when it changes, as (subject, words): one line each.
-pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
-    let Snapshot { uplink, gateway, panel, .. } = status;
-    let row = watch::lcd(status).first().map(|row| row.trim_end().to_owned()).unwrap_or_default();
-    let interface = or_dash(uplink.interface.as_ref());
-    let (colour, pattern) =
-        (or_dash(panel.led.colour.as_ref()), or_dash(panel.led.pattern.as_ref()));
-    let mut facts = vec![
-        ("lcd".to_owned(), row),
-        ("uplink".to_owned(), format!("{interface} {} {}", uplink.state, or_dash(uplink.address))),
-        (
-            "gateway".to_owned(),
-            format!(
-                "forwarding {}, NAT {}, overlap {}, repaired {}",
-                gateway.forwarding,
-                or_dash(gateway.masquerade),
-                gateway.overlap,
-                gateway.repaired
-            ),
-        ),
-        ("led".to_owned(), format!("{colour} {pattern}")),
-        ("severity".to_owned(), status.severity.to_string()),
-    ];
-    for alert in &status.alerts {
-        // Several of one kind are one fact: apart they would take turns in being the news.
-        match facts.iter_mut().find(|(known, _)| alert.code == **known) {
-            Some((_, text)) => *text += &format!("; {}", alert.text),
-            None => facts.push((alert.code.to_string(), alert.text.to_string())),
-        }
-    }
-    facts.extend(status.nodes.iter().map(|node| (node.name.to_string(), node.health.to_string())));
-    facts
+fn indent(line: &str) -> String {
+    if line.is_empty() { String::new() } else { format!(" {line}") }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::keys::key_line;
     use super::*;
     use bramblegate::cli::panel::Depth;
-    use bramblegate_api::status::UplinkState;
 
-    fn status() -> Snapshot {
+    const ATTACH: &str =
+        "In a second terminal: sudo bramblegate demo attach [VERB]    (demo 12345)";
+
+    fn status(state: &str, rpi2: &str) -> Snapshot {
+        let online = state == "online";
+        let row = match state {
+            "no-carrier" => "NO CABLE        ",
+            _ => "10.99.0.126     ",
+        };
+        let (alerts, severity) = match (state, rpi2) {
+            ("no-carrier", _) => (
+                serde_json::json!([{"severity": "notice", "code": "uplink-none", "text": "no cable in eth1"}]),
+                "notice",
+            ),
+            (_, "down") => (
+                serde_json::json!([{"severity": "warning", "code": "node-down", "text": "rpi2 down"}]),
+                "warning",
+            ),
+            _ => (serde_json::json!([]), "ok"),
+        };
+        let (colour, pattern) = match severity {
+            "ok" => ("#00ff00", "breathe"),
+            "notice" => ("#0000ff", "quick-breathe"),
+            _ => ("#ffa000", "double-blink"),
+        };
+        let second = if rpi2 == "down" { "rpi2 down      ♥" } else { "3/3 up  eth1   ♥" };
+        let address = (state != "no-carrier").then_some("10.99.0.126/24");
+        let node = |name: &str, health: &str| serde_json::json!({"name": name, "health": health});
         let status = serde_json::json!({
-            "severity": "warning",
-            "alerts": [{"severity": "warning", "code": "node-down", "text": "rpi2 down"}],
-            "uplink": {"state": "online", "interface": "eth1", "address": "10.99.0.126/24", "gateway": null},
-            "gateway": {"forwarding": true, "masquerade": true, "overlap": "none", "repaired": 0},
-            "nodes": [{"name": "rpi2", "health": "down"}],
-            "panel": {"lcd": {"lines": ["10.99.0.126     ", "rpi2 down      ♥"]},
-                      "led": {"colour": "#ffa000", "pattern": "double-blink"}}
+            "severity": severity,
+            "alerts": alerts,
+            "uplink": {"state": state, "interface": "eth1", "address": address},
+            "gateway": {"forwarding": true, "masquerade": true, "overlap": "none",
+                        "repaired": u8::from(online)},
+            "cluster": {"dhcp": "serving", "up": if rpi2 == "up" { 3 } else { 2 }, "total": 3},
+            "nodes": [node("rpi1", "up"), node("rpi2", rpi2), node("rpi3", "up")],
+            "panel": {"lcd": {"lines": [row, second]},
+                      "led": {"colour": colour, "pattern": pattern}}
         });
         serde_json::from_value(status).unwrap()
     }
 
-    fn picture(status: &Snapshot, colour: bool) -> String {
-        let captions = ["rpi2 dies".to_owned()];
-        let elapsed = Duration::from_secs(3);
-        let depth = if colour { Depth::True } else { Depth::None };
-        let style = Style { columns: 80, rows: 40, depth };
+    fn captions() -> Vec<String> {
+        ["At home: a router with a DHCP server, one /24", "rpi2 dies"].map(str::to_owned).to_vec()
+    }
+
+    fn drawn(status: &Snapshot, columns: usize, rows: usize, depth: Depth) -> Vec<String> {
+        let journal = vec!["bramblegate: a line ".repeat(9); 9];
         Picture {
             status: Some(status),
-            captions: &captions,
-            journal: &[],
-            elapsed,
-            colour,
-            style,
-            keys: "",
+            captions: &captions(),
+            journal: &journal,
+            elapsed: Duration::from_secs(3),
+            colour: depth != Depth::None,
+            style: Style { columns, rows, depth, big: false },
+            keys: &key_line(),
+            attach: ATTACH,
         }
         .lines()
-        .join("\n")
     }
 
     #[test]
     fn without_colour_there_is_no_escape_sequence_and_everything_is_reported() {
-        let text = picture(&status(), false);
+        let text = drawn(&status("online", "down"), 80, 40, Depth::None).join("\n");
         assert!(!text.contains('\x1b'), "{text:?}");
         for words in ["rpi2 dies", "10.99.0.126", "double-blink", "rpi2 down", "warning"] {
             assert!(text.contains(words), "{words} is missing in\n{text}");
         }
-        assert!(picture(&status(), true).contains('\x1b'));
+        assert!(drawn(&status("online", "up"), 80, 40, Depth::True).concat().contains('\x1b'));
+    }
+
+    /// The golden screens of `screens/`: what a person sees at 80x24. `UPDATE=1` writes them.
+    #[test]
+    fn the_screen_of_80_by_24_is_as_it_was_looked_at() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/screens");
+        let update = std::env::var_os("UPDATE").is_some();
+        for (name, state, rpi2) in [
+            ("no-cable", "no-carrier", "up"),
+            ("online", "online", "up"),
+            ("node-down", "online", "down"),
+            ("portal", "portal", "up"),
+        ] {
+            let screen = drawn(&status(state, rpi2), 80, 24, Depth::None).join("\n") + "\n";
+            let file = folder.join(format!("{name}.txt"));
+            if update {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&file, &screen).unwrap();
+            }
+            let golden = std::fs::read_to_string(&file)
+                .unwrap_or_else(|error| panic!("{}: {error}; UPDATE=1 writes it", file.display()));
+            assert!(screen == golden, "{}: UPDATE=1 writes it\n{screen}", file.display());
+        }
     }
 
     #[test]
-    fn on_a_small_terminal_nothing_is_pushed_off_the_screen() {
-        let (status, captions, journal) =
-            (status(), vec!["a caption".to_owned(); 9], vec!["a line ".repeat(30); 9]);
-        for (columns, rows) in [(80, 24), (100, 40), (130, 50)] {
-            let style = Style { columns, rows, depth: Depth::None };
-            let elapsed = Duration::from_secs(3);
-            let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding \
-                        off  [p]ortal  [q]uit";
-            let (captions, journal, status) = (&captions, &journal, Some(&status));
-            let lines =
-                Picture { status, captions, journal, elapsed, colour: false, style, keys }.lines();
-            assert!(lines.len() <= rows, "{} lines on {rows}", lines.len());
+    fn nothing_is_pushed_off_the_screen_and_there_are_dots_where_there_is_room() {
+        let status = status("online", "down");
+        for (columns, rows) in [(80, 24), (100, 40), (110, 30), (130, 50), (60, 24), (200, 60)] {
+            let lines = drawn(&status, columns, rows, Depth::None);
+            let text = lines.join("\n");
+            assert!(lines.len() <= rows, "{} lines on {rows}:\n{text}", lines.len());
             let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
-            assert!(widest <= columns, "{widest} on {columns}:\n{}", lines.join("\n"));
-            assert!(!lines.concat().contains("10.99.0.126     │"), "there is room for dots");
+            assert!(widest <= columns, "{widest} on {columns}:\n{text}");
+            assert!(!text.contains("10.99.0.126     │"), "there is room for dots:\n{text}");
+            let solid = "▖▗▘▝▚▞▙▛▜▟▀▄█";
+            assert!(text.chars().any(|scalar| solid.contains(scalar)), "solid blocks:\n{text}");
+            for words in ["rpi2 dies", "✓ NAT on", "✗ 2 of 3 nodes up", "[q]uit"] {
+                assert!(text.contains(words), "{words} is missing at {columns}x{rows}:\n{text}");
+            }
         }
     }
 
     #[test]
     fn a_terminal_that_is_too_small_still_shows_what_is_reported_and_the_panel() {
-        let (status, captions) = (status(), vec!["rpi2 dies".to_owned(); 3]);
-        let keys = "[c]able  [n]ode  [v]enue  [o]verlap  [f]lush rules  [s]witch forwarding off  \
-                    [p]ortal  [q]uit";
-        for (columns, rows) in [(60, 15), (40, 10), (40, 6)] {
-            let style = Style { columns, rows, depth: Depth::None };
-            let (status, captions) = (Some(&status), &captions);
-            let elapsed = Duration::from_secs(3);
-            let lines =
-                Picture { status, captions, journal: &[], elapsed, colour: false, style, keys }
-                    .lines();
+        let status = status("online", "down");
+        for (columns, rows) in [(60, 20), (60, 15), (40, 15), (40, 6)] {
+            let lines = drawn(&status, columns, rows, Depth::None);
             let seen = lines[..rows.min(lines.len())].join("\n");
             assert!(
                 seen.contains("▸ rpi2 dies") && seen.contains("double-blink"),
                 "{columns}x{rows}:\n{seen}"
             );
+            assert!(rows < 15 || seen.contains("✗ 2 of 3 nodes up"), "{columns}x{rows}:\n{seen}");
             assert!(
                 rows < 10 || (lines.len() <= rows && seen.contains("[q]uit")),
                 "{columns}x{rows}:\n{seen}"
@@ -299,10 +413,27 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_one_fact_is_one_changed_line() {
-        let (before, mut after) = (facts(&status()), status());
-        after.uplink.state = UplinkState::Portal.into();
-        let after = facts(&after);
-        assert_eq!(before.iter().zip(&after).filter(|(a, b)| a != b).count(), 1);
+    fn big_is_the_display_and_little_else() {
+        let status = status("online", "up");
+        for (columns, rows, wide) in [(210, 50, 198), (110, 24, 100), (80, 24, 52)] {
+            let style = Style { columns, rows, depth: Depth::None, big: true };
+            let (status, captions) = (Some(&status), &captions());
+            let elapsed = Duration::from_secs(3);
+            let lines = Picture {
+                status,
+                captions,
+                journal: &[],
+                elapsed,
+                colour: false,
+                style,
+                keys: "",
+                attach: ATTACH,
+            }
+            .lines();
+            let text = lines.join("\n");
+            let frame = lines.iter().find(|line| line.contains('┌')).unwrap().chars().count();
+            assert_eq!(frame, wide - 1 + usize::from(wide != 198), "{text}");
+            assert!(lines.len() <= rows && !text.contains("NAT"), "{text}");
+        }
     }
 }

@@ -1,22 +1,24 @@
 //! Inside the namespaces: the world, the story, and what a person's keys do to it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use bramblegate_api::status::{NodeHealth, Snapshot, UplinkState};
 
-use super::{Args, is_plain, picture};
-use crate::file::Internet;
-use crate::play::{Observer, play};
+use super::captions::Captions;
+use super::keys::{self, Before, Deed, deed, key_line};
+use super::{Args, gateway, is_plain, picture, words};
+use crate::file::{Action, Internet};
+use crate::play::{Observer, Outcome, Sight, play, wait_until};
 use crate::world::Input;
-use crate::{Error, Result, Venue, World};
+use crate::{Result, Venue, World, inside, while_doing};
 use bramblegate::cli::panel::Style;
 use bramblegate::cli::status::DEFAULT_SOCKET;
 use bramblegate::cli::terminal::{self, Screen};
-use bramblegate::cli::{exit, output};
+use bramblegate::cli::{demo, exit, output};
 
 /// The story: one venue after the other.
 const STORY: [(&str, &str); 3] = [
@@ -25,61 +27,20 @@ const STORY: [(&str, &str); 3] = [
     ("hall", include_str!("hall.toml")),
 ];
 
-/// What a key does to the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
-    Cable,
-    Node,
-    Venue,
-    Overlap,
-    Flush,
-    Forwarding,
-    Portal,
-    Renew,
-    Acknowledge,
-    NextPage,
-    Quit,
-}
-
-/// What a person can do: the key is the letter in brackets.
-const KEYS: [(&str, Deed); 11] = [
-    ("[c]able", Deed::Cable),
-    ("[n]ode", Deed::Node),
-    ("[v]enue", Deed::Venue),
-    ("[o]verlap", Deed::Overlap),
-    ("[f]lush rules", Deed::Flush),
-    ("[s]witch forwarding off", Deed::Forwarding),
-    ("[p]ortal", Deed::Portal),
-    ("[r]enew lease", Deed::Renew),
-    ("[a]cknowledge", Deed::Acknowledge),
-    ("[b]utton: next page", Deed::NextPage),
-    ("[q]uit", Deed::Quit),
-];
-
-/// Returns the deed of a key. Control-C and Control-D end, as everywhere: the terminal is raw.
-fn deed(key: char) -> Option<Deed> {
-    match key {
-        '\u{3}' | '\u{4}' => Some(Deed::Quit),
-        _ => KEYS
-            .into_iter()
-            .find(|(words, _)| words.chars().nth(1) == Some(key))
-            .map(|(_, deed)| deed),
-    }
-}
-
-/// Returns the line of keys: what there is, two spaces apart.
-fn key_line() -> String {
-    KEYS.map(|(words, _)| words).join("  ")
-}
+/// What comes next, on the terminal that the demo leaves.
+const TRY_IT: &str = "Try it on your own head node: sudo bramblegate setup (see man bramblegate)\n";
 
 /// Tells the story, or plays the venue of `--venue`.
 pub fn perform(args: &Args) -> ExitCode {
     let mut show = Show::new(args);
     let result = show.run(args);
     let (missing, unreached) = (show.missing.clone(), show.unreached);
-    drop(show.screen.take());
+    let was_drawn = show.screen.take().is_some();
     if let (None, Some(words)) = (&missing, unreached_in_words(unreached)) {
         output::out(&words);
+    }
+    if was_drawn && missing.is_none() && result.is_ok() {
+        output::out(TRY_IT);
     }
     match (result, missing) {
         (Ok(()), None) => ExitCode::from(show.unwritten),
@@ -95,14 +56,24 @@ pub fn perform(args: &Args) -> ExitCode {
 }
 
 struct Show {
+    /// of the demo
     start: Instant,
+    /// of the story that is played now
+    began: Instant,
     end: Option<Duration>,
+    /// `--loop`: the story starts again after so long without a key
+    again: Option<Duration>,
+    /// when the last key was pressed, or the story ended
+    last_key: Instant,
     screen: Option<Screen>,
+    big: bool,
     colour: bool,
+    /// the line to type to look inside
+    attach: String,
     keys: Receiver<char>,
     /// a key that has not been acted on yet
     pressed: Option<Deed>,
-    captions: Vec<String>,
+    captions: Captions,
     printed: BTreeMap<String, String>,
     missing: Option<String>,
     /// what was expected and has been seen
@@ -120,14 +91,20 @@ struct Show {
 
 impl Show {
     fn new(args: &Args) -> Self {
+        let now = Instant::now();
         Self {
-            start: Instant::now(),
+            start: now,
+            began: now,
             end: args.seconds.map(Duration::from_secs),
+            again: args.again.map(Duration::from_secs),
+            last_key: now,
             screen: (!is_plain(args)).then(Screen::open),
+            big: args.big,
             colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            attach: attach_line(),
             keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
             pressed: None,
-            captions: Vec::new(),
+            captions: Captions::new(now),
             printed: BTreeMap::new(),
             missing: None,
             seen: 0,
@@ -150,16 +127,35 @@ impl Show {
         };
         let program = gateway()?;
         let mut world: Option<World> = None;
+        loop {
+            self.play_acts(&mut world, &acts, &program)?;
+            let Some(world) = &mut world else { return Ok(()) };
+            if self.screen.is_none() && self.missing.is_some() {
+                output::err(&world.story());
+                return Ok(());
+            }
+            if !self.over && (self.screen.is_some() || self.again.is_some()) {
+                self.improvise(world, &acts)?;
+            }
+            if self.over || self.again.is_none() {
+                return Ok(());
+            }
+            self.begin_again(world)?;
+        }
+    }
+
+    /// Plays the acts, until a key is pressed.
+    fn play_acts(
+        &mut self,
+        world: &mut Option<World>,
+        acts: &[Venue],
+        program: &Path,
+    ) -> Result<()> {
         for (place, act) in acts.iter().enumerate() {
             self.place = place;
             self.caption(&act.purpose);
-            let world = match &mut world {
-                None => {
-                    let mut built = World::build(act, &program)?;
-                    built.start_gateway()?;
-                    put_socket_at_its_usual_place(&built);
-                    world.insert(built)
-                }
+            let world = match world {
+                None => world.insert(build(act, program)?),
                 Some(world) => {
                     world.move_to(act)?;
                     world
@@ -170,19 +166,9 @@ impl Show {
             }
         }
         if self.is_late() {
-            let expected = acts
-                .iter()
-                .flat_map(|act| &act.moments)
-                .map(|moment| moment.expects.len())
-                .sum::<usize>();
-            self.unreached = expected.saturating_sub(self.seen);
-        }
-        let Some(world) = &mut world else { return Ok(()) };
-        if self.screen.is_some() && !self.over {
-            self.improvise(world, &acts)?;
-        }
-        if self.missing.is_some() && self.screen.is_none() {
-            output::err(&world.story());
+            let expects =
+                acts.iter().flat_map(|act| &act.moments).map(|moment| moment.expects.len());
+            self.unreached = expects.sum::<usize>().saturating_sub(self.seen);
         }
         Ok(())
     }
@@ -192,29 +178,47 @@ impl Show {
         self.end.is_some_and(|end| self.start.elapsed() >= end)
     }
 
-    /// The story is over, or a key was pressed: from now on keys make it.
+    /// Returns whether no key was pressed for as long as `--loop` waits.
+    fn is_idle(&self) -> bool {
+        self.again.is_some_and(|again| self.last_key.elapsed() >= again)
+    }
+
+    /// The story is over, or a key was pressed: from now on keys make it. Returns when the demo is
+    /// over, or no key comes any more.
     fn improvise(&mut self, world: &mut World, acts: &[Venue]) -> Result<()> {
         if let Ok(status) = world.status() {
             self.take_over(&status);
         }
-        if self.pressed.is_none() {
+        self.last_key = Instant::now();
+        if self.pressed.is_none() && self.screen.is_some() {
             self.caption(if self.missing.is_some() {
                 "Something expected was not seen; look around, q ends"
             } else {
-                "That was the story. Now it is your turn."
+                "That was the story. Now it is your turn: press a key, each is answered."
             });
         }
-        while !self.over {
+        while !self.over && !self.is_idle() {
             if let Some(deed) = self.pressed.take() {
+                self.last_key = Instant::now();
                 // What cannot be done in this venue is reported, and ends nothing.
                 if let Err(error) = self.act(world, deed, acts) {
-                    self.caption(&format!("That cannot be done here: {error}"));
+                    self.answer(format!("✗ That cannot be done here: {error}"));
                 }
             }
             std::thread::sleep(Duration::from_millis(40));
             let status = world.status().ok();
             self.look(world, status.as_ref());
         }
+        Ok(())
+    }
+
+    /// Sets everything back to the start, for the next visitor.
+    fn begin_again(&mut self, world: &mut World) -> Result<()> {
+        world.node_up("rpi2")?;
+        self.began = Instant::now();
+        self.captions = Captions::new(self.began);
+        self.seen = 0;
+        self.missing = None;
         Ok(())
     }
 
@@ -227,61 +231,67 @@ impl Show {
             status.nodes.iter().any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
     }
 
+    /// Does what a key stands for, and waits until the answer is seen.
     fn act(&mut self, world: &mut World, deed: Deed, acts: &[Venue]) -> Result<()> {
         let port = acts
             .first()
             .and_then(|act| act.networks.first())
             .map_or_else(|| "eth1".to_owned(), |network| network.port.clone());
-        match deed {
-            Deed::Cable if self.pulled => world.plug_cable(&port)?,
-            Deed::Cable => world.pull_cable(&port)?,
-            Deed::Node if self.node_down => world.node_up("rpi2")?,
-            Deed::Node => world.node_down("rpi2")?,
-            Deed::Flush => world.foreign_flush()?,
-            Deed::Forwarding => world.act(&crate::file::Action::ForwardingOff)?,
-            Deed::Portal => world
-                .internet(&port, if self.portal { Internet::Open } else { Internet::Portal })?,
-            Deed::Renew => world.renew(&port)?,
-            Deed::Acknowledge => world.press(Input::Acknowledge, Duration::ZERO)?,
-            Deed::NextPage => world.press(Input::Next, Duration::ZERO)?,
-            Deed::Venue | Deed::Overlap => return self.travel(world, deed == Deed::Overlap, &port),
-            Deed::Quit => return Ok(()),
+        let mut before = Before::of(world, &port);
+        if deed == Deed::Acknowledge && !before.alarm {
+            self.answer(
+                "Nothing is wrong: there is nothing to acknowledge. Try n first".to_owned(),
+            );
+            return Ok(());
         }
-        let caption = match deed {
-            Deed::Cable => {
-                toggle(&mut self.pulled, "You pull the cable", "You plug the cable in again")
-            }
-            Deed::Node => toggle(&mut self.node_down, "rpi2 dies", "rpi2 comes back"),
-            Deed::Acknowledge => "You press the button: you know what is wrong",
-            Deed::NextPage => "You press the button for the next page",
-            Deed::Flush => "Another tool runs nft flush ruleset",
-            Deed::Forwarding => "Another tool switches forwarding off",
-            Deed::Portal => {
-                toggle(&mut self.portal, "A captive portal stands in the way", "The portal opens")
-            }
-            Deed::Renew | Deed::Venue | Deed::Overlap | Deed::Quit => {
-                "The DHCP client asks for its lease again"
-            }
+        let on = match deed {
+            Deed::Cable => toggle(&mut self.pulled),
+            Deed::Node => toggle(&mut self.node_down),
+            Deed::Portal => toggle(&mut self.portal),
+            _ => true,
         };
-        self.caption(caption);
+        if matches!(deed, Deed::Venue | Deed::Overlap) {
+            before.lease = self.travel(world, deed == Deed::Overlap, &port)?;
+        } else {
+            self.answer(announced(deed, on).to_owned());
+            change(world, deed, on, &port)?;
+        }
+        let proof = keys::proof(deed, on, &port, before);
+        match wait_until(world, keys::PATIENCE, Duration::ZERO, &proof.unmet, self)? {
+            Outcome::Seen(_) => {
+                let words = (proof.words)(world);
+                self.captions.add(format!("✓ {words}"), Instant::now());
+            }
+            Outcome::Missing(missing) => {
+                let patience = keys::PATIENCE.as_secs();
+                self.answer(format!("✗ Not seen within {patience} s: {missing}"));
+            }
+            Outcome::Left => {}
+        }
         Ok(())
     }
 
     /// To a venue of the story, by the port that the settings have as uplink: those of a venue file
-    /// may know no other.
-    fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<()> {
+    /// may know no other. Returns the address that it leases.
+    fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<Option<String>> {
         self.place = if overlap { 2 } else { (self.place + 1) % STORY.len() };
-        let Some((name, text)) = STORY.get(self.place) else { return Ok(()) };
+        let Some((name, text)) = STORY.get(self.place) else { return Ok(None) };
         let mut venue = Venue::parse(name, text)?;
         for network in &mut venue.networks {
             network.plugged = true;
             network.port = port.to_owned();
         }
-        self.caption(&venue.purpose);
+        self.answer(format!("You carry the cluster: {}", venue.purpose));
         world.move_to(&venue)?;
         (self.pulled, self.portal) =
             (false, venue.networks.iter().any(|n| n.internet == Internet::Portal));
-        Ok(())
+        let dhcp = venue.networks.first().and_then(|network| network.dhcp.as_ref());
+        Ok(dhcp.map(|dhcp| dhcp.address.to_string()))
+    }
+
+    /// Shows a caption at once: a person waits for it.
+    fn answer(&mut self, text: String) {
+        self.captions.interrupt(text, Instant::now());
     }
 
     fn print(&mut self, subject: &str, words: &str) {
@@ -296,22 +306,24 @@ impl Show {
 
     fn draw(&mut self, world: &World, status: Option<&Snapshot>) {
         let Some(screen) = &self.screen else { return };
-        let (journal, style) = (world.journal(), Style::of_terminal());
+        let journal = world.journal();
+        let style = Style { big: self.big, ..Style::of_terminal() };
         let lines: Vec<String> = journal.lines().map(str::to_owned).collect();
         let picture = picture::Picture {
             status,
-            captions: &self.captions,
+            captions: self.captions.shown(),
             journal: lines.get(lines.len().saturating_sub(6)..).unwrap_or_default(),
-            elapsed: self.start.elapsed(),
+            elapsed: self.began.elapsed(),
             colour: self.colour,
             style,
             keys: &key_line(),
+            attach: &self.attach,
         };
         screen.show(&picture.lines(), style.rows);
     }
 
     fn report_changes(&mut self, status: &Snapshot) {
-        let facts = picture::facts(status);
+        let facts = words::facts(status);
         let gone: Vec<String> = self
             .printed
             .keys()
@@ -331,13 +343,70 @@ impl Show {
     }
 }
 
-/// Who comes in by nsenter finds the daemon without `--socket`. Nothing else needs it.
-fn put_socket_at_its_usual_place(world: &World) {
-    let usual = Path::new(DEFAULT_SOCKET);
-    if let Some(folder) = usual.parent() {
-        let _ = std::fs::create_dir_all(folder);
+/// Builds the world in a place where nothing of the machine can be written, and starts the gateway.
+fn build(act: &Venue, program: &Path) -> Result<World> {
+    inside::furnish()?;
+    inside::cover_etc()?;
+    let mut world = World::build_furnished(act, program)?;
+    world.start_gateway()?;
+    mark(&world)?;
+    Ok(world)
+}
+
+/// Verbs know by this that they are inside, and find the sockets where they usually are.
+fn mark(world: &World) -> Result<()> {
+    let mark = Path::new(demo::MARK);
+    if let Some(folder) = mark.parent() {
+        std::fs::create_dir_all(folder).map_err(while_doing(folder.display()))?;
     }
-    let _ = std::os::unix::fs::symlink(world.socket(), usual);
+    std::fs::write(mark, "").map_err(while_doing(mark.display()))?;
+    let usual = Path::new(DEFAULT_SOCKET);
+    std::os::unix::fs::symlink(world.socket(), usual).map_err(while_doing(usual.display()))
+}
+
+/// Returns the line that leads inside, to be typed in a second terminal.
+fn attach_line() -> String {
+    let sudo = if rustix::process::geteuid().is_root() { "sudo " } else { "" };
+    let number = std::env::var(super::STAGE).unwrap_or_default();
+    format!("In a second terminal: {sudo}bramblegate demo attach [VERB]    (demo {number})")
+}
+
+/// Makes the event that a key stands for.
+fn change(world: &mut World, deed: Deed, on: bool, port: &str) -> Result<()> {
+    match (deed, on) {
+        (Deed::Cable, true) => world.pull_cable(port),
+        (Deed::Cable, false) => world.plug_cable(port),
+        (Deed::Node, true) => world.node_down("rpi2"),
+        (Deed::Node, false) => world.node_up("rpi2"),
+        (Deed::Flush, _) => world.foreign_flush(),
+        (Deed::Forwarding, _) => world.act(&Action::ForwardingOff),
+        (Deed::Portal, on) => {
+            world.internet(port, if on { Internet::Portal } else { Internet::Open })?;
+            world.reconnect(port)
+        }
+        (Deed::Renew, _) => world.renew(port),
+        (Deed::Acknowledge, _) => world.press(Input::Acknowledge, Duration::ZERO),
+        (Deed::NextPage, _) => world.press(Input::Next, Duration::ZERO),
+        (Deed::Venue | Deed::Overlap | Deed::Quit, _) => Ok(()),
+    }
+}
+
+/// Returns what a key does, for the person who pressed it.
+fn announced(deed: Deed, on: bool) -> &'static str {
+    match (deed, on) {
+        (Deed::Cable, true) => "You pull the cable",
+        (Deed::Cable, false) => "You plug the cable in again",
+        (Deed::Node, true) => "rpi2 dies",
+        (Deed::Node, false) => "rpi2 comes back",
+        (Deed::Flush, _) => "Another tool runs nft flush ruleset",
+        (Deed::Forwarding, _) => "Another tool switches forwarding off",
+        (Deed::Portal, true) => "The venue wants a login: a captive portal",
+        (Deed::Portal, false) => "You log in: the portal opens",
+        (Deed::Renew, _) => "The DHCP client asks for its lease again",
+        (Deed::Acknowledge, _) => "You press the button: you know what is wrong",
+        (Deed::NextPage, _) => "You press the button for the next page",
+        (Deed::Venue | Deed::Overlap | Deed::Quit, _) => "",
+    }
 }
 
 /// Who ended the story early is to know that it was not the whole.
@@ -349,9 +418,17 @@ fn unreached_in_words(count: usize) -> Option<String> {
     }
 }
 
-fn toggle<'w>(state: &mut bool, on: &'w str, off: &'w str) -> &'w str {
+/// Returns what was expected and what was there, for a log.
+fn sentences(sight: &Sight<'_>) -> String {
+    let Sight { say, expected, found, after } = sight;
+    let say = say.map(|say| format!("{say}. ")).unwrap_or_default();
+    format!("{say}Expected: {expected}. Seen after {:.1} s: {found}.", after.as_secs_f32())
+}
+
+/// Returns the state after the change.
+fn toggle(state: &mut bool) -> bool {
     *state = !*state;
-    if *state { on } else { off }
+    *state
 }
 
 impl Observer for Show {
@@ -359,15 +436,15 @@ impl Observer for Show {
         if self.screen.is_none() {
             self.print(">>>", text);
         }
-        self.captions.push(text.to_owned());
+        self.captions.add(text.to_owned(), Instant::now());
     }
 
-    fn seen(&mut self, words: Option<&str>) {
+    fn seen(&mut self, sight: &Sight<'_>) {
         self.seen += 1;
         if self.screen.is_none() {
-            self.print("seen", words.unwrap_or("what was expected"));
-        } else if let Some(words) = words {
-            self.captions.push(format!("✓ {words}"));
+            self.print("seen", &sentences(sight));
+        } else if let Some(words) = sight.say {
+            self.captions.add(format!("✓ {words}"), Instant::now());
         }
     }
 
@@ -378,7 +455,12 @@ impl Observer for Show {
         }
     }
 
+    fn is_ready(&self) -> bool {
+        self.screen.is_none() || self.captions.are_read(Instant::now())
+    }
+
     fn look(&mut self, world: &mut World, status: Option<&Snapshot>) -> bool {
+        self.captions.advance(Instant::now());
         if self.screen.is_some() {
             self.draw(world, status);
         } else if let Some(status) = status {
@@ -399,44 +481,13 @@ impl Observer for Show {
     }
 }
 
-/// Returns the gateway's program: the one that started this, or one beside this, or where it is
-/// installed.
-fn gateway() -> Result<PathBuf> {
-    let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
-    let named = std::env::var_os("BRAMBLEGATE_PROGRAM").map(PathBuf::from);
-    let beside = own.parent().map(|folder| folder.join("bramblegate"));
-    let installed = ["/usr/local/bin/bramblegate", "/usr/bin/bramblegate"].map(PathBuf::from);
-    let mut places = named.into_iter().chain(beside).chain(installed);
-    places.find(|path| path.is_file()).ok_or_else(|| {
-        Error(format!(
-            "there is no bramblegate beside {}: start it by `bramblegate demo`",
-            own.display()
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_key_of_the_line_does_what_it_reports_and_no_other_does_anything() {
-        let line = key_line();
-        let offered: Vec<char> =
-            line.split('[').skip(1).filter_map(|words| words.chars().next()).collect();
-        let deeds: Vec<Deed> = offered.iter().filter_map(|key| deed(*key)).collect();
-        assert_eq!(
-            deeds,
-            KEYS.map(|(_, deed)| deed),
-            "a key that is offered twice, or is dead: {line}"
-        );
-        assert_eq!((deed('a'), deed('b')), (Some(Deed::Acknowledge), Some(Deed::NextPage)));
-        assert!(('\0'..='\u{7f}').filter(|key| deed(*key).is_some()).count() == offered.len() + 2);
-    }
-
-    #[test]
     fn the_first_key_undoes_what_the_story_did() {
-        let mut show = Show::new(&Args { venue: None, seconds: None, plain: true });
+        let mut show = Show::new(&Args { plain: true, ..Args::default() });
         let text = r#"{"uplink":{"state":"portal"},"nodes":[{"name":"rpi2","health":"down"}]}"#;
         show.take_over(&serde_json::from_str(text).unwrap());
         assert_eq!((show.pulled, show.portal, show.node_down), (false, true, true));

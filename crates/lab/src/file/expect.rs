@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::WordError;
 
 /// One `[[expect]]`: everything named in it must be true at the same time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Expect {
     /// what has been seen, for users
     pub say: Option<String>,
@@ -74,6 +74,25 @@ impl std::fmt::Display for Check {
             Self::Name(name) => write!(f, "name {name}"),
         }
     }
+}
+
+impl std::fmt::Display for Expect {
+    /// For people: what must be so, as a list.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut words = Vec::new();
+        words.extend(self.row1.iter().map(|row| format!("\"{row}\" on the LCD")));
+        words.extend(self.status.iter().map(|(path, value)| format!("{path} {value}")));
+        words.extend(self.panel.iter().map(|row| format!("\"{row}\" on the LCD")));
+        words.extend(self.alerts.iter().map(|code| format!("the alert {code}")));
+        words.extend(self.no_alerts.iter().map(|code| format!("no alert {code}")));
+        words.extend(self.checks.iter().map(attempt_in_words));
+        f.write_str(&words.join(", "))
+    }
+}
+
+/// Returns what works or fails, and from which place.
+pub fn attempt_in_words((place, works, check): &(String, bool, Check)) -> String {
+    format!("{check} {} from {place}", if *works { "works" } else { "fails" })
 }
 
 /// Returns whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for

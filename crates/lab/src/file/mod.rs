@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use action::{Action, WordError};
-pub use expect::{Check, Expect, glob};
+pub use expect::{Check, Expect, attempt_in_words, glob};
 
 use super::{Error, Result, while_doing};
 

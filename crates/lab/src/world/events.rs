@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::super::client;
 use super::super::file::{Action, Dhcp, Internet};
 use super::super::server;
 use super::super::shell::{ip, must};
@@ -59,6 +60,22 @@ impl World {
     pub fn renew(&self, port: &str) -> Result<()> {
         let client = self.ports.get(self.index(Some(port))?).and_then(|port| port.client.as_ref());
         client.ok_or_else(|| Error(format!("no DHCP client runs on {port}")))?.signal("USR1")
+    }
+
+    /// The way out by a port leaves and returns, as when a venue disconnects its guests: the daemon
+    /// looks at once what is behind it.
+    pub fn reconnect(&self, port: &str) -> Result<()> {
+        let script = format!(
+            "r=$(ip -4 route show default dev {port}); [ -z \"$r\" ] && exit; ip -4 route del $r dev \
+             {port}; sleep 0.2; ip -4 route add $r dev {port}"
+        );
+        must("head", &script).map(drop)
+    }
+
+    /// Returns how often the DHCP client on a port has been given a lease.
+    pub fn leases(&self, port: &str) -> usize {
+        let log = std::fs::read_to_string(client::log(port)).unwrap_or_default();
+        log.lines().filter(|line| line.starts_with("bound ") || line.starts_with("renew ")).count()
     }
 
     /// The DHCP client on a port dies.

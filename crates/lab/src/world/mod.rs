@@ -47,6 +47,11 @@ impl World {
     /// [`inside::enter`].
     pub fn build(venue: &Venue, program: &Path) -> Result<Self> {
         inside::furnish()?;
+        Self::build_furnished(venue, program)
+    }
+
+    /// As [`World::build`], after [`inside::furnish`].
+    pub fn build_furnished(venue: &Venue, program: &Path) -> Result<Self> {
         client::prepare()?;
         wiring::lay_foundation()?;
         let mut world = Self {

@@ -1,0 +1,158 @@
+//! `bramblegate demo attach`: a verb, or a shell, inside a demo that runs.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use bramblegate::cli::{demo, exit, output};
+use rustix::process::geteuid;
+
+use super::{gateway, running};
+use crate::inside::{HOME, search_path};
+use crate::{Error, Result};
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo bramblegate demo attach             the panel, live
+  sudo bramblegate demo attach status      any verb, on the head of the demo
+  sudo bramblegate demo attach nodes drain rpi2
+  sudo bramblegate demo attach shell       a shell on the head of the demo";
+
+/// Names a shell instead of a verb.
+const SHELL: &str = "shell";
+
+/// Run a verb inside a demo that runs, with the demo's settings (without sudo if the demo was
+/// started without)
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The demo to attach to, where several run: the number on its screen
+    #[arg(long, value_name = "PID")]
+    pub demo: Option<u32>,
+    /// A verb with its options, or `shell`; without one, `panel`
+    #[arg(value_name = "VERB", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
+}
+
+/// Becomes the verb. Exit 64 if it is not clear which demo is meant, 69 if none runs, 71 if it
+/// cannot be entered, else the verb's code.
+pub fn main(args: &Args) -> ExitCode {
+    let watcher = match choose(args.demo, &running::own()) {
+        Ok(watcher) => watcher,
+        Err((code, words)) => {
+            output::err(&format!("bramblegate demo attach: {words}\n"));
+            return ExitCode::from(code);
+        }
+    };
+    if args.words.is_empty() {
+        output::err(
+            "This is the panel of the demo. Other verbs: bramblegate demo attach status, nodes, \
+             doctor, shell, ...\n",
+        );
+    }
+    let error = enter(watcher, &args.words).err().unwrap_or_else(|| Error("not started".into()));
+    output::err(&format!("bramblegate demo attach: {error}\n"));
+    ExitCode::from(exit::CANNOT_CREATE)
+}
+
+/// Returns the demo that is meant; else the exit code, and what to do.
+fn choose(wanted: Option<u32>, running: &[u32]) -> std::result::Result<u32, (u8, String)> {
+    let numbers = || running.iter().map(u32::to_string).collect::<Vec<_>>();
+    match (wanted, running) {
+        _ if demo::is_inside() => Err((
+            exit::UNAVAILABLE,
+            "this already is the inside of a demo: leave out `demo \
+             attach`"
+                .to_owned(),
+        )),
+        (_, []) => Err((exit::UNAVAILABLE, none_runs())),
+        (None, [only]) => Ok(*only),
+        (Some(wanted), _) if running.contains(&wanted) => Ok(wanted),
+        (Some(wanted), _) => Err((
+            exit::USAGE,
+            format!("no demo {wanted} runs, but {}: name one of these", numbers().join(", ")),
+        )),
+        (None, _) => Err((
+            exit::USAGE,
+            format!(
+                "several demos run: choose one, `bramblegate demo attach --demo {}`",
+                numbers().join("`, or `--demo ")
+            ),
+        )),
+    }
+}
+
+fn none_runs() -> String {
+    if !geteuid().is_root() && !running::of_root().is_empty() {
+        return "a demo of root runs: `sudo bramblegate demo attach`".to_owned();
+    }
+    let mut words =
+        "no demo runs: start one in another terminal with `bramblegate demo`".to_owned();
+    if std::env::var_os("SUDO_UID").is_some() {
+        words += "; attach without sudo to one that was started without";
+    }
+    words
+}
+
+/// Replaces this process by the verb in the demo's namespaces. Returns only if that fails.
+fn enter(watcher: u32, words: &[OsString]) -> Result<()> {
+    let first = running::first_process(watcher)
+        .ok_or_else(|| Error("the demo is not built yet: try again in a second".into()))?;
+    let program = gateway()?;
+    let mut command = Command::new("nsenter");
+    command.args(["--net", "--mount", "--pid"]);
+    if !geteuid().is_root() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    command.arg(format!("--target={first}"));
+    if let Some(folder) = same_folder(first) {
+        command.arg(OsString::from_iter([OsStr::new("--wdns="), folder.as_os_str()]));
+    }
+    // The head is a network namespace of its own, which has a name inside the demo's `/run`.
+    command.args(["--", "ip", "netns", "exec", "head"]);
+    let mut path = OsString::from(search_path());
+    if words.first().is_some_and(|word| word == SHELL) {
+        // `bramblegate status` should find the program that plays here.
+        let folder = program.parent().unwrap_or(Path::new("/"));
+        path = OsString::from_iter([folder.as_os_str(), OsStr::new(":"), &path]);
+        command.arg(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()));
+        command.args(words.get(1..).unwrap_or_default());
+    } else {
+        command.arg(&program).args(words);
+        if words.is_empty() {
+            command.arg("panel");
+        }
+    }
+    command
+        .env("PATH", path)
+        .env("RUNTIME_DIRECTORY", format!("{HOME}/run"))
+        .env("STATE_DIRECTORY", format!("{HOME}/state"))
+        .env_remove("BRAMBLEGATE_CONFIG")
+        .env_remove("BRAMBLEGATE_PROGRAM");
+    Err(Error(format!("nsenter cannot be started: {}", command.exec())))
+}
+
+/// Returns the working folder, where the demo sees the same: its `/run` is another.
+fn same_folder(first: u32) -> Option<PathBuf> {
+    let folder = std::env::current_dir().ok()?;
+    let relative = folder.strip_prefix("/").ok()?;
+    Path::new(&format!("/proc/{first}/root")).join(relative).is_dir().then_some(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_demo_needs_no_name_and_of_several_each_is_named() {
+        assert_eq!(choose(None, &[7]), Ok(7));
+        assert_eq!(choose(Some(9), &[7, 9]), Ok(9));
+        let (code, words) = choose(None, &[7, 9]).unwrap_err();
+        assert!(code == exit::USAGE && words.contains("--demo 7`, or `--demo 9"), "{words}");
+        let (code, words) = choose(Some(8), &[7, 9]).unwrap_err();
+        assert!(code == exit::USAGE && words.contains("7, 9"), "{words}");
+        let (code, words) = choose(None, &[]).unwrap_err();
+        assert!(code == exit::UNAVAILABLE && words.contains("bramblegate demo"), "{words}");
+    }
+}

@@ -1,0 +1,320 @@
+//! The demo: its story to the end, a look inside it, several at once, and each of its keys.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bramblegate_lab::inside::furnish;
+use bramblegate_lab::{Error, Result};
+
+use super::scene::{ensure, until};
+use super::verbs::reported;
+
+/// The acts of the demo's own story.
+const ACTS: [&str; 3] = [
+    include_str!("../../../crates/lab/src/demo/home.toml"),
+    include_str!("../../../crates/lab/src/demo/hotel.toml"),
+    include_str!("../../../crates/lab/src/demo/hall.toml"),
+];
+
+/// Runs the demo as a stranger would.
+fn demo(words: &[&str]) -> Result<(i32, String, String)> {
+    let mut command = Command::new(crate::program());
+    let output = command.args(["demo", "--plain"]).args(words).output();
+    output.map(|output| reported(&output)).map_err(|error| Error(format!("demo: {error}")))
+}
+
+pub fn runs_to_its_end() -> Result<()> {
+    furnish()?;
+    let (code, story, error) = demo(&[])?;
+    println!("{story}{error}");
+    let expected: usize = ACTS.iter().map(|act| act.matches("[[expect]]").count()).sum();
+    let seen = story.lines().filter(|line| line.contains("  seen ")).count();
+    ensure("all is well", code == 0 && !story.contains("MISSING"))?;
+    ensure(&format!("everything expected was seen: {seen} of {expected}"), seen == expected)?;
+    let sentences = story.lines().filter(|line| line.contains("  seen ")).all(|line| {
+        line.contains("Expected: ") && line.contains(" Seen after ") && line.ends_with('.')
+    });
+    ensure("each says what was expected and what was seen", sentences)?;
+    let debug = [" true", " false", "masquerade"].iter().any(|word| facts(&story).contains(word));
+    ensure("no word of a programmer among the facts", !debug)?;
+    let red = story
+        .lines()
+        .take_while(|line| !line.contains("rpi2 dies"))
+        .any(|line| line.contains("led       red"));
+    ensure("nothing is red while the nodes start", !red)
+}
+
+/// The lines of a plain demo that are neither captions nor expectations.
+fn facts(story: &str) -> String {
+    let lines = story.lines().filter(|line| !line.contains(" seen ") && !line.contains(" >>> "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The program as it is installed, apart from the demo's.
+pub fn ends_early_and_reports_what_was_not_reached() -> Result<()> {
+    furnish()?;
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed-demo");
+    let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh"))
+        .arg("install")
+        .arg(crate::program())
+        .arg(&root)
+        .args(["/usr", "/usr/lib"])
+        .output()
+        .map_err(|error| Error(error.to_string()))?;
+    ensure(&format!("it is installed: {made:?}"), made.status.success())?;
+    let mut command = Command::new(root.join("usr/bin/bramblegate"));
+    let output = command.args(["demo", "--plain", "--seconds", "2"]).output();
+    let (code, story, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
+    let _ = std::fs::remove_dir_all(&root);
+    println!("{story}{error}");
+    let logged = story
+        .lines()
+        .last()
+        .is_some_and(|line| line.ends_with("expectations were not reached yet."));
+    ensure("it ends well and says that it was not the whole", code == 0 && logged)?;
+    let full = std::fs::File::create("/dev/full").map_err(|error| Error(error.to_string()))?;
+    let mut command = Command::new(crate::program());
+    let output = command.args(["demo", "--plain", "--seconds", "2"]).stdout(full).output();
+    let (code, _, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
+    ensure("a disk that is full is reported", code == 71 && error.contains("cannot be written"))
+}
+
+/// A demo in the background; killed when dropped.
+struct Demo(Child);
+
+impl Demo {
+    fn start(words: &[&str]) -> Result<Self> {
+        let mut command = Command::new(crate::program());
+        command.args(["demo", "--plain"]).args(words);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        child.map(Self).map_err(|error| Error(format!("demo: {error}")))
+    }
+
+    /// The number by which `attach --demo` knows it.
+    fn number(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs a verb inside the demo: exit code, output, complaints.
+fn attach(words: &[&str]) -> Result<(i32, String, String)> {
+    let mut command = Command::new(crate::program());
+    let output = command.args(["demo", "attach"]).args(words).stdin(Stdio::null()).output();
+    output.map(|output| reported(&output)).map_err(|error| Error(format!("attach: {error}")))
+}
+
+/// The verb ends with this code, and its output and complaints together hold the words.
+fn shows(verb: &str, code: i32, words: &str) -> Result<()> {
+    let split: Vec<&str> = verb.split(' ').collect();
+    let (ended, out, error) = attach(&split)?;
+    let right = ended == code && (out.clone() + &error).contains(words);
+    ensure(&format!("{verb}: {code}, {words}: {ended}\n{out}{error}"), right)
+}
+
+pub fn attach_runs_every_verb_with_the_settings_of_the_demo() -> Result<()> {
+    furnish()?;
+    shows("status", 69, "no demo runs")?;
+    let _demo = Demo::start(&["--seconds", "60"])?;
+    until("all nodes are up", || {
+        attach(&["status"]).is_ok_and(|(_, out, _)| out.contains("3/3 up"))
+    })?;
+    shows("status", 0, "10.99.0.126")?;
+    shows("panel --once", 0, "green")?;
+    shows("check", 0, "/etc/bramblegate/bramblegate.toml: ok")?;
+    shows("print settings", 0, "192.168.50.11")?;
+    shows("print ruleset", 0, "bramblegate")?;
+    shows("nodes", 0, "rpi3")?;
+    shows("nodes hosts", 0, "rpi1.bramble")?;
+    shows("ssh-config", 0, "rpi2.bramble")?;
+    shows("nodes add rpi8 --mac b8:27:eb:00:00:08 --address 192.168.50.18", 0, "")?;
+    until("the daemon has taken it", || {
+        attach(&["nodes"]).is_ok_and(|(_, out, _)| out.contains("rpi8"))
+    })?;
+    shows("nodes rename rpi8 rpi9", 0, "")?;
+    shows("ssh-config", 0, "rpi9.bramble")?;
+    shows("nodes forget rpi9", 0, "")?;
+    shows("nodes drain rpi2", 0, "")?;
+    shows("nodes", 0, "maintenance")?;
+    shows("nodes resume rpi2", 0, "")?;
+    let (code, report, error) = attach(&["doctor"])?;
+    let right = code < 2 && !report.contains("host-settings") && error.is_empty();
+    ensure(&format!("doctor knows the settings: {code}\n{report}{error}"), right)?;
+    shows("setup --yes", 69, "inside of the demo")?;
+    shows("demo attach status", 69, "already is the inside")
+}
+
+pub fn nothing_inside_writes_to_the_machines_etc() -> Result<()> {
+    furnish()?;
+    let before = names("/etc")?;
+    let _demo = Demo::start(&["--seconds", "60"])?;
+    until("the demo is built", || attach(&["status"]).is_ok_and(|(code, ..)| code < 3))?;
+    let shell = |line: &str| attach(&["shell", "-c", line]);
+    // Nothing is written even where this were allowed.
+    let (code, _, error) = shell("exec >>/etc/passwd")?;
+    ensure(&format!("what is there is read-only: {error}"), code != 0)?;
+    let (code, _, error) = shell("exec >>/etc/apt/sources.list.d/bramblegate-demo-test")?;
+    ensure(&format!("and the folders, too: {error}"), code != 0)?;
+    let (code, out, error) = shell("echo new >/etc/bramblegate-demo-test && ls /etc")?;
+    let there = out.contains("bramblegate-demo-test") && out.contains("passwd");
+    ensure(&format!("new files stay inside: {error}"), code == 0 && there)?;
+    let (_, out, _) = shell("command -v bramblegate; id -u")?;
+    ensure(&format!("the shell finds the program: {out}"), out.contains("bramblegate"))?;
+    ensure("the machine has none of it", names("/etc")? == before)
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &str) -> Result<Vec<std::ffi::OsString>> {
+    let entries = fs::read_dir(folder).map_err(|error| Error(format!("{folder}: {error}")))?;
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    Ok(names)
+}
+
+pub fn of_several_demos_each_is_named_and_a_killed_one_is_gone() -> Result<()> {
+    furnish()?;
+    let (mut one, other) = (Demo::start(&["--seconds", "60"])?, Demo::start(&["--seconds", "60"])?);
+    for demo in [&one, &other] {
+        until("it is built", || {
+            attach(&["--demo", &demo.number(), "status"]).is_ok_and(|(code, ..)| code < 3)
+        })?;
+    }
+    let (code, _, error) = attach(&["status"])?;
+    let named =
+        [&one, &other].iter().all(|demo| error.contains(&format!("--demo {}", demo.number())));
+    ensure(&format!("the choice is named: {error}"), code == 64 && named)?;
+    let (code, _, error) = attach(&["--demo", "1", "status"])?;
+    ensure(&format!("no other is taken: {error}"), code == 64 && error.contains("name one"))?;
+    one.end();
+    until("the one that is left needs no name", || {
+        attach(&["status"]).is_ok_and(|(code, ..)| code < 3)
+    })?;
+    let (code, _, error) = attach(&["--demo", &one.number(), "status"])?;
+    ensure(&format!("the killed one is gone: {error}"), code == 64)
+}
+
+/// A venue in which little happens.
+const SHORT: &str = r#"
+purpose = "A short visit"
+[[network]]
+address = "10.99.0.1/24"
+[network.dhcp]
+address = "10.99.0.126"
+[[expect]]
+row1 = "10.99.0.126"
+"#;
+
+pub fn loop_starts_the_story_again() -> Result<()> {
+    furnish()?;
+    let file = Path::new("/run/short.toml");
+    fs::write(file, SHORT).map_err(|error| Error(error.to_string()))?;
+    let (code, story, error) =
+        demo(&["--venue", "/run/short.toml", "--loop=1", "--seconds", "12"])?;
+    let begun = story.lines().filter(|line| line.contains(">>>       A short visit")).count();
+    let seen = story.lines().filter(|line| line.contains("  seen ")).count();
+    ensure(
+        &format!("{begun} times begun, {seen} times seen:\n{story}{error}"),
+        code == 0 && begun >= 3 && seen >= 2,
+    )
+}
+
+/// A demo on a terminal of 80x24, without colours; what it draws is collected in a file.
+struct Stage {
+    script: Child,
+    keys: ChildStdin,
+    log: PathBuf,
+}
+
+impl Stage {
+    fn open() -> Result<Self> {
+        let log = PathBuf::from("/run/demo-screen");
+        let line = format!("stty rows 24 cols 80; exec '{}' demo", crate::program().display());
+        let mut command = Command::new("script");
+        command.args(["-qefc", &line]).arg(&log).env("NO_COLOR", "1").env("TERM", "xterm");
+        let mut script = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| Error(format!("script: {error}")))?;
+        let keys = script.stdin.take().ok_or_else(|| Error("no way to type".into()))?;
+        Ok(Self { script, keys, log })
+    }
+
+    fn drawn(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Presses a key and waits until each of these was drawn, one after the other.
+    fn press(&mut self, key: char, answers: &[&str]) -> Result<()> {
+        let mut from = self.drawn().len();
+        self.keys.write_all(&[key as u8]).map_err(|error| Error(error.to_string()))?;
+        for answer in answers {
+            let start = Instant::now();
+            loop {
+                let drawn = self.drawn();
+                let found = drawn.get(from..).and_then(|new| new.find(answer));
+                if let Some(at) = found {
+                    from += at + answer.len();
+                    println!("{key}: {answer}: after {:?}", start.elapsed());
+                    break;
+                }
+                if start.elapsed() > Duration::from_secs(10) {
+                    let last: String = drawn.chars().rev().take(3000).collect();
+                    let last: String = last.chars().rev().collect();
+                    return Err(Error(format!("{key} is not answered by {answer:?}:\n{last}")));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
+pub fn every_key_is_answered_and_proved() -> Result<()> {
+    furnish()?;
+    let mut stage = Stage::open()?;
+    until("it is online", || stage.drawn().contains("✓ 3 of 3 nodes up"))?;
+    stage
+        .press('f', &["nft flush ruleset", "✓ The rules are in the kernel, checked: nft lists "])?;
+    stage.press(
+        'r',
+        &["asks for its lease", "✓ The DHCP server has renewed the lease: 10.99.0.126"],
+    )?;
+    stage.press('p', &["captive portal", "✓ The portal is recognised"])?;
+    stage.press('p', &["the portal opens", "✓ The internet is there: a node's page loads"])?;
+    stage.press('s', &["switches forwarding off", "✓ Forwarding is on again in the kernel"])?;
+    stage.press('a', &["there is nothing to acknowledge"])?;
+    stage.press('b', &["for the next page", "✓ The LCD shows: "])?;
+    stage.press('n', &["rpi2 dies", "✓ Noticed: the LED blinks amber"])?;
+    stage.press('b', &["for the next page", "✓ The LCD stays with what is wrong: rpi2"])?;
+    stage.press('a', &["you know what is wrong", "✓ Acknowledged"])?;
+    stage.press('n', &["rpi2 comes back", "✓ rpi2 answers again"])?;
+    stage.press('c', &["You pull the cable", "✓ The address has left the LCD: NO CABLE"])?;
+    stage.press('c', &["plug the cable in again", "✓ The LCD shows 10.99.0.126"])?;
+    stage.press('v', &["In a hotel", "✓ The LCD shows 172.20.6.77"])?;
+    stage.press('o', &["exhibition hall", "✓ Both networks are 192.168.50.0/24"])?;
+    stage.press('q', &["Try it on your own head node: sudo bramblegate setup"])?;
+    let code = stage.script.wait().map_err(|error| Error(error.to_string()))?.code();
+    ensure(&format!("it ends well: {code:?}"), code == Some(0))
+}
