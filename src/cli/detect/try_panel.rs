@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::board::Board;
 use crate::cli::{exit, output};
+use crate::config::quote;
 use crate::panel::DeviceError;
 use crate::panel::hd44780::{Hd44780, Transport};
 use crate::panel::wiring::{KnownWiring, WIRINGS};
@@ -81,14 +82,16 @@ fn show<T: Transport>(
 
 fn lines(device: &str, address: u8, known: &KnownWiring, geometry: Geometry) -> String {
     format!(
-        "[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\nwiring = \"{}\"\n\
-         size = \"{geometry}\"\n",
-        known.name
+        "[lcd]\nbus = {}\naddress = {address:#04x}\nwiring = {}\nsize = \"{geometry}\"\n",
+        quote(device),
+        quote(known.name)
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::panel::emulator::{Backpack, Clock};
     use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
@@ -110,5 +113,17 @@ mod tests {
             }
         }
         assert_eq!(legible, [real.name]);
+    }
+
+    proptest! {
+        /// The bus is a path of the user's, who is to copy what is printed.
+        #[test]
+        fn what_is_printed_reads_as_the_same_bus(device in "[/a-z\"'\\\\\n#ä]{1,12}") {
+            let printed = lines(&device, 0x27, &WIRINGS[0], Geometry { columns: 16, rows: 2 });
+            let read = toml_span::parse(&printed).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(read.pointer("/lcd/bus").and_then(|bus| bus.as_str()), Some(&*device));
+            let wiring = read.pointer("/lcd/wiring").and_then(|wiring| wiring.as_str());
+            prop_assert_eq!(wiring, Some(WIRINGS[0].name));
+        }
     }
 }
