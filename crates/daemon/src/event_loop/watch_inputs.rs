@@ -12,7 +12,7 @@ use crate::decide::alert::routing;
 use crate::decide::firewall::traffic;
 use crate::decide::firewall::{COMMENT_FORWARDED, COMMENT_MASQUERADE, NOTED_DROPS, TABLE};
 use crate::decide::{Desired, cluster, forward};
-use crate::event::{Flow, Link, Mac, Way};
+use crate::event::{Flow, Link, Mac, Rule, Way};
 use crate::facts::Facts;
 use crate::facts::node::NodeState;
 use crate::facts::uplink::{UplinkView, leads_by_translator};
@@ -168,6 +168,7 @@ pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<
     ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
     let narrow = narrowed(facts, port, net, &ways);
     ways.extend(narrow);
+    ways.extend(of_a_part(facts, port, net, source));
     Some(WayOutPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
 }
 
@@ -191,6 +192,7 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
         uid: 0,
         ip_protocol: None,
         ports: [None; 2],
+        tos: 0,
     };
     // Without a way back to its source the kernel lets nothing in.
     let leads = |uplink: &UplinkView<'_>| {
@@ -210,17 +212,65 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let targets =
         [gateway, DESTINATION].into_iter().filter(|to| !facts.kernel().is_local(IpAddr::V4(*to)));
     let (from, leaves) = (Some(address.addr()), uplink.link.index);
-    let way =
-        |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
+    let way = |to| Way {
+        enters: None,
+        from,
+        to,
+        leaves,
+        uid: 0,
+        ip_protocol: None,
+        ports: [None; 2],
+        tos: 0,
+    };
     targets.map(way).collect()
 }
+
+/// Returns ways out of the cluster for what only some rules of others take of the nodes' packets: a
+/// protocol, a port, a type of service, some nodes. All the others' way out is asked for by itself.
+fn of_a_part(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> BTreeSet<Way> {
+    let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_exit()) else {
+        return BTreeSet::new();
+    };
+    let way = |rule: &Rule| {
+        let flow = &rule.flow;
+        let from = match rule.source {
+            Some(IpNet::V4(source)) if !source.contains(&node) => {
+                let is_node = |from: &Ipv4Addr| {
+                    net.contains(from) && !facts.kernel().is_local(IpAddr::V4(*from))
+                };
+                Some(source.addr()).filter(is_node)?
+            }
+            _ => node,
+        };
+        let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
+        // Of packets with ports those of TCP stand for all.
+        let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
+        let ip_protocol = flow.ip_protocol.or(of_ports);
+        let tos = flow.tos.unwrap_or(0);
+        let way = Way {
+            enters: Some(port.index),
+            from: Some(from),
+            to: DESTINATION,
+            leaves,
+            uid: 0,
+            ip_protocol,
+            ports,
+            tos,
+        };
+        let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
+        let part = from != node || ip_protocol.is_some() || tos != 0;
+        (looked_up && part && routing::takes_of_nodes(rule, &port.name, &way)).then_some(way)
+    };
+    routing::rules_of_others(facts).filter_map(way).take(MOST).collect()
+}
+
+/// More rules of that kind are not looked at.
+const MOST: usize = 64;
 
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol,
 /// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
 /// port that is promised: others seldom mean the cluster.
 fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
-    /// More rules of that kind are not looked at.
-    const MOST: usize = 64;
     let mut found = BTreeSet::new();
     for rule in routing::before_ours(facts) {
         let flow = &rule.flow;
@@ -242,7 +292,8 @@ fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
             // What is forwarded is root's to the kernel.
             let uid =
                 flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
-            found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, ..*way }));
+            let tos = flow.tos.unwrap_or(0);
+            found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, tos, ..*way }));
         }
         if found.len() >= MOST {
             break;
@@ -286,7 +337,8 @@ fn promised_ports(
                 }
                 Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
                 Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
-                Allow::Icmp | Allow::Mdns => {}
+                Allow::Mdns => promised.push((UDP, MDNS)),
+                Allow::Icmp => {}
             }
         }
     }
@@ -306,6 +358,8 @@ fn promised_ports(
 
 /// Where sshd listens on a node.
 const SSH: u16 = 22;
+/// Multicast DNS (RFC 6762), which answers some questions from the head's address by unicast.
+const MDNS: u16 = 5353;
 
 /// Connection tracking is the gateway's, and so are the settings of its ports.
 pub fn vitals(settings: &Settings, facts: &Facts) -> VitalsPlan {
