@@ -200,6 +200,11 @@ const TRIED: &[(&str, &str, &str)] = &[
         "rule_before_ours_is_reported_with_a_remedy_that_works",
     ),
     (
+        r"ip rule add preference {} iif {}{} {}",
+        "tests/netns/stories/routing.rs",
+        "rule_that_takes_a_part_of_the_nodes_way_out_is_reported",
+    ),
+    (
         r"ip rule add preference {} iif {} lookup {}",
         "tests/netns/stories/routing.rs",
         "rules_of_a_vpn_cut_nobody_off",
@@ -303,7 +308,11 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/firewall.rs",
         "printed_rule_set_is_what_the_kernel_holds",
     ),
-    (r"mount -o remount,rw /", "tests/system/guest/steps/50-machine.sh", "read_only_card"),
+    (
+        r"mount -o remount,rw {}",
+        "tests/kernel/doctor.rs",
+        "what_is_mounted_read_only_is_named_and_made_writable",
+    ),
     (r"networkctl reload", "tests/clients/cases.rs", "cluster_port"),
     (r"nmcli general reload", "tests/clients/cases.rs", "cluster_port"),
     (r"systemctl restart dhcpcd", "tests/clients/cases.rs", "cluster_port"),

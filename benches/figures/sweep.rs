@@ -35,6 +35,8 @@ const BURST: &str = "-i0";
 const TURNS: usize = 3;
 const WARM: Duration = Duration::from_millis(2500);
 const WATCHED: Duration = Duration::from_secs(4);
+/// What the gateway prints, and the others' complaints, one after the other.
+const LOG: &str = "sweep.log";
 /// Deaths of each size of cluster.
 const DEATHS: u32 = 7;
 
@@ -133,7 +135,7 @@ impl Room {
         }];
         if most {
             let row = Row::new("CPU a probe, against fping all at once", each(0), "us");
-            rows.push(row.against("fping -l -i0, every 2 s", each(3)));
+            rows.push(row.against("fping -l -i0, every 3 s", each(3)));
         }
         if exporter {
             let row = Row::new(
@@ -153,18 +155,21 @@ impl Room {
         Ok(rows)
     }
 
-    /// fping in its loop. Ten thousand in a second are more than it has sequence numbers for: it
-    /// ends.
+    /// fping in its loop. It has 65,535 sequence numbers and uses none again for ten seconds; where
+    /// they do not suffice it ends. Ten thousand each second are too many, and so are ten thousand
+    /// every other second where the machine is so busy that late rounds move together (fping 5.1).
     fn fping(&self, list: &str, count: usize, pace: &str) -> Result<Running> {
         let period = match pace {
-            BURST => 2000,
+            BURST => 3000,
             _ => (count * 11 / 10).max(1000),
         };
         self.other("fping", &["-l", "-q", "-r", "0", "-f", list, pace, "-p", &period.to_string()])
     }
 
     fn other(&self, program: &str, arguments: &[&str]) -> Result<Running> {
-        spawn(within(&self.head.0, program).args(arguments), Path::new("/dev/null"))
+        let mut shell = within(&self.head.0, "sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >/dev/null", program]).args(arguments);
+        spawn(&mut shell, &file(LOG))
     }
 
     fn gateway(&self, groups: u32, slots: u32, health: &str) -> Result<Running> {
@@ -178,11 +183,19 @@ impl Room {
             command.env(variable, file(folder));
         }
         command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
-        spawn(&mut command, &file("sweep.journal"))
+        spawn(&mut command, &file(LOG))
     }
 
     /// What a program that has begun costs from now on, but for its beginnings.
     fn cost(&self, program: &Running) -> Result<Cost> {
+        self.watch(program).map_err(|error| {
+            let text = fs::read_to_string(file(LOG)).unwrap_or_default();
+            let last = text.lines().last().unwrap_or_default();
+            Error(format!("{error}; printed last: {last:?}"))
+        })
+    }
+
+    fn watch(&self, program: &Running) -> Result<Cost> {
         std::thread::sleep(WARM);
         let (cpu, packets) = (used(program.id())?.cpu, self.sent()?);
         std::thread::sleep(WATCHED);

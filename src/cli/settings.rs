@@ -169,15 +169,21 @@ pub struct NotWritten {
 
 impl NotWritten {
     /// Returns what helps, to be put behind the error; empty where nobody knows.
-    fn remedy(&self) -> &'static str {
+    fn remedy(&self) -> String {
         match self.error.kind() {
-            io::ErrorKind::PermissionDenied => "; run it as root, with sudo",
+            io::ErrorKind::PermissionDenied => "; run it as root, with sudo".to_owned(),
             io::ErrorKind::ReadOnlyFilesystem => {
-                "; nothing was changed: make it writable first (sudo mount -o remount,rw /), and \
-                 look at dmesg for why it is not"
+                let mounts = reading::text(Path::new(MOUNTS)).unwrap_or_default();
+                format!(
+                    "; nothing was changed: make it writable first (sudo mount -o remount,rw {}), \
+                     and look at dmesg for why it is not",
+                    mount_of(&self.path, &mounts)
+                )
             }
-            io::ErrorKind::StorageFull => "; nothing was changed: make room first (df -h)",
-            _ => "",
+            io::ErrorKind::StorageFull => {
+                "; nothing was changed: make room first (df -h)".to_owned()
+            }
+            _ => String::new(),
         }
     }
 
@@ -187,6 +193,32 @@ impl NotWritten {
             _ => exit::CANNOT_CREATE,
         }
     }
+}
+
+/// What is mounted where (proc_pid_mountinfo(5)).
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Returns the mount point that a path is on, as a word for the shell: the longest that the path
+/// begins with, of equal ones the last, which is on top.
+fn mount_of(path: &Path, mounts: &str) -> String {
+    let real = path.ancestors().skip(1).find_map(|folder| {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        folder.canonicalize().ok()
+    });
+    let real = real.unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+    let over = points.filter(|point| real.starts_with(point));
+    let point = over.max_by_key(|point| point.components().count());
+    let point = point.unwrap_or_else(|| PathBuf::from("/")).display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if point.chars().all(plain) { point } else { format!("'{}'", point.replace('\'', r"'\''")) }
+}
+
+/// Returns a path as mountinfo has it, where blanks, tabs, line feeds and backslashes are octal.
+fn unescaped(text: &str) -> PathBuf {
+    let codes = [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")];
+    let plain = codes.iter().fold(text.to_owned(), |text, (code, c)| text.replace(code, c));
+    PathBuf::from(plain)
 }
 
 /// `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not match them.
@@ -278,12 +310,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_mount_that_a_file_is_on_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let etc = root.join("my etc");
+        fs::create_dir_all(etc.join("bramblegate")).unwrap();
+        fs::create_dir(root.join("my")).unwrap();
+        let (shown, escaped) = (etc.display().to_string(), r"my\040etc");
+        let mounts = format!(
+            "24 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw\n\
+             31 24 179:2 / {root}/{escaped} ro,noatime - ext4 /dev/root rw\n\
+             32 24 0:41 / {root}/my rw - tmpfs tmpfs rw\n",
+            root = root.display()
+        );
+        let named = |path: &Path| mount_of(path, &mounts);
+        assert_eq!(named(&etc.join("bramblegate/b.toml")), format!("'{shown}'"));
+        // Its folder is not there yet.
+        assert_eq!(named(&etc.join("bramblegate/b.toml.d/nodes.toml")), format!("'{shown}'"));
+        assert_eq!(named(&root.join("my/b.toml")), format!("{}/my", root.display()));
+        assert_eq!(named(&root.join("b.toml")), "/");
+        assert_eq!(mount_of(&root.join("b.toml"), ""), "/", "where it cannot be found out");
+    }
+
+    #[test]
     fn who_cannot_write_the_settings_learns_what_helps() {
         let logged = |errno: rustix::io::Errno| {
             NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.to_string()
         };
         assert!(logged(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
-        assert!(logged(rustix::io::Errno::ROFS).contains("remount,rw"));
+        assert!(logged(rustix::io::Errno::ROFS).contains("remount,rw /"));
         assert!(logged(rustix::io::Errno::NOSPC).contains("df -h"));
         assert_eq!(
             logged(rustix::io::Errno::IO),

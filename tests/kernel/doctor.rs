@@ -21,6 +21,10 @@ pub fn tests() -> Vec<Trial> {
         ),
         trial("doctor::a_server_that_is_silent_is_reported", a_server_that_is_silent_is_reported),
         trial("doctor::every_remedy_helps", every_remedy_helps),
+        trial(
+            "doctor::what_is_mounted_read_only_is_named_and_made_writable",
+            what_is_mounted_read_only_is_named_and_made_writable,
+        ),
         trial("doctor::a_port_without_a_role_is_named", a_port_without_a_role_is_named),
         trial("doctor::a_rule_that_takes_the_clusters_subnet_is_named", rule_takes_the_subnet),
         trial(
@@ -54,6 +58,34 @@ fn head(name: &str) -> String {
     let file = std::env::temp_dir().join(format!("bramblegate-{name}-{}.toml", std::process::id()));
     std::fs::write(&file, SETTINGS).unwrap();
     file.display().to_string()
+}
+
+/// Only the file system of the settings is read-only, by itself or where it is mounted a second
+/// time; the root is not.
+fn what_is_mounted_read_only_is_named_and_made_writable() {
+    let program = env!("CARGO_BIN_EXE_bramblegate");
+    for mount in [
+        "mount -t tmpfs tmpfs $place; settings; mount -o remount,ro $place",
+        "mount --bind $place $place; settings; mount -o remount,bind,ro $place",
+    ] {
+        let script = format!(
+            "place=/run/read-only; mkdir $place
+             settings() {{ printf '{SETTINGS}' > $place/b.toml; }}
+             {mount}
+             add() {{ {program} nodes add nas --address 192.168.50.30 -c $place/b.toml 2>&1; }}
+             text=$(add) && exit 1
+             echo \"$text\"
+             command=$(echo \"$text\" | sed -n 's/.*(sudo \\(mount [^)]*\\)).*/\\1/p')
+             test \"$command\" = \"mount -o remount,rw $place\"
+             $command
+             add"
+        );
+        let output = Command::new("unshare").args(["--mount", "sh", "-ec", &script]).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{mount}: {text}{:?}", output.stderr);
+        sh("rm -rf /run/read-only");
+    }
 }
 
 fn a_foreign_drop_blocks_until_it_is_gone() {
@@ -341,6 +373,16 @@ fn rule_takes_the_subnet() {
     assert!(text.contains(named) && text.contains("give it a preference above 5199"), "{text}");
     sh("ip rule del preference 50");
     assert!(!doctor().contains("gateway-rule"));
+    // Or a part of what the nodes send, wherever such a rule stands.
+    sh("echo 1 > /proc/sys/net/ipv4/ip_forward; ip link set up1 up; ip addr add 10.9.0.2/24 dev up0
+        ip route add default via 10.9.0.1; ip route add default dev tun0 table 77
+        ip rule add preference 5300 iif lo ipproto tcp dport 443 lookup 77");
+    assert!(!doctor().contains("gateway-rule"), "the head's own: {}", doctor());
+    sh("ip rule add preference 5301 ipproto tcp dport 443 lookup 77");
+    let text = doctor();
+    assert!(text.contains("rule 5301 (table 77) sends a part of what the nodes send (ipproto tcp dport 443) by tun0"), "{text}");
+    sh("ip rule add preference 5300 iif down0 ipproto tcp dport 443 lookup main");
+    assert!(!doctor().contains("gateway-rule"), "what it printed helps: {}", doctor());
     std::fs::remove_file(file).unwrap();
 }
 

@@ -3,7 +3,7 @@
 //! work again.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         trial("hooks::what_a_port_or_arp_drops_is_named_and_its_remedy_helps", || play(&PORTS)),
         trial("hooks::what_the_nodes_and_the_head_send_is_named_by_kind", || play_kinds(&KINDS)),
         trial("hooks::what_ipv6_rules_drop_is_named_and_its_remedy_helps", ipv6),
+        trial("hooks::what_drops_mdns_is_named_and_its_remedy_helps", mdns),
         trial("hooks::what_a_bridge_drops_is_named_and_its_remedy_helps", bridge),
     ]
 }
@@ -44,6 +45,8 @@ const SSH: Traffic = Traffic::Venue { protocol: 6, port: 22 };
 const PING: Traffic = Traffic::Venue { protocol: 1, port: 0 };
 const SSH6: Traffic = Traffic::VenueIpv6 { protocol: 6, port: 22 };
 const PING6: Traffic = Traffic::VenueIpv6 { protocol: 58, port: 0 };
+const MDNS: Traffic = Traffic::Venue { protocol: 17, port: 5353 };
+const MDNS6: Traffic = Traffic::VenueIpv6 { protocol: 17, port: 5353 };
 /// The head's address of IPv6 at its uplink.
 const HEAD6: &str = "fd00:99::126";
 const PORT: Traffic = Traffic::Port {
@@ -380,6 +383,8 @@ impl Serving {
                 let command = format!("ip netns exec {} {}", venue.name(), ping(HEAD6));
                 std::thread::spawn(move || crate::lab::try_sh(&command).0)
             }
+            MDNS => venue.run(|| asked_mdns(false)),
+            MDNS6 => venue.run(|| asked_mdns(true)),
             Traffic::VenueIpv6 { port, .. } => {
                 venue.run(move || greeted(&format!("[{HEAD6}]"), port))
             }
@@ -406,6 +411,7 @@ impl Serving {
             Datagrams => case.dropped.contains(&Forwarding),
             PING6 => case.dropped.contains(&PING),
             SSH6 => case.dropped.contains(&SSH),
+            MDNS6 => case.dropped.contains(&MDNS),
             _ => false,
         };
         let expected: Vec<Traffic> =
@@ -543,6 +549,115 @@ fn ipv6() {
     assert_eq!(serving.failing(&[SSH6, PING6]), []);
     for case in &BY_IPV6 {
         serving.play(&watch, case, &[SSH, PING, SSH6, PING6]);
+    }
+}
+
+const MDNS_CASES: [Case; 10] = [
+    // An answer to the group belongs to no connection.
+    case(
+        "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; };
+              add rule inet t i iif lo accept; add rule inet t i ct state established,related accept;
+              add rule inet t i icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'",
+        &[MDNS, MDNS6],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; };
+              add rule ip t i fib daddr type multicast drop'",
+        &[MDNS],
+    ),
+    case(
+        "nft 'add table ip t; add chain ip t o { type filter hook output priority 0; };
+              add rule ip t o ip daddr 224.0.0.0/24 udp dport 5353 reject'",
+        &[MDNS],
+    ),
+    case(
+        "nft 'add table ip6 t; add chain ip6 t i { type filter hook input priority 0; };
+              add rule ip6 t i udp dport 5353 drop'",
+        &[MDNS6],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t p { type filter hook prerouting priority raw; };
+              add rule inet t p ip6 daddr ff02::fb drop'",
+        &[MDNS6],
+    ),
+    case(
+        "nft 'add table ip6 t; add chain ip6 t o { type filter hook postrouting priority 0; };
+              add rule ip6 t o oifname eth1 udp sport 5353 drop'",
+        &[MDNS6],
+    ),
+    case("ip6tables-nft -A OUTPUT -d ff02::fb -j DROP", &[MDNS6]),
+    case("ip6tables-legacy -A INPUT -p udp --dport 5353 -j DROP", &[MDNS6]),
+    case("iptables-legacy -A INPUT -d 224.0.0.0/4 -j DROP", &[MDNS]),
+    // As ufw lets it in, and what is for other groups and ports.
+    case(
+        "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; };
+              add rule inet t i iif lo accept; add rule inet t i ip daddr 224.0.0.251 udp dport 5353 accept;
+              add rule inet t i ip6 daddr ff02::fb udp dport 5353 accept'
+         nft 'add table ip6 u; add chain ip6 u i { type filter hook input priority 0; };
+              add rule ip6 u i ip6 daddr ff02::1:3 drop; add rule ip6 u i udp dport 5355 drop'",
+        &[],
+    ),
+];
+
+/// Asks the group by the port eth0, and waits for what the head answers to it.
+fn asked_mdns(ipv6: bool) -> bool {
+    let (socket, group) = group_member(ipv6, "eth0");
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    if socket.send_to(b"?", group).is_err() {
+        return false;
+    }
+    let mut bytes = [0];
+    // It hears its own question as well.
+    while let Ok((length, _)) = socket.recv_from(&mut bytes) {
+        if bytes[..length] == *b"!" {
+            return true;
+        }
+    }
+    false
+}
+
+/// A socket that hears the group of multicast DNS at this port, and the group's address.
+fn group_member(ipv6: bool, port: &str) -> (UdpSocket, SocketAddr) {
+    if ipv6 {
+        let index = sh(&format!("ip -o link show dev {port} | cut -d: -f1"));
+        let index = index.trim().parse().unwrap();
+        let group = SocketAddrV6::new("ff02::fb".parse().unwrap(), 5353, 0, index);
+        let socket = UdpSocket::bind(group).unwrap();
+        socket.join_multicast_v6(group.ip(), index).unwrap();
+        (socket, group.into())
+    } else {
+        let address = if port == "eth1" { HEAD } else { VENUE };
+        let socket = UdpSocket::bind("0.0.0.0:5353").unwrap();
+        let group = "224.0.0.251".parse().unwrap();
+        socket.join_multicast_v4(&group, &address.parse().unwrap()).unwrap();
+        (socket, (group, 5353).into())
+    }
+}
+
+/// Answers each question to the group.
+fn respond(ipv6: bool) {
+    let (socket, group) = group_member(ipv6, "eth1");
+    std::thread::spawn(move || {
+        let mut bytes = [0];
+        while let Ok((length, _)) = socket.recv_from(&mut bytes) {
+            if bytes[..length] == *b"?" {
+                let _ = socket.send_to(b"!", group);
+            }
+        }
+    });
+}
+
+fn mdns() {
+    let lab = Lab::new();
+    sh(&format!("ip addr add {HEAD6}/64 dev eth1 nodad; ip route add 224.0.0.0/4 dev eth1"));
+    lab.venue.sh("ip addr add fd00:99::1/64 dev eth0 nodad; ip route add 224.0.0.0/4 dev eth0");
+    let serving = Serving::new(lab, "eth0");
+    respond(false);
+    respond(true);
+    let watch = FirewallWatch { ipv6_uplinks: vec!["eth1".into()], traffic: vec![MDNS], ..watch() };
+    assert_eq!(serving.failing(&[MDNS, MDNS6]), []);
+    for case in &MDNS_CASES {
+        serving.play(&watch, case, &[MDNS, MDNS6]);
     }
 }
 

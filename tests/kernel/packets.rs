@@ -49,6 +49,10 @@ pub fn tests() -> Vec<Trial> {
             a_datagram_to_a_dead_node_is_refused,
         ),
         trial(
+            "packets::what_claims_a_nodes_address_is_not_refused_in_its_name",
+            what_claims_a_nodes_address_is_not_refused_in_its_name,
+        ),
+        trial(
             "packets::a_connection_survives_a_foreign_flush",
             a_connection_survives_a_foreign_flush,
         ),
@@ -127,6 +131,40 @@ fn a_datagram_to_a_dead_node_is_refused() {
         socket.recv(&mut [0; 8]).unwrap_err().kind()
     });
     assert_eq!(refused.join().unwrap(), ErrorKind::HostUnreachable);
+}
+
+/// A refusal would go to the node: a stranger of the venue would have the head send it what they
+/// like, at the pace they like.
+fn what_claims_a_nodes_address_is_not_refused_in_its_name() {
+    const BORN: &str = "192.168.50.200";
+    let lab = Lab::new();
+    let _sink = started(&rules());
+    let knock = format!(
+        "for i in 1 2 3; do nc -s {BORN} -z -w 1 {HEAD} 2201 || true
+             echo x | nc -s {BORN} -u -w 1 {HEAD} 5000 || true; done"
+    );
+    // Whether the node hears a reset, and that a datagram went nowhere.
+    let hears = |place: &Namespace| {
+        lab.node.sh(&format!(
+            "nft 'add table ip t; delete table ip t; add table ip t;
+                  add chain ip t i {{ type filter hook prerouting priority raw; }};
+                  add rule ip t i ip daddr {BORN} tcp flags & rst == rst counter;
+                  add rule ip t i ip daddr {BORN} icmp type destination-unreachable counter'"
+        ));
+        place.sh(&knock);
+        let heard = lab.node.sh("nft list table ip t");
+        let rules = heard.lines().filter(|line| line.contains("counter"));
+        rules.map(|line| !line.contains("packets 0 ")).collect::<Vec<_>>()
+    };
+    lab.node.sh(&format!("ip addr add {BORN}/24 dev eth0"));
+    assert_eq!(hears(&lab.node), [true, true], "what the node itself asks is refused");
+    lab.venue.sh(&format!("ip addr add {BORN}/32 dev lo"));
+    assert_eq!(hears(&lab.venue), [false, false], "what the venue sends in its name is not");
+    assert!(counted("at the uplink: no answer") >= 6);
+    assert!(counted("an address of the cluster, at the uplink\"") >= 6, "dropped and counted");
+    let refused = counted("the node of this port is down");
+    lab.venue.try_sh(&format!("nc -z -w 2 {HEAD} 2201"));
+    assert!(counted("the node of this port is down") > refused, "its own is refused as before");
 }
 
 fn a_node_reaches_the_venue_by_masquerade() {

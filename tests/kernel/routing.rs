@@ -284,6 +284,7 @@ fn found_astray() {
         uid: 0,
         ip_protocol: None,
         ports: [None; 2],
+        tos: 0,
     };
     let ways = [
         way(None, [192, 168, 50, 11], cluster),
@@ -316,6 +317,11 @@ fn found_astray() {
     ];
     let found: Vec<Way> = astray(&mut requests, &narrow).iter().map(|astray| astray.way).collect();
     assert_eq!(found, [narrow[0], narrow[2]]);
+    // Or of one type of service.
+    sh("ip rule add pref 9 tos 0x10 lookup 52");
+    let narrow = [Way { tos: 0x10, ..ways[0] }, Way { tos: 0x08, ..ways[0] }];
+    let found: Vec<Way> = astray(&mut requests, &narrow).iter().map(|astray| astray.way).collect();
+    assert_eq!(found, [narrow[0]]);
     let flows = snapshot().unwrap().into_iter().filter_map(|event| match event {
         Event::Rule(Change::Present(rule)) => {
             Some(rule.flow).filter(|flow| *flow != Flow::default())
@@ -324,5 +330,6 @@ fn found_astray() {
     });
     let of_user = Flow { uids: Some((1000, 1999)), ..Flow::default() };
     let of_tcp = Flow { ip_protocol: Some(6), ..Flow::default() };
-    assert_eq!(flows.collect::<Vec<_>>(), [of_user, of_tcp]);
+    let of_tos = Flow { tos: Some(0x10), ..Flow::default() };
+    assert_eq!(flows.collect::<Vec<_>>(), [of_user, of_tcp, of_tos]);
 }

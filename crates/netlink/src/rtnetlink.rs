@@ -14,7 +14,7 @@
 //! * writing IPv4 settings: its `DevConfRequest` leaves zeros out, so it can switch nothing off:
 //!   [`set_inet_conf`].
 
-use netlink_packet_core::{DecodeError, NlaBuffer, Parseable, ParseableParametrized};
+use netlink_packet_core::{DecodeError, Nla, NlaBuffer, Parseable, ParseableParametrized};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeader};
 use netlink_packet_route::link::{InetDevConf, LinkAttribute, LinkFlags, LinkHeader};
@@ -88,6 +88,8 @@ const NETCONF: usize = 4;
 const IFLA_IFNAME: u16 = 3;
 const FRA_IIFNAME: u16 = 3;
 const FRA_OIFNAME: u16 = 17;
+/// `FRA_DSCP` (kernel ≥ 6.13)
+const FRA_DSCP: u16 = 25;
 /// `IFLA_WIRELESS`, `IFLA_LINKINFO`, `IFLA_AF_SPEC`; `IFLA_INFO_KIND`; `IFLA_INET_CONF`
 const IFLA_WIRELESS: u16 = 11;
 const IFLA_LINKINFO: u16 = 18;
@@ -205,6 +207,17 @@ pub fn rule<'a>(
             _ => RuleAttribute::parse(attribute).ok(),
         }
     })
+}
+
+/// Returns the type of service that a rule takes: as its header has it, or a DSCP of its own
+/// attribute, shifted to where the IP header has it. `None`: it takes all.
+pub fn rule_tos(header: &RuleHeader, attributes: &[RuleAttribute]) -> Option<u8> {
+    let dscp = attributes.iter().find(|attribute| attribute.kind() == FRA_DSCP).and_then(|dscp| {
+        let mut value = [0];
+        (dscp.value_len() == value.len()).then(|| dscp.emit_value(&mut value))?;
+        Some(value[0] << 2)
+    });
+    dscp.or(Some(header.tos).filter(|tos| *tos != 0))
 }
 
 /// Reads a neighbour (`RTM_NEWNEIGH`, `RTM_DELNEIGH`).

@@ -1,6 +1,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+use toml_span::value::ValueInner;
+
 use super::decide::{Proposal, decide};
 use super::look::{Bus, Found, Port, PortKind, busses, ports};
 use super::write::write;
@@ -281,4 +284,24 @@ fn busses_of_monitors_are_left_alone() {
     });
     assert_eq!(asked, ["i2c-1", "i2c-3"]);
     assert_eq!(seen[0].device, "/dev/i2c-1");
+}
+
+proptest! {
+    /// The kernel takes almost any name for a port (dev_valid_name in net/core/dev.c).
+    #[test]
+    fn what_is_found_is_written_as_toml(names in proptest::collection::vec("[a-z\"'\\\\#ä]{1,9}", 2..4)) {
+        let ports: Vec<Port> = names.iter().map(|name| port(name, PortKind::Wired)).collect();
+        let board = Board::built_in("generic-pc").unwrap();
+        let found = Found { ports, default_route: Some(names[0].clone()), ..Found::default() };
+        let text = write(&decide(&found, &board), &board);
+        let read = toml_span::parse(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
+        let read = |path: &str| match read.pointer(path).map(|value| value.as_ref()) {
+            Some(ValueInner::String(text)) => vec![text.to_string()],
+            Some(ValueInner::Array(items)) => items.iter().filter_map(|item| item.as_str()).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        let all = [read("/uplink/interfaces"), read("/cluster/interface")].concat();
+        prop_assert!(!all.is_empty() && all.iter().all(|name| names.contains(name)), "{all:?} of {names:?}");
+        prop_assert!(all.contains(&names[0]), "{all:?} of {names:?}");
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::board::Board;
 use crate::cli::{exit, output};
+use crate::config::quote;
 use crate::panel::hd44780::Hd44780;
 use crate::panel::wiring::{KnownWiring, WIRINGS};
 use crate::panel::{CharDisplay, Controller, DeviceError, Resolution, linux, oled};
@@ -103,14 +104,15 @@ impl Candidate {
     fn settings(self, device: &str, address: u8) -> String {
         let (driver, size) = match self {
             Self::Backpack(known, geometry) => {
-                (format!("wiring = \"{}\"", known.name), geometry.to_string())
+                (format!("wiring = {}", quote(known.name)), geometry.to_string())
             }
             Self::Oled(controller, resolution) => {
                 (format!("driver = \"{}\"", controller.name()), resolution.name().to_owned())
             }
         };
         format!(
-            "[lcd]\nbus = \"{device}\"\naddress = {address:#04x}\n{driver}\nsize = \"{size}\"\n"
+            "[lcd]\nbus = {}\naddress = {address:#04x}\n{driver}\nsize = \"{size}\"\n",
+            quote(device)
         )
     }
 }
@@ -187,6 +189,8 @@ const NONE_CHOSEN: &str = "None was chosen. Turn the contrast (the blue screw on
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::panel::Oled;
     use crate::panel::emulator::{Backpack, Clock, OledPanel};
@@ -260,5 +264,18 @@ mod tests {
             chosen.settings("/dev/i2c-1", 0x3d),
             "[lcd]\nbus = \"/dev/i2c-1\"\naddress = 0x3d\ndriver = \"sh1106\"\nsize = \"128x64\"\n"
         );
+    }
+
+    proptest! {
+        /// The bus is a path of the user's, who is to copy what is printed.
+        #[test]
+        fn what_is_printed_reads_as_the_same_bus(device in "[/a-z\"'\\\\\n#ä]{1,12}") {
+            let candidate = Candidate::Backpack(&WIRINGS[0], SIXTEEN);
+            let printed = candidate.settings(&device, 0x27);
+            let read = toml_span::parse(&printed).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(read.pointer("/lcd/bus").and_then(|bus| bus.as_str()), Some(&*device));
+            let wiring = read.pointer("/lcd/wiring").and_then(|wiring| wiring.as_str());
+            prop_assert_eq!(wiring, Some(WIRINGS[0].name));
+        }
     }
 }

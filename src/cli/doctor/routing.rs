@@ -29,9 +29,15 @@ pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     {
         facts.apply(&event, now);
     }
-    let Some(plan) = way_out(&settings, &facts, &decide::decide(&settings, &facts)) else {
-        return Vec::new();
-    };
+    let asked = |facts: &Facts| way_out(&settings, facts, &decide::decide(&settings, facts));
+    let Some(plan) = asked(&facts) else { return Vec::new() };
+    let port = facts.cluster_port().map(|port| port.name.clone()).unwrap_or_default();
+    if let Some(exit) = context.machine.way_out(&port, plan.source) {
+        let index = facts.kernel().links().find(|link| link.name == exit).map(|link| link.index);
+        facts.apply(&Event::Vital(Vital::WayOut { index }), now);
+    }
+    // What takes a part of the nodes' packets is looked up where all the others' way is known.
+    let Some(plan) = asked(&facts) else { return Vec::new() };
     facts.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
     facts.apply(&Event::Tick, now + SETTLED);
     let ours = facts.kernel().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);

@@ -79,6 +79,10 @@ pub const ALL: &[(&str, Story)] = &[
         routing::rule_that_takes_a_part_is_reported_too,
     ),
     (
+        "routing::rule_that_takes_a_part_of_the_nodes_way_out_is_reported",
+        routing::rule_that_takes_a_part_of_the_nodes_way_out_is_reported,
+    ),
+    (
         "routing::way_out_by_other_routes_is_no_missing_router",
         routing::way_out_by_other_routes_is_no_missing_router,
     ),

@@ -152,6 +152,7 @@ pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
         let of_ports = ["ipproto tcp dport 22", "sport 1-1023"];
         for selector in of_ports.into_iter().chain([
             "ipproto tcp",
+            "tos 0x10",
             "uidrange 1000-1000",
             "to 192.168.50.12",
             "from 192.168.50.0/24 prohibit",
@@ -175,9 +176,9 @@ pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
                  2>/dev/null; true",
             )?;
         }
-        // What a tunnel for name servers takes is none of the cluster's.
-        must("head", "ip rule add preference 4000 ipproto udp dport 53 lookup 52")?;
-        must("head", "ip rule add preference 4001 ipproto tcp dport 443 lookup 52")?;
+        // What a tunnel takes of the head's own packets to the internet is none of the cluster's.
+        must("head", "ip rule add preference 4000 iif lo ipproto udp dport 53 lookup 52")?;
+        must("head", "ip rule add preference 4001 iif lo ipproto tcp dport 443 lookup 52")?;
         std::thread::sleep(Duration::from_millis(2500));
         ensure("nothing is said", alert(world, "*").is_none())?;
         must("head", "ip rule flush")?;
@@ -188,6 +189,57 @@ pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
         must("head", &remedy(&alert(world, "uplink-no-exit").unwrap_or_default())?)?;
         until("all is well", || alert(world, "*").is_none())?;
         all_promised(world)
+    })
+}
+
+/// So is one that takes a part of what the nodes send to the internet, wherever it stands; the
+/// nodes' packets go by the uplink again with what the alert advises.
+pub fn rule_that_takes_a_part_of_the_nodes_way_out_is_reported() -> Result<()> {
+    online(PLAIN, |world| {
+        must("head", TUNNEL)?;
+        let of_node = |selector: &str| {
+            let fields = "ip -4 route get 203.0.113.80 iif eth0 from";
+            match selector.split_once("from ") {
+                Some((_, source)) => format!("{fields} {source}"),
+                None => format!("{fields} 192.168.50.11 {}", selector.replace("iif eth0", "")),
+            }
+        };
+        for (preference, selector, target) in [
+            (4000, "ipproto tcp dport 80", "lookup 52"),
+            (5300, "iif eth0 ipproto udp dport 53", "lookup 52"),
+            (5300, "iif eth0 ipproto tcp sport 1024-65000 dport 80", "prohibit"),
+            (4000, "iif eth0 tos 0x10", "lookup 52"),
+            (5300, "ipproto icmp", "blackhole"),
+            (5300, "from 192.168.50.12", "lookup 52"),
+        ] {
+            must("head", &format!("ip rule add preference {preference} {selector} {target}"))?;
+            until(selector, || alert(world, "gateway-rule").is_some())?;
+            let text = alert(world, "gateway-rule").unwrap_or_default();
+            let named = format!("rule {preference}");
+            ensure(&format!("it is named, with its part: {text}"), text.contains(&named))?;
+            let asked = of_node(selector).replace("1024-65000", "1024");
+            let goes = |wanted: bool| {
+                let (code, text) = exec("head", &format!("{asked} 2>&1"))?;
+                let by_uplink = code == 0 && text.contains("dev eth1");
+                ensure(&format!("{asked}: {text}"), by_uplink == wanted)
+            };
+            goes(false)?;
+            must("head", &remedy(&text)?)?;
+            until("it helps", || alert(world, "*").is_none())?;
+            goes(true)?;
+            let before = preference - 1;
+            must(
+                "head",
+                &format!("ip rule del preference {preference}; ip rule del preference {before}"),
+            )?;
+        }
+        // By an uplink, or for what no packet of the nodes is: nothing is wrong.
+        must("head", "ip route add default via 10.99.0.1 dev eth1 table 77")?;
+        must("head", "ip rule add preference 5300 ipproto tcp dport 80 lookup 77")?;
+        must("head", "ip rule add preference 5301 iif lo ipproto tcp dport 80 lookup 52")?;
+        must("head", "ip rule add preference 5302 fwmark 0x1 ipproto tcp lookup 52")?;
+        std::thread::sleep(Duration::from_millis(2500));
+        ensure("nothing is said", alert(world, "*").is_none())
     })
 }
 

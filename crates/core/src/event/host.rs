@@ -66,6 +66,8 @@ pub struct Way {
     pub ip_protocol: Option<u8>,
     /// from this port of TCP or UDP, and to this one; `None`: of any
     pub ports: [Option<u16>; 2],
+    /// with this in the IP header's field for the type of service (RFC 2474)
+    pub tos: u8,
 }
 
 /// Reports where the kernel would send what has to go another way.

@@ -157,6 +157,8 @@ pub struct Flow {
     pub source_ports: Option<(u16, u16)>,
     /// `dport FIRST-LAST`
     pub destination_ports: Option<(u16, u16)>,
+    /// `tos`, or `dscp` shifted to where the IP header has it
+    pub tos: Option<u8>,
 }
 
 /// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) reports when

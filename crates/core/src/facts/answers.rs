@@ -149,7 +149,7 @@ impl Facts {
 
     /// Returns the ways that packets would not go as they have to, for longer than it takes to put
     /// our own rules there.
-    pub fn astray(&self) -> &[Astray] {
+    pub fn astray(&self) -> impl Iterator<Item = &Astray> {
         self.routing.astray(self.now)
     }
 

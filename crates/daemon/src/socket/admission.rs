@@ -78,7 +78,7 @@ pub struct Limits {
 pub struct Places {
     limits: Limits,
     own_user: u32,
-    subusers: SubUsers,
+    subusers: Mutex<SubUsers>,
     taken: Mutex<Taken>,
 }
 
@@ -139,6 +139,7 @@ impl Places {
 
     fn among(limits: Limits, subusers: SubUsers) -> Arc<Self> {
         let own_user = rustix::process::geteuid().as_raw();
+        let subusers = Mutex::new(subusers);
         Arc::new(Self { limits, own_user, subusers, taken: Mutex::default() })
     }
 
@@ -156,7 +157,7 @@ impl Places {
         let is_master = peer.is_some() && (user == 0 || user == self.own_user);
         let is_member =
             group.is_some_and(|group| peer.is_some_and(|peer| peer.groups.contains(&group)));
-        let counted = self.subusers.counts_for(user);
+        let counted = self.subusers.lock().unwrap_or_else(PoisonError::into_inner).counts_for(user);
         let mut taken = self.taken();
         let total: usize = taken.places.values().sum();
         let most = match (is_master, is_member) {
@@ -227,7 +228,11 @@ mod tests {
 
     #[test]
     fn whom_a_user_may_be_in_a_namespace_shares_their_places() {
-        let places = Places::among(LIMITS, SubUsers::parse("anna:100000:65536\n"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("subuid");
+        let places = Places::among(LIMITS, SubUsers::of(&file));
+        // The range is given while the gateway runs.
+        std::fs::write(&file, "anna:100000:65536\n").unwrap();
         let many: Vec<Place> =
             (100_000..100_020).flat_map(|user| take(&places, user, user, 1)).collect();
         assert_eq!(many.len(), 3, "one share for all of them");

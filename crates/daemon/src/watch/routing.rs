@@ -58,7 +58,7 @@ pub fn way_out(
         RouteAttribute::Iif(from_port),
         RouteAttribute::Mark(MARK_ELSEWHERE),
     ];
-    look_up(requests, destination, question).map(|(port, _)| port)
+    look_up(requests, destination, 0, question).map(|(port, _)| port)
 }
 
 /// Returns those of `ways` that the kernel would not go.
@@ -73,7 +73,7 @@ pub fn astray(requests: &mut Socket, ways: &[Way]) -> Vec<Astray> {
         let [from_port, to_port] = way.ports;
         let ports = [from_port.map(RouteAttribute::Sport), to_port.map(RouteAttribute::Dport)];
         let question = [from, enters, uid, protocol].into_iter().chain(ports).flatten();
-        let route = look_up(requests, way.to, question);
+        let route = look_up(requests, way.to, way.tos, question);
         let by = route.map(|(port, _)| port);
         if by != Some(way.leaves) {
             found.push(Astray { way: *way, by, table: route.map(|(_, table)| table) });
@@ -82,10 +82,12 @@ pub fn astray(requests: &mut Socket, ways: &[Way]) -> Vec<Astray> {
     found
 }
 
-/// Returns the port that a packet to `destination` would leave by, and the table that says so.
+/// Returns the port that a packet to `destination` of this type of service would leave by, and the
+/// table that says so.
 fn look_up(
     requests: &mut Socket,
     destination: Ipv4Addr,
+    tos: u8,
     question: impl IntoIterator<Item = RouteAttribute>,
 ) -> Option<(LinkIndex, u32)> {
     let mut message = RouteMessage::default();
@@ -94,6 +96,7 @@ fn look_up(
     let names_source =
         message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Source(_)));
     message.header.address_family = AddressFamily::Inet;
+    message.header.tos = tos;
     message.header.destination_prefix_length = 32;
     message.header.source_prefix_length = if names_source { 32 } else { 0 };
     // Say which table decided; kernel ≥ 4.4.

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
-
 use crate::decide::alert::{Alert, AlertCode, Severity, Subject};
 use crate::decide::cluster::Placement;
-use crate::decide::routing::ways::{LAST_PREFERENCE, before_ours, rules_of_others};
+use crate::decide::routing::ways::{
+    LAST_PREFERENCE, before_ours, rules_of_others, takes, takes_of_nodes,
+};
 use crate::decide::{RULE_PREFERENCE, TABLE_UPLINK};
 use crate::event::{Astray, LinkIndex, Rule};
 use crate::facts::Facts;
@@ -27,17 +27,25 @@ pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 /// that two uplinks have.
 fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
+    let mut of_nodes: BTreeMap<Option<&Rule>, &Astray> = BTreeMap::new();
     let mut twice = BTreeSet::new();
-    for astray in facts.astray().iter().filter(|astray| !is_refused(facts, astray)) {
-        if let Some(same) = held_twice(facts, astray) {
+    for astray in facts.astray().filter(|astray| !is_refused(facts, astray)) {
+        if is_way_out(facts, astray) {
+            // By another uplink the nodes get out as well.
+            if astray.by.is_none_or(|by| !facts.roles().uplinks.contains(&by)) {
+                of_nodes.entry(culprit(facts, astray)).or_insert(astray);
+            }
+        } else if let Some(same) = held_twice(facts, astray) {
             twice.insert(same);
         } else {
             by_rule.entry(culprit(facts, astray)).or_default().push(astray);
         }
     }
     for (rule, all) in by_rule {
-        raised.push(rule_alert(facts, placement, rule, &all));
+        let takes_of_nodes = of_nodes.remove(&rule).is_some();
+        raised.push(rule_alert(facts, placement, rule, (&all, takes_of_nodes)));
     }
+    raised.extend(of_nodes.iter().filter_map(|(rule, astray)| part_alert(facts, *rule, astray)));
     for (address, used, unused) in twice {
         let text = format!(
             "{used} and {unused} have the same address {address}, so the head answers by {used} \
@@ -84,8 +92,13 @@ fn leads_to(facts: &Facts, table: u32) -> bool {
 }
 
 /// Returns the alert about one rule of others (`None`: it is not known which) that leads `all`
-/// astray.
-fn rule_alert(facts: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[&Astray]) -> Alert {
+/// astray, and perhaps a part of what the nodes send to the internet.
+fn rule_alert(
+    facts: &Facts,
+    placement: &Placement,
+    rule: Option<&Rule>,
+    (all, takes_of_nodes): (&[&Astray], bool),
+) -> Alert {
     let net = placement.address.trunc();
     let to_cluster = all.iter().any(|astray| is_cluster(facts, astray));
     let mut selectors: Vec<String> = to_cluster.then(|| format!("to {net}")).into_iter().collect();
@@ -110,12 +123,81 @@ fn rule_alert(facts: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[
         let alert = Alert::whole(AlertCode::GatewayRule, text);
         return alert.graded(severity).shown_as("ROUTING RULE");
     };
+    if let Some(cluster) = facts.cluster_port().filter(|_| takes_of_nodes) {
+        selectors.push(format!("iif {}{}", cluster.name, selector(rule)));
+    }
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
     let remedy = lead_past(preference, &selectors);
     let text =
         format!("another program's routing rule {preference}{table} {what} and {place}: {remedy}");
     Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
+}
+
+/// Returns the alert about a rule of others that leads a part of what the nodes send to the internet
+/// by no uplink.
+fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Alert> {
+    let cluster = &facts.cluster_port()?.name;
+    let Some(rule) = rule else {
+        let text = "another program's routing rule leads a part of what the nodes send by no \
+                    uplink: look for it in `ip rule`";
+        let alert = Alert::whole(AlertCode::GatewayRule, text);
+        return Some(alert.graded(Severity::Warning).shown_as("ROUTING RULE"));
+    };
+    let preference = rule.preference;
+    let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
+    let part = selector(rule);
+    // Ours, if they come later, know the way also after another lease.
+    let target = match preference <= RULE_PREFERENCE {
+        true => format!("goto {RULE_PREFERENCE}"),
+        false => "lookup main".to_owned(),
+    };
+    let past = match preference.checked_sub(1).filter(|before| *before > 0) {
+        Some(before) => format!(
+            "lead it past (sudo ip rule add preference {before} iif {cluster}{part} {target})"
+        ),
+        None => "take the rule away".to_owned(),
+    };
+    let text = match astray.by.and_then(|by| port_name(facts, by)) {
+        Some(port) => format!(
+            "another program's routing rule {preference}{table} sends a part of what the nodes \
+             send ({}) by {port}, not by an uplink, and untranslated: if it is to go there, add \
+             {port} to uplink.interfaces; if not, {past}",
+            part.trim_start()
+        ),
+        None => format!(
+            "another program's routing rule {preference}{table} refuses a part of what the nodes \
+             send ({}): {past}",
+            part.trim_start()
+        ),
+    };
+    let alert = Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text);
+    Some(alert.graded(Severity::Warning))
+}
+
+/// Returns what a rule takes of the nodes' packets, in the words of ip-rule(8), each after a blank.
+fn selector(rule: &Rule) -> String {
+    let flow = &rule.flow;
+    let ports = |word: &str, range: Option<(u16, u16)>| match range {
+        Some((first, last)) if first == last => format!(" {word} {first}"),
+        Some((first, last)) => format!(" {word} {first}-{last}"),
+        None => String::new(),
+    };
+    let from = rule.source.map_or_else(String::new, |source| format!(" from {source}"));
+    // Bits of a DSCP beyond those have a word of their own.
+    let tos = flow.tos.map_or_else(String::new, |tos| match tos {
+        0..=0x1c => format!(" tos {tos:#04x}"),
+        _ => format!(" dscp {}", tos >> 2),
+    });
+    let protocol = flow.ip_protocol.map_or_else(String::new, |protocol| match protocol {
+        1 => " ipproto icmp".to_owned(),
+        6 => " ipproto tcp".to_owned(),
+        17 => " ipproto udp".to_owned(),
+        _ => format!(" ipproto {protocol}"),
+    });
+    let (source, destination) =
+        (ports("sport", flow.source_ports), ports("dport", flow.destination_ports));
+    format!("{from}{tos}{protocol}{source}{destination}")
 }
 
 /// Returns how packets of these selectors are led past a rule of others: to the first of our rules,
@@ -134,6 +216,11 @@ fn lead_past(preference: u32, selectors: &[String]) -> String {
     format!("lead that past it ({}), or {behind}", commands.join(" && "))
 }
 
+/// Returns whether it is the nodes' way to the internet.
+fn is_way_out(facts: &Facts, astray: &Astray) -> bool {
+    astray.way.enters.is_some() && astray.way.enters == facts.roles().cluster
+}
+
 /// Returns whether it goes to the nodes, rather than from the head to the venue.
 fn is_cluster(facts: &Facts, astray: &Astray) -> bool {
     facts.roles().cluster == Some(astray.way.leaves)
@@ -142,37 +229,18 @@ fn is_cluster(facts: &Facts, astray: &Astray) -> bool {
 /// Returns the rule of others that decided: the first that looks into that table, or, where nothing
 /// was found, the first that refuses.
 fn culprit<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
-    let mut rules: Vec<&Rule> = before_ours(facts).filter(|rule| takes(rule, astray)).collect();
+    let mut rules: Vec<&Rule> = if is_way_out(facts, astray) {
+        let port = facts.cluster_port().map_or("", |port| port.name.as_str());
+        rules_of_others(facts).filter(|rule| takes_of_nodes(rule, port, &astray.way)).collect()
+    } else {
+        before_ours(facts).filter(|rule| takes(rule, &astray.way)).collect()
+    };
     rules.retain(|rule| rule.preference > 0 || rule.table != TABLE_LOCAL);
     let of_table = |table| rules.iter().find(|rule| rule.table == table).copied();
     match astray.table {
         Some(table) => of_table(table),
         None => of_table(0).or_else(|| rules.first().copied()),
     }
-}
-
-/// Returns whether the rule takes such packets.
-fn takes(rule: &Rule, astray: &Astray) -> bool {
-    let (way, flow) = (&astray.way, &rule.flow);
-    let of_addresses = holds(rule.destination, Some(IpAddr::V4(way.to)))
-        && holds(rule.source, way.from.map(IpAddr::V4));
-    let [source, destination] = way.ports;
-    of_addresses
-        && is_within(flow.uids, Some(way.uid))
-        && flow.ip_protocol.is_none_or(|protocol| way.ip_protocol == Some(protocol))
-        && is_within(flow.source_ports, source)
-        && is_within(flow.destination_ports, destination)
-}
-
-/// Returns whether a selector takes this address; one without a network takes all.
-fn holds(net: Option<IpNet>, address: Option<IpAddr>) -> bool {
-    net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
-}
-
-/// Returns whether a selector takes this number; one without a range takes all.
-fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
-    let Some((first, last)) = range else { return true };
-    number.is_some_and(|number| (first..=last).contains(&number))
 }
 
 /// Returns the alert that the nodes go out by another uplink than the head, as the preferred one

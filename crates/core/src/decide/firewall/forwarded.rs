@@ -61,13 +61,9 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
         chains.push(chain("entrances", entrances(input)));
     }
     if !input.dead.is_empty() {
-        chains.push(base(
-            "forwards_down",
-            ChainKind::Filter,
-            Hook::Prerouting,
-            REFUSAL,
-            refused(input),
-        ));
+        let mut entering: Vec<Rule> = unanswered(input).collect();
+        entering.extend(refused(input));
+        chains.push(base("forwards_down", ChainKind::Filter, Hook::Prerouting, REFUSAL, entering));
         chains.push(base(
             "forwards_of_head_down",
             ChainKind::Filter,
@@ -113,6 +109,19 @@ fn turned(port: &str) -> Vec<Rule> {
         rule(matches, Action::Masquerade, "answers of the node come back through the head")
     };
     vec![turned(Match::Remembered(MARK_CLUSTER)), turned(Match::FromThisMachine)]
+}
+
+/// Returns the rules for what claims a node's address at an uplink: a refusal would go to that node.
+/// It is dropped, counted and reported where it would be forwarded. None where the venue uses the
+/// same subnet.
+fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
+    let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
+    networks.iter().flat_map(|net| {
+        input.uplinks.iter().map(|uplink| {
+            let matches = [Match::Input(uplink.clone()), Match::Source(net.trunc().into())];
+            rule(matches, Action::Accept, "an address of the cluster, at the uplink: no answer")
+        })
+    })
 }
 
 /// Returns the rules that refuse what would open a connection to a node that is down. What is open

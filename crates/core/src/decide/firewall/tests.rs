@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use crate::event::Traffic;
+
 use super::*;
 
 fn home() -> RulesetInput {
@@ -277,8 +279,20 @@ fn nothing_is_translated_without_a_cluster_port() {
 fn a_port_to_a_node_that_is_down_refuses_what_would_open_a_connection_and_nothing_else() {
     let alive = build(&forwarding());
     let dead = build(&RulesetInput { dead: forwarding().forwards, ..forwarding() });
-    let refusals = &chain(&dead, "forwards_down").rules;
-    assert_eq!(refusals, &chain(&dead, "forwards_of_head_down").rules);
+    let refusals = &chain(&dead, "forwards_of_head_down").rules;
+    let entering = &chain(&dead, "forwards_down").rules;
+    let (unanswered, refused) = entering.split_at(entering.len() - refusals.len());
+    assert_eq!(refused, refusals);
+    let spared: Vec<_> = unanswered.iter().map(|rule| (&*rule.matches, &rule.action)).collect();
+    let of = |port: &str| {
+        let net = Match::Source("192.168.50.0/24".parse().unwrap());
+        vec![Match::Input(port.to_owned()), net]
+    };
+    let (eth1, wlan0) = (of("eth1"), of("wlan0"));
+    assert_eq!(spared, [(&*eth1, &Action::Accept), (&*wlan0, &Action::Accept)]);
+    let overlap =
+        RulesetInput { overlap_routed: true, dead: forwarding().forwards, ..forwarding() };
+    assert_eq!(&chain(&build(&overlap), "forwards_down").rules, refusals, "they are the venue's");
     let actions: Vec<Action> = refusals.iter().map(|rule| rule.action.clone()).collect();
     assert_eq!(actions, [Action::Reset, Action::Unreachable]);
     assert!(refusals.iter().all(|rule| rule.matches.contains(&Match::Redirected)), "{refusals:#?}");
@@ -476,4 +490,22 @@ fn an_element_that_leads_elsewhere_goes_and_comes() {
     };
     let updates = leading("b").updates_from(&leading("a")).unwrap();
     assert_eq!((updates[0].remove.len(), updates[0].add.len()), (1, 1));
+}
+
+/// What the rules let in is what is looked for in the rules of others.
+#[test]
+fn all_that_the_venue_may_reach_is_promised() {
+    let board = crate::config::board::Board::built_in("emulated").unwrap();
+    let text = "board = \"emulated\"\ncluster.interface = \"eth0\"\n[uplink]\ninterfaces = [\"eth1\"]\nallow = [\"ssh\", \"icmp\", \"mdns\", 8080, \"udp:51820\"]\n";
+    let settings = crate::config::load(&[("t.toml", text.to_owned())], &board).unwrap();
+    let promised =
+        traffic::promised(&settings, "192.168.50.1/24".parse().unwrap(), false, &[], &[]);
+    let of_venue: Vec<(u8, u16)> = promised
+        .iter()
+        .filter_map(|traffic| match *traffic {
+            Traffic::Venue { protocol, port } => Some((protocol, port)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(of_venue, [(6, 22), (1, 0), (17, 5353), (6, 8080), (17, 51820)]);
 }

@@ -11,6 +11,8 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+/// The port of multicast DNS (RFC 6762).
+const MDNS: u16 = 5353;
 
 /// Returns all of it beside what is forwarded for the nodes: what they need of the head, and what
 /// the venue may reach. `head` is the head's address in the cluster, `serves_time` whether it is
@@ -49,8 +51,7 @@ pub fn promised(
             Allow::Icmp => (ICMP, vec![0]),
             Allow::Tcp(first, last) => (TCP, vec![first, last]),
             Allow::Udp(first, last) => (UDP, vec![first, last]),
-            // Who listens to a group beside others hears what they do.
-            Allow::Mdns => continue,
+            Allow::Mdns => (UDP, vec![MDNS]),
         };
         for port in ports {
             let traffic = Traffic::Venue { protocol, port };
@@ -95,11 +96,17 @@ pub fn words(traffic: Traffic) -> String {
         Traffic::Time => "the nodes' questions for the time (NTP)".to_owned(),
         Traffic::Probes => "the pings that show whether nodes are up".to_owned(),
         Traffic::Venue { protocol: ICMP, .. } => "pings from the venue (uplink.allow)".to_owned(),
+        Traffic::Venue { protocol: UDP, port: MDNS } => {
+            "mDNS (udp 5353) from the venue (uplink.allow)".to_owned()
+        }
         Traffic::Venue { protocol, port } => {
             format!("{} {port} from the venue (uplink.allow)", by(protocol))
         }
         Traffic::VenueIpv6 { protocol: ICMPV6, .. } => {
             "pings from the venue by IPv6 (uplink.allow)".to_owned()
+        }
+        Traffic::VenueIpv6 { protocol: UDP, port: MDNS } => {
+            "mDNS (udp 5353) from the venue by IPv6 (uplink.allow)".to_owned()
         }
         Traffic::VenueIpv6 { protocol, port } => {
             format!("{} {port} from the venue by IPv6 (uplink.allow)", by(protocol))

@@ -21,6 +21,10 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// Where sshd listens on a node.
 const SSH: u16 = 22;
+/// Multicast DNS (RFC 6762), which answers some questions from the head's address by unicast.
+const MDNS: u16 = 5353;
+/// More rules of that kind are not looked at.
+const MOST: usize = 64;
 
 /// Returns what the kernel is asked about ways: again whenever anything in the kernel changed.
 pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<WayOutPlan> {
@@ -34,6 +38,7 @@ pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<
     ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
     let narrow = narrowed(facts, port, net, &ways);
     ways.extend(narrow);
+    ways.extend(of_a_part(facts, port, net, source));
     Some(WayOutPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
 }
 
@@ -57,6 +62,7 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
         uid: 0,
         ip_protocol: None,
         ports: [None; 2],
+        tos: 0,
     };
     // Without a way back to its source the kernel lets nothing in.
     let leads = |uplink: &UplinkView<'_>| {
@@ -76,17 +82,62 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let targets =
         [gateway, INTERNET].into_iter().filter(|to| !facts.kernel().is_local(IpAddr::V4(*to)));
     let (from, leaves) = (Some(address.addr()), uplink.link.index);
-    let way =
-        |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
+    let way = |to| Way {
+        enters: None,
+        from,
+        to,
+        leaves,
+        uid: 0,
+        ip_protocol: None,
+        ports: [None; 2],
+        tos: 0,
+    };
     targets.map(way).collect()
+}
+
+/// Returns ways out of the cluster for what only some rules of others take of the nodes' packets: a
+/// protocol, a port, a type of service, some nodes. All the others' way out is asked for by itself.
+fn of_a_part(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> BTreeSet<Way> {
+    let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_exit()) else {
+        return BTreeSet::new();
+    };
+    let way = |rule: &Rule| {
+        let flow = &rule.flow;
+        let from = match rule.source {
+            Some(IpNet::V4(source)) if !source.contains(&node) => {
+                let is_node = |from: &Ipv4Addr| {
+                    net.contains(from) && !facts.kernel().is_local(IpAddr::V4(*from))
+                };
+                Some(source.addr()).filter(is_node)?
+            }
+            _ => node,
+        };
+        let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
+        // Of packets with ports those of TCP stand for all.
+        let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
+        let ip_protocol = flow.ip_protocol.or(of_ports);
+        let tos = flow.tos.unwrap_or(0);
+        let way = Way {
+            enters: Some(port.index),
+            from: Some(from),
+            to: INTERNET,
+            leaves,
+            uid: 0,
+            ip_protocol,
+            ports,
+            tos,
+        };
+        let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
+        let part = from != node || ip_protocol.is_some() || tos != 0;
+        (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
+    };
+    rules_of_others(facts).filter_map(way).take(MOST).collect()
 }
 
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol,
 /// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
 /// port that is promised: others seldom mean the cluster.
 fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
-    /// More rules of that kind are not looked at.
-    const MOST: usize = 64;
     let mut found = BTreeSet::new();
     for rule in before_ours(facts) {
         let flow = &rule.flow;
@@ -108,7 +159,8 @@ fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
             // What is forwarded is root's to the kernel.
             let uid =
                 flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
-            found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, ..*way }));
+            let tos = flow.tos.unwrap_or(0);
+            found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, tos, ..*way }));
         }
         if found.len() >= MOST {
             break;
@@ -126,6 +178,39 @@ pub fn before_ours(facts: &Facts) -> impl Iterator<Item = &Rule> {
 /// Returns the IPv4 rules that are not ours.
 pub fn rules_of_others(facts: &Facts) -> impl Iterator<Item = &Rule> {
     facts.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
+}
+
+/// Returns whether the rule takes such packets of nodes, which enter by `port`.
+pub fn takes_of_nodes(rule: &Rule, port: &str, way: &Way) -> bool {
+    takes(rule, way)
+        && rule.input.as_ref().is_none_or(|input| input == port)
+        && rule.output.is_none()
+        && rule.mark.is_none_or(|(mark, _)| mark == 0)
+}
+
+/// Returns whether the rule takes such packets.
+pub fn takes(rule: &Rule, way: &Way) -> bool {
+    let flow = &rule.flow;
+    let of_addresses = holds(rule.destination, Some(IpAddr::V4(way.to)))
+        && holds(rule.source, way.from.map(IpAddr::V4));
+    let [source, destination] = way.ports;
+    of_addresses
+        && is_within(flow.uids, Some(way.uid))
+        && flow.tos.is_none_or(|tos| tos == way.tos)
+        && flow.ip_protocol.is_none_or(|protocol| way.ip_protocol == Some(protocol))
+        && is_within(flow.source_ports, source)
+        && is_within(flow.destination_ports, destination)
+}
+
+/// Returns whether a selector takes this address; one without a network takes all.
+fn holds(net: Option<IpNet>, address: Option<IpAddr>) -> bool {
+    net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
+}
+
+/// Returns whether a selector takes this number; one without a range takes all.
+fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
+    let Some((first, last)) = range else { return true };
+    number.is_some_and(|number| (first..=last).contains(&number))
 }
 
 /// Returns a protocol and ports, of those that are promised, that a rule for this flow takes: to
@@ -157,7 +242,8 @@ fn promised_ports(
                 }
                 Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
                 Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
-                Allow::Icmp | Allow::Mdns => {}
+                Allow::Mdns => promised.push((UDP, MDNS)),
+                Allow::Icmp => {}
             }
         }
     }

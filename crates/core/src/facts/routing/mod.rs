@@ -26,10 +26,8 @@ pub struct Routing {
     /// the port by which the kernel would send the nodes' packets without our rules; `None`: not
     /// asked yet, `Some(None)`: by none
     way_out: Option<Option<LinkIndex>>,
-    /// ways that packets would not go as they have to
-    astray: Vec<Astray>,
-    /// since when there have been some without a break
-    astray_since: Option<Instant>,
+    /// ways that packets would not go as they have to, each with since when without a break
+    astray: Vec<(Astray, Instant)>,
     /// since when the kernel refuses what the nodes send to the internet, though an uplink has a
     /// default route and all is set
     refused_since: Option<Instant>,
@@ -46,9 +44,12 @@ impl Routing {
         match event {
             Event::Vital(Vital::WayOut { index }) => self.way_out = Some(*index),
             Event::Vital(Vital::Astray(ways)) => {
-                self.astray.clone_from(ways);
-                let since = self.astray_since.unwrap_or(context.now);
-                self.astray_since = (!ways.is_empty()).then_some(since);
+                let known = std::mem::take(&mut self.astray);
+                let since = |astray: &Astray| {
+                    let known = known.iter().find(|(known, _)| known.way == astray.way);
+                    known.map_or(context.now, |(_, since)| *since)
+                };
+                self.astray = ways.iter().map(|astray| (*astray, since(astray))).collect();
             }
             // The address that it waits for may be there now.
             Event::Applied(ApplyReport { output: Output::Link, result: Ok(_) })
@@ -77,7 +78,8 @@ impl Routing {
 
     /// Returns the next moment after `now` at which time alone changes something.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let since = self.refused_since.into_iter().chain(self.astray_since);
+        let astray = self.astray.iter().map(|(_, since)| *since);
+        let since = self.refused_since.into_iter().chain(astray);
         let settled = since.map(|since| since + REFUSED_TIME);
         settled.chain(self.detour.deadlines()).filter(|at| *at > now).min()
     }
@@ -128,10 +130,9 @@ impl Routing {
 
     /// Returns the ways that packets would not go as they have to, for longer than it takes to put
     /// our own rules there.
-    pub(super) fn astray(&self, now: Instant) -> &[Astray] {
-        let since = self.astray_since;
-        let settled = since.is_some_and(|since| now.saturating_since(since) >= REFUSED_TIME);
-        if settled { &self.astray } else { &[] }
+    pub(super) fn astray(&self, now: Instant) -> impl Iterator<Item = &Astray> {
+        let settled = move |since| now.saturating_since(since) >= REFUSED_TIME;
+        self.astray.iter().filter(move |(_, since)| settled(*since)).map(|(astray, _)| astray)
     }
 
     /// Returns once what is to be done again.

@@ -1,7 +1,7 @@
 //! Makes the packets that have to get through: for each thing that is promised to the nodes or to
 //! the venue, those without which it does not work, as far as they are known before they are sent.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
@@ -31,6 +31,11 @@ const STATUS_REDIRECTED: u32 = 0x1a0;
 pub const UNICAST: u8 = 1;
 pub const LOCAL: u8 = 2;
 pub const BROADCAST: u8 = 3;
+const MULTICAST: u8 = 5;
+/// Port and groups of multicast DNS (RFC 6762, 3).
+const MDNS: u16 = 5353;
+const MDNS_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+const MDNS_GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 /// Bytes of the longest header after that of IP that is looked at.
 const TRANSPORT: usize = 20;
 
@@ -340,6 +345,26 @@ fn asked_by_ipv6(uplink: &Port, protocol: u8, port: u16) -> Vec<Packet> {
     ]
 }
 
+/// Returns a question of the venue by multicast DNS at this uplink, and the head's answer: both to
+/// the group, so that to connection tracking neither answers the other.
+fn mdns(uplink: &Port) -> [Packet; 2] {
+    let (port, group) = (Some(MDNS), Known::This(MDNS_GROUP));
+    let message = Datagram::udp(Known::Any, port, group, port);
+    [
+        message.packet(Some(uplink), None, NEW).reaching(MULTICAST),
+        message.packet(None, Some(uplink), NEW).reaching(MULTICAST),
+    ]
+}
+
+/// Returns the same by IPv6.
+fn mdns_by_ipv6(uplink: &Port) -> [Packet; 2] {
+    mdns(uplink).map(|packet| {
+        let mut packet = packet.by_ipv6();
+        packet.network.set(24, &MDNS_GROUP_6.octets());
+        packet
+    })
+}
+
 /// Returns the packets without which this does not work.
 pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
     let each = place.uplinks.iter();
@@ -354,6 +379,8 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
         Traffic::Probes => pings(place),
         Traffic::Neighbours => neighbours(place),
         Traffic::Venue { protocol: ICMP, .. } => each.flat_map(venue_ping).collect(),
+        Traffic::Venue { protocol: UDP, port: MDNS } => each.flat_map(mdns).collect(),
+        Traffic::VenueIpv6 { protocol: UDP, port: MDNS } => each.flat_map(mdns_by_ipv6).collect(),
         Traffic::Venue { protocol, port } => {
             each.flat_map(|uplink| venue_service(uplink, protocol, port)).collect()
         }

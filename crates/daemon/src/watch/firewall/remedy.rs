@@ -128,6 +128,10 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
         (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) if answer => {
             Clause { what: port("sport"), ..leaves }
         }
+        // Multicast is answered to the group, not to who asked.
+        (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) if packet.input.is_none() => {
+            Clause { what: port("dport"), ..leaves }
+        }
         (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) => {
             Clause { what: port("dport"), ..enters }
         }

@@ -267,7 +267,9 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
         protocol: 0,
         flow: Flow::default(),
     };
-    for attribute in read.attributes() {
+    let attributes: Vec<RuleAttribute> = read.attributes().collect();
+    rule.flow.tos = rtnetlink::rule_tos(&header, &attributes);
+    for attribute in attributes {
         match attribute {
             RuleAttribute::Destination(to) => {
                 rule.destination = IpNet::new(to, header.dst_len).ok()

@@ -79,7 +79,8 @@ impl Ask {
         Duration::from_micros(step.into())
     }
 
-    pub fn end(&mut self) {
+    /// Ends the round; returns whether it failed.
+    pub fn end(&mut self) -> bool {
         match self.stage {
             Stage::Answered => {
                 let known = self.smoothed.unwrap_or(self.rtt);
@@ -89,7 +90,9 @@ impl Ask {
             Stage::Denied => {}
             _ => self.failures = self.failures.saturating_add(1),
         }
+        let failed = !matches!(self.stage, Stage::Answered | Stage::Denied);
         self.stage = Stage::Idle;
+        failed
     }
 }
 

@@ -259,8 +259,9 @@ impl ProbeScheduler {
             rtt: well.then(|| Duration::from_micros(ask.rtt.into())),
             first_lost,
         });
-        asks.iter_mut().for_each(Ask::end);
-        if asks.iter().any(|ask| ask.failures == SILENT_ROUNDS) {
+        // A question that could not be asked in this round has failed before, and was counted then.
+        let silent = asks.iter_mut().filter_map(|ask| ask.end().then_some(ask.failures));
+        if silent.filter(|failures| *failures == SILENT_ROUNDS).count() > 0 {
             self.silent.push(address);
         }
         round

@@ -361,6 +361,34 @@ fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
     assert!((2000..2100).contains(&ends[0]) && ends.len() >= 4, "{ends:?}");
 }
 
+/// What it failed before counts no more where it may not be asked: the kernel's entry was forgotten
+/// then, and is not in each round.
+#[test]
+fn a_silent_node_that_may_no_longer_be_asked_is_not_named_again() {
+    for probes in [&[NodeProbe::Icmp][..], &[NodeProbe::Icmp, NodeProbe::Arp]] {
+        let mut world = World::new(&plan([0], probes));
+        let mut named = Vec::new();
+        while named.is_empty() && world.now < world.begun + ms(3000) {
+            world.run(ms(10), |_, _| None);
+            named = world.scheduler.take_silent();
+        }
+        assert_eq!(named, [address(0)]);
+        let (mut now, mut rounds) = (world.now, 0);
+        for _ in 0..3000 {
+            now += ms(1);
+            world.scheduler.settle(now, &mut Vec::new());
+            world.scheduler.begin(now);
+            for kind in 0..PROBES.len() {
+                let (indices, _) = world.scheduler.questions(kind);
+                rounds += indices.len();
+                world.scheduler.denied(&indices, now);
+            }
+            assert_eq!(world.scheduler.take_silent(), [] as [Ipv4Addr; 0]);
+        }
+        assert!(rounds >= 9 * probes.len(), "{rounds}");
+    }
+}
+
 /// Once for each time that a node falls silent: the kernel is not kept busy with the dead.
 #[test]
 fn a_node_that_falls_silent_is_named_once_and_again_after_it_has_answered() {
