@@ -8,9 +8,9 @@ pub mod forward;
 pub mod routing;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
@@ -41,7 +41,7 @@ pub struct Desired {
     pub alerts: Vec<Alert>,
     pub overlap: Overlap,
     /// where the head's address in the cluster is now
-    pub cluster_address: Ipv4Net,
+    pub cluster_address: IpNet,
 }
 
 /// What the kernel's network stack should hold of ours.
@@ -69,7 +69,7 @@ pub struct PortPlan {
     /// switch it on (never off)
     pub up: bool,
     /// to be there, in this order; others that are ours go, those of others are never touched
-    pub addresses: Vec<Ipv4Net>,
+    pub addresses: Vec<IpNet>,
     pub conf: InterfaceConf,
 }
 
@@ -110,7 +110,7 @@ pub struct FirewallPlan {
 /// Connection tracking entries to delete: those whose translated source is one of `sources`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConntrackPlan {
-    pub sources: Vec<Ipv4Addr>,
+    pub sources: Vec<IpAddr>,
     /// counts up for each new order
     pub revision: u64,
 }
@@ -231,7 +231,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
             .filter_map(|(index, mark)| Some((name(index)?, mark)))
             .collect(),
         forwards,
-        cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
+        cluster_addresses: addresses.map(IpNet::addr).collect(),
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
         trusted: trusted(settings, facts),
         bridges: facts.links().others().bridges.clone(),

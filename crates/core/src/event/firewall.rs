@@ -1,6 +1,6 @@
 //! What is seen of the firewall: our table disturbed, other programs' rules in the way, counters.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Reports what was seen of the firewall from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Dropped {
     pub purpose: String,
     pub packets: u64,
     /// the source of one of the latest, where one is kept
-    pub example: Option<Ipv4Addr>,
+    pub example: Option<IpAddr>,
 }
 
 /// Names what has to get through the rules of others.
@@ -60,7 +60,7 @@ pub enum Traffic {
     /// the same by IPv6, with the neighbour discovery that it takes (ICMPv6: port 0)
     VenueIpv6 { protocol: u8, port: u16 },
     /// a port of the head that leads to a node
-    Port { protocol: u8, listen: u16, to: Ipv4Addr, port: u16 },
+    Port { protocol: u8, listen: u16, to: IpAddr, port: u16 },
 }
 
 impl Traffic {

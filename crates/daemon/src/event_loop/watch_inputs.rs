@@ -115,7 +115,16 @@ pub fn other_dhcp(settings: &Settings, facts: &Facts) -> Option<DhcpWatchPlan> {
     })
 }
 
-/// The ports of cluster and uplinks with a carrier, and the head's addresses there.
+/// Returns an address of IPv4, with its network.
+fn ipv4(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
+/// The ports of cluster and uplinks with a carrier, and the head's addresses there: those of IPv4,
+/// which ARP shows.
 pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> ConflictPlan {
     let links = facts.kernel().links();
     let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
@@ -125,10 +134,12 @@ pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> Confl
     };
     let cluster =
         facts.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
-    let cluster = cluster.and_then(|link| port(link, vec![desired.cluster_address.addr()]));
-    let uplinks = facts.uplinks().into_iter().filter_map(|uplink| match uplink.address {
-        Some(IpNet::V4(net)) => port(uplink.link, vec![net.addr()]),
-        _ => None,
+    let cluster = cluster.zip(ipv4(desired.cluster_address));
+    let cluster = cluster.and_then(|(link, net)| port(link, vec![net.addr()]));
+    let uplinks = facts.uplinks().into_iter();
+    let uplinks = uplinks.filter_map(|uplink| {
+        let net = uplink.address.and_then(ipv4)?;
+        port(uplink.link, vec![net.addr()])
     });
     ConflictPlan {
         ports: cluster.into_iter().chain(uplinks).collect(),
@@ -136,10 +147,12 @@ pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> Confl
     }
 }
 
-/// Where nodes would ask the head for the time, if it is to be found out.
+/// Where nodes would ask the head for the time, if it is to be found out: at what DHCPv4 names to
+/// them.
 pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
     let asked = settings.cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
-    (asked && settings.gateway.enabled).then(|| desired.cluster_address.addr())
+    let address = ipv4(desired.cluster_address).filter(|_| asked && settings.gateway.enabled);
+    address.map(|net| net.addr())
 }
 
 /// The uplinks with a carrier that have no IPv4 address to be reached at.
@@ -160,10 +173,10 @@ pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {
 pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<WayOutPlan> {
     let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
-    let node =
-        settings.nodes.iter().filter_map(|node| node.address).find(|address| net.contains(address));
+    let mut written = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
+    let node = written.find(|address| net.contains(address));
     let other = net.hosts().find(|address| *address != net.addr());
-    let source: Ipv4Addr = node.or(other)?;
+    let source = node.or(other)?;
     let mut ways = to_the_cluster(facts, port, net, source);
     ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
     let narrow = narrowed(facts, port, net, &ways);
@@ -173,9 +186,8 @@ pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<
 
 /// From the head by itself, from its address in the cluster, and what comes from an uplink: by the
 /// cluster port.
-fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
-    let addressed = facts.kernel().is_local(IpAddr::V4(net.addr()))
-        && !facts.kernel().is_local(IpAddr::V4(node));
+fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
+    let addressed = facts.kernel().is_local(net.addr()) && !facts.kernel().is_local(node);
     if !addressed
         || !port.up
         || !port.carrier
@@ -197,7 +209,7 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
         uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
     };
     let uplinks = facts.uplinks().into_iter().filter(leads);
-    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(DESTINATION)));
+    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(DESTINATION.into())));
     [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
 }
 
@@ -207,9 +219,9 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
         return Vec::new();
     };
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
-    let targets =
-        [gateway, DESTINATION].into_iter().filter(|to| !facts.kernel().is_local(IpAddr::V4(*to)));
-    let (from, leaves) = (Some(address.addr()), uplink.link.index);
+    let targets = [gateway, DESTINATION].map(IpAddr::V4).into_iter();
+    let targets = targets.filter(|to| !facts.kernel().is_local(*to));
+    let (from, leaves) = (Some(address.addr().into()), uplink.link.index);
     let way =
         |to| Way { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2] };
     targets.map(way).collect()
@@ -218,7 +230,7 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol,
 /// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
 /// port that is promised: others seldom mean the cluster.
-fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
+fn narrowed(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Way> {
     /// More rules of that kind are not looked at.
     const MOST: usize = 64;
     let mut found = BTreeSet::new();
@@ -233,9 +245,8 @@ fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
                 continue;
             };
             let to = match rule.destination {
-                Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
-                    Some(to.addr())
-                        .filter(|to| net.contains(to) && !facts.kernel().is_local(IpAddr::V4(*to)))
+                Some(to) if way.leaves == port.index && !to.contains(&way.to) => {
+                    Some(to.addr()).filter(|to| net.contains(to) && !facts.kernel().is_local(*to))
                 }
                 _ => Some(way.to),
             };

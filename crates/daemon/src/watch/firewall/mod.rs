@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bramblegate_netlink::netfilter::GROUP_NFTABLES;
 use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, messages};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -58,9 +58,9 @@ pub struct FirewallWatch {
     pub cluster_port: Option<String>,
     /// it is a bridge
     pub bridge: bool,
-    pub cluster_networks: Vec<Ipv4Net>,
+    pub cluster_networks: Vec<IpNet>,
     /// the head's own address there
-    pub head: Option<Ipv4Net>,
+    pub head: Option<IpNet>,
     /// what has to get through, beside what is forwarded
     pub traffic: Vec<Traffic>,
     /// those that carry traffic, or could
@@ -225,7 +225,10 @@ impl FirewallWatch {
         let port =
             |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
         let cluster = Port { bridge: self.bridge, ..port(self.cluster_port.as_ref()?) };
-        let head = self.head.or_else(|| self.cluster_networks.first().copied());
+        let head = match self.head.or_else(|| self.cluster_networks.first().copied()) {
+            Some(IpNet::V4(head)) => Some(head),
+            _ => None,
+        };
         Some(Place { cluster, uplinks: self.uplinks.iter().map(port).collect(), head })
     }
 

@@ -101,7 +101,7 @@ pub struct NodeProbePlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTarget {
     pub node: NodeId,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// the board that the settings name: where a probe sees who answers, no other's answer counts
     pub mac: Option<Mac>,
     /// all of them must be answered; shared by the nodes that are asked the same
@@ -127,7 +127,7 @@ pub struct Key {
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub key: Key,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// [`NodeTarget::mac`]
     pub mac: Option<Mac>,
     pub probe: &'a NodeProbe,
@@ -142,7 +142,7 @@ pub struct Answer {
     /// `None` when a clock that was set in between made it meaningless
     pub rtt: Option<Duration>,
     /// who answered, where that has to be compared with who was asked
-    pub from: Option<Ipv4Addr>,
+    pub from: Option<IpAddr>,
 }
 
 /// Asks nodes in one way whether they live. Who is asked when, and again, is the business of
