@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bramblegate::board::Board;
 use bramblegate::config::{Settings, load};
 use bramblegate::decide::alert::acknowledge;
-use bramblegate::decide::{Desired, decide};
+use bramblegate::decide::{Decider, Desired};
 use bramblegate::event::{self, Event, NodeId, Probe, Round};
 use bramblegate::facts::{Facts, Transition};
 use bramblegate::view;
@@ -83,6 +83,7 @@ struct World {
     node: NodeId,
     now: event::Instant,
     up: bool,
+    decider: Decider,
     before: Option<Desired>,
 }
 
@@ -110,10 +111,19 @@ impl World {
         }
         let ids: Vec<NodeId> = facts.nodes().iter().map(|node| node.id).collect();
         let node = ids.get(7).copied().unwrap_or_default();
-        let mut world = Self { settings, facts, node, now, up: true, before: None };
+        let mut world = Self {
+            settings,
+            facts,
+            node,
+            now,
+            up: true,
+            decider: Decider::default(),
+            before: None,
+        };
         world.take(ids.into_iter().map(|node| round(node, true)).collect());
         // Long enough for nothing to be waited for any more.
         world.now = world.now + Duration::from_secs(200);
+        world.facts.apply(&Event::Tick, world.now);
         world.publish(&[]);
         Ok(world)
     }
@@ -159,7 +169,7 @@ impl World {
 
     /// Decides and renders, as the daemon does after each change.
     fn publish(&mut self, reported: &[Transition]) {
-        let desired = decide(&self.settings, &self.facts);
+        let desired = self.decider.decide(&self.settings, &self.facts);
         if let Some(standing) = acknowledge::still_standing(&self.facts, &desired) {
             self.facts.apply(&Event::Acknowledgement(standing), self.now);
         }

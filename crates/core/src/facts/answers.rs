@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::config::Settings;
-use crate::event::{AlertId, Astray, Instant, Link, LinkIndex, Netconf, Output, Stop};
+use crate::event::alert::AlertCode;
+use crate::event::{AlertId, Astray, Instant, Link, LinkIndex, Netconf, NodeId, Output, Stop};
 
 use super::cluster;
 use super::dhcp::DhcpFacts;
@@ -100,6 +101,27 @@ impl Facts {
     /// Returns the alerts that users know of.
     pub fn acknowledged(&self) -> &BTreeSet<AlertId> {
         self.acknowledgements.known()
+    }
+
+    /// Returns the nodes of which users know an alert of this code, one of nodes' health.
+    pub fn acknowledged_nodes(&self, code: AlertCode) -> &BTreeSet<NodeId> {
+        self.acknowledgements.nodes(code)
+    }
+
+    /// Returns whether every alert that users know of stands, and none of them is waited for since
+    /// the start.
+    pub fn all_acknowledged_stand(
+        &self,
+        stands: impl Fn(&AlertId) -> bool,
+        all_stand: impl Fn(AlertCode, &BTreeSet<NodeId>) -> bool,
+    ) -> bool {
+        self.acknowledgements.all_stand(stands, all_stand)
+    }
+
+    /// Returns a count that goes up whenever more may have changed than what probes say of nodes,
+    /// also by time alone.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Returns how often each part of our work was undone.

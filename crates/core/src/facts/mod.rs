@@ -65,6 +65,8 @@ pub struct Facts {
     nodes: Nodes,
     dhcp: DhcpFacts,
     acknowledgements: Acknowledgements,
+    /// counts up whenever more may have changed than what probes say of nodes
+    generation: u64,
 }
 
 impl Facts {
@@ -88,6 +90,7 @@ impl Facts {
             nodes,
             dhcp: DhcpFacts::default(),
             acknowledgements: Acknowledgements::default(),
+            generation: 0,
         }
     }
 
@@ -100,12 +103,16 @@ impl Facts {
         self.settings = settings;
         let mut transitions = vec![Transition::Reloaded];
         transitions.extend(self.refresh());
+        self.acknowledgements.follow(&self.nodes);
+        self.generation += 1;
         transitions
     }
 
     /// Takes in leases of an earlier run, in which the server wrote down who has which name.
     pub fn restore_names(&mut self, leases: &[Lease]) {
         self.nodes.restore_names(leases, self.now);
+        self.acknowledgements.follow(&self.nodes);
+        self.generation += 1;
     }
 
     /// Takes in orders of an earlier run: these nodes are worked on; as [`Nodes::drained`] returned
@@ -127,7 +134,9 @@ impl Facts {
         let mut transitions = self.handle(event);
         if is_due {
             transitions.extend(self.refresh());
+            self.generation += 1;
         }
+        self.acknowledgements.follow(&self.nodes);
         transitions
     }
 

@@ -139,6 +139,16 @@ impl Nodes {
         self.down.iter().filter_map(|id| self.get(*id))
     }
 
+    /// Numbers of those that are down.
+    pub fn down_ids(&self) -> &BTreeSet<NodeId> {
+        &self.down
+    }
+
+    /// Returns whether the node is degraded for this reason.
+    pub fn is_troubled(&self, id: NodeId, trouble: Trouble) -> bool {
+        self.troubled.of(trouble).is_some_and(|nodes| nodes.contains(&id))
+    }
+
     /// Those that are degraded for this reason, oldest number first, and how many they are.
     pub fn troubled(&self, trouble: Trouble) -> (impl Iterator<Item = &NodeState>, usize) {
         let nodes = self.troubled.of(trouble);
