@@ -141,22 +141,21 @@ impl Scene<'_> {
         }
         let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
         let urgent = self.alerts_where(is_urgent);
+        let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
         let less = || {
             let is_less =
                 |alert: &Alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert);
-            self.alerts_where(is_less).into_iter().chain(pages()).chain(known()).collect()
+            self.alerts_where(is_less).into_iter().chain(all_else()).collect::<Vec<Topic>>()
         };
         let others = || self.alerts_where(|alert| !is_gravest(alert));
-        let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
         let rest = || if calm { all_else() } else { others() };
         // All that is urgent stays where it leaves room for something else, else the gravest alone.
-        let alternatives: [(&[Topic], &dyn Fn() -> Vec<Topic>); 2] =
-            [(&urgent, &less), (&gravest, &rest)];
-        for (pinned, rest) in alternatives {
+        for (pinned, all_urgent) in [(&urgent, true), (&gravest, false)] {
             let packed = topic::pack(pinned, slots);
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
-                let mut beside = topic::pack(&rest(), slots.get(lines.len()..).unwrap_or_default());
+                let rest = if all_urgent { less() } else { rest() };
+                let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
                 }
