@@ -8,6 +8,7 @@
 
 mod address;
 mod bus;
+mod decide;
 #[path = "../../tests/common/dhcp.rs"]
 mod dhcp;
 #[path = "../../tests/common/flood.rs"]
@@ -36,8 +37,9 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     ("bus", bus::measure),
+    ("decide", decide::measure),
     ("rules", rules::measure),
     ("start", start::measure),
     ("repair", repair::measure),

@@ -1,6 +1,6 @@
 //! The nodes' probes: what asking 40, 750 and 10,000 of them once a second costs, against fping,
 //! Prometheus' blackbox exporter and a C program that does nothing else; how soon a dead node is
-//! noticed; what one change costs in a cluster of 10,000.
+//! noticed.
 //!
 //! The nodes are addresses that the kernel at the other end of a cable answers for.
 
@@ -10,15 +10,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bramblegate::board::Board;
-use bramblegate::config::{Settings, load};
-use bramblegate::decide::decide;
-use bramblegate::event::{self, Event, NodeId, Probe, Round};
-use bramblegate::facts::Facts;
-use bramblegate::view;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, run, spawn, within};
 use bramblegate_lab::{Error, Result};
@@ -50,7 +43,6 @@ pub fn measure() -> Result<Vec<Row>> {
     for (count, groups, slots) in [(3, 1, 3), (40, 4, 10), (750, 5, 150)] {
         rows.push(room.deaths(count, groups, slots)?);
     }
-    rows.push(change()?);
     Ok(rows)
 }
 
@@ -248,7 +240,7 @@ fn says(line: &str, name: &str, health: &str) -> bool {
     node.is_some_and(|node| node.contains(&format!("\"health\":\"{health}\"")))
 }
 
-fn settings(groups: u32, slots: u32, health: &str) -> String {
+pub fn settings(groups: u32, slots: u32, health: &str) -> String {
     let numbers = (1..=groups).map(|number| {
         format!("[[group]]\nname = \"rack{number}\"\nslots = \"1-{slots}\"\naddress = \"10.21.{number}.{{slot}}\"\n")
     });
@@ -295,77 +287,5 @@ impl Stream {
             }
         }
         Err(Error(format!("not told within {patience:?}")))
-    }
-}
-
-/// From an event to what all outputs should hold, with 10,000 nodes and with 40.
-fn change() -> Result<Row> {
-    let mut times = [const { Vec::new() }; 2];
-    let mut worlds = [Decided::new(40, 250)?, Decided::new(4, 10)?];
-    for _ in 0..200 {
-        for (times, world) in times.iter_mut().zip(&mut worlds) {
-            times.push(world.change().as_secs_f64() * 1e6);
-        }
-    }
-    let [many, few] = times.map(|times| median(&times));
-    let row = Row::new("change of a node's health decided and rendered, 10,000 nodes", many, "us")
-        .against("with 40", few);
-    Ok(row.target("<= 2x that of 40", many <= 2.0 * few))
-}
-
-/// The pure half of the gateway.
-struct Decided {
-    settings: Settings,
-    facts: Facts,
-    node: NodeId,
-    now: event::Instant,
-    up: bool,
-}
-
-impl Decided {
-    fn new(groups: u32, slots: u32) -> Result<Self> {
-        let board = Board::built_in("emulated").map_err(|_| Error("no emulated board".into()))?;
-        let text = settings(groups, slots, "down_after = 1\nup_after = 1\nflap_changes = 1000");
-        let settings = load(&[("bench", text)], &board).map_err(|_| Error("settings".into()))?;
-        let now = event::Instant::from_boot(Duration::from_secs(100));
-        let mut facts = Facts::new(Arc::new(settings.clone()), now);
-        let port = event::Link::wired(2, "eth0");
-        for event in [
-            Event::Dump(event::Dump::Begin),
-            Event::Link(event::Change::Present(port)),
-            Event::Dump(event::Dump::End),
-        ] {
-            facts.apply(&event, now);
-        }
-        let ids: Vec<NodeId> = facts.nodes().iter().map(|node| node.id).collect();
-        let round = |node| Round { node, rtt: Some(Duration::from_micros(300)), first_lost: false };
-        facts.apply(&Event::Probe(Probe::Nodes(ids.iter().copied().map(round).collect())), now);
-        let node = ids.get(7).copied().unwrap_or_default();
-        Ok(Self { settings, facts, node, now, up: true })
-    }
-
-    /// One node dies, or returns.
-    fn change(&mut self) -> Duration {
-        self.up = !self.up;
-        self.now = self.now + Duration::from_millis(300);
-        let round = Round {
-            node: self.node,
-            rtt: self.up.then_some(Duration::from_micros(300)),
-            first_lost: !self.up,
-        };
-        let begin = Instant::now();
-        let reported = self.facts.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
-        let desired = decide(&self.settings, &self.facts);
-        let (settings, state) = (&self.settings, &self.facts);
-        let rendered = (
-            view::panel::page::playlist(settings, state, &desired),
-            view::panel::led::lights(settings, state, &desired),
-            view::status::snapshot(settings, state, &desired),
-            view::status_line(state, &desired),
-        );
-        let passed = begin.elapsed();
-        assert_eq!(reported.len(), 1, "{reported:?}");
-        drop(rendered);
-        passed
     }
 }

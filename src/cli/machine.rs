@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -202,7 +202,7 @@ impl Machine {
 
     /// Returns the port by which the kernel would send to the internet what comes from `source` by
     /// `port`, where we may ask it.
-    pub fn way_out(&self, port: &str, source: Ipv4Addr) -> Option<String> {
+    pub fn way_out(&self, port: &str, source: IpAddr) -> Option<String> {
         if self.answers.is_some() {
             return None;
         }
@@ -212,7 +212,7 @@ impl Machine {
             &mut Socket::open(Protocol::Route, &[]).ok()?,
             index(port)?,
             source,
-            INTERNET,
+            INTERNET.into(),
         )?;
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
     }

@@ -8,7 +8,7 @@ use bramblegate::event::{
     Address, Applied, ApplyReport, Change, Event, LinkIndex, Netconf, Output, Route, Rule,
 };
 use bramblegate::facts::{Facts, Resyncs};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 /// What it was given last.
 #[derive(Default)]
@@ -52,19 +52,16 @@ fn done(output: Output, applied: Applied) -> Event {
 }
 
 fn links(facts: &Facts, port: &PortPlan) -> Vec<Event> {
-    let held = |net: &Ipv4Net| {
-        facts.kernel().addresses(port.index).iter().any(|held| held.address == IpNet::V4(*net))
-    };
+    let held =
+        |net: &IpNet| facts.kernel().addresses(port.index).iter().any(|held| held.address == *net);
     let mut events = Vec::new();
     for net in port.addresses.iter().filter(|net| !held(net)) {
         events.push(Event::Address(Change::Present(address(port.index, *net))));
     }
     for ours in facts.kernel().addresses(port.index).iter().filter(|held| held.ours) {
-        if let IpNet::V4(net) = ours.address {
-            let gone = (!port.addresses.contains(&net))
-                .then(|| Event::Address(Change::Gone(address(port.index, net))));
-            events.extend(gone);
-        }
+        let gone = (!port.addresses.contains(&ours.address))
+            .then(|| Event::Address(Change::Gone(address(port.index, ours.address))));
+        events.extend(gone);
     }
     let known = facts.kernel().netconf(port.index).and_then(|netconf| netconf.forwarding);
     if port.conf.forwarding.is_some() && port.conf.forwarding != known {
@@ -118,10 +115,10 @@ fn routing(facts: &Facts, gateway: &GatewayPlan) -> Vec<Event> {
     events
 }
 
-fn address(index: LinkIndex, net: Ipv4Net) -> Address {
+fn address(index: LinkIndex, net: IpNet) -> Address {
     Address {
         index,
-        address: IpNet::V4(net),
+        address: net,
         tentative: false,
         deprecated: false,
         temporary: false,

@@ -180,7 +180,7 @@ fn ports(desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return "left alone".to_owned() };
     let lines = gateway.links.ports.iter().map(|port| {
         let nets =
-            |nets: &[ipnet::Ipv4Net]| nets.iter().map(|net| format!(" {net}")).collect::<String>();
+            |nets: &[ipnet::IpNet]| nets.iter().map(|net| format!(" {net}")).collect::<String>();
         let conf = &port.conf;
         let mut line = port.name.clone();
         line += if port.up { " up" } else { "" };

@@ -1,7 +1,5 @@
 //! Connection tracking in the kernel.
 
-use std::net::Ipv4Addr;
-
 use bramblegate::decide::ConntrackPlan;
 use bramblegate::decide::firewall::{ForwardedPort, Transport};
 use bramblegate::event::Applied;
@@ -71,7 +69,7 @@ fn only_datagrams_of_a_port_go() {
     let port = |listen, last, port| ForwardedPort {
         transport: Transport::Udp,
         listen,
-        to: Ipv4Addr::new(192, 168, 50, last),
+        to: [192, 168, 50, last].into(),
         port,
     };
     let ports = [port(5000, 11, 5005), port(5002, 11, 5005), port(5003, 11, 5005)];

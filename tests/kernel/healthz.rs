@@ -82,7 +82,7 @@ fn targets(probe: &str) -> Vec<NodeTarget> {
         let slot = u32::from(address.octets()[3]);
         NodeTarget {
             node: NodeId { slot, generation: 0 },
-            address,
+            address: address.into(),
             mac: None,
             probes: node.probes.clone(),
             timeout: 0,

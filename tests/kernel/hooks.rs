@@ -52,7 +52,7 @@ const HEAD6: &str = "fd00:99::126";
 const PORT: Traffic = Traffic::Port {
     protocol: 6,
     listen: 2201,
-    to: std::net::Ipv4Addr::new(192, 168, 50, 11),
+    to: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 50, 11)),
     port: 22,
 };
 const ALL: [Traffic; 9] = [Addresses, Names, BootFiles, Time, Probes, SSH, PING, PORT, Forwarding];

@@ -118,9 +118,9 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
             let (allow, ssh_ports, overlap_routed) = more;
             let (forwarded_for_us, trusted, bridges, unknown) = without_role;
             let network =
-                |(bits, prefix): (u32, u8)| ipnet::Ipv4Net::new(bits.into(), prefix).unwrap();
+                |(bits, prefix): (u32, u8)| ipnet::IpNet::new(ipv4(bits), prefix).unwrap();
             let (cluster_port, uplinks, flow_table_devices) = ports;
-            let cluster_networks: Vec<ipnet::Ipv4Net> = networks.into_iter().map(network).collect();
+            let cluster_networks: Vec<ipnet::IpNet> = networks.into_iter().map(network).collect();
             let marks = [0x8000_0000, 0x8100_0000, 0xa900_0000, 0xed00_0000, 0xc400_0000];
             RulesetInput {
                 entrances: uplinks
@@ -129,7 +129,7 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
                     .cloned()
                     .zip(marks)
                     .collect(),
-                cluster_addresses: cluster_networks.iter().map(ipnet::Ipv4Net::addr).collect(),
+                cluster_addresses: cluster_networks.iter().map(ipnet::IpNet::addr).collect(),
                 dead: forwards.iter().step_by(2).copied().collect(),
                 cluster_port,
                 cluster_networks,
@@ -166,6 +166,10 @@ fn allow() -> impl Strategy<Value = Allow> {
 fn forward() -> impl Strategy<Value = ForwardedPort> {
     let transport = prop_oneof![Just(Transport::Tcp), Just(Transport::Udp)];
     (transport, port(), any::<u32>(), port()).prop_map(|(transport, listen, to, port)| {
-        ForwardedPort { transport, listen, to: to.into(), port }
+        ForwardedPort { transport, listen, to: ipv4(to), port }
     })
+}
+
+fn ipv4(bits: u32) -> std::net::IpAddr {
+    std::net::Ipv4Addr::from(bits).into()
 }

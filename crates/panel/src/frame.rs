@@ -70,9 +70,10 @@ impl Frame {
 
     /// Writes `text` from (`row`, `column`) on; what does not fit on the row is dropped.
     pub fn write(&mut self, row: usize, column: usize, text: &str) {
-        for (offset, scalar) in text.chars().enumerate() {
-            self.set(row, column + offset, scalar);
-        }
+        let columns = usize::from(self.geometry.columns);
+        let (begin, end) = (row * columns + column, row * columns + columns);
+        let cells = self.cells.get_mut(begin..end.max(begin)).unwrap_or_default();
+        cells.iter_mut().zip(text.chars()).for_each(|(cell, scalar)| *cell = scalar);
     }
 
     /// Sets one cell; outside the display it does nothing.

@@ -33,7 +33,7 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
         uplinks = vec!["uplink".to_owned()];
     }
     let port = context.cluster_port();
-    let net = context.settings.cluster.address;
+    let net = IpNet::V4(context.settings.cluster.address);
     let node = net.hosts().find(|host| *host != net.addr());
     let Vital::Time { served, .. } = time::read(&context.machine.path("/")) else {
         return Vec::new();

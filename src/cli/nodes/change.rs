@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -353,7 +354,7 @@ fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node
 /// that is not where it should be.
 fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError> {
     let merged = settings::load(&config.config).map_err(ChangeError::Settings)?;
-    let home = merged.settings.cluster.address;
+    let home = IpNet::V4(merged.settings.cluster.address);
     let address =
         node.address.filter(|address| home.contains(address)).map(|address| address.to_string());
     write_new(config, Entry { name, mac: node.mac, address, probes: Vec::new() })

@@ -1,6 +1,6 @@
 //! The nodes as the daemon reports them, or as the settings name them where no daemon answers.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -16,7 +16,7 @@ use crate::config::Fault;
 pub struct Node {
     pub name: String,
     pub mac: Option<String>,
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// the settings do not name it
     pub found: bool,
 }
@@ -63,7 +63,7 @@ impl Known {
                 let node = |node: &crate::config::Node| Node {
                     name: node.name.clone(),
                     mac: node.mac.map(|mac| mac.to_string()),
-                    address: node.address,
+                    address: node.address.map(IpAddr::V4),
                     found: false,
                 };
                 Ok(Self {
@@ -78,10 +78,7 @@ impl Known {
         let node = |node: &status::Node| Node {
             name: node.name.to_string(),
             mac: node.mac.as_ref().map(ToString::to_string),
-            address: match node.address {
-                Some(IpAddr::V4(address)) => Some(address),
-                _ => None,
-            },
+            address: node.address,
             found: node.origin == Origin::Found,
         };
         let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();

@@ -14,18 +14,18 @@ use super::{Overlap, ROUTE_PROTOCOL};
 /// Holds where the head's address in the cluster is, and which others stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    pub address: Ipv4Net,
+    pub address: IpNet,
     /// retired addresses that stay until no node uses their subnets
-    pub kept: Vec<Ipv4Net>,
+    pub kept: Vec<IpNet>,
     pub overlap: Overlap,
     /// an uplink holds an address of the cluster: (interface, address)
-    pub clash: Option<(LinkIndex, Ipv4Addr)>,
+    pub clash: Option<(LinkIndex, IpAddr)>,
 }
 
 impl Placement {
     /// Returns the networks of the cluster now.
-    pub fn networks(&self) -> Vec<Ipv4Net> {
-        std::iter::once(&self.address).chain(&self.kept).map(Ipv4Net::trunc).collect()
+    pub fn networks(&self) -> Vec<IpNet> {
+        std::iter::once(&self.address).chain(&self.kept).map(IpNet::trunc).collect()
     }
 }
 
@@ -36,10 +36,11 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
         .uplinks
         .iter()
         .find_map(|index| facts.lease_clash(*index).map(|address| (*index, address)));
-    let alternative =
-        || settings.cluster.fallback_addresses.iter().copied().find(|net| !is_taken(facts, *net));
-    let address = clash.and_then(|_| alternative()).unwrap_or(settings.cluster.address);
-    let overlap = if address != settings.cluster.address {
+    let home = IpNet::V4(settings.cluster.address);
+    let mut alternatives = settings.cluster.fallback_addresses.iter().copied().map(IpNet::V4);
+    let mut alternative = || alternatives.find(|net| !is_taken(facts, *net));
+    let address = clash.and_then(|_| alternative()).unwrap_or(home);
+    let overlap = if address != home {
         Overlap::Renumbered
     } else if is_taken(facts, address) || venue_server_in(facts, address) {
         Overlap::Routed
@@ -51,7 +52,7 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
 
 /// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and
 /// nobody else.
-fn kept(facts: &Facts, address: Ipv4Net) -> Vec<Ipv4Net> {
+fn kept(facts: &Facts, address: IpNet) -> Vec<IpNet> {
     let own = facts.own_addresses().filter(|net| *net != address);
     own.filter(|net| facts.is_in_use(*net) && !is_taken(facts, *net)).collect()
 }
@@ -59,9 +60,9 @@ fn kept(facts: &Facts, address: Ipv4Net) -> Vec<Ipv4Net> {
 /// Returns whether another port has an address in this network, or a route that overlaps it: not
 /// the default one, nor one of the two halves of everything that tunnels put before it (0.0.0.0/1
 /// and 128.0.0.0/1); nor what is left of ours on a port that was the cluster's.
-pub fn is_taken(facts: &Facts, net: Ipv4Net) -> bool {
+pub fn is_taken(facts: &Facts, net: IpNet) -> bool {
     let cluster = facts.roles().cluster;
-    let network = IpNet::V4(net.trunc());
+    let network = net.trunc();
     let overlaps = |other: IpNet| other.contains(&network) || network.contains(&other);
     let by_route = facts.kernel().routes().any(|route| {
         route.table == TABLE_MAIN
@@ -79,18 +80,19 @@ pub fn is_taken(facts: &Facts, net: Ipv4Net) -> bool {
             .any(|held| !held.ours && network.contains(&held.address.addr()))
 }
 
-/// Returns `address` with its host part in the subnet of `net`.
+/// Returns `address` with its host part in the subnet of `net`. Only what DHCPv4 gives away moves
+/// along with the cluster.
 pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(net.network()) | (u32::from(address) & u32::from(net.hostmask())))
+    net.network() | (address & net.hostmask())
 }
 
 /// Returns whether a gateway or resolver of the venue has an address in this network.
-fn venue_server_in(facts: &Facts, net: Ipv4Net) -> bool {
+fn venue_server_in(facts: &Facts, net: IpNet) -> bool {
     venue_servers(facts).into_iter().any(|(_, server)| net.contains(&server))
 }
 
-/// Returns gateways and resolvers of the venue, each with the uplink they are reached by.
-pub fn venue_servers(facts: &Facts) -> Vec<(LinkIndex, Ipv4Addr)> {
+/// Returns gateways and resolvers of the venue by IPv4, each with the uplink they are reached by.
+pub fn venue_servers(facts: &Facts) -> Vec<(LinkIndex, IpAddr)> {
     let active = facts.active().map(|uplink| uplink.link.index);
     let mut servers = Vec::new();
     for uplink in facts.uplinks().iter().filter(|uplink| uplink.address.is_some()) {
@@ -99,13 +101,9 @@ pub fn venue_servers(facts: &Facts) -> Vec<(LinkIndex, Ipv4Addr)> {
         let machine = facts.vitals().resolvers.get(&0).into_iter().flatten().copied();
         let machine = machine.filter(|_| active == Some(index));
         for server in uplink.gateway.into_iter().chain(resolvers).chain(machine) {
-            match server {
-                IpAddr::V4(server)
-                    if !server.is_loopback() && !servers.contains(&(index, server)) =>
-                {
-                    servers.push((index, server));
-                }
-                _ => {}
+            let is_news = !server.is_loopback() && !servers.contains(&(index, server));
+            if server.is_ipv4() && is_news {
+                servers.push((index, server));
             }
         }
     }

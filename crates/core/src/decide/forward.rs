@@ -1,6 +1,6 @@
 //! Ports of the head that lead to nodes: where each leads now.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::cluster::Placement;
 use super::firewall::{self, ForwardedPort};
@@ -14,7 +14,7 @@ pub enum NoWay {
     /// the node has no address yet
     NoAddress,
     /// the address is in no network of the cluster as it is now, or the head's own
-    Outside(Ipv4Addr),
+    Outside(IpAddr),
 }
 
 /// Returns where a port leads.
@@ -30,7 +30,7 @@ pub fn way(
         ForwardTarget::Node(name) => {
             facts.nodes().by_name(name).and_then(|node| node.address).ok_or(NoWay::NoAddress)?
         }
-        ForwardTarget::Address(address) => *address,
+        ForwardTarget::Address(address) => (*address).into(),
     };
     let own =
         std::iter::once(&placement.address).chain(&placement.kept).any(|net| net.addr() == to);

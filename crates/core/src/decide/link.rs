@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use ipnet::IpNet;
-
-use super::Desired;
+use super::{Desired, ipv4};
 use crate::config::Settings;
 use crate::event::{ConflictPlan, ConflictPort, Link, Mac};
 use crate::facts::Facts;
 
-/// Returns the ports of cluster and uplinks with a carrier, and the head's addresses there.
+/// Returns the ports of cluster and uplinks with a carrier, and the head's addresses there:
+/// those of IPv4, which ARP shows.
 pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> ConflictPlan {
     let links = facts.kernel().links();
     let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
@@ -20,10 +19,12 @@ pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> Confl
     };
     let cluster =
         facts.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
-    let cluster = cluster.and_then(|link| port(link, vec![desired.cluster_address.addr()]));
-    let uplinks = facts.uplinks().into_iter().filter_map(|uplink| match uplink.address {
-        Some(IpNet::V4(net)) => port(uplink.link, vec![net.addr()]),
-        _ => None,
+    let cluster = cluster.zip(ipv4(desired.cluster_address));
+    let cluster = cluster.and_then(|(link, net)| port(link, vec![net.addr()]));
+    let uplinks = facts.uplinks().into_iter();
+    let uplinks = uplinks.filter_map(|uplink| {
+        let net = uplink.address.and_then(ipv4)?;
+        port(uplink.link, vec![net.addr()])
     });
     ConflictPlan {
         ports: cluster.into_iter().chain(uplinks).collect(),

@@ -12,9 +12,10 @@ pub mod routing;
 pub mod uplink;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
@@ -34,8 +35,9 @@ use firewall::{Ruleset, RulesetInput};
 /// Holds no relative times and no list of nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
-    /// `None` when `gateway.enabled = false`: nothing in the network is changed
-    pub gateway: Option<GatewayPlan>,
+    /// `None` when `gateway.enabled = false`: nothing in the network is changed. Shared: most
+    /// decisions leave it as it is
+    pub gateway: Option<Arc<GatewayPlan>>,
     /// `None`: the nodes are served nothing
     pub service: Option<ServicePlan>,
     pub severity: Severity,
@@ -43,7 +45,7 @@ pub struct Desired {
     pub alerts: Vec<Alert>,
     pub overlap: Overlap,
     /// where the head's address in the cluster is now
-    pub cluster_address: Ipv4Net,
+    pub cluster_address: IpNet,
 }
 
 /// What the kernel's network stack should hold of ours.
@@ -70,7 +72,7 @@ pub struct PortPlan {
     /// switch it on (never off)
     pub up: bool,
     /// to be there, in this order; others that are ours go, those of others are never touched
-    pub addresses: Vec<Ipv4Net>,
+    pub addresses: Vec<IpNet>,
     pub conf: InterfaceConf,
 }
 
@@ -126,7 +128,7 @@ pub struct FirewallPlan {
 /// order to do so rings the reconciler.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConntrackPlan {
-    pub sources: Vec<Ipv4Addr>,
+    pub sources: Vec<IpAddr>,
 }
 
 pub use crate::facts::ROUTE_PROTOCOL;
@@ -147,11 +149,64 @@ pub use crate::event::MARK_ELSEWHERE;
 
 /// Decides what should be true, given the settings and the facts.
 pub fn decide(settings: &Settings, facts: &Facts) -> Desired {
-    let placement = cluster::place(settings, facts);
-    let alerts = raise::alerts(settings, facts, &placement);
+    Decider::default().decide(settings, facts)
+}
+
+/// Decides again and again about the same facts as they change. What probes say of nodes changes
+/// most often, and nothing of the gateway's plan but where ports lead: the plan is made anew only
+/// when more has changed. A property test compares it with [`decide`].
+#[derive(Debug, Default)]
+pub struct Decider(Option<(Basis, Arc<GatewayPlan>)>);
+
+/// What tells whether the gateway's plan may be another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Basis {
+    /// [`Facts::generation`]
+    facts: u64,
+    /// [`crate::facts::node::Nodes::silences`], where ports lead to nodes: it refuses what is for
+    /// one that is down
+    silences: Option<u64>,
+}
+
+impl Decider {
+    /// Decides as [`decide`] does. `settings` are those of the facts.
+    pub fn decide(&mut self, settings: &Settings, facts: &Facts) -> Desired {
+        let placement = cluster::place(settings, facts);
+        let gateway = settings.gateway.enabled.then(|| self.gateway(settings, facts, &placement));
+        desired(settings, facts, &placement, gateway)
+    }
+
+    fn gateway(
+        &mut self,
+        settings: &Settings,
+        facts: &Facts,
+        placement: &Placement,
+    ) -> Arc<GatewayPlan> {
+        let forwards = !settings.forwards.is_empty();
+        let basis = Basis {
+            facts: facts.generation(),
+            silences: forwards.then(|| facts.nodes().silences()),
+        };
+        if let Some((_, known)) = self.0.as_ref().filter(|(known, _)| *known == basis) {
+            return Arc::clone(known);
+        }
+        let plan = Arc::new(gateway(settings, facts, placement));
+        self.0 = Some((basis, Arc::clone(&plan)));
+        plan
+    }
+}
+
+/// Returns the whole decision around the gateway's plan.
+fn desired(
+    settings: &Settings,
+    facts: &Facts,
+    placement: &Placement,
+    gateway: Option<Arc<GatewayPlan>>,
+) -> Desired {
+    let alerts = raise::alerts(settings, facts, placement);
     Desired {
-        gateway: settings.gateway.enabled.then(|| gateway(settings, facts, &placement)),
-        service: dhcp::decide(settings, facts, &placement),
+        gateway,
+        service: dhcp::decide(settings, facts, placement),
         severity: alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Ok),
         alerts,
         overlap: placement.overlap,
@@ -238,7 +293,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
             .filter_map(|(index, mark)| Some((name(index)?, mark)))
             .collect(),
         forwards,
-        cluster_addresses: addresses.map(Ipv4Net::addr).collect(),
+        cluster_addresses: addresses.map(IpNet::addr).collect(),
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
         trusted: trusted(settings, facts),
         bridges: facts.links().others().bridges.clone(),
@@ -271,4 +326,11 @@ fn full_names(patterns: &[PortPattern]) -> impl Iterator<Item = &String> {
         PortPattern::Glob(name) => Some(name),
         _ => None,
     })
+}
+/// Returns an address of IPv4, with its network.
+fn ipv4(net: IpNet) -> Option<ipnet::Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
 }

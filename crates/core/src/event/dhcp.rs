@@ -1,6 +1,6 @@
 //! DHCP on the cluster port: our server, and others'.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::{LinkIndex, Mac};
@@ -9,7 +9,7 @@ use super::{LinkIndex, Mac};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub mac: Mac,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// as the node calls itself (DHCP option 12)
     pub host_name: Option<String>,
     /// `None` = for ever
@@ -21,7 +21,8 @@ pub struct Lease {
 pub enum Dhcp {
     /// nobody else offers addresses there: it may be served
     Alone { index: LinkIndex },
-    /// somebody else does: the ports may be swapped
+    /// somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 knows no other
+    /// address
     Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
     /// the switch lets nothing through for so long (spanning tree): it is asked after that
     Held { index: LinkIndex, seconds: u64 },
@@ -30,7 +31,7 @@ pub enum Dhcp {
     /// a board says what it calls itself, to whatever server (options 12 and 81); as it says it
     CallsItself { mac: Mac, name: String },
     /// a node loads this file: it boots
-    Boots { address: Ipv4Addr, file: String },
+    Boots { address: IpAddr, file: String },
     /// our own server gave or refused an address, or complains
     ServerLog(ServerLog),
 }
@@ -43,6 +44,7 @@ pub struct ServerLog {
     pub text: String,
     /// the node it is about, where it is about one
     pub mac: Option<Mac>,
+    /// of DHCPv4, as all of what the server says of addresses
     pub address: Option<Ipv4Addr>,
 }
 

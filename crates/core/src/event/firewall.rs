@@ -1,8 +1,8 @@
 //! What is seen of the firewall: our table disturbed, other programs' rules in the way, counters.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 /// Reports what was seen of the firewall from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Dropped {
     pub purpose: String,
     pub packets: u64,
     /// the source of one of the latest, where one is kept
-    pub example: Option<Ipv4Addr>,
+    pub example: Option<IpAddr>,
 }
 
 /// Names what has to get through the rules of others.
@@ -62,7 +62,7 @@ pub enum Traffic {
     /// the same by IPv6, with the neighbour discovery that it takes (ICMPv6: port 0)
     VenueIpv6 { protocol: u8, port: u16 },
     /// a port of the head that leads to a node
-    Port { protocol: u8, listen: u16, to: Ipv4Addr, port: u16 },
+    Port { protocol: u8, listen: u16, to: IpAddr, port: u16 },
 }
 
 impl Traffic {
@@ -98,9 +98,9 @@ pub struct FirewallWatch {
     pub cluster_port: Option<String>,
     /// it is a bridge
     pub bridge: bool,
-    pub cluster_networks: Vec<Ipv4Net>,
+    pub cluster_networks: Vec<IpNet>,
     /// the head's own address there
-    pub head: Option<Ipv4Net>,
+    pub head: Option<IpNet>,
     /// what has to get through, beside what is forwarded
     pub traffic: Vec<Traffic>,
     /// those that carry traffic, or could

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{LinkIndex, Mac};
 use crate::config::VitalLimits;
@@ -25,12 +25,12 @@ pub enum Vital {
     /// addresses of the head that other boards have too; all of them
     Conflicts(Vec<Conflict>),
     /// a time server of the head answers where the nodes ask it, and has a time; whom the head asks
-    /// for the time
+    /// for the time, of those that DHCPv4 can name to the nodes (option 42, RFC 2132 8.3)
     Time { served: bool, servers: Vec<Ipv4Addr> },
     /// host name, and TCP ports on which sshd listens
     Host { name: String, ssh_ports: Vec<u16> },
     /// addresses that we gave to ports, by the record of what we changed: (port, address)
-    Added(Vec<(String, Ipv4Net)>),
+    Added(Vec<(String, IpNet)>),
     /// ports on which forwarding was off before us, by the same record
     Opened(Vec<String>),
     /// transfers to the display that failed while it was there, since the start
@@ -56,8 +56,8 @@ pub struct Way {
     /// by which port they enter; `None`: the head's own
     pub enters: Option<LinkIndex>,
     /// `None`: the kernel chooses
-    pub from: Option<Ipv4Addr>,
-    pub to: Ipv4Addr,
+    pub from: Option<IpAddr>,
+    pub to: IpAddr,
     /// by which port they have to leave
     pub leaves: LinkIndex,
     /// whose packets they are; 0 are the kernel's and what it forwards too
@@ -127,6 +127,7 @@ pub enum Button {
 pub struct Conflict {
     /// where it was heard
     pub port: LinkIndex,
+    /// heard by ARP (RFC 826), so of IPv4
     pub address: Ipv4Addr,
     /// who has it
     pub by: Mac,

@@ -1,6 +1,6 @@
 //! Probes of the nodes and of the internet.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub struct NodeProbePlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTarget {
     pub node: NodeId,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// the board that the settings name: where a probe sees who answers, no other's answer counts
     pub mac: Option<Mac>,
     /// all of them must be answered; shared by the nodes that are asked the same

@@ -1,6 +1,6 @@
 //! What is asked about the ways that packets take.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{LinkIndex, Way};
 
@@ -13,7 +13,7 @@ pub struct WayOutPlan {
     /// the cluster port
     pub from_port: LinkIndex,
     /// an address of the cluster that is not the head's own
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// what has been promised
     pub ways: Vec<Way>,
     pub generation: u64,

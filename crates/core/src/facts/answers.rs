@@ -2,12 +2,13 @@
 //! know together.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::config::Settings;
-use crate::event::{AlertId, Astray, Instant, Link, LinkIndex, Netconf, Output, Stop};
+use crate::event::alert::AlertCode;
+use crate::event::{AlertId, Astray, Instant, Link, LinkIndex, Netconf, NodeId, Output, Stop};
 
 use super::cluster;
 use super::dhcp::DhcpFacts;
@@ -102,6 +103,27 @@ impl Facts {
         self.acknowledgements.known()
     }
 
+    /// Returns the nodes of which users know an alert of this code, one of nodes' health.
+    pub fn acknowledged_nodes(&self, code: AlertCode) -> &BTreeSet<NodeId> {
+        self.acknowledgements.nodes(code)
+    }
+
+    /// Returns whether every alert that users know of stands, and none of them is waited for since
+    /// the start.
+    pub fn all_acknowledged_stand(
+        &self,
+        stands: impl Fn(&AlertId) -> bool,
+        all_stand: impl Fn(AlertCode, &BTreeSet<NodeId>) -> bool,
+    ) -> bool {
+        self.acknowledgements.all_stand(stands, all_stand)
+    }
+
+    /// Returns a count that goes up whenever more may have changed than what probes say of nodes,
+    /// also by time alone.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Returns all uplinks that exist, in the order of the settings.
     pub fn uplinks(&self) -> Vec<UplinkView<'_>> {
         let ports = self.roles().uplinks.iter();
@@ -154,23 +176,23 @@ impl Facts {
     }
 
     /// Returns our own addresses in the cluster, of the settings.
-    pub fn own_addresses(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpNet> + '_ {
         cluster::own_addresses(&self.settings)
     }
 
     /// Returns whether a node may still use the subnet of this address of ours on the cluster port.
-    pub fn is_in_use(&self, net: Ipv4Net) -> bool {
+    pub fn is_in_use(&self, net: IpNet) -> bool {
         self.cluster.is_in_use(net, self.now)
     }
 
     /// Returns the address leased to this uplink that is the cluster port's own, or a node's; one
     /// that we put there when it was the cluster's port is no lease.
-    pub fn lease_clash(&self, index: LinkIndex) -> Option<Ipv4Addr> {
+    pub fn lease_clash(&self, index: LinkIndex) -> Option<IpAddr> {
         self.cluster.lease_clash(index, &self.settings, &self.links, &self.uplinks, &self.nodes)
     }
 
     /// Returns the uplinks that hold an address of the cluster, each with the first such address.
-    pub(super) fn clashes(&self) -> impl Iterator<Item = (LinkIndex, Ipv4Addr)> + '_ {
+    pub(super) fn clashes(&self) -> impl Iterator<Item = (LinkIndex, IpAddr)> + '_ {
         self.cluster.clashes(&self.settings, &self.links, &self.uplinks, &self.nodes).into_iter()
     }
 

@@ -2,10 +2,10 @@
 //! cluster port still has after the cluster moved, each for as long as a node uses its subnet.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::context::Context;
 use super::link::Links;
@@ -28,7 +28,7 @@ pub(super) struct Cluster {
     clashing: bool,
     /// addresses of uplinks that our server had given to nodes: the clash outlives their leases,
     /// which are taken back as the cluster moves
-    given_twice: Vec<(LinkIndex, Ipv4Addr)>,
+    given_twice: Vec<(LinkIndex, IpAddr)>,
     retiring: RetiringSubnets,
 }
 
@@ -54,7 +54,7 @@ impl Cluster {
         let clashing = !clashes.is_empty();
         let moved = std::mem::replace(&mut self.clashing, clashing) != clashing;
         let given =
-            |(_, address): &(LinkIndex, Ipv4Addr)| !is_written(*address, context.settings, nodes);
+            |(_, address): &(LinkIndex, IpAddr)| !is_written(*address, context.settings, nodes);
         self.given_twice = clashes.into_iter().filter(given).collect();
         let held = addresses_of_ours(context.settings, links);
         self.retiring.refresh(&held, moved, nodes, context.now);
@@ -66,7 +66,7 @@ impl Cluster {
     }
 
     /// Returns whether a node may still use the subnet of this address of ours on the cluster port.
-    pub fn is_in_use(&self, net: Ipv4Net, now: Instant) -> bool {
+    pub fn is_in_use(&self, net: IpNet, now: Instant) -> bool {
         self.retiring.is_in_use(net, now)
     }
 
@@ -80,14 +80,11 @@ impl Cluster {
         links: &Links,
         uplinks: &Uplinks,
         nodes: &Nodes,
-    ) -> Option<Ipv4Addr> {
+    ) -> Option<IpAddr> {
         let held = links.kernel().addresses(index).iter().filter(|held| !held.ours);
         let renewing = uplinks.get(index).and_then(UplinkMemory::renewing_address);
-        let leased = held.map(|held| held.address).chain(renewing).filter_map(|net| match net {
-            IpNet::V4(net) => Some(net.addr()),
-            IpNet::V6(_) => None,
-        });
-        let home = settings.cluster.address;
+        let leased = held.map(|held| held.address).chain(renewing).map(|net| net.addr());
+        let home = IpNet::V4(settings.cluster.address);
         let given = |address| {
             self.given_twice.contains(&(index, address)) || nodes.is_leased(address, home)
         };
@@ -103,7 +100,7 @@ impl Cluster {
         links: &Links,
         uplinks: &Uplinks,
         nodes: &Nodes,
-    ) -> Vec<(LinkIndex, Ipv4Addr)> {
+    ) -> Vec<(LinkIndex, IpAddr)> {
         let ports = links.roles().uplinks.iter();
         let clash = |index| self.lease_clash(index, settings, links, uplinks, nodes);
         ports.filter_map(|index| Some((*index, clash(*index)?))).collect()
@@ -111,35 +108,33 @@ impl Cluster {
 }
 
 /// Returns our own addresses in the cluster, of the settings.
-pub(super) fn own_addresses(settings: &Settings) -> impl Iterator<Item = Ipv4Net> + '_ {
-    std::iter::once(settings.cluster.address)
-        .chain(settings.cluster.fallback_addresses.iter().copied())
+pub(super) fn own_addresses(settings: &Settings) -> impl Iterator<Item = IpNet> + '_ {
+    let cluster = &settings.cluster;
+    std::iter::once(&cluster.address).chain(&cluster.fallback_addresses).copied().map(IpNet::V4)
 }
 
 /// Returns whether an uplink has an address that the nodes look for on their own wire, as the venue
-/// uses the same network. One that a node has is the node's there.
+/// uses the same network. One that a node has is the node's there. Only IPv4 is answered for: by
+/// ARP.
 pub(super) fn is_uplink_looked_for(settings: &Settings, uplinks: &Uplinks, nodes: &Nodes) -> bool {
     uplinks.iter().filter_map(|(_, memory)| memory.address).any(|address| match address {
         IpNet::V4(held) => {
             settings.cluster.address.contains(&held.addr())
-                && nodes.by_address(held.addr()).is_none()
+                && nodes.by_address(held.addr().into()).is_none()
         }
         IpNet::V6(_) => false,
     })
 }
 
 /// Returns whether the settings give this address to the head or to a node.
-fn is_written(address: Ipv4Addr, settings: &Settings, nodes: &Nodes) -> bool {
-    address == settings.cluster.address.addr() || nodes.is_home(address)
+fn is_written(address: IpAddr, settings: &Settings, nodes: &Nodes) -> bool {
+    address == IpAddr::V4(settings.cluster.address.addr()) || nodes.is_home(address)
 }
 
 /// Returns the addresses of ours that the cluster port has.
-fn addresses_of_ours(settings: &Settings, links: &Links) -> Vec<Ipv4Net> {
+fn addresses_of_ours(settings: &Settings, links: &Links) -> Vec<IpNet> {
     let Some(port) = links.roles().cluster else { return Vec::new() };
-    let held = links.kernel().addresses(port).iter().filter_map(|held| match held.address {
-        IpNet::V4(net) => Some(net),
-        IpNet::V6(_) => None,
-    });
+    let held = links.kernel().addresses(port).iter().map(|held| held.address);
     held.filter(|net| own_addresses(settings).any(|own| own == *net)).collect()
 }
 
@@ -147,27 +142,27 @@ fn addresses_of_ours(settings: &Settings, links: &Links) -> Vec<Ipv4Net> {
 #[derive(Debug, Clone, Default)]
 struct RetiringSubnets {
     /// the last use that was seen; in the future, where a lease was given until then
-    used: BTreeMap<Ipv4Net, Instant>,
+    used: BTreeMap<IpNet, Instant>,
     look_at: Instant,
     /// there is more than one of them, and one is in use: time alone may end that
     waits: bool,
 }
 
 impl RetiringSubnets {
-    fn heard(&mut self, address: Ipv4Addr, now: Instant) {
+    fn heard(&mut self, address: IpAddr, now: Instant) {
         for (_, used) in self.used.iter_mut().filter(|(net, _)| net.contains(&address)) {
             *used = now.max(*used);
         }
     }
 
-    fn is_in_use(&self, net: Ipv4Net, now: Instant) -> bool {
+    fn is_in_use(&self, net: IpNet, now: Instant) -> bool {
         let used = self.used.get(&net);
         used.is_some_and(|used| now.saturating_since(*used) < RETIREMENT_GRACE)
     }
 
     /// Notes what uses our addresses. `moved`: the cluster moves now, and leases of where it was
     /// are about to be taken back, though their nodes go on with them.
-    fn refresh(&mut self, held: &[Ipv4Net], moved: bool, nodes: &Nodes, now: Instant) {
+    fn refresh(&mut self, held: &[IpNet], moved: bool, nodes: &Nodes, now: Instant) {
         self.used.retain(|net, _| held.contains(net));
         for net in held {
             self.used.entry(*net).or_insert(now);

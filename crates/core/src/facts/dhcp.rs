@@ -349,7 +349,12 @@ mod tests {
     fn lease(board: u8, last: u8) -> Lease {
         let address = Ipv4Addr::new(192, 168, 50, last);
         let valid_for = Some(Duration::from_secs(3600));
-        Lease { mac: Mac([6, 0, 0, 0, 0, board]), address, host_name: None, valid_for }
+        Lease {
+            mac: Mac([6, 0, 0, 0, 0, board]),
+            address: address.into(),
+            host_name: None,
+            valid_for,
+        }
     }
 
     fn wants(facts: &mut Facts, board: u8, second: u64) {

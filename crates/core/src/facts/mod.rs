@@ -69,6 +69,8 @@ pub struct Facts {
     acknowledgements: Acknowledgements,
     /// since the last [`Facts::take_resyncs`]
     resyncs: Resyncs,
+    /// counts up whenever more may have changed than what probes say of nodes
+    generation: u64,
 }
 
 impl Facts {
@@ -93,6 +95,7 @@ impl Facts {
             dhcp: DhcpFacts::default(),
             acknowledgements: Acknowledgements::default(),
             resyncs: Resyncs::default(),
+            generation: 0,
         }
     }
 
@@ -105,12 +108,16 @@ impl Facts {
         self.settings = settings;
         let mut transitions = vec![Transition::Reloaded];
         transitions.extend(self.refresh());
+        self.acknowledgements.follow(&self.nodes);
+        self.generation += 1;
         transitions
     }
 
     /// Takes in leases of an earlier run, in which the server wrote down who has which name.
     pub fn restore_names(&mut self, leases: &[Lease]) {
         self.nodes.restore_names(leases, self.now);
+        self.acknowledgements.follow(&self.nodes);
+        self.generation += 1;
     }
 
     /// Takes in orders of an earlier run: these nodes are worked on; as [`Nodes::drained`] returned
@@ -132,7 +139,9 @@ impl Facts {
         let mut transitions = self.handle(event);
         if is_due {
             transitions.extend(self.refresh());
+            self.generation += 1;
         }
+        self.acknowledgements.follow(&self.nodes);
         transitions
     }
 

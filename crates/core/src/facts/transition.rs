@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::api::status::{NodeHealth, UplinkState};
 use crate::event::{Mac, Output, Reachability, ServerLog};
@@ -29,7 +29,7 @@ pub enum Transition {
     /// more nodes than before have not answered yet
     NodesAwaited,
     /// a node that the settings do not name was found
-    NodeFound { name: String, mac: Option<Mac>, address: Option<Ipv4Addr> },
+    NodeFound { name: String, mac: Option<Mac>, address: Option<IpAddr> },
     /// a node that was found is gone for good
     NodeForgotten { name: String },
     /// the cluster port appeared or vanished
@@ -50,7 +50,7 @@ pub enum Transition {
         owned: bool,
     },
     /// the cluster moved to another subnet, or back
-    ClusterMoved { from: Ipv4Net, to: Ipv4Net },
+    ClusterMoved { from: IpNet, to: IpNet },
     /// stale connection tracking entries were deleted
     ConntrackFlushed { deleted: u32 },
     /// whether the display has lost its power cannot be seen on this hardware

@@ -21,7 +21,7 @@ use tokio::time::{Instant as Timer, sleep_until};
 use crate::clock;
 use crate::config::{OnStop, Settings};
 use crate::decide::alert::acknowledge;
-use crate::decide::{Desired, decide};
+use crate::decide::{Decider, Desired};
 use crate::event::{
     ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital,
 };
@@ -115,6 +115,7 @@ struct Daemon {
     plans: Plans,
     outputs: Outputs,
     journal: Arc<Journal>,
+    decider: Decider,
     desired: Option<Desired>,
     /// changes of fact from before the first listing's end, or that wait for `publish_at`
     untold: Vec<Transition>,
@@ -179,6 +180,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         plans,
         outputs,
         journal,
+        decider: Decider::default(),
         desired: None,
         untold: Vec::new(),
         pace: Pace::new(AT_ONCE, SPACING, Timer::now()),
@@ -343,7 +345,7 @@ impl Daemon {
             return;
         }
         let settings = &self.options.settings;
-        let desired = decide(settings, &self.facts);
+        let desired = self.decider.decide(settings, &self.facts);
         if let Some(standing) = acknowledge::still_standing(&self.facts, &desired) {
             let known = self.facts.acknowledged().len();
             self.facts.apply(&Event::Acknowledgement(standing), clock::now());

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use bramblegate_netlink::packet::AddressFamily;
 use bramblegate_netlink::packet::route::{RouteAttribute, RouteFlags, RouteMessage, RouteType};
@@ -33,7 +33,7 @@ pub async fn run(
         let asked = plan.borrow_and_update().clone();
         let mut found = Vec::new();
         if let Some(asked) = asked {
-            let index = way_out(&mut requests, asked.from_port, asked.source, INTERNET);
+            let index = way_out(&mut requests, asked.from_port, asked.source, INTERNET.into());
             emit(&events, Event::Vital(Vital::WayOut { index })).await?;
             found = astray(&mut requests, &asked.ways);
         }
@@ -50,8 +50,8 @@ pub async fn run(
 pub fn way_out(
     requests: &mut Socket,
     from_port: LinkIndex,
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
 ) -> Option<LinkIndex> {
     let question = [
         RouteAttribute::Source(source.into()),
@@ -86,7 +86,7 @@ pub fn astray(requests: &mut Socket, ways: &[Way]) -> Vec<Astray> {
 /// table that says so.
 fn look_up(
     requests: &mut Socket,
-    destination: Ipv4Addr,
+    destination: IpAddr,
     tos: u8,
     question: impl IntoIterator<Item = RouteAttribute>,
 ) -> Option<(LinkIndex, u32)> {
@@ -95,10 +95,14 @@ fn look_up(
     message.attributes.extend(question);
     let names_source =
         message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Source(_)));
-    message.header.address_family = AddressFamily::Inet;
+    let (family, whole) = match destination {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    message.header.address_family = family;
     message.header.tos = tos;
-    message.header.destination_prefix_length = 32;
-    message.header.source_prefix_length = if names_source { 32 } else { 0 };
+    message.header.destination_prefix_length = whole;
+    message.header.source_prefix_length = if names_source { whole } else { 0 };
     // Say which table decided; kernel ≥ 4.4.
     message.header.flags = RouteFlags::LookupTable;
     let mut found = None;

@@ -19,13 +19,21 @@ pub fn all_standing(facts: &Facts, desired: &Desired) -> Acknowledgement {
 /// Returns which acknowledged alerts a decision raises, where some of them it does not. To take the
 /// others out of the facts changes no decision: only a raised alert is shown as acknowledged.
 pub fn still_standing(facts: &Facts, desired: &Desired) -> Option<Acknowledgement> {
-    let known = facts.acknowledged();
-    if known.is_empty() {
+    let stands = |id: &AlertId| {
+        let mut raised = desired.alerts.iter();
+        raised.any(|alert| (alert.code, &alert.subject) == (id.code, &id.subject))
+    };
+    // Nearly always: thousands of them are not listed for it.
+    if facts.all_acknowledged_stand(stands, |code, nodes| health::all_stand(facts, code, nodes)) {
         return None;
     }
+    Some(Acknowledgement::Standing(standing(facts, desired)))
+}
+
+/// Returns which acknowledged alerts a decision raises.
+pub fn standing(facts: &Facts, desired: &Desired) -> BTreeSet<AlertId> {
     let ids = others(desired).map(Alert::id).chain(health::standing(facts).map(|(id, _)| id));
-    let standing: BTreeSet<AlertId> = ids.filter(|id| known.contains(id)).collect();
-    Some(Acknowledgement::Standing(standing))
+    ids.filter(|id| facts.acknowledged().contains(id)).collect()
 }
 
 /// Returns the alerts that are acknowledged as a whole. An alert of several nodes is acknowledged

@@ -2,7 +2,7 @@
 //! the nodes and to the venue, and what our rules drop.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -171,19 +171,15 @@ fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 fn foreign_sources(
     facts: &Facts,
     placement: &Placement,
-    example: Option<Ipv4Addr>,
+    example: Option<IpAddr>,
     latest: &str,
 ) -> String {
     let cluster = placement.address.trunc();
     let port = facts.cluster_port().map_or("the cluster port", |link| link.name.as_str());
     let held = facts.cluster_port().map_or(&[][..], |link| facts.kernel().addresses(link.index));
-    let second = held.iter().find_map(|held| match held.address {
-        IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
-            Some(net.trunc())
-        }
-        _ => None,
-    });
-    match second {
+    let is_there = |net: &IpNet| example.is_some_and(|source| net.contains(&source));
+    let second = held.iter().find(|held| !held.ours && is_there(&held.address));
+    match second.map(|held| held.address.trunc()) {
         Some(net) => format!(
             "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway \
              translates {cluster} only; give them addresses of it, or make cluster.address wide \

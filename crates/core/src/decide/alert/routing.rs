@@ -2,7 +2,7 @@
 //! that stand in for another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::decide::alert::{Alert, AlertCode, Severity, Subject};
 use crate::decide::cluster::Placement;
@@ -62,9 +62,9 @@ fn is_refused(facts: &Facts, astray: &Astray) -> bool {
 }
 
 /// Returns an address that two uplinks have, the one by which its answers leave, and the other.
-fn held_twice<'a>(facts: &'a Facts, astray: &Astray) -> Option<(Ipv4Addr, &'a str, &'a str)> {
+fn held_twice<'a>(facts: &'a Facts, astray: &Astray) -> Option<(IpAddr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
-    let is_from = |address: IpAddr| address == IpAddr::V4(from);
+    let is_from = |address: IpAddr| address == from;
     let holds = facts.kernel().addresses(by).iter().any(|held| is_from(held.address.addr()));
     let uplinks = &facts.roles().uplinks;
     if !holds || !uplinks.contains(&by) || !uplinks.contains(&astray.way.leaves) {

@@ -8,7 +8,7 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::{Netboot, Settings, TimeServer};
 use crate::event::LinkIndex;
@@ -37,7 +37,7 @@ const RENEWALS_A_SECOND: u32 = 5;
 pub struct ServicePlan {
     /// the cluster port
     pub port: String,
-    /// the head's own address there
+    /// the head's own address there, from which DHCPv4 is served
     pub address: Ipv4Net,
     pub dhcp: Option<DhcpPlan>,
     /// whether names are resolved
@@ -63,7 +63,7 @@ pub struct AnswerOrigin {
     pub portal: bool,
 }
 
-/// Addresses for the nodes.
+/// Addresses for the nodes, by DHCPv4 (RFC 2131).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpPlan {
     pub first: Ipv4Addr,
@@ -128,9 +128,9 @@ pub fn decide(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
     let port = facts.cluster_port()?;
     let plan = || plan(settings, facts, placement, &port.name);
     match verdict(settings, facts) {
-        Verdict::Serve => Some(plan()),
+        Verdict::Serve => plan(),
         Verdict::Refused if settings.cluster.dns.is_some() => {
-            Some(ServicePlan { dhcp: None, netboot: None, ..plan() })
+            Some(ServicePlan { dhcp: None, netboot: None, ..plan()? })
         }
         Verdict::Refused | Verdict::Waiting | Verdict::Off => None,
     }
@@ -145,13 +145,19 @@ pub fn intended(settings: &Settings, facts: &Facts, placement: &Placement) -> Op
     let port = facts
         .cluster_port()
         .map_or_else(|| settings.cluster.interface.to_string(), |link| link.name.clone());
-    Some(plan(settings, facts, placement, &port))
+    plan(settings, facts, placement, &port)
 }
 
-/// Returns what to serve on this port, whatever stands against it.
-fn plan(settings: &Settings, facts: &Facts, placement: &Placement, port: &str) -> ServicePlan {
+/// Returns what to serve on this port, whatever stands against it; `None` where the head has no
+/// IPv4 address in the cluster.
+fn plan(
+    settings: &Settings,
+    facts: &Facts,
+    placement: &Placement,
+    port: &str,
+) -> Option<ServicePlan> {
     let cluster = &settings.cluster;
-    let address = placement.address;
+    let IpNet::V4(address) = placement.address else { return None };
     let dhcp = cluster.dhcp.as_ref().map(|dhcp| {
         let lease = if placement.overlap == Overlap::None {
             dhcp.lease_time
@@ -170,7 +176,7 @@ fn plan(settings: &Settings, facts: &Facts, placement: &Placement, port: &str) -
             time_servers: time_servers(dhcp.ntp, facts, address.addr()),
         }
     });
-    ServicePlan {
+    Some(ServicePlan {
         port: port.to_owned(),
         address,
         netboot: cluster.netboot.clone().filter(|_| dhcp.is_some()),
@@ -181,7 +187,7 @@ fn plan(settings: &Settings, facts: &Facts, placement: &Placement, port: &str) -
         domain: cluster.domain.clone(),
         head: head_name(facts),
         names: facts.nodes().layout,
-    }
+    })
 }
 
 /// Returns where the answers of resolvers come from now.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::config::{Settings, TimeServer};
-use crate::decide::Desired;
+use crate::decide::{Desired, ipv4};
 use crate::event::DhcpWatchPlan;
 use crate::facts::Facts;
 
@@ -28,8 +28,10 @@ pub fn other_dhcp(settings: &Settings, facts: &Facts) -> Option<DhcpWatchPlan> {
     })
 }
 
-/// Returns where nodes would ask the head for the time, if it is to be found out.
+/// Returns where nodes would ask the head for the time, if it is to be found out:
+/// at what DHCPv4 names to them.
 pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
     let asked = settings.cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
-    (asked && settings.gateway.enabled).then(|| desired.cluster_address.addr())
+    let address = ipv4(desired.cluster_address).filter(|_| asked && settings.gateway.enabled);
+    address.map(|net| net.addr())
 }

@@ -57,10 +57,7 @@ fn upstream(
     if address.is_loopback() || address.is_unspecified() || link_local {
         return None;
     }
-    let within = match address {
-        IpAddr::V4(address) => placement.networks().iter().any(|net| net.contains(&address)),
-        IpAddr::V6(_) => false,
-    };
+    let within = placement.networks().iter().any(|net| net.contains(&address));
     let uplink = uplink
         .and_then(|index| facts.uplinks().into_iter().find(|uplink| uplink.link.index == index));
     if facts.kernel().is_local(address) {

@@ -2,7 +2,7 @@
 //! the cluster port or from the head itself, and let through for exactly that; refused while the
 //! node is down.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::{
     Action, Chain, ChainKind, Family, ForwardedPort, Hook, Match, Rule, Ruleset, RulesetInput,
@@ -41,12 +41,12 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     own.extend(own_addresses(input, None));
     own.push(to_dstnat(vec![Match::ToThisMachine]));
     let translated = input.forwards.iter().flat_map(|forward| {
-        let matches = [Match::Family(Family::Ipv4), destination(forward, forward.listen)];
+        let matches = [Match::Family(Family::of(forward.to)), destination(forward, forward.listen)];
         let purpose = "the uplink that was asked is remembered";
         let marked = rule(matches.clone(), Action::Jump("entrances"), purpose);
         let led = rule(
             matches,
-            Action::Redirect(forward.to.into(), forward.port),
+            Action::Redirect(forward.to, forward.port),
             "a port that leads to a node",
         );
         (!input.entrances.is_empty()).then_some(marked).into_iter().chain([led])
@@ -86,12 +86,12 @@ fn entrances(input: &RulesetInput) -> Vec<Rule> {
 
 /// Returns the rules that leave the head's ports at its own addresses in the cluster alone.
 fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
-    let own = |address: Ipv4Addr| {
+    let own = |address: IpAddr| {
         let matches: Vec<Match> = port
             .cloned()
             .map(Match::Input)
             .into_iter()
-            .chain([Match::Destination(address.into())])
+            .chain([Match::Destination(address)])
             .collect();
         rule(matches, Action::Accept, "the head's own ports in the cluster")
     };
@@ -130,7 +130,7 @@ fn refused(input: &RulesetInput) -> Vec<Rule> {
     let refusal = |forward: &ForwardedPort| {
         let mut matches = vec![
             Match::Redirected,
-            Match::Destination(forward.to.into()),
+            Match::Destination(forward.to),
             destination(forward, forward.port),
         ];
         let action = match forward.transport {
@@ -146,11 +146,8 @@ fn refused(input: &RulesetInput) -> Vec<Rule> {
 /// Returns the rules that let them through from the uplink to the node, and nothing beside them.
 pub fn accepted(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     input.forwards.iter().map(|forward| {
-        let matches = [
-            Match::Redirected,
-            Match::Destination(forward.to.into()),
-            destination(forward, forward.port),
-        ];
+        let matches =
+            [Match::Redirected, Match::Destination(forward.to), destination(forward, forward.port)];
         rule(matches, Action::Accept, "by a port that leads to this node")
     })
 }
@@ -160,7 +157,7 @@ impl Ruleset {
     pub fn forwarded(&self, down: bool) -> impl Iterator<Item = ForwardedPort> + '_ {
         let refused: Vec<&Rule> = self.rules_of("forwards_down").collect();
         let all = self.rules_of("dstnat").filter_map(|rule| {
-            let Action::Redirect(IpAddr::V4(to), port) = rule.action else { return None };
+            let Action::Redirect(to, port) = rule.action else { return None };
             rule.matches.iter().find_map(|condition| match *condition {
                 Match::Port(transport, Side::Destination, listen, _) => {
                     Some(ForwardedPort { transport, listen, to, port })
@@ -174,7 +171,7 @@ impl Ruleset {
 
 /// Returns whether a rule is about this port's translated connections.
 fn is_about(rule: &Rule, forward: &ForwardedPort) -> bool {
-    let conditions = [Match::Destination(forward.to.into()), destination(forward, forward.port)];
+    let conditions = [Match::Destination(forward.to), destination(forward, forward.port)];
     conditions.iter().all(|condition| rule.matches.contains(condition))
 }
 

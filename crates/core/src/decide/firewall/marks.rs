@@ -39,7 +39,7 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     // are not routed twice.
     let own = input.cluster_addresses.iter().map(|address| {
         rule(
-            [Match::Destination((*address).into())],
+            [Match::Destination(*address)],
             Action::Accept,
             "answers leave by their source address",
         )

@@ -13,9 +13,9 @@ mod text;
 pub mod traffic;
 pub mod watched;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::config::Allow;
 
@@ -72,9 +72,9 @@ pub struct RulesetInput {
     /// the cluster port's name; `None` while there is no such port
     pub cluster_port: Option<String>,
     /// the network of the cluster's address, and an old one that is still in use
-    pub cluster_networks: Vec<Ipv4Net>,
+    pub cluster_networks: Vec<IpNet>,
     /// the head's own addresses in them
-    pub cluster_addresses: Vec<Ipv4Addr>,
+    pub cluster_addresses: Vec<IpAddr>,
     /// names of the uplinks, in order of preference
     pub uplinks: Vec<String>,
     /// those of them whose packets were not forwarded before us: they are for the cluster's sake
@@ -110,7 +110,7 @@ pub struct ForwardedPort {
     pub transport: Transport,
     pub listen: u16,
     /// in a network of the cluster, and not the head's own
-    pub to: Ipv4Addr,
+    pub to: IpAddr,
     pub port: u16,
 }
 

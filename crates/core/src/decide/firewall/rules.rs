@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::{
     Action, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS,
@@ -154,7 +154,7 @@ fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
     let to_cluster = |matches: Vec<Match>| {
         rule(matches, Action::Goto("to_cluster"), "to the nodes by another port")
     };
-    let networks = input.cluster_networks.iter().map(|net| Match::Towards(net.trunc().into()));
+    let networks = input.cluster_networks.iter().map(|net| Match::Towards(net.trunc()));
     if !input.overlap_routed {
         return networks.map(|network| to_cluster(vec![network])).collect();
     }
@@ -209,7 +209,7 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
     // Segments out of their window and late ends of connections are ordinary.
     rules.push(rule([Match::Invalid], Action::Drop, "belongs to no connection"));
     for network in &input.cluster_networks {
-        let source = Match::Source(network.trunc().into());
+        let source = Match::Source(network.trunc());
         rules.push(rule([source.clone(), Match::Unconfirmed], Action::Accept, COMMENT_FORWARDED));
         rules.push(rule([source], Action::Accept, "more packets before the first answer"));
     }
@@ -260,7 +260,7 @@ fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
 /// venue uses the same subnet.
 fn spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
-    networks.iter().flat_map(|net| noted([Match::Source(net.trunc().into())], COMMENT_SPOOFED))
+    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED))
 }
 
 /// Returns the rules for what is sent to the head, by the port where it enters.
@@ -457,10 +457,10 @@ fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
 
 impl Ruleset {
     /// Returns which networks are hidden, and by which ports.
-    pub fn hidden(&self) -> (BTreeSet<Ipv4Net>, BTreeSet<&str>) {
+    pub fn hidden(&self) -> (BTreeSet<IpNet>, BTreeSet<&str>) {
         let sources = self.rules_of(HIDING).flat_map(|rule| &rule.matches);
         let networks = sources.filter_map(|condition| match condition {
-            Match::Source(IpNet::V4(net)) => Some(*net),
+            Match::Source(net) => Some(*net),
             _ => None,
         });
         let outputs = self.rules_of(POSTROUTING).flat_map(|rule| &rule.matches);
@@ -475,9 +475,8 @@ impl Ruleset {
 /// Returns the chain that hides the cluster's addresses behind the uplink's.
 fn hide_cluster(input: &RulesetInput) -> Chain {
     let networks = input.cluster_networks.iter();
-    let rules = networks.map(|net| {
-        rule([Match::Source(net.trunc().into())], Action::Masquerade, COMMENT_MASQUERADE)
-    });
+    let rules = networks
+        .map(|net| rule([Match::Source(net.trunc())], Action::Masquerade, COMMENT_MASQUERADE));
     chain(HIDING, rules.collect())
 }
 

@@ -1,6 +1,6 @@
 //! What has to get through the rules of others, by the settings.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::config::{Allow, Settings, TimeServer};
 use crate::event::Traffic;
@@ -19,7 +19,7 @@ const MDNS: u16 = 5353;
 /// given to the nodes as their time server, `ssh_ports` where sshd listens (none: at 22).
 pub fn promised(
     settings: &Settings,
-    head: Ipv4Net,
+    head: IpNet,
     serves_time: bool,
     ssh_ports: &[u16],
     forwards: &[ForwardedPort],

@@ -10,9 +10,9 @@
 pub mod entrance;
 pub mod ways;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::event::{Flow, LinkIndex, Route, Rule};
 use crate::facts::Facts;
@@ -66,7 +66,7 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
             let within = placement.networks().iter().any(|net| net.contains(&server));
             if within && !is_ours(facts, placement, server) {
                 plan.rules.insert(Rule {
-                    destination: Some(host(server)),
+                    destination: Some(server.into()),
                     ..rule(place::SERVER, TABLE_UPLINK + index)
                 });
             }
@@ -76,10 +76,7 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
     plan.rules.insert(Rule { mark: marked, ..rule(place::MARKED, TABLE_CLUSTER) });
     let place = if overlaps { place::CLUSTER_LAST } else { place::CLUSTER };
     for net in std::iter::once(placement.address).chain(placement.kept.iter().copied()) {
-        plan.rules.insert(Rule {
-            destination: Some(IpNet::V4(net.trunc())),
-            ..rule(place, TABLE_CLUSTER)
-        });
+        plan.rules.insert(Rule { destination: Some(net.trunc()), ..rule(place, TABLE_CLUSTER) });
         // The kernel takes no route by a port that is switched off, which we switch on.
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
         plan.routes.extend(routed_nodes(facts, port.index, net));
@@ -154,11 +151,8 @@ fn through_uplink(
 
 /// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the
 /// cluster's own.
-fn routed_nodes(facts: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<Item = Route> {
-    let within = move |destination: &IpNet| match destination {
-        IpNet::V4(part) => net.contains(part) && part.prefix_len() > net.prefix_len(),
-        IpNet::V6(_) => false,
-    };
+fn routed_nodes(facts: &Facts, index: LinkIndex, net: IpNet) -> impl Iterator<Item = Route> {
+    let within = move |part: &IpNet| net.contains(part) && part.prefix_len() > net.prefix_len();
     let mut known = BTreeSet::new();
     let routes = facts.kernel().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
     let routes =
@@ -167,29 +161,24 @@ fn routed_nodes(facts: &Facts, index: LinkIndex, net: Ipv4Net) -> impl Iterator<
 }
 
 /// Returns the cluster's connected route.
-fn connected(index: LinkIndex, net: Ipv4Net) -> Route {
+fn connected(index: LinkIndex, net: IpNet) -> Route {
     Route {
         table: TABLE_CLUSTER,
-        destination: IpNet::V4(net.trunc()),
+        destination: net.trunc(),
         gateway: None,
         index,
         metric: 0,
         protocol: ROUTE_PROTOCOL,
         onlink: false,
-        preferred_source: Some(IpAddr::V4(net.addr())),
+        preferred_source: Some(net.addr()),
     }
 }
 
 /// Returns whether the address is the head's in the cluster, or a node's of the settings.
-fn is_ours(facts: &Facts, placement: &Placement, address: Ipv4Addr) -> bool {
+fn is_ours(facts: &Facts, placement: &Placement, address: IpAddr) -> bool {
     placement.address.addr() == address
         || placement.kept.iter().any(|net| net.addr() == address)
-        || facts.settings().nodes.iter().any(|node| node.address == Some(address))
-}
-
-/// Returns the network of one address.
-fn host(address: Ipv4Addr) -> IpNet {
-    IpNet::from(IpAddr::V4(address))
+        || facts.settings().nodes.iter().any(|node| node.address.map(IpAddr::V4) == Some(address))
 }
 
 /// Returns a rule that takes everything to `table`.

@@ -2,9 +2,9 @@
 //! again and again.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use crate::config::{Allow, Settings, Transport};
 use crate::decide::cluster::venue_servers;
@@ -30,10 +30,10 @@ const MOST: usize = 64;
 pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<WayOutPlan> {
     let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
-    let node =
-        settings.nodes.iter().filter_map(|node| node.address).find(|address| net.contains(address));
+    let mut written = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
+    let node = written.find(|address| net.contains(address));
     let other = net.hosts().find(|address| *address != net.addr());
-    let source: Ipv4Addr = node.or(other)?;
+    let source = node.or(other)?;
     let mut ways = to_the_cluster(facts, port, net, source);
     ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
     let narrow = narrowed(facts, port, net, &ways);
@@ -44,9 +44,8 @@ pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<
 
 /// Returns the ways from the head by itself, from its address in the cluster, and what comes from an uplink: by the
 /// cluster port.
-fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> Vec<Way> {
-    let addressed = facts.kernel().is_local(IpAddr::V4(net.addr()))
-        && !facts.kernel().is_local(IpAddr::V4(node));
+fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
+    let addressed = facts.kernel().is_local(net.addr()) && !facts.kernel().is_local(node);
     if !addressed
         || !port.up
         || !port.carrier
@@ -69,7 +68,7 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> V
         uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
     };
     let uplinks = facts.uplinks().into_iter().filter(leads);
-    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(INTERNET)));
+    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(INTERNET.into())));
     [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
 }
 
@@ -79,9 +78,9 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
         return Vec::new();
     };
     let Some(IpAddr::V4(gateway)) = uplink.gateway else { return Vec::new() };
-    let targets =
-        [gateway, INTERNET].into_iter().filter(|to| !facts.kernel().is_local(IpAddr::V4(*to)));
-    let (from, leaves) = (Some(address.addr()), uplink.link.index);
+    let targets = [gateway, INTERNET].map(IpAddr::V4).into_iter();
+    let targets = targets.filter(|to| !facts.kernel().is_local(*to));
+    let (from, leaves) = (Some(address.addr().into()), uplink.link.index);
     let way = |to| Way {
         enters: None,
         from,
@@ -97,17 +96,15 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
 
 /// Returns ways out of the cluster for what only some rules of others take of the nodes' packets: a
 /// protocol, a port, a type of service, some nodes. All the others' way out is asked for by itself.
-fn of_a_part(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> BTreeSet<Way> {
+fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<Way> {
     let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_exit()) else {
         return BTreeSet::new();
     };
     let way = |rule: &Rule| {
         let flow = &rule.flow;
         let from = match rule.source {
-            Some(IpNet::V4(source)) if !source.contains(&node) => {
-                let is_node = |from: &Ipv4Addr| {
-                    net.contains(from) && !facts.kernel().is_local(IpAddr::V4(*from))
-                };
+            Some(source) if !source.contains(&node) => {
+                let is_node = |from: &IpAddr| net.contains(from) && !facts.kernel().is_local(*from);
                 Some(source.addr()).filter(is_node)?
             }
             _ => node,
@@ -120,7 +117,7 @@ fn of_a_part(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> BTreeS
         let way = Way {
             enters: Some(port.index),
             from: Some(from),
-            to: INTERNET,
+            to: INTERNET.into(),
             leaves,
             uid: 0,
             ip_protocol,
@@ -137,7 +134,7 @@ fn of_a_part(facts: &Facts, port: &Link, net: Ipv4Net, node: Ipv4Addr) -> BTreeS
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol,
 /// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
 /// port that is promised: others seldom mean the cluster.
-fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<Way> {
+fn narrowed(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Way> {
     let mut found = BTreeSet::new();
     for rule in before_ours(facts) {
         let flow = &rule.flow;
@@ -150,9 +147,8 @@ fn narrowed(facts: &Facts, port: &Link, net: Ipv4Net, ways: &[Way]) -> BTreeSet<
                 continue;
             };
             let to = match rule.destination {
-                Some(IpNet::V4(to)) if way.leaves == port.index && !to.contains(&way.to) => {
-                    Some(to.addr())
-                        .filter(|to| net.contains(to) && !facts.kernel().is_local(IpAddr::V4(*to)))
+                Some(to) if way.leaves == port.index && !to.contains(&way.to) => {
+                    Some(to.addr()).filter(|to| net.contains(to) && !facts.kernel().is_local(*to))
                 }
                 _ => Some(way.to),
             };
@@ -191,8 +187,7 @@ pub fn takes_of_nodes(rule: &Rule, port: &str, way: &Way) -> bool {
 /// Returns whether the rule takes such packets.
 pub fn takes(rule: &Rule, way: &Way) -> bool {
     let flow = &rule.flow;
-    let of_addresses = holds(rule.destination, Some(IpAddr::V4(way.to)))
-        && holds(rule.source, way.from.map(IpAddr::V4));
+    let of_addresses = holds(rule.destination, Some(way.to)) && holds(rule.source, way.from);
     let [source, destination] = way.ports;
     of_addresses
         && is_within(flow.uids, Some(way.uid))

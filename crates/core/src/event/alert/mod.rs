@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 pub use crate::api::status::Severity;
@@ -265,7 +265,7 @@ pub enum Subject {
     Node(String),
     /// a group of nodes
     Group(String),
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// a board that no node is known for
     Board(Mac),
     /// a chain of another program: "ip filter FORWARD"

@@ -25,7 +25,7 @@ fn what_is_kept_is_read_back() {
         Subject::Port("eth1".to_owned()),
         Subject::Node(name()),
         Subject::Group("rack 1".to_owned()),
-        Subject::Address(Ipv4Addr::new(192, 168, 50, 11)),
+        Subject::Address([192, 168, 50, 11].into()),
         Subject::Board(Mac([0xb8, 0x27, 0xeb, 0, 0, 1])),
         Subject::Chain("ip filter FORWARD".to_owned()),
         Subject::Rule(5000),
@@ -67,7 +67,7 @@ fn words_of_the_panel_that_were_kept_are_read_where_they_report_which_alert_it_w
         ),
         (
             "node-duplicate-address TWICE 192.168.50.11",
-            id(AlertCode::NodeDuplicateAddress, Subject::Address(Ipv4Addr::new(192, 168, 50, 11))),
+            id(AlertCode::NodeDuplicateAddress, Subject::Address([192, 168, 50, 11].into())),
         ),
     ] {
         assert_eq!(AlertId::from_panel_words(line), [meant], "{line}");

@@ -2,7 +2,7 @@
 //! packets are no news and a notice that stands does not come and go.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::event::{Dropped, Instant};
@@ -26,7 +26,7 @@ struct Drop {
     /// time of GCRA)
     due: Instant,
     /// it is worth a notice, with this example for as long as it stands
-    stands: Option<Option<Ipv4Addr>>,
+    stands: Option<Option<IpAddr>>,
 }
 
 impl Drops {
@@ -63,7 +63,7 @@ impl Drops {
 
     /// Returns the comments of the rules that drop more than a few packets a minute, each with the
     /// source of one of them.
-    pub fn standing(&self) -> impl Iterator<Item = (&str, Option<Ipv4Addr>)> {
+    pub fn standing(&self) -> impl Iterator<Item = (&str, Option<IpAddr>)> {
         self.0.iter().filter_map(|(purpose, known)| Some((purpose.as_str(), known.stands?)))
     }
 }

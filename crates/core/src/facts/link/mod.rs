@@ -6,9 +6,9 @@ pub mod netconf;
 pub mod port;
 pub mod roleless;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::context::Context;
 use super::resync::Resyncs;
@@ -45,7 +45,7 @@ pub struct Links {
     others: Others,
     forwarding: Forwarding,
     /// addresses that we gave to ports and have not taken away: (port, address)
-    added: Vec<(String, Ipv4Net)>,
+    added: Vec<(String, IpNet)>,
     drift: Drift,
     generation: u64,
     /// of ports and routing: what others undid
@@ -231,7 +231,7 @@ impl Links {
         let (kernel, synced) = (&mut self.kernel, self.synced);
         self.added.retain(|(name, address)| {
             let port = kernel.links().find(|link| link.name == *name).map(|link| link.index);
-            port.is_some_and(|port| kernel.claim(port, IpNet::V4(*address))) || !synced
+            port.is_some_and(|port| kernel.claim(port, *address)) || !synced
         });
     }
 
@@ -369,10 +369,10 @@ impl Links {
         })
     }
 
-    /// Returns who is heard on the cluster port by this change: IPv4 address, hardware address of
-    /// one board, and whether it answers.
-    pub(super) fn heard_board(&self, heard: &Neighbour) -> Option<(Ipv4Addr, Mac, bool)> {
-        let (IpAddr::V4(address), Some(mac)) = (heard.address, heard.mac) else { return None };
+    /// Returns who is heard on the cluster port by this change: address, hardware address of one
+    /// board, and whether it answers. Only IPv4: nodes have no other addresses yet.
+    pub(super) fn heard_board(&self, heard: &Neighbour) -> Option<(IpAddr, Mac, bool)> {
+        let (address @ IpAddr::V4(_), Some(mac)) = (heard.address, heard.mac) else { return None };
         // Not the address of many, nor of nobody.
         let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
         let here = unicast && self.roles.cluster == Some(heard.index);

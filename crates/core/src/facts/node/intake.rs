@@ -2,7 +2,7 @@
 //! probes found, and what users order about nodes.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -112,9 +112,7 @@ impl Nodes {
     /// itself, or, once the cluster has moved, a computer of the venue.
     fn answers_elsewhere(&self, node: NodeId, links: &Links) -> bool {
         let address = self.get(node).and_then(|node| node.address);
-        address.is_some_and(|address| {
-            links.kernel().is_local(IpAddr::V4(address)) || has_left(address, links)
-        })
+        address.is_some_and(|address| links.kernel().is_local(address) || has_left(address, links))
     }
 
     fn handle_neighbour(
@@ -125,9 +123,8 @@ impl Nodes {
     ) -> Vec<Transition> {
         let Context { settings, now, .. } = context;
         let (Change::Present(reported) | Change::Gone(reported)) = change;
-        let IpAddr::V4(address) = reported.address else { return Vec::new() };
         if matches!(change, Change::Gone(_)) || reported.mac.is_none() {
-            self.unseen(address, settings, now);
+            self.unseen(reported.address, settings, now);
             return Vec::new();
         }
         let Some(heard) = links.heard_board(reported) else { return Vec::new() };
@@ -141,7 +138,7 @@ impl Nodes {
     /// Takes in that a node fetches a file to boot from.
     fn handle_boot(
         &mut self,
-        address: Ipv4Addr,
+        address: IpAddr,
         file: &str,
         context: Context<'_>,
     ) -> Option<Transition> {
@@ -210,9 +207,8 @@ impl Nodes {
 
 /// Returns whether the cluster port has IPv4 addresses, and neither their networks nor a route by
 /// that port hold this one.
-fn has_left(address: Ipv4Addr, links: &Links) -> bool {
+fn has_left(address: IpAddr, links: &Links) -> bool {
     let Some(port) = links.roles().cluster else { return false };
-    let address = IpAddr::V4(address);
     let networks = || links.kernel().addresses(port).iter().map(|held| held.address);
     let by_route = |route: &Route| {
         route.index == port

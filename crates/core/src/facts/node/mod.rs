@@ -14,7 +14,7 @@ mod inventory;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::event::{Instant, Mac, NodeId};
@@ -35,11 +35,11 @@ pub struct NodeState {
     pub name: String,
     pub mac: Option<Mac>,
     /// where it is now
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// as the settings have it; one that is only in `mac` was learned
     pub written_mac: Option<Mac>,
     /// the address that the settings give it
-    pub home: Option<Ipv4Addr>,
+    pub home: Option<IpAddr>,
     pub origin: Origin,
     /// place in the settings' groups
     pub group: Option<usize>,
@@ -80,7 +80,7 @@ pub struct Nodes {
     order: Vec<NodeId>,
     names: BTreeMap<String, NodeId>,
     macs: BTreeMap<Mac, NodeId>,
-    addresses: BTreeMap<Ipv4Addr, NodeId>,
+    addresses: BTreeMap<IpAddr, NodeId>,
     counts: Counts,
     named: Counts,
     groups: Vec<Counts>,
@@ -130,13 +130,23 @@ impl Nodes {
         self.get(*self.macs.get(&mac)?)
     }
 
-    pub fn by_address(&self, address: Ipv4Addr) -> Option<&NodeState> {
+    pub fn by_address(&self, address: IpAddr) -> Option<&NodeState> {
         self.get(*self.addresses.get(&address)?)
     }
 
     /// Those that are down, oldest number first.
     pub fn down(&self) -> impl Iterator<Item = &NodeState> {
         self.down.iter().filter_map(|id| self.get(*id))
+    }
+
+    /// Numbers of those that are down.
+    pub fn down_ids(&self) -> &BTreeSet<NodeId> {
+        &self.down
+    }
+
+    /// Returns whether the node is degraded for this reason.
+    pub fn is_troubled(&self, id: NodeId, trouble: Trouble) -> bool {
+        self.troubled.of(trouble).is_some_and(|nodes| nodes.contains(&id))
     }
 
     /// Those that are degraded for this reason, oldest number first, and how many they are.
@@ -224,7 +234,7 @@ impl Nodes {
     }
 
     /// Lets it be found; its name in lower case.
-    fn index(&mut self, name: String, mac: Option<Mac>, address: Option<Ipv4Addr>, id: NodeId) {
+    fn index(&mut self, name: String, mac: Option<Mac>, address: Option<IpAddr>, id: NodeId) {
         self.names.insert(name, id);
         mac.map(|mac| self.macs.insert(mac, id));
         address.map(|address| self.addresses.insert(address, id));
@@ -305,7 +315,7 @@ impl Nodes {
 struct Fresh {
     name: String,
     mac: Option<Mac>,
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     origin: Origin,
     group: Option<usize>,
 }

@@ -3,7 +3,7 @@
 
 pub(crate) mod detour;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -32,8 +32,8 @@ pub struct Routing {
     /// default route and all is set
     refused_since: Option<Instant>,
     detour: Detour,
-    egress: Option<(LinkIndex, Ipv4Addr)>,
-    stale_sources: Vec<Ipv4Addr>,
+    egress: Option<(LinkIndex, IpAddr)>,
+    stale_sources: Vec<IpAddr>,
     /// an order that waited may be carried out now, or is new
     resyncs: Resyncs,
 }
@@ -88,10 +88,10 @@ impl Routing {
     /// to another uplink, and the one before keeps the address that they are translated to.
     fn refresh_egress(&mut self, links: &Links) {
         let Some(index) = self.detour.by().or_else(|| best_exit(links)) else { return };
-        let Some(address) = ipv4_source(links.kernel(), index) else { return };
+        let Some(address) = ipv4_source(links.kernel(), index).map(IpAddr::V4) else { return };
         let Some((old_index, old_address)) = self.egress.replace((index, address)) else { return };
         let mut held = links.kernel().addresses(old_index).iter();
-        let kept = held.any(|h| h.address.addr() == IpAddr::V4(old_address));
+        let kept = held.any(|h| h.address.addr() == old_address);
         if old_index != index && kept {
             self.stale_sources = vec![old_address];
             self.resyncs.note(Output::Conntrack);
@@ -118,7 +118,7 @@ impl Routing {
 
     /// Returns translated sources whose connections are stuck, or were: their reconciler is rung
     /// for each order to delete those.
-    pub fn stale_sources(&self) -> &[Ipv4Addr] {
+    pub fn stale_sources(&self) -> &[IpAddr] {
         &self.stale_sources
     }
 

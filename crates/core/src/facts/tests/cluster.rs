@@ -87,7 +87,7 @@ fn lease(at: &str, seconds: u64) -> Lease {
 /// Whether the previous address is to stay.
 fn stays(sim: &Simulation) -> bool {
     let desired = decide(sim.facts.settings(), &sim.facts);
-    let ports = desired.gateway.unwrap().links.ports;
+    let ports = desired.gateway.unwrap().links.ports.clone();
     ports.iter().any(|port| port.addresses.contains(&FORMER.parse().unwrap()))
 }
 

@@ -28,9 +28,8 @@ const CLUSTER: LinkIndex = 2;
 const WIRED: LinkIndex = 3;
 const RADIO: LinkIndex = 4;
 
-pub(super) fn settings() -> Arc<Settings> {
-    parsed(
-        r#"
+/// What the simulation begins with.
+const SETTINGS: &str = r#"
         board = "emulated"
         [uplink]
         interfaces = ["eth1", "wlan0"]
@@ -44,8 +43,10 @@ pub(super) fn settings() -> Arc<Settings> {
         [[node]]
         name = "rpi2"
         address = "192.168.50.12"
-    "#,
-    )
+    "#;
+
+pub(super) fn settings() -> Arc<Settings> {
+    parsed(SETTINGS)
 }
 
 /// After an edit: another subnet, other nodes, one uplink less.

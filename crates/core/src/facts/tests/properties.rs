@@ -169,7 +169,7 @@ impl Simulation {
 fn essence(sim: &Simulation) -> String {
     let desired = sim.decide();
     let plan = desired.gateway.map_or_else(String::new, |gateway| {
-        let routing = (gateway.routing.rules, gateway.routing.routes);
+        let routing = (&gateway.routing.rules, &gateway.routing.routes);
         format!("{:#?}\n{routing:#?}\n{}", gateway.links.ports, gateway.firewall.ruleset)
     });
     let uplinks: Vec<_> = sim
@@ -231,6 +231,33 @@ proptest! {
                 at.is_some_and(|at| sim.now.saturating_since(*at) <= ROW1_GRACE),
                 "{shown} is shown at {:?}, was held until {at:?}", sim.now
             );
+        }
+    }
+
+    #[test]
+    fn a_decision_after_another_is_as_the_first_one(
+        story in story(), forwards: bool, acknowledged in 0_usize..60,
+    ) {
+        let mut sim = Simulation::new();
+        if forwards {
+            let text = format!("{SETTINGS}\n[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n");
+            sim.facts.reload(parsed(&text), sim.now);
+        }
+        let mut decider = decide::Decider::default();
+        for (place, (pause, event)) in story.iter().enumerate() {
+            sim.wait(*pause);
+            sim.handle(event.clone());
+            let desired = decider.decide(sim.facts.settings(), &sim.facts);
+            prop_assert_eq!(&desired, &sim.decide(), "after {:?}", event);
+            if place == acknowledged {
+                let made = decide::alert::acknowledge::all_standing(&sim.facts, &desired);
+                sim.handle(Event::Acknowledgement(made));
+            }
+            // What is not listed, as all stands, is what a list would change nothing by.
+            if decide::alert::acknowledge::still_standing(&sim.facts, &desired).is_none() {
+                let standing = decide::alert::acknowledge::standing(&sim.facts, &desired);
+                prop_assert_eq!(&standing, sim.facts.acknowledged());
+            }
         }
     }
 

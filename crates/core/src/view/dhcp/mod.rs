@@ -278,10 +278,7 @@ fn boot_files(netboot: &Netboot) -> String {
 pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
     let resolvers =
-        plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| match upstream.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
+        plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| ipv4(upstream.address));
     let list = |servers: Vec<Ipv4Addr>| {
         servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",")
     };
@@ -321,7 +318,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
     taken.insert(plan.address.addr());
     let mut held = |mac: Mac| {
         let range = plan.dhcp.as_ref().map(|dhcp| dhcp.first..=dhcp.last)?;
-        let address = facts.nodes().by_mac(mac)?.address.map(placed)?;
+        let address = facts.nodes().by_mac(mac)?.address.and_then(ipv4).map(placed)?;
         // dnsmasq refuses to reserve an address twice.
         (range.contains(&address) && taken.insert(address)).then_some(address)
     };
@@ -334,10 +331,10 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
         // place, and not if it has another.
         let known = facts.nodes().by_name(&node.name).filter(|_| !lease.is_empty());
         let here = known.and_then(|known| known.mac);
-        let at_home =
-            known.is_some_and(|known| known.address.map(placed) == node.address.map(placed));
+        let at_home = known
+            .is_some_and(|it| it.address.and_then(ipv4).map(placed) == node.address.map(placed));
         let settled = here.filter(|mac| at_home && facts.nodes().has_lease(*mac));
-        let spare = node.address.and_then(|home| successors.get(&home).copied());
+        let spare = node.address.and_then(|home| successors.get(&home.into()).copied());
         let board = node.mac.or(spare).or(settled);
         let address = node.address.map(placed).or_else(|| held(node.mac?));
         let mac = board.map(|mac| format!("{mac},")).unwrap_or_default();
@@ -385,7 +382,17 @@ fn homes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> Arc<[(Ipv4Ad
     let placed =
         |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
     let written = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
-    written.chain(facts.nodes().successors()).map(|(address, mac)| (placed(address), mac)).collect()
+    let successors = facts.nodes().successors();
+    let successors = successors.filter_map(|(address, mac)| Some((ipv4(address)?, mac)));
+    written.chain(successors).map(|(address, mac)| (placed(address), mac)).collect()
+}
+
+/// Returns an address that DHCPv4 can give.
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// Returns the files that name nodes.
@@ -398,11 +405,13 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         // Where it is about to be: dnsmasq gives no name to a lease that has another address here.
         // Who has a static address stays where it is.
         let goes_along = plan.dhcp.is_some() && facts.nodes().moves_along(node);
-        let served =
-            |address: Ipv4Addr| match facts.own_addresses().any(|net| net.contains(&address)) {
-                true if goes_along => keep_host(address, plan.address),
-                _ => address,
-            };
+        let is_ours = |address: &IpAddr| facts.own_addresses().any(|net| net.contains(address));
+        let served = |address| match address {
+            IpAddr::V4(given) if goes_along && is_ours(&address) => {
+                keep_host(given, plan.address).into()
+            }
+            _ => address,
+        };
         let is_heads =
             plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
         // A name in this file takes the place of the one that a node sends with its lease, also in

@@ -114,7 +114,7 @@ fn address(index: u32, net: &str) -> Address {
 fn lease(last: u8, address: u8) -> Event {
     Event::Lease(Change::Present(Lease {
         mac: Mac([0xb8, 0x27, 0xeb, 0, 0, last]),
-        address: Ipv4Addr::new(192, 168, 50, address),
+        address: [192, 168, 50, address].into(),
         host_name: None,
         valid_for: None,
     }))
@@ -242,7 +242,7 @@ fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_wit
 fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
     let lease = Lease {
         mac: Mac([2, 0, 0, 0, 0, 7]),
-        address: Ipv4Addr::new(192, 168, 50, 107),
+        address: [192, 168, 50, 107].into(),
         host_name: Some("HEAD".to_owned()),
         valid_for: None,
     };

@@ -42,7 +42,7 @@ fn server_log(log: &ServerLog, facts: &Facts) -> Record {
     };
     let nodes = facts.nodes();
     let by_mac = log.mac.and_then(|mac| nodes.by_mac(mac));
-    let node = by_mac.or_else(|| log.address.and_then(|address| nodes.by_address(address)));
+    let node = by_mac.or_else(|| log.address.and_then(|address| nodes.by_address(address.into())));
     Record::new(kind, log.text.clone())
         .with_known("NODE", node.map(|node| &node.name))
         .with_known("MAC", log.mac)

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::api::Text;
@@ -137,7 +137,7 @@ pub struct NodeStatus {
     pub id: NodeId,
     pub name: String,
     pub mac: Option<Mac>,
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     pub health: NodeHealth,
     /// of one that boots: the file that it loaded last
     pub stage: Option<Box<str>>,
@@ -166,7 +166,7 @@ impl NodeStatus {
         api::Node {
             name: (&self.name).into(),
             mac: self.mac.map(|mac| mac.to_string().into()),
-            address: self.address.map(Into::into),
+            address: self.address,
             health: self.health.into(),
             stage: self.stage.as_deref().map(Text::from),
             rtt_us: self.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
@@ -188,7 +188,7 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         gateway: gateway(facts, desired),
         cluster: api::Cluster {
             interface: facts.cluster_port().map(|link| (&link.name).into()),
-            address: Some(desired.cluster_address.into()),
+            address: Some(desired.cluster_address),
             dhcp: dhcp(settings, facts).into(),
             up: facts.nodes().count(NodeHealth::Up),
             total: facts.nodes().total(),

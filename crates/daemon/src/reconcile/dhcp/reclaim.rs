@@ -104,7 +104,7 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
     for (address, mac) in known {
         if owners.get(&address).is_some_and(|owner| mac != Some(*owner)) {
             // It may have gone by itself.
-            let _ = rtnl.send(Request::DelNeighbour, &neighbour_message(index, address), 0);
+            let _ = rtnl.send(Request::DelNeighbour, &neighbour_message(index, address.into()), 0);
         }
     }
     Ok(())

@@ -11,11 +11,11 @@
 //! And those that a node had opened to the outside before its address was hidden: they would leave
 //! with it for ever.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bramblegate_netlink::netfilter::CTNETLINK;
 use bramblegate_netlink::{Attributes, Message, NESTED, Protocol, Request, Socket};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::decide::ConntrackPlan;
@@ -91,7 +91,7 @@ into_apply_error!(ConntrackError);
 ///
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN; `EOPNOTSUPP` where the kernel has no ctnetlink.
-pub fn delete(sources: &[Ipv4Addr]) -> Result<u32, Errno> {
+pub fn delete(sources: &[IpAddr]) -> Result<u32, Errno> {
     delete_those(|entry| is_translated_to(entry, sources))
 }
 
@@ -109,7 +109,7 @@ pub fn delete_forwarded(ports: &[ForwardedPort]) -> Result<u32, Errno> {
 ///
 /// # Errors
 /// As [`delete`].
-pub fn delete_bare(networks: &[Ipv4Net]) -> Result<u32, Errno> {
+pub fn delete_bare(networks: &[IpNet]) -> Result<u32, Errno> {
     if networks.is_empty() { Ok(0) } else { delete_those(|entry| is_bare(entry, networks)) }
 }
 
@@ -131,20 +131,20 @@ fn delete_those(goes: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
     failure.map_or(Ok(deleted), Err)
 }
 
-fn is_translated_to(entry: &Attributes<'_>, sources: &[Ipv4Addr]) -> bool {
+fn is_translated_to(entry: &Attributes<'_>, sources: &[IpAddr]) -> bool {
     let translated = address(&entry.nest(REPLY), DESTINATION);
     translated.is_some_and(|address| sources.contains(&address))
         && address(&entry.nest(ORIGINAL), SOURCE) != translated
 }
 
 /// From one of these networks to the outside, and answered to that very address.
-fn is_bare(entry: &Attributes<'_>, networks: &[Ipv4Net]) -> bool {
+fn is_bare(entry: &Attributes<'_>, networks: &[IpNet]) -> bool {
     let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
     let (Some(from), Some(to)) = (address(&original, SOURCE), address(&original, DESTINATION))
     else {
         return false;
     };
-    let inside = |address: Ipv4Addr| networks.iter().any(|net| net.contains(&address));
+    let inside = |address: IpAddr| networks.iter().any(|net| net.contains(&address));
     inside(from)
         && !inside(to)
         && address(&reply, DESTINATION) == Some(from)
@@ -195,8 +195,9 @@ fn order(message: &Message<'_>, goes: impl Fn(&Attributes<'_>) -> bool) -> Optio
     Some(order)
 }
 
-fn address(tuple: &Attributes<'_>, kind: u16) -> Option<Ipv4Addr> {
-    tuple.nest(IP).be32(kind).map(Ipv4Addr::from_bits)
+/// Returns an address of a tuple: of IPv4, as only such entries are listed.
+fn address(tuple: &Attributes<'_>, kind: u16) -> Option<IpAddr> {
+    tuple.nest(IP).be32(kind).map(Ipv4Addr::from_bits).map(IpAddr::V4)
 }
 
 #[cfg(test)]
@@ -286,7 +287,7 @@ mod tests {
         #[test]
         fn any_bytes_make_no_harm(bytes: Vec<u8>) {
             for message in messages(&bytes) {
-                let _ = order(&message, |entry| is_translated_to(entry, &[Ipv4Addr::UNSPECIFIED]));
+                let _ = order(&message, |entry| is_translated_to(entry, &[[0; 4].into()]));
                 let _ = order(&message, |entry| is_led_by(entry, &[]));
             }
         }

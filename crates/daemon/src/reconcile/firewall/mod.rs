@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use bramblegate_netlink::{Protocol, Socket};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rustix::io::Errno;
 use tokio::task::yield_now;
 use tracing::debug;
@@ -333,7 +333,7 @@ fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
     let (hidden, ports) = now.hidden();
     let more =
         !ports.is_empty() && (!hidden.is_subset(&hidden_before) || !ports.is_subset(&ports_before));
-    let bare: Vec<Ipv4Net> = hidden.into_iter().filter(|_| more).collect();
+    let bare: Vec<IpNet> = hidden.into_iter().filter(|_| more).collect();
     if gone.is_empty() && bare.is_empty() {
         return;
     }

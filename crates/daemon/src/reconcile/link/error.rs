@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::event::ApplyErrorKind;
 use crate::reconcile::error::{OutputError, Refused, into_apply_error};
@@ -19,7 +19,7 @@ pub enum LinkError {
     NoIpv4 { port: String },
     /// `others` answer ARP for any address of the head
     #[error("{port}: {address} has to wait, or {others} would answer ARP for it")]
-    Exposed { port: String, address: Ipv4Net, others: String },
+    Exposed { port: String, address: IpNet, others: String },
     #[error("{} cannot be removed", path.display())]
     RecordStays { path: PathBuf, source: io::Error },
 }

@@ -2,7 +2,7 @@
 //! reported in one message.
 
 use bramblegate_netlink::NetlinkError;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::conf::{self, Change};
@@ -48,7 +48,7 @@ impl Faults {
 
     /// Whether `port` may be given `address` now: not while another port would answer the venue's
     /// ARP for it.
-    pub fn permit(&mut self, port: &str, address: Ipv4Net) -> bool {
+    pub fn permit(&mut self, port: &str, address: IpNet) -> bool {
         if !self.exposed.is_empty() {
             let others = self.exposed.join(", ");
             self.errors.push(LinkError::Exposed { port: port.to_owned(), address, others });

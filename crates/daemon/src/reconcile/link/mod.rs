@@ -8,13 +8,14 @@ mod error;
 mod faults;
 mod previous;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ::rtnetlink::AddressMessageBuilder;
 use bramblegate_netlink::packet::address::{AddressAttribute, AddressMessage};
 use bramblegate_netlink::rtnetlink::{self, Listing};
 use bramblegate_netlink::{Message, NetlinkError};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use rustix::io::Errno;
 use tracing::debug;
 
@@ -52,7 +53,7 @@ struct Port {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
     index: LinkIndex,
-    address: Ipv4Net,
+    address: IpNet,
     marked: bool,
 }
 
@@ -175,7 +176,7 @@ impl LinkReconciler {
         }
     }
 
-    fn add_address(&mut self, port: &Port, address: Ipv4Net) -> Result<(), LinkError> {
+    fn add_address(&mut self, port: &Port, address: IpNet) -> Result<(), LinkError> {
         self.previous.remember_address(&port.name, address);
         let message = address_message(port.index, address);
         match self.rtnl.send(Request::NewAddress, &message, ADD) {
@@ -223,7 +224,7 @@ impl Reconciler for LinkReconciler {
 }
 
 /// The addresses that we gave to ports since the machine started and have not taken away, by port.
-pub fn added(state_directory: &Path) -> Vec<(String, Ipv4Net)> {
+pub fn added(state_directory: &Path) -> Vec<(String, IpNet)> {
     Previous::open(state_directory).all_added()
 }
 
@@ -289,7 +290,7 @@ fn give_back(
     rtnl: &mut Rtnl,
     previous: &mut Previous,
     port: &Port,
-    address: Ipv4Net,
+    address: IpNet,
 ) -> Result<(), LinkError> {
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
     let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
@@ -312,9 +313,17 @@ fn give_back(
     }
 }
 
-fn address_message(index: LinkIndex, address: Ipv4Net) -> AddressMessage {
-    let builder = AddressMessageBuilder::<std::net::Ipv4Addr>::new().index(index);
-    let mut message = builder.address(address.addr(), address.prefix_len()).build();
+fn address_message(index: LinkIndex, address: IpNet) -> AddressMessage {
+    let length = address.prefix_len();
+    let mut message = match address {
+        IpNet::V4(net) => {
+            AddressMessageBuilder::<Ipv4Addr>::new().address(net.addr(), length).build()
+        }
+        IpNet::V6(net) => {
+            AddressMessageBuilder::<Ipv6Addr>::new().address(net.addr(), length).build()
+        }
+    };
+    message.header.index = index;
     message.attributes.push(AddressAttribute::Protocol(ROUTE_PROTOCOL.into()));
     message
 }
@@ -341,12 +350,9 @@ fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, LinkError> {
 
 fn held(event: Event) -> Option<Held> {
     match event {
-        Event::Address(Change::Present(Address {
-            index,
-            address: IpNet::V4(address),
-            protocol,
-            ..
-        })) => Some(Held { index, address, marked: protocol == ROUTE_PROTOCOL }),
+        Event::Address(Change::Present(Address { index, address, protocol, .. })) => {
+            Some(Held { index, address, marked: protocol == ROUTE_PROTOCOL })
+        }
         _ => None,
     }
 }

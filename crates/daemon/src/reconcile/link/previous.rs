@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::conf::{self, Change, Conf};
@@ -58,7 +59,7 @@ impl Record {
                 conf::number(name).is_some_and(|setting| *value <= conf::highest(setting))
             });
             port.added
-                .retain(|text| text.parse::<Ipv4Net>().is_ok_and(|address| can_be_ours(&address)));
+                .retain(|text| text.parse::<IpNet>().is_ok_and(|address| can_be_ours(&address)));
             is_port_name(name) && port.added.len() <= MOST_ADDRESSES
         });
         if self.ports.len() > MOST_PORTS {
@@ -78,9 +79,10 @@ fn is_port_name(name: &str) -> bool {
 }
 
 /// An address that a cluster's port can be given by the settings.
-fn can_be_ours(address: &Ipv4Net) -> bool {
+fn can_be_ours(address: &IpNet) -> bool {
     let host = address.addr();
-    !(host.is_loopback() || host.is_unspecified() || host.is_multicast() || host.is_broadcast())
+    let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
+    !(host.is_loopback() || host.is_unspecified() || host.is_multicast() || host == broadcast)
 }
 
 pub fn path(state_directory: &Path) -> PathBuf {
@@ -158,13 +160,13 @@ impl Previous {
         self.save();
     }
 
-    pub fn remember_address(&mut self, name: &str, address: Ipv4Net) {
+    pub fn remember_address(&mut self, name: &str, address: IpNet) {
         if self.record.ports.entry(name.to_owned()).or_default().added.insert(address.to_string()) {
             self.save();
         }
     }
 
-    pub fn forget_address(&mut self, name: &str, address: Ipv4Net) {
+    pub fn forget_address(&mut self, name: &str, address: IpNet) {
         if self
             .record
             .ports
@@ -176,18 +178,18 @@ impl Previous {
     }
 
     /// Takes an address out of what this run knows; the file stays as it is.
-    pub fn disown(&mut self, name: &str, address: Ipv4Net) {
+    pub fn disown(&mut self, name: &str, address: IpNet) {
         if let Some(port) = self.record.ports.get_mut(name) {
             port.added.remove(&address.to_string());
         }
     }
 
-    pub fn added(&self, name: &str, address: Ipv4Net) -> bool {
+    pub fn added(&self, name: &str, address: IpNet) -> bool {
         self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
     }
 
     /// All of them, by port.
-    pub fn all_added(&self) -> Vec<(String, Ipv4Net)> {
+    pub fn all_added(&self) -> Vec<(String, IpNet)> {
         let ports = self.record.ports.iter();
         ports
             .flat_map(|(name, port)| {
@@ -263,7 +265,7 @@ mod tests {
     fn adapters_under_ever_new_names_do_not_fill_the_record() {
         let held = tempfile::tempdir().unwrap();
         let directory = held.path().to_owned();
-        let address: Ipv4Net = "192.168.50.1/24".parse().unwrap();
+        let address: IpNet = "192.168.50.1/24".parse().unwrap();
         let mut previous = Previous::open(&directory);
         let rounds = 3 * MOST_GONE;
         for number in 0..rounds {

@@ -1,7 +1,7 @@
 //! Reading our own counters back: what is forwarded should arrive at postrouting, and what is
 //! dropped may be of interest.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use bramblegate_netlink::netfilter::NFTABLES;
 use bramblegate_netlink::{Message, NetlinkError, Request, Socket};
@@ -99,14 +99,16 @@ pub fn with_examples(
 }
 
 /// Returns the smallest address in a set: any will do, and always the same is no news.
-fn example(socket: &mut Socket, table: &str, set: &str) -> Option<Ipv4Addr> {
+fn example(socket: &mut Socket, table: &str, set: &str) -> Option<IpAddr> {
     let request =
         Request::netfilter(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
     let elements = socket.dump(&request, |message| foreign::elements(message, &[])).ok()?.items;
     let addresses = elements.into_iter().filter_map(|element| {
         let foreign::Key::At(key) = element.key else { return None };
-        let octets: [u8; 4] = key.try_into().ok()?;
-        Some(Ipv4Addr::from(octets))
+        match key.len() {
+            4 => <[u8; 4]>::try_from(key).ok().map(IpAddr::from),
+            _ => <[u8; 16]>::try_from(key).ok().map(IpAddr::from),
+        }
     });
     addresses.min()
 }

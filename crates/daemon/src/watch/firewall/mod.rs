@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bramblegate_netlink::netfilter::GROUP_NFTABLES;
 use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, messages};
+use ipnet::IpNet;
 use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -193,7 +194,10 @@ pub fn read_any(bytes: &[u8]) {
 fn place(watch: &FirewallWatch) -> Option<Place> {
     let port = |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
     let cluster = Port { bridge: watch.bridge, ..port(watch.cluster_port.as_ref()?) };
-    let head = watch.head.or_else(|| watch.cluster_networks.first().copied());
+    let head = match watch.head.or_else(|| watch.cluster_networks.first().copied()) {
+        Some(IpNet::V4(head)) => Some(head),
+        _ => None,
+    };
     Some(Place { cluster, uplinks: watch.uplinks.iter().map(port).collect(), head })
 }
 

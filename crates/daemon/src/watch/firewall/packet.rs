@@ -1,7 +1,7 @@
 //! Makes the packets that have to get through: for each thing that is promised to the nodes or to
 //! the venue, those without which it does not work, as far as they are known before they are sent.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
@@ -89,7 +89,7 @@ pub struct Packet {
     pub only: Vec<Stage>,
 }
 
-/// Holds an address as far as it is known.
+/// Holds an IPv4 address as far as it is known; packets of IPv6 have none here.
 #[derive(Debug, Clone, Copy)]
 enum Known {
     This(Ipv4Addr),
@@ -102,7 +102,7 @@ enum Known {
 pub struct Place {
     pub cluster: Port,
     pub uplinks: Vec<Port>,
-    /// the head's address in the cluster, with its network
+    /// the head's IPv4 address in the cluster, with its network
     pub head: Option<Ipv4Net>,
 }
 
@@ -387,7 +387,9 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
         Traffic::VenueIpv6 { protocol, port } => {
             each.flat_map(|uplink| asked_by_ipv6(uplink, protocol, port)).collect()
         }
-        Traffic::Port { protocol, listen, to, port } => {
+        // To a node of IPv6 nothing is forwarded yet.
+        Traffic::Port { to: IpAddr::V6(_), .. } => Vec::new(),
+        Traffic::Port { protocol, listen, to: IpAddr::V4(to), port } => {
             let translation = Translation { protocol, listen, to, port };
             each.flat_map(|uplink| translation.packets(place, uplink)).collect()
         }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bramblegate_netlink::packet::AddressFamily;
@@ -93,10 +93,10 @@ fn verdicts() -> u16 {
 }
 
 /// Returns the message about the entry of this address.
-pub fn neighbour_message(port: LinkIndex, address: Ipv4Addr) -> NeighbourMessage {
+pub fn neighbour_message(port: LinkIndex, address: IpAddr) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header = NeighbourHeader {
-        family: AddressFamily::Inet,
+        family: if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
         ifindex: port,
         ..NeighbourHeader::default()
     };
@@ -121,7 +121,7 @@ fn is_remembered(message: &Message<'_>) -> bool {
 pub fn resolve_anew(
     requests: &mut Socket,
     port: LinkIndex,
-    address: Ipv4Addr,
+    address: IpAddr,
 ) -> Result<(), NetlinkError> {
     let message = neighbour_message(port, address);
     let mut remembered = false;

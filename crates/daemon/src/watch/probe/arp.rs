@@ -1,10 +1,10 @@
 //! An ARP request (RFC 826) in the form of an address probe (RFC 5227: no sender address), on the
 //! cluster port: answered by a node whose firewall lets nothing else through, and before it has
-//! services.
+//! services. Only IPv4, as ARP is; a node of another family goes unanswered.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bramblegate_netlink::bpf::{accept, jump_if_equal, load_half, reject};
@@ -39,6 +39,14 @@ struct Asked {
     /// whose answer alone counts
     mac: Option<Mac>,
     at: Duration,
+}
+
+impl Asked {
+    /// Returns the address that a question asks for, and what is remembered of it.
+    fn of(question: &Question<'_>, at: Duration) -> Option<([u8; 4], Self)> {
+        let IpAddr::V4(node) = question.address else { return None };
+        Some((node.octets(), Self { key: question.key, mac: question.mac, at }))
+    }
 }
 
 /// Holds a packet socket on one port.
@@ -115,23 +123,21 @@ impl Probe for ArpProbe {
         let (mut taken, mut went) = (0, Vec::new());
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
-            let packets: Vec<_> = chunk
-                .iter()
-                .map(|q| (request(socket.mac, q.address.octets()), to.clone()))
-                .collect();
+            let asked: Vec<([u8; 4], Asked)> =
+                chunk.iter().filter_map(|question| Asked::of(question, now)).collect();
+            taken += chunk.len() - asked.len();
+            let packets: Vec<_> =
+                asked.iter().map(|(node, _)| (request(socket.mac, *node), to.clone())).collect();
             match send(&socket.inner, &packets) {
                 Ok(sent) => {
-                    let asked = |q: &Question<'_>| {
-                        (q.address.octets(), Asked { key: q.key, mac: q.mac, at: now })
-                    };
-                    went.extend(chunk.iter().take(sent).map(asked));
                     taken += sent;
-                    if sent < chunk.len() {
+                    went.extend(asked.into_iter().take(sent));
+                    if sent < packets.len() {
                         break;
                     }
                 }
                 Err(error) if is_full(&error) => break,
-                Err(_) => taken += chunk.len(),
+                Err(_) => taken += packets.len(),
             }
         }
         if went.is_empty() && taken > 0 {
@@ -152,7 +158,7 @@ impl Probe for ArpProbe {
                 asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
             if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
                 let rtt = datagram.at.checked_sub(at);
-                answered.push(Answer { key, rtt, from: Some(Ipv4Addr::from(node)) });
+                answered.push(Answer { key, rtt, from: Some(node.into()) });
             }
         });
     }

@@ -2,7 +2,7 @@
 //! internet from a captive portal.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -195,7 +195,7 @@ fn refreshed_to(page: &str) -> Option<String> {
 
 /// Asks for `http://:PORT/PATH` of a node: it is well when it answers as expected; where nothing is
 /// said, with a status of 2xx or 3xx.
-pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
+pub fn is_well(address: IpAddr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Http { port: number, path, expect } = probe else { return false };
         is_healthy(address, number, &path, expect.as_ref()).await.unwrap_or(false)
@@ -203,12 +203,12 @@ pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> 
 }
 
 async fn is_healthy(
-    address: Ipv4Addr,
+    address: IpAddr,
     number: u16,
     path: &str,
     expect: Option<&HttpExpectation>,
 ) -> io::Result<bool> {
-    let stream = connect(SocketAddr::new(IpAddr::V4(address), number), None, None).await?;
+    let stream = connect(SocketAddr::new(address, number), None, None).await?;
     let answer = Answer::get(stream, (&address.to_string(), number, path)).await;
     let mut answer = answer.map_err(io::Error::other)?;
     match expect {

@@ -1,11 +1,11 @@
 //! `icmp`: all nodes are asked through one socket, many by one call. A request carries whom, in
 //! which round and at which try it asks, so that an answer needs no search, and a keyed hash of
 //! that and of the node's address: no answer of an earlier run, of another program, or of another
-//! node counts.
+//! node counts. Only ICMP of IPv4 (RFC 792): a node of another family goes unanswered.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bramblegate_netlink::bpf::{
@@ -109,17 +109,18 @@ impl Probe for IcmpProbe {
         for chunk in questions.chunks(SENT_AT_ONCE) {
             let now = wall();
             let datagram = |question: &Question<'_>| {
-                let (key, payload) =
-                    (question.key, payload(&seal, question.address, question.key, now));
+                let IpAddr::V4(node) = question.address else { return None };
+                let (key, payload) = (question.key, payload(&seal, node, question.key, now));
                 let message = echo::request(
                     TYPES_V4.0,
                     socket.identifier,
                     key.turn as u16,
                     payload.as_flattened(),
                 );
-                (message, SocketAddr::from((question.address, 0)).into())
+                Some((message, SocketAddr::from((node, 0)).into()))
             };
-            let datagrams: Vec<([u8; LENGTH], _)> = chunk.iter().map(datagram).collect();
+            let datagrams: Vec<([u8; LENGTH], _)> = chunk.iter().filter_map(datagram).collect();
+            taken += chunk.len() - datagrams.len();
             let mut rest = datagrams.as_slice();
             while !rest.is_empty() {
                 match send(&socket.inner, rest) {
@@ -153,7 +154,7 @@ impl Probe for IcmpProbe {
                 .and_then(|(_, payload)| read(payload, seal, node));
             let Some((key, sent)) = reply else { return };
             let rtt = datagram.at.checked_sub(sent);
-            answered.push(Answer { key, rtt, from: Some(node) });
+            answered.push(Answer { key, rtt, from: Some(node.into()) });
         });
     }
 

@@ -49,7 +49,7 @@ mod stream;
 mod tcp;
 mod uplink;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::config::NodeProbe;
@@ -72,7 +72,7 @@ pub struct Key {
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub key: Key,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// [`NodeTarget::mac`]
     pub mac: Option<Mac>,
     pub probe: &'a NodeProbe,
@@ -87,7 +87,7 @@ pub struct Answer {
     /// `None` when a clock that was set in between made it meaningless
     pub rtt: Option<Duration>,
     /// who answered, where that has to be compared with who was asked
-    pub from: Option<Ipv4Addr>,
+    pub from: Option<IpAddr>,
 }
 
 /// Asks nodes in one way whether they live. Who is asked when, and again, is the business of

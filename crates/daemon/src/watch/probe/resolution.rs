@@ -2,7 +2,7 @@
 //! address now, which says nothing by itself, and the kernel would go on sending to the one that it
 //! remembers.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use bramblegate_netlink::{Protocol, Socket};
 use rustix::net::netdevice::name_to_index;
@@ -19,7 +19,7 @@ pub struct Resolution(Option<Socket>);
 impl Resolution {
     /// Makes the kernel forget the boards at these addresses behind `port`. What it refuses is left
     /// as it is: then the kernel finds out by itself, in half a minute.
-    pub fn begin_anew(&mut self, port: &str, addresses: &[Ipv4Addr]) {
+    pub fn begin_anew(&mut self, port: &str, addresses: &[IpAddr]) {
         let Some(index) = index_of(port).filter(|_| !addresses.is_empty()) else { return };
         let connection = match &mut self.0 {
             Some(connection) => connection,

@@ -1,7 +1,7 @@
 //! Probes that need a connection: each question is a task of its own, and only so many at a time,
 //! so that ten thousand nodes do not open ten thousand sockets at once.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use crate::config::NodeProbe;
 const MOST: usize = 256;
 
 /// Asks one node once: (its address, what to ask); whether it is well.
-pub type AskOne = fn(Ipv4Addr, NodeProbe) -> BoxFuture<'static, bool>;
+pub type AskOne = fn(IpAddr, NodeProbe) -> BoxFuture<'static, bool>;
 
 /// Holds the questions underway.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ mod tests {
         let key = |slot| Key { node: NodeId { slot, generation: 0 }, turn: 1, probe: 0, nth: 0 };
         let question = |slot| Question {
             key: key(slot),
-            address: Ipv4Addr::LOCALHOST,
+            address: [127, 0, 0, 1].into(),
             mac: None,
             probe: &probe,
             within: Duration::from_secs(1),

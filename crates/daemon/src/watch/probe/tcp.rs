@@ -2,7 +2,7 @@
 //! the host lives, but not the service.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpSocket, TcpStream};
@@ -27,7 +27,7 @@ pub async fn connect(
 }
 
 /// Connects to `tcp:PORT` of a node.
-pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
+pub fn is_well(address: IpAddr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Tcp(number) = probe else { return false };
         connect((address, number).into(), None, None).await.is_ok()

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::NAMED;
 use crate::config::{Settings, Threshold};
 use crate::decide::alert::{Alert, AlertCode, AlertId, Severity, Subject};
+use crate::event::NodeId;
 use crate::facts::Facts;
 use crate::facts::node::{Counts, NodeHealth, NodeState, Trouble};
 
@@ -37,9 +38,18 @@ fn words(node: &NodeState, condition: &str) -> String {
     format!("{} {condition}", node.name)
 }
 
+/// Returns whether each of these nodes raises an alert of this code: as [`standing`], without names.
+pub fn all_stand(facts: &Facts, code: AlertCode, nodes: &BTreeSet<NodeId>) -> bool {
+    if code == AlertCode::NodeDown {
+        return nodes.is_subset(facts.nodes().down_ids());
+    }
+    let troubles = || TROUBLES.into_iter().filter(|(_, raised)| *raised == code);
+    nodes.iter().all(|id| troubles().any(|(trouble, _)| facts.nodes().is_troubled(*id, trouble)))
+}
+
 /// Returns whether the operator acknowledged this alert of the node.
 fn is_acknowledged(facts: &Facts, node: &NodeState, code: AlertCode) -> bool {
-    !facts.acknowledged().is_empty() && facts.acknowledged().contains(&id(node, code))
+    facts.acknowledged_nodes(code).contains(&node.id)
 }
 
 /// Returns whether the operator acknowledged that this node is down.
@@ -49,16 +59,18 @@ pub fn is_known_down(facts: &Facts, node: &NodeState) -> bool {
 
 /// Returns the groups (`None`: without one) of which each node that is down was acknowledged.
 pub fn known_groups(facts: &Facts) -> BTreeSet<Option<usize>> {
-    if facts.acknowledged().is_empty() {
+    let (known, nodes) = (facts.acknowledged_nodes(AlertCode::NodeDown), facts.nodes());
+    if known.is_empty() {
         return BTreeSet::new();
     }
-    let (mut known, mut news) = (BTreeSet::new(), BTreeSet::new());
-    for node in facts.nodes().down() {
-        let side = if is_known_down(facts, node) { &mut known } else { &mut news };
-        side.insert(node.group);
-    }
-    known.retain(|group| !news.contains(group));
-    known
+    let news = nodes.down_ids().difference(known).filter_map(|id| nodes.get(*id));
+    let news = BTreeSet::from_iter(news.map(|node| node.group));
+    let down = |counts: &Counts| counts.of(NodeHealth::Down);
+    let grouped: usize = nodes.groups().iter().map(down).sum();
+    let without = (nodes.count(NodeHealth::Down) > grouped).then_some(None);
+    let groups = nodes.groups().iter().enumerate().filter(|(_, counts)| down(counts) > 0);
+    let all = groups.map(|(place, _)| Some(place)).chain(without);
+    all.filter(|group| !news.contains(group)).collect()
 }
 
 /// Raises what is wrong with the nodes' health.

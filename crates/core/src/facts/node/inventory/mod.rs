@@ -17,10 +17,10 @@ mod sighting;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{Fresh, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
@@ -47,9 +47,9 @@ pub(super) struct Inventory {
     /// those that had to make room and have not been told yet
     pushed_out: Vec<NodeState>,
     /// the addresses that the settings give, and to whom
-    homes: BTreeMap<Ipv4Addr, NodeId>,
+    homes: BTreeMap<IpAddr, NodeId>,
     /// another board than the settings say answers at these of them
-    misplaced: BTreeMap<Ipv4Addr, Mac>,
+    misplaced: BTreeMap<IpAddr, Mac>,
     /// names that nodes call themselves by and did not get, because another has them
     unnamed: BTreeMap<NodeId, String>,
     /// who is worked on, also of those that are not here: by [`NodeState::order_key`]
@@ -62,7 +62,7 @@ pub(super) struct Inventory {
 /// A board at the address of another one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WrongDevice<'n> {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// who answers
     pub mac: Mac,
     /// to whom the settings give the address
@@ -73,21 +73,21 @@ pub struct WrongDevice<'n> {
 
 impl Nodes {
     /// The settings give this address to a node, wherever it is now.
-    pub fn is_home(&self, address: Ipv4Addr) -> bool {
+    pub fn is_home(&self, address: IpAddr) -> bool {
         self.inventory.homes.contains_key(&address)
     }
 
     /// Our server gave this address of `home` to a board: it is so also while the cluster has
     /// moved, for leases move along and keep their host parts. Looks at all leases.
-    pub fn is_leased(&self, address: Ipv4Addr, home: Ipv4Net) -> bool {
-        let host = |address: Ipv4Addr| u32::from(address) & u32::from(home.hostmask());
-        self.inventory.sightings.leased().any(|given| host(given) == host(address))
+    pub fn is_leased(&self, address: IpAddr, home: IpNet) -> bool {
+        let host = host_part(address, home);
+        host.is_some() && self.inventory.sightings.leased().any(|it| host_part(it, home) == host)
     }
 
     /// Until when a node uses an address of `net`, as far as it is known: now if the kernel hears
     /// one there, for as long as its lease lasts if one has one there; `None` if there is none.
     /// Looks at all of them.
-    pub fn used_until(&self, net: Ipv4Net, now: Instant) -> Option<Instant> {
+    pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         self.inventory.sightings.used_until(net, now)
     }
 
@@ -119,7 +119,7 @@ impl Nodes {
     }
 
     /// Addresses that two boards want.
-    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &AddressConflict)> {
+    pub fn contests(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
         self.inventory.sightings.contests()
     }
 
@@ -159,7 +159,7 @@ impl Nodes {
     /// A board answers at an address of the cluster. Tells whom this made known.
     pub fn seen(
         &mut self,
-        (address, mac, reachable): (Ipv4Addr, Mac, bool),
+        (address, mac, reachable): (IpAddr, Mac, bool),
         settings: &Settings,
         now: Instant,
     ) -> Vec<NodeId> {
@@ -180,7 +180,7 @@ impl Nodes {
     }
 
     /// Nobody answers at an address any more.
-    pub fn unseen(&mut self, address: Ipv4Addr, settings: &Settings, now: Instant) {
+    pub fn unseen(&mut self, address: IpAddr, settings: &Settings, now: Instant) {
         if let Some(mac) = self.inventory.sightings.lose(address) {
             self.judge(address);
             self.settle(mac, settings, now);
@@ -349,7 +349,7 @@ impl Nodes {
             .chain(self.inventory.sightings.places(mac));
         // Who has been a node so far is not to become another each time that two take an address in
         // turn.
-        let clear = |place: &Ipv4Addr| {
+        let clear = |place: &IpAddr| {
             known.is_none() || self.contests().all(|(contested, _)| contested != *place)
         };
         let places = places.filter(|place| in_cluster(*place, settings)).filter(clear);
@@ -358,7 +358,7 @@ impl Nodes {
     }
 
     /// Where a board is: where our server put it, else where it is seen.
-    fn address_of(&self, mac: Mac, settings: &Settings) -> Option<Ipv4Addr> {
+    fn address_of(&self, mac: Mac, settings: &Settings) -> Option<IpAddr> {
         let sightings = &self.inventory.sightings;
         let given = sightings.lease(mac).map(|given| given.address);
         let here = self.by_mac(mac).and_then(|node| node.address);
@@ -373,10 +373,10 @@ impl Nodes {
     fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
         let Some(node) = self.get(id) else { return };
         let given = self.inventory.sightings.lease(mac).map(|given| given.address);
-        let free = |address: &Ipv4Addr| Some(*address) == node.home || self.is_free(*address, mac);
+        let free = |address: &IpAddr| Some(*address) == node.home || self.is_free(*address, mac);
         let sightings = &self.inventory.sightings;
-        let is_at = |place: Ipv4Addr| sightings.at(place) == Some(mac);
-        let is_left = |lease: &Ipv4Addr| node.home.is_some_and(is_at) && !is_at(*lease);
+        let is_at = |place: IpAddr| sightings.at(place) == Some(mac);
+        let is_left = |lease: &IpAddr| node.home.is_some_and(is_at) && !is_at(*lease);
         let address = given
             .filter(|lease| free(lease) && !is_left(lease))
             .or(node.home)
@@ -394,7 +394,7 @@ impl Nodes {
 
     /// Not held by a node of the settings whose own it is, nor by one that has it by a lease, if
     /// this board has it by none.
-    fn is_free(&self, address: Ipv4Addr, mac: Mac) -> bool {
+    fn is_free(&self, address: IpAddr, mac: Mac) -> bool {
         let given = |board: Mac| {
             self.inventory.sightings.lease(board).is_some_and(|given| given.address == address)
         };
@@ -406,7 +406,7 @@ impl Nodes {
 
     /// Whoever is known to be at an address is so no longer: a node of the settings is where they
     /// say, a found one nowhere.
-    fn vacate(&mut self, address: Ipv4Addr) {
+    fn vacate(&mut self, address: IpAddr) {
         let Some(holder) = self.by_address(address) else { return };
         let (id, home) = (holder.id, holder.home);
         self.identify(id, |node| node.address = None);
@@ -417,7 +417,7 @@ impl Nodes {
     }
 
     /// Does another board than the settings say answer at this address?
-    fn judge(&mut self, address: Ipv4Addr) {
+    fn judge(&mut self, address: IpAddr) {
         let owner = self.inventory.homes.get(&address).and_then(|id| self.get(*id));
         let expected = owner.and_then(|node| node.written_mac);
         match (expected, self.inventory.sightings.at(address)) {
@@ -444,10 +444,21 @@ impl NodeState {
     }
 }
 
-/// Our server gives it to whoever asks, here or where the cluster has moved.
-fn is_offered(address: Ipv4Addr, settings: &Settings) -> bool {
-    let host = u32::from(address) & u32::from(settings.cluster.address.hostmask());
-    let at_home = Ipv4Addr::from(u32::from(settings.cluster.address.network()) | host);
+/// Returns the bits of an address behind the prefix of `net`: they stay when the cluster moves.
+/// `None`: of the other family.
+fn host_part(address: IpAddr, net: IpNet) -> Option<u128> {
+    match (address, net.hostmask()) {
+        (IpAddr::V4(address), IpAddr::V4(mask)) => Some((address & mask).to_bits().into()),
+        (IpAddr::V6(address), IpAddr::V6(mask)) => Some((address & mask).to_bits()),
+        _ => None,
+    }
+}
+
+/// Our server gives it to whoever asks, here or where the cluster has moved: by DHCPv4.
+fn is_offered(address: IpAddr, settings: &Settings) -> bool {
+    let IpAddr::V4(offered) = address else { return false };
+    let home = settings.cluster.address;
+    let at_home = home.network() | (offered & home.hostmask());
     let dhcp = settings.cluster.dhcp.as_ref();
     dhcp.is_some_and(|dhcp| {
         in_cluster(address, settings) && (dhcp.first..=dhcp.last).contains(&at_home)
@@ -455,9 +466,12 @@ fn is_offered(address: Ipv4Addr, settings: &Settings) -> bool {
 }
 
 /// An address of one of the cluster's subnets, and not the head's own.
-fn in_cluster(address: Ipv4Addr, settings: &Settings) -> bool {
+fn in_cluster(address: IpAddr, settings: &Settings) -> bool {
     let cluster = &settings.cluster;
-    std::iter::once(&cluster.address)
-        .chain(&cluster.fallback_addresses)
-        .any(|net| net.contains(&address) && net.addr() != address && net.broadcast() != address)
+    let mut nets = std::iter::once(&cluster.address).chain(&cluster.fallback_addresses);
+    nets.any(|net| {
+        address != IpAddr::V4(net.addr())
+            && address != IpAddr::V4(net.broadcast())
+            && IpNet::V4(*net).contains(&address)
+    })
 }

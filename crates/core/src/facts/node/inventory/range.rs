@@ -1,10 +1,12 @@
 //! Whose the addresses are that our server gives away.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::super::{NodeHealth, Nodes, Origin};
-use super::is_offered;
+use super::{host_part, is_offered};
 use crate::config::Settings;
 use crate::event::Mac;
 
@@ -24,7 +26,7 @@ impl Nodes {
     /// Returns the boards that call themselves as a node which the settings know by its name alone,
     /// and the address that they give it, where the board that was this node is silent: its card
     /// was put into another board.
-    pub fn successors(&self) -> impl Iterator<Item = (Ipv4Addr, Mac)> + '_ {
+    pub fn successors(&self) -> impl Iterator<Item = (IpAddr, Mac)> + '_ {
         self.inventory.unnamed.iter().filter_map(|(id, name)| {
             let node = self
                 .by_name(name)
@@ -45,10 +47,9 @@ impl Nodes {
         let Some(dhcp) = &settings.cluster.dhcp else { return false };
         let size =
             u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1) as usize;
-        // Host parts: they stay when the cluster moves.
-        let host =
-            |address: Ipv4Addr| u32::from(address) & u32::from(settings.cluster.address.hostmask());
-        let offered = |address: &Ipv4Addr| is_offered(*address, settings);
+        let home = IpNet::V4(settings.cluster.address);
+        let host = |address: IpAddr| host_part(address, home);
+        let offered = |address: &IpAddr| is_offered(*address, settings);
         let known = self
             .iter()
             .filter(|node| node.origin == Origin::Settings)
@@ -59,8 +60,8 @@ impl Nodes {
             .leased()
             .chain(self.inventory.homes.keys().copied())
             .chain(known);
-        let taken = BTreeSet::from_iter(given.filter(offered).map(host));
-        let claims = self.iter().filter_map(|node| node.address).filter(offered).map(host);
+        let taken = BTreeSet::from_iter(given.filter(offered).filter_map(host));
+        let claims = self.iter().filter_map(|node| node.address).filter(offered).filter_map(host);
         let claims = BTreeSet::from_iter(claims).difference(&taken).count();
         taken.len() + claims.min(most_claims(size)) >= size
     }

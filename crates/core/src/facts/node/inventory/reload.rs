@@ -1,7 +1,7 @@
 //! The nodes of the settings, taken anew.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::super::{Counts, Fresh, NodeState, Nodes, Origin};
 use super::name;
@@ -13,7 +13,7 @@ impl Nodes {
     /// is written down now.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
         self.regroup(settings);
-        let expected: BTreeMap<Ipv4Addr, Option<Mac>> =
+        let expected: BTreeMap<IpAddr, Option<Mac>> =
             self.iter().filter_map(|node| Some((node.home?, node.written_mac))).collect();
         let names =
             BTreeSet::from_iter(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
@@ -26,7 +26,7 @@ impl Nodes {
             self.by_name(&known.name).is_none_or(|node| node.origin == Origin::Found)
         };
         let fresh =
-            settings.nodes.iter().filter(new).filter_map(|known| Some((known.address?, known.mac)));
+            settings.nodes.iter().filter(new).filter_map(|known| Some((home(known)?, known.mac)));
         let addresses = BTreeMap::from_iter(fresh);
         for id in dropped {
             // One that has only another name now stays: its board says who it is, or else its
@@ -48,7 +48,7 @@ impl Nodes {
         let order: Vec<NodeId> =
             settings.nodes.iter().map(|known| self.adopt(known, now)).collect();
         let homes =
-            settings.nodes.iter().zip(&order).filter_map(|(known, id)| Some((known.address?, *id)));
+            settings.nodes.iter().zip(&order).filter_map(|(known, id)| Some((home(known)?, *id)));
         self.inventory.homes = BTreeMap::from_iter(homes);
         let found: Vec<NodeId> =
             self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
@@ -68,7 +68,7 @@ impl Nodes {
             let former = |address| expected.get(&address).copied().flatten();
             let is_replaced =
                 |address| former(address).is_some_and(|former| Some(former) != known.mac);
-            if let Some(address) = known.address.filter(|address| !is_replaced(*address)) {
+            if let Some(address) = home(known).filter(|address| !is_replaced(*address)) {
                 self.judge(address);
             }
         }
@@ -79,8 +79,7 @@ impl Nodes {
 
     /// Makes one node what the settings say; others that are in its way give way.
     fn adopt(&mut self, known: &Node, now: Instant) -> NodeId {
-        let owner =
-            known.address.and_then(|address| self.get(*self.inventory.homes.get(&address)?));
+        let owner = home(known).and_then(|address| self.get(*self.inventory.homes.get(&address)?));
         if let Some((home, before)) = owner.and_then(|owner| owner.home.zip(owner.written_mac)) {
             if known.mac.is_some_and(|mac| mac != before) {
                 self.inventory.sightings.settled_anew(home);
@@ -90,8 +89,7 @@ impl Nodes {
         let named = self.by_name(&known.name);
         let of_the_settings = named.filter(|node| node.origin == Origin::Settings);
         let by_mac = || known.mac.and_then(|mac| self.by_mac(mac)).filter(found);
-        let by_address =
-            || known.address.and_then(|address| self.by_address(address)).filter(found);
+        let by_address = || home(known).and_then(|address| self.by_address(address)).filter(found);
         let same_board = |node: &&NodeState| known.mac.is_none() || node.mac == known.mac;
         let before = of_the_settings
             .or_else(by_mac)
@@ -99,7 +97,7 @@ impl Nodes {
             .or_else(|| named.filter(found).filter(same_board));
         let id = before.map(|node| node.id);
         self.give_way(known, id);
-        let address = known.address;
+        let address = home(known);
         let Some(id) = id else {
             let Node { name, mac, group, .. } = known.clone();
             let id =
@@ -140,7 +138,7 @@ impl Nodes {
             }
             self.identify(holder, |node| node.mac = None);
         }
-        if let Some(holder) = other(known.address.and_then(|address| self.by_address(address))) {
+        if let Some(holder) = other(home(known).and_then(|address| self.by_address(address))) {
             self.identify(holder, |node| node.address = None);
         }
     }
@@ -173,4 +171,9 @@ impl Nodes {
             }
         }
     }
+}
+
+/// Returns the address that the settings give a node.
+fn home(known: &Node) -> Option<IpAddr> {
+    known.address.map(IpAddr::V4)
 }

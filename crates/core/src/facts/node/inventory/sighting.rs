@@ -2,10 +2,10 @@
 //! from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::event::{Instant, Lease, Mac};
 
@@ -16,7 +16,7 @@ pub const CONTEST_TIME: Duration = Duration::from_secs(120);
 /// An address that our server gave to a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// as the server calls it
     pub host_name: Option<String>,
     /// `None` = for ever
@@ -49,10 +49,10 @@ pub struct Sightings {
     /// boards whose last lease did not run out: when the cluster moves leases are taken back, and
     /// their boards ask again
     asking: BTreeSet<Mac>,
-    seen: BTreeMap<Ipv4Addr, Sighting>,
+    seen: BTreeMap<IpAddr, Sighting>,
     /// where each board is seen
-    places: BTreeMap<Mac, BTreeSet<Ipv4Addr>>,
-    contests: BTreeMap<Ipv4Addr, AddressConflict>,
+    places: BTreeMap<Mac, BTreeSet<IpAddr>>,
+    contests: BTreeMap<IpAddr, AddressConflict>,
     /// how many of `seen` are not here any more; bounded by [`MOST_GONE`]
     gone: usize,
 }
@@ -77,17 +77,17 @@ impl Sightings {
     }
 
     /// Addresses that our server gave.
-    pub fn leased(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    pub fn leased(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.leases.values().map(|given| given.address)
     }
 
     /// Where a board is seen.
-    pub fn places(&self, mac: Mac) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    pub fn places(&self, mac: Mac) -> impl Iterator<Item = IpAddr> + '_ {
         self.places.get(&mac).into_iter().flatten().copied()
     }
 
     /// Who answers at an address.
-    pub fn at(&self, address: Ipv4Addr) -> Option<Mac> {
+    pub fn at(&self, address: IpAddr) -> Option<Mac> {
         self.seen.get(&address).filter(|sighting| sighting.here).map(|sighting| sighting.mac)
     }
 
@@ -104,7 +104,7 @@ impl Sightings {
 
     /// Until when an address of `net` is used: now if somebody is heard there, else as long as the
     /// longest lease lasts.
-    pub fn used_until(&self, net: Ipv4Net, now: Instant) -> Option<Instant> {
+    pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         let mut seen = self.seen.range(net.network()..=net.broadcast());
         let heard = seen.any(|(_, sighting)| sighting.reachable).then_some(now);
         let given = self.leases.values().filter(|given| net.contains(&given.address));
@@ -117,7 +117,7 @@ impl Sightings {
     }
 
     /// Addresses that two boards want, and which.
-    pub fn contests(&self) -> impl Iterator<Item = (Ipv4Addr, &AddressConflict)> {
+    pub fn contests(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
         self.contests.iter().map(|(address, contest)| (*address, contest))
     }
 
@@ -127,13 +127,7 @@ impl Sightings {
     }
 
     /// A board answers at an address. Tells who answered there before, if that was another.
-    pub fn see(
-        &mut self,
-        address: Ipv4Addr,
-        mac: Mac,
-        reachable: bool,
-        now: Instant,
-    ) -> Option<Mac> {
+    pub fn see(&mut self, address: IpAddr, mac: Mac, reachable: bool, now: Instant) -> Option<Mac> {
         let fresh = Sighting { mac, here: true, reachable, since: now, earlier: None };
         let Some(known) = self.seen.get_mut(&address) else {
             self.seen.insert(address, fresh);
@@ -161,7 +155,7 @@ impl Sightings {
 
     /// The settings give an address to another board now: that boards took it in turn was their
     /// doing.
-    pub fn settled_anew(&mut self, address: Ipv4Addr) {
+    pub fn settled_anew(&mut self, address: IpAddr) {
         self.contests.remove(&address);
         if let Some(known) = self.seen.get_mut(&address) {
             known.earlier = None;
@@ -169,7 +163,7 @@ impl Sightings {
     }
 
     /// Nobody answers at an address any more. Tells who did.
-    pub fn lose(&mut self, address: Ipv4Addr) -> Option<Mac> {
+    pub fn lose(&mut self, address: IpAddr) -> Option<Mac> {
         let known = self.seen.get_mut(&address).filter(|known| known.here)?;
         (known.here, known.reachable) = (false, false);
         let mac = known.mac;
@@ -182,7 +176,7 @@ impl Sightings {
         Some(mac)
     }
 
-    fn leave(&mut self, mac: Mac, address: Ipv4Addr) {
+    fn leave(&mut self, mac: Mac, address: IpAddr) {
         if let Some(places) = self.places.get_mut(&mac) {
             places.remove(&address);
             if places.is_empty() {

@@ -57,11 +57,6 @@ fn troubled<'g>(groups: &[(&'g str, &'g Counts)]) -> Vec<(&'g str, &'g Counts)> 
 
 /// Returns the topic of one group.
 fn group((name, counts): (&str, &Counts)) -> Topic {
-    let count = format!("{}/{}", counts.of(NodeHealth::Up), counts.total());
-    // Names that only differ at their end are cut at the front.
-    let tails = name
-        .char_indices()
-        .skip(1)
-        .map(|(at, _)| format!("{} {count}", name.get(at..).unwrap_or_default()));
-    Topic::Wordings(std::iter::once(format!("{name} {count}")).chain(tails).collect())
+    let value = format!("{}/{}", counts.of(NodeHealth::Up), counts.total());
+    Topic::Tail { name: name.to_owned(), value }
 }

@@ -22,7 +22,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::config::Settings;
 use crate::decide::Desired;
@@ -44,7 +44,7 @@ pub struct Scene<'s> {
     pub active: Option<UplinkView<'s>>,
     pub alerts: &'s [Alert],
     /// the head's address in the cluster
-    pub cluster_address: Ipv4Net,
+    pub cluster_address: IpNet,
 }
 
 /// A page: what it has to show now; nothing, and its turn is passed over.

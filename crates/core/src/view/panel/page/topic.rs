@@ -8,6 +8,9 @@ use super::split;
 pub enum Topic {
     /// wordings from the longest to the shortest; left out where none fits
     Wordings(Vec<String>),
+    /// a name that is cut at the front where it does not fit, for names often differ at their end
+    /// only, and what follows it; left out where one character of it does not fit
+    Tail { name: String, value: String },
     /// must be shown whole: broken between words where it does not fit
     Text(String),
     /// cells that mean something each: on as many rows as they need, left out where one screen does
@@ -31,6 +34,12 @@ impl Topic {
             Self::Wordings(wordings) => {
                 let fitting = wordings.iter().find(|wording| wording.chars().count() <= width);
                 fitting.map(|wording| vec![wording.clone()]).into_iter().collect()
+            }
+            Self::Tail { name, value } => {
+                let whole = name.chars().count();
+                let room = width.saturating_sub(value.chars().count() + 1).min(whole);
+                let tail: String = name.chars().skip(whole - room).collect();
+                if tail.is_empty() { Vec::new() } else { vec![vec![format!("{tail} {value}")]] }
             }
             Self::Cells(cells) => {
                 let cells: Vec<char> = cells.chars().collect();

@@ -129,33 +129,32 @@ impl Scene<'_> {
         let is_urgent = |alert: &Alert| alert.severity >= Severity::Warning && !alert.acknowledged;
         let is_gravest = |alert: &Alert| alert.severity == top && !alert.acknowledged;
         let pages = || PAGES.iter().flat_map(|(_, page)| page(self)).collect::<Vec<Topic>>();
-        let (keys, gravest) = self.alerts_where(is_gravest);
-        let known = self.alerts_where(|alert| alert.acknowledged).1;
+        let known = || self.alerts_where(|alert| alert.acknowledged);
+        let gravest = self.alerts_where(is_gravest);
         if gravest.is_empty() {
-            let all: Vec<Topic> =
-                pages().into_iter().chain(self.alerts_where(|_| true).1).collect();
+            let all: Vec<Topic> = pages().into_iter().chain(self.alerts_where(|_| true)).collect();
             return Screens {
                 turns: ordinary(topic::pack(&all, slots)),
                 gravest: Vec::new(),
                 calm: true,
             };
         }
-        let (_, urgent) = self.alerts_where(is_urgent);
-        let less = self
-            .alerts_where(|alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert))
-            .1;
-        let others = || self.alerts_where(|alert| !is_gravest(alert)).1;
+        let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
+        let urgent = self.alerts_where(is_urgent);
+        let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
+        let less = || {
+            let is_less =
+                |alert: &Alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert);
+            self.alerts_where(is_less).into_iter().chain(all_else()).collect::<Vec<Topic>>()
+        };
+        let others = || self.alerts_where(|alert| !is_gravest(alert));
+        let rest = || if calm { all_else() } else { others() };
         // All that is urgent stays where it leaves room for something else, else the gravest alone.
-        for (pinned, rest) in [
-            (&urgent, less.iter().chain(&pages()).chain(&known).cloned().collect::<Vec<_>>()),
-            (
-                &gravest,
-                if calm { pages().into_iter().chain(known.clone()).collect() } else { others() },
-            ),
-        ] {
+        for (pinned, all_urgent) in [(&urgent, true), (&gravest, false)] {
             let packed = topic::pack(pinned, slots);
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
+                let rest = if all_urgent { less() } else { rest() };
                 let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
@@ -169,20 +168,22 @@ impl Scene<'_> {
         }
         let (screens, firsts) = topic::pack_placed(&gravest, slots);
         if calm {
-            let all: Vec<Topic> = pages().into_iter().chain(known).collect();
-            return with_notices((keys, screens, firsts), topic::pack(&all, slots));
+            return with_notices((keys, screens, firsts), topic::pack(&all_else(), slots));
         }
         interleaved((keys, screens, firsts), topic::pack(&others(), slots))
     }
 
-    /// Returns the keys of these alerts and their words for the panel, without those that row 1
-    /// says already.
-    fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> (Vec<String>, Vec<Topic>) {
+    /// Returns these alerts' words for the panel.
+    fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> Vec<Topic> {
+        self.shown(wanted).map(|alert| Topic::Text(alert.panel.clone())).collect()
+    }
+
+    /// Returns these alerts, without those that row 1 says already.
+    fn shown(&self, wanted: impl Fn(&Alert) -> bool) -> impl Iterator<Item = &Alert> {
         let addressed = self.active.as_ref().is_some_and(|active| active.address.is_some());
         let words = if addressed { "" } else { words::no_address(self.facts) };
-        let alerts = self.alerts.iter().filter(|alert| wanted(alert));
-        let shown = alerts.filter(|alert| !alert.panel.is_empty() && alert.panel != words);
-        shown.map(|alert| (super::topic_key(alert), Topic::Text(alert.panel.clone()))).unzip()
+        let alerts = self.alerts.iter().filter(move |alert| wanted(alert));
+        alerts.filter(move |alert| !alert.panel.is_empty() && alert.panel != words)
     }
 }
 

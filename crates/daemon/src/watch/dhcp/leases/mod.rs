@@ -190,7 +190,12 @@ fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64
 fn lease(entry: &Entry, clock: u64) -> Lease {
     let valid_for =
         (entry.expiry != 0).then(|| Duration::from_secs(entry.expiry.saturating_sub(clock)));
-    Lease { mac: entry.mac, address: entry.address, host_name: entry.host_name.clone(), valid_for }
+    Lease {
+        mac: entry.mac,
+        address: entry.address.into(),
+        host_name: entry.host_name.clone(),
+        valid_for,
+    }
 }
 
 #[cfg(test)]

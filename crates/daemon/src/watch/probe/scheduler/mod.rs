@@ -10,7 +10,7 @@ mod ask;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ pub struct ProbeScheduler {
     last_tick: Instant,
     turn: u32,
     /// addresses of nodes that have just fallen silent
-    silent: Vec<Ipv4Addr>,
+    silent: Vec<IpAddr>,
 }
 
 impl ProbeScheduler {
@@ -268,7 +268,7 @@ impl ProbeScheduler {
     }
 
     /// Takes out the addresses of nodes that have fallen silent since the last call.
-    pub fn take_silent(&mut self) -> Vec<Ipv4Addr> {
+    pub fn take_silent(&mut self) -> Vec<IpAddr> {
         std::mem::take(&mut self.silent)
     }
 

@@ -53,8 +53,7 @@ fn in_a_large_subnet_those_that_answer_are_all_listed_and_those_that_do_not_are_
     for number in 0..20_000_u32 {
         let now = second(u64::from(number) / 200);
         let [_, _, c, d] = number.to_be_bytes();
-        let found =
-            nodes.seen((Ipv4Addr::new(10, 21, c, d), made_up(number), true), &settings, now);
+        let found = nodes.seen(([10, 21, c, d].into(), made_up(number), true), &settings, now);
         nodes.sweep(&settings, now);
         // Every tenth is a board.
         if let (0, Some(node)) = (number % 10, found.first()) {
@@ -75,7 +74,7 @@ fn addresses_that_are_not_the_clusters_make_no_node_and_no_memory() {
     let mut world = World::new("");
     for number in 0..10_000_u32 {
         world.nodes.seen(
-            (Ipv4Addr::from(number * 77_777), made_up(number), true),
+            ((number * 77_777).to_be_bytes().into(), made_up(number), true),
             &world.settings,
             second(1),
         );

@@ -26,8 +26,8 @@ fn board(last: u8) -> Mac {
     Mac([0xb8, 0x27, 0xeb, 0, 0, last])
 }
 
-fn at(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(192, 168, 50, last)
+fn at(last: u8) -> IpAddr {
+    [192, 168, 50, last].into()
 }
 
 fn second(seconds: u64) -> Instant {
@@ -97,7 +97,10 @@ impl World {
         let last =
             |node: &NodeState| node.mac.map_or_else(|| "-".to_owned(), |mac| mac.0[5].to_string());
         let address = |node: &NodeState| {
-            node.address.map_or_else(|| "-".to_owned(), |ip| ip.octets()[3].to_string())
+            node.address.map_or_else(
+                || "-".to_owned(),
+                |ip| ip.to_string().rsplit('.').next().unwrap().to_owned(),
+            )
         };
         self.nodes
             .iter()
@@ -137,7 +140,7 @@ fn a_board_that_is_heard_becomes_a_node_with_a_name_of_its_own() {
     );
     world.see(1, 8);
     assert_eq!(world.nodes.total(), 2, "the head's own address is no node's");
-    world.nodes.seen((Ipv4Addr::new(10, 0, 0, 7), board(9), true), &world.settings, second(1));
+    world.nodes.seen(([10, 0, 0, 7].into(), board(9), true), &world.settings, second(1));
     assert_eq!(world.nodes.total(), 2, "nor one of another subnet");
 }
 

@@ -411,7 +411,7 @@ fn a_stranger_has_the_last_led_and_a_rack_whose_dead_are_known_falls_to_amber() 
     let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
     let found = |last: u8| {
         let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, last]);
-        let address = std::net::Ipv4Addr::new(10, 21, 200, last);
+        let address = [10, 21, 200, last].into();
         let lease = Lease { mac, address, host_name: None, valid_for: None };
         Event::Lease(Change::Present(lease))
     };
