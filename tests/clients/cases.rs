@@ -99,7 +99,7 @@ fn not_renewed(stage: &mut Stage) {
     });
     let text = seen.alert("uplink-none").unwrap();
     assert!(
-        ["no server has answered yet", "no DHCP server answers"]
+        ["no DHCP server has answered yet", "no DHCP server answers"]
             .iter()
             .any(|logged| text.starts_with(logged)),
         "{text}"

@@ -37,12 +37,12 @@ pub fn ask(machine: &Machine, file: &Path) -> (Vec<Finding>, usize) {
     let (mut findings, mut asked) = (Vec::new(), 0);
     for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
         output::err(&format!(
-            "Asking on {port} for a DHCP server (a DISCOVER; what is offered is not taken)\n"
+            "Asking on {port} for a DHCP server (a DISCOVER; the offer is not taken)\n"
         ));
         findings.extend(dhcp(port));
         asked += 1;
         for server in venue_resolvers(machine, port) {
-            output::err(&format!("Asking the resolver {server} by {port} for {name}\n"));
+            output::err(&format!("Asking the resolver {server} through {port} for {name}\n"));
             findings.extend(resolver(port, server, &name));
             asked += 1;
         }
@@ -78,7 +78,7 @@ fn dhcp(port: &str) -> Vec<Finding> {
     let offers = match offers(port) {
         Ok(offers) => offers,
         Err(error) => {
-            let text = format!("{port} cannot be asked for a DHCP server: {error}");
+            let text = format!("cannot ask for a DHCP server on {port}: {error}");
             return vec![Finding::of(FindingCode::UplinkNotAsked, text)];
         }
     };
@@ -99,8 +99,8 @@ fn dhcp(port: &str) -> Vec<Finding> {
     }
     vec![Finding::new(
         FindingCode::UplinkNoDhcp,
-        format!("no DHCP server answers a question of ours on {port}"),
-        "put the cable into another socket of the venue, or ask whether that one is switched on",
+        format!("no DHCP server answers a question on {port}"),
+        "try another socket of the venue, or ask whether this one is switched on",
     )]
 }
 
@@ -151,14 +151,15 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Option<Finding> {
         }
         Ok(ServerLog::None) => (
             format!(
-                "the venue's resolver {server} answers by {port} and knows no address of {name}"
+                "the venue's resolver {server} answers through {port}, but has no address for \
+                 {name}"
             ),
-            "log in at the venue's portal if there is one; else name a resolver of your own to \
-             the DHCP client",
+            "log in at the venue's portal if there is one; else give the DHCP client another \
+             resolver",
         ),
         Err(error) => (
-            format!("the venue's resolver {server} does not answer by {port}: {error}"),
-            "name a resolver of your own to the DHCP client, or ask whether the venue's is on",
+            format!("the venue's resolver {server} does not answer through {port}: {error}"),
+            "give the DHCP client another resolver, or ask whether the venue's is on",
         ),
     };
     Some(Finding::new(FindingCode::UplinkResolver, text, remedy))
@@ -175,7 +176,7 @@ fn own(address: Ipv4Addr, name: &str) -> Option<Finding> {
         }
         Ok(ServerLog::None) => {
             let text =
-                format!("the head's dnsmasq answers at {address}, and knows no address of {name}");
+                format!("the head's dnsmasq answers at {address}, but has no address for {name}");
             Some(Finding::of(FindingCode::GatewayNames, text))
         }
         Err(error) => Some(Finding::new(

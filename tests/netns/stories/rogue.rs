@@ -76,7 +76,7 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
             &format!("a record for each change:\n{journal}"),
             (
                 logged("another DHCP server answers"),
-                logged("is not heard on the cluster port any more"),
+                logged("no longer answers on the cluster interface"),
             ) == (2, 2),
         )
     })

@@ -41,8 +41,8 @@ fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     }
     for (address, used, unused) in twice {
         let text = format!(
-            "{used} and {unused} have the same address {address}, so the head answers by {used} \
-             only: pull one of the two, or ask one venue for another address"
+            "{used} and {unused} have the same address {address}, so the head answers through \
+             {used} only: unplug one of the two, or ask one venue for another address"
         );
         raised.push(Alert::of_port(AlertCode::UplinkAddressTaken, unused, text));
     }
@@ -100,15 +100,15 @@ fn rule_alert(facts: &Facts, placement: &Placement, rule: Option<&Rule>, all: &[
         selectors.extend(selector.filter(|selector| !selectors.contains(selector)));
     }
     let what = match (to_cluster, selectors.len()) {
-        (true, 1) => format!("takes what goes to the nodes' network {net}"),
+        (true, 1) => format!("takes traffic to the nodes' network {net}"),
         (true, _) => format!(
-            "takes what goes to the nodes' network {net}, and the head's answers to the venue"
+            "takes traffic to the nodes' network {net}, and the head's answers to the venue"
         ),
         (false, _) => "takes the head's answers to the venue".to_owned(),
     };
     let leaves_by = all.first().and_then(|astray| port_name(facts, astray.by?));
-    let place =
-        leaves_by.map_or_else(|| "refuses it".to_owned(), |port| format!("sends it by {port}"));
+    let place = leaves_by
+        .map_or_else(|| "refuses it".to_owned(), |port| format!("sends it through {port}"));
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
     let Some(rule) = rule else {
         let text =
@@ -137,7 +137,7 @@ fn lead_past(preference: u32, selectors: &[String]) -> String {
             format!("sudo ip rule add preference {before} {selector} goto {RULE_PREFERENCE}")
         })
         .collect();
-    format!("lead that past it ({}), or {behind}", commands.join(" && "))
+    format!("route that traffic past it ({}), or {behind}", commands.join(" && "))
 }
 
 /// Returns whether it goes to the nodes, rather than from the head to the venue.
@@ -192,7 +192,8 @@ fn failover(facts: &Facts) -> Option<Alert> {
     let (by, main) = (facts.routing().detour().by()?, facts.main_exit()?);
     let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
     let text = format!(
-        "{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}"
+        "{port} has no internet, so the nodes leave through {by}; the head itself still uses \
+         {port}"
     );
     facts
         .routing()
