@@ -73,7 +73,7 @@ pub fn without_values(text: &str) -> String {
 
 /// Returns the source up to its tests.
 pub fn product_code(text: &str) -> &str {
-    text.find("\nmod tests {").and_then(|end| text.get(..end)).unwrap_or(text)
+    text.find("mod tests {").and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 /// Returns the Rust files below `root/folder` that are no tests: their path from the root, and

@@ -337,7 +337,7 @@ fn rule_takes_the_subnet() {
     sh("ip link add tun0 type veth peer name tun1 && ip link set tun0 up && ip route add 192.168.0.0/16 dev tun0 table 77
         ip rule add preference 50 to 192.168.0.0/16 lookup 77");
     let text = doctor();
-    let named = "gateway-rule: another program's routing rule 50 (table 77) takes what goes to the nodes' network 192.168.50.0/24 and sends it by tun0";
+    let named = "gateway-rule: another program's routing rule 50 (table 77) takes traffic to the nodes' network 192.168.50.0/24 and sends it through tun0";
     assert!(text.contains(named) && text.contains("give it a preference above 5199"), "{text}");
     sh("ip rule del preference 50");
     assert!(!doctor().contains("gateway-rule"));

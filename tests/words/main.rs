@@ -19,11 +19,14 @@ const LONGEST: usize = 25;
 
 /// Source folders whose string literals users read: alerts, journal, doctor, verbs. Not the rule
 /// set's comments, by which the rules in the kernel are known.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 8] = [
     "crates/core/src/decide/alert",
     "crates/core/src/event/alert",
+    "crates/core/src/facts",
     "crates/core/src/view/journal",
+    "crates/config/src",
     "crates/daemon/src",
+    "crates/panel/src",
     "src/cli",
 ];
 

@@ -19,7 +19,7 @@ pub struct Sentence {
 }
 
 /// What follows a bare "as" that stands for "such as".
-const EXAMPLES: [&str; 10] = ["CODE", "X", "a", "an", "from", "of", "in", "with", "after", "by"];
+const EXAMPLES: [&str; 6] = ["CODE", "X", "a", "an", "from", "of"];
 
 impl Text {
     /// Returns its sentences: what a full stop, a question mark or a colon ends.
@@ -53,6 +53,11 @@ impl Sentence {
     /// Returns whether an example is led in by "as" alone: `, as "usb*"`.
     pub fn has_bare_as(&self) -> bool {
         let words: Vec<&str> = self.text.split(' ').collect();
+        // "as the button does" compares.
+        let compares = ["do", "does", "did", "would"].map(str::to_owned);
+        if self.words.iter().any(|word| compares.contains(word)) {
+            return false;
+        }
         words.windows(3).any(|three| {
             let [before, word, after] = three else { return false };
             let bare = after.trim_matches(|c: char| !c.is_alphanumeric());

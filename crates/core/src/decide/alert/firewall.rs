@@ -176,7 +176,7 @@ fn foreign_sources(
     latest: &str,
 ) -> String {
     let cluster = placement.address.trunc();
-    let port = facts.cluster_port().map_or("the cluster port", |link| link.name.as_str());
+    let port = facts.cluster_port().map_or("the cluster interface", |link| link.name.as_str());
     let held = facts.cluster_port().map_or(&[][..], |link| facts.kernel().addresses(link.index));
     let second = held.iter().find_map(|held| match held.address {
         IpNet::V4(net) if !held.ours && example.is_some_and(|source| net.contains(&source)) => {
