@@ -207,7 +207,8 @@ fn rules_and_readers_see_what_they_should() {
     for (text, wanted) in [
         ("The LED tells it.", 1),
         ("It is no router. There is no cable. It is no longer there.", 1),
-        ("Globs, as \"usb*\", match; a name, such as \"eth0\", does too.", 1),
+        ("Globs, as \"usb*\", match; a name, such as \"eth0\", matches.", 1),
+        ("Acknowledges it, as the button does.", 0),
         ("One; two; three.", 1),
         ("It reports `nobody tells`.", 0),
         (&"word ".repeat(25), 0),
@@ -222,5 +223,5 @@ fn rules_and_readers_see_what_they_should() {
     assert_eq!(read, ["A title", "One two. Three", "a", "nobody", "item CODE"]);
     let manual = ".SH NAME\nabc \\- def\n.TP\n.B x y\nThe\n.BR text (5)\nis.\n.nf\nnobody\n.fi\n";
     assert_eq!(text::roff(manual), ["NAME", "abc - def", "CODE", "The CODE is."]);
-    assert!(text::help(&[]).iter().any(|text| text.source == "help of nodes drain"));
+    assert!(text::help(&[]).iter().any(|text| text.source == "help of bramblegate nodes drain"));
 }

@@ -203,6 +203,7 @@ pub fn help(verb: &[&str]) -> Vec<Text> {
     assert!(output.status.success(), "{verb:?} --help: {}", output.status);
     let page = String::from_utf8(output.stdout).unwrap();
     let mut texts = Vec::new();
+    let source = ["help of bramblegate", &verb.join(" ")].join(" ").trim().to_owned();
     let mut verbs: Vec<&str> = Vec::new();
     let mut in_commands = false;
     for line in page.lines().take_while(|line| !line.starts_with("Examples")) {
@@ -214,7 +215,7 @@ pub fn help(verb: &[&str]) -> Vec<Text> {
             verbs.extend(cells.first().filter(|name| **name != "help"));
         }
         let text = (*cells.last().unwrap_or(&"")).to_owned();
-        texts.push(Text { source: format!("help of {}", verb.join(" ")), text });
+        texts.push(Text { source: source.clone(), text });
     }
     for name in verbs {
         texts.extend(help(&[verb, &[name]].concat()));
