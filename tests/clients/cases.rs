@@ -125,7 +125,7 @@ fn no_server(stage: &mut Stage) {
         seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered"
     });
     let text = seen.alert("uplink-none").unwrap();
-    assert!(text.starts_with("no server has answered yet on eth1"), "{text}");
+    assert!(text.starts_with("no DHCP server has answered yet on eth1"), "{text}");
     let logged = |seen: &Seen| {
         seen.alert("uplink-none").is_some_and(|text| text.starts_with("no DHCP server answers"))
     };

@@ -169,7 +169,7 @@ fn it_asks_the_venues_servers_and_our_own() {
     std::thread::sleep(Duration::from_millis(500));
     let (_, text) = try_it(&file);
     for logged in [
-        "Asking on up0 for a DHCP server (a DISCOVER; what is offered is not taken)",
+        "Asking on up0 for a DHCP server (a DISCOVER; the offer is not taken)",
         "up0: the DHCP server 10.99.0.1 offers 10.99.0.5",
         "and asks for IPv6 only (option 108), with a captive portal at http://login.hotel/",
         "the resolver 10.99.0.1 resolves probe.example (addresses: 1)",
@@ -190,7 +190,7 @@ fn a_server_that_is_silent_is_reported() {
     let (code, text) = try_it(&file);
     assert_eq!(code, 1, "{text}");
     for code in [
-        "uplink-no-dhcp: no DHCP server answers a question of ours on up0",
+        "uplink-no-dhcp: no DHCP server answers a question on up0",
         "uplink-resolver:",
         "gateway-dnsmasq-failed:",
     ] {

@@ -504,7 +504,7 @@ fn wired(name: &str) -> Head {
 const ARP: &str =
     "IP address       HW type     Flags       HW address            Mask     Device\n";
 const REFUSED: &str = r#"{"alerts":[{"severity":"fault","code":"gateway-foreign-dhcp","text":
-    "another DHCP server, 10.0.0.1, answers on the cluster port eth0, so the gateway serves no addresses there: if"}],
+    "another DHCP server, 10.0.0.1, answers on the cluster interface eth0, so Bramblegate serves no addresses there: if"}],
     "uplinks":[{"interface":"eth1","state":"no-dhcp"}]}"#;
 
 #[test]
