@@ -101,8 +101,8 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
 /// Returns how to stop who has a port: its unit, if it is one's, else the process.
 fn stop(machine: &Machine, owner: Option<&Process>) -> String {
     let Some(owner) = owner else {
-        return "`sudo bramblegate doctor` shows which; stop it, or bind it to the addresses that \
-                it needs"
+        return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it \
+                needs"
             .to_owned();
     };
     match unit(machine, owner) {

@@ -67,8 +67,8 @@ fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
     let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
     let text = match node.filter(|node| node.origin == Origin::Settings) {
         Some(node) => format!(
-            "{address} belongs to {}, but the board of {} ({mac}) answers there: swap the boards \
-             back, or exchange their mac in the settings",
+            "{address} belongs to {}, but the board of {} ({mac}) answers there, so the two seem \
+             swapped: put them back, or exchange their mac in the settings",
             owner.name, node.name
         ),
         None => format!(
