@@ -33,7 +33,10 @@ plan() {
     for file in "$top"/README.md "$top"/CHANGELOG.md "$top"/SECURITY.md "$top"/LICENSE-* "$top"/docs/status.schema.json; do
         echo "$file|$prefix/share/doc/bramblegate/$(basename "$file")|644"
     done
-    # They are built in; these are for reading, and for whoever writes one of their own.
+    for file in "$top"/docs/guide/*.md; do
+        echo "$file|$prefix/share/doc/bramblegate/docs/guide/$(basename "$file")|644"
+    done
+    # They are built in; these are for reading, and for writing one of your own.
     for file in "$top"/boards/*.toml; do
         echo "$file|$prefix/share/doc/bramblegate/boards/$(basename "$file")|644"
     done
@@ -97,13 +100,13 @@ install)
     place "$top/systemd/bramblegate.sysusers" "$syslib/sysusers.d/bramblegate.conf" 644
     if booted; then systemd-sysusers "$syslib/sysusers.d/bramblegate.conf"; fi
     while IFS='|' read -r source destination mode; do
-        # Built in stages: a page or list that this tree does not have is not an error, and is said.
+        # Built in stages: a page or list that this tree does not have is not an error, and is reported.
         if [ -e "$source" ]; then place "$source" "$destination" "$mode"; else echo "not in this tree: $source"; fi
     done < <(plan)
     place_completions
     if booted; then
         systemd-tmpfiles --create "$syslib/tmpfiles.d/bramblegate.conf"
-        systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor shows what that means"
+        systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor explains what that means"
         refresh
         if systemctl --quiet is-active bramblegate.service; then
             echo "Installed. Running: sudo systemctl restart bramblegate"
@@ -118,7 +121,8 @@ uninstall)
         [ ! -x "$program" ] || "$program" off || true
     fi
     while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan; completions)
-    for directory in "$helpers" "$prefix/share/doc/bramblegate/boards" "$prefix/share/doc/bramblegate"; do
+    for directory in "$helpers" "$prefix/share/doc/bramblegate/boards" \
+        "$prefix/share/doc/bramblegate/docs/guide" "$prefix/share/doc/bramblegate/docs" "$prefix/share/doc/bramblegate"; do
         rmdir --ignore-fail-on-non-empty "$destdir$directory" 2>/dev/null || true
     done
     refresh

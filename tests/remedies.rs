@@ -6,7 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+#[path = "common/source.rs"]
+mod source;
+
+use source::{literals, product_code, rust_files, without_values};
 
 /// Folders whose texts users read.
 const PRINTED_BY: [&str; 5] =
@@ -339,74 +344,6 @@ const NO_COMMANDS: &[&str] = &[
     "raspi-config nonint disable_overlayfs && reboot",
 ];
 
-/// Where a string literal begins and ends, of a source without comments.
-fn literals(source: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = source.chars().peekable();
-    let mut before = ' ';
-    while let Some(c) = rest.next() {
-        match c {
-            '/' if rest.peek() == Some(&'/') => {
-                for c in rest.by_ref() {
-                    if c == '\n' {
-                        break;
-                    }
-                }
-            }
-            '\'' => {
-                // A character, or a lifetime, which no quote ends.
-                let ahead: Vec<char> = rest.clone().take(3).collect();
-                match ahead.as_slice() {
-                    ['\\', _, '\''] => drop(rest.by_ref().take(3).count()),
-                    [_, '\'', ..] => drop(rest.by_ref().take(2).count()),
-                    _ => {}
-                }
-            }
-            '"' => found.push(literal(&mut rest, before == 'r' || before == '#')),
-            _ => {}
-        }
-        before = c;
-    }
-    found
-}
-
-/// Reads a literal up to its end; a raw one of this source has one `#` at most.
-fn literal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, raw: bool) -> String {
-    let mut text = String::new();
-    while let Some(c) = rest.next() {
-        match c {
-            '"' if !raw || rest.peek() == Some(&'#') || !text.contains('"') => break,
-            '\\' if !raw => match rest.next() {
-                Some('\n') => while rest.next_if(|c| c.is_whitespace()).is_some() {},
-                Some('n') => text.push_str("\\n"),
-                Some('t') => text.push_str("\\t"),
-                Some(c) => text.push(c),
-                None => break,
-            },
-            c => text.push(c),
-        }
-    }
-    text
-}
-
-/// Puts `{}` in the place of each `{…}`: what stands there is another on each machine.
-fn without_values(text: &str) -> String {
-    let mut plain = String::new();
-    let mut inside = false;
-    for c in text.chars() {
-        match c {
-            '{' => {
-                inside = true;
-                plain.push_str("{}");
-            }
-            '}' => inside = false,
-            c if !inside => plain.push(c),
-            _ => {}
-        }
-    }
-    plain
-}
-
 /// Returns the commands of a text: what stands between backquotes, and what begins with `sudo`, to
 /// the end of its clause.
 fn commands(text: &str) -> Vec<String> {
@@ -430,35 +367,11 @@ fn commands(text: &str) -> Vec<String> {
     found.into_iter().map(plain).filter(|command| !command.is_empty()).collect()
 }
 
-/// The text up to the tests.
-fn product_code(text: &str) -> &str {
-    text.find("\n#[cfg(test)]\nmod tests {").and_then(|end| text.get(..end)).unwrap_or(text)
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// All commands that are printed, with a file that prints them.
 fn printed() -> BTreeSet<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = Vec::new();
-    PRINTED_BY.iter().for_each(|folder| walk(&root.join(folder), &mut paths));
-    let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     let mut all = BTreeSet::new();
-    for path in paths {
-        let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-        if is_test(&name) {
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap();
+    for (name, text) in PRINTED_BY.iter().flat_map(|folder| rust_files(root, folder)) {
         for command in literals(product_code(&text)).iter().flat_map(|literal| commands(literal)) {
             all.insert((command, name.clone()));
         }

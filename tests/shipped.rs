@@ -96,12 +96,17 @@ fn every_venue_reads() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// What each part of a settings file needs beside it.
+const REST: &str =
+    "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nboard = \"raspberry-pi-4\"\n";
+
 /// Blocks marked `toml` in the pages for people are whole settings files; what is only a part says
 /// `toml,part`.
 #[test]
 fn every_settings_example_for_people_is_good() {
     let mut pages = vec![root().join("README.md")];
     pages.extend(files("docs", "md"));
+    pages.extend(files("docs/guide", "md"));
     let mut texts = Vec::new();
     for page in pages {
         let text = fs::read_to_string(&page).unwrap();
@@ -110,9 +115,46 @@ fn every_settings_example_for_people_is_good() {
             let block = block.split("```").next().unwrap();
             texts.push((format!("{name}-{}", number + 1), block.to_owned()));
         }
+        for (number, block) in text.split("```toml,part\n").skip(1).enumerate() {
+            let block = block.split("```").next().unwrap();
+            let rest =
+                if block.contains("[uplink]") { REST.split_once('\n').unwrap().1 } else { REST };
+            texts.push((format!("{name}-part-{}", number + 1), format!("{rest}{block}")));
+        }
     }
-    assert!(!texts.is_empty(), "no settings example in README.md");
+    let parts = texts.iter().filter(|(name, _)| name.contains("part")).count();
+    assert!(parts > 2 && texts.len() > parts + 5, "too few examples: {}", texts.len());
     check_texts("examples", &texts);
+}
+
+/// Links to a part of a page lead to a heading that is there.
+#[test]
+fn every_link_to_a_heading_leads_to_one() {
+    let anchor = |heading: &str| -> String {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let Some((path, heading)) = link.split_once('#') else { continue };
+            if link.contains("://") {
+                continue;
+            }
+            let target = if path.is_empty() {
+                text.clone()
+            } else {
+                fs::read_to_string(page.parent().unwrap().join(path)).unwrap_or_default()
+            };
+            let headings = target.lines().filter(|line| line.starts_with('#'));
+            if !headings.map(anchor).any(|known| known == heading) {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -276,6 +318,7 @@ fn pages() -> Vec<PathBuf> {
     let mut pages = files(".", "md");
     pages.extend(files("docs", "md"));
     pages.extend(files("docs/decisions", "md"));
+    pages.extend(files("docs/guide", "md"));
     pages.retain(|page| !page.ends_with("CHANGELOG.md"));
     pages
 }

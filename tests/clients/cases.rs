@@ -99,7 +99,7 @@ fn not_renewed(stage: &mut Stage) {
     });
     let text = seen.alert("uplink-none").unwrap();
     assert!(
-        ["no server has answered yet", "no DHCP server answers"]
+        ["no DHCP server has answered yet", "no DHCP server answers"]
             .iter()
             .any(|logged| text.starts_with(logged)),
         "{text}"
@@ -125,7 +125,7 @@ fn no_server(stage: &mut Stage) {
         seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered"
     });
     let text = seen.alert("uplink-none").unwrap();
-    assert!(text.starts_with("no server has answered yet on eth1"), "{text}");
+    assert!(text.starts_with("no DHCP server has answered yet on eth1"), "{text}");
     let logged = |seen: &Seen| {
         seen.alert("uplink-none").is_some_and(|text| text.starts_with("no DHCP server answers"))
     };

@@ -82,7 +82,7 @@ impl Ear {
         });
         runtime.spawn(async move {
             let Err(error) = run(sender, receiver).await;
-            assert_eq!(error.to_string(), "nobody is at the other end any more");
+            assert_eq!(error.to_string(), "the other end is gone");
         });
         let mut ear = Self { runtime, events, _watch: watch };
         // The first look is over and the ear is open when its first counters come, or the time is

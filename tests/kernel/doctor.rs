@@ -201,7 +201,7 @@ fn it_asks_the_venues_servers_and_our_own() {
     std::thread::sleep(Duration::from_millis(500));
     let (_, text) = try_it(&file);
     for logged in [
-        "Asking on up0 for a DHCP server (a DISCOVER; what is offered is not taken)",
+        "Asking on up0 for a DHCP server (a DISCOVER; the offer is not taken)",
         "up0: the DHCP server 10.99.0.1 offers 10.99.0.5",
         "and asks for IPv6 only (option 108), with a captive portal at http://login.hotel/",
         "the resolver 10.99.0.1 resolves probe.example (addresses: 1)",
@@ -222,7 +222,7 @@ fn a_server_that_is_silent_is_reported() {
     let (code, text) = try_it(&file);
     assert_eq!(code, 1, "{text}");
     for code in [
-        "uplink-no-dhcp: no DHCP server answers a question of ours on up0",
+        "uplink-no-dhcp: no DHCP server answers a question on up0",
         "uplink-resolver:",
         "gateway-dnsmasq-failed:",
     ] {
@@ -369,7 +369,7 @@ fn rule_takes_the_subnet() {
     sh("ip link add tun0 type veth peer name tun1 && ip link set tun0 up && ip route add 192.168.0.0/16 dev tun0 table 77
         ip rule add preference 50 to 192.168.0.0/16 lookup 77");
     let text = doctor();
-    let named = "gateway-rule: another program's routing rule 50 (table 77) takes what goes to the nodes' network 192.168.50.0/24 and sends it by tun0";
+    let named = "gateway-rule: another program's routing rule 50 (table 77) takes traffic to the nodes' network 192.168.50.0/24 and sends it through tun0";
     assert!(text.contains(named) && text.contains("give it a preference above 5199"), "{text}");
     sh("ip rule del preference 50");
     assert!(!doctor().contains("gateway-rule"));

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 /// Marks the end of a channel: nobody is at its other end any more. A task that meets it has nobody
 /// left to work for, and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nobody is at the other end any more")]
+#[error("the other end is gone")]
 pub struct Closed;
 
 impl Closed {

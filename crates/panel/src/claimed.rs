@@ -28,7 +28,7 @@ pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, Stri
     let client = i2c_client(device, address)?;
     let text = format!(
         "{}, address {address:#04x} is held by the kernel's driver {driver} (i2cdetect shows UU), \
-         so nobody else may write there",
+         so no other program may write there",
         device.display()
     );
     // ssd1307fb of fbdev, ssd130x-i2c of DRM (arch/arm/boot/dts/overlays/README: ssd1306).

@@ -37,11 +37,11 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
     let mut asked = Vec::new();
     for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
         output::err(&format!(
-            "Asking on {port} for a DHCP server (a DISCOVER; what is offered is not taken)\n"
+            "Asking on {port} for a DHCP server (a DISCOVER; the offer is not taken)\n"
         ));
         asked.push(question(format!("{port}: a DHCP server answers"), dhcp(port)));
         for server in venue_resolvers(machine, port) {
-            output::err(&format!("Asking the resolver {server} by {port} for {name}\n"));
+            output::err(&format!("Asking the resolver {server} through {port} for {name}\n"));
             let what = format!("{port}: the resolver {server} resolves {name}");
             asked.push(question(what, resolver(port, server, &name)));
         }
@@ -86,15 +86,14 @@ fn name(settings: &Settings) -> String {
 
 fn dhcp(port: &str) -> Answer {
     let offers = offers(port).map_err(|error| {
-        let text = format!("{port} cannot be asked for a DHCP server: {error}");
+        let text = format!("cannot ask for a DHCP server on {port}: {error}");
         Finding::of(FindingCode::UplinkNotAsked, text)
     })?;
     if offers.is_empty() {
         return Err(Box::new(Finding::new(
             FindingCode::UplinkNoDhcp,
-            format!("no DHCP server answers a question of ours on {port}"),
-            "put the cable into another socket of the venue, or ask whether that one is switched \
-             on",
+            format!("no DHCP server answers a question on {port}"),
+            "try another socket of the venue, or ask whether this one is switched on",
         )));
     }
     let notes = offers.iter().map(|offer| {
@@ -156,14 +155,15 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
         }
         Ok(ServerLog::None) => (
             format!(
-                "the venue's resolver {server} answers by {port} and knows no address of {name}"
+                "the venue's resolver {server} answers through {port}, but has no address for \
+                 {name}"
             ),
-            "log in at the venue's portal if there is one; else name a resolver of your own to \
-             the DHCP client",
+            "log in at the venue's portal if there is one; else give the DHCP client another \
+             resolver",
         ),
         Err(error) => (
-            format!("the venue's resolver {server} does not answer by {port}: {error}"),
-            "name a resolver of your own to the DHCP client, or ask whether the venue's is on",
+            format!("the venue's resolver {server} does not answer through {port}: {error}"),
+            "give the DHCP client another resolver, or ask whether the venue's is on",
         ),
     };
     Err(Box::new(Finding::new(FindingCode::UplinkResolver, text, remedy)))
@@ -177,7 +177,7 @@ fn own(address: Ipv4Addr, name: &str) -> Answer {
         }
         Ok(ServerLog::None) => {
             let text =
-                format!("the head's dnsmasq answers at {address}, and knows no address of {name}");
+                format!("the head's dnsmasq answers at {address}, but has no address for {name}");
             Finding::of(FindingCode::GatewayNames, text)
         }
         Err(error) => Finding::new(

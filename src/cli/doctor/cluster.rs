@@ -13,8 +13,8 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(port) = context.cluster_port() else { return Vec::new() };
     let finding = |who: &str, remedy: String| {
         let text = format!(
-            "{who} manages the cluster port {port}: it may take the address away or ask for one \
-             there"
+            "{who} manages the cluster interface {port}: it may remove the address, or ask for \
+             another"
         );
         Finding::new(FindingCode::GatewayPortManaged, text, remedy)
     };
@@ -37,7 +37,7 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
         );
         findings.push(finding(
             "ifupdown",
-            format!("`{command}`, and take the lines of its address out there"),
+            format!("`{command}`, and remove the lines of its address there"),
         ));
     }
     findings
@@ -140,8 +140,8 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
     let seed = SEEDS.iter().find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
     if let Some((file, line)) = seed.filter(|_| cloud_init_writes_networks(machine)) {
         let text = format!(
-            "cloud-init writes a profile for the cluster port {port} by {file}:{line} when it \
-             next sets the machine up"
+            "cloud-init writes a profile for the cluster interface {port} from {file}:{line} \
+             when it next sets the machine up"
         );
         findings.push(Finding::new(
             FindingCode::GatewayPortCloudInit,
@@ -159,8 +159,8 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
         };
         findings.extend(names.filter(of_port).map(|file| {
             let text = format!(
-                "netplan makes NetworkManager's profile {file} for the cluster port \
-                         {port} at each boot"
+                "netplan makes NetworkManager's profile {file} for the cluster interface {port} \
+                 at each boot"
             );
             let command = Client::Managed(Manager::NetworkManager).switch_off(port);
             Finding::new(FindingCode::GatewayPortNetplan, text, format!("`{command}`"))
@@ -175,8 +175,8 @@ const SWITCH_OFF: &str = "`printf 'network: {config: disabled}\\n\
 
 fn netplan(port: &str, file: &str, line: usize) -> Finding {
     let text = format!(
-        "netplan makes a profile for the cluster port {port} at each boot, by {file}:{line}: it \
-         may take the address away or ask for one there"
+        "netplan makes a profile for the cluster interface {port} at each boot, by \
+         {file}:{line}: it may remove the address, or ask for another"
     );
     let by_cloud_init = file.contains("cloud-init");
     let first = if by_cloud_init {

@@ -70,7 +70,7 @@ macro_rules! finding_codes {
 const UDEV: &str = "install the udev rules (udev/ in the source, done by `make install`), then \
                     `sudo udevadm control \
                     --reload && sudo udevadm trigger`";
-const TWO_DRIVERS: &str = "stop it, and take it out of what starts it (rc.local, crontab, a \
+const TWO_DRIVERS: &str = "stop it, and remove it from what starts it (rc.local, crontab, a \
                            unit), if it drives the same display or LED";
 
 // Name; rank; remedy, where it is always the same.
@@ -80,7 +80,7 @@ finding_codes! {
     GatewayMasqueradeOld "gateway-masquerade-old" Finding None;
     GatewayMasqueradeSaved "gateway-masquerade-saved" Finding None;
     GatewayNames "gateway-names" Finding
-        Some("see above whether the venue's resolvers do; then `sudo systemctl restart \
+        Some("check above whether the venue's resolvers work; then `sudo systemctl restart \
               bramblegate`");
     GatewayNoTime "gateway-no-time" Hint None;
     GatewayPortCloudInit "gateway-port-cloud-init" Finding None;
@@ -88,8 +88,8 @@ finding_codes! {
     GatewayPortNetplan "gateway-port-netplan" Finding None;
     GatewayPortsSwapped "gateway-ports-swapped" Blocked None;
     GatewaySilent "gateway-silent" Finding
-        Some("`sudo systemctl restart bramblegate`, and report what `journalctl -u bramblegate` \
-              says");
+        Some("`sudo systemctl restart bramblegate`, and report the output of `journalctl -u \
+              bramblegate`");
     GatewayTableSaved "gateway-table-saved" Finding None;
     HostDnsmasqOld "host-dnsmasq-old" Finding
         Some("`sudo apt update && sudo apt install --only-upgrade dnsmasq-base && sudo systemctl \
@@ -114,11 +114,11 @@ finding_codes! {
     LedHeld "led-held" Finding Some(TWO_DRIVERS);
     UplinkIpv6Only "uplink-ipv6-only" Finding None;
     UplinkNoAddress "uplink-no-address" Finding Some("`sudo bramblegate doctor --try` asks the \
-         venue's server by itself");
+         venue's server");
     UplinkNoClient "uplink-no-client" Finding None;
     UplinkNoDhcp "uplink-no-dhcp" Finding None;
     UplinkNotAsked "uplink-not-asked" Finding
-        Some("`sudo bramblegate doctor --try`: the question needs root, and a port that is \
+        Some("`sudo bramblegate doctor --try`: asking needs root, and an interface that is \
               switched on");
     UplinkNotTaken "uplink-not-taken" Finding None;
     UplinkOff "uplink-off" Finding None;

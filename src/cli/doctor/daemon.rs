@@ -14,7 +14,7 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let text = format!(
-        "the gateway hangs: somebody holds its status socket {} and says nothing there",
+        "the gateway hangs: its status socket {} is open, but does not answer",
         socket.display()
     );
     vec![Finding::of(FindingCode::GatewaySilent, text)]
@@ -52,8 +52,8 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
         "the gateway (process {process}) lacks CAP_NET_RAW and cannot probe by {}",
         kinds.join(" and ")
     );
-    let remedy = "start it by its service, which has it: `sudo systemctl restart bramblegate`; or \
-                  probe by tcp and http";
+    let remedy = "start it as the service, which has this right: `sudo systemctl restart \
+                  bramblegate`; or probe with tcp and http";
     vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 

@@ -79,13 +79,13 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
         }
         let who = owner.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string);
         let text = format!(
-            "{who} has port {} on {}, where {name} for the nodes would be",
+            "{who} has port {} on {}, where the nodes' {name} would be served",
             listener.port, listener.address
         );
         let known = findings.iter().any(|finding| finding.text == text);
         if !known {
             let remedy = format!(
-                "{}; without the port the gateway serves none",
+                "{}; otherwise the gateway serves none",
                 stop(context.machine, owner.as_ref())
             );
             findings.push(Finding::new(
@@ -231,8 +231,7 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(
         FindingCode::GatewayNoTime,
         "nothing on the head serves the time (systemd-timesyncd is a client only), so nodes get \
-         no time server; those without a \
-         clock of their own start with a wrong date",
+         no time server. Those without a clock of their own start with a wrong date",
         format!(
             "`{install}printf '{allow}local stratum 10\\n\
              ' | sudo tee /etc/chrony/conf.d/bramblegate.conf && sudo systemctl restart \
@@ -249,10 +248,9 @@ fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
         TimeAnswer::Silent => {
             ("does not answer the cluster's addresses", format!("allow {}", address.trunc()))
         }
-        TimeAnswer::Unsynchronised => (
-            "has no time itself and says so (no source, or none yet)",
-            "local stratum 10".to_owned(),
-        ),
+        TimeAnswer::Unsynchronised => {
+            ("has no time itself (no source, or none yet)", "local stratum 10".to_owned())
+        }
     };
     vec![Finding::new(
         FindingCode::GatewayNoTime,
@@ -287,11 +285,9 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     }
     if let Some(hidden) = HIDDEN.iter().find(|hidden| netboot.root.starts_with(hidden)) {
         return found(
-            format!(
-                "no node can boot from {root}: the service's sandbox shows it another {hidden}, \
-                 or none"
-            ),
-            "move the folder to /srv/tftp, say, and correct cluster.netboot.root".to_owned(),
+            format!("no node can boot from {root}: the service's sandbox hides {hidden}"),
+            "move the folder, for example to /srv/tftp, and correct cluster.netboot.root"
+                .to_owned(),
         );
     }
     let Some(user) = User::read(context.machine) else { return Vec::new() };
@@ -307,10 +303,7 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     };
     // As the user calls it, also where doctor looks at another root.
     let named = closed.to_string().replacen(&below.display().to_string(), &root, 1);
-    let text = format!(
-        "nodes cannot load {named}: user {USER} may not read it, and so may not the server of \
-         boot files"
-    );
+    let text = format!("nodes cannot load {named}: user {USER}, which serves it, may not read it");
     found(text, format!("`sudo chmod -R o+rX {root}`"))
 }
 

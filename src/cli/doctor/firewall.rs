@@ -55,15 +55,14 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     };
     let found = context.machine.blockers(&watch);
     let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
-    let text = |table, chain| {
-        format!("table {}, chain {} drops what the cluster forwards", or(table), or(chain))
-    };
+    let text =
+        |table, chain| format!("table {}, chain {} drops the nodes' traffic", or(table), or(chain));
     let blocking = found.exit.map(|Blocker { table, chain, remedy }| {
         Finding::new(AlertCode::GatewayBlocked, text(table, chain), format!("as root: {remedy}"))
             .ranked(Rank::Blocked)
     });
     let spare = found.spare.into_iter().map(|(uplink, Blocker { table, chain, remedy })| {
-        let text = format!("{} by {uplink}, which is not the way out now", text(table, chain));
+        let text = format!("{} through {uplink}, which is not the way out now", text(table, chain));
         Finding::new(AlertCode::UplinkBlocked, text, format!("as root: {remedy}"))
     });
     let promised = found.traffic.into_iter().map(|(what, Blocker { table, chain, remedy })| {
@@ -116,7 +115,7 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeSaved,
                 format!("{file}:{number} masquerades at every start: {line}"),
-                format!("take it out of {file}, if it was for the cluster: the gateway does that"),
+                format!("remove it from {file}, if it was for the cluster: the gateway does this"),
             ));
         }
     }
@@ -189,8 +188,8 @@ pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(
             FindingCode::HostSshClosed,
             format!(
-                "sshd listens on port {port}, which uplink.allow does not cover: no new ssh from \
-                 the venue"
+                "sshd listens on port {port}, which uplink.allow does not cover: new ssh \
+                 connections from the venue fail"
             ),
             if configured.contains(&port) || port == 22 {
                 "add \"ssh\" to uplink.allow".to_owned()
@@ -216,7 +215,7 @@ fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
             FindingCode::HostSshClosed,
             format!(
                 "sshd listens on port {port}, which uplink.allow covers, but the rules in the \
-                 kernel do not let it in"
+                 kernel keep it closed"
             ),
             "`sudo systemctl reload bramblegate`",
         )

@@ -51,11 +51,11 @@ fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Findi
         Finding::new(
             AlertCode::NodeForwardHides,
             format!(
-                "{port} leads to {to} for the venue: ssh from there reaches that node and not \
-                     the head"
+                "{port} leads to {to} for the venue: ssh from there reaches that node, not the \
+                 head"
             ),
-            "choose another forward.listen, as 2201, or take \"ssh\" out of uplink.allow if it is \
-             meant so",
+            "choose another forward.listen, such as 2201; if this is intended, take \"ssh\" out \
+             of uplink.allow",
         )
     })
 }

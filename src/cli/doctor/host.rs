@@ -12,8 +12,8 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
         let wanted = &context.settings.cluster.interface;
         findings.push(Finding::new(
             AlertCode::GatewayPortAbsent,
-            format!("the cluster port {wanted} is not in this machine now"),
-            "plug it in, or correct cluster.interface; `bramblegate detect` lists the ports",
+            format!("the cluster interface {wanted} is not in this machine now"),
+            "plug it in, or correct cluster.interface; `bramblegate detect` lists the interfaces",
         ));
     }
     let uplinks = context.uplinks();
@@ -21,7 +21,7 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
         findings.push(Finding::new(
             AlertCode::UplinkNone,
             "none of uplink.interfaces is in this machine now",
-            "plug it in, or correct uplink.interfaces; `bramblegate detect` lists the ports",
+            "plug it in, or correct uplink.interfaces; `bramblegate detect` lists the interfaces",
         ));
     }
     let coded = |code| move |name| (code, name);
@@ -40,7 +40,7 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 code,
                 format!("{name} is a port of {master}"),
-                format!("name {master} in the settings in its place, or take {name} out of it"),
+                format!("name {master} in the settings instead, or take {name} out of it"),
             ));
         }
     }
@@ -59,11 +59,12 @@ pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(
             AlertCode::UplinkExitBy,
             format!(
-                "a default route leads by the cluster port {port}, which has no way to the internet"
+                "a default route uses the cluster interface {port}, which has no way to the \
+                 internet"
             ),
             format!(
-                "take the gateway out of the settings of {port}, then: `sudo ip route del default \
-                 dev {port}`"
+                "remove the gateway from the settings of {port}, then: `sudo ip route del \
+                 default dev {port}`"
             ),
         )
     };
@@ -111,7 +112,7 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
         ),
         format!(
             "`sudo sysctl -w net.netfilter.nf_conntrack_max={}`, and in /etc/sysctl.d/ for the \
-             next start; then see who opens so many",
+             next start; then find what opens them",
             max * 2
         ),
     )]
@@ -152,8 +153,8 @@ pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     if !overlay_root(context.machine) {
         return Vec::new();
     }
-    let text = "the root file system is an overlay in memory: settings, leases and what was \
-                acknowledged are lost at power-off";
+    let text = "the root file system is an overlay in memory: settings, leases and acknowledged \
+                alerts are lost at power-off";
     vec![Finding::of(FindingCode::HostOverlayRoot, text)]
 }
 
@@ -195,10 +196,8 @@ fn in_file(file: &str, text: &str) -> Vec<Finding> {
         let display = ["blinkstick", "lcd", "i2c"].iter().any(|word| lower.contains(word))
             && !lower.contains("bramblegate");
         if firewall {
-            let remedy = format!(
-                "take that line out of {file}: the gateway does it, and puts it back when \
-                 somebody undoes it"
-            );
+            let remedy =
+                format!("take that line out of {file}: the gateway does this, and repairs it");
             findings.push(Finding::new(FindingCode::GatewayLeftover, place, remedy));
         } else if display {
             let remedy =

@@ -30,7 +30,8 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(
             AlertCode::GatewayUnknownPort,
             format!(
-                "{port} has the address {} and no role: the rules close it but for uplink.allow",
+                "{port} has the address {} and no role: the rules close it, except for \
+                 uplink.allow",
                 held.address
             ),
             format!(
@@ -53,10 +54,10 @@ pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
         format!("{packets} ({})", comment.strip_prefix("bramblegate: ").unwrap_or(comment))
     });
     let text = format!(
-        "packets that our own rules dropped since they were loaded: {}",
+        "packets that Bramblegate's own rules dropped since they were loaded: {}",
         each.collect::<Vec<_>>().join(", ")
     );
-    let remedy = "if something does not get through and its number grows, it is that rule: \
+    let remedy = "if something does not get through and a number grows, that rule is the cause: \
                   bramblegate print ruleset --kernel";
     vec![Finding::new(AlertCode::GatewayDrops, text, remedy)]
 }
@@ -71,11 +72,11 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
         let node = node_at(context, &uplink, foreign.is_some());
         let silent = foreign.is_some() && is_silent(&status, &uplink);
         let why = match node {
-            Some(node) => format!("the node {node} was met at {uplink}"),
+            Some(node) => format!("the node {node} was seen at {uplink}"),
             None if silent => {
                 format!(
-                    "a DHCP server answers on the cluster port {cluster}, and none on any \
-                         uplink, though {uplink} has a cable"
+                    "a DHCP server answers on the cluster interface {cluster}, and none on any \
+                     uplink, though {uplink} has a cable"
                 )
             }
             None => return None,

@@ -165,17 +165,17 @@ type Check = fn(&CheckContext<'_>) -> Vec<Finding>;
 /// All checks, in the order of their findings.
 pub static CHECKS: &[(&str, Check)] = &[
     ("the gateway answers, if it runs", daemon::answers),
-    ("the ports are there and in no bridge", host::ports),
-    ("the cables are in their own ports", link::swapped),
-    ("every port with an address has a role", link::unknown_ports),
-    ("what our own rules dropped", link::drops),
+    ("the interfaces are there, and not in a bridge", host::ports),
+    ("the cables are in the right interfaces", link::swapped),
+    ("every interface with an address has a role", link::unknown_ports),
+    ("what Bramblegate's own rules dropped", link::drops),
     ("no forwarded port hides a program of the head", forward::hidden_listeners),
     ("no other table drops what is forwarded", firewall::foreign_drop),
-    ("our table is not saved in another's rules", firewall::saved_table),
+    ("Bramblegate's table is not saved in another program's rules", firewall::saved_table),
     ("no masquerade of an older gateway", firewall::old_masquerade),
     ("sshd can be reached from the venue", firewall::ssh),
-    ("no other program manages the cluster port", cluster::managers),
-    ("no profile for the cluster port comes back at each boot", cluster::profiles),
+    ("no other program manages the cluster interface", cluster::managers),
+    ("no profile for the cluster interface comes back at each boot", cluster::profiles),
     ("each uplink has one DHCP client", uplink::two_clients),
     ("each uplink gets its address", uplink::addresses),
     ("no other DHCP or DNS server is in the way", dhcp::servers),
@@ -188,9 +188,9 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("no driver of the kernel holds the display, none is missing for the LED", panel::claimed),
     ("connection tracking has room", host::conntrack),
     ("the kernel has room for all nodes as neighbours", host::neighbours),
-    ("no other port leads to the cluster's subnet", host::overlap),
-    ("no default route leads by the cluster port", host::default_route),
-    ("no routing rule of others leads the cluster's packets astray", routing::rules),
+    ("no other interface leads to the cluster's subnet", host::overlap),
+    ("no default route uses the cluster interface", host::default_route),
+    ("no other program's routing rule takes the cluster's packets", routing::rules),
     ("no other computer has an address of the head", routing::addresses),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", host::leftovers),
@@ -237,9 +237,7 @@ pub fn main(args: Args) -> ExitCode {
     let is_root = rustix::process::geteuid().is_root();
     let mut checks = look(&machine, &config.config);
     if !is_root && !json && !verbosity.quiet {
-        output::err(
-            "Without root not everything can be seen: `sudo bramblegate doctor` sees more.\n",
-        );
+        output::err("Without root some things stay hidden: `sudo bramblegate doctor` sees more.\n");
     }
     if try_it {
         checks.extend(ask::ask(&machine, &config.config));
@@ -283,7 +281,7 @@ fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
     }
     let presumed = presumed_settings(machine);
     let rest = if presumed.is_some() {
-        "; the rest was looked at as `bramblegate detect` would set it"
+        "; the rest was checked with the settings that `bramblegate detect` would write"
     } else {
         ""
     };

@@ -113,7 +113,7 @@ fn a_healthy_head_has_no_findings() {
 fn a_gateway_that_hangs_is_no_healthy_one() {
     Head::new("hangs").answer("silent", "").has_finding(
         "gateway-silent",
-        "says nothing",
+        "does not answer",
         "systemctl restart bramblegate",
     );
 }
@@ -341,7 +341,7 @@ fn services_and_rules_of_an_older_gateway_are_reported_one_by_one() {
             "*nat\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n\
              -A POSTROUTING -o wlan0 -j MASQUERADE\n",
         )
-        .has_finding("gateway-masquerade-saved", "/etc/iptables/rules.v4:3", "take it out");
+        .has_finding("gateway-masquerade-saved", "/etc/iptables/rules.v4:3", "remove it from");
     Head::new("kernel")
         .answer("iptables-nft-save -t nat", "*nat\n-A POSTROUTING -o wlan0 -j MASQUERADE\nCOMMIT\n")
         .has_finding(
@@ -443,7 +443,7 @@ fn a_full_table_an_overlap_and_an_overlay_are_reported() {
     let route = "Iface\tDestination\neth0\t00000000\tFE32A8C0\t0003\t0\t0\t5\t00000000\t0\t0\t0\n";
     Head::new("back").with("/proc/net/route", route).has_finding(
         "uplink-exit-by",
-        "cluster port eth0",
+        "cluster interface eth0",
         "del default dev eth0",
     );
 }
@@ -504,7 +504,7 @@ fn wired(name: &str) -> Head {
 const ARP: &str =
     "IP address       HW type     Flags       HW address            Mask     Device\n";
 const REFUSED: &str = r#"{"alerts":[{"severity":"fault","code":"gateway-foreign-dhcp","text":
-    "another DHCP server, 10.0.0.1, answers on the cluster port eth0, so the gateway serves no addresses there: if"}],
+    "another DHCP server, 10.0.0.1, answers on the cluster interface eth0, so Bramblegate serves no addresses there: if"}],
     "uplinks":[{"interface":"eth1","state":"no-dhcp"}]}"#;
 
 #[test]

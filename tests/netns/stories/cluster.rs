@@ -76,7 +76,7 @@ fn port_comes_and_goes_at(venue: &str, overlap: &str) -> Result<()> {
             &format!("an unplugged port was not switched off: {journal}"),
             !journal.contains("switched off"),
         )?;
-        ensure("it is gone, and there", journal.contains("cluster port eth0 is gone"))?;
+        ensure("it is gone, and there", journal.contains("cluster interface eth0 is gone"))?;
         must("head", "ip link set eth0 name lan9")?;
         until("a renamed port is missed", || alert(world, "gateway-port-absent").is_some())?;
         until("it has nothing of ours", || {

@@ -118,7 +118,7 @@ pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
         let reported: Vec<&str> = journal.lines().skip(lines).collect();
         ensure(
             "it was told",
-            reported.iter().any(|line| line.contains("was removed from the cluster port")),
+            reported.iter().any(|line| line.contains("was removed from the cluster interface")),
         )?;
         let wrong: Vec<_> = reported
             .iter()

@@ -54,7 +54,7 @@ pub fn ways_and_ports_are_put_right() -> Result<()> {
             })
         };
         must("head", "ip route add default via 192.168.50.13 dev eth0 metric 1")?;
-        cure(world, "uplink-exit-by", "back to the cluster port eth0")?;
+        cure(world, "uplink-exit-by", "back to the cluster interface eth0")?;
         works(world)?;
         must(
             "head",

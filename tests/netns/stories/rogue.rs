@@ -76,7 +76,7 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
             &format!("a record for each change:\n{journal}"),
             (
                 logged("another DHCP server answers"),
-                logged("is not heard on the cluster port any more"),
+                logged("no longer answers on the cluster interface"),
             ) == (2, 2),
         )
     })
@@ -97,7 +97,7 @@ pub fn swapped_cables_are_certain_when_a_node_is_met_at_the_uplink() -> Result<(
         must("head", "ping -c 1 -W 2 10.99.0.20")?;
         let (code, report) = doctor()?;
         let certain =
-            report.contains("gateway-ports-swapped") && report.contains("rpi1 was met at eth1");
+            report.contains("gateway-ports-swapped") && report.contains("rpi1 was seen at eth1");
         ensure(&format!("doctor knows ({code}):\n{report}"), certain && code == 2)?;
         let remedy = "move the cable in eth0 to eth1, and the one in eth1 to eth0";
         ensure(&format!("and which cable to move:\n{report}"), report.contains(remedy))

@@ -105,7 +105,7 @@ pub fn venues_are_not_led_to_one_another() -> Result<()> {
         wait_online(world)?;
         apart("after a restart")?;
         let named =
-            || alert(world, "gateway-drops").filter(|text| text.contains("to have it forwarded"));
+            || alert(world, "gateway-drops").filter(|text| text.contains("To switch it on"));
         for _ in 0..9 {
             let _ = reached("172.17.0.2");
         }

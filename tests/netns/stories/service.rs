@@ -295,7 +295,7 @@ pub fn dnsmasq_that_stands_still() -> Result<()> {
              }' && nft add rule ip lo i iif lo udp dport 53 drop",
         )?;
         until("it is reported", || {
-            world.journal().contains("another program drop it on the loopback port")
+            world.journal().contains("another program drop it on the loopback interface")
         })?;
         ensure("the same one lives on", dnsmasq_of_ours() == id)?;
         ensure("and answers", look_up("rpi2", "worker.bramble").contains(&address))?;

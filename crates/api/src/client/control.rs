@@ -46,7 +46,7 @@ impl ControlClient {
             }
         })?;
         let answer: Answer = serde_json::from_slice(&line).map_err(|error| {
-            io::Error::new(ErrorKind::InvalidData, format!("this is no control socket: {error}"))
+            io::Error::new(ErrorKind::InvalidData, format!("this is not a control socket: {error}"))
         })?;
         Ok(answer.into())
     }

@@ -34,7 +34,7 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(io::Error::new(
                     ErrorKind::TimedOut,
-                    "whoever listens there accepts nobody: it hangs",
+                    "the daemon there does not accept connections: it hangs",
                 ));
             }
             Err(error) => return Err(error),

@@ -30,7 +30,7 @@ impl fmt::Display for Error {
             Self::Io(error) => write!(f, "{error}"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),
             Self::Ended => f.write_str("the daemon closed the connection"),
-            Self::NotStatus(what) => write!(f, "this is no status: {what}"),
+            Self::NotStatus(what) => write!(f, "this is not a status: {what}"),
         }
     }
 }
@@ -111,8 +111,8 @@ impl StatusClient {
         client.set_timeout(Some(timeout));
         match client.next_line()? {
             Some(Received { text, line: Line::Snapshot(snapshot) }) => Ok((text, *snapshot)),
-            Some(_) => Err(Error::NotStatus("its first line is no snapshot".to_owned())),
-            None => Err(Error::NotStatus("it says nothing".to_owned())),
+            Some(_) => Err(Error::NotStatus("its first line is not a snapshot".to_owned())),
+            None => Err(Error::NotStatus("it sends nothing".to_owned())),
         }
     }
 }

@@ -50,7 +50,8 @@ impl Daemon {
             Some(node) if node.origin == Origin::Settings => {
                 Err(format!("{} is a node of the settings: take it out there", node.name))
             }
-            Some(node) => node.mac.ok_or_else(|| format!("nobody knows the hardware address of {name}")),
+            Some(node) => node.mac.ok_or_else(|| format!("the hardware address of {name} is not \
+                known")),
             None => name.parse().map_err(|_| {
                 format!("there is no node {name}: `bramblegate nodes` lists them; a board that is away is meant by its hardware address")
             }),

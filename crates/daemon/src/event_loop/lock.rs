@@ -105,7 +105,7 @@ impl InstanceLock {
                 Try::Gone => {
                     tries -= 1;
                     if tries == 0 {
-                        let why = "somebody puts something else in its place again and again";
+                        let why = "another program keeps replacing it";
                         return Err(broken(io::Error::other(why)));
                     }
                 }

@@ -251,10 +251,7 @@ impl Folder {
                 other => return other,
             }
         }
-        Err(in_the_way(
-            &self.path.join(name),
-            "somebody puts something in its place again and again",
-        ))
+        Err(in_the_way(&self.path.join(name), "another program keeps replacing it"))
     }
 
     /// Takes a name out of the folder: a file, a link (not what it leads to), a FIFO, an empty

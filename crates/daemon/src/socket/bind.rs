@@ -70,7 +70,7 @@ impl Bound {
             || stat.st_uid != own
             || stat.st_nlink > 1
         {
-            return Err(io::Error::other("somebody has put something else in its place"));
+            return Err(io::Error::other("another program has replaced it"));
         }
         let bound = Self {
             listener: OneShot::new(listener),
@@ -186,7 +186,7 @@ fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "there is a file that is no socket",
+            "there is a file that is not a socket",
         ));
     }
     if is_answered(path)? {

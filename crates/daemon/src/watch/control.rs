@@ -82,7 +82,7 @@ async fn listen(
     // Only root can; an ordinary user's own group does.
     if let Some(group) = group() {
         if let Err(error) = bound.give_to_group(group) {
-            debug!(%error, "the control socket stays with our own group");
+            debug!(%error, "the control socket stays with the daemon's own group");
         }
     }
     let (user, group) = bound.owner().map_err(|error| named(path, &error))?;
@@ -96,7 +96,7 @@ async fn listen(
         let mut stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                debug!(%error, "the control socket accepts nobody");
+                debug!(%error, "the control socket does not accept clients");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
                 continue;
             }

@@ -63,7 +63,7 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
         .set(&serves("ntp = \"off\"\n[cluster.netboot]\nroot = \"/home/pi/tftp\"\n"))
         .with("/usr/sbin/dnsmasq", "")
         .with("/home/pi/tftp/bootcode.bin", "")
-        .has_finding("gateway-netboot", "sandbox shows it another /home", "move the folder");
+        .has_finding("gateway-netboot", "sandbox hides /home", "move the folder");
     let there = |name: &str, mode| {
         let head = head(name).with("/srv/boot/tftp/bootcode.bin", "").with(
             "/etc/passwd",

@@ -17,7 +17,7 @@ fn a_node_at_the_uplink_is_a_swapped_cable_and_another_neighbour_is_not() {
     let node = format!("{ARP}10.0.0.7  0x1  0x2  b8:27:eb:00:00:01  *  eth1\n");
     wired("met").with("/proc/net/arp", &node).has_finding(
         "gateway-ports-swapped",
-        "rpi1 was met at eth1",
+        "rpi1 was seen at eth1",
         "move the cable",
     );
     for (case, line) in [

@@ -101,7 +101,7 @@ fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
             &format!("{stays} and {goes} both ask"),
             command,
         );
-        assert!(finding.text.contains(&format!("let {stays} do it alone")), "{finding:?}");
+        assert!(finding.text.contains(&format!("use {stays} only")), "{finding:?}");
     }
 }
 
@@ -155,9 +155,9 @@ fn an_uplink_without_an_address_is_explained() {
         ("null", "uplink-no-address", "doctor --try"),
         ("unanswered", "uplink-no-dhcp", "doctor --try"),
         ("offered", "uplink-not-taken", "journalctl"),
-        ("refused", "uplink-refused", "ask anew"),
-        ("declined", "uplink-refused", "ask anew"),
-        ("waiting", "uplink-waiting", "ask anew"),
+        ("refused", "uplink-refused", "ask again"),
+        ("declined", "uplink-refused", "ask again"),
+        ("waiting", "uplink-waiting", "ask again"),
         ("ipv6-only", "uplink-ipv6-only", "`"),
     ];
     for (place, (dhcp, code, remedy)) in states.into_iter().enumerate() {

@@ -22,7 +22,7 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
         for other in others {
             let text = format!(
                 "{first} and {other} both ask for an address on the uplink {port}: it gets two, \
-                 and the one removes the other's routes; let {first} do it alone"
+                 and each removes the other's routes; use {first} only"
             );
             findings.push(Finding::new(
                 FindingCode::UplinkTwoClients,
@@ -122,7 +122,7 @@ fn without_ipv4(
     let Some(client) = clients.first() else {
         let text = format!(
             "the uplink {port} has a carrier and no IPv4 address, and nothing on this machine \
-             asks for one there"
+             asks for one"
         );
         return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
     };
@@ -143,35 +143,36 @@ fn without_ipv4(
         Some(DhcpProgress::Offered) => finding(
             FindingCode::UplinkNotTaken,
             format!("a DHCP server offers an address on {port}, and {client} does not take it"),
-            format!("see what it says: `journalctl -b --no-pager -n 50 -u {}`", unit(client)),
+            format!("see its log: `journalctl -b --no-pager -n 50 -u {}`", unit(client)),
         ),
         Some(DhcpProgress::Refused | DhcpProgress::Declined) => finding(
             FindingCode::UplinkRefused,
-            format!("the venue's DHCP server and {client} do not agree on an address for {port}"),
-            format!("ask anew: `{}`", client.again(port)),
+            format!("the venue's DHCP server and {client} disagree on an address for {port}"),
+            format!("ask again: `{}`", client.again(port)),
         ),
         None | Some(DhcpProgress::Waiting) if client.heeds_option_108(machine, port) => {
             let text = format!(
-                "{client} is set to obey option 108 on {port} and asks for nothing now: a DHCP \
-                 server that asks for IPv6 only may have answered before the gateway listened \
-                 (`sudo bramblegate doctor --try` shows it)"
+                "{client} is set to obey option 108 on {port} and is not asking for an address \
+                 now: a DHCP server that asks for IPv6 only may have answered before the gateway \
+                 listened (`sudo bramblegate doctor --try` shows it)"
             );
             finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
         }
         Some(DhcpProgress::Waiting) => finding(
             FindingCode::UplinkWaiting,
-            format!("{client} looks after the uplink {port} and asks for nothing now"),
-            format!("ask anew: `{}`", client.again(port)),
+            format!("{client} manages the uplink {port}, but is not asking for an address now"),
+            format!("ask again: `{}`", client.again(port)),
         ),
         Some(DhcpProgress::Unanswered) => finding(
             FindingCode::UplinkNoDhcp,
             format!("{client} asks for an address on {port}, and no DHCP server answers"),
-            "`sudo bramblegate doctor --try` asks by itself; else try another socket of the venue"
+            "`sudo bramblegate doctor --try` asks independently; else try another socket of the \
+             venue"
                 .to_owned(),
         ),
         _ => {
             let text = format!(
-                "{client} looks after the uplink {port}, which has a carrier and no IPv4 address"
+                "{client} manages the uplink {port}, which has a carrier and no IPv4 address"
             );
             Finding::of(FindingCode::UplinkNoAddress, text).ranked(rank)
         }
@@ -197,7 +198,7 @@ fn not_renewed(port: &str, known: &Uplink) -> Option<Finding> {
         "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, \
          and answers until then"
     );
-    let remedy = "look whether the venue's router is on; `sudo bramblegate doctor --try` asks its \
+    let remedy = "check that the venue's router is on; `sudo bramblegate doctor --try` asks its \
                   DHCP server";
     Some(Finding::new(AlertCode::UplinkLeaseNotRenewed, text, remedy))
 }

@@ -66,7 +66,7 @@ fn left_behind(settings: &Settings) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let others = if served { "; the others follow within minutes" } else { "" };
+    let others = if served { "; the other nodes follow within minutes" } else { "" };
     format!("; left behind with static addresses: {named}{more}{others}")
 }
 

@@ -38,7 +38,7 @@ fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
     let text = format!(
         "no address is left for {mac}: widen cluster.dhcp.range ({}-{}), or shorten \
-         cluster.dhcp.lease_time where boards come and go (`bramblegate nodes` lists who is there)",
+         cluster.dhcp.lease_time where boards come and go (`bramblegate nodes` lists the nodes)",
         dhcp.first, dhcp.last
     );
     raised.push(Alert::whole(AlertCode::GatewayDhcpFull, text));
@@ -54,9 +54,9 @@ fn held(facts: &Facts, raised: &mut Vec<Alert>) {
         return;
     };
     let text = format!(
-        "no addresses are served on {port} for up to {seconds} s: frames of a spanning tree say \
-         that the switch lets nothing through for so long, where 30 s are usual; set its port as \
-         an edge port (\"portfast\"), or find who sends them (sudo tcpdump -eni {port} stp)"
+        "no addresses are served on {port} for up to {seconds} s: spanning-tree frames announce \
+         that the switch blocks for that long, where 30 s are usual. Set its port as an edge \
+         port (\"portfast\"), or find the sender (sudo tcpdump -eni {port} stp)"
     );
     raised.push(Alert::whole(AlertCode::GatewayDhcpHeld, text));
 }
@@ -67,14 +67,15 @@ fn other_server(facts: &Facts, raised: &mut Vec<Alert>) {
     if let OtherServers::Foreign { server, mac } = facts.dhcp().other_servers() {
         let who = mac.map_or_else(|| server.to_string(), |mac| format!("{server} ({mac})"));
         let text = format!(
-            "another DHCP server, {who}, answers on the cluster port {port}, so we serve none there"
+            "another DHCP server, {who}, answers on the cluster interface {port}, so Bramblegate \
+             serves no addresses there"
         );
         raised.push(Alert::whole(AlertCode::GatewayForeignDhcp, text));
     }
     if let Some(why) = facts.dhcp().unasked() {
         let text = format!(
-            "no addresses are served on {port}: whether another DHCP server is there cannot be \
-             asked ({why}); the service needs CAP_NET_RAW"
+            "not serving DHCP on {port}: cannot check for other DHCP servers ({why}); the \
+             service needs CAP_NET_RAW"
         );
         raised.push(Alert::whole(AlertCode::GatewayDhcpUnasked, text));
     }
@@ -86,14 +87,14 @@ fn boot_files(netboot: &Netboot, facts: &Facts, raised: &mut Vec<Alert>) {
     if let Some(why) = &facts.vitals().boot_folder {
         let text = format!(
             "no node can boot from {root}: {why}; make the folder and let user bramblegate read \
-             it, or correct cluster.netboot.root (`bramblegate doctor` says more)"
+             it, or correct cluster.netboot.root (`bramblegate doctor` shows more)"
         );
         raised.push(netboot_alert(Part::BootFolder, text));
     }
     if let Some(closed) = &facts.vitals().boot_files {
         let text = format!(
-            "nodes cannot load {closed}: the gateway's user may not read it (sudo chmod -R o+rX \
-             {root}; `bramblegate doctor` says more)"
+            "nodes cannot load {closed}: the user bramblegate may not read it (sudo chmod -R \
+             o+rX {root}; `bramblegate doctor` shows more)"
         );
         raised.push(netboot_alert(Part::BootFile, text));
     }
@@ -133,8 +134,8 @@ fn endless(netboot: &Netboot) -> Option<Alert> {
         .filter_map(|(key, file)| Some((key, file.as_deref()?)))
         .find(|(_, file)| netboot.ipxe.is_none() && is_ipxe(file))?;
     let text = format!(
-        "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start and is not sent \
-         to itself: write its script as cluster.netboot.ipxe"
+        "cluster.netboot.{key} = {file:?} is iPXE, which asks again what to start: set \
+         cluster.netboot.ipxe to its script"
     );
     Some(netboot_alert(Part::IpxeScript, text).graded(Severity::Notice))
 }

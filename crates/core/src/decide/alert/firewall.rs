@@ -21,7 +21,7 @@ const CONNTRACK_FULL: u64 = 80;
 pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     if let Some(by) = &facts.firewall().fight {
         let by = by.as_deref().unwrap_or("another program");
-        let text = format!("{by} takes our rules away as often as we put them back");
+        let text = format!("{by} removes Bramblegate's rules as often as they are put back");
         raised.push(Alert::whole(AlertCode::GatewayDisturbed, text));
     }
     raised.extend(blocked(facts));
@@ -35,10 +35,10 @@ pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 /// Returns the alert that another program drops what the nodes send by the way out that is used.
 fn blocked(facts: &Facts) -> Option<Alert> {
     if let Some(blocker) = facts.firewall().blocker() {
-        let text = format!("{} drops what the cluster sends: {}", place(blocker), blocker.remedy);
+        let text = format!("{} drops the nodes' traffic: {}", place(blocker), blocker.remedy);
         return Some(by_chain(blocker, text));
     }
-    let text = "packets of the cluster are accepted by our rules but do not leave: something else \
+    let text = "packets of the nodes pass Bramblegate's rules but do not leave: something else \
                 on this machine drops them (try: sudo iptables-legacy -S FORWARD)";
     let alert = Alert::whole(AlertCode::GatewayBlocked, text).shown_as("BLOCKED");
     facts.firewall().swallowed.then_some(alert)
@@ -48,7 +48,7 @@ fn blocked(facts: &Facts) -> Option<Alert> {
 /// uplink.
 fn blocked_spare(uplink: &str, blocker: &Blocker) -> Alert {
     let text = format!(
-        "{} would drop what the cluster sends by {uplink}, which is not the way out now: {}",
+        "{} would drop the nodes' traffic through {uplink}, which is not the way out now: {}",
         place(blocker),
         blocker.remedy
     );
@@ -61,8 +61,8 @@ fn unheard(facts: &Facts) -> Option<Alert> {
     if !firewall.unheard || firewall.traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
         return None;
     }
-    let text = "nodes ask for addresses on the cluster port, but their requests do not reach \
-                dnsmasq: something else on this machine drops them (look at `sudo nft list \
+    let text = "nodes ask for addresses on the cluster interface, but their requests do not \
+                reach dnsmasq: something else on this machine drops them (look at `sudo nft list \
                 ruleset`, `sudo iptables-legacy-save`, `tc filter show dev PORT ingress`)";
     let subject = Subject::Part(Part::Dhcp);
     Some(Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as("BLOCKED DHCP"))
@@ -128,35 +128,36 @@ fn place(blocker: &Blocker) -> String {
 /// Raises what our rules drop that somebody probably wants to get through, or should not send.
 fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in facts.firewall().drops.standing() {
-        let latest = example.map_or_else(String::new, |address| format!(", as from {address}"));
+        let latest =
+            example.map_or_else(String::new, |address| format!(", for example from {address}"));
         let (text, part) = match rule {
             COMMENT_NOT_OURS => {
                 (foreign_sources(facts, placement, example, &latest), Part::Strangers)
             }
             COMMENT_SPOOFED => {
                 let text = format!(
-                    "a computer at an uplink sends to the nodes from an address of the \
-                     cluster{latest}, and our rules drop it, because the answers would stay in the \
-                     cluster: if it is yours, give it an address outside {}",
+                    "Bramblegate's rules drop packets for the nodes that enter through an uplink \
+                     with a source in the cluster{latest}: if that computer is yours, give it an \
+                     address outside {}",
                     placement.address.trunc()
                 );
                 (text, Part::Forged)
             }
             COMMENT_STRAY => {
                 let text = format!(
-                    "our rules drop answers of nodes to connections that did not come through the \
-                     head{latest}: the nodes are reached by another way and answer by the head; \
-                     let {} be their only way out and in",
+                    "Bramblegate's rules drop nodes' answers to connections that did not come \
+                     through the head{latest}: the nodes have another way in; make {} their only \
+                     gateway",
                     placement.address.addr()
                 );
                 (text, Part::Strays)
             }
             COMMENT_ELSEWHERE => {
                 let text = format!(
-                    "our rules drop what enters by an uplink for other networks of the \
-                     head{latest}: nothing was forwarded there before the gateway; to have it \
-                     forwarded: sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for \
-                     the next start"
+                    "Bramblegate's rules drop traffic from an uplink to other networks of the \
+                     head{latest}, because forwarding there was off before. To switch it on: \
+                     sudo sysctl -w net.ipv4.ip_forward=1, and in /etc/sysctl.d/ for the next \
+                     start"
                 );
                 (text, Part::Transit)
             }
@@ -175,20 +176,20 @@ fn foreign_sources(
     latest: &str,
 ) -> String {
     let cluster = placement.address.trunc();
-    let port = facts.cluster_port().map_or("the cluster port", |link| link.name.as_str());
+    let port = facts.cluster_port().map_or("the cluster interface", |link| link.name.as_str());
     let held = facts.cluster_port().map_or(&[][..], |link| facts.kernel().addresses(link.index));
     let is_there = |net: &IpNet| example.is_some_and(|source| net.contains(&source));
     let second = held.iter().find(|held| !held.ours && is_there(&held.address));
     match second.map(|held| held.address.trunc()) {
         Some(net) => format!(
-            "our rules drop what boards of {net} on {port} send to the venue{latest}: the gateway \
-             translates {cluster} only; give them addresses of it, or make cluster.address wide \
-             enough for both networks"
+            "Bramblegate's rules drop traffic to the venue from {net} on {port}{latest}: NAT \
+             covers {cluster} only. Give those boards addresses in it, or make cluster.address \
+             wide enough for both networks"
         ),
         None => format!(
-            "our rules drop what is sent to the venue by {port} with a source outside \
-             {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net {cluster}) \
-             and give it an address of {cluster}"
+            "Bramblegate's rules drop traffic to the venue through {port} with a source outside \
+             {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net \
+             {cluster}) and give it an address in {cluster}"
         ),
     }
 }

@@ -9,8 +9,8 @@ use crate::facts::Trouble;
 /// The parts of [`Trouble::pressure`] in their order: what each is called, and what helps.
 const PRESSURE: [(Part, &str, &str); 3] = [
     (Part::Processor, "the processor", "see what runs: top"),
-    (Part::Memory, "memory", "see who takes it: ps aux --sort=-rss | head"),
-    (Part::Disk, "the disk", "see who writes: sudo iotop -o"),
+    (Part::Memory, "memory", "see what uses it: ps aux --sort=-rss | head"),
+    (Part::Disk, "the disk", "see what writes: sudo iotop -o"),
 ];
 
 /// Raises what is wrong with the head itself. Texts hold the limit and not the figure: that is in
@@ -25,8 +25,8 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let hanging = &facts.vitals().hanging;
     if !hanging.is_empty() {
         let text = format!(
-            "reading {} gets no answer, so it is not watched: a driver or device hangs (dmesg \
-             shows which); it is watched again when it answers",
+            "reading {} hangs, so it is not monitored: look for the driver or device in dmesg. \
+             Monitoring resumes when it answers",
             hanging.join(" and ")
         );
         raised.push(Alert::whole(AlertCode::HostSensor, text));
@@ -112,12 +112,14 @@ fn kept_from_us(facts: &Facts, raised: &mut Vec<Alert>) {
     if !denied.is_empty() {
         let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();
         let text =
-            format!("CAP_NET_RAW is missing, so nothing can be asked by {}", kinds.join(" and "));
+            format!("CAP_NET_RAW is missing, so nodes cannot be probed by {}", kinds.join(" and "));
         raised.push(Alert::whole(AlertCode::HostNoNetRaw, text));
     }
     if let Some(Applied::Link { unkept: Some(why) }) = facts.outputs().held(Output::Link) {
-        let text =
-            format!("{}: how the ports were before is known to this run only", in_words(why));
+        let text = format!(
+            "{}: the earlier settings of the interfaces are known to this run only",
+            in_words(why)
+        );
         raised.push(Alert::whole(AlertCode::HostState, text));
     }
 }

@@ -20,8 +20,8 @@ fn cluster_port(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     match facts.cluster_port() {
         None => {
             let text = format!(
-                "the cluster port {} is not there: plug it in, or name another as \
-                 cluster.interface (bramblegate detect lists the ports)",
+                "the cluster interface {} is not there: plug it in, or correct cluster.interface \
+                 (bramblegate detect lists the interfaces)",
                 settings.cluster.interface
             );
             raised.push(Alert::whole(AlertCode::GatewayPortAbsent, text));
@@ -32,7 +32,8 @@ fn cluster_port(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
         }
         // The carrier of a port that is switched off is unknown; the gateway switches it on.
         Some(port) if port.up && !port.carrier => {
-            let text = format!("no cable in the cluster port {}: is the switch on?", port.name);
+            let text =
+                format!("no cable in the cluster interface {}: is the switch on?", port.name);
             raised.push(Alert::whole(AlertCode::GatewayPortNoCarrier, text));
         }
         Some(_) => {}
@@ -106,9 +107,9 @@ fn without_role(facts: &Facts, raised: &mut Vec<Alert>) {
     for (link, held) in facts.links().ports_without_role() {
         let port = &link.name;
         let text = format!(
-            "{port} has the address {} and no role: it is closed but for uplink.allow, and new \
-             connections from it do not reach the nodes. If it leads to the venue, add \"{port}\" \
-             to uplink.interfaces; if its network may reach head and nodes, add it to \
+            "{port} has the address {} and no role: it is closed except for uplink.allow, and \
+             new connections from it do not reach the nodes. If it leads to the venue, add \
+             \"{port}\" to uplink.interfaces; if its network may reach head and nodes, add it to \
              gateway.trust",
             held.address
         );
@@ -124,8 +125,8 @@ fn conflicts(facts: &Facts, raised: &mut Vec<Alert>) {
         let (port, by, address) = (&port.name, conflict.by, conflict.address);
         if facts.roles().cluster == Some(conflict.port) {
             let text = format!(
-                "{by} on the cluster port {port} has the head's own address {address} too, so \
-                 nodes reach one or the other"
+                "{by} on the cluster interface {port} has the head's own address {address} too, \
+                 so nodes reach one or the other"
             );
             raised.push(Alert::whole(AlertCode::GatewayAddressTaken, text));
         } else {
@@ -144,8 +145,8 @@ fn conflicts(facts: &Facts, raised: &mut Vec<Alert>) {
 fn neighbours(facts: &Facts, raised: &mut Vec<Alert>) {
     let Some((count, max)) = facts.vitals().neighbours else { return };
     let text = format!(
-        "the kernel's table of neighbours is nearly full ({count} of {max}), and nodes beyond it \
-         are neither reached nor given addresses: raise it (sudo sysctl -w \
+        "the kernel's neighbour table is nearly full ({count} of {max}); further nodes get no \
+         addresses and cannot be reached: raise it (sudo sysctl -w \
          net.ipv4.neigh.default.gc_thresh3={}, and in /etc/sysctl.d/ for the next start)",
         max.saturating_mul(4)
     );

@@ -48,8 +48,8 @@ fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     raised.extend(of_nodes.iter().filter_map(|(rule, astray)| part_alert(facts, *rule, astray)));
     for (address, used, unused) in twice {
         let text = format!(
-            "{used} and {unused} have the same address {address}, so the head answers by {used} \
-             only: pull one of the two, or ask one venue for another address"
+            "{used} and {unused} have the same address {address}, so the head answers through \
+             {used} only: unplug one of the two, or ask one venue for another address"
         );
         raised.push(Alert::of_port(AlertCode::UplinkAddressTaken, unused, text));
     }
@@ -107,15 +107,15 @@ fn rule_alert(
         selectors.extend(selector.filter(|selector| !selectors.contains(selector)));
     }
     let what = match (to_cluster, selectors.len()) {
-        (true, 1) => format!("takes what goes to the nodes' network {net}"),
+        (true, 1) => format!("takes traffic to the nodes' network {net}"),
         (true, _) => format!(
-            "takes what goes to the nodes' network {net}, and the head's answers to the venue"
+            "takes traffic to the nodes' network {net}, and the head's answers to the venue"
         ),
         (false, _) => "takes the head's answers to the venue".to_owned(),
     };
     let leaves_by = all.first().and_then(|astray| port_name(facts, astray.by?));
-    let place =
-        leaves_by.map_or_else(|| "refuses it".to_owned(), |port| format!("sends it by {port}"));
+    let place = leaves_by
+        .map_or_else(|| "refuses it".to_owned(), |port| format!("sends it through {port}"));
     let severity = if to_cluster { Severity::Fault } else { Severity::Warning };
     let Some(rule) = rule else {
         let text =
@@ -213,7 +213,7 @@ fn lead_past(preference: u32, selectors: &[String]) -> String {
             format!("sudo ip rule add preference {before} {selector} goto {RULE_PREFERENCE}")
         })
         .collect();
-    format!("lead that past it ({}), or {behind}", commands.join(" && "))
+    format!("route that traffic past it ({}), or {behind}", commands.join(" && "))
 }
 
 /// Returns whether it is the nodes' way to the internet.
@@ -249,7 +249,8 @@ fn failover(facts: &Facts) -> Option<Alert> {
     let (by, main) = (facts.routing().detour().by()?, facts.main_exit()?);
     let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
     let text = format!(
-        "{port} has no internet, so the nodes go out by {by}; the head itself still uses {port}"
+        "{port} has no internet, so the nodes leave through {by}; the head itself still uses \
+         {port}"
     );
     facts
         .routing()

@@ -35,7 +35,7 @@ fn offline(facts: &Facts) -> Alert {
     let severity = if facts.offline_for_long() { Severity::Warning } else { Severity::Notice };
     let (text, panel) = match facts.active() {
         None => {
-            ("no uplink interface is there; plug in the network adapter".to_owned(), "NO UPLINK")
+            ("no uplink interface is there: plug in the network adapter".to_owned(), "NO UPLINK")
         }
         Some(active) => without_address(facts, &active),
     };
@@ -77,9 +77,9 @@ fn without_exit(facts: &Facts, port: &str) -> Option<Alert> {
             "another program deleted the routing rule for the main table: put it back ({remedy})"
         ),
         None => format!(
-            "{port} has a default route, but a routing rule refuses what the nodes send: a VPN's \
-             kill switch does that; look for \"prohibit\", \"unreachable\" or \"blackhole\" in \
-             `ip rule` and `ip route show table all`, and except packets from {}",
+            "{port} has a default route, but a routing rule refuses the nodes' traffic (a VPN's \
+             kill switch does that): look for \"prohibit\", \"unreachable\" or \"blackhole\" in \
+             `ip rule` and `ip route show table all`, and exempt packets from {}",
             cluster.name
         ),
     };
@@ -93,12 +93,13 @@ fn without_ipv4(facts: &Facts) -> Option<Alert> {
     let port = &active.link.name;
     let why = match active.acquisition {
         Some(Acquisition::Ipv6Only { server }) => {
-            format!(", for the venue's DHCP server {server} asks for IPv6 only (option 108)")
+            format!(", because the venue's DHCP server {server} asks for IPv6 only (option 108)")
         }
         _ => String::new(),
     };
     let text = format!(
-        "{port} has no IPv4 address{why}: the head is reached by IPv6, the nodes have no internet"
+        "{port} has no IPv4 address{why}: the head is reachable over IPv6, but the nodes have no \
+         internet"
     );
     Some(Alert::of_port(AlertCode::UplinkNoIpv4, port, text))
 }
@@ -130,7 +131,7 @@ fn without_address(facts: &Facts, active: &UplinkView<'_>) -> (String, &'static 
         UplinkState::Addressed if active.address.is_none() => {
             let text = format!(
                 "{port} has only a translator's address, which the venue cannot reach: no router \
-                 or DHCP server of the venue has given one"
+                 or DHCP server in the venue has given it another"
             );
             (text, "NO DHCP")
         }
@@ -143,44 +144,44 @@ fn without_address(facts: &Facts, active: &UplinkView<'_>) -> (String, &'static 
 pub fn no_dhcp(facts: &Facts, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
     let own = self_assigned(facts, active).map_or_else(String::new, |own| {
-        format!("; {own} is an address that the head gave itself, which the venue cannot reach")
+        format!(". The head gave itself {own}, which the venue cannot reach")
     });
     match active.acquisition {
         None => format!("{port} gets no address (bramblegate doctor looks for the reason){own}"),
         Some(Acquisition::NoClient) => {
             format!(
-                "nothing on the head asks for an address on {port}: bramblegate doctor says how to \
-                 start a DHCP client there{own}"
+                "nothing on the head asks for an address on {port}: bramblegate doctor shows how \
+                 to start a DHCP client there{own}"
             )
         }
         Some(Acquisition::Waiting) => {
             format!(
-                "the DHCP client of {port} asks for nothing now, perhaps because a server asked \
-                 for IPv6 only (option 108) before: bramblegate doctor says more{own}"
+                "the DHCP client of {port} is not asking for an address now, perhaps because a \
+                 server asked for IPv6 only (option 108): bramblegate doctor shows more{own}"
             )
         }
         Some(Acquisition::Unanswered) if may_be_slow(facts, active) => {
             format!(
-                "no server has answered yet on {port}: one that serves many takes 20 seconds; if \
-                 that is over, see whether that port of the venue is switched on, and the cable in \
-                 the right one{own}"
+                "no DHCP server has answered yet on {port}: a busy one takes 20 seconds. After \
+                 that, check that the venue's socket is switched on and the cable is in the \
+                 right one{own}"
             )
         }
         Some(Acquisition::Unanswered) => {
             format!(
-                "no DHCP server answers on {port}: is that port of the venue switched on, and the \
-                 cable in the right one?{own}"
+                "no DHCP server answers on {port}: check that the venue's socket is switched on \
+                 and the cable is in the right one{own}"
             )
         }
         Some(Acquisition::Offered { server }) => {
             format!(
-                "the DHCP server {server} offers an address on {port}, and the head has none yet: \
-                 see what its client says (journalctl){own}"
+                "the DHCP server {server} offers an address on {port}, but the head has not \
+                 taken it yet: see the log of its client (journalctl){own}"
             )
         }
         Some(Acquisition::Ipv6Only { server }) => format!(
             "the DHCP server {server} asks for IPv6 only on {port} (option 108) and no router \
-             gives an IPv6 address: bramblegate doctor says how to take IPv4 all the same{own}"
+             gives an IPv6 address: bramblegate doctor shows how to take IPv4 anyway{own}"
         ),
         Some(Acquisition::Refused { server }) => {
             format!(
@@ -190,8 +191,8 @@ pub fn no_dhcp(facts: &Facts, active: &UplinkView<'_>) -> String {
         }
         Some(Acquisition::Declined) => {
             format!(
-                "another computer of the venue has the address that {port} is given: have its DHCP \
-                 server looked at{own}"
+                "another computer in the venue has the address that {port} was given: its DHCP \
+                 server needs attention{own}"
             )
         }
     }
@@ -223,7 +224,7 @@ fn not_renewed(facts: &Facts, raised: &mut Vec<Alert>) {
         };
         let text = format!(
             "the venue's {who} does not renew the {what} {} on {port}: the address works until \
-             that ends (bramblegate status); is the {who} on?",
+             that ends (see bramblegate status). Is the {who} switched on?",
             address.addr()
         );
         raised.push(Alert::of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
@@ -240,27 +241,27 @@ fn exit_by(facts: &Facts) -> Option<Alert> {
     // Back to where it came from: nobody there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
         format!(
-            "a default route leads what the nodes send back to the cluster port {port}: take the \
-             gateway out of the settings of {port}, and the route away (sudo ip route del default \
-             dev {port})"
+            "a default route sends the nodes' traffic back to the cluster interface {port}: \
+             remove the gateway from the settings of {port}, and the route (sudo ip route del \
+             default dev {port})"
         )
     } else if !exit.carrier {
         format!(
-            "a default route leads the nodes' traffic to {port}, which has no carrier and is no \
-             uplink: nothing gets through; take the route away (sudo ip route del default dev \
+            "a default route sends the nodes' traffic to {port}, which has no carrier and is not \
+             an uplink, so nothing gets through: remove the route (sudo ip route del default dev \
              {port})"
         )
     } else if leads_by_translator(facts.kernel(), exit.index) {
         format!(
-            "the nodes' traffic leaves by {port}, a translator of IPv4 to IPv6, not by an uplink: \
-             add {port} to the end of uplink.interfaces, so that it knows them by its own address"
+            "the nodes' traffic leaves through {port}, an IPv4-to-IPv6 translator, not through \
+             an uplink: add {port} to the end of uplink.interfaces, so that NAT covers it"
         )
     } else {
         let around =
             routing::around(facts).map_or_else(String::new, |command| format!(" ({command})"));
         format!(
-            "the nodes' traffic leaves by {port}, not by an uplink, and untranslated: if it is to \
-             go there, add {port} to uplink.interfaces; if not, lead it past{around}"
+            "the nodes' traffic leaves through {port}, not through an uplink, and without NAT. \
+             If it should, add {port} to uplink.interfaces; if not, route it past {port}{around}"
         )
     };
     Some(Alert::of_port(AlertCode::UplinkExitBy, port, text))

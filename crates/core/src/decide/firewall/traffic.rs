@@ -84,8 +84,8 @@ pub const fn is_vital(traffic: Traffic) -> bool {
 pub fn words(traffic: Traffic) -> String {
     let by = |protocol: u8| if protocol == TCP { "tcp" } else { "udp" };
     match traffic {
-        Traffic::Forwarding => "what the cluster sends".to_owned(),
-        Traffic::Datagrams => "the datagrams (UDP) that the cluster sends".to_owned(),
+        Traffic::Forwarding => "the nodes' traffic".to_owned(),
+        Traffic::Datagrams => "the nodes' datagrams (UDP)".to_owned(),
         Traffic::Own => {
             "what the head itself asks of the venue (ARP, names, connections)".to_owned()
         }
@@ -103,13 +103,13 @@ pub fn words(traffic: Traffic) -> String {
             format!("{} {port} from the venue (uplink.allow)", by(protocol))
         }
         Traffic::VenueIpv6 { protocol: ICMPV6, .. } => {
-            "pings from the venue by IPv6 (uplink.allow)".to_owned()
+            "pings from the venue over IPv6 (uplink.allow)".to_owned()
         }
         Traffic::VenueIpv6 { protocol: UDP, port: MDNS } => {
             "mDNS (udp 5353) from the venue by IPv6 (uplink.allow)".to_owned()
         }
         Traffic::VenueIpv6 { protocol, port } => {
-            format!("{} {port} from the venue by IPv6 (uplink.allow)", by(protocol))
+            format!("{} {port} from the venue over IPv6 (uplink.allow)", by(protocol))
         }
         Traffic::Port { protocol, listen, .. } => {
             format!("the forwarded port {}:{listen}", by(protocol))

@@ -81,7 +81,7 @@ struct Row {
 // (`None`: the text has it, or there is nothing to do).
 alert_codes! {
     GatewayAddressTaken "gateway-address-taken" Fault Whole Some("ADDRESS TAKEN"), Alert,
-        Some("give that board another address, or take it off");
+        Some("give that board another address, or unplug it");
     GatewayBlocked "gateway-blocked" Fault Chain None, Alert, None;
     GatewayConntrack "gateway-conntrack" Warning Whole Some("CONNTRACK FULL"), Alert,
         Some("raise net.netfilter.nf_conntrack_max");
@@ -115,9 +115,9 @@ alert_codes! {
     HostInodes "host-inodes" Warning Whole Some("INODES FULL"), Alert,
         Some("too many small files: sudo du --inodes -x / | sort -n | tail");
     HostMemory "host-memory" Warning Whole Some("LOW MEMORY"), Alert,
-        Some("see who takes it: ps aux --sort=-rss | head");
+        Some("see what uses it: ps aux --sort=-rss | head");
     HostNoNetRaw "host-no-net-raw" Warning Whole Some("NO PROBES"), Alert,
-        Some("start the gateway by its service, or as root");
+        Some("start the gateway as the service, or as root");
     HostPressure "host-pressure" Warning Part Some("{}"), Alert, None;
     HostReadOnly "host-read-only" Fault Whole Some("DISK READONLY"), Alert,
         Some("the card or disk is failing; save what is on it, see dmesg, and replace it");
@@ -136,7 +136,7 @@ alert_codes! {
     NodeDegraded "node-degraded" Warning Nodes None, Cause, None;
     NodeDown "node-down" Warning Nodes Some("{} down"), Cause, None;
     NodeDuplicateAddress "node-duplicate-address" Warning Address Some("TWICE {}"), Alert,
-        Some("give one of them another, or let both ask by DHCP");
+        Some("give one of them another address, or leave both on DHCP");
     NodeDuplicateName "node-duplicate-name" Warning Node Some("TWICE {}"), Alert, None;
     NodeFlapping "node-flapping" Warning Nodes Some("{} flapping"), Cause, None;
     NodeFlood "node-flood" Notice Port Some("FLOOD {}"), Alert, None;

@@ -180,7 +180,7 @@ impl Links {
             if Some(link.index) == self.roles.cluster && !link.up {
                 self.resyncs.note(Output::Link);
                 if known.as_ref().is_some_and(|link| link.up) {
-                    let what = format!("the cluster port {} was switched off", link.name);
+                    let what = format!("the cluster interface {} was switched off", link.name);
                     self.drift.note(context, link.index, what);
                 }
             }
@@ -208,7 +208,8 @@ impl Links {
             (Some(index), _) => self.kernel.link(index),
             (None, gone) => known.filter(|link| Some(link.index) == gone),
         };
-        let port = link.map_or_else(|| "the cluster port".to_owned(), |link| link.name.clone());
+        let port =
+            link.map_or_else(|| "the cluster interface".to_owned(), |link| link.name.clone());
         Some(Transition::ClusterPort { port, present: self.roles.cluster.is_some() })
     }
 
@@ -220,7 +221,7 @@ impl Links {
         }
         self.resyncs.note(Output::Link);
         if IpNet::V4(context.settings.cluster.address) == gone.address && !overlap.clashing {
-            let what = format!("address {} was removed from the cluster port", gone.address);
+            let what = format!("address {} was removed from the cluster interface", gone.address);
             self.drift.note(context, gone.index, what);
         }
     }

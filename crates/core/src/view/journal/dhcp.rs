@@ -11,22 +11,21 @@ pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
         Transition::DhcpHeld { seconds } => Record::new(
             Kind::DhcpHeld,
             format!(
-                "the switch at the cluster port lets nothing through for {seconds} s (spanning \
-                 tree): only then it is asked whether another DHCP server is there, and addresses \
-                 are served"
+                "the switch blocks the cluster interface for {seconds} s (spanning tree): after \
+                 that Bramblegate looks for other DHCP servers and serves addresses"
             ),
         ),
         Transition::ForeignDhcp { server, mac } => {
             let by = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
             let message = format!(
-                "another DHCP server answers on the cluster port: {server}{by}; no addresses are \
-                 served there"
+                "another DHCP server answers on the cluster interface: {server}{by}; no \
+                 addresses are served there"
             );
             Record::new(Kind::DhcpForeign, message).with("SERVER", server).with_known("MAC", *mac)
         }
         Transition::ForeignDhcpGone { server } => Record::new(
             Kind::DhcpForeignGone,
-            format!("the DHCP server {server} is not heard on the cluster port any more"),
+            format!("the DHCP server {server} no longer answers on the cluster interface"),
         )
         .with("SERVER", server),
         _ => return None,

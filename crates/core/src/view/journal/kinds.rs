@@ -63,18 +63,18 @@ macro_rules! kinds {
 kinds! {
     Started "39998763eb154a179294bdca3fc7856f" Info
         "The gateway has started"
-        "The daemon knows the machine's network and begins to do its work. What an earlier run \
-         left in the kernel is adopted, not interrupted."
+        "The daemon has read the machine's network and starts work. Rules that an earlier run \
+         left in the kernel are adopted, not interrupted."
     Stopping "bbca8a1bcb9047428f2f6843d11ffe1a" Info
         "The gateway stops"
-        "With gateway.on_stop = \"keep\" the rules stay in the kernel and the nodes keep their way \
-         out; with \"remove\" everything is put back."
+        "With gateway.on_stop = \"keep\" the rules stay in the kernel and the nodes keep their \
+         internet access; with \"remove\" everything is put back."
     Reloaded "fff7f5c8c65d4e998444819d1d100d81" Info
         "The settings were read again"
         "New settings are in force. No connection was interrupted for it."
     SettingsRefused "cdf8080559ba4062b65e6203549f509c" Error
-        "The new settings have faults and were not taken"
-        "The gateway goes on with the settings it had. `bramblegate check` names each fault with \
+        "The new settings have errors and were not applied"
+        "The gateway keeps its present settings. `bramblegate check` reports each error with \
          file, line and column."
     UplinkLink "6c036796f3c2474ab09c3510ad107ec3" Info
         "The state of the uplink @UPLINK@ has changed"
@@ -82,20 +82,20 @@ kinds! {
          came or went."
     UplinkNoDhcp "4057802890c64257b5f1126082c79940" Warning
         "The uplink @UPLINK@ gets no address"
-        "There is a carrier, and no address after ten seconds. The record says what is known: no \
-         DHCP client asks there, no server answers, or what the server says. `bramblegate doctor` \
-         looks further."
+        "There is a carrier, but no address after ten seconds. The record gives the reason, if \
+         it is known: no DHCP client asks there, no server answers, or the server refuses. \
+         `bramblegate doctor` shows more."
     UplinkAddress "cdb749dd218e4b53a52952c91311470b" Notice
         "The uplink @UPLINK@ has the address @ADDRESS@"
         "This is the address that answers ssh from the venue's network; the panel shows it."
     UplinkRenewed "4c6740ee45aa47989a8ec16cbd5a42bc" Debug
         "The lease of the uplink @UPLINK@ was renewed"
-        "The DHCP client took the address away and put it back at once. Nothing is lost but \
-         connections that the kernel forgot in between."
+        "The DHCP client took the address away and put it back at once. Only connections that \
+         the kernel dropped in between are lost."
     UplinkLost "0068dbcb018749c7a9bb7664b6a645cd" Warning
         "The uplink @UPLINK@ has lost the address @ADDRESS@"
-        "The cable was pulled, the lease ran out, or somebody removed the address. Connections of \
-         the nodes through it are cut; the kernel forgets them."
+        "The cable was pulled, the lease ran out, or another program removed the address. The \
+         nodes' connections through it are cut."
     UplinkActive "4bd6663ed91a4fc183adef34a83c2376" Info
         "Another uplink is the active one"
         "The panel shows the address of the uplink with the best default route."
@@ -104,15 +104,15 @@ kinds! {
         "The probe (uplink.check in the settings) got the expected answer."
     Portal "aab836f1c0c84d76ae42b599ae0f63d1" Warning
         "A captive portal answers on the uplink @UPLINK@"
-        "Somebody else answered in place of the internet. Open any http:// page in a browser of \
-         this network or behind the gateway and accept the venue's terms."
+        "The venue answered in place of the internet. Open any http:// page in a browser of this \
+         network or behind the gateway and accept the venue's terms."
     NoInternet "962ab1471d984328ad061d77fd9d6c07" Warning
         "Nothing answers from the internet through the uplink @UPLINK@"
-        "The address stands, but the probe (uplink.check in the settings) was not answered. It is \
-         tried again, backing off to once a minute."
+        "There is an address, but the probe (uplink.check in the settings) got no answer. It is \
+         repeated at least once a minute."
     NodeUp "5d4504f5481a4ca8ae3a3cba2d3df850" Info
         "The node @NODE@ is up"
-        "It answered as often as health.up_after asks for."
+        "It answered health.up_after rounds in a row."
     NodeDegraded "80fe8f74dae947fca2298b6326a518ef" Warning
         "The node @NODE@ is degraded"
         "It answers, but slowly (health.degraded_rtt), with losses (health.degraded_loss), or not \
@@ -124,47 +124,48 @@ kinds! {
          last file it is shown as its probes see it."
     NodeDown "53f99e282cbb40a188baf186fa23777f" Warning
         "The node @NODE@ is @HEALTH@"
-        "It left as many rounds unanswered as health.down_after allows. Has it power, is \
-         its cable in, is the switch on?"
+        "It left health.down_after rounds in a row unanswered. Check its power, its cable \
+         and the switch."
     NodeFound "e2a9b03d64d1442ea9165ff191c56d1a" Info
         "The node @NODE@ was found"
-        "It asked for an address or was heard on the cluster port, and the settings do not name \
-         it. It is probed and counted from now on. `bramblegate nodes adopt @NODE@` writes it into \
+        "It asked for an address or was heard on the cluster interface, and the settings do not \
+         name it. It is now probed and counted. `bramblegate nodes adopt @NODE@` writes it into \
          the settings."
     NodeForgotten "5c013fc5181f47fc865fecf4986a23ea" Info
         "The node @NODE@ is forgotten"
         "It was found, not named by the settings, and has not been heard of since its lease ended, \
          or for ten minutes."
     NodeDrained "3076b5516b3e4384861aeea1354bb978" Info
-        "The node @NODE@ is worked on, or no longer"
-        "By order of `bramblegate nodes drain` or `resume`. While it is worked on it raises no \
-         alarm."
+        "The node @NODE@ entered or left maintenance"
+        "Ordered with `bramblegate nodes drain` or `resume`. In maintenance, its alerts are \
+         muted."
     ClusterPort "9fedaed33ad74ada9d83db405cfc9491" Notice
-        "The cluster port has come or gone"
-        "The interface that cluster.interface names. When it is there it gets its address at once."
+        "The cluster interface has appeared or disappeared"
+        "This is the interface that cluster.interface names. It gets its address as soon as it \
+         is there."
     ClusterMoved "660fdb8bed6c4a249e052ed01ad49f69" Warning
         "The cluster has moved to another subnet"
-        "The venue leased this machine an address of the cluster, so the cluster port took the \
-         first of cluster.fallback_addresses that clashes with nothing, or it is back where it was. \
-         Nodes with static addresses have to follow by hand."
+        "The venue leased this machine an address of the cluster. The cluster interface took the \
+         first of cluster.fallback_addresses that is free, or has returned to its own subnet. Change \
+         nodes with static addresses by hand."
     DhcpForeign "b4d4aa0daba4471eb4dd25f2b87e10d2" Error
-        "Another DHCP server, @SERVER@, answers on the cluster port"
-        "The gateway serves no addresses there, so that it never does so in somebody else's \
-         network. Most often the cables of the uplink and of the cluster are swapped. It asks \
-         again every 30 seconds."
+        "Another DHCP server, @SERVER@, answers on the cluster interface"
+        "The gateway serves no addresses there, so that it never serves them in another network. \
+         Most often the cables of the uplink and of the cluster are swapped. It asks again every \
+         30 seconds."
     DhcpHeld "db1f2f02c96d4009bce82c0c03d13f6c" Info
-        "Addresses are served once the switch lets the cluster port's frames through"
-        "Switches with a spanning tree (STP) keep a port from forwarding for about half a minute \
-         after its cable was plugged in. Another DHCP server could not be heard until then. Set \
-         the port as an edge port (\"portfast\") to shorten the wait."
+        "Serving addresses waits until the switch forwards"
+        "Switches with a spanning tree (STP) block a port for about half a minute after its \
+         cable is plugged in. Until then another DHCP server cannot be heard. Set the port as an \
+         edge port (\"portfast\") to shorten the wait."
     DhcpForeignGone "51ca45ca8da74c5099133268bc3f39bc" Info
-        "The other DHCP server is not heard any more"
-        "No other server answered on the cluster port, or its cable was pulled. Before addresses \
-         are served there the gateway asks again."
+        "The other DHCP server no longer answers"
+        "No other server answered on the cluster interface, or its cable was pulled. Before it \
+         serves addresses there the gateway asks again."
     RulesAbout "1ec5bd6d2d124c8a920fcc52df2cbbf0" Debug
         "A rule set is about to be applied"
-        "The whole text, in the syntax of nft(8), before the kernel gets it. `bramblegate print \
-         ruleset` prints what it would be now."
+        "The record holds the whole rule set, in the syntax of nft(8). `bramblegate print \
+         ruleset` prints the present one."
     RulesApplied "03a1671e77cb4898b2ebc00a11fcd268" Info
         "The rule set is in the kernel"
         "Generation @RULESET_GENERATION@ since the start, put there in one transaction: no packet \
@@ -172,65 +173,65 @@ kinds! {
     Disturbed "1634cf26aa3e47399ea767053c8385d5" Warning
         "Another program undid a part of the gateway"
         "Another program flushed or changed what belongs to the gateway. It is put back at once. \
-         `bramblegate doctor` finds programs that do so."
+         `bramblegate doctor` finds such programs."
     OutputFailed "8aae18a62d314887b06f7fcaeda2a790" Warning
-        "A part of the gateway does not hold what it should"
-        "It is tried again, backing off to ten seconds, and at once when a device is plugged in. \
-         The rest of the gateway works on."
+        "A part of the gateway does not work"
+        "It is tried again at least every ten seconds, and at once when a device is plugged in. \
+         The rest of the gateway keeps working."
     OutputHealed "043537d06884403e838a39c3b82f1c2b" Info
         "A part of the gateway works again"
-        "It holds what it should after it did not."
+        "What failed before has succeeded."
     DisplayBlind "c3fe05fbcfde404398e1ceefa93a0df1" Info
         "The display cannot be read back"
-        "The adapter or the chip on the backpack does not say what stands at its pins. If the \
-         display loses its power for a moment, that is not noticed; it is drawn anew every five \
-         minutes in any case."
+        "The adapter, or the chip on the backpack, does not report the state of its pins. If the \
+         display loses power for a moment, this goes unnoticed. It is redrawn every five minutes \
+         in any case."
     ConntrackFlushed "c3757bc6a0584e7cb51947f721cbea8c" Info
-        "Stale connections were forgotten"
-        "The default route moved to another uplink. Connections that were translated to the old \
-         one's address could only hang; now their ends notice."
+        "Stale connections were removed"
+        "The default route moved to another uplink. Connections through the old uplink's address \
+         would only hang; now both ends notice."
     Leased "364cadd71e604a9f84ea517a170fd0cd" Info
         "A node has got an address"
         "@ADDRESS@ was given to @MAC@ by DHCP. Renewals are not recorded."
     LeaseRefused "bafbc9767da942b8ab9ad5b974993a69" Notice
-        "A node may not have the address it wants"
-        "It asked for an address of another subnet, or of another node; it asks again and gets one \
-         that is right. So it should be after the cluster has moved."
+        "A node asked for an address that it may not have"
+        "It asked for an address in another subnet, or for another node's address. It asks again \
+         and gets the right one. This is normal after the cluster has moved."
     DnsmasqTrouble "c6d50e2b2b884a678d64e9850cc0dc63" Warning
-        "The server of addresses and names complains"
-        "dnsmasq, which the gateway runs for the nodes, or the file of its leases. If it ends it \
-         is started again at once."
+        "The DHCP and DNS server reports a problem"
+        "The record is from dnsmasq, which the gateway runs for the nodes, or about its lease \
+         file. If dnsmasq exits, it is started again at once."
     AlertRaised "1f6e88a72bf04b349267fbf10834de60" Warning
         "An alert was raised"
-        "It stands in `bramblegate status` and on the panel until its cause is gone. `bramblegate \
-         doctor` knows the remedies."
+        "`bramblegate status` and the panel show it until its cause is gone. `bramblegate \
+         doctor` shows remedies."
     AlertCleared "c6a7607faefa4547a6de9a899a982477" Info
         "An alert is over"
         "Its cause is gone."
     Acknowledged "39b3871973bc46ecb1c22916fd07af67" Info
-        "The alerts that stand were acknowledged"
-        "By a button or an order. They are shown until their cause is gone, but raise no alarm: \
-         they wait for their turn among the pages, and the LED of a fault falls to a warning's. \
-         What comes again after that is news."
+        "All current alerts were acknowledged"
+        "This was done with a button or a command. They are shown until their cause is gone, but \
+         take turns with the other pages, and the LED of a fault falls to amber. New and \
+         recurring alerts are not covered."
     PowerOff "3c26fb7153394cb6ac62be8398c9f08d" Notice
         "The power button was held for five seconds"
-        "The machine is asked to power off by bramblegate-poweroff.path, which waits for the file \
-         power-off in the daemon's runtime directory. Unplug it when the display says that it is \
-         safe."
+        "The machine is asked to power off by bramblegate-poweroff.path, which waits for the \
+         file power-off in the daemon's runtime directory. Unplug it when the display shows SAFE \
+         TO UNPLUG."
     LeftOut "0df42d12e6064c15b1d3b37a11349412" Notice
-        "More records of one kind than the journal is to take"
-        "Something changes again and again, or a device floods the cluster port. So many records \
-         like the one that is named were not written; those of other kinds, and of other nodes, \
-         are."
+        "Too many records of one kind"
+        "Something keeps changing, or a device floods the cluster interface. Further records \
+         like the one that is named were not written. Records of other kinds, and of other \
+         nodes, are written."
     Detail "bb800c31ca554bd887175ce6f694ad2f" Debug
-        "A detail for whoever looks for a fault"
-        "The daemon was started with RUST_LOG, which says how many of these are written: failed \
-         tries, dropped messages, lines of dnsmasq. Nothing has to be done about them; \
-         bramblegate(8) says how to switch them off."
+        "A detail for debugging"
+        "The daemon was started with RUST_LOG, which selects these details: failed tries, \
+         dropped messages, lines of dnsmasq. You need not act on them; bramblegate(8) explains \
+         how to switch them off."
     SourceFailed "4f60d409cb8b4f068845a786f60e1b9b" Warning
         "The gateway cannot see a part of the machine any more"
-        "One of its watchers ended and is started again, less and less often while it fails. The \
-         rest goes on."
+        "One of its watchers ended and is started again, less often while it keeps failing. The \
+         rest keeps working."
 }
 
 /// Returns what a stop is for, in plain English.

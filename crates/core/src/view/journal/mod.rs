@@ -248,7 +248,7 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     Some(match transition {
         Transition::ClusterPort { port, present } => {
             let what = if *present { "is there" } else { "is gone" };
-            Record::new(Kind::ClusterPort, format!("cluster port {port} {what}"))
+            Record::new(Kind::ClusterPort, format!("cluster interface {port} {what}"))
         }
         Transition::ClusterMoved { from, to } => {
             Record::new(Kind::ClusterMoved, format!("the cluster moved from {from} to {to}"))

@@ -25,10 +25,10 @@ pub(super) fn record(transition: &Transition) -> Option<Record> {
 fn health(name: &str, from: NodeHealth, to: NodeHealth, why: Option<Trouble>) -> Option<Record> {
     let (kind, message) = match (from, to) {
         (_, NodeHealth::Maintenance) => {
-            (Kind::NodeDrained, format!("{name} is worked on: it raises no alarm"))
+            (Kind::NodeDrained, format!("{name} is in maintenance: alerts are muted"))
         }
         (NodeHealth::Maintenance, NodeHealth::Unknown | NodeHealth::Up) => {
-            (Kind::NodeDrained, format!("{name} is worked on no longer"))
+            (Kind::NodeDrained, format!("{name} is no longer in maintenance"))
         }
         (_, NodeHealth::Unknown) => return None,
         (NodeHealth::Down, NodeHealth::Up) => (Kind::NodeUp, format!("{name} is up again")),

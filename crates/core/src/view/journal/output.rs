@@ -47,8 +47,8 @@ pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
         }
         Transition::DisplayBlind => Record::new(
             Kind::DisplayBlind,
-            "display: it cannot be read back; after a loss of its power it is drawn again within \
-             five minutes",
+            "display: it cannot be read back; after a power loss it is redrawn within five \
+             minutes",
         ),
         _ => return None,
     })

@@ -131,7 +131,7 @@ impl Listener {
                 let why = rest.get(2..).unwrap_or_default().join(" ");
                 let text = match verb {
                     "DHCPNAK" => format!("{mac} may not have {address}: {why}"),
-                    _ => format!("{mac} does not take {address}: somebody uses it already"),
+                    _ => format!("{mac} does not take {address}: another device uses it already"),
                 };
                 Some(logged(ServerLogKind::Refused, text))
             }

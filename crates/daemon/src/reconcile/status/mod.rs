@@ -119,7 +119,7 @@ impl StatusHandle {
     /// As [`spawn`]; then it stays where it is.
     pub fn relocate(&mut self, path: &Path) -> io::Result<()> {
         let bound = Bound::at(path, MODE)?;
-        self.moves.send(bound).map_err(|_| io::Error::other("nobody serves it any more"))?;
+        self.moves.send(bound).map_err(|_| io::Error::other("it is no longer served"))?;
         path.clone_into(&mut self.path);
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Server {
 /// An error of the status socket.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    #[error("{} accepts nobody", path.display())]
+    #[error("{} does not accept clients", path.display())]
     AcceptsNobody { path: PathBuf, source: io::Error },
     /// a reload wanted it elsewhere; the words hold the cause, for the remedy depends on it and
     /// comes last

@@ -155,7 +155,7 @@ impl AskedPort {
             let question = arp_request(self.plan.mac, address.octets());
             if let Err(error) = self.socket.get_ref().send_to(&question, &everybody) {
                 // The port's queue may be full; it is asked again.
-                debug!(%address, %error, "nobody was asked for one of our addresses");
+                debug!(%address, %error, "no probe for one of the head's addresses was sent");
             }
         }
         self.asked += 1;

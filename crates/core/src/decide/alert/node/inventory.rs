@@ -30,13 +30,13 @@ fn flood(facts: &Facts) -> Vec<Alert> {
 /// Returns the alert that `count` or more boards are heard that are not listed, as they are too
 /// many.
 fn unknown_clients(facts: &Facts, count: u64) -> Alert {
-    let port = facts.cluster_port().map_or("the cluster port", |port| &port.name);
+    let port = facts.cluster_port().map_or("the cluster interface", |port| &port.name);
     let most = Nodes::most_found(facts.settings());
     let text = format!(
-        "{port} is flooded from hardware addresses that are not known: {count} or more are not \
-         listed, for {most} is the most; find the cable that they come by (the lights of the \
-         switch, its table of addresses, tcpdump -i {port} -e arp) and unplug it; nodes of the \
-         settings and those with a lease are not affected"
+        "{port} is flooded from unknown hardware addresses: {count} or more are not listed, \
+         because the limit is {most}. Find their cable (the switch's lights, its address table, \
+         tcpdump -i {port} -e arp) and unplug it. Nodes in the settings and nodes with a lease \
+         are not affected"
     );
     Alert::of_port(AlertCode::NodeFlood, port, text)
 }
@@ -45,8 +45,8 @@ fn unknown_clients(facts: &Facts, count: u64) -> Alert {
 fn restless(facts: &Facts, mac: Mac) -> Alert {
     let name = facts.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
     let text = format!(
-        "{name} ({mac}) changes its host name again and again; it keeps one for a while each \
-         time: look at its DHCP client, or name it with `bramblegate nodes adopt`"
+        "{name} ({mac}) keeps changing its host name: check its DHCP client, or name it with \
+         `bramblegate nodes adopt`"
     );
     // The name itself is what changes.
     Alert::new(AlertCode::NodeFlood, Subject::Board(mac), text).shown_as(format!("NAMES {mac}"))
@@ -67,13 +67,13 @@ fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
     let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
     let text = match node.filter(|node| node.origin == Origin::Settings) {
         Some(node) => format!(
-            "{address} is {}'s, but the board of {} ({mac}) answers there: were they swapped? Put \
-             them back, or exchange their mac in the settings",
+            "{address} belongs to {}, but the board of {} ({mac}) answers there, so the two seem \
+             swapped: put them back, or exchange their mac in the settings",
             owner.name, node.name
         ),
         None => format!(
-            "{address} is {}'s, but another board ({mac}, not {wanted}) answers there: if it \
-             replaces the old one, write its mac into the settings; if not, give it another \
+            "{address} belongs to {}, but another board ({mac}, not {wanted}) answers there: if \
+             it replaces the old one, write its mac into the settings; if not, give it another \
              address",
             owner.name
         ),
@@ -109,8 +109,8 @@ fn name_taken(name: &str, conflict: &NameConflict<'_>, others: &[&NodeState]) ->
     let more = if others.len() > listed.len() { ", …" } else { "" };
     let whose = match conflict.holder {
         Some(_) => "",
-        None if conflict.is_heads => ", as the head does,",
-        None => ", as a board did that is not here now,",
+        None if conflict.is_heads => " (the head's own name)",
+        None => " (kept for a board that is away)",
     };
     let text = format!(
         "{} more call themselves {name}{whose} and are listed as {}{more}: give each its own host \

@@ -56,8 +56,9 @@ impl Supervisor {
     pub(super) fn answered_signal(&mut self) {
         if self.signalled.take().is_some() && self.unanswered && !self.blocked_reported {
             self.blocked_reported = true;
-            let text = "dnsmasq lives, but our question for a name to the head's own address is not answered: the rules of another \
-                        program drop it on the loopback port (see `bramblegate doctor`)";
+            let text = "dnsmasq runs, but does not answer a question for a name at the head's \
+                        own address: the rules of another program drop it on the loopback interface \
+                        (see `bramblegate doctor`)";
             self.emit(log_parser::trouble(text.to_owned()));
         }
     }

@@ -372,7 +372,8 @@ impl Supervisor {
             });
         let killed = cause == ExitCause::Killed;
         if !self.started {
-            let why = if self.last_words.is_empty() { "it says nothing" } else { &self.last_words };
+            let why =
+                if self.last_words.is_empty() { "it printed no reason" } else { &self.last_words };
             let error = if port::is_dhcp_taken(why) {
                 DnsmasqError::DhcpPortTaken
             } else {

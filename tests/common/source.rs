@@ -1,0 +1,102 @@
+//! Reads the texts that a Rust source prints: its string literals, without those of its tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Returns the string literals of a source, comments left out.
+pub fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = source.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = rest.next() {
+        match c {
+            '/' if rest.peek() == Some(&'/') => {
+                for c in rest.by_ref() {
+                    if c == '\n' {
+                        break;
+                    }
+                }
+            }
+            '\'' => {
+                // A character, or a lifetime, which no quote ends.
+                let ahead: Vec<char> = rest.clone().take(3).collect();
+                match ahead.as_slice() {
+                    ['\\', _, '\''] => drop(rest.by_ref().take(3).count()),
+                    [_, '\'', ..] => drop(rest.by_ref().take(2).count()),
+                    _ => {}
+                }
+            }
+            '"' => found.push(literal(&mut rest, before == 'r' || before == '#')),
+            _ => {}
+        }
+        before = c;
+    }
+    found
+}
+
+/// Reads a literal up to its end; a raw one of this source has one `#` at most.
+fn literal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, raw: bool) -> String {
+    let mut text = String::new();
+    while let Some(c) = rest.next() {
+        match c {
+            '"' if !raw || rest.peek() == Some(&'#') || !text.contains('"') => break,
+            '\\' if !raw => match rest.next() {
+                Some('\n') => while rest.next_if(|c| c.is_whitespace()).is_some() {},
+                Some('n') => text.push_str("\\n"),
+                Some('t') => text.push_str("\\t"),
+                Some(c) => text.push(c),
+                None => break,
+            },
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Puts `{}` in the place of each `{…}`, whose value differs from machine to machine.
+pub fn without_values(text: &str) -> String {
+    let mut plain = String::new();
+    let mut inside = false;
+    for c in text.chars() {
+        match c {
+            '{' => {
+                inside = true;
+                plain.push_str("{}");
+            }
+            '}' => inside = false,
+            c if !inside => plain.push(c),
+            _ => {}
+        }
+    }
+    plain
+}
+
+/// Returns the source up to its tests.
+pub fn product_code(text: &str) -> &str {
+    text.find("mod tests {").and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+/// Returns the Rust files below `root/folder` that are no tests: their path from the root, and
+/// their text; in ascending order.
+pub fn rust_files(root: &Path, folder: &str) -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    walk(&root.join(folder), &mut paths);
+    paths.sort();
+    let is_test = |path: &String| path.ends_with("tests.rs") || path.contains("/tests/");
+    let named = paths
+        .into_iter()
+        .map(|path| (path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), path));
+    let product = named.filter(|(name, _)| !is_test(name));
+    product.map(|(name, path)| (name, fs::read_to_string(path).unwrap())).collect()
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
