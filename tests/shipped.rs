@@ -231,6 +231,7 @@ fn listed(help: &str) -> (Vec<String>, BTreeSet<String>) {
     let options = help.split("Options:\n").nth(1).unwrap_or_default();
     let words = options.lines().flat_map(|line| line.split_whitespace().take(3));
     let words = words.filter(|word| word.starts_with("--"));
+    let words = words.map(|word| word.split(['[', '=']).next().unwrap_or(word));
     let words = words.map(|word| word.trim_end_matches(['.', ',']).to_owned());
     (verbs, words.collect())
 }

@@ -289,7 +289,8 @@ fn busses_of_monitors_are_left_alone() {
 proptest! {
     /// The kernel takes almost any name for a port (dev_valid_name in net/core/dev.c).
     #[test]
-    fn what_is_found_is_written_as_toml(names in proptest::collection::vec("[a-z\"'\\\\#ä]{1,9}", 2..4)) {
+    fn what_is_found_is_written_as_toml(names in proptest::collection::hash_set("[a-z\"'\\\\#ä]{1,9}", 2..4)) {
+        let names: Vec<String> = names.into_iter().collect();
         let ports: Vec<Port> = names.iter().map(|name| port(name, PortKind::Wired)).collect();
         let board = Board::built_in("generic-pc").unwrap();
         let found = Found { ports, default_route: Some(names[0].clone()), ..Found::default() };
