@@ -8,7 +8,7 @@ use bramblegate::decide::firewall::{
 };
 use bramblegate::event::{Applied, ApplyError, ApplyErrorKind};
 use bramblegate::reconcile::error::OutputError;
-use bramblegate::reconcile::firewall::{FirewallReconciler, encode};
+use bramblegate::reconcile::firewall::FirewallReconciler;
 use libtest_mimic::Trial;
 
 use crate::lab::{feed, sh, start_helper, trial, try_sh};
@@ -61,10 +61,6 @@ pub fn tests() -> Vec<Trial> {
             a_flow_table_is_used_or_done_without,
         ),
         trial("firewall::what_is_off_leaves_nothing", what_is_off_leaves_nothing),
-        trial(
-            "firewall::replacing_is_many_times_faster_than_nft",
-            replacing_is_many_times_faster_than_nft,
-        ),
     ]
 }
 
@@ -380,29 +376,4 @@ fn what_is_off_leaves_nothing() {
     reconciler.remove().unwrap();
     assert!(!exists());
     reconciler.remove().expect("nothing there is no fault");
-}
-
-fn replacing_is_many_times_faster_than_nft() {
-    let ruleset = build(&home());
-    let text = ruleset.to_string();
-    let mut reconciler = FirewallReconciler::new();
-    load(&mut reconciler, &ruleset, false);
-    let (mut ours, mut theirs, mut sent) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..15 {
-        let begin = Instant::now();
-        load(&mut reconciler, &ruleset, false);
-        ours.push(begin.elapsed());
-        let begin = Instant::now();
-        std::hint::black_box(encode(&ruleset, false));
-        sent.push(begin.elapsed());
-        let begin = Instant::now();
-        assert!(feed("exec nft -f -", &text).0);
-        theirs.push(begin.elapsed());
-    }
-    [&mut ours, &mut theirs, &mut sent].into_iter().for_each(|times| times.sort());
-    println!(
-        "replace and read back {:?} (of that encoding {:?}), nft -f {:?}",
-        ours[7], sent[7], theirs[7]
-    );
-    assert!(ours[7] * 5 < theirs[7], "{:?} against {:?}", ours[7], theirs[7]);
 }

@@ -119,7 +119,7 @@ fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     networks.iter().flat_map(|net| {
         input.uplinks.iter().map(|uplink| {
             let matches = [Match::Input(uplink.clone()), Match::Source(net.trunc().into())];
-            rule(matches, Action::Accept, "an address of the cluster, at the uplink: no answer")
+            rule(matches, Action::Accept, "claims a node at the uplink: no answer")
         })
     })
 }
