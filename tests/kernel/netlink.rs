@@ -205,8 +205,12 @@ fn unsaid_routes() {
 /// As systemd-networkd 257 makes them for IPv6: with the object the route goes, and without a word
 /// where it is IPv4's.
 fn nexthop_routes() {
-    sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; ip addr add 10.9.0.2/24 dev v0
-        ip link add u0 type veth peer name u1; ip link set u0 up; ip link set u1 up; ip addr add 10.8.0.2/24 dev u0");
+    sh("ip link add v0 type veth peer name v1; ip link set v0 up addrgenmode none
+        ip link set v1 up addrgenmode none
+        ip addr add 10.9.0.2/24 dev v0
+        ip link add u0 type veth peer name u1; ip link set u0 up addrgenmode none
+        ip link set u1 up addrgenmode none
+        ip addr add 10.8.0.2/24 dev u0");
     block_on(async {
         let (mut view, mut events) = started(1024).await;
         let by_nexthop = "ip nexthop add id 4 via 10.9.0.1 dev v0; ip route add default nhid 4";
@@ -276,7 +280,8 @@ fn forwarding() {
 }
 
 fn each_address() {
-    sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
+    sh("ip link add v0 type veth peer name v1; ip link set v0 up addrgenmode none
+        ip link set v1 up addrgenmode none");
     block_on(async {
         let (mut view, mut events) = started(1024).await;
         let mut rtnl = bramblegate::reconcile::rtnl::Rtnl::default();
