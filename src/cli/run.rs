@@ -131,7 +131,9 @@ fn start(args: Args) -> Result<(), RunError> {
         settings: settings.into(),
         load: Arc::new(move || {
             let loaded = settings::load(&path).map(|merged| merged.settings);
-            loaded.map_err(|faults| settings::lines(&faults))
+            loaded.map_err(|faults| {
+                faults.iter().map(Fault::on_one_line).collect::<Vec<_>>().join("; ")
+            })
         }),
         state_directory: state_directory(),
         run_directory: run_directory(),

@@ -30,6 +30,12 @@ impl Fault {
         self.two_lines("note: ")
     }
 
+    /// Returns everything on one line, for the journal.
+    pub fn on_one_line(&self) -> String {
+        let whole = format!("{}; help: {}", self.placed("error: "), self.remedy);
+        printable_line(&whole).into_owned()
+    }
+
     fn two_lines(&self, kind: &str) -> String {
         with_help(&self.placed(kind), &self.remedy)
     }

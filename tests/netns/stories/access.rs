@@ -320,7 +320,7 @@ pub fn settings_that_never_end_hold_up_nothing() -> Result<()> {
         run("mkfifo", &[&main.to_string_lossy()])?;
         world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
         until("it is named", || {
-            world.journal().contains("bramblegate.toml:1:1: cannot be read: it is a FIFO")
+            world.journal().contains("bramblegate.toml:1:1: error: cannot be read: it is a FIFO")
         })?;
         world.pull_cable("eth1")?;
         until("the panel works on", || world.glass().concat().contains("NO CABLE"))?;

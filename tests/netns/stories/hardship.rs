@@ -117,7 +117,7 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
             )
         };
         fs::write(&path, "precious").map_err(error)?;
-        refused("a file", &path, "no socket")?;
+        refused("a file", &path, "not a socket")?;
         ensure(
             "it is still there",
             fs::read_to_string(&path).is_ok_and(|text| text == "precious"),
