@@ -13,6 +13,7 @@ mod link;
 mod panel;
 mod report;
 mod routing;
+mod snmp;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -192,6 +193,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("no default route leads by the cluster port", host::default_route),
     ("no routing rule of others leads the cluster's packets astray", routing::rules),
     ("no other computer has an address of the head", routing::addresses),
+    ("snmpd answers for the cluster, if that was set up", snmp::answers),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", host::leftovers),
 ];

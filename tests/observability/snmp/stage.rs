@@ -153,6 +153,7 @@ impl Stage {
         command
             .env("SNMP_PERSISTENT_DIR", self.beside("persistent"))
             .env("SNMPCONFPATH", self.beside("empty"))
+            .env("MIBS", "")
             .env("MIBDIRS", self.beside("mibs"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -249,6 +250,7 @@ impl Stage {
         command
             .args(rest.split(' ').filter(|word| !word.is_empty()))
             .env("SNMPCONFPATH", self.beside("empty"))
+            .env("MIBS", "")
             .env("MIBDIRS", self.beside("mibs"))
             .env("SNMP_PERSISTENT_DIR", self.beside("persistent"));
         command.output().unwrap_or_else(|error| panic!("{tool}: {error}"))
