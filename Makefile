@@ -52,7 +52,7 @@ observability-test: toolchain ## status for others: the real snmpd and its tools
 	@scripts/packages.sh observability
 	@scripts/base-mibs.sh $(TARGET)/observability/mibs
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --test observability -- $(ARGS)
+	$(CARGO) test --locked --test snmp -- $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
 	@scripts/packages.sh test

@@ -29,7 +29,9 @@ pub fn measure() -> Result<Vec<Row>> {
     namespace.ip("link add n0 type veth peer name n1\nlink set n0 up\nlink set n1 up\naddr add 10.9.255.1/16 dev n0")?;
     let neighbour = |number: u16| {
         let [high, low] = number.to_be_bytes();
-        format!("neigh add 10.9.{high}.{low} lladdr 02:00:00:00:{high:02x}:{low:02x} dev n0 nud permanent")
+        format!(
+            "neigh add 10.9.{high}.{low} lladdr 02:00:00:00:{high:02x}:{low:02x} dev n0 nud permanent"
+        )
     };
     namespace.ip(&(1..=NODES).map(neighbour).collect::<Vec<_>>().join("\n"))?;
     serve(&file("snmp.status"))?;

@@ -17,7 +17,7 @@ pub const ROOT: &str = ".1.3.6.1.4.1.8072.9999.9999.7654";
 /// The settings. Debian's snmpd gives its socket for subagents to root alone, and shows nothing
 /// below `enterprises`.
 pub const SETTINGS: &str = "\
-# Written by `bramblegate setup --snmp`; see bramblegate-snmp(8).
+# Written by bramblegate setup --snmp; see bramblegate-snmp(8).
 # Subagents without root, in the group bramblegate.
 agentXSocket unix:/run/agentx/master
 agentXPerms 0660 0755 Debian-snmp bramblegate

@@ -1,6 +1,4 @@
-//! SNMP: `bramblegate-snmp` behind the real snmpd, asked by the real tools.
-
-mod stage;
+//! What has to be so.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,23 +10,23 @@ use std::time::{Duration, Instant};
 use bramblegate::api::status::{Alert, Node, NodeHealth, Severity, Snapshot};
 
 use super::{Case, source};
-use stage::{Daemon, Stage, cluster, eventually, node};
+use crate::stage::{Daemon, Stage, cluster, eventually, node};
 
-pub const CASES: &[Case] = &[
-    ("snmp::the_mib_is_clean", the_mib_is_clean),
-    ("snmp::a_walk_equals_the_status", a_walk_equals_the_status),
-    ("snmp::names_are_text_whatever_they_hold", names_are_text_whatever_they_hold),
-    ("snmp::a_table_with_names", a_table_with_names),
-    ("snmp::nothing_can_be_set", nothing_can_be_set),
-    ("snmp::a_node_that_dies_is_notified", a_node_that_dies_is_notified),
-    ("snmp::what_happens_while_snmpd_restarts_is_notified", notified_after_a_restart),
-    ("snmp::snmpd_restarts", snmpd_restarts),
-    ("snmp::snmpd_comes_late", snmpd_comes_late),
-    ("snmp::snmpd_hangs_and_goes_on", snmpd_hangs_and_goes_on),
-    ("snmp::snmpd_never_answers", snmpd_never_answers),
-    ("snmp::snmpd_drips_and_babbles", snmpd_drips_and_babbles),
-    ("snmp::the_daemon_restarts", the_daemon_restarts),
-    ("snmp::debian_with_the_printed_file", debian_with_the_printed_file),
+pub const ALL: &[Case] = &[
+    ("the_mib_is_clean", the_mib_is_clean),
+    ("a_walk_equals_the_status", a_walk_equals_the_status),
+    ("names_are_text_whatever_they_hold", names_are_text_whatever_they_hold),
+    ("a_table_with_names", a_table_with_names),
+    ("nothing_can_be_set", nothing_can_be_set),
+    ("a_node_that_dies_is_notified", a_node_that_dies_is_notified),
+    ("what_happens_while_snmpd_restarts_is_notified", notified_after_a_restart),
+    ("snmpd_restarts", snmpd_restarts),
+    ("snmpd_comes_late", snmpd_comes_late),
+    ("snmpd_hangs_and_goes_on", snmpd_hangs_and_goes_on),
+    ("snmpd_never_answers", snmpd_never_answers),
+    ("snmpd_drips_and_babbles", snmpd_drips_and_babbles),
+    ("the_daemon_restarts", the_daemon_restarts),
+    ("doctor_leads_to_an_answer", doctor_leads_to_an_answer),
 ];
 
 /// bgNodeTable.
@@ -324,13 +322,27 @@ fn the_daemon_restarts() {
     assert_eq!(stage.ask(&format!("snmpbulkwalk -On @ {NODES}")).lines().count(), 12);
 }
 
-/// Debian's own settings and the file that `bramblegate print snmpd` prints; the agent without
-/// root, as its unit has it.
-fn debian_with_the_printed_file() {
-    let mut stage = Stage::new(cluster(3));
+/// Debian's own settings and, command by command as doctor prints them, what is missing; the agent
+/// without root, as its unit has it.
+fn doctor_leads_to_an_answer() {
+    let stage = Stage::new(cluster(3));
     stage.debian();
-    stage.agent_as_in_its_unit();
-    eventually(Duration::from_secs(10), || stage.health("node1") == "INTEGER: 2");
-    let log = stage.agent_log();
-    assert!(log.contains("registered"), "{log}");
+    assert_eq!(stage.findings(), [], "not wanted, so nothing is missing");
+    stage.sh("bramblegate print snmpd > /etc/snmp/snmpd.conf.d/bramblegate.conf");
+    stage.put_right("host-snmpd-stopped");
+    stage.put_right("host-snmp-stopped");
+    assert_eq!(stage.findings(), []);
+    let answers = || eventually(Duration::from_secs(10), || stage.health("node1") == "INTEGER: 2");
+    answers();
+    // Before it had its settings.
+    stage.sh("chown root:root /run/agentx/master");
+    stage.put_right("host-snmpd-socket");
+    stage.sh("echo 'view systemonly included .1.3' > /etc/snmp/snmpd.conf.d/bramblegate.conf");
+    stage.put_right("host-snmpd-settings");
+    stage.sh("sed -i /includeDir/d /etc/snmp/snmpd.conf");
+    stage.put_right("host-snmpd-settings");
+    stage.sh("mount --bind /dev/null /usr/sbin/snmpd");
+    stage.put_right("host-snmpd-missing");
+    assert_eq!(stage.findings(), []);
+    answers();
 }

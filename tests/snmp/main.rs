@@ -1,11 +1,12 @@
-//! `make observability-test`: the real programs that ask: snmpd, snmpwalk, snmptrapd. Each case is
-//! the first process of namespaces of its own, so that ports, files and processes of the machine are
+//! `make observability-test`, of SNMP: the subagent behind the real snmpd, asked by the real tools.
+//! Each case is the first process of namespaces of its own, so that ports, files and processes of the machine are
 //! not touched and all that was started ends with it. No part of `cargo test`: the programs are
 //! installed for this alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod snmp;
+mod cases;
+mod stage;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -16,11 +17,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 pub type Case = (&'static str, fn());
 
 /// Set in the process that plays one case inside namespaces of its own.
-const CASE: &str = "BRAMBLEGATE_OBSERVABILITY_CASE";
-
-fn cases() -> Vec<Case> {
-    [snmp::CASES].concat()
-}
+const CASE: &str = "BRAMBLEGATE_SNMP_CASE";
 
 fn main() -> ExitCode {
     if let Ok(name) = std::env::var(CASE) {
@@ -29,7 +26,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let trials =
-        cases().into_iter().map(|(name, _)| Trial::test(name, move || outer(name))).collect();
+        cases::ALL.iter().map(|(name, _)| Trial::test(*name, move || outer(name))).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -64,8 +61,7 @@ fn outer(case: &str) -> Result<(), Failed> {
 fn inner(name: &str) -> ExitCode {
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     assert!(up.is_ok_and(|status| status.success()), "ip link set lo up");
-    let all = cases();
-    let (_, case) = all.iter().find(|(known, _)| *known == name).expect("a case");
+    let (_, case) = cases::ALL.iter().find(|(known, _)| *known == name).expect("a case");
     case();
     ExitCode::SUCCESS
 }

@@ -264,53 +264,102 @@ impl Stage {
         self.ask_whatever(&line).trim().to_owned()
     }
 
-    /// Starts snmpd as Debian's unit does, with Debian's settings and the printed file, in a mount
-    /// namespace that is ours.
-    pub fn debian(&mut self) {
-        let settings = debian_settings();
+    /// Makes a machine of Debian's settings in a mount namespace that is ours, where `systemctl`
+    /// does to snmpd and the agent what their units say.
+    pub fn debian(&self) {
         let etc = self.beside("etc");
         std::fs::create_dir_all(etc.join("snmpd.conf.d")).unwrap();
-        std::fs::write(etc.join("snmpd.conf"), settings).unwrap();
-        let printed =
-            Command::new(program("bramblegate")).args(["print", "snmpd"]).output().unwrap();
-        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
-        std::fs::write(etc.join("snmpd.conf.d/bramblegate.conf"), printed.stdout).unwrap();
+        std::fs::write(etc.join("snmpd.conf"), debian_settings()).unwrap();
         must("mount", &["--bind", &etc.display().to_string(), "/etc/snmp"]);
-        // The machine's own files of these places stay as they are.
-        for place in ["/run", "/var/lib/snmp"] {
+        for place in ["/run", "/var/lib/snmp", "/etc/systemd/system"] {
             must("mount", &["-t", "tmpfs", "-o", "mode=755", "tmpfs", place]);
         }
         let groups = std::fs::read_to_string("/etc/group").unwrap();
-        if !groups.lines().any(|line| line.starts_with("bramblegate:")) {
-            let own = self.beside("group");
-            std::fs::write(&own, format!("{groups}bramblegate:x:64999:\n")).unwrap();
-            must("mount", &["--bind", &own.display().to_string(), "/etc/group"]);
-        }
+        let groups: Vec<&str> =
+            groups.lines().filter(|line| !line.starts_with("bramblegate:")).collect();
+        let own = self.beside("group");
+        std::fs::write(&own, format!("{}\nbramblegate:x:64999:\n", groups.join("\n"))).unwrap();
+        must("mount", &["--bind", &own.display().to_string(), "/etc/group"]);
         must("chown", &["Debian-snmp:Debian-snmp", "/var/lib/snmp"]);
-        // RuntimeDirectory=agentx of its unit.
-        std::fs::create_dir("/run/agentx").unwrap();
-        let mut command = Command::new("snmpd");
-        command.args(["-LOw", "-u", "Debian-snmp", "-g", "Debian-snmp", "-f"]);
-        command.args(["-I", "-smux,mteTrigger,mteTriggerConf", "-p", "/run/snmpd.pid"]);
-        *self.snmpd.borrow_mut() = Some(command.stdin(Stdio::null()).spawn().unwrap());
+        let folder = self.beside("bin");
+        std::fs::create_dir(&folder).unwrap();
+        let agent = self.beside("bramblegate-snmp");
+        std::fs::copy(program("bramblegate-snmp"), &agent).unwrap();
+        std::os::unix::fs::symlink(program("bramblegate"), folder.join("bramblegate")).unwrap();
+        let systemctl = SYSTEMCTL
+            .replace("AGENT", &agent.display().to_string())
+            .replace("LOG", &self.beside("agent.log").display().to_string())
+            .replace("STATUS", &self.beside("status").display().to_string());
+        self.script("systemctl", &systemctl);
+        self.script("sudo", "exec \"$@\"");
+        self.script("apt", "[ \"$*\" = 'install snmpd' ] && umount /usr/sbin/snmpd");
+        // DynamicUser: the agent is nobody's.
+        must("chmod", &["755", &self.folder.path().display().to_string()]);
+        must("chmod", &["666", &self.beside("status").display().to_string()]);
     }
 
-    /// Without root, in the daemon's group: DynamicUser and SupplementaryGroups of its unit.
-    pub fn agent_as_in_its_unit(&self) {
-        let open = |path: &Path| {
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
-        };
-        open(self.folder.path());
-        open(&self.beside("status"));
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", "65500", "--regid", "65500", "--groups", "bramblegate"]);
-        command.args(["--no-new-privs", "--bounding-set=-all"]);
-        command.arg(self.beside("program")).arg("--status").arg(self.beside("status"));
-        std::fs::copy(program("bramblegate-snmp"), self.beside("program")).unwrap();
-        *self.agent.borrow_mut() = Some(self.spawn("agent.log", &mut command));
+    fn script(&self, name: &str, text: &str) {
+        let path = self.beside("bin").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        must("chmod", &["755", &path.display().to_string()]);
+    }
+
+    /// Runs a line of shell on that machine; returns what it printed.
+    pub fn sh(&self, line: &str) -> String {
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.beside("bin").display());
+        let mut command = Command::new("sh");
+        let output = command.args(["-c", line]).env("PATH", path).stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// Returns what doctor finds about SNMP: code and command.
+    pub fn findings(&self) -> Vec<(String, String)> {
+        let settings = self.beside("bramblegate.toml");
+        let text = "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\n";
+        std::fs::write(&settings, text).unwrap();
+        let report = self.sh(&format!("bramblegate doctor -j -c {}", settings.display()));
+        let report: serde_json::Value =
+            serde_json::from_str(report.lines().last().unwrap_or_default())
+                .or_else(|_| serde_json::from_str(&report))
+                .unwrap_or_else(|error| panic!("{error}: {report}"));
+        let checks = report["checks"].as_array().unwrap();
+        let findings = checks.iter().filter_map(|check| check["findings"].as_array()).flatten();
+        findings
+            .filter(|finding| finding["code"].as_str().unwrap().starts_with("host-snmp"))
+            .map(|finding| {
+                let remedy = finding["remedy"].as_str().unwrap();
+                let command = remedy.split('`').nth(1).unwrap_or_else(|| panic!("{finding}"));
+                (finding["code"].as_str().unwrap().to_owned(), command.to_owned())
+            })
+            .collect()
+    }
+
+    /// Expects this finding alone, and does what it advises.
+    pub fn put_right(&self, code: &str) {
+        let findings = self.findings();
+        assert_eq!(findings.len(), 1, "{code}: {findings:?}");
+        assert_eq!(findings[0].0, code, "{findings:?}");
+        let printed = self.sh(&format!("set -e; {} >/dev/null; echo done", findings[0].1));
+        assert!(printed.ends_with("done\n"), "{code}: {}: {printed}", findings[0].1);
     }
 }
+
+/// As Debian's snmpd.service and our unit have it.
+const SYSTEMCTL: &str = r#"
+stop() { [ ! -e /run/$1.pid ] || { kill $(cat /run/$1.pid); while [ -e /proc/$(cat /run/$1.pid) ]; do sleep 0.05; done; rm -f /run/$1.pid; }; }
+case "$*" in
+"restart snmpd" | "enable --now snmpd")
+    stop snmpd; mkdir -p /run/agentx
+    setsid snmpd -LOw -u Debian-snmp -g Debian-snmp -I -smux,mteTrigger,mteTriggerConf -f >/dev/null 2>&1 </dev/null &
+    echo $! >/run/snmpd.pid; sleep 1 ;;
+"stop snmpd") stop snmpd ;;
+"enable --now bramblegate-snmp" | "enable --now bramblegate-snmp.service")
+    stop bramblegate-snmp
+    setsid setpriv --reuid 65500 --regid 65500 --groups bramblegate --no-new-privs --bounding-set=-all AGENT --status STATUS >>LOG 2>&1 </dev/null &
+    echo $! >/run/bramblegate-snmp.pid; sleep 0.5 ;;
+*) echo "systemctl $*: not here" >&2; exit 1 ;;
+esac"#;
 
 /// What Debian's package has in its file, without comments.
 fn debian_settings() -> String {
