@@ -117,7 +117,7 @@ fn a_walk_equals_the_status() {
         "snmpbulkget -On -Cn1 -Cr2000 @ .1.3.6.1.4.1.8072.9999.9999.7654.1.1.1 {NODES}.1.2 {NODES}.1.4"
     ));
     let lines: Vec<&str> = many.lines().collect();
-    assert!(lines.len() > 200, "{many}");
+    assert!(lines.len() > 50, "{many}");
     assert!(lines[0].ends_with(".1.1.1.0 = INTEGER: 0"), "{many}");
     for pair in lines[1..].chunks_exact(2) {
         assert!(pair[0].contains(".1.3.1.2.") && pair[1].contains(".1.3.1.4."), "{pair:?}");

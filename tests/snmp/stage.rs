@@ -243,7 +243,8 @@ impl Stage {
 
     fn tool(&self, line: &str) -> std::process::Output {
         let community = if line.contains("-c ") { "" } else { "-v2c -c public " };
-        let whom = format!("{community}-t 5 -r 0 {AGENT}");
+        let patience = if line.contains("-t ") { "" } else { "-t 5 " };
+        let whom = format!("{community}{patience}-r 0 {AGENT}");
         let line = line.replace('@', &whom);
         let (tool, rest) = line.split_once(' ').unwrap();
         let mut command = Command::new(tool);
@@ -260,7 +261,7 @@ impl Stage {
     pub fn health(&self, name: &str) -> String {
         let index: String = name.bytes().map(|byte| format!(".{byte}")).collect();
         let object = ".1.3.6.1.4.1.8072.9999.9999.7654.1.3.1.4";
-        let line = format!("snmpget -Ov -t 1 @ {object}.{}{index}", name.len());
+        let line = format!("snmpget -Ov -t 0.3 @ {object}.{}{index}", name.len());
         self.ask_whatever(&line).trim().to_owned()
     }
 
