@@ -26,6 +26,10 @@ plan() {
     echo "$top/systemd/system-shutdown|$syslib/systemd/system-shutdown/bramblegate|755"
     echo "$top/systemd/bramblegate.catalog|$syslib/systemd/catalog/bramblegate.catalog|644"
     echo "$top/udev/60-bramblegate.rules|$syslib/udev/rules.d/60-bramblegate.rules|644"
+    # net-snmp looks for MIBs there, whatever the prefix.
+    echo "$(dirname "$binary")/bramblegate-snmp|$prefix/bin/bramblegate-snmp|755"
+    echo "$top/systemd/bramblegate-snmp.service|$syslib/systemd/system/bramblegate-snmp.service|644"
+    echo "$top/docs/observability/BRAMBLEGATE-MIB.txt|$(dirname "$syslib")/share/snmp/mibs/BRAMBLEGATE-MIB.txt|644"
     local page file
     for page in "$top"/docs/man/*.[1-8]; do
         echo "$page|$prefix/share/man/man${page##*.}/$(basename "$page")|644"
@@ -74,7 +78,7 @@ place() {
     local source=$1 destination=$destdir$2 mode=$3
     install -d "$(dirname "$destination")"
     case $source in
-    */systemd/bramblegate.service | */systemd/after-stop | */systemd/system-shutdown)
+    */systemd/bramblegate.service | */systemd/bramblegate-snmp.service | */systemd/after-stop | */systemd/system-shutdown)
         sed -e "s|/usr/bin/bramblegate|$program|g" -e "s|/usr/lib/bramblegate/|$helpers/|g" "$source" >"$destination.new"
         chmod "$mode" "$destination.new"
         mv -f "$destination.new" "$destination"
@@ -117,7 +121,7 @@ install)
     ;;
 uninstall)
     if booted; then
-        systemctl disable --now bramblegate.service 2>/dev/null || true
+        systemctl disable --now bramblegate-snmp.service bramblegate.service 2>/dev/null || true
         [ ! -x "$program" ] || "$program" off || true
     fi
     while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan; completions)

@@ -321,6 +321,24 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"networkctl reload", "tests/clients/cases.rs", "cluster_port"),
     (r"nmcli general reload", "tests/clients/cases.rs", "cluster_port"),
     (r"systemctl restart dhcpcd", "tests/clients/cases.rs", "cluster_port"),
+    (
+        r"systemctl enable --now bramblegate-snmp",
+        "tests/snmp/cases.rs",
+        "doctor_leads_to_an_answer",
+    ),
+    (r"apt install snmpd", "tests/snmp/cases.rs", "doctor_leads_to_an_answer"),
+    (
+        r"bramblegate print snmpd | tee /etc/snmp/snmpd.conf.d/bramblegate.conf && systemctl restart snmpd",
+        "tests/snmp/cases.rs",
+        "doctor_leads_to_an_answer",
+    ),
+    (r"systemctl restart snmpd", "tests/snmp/cases.rs", "doctor_leads_to_an_answer"),
+    (r"systemctl enable --now snmpd", "tests/snmp/cases.rs", "doctor_leads_to_an_answer"),
+    (
+        r"echo 'includeDir /etc/snmp/snmpd.conf.d' | tee -a {} && systemctl restart snmpd",
+        "tests/snmp/cases.rs",
+        "doctor_leads_to_an_answer",
+    ),
 ];
 
 /// Words between backquotes that are no commands to carry out.

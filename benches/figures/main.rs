@@ -23,6 +23,7 @@ mod netlink_burst;
 mod oled;
 mod repair;
 mod rules;
+mod snmp;
 mod start;
 mod sweep;
 mod table;
@@ -46,6 +47,7 @@ const FIGURES: [Figure; 12] = [
     ("address", address::measure),
     ("lease", lease::measure),
     ("forward", forward::measure),
+    ("snmp", snmp::measure),
     ("sweep", sweep::measure),
     ("floods", floods::measure),
     ("netlink-burst", netlink_burst::measure),

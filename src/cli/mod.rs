@@ -19,6 +19,7 @@ pub mod run;
 pub mod service;
 pub mod settings;
 pub mod setup;
+pub mod snmp;
 pub mod ssh_config;
 pub mod status;
 pub mod terminal;

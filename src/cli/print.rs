@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::machine::Machine;
 use super::settings::{self, ConfigArg};
-use super::{exit, output};
+use super::{exit, output, snmp};
 use crate::clock;
 use crate::config::Settings;
 use crate::decide::firewall::TABLE;
@@ -29,13 +29,14 @@ Examples:
   bramblegate print ruleset | unshare -rn nft -c -f -    let nft check the rules
   bramblegate print dnsmasq | dnsmasq --test -C -        let dnsmasq check its settings
   bramblegate print settings                             every value, and where it was written
-  bramblegate print frame                                what the display would hold";
+  bramblegate print frame                                what the display would hold
+  bramblegate print snmpd                                what snmpd needs to answer for the cluster";
 
 /// Print the rules, routes and files that would be applied
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// ruleset, routes, dnsmasq, frame or settings
+    /// ruleset, routes, dnsmasq, frame, settings or snmpd
     #[arg(value_enum, hide_possible_values = true)]
     pub what: What,
     #[command(flatten)]
@@ -55,6 +56,7 @@ pub enum What {
     Dnsmasq,
     Frame,
     Settings,
+    Snmpd,
 }
 
 /// Why there is nothing to print.
@@ -78,6 +80,10 @@ impl PrintError {
 /// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel gives nothing, or
 /// nothing can be written.
 pub fn main(args: Args) -> ExitCode {
+    // The same on each head node.
+    if args.what == What::Snmpd {
+        return ExitCode::from(output::deliver(snmp::SETTINGS));
+    }
     let merged = match settings::load_or_report(&args.config.config) {
         Ok(merged) => merged,
         Err(code) => return code,

@@ -19,8 +19,8 @@ use super::settings::{self, DEFAULT_FILE, NotWritten};
 use super::{demo, doctor, exit, output};
 use crate::board::Board;
 use crate::config::Fault;
-use questions::{Ask, choose, leave_alone, serve};
-use steps::{Step, install, let_go};
+use questions::{Ask, answer_snmp, choose, leave_alone, serve};
+use steps::{Step, install, let_go, snmp};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +43,11 @@ pub struct Args {
     /// The interface to the nodes
     #[arg(long, value_name = "IF")]
     pub cluster: Option<String>,
+    /// Let the system's snmpd answer for the cluster
+    ///
+    /// Writes /etc/snmp/snmpd.conf.d/bramblegate.conf; see bramblegate-snmp(8).
+    #[arg(long)]
+    pub snmp: bool,
     /// Do not ask: take what was found
     #[arg(short, long)]
     pub yes: bool,
@@ -125,8 +130,10 @@ fn plan(
     serve(&mut proposal, args, obstacle(machine), ask)?;
     let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
     let managers = leave_alone(doctor::cluster::managed_by(machine, &port), &port, args, ask)?;
+    let with_snmp = answer_snmp(machine, args, ask)?;
     let mut steps = install(machine, &proposal, board)?;
     steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
+    steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
     if overlay_root(machine) {
         output::err(
             "The root file system is an overlay in memory: what is written now is lost at \

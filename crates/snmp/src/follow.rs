@@ -1,7 +1,9 @@
 //! Follows the daemon's status socket.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bramblegate_api::client::{Error, StatusClient, View};
@@ -26,14 +28,21 @@ pub struct Known {
 
 /// The state of the daemon, shared.
 #[derive(Debug, Clone, Default)]
-pub struct Follower(Arc<(Mutex<Known>, Condvar)>);
+pub struct Follower(Arc<Mutex<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    known: Known,
+    /// has a byte for each change since it was last read
+    bell: Option<UnixStream>,
+}
 
 impl Follower {
     /// Begins to follow the status socket at `path`, in a thread that ends with the process.
     ///
     /// # Errors
     /// There can be no thread.
-    pub fn start(path: PathBuf) -> std::io::Result<Self> {
+    pub fn start(path: PathBuf) -> io::Result<Self> {
         let follower = Self::default();
         let shared = follower.clone();
         std::thread::Builder::new().name("status".to_owned()).spawn(move || {
@@ -49,30 +58,36 @@ impl Follower {
 
     /// Returns what is known now.
     pub fn known(&self) -> Known {
-        self.lock().clone()
+        self.lock().known.clone()
     }
 
-    /// Waits until something is known that was not at `generation`, for `timeout` at most.
-    pub fn wait(&self, generation: u64, timeout: Duration) -> Known {
-        let (_, changed) = &*self.0;
-        let waited = changed
-            .wait_timeout_while(self.lock(), timeout, |known| known.generation == generation);
-        let (known, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        known.clone()
+    /// Returns a stream that is readable when something has changed; the one before gets no more.
+    ///
+    /// # Errors
+    /// There can be no such stream.
+    pub fn bell(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        self.lock().bell = Some(ours);
+        Ok(theirs)
     }
 
     /// Sets the state, as the status socket would bring it.
     pub fn set(&self, snapshot: Option<Arc<Snapshot>>) {
-        let mut known = self.lock();
-        if known.snapshot.is_none() && snapshot.is_none() {
+        let mut shared = self.lock();
+        if shared.known.snapshot.is_none() && snapshot.is_none() {
             return;
         }
-        *known = Known { generation: known.generation + 1, snapshot };
-        self.0.1.notify_all();
+        shared.known = Known { generation: shared.known.generation + 1, snapshot };
+        if let Some(bell) = &mut shared.bell {
+            // Full: it rings already.
+            let _ = bell.write(&[0]);
+        }
     }
 
     /// Reads one connection until it is time for a fresh one.
-    fn follow(&self, path: &std::path::Path) -> Result<(), Error> {
+    fn follow(&self, path: &Path) -> Result<(), Error> {
         let mut client = StatusClient::connect(path)?;
         let mut view = View::default();
         let end = Instant::now() + REFRESH;
@@ -93,8 +108,8 @@ impl Follower {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // The value is replaced as a whole.
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // The state is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

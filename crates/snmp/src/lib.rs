@@ -3,8 +3,13 @@
 //!
 //! * [`follow`] keeps the daemon's state in a thread.
 //! * [`mib`] lays it out as objects of `docs/observability/BRAMBLEGATE-MIB.txt`; pure.
-//! * [`session`] speaks with snmpd: it registers the tree, answers, and notifies.
+//! * [`message`] reads the requests of snmpd and writes answers; pure.
+//! * [`change`] finds what an administrator wants to be notified of; pure.
+//! * [`session`] opens a session with snmpd, registers the tree, answers and notifies, and does so
+//!   again when the session ends.
 
+pub mod change;
 pub mod follow;
+pub mod message;
 pub mod mib;
 pub mod session;

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use bramblegate_snmp::follow::Follower;
 use bramblegate_snmp::session;
 use clap::Parser;
 
-/// Pause before another try to reach snmpd, which may be restarting.
-const RETRY: Duration = Duration::from_secs(1);
+/// EX_OSERR (sysexits.h).
+const CANNOT_CREATE: u8 = 71;
 
-/// Answers SNMP questions about this cluster, through the system's snmpd.
+/// Answer SNMP requests about this cluster, through the system's snmpd
 #[derive(Debug, Parser)]
 #[command(name = "bramblegate-snmp", version)]
 struct Args {
@@ -24,25 +23,19 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let follower = match Follower::start(args.status) {
-        Ok(follower) => follower,
+    let args = match Args::try_parse() {
+        Ok(args) => args,
         Err(error) => {
-            eprintln!("bramblegate-snmp: cannot start a thread: {error}");
-            return ExitCode::from(71);
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
         }
     };
-    let mut reported = String::new();
-    loop {
-        let why = match session::run(&args.agentx, &follower) {
-            Ok(never) => match never {},
-            Err(error) => error.to_string(),
-        };
-        // One line for each reason, not for each try.
-        if why != reported {
-            eprintln!("bramblegate-snmp: {}: {why}; trying again", args.agentx.display());
-            reported = why;
-        }
-        std::thread::sleep(RETRY);
-    }
+    let error = match Follower::start(args.status) {
+        Ok(follower) => session::keep(&args.agentx, &follower, &mut |line| {
+            eprintln!("bramblegate-snmp: {}: {line}", args.agentx.display());
+        }),
+        Err(error) => error,
+    };
+    eprintln!("bramblegate-snmp: cannot start: {error}");
+    ExitCode::from(CANNOT_CREATE)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agentx::encodings::{ID, OctetString, Value};
+use agentx::encodings::{ID, OctetString, Value, VarBind};
 use bramblegate_api::Word;
 use bramblegate_api::status::{Alert, Node, NodeHealth, Severity, Snapshot, Uplink, UplinkState};
 
@@ -14,28 +14,40 @@ pub const ROOT: [u32; 10] = [1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 7654];
 pub const TRAP_OID: [u32; 11] = [1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0];
 
 /// Notifications, below the root.
-pub const SEVERITY_CHANGED: [u32; 2] = [0, 1];
-pub const NODE_CHANGED: [u32; 2] = [0, 2];
+pub const SEVERITY_CHANGE: [u32; 2] = [0, 1];
+pub const NODE_HEALTH_CHANGE: [u32; 2] = [0, 2];
 
-/// Scalars and tables, below the root.
-const SCALARS: [u32; 2] = [1, 1];
-const UPLINKS: [u32; 4] = [1, 2, 1, 0];
-const NODES: [u32; 4] = [1, 3, 1, 0];
-const GROUPS: [u32; 4] = [1, 4, 1, 0];
-const ALERTS: [u32; 4] = [1, 5, 1, 0];
+/// A group of scalars, or the rows of a table.
+#[derive(Debug)]
+struct Columns {
+    /// below the root
+    place: &'static [u32],
+    first: u32,
+    last: u32,
+}
 
-/// A name may be part of an object identifier up to this length; that has 128 numbers at most
-/// (RFC 2578, section 3.5).
-const NAME: usize = 64;
+const SCALARS: Columns = Columns { place: &[1, 1], first: 1, last: 14 };
+// The first column of a table is its index, which is not accessible.
+const UPLINKS: Columns = Columns { place: &[1, 2, 1], first: 2, last: 6 };
+const NODES: Columns = Columns { place: &[1, 3, 1], first: 2, last: 7 };
+const GROUPS: Columns = Columns { place: &[1, 4, 1], first: 2, last: 3 };
+const ALERTS: Columns = Columns { place: &[1, 5, 1], first: 2, last: 6 };
+const ALL: [Columns; 5] = [SCALARS, UPLINKS, NODES, GROUPS, ALERTS];
 
-/// TruthValue (RFC 2579).
+/// A name is part of the identifier of its instances, which has at most 128 numbers (RFC 2578,
+/// section 3.5), octets.
+const LONGEST_NAME: usize = 128 - ROOT.len() - 3 - 1 - 1;
+/// Of BgText, octets.
+const LONGEST_TEXT: usize = 1024;
+
+/// BgTruth.
 fn truth(is: bool) -> Value {
     Value::Integer(if is { 1 } else { 2 })
 }
 
 /// Every instance, in the order of its identifiers.
 #[derive(Debug, Default, Clone)]
-pub struct Tree(Vec<(Vec<u32>, Value)>);
+pub struct Tree(Vec<VarBind>);
 
 impl Tree {
     /// Lays a snapshot out; `None`: the daemon does not answer.
@@ -54,47 +66,44 @@ impl Tree {
                 tree.alert(place, alert);
             }
         }
-        tree.0.sort_by(|(one, _), (other, _)| one.cmp(other));
-        tree.0.dedup_by(|(one, _), (other, _)| one == other);
+        tree.0.sort_by(|one, other| one.name.cmp(&other.name));
+        tree.0.dedup_by(|one, other| one.name == other.name);
         tree
     }
 
-    /// Returns the value of an instance.
-    pub fn get(&self, name: &[u32]) -> Value {
-        let place = self.0.binary_search_by(|(known, _)| known.as_slice().cmp(name));
+    /// Returns an instance, or what is missing of it (RFC 2741, section 7.2.3.1).
+    pub fn get(&self, name: ID) -> VarBind {
+        let place = self.0.binary_search_by(|known| known.name.cmp(&name));
         match place.ok().and_then(|place| self.0.get(place)) {
-            Some((_, value)) => value.clone(),
-            None => Value::NoSuchInstance,
+            Some(found) => found.clone(),
+            None if is_object(&name) => VarBind::new(name, Value::NoSuchInstance),
+            None => VarBind::new(name, Value::NoSuchObject),
         }
     }
 
-    /// Returns the first instance after `name` (or `name` itself, if `include`) and before `end`; an
-    /// empty `end` is none.
-    pub fn next(&self, name: &[u32], include: bool, end: &[u32]) -> Option<(&[u32], &Value)> {
-        let place = self.0.partition_point(|(known, _)| {
-            let order = known.as_slice().cmp(name);
+    /// Returns the first instance after `name` (or `name` itself, if `include`) and before `end`; a
+    /// null `end` is none.
+    pub fn next(&self, name: &ID, include: bool, end: &ID) -> Option<&VarBind> {
+        let place = self.0.partition_point(|known| {
+            let order = known.name.cmp(name);
             order.is_lt() || (order.is_eq() && !include)
         });
-        let (found, value) = self.0.get(place)?;
-        (end.is_empty() || found.as_slice() < end).then_some((found.as_slice(), value))
+        self.0.get(place).filter(|found| end.is_null() || found.name < *end)
     }
 
-    fn put(&mut self, below: &[u32], column: u32, index: &[u32], value: Value) {
-        let mut name = ROOT.to_vec();
-        match below {
-            [table @ .., 0] => name.extend(table),
-            scalars => name.extend(scalars),
+    /// Adds an instance of each column.
+    fn row<const N: usize>(&mut self, columns: &Columns, index: &[u32], values: [Value; N]) {
+        for (column, value) in (columns.first..=columns.last).zip(values) {
+            let name = id(&[ROOT.as_slice(), columns.place, &[column], index].concat());
+            self.0.extend(name.map(|name| VarBind::new(name, value)));
         }
-        name.push(column);
-        name.extend(index);
-        self.0.push((name, value));
     }
 
     fn scalars(&mut self, snapshot: Option<&Snapshot>) {
         let known = snapshot.cloned().unwrap_or_default();
         let uplink = &known.uplink;
         let address = uplink.address.map(|net| net.addr().to_string()).unwrap_or_default();
-        let rows = [
+        let values = [
             Value::Integer(severity(&known.severity)),
             string(&address),
             string(uplink.interface.as_deref().unwrap_or_default()),
@@ -110,9 +119,7 @@ impl Tree {
             gauge(known.alerts.len() as u64),
             Value::Integer(known.host.and_then(|host| host.temperature_c).unwrap_or(0)),
         ];
-        for (column, value) in (1..).zip(rows) {
-            self.put(&SCALARS, column, &[0], value);
-        }
+        self.row(&SCALARS, &[0], values);
     }
 
     fn uplink(&mut self, uplink: &Uplink, active: bool) {
@@ -131,9 +138,8 @@ impl Tree {
 
     fn node(&mut self, node: &Node) {
         let Some(index) = index(&node.name) else { return };
-        let address = node.address.map(|address| address.to_string()).unwrap_or_default();
         let row = [
-            string(&address),
+            address(node),
             string(node.mac.as_deref().unwrap_or_default()),
             Value::Integer(health(&node.health)),
             gauge(node.rtt_us.unwrap_or(0)),
@@ -167,33 +173,53 @@ impl Tree {
         ];
         self.row(&ALERTS, &[place], row);
     }
+}
 
-    /// Adds a row of a table; its first column, the index, is not accessible.
-    fn row<const N: usize>(&mut self, table: &[u32], index: &[u32], values: [Value; N]) {
-        for (column, value) in (2..).zip(values) {
-            self.put(table, column, index, value);
+/// Returns whether an identifier is that of an object here, whatever the instance.
+fn is_object(name: &ID) -> bool {
+    ALL.iter().any(|columns| {
+        let begins = |column: u32| id(&[ROOT.as_slice(), columns.place, &[column]].concat());
+        match (begins(columns.first), begins(columns.last + 1)) {
+            (Some(first), Some(end)) => *name >= first && *name < end,
+            _ => false,
         }
-    }
+    })
 }
 
 /// Returns a name as an index (RFC 2578, section 7.7): its length, then its bytes.
 fn index(name: &str) -> Option<Vec<u32>> {
-    let length = u32::try_from(name.len()).ok().filter(|_| name.len() <= NAME)?;
+    let length = u32::try_from(name.len()).ok().filter(|_| name.len() <= LONGEST_NAME)?;
     Some(std::iter::once(length).chain(name.bytes().map(u32::from)).collect())
 }
 
 /// Returns the identifier of an instance of a scalar, by its place.
 pub fn scalar(place: u32) -> Vec<u32> {
-    [ROOT.as_slice(), &SCALARS, &[place, 0]].concat()
+    [ROOT.as_slice(), SCALARS.place, &[place, 0]].concat()
 }
 
-/// Returns the identifier of a node's health; `None` of a name that has no row.
-pub fn node_health(name: &str) -> Option<Vec<u32>> {
-    Some([ROOT.as_slice(), &[1, 3, 1, 4], &index(name)?].concat())
+/// Returns the objects of bgNodeHealthChange; `None` of a name that has no row.
+pub fn node_change(node: &Node) -> Option<[VarBind; 2]> {
+    let index = index(&node.name)?;
+    let object = |column, value| {
+        let name = id(&[ROOT.as_slice(), NODES.place, &[column], &index].concat())?;
+        Some(VarBind::new(name, value))
+    };
+    Some([object(4, Value::Integer(health(&node.health)))?, object(2, address(node))?])
 }
 
+fn address(node: &Node) -> Value {
+    string(&node.address.map(|address| address.to_string()).unwrap_or_default())
+}
+
+/// Returns a text, cut where it is too long.
 fn string(text: &str) -> Value {
-    Value::OctetString(OctetString(text.to_owned()))
+    let mut text = text.to_owned();
+    if text.len() > LONGEST_TEXT {
+        let mut room = (0..=LONGEST_TEXT - "…".len()).rev();
+        text.truncate(room.find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+        text.push('…');
+    }
+    Value::OctetString(OctetString(text))
 }
 
 fn gauge(number: u64) -> Value {
@@ -205,14 +231,17 @@ fn counter(number: u64) -> Value {
     Value::Counter32((number & u64::from(u32::MAX)) as u32)
 }
 
-/// bgSeverity; unknown(4).
+/// bgSeverity while the daemon does not answer.
+pub const SEVERITY_UNKNOWN: i32 = 4;
+
+/// bgSeverity.
 pub fn severity(severity: &Word<Severity>) -> i32 {
     match severity.known() {
         Some(Severity::Ok) => 0,
         Some(Severity::Notice) => 1,
         Some(Severity::Warning) => 2,
         Some(Severity::Fault) => 3,
-        None => 4,
+        None => SEVERITY_UNKNOWN,
     }
 }
 
@@ -248,8 +277,5 @@ pub fn id(numbers: &[u32]) -> Option<ID> {
     ID::try_from(numbers.to_vec()).ok()
 }
 
-/// Returns the numbers of an identifier.
-pub fn numbers(id: &ID) -> Vec<u32> {
-    // The crate shows them in no other way.
-    id.to_string().split('.').filter_map(|number| number.parse().ok()).collect()
-}
+#[cfg(test)]
+mod tests;

@@ -102,6 +102,14 @@ finding_codes! {
     HostPort53 "host-port-53" Finding None;
     HostPort67 "host-port-67" Finding None;
     HostSettings "host-settings" Blocked None;
+    HostSnmpStopped "host-snmp-stopped" Finding
+        Some("`sudo systemctl enable --now bramblegate-snmp`");
+    HostSnmpdMissing "host-snmpd-missing" Finding Some("`sudo apt install snmpd`");
+    HostSnmpdSettings "host-snmpd-settings" Finding
+        Some("`bramblegate print snmpd | sudo tee /etc/snmp/snmpd.conf.d/bramblegate.conf && sudo \
+              systemctl restart snmpd`");
+    HostSnmpdSocket "host-snmpd-socket" Finding Some("`sudo systemctl restart snmpd`");
+    HostSnmpdStopped "host-snmpd-stopped" Finding Some("`sudo systemctl enable --now snmpd`");
     HostSshClosed "host-ssh-closed" Finding None;
     LcdAbsent "lcd-absent" Finding
         Some("switch I2C on: `sudo raspi-config nonint do_i2c 0` (dtparam=i2c_arm=on in \

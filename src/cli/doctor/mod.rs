@@ -13,6 +13,7 @@ mod link;
 mod panel;
 mod report;
 mod routing;
+mod snmp;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -192,6 +193,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("no default route uses the cluster interface", host::default_route),
     ("no other program's routing rule takes the cluster's packets", routing::rules),
     ("no other computer has an address of the head", routing::addresses),
+    ("snmpd answers for the cluster, if that was set up", snmp::answers),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", host::leftovers),
 ];

@@ -4,6 +4,7 @@
 use super::{Args, SetupError, output};
 use crate::cli::detect::decide::{Proposal, list, text};
 use crate::cli::machine::Machine;
+use crate::cli::snmp;
 use crate::watch::uplink::clients::Manager;
 
 /// Puts a question, with the answer that is proposed; `None` where there is no answer any more.
@@ -189,4 +190,16 @@ pub fn leave_alone(
         }
     }
     Ok(chosen)
+}
+
+/// Asks whether the system's snmpd is to answer for the cluster: where there is one, and that is
+/// not set up.
+pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
+    if args.snmp {
+        return Ok(true);
+    }
+    if !machine.is_file("/usr/sbin/snmpd") || machine.exists(snmp::FILE) {
+        return Ok(false);
+    }
+    confirm("Let snmpd answer SNMP requests about the cluster?", false, args, ask)
 }

@@ -9,6 +9,7 @@ use crate::cli::detect::decide::Proposal;
 use crate::cli::detect::write::write;
 use crate::cli::machine::Machine;
 use crate::cli::settings::DEFAULT_FILE;
+use crate::cli::snmp;
 use crate::config;
 use crate::watch::uplink::clients::Manager;
 
@@ -141,4 +142,13 @@ pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
     // Without systemd neither of the three has been started by it.
     let command = machine.exists("/run/systemd/system").then_some(Step::Run { program, arguments });
     std::iter::once(file).chain(command).collect()
+}
+
+/// Returns what makes snmpd answer for the cluster.
+pub fn snmp(machine: &Machine) -> Vec<Step> {
+    let file = Step::Write { path: snmp::FILE.to_owned(), text: snmp::SETTINGS.to_owned() };
+    let run = |arguments| Step::Run { program: "systemctl", arguments };
+    let commands = [run(vec!["restart", "snmpd"]), run(vec!["enable", "--now", snmp::SERVICE])];
+    let commands = machine.exists("/run/systemd/system").then_some(commands);
+    std::iter::once(file).chain(commands.into_iter().flatten()).collect()
 }

@@ -256,3 +256,34 @@ fn a_dry_run_shows_each_step_and_does_none() {
     assert_eq!(machine.read(DEFAULT_FILE).as_deref(), Some("old"));
     assert!(!machine.exists("/etc/NetworkManager"));
 }
+
+#[test]
+fn snmp_is_asked_for_only_where_there_is_snmpd() {
+    let held = tempfile::tempdir().unwrap();
+    let machine = machine(held.path());
+    let asked = |args: &Args| {
+        let mut questions = 0;
+        let answer = answer_snmp(&machine, args, &mut |_: &str, _: &str| {
+            questions += 1;
+            Some("yes".to_owned())
+        });
+        (answer.unwrap(), questions)
+    };
+    let plain = args(None, None, false);
+    assert_eq!(asked(&plain), (false, 0), "there is no snmpd");
+    let wanted = Args { snmp: true, yes: true, ..Args::default() };
+    assert_eq!(asked(&wanted), (true, 0));
+    machine.write("/usr/sbin/snmpd", b"").unwrap();
+    assert_eq!(asked(&plain), (true, 1));
+    assert_eq!(asked(&args(None, None, true)), (false, 0), "nothing is opened without being asked");
+    let steps = snmp(&machine);
+    steps.iter().for_each(|step| step.carry_out(&machine).unwrap());
+    assert_eq!(steps.len(), 1, "no commands without systemd: {steps:?}");
+    let written = machine.read(crate::cli::snmp::FILE).unwrap();
+    assert_eq!(written.lines().filter(|line| !line.starts_with('#')).count(), 3, "{written}");
+    assert_eq!(asked(&plain), (false, 0), "it is set up");
+    std::fs::create_dir_all(held.path().join("run/systemd/system")).unwrap();
+    let text: String = snmp(&machine).iter().map(Step::to_string).collect();
+    assert!(text.contains("run: systemctl restart snmpd\n"), "{text}");
+    assert!(text.contains("run: systemctl enable --now bramblegate-snmp.service\n"), "{text}");
+}

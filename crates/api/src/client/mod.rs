@@ -9,5 +9,6 @@ mod tests;
 mod view;
 
 pub use control::ControlClient;
+pub use socket::connect;
 pub use status::{Error, Received, StatusClient};
 pub use view::View;

@@ -1,0 +1,106 @@
+//! Whether an NMS gets an answer: snmpd, its socket for subagents, its view, our subagent. One that
+//! is not wanted is no finding: all begins with the file that `setup --snmp` installs.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use super::{CheckContext, Finding, FindingCode};
+use crate::cli::machine::Machine;
+use crate::cli::snmp::{FILE, GROUP, ROOT, SERVICE, SETTINGS, SNMPD_FILE, SOCKET};
+
+/// Returns what keeps snmpd from answering for the cluster.
+pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
+    if !machine.exists(FILE) && !is_enabled(machine) {
+        return Vec::new();
+    }
+    if !machine.is_file("/usr/sbin/snmpd") {
+        let text = "SNMP was set up, and snmpd, which answers for it, is not installed";
+        return vec![Finding::of(FindingCode::HostSnmpdMissing, text)];
+    }
+    // The first of these is the reason of the others.
+    settings(machine)
+        .or_else(|| socket(machine))
+        .or_else(|| subagent(machine))
+        .into_iter()
+        .collect()
+}
+
+fn is_enabled(machine: &Machine) -> bool {
+    machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{SERVICE}"))
+}
+
+/// What the file lacks, or nobody reads; Debian lets root alone read snmpd's own settings.
+fn settings(machine: &Machine) -> Option<Finding> {
+    let own = machine.read(SNMPD_FILE)?;
+    let included = own.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case("includeDir"))
+            && words.next().is_some_and(|folder| FILE.starts_with(folder))
+    });
+    let ours = machine.read(FILE).filter(|_| included).unwrap_or_default();
+    let all = format!("{own}\n{ours}");
+    let lines: Vec<Vec<&str>> = all.lines().map(|line| line.split_whitespace().collect()).collect();
+    let wanted = SETTINGS.lines().filter(|line| !line.starts_with('#'));
+    let missing: Vec<&str> = wanted
+        .filter(|wanted| {
+            let words: Vec<&str> = wanted.split_whitespace().collect();
+            !lines.contains(&words)
+        })
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "snmpd's settings lack what it needs to answer for the cluster: {}",
+        missing.join("; ")
+    );
+    if !included {
+        let remedy = format!(
+            "`echo 'includeDir /etc/snmp/snmpd.conf.d' | sudo tee -a {SNMPD_FILE} && sudo \
+             systemctl restart snmpd`"
+        );
+        return Some(Finding::new(FindingCode::HostSnmpdSettings, text, remedy));
+    }
+    Some(Finding::of(FindingCode::HostSnmpdSettings, text))
+}
+
+/// The socket is there, and the daemon's group may use it.
+fn socket(machine: &Machine) -> Option<Finding> {
+    if !is_running(machine, "snmpd") {
+        let text = "snmpd does not run: nobody answers SNMP requests";
+        return Some(Finding::of(FindingCode::HostSnmpdStopped, text));
+    }
+    let data = fs::metadata(machine.path(SOCKET)).ok();
+    let usable = |data: &fs::Metadata| {
+        data.permissions().mode() & 0o060 == 0o060 && Some(data.gid()) == group(machine)
+    };
+    if data.is_some_and(|data| usable(&data)) {
+        return None;
+    }
+    let text = format!(
+        "the group {GROUP} cannot use {SOCKET}, snmpd's socket for subagents: snmpd was started \
+         before it had the settings in {FILE}"
+    );
+    Some(Finding::of(FindingCode::HostSnmpdSocket, text))
+}
+
+/// Returns the number of the daemon's group, by `/etc/group`.
+fn group(machine: &Machine) -> Option<u32> {
+    let groups = machine.read("/etc/group")?;
+    let line = groups.lines().find(|line| line.split(':').next() == Some(GROUP))?;
+    line.split(':').nth(2)?.parse().ok()
+}
+
+fn subagent(machine: &Machine) -> Option<Finding> {
+    if is_running(machine, "bramblegate-snm") {
+        return None;
+    }
+    let text = format!("{SERVICE} does not run: snmpd knows nothing below {ROOT}");
+    Some(Finding::of(FindingCode::HostSnmpStopped, text))
+}
+
+/// Returns whether a program of this name runs: as the kernel has it, 15 bytes at most.
+fn is_running(machine: &Machine, name: &str) -> bool {
+    super::sockets::processes(machine).iter().any(|process| process.name == name)
+}
