@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test clients-test soak lint bench system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test observability-test soak lint bench system-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -38,7 +38,7 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 	$(CARGO) build --locked --workspace
 	@$(DEBUG) demo $(ARGS)
 
-test: toolchain ## every test but the slow ones: system-test, clients-test, soak
+test: toolchain ## every test but the slow ones: system-test, clients-test, observability-test, soak
 	@scripts/packages.sh test
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
@@ -47,6 +47,12 @@ clients-test: toolchain ## uplinks in every state with the DHCP clients of Debia
 	@scripts/packages.sh clients
 	@scripts/client-roots.sh $(TARGET)/client-roots
 	$(CARGO) test --locked --test clients -- $(ARGS)
+
+observability-test: toolchain ## metrics, rules, service discovery and the Grafana board before Debian's Prometheus (a minute)
+	@scripts/packages.sh test
+	@scripts/unpacked.sh $(TARGET)/unpacked prometheus
+	$(CARGO) build --locked --workspace
+	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) test --locked --test observability -- $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
 	@scripts/packages.sh test
@@ -59,7 +65,8 @@ lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual
 
 bench: toolchain ## figures, side by side with other ways to do the same (13 minutes; BENCH=bus,rules picks some)
 	@scripts/packages.sh bench
-	$(CARGO) bench --locked --bench figures $(ARGS)
+	@scripts/unpacked.sh $(TARGET)/unpacked prometheus-node-exporter
+	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) bench --locked --bench figures $(ARGS)
 
 system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)
 	@scripts/packages.sh system

@@ -77,7 +77,7 @@ impl Sightings {
     }
 
     /// Addresses that our server gave.
-    pub fn leased(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    pub fn leased(&self) -> impl ExactSizeIterator<Item = Ipv4Addr> + '_ {
         self.leases.values().map(|given| given.address)
     }
 
