@@ -18,6 +18,7 @@ mod glass;
 mod idle;
 mod lab;
 mod lease;
+mod metrics;
 mod netlink_burst;
 mod oled;
 mod repair;
@@ -36,7 +37,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
@@ -44,6 +45,7 @@ const FIGURES: [Figure; 11] = [
     ("address", address::measure),
     ("lease", lease::measure),
     ("forward", forward::measure),
+    ("metrics", metrics::measure),
     ("sweep", sweep::measure),
     ("floods", floods::measure),
     ("netlink-burst", netlink_burst::measure),

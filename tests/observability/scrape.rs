@@ -47,7 +47,8 @@ pub fn rules_are_valid() -> Result<()> {
     };
     let (rules, tests) = (read("alerts.yml")?, read("alerts_test.yml")?);
     for name in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        let mut parts = tests.split(&format!("alertname: {name}\n")).skip(1);
+        let head = format!("alertname: {name}\n");
+        let mut parts = tests.split(&head).skip(1);
         ensure(
             &format!("{name} is seen to fire"),
             parts.any(|part| part.trim_start().starts_with("exp_alerts:\n")),

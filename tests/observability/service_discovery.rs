@@ -69,7 +69,8 @@ pub fn a_cluster_of_750_is_found() -> Result<()> {
     until("750 targets are found", || targets().is_ok_and(|all| all.len() == 750))?;
     for target in targets()? {
         let number = target["labels"]["node"].as_str().and_then(|name| name.strip_prefix("rack-"));
-        let place: u32 = number.and_then(|number| number.parse().ok()).unwrap_or_default() + 10;
+        let number: Option<u32> = number.and_then(|number| number.parse().ok());
+        let place = number.unwrap_or_default() + 10;
         let url = format!("http://10.42.{}.{}:9100/metrics", place / 256, place % 256);
         ensure(&format!("{url} is in {target}"), target["scrapeUrl"] == url.as_str())?;
         let health = target["labels"]["health_then"].as_str().unwrap_or_default();

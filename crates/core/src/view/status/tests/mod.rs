@@ -249,7 +249,7 @@ fn an_evening_online() {
         line["nodes"][0],
         serde_json::json!({
             "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11",
-            "health": "up", "stage": null, "rtt_us": 310, "since_s": 12, "origin": "settings", "group": null,
+            "health": "up", "stage": null, "rtt_us": 310, "loss_percent": 0, "since_s": 12, "origin": "settings", "group": null,
         })
     );
     assert_eq!(line["nodes"][1]["mac"], Value::Null);
