@@ -48,11 +48,12 @@ clients-test: toolchain ## uplinks in every state with the DHCP clients of Debia
 	@scripts/client-roots.sh $(TARGET)/client-roots
 	$(CARGO) test --locked --test clients -- $(ARGS)
 
-observability-test: toolchain ## status for others: the real snmpd and its tools (needs root; ARGS="restart" picks some)
-	@scripts/packages.sh observability
+observability-test: toolchain ## metrics, rules and the Grafana board before Debian's Prometheus; SNMP by the real snmpd (needs root)
+	@scripts/packages.sh test observability
+	@scripts/unpacked.sh $(TARGET)/unpacked prometheus
 	@scripts/base-mibs.sh $(TARGET)/observability/mibs
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --test snmp -- $(ARGS)
+	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) test --locked --test observability --test snmp -- $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
 	@scripts/packages.sh test
@@ -65,8 +66,9 @@ lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual
 
 bench: toolchain ## figures, side by side with other ways to do the same (13 minutes; BENCH=bus,rules picks some)
 	@scripts/packages.sh bench
-	$(CARGO) build --locked --release -p bramblegate-snmp
-	$(CARGO) bench --locked --bench figures $(ARGS)
+	@scripts/unpacked.sh $(TARGET)/unpacked prometheus-node-exporter
+	$(CARGO) build --locked --release -p bramblegate-web -p bramblegate-snmp
+	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) bench --locked --bench figures $(ARGS)
 
 system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)
 	@scripts/packages.sh system

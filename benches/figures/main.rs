@@ -19,6 +19,7 @@ mod glass;
 mod idle;
 mod lab;
 mod lease;
+mod metrics;
 mod netlink_burst;
 mod oled;
 mod repair;
@@ -38,7 +39,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 14] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
     ("rules", rules::measure),
@@ -48,6 +49,7 @@ const FIGURES: [Figure; 12] = [
     ("lease", lease::measure),
     ("forward", forward::measure),
     ("snmp", snmp::measure),
+    ("metrics", metrics::measure),
     ("sweep", sweep::measure),
     ("floods", floods::measure),
     ("netlink-burst", netlink_burst::measure),

@@ -47,8 +47,8 @@ pub fn measure() -> Result<Vec<Row>> {
 }
 
 /// A head, and all nodes behind a router.
-struct Room {
-    head: Namespace,
+pub struct Room {
+    pub head: Namespace,
     far: Namespace,
 }
 
@@ -64,7 +64,7 @@ struct Cost {
 }
 
 impl Room {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let (head, far) = (Namespace::new("sweep")?, Namespace::new("sweep-nodes")?);
         cable(&head, "eth0", &far, "n0")?;
         head.ip("addr add 10.21.0.1/16 dev eth0\nroute add 10.21.0.2/32 dev eth0\nroute add 10.21.0.0/18 via 10.21.0.2 dev eth0")?;
@@ -164,7 +164,8 @@ impl Room {
         spawn(&mut shell, &file(LOG))
     }
 
-    fn gateway(&self, groups: u32, slots: u32, health: &str) -> Result<Running> {
+    /// Starts the gateway with so many groups of so many nodes; its status socket is `sweep.sock`.
+    pub fn gateway(&self, groups: u32, slots: u32, health: &str) -> Result<Running> {
         let settings = write("sweep.toml", &settings(groups, slots, health))?;
         let mut command = within(&self.head.0, &program().to_string_lossy());
         command.args(["run".as_ref(), "-c".as_ref(), settings.as_os_str()]);

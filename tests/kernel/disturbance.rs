@@ -1,12 +1,13 @@
 //! Others and the firewall: who disturbs our table, who blocks what we forward.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bramblegate::decide::firewall::{
     COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY,
     NOTED_DROPS, RulesetInput, TABLE, build,
 };
-use bramblegate::event::{Blocker, Dropped, Event, Firewall, Traffic};
+use bramblegate::event::{Blocker, Dropped, Event, Firewall, RuleCount, Traffic};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate::watch::firewall::{FirewallWatch, drops_now, run};
 use libtest_mimic::Trial;
@@ -43,6 +44,10 @@ pub fn tests() -> Vec<Trial> {
         ),
         trial("disturbance::counters_are_read_back", counters_are_read_back),
         trial(
+            "disturbance::each_rule_that_counts_is_read_back",
+            each_rule_that_counts_is_read_back,
+        ),
+        trial(
             "disturbance::what_we_drop_is_reported_with_an_example",
             what_we_drop_is_reported_with_an_example,
         ),
@@ -61,6 +66,8 @@ pub fn tests() -> Vec<Trial> {
 pub struct Ear {
     runtime: tokio::runtime::Runtime,
     events: mpsc::Receiver<Event>,
+    /// what each rule has counted, as last reported
+    rules: Arc<[RuleCount]>,
     _watch: watch::Sender<FirewallWatch>,
 }
 
@@ -84,20 +91,25 @@ impl Ear {
             let Err(error) = run(sender, receiver).await;
             assert_eq!(error.to_string(), "the other end is gone");
         });
-        let mut ear = Self { runtime, events, _watch: watch };
+        let mut ear = Self { runtime, events, rules: [].into(), _watch: watch };
         // The first look is over and the ear is open when its first counters come, or the time is
         // up.
         let _ = ear.next(300);
         ear
     }
 
+    /// Returns the next event that is more than a count of some rule.
     pub fn next(&mut self, milliseconds: u64) -> Option<Firewall> {
-        let waiting =
-            async { timeout(Duration::from_millis(milliseconds), self.events.recv()).await };
-        match self.runtime.block_on(waiting) {
-            Ok(Some(Event::Firewall(event))) => Some(event),
-            Ok(other) => panic!("{other:?}"),
-            Err(_) => None,
+        let deadline = Instant::now() + Duration::from_millis(milliseconds);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waiting = async { timeout(left, self.events.recv()).await };
+            match self.runtime.block_on(waiting) {
+                Ok(Some(Event::Firewall(Firewall::Rules(rules)))) => self.rules = rules,
+                Ok(Some(Event::Firewall(event))) => return Some(event),
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => return None,
+            }
         }
     }
 }
@@ -291,6 +303,44 @@ fn counters_are_read_back() {
         (3, 1),
         "one echo session that got through, two packets that did not"
     );
+}
+
+/// As nft lists them: those of one chain and comment together.
+fn each_rule_that_counts_is_read_back() {
+    let lab = Lab::new();
+    let mut reconciler = FirewallReconciler::new();
+    load(&mut reconciler, &build(&rules()), true);
+    let mut ear = Ear::new(reconciler.port().unwrap());
+    lab.node.sh(&format!("ping -n -c 3 -i 0.1 -W 1 -s 100 {VENUE}"));
+    // A change of another program's has the counters read soon.
+    sh("nft add table ip other");
+    let forwarded = |ear: &Ear| {
+        let mut of = ear.rules.iter().filter(|rule| rule.purpose == COMMENT_FORWARDED);
+        of.next().map(|rule| (rule.chain.clone(), rule.packets, rule.bytes))
+    };
+    let wanted = Some(("cluster_to_uplink".to_owned(), 1, 128));
+    let _ = (0..20).find(|_| {
+        let _ = ear.next(500);
+        forwarded(&ear) == wanted
+    });
+    assert_eq!(forwarded(&ear), wanted, "one packet of a session, of 20 + 8 + 100 bytes");
+    let mut listed = Vec::new();
+    let mut chain = String::new();
+    for line in sh("nft list table inet bramblegate").lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("chain ") {
+            name.trim_end_matches(" {").clone_into(&mut chain);
+        }
+        let comment = line.rsplit_once(" comment \"").map(|(_, text)| text.trim_end_matches('"'));
+        if let Some(comment) = comment.filter(|_| line.contains("counter packets")) {
+            listed.push((chain.clone(), comment.to_owned()));
+        }
+    }
+    let mut reported: Vec<(String, String)> =
+        ear.rules.iter().map(|rule| (rule.chain.clone(), rule.purpose.clone())).collect();
+    listed.sort();
+    listed.dedup();
+    reported.sort();
+    assert_eq!(reported, listed);
 }
 
 /// A drop by what no look knows, behind the decision where to send: the counters tell, and soon.

@@ -13,7 +13,7 @@ use crate::{Schema, Text, Word};
 
 pub use line::Line;
 pub use parts::{
-    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Signal, Uplink,
+    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Signal, Uplink,
 };
 pub use words::{
     DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
@@ -68,6 +68,8 @@ pub struct Snapshot {
     /// those that exist, in the order of the settings
     pub uplinks: Vec<Uplink>,
     pub gateway: Gateway,
+    /// that count, by chain and comment, as read once a minute; empty until they were
+    pub rules: Vec<Rule>,
     pub cluster: Cluster,
     /// the head itself; null until it was looked at
     pub host: Option<Host>,
@@ -77,8 +79,8 @@ pub struct Snapshot {
 }
 
 /// Each changed top-level object whole; of the nodes only those that changed, known by their name.
-/// Changes of nothing but uptime_s, since_s, lease_left_s, not_renewed_s, rtt_us or bytes cause no
-/// line.
+/// Changes of nothing but uptime_s, since_s, lease_left_s, not_renewed_s, rtt_us, loss_percent, bytes
+/// or packets cause no line.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -104,6 +106,9 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Gateway"))]
     pub gateway: Option<Gateway>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<Rule>"))]
+    pub rules: Option<Vec<Rule>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Cluster"))]
     pub cluster: Option<Cluster>,

@@ -190,6 +190,13 @@ pub struct Dhcp {
     pub ntp: TimeServer,
 }
 
+impl Dhcp {
+    /// Returns how many addresses the range has.
+    pub fn size(&self) -> usize {
+        u32::from(self.last).saturating_sub(u32::from(self.first)).saturating_add(1) as usize
+    }
+}
+
 /// `cluster.dhcp.ntp`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeServer {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bramblegate_api::client::{Error, StatusClient, View};
-use bramblegate_api::status::{Change, Line, Node, Snapshot};
+use bramblegate_api::status::{Change, Line, Node, Rule, Snapshot};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{broadcast, watch};
 
@@ -238,19 +238,22 @@ impl Reader {
     }
 }
 
-/// Returns what `now` has of things that cause no line: round trips, leases, counts of the display.
+/// Returns what `now` has of things that cause no line: round trips, losses, leases, counts of rules
+/// and of the display.
 /// What a line would tell is left to the line, which may still be on its way.
 fn quiet_changes(view: &View, now: Snapshot) -> Change {
     let Some(known) = view.snapshot() else { return Change::default() };
     let mut change = Change::default();
-    let without_lines = |node: &Node| Node { rtt_us: None, since_s: 0, ..node.clone() };
+    let without_lines =
+        |node: &Node| Node { rtt_us: None, loss_percent: None, since_s: 0, ..node.clone() };
     let alike = known.nodes.len() == now.nodes.len()
         && known.nodes.iter().zip(&now.nodes).all(|(old, new)| old.name == new.name);
     if alike {
         let pairs = known.nodes.iter().zip(now.nodes);
         change.nodes = pairs
             .filter(|(old, new)| {
-                old.rtt_us != new.rtt_us && without_lines(old) == without_lines(new)
+                (old.rtt_us, old.loss_percent) != (new.rtt_us, new.loss_percent)
+                    && without_lines(old) == without_lines(new)
             })
             .map(|(_, new)| new)
             .collect();
@@ -264,6 +267,12 @@ fn quiet_changes(view: &View, now: Snapshot) -> Change {
     if same_uplinks {
         change.uplinks = Some(now.uplinks);
         change.uplink = Some(now.uplink);
+    }
+    let names = |rules: &[Rule]| -> Vec<_> {
+        rules.iter().map(|rule| (rule.chain.clone(), rule.rule.clone())).collect()
+    };
+    if names(&known.rules) == names(&now.rules) {
+        change.rules = Some(now.rules);
     }
     if known.panel.lcd.lines == now.panel.lcd.lines {
         change.panel = Some(now.panel);

@@ -23,5 +23,6 @@ pub mod metrics;
 pub mod orders;
 pub mod page;
 pub mod plain;
+mod process;
 pub mod serve;
 mod traffic;

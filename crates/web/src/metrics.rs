@@ -4,11 +4,15 @@
 //! labels alone. A state of several values is one series for each value, 0 or 1, so that a rule
 //! needs no numbers. Every series appears once: Prometheus drops a second one without a word.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
-use bramblegate_api::status::{DeviceState, NodeHealth, Severity, Snapshot};
+use bramblegate_api::status::{DeviceState, DhcpStatus, NodeHealth, Rule, Severity, Snapshot};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
@@ -19,6 +23,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::follow::Known;
+use crate::process::Process;
 use crate::traffic::{self, Traffic};
 
 /// Media types of the two formats, as Prometheus asks for them.
@@ -31,8 +36,13 @@ pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Never of what stands in a snapshot; writing into memory does not fail.
 pub fn encode(known: &Known, nodes_max: usize, openmetrics: bool) -> Result<String, fmt::Error> {
     let traffic = known.snapshot.as_deref().map(traffic::of_uplinks).unwrap_or_default();
-    let scrape =
-        Scrape { snapshot: known.snapshot.clone(), lost: known.lost.is_some(), traffic, nodes_max };
+    let scrape = Scrape {
+        snapshot: known.snapshot.clone(),
+        lost: known.lost.is_some() || known.snapshot.is_none(),
+        traffic,
+        process: Process::now(),
+        nodes_max,
+    };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
     let mut text = String::new();
@@ -59,6 +69,7 @@ struct Scrape {
     snapshot: Option<Arc<Snapshot>>,
     lost: bool,
     traffic: Vec<(String, Traffic)>,
+    process: Process,
     nodes_max: usize,
 }
 
@@ -67,11 +78,17 @@ impl Collector for Scrape {
         let mut out = Out(encoder);
         let up: [(NoLabels, u64); 1] = [([], u64::from(!self.lost))];
         out.gauge("up", "Whether the gateway daemon answers.", up)?;
-        let Some(snapshot) = self.snapshot.as_deref() else { return Ok(()) };
+        process(&mut out, &self.process)?;
+        // What is not known any more is not passed on as if it were: a series that ends is seen.
+        let Some(snapshot) = self.snapshot.as_deref().filter(|_| !self.lost) else {
+            return Ok(());
+        };
         daemon(&mut out, snapshot)?;
         uplinks(&mut out, snapshot)?;
         traffic(&mut out, &self.traffic)?;
         gateway(&mut out, snapshot)?;
+        rules(&mut out, snapshot)?;
+        cluster(&mut out, snapshot)?;
         host(&mut out, snapshot)?;
         panel(&mut out, snapshot)?;
         groups(&mut out, snapshot)?;
@@ -87,46 +104,44 @@ struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
     /// Writes a family of gauges; `name` without the program's own.
-    fn gauge<S: EncodeLabelSet, V: EncodeGaugeValue>(
+    fn gauge<S: EncodeLabelSet + Eq + Hash, V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
         series: impl IntoIterator<Item = (S, V)>,
     ) -> fmt::Result {
-        self.family(
-            name,
-            help,
-            MetricType::Gauge,
-            series.into_iter().map(|(s, v)| (s, ConstGauge::new(v))),
-        )
+        let series = series.into_iter().map(|(s, v)| (s, ConstGauge::new(v))).collect();
+        self.family(&format!("bramblegate_{name}"), help, MetricType::Gauge, series)
     }
 
     /// Writes a family of counters; the format adds `_total`.
-    fn counter<S: EncodeLabelSet, V: EncodeCounterValue>(
+    fn counter<S: EncodeLabelSet + Eq + Hash, V: EncodeCounterValue>(
         &mut self,
         name: &str,
         help: &str,
         series: impl IntoIterator<Item = (S, V)>,
     ) -> fmt::Result {
-        let series = series.into_iter().map(|(s, v)| (s, ConstCounter::new(v)));
-        self.family(name, help, MetricType::Counter, series)
+        let series = series.into_iter().map(|(s, v)| (s, ConstCounter::new(v))).collect();
+        self.family(&format!("bramblegate_{name}"), help, MetricType::Counter, series)
     }
 
-    fn family<S: EncodeLabelSet, M: EncodeMetric>(
+    /// Writes a family; of series with the same labels the first one alone.
+    fn family<S: EncodeLabelSet + Eq + Hash, M: EncodeMetric>(
         &mut self,
         name: &str,
         help: &str,
         kind: MetricType,
-        series: impl IntoIterator<Item = (S, M)>,
+        series: Vec<(S, M)>,
     ) -> fmt::Result {
-        let mut series = series.into_iter().peekable();
-        if series.peek().is_none() {
+        if series.is_empty() {
             return Ok(());
         }
-        let name = format!("bramblegate_{name}");
-        let mut family = self.0.encode_descriptor(&name, help, None, kind)?;
-        for (labels, metric) in series {
-            metric.encode(family.encode_family(&labels)?)?;
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        let mut written = HashSet::with_capacity(series.len());
+        for (labels, metric) in &series {
+            if written.insert(labels) {
+                metric.encode(family.encode_family(labels)?)?;
+            }
         }
         Ok(())
     }
@@ -134,6 +149,27 @@ impl Out<'_> {
 
 /// No labels.
 type NoLabels = [(&'static str, &'static str); 0];
+
+/// Writes what clients of Prometheus report of their own process, by the names that all of them
+/// use (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
+fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
+    let cpu: Vec<(NoLabels, _)> =
+        process.cpu_seconds.map(|seconds| ([], ConstCounter::new(seconds))).into_iter().collect();
+    let help = "CPU time that the status page's process has used.";
+    out.family("process_cpu_seconds", help, MetricType::Counter, cpu)?;
+    for (name, help, value) in [
+        ("process_resident_memory_bytes", "Resident memory of it.", process.resident_bytes),
+        ("process_virtual_memory_bytes", "Virtual memory of it.", process.virtual_bytes),
+        ("process_start_time_seconds", "When it started, Unix time.", process.started),
+        ("process_open_fds", "File descriptors that it has open.", process.open_fds),
+        ("process_max_fds", "File descriptors that it may have open.", process.max_fds),
+    ] {
+        let value: Vec<(NoLabels, _)> =
+            value.map(|value| ([], ConstGauge::new(value))).into_iter().collect();
+        out.family(name, help, MetricType::Gauge, value)?;
+    }
+    Ok(())
+}
 
 fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let info = [([("version", &*snapshot.version)], 1_u64)];
@@ -235,6 +271,31 @@ fn gateway(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     )
 }
 
+/// Writes what each rule has counted; the daemon reads that once a minute.
+fn rules(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let rules = &snapshot.rules;
+    let label = |rule: &Rule| [("chain", rule.chain.to_string()), ("rule", rule.rule.to_string())];
+    let packets = rules.iter().map(|rule| (label(rule), rule.packets));
+    out.counter("rule_packets", "Packets that rules of the gateway's have matched.", packets)?;
+    let bytes = rules.iter().map(|rule| (label(rule), rule.bytes));
+    out.counter("rule_bytes", "Bytes that rules of the gateway's have matched.", bytes)
+}
+
+fn cluster(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let cluster = &snapshot.cluster;
+    let state =
+        DhcpStatus::ALL.map(|state| ([("state", state.name())], u64::from(cluster.dhcp == state)));
+    out.gauge("dhcp_state", "1 for how the nodes are served addresses.", state)?;
+    let leases: [(NoLabels, u64); 1] = [([], as_u64(cluster.leases))];
+    out.gauge("dhcp_leases", "Addresses that are leased now.", leases)?;
+    let size = cluster.range_size.map(|size| -> (NoLabels, u64) { ([], as_u64(size)) });
+    out.gauge("dhcp_range_addresses", "Addresses that the range of the settings has.", size)
+}
+
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 fn host(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let Some(host) = &snapshot.host else { return Ok(()) };
     let one = |value: Option<f64>| value.map(|value| -> (NoLabels, f64) { ([], value) });
@@ -280,7 +341,7 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
 fn groups(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let healths = NodeHealth::ALL.map(|health| {
         let count = snapshot.nodes.iter().filter(|node| node.health == health).count();
-        ([("health", health.name())], u64::try_from(count).unwrap_or(u64::MAX))
+        ([("health", health.name())], as_u64(count))
     });
     out.gauge("nodes", "Nodes by health.", healths)?;
     let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -320,6 +381,10 @@ fn nodes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         Some(([("node", &*node.name)], seconds))
     });
     out.gauge("node_rtt_seconds", "Smoothed round trip of the probes.", trips)?;
+    let losses = nodes
+        .iter()
+        .filter_map(|node| Some(([("node", &*node.name)], f64::from(node.loss_percent?) / 100.0)));
+    out.gauge("node_loss_ratio", "Share of the last 64 probes that was lost.", losses)?;
     let ages = nodes.iter().map(|node| ([("node", &*node.name)], node.since_s));
     out.gauge("node_health_age_seconds", "Time since the node's health changed.", ages)
 }

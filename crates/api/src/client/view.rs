@@ -82,6 +82,7 @@ impl Merged {
             uplink,
             uplinks,
             gateway,
+            rules,
             cluster,
             host,
             panel,
@@ -100,6 +101,7 @@ impl Merged {
         replace(&mut self.snapshot.uplink, uplink);
         replace(&mut self.snapshot.uplinks, uplinks);
         replace(&mut self.snapshot.gateway, gateway);
+        replace(&mut self.snapshot.rules, rules);
         replace(&mut self.snapshot.cluster, cluster);
         replace(&mut self.snapshot.host, host);
         replace(&mut self.snapshot.panel, panel);

@@ -77,6 +77,19 @@ pub struct Gateway {
     pub repaired: u64,
 }
 
+/// What the rules of one purpose have counted since they were put into the kernel: a rule set that
+/// is put there anew begins at zero.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Rule {
+    pub bytes: u64,
+    pub chain: Text,
+    pub packets: u64,
+    /// the comment, as `nft list table inet bramblegate` shows it
+    pub rule: Text,
+}
+
 /// A chain that drops; null names when no culprit can be seen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -98,6 +111,10 @@ pub struct Cluster {
     pub dhcp: Word<DhcpStatus>,
     /// null while there is no such port
     pub interface: Option<Text>,
+    /// addresses that are leased to boards now
+    pub leases: usize,
+    /// addresses that can be leased to boards which the settings do not know; null: none are
+    pub range_size: Option<usize>,
     pub total: usize,
     pub up: usize,
 }
@@ -149,6 +166,8 @@ pub struct Node {
     pub stage: Option<Text>,
     /// smoothed over the answered rounds; null of a node that does not answer
     pub rtt_us: Option<u64>,
+    /// of the last 64 rounds, those whose first try was lost; null of a node that does not answer
+    pub loss_percent: Option<u8>,
     /// age of the health
     pub since_s: u64,
     pub origin: Word<Origin>,

@@ -1,6 +1,7 @@
 //! What is seen of the firewall: our table disturbed, other programs' rules in the way, counters.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -22,8 +23,20 @@ pub enum Firewall {
     /// counters, read back: packets our forward chain accepted from the cluster, packets seen at
     /// postrouting
     Counters { forwarded: u64, postrouted: u64 },
+    /// what each of our rules has counted, read back
+    Rules(Arc<[RuleCount]>),
     /// what rules of ours have dropped, as far as a user should hear of it
     Dropped(Vec<Dropped>),
+}
+
+/// Counts what the rules of one comment in one chain have matched since they were loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleCount {
+    pub chain: String,
+    /// the comment
+    pub purpose: String,
+    pub packets: u64,
+    pub bytes: u64,
 }
 
 /// Counts what rules of one comment have dropped since they were loaded.

@@ -24,7 +24,7 @@ pub use crate::api::control::Order;
 pub use crate::config::{Mac, printable, printable_json, printable_line};
 pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
 pub use dhcp::{Dhcp, DhcpWatchPlan, Lease, ServerLog, ServerLogKind};
-pub use firewall::{Blocker, Dropped, Firewall, FirewallWatch, Traffic};
+pub use firewall::{Blocker, Dropped, Firewall, FirewallWatch, RuleCount, Traffic};
 pub use host::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, VitalsPlan, Way};
 pub use link::{
     Address, ConflictPlan, ConflictPort, Flow, Link, LinkIndex, Neighbour, Netconf, ROUTE_PROTOCOL,

@@ -181,7 +181,7 @@ impl Outputs {
     /// Round trips of the nodes in `rounds`; they wake nobody.
     pub fn round_trips(&self, facts: &Facts, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| facts.nodes().get(round.node));
-        self.status.round_trips(nodes.map(|node| (node.id, node.rtt)));
+        self.status.round_trips(nodes.map(|node| (node.id, node.rtt, node.loss_percent())));
     }
 
     /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how

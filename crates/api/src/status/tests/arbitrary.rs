@@ -93,12 +93,21 @@ fn gateway() -> BoxedStrategy<Gateway> {
         .boxed()
 }
 
+fn rule() -> BoxedStrategy<Rule> {
+    (any::<(u64, u64)>(), text(), text())
+        .prop_map(|((bytes, packets), chain, rule)| Rule { bytes, chain, packets, rule })
+        .boxed()
+}
+
 fn cluster() -> BoxedStrategy<Cluster> {
-    (net(), word(&DhcpStatus::ALL), of(text()), any::<(usize, usize)>())
-        .prop_map(|(address, dhcp, interface, (total, up))| Cluster {
+    let counts = any::<(usize, Option<usize>, usize, usize)>();
+    (net(), word(&DhcpStatus::ALL), of(text()), counts)
+        .prop_map(|(address, dhcp, interface, (leases, range_size, total, up))| Cluster {
             address: Some(address),
             dhcp,
             interface,
+            leases,
+            range_size,
             total,
             up,
         })
@@ -134,9 +143,10 @@ fn host() -> BoxedStrategy<Host> {
 fn node() -> BoxedStrategy<Node> {
     let words = (word(&NodeHealth::ALL), word(&Origin::ALL));
     let texts = (text(), of(text()), of(text()), of(text()));
-    (texts, words, any::<(Option<IpAddr>, Option<u64>, u64)>())
-        .prop_map(|((name, mac, stage, group), (health, origin), (address, rtt_us, since_s))| {
-            Node { name, mac, address, health, stage, rtt_us, since_s, origin, group }
+    (texts, words, any::<(Option<IpAddr>, Option<u64>, Option<u8>, u64)>())
+        .prop_map(|((name, mac, stage, group), (health, origin), numbers)| {
+            let (address, rtt_us, loss_percent, since_s) = numbers;
+            Node { name, mac, address, health, stage, rtt_us, loss_percent, since_s, origin, group }
         })
         .boxed()
 }
@@ -153,11 +163,11 @@ fn panel() -> BoxedStrategy<Panel> {
 
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     let head = (text(), any::<u64>(), word(&Severity::ALL), list(alert()));
-    let middle = (uplink(), list(uplink()), gateway(), cluster());
+    let middle = (uplink(), list(uplink()), gateway(), list(rule()), cluster());
     (head, middle, of(host()), list(node()), panel())
         .prop_map(|(head, middle, host, nodes, panel)| {
             let (version, uptime_s, severity, alerts) = head;
-            let (uplink, uplinks, gateway, cluster) = middle;
+            let (uplink, uplinks, gateway, rules, cluster) = middle;
             Snapshot {
                 version,
                 uptime_s,
@@ -166,6 +176,7 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 uplink,
                 uplinks,
                 gateway,
+                rules,
                 cluster,
                 host,
                 nodes,
@@ -178,10 +189,11 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
 
 fn change() -> BoxedStrategy<Change> {
     let head = (1..u64::MAX, of(word(&Severity::ALL)), of(list(alert())));
-    let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(cluster()));
+    let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(list(rule())), of(cluster()));
     let tail = (of(of(host())), of(panel()), list(node()), list(text()));
     (head, middle, tail)
-        .prop_map(|((seq, severity, alerts), (uplink, uplinks, gateway, cluster), tail)| {
+        .prop_map(|((seq, severity, alerts), middle, tail)| {
+            let (uplink, uplinks, gateway, rules, cluster) = middle;
             let (host, panel, nodes, nodes_removed) = tail;
             Change {
                 seq,
@@ -190,6 +202,7 @@ fn change() -> BoxedStrategy<Change> {
                 uplink,
                 uplinks,
                 gateway,
+                rules,
                 cluster,
                 host,
                 panel,

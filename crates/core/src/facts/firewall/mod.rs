@@ -1,12 +1,13 @@
 //! What is seen of the firewall: who disturbs our rules, who blocks what they accept.
 
 pub(crate) mod drops;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
 use super::resync::Resyncs;
 use super::transition::Transition;
-use crate::event::{Blocker, Event, Firewall, Instant, Output, Traffic};
+use crate::event::{Blocker, Event, Firewall, Instant, Output, RuleCount, Traffic};
 use drops::Drops;
 
 /// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight:
@@ -40,6 +41,8 @@ pub struct FirewallFacts {
     pub fight: Option<Option<String>>,
     /// what our own rules drop
     pub drops: Drops,
+    /// what each of our rules has counted, as last read
+    pub rules: Arc<[RuleCount]>,
     counters: Option<(u64, u64)>,
     /// disturbances in a row, and the last of them
     streak: u32,
@@ -69,6 +72,7 @@ impl FirewallFacts {
             Firewall::BlockedTraffic(traffic) => self.traffic.clone_from(traffic),
             Firewall::Unheard(unheard) => self.unheard = *unheard,
             Firewall::Counters { forwarded, postrouted } => self.count(*forwarded, *postrouted),
+            Firewall::Rules(rules) => self.rules = Arc::clone(rules),
             Firewall::Dropped(dropped) => self.drops.count(dropped, context.now),
         }
         None

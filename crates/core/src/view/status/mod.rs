@@ -5,6 +5,7 @@
 mod tests;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::Text;
@@ -18,7 +19,8 @@ use crate::decide::dhcp::{self, Verdict};
 use crate::decide::firewall::traffic;
 use crate::event::alert::Subject;
 use crate::event::{
-    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Traffic,
+    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, RuleCount,
+    Traffic,
 };
 use crate::facts::Facts;
 use crate::facts::node::{NodeHealth, NodeState, Origin};
@@ -37,6 +39,8 @@ pub struct Snapshot {
     /// those that exist, in the order of the settings
     pub uplinks: Vec<UplinkStatus>,
     pub gateway: api::Gateway,
+    /// what the rules have counted
+    pub rules: Arc<[RuleCount]>,
     pub cluster: api::Cluster,
     /// `None`: not looked at yet
     pub host: Option<api::Host>,
@@ -54,6 +58,7 @@ impl Snapshot {
             uplink: self.uplink.at(now),
             uplinks: self.uplinks.iter().map(|uplink| uplink.at(now)).collect(),
             gateway: self.gateway.clone(),
+            rules: self.rules.iter().map(rule).collect(),
             cluster: self.cluster.clone(),
             host: self.host.clone(),
             panel: self.panel.clone(),
@@ -81,12 +86,22 @@ impl Snapshot {
             uplink: (!self.uplink.is_same(&before.uplink)).then(|| self.uplink.at(now)),
             uplinks: (!same_uplinks).then(uplinks),
             gateway: (self.gateway != before.gateway).then(|| self.gateway.clone()),
+            rules: (!is_same_rules(&self.rules, &before.rules))
+                .then(|| self.rules.iter().map(rule).collect()),
             cluster: (self.cluster != before.cluster).then(|| self.cluster.clone()),
             host: (self.host != before.host).then(|| self.host.clone()),
             panel: (!is_same_panel(&self.panel, &before.panel)).then(|| self.panel.clone()),
             ..api::Change::default()
         }
     }
+}
+
+/// Returns whether nothing but the counts differs.
+fn is_same_rules(after: &[RuleCount], before: &[RuleCount]) -> bool {
+    after.len() == before.len()
+        && after.iter().zip(before).all(|(after, before)| {
+            (&after.chain, &after.purpose) == (&before.chain, &before.purpose)
+        })
 }
 
 /// Returns whether nothing but the bytes sent differs.
@@ -142,6 +157,8 @@ pub struct NodeStatus {
     /// of one that boots: the file that it loaded last
     pub stage: Option<Box<str>>,
     pub rtt: Option<Duration>,
+    /// see [`NodeState::loss_percent`]
+    pub loss_percent: Option<u8>,
     pub since: Instant,
     pub origin: Origin,
     /// its group's name
@@ -170,6 +187,7 @@ impl NodeStatus {
             health: self.health.into(),
             stage: self.stage.as_deref().map(Text::from),
             rtt_us: self.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            loss_percent: self.loss_percent,
             since_s: seconds(self.since, now),
             origin: self.origin.into(),
             group: self.group.as_ref().map(Text::from),
@@ -186,10 +204,13 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         uplink: facts.active().map_or_else(no_uplink, |view| uplink(&view)),
         uplinks: facts.uplinks().iter().map(uplink).collect(),
         gateway: gateway(facts, desired),
+        rules: Arc::clone(&facts.firewall().rules),
         cluster: api::Cluster {
             interface: facts.cluster_port().map(|link| (&link.name).into()),
             address: Some(desired.cluster_address),
             dhcp: dhcp(settings, facts).into(),
+            leases: facts.nodes().leases(),
+            range_size: settings.cluster.dhcp.as_ref().map(|dhcp| dhcp.size()),
             up: facts.nodes().count(NodeHealth::Up),
             total: facts.nodes().total(),
         },
@@ -218,6 +239,7 @@ fn node_status(facts: &Facts, node: &NodeState) -> NodeStatus {
         health: node.health,
         stage: node.stage().map(Into::into),
         rtt: node.rtt,
+        loss_percent: node.loss_percent(),
         since: node.since,
         origin: node.origin,
         group: node
@@ -264,6 +286,16 @@ fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
 fn no_uplink() -> UplinkStatus {
     let facts = api::Uplink { state: UplinkState::Absent.into(), ..api::Uplink::default() };
     UplinkStatus { facts, ..UplinkStatus::default() }
+}
+
+/// Returns what a rule has counted, as the status has it.
+fn rule(count: &RuleCount) -> api::Rule {
+    api::Rule {
+        bytes: count.bytes,
+        chain: (&count.chain).into(),
+        packets: count.packets,
+        rule: (&count.purpose).into(),
+    }
 }
 
 /// Returns how far a DHCP client has come, as the status has it.

@@ -86,9 +86,9 @@ impl Board {
     }
 
     /// Costs no more than it must: it is done for every node in every round.
-    pub fn set_round_trip(&mut self, id: NodeId, rtt: Option<Duration>) {
+    pub fn set_round_trip(&mut self, id: NodeId, rtt: Option<Duration>, loss: Option<u8>) {
         if let Some(node) = self.place(id).and_then(|place| self.nodes.get_mut(place)) {
-            node.rtt = rtt;
+            (node.rtt, node.loss_percent) = (rtt, loss);
         }
     }
 

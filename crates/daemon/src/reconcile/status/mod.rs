@@ -146,10 +146,11 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// Round trips of nodes, which wake nobody; each costs the same with ten thousand nodes.
-    pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>)>) {
+    /// Round trips and losses of nodes, which wake nobody; each costs the same with ten thousand
+    /// nodes.
+    pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
         let mut board = self.shared.board();
-        nodes.for_each(|(id, rtt)| board.set_round_trip(id, rtt));
+        nodes.for_each(|(id, rtt, loss)| board.set_round_trip(id, rtt, loss));
     }
 
     pub fn remove_node(&self, name: &str) {

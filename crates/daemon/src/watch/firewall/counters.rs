@@ -9,19 +9,21 @@ use bramblegate_netlink::{Message, NetlinkError, Request, Socket};
 use super::FirewallWatch;
 use super::expression::{Expression, Verdict};
 use super::foreign;
-use crate::event::Dropped;
+use crate::event::{Dropped, RuleCount};
 
 const GET_RULE: u8 = 7;
 const GET_ELEMENTS: u8 = 13;
 const INET: u8 = 1;
 /// `NFTA_RULE_*`
 const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 const RULE_USERDATA: u16 = 7;
-/// `NFTA_COUNTER_PACKETS`
+/// `NFTA_COUNTER_*`
+const COUNTER_BYTES: u16 = 1;
 const COUNTER_PACKETS: u16 = 2;
 
-/// Holds the comment of a rule, and the packets that it has counted since it was loaded.
+/// Holds the comment of rules, and the packets that they have counted since they were loaded.
 pub type Counted = (String, u64);
 
 /// Packets since the rule set was loaded: a new one begins at zero.
@@ -33,15 +35,29 @@ pub struct Counts {
 
 impl Counts {
     /// Returns the sums over the rules with the comments that `watch` names.
-    pub fn of(rules: &[Counted], watch: &FirewallWatch) -> Self {
+    pub fn of(rules: &[RuleCount], watch: &FirewallWatch) -> Self {
         Self { forwarded: sum(rules, watch.forwarded), postrouted: sum(rules, watch.postrouted) }
     }
 }
 
-/// Lists the rules of `table` that count and have a comment.
-pub fn rules(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, NetlinkError> {
+/// Lists what the rules of `table` have counted, those of one chain and comment together; those
+/// without a counter or a comment are left out.
+pub fn rules(socket: &mut Socket, table: &str) -> Result<Vec<RuleCount>, NetlinkError> {
     let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
-    Ok(socket.dump(&request, |message| counted(message, table))?.items)
+    let mut sums: Vec<RuleCount> = Vec::new();
+    for rule in socket.dump(&request, |message| counted(message, table))?.items {
+        let known = sums
+            .iter_mut()
+            .find(|known| (&known.chain, &known.purpose) == (&rule.chain, &rule.purpose));
+        match known {
+            Some(known) => {
+                known.packets = known.packets.saturating_add(rule.packets);
+                known.bytes = known.bytes.saturating_add(rule.bytes);
+            }
+            None => sums.push(rule),
+        }
+    }
+    Ok(sums)
 }
 
 /// Lists what each rule of `table` has dropped, by comment; none of which it is nothing.
@@ -53,17 +69,17 @@ pub fn drops(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, NetlinkEr
         counted(message, table).filter(|_| drops)
     })?;
     let mut sums: Vec<Counted> = Vec::new();
-    for (comment, packets) in dropping.items.into_iter().filter(|(_, packets)| *packets > 0) {
-        match sums.iter_mut().find(|(known, _)| *known == comment) {
-            Some((_, sum)) => *sum = sum.saturating_add(packets),
-            None => sums.push((comment, packets)),
+    for rule in dropping.items.into_iter().filter(|rule| rule.packets > 0) {
+        match sums.iter_mut().find(|(known, _)| *known == rule.purpose) {
+            Some((_, sum)) => *sum = sum.saturating_add(rule.packets),
+            None => sums.push((rule.purpose, rule.packets)),
         }
     }
     Ok(sums)
 }
 
 /// Returns what the rules of these comments have dropped, without examples.
-pub fn dropped(rules: &[Counted], drops: &[(&'static str, &'static str)]) -> Vec<Dropped> {
+pub fn dropped(rules: &[RuleCount], drops: &[(&'static str, &'static str)]) -> Vec<Dropped> {
     let dropped = |(comment, _): &(&str, &str)| Dropped {
         purpose: (*comment).to_owned(),
         packets: sum(rules, comment),
@@ -113,24 +129,26 @@ fn example(socket: &mut Socket, table: &str, set: &str) -> Option<IpAddr> {
     addresses.min()
 }
 
-fn sum(rules: &[Counted], comment: &str) -> u64 {
-    let matching = rules.iter().filter(|(text, _)| text == comment);
-    matching.fold(0, |sum: u64, (_, packets)| sum.saturating_add(*packets))
+fn sum(rules: &[RuleCount], comment: &str) -> u64 {
+    let matching = rules.iter().filter(|rule| rule.purpose == comment);
+    matching.fold(0, |sum: u64, rule| sum.saturating_add(rule.packets))
 }
 
-/// Returns comment and packets of a rule of `table` that counts.
-fn counted(message: &Message<'_>, table: &str) -> Option<(String, u64)> {
+/// Returns what a rule of `table` has counted, if it counts and has a comment.
+fn counted(message: &Message<'_>, table: &str) -> Option<RuleCount> {
     let rule = message.attributes();
     if rule.text(RULE_TABLE).as_deref() != Some(table) {
         return None;
     }
-    let comment = comment(rule.value(RULE_USERDATA)?)?;
-    let packets = rule.nest(RULE_EXPRESSIONS).find_map(|element| {
+    let purpose = comment(rule.value(RULE_USERDATA)?)?;
+    let chain = rule.text(RULE_CHAIN)?.to_string();
+    let (packets, bytes) = rule.nest(RULE_EXPRESSIONS).find_map(|element| {
         let expression = element.nest();
+        let counter = expression.nest(2);
         (expression.text(1).as_deref() == Some("counter"))
-            .then(|| expression.nest(2).be64(COUNTER_PACKETS))?
+            .then(|| Some((counter.be64(COUNTER_PACKETS)?, counter.be64(COUNTER_BYTES)?)))?
     })?;
-    Some((comment, packets))
+    Some(RuleCount { chain, purpose, packets, bytes })
 }
 
 /// Returns the comment in a rule's userdata: type 0, length, text with a zero at its end.

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub use crate::event::FirewallWatch;
-use crate::event::{Blocker, Dropped, Event, Firewall, Traffic};
+use crate::event::{Blocker, Dropped, Event, Firewall, RuleCount, Traffic};
 use crate::packet::{ICMP, ICMPV6};
 use crate::sync::{Closed, next_aligned, reached};
 use crate::watch::emit;
@@ -68,6 +68,7 @@ pub async fn run(
         counts: None,
         legacy: Vec::new(),
         dropped: Vec::new(),
+        rules: Vec::new(),
         readings: 0,
     };
     source.look().await?;
@@ -290,6 +291,8 @@ struct Source {
     legacy: Vec<legacy::Listing>,
     /// as last reported
     dropped: Vec<Dropped>,
+    /// what each of our rules had counted, as last reported
+    rules: Vec<RuleCount>,
     /// of the counters, to follow closely upon one another
     readings: u8,
 }
@@ -363,6 +366,9 @@ impl Source {
     async fn count(&mut self) -> io::Result<Option<Instant>> {
         if self.watch.forwarded.is_empty() || self.watch.cluster_port.is_none() {
             self.counts = None;
+            if !std::mem::take(&mut self.rules).is_empty() {
+                self.report(Firewall::Rules([].into())).await?;
+            }
             return Ok(None);
         }
         if legacy::read() != self.legacy {
@@ -376,6 +382,10 @@ impl Source {
                 counters::with_examples(&mut self.requests, &self.watch, &dropped, &self.dropped);
             self.dropped = dropped;
             self.report(Firewall::Dropped(news)).await?;
+        }
+        if let Some(rules) = rules.filter(|rules| *rules != self.rules) {
+            self.rules.clone_from(&rules);
+            self.report(Firewall::Rules(rules.into())).await?;
         }
         let before = std::mem::replace(&mut self.counts, counts);
         if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {

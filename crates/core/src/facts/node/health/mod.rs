@@ -88,6 +88,13 @@ impl NodeState {
         self.watch.answered
     }
 
+    /// Returns the share of the last 64 rounds whose first try was lost, in percent; `None` of one
+    /// that does not answer.
+    pub fn loss_percent(&self) -> Option<u8> {
+        (self.watch.seen == Seen::Up)
+            .then(|| u8::try_from(self.watch.lost.count_ones() * 100 / WINDOW).unwrap_or(100))
+    }
+
     /// Returns whether it is asked in vain, also if it shows another health: it boots, flaps, is
     /// worked on, or has not answered since the start.
     pub fn is_silent(&self) -> bool {

@@ -23,6 +23,11 @@ impl Nodes {
         self.inventory.sightings.lease(mac).is_some()
     }
 
+    /// Returns how many addresses our server has given away.
+    pub fn leases(&self) -> usize {
+        self.inventory.sightings.leased().len()
+    }
+
     /// Returns the boards that call themselves as a node which the settings know by its name alone,
     /// and the address that they give it, where the board that was this node is silent: its card
     /// was put into another board.
@@ -45,9 +50,9 @@ impl Nodes {
     /// one who is there without a lease. Looks at all nodes.
     pub fn is_range_full(&self, settings: &Settings) -> bool {
         let Some(dhcp) = &settings.cluster.dhcp else { return false };
-        let size =
-            u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1) as usize;
+        let size = dhcp.size();
         let home = IpNet::V4(settings.cluster.address);
+        // Host parts: they stay when the cluster moves.
         let host = |address: IpAddr| host_part(address, home);
         let offered = |address: &IpAddr| is_offered(*address, settings);
         let known = self

@@ -77,7 +77,7 @@ impl Sightings {
     }
 
     /// Addresses that our server gave.
-    pub fn leased(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    pub fn leased(&self) -> impl ExactSizeIterator<Item = IpAddr> + '_ {
         self.leases.values().map(|given| given.address)
     }
 

@@ -11,8 +11,8 @@ use crate::config;
 use crate::config::board::Board;
 use crate::decide::decide;
 use crate::event::{
-    Address, ApplyError, ApplyReport, Blocker, Change, Dump, Event, Firewall, Link, Netconf, Probe,
-    Reachability, Round, Route, Vital,
+    Address, ApplyError, ApplyReport, Blocker, Change, Dump, Event, Firewall, Lease, Link, Netconf,
+    Probe, Reachability, Round, Route, Vital,
 };
 use schema::Schema;
 
@@ -242,14 +242,14 @@ fn an_evening_online() {
     assert_eq!(
         line["cluster"],
         serde_json::json!({
-            "interface": "eth0", "address": "192.168.50.1/24", "dhcp": "off", "up": 2, "total": 2,
+            "interface": "eth0", "leases": 0, "range_size": null, "address": "192.168.50.1/24", "dhcp": "off", "up": 2, "total": 2,
         })
     );
     assert_eq!(
         line["nodes"][0],
         serde_json::json!({
             "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11",
-            "health": "up", "stage": null, "rtt_us": 310, "since_s": 12, "origin": "settings", "group": null,
+            "health": "up", "stage": null, "rtt_us": 310, "loss_percent": 0, "since_s": 12, "origin": "settings", "group": null,
         })
     );
     assert_eq!(line["nodes"][1]["mac"], Value::Null);
@@ -336,6 +336,27 @@ fn what_blocks_is_named_or_has_null_names() {
 }
 
 #[test]
+fn counts_of_the_rules_alone_are_worth_no_line() {
+    let mut stage = Stage::online();
+    let count = |purpose: &str, packets| RuleCount {
+        chain: "forward".into(),
+        purpose: purpose.into(),
+        packets,
+        bytes: 84 * packets,
+    };
+    stage.handle(Event::Firewall(Firewall::Rules([count("a", 1), count("b", 0)].into())));
+    let before = stage.snapshot();
+    stage.handle(Event::Firewall(Firewall::Rules([count("a", 9), count("b", 3)].into())));
+    assert!(!stage.snapshot().is_news_after(&before));
+    let wanted = serde_json::json!([{ "bytes": 756, "chain": "forward", "packets": 9, "rule": "a" },
+                           { "bytes": 252, "chain": "forward", "packets": 3, "rule": "b" }]);
+    assert_eq!(stage.line()["rules"], wanted);
+    stage.handle(Event::Firewall(Firewall::Rules([count("a", 9)].into())));
+    let change = stage.snapshot().change_after(&before, Instant::default());
+    assert_eq!(change.rules.map(|rules| rules.len()), Some(1), "another rule set is");
+}
+
+#[test]
 fn a_rule_set_that_cannot_be_applied_leaves_the_masquerade_unknown() {
     let mut stage = Stage::online();
     stage.report(Output::Firewall, Err(error(ApplyErrorKind::Failed)));
@@ -360,6 +381,48 @@ fn errors_of_the_displays_bus_are_reported_and_are_worth_a_line() {
     stage.handle(Event::Vital(Vital::DisplayErrors(3)));
     assert_eq!(stage.line()["panel"]["lcd"]["errors"], 3);
     assert_eq!(parts(&stage.snapshot().change_after(&before, stage.now())), ["panel"]);
+}
+
+#[test]
+fn losses_are_of_the_last_64_rounds_and_of_a_node_that_answers() {
+    let mut stage = Stage::online();
+    assert_eq!(stage.line()["nodes"][0]["loss_percent"], Value::Null);
+    for _ in 0..100 {
+        stage.node("rpi1", true);
+    }
+    stage.node("rpi1", false).node("rpi1", true);
+    assert_eq!(stage.line()["nodes"][0]["loss_percent"], 1);
+    for _ in 0..64 {
+        stage.node("rpi1", true);
+    }
+    assert_eq!(stage.line()["nodes"][0]["loss_percent"], 0);
+    for _ in 0..20 {
+        stage.node("rpi1", false);
+    }
+    assert_eq!(stage.line()["nodes"][0]["loss_percent"], Value::Null, "it is down");
+}
+
+#[test]
+fn leases_are_counted_and_the_range_has_a_size() {
+    let mut stage = Stage::online();
+    let cluster = &stage.line()["cluster"];
+    assert_eq!((&cluster["leases"], &cluster["range_size"]), (&0.into(), &Value::Null));
+    let lease = Lease {
+        mac: Mac([2, 0, 0, 0, 0, 9]),
+        address: [192, 168, 50, 100].into(),
+        host_name: None,
+        valid_for: Some(Duration::from_secs(3600)),
+    };
+    stage.handle(Event::Lease(Change::Present(lease.clone())));
+    assert_eq!(stage.line()["cluster"]["leases"], 1);
+    stage.handle(Event::Lease(Change::Gone(lease)));
+    assert_eq!(stage.line()["cluster"]["leases"], 0);
+    let range = "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n";
+    let text = format!("{SETTINGS}{range}");
+    stage.settings = Arc::new(
+        config::load(&[("settings", &text)], &Board::built_in("emulated").unwrap()).unwrap(),
+    );
+    assert_eq!(stage.line()["cluster"]["range_size"], 100);
 }
 
 #[test]

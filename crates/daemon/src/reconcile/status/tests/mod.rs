@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::*;
 use crate::decide::alert::Severity;
-use crate::event::Instant as Moment;
+use crate::event::{Instant as Moment, RuleCount};
 use crate::facts::node::{NodeHealth, Origin};
 use crate::view::status::UplinkStatus;
 
@@ -46,6 +46,7 @@ pub(super) fn snapshot() -> Snapshot {
         uplink: UplinkStatus::default(),
         uplinks: Vec::new(),
         gateway: api::Gateway::default(),
+        rules: [].into(),
         cluster: api::Cluster::default(),
         host: None,
         panel: api::Panel::default(),
@@ -57,6 +58,11 @@ fn repaired(times: u64) -> Snapshot {
     let mut changed = snapshot();
     changed.gateway.repaired = times;
     changed
+}
+
+/// What a rule has counted.
+fn counted(packets: u64) -> RuleCount {
+    RuleCount { chain: "forward".into(), purpose: "a rule".into(), packets, bytes: 84 * packets }
 }
 
 /// A number for the node of this name: the one in it.
@@ -73,6 +79,7 @@ pub(super) fn node(name: &str, health: NodeHealth) -> NodeStatus {
         address: None,
         health,
         rtt: None,
+        loss_percent: None,
         since: Moment::default(),
         origin: Origin::Settings,
         group: None,
@@ -164,7 +171,9 @@ async fn what_is_not_worth_a_line_wakes_nobody() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.nodes(vec![node("rpi1", NodeHealth::Up)]);
-    handle.publish(snapshot());
+    let mut before = snapshot();
+    before.rules = [counted(2)].into();
+    handle.publish(before);
     let mut reader = Reader::connect(&folder);
     let mut reader = beside(move || {
         reader.line();
@@ -174,15 +183,18 @@ async fn what_is_not_worth_a_line_wakes_nobody() {
     let mut slower = node("rpi1", NodeHealth::Up);
     slower.rtt = Some(Duration::from_millis(9));
     handle.node(slower);
-    handle.round_trips([(id("rpi1"), Some(Duration::from_millis(8)))].into_iter());
+    handle.round_trips([(id("rpi1"), Some(Duration::from_millis(8)), Some(3))].into_iter());
     let mut later = snapshot();
     later.panel.lcd.bytes = 1000;
+    later.rules = [counted(7)].into();
     handle.publish(later);
     assert!(beside(move || reader.is_silent(Duration::from_millis(300))).await);
     let mut second = Reader::connect(&folder);
     let line = beside(move || second.line().unwrap()).await;
     assert_eq!(line["nodes"][0]["rtt_us"], 8000, "but who asks gets the newest");
+    assert_eq!(line["nodes"][0]["loss_percent"], 3);
     assert_eq!(line["panel"]["lcd"]["bytes"], 1000);
+    assert_eq!(line["rules"][0]["packets"], 7);
 }
 
 #[tokio::test]

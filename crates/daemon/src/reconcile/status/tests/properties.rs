@@ -95,7 +95,7 @@ proptest! {
                     board.set_nodes(numbers.into_iter().map(|n| node(&name(n), NodeHealth::Up)).collect());
                 }
                 Deed::Repaired(times) => _ = board.publish(repaired(times)),
-                Deed::RoundTrip(number) => board.set_round_trip(id(&name(number)), Some(Duration::from_millis(1))),
+                Deed::RoundTrip(number) => board.set_round_trip(id(&name(number)), Some(Duration::from_millis(1)), None),
                 Deed::Line => line(&mut board, &mut known, &mut sequence),
             }
         }
@@ -114,7 +114,7 @@ fn a_node_with_another_name_is_listed_under_it_and_the_former_one_is_gone() {
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
     board.begin_reading();
     assert!(board.set_node(NodeStatus { name: "hugo".to_owned(), ..node("n1", NodeHealth::Up) }));
-    board.set_round_trip(id("n1"), Some(Duration::from_micros(7)));
+    board.set_round_trip(id("n1"), Some(Duration::from_micros(7)), None);
     let line: Value =
         serde_json::from_slice(&board.take_line(Moment::default()).0.unwrap()).unwrap();
     let reported = (&line["nodes"][0]["name"], &line["nodes"][0]["rtt_us"], &line["nodes_removed"]);

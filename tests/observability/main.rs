@@ -1,0 +1,157 @@
+//! `make observability-test`: what Debian's real Prometheus makes of `/metrics` and `/sd`, of the
+//! rules and of the Grafana board, before the real program and its status page. Each test has
+//! namespaces of its own; needs prometheus and promtool, so no part of `cargo test`.
+
+mod board;
+mod prometheus;
+mod scrape;
+mod service_discovery;
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use bramblegate_lab::inside::{self, HOME};
+use bramblegate_lab::shell::{Running, must, spawn, within};
+use bramblegate_lab::{Error, Result, Venue, World, serve, watch};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// No test takes longer.
+const LIMIT: u32 = 120;
+
+/// A home router.
+const HOME_ROUTER: &str = r#"
+purpose = "A home router"
+[[network]]
+address = "10.99.0.1/24"
+laptop = "10.99.0.20/24"
+[network.dhcp]
+address = "10.99.0.126"
+"#;
+
+/// What a test is.
+type Test = fn() -> Result<()>;
+
+const TESTS: [(&str, Test); 8] = [
+    ("promtool::metrics_of_both_formats_are_clean", scrape::metrics_are_clean),
+    ("promtool::rules_are_valid_and_each_fires", scrape::rules_are_valid),
+    ("scrape::one_line_shows_every_node", scrape::one_line_shows_every_node),
+    ("scrape::a_node_that_dies_fires_and_resolves", scrape::a_node_that_dies_fires),
+    ("scrape::a_daemon_that_is_gone_fires", scrape::a_daemon_that_is_gone_fires),
+    ("sd::a_cluster_of_750_is_found_by_one_line", service_discovery::a_cluster_of_750_is_found),
+    ("federation::a_third_has_the_nodes_of_two_heads", service_discovery::federation),
+    ("board::every_panel_has_data", board::every_panel_has_data),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // The world's own servers are this program too.
+    if let Some(code) = serve::helper(&arguments) {
+        return code;
+    }
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--enter", name] => {
+            eprintln!("{}", inside::enter(&["--inside", name]));
+            return ExitCode::FAILURE;
+        }
+        ["--inside", name] => return inner(name),
+        _ => {}
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(2));
+    let trials = TESTS.iter().map(|(name, _)| Trial::test(*name, move || outer(name))).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Runs one test as the first process of namespaces of its own: all that it starts ends with it.
+fn outer(name: &str) -> std::result::Result<(), Failed> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("timeout")
+        .args(["--signal=KILL", &LIMIT.to_string()])
+        .arg(program)
+        .args(["--enter", name])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("timeout: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let texts = [output.stdout, output.stderr].concat();
+    Err(format!("{} (limit {LIMIT} s)\n{}", output.status, String::from_utf8_lossy(&texts)).into())
+}
+
+fn inner(name: &str) -> ExitCode {
+    let result = match TESTS.iter().find(|(known, _)| *known == name) {
+        Some((_, test)) => test(),
+        None => Err(Error(format!("there is no test {name}"))),
+    };
+    if let Err(error) = &result {
+        println!("FAILED: {error}");
+    }
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The file beside the program under test, or the one that `BRAMBLEGATE_PROGRAM` is beside.
+fn program(name: &str) -> std::path::PathBuf {
+    let gateway = std::env::var_os("BRAMBLEGATE_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), std::path::PathBuf::from);
+    gateway.with_file_name(name)
+}
+
+/// A file of the documentation.
+fn shipped(name: &str) -> String {
+    format!("{}/docs/observability/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Plays a test with a gateway that is online, all three nodes up, and its status page on port 80
+/// of the head.
+fn online(test: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    let venue = Venue::parse("observability", HOME_ROUTER)?;
+    let mut world = World::build(&venue, &program("bramblegate"))?;
+    let result = world.start_gateway().and_then(|()| {
+        until("online, three nodes up", || {
+            world.status().is_ok_and(|status| {
+                watch::at(&status, "uplink.state") == "online"
+                    && watch::at(&status, "cluster.up") == "3"
+            })
+        })?;
+        let _page = page("head", &world.socket(), 80)?;
+        test(&mut world)
+    });
+    if result.is_err() {
+        println!("{}", world.story());
+    }
+    result
+}
+
+/// Starts the status page of the daemon at `socket` in a namespace and waits until it is healthy.
+fn page(namespace: &str, socket: &std::path::Path, port: u16) -> Result<Running> {
+    let mut command = within(namespace, &program("bramblegate-web").to_string_lossy());
+    command.args(["--listen", &format!("[::]:{port}"), "--status"]).arg(socket);
+    let page = spawn(&mut command, std::path::Path::new(&format!("{HOME}/page-{port}.log")))?;
+    let url = format!("http://127.0.0.1:{port}/healthz");
+    until("the page is healthy", || get(namespace, &url).is_ok_and(|text| text == "ok\n"))?;
+    Ok(page)
+}
+
+/// Fetches a page from a place of the world.
+fn get(namespace: &str, url: &str) -> Result<String> {
+    must(namespace, &format!("busybox wget -q -T 5 -O - '{url}'"))
+}
+
+/// Asks until the answer is yes, at most 30 s.
+fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        if answer() {
+            println!("{what}: after {:?}", start.elapsed());
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(Error(format!("not within 30 s: {what}")))
+}
+
+/// Returns an error of these words unless it is so.
+fn ensure(what: &str, yes: bool) -> Result<()> {
+    if yes { Ok(()) } else { Err(Error(format!("not so: {what}"))) }
+}
