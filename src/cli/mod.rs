@@ -22,6 +22,7 @@ pub mod setup;
 pub mod ssh_config;
 pub mod status;
 pub mod terminal;
+pub mod web;
 pub mod wifi;
 
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ enum Verb {
     PanelMessage(panel_message::Args),
     Setup(setup::Args),
     Wifi(wifi::Args),
+    Web(web::Args),
     Off(off::Args),
     Nodes(nodes::Args),
     SshConfig(ssh_config::Args),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Verb::PanelMessage(args) => panel_message::main(args),
         Verb::Setup(args) => setup::main(args),
         Verb::Wifi(args) => wifi::main(args),
+        Verb::Web(args) => web::main(args),
         Verb::Off(args) => off::main(args),
         Verb::Nodes(args) => nodes::main(args),
         Verb::SshConfig(args) => ssh_config::main(args),
@@ -197,6 +200,7 @@ mod tests {
             "panel",
             "setup",
             "wifi",
+            "web",
             "off",
             "nodes",
             "ssh-config",

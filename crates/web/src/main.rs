@@ -114,15 +114,18 @@ async fn run(args: &Args, first: Options) -> Result<(), Failure> {
             _ = reload.recv() => {}
         }
         let Some(now) = read_again(args, &options.borrow()).await else { continue };
-        if wanted && now.listen != options.borrow().listen {
+        let moved = wanted && now.listen != options.borrow().listen;
+        if moved {
             // The old ports first: one of them may be wanted again.
             own.shutdown().await;
             let listener = listen::first_free(&now.listen).map_err(|why| failed(&why))?;
             port = Some(port_of(&listener));
             own.spawn(serve::serve(listener, routes.clone()));
         }
-        drop(place);
-        place = announce(&now, port);
+        if now.port_file != options.borrow().port_file || moved {
+            drop(place);
+            place = announce(&now, port);
+        }
         options.send_replace(Arc::new(now));
     }
     drop(place);
