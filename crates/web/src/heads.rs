@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::options::Options;
 
@@ -88,7 +89,7 @@ impl Heads {
         loop {
             let urls = options.borrow_and_update().heads.clone();
             self.change(|known| known.clear());
-            let mut asking = tokio::task::JoinSet::new();
+            let mut asking = JoinSet::new();
             for (place, url) in urls.into_iter().enumerate() {
                 asking.spawn(self.clone().follow(place, url));
             }
@@ -144,21 +145,16 @@ async fn ask(url: &str) -> Result<Snapshot, String> {
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| words(&error))?;
-    let answer = async {
-        let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("it answers {}", answer.status().as_u16()));
-        }
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
-        let body = body.map_err(|error| words(&*error))?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| words(&error))
-    };
-    // The connection has to be driven while its answer is waited for.
-    tokio::pin!(connection);
-    tokio::select! {
-        answer = answer => answer,
-        ended = &mut connection => Err(ended.err().map_or_else(|| "it hung up".to_owned(), |error| words(&error))),
+    // It has to be driven while the answer is waited for, and ends with this function.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("it answers {}", answer.status().as_u16()));
     }
+    let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+    let body = body.map_err(|error| words(&*error))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|error| words(&error))
 }
 
 #[cfg(test)]
@@ -169,7 +165,8 @@ mod tests {
     use super::*;
 
     /// Answers one connection with these bytes.
-    async fn answering(bytes: &'static [u8]) -> String {
+    async fn answering(text: &str) -> String {
+        let text = text.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -177,30 +174,32 @@ mod tests {
             let mut request = vec![0; 4096];
             let length = stream.read(&mut request).await.unwrap();
             assert!(request[..length].starts_with(b"GET /status.json HTTP/1.1\r\n"));
-            stream.write_all(bytes).await.unwrap();
+            // Who has heard enough hangs up.
+            let _ = stream.write_all(text.as_bytes()).await;
         });
         url
     }
 
     #[tokio::test]
     async fn an_answer_is_a_report_and_anything_else_a_reason() {
-        let good = b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n\
-            {\"type\":\"snapshot\",\"severity\":\"fault\",\"cluster\":{\"up\":2,\"total\":3}}";
-        let good: &[u8] = good;
-        let body = &good[good.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4..];
-        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-        let good: &'static [u8] = Box::leak([text.as_bytes(), body].concat().into_boxed_slice());
-        let report = Report::of(&ask(&answering(good).await).await.unwrap());
+        let body = r#"{"type":"snapshot","severity":"fault","cluster":{"up":2,"total":3}}"#;
+        let good = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let report = Report::of(&ask(&answering(&good).await).await.unwrap());
         assert_eq!((report.up, report.total), (2, 3));
-        for (bytes, why) in [
-            (&b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"[..], "403"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "expected"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nabc", "limit"),
-            (b"rubbish", ""),
+        for (answer, why) in [
+            ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "expected"),
+            // It hangs up before the end.
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nabc", ""),
+            ("rubbish", ""),
         ] {
-            let error = ask(&answering(bytes).await).await.unwrap_err();
+            let error = ask(&answering(answer).await).await.unwrap_err();
             assert!(error.contains(why), "{error}");
         }
+        let long = "x".repeat(LONGEST + 1);
+        let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}", long.len());
+        let error = ask(&answering(&long).await).await.unwrap_err();
+        assert!(error.contains("limit"), "{error}");
     }
 
     #[tokio::test]

@@ -134,8 +134,9 @@ async fn check(desk: &Arc<Desk>, from: IpAddr, password: String) -> Result<Strin
 /// Ends the session.
 pub async fn log_out(State(site): State<Site>, headers: HeaderMap) -> Response {
     if let Some(token) = session(&headers).filter(|_| is_own_form(&headers)) {
-        site.desk.sessions().close(token);
-        site.desk.closed.send_replace(());
+        if site.desk.sessions().close(token) {
+            site.desk.closed.send_replace(());
+        }
     }
     let cookie = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()

@@ -92,7 +92,7 @@ impl Site {
             let before = options.borrow().public;
             tokio::select! {
                 _ = options.wait_for(|options| options.public != before) => {}
-                _ = sessions.changed() => {}
+                _ = sessions.changed(), if before != Public::Full => {}
             }
         }
     }

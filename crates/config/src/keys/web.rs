@@ -46,7 +46,7 @@ keys! {
     /// The file in which the status page writes its port.
     WEB_PORT_FILE: PathBuf =
         "web.port_file",
-        text!("an absolute path such as \"/run/bramblegate-web/port\"", devices::folder),
+        text!("an absolute path such as \"/run/bramblegate-web/port\"", devices::socket),
         Toml("\"/run/bramblegate-web/port\"");
 
     /// Up to so many nodes have metrics of their own. With more nodes there are those of groups
