@@ -14,6 +14,13 @@ plan() {
     echo "$binary|$program|755"
     # The demo: a program of its own, so that the one with rights holds no test servers.
     echo "$(dirname "$binary")/bramblegate-lab|$helpers/bramblegate-lab|755"
+    # The status page and the agent for SNMP: processes of their own without rights.
+    echo "$(dirname "$binary")/bramblegate-web|$prefix/bin/bramblegate-web|755"
+    echo "$(dirname "$binary")/bramblegate-snmp|$prefix/bin/bramblegate-snmp|755"
+    echo "$top/systemd/bramblegate-web.service|$syslib/systemd/system/bramblegate-web.service|644"
+    echo "$top/systemd/bramblegate-snmp.service|$syslib/systemd/system/bramblegate-snmp.service|644"
+    echo "$top/systemd/announce-web|$helpers/announce-web|755"
+    echo "$top/systemd/bramblegate.avahi|$helpers/web.avahi|644"
     echo "$top/systemd/bramblegate.service|$syslib/systemd/system/bramblegate.service|644"
     echo "$top/systemd/bramblegate-poweroff.path|$syslib/systemd/system/bramblegate-poweroff.path|644"
     echo "$top/systemd/bramblegate-poweroff.service|$syslib/systemd/system/bramblegate-poweroff.service|644"
@@ -78,7 +85,7 @@ place() {
     local source=$1 destination=$destdir$2 mode=$3
     install -d "$(dirname "$destination")"
     case $source in
-    */systemd/bramblegate.service | */systemd/bramblegate-snmp.service | */systemd/after-stop | */systemd/system-shutdown)
+    */systemd/bramblegate*.service | */systemd/announce-web | */systemd/after-stop | */systemd/system-shutdown)
         sed -e "s|/usr/bin/bramblegate|$program|g" -e "s|/usr/lib/bramblegate/|$helpers/|g" "$source" >"$destination.new"
         chmod "$mode" "$destination.new"
         mv -f "$destination.new" "$destination"
@@ -114,6 +121,7 @@ install)
         refresh
         if systemctl --quiet is-active bramblegate.service; then
             echo "Installed. Running: sudo systemctl restart bramblegate"
+            echo "The status page: sudo systemctl enable --now bramblegate-web"
         else
             echo "Installed. Next: sudo $program setup"
         fi
@@ -121,7 +129,8 @@ install)
     ;;
 uninstall)
     if booted; then
-        systemctl disable --now bramblegate-snmp.service bramblegate.service 2>/dev/null || true
+        systemctl disable --now bramblegate-web.service bramblegate-snmp.service 2>/dev/null || true
+        systemctl disable --now bramblegate.service 2>/dev/null || true
         [ ! -x "$program" ] || "$program" off || true
     fi
     while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan; completions)

@@ -137,6 +137,7 @@ const SUBJECTS: &[&str] = &[
     "service_manager",
     "status",
     "uplink",
+    "web",
 ];
 
 /// Each floor, and the files on it that are its own: they compose, or hold what several subjects

@@ -23,6 +23,7 @@ pub mod snmp;
 pub mod ssh_config;
 pub mod status;
 pub mod terminal;
+pub mod web;
 pub mod wifi;
 
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ enum Verb {
     PanelMessage(panel_message::Args),
     Setup(setup::Args),
     Wifi(wifi::Args),
+    Web(web::Args),
     Off(off::Args),
     Nodes(nodes::Args),
     SshConfig(ssh_config::Args),
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
         Verb::PanelMessage(args) => panel_message::main(args),
         Verb::Setup(args) => setup::main(args),
         Verb::Wifi(args) => wifi::main(args),
+        Verb::Web(args) => web::main(args),
         Verb::Off(args) => off::main(args),
         Verb::Nodes(args) => nodes::main(args),
         Verb::SshConfig(args) => ssh_config::main(args),
@@ -198,6 +201,7 @@ mod tests {
             "panel",
             "setup",
             "wifi",
+            "web",
             "off",
             "nodes",
             "ssh-config",

@@ -57,7 +57,7 @@ pub fn main(args: Args) -> ExitCode {
     if let Err(error) = StatusClient::connect(&socket) {
         return finish(&socket, Err(error));
     }
-    match terminal::guard(DRAWING) {
+    match terminal::guard(DRAWING, None) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::err(&format!("bramblegate panel: {error}\n"));

@@ -23,10 +23,10 @@ pub const ESCAPE: char = '\u{1b}';
 
 /// Starts this program again with `mark` set to our process id in its environment and waits for its end; then the
 /// terminal is as before, even if everything below was killed. Its exit code.
-pub fn guard(mark: &str) -> io::Result<u8> {
+pub fn guard(mark: &str, variable: Option<(&str, String)>) -> io::Result<u8> {
     let before = tcgetattr(std::io::stdin()).ok();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(watch(mark)) {
+    match runtime.block_on(watch(mark, variable)) {
         // It has restored the terminal itself. Twice would put the cursor back to before its last
         // words.
         Ok(End::Exited(code)) => Ok(code),
@@ -47,12 +47,13 @@ enum End {
     Killed(u8),
 }
 
-async fn watch(mark: &str) -> io::Result<End> {
+async fn watch(mark: &str, variable: Option<(&str, String)>) -> io::Result<End> {
     use tokio::signal::unix::{SignalKind, signal};
     let program = std::env::current_exe()?;
     let mut child = tokio::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .env(mark, std::process::id().to_string())
+        .envs(variable)
         .stdin(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()?;

@@ -52,7 +52,7 @@ use bramblegate::event::{
     Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button,
     Change, Conflict, Dhcp, Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac,
     Neighbour, Netconf, Order, Output, PortalSource, PortalUrl, Probe, Reachability, Round, Route,
-    ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, Vital,
+    ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, Vital, Web,
 };
 use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
@@ -156,6 +156,10 @@ impl Reader {
             "resolvers" | "way-out" | "conntrack" | "neighbours" | "host" => {
                 Event::Vital(self.vital(verb, &mut words)?)
             }
+            "web" => Event::Web(match words.next()? {
+                "absent" => Web::Absent,
+                port => Web::Listens(parse(port)?),
+            }),
             "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
             "says" => {
                 let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;

@@ -89,10 +89,12 @@ pub fn home() -> RulesetInput {
             Allow::Ssh,
             Allow::Icmp,
             Allow::Mdns,
+            Allow::Web,
             Allow::Tcp(8000, 8010),
             Allow::Udp(51820, 51820),
         ],
         ssh_ports: vec![2222],
+        web_port: Some(80),
         forwards: vec![
             ForwardedPort {
                 transport: Transport::Tcp,

@@ -136,6 +136,7 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
                 uplinks,
                 allow,
                 ssh_ports,
+                web_port: Some(8080),
                 overlap_routed,
                 forwards,
                 flow_table_devices,

@@ -10,6 +10,7 @@ mod pty;
 mod report;
 mod setup;
 mod ssh_install;
+mod web;
 mod wifi;
 
 use std::fs::{self, File};

@@ -14,6 +14,7 @@ use crate::{Schema, Text, Word};
 pub use line::Line;
 pub use parts::{
     Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Signal, Uplink,
+    Web,
 };
 pub use words::{
     DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
@@ -76,6 +77,8 @@ pub struct Snapshot {
     /// all, in the order of the settings
     pub nodes: Vec<Node>,
     pub panel: Panel,
+    /// the status page; null: its server does not run
+    pub web: Option<Web>,
 }
 
 /// Each changed top-level object whole; of the nodes only those that changed, known by their name.
@@ -119,6 +122,9 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Panel"))]
     pub panel: Option<Panel>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
+    #[cfg_attr(test, schemars(with = "Option<Web>"))]
+    pub web: Option<Option<Web>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Node>,
     /// names that are no node's any more; to be taken away before `nodes` of the same line are

@@ -1,14 +1,14 @@
 //! The small grammars of single values: durations, port patterns, what is allowed, probes,
 //! addresses.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::fault::Complaint;
 use super::tree::Scalar;
-use super::{Allow, HttpExpectation, NodeProbe, PortPattern, Threshold, Transport};
+use super::{Allow, HttpExpectation, NodeProbe, PortPattern, Threshold, Transport, WebAddress};
 use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
@@ -125,8 +125,8 @@ fn with_colons(text: &str) -> String {
 
 /// One entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
-    let right = "write \"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080 or \"tcp:8000-8010\", or \
-                 \"udp:51820\"";
+    let right = "write \"ssh\", \"icmp\", \"mdns\", \"web\", \"http\", \"https\", a TCP port such as 8080 or \
+                 \"tcp:8000-8010\", or \"udp:51820\"";
     match value {
         Scalar::Integer(number) => match u16::try_from(number) {
             Ok(port) if port > 0 => Ok(Allow::Tcp(port, port)),
@@ -135,6 +135,7 @@ pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
         Scalar::Text("ssh") => Ok(Allow::Ssh),
         Scalar::Text("icmp" | "ping") => Ok(Allow::Icmp),
         Scalar::Text("mdns") => Ok(Allow::Mdns),
+        Scalar::Text("web") => Ok(Allow::Web),
         Scalar::Text("http") => Ok(Allow::Tcp(80, 80)),
         Scalar::Text("https") => Ok(Allow::Tcp(443, 443)),
         Scalar::Text(text) => {
@@ -225,6 +226,46 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
 fn url_path(path: &str) -> Option<String> {
     let clean = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '<' | '>' | '`'));
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+}
+
+/// One entry of `web.listen`.
+pub(super) fn web_address(value: Scalar<'_>) -> Parsed<WebAddress> {
+    let right = "write a port such as 80, \"192.168.50.1:80\" or \"[fd00::1]:80\"";
+    match value {
+        Scalar::Integer(number) => match u16::try_from(number) {
+            Ok(port) if port > 0 => Ok(WebAddress::Port(port)),
+            _ => Err(not_a_port(number)),
+        },
+        Scalar::Text(text) => {
+            let at = || text.parse().ok().filter(|at: &SocketAddr| at.port() > 0);
+            let parsed = port(text).map(WebAddress::Port).or_else(|| at().map(WebAddress::At));
+            let wrong = || Complaint::new(format!("{text:?} is not a port to listen on"), right);
+            parsed.ok_or_else(wrong)
+        }
+    }
+}
+
+/// A network of either family; an address alone is the network of it.
+pub(super) fn network(text: &str) -> Parsed<IpNet> {
+    let net = text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| ip.into()));
+    let wrong = || {
+        let right = "write a network such as \"10.1.2.0/24\" or \"fd00:1::/64\"";
+        Complaint::new(format!("{text:?} is not a network"), right)
+    };
+    net.as_ref().map(IpNet::trunc).ok_or_else(wrong)
+}
+
+/// One entry of `web.heads`: the URL of a head's page, without the slash at its end.
+pub(super) fn web_head(text: &str) -> Parsed<String> {
+    let right = "write a URL such as \"http://rack2.local\" or \"http://rack2.local:8080\"";
+    let (host, port, path) = http_url(text)
+        .map_err(|_| Complaint::new(format!("{text:?} is not an http URL"), right))?;
+    if !matches!(path.as_str(), "" | "/") {
+        return Err(Complaint::new(format!("{text:?} has a path"), right));
+    }
+    let host =
+        if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    Ok(if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") })
 }
 
 /// `uplink.check.url`: host, port, path with query.

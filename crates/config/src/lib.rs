@@ -51,12 +51,12 @@ mod tree;
 mod validate;
 mod value;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
@@ -88,6 +88,8 @@ pub struct Settings {
     pub lcd: Lcd,
     pub led: Led,
     pub sockets: Sockets,
+    pub web: Web,
+    pub metrics: Metrics,
 }
 
 /// `[uplink]`
@@ -143,6 +145,8 @@ pub enum Allow {
     Icmp,
     /// UDP 5353
     Mdns,
+    /// the TCP port at which the status page is
+    Web,
     /// inclusive port range
     Tcp(u16, u16),
     /// inclusive port range
@@ -455,4 +459,68 @@ pub enum LedDevice {
 pub struct Sockets {
     pub status: PathBuf,
     pub control: PathBuf,
+}
+
+/// `[web]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Web {
+    pub enabled: bool,
+    /// in the order in which they are tried; never empty
+    pub listen: Vec<WebAddress>,
+    pub public: Public,
+    /// beside the head itself; the cluster's subnet where nothing is written
+    pub admin_from: Vec<IpNet>,
+    /// URLs of other heads' pages, without a path
+    pub heads: Vec<String>,
+    /// where the page's process writes its port
+    pub port_file: PathBuf,
+}
+
+/// The port where the page is if none of `web.listen` is free.
+pub const WEB_PORT_ELSE: u16 = 8080;
+
+impl Web {
+    /// Returns the places to try, in their order.
+    pub fn places(&self) -> impl Iterator<Item = WebAddress> + '_ {
+        let listed = self.listen.iter().copied();
+        let other = WebAddress::Port(WEB_PORT_ELSE);
+        listed.chain((!self.listen.contains(&other)).then_some(other))
+    }
+
+    /// Returns whether the page can be at a port: another one is not believed of its process.
+    pub fn may_listen(&self, port: u16) -> bool {
+        self.enabled && self.places().any(|place| place.port() == port)
+    }
+}
+
+/// One entry of `web.listen`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebAddress {
+    /// at all addresses
+    Port(u16),
+    At(SocketAddr),
+}
+
+impl WebAddress {
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Port(port) => port,
+            Self::At(address) => address.port(),
+        }
+    }
+}
+
+/// `web.public`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Public {
+    Full,
+    /// no names and addresses of nodes
+    Summary,
+    Off,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    pub nodes_max: usize,
 }

@@ -39,6 +39,8 @@ pub(super) fn settings(
         check.lines_apart(buttons, lcd);
     }
     check.sockets_apart(status.as_ref(), control.as_ref());
+    let web = check.web(cluster.as_ref());
+    let metrics = check.get(&keys::METRICS_NODES_MAX);
     Some(Settings {
         board: board?,
         uplink: uplink?,
@@ -53,6 +55,8 @@ pub(super) fn settings(
         lcd: lcd?,
         led: led?,
         sockets: Sockets { status: status?, control: control? },
+        web: web?,
+        metrics: Metrics { nodes_max: metrics? },
     })
 }
 
@@ -320,6 +324,18 @@ impl Check<'_> {
                 "choose another line for the button, or for the display in lcd.pins",
             );
         }
+    }
+
+    fn web(&mut self, cluster: Option<&Cluster>) -> Option<Web> {
+        let own = || Some(vec![IpNet::V4(cluster?.address.trunc())]);
+        Some(Web {
+            enabled: self.get(&keys::WEB_ENABLED)?,
+            listen: self.get(&keys::WEB_LISTEN)?,
+            public: self.get(&keys::WEB_PUBLIC)?,
+            admin_from: self.get(&keys::WEB_ADMIN_FROM).or_else(own)?,
+            heads: self.get(&keys::WEB_HEADS)?,
+            port_file: self.get(&keys::WEB_PORT_FILE)?,
+        })
     }
 
     fn sockets_apart(&mut self, status: Option<&PathBuf>, control: Option<&PathBuf>) {

@@ -71,6 +71,11 @@ pub fn must(namespace: &str, line: &str) -> Result<String> {
 
 /// Starts a command in the background with its outputs appended to the file `log`.
 pub fn spawn(command: &mut Command, log: &Path) -> Result<Running> {
+    spawn_reading(command, Stdio::null(), log)
+}
+
+/// As [`spawn`], with standard input.
+pub fn spawn_reading(command: &mut Command, input: Stdio, log: &Path) -> Result<Running> {
     let file = File::options()
         .create(true)
         .append(true)
@@ -78,7 +83,7 @@ pub fn spawn(command: &mut Command, log: &Path) -> Result<Running> {
         .map_err(while_doing(format!("cannot write {}", log.display())))?;
     let copy = file.try_clone().map_err(while_doing("cannot duplicate a file"))?;
     let child = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(file)
         .stderr(copy)
         .spawn()

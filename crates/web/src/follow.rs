@@ -11,6 +11,8 @@ use bramblegate_api::status::{Change, Line, Node, Rule, Snapshot};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{broadcast, watch};
 
+use crate::sight::{Sight, Summaries};
+
 /// A snapshot is asked for so often: it brings what causes no line of changes, such as round trips,
 /// and shows that the daemon still answers.
 const REFRESH: Duration = Duration::from_secs(3);
@@ -24,6 +26,8 @@ const HANGS: Duration = Duration::from_secs(2);
 const KEPT: usize = 256;
 /// Lines that a slow client may be behind before it is given a snapshot.
 const BEHIND: usize = 64;
+/// Between two summaries for one client.
+const SUMMARIES: Duration = Duration::from_secs(1);
 /// Pause before another try to connect.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -108,6 +112,28 @@ impl Follower {
             },
         );
         stream::iter(begin).chain(go_on)
+    }
+
+    /// Returns a summary as a snapshot line, then another whenever something has changed, at most
+    /// one in [`SUMMARIES`]: changes name nodes.
+    pub fn snapshots(&self, summaries: Arc<Summaries>) -> impl Stream<Item = Arc<Sent>> + use<> {
+        let state = (self.clone(), self.changes(), summaries, true);
+        stream::unfold(state, |(follower, mut changes, summaries, first)| async move {
+            if !first {
+                tokio::time::sleep(SUMMARIES).await;
+                changes.changed().await.ok()?;
+            }
+            changes.borrow_and_update();
+            let seq = lock(&follower.lines).seq;
+            let known = summaries.seen(follower.known(), Sight::Summary);
+            let text = known.snapshot.map(|snapshot| {
+                let line = bramblegate_api::line(&*snapshot);
+                String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
+            });
+            // Before the first line of the daemon there is nothing to send.
+            let sent = Arc::new(Sent { seq, text: text.unwrap_or_else(|| "{}".to_owned()) });
+            Some((sent, (follower, changes, summaries, false)))
+        })
     }
 
     /// Returns what a client that knows everything up to `since` is given first.

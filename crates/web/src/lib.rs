@@ -10,19 +10,27 @@
 //! * [`live`] compares what was drawn with what is shown and sends the difference to all viewers.
 //! * [`history`] keeps the last hour and day for its plots.
 //! * [`metrics`] and [`discovery`] write it for Prometheus.
+//! * [`heads`] asks other heads, [`logbook`] the journal.
+//! * [`sight`] leaves out what somebody may not see who has not logged in.
 //! * [`login`] decides who may give orders, [`orders`] hands them to the control socket.
-//! * [`serve`] takes connections, within bounds, and answers.
+//! * [`options`] and [`listen`] say what is wanted and where; [`serve`] takes connections, within
+//!   bounds, and answers.
 
 pub mod discovery;
 pub mod follow;
+pub mod heads;
 pub mod history;
+pub mod listen;
 pub mod live;
 pub mod log;
+pub mod logbook;
 pub mod login;
 pub mod metrics;
+pub mod options;
 pub mod orders;
 pub mod page;
 pub mod plain;
 mod process;
 pub mod serve;
+pub mod sight;
 mod traffic;

@@ -1,6 +1,6 @@
 //! Sends what has changed on the page to everybody who looks at it.
 //!
-//! The page is drawn once for each language that somebody reads, compared with what was drawn
+//! The page is drawn once for each language and sight that somebody has, compared with what was drawn
 //! before, and only parts that differ are sent, as one event for all viewers. The last events are
 //! kept: a viewer that was away for a moment is given what it missed (`Last-Event-ID`), one that
 //! was away longer is given every part.
@@ -15,8 +15,11 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::follow::Follower;
+use crate::heads::Heads;
 use crate::history::{History, Span};
-use crate::page::{self, Access, Language, Parts};
+use crate::logbook::Logbook;
+use crate::page::{self, Access, Language, Parts, Scene};
+use crate::sight::{Sight, Summaries};
 
 /// Changes within this time are one event.
 const COALESCE: Duration = Duration::from_millis(150);
@@ -48,10 +51,11 @@ struct Sent {
     data: String,
 }
 
-/// The page in one language, and who looks at it.
+/// The page in one language for one sight, and who looks at it.
 #[derive(Debug)]
 struct Channel {
     language: Language,
+    sight: Sight,
     state: Mutex<Drawn>,
     viewers: broadcast::Sender<Arc<Sent>>,
 }
@@ -64,11 +68,20 @@ struct Drawn {
     kept: VecDeque<Arc<Sent>>,
 }
 
-/// All languages.
+/// What the page is drawn of.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    pub history: History,
+    pub heads: Heads,
+    pub logbook: Logbook,
+    pub summaries: Arc<Summaries>,
+}
+
+/// All languages and sights.
 #[derive(Debug, Clone)]
 pub struct Live {
     follower: Follower,
-    history: History,
+    sources: Sources,
     channels: Arc<Vec<Channel>>,
     /// tells the ids of this process from those of the one before
     run: u64,
@@ -76,21 +89,26 @@ pub struct Live {
 
 impl Live {
     /// Returns the page of a daemon; [`Self::run`] keeps it up to date.
-    pub fn new(follower: Follower, history: History, run: u64) -> Self {
-        let channels = Language::ALL
+    pub fn new(follower: Follower, sources: Sources, run: u64) -> Self {
+        let pages = Language::ALL
             .into_iter()
-            .map(|language| Channel {
+            .flat_map(|language| Sight::SEEING.map(|sight| (language, sight)));
+        let channels = pages
+            .map(|(language, sight)| Channel {
                 language,
+                sight,
                 state: Mutex::default(),
                 viewers: broadcast::channel(BEHIND).0,
             })
             .collect();
-        Self { follower, history, channels: Arc::new(channels), run }
+        Self { follower, sources, channels: Arc::new(channels), run }
     }
 
     /// Draws what changes, for as long as the process runs.
     pub async fn run(self) {
         let mut changes = self.follower.changes();
+        let mut heads = self.sources.heads.changes();
+        let mut lines = self.sources.logbook.changes();
         loop {
             for channel in
                 self.channels.iter().filter(|channel| channel.viewers.receiver_count() > 0)
@@ -98,32 +116,40 @@ impl Live {
                 self.draw(channel);
             }
             tokio::time::sleep(COALESCE).await;
-            if changes.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = changes.changed() => changed,
+                changed = heads.changed() => changed,
+                changed = lines.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         }
     }
 
     /// Returns the whole page, with the number of the event that it holds everything of.
-    pub fn whole(&self, language: Language, access: &Access) -> String {
-        let Some(channel) = self.channels.iter().find(|channel| channel.language == language)
+    pub fn whole(&self, language: Language, sight: Sight, access: &Access) -> String {
+        let place = self.place(language, sight);
+        let Some((place, channel)) =
+            place.and_then(|place| Some((place, self.channels.get(place)?)))
         else {
-            return String::new();
+            return page::closed(language, access);
         };
         let (parts, id) = self.draw(channel);
-        let plots = page::draw_plots(&self.history, Span::Hour, language.words());
-        page::whole(language, &parts, &plots, access, &self.name(id))
+        let plots = page::draw_plots(&self.sources.history, Span::Hour, sight, language.words());
+        page::whole(language, &parts, &plots, access, &self.name(place, id))
     }
 
     /// Returns the events after `since`, then those that come; with beats while nothing does.
     pub fn events(
         &self,
         language: Language,
+        sight: Sight,
         since: Option<&str>,
     ) -> impl Stream<Item = sse::Event> + use<> {
         let live = self.clone();
-        let place = self.channels.iter().position(|channel| channel.language == language);
-        let since = since.and_then(|name| self.number(name));
+        let place = self.place(language, sight);
+        let since = since.and_then(|name| self.number(place?, name));
         let receiver = place
             .and_then(|place| self.channels.get(place))
             .map(|channel| channel.viewers.subscribe());
@@ -153,23 +179,27 @@ impl Live {
                     }
                 }
             });
-        let run = self.run;
+        let named = self.clone();
         begin.chain(go_on).map(move |sent| {
-            sse::Event::default()
-                .id(format!("{run:x}-{}", sent.id))
-                .event("update")
-                .data(&sent.data)
+            let name = named.name(place.unwrap_or_default(), sent.id);
+            sse::Event::default().id(name).event("update").data(&sent.data)
         })
     }
 
-    fn name(&self, id: u64) -> String {
-        format!("{:x}-{id}", self.run)
+    fn place(&self, language: Language, sight: Sight) -> Option<usize> {
+        let wanted = |channel: &Channel| (channel.language, channel.sight) == (language, sight);
+        self.channels.iter().position(wanted)
     }
 
-    /// Returns the number in an event's name; `None` where another process made it.
-    fn number(&self, name: &str) -> Option<u64> {
-        let (run, id) = name.split_once('-')?;
-        (u64::from_str_radix(run, 16).ok()? == self.run).then(|| id.parse().ok())?
+    /// Returns the name of a channel's event: of this process, and of no other channel.
+    fn name(&self, place: usize, id: u64) -> String {
+        format!("{:x}.{place}-{id}", self.run)
+    }
+
+    /// Returns the number in an event's name; `None` where another process or channel made it.
+    fn number(&self, place: usize, name: &str) -> Option<u64> {
+        let id = name.rsplit_once('-')?.1.parse().ok()?;
+        (self.name(place, id) == name).then_some(id)
     }
 
     /// Returns what a viewer that knows everything up to `since` has missed.
@@ -198,9 +228,13 @@ impl Live {
 
     /// Draws the page anew, sends what differs; returns it with the number of the last event.
     fn draw(&self, channel: &Channel) -> (Parts, u64) {
-        let known = self.follower.known();
+        let known = self.sources.summaries.seen(self.follower.known(), channel.sight);
+        // The journal names nodes.
+        let full = channel.sight == Sight::Full;
+        let entries = if full { self.sources.logbook.entries() } else { Vec::new() };
+        let scene = Scene { known: &known, heads: &self.sources.heads.known(), entries: &entries };
         let mut drawn = lock(&channel.state);
-        let parts = page::draw(channel.language, &known, &drawn.parts);
+        let parts = page::draw(channel.language, &scene, &drawn.parts);
         let update = difference(&drawn.parts, &parts);
         if let Some(data) = update {
             drawn.id += 1;

@@ -122,9 +122,9 @@ impl Sessions {
         self.csrf(token, now).is_some_and(|known| known == csrf)
     }
 
-    /// Ends a session.
-    pub fn close(&mut self, token: &str) {
-        self.open.remove(token);
+    /// Ends a session; returns whether there was one.
+    pub fn close(&mut self, token: &str) -> bool {
+        self.open.remove(token).is_some()
     }
 }
 

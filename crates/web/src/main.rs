@@ -1,95 +1,188 @@
 //! The program `bramblegate-web`.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::Router;
 use bramblegate_web::follow::Follower;
-use bramblegate_web::history::History;
-use bramblegate_web::live::Live;
-use bramblegate_web::log;
+use bramblegate_web::listen::{self, PortFile};
+use bramblegate_web::live::{Live, Sources};
+use bramblegate_web::options::{Args, Options};
 use bramblegate_web::orders::Desk;
 use bramblegate_web::serve::{self, Site};
+use bramblegate_web::{log, login};
 use clap::Parser;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-/// Serves the status page of this head node.
-#[derive(Debug, Parser)]
-#[command(name = "bramblegate-web", version)]
-struct Args {
-    /// Address and port to listen on; may be given more than once, the first that is free is taken
-    #[arg(long = "listen", value_name = "ADDR:PORT", default_values = ["[::]:80", "[::]:8080"])]
-    listen: Vec<SocketAddr>,
-    /// The daemon's status socket
-    #[arg(long, value_name = "PATH", default_value = "/run/bramblegate/status.sock")]
-    status: PathBuf,
-    /// The daemon's control socket, for orders of those who log in
-    #[arg(long, value_name = "SOCKET", default_value = "/run/bramblegate/control.sock")]
-    control: PathBuf,
-    /// File with the password's hash (bramblegate web password writes it)
-    #[arg(long, value_name = "FILE", default_value = "/etc/bramblegate/web.password")]
-    password: PathBuf,
-    /// Network whose computers may log in, beside the head itself; may be given more than once
-    #[arg(long, value_name = "NETWORK")]
-    admin_from: Vec<ipnet::IpNet>,
-    /// Up to so many nodes are series of their own in /metrics; above that groups alone
-    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
-    nodes_max: usize,
-}
-
+/// A password cannot be used (sysexits.h, EX_DATAERR).
+const DATA: u8 = 65;
 /// No port could be taken (sysexits.h, EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
+/// The settings are not right (sysexits.h, EX_CONFIG).
+const CONFIG: u8 = 78;
+/// No password is read further, bytes.
+const LONGEST_PASSWORD: u64 = 1024;
+
+/// Why the program ends with a failure.
+struct Failure(u8, String);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("there is no runtime: {error}")),
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Nobody is left to report it to where that fails.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
     };
-    match runtime.block_on(run(args)) {
+    let ended = if args.hash_password { hash() } else { serve(&args) };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(Failure(code, why)) => {
+            log::line(format_args!("bramblegate-web: {why}"));
+            ExitCode::from(code)
+        }
     }
 }
 
-fn failed(error: &str) -> ExitCode {
-    log::line(format_args!("bramblegate-web: {error}"));
-    ExitCode::from(UNAVAILABLE)
-}
-
-async fn run(args: Args) -> Result<(), String> {
-    let listener = listen(&args.listen).await?;
-    let at = listener.local_addr().map_err(|error| error.to_string())?;
-    let follower = Follower::start(args.status).map_err(|error| error.to_string())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let history = History::default();
-    tokio::spawn(history.clone().run(follower.clone()));
-    let live =
-        Live::new(follower.clone(), history.clone(), u64::try_from(now.as_millis()).unwrap_or(0));
-    tokio::spawn(live.clone().run());
-    let desk = Arc::new(Desk::new(args.password, args.control, args.admin_from));
-    let routes = serve::routes(Site { follower, live, history, desk, nodes_max: args.nodes_max });
-    log::line(format_args!("the status page is at {at}"));
-    let mut end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    tokio::select! {
-        () = serve::serve(listener, routes) => {}
-        _ = end.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// Prints the hash of the password on standard input.
+fn hash() -> Result<(), Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(LONGEST_PASSWORD + 1).read_to_string(&mut text);
+    read.map_err(|error| Failure(DATA, format!("the password cannot be read: {error}")))?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.chars().count() < login::SHORTEST || text.len() as u64 > LONGEST_PASSWORD {
+        let least = login::SHORTEST;
+        let why = format!("a password has {least} characters or more, and at most 1,000");
+        return Err(Failure(DATA, why));
     }
+    let hash = login::hash(password).map_err(|error| Failure(DATA, error.to_string()))?;
+    println!("{hash}");
     Ok(())
 }
 
-/// Returns the first of the addresses that is free.
-async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, String> {
-    let mut refused = Vec::new();
-    for address in addresses {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => refused.push(format!("{address}: {error}")),
+fn serve(args: &Args) -> Result<(), Failure> {
+    let options = Options::read(args).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Failure(CONFIG, lines.join("\n"))
+    })?;
+    if !options.enabled {
+        log::line(format_args!("there is no status page: web.enabled is false"));
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&error))?;
+    runtime.block_on(run(args, options))
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Failure {
+    Failure(UNAVAILABLE, error.to_string())
+}
+
+async fn run(args: &Args, first: Options) -> Result<(), Failure> {
+    let mut end = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
+    let mut reload = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
+    let handed_over = listen::handed_over().map_err(|error| failed(&error))?;
+    let (options, seen) = watch::channel(Arc::new(first));
+    let routes = site(&seen).map_err(|error| failed(&error))?;
+    // Sockets of the service manager take the place of those in the settings.
+    let wanted = handed_over.is_empty() || !args.listen.is_empty();
+    let mut port = handed_over.first().map(port_of);
+    let mut standing = JoinSet::new();
+    for listener in handed_over {
+        standing.spawn(serve::serve(listener, routes.clone()));
+    }
+    let mut own = JoinSet::new();
+    if wanted {
+        let listener = listen::first_free(&options.borrow().listen).map_err(|why| failed(&why))?;
+        port = Some(port_of(&listener));
+        own.spawn(serve::serve(listener, routes.clone()));
+    }
+    let mut place = announce(&options.borrow(), port);
+    // Where no service manager waits for it that is no failure.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            _ = end.recv() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            _ = reload.recv() => {}
+        }
+        let Some(now) = read_again(args, &options.borrow()).await else { continue };
+        let moved = wanted && now.listen != options.borrow().listen;
+        if moved {
+            // The old ports first: one of them may be wanted again.
+            own.shutdown().await;
+            let listener = listen::first_free(&now.listen).map_err(|why| failed(&why))?;
+            port = Some(port_of(&listener));
+            own.spawn(serve::serve(listener, routes.clone()));
+        }
+        if now.port_file != options.borrow().port_file || moved {
+            drop(place);
+            place = announce(&now, port);
+        }
+        options.send_replace(Arc::new(now));
+    }
+    drop(place);
+    Ok(())
+}
+
+/// Starts what the page is made of; returns its routes.
+fn site(options: &watch::Receiver<Arc<Options>>) -> std::io::Result<Router> {
+    let follower = Follower::start(options.borrow().status.clone())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let sources = Sources::default();
+    tokio::spawn(sources.history.clone().run(follower.clone()));
+    tokio::spawn(sources.heads.clone().run(options.clone()));
+    tokio::spawn(sources.logbook.clone().run());
+    let number = u64::try_from(now.as_millis()).unwrap_or(0);
+    let live = Live::new(follower.clone(), sources.clone(), number);
+    tokio::spawn(live.clone().run());
+    let desk = Arc::new(Desk::new(options.clone()));
+    Ok(serve::routes(Site { follower, live, sources, desk, options: options.clone() }))
+}
+
+/// Reads the settings again; `None` where they are wrong, and those in force stay.
+async fn read_again(args: &Args, before: &Arc<Options>) -> Option<Options> {
+    let own = args.clone();
+    let read = tokio::task::spawn_blocking(move || Options::read(&own)).await.ok()?;
+    match read {
+        Ok(now) => {
+            if (&now.status, now.enabled) != (&before.status, before.enabled) {
+                log::line(format_args!(
+                    "web.enabled and sockets.status take effect with: sudo systemctl restart \
+                     bramblegate-web"
+                ));
+            }
+            Some(now)
+        }
+        Err(faults) => {
+            for fault in faults {
+                log::line(format_args!("the settings in force stay: {fault}"));
+            }
+            None
         }
     }
-    Err(format!("no address to listen on ({})", refused.join("; ")))
+}
+
+fn port_of(listener: &TcpListener) -> u16 {
+    listener.local_addr().map_or(0, |address| address.port())
+}
+
+/// Writes the port where the daemon looks for it.
+fn announce(options: &Options, port: Option<u16>) -> Option<PortFile> {
+    let port = port?;
+    log::line(format_args!("the status page is at port {port}"));
+    match PortFile::write(options.port_file.as_deref()?, port) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            log::line(format_args!("the display does not show where the page is: {error}"));
+            None
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! Log-in and orders by the page's forms.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,37 +13,46 @@ use bramblegate_api::client::ControlClient;
 use bramblegate_api::control::{Order, Verb};
 use bramblegate_api::printable::printable_line;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::log;
 use crate::login::{self, COOKIE, Refused, Sessions};
+use crate::options::Options;
 use crate::serve::{Peer, Site};
 
 /// Who may log in, with what, and where orders go.
 #[derive(Debug)]
 pub struct Desk {
-    /// the file with the password's hash; read at each log-in, so that a new one counts at once
-    pub password: PathBuf,
-    /// the daemon's control socket
-    pub control: PathBuf,
-    /// addresses that may log in
-    pub admin_from: Vec<ipnet::IpNet>,
+    /// who may log in, by which password's hash (read at each log-in, so that a new one counts at
+    /// once), and the control socket
+    options: watch::Receiver<Arc<Options>>,
     sessions: Mutex<Sessions>,
+    /// somebody has logged out
+    closed: watch::Sender<()>,
     /// one password is checked at a time: each takes 19 MiB
     checking: Semaphore,
 }
 
 impl Desk {
     /// Returns a desk without sessions.
-    pub fn new(password: PathBuf, control: PathBuf, admin_from: Vec<ipnet::IpNet>) -> Self {
+    pub fn new(options: watch::Receiver<Arc<Options>>) -> Self {
         let (sessions, checking) = (Mutex::default(), Semaphore::new(1));
-        Self { password, control, admin_from, sessions, checking }
+        Self { options, sessions, closed: watch::channel(()).0, checking }
+    }
+
+    /// Returns a receiver that wakes when somebody has logged out.
+    pub fn closed(&self) -> watch::Receiver<()> {
+        self.closed.subscribe()
+    }
+
+    fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.options.borrow())
     }
 
     /// Returns whether an address may log in.
     pub fn admits(&self, from: IpAddr) -> bool {
         let from = from.to_canonical();
-        from.is_loopback() || self.admin_from.iter().any(|net| net.contains(&from))
+        from.is_loopback() || self.options().admin_from.iter().any(|net| net.contains(&from))
     }
 
     /// Returns the token for the forms of a page that is asked for by an open session.
@@ -110,7 +118,8 @@ pub async fn log_in(
 
 /// Returns the token of a new session.
 async fn check(desk: &Arc<Desk>, from: IpAddr, password: String) -> Result<String, Refused> {
-    let kept = tokio::fs::read_to_string(&desk.password).await.map_err(|_| Refused::NoPassword)?;
+    let file = desk.options().password.clone();
+    let kept = tokio::fs::read_to_string(file).await.map_err(|_| Refused::NoPassword)?;
     desk.sessions().begin_try(from, Instant::now())?;
     // The semaphore is never closed.
     let place = desk.checking.acquire().await.map_err(|_| Refused::Wrong)?;
@@ -125,7 +134,9 @@ async fn check(desk: &Arc<Desk>, from: IpAddr, password: String) -> Result<Strin
 /// Ends the session.
 pub async fn log_out(State(site): State<Site>, headers: HeaderMap) -> Response {
     if let Some(token) = session(&headers).filter(|_| is_own_form(&headers)) {
-        site.desk.sessions().close(token);
+        if site.desk.sessions().close(token) {
+            site.desk.closed.send_replace(());
+        }
     }
     let cookie = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
@@ -162,7 +173,7 @@ pub async fn order(
         return (StatusCode::BAD_REQUEST, "this is not an order, or it needs a node\n")
             .into_response();
     };
-    let control = desk.control.clone();
+    let control = desk.options().control.clone();
     let sent = tokio::task::spawn_blocking(move || {
         ControlClient::connect(&control).and_then(|mut client| client.send(&order))
     });

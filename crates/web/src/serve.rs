@@ -14,6 +14,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bramblegate_config::Public;
 use futures_util::stream::{Stream, StreamExt};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,17 +23,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
 use crate::discovery;
-use crate::follow::Follower;
-use crate::history::{History, Span};
-use crate::live::{BEAT, Live};
+use crate::follow::{Follower, Known};
+use crate::history::Span;
+use crate::live::{BEAT, Live, Sources};
 use crate::metrics;
+use crate::options::Options;
 use crate::orders::{self, Desk};
 use crate::page::{self, Access, Language};
 use crate::plain;
+use crate::sight::Sight;
 
 /// Connections at the same time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 2048;
@@ -59,10 +62,40 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 pub struct Site {
     pub follower: Follower,
     pub live: Live,
-    pub history: History,
+    pub sources: Sources,
     pub desk: Arc<Desk>,
-    /// nodes are series of their own up to so many
-    pub nodes_max: usize,
+    pub options: watch::Receiver<Arc<Options>>,
+}
+
+impl Site {
+    /// Returns how much somebody sees at `from`.
+    fn sight(&self, headers: &HeaderMap, from: IpAddr) -> Sight {
+        let public = self.options.borrow().public;
+        match public {
+            Public::Full => Sight::Full,
+            _ if self.desk.csrf(headers, from).is_some() => Sight::Full,
+            Public::Summary => Sight::Summary,
+            Public::Off => Sight::Nothing,
+        }
+    }
+
+    /// Returns what is known, as somebody of this sight may know it.
+    fn seen(&self, sight: Sight) -> Known {
+        self.sources.summaries.seen(self.follower.known(), sight)
+    }
+
+    /// Ends when somebody may see another part than before: streams begin anew then.
+    fn other_sight(&self) -> impl Future<Output = ()> + use<> {
+        let mut options = self.options.clone();
+        let mut sessions = self.desk.closed();
+        async move {
+            let before = options.borrow().public;
+            tokio::select! {
+                _ = options.wait_for(|options| options.public != before) => {}
+                _ = sessions.changed(), if before != Public::Full => {}
+            }
+        }
+    }
 }
 
 /// Who asks.
@@ -87,6 +120,7 @@ pub fn routes(site: Site) -> Router {
         .route("/metrics", get(measured))
         .route("/sd", get(discovered))
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(site.clone(), look))
         .layer(middleware::from_fn(guard))
         .with_state(site)
 }
@@ -196,6 +230,24 @@ async fn guard(request: Request, next: Next) -> Response {
     answer
 }
 
+/// What everybody may ask for: the page says by itself that it shows nothing.
+const OPEN: [&str; 6] = ["/", "/page.css", "/page.js", "/healthz", "/login", "/logout"];
+
+/// Notes how much somebody sees, and refuses those who see nothing.
+async fn look(
+    State(site): State<Site>,
+    Extension(Peer(peer)): Extension<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let sight = site.sight(request.headers(), peer);
+    if sight == Sight::Nothing && !OPEN.contains(&request.uri().path()) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    request.extensions_mut().insert(sight);
+    next.run(request).await
+}
+
 fn language(headers: &HeaderMap) -> Language {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     accepted.map_or(Language::English, Language::accepted)
@@ -215,11 +267,15 @@ fn wants_text(headers: &HeaderMap) -> bool {
 async fn index(
     State(site): State<Site>,
     Extension(Peer(peer)): Extension<Peer>,
+    Extension(sight): Extension<Sight>,
     request: Request,
 ) -> Response {
     let headers = request.headers();
     if wants_text(headers) || request.uri().query() == Some("text") {
-        let text = plain::page(&site.follower.known(), SystemTime::now());
+        if sight == Sight::Nothing {
+            return StatusCode::FORBIDDEN.into_response();
+        }
+        let text = plain::page(&site.seen(sight), SystemTime::now());
         return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
     }
     let language = language(headers);
@@ -230,7 +286,7 @@ async fn index(
     };
     let headers =
         [(header::VARY, "Accept, Accept-Language"), (header::CONTENT_LANGUAGE, language.code())];
-    (headers, Html(site.live.whole(language, &access))).into_response()
+    (headers, Html(site.live.whole(language, sight, &access))).into_response()
 }
 
 async fn style() -> impl IntoResponse {
@@ -250,9 +306,10 @@ struct GroupQuery {
 async fn nodes(
     State(site): State<Site>,
     Query(query): Query<GroupQuery>,
+    Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Html<String> {
-    let known = site.follower.known();
+    let known = site.seen(sight);
     let words = language(&headers).words();
     let snapshot = known.snapshot.as_deref();
     Html(
@@ -271,13 +328,18 @@ struct EventsQuery {
 async fn events(
     State(site): State<Site>,
     Query(query): Query<EventsQuery>,
+    Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let since = last.or(query.since.as_deref()).and_then(|number| number.parse().ok());
-    let lines = site.follower.lines(since);
-    let stream =
-        lines.map(|sent| Ok(sse::Event::default().id(sent.seq.to_string()).data(&sent.text)));
+    let lines = match sight {
+        Sight::Full => site.follower.lines(since).boxed(),
+        _ => site.follower.snapshots(Arc::clone(&site.sources.summaries)).boxed(),
+    };
+    let stream = lines
+        .take_until(site.other_sight())
+        .map(|sent| Ok(sse::Event::default().id(sent.seq.to_string()).data(&sent.text)));
     Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(BEAT))
 }
 
@@ -285,18 +347,20 @@ async fn events(
 async fn live(
     State(site): State<Site>,
     Query(query): Query<EventsQuery>,
+    Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     // A browser that reconnects names the last event that it took, whatever the address says.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let since = last.or(query.since.as_deref());
-    let stream = site.live.events(language(&headers), since).map(Ok);
+    let stream = site.live.events(language(&headers), sight, since).map(Ok);
+    let stream = stream.take_until(site.other_sight());
     let beat = sse::Event::default().event("beat").data("");
     Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(BEAT).event(beat))
 }
 
-async fn status(State(site): State<Site>) -> Response {
-    match site.follower.known().snapshot {
+async fn status(State(site): State<Site>, Extension(sight): Extension<Sight>) -> Response {
+    match site.seen(sight).snapshot {
         Some(snapshot) => {
             let json = bramblegate_api::line(&*snapshot);
             ([(header::CONTENT_TYPE, "application/json")], json).into_response()
@@ -313,11 +377,17 @@ async fn health(State(site): State<Site>) -> Response {
     }
 }
 
-async fn measured(State(site): State<Site>, headers: HeaderMap) -> Response {
+async fn measured(
+    State(site): State<Site>,
+    Extension(sight): Extension<Sight>,
+    headers: HeaderMap,
+) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let openmetrics = accept.is_some_and(metrics::wants_openmetrics);
     let kind = if openmetrics { metrics::OPENMETRICS } else { metrics::TEXT };
-    match metrics::encode(&site.follower.known(), site.nodes_max, openmetrics) {
+    // Nodes without names are no series.
+    let nodes_max = if sight == Sight::Full { site.options.borrow().nodes_max } else { 0 };
+    match metrics::encode(&site.seen(sight), nodes_max, openmetrics) {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -328,7 +398,15 @@ struct DiscoveryQuery {
     port: Option<u16>,
 }
 
-async fn discovered(State(site): State<Site>, Query(query): Query<DiscoveryQuery>) -> Response {
+async fn discovered(
+    State(site): State<Site>,
+    Query(query): Query<DiscoveryQuery>,
+    Extension(sight): Extension<Sight>,
+) -> Response {
+    // Nothing but addresses is in it.
+    if sight != Sight::Full {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     let known = site.follower.known();
     // An empty list would take every target away; Prometheus keeps the last list after a failure.
     let Some(snapshot) = known.snapshot else {
@@ -347,8 +425,10 @@ struct PlotsQuery {
 async fn plots(
     State(site): State<Site>,
     Query(query): Query<PlotsQuery>,
+    Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Html<String> {
     let span = if query.span == "day" { Span::Day } else { Span::Hour };
-    Html(page::draw_plots(&site.history, span, language(&headers).words()).into_string())
+    let words = language(&headers).words();
+    Html(page::draw_plots(&site.sources.history, span, sight, words).into_string())
 }

@@ -13,6 +13,7 @@ use crate::decide::firewall::{TABLE, traffic};
 use crate::event::{AlertCode, Blocker, Vital};
 use crate::watch::firewall::FirewallWatch;
 use crate::watch::host::{name, time};
+use crate::watch::web;
 
 /// Files in which rule sets are saved.
 const SAVED: [&str; 2] = ["/etc/nftables.conf", "/etc/sysconfig/nftables.conf"];
@@ -39,13 +40,14 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let ssh_ports = name::ssh_ports(&context.machine.path("/"));
+    let web_port = web::read(&context.settings.web.port_file);
     let watch = FirewallWatch {
         table: TABLE,
         bridge: port
             .as_ref()
             .is_some_and(|port| context.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
         head: Some(net),
-        traffic: traffic::promised(context.settings, net, served, &ssh_ports, &[]),
+        traffic: traffic::promised(context.settings, net, served, &ssh_ports, web_port, &[]),
         exit: port.as_ref().zip(node).and_then(|(port, node)| context.machine.way_out(port, node)),
         cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
         cluster_networks: vec![net],

@@ -1,12 +1,13 @@
 //! The demo: its story to the end, a look inside it, several at once, and each of its keys.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bramblegate_lab::inside::furnish;
+use bramblegate_lab::shell::run;
 use bramblegate_lab::{Error, Result};
 
 use super::scene::{ensure, until};
@@ -45,6 +46,37 @@ pub fn runs_to_its_end() -> Result<()> {
         .take_while(|line| !line.contains("rpi2 dies"))
         .any(|line| line.contains("led       red"));
     ensure("nothing is red while the nodes start", !red)
+}
+
+/// The URL that the demo prints is answered outside of its namespaces, for as long as it plays.
+pub fn page_is_in_the_machines_browser() -> Result<()> {
+    furnish()?;
+    let io = |error: std::io::Error| Error(error.to_string());
+    run("ip", &["link", "set", "lo", "up"])?;
+    let mut command = Command::new(crate::program());
+    command.args(["demo", "--plain", "--seconds", "40"]).stdin(Stdio::null());
+    let mut demo = command.stdout(Stdio::piped()).spawn().map_err(io)?;
+    let lines = demo.stdout.take().map(|out| BufReader::new(out).lines());
+    let mut printed = lines.into_iter().flatten().map_while(std::io::Result::ok);
+    let url = printed.find_map(|line| {
+        let at = line.find("http://127.0.0.1:")?;
+        line.get(at..).map(|url| url.trim().to_owned())
+    });
+    // What is printed further is not looked at, and does not wait.
+    std::thread::spawn(move || printed.for_each(drop));
+    let url = url.ok_or_else(|| Error("no URL was printed".into()))?;
+    let page = |path: &str| {
+        let fetched =
+            Command::new("curl").args(["-s", "-m", "2"]).arg(format!("{url}{path}")).output();
+        fetched
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default()
+    };
+    let seen = until("the page answers", || page("status.json").contains("\"name\":\"rpi2\""));
+    let _ = demo.kill();
+    demo.wait().map_err(io)?;
+    seen?;
+    until("and ends with the demo", || page("healthz").is_empty()).map(drop)
 }
 
 /// The lines of a plain demo that are neither captions nor expectations.

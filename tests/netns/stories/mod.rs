@@ -33,6 +33,7 @@ mod succession;
 mod trouble;
 mod uplink;
 mod verbs;
+mod web;
 
 use bramblegate_lab::Result;
 
@@ -41,6 +42,13 @@ pub type Story = fn() -> Result<()>;
 
 /// All stories, by name.
 pub const ALL: &[(&str, Story)] = &[
+    (
+        "web::venue_reaches_the_page_only_where_it_is_allowed",
+        web::venue_reaches_the_page_only_where_it_is_allowed,
+    ),
+    ("web::page_is_at_8080_where_80_is_taken", web::page_is_at_8080_where_80_is_taken),
+    ("web::handed_over_socket_is_served", web::handed_over_socket_is_served),
+    ("demo::page_is_in_the_machines_browser", demo::page_is_in_the_machines_browser),
     ("ground::world_stands_without_a_gateway", ground::world_stands_without_a_gateway),
     ("ground::lease_changes_reach_the_head", ground::lease_changes_reach_the_head),
     (

@@ -86,6 +86,7 @@ impl Merged {
             cluster,
             host,
             panel,
+            web,
             nodes,
             nodes_removed,
             ..
@@ -105,6 +106,7 @@ impl Merged {
         replace(&mut self.snapshot.cluster, cluster);
         replace(&mut self.snapshot.host, host);
         replace(&mut self.snapshot.panel, panel);
+        replace(&mut self.snapshot.web, web);
         self.remove(&nodes_removed);
         for node in nodes {
             self.set(node, now);

@@ -220,3 +220,12 @@ pub struct Signal {
     pub colour: Text,
     pub pattern: Word<Pattern>,
 }
+
+/// The status page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Web {
+    /// TCP port at the head's addresses
+    pub port: u16,
+}

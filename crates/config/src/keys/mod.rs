@@ -6,6 +6,7 @@ mod form;
 mod network;
 mod nodes;
 mod panel;
+mod web;
 
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use form::Form;
 pub(crate) use network::*;
 pub(crate) use nodes::*;
 pub(crate) use panel::*;
+pub(crate) use web::*;
 
 /// Every key, in the order of the man page.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    network::NETWORK.iter().chain(nodes::NODES).chain(panel::PANEL).copied()
+    network::NETWORK.iter().chain(nodes::NODES).chain(panel::PANEL).chain(web::WEB).copied()
 }
 
 /// One key that the settings may hold.

@@ -30,13 +30,13 @@ keys! {
         Required, was "uplink.interface";
 
     /// What the venue may reach on the head node itself. "ssh" is TCP port 22 and every port that
-    /// sshd listens on, also when its settings change. "icmp" is for IPv4 and IPv6. A number is a
-    /// TCP port.
+    /// sshd listens on, also when its settings change. "web" is the port of the status page, and of
+    /// its metrics. "icmp" is for IPv4 and IPv6. A number is a TCP port.
     UPLINK_ALLOW: Vec<Allow> =
         "uplink.allow",
         scalars!(
-            "\"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080, or ports \
-             such as \"tcp:8000-8010\" and \"udp:51820\"",
+            "\"ssh\", \"icmp\", \"mdns\", \"web\", \"http\", \"https\", a TCP port such as 8080, or \
+             ports such as \"tcp:8000-8010\" and \"udp:51820\"",
             grammar::allow
         ),
         Toml("[\"ssh\", \"icmp\", \"mdns\"]");

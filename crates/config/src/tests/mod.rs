@@ -4,6 +4,7 @@ mod groups;
 mod mistakes;
 mod properties;
 mod refused;
+mod web;
 
 use super::*;
 use crate::board::Board;

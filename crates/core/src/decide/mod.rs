@@ -305,6 +305,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: facts.vitals().ssh_ports.clone(),
+        web_port: facts.web_port(),
         overlap_routed: placement.overlap == Overlap::Routed,
     }
 }

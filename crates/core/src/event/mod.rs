@@ -16,6 +16,7 @@ mod output;
 mod probe;
 mod routing;
 mod uplink;
+mod web;
 
 use std::ops::Add;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
 pub use probe::{UplinkProbePlan, UplinkTarget};
 pub use routing::{INTERNET, WayOutPlan};
 pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};
+pub use web::Web;
 
 /// Holds a moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
 ///
@@ -124,6 +126,8 @@ pub enum Event {
     Button(Button),
     Probe(Probe),
     Uplink(UplinkNews),
+    /// where the status page is
+    Web(Web),
     Hotplug(Hotplug),
     Firewall(Firewall),
     Vital(Vital),

@@ -78,6 +78,11 @@ impl Facts {
         &self.firewall
     }
 
+    /// Returns the TCP port of the status page, where its process is and may have that port.
+    pub fn web_port(&self) -> Option<u16> {
+        self.web.reported().filter(|port| self.settings.web.may_listen(*port))
+    }
+
     /// Returns the head's vitals.
     pub fn vitals(&self) -> &Vitals {
         &self.host

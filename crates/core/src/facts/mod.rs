@@ -6,7 +6,7 @@
 //! something. What one needs of another it gets as an argument. Events and time reach them in one
 //! order, in which those before have the event already and those behind have not:
 //!
-//! outputs, links, uplinks, routing, firewall, host, power, cluster, nodes, dhcp, acknowledgements.
+//! outputs, links, uplinks, routing, firewall, host, power, web, cluster, nodes, dhcp, acknowledgements.
 
 mod alert;
 mod answers;
@@ -22,6 +22,7 @@ mod resync;
 mod routing;
 pub mod transition;
 pub mod uplink;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use routing::Routing;
 pub use transition::Transition;
 use uplink::Uplinks;
 pub use uplink::{BETTER_UPLINK_TIME, OFFLINE_TIME};
+use web::WebFacts;
 
 /// Holds everything the daemon knows, a component for each subject.
 #[derive(Debug, Clone)]
@@ -66,6 +68,7 @@ pub struct Facts {
     cluster: Cluster,
     nodes: Nodes,
     dhcp: DhcpFacts,
+    web: WebFacts,
     acknowledgements: Acknowledgements,
     /// since the last [`Facts::take_resyncs`]
     resyncs: Resyncs,
@@ -93,6 +96,7 @@ impl Facts {
             cluster: Cluster::default(),
             nodes,
             dhcp: DhcpFacts::default(),
+            web: WebFacts::default(),
             acknowledgements: Acknowledgements::default(),
             resyncs: Resyncs::default(),
             generation: 0,
@@ -157,6 +161,7 @@ impl Facts {
         transitions.extend(self.firewall.handle(event, context));
         self.host.handle(event, context);
         self.power.handle(event, self.now);
+        self.web.handle(event);
         self.cluster.handle(event, context, &self.links);
         transitions.extend(self.nodes.handle(event, context, &self.links));
         transitions.extend(self.dhcp.handle(event, context, &self.nodes));

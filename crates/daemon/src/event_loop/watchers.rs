@@ -31,7 +31,7 @@ use crate::watch::link::conflict;
 use crate::watch::service_manager::Signals;
 use crate::watch::uplink::{lease, resolvers};
 use crate::watch::{
-    button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager,
+    button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager, web,
 };
 
 /// Pauses before a source that ended is begun again.
@@ -65,6 +65,8 @@ pub struct Plans {
     time_at: watch::Sender<Option<Ipv4Addr>>,
     /// the port whose neighbours are heard
     neighbours: watch::Sender<Option<LinkIndex>>,
+    /// where the status page's server writes its port
+    web: watch::Sender<PathBuf>,
     /// where orders are taken
     control: watch::Sender<PathBuf>,
     /// what the first decision did not need may begin
@@ -115,6 +117,7 @@ pub fn spawn(
         conflicts: later.planned("address conflicts", ConflictPlan::default(), conflict::run),
         vitals: later
             .planned("vitals", VitalsPlan::default(), |plan, events| host::run(events, plan)),
+        web: later.planned("status page", PathBuf::new(), |file, events| web::run(file, events)),
         buttons: later.planned("buttons", None, |plan, events| button::run(events, plan)),
         rest,
     }
@@ -223,5 +226,6 @@ impl Plans {
         publish(&self.time_at, others::time_at(settings, desired));
         publish(&self.neighbours, facts.roles().cluster);
         publish(&self.control, settings.sockets.control.clone());
+        publish(&self.web, settings.web.port_file.clone());
     }
 }

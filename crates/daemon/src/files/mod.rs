@@ -2,4 +2,5 @@
 
 pub mod folder;
 pub(crate) mod inotify;
-pub mod reading;
+
+pub use bramblegate_files::{reading, settings};

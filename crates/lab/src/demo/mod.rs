@@ -8,6 +8,7 @@ mod attach;
 mod captions;
 mod diagram;
 mod keys;
+mod page;
 mod picture;
 mod running;
 mod stage;
@@ -113,7 +114,10 @@ pub fn main(args: Args) -> ExitCode {
             None
         }
     };
-    match terminal::guard(STAGE) {
+    // Without a free port there is no page in the machine's browser, and the demo plays all the same.
+    let page = page::Offer::make();
+    let offered = page.as_ref().map(|page| (page::VARIABLE, page.value()));
+    match terminal::guard(STAGE, offered) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             output::err(&format!("bramblegate demo: {error}\n"));

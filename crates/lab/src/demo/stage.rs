@@ -1,6 +1,7 @@
 //! Inside the namespaces: the world, the story, and what a person's keys do to it.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
@@ -10,7 +11,7 @@ use bramblegate_api::status::{NodeHealth, Snapshot, UplinkState};
 
 use super::captions::Captions;
 use super::keys::{self, Before, Deed, deed, key_line};
-use super::{Args, gateway, is_plain, picture, words};
+use super::{Args, gateway, is_plain, page, picture, words};
 use crate::file::{Action, Internet};
 use crate::play::{Observer, Outcome, Sight, play, wait_until};
 use crate::world::Input;
@@ -68,8 +69,10 @@ struct Show {
     screen: Option<Screen>,
     big: bool,
     colour: bool,
-    /// the line to type to look inside
+    /// the line to type to look inside, behind the status page's address
     attach: String,
+    /// where the status page is for the machine's browser, and the socket that waits for it
+    page: Option<(OwnedFd, String)>,
     keys: Receiver<char>,
     /// a key that has not been acted on yet
     pressed: Option<Deed>,
@@ -102,6 +105,7 @@ impl Show {
             big: args.big,
             colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             attach: attach_line(),
+            page: page::take(),
             keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
             pressed: None,
             captions: Captions::new(now),
@@ -155,7 +159,11 @@ impl Show {
             self.place = place;
             self.caption(&act.purpose);
             let world = match world {
-                None => world.insert(build(act, program)?),
+                None => {
+                    let world = world.insert(build(act, program)?);
+                    self.open_page(world)?;
+                    world
+                }
                 Some(world) => {
                     world.move_to(act)?;
                     world
@@ -169,6 +177,24 @@ impl Show {
             let expects =
                 acts.iter().flat_map(|act| &act.moments).map(|moment| moment.expects.len());
             self.unreached = expects.sum::<usize>().saturating_sub(self.seen);
+        }
+        Ok(())
+    }
+
+    /// Starts the status page, where its program is installed.
+    fn open_page(&mut self, world: &mut World) -> Result<()> {
+        let (socket, url) = match self.page.take() {
+            Some((socket, url)) => (Some(socket), Some(url)),
+            None => (None, None),
+        };
+        if !world.start_web(socket)? {
+            return Ok(());
+        }
+        if let Some(url) = url {
+            self.attach = format!("Status page: {url}   {}", self.attach);
+            if self.screen.is_none() {
+                self.print("page", &url);
+            }
         }
         Ok(())
     }

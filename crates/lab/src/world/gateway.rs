@@ -104,7 +104,8 @@ impl World {
              [vitals]\ntemperature_above = 120\nmemory_free_below = \"off\"\ndisk_free_below = \"off\"\npressure = \"off\"\n\
              [gpio]\nchip = \"emulator:{HOME}/buttons\"\n[buttons]\nnext = {}\nacknowledge = {}\n\
              power = {}\n\
-             [sockets]\nstatus = \"{HOME}/status.sock\"\n",
+             [sockets]\nstatus = \"{HOME}/status.sock\"\n\
+             [web]\nport_file = \"{HOME}/web/port\"\n",
             ports.join(", "),
             Input::Next as u32,
             Input::Acknowledge as u32,

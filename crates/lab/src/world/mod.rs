@@ -2,6 +2,7 @@
 
 mod events;
 mod gateway;
+mod web;
 
 pub use gateway::Input;
 
@@ -29,6 +30,8 @@ pub struct World {
     names: Option<Servers>,
     services: Vec<Running>,
     gateway: Option<Running>,
+    /// the status page
+    web: Option<Running>,
     /// DHCP clients of the nodes, where they ask for their addresses
     clients: Vec<Running>,
 }
@@ -65,6 +68,7 @@ impl World {
             names: None,
             services: Vec::new(),
             gateway: None,
+            web: None,
             clients: Vec::new(),
         };
         let web = world.serve("internet", "web", "[::]:80")?;

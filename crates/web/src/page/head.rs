@@ -25,7 +25,7 @@ pub(super) fn state(known: &Known, words: &Words) -> Markup {
 }
 
 /// Returns the class of a severity; one that a newer daemon has added counts as a warning.
-fn class(severity: &Word<Severity>) -> &'static str {
+pub(super) fn class(severity: &Word<Severity>) -> &'static str {
     severity.known().map_or("warning", Severity::name)
 }
 

@@ -4,6 +4,8 @@
 mod forms;
 mod glass;
 mod head;
+mod heads;
+mod logbook;
 mod nodes;
 mod parts;
 mod plots;
@@ -12,6 +14,8 @@ mod words;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::follow::Known;
+use crate::heads::Head;
+use crate::logbook::Entry;
 
 pub use forms::Access;
 pub use nodes::group;
@@ -23,11 +27,23 @@ pub use words::{Language, Words};
 pub const STYLE: &str = include_str!("../assets/page.css");
 pub const SCRIPT: &str = include_str!("../assets/page.js");
 
+/// What the page is drawn of.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    pub known: &'a Known,
+    /// other heads
+    pub heads: &'a [Head],
+    /// the journal's latest lines, oldest first
+    pub entries: &'a [Entry],
+}
+
 /// Draws all parts; what has not changed since `old` is taken from there.
-pub fn draw(language: Language, known: &Known, old: &Parts) -> Parts {
-    let words = language.words();
+pub fn draw(language: Language, scene: &Scene<'_>, old: &Parts) -> Parts {
+    let (words, known) = (language.words(), scene.known);
     let mut parts = Parts::default();
     parts.put("state", head::state(known, words));
+    parts.put("heads", heads::draw(scene.heads, words));
+    parts.put("log", logbook::draw(scene.entries, words));
     let Some(snapshot) = known.snapshot.as_deref() else {
         parts.put(NODES, html! {});
         return parts;
@@ -62,12 +78,7 @@ pub fn whole(
         (DOCTYPE)
         html lang=(language.code()) {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Bramblegate" }
-                link rel="stylesheet" href="/page.css";
-                link rel="icon" href="data:,";
+                (about())
                 script src="/page.js" defer {}
             }
             body data-event=(event) data-stale=(words.stale) data-copied=(words.copied) {
@@ -96,12 +107,43 @@ pub fn whole(
                         (section("gateway", words.gateway))
                         (section("host", words.host))
                     }
+                    // Both hide where there is nothing in them.
+                    div.facts #heads { (part("heads")) }
+                    div.log #log { (part("log")) }
                 }
                 footer {
                     (forms::draw(access, words))
                     a href="/status.json" { "status.json" } " · "
                     a href="/?text" { (words.as_text) }
                 }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// Returns what stands in the head of every page.
+fn about() -> Markup {
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        title { "Bramblegate" }
+        link rel="stylesheet" href="/page.css";
+        link rel="icon" href="data:,";
+    }
+}
+
+/// Returns the page for those who see nothing before they log in.
+pub fn closed(language: Language, access: &Access) -> String {
+    let words = language.words();
+    html! {
+        (DOCTYPE)
+        html lang=(language.code()) {
+            head { (about()) }
+            body {
+                header { h1 { "Bramblegate" } }
+                main { section { p { (words.closed) } (forms::draw(access, words)) } }
             }
         }
     }

@@ -6,17 +6,21 @@ use maud::{Markup, PreEscaped, html};
 
 use super::words::Words;
 use crate::history::{History, Span, Subject};
+use crate::sight::Sight;
 
 /// Of the drawing, in its own units.
 const SIZE: (f32, f32) = (600.0, 120.0);
 /// Lines that one plot draws; the round trips of more nodes are a band.
 const LINES: usize = 8;
 
-/// Draws every plot that has something to show.
-pub fn draw(history: &History, span: Span, words: &Words) -> Markup {
+/// Draws every plot that has something to show; to those who may not see the nodes' names none that
+/// has them.
+pub fn draw(history: &History, span: Span, sight: Sight, words: &Words) -> Markup {
     let traffic = |subject: &Subject| matches!(subject, Subject::Received(_) | Subject::Sent(_));
-    let trips = |subject: &Subject| {
-        matches!(subject, Subject::NodeRoundTrip(_) | Subject::GroupRoundTrip(_))
+    let trips = |subject: &Subject| match subject {
+        Subject::NodeRoundTrip(_) => sight == Sight::Full,
+        Subject::GroupRoundTrip(_) => true,
+        _ => false,
     };
     html! {
         (plot(words.plot_traffic, &history.read(span, traffic), span, rate))

@@ -161,11 +161,15 @@ fn panel() -> BoxedStrategy<Panel> {
     (lcd, led).prop_map(|(lcd, led)| Panel { lcd, led }).boxed()
 }
 
+fn web() -> BoxedStrategy<Option<Web>> {
+    of(any::<u16>().prop_map(|port| Web { port })).boxed()
+}
+
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     let head = (text(), any::<u64>(), word(&Severity::ALL), list(alert()));
     let middle = (uplink(), list(uplink()), gateway(), list(rule()), cluster());
-    (head, middle, of(host()), list(node()), panel())
-        .prop_map(|(head, middle, host, nodes, panel)| {
+    (head, middle, of(host()), list(node()), (panel(), web()))
+        .prop_map(|(head, middle, host, nodes, (panel, web))| {
             let (version, uptime_s, severity, alerts) = head;
             let (uplink, uplinks, gateway, rules, cluster) = middle;
             Snapshot {
@@ -181,6 +185,7 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 host,
                 nodes,
                 panel,
+                web,
                 ..Snapshot::default()
             }
         })
@@ -190,11 +195,11 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
 fn change() -> BoxedStrategy<Change> {
     let head = (1..u64::MAX, of(word(&Severity::ALL)), of(list(alert())));
     let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(list(rule())), of(cluster()));
-    let tail = (of(of(host())), of(panel()), list(node()), list(text()));
+    let tail = (of(of(host())), (of(panel()), of(web())), list(node()), list(text()));
     (head, middle, tail)
         .prop_map(|((seq, severity, alerts), middle, tail)| {
             let (uplink, uplinks, gateway, rules, cluster) = middle;
-            let (host, panel, nodes, nodes_removed) = tail;
+            let (host, (panel, web), nodes, nodes_removed) = tail;
             Change {
                 seq,
                 severity,
@@ -206,6 +211,7 @@ fn change() -> BoxedStrategy<Change> {
                 cluster,
                 host,
                 panel,
+                web,
                 nodes,
                 nodes_removed,
                 ..Change::default()

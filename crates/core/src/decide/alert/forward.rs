@@ -58,6 +58,7 @@ fn hidden(settings: &Settings, facts: &Facts, forward: &Forward) -> Option<&'sta
         (Allow::Ssh, Transport::Tcp) if port == 22 || facts.vitals().ssh_ports.contains(&port) => {
             Some("ssh")
         }
+        (Allow::Web, Transport::Tcp) if facts.web_port() == Some(port) => Some("the status page"),
         (Allow::Mdns, Transport::Udp) if port == 5353 => Some("mDNS"),
         (Allow::Tcp(first, last), Transport::Tcp) | (Allow::Udp(first, last), Transport::Udp)
             if (*first..=*last).contains(&port) =>

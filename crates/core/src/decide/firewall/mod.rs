@@ -90,6 +90,8 @@ pub struct RulesetInput {
     pub allow: Vec<Allow>,
     /// TCP ports of sshd, beside 22, for [`Allow::Ssh`]
     pub ssh_ports: Vec<u16>,
+    /// TCP port of the status page, for [`Allow::Web`]; `None`: there is none
+    pub web_port: Option<u16>,
     /// the venue uses the cluster's subnet too: its sources are then legitimate on an uplink
     pub overlap_routed: bool,
     /// ports of the head, at the uplinks, that lead to nodes

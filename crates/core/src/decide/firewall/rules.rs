@@ -429,6 +429,11 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
                     "uplink.allow: icmp",
                 ));
             }
+            Allow::Web => {
+                if let Some(port) = input.web_port {
+                    add(rule([tcp(port, port)], Action::Accept, "uplink.allow: web"));
+                }
+            }
             Allow::Mdns => {
                 add(rule([udp(Side::Destination, 5353)], Action::Accept, "uplink.allow: mdns"))
             }

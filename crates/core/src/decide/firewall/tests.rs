@@ -12,6 +12,7 @@ fn home() -> RulesetInput {
         uplinks: vec!["eth1".into(), "wlan0".into()],
         allow: vec![Allow::Ssh, Allow::Icmp, Allow::Mdns],
         ssh_ports: vec![22, 2222],
+        web_port: None,
         overlap_routed: false,
         forwards: Vec::new(),
         dead: Vec::new(),
@@ -173,6 +174,18 @@ fn what_is_allowed_twice_is_one_rule() {
     let text = chain(&build(&twice), "from_uplink").to_string();
     assert_eq!(text.matches("tcp dport 22 ").count(), 1, "{text}");
     assert!(text.contains("tcp dport 8000-8010 counter accept"), "{text}");
+}
+
+#[test]
+fn the_status_page_is_reached_where_it_is_and_nowhere_else() {
+    let venue = |web_port| {
+        let input = RulesetInput { allow: vec![Allow::Web], web_port, ..home() };
+        chain(&build(&input), "from_uplink").to_string()
+    };
+    assert!(venue(Some(8080)).contains("tcp dport 8080 counter accept"), "{}", venue(Some(8080)));
+    assert!(!venue(None).contains("tcp dport"), "{}", venue(None));
+    let not_allowed = build(&RulesetInput { web_port: Some(80), ..home() });
+    assert!(!chain(&not_allowed, "from_uplink").to_string().contains("tcp dport 80 "));
 }
 
 #[test]
@@ -499,7 +512,7 @@ fn all_that_the_venue_may_reach_is_promised() {
     let text = "board = \"emulated\"\ncluster.interface = \"eth0\"\n[uplink]\ninterfaces = [\"eth1\"]\nallow = [\"ssh\", \"icmp\", \"mdns\", 8080, \"udp:51820\"]\n";
     let settings = crate::config::load(&[("t.toml", text.to_owned())], &board).unwrap();
     let promised =
-        traffic::promised(&settings, "192.168.50.1/24".parse().unwrap(), false, &[], &[]);
+        traffic::promised(&settings, "192.168.50.1/24".parse().unwrap(), false, &[], None, &[]);
     let of_venue: Vec<(u8, u16)> = promised
         .iter()
         .filter_map(|traffic| match *traffic {

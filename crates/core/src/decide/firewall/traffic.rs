@@ -16,12 +16,14 @@ const MDNS: u16 = 5353;
 
 /// Returns all of it beside what is forwarded for the nodes: what they need of the head, and what
 /// the venue may reach. `head` is the head's address in the cluster, `serves_time` whether it is
-/// given to the nodes as their time server, `ssh_ports` where sshd listens (none: at 22).
+/// given to the nodes as their time server, `ssh_ports` where sshd listens (none: at 22), `web_port`
+/// where the status page is.
 pub fn promised(
     settings: &Settings,
     head: IpNet,
     serves_time: bool,
     ssh_ports: &[u16],
+    web_port: Option<u16>,
     forwards: &[ForwardedPort],
 ) -> Vec<Traffic> {
     let cluster = &settings.cluster;
@@ -48,6 +50,7 @@ pub fn promised(
         // Of a range its ends stand for all.
         let (protocol, ports) = match *allow {
             Allow::Ssh => (TCP, ssh.to_vec()),
+            Allow::Web => (TCP, Vec::from_iter(web_port)),
             Allow::Icmp => (ICMP, vec![0]),
             Allow::Tcp(first, last) => (TCP, vec![first, last]),
             Allow::Udp(first, last) => (UDP, vec![first, last]),

@@ -235,6 +235,7 @@ fn promised_ports(
                         state.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)),
                     );
                 }
+                Allow::Web => promised.extend(state.web_port().map(|port| (TCP, port))),
                 Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
                 Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
                 Allow::Mdns => promised.push((UDP, MDNS)),

@@ -45,6 +45,8 @@ pub struct Snapshot {
     /// `None`: not looked at yet
     pub host: Option<api::Host>,
     pub panel: api::Panel,
+    /// `None`: there is no status page
+    pub web: Option<api::Web>,
 }
 
 impl Snapshot {
@@ -62,6 +64,7 @@ impl Snapshot {
             cluster: self.cluster.clone(),
             host: self.host.clone(),
             panel: self.panel.clone(),
+            web: self.web,
             ..api::Snapshot::default()
         }
     }
@@ -91,6 +94,7 @@ impl Snapshot {
             cluster: (self.cluster != before.cluster).then(|| self.cluster.clone()),
             host: (self.host != before.host).then(|| self.host.clone()),
             panel: (!is_same_panel(&self.panel, &before.panel)).then(|| self.panel.clone()),
+            web: (self.web != before.web).then_some(self.web),
             ..api::Change::default()
         }
     }
@@ -216,6 +220,7 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         },
         host: facts.vitals().head.as_ref().map(host),
         panel: api::Panel { lcd: lcd(settings, facts), led: led(settings, facts, desired) },
+        web: facts.web_port().map(|port| api::Web { port }),
     }
 }
 

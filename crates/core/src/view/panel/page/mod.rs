@@ -17,6 +17,7 @@ mod topic;
 mod turns;
 mod uplink;
 mod vitals;
+mod web;
 mod words;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub const PAGES: &[(&str, PageFn)] = &[
     ("gateway", gateway::topics),
     ("nat", nat::topics),
     ("host", host::topics),
+    ("web", web::topics),
     ("vitals", vitals::topics),
     ("addresses", addresses::topics),
 ];

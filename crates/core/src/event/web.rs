@@ -1,0 +1,10 @@
+//! The status page's server, a process of its own.
+
+/// Reports where the status page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Web {
+    /// its process listens at this TCP port
+    Listens(u16),
+    /// there is no such process
+    Absent,
+}

@@ -1,0 +1,216 @@
+//! Reads the settings' files.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bramblegate_config::board::{self, Boards};
+use bramblegate_config::{self as config, Fault, Merged};
+
+use crate::reading;
+
+/// Where the settings are.
+pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
+/// Where an administrator or a package puts boards of their own; the first wins.
+const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramblegate/boards"];
+/// No settings are longer, bytes.
+const LONGEST: u64 = 16 << 20;
+/// A card that is busy while the machine boots takes its time; the service gives a start 30 s.
+const PATIENCE: Duration = Duration::from_secs(20);
+const UNREACHABLE: &str =
+    "put the settings on a file system that answers (findmnt -T FILE names it)";
+const READABLE: &str = "make it readable for this user";
+/// The device tree's `compatible` property of the whole machine.
+pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
+
+/// Names a settings file for every verb, where no option does.
+const VARIABLE: &str = "BRAMBLEGATE_CONFIG";
+
+/// Returns the file that `$BRAMBLEGATE_CONFIG` names, or the machine's own.
+pub fn default_file() -> PathBuf {
+    let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    named.map_or_else(|| PathBuf::from(DEFAULT_FILE), PathBuf::from)
+}
+
+/// Returns the settings in `main` and its drop-ins, for the board of this machine.
+///
+/// # Errors
+/// Every fault found; a file that cannot be read is one too.
+pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
+    let path = main.to_owned();
+    let read = reading::within(PATIENCE, move || (read_all_files(&path), boards(), compatible()));
+    let ((files, mut unreadable), boards, compatible) =
+        read.map_err(|error| vec![unreachable(main, &error)])?;
+    if unreadable.is_empty() {
+        return config::resolve(&files, &boards, compatible.as_deref(), None);
+    }
+    unreadable.extend(config::faults(&files));
+    Err(unreadable)
+}
+
+/// Returns whether the file system of the settings did not answer: that may be otherwise soon,
+/// unlike a fault in them.
+pub fn are_out_of_reach(faults: &[Fault]) -> bool {
+    faults.iter().any(|fault| fault.remedy == UNREACHABLE)
+}
+
+fn unreachable(main: &Path, error: &io::Error) -> Fault {
+    fault(main, error, UNREACHABLE.to_owned())
+}
+
+/// Returns two lines for each error.
+pub fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the main file and its drop-ins in byte order: (path, text); and a fault for each that
+/// cannot be read or is not UTF-8. Where their file system does not answer that is the fault.
+pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
+    let path = main.to_owned();
+    let read = reading::within(PATIENCE, move || read_all_files(&path));
+    read.unwrap_or_else(|error| (Vec::new(), vec![unreachable(main, &error)]))
+}
+
+fn read_all_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let mut files = Vec::new();
+    let file = reading::bytes(main, LONGEST)
+        .map_err(|error| fault(main, &error, main_remedy(main, &error)));
+    for file in std::iter::once(file.and_then(|bytes| text(main, bytes))).chain(drop_ins(main)) {
+        match file {
+            Ok(file) => files.push(file),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (files, faults)
+}
+
+fn text(path: &Path, bytes: Vec<u8>) -> Result<(String, String), Fault> {
+    let name = path.display().to_string();
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default())
+                .into_owned();
+            let (line, column) = board::line_and_column(&before, before.len());
+            let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            Err(Fault {
+                file: name,
+                line: number(line),
+                column: number(column),
+                message: "this is not UTF-8".to_owned(),
+                remedy: "save the file as UTF-8".to_owned(),
+            })
+        }
+    }
+}
+
+fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    Fault {
+        file: path.display().to_string(),
+        line: u32::from(!missing),
+        column: u32::from(!missing),
+        message: if missing {
+            "no such file".to_owned()
+        } else {
+            format!("cannot be read: {error}")
+        },
+        remedy,
+    }
+}
+
+fn main_remedy(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("create one for this machine with `bramblegate detect > {}`", path.display())
+        }
+        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        io::ErrorKind::FileTooLarge | io::ErrorKind::Other => {
+            "give the path of a settings file: an ordinary file, or a link to one".to_owned()
+        }
+        _ => "give the path of a settings file".to_owned(),
+    }
+}
+
+/// `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not match them.
+fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
+    let mut folder = OsString::from(main);
+    folder.push(".d");
+    let folder = PathBuf::from(folder);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_drop_in(path))
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| drop_in(path)).collect()
+}
+
+fn drop_in(path: &Path) -> Result<(String, String), Fault> {
+    drop_in_of(path, reading::bytes(path, LONGEST))
+}
+
+/// Returns the text of a drop-in, which is empty where there is none.
+///
+/// # Errors
+/// It is there and cannot be read, or is not UTF-8.
+pub fn drop_in_text(path: &Path) -> Result<String, Fault> {
+    match reading::bytes(path, LONGEST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => drop_in_of(path, read).map(|(_, text)| text),
+    }
+}
+
+fn drop_in_of(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
+    read.map_err(|error| fault(path, &error, drop_in_remedy(&error)))
+        .and_then(|bytes| text(path, bytes))
+}
+
+fn drop_in_remedy(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "the link leads nowhere: remove it, or create its target".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        _ => "move it away: only settings files belong there".to_owned(),
+    }
+}
+
+fn is_drop_in(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden && path.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// Returns the boards that can be named on this machine.
+pub fn boards() -> Boards {
+    let mut extra = Vec::new();
+    for folder in BOARD_FOLDERS {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| is_drop_in(path))
+            .collect();
+        paths.sort();
+        for path in paths {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+            // One that is not UTF-8 is named as wrong, not as missing.
+            if let (Some(name), Ok(bytes)) = (name, reading::bytes(&path, LONGEST)) {
+                extra.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+            }
+        }
+    }
+    Boards { extra }
+}
+
+/// Returns what the machine says it is, where it has a device tree.
+pub fn compatible() -> Option<Vec<u8>> {
+    reading::bytes(Path::new(COMPATIBLE), LONGEST).ok()
+}

@@ -1,0 +1,218 @@
+//! The status pages of other heads, asked for one by one: every module of a large cluster on one
+//! page.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use axum::body::Bytes;
+use axum::http::{Request, StatusCode, Uri, header};
+use bramblegate_api::Word;
+use bramblegate_api::printable::printable_line;
+use bramblegate_api::status::{Severity, Snapshot};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::options::Options;
+
+/// Between two requests to one head.
+const INTERVAL: Duration = Duration::from_secs(3);
+/// A head that has not answered wholly after this time does not answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// The status of 10,000 nodes has some 3 MB.
+const LONGEST: usize = 8 << 20;
+
+/// What is known of another head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// of its page, without a path
+    pub url: String,
+    /// what it last reported
+    pub last: Option<Report>,
+    /// why it does not answer, and since when; none while it does
+    pub lost: Option<(String, SystemTime)>,
+}
+
+/// What a head reported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    pub severity: Word<Severity>,
+    pub address: Option<String>,
+    pub up: usize,
+    pub total: usize,
+    /// alerts that nobody has acknowledged
+    pub alerts: usize,
+}
+
+impl Report {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            severity: snapshot.severity.clone(),
+            address: snapshot.uplink.address.map(|net| net.addr().to_string()),
+            up: snapshot.cluster.up,
+            total: snapshot.cluster.total,
+            alerts: snapshot.alerts.iter().filter(|alert| !alert.acknowledged).count(),
+        }
+    }
+}
+
+/// All other heads.
+#[derive(Debug, Clone)]
+pub struct Heads {
+    known: Arc<Mutex<BTreeMap<usize, Head>>>,
+    changed: Arc<watch::Sender<()>>,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self { known: Arc::default(), changed: Arc::new(watch::channel(()).0) }
+    }
+}
+
+impl Heads {
+    /// Returns what is known of them, in the order of the settings.
+    pub fn known(&self) -> Vec<Head> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Returns a receiver that wakes when something of them has changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Asks them, for as long as the process runs.
+    pub async fn run(self, mut options: watch::Receiver<Arc<Options>>) {
+        loop {
+            let urls = options.borrow_and_update().heads.clone();
+            self.change(|known| known.clear());
+            let mut asking = JoinSet::new();
+            for (place, url) in urls.into_iter().enumerate() {
+                asking.spawn(self.clone().follow(place, url));
+            }
+            if options.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn follow(self, place: usize, url: String) {
+        let mut head = Head { url, last: None, lost: None };
+        loop {
+            let asked = tokio::time::timeout(PATIENCE, ask(&head.url)).await;
+            let answer = asked.unwrap_or_else(|_| {
+                Err(format!("it has not answered for {} s", PATIENCE.as_secs()))
+            });
+            match answer {
+                Ok(snapshot) => (head.last, head.lost) = (Some(Report::of(&snapshot)), None),
+                Err(why) => {
+                    let since = head.lost.map_or_else(SystemTime::now, |(_, since)| since);
+                    head.lost = Some((why, since));
+                }
+            }
+            let now = head.clone();
+            self.change(|known| drop(known.insert(place, now)));
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, Head>)) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.clone();
+        change(&mut known);
+        if *known != before {
+            self.changed.send_replace(());
+        }
+    }
+}
+
+/// Asks a head for its status (RFC 9112).
+async fn ask(url: &str) -> Result<Snapshot, String> {
+    let words = |error: &dyn std::error::Error| printable_line(&error.to_string()).to_string();
+    let uri: Uri = url.parse().map_err(|error| words(&error))?;
+    let authority = uri.authority().ok_or("its URL has no host")?.clone();
+    let (host, port) = (authority.host(), authority.port_u16().unwrap_or(80));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| words(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
+    let request = Request::get("/status.json")
+        .header(header::HOST, authority.as_str())
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| words(&error))?;
+    // It has to be driven while the answer is waited for, and ends with this function.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
+    if answer.status() != StatusCode::OK {
+        return Err(format!("it answers {}", answer.status().as_u16()));
+    }
+    let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+    let body = body.map_err(|error| words(&*error))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|error| words(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one connection with these bytes.
+    async fn answering(text: &str) -> String {
+        let text = text.to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET /status.json HTTP/1.1\r\n"));
+            // Who has heard enough hangs up.
+            let _ = stream.write_all(text.as_bytes()).await;
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_a_report_and_anything_else_a_reason() {
+        let body = r#"{"type":"snapshot","severity":"fault","cluster":{"up":2,"total":3}}"#;
+        let good = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let report = Report::of(&ask(&answering(&good).await).await.unwrap());
+        assert_eq!((report.up, report.total), (2, 3));
+        for (answer, why) in [
+            ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "expected"),
+            // It hangs up before the end.
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nabc", ""),
+            ("rubbish", ""),
+        ] {
+            let error = ask(&answering(answer).await).await.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        let long = "x".repeat(LONGEST + 1);
+        let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}", long.len());
+        let error = ask(&answering(&long).await).await.unwrap_err();
+        assert!(error.contains("limit"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_gone_keeps_its_last_word() {
+        let heads = Heads::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let task = tokio::spawn(heads.clone().follow(0, url));
+        let mut changes = heads.changes();
+        changes.changed().await.unwrap();
+        let known = heads.known();
+        assert!(known[0].lost.is_some() && known[0].last.is_none(), "{known:?}");
+        task.abort();
+    }
+}

@@ -1,0 +1,137 @@
+//! Where the page is: listening sockets, those that are handed over (sd_listen_fds(3)), and the
+//! file by which the daemon learns the port.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use bramblegate_config::WebAddress;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+/// Connections that wait until they are taken; the kernel takes the lesser of this and
+/// net.core.somaxconn.
+const BACKLOG: i32 = 1024;
+
+/// Returns a listener at the first of the places that is free.
+///
+/// # Errors
+/// None is; in words, with the reason for each.
+pub fn first_free(places: &[WebAddress]) -> Result<TcpListener, String> {
+    let mut refused = Vec::new();
+    for place in places {
+        match at(*place) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused.push(format!("port {}: {error}", place.port())),
+        }
+    }
+    Err(format!("no port to listen on ({})", refused.join("; ")))
+}
+
+fn at(place: WebAddress) -> io::Result<TcpListener> {
+    match place {
+        WebAddress::At(address) => bind(address),
+        WebAddress::Port(port) => {
+            bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.kind() {
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+                // A kernel without IPv6.
+                _ => bind((Ipv4Addr::UNSPECIFIED, port).into()),
+            })
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // Both families, whatever net.ipv6.bindv6only is.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Returns the sockets that the service manager, or the demo, has made for this process. Only to be
+/// called once.
+///
+/// # Errors
+/// One is no listening socket of TCP.
+pub fn handed_over() -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for descriptor in sd_notify::listen_fds()? {
+        // SAFETY: the caller of this process has opened it for it (sd_listen_fds(3)), and nobody
+        // else here owns it.
+        let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let socket = Socket::from(owned);
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            return Err(io::Error::other("what was handed over is no listening socket"));
+        }
+        socket.set_nonblocking(true)?;
+        listeners.push(TcpListener::from_std(socket.into())?);
+    }
+    Ok(listeners)
+}
+
+/// The file that holds the port for as long as this lives.
+#[derive(Debug)]
+pub struct PortFile(PathBuf);
+
+impl PortFile {
+    /// Writes the port, whole or not at all.
+    ///
+    /// # Errors
+    /// The folder is not there, or is not this user's.
+    pub fn write(path: &Path, port: u16) -> io::Result<Self> {
+        let new = path.with_extension("new");
+        fs::write(&new, format!("{port}\n"))?;
+        // The daemon is another user.
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
+        fs::rename(&new, path)?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PortFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_free_place_is_taken_and_all_families_answer() {
+        let taken = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let taken = taken.local_addr().unwrap();
+        let free = WebAddress::At((Ipv4Addr::LOCALHOST, 0).into());
+        let listener = first_free(&[WebAddress::At(taken), free]).unwrap();
+        assert_ne!(listener.local_addr().unwrap().port(), taken.port());
+        let refused = first_free(&[WebAddress::At(taken)]).unwrap_err();
+        assert!(refused.contains(&format!("port {}: ", taken.port())), "{refused}");
+        let everywhere = at(WebAddress::Port(0)).unwrap();
+        let port = everywhere.local_addr().unwrap().port();
+        tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    }
+
+    #[test]
+    fn the_port_is_in_its_file_while_it_is_true() {
+        let folder = std::env::temp_dir().join(format!("web-port-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("port");
+        let held = PortFile::write(&path, 8080).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "8080\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        drop(held);
+        assert!(!path.exists());
+        fs::remove_dir(&folder).unwrap();
+        assert!(PortFile::write(&path, 80).is_err());
+    }
+}

@@ -1,0 +1,29 @@
+//! The journal's latest lines.
+
+use maud::{Markup, html};
+
+use super::head::moment;
+use super::words::Words;
+use crate::logbook::Entry;
+
+/// syslog's priority of a warning: what is less is more urgent.
+const WARNING: u8 = 4;
+
+/// Draws the lines, newest first; nothing where there are none.
+pub(super) fn draw(entries: &[Entry], words: &Words) -> Markup {
+    if entries.is_empty() {
+        return html! {};
+    }
+    html! {
+        section {
+            h2 { (words.log) }
+            ol reversed {
+                @for entry in entries.iter().rev() {
+                    li.urgent[entry.priority <= WARNING] {
+                        small { (moment(entry.at)) } " " (entry.text)
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Log-in, orders and what is shown without them, by curl(1) against the real program; the daemon's
+//! two sockets are played.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_bramblegate-web");
+const PASSWORD: &str = "words of a secret";
+const PATIENCE: Duration = Duration::from_secs(20);
+const SNAPSHOT: &str = concat!(
+    r#"{"schema":1,"type":"snapshot","version":"0.1.0","severity":"fault","#,
+    r#""alerts":[{"acknowledged":false,"code":"node-down","severity":"fault","subject":"rpi2","text":"rpi2 is down"}],"#,
+    r#""uplink":{"address":"10.99.0.126/24","interface":"eth1","state":"online"},"#,
+    r#""uplinks":[{"address":"10.99.0.126/24","addresses":["10.99.0.126/24"],"interface":"eth1","state":"online"}],"#,
+    r#""cluster":{"up":1,"total":2},"nodes":["#,
+    r#"{"name":"rpi1","mac":"b8:27:eb:00:00:01","address":"192.168.50.11","health":"up","rtt_us":310},"#,
+    r#"{"name":"rpi2","mac":"b8:27:eb:00:00:02","address":"192.168.50.12","health":"down"}],"#,
+    r#""panel":{"lcd":{"state":"ok","lines":["10.99.0.126     ","rpi2 down       "]}}}"#,
+    "\n"
+);
+
+/// The program with a played daemon; ended when dropped.
+struct Page {
+    program: Child,
+    url: String,
+    orders: Receiver<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Page {
+    fn start(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        play_status(&path("status.sock"));
+        let orders = play_control(&path("control.sock"));
+        std::fs::write(path("password"), hash(PASSWORD).unwrap()).unwrap();
+        let mut program = Command::new(PROGRAM)
+            .args(["--listen", "127.0.0.1:0"])
+            .arg("--status")
+            .arg(path("status.sock"))
+            .arg("--control")
+            .arg(path("control.sock"))
+            .arg("--password")
+            .arg(path("password"))
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(program.stderr.take().unwrap()).lines();
+        let port = lines.find_map(|line| {
+            line.unwrap().strip_prefix("the status page is at port ")?.parse().ok()
+        });
+        let port: u16 = port.expect("it prints its port");
+        std::thread::spawn(move || lines.for_each(drop));
+        let page =
+            Self { program, url: format!("http://127.0.0.1:{port}"), orders, _folder: folder };
+        let start = Instant::now();
+        while page.curl("/healthz", &[]).0 != 200 {
+            assert!(start.elapsed() < PATIENCE, "it does not find its daemon");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        page
+    }
+
+    /// The status code and the whole answer.
+    fn curl(&self, path: &str, options: &[&str]) -> (u16, String) {
+        let output = Command::new("curl")
+            .args(["-s", "-i", "--max-time", "2"])
+            .args(options)
+            .arg(format!("{}{path}", self.url))
+            .output()
+            .expect("curl is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        (code, text)
+    }
+
+    /// As a form of the page sends it, but for the options.
+    fn post(&self, path: &str, form: &str, options: &[&str]) -> (u16, String) {
+        let origin = format!("Origin: {}", self.url);
+        self.curl(path, &[&["-H", &origin, "-d", form], options].concat())
+    }
+
+    fn log_in(&self) -> String {
+        let (code, answer) = self.post("/login", "password=words+of+a+secret", &[]);
+        assert_eq!(code, 303, "{answer}");
+        let set = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict"), "{set}");
+        format!("Cookie: {}", set.split(';').next().unwrap())
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+fn hash(password: &str) -> Result<String, String> {
+    let mut program = Command::new(PROGRAM)
+        .arg("--hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(program.stdin.take().unwrap(), "{password}").unwrap();
+    let output = program.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// Sends the snapshot to everybody and keeps the connections.
+fn play_status(path: &Path) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.write_all(SNAPSHOT.as_bytes());
+            held.push(stream);
+        }
+    });
+}
+
+/// Takes every order.
+fn play_control(path: &Path) -> Receiver<String> {
+    let listener = UnixListener::bind(path).unwrap();
+    let (into, orders) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            into.send(line).unwrap();
+            let _ = reader.get_mut().write_all(b"{\"ok\":true,\"schema\":1}\n");
+        }
+    });
+    orders
+}
+
+#[test]
+fn an_order_needs_the_password_the_pages_own_form_and_its_token() {
+    let page = Page::start(&[]);
+    let wrong =
+        |form: &str, options: &[&str]| page.curl("/login", &[&["-d", form], options].concat()).0;
+    assert_eq!(wrong("password=words+of+a+secret", &[]), 403, "no Origin");
+    let other = ["-H", "Origin: http://elsewhere.example"];
+    assert_eq!(wrong("password=words+of+a+secret", &other), 403, "another's page");
+    assert_eq!(page.post("/login", "password=wrong", &[]).0, 403);
+
+    let cookie = page.log_in();
+    let with = ["-H", cookie.as_str(), "-H", "Accept: text/html"];
+    let (code, html) = page.curl("/", &with);
+    assert_eq!(code, 200);
+    let csrf = html.split("name=\"csrf\" value=\"").nth(1).expect("a form with a token");
+    let csrf = csrf.split('"').next().unwrap();
+    let form = format!("order=drain&node=rpi1&csrf={csrf}");
+    assert_eq!(page.post("/orders", &form, &[]).0, 403, "no session");
+    assert_eq!(page.post("/orders", "order=drain&node=rpi1&csrf=", &with).0, 403, "no token");
+    let elsewhere = [&other[..], &with, &["-d", &form]].concat();
+    assert_eq!(page.curl("/orders", &elsewhere).0, 403, "another's page");
+    assert!(page.orders.try_recv().is_err(), "none of them has reached the daemon");
+    assert_eq!(page.post("/orders", &form, &with).0, 303);
+    let order = page.orders.recv_timeout(PATIENCE).unwrap();
+    assert!(order.contains("drain") && order.contains("rpi1"), "{order}");
+
+    assert_eq!(page.post("/logout", "", &with).0, 303);
+    assert_eq!(page.post("/orders", &form, &with).0, 403, "the session is over");
+}
+
+#[test]
+fn a_summary_names_no_node_anywhere_and_who_has_logged_in_sees_all() {
+    let page = Page::start(&["--public", "summary"]);
+    let html = ["-H", "Accept: text/html"];
+    let private = ["rpi", "b8:27", "192.168.50."];
+    let everything = [
+        ("/", &html[..]),
+        ("/", &[]),
+        ("/status.json", &[]),
+        ("/nodes?group=", &[]),
+        ("/events", &[]),
+        ("/live", &[]),
+        ("/metrics", &[]),
+        ("/plots", &[]),
+        ("/sd", &[]),
+    ];
+    for (path, options) in everything {
+        let (code, answer) = page.curl(path, options);
+        assert_eq!(code, if path == "/sd" { 403 } else { 200 }, "{path}");
+        for private in private {
+            assert!(!answer.contains(private), "{path} has {private}: {answer}");
+        }
+    }
+    let (_, seen) = page.curl("/", &html);
+    assert!(seen.contains("data-node=\"node-2\" data-health=\"down\""), "{seen}");
+    let (_, events) = page.curl("/events", &[]);
+    assert!(events.contains("\"up\":1"), "{events}");
+    let cookie = page.log_in();
+    let with = ["-H", cookie.as_str()];
+    for path in ["/", "/status.json", "/events", "/metrics", "/sd"] {
+        let (code, answer) = page.curl(path, &with);
+        assert_eq!(code, 200, "{path}");
+        assert!(answer.contains("rpi1") || answer.contains("192.168.50.11"), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn a_page_that_is_off_shows_a_log_in_and_no_more() {
+    let page = Page::start(&["--public", "off"]);
+    for path in
+        ["/status.json", "/events", "/live", "/metrics", "/plots", "/sd", "/nodes", "/?text"]
+    {
+        let (code, answer) = page.curl(path, &[]);
+        assert_eq!(code, 403, "{path}");
+        assert!(!answer.contains("10.99.0.126") && !answer.contains("rpi"), "{path}: {answer}");
+    }
+    let (code, html) = page.curl("/", &["-H", "Accept: text/html"]);
+    assert_eq!(code, 200);
+    assert!(html.contains("type=\"password\"") && !html.contains("10.99.0.126"), "{html}");
+    let cookie = page.log_in();
+    assert!(page.curl("/status.json", &["-H", &cookie]).1.contains("rpi1"));
+}
+
+#[test]
+fn a_short_password_is_refused() {
+    assert!(hash("short").unwrap_err().contains("8 characters"));
+    assert!(hash(&"x".repeat(2000)).is_err());
+    assert!(hash(PASSWORD).unwrap().starts_with("$argon2id$"));
+}
+
+#[test]
+fn it_ends_when_it_is_asked_to() {
+    let mut page = Page::start(&[]);
+    let id = page.program.id().to_string();
+    assert!(
+        Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap().success()
+    );
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = page.program.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < PATIENCE, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(0));
+}

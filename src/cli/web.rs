@@ -1,0 +1,254 @@
+//! `bramblegate web password`: sets the password of the status page. The hash is made by
+//! `bramblegate-web`: the program with rights has no need of it.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::fs::Gid;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use super::settings::NotWritten;
+use super::{exit, output};
+use crate::files::reading;
+
+/// The program that serves the page.
+const PROGRAM: &str = "bramblegate-web";
+/// Its password's hash.
+const FILE: &str = "/etc/bramblegate/web.password";
+/// Whose members may read it.
+const GROUP: &str = "bramblegate";
+/// No password is read further, bytes.
+const LONGEST: u64 = 1024;
+/// Read and written by root, read by the group.
+const MODE: u32 = 0o640;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo bramblegate web password            ask for it twice
+  echo secret-words | sudo bramblegate web password   for scripts";
+
+const PASSWORD_EXAMPLES: &str = "\
+Examples:
+  sudo bramblegate web password            ask for it twice
+  sudo bramblegate web password --remove   nobody can log in any more";
+
+/// Set the password of the status page
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Set the password that orders on the status page need
+    #[command(after_long_help = PASSWORD_EXAMPLES)]
+    Password(Password),
+}
+
+#[derive(Debug, clap::Args)]
+struct Password {
+    /// Remove the password: nobody can log in
+    #[arg(long)]
+    remove: bool,
+    /// Write the hash to this file
+    #[arg(long, value_name = "FILE", hide_default_value = true, default_value = FILE)]
+    file: PathBuf,
+}
+
+/// Why no password was set.
+#[derive(Debug, thiserror::Error)]
+enum WebError {
+    #[error("there is no {PROGRAM} beside this program: `make install` puts it there")]
+    NoProgram,
+    #[error("the password cannot be read: {0}")]
+    NotRead(io::Error),
+    #[error("the two passwords differ; nothing was changed")]
+    Differ,
+    /// what is wrong with it was printed
+    #[error("nothing was changed")]
+    NotTaken,
+    #[error(
+        "there is no group {GROUP}, which may read the password: sudo systemd-sysusers, or `make \
+         install`"
+    )]
+    NoGroup,
+    #[error(transparent)]
+    NotWritten(#[from] NotWritten),
+}
+
+impl WebError {
+    fn exit(&self) -> u8 {
+        match self {
+            Self::NoProgram | Self::NoGroup => exit::UNAVAILABLE,
+            Self::NotRead(_) | Self::Differ | Self::NotTaken => 1,
+            Self::NotWritten(error) => error.exit(),
+        }
+    }
+}
+
+/// Exit 0 when it is set; 1 when it was not taken, 69 without the program or its group, 71 or 77
+/// when it cannot be written.
+pub fn main(args: Args) -> ExitCode {
+    let Action::Password(password) = args.action;
+    let done = if password.remove { remove(&password.file) } else { set(&password.file) };
+    match done {
+        Ok(text) => {
+            output::out(text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            output::err(&format!("bramblegate web password: {error}\n"));
+            ExitCode::from(error.exit())
+        }
+    }
+}
+
+fn remove(file: &Path) -> Result<&'static str, WebError> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(NotWritten { path: file.to_owned(), error }.into())
+        }
+        _ => Ok("The password is removed: nobody can log in to the status page.\n"),
+    }
+}
+
+fn set(file: &Path) -> Result<&'static str, WebError> {
+    let program = program().ok_or(WebError::NoProgram)?;
+    let group = match file == Path::new(FILE) {
+        true => Some(group(GROUP).ok_or(WebError::NoGroup)?),
+        false => None,
+    };
+    let password = ask()?;
+    let hash = hash(&program, &password).map_err(WebError::NotRead)?.ok_or(WebError::NotTaken)?;
+    write(file, &hash, group).map_err(|error| NotWritten { path: file.to_owned(), error })?;
+    Ok("The password is set. It counts from the next log-in on.\n")
+}
+
+/// Returns the program that serves the page: the one beside this.
+fn program() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    Some(own.parent()?.join(PROGRAM)).filter(|path| path.is_file())
+}
+
+/// Asks twice on a terminal; else reads a line.
+fn ask() -> Result<Vec<u8>, WebError> {
+    if !io::stdin().is_terminal() {
+        let mut text = Vec::new();
+        io::stdin().take(LONGEST + 1).read_to_end(&mut text).map_err(WebError::NotRead)?;
+        return Ok(text);
+    }
+    let password = hidden("New password for the status page: ").map_err(WebError::NotRead)?;
+    let again = hidden("Again: ").map_err(WebError::NotRead)?;
+    if password == again { Ok(password) } else { Err(WebError::Differ) }
+}
+
+/// Reads a line of the terminal, which does not show it.
+fn hidden(prompt: &str) -> io::Result<Vec<u8>> {
+    let mut stdin = io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut quiet = before.clone();
+    // Byte by byte, control characters too: the terminal is put back whatever is typed.
+    quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
+    output::err(prompt);
+    let line = line(&mut stdin);
+    let restored = tcsetattr(&stdin, OptionalActions::Now, &before);
+    output::err("\n");
+    restored?;
+    line
+}
+
+/// Reads to the end of a line, with what a terminal's own editor does.
+fn line(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const ERASE: [u8; 2] = [8, 127];
+    const KILL: u8 = 21;
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while line.len() as u64 <= LONGEST {
+        if from.read(&mut byte)? == 0 {
+            break;
+        }
+        match byte {
+            [b'\n' | b'\r' | END] => break,
+            [INTERRUPT] => return Err(io::ErrorKind::Interrupted.into()),
+            [KILL] => line.clear(),
+            [byte] if ERASE.contains(&byte) => {
+                // A character is a byte and those that go on from it (RFC 3629).
+                while line.pop().is_some_and(|last: u8| last & 0xc0 == 0x80) {}
+            }
+            [byte] => line.push(byte),
+        }
+    }
+    Ok(line)
+}
+
+/// Returns the hash as the page's program makes it; `None` where it refuses, and has printed why.
+fn hash(program: &Path, password: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let mut command = Command::new(program);
+    command.arg("--hash-password").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(password)?;
+    }
+    let made = child.wait_with_output()?;
+    Ok(made.status.success().then_some(made.stdout))
+}
+
+/// Returns the number of a group (group(5)).
+fn group(name: &str) -> Option<Gid> {
+    let text = reading::text(Path::new("/etc/group")).ok()?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok().map(Gid::from_raw)
+}
+
+/// Writes the file whole, or leaves the old one; nobody else ever can read it.
+fn write(file: &Path, hash: &[u8], group: Option<Gid>) -> io::Result<()> {
+    let new = file.with_extension("new");
+    let _ = std::fs::remove_file(&new);
+    let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let done = written
+        .write_all(hash)
+        .and_then(|()| Ok(rustix::fs::fchown(&written, None, group)?))
+        .and_then(|()| Ok(rustix::fs::fchmod(&written, rustix::fs::Mode::from_raw_mode(MODE))?))
+        .and_then(|()| written.sync_all())
+        .and_then(|()| std::fs::rename(&new, file));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_edited_as_a_terminal_does_it() {
+        let read = |text: &str| line(&mut text.as_bytes());
+        assert_eq!(read("words\nmore").unwrap(), b"words");
+        assert_eq!(read("wordß\u{7f}s\r").unwrap(), b"words");
+        assert_eq!(read("no\u{15}words").unwrap(), b"words");
+        assert_eq!(read("no\u{3}").unwrap_err().kind(), io::ErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn the_hash_is_readable_by_owner_and_group_and_replaced_whole() {
+        let held = tempfile::tempdir().unwrap();
+        let file = held.path().join("web.password");
+        for hash in ["one", "two"] {
+            write(&file, hash.as_bytes(), None).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), hash);
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, MODE);
+        }
+        assert_eq!(std::fs::read_dir(held.path()).unwrap().count(), 1);
+    }
+}
