@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{exit, output};
-use crate::board::Boards;
+use crate::board::{BoardError, Boards};
 use crate::config::{self, Fault, Merged};
 use crate::files::reading;
 
@@ -77,6 +77,12 @@ pub fn lines(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// Writes why there is no such board to standard error.
+pub fn report_board(verb: &str, error: &BoardError) {
+    output::error(&format!("{verb}: {error}"), &error.help());
+    error.faults().iter().for_each(|fault| output::err(&format!("{fault}\n")));
+}
+
 /// As [`load`]; writes the faults to standard error and returns the exit code.
 ///
 /// # Errors
@@ -135,8 +141,8 @@ fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
     let missing = error.kind() == io::ErrorKind::NotFound;
     Fault {
         file: path.display().to_string(),
-        line: u32::from(!missing),
-        column: u32::from(!missing),
+        line: 1,
+        column: 1,
         message: if missing {
             "no such file".to_owned()
         } else {
@@ -161,29 +167,27 @@ fn main_remedy(path: &Path, error: &io::Error) -> String {
 
 /// A file of the settings that could not be written. What was there before still is.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {error}{}", .path.display(), self.remedy())]
+#[error("{} cannot be written: {error}", .path.display())]
 pub struct NotWritten {
     pub path: PathBuf,
     pub error: io::Error,
 }
 
 impl NotWritten {
-    /// Returns what helps, to be put behind the error; empty where nobody knows.
-    fn remedy(&self) -> String {
+    /// Returns what helps.
+    pub fn help(&self) -> String {
         match self.error.kind() {
-            io::ErrorKind::PermissionDenied => "; run it as root, with sudo".to_owned(),
+            io::ErrorKind::PermissionDenied => "run it as root, with sudo".to_owned(),
             io::ErrorKind::ReadOnlyFilesystem => {
                 let mounts = reading::text(Path::new(MOUNTS)).unwrap_or_default();
                 format!(
-                    "; nothing was changed: make it writable first (sudo mount -o remount,rw {}), \
+                    "nothing was changed: make it writable first (sudo mount -o remount,rw {}), \
                      and look at dmesg for why it is not",
                     mount_of(&self.path, &mounts)
                 )
             }
-            io::ErrorKind::StorageFull => {
-                "; nothing was changed: make room first (df -h)".to_owned()
-            }
-            _ => String::new(),
+            io::ErrorKind::StorageFull => "nothing was changed: make room first (df -h)".to_owned(),
+            _ => "nothing was changed: look at dmesg for what is wrong with that disk".to_owned(),
         }
     }
 
@@ -335,14 +339,11 @@ mod tests {
     #[test]
     fn who_cannot_write_the_settings_learns_what_helps() {
         let logged = |errno: rustix::io::Errno| {
-            NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.to_string()
+            NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.help()
         };
-        assert!(logged(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
+        assert_eq!(logged(rustix::io::Errno::ACCESS), "run it as root, with sudo");
         assert!(logged(rustix::io::Errno::ROFS).contains("remount,rw /"));
         assert!(logged(rustix::io::Errno::NOSPC).contains("df -h"));
-        assert_eq!(
-            logged(rustix::io::Errno::IO),
-            "/etc/nodes.toml: Input/output error (os error 5)"
-        );
+        assert!(logged(rustix::io::Errno::IO).contains("dmesg"));
     }
 }

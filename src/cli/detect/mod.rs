@@ -56,7 +56,7 @@ pub fn main(args: Args) -> ExitCode {
     let board = match boards.resolve("auto", compatible.as_deref()) {
         Ok(board) => board,
         Err(error) => {
-            output::err(&format!("{error}\n"));
+            settings::report_board("detect", &error);
             return ExitCode::from(exit::CONFIG);
         }
     };
