@@ -22,8 +22,8 @@ Examples:
 
 /// Remove Bramblegate's rules, routes and settings from the kernel
 ///
-/// Works also if the daemon has crashed. NAT ends, and what was changed of the interfaces is put
-/// back.
+/// Works also if the daemon has crashed. NAT ends, and the interfaces get back the settings that
+/// they had before.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

@@ -190,7 +190,7 @@ fn gather(config: &Path) -> Vec<Entry> {
     add("status.json", "what the daemon knows", without_glass(&own("status --json")));
     add("doctor.txt", "all checks and findings", own("doctor --verbose"));
     add("ruleset.txt", "Bramblegate's rules, as they would be applied", own("print ruleset"));
-    add("routes.txt", "our routes", own("print routes"));
+    add("routes.txt", "Bramblegate's routes", own("print routes"));
     add("dnsmasq.txt", "dnsmasq's settings and nodes", own("print dnsmasq"));
     let root = "is to be had as root only, or the program is not installed\n".to_owned();
     let listing = machine.run("nft", &["list", "ruleset"]);

@@ -17,7 +17,7 @@ use crate::watch::service_manager::Signals;
 const EXAMPLES: &str = "\
 Examples:
   bramblegate run                          with the settings of this machine
-  bramblegate run -c bramblegate.toml      with others
+  bramblegate run -c bramblegate.toml      with other settings
   bramblegate run -v                       with details in the log; -vv has all of them";
 
 /// Run the gateway in the foreground; systemd does this

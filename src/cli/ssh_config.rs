@@ -46,8 +46,8 @@ pub struct Args {
     pub socket: Option<PathBuf>,
     /// Write them below ~/.ssh and include them there
     ///
-    /// They go to ~/.ssh/config.d/bramblegate; a line at the top of ~/.ssh/config includes that,
-    /// and all that was there stays. Doing it again changes what is new.
+    /// They go to ~/.ssh/config.d/bramblegate. A line at the top of ~/.ssh/config includes that
+    /// file; the other lines stay. Run it again to update them.
     #[arg(long)]
     pub install: bool,
     /// With --install: print it, change nothing
