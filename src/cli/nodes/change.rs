@@ -601,7 +601,7 @@ mod tests {
         let label = settings::host_name().split('.').next().unwrap().to_ascii_uppercase();
         let refused = write_new(&config, Entry { name: label, ..Entry::default() });
         let error = refused.unwrap_err();
-        let text = error.to_string();
+        let text = format!("{error}\n{}", error.help().unwrap());
         assert!(
             error.exit() == code::REFUSED
                 && text.contains("this head node itself")

@@ -60,7 +60,8 @@ words! {
     DhcpStatus {
         Serving = "serving",
         Off = "off",
-        /// there is no cluster interface, or it is not known yet whether another server answers there
+        /// there is no cluster interface, or it is not known yet whether another server answers
+        /// there
         Waiting = "waiting",
         /// another server answers on the cluster interface
         RefusedForeignServer = "refused-foreign-server",
