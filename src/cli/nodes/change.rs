@@ -137,7 +137,7 @@ enum ChangeError {
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
     /// they would be wrong with the change
-    #[error("Nothing was changed, for it would be wrong then:\n{}", settings::lines(.0))]
+    #[error("nothing was changed: with this the settings would have errors")]
     Refused(Vec<Fault>),
     #[error("{} is written in a form that this verb cannot change", .0.display())]
     ByHand(PathBuf),
@@ -149,7 +149,8 @@ impl ChangeError {
     /// Returns what to do about it; `None` where the error itself has it.
     fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Settings(_) | Self::Refused(_) => return None,
+            Self::Settings(_) => return None,
+            Self::Refused(_) => "change the command by the errors below".to_owned(),
             Self::Names(error) => error.help(),
             Self::Unequal { .. } => "give as many new names as nodes".to_owned(),
             Self::HeadsName { name } => config::heads_name_remedy(name),
@@ -333,6 +334,9 @@ fn finish(verb: &str, result: Result<(), ChangeError>) -> ExitCode {
             match error.help() {
                 Some(help) => output::error(&format!("nodes {verb}: {error}"), &help),
                 None => output::err(&format!("{}\n", error.to_string().trim_end())),
+            }
+            if let ChangeError::Refused(faults) = &error {
+                output::err(&format!("{}\n", settings::lines(faults)));
             }
             ExitCode::from(error.exit())
         }
