@@ -317,8 +317,6 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/kernel/doctor.rs",
         "what_is_mounted_read_only_is_named_and_made_writable",
     ),
-    (r"systemctl status NetworkManager", "tests/clients/cases.rs", "forms"),
-    (r"bramblegate wifi", "tests/verbs/wifi.rs", "NAME_ME"),
     (r"networkctl reload", "tests/clients/cases.rs", "cluster_port"),
     (r"nmcli general reload", "tests/clients/cases.rs", "cluster_port"),
     (r"systemctl restart dhcpcd", "tests/clients/cases.rs", "cluster_port"),

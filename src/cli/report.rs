@@ -73,6 +73,7 @@ pub fn main(args: Args) -> ExitCode {
             Some(true) => {}
             Some(false) => return ExitCode::FAILURE,
             None => {
+                output::err("\n");
                 output::error("report: there is no terminal to ask on", "use --yes");
                 return ExitCode::from(exit::USAGE);
             }

@@ -147,7 +147,10 @@ fn ask(question: &str, proposal: &str) -> Option<String> {
     let read = std::io::stdin().lock().read_line(&mut line).ok()?;
     let answer = line.trim();
     match (read, answer) {
-        (0, _) => None,
+        (0, _) => {
+            output::err("\n");
+            None
+        }
         (_, "") => Some(proposal.to_owned()),
         _ => Some(answer.to_owned()),
     }

@@ -6,6 +6,7 @@
 
 mod completions;
 mod conventions;
+mod errors;
 mod pty;
 mod report;
 mod setup;

@@ -519,9 +519,11 @@ mod tests {
             write_new(&config, Entry { name: "12h".to_owned(), address, ..Entry::default() });
         let written = drop_in(&config).exists();
         let error = refused.unwrap_err();
-        let text = error.to_string();
         assert_eq!((error.exit(), written), (exit::CONFIG, false));
-        assert!(text.contains("nothing was changed") && text.contains("as \"n12h\""), "{text}");
+        assert!(error.to_string().contains("nothing was changed"), "{error}");
+        let ChangeError::Refused(faults) = error else { panic!("{error}") };
+        let text = settings::lines(&faults);
+        assert!(text.contains("as \"n12h\""), "{text}");
     }
 
     #[test]
