@@ -20,7 +20,7 @@ Examples:
   bramblegate status                       for people
   bramblegate status -j | jq .uplink       one snapshot as JSON
   bramblegate status -jw                   a line of JSON for each change
-  bramblegate status --acknowledge         you know of all current alerts: the LED calms down
+  bramblegate status --acknowledge         acknowledge all current alerts: the LED calms down
   bramblegate status > /dev/null || echo look at it
 
 The exit status is that of a Nagios plugin: 0 ok (or a notice), 1 warning, 2 fault (critical),
