@@ -240,7 +240,6 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"hostnamectl hostname", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
     (r"systemctl restart bramblegate", "tests/system/guest/steps/30-troubles.sh", "restart"),
     (r"systemctl reload bramblegate", "tests/system/guest/steps/30-troubles.sh", "reload"),
-    (r"systemctl reload bramblegate\n", "tests/system/guest/steps/30-troubles.sh", "reload"),
     (r"usermod -aG bramblegate $USER", "tests/system/guest/steps/40-nodes.sh", "orders"),
     (r"systemctl poweroff", "tests/system/guest/steps/60-buttons.sh", "hold_power"),
     (r"make install", "tests/system/guest/steps/10-ground.sh", "need_installation"),

@@ -28,16 +28,16 @@ pub fn send(socket: &Path, order: &Order) -> io::Result<Result<(), String>> {
 pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "Orders are for root and for members of the group bramblegate: try sudo, or `sudo \
-             usermod -aG bramblegate $USER` and log in again."
+            "only root and the group bramblegate may do this: try sudo, or `sudo usermod -aG \
+             bramblegate $USER` and log in again"
         }
         io::ErrorKind::TimedOut => {
-            "The daemon hangs, or another program listens there: `systemctl status bramblegate` \
-             shows it; `sudo systemctl restart bramblegate` ends it."
+            "the daemon hangs, or another program listens there: `systemctl status bramblegate` \
+             shows it, `sudo systemctl restart bramblegate` ends it"
         }
         _ => {
-            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo \
-             systemctl start bramblegate`."
+            "start the daemon with `sudo systemctl start bramblegate`, or name its socket \
+             (--socket PATH)"
         }
     }
 }

@@ -42,10 +42,10 @@ pub fn is_inside() -> bool {
 /// Becomes the demo. Exit 69 if its program is not installed, else that one's exit code.
 pub fn main(args: Args) -> ExitCode {
     let Some(lab) = program() else {
-        output::err(&format!(
-            "there is no {LAB}, beside this program or in {INSTALLED}: `make install` puts it \
-             there\n"
-        ));
+        output::error(
+            &format!("demo: there is no {LAB} beside this program or in {INSTALLED}"),
+            "`make install` puts it there",
+        );
         return ExitCode::from(exit::UNAVAILABLE);
     };
     let mut command = Command::new(&lab);
@@ -56,7 +56,10 @@ pub fn main(args: Args) -> ExitCode {
         command.env("NO_COLOR", "1");
     }
     let error = command.arg("demo").args(args.options).exec();
-    output::err(&format!("{} cannot be started: {error}\n", lab.display()));
+    output::error(
+        &format!("demo: {} cannot be started: {error}", lab.display()),
+        "`make install` puts it there, ready to be started",
+    );
     ExitCode::from(exit::UNAVAILABLE)
 }
 

@@ -15,14 +15,15 @@ use crate::reconcile::{dhcp, firewall, routing};
 /// How long an owner of the table is waited for, and in what steps.
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(20);
+const STOP: &str = "stop it first (sudo systemctl stop bramblegate)";
 const EXAMPLES: &str = "\
 Examples:
   sudo bramblegate off";
 
 /// Remove Bramblegate's rules, routes and settings from the kernel
 ///
-/// Works also if the daemon has crashed. NAT ends, and what was changed of the interfaces is put
-/// back.
+/// Works also if the daemon has crashed. NAT ends, and the interfaces get back the settings that
+/// they had before.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -34,31 +35,31 @@ pub struct Args {
 /// there.
 pub fn main(args: Args) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
-        output::err("off takes away what is in the kernel: run it as `sudo bramblegate off`\n");
+        output::error(
+            "off: only root may change what is in the kernel",
+            "run it as `sudo bramblegate off`",
+        );
         return ExitCode::from(exit::NO_PERMISSION);
     }
     // What is taken away is known without the settings; but who names some means those, and not a
     // slip of the finger.
     if args.config.config != Path::new(DEFAULT_FILE) && !args.config.config.exists() {
-        output::err(&format!(
-            "there is no {}; `sudo bramblegate off` needs no settings\n",
-            args.config.config.display()
-        ));
+        output::error(
+            &format!("off: there is no {}", args.config.config.display()),
+            "leave it out: `sudo bramblegate off` needs no settings",
+        );
         return ExitCode::from(exit::CONFIG);
     }
     // Held to the end: no daemon starts in between.
     let lock = InstanceLock::take(&run::run_directory());
     if let Err(LockError::Held { pid, .. }) = lock {
         let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-        output::err(&format!(
-            "the daemon runs{who} and would put everything back: stop it first (sudo systemctl \
-             stop bramblegate)\n"
-        ));
+        output::error(&format!("off: the daemon runs{who} and would put everything back"), STOP);
         return ExitCode::from(exit::TEMPORARY);
     }
     // One with folders of its own holds another lock; before anything is taken away.
     if let Some(error) = owner() {
-        output::err(&format!("{error}\n"));
+        output::failure("off", &error.message, STOP);
         return ExitCode::from(exit::TEMPORARY);
     }
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
@@ -76,16 +77,19 @@ pub fn main(args: Args) -> ExitCode {
         }
     });
     if let Err(error) = dhcp::remove(&run::run_directory()) {
-        output::err(&format!("dnsmasq's files: {error}\n"));
+        output::error(
+            &format!("off: dnsmasq's files: {error}"),
+            "restart the machine: these files are in memory",
+        );
     }
     // Last: nothing is forwarded that is not judged.
     errors.extend(firewall::remove().err().map(ApplyError::from));
     for error in &errors {
-        output::err(&format!("{error}\n"));
+        output::failure("off", &error.message, "restart the machine: nothing of it outlives that");
     }
     match errors.first() {
         None => {
-            output::out("nothing of bramblegate's is left in the kernel\n");
+            output::out("nothing of Bramblegate's is left in the kernel\n");
             ExitCode::SUCCESS
         }
         Some(error) if error.kind == ApplyErrorKind::Denied => ExitCode::from(exit::NO_PERMISSION),

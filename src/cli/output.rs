@@ -75,6 +75,13 @@ pub fn error(wrong: &str, help: &str) {
     err(&format!("{}\n", with_help(&format!("error: {wrong}"), help)));
 }
 
+/// As [`error`], for an [`ApplyError`](crate::event::ApplyError)'s message, which may carry its
+/// remedy behind a semicolon; `help` is for one that does not.
+pub fn failure(verb: &str, message: &str, help: &str) {
+    let (wrong, help) = message.rsplit_once("; ").unwrap_or((message, help));
+    error(&format!("{verb}: {wrong}"), help);
+}
+
 /// As [`error`], for what is worth knowing and does not fail.
 pub fn note(note: &str, help: &str) {
     err(&format!("{}\n", with_help(&format!("note: {note}"), help)));

@@ -60,7 +60,7 @@ pub fn main(args: Args) -> ExitCode {
     match terminal::guard(DRAWING, None) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::err(&format!("bramblegate panel: {error}\n"));
+            output::error(&format!("panel: {error}"), "use --once, which needs no terminal");
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }
@@ -71,11 +71,8 @@ fn finish(socket: &Path, result: Result<u8, Error>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::err(&format!(
-                "bramblegate panel: {}: {error}\n{}\n",
-                socket.display(),
-                status::remedy(&error)
-            ));
+            let wrong = format!("panel: {}: {error}", socket.display());
+            output::error(&wrong, status::remedy(&error));
             ExitCode::from(NOT_REACHABLE)
         }
     }

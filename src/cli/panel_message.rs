@@ -34,7 +34,8 @@ pub fn main(args: Args) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     let errors = [shown, darkened].into_iter().filter_map(Result::err);
     for error in errors.filter(|error| error.kind != ApplyErrorKind::Absent) {
-        output::err(&format!("bramblegate panel-message: {}\n", error.message));
+        let help = "`sudo bramblegate doctor` checks display and LED";
+        output::failure("panel-message", &error.message, help);
         code = ExitCode::from(exit::CANNOT_CREATE);
     }
     code

@@ -69,6 +69,13 @@ enum PrintError {
 }
 
 impl PrintError {
+    fn help(&self) -> &'static str {
+        match self {
+            Self::Facts(_) => "correct that file, or leave out --facts",
+            Self::Kernel(_) => "name what is there instead with --facts FILE",
+        }
+    }
+
     fn exit(&self) -> u8 {
         match self {
             Self::Facts(_) => exit::CONFIG,
@@ -98,7 +105,7 @@ pub fn main(args: Args) -> ExitCode {
     let facts = match facts_of(&merged.settings, args.facts.as_deref()) {
         Ok(facts) => facts,
         Err(error) => {
-            output::err(&format!("{error}\n"));
+            output::error(&format!("print: {error}"), error.help());
             return ExitCode::from(error.exit());
         }
     };
@@ -113,10 +120,10 @@ fn loaded(machine: &Machine) -> ExitCode {
             ExitCode::SUCCESS
         }
         None => {
-            output::err(&format!(
-                "table inet {TABLE} cannot be listed: is the gateway running, are you root, is \
-                 nftables installed?\n"
-            ));
+            output::error(
+                &format!("print: table inet {TABLE} cannot be listed"),
+                "run it as root while the gateway runs, with nftables installed",
+            );
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }
@@ -229,7 +236,7 @@ fn kernel_form(gateway: &GatewayPlan) -> String {
 /// Returns our rules and routes in the syntax of `ip rule` and `ip route`.
 fn routes(facts: &Facts, plan: &RoutingPlan) -> String {
     let mut lines = vec![
-        "# rules and routes of ours; none are needed unless the venue's addresses overlap"
+        "# Bramblegate's rules and routes; none are needed unless the venue's addresses overlap"
             .to_owned(),
     ];
     for rule in &plan.rules {

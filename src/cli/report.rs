@@ -73,7 +73,8 @@ pub fn main(args: Args) -> ExitCode {
             Some(true) => {}
             Some(false) => return ExitCode::FAILURE,
             None => {
-                output::err("bramblegate report: no terminal to ask on: use --yes\n");
+                output::err("\n");
+                output::error("report: there is no terminal to ask on", "use --yes");
                 return ExitCode::from(exit::USAGE);
             }
         }
@@ -93,7 +94,10 @@ pub fn main(args: Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            output::err(&format!("bramblegate report: {}: {error}\n", args.output.display()));
+            output::error(
+                &format!("report: {} cannot be written: {error}", args.output.display()),
+                "name another file with --output",
+            );
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }
@@ -186,8 +190,8 @@ fn gather(config: &Path) -> Vec<Entry> {
     let own = |words: &str| own(words, config);
     add("status.json", "what the daemon knows", without_glass(&own("status --json")));
     add("doctor.txt", "all checks and findings", own("doctor --verbose"));
-    add("ruleset.txt", "our rules, as they would be applied", own("print ruleset"));
-    add("routes.txt", "our routes", own("print routes"));
+    add("ruleset.txt", "Bramblegate's rules, as they would be applied", own("print ruleset"));
+    add("routes.txt", "Bramblegate's routes", own("print routes"));
     add("dnsmasq.txt", "dnsmasq's settings and nodes", own("print dnsmasq"));
     let root = "is to be had as root only, or the program is not installed\n".to_owned();
     let listing = machine.run("nft", &["list", "ruleset"]);

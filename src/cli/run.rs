@@ -17,7 +17,7 @@ use crate::watch::service_manager::Signals;
 const EXAMPLES: &str = "\
 Examples:
   bramblegate run                          with the settings of this machine
-  bramblegate run -c bramblegate.toml      with others
+  bramblegate run -c bramblegate.toml      with other settings
   bramblegate run -v                       with details in the log; -vv has all of them";
 
 /// Run the gateway in the foreground; systemd does this
@@ -57,16 +57,9 @@ enum RunError {
     Signals(io::Error),
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
-    #[error(
-        "CAP_NET_ADMIN is missing: start the service (sudo systemctl start bramblegate) or run it \
-         as root"
-    )]
+    #[error("CAP_NET_ADMIN is missing")]
     NoNetAdmin,
-    #[error(
-        "{} belongs to another user, and root does not run from there: start the service (sudo \
-         systemctl start bramblegate), or name a folder of root's in \
-         $RUNTIME_DIRECTORY", .0.display()
-    )]
+    #[error("{} belongs to another user, and root does not run from there", .0.display())]
     AnothersFolder(PathBuf),
     #[error("{}", lock_text(.0))]
     Lock(LockError),
@@ -75,6 +68,30 @@ enum RunError {
 }
 
 impl RunError {
+    /// Returns what to do about it; `None` where the error itself has it.
+    fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Settings(_) => return None,
+            Self::Runtime(_) | Self::Signals(_) => {
+                "end other programs: the kernel has run out of memory or files"
+            }
+            Self::NoNetAdmin => {
+                "start the service (sudo systemctl start bramblegate) or run it as root"
+            }
+            Self::AnothersFolder(_) => {
+                "start the service (sudo systemctl start bramblegate), or name a folder of root's \
+                 in $RUNTIME_DIRECTORY"
+            }
+            Self::Lock(LockError::Held { .. }) | Self::Fatal(Fatal::Held(_)) => {
+                "stop it first (sudo systemctl stop bramblegate)"
+            }
+            Self::Lock(LockError::Io { .. }) => {
+                "name a folder in $RUNTIME_DIRECTORY where it can be made (the service does)"
+            }
+            Self::Fatal(_) => "`sudo bramblegate doctor` checks the kernel and the rights",
+        })
+    }
+
     fn exit(&self) -> u8 {
         match self {
             // The unit tries again after the one and not after the other.
@@ -106,7 +123,10 @@ pub fn main(args: Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::err(&format!("{error}\n"));
+            match error.help() {
+                Some(help) => output::failure("run", &error.to_string(), help),
+                None => output::err(&format!("{error}\n")),
+            }
             ExitCode::from(error.exit())
         }
     }
@@ -190,18 +210,10 @@ fn lock_text(error: &LockError) -> String {
         LockError::Held { path, pid } => {
             let who =
                 pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-            format!(
-                "another instance runs: {who} holds {}; stop it first (sudo systemctl stop \
-                 bramblegate)",
-                path.display()
-            )
+            format!("another instance runs: {who} holds {}", path.display())
         }
         LockError::Io { path, error } => {
-            format!(
-                "{} cannot be made: {error}; name a folder in $RUNTIME_DIRECTORY where it can (the \
-                 service does)",
-                path.display()
-            )
+            format!("{} cannot be made: {error}", path.display())
         }
     }
 }

@@ -37,6 +37,6 @@ pub fn main(verb: &Verb) -> ExitCode {
     };
     let who =
         if matches!(verb, Verb::Logs) { "journalctl shows the log" } else { "systemd does that" };
-    output::err(&format!("bramblegate {name}: {who}: {command}\n"));
+    output::error(&format!("{name}: {who}"), command);
     ExitCode::from(exit::USAGE)
 }

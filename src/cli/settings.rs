@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{exit, output};
+use crate::board::BoardError;
 use crate::config::Merged;
 use crate::files::reading;
 
@@ -24,6 +25,12 @@ pub struct ConfigArg {
     pub config: PathBuf,
 }
 
+/// Writes why there is no such board to standard error.
+pub fn report_board(verb: &str, error: &BoardError) {
+    output::error(&format!("{verb}: {error}"), &error.help());
+    error.faults().iter().for_each(|fault| output::err(&format!("{fault}\n")));
+}
+
 /// As [`load`]; writes the faults to standard error and returns the exit code.
 ///
 /// # Errors
@@ -37,29 +44,27 @@ pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
 
 /// A file of the settings that could not be written. What was there before still is.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {error}{}", .path.display(), self.remedy())]
+#[error("{} cannot be written: {error}", .path.display())]
 pub struct NotWritten {
     pub path: PathBuf,
     pub error: io::Error,
 }
 
 impl NotWritten {
-    /// Returns what helps, to be put behind the error; empty where nobody knows.
-    fn remedy(&self) -> String {
+    /// Returns what helps.
+    pub fn help(&self) -> String {
         match self.error.kind() {
-            io::ErrorKind::PermissionDenied => "; run it as root, with sudo".to_owned(),
+            io::ErrorKind::PermissionDenied => "run it as root, with sudo".to_owned(),
             io::ErrorKind::ReadOnlyFilesystem => {
                 let mounts = reading::text(Path::new(MOUNTS)).unwrap_or_default();
                 format!(
-                    "; nothing was changed: make it writable first (sudo mount -o remount,rw {}), \
+                    "nothing was changed: make it writable first (sudo mount -o remount,rw {}), \
                      and look at dmesg for why it is not",
                     mount_of(&self.path, &mounts)
                 )
             }
-            io::ErrorKind::StorageFull => {
-                "; nothing was changed: make room first (df -h)".to_owned()
-            }
-            _ => String::new(),
+            io::ErrorKind::StorageFull => "nothing was changed: make room first (df -h)".to_owned(),
+            _ => "nothing was changed: look at dmesg for what is wrong with that disk".to_owned(),
         }
     }
 
@@ -134,14 +139,11 @@ mod tests {
     #[test]
     fn who_cannot_write_the_settings_learns_what_helps() {
         let logged = |errno: rustix::io::Errno| {
-            NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.to_string()
+            NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.help()
         };
-        assert!(logged(rustix::io::Errno::ACCESS).ends_with("run it as root, with sudo"));
+        assert_eq!(logged(rustix::io::Errno::ACCESS), "run it as root, with sudo");
         assert!(logged(rustix::io::Errno::ROFS).contains("remount,rw /"));
         assert!(logged(rustix::io::Errno::NOSPC).contains("df -h"));
-        assert_eq!(
-            logged(rustix::io::Errno::IO),
-            "/etc/nodes.toml: Input/output error (os error 5)"
-        );
+        assert!(logged(rustix::io::Errno::IO).contains("dmesg"));
     }
 }

@@ -19,7 +19,7 @@ use super::settings::{self, DEFAULT_FILE, NotWritten};
 use super::{demo, doctor, exit, output};
 use crate::board::Board;
 use crate::config::Fault;
-use questions::{Ask, answer_snmp, choose, leave_alone, serve};
+use questions::{Ask, Refusal, answer_snmp, choose, leave_alone, serve};
 use steps::{Step, install, let_go, snmp};
 
 const EXAMPLES: &str = "\
@@ -32,8 +32,8 @@ const SERVICE: &str = "bramblegate.service";
 
 /// Ask what detect cannot know, write the settings, start the service
 ///
-/// Where another program manages the interface to the nodes (NetworkManager, dhcpcd or
-/// systemd-networkd) it offers to write the file by which that one leaves it alone.
+/// NetworkManager, dhcpcd or systemd-networkd may manage the interface to the nodes. Then it offers
+/// to write the file by which that program leaves the interface alone.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -62,15 +62,16 @@ pub struct Args {
 /// without root.
 pub fn main(args: Args) -> ExitCode {
     if demo::is_inside() {
-        output::err(
-            "setup prepares a real head node, and this is the inside of the demo: nothing was \
-             changed. Run `sudo bramblegate setup` outside of it, on the head node\n",
+        output::error(
+            "setup: it prepares a real head node, and this is the inside of the demo",
+            "nothing was changed; run `sudo bramblegate setup` outside of the demo, on the head node",
         );
         return ExitCode::from(exit::UNAVAILABLE);
     }
     if !args.dry_run && !rustix::process::geteuid().is_root() {
-        output::err(
-            "setup writes to /etc and starts a service: run it as `sudo bramblegate setup`\n",
+        output::error(
+            "setup: only root may write to /etc and start a service",
+            "run it as `sudo bramblegate setup`, or add --dry-run to see what it would do",
         );
         return ExitCode::from(exit::NO_PERMISSION);
     }
@@ -79,7 +80,7 @@ pub fn main(args: Args) -> ExitCode {
     let board = match settings::boards().resolve("auto", compatible.as_deref()) {
         Ok(board) => board,
         Err(error) => {
-            output::err(&format!("{error}\n"));
+            settings::report_board("setup", &error);
             return ExitCode::from(exit::CONFIG);
         }
     };
@@ -109,7 +110,10 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 fn report(error: &SetupError) -> ExitCode {
-    output::err(&format!("{error}\n"));
+    match error.help() {
+        Some(help) => output::error(&format!("setup: {error}"), &help),
+        None => output::err(&format!("{error}\n")),
+    }
     ExitCode::from(error.exit())
 }
 
@@ -135,9 +139,9 @@ fn plan(
     steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
     if overlay_root(machine) {
-        output::err(
-            "The root file system is an overlay in memory: what is written now is lost at \
-             power-off.\n",
+        output::note(
+            "the root file system is an overlay in memory: what is written now is lost at power-off",
+            "switch the overlay off first: `sudo bramblegate doctor` shows how",
         );
     }
     Ok(steps)
@@ -150,7 +154,10 @@ fn ask(question: &str, proposal: &str) -> Option<String> {
     let read = std::io::stdin().lock().read_line(&mut line).ok()?;
     let answer = line.trim();
     match (read, answer) {
-        (0, _) => None,
+        (0, _) => {
+            output::err("\n");
+            None
+        }
         (_, "") => Some(proposal.to_owned()),
         _ => Some(answer.to_owned()),
     }
@@ -159,22 +166,30 @@ fn ask(question: &str, proposal: &str) -> Option<String> {
 /// Why no settings were written, or those that were written do not hold.
 #[derive(Debug, thiserror::Error)]
 enum SetupError {
-    #[error("no terminal to ask on: use --uplink, --cluster and --yes")]
+    #[error("there is no terminal to ask on")]
     NoTerminal,
-    #[error(
-        "which interface leads where cannot be known on this machine: give --uplink IF and \
-         --cluster IF"
-    )]
+    #[error("it is not clear on this machine which interface leads where")]
     PortsUnknown,
-    #[error("{0}")]
-    Ports(String),
+    #[error("{}", .0.wrong)]
+    Ports(Refusal),
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
-    #[error("the settings cannot be written: {0}")]
+    #[error(transparent)]
     NotWritten(#[from] NotWritten),
 }
 
 impl SetupError {
+    /// Returns what to do about it; `None` where the error itself has it.
+    fn help(&self) -> Option<String> {
+        match self {
+            Self::NoTerminal => Some("use --uplink, --cluster and --yes".to_owned()),
+            Self::PortsUnknown => Some("give --uplink IF and --cluster IF".to_owned()),
+            Self::Ports(refusal) => Some(refusal.help.clone()),
+            Self::Settings(_) => None,
+            Self::NotWritten(error) => Some(error.help()),
+        }
+    }
+
     fn exit(&self) -> u8 {
         match self {
             Self::NoTerminal | Self::PortsUnknown | Self::Ports(_) => exit::USAGE,
@@ -184,15 +199,16 @@ impl SetupError {
     }
 }
 
-/// Returns what speaks against serving addresses from this machine.
-fn obstacle(machine: &Machine) -> Option<String> {
+/// Returns what speaks against serving addresses from this machine, and what helps.
+fn obstacle(machine: &Machine) -> Option<(String, String)> {
     if let Some((unit, what)) = dhcp::other_servers(machine).first() {
-        return Some(format!(
-            "{what} serves addresses already (sudo systemctl disable --now {unit})"
+        return Some((
+            format!("{what} serves addresses already"),
+            format!("sudo systemctl disable --now {unit}"),
         ));
     }
-    let missing = "dnsmasq is not installed (sudo apt install dnsmasq-base)";
-    (!dhcp::has_dnsmasq(machine)).then(|| missing.to_owned())
+    let missing = ("dnsmasq is not installed", "sudo apt install dnsmasq-base");
+    (!dhcp::has_dnsmasq(machine)).then(|| (missing.0.to_owned(), missing.1.to_owned()))
 }
 
 /// Checks what is written and its drop-ins together.
@@ -216,10 +232,10 @@ fn dry_run(machine: &Machine, steps: &[Step]) -> String {
     text + "Nothing was changed.\n"
 }
 
-/// Starts the service, or says how.
+/// Starts the service, or shows how.
 fn start(machine: &Machine) -> ExitCode {
     if !has_systemd(machine) {
-        output::out("There is no systemd here: start it by `sudo bramblegate run`.\n");
+        output::out("There is no systemd here: start it with `sudo bramblegate run`.\n");
         return ExitCode::SUCCESS;
     }
     let started = machine
@@ -228,15 +244,16 @@ fn start(machine: &Machine) -> ExitCode {
     match started {
         Ok(()) => {
             output::out(
-                "The gateway runs. See it by `bramblegate status --watch`, and what disturbs it by \
-                 `sudo bramblegate doctor`.\n",
+                "The gateway runs. `bramblegate status --watch` shows it, and `sudo bramblegate \
+                 doctor` what disturbs it.\n",
             );
             ExitCode::SUCCESS
         }
         Err(error) => {
-            output::err(&format!(
-                "the service does not start: {error}; see `journalctl -u bramblegate`\n"
-            ));
+            output::error(
+                &format!("setup: the service does not start: {error}"),
+                "`journalctl -u bramblegate` shows why",
+            );
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }

@@ -46,8 +46,8 @@ pub struct Args {
     pub socket: Option<PathBuf>,
     /// Write them below ~/.ssh and include them there
     ///
-    /// They go to ~/.ssh/config.d/bramblegate; a line at the top of ~/.ssh/config includes that,
-    /// and all that was there stays. Doing it again changes what is new.
+    /// They go to ~/.ssh/config.d/bramblegate. A line at the top of ~/.ssh/config includes that
+    /// file; the other lines stay. Run it again to update them.
     #[arg(long)]
     pub install: bool,
     /// With --install: print it, change nothing
@@ -60,9 +60,10 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     for (option, value) in [("--via", &args.via), ("--user", &args.user)] {
         if value.as_deref().is_some_and(|value| !is_word(value)) {
-            output::err(&format!(
-                "bramblegate ssh-config: {option} takes one word, such as pi@head.local\n"
-            ));
+            output::error(
+                &format!("ssh-config: {option} takes one word"),
+                "write a name such as pi, or for --via pi@head.local",
+            );
             return ExitCode::from(exit::USAGE);
         }
     }
@@ -71,8 +72,9 @@ pub fn main(args: Args) -> ExitCode {
         Err(unknown) => return report("ssh-config", &unknown),
     };
     if known.nodes.iter().all(|node| node.address.is_none()) {
-        output::err(
-            "bramblegate ssh-config: no node has an address yet: `bramblegate nodes` lists them\n",
+        output::error(
+            "ssh-config: no node has an address yet",
+            "switch the nodes on; `bramblegate nodes` lists them",
         );
         return ExitCode::from(code::REFUSED);
     }

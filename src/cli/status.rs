@@ -20,7 +20,7 @@ Examples:
   bramblegate status                       for people
   bramblegate status -j | jq .uplink       one snapshot as JSON
   bramblegate status -jw                   a line of JSON for each change
-  bramblegate status --acknowledge         you know of all current alerts: the LED calms down
+  bramblegate status --acknowledge         acknowledge all current alerts: the LED calms down
   bramblegate status > /dev/null || echo look at it
 
 The exit status is that of a Nagios plugin: 0 ok (or a notice), 1 warning, 2 fault (critical),
@@ -78,11 +78,7 @@ pub fn main(args: Args) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::err(&format!(
-                "bramblegate status: {}: {error}\n{}\n",
-                socket.display(),
-                remedy(&error)
-            ));
+            output::error(&format!("status: {}: {error}", socket.display()), remedy(&error));
             ExitCode::from(code::NOT_REACHABLE)
         }
     }
@@ -94,15 +90,13 @@ fn acknowledge(socket: Option<PathBuf>, config: &Path) -> ExitCode {
     match control::send(&socket, &Order::Acknowledge) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            output::err(&format!("bramblegate status --acknowledge: {error}\n"));
+            let help = "`journalctl -u bramblegate` shows what happened";
+            output::failure("status --acknowledge", &error, help);
             ExitCode::from(code::WARNING)
         }
         Err(error) => {
-            let remedy = control::remedy(&error);
-            output::err(&format!(
-                "bramblegate status --acknowledge: {}: {error}\n{remedy}\n",
-                socket.display()
-            ));
+            let wrong = format!("status --acknowledge: {}: {error}", socket.display());
+            output::error(&wrong, control::remedy(&error));
             ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
         }
     }
@@ -119,20 +113,21 @@ pub fn remedy(error: &Error) -> &'static str {
     use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, TimedOut};
     match error {
         Error::Io(error) if error.kind() == PermissionDenied => {
-            "Its folder keeps this user out; try sudo."
+            "its folder keeps this user out: try sudo"
         }
         Error::Io(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
-            "The daemon does not run, or listens elsewhere (--socket PATH). Start it with `sudo \
-             systemctl start bramblegate`; `journalctl -u bramblegate` shows why it does not."
+            "start the daemon with `sudo systemctl start bramblegate`, or name its socket \
+             (--socket PATH); `journalctl -u bramblegate` shows why it does not start"
         }
         Error::Io(error) if error.kind() == TimedOut => {
-            "The daemon hangs, or another program listens there: `systemctl status bramblegate` \
-             shows it; `sudo systemctl restart bramblegate` ends it."
+            "the daemon hangs, or another program listens there: `systemctl status bramblegate` \
+             shows it, `sudo systemctl restart bramblegate` ends it"
         }
-        Error::Refused(_) => "End some of the programs that watch it.",
-        Error::Ended => "The daemon has stopped: `journalctl -u bramblegate` shows why.",
+        Error::Refused(_) => "end some of the programs that watch it",
+        Error::Ended => "the daemon has stopped: `journalctl -u bramblegate` shows why",
         Error::Io(_) | Error::NotStatus(_) => {
-            "Does a bramblegate daemon of this version listen there? `systemctl status bramblegate`"
+            "check that a bramblegate daemon of this version listens there: `systemctl status \
+             bramblegate`"
         }
     }
 }

@@ -16,6 +16,8 @@ Examples:
 
 /// Longest name of a network, octets (IEEE 802.11, 9.4.2.2).
 const LONGEST: usize = 32;
+/// What helps where NetworkManager's program does not do its part.
+const NO_NMCLI: &str = "check that NetworkManager runs, and that nmcli is installed";
 
 /// List wireless networks, or join one
 #[derive(Debug, clap::Args)]
@@ -33,19 +35,25 @@ pub struct Args {
 /// an interface or where NetworkManager does not manage it.
 pub fn main(args: Args) -> ExitCode {
     if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > LONGEST) {
-        output::err("bramblegate wifi: the name of a network has 1 to 32 octets\n");
+        output::error(
+            "wifi: this is not the name of a network",
+            "give a name of 1 to 32 octets; without one, the networks are listed",
+        );
         return ExitCode::from(exit::USAGE);
     }
     let machine = Machine::real();
     let interface = match interface(&machine, args.interface.as_deref()) {
         Ok(interface) => interface,
-        Err(text) => {
-            output::err(&format!("bramblegate wifi: {text}\n"));
+        Err((wrong, help)) => {
+            output::error(&format!("wifi: {wrong}"), &help);
             return ExitCode::from(exit::UNAVAILABLE);
         }
     };
     if !cluster::managed_by(&machine, &interface).contains(&Manager::NetworkManager) {
-        output::err(&elsewhere(&machine, &interface, args.ssid.as_deref()));
+        output::error(
+            &format!("wifi: NetworkManager does not manage {interface}"),
+            &elsewhere(&machine, &interface, args.ssid.as_deref()),
+        );
         return ExitCode::from(exit::UNAVAILABLE);
     }
     match args.ssid {
@@ -55,7 +63,10 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 /// Returns the wireless interface: the one that is named, else the only one.
-fn interface(machine: &Machine, named: Option<&str>) -> Result<String, String> {
+///
+/// # Errors
+/// What is wrong, and what helps.
+fn interface(machine: &Machine, named: Option<&str>) -> Result<String, (String, String)> {
     let is_wireless = |name: &String| {
         let folder = format!("/sys/class/net/{name}");
         machine.exists(&format!("{folder}/wireless"))
@@ -64,13 +75,22 @@ fn interface(machine: &Machine, named: Option<&str>) -> Result<String, String> {
     let mut all = machine.list("/sys/class/net");
     all.retain(is_wireless);
     match (named, all.as_slice()) {
-        (_, []) => Err("there is no wireless interface in this machine".to_owned()),
+        (_, []) => Err((
+            "there is no wireless interface in this machine".to_owned(),
+            "plug in a Wi-Fi adapter, or use a cable".to_owned(),
+        )),
         (Some(named), all) => match all.iter().find(|name| *name == named) {
             Some(name) => Ok(name.clone()),
-            None => Err(format!("{named} is no wireless interface: name {}", all.join(" or "))),
+            None => Err((
+                format!("{named} is not a wireless interface"),
+                format!("name {}", all.join(" or ")),
+            )),
         },
         (None, [one]) => Ok(one.clone()),
-        (None, all) => Err(format!("give --interface: {}", all.join(" or "))),
+        (None, all) => Err((
+            "there are several wireless interfaces".to_owned(),
+            format!("name one with --interface: {}", all.join(" or ")),
+        )),
     }
 }
 
@@ -83,11 +103,14 @@ fn join(interface: &str, ssid: &str) -> ExitCode {
     match joined {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => {
-            output::err("bramblegate wifi: not joined; without a name it lists the networks\n");
+            output::error(
+                &format!("wifi: {interface} has not joined {ssid}"),
+                "check the name and the password; without a name, the networks in reach are listed",
+            );
             ExitCode::FAILURE
         }
         Err(error) => {
-            output::err(&format!("bramblegate wifi: nmcli: {error}\n"));
+            output::error(&format!("wifi: nmcli: {error}"), NO_NMCLI);
             ExitCode::from(exit::UNAVAILABLE)
         }
     }
@@ -97,7 +120,7 @@ fn list(machine: &Machine, interface: &str) -> ExitCode {
     let fields = ["-t", "-f", "IN-USE,SIGNAL,SECURITY,SSID", "device", "wifi", "list", "ifname"];
     let arguments: Vec<&str> = fields.into_iter().chain([interface]).collect();
     let Some(text) = machine.run("nmcli", &arguments) else {
-        output::err(&format!("bramblegate wifi: nmcli lists no networks of {interface}\n"));
+        output::error(&format!("wifi: nmcli does not list the networks of {interface}"), NO_NMCLI);
         return ExitCode::FAILURE;
     };
     ExitCode::from(output::deliver(&table(&networks(&text))))
@@ -177,11 +200,11 @@ fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
         "sudo apt install network-manager".to_owned()
     };
     let password = if command.starts_with("wpa_passphrase") {
-        "It reads the password from the terminal, which shows it.\n"
+        "; it reads the password from the terminal, which shows it"
     } else {
         ""
     };
-    format!("NetworkManager does not manage {interface}. Type: {command}\n{password}")
+    format!("run `{command}`{password}")
 }
 
 #[cfg(test)]
@@ -218,12 +241,12 @@ mod tests {
             std::fs::create_dir_all(held.path().join("sys/class/net").join(path)).unwrap();
         };
         make("eth0");
-        assert!(interface(&machine, None).unwrap_err().contains("no wireless interface"));
+        assert!(interface(&machine, None).unwrap_err().0.contains("no wireless interface"));
         make("wlan0/phy80211");
         assert_eq!(interface(&machine, None).as_deref(), Ok("wlan0"));
-        assert!(interface(&machine, Some("eth0")).unwrap_err().contains("name wlan0"));
+        assert_eq!(interface(&machine, Some("eth0")).unwrap_err().1, "name wlan0");
         make("wlan1/wireless");
-        assert!(interface(&machine, None).unwrap_err().contains("wlan0 or wlan1"));
+        assert!(interface(&machine, None).unwrap_err().1.contains("wlan0 or wlan1"));
         assert_eq!(interface(&machine, Some("wlan1")).as_deref(), Ok("wlan1"));
     }
 
@@ -232,11 +255,11 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let machine = Machine::pretend(held.path(), &[]);
         let printed = |ssid| elsewhere(&machine, "wlan0", ssid);
-        assert!(printed(None).ends_with("Type: sudo apt install network-manager\n"));
+        assert_eq!(printed(None), "run `sudo apt install network-manager`");
         machine.write("/usr/bin/wpa_passphrase", b"").unwrap();
         let text = printed(Some("Bob's; rm -rf /"));
         assert!(text.contains("wpa_passphrase 'Bob'\\''s; rm -rf /' | "), "{text}");
         machine.write("/usr/bin/iwctl", b"").unwrap();
-        assert!(printed(Some("x")).ends_with("Type: iwctl station wlan0 connect 'x'\n"));
+        assert_eq!(printed(Some("x")), "run `iwctl station wlan0 connect 'x'`");
     }
 }

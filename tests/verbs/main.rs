@@ -6,6 +6,7 @@
 
 mod completions;
 mod conventions;
+mod errors;
 mod pty;
 mod report;
 mod setup;
@@ -137,7 +138,7 @@ fn check_reports_every_error_with_its_help() {
     fs::remove_file(&main).unwrap();
     let output = with("check", "-c", &main);
     let expected = format!(
-        "{file}: error: no such file\n    help: create one for this machine with `bramblegate detect \
+        "{file}:1:1: error: no such file\n    help: create one for this machine with `bramblegate detect \
          > {file}`\n"
     );
     assert_eq!((output.status.code(), complaint(&output)), (Some(78), expected));

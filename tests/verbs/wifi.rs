@@ -41,7 +41,7 @@ fn the_printed_command_makes_the_network_known_to_wpa_supplicant() {
         trap 'kill $(cat /run/wpa.pid)' EXIT
         line=$("$0" wifi "$1" 2>&1)
         echo "$line"
-        command=$(printf '%s\n' "$line" | sed -n 's/sudo //g; s/.*Type: //p')
+        command=$(printf '%s\n' "$line" | sed -n 's/sudo //g; s/.*help: run `\(.*\)`.*/\1/p')
         echo 'correct horse' | sh -c "$command"
         wpa_cli -i wlan0 list_networks
         cat $conf"#;

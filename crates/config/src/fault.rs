@@ -9,7 +9,7 @@ use crate::printable_line;
 pub struct Fault {
     /// as it was named to the loader, mostly a path
     pub file: String,
-    /// from 1; 0 for a file that is not there and so has no lines
+    /// from 1; 1 for what is wrong with the file as a whole
     pub line: u32,
     /// in characters, from 1
     pub column: u32,
@@ -41,11 +41,8 @@ impl Fault {
     }
 
     fn placed(&self, kind: &str) -> String {
-        let Self { file, message, .. } = self;
-        match self.line {
-            0 => format!("{file}: {kind}{message}"),
-            line => format!("{file}:{line}:{}: {kind}{message}", self.column),
-        }
+        let Self { file, line, column, message, .. } = self;
+        format!("{file}:{line}:{column}: {kind}{message}")
     }
 }
 

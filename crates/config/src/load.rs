@@ -130,7 +130,8 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
             let others = fallback
                 .and_then(|fallback| read(files, &fallback, ports).err())
                 .unwrap_or_default();
-            Err(std::iter::once(board_fault(files, &error)).chain(others).collect())
+            let own = error.faults().iter().cloned();
+            Err(std::iter::once(board_fault(files, &error)).chain(own).chain(others).collect())
         }
     }
 }
@@ -168,11 +169,9 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
             );
             sources.fault(at, format!("board: there is no board {name:?}"), right)
         }
-        BoardError::Invalid { name, .. } => sources.fault(
-            at,
-            format!("board: the file of board {name:?} has errors"),
-            error.to_string(),
-        ),
+        BoardError::Invalid { .. } => {
+            sources.fault(at, format!("board: {error}"), "correct them, or name another board")
+        }
     }
 }
 

@@ -393,8 +393,8 @@ impl Check<'_> {
             (Driver::Oled(controller), Some(resolution)) => (Some(controller), resolution),
             (Driver::Hd44780, Some(resolution)) => {
                 let wrong = format!("lcd.size: no HD44780 has {} characters", resolution.name());
-                let right = "leave lcd.driver out for an OLED, or write columns and rows of \
-                             characters, as \"16x2\"";
+                let right = "leave lcd.driver out for an OLED, or write columns and rows \
+                             of characters, such as \"16x2\"";
                 self.complain(self.place(&keys::LCD_SIZE), wrong, right);
                 return None;
             }

@@ -112,8 +112,8 @@ fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
     let missing = error.kind() == io::ErrorKind::NotFound;
     Fault {
         file: path.display().to_string(),
-        line: u32::from(!missing),
-        column: u32::from(!missing),
+        line: 1,
+        column: 1,
         message: if missing {
             "no such file".to_owned()
         } else {

@@ -70,14 +70,14 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
             ""
         };
         proposal.note(format!(
-            "port {}: {}, {}, {carrier}{way_out}",
+            "interface {}: {}, {}, {carrier}{way_out}",
             port.name,
             port.kind.words(),
             port.mac
         ));
         if let Some(master) = &port.master {
             proposal.note(format!(
-                "port {} is a port of {master}: name {master} in its place, if you use it",
+                "interface {} belongs to {master}: name {master} in its place, if you use it",
                 port.name
             ));
         }
@@ -101,8 +101,8 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
                 .cloned()
                 .unwrap_or_else(|| spare(&others));
             proposal.note(format!(
-                "cluster: no wired port is left for the nodes; {name} stands there \
-                               until you change it"
+                "cluster: no wired interface is left for the nodes; {name} is written \
+                 until you change it"
             ));
             proposal.certain = false;
             name
@@ -121,7 +121,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
             names = ["usb*", "wl*"].map(str::to_owned).to_vec();
         }
         proposal.note(format!(
-            "uplinks: no other port is there now; {} would do once they come",
+            "uplinks: no other interface is there now; {} would do once they come",
             names.join(", ")
         ));
     } else {
@@ -166,9 +166,9 @@ fn why(port: &Port, found: &Found, board: &Board) -> String {
             .to_owned();
     }
     if board.ports.cluster.contains(&port.name) {
-        return format!("the built-in port of a {}", board.description);
+        return format!("the built-in interface of a {}", board.description);
     }
-    "a port for a cable that is not the way to the internet".to_owned()
+    "an interface for a cable that is not the way to the internet".to_owned()
 }
 
 /// The usual subnet, or another where a port uses it already.
@@ -223,8 +223,8 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     }
     if let Some((device, address, Some((controller, resolution)))) = first {
         proposal.note(format!(
-            "lcd: {device} {address:#04x}, an OLED of {} with an {}, going by its answer; if two \
-             columns are missing at an edge or rows are mixed up, `bramblegate detect --try \
+            "lcd: {device} {address:#04x}, an OLED of {} with an {}, going by its answer. If two \
+             columns are missing at an edge or rows are mixed up: `bramblegate detect --try \
              {address:#04x}` finds out",
             resolution.name(),
             controller.name().to_uppercase()

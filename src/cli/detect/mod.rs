@@ -23,7 +23,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Show the known wirings and OLEDs at this address
+    /// Step through known wirings and kinds of OLED at this address
     #[arg(long = "try", value_name = "ADDRESS", value_parser = address)]
     pub try_address: Option<u8>,
     /// With --try: the I2C bus, if not the board's
@@ -56,7 +56,7 @@ pub fn main(args: Args) -> ExitCode {
     let board = match boards.resolve("auto", compatible.as_deref()) {
         Ok(board) => board,
         Err(error) => {
-            output::err(&format!("{error}\n"));
+            settings::report_board("detect", &error);
             return ExitCode::from(exit::CONFIG);
         }
     };

@@ -138,19 +138,25 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
     });
     let size = asked.map(size);
     if let Some(None) = size {
-        output::err("sizes are 8x2 16x1 16x2 16x4 20x2 20x4 40x2, and of an OLED 128x32 128x64\n");
+        output::error(
+            "detect --try: this is not the size of a display",
+            "sizes are 8x2 16x1 16x2 16x4 20x2 20x4 40x2, and of an OLED 128x32 128x64",
+        );
         return ExitCode::from(exit::USAGE);
     }
     let size = size.flatten();
     let usual = if let Some(Size::Characters(geometry)) = size { geometry } else { board.lcd.size };
     let candidates = Candidate::all(address, size, usual);
     if candidates.is_empty() {
-        output::err("an OLED has the address 0x3c or 0x3d\n");
+        output::error(
+            &format!("detect --try: an OLED does not have the address {address:#04x}"),
+            "its address is 0x3c or 0x3d",
+        );
         return ExitCode::from(exit::USAGE);
     }
     // Without the bus there is nothing to look at.
     if let Err(error) = linux::open_i2c(&device, address, crate::panel::Wiring::default()) {
-        output::err(&format!("{error}\n"));
+        output::error(&error.to_string(), NO_BUS);
         return ExitCode::from(exit::UNAVAILABLE);
     }
     output::err(&format!("Watch the display at {address:#04x} on {}.\n", device.display()));
@@ -160,7 +166,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
         let shown =
             candidate.open(&device, address).and_then(|mut display| display.show(&page, true));
         if let Err(error) = shown {
-            output::err(&format!("{error}\n"));
+            output::error(&error.to_string(), NO_BUS);
             return ExitCode::from(exit::UNAVAILABLE);
         }
         std::thread::sleep(STAND);
@@ -171,7 +177,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
     let chosen =
         line.trim().parse::<usize>().ok().and_then(|number| candidates.get(number.checked_sub(1)?));
     let Some(candidate) = chosen else {
-        output::err(NONE_CHOSEN);
+        output::error("detect --try: none was chosen", NONE_CHOSEN);
         return ExitCode::FAILURE;
     };
     if let Ok(mut display) = candidate.open(&device, address) {
@@ -184,8 +190,12 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
 const QUESTION: &str = "Which number could be read, with the backlight on; on an OLED between \
                         whole brackets? (Enter: none) ";
 
-const NONE_CHOSEN: &str = "None was chosen. Turn the contrast (the blue screw on the backpack) until boxes just vanish \
-     and try again; if that does not help the chip at this address is something else.\n";
+const NONE_CHOSEN: &str = "turn the contrast (the blue screw on the backpack) until boxes just \
+                           vanish, and try again. If that does not help, the chip at this address \
+                           is something else";
+/// What helps where the bus or the chip on it does not answer.
+const NO_BUS: &str = "check power and wires, and the bus (--bus /dev/i2c-N); `sudo bramblegate \
+                      doctor` checks both";
 
 #[cfg(test)]
 mod tests {

@@ -119,41 +119,57 @@ const STEP: Duration = Duration::from_millis(20);
 enum ChangeError {
     #[error(transparent)]
     Names(#[from] FoldError),
-    #[error("{new} names for {nodes} nodes: give as many of the one as of the other")]
+    #[error("{new} names for {nodes} nodes")]
     Unequal { new: usize, nodes: usize },
-    #[error(
-        "{name} is the name of this head node itself, nothing was changed: {}",
-        config::heads_name_remedy(.name)
-    )]
+    #[error("{name} is the name of this head node itself, nothing was changed")]
     HeadsName { name: String },
-    #[error(
-        "the settings have a node {0} already, nothing was changed: give this one another name"
-    )]
+    #[error("the settings have a node {0} already, nothing was changed")]
     NameTaken(String),
-    #[error(
-        "{name} is not in {}, but in another file or group of the settings: change it there",
-        .drop_in.display()
-    )]
+    #[error("{name} is not in {}", .drop_in.display())]
     Elsewhere { name: String, drop_in: PathBuf },
-    #[error("{0} is not in the settings; a node that was found is forgotten when it has gone")]
+    #[error("{0} is not in the settings")]
     NotInSettings(String),
-    #[error("there is no node {0}: `bramblegate nodes` lists them")]
+    #[error("there is no node {0}")]
     NoSuchNode(String),
-    #[error("which nodes were found only the daemon knows")]
+    #[error("only the daemon knows which nodes were found, and it does not answer")]
     DaemonUnreachable,
     /// the settings are wrong as they are
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
     /// they would be wrong with the change
-    #[error("nothing was changed:\n{}", settings::lines(.0))]
+    #[error("nothing was changed: with this the settings would have errors")]
     Refused(Vec<Fault>),
-    #[error("{} is written in a way that this cannot be done here: edit it by hand", .0.display())]
+    #[error("{} is written in a form that this verb cannot change", .0.display())]
     ByHand(PathBuf),
     #[error(transparent)]
     NotWritten(NotWritten),
 }
 
 impl ChangeError {
+    /// Returns what to do about it; `None` where the error itself has it.
+    fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Settings(_) => return None,
+            Self::Refused(_) => "change the command by the errors below".to_owned(),
+            Self::Names(error) => error.help(),
+            Self::Unequal { .. } => "give as many new names as nodes".to_owned(),
+            Self::HeadsName { name } => config::heads_name_remedy(name),
+            Self::NameTaken(_) => "give this node another name".to_owned(),
+            Self::Elsewhere { .. } => {
+                "it is in another file or in a group of the settings: change it there".to_owned()
+            }
+            Self::NotInSettings(_) => {
+                "a node that was found is forgotten when it has gone".to_owned()
+            }
+            Self::NoSuchNode(_) => "`bramblegate nodes` lists the nodes".to_owned(),
+            Self::DaemonUnreachable => {
+                "start it with `sudo systemctl start bramblegate`".to_owned()
+            }
+            Self::ByHand(_) => "edit the file by hand".to_owned(),
+            Self::NotWritten(error) => error.help(),
+        })
+    }
+
     fn exit(&self) -> u8 {
         match self {
             Self::Names(_) | Self::Unequal { .. } => exit::USAGE,
@@ -299,9 +315,9 @@ fn turn(config: &ConfigArg) -> Option<File> {
     let mut patience = TURN;
     while flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
         if patience.is_zero() {
-            output::err(
-                "another program holds the folder of the settings; nobody waits for it any \
-                 longer\n",
+            output::note(
+                "another program holds the folder of the settings; this verb goes on without it",
+                "run one change at a time",
             );
             return None;
         }
@@ -315,7 +331,13 @@ fn finish(verb: &str, result: Result<(), ChangeError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::err(&format!("bramblegate nodes {verb}: {}\n", error.to_string().trim_end()));
+            match error.help() {
+                Some(help) => output::error(&format!("nodes {verb}: {error}"), &help),
+                None => output::err(&format!("{}\n", error.to_string().trim_end())),
+            }
+            if let ChangeError::Refused(faults) = &error {
+                output::err(&format!("{}\n", settings::lines(faults)));
+            }
             ExitCode::from(error.exit())
         }
     }
@@ -453,11 +475,14 @@ fn reload() {
     let pid = holder.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     match pid.map(|pid| kill_process(pid, Signal::HUP)) {
         Some(Ok(())) => {}
-        Some(Err(error)) => output::err(&format!(
-            "written, but the daemon could not be told ({error}): sudo systemctl reload \
-             bramblegate\n"
-        )),
-        None => output::err("written; the daemon does not run and will read it at its start\n"),
+        Some(Err(error)) => output::note(
+            &format!("written, but the daemon has not read it: {error}"),
+            "`sudo systemctl reload bramblegate`",
+        ),
+        None => output::note(
+            "written; the daemon does not run and will read it at its start",
+            "start it with `sudo systemctl start bramblegate`",
+        ),
     }
 }
 
@@ -494,9 +519,11 @@ mod tests {
             write_new(&config, Entry { name: "12h".to_owned(), address, ..Entry::default() });
         let written = drop_in(&config).exists();
         let error = refused.unwrap_err();
-        let text = error.to_string();
         assert_eq!((error.exit(), written), (exit::CONFIG, false));
-        assert!(text.contains("nothing was changed") && text.contains("as \"n12h\""), "{text}");
+        assert!(error.to_string().contains("nothing was changed"), "{error}");
+        let ChangeError::Refused(faults) = error else { panic!("{error}") };
+        let text = settings::lines(&faults);
+        assert!(text.contains("as \"n12h\""), "{text}");
     }
 
     #[test]
@@ -580,7 +607,7 @@ mod tests {
         let label = settings::host_name().split('.').next().unwrap().to_ascii_uppercase();
         let refused = write_new(&config, Entry { name: label, ..Entry::default() });
         let error = refused.unwrap_err();
-        let text = error.to_string();
+        let text = format!("{error}\n{}", error.help().unwrap());
         assert!(
             error.exit() == code::REFUSED
                 && text.contains("this head node itself")

@@ -11,12 +11,25 @@ const DIGITS: usize = 9;
 /// Why a word means no names, or too many.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
-    #[error("\"{word}\": {mistake}; write names as rpi[1-3], rpi[01-16,20] or rack[1-2]-slot[1-4]")]
+    #[error("\"{word}\": {mistake}")]
     Syntax { word: String, mistake: Mistake },
     #[error("\"{0}\" would be more than {MOST} nodes")]
     TooMany(String),
-    #[error("\"{word}\" means {count} nodes, and this is done with one at a time")]
+    #[error("\"{word}\" means {count} nodes, and --mac and --address are those of one")]
     Several { word: String, count: usize },
+}
+
+impl FoldError {
+    /// Returns what would be right.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Syntax { .. } => {
+                "write names like rpi[1-3], rpi[01-16,20] or rack[1-2]-slot[1-4]".to_owned()
+            }
+            Self::TooMany(_) => "name fewer".to_owned(),
+            Self::Several { .. } => "name one node, or leave both options out".to_owned(),
+        }
+    }
 }
 
 /// What is wrong with the brackets of a word.
@@ -32,7 +45,7 @@ pub enum Mistake {
     Empty,
     #[error("{0} is more than {1}")]
     Backwards(String, String),
-    #[error("\"{0}\" is no number of at most {DIGITS} digits")]
+    #[error("\"{0}\" is not a number of at most {DIGITS} digits")]
     NoNumber(String),
 }
 
@@ -188,13 +201,13 @@ mod tests {
             ("rpi1-3]", "not opened"),
             ("rpi[[1]]", "in another"),
             ("rpi[3-1]", "3 is more than 1"),
-            ("rpi[]", "is no number"),
-            ("rpi[1-]", "is no number"),
-            ("rpi[-1]", "is no number"),
-            ("rpi[1-2-3]", "is no number"),
-            ("rpi[a-c]", "is no number"),
-            ("rpi[+1]", "is no number"),
-            ("rpi[1-99999999999999999999]", "is no number"),
+            ("rpi[]", "is not a number"),
+            ("rpi[1-]", "is not a number"),
+            ("rpi[-1]", "is not a number"),
+            ("rpi[1-2-3]", "is not a number"),
+            ("rpi[a-c]", "is not a number"),
+            ("rpi[+1]", "is not a number"),
+            ("rpi[1-99999999999999999999]", "is not a number"),
             ("rpi1,,rpi2", "is empty"),
             ("", "is empty"),
             ("rpi[1-999999999]", "more than 10000"),

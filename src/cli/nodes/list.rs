@@ -70,19 +70,20 @@ pub fn hosts(args: HostsArgs) -> ExitCode {
     }
 }
 
-/// Says why nothing is known; the exit code.
+/// Reports why nothing is known; the exit code.
 pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
     match unknown {
         Unknown::Socket(socket, error) => {
-            let remedy = status::remedy(error);
-            output::err(&format!("bramblegate {verb}: {}: {error}\n{remedy}\n", socket.display()));
+            let wrong = format!("{verb}: {}: {error}", socket.display());
+            output::error(&wrong, status::remedy(error));
             ExitCode::from(code::NOT_REACHABLE)
         }
         Unknown::Settings(faults) => {
             faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
-            output::err(&format!(
-                "bramblegate {verb}: no daemon answers, and the settings have faults\n"
-            ));
+            output::error(
+                &format!("{verb}: no daemon answers, and the settings have errors"),
+                "correct those above first",
+            );
             ExitCode::from(exit::CONFIG)
         }
     }

@@ -16,6 +16,9 @@ Examples:
   bramblegate nodes drain 'rpi[1-16]'      many at once, as Slurm and ClusterShell fold them
   bramblegate nodes resume rpi2 rpi3";
 
+/// What helps where the daemon refuses.
+const REFUSED: &str = "`bramblegate nodes` lists the nodes and their health";
+
 /// Which nodes are meant.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -36,16 +39,13 @@ pub fn main(args: OrderArgs, verb: &str, order: fn(String) -> Order) -> ExitCode
     let names = match fold::unfold(&args.names) {
         Ok(names) => names,
         Err(error) => {
-            output::err(&format!("bramblegate nodes {verb}: {error}\n"));
+            output::error(&format!("nodes {verb}: {error}"), &error.help());
             return ExitCode::from(exit::USAGE);
         }
     };
     let not_reachable = |error: io::Error| {
-        let remedy = control::remedy(&error);
-        output::err(&format!(
-            "bramblegate nodes {verb}: {}: {error}\n{remedy}\n",
-            socket.display()
-        ));
+        let wrong = format!("nodes {verb}: {}: {error}", socket.display());
+        output::error(&wrong, control::remedy(&error));
         ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
     };
     let mut client = match ControlClient::connect(&socket) {
@@ -57,7 +57,7 @@ pub fn main(args: OrderArgs, verb: &str, order: fn(String) -> Order) -> ExitCode
         match client.send(&order(name.clone())) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                output::err(&format!("bramblegate nodes {verb} {name}: {error}\n"));
+                output::failure(&format!("nodes {verb} {name}"), &error, REFUSED);
                 refused = true;
             }
             Err(error) => return not_reachable(error),

@@ -10,6 +10,19 @@ use crate::watch::uplink::clients::Manager;
 /// Puts a question, with the answer that is proposed; `None` where there is no answer any more.
 pub type Ask<'a> = dyn FnMut(&str, &str) -> Option<String> + 'a;
 
+/// Why an answer cannot be right, and what could be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub wrong: String,
+    pub help: String,
+}
+
+impl Refusal {
+    fn new(wrong: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { wrong: wrong.into(), help: help.into() }
+    }
+}
+
 /// Puts the arguments' and the answers' values into the proposal.
 pub fn choose(
     machine: &Machine,
@@ -62,13 +75,13 @@ fn again<T>(
     ask: &mut Ask<'_>,
     question: &str,
     proposal: &str,
-    check: impl Fn(&str) -> Result<T, String>,
+    check: impl Fn(&str) -> Result<T, Refusal>,
 ) -> Result<T, SetupError> {
     loop {
         let answer = ask(question, proposal).ok_or(SetupError::NoTerminal)?;
         match check(&answer) {
             Ok(value) => return Ok(value),
-            Err(reason) => output::err(&format!("{reason}\n")),
+            Err(Refusal { wrong, help }) => output::error(&wrong, &help),
         }
     }
 }
@@ -98,37 +111,46 @@ impl Ports {
     }
 
     /// Checks that an interface is there; one that comes and goes is meant by a glob.
-    fn check(&self, name: &str) -> Result<(), String> {
+    fn check(&self, name: &str) -> Result<(), Refusal> {
         let known = |names: &[String]| names.iter().any(|known| known == name);
         if name.contains(['*', '?', ':']) || known(&self.proposed) || known(&self.there) {
             return Ok(());
         }
-        Err(format!(
-            "there is no interface {name} here, but {}: name one of these, or one that comes later \
-             by a glob, such as usb*",
-            self.there.join(", ")
+        Err(Refusal::new(
+            format!("there is no interface {name} here"),
+            format!(
+                "name one of {}, or one that comes later with a glob, such as usb*",
+                self.there.join(", ")
+            ),
         ))
     }
 
-    fn cluster(&self, answer: &str) -> Result<String, String> {
+    fn cluster(&self, answer: &str) -> Result<String, Refusal> {
         match words(answer).as_slice() {
             [name] => self.check(name).map(|()| name.clone()),
-            [] => Err(format!("name one of these: {}", self.there.join(", "))),
-            _ => Err("one interface leads to the nodes: name only that".to_owned()),
+            [] => Err(Refusal::new(
+                "no interface is named",
+                format!("name one of {}", self.there.join(", ")),
+            )),
+            _ => Err(Refusal::new("several are named", "name the one that leads to the nodes")),
         }
     }
 
-    fn uplinks(&self, answer: &str, cluster: &str) -> Result<Vec<String>, String> {
+    fn uplinks(&self, answer: &str, cluster: &str) -> Result<Vec<String>, Refusal> {
         let names = words(answer);
         names.iter().try_for_each(|name| self.check(name))?;
         if names.iter().any(|name| name == cluster) {
-            return Err(format!("{cluster} leads to the nodes: name others"));
+            return Err(Refusal::new(
+                format!("{cluster} leads to the nodes"),
+                "name other interfaces",
+            ));
         }
         if names.is_empty() {
             let rest: Vec<&str> =
                 self.there.iter().map(String::as_str).filter(|name| *name != cluster).collect();
             let rest = if rest.is_empty() { "a glob such as usb*".into() } else { rest.join(", ") };
-            return Err(format!("name at least one: {rest}"));
+            let help = format!("name at least one: {rest}");
+            return Err(Refusal::new("no interface is named", help));
         }
         Ok(names)
     }
@@ -148,7 +170,7 @@ fn confirm(
         match answer.to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(true),
             "n" | "no" => Ok(false),
-            _ => Err("Answer yes or no.".to_owned()),
+            _ => Err(Refusal::new("this is neither yes nor no", "answer yes or no")),
         }
     })
 }
@@ -158,11 +180,11 @@ fn confirm(
 pub fn serve(
     proposal: &mut Proposal,
     args: &Args,
-    obstacle: Option<String>,
+    obstacle: Option<(String, String)>,
     ask: &mut Ask<'_>,
 ) -> Result<(), SetupError> {
     if let Some(obstacle) = &obstacle {
-        output::err(&format!("dhcp: {obstacle}\n"));
+        output::note(&obstacle.0, &obstacle.1);
     }
     let question = "Give the nodes addresses and names from here (DHCP)?";
     if confirm(question, obstacle.is_none(), args, ask)? {

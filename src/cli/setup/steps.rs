@@ -79,7 +79,10 @@ impl Step {
             }
             Self::Run { program, arguments } => {
                 if let Err(error) = machine.act(program, arguments) {
-                    output::err(&format!("{error}: it takes effect at the next start\n"));
+                    output::note(
+                        &format!("setup: {error}"),
+                        "restart the machine: it takes effect at that program's next start",
+                    );
                 }
             }
         }

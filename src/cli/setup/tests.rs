@@ -79,7 +79,7 @@ fn an_answer_that_cannot_be_right_is_asked_for_again() {
     assert_eq!(result.unwrap(), both("\"eth0\"", "[\"wlan0\", \"usb*\"]"));
     let (_, ended) = chosen(true, &args(None, None, false), &["eht0"]);
     let error = ended.unwrap_err();
-    assert!(error.exit() == exit::USAGE && error.to_string().contains("--yes"), "{error}");
+    assert!(error.exit() == exit::USAGE && error.help().unwrap().contains("--yes"), "{error}");
 }
 
 /// An option that is wrong is refused before a question is asked.
@@ -90,14 +90,15 @@ fn a_port_that_is_not_there_is_refused_unless_a_glob_means_it() {
         chosen(true, &args(Some(uplinks), Some("eth0"), false), &[]).1.unwrap();
     }
     for (uplink, cluster, word) in [
-        (Some("wlan0,nosuch0"), None, "no interface nosuch0 here, but eth0, wlan0:"),
+        (Some("wlan0,nosuch0"), None, "no interface nosuch0 here\nname one of eth0, wlan0,"),
         (None, Some("eth7"), "no interface eth7"),
         (Some("eth0"), Some("eth0"), "eth0 leads to the nodes"),
         (Some(""), Some("eth0"), "at least one: wlan0"),
     ] {
         let (asked, result) = chosen(true, &args(uplink, cluster, false), &[]);
         let error = result.unwrap_err();
-        assert!(error.exit() == exit::USAGE && error.to_string().contains(word), "{error}");
+        let text = format!("{error}\n{}", error.help().unwrap());
+        assert!(error.exit() == exit::USAGE && text.contains(word), "{text}");
         assert!(asked.is_empty(), "{asked:?}");
     }
 }
@@ -110,7 +111,13 @@ fn served(obstacle: Option<&str>, yes: bool, answers: &[&str]) -> (Vec<String>, 
         proposed.push(value.to_owned());
         answers.next().map(|answer| if answer.is_empty() { value } else { answer }.to_owned())
     };
-    serve(&mut proposal, &args(None, None, yes), obstacle.map(str::to_owned), &mut answer).unwrap();
+    serve(
+        &mut proposal,
+        &args(None, None, yes),
+        obstacle.map(|text| (text.to_owned(), String::new())),
+        &mut answer,
+    )
+    .unwrap();
     (proposed, proposal.value("cluster.dhcp.enabled") == Some("true"))
 }
 
@@ -136,13 +143,14 @@ fn another_server_or_no_dnsmasq_speaks_against_serving() {
     let held = tempfile::tempdir().unwrap();
     let root = held.path().to_owned();
     let machine = Machine::pretend(&root, &[]);
-    assert!(obstacle(&machine).unwrap().contains("dnsmasq-base"));
+    assert!(obstacle(&machine).unwrap().1.contains("dnsmasq-base"));
     machine.write("/usr/sbin/dnsmasq", b"").unwrap();
     assert_eq!(obstacle(&machine), None);
     machine
         .write("/etc/systemd/system/multi-user.target.wants/isc-dhcp-server.service", b"")
         .unwrap();
-    assert!(obstacle(&machine).unwrap().contains("disable --now isc-dhcp-server.service"));
+    let help = obstacle(&machine).unwrap().1;
+    assert_eq!(help, "sudo systemctl disable --now isc-dhcp-server.service");
 }
 
 #[test]

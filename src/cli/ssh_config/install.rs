@@ -18,12 +18,26 @@ const FILE: &str = "config.d/bramblegate";
 /// Why nothing was installed, or only a part.
 #[derive(Debug, thiserror::Error)]
 enum InstallError {
-    #[error("$HOME names no folder")]
+    #[error("$HOME does not name a folder")]
     NoHome,
     #[error("this is the inside of the demo, whose nodes end with it: nothing was written")]
     InDemo,
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: io::Error },
+}
+
+impl InstallError {
+    /// Returns what helps.
+    fn help(&self) -> &'static str {
+        match self {
+            Self::NoHome => "set HOME to your home folder",
+            Self::InDemo => "leave out --install to see the settings",
+            Self::File { .. } => {
+                "make the file readable and writable for this user, or leave out --install and \
+                 put the settings in by hand"
+            }
+        }
+    }
 }
 
 /// Writes the settings, or shows what would be written. Exit 0, or 71.
@@ -34,7 +48,7 @@ pub fn main(text: &str, is_dry: bool) -> ExitCode {
     match home.and_then(|home| install(&home, text, is_dry)) {
         Ok(said) => ExitCode::from(output::deliver(&said)),
         Err(error) => {
-            output::err(&format!("bramblegate ssh-config: {error}\n"));
+            output::error(&format!("ssh-config: {error}"), error.help());
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }

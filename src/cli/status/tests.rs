@@ -125,7 +125,7 @@ fn each_error_has_its_remedy() {
         (Error::Io(ErrorKind::NotFound.into()), "systemctl start bramblegate"),
         (Error::Io(ErrorKind::PermissionDenied.into()), "sudo"),
         (Error::Io(IoError::new(ErrorKind::TimedOut, "it hangs")), "hangs"),
-        (Error::Refused("full".to_owned()), "End some"),
+        (Error::Refused("full".to_owned()), "end some"),
         (Error::Ended, "has stopped"),
         (Error::NotStatus("SSH-2.0".to_owned()), "of this version"),
     ] {

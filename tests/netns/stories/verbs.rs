@@ -54,7 +54,7 @@ pub fn machine_is_looked_at_before_there_are_settings() -> Result<()> {
         let (code, _, error) = verb("detect --try 0x27 --bus /dev/i2c-nonexistent")?;
         ensure(
             &format!("nobody is told to watch: {error}"),
-            code == 69 && error.starts_with("there is no /dev/i2c-"),
+            code == 69 && error.starts_with("error: there is no /dev/i2c-"),
         )
     })
 }
@@ -82,7 +82,7 @@ pub fn off_is_roots_and_takes_no_slip_of_the_finger() -> Result<()> {
         let (code, logged, _) = verb("off")?;
         ensure(
             &format!("root may: {logged}"),
-            code == 0 && logged.contains("nothing of bramblegate's is left"),
+            code == 0 && logged.contains("nothing of Bramblegate's is left"),
         )
     })
 }
@@ -104,7 +104,7 @@ pub fn panel_and_frame_are_what_the_display_holds() -> Result<()> {
             verb(&format!("panel --once --socket {}", world.socket().display()))?;
         ensure(
             &format!("without a daemon it says so: {code} {error}"),
-            code == 3 && error.contains("The daemon does not run"),
+            code == 3 && error.contains("help: start the daemon with"),
         )
     })
 }

@@ -16,7 +16,7 @@ use crate::{Text, Word};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Alert {
-    /// somebody knows of it: it alarms nobody any more
+    /// it was acknowledged: it raises no alarm any more
     pub acknowledged: bool,
     /// stable; begins with its subject: uplink-, gateway-, node-, lcd-, led-, host-
     pub code: Text,
@@ -65,10 +65,10 @@ pub struct Gateway {
     pub applied: u64,
     /// another tool's chain that drops what the cluster sends
     pub blocked_by: Option<Blocker>,
-    /// read back from the kernel: on at the cluster port and at every uplink
+    /// read back from the kernel: on at the cluster interface and at every uplink
     pub forwarding: bool,
-    /// of the nodes; false while our rules are in the kernel: nodes get no IPv6 yet; null: they are
-    /// not
+    /// of the nodes; false while Bramblegate's rules are in the kernel: nodes get no IPv6 yet;
+    /// null: they are not
     pub ipv6_forwarding: Option<bool>,
     /// read back from the kernel; null: not known, for the rule set could not be applied
     pub masquerade: Option<bool>,
@@ -109,7 +109,7 @@ pub struct Cluster {
     #[cfg_attr(test, schemars(with = "String"))]
     pub address: Option<IpNet>,
     pub dhcp: Word<DhcpStatus>,
-    /// null while there is no such port
+    /// null while there is no such interface
     pub interface: Option<Text>,
     /// addresses that are leased to boards now
     pub leases: usize,

@@ -25,7 +25,7 @@ words! {
         Online = "online",
         /// a captive portal answers in the internet's place
         Portal = "portal",
-        /// the venue leased us an address of the cluster
+        /// the venue leased the head an address of the cluster
         Clash = "clash",
     }
 
@@ -47,12 +47,12 @@ words! {
         Declined = "declined",
     }
 
-    /// How the venue's addresses and ours get along.
+    /// How the venue's addresses and the cluster's get along.
     Overlap {
         None = "none",
-        /// the venue uses our subnet: policy routing keeps both working
+        /// the venue uses the cluster's subnet: policy routing keeps both working
         Routed = "routed",
-        /// the venue leased us an address of the cluster: the cluster has moved
+        /// the venue leased the head an address of the cluster: the cluster has moved
         Renumbered = "renumbered",
     }
 
@@ -60,9 +60,10 @@ words! {
     DhcpStatus {
         Serving = "serving",
         Off = "off",
-        /// there is no cluster port, or it is not known yet whether somebody else serves there
+        /// there is no cluster interface, or it is not known yet whether another server answers
+        /// there
         Waiting = "waiting",
-        /// somebody else serves on the cluster port
+        /// another server answers on the cluster interface
         RefusedForeignServer = "refused-foreign-server",
         /// dnsmasq is missing or does not start
         Failed = "failed",
@@ -72,7 +73,7 @@ words! {
     NodeHealth {
         /// not probed, not yet, or has not answered since the start and may be starting still
         Unknown = "unknown",
-        /// it loads its system from us
+        /// it loads its system from the head
         Booting = "booting",
         Up = "up",
         /// it answers, but slowly, with losses, or not all the time
@@ -86,7 +87,7 @@ words! {
     Origin {
         /// the settings name it
         Settings = "settings",
-        /// it asked for an address, or was heard on the cluster port
+        /// it asked for an address, or was heard on the cluster interface
         Found = "found",
     }
 

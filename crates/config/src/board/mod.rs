@@ -8,6 +8,8 @@ use std::fmt;
 
 use bramblegate_panel::{Charset, Geometry};
 
+use crate::fault::Fault;
+
 /// The boards of the source tree's `boards/` folder: (name, TOML text), listed by `build.rs`.
 static BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 
@@ -83,23 +85,33 @@ pub struct BoardPorts {
 pub enum BoardError {
     /// the name is not known; `known` is in byte order
     Unknown { name: String, known: Vec<String> },
-    /// the file of that name is not right: (line, column, what)
-    Invalid { name: String, faults: Vec<(usize, usize, String)> },
+    /// the file of that name is not right
+    Invalid { name: String, faults: Vec<Fault> },
 }
 
 impl fmt::Display for BoardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown { name, known } => {
-                write!(f, "there is no board {name:?}, known are \"auto\", {}", quoted(known))
-            }
-            Self::Invalid { name, faults } => {
-                let faults: Vec<String> = faults
-                    .iter()
-                    .map(|(l, c, what)| format!("{name}.toml:{l}:{c}: {what}"))
-                    .collect();
-                f.write_str(&faults.join("; "))
-            }
+            Self::Unknown { name, .. } => write!(f, "there is no board {name:?}"),
+            Self::Invalid { name, .. } => write!(f, "the file of board {name:?} has errors"),
+        }
+    }
+}
+
+impl BoardError {
+    /// Returns what would be right.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Unknown { known, .. } => format!("known are \"auto\", {}", quoted(known)),
+            Self::Invalid { .. } => "correct them".to_owned(),
+        }
+    }
+
+    /// Returns the errors of the board's file.
+    pub fn faults(&self) -> &[Fault] {
+        match self {
+            Self::Unknown { .. } => &[],
+            Self::Invalid { faults, .. } => faults,
         }
     }
 }

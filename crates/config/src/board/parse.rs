@@ -5,6 +5,9 @@ use toml_span::value::Value;
 use toml_span::{DeserError, Deserialize, Error, ErrorKind, Span};
 
 use super::{Board, BoardError, BoardGpio, BoardLcd, BoardLed, BoardPins, BoardPorts};
+use crate::fault::{Complaint, Fault};
+use crate::lines::Lines;
+use crate::syntax;
 use bramblegate_panel::{Charset, Geometry, Wiring};
 
 struct File {
@@ -32,25 +35,50 @@ impl Board {
 }
 
 fn invalid(name: &str, text: &str, errors: &DeserError) -> BoardError {
-    let faults = errors.errors.iter().flat_map(|error| match &error.kind {
-        ErrorKind::UnexpectedKeys { keys, expected } => keys
-            .iter()
-            .map(|(key, span)| {
-                (*span, format!("unknown key {key:?}, known are {}", expected.join(", ")))
-            })
-            .collect::<Vec<_>>(),
-        _ => vec![(error.span, error.to_string())],
-    });
-    let faults = faults.map(|(span, what)| {
-        let (line, column) = crate::board::line_and_column(text, span.start);
-        (line, column, what)
+    let lines = Lines::new(text);
+    let complaints = errors.errors.iter().flat_map(|error| complaints(error, &lines));
+    let faults = complaints.map(|(offset, complaint)| {
+        let (line, column) = lines.position(offset);
+        let Complaint { wrong: message, right: remedy } = complaint;
+        Fault { file: format!("{name}.toml"), line, column, message, remedy }
     });
     BoardError::Invalid { name: name.to_owned(), faults: faults.collect() }
 }
 
-/// Notes what is wrong; nothing takes the value's place.
-fn complain<T>(table: &mut TableHelper<'_>, span: Span, what: String) -> Option<T> {
-    table.errors.push(Error { kind: ErrorKind::Custom(what.into()), span, line_info: None });
+/// Returns what one error of the parser complains of, each with its offset.
+fn complaints(error: &Error, lines: &Lines<'_>) -> Vec<(usize, Complaint)> {
+    let at = error.span.start;
+    match &error.kind {
+        ErrorKind::UnexpectedKeys { keys, expected } => {
+            let right = format!("known are {}", expected.join(", "));
+            let unknown = |(key, span): &(String, Span)| {
+                (span.start, Complaint::new(format!("unknown key {key:?}"), right.as_str()))
+            };
+            keys.iter().map(unknown).collect()
+        }
+        ErrorKind::Custom(text) => {
+            let (wrong, right) = text.split_once(BETWEEN).unwrap_or((text, INCOMPLETE));
+            vec![(at, Complaint::new(wrong, right))]
+        }
+        ErrorKind::MissingField(key) => {
+            vec![(at, Complaint::new(format!("\"{key}\" is missing"), INCOMPLETE))]
+        }
+        ErrorKind::Wanted { expected, found } => {
+            let wrong = format!("this is of the type {found}");
+            vec![(at, Complaint::new(wrong, format!("the type has to be: {expected}")))]
+        }
+        _ => vec![syntax::complaint(error, lines)],
+    }
+}
+
+/// Between what is wrong and what would be right, in the one text that the parser keeps.
+const BETWEEN: char = '\n';
+const INCOMPLETE: &str = "add it, as the boards that are shipped have it";
+
+/// Notes what is wrong, and what would be right; nothing takes the value's place.
+fn complain<T>(table: &mut TableHelper<'_>, span: Span, wrong: &str, right: &str) -> Option<T> {
+    let kind = ErrorKind::Custom(format!("{wrong}{BETWEEN}{right}").into());
+    table.errors.push(Error { kind, span, line_info: None });
     None
 }
 
@@ -100,9 +128,8 @@ impl<'de> Deserialize<'de> for BoardLcd {
             other => complain(
                 &mut table,
                 address.span,
-                format!(
-                    "{other:#04x} is not an expander's address, write 0x20 to 0x27 or 0x38 to 0x3f"
-                ),
+                &format!("{other:#04x} is not an expander's address"),
+                "write 0x20 to 0x27 or 0x38 to 0x3f",
             ),
         });
         let wiring = wiring_name.ok().and_then(|name| match Wiring::named(&name.value) {
@@ -110,11 +137,8 @@ impl<'de> Deserialize<'de> for BoardLcd {
             None => complain(
                 &mut table,
                 name.span,
-                format!(
-                    "unknown wiring {:?}, known are {}",
-                    name.value,
-                    Wiring::names().collect::<Vec<_>>().join(", ")
-                ),
+                &format!("unknown wiring {:?}", name.value),
+                &format!("known are {}", Wiring::names().collect::<Vec<_>>().join(", ")),
             ),
         });
         let size = size.ok().and_then(|size| match size.value.parse::<Geometry>() {
@@ -122,7 +146,8 @@ impl<'de> Deserialize<'de> for BoardLcd {
             Err(()) => complain(
                 &mut table,
                 size.span,
-                format!("no display is made in size {:?}", size.value),
+                &format!("{:?} is not the size of a display", size.value),
+                "write columns x rows, such as \"16x2\" or \"20x4\"",
             ),
         });
         let charset = charset.ok().and_then(|charset| match charset.value.as_str() {
@@ -131,7 +156,8 @@ impl<'de> Deserialize<'de> for BoardLcd {
             other => complain(
                 &mut table,
                 charset.span,
-                format!("unknown charset {other:?}, known are A00, A02"),
+                &format!("unknown charset {other:?}"),
+                "known are A00, A02",
             ),
         });
         let lcd = (|| {

@@ -68,9 +68,10 @@ fn an_administrators_board_is_found_and_wins() {
 
 #[test]
 fn an_unknown_board_is_answered_with_the_known_ones() {
-    let error = boards().named("raspberry-pie-4").unwrap_err().to_string();
-    assert!(error.contains("there is no board \"raspberry-pie-4\""), "{error}");
-    assert!(error.contains("\"raspberry-pi-4\"") && error.contains("\"auto\""), "{error}");
+    let error = boards().named("raspberry-pie-4").unwrap_err();
+    assert_eq!(error.to_string(), "there is no board \"raspberry-pie-4\"");
+    let help = error.help();
+    assert!(help.contains("\"raspberry-pi-4\"") && help.contains("\"auto\""), "{help}");
 }
 
 #[test]
@@ -78,14 +79,25 @@ fn every_fault_of_a_board_is_reported_with_its_place() {
     let text = "description = \"bad\"\ncompatible = []\n[lcd]\nbus = \"off\"\naddress = 0x50\n\
                 wiring = \"odd\"\n\
                 size = \"3x3\"\ncharset = \"A01\"\n[led]\ndevice = \"off\"\nnoise = 1\n";
-    let error = Board::parse("bad", text).unwrap_err().to_string();
+    let shown = |text: &str| -> Vec<String> {
+        let error = Board::parse("bad", text).unwrap_err();
+        error.faults().iter().map(ToString::to_string).collect()
+    };
+    let faults = shown(text);
     for part in [
-        "bad.toml:5:11: 0x50",
-        "bad.toml:6:11: unknown wiring",
-        "bad.toml:7:9: ",
-        "bad.toml:8:12: ",
-        "bad.toml:11:1: unknown key \"noise\"",
+        "bad.toml:5:11: error: 0x50 is not an expander's address\n    help: write 0x20",
+        "bad.toml:6:11: error: unknown wiring \"odd\"\n    help: known are ",
+        "bad.toml:7:9: error: \"3x3\" is not the size of a display\n    help: ",
+        "bad.toml:8:12: error: unknown charset \"A01\"\n    help: known are A00, A02",
+        "bad.toml:11:1: error: unknown key \"noise\"\n    help: known are ",
     ] {
-        assert!(error.contains(part), "{part:?} is not in {error}");
+        assert!(faults.iter().any(|fault| fault.starts_with(part)), "{part:?}: {faults:#?}");
     }
+    let missing = shown("description = \"bad\"\n[led]\ndevice = 1\n");
+    for part in ["error: \"lcd\" is missing\n    help: add it", "bad.toml:3:10: error: this is of"]
+    {
+        assert!(missing.iter().any(|fault| fault.contains(part)), "{part:?}: {missing:#?}");
+    }
+    let syntax = shown("description = \u{201c}x\u{201d}\n");
+    assert!(syntax.iter().any(|fault| fault.contains("typographic quote")), "{syntax:#?}");
 }

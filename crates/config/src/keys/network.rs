@@ -92,9 +92,9 @@ keys! {
     /// newer; on older kernels the table is watched and restored. Set it to false for debugging.
     GATEWAY_PROTECT: bool = "gateway.protect", BOOL, Toml("true");
 
-    /// Further interfaces whose networks may reach the head node and the nodes. From any other
-    /// interface that is neither an uplink nor the cluster interface, only what uplink.allow lists
-    /// is accepted, and no new connection reaches the nodes. Tunnels and containers of the head
+    /// Further interfaces whose networks may reach the head node and the nodes. Any other
+    /// interface, but an uplink or the cluster interface, is closed. Only what uplink.allow lists is
+    /// accepted from it, and no new connection reaches the nodes. Tunnels and containers of the head
     /// node (WireGuard, Tailscale, bridges of Docker, libvirt or Kubernetes) need not be listed. A
     /// bridge that contains a network adapter must be.
     GATEWAY_TRUST: Vec<PortPattern> =

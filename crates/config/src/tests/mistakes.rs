@@ -60,7 +60,8 @@ const MISTAKES: &[(&str, [&str; 2])] = &[
         "lcd.size = \"16x3\"",
         [
             "t:3:12: error: lcd.size: \"16x3\" is not the size of a display",
-            "    help: write one of \"8x2\", \"16x1\", \"16x2\", \"16x4\", \"20x2\", \"20x4\", \"40x2\", \"128x32\", \"128x64\"",
+            "    help: write one of \"8x2\", \"16x1\", \"16x2\", \"16x4\", \"20x2\", \"20x4\", \"40x2\", \
+                 \"128x32\", \"128x64\"",
         ],
     ),
     (

@@ -25,8 +25,7 @@ impl Daemon {
             let noted = self.facts.nodes().drained().contains(&name.to_ascii_lowercase());
             let resumes = matches!(order, Order::Resume(_));
             if !(known || noted && resumes) {
-                let _ = reply
-                    .send(Err(format!("there is no node {name}: `bramblegate nodes` lists them")));
+                let _ = reply.send(Err(format!("there is no node {name}")));
                 return;
             }
         }
@@ -50,10 +49,16 @@ impl Daemon {
             Some(node) if node.origin == Origin::Settings => {
                 Err(format!("{} is a node of the settings: take it out there", node.name))
             }
-            Some(node) => node.mac.ok_or_else(|| format!("the hardware address of {name} is not \
-                known")),
+            Some(node) => node.mac.ok_or_else(|| {
+                format!(
+                    "the hardware address of {name} is not \
+                known"
+                )
+            }),
             None => name.parse().map_err(|_| {
-                format!("there is no node {name}: `bramblegate nodes` lists them; a board that is away is meant by its hardware address")
+                format!(
+                    "there is no node {name}; name a board that is away by its hardware address"
+                )
             }),
         }
     }

@@ -40,8 +40,8 @@ pub struct Args {
 pub fn main(args: &Args) -> ExitCode {
     let watcher = match choose(args.demo, &running::own()) {
         Ok(watcher) => watcher,
-        Err((code, words)) => {
-            output::err(&format!("bramblegate demo attach: {words}\n"));
+        Err((code, wrong, help)) => {
+            output::error(&format!("demo attach: {wrong}"), &help);
             return ExitCode::from(code);
         }
     };
@@ -52,47 +52,59 @@ pub fn main(args: &Args) -> ExitCode {
         );
     }
     let error = enter(watcher, &args.words).err().unwrap_or_else(|| Error("not started".into()));
-    output::err(&format!("bramblegate demo attach: {error}\n"));
+    output::error(
+        &format!("demo attach: {error}"),
+        "wait until the demo's screen stands, then try again; nsenter is in util-linux",
+    );
     ExitCode::from(exit::CANNOT_CREATE)
 }
 
-/// Returns the demo that is meant; else the exit code, and what to do.
-fn choose(wanted: Option<u32>, running: &[u32]) -> std::result::Result<u32, (u8, String)> {
+/// Why no demo can be attached to: the exit code, what is wrong, and what to do.
+type Refusal = (u8, String, String);
+
+/// Returns the demo that is meant.
+fn choose(wanted: Option<u32>, running: &[u32]) -> std::result::Result<u32, Refusal> {
     let numbers = || running.iter().map(u32::to_string).collect::<Vec<_>>();
     match (wanted, running) {
         _ if demo::is_inside() => Err((
             exit::UNAVAILABLE,
-            "this already is the inside of a demo: leave out `demo \
-             attach`"
-                .to_owned(),
+            "this already is the inside of a demo".to_owned(),
+            "leave out `demo attach`".to_owned(),
         )),
-        (_, []) => Err((exit::UNAVAILABLE, none_runs())),
+        (_, []) => {
+            let (wrong, help) = none_runs();
+            Err((exit::UNAVAILABLE, wrong, help))
+        }
         (None, [only]) => Ok(*only),
         (Some(wanted), _) if running.contains(&wanted) => Ok(wanted),
         (Some(wanted), _) => Err((
             exit::USAGE,
-            format!("no demo {wanted} runs, but {}: name one of these", numbers().join(", ")),
+            format!("no demo {wanted} runs"),
+            format!("name one of {}", numbers().join(", ")),
         )),
         (None, _) => Err((
             exit::USAGE,
+            "several demos run".to_owned(),
             format!(
-                "several demos run: choose one, `bramblegate demo attach --demo {}`",
+                "choose one: `bramblegate demo attach --demo {}`",
                 numbers().join("`, or `--demo ")
             ),
         )),
     }
 }
 
-fn none_runs() -> String {
+fn none_runs() -> (String, String) {
     if !geteuid().is_root() && !running::of_root().is_empty() {
-        return "a demo of root runs: `sudo bramblegate demo attach`".to_owned();
+        return (
+            "no demo of this user runs, but one of root".to_owned(),
+            "`sudo bramblegate demo attach`".to_owned(),
+        );
     }
-    let mut words =
-        "no demo runs: start one in another terminal with `bramblegate demo`".to_owned();
+    let mut help = "start one in another terminal with `bramblegate demo`".to_owned();
     if std::env::var_os("SUDO_UID").is_some() {
-        words += "; attach without sudo to one that was started without";
+        help += "; attach without sudo to one that was started without";
     }
-    words
+    ("no demo runs".to_owned(), help)
 }
 
 /// Replaces this process by the verb in the demo's namespaces. Returns only if that fails.
@@ -148,11 +160,12 @@ mod tests {
     fn one_demo_needs_no_name_and_of_several_each_is_named() {
         assert_eq!(choose(None, &[7]), Ok(7));
         assert_eq!(choose(Some(9), &[7, 9]), Ok(9));
-        let (code, words) = choose(None, &[7, 9]).unwrap_err();
-        assert!(code == exit::USAGE && words.contains("--demo 7`, or `--demo 9"), "{words}");
-        let (code, words) = choose(Some(8), &[7, 9]).unwrap_err();
-        assert!(code == exit::USAGE && words.contains("7, 9"), "{words}");
-        let (code, words) = choose(None, &[]).unwrap_err();
-        assert!(code == exit::UNAVAILABLE && words.contains("bramblegate demo"), "{words}");
+        let (code, _, help) = choose(None, &[7, 9]).unwrap_err();
+        assert!(code == exit::USAGE && help.contains("--demo 7`, or `--demo 9"), "{help}");
+        let (code, _, help) = choose(Some(8), &[7, 9]).unwrap_err();
+        assert!(code == exit::USAGE && help.contains("7, 9"), "{help}");
+        let (code, wrong, help) = choose(None, &[]).unwrap_err();
+        assert!(code == exit::UNAVAILABLE && wrong == "no demo runs", "{wrong}");
+        assert!(help.contains("bramblegate demo"), "{help}");
     }
 }

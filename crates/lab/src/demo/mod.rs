@@ -86,6 +86,10 @@ pub enum Action {
 /// it, by which `attach --demo` knows it.
 const STAGE: &str = "BRAMBLEGATE_DEMO";
 
+/// What helps where the world of the demo cannot be built.
+pub(super) const NEEDED: &str =
+    "run it with sudo; it needs the packages iproute2, nftables and dnsmasq-base";
+
 /// Exit 0 if everything expected was seen, 1 if not, 71 if the world cannot be built, 78 for faults
 /// in the venue file.
 pub fn main(args: Args) -> ExitCode {
@@ -97,12 +101,15 @@ pub fn main(args: Args) -> ExitCode {
     }
     if std::env::var_os(STAGE).is_some() {
         let words: Vec<_> = std::env::args_os().skip(1).collect();
-        output::err(&format!("bramblegate demo: {}\n", inside::enter(&words)));
+        output::error(&format!("demo: {}", inside::enter(&words)), NEEDED);
         return ExitCode::from(exit::CANNOT_CREATE);
     }
     if let Some(path) = &args.venue {
         if let Err(error) = crate::Venue::read(path) {
-            output::err(&format!("{error}\n"));
+            output::error(
+                &format!("demo: {error}"),
+                "tests/venues/README.md describes these files",
+            );
             return ExitCode::from(exit::CONFIG);
         }
     }
@@ -110,7 +117,10 @@ pub fn main(args: Args) -> ExitCode {
     let _record = match running::Record::write() {
         Ok(record) => Some(record),
         Err(error) => {
-            output::err(&format!("bramblegate demo attach will not find this demo: {error}\n"));
+            output::note(
+                &format!("`bramblegate demo attach` will not find this demo: {error}"),
+                "the demo itself plays without it",
+            );
             None
         }
     };
@@ -120,7 +130,7 @@ pub fn main(args: Args) -> ExitCode {
     match terminal::guard(STAGE, offered) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::err(&format!("bramblegate demo: {error}\n"));
+            output::error(&format!("demo: {error}"), NEEDED);
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }

@@ -46,11 +46,14 @@ pub fn perform(args: &Args) -> ExitCode {
     match (result, missing) {
         (Ok(()), None) => ExitCode::from(show.unwritten),
         (Ok(()), Some(missing)) => {
-            output::err(&format!("bramblegate demo: expected and not seen: {missing}\n"));
+            output::error(
+                &format!("demo: expected and not seen: {missing}"),
+                "give it more time on a busy machine: run it again",
+            );
             ExitCode::FAILURE
         }
         (Err(error), _) => {
-            output::err(&format!("bramblegate demo: {error}\n"));
+            output::error(&format!("demo: {error}"), super::NEEDED);
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }

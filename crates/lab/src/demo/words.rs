@@ -74,7 +74,7 @@ pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
     ];
     match gateway.overlap.known() {
         Some(Overlap::None) => {}
-        _ => gate.push(format!("the venue uses our subnet: {}", gateway.overlap)),
+        _ => gate.push(format!("the venue uses the cluster's subnet: {}", gateway.overlap)),
     }
     if gateway.repaired > 0 {
         gate.push(format!("repaired {}", times(gateway.repaired)));

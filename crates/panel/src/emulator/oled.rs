@@ -182,7 +182,10 @@ impl OledChip {
     fn take_command(&mut self, byte: u8) {
         let first = self.command.first().copied().unwrap_or(byte);
         let Some(arguments) = self.arguments(first) else {
-            self.violation(format!("{} knows no command {byte:#04x}", self.controller.name()));
+            self.violation(format!(
+                "{} does not have the command {byte:#04x}",
+                self.controller.name()
+            ));
             return;
         };
         self.command.push(byte);

@@ -309,5 +309,7 @@ pub fn start(machine: &Machine, port: &str) -> String {
              /etc/network/interfaces: iface {port} inet dhcp"
         );
     }
-    format!("install dhcpcd-base or network-manager over another port, then `sudo dhcpcd {port}`")
+    format!(
+        "install dhcpcd-base or network-manager over another interface, then `sudo dhcpcd {port}`"
+    )
 }
