@@ -16,7 +16,7 @@ use crate::{Text, Word};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Alert {
-    /// somebody knows of it: it alarms nobody any more
+    /// it is acknowledged and raises no alarm any more
     pub acknowledged: bool,
     /// stable; begins with its subject: uplink-, gateway-, node-, lcd-, led-, host-
     pub code: Text,

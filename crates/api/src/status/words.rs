@@ -60,9 +60,10 @@ words! {
     DhcpStatus {
         Serving = "serving",
         Off = "off",
-        /// there is no cluster port, or it is not known yet whether somebody else serves there
+        /// there is no cluster port, or it is not known yet whether another DHCP server answers
+        /// there
         Waiting = "waiting",
-        /// somebody else serves on the cluster port
+        /// another DHCP server answers on the cluster port
         RefusedForeignServer = "refused-foreign-server",
         /// dnsmasq is missing or does not start
         Failed = "failed",
