@@ -168,7 +168,7 @@ pub struct NotWritten {
 }
 
 impl NotWritten {
-    /// Returns what helps, to be put behind the error; empty where nobody knows.
+    /// Returns what helps, to be put behind the error; empty where nothing is known.
     fn remedy(&self) -> String {
         match self.error.kind() {
             io::ErrorKind::PermissionDenied => "; run it as root, with sudo".to_owned(),
