@@ -50,7 +50,7 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
 }
 
 /// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and
-/// nobody else.
+/// no other device.
 fn kept(facts: &Facts, address: Ipv4Net) -> Vec<Ipv4Net> {
     let own = facts.own_addresses().filter(|net| *net != address);
     own.filter(|net| facts.is_in_use(*net) && !is_taken(facts, *net)).collect()

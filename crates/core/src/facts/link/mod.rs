@@ -226,7 +226,7 @@ impl Links {
     }
 
     /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds
-    /// it again is somebody else.
+    /// it again is another program.
     fn claim_added(&mut self) {
         let (kernel, synced) = (&mut self.kernel, self.synced);
         self.added.retain(|(name, address)| {
@@ -373,7 +373,7 @@ impl Links {
     /// one board, and whether it answers.
     pub(super) fn heard_board(&self, heard: &Neighbour) -> Option<(Ipv4Addr, Mac, bool)> {
         let (IpAddr::V4(address), Some(mac)) = (heard.address, heard.mac) else { return None };
-        // Not the address of many, nor of nobody.
+        // Not the address of many, nor the unspecified one.
         let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
         let here = unicast && self.roles.cluster == Some(heard.index);
         here.then_some((address, mac, heard.reachable))
