@@ -60,8 +60,7 @@ words! {
     DhcpStatus {
         Serving = "serving",
         Off = "off",
-        /// there is no cluster port, or it is not known yet whether another DHCP server answers
-        /// there
+        /// there is no cluster port, or it is unknown yet whether another server answers there
         Waiting = "waiting",
         /// another DHCP server answers on the cluster port
         RefusedForeignServer = "refused-foreign-server",
