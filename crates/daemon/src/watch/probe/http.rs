@@ -1,4 +1,4 @@
-//! One HTTP/1.1 GET by `hyper`, over a connection that is bound to a port: enough to tell the
+//! One HTTP/1.1 GET by `hyper`, over a connection that is bound to a port: enough to know the
 //! internet from a captive portal.
 
 use std::io;
@@ -193,8 +193,8 @@ fn refreshed_to(page: &str) -> Option<String> {
     })
 }
 
-/// Asks for `http://:PORT/PATH` of a node: it is well when it answers as expected; where nothing is
-/// said, with a status of 2xx or 3xx.
+/// Asks for `http://:PORT/PATH` of a node: it is well when it answers as expected; where no answer
+/// is expected, with a status of 2xx or 3xx.
 pub fn is_well(address: Ipv4Addr, probe: NodeProbe) -> BoxFuture<'static, bool> {
     Box::pin(async move {
         let NodeProbe::Http { port: number, path, expect } = probe else { return false };
