@@ -142,7 +142,7 @@ fn greeter(node: &Namespace, address: &str, port: u16) {
     node.run(move || {
         let listener = TcpListener::bind(address).unwrap();
         ready.send(()).unwrap();
-        for stream in listener.incoming().take(8) {
+        for stream in listener.incoming().take(64) {
             use std::io::Write;
             let _ = stream.and_then(|mut stream| stream.write_all(address.to_string().as_bytes()));
         }
@@ -204,7 +204,6 @@ fn connections_go_where_a_map_leads_them() {
 fn shared(key: Lookup, backends: &[&str]) -> Ruleset {
     let map = map_of_numbers("shares", values(&[ADDRESS, PORT]), backends);
     let matches = [
-        Match::Family(Family::Ipv4),
         Match::Destination(HEAD.parse().unwrap()),
         Match::Port(Transport::Tcp, Side::Destination, 80, 80),
     ];
