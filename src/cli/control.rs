@@ -7,7 +7,7 @@ use super::{exit, settings};
 use crate::api::client::ControlClient;
 use crate::api::control::Order;
 
-/// Where the socket is if no settings tell.
+/// Where the socket is without settings.
 const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 
 /// Returns the socket that these settings name.

@@ -259,8 +259,8 @@ impl Machine {
         InstanceLock::holder(run_directory)
     }
 
-    /// Returns whether somebody listens at a status socket and says nothing. In tests the answer to
-    /// "silent".
+    /// Returns whether a process listens at a status socket and sends nothing. In tests the answer
+    /// to "silent".
     pub fn is_silent(&self, socket: &Path) -> bool {
         if let Some(answers) = &self.answers {
             return answers.contains_key("silent");

@@ -44,7 +44,7 @@ pub fn deliver_drawn(text: &str) -> u8 {
     }
 }
 
-/// Returns whether somebody still reads standard output, without writing to it.
+/// Returns whether standard output still has a reader, without writing to it.
 pub fn is_open() -> bool {
     let stdout = std::io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
@@ -53,7 +53,7 @@ pub fn is_open() -> bool {
         || watched.iter().all(|fd| !fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
-/// Writes to standard output. Returns whether somebody still reads.
+/// Writes to standard output. Returns whether it still has a reader.
 pub fn is_read(text: &str) -> bool {
     is_read_drawn(&printable(text))
 }

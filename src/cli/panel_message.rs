@@ -26,7 +26,7 @@ pub struct Args {
 
 /// Exit 0 also without a display or LED; 71 if one that is there did not do it.
 pub fn main(args: Args) -> ExitCode {
-    // Without settings the board alone may tell what there is.
+    // Without settings the board alone determines what there is.
     let files = settings::read_files(&args.config.config).0;
     let Some(merged) = panel_of(&files) else { return ExitCode::SUCCESS };
     let shown = show(&merged.settings.lcd, &args.text);

@@ -165,7 +165,7 @@ fn start(args: Args) -> Result<(), RunError> {
     result.map_err(RunError::Fatal)
 }
 
-/// Refuses to run as root out of a folder of somebody else: its owner could give dnsmasq, which
+/// Refuses to run as root out of another user's folder: its owner could give dnsmasq, which
 /// opens its files by their names, others to read.
 fn own_run_folder(folder: &Path) -> Result<(), RunError> {
     if !rustix::process::geteuid().is_root()

@@ -155,9 +155,9 @@ fn way(known: &Known) -> Way {
     }
 }
 
-/// Address and port by which whoever asks is logged in (ssh(1), `SSH_CONNECTION`): what has just
-/// worked. Not where the head holds no such address: the variable may be older than the login that
-/// it is about.
+/// Address and port by which the calling session is logged in (ssh(1), `SSH_CONNECTION`): what has
+/// just worked. Not where the head holds no such address: the variable may be older than the login
+/// that it is about.
 fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
     let mut words = connection.split(' ').skip(2);
     let address = words.next()?.parse::<IpAddr>().ok()?.to_canonical();

@@ -26,11 +26,11 @@ Examples:
 The exit status is that of a Nagios plugin: 0 ok (or a notice), 1 warning, 2 fault (critical),
 3 unknown: the daemon cannot be reached.";
 
-/// Where the daemon's socket is if no settings tell.
+/// Where the daemon's socket is without settings.
 pub const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
 /// A snapshot that takes longer does not come.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// Ages go on also while nothing changes, and whoever stopped reading is noticed.
+/// Ages go on also while nothing changes, and a reader that is gone is noticed.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Exit codes of this verb; 0 is ok or notice.

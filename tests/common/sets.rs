@@ -1,7 +1,7 @@
 //! A rule set with every kind of set and map, and every way to look something up in them.
 
 use bramblegate::decide::firewall::{
-    Action, Base, Chain, ChainKind, Data, DataKind, Elements, Family, Field, Hook, Item, Kind,
+    Action, Base, Chain, ChainKind, Data, DataKind, Elements, Family, Field, Hook, Item, Key, Kind,
     Lookup, Match, Rule, Ruleset, Set, Side, Transport, Verdict,
 };
 
@@ -16,7 +16,11 @@ pub const TO: Field = Field::Destination(Family::Ipv4);
 pub const FROM_6: Field = Field::Source(Family::Ipv6);
 pub const TO_6: Field = Field::Destination(Family::Ipv6);
 pub const TCP_PORT: Field = Field::Port(Transport::Tcp, Side::Destination);
+pub const TCP_SOURCE: Field = Field::Port(Transport::Tcp, Side::Source);
 pub const UDP_PORT: Field = Field::Port(Transport::Udp, Side::Destination);
+
+/// Of hashes.
+const SEED: u32 = 0xb1;
 
 /// An item of its text: an address, a network, a port, a range of ports, a protocol, else a port's
 /// name.
@@ -49,6 +53,12 @@ pub fn data(text: &str) -> Data {
     }
 }
 
+/// The elements of a map of numbers: what 0, 1 … lead to.
+pub fn numbered(leads_to: &[&str]) -> Elements {
+    let element = |(number, text): (u32, &&str)| (vec![Item::Number(number)], Some(data(text)));
+    (0..).zip(leads_to).map(element).collect()
+}
+
 /// Elements of their texts; those of a map as `KEY : DATA`.
 pub fn elements(texts: &[&str]) -> Elements {
     let element = |text: &&str| match text.split_once(" : ") {
@@ -66,12 +76,27 @@ pub fn map(name: &'static str, key: &[Kind], data: DataKind, texts: &[&str]) -> 
     Set { data: Some(data), ..set(name, key, texts) }
 }
 
+/// A map whose keys are the numbers below as many as there are elements.
+pub fn map_of_numbers(name: &'static str, data: DataKind, leads_to: &[&str]) -> Set {
+    let key = [Kind::Number(leads_to.len() as u32)];
+    Set { elements: numbered(leads_to), ..map(name, &key, data, &[]) }
+}
+
 pub fn values(kinds: &[Kind]) -> DataKind {
     DataKind::Values(kinds.to_vec())
 }
 
 pub fn lookup(fields: &[Field], set: &'static str) -> Lookup {
-    Lookup { fields: fields.to_vec(), set: set.into() }
+    Lookup { key: Key::Fields(fields.to_vec()), set: set.into() }
+}
+
+pub fn round_robin(modulus: u32, set: &'static str) -> Lookup {
+    Lookup { key: Key::RoundRobin { modulus }, set: set.into() }
+}
+
+pub fn hashed(fields: &[Field], modulus: u32, set: &'static str) -> Lookup {
+    let key = Key::Hash { fields: fields.to_vec(), modulus, seed: SEED };
+    Lookup { key, set: set.into() }
 }
 
 pub fn rule(matches: impl Into<Vec<Match>>, action: Action) -> Rule {
@@ -159,6 +184,18 @@ fn sets() -> Vec<Set> {
             values(&[ADDRESS_6, PORT]),
             &["fd00::1 . 80 : fd00::7 . 8080"],
         ),
+        map_of_numbers(
+            "shares",
+            values(&[ADDRESS, PORT]),
+            &["10.0.0.7 . 8080", "10.0.0.8 . 8080", "10.0.0.9 . 80"],
+        ),
+        map_of_numbers("shares6", values(&[ADDRESS_6, PORT]), &["fd00::7 . 8080", "fd00::8 . 80"]),
+        map_of_numbers("shared_address", values(&[ADDRESS]), &["10.0.0.7", "10.0.0.8"]),
+        map_of_numbers("shared_verdicts", DataKind::Verdict, &["accept", "drop", "goto web"]),
+        Set {
+            elements: Elements::new(),
+            ..map_of_numbers("shared_later", values(&[ADDRESS, PORT]), &["10.0.0.7 . 80"; 4])
+        },
     ]
 }
 
@@ -184,6 +221,11 @@ pub fn every_kind() -> Ruleset {
         rule([], Action::Decide(lookup(&[TO], "verdicts"))),
         rule(ipv4_tcp, Action::Decide(lookup(&[TO, TCP_PORT], "services"))),
         rule([to_port(80)], Action::Decide(lookup(&[TO], "by_net"))),
+        rule([], Action::Decide(round_robin(3, "shared_verdicts"))),
+        rule([to_port(81)], Action::Decide(hashed(&[FROM], 3, "shared_verdicts"))),
+        rule([], Action::Decide(hashed(&[FROM_6, TO_6], 3, "shared_verdicts"))),
+        rule([], Action::Decide(hashed(&[FROM, TCP_PORT], 3, "shared_verdicts"))),
+        rule([], Action::Decide(hashed(&[UDP_PORT], 3, "shared_verdicts"))),
         rule(
             [Match::Source(net("fd00::/64")), Match::Destination("fd00::7".parse().unwrap())],
             Action::Accept,
@@ -207,6 +249,30 @@ pub fn every_kind() -> Ruleset {
         rule(
             [Match::Family(Family::Ipv6), to_port(2222)],
             Action::Redirect("fd00::7".parse().unwrap(), 22),
+        ),
+        rule(
+            [Match::Family(Family::Ipv4), to_port(82)],
+            Action::RedirectBy(Family::Ipv4, round_robin(3, "shares")),
+        ),
+        rule(
+            [Match::Family(Family::Ipv4), to_port(83)],
+            Action::RedirectBy(Family::Ipv4, hashed(&[FROM], 3, "shares")),
+        ),
+        rule(
+            [Match::Family(Family::Ipv4), to_port(84)],
+            Action::RedirectBy(Family::Ipv4, hashed(&[FROM, TCP_SOURCE], 2, "shared_address")),
+        ),
+        rule(
+            [Match::Family(Family::Ipv6), to_port(85)],
+            Action::RedirectBy(Family::Ipv6, round_robin(2, "shares6")),
+        ),
+        rule(
+            [Match::Family(Family::Ipv6), to_port(86)],
+            Action::RedirectBy(Family::Ipv6, hashed(&[FROM_6, TCP_SOURCE], 2, "shares6")),
+        ),
+        rule(
+            [Match::Family(Family::Ipv4), to_port(87)],
+            Action::RedirectBy(Family::Ipv4, round_robin(4, "shared_later")),
         ),
     ];
     let chains = vec![

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bramblegate::decide::FirewallPlan;
 use bramblegate::decide::firewall::{
-    Action, ChainKind, Data, DataKind, Elements, Family, Hook, Item, Kind, Match, Ruleset, Set,
-    Transport, build,
+    Action, ChainKind, Data, DataKind, Elements, Family, Hook, Item, Kind, Lookup, Match, Ruleset,
+    Set, Side, Transport, build,
 };
 use bramblegate::event::Applied;
 use bramblegate::reconcile::Reconciler;
@@ -29,6 +29,12 @@ pub fn tests() -> Vec<Trial> {
         trial("maps::any_set_is_read_back_as_it_was_sent", any_set_is_read_back_as_it_was_sent),
         trial("maps::packets_take_the_verdict_of_a_map", packets_take_the_verdict_of_a_map),
         trial("maps::connections_go_where_a_map_leads_them", connections_go_where_a_map_leads_them),
+        trial("maps::connections_take_turns", connections_take_turns),
+        trial(
+            "maps::a_changed_backend_leaves_the_turns_alone",
+            a_changed_backend_leaves_the_turns_alone,
+        ),
+        trial("maps::a_client_keeps_its_backend", a_client_keeps_its_backend),
         trial(
             "maps::new_elements_leave_rules_and_packets_alone",
             new_elements_leave_rules_and_packets_alone,
@@ -136,7 +142,7 @@ fn greeter(node: &Namespace, address: &str, port: u16) {
     node.run(move || {
         let listener = TcpListener::bind(address).unwrap();
         ready.send(()).unwrap();
-        for stream in listener.incoming().take(8) {
+        for stream in listener.incoming().take(64) {
             use std::io::Write;
             let _ = stream.and_then(|mut stream| stream.write_all(address.to_string().as_bytes()));
         }
@@ -192,6 +198,91 @@ fn connections_go_where_a_map_leads_them() {
     // The neighbours' first questions may be lost.
     let answer = (0..5).find_map(|_| greeting(&lab.venue, by_ipv6));
     assert_eq!(answer.as_deref(), Some("[fd00:50::11]:8082"));
+}
+
+/// A port of the head whose connections are shared by the key among these backends.
+fn shared(key: Lookup, backends: &[&str]) -> Ruleset {
+    let map = map_of_numbers("shares", values(&[ADDRESS, PORT]), backends);
+    let matches = [
+        Match::Destination(HEAD.parse().unwrap()),
+        Match::Port(Transport::Tcp, Side::Destination, 80, 80),
+    ];
+    let rules = vec![rule(matches, Action::RedirectBy(Family::Ipv4, key))];
+    let nat = chain("turned", Some((ChainKind::Nat, Hook::Prerouting, -100)), rules);
+    Ruleset { flow_table: None, sets: vec![map], chains: vec![nat] }
+}
+
+const BACKENDS: [&str; 3] =
+    ["192.168.50.11 . 8080", "192.168.50.12 . 8081", "192.168.50.13 . 8082"];
+
+/// A node that answers as each of [`BACKENDS`], and the head's service.
+fn with_backends() -> (Lab, SocketAddr) {
+    let lab = Lab::new();
+    with_way_back(&lab);
+    lab.node.sh("ip addr add 192.168.50.12/24 dev eth0; ip addr add 192.168.50.13/24 dev eth0");
+    for backend in BACKENDS {
+        let (address, port) = backend.split_once(" . ").unwrap();
+        greeter(&lab.node, address, port.parse().unwrap());
+    }
+    (lab, SocketAddr::new(HEAD.parse().unwrap(), 80))
+}
+
+/// The backend that answered, as [`BACKENDS`] has it.
+fn answered(lab: &Lab, service: SocketAddr) -> String {
+    greeting(&lab.venue, service).unwrap_or_default().replace(':', " . ")
+}
+
+fn connections_take_turns() {
+    let (lab, service) = with_backends();
+    let mut reconciler = FirewallReconciler::new();
+    apply(&mut reconciler, &shared(round_robin(3, "shares"), &BACKENDS));
+    let answers: Vec<String> = (0..9).map(|_| answered(&lab, service)).collect();
+    assert_eq!(answers, BACKENDS.repeat(3));
+}
+
+/// Where the rule were replaced, the first backend would come first again.
+fn a_changed_backend_leaves_the_turns_alone() {
+    let (lab, service) = with_backends();
+    let mut reconciler = FirewallReconciler::new();
+    let key = || round_robin(3, "shares");
+    apply(&mut reconciler, &shared(key(), &BACKENDS));
+    let before = number();
+    assert_eq!(answered(&lab, service), BACKENDS[0]);
+    let [first, _, third] = BACKENDS;
+    let without_second = shared(key(), &[first, third, third]);
+    apply(&mut reconciler, &without_second);
+    assert_eq!(number(), before, "the table is the same");
+    assert_same(&listing(), &printed(&without_second));
+    let answers: Vec<String> = (0..3).map(|_| answered(&lab, service)).collect();
+    assert_eq!(answers, [third, third, first]);
+}
+
+/// Also when the table is loaded anew: the seed is the plan's.
+fn a_client_keeps_its_backend() {
+    let (lab, service) = with_backends();
+    let clients: Vec<String> = (100..112).map(|last| format!("192.168.99.{last}")).collect();
+    let mut reconciler = FirewallReconciler::new();
+    let ruleset = shared(hashed(&[FROM], 3, "shares"), &BACKENDS);
+    let mut answers = || -> Vec<String> {
+        reconciler.resync();
+        apply(&mut reconciler, &ruleset);
+        let from = |client: &String| {
+            lab.venue.sh(&format!(
+                "ip addr add {client}/32 dev eth0
+                ip route replace {HEAD} dev eth0 src {client}"
+            ));
+            let answer = answered(&lab, service);
+            lab.venue.sh(&format!("ip addr del {client}/32 dev eth0"));
+            answer
+        };
+        clients.iter().map(from).collect()
+    };
+    let first = answers();
+    assert!(
+        BACKENDS.iter().all(|backend| first.iter().any(|answer| answer == backend)),
+        "{first:?}"
+    );
+    assert_eq!(answers(), first);
 }
 
 fn new_elements_leave_rules_and_packets_alone() {
@@ -344,11 +435,15 @@ fn any_set() -> impl Strategy<Value = (Set, Elements)> {
         address.clone().prop_map(|kind| Some(DataKind::Values(vec![kind]))),
         address.prop_map(|kind| Some(DataKind::Values(vec![kind, Kind::Port]))),
     ];
-    let shape = (prop::collection::vec(kind, 1..4), leads_to, any::<bool>());
+    let key = prop_oneof![
+        4 => prop::collection::vec(kind, 1..4),
+        1 => (1_u32..300).prop_map(|modulus| vec![Kind::Number(modulus)]),
+    ];
+    let shape = (key, leads_to, any::<bool>());
     shape.prop_flat_map(|(key, leads_to, interval)| {
         // Names of ports are no numbers: nft shows ranges of them in its own ways.
-        let interval =
-            interval && !key.contains(&Kind::Interface) && !key.contains(&Kind::Transport);
+        let in_order = |kind: &Kind| matches!(kind, Kind::Ipv4 | Kind::Ipv6 | Kind::Port);
+        let interval = interval && key.iter().all(in_order);
         let empty = Set { name: "any".into(), key, data: leads_to, interval, ..Set::default() };
         let some = || any_elements(&empty);
         let (now, later) = (some(), some());
@@ -419,6 +514,7 @@ fn any_item(kind: Kind, interval: bool) -> BoxedStrategy<Item> {
             .prop_map(Item::Transport)
             .boxed(),
         Kind::Interface => "[a-z][a-z0-9.@_-]{0,14}".prop_map(Item::Interface).boxed(),
+        Kind::Number(modulus) => (0..modulus).prop_map(Item::Number).boxed(),
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Order {
     Resume(String),
     /// a node that was found, or the lease of one, is given up
     Forget(String),
-    /// somebody knows of what is wrong now
+    /// the user acknowledges what is wrong now
     Acknowledge,
 }
 

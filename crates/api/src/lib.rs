@@ -1,6 +1,6 @@
 //! What the daemon's sockets speak: the types of the status ([`status`]), of orders and answers
-//! ([`control`]), and with the feature `client` a blocking client of both sockets. Knows nobody
-//! else of this workspace; the daemon writes by these types what clients read by them.
+//! ([`control`]), and with the feature `client` a blocking client of both sockets. Depends on
+//! nothing else of this workspace; the daemon writes by these types what clients read by them.
 //!
 //! Begin with [`status::Snapshot`], the first line of the status socket, and [`status::Change`],
 //! every line after it:

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable_line;
 
-/// Holds a text of one line that no terminal obeys, whoever wrote it: what was hidden in it stands
-/// there escaped.
+/// Holds a text of one line that no terminal obeys, whatever its origin: what was hidden in it
+/// stands there escaped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "String")]
 pub struct Text(String);

@@ -1,4 +1,4 @@
-//! Values that nobody wrote: the defaults of the table of keys, the board's, and those worked out
+//! Values that no file sets: the defaults of the table of keys, the board's, and those worked out
 //! from others.
 
 use std::net::Ipv4Addr;

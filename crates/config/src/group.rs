@@ -211,7 +211,7 @@ fn group(numbered: &Numbered<'_>) -> Group {
     }
 }
 
-/// Returns what `[[node]]` says; of a node in a slot not the probe that nobody wrote: the group's
+/// Returns what `[[node]]` says; of a node in a slot not the default probe: the group's
 /// counts.
 fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     let slots: HashSet<String> =
@@ -226,7 +226,7 @@ fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     tables
 }
 
-/// Returns the table that somebody would have written by hand; faults in it point to the group.
+/// Returns the table that would be written by hand; faults in it point to the group.
 fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     let at = keys::GROUP_NODE_ADDRESS.place(group.table);
     let mut table = Table { at, ..Table::default() };

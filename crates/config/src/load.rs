@@ -13,7 +13,7 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// A node must not have the head's own name: whoever asks for that in the cluster would find
+    /// A node must not have the head's own name: a query for it in the cluster would find
     /// the node. As a fault, for those who know on which machine they are.
     pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
         let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
@@ -137,7 +137,7 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
 }
 
 /// Returns the faults that each file has by itself: for when one of them cannot be had, so that
-/// nobody knows the whole.
+/// the whole is unknown.
 pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     let sources = sources(files, "");
     let mut faults = Vec::new();

@@ -2,7 +2,7 @@
 //! only.
 //!
 //! The runtime polls edge-triggered: each message wakes the process (`epoll(7)`, `EPOLLET`), also
-//! while no task waits for it. So this one is polled only while somebody waits.
+//! while no task waits for it. So this one is polled only while a task waits.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -80,7 +80,7 @@ mod tests {
         for _ in 0..2 {
             timeout(SOON, reader.readable()).await.expect("what is left is found again").unwrap();
         }
-        // One that writes 200 times while nobody waits.
+        // One that writes 200 times while no task waits.
         let before = waits();
         let flood = std::thread::spawn(move || {
             for _ in 0..200 {

@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Marks the end of a channel: nobody is at its other end any more. A task that meets it has nobody
+/// Marks the end of a channel: its other end is gone. A task that meets it has nothing
 /// left to work for, and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the other end is gone")]
@@ -47,9 +47,9 @@ pub async fn reached(moment: Option<Instant>) {
     }
 }
 
-/// Returns the next whole multiple of `every` on the machine's clock (`CLOCK_MONOTONIC`): whoever
-/// waits for the same, or for a multiple of it, wakes the process together. That clock is not set
-/// by anybody, and stands still while the machine sleeps.
+/// Returns the next whole multiple of `every` on the machine's clock (`CLOCK_MONOTONIC`): tasks
+/// that wait for the same, or for a multiple of it, wake the process together. That clock is not
+/// set by any program, and stands still while the machine sleeps.
 pub fn next_aligned(every: Duration) -> Instant {
     let now = clock_gettime(ClockId::Monotonic);
     let now = Duration::new(
@@ -60,7 +60,7 @@ pub fn next_aligned(every: Duration) -> Instant {
     Instant::now() + every.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
 }
 
-/// Hands a value to whoever watches the channel; an equal one wakes nobody.
+/// Hands a value to the channel's receivers; an equal one wakes no task.
 pub fn publish<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
     channel.send_if_modified(|held| {
         let differs = *held != value;

@@ -1,6 +1,6 @@
-//! Reads files that others wrote: ordinary ones, no longer than a limit, and nobody waits for long:
-//! a FIFO has no end, a device may have none, and a file system whose server is gone answers
-//! nobody.
+//! Reads files that others wrote: ordinary ones, no longer than a limit, and without long waits:
+//! a FIFO has no end, a device may have none, and a file system whose server is gone never
+//! answers.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 /// No file of the machine's own settings and tables is read further, bytes.
 const LONGEST: u64 = 4 << 20;
-/// How long whoever may wait waits for a file.
+/// How long a caller that may wait waits for a file.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opens an ordinary file.
@@ -26,7 +26,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         match Errno::from_io_error(&error) {
-            // A socket, or a device that nobody drives (open(2)).
+            // A socket, or a device without a driver (open(2)).
             Some(Errno::NXIO) => rustix::fs::stat(path)
                 .map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode))),
             _ => error,

@@ -82,7 +82,7 @@ fn node_script() -> PathBuf {
 }
 
 /// Takes a node's own address away and starts a client in its place, which asks each second until
-/// somebody answers.
+/// a server answers.
 pub fn start_node(number: u8) -> Result<Running> {
     let node = format!("rpi{number}");
     let mut command = within(&node, "busybox");
@@ -110,7 +110,7 @@ fn script() -> PathBuf {
     PathBuf::from(format!("{HOME}/udhcpc.sh"))
 }
 
-/// Returns what the client and its script have said about a port.
+/// Returns what the client and its script have logged about a port.
 pub fn log(port: &str) -> PathBuf {
     PathBuf::from(format!("{HOME}/udhcpc-{port}.log"))
 }

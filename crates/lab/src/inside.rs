@@ -49,7 +49,7 @@ pub fn enter<S: AsRef<OsStr>>(arguments: &[S]) -> Error {
         command.args(["--user", "--map-root-user"]);
     }
     command.arg("--").arg(program).args(arguments).env(MARK, "1").env("PATH", search_path());
-    // The namespaces should go when whoever started us goes: the setting outlives exec.
+    // The namespaces should go when the parent process ends: the setting outlives exec.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     Error(format!("cannot start unshare: {}", command.exec()))
 }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The `demo` command and the tests with the real kernel call it; nothing else does, and nothing of
-//! it is in the program `bramblegate`: it knows the verbs and the types of the status, nobody knows
-//! it.
+//! it is in the program `bramblegate`: it knows the verbs and the types of the status, and nothing
+//! depends on it.
 //!
 //! Begin with [`World`], which builds all that, and [`Venue`], a network as a file of
 //! `tests/venues` describes it; [`play`] takes a world through the moments of such a file. [`demo`]

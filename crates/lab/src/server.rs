@@ -85,7 +85,7 @@ fn dnsmasq(namespace: &str, name: &str, text: &str) -> Result<Running> {
     let _ = fs::remove_file(format!("{HOME}/{name}.leases"));
     let log = PathBuf::from(format!("{HOME}/{name}.dnsmasq.log"));
     let _ = fs::remove_file(&log);
-    // -d: in the foreground, with the rights it has: an unprivileged user namespace has nobody to
+    // -d: in the foreground, with the rights it has: an unprivileged user namespace has no user to
     // change to
     let running = spawn(within(namespace, "dnsmasq").args(["-d", "-C", &file]), &log)?;
     wait_for(&log, "started")?;

@@ -15,7 +15,7 @@ const BATCH: usize = 2 * DATAGRAM;
 /// Hands over the messages of the groups that a [`Socket`] joined, all that wait at once.
 ///
 /// While it is registered with the runtime's poll each message that comes wakes the process, also
-/// when nobody waits for it (the poll is edge-triggered). Who lets messages wait on purpose calls
+/// when no task waits for it (the poll is edge-triggered). Who lets messages wait on purpose calls
 /// [`Listener::rest`] first.
 #[derive(Debug)]
 pub struct Listener {

@@ -96,7 +96,7 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INET_CONF: u16 = 1;
-/// `IFLA_STATS`, `IFLA_PROTINFO`, `IFLA_MAP`, `IFLA_STATS64`, `IFLA_XDP`: large, and nobody here
+/// `IFLA_STATS`, `IFLA_PROTINFO`, `IFLA_MAP`, `IFLA_STATS64`, `IFLA_XDP`: large, and nothing here
 /// asks for them; with them those that are read otherwise.
 const UNREAD: [u16; 7] = [7, 12, 14, IFLA_LINKINFO, 23, IFLA_AF_SPEC, 43];
 /// `AF_INET`

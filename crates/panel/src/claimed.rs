@@ -1,5 +1,5 @@
-//! Devices that somebody else has taken, by sysfs: a backpack that a driver of the kernel holds, a
-//! stick whose driver is gone.
+//! Devices that another driver or program holds, by sysfs: a backpack that a driver of the kernel
+//! holds, a stick whose driver is gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! The panel of a small machine: what a character display and an LED can show, and the hardware
-//! that shows it. Knows nobody else of this workspace, so other programs can use it.
+//! that shows it. Depends on no other crate of this workspace, so other programs can use it.
 //!
 //! # The pieces
 //!

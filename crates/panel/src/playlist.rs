@@ -35,7 +35,7 @@ pub struct Playlist {
     /// what a person should notice, in words; other words are news, and a backlight that went dark
     /// is lit
     pub news: Vec<String>,
-    /// the gravest alerts that nobody has acknowledged, and the first page of each: a new one is
+    /// the gravest alerts that are not acknowledged, and the first page of each: a new one is
     /// shown at once
     pub gravest: Vec<(String, usize)>,
     /// pages that are not the address's stand together for no longer than this, whatever happens;
@@ -275,7 +275,7 @@ impl Rotation {
         self.playlist.pages.get(self.index).map(|page| &page.frame)
     }
 
-    /// When there was news last, or somebody turned the page: for the backlight.
+    /// When there was news last, or the page was turned: for the backlight.
     pub fn last_news(&self) -> Duration {
         self.news
     }

@@ -30,8 +30,8 @@ pub struct Found {
     pub subnets: Vec<(ipnet::Ipv4Net, String)>,
 }
 
-/// Addresses of expanders and OLEDs that answered a read and the byte they gave, or why the bus could not be
-/// read.
+/// Addresses of expanders and OLEDs that answered a read and the byte they gave, or why the bus
+/// could not be read.
 pub type Answers = Result<Vec<(u8, u8)>, String>;
 
 /// An I²C bus.
@@ -52,7 +52,7 @@ pub struct Port {
     pub name: String,
     pub kind: PortKind,
     pub mac: String,
-    /// `None`: it is switched off, so nobody knows
+    /// `None`: it is switched off, so it is unknown
     pub carrier: Option<bool>,
     /// the bridge or bond that it is a port of
     pub master: Option<String>,

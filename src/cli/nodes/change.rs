@@ -304,7 +304,7 @@ fn each<T>(
 
 /// Two changes at once would each write what it read, and the first would be lost: one waits for
 /// the other, by a lock on the folder of the settings. Anybody who can read that folder can hold it
-/// too, so nobody waits for ever.
+/// too, so the wait ends.
 fn turn(config: &ConfigArg) -> Option<File> {
     let folder = config
         .config

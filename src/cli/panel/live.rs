@@ -16,11 +16,11 @@ use crate::cli::{output, settings};
 const FRAME: Duration = Duration::from_millis(50);
 /// The daemon restarts, perhaps: how often it is asked again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often it is noticed, while nothing changes, that nobody reads any more.
+/// How often it is noticed, while nothing changes, that standard output has no reader any more.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
-/// Returns the view after each line of the socket; `None` when the daemon is gone. Ends when nobody
-/// listens.
+/// Returns the view after each line of the socket; `None` when the daemon is gone. Ends when the
+/// receiver is dropped.
 fn follow(socket: PathBuf) -> Receiver<Option<View>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -79,7 +79,8 @@ pub fn run(socket: &Path) {
     }
 }
 
-/// One line of text for each change, for logs; until the daemon is gone, or nobody reads any more.
+/// One line of text for each change, for logs; until the daemon is gone, or standard output has no
+/// reader.
 pub fn lines(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     client.set_timeout(Some(LOOK_UP));

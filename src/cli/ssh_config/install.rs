@@ -46,7 +46,7 @@ pub fn main(text: &str, is_dry: bool) -> ExitCode {
     let home = home.ok_or(InstallError::NoHome);
     let home = if demo::is_inside() { Err(InstallError::InDemo) } else { home };
     match home.and_then(|home| install(&home, text, is_dry)) {
-        Ok(said) => ExitCode::from(output::deliver(&said)),
+        Ok(report) => ExitCode::from(output::deliver(&report)),
         Err(error) => {
             output::error(&format!("ssh-config: {error}"), error.help());
             ExitCode::from(exit::CANNOT_CREATE)
@@ -68,17 +68,17 @@ fn install(home: &Path, text: &str, is_dry: bool) -> Result<String, InstallError
             text.lines().map(|line| format!("{}\n", format!("    {line}").trim_end())).collect();
         return Ok(format!("write {own_name}:\n{text}{line}Nothing was changed.\n"));
     }
-    let mut said = String::new();
+    let mut report = String::new();
     // What is included has to be there first.
     if existing(&own)? != text.as_bytes() {
         write(&own, text.as_bytes())?;
-        said += &format!("{own_name} is written.\n");
+        report += &format!("{own_name} is written.\n");
     }
     if let Some(new) = new {
         write(&main, &new)?;
-        said += &format!("{main_name} includes it; its other lines are as they were.\n");
+        report += &format!("{main_name} includes it; its other lines are as they were.\n");
     }
-    Ok(if said.is_empty() { format!("{own_name} is up to date.\n") } else { said })
+    Ok(if report.is_empty() { format!("{own_name} is up to date.\n") } else { report })
 }
 
 /// Returns what a file holds: nothing if it is not there. One that cannot be read is not taken for

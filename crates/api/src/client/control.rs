@@ -21,7 +21,7 @@ impl ControlClient {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody listens at `path`, or accepts nobody for 3 s ([`ErrorKind::TimedOut`]).
+    /// No process listens at `path`, or none accepts within 3 s ([`ErrorKind::TimedOut`]).
     pub fn connect(path: &Path) -> io::Result<Self> {
         let stream = socket::connect(path)?;
         stream.set_write_timeout(Some(TIMEOUT))?;

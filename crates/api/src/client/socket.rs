@@ -18,7 +18,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// Connects; a full queue is waited for 3 s at most.
 ///
 /// # Errors
-/// Nobody listens there; nobody accepts ([`ErrorKind::TimedOut`]).
+/// No process listens there; none accepts ([`ErrorKind::TimedOut`]).
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

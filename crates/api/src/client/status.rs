@@ -64,7 +64,7 @@ impl StatusClient {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody listens at `path`, or accepts nobody for 3 s.
+    /// No process listens at `path`, or none accepts within 3 s.
     pub fn connect(path: &Path) -> Result<Self, Error> {
         let reader = BufReader::new(socket::connect(path)?);
         Ok(Self { reader, partial: Vec::new(), timeout: None })

@@ -95,7 +95,7 @@ impl<T> std::ops::Deref for Typed<T> {
     }
 }
 
-/// Where a key's value comes from when nobody sets it.
+/// Where a key's value comes from when it is not set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Preset {
     /// must be set

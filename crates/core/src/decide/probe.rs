@@ -11,8 +11,8 @@ use crate::facts::Facts;
 use crate::facts::node::NodeState;
 use crate::facts::uplink::UplinkView;
 
-/// Returns every uplink with an address and a way out; without a way out only after a renewal would have
-/// brought one.
+/// Returns every uplink with an address and a way out; without a way out only after a renewal would
+/// have brought one.
 pub fn uplink_probes(settings: &Settings, facts: &Facts) -> UplinkProbePlan {
     let uplinks = facts.uplinks();
     let ready = uplinks.iter().filter(|u| u.has_default_route || facts.is_routeless(u.link.index));
@@ -36,7 +36,7 @@ fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     own.or(machine).cloned().unwrap_or_else(|| uplink.gateway.into_iter().collect())
 }
 
-/// Holds the nodes to ask, worked out only when somebody came, went or changed.
+/// Holds the nodes to ask, worked out only when a node came, went or changed.
 #[derive(Debug, Default)]
 pub struct NodeProbes {
     /// layout of the nodes, and who they were then
@@ -61,7 +61,8 @@ impl NodeProbes {
     }
 }
 
-/// Returns the nodes that have an address and something to be asked. Those that were found are pinged.
+/// Returns the nodes that have an address and something to be asked. Those that were found are
+/// pinged.
 fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
     let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
         .nodes

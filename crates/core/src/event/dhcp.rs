@@ -19,14 +19,14 @@ pub struct Lease {
 /// Reports what was seen of DHCP on the cluster port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dhcp {
-    /// nobody else offers addresses there: it may be served
+    /// no other server offers addresses there: it may be served
     Alone { index: LinkIndex },
     /// somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 knows no other
     /// address
     Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
     /// the switch lets nothing through for so long (spanning tree): it is asked after that
     Held { index: LinkIndex, seconds: u64 },
-    /// it cannot be asked: nobody knows, so it must not be served
+    /// it cannot be asked: unknown, so it must not be served
     Unasked { index: LinkIndex, why: String },
     /// a board says what it calls itself, to whatever server (options 12 and 81); as it says it
     CallsItself { mac: Mac, name: String },

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 /// Reports what was seen of the firewall from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firewall {
-    /// our table is gone, or somebody else changed it; `by` is "name (pid)" of the process where
+    /// our table is gone, or another program changed it; `by` is "name (pid)" of the process where
     /// the kernel names it
     Disturbed { by: Option<String> },
     /// another table drops what the cluster forwards (or `None`: no longer)

@@ -37,7 +37,7 @@ pub enum Vital {
     DisplayErrors(u64),
     /// how the machine itself is
     Head(Head),
-    /// what of it has not come back since somebody began to look at it: a driver or a device that
+    /// what of it has not come back since the watch began: a driver or a device that
     /// hangs
     Hanging(Vec<&'static str>),
     /// why the folder of the files that nodes boot from cannot be used
@@ -101,7 +101,7 @@ pub struct Head {
     pub pressure: Pressure,
     /// the root file system has become read-only, though it is meant to be written to
     pub read_only: Option<bool>,
-    /// somebody has set the clock since the machine started, or it has one of its own
+    /// the clock was set since the machine started, or it has one of its own
     pub clock_set: Option<bool>,
 }
 

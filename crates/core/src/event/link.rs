@@ -41,7 +41,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Returns a wired interface as most are: switched on, with a cable, nobody's port.
+    /// Returns a wired interface as most are: switched on, with a cable, without a role.
     pub fn wired(index: LinkIndex, name: &str) -> Self {
         Self {
             index,

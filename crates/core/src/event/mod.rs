@@ -1,8 +1,8 @@
 //! The one event type: everything that can wake the daemon is a variant, and every variant is plain
 //! data.
 //!
-//! Beside them stands what each watch is to look at (`…Plan`): decided by `decide`, handed out by the
-//! loop; an equal one wakes nobody.
+//! Beside them stands what each watch is to look at (`…Plan`): decided by `decide`, handed out by
+//! the loop; an equal one wakes no task.
 //!
 //! Watches make events, [`crate::facts::Facts::apply`] takes them in, reconcilers answer with
 //! [`Event::Applied`].

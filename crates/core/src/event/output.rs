@@ -61,7 +61,7 @@ pub enum Applied {
     Indicator { leds: u16, name: String },
     /// rules and routes are in the kernel
     Routing {
-        /// somebody else had taken rules away that this run had put there
+        /// another program had taken rules away that this run had put there
         drifted: bool,
     },
     /// entries deleted from connection tracking

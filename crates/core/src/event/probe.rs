@@ -84,8 +84,8 @@ pub struct NodeProbePlan {
     pub interval: Duration,
     /// a round's longest wait for an answer
     pub timeout: Duration,
-    /// the cluster port's name; without one nobody is asked. Only ARP is bound to it: all else goes
-    /// the way that everybody's packets go, so that what leads them elsewhere is seen
+    /// the cluster port's name; without one no node is asked. Only ARP is bound to it: all else
+    /// goes the way that everybody's packets go, so that what leads them elsewhere is seen
     pub port: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{LinkIndex, Way};
 
-/// a.root-servers.net: an address of the internet that nobody routes specially.
+/// a.root-servers.net: an address of the internet without special routes.
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 
 /// Holds a question; `generation` makes an equal one be asked again.

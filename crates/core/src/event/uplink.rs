@@ -44,7 +44,7 @@ pub enum Acquisition {
     Declined,
 }
 
-/// Holds the address of a captive portal's page, as somebody types it into a browser: `http` or
+/// Holds the address of a captive portal's page, as it is typed into a browser: `http` or
 /// `https`, visible ASCII alone, of a bounded length. It comes from strangers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortalUrl(String);

@@ -120,7 +120,7 @@ impl Acknowledgements {
             Acknowledgement::Made(alerts) => self.acknowledge(alerts),
             Acknowledgement::Standing(standing) => {
                 let starting = context.now.saturating_since(started) < START_TIME;
-                // A node that was down before may be so still: while it is awaited nobody can know.
+                // A node that was down before may be so still: while it is awaited that is unknown.
                 let nodes_awaited = nodes.are_awaited(context.settings, context.now);
                 self.forget_cleared(standing, |id| {
                     starting || (nodes_awaited && id.code.is_of_nodes())

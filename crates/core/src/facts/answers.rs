@@ -222,10 +222,10 @@ impl Facts {
         self.links.kept_netconf(&self.settings, self.cluster_answers_for_uplink())
     }
 
-    /// Returns whether the gateway stands, so that READY need not wait any longer: the rule set is in
-    /// the kernel, forwarding is on wherever it is to be, and routes and rules of ours are there.
-    /// Addresses, routes and rules that the kernel does not take, or that wait for what may never
-    /// come, are reported and keep nobody who waits for us.
+    /// Returns whether the gateway stands, so that READY need not wait any longer: the rule set is
+    /// in the kernel, forwarding is on wherever it is to be, and routes and rules of ours are
+    /// there. Addresses, routes and rules that the kernel does not take, or that wait for what may
+    /// never come, are reported and delay no client that waits for us.
     pub fn stands(&self) -> bool {
         self.outputs.is_well(Output::Firewall)
             && self.outputs.has_answered(Output::Link)

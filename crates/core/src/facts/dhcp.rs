@@ -15,7 +15,7 @@ pub enum OtherServers {
     /// not asked yet, or not since the port was last plugged in
     #[default]
     Unknown,
-    /// nobody
+    /// no client
     None,
     /// this one
     Foreign { server: Ipv4Addr, mac: Option<Mac> },
@@ -41,7 +41,7 @@ pub struct DhcpFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Want {
     mac: Mac,
-    /// whether all addresses of the range were somebody's, as far as is known here, when there were
+    /// whether all addresses of the range were taken, as far as is known here, when there were
     /// these nodes
     full: bool,
     layout: u64,
@@ -157,7 +157,7 @@ impl DhcpFacts {
         }
     }
 
-    /// Looks at the range again where the nodes have changed: as long as nobody wants an address
+    /// Looks at the range again where the nodes have changed: as long as no client wants an address
     /// that costs nothing.
     fn refresh_want(&mut self, context: Context<'_>, nodes: &Nodes) {
         let Some(want) = &mut self.want else { return };
@@ -180,7 +180,7 @@ impl DhcpFacts {
         self.servers
     }
 
-    /// Returns why nobody can be asked whether others serve addresses.
+    /// Returns why it cannot be asked whether others serve addresses.
     pub fn unasked(&self) -> Option<&str> {
         self.unasked.as_deref()
     }

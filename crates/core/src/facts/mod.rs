@@ -191,8 +191,8 @@ impl Facts {
         transitions
     }
 
-    /// Returns once which outputs' reconcilers are to look at the kernel again: for whoever hands
-    /// out the plans.
+    /// Returns once which outputs' reconcilers are to look at the kernel again: for the code that
+    /// hands out the plans.
     pub fn take_resyncs(&mut self) -> Resyncs {
         std::mem::take(&mut self.resyncs)
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct Outputs {
     held: BTreeMap<Output, Applied>,
     errors: BTreeMap<Output, ApplyError>,
-    /// it has been told that the kernel drops what it cannot reject
+    /// it has been reported that the kernel drops what it cannot reject
     drops_reported: bool,
     /// times the rule set was put into the kernel since the start
     pub applied: u64,
@@ -87,7 +87,7 @@ impl Outputs {
         self.held.get(&output)
     }
 
-    /// dnsmasq runs: it said so, and not since that it was stopped.
+    /// dnsmasq runs: its start was logged, and no stop since.
     pub fn serves(&self) -> bool {
         matches!(self.held(Output::Dnsmasq), Some(Applied::Dnsmasq { .. }))
             && self.is_well(Output::Dnsmasq)

@@ -34,7 +34,7 @@ pub enum Transition {
     NodeForgotten { name: String },
     /// the cluster port appeared or vanished
     ClusterPort { port: String, present: bool },
-    /// somebody undid our work and it is being put back
+    /// another program undid our work and it is being put back
     Disturbed { output: Output, what: String, by: Option<String> },
     /// an output holds what it should after it did not
     OutputHealed { output: Output },
@@ -57,10 +57,10 @@ pub enum Transition {
     DisplayBlind,
     /// our DHCP and DNS server had something to say
     ServerSaid(ServerLog),
-    /// the switch at the cluster port lets nothing through for so many seconds: nobody can be asked
-    /// until then
+    /// the switch at the cluster port lets nothing through for so many seconds: no server can be
+    /// asked until then
     DhcpHeld { seconds: u64 },
-    /// somebody else serves addresses on the cluster port: we do not
+    /// another server gives addresses on the cluster port: we do not
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
     /// that one is not heard any more, or its cable was pulled
     ForeignDhcpGone { server: Ipv4Addr },
@@ -68,7 +68,7 @@ pub enum Transition {
     Acknowledged { alerts: Vec<String> },
     /// the power button was held long enough
     PowerOffOrdered,
-    /// nobody has carried the order out
+    /// the order was not carried out
     PowerOffUnheard,
     /// settings were read again
     Reloaded,

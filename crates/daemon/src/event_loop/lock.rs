@@ -42,7 +42,7 @@ pub enum LockError {
 const PATIENCE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(10);
 const NAME: &str = "lock";
-/// Of the run folder where nobody has made it.
+/// Of the run folder where it does not exist yet.
 const RUN_MODE: u32 = 0o755;
 /// Somebody who puts something in the way again and again is given up on after so many tries.
 const TRIES: u32 = 8;
@@ -60,7 +60,7 @@ enum Try {
 impl InstanceLock {
     /// The process that holds the lock of `run_directory`, if one does. Changes nothing there. The
     /// kernel's word and not the file's: the file may be written by a user who would have root send
-    /// a signal to somebody.
+    /// a signal to another process.
     pub fn holder(run_directory: &Path) -> Option<u32> {
         let folder = Folder::open(run_directory).ok()?;
         let file = folder.existing(OsStr::new(NAME), OFlags::RDONLY).ok()?;
@@ -148,7 +148,7 @@ fn attempt(folder: &Folder) -> io::Result<Try> {
     if !taken && (is_private || holder.is_some()) {
         return Ok(Try::Held(holder.or_else(|| written_down(&mut file))));
     }
-    // Others could open it: whoever holds it now, or will later, is no daemon.
+    // Others could open it: a process that holds it now, or will later, is no daemon.
     if folder.look(name).is_ok_and(|now| now.st_ino == stat.st_ino) {
         folder.remove(name)?;
     }

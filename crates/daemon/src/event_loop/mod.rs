@@ -123,7 +123,7 @@ struct Daemon {
     pace: Pace,
     publish_at: Option<Timer>,
     ready: bool,
-    /// an essential output that does not answer, as last told
+    /// an essential output that does not answer, as last reported
     overdue: Option<Output>,
     ping_at: Timer,
     /// the layout of the nodes when memory was given back last
@@ -324,7 +324,7 @@ impl Daemon {
         let due = self.facts.next_deadline().is_some_and(|at| at <= now);
         let reported = self.facts.apply(event, now);
         self.outputs.nodes_changed(&self.facts, &reported);
-        // Nearly all rounds only confirm what is known, and a name is said again with each renewal.
+        // Nearly all rounds only confirm what is known, and a name is sent again with each renewal.
         let confirms = match event {
             Event::Probe(Probe::Nodes(rounds)) => {
                 self.outputs.round_trips(&self.facts, rounds);
@@ -358,7 +358,7 @@ impl Daemon {
         self.outputs.order(&desired, &self.facts.take_resyncs());
         let firewall_port = self.outputs.firewall_port();
         if before.is_none() {
-            // The first rules are in the kernel, and watched, before anything is drawn or said.
+            // The first rules are in the kernel, and watched, before anything is drawn or logged.
             self.plans.publish(settings, &self.facts, &desired, firewall_port);
             yield_now().await;
             // Before any board is heard: who had a name has it.

@@ -55,7 +55,7 @@ pub struct Outputs {
     /// the layout of the nodes that the status socket knows
     layout_reported: Option<u64>,
     status_line: String,
-    /// as last handed to the panel: an equal value wakes nobody
+    /// as last handed to the panel: an equal value wakes no task
     playlist: Option<Playlist>,
     lights: Option<Vec<Signal>>,
 }
@@ -139,7 +139,7 @@ impl Outputs {
         }
     }
 
-    /// Shows what is true: first on the panel, where somebody waits for an address.
+    /// Shows what is true: first on the panel, where a user waits for an address.
     pub fn show(&mut self, settings: &Settings, facts: &Facts, desired: &Desired) {
         let panel = self.panel.get_or_insert_with(|| Panel {
             display: display::spawn(settings.lcd.clone(), self.events.clone()),
@@ -178,15 +178,15 @@ impl Outputs {
         }
     }
 
-    /// Round trips of the nodes in `rounds`; they wake nobody.
+    /// Round trips of the nodes in `rounds`; they wake no task.
     pub fn round_trips(&self, facts: &Facts, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| facts.nodes().get(round.node));
         self.status.round_trips(nodes.map(|node| (node.id, node.rtt, node.loss_percent())));
     }
 
-    /// New settings: the panel's hardware may be another; nodes may have come and gone. Tells how
-    /// it goes with the status socket, which may have to move, or to be made again where somebody
-    /// took its file away.
+    /// New settings: the panel's hardware may be another; nodes may have come and gone. Returns how
+    /// it goes with the status socket, which may have to move, or to be made again where its
+    /// file was removed.
     pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if let Some(panel) = &self.panel {
             if before.lcd != now.lcd {
@@ -196,7 +196,7 @@ impl Outputs {
                 panel.indicator.reconfigure(now.led.clone());
             }
         }
-        // Not what the settings said before: that may not have come about.
+        // Not what the settings held before: that may not have come about.
         let (wanted, held) = (&now.sockets.status, self.status.path().to_owned());
         let stays = *wanted == held && held.exists();
         let moved = if stays { Ok(()) } else { self.status.relocate(wanted) };
@@ -254,7 +254,7 @@ impl Outputs {
     }
 }
 
-/// Waited for, so that nobody puts anything there again meanwhile.
+/// Waited for, so that nothing is put there again meanwhile.
 async fn take_away(reconcilers: Reconcilers, state_directory: &Path) -> Vec<ApplyError> {
     timeout(PUT_BACK, reconcilers.remove(state_directory))
         .await

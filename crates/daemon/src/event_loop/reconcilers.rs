@@ -18,7 +18,8 @@ use crate::reconcile::link::LinkReconciler;
 use crate::reconcile::routing::{self, RoutingReconciler};
 use crate::reconcile::worker::{self, InFlight, Order};
 
-/// The service manager hears no sign of life when an essential reconciler owes an answer for longer.
+/// The service manager hears no sign of life when an essential reconciler owes an answer for
+/// longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A reconciler in its task, and the channel of what it should hold.
@@ -56,7 +57,7 @@ impl<S: Reconciler> Worker<S> {
         self.in_flight.time().filter(|time| *time > patience).map(|_| S::OUTPUT)
     }
 
-    /// An equal value wakes nobody, unless the reconciler is to look again.
+    /// An equal value wakes no task, unless the reconciler is to look again.
     fn publish(&self, value: &S::Desired, resyncs: &Resyncs) {
         worker::order(&self.desired, value, resyncs.contains(S::OUTPUT));
     }
@@ -116,7 +117,8 @@ impl Reconcilers {
         self.firewall_port.load(Ordering::Relaxed)
     }
 
-    /// An essential one that has not answered for so long that nobody may say the gateway works.
+    /// An essential one that has not answered for so long that the gateway must not be reported as
+    /// working.
     pub fn overdue(&self) -> Option<Output> {
         let (firewall, link) = (self.firewall.overdue(PATIENCE), self.link.overdue(PATIENCE));
         firewall.or(link).or_else(|| self.routing.overdue(PATIENCE))

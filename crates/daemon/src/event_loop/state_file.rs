@@ -1,6 +1,6 @@
 //! Lists in the state directory, one entry a line, that outlive a restart and a power cut. A card
-//! bears only so many writes: changes that come one after another are written together, and whoever
-//! gave one waits for that.
+//! bears only so many writes: changes that come one after another are written together, and each
+//! writer waits for that.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,7 +28,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 struct Entry {
     lines: BTreeSet<String>,
     reply: Option<Reply>,
-    /// it is the last one: nobody waits for others
+    /// it is the last one: no task waits for others
     last: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Kept {
 }
 
 impl StateFile {
-    /// `lost`: what could not be written and nobody waits for is reported there.
+    /// `lost`: what could not be written and no task waits for is reported there.
     pub fn spawn(path: PathBuf, kept: &Kept, lost: mpsc::UnboundedSender<String>) -> Self {
         let (entries, orders) = mpsc::unbounded_channel();
         let on_disk = kept.damage.is_none().then(|| kept.lines.clone());

@@ -47,7 +47,7 @@ pub struct Failure {
     pub error: io::Error,
 }
 
-/// What the sources are to look at; an equal plan wakes nobody.
+/// What the sources are to look at; an equal plan wakes no task.
 #[derive(Debug)]
 pub struct Plans {
     uplinks: watch::Sender<UplinkProbePlan>,
@@ -59,7 +59,7 @@ pub struct Plans {
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<VitalsPlan>,
     buttons: watch::Sender<Option<Buttons>>,
-    /// the ports and addresses that nobody else may have
+    /// the ports and addresses that no other host may have
     conflicts: watch::Sender<ConflictPlan>,
     /// where nodes would ask the head for the time
     time_at: watch::Sender<Option<Ipv4Addr>>,
@@ -179,7 +179,7 @@ async fn may_begin(after: Option<watch::Receiver<bool>>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reports that a source ended, if that is news; breaks when nobody listens any more.
+/// Reports that a source ended, if that is news; breaks when the receiver is gone.
 async fn report(
     source: &'static str,
     essential: bool,
@@ -199,7 +199,7 @@ impl Plans {
         publish(&self.rest, true);
     }
 
-    /// The control socket is made again where somebody took its file away.
+    /// The control socket is made again where its file was removed.
     pub fn renew_control(&self) {
         if !self.control.borrow().exists() {
             self.control.send_modify(|_| {});

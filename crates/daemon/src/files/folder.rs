@@ -1,4 +1,4 @@
-//! Files of ours in folders that may be somebody else's: the state folder and the run folder belong
+//! Files of ours in folders that may be another user's: the state folder and the run folder belong
 //! to the service's user, and root runs verbs that write there. Whoever owns a folder can put a
 //! link, a FIFO or a folder in the place of a file. So a file is only reached below a descriptor of
 //! its folder, never through a link; a new one is made beside (`NAME.new`) and put in the old one's
@@ -95,7 +95,7 @@ impl Folder {
         self.owner.0
     }
 
-    /// Returns whether somebody else than root and this process's user may put there what he likes.
+    /// Returns whether users other than root and this process's may write there.
     pub fn is_anothers(&self) -> bool {
         let own = rustix::process::geteuid().as_raw();
         self.owner.0 != 0 && self.owner.0 != own
@@ -191,7 +191,7 @@ impl Folder {
         Ok(fd.into())
     }
 
-    /// Removes a file that was not written whole: it is nobody's.
+    /// Removes a file that was not written whole: no other process uses it.
     fn remove_half(&self, name: &OsStr) {
         if let Err(error) = self.remove(name) {
             debug!(?name, %error, "a file that was not written whole stays");

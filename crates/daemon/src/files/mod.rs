@@ -1,4 +1,4 @@
-//! Files: watched, read within bounds, and written in folders that belong to somebody else.
+//! Files: watched, read within bounds, and written in folders that belong to another user.
 
 pub mod folder;
 pub(crate) mod inotify;

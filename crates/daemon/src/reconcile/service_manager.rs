@@ -43,7 +43,7 @@ pub fn watchdog_interval() -> Option<Duration> {
 }
 
 fn report(state: &[NotifyState<'_>]) {
-    // Nobody to tell is no fault of ours; the manager sees for itself when we are silent.
+    // No manager to notify is no fault of ours; the manager sees for itself when we are silent.
     if let Err(error) = sd_notify::notify(state) {
         debug!(%error, "the service manager was not notified");
     }

@@ -55,7 +55,7 @@ impl<D> Default for Order<D> {
     }
 }
 
-/// Hands a value to the reconciler at the channel's other end; an equal one wakes nobody, unless
+/// Hands a value to the reconciler at the channel's other end; an equal one wakes no task, unless
 /// `rung`.
 pub fn order<D: Clone + PartialEq>(channel: &watch::Sender<Order<D>>, value: &D, rung: bool) {
     channel.send_if_modified(|order| {
@@ -129,7 +129,7 @@ struct Work<S: Reconciler, A> {
 }
 
 impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
-    /// Applies `value` unless it is held and nobody has rung.
+    /// Applies `value` unless it is held and it was not rung.
     async fn carry_out(&mut self, value: S::Desired, rung: bool) {
         if rung {
             debug!(output = ?S::OUTPUT, "rung: looks again");
@@ -170,7 +170,7 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         self.failure = Some(error);
     }
 
-    /// Nobody to tell: the daemon ends.
+    /// No receiver: the daemon ends.
     async fn report(&mut self, result: Result<Applied, ApplyError>) {
         let _ = self.events.send(Event::Applied(ApplyReport { output: S::OUTPUT, result })).await;
     }
@@ -191,8 +191,8 @@ mod tests {
         resynced: AtomicUsize,
     }
 
-    /// Panics at the values from 90 on as long as fewer than `value - 90` of its kind were made anew;
-    /// refuses 13; never ends with 14.
+    /// Panics at the values from 90 on as long as fewer than `value - 90` of its kind were made
+    /// anew; refuses 13; never ends with 14.
     #[derive(Debug)]
     struct Clumsy(Arc<Story>);
 

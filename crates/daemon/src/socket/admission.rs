@@ -1,7 +1,7 @@
-//! Places at a socket that many connect to, counted by user: nobody takes those of the others, and
+//! Places at a socket that many connect to, counted by user: none takes those of the others, and
 //! some are kept for root, the daemon's own user and the members of its group. Each user's places
 //! are given out at a steady pace, so that one who connects again and again costs little and delays
-//! nobody else.
+//! no other.
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
@@ -28,7 +28,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Returns who is at the other end of the stream; nobody known where the kernel does not say.
+    /// Returns who is at the other end of the stream; unknown where the kernel does not report it.
     pub fn of(stream: &UnixStream) -> Option<Self> {
         let peer = stream.peer_cred().ok()?;
         let mut groups = supplementary_groups(stream);
@@ -40,7 +40,7 @@ impl Peer {
 /// Returns the other end's supplementary groups (since Linux 4.13); none where the kernel does not
 /// say.
 fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
-    /// More than a user can be in (`NGROUPS_MAX` is 65,536, but nobody is).
+    /// More than a user can be in (`NGROUPS_MAX` is 65,536, but no real user is).
     const MOST: usize = 1024;
     let mut groups = vec![0_u32; MOST];
     let mut length = (MOST * size_of::<u32>()) as libc::socklen_t;

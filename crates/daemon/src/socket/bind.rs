@@ -40,10 +40,10 @@ pub struct Bound {
 
 impl Bound {
     /// Listens at `path`, for those whom `mode` lets; its folder is made if need be, a file that
-    /// nobody answers at is replaced.
+    /// no process answers at is replaced.
     ///
     /// # Errors
-    /// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
+    /// The socket cannot be made, or a process answers there ([`io::ErrorKind::AddrInUse`]).
     pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
         let (above, name) = (
             path.parent().unwrap_or(Path::new(".")),
@@ -87,7 +87,8 @@ impl Bound {
         Ok(bound)
     }
 
-    /// Waits for the next who connects. Whoever stops waiting may begin again: nobody is lost.
+    /// Waits for the next who connects. A caller that stops waiting may begin again: no connection
+    /// is lost.
     ///
     /// # Errors
     /// No descriptor is to be had.
@@ -175,7 +176,7 @@ pub fn remedy(error: &io::Error, setting: &str) -> String {
     format!("{help}, or name another path in {setting}")
 }
 
-/// Removes a socket that nobody answers at. Never a file of another kind.
+/// Removes a socket that no process answers at. Never a file of another kind.
 fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     let stat = match folder.look(name) {
@@ -195,7 +196,7 @@ fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
     folder.remove(name)
 }
 
-/// Returns whether somebody listens; does not wait for them to accept.
+/// Returns whether a process listens; does not wait for them to accept.
 fn is_answered(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -10,7 +10,7 @@ use crate::files::reading;
 
 const FILE: &str = "/etc/subuid";
 
-/// Holds the ranges of users that are given to somebody. Ranges that a directory service gives
+/// Holds the ranges of users that are given to a user. Ranges that a directory service gives
 /// (`subid` in nsswitch.conf(5)) are not known.
 #[derive(Debug)]
 pub struct SubUsers {

@@ -78,7 +78,7 @@ impl Child {
     /// Sends it a signal; one that has ended gets none.
     pub fn signal(&self, signal: Signal) {
         if let Some(id) = self.id.filter(|_| self.child.id().is_some()) {
-            // It may end at any moment: then there is nobody to signal.
+            // It may end at any moment: then there is no process to signal.
             if let Err(error) = kill_process(id, signal) {
                 debug!(?id, ?signal, %error, "a child was not signalled");
             }

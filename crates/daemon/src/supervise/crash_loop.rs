@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Counts the ends that nobody else brought about.
+/// Counts the ends that it brought about itself.
 #[derive(Debug, Clone)]
 pub struct CrashLoop {
     most: usize,

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 pub enum ExitCause {
     /// itself: it left, or crashed
     Own,
-    /// somebody who sent it a signal
+    /// a signal from outside
     Killed,
     /// the kernel, which needed its memory
     NoMemory,

@@ -135,8 +135,8 @@ mod tests {
         assert_eq!(endings.add(at_once, &gone), (false, 2 * SECOND));
     }
 
-    /// Begins at 0, 1, 3, 7 and 15 s; the third time it panics, the fifth time nobody is left whom
-    /// it works for.
+    /// Begins at 0, 1, 3, 7 and 15 s; the third time it panics, the fifth time no receiver is left
+    /// that it works for.
     #[tokio::test(start_paused = true)]
     async fn is_begun_again_after_errors_and_panics_until_nobody_is_left() {
         let (heard, mut endings) = mpsc::unbounded_channel();

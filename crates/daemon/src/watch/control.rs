@@ -1,5 +1,5 @@
 //! Serves the control socket: orders of operators, one JSON object a line, one reply a line. The
-//! file's mode keeps strangers out (0660); whoever comes in is looked at again by the kernel's word
+//! file's mode keeps strangers out (0660); each connection is checked again by the kernel's word
 //! of who they are (`SO_PEERCRED`, `SO_PEERGROUPS`).
 
 use std::convert::Infallible;
@@ -30,7 +30,7 @@ const GROUP: &str = "bramblegate";
 pub const LONGEST: usize = 4096;
 /// So many can be connected at once; strangers may give no orders and only get their refusal.
 const PLACES: Limits = Limits { all: 16, each: 8, kept: 14, kept_for_root: 4 };
-/// One that says nothing for so long is closed; a reply that nobody takes is given up.
+/// One that is silent for so long is closed; a reply that is not read is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// One that is refused may write on so long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -187,7 +187,7 @@ async fn carry_out(order: Order, requests: &mpsc::Sender<Request>) -> Result<(),
     answer.await.map_err(|_| stopping())?
 }
 
-/// Returns whether somebody may give orders: root, the daemon's own user, and members of the
+/// Returns whether a client may give orders: root, the daemon's own user, and members of the
 /// socket's group.
 fn is_allowed(peer: &Peer, user: u32, group: u32) -> bool {
     peer.user == 0 || peer.user == user || peer.groups.contains(&group)

@@ -3,7 +3,7 @@
 //! no socket is bound, no port chosen. Nothing is sent.
 //!
 //! The answer names a port that has lost its carrier too, unless its `ignore_routes_with_linkdown`
-//! is set, as it is on uplinks: whoever reads an answer looks at the carrier.
+//! is set, as it is on uplinks: a reader of an answer checks the carrier.
 
 use std::convert::Infallible;
 use std::io;
@@ -68,7 +68,7 @@ pub fn astray(requests: &mut Socket, ways: &[Way]) -> Vec<Astray> {
         let from = way.from.map(|from| RouteAttribute::Source(from.into()));
         let enters = way.enters.map(RouteAttribute::Iif);
         let protocol = way.ip_protocol.map(RouteAttribute::IpProto);
-        // Without one the kernel would take ours, and our own packets are nobody's.
+        // Without one the kernel would take ours, and our own packets are of no other user.
         let uid = Some(RouteAttribute::Uid(way.uid));
         let [from_port, to_port] = way.ports;
         let ports = [from_port.map(RouteAttribute::Sport), to_port.map(RouteAttribute::Dport)];

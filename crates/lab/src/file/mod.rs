@@ -55,7 +55,7 @@ pub struct Network {
     /// never arrives.
     pub mtu: u16,
     pub internet: Internet,
-    /// the DHCP client gives itself an address of 169.254/16 when nobody answers
+    /// the DHCP client gives itself an address of 169.254/16 when no server answers
     pub fallback: bool,
     pub dhcp: Option<Dhcp>,
 }

@@ -198,7 +198,7 @@ impl World {
         PathBuf::from(format!("{HOME}/journal.log"))
     }
 
-    /// Returns the head's IPv4 address on the first uplink that has one, as the kernel tells it.
+    /// Returns the head's IPv4 address on the first uplink that has one, as the kernel reports it.
     pub fn head_address(&self) -> Option<String> {
         self.networks.iter().find_map(|network| {
             let line = format!("ip -4 -o addr show dev {} scope global", network.port);

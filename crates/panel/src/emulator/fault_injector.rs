@@ -23,7 +23,7 @@ pub struct FaultInjector {
 pub(super) enum WriteFault {
     /// it hangs this long, then times out
     Stuck(Duration),
-    /// nobody is there
+    /// no device answers
     Gone,
     /// refused after this many bytes
     Refused(usize),

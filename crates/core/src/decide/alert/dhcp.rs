@@ -30,7 +30,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     dnsmasq(facts, raised);
 }
 
-/// Raises that a board asked for an address, and all are somebody's.
+/// Raises that a board asked for an address, and all are taken.
 fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let Some((mac, dhcp)) = facts.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, facts) != Verdict::Serve {

@@ -125,7 +125,7 @@ fn place(blocker: &Blocker) -> String {
     }
 }
 
-/// Raises what our rules drop that somebody probably wants to get through, or should not send.
+/// Raises what our rules drop that is probably meant to get through, or should not send.
 fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in facts.firewall().drops.standing() {
         let latest =

@@ -13,8 +13,8 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised:
         raised.extend(lost(forward, facts, placement));
         raised.extend(hides(forward, settings, facts));
     }
-    // Where there is no cluster port, the address that is left on one with another name is nobody's
-    // in the venue.
+    // Where there is no cluster port, the address that is left on one with another name is no
+    // node's in the venue.
     let has_port = facts.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(

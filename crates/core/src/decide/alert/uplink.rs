@@ -238,7 +238,7 @@ fn exit_by(facts: &Facts) -> Option<Alert> {
         facts.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index))?;
     let exit = facts.kernel().link(exit)?;
     let port = &exit.name;
-    // Back to where it came from: nobody there leads to the internet, and all else looks well.
+    // Back to where it came from: no router there leads to the internet, and all else looks well.
     let text = if roles.cluster == Some(exit.index) {
         format!(
             "a default route sends the nodes' traffic back to the cluster interface {port}: \

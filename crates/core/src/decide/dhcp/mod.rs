@@ -96,14 +96,14 @@ pub fn is_ipxe(file: &str) -> bool {
 pub enum Verdict {
     /// the settings want neither addresses nor names to be served
     Off,
-    /// there is no port, or not known yet whether somebody else serves there
+    /// there is no port, or not known yet whether another server answers there
     Waiting,
-    /// somebody else does
+    /// another server does
     Refused,
     Serve,
 }
 
-/// Returns whether the nodes may be served. Never where somebody else does: the port may be the
+/// Returns whether the nodes may be served. Never where another server does: the port may be the
 /// venue's.
 pub fn verdict(settings: &Settings, facts: &Facts) -> Verdict {
     let cluster = &settings.cluster;
@@ -122,7 +122,7 @@ pub fn verdict(settings: &Settings, facts: &Facts) -> Verdict {
     }
 }
 
-/// Returns what is served now; nothing unless it may be. Where somebody else gives the addresses,
+/// Returns what is served now; nothing unless it may be. Where another server gives the addresses,
 /// names go on: they are given only to those who ask us.
 pub fn decide(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<ServicePlan> {
     let port = facts.cluster_port()?;

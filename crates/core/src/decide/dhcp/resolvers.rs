@@ -18,7 +18,7 @@ pub struct Upstream {
 /// Returns the active uplink's resolvers, else the machine's, else those of another uplink; and
 /// where there is none, the settings' fallback.
 ///
-/// Not all of them at once: dnsmasq prefers whoever answers first, which may be a portal's on an
+/// Not all of them at once: dnsmasq prefers the first to answer, which may be a portal's on an
 /// uplink that leads nowhere.
 pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Upstream> {
     let known = &facts.vitals().resolvers;

@@ -1,5 +1,5 @@
 //! Marks that make answers leave by the port where the connection came in: a bit in connection
-//! tracking, set when somebody opens a connection to the head, and the same bit on the head's
+//! tracking, set when a connection is opened to the head, and the same bit on the head's
 //! answers, which routing rules look at.
 //!
 //! Only where the source address does not say it: an uplink's own address is enough for what
@@ -61,7 +61,7 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     ]
 }
 
-/// Returns what marks packets to whoever opened a connection to a forwarded port. An error that is
+/// Returns what marks packets to the opener of a connection to a forwarded port. An error that is
 /// meant for the node, as that a packet is too large, is none.
 fn entered<'a>(input: &'a RulesetInput, purpose: &'a str) -> impl Iterator<Item = Rule> + 'a {
     let marked = move |(_, mark): &(String, u32)| {
@@ -70,7 +70,7 @@ fn entered<'a>(input: &'a RulesetInput, purpose: &'a str) -> impl Iterator<Item 
     input.entrances.iter().map(marked)
 }
 
-/// Returns the rule that marks connections which somebody opens to the head.
+/// Returns the rule that marks connections opened to the head.
 fn remember(bit: u32, purpose: &str) -> Rule {
     rule([Match::New, Match::ToThisMachine], Action::Remember(bit), purpose)
 }

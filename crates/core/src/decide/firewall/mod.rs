@@ -21,7 +21,7 @@ use crate::config::Allow;
 
 pub use rules::build;
 pub use sets::{
-    Data, DataKind, Elements, Field, Item, Kind, Lookup, Name, Set, SetUpdate, Verdict,
+    Data, DataKind, Elements, Field, Item, Key, Kind, Lookup, Name, Set, SetUpdate, Verdict,
 };
 pub use text::KernelForm;
 
@@ -196,9 +196,9 @@ pub enum Match {
     Destination(IpAddr),
     /// `ip daddr` or `ip6 daddr` of a network
     Towards(IpNet),
-    /// `FIELDS @set`: they are in the set
+    /// `KEY @set`: it is in the set
     In(Lookup),
-    /// `FIELDS != @set`: they are not
+    /// `KEY != @set`: it is not
     NotIn(Lookup),
     /// `fib daddr type local`: to an address of this machine
     ToThisMachine,
@@ -291,10 +291,10 @@ pub enum Action {
     Unreachable,
     /// `dnat ip to ADDRESS:PORT` or `dnat ip6 to [ADDRESS]:PORT`
     Redirect(IpAddr, u16),
-    /// `dnat ip to FIELDS map @map`: to the address, or the address and port, that the map leads
+    /// `dnat ip to KEY map @map`: to the address, or the address and port, that the map leads
     /// to; then the next rule if none
     RedirectBy(Family, Lookup),
-    /// `FIELDS vmap @map`: the map's verdict; then the next rule if there is none
+    /// `KEY vmap @map`: the map's verdict; then the next rule if there is none
     Decide(Lookup),
     /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; then the
     /// next rule

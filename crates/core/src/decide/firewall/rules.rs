@@ -277,7 +277,7 @@ fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     rules
 }
 
-/// Returns the chain for what the nodes send to the head. A node is nobody's router: the head must
+/// Returns the chain for what the nodes send to the head. A node is no router: the head must
 /// not find its default route, or a better way, in the cluster.
 fn cluster_to_head() -> Chain {
     let misleading = vec![ROUTER_ADVERTISEMENT, REDIRECT_6];
@@ -387,7 +387,7 @@ fn to_venue() -> Chain {
 
 /// Returns the chain for refusals of the head. A segment that comes in as part of an older session
 /// and finds only a socket that listens is refused by the kernel, which would show a stranger that
-/// somebody listens.
+/// a socket listens.
 fn refusals(input: &RulesetInput) -> Chain {
     let mut rules =
         vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];

@@ -55,6 +55,10 @@ pub enum Kind {
     Transport,
     /// `ifname`
     Interface,
+    /// an integer below this, as [`Key::RoundRobin`] and [`Key::Hash`] yield it: alone in its key,
+    /// without intervals. nft has no type of this name, so that such a map is declared by examples:
+    /// `typeof numgen inc mod N`
+    Number(u32),
 }
 
 /// Type of what a map leads to.
@@ -74,6 +78,7 @@ pub enum Item {
     Ports(u16, u16),
     Transport(Transport),
     Interface(String),
+    Number(u32),
 }
 
 impl From<IpAddr> for Item {
@@ -111,12 +116,25 @@ pub enum Verdict {
     Jump(Name),
 }
 
-/// Fields of a packet, looked up in the set of this name, which must be one of [`Ruleset::sets`].
+/// A key, looked up in the set of this name, which must be one of [`Ruleset::sets`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup {
-    /// as many, and of the same types, as the set's key
-    pub fields: Vec<Field>,
+    pub key: Key,
     pub set: Name,
+}
+
+/// What is looked up in a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// fields of the packet: as many, and of the same types, as the set's key
+    Fields(Vec<Field>),
+    /// `numgen inc mod N`: 0, 1 … N - 1, 0 …, one further with each packet that asks (module
+    /// `nft_numgen`). A rule that is replaced begins anew, a map that is changed goes on: so the
+    /// shares stay alike
+    RoundRobin { modulus: u32 },
+    /// `jhash FIELDS mod N seed S`: a number below N, the same whenever the fields are the same
+    /// (module `nft_hash`). Without a seed each load of the table would map otherwise
+    Hash { fields: Vec<Field>, modulus: u32, seed: u32 },
 }
 
 /// A field of a packet. One of a protocol also makes sure that the packet is of that protocol.

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 
 use super::{
-    Action, Base, Chain, ChainKind, Data, DataKind, Family, Field, Hook, Item, Kind, Lookup, Match,
+    Action, Base, Chain, ChainKind, Data, DataKind, Family, Field, Hook, Item, Key, Kind, Match,
     Rule, Ruleset, Set, Side, TABLE, TABLE_COMMENT, Transport, Verdict,
 };
 use crate::decide::routing::entrance::MARK_ENTRANCE;
@@ -158,8 +158,8 @@ impl Display for Match {
                 Field::Destination(Family::of(net.addr())),
                 Item::Addresses(*net)
             ),
-            Self::In(lookup) => write!(f, "{} @{}", lookup.fields(), lookup.set),
-            Self::NotIn(lookup) => write!(f, "{} != @{}", lookup.fields(), lookup.set),
+            Self::In(lookup) => write!(f, "{} @{}", lookup.key, lookup.set),
+            Self::NotIn(lookup) => write!(f, "{} != @{}", lookup.key, lookup.set),
             Self::ToThisMachine => write!(f, "fib daddr type local"),
             Self::FromThisMachine => write!(f, "fib saddr type local"),
             Self::Loopback => write!(f, "ip daddr 127.0.0.0/8"),
@@ -217,9 +217,9 @@ impl Display for Action {
                 write!(f, "dnat ip6 to [{address}]:{port}")
             }
             Self::RedirectBy(family, lookup) => {
-                write!(f, "dnat {family} to {} map @{}", lookup.fields(), lookup.set)
+                write!(f, "dnat {family} to {} map @{}", lookup.key, lookup.set)
             }
-            Self::Decide(lookup) => write!(f, "{} vmap @{}", lookup.fields(), lookup.set),
+            Self::Decide(lookup) => write!(f, "{} vmap @{}", lookup.key, lookup.set),
             Self::ClampMss => write!(f, "tcp option maxseg size set rt mtu"),
             Self::Offload(table) => write!(f, "flow add @{table}"),
         }
@@ -228,11 +228,8 @@ impl Display for Action {
 
 impl Display for Set {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let key = list(&self.key, CONCATENATED);
-        match &self.data {
-            None => writeln!(f, "\tset {} {{\n\t\ttype {key}", self.name)?,
-            Some(data) => writeln!(f, "\tmap {} {{\n\t\ttype {key} : {data}", self.name)?,
-        }
+        let word = if self.data.is_some() { "map" } else { "set" };
+        writeln!(f, "\t{word} {} {{\n\t\t{}", self.name, self.types())?;
         if let Some(size) = self.size {
             writeln!(f, "\t\tsize {size}")?;
         }
@@ -255,6 +252,21 @@ impl Display for Set {
 }
 
 impl Set {
+    /// Returns the declaration of its types: by their names, or by examples of what has them where
+    /// one of them has no name.
+    fn types(&self) -> String {
+        let by_example = self.key.iter().any(|kind| matches!(kind, Kind::Number(_)));
+        let (word, kind): (_, fn(&Kind) -> String) =
+            if by_example { ("typeof", Kind::example) } else { ("type", Kind::to_string) };
+        let all = |kinds: &[Kind]| kinds.iter().map(kind).collect::<Vec<_>>().join(CONCATENATED);
+        let key = all(&self.key);
+        match &self.data {
+            None => format!("{word} {key}"),
+            Some(DataKind::Verdict) => format!("{word} {key} : verdict"),
+            Some(DataKind::Values(kinds)) => format!("{word} {key} : {}", all(kinds)),
+        }
+    }
+
     /// Writes elements, broken into lines as nft 1.1 breaks them, in the order of the keys. (nft's
     /// order of concatenations is another one.)
     fn list_elements(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -296,6 +308,20 @@ fn duration(seconds: u64) -> String {
         .collect()
 }
 
+impl Kind {
+    /// Returns an expression of this type, for `typeof`.
+    fn example(&self) -> String {
+        match self {
+            Self::Ipv4 => Field::Destination(Family::Ipv4).to_string(),
+            Self::Ipv6 => Field::Destination(Family::Ipv6).to_string(),
+            Self::Port => Field::Port(Transport::Tcp, Side::Destination).to_string(),
+            Self::Transport => Field::Transport.to_string(),
+            Self::Interface => Field::Input.to_string(),
+            Self::Number(modulus) => Key::RoundRobin { modulus: *modulus }.to_string(),
+        }
+    }
+}
+
 impl Display for Kind {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -304,16 +330,8 @@ impl Display for Kind {
             Self::Port => "inet_service",
             Self::Transport => "inet_proto",
             Self::Interface => "ifname",
+            Self::Number(_) => "integer",
         })
-    }
-}
-
-impl Display for DataKind {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Verdict => f.write_str("verdict"),
-            Self::Values(kinds) => f.write_str(&list(kinds, CONCATENATED)),
-        }
     }
 }
 
@@ -328,6 +346,7 @@ impl Display for Item {
             Self::Ports(first, last) => write!(f, "{first}-{last}"),
             Self::Transport(transport) => write!(f, "{transport}"),
             Self::Interface(name) => f.write_str(&quoted(name)),
+            Self::Number(number) => write!(f, "{number}"),
         }
     }
 }
@@ -344,9 +363,16 @@ impl Display for Data {
     }
 }
 
-impl Lookup {
-    fn fields(&self) -> String {
-        list(&self.fields, CONCATENATED)
+impl Display for Key {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fields(fields) => f.write_str(&list(fields, CONCATENATED)),
+            Self::RoundRobin { modulus } => write!(f, "numgen inc mod {modulus}"),
+            Self::Hash { fields, modulus, seed } => {
+                let fields = list(fields, CONCATENATED);
+                write!(f, "jhash {fields} mod {modulus} seed {seed:#x}")
+            }
+        }
     }
 }
 

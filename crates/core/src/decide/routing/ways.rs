@@ -102,13 +102,7 @@ fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<W
     };
     let way = |rule: &Rule| {
         let flow = &rule.flow;
-        let from = match rule.source {
-            Some(source) if !source.contains(&node) => {
-                let is_node = |from: &IpAddr| net.contains(from) && !facts.kernel().is_local(*from);
-                Some(source.addr()).filter(is_node)?
-            }
-            _ => node,
-        };
+        let from = node_of(facts, rule, net, node)?;
         let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
         // Of packets with ports those of TCP stand for all.
         let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
@@ -129,6 +123,19 @@ fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<W
         (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
     };
     rules_of_others(facts).filter_map(way).take(MOST).collect()
+}
+
+/// Returns an address of a node whose packets the rule may take: `node`, if it is one of them;
+/// `None` where none of the network is.
+fn node_of(facts: &Facts, rule: &Rule, net: IpNet, node: IpAddr) -> Option<IpAddr> {
+    match rule.source {
+        Some(source) if !source.contains(&node) => {
+            let first = source.addr();
+            let is_node = net.contains(&first) && !facts.kernel().is_local(first);
+            is_node.then_some(first)
+        }
+        _ => Some(node),
+    }
 }
 
 /// Returns the same ways for what only some rules of others take: packets of some user or protocol,

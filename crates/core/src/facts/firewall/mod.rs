@@ -37,7 +37,7 @@ pub struct FirewallFacts {
     lost: u64,
     /// times the rules were put back
     pub repaired: u64,
-    /// somebody takes our rules away as often as we put them back: its name, if known
+    /// another program takes our rules away as often as we put them back: its name, if known
     pub fight: Option<Option<String>>,
     /// what our own rules drop
     pub drops: Drops,

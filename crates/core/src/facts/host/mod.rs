@@ -49,7 +49,7 @@ pub struct Vitals {
     pub(super) slowed: Option<Instant>,
 }
 
-/// Who tells the time.
+/// The source of the time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TimeFacts {
     /// a time server of the head listens where the nodes reach it

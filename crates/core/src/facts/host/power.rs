@@ -7,7 +7,7 @@ use crate::facts::transition::Transition;
 
 /// The button must be held this long.
 pub const HOLD_TIME: Duration = Duration::from_secs(5);
-/// The service manager stops us within this time, or nobody has heard the order.
+/// The service manager stops us within this time, or the order was not received.
 pub const HEARD_TIME: Duration = Duration::from_secs(15);
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ impl Drift {
         self.record_at
     }
 
-    /// Notes that somebody undid our work on a port.
+    /// Notes that another program undid our work on a port.
     pub fn note(&mut self, context: Context<'_>, index: LinkIndex, what: String) {
         if context.puts_back() {
             self.undone.push((index, what));

@@ -39,7 +39,7 @@ impl HeldAddress {
     }
 
     /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it,
-    /// and it answers nobody.
+    /// and it answers no one.
     pub fn is_translators(&self) -> bool {
         matches!(self.address, IpNet::V4(net) if TRANSLATORS.contains(&net.addr()))
     }
@@ -68,7 +68,7 @@ pub struct KernelFacts {
     listing: Option<Listing>,
 }
 
-/// What a running dump has told so far; the rest is forgotten at its end.
+/// What a running dump has listed so far; the rest is forgotten at its end.
 #[derive(Debug, Clone, Default)]
 struct Listing {
     links: BTreeSet<LinkIndex>,
@@ -154,12 +154,12 @@ impl KernelFacts {
         self.listing.is_some()
     }
 
-    /// A dump begins: remember what it tells.
+    /// A dump begins: remember what it lists.
     pub fn begin_listing(&mut self) {
         self.listing = Some(Listing::default());
     }
 
-    /// A dump ended: forget what it did not tell. Returns whether anything was forgotten.
+    /// A dump ended: forget what it did not list. Returns whether anything was forgotten.
     pub fn end_listing(&mut self) -> bool {
         let Some(transitions) = self.listing.take() else { return false };
         let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());

@@ -227,7 +227,7 @@ impl Links {
     }
 
     /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds
-    /// it again is somebody else.
+    /// it again is another program.
     fn claim_added(&mut self) {
         let (kernel, synced) = (&mut self.kernel, self.synced);
         self.added.retain(|(name, address)| {

@@ -39,8 +39,8 @@ impl Forwarding {
         ports.clone_into(&mut self.recorded);
     }
 
-    /// Remembers the uplinks on which the kernel does not forward yet: whoever it is that forwards
-    /// there later, it is us.
+    /// Remembers the uplinks on which the kernel does not forward yet: what switches it
+    /// on there later is this daemon.
     pub fn refresh(&mut self, context: Context<'_>, kernel: &KernelFacts, roles: &Roles) {
         self.opened.retain(|index| kernel.link(*index).is_some());
         if context.puts_back() {

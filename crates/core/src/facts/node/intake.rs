@@ -102,13 +102,13 @@ impl Nodes {
     }
 
     /// Returns whether silence says nothing of a node: it has never answered, and there is no
-    /// cable, or nobody promised that it would. What was found may not answer a ping by its nature.
+    /// cable, or it was never expected to. What was found may not answer a ping by its nature.
     fn says_nothing(&self, node: NodeId) -> bool {
         let never = self.get(node).filter(|node| node.health == NodeHealth::Unknown);
         never.is_some_and(|node| !self.cable || node.origin == Origin::Found)
     }
 
-    /// Returns whether whoever has this node's address is not behind the cluster port: the head
+    /// Returns whether the device with this node's address is not behind the cluster port: the head
     /// itself, or, once the cluster has moved, a computer of the venue.
     fn answers_elsewhere(&self, node: NodeId, links: &Links) -> bool {
         let address = self.get(node).and_then(|node| node.address);
@@ -182,7 +182,7 @@ impl Nodes {
         }
     }
 
-    /// Returns whether nodes that are silent may be starting, or nobody can hear them: which of
+    /// Returns whether nodes that are silent may be starting, or cannot be heard: which of
     /// them are down will be seen.
     pub(crate) fn are_awaited(&self, settings: &Settings, now: Instant) -> bool {
         !self.cable || self.may_start(&settings.health, now)

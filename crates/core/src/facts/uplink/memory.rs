@@ -17,15 +17,15 @@ pub const ROW1_GRACE: Duration = Duration::from_millis(200);
 /// With a carrier and no address for this long, there is no DHCP server.
 pub const SEARCH_TIME: Duration = Duration::from_secs(10);
 
-/// No server is said to be there when none has answered for this long: where many clients come at
-/// once, dnsmasq, which tries each address before it offers it, was seen to make its offer after 18
-/// s.
+/// No server is assumed to be there when none has answered for this long: where many clients come
+/// at once, dnsmasq, which tries each address before it offers it, was seen to make its offer after
+/// 18 s.
 pub const ANSWER_TIME: Duration = Duration::from_secs(25);
 
 /// What has to be remembered of an uplink between events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UplinkMemory {
-    /// as last told
+    /// as last reported
     pub state: UplinkState,
     /// when `state` became what it is; a renewal does not count
     pub since: Instant,
@@ -293,7 +293,7 @@ impl UplinkMemory {
 /// Returns the address of an interface that answers ssh: IPv4 first (the one the default route
 /// prefers), then a stable global IPv6 address, then a unique local one; of each family one that is
 /// not deprecated before one that is. A privacy address rotates away, and a translator's own
-/// answers nobody: they are none to show. Nor is one of ours, from when this was the cluster's
+/// answers no one: they are none to show. Nor is one of ours, from when this was the cluster's
 /// port.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     let preferred = facts.default_route(index).and_then(|route| route.preferred_source);

@@ -262,8 +262,8 @@ impl Uplinks {
     }
 }
 
-/// Returns whether this is a program's port to an address translator (RFC 6877), by which nobody
-/// reaches the head.
+/// Returns whether this is a program's port to an address translator (RFC 6877), by which the head
+/// is not reached.
 fn is_translators_port(index: LinkIndex, links: &Links) -> bool {
     let Some(link) = links.kernel().link(index) else { return false };
     matches!(link.kind.as_deref(), Some("tun" | "dummy"))

@@ -60,7 +60,7 @@ const LEAST_TRANSFERS: u32 = 50;
 pub struct Files {
     /// the main file
     pub config: String,
-    /// the main file where somebody else has port 53; the same where no names are resolved in any
+    /// the main file where another program has port 53; the same where no names are resolved in any
     /// case
     pub config_without_names: String,
     /// `dhcp-optsfile`, for each of the two
@@ -75,7 +75,7 @@ pub struct Files {
     pub address: Ipv4Net,
     /// the domain of the names that it answers for by itself
     pub domain: String,
-    /// the addresses that are given to whoever asks: first and last
+    /// the addresses that are given to any client: first and last
     pub range: Option<(Ipv4Addr, Ipv4Addr)>,
     /// another one, and what dnsmasq remembers of names is wrong
     pub origin: AnswerOrigin,
@@ -88,7 +88,7 @@ pub struct NodeFiles {
     pub hosts: Arc<str>,
     /// `addn-hosts`: names of all nodes that have an address, and the head's own
     pub names: Arc<str>,
-    /// the addresses that the settings give to a board: nobody else's lease of them counts
+    /// the addresses that the settings give to a board: another's lease of them does not count
     pub homes: Arc<[(Ipv4Addr, Mac)]>,
     /// how a line of `hosts` ends that gives another lease than the main file does
     pub lease: Arc<str>,
@@ -137,7 +137,7 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     text += "bind-dynamic\nno-resolv\nno-hosts\nno-poll\n";
     if names {
         let (domain, net) = (&plan.domain, plan.address.trunc());
-        // Names and addresses of the cluster are nobody else's business.
+        // Names and addresses of the cluster stay inside the cluster.
         let _ = write!(
             text,
             "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\n\
@@ -415,7 +415,7 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         let is_heads =
             plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
         // A name in this file takes the place of the one that a node sends with its lease, also in
-        // dnsmasq's own file, and is given to nobody else: so who came first keeps its name
+        // dnsmasq's own file, and is given to no other: so who came first keeps its name
         // (`docs/decisions/names.md`).
         if let Some(address) = node.address.map(served).filter(|_| !is_heads) {
             let _ = writeln!(names, "{address} {}", node.name);

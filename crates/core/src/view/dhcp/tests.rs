@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -393,112 +394,132 @@ fn cost(before: &Files, after: &Files) -> Cost {
     }
 }
 
-#[test]
-fn each_change_costs_what_the_architecture_reports() {
-    const TABLE: &str = include_str!("../../../../../docs/architecture.md");
-    let plain = SETTINGS
-        .replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"");
-    let from = |text: &str, more: &[Event]| rendered_after(text, more);
-    let changed = |from: &str, to: &str| {
-        assert!(plain.contains(from), "{from}");
-        plain.replacen(from, to, 1)
-    };
-    let dhcp = |more: &str| changed("[cluster.dhcp]\n", &format!("[cluster.dhcp]\n{more}\n"));
-    let cluster = |more: &str| changed("[cluster]\n", &format!("[cluster]\n{more}\n"));
-    let netboot =
-        |more: &str| changed("[cluster.netboot]\n", &format!("[cluster.netboot]\n{more}\n"));
-    let lines = |text: &str| {
-        let row = format!("| {text} | ");
-        let cost =
-            TABLE.lines().find_map(|line| line.strip_prefix(row.as_str())?.strip_suffix(" |"));
-        match cost {
-            Some("starts anew") => Cost::StartsAnew,
-            Some("reads again") => Cost::ReadsAgain,
-            Some("nothing") => Cost::Nothing,
-            other => panic!("{text}: {other:?}"),
-        }
-    };
-    let other_files = "`cluster.netboot.bios`, `uefi_x86`, `uefi_arm64`, `ipxe`";
-    let nodes = "a node of the settings: new, gone, another name, board or address";
-    for (row, settings) in [
+/// Rows of the table of changes that have more than one case.
+const OTHER_FILES: &str = "`cluster.netboot.bios`, `uefi_x86`, `uefi_arm64`, `ipxe`";
+const NODES: &str = "a node of the settings: new, gone, another name, board or address";
+const OTHER_UPLINK: &str = "another uplink, other resolvers, a portal that lets us through";
+const ANYTHING_ELSE: &str = "anything else";
+
+/// The table of changes in docs/architecture.md: what changes, and what it costs.
+fn table_of_changes() -> BTreeMap<&'static str, Cost> {
+    const TEXT: &str = include_str!("../../../../../docs/architecture.md");
+    let table = TEXT.split("| change | dnsmasq |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    rows.map(|row| {
+        let (change, cost) = row.rsplit_once(" | ").unwrap();
+        let cost = match cost {
+            "starts anew" => Cost::StartsAnew,
+            "reads again" => Cost::ReadsAgain,
+            "nothing" => Cost::Nothing,
+            other => panic!("{change}: {other:?}"),
+        };
+        (change, cost)
+    })
+    .collect()
+}
+
+/// The settings that the changes begin with.
+fn plain() -> String {
+    SETTINGS.replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"")
+}
+
+fn changed(from: &str, to: &str) -> String {
+    let plain = plain();
+    assert!(plain.contains(from), "{from}");
+    plain.replacen(from, to, 1)
+}
+
+/// The settings with one more line in a section.
+fn with(section: &str, line: &str) -> String {
+    changed(&format!("{section}\n"), &format!("{section}\n{line}\n"))
+}
+
+/// Changed settings, each with its row in the table.
+fn changes_of_settings() -> Vec<(&'static str, String)> {
+    let plain = plain();
+    let (cluster, dhcp, netboot) = ("[cluster]", "[cluster.dhcp]", "[cluster.netboot]");
+    vec![
         ("`cluster.interface`", changed("interface = \"eth0\"", "interface = \"eth7\"")),
-        ("`cluster.address`, or the cluster moves", cluster("address = \"192.168.50.2/24\"")),
-        ("`cluster.domain`", cluster("domain = \"thicket\"")),
-        ("`cluster.dhcp.range`", dhcp("range = \"192.168.50.100-192.168.50.120\"")),
-        ("`cluster.dhcp.lease_time`", dhcp("lease_time = \"2h\"")),
+        ("`cluster.address`, or the cluster moves", with(cluster, "address = \"192.168.50.2/24\"")),
+        ("`cluster.domain`", with(cluster, "domain = \"thicket\"")),
+        ("`cluster.dhcp.range`", with(dhcp, "range = \"192.168.50.100-192.168.50.120\"")),
+        ("`cluster.dhcp.lease_time`", with(dhcp, "lease_time = \"2h\"")),
         (
             "`cluster.dns.enabled`",
             changed("[cluster.dhcp]\n", "[cluster.dns]\nenabled = false\n[cluster.dhcp]\n"),
         ),
-        ("`cluster.netboot.enabled`", netboot("enabled = false")),
-        ("`cluster.netboot.root`", netboot("root = \"/srv/other\"")),
+        ("`cluster.netboot.enabled`", with(netboot, "enabled = false")),
+        ("`cluster.netboot.root`", with(netboot, "root = \"/srv/other\"")),
         ("`cluster.netboot.folders`", changed("folders = \"mac\"", "folders = \"shared\"")),
         ("`cluster.netboot.uefi_x86` from a file to a URL", SETTINGS.to_owned()),
-        (other_files, changed("pxelinux.0", "lpxelinux.0")),
-        (other_files, changed("grubx64.efi", "shimx64.efi")),
-        (other_files, changed("grubaa64.efi", "shimaa64.efi")),
-        (other_files, netboot("ipxe = \"boot.ipxe\"")),
-        ("`cluster.dhcp.ntp`", dhcp("ntp = \"off\"")),
-        (nodes, format!("{plain}[[node]]\nname = \"rpi4\"\nmac = \"b8:27:eb:00:00:04\"\n")),
-        (nodes, changed("name = \"rpi1\"", "name = \"window\"")),
-        (nodes, changed("b8:27:eb:00:00:01", "b8:27:eb:00:00:77")),
-        (nodes, changed("192.168.50.11", "192.168.50.21")),
-        ("anything else", format!("[health]\ninterval = \"1s\"\n{plain}")),
-        ("anything else", changed("[uplink]\n", "[uplink]\ncheck.method = \"ping\"\n")),
-    ] {
-        assert_eq!(
-            cost(&from(&plain, &[]), &from(&settings, &[])),
-            lines(row),
-            "{row}: {settings}"
-        );
-    }
-    let resolvers = |index, servers: &[&str]| {
-        let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
-        Event::Vital(Vital::Resolvers { index, servers })
-    };
-    let venue = |net: &str| {
-        vec![
-            Event::Dump(Dump::Begin),
-            Event::Link(Change::Present(link(2, "eth0"))),
-            Event::Link(Change::Present(link(3, "eth1"))),
-            Event::Address(Change::Present(address(3, net))),
-            Event::Dump(Dump::End),
-        ]
-    };
-    let (home, other) =
-        (venue("10.99.0.126/24"), "another uplink, other resolvers, a portal that lets us through");
-    let and = |more: Event| home.iter().cloned().chain([more]).collect::<Vec<_>>();
+        (OTHER_FILES, changed("pxelinux.0", "lpxelinux.0")),
+        (OTHER_FILES, changed("grubx64.efi", "shimx64.efi")),
+        (OTHER_FILES, changed("grubaa64.efi", "shimaa64.efi")),
+        (OTHER_FILES, with(netboot, "ipxe = \"boot.ipxe\"")),
+        ("`cluster.dhcp.ntp`", with(dhcp, "ntp = \"off\"")),
+        (NODES, format!("{plain}[[node]]\nname = \"rpi4\"\nmac = \"b8:27:eb:00:00:04\"\n")),
+        (NODES, changed("name = \"rpi1\"", "name = \"window\"")),
+        (NODES, changed("b8:27:eb:00:00:01", "b8:27:eb:00:00:77")),
+        (NODES, changed("192.168.50.11", "192.168.50.21")),
+        (ANYTHING_ELSE, format!("[health]\ninterval = \"1s\"\n{plain}")),
+        (ANYTHING_ELSE, changed("[uplink]\n", "[uplink]\ncheck.method = \"ping\"\n")),
+    ]
+}
+
+/// The ports, and the uplink with this address.
+fn venue(net: &str) -> Vec<Event> {
+    vec![
+        Event::Dump(Dump::Begin),
+        Event::Link(Change::Present(link(2, "eth0"))),
+        Event::Link(Change::Present(link(3, "eth1"))),
+        Event::Address(Change::Present(address(3, net))),
+        Event::Dump(Dump::End),
+    ]
+}
+
+fn resolvers(index: u32, servers: &[&str]) -> Event {
+    let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
+    Event::Vital(Vital::Resolvers { index, servers })
+}
+
+/// What an uplink of this address goes on with, each with its row in the table.
+fn changes_of_uplink(home: &str) -> Vec<(&'static str, Vec<Event>)> {
+    let and = |more: Event| venue(home).into_iter().chain([more]).collect::<Vec<_>>();
     let probed =
         |reachability| and(Event::Probe(crate::event::Probe::Uplink { index: 3, reachability }));
-    let fallback = format!("[cluster.dns]\nfallback = [\"8.8.8.8\"]\n{plain}");
-    let none = [resolvers(0, &[])];
-    assert_eq!(
-        cost(&from(&plain, &none), &from(&fallback, &none)),
-        lines("`cluster.dns.fallback_servers`")
-    );
-    for (row, events) in [
+    vec![
         ("an overlap: leases become short", venue("192.168.50.126/24")),
         ("`cluster.address`, or the cluster moves", venue("192.168.50.1/24")),
-        (other, and(resolvers(3, &["10.99.0.53"]))),
-        (other, probed(crate::event::Reachability::Portal)),
-        ("anything else", probed(crate::event::Reachability::Online)),
-    ] {
-        assert_eq!(
-            cost(&from(&plain, &home), &from(&plain, &events)),
-            lines(row),
-            "{row}: {events:?}"
-        );
+        (OTHER_UPLINK, and(resolvers(3, &["10.99.0.53"]))),
+        (OTHER_UPLINK, probed(crate::event::Reachability::Portal)),
+        (ANYTHING_ELSE, probed(crate::event::Reachability::Online)),
+    ]
+}
+
+#[test]
+fn each_change_costs_what_the_architecture_reports() {
+    const HOME: &str = "10.99.0.126/24";
+    const FALLBACK: &str = "`cluster.dns.fallback_servers`";
+    let mut table = table_of_changes();
+    let expected = table.clone();
+    let plain = plain();
+    for (row, settings) in changes_of_settings() {
+        let found = cost(&rendered_after(&plain, &[]), &rendered_after(&settings, &[]));
+        assert_eq!(Some(&found), expected.get(row), "{row}: {settings}");
+        table.remove(row);
     }
-    let rows = TABLE
-        .split("| change | dnsmasq |")
-        .nth(1)
-        .unwrap()
-        .split("\n\n")
-        .next()
-        .unwrap()
-        .matches("\n| ")
-        .count();
-    assert_eq!(rows, 17, "each row has its case above");
+    let before = rendered_after(&plain, &venue(HOME));
+    for (row, events) in changes_of_uplink(HOME) {
+        let found = cost(&before, &rendered_after(&plain, &events));
+        assert_eq!(Some(&found), expected.get(row), "{row}: {events:?}");
+        table.remove(row);
+    }
+    let fallback = format!("[cluster.dns]\nfallback = [\"8.8.8.8\"]\n{plain}");
+    let none = [resolvers(0, &[])];
+    let found = cost(&rendered_after(&plain, &none), &rendered_after(&fallback, &none));
+    assert_eq!(Some(&found), expected.get(FALLBACK));
+    table.remove(FALLBACK);
+    assert!(table.is_empty(), "each row has its case above: {table:?}");
 }
 
 #[test]

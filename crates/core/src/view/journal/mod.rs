@@ -18,7 +18,7 @@ use crate::event::alert::Journal;
 use crate::event::{ApplyError, Output, Stop, in_words};
 use crate::facts::{Facts, Transition};
 
-/// How many of the alerts that somebody acknowledged are named.
+/// How many of the alerts that were acknowledged are named.
 const KNOWN_LISTED: usize = 16;
 
 /// Holds one entry of the journal.
@@ -162,7 +162,7 @@ pub fn is_detail(record: &Record) -> bool {
     record.kind == Kind::Detail
 }
 
-/// Returns a detail for whoever looks for a fault; `target` is the part of the program that it is
+/// Returns a detail for diagnosis; `target` is the part of the program that it is
 /// from.
 pub fn detail(priority: Priority, target: &str, message: String) -> Record {
     Record::new(Kind::Detail, message).at(priority).with("TARGET", target)

@@ -78,7 +78,7 @@ impl Running {
         Ok(Self { child, lines })
     }
 
-    /// The next line that it says, or how it ended once it has said everything.
+    /// The next line of its log, or how it ended once its log is read to the end.
     pub async fn next(&mut self) -> Result<String, io::Result<ExitStatus>> {
         tokio::select! {
             biased;
@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// In the foreground, as whom we are. An ordinary user's dnsmasq changes to nobody; root's would
+/// In the foreground, as whom we are. An ordinary user's dnsmasq keeps its user; root's would
 /// change to a user who may not read our files. Where no groups can be set (an unprivileged user
 /// namespace) only the debugging mode changes nothing.
 fn foreground() -> &'static [&'static str] {
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(logged.unwrap(), "started");
     }
 
-    /// A pipe into which somebody writes this text, and closes it.
+    /// A pipe into which this text is written before it is closed.
     fn pipe(text: String) -> OneShot<OwnedFd> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
@@ -296,8 +296,8 @@ mod tests {
         assert!((1..=ROUTINE + 8).contains(&routine), "{routine} of 3000");
     }
 
-    /// One node can have it say thousands of lines a second: while it waits to be heard it serves
-    /// nobody.
+    /// One node can have it say thousands of lines a second: while its log waits to be read it
+    /// serves no node.
     #[tokio::test]
     async fn it_never_waits_until_a_flood_has_been_listened_to() {
         let line = "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) b8:27:eb:00:00:09 no address available\n";

@@ -23,7 +23,7 @@ use crate::event::Mac;
 use crate::files::folder;
 use crate::watch::dhcp::leases::file::{self, Entry, Leases};
 
-/// First and last of the addresses that are given to whoever asks.
+/// First and last of the addresses that are given to any client that asks.
 pub type Range = Option<(Ipv4Addr, Ipv4Addr)>;
 
 /// Both files, and what the one on the disk holds.
@@ -208,7 +208,7 @@ fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock
 }
 
 /// Returns where the nodes of leases in another subnet are expected in `net`. Two that were apart
-/// there, or whose host part is the head's own or somebody's already: the first keeps it. What is
+/// there, or whose host part is the head's own or taken already: the first keeps it. What is
 /// outside `range` is for nodes of the settings.
 fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net, range: Range) -> Vec<(Mac, Ipv4Addr)> {
     let mut taken = BTreeSet::from_iter(here.entries.iter().map(|entry| entry.address));

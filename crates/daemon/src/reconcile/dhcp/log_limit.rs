@@ -42,7 +42,8 @@ impl LogRateLimiter {
     /// What is to be logged now; with how many of its kind were not.
     pub fn pass(&mut self, mut logged: ServerLog, now: Instant) -> Option<ServerLog> {
         let lately = match logged.what {
-            // An address that is new is a change, reported once by whoever knows the addresses.
+            // An address that is new is a change, reported once by the part that knows the
+            // addresses.
             ServerLogKind::Leased => return Some(logged),
             ServerLogKind::Refused => &mut self.refused,
             ServerLogKind::Exhausted => &mut self.exhausted,

@@ -31,14 +31,14 @@ const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "igno
 /// Listens to one dnsmasq after the other.
 #[derive(Debug, Default)]
 pub struct Listener {
-    /// addresses told already, of those that have one now: a renewal is no news
+    /// addresses reported already, of those that have one now: a renewal is no news
     known: BTreeMap<Mac, Ipv4Addr>,
-    /// names that were not given: said again for each lease whenever the files are read
+    /// names that were not given: logged again for each lease whenever the files are read
     not_given: BTreeSet<String>,
     restraint: LogRateLimiter,
 }
 
-/// So many are remembered; then they are said again.
+/// So many are remembered; then they are reported again.
 const NOT_GIVEN: usize = 1000;
 
 impl Listener {
@@ -75,7 +75,7 @@ impl Listener {
         logged
     }
 
-    /// What a line says, if it is worth knowing and not said too often already.
+    /// What a line reports, if it is of use and was not reported too often already.
     pub fn hear(&mut self, line: &str) -> Option<Event> {
         match self.understand(line)? {
             Event::Dhcp(Dhcp::ServerLog(logged)) => self

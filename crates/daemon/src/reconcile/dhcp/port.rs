@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 /// what stands against it.
 ///
 /// # Errors
-/// `AddrInUse`: somebody else has the port.
+/// `AddrInUse`: another process has the port.
 pub fn try_dns(address: Ipv4Addr) -> io::Result<()> {
     for (kind, protocol) in [(Type::DGRAM, Protocol::UDP), (Type::STREAM, Protocol::TCP)] {
         let socket = Socket::new(Domain::IPV4, kind, Some(protocol))?;

@@ -1,5 +1,5 @@
 //! Does dnsmasq answer? It is asked for a name of its own now and then, as a node would ask it.
-//! Where no names are served nobody can ask from here: then its state is looked at, and now and
+//! Where no names are served it cannot be asked from here: then its state is looked at, and now and
 //! then it is given a signal that it answers with a line.
 
 use std::fs;
@@ -31,7 +31,7 @@ pub enum Sign {
     Stopped,
     /// it was asked, and gave no answer
     Silent,
-    /// nobody can ask it: a signal is to show whether it lives
+    /// it cannot be asked: a signal is to show whether it lives
     Unasked,
     /// it answers
     Answers,

@@ -74,7 +74,7 @@ pub fn release(port: &str, server: Ipv4Addr, leases: &[&Entry]) -> io::Result<()
 }
 
 fn message(entry: &Entry, server: Ipv4Addr) -> Vec<u8> {
-    // A request by Ethernet, with a number that nobody waits for.
+    // A request by Ethernet, with a number that no client waits for.
     let mut bytes = vec![1, 1, 6, 0];
     bytes.extend(u32::from(entry.address).to_be_bytes());
     bytes.resize(12, 0);

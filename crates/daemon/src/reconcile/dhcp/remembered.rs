@@ -46,7 +46,7 @@ impl Remembered {
     }
 
     /// Notes who has a lease now, but for boards that have an address by the settings. Writes only
-    /// when somebody came, or has another address.
+    /// when a board came, or has another address.
     ///
     /// # Errors
     /// The disk takes nothing; tried again with the next change.
@@ -63,8 +63,8 @@ impl Remembered {
         self.write()
     }
 
-    /// Forgets whoever was away longest, for somebody needs its address. Returns whether there was
-    /// one.
+    /// Forgets the board that was away longest, for another needs its address. Returns whether
+    /// there was one.
     pub fn let_go(&mut self) -> bool {
         let Some(place) = self.boards.iter().position(|(mac, _)| !self.here.contains_key(mac))
         else {
@@ -88,7 +88,7 @@ impl Remembered {
         self.write()
     }
 
-    /// Returns where each board that is away is expected in `net`, which gives `range` to whoever
+    /// Returns where each board that is away is expected in `net`, which gives `range` to any that
     /// asks; those that were here last first, and no more than half of the range.
     pub fn expected(
         &self,

@@ -37,7 +37,7 @@ pub const OPEN: [u8; 6] = {
     [1, 4, a, b, c, d]
 };
 
-/// An element, all bytes in network order. An interval of one field is two of them.
+/// An element. Bytes are in network order, those of numbers in the host's. An interval of one field is two of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
     pub key: Vec<u8>,
@@ -116,6 +116,7 @@ fn bounds(item: &Item) -> (Vec<u8>, Vec<u8>) {
         }
         Item::Ports(first, last) => (first.to_be_bytes().to_vec(), last.to_be_bytes().to_vec()),
         Item::Transport(transport) => (vec![protocol(*transport)], vec![protocol(*transport)]),
+        Item::Number(number) => (number.to_ne_bytes().to_vec(), number.to_ne_bytes().to_vec()),
         Item::Interface(name) => {
             (name_of_interface(name).to_vec(), name_of_interface(name).to_vec())
         }

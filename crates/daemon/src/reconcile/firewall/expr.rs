@@ -16,7 +16,7 @@ use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup as LookupAnonymous}
 
 use super::raw::{name_of_interface, protocol, text};
 use crate::decide::firewall::{
-    self, Action, DataKind, Family, Field, Lookup, Match, Rule, Side, Transport,
+    self, Action, DataKind, Family, Field, Key, Lookup, Match, Rule, Side, Transport,
 };
 use crate::decide::routing::entrance::MARK_ENTRANCE;
 
@@ -31,6 +31,10 @@ const RST: u8 = 4;
 const ACK: u8 = 16;
 /// `NFT_META_IIFKIND` (`linux/netfilter/nf_tables.h`), `IFNAMSIZ` bytes
 const META_INPUT_KIND: u32 = 26;
+/// Bytes of a port's name.
+const NAME: u32 = libc::IFNAMSIZ as u32;
+/// `NFT_HASH_JENKINS`
+const JENKINS: u32 = 0;
 /// `NFT_DYNSET_OP_UPDATE`
 const UPDATE: u32 = 1;
 /// `IP_CT_DIR_ORIGINAL`, `IP_CT_DIR_REPLY`
@@ -51,6 +55,8 @@ const LOCAL: u32 = 2;
 const VERDICT: u32 = 0;
 /// Words of 32 bits in a register of `NFT_REG_1` …
 const WORDS: u32 = 4;
+/// Bytes of such a word.
+const WORD: u32 = 4;
 /// `IPS_DST_NAT`
 const STATUS_DNAT: u32 = 32;
 /// `IPS_ASSURED`, `IPS_CONFIRMED`
@@ -337,13 +343,14 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"nat", values: &values });
     }
 
-    /// Loads the fields one after the other and asks the set; `more` is an attribute of the lookup.
+    /// Loads the key and asks the set; `more` is an attribute of the lookup.
     fn look_up(&mut self, lookup: &Lookup, more: Option<(u32, Value<'_>)>) {
-        // First what a field needs: its check uses the register, too.
-        lookup.fields.iter().for_each(|field| self.protocol_of(*field));
-        let mut words = 0;
-        for field in &lookup.fields {
-            words += self.load_field(*field, register(words));
+        match &lookup.key {
+            Key::Fields(fields) => {
+                self.load_fields(fields, 0);
+            }
+            Key::RoundRobin { modulus } => self.count_round(*modulus),
+            Key::Hash { fields, modulus, seed } => self.hash(fields, *modulus, *seed),
         }
         let name = text(&lookup.set);
         let mut values = vec![
@@ -352,6 +359,43 @@ impl Writer<'_, '_> {
         ];
         values.extend(more);
         self.rule.add_expr(&Raw { name: c"lookup", values: &values });
+    }
+
+    /// Loads the fields one after the other, from the register after so many words. Returns how
+    /// many bytes they are: several fill whole words each.
+    fn load_fields(&mut self, fields: &[Field], first: u32) -> u32 {
+        // First what a field needs: its check uses the register, too.
+        fields.iter().for_each(|field| self.protocol_of(*field));
+        let mut words = first;
+        let mut length = 0;
+        for field in fields {
+            length = self.load_field(*field, register(words));
+            words += length.div_ceil(WORD);
+        }
+        if fields.len() == 1 { length } else { (words - first) * WORD }
+    }
+
+    fn count_round(&mut self, modulus: u32) {
+        let values = [
+            (sys::NFTNL_EXPR_NG_DREG, REG),
+            (sys::NFTNL_EXPR_NG_TYPE, Value::U32(libc::NFT_NG_INCREMENTAL as u32)),
+            (sys::NFTNL_EXPR_NG_MODULUS, Value::U32(modulus)),
+        ];
+        self.rule.add_expr(&Raw { name: c"numgen", values: &values });
+    }
+
+    /// The number of the fields' hash, in the register before those that the fields are in.
+    fn hash(&mut self, fields: &[Field], modulus: u32, seed: u32) {
+        let length = self.load_fields(fields, WORDS);
+        let values = [
+            (sys::NFTNL_EXPR_HASH_TYPE, Value::U32(JENKINS)),
+            (sys::NFTNL_EXPR_HASH_SREG, Value::U32(register(WORDS))),
+            (sys::NFTNL_EXPR_HASH_DREG, REG),
+            (sys::NFTNL_EXPR_HASH_LEN, Value::U32(length)),
+            (sys::NFTNL_EXPR_HASH_MODULUS, Value::U32(modulus)),
+            (sys::NFTNL_EXPR_HASH_SEED, Value::U32(seed)),
+        ];
+        self.rule.add_expr(&Raw { name: c"hash", values: &values });
     }
 
     /// Makes sure that the packet has such a field.
@@ -363,7 +407,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// Returns how many words of registers the field fills.
+    /// Returns how many bytes the field is.
     fn load_field(&mut self, field: Field, register: u32) -> u32 {
         match field {
             Field::Source(family) | Field::Destination(family) => {
@@ -374,7 +418,7 @@ impl Writer<'_, '_> {
                 };
                 let (offset, length) = address_at(family, side);
                 self.load_to(register, NETWORK_HEADER, offset, length);
-                length / WORDS
+                length
             }
             Field::Port(_, side) => {
                 self.load_to(
@@ -383,21 +427,21 @@ impl Writer<'_, '_> {
                     if side == Side::Source { 0 } else { 2 },
                     2,
                 );
-                1
+                2
             }
             Field::Transport => self.load_meta(register, libc::NFT_META_L4PROTO, 1),
-            Field::Input => self.load_meta(register, libc::NFT_META_IIFNAME, 4),
-            Field::Output => self.load_meta(register, libc::NFT_META_OIFNAME, 4),
+            Field::Input => self.load_meta(register, libc::NFT_META_IIFNAME, NAME),
+            Field::Output => self.load_meta(register, libc::NFT_META_OIFNAME, NAME),
         }
     }
 
-    fn load_meta(&mut self, register: u32, key: i32, words: u32) -> u32 {
+    fn load_meta(&mut self, register: u32, key: i32, length: u32) -> u32 {
         let values = [
             (sys::NFTNL_EXPR_META_KEY, Value::U32(key as u32)),
             (sys::NFTNL_EXPR_META_DREG, Value::U32(register)),
         ];
         self.rule.add_expr(&Raw { name: c"meta", values: &values });
-        words
+        length
     }
 
     fn network(&mut self, side: Side, net: IpNet) {

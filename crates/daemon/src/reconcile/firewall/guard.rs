@@ -21,13 +21,13 @@ use super::transact::transact;
 use crate::decide::firewall::TABLE;
 use crate::watch::firewall::Watcher;
 
-/// Not more often than somebody else could want in earnest: with one who takes the rules away again
-/// and again, the usual way remains.
+/// Not more often than another program could want in earnest: with one who takes the rules away
+/// again and again, the usual way remains.
 const INTERVAL: Duration = Duration::from_millis(50);
 const STACK: usize = 128 * 1024;
 
-/// What reconciler and guard share: the socket, so that both are the same to the kernel, and what to
-/// send.
+/// What reconciler and guard share: the socket, so that both are the same to the kernel, and what
+/// to send.
 #[derive(Debug, Clone)]
 pub(super) struct Hold {
     held: Arc<Mutex<Held>>,
@@ -39,7 +39,7 @@ pub(super) struct Held {
     socket: Socket,
     /// puts back what was loaded last
     ready: Option<Encoded>,
-    /// it was sent, and nobody has touched the table since
+    /// it was sent, and no other program has touched the table since
     restored: bool,
     last: Option<Instant>,
 }

@@ -51,7 +51,7 @@ pub struct FirewallReconciler {
     loaded: Option<Loaded>,
     /// what was found at the first look was of an earlier run
     adopted: bool,
-    /// somebody else may have touched the table since the last plan was carried out
+    /// another program may have touched the table since the last plan was carried out
     touched: bool,
 }
 
@@ -121,15 +121,15 @@ impl FirewallReconciler {
         Self::default()
     }
 
-    /// A reconciler that puts its table back by itself, in the moment somebody else takes it away,
-    /// where the kernel does not protect it.
+    /// A reconciler that puts its table back by itself, in the moment another program takes it
+    /// away, where the kernel does not protect it.
     pub fn guarding() -> Self {
         let mut reconciler = Self::new();
         reconciler.guarding = true;
         reconciler
     }
 
-    /// Opens the socket, if it is not, and tells its port: changes that carry it are our own.
+    /// Opens the socket, if it is not, and returns its port: changes that carry it are our own.
     pub fn port(&mut self) -> Result<u32, FirewallError> {
         Ok(self.hold()?.port())
     }
@@ -218,8 +218,8 @@ impl FirewallReconciler {
     }
 
     /// Changes elements where nothing else differs from what was loaded: rules stay, and so do
-    /// their counters. `None`: the table has to be replaced, for there is more to do, or somebody
-    /// else has touched it, or the kernel refused.
+    /// their counters. `None`: the table has to be replaced, for there is more to do, or another
+    /// program has touched it, or the kernel refused.
     fn update(&mut self, desired: &FirewallPlan) -> Option<Applied> {
         let certain = |loaded: &Loaded| loaded.certain && !self.touched;
         let loaded = self.loaded.as_mut().filter(|l| certain(l) && l.protect == desired.protect)?;
@@ -356,7 +356,7 @@ pub fn remove() -> Result<(), FirewallError> {
     FirewallReconciler::new().remove()
 }
 
-/// Who lives and owns the table; nobody else can take it away.
+/// The live process that owns the table; no other can take it away.
 pub fn owner() -> Option<FirewallError> {
     let mut socket = Socket::open(Protocol::Netfilter, &[]).ok()?;
     look(&mut socket).ok()??.owner.map(FirewallError::belongs_to)

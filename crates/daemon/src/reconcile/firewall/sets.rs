@@ -16,9 +16,28 @@ const CONCAT: u32 = 0x80;
 /// nft's number of a concatenation: those of its fields, six bits each (`TYPE_BITS` of nftables'
 /// `datatype.h`)
 const TYPE_BITS: u32 = 6;
-/// Of `libnftnl/udata.h`: `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`
+/// Of `libnftnl/udata.h`: `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`, `…_KEY_TYPEOF`,
+/// `…_DATA_TYPEOF`
 const KEY_ORDER: u8 = 0;
 const DATA_ORDER: u8 = 1;
+const KEY_TYPEOF: u8 = 3;
+const DATA_TYPEOF: u8 = 4;
+/// `NFTNL_UDATA_SET_TYPEOF_EXPR`, `NFTNL_UDATA_SET_TYPEOF_DATA`
+const EXPRESSION: u8 = 0;
+const PARTS: u8 = 1;
+/// nft's `enum expr_types`
+const EXPRESSION_VERDICT: u32 = 1;
+const EXPRESSION_PAYLOAD: u32 = 7;
+const EXPRESSION_META: u32 = 9;
+const EXPRESSION_CONCATENATION: u32 = 13;
+const EXPRESSION_NUMGEN: u32 = 23;
+/// nft's `enum proto_desc_id`, and its numbers of their fields (`include/proto.h`)
+const PROTOCOL_TCP: u32 = 8;
+const TCP_DESTINATION: u32 = 2;
+const PROTOCOL_IP: u32 = 12;
+const IP_DESTINATION: u32 = 12;
+const PROTOCOL_IP6: u32 = 13;
+const IP6_DESTINATION: u32 = 9;
 /// nft's `enum byteorder`, by which it reads elements
 const ORDER_NONE: u32 = 0;
 const ORDER_HOST: u32 = 1;
@@ -121,6 +140,7 @@ fn flags(set: &Set) -> u32 {
 /// `datatype.h`).
 fn type_of(kinds: &[Kind]) -> u32 {
     let number = |kind: &Kind| match kind {
+        Kind::Number(_) => 4,
         Kind::Ipv4 => 7,
         Kind::Ipv6 => 8,
         Kind::Transport => 12,
@@ -133,7 +153,7 @@ fn type_of(kinds: &[Kind]) -> u32 {
 /// Returns the bytes of a field.
 const fn length(kind: Kind) -> u32 {
     match kind {
-        Kind::Ipv4 => 4,
+        Kind::Ipv4 | Kind::Number(_) => 4,
         Kind::Ipv6 => 16,
         Kind::Port => 2,
         Kind::Transport => 1,
@@ -149,10 +169,11 @@ fn length_of(kinds: &[Kind]) -> u32 {
     }
 }
 
-/// Returns what nft keeps with a set: in which order the bytes of its elements are.
+/// Returns what nft keeps with a set: in which order the bytes of its elements are, and where one
+/// of the types has no name, of what they are the types.
 fn userdata(set: &Set) -> Vec<u8> {
     let order = |kinds: &[Kind]| match kinds {
-        [Kind::Interface] => ORDER_HOST,
+        [Kind::Interface | Kind::Number(_)] => ORDER_HOST,
         [_] => ORDER_NETWORK,
         _ => ORDER_NONE,
     };
@@ -161,12 +182,61 @@ fn userdata(set: &Set) -> Vec<u8> {
         let values = if let DataKind::Values(kinds) = kind { order(kinds) } else { ORDER_NONE };
         data.extend(entry(DATA_ORDER, values));
     }
+    if set.key.iter().any(|kind| matches!(kind, Kind::Number(_))) {
+        data.extend(nested(KEY_TYPEOF, &example(&set.key)));
+        match &set.data {
+            None => {}
+            Some(DataKind::Verdict) => {
+                data.extend(nested(DATA_TYPEOF, &expression(EXPRESSION_VERDICT, &[])));
+            }
+            Some(DataKind::Values(kinds)) => data.extend(nested(DATA_TYPEOF, &example(kinds))),
+        }
+    }
     data
+}
+
+/// Returns an expression of these types, for `typeof`, as nft writes it: the one that
+/// `decide::firewall` prints.
+fn example(kinds: &[Kind]) -> Vec<u8> {
+    if let [kind] = kinds {
+        return example_of_one(*kind);
+    }
+    let fields = kinds.iter().zip(0..).map(|(kind, place)| nested(place, &example_of_one(*kind)));
+    expression(EXPRESSION_CONCATENATION, &fields.collect::<Vec<_>>().concat())
+}
+
+fn example_of_one(kind: Kind) -> Vec<u8> {
+    let payload = |protocol, field| {
+        expression(EXPRESSION_PAYLOAD, &[entry(0, protocol), entry(1, field)].concat())
+    };
+    let meta = |key: i32| expression(EXPRESSION_META, &entry(0, key as u32));
+    match kind {
+        Kind::Ipv4 => payload(PROTOCOL_IP, IP_DESTINATION),
+        Kind::Ipv6 => payload(PROTOCOL_IP6, IP6_DESTINATION),
+        Kind::Port => payload(PROTOCOL_TCP, TCP_DESTINATION),
+        Kind::Transport => meta(libc::NFT_META_L4PROTO),
+        Kind::Interface => meta(libc::NFT_META_IIFNAME),
+        Kind::Number(modulus) => {
+            let (mode, offset) = (libc::NFT_NG_INCREMENTAL as u32, 0);
+            let parts = [entry(0, mode), entry(1, modulus), entry(2, offset)];
+            expression(EXPRESSION_NUMGEN, &parts.concat())
+        }
+    }
+}
+
+/// An expression in userdata: its number, and what makes it up.
+fn expression(number: u32, parts: &[u8]) -> Vec<u8> {
+    [entry(EXPRESSION, number), nested(PARTS, parts)].concat()
 }
 
 /// A number in userdata: type, length, value.
 fn entry(kind: u8, value: u32) -> Vec<u8> {
-    [[kind, 4].as_slice(), &value.to_ne_bytes()].concat()
+    nested(kind, &value.to_ne_bytes())
+}
+
+/// Bytes in userdata: type, length, the bytes.
+fn nested(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    [[kind, bytes.len() as u8].as_slice(), bytes].concat()
 }
 
 // SAFETY: writes one message of a few hundred bytes into the batch's buffer, which has 64 KiB to

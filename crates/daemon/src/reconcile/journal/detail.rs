@@ -1,4 +1,4 @@
-//! Details for whoever looks for a fault, as the parts of the program give them to `tracing`:
+//! Details for diagnosis, as the parts of the program give them to `tracing`:
 //! written where the journal's records go, and under the same limit. Without `RUST_LOG` nothing
 //! listens, and each costs one comparison.
 

@@ -92,7 +92,7 @@ impl Limit {
         passes
     }
 
-    /// Returns what is to be said of those that were left out.
+    /// Returns what is to be logged of those that were left out.
     pub fn left_out(&mut self, now: Instant) -> Vec<Record> {
         let due = |lately: &&mut Window| {
             lately.left_out > 0 && now.saturating_since(lately.since) >= TELL_AFTER

@@ -51,7 +51,7 @@ fn field(text: &mut Vec<u8>, name: &str, value: &str) {
 /// Sends without waiting. The path is looked up each time, so that a new journal is found.
 ///
 /// # Errors
-/// There is no room, or nobody is there.
+/// There is no room, or no journal is there.
 pub fn send(socket: &UnixDatagram, path: &Path, text: &[u8]) -> io::Result<()> {
     match socket.send_to(text, path) {
         Ok(_) => Ok(()),

@@ -285,7 +285,7 @@ fn put_back_conf(
 }
 
 /// Takes an address away without taking others of its subnet along (`promote_secondaries`), and
-/// forgets it: who adds it to this port later is somebody else.
+/// forgets it: who adds it to this port later is another program.
 fn give_back(
     rtnl: &mut Rtnl,
     previous: &mut Previous,

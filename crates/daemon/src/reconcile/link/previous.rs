@@ -16,7 +16,7 @@ use crate::decide::InterfaceConf;
 use crate::files::folder::{self, Folder};
 
 const SCHEMA: u32 = 1;
-/// Of the state folder where nobody has made it.
+/// Of the state folder where it does not exist yet.
 const STATE_MODE: u32 = 0o750;
 /// No machine has more ports, and no port more addresses of ours: a record beyond that is not ours.
 const MOST_PORTS: usize = 1024;
@@ -240,7 +240,8 @@ impl Previous {
     }
 
     /// A full or read-only disk must not keep the nodes from the internet: what cannot be written
-    /// is still known to this run, and our addresses carry our mark. It is said, and tried again.
+    /// is still known to this run, and our addresses carry our mark. It is reported, and tried
+    /// again.
     fn save(&mut self) {
         let result = self.write();
         self.unkept =

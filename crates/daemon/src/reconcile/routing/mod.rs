@@ -29,7 +29,7 @@ pub struct RoutingReconciler {
     rtnl: Rtnl,
     /// the rules that were in the kernel after the last order
     held: BTreeSet<Rule>,
-    /// when it was last told that others had taken some away
+    /// when it was last reported that others had taken some away
     reported: Option<Instant>,
 }
 
@@ -195,7 +195,7 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     failure.or(waiting).map_or(Ok(()), Err)
 }
 
-/// No port holds the address that the route prefers as its source: somebody has just taken it away,
+/// No port holds the address that the route prefers as its source: it has just been removed,
 /// and the reconciler of the ports has not put it back yet.
 fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
     let Some(source) = route.preferred_source else { return false };
@@ -242,7 +242,7 @@ fn same_route(a: &Route, b: &Route) -> bool {
     plain(a) == plain(b)
 }
 
-/// As the kernel will tell it: no host bits, our protocol, IPv6's default metric.
+/// As the kernel will list it: no host bits, our protocol, IPv6's default metric.
 fn as_kernel_route(route: &Route) -> Route {
     const IP6_RT_PRIO_USER: u32 = 1024;
     let v6 = route.destination.addr().is_ipv6();

@@ -22,7 +22,7 @@ pub struct Board {
     /// by the slot of a node's number, its place; of who has none there is another's, or one beyond
     /// the last
     places: Vec<u32>,
-    /// somebody reads: only then is it remembered what has not been told
+    /// there are readers: only then it is remembered what has not been sent
     read: bool,
     /// places of nodes to be reported
     changed: BTreeSet<usize>,
@@ -51,7 +51,7 @@ pub enum Piece {
 }
 
 impl Board {
-    /// Takes the whole in; (it is the first, there is something to tell).
+    /// Takes the whole in; (it is the first, there is something to send).
     pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
         let first = self.current.is_none();
         let news = self.reported.as_ref().is_none_or(|reported| snapshot.is_news_after(reported));
@@ -62,7 +62,7 @@ impl Board {
         (first, news && !first)
     }
 
-    /// Takes one node in; whether there is something to tell.
+    /// Takes one node in; whether there is something to send.
     pub fn set_node(&mut self, node: NodeStatus) -> bool {
         let Some(place) = self.place(node.id) else {
             let place = self.nodes.len();
@@ -97,7 +97,7 @@ impl Board {
         self.nodes.get(place).filter(|node| node.id == id).map(|_| place)
     }
 
-    /// Takes all nodes in, in their order; whether there is something to tell.
+    /// Takes all nodes in, in their order; whether there is something to send.
     pub fn set_nodes(&mut self, nodes: Vec<NodeStatus>) -> bool {
         let same = |(a, b): (&NodeStatus, &NodeStatus)| (a.id, &a.name) == (b.id, &b.name);
         let same_places =
@@ -140,7 +140,7 @@ impl Board {
         !self.changed.is_empty() || !self.removed.is_empty()
     }
 
-    /// Forgets one node; whether there is something to tell.
+    /// Forgets one node; whether there is something to send.
     pub fn remove_node(&mut self, name: &str) -> bool {
         if self.nodes.iter().all(|node| node.name != name) {
             return false;
@@ -165,7 +165,8 @@ impl Board {
         self.read = true;
     }
 
-    /// Remembers nothing more: nobody reads. What nodes do must not fill what nobody empties.
+    /// Remembers nothing more: there are no readers. What nodes do must not fill what is never
+    /// emptied.
     pub fn end_reading(&mut self) {
         self.read = false;
         self.changed.clear();
@@ -178,7 +179,7 @@ impl Board {
         self.changed.len() + self.removed.len()
     }
 
-    /// The next line of changes, and whether there is more to tell.
+    /// The next line of changes, and whether there is more to send.
     pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
         let Some(current) = &self.current else { return (None, false) };
         let mut change = self

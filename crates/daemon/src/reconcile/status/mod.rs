@@ -54,7 +54,7 @@ impl Shared {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the server, if there is anybody to tell it to.
+    /// Wakes the server, if there is a reader to send it to.
     fn wake_if(&self, news: bool) {
         if news && self.clients.load(Ordering::Relaxed) > 0 {
             self.news.notify_one();
@@ -82,7 +82,7 @@ impl Drop for StatusHandle {
 /// [`StatusHandle::publish`] on. A file left behind by a dead process is replaced.
 ///
 /// # Errors
-/// The socket cannot be made, or somebody answers there ([`io::ErrorKind::AddrInUse`]).
+/// The socket cannot be made, or a process answers there ([`io::ErrorKind::AddrInUse`]).
 pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
     let bound = Bound::at(&path, MODE)?;
     let shared = Arc::new(Shared {
@@ -139,8 +139,8 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// One node, in place, or behind the others if it is new. If only its round trip differs nobody
-    /// is woken.
+    /// One node, in place, or behind the others if it is new. If only its round trip differs no
+    /// task is woken.
     pub fn node(&self, node: NodeStatus) {
         let news = self.shared.board().set_node(node);
         self.shared.wake_if(news);
@@ -180,7 +180,7 @@ struct Server {
 
 impl Server {
     async fn run(mut self) {
-        // Who connects before there is anything to tell waits in the kernel's queue.
+        // Who connects before there is anything to send waits in the kernel's queue.
         self.shared.news.notified().await;
         let mut next = Instant::now();
         let mut pending = false;
@@ -220,7 +220,7 @@ impl Server {
         }
     }
 
-    /// One line to everybody; whether there is more to tell.
+    /// One line to every reader; whether there is more to send.
     fn publish(&mut self) -> bool {
         self.queues.retain(|queue| !queue.is_closed());
         let (line, more) = self.shared.board().take_line(clock::now());
@@ -256,7 +256,7 @@ impl Server {
     /// Begins to serve a client whose turn it is.
     fn serve(&mut self, stream: UnixStream, place: Place) {
         if self.queues.is_empty() {
-            // What changed while nobody looked is in the snapshot.
+            // What changed while it was not read is in the snapshot.
             self.shared.board().begin_reading();
         }
         let queue = Arc::new(Queue::default());

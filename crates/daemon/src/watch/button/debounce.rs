@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A contact that has kept still for so long means it: bounces of common buttons last 1 to 10 ms,
-/// nobody presses twice within 20 ms.
+/// no user presses twice within 20 ms.
 pub const SETTLE: Duration = Duration::from_millis(20);
 
 /// Holds one contact. Times are on any clock that does not go back.

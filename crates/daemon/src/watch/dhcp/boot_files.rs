@@ -1,4 +1,4 @@
-//! The files that nodes boot from: those that their server may not read, which it says to nobody
+//! The files that nodes boot from: those that their server may not read, which it does not log
 //! but the node.
 
 use std::collections::BTreeSet;
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Closed to another user, whoever runs the test.
+    /// Closed to another user, as whichever user the test runs.
     fn to_others(_: &Path, data: &Metadata) -> bool {
         data.permissions().mode() & if data.is_dir() { 0o001 } else { 0o004 } != 0
     }

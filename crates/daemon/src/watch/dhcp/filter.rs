@@ -1,4 +1,4 @@
-//! Picks DHCP out of what a port hears, in the kernel: other traffic wakes nobody.
+//! Picks DHCP out of what a port hears, in the kernel: other traffic wakes no task.
 
 use bramblegate_netlink::bpf::{
     accept, jump_if_any_bit, jump_if_equal, load_byte, load_half, load_half_from_x,

@@ -1,4 +1,4 @@
-//! What outlives a restart: that on this very plugging of the cable nobody else answered.
+//! What outlives a restart: that on this very plugging of the cable no other server answered.
 
 use std::fs;
 use std::io;
@@ -21,14 +21,14 @@ impl Memory {
         Self(run_directory.join(FILE))
     }
 
-    /// Returns whether nobody else answered at this port, and its carrier has not moved since.
+    /// Returns whether no other server answered at this port, and its carrier has not moved since.
     pub fn holds(&self, port: &Port) -> bool {
         plugging(port).is_some_and(|plugging| {
             folder::read(&self.0).is_ok_and(|text| text == plugging.as_bytes())
         })
     }
 
-    /// Notes that nobody else answers.
+    /// Notes that no other server answers.
     ///
     /// # Errors
     /// As the file system says; the next start then asks first.
@@ -39,7 +39,7 @@ impl Memory {
         }
     }
 
-    /// Notes that somebody answers.
+    /// Notes that another server answers.
     pub fn forget(&self) {
         if let Err(error) = folder::remove(&self.0) {
             // Mostly there is none.
@@ -48,8 +48,8 @@ impl Memory {
     }
 }
 
-/// Describes one stay of one cable in one port, in words that no other has; `None`: this cannot be
-/// said.
+/// Describes one stay of one cable in one port, in words that no other has; `None`: it is
+/// unknown.
 fn plugging(port: &Port) -> Option<String> {
     let boot = fs::read_to_string(BOOT).ok()?;
     let (boot, Port { index, mac, carrier_changes }) = (boot.trim(), port);

@@ -2,8 +2,8 @@
 //! client would; while we do we listen.
 //!
 //! The question works without an address on the port, and nothing but it is ever sent. What others'
-//! servers say is picked out by a filter in the kernel, so that a quiet port wakes nobody. Behind a
-//! switch a server's answers go past us; but which server's offer it takes a client announces to
+//! servers say is picked out by a filter in the kernel, so that a quiet port wakes no task. Behind
+//! a switch a server's answers go past us; but which server's offer it takes a client announces to
 //! all. Only an answer to our own question counts: all else can be forged by anybody at the port,
 //! and is a reason to ask.
 //!
@@ -12,7 +12,7 @@
 //!
 //! What clients send also holds what they call themselves: our own server keeps that to itself
 //! where it gives another name. They are heard by a socket of their own, which is read now and then
-//! only: whoever floods it covers up no server, and costs little.
+//! only: a flood covers up no server, and costs little.
 
 pub mod ask;
 pub mod boot_files;
@@ -307,7 +307,7 @@ impl Watch {
         Some(Dhcp::Held { index: self.plugging.index, seconds: held.as_secs() })
     }
 
-    /// Notes that somebody else serves here; that is news unless it was reported already.
+    /// Notes that another server serves here; that is news unless it was reported already.
     fn foreign(&mut self, (server, mac): (Ipv4Addr, Mac)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
         let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };

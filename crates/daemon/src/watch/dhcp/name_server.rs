@@ -14,7 +14,7 @@ const PORT: u16 = 53;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Asks the name server at this address of ours for a name: whether an answer came, of whatever
-/// kind, within a second; `None`: it could not be asked, for the address is not there or nobody
+/// kind, within a second; `None`: it could not be asked, for the address is not there or none
 /// listens there yet.
 pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     // From that address: if it is not this machine's, nothing leaves.
@@ -25,7 +25,7 @@ pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     let question = dns::query(u16::from_be_bytes(id), name, false)?;
     match socket.send(&question).await {
         Ok(_) => {}
-        // A rule of somebody's refuses it.
+        // A rule of another program refuses it.
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Some(false),
         Err(_) => return None,
     }

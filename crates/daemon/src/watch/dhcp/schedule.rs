@@ -24,7 +24,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// its frames say; and anybody can send such frames. So silence counts at most this, [`MARGIN`] and
 /// four seconds after the carrier has come.
 const LONGEST_BLOCK: Duration = Duration::from_secs(60);
-/// Signs of another server that nobody can check are a reason to ask no more often than this.
+/// Signs of another server that cannot be checked are a reason to ask no more often than this.
 const HINTS: Duration = Duration::from_secs(10);
 /// Behind a switch a cable can be moved without a carrier to report it: asked again this often.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -35,7 +35,7 @@ const REFUSED: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Ask,
-    /// nobody has answered: we are alone
+    /// no server has answered: we are alone
     Silence,
 }
 
@@ -46,7 +46,7 @@ pub struct Schedule {
     carrier: Instant,
     begin: Instant,
     done: usize,
-    /// nobody has answered in a whole round, on this carrier
+    /// no server has answered in a whole round, on this carrier
     silent: bool,
     /// the last round that a hint began
     hinted: Option<Instant>,
@@ -82,7 +82,7 @@ impl Schedule {
         }
     }
 
-    /// Notes that somebody seems to serve, but did not answer us: asked at once, unless that was
+    /// Notes that a server seems to be there, but did not answer us: asked at once, unless that was
     /// done just now.
     pub fn hint(&mut self, now: Instant) {
         let lately = self.hinted.is_some_and(|at| now.saturating_duration_since(at) < HINTS);
@@ -93,12 +93,12 @@ impl Schedule {
         }
     }
 
-    /// Notes that somebody answered: begins again after a while.
+    /// Notes that a server answered: begins again after a while.
     pub fn refused(&mut self, now: Instant) {
         self.begin(now + REFUSED);
     }
 
-    /// Notes that there may be somebody whom we have not asked: begins again, once the questions of
+    /// Notes that there may be a server that was not asked: begins again, once the questions of
     /// the first minute are over.
     pub fn doubt(&mut self, now: Instant) {
         if self.done >= STEPS.len() {

@@ -14,9 +14,9 @@ const INET: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disturbance {
     None,
-    /// a transaction of somebody else is done; our table is as it was
+    /// a transaction of another program is done; our table is as it was
     Foreign,
-    /// a transaction of somebody else is done, and our table was part of it
+    /// a transaction of another program is done, and our table was part of it
     Ours {
         by: Option<String>,
     },
@@ -29,14 +29,14 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Returns whether a transaction of somebody else touches our table, and its end has not come
+    /// Returns whether a transaction of another program touches our table, and its end has not come
     /// yet.
     pub fn is_touched(&self) -> bool {
         self.ours_touched
     }
 
     /// Takes one message; `table` is the name of ours, `own_port` whose changes are our own (0:
-    /// nobody's yet).
+    /// without an owner yet).
     pub fn take(&mut self, message: &Message<'_>, table: &str, own_port: u32) -> Disturbance {
         if message.kind >> 8 != NFTABLES {
             return Disturbance::None;

@@ -86,7 +86,7 @@ pub enum Key {
     Unclear,
 }
 
-/// Returns the netlink port of who owns our table; `None`: nobody, or there is no table.
+/// Returns the netlink port of our table's owner; `None`: it has none, or there is no table.
 pub fn owner(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkError> {
     let mut owner = None;
     socket.request(&Request::netfilter(NFTABLES, GET_TABLE, INET).text(1, table), |message| {

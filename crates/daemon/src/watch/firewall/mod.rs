@@ -287,7 +287,7 @@ struct Source {
     /// as last reported
     blockers: Blockers,
     counts: Option<Counts>,
-    /// what was read of iptables' older interface, which notifies nobody of changes
+    /// what was read of iptables' older interface, which does not notify of changes
     legacy: Vec<legacy::Listing>,
     /// as last reported
     dropped: Vec<Dropped>,
@@ -319,7 +319,7 @@ impl Source {
     }
 
     /// Messages were lost: is our table still there, and ours? If the kernel does not guard it,
-    /// nobody can know.
+    /// that cannot be known.
     async fn lost(&mut self) -> io::Result<()> {
         self.watcher = Watcher::default();
         let port = self.watch.own_port;

@@ -9,7 +9,7 @@ use crate::event::{Head, Pressure};
 use crate::files::reading;
 use crate::watch::dhcp::boot_files;
 
-/// No clock that somebody has set is before this: 2025-01-01.
+/// No clock that was set is before this: 2025-01-01.
 const EARLIEST: u64 = 1_735_689_600;
 /// File systems that cannot be written to.
 const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
@@ -172,7 +172,7 @@ fn room(root: &Path) -> (Option<u8>, Option<u8>) {
 }
 
 /// Returns whether the root file system is read-only, and meant to be written to: by what `fstab`
-/// says. `None` where nobody says what is meant.
+/// says. `None` where it is unknown.
 fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
     let options = parse::super_options(mountinfo)?;
     let meant = parse::fields(fstab)?;

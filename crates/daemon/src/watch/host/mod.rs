@@ -51,7 +51,7 @@ const CLOSE: u8 = 5;
 /// Reports each vital when it has changed.
 ///
 /// # Errors
-/// The receiver is gone, or nobody holds the plan any more (`Closed`).
+/// The receiver is gone, or the plan's sender is gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut plan: channel::Receiver<VitalsPlan>,

@@ -30,7 +30,7 @@ fn read(message: &Message<'_>) -> Option<(u32, u32)> {
     for attribute in rtnetlink::neighbour_table(message)?.attributes() {
         match attribute {
             NeighbourTableAttribute::Config(config) => entries = Some(config.entries),
-            // Beyond it nobody is taken in.
+            // Beyond it no entry is taken in.
             NeighbourTableAttribute::Threshold3(threshold) => size = Some(threshold),
             _ => {}
         }

@@ -1,5 +1,5 @@
 //! One question to a time server (NTP, RFC 5905): whether it serves the time, and has one. A server
-//! that listens may answer nobody (chrony without `allow`), or know no time itself.
+//! that listens may answer no one (chrony without `allow`), or know no time itself.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub enum TimeAnswer {
     Serves,
     /// it has no time itself
     Unsynchronised,
-    /// nobody answers
+    /// no server answers
     Silent,
     /// the address is not this machine's
     NoAddress,

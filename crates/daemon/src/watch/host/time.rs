@@ -1,6 +1,6 @@
-//! Who has the time: whether the head serves it, and whom it asks. Nobody is notified when a socket
-//! is bound, so it is looked at now and then; a server that listens is asked, for it may answer
-//! nobody.
+//! Who has the time: whether the head serves it, and whom it asks. There is no notification when a
+//! socket is bound, so it is looked at now and then; a server that listens is asked, for it may
+//! answer no one.
 
 use std::convert::Infallible;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::watch::emit;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// The port of NTP, as `/proc/net/udp` writes it at the end of an address.
 const PORT: &str = ":007B";
-/// Bound UDP sockets that are connected to nobody (`TCP_CLOSE`).
+/// Bound UDP sockets that are not connected (`TCP_CLOSE`).
 const UNCONNECTED: &str = "07";
 /// 127.0.0.0/8 and ::1, as the same files write them on machines of either byte order.
 const LOOPBACK: [&str; 4] = [
@@ -96,8 +96,8 @@ pub fn read(root: &Path) -> Vital {
     Vital::Time { served, servers }
 }
 
-/// Returns whether somebody serves NTP where others reach it, by a table of `/proc/net`
-/// (proc_pid_net(5)); `None`: nobody at all.
+/// Returns whether a process serves NTP where others reach it, by a table of `/proc/net`
+/// (proc_pid_net(5)); `None`: none at all.
 fn listens(table: &str) -> Option<bool> {
     let reached = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -96,9 +96,9 @@ async fn ring(file: AsyncFd<File>, bell: Arc<Notify>) {
     }
 }
 
-/// Holds a timer of the wall clock that never fires, but is cancelled when somebody sets it
+/// Holds a timer of the wall clock that never fires, but is cancelled when the clock is set
 /// (`TFD_TIMER_CANCEL_ON_SET`, timerfd_create(2)). The runtime's timers follow `CLOCK_MONOTONIC`,
-/// which nobody sets: this is the one place that needs a timerfd.
+/// which cannot be set: this is the one place that needs a timerfd.
 struct Clock(OwnedFd);
 
 impl AsFd for Clock {

@@ -1,6 +1,6 @@
 //! Finds out whether another board has one of the head's own addresses. Each port is asked by ARP
 //! probes (RFC 5227, 2.1.1), and what others send there with such an address as their own is picked
-//! out by a filter in the kernel, so that a port in order wakes nobody. The kernel itself neither
+//! out by a filter in the kernel, so that a port in order wakes no task. The kernel itself neither
 //! notices nor reports this.
 
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use crate::watch::probe::arp_request;
 const FIRST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
 /// Asked again this often; …
 const AGAIN: Duration = Duration::from_secs(60);
-/// … and this often while somebody has the address, who is gone when not heard for so long.
+/// … and this often while a device has the address, which is gone when not heard for so long.
 const WHILE_TAKEN: Duration = Duration::from_secs(5);
 const GONE: Duration = Duration::from_secs(12);
 

@@ -2,8 +2,8 @@
 //! rtnetlink.
 //!
 //! Subscribed first, listed afterwards: what changes while the listing runs waits in the groups'
-//! socket and is heard after it, so the last word is always right. The kernel drops what nobody
-//! reads ([`filter::forwarding`]); what waits is read at once and as a whole, and in a storm at
+//! socket and is heard after it, so the last word is always right. The kernel drops what is not
+//! read ([`filter::forwarding`]); what waits is read at once and as a whole, and in a storm at
 //! most a hundred times a second.
 
 mod coalesce;

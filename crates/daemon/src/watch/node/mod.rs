@@ -137,11 +137,11 @@ pub fn resolve_anew(
 
 /// At an address at which a board was heard another one may be so many times in a row, …
 const MOVES: u32 = 64;
-/// … and once in each interval after that: whoever sends from ever other hardware addresses changes
+/// … and once in each interval after that: a sender with ever other hardware addresses changes
 /// each entry once a second.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 /// An address that has not moved for so long needs no place among those: a board that was replaced
-/// is known at once, whoever floods meanwhile.
+/// is known at once, even in a flood.
 const MOVED_LATELY: Duration = Duration::from_secs(60);
 /// So many addresses are remembered before those that have not moved lately are forgotten.
 const MOVED: usize = 4096;

@@ -55,7 +55,7 @@ struct ArpSocket {
     inner: Socket,
     port: String,
     index: LinkIndex,
-    /// as it was when somebody was asked last: a port that changes it is still the same port
+    /// as it was when a node was asked last: a port that changes it is still the same port
     mac: Mac,
 }
 

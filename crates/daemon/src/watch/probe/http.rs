@@ -1,4 +1,4 @@
-//! One HTTP/1.1 GET by `hyper`, over a connection that is bound to a port: enough to tell the
+//! One HTTP/1.1 GET by `hyper`, over a connection that is bound to a port: enough to know the
 //! internet from a captive portal.
 
 use std::io;

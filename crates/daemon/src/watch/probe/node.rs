@@ -51,7 +51,7 @@ pub async fn run(
             if questions.is_empty() {
                 continue;
             }
-            // Without a cluster port they go unanswered: elsewhere somebody else may have their
+            // Without a cluster port they go unanswered: elsewhere another host may have their
             // addresses.
             let taken = port.map_or(questions.len(), |port| probe.ask(&questions, &port));
             now = Instant::now();

@@ -12,7 +12,7 @@ use crate::files::reading;
 
 const ANSWER: &str = "/run/bramblegate.stopping";
 
-/// Returns the reason of a SIGTERM; a plain stop when nobody says otherwise.
+/// Returns the reason of a SIGTERM; a plain stop unless another is known.
 pub fn reason() -> Stop {
     let answer = reading::text(Path::new(ANSWER)).unwrap_or_default();
     reason_of(&answer, std::process::id())

@@ -148,7 +148,7 @@ fn few_in_groups(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises nodes that have not answered yet and may be starting. Without a cable nobody can: that
+/// Raises nodes that have not answered yet and may be starting. Without a cable none can: that
 /// has an alert of its own.
 fn awaited(facts: &Facts, raised: &mut Vec<Alert>) {
     let (nodes, count) = facts.nodes().unanswered();

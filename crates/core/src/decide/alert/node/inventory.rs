@@ -18,7 +18,7 @@ pub(super) fn alerts(facts: &Facts, raised: &mut Vec<Alert>) {
     raised.extend(flood(facts));
 }
 
-/// Returns the alerts that somebody sends from ever other hardware addresses, or gives itself ever
+/// Returns the alerts that a device sends from ever other hardware addresses, or gives itself ever
 /// other names.
 fn flood(facts: &Facts) -> Vec<Alert> {
     let Some(flood) = facts.nodes().flood(facts.now()) else { return Vec::new() };
@@ -118,7 +118,7 @@ fn name_taken(name: &str, conflict: &NameConflict<'_>, others: &[&NodeState]) ->
         others.len(),
         listed.join(", ")
     );
-    // Between systems that nobody named it is no more than untidy.
+    // Between systems without configured names it is no more than untidy.
     let named = conflict.holder.is_some_and(|holder| holder.origin == Origin::Settings);
     let severity = if named { Severity::Warning } else { Severity::Notice };
     Alert::new(AlertCode::NodeDuplicateName, Subject::Node(name.to_owned()), text).graded(severity)

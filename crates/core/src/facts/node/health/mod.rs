@@ -114,7 +114,7 @@ impl NodeState {
 }
 
 impl Nodes {
-    /// Takes one round in; tells when the health changed by it.
+    /// Takes one round in; returns when the health changed by it.
     pub fn round(&mut self, round: &Round, health: &Health, now: Instant) -> Option<HealthChange> {
         let cable = self.cable_since;
         let node = self.get_mut(round.node)?;
@@ -153,7 +153,7 @@ impl Nodes {
         self.show(id, now)
     }
 
-    /// Those that boot, the one that has said nothing for longest first.
+    /// Those that boot, the one that has been silent for longest first.
     pub fn booting(&self) -> impl Iterator<Item = &NodeState> {
         let nodes = self.booting.iter().filter_map(|(_, id)| self.get(*id));
         nodes.filter(|node| node.health == NodeHealth::Booting)
@@ -250,7 +250,7 @@ impl Watch {
             return;
         }
         self.streak = self.streak.saturating_add(1);
-        // A node that was never seen is up with its first answer: nobody wants to wait at the
+        // A node that was never seen is up with its first answer: there is no reason to wait at the
         // start.
         let never = matches!(self.seen, Seen::Nothing | Seen::RestoredAcks);
         let needed = match target {

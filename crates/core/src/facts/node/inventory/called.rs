@@ -29,7 +29,7 @@ pub enum Heard {
     Known,
     /// it changes its name too often
     TooOften,
-    /// too many boards of which nothing else is known have said names
+    /// too many boards of which nothing else is known have sent names
     NoRoom,
 }
 
@@ -40,7 +40,7 @@ struct ServerLog {
     since: Instant,
     /// when all of its [`RENAMES`] will be free again
     rested: Instant,
-    /// what it said last, if it has to wait
+    /// the name sent last, if it has to wait
     next: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl ServerLog {
 /// Host names, all of them legal.
 #[derive(Debug, Clone, Default)]
 pub struct AdvertisedNames {
-    /// as a board last said
+    /// as a board last sent it
     advertised: BTreeMap<Mac, ServerLog>,
     /// when the first name that waits may be taken
     next_at: Option<Instant>,

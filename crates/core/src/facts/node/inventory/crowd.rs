@@ -1,4 +1,4 @@
-//! Boards that nobody knows: how many of them are listed, and whether somebody floods the port with
+//! Unknown boards: how many of them are listed, and whether the port is flooded with
 //! them.
 //!
 //! A hardware address costs its sender nothing, so the number of boards that were merely heard is
@@ -19,7 +19,7 @@ const MOST_UNCONFIRMED: usize = 256;
 const MOST_AT_ONCE: usize = 1024;
 /// … and one more in each interval after that.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
-/// A flood is over when for so long nobody had to be left out.
+/// A flood is over when for so long no board had to be left out.
 const FLOOD_TIME: Duration = Duration::from_secs(10);
 
 /// A board that was merely heard is asked for so long whether it lives; one that does not answer is
@@ -68,7 +68,7 @@ impl Crowd {
         self.rested = Instant::from_boot(self.rested.since_boot().saturating_sub(NEXT_AFTER));
     }
 
-    /// Notes that somebody was left out.
+    /// Notes that a board was left out.
     pub fn leave_out(&mut self, now: Instant) {
         if self.flood_until.is_none_or(|until| until <= now) {
             self.left_out = 0;
@@ -118,7 +118,7 @@ pub(super) fn asked_for(settings: &Settings) -> Duration {
 }
 
 impl Nodes {
-    /// Returns whether somebody floods the cluster port.
+    /// Returns whether the cluster port is flooded.
     pub fn flood(&self, now: Instant) -> Option<Flood> {
         self.inventory.crowd.flood(now)
     }
@@ -175,14 +175,14 @@ impl Nodes {
 
     /// Forgets those of the found nodes that are too many: first those whose address another board
     /// took, then those that have never answered, then those that answer no longer, the oldest
-    /// first; nobody with a lease, and nobody who answers. `newest` stays.
+    /// first; none with a lease, and none that answers. `newest` stays.
     pub(super) fn make_room(&mut self, newest: NodeId, settings: &Settings, now: Instant) {
         let most = Self::most_found(settings);
         let found = self.order.len().saturating_sub(settings.nodes.len());
         if found <= most.min(MOST_UNCONFIRMED) {
             return;
         }
-        // Who answered once goes last, whoever took its address.
+        // One that answered once goes last, even if its address was taken.
         let group = |answered: bool, placed: bool| {
             let wanted = move |node: &&NodeState| {
                 (node.has_answered(), node.address.is_some()) == (answered, placed)

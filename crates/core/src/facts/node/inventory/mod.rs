@@ -44,7 +44,7 @@ pub(super) struct Inventory {
     sightings: Sightings,
     called: AdvertisedNames,
     pub(super) crowd: Crowd,
-    /// those that had to make room and have not been told yet
+    /// those that had to make room and have not been reported yet
     pushed_out: Vec<NodeState>,
     /// the addresses that the settings give, and to whom
     homes: BTreeMap<IpAddr, NodeId>,
@@ -92,7 +92,7 @@ impl Nodes {
     }
 
     /// A node goes along when the cluster moves: our server gave it its address, or will, for the
-    /// settings know its board and it is not heard where nobody gave it leave to be.
+    /// settings know its board and it is not heard where it is not permitted.
     pub fn moves_along(&self, node: &NodeState) -> bool {
         let sightings = &self.inventory.sightings;
         let heard = |mac| sightings.places(mac).any(|place| Some(place) == node.address);
@@ -129,7 +129,7 @@ impl Nodes {
     }
 
     /// Notes that a node is worked on, or no longer. One that is not here yet is meant by how
-    /// [`Self::drained`] told it.
+    /// [`Self::drained`] returned it.
     pub fn note_drained(&mut self, name: &str, drained: bool) {
         let key =
             self.by_name(name).map_or_else(|| name.to_ascii_lowercase(), NodeState::order_key);
@@ -170,7 +170,7 @@ impl Nodes {
         let anothers = self.inventory.sightings.at(address).is_some_and(|board| board != mac);
         if anothers && !reachable && is_offered(address, settings) {
             // dnsmasq enters whom it makes an offer, and makes the same one to several who ask at
-            // once: nobody was heard.
+            // once: no board was heard.
             return Vec::new();
         }
         let before = self.inventory.sightings.see(address, mac, reachable, now);

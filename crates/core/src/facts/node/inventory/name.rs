@@ -1,4 +1,4 @@
-//! Names for nodes that nobody named.
+//! Names for nodes without configured names.
 
 use crate::event::Mac;
 

@@ -78,7 +78,7 @@ impl Nodes {
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
     }
 
-    /// What a board calls itself, as far as it is known: as it said, as it was called in an earlier
+    /// What a board calls itself, as far as it is known: as it sent, as it was called in an earlier
     /// run, as the server's file says.
     pub(super) fn host_name(&self, mac: Mac) -> Option<String> {
         let transitions = || {

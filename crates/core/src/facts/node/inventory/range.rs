@@ -46,7 +46,7 @@ impl Nodes {
         })
     }
 
-    /// Every address that our server gives away is somebody's: given, the settings', or kept for
+    /// Every address that our server gives away is taken: given, the settings', or kept for
     /// one who is there without a lease. Looks at all nodes.
     pub fn is_range_full(&self, settings: &Settings) -> bool {
         let Some(dhcp) = &settings.cluster.dhcp else { return false };

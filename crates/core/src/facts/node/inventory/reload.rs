@@ -143,7 +143,7 @@ impl Nodes {
         }
     }
 
-    /// A found node whose board turned out to be another's is nobody.
+    /// A found node whose board turned out to be another's is no node.
     fn drop_the_boardless(&mut self) {
         let boardless = |node: &&NodeState| node.origin == Origin::Found && node.mac.is_none();
         let ids: Vec<NodeId> = self.iter().filter(boardless).map(|node| node.id).collect();

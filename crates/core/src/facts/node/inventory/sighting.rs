@@ -57,7 +57,7 @@ pub struct Sightings {
     gone: usize,
 }
 
-/// Addresses at which somebody answered of whom the kernel has no entry any more: so many are
+/// Addresses at which a board answered of which the kernel has no entry any more: so many are
 /// remembered for the contests.
 const MOST_GONE: usize = 1024;
 
@@ -71,7 +71,7 @@ impl Sightings {
         self.asking.contains(&mac)
     }
 
-    /// It is nobody any more.
+    /// It is no node any more.
     pub fn forget(&mut self, mac: Mac) {
         self.asking.remove(&mac);
     }
@@ -102,7 +102,7 @@ impl Sightings {
         self.seen.values().filter(|known| known.here).map(|known| known.mac)
     }
 
-    /// Until when an address of `net` is used: now if somebody is heard there, else as long as the
+    /// Until when an address of `net` is used: now if a board is heard there, else as long as the
     /// longest lease lasts.
     pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         let mut seen = self.seen.range(net.network()..=net.broadcast());

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Scene, Topic};
 
 /// Returns each address with its port's name. Privacy addresses change by the hour, and a
-/// translator's own answers nobody: they are left out.
+/// translator's own answers no one: they are left out.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let shown =
         scene.active.as_ref().and_then(|active| Some((active.link.index, active.address?.addr())));

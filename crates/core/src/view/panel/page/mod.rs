@@ -127,7 +127,7 @@ impl Scene<'_> {
     }
 
     /// Returns one page of one topic, whatever else there is to show. Where the heading leaves no
-    /// room it has to wait: somebody stands there with a finger on the button.
+    /// room it has to wait: a user is pressing the button.
     fn only(&self, geometry: Geometry, heading: &[Vec<String>], topic: &Topic) -> Playlist {
         let rows = heading.first().map_or(&[][..], Vec::as_slice);
         let rows = if rows.len() < usize::from(geometry.rows) { rows } else { &[] };

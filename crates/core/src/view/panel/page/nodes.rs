@@ -19,7 +19,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     let unknown = nodes.count(NodeHealth::Unknown) == total && nodes.unanswered().1 == 0;
     let words = match total {
         0 => "no nodes".to_owned(),
-        // Nobody has asked them yet, or nobody ever does: that they are down would be a lie.
+        // They have not been probed yet, or never are: that they are down would be a lie.
         _ if unknown => format!("{total} {}", if total == 1 { "node" } else { "nodes" }),
         _ => format!("{up}/{total} up"),
     };
@@ -78,7 +78,8 @@ fn last_file(node: &NodeState) -> Option<&str> {
     node.stage()?.rsplit('/').next()
 }
 
-/// Returns the glyph of a health; each has another shape, so that nobody needs colours or a key.
+/// Returns the glyph of a health; each has another shape, so that neither colours nor a key are
+/// needed.
 const fn glyph(health: NodeHealth) -> char {
     match health {
         NodeHealth::Up => '●',

@@ -264,16 +264,18 @@ fn parts(geometry: Geometry, heading: &[Vec<String>], time: Duration) -> Vec<Vec
     let most = usize::try_from(time.as_secs() / GUEST_TIME.as_secs()).unwrap_or(1).max(1);
     let groups = heading.len().div_ceil(most).max(1);
     let size = heading.len().div_ceil(groups).max(1);
-    let group = |parts: &[Vec<String>]| {
-        let dwell = time / u32::try_from(parts.len()).unwrap_or(1).max(1);
-        let page = |rows: &Vec<String>| Page {
-            frame: Frame::from_lines(geometry, rows),
-            dwell,
-            role: Role::Address,
-        };
-        parts.iter().map(page).collect()
+    heading.chunks(size).map(|parts| group(geometry, parts, time)).collect()
+}
+
+/// Returns the pages of some parts, which share `time`.
+fn group(geometry: Geometry, parts: &[Vec<String>], time: Duration) -> Vec<Page> {
+    let dwell = time / u32::try_from(parts.len()).unwrap_or(1).max(1);
+    let page = |rows: &Vec<String>| Page {
+        frame: Frame::from_lines(geometry, rows),
+        dwell,
+        role: Role::Address,
     };
-    heading.chunks(size).map(group).collect()
+    parts.iter().map(page).collect()
 }
 
 /// Returns what each visit between two stays of the address shows, where it may take no more than a

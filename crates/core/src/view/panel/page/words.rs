@@ -14,7 +14,7 @@ pub fn no_address(facts: &Facts) -> &'static str {
         // Switched off: no cable is missing. Why stands below.
         UplinkState::NoCarrier if !active.link.up => "NO UPLINK",
         UplinkState::NoCarrier => "NO CABLE",
-        // A translator's address alone, which answers nobody.
+        // A translator's address alone, which answers no one.
         UplinkState::NoDhcp | UplinkState::Addressed => "NO DHCP",
         _ => "SEARCHING",
     }

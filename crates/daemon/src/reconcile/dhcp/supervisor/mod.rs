@@ -32,7 +32,7 @@ use crate::watch::dhcp::leases::Watch;
 /// Pauses before dnsmasq is started again.
 const PAUSES: Backoff =
     Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(LONG);
-/// The longest pause when somebody killed it.
+/// The longest pause when it was killed.
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
 /// So many ends of its own doing within so long are a crash loop.
 const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
@@ -40,7 +40,7 @@ const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
 const START: Duration = Duration::from_secs(5);
 /// Whoever ran so long ran well.
 const LONG: Duration = Duration::from_secs(10);
-/// A port that somebody else has is tried again so often.
+/// A port that another process has is tried again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs dnsmasq as it should be.
@@ -58,7 +58,7 @@ pub struct Supervisor {
     given: Option<Files>,
     running: Option<Running>,
     since: Instant,
-    /// it said that it has started
+    /// it has logged its start
     started: bool,
     last_words: String,
     crashes: CrashLoop,
@@ -67,7 +67,7 @@ pub struct Supervisor {
     pauses: Backoff,
     due: Option<Instant>,
     failure: Option<ApplyError>,
-    /// the disk took no copy: said once
+    /// the disk took no copy: reported once
     disk_failed: bool,
     /// asks whether it answers
     pulse: Option<Pulse>,
@@ -132,7 +132,7 @@ impl Supervisor {
         }
     }
 
-    /// Until nobody holds the other end of `desired`.
+    /// Until the other end is closed: that of `desired`.
     pub async fn run(
         mut self,
         mut desired: watch::Receiver<Option<Files>>,
@@ -211,7 +211,7 @@ impl Supervisor {
             self.transfers.settled();
             return self.update(wanted).await;
         }
-        // A server at another address, or port, is nobody's who is loading a file.
+        // A server at another address, or port, serves no node that is loading a file.
         let stays = given
             .filter(|given| (given.address, &given.port) == (wanted.address, &wanted.port))
             .cloned();
@@ -345,7 +345,8 @@ impl Supervisor {
         trace!(target: "dnsmasq", "{part}: {text}");
         self.answered_signal();
         self.transfers.heard(part, text, Instant::now());
-        // Whoever is here needs an address more than whoever was; it asks again within seconds.
+        // A board that is here needs an address more than one that was; it asks again within
+        // seconds.
         if text.contains("no address available") && self.keep.let_go() {
             return self.rewrite().await;
         }
@@ -382,13 +383,13 @@ impl Supervisor {
             self.fail(error.into()).await;
             return;
         }
-        // Not one record more or less: nobody else reports that names and addresses were gone for a
-        // moment.
+        // Not one record more or less: no other part reports that names and addresses were gone for
+        // a moment.
         let _ = self
             .events
             .send(log_parser::trouble(cause.sentence("dnsmasq", &how, &self.last_words)))
             .await;
-        // Who was killed by somebody did not end by itself; who takes more memory than there is
+        // A process that was killed did not end by itself; who takes more memory than there is
         // will do so again.
         debug!(%how, ?cause, "dnsmasq ended");
         if !killed && self.crashes.ended(Instant::now()) {
@@ -404,7 +405,7 @@ impl Supervisor {
         self.due = Some(Instant::now() + pause);
     }
 
-    /// It could not be started: said once for each reason, and tried again.
+    /// It could not be started: reported once for each reason, and tried again.
     async fn fail(&mut self, error: ApplyError) {
         debug!(error = %error.message, pause = ?self.pauses.upcoming(), "dnsmasq is not as it should be; tried again");
         if self.failure.as_ref() != Some(&error) {

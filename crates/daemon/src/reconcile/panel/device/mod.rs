@@ -19,7 +19,7 @@ pub use error::PanelError;
 pub use thread::{Handle, start};
 pub use worker::{Connector, Player, Stage, Worker};
 
-/// How long the main loop may be silent before the panel shows that nobody drives it; it is heard
+/// How long the main loop may be silent before the panel shows that it is not driven; it is heard
 /// every ten seconds.
 const LEASE: Duration = Duration::from_secs(20);
 
@@ -115,7 +115,7 @@ impl Reporter {
         self.flush();
     }
 
-    /// Counts a transfer that failed, and tells the number.
+    /// Counts a transfer that failed, and returns the number.
     pub fn count_error(&mut self) {
         self.errors += 1;
         self.flush();
@@ -132,7 +132,7 @@ impl Reporter {
         }
         if let (true, Some(result)) = (self.pending, &self.last) {
             let event = Event::Applied(ApplyReport { output: self.output, result: result.clone() });
-            // A closed channel is the end of the daemon: nobody wants to know.
+            // A closed channel is the end of the daemon: no receiver is left.
             self.pending =
                 matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
         }

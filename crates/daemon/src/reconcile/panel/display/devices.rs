@@ -129,13 +129,14 @@ pub(crate) fn faults(
     script: Option<&Path>,
     log: Option<&Path>,
 ) -> Result<FaultInjector, PanelError> {
-    let read = |path: &Path| -> Result<Script, PanelError> {
-        let here = || path.to_owned();
-        let text = reading::text(path)
-            .map_err(|source| PanelError::ScriptUnread { path: here(), source })?;
-        Script::parse(&text)
-            .map_err(|fault| PanelError::ScriptWrong { path: here(), fault: fault.to_string() })
-    };
-    let script = script.map_or_else(|| Ok(Script::default()), read)?;
+    let script = script.map_or_else(|| Ok(Script::default()), read_script)?;
     FaultInjector::new(script, log).map_err(PanelError::NoLog)
+}
+
+fn read_script(path: &Path) -> Result<Script, PanelError> {
+    let here = || path.to_owned();
+    let text =
+        reading::text(path).map_err(|source| PanelError::ScriptUnread { path: here(), source })?;
+    Script::parse(&text)
+        .map_err(|fault| PanelError::ScriptWrong { path: here(), fault: fault.to_string() })
 }

@@ -51,7 +51,7 @@ pub(super) struct DisplayPlayer {
     started: bool,
     /// bytes of displays that were closed
     bytes: u64,
-    /// nobody can see on this hardware whether the display has lost its power
+    /// this hardware does not show whether the display has lost its power
     blind: bool,
 }
 

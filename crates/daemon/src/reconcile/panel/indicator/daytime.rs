@@ -11,7 +11,7 @@ use crate::files::reading;
 /// Most bytes of a time zone's file.
 const LONGEST: u64 = 1 << 20;
 
-/// Minutes after midnight, local time; `None` while nobody has set the clock.
+/// Minutes after midnight, local time; `None` while the clock is not set.
 pub fn local_minute() -> Option<u16> {
     if !clock_is_set() {
         return None;

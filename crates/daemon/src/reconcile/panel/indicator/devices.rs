@@ -41,7 +41,7 @@ pub fn connector(settings: &Led) -> Option<Connector> {
         for candidate in &mut candidates {
             match candidate() {
                 Ok(indicator) => return Ok(indicator),
-                // What was looked for first is the best to tell, unless another is there and does
+                // What was looked for first is the best to report, unless another is there and does
                 // not work.
                 Err(error) if first.is_none() || error.kind != ApplyErrorKind::Absent => {
                     first = Some(error)

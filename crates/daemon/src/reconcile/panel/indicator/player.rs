@@ -16,7 +16,7 @@ const DIMMED: f32 = 0.2;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How far ahead the next visible change is looked for.
 const STEPS_AHEAD: usize = 16;
-/// Nobody drives it: said when the lease has expired.
+/// It is not driven: shown when the lease has expired.
 const ABANDONED: Signal = Signal { colour: Colour::AMBER, pattern: Pattern::Steady };
 /// All is well: only this is dimmed.
 const WELL: Signal = Signal { colour: Colour::GREEN, pattern: Pattern::Breathe };
@@ -101,8 +101,8 @@ impl IndicatorPlayer {
     }
 
     /// Time until some LED has to change by itself. It counts from the beginning of this round
-    /// of work, so that the work does not stretch the animation; steps at which nothing would be seen
-    /// to change are slept through.
+    /// of work, so that the work does not stretch the animation; steps at which nothing would be
+    /// seen to change are slept through.
     fn next_change(
         &self,
         signals: &[Signal],

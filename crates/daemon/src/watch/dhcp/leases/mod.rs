@@ -142,8 +142,8 @@ enum Heard {
     FolderGone,
 }
 
-/// Reports the leases in `path` at the start, and each change; a renewal is one, for whoever hears
-/// of none believes it is over.
+/// Reports the leases in `path` at the start, and each change; a renewal is one, for the part that
+/// hears of none believes it is over.
 ///
 /// # Errors
 /// No inotify to be had, or the receiver is gone (`Closed`).

@@ -182,7 +182,7 @@ fn address(message: &Message<'_>) -> Option<Address> {
     })
 }
 
-/// Adds unicast routes that somebody set, outside the table `local`; of a route with several next
+/// Adds unicast routes outside the table `local`; of a route with several next
 /// hops one for each.
 fn routes(message: &Message<'_>, change: fn(Route) -> Change<Route>, events: &mut Vec<Event>) {
     let Some((route, hops)) = route(message) else { return };

@@ -1,4 +1,4 @@
-//! One question of a node: how far it is in its round, and how patient it is.
+//! One question of a node: how far it is in its round, and how long it waits.
 
 use std::time::Duration;
 
