@@ -151,6 +151,28 @@ async fn first_the_snapshot_then_the_changes() {
     assert_eq!(change["nodes_removed"], serde_json::json!(["rpi1"]));
 }
 
+/// Sixty-four are served at once, and the next ones 20 ms apart: who is last waits until the others
+/// have left.
+#[tokio::test]
+async fn a_client_that_waited_while_all_others_left_gets_the_changes_of_nodes() {
+    let folder = Folder::new();
+    let handle = folder.serve();
+    handle.nodes(vec![node("rpi1", NodeHealth::Up)]);
+    handle.publish(snapshot());
+    let others: Vec<Reader> = (0..74).map(|_| Reader::connect(&folder)).collect();
+    let mut last = Reader::connect(&folder);
+    sleep(Duration::from_millis(20)).await;
+    drop(others);
+    let mut last = beside(move || {
+        last.line();
+        last
+    })
+    .await;
+    handle.node(node("rpi1", NodeHealth::Down));
+    let change = beside(move || last.line().unwrap()).await;
+    assert_eq!(change["nodes"][0]["health"], "down");
+}
+
 #[tokio::test]
 async fn everybody_may_look() {
     let folder = Folder::new();
