@@ -173,6 +173,25 @@ async fn a_client_that_waited_while_all_others_left_gets_the_changes_of_nodes() 
     assert_eq!(change["nodes"][0]["health"], "down");
 }
 
+/// More than a socket takes at once: most of the snapshot is written after the change.
+#[tokio::test]
+async fn a_snapshot_is_not_cut_off_by_nodes_that_come_and_go() {
+    let folder = Folder::new();
+    let handle = folder.serve();
+    let nodes = |numbers: std::ops::Range<u32>| {
+        numbers.map(|number| node(&format!("node-{number}"), NodeHealth::Up)).collect::<Vec<_>>()
+    };
+    handle.nodes(nodes(0..9000));
+    handle.publish(snapshot());
+    let mut reader = Reader::connect(&folder);
+    sleep(Duration::from_millis(50)).await;
+    handle.nodes(nodes(10..9010));
+    let [first, change] = beside(move || [(); 2].map(|()| reader.line().unwrap())).await;
+    assert_eq!(first["nodes"].as_array().unwrap().len(), 9010, "and each once");
+    assert_eq!(change["nodes_removed"].as_array().unwrap().len(), 10);
+    assert_eq!(change["nodes"].as_array().unwrap().len(), 10);
+}
+
 #[tokio::test]
 async fn everybody_may_look() {
     let folder = Folder::new();
