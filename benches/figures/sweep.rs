@@ -7,7 +7,7 @@
 mod blackbox;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -220,13 +220,13 @@ impl Room {
         for death in 0..DEATHS {
             let (group, slot) = (1 + death % groups, 1 + (death * 7) % slots);
             let name = format!("\"name\":\"rack{group}-{slot}\"");
-            stream.drain();
+            stream.drain()?;
             let begin = Instant::now();
             self.far.nft(&format!("add element ip t dead {{ 10.21.{group}.{slot} }}"))?;
-            stream.until(Duration::from_secs(10), |line| says(line, &name, "down"))?;
+            stream.until(Duration::from_secs(10), |line| reports(line, &name, "down"))?;
             times.push(ms(begin.elapsed()));
             self.far.nft("flush set ip t dead")?;
-            stream.until(Duration::from_secs(10), |line| says(line, &name, "up"))?;
+            stream.until(Duration::from_secs(10), |line| reports(line, &name, "up"))?;
             std::thread::sleep(Duration::from_millis(400 + 73 * u64::from(death)));
         }
         let worst = times.iter().copied().fold(0.0, f64::max);
@@ -235,8 +235,8 @@ impl Room {
     }
 }
 
-/// Whether a line of the status tells this of a node.
-fn says(line: &str, name: &str, health: &str) -> bool {
+/// Returns whether a line of the status reports this health of a node.
+fn reports(line: &str, name: &str, health: &str) -> bool {
     let node = line.split('{').find(|object| object.contains(name));
     node.is_some_and(|node| node.contains(&format!("\"health\":\"{health}\"")))
 }
@@ -254,14 +254,20 @@ pub fn settings(groups: u32, slots: u32, health: &str) -> String {
 }
 
 /// The status socket's lines.
-struct Stream(BufReader<UnixStream>);
+struct Stream {
+    reader: BufReader<UnixStream>,
+    /// what has come of the next line
+    partial: String,
+}
 
 impl Stream {
     fn open() -> Result<Self> {
         let begin = Instant::now();
         loop {
             match UnixStream::connect(file("sweep.sock")) {
-                Ok(stream) => return Ok(Self(BufReader::new(stream))),
+                Ok(stream) => {
+                    return Ok(Self { reader: BufReader::new(stream), partial: String::new() });
+                }
                 Err(_) if begin.elapsed() < Duration::from_secs(10) => {
                     std::thread::sleep(Duration::from_millis(20))
                 }
@@ -270,23 +276,34 @@ impl Stream {
         }
     }
 
-    fn line(&mut self, patience: Duration) -> Option<String> {
-        self.0.get_ref().set_read_timeout(Some(patience.max(Duration::from_millis(1)))).ok()?;
-        let mut line = String::new();
-        self.0.read_line(&mut line).ok().filter(|length| *length > 0).map(|_| line)
+    /// Returns the next line; `None` when it does not come in time.
+    fn line(&mut self, patience: Duration) -> Result<Option<String>> {
+        let patience = patience.max(Duration::from_millis(1));
+        self.reader.get_ref().set_read_timeout(Some(patience)).map_err(fail("sweep.sock"))?;
+        match self.reader.read_line(&mut self.partial) {
+            Ok(_) if self.partial.ends_with('\n') => Ok(Some(std::mem::take(&mut self.partial))),
+            Ok(_) => {
+                let rest = self.partial.len();
+                Err(Error(format!("sweep.sock: closed by the gateway {rest} bytes into a line")))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(Error(format!("sweep.sock: {error}"))),
+        }
     }
 
-    fn drain(&mut self) {
-        while self.line(Duration::from_millis(5)).is_some() {}
+    fn drain(&mut self) -> Result<()> {
+        while self.line(Duration::from_millis(5))?.is_some() {}
+        Ok(())
     }
 
     fn until(&mut self, patience: Duration, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < patience {
-            if self.line(patience - begin.elapsed()).is_some_and(|line| wanted(&line)) {
+            let line = self.line(patience.saturating_sub(begin.elapsed()))?;
+            if line.is_some_and(|line| wanted(&line)) {
                 return Ok(());
             }
         }
-        Err(Error(format!("not told within {patience:?}")))
+        Err(Error(format!("not reported within {patience:?}")))
     }
 }

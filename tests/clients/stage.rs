@@ -93,6 +93,7 @@ pub struct Stage {
     running: Vec<(String, Running)>,
 }
 
+/// The vitals are those of the machine that this is played on, however busy: no part of the story.
 const SETTINGS: &str = r#"
 board = "emulated"
 uplink.interfaces = ["eth1"]
@@ -100,6 +101,10 @@ uplink.check.method = "off"
 cluster.interface = "eth0"
 lcd.bus = "emulator"
 led.device = "emulator"
+vitals.temperature_above = 120
+vitals.memory_free_below = "off"
+vitals.disk_free_below = "off"
+vitals.pressure = "off"
 "#;
 
 /// `systemctl` and `sudo` where no service manager is: what a remedy restarts is started by the

@@ -10,9 +10,6 @@ use crate::view::status::{NodeStatus, Snapshot};
 
 /// Nodes reported in one line, at most: a line stays well below what a client may fall behind.
 const NODES_IN_A_LINE: usize = 500;
-/// Nodes of a snapshot that are written at a time.
-const NODES_IN_A_PIECE: usize = 100;
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -34,11 +31,29 @@ pub struct Board {
 }
 
 /// How far a client's snapshot has been written.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Cursor {
     layout: u64,
     next: usize,
     begun: bool,
+    /// a node has been written: the next one needs a comma before it
+    continues: bool,
+    /// by the slot of a node's number, a bit: it has been written
+    written: Vec<u64>,
+}
+
+impl Cursor {
+    /// Notes that the node with this number is written. Returns whether it was not before.
+    fn take(&mut self, id: NodeId) -> bool {
+        let (word, bit) = (id.slot as usize / 64, 1 << (id.slot % 64));
+        if self.written.len() <= word {
+            self.written.resize(word + 1, 0);
+        }
+        let Some(bits) = self.written.get_mut(word) else { return false };
+        let is_first = *bits & bit == 0;
+        *bits |= bit;
+        is_first
+    }
 }
 
 /// The next piece of a snapshot.
@@ -46,8 +61,6 @@ pub struct Cursor {
 pub enum Piece {
     Part(Vec<u8>),
     Last(Vec<u8>),
-    /// nodes were removed while it was being written
-    Broken,
 }
 
 impl Board {
@@ -119,7 +132,10 @@ impl Board {
             .collect();
         let is_news = |node: &NodeStatus| {
             let known = known.get(node.name.as_str());
-            known.is_none_or(|(place, known)| untold.contains(place) || !known.is_reported_by(node))
+            // Another node under the name of one that has gone counts as new, however alike.
+            known.is_none_or(|(place, known)| {
+                known.id != node.id || untold.contains(place) || !known.is_reported_by(node)
+            })
         };
         if self.read {
             let changed =
@@ -206,29 +222,38 @@ impl Board {
         (Some(crate::api::line(&change)), more)
     }
 
-    /// The next piece of a snapshot; a client that reads slowly holds no more than a piece.
-    pub fn piece(&self, cursor: &mut Cursor, now: Instant) -> Piece {
-        let Some(current) = &self.current else { return Piece::Broken };
+    /// The next piece of a snapshot, of at most so many nodes; a client that reads slowly holds no
+    /// more than a piece. Nodes that come and go meanwhile are in the lines that follow it, and each
+    /// that stays is in it once. `None`: nothing has been published yet.
+    pub fn piece(&self, cursor: &mut Cursor, most: usize, now: Instant) -> Option<Piece> {
+        let current = self.current.as_ref()?;
         let mut text = Vec::new();
         if !cursor.begun {
-            *cursor = Cursor { layout: self.layout, next: 0, begun: true };
+            (cursor.begun, cursor.layout) = (true, self.layout);
             text = current.at(now).around_nodes().0;
-        } else if cursor.layout != self.layout {
-            return Piece::Broken;
         }
-        for node in self.nodes.iter().skip(cursor.next).take(NODES_IN_A_PIECE) {
-            if cursor.next > 0 {
+        if std::mem::replace(&mut cursor.layout, self.layout) != self.layout {
+            // They are in other places: those that have been written are passed over.
+            cursor.next = 0;
+        }
+        let mut count = 0;
+        while let Some(node) = self.nodes.get(cursor.next).filter(|_| count < most) {
+            cursor.next += 1;
+            if !cursor.take(node.id) {
+                continue;
+            }
+            if std::mem::replace(&mut cursor.continues, true) {
                 text.push(b',');
             }
             // Plain data: writing it into memory does not fail.
             let _ = serde_json::to_writer(&mut text, &node.at(now));
-            cursor.next += 1;
+            count += 1;
         }
         if cursor.next < self.nodes.len() {
-            return Piece::Part(text);
+            return Some(Piece::Part(text));
         }
         text.extend(current.at(now).around_nodes().1);
-        Piece::Last(text)
+        Some(Piece::Last(text))
     }
 }
 

@@ -16,6 +16,8 @@ use super::{Shared, clock};
 
 /// A client that falls further behind is closed.
 pub const MOST_BEHIND: usize = 256 * 1024;
+/// Nodes of a snapshot that are written at a time.
+const NODES_IN_A_PIECE: usize = 100;
 /// What a client sends is thrown away so much at a time, and not more often than once in
 /// [`NEXT_READ`].
 const SCRATCH: usize = 2048;
@@ -169,14 +171,13 @@ impl Client {
         };
         self.written = 0;
         if let Some(cursor) = &mut self.cursor {
-            let piece = shared.board().piece(cursor, clock::now());
-            self.text = match piece {
+            let piece = shared.board().piece(cursor, NODES_IN_A_PIECE, clock::now());
+            self.text = match piece.ok_or(Over)? {
                 Piece::Part(text) => Text::Piece(text),
                 Piece::Last(text) => {
                     self.cursor = None;
                     Text::Piece(text)
                 }
-                Piece::Broken => return Err(Over),
             };
             return Ok(());
         }

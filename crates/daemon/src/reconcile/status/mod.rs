@@ -234,7 +234,6 @@ impl Server {
     }
 
     fn admit(&mut self, stream: UnixStream) {
-        self.queues.retain(|queue| !queue.is_closed());
         let place = self.places.take(Peer::of(&stream).as_ref(), self.group);
         let place = match place {
             Ok(place) => place,
@@ -255,6 +254,8 @@ impl Server {
 
     /// Begins to serve a client whose turn it is.
     fn serve(&mut self, stream: UnixStream, place: Place) {
+        // Those who left while this one waited for its turn do not read on for it.
+        self.queues.retain(|queue| !queue.is_closed());
         if self.queues.is_empty() {
             // What changed while it was not read is in the snapshot.
             self.shared.board().begin_reading();

@@ -159,6 +159,47 @@ async fn first_the_snapshot_then_the_changes() {
     assert_eq!(change["nodes_removed"], serde_json::json!(["rpi1"]));
 }
 
+/// Sixty-four are served at once, and the next ones 20 ms apart: who is last waits until the others
+/// have left.
+#[tokio::test]
+async fn a_client_that_waited_while_all_others_left_gets_the_changes_of_nodes() {
+    let folder = Folder::new();
+    let handle = folder.serve();
+    handle.nodes(vec![node("rpi1", NodeHealth::Up)]);
+    handle.publish(snapshot());
+    let others: Vec<Reader> = (0..74).map(|_| Reader::connect(&folder)).collect();
+    let mut last = Reader::connect(&folder);
+    sleep(Duration::from_millis(20)).await;
+    drop(others);
+    let mut last = beside(move || {
+        last.line();
+        last
+    })
+    .await;
+    handle.node(node("rpi1", NodeHealth::Down));
+    let change = beside(move || last.line().unwrap()).await;
+    assert_eq!(change["nodes"][0]["health"], "down");
+}
+
+/// More than a socket takes at once: most of the snapshot is written after the change.
+#[tokio::test]
+async fn a_snapshot_is_not_cut_off_by_nodes_that_come_and_go() {
+    let folder = Folder::new();
+    let handle = folder.serve();
+    let nodes = |numbers: std::ops::Range<u32>| {
+        numbers.map(|number| node(&format!("node-{number}"), NodeHealth::Up)).collect::<Vec<_>>()
+    };
+    handle.nodes(nodes(0..9000));
+    handle.publish(snapshot());
+    let mut reader = Reader::connect(&folder);
+    sleep(Duration::from_millis(50)).await;
+    handle.nodes(nodes(10..9010));
+    let [first, change] = beside(move || [(); 2].map(|()| reader.line().unwrap())).await;
+    assert_eq!(first["nodes"].as_array().unwrap().len(), 9010, "and each once");
+    assert_eq!(change["nodes_removed"].as_array().unwrap().len(), 10);
+    assert_eq!(change["nodes"].as_array().unwrap().len(), 10);
+}
+
 #[tokio::test]
 async fn everybody_may_look() {
     let folder = Folder::new();

@@ -1,7 +1,7 @@
 //! Whatever happens in whatever order: who merges the lines into the snapshot knows what a newcomer
 //! is reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -53,26 +53,63 @@ impl Known {
     }
 }
 
+/// A client whose snapshot is being written; lines wait until it is complete.
+#[derive(Debug, Default)]
+struct Newcomer {
+    cursor: Cursor,
+    text: Vec<u8>,
+    complete: bool,
+}
+
+impl Newcomer {
+    fn write(&mut self, board: &Board, most: usize) {
+        if self.complete {
+            return;
+        }
+        let part = match board.piece(&mut self.cursor, most, Moment::default()).unwrap() {
+            Piece::Part(part) => part,
+            Piece::Last(part) => {
+                self.complete = true;
+                part
+            }
+        };
+        self.text.extend(part);
+    }
+
+    fn snapshot(mut self, board: &Board) -> Value {
+        while !self.complete {
+            self.write(board, 100);
+        }
+        serde_json::from_slice(&self.text).unwrap()
+    }
+}
+
 /// The whole snapshot of a newcomer.
 fn newcomer(board: &Board) -> Value {
-    let mut cursor = Cursor::default();
-    let mut text = Vec::new();
-    loop {
-        match board.piece(&mut cursor, Moment::default()) {
-            Piece::Part(part) => text.extend(part),
-            Piece::Last(part) => {
-                text.extend(part);
-                return serde_json::from_slice(&text).unwrap();
-            }
-            Piece::Broken => panic!("nobody removed a node"),
+    Newcomer::default().snapshot(board)
+}
+
+/// Does what changes the board.
+fn change(board: &mut Board, deed: Deed) {
+    let name = |number: u8| format!("n{number}");
+    match deed {
+        Deed::Node(number, health) => _ = board.set_node(node(&name(number), health)),
+        Deed::Remove(number) => _ = board.remove_node(&name(number)),
+        Deed::Nodes(numbers) => {
+            let nodes = numbers.into_iter().map(|number| node(&name(number), NodeHealth::Up));
+            board.set_nodes(nodes.collect());
         }
+        Deed::Repaired(times) => _ = board.publish(repaired(times)),
+        Deed::RoundTrip(number) => {
+            board.set_round_trip(id(&name(number)), Some(Duration::from_millis(1)), None);
+        }
+        Deed::Line => {}
     }
 }
 
 proptest! {
     #[test]
     fn snapshot_and_changes_report_the_same(deeds in prop::collection::vec(deed(), 0..60)) {
-        let name = |number: u8| format!("n{number}");
         let mut board = Board::default();
         board.publish(snapshot());
         board.begin_reading();
@@ -88,22 +125,50 @@ proptest! {
             }
         };
         for deed in deeds {
-            match deed {
-                Deed::Node(number, health) => _ = board.set_node(node(&name(number), health)),
-                Deed::Remove(number) => _ = board.remove_node(&name(number)),
-                Deed::Nodes(numbers) => {
-                    board.set_nodes(numbers.into_iter().map(|n| node(&name(n), NodeHealth::Up)).collect());
-                }
-                Deed::Repaired(times) => _ = board.publish(repaired(times)),
-                Deed::RoundTrip(number) => board.set_round_trip(id(&name(number)), Some(Duration::from_millis(1)), None),
-                Deed::Line => line(&mut board, &mut known, &mut sequence),
+            if matches!(deed, Deed::Line) {
+                line(&mut board, &mut known, &mut sequence);
             }
+            change(&mut board, deed);
         }
         line(&mut board, &mut known, &mut sequence);
         let mut wanted = Known::default();
         wanted.take(&newcomer(&board));
         prop_assert_eq!(known, wanted);
         prop_assert!(board.take_line(Moment::default()).0.is_none(), "all is told");
+    }
+
+    #[test]
+    fn a_snapshot_is_completed_while_nodes_come_go_and_move(
+        deeds in prop::collection::vec((deed(), 0..3_usize), 0..40),
+    ) {
+        let mut board = Board::default();
+        board.publish(snapshot());
+        board.set_nodes((0..12).map(|number| node(&format!("n{number}"), NodeHealth::Up)).collect());
+        board.begin_reading();
+        let (mut slow, mut lines) = (Newcomer::default(), Vec::new());
+        slow.write(&board, 1);
+        for (deed, most) in deeds {
+            if matches!(deed, Deed::Line) {
+                lines.extend(board.take_line(Moment::default()).0);
+            }
+            change(&mut board, deed);
+            if most > 0 {
+                slow.write(&board, most);
+            }
+        }
+        lines.extend(board.take_line(Moment::default()).0);
+        let first = slow.snapshot(&board);
+        let listed: Vec<&str> =
+            first["nodes"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap()).collect();
+        let names = BTreeSet::from_iter(listed.iter().copied());
+        prop_assert_eq!(names.len(), listed.len(), "each once: {:?}", listed);
+        let (mut known, mut wanted) = (Known::default(), Known::default());
+        known.take(&first);
+        for line in lines {
+            known.take(&serde_json::from_slice(&line).unwrap());
+        }
+        wanted.take(&newcomer(&board));
+        prop_assert_eq!(known, wanted);
     }
 }
 
