@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, clients, bench, lint, system, ci.
+# missing, is named and installed. PURPOSE: build, demo, test, clients, clat, bench, lint, system, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -35,6 +35,9 @@ test   | cmd zsh                  | zsh                    | completes a command
 test   | cmd fish                 | fish                   | the same
 test   | cmd sysctl               | procps                 | settings of the private networks
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
+clat   | cmd tayga               | tayga                  | another translator, which ours is compared with
+clat   | cmd ip                  | iproute2               | a private network to do it in
+clat   | cmd unshare             | util-linux             | the same
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
 lint   | cmd nft                  | nftables               | checks the printed rule set
@@ -93,6 +96,7 @@ for purpose in "$@"; do
     demo) purposes+="build demo " ;;
     test) purposes+="build demo test " ;;
     clients) purposes+="build demo test clients " ;;
+    clat) purposes+="build clat " ;;
     bench) purposes+="build demo test bench " ;;
     lint) purposes+="build lint " ;;
     system) purposes+="build system " ;;
