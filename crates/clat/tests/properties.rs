@@ -189,7 +189,7 @@ proptest! {
         let (near, far) = ends(Prefix::WELL_KNOWN, "2001:db8::/96".parse().unwrap(), packet.destination);
         let whole = packet.bytes();
         let payload = &whole[20..];
-        let mut together = Vec::new();
+        let mut together: Vec<u8> = Vec::new();
         let last = payload.len().div_ceil(size * 8) - 1;
         for (number, piece) in payload.chunks(size * 8).enumerate() {
             let field = (number * size) as u16 | if number == last { 0 } else { 0x2000 };
@@ -224,7 +224,7 @@ proptest! {
     /// Without DF a packet that is too long leaves in pieces of 1280 (RFC 7915, section 4).
     #[test]
     fn fragments_what_may_be(
-        payload in prop::collection::vec(any::<u8>(), 1232..9000), zero: bool, open: bool,
+        payload in prop::collection::vec(any::<u8>(), 1233..9000), zero: bool, open: bool,
     ) {
         let packet = Packet {
             kind: Kind::Udp, destination: Ipv4Addr::new(45, 45, 45, 80), tos: 0, ttl: 64,
@@ -240,7 +240,7 @@ proptest! {
         }
         let mut head = Vec::new();
         let translated = near.to_v6(&bytes, offload, &mut head).unwrap();
-        let mut together = Vec::new();
+        let mut together: Vec<u8> = Vec::new();
         for (offload, piece) in translated.packets().unwrap() {
             prop_assert_eq!(offload, Offload::default());
             prop_assert!(piece.len() <= 1280);

@@ -2,8 +2,8 @@
 //! octet by octet. In a network namespace of its own; needs root. No part of `cargo test`, since it
 //! needs a package that nothing else does.
 //!
-//! What is free, and differs, is made equal before: the identification that either makes up for
-//! IPv4, and hops, since tayga is a router of its own.
+//! Ours counts a hop here, as tayga does. What differs by right is made equal before
+//! ([`packets::set_free_equal`]).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
