@@ -37,6 +37,11 @@ test   | cmd sysctl               | procps                 | settings of the pri
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
 clat   | cmd tayga               | tayga                  | another translator, which ours is compared with
 clat   | cmd ip                  | iproute2               | a private network to do it in
+clat   | cmd nft                 | nftables               | translates the nodes' addresses
+clat   | cmd ping                | iputils-ping           | traffic of a node
+clat   | cmd iperf3              | iperf3                 | the same
+clat   | cmd nc                  | netcat-openbsd         | the same
+clat   | cmd sysctl              | procps                 | settings of the private network
 clat   | cmd unshare             | util-linux             | the same
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes

@@ -9,6 +9,7 @@
 
 mod packets;
 mod tap;
+mod venue;
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -26,6 +27,9 @@ const INSIDE: &str = "BRAMBLEGATE_CLAT_INSIDE";
 /// The TUN device of tayga.
 const DEVICE: &str = "clat";
 
+/// Stands for a prefix where the program itself is tried.
+const VENUE: &str = "venue";
+
 /// NAT64 prefixes, one of each length.
 const PREFIXES: [&str; 7] = [
     "64:ff9b::/96",
@@ -38,11 +42,17 @@ const PREFIXES: [&str; 7] = [
 ];
 
 fn main() -> ExitCode {
-    if let Ok(prefix) = std::env::var(INSIDE) {
-        return play(&prefix.parse().expect("a prefix"));
+    match std::env::var(INSIDE).as_deref() {
+        Ok(VENUE) => {
+            venue::play();
+            return ExitCode::SUCCESS;
+        }
+        Ok(prefix) => return play(&prefix.parse().expect("a prefix")),
+        Err(_) => {}
     }
     let arguments = Arguments::from_args();
-    let trials = PREFIXES.iter().map(|prefix| Trial::test(*prefix, move || outer(prefix)));
+    let names = PREFIXES.iter().chain([&VENUE]);
+    let trials = names.map(|prefix| Trial::test(*prefix, move || outer(prefix)));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
