@@ -5,6 +5,7 @@
 //! A door must not panic, hang, or read nonsense as sense: where there is something to check, it is
 //! checked.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use bramblegate::api::control::{Answer, Order};
@@ -17,13 +18,14 @@ use bramblegate::panel::emulator::Script;
 use bramblegate::watch::dhcp::leases::file;
 use bramblegate::watch::probe::http;
 use bramblegate::watch::{dhcp, firewall, link, node, panel, probe};
+use bramblegate_clat::{Advertisement, DropReason, Offload, Translator};
 use bramblegate_lab::Venue;
 
 /// A door: its name, which is also that of its corpus and of its target, and the function.
 pub type Door = (&'static str, fn(&[u8]));
 
 /// All doors.
-pub const DOORS: [Door; 13] = [
+pub const DOORS: [Door; 15] = [
     ("settings", settings),
     ("boards", boards),
     ("venues", venues),
@@ -37,6 +39,8 @@ pub const DOORS: [Door; 13] = [
     ("leases", leases),
     ("offers", offers),
     ("orders", orders),
+    ("packets", packets),
+    ("advertisements", advertisements),
 ];
 
 /// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as
@@ -165,4 +169,47 @@ pub fn orders(bytes: &[u8]) {
         assert!(reply.ends_with('\n') && reply.matches('\n').count() == 1, "{reply}");
         assert!(result.is_ok() || reply.contains("\"error\":"), "{reply}");
     }
+}
+
+/// Packets that are translated between IPv4 and IPv6, behind the header of a TUN device. None gets
+/// longer than a header and a fragment header allow, and each that comes out is read again.
+pub fn packets(bytes: &[u8]) {
+    let Some((offload, packet)) = bytes.split_first_chunk() else { return };
+    let offload = Offload::from_bytes(offload).unwrap_or_default();
+    let clat6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x464);
+    let translator = Translator { clat6, ..Translator::default() };
+    let mut head = Vec::new();
+    for offload in [offload, Offload::default()] {
+        match translator.to_v6(packet, offload, &mut head).map(|six| six.packets()) {
+            Ok(Ok(packets)) => {
+                assert!(packets.iter().all(|(_, six)| six.first().is_some_and(|b| b >> 4 == 6)));
+                let longest = packets.iter().map(|(_, six)| six.len()).max().unwrap_or(0);
+                assert!(longest <= packet.len() + 300, "{longest} of {}", packet.len());
+            }
+            Ok(Err(reason)) => assert_eq!(reason, DropReason::Offload),
+            Err(reason) => drop(translator.answer(packet, reason, Ipv4Addr::LOCALHOST.into())),
+        }
+        match translator.to_v4(packet, offload, 1, &mut head).map(|four| four.packets()) {
+            Ok(Ok(packets)) => {
+                let (_, four) = packets.first().expect("a packet");
+                assert_eq!(four.get(2..4), Some(&(four.len() as u16).to_be_bytes()[..]));
+            }
+            Ok(Err(reason)) => panic!("{reason}"),
+            Err(reason) => drop(translator.answer(packet, reason, clat6.into())),
+        }
+    }
+}
+
+/// Router advertisements. Prefixes end where their length says.
+pub fn advertisements(bytes: &[u8]) {
+    let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    let Ok(advertisement) = Advertisement::read(bytes, router, 255) else { return };
+    for nat in &advertisement.nat_prefixes {
+        assert_eq!(nat.prefix.to_string().parse(), Ok(nat.prefix));
+        assert_eq!(nat.lifetime % 8, 0);
+    }
+    for prefix in &advertisement.prefixes {
+        assert!(prefix.address.to_bits().trailing_zeros() + u32::from(prefix.length) >= 128);
+    }
+    assert!(advertisement.mtu.is_none_or(|mtu| mtu >= 1280));
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, bench, lint, system, ci.
+# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, clat, bench, lint, system, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -43,6 +43,14 @@ observability | cmd npm            | npm                    | fetches the module
 observability | cmd setpriv        | util-linux             | the subagent without root
 bench  | cmd snmpd                 | snmpd                  | a table of its own to compare with
 bench  | cmd snmpbulkwalk          | snmp                   | walks both
+clat   | cmd tayga               | tayga                  | another translator, which ours is compared with
+clat   | cmd ip                  | iproute2               | a private network to do it in
+clat   | cmd nft                 | nftables               | translates the nodes' addresses
+clat   | cmd ping                | iputils-ping           | traffic of a node
+clat   | cmd iperf3              | iperf3                 | the same
+clat   | cmd nc                  | netcat-openbsd         | the same
+clat   | cmd sysctl              | procps                 | settings of the private network
+clat   | cmd unshare             | util-linux             | the same
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
 lint   | cmd nft                  | nftables               | checks the printed rule set
@@ -102,6 +110,7 @@ for purpose in "$@"; do
     test) purposes+="build demo test " ;;
     clients) purposes+="build demo test clients " ;;
     observability) purposes+="build demo test observability " ;;
+    clat) purposes+="build clat " ;;
     bench) purposes+="build demo test bench " ;;
     lint) purposes+="build lint " ;;
     system) purposes+="build system " ;;

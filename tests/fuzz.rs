@@ -158,7 +158,7 @@ macro_rules! doors {
     };
 }
 
-doors! { settings boards venues netlink nfnetlink uevents http dns echoes scripts leases offers orders }
+doors! { settings boards venues netlink nfnetlink uevents http dns echoes scripts leases offers orders packets advertisements }
 
 #[test]
 fn every_door_is_tried_here_and_by_cargo_fuzz() {

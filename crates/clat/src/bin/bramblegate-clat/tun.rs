@@ -1,0 +1,73 @@
+//! A TUN device that leaves checksums and segments to be done later (`IFF_VNET_HDR`;
+//! Documentation/networking/tuntap.rst).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, Read, Write};
+
+use bramblegate_clat::Offload;
+use rustix::ioctl::{self, IntegerSetter, Setter, opcode};
+
+/// Octets of an interface's name with its end, and of `struct ifreq` (linux/if.h).
+const IFNAMSIZ: usize = 16;
+const IFREQ: usize = 40;
+/// Of linux/if_tun.h.
+const IFF_TUN: u16 = 0x0001;
+const IFF_NO_PI: u16 = 0x1000;
+const IFF_VNET_HDR: u16 = 0x4000;
+const TUN_F_CSUM: usize = 0x01;
+const TUN_F_TSO4: usize = 0x02;
+const TUN_F_TSO6: usize = 0x04;
+const TUN_F_TSO_ECN: usize = 0x08;
+const TUNSETIFF: ioctl::Opcode = opcode::write::<i32>(b'T', 202);
+const TUNSETOFFLOAD: ioctl::Opcode = opcode::write::<u32>(b'T', 208);
+
+#[derive(Debug)]
+pub struct Tun {
+    file: File,
+}
+
+impl Tun {
+    /// Opens a device, which is made where there is none.
+    ///
+    /// # Errors
+    /// The kernel's; a name that no interface can have is invalid input.
+    pub fn open(name: &str) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+        let mut request = [0; IFREQ];
+        let (to, rest) = request.split_at_mut(IFNAMSIZ);
+        if name.is_empty() || name.len() >= IFNAMSIZ {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        to.iter_mut().zip(name.as_bytes()).for_each(|(to, from)| *to = *from);
+        let flags = (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR).to_ne_bytes();
+        rest.iter_mut().zip(flags).for_each(|(to, from)| *to = from);
+        let offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+        // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, whose size the request has, and which
+        // may hold any bytes; TUNSETOFFLOAD takes a number.
+        unsafe {
+            ioctl::ioctl(&file, Setter::<TUNSETIFF, [u8; IFREQ]>::new(request))?;
+            ioctl::ioctl(&file, IntegerSetter::<TUNSETOFFLOAD>::new_usize(offloads))?;
+        }
+        Ok(Self { file })
+    }
+
+    /// Waits for a packet, behind its [`Offload`], and returns the length of both.
+    ///
+    /// # Errors
+    /// The device is gone.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match (&self.file).read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends a packet. One that the kernel refuses is lost, as on any wire.
+    pub fn write(&self, offload: &Offload, head: &[u8], body: &[u8]) {
+        let offload = offload.to_bytes();
+        let parts = [IoSlice::new(&offload), IoSlice::new(head), IoSlice::new(body)];
+        let _ = (&self.file).write_vectored(&parts);
+    }
+}

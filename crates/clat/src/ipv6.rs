@@ -1,0 +1,165 @@
+//! The header of IPv6 and its extension headers (RFC 8200).
+
+use std::net::Ipv6Addr;
+
+use crate::DropReason;
+use crate::bytes::{array, byte, put_u16, u16_at, u32_at};
+
+/// Octets of the header.
+pub const HEADER: usize = 40;
+/// Octets of a fragment header.
+pub const FRAGMENT: usize = 8;
+/// What every link carries, in octets (RFC 8200, section 5).
+pub const LEAST_MTU: u16 = 1280;
+/// What a reassembled payload can hold at most, in octets.
+const LONGEST: usize = 0xffff;
+
+/// Numbers of extension headers.
+pub const HOP_BY_HOP: u8 = 0;
+pub const ROUTING: u8 = 43;
+pub const FRAGMENTED: u8 = 44;
+pub const AUTHENTICATION: u8 = 51;
+pub const DESTINATION_OPTIONS: u8 = 60;
+pub const MOBILITY: u8 = 135;
+pub const HIP: u8 = 139;
+pub const SHIM6: u8 = 140;
+
+/// Holds a fragment header's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// In units of eight octets.
+    pub offset: u16,
+    pub more: bool,
+    pub identification: u32,
+}
+
+impl Fragment {
+    /// Returns whether the packet is a piece of a larger one, not a whole one with a fragment header
+    /// (an atomic fragment, RFC 6946).
+    pub fn is_piece(&self) -> bool {
+        self.more || self.offset != 0
+    }
+}
+
+/// Holds the fields of a header and what its extension headers come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    pub traffic_class: u8,
+    /// Of all behind the header, in octets.
+    pub payload_length: usize,
+    pub hop_limit: u8,
+    pub source: Ipv6Addr,
+    pub destination: Ipv6Addr,
+    pub fragment: Option<Fragment>,
+    /// Of the upper layer, that is, behind all extension headers.
+    pub protocol: u8,
+    /// Where the upper layer begins, counted from the beginning of the header.
+    pub upper: usize,
+}
+
+impl Header {
+    /// Reads a header and those that follow it. What is behind them may be shorter than it says, as
+    /// inside of ICMP errors.
+    pub fn read(packet: &[u8]) -> Result<Self, DropReason> {
+        let first = u32_at(packet, 0)?;
+        if first >> 28 != 6 {
+            return Err(DropReason::Malformed);
+        }
+        let payload_length = usize::from(u16_at(packet, 4)?);
+        let mut header = Self {
+            traffic_class: (first >> 20) as u8,
+            payload_length,
+            hop_limit: byte(packet, 7)?,
+            source: array::<16>(packet, 8)?.into(),
+            destination: array::<16>(packet, 24)?.into(),
+            fragment: None,
+            protocol: byte(packet, 6)?,
+            upper: HEADER,
+        };
+        header.read_extensions(packet)?;
+        // A jumbogram says 0, and is not known here (RFC 2675).
+        let total = HEADER + payload_length;
+        if total < header.upper || (payload_length == 0 && header.protocol != 59) {
+            return Err(DropReason::Malformed);
+        }
+        let Some(fragment) = header.fragment else { return Ok(header) };
+        let piece = header.upper_length();
+        let odd = fragment.more && piece % 8 != 0;
+        let beyond = usize::from(fragment.offset) * 8 + piece > LONGEST;
+        if odd || beyond { Err(DropReason::Malformed) } else { Ok(header) }
+    }
+
+    /// Steps over the extension headers that RFC 7915, section 5.1, ignores.
+    fn read_extensions(&mut self, packet: &[u8]) -> Result<(), DropReason> {
+        loop {
+            let at = self.upper;
+            match self.protocol {
+                HOP_BY_HOP if at != HEADER => return Err(DropReason::Malformed),
+                HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if self.fragment.is_none() => {
+                    if self.protocol == ROUTING && byte(packet, at + 3)? != 0 {
+                        return Err(DropReason::SegmentsLeft(at as u32 + 3));
+                    }
+                    self.upper += (usize::from(byte(packet, at + 1)?) + 1) * 8;
+                }
+                FRAGMENTED if self.fragment.is_none() => {
+                    let field = u16_at(packet, at + 2)?;
+                    self.fragment = Some(Fragment {
+                        offset: field >> 3,
+                        more: field & 1 != 0,
+                        identification: u32_at(packet, at + 4)?,
+                    });
+                    self.upper += FRAGMENT;
+                }
+                kind @ (HOP_BY_HOP | ROUTING | FRAGMENTED | DESTINATION_OPTIONS
+                | AUTHENTICATION)
+                    if self.fragment.is_some() =>
+                {
+                    return Err(DropReason::ExtensionHeader(kind));
+                }
+                kind @ (MOBILITY | HIP | SHIM6) => return Err(DropReason::Protocol(kind)),
+                _ => return Ok(()),
+            }
+            self.protocol = byte(packet, at)?;
+            if packet.len() < self.upper {
+                return Err(DropReason::Truncated);
+            }
+        }
+    }
+
+    /// Returns how long the upper layer is by the header, in octets.
+    pub fn upper_length(&self) -> usize {
+        (HEADER + self.payload_length).saturating_sub(self.upper)
+    }
+
+    /// Returns whether the packet is a piece of a larger one.
+    pub fn is_fragment(&self) -> bool {
+        self.fragment.is_some_and(|fragment| fragment.is_piece())
+    }
+
+    /// Appends the header, with a flow label of zero and no extension but the fragment header.
+    /// [`set_payload_length`] writes the length once it is known.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let next = if self.fragment.is_some() { FRAGMENTED } else { self.protocol };
+        out.extend(((6 << 28) | (u32::from(self.traffic_class) << 20)).to_be_bytes());
+        out.extend([0, 0, next, self.hop_limit]);
+        out.extend(self.source.octets());
+        out.extend(self.destination.octets());
+        if let Some(fragment) = self.fragment {
+            write_fragment(fragment, self.protocol, out);
+        }
+    }
+}
+
+/// Appends a fragment header (RFC 8200, section 4.5).
+pub fn write_fragment(fragment: Fragment, protocol: u8, out: &mut Vec<u8>) {
+    out.extend([protocol, 0]);
+    out.extend(((fragment.offset << 3) | u16::from(fragment.more)).to_be_bytes());
+    out.extend(fragment.identification.to_be_bytes());
+}
+
+/// Writes the payload length of a packet whose header begins at `at`.
+pub fn set_payload_length(packet: &mut [u8], at: usize, length: usize) -> Result<(), DropReason> {
+    let length = u16::try_from(length).map_err(|_| DropReason::TooLong)?;
+    put_u16(packet, at + 4, length);
+    Ok(())
+}

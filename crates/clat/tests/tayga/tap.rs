@@ -1,0 +1,81 @@
+//! A packet socket (packet(7)) at the device of a translator: what it sends the translator reads, and
+//! what the translator writes it hears.
+
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+/// Octets of a `sockaddr_ll` without the end of its address.
+const SOCKADDR_LL: usize = 20;
+/// `ETH_P_ALL`, `ETH_P_IP`, `ETH_P_IPV6` (linux/if_ether.h).
+const ALL: u16 = 0x0003;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+/// `PACKET_OUTGOING` (linux/if_packet.h): our own.
+const OUTGOING: u8 = 4;
+/// How long an answer may take; and how long is waited for one that must not come.
+const PATIENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_millis(60);
+
+pub struct Tap {
+    socket: Socket,
+    index: u32,
+}
+
+impl Tap {
+    pub fn open(device: &str) -> Self {
+        let path = format!("/sys/class/net/{device}/ifindex");
+        // /sys is that of the machine; a new one shows this namespace
+        let status =
+            std::process::Command::new("mount").args(["-t", "sysfs", "sysfs", "/sys"]).status();
+        assert!(status.expect("mount").success());
+        let index = std::fs::read_to_string(path).expect("a device").trim().parse().unwrap();
+        let protocol = Protocol::from(i32::from(ALL.to_be()));
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol)).expect("root");
+        socket.bind(&address(index, ALL)).expect("a device");
+        Self { socket, index }
+    }
+
+    pub fn send(&self, packet: &[u8]) {
+        let kind = if packet[0] >> 4 == 4 { IPV4 } else { IPV6 };
+        self.socket.send_to(packet, &address(self.index, kind)).expect("sent");
+    }
+
+    /// Returns what the translator sent: so many packets of IPv6 or of IPv4, and whatever comes soon
+    /// after.
+    pub fn receive(&self, count: usize, v6: bool) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let wait = if packets.len() < count {
+                until.saturating_duration_since(Instant::now()).max(SILENCE)
+            } else {
+                SILENCE
+            };
+            self.socket.set_read_timeout(Some(wait)).unwrap();
+            let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { return packets };
+            // SAFETY: twenty bytes lie within the storage, and any bytes are valid there.
+            let from: [u8; SOCKADDR_LL] = unsafe { *from.as_storage().view_as() };
+            // SAFETY: the kernel wrote so many bytes.
+            let packet: Vec<u8> =
+                buffer[..length].iter().map(|byte| unsafe { byte.assume_init() }).collect();
+            if from[10] != OUTGOING && packet[0] >> 4 == if v6 { 6 } else { 4 } {
+                packets.push(packet);
+            }
+        }
+    }
+}
+
+/// `struct sockaddr_ll` of a device and a kind of frame.
+fn address(index: u32, kind: u16) -> SockAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: twenty bytes lie within the storage, and any bytes are valid there.
+    let bytes: &mut [u8; SOCKADDR_LL] = unsafe { storage.view_as() };
+    bytes[..2].copy_from_slice(&17_u16.to_ne_bytes());
+    bytes[2..4].copy_from_slice(&kind.to_be_bytes());
+    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
+    // SAFETY: the storage holds an address of `AF_PACKET` of this size.
+    unsafe { SockAddr::new(storage, SOCKADDR_LL as u32) }
+}
