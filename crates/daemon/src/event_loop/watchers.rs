@@ -117,7 +117,7 @@ pub fn spawn(
         conflicts: later.planned("address conflicts", ConflictPlan::default(), conflict::run),
         vitals: later
             .planned("vitals", VitalsPlan::default(), |plan, events| host::run(events, plan)),
-        web: later.planned("status page", PathBuf::new(), |file, events| web::run(file, events)),
+        web: later.planned("status page", PathBuf::new(), web::run),
         buttons: later.planned("buttons", None, |plan, events| button::run(events, plan)),
         rest,
     }
