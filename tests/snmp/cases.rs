@@ -97,9 +97,10 @@ fn assert_equal(walked: BTreeMap<String, String>, wanted: &BTreeMap<String, Stri
     assert_eq!(walked.len(), wanted.len());
     for (name, value) in walked {
         let want = wanted.get(&name).unwrap_or_else(|| panic!("{name} = {value}"));
-        let age = |text: &str| text.strip_prefix("Gauge32: ").and_then(|text| text.parse().ok());
+        let age =
+            |text: &str| text.strip_prefix("Gauge32: ").and_then(|text| text.parse::<u32>().ok());
         let close = name.starts_with(&format!("{NODES}.1.6."))
-            && matches!((age(&value), age(want)), (Some(is), Some(was)) if (was..was + 60_u32).contains(&is));
+            && matches!((age(&value), age(want)), (Some(is), Some(was)) if (was..was + 60).contains(&is));
         assert!(value == *want || close, "{name} = {value}, not {want}");
     }
 }
@@ -229,7 +230,7 @@ fn snmpd_restarts() {
 }
 
 fn snmpd_comes_late() {
-    let mut stage = Stage::new(cluster(3));
+    let stage = Stage::new(cluster(3));
     stage.agent();
     thread::sleep(Duration::from_secs(3));
     assert!(stage.agent_lives());
@@ -260,7 +261,7 @@ fn snmpd_hangs_and_goes_on() {
 
 /// One that takes every connection and says nothing; then a real one in its place.
 fn snmpd_never_answers() {
-    let mut stage = Stage::new(cluster(3));
+    let stage = Stage::new(cluster(3));
     let listener = UnixListener::bind(stage.socket()).unwrap();
     let kept = thread::spawn(move || {
         let first = listener.accept().unwrap();
