@@ -20,7 +20,9 @@ const EXPORTER: &str = "prometheus-node-exporter";
 const PAGE: &str = "127.0.0.1:9101";
 const PEER: &str = "127.0.0.1:9102";
 /// What Prometheus 2.42 asks with.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,\
+                      application/openmetrics-text;version=0.0.1;q=0.75,\
+                      text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 const TURNS: usize = 7;
 /// Scrapes of a turn.
 const SCRAPES: u32 = 40;
@@ -146,8 +148,8 @@ impl Client {
     /// Returns the body of an answer, as it is on the wire.
     fn fetch(&mut self, encoding: &str) -> Result<Vec<u8>> {
         let request = format!(
-            "GET /metrics HTTP/1.1\r\nHost: head\r\nUser-Agent: Prometheus/2.42.0\r\nAccept: {ACCEPT}\r\n\
-             Accept-Encoding: {encoding}\r\n\r\n"
+            "GET /metrics HTTP/1.1\r\nHost: head\r\nUser-Agent: Prometheus/2.42.0\r\n\
+             Accept: {ACCEPT}\r\nAccept-Encoding: {encoding}\r\n\r\n"
         );
         self.0.get_mut().write_all(request.as_bytes()).map_err(fail("request"))?;
         let (mut length, mut chunked) = (0, false);

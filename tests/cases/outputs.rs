@@ -137,7 +137,7 @@ fn status(facts: &Facts, snapshot: &status::Snapshot) -> String {
 }
 
 fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
-    const ELSEWHERE: [&str; 11] = [
+    const ELSEWHERE: [&str; 12] = [
         "schema",
         "type",
         "version",
@@ -147,6 +147,7 @@ fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
         "since_s",
         "lease_left_s",
         "rtt_us",
+        "loss_percent",
         "bytes",
         "led",
     ];

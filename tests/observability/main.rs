@@ -127,15 +127,20 @@ fn online(test: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
 fn page(namespace: &str, socket: &std::path::Path, port: u16) -> Result<Running> {
     let mut command = within(namespace, &program("bramblegate-web").to_string_lossy());
     command.args(["--listen", &format!("[::]:{port}"), "--status"]).arg(socket);
-    let page = spawn(&mut command, std::path::Path::new(&format!("{HOME}/page-{port}.log")))?;
+    let log = format!("{HOME}/page-{namespace}.log");
+    let page = spawn(&mut command, std::path::Path::new(&log))?;
     let url = format!("http://127.0.0.1:{port}/healthz");
-    until("the page is healthy", || get(namespace, &url).is_ok_and(|text| text == "ok\n"))?;
+    until("the page is healthy", || get(namespace, &url).is_ok_and(|text| text == "ok\n"))
+        .map_err(|error| {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            Error(format!("{error}\n{text}{:?}", get(namespace, &url)))
+        })?;
     Ok(page)
 }
 
 /// Fetches a page from a place of the world.
 fn get(namespace: &str, url: &str) -> Result<String> {
-    must(namespace, &format!("busybox wget -q -T 5 -O - '{url}'"))
+    must(namespace, &format!("busybox wget -q -O - '{url}'"))
 }
 
 /// Asks until the answer is yes, at most 30 s.

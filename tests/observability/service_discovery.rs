@@ -20,7 +20,8 @@ fn head(name: &str, nodes: u32) -> Result<Running> {
     let socket = format!("{HOME}/{name}.sock");
     let mut text = format!(
         "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\ncheck = false\n[cluster]\n\
-         interface = \"eth0\"\naddress = \"10.42.0.1/22\"\n[gateway]\ntrust = [\"v0\"]\n[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n\
+         interface = \"eth0\"\naddress = \"10.42.0.1/22\"\n[gateway]\ntrust = [\"v0\"]\n\
+         [lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n\
          [sockets]\nstatus = \"{socket}\"\n"
     );
     for number in 1..=nodes {
@@ -97,7 +98,8 @@ pub fn federation() -> Result<()> {
     let local = |name: &str, port| {
         let text = format!(
             "global: {{scrape_interval: 1s, external_labels: {{rack: {name}}}}}\nscrape_configs:\n\
-             \x20 - job_name: bramblegate\n    static_configs: [{{targets: [\"127.0.0.1:8080\"]}}]\n"
+             \x20 - job_name: bramblegate\n    static_configs: \
+             [{{targets: [\"127.0.0.1:8080\"]}}]\n"
         );
         Prometheus::start(name, port, &text)
     };

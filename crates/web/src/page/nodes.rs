@@ -134,7 +134,7 @@ fn summary(nodes: &[&Node], words: &Words) -> Markup {
 fn key(node: &Node, detail: Detail) -> Node {
     // The age goes on by itself; a round trip that differs a little is no news of a tile.
     let rtt_us = node.rtt_us.filter(|_| detail == Detail::Cards).map(|rtt| rtt / 100 * 100);
-    Node { since_s: 0, rtt_us, ..node.clone() }
+    Node { since_s: 0, rtt_us, loss_percent: None, ..node.clone() }
 }
 
 fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -> Markup {
