@@ -23,7 +23,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Step through known wirings and kinds of OLED at this address
+    /// Step through known wirings and OLEDs at this address
     #[arg(long = "try", value_name = "ADDRESS", value_parser = address)]
     pub try_address: Option<u8>,
     /// With --try: the I2C bus, if not the board's

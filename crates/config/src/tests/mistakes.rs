@@ -145,7 +145,7 @@ const MISTAKES: &[(&str, [&str; 2])] = &[
         "uplink.allow = [true]",
         [
             "t:3:17: error: uplink.allow: a boolean in the array",
-            "    help: write \"ssh\", \"icmp\", \"mdns\", \"http\", \"https\", a TCP port such as 8080, \
+            "    help: write \"ssh\", \"icmp\", \"mdns\", \"web\", \"http\", \"https\", a TCP port such as 8080, \
                  or ports such as \"tcp:8000-8010\" and \"udp:51820\"",
         ],
     ),
