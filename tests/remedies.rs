@@ -14,8 +14,14 @@ mod source;
 use source::{literals, product_code, rust_files, without_values};
 
 /// Folders whose texts users read.
-const PRINTED_BY: [&str; 5] =
-    ["src", "crates/core/src", "crates/daemon/src", "crates/config/src", "crates/panel/src"];
+const PRINTED_BY: [&str; 6] = [
+    "src",
+    "crates/files/src",
+    "crates/core/src",
+    "crates/daemon/src",
+    "crates/config/src",
+    "crates/panel/src",
+];
 
 /// Commands as they stand in the source, without `sudo`, each `{…}` as `{}`; and the test, as a
 /// file and a function in it.

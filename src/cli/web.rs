@@ -73,8 +73,8 @@ enum WebError {
     #[error("nothing was changed")]
     NotTaken,
     #[error(
-        "there is no group {GROUP}, which may read the password: sudo systemd-sysusers, or `make \
-         install`"
+        "there is no group {GROUP}, which may read the password: install Bramblegate first, which \
+         makes the group"
     )]
     NoGroup,
     #[error(transparent)]

@@ -36,6 +36,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("buttons.next", "5"),
     ("buttons.acknowledge", "6"),
     ("buttons.power", "13"),
+    ("web.admin_from", "[\"192.168.50.0/24\"]"),
     ("node.name", "\"rpi1\""),
     ("node.mac", "\"b8:27:eb:00:00:01\""),
     ("node.probe", "[\"icmp\", \"tcp:22\"]"),
