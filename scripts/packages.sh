@@ -35,7 +35,7 @@ test   | cmd zsh                  | zsh                    | completes a command
 test   | cmd fish                 | fish                   | the same
 test   | cmd sysctl               | procps                 | settings of the private networks
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
-observability | cmd snmpd          | snmpd                  | the system's SNMP agent
+observability | cmd snmpd          | snmpd                  | the SNMP agent of the system
 observability | cmd snmpwalk       | snmp                   | asks it
 observability | cmd snmptrapd      | snmptrapd              | receives notifications
 observability | cmd smilint        | smitools               | checks the MIB
@@ -45,7 +45,7 @@ bench  | cmd snmpd                 | snmpd                  | a table of its own
 bench  | cmd snmpbulkwalk          | snmp                   | walks both
 clat   | cmd tayga               | tayga                  | another translator, which ours is compared with
 clat   | cmd ip                  | iproute2               | a private network to do it in
-clat   | cmd nft                 | nftables               | translates the nodes' addresses
+clat   | cmd nft                 | nftables               | translates addresses of nodes
 clat   | cmd ping                | iputils-ping           | traffic of a node
 clat   | cmd iperf3              | iperf3                 | the same
 clat   | cmd nc                  | netcat-openbsd         | the same
