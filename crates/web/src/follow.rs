@@ -115,7 +115,7 @@ impl Follower {
     }
 
     /// Returns a summary as a snapshot line, then another whenever something has changed, at most
-    /// one in [`SUMMARIES`]: changes name nodes.
+    /// one in `SUMMARIES`: changes name nodes.
     pub fn snapshots(&self, summaries: Arc<Summaries>) -> impl Stream<Item = Arc<Sent>> + use<> {
         let state = (self.clone(), self.changes(), summaries, true);
         stream::unfold(state, |(follower, mut changes, summaries, first)| async move {

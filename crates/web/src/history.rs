@@ -1,7 +1,7 @@
 //! The last hour and the last day, in memory alone: nothing wears the card.
 //!
 //! A sample every 10 s for an hour, the mean of 5 min for a day. The number of series is bounded,
-//! and so is the memory: [`SERIES`] of 648 values of 4 bytes are 2.7 MB.
+//! and so is the memory: `SERIES` of 648 values of 4 bytes are 2.7 MB.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

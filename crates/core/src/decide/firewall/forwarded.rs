@@ -118,7 +118,7 @@ fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     networks.iter().flat_map(|net| {
         input.uplinks.iter().map(|uplink| {
-            let matches = [Match::Input(uplink.clone()), Match::Source(net.trunc().into())];
+            let matches = [Match::Input(uplink.clone()), Match::Source(net.trunc())];
             rule(matches, Action::Accept, "claims a node at the uplink: no answer")
         })
     })

@@ -268,7 +268,7 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
         flow: Flow::default(),
     };
     let attributes: Vec<RuleAttribute> = read.attributes().collect();
-    rule.flow.tos = rtnetlink::rule_tos(&header, &attributes);
+    rule.flow.tos = rtnetlink::rule_tos(header, &attributes);
     for attribute in attributes {
         match attribute {
             RuleAttribute::Destination(to) => {
