@@ -33,7 +33,7 @@ Examples:
 const PASSWORD_EXAMPLES: &str = "\
 Examples:
   sudo bramblegate web password            ask for it twice
-  sudo bramblegate web password --remove   nobody can log in any more";
+  sudo bramblegate web password --remove   no one can log in any more";
 
 /// Set the password of the status page
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Password {
-    /// Remove the password: nobody can log in
+    /// Remove the password: no one can log in
     #[arg(long)]
     remove: bool,
     /// Write the hash to this file
@@ -113,7 +113,7 @@ fn remove(file: &Path) -> Result<&'static str, WebError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(NotWritten { path: file.to_owned(), error }.into())
         }
-        _ => Ok("The password is removed: nobody can log in to the status page.\n"),
+        _ => Ok("The password is removed: no one can log in to the status page.\n"),
     }
 }
 

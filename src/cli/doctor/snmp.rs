@@ -68,7 +68,7 @@ fn settings(machine: &Machine) -> Option<Finding> {
 /// The socket is there, and the daemon's group may use it.
 fn socket(machine: &Machine) -> Option<Finding> {
     if !is_running(machine, "snmpd") {
-        let text = "snmpd does not run: nobody answers SNMP requests";
+        let text = "snmpd does not run: no program answers SNMP requests";
         return Some(Finding::of(FindingCode::HostSnmpdStopped, text));
     }
     let data = fs::metadata(machine.path(SOCKET)).ok();

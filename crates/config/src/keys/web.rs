@@ -49,7 +49,7 @@ keys! {
         text!("an absolute path such as \"/run/bramblegate-web/port\"", devices::socket),
         Toml("\"/run/bramblegate-web/port\"");
 
-    /// Up to so many nodes have metrics of their own. With more nodes there are those of groups
-    /// only.
+    /// Up to this number of nodes have metrics of their own. With more nodes there are those of
+    /// groups only.
     METRICS_NODES_MAX: usize = "metrics.nodes_max", integer(0, 100_000), Toml("1000");
 }
