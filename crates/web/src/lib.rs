@@ -11,11 +11,14 @@
 //! * [`history`] keeps the last hour and day for its plots.
 //! * [`metrics`] and [`discovery`] write it for Prometheus.
 //! * [`login`] decides who may give orders, [`orders`] hands them to the control socket.
-//! * [`serve`] takes connections, within bounds, and answers.
+//! * [`serve`] takes connections, within bounds, and answers; [`ready`] keeps what many ask for,
+//!   [`host`] knows the head's names.
 
 pub mod discovery;
 pub mod follow;
+mod guests;
 pub mod history;
+pub mod host;
 pub mod live;
 pub mod log;
 pub mod login;
@@ -23,5 +26,6 @@ pub mod metrics;
 pub mod orders;
 pub mod page;
 pub mod plain;
+pub mod ready;
 pub mod serve;
 mod traffic;

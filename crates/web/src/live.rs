@@ -9,14 +9,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::response::sse;
+use axum::body::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::follow::Follower;
 use crate::history::{History, Span};
 use crate::page::{self, Access, Language, Parts};
+use crate::ready::{Answer, Ready};
 
 /// Changes within this time are one event.
 const COALESCE: Duration = Duration::from_millis(150);
@@ -41,11 +43,11 @@ struct Update<'a> {
     layout: bool,
 }
 
-/// One event as it goes to every viewer.
-#[derive(Debug)]
+/// One event as it goes to every viewer: written once, shared by all.
+#[derive(Debug, Clone)]
 struct Sent {
     id: u64,
-    data: String,
+    text: Bytes,
 }
 
 /// The page in one language, and who looks at it.
@@ -53,15 +55,23 @@ struct Sent {
 struct Channel {
     language: Language,
     state: Mutex<Drawn>,
-    viewers: broadcast::Sender<Arc<Sent>>,
+    viewers: broadcast::Sender<Sent>,
 }
 
 #[derive(Debug, Default)]
 struct Drawn {
     parts: Parts,
+    /// the follower's generation that `parts` shows
+    generation: Option<u64>,
     /// number of the last event
     id: u64,
-    kept: VecDeque<Arc<Sent>>,
+    kept: VecDeque<Sent>,
+    /// every part in one event, where somebody has asked for it since the last one
+    everything: Option<Sent>,
+    /// when the last event was sent
+    sent: Option<Instant>,
+    /// the page as it is for those who may look, and for those who may log in
+    pages: [Ready; 2],
 }
 
 /// All languages.
@@ -88,31 +98,47 @@ impl Live {
         Self { follower, history, channels: Arc::new(channels), run }
     }
 
-    /// Draws what changes, for as long as the process runs.
+    /// Draws what changes, and sends beats while nothing does, for as long as the process runs.
     pub async fn run(self) {
         let mut changes = self.follower.changes();
         loop {
             for channel in
                 self.channels.iter().filter(|channel| channel.viewers.receiver_count() > 0)
             {
-                self.draw(channel);
+                let mut drawn = lock(&channel.state);
+                self.draw(channel, &mut drawn);
+                beat(channel, &mut drawn);
             }
             tokio::time::sleep(COALESCE).await;
-            if changes.changed().await.is_err() {
-                return;
+            match tokio::time::timeout(BEAT / 4, changes.changed()).await {
+                Ok(Err(_)) => return,
+                Ok(Ok(())) | Err(_) => {}
             }
         }
     }
 
     /// Returns the whole page, with the number of the event that it holds everything of.
-    pub fn whole(&self, language: Language, access: &Access) -> String {
+    pub fn whole(&self, language: Language, access: &Access) -> Answer {
         let Some(channel) = self.channels.iter().find(|channel| channel.language == language)
         else {
-            return String::new();
+            return Answer::default();
         };
-        let (parts, id) = self.draw(channel);
-        let plots = page::draw_plots(&self.history, Span::Hour, language.words());
-        page::whole(language, &parts, &plots, access, &self.name(id))
+        let mut drawn = lock(&channel.state);
+        self.draw(channel, &mut drawn);
+        let (id, samples) = (drawn.id, self.history.taken());
+        let Drawn { parts, pages, .. } = &mut *drawn;
+        let make = || {
+            let plots = page::draw_plots(&self.history, Span::Hour, language.words());
+            page::whole(language, parts, &plots, access, &self.name(id))
+        };
+        let [look, log_in] = pages;
+        match access {
+            Access::View => look.get((id, samples), make),
+            Access::LogIn => log_in.get((id, samples), make),
+            // It holds a secret: it is kept nowhere, and not compressed together with texts of
+            // others (CVE-2013-3587).
+            Access::Order(_) => Answer::plain(make()),
+        }
     }
 
     /// Returns the events after `since`, then those that come; with beats while nothing does.
@@ -120,7 +146,7 @@ impl Live {
         &self,
         language: Language,
         since: Option<&str>,
-    ) -> impl Stream<Item = sse::Event> + use<> {
+    ) -> impl Stream<Item = Bytes> + use<> {
         let live = self.clone();
         let place = self.channels.iter().position(|channel| channel.language == language);
         let since = since.and_then(|name| self.number(name));
@@ -138,28 +164,20 @@ impl Live {
                 let mut receiver = receiver?;
                 let channel = live.channels.get(place?)?;
                 loop {
-                    match receiver.recv().await {
-                        Ok(sent) if sent.id > last => {
-                            let id = sent.id;
-                            return Some((sent, (live.clone(), Some(receiver), id)));
-                        }
-                        Ok(_) => {}
+                    let sent = match receiver.recv().await {
+                        // A beat has the number of the event before it.
+                        Ok(sent) if sent.id > last || sent.text == BEAT_TEXT => sent,
+                        Ok(_) => continue,
                         Err(broadcast::error::RecvError::Lagged(_)) => {
-                            let whole = live.everything(channel);
-                            let id = whole.id;
-                            return Some((whole, (live.clone(), Some(receiver), id)));
+                            live.everything(&mut lock(&channel.state))
                         }
                         Err(broadcast::error::RecvError::Closed) => return None,
-                    }
+                    };
+                    let last = last.max(sent.id);
+                    return Some((sent, (live.clone(), Some(receiver), last)));
                 }
             });
-        let run = self.run;
-        begin.chain(go_on).map(move |sent| {
-            sse::Event::default()
-                .id(format!("{run:x}-{}", sent.id))
-                .event("update")
-                .data(&sent.data)
-        })
+        begin.chain(go_on).map(|sent| sent.text)
     }
 
     fn name(&self, id: u64) -> String {
@@ -173,48 +191,70 @@ impl Live {
     }
 
     /// Returns what a viewer that knows everything up to `since` has missed.
-    fn missed(&self, channel: &Channel, since: Option<u64>) -> Vec<Arc<Sent>> {
-        let (_, newest) = self.draw(channel);
-        let drawn = lock(&channel.state);
+    fn missed(&self, channel: &Channel, since: Option<u64>) -> Vec<Sent> {
+        let mut drawn = lock(&channel.state);
+        self.draw(channel, &mut drawn);
+        let newest = drawn.id;
         let oldest = drawn.kept.front().map_or(newest + 1, |sent| sent.id);
         match since {
             Some(since) if since == newest => Vec::new(),
             Some(since) if since < newest && since + 1 >= oldest => {
                 drawn.kept.iter().filter(|sent| sent.id > since).cloned().collect()
             }
-            _ => {
-                drop(drawn);
-                vec![self.everything(channel)]
-            }
+            _ => vec![self.everything(&mut drawn)],
         }
     }
 
-    fn everything(&self, channel: &Channel) -> Arc<Sent> {
-        let drawn = lock(&channel.state);
+    fn everything(&self, drawn: &mut Drawn) -> Sent {
+        if let Some(known) = drawn.everything.as_ref().filter(|known| known.id == drawn.id) {
+            return known.clone();
+        }
         let update =
             Update { parts: drawn.parts.all().collect(), layout: true, ..Update::default() };
-        Arc::new(Sent { id: drawn.id, data: json(&update) })
+        let sent = self.sent(drawn.id, &json(&update));
+        drawn.everything = Some(sent.clone());
+        sent
     }
 
-    /// Draws the page anew, sends what differs; returns it with the number of the last event.
-    fn draw(&self, channel: &Channel) -> (Parts, u64) {
-        let known = self.follower.known();
-        let mut drawn = lock(&channel.state);
-        let parts = page::draw(channel.language, &known, &drawn.parts);
-        let update = difference(&drawn.parts, &parts);
-        if let Some(data) = update {
-            drawn.id += 1;
-            let sent = Arc::new(Sent { id: drawn.id, data });
-            if drawn.kept.len() == KEPT {
-                drawn.kept.pop_front();
-            }
-            drawn.kept.push_back(Arc::clone(&sent));
-            drawn.parts = parts;
-            // No viewer is no failure.
-            let _ = channel.viewers.send(sent);
-        }
-        (drawn.parts.clone(), drawn.id)
+    /// Returns an event as it is sent (HTML, section 9.2.5); JSON has no line break.
+    fn sent(&self, id: u64, json: &str) -> Sent {
+        let text = format!("id: {}\nevent: update\ndata: {json}\n\n", self.name(id));
+        Sent { id, text: text.into() }
     }
+
+    /// Draws the page anew where something has changed, and sends what differs.
+    fn draw(&self, channel: &Channel, drawn: &mut Drawn) {
+        let generation = self.follower.generation();
+        if drawn.generation == Some(generation) {
+            return;
+        }
+        let parts = page::draw(channel.language, &self.follower.known(), &drawn.parts);
+        drawn.generation = Some(generation);
+        let Some(json) = difference(&drawn.parts, &parts) else { return };
+        drawn.id += 1;
+        let sent = self.sent(drawn.id, &json);
+        if drawn.kept.len() == KEPT {
+            drawn.kept.pop_front();
+        }
+        drawn.kept.push_back(sent.clone());
+        drawn.parts = parts;
+        drawn.sent = Some(Instant::now());
+        // No viewer is no failure.
+        let _ = channel.viewers.send(sent);
+    }
+}
+
+/// An event that shows that the server is there.
+const BEAT_TEXT: &[u8] = b"event: beat\ndata:\n\n";
+
+/// Sends a beat where nothing else was sent for long enough.
+fn beat(channel: &Channel, drawn: &mut Drawn) {
+    // The loop comes by four times a beat: late by a quarter is late enough.
+    if drawn.sent.is_some_and(|sent| sent.elapsed() < BEAT * 3 / 4) {
+        return;
+    }
+    drawn.sent = Some(Instant::now());
+    let _ = channel.viewers.send(Sent { id: drawn.id, text: Bytes::from_static(BEAT_TEXT) });
 }
 
 /// Returns the event that makes `new` of `old`; `None` where they are alike.

@@ -1,0 +1,84 @@
+//! The program `bramblegate-web`, run by hand as anybody may.
+
+use std::net::SocketAddr;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::client::get;
+use super::daemon::Daemon;
+
+/// It runs until this is dropped.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    pub at: SocketAddr,
+}
+
+impl Program {
+    /// Starts it at a free port of `address`, with more arguments; the password is `bramble berry`.
+    pub fn start(folder: &Path, daemon: &Daemon, address: &str, arguments: &[&str]) -> Self {
+        let program = option_env!("CARGO_BIN_EXE_bramblegate-web").unwrap();
+        let password = folder.join("password");
+        let hash = bramblegate_web::login::hash(PASSWORD).unwrap();
+        std::fs::write(&password, hash).unwrap();
+        let mut child = Command::new(program)
+            .args(["--listen", &format!("{address}:0")])
+            .arg("--status")
+            .arg(&daemon.status)
+            .arg("--control")
+            .arg(&daemon.control)
+            .arg("--password")
+            .arg(&password)
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let at = line.trim().rsplit(' ').next().unwrap().parse();
+        let at = at.unwrap_or_else(|_| panic!("it has not started: {line}"));
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        let program = Self { child, at };
+        program.until("it follows the daemon", || get(at, "/healthz").is_ok_and(|a| a.status == 200));
+        program
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Returns the memory that is its own, kB (proc(5), smaps_rollup).
+    pub fn pss(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Waits for something, 10 s at most.
+    pub fn until(&self, what: &str, mut is: impl FnMut() -> bool) {
+        let begin = std::time::Instant::now();
+        while !is() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// What opens the page's log-in.
+pub const PASSWORD: &str = "bramble berry";
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
