@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 use bramblegate_api::client::View;
-use bramblegate_api::status::{Change, Line, Node, NodeHealth, Severity, Snapshot, UplinkState};
+use bramblegate_api::status::{
+    Change, DeviceState, Line, Node, NodeHealth, Pattern, Severity, Snapshot, UplinkState,
+};
 
 /// What all connections share.
 #[derive(Debug, Default)]
@@ -87,8 +89,6 @@ impl Drop for Daemon {
         for client in self.shared.clients.lock().unwrap().drain(..) {
             let _ = client.shutdown(std::net::Shutdown::Both);
         }
-        // Wakes the thread that accepts; it ends, for nobody holds the state any more.
-        let _ = UnixStream::connect(&self.control);
     }
 }
 
@@ -105,15 +105,12 @@ pub fn cluster(nodes: usize) -> Snapshot {
     snapshot.gateway.forwarding = true;
     snapshot.cluster.address = "10.1.0.1/16".parse().ok();
     (snapshot.cluster.total, snapshot.cluster.up) = (nodes, nodes);
-    snapshot.panel.lcd.state = bramblegate_api::status::DeviceState::Ok.into();
-    snapshot.panel.lcd.lines = Some(
-        ["ssh 10.99.0.126    ", "eth1 online  64 ms ", "nodes 750/750 up   ", "NAT on   7.2 Mbit/s"]
-            .iter()
-            .map(|line| format!("{line:<20}").into())
-            .collect(),
-    );
+    snapshot.panel.lcd.state = DeviceState::Ok.into();
+    let lines = ["ssh 10.99.0.126", "eth1 online   64°C", "nodes up: {all}", "NAT on  7.2 Mbit/s"];
+    snapshot.panel.lcd.lines =
+        Some(lines.iter().map(|line| format!("{line:<20}").into()).collect());
     snapshot.panel.led.colour = Some("#00ff00".into());
-    snapshot.panel.led.pattern = Some(bramblegate_api::status::Pattern::Breathe.into());
+    snapshot.panel.led.pattern = Some(Pattern::Breathe.into());
     snapshot.nodes = (0..nodes)
         .map(|number| Node {
             name: format!("node-{:03}", number + 1).into(),

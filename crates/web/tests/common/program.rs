@@ -1,34 +1,33 @@
 //! The program `bramblegate-web`, run by hand as anybody may.
 
-use std::net::SocketAddr;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::get;
-use super::daemon::Daemon;
 
 /// It runs until this is dropped.
-#[derive(Debug)]
 pub struct Program {
     child: Child,
     pub at: SocketAddr,
 }
 
+/// What opens the page's log-in.
+pub const PASSWORD: &str = "bramble berry";
+
 impl Program {
-    /// Starts it at a free port of `address`, with more arguments; the password is `bramble berry`.
-    pub fn start(folder: &Path, daemon: &Daemon, address: &str, arguments: &[&str]) -> Self {
-        let program = option_env!("CARGO_BIN_EXE_bramblegate-web").unwrap();
+    /// Starts it at a free port of `address`, for the sockets in `folder`, with more arguments.
+    pub fn start(folder: &Path, address: &str, arguments: &[&str]) -> Self {
         let password = folder.join("password");
-        let hash = bramblegate_web::login::hash(PASSWORD).unwrap();
-        std::fs::write(&password, hash).unwrap();
-        let mut child = Command::new(program)
+        std::fs::write(&password, bramblegate_web::login::hash(PASSWORD).unwrap()).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bramblegate-web"))
             .args(["--listen", &format!("{address}:0")])
             .arg("--status")
-            .arg(&daemon.status)
+            .arg(folder.join("status.sock"))
             .arg("--control")
-            .arg(&daemon.control)
+            .arg(folder.join("control.sock"))
             .arg("--password")
             .arg(&password)
             .args(arguments)
@@ -40,9 +39,9 @@ impl Program {
         lines.read_line(&mut line).unwrap();
         let at = line.trim().rsplit(' ').next().unwrap().parse();
         let at = at.unwrap_or_else(|_| panic!("it has not started: {line}"));
-        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::stderr()));
         let program = Self { child, at };
-        program.until("it follows the daemon", || get(at, "/healthz").is_ok_and(|a| a.status == 200));
+        until("it follows the daemon", || get(at, "/healthz").is_ok_and(|a| a.status == 200));
         program
     }
 
@@ -63,22 +62,20 @@ impl Program {
         let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
-
-    /// Waits for something, 10 s at most.
-    pub fn until(&self, what: &str, mut is: impl FnMut() -> bool) {
-        let begin = std::time::Instant::now();
-        while !is() {
-            assert!(begin.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
 }
-
-/// What opens the page's log-in.
-pub const PASSWORD: &str = "bramble berry";
 
 impl Drop for Program {
     fn drop(&mut self) {
         let _ = (self.child.kill(), self.child.wait());
     }
+}
+
+/// Waits for something, 10 s at most; returns how long it took.
+pub fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !is() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begin.elapsed()
 }
