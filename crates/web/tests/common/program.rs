@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ impl Program {
     pub fn start(folder: &Path, address: &str, arguments: &[&str]) -> Self {
         let password = folder.join("password");
         std::fs::write(&password, bramblegate_web::login::hash(PASSWORD).unwrap()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bramblegate-web"))
+        let mut child = Command::new(beside("bramblegate-web"))
             .args(["--listen", &format!("{address}:0")])
             .arg("--status")
             .arg(folder.join("status.sock"))
@@ -68,6 +68,12 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = (self.child.kill(), self.child.wait());
     }
+}
+
+/// Returns a program of this build: tests lie in a folder of their own beside them.
+pub fn beside(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent().and_then(Path::parent).unwrap().join(name)
 }
 
 /// Waits for something, 10 s at most; returns how long it took.
