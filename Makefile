@@ -65,6 +65,7 @@ lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual
 
 bench: toolchain ## figures, side by side with other ways to do the same (13 minutes; BENCH=bus,rules picks some)
 	@scripts/packages.sh bench
+	$(CARGO) build --locked --release -p bramblegate-web
 	$(CARGO) bench --locked --bench figures $(ARGS)
 
 system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)

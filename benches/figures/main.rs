@@ -8,6 +8,8 @@
 
 mod address;
 mod bus;
+#[path = "../../crates/web/tests/common/mod.rs"]
+mod common;
 #[path = "../../tests/common/dhcp.rs"]
 mod dhcp;
 #[path = "../../tests/common/flood.rs"]
@@ -25,6 +27,7 @@ mod rules;
 mod start;
 mod sweep;
 mod table;
+mod web;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -36,7 +39,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
@@ -45,6 +48,7 @@ const FIGURES: [Figure; 11] = [
     ("lease", lease::measure),
     ("forward", forward::measure),
     ("sweep", sweep::measure),
+    ("web", web::measure),
     ("floods", floods::measure),
     ("netlink-burst", netlink_burst::measure),
     ("idle", idle::measure),
