@@ -28,6 +28,7 @@ mod start;
 mod sweep;
 mod table;
 mod web;
+mod web_flood;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -39,7 +40,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 13] = [
     ("bus", bus::measure),
     ("rules", rules::measure),
     ("start", start::measure),
@@ -49,6 +50,7 @@ const FIGURES: [Figure; 12] = [
     ("forward", forward::measure),
     ("sweep", sweep::measure),
     ("web", web::measure),
+    ("web-flood", web_flood::measure),
     ("floods", floods::measure),
     ("netlink-burst", netlink_burst::measure),
     ("idle", idle::measure),

@@ -79,7 +79,8 @@ pub fn measure() -> Result<Vec<Row>> {
     let what = "1,000 viewers of 750 nodes, ten changes a second";
     Ok(vec![
         Row::new(format!("{what}: CPU"), cpu, "% of a core").target("<= 15 %", cpu <= 15.0),
-        Row::new(format!("{what}: memory (PSS)"), memory, "MiB").target("<= 24 MiB", memory <= 24.0),
+        Row::new(format!("{what}: memory (PSS)"), memory, "MiB")
+            .target("<= 24 MiB", memory <= 24.0),
         Row::new("the same: a change reaches the last viewer, median", longest[CHANGES / 2], "ms"),
         Row::new("the same, the longest", last, "ms").target("<= 250 ms", last <= 250.0),
         Row::new("the same: changes that a viewer has not seen", missed as f64, "")

@@ -1,15 +1,15 @@
 //! Places for connections, shared fairly: when all are taken, who has most gives one up.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// One place of each who is connected, by where from; the oldest first.
+/// One place of each who is connected, by where from and number; the oldest first.
 #[derive(Debug, Default)]
 struct Taken {
-    by: HashMap<IpAddr, VecDeque<(u64, Arc<Notify>)>>,
+    by: HashMap<IpAddr, BTreeMap<u64, Arc<Notify>>>,
     total: usize,
     /// number of the last guest
     last: u64,
@@ -44,7 +44,7 @@ impl Guests {
         let mut taken = self.lock();
         if taken.total >= self.most {
             let most = taken.by.iter().max_by_key(|(_, own)| own.len()).map(|(from, _)| *from);
-            if let Some((_, oldest)) = most.and_then(|most| taken.by.get_mut(&most)?.pop_front()) {
+            if let Some((_, oldest)) = most.and_then(|most| taken.by.get_mut(&most)?.pop_first()) {
                 taken.total -= 1;
                 oldest.notify_one();
             }
@@ -52,7 +52,7 @@ impl Guests {
         taken.total += 1;
         taken.last += 1;
         let number = taken.last;
-        taken.by.entry(from).or_default().push_back((number, Arc::clone(&leave)));
+        taken.by.entry(from).or_default().insert(number, Arc::clone(&leave));
         drop(taken);
         Guest { guests: self.clone(), from, number, leave }
     }
@@ -74,10 +74,10 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let mut taken = self.guests.lock();
         let Some(own) = taken.by.get_mut(&self.from) else { return };
-        let before = own.len();
-        own.retain(|(number, _)| *number != self.number);
-        let (gone, empty) = (before - own.len(), own.is_empty());
-        taken.total -= gone;
+        // Who had to leave has given up its place already.
+        let had = own.remove(&self.number).is_some();
+        let empty = own.is_empty();
+        taken.total -= usize::from(had);
         if empty {
             taken.by.remove(&self.from);
         }

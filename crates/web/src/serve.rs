@@ -380,10 +380,13 @@ async fn status(State(site): State<Site>, headers: HeaderMap) -> Response {
 
 /// Answers 200 while the daemon answers, else 503, with the reason.
 async fn health(State(site): State<Site>) -> Response {
-    match site.follower.known().lost {
-        None => "ok\n".into_response(),
-        Some((why, _)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
-    }
+    let known = site.follower.known();
+    let why = match (known.lost, known.snapshot) {
+        (None, Some(_)) => return "ok\n".into_response(),
+        (Some((why, _)), _) => why,
+        (None, None) => "no status yet".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
 }
 
 async fn measured(State(site): State<Site>, headers: HeaderMap) -> Response {

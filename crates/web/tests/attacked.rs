@@ -103,7 +103,6 @@ fn half_requests_and_rubbish_are_refused_one_by_one() {
         b"GET /\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
         b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -121,6 +120,11 @@ fn half_requests_and_rubbish_are_refused_one_by_one() {
     let half =
         hold(at, 200, b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\npass");
     drop(half);
+    // Two lengths: the chunks count, and nothing after them is taken for a request (RFC 9112, 6.1).
+    let two = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: \
+               chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let answer = ask(at, two).unwrap();
+    assert!(!answer.text().contains("HTTP/1.1"), "a second answer: {}", answer.text());
     place.is_well("half requests");
 }
 
@@ -179,6 +183,7 @@ fn readers_that_take_nothing_share_what_they_wait_for() {
 #[test]
 fn an_answer_that_is_not_taken_in_time_is_given_up() {
     let place = place(750);
+    let usual = descriptors(place.program.id());
     // Many answers to one connection, so that they do not fit into the kernel's buffers.
     let request = format!("GET /status.json HTTP/1.1\r\nHost: {}\r\n\r\n", place.at()).repeat(100);
     let mut slow = hold(place.at(), 20, request.as_bytes());
@@ -192,8 +197,8 @@ fn an_answer_that_is_not_taken_in_time_is_given_up() {
             stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
             let _ = stream.read(&mut byte);
         }
-        let counted = descriptors(place.program.id());
-        open = counted.saturating_sub(12);
+        // The status is asked for on a connection of its own now and then.
+        open = descriptors(place.program.id()).saturating_sub(usual + 1);
     }
     assert_eq!(open, 0, "answers are still kept after {:?}", begin.elapsed());
     place.is_well("20 readers that take a byte now and then");
