@@ -21,7 +21,7 @@ use crate::page::{self, Access, Language, Parts};
 use crate::ready::{Answer, Ready};
 
 /// Changes within this time are one event.
-const COALESCE: Duration = Duration::from_millis(150);
+const COALESCE: Duration = Duration::from_millis(80);
 /// A page that has heard nothing for longer than two of these says that it is stale.
 pub const BEAT: Duration = Duration::from_secs(2);
 /// Events kept for those who come back.
