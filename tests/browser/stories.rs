@@ -291,6 +291,9 @@ fn widths() -> Result<()> {
                     .run("return getComputedStyle(document.body).backgroundColor", json!([]))?;
                 let wanted = if dark { "rgb(22, 24, 26)" } else { "rgb(244, 244, 241)" };
                 ensure(format!("the background is {back}"), back == wanted)?;
+                // Just those that need somebody are to be legible.
+                let cut = scene.browser.run("return [...document.querySelectorAll('[data-node]:not(.up)')].filter(e => e.dataset.node.length < 20 && [...e.children].some(c => c.scrollWidth > c.clientWidth && getComputedStyle(c).display !== 'inline')).map(e => e.dataset.node)", json!([]))?;
+                ensure(format!("{nodes} nodes, {name}: cut off: {cut}"), cut == json!([]))?;
                 let colours = if dark { "dark" } else { "light" };
                 keep(&scene.browser, &format!("{nodes}-{name}-{colours}"))?;
             }
