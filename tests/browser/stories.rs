@@ -364,7 +364,12 @@ fn orders() -> Result<()> {
     let browser = &scene.browser;
     browser.type_into("input[type=password]", "wrong")?;
     browser.click("form[action='/login'] button")?;
-    ensure("a wrong password is refused", browser.source()?.contains("this is not the password"))?;
+    until(
+        browser,
+        "a wrong password is refused",
+        Duration::from_secs(5),
+        "return document.body.textContent.includes('this is not the password')",
+    )?;
     browser.open(&scene.url())?;
     browser.type_into("input[type=password]", PASSWORD)?;
     browser.click("form[action='/login'] button")?;

@@ -236,7 +236,9 @@ async fn guard(State(names): State<Arc<Names>>, request: Request, next: Next) ->
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With "no-referrer" a browser sends our own forms with "Origin: null" (Fetch, section
+        // 3.1), which is_own_form refuses.
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
