@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bramblegate_api::status::{Change, NodeHealth, Snapshot};
+use bramblegate_api::status::{Change, NodeHealth, Severity, Snapshot};
 use common::client::{Answer, ask, get, get_with, post};
 use common::daemon::{Daemon, cluster};
 use common::program::{PASSWORD, Program, until};
@@ -341,14 +341,12 @@ fn a_node_that_calls_itself_script_is_text_everywhere() {
         serde_json::from_slice(&get(at, "/status.json").unwrap().body).unwrap();
     assert_eq!(json["nodes"][1]["name"], NAME);
     // Both streams: a line is an event's data, whatever a name holds.
-    for path in ["/events", "/live?since=none"] {
+    for (path, severity) in [("/events", Severity::Notice), ("/live?since=none", Severity::Warning)]
+    {
         let mut stream = TcpStream::connect(at).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\n\r\n").unwrap();
         std::thread::sleep(Duration::from_millis(500));
-        place.daemon.change(Change {
-            severity: Some(bramblegate_api::status::Severity::Notice.into()),
-            ..Change::default()
-        });
+        place.daemon.change(Change { severity: Some(severity.into()), ..Change::default() });
         stream.set_read_timeout(Some(Duration::from_millis(900))).unwrap();
         let mut text = String::new();
         let _ = stream.read_to_string(&mut text);
@@ -487,8 +485,16 @@ fn ten_thousand() {
     assert!(maximum.is_none_or(|maximum| maximum > 10_100), "ulimit -n allows {maximum:?} at most");
     setrlimit(Resource::Nofile, Rlimit { current: Some(10_100), maximum }).unwrap();
     for peers in [1, 50] {
-        let flood: Vec<TcpStream> =
-            (0..10_000u32).map(|number| connect(place.at(), number % peers)).collect();
+        // By ten at a time: one that meets a full queue waits for a second (tcp(7)).
+        let at = place.at();
+        let part = |part: u32| {
+            std::thread::spawn(move || -> Vec<TcpStream> {
+                (0..1000).map(|number| connect(at, (part * 1000 + number) % peers)).collect()
+            })
+        };
+        let parts: Vec<_> = (0..10).map(part).collect();
+        let flood: Vec<_> = parts.into_iter().flat_map(|part| part.join().unwrap()).collect();
+        assert_eq!(flood.len(), 10_000);
         let id = place.program.id();
         until("the flood is cut back", || descriptors(id) < 2100);
         place.is_well(&format!("10,000 connections from {peers} addresses"));
