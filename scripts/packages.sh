@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, bench, lint, system, ci.
+# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, web, bench, lint, system, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -43,6 +43,10 @@ observability | cmd npm            | npm                    | fetches the module
 observability | cmd setpriv        | util-linux             | the subagent without root
 bench  | cmd snmpd                 | snmpd                  | a table of its own to compare with
 bench  | cmd snmpbulkwalk          | snmp                   | walks both
+web    | cmd chromium             | chromium               | shows the status page
+web    | cmd chromedriver         | chromium-driver        | drives it
+web    | cmd npm                  | npm                    | brings axe-core, which looks for barriers
+web    | cmd openssl              | openssl                | checks its hash
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
 lint   | cmd nft                  | nftables               | checks the printed rule set
@@ -100,6 +104,7 @@ for purpose in "$@"; do
     case $purpose in
     demo) purposes+="build demo " ;;
     test) purposes+="build demo test " ;;
+    web) purposes+="build demo test web " ;;
     clients) purposes+="build demo test clients " ;;
     observability) purposes+="build demo test observability " ;;
     bench) purposes+="build demo test bench " ;;
