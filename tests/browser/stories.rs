@@ -273,6 +273,12 @@ fn attributes() -> Result<()> {
         "const led = document.querySelector('#led').dataset; return led.colour === '#ff0000' && led.pattern === 'fast-blink'").map(drop)
 }
 
+/// The element that reaches furthest to the right.
+const WIDEST: &str = "const all = [...document.querySelectorAll('body *')]; \
+    const right = (element) => element.getBoundingClientRect().right; \
+    const widest = all.reduce((one, other) => right(other) > right(one) ? other : one); \
+    return widest.outerHTML.slice(0, 200)";
+
 fn widths() -> Result<()> {
     for nodes in [3, 40, 750] {
         let scene = Scene::new(crowded(nodes), Look::default())?;
@@ -282,8 +288,9 @@ fn widths() -> Result<()> {
                 scene.browser.open(&scene.url())?;
                 let wide =
                     scene.browser.run("return document.documentElement.scrollWidth", json!([]))?;
+                let widest = scene.browser.run(WIDEST, json!([]))?;
                 ensure(
-                    format!("{nodes} nodes, {name}: {wide} wide on {width}"),
+                    format!("{nodes} nodes, {name}: {wide} wide on {width}, at {widest}"),
                     wide.as_u64() <= Some(u64::from(width)),
                 )?;
                 let back = scene

@@ -139,9 +139,8 @@ impl Live {
                     changed = lines.changed() => changed,
                 }
             };
-            match tokio::time::timeout(BEAT / 4, changed).await {
-                Ok(Err(_)) => return,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(BEAT / 4, changed).await {
+                return;
             }
         }
     }

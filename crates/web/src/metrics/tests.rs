@@ -27,7 +27,7 @@ struct Read {
 }
 
 impl Read {
-    fn read(text: &str, openmetrics: bool) -> Self {
+    fn of(text: &str, openmetrics: bool) -> Self {
         assert!(text.ends_with('\n') && !text.contains('\r'), "{text}");
         let mut lines: Vec<&str> = text.lines().collect();
         if openmetrics {
@@ -114,7 +114,7 @@ fn known(snapshot: Snapshot) -> Known {
 
 fn read(snapshot: &Snapshot, nodes_max: usize, openmetrics: bool) -> Read {
     let text = encode(&known(snapshot.clone()), nodes_max, openmetrics).unwrap();
-    Read::read(&text, openmetrics)
+    Read::of(&text, openmetrics)
 }
 
 /// Few, so that some are alike; and what would break a line.
@@ -272,7 +272,7 @@ fn of_a_daemon_that_is_lost_only_that_is_reported() {
     let mut known = known(Snapshot { nodes: vec![Node::default()], ..Snapshot::default() });
     known.lost = Some(("gone".to_owned(), std::time::SystemTime::UNIX_EPOCH));
     for known in [known, Known::default()] {
-        let read = Read::read(&encode(&known, 1000, true).unwrap(), true);
+        let read = Read::of(&encode(&known, 1000, true).unwrap(), true);
         assert_eq!(read.value("bramblegate_up"), Some(0.0));
         let rest = |series: &&Series| {
             series.name.starts_with("bramblegate_") && series.name != "bramblegate_up"
