@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test clients-test observability-test clat-test soak lint bench system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench system-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -38,7 +38,7 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 	$(CARGO) build --locked --workspace
 	@$(DEBUG) demo $(ARGS)
 
-test: toolchain ## every test but the slow ones: system-test, clients-test, observability-test, clat-test, soak
+test: toolchain ## every test but the slow ones: system-test, clients-test, observability-test, clat-test, web-test, soak
 	@scripts/packages.sh test
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
@@ -58,6 +58,12 @@ observability-test: toolchain ## metrics, rules and the Grafana board before Deb
 clat-test: toolchain ## our translation of packets beside tayga's, octet by octet (needs root)
 	@scripts/packages.sh clat
 	$(CARGO) test --locked --package bramblegate-clat --test tayga -- $(ARGS)
+
+web-test: toolchain ## the status page in a real Chromium, pictures in target/web-shots (ARGS="axe" picks some)
+	@scripts/packages.sh web
+	@scripts/axe.sh $(TARGET)/axe-core
+	$(CARGO) build --locked --workspace
+	$(CARGO) test --locked --test browser -- $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
 	@scripts/packages.sh test

@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, clat, bench, lint, system, ci.
+# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, clat, web, bench, lint, system, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -51,6 +51,10 @@ clat   | cmd iperf3              | iperf3                 | the same
 clat   | cmd nc                  | netcat-openbsd         | the same
 clat   | cmd sysctl              | procps                 | settings of the private network
 clat   | cmd unshare             | util-linux             | the same
+web    | cmd chromium             | chromium               | shows the status page
+web    | cmd chromedriver         | chromium-driver        | drives it
+web    | cmd npm                  | npm                    | brings axe-core, which looks for barriers
+web    | cmd openssl              | openssl                | checks its hash
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
 lint   | cmd nft                  | nftables               | checks the printed rule set
@@ -108,6 +112,7 @@ for purpose in "$@"; do
     case $purpose in
     demo) purposes+="build demo " ;;
     test) purposes+="build demo test " ;;
+    web) purposes+="build demo test web " ;;
     clients) purposes+="build demo test clients " ;;
     observability) purposes+="build demo test observability " ;;
     clat) purposes+="build clat " ;;

@@ -141,7 +141,7 @@ fn address(last: u8) -> Ipv4Addr {
 
 /// Milliseconds from just before the kernel is given the new address until it is on the glass. As a
 /// DHCP client does it: the old one goes, the new one comes, then the route.
-fn replace(head: &Head, before: u8, after: u8, log: &Path) -> Result<f64> {
+pub fn replace(head: &Head, before: u8, after: u8, log: &Path) -> Result<f64> {
     let since = head.namespace.on(move || -> Result<u128> {
         let mut kernel = Socket::open(Protocol::Route, &[]).map_err(fail("rtnetlink"))?;
         let index = index_of("eth1")?;

@@ -8,6 +8,8 @@
 
 mod address;
 mod bus;
+#[path = "../../crates/web/tests/common/mod.rs"]
+mod common;
 mod decide;
 #[path = "../../tests/common/dhcp.rs"]
 mod dhcp;
@@ -28,6 +30,8 @@ mod snmp;
 mod start;
 mod sweep;
 mod table;
+mod web;
+mod web_flood;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -39,7 +43,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 14] = [
+const FIGURES: [Figure; 16] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
     ("rules", rules::measure),
@@ -51,6 +55,8 @@ const FIGURES: [Figure; 14] = [
     ("snmp", snmp::measure),
     ("metrics", metrics::measure),
     ("sweep", sweep::measure),
+    ("web", web::measure),
+    ("web-flood", web_flood::measure),
     ("floods", floods::measure),
     ("netlink-burst", netlink_burst::measure),
     ("idle", idle::measure),

@@ -15,7 +15,9 @@ use crate::sight::{Sight, Summaries};
 
 /// A snapshot is asked for so often: it brings what causes no line of changes, such as round trips,
 /// and shows that the daemon still answers.
-const REFRESH: Duration = Duration::from_secs(3);
+///
+/// With [`HANGS`] after it a daemon that hangs is noticed within 4.5 s.
+const REFRESH: Duration = Duration::from_millis(2500);
 /// The same where a snapshot is long.
 const REFRESH_MANY: Duration = Duration::from_secs(10);
 /// So many nodes make it long.
@@ -158,6 +160,11 @@ impl Follower {
         let line = bramblegate_api::line(&*snapshot);
         let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
         Some(Arc::new(Sent { seq: lines.seq, text }))
+    }
+
+    /// Returns a number that grows whenever something is known that was not.
+    pub fn generation(&self) -> u64 {
+        *self.changed.borrow()
     }
 
     /// Returns a receiver that wakes whenever something is known that was not.

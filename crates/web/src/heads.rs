@@ -64,12 +64,12 @@ impl Report {
 #[derive(Debug, Clone)]
 pub struct Heads {
     known: Arc<Mutex<BTreeMap<usize, Head>>>,
-    changed: Arc<watch::Sender<()>>,
+    changed: Arc<watch::Sender<u64>>,
 }
 
 impl Default for Heads {
     fn default() -> Self {
-        Self { known: Arc::default(), changed: Arc::new(watch::channel(()).0) }
+        Self { known: Arc::default(), changed: Arc::new(watch::channel(0).0) }
     }
 }
 
@@ -79,8 +79,13 @@ impl Heads {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Returns a number that grows when something of them has changed.
+    pub fn generation(&self) -> u64 {
+        *self.changed.borrow()
+    }
+
     /// Returns a receiver that wakes when something of them has changed.
-    pub fn changes(&self) -> watch::Receiver<()> {
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
@@ -124,7 +129,7 @@ impl Heads {
         let before = known.clone();
         change(&mut known);
         if *known != before {
-            self.changed.send_replace(());
+            self.changed.send_modify(|generation| *generation += 1);
         }
     }
 }

@@ -133,6 +133,11 @@ impl History {
             .collect()
     }
 
+    /// Returns how many samples were taken: what was drawn of it is the same until there are more.
+    pub fn taken(&self) -> u64 {
+        self.lock().taken as u64
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

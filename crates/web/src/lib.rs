@@ -14,12 +14,14 @@
 //! * [`sight`] leaves out what somebody may not see who has not logged in.
 //! * [`login`] decides who may give orders, [`orders`] hands them to the control socket.
 //! * [`options`] and [`listen`] say what is wanted and where; [`serve`] takes connections, within
-//!   bounds, and answers.
+//!   bounds, and answers; [`ready`] keeps what many ask for, [`host`] knows the head's names.
 
 pub mod discovery;
 pub mod follow;
+pub mod guests;
 pub mod heads;
 pub mod history;
+pub mod host;
 pub mod listen;
 pub mod live;
 pub mod log;
@@ -31,6 +33,7 @@ pub mod orders;
 pub mod page;
 pub mod plain;
 mod process;
+pub mod ready;
 pub mod serve;
 pub mod sight;
 mod traffic;

@@ -12,9 +12,9 @@ use bramblegate_config::WebAddress;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-/// Connections that wait until they are taken; the kernel takes the lesser of this and
-/// net.core.somaxconn.
-const BACKLOG: i32 = 1024;
+/// Connections that wait until they are taken, as many as in Rust's standard library: more of them
+/// are work that a flood has queued before somebody else comes.
+const BACKLOG: i32 = 128;
 
 /// Returns a listener at the first of the places that is free.
 ///

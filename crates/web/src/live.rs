@@ -9,20 +9,22 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::response::sse;
+use axum::body::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::follow::Follower;
 use crate::heads::Heads;
 use crate::history::{History, Span};
 use crate::logbook::Logbook;
 use crate::page::{self, Access, Language, Parts, Scene};
+use crate::ready::{Answer, Ready};
 use crate::sight::{Sight, Summaries};
 
 /// Changes within this time are one event.
-const COALESCE: Duration = Duration::from_millis(150);
+const COALESCE: Duration = Duration::from_millis(80);
 /// A page that has heard nothing for longer than two of these says that it is stale.
 pub const BEAT: Duration = Duration::from_secs(2);
 /// Events kept for those who come back.
@@ -44,11 +46,11 @@ struct Update<'a> {
     layout: bool,
 }
 
-/// One event as it goes to every viewer.
-#[derive(Debug)]
+/// One event as it goes to every viewer: written once, shared by all.
+#[derive(Debug, Clone)]
 struct Sent {
     id: u64,
-    data: String,
+    text: Bytes,
 }
 
 /// The page in one language for one sight, and who looks at it.
@@ -56,16 +58,26 @@ struct Sent {
 struct Channel {
     language: Language,
     sight: Sight,
+    /// its place among all
+    place: usize,
     state: Mutex<Drawn>,
-    viewers: broadcast::Sender<Arc<Sent>>,
+    viewers: broadcast::Sender<Sent>,
 }
 
 #[derive(Debug, Default)]
 struct Drawn {
     parts: Parts,
+    /// the generations of the daemon, the heads and the logbook that `parts` shows
+    generations: Option<[u64; 3]>,
     /// number of the last event
     id: u64,
-    kept: VecDeque<Arc<Sent>>,
+    kept: VecDeque<Sent>,
+    /// every part in one event, where somebody has asked for it since the last one
+    everything: Option<Sent>,
+    /// when the last event was sent
+    sent: Option<Instant>,
+    /// the page as it is for those who may look, and for those who may log in
+    pages: [Ready; 2],
 }
 
 /// What the page is drawn of.
@@ -94,9 +106,11 @@ impl Live {
             .into_iter()
             .flat_map(|language| Sight::SEEING.map(|sight| (language, sight)));
         let channels = pages
-            .map(|(language, sight)| Channel {
+            .enumerate()
+            .map(|(place, (language, sight))| Channel {
                 language,
                 sight,
+                place,
                 state: Mutex::default(),
                 viewers: broadcast::channel(BEHIND).0,
             })
@@ -104,7 +118,7 @@ impl Live {
         Self { follower, sources, channels: Arc::new(channels), run }
     }
 
-    /// Draws what changes, for as long as the process runs.
+    /// Draws what changes, and sends beats while nothing does, for as long as the process runs.
     pub async fn run(self) {
         let mut changes = self.follower.changes();
         let mut heads = self.sources.heads.changes();
@@ -113,31 +127,46 @@ impl Live {
             for channel in
                 self.channels.iter().filter(|channel| channel.viewers.receiver_count() > 0)
             {
-                self.draw(channel);
+                let mut drawn = lock(&channel.state);
+                self.draw(channel, &mut drawn);
+                beat(channel, &mut drawn);
             }
             tokio::time::sleep(COALESCE).await;
-            let changed = tokio::select! {
-                changed = changes.changed() => changed,
-                changed = heads.changed() => changed,
-                changed = lines.changed() => changed,
+            let changed = async {
+                tokio::select! {
+                    changed = changes.changed() => changed,
+                    changed = heads.changed() => changed,
+                    changed = lines.changed() => changed,
+                }
             };
-            if changed.is_err() {
+            if let Ok(Err(_)) = tokio::time::timeout(BEAT / 4, changed).await {
                 return;
             }
         }
     }
 
     /// Returns the whole page, with the number of the event that it holds everything of.
-    pub fn whole(&self, language: Language, sight: Sight, access: &Access) -> String {
-        let place = self.place(language, sight);
-        let Some((place, channel)) =
-            place.and_then(|place| Some((place, self.channels.get(place)?)))
-        else {
-            return page::closed(language, access);
+    pub fn whole(&self, language: Language, sight: Sight, access: &Access) -> Answer {
+        let Some(channel) = self.channel(language, sight) else {
+            return Answer::plain(page::closed(language, access));
         };
-        let (parts, id) = self.draw(channel);
-        let plots = page::draw_plots(&self.sources.history, Span::Hour, sight, language.words());
-        page::whole(language, &parts, &plots, access, &self.name(place, id))
+        let mut drawn = lock(&channel.state);
+        self.draw(channel, &mut drawn);
+        let (id, samples) = (drawn.id, self.sources.history.taken());
+        let Drawn { parts, pages, .. } = &mut *drawn;
+        let make = || {
+            let history = &self.sources.history;
+            let plots = page::draw_plots(history, Span::Hour, sight, language.words());
+            page::whole(language, parts, &plots, access, &self.name(channel, id))
+        };
+        let [look, log_in] = pages;
+        match access {
+            Access::View => look.get((id, samples), make),
+            Access::LogIn => log_in.get((id, samples), make),
+            // It holds a secret: it is kept nowhere, and not compressed together with texts of
+            // others (CVE-2013-3587).
+            Access::Order(_) => Answer::plain(make()),
+        }
     }
 
     /// Returns the events after `since`, then those that come; with beats while nothing does.
@@ -146,17 +175,13 @@ impl Live {
         language: Language,
         sight: Sight,
         since: Option<&str>,
-    ) -> impl Stream<Item = sse::Event> + use<> {
+    ) -> impl Stream<Item = Bytes> + use<> {
         let live = self.clone();
-        let place = self.place(language, sight);
-        let since = since.and_then(|name| self.number(place?, name));
-        let receiver = place
-            .and_then(|place| self.channels.get(place))
-            .map(|channel| channel.viewers.subscribe());
-        let missed = match place.and_then(|place| self.channels.get(place)) {
-            Some(channel) => self.missed(channel, since),
-            None => Vec::new(),
-        };
+        let channel = self.channel(language, sight);
+        let since = since.and_then(|name| self.number(channel?, name));
+        let receiver = channel.map(|channel| channel.viewers.subscribe());
+        let missed = channel.map(|channel| self.missed(channel, since)).unwrap_or_default();
+        let place = channel.map(|channel| channel.place);
         let last = missed.last().map(|sent| sent.id).or(since).unwrap_or(0);
         let begin = stream::iter(missed);
         let go_on =
@@ -164,91 +189,111 @@ impl Live {
                 let mut receiver = receiver?;
                 let channel = live.channels.get(place?)?;
                 loop {
-                    match receiver.recv().await {
-                        Ok(sent) if sent.id > last => {
-                            let id = sent.id;
-                            return Some((sent, (live.clone(), Some(receiver), id)));
-                        }
-                        Ok(_) => {}
+                    let sent = match receiver.recv().await {
+                        // A beat has the number of the event before it.
+                        Ok(sent) if sent.id > last || sent.text == BEAT_TEXT => sent,
+                        Ok(_) => continue,
                         Err(broadcast::error::RecvError::Lagged(_)) => {
-                            let whole = live.everything(channel);
-                            let id = whole.id;
-                            return Some((whole, (live.clone(), Some(receiver), id)));
+                            live.everything(channel, &mut lock(&channel.state))
                         }
                         Err(broadcast::error::RecvError::Closed) => return None,
-                    }
+                    };
+                    let last = last.max(sent.id);
+                    return Some((sent, (live.clone(), Some(receiver), last)));
                 }
             });
-        let named = self.clone();
-        begin.chain(go_on).map(move |sent| {
-            let name = named.name(place.unwrap_or_default(), sent.id);
-            sse::Event::default().id(name).event("update").data(&sent.data)
-        })
+        begin.chain(go_on).map(|sent| sent.text)
     }
 
-    fn place(&self, language: Language, sight: Sight) -> Option<usize> {
-        let wanted = |channel: &Channel| (channel.language, channel.sight) == (language, sight);
-        self.channels.iter().position(wanted)
+    /// Returns the channel of a page; none for those who see nothing.
+    fn channel(&self, language: Language, sight: Sight) -> Option<&Channel> {
+        let mut channels = self.channels.iter();
+        channels.find(|channel| (channel.language, channel.sight) == (language, sight))
     }
 
     /// Returns the name of a channel's event: of this process, and of no other channel.
-    fn name(&self, place: usize, id: u64) -> String {
-        format!("{:x}.{place}-{id}", self.run)
+    fn name(&self, channel: &Channel, id: u64) -> String {
+        format!("{:x}.{}-{id}", self.run, channel.place)
     }
 
     /// Returns the number in an event's name; `None` where another process or channel made it.
-    fn number(&self, place: usize, name: &str) -> Option<u64> {
+    fn number(&self, channel: &Channel, name: &str) -> Option<u64> {
         let id = name.rsplit_once('-')?.1.parse().ok()?;
-        (self.name(place, id) == name).then_some(id)
+        (self.name(channel, id) == name).then_some(id)
     }
 
     /// Returns what a viewer that knows everything up to `since` has missed.
-    fn missed(&self, channel: &Channel, since: Option<u64>) -> Vec<Arc<Sent>> {
-        let (_, newest) = self.draw(channel);
-        let drawn = lock(&channel.state);
+    fn missed(&self, channel: &Channel, since: Option<u64>) -> Vec<Sent> {
+        let mut drawn = lock(&channel.state);
+        self.draw(channel, &mut drawn);
+        let newest = drawn.id;
         let oldest = drawn.kept.front().map_or(newest + 1, |sent| sent.id);
         match since {
             Some(since) if since == newest => Vec::new(),
             Some(since) if since < newest && since + 1 >= oldest => {
                 drawn.kept.iter().filter(|sent| sent.id > since).cloned().collect()
             }
-            _ => {
-                drop(drawn);
-                vec![self.everything(channel)]
-            }
+            _ => vec![self.everything(channel, &mut drawn)],
         }
     }
 
-    fn everything(&self, channel: &Channel) -> Arc<Sent> {
-        let drawn = lock(&channel.state);
+    fn everything(&self, channel: &Channel, drawn: &mut Drawn) -> Sent {
+        if let Some(known) = drawn.everything.as_ref().filter(|known| known.id == drawn.id) {
+            return known.clone();
+        }
         let update =
             Update { parts: drawn.parts.all().collect(), layout: true, ..Update::default() };
-        Arc::new(Sent { id: drawn.id, data: json(&update) })
+        let sent = self.sent(channel, drawn.id, &json(&update));
+        drawn.everything = Some(sent.clone());
+        sent
     }
 
-    /// Draws the page anew, sends what differs; returns it with the number of the last event.
-    fn draw(&self, channel: &Channel) -> (Parts, u64) {
-        let known = self.sources.summaries.seen(self.follower.known(), channel.sight);
+    /// Returns an event as it is sent (HTML, section 9.2.5); JSON has no line break.
+    fn sent(&self, channel: &Channel, id: u64, json: &str) -> Sent {
+        let text = format!("id: {}\nevent: update\ndata: {json}\n\n", self.name(channel, id));
+        Sent { id, text: text.into() }
+    }
+
+    /// Draws the page anew where something has changed, and sends what differs.
+    fn draw(&self, channel: &Channel, drawn: &mut Drawn) {
+        let Sources { heads, logbook, summaries, .. } = &self.sources;
+        // Before what is read: what comes in between is drawn again.
+        let generations = [self.follower.generation(), heads.generation(), logbook.generation()];
+        if drawn.generations == Some(generations) {
+            return;
+        }
+        let known = summaries.seen(self.follower.known(), channel.sight);
         // The journal names nodes.
         let full = channel.sight == Sight::Full;
-        let entries = if full { self.sources.logbook.entries() } else { Vec::new() };
-        let scene = Scene { known: &known, heads: &self.sources.heads.known(), entries: &entries };
-        let mut drawn = lock(&channel.state);
+        let entries = if full { logbook.entries() } else { Vec::new() };
+        let scene = Scene { known: &known, heads: &heads.known(), entries: &entries };
         let parts = page::draw(channel.language, &scene, &drawn.parts);
-        let update = difference(&drawn.parts, &parts);
-        if let Some(data) = update {
-            drawn.id += 1;
-            let sent = Arc::new(Sent { id: drawn.id, data });
-            if drawn.kept.len() == KEPT {
-                drawn.kept.pop_front();
-            }
-            drawn.kept.push_back(Arc::clone(&sent));
-            drawn.parts = parts;
-            // No viewer is no failure.
-            let _ = channel.viewers.send(sent);
+        drawn.generations = Some(generations);
+        let Some(json) = difference(&drawn.parts, &parts) else { return };
+        drawn.id += 1;
+        let sent = self.sent(channel, drawn.id, &json);
+        if drawn.kept.len() == KEPT {
+            drawn.kept.pop_front();
         }
-        (drawn.parts.clone(), drawn.id)
+        drawn.kept.push_back(sent.clone());
+        drawn.parts = parts;
+        drawn.sent = Some(Instant::now());
+        // No viewer is no failure.
+        let _ = channel.viewers.send(sent);
     }
+}
+
+/// An event that shows that the server is there.
+const BEAT_TEXT: &[u8] = b"event: beat\ndata:\n\n";
+
+/// Sends a beat where nothing else was sent for long enough.
+fn beat(channel: &Channel, drawn: &mut Drawn) {
+    // The loop comes by four times a beat: late by a quarter is late enough.
+    if drawn.sent.is_some_and(|sent| sent.elapsed() < BEAT * 3 / 4) {
+        return;
+    }
+    drawn.sent = Some(Instant::now());
+    let _ = channel.viewers.send(Sent { id: drawn.id, text: Bytes::from_static(BEAT_TEXT) });
 }
 
 /// Returns the event that makes `new` of `old`; `None` where they are alike.

@@ -36,12 +36,12 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Logbook {
     entries: Arc<Mutex<VecDeque<Entry>>>,
-    changed: Arc<watch::Sender<()>>,
+    changed: Arc<watch::Sender<u64>>,
 }
 
 impl Default for Logbook {
     fn default() -> Self {
-        Self { entries: Arc::default(), changed: Arc::new(watch::channel(()).0) }
+        Self { entries: Arc::default(), changed: Arc::new(watch::channel(0).0) }
     }
 }
 
@@ -51,8 +51,13 @@ impl Logbook {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
+    /// Returns a number that grows when there is another line.
+    pub fn generation(&self) -> u64 {
+        *self.changed.borrow()
+    }
+
     /// Returns a receiver that wakes when there is another line.
-    pub fn changes(&self) -> watch::Receiver<()> {
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
@@ -101,7 +106,7 @@ impl Logbook {
             entries.pop_front();
         }
         entries.push_back(entry);
-        self.changed.send_replace(());
+        self.changed.send_modify(|generation| *generation += 1);
     }
 }
 

@@ -7,13 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use bramblegate_web::follow::Follower;
+use bramblegate_web::guests::Guests;
 use bramblegate_web::listen::{self, PortFile};
 use bramblegate_web::live::{Live, Sources};
 use bramblegate_web::options::{Args, Options};
 use bramblegate_web::orders::Desk;
-use bramblegate_web::serve::{self, Site};
+use bramblegate_web::serve::{self, CONNECTIONS, Site};
 use bramblegate_web::{log, login};
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -67,6 +69,17 @@ fn hash() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Raises the number of files that this process may have open to what its connections need. What
+/// is not allowed is done without: connections wait then.
+fn allow_connections() {
+    let wanted = u64::try_from(CONNECTIONS + 64).unwrap_or(u64::MAX);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
+}
+
 fn serve(args: &Args) -> Result<(), Failure> {
     let options = Options::read(args).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -76,6 +89,7 @@ fn serve(args: &Args) -> Result<(), Failure> {
         log::line(format_args!("there is no status page: web.enabled is false"));
         return Ok(());
     }
+    allow_connections();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     runtime.block_on(run(args, options))
@@ -94,15 +108,16 @@ async fn run(args: &Args, first: Options) -> Result<(), Failure> {
     // Sockets of the service manager take the place of those in the settings.
     let wanted = handed_over.is_empty() || !args.listen.is_empty();
     let mut port = handed_over.first().map(port_of);
+    let guests = Guests::new(CONNECTIONS);
     let mut standing = JoinSet::new();
     for listener in handed_over {
-        standing.spawn(serve::serve(listener, routes.clone()));
+        standing.spawn(serve::serve(listener, guests.clone(), routes.clone()));
     }
     let mut own = JoinSet::new();
     if wanted {
         let listener = listen::first_free(&options.borrow().listen).map_err(|why| failed(&why))?;
         port = Some(port_of(&listener));
-        own.spawn(serve::serve(listener, routes.clone()));
+        own.spawn(serve::serve(listener, guests.clone(), routes.clone()));
     }
     let mut place = announce(&options.borrow(), port);
     // Where no service manager waits for it that is no failure.
@@ -120,7 +135,7 @@ async fn run(args: &Args, first: Options) -> Result<(), Failure> {
             own.shutdown().await;
             let listener = listen::first_free(&now.listen).map_err(|why| failed(&why))?;
             port = Some(port_of(&listener));
-            own.spawn(serve::serve(listener, routes.clone()));
+            own.spawn(serve::serve(listener, guests.clone(), routes.clone()));
         }
         if now.port_file != options.borrow().port_file || moved {
             drop(place);
@@ -144,7 +159,8 @@ fn site(options: &watch::Receiver<Arc<Options>>) -> std::io::Result<Router> {
     let live = Live::new(follower.clone(), sources.clone(), number);
     tokio::spawn(live.clone().run());
     let desk = Arc::new(Desk::new(options.clone()));
-    Ok(serve::routes(Site { follower, live, sources, desk, options: options.clone() }))
+    let (options, kept) = (options.clone(), Arc::default());
+    Ok(serve::routes(Site { follower, live, sources, desk, options, kept }))
 }
 
 /// Reads the settings again; `None` where they are wrong, and those in force stay.

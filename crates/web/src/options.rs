@@ -8,6 +8,8 @@ use bramblegate_files::settings as files;
 use clap::Parser;
 use ipnet::IpNet;
 
+use crate::host::Names;
+
 /// Serves the status page of this head node.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bramblegate-web", version)]
@@ -40,6 +42,13 @@ pub struct Args {
     /// URL of another head's status page, shown on this one; may be given more than once
     #[arg(long = "head", value_name = "URL")]
     pub heads: Vec<String>,
+    /// Name by which browsers may call this head, beside its addresses and host name; may be given
+    /// more than once
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// Domain of the cluster: the head is HOSTNAME.DOMAIN too
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
     /// Read a password from standard input, print its hash and exit
     #[arg(long, hide = true)]
     pub hash_password: bool,
@@ -69,6 +78,8 @@ pub struct Options {
     pub nodes_max: usize,
     /// URLs without a path
     pub heads: Vec<String>,
+    /// what browsers may call the head
+    pub names: Names,
     /// where the port is written; `None`: run by hand
     pub port_file: Option<PathBuf>,
 }
@@ -132,9 +143,15 @@ impl Options {
             } else {
                 args.heads.clone()
             },
+            names: Names { domains: vec![domain(args, settings)], names: args.hosts.clone() },
             port_file: web.map(|web| web.port_file.clone()),
         }
     }
+}
+
+fn domain(args: &Args, settings: Option<&Settings>) -> String {
+    let set = || settings.map(|settings| settings.cluster.domain.clone());
+    args.domain.clone().or_else(set).unwrap_or_else(|| "bramble".to_owned())
 }
 
 /// Returns where the page may be by the settings: at no port that leads to a node.
@@ -181,6 +198,13 @@ mod tests {
         let given = options(settings, &args);
         assert_eq!((given.public, given.nodes_max), (Public::Off, 7));
         assert_eq!(given.admin_from, ["10.0.0.0/8".parse().unwrap()]);
+        let names = |options: Options| (options.names.domains, options.names.names);
+        let set = "cluster.domain = \"rack\"\n";
+        assert_eq!(names(options("", &[])), (vec!["bramble".to_owned()], vec![]));
+        assert_eq!(names(options(set, &[])), (vec!["rack".to_owned()], vec![]));
+        let args = ["--domain", "home.arpa", "--host", "rack1.example"];
+        let given = (vec!["home.arpa".to_owned()], vec!["rack1.example".to_owned()]);
+        assert_eq!(names(options(set, &args)), given);
     }
 
     #[test]

@@ -1,21 +1,23 @@
 //! Takes connections and answers requests, within bounds.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use bramblegate_api::status::Node;
 use bramblegate_config::Public;
-use futures_util::stream::{Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,34 +25,43 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::discovery;
 use crate::follow::{Follower, Known};
+use crate::guests::{Guest, Guests};
 use crate::history::Span;
+use crate::host::Names;
 use crate::live::{BEAT, Live, Sources};
 use crate::metrics;
 use crate::options::Options;
 use crate::orders::{self, Desk};
 use crate::page::{self, Access, Language};
 use crate::plain;
+use crate::ready::{Answer, Answers, State as Made};
 use crate::sight::Sight;
 
-/// Connections at the same time; more wait in the kernel's queue.
-const CONNECTIONS: usize = 2048;
-/// … from one address that is not the head's own.
-const PER_ADDRESS: usize = 1100;
+/// Connections at the same time; when there are more, who has most loses one.
+pub const CONNECTIONS: usize = 2048;
+const HTML: &str = "text/html; charset=utf-8";
 /// A request's head comes within this time, or not at all.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// What a request's head may be long, bytes.
 const HEAD_SIZE: usize = 16 << 10;
 /// What a form may be long, bytes.
 const BODY: usize = 4 << 10;
+/// An answer is taken within this time, events aside; so does a form come.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// A viewer that has taken nothing for so long is gone (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How programs call themselves that show what they get in a terminal.
 const TERMINALS: [&str; 3] = ["curl/", "Wget/", "HTTPie/"];
+/// Lists for service discovery that are under way at the same time.
+const DISCOVERING: usize = 16;
+/// Of a long answer so much is handed on at once, bytes.
+const PIECE: usize = 16 << 10;
 /// Pause after accept(2) failed, as where there are no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The page is its own files and nothing else: no script within it, no form elsewhere, no frame.
@@ -65,6 +76,47 @@ pub struct Site {
     pub sources: Sources,
     pub desk: Arc<Desk>,
     pub options: watch::Receiver<Arc<Options>>,
+    /// long answers that are kept
+    pub kept: Arc<Kept>,
+}
+
+/// Answers that are made once for all who ask.
+#[derive(Debug)]
+pub struct Kept {
+    /// long answers of now
+    ready: Mutex<Answers<Question>>,
+    /// the files of the page
+    assets: Mutex<Answers<Question>>,
+    /// the figures of this second
+    measured: Mutex<Answers<Figures>>,
+    /// places for lists of targets, which nobody shares
+    discovering: Arc<Semaphore>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        let (ready, assets, measured) = Default::default();
+        Self { ready, assets, measured, discovering: Arc::new(Semaphore::new(DISCOVERING)) }
+    }
+}
+
+/// What is answered to all of one sight alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Question {
+    Status(Sight),
+    Style,
+    Script,
+    /// nodes of a group that there is
+    Group(Sight, Language, String),
+}
+
+/// Which figures somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Figures {
+    sight: Sight,
+    openmetrics: bool,
+    /// nodes are series of their own up to so many
+    nodes_max: usize,
 }
 
 impl Site {
@@ -96,6 +148,24 @@ impl Site {
             }
         }
     }
+
+    /// Returns what answers of now are made of.
+    fn now(&self) -> Made {
+        (self.follower.generation(), 0)
+    }
+
+    /// Returns a file of the page, which is always the same.
+    fn asset(&self, question: Question, make: impl FnOnce() -> Bytes) -> Answer {
+        let mut assets = self.kept.assets.lock().unwrap_or_else(PoisonError::into_inner);
+        assets.get((0, 0), question, make)
+    }
+
+    /// Returns the answer to a question as of now; `make` makes it once.
+    fn answer(&self, question: Question, made: Made, make: impl FnOnce() -> Bytes) -> Answer {
+        // Nothing is done under the lock that could leave it half made.
+        let mut ready = self.kept.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.get(made, question, make)
+    }
 }
 
 /// Who asks.
@@ -121,17 +191,13 @@ pub fn routes(site: Site) -> Router {
         .route("/sd", get(discovered))
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(site.clone(), look))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(site.options.clone(), guard))
         .with_state(site)
 }
 
 /// Answers at `listener` for as long as the process runs.
-pub async fn serve(listener: TcpListener, routes: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let by_address = Arc::new(ByAddress::default());
+pub async fn serve(listener: TcpListener, guests: Guests, routes: Router) {
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(_) => {
@@ -139,21 +205,19 @@ pub async fn serve(listener: TcpListener, routes: Router) {
                 continue;
             }
         };
-        let Some(guest) = ByAddress::admit(&by_address, peer) else { continue };
-        let routes = routes.clone();
-        tokio::spawn(async move {
-            connection(stream, peer.ip(), routes).await;
-            drop((place, guest));
-        });
+        tokio::spawn(connection(stream, guests.admit(peer.ip()), peer.ip(), routes.clone()));
     }
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, routes: Router) {
+async fn connection(stream: TcpStream, guest: Guest, peer: IpAddr, routes: Router) {
     // Without the limit a viewer that has gone without a word keeps its place for ever.
     if set_limits(&stream).is_err() {
         return;
     }
+    let watch = Arc::new(Watch::default());
+    let watched = Arc::clone(&watch);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        watched.begin(matches!(request.uri().path(), "/live" | "/events"));
         request.extensions_mut().insert(Peer(peer.to_canonical()));
         routes.clone().call(request)
     });
@@ -162,8 +226,49 @@ async fn connection(stream: TcpStream, peer: IpAddr, routes: Router) {
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_SIZE)
         .serve_connection(TokioIo::new(stream), service);
-    // What a client sends wrong is its own matter.
-    let _ = answered.await;
+    tokio::select! {
+        // What a client sends wrong is its own matter.
+        _ = answered => {}
+        () = guest.must_leave() => {}
+        () = watch.late() => {}
+    }
+}
+
+/// Watches that who asks also takes the answer: one that reads a byte now and then would keep it,
+/// and its place, for ever.
+#[derive(Debug)]
+struct Watch {
+    begun: Instant,
+    /// of the last request, in ms after `begun`; the greatest number for events, which never end
+    asked: AtomicU64,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { begun: Instant::now(), asked: AtomicU64::new(0) }
+    }
+}
+
+impl Watch {
+    fn begin(&self, endless: bool) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(0);
+        self.asked.store(if endless { u64::MAX } else { now }, Ordering::Relaxed);
+    }
+
+    /// Waits until the last request is too long ago.
+    async fn late(&self) {
+        loop {
+            let asked = self.asked.load(Ordering::Relaxed);
+            if asked == u64::MAX {
+                return std::future::pending().await;
+            }
+            let end = self.begun + Duration::from_millis(asked) + ANSWER_TIME;
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
+    }
 }
 
 fn set_limits(stream: &TcpStream) -> io::Result<()> {
@@ -171,57 +276,25 @@ fn set_limits(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
-/// How many connections there are from each address.
-#[derive(Debug, Default)]
-struct ByAddress(Mutex<HashMap<IpAddr, usize>>);
-
-/// A connection that counts.
-struct Guest(Arc<ByAddress>, IpAddr);
-
-impl ByAddress {
-    fn admit(this: &Arc<Self>, peer: SocketAddr) -> Option<Guest> {
-        let address = peer.ip().to_canonical();
-        let mut counts = this.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= PER_ADDRESS && !address.is_loopback() {
-            return None;
-        }
-        *count += 1;
-        Some(Guest(Arc::clone(this), address))
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.1);
-            }
-        }
-    }
-}
-
 /// Refuses what only an attack asks, and gives every answer the headers of a page that stands
 /// alone.
-async fn guard(request: Request, next: Next) -> Response {
-    let refused = if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
-        Some(StatusCode::METHOD_NOT_ALLOWED)
-    } else if request.headers().get_all(header::HOST).iter().count() > 1 {
-        Some(StatusCode::BAD_REQUEST)
-    } else {
-        None
-    };
-    let mut answer = match refused {
-        Some(status) => status.into_response(),
+async fn guard(
+    State(options): State<watch::Receiver<Arc<Options>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let options = Arc::clone(&options.borrow());
+    let mut answer = match refuse(&request, &options.names) {
+        Some(refused) => refused,
         None => next.run(request).await,
     };
     let headers = answer.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // With "no-referrer" a browser sends our own forms with "Origin: null" (Fetch, section
+        // 3.1), which is_own_form refuses.
+        (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -246,6 +319,26 @@ async fn look(
     }
     request.extensions_mut().insert(sight);
     next.run(request).await
+}
+
+fn refuse(request: &Request, names: &Names) -> Option<Response> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
+        let allow = [(header::ALLOW, "GET, HEAD, POST")];
+        return Some((StatusCode::METHOD_NOT_ALLOWED, allow).into_response());
+    }
+    // RFC 9112, section 3.2: one Host, from version 1.1 on; what stands in the target counts too.
+    let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
+    if hosts.len() > 1 || (hosts.is_empty() && request.version() >= Version::HTTP_11) {
+        return Some((StatusCode::BAD_REQUEST, "one Host is needed\n").into_response());
+    }
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    let named = hosts.first().map(|host| host.to_str().unwrap_or_default());
+    if [target, named].into_iter().flatten().all(|host| names.has(host)) {
+        return None;
+    }
+    let why = "This head is not called so. Use its address or host name, or start the page's \
+               server with --host NAME.\n";
+    Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }
 
 fn language(headers: &HeaderMap) -> Language {
@@ -284,17 +377,19 @@ async fn index(
         None if site.desk.admits(peer) => Access::LogIn,
         None => Access::View,
     };
-    let headers =
-        [(header::VARY, "Accept, Accept-Language"), (header::CONTENT_LANGUAGE, language.code())];
-    (headers, Html(site.live.whole(language, sight, &access))).into_response()
+    let vary = "Accept, Accept-Encoding, Accept-Language, Cookie, User-Agent";
+    let about = [(header::VARY, vary), (header::CONTENT_LANGUAGE, language.code())];
+    (about, site.live.whole(language, sight, &access).respond(HTML, headers)).into_response()
 }
 
-async fn style() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], page::STYLE)
+async fn style(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let make = || Bytes::from_static(page::STYLE.as_bytes());
+    site.asset(Question::Style, make).respond("text/css; charset=utf-8", &headers)
 }
 
-async fn script() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], page::SCRIPT)
+async fn script(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let make = || Bytes::from_static(page::SCRIPT.as_bytes());
+    site.asset(Question::Script, make).respond("text/javascript; charset=utf-8", &headers)
 }
 
 #[derive(Debug, Deserialize)]
@@ -308,15 +403,17 @@ async fn nodes(
     Query(query): Query<GroupQuery>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
-) -> Html<String> {
+) -> Response {
+    let made = site.now();
     let known = site.seen(sight);
-    let words = language(&headers).words();
-    let snapshot = known.snapshot.as_deref();
-    Html(
-        snapshot.map_or_else(String::new, |snapshot| {
-            page::group(snapshot, &query.group, known.at, words)
-        }),
-    )
+    let group = |node: &Node| node.group.as_deref().unwrap_or("") == query.group;
+    let Some(snapshot) = known.snapshot.filter(|snapshot| snapshot.nodes.iter().any(group)) else {
+        return Html("").into_response();
+    };
+    let language = language(&headers);
+    let question = Question::Group(sight, language, query.group.clone());
+    let make = || page::group(&snapshot, &query.group, known.at, language.words()).into();
+    site.answer(question, made, make).respond(HTML, &headers)
 }
 
 #[derive(Debug, Deserialize)]
@@ -349,21 +446,25 @@ async fn live(
     Query(query): Query<EventsQuery>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+) -> Response {
     // A browser that reconnects names the last event that it took, whatever the address says.
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let since = last.or(query.since.as_deref());
-    let stream = site.live.events(language(&headers), sight, since).map(Ok);
+    let stream = site.live.events(language(&headers), sight, since).map(Ok::<_, Infallible>);
     let stream = stream.take_until(site.other_sight());
-    let beat = sse::Event::default().event("beat").data("");
-    Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(BEAT).event(beat))
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response()
 }
 
-async fn status(State(site): State<Site>, Extension(sight): Extension<Sight>) -> Response {
+async fn status(
+    State(site): State<Site>,
+    Extension(sight): Extension<Sight>,
+    headers: HeaderMap,
+) -> Response {
+    let made = site.now();
     match site.seen(sight).snapshot {
         Some(snapshot) => {
-            let json = bramblegate_api::line(&*snapshot);
-            ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+            let make = || bramblegate_api::line(&*snapshot).into();
+            site.answer(Question::Status(sight), made, make).respond("application/json", &headers)
         }
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
@@ -371,10 +472,13 @@ async fn status(State(site): State<Site>, Extension(sight): Extension<Sight>) ->
 
 /// Answers 200 while the daemon answers, else 503, with the reason.
 async fn health(State(site): State<Site>) -> Response {
-    match site.follower.known().lost {
-        None => "ok\n".into_response(),
-        Some((why, _)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
-    }
+    let known = site.follower.known();
+    let why = match (known.lost, known.snapshot) {
+        (None, Some(_)) => return "ok\n".into_response(),
+        (Some((why, _)), _) => why,
+        (None, None) => "no status yet".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
 }
 
 async fn measured(
@@ -387,8 +491,14 @@ async fn measured(
     let kind = if openmetrics { metrics::OPENMETRICS } else { metrics::TEXT };
     // Nodes without names are no series.
     let nodes_max = if sight == Sight::Full { site.options.borrow().nodes_max } else { 0 };
+    let figures = Figures { sight, openmetrics, nodes_max };
+    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let mut measured = site.kept.measured.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = measured.find((second, 0), &figures) {
+        return answer.respond(kind, &headers);
+    }
     match metrics::encode(&site.seen(sight), nodes_max, openmetrics) {
-        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Ok(text) => measured.put(figures, Answer::plain(text)).respond(kind, &headers),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -412,7 +522,26 @@ async fn discovered(
     let Some(snapshot) = known.snapshot else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    Json(discovery::targets(&snapshot, query.port)).into_response()
+    // Each port is a list of its own, which nobody shares.
+    let Ok(place) = Arc::clone(&site.kept.discovering).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response();
+    };
+    match serde_json::to_vec(&discovery::targets(&snapshot, query.port)) {
+        Ok(json) => {
+            let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (headers, in_place(json.into(), place)).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Returns a body that keeps a place until the most of it is sent.
+fn in_place(bytes: Bytes, place: OwnedSemaphorePermit) -> Body {
+    let pieces = stream::unfold((bytes, place), |(mut left, place)| async move {
+        let piece = left.split_to(left.len().min(PIECE));
+        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (left, place)))
+    });
+    Body::from_stream(pieces)
 }
 
 #[derive(Debug, Deserialize)]

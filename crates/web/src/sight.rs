@@ -10,7 +10,7 @@ use bramblegate_api::status::{Alert, Node, Snapshot};
 use crate::follow::Known;
 
 /// How much somebody sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sight {
     Full,
     /// no names, hardware addresses or addresses of nodes

@@ -213,6 +213,38 @@ fn a_summary_names_no_node_anywhere_and_who_has_logged_in_sees_all() {
 }
 
 #[test]
+fn an_answer_that_is_kept_for_one_sight_is_not_given_to_another() {
+    let page = Page::start(&["--public", "summary"]);
+    let cookie = page.log_in();
+    let anybody = ["--compressed", "--max-time", "0.7", "-H", "Accept: text/html,*/*"];
+    let member = [&anybody[..], &["-H", cookie.as_str()]].concat();
+    let private = ["rpi", "b8:27", "192.168.50.", "name=\"csrf\""];
+    // Each first in turn: whose question is answered first must not matter.
+    for member_first in [true, false, true, false] {
+        for path in ["/status.json", "/metrics", "/nodes?group=", "/", "/live", "/events"] {
+            for as_member in [member_first, !member_first, member_first] {
+                let options = if as_member { &member[..] } else { &anybody };
+                let (code, answer) = page.curl(path, options);
+                assert_eq!(code, 200, "{path}");
+                if as_member {
+                    assert!(answer.contains("rpi1"), "{path} hides a node: {answer}");
+                } else {
+                    let found = private.iter().find(|private| answer.contains(**private));
+                    assert_eq!(found, None, "{path} shows it to anybody: {answer}");
+                }
+                let is_page = answer.contains("<title>");
+                assert_eq!(is_page, path == "/", "{path}");
+                if is_page {
+                    let gzip = answer.to_lowercase().contains("content-encoding: gzip");
+                    assert_eq!(gzip, !as_member, "a page with a token is not compressed");
+                    assert_eq!(answer.contains("name=\"csrf\""), as_member);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_page_that_is_off_shows_a_log_in_and_no_more() {
     let page = Page::start(&["--public", "off"]);
     for path in

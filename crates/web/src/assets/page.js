@@ -104,6 +104,6 @@
   const alive = () => { heard = Date.now(); stale(false); };
   source.addEventListener("update", (event) => { alive(); update(JSON.parse(event.data)); });
   source.addEventListener("beat", alive);
-  setInterval(() => { ages(); if (Date.now() - heard > QUIET) stale(true); }, 1000);
+  setInterval(() => { ages(); if (Date.now() - heard > QUIET) stale(true); }, 250);
   prepare();
 })();

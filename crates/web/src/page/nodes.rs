@@ -153,8 +153,9 @@ fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -
         };
     }
     html! {
-        li class={ "node " (health) } data-node=(node.name) data-health=(node.health) title={ (node.name) " " (address) " " (shown) } {
-            span.name { (node.name) } span.health { (shown) }
+        li class={ "node " (health) } data-node=(node.name) data-health=(node.health) title={ (address) " " (shown) } {
+            span.name { (node.name) }
+            @if node.health != NodeHealth::Up { span.health { (shown) } }
         }
     }
 }

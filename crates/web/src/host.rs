@@ -1,0 +1,122 @@
+//! The names by which browsers call this head (`Host`).
+//!
+//! A page of a stranger can have its own name resolve to the head's address (DNS rebinding) and is
+//! then of one origin with the status page: it reads what it likes, and the viewer's session is
+//! sent along. Its name gives it away. An address is no name, so any is taken: the head cannot know
+//! those that a venue's router leads to it.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The names of a head beside what the machine itself knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// domains in which the head has its host name
+    pub domains: Vec<String>,
+    /// whole names
+    pub names: Vec<String>,
+}
+
+impl Names {
+    /// Returns whether a request's `Host` is this head: an address, or one of its names; with or
+    /// without a port.
+    pub fn has(&self, host: &str) -> bool {
+        let Some(name) = without_port(host) else { return false };
+        if is_address(name) {
+            return true;
+        }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("localhost") || self.names.iter().any(|own| is(own)) {
+            return true;
+        }
+        let Some(own) = fs::read_to_string("/proc/sys/kernel/hostname").ok() else { return false };
+        let own = own.trim();
+        let short = own.split('.').next().unwrap_or(own);
+        if own.is_empty() || is(own) || is(short) {
+            return !own.is_empty();
+        }
+        let Some((first, domain)) = name.split_once('.') else { return false };
+        // What a home router adds to names, as in rack1.fritz.box, the head was given with its
+        // lease.
+        first.eq_ignore_ascii_case(short)
+            && (domain.eq_ignore_ascii_case("local")
+                || self.domains.iter().chain(&search()).any(|own| own.eq_ignore_ascii_case(domain)))
+    }
+}
+
+/// Returns a host without its port (RFC 3986, section 3.2.2); `None` for what is none.
+fn without_port(host: &str) -> Option<&str> {
+    let end = host.find(']').map_or(0, |end| end + 1);
+    let (name, rest) = match host.get(end..)?.find(':') {
+        Some(colon) => host.split_at(end + colon),
+        None => (host, ""),
+    };
+    let port = rest.strip_prefix(':').unwrap_or_default();
+    (!name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+}
+
+fn is_address(name: &str) -> bool {
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        // A zone stands behind a percent sign (RFC 6874).
+        Some(inner) => inner.split('%').next().is_some_and(|own| own.parse::<Ipv6Addr>().is_ok()),
+        None => name.parse::<Ipv4Addr>().map(IpAddr::V4).is_ok(),
+    }
+}
+
+/// Returns the domains that this machine's resolver tries (resolv.conf(5)).
+fn search() -> Vec<String> {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let lines = text
+        .lines()
+        .map(str::split_whitespace)
+        .filter_map(|mut words| matches!(words.next(), Some("search" | "domain")).then_some(words));
+    lines.flatten().map(|domain| domain.trim_end_matches('.').to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_own_names_are_the_head_and_others_are_not() {
+        let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let own = own.trim().split('.').next().unwrap().to_owned();
+        let names = Names { domains: vec!["bramble".into()], names: vec!["rack1.example".into()] };
+        for host in [
+            "10.0.0.1",
+            "10.0.0.1:8080",
+            "[fe80::1]:80",
+            "[fe80::1%25eth0]",
+            "[::1]",
+            "localhost:80",
+            "LocalHost",
+            "rack1.example",
+            "rack1.example.:80",
+            &own,
+            &own.to_uppercase(),
+            &format!("{own}.local"),
+            &format!("{own}.bramble:80"),
+        ] {
+            assert!(names.has(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "evil.example:80",
+            "10.0.0.1.evil.example",
+            "10.0.0.1:80:80",
+            "10.0.0.1:evil",
+            "[::1].evil.example",
+            "[evil]",
+            "localhost.evil.example",
+            "rack1.example.evil.example",
+            "user@10.0.0.1",
+            &format!("{own}.evil.example"),
+            &format!("{own}.local.evil.example"),
+        ] {
+            assert!(!names.has(host), "{host}");
+        }
+    }
+}

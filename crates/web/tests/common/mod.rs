@@ -1,0 +1,13 @@
+//! What the tests of the page share: a status socket, the program, a client.
+#![allow(
+    dead_code,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+pub mod client;
+pub mod daemon;
+pub mod program;

@@ -1,0 +1,472 @@
+//! What is seen on the page.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bramblegate::api::status::{Change, NodeHealth, Severity, Snapshot};
+use bramblegate::panel::Charset;
+use bramblegate_lab::{Error, Result, Venue, World};
+use serde_json::{Value, json};
+
+use crate::common::daemon::{Daemon, cluster};
+use crate::common::program::{PASSWORD, Program, beside};
+use crate::webdriver::{Browser, Look};
+
+pub type Story = (&'static str, fn() -> Result<()>);
+
+pub const ALL: [Story; 9] = [
+    ("a_node_that_dies_is_seen_without_a_reload", a_node_that_dies),
+    ("the_glass_is_the_display_dot_by_dot", the_glass),
+    ("attributes_are_as_the_contract_has_them", attributes),
+    ("phone_and_desktop_light_and_dark", widths),
+    ("without_a_script_it_is_a_page", without_script),
+    ("it_paints_at_once_and_is_small", paint),
+    ("orders_need_a_log_in", orders),
+    ("a_stale_page_says_so_within_five_seconds", stale),
+    ("axe_finds_nothing", axe),
+];
+
+/// A browser before a cluster.
+struct Scene {
+    browser: Browser,
+    program: Program,
+    daemon: Option<Daemon>,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(snapshot: Snapshot, look: Look) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|error| Error(error.to_string()))?;
+        let daemon = Daemon::start(folder.path(), snapshot);
+        let program = Program::start(folder.path(), "127.0.0.1", &[]);
+        let browser = Browser::start(folder.path(), look)?;
+        let scene = Self { browser, program, daemon: Some(daemon), _folder: folder };
+        scene.browser.open(&scene.url())?;
+        Ok(scene)
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/", self.program.at)
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().unwrap()
+    }
+}
+
+fn ensure(what: impl Into<String>, is: bool) -> Result<()> {
+    if is { Ok(()) } else { Err(Error(format!("not so: {}", what.into()))) }
+}
+
+/// Waits until a script on the page returns true; returns how long that took.
+fn until(browser: &Browser, what: &str, most: Duration, script: &str) -> Result<Duration> {
+    let begin = Instant::now();
+    loop {
+        if browser.run(script, json!([]))? == Value::Bool(true) {
+            println!("{what}: after {:?}", begin.elapsed());
+            return Ok(begin.elapsed());
+        }
+        if begin.elapsed() > most {
+            return Err(Error(format!("not within {most:?}: {what}")));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Keeps a picture of the window.
+fn keep(browser: &Browser, name: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/web-shots");
+    std::fs::create_dir_all(&folder).map_err(|error| Error(error.to_string()))?;
+    let path = folder.join(format!("{name}.png"));
+    let png = base64(&browser.picture(None)?);
+    std::fs::write(&path, png).map_err(|error| Error(error.to_string()))?;
+    Ok(path)
+}
+
+/// Decodes base64 (RFC 4648, section 4).
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut held, mut bits) = (0u32, 0);
+    for digit in text.bytes().filter_map(|byte| DIGITS.iter().position(|known| *known == byte)) {
+        held = held << 6 | digit as u32;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+            held &= (1 << bits) - 1;
+        }
+    }
+    bytes
+}
+
+const HEALTH: &str =
+    "return document.querySelector('[data-node=\"NODE\"]')?.dataset.health === 'WANTED'";
+
+fn health(node: &str, wanted: &str) -> String {
+    HEALTH.replace("NODE", node).replace("WANTED", wanted)
+}
+
+/// The real gateway in a real venue: what the page shows is what the status has.
+fn a_node_that_dies() -> Result<()> {
+    const HOME_ROUTER: &str = "purpose = \"A home router\"\n[[network]]\naddress = \"10.99.0.1/24\"\n\
+                               [network.dhcp]\naddress = \"10.99.0.126\"\n";
+    let venue = Venue::parse("page", HOME_ROUTER)?;
+    let mut world = World::build_furnished(&venue, &beside("bramblegate"))?;
+    world.start_gateway()?;
+    let folder = tempfile::tempdir().map_err(|error| Error(error.to_string()))?;
+    std::os::unix::fs::symlink(world.socket(), folder.path().join("status.sock"))
+        .map_err(|error| Error(error.to_string()))?;
+    let program = Program::start(folder.path(), "127.0.0.1", &[]);
+    let browser = Browser::start(folder.path(), Look::default())?;
+    browser.open(&format!("http://{}/", program.at))?;
+    until(&browser, "rpi1 is up", Duration::from_secs(20), &health("rpi1", "up"))?;
+    browser.run("window.never_reloaded = true", json!([]))?;
+    keep(&browser, "real-gateway")?;
+    world.node_down("rpi1")?;
+    until(&browser, "rpi1 is down", Duration::from_secs(20), &health("rpi1", "down"))?;
+    ensure(
+        "it was not reloaded",
+        browser.run("return window.never_reloaded === true", json!([]))? == true,
+    )?;
+    let begin = Instant::now();
+    loop {
+        let label = browser
+            .run("return document.querySelector('#lcd').getAttribute('aria-label')", json!([]))?;
+        let lines = world.status()?.panel.lcd.lines.unwrap_or_default();
+        let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
+        if label == lines.join("\n") && dots(&browser)? == rom(&lines) {
+            break;
+        }
+        ensure(
+            format!("the glass is the display's: {label}"),
+            begin.elapsed() < Duration::from_secs(10),
+        )?;
+    }
+    keep(&browser, "real-gateway-node-down")?;
+    world.node_up("rpi1")?;
+    until(&browser, "rpi1 is back", Duration::from_secs(20), &health("rpi1", "up"))?;
+    world.stop_gateway("KILL", Duration::from_secs(10))?;
+    until(
+        &browser,
+        "the page says that the daemon is gone",
+        Duration::from_secs(5),
+        "return !!document.querySelector('#state .lost')",
+    )
+    .map(drop)
+}
+
+/// Where each dot of the glass is lit on the screen: a row of text for each row of dots, gaps
+/// between characters included.
+fn dots(browser: &Browser) -> Result<Vec<String>> {
+    const SCRIPT: &str = r##"
+const [png, done] = arguments;
+const svg = document.querySelector("#lcd");
+const box = svg.getBoundingClientRect(), matrix = svg.getScreenCTM();
+const view = svg.viewBox.baseVal;
+const image = new Image();
+image.onload = () => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const scale = image.width / box.width;
+  const rows = [];
+  for (let y = 0; y < view.height; y++) {
+    let row = "";
+    for (let x = 0; x < view.width; x++) {
+      const left = (matrix.a * (x + .45) + matrix.e - box.left) * scale;
+      const top = (matrix.d * (y + .5) + matrix.f - box.top) * scale;
+      const [red] = context.getImageData(Math.floor(left), Math.floor(top), 1, 1).data;
+      row += red > 128 ? "#" : ".";
+    }
+    rows.push(row);
+  }
+  done(rows);
+};
+image.onerror = () => done(["no picture"]);
+image.src = "data:image/png;base64," + png;
+"##;
+    let rows = browser.run_later(SCRIPT, json!([browser.picture(Some("#lcd"))?]))?;
+    let rows = rows.as_array().cloned().unwrap_or_default();
+    Ok(rows.iter().map(|row| row.as_str().unwrap_or_default().to_owned()).collect())
+}
+
+/// The same as the controller's character ROM has it.
+fn rom(lines: &[&str]) -> Vec<String> {
+    let columns = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let dark = ".".repeat(columns * 6 + 1);
+    let mut rows = vec![dark.clone()];
+    for line in lines {
+        for y in 0..8 {
+            let mut row = ".".to_owned();
+            for scalar in line.chars() {
+                let bits = Charset::A00.dots(scalar)[y];
+                row.extend((0..5).map(|x| if bits >> (4 - x) & 1 == 1 { '#' } else { '.' }));
+                row.push('.');
+            }
+            rows.push(format!("{row:.<width$}", width = dark.len()));
+        }
+        rows.push(dark.clone());
+    }
+    rows
+}
+
+fn the_glass() -> Result<()> {
+    let mut snapshot = cluster(3);
+    // Every letter, digit and sign of the ROM's first half that is printed anywhere.
+    let all: String = (' '..='}').filter(|scalar| *scalar != '\\').collect();
+    let rows: Vec<String> = all
+        .chars()
+        .collect::<Vec<_>>()
+        .chunks(20)
+        .map(|row| format!("{:<20}", row.iter().collect::<String>()))
+        .collect();
+    for rows in [&rows[..4], &rows[1..]] {
+        snapshot.panel.lcd.lines = Some(rows.iter().map(|row| row.into()).collect());
+        let scene = Scene::new(snapshot.clone(), Look::default())?;
+        let wanted: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let (seen, rom) = (dots(&scene.browser)?, rom(&wanted));
+        ensure(format!("seen\n{}\nROM\n{}", seen.join("\n"), rom.join("\n")), seen == rom)?;
+        ensure("something is lit", rom.concat().contains('#'))?;
+    }
+    Ok(())
+}
+
+fn attributes() -> Result<()> {
+    let scene = Scene::new(cluster(3), Look::default())?;
+    let browser = &scene.browser;
+    let get = |script: &str| browser.run(&format!("return {script}"), json!([]));
+    let lines = cluster(3).panel.lcd.lines.unwrap_or_default();
+    let label = get("document.querySelector('#lcd').getAttribute('aria-label')")?;
+    ensure(
+        "the label is the lines",
+        label == lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n"),
+    )?;
+    ensure("the LED's colour", get("document.querySelector('#led').dataset.colour")? == "#00ff00")?;
+    ensure(
+        "the LED's rhythm",
+        get("document.querySelector('#led').dataset.pattern")? == "breathe",
+    )?;
+    let nodes = get(
+        "[...document.querySelectorAll('[data-node]')].map(e => e.dataset.node + ' ' + e.dataset.health)",
+    )?;
+    ensure("three nodes", nodes == json!(["node-001 up", "node-002 up", "node-003 up"]))?;
+    for (health_now, word) in [
+        (NodeHealth::Down, "down"),
+        (NodeHealth::Booting, "booting"),
+        (NodeHealth::Maintenance, "maintenance"),
+    ] {
+        scene.daemon().health("node-002", health_now);
+        let took = until(browser, word, Duration::from_secs(5), &health("node-002", word))?;
+        println!("{word} on the page {took:?} after the status socket sent it");
+    }
+    let mut panel = cluster(3).panel;
+    panel.led.pattern = Some(bramblegate::api::status::Pattern::FastBlink.into());
+    panel.led.colour = Some("#ff0000".into());
+    scene.daemon().change(Change {
+        panel: Some(panel),
+        severity: Some(Severity::Fault.into()),
+        ..Change::default()
+    });
+    until(browser, "the LED blinks red", Duration::from_secs(5),
+        "const led = document.querySelector('#led').dataset; return led.colour === '#ff0000' && led.pattern === 'fast-blink'").map(drop)
+}
+
+/// The element that reaches furthest to the right.
+const WIDEST: &str = "const all = [...document.querySelectorAll('body *')]; \
+    const right = (element) => element.getBoundingClientRect().right; \
+    const widest = all.reduce((one, other) => right(other) > right(one) ? other : one); \
+    return widest.outerHTML.slice(0, 200)";
+
+fn widths() -> Result<()> {
+    for nodes in [3, 40, 750] {
+        let scene = Scene::new(crowded(nodes), Look::default())?;
+        for (width, name) in [(390, "phone"), (1280, "desktop")] {
+            for dark in [false, true] {
+                scene.browser.look(Look { width, dark, script: true })?;
+                scene.browser.open(&scene.url())?;
+                let wide =
+                    scene.browser.run("return document.documentElement.scrollWidth", json!([]))?;
+                let widest = scene.browser.run(WIDEST, json!([]))?;
+                ensure(
+                    format!("{nodes} nodes, {name}: {wide} wide on {width}, at {widest}"),
+                    wide.as_u64() <= Some(u64::from(width)),
+                )?;
+                let back = scene
+                    .browser
+                    .run("return getComputedStyle(document.body).backgroundColor", json!([]))?;
+                let wanted = if dark { "rgb(22, 24, 26)" } else { "rgb(244, 244, 241)" };
+                ensure(format!("the background is {back}"), back == wanted)?;
+                // Just those that need somebody are to be legible.
+                let cut = scene.browser.run("return [...document.querySelectorAll('[data-node]:not(.up)')].filter(e => e.dataset.node.length < 20 && [...e.children].some(c => c.scrollWidth > c.clientWidth && getComputedStyle(c).display !== 'inline')).map(e => e.dataset.node)", json!([]))?;
+                ensure(format!("{nodes} nodes, {name}: cut off: {cut}"), cut == json!([]))?;
+                let colours = if dark { "dark" } else { "light" };
+                keep(&scene.browser, &format!("{nodes}-{name}-{colours}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A cluster with something of everything, and a name without a place to break.
+fn crowded(nodes: usize) -> Snapshot {
+    let mut snapshot = cluster(nodes);
+    let states = [
+        NodeHealth::Down,
+        NodeHealth::Degraded,
+        NodeHealth::Booting,
+        NodeHealth::Maintenance,
+        NodeHealth::Unknown,
+    ];
+    for (node, state) in snapshot.nodes.iter_mut().skip(1).step_by(7).zip(states) {
+        node.health = state.into();
+    }
+    if let Some(node) = snapshot.nodes.last_mut() {
+        node.name = "a".repeat(63).into();
+    }
+    snapshot.severity = Severity::Warning.into();
+    snapshot.alerts = vec![bramblegate::api::status::Alert {
+        code: "node-down".into(),
+        severity: Severity::Warning.into(),
+        text: "node-002 down".into(),
+        ..Default::default()
+    }];
+    snapshot
+}
+
+fn without_script() -> Result<()> {
+    let scene = Scene::new(cluster(3), Look { script: false, ..Look::default() })?;
+    let source = scene.browser.source()?;
+    for wanted in ["data-node=\"node-003\"", "data-health=\"up\"", "id=\"lcd\"", "ssh 10.99.0.126"]
+    {
+        ensure(format!("{wanted} in {source}"), source.contains(wanted))?;
+    }
+    // The script would have shown the button.
+    ensure("no script has run", source.contains("hidden=\"\""))?;
+    keep(&scene.browser, "without-script").map(drop)
+}
+
+fn paint() -> Result<()> {
+    let scene = Scene::new(cluster(750), Look::default())?;
+    let mut paints = Vec::new();
+    for _ in 0..9 {
+        scene.browser.devtools("Network.clearBrowserCache", &json!({}))?;
+        scene.browser.open(&scene.url())?;
+        let script = "const done = arguments[0]; new PerformanceObserver(list => done(list.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1)).observe({type: 'paint', buffered: true})";
+        paints.push(scene.browser.run_later(script, json!([]))?.as_f64().unwrap_or(f64::NAN));
+    }
+    paints.sort_by(f64::total_cmp);
+    let sizes = scene.browser.run(
+        "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].filter(e => !e.name.includes('/live'));
+         return [all.reduce((n, e) => n + e.encodedBodySize, 0), all.reduce((n, e) => n + e.decodedBodySize, 0)]", json!([]))?;
+    println!("first paint of 750 nodes: {paints:.0?} ms; bytes on the wire, unpacked: {sizes}");
+    let sent = sizes[0].as_u64().unwrap_or(u64::MAX);
+    ensure(format!("{sent} bytes <= 60,000"), (1000..=60_000).contains(&sent))?;
+    ensure(format!("median {} ms <= 300", paints[4]), (0.1..=300.0).contains(&paints[4]))
+}
+
+fn orders() -> Result<()> {
+    let scene = Scene::new(cluster(3), Look::default())?;
+    let browser = &scene.browser;
+    browser.type_into("input[type=password]", "wrong")?;
+    browser.click("form[action='/login'] button")?;
+    until(
+        browser,
+        "a wrong password is refused",
+        Duration::from_secs(5),
+        "return document.body.textContent.includes('this is not the password')",
+    )?;
+    browser.open(&scene.url())?;
+    browser.type_into("input[type=password]", PASSWORD)?;
+    browser.click("form[action='/login'] button")?;
+    until(
+        browser,
+        "logged in",
+        Duration::from_secs(5),
+        "return !!document.querySelector(\"form[action='/orders']\")",
+    )?;
+    let cookie = browser.run("return document.cookie", json!([]))?;
+    ensure("no script reads the cookie", cookie == "")?;
+    keep(browser, "logged-in")?;
+    // Another site's form, in the same browser: the cookie does not go with it, and if it did, the
+    // origin would be wrong.
+    let evil = format!(
+        "data:text/html,<form method=post action='{}orders'><input name=order value=acknowledge><input name=csrf value=x><button>x</button></form>",
+        scene.url()
+    );
+    browser.open(&evil)?;
+    browser.click("button")?;
+    std::thread::sleep(Duration::from_secs(1));
+    ensure("nothing was ordered", scene.daemon().orders.try_recv().is_err())?;
+    browser.open(&scene.url())?;
+    browser.type_into("input[name=node]", "node-002")?;
+    browser.click("button[value=drain]")?;
+    let order = scene
+        .daemon()
+        .orders
+        .recv_timeout(Duration::from_secs(5))
+        .map_err(|error| Error(error.to_string()))?;
+    ensure(format!("the order is {order}"), order.contains("drain") && order.contains("node-002"))?;
+    browser.click("form[action='/logout'] button")?;
+    until(
+        browser,
+        "logged out",
+        Duration::from_secs(5),
+        "return !!document.querySelector('input[type=password]')",
+    )
+    .map(drop)
+}
+
+fn stale() -> Result<()> {
+    const FIVE: Duration = Duration::from_secs(5);
+    const STALE: &str = "return document.body.classList.contains('stale')";
+    const LOST: &str = "return !!document.querySelector('#state .lost')";
+    let mut scene = Scene::new(cluster(3), Look::default())?;
+    std::thread::sleep(Duration::from_secs(7));
+    ensure("a page without news is not stale", scene.browser.run(STALE, json!([]))? == false)?;
+    scene.program.signal("STOP");
+    let took = until(&scene.browser, "the page is stale", FIVE, STALE);
+    keep(&scene.browser, "stale")?;
+    scene.program.signal("CONT");
+    took?;
+    until(
+        &scene.browser,
+        "it is not any more",
+        FIVE,
+        "return !document.body.classList.contains('stale')",
+    )?;
+    scene.daemon = None;
+    until(&scene.browser, "the daemon is gone", FIVE, LOST)?;
+    keep(&scene.browser, "daemon-gone").map(drop)
+}
+
+/// Where `scripts/axe.sh` puts it.
+const AXE: &str = "target/axe-core/axe.min.js";
+
+fn axe() -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);
+    let axe = std::fs::read_to_string(path)
+        .map_err(|error| Error(format!("{AXE}: {error}; make web-test brings it")))?;
+    for nodes in [3, 750] {
+        let scene = Scene::new(crowded(nodes), Look::default())?;
+        for width in [390, 1280] {
+            for dark in [false, true] {
+                scene.browser.look(Look { width, dark, script: true })?;
+                scene.browser.open(&scene.url())?;
+                scene.browser.run(&axe, json!([]))?;
+                let found = scene.browser.run_later(
+                    "const done = arguments[0]; axe.run().then(r => done([r.passes.length, r.violations.map(v => [v.id, v.help, v.nodes.slice(0, 3).map(n => n.html.slice(0, 150) + ' ' + n.failureSummary)])]), e => done(String(e)))", json!([]))?;
+                println!(
+                    "axe-core, {nodes} nodes, {width} wide, dark {dark}: {} rules passed",
+                    found[0]
+                );
+                ensure(
+                    format!("{nodes} nodes, {width} wide, dark {dark}: {:#}", found[1]),
+                    found[1] == json!([]) && found[0].as_u64() > Some(10),
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
