@@ -83,6 +83,19 @@ fn keep(browser: &Browser, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Writes the picture of the documentation where `UPDATE=1` asks for it: small, for it is kept.
+fn document(browser: &Browser) -> Result<()> {
+    if std::env::var_os("UPDATE").is_none() {
+        return Ok(());
+    }
+    let size = json!({"width": 960, "height": 330, "deviceScaleFactor": 1, "mobile": false});
+    browser.devtools("Emulation.setDeviceMetricsOverride", &size)?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures/status-page.png");
+    let failed = |error: std::io::Error| Error(format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(path.parent().unwrap()).map_err(failed)?;
+    std::fs::write(&path, base64(&browser.picture(None)?)).map_err(failed)
+}
+
 /// Decodes base64 (RFC 4648, section 4).
 fn base64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -144,6 +157,7 @@ fn a_node_that_dies() -> Result<()> {
         )?;
     }
     keep(&browser, "real-gateway-node-down")?;
+    document(&browser)?;
     world.node_up("rpi1")?;
     until(&browser, "rpi1 is back", Duration::from_secs(20), &health("rpi1", "up"))?;
     world.stop_gateway("KILL", Duration::from_secs(10))?;
