@@ -110,9 +110,9 @@ impl Live {
                 beat(channel, &mut drawn);
             }
             tokio::time::sleep(COALESCE).await;
-            match tokio::time::timeout(BEAT / 4, changes.changed()).await {
-                Ok(Err(_)) => return,
-                Ok(Ok(())) | Err(_) => {}
+            let waited = tokio::time::timeout(BEAT / 4, changes.changed()).await;
+            if let Ok(Err(_)) = waited {
+                return;
             }
         }
     }
