@@ -290,6 +290,8 @@ fn attributes() -> Result<()> {
 fn widths() -> Result<()> {
     for nodes in [3, 40, 750] {
         let scene = Scene::new(crowded(nodes), Look::default())?;
+        // The plots come with the second sample, and name nodes as well.
+        std::thread::sleep(bramblegate_web::history::STEP + Duration::from_secs(1));
         for (width, name) in [(390, "phone"), (1280, "desktop")] {
             for dark in [false, true] {
                 scene.browser.look(Look { width, dark, script: true })?;
@@ -300,6 +302,8 @@ fn widths() -> Result<()> {
                 );
                 let what = format!("{nodes} nodes fit on a {name}");
                 until(&scene.browser, &what, Duration::from_secs(5), &fits)?;
+                let plots = "return document.querySelectorAll('#plots figure').length > 0";
+                ensure("there are plots", scene.browser.run(plots, json!([]))? == true)?;
                 let back = scene
                     .browser
                     .run("return getComputedStyle(document.body).backgroundColor", json!([]))?;
