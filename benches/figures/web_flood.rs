@@ -36,7 +36,7 @@ pub fn measure() -> Result<Vec<Row>> {
     let head = Head::new("webflood")?;
     let bus = file("webflood.bus");
     let _gateway = head.start(&format!(
-        "[lcd]\nbus = \"emulator:{}\"\nheartbeat = false\npage_time = \"3600s\"\n[led]\ndevice = \"off\"\n\
+        "[lcd]\nbus = \"emulator:{}\"\nheartbeat = false\npage_time = \"3600s\"\n[led]\ndevice = \"off\"\n[health]\nflap_changes = 1000\n\
          [[node]]\nname = \"rpi2\"\naddress = \"{NODE}\"\n",
         bus.display()
     ))?;
