@@ -348,7 +348,7 @@ impl Stage {
 
 /// As Debian's snmpd.service and our unit have it.
 const SYSTEMCTL: &str = r#"
-stop() { [ ! -e /run/$1.pid ] || { kill $(cat /run/$1.pid); while [ -e /proc/$(cat /run/$1.pid) ]; do sleep 0.05; done; rm -f /run/$1.pid; }; }
+stop() { [ ! -e /run/$1.pid ] || { kill $(cat /run/$1.pid); while grep -qs '^State:.[^Z]' /proc/$(cat /run/$1.pid)/status; do sleep 0.05; done; rm -f /run/$1.pid; }; }
 case "$*" in
 "restart snmpd" | "enable --now snmpd")
     stop snmpd; mkdir -p /run/agentx
