@@ -42,6 +42,13 @@ pub fn look_up(node: &str, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Returns whether the board "worker" at rpi2's cable has its name: its own, or rpi2's where it was
+/// heard at rpi2's address before it asked for one.
+pub fn is_worker_named(address: &str) -> bool {
+    let names = ["worker.bramble", "rpi2.bramble"];
+    names.iter().any(|name| look_up("rpi2", name).contains(address))
+}
+
 pub fn dnsmasq_of_ours() -> Option<String> {
     let text = must("head", "pgrep -f 'dnsmasq --conf-fil[e]=/run/world/run/dnsmasq/main'").ok()?;
     text.lines().next().map(str::to_owned)
@@ -232,11 +239,7 @@ pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
         until("and over", || alert(world, "gateway-blocked").is_none())?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
-        // Where it was heard at its old address first, it is rpi2 with another board.
-        until("names too", || {
-            let names = ["worker.bramble", "rpi2.bramble"];
-            names.iter().any(|name| look_up("rpi2", name).contains(&address))
-        })?;
+        until("names too", || is_worker_named(&address))?;
         try_from(world, "laptop", "ping HEAD")?;
 
         must(

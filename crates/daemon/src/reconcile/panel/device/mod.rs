@@ -1,4 +1,4 @@
-//! What the threads of display and indicator have in common: their loop (`worker.rs`), their lease,
+//! What the threads of display and indicator have in common: their loop (`thread.rs`), their lease,
 //! their reports, their patience.
 
 mod error;
