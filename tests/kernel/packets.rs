@@ -200,12 +200,14 @@ fn the_venue_reaches_only_what_is_allowed() {
     let open = lab.venue.sh(&format!(
         "for port in 22 23 80 111 2222 3306 8005 8011 9000; do nc -z -w 1 {HEAD} $port && echo $port; done; true"
     ));
-    assert_eq!(open.split_whitespace().collect::<Vec<_>>(), ["22", "2222", "8005"]);
+    // 80 is the status page's, by the word "web".
+    assert_eq!(open.split_whitespace().collect::<Vec<_>>(), ["22", "80", "2222", "8005"]);
     assert!(ping(&lab.venue, HEAD), "icmp is allowed");
     assert!(lab.node.try_sh("nc -z -w 1 192.168.50.1 3306").0, "a node may");
     assert!(listeners.iter().all(Result::is_ok));
     let _closed = started_without_icmp(_sink);
     assert!(!ping(&lab.venue, HEAD), "now it is not");
+    assert!(!lab.venue.try_sh(&format!("nc -z -w 1 {HEAD} 80")).0, "nor is the page");
     sh(&format!("ping -n -c 1 -W 1 {VENUE}"));
 }
 
