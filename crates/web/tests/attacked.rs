@@ -8,6 +8,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bramblegate_api::status::{Change, NodeHealth, Severity, Snapshot};
@@ -129,6 +130,7 @@ fn half_requests_and_rubbish_are_refused_one_by_one() {
 
 #[test]
 fn heads_and_forms_of_any_size_take_no_memory() {
+    let _alone = alone();
     let place = place(3);
     let at = place.at();
     let long = "a".repeat(200_000);
@@ -158,8 +160,17 @@ fn heads_and_forms_of_any_size_take_no_memory() {
     place.is_well("long heads and forms");
 }
 
+/// Held by attacks whose answers are timed: beside another one the machine's load would be measured.
+static LOAD: Mutex<()> = Mutex::new(());
+
+/// Waits until no other attack of that kind runs.
+fn alone() -> MutexGuard<'static, ()> {
+    LOAD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn readers_that_take_nothing_share_what_they_wait_for() {
+    let _alone = alone();
     let place = place(750);
     let at = place.at();
     let ask_for = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {at}\r\n\r\n").repeat(4);
@@ -181,6 +192,7 @@ fn readers_that_take_nothing_share_what_they_wait_for() {
 
 #[test]
 fn an_answer_that_is_not_taken_in_time_is_given_up() {
+    let _alone = alone();
     let place = place(750);
     let usual = descriptors(place.program.id());
     // Many answers to one connection, so that they do not fit into the kernel's buffers.
@@ -430,6 +442,7 @@ fn an_order_needs_the_session_its_token_and_our_own_page() {
 
 #[test]
 fn guessing_is_bounded_and_does_not_hold_up_the_page() {
+    let _alone = alone();
     let place = place(3);
     let at = place.at();
     let origin = format!("Origin: http://{at}\r\n");
@@ -458,6 +471,7 @@ const INSIDE: &str = "BRAMBLEGATE_CONNECTIONS";
 
 #[test]
 fn ten_thousand_connections_leave_a_place_for_others() {
+    let _alone = alone();
     if std::env::var_os(INSIDE).is_some() {
         return ten_thousand();
     }
