@@ -130,7 +130,6 @@ fn half_requests_and_rubbish_are_refused_one_by_one() {
 
 #[test]
 fn heads_and_forms_of_any_size_take_no_memory() {
-    let _alone = alone();
     let place = place(3);
     let at = place.at();
     let long = "a".repeat(200_000);
@@ -192,7 +191,6 @@ fn readers_that_take_nothing_share_what_they_wait_for() {
 
 #[test]
 fn an_answer_that_is_not_taken_in_time_is_given_up() {
-    let _alone = alone();
     let place = place(750);
     let usual = descriptors(place.program.id());
     // Many answers to one connection, so that they do not fit into the kernel's buffers.
@@ -442,7 +440,6 @@ fn an_order_needs_the_session_its_token_and_our_own_page() {
 
 #[test]
 fn guessing_is_bounded_and_does_not_hold_up_the_page() {
-    let _alone = alone();
     let place = place(3);
     let at = place.at();
     let origin = format!("Origin: http://{at}\r\n");
