@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(found(&[]), [""; 0]);
     }
 
-    /// The address stands at two places of one; the other tells which place it is.
+    /// The address stands at two places of one; the other shows which place it is.
     #[test]
     fn is_not_deceived_by_the_address_in_the_prefix() {
         let twice = "2001:db8:c000:aa::192.0.0.170";

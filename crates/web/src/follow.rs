@@ -273,7 +273,7 @@ impl Reader {
 
 /// Returns what `now` has of things that cause no line: round trips, losses, leases, counts of rules
 /// and of the display.
-/// What a line would tell is left to the line, which may still be on its way.
+/// What a line reports is left to the line, which may still be on its way.
 fn quiet_changes(view: &View, now: Snapshot) -> Change {
     let Some(known) = view.snapshot() else { return Change::default() };
     let mut change = Change::default();

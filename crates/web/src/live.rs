@@ -95,7 +95,7 @@ pub struct Live {
     follower: Follower,
     sources: Sources,
     channels: Arc<Vec<Channel>>,
-    /// tells the ids of this process from those of the one before
+    /// keeps the ids of this process apart from those of the one before
     run: u64,
 }
 

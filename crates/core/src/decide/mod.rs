@@ -158,7 +158,7 @@ pub fn decide(settings: &Settings, facts: &Facts) -> Desired {
 #[derive(Debug, Default)]
 pub struct Decider(Option<(Basis, Arc<GatewayPlan>)>);
 
-/// What tells whether the gateway's plan may be another.
+/// What decides whether the gateway's plan may be another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Basis {
     /// [`Facts::generation`]
