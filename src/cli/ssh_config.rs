@@ -225,6 +225,8 @@ mod tests {
             mac: None,
             address: address.map(|address| address.parse().unwrap()),
             found: false,
+            group: None,
+            health: "unknown".to_owned(),
         };
         let nodes = vec![node("rpi1", Some("192.168.50.11")), node("rpi2", None)];
         Known { nodes, ..Known::default() }

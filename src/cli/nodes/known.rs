@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::super::settings;
 use super::super::status::{TIMEOUT, configured_socket};
 use crate::api::client::{Error, StatusClient};
-use crate::api::status::{self, Origin, Snapshot};
+use crate::api::status::{self, NodeHealth, Origin, Snapshot};
 use crate::config::Fault;
 
 /// One node.
@@ -19,6 +19,9 @@ pub struct Node {
     pub address: Option<IpAddr>,
     /// the settings do not name it
     pub found: bool,
+    pub group: Option<String>,
+    /// as in the status; "unknown" where no daemon answers
+    pub health: String,
 }
 
 /// What `ssh` and a hosts file need to know.
@@ -60,11 +63,14 @@ impl Known {
             Ok(status) => Ok(Self::of_status(&status)),
             Err(_) => {
                 let merged = settings::load(config).map_err(Unknown::Settings)?;
+                let groups = &merged.settings.groups;
                 let node = |node: &crate::config::Node| Node {
                     name: node.name.clone(),
                     mac: node.mac.map(|mac| mac.to_string()),
                     address: node.address.map(IpAddr::V4),
                     found: false,
+                    group: node.group.and_then(|at| groups.get(at)).map(|group| group.name.clone()),
+                    health: NodeHealth::Unknown.to_string(),
                 };
                 Ok(Self {
                     nodes: merged.settings.nodes.iter().map(node).collect(),
@@ -80,6 +86,8 @@ impl Known {
             mac: node.mac.as_ref().map(ToString::to_string),
             address: node.address,
             found: node.origin == Origin::Found,
+            group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
+            health: node.health.to_string(),
         };
         let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
         let of_uplinks =
