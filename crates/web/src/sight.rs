@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bramblegate_api::Text;
+use bramblegate_api::client::Known;
 use bramblegate_api::status::{Alert, Node, Snapshot};
-
-use crate::follow::Known;
 
 /// How much somebody sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

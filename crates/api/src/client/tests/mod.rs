@@ -1,5 +1,7 @@
 //! Real sockets, and peers that hang, drip, babble or leave.
 
+mod follow;
+
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
