@@ -347,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_nobody_holds_names_no_daemon() {
+    fn a_lock_that_is_not_held_names_no_daemon() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let held = InstanceLock::take(&folder).unwrap();

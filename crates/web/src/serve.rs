@@ -89,7 +89,7 @@ pub struct Kept {
     assets: Mutex<Answers<Question>>,
     /// the figures of this second
     measured: Mutex<Answers<Figures>>,
-    /// places for lists of targets, which nobody shares
+    /// places for lists of targets, which are not shared
     discovering: Arc<Semaphore>,
 }
 
@@ -522,7 +522,7 @@ async fn discovered(
     let Some(snapshot) = known.snapshot else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // Each port is a list of its own, which nobody shares.
+    // Each port is a list of its own, which is not shared.
     let Ok(place) = Arc::clone(&site.kept.discovering).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response();
     };

@@ -33,7 +33,8 @@ pub fn run(socket: &Path) -> std::io::Result<()> {
     loop {
         let known = follower.known();
         if known.generation != generation {
-            (view, generation) = (known.live().map(|snapshot| View::of(snapshot)), known.generation);
+            (view, generation) =
+                (known.live().map(|snapshot| View::of(snapshot)), known.generation);
         }
         let style = Style::of_terminal();
         let picture = match &view {

@@ -125,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_when_nobody_asks() {
+    fn nothing_is_written_when_it_is_not_asked_for() {
         let fake = Fake::new("no-details");
         let _journal = fake.journal();
-        warn!("nobody listens");
+        warn!("there is no subscriber");
         assert!(fake.is_empty());
     }
 }

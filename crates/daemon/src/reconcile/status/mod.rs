@@ -146,7 +146,7 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// Round trips and losses of nodes, which wake nobody; each costs the same with ten thousand
+    /// Round trips and losses of nodes, which wake no client; each costs the same with ten thousand
     /// nodes.
     pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
         let mut board = self.shared.board();
