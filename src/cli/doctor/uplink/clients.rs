@@ -180,8 +180,8 @@ fn may_send(machine: &Machine, process: &Process) -> bool {
         .is_none_or(|held| held & NET_RAW != 0)
 }
 
-/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or no other
-/// says that it has not.
+/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or
+/// nothing shows that it has not.
 fn is_in_our_spaces(machine: &Machine, process: &Process) -> bool {
     ["net", "user"].iter().all(|space| {
         let of = |id: &str| machine.link(&format!("/proc/{id}/ns/{space}"));
