@@ -29,13 +29,14 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
         }
     };
-    match Follow::start(args.status) {
-        Ok(follow) => match session::keep(&args.agentx, &follow, &mut |line| {
-            eprintln!("bramblegate-snmp: {}: {line}", args.agentx.display());
-        }) {},
+    let follow = match Follow::start(args.status) {
+        Ok(follow) => follow,
         Err(error) => {
             eprintln!("bramblegate-snmp: cannot start: {error}");
-            ExitCode::from(CANNOT_CREATE)
+            return ExitCode::from(CANNOT_CREATE);
         }
-    }
+    };
+    session::keep(&args.agentx, &follow, &mut |line| {
+        eprintln!("bramblegate-snmp: {}: {line}", args.agentx.display());
+    })
 }

@@ -67,7 +67,7 @@ impl Follow {
 
 /// Has a session with the snmpd behind `socket` whenever there can be one. Calls `report` with a
 /// line when one begins, and when one ends or cannot begin, once for each reason.
-pub fn keep(socket: &Path, follow: &Follow, report: &mut dyn FnMut(&str)) -> Infallible {
+pub fn keep(socket: &Path, follow: &Follow, report: &mut dyn FnMut(&str)) -> ! {
     let mut changes = Changes::default();
     let mut reported = String::new();
     let mut pause = RETRY;

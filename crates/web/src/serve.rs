@@ -15,6 +15,7 @@ use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
 use axum::routing::{get, post};
+use bramblegate_api::client::Known;
 use bramblegate_api::status::Node;
 use bramblegate_config::Public;
 use futures_util::stream::{self, Stream, StreamExt};

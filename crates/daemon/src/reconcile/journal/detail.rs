@@ -89,7 +89,8 @@ mod tests {
     use super::*;
 
     fn listen(journal: &Arc<Journal>, filter: &str, work: impl FnOnce()) {
-        let subscriber = registry().with(filter.parse::<Targets>().unwrap()).with(Details(Arc::clone(journal)));
+        let subscriber =
+            registry().with(filter.parse::<Targets>().unwrap()).with(Details(Arc::clone(journal)));
         tracing::subscriber::with_default(subscriber, work);
     }
 

@@ -74,7 +74,7 @@ pub fn known_groups(facts: &Facts) -> BTreeSet<Option<usize>> {
 }
 
 /// Raises what is wrong with the nodes' health.
-pub(super) fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     down(settings, facts, raised);
     few_in_groups(settings, facts, raised);
     awaited(facts, raised);
@@ -119,8 +119,7 @@ fn troubled(facts: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<A
 /// Returns the alert of one node.
 fn of_node(node: &NodeState, code: AlertCode, condition: &str) -> Alert {
     let text = words(node, condition);
-    let alert = Alert::new(code, Subject::Node(node.name.clone()), text.clone());
-    alert.shown_as(text)
+    Alert::worded(code, Subject::Node(node.name.clone()), text.clone(), text)
 }
 
 /// Returns the alert of those of `nodes` that are not named; `None` if all are.
@@ -187,18 +186,20 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     let elsewhere = nodes.count(NodeHealth::Down).saturating_sub(in_groups);
     let all_in_groups: usize = groups.iter().map(|group| group.total).sum();
     groups.retain(|group| group.down > 0);
-    groups.sort_by(|a, b| b.down.cmp(&a.down).then(a.name.cmp(b.name)));
+    // Of the others only the sum matters: they need no order.
+    let worst_first =
+        |a: &GroupDown<'_>, b: &GroupDown<'_>| b.down.cmp(&a.down).then(a.name.cmp(b.name));
+    if groups.len() > NAMED {
+        groups.select_nth_unstable_by(NAMED, worst_first);
+    }
     let others = groups.split_off(groups.len().min(NAMED));
+    groups.sort_by(worst_first);
     for GroupDown { name, down, total, acknowledged } in groups {
         let subject = Subject::Group(name.to_owned());
-        let alert = Alert::new(
-            AlertCode::NodeGroupDown,
-            subject,
-            format!("{name}: {down} of {total} down"),
-        )
-        .graded(severity)
-        .shown_as(format!("{name} {down} down"));
-        raised.push(Alert { acknowledged, ..alert });
+        let text = format!("{name}: {down} of {total} down");
+        let panel = format!("{name} {down} down");
+        let alert = Alert::worded(AlertCode::NodeGroupDown, subject, text, panel);
+        raised.push(Alert { acknowledged, ..alert.graded(severity) });
     }
     if !others.is_empty() {
         let down: usize = others.iter().map(|group| group.down).sum();

@@ -140,7 +140,9 @@ impl Scene<'_> {
             };
         }
         let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
+        let (screens, firsts) = topic::pack_placed(&gravest, slots);
         let urgent = self.alerts_where(is_urgent);
+        let all_urgent = (urgent != gravest).then(|| topic::pack(&urgent, slots));
         let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
         let less = || {
             let is_less =
@@ -150,11 +152,11 @@ impl Scene<'_> {
         let others = || self.alerts_where(|alert| !is_gravest(alert));
         let rest = || if calm { all_else() } else { others() };
         // All that is urgent stays where it leaves room for something else, else the gravest alone.
-        for (pinned, all_urgent) in [(&urgent, true), (&gravest, false)] {
-            let packed = topic::pack(pinned, slots);
+        for (packed, is_all) in [(all_urgent.as_ref().unwrap_or(&screens), true), (&screens, false)]
+        {
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
-                let rest = if all_urgent { less() } else { rest() };
+                let rest = if is_all { less() } else { rest() };
                 let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
@@ -166,7 +168,6 @@ impl Scene<'_> {
                 return Screens { turns: turns.collect(), gravest: keys, calm };
             }
         }
-        let (screens, firsts) = topic::pack_placed(&gravest, slots);
         if calm {
             return with_notices((keys, screens, firsts), topic::pack(&all_else(), slots));
         }
