@@ -6,6 +6,9 @@ use crate::facts::Facts;
 
 use super::{Alert, cluster, dhcp, firewall, forward, host, link, node, output, routing, uplink};
 
+/// So many alerts of nodes have room from the beginning.
+const USUAL: usize = 12;
+
 /// Returns the alerts that no probe of a node changes.
 pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
@@ -32,7 +35,7 @@ pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<
 /// Returns all alerts, of which those in `steady` are known already: the most severe first, then by
 /// code and text.
 pub fn all(settings: &Settings, facts: &Facts, steady: &[Alert]) -> Vec<Alert> {
-    let mut raised = Vec::new();
+    let mut raised = Vec::with_capacity(steady.len() + USUAL);
     node::health::alerts(settings, facts, &mut raised);
     mark_acknowledged(facts, &mut raised);
     raised.extend_from_slice(steady);

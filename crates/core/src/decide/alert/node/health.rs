@@ -160,58 +160,45 @@ fn awaited(facts: &Facts, raised: &mut Vec<Alert>) {
     raised.push(Alert::whole(AlertCode::NodeAwaited, text));
 }
 
-/// How many nodes of one group are down.
-struct GroupDown<'g> {
-    name: &'g str,
-    down: usize,
-    total: usize,
-    /// the operator acknowledged each of them
-    acknowledged: bool,
-}
-
 /// Raises how many nodes of each group are down, of the groups with the most first.
 fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     let known = known_groups(facts);
-    let named = settings.groups.iter().zip(nodes.groups()).enumerate();
-    let mut groups: Vec<GroupDown<'_>> = named
-        .map(|(place, (group, counts))| GroupDown {
-            name: &group.name,
-            down: counts.of(NodeHealth::Down),
-            total: counts.total(),
-            acknowledged: known.contains(&Some(place)),
-        })
-        .collect();
-    let in_groups: usize = groups.iter().map(|group| group.down).sum();
-    let elsewhere = nodes.count(NodeHealth::Down).saturating_sub(in_groups);
-    let all_in_groups: usize = groups.iter().map(|group| group.total).sum();
-    groups.retain(|group| group.down > 0);
-    // Of the others only the sum matters: they need no order.
+    let name = |place: usize| settings.groups.get(place).map_or("", |group| &group.name);
+    let counts = |place: usize| nodes.groups().get(place).copied().unwrap_or_default();
+    let down = |place: usize| counts(place).of(NodeHealth::Down);
+    let mut groups: Vec<usize> =
+        (0..settings.groups.len()).filter(|place| down(*place) > 0).collect();
     let worst_first =
-        |a: &GroupDown<'_>, b: &GroupDown<'_>| b.down.cmp(&a.down).then(a.name.cmp(b.name));
+        |a: &usize, b: &usize| down(*b).cmp(&down(*a)).then_with(|| name(*a).cmp(name(*b)));
+    // Of the others only the sum matters: they need no order.
     if groups.len() > NAMED {
         groups.select_nth_unstable_by(NAMED, worst_first);
     }
-    let others = groups.split_off(groups.len().min(NAMED));
-    groups.sort_by(worst_first);
-    for GroupDown { name, down, total, acknowledged } in groups {
+    let (first, others) = groups.split_at_mut(groups.len().min(NAMED));
+    first.sort_by(worst_first);
+    for place in first.iter().copied() {
+        let (name, down, total) = (name(place), down(place), counts(place).total());
         let subject = Subject::Group(name.to_owned());
         let text = format!("{name}: {down} of {total} down");
         let panel = format!("{name} {down} down");
-        let alert = Alert::worded(AlertCode::NodeGroupDown, subject, text, panel);
-        raised.push(Alert { acknowledged, ..alert.graded(severity) });
+        let alert = Alert::worded(AlertCode::NodeGroupDown, subject, text, panel).graded(severity);
+        raised.push(Alert { acknowledged: known.contains(&Some(place)), ..alert });
     }
     if !others.is_empty() {
-        let down: usize = others.iter().map(|group| group.down).sum();
+        let down: usize = others.iter().map(|place| down(*place)).sum();
         let text = format!("{down} nodes of {} more groups down", others.len());
         let alert = Alert::whole(AlertCode::NodeGroupDown, text)
             .graded(severity)
             .shown_as(format!("{down} more down"));
-        let acknowledged = others.iter().all(|group| group.acknowledged);
+        let acknowledged = others.iter().all(|place| known.contains(&Some(*place)));
         raised.push(Alert { acknowledged, ..alert });
     }
+    let in_groups = |count: fn(&Counts) -> usize| nodes.groups().iter().map(count).sum::<usize>();
+    let all_down = nodes.count(NodeHealth::Down);
+    let elsewhere = all_down.saturating_sub(in_groups(|counts| counts.of(NodeHealth::Down)));
     if elsewhere > 0 {
-        let total = nodes.total().saturating_sub(all_in_groups);
+        let total = nodes.total().saturating_sub(in_groups(Counts::total));
         let text = format!("{elsewhere} of {total} nodes without a group down");
         let alert = Alert::whole(AlertCode::NodeGroupDown, text)
             .graded(severity)

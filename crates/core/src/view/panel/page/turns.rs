@@ -141,8 +141,9 @@ impl Scene<'_> {
         }
         let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
         let (screens, firsts) = topic::pack_placed(&gravest, slots);
-        let urgent = self.alerts_where(is_urgent);
-        let all_urgent = (urgent != gravest).then(|| topic::pack(&urgent, slots));
+        // The gravest are among the urgent ones, unless nothing is urgent.
+        let all_urgent = (self.shown(is_urgent).count() != gravest.len())
+            .then(|| topic::pack(&self.alerts_where(is_urgent), slots));
         let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
         let less = || {
             let is_less =
@@ -181,8 +182,9 @@ impl Scene<'_> {
 
     /// Returns these alerts, without those that row 1 says already.
     fn shown(&self, wanted: impl Fn(&Alert) -> bool) -> impl Iterator<Item = &Alert> {
-        let addressed = self.active.as_ref().is_some_and(|active| active.address.is_some());
-        let words = if addressed { "" } else { words::no_address(self.facts) };
+        let active = self.active.as_ref();
+        let addressed = active.is_some_and(|active| active.address.is_some());
+        let words = if addressed { "" } else { words::no_address(active) };
         let alerts = self.alerts.iter().filter(move |alert| wanted(alert));
         alerts.filter(move |alert| !alert.panel.is_empty() && alert.panel != words)
     }
