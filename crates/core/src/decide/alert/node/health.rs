@@ -175,9 +175,9 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     if groups.len() > NAMED {
         groups.select_nth_unstable_by(NAMED, worst_first);
     }
-    let (first, others) = groups.split_at_mut(groups.len().min(NAMED));
-    first.sort_by(worst_first);
-    for place in first.iter().copied() {
+    let others = groups.split_off(groups.len().min(NAMED));
+    groups.sort_by(worst_first);
+    for place in groups {
         let (name, down, total) = (name(place), down(place), counts(place).total());
         let subject = Subject::Group(name.to_owned());
         let text = format!("{name}: {down} of {total} down");
