@@ -86,10 +86,13 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
 /// Raises nodes that are down: each, or how many of each group where they are many.
 fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
+    let count = nodes.count(NodeHealth::Down);
+    if count == 0 {
+        return;
+    }
     // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
     let too_few = is_below(settings.health.red_below, nodes.named());
     let overall = if too_few { Severity::Fault } else { Severity::Warning };
-    let count = nodes.count(NodeHealth::Down);
     if count > NAMED && !settings.groups.is_empty() {
         by_group(settings, facts, overall, raised);
         return;
@@ -108,6 +111,9 @@ fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
 /// Raises nodes with this trouble.
 fn troubled(facts: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<Alert>) {
     let (nodes, count) = facts.nodes().troubled(trouble);
+    if count == 0 {
+        return;
+    }
     let condition = trouble.name();
     raised.extend(nodes.take(NAMED).map(|node| of_node(node, code, condition)));
     let text = format!("{} more nodes {condition}", count.saturating_sub(NAMED));
@@ -167,8 +173,8 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     let name = |place: usize| settings.groups.get(place).map_or("", |group| &group.name);
     let counts = |place: usize| nodes.groups().get(place).copied().unwrap_or_default();
     let down = |place: usize| counts(place).of(NodeHealth::Down);
-    let mut groups: Vec<usize> =
-        (0..settings.groups.len()).filter(|place| down(*place) > 0).collect();
+    let mut groups = Vec::with_capacity(settings.groups.len());
+    groups.extend((0..settings.groups.len()).filter(|place| down(*place) > 0));
     let worst_first =
         |a: &usize, b: &usize| down(*b).cmp(&down(*a)).then_with(|| name(*a).cmp(name(*b)));
     // Of the others only the sum matters: they need no order.
