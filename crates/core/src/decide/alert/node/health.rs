@@ -184,10 +184,11 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     let others = groups.split_off(groups.len().min(NAMED));
     groups.sort_by(worst_first);
     for place in groups {
-        let (name, down, total) = (name(place), down(place), counts(place).total());
+        let (name, down, total) =
+            (name(place), down(place).to_string(), counts(place).total().to_string());
         let subject = Subject::Group(name.to_owned());
-        let text = format!("{name}: {down} of {total} down");
-        let panel = format!("{name} {down} down");
+        let text = [name, ": ", &down, " of ", &total, " down"].concat();
+        let panel = [name, " ", &down, " down"].concat();
         let alert = Alert::worded(AlertCode::NodeGroupDown, subject, text, panel).graded(severity);
         raised.push(Alert { acknowledged: known.contains(&Some(place)), ..alert });
     }
