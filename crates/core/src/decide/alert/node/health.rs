@@ -171,8 +171,8 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     let nodes = facts.nodes();
     let known = known_groups(facts);
     let name = |place: usize| settings.groups.get(place).map_or("", |group| &group.name);
-    let counts = |place: usize| nodes.groups().get(place).copied().unwrap_or_default();
-    let down = |place: usize| counts(place).of(NodeHealth::Down);
+    let counts = |place: usize| nodes.groups().get(place);
+    let down = |place: usize| counts(place).map_or(0, |counts| counts.of(NodeHealth::Down));
     let mut groups = Vec::with_capacity(settings.groups.len());
     groups.extend((0..settings.groups.len()).filter(|place| down(*place) > 0));
     let worst_first =
@@ -184,8 +184,11 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     let others = groups.split_off(groups.len().min(NAMED));
     groups.sort_by(worst_first);
     for place in groups {
-        let (name, down, total) =
-            (name(place), down(place).to_string(), counts(place).total().to_string());
+        let (name, down, total) = (
+            name(place),
+            down(place).to_string(),
+            counts(place).map_or(0, Counts::total).to_string(),
+        );
         let subject = Subject::Group(name.to_owned());
         let text = [name, ": ", &down, " of ", &total, " down"].concat();
         let panel = [name, " ", &down, " down"].concat();
