@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may import from. A room stands below all that import it.
 const FLOORS: &[(&str, &[&str])] = &[
-    // Crates, under their short names; Cargo sees to it that they know nobody here.
+    // Crates, under their short names; Cargo sees to it that they depend on none of these.
     ("api", &[]),
     ("panel", &[]),
     ("board", &["panel"]),
@@ -448,7 +448,7 @@ fn pure_rooms_touch_nothing_of_the_machine() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// All netlink goes by one crate, which knows nobody of the house.
+/// All netlink goes by one crate, which depends on no other of the workspace.
 #[test]
 fn only_the_crate_netlink_opens_netlink_sockets() {
     let opens = ["netlink_sys::", "AddressFamily::NETLINK", "recv_from_full"];
@@ -581,7 +581,7 @@ fn neighbours_have_no_circle() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Returns a circle's members, if there is one: who is left when all that import nobody are gone.
+/// Returns a circle's members, if there is one: what is left when all that import nothing are gone.
 fn circle<'a>(edges: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<BTreeSet<&'a str>> {
     let mut left: BTreeSet<&str> = edges.keys().copied().collect();
     loop {

@@ -218,7 +218,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     (
         r"ip rule add preference {} iif {} lookup {}",
         "tests/netns/stories/routing.rs",
-        "rules_of_a_vpn_cut_nobody_off",
+        "rules_of_a_vpn_cut_no_node_off",
     ),
     (r"systemctl start bramblegate", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),
     (r"systemctl stop bramblegate", "tests/system/guest/steps/30-troubles.sh", "printed_commands"),

@@ -1,6 +1,6 @@
 //! What one change of a node's health costs until all outputs' values are there: facts, decision,
-//! views. With 10,000 nodes and with 40; and with 2,000 alerts of nodes that are down, which nobody
-//! or somebody has acknowledged. Another build takes turns with this one where
+//! views. With 10,000 nodes and with 40; and with 2,000 alerts of nodes that are down, none of them
+//! or all of them acknowledged. Another build takes turns with this one where
 //! `BRAMBLEGATE_BASE_DECIDE` names its driver (`benches/peers/decide.rs`).
 
 use std::path::PathBuf;

@@ -31,7 +31,7 @@ pub fn measure() -> Result<Vec<Row>> {
     let [shipped, still, unit, probed] = heads;
     let (shipped, still, unit, probed) = (shipped?, still?, unit?, probed?);
     let mut rows = vec![size()?];
-    // Memory first, while nobody else shares the program's pages.
+    // Memory first, while no other process shares the program's pages.
     let all = shipped.start(&format!("{SHIPPED}{NODES}"))?;
     let script = poller(&shipped)?;
     std::thread::sleep(SETTLED);

@@ -97,7 +97,7 @@ fn gone(head: &Head) -> Result<Vec<f64>> {
 
 /// What could be reached: the ready-made batch is sent with the first word of the deletion. Tools
 /// that end soon after a change let the kernel hold its lock until what they deleted is gone (a
-/// grace period of RCU, some 10 ms): whoever comes after that waits.
+/// grace period of RCU, some 10 ms): who comes after that waits.
 fn answered_at_once() -> Result<f64> {
     let wrong = fail("nfnetlink");
     let mut socket = Socket::open(Protocol::Netfilter, &[]).map_err(fail("nfnetlink"))?;

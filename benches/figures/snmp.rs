@@ -4,7 +4,7 @@
 //! by an snmpd itself. All take turns, per value: one has 6 columns, the other 5.
 //!
 //! The master asks a subagent for one value at a time, also in a GetBulk: two switches of process
-//! for each value are what AgentX costs, whoever the subagent is.
+//! for each value are what AgentX costs with any subagent.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};

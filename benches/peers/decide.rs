@@ -88,7 +88,7 @@ impl World {
             first_lost: !self.up,
         };
         let begin = Instant::now();
-        let told = self.state.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
+        let reported = self.state.apply(&Event::Probe(Probe::Nodes(vec![round])), self.now);
         let mut desired = decide(&self.settings, &self.state);
         if let Some(known) = self.awaited.remaining(&self.state, &desired) {
             self.state.apply(&Event::Acknowledged(known), self.now);
@@ -100,10 +100,10 @@ impl World {
             render::light::lights(settings, state, &desired),
             render::status::snapshot(settings, state, &desired),
             render::status_line(state, &desired),
-            render::journal::records(&told, Some(&self.before), &desired, state),
+            render::journal::records(&reported, Some(&self.before), &desired, state),
         );
         let passed = begin.elapsed();
-        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(reported.len(), 1, "{reported:?}");
         drop(rendered);
         self.before = desired;
         passed

@@ -50,8 +50,7 @@ pub fn main(args: Args) -> ExitCode {
         return finish(&socket, live::lines(&socket));
     }
     if std::env::var_os(DRAWING).is_some() {
-        live::run(&socket);
-        return ExitCode::SUCCESS;
+        return finish(&socket, live::run(&socket).map(|()| 0).map_err(Error::from));
     }
     // Before the screen is taken over: a mistake is reported where it stays to be read.
     if let Err(error) = StatusClient::connect(&socket) {

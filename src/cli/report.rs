@@ -59,7 +59,8 @@ pub fn main(args: Args) -> ExitCode {
     let mut masks = known(config);
     let mut entries = gather(config);
     entries.iter().filter(|entry| entry.name == "status.json").for_each(|entry| {
-        let names = serde_json::from_str(&entry.text).map(|status: Value| names_of_status(&status));
+        let names = serde_json::from_slice(entry.text.as_bytes())
+            .map(|status: Value| names_of_status(&status));
         names.into_iter().flatten().for_each(|name| masks.hide(&name));
     });
     // Twice: what a later file makes known is masked in the earlier ones too.
@@ -257,7 +258,9 @@ fn own(words: &str, config: &Path) -> String {
 /// Returns the status without what stands on the display where that is part of an address: a small
 /// one breaks it over its rows, where no mask would find it.
 fn without_glass(text: &str) -> String {
-    let Ok(mut status) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
+    let Ok(mut status) = serde_json::from_slice::<Value>(text.as_bytes()) else {
+        return text.to_owned();
+    };
     let lines = status.pointer_mut("/panel/lcd/lines").and_then(Value::as_array_mut);
     let is_number = |line: &Value| {
         let text = line.as_str().unwrap_or_default().trim_end_matches(['♥', ' ']);

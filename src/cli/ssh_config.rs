@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_logged_in_comes_back_the_same_way() {
+    fn a_user_who_is_logged_in_comes_back_the_same_way() {
         let held: Vec<IpAddr> =
             ["10.99.0.126", "2001:db8::7"].map(|address| address.parse().unwrap()).into();
         let way = |connection: &str, held: &[IpAddr]| {

@@ -186,7 +186,7 @@ fn follow(socket: &Path) -> Result<u8, Error> {
             break;
         }
     }
-    // Whoever wanted to watch may go before anything has come.
+    // The reader may go before anything has come.
     Ok(view.snapshot().map_or(0, severity_code))
 }
 

@@ -207,7 +207,7 @@ fn group(name: &str) -> Option<Gid> {
     line.split(':').nth(2)?.parse().ok().map(Gid::from_raw)
 }
 
-/// Writes the file whole, or leaves the old one; nobody else ever can read it.
+/// Writes the file whole, or leaves the old one; no other user ever can read it.
 fn write(file: &Path, hash: &[u8], group: Option<Gid>) -> io::Result<()> {
     let new = file.with_extension("new");
     let _ = std::fs::remove_file(&new);

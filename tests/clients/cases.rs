@@ -47,7 +47,7 @@ fn leased(stage: &mut Stage) {
 }
 
 /// Row 1 is the address for as long as the kernel holds it; a client that lets the preferred time
-/// end before that is told of.
+/// end before that is reported.
 fn not_renewed(stage: &mut Stage) {
     stage.udhcpd(99, 24);
     stage.start_client(false, false);
@@ -98,7 +98,7 @@ fn not_renewed(stage: &mut Stage) {
         assert!(logged.is_some(), "dhcpcd prefers an address until T2");
     }
     println!("deprecated {deprecated:?}, gone {:?} after the server", begin.elapsed());
-    let seen = stage.until("nobody answers", 30, |seen| {
+    let seen = stage.until("no server answers", 30, |seen| {
         seen.row1() == "NO DHCP" && seen.text("/uplink/dhcp") == "unanswered"
     });
     let text = seen.alert("uplink-none").unwrap();

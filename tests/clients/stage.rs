@@ -182,7 +182,7 @@ impl Stage {
             .arg(&self.root)
             .args(["sh", "-c", line])
             .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        // networkctl and others do nothing in a chroot, unless they are told that it is meant.
+        // networkctl and others do nothing in a chroot, unless an option orders it.
         command.env("SYSTEMD_IGNORE_CHROOT", "1");
         command
     }

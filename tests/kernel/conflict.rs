@@ -93,9 +93,13 @@ fn time() {
     let head = "192.168.50.1".parse().unwrap();
     block_on_within(Duration::from_secs(20), async {
         assert_eq!(ask("192.168.50.2".parse().unwrap()).await, TimeAnswer::NoAddress);
-        assert_eq!(ask(head).await, TimeAnswer::Silent, "nobody listens");
+        assert_eq!(ask(head).await, TimeAnswer::Silent, "no server listens");
         let server = UdpSocket::bind("0.0.0.0:123").unwrap();
-        assert_eq!(ask(head).await, TimeAnswer::Silent, "who listens may answer nobody");
+        assert_eq!(
+            ask(head).await,
+            TimeAnswer::Silent,
+            "a server that listens may refuse to answer"
+        );
         let mut waiting = [0; 64];
         for _ in 0..3 {
             server.recv_from(&mut waiting).unwrap();

@@ -36,8 +36,8 @@ pub fn tests() -> Vec<Trial> {
         trial("dhcp::who_may_not_ask_reports_so", unasked),
         trial("dhcp::the_talk_of_an_uplinks_client_is_overheard", uplink::talk_is_overheard),
         trial(
-            "dhcp::an_uplinks_silence_is_nobody_or_somebody_who_waits",
-            uplink::silence_is_nobody_or_somebody_who_waits,
+            "dhcp::an_uplinks_silence_is_no_client_or_one_that_waits",
+            uplink::silence_is_no_client_or_one_that_waits,
         ),
         trial(
             "dhcp::an_uplinks_wish_for_ipv6_only_is_overheard",
@@ -434,7 +434,7 @@ fn overheard() {
         let leases = cable.file("switch.leases");
         let _server =
             dnsmasq(&mut command, "switch", "10.77.0.50,10.77.0.99,2m", &leases, &["--no-ping"]);
-        assert_eq!(asking.next_report(1).await, None, "nobody asks, nobody answers");
+        assert_eq!(asking.next_report(1).await, None, "no request, no answer");
         node.try_sh("busybox udhcpc -B -i eth0 -n -q -t 1 -T 1 -s /bin/true 2>&1");
         match asking.next_report(2).await {
             Some((Dhcp::Foreign { server, .. }, _)) => {
@@ -474,7 +474,7 @@ fn forged() {
         for number in 0..200_u32 {
             forge(&cable, number.to_be_bytes());
         }
-        assert_eq!(asking.next_report(6).await, None, "nobody answers us: nobody is there");
+        assert_eq!(asking.next_report(6).await, None, "no answer: no server is there");
         let asked = wire.text().matches("length 1: Discover").count();
         assert!((1..=4).contains(&asked), "asked, and not for each of them: {asked}");
     });
@@ -511,7 +511,7 @@ fn spanning_tree() {
         );
         asking.task.abort();
 
-        // The cluster's own switch, with nobody behind it: served once it can be known.
+        // The cluster's own switch, with no server behind it: served once it can be known.
         drop(server);
         cable.far.sh("ip link set far down; ip link set far up");
         let mut asking = cable.asking_of(1);
@@ -567,7 +567,7 @@ fn stranger() {
         assert_eq!(asking.next_report(10).await.unwrap().0, alone());
         sleep(Duration::from_secs(58)).await;
         let _server = cable.dnsmasq(&["--no-ping"]);
-        assert_eq!(asking.next_report(2).await, None, "nobody asks, nobody answers");
+        assert_eq!(asking.next_report(2).await, None, "no request, no answer");
         asking.plan.send_modify(|plan| plan.as_mut().unwrap().unknown_clients += 1);
         assert_eq!(asking.next_report(1).await.map(|(report, _)| report), Some(foreign()));
     });
@@ -668,7 +668,7 @@ mod uplink {
         });
     }
 
-    pub fn silence_is_nobody_or_somebody_who_waits() {
+    pub fn silence_is_no_client_or_one_that_waits() {
         let _cable = Cable::new();
         sh(
             "ip link add bare address 02:00:00:00:00:02 type veth peer name far-bare && ip link set bare up && ip link set far-bare up",

@@ -123,7 +123,7 @@ fn a_foreign_flush_is_reported_with_its_culprit() {
     load(&mut reconciler, &build(&rules()), false);
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft flush ruleset");
-    let Some(Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else { panic!("not told") };
+    let Some(Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else { panic!("not reported") };
     assert!(by.starts_with("nft ("), "{by}");
     load(&mut reconciler, &build(&rules()), false);
     assert_eq!(ear.next(500), None, "repairing is no disturbance");

@@ -254,7 +254,7 @@ const AILMENTS: &[(&str, &str, &str)] = &[
         "mkdir -p /run/dhcpcd; busybox udhcpc -f -i up0 -s /bin/true >/dev/null 2>&1& printf 'noipv6\\nnohook resolv.conf\\n' > /etc/dhcpcd.conf; dhcpcd -B -c /bin/true up0 >/dev/null 2>&1 & \n sleep 2",
         "sleep 0.5",
     ),
-    // Two that nobody looks after: one goes, the other asks anew.
+    // Two without a keeper: one goes, the other asks anew.
     (
         "uplink-two-clients",
         "ln -s $(command -v busybox) /run/bin/udhcpc; /run/bin/udhcpc -f -i up0 -s /bin/true >/run/one 2>&1 & busybox udhcpc -f -i up0 -s /bin/true >/run/two 2>&1 & \n sleep 0.5",

@@ -253,7 +253,7 @@ fn a_guard_lets_go_of_what_is_removed() {
     load(&mut reconciler, &build(&home()), false);
     reconciler.remove().unwrap();
     assert!(soon(|| !is_guarded()));
-    assert!(!exists(), "nobody has put back what we took away ourselves");
+    assert!(!exists(), "what we took away ourselves is not put back");
 }
 
 fn protection_can_be_switched_off_and_on() {

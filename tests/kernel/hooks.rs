@@ -228,7 +228,7 @@ const KINDS: [Case; 13] = [
 ];
 
 const BY_IPV6: [Case; 9] = [
-    // What finds a neighbour is tracked by nobody.
+    // What finds a neighbour is not tracked.
     case(
         "nft 'add table ip6 t; add chain ip6 t i { type filter hook input priority 0; policy drop; };
               add rule ip6 t i iif lo accept; add rule ip6 t i ct state established,related accept'",

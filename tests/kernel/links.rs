@@ -264,7 +264,7 @@ fn earlier_settings() {
     );
     assert_eq!(addresses("uplink"), "10.9.0.2/24", "another role");
     assert_eq!(addresses("other"), "192.168.50.1/24");
-    // The venue leases the former uplink what was ours there once.
+    // The venue leases the earlier uplink what was ours there once.
     sh("ip addr add 172.30.50.1/24 dev uplink");
     block_on(async {
         let mut now = LinkReconciler::new(&directory.0);

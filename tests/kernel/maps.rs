@@ -183,7 +183,7 @@ fn connections_go_where_a_map_leads_them() {
     };
     let mut reconciler = FirewallReconciler::new();
     let service = SocketAddr::new(HEAD.parse().unwrap(), 80);
-    assert_eq!(greeting(&lab.venue, service), None, "nobody listens there");
+    assert_eq!(greeting(&lab.venue, service), None, "no process listens there");
     for backend in [(NODE, 8080), ("192.168.50.12", 8081)] {
         apply(&mut reconciler, &led(&format!("{} . {}", backend.0, backend.1)));
         assert_eq!(greeting(&lab.venue, service), Some(format!("{}:{}", backend.0, backend.1)));

@@ -169,7 +169,7 @@ fn what_claims_a_nodes_address_is_not_refused_in_its_name() {
 
 fn a_node_reaches_the_venue_by_masquerade() {
     let lab = Lab::new();
-    assert!(!ping(&lab.node, VENUE), "the venue knows no way back");
+    assert!(!ping(&lab.node, VENUE), "the venue has no route back");
     let _sink = started(&rules());
     assert!(ping(&lab.node, VENUE));
     let server = lab.venue.run(|| {

@@ -25,7 +25,7 @@ pub fn tests() -> Vec<Trial> {
             "roles::nodes_behind_a_renamed_port_stay_closed",
             nodes_behind_a_renamed_port_stay_closed,
         ),
-        trial("roles::nobody_shows_the_head_another_way", nobody_shows_the_head_another_way),
+        trial("roles::no_redirect_changes_the_heads_routes", no_redirect_changes_the_heads_routes),
         trial("roles::a_node_is_no_ipv6_router_of_the_head", a_node_is_no_ipv6_router_of_the_head),
         trial("roles::a_scan_does_not_report_what_listens", a_scan_does_not_report_what_listens),
         trial(
@@ -233,7 +233,7 @@ fn redirect(router: Ipv4Addr, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8
 
 /// The venue's router says that the way to the internet is by the laptop: what the nodes send would
 /// go there.
-fn nobody_shows_the_head_another_way() {
+fn no_redirect_changes_the_heads_routes() {
     let lab = Lab::new();
     sh("for c in all eth0 eth1; do for f in accept secure send; do
             echo 1 > /proc/sys/net/ipv4/conf/$c/${f}_redirects; done; done

@@ -129,7 +129,7 @@ fn comes_and_goes() {
         assert_eq!(
             reconciler.apply(&plan).await,
             Ok(Applied::Routing { drifted: false }),
-            "nobody else took them away"
+            "no other program took them away"
         );
         assert!(sh("ip route get 192.168.50.11").contains("dev cluster"));
         assert!(sh("ip route get 192.168.50.30 from 192.168.50.77").contains("dev uplink"));
@@ -208,7 +208,11 @@ fn missing_source() {
         plan.routes.insert(route(TABLE_CLUSTER, 4711, "10.0.0.0/8", None));
         sh("ip addr flush dev cluster");
         let error = reconciler.apply(&plan).await.unwrap_err();
-        assert_eq!(error.kind, ApplyErrorKind::Absent, "what has another cause is told: {error}");
+        assert_eq!(
+            error.kind,
+            ApplyErrorKind::Absent,
+            "what has another cause is reported: {error}"
+        );
     });
 }
 
@@ -233,7 +237,7 @@ fn which_way_out() {
     assert_eq!(ask(), None);
 }
 
-/// A rule that the kernel told otherwise than it was ordered would be taken away and put back for
+/// A rule that the kernel reported otherwise than it was ordered would be taken away and put back for
 /// ever.
 fn known_again() {
     let (cluster, uplink) = ports();

@@ -1,5 +1,5 @@
 //! Thousands of nodes in one process: answers pings to any address that is routed to its cable,
-//! each as its node would. Dead, slow, flapping and wandering ones are told apart by their numbers,
+//! each as its node would. Dead, slow, flapping and wandering ones differ by their numbers,
 //! so that a test knows without asking.
 
 // Packets are looked into after their length was.

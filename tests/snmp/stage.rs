@@ -294,7 +294,7 @@ impl Stage {
         self.script("systemctl", &systemctl);
         self.script("sudo", "exec \"$@\"");
         self.script("apt", "[ \"$*\" = 'install snmpd' ] && umount /usr/sbin/snmpd");
-        // DynamicUser: the agent is nobody's.
+        // DynamicUser: the agent has no user of its own.
         must("chmod", &["755", &self.folder.path().display().to_string()]);
         must("chmod", &["666", &self.beside("status").display().to_string()]);
     }

@@ -214,7 +214,7 @@ fn what_cannot_be_written_is_reported() {
     }
 }
 
-/// `| head -1` is no fault, and nobody panics for it.
+/// `| head -1` is no fault, and nothing panics for it.
 #[test]
 fn who_stops_reading_ends_it_quietly() {
     let folder = Folder::new();
@@ -272,7 +272,7 @@ fn a_watch_ends_with_its_reader_though_nothing_happens() {
 }
 
 #[test]
-fn whoever_answers_at_the_socket_and_is_no_daemon_is_distinguished_from_one() {
+fn a_program_at_the_socket_that_is_no_daemon_is_distinguished_from_one() {
     let folder = Folder::new();
     for says in [&b""[..], b"hello\n", b"\xff\xfe\n", b"{\"a\":1}\n", b"[1]\n", b"{\"type\":"] {
         let socket = somebody(&folder, says, false);
@@ -308,7 +308,7 @@ fn whoever_answers_at_the_socket_and_is_no_daemon_is_distinguished_from_one() {
     }
 }
 
-/// What nobody else may send to a terminal: other programs' names, servers' words and files are
+/// What is not to be sent to a terminal: other programs' names, servers' words and files are
 /// shown with these escaped.
 fn is_raw(c: char) -> bool {
     let direction = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
@@ -394,7 +394,7 @@ fn nothing_of_others_reaches_the_terminal_raw() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Settings that have no end, or are no file, are refused at once by whoever reads them.
+/// Settings that have no end, or are no file, are refused at once by each verb that reads them.
 #[test]
 fn settings_that_have_no_end_are_refused_at_once() {
     let folder = Folder::new();

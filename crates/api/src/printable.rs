@@ -50,6 +50,10 @@ fn escaped(
     stays: impl Fn(char) -> bool,
     escape: impl Fn(&mut String, char),
 ) -> Cow<'_, str> {
+    // Nearly all text is this.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     let is_escaped = |c: char| is_hidden(c) && !stays(c);
     if !text.chars().any(is_escaped) {
         return Cow::Borrowed(text);

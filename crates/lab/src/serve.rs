@@ -196,5 +196,5 @@ fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
     found
         .into_iter()
         .find(IpAddr::is_ipv4)
-        .ok_or_else(|| Error(format!("{server} knows no address of {name}")))
+        .ok_or_else(|| Error(format!("{server} has no address of {name}")))
 }

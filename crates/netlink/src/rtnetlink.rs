@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_costs_nobody_the_rest() {
+    fn what_cannot_be_read_costs_nothing_of_the_rest() {
         let mut payload = vec![0; LINK];
         push(&mut payload, 4, &[1]);
         push(&mut payload, 3, b"eth1\0");

@@ -261,8 +261,8 @@ mod tests {
         let read = |message: &Message<'_>| rtnetlink::link(message).map(|link| link.header.index);
         let links = socket.dump(&Listing::Links.request(), read).unwrap();
         assert!(links.whole && links.items.contains(&1), "{links:?}");
-        let nobody = rtnetlink::link_request(u32::MAX >> 1);
-        let error = socket.request(&nobody, |_| {}).unwrap_err();
+        let absent = rtnetlink::link_request(u32::MAX >> 1);
+        let error = socket.request(&absent, |_| {}).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::NODEV));
         assert!(socket.dump(&Listing::Addresses.request(), |_| Some(())).unwrap().whole);
     }

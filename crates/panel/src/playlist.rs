@@ -380,7 +380,7 @@ mod tests {
         let pages = [["a", "1"], ["a", "2"]];
         rotation.update(playlist(&pages), Duration::ZERO);
         rotation.update(playlist(&[["a", "1"], ["a", "2b"]]), SECOND);
-        assert_eq!(rotation.last_news(), Duration::ZERO, "what nobody calls news is none");
+        assert_eq!(rotation.last_news(), Duration::ZERO, "what is not called news is none");
         rotation.update(
             Playlist { news: vec!["rpi2 down".to_owned()], ..playlist(&pages) },
             2 * SECOND,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentx::encodings::{Value, VarBind};
+use bramblegate_api::client::Known;
 use bramblegate_api::status::{Node, Snapshot};
 
-use crate::follow::Known;
 use crate::mib;
 
 /// Notifications of nodes that one change may cause: where more change, bgSeverityChange and the
@@ -33,9 +33,10 @@ impl Changes {
     pub fn take(&mut self, known: &Known, now: Instant) -> Vec<Vec<VarBind>> {
         if known.generation != self.generation {
             self.generation = known.generation;
-            self.silent = known.snapshot.is_none().then_some(now);
+            // For how long is counted from the first reason on.
+            self.silent = known.live().is_none().then(|| self.silent.unwrap_or(now));
         }
-        let Some(new) = &known.snapshot else {
+        let Some(new) = known.live() else {
             let silent = self.silent.is_some_and(|since| now >= since + RESTARTS);
             let unknown = self.severity.is_some() && silent;
             return unknown
@@ -54,8 +55,9 @@ impl Changes {
 
     /// Returns when time alone will bring a notification.
     pub fn deadline(&self) -> Option<Instant> {
-        let reported = self.severity == Some(mib::SEVERITY_UNKNOWN);
-        self.silent.filter(|_| !reported).map(|since| since + RESTARTS)
+        // Before the first state that is no change.
+        let is_due = self.severity.is_some_and(|severity| severity != mib::SEVERITY_UNKNOWN);
+        self.silent.filter(|_| is_due).map(|since| since + RESTARTS)
     }
 
     fn severity(&mut self, now: i32) -> Option<Vec<VarBind>> {
@@ -98,7 +100,13 @@ mod tests {
         });
         let snapshot =
             Snapshot { severity: severity.into(), nodes: nodes.collect(), ..Snapshot::default() };
-        Known { generation, snapshot: Some(Arc::new(snapshot)) }
+        Known { generation, snapshot: Some(Arc::new(snapshot)), ..Known::default() }
+    }
+
+    /// The daemon does not answer; its last state is stale.
+    fn lost(generation: u64, why: &str) -> Known {
+        let lost = Some((why.to_owned(), std::time::SystemTime::UNIX_EPOCH));
+        Known { generation, lost, ..known(0, Severity::Ok, &[("rpi1", NodeHealth::Up)]) }
     }
 
     fn names(due: &[Vec<VarBind>]) -> Vec<String> {
@@ -124,7 +132,7 @@ mod tests {
         let mut changes = Changes::default();
         let now = Instant::now();
         changes.take(&known(1, Severity::Ok, &[("rpi1", NodeHealth::Up)]), now);
-        assert!(changes.take(&Known { generation: 2, snapshot: None }, now).is_empty());
+        assert!(changes.take(&lost(2, "closed"), now).is_empty());
         let after = known(3, Severity::Fault, &[("rpi1", NodeHealth::Down)]);
         let due = changes.take(&after, now + Duration::from_secs(3));
         assert_eq!(names(&due).len(), 2, "{due:?}");
@@ -137,13 +145,25 @@ mod tests {
         let mut changes = Changes::default();
         let now = Instant::now();
         changes.take(&known(1, Severity::Ok, &[]), now);
-        let gone = Known { generation: 2, snapshot: None };
-        assert!(changes.take(&gone, now).is_empty());
+        assert!(changes.take(&lost(2, "closed"), now).is_empty());
+        // Another reason does not begin anew.
+        let gone = lost(3, "refused");
+        assert!(changes.take(&gone, now + Duration::from_secs(4)).is_empty());
         assert_eq!(changes.deadline(), Some(now + RESTARTS));
         let due = changes.take(&gone, now + RESTARTS);
         assert_eq!(due[0][1].data, Value::Integer(mib::SEVERITY_UNKNOWN));
         assert!(changes.take(&gone, now + RESTARTS * 2).is_empty());
         assert_eq!(changes.deadline(), None);
+    }
+
+    #[test]
+    fn a_daemon_that_was_never_there_is_no_change() {
+        let mut changes = Changes::default();
+        let now = Instant::now();
+        let absent = Known { snapshot: None, ..lost(1, "absent") };
+        assert!(changes.take(&absent, now).is_empty());
+        assert_eq!(changes.deadline(), None, "there is nothing to wake up for");
+        assert!(changes.take(&absent, now + RESTARTS * 2).is_empty());
     }
 
     /// A switch that loses power takes all nodes with it.

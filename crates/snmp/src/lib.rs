@@ -1,7 +1,6 @@
 //! The status for SNMP: a subagent (AgentX, RFC 2741) of the system's snmpd, which keeps its own
-//! tables, users and views.
+//! tables, users and views. A [`bramblegate_api::client::Follower`] keeps the daemon's state.
 //!
-//! * [`follow`] keeps the daemon's state in a thread.
 //! * [`mib`] lays it out as objects of `docs/observability/BRAMBLEGATE-MIB.txt`; pure.
 //! * [`message`] reads the requests of snmpd and writes answers; pure.
 //! * [`change`] finds what an administrator wants to be notified of; pure.
@@ -9,7 +8,6 @@
 //!   again when the session ends.
 
 pub mod change;
-pub mod follow;
 pub mod message;
 pub mod mib;
 pub mod session;

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bramblegate_snmp::follow::Follower;
-use bramblegate_snmp::session;
+use bramblegate_snmp::session::{self, Follow};
 use clap::Parser;
 
 /// EX_OSERR (sysexits.h).
@@ -30,12 +29,14 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
         }
     };
-    let error = match Follower::start(args.status) {
-        Ok(follower) => session::keep(&args.agentx, &follower, &mut |line| {
-            eprintln!("bramblegate-snmp: {}: {line}", args.agentx.display());
-        }),
-        Err(error) => error,
+    let follow = match Follow::start(args.status) {
+        Ok(follow) => follow,
+        Err(error) => {
+            eprintln!("bramblegate-snmp: cannot start: {error}");
+            return ExitCode::from(CANNOT_CREATE);
+        }
     };
-    eprintln!("bramblegate-snmp: cannot start: {error}");
-    ExitCode::from(CANNOT_CREATE)
+    session::keep(&args.agentx, &follow, &mut |line| {
+        eprintln!("bramblegate-snmp: {}: {line}", args.agentx.display());
+    })
 }

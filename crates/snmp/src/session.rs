@@ -3,18 +3,19 @@
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use agentx::pdu::{Header, Type};
-use bramblegate_api::client::connect;
+use bramblegate_api::client::{Follower, connect};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::change::Changes;
-use crate::follow::Follower;
 use crate::message::{self, Broken};
 use crate::mib::Tree;
 
+/// A snapshot of the daemon is asked for so often: requests have answers no older than this.
+const REFRESH: Duration = Duration::from_secs(10);
 /// What opens a session is answered within this time, and what is sent is taken.
 const ANSWER: Duration = Duration::from_secs(5);
 /// snmpd waits so long for each of our answers.
@@ -40,15 +41,33 @@ enum Error {
     Silent,
 }
 
+/// The state of the daemon, and a stream that is readable when it has changed.
+#[derive(Debug)]
+pub struct Follow {
+    follower: Follower,
+    bell: UnixStream,
+}
+
+impl Follow {
+    /// Begins to follow the status socket at `path`, in a thread that ends with the process.
+    ///
+    /// # Errors
+    /// There can be no such stream or no thread.
+    pub fn start(path: PathBuf) -> io::Result<Self> {
+        let (mut rope, bell) = UnixStream::pair()?;
+        rope.set_nonblocking(true)?;
+        bell.set_nonblocking(true)?;
+        let follower = Follower::start(path, REFRESH, move |_| {
+            // Full: it rings already.
+            let _ = rope.write(&[0]);
+        })?;
+        Ok(Self { follower, bell })
+    }
+}
+
 /// Has a session with the snmpd behind `socket` whenever there can be one. Calls `report` with a
 /// line when one begins, and when one ends or cannot begin, once for each reason.
-///
-/// Returns only the error of a process that cannot have a pair of sockets.
-pub fn keep(socket: &Path, follower: &Follower, report: &mut dyn FnMut(&str)) -> io::Error {
-    let bell = match follower.bell() {
-        Ok(bell) => bell,
-        Err(error) => return error,
-    };
+pub fn keep(socket: &Path, follow: &Follow, report: &mut dyn FnMut(&str)) -> ! {
     let mut changes = Changes::default();
     let mut reported = String::new();
     let mut pause = RETRY;
@@ -58,7 +77,7 @@ pub fn keep(socket: &Path, follower: &Follower, report: &mut dyn FnMut(&str)) ->
                 report("registered");
                 reported.clear();
                 pause = RETRY;
-                match session.run(follower, &bell, &mut changes) {
+                match session.run(follow, &mut changes) {
                     Ok(never) => match never {},
                     Err(error) => error,
                 }
@@ -123,8 +142,7 @@ impl Session {
     /// Answers and notifies until the session ends.
     fn run(
         &mut self,
-        follower: &Follower,
-        mut bell: &UnixStream,
+        Follow { follower, bell }: &Follow,
         changes: &mut Changes,
     ) -> Result<Infallible, Error> {
         let mut laid_out = (u64::MAX, Tree::default());
@@ -147,7 +165,7 @@ impl Session {
             let [asked, rung] = wait([&self.stream, bell], due.saturating_duration_since(now))?;
             if rung {
                 let mut rings = [0; 64];
-                while bell.read(&mut rings).is_ok_and(|count| count > 0) {}
+                while (&mut &*bell).read(&mut rings).is_ok_and(|count| count > 0) {}
             }
             if !asked {
                 continue;
@@ -156,7 +174,7 @@ impl Session {
             while let Some((header, payload)) = message::take(&mut self.inbox)? {
                 let known = follower.known();
                 if laid_out.0 != known.generation {
-                    laid_out = (known.generation, Tree::new(known.snapshot.as_deref()));
+                    laid_out = (known.generation, Tree::new(known.live().map(AsRef::as_ref)));
                 }
                 if let Some(answer) = message::answer(&header, &payload, self.id, &laid_out.1)? {
                     self.stream.write_all(&answer)?;

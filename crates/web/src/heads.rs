@@ -44,7 +44,7 @@ pub struct Report {
     pub address: Option<String>,
     pub up: usize,
     pub total: usize,
-    /// alerts that nobody has acknowledged
+    /// alerts that are not acknowledged
     pub alerts: usize,
 }
 

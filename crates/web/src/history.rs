@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bramblegate_api::status::{NodeHealth, Snapshot};
 
-use crate::follow::Follower;
+use crate::feed::Feed;
 use crate::traffic::{self, Traffic};
 
 /// Between two samples.
@@ -85,16 +85,15 @@ pub struct History(Arc<Mutex<Kept>>);
 
 impl History {
     /// Takes a sample every [`STEP`] for as long as the process runs.
-    pub async fn run(self, follower: Follower) {
+    pub async fn run(self, feed: Feed) {
         let mut ticks = tokio::time::interval(STEP);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let known = follower.known();
-            // While the daemon does not answer nothing is known.
-            let snapshot = known.snapshot.filter(|_| known.lost.is_none());
-            let traffic = snapshot.as_deref().map(traffic::of_uplinks).unwrap_or_default();
-            self.sample(snapshot.as_deref(), traffic);
+            let known = feed.known();
+            let snapshot = known.live().map(Arc::as_ref);
+            let traffic = snapshot.map(traffic::of_uplinks).unwrap_or_default();
+            self.sample(snapshot, traffic);
         }
     }
 

@@ -5,7 +5,7 @@
 //! flood of requests, a slow reader or a fault in here changes nothing for the gateway, the display
 //! or the LED. One way leads through it:
 //!
-//! * [`follow`] reads the status socket in a thread and keeps the state up to date.
+//! * [`feed`] has the state of the daemon, and each line of the status socket for those who follow.
 //! * [`page`] draws the state as HTML, [`plain`] as text for a terminal; pure functions.
 //! * [`live`] compares what was drawn with what is shown and sends the difference to all viewers.
 //! * [`history`] keeps the last hour and day for its plots.
@@ -17,7 +17,7 @@
 //!   bounds, and answers; [`ready`] keeps what many ask for, [`host`] knows the head's names.
 
 pub mod discovery;
-pub mod follow;
+pub mod feed;
 pub mod guests;
 pub mod heads;
 pub mod history;

@@ -65,7 +65,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn handed_over() -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for descriptor in sd_notify::listen_fds()? {
-        // SAFETY: the caller of this process has opened it for it (sd_listen_fds(3)), and nobody
+        // SAFETY: the caller of this process has opened it for it (sd_listen_fds(3)), and nothing
         // else here owns it.
         let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
         let socket = Socket::from(owned);

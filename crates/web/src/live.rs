@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::follow::Follower;
+use crate::feed::Feed;
 use crate::heads::Heads;
 use crate::history::{History, Span};
 use crate::logbook::Logbook;
@@ -92,7 +92,7 @@ pub struct Sources {
 /// All languages and sights.
 #[derive(Debug, Clone)]
 pub struct Live {
-    follower: Follower,
+    feed: Feed,
     sources: Sources,
     channels: Arc<Vec<Channel>>,
     /// keeps the ids of this process apart from those of the one before
@@ -101,7 +101,7 @@ pub struct Live {
 
 impl Live {
     /// Returns the page of a daemon; [`Self::run`] keeps it up to date.
-    pub fn new(follower: Follower, sources: Sources, run: u64) -> Self {
+    pub fn new(feed: Feed, sources: Sources, run: u64) -> Self {
         let pages = Language::ALL
             .into_iter()
             .flat_map(|language| Sight::SEEING.map(|sight| (language, sight)));
@@ -115,12 +115,12 @@ impl Live {
                 viewers: broadcast::channel(BEHIND).0,
             })
             .collect();
-        Self { follower, sources, channels: Arc::new(channels), run }
+        Self { feed, sources, channels: Arc::new(channels), run }
     }
 
     /// Draws what changes, and sends beats while nothing does, for as long as the process runs.
     pub async fn run(self) {
-        let mut changes = self.follower.changes();
+        let mut changes = self.feed.changes();
         let mut heads = self.sources.heads.changes();
         let mut lines = self.sources.logbook.changes();
         loop {
@@ -258,11 +258,11 @@ impl Live {
     fn draw(&self, channel: &Channel, drawn: &mut Drawn) {
         let Sources { heads, logbook, summaries, .. } = &self.sources;
         // Before what is read: what comes in between is drawn again.
-        let generations = [self.follower.generation(), heads.generation(), logbook.generation()];
+        let generations = [self.feed.generation(), heads.generation(), logbook.generation()];
         if drawn.generations == Some(generations) {
             return;
         }
-        let known = summaries.seen(self.follower.known(), channel.sight);
+        let known = summaries.seen(self.feed.known(), channel.sight);
         // The journal names nodes.
         let full = channel.sight == Sight::Full;
         let entries = if full { logbook.entries() } else { Vec::new() };

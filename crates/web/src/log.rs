@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
-/// Writes a line. Where nobody reads it, it is lost: that ends nothing.
+/// Writes a line. Where it has no reader it is lost: that ends nothing.
 pub fn line(text: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

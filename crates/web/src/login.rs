@@ -30,7 +30,7 @@ const TOKEN: usize = 32;
 /// Name of the session's cookie.
 pub const COOKIE: &str = "bramblegate";
 
-/// Why nobody was logged in.
+/// Why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("no password is set: sudo bramblegate web password")]

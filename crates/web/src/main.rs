@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use bramblegate_web::follow::Follower;
+use bramblegate_web::feed::Feed;
 use bramblegate_web::guests::Guests;
 use bramblegate_web::listen::{self, PortFile};
 use bramblegate_web::live::{Live, Sources};
@@ -149,18 +149,18 @@ async fn run(args: &Args, first: Options) -> Result<(), Failure> {
 
 /// Starts what the page is made of; returns its routes.
 fn site(options: &watch::Receiver<Arc<Options>>) -> std::io::Result<Router> {
-    let follower = Follower::start(options.borrow().status.clone())?;
+    let feed = Feed::start(options.borrow().status.clone())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let sources = Sources::default();
-    tokio::spawn(sources.history.clone().run(follower.clone()));
+    tokio::spawn(sources.history.clone().run(feed.clone()));
     tokio::spawn(sources.heads.clone().run(options.clone()));
     tokio::spawn(sources.logbook.clone().run());
     let number = u64::try_from(now.as_millis()).unwrap_or(0);
-    let live = Live::new(follower.clone(), sources.clone(), number);
+    let live = Live::new(feed.clone(), sources.clone(), number);
     tokio::spawn(live.clone().run());
     let desk = Arc::new(Desk::new(options.clone()));
     let (options, kept) = (options.clone(), Arc::default());
-    Ok(serve::routes(Site { follower, live, sources, desk, options, kept }))
+    Ok(serve::routes(Site { feed, live, sources, desk, options, kept }))
 }
 
 /// Reads the settings again; `None` where they are wrong, and those in force stay.

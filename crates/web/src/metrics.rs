@@ -12,6 +12,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use bramblegate_api::client::Known;
 use bramblegate_api::status::{DeviceState, DhcpStatus, NodeHealth, Rule, Severity, Snapshot};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -22,7 +23,6 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::follow::Known;
 use crate::process::Process;
 use crate::traffic::{self, Traffic};
 

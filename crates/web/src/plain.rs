@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use bramblegate_api::client::Known;
 use bramblegate_api::status::NodeHealth;
-
-use crate::follow::Known;
 
 /// Nodes are listed one by one up to so many; above, those alone that are not up.
 const LISTED: usize = 60;

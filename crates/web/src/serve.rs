@@ -15,6 +15,7 @@ use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
 use axum::routing::{get, post};
+use bramblegate_api::client::Known;
 use bramblegate_api::status::Node;
 use bramblegate_config::Public;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::discovery;
-use crate::follow::{Follower, Known};
+use crate::feed::Feed;
 use crate::guests::{Guest, Guests};
 use crate::history::Span;
 use crate::host::Names;
@@ -71,7 +72,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// What every answer is made of.
 #[derive(Debug, Clone)]
 pub struct Site {
-    pub follower: Follower,
+    pub feed: Feed,
     pub live: Live,
     pub sources: Sources,
     pub desk: Arc<Desk>,
@@ -89,7 +90,7 @@ pub struct Kept {
     assets: Mutex<Answers<Question>>,
     /// the figures of this second
     measured: Mutex<Answers<Figures>>,
-    /// places for lists of targets, which nobody shares
+    /// places for lists of targets, which are not shared
     discovering: Arc<Semaphore>,
 }
 
@@ -133,7 +134,7 @@ impl Site {
 
     /// Returns what is known, as somebody of this sight may know it.
     fn seen(&self, sight: Sight) -> Known {
-        self.sources.summaries.seen(self.follower.known(), sight)
+        self.sources.summaries.seen(self.feed.known(), sight)
     }
 
     /// Ends when somebody may see another part than before: streams begin anew then.
@@ -151,7 +152,7 @@ impl Site {
 
     /// Returns what answers of now are made of.
     fn now(&self) -> Made {
-        (self.follower.generation(), 0)
+        (self.feed.generation(), 0)
     }
 
     /// Returns a file of the page, which is always the same.
@@ -431,8 +432,8 @@ async fn events(
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let since = last.or(query.since.as_deref()).and_then(|number| number.parse().ok());
     let lines = match sight {
-        Sight::Full => site.follower.lines(since).boxed(),
-        _ => site.follower.snapshots(Arc::clone(&site.sources.summaries)).boxed(),
+        Sight::Full => site.feed.lines(since).boxed(),
+        _ => site.feed.snapshots(Arc::clone(&site.sources.summaries)).boxed(),
     };
     let stream = lines
         .take_until(site.other_sight())
@@ -472,7 +473,7 @@ async fn status(
 
 /// Answers 200 while the daemon answers, else 503, with the reason.
 async fn health(State(site): State<Site>) -> Response {
-    let known = site.follower.known();
+    let known = site.feed.known();
     let why = match (known.lost, known.snapshot) {
         (None, Some(_)) => return "ok\n".into_response(),
         (Some((why, _)), _) => why,
@@ -517,12 +518,12 @@ async fn discovered(
     if sight != Sight::Full {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let known = site.follower.known();
+    let known = site.feed.known();
     // An empty list would take every target away; Prometheus keeps the last list after a failure.
     let Some(snapshot) = known.snapshot else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // Each port is a list of its own, which nobody shares.
+    // Each port is a list of its own, which is not shared.
     let Ok(place) = Arc::clone(&site.kept.discovering).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response();
     };

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bramblegate_api::Text;
+use bramblegate_api::client::Known;
 use bramblegate_api::status::{Alert, Node, Snapshot};
-
-use crate::follow::Known;
 
 /// How much somebody sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,7 +125,7 @@ const WORDS: [&str; 12] = [
 ];
 
 /// Returns whether a row of the display is the head's address, a part of it, how many nodes are up,
-/// or words that name nobody.
+/// or words that name no node.
 fn is_plain(line: &Text, whole: &Snapshot) -> bool {
     let text = line.trim_end_matches(['♥', ' ']).trim();
     let of_address = || {
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_name_nobody_stay() {
+    fn rows_that_name_no_node_stay() {
         let whole = whole();
         for (row, stays) in [
             ("1/2 up  eth1   ♥", true),

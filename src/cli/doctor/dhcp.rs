@@ -35,7 +35,7 @@ pub fn has_dnsmasq(machine: &Machine) -> bool {
         .any(|path| machine.is_file(path))
 }
 
-/// Finds other DHCP servers, and whoever has port 53 or 67 where ours would serve.
+/// Finds other DHCP servers, and the program that has port 53 or 67 where ours would serve.
 pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let other = |(unit, what): (&str, &str)| {

@@ -41,7 +41,7 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// `uplink.allow` lets ssh in, and the forward leads it away; also where nobody sees sshd listen
+/// `uplink.allow` lets ssh in, and the forward leads it away; also where sshd is not seen to listen
 /// now.
 fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
     let allowed = context.settings.uplink.allow.contains(&Allow::Ssh);

@@ -30,7 +30,7 @@ fn is_enabled(machine: &Machine) -> bool {
     machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{SERVICE}"))
 }
 
-/// What the file lacks, or nobody reads; Debian lets root alone read snmpd's own settings.
+/// What the file lacks, or cannot be read; Debian lets root alone read snmpd's own settings.
 fn settings(machine: &Machine) -> Option<Finding> {
     let own = machine.read(SNMPD_FILE)?;
     let included = own.lines().any(|line| {

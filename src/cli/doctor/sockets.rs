@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::cli::machine::Machine;
 use crate::event::printable_line;
 
-/// A TCP socket in state LISTEN, or a bound UDP socket that is connected to nobody.
+/// A TCP socket in state LISTEN, or a bound UDP socket that is not connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     pub tcp: bool,

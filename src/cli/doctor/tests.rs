@@ -278,7 +278,7 @@ fn a_running_sshd_on_a_port_that_no_file_names_is_reported() {
 }
 
 #[test]
-fn whoever_has_port_53_is_named_but_not_our_own_server() {
+fn the_program_on_port_53_is_named_but_not_our_own_server() {
     let udp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
                timeout inode ref pointer drops\n  \
                10: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     \
@@ -319,11 +319,7 @@ fn whoever_has_port_53_is_named_but_not_our_own_server() {
         .with("/proc/5/comm", "bramblegate\n");
     assert_eq!(ours.findings(), []);
     let serves_nothing = Head::new("port53-off").with("/proc/net/udp", udp);
-    assert_eq!(
-        serves_nothing.findings(),
-        [],
-        "the port is nobody's business while we serve nothing"
-    );
+    assert_eq!(serves_nothing.findings(), [], "the port does not matter while we serve nothing");
 }
 
 #[test]

@@ -1,67 +1,45 @@
 //! The panel, live: follows the status socket and draws.
 
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::glass::{self, MARGIN};
 use super::style::{Depth, Style};
 use super::view::View;
-use crate::api::client::{Error, StatusClient};
+use crate::api::client::{Error, Follower, StatusClient};
 use crate::cli::status::TIMEOUT;
 use crate::cli::terminal::{self, Screen};
 use crate::cli::{output, settings};
 
 /// 20 pictures a second.
 const FRAME: Duration = Duration::from_millis(50);
-/// The daemon restarts, perhaps: how often it is asked again.
-const RETRY: Duration = Duration::from_millis(500);
+/// How often it is asked for a snapshot: a daemon that hangs is noticed soon after.
+const REFRESH: Duration = Duration::from_secs(10);
 /// How often it is noticed, while nothing changes, that standard output has no reader any more.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
-/// Returns the view after each line of the socket; `None` when the daemon is gone. Ends when the
-/// receiver is dropped.
-fn follow(socket: PathBuf) -> Receiver<Option<View>> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        loop {
-            let mut view = View::default();
-            if let Ok(mut client) = StatusClient::connect(&socket) {
-                while let Ok(line) = client.next_line() {
-                    let Some(received) = line else { continue };
-                    view.take(&received.line);
-                    if sender.send(Some(view.clone())).is_err() {
-                        return;
-                    }
-                }
-            }
-            if sender.send(None).is_err() {
-                return;
-            }
-            std::thread::sleep(RETRY);
-        }
-    });
-    receiver
-}
-
 /// Draws until q, Esc, Ctrl-C or Ctrl-D.
-pub fn run(socket: &Path) {
+///
+/// # Errors
+/// There can be no thread.
+pub fn run(socket: &Path) -> std::io::Result<()> {
     let start = Instant::now();
-    let views = follow(socket.to_owned());
+    let follower = Follower::start(socket.to_owned(), REFRESH, |_| ())?;
     let keys = terminal::keys();
     let screen = Screen::open();
     let below = format!("{}   q quits", settings::host_name());
-    let mut view: Option<View> = None;
+    let (mut view, mut generation): (Option<View>, u64) = (None, 0);
     let mut shown = (Vec::new(), Style::of_terminal());
-    let mut is_followed = false;
     loop {
-        while let Ok(news) = views.try_recv() {
-            (view, is_followed) = (news, true);
+        let known = follower.known();
+        if known.generation != generation {
+            (view, generation) =
+                (known.live().map(|snapshot| View::of(snapshot)), known.generation);
         }
         let style = Style::of_terminal();
         let picture = match &view {
             Some(view) => picture(view, &below, start.elapsed(), style),
-            None if is_followed => {
+            None if generation > 0 => {
                 dark("the daemon does not answer; waiting for it (q quits)", style)
             }
             None => Vec::new(),
@@ -74,7 +52,7 @@ pub fn run(socket: &Path) {
         if let Ok('q' | terminal::INTERRUPT | terminal::END | terminal::ESCAPE) =
             keys.recv_timeout(FRAME)
         {
-            return;
+            return Ok(());
         }
     }
 }

@@ -48,7 +48,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, FactsError> {
 }
 
 fn read_events(path: &Path) -> Result<Vec<Event>, Mistake> {
-    events(&serde_json::from_str(&reading::text(path)?)?)
+    events(&serde_json::from_slice(reading::text(path)?.as_bytes())?)
 }
 
 fn events(json: &Value) -> Result<Vec<Event>, Mistake> {

@@ -93,7 +93,7 @@ fn what_is_not_so_is_not_reported() {
     status["uplinks"][0]["addresses"] = json!(["2001:db8::7/64"]);
     status["gateway"]["ipv6_forwarding"] = Value::Null;
     let shown = page(status, false);
-    assert!(!shown.contains("IPv6"), "without our rules nobody knows: {shown}");
+    assert!(!shown.contains("IPv6"), "without our rules it is not known: {shown}");
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn attempt(world: &World, verb: &str, words: &[&str]) -> Result<i32> {
 }
 
 /// A lock that an older `off` has left readable, held by a user who may do nothing else.
-pub fn lock_held_by_a_stranger_keeps_nobody_out() -> Result<()> {
+pub fn lock_held_by_another_user_does_not_block_start() -> Result<()> {
     before_start(PLAIN, |world| {
         let lock = Path::new(HOME).join("run/lock");
         io("run", fs::create_dir_all(Path::new(HOME).join("run")))?;
@@ -233,7 +233,7 @@ pub fn lock_held_by_a_stranger_keeps_nobody_out() -> Result<()> {
         world.start_gateway()?;
         until("the gateway runs all the same", || snapshot(&world.socket()).is_ok())?;
         let mode = || fs::metadata(&lock).map_or(0, |data| data.permissions().mode() & 0o777);
-        ensure(&format!("nobody else can open it: {:o}", mode()), mode() == 0o600)?;
+        ensure(&format!("no other user can open it: {:o}", mode()), mode() == 0o600)?;
         let second = attempt(world, "run", &[])?;
         ensure(&format!("and it is held: {second}"), second == 75)?;
         world.stop_gateway("TERM", STOP)?;
@@ -249,7 +249,7 @@ pub fn lock_held_by_a_stranger_keeps_nobody_out() -> Result<()> {
             &format!("off: {}", String::from_utf8_lossy(&output.stderr)),
             output.status.success(),
         )?;
-        ensure(&format!("nobody else can open what it leaves: {:o}", mode()), mode() == 0o600)
+        ensure(&format!("no other user can open what it leaves: {:o}", mode()), mode() == 0o600)
     })
 }
 

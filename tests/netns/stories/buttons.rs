@@ -30,7 +30,7 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
     online(&settings, |world| {
         world.node_down("rpi2")?;
         until("the panel says so", || page(world).contains("rpi2 down"))?;
-        ensure("nobody knows of it", is(world, "alerts.0.acknowledged", "false"))?;
+        ensure("it is not acknowledged", is(world, "alerts.0.acknowledged", "false"))?;
         world.press(Input::Acknowledge, Duration::ZERO)?;
         until("it is known", || is_known(world))?;
         until("the pages have their turn", || page(world).contains("2/3 up"))?;
@@ -54,7 +54,9 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
         })?;
         world.node_down("rpi3")?;
         until("rpi3 is news", || page(world).contains("rpi3 down"))?;
-        until("and a fault that nobody knows of", || is(world, "panel.led.pattern", "fast-blink"))?;
+        until("and a fault that is not acknowledged", || {
+            is(world, "panel.led.pattern", "fast-blink")
+        })?;
         // Not everybody has a button.
         let program = crate::program();
         must(

@@ -1,4 +1,4 @@
-//! Clients of DHCP on the nodes: real ones, and one that sends what it is told to.
+//! Clients of DHCP on the nodes: real ones, and one that sends what a test wants.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -75,7 +75,7 @@ impl Client {
         Ok(Self { running, log, node: node.to_owned() })
     }
 
-    /// What the script was last told when there was a lease.
+    /// What the script was last given when there was a lease.
     pub fn lease(&self) -> Option<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let known = ["bound ", "renew ", "BOUND ", "RENEW ", "REBIND ", "REBOOT "];

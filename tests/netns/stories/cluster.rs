@@ -145,9 +145,9 @@ pub fn lease_of_our_own_address_goes_again() -> Result<()> {
             let both = held.contains("192.168.50.1/24") && held.contains("10.213.50.1/24");
             ensure(&format!("nodes that followed are still served for a while: {held}"), both)?;
             let moves = world.journal().matches("bramblegate: the cluster moved from").count();
-            ensure(&format!("each move is told: {moves}"), moves == 2 * (round + 1))?;
+            ensure(&format!("each move is reported: {moves}"), moves == 2 * (round + 1))?;
         }
-        ensure("alerts that went are told", world.journal().contains("uplink-clash: over"))
+        ensure("alerts that went are reported", world.journal().contains("uplink-clash: over"))
     })
 }
 

@@ -132,7 +132,7 @@ pub fn all_ask_for_addresses_at_once() -> Result<()> {
         ensure("no two have one address", addresses.len() == crowd())?;
         wait("listed and up", 20, || listed(world, &given))?;
         let twice = alert(world, "node-duplicate-*");
-        ensure(&format!("nobody is taken for another: {twice:?}"), twice.is_none())?;
+        ensure(&format!("no node is taken for another: {twice:?}"), twice.is_none())?;
         let after = costs(world)?;
         println!(
             "{} KiB before, {} KiB with all; {:.2} s of processor time",

@@ -10,7 +10,7 @@ use super::scene::{
     PLAIN, Pinger, alert, before_start, ensure, is, online, reported, try_from, until, wait_online,
 };
 
-/// With owner and persist, another tool's flush does not touch our table, and nobody may delete it.
+/// With owner and persist, another tool's flush does not touch our table, and no other program may delete it.
 pub fn protected_table_survives_a_foreign_flush() -> Result<()> {
     online(PLAIN, |world| {
         let node = Pinger::start()?;
@@ -117,7 +117,7 @@ pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
         let journal = world.journal();
         let reported: Vec<&str> = journal.lines().skip(lines).collect();
         ensure(
-            "it was told",
+            "it was reported",
             reported.iter().any(|line| line.contains("was removed from the cluster interface")),
         )?;
         let wrong: Vec<_> = reported
@@ -360,7 +360,7 @@ pub fn ipv6_is_not_forwarded() -> Result<()> {
         )?;
         let outward = |world: &_| try_from(world, "rpi1", "tcp [2001:db8:80::80]:80");
         let inward = |world: &_| try_from(world, "laptop", "tcp [2001:db8:c1::11]:22");
-        until("it is forwarded as long as nobody judges", || {
+        until("it is forwarded as long as no rule drops it", || {
             outward(world).is_ok() && inward(world).is_ok()
         })?;
         world.start_gateway()?;
@@ -394,7 +394,7 @@ pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
     online(PLAIN, |world| {
         let output = world.gateway_command("print").output();
         let output = output.map_err(|error| Error(error.to_string()))?;
-        ensure("print needs to be told what", !output.status.success())?;
+        ensure("print needs an argument", !output.status.success())?;
         let program = format!("STATE_DIRECTORY={HOME}/state {}", crate::program().display());
         let printed = must("head", &format!("{program} print ruleset -c {HOME}/bramblegate.toml"))?;
         std::fs::write(format!("{HOME}/printed.nft"), &printed)

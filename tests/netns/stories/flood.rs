@@ -1,4 +1,4 @@
-//! Somebody on the cluster port floods it: nothing grows, it is told, and who belongs there is
+//! Somebody on the cluster port floods it: nothing grows, it is reported, and who belongs there is
 //! served as ever.
 
 use std::fs;
@@ -53,7 +53,7 @@ fn found(world: &World) -> usize {
         .count()
 }
 
-pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {
+pub fn unknown_clients_fill_nothing_and_disturb_no_node() -> Result<()> {
     serving(PLAIN, "[cluster.dhcp]\n", |world| {
         let before = memory(world)?;
         for flood in Flood::ALL {
@@ -83,7 +83,7 @@ pub fn strangers_fill_nothing_and_disturb_nobody() -> Result<()> {
                 alert(world, "gateway-blocked").is_none(),
             )?;
             ensure(
-                &format!("{name} is told"),
+                &format!("{name} is reported"),
                 reported || !matches!(flood, Flood::Names | Flood::Arp),
             )?;
         }

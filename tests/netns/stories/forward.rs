@@ -157,7 +157,7 @@ pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
             logged("laptop", HEAD).is_ok_and(|text| text == "rpi2 hears 10.99.0.20:40000")
         })?;
         reload(world, "")?;
-        until("and nobody once it is closed", || {
+        until("and no client once it is closed", || {
             logged("laptop", HEAD).is_ok_and(|text| text.is_empty())
         })
         .map(drop)

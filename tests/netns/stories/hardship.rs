@@ -292,7 +292,7 @@ pub fn storms_are_ridden_out() -> Result<()> {
             try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
         })?;
         until("all is well", || is(world, "severity", "ok"))?;
-        // what was told late is taken in by then
+        // what was reported late is taken in by then
         std::thread::sleep(Duration::from_secs(2));
         let before = cpu(world)?;
         std::thread::sleep(Duration::from_secs(2));

@@ -14,7 +14,7 @@ use super::scene::{PLAIN, alert, ensure, online, until};
 /// Control socket and folders of our own, as in [`World::gateway_command`].
 pub const SETTINGS: &str =
     "[sockets]\ncontrol = \"HOME/control.sock\"\n[health]\nboot_grace = \"2s\"\n";
-/// A board that nobody named.
+/// A board without a name.
 const STRANGER: &str = "192.168.50.77";
 
 /// A plain venue with a gateway that takes orders.
@@ -32,7 +32,7 @@ fn named(world: &World, name: &str) -> Option<Node> {
     node(world, |node| node.name == *name)
 }
 
-/// The board that nobody named.
+/// The board without a name.
 fn stranger(world: &World) -> Option<Node> {
     node(world, |node| node.address.is_some_and(|address| address.to_string() == STRANGER))
 }
@@ -161,7 +161,7 @@ pub fn two_boards_with_one_address_are_reported() -> Result<()> {
             }
         }
         let text = alert(world, "node-duplicate-address")
-            .ok_or_else(|| Error("nothing was told".into()))?;
+            .ok_or_else(|| Error("nothing was reported".into()))?;
         ensure(
             "the alert names the address and a board",
             text.contains(STRANGER) && text.contains("b8:27:eb:00:00:77"),
@@ -183,7 +183,7 @@ pub fn swapped_boards_are_reported() -> Result<()> {
         ));
         world.write_settings()?;
         world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal("HUP")?;
-        until("the swap is told", || alert(world, "node-swapped").is_some())?;
+        until("the swap is reported", || alert(world, "node-swapped").is_some())?;
         let text = alert(world, "node-swapped").unwrap_or_default();
         ensure(
             "both are named",

@@ -48,7 +48,10 @@ pub fn arp_settings_cleared_come_back() -> Result<()> {
             "arp_ignore was set to 0 on eth1",
             "arp_announce was set to 0 on eth0",
         ] {
-            ensure(&format!("it was told: {reported}"), journal.matches(reported).count() == 1)?;
+            ensure(
+                &format!("it was reported: {reported}"),
+                journal.matches(reported).count() == 1,
+            )?;
         }
         Ok(())
     })

@@ -24,15 +24,15 @@ fn board(number: u8) -> [u8; 6] {
 
 /// A node whose cable was out asks for what it had (INIT-REBOOT); one whose time is nearly over
 /// asks all (REBINDING).
-fn former_address_is_refused(node: &str, mac: [u8; 6], former: Ipv4Addr) -> Result<()> {
+fn earlier_address_is_refused(node: &str, mac: [u8; 6], earlier: Ipv4Addr) -> Result<()> {
     let nowhere = Ipv4Addr::UNSPECIFIED;
     for (how, question) in [
-        ("INIT-REBOOT", message(REQUEST, mac, nowhere, &[(REQUESTED_ADDRESS, &former.octets())])),
-        ("REBINDING", message(REQUEST, mac, former, &[])),
+        ("INIT-REBOOT", message(REQUEST, mac, nowhere, &[(REQUESTED_ADDRESS, &earlier.octets())])),
+        ("REBINDING", message(REQUEST, mac, earlier, &[])),
     ] {
         let answer = ask(node, question)?;
         let refused = answer.as_ref().is_some_and(|answer| answer.kind == NAK);
-        ensure(&format!("{former} is refused in {how}: {answer:?}"), refused)?;
+        ensure(&format!("{earlier} is refused in {how}: {answer:?}"), refused)?;
     }
     Ok(())
 }
@@ -61,26 +61,26 @@ fn replug(client: &Client, wanted: &str) -> Result<()> {
         client.address().as_deref() == Some(wanted)
     })?;
     ensure(
-        &format!("it was refused the former one: {}", log()),
+        &format!("it was refused the earlier one: {}", log()),
         log().matches("NAK").count() > before,
     )?;
     ensure(&format!("{wanted} after {took:?}"), took < Duration::from_secs(4))
 }
 
-pub fn cluster_that_moves_refuses_the_former_subnet() -> Result<()> {
+pub fn cluster_that_moves_refuses_the_earlier_subnet() -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
     serving(&venue, "[cluster.dhcp]\n", |world| {
         let real = Client::dhcpcd("rpi2", "worker")?;
         let (home, _) = real.wait()?;
         let mut other = Client::udhcpc("rpi1", "other")?;
-        let (former, _) = other.wait()?;
+        let (earlier, _) = other.wait()?;
         other.running.kill();
-        let former: Ipv4Addr = former.parse().map_err(|_| Error(former.clone()))?;
-        let [_, _, _, host] = former.octets();
+        let earlier: Ipv4Addr = earlier.parse().map_err(|_| Error(earlier.clone()))?;
+        let [_, _, _, host] = earlier.octets();
         let away = home.replace("192.168.50", "10.213.50");
         move_cluster(world, CLASH, "10.213.50.1")?;
-        former_address_is_refused("rpi1", board(1), former)?;
+        earlier_address_is_refused("rpi1", board(1), earlier)?;
         replug(&real, &away)?;
         let mut other = Client::udhcpc("rpi1", "other")?;
         let now = Ipv4Addr::new(10, 213, 50, host);
@@ -90,10 +90,10 @@ pub fn cluster_that_moves_refuses_the_former_subnet() -> Result<()> {
         )?;
         other.running.kill();
         move_cluster(world, "192.168.50.126", "192.168.50.1")?;
-        former_address_is_refused("rpi1", board(1), now)?;
+        earlier_address_is_refused("rpi1", board(1), now)?;
         replug(&real, &home)?;
         let other = Client::udhcpc("rpi1", "other")?;
-        ensure("also on the way home", other.wait()?.0 == former.to_string())
+        ensure("also on the way home", other.wait()?.0 == earlier.to_string())
     })
 }
 

@@ -268,7 +268,7 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
             }
         }
         ensure(&wrong.join("\n"), wrong.is_empty())?;
-        // Boards that come together wait together, and whoever asks meanwhile no longer than they.
+        // Boards that come together wait together, and one that asks meanwhile no longer than they.
         let kinds = kinds();
         let (pi, pc) = (&kinds[0], &kinds[5]);
         let crowd: Vec<Vec<u8>> =

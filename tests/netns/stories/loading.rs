@@ -111,7 +111,7 @@ pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
         )?;
         let begin = Instant::now();
         reload(world, &settings("lease_time = \"3h\"\n"))?;
-        until("and at once if nobody loads", || main().contains(",10800"))?;
+        until("and at once if no node loads", || main().contains(",10800"))?;
         ensure(&format!("at once: {:?}", begin.elapsed()), begin.elapsed() < Duration::from_secs(1))
     })
 }

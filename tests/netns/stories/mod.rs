@@ -94,7 +94,7 @@ pub const ALL: &[(&str, Story)] = &[
         "routing::way_out_by_other_routes_is_no_missing_router",
         routing::way_out_by_other_routes_is_no_missing_router,
     ),
-    ("routing::rules_of_a_vpn_cut_nobody_off", routing::rules_of_a_vpn_cut_nobody_off),
+    ("routing::rules_of_a_vpn_cut_no_node_off", routing::rules_of_a_vpn_cut_no_node_off),
     (
         "routing::peer_of_a_tunnel_reaches_the_uplinks_address",
         routing::peer_of_a_tunnel_reaches_the_uplinks_address,
@@ -240,7 +240,7 @@ pub const ALL: &[(&str, Story)] = &[
         "restart::reload_switches_the_gateway_off_and_on",
         restart::reload_switches_the_gateway_off_and_on,
     ),
-    ("restart::former_cluster_port_makes_no_clash", restart::former_cluster_port_makes_no_clash),
+    ("restart::earlier_cluster_port_makes_no_clash", restart::earlier_cluster_port_makes_no_clash),
     ("restart::disabled_gateway_changes_nothing", restart::disabled_gateway_changes_nothing),
     ("restart::three_capabilities_are_enough", restart::three_capabilities_are_enough),
     ("restart::service_manager_is_notified", restart::service_manager_is_notified),
@@ -267,8 +267,8 @@ pub const ALL: &[(&str, Story)] = &[
         access::root_is_led_nowhere_by_the_owner_of_the_folders,
     ),
     (
-        "access::lock_held_by_a_stranger_keeps_nobody_out",
-        access::lock_held_by_a_stranger_keeps_nobody_out,
+        "access::lock_held_by_another_user_does_not_block_start",
+        access::lock_held_by_another_user_does_not_block_start,
     ),
     (
         "access::one_user_does_not_fill_the_status_socket",
@@ -345,13 +345,13 @@ pub const ALL: &[(&str, Story)] = &[
     ("netboot::closed_boot_files_are_an_alert", netboot::closed_boot_files_are_an_alert),
     ("netboot::nodes_get_a_time_server", netboot::nodes_get_a_time_server),
     (
-        "flood::strangers_fill_nothing_and_disturb_nobody",
-        flood::strangers_fill_nothing_and_disturb_nobody,
+        "flood::unknown_clients_fill_nothing_and_disturb_no_node",
+        flood::unknown_clients_fill_nothing_and_disturb_no_node,
     ),
     ("crowd::all_ask_for_addresses_at_once", crowd::all_ask_for_addresses_at_once),
     (
-        "lease::cluster_that_moves_refuses_the_former_subnet",
-        lease::cluster_that_moves_refuses_the_former_subnet,
+        "lease::cluster_that_moves_refuses_the_earlier_subnet",
+        lease::cluster_that_moves_refuses_the_earlier_subnet,
     ),
     (
         "lease::address_of_a_silent_node_is_not_given_away",

@@ -88,7 +88,7 @@ pub fn first_come_first_named() -> Result<()> {
         ensure("the second is first to ask", renew(&second)? == two && renew(&first)? == one)?;
         until("they are heard", || leads(SAME, &one) && leads(OTHER, &two))?;
         stands(world, "after a power cut", both)?;
-        until("it is told again", || alert(world, "node-duplicate-name").is_some())?;
+        until("it is reported again", || alert(world, "node-duplicate-name").is_some())?;
         drop(second);
         let second = Client::udhcpc("rpi2", "window")?;
         ensure("its address stays", soon("window", &second)? == two)?;

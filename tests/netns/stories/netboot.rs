@@ -227,7 +227,7 @@ pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
 
 pub fn nodes_get_a_time_server() -> Result<()> {
     before_start(PLAIN, |world| {
-        // An open port, and nobody who answers there.
+        // An open port, and no server that answers there.
         let _silent = spawn(
             within("head", "nc").args(["-k", "-l", "-u", "123"]),
             &PathBuf::from(format!("{HOME}/silent.log")),

@@ -158,7 +158,7 @@ pub fn on_stop_remove_puts_everything_back() -> Result<()> {
         wait_online(world)?;
         let code = world.stop_gateway("TERM", STOP)?;
         ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
-        // the port was down before; that it stays up hurts nobody and is not counted
+        // the port was down before; that it stays up does no harm and is not counted
         same(
             "the head's network",
             &without_link_state(&before),
@@ -236,7 +236,7 @@ pub fn reload_takes_new_settings() -> Result<()> {
         // a mistake must not take the gateway down
         let lines = world.journal().lines().count();
         reload(world, "[uplink]\nallowed = 3\n")?;
-        until("the mistake is told, with its place", || {
+        until("the mistake is reported, with its place", || {
             world
                 .journal()
                 .lines()
@@ -273,7 +273,7 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
             })?;
             until("the status says so", || is(world, "gateway.masquerade", "false"))?;
             ensure("the address is still shown", world.glass().concat().contains("10.99.0.126"))?;
-            // nobody puts back what was taken away
+            // what was taken away is not put back
             std::thread::sleep(Duration::from_millis(500));
             same("the head's network", &untouched, &without_link_state(&network_of_head()?))?;
             reload(world, "")?;
@@ -293,7 +293,7 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
 
 /// The two ports change roles while the daemon is dead: what an earlier run left on the new uplink
 /// is no lease.
-pub fn former_cluster_port_makes_no_clash() -> Result<()> {
+pub fn earlier_cluster_port_makes_no_clash() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
         world.set_settings("[uplink]\ninterfaces = [\"eth0\"]\n[cluster]\ninterface = \"eth1\"\n");
@@ -312,10 +312,13 @@ pub fn former_cluster_port_makes_no_clash() -> Result<()> {
         let reported: Vec<String> =
             world.journal().lines().skip(lines).map(str::to_owned).collect();
         let heard = |word: &str| reported.iter().any(|line| line.contains(word));
-        ensure(&format!("it has told something: {reported:?}"), heard("eth1 has 10.99.0.126/24"))?;
+        ensure(
+            &format!("it has reported something: {reported:?}"),
+            heard("eth1 has 10.99.0.126/24"),
+        )?;
         let wrong =
             ["clash", "moved", "overlap", "192.168.50.1/24"].into_iter().find(|word| heard(word));
-        ensure(&format!("nothing is told of {wrong:?}: {reported:?}"), wrong.is_none())?;
+        ensure(&format!("nothing is reported of {wrong:?}: {reported:?}"), wrong.is_none())?;
         ensure("no alternative stays", held("eth0").split_whitespace().count() == 3)
     })
 }
@@ -391,7 +394,7 @@ pub fn service_manager_is_notified() -> Result<()> {
     })
 }
 
-/// Somebody holds the place of a route of ours, for ever: it is told, and the boot does not wait
+/// Somebody holds the place of a route of ours, for ever: it is reported, and the boot does not wait
 /// for it.
 pub fn ready_does_not_wait_for_routes() -> Result<()> {
     let venue =
@@ -415,7 +418,7 @@ pub fn ready_does_not_wait_for_routes() -> Result<()> {
         })?;
         ensure("rules are there", must("head", "nft list ruleset")?.contains("masquerade"))?;
         until("forwarding is on", || is(world, "gateway.forwarding", "true"))?;
-        until("the route is told", || super::scene::alert(world, "gateway-routing").is_some())
+        until("the route is reported", || super::scene::alert(world, "gateway-routing").is_some())
             .map(drop)
     })
 }

@@ -57,7 +57,7 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
             named && code != 0,
         )?;
 
-        // The cable is pulled: nothing is known. Plugged in again it is asked anew, and nobody
+        // The cable is pulled: nothing is known. Plugged in again it is asked anew, and no server
         // answers any more.
         must("switch", "ip link set head down")?;
         until("over", || alert(world, "gateway-foreign-dhcp").is_none())?;
@@ -69,7 +69,7 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
         drop(server);
         must("switch", "ip link set head up")?;
         std::thread::sleep(Duration::from_secs(5));
-        ensure("nobody is there now", alert(world, "gateway-foreign-dhcp").is_none())?;
+        ensure("no server is there now", alert(world, "gateway-foreign-dhcp").is_none())?;
         let journal = world.journal();
         let logged = |what: &str| journal.matches(what).count();
         ensure(

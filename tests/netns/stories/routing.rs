@@ -42,7 +42,7 @@ fn beyond(venue: &str, head: &str) -> Result<()> {
 }
 
 /// Rules as VPN programs leave them, each after our start: none of them cuts anybody off.
-pub fn rules_of_a_vpn_cut_nobody_off() -> Result<()> {
+pub fn rules_of_a_vpn_cut_no_node_off() -> Result<()> {
     online(PLAIN, |world| {
         all_promised(world)?;
         must("head", TUNNEL)?;

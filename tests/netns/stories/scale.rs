@@ -129,7 +129,7 @@ impl Room {
     /// Waits until every verdict is right, and stays so for a while.
     fn settle(&self, patience: Duration) -> Result<()> {
         let start = Instant::now();
-        let (mut right, mut wrong) = (0, vec!["nothing was told".to_owned()]);
+        let (mut right, mut wrong) = (0, vec!["nothing was reported".to_owned()]);
         while right < 3 {
             if start.elapsed() > patience {
                 println!(
@@ -167,7 +167,7 @@ impl Room {
                     Nature::Wandering => "down",
                 };
                 let name = format!("rack{group}-{slot}");
-                let health = reported.get(&name).map_or("not told", String::as_str);
+                let health = reported.get(&name).map_or("not reported", String::as_str);
                 if health != right {
                     wrong.push(format!("{name} is {health}, not {right}"));
                 }
@@ -217,7 +217,7 @@ struct Stream {
     health: HashMap<String, String>,
     sequence: Option<u64>,
     changes: usize,
-    /// nodes that were ever told to be down
+    /// nodes that were ever reported to be down
     down: Vec<String>,
 }
 
@@ -259,7 +259,7 @@ impl Stream {
         }
     }
 
-    /// Healthy nodes among those that were told to be down.
+    /// Healthy nodes among those that were reported to be down.
     fn false_alarms(&self, cluster: Cluster) -> Vec<&String> {
         let healthy = |name: &&String| {
             let (group, slot) = name.trim_start_matches("rack").split_once('-').unwrap_or_default();

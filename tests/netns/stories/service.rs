@@ -34,7 +34,7 @@ pub fn serving(
     })
 }
 
-/// What the resolver of a node answers to a name or an address; a question that finds nobody is not
+/// What the resolver of a node answers to a name or an address; a question that finds no server is not
 /// waited for.
 pub fn look_up(node: &str, name: &str) -> String {
     exec(node, &format!("timeout 0.4 busybox nslookup {name} 192.168.50.1"))
@@ -70,7 +70,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
         let lease = worker.lease().unwrap_or_default();
         for reported in ["router=192.168.50.1", "dns=192.168.50.1", "domain=bramble", "lease=3600"]
         {
-            ensure(&format!("it was told {reported}: {lease}"), lease.contains(reported))?;
+            ensure(&format!("it was sent {reported}: {lease}"), lease.contains(reported))?;
         }
         let name = look_up("rpi2", &address);
         ensure(&format!("so is the name of its address: {name}"), name.contains("worker.bramble"))?;
@@ -112,7 +112,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
         must("head", &format!("dnsmasq --test -C {HOME}/printed"))?;
         let (code, text) = exec("venue", "busybox nslookup rpi1.bramble 10.99.0.126")?;
         ensure(
-            &format!("the venue is told nothing: {text}"),
+            &format!("the venue is sent nothing: {text}"),
             code != 0 && !text.contains("192.168.50.11"),
         )
     })
@@ -374,7 +374,7 @@ pub fn what_cannot_be_served_is_an_alert() -> Result<()> {
             ),
         )?;
         until("there are more", || alert(world, "gateway-dhcp-full").is_none())?;
-        until("and nobody boots", || alert(world, "gateway-netboot").is_none())?;
+        until("and no node boots", || alert(world, "gateway-netboot").is_none())?;
         until("it gets one", || second.address().is_some()).map(drop)
     })
 }
@@ -494,7 +494,7 @@ pub fn cluster_that_moves_keeps_host_parts() -> Result<()> {
             text.contains(&address.replace("192.168.50", "10.213.50")),
         )?;
         until("the journal tells it", || world.journal().contains("has the address 10.213.50.13"))?;
-        // rpi1 asks nobody for its address: the head has only heard it
+        // rpi1 does not ask for its address: the head has only heard it
         until("the name of a static node stays with it", || {
             exec("rpi2", "busybox nslookup rpi1.bramble 10.213.50.1")
                 .is_ok_and(|(_, text)| text.contains("192.168.50.11"))

@@ -93,7 +93,7 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
         let many: Vec<String> =
             (0..400).map(|n| format!("addr add 2001:db8:7::a:{n:x}/64 dev eth1 nodad\n")).collect();
         ip("head", &many.concat())?;
-        until("they are told", || {
+        until("they are reported", || {
             reported(world, "uplink.addresses").matches("2001:db8").count() == 400
         })?;
         let gateway = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
@@ -177,11 +177,11 @@ pub fn changes_arrive_as_lines() -> Result<()> {
                 .iter()
                 .any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
             ensure(
-                "other nodes are not told again",
+                "other nodes are not sent again",
                 change.nodes.iter().all(|node| node.name != "rpi3"),
             )?;
         }
-        ensure("the node's end was told", seen)?;
+        ensure("the node's end was sent", seen)?;
         ensure(&format!("at most ten lines a second: {lines} in 4 s"), lines <= 44)
     })
 }

@@ -125,10 +125,13 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
             &format!("the dead one is no neighbour: {}", neighbours()),
             !neighbours().contains(&mac),
         )?;
-        ensure("nobody is blamed", alert(world, "node-*").is_none_or(|text| !text.contains(&mac)))?;
+        ensure(
+            "no node is blamed",
+            alert(world, "node-*").is_none_or(|text| !text.contains(&mac)),
+        )?;
         ensure("the dead one, should it live, is refused", renews(OLD, at(21))? == Some(NAK))?;
 
-        println!("another node has its address, and it is nobody");
+        println!("another node has its address, and it has none");
         settle(world, &node("other", OLD, 21))?;
         takes(OLD, at(21))?;
         ensure("who had it is refused", renews(NEW, at(21))? == Some(NAK))?;
@@ -141,7 +144,7 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
             look_up("rpi2", "renamed.bramble").contains("192.168.50.21")
         })?;
         ensure(
-            "the former one to nobody",
+            "the earlier one to none",
             !look_up("rpi2", "other.bramble").contains("192.168.50.21"),
         )?;
 
@@ -190,7 +193,7 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
         ensure(&format!("the living one is sent there: {answer:?}"), answer == Some(NAK))?;
         ensure("and takes it", come(0xc2, None, "card")? == Some(at(24)))?;
 
-        println!("while nobody looked");
+        println!("while the daemon was stopped");
         world.stop_gateway("TERM", STOP)?;
         world.set_settings(&format!("{SERVE}{}", node("late", OLD, found.octets()[3])));
         world.start_gateway()?;
@@ -231,14 +234,14 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
         until("one more is here", || leases().lines().count() == 3)?;
         // The list of leases is read twice a second at most: who goes again at once is not noticed.
         std::thread::sleep(Duration::from_millis(600));
-        // Who does not come back is forgotten, by its hardware address if it is nobody here any
+        // Who does not come back is forgotten, by its hardware address if it is no node here any
         // more.
         gives_back(4, fourth.unwrap_or(NOWHERE))?;
         until("its address is kept", || reserved(fourth.unwrap_or(NOWHERE)))?;
         succeed(world, &["nodes", "forget", "b8:27:eb:00:07:04"])?;
         until("and is free", || !reserved(fourth.unwrap_or(NOWHERE)))?;
         let seventh = come(7, fourth, "")?;
-        ensure(&format!("for whoever asks: {seventh:?}"), seventh == fourth)?;
+        ensure(&format!("for any board that asks: {seventh:?}"), seventh == fourth)?;
         // All others are given: who is here needs it.
         let mut given = None;
         until("a fifth board gets the last one", || {
@@ -269,7 +272,7 @@ pub fn found_boards_come_into_another_range() -> Result<()> {
         println!("another range");
         reload(world, &range(24, 168, 199))?;
         let main = || fs::read_to_string(format!("{HOME}/run/dnsmasq/main")).unwrap_or_default();
-        until("it is told so", || main().contains("dhcp-range=192.168.50.168,"))?;
+        until("dnsmasq is configured so", || main().contains("dhcp-range=192.168.50.168,"))?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
         until("who is outside has to move", || {
             renews(1, at(157)).is_ok_and(|kind| kind == Some(NAK))
@@ -284,7 +287,7 @@ pub fn found_boards_come_into_another_range() -> Result<()> {
         }
         println!("another network and another range");
         reload(world, &range(26, 40, 60))?;
-        until("it is told so", || main().contains("dhcp-range=192.168.50.40,"))?;
+        until("dnsmasq is configured so", || main().contains("dhcp-range=192.168.50.40,"))?;
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
         // 171 is 43 there, and 164 is 36.
         until("a place in the range is kept", || {

@@ -27,7 +27,7 @@ pub fn dnsmasq_that_hangs_is_reported() -> Result<()> {
         in_place_of_dnsmasq("exec sleep 1000")?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        // Four seconds until nobody else is known to serve, five for dnsmasq.
+        // Four seconds until no other server is known to serve, five for dnsmasq.
         std::thread::sleep(Duration::from_secs(4));
         until("it is reported", || {
             alert(world, "gateway-dnsmasq-failed")

@@ -134,7 +134,7 @@ pub fn renamed_port_is_still_the_uplink() -> Result<()> {
         // its old address has no route of its own, as DHCP clients like it
         must("head", "ip addr flush dev enx1 && ip addr add 10.99.0.126/24 dev enx1")?;
         must("head", "ip route replace default via 10.99.0.1 dev enx1")?;
-        until("its new name is told", || is(world, "uplink.interface", "enx1"))?;
+        until("its new name is reported", || is(world, "uplink.interface", "enx1"))?;
         until("a node reaches the internet", || {
             try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
         })?;
@@ -168,7 +168,7 @@ pub fn port_of_a_bridge_is_reported() -> Result<()> {
         })?;
         let reported = world.journal();
         ensure(
-            "what we let go nobody undid",
+            "what we let go was not undone",
             !reported.contains("switched off on eth0") && !reported.contains("was removed from"),
         )
     })
@@ -362,7 +362,7 @@ pub fn exit_by_a_tunnel_is_reported() -> Result<()> {
 /// A tunnel that is listed as an uplink is one: masqueraded, and no alert.
 pub fn tunnel_named_as_an_uplink_is_masqueraded() -> Result<()> {
     online(PLAIN, |world| {
-        // what knows no way back to the cluster
+        // what has no route back to the cluster
         bramblegate_lab::shell::ip(
             "",
             "netns add provider\nlink add wg0 netns head type veth peer name eth0 netns provider\n",

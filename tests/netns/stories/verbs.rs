@@ -53,7 +53,7 @@ pub fn machine_is_looked_at_before_there_are_settings() -> Result<()> {
         ensure(&format!("errors have words: {error}"), code == 78 && in_words)?;
         let (code, _, error) = verb("detect --try 0x27 --bus /dev/i2c-nonexistent")?;
         ensure(
-            &format!("nobody is told to watch: {error}"),
+            &format!("no advice to watch is given: {error}"),
             code == 69 && error.starts_with("error: there is no /dev/i2c-"),
         )
     })
@@ -64,7 +64,7 @@ pub fn off_is_roots_and_takes_no_slip_of_the_finger() -> Result<()> {
         world.stop_gateway("TERM", STOP)?;
         let (code, _, error) = verb("off -c /nonexistent/bramblegate.toml")?;
         ensure(
-            &format!("a file that is not there is told: {error}"),
+            &format!("a file that is not there is reported: {error}"),
             code == 78 && error.contains("/nonexistent/"),
         )?;
         // Where the program was built a stranger may not be allowed to look.
@@ -98,7 +98,7 @@ pub fn panel_and_frame_are_what_the_display_holds() -> Result<()> {
             &format!("a healthy head masquerades: {frame}"),
             code == 0 && frame.contains("NAT on"),
         )?;
-        ensure("nobody says otherwise", !frame.contains("NAT off"))?;
+        ensure("nothing shows otherwise", !frame.contains("NAT off"))?;
         world.stop_gateway("TERM", STOP)?;
         let (code, _, error) =
             verb(&format!("panel --once --socket {}", world.socket().display()))?;

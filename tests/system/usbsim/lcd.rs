@@ -68,7 +68,7 @@ impl Lcd {
                 self.history.pop_front();
             }
             if let Some(watcher) = &mut self.watcher {
-                // The machine may be going down; who cannot be told is not told.
+                // The machine may be going down; who cannot be informed is not informed.
                 let _ = writeln!(watcher, "{}", line(&rows));
             }
             self.history.push_back(rows);

@@ -1,5 +1,5 @@
 //! USB devices for the system test: a BlinkStick, an I2C adapter with an LCD, and buttons on a GPIO
-//! chip. They are plugged into the kernel's virtual host controller (`vhci_hcd`) and told what to
+//! chip. They are plugged into the kernel's virtual host controller (`vhci_hcd`) and given orders what to
 //! do over a socket.
 //!
 //!     usbsim serve SOCKET            plug nothing yet, wait for commands

@@ -105,7 +105,7 @@ impl StatusClient {
     /// Returns the state of a daemon, as it came and as it is meant.
     ///
     /// # Errors
-    /// Nobody listens at `path`, or it does not say its state within `timeout`.
+    /// No process listens at `path`, or it does not send its state within `timeout`.
     pub fn fetch(path: &Path, timeout: Duration) -> Result<(String, Snapshot), Error> {
         let mut client = Self::connect(path)?;
         client.set_timeout(Some(timeout));

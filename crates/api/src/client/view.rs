@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::Text;
-use crate::status::{Change, Line, Node, Snapshot, Uplink};
+use crate::status::{Change, Line, Node, Rule, Snapshot, Uplink};
 
 /// Holds what is known after a snapshot and the changes since.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,15 @@ impl View {
                 }
             }
             Line::Refused(_) | Line::Other => {}
+        }
+    }
+
+    /// Takes in what a later snapshot has that causes no line: round trips, losses, leases, counts
+    /// of rules and of the display. What a line reports is left to the line, which may still be on
+    /// its way.
+    pub fn refresh(&mut self, snapshot: Snapshot) {
+        if let Some(merged) = &mut self.0 {
+            merged.merge(quiet_changes(&merged.snapshot, snapshot), Instant::now());
         }
     }
 
@@ -162,4 +171,43 @@ fn go_on(uplink: &mut Uplink, seconds: u64) {
         *age = age.map(|age| age + seconds);
     }
     uplink.lease_left_s = uplink.lease_left_s.map(|left| left.saturating_sub(seconds));
+}
+
+/// Returns what `now` has of things that cause no line.
+fn quiet_changes(known: &Snapshot, now: Snapshot) -> Change {
+    let mut change = Change::default();
+    let without_lines =
+        |node: &Node| Node { rtt_us: None, loss_percent: None, since_s: 0, ..node.clone() };
+    let alike = known.nodes.len() == now.nodes.len()
+        && known.nodes.iter().zip(&now.nodes).all(|(old, new)| old.name == new.name);
+    if alike {
+        let pairs = known.nodes.iter().zip(now.nodes);
+        change.nodes = pairs
+            .filter(|(old, new)| {
+                (old.rtt_us, old.loss_percent) != (new.rtt_us, new.loss_percent)
+                    && without_lines(old) == without_lines(new)
+            })
+            .map(|(_, new)| new)
+            .collect();
+    }
+    let same_uplinks = known.uplinks.len() == now.uplinks.len()
+        && known
+            .uplinks
+            .iter()
+            .zip(&now.uplinks)
+            .all(|(old, new)| (&old.state, &old.addresses) == (&new.state, &new.addresses));
+    if same_uplinks {
+        change.uplinks = Some(now.uplinks);
+        change.uplink = Some(now.uplink);
+    }
+    let names = |rules: &[Rule]| -> Vec<_> {
+        rules.iter().map(|rule| (rule.chain.clone(), rule.rule.clone())).collect()
+    };
+    if names(&known.rules) == names(&now.rules) {
+        change.rules = Some(now.rules);
+    }
+    if known.panel.lcd.lines == now.panel.lcd.lines {
+        change.panel = Some(now.panel);
+    }
+    change
 }

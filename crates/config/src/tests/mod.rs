@@ -158,7 +158,7 @@ fn one_wired_port_and_one_other_need_no_words() {
     assert_eq!(
         read(&[("t", "")], &board(), Some(&two)).unwrap_err().len(),
         2,
-        "nobody guesses among three"
+        "none of three is guessed"
     );
 }
 
@@ -514,7 +514,7 @@ fn net_boot_and_names_go_with_addresses() {
     let settings = good("[cluster.dhcp]\n[cluster.netboot]\nuefi_x86 = \"grubx64.efi\"\n");
     assert_eq!(settings.cluster.dns.unwrap().fallback_servers.len(), 2);
     assert_eq!(settings.cluster.netboot.unwrap().root, std::path::PathBuf::from("/srv/tftp"));
-    assert_eq!(good("").cluster.dns, None, "nobody asked for any service");
+    assert_eq!(good("").cluster.dns, None, "no service is asked for");
     assert!(bad("[cluster.netboot]\n")[0].contains("needs cluster.dhcp"));
     assert!(
         bad("[cluster.dhcp]\n[cluster.netboot]\nbios = \"../shadow\"\n")[0]

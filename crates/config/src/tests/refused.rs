@@ -101,7 +101,7 @@ fn a_rule_that_is_wrong_for_all_its_nodes_is_reported_in_a_few_lines() {
 }
 
 #[test]
-fn domains_that_nobody_asks_a_server_for_are_refused() {
+fn domains_that_are_never_asked_of_a_server_are_refused() {
     for domain in
         ["local", "Local", "localhost", "a.localhost", "arpa", "cluster.local", "in-addr.arpa"]
     {

@@ -50,8 +50,8 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
     Placement { address, kept: kept(facts, address), overlap, clash }
 }
 
-/// Addresses of ours on the cluster port other than `address` whose subnets nodes still use, and
-/// nobody else.
+/// Returns addresses of ours on the cluster port, other than `address`, whose subnets nodes still
+/// use, and no other port does.
 fn kept(facts: &Facts, address: IpNet) -> Vec<IpNet> {
     let own = facts.own_addresses().filter(|net| *net != address);
     own.filter(|net| facts.is_in_use(*net) && !is_taken(facts, *net)).collect()

@@ -153,64 +153,80 @@ pub fn decide(settings: &Settings, facts: &Facts) -> Desired {
 }
 
 /// Decides again and again about the same facts as they change. What probes say of nodes changes
-/// most often, and nothing of the gateway's plan but where ports lead: the plan is made anew only
+/// most often, and nothing but their own alerts and where ports lead: the rest is made anew only
 /// when more has changed. A property test compares it with [`decide`].
 #[derive(Debug, Default)]
-pub struct Decider(Option<(Basis, Arc<GatewayPlan>)>);
+pub struct Decider(Option<(Basis, Steady)>);
 
-/// What decides whether the gateway's plan may be another.
+/// What decides whether what is [`Steady`] may be another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Basis {
     /// [`Facts::generation`]
     facts: u64,
+    /// [`crate::facts::node::Nodes::layout`]
+    layout: u64,
     /// [`crate::facts::node::Nodes::silences`], where ports lead to nodes: it refuses what is for
     /// one that is down
     silences: Option<u64>,
 }
 
-impl Decider {
-    /// Decides as [`decide`] does. `settings` are those of the facts.
-    pub fn decide(&mut self, settings: &Settings, facts: &Facts) -> Desired {
-        let placement = cluster::place(settings, facts);
-        let gateway = settings.gateway.enabled.then(|| self.gateway(settings, facts, &placement));
-        desired(settings, facts, &placement, gateway)
-    }
-
-    fn gateway(
-        &mut self,
-        settings: &Settings,
-        facts: &Facts,
-        placement: &Placement,
-    ) -> Arc<GatewayPlan> {
+impl Basis {
+    fn of(settings: &Settings, facts: &Facts) -> Self {
         let forwards = !settings.forwards.is_empty();
-        let basis = Basis {
+        Self {
             facts: facts.generation(),
+            layout: facts.nodes().layout,
             silences: forwards.then(|| facts.nodes().silences()),
-        };
-        if let Some((_, known)) = self.0.as_ref().filter(|(known, _)| *known == basis) {
-            return Arc::clone(known);
         }
-        let plan = Arc::new(gateway(settings, facts, placement));
-        self.0 = Some((basis, Arc::clone(&plan)));
-        plan
     }
 }
 
-/// Returns the whole decision around the gateway's plan.
-fn desired(
-    settings: &Settings,
-    facts: &Facts,
-    placement: &Placement,
+/// What no probe of a node changes, but for where ports lead.
+#[derive(Debug)]
+struct Steady {
     gateway: Option<Arc<GatewayPlan>>,
-) -> Desired {
-    let alerts = raise::alerts(settings, facts, placement);
-    Desired {
-        gateway,
-        service: dhcp::decide(settings, facts, placement),
-        severity: alerts.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Ok),
-        alerts,
-        overlap: placement.overlap,
-        cluster_address: placement.address,
+    service: Option<ServicePlan>,
+    /// but for those of nodes
+    alerts: Vec<Alert>,
+    overlap: Overlap,
+    cluster_address: IpNet,
+}
+
+impl Steady {
+    fn new(settings: &Settings, facts: &Facts) -> Self {
+        let placement = cluster::place(settings, facts);
+        let gateway = || Arc::new(gateway(settings, facts, &placement));
+        Self {
+            gateway: settings.gateway.enabled.then(gateway),
+            service: dhcp::decide(settings, facts, &placement),
+            alerts: raise::steady(settings, facts, &placement),
+            overlap: placement.overlap,
+            cluster_address: placement.address,
+        }
+    }
+
+    /// Returns the whole decision.
+    fn desired(&self, settings: &Settings, facts: &Facts) -> Desired {
+        let alerts = raise::all(settings, facts, &self.alerts);
+        Desired {
+            gateway: self.gateway.clone(),
+            service: self.service.clone(),
+            severity: alerts.first().map_or(Severity::Ok, |alert| alert.severity),
+            alerts,
+            overlap: self.overlap,
+            cluster_address: self.cluster_address,
+        }
+    }
+}
+
+impl Decider {
+    /// Decides as [`decide`] does. `settings` are those of the facts.
+    pub fn decide(&mut self, settings: &Settings, facts: &Facts) -> Desired {
+        let basis = Basis::of(settings, facts);
+        let known = self.0.take().filter(|(known, _)| *known == basis);
+        let (_, steady) =
+            self.0.insert(known.unwrap_or_else(|| (basis, Steady::new(settings, facts))));
+        steady.desired(settings, facts)
     }
 }
 

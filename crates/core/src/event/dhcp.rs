@@ -21,7 +21,7 @@ pub struct Lease {
 pub enum Dhcp {
     /// no other server offers addresses there: it may be served
     Alone { index: LinkIndex },
-    /// somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 knows no other
+    /// somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 has no other
     /// address
     Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
     /// the switch lets nothing through for so long (spanning tree): it is asked after that

@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(
             read("login"),
             None,
-            "a browser would go there, and so seldom is it meant that nobody should type it"
+            "a browser would go there, and so seldom is it meant that it should not be typed"
         );
         assert_eq!(
             PortalUrl::relative_to("2001:db8::1", 8080, "/x").unwrap().as_str(),

@@ -253,7 +253,7 @@ mod tests {
     const ALONE: Dhcp = Dhcp::Alone { index: CLUSTER };
 
     #[test]
-    fn nobody_is_known_until_somebody_was_asked_and_a_foreign_one_is_reported_once() {
+    fn no_server_is_known_until_one_was_asked_for_and_a_foreign_one_is_reported_once() {
         let mut facts = plugged();
         assert_eq!(facts.dhcp().other_servers(), OtherServers::Unknown);
         assert_eq!(handle(&mut facts, &Event::Dhcp(ALONE)), []);
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(
             facts.dhcp().other_servers(),
             OtherServers::Unknown,
-            "what is told too late does not count"
+            "what is reported too late does not count"
         );
         handle(&mut facts, &link(CLUSTER, true));
         assert_ne!(facts.dhcp().port().unwrap(), first);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn who_serves_nothing_asks_nobody() {
+    fn a_head_that_serves_nothing_sends_no_request() {
         let mut facts = plugged();
         handle(&mut facts, &Event::Dhcp(FOREIGN));
         let now = Instant::from_boot(Duration::from_secs(2));
@@ -379,7 +379,7 @@ mod tests {
         for (board, last) in [(1, 100), (2, 101)] {
             handle(&mut facts, &Event::Lease(Change::Present(lease(board, last))));
         }
-        assert_eq!(wanting(&facts), None, "that all are given is nobody's want");
+        assert_eq!(wanting(&facts), None, "that all are given leaves no node without one");
         wants(&mut facts, 3, 2);
         wants(&mut facts, 4, 3);
         assert_eq!(wanting(&facts), Some(3));

@@ -16,11 +16,12 @@ pub fn status_line(facts: &Facts, desired: &Desired) -> String {
         .and_then(|uplink| Some(format!("{} on {}", uplink.address?.addr(), uplink.link.name)));
     let nodes = facts.nodes();
     let up = nodes.count(crate::facts::node::NodeHealth::Up);
-    let alert =
-        desired.alerts.first().map_or_else(String::new, |alert| format!("; {}", alert.text));
+    let alert = desired.alerts.first().map(|alert| alert.text.as_str());
     format!(
-        "{}, {up}/{} nodes up{alert}",
-        address.unwrap_or_else(|| "no uplink".to_owned()),
-        nodes.total()
+        "{}, {up}/{} nodes up{}{}",
+        address.as_deref().unwrap_or("no uplink"),
+        nodes.total(),
+        if alert.is_some() { "; " } else { "" },
+        alert.unwrap_or_default()
     )
 }

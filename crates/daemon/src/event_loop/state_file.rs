@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_changes_a_list_without_end_wears_no_card_out() {
+    async fn a_list_that_changes_without_end_wears_no_card_out() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let file = folder.join("drained");

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_the_places_of_others() {
+    fn no_user_takes_the_places_of_others() {
         let places = Places::new(LIMITS);
         let first = take(&places, 1001, 1001, 20);
         assert_eq!(first.len(), 3, "a share");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn who_connects_again_and_again_waits_and_nobody_else_does() {
+    fn a_user_who_connects_again_and_again_waits_and_no_other_does() {
         let places = Places::new(LIMITS);
         let waits = |user: u32| {
             let place = places.take(peer(user, user).as_ref(), Some(GROUP)).unwrap();

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::{ChildStderr, ChildStdout};
+use tokio::process::ChildStderr;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -55,11 +55,6 @@ impl Child {
     /// Takes the end of its standard error, if that is a pipe and was not taken before.
     pub const fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
-    }
-
-    /// Takes the end of its standard output, if that is a pipe and was not taken before.
-    pub const fn take_stdout(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
     }
 
     /// Returns its process number, also when it has ended.
@@ -153,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_does_not_listen_is_ended_with_what_it_started() {
         let mut child = shell("trap '' TERM; sleep 60 & echo ready; wait; sleep 60");
-        let mut output = child.take_stdout().unwrap();
+        let mut output = child.child.stdout.take().unwrap();
         let mut word = [0; 6];
         output.read_exact(&mut word).await.unwrap();
         let begin = Instant::now();

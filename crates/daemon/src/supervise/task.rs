@@ -138,7 +138,7 @@ mod tests {
     /// Begins at 0, 1, 3, 7 and 15 s; the third time it panics, the fifth time no receiver is left
     /// that it works for.
     #[tokio::test(start_paused = true)]
-    async fn is_begun_again_after_errors_and_panics_until_nobody_is_left() {
+    async fn is_begun_again_after_errors_and_panics_until_no_receiver_is_left() {
         let (heard, mut endings) = mpsc::unbounded_channel();
         let (times, count) = (Arc::new(AtomicU32::new(0)), Instant::now());
         let work = move || {

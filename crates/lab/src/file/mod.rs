@@ -129,14 +129,6 @@ impl Venue {
             Error(lines.join("\n"))
         })
     }
-
-    /// Returns the network that the head's port `port` is plugged into, sharing followed: its place
-    /// in `networks`.
-    pub fn wire_of(&self, port: &str) -> Option<usize> {
-        let network = self.networks.iter().find(|network| network.port == port)?;
-        let wire = network.shares.as_deref().unwrap_or(&network.port);
-        self.networks.iter().position(|network| network.port == wire)
-    }
 }
 
 #[cfg(test)]

@@ -49,11 +49,6 @@ impl World {
     pub fn web(&mut self) -> Option<&mut Running> {
         self.web.as_mut()
     }
-
-    /// Returns what the status page's process has printed.
-    pub fn web_journal(&self) -> String {
-        fs::read_to_string(web_log()).unwrap_or_default()
-    }
 }
 
 fn web_log() -> PathBuf {

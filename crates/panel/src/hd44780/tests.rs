@@ -151,7 +151,7 @@ fn an_adapter_of_short_messages_gets_short_messages() {
 }
 
 #[test]
-fn nobody_at_the_address_is_absent_and_costs_no_wait() {
+fn an_address_without_a_chip_is_absent_and_costs_no_wait() {
     let mut bench = Bench::new(SIXTEEN);
     bench.backpack.inject(Fault::Unplug);
     let error = bench.show(&["x"]).unwrap_err();

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramblegate_api::Word;
+use bramblegate_api::client::Known;
 use bramblegate_api::status::{Severity, Snapshot, Uplink};
 use maud::{Markup, html};
 
 use super::words::{Words, text};
-use crate::follow::Known;
 
 /// Draws the one word for everything, and whether it is still true.
 pub(super) fn state(known: &Known, words: &Words) -> Markup {

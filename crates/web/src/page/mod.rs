@@ -11,9 +11,9 @@ mod parts;
 mod plots;
 mod words;
 
+use bramblegate_api::client::Known;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::follow::Known;
 use crate::heads::Head;
 use crate::logbook::Entry;
 

@@ -206,7 +206,7 @@ fn a_port_without_a_client_gets_the_command_that_starts_one_here() {
     starts(linked("start-udhcpc").with("/usr/sbin/udhcpc", ""), "`sudo udhcpc -b -i wlan0`");
     starts(linked("start-none"), "install dhcpcd-base");
     let no_cable = linked("start-cable").with("/sys/class/net/wlan0/carrier", "0\n");
-    assert_eq!(no_cable.findings(), [], "without a cable nobody asks");
+    assert_eq!(no_cable.findings(), [], "without a cable no client asks");
 }
 
 #[test]

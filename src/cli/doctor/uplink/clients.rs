@@ -171,7 +171,7 @@ fn able(machine: &Machine) -> Vec<Process> {
 }
 
 /// Returns whether it has the right to send without an address (`CAP_NET_RAW`, capabilities(7)), or
-/// nobody says that it has not.
+/// nothing says that it has not.
 fn may_send(machine: &Machine, process: &Process) -> bool {
     const NET_RAW: u64 = 1 << 13;
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
@@ -180,8 +180,8 @@ fn may_send(machine: &Machine, process: &Process) -> bool {
         .is_none_or(|held| held & NET_RAW != 0)
 }
 
-/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or nobody
-/// says that it has not.
+/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or
+/// nothing shows that it has not.
 fn is_in_our_spaces(machine: &Machine, process: &Process) -> bool {
     ["net", "user"].iter().all(|space| {
         let of = |id: &str| machine.link(&format!("/proc/{id}/ns/{space}"));

@@ -34,14 +34,25 @@ impl Alert {
     /// Returns an alert with its code's severity and words for the panel. A remedy that its code
     /// has follows `what`.
     pub fn new(code: AlertCode, subject: Subject, what: impl Into<String>) -> Self {
+        // Not cut: half a number would be another number. The pages make it fit.
+        let panel = code.panel(&subject);
+        Self::worded(code, subject, what, panel)
+    }
+
+    /// Returns an alert whose words for the panel depend on more than its subject.
+    pub fn worded(
+        code: AlertCode,
+        subject: Subject,
+        what: impl Into<String>,
+        panel: impl Into<String>,
+    ) -> Self {
         let mut text = what.into();
         if let Some(remedy) = code.remedy() {
             text += ": ";
             text += remedy;
         }
-        // Not cut: half a number would be another number. The pages make it fit.
-        let panel = code.panel(&subject);
-        Self { severity: code.severity(), code, subject, text, panel, acknowledged: false }
+        let (severity, panel) = (code.severity(), panel.into());
+        Self { severity, code, subject, text, panel, acknowledged: false }
     }
 
     /// Returns an alert of a code that has no more than one at a time.

@@ -6,8 +6,11 @@ use crate::facts::Facts;
 
 use super::{Alert, cluster, dhcp, firewall, forward, host, link, node, output, routing, uplink};
 
-/// Returns all alerts: the most severe first, then by code and text.
-pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
+/// So many alerts of nodes have room from the beginning.
+const USUAL: usize = 12;
+
+/// Returns the alerts that no probe of a node changes.
+pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
     if facts.links().is_synced() {
         uplink::alerts(settings, facts, &mut raised);
@@ -22,15 +25,30 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<
             forward::alerts(settings, facts, placement, &mut raised);
         }
     }
-    node::alerts(settings, facts, &mut raised);
+    node::inventory::alerts(facts, &mut raised);
     output::optional(facts, &mut raised);
     host::alerts(settings, facts, &mut raised);
-    let known = facts.acknowledged();
-    for alert in raised.iter_mut().filter(|_| !known.is_empty()) {
-        alert.acknowledged |= known.contains(&alert.id());
-    }
+    mark_acknowledged(facts, &mut raised);
+    raised
+}
+
+/// Returns all alerts, of which those in `steady` are known already: the most severe first, then by
+/// code and text.
+pub fn all(settings: &Settings, facts: &Facts, steady: &[Alert]) -> Vec<Alert> {
+    let mut raised = Vec::with_capacity(steady.len() + USUAL);
+    node::health::alerts(settings, facts, &mut raised);
+    mark_acknowledged(facts, &mut raised);
+    raised.extend_from_slice(steady);
     raised.sort_by(|a, b| {
         b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.text.cmp(&b.text))
     });
     raised
+}
+
+/// Marks those that users know of.
+fn mark_acknowledged(facts: &Facts, raised: &mut [Alert]) {
+    let known = facts.acknowledged();
+    for alert in raised.iter_mut().filter(|_| !known.is_empty()) {
+        alert.acknowledged |= known.contains(&alert.id());
+    }
 }

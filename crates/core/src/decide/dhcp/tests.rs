@@ -86,7 +86,7 @@ fn asked(plan: &ServicePlan) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_served_before_it_is_known_that_nobody_else_does() {
+fn nothing_is_served_before_it_is_known_that_no_other_server_does() {
     let settings = settings("");
     let mut facts = head(&settings, "10.99.0.126/24", "10.99.0.1", &[]);
     assert_eq!((verdict(&settings, &facts), served(&settings, &facts)), (Verdict::Waiting, None));

@@ -130,7 +130,7 @@ fn from_uplinks(ruleset: &Ruleset) -> usize {
 }
 
 #[test]
-fn a_port_that_nobody_has_heard_of_is_closed() {
+fn a_port_of_no_known_service_is_closed() {
     for input in [home(), RulesetInput::default()] {
         let ruleset = build(&input);
         for (name, target) in [("input", "from_uplink"), ("to_cluster", "uplink_to_cluster")] {
@@ -336,7 +336,7 @@ fn answers_are_marked_only_where_their_source_does_not_report_where_they_belong(
     let by_cluster = &chain(&rules, "opened_by_cluster").rules;
     assert_eq!(by_cluster[0].matches, [Match::Destination([192, 168, 50, 1].into())]);
     assert_eq!(by_cluster[1].action, Action::Remember(crate::decide::MARK_CLUSTER));
-    // Bits that nobody known uses: Tailscale, Kubernetes, mwan3; and not set in Mullvad's and
+    // Bits that Tailscale, Kubernetes and mwan3 do not use, and that are not set in Mullvad's and
     // wg-quick's marks.
     let known = 0x00ff_0000 | 0xc000 | 0x3f00 | 0x6d6f_6c65 | 51820;
     assert_eq!((crate::decide::MARK_CLUSTER | crate::decide::MARK_ELSEWHERE) & known, 0);

@@ -63,7 +63,7 @@ mod tests {
     use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
 
     #[test]
-    fn marks_differ_stay_and_meet_nobody_elses() {
+    fn marks_differ_stay_and_meet_no_other_programs() {
         let all = assign(1..=40);
         assert_eq!(all.len(), MOST as usize, "more than that are answered as before");
         assert_eq!(BTreeSet::from_iter(all.values()).len(), all.len());
@@ -75,7 +75,11 @@ mod tests {
             }
         }
         let two = assign([3, 4].into_iter());
-        assert_eq!(assign([2, 3, 4, 9].into_iter()).get(&4), two.get(&4), "whoever comes or goes");
+        assert_eq!(
+            assign([2, 3, 4, 9].into_iter()).get(&4),
+            two.get(&4),
+            "whichever port comes or goes"
+        );
         assert_eq!(assign([4, 36].into_iter()).values().collect::<BTreeSet<_>>().len(), 2);
     }
 }

@@ -299,17 +299,22 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => Ok(()),
-            Self::Port(name) => write!(f, "port={name}"),
-            Self::Node(name) => write!(f, "node={name}"),
-            Self::Group(name) => write!(f, "group={name}"),
+            Self::Port(name) => named(f, "port=", name),
+            Self::Node(name) => named(f, "node=", name),
+            Self::Group(name) => named(f, "group=", name),
             Self::Address(address) => write!(f, "address={address}"),
             Self::Board(mac) => write!(f, "board={mac}"),
-            Self::Chain(chain) => write!(f, "chain={chain}"),
+            Self::Chain(chain) => named(f, "chain=", chain),
             Self::Rule(preference) => write!(f, "rule={preference}"),
-            Self::Forward(port) => write!(f, "forward={port}"),
-            Self::Part(part) => write!(f, "part={}", part.name()),
+            Self::Forward(port) => named(f, "forward=", port),
+            Self::Part(part) => named(f, "part=", part.name()),
         }
     }
+}
+
+fn named(f: &mut fmt::Formatter<'_>, kind: &str, name: &str) -> fmt::Result {
+    f.write_str(kind)?;
+    f.write_str(name)
 }
 
 /// This is no alert's code and subject as they are kept.

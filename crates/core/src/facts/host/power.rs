@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_nobody_hears_is_reported_once() {
+    fn an_order_that_is_not_carried_out_is_reported_once() {
         let mut power = Power::default();
         power.apply(PRESS, at(0));
         power.refresh(at(5000));

@@ -374,7 +374,7 @@ impl Links {
     /// board, and whether it answers. Only IPv4: nodes have no other addresses yet.
     pub(super) fn heard_board(&self, heard: &Neighbour) -> Option<(IpAddr, Mac, bool)> {
         let (address @ IpAddr::V4(_), Some(mac)) = (heard.address, heard.mac) else { return None };
-        // Not the address of many, nor of nobody.
+        // Neither the address of many nor the unspecified one.
         let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
         let here = unicast && self.roles.cluster == Some(heard.index);
         here.then_some((address, mac, heard.reachable))

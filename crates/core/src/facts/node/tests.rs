@@ -73,7 +73,7 @@ pub fn recount(nodes: &Nodes) {
 }
 
 #[test]
-fn a_late_round_of_a_node_that_is_gone_is_nobodys() {
+fn a_late_round_of_a_node_that_is_gone_counts_for_none() {
     let mut nodes = Nodes::default();
     nodes.reload(&named(&[1]), at(0));
     let old = nodes.by_name("rpi1").unwrap().id;

@@ -7,7 +7,7 @@ use crate::facts::ROUTE_PROTOCOL;
 
 /// The cable was the cluster's port in an earlier run: what is left of it there is no lease, and
 /// the venue is not in our way.
-fn a_former_cluster_port(mark: u8, record: &[(&str, &str)]) -> Simulation {
+fn an_earlier_cluster_port(mark: u8, record: &[(&str, &str)]) -> Simulation {
     let mut sim = Simulation::new();
     let added =
         record.iter().map(|(port, net)| ((*port).to_owned(), net.parse().unwrap())).collect();
@@ -35,9 +35,9 @@ fn overlap(sim: &Simulation) -> Overlap {
 }
 
 #[test]
-fn an_address_left_by_us_on_a_former_cluster_port_is_no_lease() {
+fn an_address_left_by_us_on_an_earlier_cluster_port_is_no_lease() {
     for (mark, record) in [(ROUTE_PROTOCOL, &[][..]), (0, &[("eth1", "192.168.50.1/24")])] {
-        let mut sim = a_former_cluster_port(mark, record);
+        let mut sim = an_earlier_cluster_port(mark, record);
         assert_eq!(
             (sim.facts.is_clashing(), sim.row1(), overlap(&sim)),
             (false, None, Overlap::None)
@@ -49,7 +49,7 @@ fn an_address_left_by_us_on_a_former_cluster_port_is_no_lease() {
         assert_eq!((sim.facts.is_clashing(), overlap(&sim)), (true, Overlap::Renumbered));
     }
     assert!(
-        a_former_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).facts.is_clashing(),
+        an_earlier_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).facts.is_clashing(),
         "somebody else's"
     );
 }
@@ -92,7 +92,7 @@ fn stays(sim: &Simulation) -> bool {
 }
 
 #[test]
-fn a_former_address_that_nobody_uses_goes_after_five_minutes_and_then_time_rests() {
+fn a_retired_address_that_is_not_used_goes_after_five_minutes_and_then_time_rests() {
     let mut sim = home_again(|_| ());
     sim.wait(200_000);
     assert!(stays(&sim), "somebody silent may be there");
@@ -103,7 +103,7 @@ fn a_former_address_that_nobody_uses_goes_after_five_minutes_and_then_time_rests
 }
 
 #[test]
-fn a_former_address_stays_for_hours_while_a_node_is_heard_in_its_subnet() {
+fn a_retired_address_stays_for_hours_while_a_node_is_heard_in_its_subnet() {
     let mut sim = home_again(|_| ());
     for _ in 0..40 {
         // The kernel's word on a node that is talked with now and then.
@@ -114,11 +114,11 @@ fn a_former_address_stays_for_hours_while_a_node_is_heard_in_its_subnet() {
         assert!(stays(&sim));
     }
     sim.wait(200_000);
-    assert!(!stays(&sim), "an entry that is only old is nobody");
+    assert!(!stays(&sim), "an entry that is only old is no node");
 }
 
 #[test]
-fn a_former_address_stays_until_the_leases_of_its_subnet_are_over() {
+fn a_retired_address_stays_until_the_leases_of_its_subnet_are_over() {
     let mut sim = home_again(|sim| {
         sim.handle(Event::Lease(Change::Present(lease("10.213.50.101", 3600))));
     });
@@ -144,11 +144,11 @@ fn the_cluster_stays_away_from_an_address_of_a_node_though_moving_ends_its_lease
     sim.wait(3_000);
     assert!(!sim.facts.is_clashing());
     sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
-    assert!(!sim.facts.is_clashing(), "nobody's by now");
+    assert!(!sim.facts.is_clashing(), "no node's by now");
 }
 
 #[test]
-fn a_former_address_that_clashes_does_not_stay_whoever_uses_it() {
+fn a_retired_address_that_clashes_does_not_stay_although_it_is_used() {
     let mut sim = home_again(|_| ());
     sim.handle(heard("10.213.50.77", true));
     assert!(stays(&sim));
@@ -158,7 +158,7 @@ fn a_former_address_that_clashes_does_not_stay_whoever_uses_it() {
 }
 
 #[test]
-fn a_restart_asks_anew_who_uses_a_former_address() {
+fn a_restart_asks_anew_who_uses_a_retired_address() {
     let mut sim = Simulation::new();
     sim.handle(Event::Dump(Dump::Begin));
     sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));

@@ -57,7 +57,7 @@ fn what_was_undone_rings_though_many_events_come_before_the_decision() {
     assert_eq!(sim.rung(), [Output::Link]);
 }
 
-/// An interface that goes is first switched off and loses its addresses: nobody meddled, and
+/// An interface that goes is first switched off and loses its addresses: that is no drift, and
 /// nothing is put back.
 #[test]
 fn a_cluster_port_that_goes_is_one_change_of_fact() {
@@ -128,7 +128,7 @@ fn only_the_first_rule_set_of_a_run_adopts_one() {
 }
 
 #[test]
-fn a_portal_is_forgotten_when_nobody_is_to_ask_any_more() {
+fn a_portal_is_forgotten_when_probes_end() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Portal }));
     assert_eq!(sim.facts.active().unwrap().state, UplinkState::Portal);

@@ -29,7 +29,7 @@ fn a_glob_for_the_cluster_port_leaves_named_uplinks_alone() {
         (Some(3), [2].as_slice())
     );
     let facts = head(r#"["wl*"]"#, "eth*", &links);
-    assert_eq!(facts.roles().cluster, Some(2), "nobody else wants it");
+    assert_eq!(facts.roles().cluster, Some(2), "no other role wants it");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn probe() -> impl Strategy<Value = Event> {
     let found = vec![Reachability::Online, Reachability::Portal, Reachability::Nothing];
     let uplink = (index(), prop::sample::select(found))
         .prop_map(|(index, reachability)| Event::Probe(Probe::Uplink { index, reachability }));
-    // The third is nobody.
+    // The third is no node.
     let node = (0_u32..3, prop::option::of(1_u64..9)).prop_map(|(slot, rtt)| {
         let (node, rtt) = (NodeId { slot, generation: 0 }, rtt.map(Duration::from_millis));
         Event::Probe(Probe::Nodes(vec![Round { node, rtt, first_lost: rtt.is_none() }]))

@@ -33,7 +33,7 @@ fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and
     assert_eq!(sim.rung(), [Output::Routing], "looked at again at once");
     assert_eq!(sim.handle(report(Output::Routing, Ok(Applied::Done))), []);
     sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
-    assert_eq!(sim.rung(), [], "nobody waits any more");
+    assert_eq!(sim.rung(), [], "nothing is waited for any more");
 }
 
 /// The firewall's rules and forwarding alone are no gateway for who is answered by another uplink.
@@ -76,9 +76,9 @@ impl Simulation {
 }
 
 #[test]
-fn nodes_have_a_minute_from_when_the_cable_comes_and_without_one_nobody_waits() {
+fn nodes_have_a_minute_from_when_the_cable_comes_and_without_one_nothing_waits() {
     let mut sim = Simulation::at_a_venue();
-    assert_eq!(sim.silent(3), [Transition::NodesAwaited], "told once, so that it is shown");
+    assert_eq!(sim.silent(3), [Transition::NodesAwaited], "reported once, so that it is shown");
     assert_eq!(sim.codes(), [AlertCode::NodeAwaited]);
     sim.handle(Event::Link(Change::Present(link(CLUSTER, false))));
     sim.silent(300);

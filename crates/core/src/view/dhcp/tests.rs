@@ -139,7 +139,7 @@ fn who_has_an_address_of_the_range_keeps_it() {
     assert_eq!(
         found(&[lease(9, 20)]),
         "b8:27:eb:00:00:03,rpi3\n",
-        "outside the range nobody gets it anyhow"
+        "outside the range it is not given anyhow"
     );
     assert_eq!(
         found(&[lease(1, 150)]),
@@ -236,7 +236,7 @@ fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_wit
         "rpi1 is off, and will be given its address; rpi2 was only heard"
     );
     events.push(heard(1, 11));
-    assert_eq!(names(&events)[0], "192.168.50.11 rpi1", "it asks nobody");
+    assert_eq!(names(&events)[0], "192.168.50.11 rpi1", "it sends no request");
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn so_many_files_are_sent_at_a_time_as_nodes_can_load() {
         );
         has(&rendered(&text).config, &[&format!("tftp-max={most}")]);
         let off = rendered(&text.replace("[cluster.netboot]", ""));
-        assert!(!off.config.contains("tftp-max"), "nobody loads files");
+        assert!(!off.config.contains("tftp-max"), "no node loads files");
     }
 }
 
@@ -541,7 +541,7 @@ fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
         "b8:27:eb:00:00:01,192.168.50.11,rpi1,120\nrpi2,192.168.50.12,120\nb8:27:eb:00:00:03,rpi3,120\n\
          b8:27:eb:00:00:09,192.168.50.150,120\n"
     );
-    // With a line for all dnsmasq looks for nobody's name any more: so not before each board is
+    // With a line for all dnsmasq looks up no names any more: so not before each board is
     // known.
     let files = overlap(SETTINGS, &[heard(2, 12)]);
     has(&files.nodes.hosts, &["rpi2,192.168.50.12,120", "*:*:*:*:*:*,120"]);

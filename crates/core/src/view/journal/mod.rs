@@ -10,6 +10,7 @@ mod uplink;
 
 pub use kinds::{Kind, Priority, catalog};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::Desired;
@@ -185,10 +186,14 @@ fn started(after: &Desired) -> Record {
 
 /// Returns the rule set's text, when it is another one.
 fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
-    let ruleset = &after.gateway.as_ref()?.firewall.ruleset;
-    let known =
-        before.and_then(|before| before.gateway.as_ref()).map(|gateway| &gateway.firewall.ruleset);
-    (known != Some(ruleset))
+    let (plan, known) =
+        (after.gateway.as_ref()?, before.and_then(|before| before.gateway.as_ref()));
+    // Nearly always it is the same plan: no rule is compared.
+    if known.is_some_and(|known| Arc::ptr_eq(known, plan)) {
+        return None;
+    }
+    let ruleset = &plan.firewall.ruleset;
+    (known.map(|known| &known.firewall.ruleset) != Some(ruleset))
         .then(|| Record::new(Kind::RulesAbout, format!("about to apply this rule set:\n{ruleset}")))
 }
 

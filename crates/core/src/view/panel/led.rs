@@ -50,11 +50,16 @@ pub fn lights(_settings: &Settings, facts: &Facts, desired: &Desired) -> Vec<Sig
     let urgency = desired.alerts.iter().map(Alert::urgency).max().unwrap_or(Severity::Ok);
     let cluster = of_severity(urgency);
     let nodes = facts.nodes();
-    let others = match leds(facts) {
-        Some(leds) if leds < nodes.total() => shared(facts, leds),
-        _ => nodes.iter().map(|node| of_node(shown(facts, node))).take(MAX_LEDS - 1).collect(),
-    };
-    std::iter::once(cluster).chain(others).collect()
+    let mut lights = Vec::with_capacity(MAX_LEDS.min(nodes.total() + 1));
+    lights.push(cluster);
+    match leds(facts) {
+        Some(leds) if leds < nodes.total() => lights.extend(shared(facts, leds)),
+        _ => {
+            let shown = nodes.iter().map(|node| of_node(shown(facts, node)));
+            lights.extend(shown.take(MAX_LEDS - 1));
+        }
+    }
+    lights
 }
 
 /// Returns how many LEDs a stick has beside the cluster's; `None` while that is not known, and for

@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(
             fs::read_to_string(&working).unwrap(),
             "",
-            "dnsmasq knows nobody who is elsewhere"
+            "dnsmasq has no lease of a node that is elsewhere"
         );
         let both = "b8:27:eb:00:00:01,10.213.50.101\nb8:27:eb:00:00:02,10.213.50.102\n";
         assert_eq!(keep.reservations("", &[], ""), both);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_reserved_the_heads_address_or_one_that_another_has() {
+    fn no_node_is_reserved_the_heads_address_or_one_that_another_has() {
         let here = file::parse(b"2000 b8:27:eb:00:00:09 10.0.0.101 * *\n");
         let moving = file::parse(TWO.replace(".102", ".1").as_bytes()).entries;
         let net = "10.0.0.1/24".parse().unwrap();
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_reserved_an_address_outside_the_range() {
+    fn no_node_is_reserved_an_address_outside_the_range() {
         let moving = file::parse(TWO.as_bytes()).entries;
         let place = |first: [u8; 4], last: [u8; 4], net: &str| {
             let range = Some((first.into(), last.into()));

@@ -231,7 +231,7 @@ mod tests {
         assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
         let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) 192.168.50.7 b8:27:eb:00:00:01 no address available";
         let Some(Event::Dhcp(Dhcp::ServerLog(want))) = listener.hear(line) else {
-            panic!("it is not told")
+            panic!("it is not reported")
         };
         assert_eq!(
             (want.what, want.mac.is_some(), want.address),

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_here_goes_before_whoever_was() {
+    fn a_board_that_is_here_goes_before_one_that_was() {
         let (mut list, folder) = list("here");
         list.note(&leases(&[(1, 101), (2, 102)]), &[]).unwrap();
         list.note(&leases(&[(3, 101)]), &[]).unwrap();

@@ -112,7 +112,7 @@ mod tests {
         let head = Ipv4Addr::new(127, 98, 76, 53);
         let mut transfers = Transfers::default();
         let begin = Instant::now();
-        assert!(!transfers.hold_up(None, head, begin), "nobody boots");
+        assert!(!transfers.hold_up(None, head, begin), "no node boots");
         transfers.heard("dhcp", "DHCPACK(eth0)", begin);
         transfers.heard("tftp", "TFTP root is /srv/tftp", begin);
         assert!(!transfers.hold_up(None, head, begin), "an address is no file, nor is a folder");

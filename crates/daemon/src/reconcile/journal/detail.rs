@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::{EnvFilter, registry};
+use tracing_subscriber::registry;
 
 use super::{Journal, LogOptions};
 use crate::view::journal::{self, Priority};
@@ -21,7 +22,7 @@ const VARIABLE: &str = "RUST_LOG";
 pub fn write_details(journal: &Arc<Journal>, options: &LogOptions) {
     let of_environment = || std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty());
     let Some(wanted) = options.details.clone().or_else(of_environment) else { return };
-    match EnvFilter::try_new(&wanted) {
+    match wanted.parse::<Targets>() {
         Ok(filter) => {
             let subscriber = registry().with(filter).with(Details(Arc::clone(journal)));
             // Somebody else who listens in this process goes on.
@@ -88,7 +89,8 @@ mod tests {
     use super::*;
 
     fn listen(journal: &Arc<Journal>, filter: &str, work: impl FnOnce()) {
-        let subscriber = registry().with(EnvFilter::new(filter)).with(Details(Arc::clone(journal)));
+        let subscriber =
+            registry().with(filter.parse::<Targets>().unwrap()).with(Details(Arc::clone(journal)));
         tracing::subscriber::with_default(subscriber, work);
     }
 
@@ -125,10 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_when_nobody_asks() {
+    fn nothing_is_written_when_it_is_not_asked_for() {
         let fake = Fake::new("no-details");
         let _journal = fake.journal();
-        warn!("nobody listens");
+        warn!("there is no subscriber");
         assert!(fake.is_empty());
     }
 }

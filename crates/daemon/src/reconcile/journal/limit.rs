@@ -155,7 +155,7 @@ mod tests {
         let reported = limit.left_out(moment(60));
         assert_eq!(reported.len(), 1);
         assert!(reported[0].message.starts_with("1039 more"), "{}", reported[0].message);
-        assert!(limit.left_out(moment(90)).is_empty(), "that is told once");
+        assert!(limit.left_out(moment(90)).is_empty(), "that is reported once");
     }
 
     #[test]

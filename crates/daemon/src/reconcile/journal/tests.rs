@@ -134,7 +134,7 @@ fn what_is_too_long_for_a_datagram_goes_as_a_sealed_file() {
     assert!(rustix::fs::fcntl_get_seals(&file).unwrap().contains(rustix::fs::SealFlags::WRITE));
 }
 
-/// A journal that reads nothing holds nobody up; afterwards it is reported how much it missed.
+/// A journal that reads nothing delays nothing; afterwards it is reported how much it missed.
 #[test]
 fn a_journal_that_does_not_read_delays_nothing() {
     let fake = Fake::new("full");

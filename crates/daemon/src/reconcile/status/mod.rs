@@ -101,7 +101,7 @@ pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHan
         events,
         refusing: false,
         places: Places::new(PLACES),
-        group: control::group(),
+        group: None,
     };
     Ok(StatusHandle { shared, server: tokio::spawn(server.run()), path, moves })
 }
@@ -146,7 +146,7 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// Round trips and losses of nodes, which wake nobody; each costs the same with ten thousand
+    /// Round trips and losses of nodes, which wake no client; each costs the same with ten thousand
     /// nodes.
     pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
         let mut board = self.shared.board();
@@ -174,7 +174,7 @@ struct Server {
     /// the last `accept` failed
     refusing: bool,
     places: Arc<Places>,
-    /// the group that may give orders
+    /// the group that may give orders; not known before the first publication
     group: Option<u32>,
 }
 
@@ -182,6 +182,8 @@ impl Server {
     async fn run(mut self) {
         // Who connects before there is anything to send waits in the kernel's queue.
         self.shared.news.notified().await;
+        // By now the first rules are on their way, which do not wait for the system's databases.
+        self.group = control::group();
         let mut next = Instant::now();
         let mut pending = false;
         loop {
@@ -277,7 +279,7 @@ impl Server {
     async fn accept_failed(&mut self, source: io::Error) {
         self.refusing = true;
         let path = self.bound.path().to_owned();
-        self.report(Err(StatusError::AcceptsNobody { path, source }.into()));
+        self.report(Err(StatusError::NotAccepting { path, source }.into()));
         sleep(ACCEPT_AGAIN).await;
     }
 
@@ -293,7 +295,7 @@ impl Server {
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     #[error("{} does not accept clients", path.display())]
-    AcceptsNobody { path: PathBuf, source: io::Error },
+    NotAccepting { path: PathBuf, source: io::Error },
     /// a reload wanted it elsewhere; the words hold the cause, for the remedy depends on it and
     /// comes last
     #[error("{} cannot be made: {error}; {} stays: {remedy} and reload", wanted.display(), held.display())]

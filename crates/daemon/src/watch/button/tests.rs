@@ -33,7 +33,7 @@ async fn a_finger_on_each_button_through_a_fifo() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut fifo = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    // Ground is pressed. It bounces; line 4 is nobody's, and rubbish is passed over.
+    // Ground is pressed. It bounces; line 4 is no button, and rubbish is passed over.
     fifo.write_all(b"1000000 17 0\n2000000 17 1\n3000000 17 0\n3000000 4 0\nrubbish\n").unwrap();
     assert_eq!(next_event(&mut events).await, Event::Button(Button::Next));
     fifo.write_all(b"500000000 17 1\n600000000 27 0\n700000000 27 1\n").unwrap();

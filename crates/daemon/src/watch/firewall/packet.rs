@@ -423,8 +423,8 @@ fn served_at(place: &Place, port: u16) -> Vec<Packet> {
 fn leases(place: &Place) -> Vec<Packet> {
     let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
     let everybody = Known::This(Ipv4Addr::BROADCAST);
-    let nobody = Known::This(Ipv4Addr::UNSPECIFIED);
-    let discover = Datagram::udp(nobody, Some(68), everybody, Some(67));
+    let unspecified = Known::This(Ipv4Addr::UNSPECIFIED);
+    let discover = Datagram::udp(unspecified, Some(68), everybody, Some(67));
     // To an address that the node has yet to take.
     let offer = Datagram::udp(head, Some(67), node, Some(68));
     let renewal = Datagram::udp(node, Some(68), head, Some(67));

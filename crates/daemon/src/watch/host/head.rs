@@ -258,7 +258,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_sensor_that_is_a_pipe_waits_for_nobody_and_the_others_are_read() {
+    fn a_sensor_that_is_a_pipe_is_not_waited_for_and_the_others_are_read() {
         let root = tree("pipe");
         let folder = root.join("sys/class/thermal/thermal_zone1");
         fs::create_dir_all(&folder).unwrap();

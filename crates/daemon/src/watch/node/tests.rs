@@ -83,7 +83,7 @@ fn what_is_reported_again_is_no_news() {
 }
 
 #[test]
-fn whoever_moves_again_and_again_hides_no_other_board_that_is_replaced() {
+fn a_board_that_moves_again_and_again_hides_no_other_that_is_replaced() {
     let at = |address: u8, last: u8| Neighbour {
         address: IpAddr::from([192, 168, 50, address]),
         ..there(last, true)

@@ -207,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_asked_comes_back_and_counts_for_nobody_else(
+        fn what_is_asked_comes_back_and_counts_for_no_other_node(
             slot: u32, generation: u32, turn: u32, probe: u8, nth: u8, nanos in 0..u64::MAX / 2, others: [u8; 4]
         ) {
             let (seal, asked) = (Seal::default(), Ipv4Addr::new(192, 168, 50, 11));

@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(streams.ask(&questions[MOST..], "eth0"), 0, "no room");
         let mut answered = Vec::new();
         streams.answers(&mut answered);
-        assert!(answered.is_empty(), "nobody has answered yet");
+        assert!(answered.is_empty(), "no node has answered yet");
         tokio::time::sleep(Duration::from_millis(60)).await;
         streams.answers(&mut answered);
         assert_eq!(answered.len(), MOST);

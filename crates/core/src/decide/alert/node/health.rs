@@ -74,7 +74,7 @@ pub fn known_groups(facts: &Facts) -> BTreeSet<Option<usize>> {
 }
 
 /// Raises what is wrong with the nodes' health.
-pub(super) fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     down(settings, facts, raised);
     few_in_groups(settings, facts, raised);
     awaited(facts, raised);
@@ -86,10 +86,13 @@ pub(super) fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>
 /// Raises nodes that are down: each, or how many of each group where they are many.
 fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
+    let count = nodes.count(NodeHealth::Down);
+    if count == 0 {
+        return;
+    }
     // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
     let too_few = is_below(settings.health.red_below, nodes.named());
     let overall = if too_few { Severity::Fault } else { Severity::Warning };
-    let count = nodes.count(NodeHealth::Down);
     if count > NAMED && !settings.groups.is_empty() {
         by_group(settings, facts, overall, raised);
         return;
@@ -108,6 +111,9 @@ fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
 /// Raises nodes with this trouble.
 fn troubled(facts: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<Alert>) {
     let (nodes, count) = facts.nodes().troubled(trouble);
+    if count == 0 {
+        return;
+    }
     let condition = trouble.name();
     raised.extend(nodes.take(NAMED).map(|node| of_node(node, code, condition)));
     let text = format!("{} more nodes {condition}", count.saturating_sub(NAMED));
@@ -119,8 +125,7 @@ fn troubled(facts: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<A
 /// Returns the alert of one node.
 fn of_node(node: &NodeState, code: AlertCode, condition: &str) -> Alert {
     let text = words(node, condition);
-    let alert = Alert::new(code, Subject::Node(node.name.clone()), text.clone());
-    alert.shown_as(text)
+    Alert::worded(code, Subject::Node(node.name.clone()), text.clone(), text)
 }
 
 /// Returns the alert of those of `nodes` that are not named; `None` if all are.
@@ -161,56 +166,49 @@ fn awaited(facts: &Facts, raised: &mut Vec<Alert>) {
     raised.push(Alert::whole(AlertCode::NodeAwaited, text));
 }
 
-/// How many nodes of one group are down.
-struct GroupDown<'g> {
-    name: &'g str,
-    down: usize,
-    total: usize,
-    /// the operator acknowledged each of them
-    acknowledged: bool,
-}
-
 /// Raises how many nodes of each group are down, of the groups with the most first.
 fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     let known = known_groups(facts);
-    let named = settings.groups.iter().zip(nodes.groups()).enumerate();
-    let mut groups: Vec<GroupDown<'_>> = named
-        .map(|(place, (group, counts))| GroupDown {
-            name: &group.name,
-            down: counts.of(NodeHealth::Down),
-            total: counts.total(),
-            acknowledged: known.contains(&Some(place)),
-        })
-        .collect();
-    let in_groups: usize = groups.iter().map(|group| group.down).sum();
-    let elsewhere = nodes.count(NodeHealth::Down).saturating_sub(in_groups);
-    let all_in_groups: usize = groups.iter().map(|group| group.total).sum();
-    groups.retain(|group| group.down > 0);
-    groups.sort_by(|a, b| b.down.cmp(&a.down).then(a.name.cmp(b.name)));
+    let name = |place: usize| settings.groups.get(place).map_or("", |group| &group.name);
+    let counts = |place: usize| nodes.groups().get(place);
+    let down = |place: usize| counts(place).map_or(0, |counts| counts.of(NodeHealth::Down));
+    let mut groups = Vec::with_capacity(settings.groups.len());
+    groups.extend((0..settings.groups.len()).filter(|place| down(*place) > 0));
+    let worst_first =
+        |a: &usize, b: &usize| down(*b).cmp(&down(*a)).then_with(|| name(*a).cmp(name(*b)));
+    // Of the others only the sum matters: they need no order.
+    if groups.len() > NAMED {
+        groups.select_nth_unstable_by(NAMED, worst_first);
+    }
     let others = groups.split_off(groups.len().min(NAMED));
-    for GroupDown { name, down, total, acknowledged } in groups {
+    groups.sort_by(worst_first);
+    for place in groups {
+        let (name, down, total) = (
+            name(place),
+            down(place).to_string(),
+            counts(place).map_or(0, Counts::total).to_string(),
+        );
         let subject = Subject::Group(name.to_owned());
-        let alert = Alert::new(
-            AlertCode::NodeGroupDown,
-            subject,
-            format!("{name}: {down} of {total} down"),
-        )
-        .graded(severity)
-        .shown_as(format!("{name} {down} down"));
-        raised.push(Alert { acknowledged, ..alert });
+        let text = [name, ": ", &down, " of ", &total, " down"].concat();
+        let panel = [name, " ", &down, " down"].concat();
+        let alert = Alert::worded(AlertCode::NodeGroupDown, subject, text, panel).graded(severity);
+        raised.push(Alert { acknowledged: known.contains(&Some(place)), ..alert });
     }
     if !others.is_empty() {
-        let down: usize = others.iter().map(|group| group.down).sum();
+        let down: usize = others.iter().map(|place| down(*place)).sum();
         let text = format!("{down} nodes of {} more groups down", others.len());
         let alert = Alert::whole(AlertCode::NodeGroupDown, text)
             .graded(severity)
             .shown_as(format!("{down} more down"));
-        let acknowledged = others.iter().all(|group| group.acknowledged);
+        let acknowledged = others.iter().all(|place| known.contains(&Some(*place)));
         raised.push(Alert { acknowledged, ..alert });
     }
+    let in_groups = |count: fn(&Counts) -> usize| nodes.groups().iter().map(count).sum::<usize>();
+    let all_down = nodes.count(NodeHealth::Down);
+    let elsewhere = all_down.saturating_sub(in_groups(|counts| counts.of(NodeHealth::Down)));
     if elsewhere > 0 {
-        let total = nodes.total().saturating_sub(all_in_groups);
+        let total = nodes.total().saturating_sub(in_groups(Counts::total));
         let text = format!("{elsewhere} of {total} nodes without a group down");
         let alert = Alert::whole(AlertCode::NodeGroupDown, text)
             .graded(severity)

@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
 
 /// Raises boards that are in another's place, or have another's address or name.
-pub(super) fn alerts(facts: &Facts, raised: &mut Vec<Alert>) {
+pub fn alerts(facts: &Facts, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
     raised.extend(contested(nodes));

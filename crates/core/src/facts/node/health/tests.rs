@@ -66,7 +66,7 @@ impl Story {
         self.nodes.get(self.id).unwrap().health
     }
 
-    /// Everything told since it was asked last.
+    /// Everything reported since it was asked last.
     fn transitions(&mut self) -> Vec<NodeHealth> {
         std::mem::take(&mut self.transitions).into_iter().map(|(health, _)| health).collect()
     }
@@ -87,7 +87,7 @@ fn a_node_is_up_at_its_first_answer_down_after_three_silent_rounds_and_up_again_
 fn a_node_that_has_not_answered_yet_may_be_starting_for_a_minute_and_is_down_after_it() {
     let mut story = Story::new("");
     story.silent(2);
-    assert_eq!(story.nodes.unanswered().1, 0, "nobody has asked often enough");
+    assert_eq!(story.nodes.unanswered().1, 0, "it has not been asked often enough");
     // 60 s are 200 rounds.
     story.silent(197);
     assert_eq!(
@@ -215,7 +215,7 @@ fn a_node_that_flaps_is_degraded_and_reported_once_until_it_has_kept_still_for_h
     assert_eq!(
         transitions.iter().filter(|health| **health == NodeHealth::Down).count(),
         3,
-        "the sixth change is the last told"
+        "the sixth change is the last reported"
     );
     assert_eq!(story.nodes.get(story.id).unwrap().trouble(), Some(Trouble::Flapping));
     // 60 s are 200 rounds.

@@ -454,7 +454,7 @@ fn host_part(address: IpAddr, net: IpNet) -> Option<u128> {
     }
 }
 
-/// Our server gives it to whoever asks, here or where the cluster has moved: by DHCPv4.
+/// Our server gives it to any client, here or where the cluster has moved: by DHCPv4.
 fn is_offered(address: IpAddr, settings: &Settings) -> bool {
     let IpAddr::V4(offered) = address else { return false };
     let home = settings.cluster.address;

@@ -63,11 +63,10 @@ impl Nodes {
         }
         self.inventory.misplaced.clear();
         for known in &settings.nodes {
-            // Where the settings name another board now the former one may be about to go: who is
+            // Where the settings name another board now the earlier one may be about to go: who is
             // heard there next counts.
-            let former = |address| expected.get(&address).copied().flatten();
-            let is_replaced =
-                |address| former(address).is_some_and(|former| Some(former) != known.mac);
+            let earlier = |address| expected.get(&address).copied().flatten();
+            let is_replaced = |address| earlier(address).is_some_and(|mac| Some(mac) != known.mac);
             if let Some(address) = home(known).filter(|address| !is_replaced(*address)) {
                 self.judge(address);
             }

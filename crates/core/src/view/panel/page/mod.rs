@@ -83,7 +83,7 @@ pub fn playlist(settings: &Settings, facts: &Facts, desired: &Desired) -> Playli
 /// Returns what makes an alert another topic: other words are to be seen at once, also where it is
 /// the same alert.
 fn topic_key(alert: &Alert) -> String {
-    format!("{} {}", alert.code, alert.panel)
+    [alert.code.name(), " ", &alert.panel].concat()
 }
 
 impl Scene<'_> {
@@ -95,7 +95,7 @@ impl Scene<'_> {
                 // Blank rows at the end are for the pages.
                 split::screens(&text, &widths)
             }
-            None => vec![words::rows(words::no_address(self.facts), geometry)],
+            None => vec![words::rows(words::no_address(self.active.as_ref()), geometry)],
         }
     }
 

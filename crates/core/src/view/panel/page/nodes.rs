@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(
             distinct.len(),
             fallbacks.len(),
-            "even without room in CGRAM they are told apart: {fallbacks:?}"
+            "even without room in CGRAM they differ: {fallbacks:?}"
         );
     }
 }

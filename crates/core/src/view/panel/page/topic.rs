@@ -48,7 +48,11 @@ impl Topic {
                 if rows.len() <= slots.len() { vec![rows] } else { Vec::new() }
             }
             Self::Text(text) => {
-                wrap(text, width).chunks(slots.len().max(1)).map(<[String]>::to_vec).collect()
+                let lines = wrap(text, width);
+                if lines.len() <= slots.len() {
+                    return vec![lines];
+                }
+                lines.chunks(slots.len().max(1)).map(<[String]>::to_vec).collect()
             }
             Self::Address { port, address } => address_groups(port, address, slots, width),
         }

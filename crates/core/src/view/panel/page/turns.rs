@@ -140,7 +140,10 @@ impl Scene<'_> {
             };
         }
         let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
-        let urgent = self.alerts_where(is_urgent);
+        let (screens, firsts) = topic::pack_placed(&gravest, slots);
+        // The gravest are among the urgent ones, unless nothing is urgent.
+        let all_urgent = (self.shown(is_urgent).count() != gravest.len())
+            .then(|| topic::pack(&self.alerts_where(is_urgent), slots));
         let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
         let less = || {
             let is_less =
@@ -150,11 +153,11 @@ impl Scene<'_> {
         let others = || self.alerts_where(|alert| !is_gravest(alert));
         let rest = || if calm { all_else() } else { others() };
         // All that is urgent stays where it leaves room for something else, else the gravest alone.
-        for (pinned, all_urgent) in [(&urgent, true), (&gravest, false)] {
-            let packed = topic::pack(pinned, slots);
+        for (packed, is_all) in [(all_urgent.as_ref().unwrap_or(&screens), true), (&screens, false)]
+        {
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
-                let rest = if all_urgent { less() } else { rest() };
+                let rest = if is_all { less() } else { rest() };
                 let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
@@ -166,7 +169,6 @@ impl Scene<'_> {
                 return Screens { turns: turns.collect(), gravest: keys, calm };
             }
         }
-        let (screens, firsts) = topic::pack_placed(&gravest, slots);
         if calm {
             return with_notices((keys, screens, firsts), topic::pack(&all_else(), slots));
         }
@@ -180,8 +182,9 @@ impl Scene<'_> {
 
     /// Returns these alerts, without those that row 1 says already.
     fn shown(&self, wanted: impl Fn(&Alert) -> bool) -> impl Iterator<Item = &Alert> {
-        let addressed = self.active.as_ref().is_some_and(|active| active.address.is_some());
-        let words = if addressed { "" } else { words::no_address(self.facts) };
+        let active = self.active.as_ref();
+        let addressed = active.is_some_and(|active| active.address.is_some());
+        let words = if addressed { "" } else { words::no_address(active) };
         let alerts = self.alerts.iter().filter(move |alert| wanted(alert));
         alerts.filter(move |alert| !alert.panel.is_empty() && alert.panel != words)
     }

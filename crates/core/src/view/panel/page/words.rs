@@ -1,13 +1,12 @@
 //! Words that stand in the address's place, and the first and last ones.
 
 use crate::event::Stop;
-use crate::facts::Facts;
-use crate::facts::uplink::UplinkState;
+use crate::facts::uplink::{UplinkState, UplinkView};
 use crate::panel::{Frame, Geometry};
 
 /// Returns why there is no address.
-pub fn no_address(facts: &Facts) -> &'static str {
-    let Some(active) = facts.active() else { return "NO UPLINK" };
+pub fn no_address(active: Option<&UplinkView<'_>>) -> &'static str {
+    let Some(active) = active else { return "NO UPLINK" };
     match active.state {
         UplinkState::Absent => "NO UPLINK",
         UplinkState::NoCarrier if active.link.wireless => "NO WIFI",

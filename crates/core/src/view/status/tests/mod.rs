@@ -291,7 +291,7 @@ fn devices_are_well_or_absent_or_broken_or_off() {
         stage.report(Output::Display, Err(error(kind)));
         let line = stage.line();
         assert_eq!(line["panel"]["lcd"]["state"], word);
-        assert_eq!(line["panel"]["lcd"]["lines"], Value::Null, "nobody knows what stands there");
+        assert_eq!(line["panel"]["lcd"]["lines"], Value::Null, "what stands there is not known");
         assert_eq!(line["panel"]["lcd"]["bytes"], 140);
     }
     stage.report(Output::Display, Ok(display()));
@@ -370,7 +370,7 @@ fn rules_that_are_in_the_kernel_let_no_ipv6_through() {
     assert_eq!(
         Stage::new().line()["gateway"]["ipv6_forwarding"],
         Value::Null,
-        "before they are nobody knows"
+        "before they are it is not known"
     );
 }
 

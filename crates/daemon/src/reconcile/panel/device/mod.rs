@@ -206,7 +206,7 @@ mod tests {
     fn a_lease_expires_once_and_reports_who_has_to_be_woken() {
         let lease = Lease::new();
         assert!(lease.left().is_some());
-        assert!(!lease.renew(), "nobody has seen it expired");
+        assert!(!lease.renew(), "it has not been seen to be expired");
         lease.backdate();
         assert_eq!(lease.left(), None);
         assert!(lease.renew());

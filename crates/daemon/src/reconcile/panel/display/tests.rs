@@ -228,13 +228,13 @@ fn faults_from_a_script_are_reported_once_and_heal() {
     assert_eq!(
         reported[0],
         Event::Vital(Vital::DisplayErrors(1)),
-        "the transfer that found nobody there is counted"
+        "the transfer that was not acknowledged is counted"
     );
     let Event::Applied(ApplyReport { result: Err(error), .. }) = &reported[1] else {
         panic!("{reported:?}")
     };
     assert_eq!(error.kind, ApplyErrorKind::Absent);
-    // Later tries find nobody either: that is no error of the bus.
+    // Later tries are not acknowledged either: that is no error of the bus.
     let others = await_lines(&mut events, "10.99.0.126", "3/3 up         ♥");
     assert_eq!(others, 0, "absence was reported once");
 }
@@ -261,7 +261,7 @@ fn a_display_that_lost_its_power_is_drawn_again_with_the_next_beat() {
 }
 
 #[test]
-fn that_nobody_can_see_a_loss_of_power_is_reported_and_not_looked_for_again() {
+fn that_a_loss_of_power_cannot_be_seen_is_reported_and_not_looked_for_again() {
     let fake = Fake::default();
     fake.blind.store(true, Ordering::SeqCst);
     let (display, mut events) = fake.spawn(settings(LcdBus::Off));
@@ -270,11 +270,11 @@ fn that_nobody_can_see_a_loss_of_power_is_reported_and_not_looked_for_again() {
     display.hotplug();
     std::thread::sleep(Duration::from_millis(1200));
     assert_eq!(fake.checks.load(Ordering::SeqCst), 1);
-    assert!(events.try_recv().is_err(), "told once");
+    assert!(events.try_recv().is_err(), "reported once");
 }
 
 #[test]
-fn nobody_looks_before_a_new_address_is_shown() {
+fn nothing_is_read_back_before_a_new_address_is_shown() {
     let fake = Fake::default();
     let (display, mut events) = fake.spawn(Lcd { heartbeat: false, ..settings(LcdBus::Off) });
     let address = |text: &str| Playlist { urgent_rows: 1, ..page(text, "") };
@@ -486,7 +486,7 @@ fn a_full_channel_does_not_stop_the_display() {
     display.show(page("10.99.0.1", ""));
     display.show(page("10.99.0.2", ""));
     std::thread::sleep(Duration::from_millis(600));
-    assert!(fake.rows().len() > 1, "the heart beats although nobody listens");
+    assert!(fake.rows().len() > 1, "the heart beats although no event is read");
     await_lines(&mut events, "10.99.0.2", "               ♥");
 }
 

@@ -209,7 +209,7 @@ async fn everybody_may_look() {
 }
 
 #[tokio::test]
-async fn what_is_not_worth_a_line_wakes_nobody() {
+async fn what_is_not_worth_a_line_wakes_no_client() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.nodes(vec![node("rpi1", NodeHealth::Up)]);
@@ -407,7 +407,7 @@ async fn one_too_many_is_refused_and_those_who_leave_make_room() {
 async fn a_file_left_behind_is_replaced_and_a_live_socket_is_not() {
     let folder = Folder::new();
     drop(std::os::unix::net::UnixListener::bind(folder.socket()).unwrap());
-    assert!(folder.socket().exists(), "nobody answers there");
+    assert!(folder.socket().exists(), "no process answers there");
     let first = folder.serve();
     let (events, _receiver) = mpsc::channel(8);
     let second = spawn(folder.socket(), events.clone());

@@ -34,7 +34,7 @@ async fn the_new_one_answers_the_old_ones_file_goes_and_clients_stay() {
     handle.relocate(&new).unwrap();
     assert_eq!(handle.path(), new);
     assert!(answers(new.clone()).await);
-    assert!(!folder.socket().exists(), "nobody answers there, so nothing is there");
+    assert!(!folder.socket().exists(), "no process answers there, so nothing is there");
     assert_eq!(std::fs::metadata(&new).unwrap().permissions().mode() & 0o777, 0o666);
     handle.publish(repaired(1));
     spawn_blocking(move || assert_eq!(reader.line().unwrap()["type"], "change")).await.unwrap();

@@ -134,7 +134,7 @@ proptest! {
         let mut wanted = Known::default();
         wanted.take(&newcomer(&board));
         prop_assert_eq!(known, wanted);
-        prop_assert!(board.take_line(Moment::default()).0.is_none(), "all is told");
+        prop_assert!(board.take_line(Moment::default()).0.is_none(), "all is sent");
     }
 
     #[test]
@@ -173,7 +173,7 @@ proptest! {
 }
 
 #[test]
-fn a_node_with_another_name_is_listed_under_it_and_the_former_one_is_gone() {
+fn a_node_with_another_name_is_listed_under_it_and_the_earlier_one_is_gone() {
     let mut board = Board::default();
     board.publish(snapshot());
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
@@ -212,7 +212,7 @@ fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
 }
 
 #[test]
-fn while_nobody_reads_nothing_is_remembered_and_who_reads_is_reported_each_name_once() {
+fn without_clients_nothing_is_remembered_and_each_client_is_sent_each_name_once() {
     let mut board = Board::default();
     board.publish(snapshot());
     board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_of_ipv6_are_nobodys_damage() {
+    fn leases_of_ipv6_are_no_damage() {
         let six = "duid 00:01:00:01\n1900000000 15379456 fd00::1 rpi1 00:01:00:01\n";
         assert_eq!(parse(format!("{FILE}{six}").as_bytes()), parse(FILE.as_bytes()));
     }

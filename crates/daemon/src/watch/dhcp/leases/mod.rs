@@ -247,7 +247,7 @@ mod tests {
         let folder = held.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
-        assert!(timeout(SETTLE, watch.changed()).await.is_err(), "nobody has written");
+        assert!(timeout(SETTLE, watch.changed()).await.is_err(), "the file was not written");
         let written = Instant::now();
         std::fs::write(&path, "x").unwrap();
         for _ in 0..3 {

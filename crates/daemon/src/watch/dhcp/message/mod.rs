@@ -224,11 +224,11 @@ pub fn asks_all(frame: &[u8]) -> bool {
     };
     let to_all = frame.first().is_some_and(|first| first & 1 == 1)
         && address(ip, 16) == Some(Ipv4Addr::BROADCAST);
-    let from_nobody = address(ip, 12) == Some(Ipv4Addr::UNSPECIFIED);
+    let from_unspecified = address(ip, 12) == Some(Ipv4Addr::UNSPECIFIED);
     let direct =
         fixed.get(1..3) == Some(&BY_ETHERNET) && address(fixed, 24) == Some(Ipv4Addr::UNSPECIFIED);
     let asks = matches!(option(options, MESSAGE_TYPE), Some([DISCOVER | REQUEST]));
-    to_all && from_nobody && checksum(ip) == 0 && direct && asks
+    to_all && from_unspecified && checksum(ip) == 0 && direct && asks
 }
 
 /// Returns the server whose offer a client takes, as it announces to all servers (RFC 2131, 3.1,

@@ -65,7 +65,7 @@ fn who_takes_an_offer_reports_whose() {
         assert_eq!(chosen(&bad), None, "byte {at}");
     }
     request[287..291].fill(0);
-    assert_eq!(chosen(&request), None, "nobody's address");
+    assert_eq!(chosen(&request), None, "the unspecified address");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_board_reports_its_name_to_all_or_to_one_server() {
     renewal[..6].copy_from_slice(&THEIRS.0);
     assert_eq!(called(&renewal).as_deref(), Some("rpi1"));
     renewal[6..12].copy_from_slice(&THEIRS.0);
-    assert_eq!(called(&renewal).as_deref(), Some("rpi1"), "whoever handed it on");
+    assert_eq!(called(&renewal).as_deref(), Some("rpi1"), "through any relay");
     for (at, byte) in [(35, 67), (37, 68), (42, BOOT_REPLY), (43, 6), (44, 8), (70, 3), (284, 7)] {
         let mut bad = question(REQUEST, &plain);
         bad[at] = byte;

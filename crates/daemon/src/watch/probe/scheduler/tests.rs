@@ -107,7 +107,7 @@ fn three_healthy_nodes_cost_two_wake_ups_a_round() {
     assert!(world.results.iter().all(|(_, round)| round.rtt == Some(RTT) && !round.first_lost));
     let mut moments: Vec<Duration> = world.results.iter().map(|(at, _)| *at).collect();
     moments.dedup();
-    assert_eq!(moments.len(), 10, "all three are told at once");
+    assert_eq!(moments.len(), 10, "all three are reported at once");
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn who_comes_and_goes_does_not_disturb_the_others() {
 }
 
 #[test]
-fn questions_without_room_are_asked_later_and_fail_nobody() {
+fn questions_without_room_are_asked_later_and_fail_no_node() {
     let now = Instant::now();
     let mut scheduler = ProbeScheduler::new(now);
     scheduler.replan(&plan(0..10, &[NodeProbe::Tcp(22)]), now);

@@ -66,7 +66,7 @@ fn in_a_large_subnet_those_that_answer_are_all_listed_and_those_that_do_not_are_
         }
     }
     assert!(nodes.total() <= 256 + real, "{} nodes, {real} of them real", nodes.total());
-    assert_eq!(nodes.count(NodeHealth::Up), real, "nobody who answers is pushed out");
+    assert_eq!(nodes.count(NodeHealth::Up), real, "no node that answers is pushed out");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_lease_of_a_system_that_has_gone_keeps_no_node_from_its_own_address() {
     world.lease(&lease(2, 114, None, Some(3600)));
     assert_eq!(world.list(), ["rpi2 2 12"]);
     world.lose(12);
-    assert_eq!(world.list(), ["rpi2 2 114"], "nobody sees it: it is where our server put it");
+    assert_eq!(world.list(), ["rpi2 2 114"], "it is not heard: it is where our server put it");
     world.see(114, 2);
     assert_eq!(world.list(), ["rpi2 2 114"]);
 }
@@ -193,7 +193,7 @@ fn swapped_boards_are_reported_until_they_are_back() {
         .map(|m| (m.owner.name.clone(), m.node.unwrap().name.clone()))
         .collect();
     assert_eq!(transitions, [("rpi2".to_owned(), "rpi1".to_owned())]);
-    assert_eq!(world.list(), ["rpi1 1 11", "rpi2 2 12"], "nobody is taken for another");
+    assert_eq!(world.list(), ["rpi1 1 11", "rpi2 2 12"], "no node is taken for another");
     world.see(12, 2);
     assert_eq!(world.nodes.misplaced().count(), 0);
     world.see(11, 9);
@@ -257,7 +257,7 @@ fn an_address_that_was_offered_to_several_is_contested_only_by_those_who_are_hea
     for board in [1, 2, 1] {
         offered(&mut world, 20, board);
     }
-    assert_eq!(world.nodes.contests().count(), 2, "outside the range nobody is offered anything");
+    assert_eq!(world.nodes.contests().count(), 2, "outside the range no address is offered");
 }
 
 #[test]

@@ -13,10 +13,10 @@ fn two_that_call_themselves_the_same_have_two_names() {
         ["rpi1 1 11", "raspberrypi 7 107", "node-00-00-08 8 108", "node-00-00-09 9 109"]
     );
     assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi", "node-00-00-09 rpi1"]);
-    // The server gives a name to whoever asked last, and takes it from the other.
+    // The server gives a name to the client that asked last, and takes it from the other.
     world.lease(&lease(8, 108, None, None));
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
-    assert_eq!(world.nodes.name_conflict().count(), 2, "told as long as it is so");
+    assert_eq!(world.nodes.name_conflict().count(), 2, "reported as long as it is so");
     world.lease(&lease(8, 108, Some("window"), None));
     assert_eq!(world.nodes.by_name("window").unwrap().mac, Some(board(8)));
     assert_eq!(world.nodes.name_conflict().count(), 1);
@@ -52,13 +52,13 @@ fn what_boards_report_counts_and_not_what_the_server_gives_them_instead() {
     world.say(9, "localhost");
     world.say(7, "window");
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
-    assert!(world.name_conflict().is_empty(), "nobody has the name any more");
+    assert!(world.name_conflict().is_empty(), "no node has the name any more");
     world.lease(&lease(8, 108, Some("node-00-00-08"), None));
     assert_eq!(world.list(), ["rpi1 1 11", "window 7 107", "raspberrypi 8 108", "door 9 109"]);
 }
 
 #[test]
-fn who_had_a_name_in_an_earlier_run_has_it_whoever_is_heard_first() {
+fn a_board_keeps_its_name_of_an_earlier_run_in_any_order_of_hearing() {
     let mut world = World::new("");
     let kept = [(7, "raspberrypi", Some(3600)), (8, "node-00-00-08", None), (9, "worker", Some(0))];
     for (last, name, left) in kept {
@@ -73,7 +73,7 @@ fn who_had_a_name_in_an_earlier_run_has_it_whoever_is_heard_first() {
     assert_eq!(
         world.name_conflict(),
         ["node-00-00-08 raspberrypi", "node-00-00-06 worker"],
-        "told for either"
+        "reported for either"
     );
     world.wait(600);
     assert!(world.nodes.by_name("worker").is_some(), "its lease is over, and it did not come");
@@ -104,7 +104,7 @@ fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
 }
 
 #[test]
-fn the_heads_name_is_no_nodes_whoever_was_first() {
+fn the_heads_name_is_no_nodes_in_any_order() {
     for head_first in [true, false] {
         let mut world = World::new("");
         let head = |world: &mut World| {
@@ -119,7 +119,7 @@ fn the_heads_name_is_no_nodes_whoever_was_first() {
             head(&mut world);
         }
         assert!(world.nodes.by_name("pi").is_none(), "{head_first}");
-        assert_eq!(world.name_conflict(), ["node-00-00-01 pi"], "and that is told");
+        assert_eq!(world.name_conflict(), ["node-00-00-01 pi"], "and that is reported");
         assert_eq!(
             world.nodes.by_address(at(101)).map(|node| node.name.as_str()),
             Some("node-00-00-01")

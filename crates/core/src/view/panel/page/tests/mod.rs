@@ -422,7 +422,7 @@ fn a_stranger_has_the_last_led_and_a_rack_whose_dead_are_known_falls_to_amber() 
         (69, down, well, well),
         "a rack each, and one for the stranger"
     );
-    assert_ne!(each[68], well, "nobody has heard from it yet");
+    assert_ne!(each[68], well, "it has not been heard yet");
     let each = lit(acknowledged(racks()), 80);
     assert_eq!((each[0], each[1], each[2]), (warned, warned, well), "people know of it");
     let each = lit(rounds(acknowledged(racks()), |place| place == 1, None), 80);

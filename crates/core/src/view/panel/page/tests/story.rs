@@ -44,7 +44,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// The cluster's port is there, and the kernel has told so.
+    /// The cluster's port is there, and the kernel has reported it.
     pub fn new() -> Self {
         Self::of(SETTINGS)
     }

@@ -1,5 +1,7 @@
 //! Real sockets, and peers that hang, drip, babble or leave.
 
+mod follow;
+
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -61,8 +63,8 @@ fn who_refuses_or_babbles_or_leaves_is_an_error_of_its_own() {
         Error::NotStatus(_)
     ));
     assert!(matches!(ask("leaves", "{\"schema\":1"), Error::Ended));
-    let nobody = StatusClient::connect(Path::new("/nonexistent/status.sock")).unwrap_err();
-    assert!(matches!(nobody, Error::Io(error) if error.kind() == ErrorKind::NotFound));
+    let absent = StatusClient::connect(Path::new("/nonexistent/status.sock")).unwrap_err();
+    assert!(matches!(absent, Error::Io(error) if error.kind() == ErrorKind::NotFound));
 }
 
 #[test]
@@ -86,7 +88,7 @@ fn a_line_may_come_in_pieces() {
     assert_eq!(change.severity, Some(Word::Other("gr\u{fc}n".into())));
 }
 
-/// Of a daemon that hangs nobody accepts, and the queue is full; one that does accept says nothing,
+/// A daemon that hangs does not accept, and the queue is full; one that does accept says nothing,
 /// or a byte now and then.
 #[test]
 fn who_hangs_is_not_waited_for_for_ever() {
