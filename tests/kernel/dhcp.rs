@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bramblegate::event::{Dhcp, Event, Mac};
 use bramblegate::watch::dhcp::{DhcpWatchPlan, Questions, run};
-use libtest_mimic::Trial;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::frame::Trial;
 use crate::lab::{Namespace, sh, trial};
 use crate::links::index_of;
 use crate::netlink::{block_on, block_on_within};

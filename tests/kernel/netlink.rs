@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bramblegate::event::{Change, Dump, Event, Link, Netconf, Route};
 use bramblegate::watch::link;
-use libtest_mimic::Trial;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 
 pub fn tests() -> Vec<Trial> {

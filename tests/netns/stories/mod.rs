@@ -51,6 +51,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("demo::page_is_in_the_machines_browser", demo::page_is_in_the_machines_browser),
     ("ground::world_stands_without_a_gateway", ground::world_stands_without_a_gateway),
     ("ground::lease_changes_reach_the_head", ground::lease_changes_reach_the_head),
+    ("ground::interrupted_run_leaves_no_process", ground::interrupted_run_leaves_no_process),
     (
         "uplink::renewal_that_drops_and_re_adds_is_not_seen",
         uplink::renewal_that_drops_and_re_adds_is_not_seen,
@@ -317,6 +318,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
     ("service::names_follow_the_venue", service::names_follow_the_venue),
     ("names::first_come_first_named", names::first_come_first_named),
+    ("names::board_at_a_nodes_address_is_that_node", names::board_at_a_nodes_address_is_that_node),
     ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
     ("trouble::dnsmasq_that_hangs_is_reported", trouble::dnsmasq_that_hangs_is_reported),
     (
