@@ -559,13 +559,24 @@ fn choice_overheard() {
     });
 }
 
+/// Lets so much time pass at once, and then a moment in which the answers come.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+    sleep(Duration::from_millis(100)).await;
+}
+
 /// After the first minute nothing is asked for ten; unless somebody new is heard.
 fn stranger() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(90), async {
         let mut asking = cable.asking();
         assert_eq!(asking.next_report(10).await.unwrap().0, alone());
-        sleep(Duration::from_secs(58)).await;
+        // The questions after 15, 35 and 60 s.
+        for seconds in [11, 20, 27] {
+            pass(seconds).await;
+        }
         let _server = cable.dnsmasq(&["--no-ping"]);
         assert_eq!(asking.next_report(2).await, None, "nobody asks, nobody answers");
         asking.plan.send_modify(|plan| plan.as_mut().unwrap().unknown_clients += 1);
@@ -580,7 +591,8 @@ fn goes() {
         let mut asking = cable.asking();
         assert_eq!(asking.next_report(5).await.unwrap().0, foreign());
         drop(server);
-        let (report, after) = asking.next_report(45).await.unwrap();
+        pass(29).await;
+        let (report, after) = asking.next_report(16).await.unwrap();
         assert_eq!(report, alone());
         assert!((33.0..38.0).contains(&after), "after {after} s");
     });

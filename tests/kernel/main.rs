@@ -35,11 +35,12 @@ use frame::Trial;
 
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
+    // These wait longest: they begin first.
     all.extend(conflict::tests());
-    all.extend(conntrack::tests());
     all.extend(dhcp::tests());
-    all.extend(disturbance::tests());
     all.extend(doctor::tests());
+    all.extend(conntrack::tests());
+    all.extend(disturbance::tests());
     all.extend(firewall::tests());
     all.extend(healthz::tests());
     all.extend(hooks::tests());

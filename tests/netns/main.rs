@@ -29,7 +29,15 @@ pub fn program() -> PathBuf {
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// They wait most of their time.
-const PLACES: usize = 6;
+const PLACES: usize = 8;
+
+/// Those that need the processors, by how their names begin, and the places that they take.
+const LARGE: [(&str, usize); 4] = [
+    ("scale::ten_thousand", PLACES),
+    ("scale::seven_hundred", PLACES / 2),
+    ("flood::", PLACES / 2),
+    ("crowd::", PLACES / 2),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,10 +51,14 @@ fn main() -> ExitCode {
         let (name, story) = stories::SOAK;
         return frame::run(PLACES, LIMIT + time, vec![Trial::new(name, story)]);
     }
-    let mut trials: Vec<Trial> =
-        venues().into_iter().map(|(name, path)| Trial::new(name, move || visit(&path))).collect();
-    trials.extend(stories::ALL.iter().map(|(name, story)| Trial::new(*name, story)));
-    frame::run(PLACES, LIMIT, trials)
+    let stories = stories::ALL.iter().map(|(name, story)| {
+        let mut trial = Trial::new(*name, story);
+        let large = LARGE.iter().find(|(begin, _)| name.starts_with(begin));
+        large.iter().for_each(|(_, places)| trial.places = *places);
+        trial
+    });
+    let venues = venues().into_iter().map(|(name, path)| Trial::new(name, move || visit(&path)));
+    frame::run(PLACES, LIMIT, stories.chain(venues).collect())
 }
 
 /// How long the long form of the scale test is to take, if it is wanted.
