@@ -128,10 +128,14 @@ fn listen(capacity: usize) -> mpsc::Receiver<Event> {
     receiver
 }
 
+/// Listens to cables whose two ends are up: until the kernel has noticed their carriers, which may
+/// be later than the command ends (linkwatch).
 async fn started(capacity: usize) -> (View, mpsc::Receiver<Event>) {
     let mut events = listen(capacity);
     let mut view = View::default();
     view.until(&mut events, |view| view.listings == 1).await;
+    let silent = |link: &Link| link.up && !link.loopback && !link.carrier;
+    view.until(&mut events, |view| !view.links.iter().any(silent)).await;
     (view, events)
 }
 
@@ -146,7 +150,7 @@ fn framed() {
         view.hear(Event::Dump(Dump::Begin));
         view.until(&mut events, |view| view.listings == 1).await;
         assert!(view.link("lo").loopback);
-        // The kernel notices a carrier later than the command ends (linkwatch).
+        // See `started`.
         view.until(&mut events, |view| view.link("v0").carrier).await;
         assert_eq!(view.link("v0").kind.as_deref(), Some("veth"));
         let index = view.link("v0").index;
