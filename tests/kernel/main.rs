@@ -60,7 +60,7 @@ fn tests() -> Vec<Trial> {
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// They wait for the kernel and for servers most of their time.
-const PLACES: usize = 6;
+const PLACES: usize = 8;
 
 fn main() -> ExitCode {
     if let Some(name) = lab::helper_name() {
