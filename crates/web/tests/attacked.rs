@@ -500,7 +500,7 @@ fn ten_thousand() {
         let at = place.at();
         let part = |part: u32| {
             std::thread::spawn(move || -> Vec<TcpStream> {
-                let one = |number| {
+                let one = |number: u32| {
                     if number % 8 == 0 {
                         assert_eq!(get(at, "/healthz").unwrap().status, 200, "in the flood");
                     }
