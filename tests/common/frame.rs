@@ -134,6 +134,9 @@ impl Room {
     /// Prints which tests took longest: what is to be looked at when a run takes too long.
     fn report(&self) {
         let mut took = locked(&self.took);
+        if took.is_empty() {
+            return;
+        }
         took.sort_by_key(|(time, _)| Reverse(*time));
         let listed = if self.shown { took.len() } else { took.len().min(5) };
         let sum: Duration = took.iter().map(|(time, _)| time).sum();
