@@ -40,7 +40,8 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 
 test: toolchain ## every test but the slow ones: system-test, clients-test, observability-test, clat-test, web-test, soak
 	@scripts/packages.sh test
-	$(CARGO) build --locked --workspace
+	@# With the tests: their dependencies' features are others, and all would be built twice.
+	$(CARGO) build --locked --workspace --bins --tests
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
 
 clients-test: toolchain ## uplinks in every state with the DHCP clients of Debian 12 and 13, our table with their nft (needs root; ARGS="nm-13" picks some)
@@ -63,7 +64,7 @@ web-test: toolchain ## the status page in a real Chromium, pictures in target/we
 	@scripts/packages.sh web
 	@scripts/axe.sh $(TARGET)/axe-core
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --test browser -- $(ARGS)
+	$(CARGO) test --locked --test browser -- --nocapture $(ARGS)
 
 soak: toolchain ## ten thousand nodes that die, flap, come and go, for ten minutes (SECONDS=600)
 	@scripts/packages.sh test

@@ -6,32 +6,34 @@
 
 #[path = "../../crates/web/tests/common/mod.rs"]
 mod common;
+#[path = "../common/frame.rs"]
+mod frame;
 mod stories;
 mod webdriver;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bramblegate_lab::{inside, shell};
-use libtest_mimic::{Arguments, Trial};
+
+use frame::Trial;
+
+/// No story takes longer.
+const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(code) = bramblegate_lab::serve::helper(&arguments) {
-        return code;
-    }
-    if !inside::is_inside() {
-        eprintln!("{}", inside::enter(&arguments));
-        return ExitCode::FAILURE;
-    }
-    if let Err(error) = inside::furnish().and_then(|()| shell::ip("", "link set lo up")) {
-        eprintln!("{error}");
-        return ExitCode::FAILURE;
-    }
-    let mut arguments = Arguments::from_args();
-    // One at a time: what is measured is measured alone.
-    arguments.test_threads = Some(1);
-    let trials = stories::ALL.iter().map(|(name, story)| {
-        Trial::test(*name, || story().map_err(|error| error.to_string().into()))
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    bramblegate_lab::serve::helper(&arguments).unwrap_or_else(|| {
+        let trials = stories::ALL.iter().map(|(name, story)| {
+            let mut trial = Trial::new(*name, || {
+                inside::furnish()?;
+                shell::ip("", "link set lo up")?;
+                story()
+            });
+            // What is measured is measured alone.
+            trial.places = usize::MAX;
+            trial
+        });
+        frame::run(1, LIMIT, trials.collect())
+    })
 }

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod cases;
+#[path = "../common/frame.rs"]
+mod frame;
 mod listing;
 #[path = "../common/sets.rs"]
 mod sets;
@@ -15,32 +17,29 @@ mod stage;
 mod text;
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use cases::STATES;
+use frame::Trial;
 use stage::{CLIENTS, Client, Stage};
 
-/// Set in the process that plays one case inside namespaces of its own.
-const CASE: &str = "BRAMBLEGATE_CLIENTS_CASE";
+/// No case takes longer.
+const LIMIT: Duration = Duration::from_secs(180);
 
-/// Stands for a client where the case is a release's nft.
-const LISTING: &str = "nft";
+/// They wait most of their time.
+const PLACES: usize = 4;
 
 fn main() -> ExitCode {
-    if let Ok(case) = std::env::var(CASE) {
-        return play(&case);
-    }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = arguments.test_threads.or(Some(4));
-    let cases = CLIENTS.iter().flat_map(|client| {
-        STATES.iter().map(move |(state, _)| format!("{}::{state}", client.name))
+    let states = CLIENTS.iter().flat_map(|client| {
+        STATES.iter().map(move |(state, story)| {
+            Trial::new(format!("{}::{state}", client.name), || play(client, *story))
+        })
     });
-    let listings = listing::RELEASES.iter().map(|(release, _)| format!("{LISTING}::{release}"));
-    let trials =
-        cases.chain(listings).map(|case| Trial::test(case.clone(), move || outer(&case))).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let listings = listing::RELEASES
+        .iter()
+        .map(|(release, _)| Trial::new(format!("nft::{release}"), || listing::play(release)));
+    frame::run(PLACES, LIMIT, states.chain(listings).collect())
 }
 
 /// Where the roots are.
@@ -50,45 +49,11 @@ pub fn roots() -> PathBuf {
     std::path::absolute(target.join("client-roots")).unwrap()
 }
 
-/// Plays one case in a process that is the first of namespaces of its own: all that it started ends
-/// with it.
-fn outer(case: &str) -> Result<(), Failed> {
-    let program = std::env::current_exe()?;
-    let mut command = Command::new("timeout");
-    command
-        .args([
-            "180",
-            "unshare",
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
-        .arg(program);
-    let output = command.env(CASE, case).stdin(Stdio::null()).output()?;
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if output.status.success() {
-        println!("{case}: {}", text.lines().last().unwrap_or_default());
-        return Ok(());
-    }
-    Err(text.into())
-}
-
-fn play(case: &str) -> ExitCode {
-    if let Some((LISTING, release)) = case.split_once("::") {
-        listing::play(release);
-        return ExitCode::SUCCESS;
-    }
-    let (client, state) = case.split_once("::").expect("CLIENT::STATE");
-    let client: &Client = CLIENTS.iter().find(|known| known.name == client).expect("a client");
-    let (_, story) = STATES.iter().find(|(known, _)| *known == state).expect("a state");
+fn play(client: &'static Client, state: fn(&mut Stage)) {
     let mut stage = Stage::new(client);
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story(&mut stage)));
-    if result.is_err() {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state(&mut stage)));
+    if let Err(panic) = result {
         eprintln!("{}", stage.story());
-        return ExitCode::FAILURE;
+        std::panic::resume_unwind(panic);
     }
-    ExitCode::SUCCESS
 }

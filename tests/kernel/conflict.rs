@@ -6,10 +6,10 @@ use std::time::Duration;
 use bramblegate::event::{Conflict, Event, Mac, Vital};
 use bramblegate::watch::host::ntp::{TimeAnswer, ask};
 use bramblegate::watch::link::conflict::{ConflictPlan, ConflictPort, run};
-use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::frame::Trial;
 use crate::lab::{Namespace, sh, trial};
 use crate::links::index_of;
 use crate::netlink::block_on_within;

@@ -6,8 +6,8 @@ use bramblegate::event::Applied;
 use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::firewall::conntrack::{self, ConntrackReconciler};
 use bramblegate::watch::host;
-use libtest_mimic::Trial;
 
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 
 pub fn tests() -> Vec<Trial> {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bramblegate::event::{Dhcp, Event, Mac};
 use bramblegate::watch::dhcp::{DhcpWatchPlan, Questions, run};
-use libtest_mimic::Trial;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::frame::Trial;
 use crate::lab::{Namespace, sh, trial};
 use crate::links::index_of;
 use crate::netlink::{block_on, block_on_within};
@@ -559,13 +559,24 @@ fn choice_overheard() {
     });
 }
 
+/// Lets so much time pass at once, and then a moment in which the answers come.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+    sleep(Duration::from_millis(100)).await;
+}
+
 /// After the first minute nothing is asked for ten; unless somebody new is heard.
 fn stranger() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(90), async {
         let mut asking = cable.asking();
         assert_eq!(asking.next_report(10).await.unwrap().0, alone());
-        sleep(Duration::from_secs(58)).await;
+        // The questions after 15, 35 and 60 s.
+        for seconds in [11, 20, 27] {
+            pass(seconds).await;
+        }
         let _server = cable.dnsmasq(&["--no-ping"]);
         assert_eq!(asking.next_report(2).await, None, "no request, no answer");
         asking.plan.send_modify(|plan| plan.as_mut().unwrap().unknown_clients += 1);
@@ -580,7 +591,8 @@ fn goes() {
         let mut asking = cable.asking();
         assert_eq!(asking.next_report(5).await.unwrap().0, foreign());
         drop(server);
-        let (report, after) = asking.next_report(45).await.unwrap();
+        pass(29).await;
+        let (report, after) = asking.next_report(16).await.unwrap();
         assert_eq!(report, alone());
         assert!((33.0..38.0).contains(&after), "after {after} s");
     });

@@ -10,11 +10,11 @@ use bramblegate::decide::firewall::{
 use bramblegate::event::{Blocker, Dropped, Event, Firewall, RuleCount, Traffic};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate::watch::firewall::{FirewallWatch, drops_now, run};
-use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::firewall::{home, load};
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 use crate::packets::{HEAD, Lab, NODE, VENUE};
 use crate::roles::stray;

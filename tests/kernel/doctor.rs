@@ -4,8 +4,7 @@ use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use libtest_mimic::Trial;
-
+use crate::frame::Trial;
 use crate::lab::{Namespace, sh, trial};
 
 pub fn tests() -> Vec<Trial> {

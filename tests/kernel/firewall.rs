@@ -9,8 +9,8 @@ use bramblegate::decide::firewall::{
 use bramblegate::event::{Applied, ApplyError, ApplyErrorKind};
 use bramblegate::reconcile::error::OutputError;
 use bramblegate::reconcile::firewall::FirewallReconciler;
-use libtest_mimic::Trial;
 
+use crate::frame::Trial;
 use crate::lab::{feed, sh, start_helper, trial, try_sh};
 pub use crate::listing::{assert_same, lines};
 

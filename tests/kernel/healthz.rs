@@ -11,10 +11,10 @@ use bramblegate::board::Board;
 use bramblegate::config::load;
 use bramblegate::event::{Event, NodeId, Probe};
 use bramblegate::watch::probe::{NodeProbePlan, NodeTarget, run_nodes};
-use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 use crate::netlink::block_on;
 use crate::probe::elsewhere;

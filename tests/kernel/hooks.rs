@@ -12,9 +12,9 @@ use bramblegate::decide::firewall::{RulesetInput, TABLE, build};
 use bramblegate::event::{Blocker, Traffic};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate::watch::firewall::{FirewallWatch, blockers_now};
-use libtest_mimic::Trial;
 
 use crate::firewall::{home, load};
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 use crate::packets::{HEAD, Lab, NODE, VENUE};
 

@@ -2,63 +2,20 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
-use libtest_mimic::{Failed, Trial};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
-/// Set in the process that runs inside the namespaces.
-const INSIDE: &str = "BRAMBLEGATE_KERNEL_TESTS_INSIDE";
+use crate::frame::Trial;
 
-/// Goes on inside namespaces of this process's own; the process outside only waits. Listing tests
-/// needs none.
-pub fn enter() {
-    if std::env::args().any(|argument| argument == "--list") {
-        return;
-    }
-    if std::env::var_os(INSIDE).is_some() {
-        sh("mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up");
-        return;
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command
-        .arg(std::env::current_exe().expect("path of this program"))
-        .args(std::env::args_os().skip(1));
-    let error = command.env(INSIDE, "1").exec();
-    panic!("unshare (util-linux) is needed to run these tests: {error}");
-}
-
-/// A test in a network namespace of its own, with `lo` up. Commands started by it are in that
-/// namespace too.
+/// A test with `lo` up and a `/run` of its own.
 pub fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, move || {
-        let run = || {
-            own_network();
-            test();
-        };
-        // A thread of its own: the namespace goes with it, and so do those it starts.
-        let result = std::thread::spawn(move || catch_unwind(AssertUnwindSafe(run))).join();
-        match result {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(panic)) | Err(panic) => Err(message(panic.as_ref())),
-        }
+    Trial::new(name, || {
+        sh("mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up");
+        test();
     })
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> Failed {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("panicked").into()
 }
 
 /// Moves the calling thread, and what it starts from now on, into a fresh network namespace with

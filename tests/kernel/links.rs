@@ -10,10 +10,10 @@ use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::link::{LinkReconciler, record};
 use bramblegate::reconcile::worker::{self, InFlight, Order, order};
 use bramblegate::watch::{host, link};
-use libtest_mimic::Trial;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 use crate::netlink::block_on;
 

@@ -1,8 +1,5 @@
-//! Tests on the real kernel. The binary starts itself again in network, mount and process
-//! namespaces of its own (as root, or in a user namespace), so that nothing it does touches the
-//! machine. Every test gets one more network namespace for itself: tests run side by side.
-//!
-//! A file for each area, with `pub fn tests() -> Vec<Trial>`; a test that cannot run fails.
+//! Tests on the real kernel, each in namespaces of its own. A file for each area, with
+//! `pub fn tests() -> Vec<Trial>`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,6 +9,8 @@ mod dhcp;
 mod disturbance;
 mod doctor;
 mod firewall;
+#[path = "../common/frame.rs"]
+mod frame;
 mod healthz;
 mod hooks;
 mod lab;
@@ -29,15 +28,19 @@ mod ruleset;
 #[path = "../common/sets.rs"]
 mod sets;
 
-use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use frame::Trial;
 
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
+    // These wait longest: they begin first.
     all.extend(conflict::tests());
-    all.extend(conntrack::tests());
     all.extend(dhcp::tests());
-    all.extend(disturbance::tests());
     all.extend(doctor::tests());
+    all.extend(conntrack::tests());
+    all.extend(disturbance::tests());
     all.extend(firewall::tests());
     all.extend(healthz::tests());
     all.extend(hooks::tests());
@@ -53,13 +56,16 @@ fn tests() -> Vec<Trial> {
     all
 }
 
-fn main() {
+/// No test takes longer.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// They wait for the kernel and for servers most of their time.
+const PLACES: usize = 8;
+
+fn main() -> ExitCode {
     if let Some(name) = lab::helper_name() {
-        return firewall::help(&name);
+        firewall::help(&name);
+        return ExitCode::SUCCESS;
     }
-    lab::enter();
-    let mut arguments = Arguments::from_args();
-    // They wait for the kernel and for servers most of their time.
-    arguments.test_threads = arguments.test_threads.or(Some(4));
-    libtest_mimic::run(&arguments, tests()).exit();
+    frame::run(PLACES, LIMIT, tests())
 }

@@ -13,12 +13,12 @@ use bramblegate::decide::firewall::{
 use bramblegate::event::Applied;
 use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::firewall::FirewallReconciler;
-use libtest_mimic::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::disturbance::Ear;
 use crate::firewall::{assert_same, home, lines, listing, load};
+use crate::frame::Trial;
 use crate::lab::{Namespace, feed, sh, trial};
 use crate::packets::{HEAD, Lab, NODE, ping};
 use crate::sets::*;

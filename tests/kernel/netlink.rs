@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bramblegate::event::{Change, Dump, Event, Link, Netconf, Route};
 use bramblegate::watch::link;
-use libtest_mimic::Trial;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 
 pub fn tests() -> Vec<Trial> {
@@ -128,10 +128,14 @@ fn listen(capacity: usize) -> mpsc::Receiver<Event> {
     receiver
 }
 
+/// Listens to cables whose two ends are up: until the kernel has noticed their carriers, which may
+/// be later than the command ends (linkwatch).
 async fn started(capacity: usize) -> (View, mpsc::Receiver<Event>) {
     let mut events = listen(capacity);
     let mut view = View::default();
     view.until(&mut events, |view| view.listings == 1).await;
+    let silent = |link: &Link| link.up && !link.loopback && !link.carrier;
+    view.until(&mut events, |view| !view.links.iter().any(silent)).await;
     (view, events)
 }
 
@@ -145,7 +149,9 @@ fn framed() {
         let mut view = View::default();
         view.hear(Event::Dump(Dump::Begin));
         view.until(&mut events, |view| view.listings == 1).await;
-        assert!(view.link("lo").loopback && view.link("v0").carrier);
+        assert!(view.link("lo").loopback);
+        // See `started`.
+        view.until(&mut events, |view| view.link("v0").carrier).await;
         assert_eq!(view.link("v0").kind.as_deref(), Some("veth"));
         let index = view.link("v0").index;
         assert!(view.addresses.contains(&(index, "10.9.0.2/24".into())));

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bramblegate::decide::firewall::{RulesetInput, build};
 use bramblegate::reconcile::firewall::FirewallReconciler;
-use libtest_mimic::Trial;
 
 use crate::firewall::{home, load};
+use crate::frame::Trial;
 use crate::lab::{Namespace, sh, start_helper, trial, try_sh};
 
 pub fn tests() -> Vec<Trial> {

@@ -12,13 +12,13 @@ use bramblegate::event::{Event, NodeId, PortalUrl, Probe, Reachability, Round, U
 use bramblegate::watch::probe::{
     NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget, run_nodes, run_uplinks,
 };
-use libtest_mimic::Trial;
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Packet, ResourceRecord};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::frame::Trial;
 use crate::lab::{own_network, sh, trial};
 use crate::links::index_of;
 use crate::netlink::block_on;

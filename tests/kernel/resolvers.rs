@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bramblegate::event::{Event, Vital};
 use bramblegate::watch::uplink::resolvers;
-use libtest_mimic::Trial;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 use crate::netlink::block_on;
 

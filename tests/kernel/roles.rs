@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use bramblegate::decide::firewall::{RulesetInput, build};
-use libtest_mimic::Trial;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use crate::firewall::load;
+use crate::frame::Trial;
 use crate::lab::{Namespace, sh, trial};
 use crate::links::index_of;
 use crate::packets::{HEAD, Lab, NODE, VENUE, counted, ping, rules, started};

@@ -13,8 +13,8 @@ use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::routing::{RoutingReconciler, restore};
 use bramblegate::watch::link::snapshot;
 use bramblegate::watch::routing::{astray, way_out};
-use libtest_mimic::Trial;
 
+use crate::frame::Trial;
 use crate::lab::{sh, trial};
 use crate::links::index_of;
 use crate::netlink::block_on;

@@ -5,11 +5,11 @@ use bramblegate::config::Allow;
 use bramblegate::decide::firewall::{ForwardedPort, RulesetInput, TABLE, Transport, build};
 use bramblegate::netlink::messages;
 use bramblegate::reconcile::firewall::{Encoded, FirewallReconciler, Label, encode};
-use libtest_mimic::Trial;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::firewall::{assert_same, lines, listing, load};
+use crate::frame::Trial;
 use crate::lab::trial;
 
 pub fn tests() -> Vec<Trial> {

@@ -5,16 +5,19 @@
 mod dhcp;
 #[path = "../common/flood.rs"]
 mod flood;
+#[path = "../common/frame.rs"]
+mod frame;
 mod responder;
 mod stories;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bramblegate_lab::play::{Observer, Sight, play};
-use bramblegate_lab::{Error, Result, Venue, World, inside, serve};
-use libtest_mimic::{Arguments, Failed, Trial};
+use bramblegate_lab::{Result, Venue, World, serve};
+
+use frame::Trial;
 
 /// The program under test: the one just built, or the one that `BRAMBLEGATE_PROGRAM` names.
 pub fn program() -> PathBuf {
@@ -25,6 +28,17 @@ pub fn program() -> PathBuf {
 /// No test takes longer.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// They wait most of their time.
+const PLACES: usize = 8;
+
+/// Those that need the processors, by how their names begin, and the places that they take.
+const LARGE: [(&str, usize); 4] = [
+    ("scale::ten_thousand", PLACES),
+    ("scale::seven_hundred", PLACES / 2),
+    ("flood::", PLACES / 2),
+    ("crowd::", PLACES / 2),
+];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = serve::helper(&arguments)
@@ -33,26 +47,18 @@ fn main() -> ExitCode {
     {
         return code;
     }
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["--enter", name] => {
-            eprintln!("{}", inside::enter(&["--inside", name]));
-            return ExitCode::FAILURE;
-        }
-        ["--inside", name] => return inner(name),
-        _ => {}
+    if let Some(time) = soak() {
+        let (name, story) = stories::SOAK;
+        return frame::run(PLACES, LIMIT + time, vec![Trial::new(name, story)]);
     }
-    let mut arguments = Arguments::from_args();
-    // Two at a time: each waits most of its time, and more would disturb each other's clocks.
-    arguments.test_threads = arguments.test_threads.or(Some(2));
-    let mut trials: Vec<Trial> = venues()
-        .into_iter()
-        .map(|(name, _)| Trial::test(name.clone(), move || outer(&name)))
-        .collect();
-    trials.extend(stories::ALL.iter().map(|(name, _)| Trial::test(*name, move || outer(name))));
-    if soak().is_some() {
-        trials = vec![Trial::test(stories::SOAK.0, || outer(stories::SOAK.0))];
-    }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let stories = stories::ALL.iter().map(|(name, story)| {
+        let mut trial = Trial::new(*name, story);
+        let large = LARGE.iter().find(|(begin, _)| name.starts_with(begin));
+        large.iter().for_each(|(_, places)| trial.places = *places);
+        trial
+    });
+    let venues = venues().into_iter().map(|(name, path)| Trial::new(name, move || visit(&path)));
+    frame::run(PLACES, LIMIT, stories.chain(venues).collect())
 }
 
 /// How long the long form of the scale test is to take, if it is wanted.
@@ -73,71 +79,6 @@ fn venues() -> Vec<(String, PathBuf)> {
         .collect();
     files.sort();
     files
-}
-
-/// Runs one test as a process in namespaces of its own.
-fn outer(name: &str) -> std::result::Result<(), Failed> {
-    let folder = std::env::temp_dir().join(format!(
-        "bramblegate-{}-{}",
-        std::process::id(),
-        name.replace(':', "-")
-    ));
-    let log =
-        std::fs::File::create(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let copy = log.try_clone().map_err(|error| error.to_string())?;
-    let mut child = Command::new(std::env::current_exe().map_err(|error| error.to_string())?)
-        .args(["--enter", name])
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(copy)
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let start = Instant::now();
-    let limit = LIMIT + soak().unwrap_or_default();
-    let status = loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) => break Some(status),
-            None if start.elapsed() > limit => {
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    let text = std::fs::read(&folder)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
-    let _ = std::fs::remove_file(&folder);
-    match status {
-        Some(status) if status.success() => {
-            if soak().is_some() {
-                print!("{text}");
-            }
-            Ok(())
-        }
-        Some(_) => Err(text.into()),
-        None => Err(format!("took longer than {limit:?}\n{text}").into()),
-    }
-}
-
-/// Runs one test; this is the first process of private namespaces.
-fn inner(name: &str) -> ExitCode {
-    let result = match venues().into_iter().find(|(venue, _)| venue == name) {
-        Some((_, path)) => visit(&path),
-        None => match stories::ALL.iter().chain([&stories::SOAK]).find(|(story, _)| *story == name)
-        {
-            Some((_, story)) => story(),
-            None => Err(Error(format!("there is no test {name}"))),
-        },
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("FAILED: {error}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// Plays one venue file.

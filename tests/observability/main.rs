@@ -3,20 +3,26 @@
 //! namespaces of its own; needs prometheus and promtool, so no part of `cargo test`.
 
 mod board;
+#[path = "../common/frame.rs"]
+mod frame;
 mod prometheus;
 mod scrape;
 mod service_discovery;
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bramblegate_lab::inside::{self, HOME};
+use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, must, spawn, within};
 use bramblegate_lab::{Error, Result, Venue, World, serve, watch};
-use libtest_mimic::{Arguments, Failed, Trial};
+
+use frame::Trial;
 
 /// No test takes longer.
-const LIMIT: u32 = 120;
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Prometheus needs the processors.
+const PLACES: usize = 2;
 
 /// A home router.
 const HOME_ROUTER: &str = r#"
@@ -45,49 +51,10 @@ const TESTS: [(&str, Test); 8] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The world's own servers are this program too.
-    if let Some(code) = serve::helper(&arguments) {
-        return code;
-    }
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["--enter", name] => {
-            eprintln!("{}", inside::enter(&["--inside", name]));
-            return ExitCode::FAILURE;
-        }
-        ["--inside", name] => return inner(name),
-        _ => {}
-    }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = arguments.test_threads.or(Some(2));
-    let trials = TESTS.iter().map(|(name, _)| Trial::test(*name, move || outer(name))).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// Runs one test as the first process of namespaces of its own: all that it starts ends with it.
-fn outer(name: &str) -> std::result::Result<(), Failed> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new("timeout")
-        .args(["--signal=KILL", &LIMIT.to_string()])
-        .arg(program)
-        .args(["--enter", name])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("timeout: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let texts = [output.stdout, output.stderr].concat();
-    Err(format!("{} (limit {LIMIT} s)\n{}", output.status, String::from_utf8_lossy(&texts)).into())
-}
-
-fn inner(name: &str) -> ExitCode {
-    let result = match TESTS.iter().find(|(known, _)| *known == name) {
-        Some((_, test)) => test(),
-        None => Err(Error(format!("there is no test {name}"))),
-    };
-    if let Err(error) = &result {
-        println!("FAILED: {error}");
-    }
-    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    serve::helper(&arguments).unwrap_or_else(|| {
+        let trials = TESTS.iter().map(|(name, test)| Trial::new(*name, test)).collect();
+        frame::run(PLACES, LIMIT, trials)
+    })
 }
 
 /// The file beside the program under test, or the one that `BRAMBLEGATE_PROGRAM` is beside.

@@ -28,8 +28,17 @@ fn reaches_the_node() -> Result<()> {
 }
 
 fn open_ports(world: &World, address: &str, ports: &[u16]) -> Vec<u16> {
-    let open = |port: &&u16| try_from(world, "laptop", &format!("tcp {address}:{port}")).is_ok();
-    ports.iter().filter(open).copied().collect()
+    let open = |port: u16| try_from(world, "laptop", &format!("tcp {address}:{port}")).is_ok();
+    // All at once: each that is closed takes the whole patience.
+    std::thread::scope(|scope| {
+        let tried = ports.iter().map(|port| (*port, scope.spawn(move || open(*port))));
+        let tried: Vec<_> = tried.collect();
+        let open = tried.into_iter().filter_map(|(port, tried)| match tried.join() {
+            Ok(true) => Some(port),
+            _ => None,
+        });
+        open.collect()
+    })
 }
 
 pub fn laptop_reaches_a_node_through_the_head() -> Result<()> {

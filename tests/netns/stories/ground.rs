@@ -1,10 +1,14 @@
 //! The world itself, before any gateway: if these fail, nothing else means anything.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use bramblegate_lab::file::Check;
+use bramblegate_lab::inside::{self, HOME};
 use bramblegate_lab::play::attempt;
-use bramblegate_lab::shell::must;
+use bramblegate_lab::shell::{must, spawn};
 use bramblegate_lab::{Error, Result, Venue, World};
 
 use super::scene::{PLAIN, ensure, until};
@@ -71,4 +75,27 @@ pub fn lease_changes_reach_the_head() -> Result<()> {
     world.move_to(&Venue::parse("second", &second)?)?;
     until("the other venue's lease", || world.head_address().as_deref() == Some("172.20.5.126"))?;
     ensure("the port is the same one", must("head", "cat /sys/class/net/eth1/ifindex")? == index)
+}
+
+/// What a test started ends with the program that runs the tests, however that ends.
+pub fn interrupted_run_leaves_no_process() -> Result<()> {
+    inside::furnish()?;
+    let program = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(["--exact", "ground::world_stands_without_a_gateway"]);
+    let mut run = spawn(&mut command, Path::new(&format!("{HOME}/run.log")))?;
+    until("its world stands", || others().iter().any(|line| line.contains("dnsmasq")))?;
+    run.kill();
+    until("nothing is left", || others().is_empty()).map(drop)
+}
+
+/// The command lines of all processes but this one, the first of its PID namespace; what has ended
+/// has none.
+fn others() -> Vec<String> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let lines = ids
+        .filter(|id| *id != std::process::id())
+        .filter_map(|id| fs::read_to_string(format!("/proc/{id}/cmdline")).ok());
+    lines.filter(|line| !line.is_empty()).collect()
 }

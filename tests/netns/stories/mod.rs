@@ -42,6 +42,22 @@ pub type Story = fn() -> Result<()>;
 
 /// All stories, by name.
 pub const ALL: &[(&str, Story)] = &[
+    // These take longest: they begin first.
+    ("keep::arp_settings_cleared_come_back", keep::arp_settings_cleared_come_back),
+    ("demo::runs_to_its_end", demo::runs_to_its_end),
+    ("demo::every_key_is_answered_and_proved", demo::every_key_is_answered_and_proved),
+    ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
+    ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
+    (
+        "forward::laptop_reaches_a_node_through_the_head",
+        forward::laptop_reaches_a_node_through_the_head,
+    ),
+    (
+        "routing::rule_that_takes_a_part_is_reported_too",
+        routing::rule_that_takes_a_part_is_reported_too,
+    ),
+    ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
+    ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
     (
         "web::venue_reaches_the_page_only_where_it_is_allowed",
         web::venue_reaches_the_page_only_where_it_is_allowed,
@@ -51,6 +67,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("demo::page_is_in_the_machines_browser", demo::page_is_in_the_machines_browser),
     ("ground::world_stands_without_a_gateway", ground::world_stands_without_a_gateway),
     ("ground::lease_changes_reach_the_head", ground::lease_changes_reach_the_head),
+    ("ground::interrupted_run_leaves_no_process", ground::interrupted_run_leaves_no_process),
     (
         "uplink::renewal_that_drops_and_re_adds_is_not_seen",
         uplink::renewal_that_drops_and_re_adds_is_not_seen,
@@ -81,10 +98,6 @@ pub const ALL: &[(&str, Story)] = &[
     (
         "uplink::several_next_hops_in_an_overlap_are_one",
         uplink::several_next_hops_in_an_overlap_are_one,
-    ),
-    (
-        "routing::rule_that_takes_a_part_is_reported_too",
-        routing::rule_that_takes_a_part_is_reported_too,
     ),
     (
         "routing::rule_that_takes_a_part_of_the_nodes_way_out_is_reported",
@@ -159,7 +172,6 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("firewall::unprotected_table_is_put_back", firewall::unprotected_table_is_put_back),
     ("firewall::forwarding_cleared_comes_back", firewall::forwarding_cleared_comes_back),
-    ("keep::arp_settings_cleared_come_back", keep::arp_settings_cleared_come_back),
     ("firewall::cluster_address_removed_comes_back", firewall::cluster_address_removed_comes_back),
     (
         "firewall::flush_of_the_cluster_port_during_an_overlap",
@@ -191,10 +203,6 @@ pub const ALL: &[(&str, Story)] = &[
     (
         "firewall::printed_rule_set_is_what_the_kernel_holds",
         firewall::printed_rule_set_is_what_the_kernel_holds,
-    ),
-    (
-        "forward::laptop_reaches_a_node_through_the_head",
-        forward::laptop_reaches_a_node_through_the_head,
     ),
     ("forward::forwarded_port_outlives_the_daemon", forward::forwarded_port_outlives_the_daemon),
     ("forward::forwarded_port_follows_the_node", forward::forwarded_port_follows_the_node),
@@ -259,7 +267,6 @@ pub const ALL: &[(&str, Story)] = &[
     ("hardship::missing_net_raw_is_reported", hardship::missing_net_raw_is_reported),
     ("hardship::panel_in_trouble_delays_nothing", hardship::panel_in_trouble_delays_nothing),
     ("hardship::storms_are_ridden_out", hardship::storms_are_ridden_out),
-    ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
     ("restart::ready_does_not_wait_for_routes", restart::ready_does_not_wait_for_routes),
     ("journal::changes_are_records_with_fields", journal::changes_are_records_with_fields),
     (
@@ -302,7 +309,6 @@ pub const ALL: &[(&str, Story)] = &[
         "service::dnsmasq_that_stands_still_is_named_and_replaced",
         service::dnsmasq_that_stands_still,
     ),
-    ("service::dnsmasq_killed_fifty_times_comes_back", service::dnsmasq_killed_fifty_times),
     ("service::what_cannot_be_served_is_an_alert", service::what_cannot_be_served_is_an_alert),
     ("remedies::ways_and_ports_are_put_right", remedies::ways_and_ports_are_put_right),
     ("remedies::ports_of_a_bridge_are_put_right", remedies::ports_of_a_bridge_are_put_right),
@@ -314,9 +320,9 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("service::port_53_taken_leaves_addresses", service::port_53_taken_leaves_addresses),
     ("service::full_disk_is_reported_and_serves_on", service::full_disk_is_reported),
-    ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
     ("service::names_follow_the_venue", service::names_follow_the_venue),
     ("names::first_come_first_named", names::first_come_first_named),
+    ("names::board_at_a_nodes_address_is_that_node", names::board_at_a_nodes_address_is_that_node),
     ("service::missing_dnsmasq_is_named_and_all_else_works", service::missing_dnsmasq_is_named),
     ("trouble::dnsmasq_that_hangs_is_reported", trouble::dnsmasq_that_hangs_is_reported),
     (
@@ -328,7 +334,6 @@ pub const ALL: &[(&str, Story)] = &[
         trouble::full_memory_is_reported_and_got_over,
     ),
     ("service::three_capabilities_are_enough_to_serve", service::three_capabilities_are_enough),
-    ("netboot::raspberry_pi_boots_from_the_head", netboot::raspberry_pi_boots),
     (
         "netboot::raspberry_pi_is_known_by_its_identifier",
         netboot::raspberry_pi_is_known_by_its_identifier,
@@ -407,7 +412,6 @@ pub const ALL: &[(&str, Story)] = &[
         "verbs::panel_and_frame_are_what_the_display_holds",
         verbs::panel_and_frame_are_what_the_display_holds,
     ),
-    ("demo::runs_to_its_end", demo::runs_to_its_end),
     (
         "demo::ends_early_and_reports_what_was_not_reached",
         demo::ends_early_and_reports_what_was_not_reached,
@@ -425,7 +429,6 @@ pub const ALL: &[(&str, Story)] = &[
         demo::of_several_demos_each_is_named_and_a_killed_one_is_gone,
     ),
     ("demo::loop_starts_the_story_again", demo::loop_starts_the_story_again),
-    ("demo::every_key_is_answered_and_proved", demo::every_key_is_answered_and_proved),
 ];
 
 /// Told only when it is asked for: it takes as long as the environment says.

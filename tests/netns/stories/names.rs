@@ -9,7 +9,7 @@ use bramblegate_lab::{Error, Result, World};
 
 use super::client::Client;
 use super::scene::{PLAIN, STOP, alert, ensure, is, until};
-use super::service::{another_board, dnsmasq_of_ours, look_up, renew, serving};
+use super::service::{another_board, dnsmasq_of_ours, look_up, renew, serving, swap_board};
 
 /// What every fresh image calls itself.
 const SAME: &str = "raspberrypi";
@@ -106,5 +106,22 @@ pub fn first_come_first_named() -> Result<()> {
             leads("desk", &two) && alert(world, "node-duplicate-name").is_none()
         })
         .map(drop)
+    })
+}
+
+/// A board that is heard at the address that the settings give to rpi2 is rpi2, whatever it calls
+/// itself when it asks for another; one that has no address before it asks is who it says it is.
+pub fn board_at_a_nodes_address_is_that_node() -> Result<()> {
+    serving(PLAIN, "[cluster.dhcp]\n", |world| {
+        let mac = swap_board("rpi2")?;
+        until("it is heard", || is(world, "nodes.rpi2.mac", &mac))?;
+        let client = Client::udhcpc("rpi2", "worker")?;
+        let (address, _) = client.wait()?;
+        until("it is rpi2", || leads("rpi2", &address))?;
+        ensure("and not what it says", !look_up("rpi3", "worker.bramble").contains(&address))?;
+        another_board("rpi1")?;
+        let client = Client::udhcpc("rpi1", "stranger")?;
+        let (address, _) = client.wait()?;
+        until("the other is who it says it is", || leads("stranger", &address)).map(drop)
     })
 }

@@ -9,7 +9,7 @@ use bramblegate_lab::{Error, Result, World};
 
 use super::client::Client;
 use super::scene::{PLAIN, alert, before_start, ensure, is, online, try_from, until, wait_online};
-use super::service::{another_board, is_worker_named};
+use super::service::{another_board, look_up};
 
 const SERVE: &str = "[cluster.dhcp]\n";
 
@@ -132,7 +132,7 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
         // It is there until the end: it says that it has a lease before it sets the address.
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
-        until("names too", || is_worker_named(&address)).map(drop)
+        until("names too", || look_up("rpi2", "worker.bramble").contains(&address)).map(drop)
     })
 }
 

@@ -14,10 +14,18 @@ use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, try_from, until
 const SERVE: &str = "[cluster.dhcp]\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n";
 
 /// Another board in a node's place, of which the settings know nothing: theirs would keep the name
-/// that they give it.
+/// that they give it. It has no address until it asks for one: heard at the node's, it would be that
+/// node.
 pub fn another_board(node: &str) -> Result<()> {
-    let number = node.trim_start_matches("rpi");
-    must(node, &format!("ip link set eth0 address 06:00:00:00:00:0{number}")).map(drop)
+    must(node, "ip -4 addr flush dev eth0")?;
+    swap_board(node).map(drop)
+}
+
+/// Another board in a node's place with the node's own address; its hardware address.
+pub fn swap_board(node: &str) -> Result<String> {
+    let mac = format!("06:00:00:00:00:0{}", node.trim_start_matches("rpi"));
+    must(node, &format!("ip link set eth0 address {mac}"))?;
+    Ok(mac)
 }
 
 /// A world whose gateway serves the nodes.
@@ -40,13 +48,6 @@ pub fn look_up(node: &str, name: &str) -> String {
     exec(node, &format!("timeout 0.4 busybox nslookup {name} 192.168.50.1"))
         .map(|(_, text)| text)
         .unwrap_or_default()
-}
-
-/// Returns whether the board "worker" at rpi2's cable has its name: its own, or rpi2's where it was
-/// heard at rpi2's address before it asked for one.
-pub fn is_worker_named(address: &str) -> bool {
-    let names = ["worker.bramble", "rpi2.bramble"];
-    names.iter().any(|name| look_up("rpi2", name).contains(address))
 }
 
 pub fn dnsmasq_of_ours() -> Option<String> {
@@ -239,7 +240,7 @@ pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
         until("and over", || alert(world, "gateway-blocked").is_none())?;
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
-        until("names too", || is_worker_named(&address))?;
+        until("names too", || look_up("rpi2", "worker.bramble").contains(&address))?;
         try_from(world, "laptop", "ping HEAD")?;
 
         must(
