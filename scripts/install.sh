@@ -34,8 +34,6 @@ plan() {
     echo "$top/systemd/bramblegate.catalog|$syslib/systemd/catalog/bramblegate.catalog|644"
     echo "$top/udev/60-bramblegate.rules|$syslib/udev/rules.d/60-bramblegate.rules|644"
     # net-snmp looks for MIBs there, whatever the prefix.
-    echo "$(dirname "$binary")/bramblegate-snmp|$prefix/bin/bramblegate-snmp|755"
-    echo "$top/systemd/bramblegate-snmp.service|$syslib/systemd/system/bramblegate-snmp.service|644"
     echo "$top/docs/observability/BRAMBLEGATE-MIB.txt|$(dirname "$syslib")/share/snmp/mibs/BRAMBLEGATE-MIB.txt|644"
     local page file
     for page in "$top"/docs/man/*.[1-8]; do
@@ -119,9 +117,12 @@ install)
         systemd-tmpfiles --create "$syslib/tmpfiles.d/bramblegate.conf"
         systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor explains what that means"
         refresh
-        if systemctl --quiet is-active bramblegate.service; then
-            echo "Installed. Running: sudo systemctl restart bramblegate"
-            echo "The status page: sudo systemctl enable --now bramblegate-web"
+        old=()
+        for service in bramblegate bramblegate-web bramblegate-snmp; do
+            if systemctl --quiet is-active "$service.service"; then old+=("$service"); fi
+        done
+        if [ ${#old[@]} -gt 0 ]; then
+            echo "Installed. Next, to run this version: sudo systemctl restart ${old[*]}"
         else
             echo "Installed. Next: sudo $program setup"
         fi

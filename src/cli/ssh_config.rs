@@ -69,7 +69,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     let known = match Known::look(args.socket, &args.config.config) {
         Ok(known) => known,
-        Err(unknown) => return report("ssh-config", &unknown),
+        Err(faults) => return report("ssh-config", &faults),
     };
     if known.nodes.iter().all(|node| node.address.is_none()) {
         output::error(

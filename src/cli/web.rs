@@ -14,6 +14,9 @@ use super::settings::NotWritten;
 use super::{exit, output};
 use crate::files::reading;
 
+/// The service of the page, and its unit where it is installed.
+pub const SERVICE: &str = "bramblegate-web.service";
+pub const UNIT: &str = "/usr/lib/systemd/system/bramblegate-web.service";
 /// The program that serves the page.
 const PROGRAM: &str = "bramblegate-web";
 /// Its password's hash.

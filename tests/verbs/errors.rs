@@ -48,8 +48,15 @@ fn misshapen(text: &str) -> Option<String> {
     if errors.is_empty() {
         return Some("no error in it".to_owned());
     }
-    let alone = errors.into_iter().find(|at| !has_help(*at));
-    alone.map(|at| format!("no help below {:?}", lines[at]))
+    if let [_, second, ..] = errors.as_slice() {
+        return Some(format!("one cause has a second error: {:?}", lines[*second]));
+    }
+    let alone = errors.iter().find(|at| !has_help(**at));
+    let hint = |line: &str| line.ends_with('?') || line.contains("; ");
+    alone.map(|at| format!("no help below {:?}", lines[*at])).or_else(|| {
+        let inside = errors.iter().find(|at| hint(lines[**at]));
+        inside.map(|at| format!("its help is inside of {:?}", lines[*at]))
+    })
 }
 
 #[test]
@@ -71,7 +78,16 @@ fn every_error_is_followed_by_its_help() {
 #[test]
 fn what_has_no_help_is_noticed() {
     assert_eq!(misshapen("error: a\n    help: b\n"), None);
-    for text in ["", "a: b\n", "error: a\n", "error: a\n    help: \n", "bramblegate check: a\n"] {
+    for text in [
+        "",
+        "a: b\n",
+        "error: a\n",
+        "error: a\n    help: \n",
+        "bramblegate check: a\n",
+        "error: a: is b so?\n    help: c\n",
+        "error: a; b\n    help: c\n",
+        "error: a\n    help: b\nerror: c\n    help: d\n",
+    ] {
         assert!(misshapen(text).is_some(), "{text:?}");
     }
 }

@@ -58,7 +58,7 @@ impl SysfsLed {
             DeviceError::from_errno(error.raw_os_error(), format!("{}: {error}", path.display()))
                 .or_denied(|| {
                     format!(
-                        "{} may not be written: is the udev rule for LEDs installed?",
+                        "{} may not be written; install the udev rule for LEDs",
                         path.display()
                     )
                 })

@@ -27,26 +27,19 @@ pub struct Known {
     pub nodes: Vec<Node>,
     /// the address that stands on the panel's first row
     pub head: Option<IpAddr>,
-    /// all addresses of the head's ports that the daemon reports
+    /// all addresses of the head's interfaces that the daemon reports
     pub held: Vec<IpAddr>,
-}
-
-/// Why nothing is known.
-#[derive(Debug)]
-pub enum Unknown {
-    Socket(PathBuf, Error),
-    Settings(Vec<Fault>),
 }
 
 /// Returns the daemon's snapshot.
 ///
 /// # Errors
-/// Nobody answers at the socket, or not as a daemon does.
-pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
+/// The socket, and why no daemon answers there.
+pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, (PathBuf, Error)> {
     let socket = socket.unwrap_or_else(|| configured_socket(config));
     match StatusClient::fetch(&socket, TIMEOUT) {
         Ok((_, snapshot)) => Ok(snapshot),
-        Err(error) => Err(Unknown::Socket(socket, error)),
+        Err(error) => Err((socket, error)),
     }
 }
 
@@ -54,12 +47,12 @@ impl Known {
     /// From the daemon; where none answers, from the settings.
     ///
     /// # Errors
-    /// Neither the one nor the other can be had.
-    pub fn look(socket: Option<PathBuf>, config: &Path) -> Result<Self, Unknown> {
+    /// No daemon answers, and the settings are wrong.
+    pub fn look(socket: Option<PathBuf>, config: &Path) -> Result<Self, Vec<Fault>> {
         match snapshot(socket, config) {
             Ok(status) => Ok(Self::of_status(&status)),
             Err(_) => {
-                let merged = settings::load(config).map_err(Unknown::Settings)?;
+                let merged = settings::load(config)?;
                 let node = |node: &crate::config::Node| Node {
                     name: node.name.clone(),
                     mac: node.mac.map(|mac| mac.to_string()),

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use super::super::settings::ConfigArg;
 use super::super::{exit, output, settings, status};
 use super::code;
-use super::known::{Known, Unknown, snapshot};
+use super::known::{Known, snapshot};
 use crate::api::status::Node;
+use crate::config::Fault;
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -50,7 +51,11 @@ pub struct HostsArgs {
 pub fn main(args: ListArgs) -> ExitCode {
     let status = match snapshot(args.socket, &args.config.config) {
         Ok(status) => status,
-        Err(unknown) => return report("nodes list", &unknown),
+        Err((socket, error)) => {
+            let wrong = format!("nodes list: {}: {error}", socket.display());
+            output::error(&wrong, status::remedy(&error));
+            return ExitCode::from(code::NOT_REACHABLE);
+        }
     };
     ExitCode::from(if args.json {
         output::deliver_json(&format!("{}\n", serde_json::json!(status.nodes)))
@@ -66,27 +71,18 @@ pub fn hosts(args: HostsArgs) -> ExitCode {
         settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     match Known::look(args.socket, &args.config.config) {
         Ok(known) => ExitCode::from(output::deliver(&hosts_file(&known, domain.as_deref()))),
-        Err(unknown) => report("nodes hosts", &unknown),
+        Err(faults) => report("nodes hosts", &faults),
     }
 }
 
 /// Reports why nothing is known; the exit code.
-pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
-    match unknown {
-        Unknown::Socket(socket, error) => {
-            let wrong = format!("{verb}: {}: {error}", socket.display());
-            output::error(&wrong, status::remedy(error));
-            ExitCode::from(code::NOT_REACHABLE)
-        }
-        Unknown::Settings(faults) => {
-            faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
-            output::error(
-                &format!("{verb}: no daemon answers, and the settings have errors"),
-                "correct those above first",
-            );
-            ExitCode::from(exit::CONFIG)
-        }
-    }
+pub fn report(verb: &str, faults: &[Fault]) -> ExitCode {
+    faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
+    output::error(
+        &format!("{verb}: no daemon answers, and the settings have errors"),
+        "correct those above first",
+    );
+    ExitCode::from(exit::CONFIG)
 }
 
 fn hosts_file(known: &Known, domain: Option<&str>) -> String {

@@ -54,7 +54,7 @@ pub fn machine_is_looked_at_before_there_are_settings() -> Result<()> {
         let (code, _, error) = verb("detect --try 0x27 --bus /dev/i2c-nonexistent")?;
         ensure(
             &format!("nobody is told to watch: {error}"),
-            code == 69 && error.starts_with("error: there is no /dev/i2c-"),
+            code == 69 && error.starts_with("error: detect --try: there is no /dev/i2c-"),
         )
     })
 }
