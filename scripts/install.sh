@@ -34,6 +34,8 @@ plan() {
     echo "$top/systemd/bramblegate.catalog|$syslib/systemd/catalog/bramblegate.catalog|644"
     echo "$top/udev/60-bramblegate.rules|$syslib/udev/rules.d/60-bramblegate.rules|644"
     # net-snmp looks for MIBs there, whatever the prefix.
+    echo "$(dirname "$binary")/bramblegate-snmp|$prefix/bin/bramblegate-snmp|755"
+    echo "$top/systemd/bramblegate-snmp.service|$syslib/systemd/system/bramblegate-snmp.service|644"
     echo "$top/docs/observability/BRAMBLEGATE-MIB.txt|$(dirname "$syslib")/share/snmp/mibs/BRAMBLEGATE-MIB.txt|644"
     local page file
     for page in "$top"/docs/man/*.[1-8]; do
