@@ -18,6 +18,14 @@ Examples:
 const LONGEST: usize = 32;
 /// What helps where NetworkManager's program does not do its part.
 const NO_NMCLI: &str = "check that NetworkManager runs, and that nmcli is installed";
+/// What helps where NetworkManager does not take the interface for a wireless one.
+const NO_LIST: &str = "check that NetworkManager runs, and that wpasupplicant is installed";
+/// What helps where a network was not joined.
+const NOT_JOINED: &str =
+    "check the name and the password; without a name, the networks in reach are listed";
+/// The same for a user whom polkit may refuse.
+const NOT_ROOT: &str = "try it with sudo, and check the name and the password; without a name, the \
+                        networks in reach are listed";
 
 /// List wireless networks, or join one
 #[derive(Debug, clap::Args)]
@@ -58,7 +66,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     match args.ssid {
         Some(ssid) => join(&interface, &ssid),
-        None => list(&machine, &interface),
+        None => list(&interface),
     }
 }
 
@@ -104,8 +112,8 @@ fn join(interface: &str, ssid: &str) -> ExitCode {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => {
             output::error(
-                &format!("wifi: {interface} has not joined {ssid}"),
-                "check the name and the password; without a name, the networks in reach are listed",
+                &format!("wifi: {interface} has not joined {}", printable_line(ssid)),
+                if rustix::process::geteuid().is_root() { NOT_JOINED } else { NOT_ROOT },
             );
             ExitCode::FAILURE
         }
@@ -116,14 +124,22 @@ fn join(interface: &str, ssid: &str) -> ExitCode {
     }
 }
 
-fn list(machine: &Machine, interface: &str) -> ExitCode {
+fn list(interface: &str) -> ExitCode {
     let fields = ["-t", "-f", "IN-USE,SIGNAL,SECURITY,SSID", "device", "wifi", "list", "ifname"];
     let arguments: Vec<&str> = fields.into_iter().chain([interface]).collect();
-    let Some(text) = machine.run("nmcli", &arguments) else {
-        output::error(&format!("wifi: nmcli does not list the networks of {interface}"), NO_NMCLI);
-        return ExitCode::FAILURE;
-    };
-    ExitCode::from(output::deliver(&table(&networks(&text))))
+    // What nmcli finds wrong it writes itself.
+    let listed = Command::new("nmcli").args(&arguments).stderr(Stdio::inherit()).output();
+    match listed {
+        Ok(listed) if listed.status.success() => {
+            let text = String::from_utf8_lossy(&listed.stdout);
+            ExitCode::from(output::deliver(&table(&networks(&text))))
+        }
+        _ => {
+            let wrong = format!("wifi: nmcli does not list the networks of {interface}");
+            output::error(&wrong, NO_LIST);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// A network, as nmcli lists it.

@@ -4,7 +4,7 @@ use super::{Folder, complaint, verb};
 
 /// Command lines that fail, with or without rights; `DIR` is an empty folder with good settings in
 /// it.
-const FAILING: [&str; 26] = [
+const FAILING: [&str; 27] = [
     "check DIR/missing.toml",
     "run -c DIR/missing.toml",
     "print settings -c DIR/missing.toml",
@@ -29,6 +29,7 @@ const FAILING: [&str; 26] = [
     "ssh-config --user a,b -c DIR/settings.toml",
     "ssh-config --socket DIR/missing.sock -c DIR/settings.toml",
     "report -o DIR/report.tar.gz -c DIR/settings.toml",
+    "web password --file DIR/web.password",
     "stop",
     "logs",
 ];
@@ -48,7 +49,8 @@ fn misshapen(text: &str) -> Option<String> {
     if errors.is_empty() {
         return Some("no error in it".to_owned());
     }
-    if let [_, second, ..] = errors.as_slice() {
+    // Errors of a file of settings are as many as there are.
+    if let Some(second) = errors.iter().skip(1).find(|at| lines[**at].starts_with("error: ")) {
         return Some(format!("one cause has a second error: {:?}", lines[*second]));
     }
     let alone = errors.iter().find(|at| !has_help(**at));

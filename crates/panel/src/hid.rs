@@ -76,9 +76,8 @@ pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
             .open(&path)
             .err()
             .and_then(|e| e.raw_os_error());
-        DeviceError::from_errno(errno, format!("{path} cannot be opened: {error}")).or_denied(
-            || format!("{path} may not be opened; install the udev rule for BlinkStick"),
-        )
+        DeviceError::from_errno(errno, format!("{path} cannot be opened: {error}"))
+            .or_denied(|| format!("{path} may not be opened; install the udev rule for BlinkStick"))
     })?;
     let identity = identity(info);
     let name = format!("BlinkStick {} ({path})", identity.serial);

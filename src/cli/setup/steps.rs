@@ -158,6 +158,7 @@ pub fn snmp(machine: &Machine) -> Vec<Step> {
 
 /// Returns what starts the status page; that the venue may see it is in the settings.
 pub fn web(machine: &Machine) -> Option<Step> {
-    let start = Step::Run { program: "systemctl", arguments: vec!["enable", "--now", web::SERVICE] };
+    let start =
+        Step::Run { program: "systemctl", arguments: vec!["enable", "--now", web::SERVICE] };
     machine.exists("/run/systemd/system").then_some(start)
 }

@@ -27,7 +27,10 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
             "the cluster to the head",
         ));
     }
-    entering.push(remember(MARK_ELSEWHERE, "opened to the head through another interface, such as a tunnel"));
+    entering.push(remember(
+        MARK_ELSEWHERE,
+        "opened to the head through another interface, such as a tunnel",
+    ));
     let answering = [
         (MARK_CLUSTER, "answers to what came through the cluster interface"),
         (MARK_ELSEWHERE, "answers to what came through another interface"),
