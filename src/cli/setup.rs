@@ -264,7 +264,7 @@ fn start(machine: &Machine) -> ExitCode {
         Err(error) => {
             output::error(
                 &format!("setup: the service does not start: {error}"),
-                "`journalctl -u bramblegate` shows why",
+                "`sudo journalctl -u bramblegate` shows why",
             );
             ExitCode::from(exit::CANNOT_CREATE)
         }
@@ -276,7 +276,7 @@ fn disturbances(machine: &Machine) {
     let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
     let findings = doctor::examine(&doctor::CheckContext { machine, settings: &merged.settings });
     if !findings.is_empty() {
-        let tally = format!("{} checks", doctor::CHECKS.len());
+        let tally = format!("{} checks", doctor::count());
         output::err(&doctor::report(&findings, &tally));
     }
 }

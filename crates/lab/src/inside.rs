@@ -66,7 +66,7 @@ fn prepare() -> Result<PathBuf> {
         .collect();
     if !missing.is_empty() {
         return Err(Error(format!(
-            "programs are missing; install them: apt install {}",
+            "programs are missing; install them: `sudo apt install {}`",
             missing.join(" ")
         )));
     }
@@ -77,14 +77,21 @@ fn prepare() -> Result<PathBuf> {
             .status()
             .is_ok_and(|status| status.success());
         if !allowed {
-            return Err(Error(
-                "this kernel lets only root make namespaces: run it with sudo, or allow \
-                 unprivileged user namespaces"
-                    .into(),
-            ));
+            return Err(Error(format!(
+                "only root may make namespaces on this machine; run `sudo {} demo`, or allow \
+                 unprivileged user namespaces",
+                crate::demo::shown_program()
+            )));
         }
     }
     std::env::current_exe().map_err(while_doing("cannot tell which file this program is"))
+}
+
+/// Returns whether root entered these namespaces; another user is root in them alone, by a map of
+/// one user (user_namespaces(7)).
+pub(crate) fn is_of_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2) != Some("1")
 }
 
 /// `PATH` with the folders of administrators' programs, which an ordinary user's may lack.
