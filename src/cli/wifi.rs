@@ -200,16 +200,24 @@ fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
     };
     // As one word of a shell, whatever is in it.
     let ssid = format!("'{}'", ssid.unwrap_or("SSID").replace('\'', "'\\''"));
+    // wpa_supplicant is NetworkManager's too; by itself it works by a file.
+    let own = format!("/etc/wpa_supplicant/wpa_supplicant-{interface}.conf");
+    let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
+    let by_file = [own, common].into_iter().find(|file| machine.is_file(file));
     let command = if is_installed("iwctl") {
         format!("iwctl station {interface} connect {ssid}")
-    } else if is_installed("wpa_passphrase") {
-        let own = format!("/etc/wpa_supplicant/wpa_supplicant-{interface}.conf");
-        let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
-        let file = if machine.is_file(&own) { own } else { common };
+    } else if let Some(file) = by_file.filter(|_| is_installed("wpa_passphrase")) {
         format!(
             "wpa_passphrase {ssid} | grep -v '^[[:space:]]*#' | sudo tee -a {file} > /dev/null && sudo \
              wpa_cli -i {interface} reconfigure"
         )
+    } else if is_installed("nmcli") {
+        let state = machine.run("nmcli", &["-t", "-f", "RUNNING", "general"]);
+        if state.is_none_or(|state| state.trim() != "running") {
+            return "NetworkManager is installed and does not run: start it, then try again".into();
+        }
+        let command = format!("sudo nmcli device set {interface} managed yes");
+        return format!("run `{command}`, then try again");
     } else if is_installed("raspi-config") {
         "sudo raspi-config".to_owned()
     } else {
@@ -273,6 +281,14 @@ mod tests {
         let printed = |ssid| elsewhere(&machine, "wlan0", ssid);
         assert_eq!(printed(None), "run `sudo apt install network-manager`");
         machine.write("/usr/bin/wpa_passphrase", b"").unwrap();
+        assert_eq!(printed(None), "run `sudo apt install network-manager`", "it has no file");
+        machine.write("/usr/bin/nmcli", b"").unwrap();
+        assert!(printed(None).contains("does not run"), "{}", printed(None));
+        let answers = [("nmcli -t -f RUNNING general", "running\n")];
+        let running = Machine::pretend(held.path(), &answers);
+        let text = elsewhere(&running, "wlan0", None);
+        assert_eq!(text, "run `sudo nmcli device set wlan0 managed yes`, then try again");
+        machine.write("/etc/wpa_supplicant/wpa_supplicant.conf", b"").unwrap();
         let text = printed(Some("Bob's; rm -rf /"));
         assert!(text.contains("wpa_passphrase 'Bob'\\''s; rm -rf /' | "), "{text}");
         machine.write("/usr/bin/iwctl", b"").unwrap();

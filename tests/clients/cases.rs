@@ -579,9 +579,14 @@ fn wifi(stage: &mut Stage) {
     let (well, text) = stage.run("nmcli device set wlan0 managed no");
     assert!(well, "{text}");
     let text = until("free", "NetworkManager does not manage wlan0\n    help: run `");
-    assert!(text.contains("wpa_passphrase 'free'") && text.contains("code 69"), "{text}");
+    let remedy = "sudo nmcli device set wlan0 managed yes";
+    assert!(text.contains(remedy) && text.contains("code 69"), "{text}");
+    let (well, text) = stage.run(remedy);
+    assert!(well, "{text}");
+    until("free", "wifi: wlan0 has not joined free");
 
     stage.stop("nm");
+    until("free", "help: NetworkManager is installed and does not run");
     let (well, text) = stage.run(RADIO);
     assert!(well, "{text}");
     let (_, text) = verb("");
