@@ -548,6 +548,23 @@ const RADIO: &str = r#"
     point AP1 'Fair: hall 1' 00:23:F8:7E:12:BB 82 256
     point AP2 free 00:23:F8:7E:12:BC 50 0"#;
 
+fn verb(stage: &Stage, line: &str) -> String {
+    stage.run(&format!("bramblegate wifi {line}; echo \"code $?\"")).1
+}
+
+/// Tries it until these words are in its answer; returns that.
+fn until(stage: &Stage, line: &str, words: &str) -> String {
+    let begin = Instant::now();
+    loop {
+        let text = verb(stage, line);
+        if text.contains(words) {
+            return text;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(40), "no {words:?} in {text}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
 /// `wifi` with the nmcli of each release: what a real NetworkManager without a radio answers, and
 /// one that hears networks.
 fn wifi(stage: &mut Stage) {
@@ -557,39 +574,27 @@ fn wifi(stage: &mut Stage) {
     let (well, text) = stage.run(WIRELESS);
     assert!(well, "{text}");
     stage.start_client(false, false);
-    let verb = |line: &str| stage.run(&format!("bramblegate wifi {line}; echo \"code $?\""));
-    let until = |line: &str, words: &str| {
-        let begin = Instant::now();
-        loop {
-            let (_, text) = verb(line);
-            if text.contains(words) {
-                return text;
-            }
-            assert!(begin.elapsed() < Duration::from_secs(40), "no {words:?} in {text}");
-            std::thread::sleep(Duration::from_millis(300));
-        }
-    };
     // A cable for NetworkManager, whatever sysfs calls it.
-    let text = until("", "Device 'wlan0' is not a Wi-Fi device");
+    let text = until(stage, "", "Device 'wlan0' is not a Wi-Fi device");
     let wanted = "error: wifi: nmcli does not list the networks of wlan0\n    help: ";
     assert!(text.contains(wanted) && text.contains("code 1"), "{text}");
-    let text = until("free", "Device 'wlan0' is not a Wi-Fi device");
+    let text = until(stage, "free", "Device 'wlan0' is not a Wi-Fi device");
     let wanted = "error: wifi: wlan0 has not joined free\n    help: ";
     assert!(text.contains(wanted) && text.contains("code 1"), "{text}");
     let (well, text) = stage.run("nmcli device set wlan0 managed no");
     assert!(well, "{text}");
-    let text = until("free", "NetworkManager does not manage wlan0\n    help: run `");
+    let text = until(stage, "free", "NetworkManager does not manage wlan0\n    help: run `");
     let remedy = "sudo nmcli device set wlan0 managed yes";
     assert!(text.contains(remedy) && text.contains("code 69"), "{text}");
     let (well, text) = stage.run(remedy);
     assert!(well, "{text}");
-    until("free", "wifi: wlan0 has not joined free");
+    until(stage, "free", "wifi: wlan0 has not joined free");
 
     stage.stop("nm");
-    until("free", "help: NetworkManager is installed and does not run");
+    until(stage, "free", "help: NetworkManager is installed and does not run");
     let (well, text) = stage.run(RADIO);
     assert!(well, "{text}");
-    let (_, text) = verb("");
+    let text = verb(stage, "");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("Warning")).collect();
     let wanted = [
         "   SIGNAL  SECURITY      SSID",

@@ -80,7 +80,7 @@ fn prepare() -> Result<PathBuf> {
             return Err(Error(format!(
                 "only root may make namespaces on this machine; run `sudo {} demo`, or allow \
                  unprivileged user namespaces",
-                crate::demo::shown_program()
+                shown_program()
             )));
         }
     }
@@ -92,6 +92,28 @@ fn prepare() -> Result<PathBuf> {
 pub(crate) fn is_of_root() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().nth(2) != Some("1")
+}
+
+const PROGRAM: &str = "bramblegate";
+
+/// Returns the program beside this one, where both were built; installed they have folders of their
+/// own.
+fn built_program() -> Option<PathBuf> {
+    let built = std::env::current_exe().ok().map(|own| own.with_file_name(PROGRAM));
+    built.filter(|built| built.is_file())
+}
+
+/// Returns whether this runs from where it was installed.
+pub(crate) fn is_installed() -> bool {
+    built_program().is_none()
+}
+
+/// Returns how the program is called on this machine: where it was built by its path, else by its
+/// name alone.
+pub(crate) fn shown_program() -> String {
+    let Some(built) = built_program() else { return PROGRAM.to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    built.strip_prefix(here).unwrap_or(&built).display().to_string()
 }
 
 /// `PATH` with the folders of administrators' programs, which an ordinary user's may lack.

@@ -90,27 +90,6 @@ const STAGE: &str = "BRAMBLEGATE_DEMO";
 pub(super) const NEEDED: &str =
     "run it with sudo; it needs the packages iproute2, nftables and dnsmasq-base";
 
-const PROGRAM: &str = "bramblegate";
-
-/// Returns the program beside this one, where both were built; installed they have folders of their
-/// own.
-fn built_program() -> Option<PathBuf> {
-    let built = std::env::current_exe().ok().map(|own| own.with_file_name(PROGRAM));
-    built.filter(|built| built.is_file())
-}
-
-pub(crate) fn is_installed() -> bool {
-    built_program().is_none()
-}
-
-/// Returns how the program is called on this machine: where it was built by its path, else by its
-/// name alone.
-pub(crate) fn shown_program() -> String {
-    let Some(built) = built_program() else { return PROGRAM.to_owned() };
-    let here = std::env::current_dir().unwrap_or_default();
-    built.strip_prefix(here).unwrap_or(&built).display().to_string()
-}
-
 /// Exit 0 if everything expected was seen, 1 if not, 71 if the world cannot be built, 78 for faults
 /// in the venue file.
 pub fn main(args: Args) -> ExitCode {

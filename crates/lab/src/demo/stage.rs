@@ -43,7 +43,7 @@ pub fn perform(args: &Args) -> ExitCode {
         output::out(&words);
     }
     if was_drawn && missing.is_none() && result.is_ok() {
-        output::out(if super::is_installed() { TRY_IT } else { INSTALL_IT });
+        output::out(if inside::is_installed() { TRY_IT } else { INSTALL_IT });
     }
     match (result, missing) {
         (Ok(()), None) => ExitCode::from(show.unwritten),
@@ -398,11 +398,11 @@ fn mark(world: &World) -> Result<()> {
 /// Returns what leads inside, to be typed in a second terminal, and the number of this demo.
 fn attach_lines() -> Vec<String> {
     let sudo = if inside::is_of_root() { "sudo " } else { "" };
-    let program = super::shown_program();
+    let program = inside::shown_program();
     let number = std::env::var(super::STAGE).unwrap_or_default();
     vec![
-        format!("In a second terminal: {sudo}{program} demo attach [VERB]"),
         format!("(demo {number})"),
+        format!("In a second terminal: {sudo}{program} demo attach [VERB]"),
     ]
 }
 
