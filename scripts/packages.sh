@@ -33,6 +33,8 @@ test   | cmd dropbear             | dropbear-bin           | an ssh server, whic
 test   | cmd wpa_supplicant      | wpasupplicant          | joins wireless networks
 test   | cmd zsh                  | zsh                    | completes a command line
 test   | cmd fish                 | fish                   | the same
+test   | cmd nodeset             | clustershell           | reads folded names of nodes
+test   | cmd pdsh                | pdsh                   | the same
 test   | cmd sysctl               | procps                 | settings of the private networks
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
 observability | cmd snmpd          | snmpd                  | the SNMP agent of the system

@@ -158,12 +158,12 @@ impl Head {
     }
 
     /// Settings of a gateway that does and shows no more than it must, and `more` (after them, so
-    /// in whatever table).
+    /// in whatever table). The keys have their former names, which builds of before read too.
     pub fn settings(&self, more: &str) -> Result<PathBuf> {
         let name = &self.namespace.0;
         let text = format!(
-            "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\ncheck = false\n[cluster]\ninterface = \"eth0\"\n\
-             [sockets]\nstatus = \"{HOME}/{name}.sock\"\n"
+            "board = \"emulated\"\n[uplink]\ninterfaces = [\"eth1\"]\nprobe = \"off\"\n[cluster]\ninterface = \"eth0\"\n\
+             [status]\nsocket = \"{HOME}/{name}.sock\"\n"
         );
         write(&format!("{name}.toml"), &text)?;
         fs::create_dir_all(file(&format!("{name}.toml.d"))).map_err(fail("settings"))?;

@@ -69,7 +69,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     let known = match Known::look(args.socket, &args.config.config) {
         Ok(known) => known,
-        Err(faults) => return report("ssh-config", &faults),
+        Err(unknown) => return report("ssh-config", &unknown),
     };
     if known.nodes.iter().all(|node| node.address.is_none()) {
         output::error(
@@ -225,6 +225,8 @@ mod tests {
             mac: None,
             address: address.map(|address| address.parse().unwrap()),
             found: false,
+            group: None,
+            health: "unknown".to_owned(),
         };
         let nodes = vec![node("rpi1", Some("192.168.50.11")), node("rpi2", None)];
         Known { nodes, ..Known::default() }

@@ -7,6 +7,7 @@
 mod completions;
 mod conventions;
 mod errors;
+mod formats;
 mod pty;
 mod report;
 mod setup;

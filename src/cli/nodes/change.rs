@@ -15,7 +15,7 @@ use super::super::settings::{self, ConfigArg, NotWritten};
 use super::super::{exit, output, run, status};
 use super::edit::{self, Entry};
 use super::fold::{self, FoldError};
-use super::known::{Known, Node, snapshot};
+use super::known::{Known, Node, Unknown, snapshot};
 use super::order::{self, OrderArgs};
 use super::{code, drop_in};
 use crate::api::client;
@@ -361,8 +361,10 @@ fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
 
 /// Returns a node that was found, by name.
 fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node, ChangeError> {
-    let status = snapshot(socket, &config.config)
-        .map_err(|(socket, error)| ChangeError::DaemonUnreachable { socket, error })?;
+    let status = snapshot(socket, &config.config).map_err(|unknown| match unknown {
+        Unknown::Socket(socket, error) => ChangeError::DaemonUnreachable { socket, error },
+        Unknown::Settings(faults) => ChangeError::Settings(faults),
+    })?;
     let known = Known::of_status(&status);
     match known.nodes.into_iter().find(|node| node.name.eq_ignore_ascii_case(name)) {
         Some(node) if node.found => Ok(node),

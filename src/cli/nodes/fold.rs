@@ -1,6 +1,7 @@
 //! Names of many nodes in one word, as Slurm's hostlists and ClusterShell's node sets fold them:
 //! `rpi[1-3]`, `rpi[01-16,20]`, `rack[1-2]-slot[1-4]`, `rpi1,rpi2`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// No cluster has more nodes: a word that means more is a slip of the finger.
@@ -67,7 +68,7 @@ pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
             names.extend(expand(part, left)?);
         }
     }
-    let mut known = std::collections::BTreeSet::new();
+    let mut known = BTreeSet::new();
     names.retain(|name| known.insert(name.clone()));
     Ok(names)
 }
@@ -164,6 +165,104 @@ fn number(part: &str, text: &str) -> Result<usize, FoldError> {
     number.ok_or_else(|| Mistake::NoNumber(text.to_owned()).of(part))
 }
 
+/// Folds names at the number that they end with: `rpi1 rpi2 rpi10` is `rpi[1-2,10]`. That is what
+/// Slurm, pdsh and ClusterShell all read. Sorted, each once.
+pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let pieces = names.into_iter().map(|name| match split(name) {
+        Some((_, _, after)) if !after.is_empty() => Piece::whole(name),
+        _ => Piece { head: name.to_owned(), tail: String::new() },
+    });
+    fold_once(pieces.collect()).into_iter().map(Piece::text).collect()
+}
+
+/// Folds names at each of their numbers, as ClusterShell does: `rack[1-2]-slot[1-4]`.
+pub fn fold_all<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let piece = |name: &str| Piece { head: name.to_owned(), tail: String::new() };
+    let mut pieces: Vec<Piece> = names.into_iter().map(piece).collect();
+    while pieces.iter().any(|piece| split(&piece.head).is_some()) {
+        pieces = fold_once(pieces);
+    }
+    pieces.into_iter().map(Piece::text).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// A name on its way: `head` may have numbers that are not folded yet, `tail` has none.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Piece {
+    head: String,
+    tail: String,
+}
+
+impl Piece {
+    fn whole(name: &str) -> Self {
+        Self { head: String::new(), tail: name.to_owned() }
+    }
+
+    fn text(self) -> String {
+        self.head + &self.tail
+    }
+}
+
+/// Folds the last number of each head, where all else is equal.
+fn fold_once(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut alike: BTreeMap<(String, String), BTreeSet<(usize, usize)>> = BTreeMap::new();
+    let mut folded = BTreeSet::new();
+    for Piece { head, tail } in pieces {
+        match split(&head) {
+            Some((before, digits, after)) => {
+                let number = digits.parse().unwrap_or_default();
+                let key = (before.to_owned(), format!("{after}{tail}"));
+                alike.entry(key).or_default().insert((number, digits.len()));
+            }
+            None => {
+                folded.insert(Piece { head: String::new(), tail: head + &tail });
+            }
+        }
+    }
+    for ((head, after), numbers) in alike {
+        folded.insert(Piece { head, tail: format!("{}{after}", ranges(&numbers)) });
+    }
+    folded.into_iter().collect()
+}
+
+/// Splits a name at its last number that can be folded: what is before it, the number, and what is
+/// after it.
+fn split(name: &str) -> Option<(&str, &str, &str)> {
+    let end = name.rfind(|c: char| c.is_ascii_digit())? + 1;
+    let (numbered, after) = name.split_at_checked(end)?;
+    let before = numbered.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = numbered.strip_prefix(before)?;
+    (digits.len() <= DIGITS).then_some((before, digits, after))
+}
+
+/// Returns numbers, each with its count of digits, as `7` or `[1-3,007]`.
+fn ranges(numbers: &BTreeSet<(usize, usize)>) -> String {
+    let mut runs: Vec<(String, String)> = Vec::new();
+    let mut next = String::new();
+    let mut width = 0;
+    for (number, digits) in numbers {
+        let written = format!("{number:0digits$}");
+        if written == next {
+            if let Some((_, last)) = runs.last_mut() {
+                last.clone_from(&written);
+            }
+        } else {
+            width = if written.starts_with('0') { *digits } else { 0 };
+            runs.push((written.clone(), written));
+        }
+        next = format!("{:0width$}", number + 1);
+    }
+    match runs.as_slice() {
+        [(first, last)] if first == last => first.clone(),
+        _ => {
+            let run = |(first, last): &(String, String)| match first == last {
+                true => first.clone(),
+                false => format!("{first}-{last}"),
+            };
+            format!("[{}]", runs.iter().map(run).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -219,7 +318,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_are_folded_as_slurm_and_clustershell_fold_them() {
+        for (names, flat, all) in [
+            ("rpi1 rpi2 rpi3", "rpi[1-3]", "rpi[1-3]"),
+            ("rpi10 rpi2 rpi1 rpi2", "rpi[1-2,10]", "rpi[1-2,10]"),
+            ("rpi9 rpi10 rpi09", "rpi[9,09-10]", "rpi[9,09-10]"),
+            ("rpi098 rpi099 rpi100 rpi101", "rpi[098-101]", "rpi[098-101]"),
+            ("nas rpi7", "nas,rpi7", "nas,rpi7"),
+            ("rpi1-eth0 rpi2-eth0", "rpi1-eth0,rpi2-eth0", "rpi[1-2]-eth0"),
+            (
+                "rack1-slot1 rack1-slot2 rack2-slot1 rack2-slot2",
+                "rack1-slot[1-2],rack2-slot[1-2]",
+                "rack[1-2]-slot[1-2]",
+            ),
+            ("node-1234567890", "node-1234567890", "node-1234567890"),
+            ("", "", ""),
+        ] {
+            let names: Vec<&str> = names.split_whitespace().collect();
+            assert_eq!(fold(names.iter().copied()).join(","), flat, "{names:?}");
+            assert_eq!(fold_all(names.iter().copied()).join(","), all, "{names:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn folded_names_unfold_to_the_same(names in prop::collection::btree_set("[a-b]{1,2}(0?[0-9]{1,2})?(-[c-d])?([0-9]{1,3})?", 0..40)) {
+            for folded in [fold(names.iter().map(String::as_str)), fold_all(names.iter().map(String::as_str))] {
+                if names.is_empty() {
+                    prop_assert!(folded.is_empty());
+                    continue;
+                }
+                let unfolded: BTreeSet<String> = unfold(&folded).unwrap().into_iter().collect();
+                prop_assert_eq!(&unfolded, &names, "{:?}", folded);
+            }
+        }
+
         #[test]
         fn any_word_is_understood_or_explained_and_never_too_many(word in "[a-c0-9,\\[\\]-]{0,24}") {
             if let Ok(names) = unfold(&[word]) {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::super::settings;
 use super::super::status::{TIMEOUT, configured_socket};
 use crate::api::client::{Error, StatusClient};
-use crate::api::status::{self, Origin, Snapshot};
+use crate::api::status::{self, NodeHealth, Origin, Snapshot};
 use crate::config::Fault;
 
 /// One node.
@@ -19,6 +19,9 @@ pub struct Node {
     pub address: Option<IpAddr>,
     /// the settings do not name it
     pub found: bool,
+    pub group: Option<String>,
+    /// as in the status; "unknown" where no daemon answers
+    pub health: String,
 }
 
 /// What `ssh` and a hosts file need to know.
@@ -31,15 +34,22 @@ pub struct Known {
     pub held: Vec<IpAddr>,
 }
 
+/// Why nothing is known.
+#[derive(Debug)]
+pub enum Unknown {
+    Socket(PathBuf, Error),
+    Settings(Vec<Fault>),
+}
+
 /// Returns the daemon's snapshot.
 ///
 /// # Errors
-/// The socket, and why no daemon answers there.
-pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, (PathBuf, Error)> {
+/// Nobody answers at the socket, or not as a daemon does.
+pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
     let socket = socket.unwrap_or_else(|| configured_socket(config));
     match StatusClient::fetch(&socket, TIMEOUT) {
         Ok((_, snapshot)) => Ok(snapshot),
-        Err(error) => Err((socket, error)),
+        Err(error) => Err(Unknown::Socket(socket, error)),
     }
 }
 
@@ -47,17 +57,20 @@ impl Known {
     /// From the daemon; where none answers, from the settings.
     ///
     /// # Errors
-    /// No daemon answers, and the settings are wrong.
-    pub fn look(socket: Option<PathBuf>, config: &Path) -> Result<Self, Vec<Fault>> {
+    /// Neither the one nor the other can be had.
+    pub fn look(socket: Option<PathBuf>, config: &Path) -> Result<Self, Unknown> {
         match snapshot(socket, config) {
             Ok(status) => Ok(Self::of_status(&status)),
             Err(_) => {
-                let merged = settings::load(config)?;
+                let merged = settings::load(config).map_err(Unknown::Settings)?;
+                let groups = &merged.settings.groups;
                 let node = |node: &crate::config::Node| Node {
                     name: node.name.clone(),
                     mac: node.mac.map(|mac| mac.to_string()),
                     address: node.address.map(IpAddr::V4),
                     found: false,
+                    group: node.group.and_then(|at| groups.get(at)).map(|group| group.name.clone()),
+                    health: NodeHealth::Unknown.to_string(),
                 };
                 Ok(Self {
                     nodes: merged.settings.nodes.iter().map(node).collect(),
@@ -73,6 +86,8 @@ impl Known {
             mac: node.mac.as_ref().map(ToString::to_string),
             address: node.address,
             found: node.origin == Origin::Found,
+            group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
+            health: node.health.to_string(),
         };
         let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
         let of_uplinks =

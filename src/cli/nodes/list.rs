@@ -4,22 +4,28 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
+
 use super::super::settings::ConfigArg;
 use super::super::{exit, output, settings, status};
 use super::code;
-use super::known::{Known, snapshot};
-use crate::api::status::Node;
-use crate::config::Fault;
+use super::format::{self, Extra, Format};
+use super::known::{Known, Node, Unknown, snapshot};
+use crate::api::status::{self as api, NodeHealth};
 
 const LIST_EXAMPLES: &str = "\
 Examples:
   bramblegate nodes list
-  bramblegate nodes list --json | jq -r '.[].name'";
+  bramblegate nodes list --json | jq -r '.[].name'
+  clush -w \"$(bramblegate nodes list --format nodeset --health up)\" uptime
+  bramblegate nodes list --format hostfile --health up --slots 4 > hosts; mpirun --hostfile hosts ./job
+  bramblegate nodes list --format ansible > inventory.ini";
 const HOSTS_EXAMPLES: &str = "\
 Examples:
   bramblegate nodes hosts | sudo tee -a /etc/hosts";
 const HEADINGS: [&str; 8] = ["NAME", "ADDRESS", "MAC", "HEALTH", "RTT", "SINCE", "ORIGIN", "GROUP"];
 const NONE: &str = "no nodes yet; they appear when they ask for an address\n";
+const NONE_OF_THESE: &str = "no node has this health\n";
 /// Place of the health among the columns.
 const HEALTH: usize = 3;
 
@@ -27,9 +33,21 @@ const HEALTH: usize = 3;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = LIST_EXAMPLES)]
 pub struct ListArgs {
-    /// Print an array of JSON, as in the status
-    #[arg(short, long)]
+    /// Print an array of JSON, as in the status: short for --format json
+    #[arg(short, long, conflicts_with = "format")]
     pub json: bool,
+    /// How to print them
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Only nodes with this health; may be given more than once
+    #[arg(long, value_name = "HEALTH", value_parser = PossibleValuesParser::new(NodeHealth::ALL.map(NodeHealth::name)))]
+    pub health: Vec<String>,
+    /// Processes that mpirun may start on each node, for --format hostfile
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub slots: Option<u16>,
+    /// Port to ask, for --format prometheus; 9100 is that of the node exporter
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
     /// Status socket, if not that of the settings
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -49,53 +67,83 @@ pub struct HostsArgs {
 }
 
 pub fn main(args: ListArgs) -> ExitCode {
-    let status = match snapshot(args.socket, &args.config.config) {
-        Ok(status) => status,
-        Err((socket, error)) => {
-            let wrong = format!("nodes list: {}: {error}", socket.display());
-            output::error(&wrong, status::remedy(&error));
-            return ExitCode::from(code::NOT_REACHABLE);
-        }
+    let format = if args.json { Format::Json } else { args.format };
+    let printed = match format {
+        Format::Table | Format::Json => listed(&args, format),
+        _ => for_tools(&args, format),
     };
-    ExitCode::from(if args.json {
-        output::deliver_json(&format!("{}\n", serde_json::json!(status.nodes)))
-    } else if status.nodes.is_empty() {
-        output::deliver(NONE)
+    printed.unwrap_or_else(|unknown| report("nodes list", &unknown))
+}
+
+/// Prints the nodes as the daemon reports them.
+fn listed(args: &ListArgs, format: Format) -> Result<ExitCode, Unknown> {
+    let mut nodes = snapshot(args.socket.clone(), &args.config.config)?.nodes;
+    let some = nodes.is_empty();
+    nodes.retain(|node| args.wants(&node.health.to_string()));
+    Ok(ExitCode::from(match format {
+        Format::Json => output::deliver_json(&format!("{}\n", serde_json::json!(nodes))),
+        _ if nodes.is_empty() => output::deliver(if some { NONE } else { NONE_OF_THESE }),
+        _ => output::deliver_drawn(&table(&nodes, output::colours())),
+    }))
+}
+
+/// Prints the nodes for another program. Where no daemon answers these are the nodes of the
+/// settings, unless a health is asked for.
+fn for_tools(args: &ListArgs, format: Format) -> Result<ExitCode, Unknown> {
+    let known = if args.health.is_empty() {
+        Known::look(args.socket.clone(), &args.config.config)?
     } else {
-        output::deliver_drawn(&table(&status.nodes, output::colours()))
-    })
+        Known::of_status(&snapshot(args.socket.clone(), &args.config.config)?)
+    };
+    let nodes: Vec<Node> =
+        known.nodes.into_iter().filter(|node| args.wants(&node.health)).collect();
+    let domain = domain(&args.config);
+    let extra = Extra { domain: domain.as_deref(), slots: args.slots, port: args.port };
+    let text = format::text(format, &nodes, extra).unwrap_or_default();
+    Ok(ExitCode::from(output::deliver(&text)))
+}
+
+impl ListArgs {
+    fn wants(&self, health: &str) -> bool {
+        self.health.is_empty() || self.health.iter().any(|wanted| wanted == health)
+    }
 }
 
 pub fn hosts(args: HostsArgs) -> ExitCode {
-    let domain =
-        settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
     match Known::look(args.socket, &args.config.config) {
-        Ok(known) => ExitCode::from(output::deliver(&hosts_file(&known, domain.as_deref()))),
-        Err(faults) => report("nodes hosts", &faults),
+        Ok(known) => {
+            let text = format::hosts(&known.nodes, domain(&args.config).as_deref());
+            ExitCode::from(output::deliver(&text))
+        }
+        Err(unknown) => report("nodes hosts", &unknown),
     }
+}
+
+/// Returns the nodes' domain by the settings.
+fn domain(config: &ConfigArg) -> Option<String> {
+    settings::load(&config.config).ok().map(|merged| merged.settings.cluster.domain)
 }
 
 /// Reports why nothing is known; the exit code.
-pub fn report(verb: &str, faults: &[Fault]) -> ExitCode {
-    faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
-    output::error(
-        &format!("{verb}: no daemon answers, and the settings have errors"),
-        "correct those above first",
-    );
-    ExitCode::from(exit::CONFIG)
-}
-
-fn hosts_file(known: &Known, domain: Option<&str>) -> String {
-    let mut text = String::new();
-    for node in &known.nodes {
-        let Some(address) = node.address else { continue };
-        let whole = domain.map(|domain| format!("{}.{domain} ", node.name)).unwrap_or_default();
-        text += &format!("{address}\t{whole}{}\n", node.name);
+pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
+    match unknown {
+        Unknown::Socket(socket, error) => {
+            let wrong = format!("{verb}: {}: {error}", socket.display());
+            output::error(&wrong, status::remedy(error));
+            ExitCode::from(code::NOT_REACHABLE)
+        }
+        Unknown::Settings(faults) => {
+            faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
+            output::error(
+                &format!("{verb}: no daemon answers, and the settings have errors"),
+                "correct those above first",
+            );
+            ExitCode::from(exit::CONFIG)
+        }
     }
-    text
 }
 
-fn table(nodes: &[Node], colours: bool) -> String {
+fn table(nodes: &[api::Node], colours: bool) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(nodes.iter().map(row));
     let width = |column: usize| {
@@ -124,7 +172,7 @@ fn table(nodes: &[Node], colours: bool) -> String {
     text
 }
 
-fn row(node: &Node) -> [String; 8] {
+fn row(node: &api::Node) -> [String; 8] {
     let stage = node.stage.as_ref().map(|stage| format!(" {stage}")).unwrap_or_default();
     [
         node.name.to_string(),
@@ -196,7 +244,10 @@ mod tests {
     #[test]
     fn a_hosts_file_has_those_that_have_an_address_and_a_name_that_is_one() {
         let known = Known::of_status(&status());
-        assert_eq!(hosts_file(&known, Some("bramble")), "192.168.50.11\trpi1.bramble rpi1\n");
+        assert_eq!(
+            format::hosts(&known.nodes, Some("bramble")),
+            "192.168.50.11\trpi1.bramble rpi1\n"
+        );
         assert_eq!(known.head, Some("10.99.0.126".parse().unwrap()));
     }
 }

@@ -3,6 +3,7 @@
 mod change;
 mod edit;
 mod fold;
+mod format;
 pub mod known;
 mod list;
 mod order;
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   bramblegate nodes                        list them
   bramblegate nodes list --json | jq '.[] | select(.health == \"down\").name'
+  bramblegate nodes --format ansible       for Ansible, mpirun, clush, pdsh, Slurm, Prometheus
   bramblegate nodes drain rpi2             maintenance: it raises no alarm
   bramblegate nodes resume 'rack[1-2]-slot[01-16]'
   sudo bramblegate nodes adopt node-00-00-07 --as rpi7

@@ -1,0 +1,220 @@
+//! `nodes --format`: the nodes as other tools read them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::fold;
+use super::known::Node;
+
+/// Ansible's name for all nodes; no group of the settings is called so twice.
+const ALL: &str = "nodes";
+/// Where prometheus-node-exporter listens.
+pub const EXPORTER: u16 = 9100;
+
+/// The files and words that can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// columns, for people
+    Table,
+    /// an array of JSON, as in the status
+    Json,
+    /// an inventory for Ansible (INI)
+    Ansible,
+    /// lines for /etc/hosts
+    Hosts,
+    /// a host file for mpirun: one name a line
+    Hostfile,
+    /// names folded at each number, for clush and nodeset
+    Nodeset,
+    /// lines for slurm.conf
+    Slurm,
+    /// names folded at their last number, for pdsh -w
+    Pdsh,
+    /// targets for Prometheus' file_sd_configs
+    Prometheus,
+}
+
+/// What the formats need beside the nodes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extra<'a> {
+    /// the domain of `cluster.domain`
+    pub domain: Option<&'a str>,
+    /// processes that mpirun may start on one node
+    pub slots: Option<u16>,
+    /// the port that Prometheus is to ask
+    pub port: Option<u16>,
+}
+
+/// Returns the nodes in a format; `None` of those that [`super::list`] draws itself.
+pub fn text(format: Format, nodes: &[Node], extra: Extra<'_>) -> Option<String> {
+    Some(match format {
+        Format::Table | Format::Json => return None,
+        Format::Ansible => ansible(nodes),
+        Format::Hosts => hosts(nodes, extra.domain),
+        Format::Hostfile => hostfile(nodes, extra.slots),
+        Format::Nodeset => line(&fold::fold_all(names(nodes))),
+        Format::Pdsh => line(&fold::fold(names(nodes))),
+        Format::Slurm => slurm(nodes),
+        Format::Prometheus => prometheus(nodes, extra.port.unwrap_or(EXPORTER)),
+    })
+}
+
+fn names(nodes: &[Node]) -> impl Iterator<Item = &str> {
+    nodes.iter().map(|node| node.name.as_str())
+}
+
+/// Returns folded names as one line; nothing at all of no names.
+fn line(folded: &[String]) -> String {
+    if folded.is_empty() { String::new() } else { format!("{}\n", folded.join(",")) }
+}
+
+/// Returns the names of each group, sorted; nodes without a group are in none.
+fn groups(nodes: &[Node]) -> BTreeMap<&str, Vec<&str>> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for node in nodes {
+        if let Some(group) = &node.group {
+            groups.entry(group).or_default().push(&node.name);
+        }
+    }
+    groups
+}
+
+/// Lines of hosts(5): the address, the whole name, the short one.
+pub fn hosts(nodes: &[Node], domain: Option<&str>) -> String {
+    let mut text = String::new();
+    for node in nodes {
+        let Some(address) = node.address else { continue };
+        let whole = domain.map(|domain| format!("{}.{domain} ", node.name)).unwrap_or_default();
+        let _ = writeln!(text, "{address}\t{whole}{}", node.name);
+    }
+    text
+}
+
+/// An inventory in INI. A hyphen is not valid in the name of an Ansible group.
+fn ansible(nodes: &[Node]) -> String {
+    let mut text = format!("[{ALL}]\n");
+    for node in nodes {
+        text += &node.name;
+        if let Some(address) = node.address {
+            let _ = write!(text, " ansible_host={address}");
+        }
+        text.push('\n');
+    }
+    for (group, names) in groups(nodes) {
+        let mut group = group.replace('-', "_");
+        if group == ALL {
+            group.push_str("_group");
+        }
+        let _ = write!(text, "\n[{group}]\n{}\n", names.join("\n"));
+    }
+    text
+}
+
+/// Names as mpirun reads them (Open MPI's `slots=`).
+fn hostfile(nodes: &[Node], slots: Option<u16>) -> String {
+    let slots = slots.map(|slots| format!(" slots={slots}")).unwrap_or_default();
+    names(nodes).map(|name| format!("{name}{slots}\n")).collect()
+}
+
+/// Lines of slurm.conf(5). A partition for each group, and one with all nodes, the default.
+fn slurm(nodes: &[Node]) -> String {
+    let all = fold::fold(names(nodes));
+    let mut text = String::new();
+    for names in &all {
+        let _ = writeln!(text, "NodeName={names} State=UNKNOWN");
+    }
+    if all.is_empty() {
+        return text;
+    }
+    let _ = writeln!(text, "PartitionName={ALL} Nodes={} Default=YES State=UP", all.join(","));
+    for (group, names) in groups(nodes) {
+        if group != ALL {
+            let names = fold::fold(names).join(",");
+            let _ = writeln!(text, "PartitionName={group} Nodes={names} State=UP");
+        }
+    }
+    text
+}
+
+/// Targets with the labels that the status page's `/sd` has.
+fn prometheus(nodes: &[Node], port: u16) -> String {
+    let target = |node: &Node| {
+        let address = node.address?;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        Some(serde_json::json!({
+            "targets": [std::net::SocketAddr::new(address, port).to_string()],
+            "labels": {
+                "__meta_bramblegate_node": node.name,
+                "__meta_bramblegate_group": text(&node.group),
+                "__meta_bramblegate_health": node.health,
+                "__meta_bramblegate_mac": text(&node.mac),
+                "__meta_bramblegate_origin": if node.found { "found" } else { "settings" },
+            },
+        }))
+    };
+    let targets: Vec<serde_json::Value> = nodes.iter().filter_map(target).collect();
+    format!("{:#}\n", serde_json::Value::from(targets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes() -> Vec<Node> {
+        let node = |name: &str, address: Option<&str>, group: Option<&str>| Node {
+            name: name.to_owned(),
+            mac: Some("b8:27:eb:00:00:01".to_owned()),
+            address: address.map(|address| address.parse().unwrap()),
+            found: false,
+            group: group.map(str::to_owned),
+            health: "up".to_owned(),
+        };
+        vec![
+            node("rpi1", Some("192.168.50.11"), Some("rack-1")),
+            node("rpi2", Some("192.168.50.12"), Some("rack-1")),
+            node("rpi10", None, None),
+        ]
+    }
+
+    fn printed(format: Format, extra: Extra<'_>) -> String {
+        text(format, &nodes(), extra).unwrap()
+    }
+
+    #[test]
+    fn each_tool_gets_what_it_reads() {
+        let extra = Extra { domain: Some("bramble"), slots: Some(4), port: Some(9100) };
+        assert_eq!(printed(Format::Nodeset, extra), "rpi[1-2,10]\n");
+        assert_eq!(printed(Format::Pdsh, extra), "rpi[1-2,10]\n");
+        assert_eq!(printed(Format::Hostfile, extra), "rpi1 slots=4\nrpi2 slots=4\nrpi10 slots=4\n");
+        assert_eq!(printed(Format::Hostfile, Extra::default()), "rpi1\nrpi2\nrpi10\n");
+        assert_eq!(
+            printed(Format::Ansible, extra),
+            "[nodes]\nrpi1 ansible_host=192.168.50.11\nrpi2 ansible_host=192.168.50.12\nrpi10\n\n\
+             [rack_1]\nrpi1\nrpi2\n"
+        );
+        assert_eq!(
+            printed(Format::Slurm, extra),
+            "NodeName=rpi[1-2,10] State=UNKNOWN\nPartitionName=nodes Nodes=rpi[1-2,10] Default=YES \
+             State=UP\nPartitionName=rack-1 Nodes=rpi[1-2] State=UP\n"
+        );
+        assert_eq!(
+            printed(Format::Hosts, extra),
+            "192.168.50.11\trpi1.bramble rpi1\n192.168.50.12\trpi2.bramble rpi2\n"
+        );
+        let targets: serde_json::Value =
+            serde_json::from_str(&printed(Format::Prometheus, extra)).unwrap();
+        assert_eq!(targets.as_array().map(Vec::len), Some(2), "one has no address");
+        assert_eq!(targets[0]["targets"][0], "192.168.50.11:9100");
+        assert_eq!(targets[0]["labels"]["__meta_bramblegate_group"], "rack-1");
+    }
+
+    #[test]
+    fn no_nodes_are_no_names() {
+        for format in
+            [Format::Nodeset, Format::Pdsh, Format::Hostfile, Format::Slurm, Format::Hosts]
+        {
+            assert_eq!(text(format, &[], Extra::default()).as_deref(), Some(""), "{format:?}");
+        }
+        assert_eq!(text(Format::Prometheus, &[], Extra::default()).as_deref(), Some("[]\n"));
+    }
+}
