@@ -27,13 +27,10 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
             "the cluster to the head",
         ));
     }
-    entering.push(remember(
-        MARK_ELSEWHERE,
-        "opened to the head through another interface, such as a tunnel",
-    ));
+    entering.push(remember(MARK_ELSEWHERE, "opened to the head by another port, as a tunnel"));
     let answering = [
-        (MARK_CLUSTER, "answers to what came through the cluster interface"),
-        (MARK_ELSEWHERE, "answers to what came through another interface"),
+        (MARK_CLUSTER, "answers to what came by the cluster port"),
+        (MARK_ELSEWHERE, "answers to what came by another port"),
     ];
     let answers =
         answering.map(|(bit, purpose)| rule([Match::Remembered(bit)], Action::Mark(bit), purpose));
@@ -50,7 +47,7 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let of_nodes = entered(input, "answers of nodes leave by the uplink that was asked");
     let by_cluster = of_nodes
         .chain(own)
-        .chain([remember(MARK_CLUSTER, "opened to the head through the cluster interface")]);
+        .chain([remember(MARK_CLUSTER, "opened to the head by the cluster port")]);
     vec![
         base("opened", ChainKind::Filter, Hook::Prerouting, MANGLE, entering),
         chain("opened_by_cluster", by_cluster.collect()),

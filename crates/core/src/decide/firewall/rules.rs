@@ -122,17 +122,17 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
         rules.push(rule(
             [ipv4.clone(), Match::Assured],
             Action::Accept,
-            "established connections, of any interface",
+            "established connections, of whatever port",
         ));
         rules.push(rule(
             [Match::Input(port.clone())],
             Action::Goto("from_cluster"),
-            "what enters through the cluster interface",
+            "what enters by the cluster port",
         ));
         rules.push(rule(
             [Match::Output(port.clone())],
             Action::Goto("to_cluster"),
-            "what leaves through the cluster interface",
+            "what leaves by the cluster port",
         ));
     }
     rules.extend(to_nodes_elsewhere(input));
@@ -152,7 +152,7 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
 /// been renamed, or its address stand on another port. The nodes are no other network all the same.
 fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
     let to_cluster = |matches: Vec<Match>| {
-        rule(matches, Action::Goto("to_cluster"), "to the nodes through another interface")
+        rule(matches, Action::Goto("to_cluster"), "to the nodes by another port")
     };
     let networks = input.cluster_networks.iter().map(|net| Match::Towards(net.trunc()));
     if !input.overlap_routed {
@@ -198,7 +198,7 @@ fn to_cluster(input: &RulesetInput) -> Chain {
         ));
     }
     rules.push(rule([], Action::Jump("trusted"), "the head's other networks to nodes"));
-    rules.push(rule([], Action::Goto("uplink_to_cluster"), "an interface without a role to nodes"));
+    rules.push(rule([], Action::Goto("uplink_to_cluster"), "a port without a role to nodes"));
     chain("to_cluster", rules)
 }
 
@@ -273,7 +273,7 @@ fn input_rules(input: &RulesetInput) -> Vec<Rule> {
         rule([Match::Input(name.clone())], Action::Goto("from_uplink"), "the venue to the head")
     }));
     rules.push(rule([], Action::Jump("trusted"), "the head's other networks to the head"));
-    rules.push(rule([], Action::Goto("from_uplink"), "an interface without a role to the head"));
+    rules.push(rule([], Action::Goto("from_uplink"), "a port without a role to the head"));
     rules
 }
 
