@@ -5,7 +5,7 @@ set -euo pipefail
 umask 022
 
 out=${1:?usage: client-roots.sh DIR}
-packages=nftables,netbase,dhcpcd-base,dhcpcd,systemd,dbus,network-manager,netplan.io,udhcpc,chrony,ifupdown,iotop,rfkill,iproute2,libnftnl11,libmnl0,procps
+packages=nftables,netbase,dhcpcd-base,dhcpcd,systemd,dbus,network-manager,netplan.io,udhcpc,chrony,ifupdown,iotop,rfkill,iproute2,libnftnl11,libmnl0,procps,wpasupplicant,python3-dbusmock
 stamp=$(sha256sum "$0" | cut -c1-16)
 
 mkdir -p "$out"

@@ -119,9 +119,12 @@ install)
         systemd-tmpfiles --create "$syslib/tmpfiles.d/bramblegate.conf"
         systemctl restart systemd-modules-load.service || echo "some kernel modules did not load; bramblegate doctor explains what that means"
         refresh
-        if systemctl --quiet is-active bramblegate.service; then
-            echo "Installed. Running: sudo systemctl restart bramblegate"
-            echo "The status page: sudo systemctl enable --now bramblegate-web"
+        old=()
+        for service in bramblegate bramblegate-web bramblegate-snmp; do
+            if systemctl --quiet is-active "$service.service"; then old+=("$service"); fi
+        done
+        if [ ${#old[@]} -gt 0 ]; then
+            echo "Installed. Next, to run this version: sudo systemctl restart ${old[*]}"
         else
             echo "Installed. Next: sudo $program setup"
         fi

@@ -116,6 +116,7 @@ const TRIED: &[(&str, &str, &str)] = &[
         "ifupdown",
     ),
     (r"udhcpc -b -i {}", "tests/clients/cases.rs", "no_client_but_udhcpc"),
+    (r"nmcli device set {} managed yes", "tests/clients/cases.rs", "wifi"),
     (
         r"nmcli device set {} managed yes && nmcli device connect {}",
         "tests/clients/cases.rs",

@@ -33,7 +33,7 @@ pub fn main(verb: &Verb) -> ExitCode {
         Verb::Stop => ("stop", "sudo systemctl stop bramblegate"),
         Verb::Restart => ("restart", "sudo systemctl restart bramblegate"),
         Verb::Reload => ("reload", "sudo systemctl reload bramblegate"),
-        Verb::Logs => ("logs", "journalctl -u bramblegate"),
+        Verb::Logs => ("logs", "sudo journalctl -u bramblegate"),
     };
     let who =
         if matches!(verb, Verb::Logs) { "journalctl shows the log" } else { "systemd does that" };

@@ -19,8 +19,8 @@ use super::settings::{self, DEFAULT_FILE, NotWritten};
 use super::{demo, doctor, exit, output};
 use crate::board::Board;
 use crate::config::Fault;
-use questions::{Ask, Refusal, answer_snmp, choose, leave_alone, serve};
-use steps::{Step, install, let_go, snmp};
+use questions::{Ask, Refusal, answer_snmp, answer_web, choose, leave_alone, serve};
+use steps::{Step, install, let_go, snmp, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,6 +29,8 @@ Examples:
   sudo bramblegate setup --uplink wlan0 --cluster eth0 --yes   does not ask";
 
 const SERVICE: &str = "bramblegate.service";
+/// The default of uplink.allow, and the status page.
+const ALLOW_WITH_WEB: &str = "[\"ssh\", \"icmp\", \"mdns\", \"web\"]";
 
 /// Ask what detect cannot know, write the settings, start the service
 ///
@@ -48,6 +50,11 @@ pub struct Args {
     /// Writes /etc/snmp/snmpd.conf.d/bramblegate.conf; see bramblegate-snmp(8).
     #[arg(long)]
     pub snmp: bool,
+    /// Show the status page to computers in the venue
+    ///
+    /// Starts bramblegate-web.service, and adds "web" to uplink.allow; see bramblegate-web(8).
+    #[arg(long)]
+    pub web: bool,
     /// Do not ask: take what was found
     #[arg(short, long)]
     pub yes: bool,
@@ -135,9 +142,14 @@ fn plan(
     let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
     let managers = leave_alone(doctor::cluster::managed_by(machine, &port), &port, args, ask)?;
     let with_snmp = answer_snmp(machine, args, ask)?;
+    let with_web = answer_web(machine, args, ask)?;
+    if with_web {
+        proposal.set("uplink.allow", ALLOW_WITH_WEB.to_owned());
+    }
     let mut steps = install(machine, &proposal, board)?;
     steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
+    steps.extend(with_web.then(|| web(machine)).flatten());
     if overlay_root(machine) {
         output::note(
             "the root file system is an overlay in memory: what is written now is lost at power-off",
@@ -252,7 +264,7 @@ fn start(machine: &Machine) -> ExitCode {
         Err(error) => {
             output::error(
                 &format!("setup: the service does not start: {error}"),
-                "`journalctl -u bramblegate` shows why",
+                "`sudo journalctl -u bramblegate` shows why",
             );
             ExitCode::from(exit::CANNOT_CREATE)
         }
@@ -264,7 +276,7 @@ fn disturbances(machine: &Machine) {
     let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
     let findings = doctor::examine(&doctor::CheckContext { machine, settings: &merged.settings });
     if !findings.is_empty() {
-        let tally = format!("{} checks", doctor::CHECKS.len());
+        let tally = format!("{} checks", doctor::count());
         output::err(&doctor::report(&findings, &tally));
     }
 }

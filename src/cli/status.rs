@@ -90,7 +90,7 @@ fn acknowledge(socket: Option<PathBuf>, config: &Path) -> ExitCode {
     match control::send(&socket, &Order::Acknowledge) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            let help = "`journalctl -u bramblegate` shows what happened";
+            let help = "`sudo journalctl -u bramblegate` shows what happened";
             output::failure("status --acknowledge", &error, help);
             ExitCode::from(code::WARNING)
         }
@@ -117,14 +117,14 @@ pub fn remedy(error: &Error) -> &'static str {
         }
         Error::Io(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
             "start the daemon with `sudo systemctl start bramblegate`, or name its socket \
-             (--socket PATH); `journalctl -u bramblegate` shows why it does not start"
+             (--socket PATH); `sudo journalctl -u bramblegate` shows why it does not start"
         }
         Error::Io(error) if error.kind() == TimedOut => {
             "the daemon hangs, or another program listens there: `systemctl status bramblegate` \
              shows it, `sudo systemctl restart bramblegate` ends it"
         }
         Error::Refused(_) => "end some of the programs that watch it",
-        Error::Ended => "the daemon has stopped: `journalctl -u bramblegate` shows why",
+        Error::Ended => "the daemon has stopped: `sudo journalctl -u bramblegate` shows why",
         Error::Io(_) | Error::NotStatus(_) => {
             "check that a bramblegate daemon of this version listens there: `systemctl status \
              bramblegate`"

@@ -14,6 +14,9 @@ use super::settings::NotWritten;
 use super::{exit, output};
 use crate::files::reading;
 
+/// The service of the page, and its unit where it is installed.
+pub const SERVICE: &str = "bramblegate-web.service";
+pub const UNIT: &str = "/usr/lib/systemd/system/bramblegate-web.service";
 /// The program that serves the page.
 const PROGRAM: &str = "bramblegate-web";
 /// Its password's hash.
@@ -63,19 +66,16 @@ struct Password {
 /// Why no password was set.
 #[derive(Debug, thiserror::Error)]
 enum WebError {
-    #[error("there is no {PROGRAM} beside this program: `make install` puts it there")]
+    #[error("there is no {PROGRAM} beside this program")]
     NoProgram,
     #[error("the password cannot be read: {0}")]
     NotRead(io::Error),
-    #[error("the two passwords differ; nothing was changed")]
+    #[error("the two passwords differ, nothing was changed")]
     Differ,
-    /// what is wrong with it was printed
-    #[error("nothing was changed")]
-    NotTaken,
-    #[error(
-        "there is no group {GROUP}, which may read the password: install Bramblegate first, which \
-         makes the group"
-    )]
+    /// what the page's program finds wrong with it
+    #[error("{0}")]
+    NotTaken(String),
+    #[error("there is no group {GROUP}, which may read the password")]
     NoGroup,
     #[error(transparent)]
     NotWritten(#[from] NotWritten),
@@ -85,8 +85,18 @@ impl WebError {
     fn exit(&self) -> u8 {
         match self {
             Self::NoProgram | Self::NoGroup => exit::UNAVAILABLE,
-            Self::NotRead(_) | Self::Differ | Self::NotTaken => 1,
+            Self::NotRead(_) | Self::Differ | Self::NotTaken(_) => 1,
             Self::NotWritten(error) => error.exit(),
+        }
+    }
+
+    fn help(&self) -> String {
+        match self {
+            Self::NoProgram | Self::NoGroup => "`sudo make install` makes it".to_owned(),
+            Self::NotRead(_) => "type it on a terminal, or give it by a pipe".to_owned(),
+            Self::Differ => "type the same password twice".to_owned(),
+            Self::NotTaken(_) => "give another one, nothing was changed".to_owned(),
+            Self::NotWritten(error) => error.help(),
         }
     }
 }
@@ -102,7 +112,7 @@ pub fn main(args: Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            output::err(&format!("bramblegate web password: {error}\n"));
+            output::error(&format!("web password: {error}"), &error.help());
             ExitCode::from(error.exit())
         }
     }
@@ -124,7 +134,8 @@ fn set(file: &Path) -> Result<&'static str, WebError> {
         false => None,
     };
     let password = ask()?;
-    let hash = hash(&program, &password).map_err(WebError::NotRead)?.ok_or(WebError::NotTaken)?;
+    let made = hash(&program, &password).map_err(WebError::NotRead)?;
+    let hash = made.map_err(WebError::NotTaken)?;
     write(file, &hash, group).map_err(|error| NotWritten { path: file.to_owned(), error })?;
     Ok("The password is set. It counts from the next log-in on.\n")
 }
@@ -188,16 +199,22 @@ fn line(from: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Returns the hash as the page's program makes it; `None` where it refuses, and has printed why.
-fn hash(program: &Path, password: &[u8]) -> io::Result<Option<Vec<u8>>> {
+/// Returns the hash as the page's program makes it, or why it refuses.
+fn hash(program: &Path, password: &[u8]) -> io::Result<Result<Vec<u8>, String>> {
     let mut command = Command::new(program);
-    command.arg("--hash-password").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg("--hash-password");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(password)?;
     }
     let made = child.wait_with_output()?;
-    Ok(made.status.success().then_some(made.stdout))
+    if made.status.success() {
+        return Ok(Ok(made.stdout));
+    }
+    let why = String::from_utf8_lossy(&made.stderr);
+    let why = why.trim();
+    Ok(Err(why.strip_prefix("bramblegate-web: ").unwrap_or(why).to_owned()))
 }
 
 /// Returns the number of a group (group(5)).

@@ -18,6 +18,14 @@ Examples:
 const LONGEST: usize = 32;
 /// What helps where NetworkManager's program does not do its part.
 const NO_NMCLI: &str = "check that NetworkManager runs, and that nmcli is installed";
+/// What helps where NetworkManager does not take the interface for a wireless one.
+const NO_LIST: &str = "check that NetworkManager runs, and that wpasupplicant is installed";
+/// What helps where a network was not joined.
+const NOT_JOINED: &str =
+    "check the name and the password; without a name, the networks in reach are listed";
+/// The same for a user whom polkit may refuse.
+const NOT_ROOT: &str = "try it with sudo, and check the name and the password; without a name, the \
+                        networks in reach are listed";
 
 /// List wireless networks, or join one
 #[derive(Debug, clap::Args)]
@@ -58,7 +66,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     match args.ssid {
         Some(ssid) => join(&interface, &ssid),
-        None => list(&machine, &interface),
+        None => list(&interface),
     }
 }
 
@@ -104,8 +112,8 @@ fn join(interface: &str, ssid: &str) -> ExitCode {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => {
             output::error(
-                &format!("wifi: {interface} has not joined {ssid}"),
-                "check the name and the password; without a name, the networks in reach are listed",
+                &format!("wifi: {interface} has not joined {}", printable_line(ssid)),
+                if rustix::process::geteuid().is_root() { NOT_JOINED } else { NOT_ROOT },
             );
             ExitCode::FAILURE
         }
@@ -116,14 +124,22 @@ fn join(interface: &str, ssid: &str) -> ExitCode {
     }
 }
 
-fn list(machine: &Machine, interface: &str) -> ExitCode {
+fn list(interface: &str) -> ExitCode {
     let fields = ["-t", "-f", "IN-USE,SIGNAL,SECURITY,SSID", "device", "wifi", "list", "ifname"];
     let arguments: Vec<&str> = fields.into_iter().chain([interface]).collect();
-    let Some(text) = machine.run("nmcli", &arguments) else {
-        output::error(&format!("wifi: nmcli does not list the networks of {interface}"), NO_NMCLI);
-        return ExitCode::FAILURE;
-    };
-    ExitCode::from(output::deliver(&table(&networks(&text))))
+    // What nmcli finds wrong it writes itself.
+    let listed = Command::new("nmcli").args(&arguments).stderr(Stdio::inherit()).output();
+    match listed {
+        Ok(listed) if listed.status.success() => {
+            let text = String::from_utf8_lossy(&listed.stdout);
+            ExitCode::from(output::deliver(&table(&networks(&text))))
+        }
+        _ => {
+            let wrong = format!("wifi: nmcli does not list the networks of {interface}");
+            output::error(&wrong, NO_LIST);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// A network, as nmcli lists it.
@@ -184,16 +200,24 @@ fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
     };
     // As one word of a shell, whatever is in it.
     let ssid = format!("'{}'", ssid.unwrap_or("SSID").replace('\'', "'\\''"));
+    // wpa_supplicant is NetworkManager's too; by itself it works by a file.
+    let own = format!("/etc/wpa_supplicant/wpa_supplicant-{interface}.conf");
+    let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
+    let by_file = [own, common].into_iter().find(|file| machine.is_file(file));
     let command = if is_installed("iwctl") {
         format!("iwctl station {interface} connect {ssid}")
-    } else if is_installed("wpa_passphrase") {
-        let own = format!("/etc/wpa_supplicant/wpa_supplicant-{interface}.conf");
-        let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
-        let file = if machine.is_file(&own) { own } else { common };
+    } else if let Some(file) = by_file.filter(|_| is_installed("wpa_passphrase")) {
         format!(
             "wpa_passphrase {ssid} | grep -v '^[[:space:]]*#' | sudo tee -a {file} > /dev/null && sudo \
              wpa_cli -i {interface} reconfigure"
         )
+    } else if is_installed("nmcli") {
+        let state = machine.run("nmcli", &["-t", "-f", "RUNNING", "general"]);
+        if state.is_none_or(|state| state.trim() != "running") {
+            return "NetworkManager is installed and does not run: start it, then try again".into();
+        }
+        let command = format!("sudo nmcli device set {interface} managed yes");
+        return format!("run `{command}`, then try again");
     } else if is_installed("raspi-config") {
         "sudo raspi-config".to_owned()
     } else {
@@ -257,6 +281,14 @@ mod tests {
         let printed = |ssid| elsewhere(&machine, "wlan0", ssid);
         assert_eq!(printed(None), "run `sudo apt install network-manager`");
         machine.write("/usr/bin/wpa_passphrase", b"").unwrap();
+        assert_eq!(printed(None), "run `sudo apt install network-manager`", "it has no file");
+        machine.write("/usr/bin/nmcli", b"").unwrap();
+        assert!(printed(None).contains("does not run"), "{}", printed(None));
+        let answers = [("nmcli -t -f RUNNING general", "running\n")];
+        let running = Machine::pretend(held.path(), &answers);
+        let text = elsewhere(&running, "wlan0", None);
+        assert_eq!(text, "run `sudo nmcli device set wlan0 managed yes`, then try again");
+        machine.write("/etc/wpa_supplicant/wpa_supplicant.conf", b"").unwrap();
         let text = printed(Some("Bob's; rm -rf /"));
         assert!(text.contains("wpa_passphrase 'Bob'\\''s; rm -rf /' | "), "{text}");
         machine.write("/usr/bin/iwctl", b"").unwrap();

@@ -25,6 +25,7 @@ pub const STATES: &[(&str, Story)] = &[
     ("ifupdown", ifupdown),
     ("no-client-but-udhcpc", no_client_but_udhcpc),
     ("forms", forms),
+    ("wifi", wifi),
 ];
 
 const GREEN: &str = "#00ff00 breathe";
@@ -527,4 +528,83 @@ fn forms(stage: &mut Stage) {
     }
     let (_, text) = stage.run("rfkill unblock wifi");
     assert!(!text.contains("wifi"), "an unknown kind of radio is named: {text}");
+}
+
+/// The machine has a wireless interface, by sysfs.
+const WIRELESS: &str = "ip link add wlan0 type veth peer name far && ip link set wlan0 up
+    mount -t tmpfs tmpfs /sys/class/net && mkdir -p /sys/class/net/wlan0/phy80211";
+
+/// A NetworkManager whose radio hears two networks: python-dbusmock in its place, for this kernel
+/// has no radio. nmcli is the release's own.
+const RADIO: &str = r#"
+    python3 -m dbusmock --system --template networkmanager >/run/mock.log 2>&1 &
+    manager=/org/freedesktop/NetworkManager
+    mock() {
+        method=$1; shift
+        dbus-send --system --print-reply --dest=org.freedesktop.NetworkManager $manager \
+            org.freedesktop.DBus.Mock.$method "$@" >/dev/null
+    }
+    for try in $(seq 50); do mock AddWiFiDevice string:wlan0 string:wlan0 uint32:100 2>/dev/null && break; sleep 0.1; done
+    point() {
+        mock AddAccessPoint string:$manager/Devices/wlan0 string:$1 "string:$2" string:$3 uint32:2 \
+            uint32:2425 uint32:5400 byte:$4 uint32:$5
+    }
+    point AP1 'Fair: hall 1' 00:23:F8:7E:12:BB 82 256
+    point AP2 free 00:23:F8:7E:12:BC 50 0"#;
+
+fn verb(stage: &Stage, line: &str) -> String {
+    stage.run(&format!("bramblegate wifi {line}; echo \"code $?\"")).1
+}
+
+/// Tries it until these words are in its answer; returns that.
+fn until(stage: &Stage, line: &str, words: &str) -> String {
+    let begin = Instant::now();
+    loop {
+        let text = verb(stage, line);
+        if text.contains(words) {
+            return text;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(40), "no {words:?} in {text}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// `wifi` with the nmcli of each release: what a real NetworkManager without a radio answers, and
+/// one that hears networks.
+fn wifi(stage: &mut Stage) {
+    if stage.client.kind != Kind::NetworkManager {
+        return;
+    }
+    let (well, text) = stage.run(WIRELESS);
+    assert!(well, "{text}");
+    stage.start_client(false, false);
+    // A cable for NetworkManager, whatever sysfs calls it.
+    let text = until(stage, "", "Device 'wlan0' is not a Wi-Fi device");
+    let wanted = "error: wifi: nmcli does not list the networks of wlan0\n    help: ";
+    assert!(text.contains(wanted) && text.contains("code 1"), "{text}");
+    let text = until(stage, "free", "Device 'wlan0' is not a Wi-Fi device");
+    let wanted = "error: wifi: wlan0 has not joined free\n    help: ";
+    assert!(text.contains(wanted) && text.contains("code 1"), "{text}");
+    let (well, text) = stage.run("nmcli device set wlan0 managed no");
+    assert!(well, "{text}");
+    let text = until(stage, "free", "NetworkManager does not manage wlan0\n    help: run `");
+    let remedy = "sudo nmcli device set wlan0 managed yes";
+    assert!(text.contains(remedy) && text.contains("code 69"), "{text}");
+    let (well, text) = stage.run(remedy);
+    assert!(well, "{text}");
+    until(stage, "free", "wifi: wlan0 has not joined free");
+
+    stage.stop("nm");
+    until(stage, "free", "help: NetworkManager is installed and does not run");
+    let (well, text) = stage.run(RADIO);
+    assert!(well, "{text}");
+    let text = verb(stage, "");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("Warning")).collect();
+    let wanted = [
+        "   SIGNAL  SECURITY      SSID",
+        "     82 %  WPA1 WPA2     Fair: hall 1",
+        "     50 %  none          free",
+        "code 0",
+    ];
+    assert_eq!(lines, wanted, "{text}");
 }

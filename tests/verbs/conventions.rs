@@ -38,8 +38,8 @@ fn what_systemd_does_is_named_and_no_other_verb_suggested() {
         ("stop", "sudo systemctl stop bramblegate"),
         ("restart", "sudo systemctl restart bramblegate"),
         ("reload", "sudo systemctl reload bramblegate"),
-        ("logs", "journalctl -u bramblegate"),
-        ("log", "journalctl -u bramblegate"),
+        ("logs", "sudo journalctl -u bramblegate"),
+        ("log", "sudo journalctl -u bramblegate"),
     ] {
         let (code, text, error) = shown(typed);
         assert_eq!((code, text.as_str()), (Some(64), ""), "{typed}");

@@ -4,7 +4,7 @@ use super::{Folder, complaint, verb};
 
 /// Command lines that fail, with or without rights; `DIR` is an empty folder with good settings in
 /// it.
-const FAILING: [&str; 26] = [
+const FAILING: [&str; 27] = [
     "check DIR/missing.toml",
     "run -c DIR/missing.toml",
     "print settings -c DIR/missing.toml",
@@ -29,6 +29,7 @@ const FAILING: [&str; 26] = [
     "ssh-config --user a,b -c DIR/settings.toml",
     "ssh-config --socket DIR/missing.sock -c DIR/settings.toml",
     "report -o DIR/report.tar.gz -c DIR/settings.toml",
+    "web password --file DIR/web.password",
     "stop",
     "logs",
 ];
@@ -48,8 +49,16 @@ fn misshapen(text: &str) -> Option<String> {
     if errors.is_empty() {
         return Some("no error in it".to_owned());
     }
-    let alone = errors.into_iter().find(|at| !has_help(*at));
-    alone.map(|at| format!("no help below {:?}", lines[at]))
+    // Errors of a file of settings are as many as there are.
+    if let Some(second) = errors.iter().skip(1).find(|at| lines[**at].starts_with("error: ")) {
+        return Some(format!("one cause has a second error: {:?}", lines[*second]));
+    }
+    let alone = errors.iter().find(|at| !has_help(**at));
+    let hint = |line: &str| line.ends_with('?') || line.contains("; ");
+    alone.map(|at| format!("no help below {:?}", lines[*at])).or_else(|| {
+        let inside = errors.iter().find(|at| hint(lines[**at]));
+        inside.map(|at| format!("its help is inside of {:?}", lines[*at]))
+    })
 }
 
 #[test]
@@ -71,7 +80,16 @@ fn every_error_is_followed_by_its_help() {
 #[test]
 fn what_has_no_help_is_noticed() {
     assert_eq!(misshapen("error: a\n    help: b\n"), None);
-    for text in ["", "a: b\n", "error: a\n", "error: a\n    help: \n", "bramblegate check: a\n"] {
+    for text in [
+        "",
+        "a: b\n",
+        "error: a\n",
+        "error: a\n    help: \n",
+        "bramblegate check: a\n",
+        "error: a: is b so?\n    help: c\n",
+        "error: a; b\n    help: c\n",
+        "error: a\n    help: b\nerror: c\n    help: d\n",
+    ] {
         assert!(misshapen(text).is_some(), "{text:?}");
     }
 }

@@ -40,8 +40,8 @@ fn setup_asks_again_and_frees_the_clusters_interface() {
     terminal.until("answer yes or no");
     terminal.keys("yes\n");
     terminal.until("dhcpcd manages eth0 and may take its address away. Let it leave eth0 alone?");
-    // Where snmpd is installed, there is one more question.
-    terminal.keys("\n\n");
+    // Where snmpd or the status page is installed, there is one more question.
+    terminal.keys("\n\n\n");
     terminal.until("/etc/bramblegate/bramblegate.toml is written.");
     terminal.until("/etc/dhcpcd.conf has a new line: denyinterfaces eth0");
     let (_, text) = terminal.end();

@@ -66,7 +66,7 @@ fn prepare() -> Result<PathBuf> {
         .collect();
     if !missing.is_empty() {
         return Err(Error(format!(
-            "programs are missing; install them: apt install {}",
+            "programs are missing; install them: `sudo apt install {}`",
             missing.join(" ")
         )));
     }
@@ -77,14 +77,43 @@ fn prepare() -> Result<PathBuf> {
             .status()
             .is_ok_and(|status| status.success());
         if !allowed {
-            return Err(Error(
-                "this kernel lets only root make namespaces: run it with sudo, or allow \
-                 unprivileged user namespaces"
-                    .into(),
-            ));
+            return Err(Error(format!(
+                "only root may make namespaces on this machine; run `sudo {} demo`, or allow \
+                 unprivileged user namespaces",
+                shown_program()
+            )));
         }
     }
     std::env::current_exe().map_err(while_doing("cannot tell which file this program is"))
+}
+
+/// Returns whether root entered these namespaces; another user is root in them alone, by a map of
+/// one user (user_namespaces(7)).
+pub(crate) fn is_of_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2) != Some("1")
+}
+
+const PROGRAM: &str = "bramblegate";
+
+/// Returns the program beside this one, where both were built; installed they have folders of their
+/// own.
+fn built_program() -> Option<PathBuf> {
+    let built = std::env::current_exe().ok().map(|own| own.with_file_name(PROGRAM));
+    built.filter(|built| built.is_file())
+}
+
+/// Returns whether this runs from where it was installed.
+pub(crate) fn is_installed() -> bool {
+    built_program().is_none()
+}
+
+/// Returns how the program is called on this machine: where it was built by its path, else by its
+/// name alone.
+pub(crate) fn shown_program() -> String {
+    let Some(built) = built_program() else { return PROGRAM.to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    built.strip_prefix(here).unwrap_or(&built).display().to_string()
 }
 
 /// `PATH` with the folders of administrators' programs, which an ordinary user's may lack.

@@ -29,7 +29,7 @@ pub fn explain<E: BusError>(error: &E, name: &str, address: u8) -> DeviceError {
             DeviceError::Absent(format!("no display answers at {address:#04x} on {name} ({error})"))
         }
         BusFault::Denied => DeviceError::Denied(format!(
-            "{name} may not be used ({error}): is the user in the group i2c?"
+            "{name} may not be used ({error}); add the user to the group i2c"
         )),
         BusFault::TooLong | BusFault::Failed => {
             DeviceError::Failed(format!("{name}, address {address:#04x}: {error}"))

@@ -57,7 +57,8 @@ pub trait Indicator: Send {
     fn interval(&self, changing: usize) -> Duration;
 }
 
-/// Error of a display or an LED; the text names the device and, where one is known, the remedy.
+/// Error of a display or an LED; the text names the device and, behind
+/// a semicolon, the remedy where one is known.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DeviceError {
     /// The device is not there.

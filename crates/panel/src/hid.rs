@@ -61,7 +61,7 @@ pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
     let Some(info) = sticks.find(wanted) else {
         if let Some(stick) = claimed::detached_sticks(Path::new("/")).first() {
             let (text, remedy) = stick.explain();
-            return Err(DeviceError::Failed(format!("{text}: {remedy}")));
+            return Err(DeviceError::Failed(format!("{text}; {remedy}")));
         }
         let which =
             serial.map(|serial| format!(" with serial number {serial}")).unwrap_or_default();
@@ -76,9 +76,8 @@ pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
             .open(&path)
             .err()
             .and_then(|e| e.raw_os_error());
-        DeviceError::from_errno(errno, format!("{path} cannot be opened: {error}")).or_denied(
-            || format!("{path} may not be opened: is the udev rule for BlinkStick installed?"),
-        )
+        DeviceError::from_errno(errno, format!("{path} cannot be opened: {error}"))
+            .or_denied(|| format!("{path} may not be opened; install the udev rule for BlinkStick"))
     })?;
     let identity = identity(info);
     let name = format!("BlinkStick {} ({path})", identity.serial);

@@ -86,16 +86,17 @@ pub fn open_oled(
 fn open_bus(device: &Path, address: u8) -> Result<I2cdev, DeviceError> {
     let name = device.display();
     if let Some((text, remedy)) = claimed::i2c_held(Path::new("/"), device, address) {
-        return Err(DeviceError::Failed(format!("{text}: {remedy}")));
+        return Err(DeviceError::Failed(format!("{text}; {remedy}")));
     }
     I2cdev::new(device).map_err(|error| {
         let errno = errno_of(&error);
         match DeviceError::from_errno(errno, format!("{name} cannot be opened: {error}")) {
             DeviceError::Absent(_) => DeviceError::Absent(format!(
-                "there is no {name}: is I²C switched on (dtparam=i2c_arm=on)?"
+                "there is no {name}; switch I²C on (dtparam=i2c_arm=on in config.txt), or name another \
+                 bus"
             )),
             DeviceError::Denied(_) => DeviceError::Denied(format!(
-                "{name} may not be opened: is the user in the group i2c?"
+                "{name} may not be opened; add the user to the group i2c"
             )),
             failed @ DeviceError::Failed(_) => failed,
         }

@@ -57,10 +57,7 @@ impl SysfsLed {
         fs::write(&path, value).map_err(|error| {
             DeviceError::from_errno(error.raw_os_error(), format!("{}: {error}", path.display()))
                 .or_denied(|| {
-                    format!(
-                        "{} may not be written: is the udev rule for LEDs installed?",
-                        path.display()
-                    )
+                    format!("{} may not be written; install the udev rule for LEDs", path.display())
                 })
         })
     }

@@ -234,9 +234,9 @@ fn uplinks(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
 fn traffic(out: &mut Out<'_>, traffic: &[(String, Traffic)]) -> fmt::Result {
     let label = |name: &String| [("interface", name.clone())];
     let received = traffic.iter().map(|(name, traffic)| (label(name), traffic.received));
-    out.counter("uplink_receive_bytes", "Bytes that the uplink's port received.", received)?;
+    out.counter("uplink_receive_bytes", "Bytes that the uplink's interface received.", received)?;
     let sent = traffic.iter().map(|(name, traffic)| (label(name), traffic.sent));
-    out.counter("uplink_transmit_bytes", "Bytes that the uplink's port sent.", sent)?;
+    out.counter("uplink_transmit_bytes", "Bytes that the uplink's interface sent.", sent)?;
     let none: fn(u64) -> (NoLabels, u64) = |value| ([], value);
     out.gauge(
         "conntrack_entries",

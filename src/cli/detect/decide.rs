@@ -161,8 +161,8 @@ fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
 
 fn why(port: &Port, found: &Found, board: &Board) -> String {
     if found.default_route.as_ref() == Some(&port.name) {
-        return "the only port for a cable; it is the way to the internet now, so move that cable \
-                first"
+        return "the only interface for a cable. It is the way to the internet now, so move that \
+                cable first"
             .to_owned();
     }
     if board.ports.cluster.contains(&port.name) {

@@ -156,7 +156,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
     }
     // Without the bus there is nothing to look at.
     if let Err(error) = linux::open_i2c(&device, address, crate::panel::Wiring::default()) {
-        output::error(&error.to_string(), NO_BUS);
+        output::failure("detect --try", &error.to_string(), NO_BUS);
         return ExitCode::from(exit::UNAVAILABLE);
     }
     output::err(&format!("Watch the display at {address:#04x} on {}.\n", device.display()));
@@ -166,7 +166,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
         let shown =
             candidate.open(&device, address).and_then(|mut display| display.show(&page, true));
         if let Err(error) = shown {
-            output::error(&error.to_string(), NO_BUS);
+            output::failure("detect --try", &error.to_string(), NO_BUS);
             return ExitCode::from(exit::UNAVAILABLE);
         }
         std::thread::sleep(STAND);

@@ -32,7 +32,7 @@ use super::settings::{self, COMPATIBLE, ConfigArg, boards};
 use crate::config::{self, Fault, LcdBus, PortPattern, Settings};
 use crate::facts::link::port::is_glob;
 pub use code::{FindingCode, Rank};
-pub use report::report;
+pub use report::{count, report};
 
 const EXAMPLES: &str = "\
 Examples:

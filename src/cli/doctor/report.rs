@@ -13,10 +13,15 @@ const AMBER: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
-/// Returns how many checks and questions were made: "31 checks and 2 questions". The settings are
-/// one check; where they have errors the others were not made.
+/// Returns how many checks there are. The settings are one of them.
+pub fn count() -> usize {
+    CHECKS.len() + 1
+}
+
+/// Returns how many checks and questions were made: "32 checks and 2 questions". Where the settings
+/// have errors the others were not made.
 fn tally(checks: &[Checked]) -> String {
-    let all = CHECKS.len() + 1;
+    let all = count();
     let asked = checks.iter().filter(|checked| checked.is_question).count();
     let made = checks.len() - asked;
     let mut text = match made {

@@ -560,3 +560,11 @@ fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
         finding.text
     );
 }
+
+/// The guide shows what a machine without problems prints.
+#[test]
+fn the_guide_has_the_number_of_checks() {
+    let guide = include_str!("../../../docs/guide/getting-started.md");
+    let wanted = format!("\n{} checks, nothing is in the way.\n", count());
+    assert!(guide.contains(&wanted), "docs/guide/getting-started.md lacks {wanted:?}");
+}

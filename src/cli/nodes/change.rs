@@ -12,12 +12,13 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::settings::{self, ConfigArg, NotWritten};
-use super::super::{exit, output, run};
+use super::super::{exit, output, run, status};
 use super::edit::{self, Entry};
 use super::fold::{self, FoldError};
-use super::known::{Known, Node, snapshot};
+use super::known::{Known, Node, Unknown, snapshot};
 use super::order::{self, OrderArgs};
-use super::{code, drop_in, list};
+use super::{code, drop_in};
+use crate::api::client;
 use crate::api::control::Order;
 use crate::config::{self, Fault, Settings};
 use crate::event_loop::InstanceLock;
@@ -131,8 +132,10 @@ enum ChangeError {
     NotInSettings(String),
     #[error("there is no node {0}")]
     NoSuchNode(String),
-    #[error("only the daemon knows which nodes were found, and it does not answer")]
-    DaemonUnreachable,
+    #[error(
+        "only the daemon knows which nodes were found: {}: {error}", .socket.display()
+    )]
+    DaemonUnreachable { socket: PathBuf, error: client::Error },
     /// the settings are wrong as they are
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
@@ -162,9 +165,7 @@ impl ChangeError {
                 "a node that was found is forgotten when it has gone".to_owned()
             }
             Self::NoSuchNode(_) => "`bramblegate nodes` lists the nodes".to_owned(),
-            Self::DaemonUnreachable => {
-                "start it with `sudo systemctl start bramblegate`".to_owned()
-            }
+            Self::DaemonUnreachable { error, .. } => status::remedy(error).to_owned(),
             Self::ByHand(_) => "edit the file by hand".to_owned(),
             Self::NotWritten(error) => error.help(),
         })
@@ -174,7 +175,7 @@ impl ChangeError {
         match self {
             Self::Names(_) | Self::Unequal { .. } => exit::USAGE,
             Self::Settings(_) | Self::Refused(_) => exit::CONFIG,
-            Self::DaemonUnreachable => code::NOT_REACHABLE,
+            Self::DaemonUnreachable { .. } => code::NOT_REACHABLE,
             Self::NotWritten(error) => error.exit(),
             Self::HeadsName { .. }
             | Self::NameTaken(_)
@@ -360,9 +361,9 @@ fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
 
 /// Returns a node that was found, by name.
 fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node, ChangeError> {
-    let status = snapshot(socket, &config.config).map_err(|unknown| {
-        list::report("nodes", &unknown);
-        ChangeError::DaemonUnreachable
+    let status = snapshot(socket, &config.config).map_err(|unknown| match unknown {
+        Unknown::Socket(socket, error) => ChangeError::DaemonUnreachable { socket, error },
+        Unknown::Settings(faults) => ChangeError::Settings(faults),
     })?;
     let known = Known::of_status(&status);
     match known.nodes.into_iter().find(|node| node.name.eq_ignore_ascii_case(name)) {

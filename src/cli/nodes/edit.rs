@@ -3,8 +3,8 @@
 use crate::config::quote;
 
 /// What stands at the top of a new drop-in.
-const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. Edit it as you like: \
-                    what else stands here is kept.\n";
+const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. You may edit it: \
+                    other lines are kept.\n";
 
 /// A node to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -30,7 +30,7 @@ pub struct Known {
     pub nodes: Vec<Node>,
     /// the address that stands on the panel's first row
     pub head: Option<IpAddr>,
-    /// all addresses of the head's ports that the daemon reports
+    /// all addresses of the head's interfaces that the daemon reports
     pub held: Vec<IpAddr>,
 }
 

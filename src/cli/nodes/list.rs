@@ -45,7 +45,9 @@ pub struct ListArgs {
     /// Processes that mpirun may start on each node, for --format hostfile
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub slots: Option<u16>,
-    /// Port to ask, for --format prometheus; 9100 is that of the node exporter
+    /// Port to ask, for --format prometheus
+    ///
+    /// 9100 is that of the node exporter.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
     /// Status socket, if not that of the settings

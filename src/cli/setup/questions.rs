@@ -4,7 +4,7 @@
 use super::{Args, SetupError, output};
 use crate::cli::detect::decide::{Proposal, list, text};
 use crate::cli::machine::Machine;
-use crate::cli::snmp;
+use crate::cli::{snmp, web};
 use crate::watch::uplink::clients::Manager;
 
 /// Puts a question, with the answer that is proposed; `None` where there is no answer any more.
@@ -224,4 +224,15 @@ pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<
         return Ok(false);
     }
     confirm("Let snmpd answer SNMP requests about the cluster?", false, args, ask)
+}
+
+/// Asks whether the venue may see the status page: where that is installed.
+pub fn answer_web(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
+    if args.web {
+        return Ok(true);
+    }
+    if !machine.is_file(web::UNIT) {
+        return Ok(false);
+    }
+    confirm("Show the status page to computers in the venue?", false, args, ask)
 }

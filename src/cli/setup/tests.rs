@@ -295,3 +295,41 @@ fn snmp_is_asked_for_only_where_there_is_snmpd() {
     assert!(text.contains("run: systemctl restart snmpd\n"), "{text}");
     assert!(text.contains("run: systemctl enable --now bramblegate-snmp.service\n"), "{text}");
 }
+
+/// The venue sees the page only if that was answered, and then it is served.
+#[test]
+fn the_page_is_shown_to_the_venue_only_where_that_is_answered() {
+    let held = tempfile::tempdir().unwrap();
+    let machine = machine(held.path());
+    let asked = |args: &Args, answer: &str| {
+        let mut proposed = Vec::new();
+        let result = answer_web(&machine, args, &mut |_: &str, value: &str| {
+            proposed.push(value.to_owned());
+            Some(if answer.is_empty() { value } else { answer }.to_owned())
+        });
+        (result.unwrap(), proposed)
+    };
+    let (none, no) = (Vec::<String>::new(), vec!["no".to_owned()]);
+    let plain = args(None, None, false);
+    assert_eq!(asked(&plain, "yes"), (false, none.clone()), "the page is not installed");
+    machine.write(crate::cli::web::UNIT, b"").unwrap();
+    assert_eq!(asked(&plain, ""), (false, no.clone()));
+    assert_eq!(asked(&plain, "yes"), (true, no));
+    assert_eq!(asked(&args(None, None, true), ""), (false, none.clone()));
+    assert_eq!(asked(&Args { web: true, ..Args::default() }, ""), (true, none));
+
+    assert_eq!(web(&machine), None, "no command without systemd");
+    std::fs::create_dir_all(held.path().join("run/systemd/system")).unwrap();
+    let text = web(&machine).unwrap().to_string();
+    assert_eq!(text, "run: systemctl enable --now bramblegate-web.service\n");
+    let board = Board::built_in("raspberry-pi-4").unwrap();
+    let allow = |wanted: &Proposal| {
+        carried_out(&machine, wanted, &board);
+        let written = machine.read(DEFAULT_FILE).unwrap();
+        config::load(&[("new", written.as_str())], &board).unwrap().uplink.allow
+    };
+    let mut wanted = proposal(true);
+    let usual = allow(&wanted);
+    wanted.set("uplink.allow", ALLOW_WITH_WEB.to_owned());
+    assert_eq!(allow(&wanted), [usual, vec![config::Allow::Web]].concat());
+}

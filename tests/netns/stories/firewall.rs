@@ -122,7 +122,7 @@ pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
         )?;
         let wrong: Vec<_> = reported
             .iter()
-            .filter(|line| line.contains("routing: ") || line.contains("ports: "))
+            .filter(|line| line.contains("routing: ") || line.contains("interfaces: "))
             .collect();
         ensure(&format!("nothing false: {wrong:?}"), wrong.is_empty())
     })

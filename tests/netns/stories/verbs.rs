@@ -53,8 +53,8 @@ pub fn machine_is_looked_at_before_there_are_settings() -> Result<()> {
         ensure(&format!("errors have words: {error}"), code == 78 && in_words)?;
         let (code, _, error) = verb("detect --try 0x27 --bus /dev/i2c-nonexistent")?;
         ensure(
-            &format!("no advice to watch is given: {error}"),
-            code == 69 && error.starts_with("error: there is no /dev/i2c-"),
+            &format!("nobody is told to watch: {error}"),
+            code == 69 && error.starts_with("error: detect --try: there is no /dev/i2c-"),
         )
     })
 }

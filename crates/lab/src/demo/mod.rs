@@ -101,7 +101,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     if std::env::var_os(STAGE).is_some() {
         let words: Vec<_> = std::env::args_os().skip(1).collect();
-        output::error(&format!("demo: {}", inside::enter(&words)), NEEDED);
+        output::failure("demo", &inside::enter(&words).to_string(), NEEDED);
         return ExitCode::from(exit::CANNOT_CREATE);
     }
     if let Some(path) = &args.venue {
@@ -130,7 +130,7 @@ pub fn main(args: Args) -> ExitCode {
     match terminal::guard(STAGE, offered) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            output::error(&format!("demo: {error}"), NEEDED);
+            output::failure("demo", &error.to_string(), NEEDED);
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }

@@ -12,6 +12,9 @@ use bramblegate::panel::Colour;
 
 /// At most so many lines of the journal.
 const JOURNAL: usize = 6;
+/// Rows of a terminal on which every line counts, and lines below the captions that fit there.
+const SMALL: usize = 24;
+const BELOW: usize = 3;
 /// What works needs so many columns beside the display.
 const SIDE: usize = 28;
 const TITLE: &str = "This is the LCD of a Pi cluster that has just been carried into a new network";
@@ -33,8 +36,8 @@ pub struct Picture<'p> {
     pub style: Style,
     /// what a person can do
     pub keys: &'p str,
-    /// the last line: how to look inside
-    pub attach: &'p str,
+    /// below all: how to look inside
+    pub attach: &'p [String],
 }
 
 impl Picture<'_> {
@@ -42,8 +45,10 @@ impl Picture<'_> {
     /// what matters most.
     pub fn lines(&self) -> Vec<String> {
         let Style { columns, rows, big, .. } = self.style;
-        let (heading, captions, mut below) = (self.heading(), self.captions(3), self.keys());
-        below.push(format!(" {}", self.dim(&self.cut(self.attach))));
+        let (heading, mut below) = (self.heading(), self.keys());
+        below.extend(self.attach());
+        // What is typed must be there whole; an older caption gives way to it.
+        let captions = self.captions(if rows > SMALL || below.len() <= BELOW { 3 } else { 2 });
         let around = heading.len() + captions.len() + below.len() + 2;
         let room = rows.saturating_sub(around);
         let layouts = [(columns, false), (columns.saturating_sub(SIDE), true)];
@@ -130,6 +135,15 @@ impl Picture<'_> {
     fn keys(&self) -> Vec<String> {
         let keys = if self.style.big { "[q]uit, or any key of the demo" } else { self.keys };
         self.flowed(keys.split("  ").map(|key| (key.to_owned(), key.to_owned())), "  ")
+    }
+
+    /// Returns how to look inside, on as many lines as it needs.
+    fn attach(&self) -> Vec<String> {
+        let piece = |piece: &String| {
+            let plain = self.cut(piece);
+            (plain.clone(), self.dim(&plain))
+        };
+        self.flowed(self.attach.iter().map(piece), "   ")
     }
 
     /// Returns pieces (words, and the same with their colours) on as many lines as they need.
@@ -282,8 +296,16 @@ mod tests {
     use super::*;
     use bramblegate::cli::panel::Depth;
 
-    const ATTACH: &str =
-        "In a second terminal: sudo bramblegate demo attach [VERB]    (demo 12345)";
+    /// As of a demo that was built, and not installed.
+    fn attach() -> Vec<String> {
+        [
+            "Status page: http://127.0.0.1:8080/",
+            "(demo 12345)",
+            "In a second terminal: target/debug/bramblegate demo attach [VERB]",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
 
     fn status(state: &str, rpi2: &str) -> Snapshot {
         let online = state == "online";
@@ -338,7 +360,7 @@ mod tests {
             colour: depth != Depth::None,
             style: Style { columns, rows, depth, big: false },
             keys: &key_line(),
-            attach: ATTACH,
+            attach: &attach(),
         }
         .lines()
     }
@@ -388,7 +410,10 @@ mod tests {
             assert!(!text.contains("10.99.0.126     │"), "there is room for dots:\n{text}");
             let solid = "▖▗▘▝▚▞▙▛▜▟▀▄█";
             assert!(text.chars().any(|scalar| solid.contains(scalar)), "solid blocks:\n{text}");
-            for words in ["rpi2 dies", "✓ NAT on", "✗ 2 of 3 nodes up", "[q]uit"] {
+            let typed = ["8080/", "target/debug/bramblegate demo attach [VERB]", "(demo 12345)"];
+            let typed = typed.into_iter().filter(|_| columns >= 80);
+            let always = ["rpi2 dies", "✓ NAT on", "✗ 2 of 3 nodes up", "[q]uit"];
+            for words in always.into_iter().chain(typed) {
                 assert!(text.contains(words), "{words} is missing at {columns}x{rows}:\n{text}");
             }
         }
@@ -427,7 +452,7 @@ mod tests {
                 colour: false,
                 style,
                 keys: "",
-                attach: ATTACH,
+                attach: &attach(),
             }
             .lines();
             let text = lines.join("\n");

@@ -30,6 +30,8 @@ const STORY: [(&str, &str); 3] = [
 
 /// What comes next, on the terminal that the demo leaves.
 const TRY_IT: &str = "Try it on your own head node: sudo bramblegate setup (see man bramblegate)\n";
+/// The same where the program was built and is not installed.
+const INSTALL_IT: &str = "Try it on your own head node: see \"Install\" in README.md\n";
 
 /// Tells the story, or plays the venue of `--venue`.
 pub fn perform(args: &Args) -> ExitCode {
@@ -41,7 +43,7 @@ pub fn perform(args: &Args) -> ExitCode {
         output::out(&words);
     }
     if was_drawn && missing.is_none() && result.is_ok() {
-        output::out(TRY_IT);
+        output::out(if inside::is_installed() { TRY_IT } else { INSTALL_IT });
     }
     match (result, missing) {
         (Ok(()), None) => ExitCode::from(show.unwritten),
@@ -53,7 +55,7 @@ pub fn perform(args: &Args) -> ExitCode {
             ExitCode::FAILURE
         }
         (Err(error), _) => {
-            output::error(&format!("demo: {error}"), super::NEEDED);
+            output::failure("demo", &error.to_string(), super::NEEDED);
             ExitCode::from(exit::CANNOT_CREATE)
         }
     }
@@ -73,7 +75,7 @@ struct Show {
     big: bool,
     colour: bool,
     /// the line to type to look inside, behind the status page's address
-    attach: String,
+    attach: Vec<String>,
     /// where the status page is for the machine's browser, and the socket that waits for it
     page: Option<(OwnedFd, String)>,
     keys: Receiver<char>,
@@ -107,7 +109,7 @@ impl Show {
             screen: (!is_plain(args)).then(Screen::open),
             big: args.big,
             colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-            attach: attach_line(),
+            attach: attach_lines(),
             page: page::take(),
             keys: if is_plain(args) { std::sync::mpsc::channel().1 } else { terminal::keys() },
             pressed: None,
@@ -194,7 +196,7 @@ impl Show {
             return Ok(());
         }
         if let Some(url) = url {
-            self.attach = format!("Status page: {url}   {}", self.attach);
+            self.attach.insert(0, format!("Status page: {url}"));
             if self.screen.is_none() {
                 self.print("page", &url);
             }
@@ -393,11 +395,15 @@ fn mark(world: &World) -> Result<()> {
     std::os::unix::fs::symlink(world.socket(), usual).map_err(while_doing(usual.display()))
 }
 
-/// Returns the line that leads inside, to be typed in a second terminal.
-fn attach_line() -> String {
-    let sudo = if rustix::process::geteuid().is_root() { "sudo " } else { "" };
+/// Returns what leads inside, to be typed in a second terminal, and the number of this demo.
+fn attach_lines() -> Vec<String> {
+    let sudo = if inside::is_of_root() { "sudo " } else { "" };
+    let program = inside::shown_program();
     let number = std::env::var(super::STAGE).unwrap_or_default();
-    format!("In a second terminal: {sudo}bramblegate demo attach [VERB]    (demo {number})")
+    vec![
+        format!("(demo {number})"),
+        format!("In a second terminal: {sudo}{program} demo attach [VERB]"),
+    ]
 }
 
 /// Makes the event that a key stands for.

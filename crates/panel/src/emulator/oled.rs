@@ -158,7 +158,7 @@ impl OledChip {
     }
 
     /// Returns how many arguments a command has; `None` for one that the controller does not know
-    /// (SSD1306: table 9-1; SH1106: commands 1 to 25).
+    /// (SSD1306 datasheet, table 9-1; the SH1106's table of commands).
     fn arguments(&self, command: u8) -> Option<usize> {
         let common = match command {
             0x00..=0x1f | 0x40..=0x7f | 0xa0 | 0xa1 | 0xa4..=0xa7 | 0xae | 0xaf => Some(0),
@@ -255,7 +255,8 @@ impl OledChip {
             _ => self.violation(format!("data for column {}", self.column)),
         }
         match (self.addressing, self.controller) {
-            // The SH1106's counter stands still behind the last column (7.1.3 of its datasheet).
+            // The SH1106's counter stands still behind the last column (datasheet, Set Lower
+            // Column Address).
             (Addressing::Page, Controller::Sh1106) => self.column = (self.column + 1).min(width),
             (Addressing::Page, Controller::Ssd1306) => self.column = (self.column + 1) % width,
             (Addressing::Horizontal, _) => {

@@ -22,14 +22,14 @@ use picture::{PAGE_ROWS, Shift, WIDTH};
 use plan::plan;
 use wire::Wire;
 
-/// Addresses at which such a display can be (SSD1306 datasheet, 8.1.5.1).
+/// Addresses at which such a display can be (SSD1306 datasheet, 8.1.5).
 pub const ADDRESSES: [u8; 2] = [0x3c, 0x3d];
 
 /// Contrast (of 255) of a display in use, and of one that has nothing new to show.
 const BRIGHT: u8 = 0xcf;
 const DIM: u8 = 0x10;
-/// In the status byte: the display is off (SSD1306 datasheet, table 10-2; SH1106 datasheet,
-/// command 17).
+/// In the status byte: the display is off (SSD1306 datasheet, table 9-2; SH1106 datasheet, Read
+/// Status).
 const STATUS_OFF: u8 = 0x40;
 /// The rest of it.
 const STATUS_KIND: u8 = 0x3f;

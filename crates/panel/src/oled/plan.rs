@@ -2,8 +2,8 @@
 //! addressing, which all controllers of this kind have. Pure.
 //!
 //! A run of bytes of one page costs on the bus: address and control byte of the commands, their
-//! bytes (page 1, column 2; SSD1306 datasheet, tables 9-1 and 10-1), address and control byte of
-//! the data, and the data. The page stays when only the column changes. So it is cheaper to write
+//! bytes (page 1, column 2; SSD1306 datasheet, table 9-1), address and control byte of the data,
+//! and the data. The page stays when only the column changes. So it is cheaper to write
 //! up to six unchanged bytes again than to begin another run behind them.
 
 use super::picture::WIDTH;

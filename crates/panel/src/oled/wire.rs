@@ -1,4 +1,4 @@
-//! The two-wire interface of the controllers (SSD1306 datasheet, 8.1.5): behind the address a
+//! The two-wire interface of the controllers (SSD1306 datasheet, 8.1.5.2): behind the address a
 //! control byte says whether commands or data follow, up to the stop.
 //!
 //! In place of `display-interface-i2c`, which sends each command in a transaction of its own, cuts
@@ -88,7 +88,7 @@ where
         Ok(())
     }
 
-    /// Reads the status byte (SSD1306 datasheet, table 10-2; bit 6: the display is off). `None`:
+    /// Reads the status byte (SSD1306 datasheet, table 9-2; bit 6: the display is off). `None`:
     /// it cannot be read.
     pub fn status(&mut self) -> Option<u8> {
         let mut found = [0];

@@ -57,7 +57,7 @@ pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
 /// Returns what an output is called in a record.
 pub(super) const fn name(output: Output) -> &'static str {
     match output {
-        Output::Link => "ports",
+        Output::Link => "interfaces",
         Output::Firewall => "firewall",
         Output::Routing => "routing",
         Output::Conntrack => "connection tracking",
