@@ -19,8 +19,8 @@ use super::settings::{self, DEFAULT_FILE, NotWritten};
 use super::{demo, doctor, exit, output};
 use crate::board::Board;
 use crate::config::Fault;
-use questions::{Ask, Refusal, answer_snmp, choose, leave_alone, serve};
-use steps::{Step, install, let_go, snmp};
+use questions::{Ask, Refusal, answer_snmp, answer_web, choose, leave_alone, serve};
+use steps::{Step, install, let_go, snmp, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +48,11 @@ pub struct Args {
     /// Writes /etc/snmp/snmpd.conf.d/bramblegate.conf; see bramblegate-snmp(8).
     #[arg(long)]
     pub snmp: bool,
+    /// Start the status page, and let the venue see it
+    ///
+    /// Adds "web" to uplink.allow; see bramblegate-web(8).
+    #[arg(long)]
+    pub web: bool,
     /// Do not ask: take what was found
     #[arg(short, long)]
     pub yes: bool,
@@ -135,9 +140,11 @@ fn plan(
     let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
     let managers = leave_alone(doctor::cluster::managed_by(machine, &port), &port, args, ask)?;
     let with_snmp = answer_snmp(machine, args, ask)?;
+    let with_web = answer_web(machine, &mut proposal, args, ask)?;
     let mut steps = install(machine, &proposal, board)?;
     steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
+    steps.extend(with_web.then(|| web(machine)).flatten());
     if overlay_root(machine) {
         output::note(
             "the root file system is an overlay in memory: what is written now is lost at power-off",

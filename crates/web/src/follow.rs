@@ -11,6 +11,7 @@ use bramblegate_api::status::{Change, Line, Node, Rule, Snapshot};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{broadcast, watch};
 
+use crate::changes::HealthChanges;
 use crate::sight::{Sight, Summaries};
 
 /// A snapshot is asked for so often: it brings what causes no line of changes, such as round trips,
@@ -42,6 +43,8 @@ pub struct Known {
     pub at: Option<SystemTime>,
     /// why it does not answer, and since when; none while it does
     pub lost: Option<(String, SystemTime)>,
+    /// what was counted of the states since this process started
+    pub changes: Arc<HealthChanges>,
 }
 
 /// One line of the status socket, as it goes to a client of the page's server.
@@ -203,8 +206,7 @@ impl Reader {
         })?;
         let mut view = View::default();
         view.take(first.line);
-        self.begin(&view);
-        let mut refresh = Instant::now() + self.set(&view);
+        let mut refresh = Instant::now() + self.begin(&view);
         loop {
             let left = refresh.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -226,12 +228,14 @@ impl Reader {
         }
     }
 
-    /// Begins with another daemon: its changes are numbered anew.
-    fn begin(&self, view: &View) {
+    /// Begins with another daemon: its changes are numbered anew. Returns what `set` does.
+    fn begin(&self, view: &View) -> Duration {
         *lock(&self.shared.lines) = Lines::default();
-        self.set(view);
+        // To a daemon that has just started every node is unknown: no node has changed.
+        let due = self.put(view, false);
         // A change without a number asks everybody to begin anew. No client is no failure.
         let _ = self.shared.sent.send(Arc::new(Sent { seq: 0, text: String::new() }));
+        due
     }
 
     fn hand_on(&self, seq: u64, text: String) {
@@ -251,10 +255,22 @@ impl Reader {
 
     /// Returns after how long the next snapshot is due.
     fn set(&self, view: &View) -> Duration {
+        self.put(view, true)
+    }
+
+    /// The same; `counts`: what differs from the state before has changed.
+    fn put(&self, view: &View, counts: bool) -> Duration {
         let Some(snapshot) = view.now() else { return REFRESH };
         let due = if snapshot.nodes.len() > MANY { REFRESH_MANY } else { REFRESH };
-        *lock(&self.shared.known) =
-            Known { snapshot: Some(Arc::new(snapshot)), at: Some(SystemTime::now()), lost: None };
+        let mut known = lock(&self.shared.known);
+        if let Some(before) = known.snapshot.clone().filter(|_| counts) {
+            if HealthChanges::differ(&before, &snapshot) {
+                Arc::make_mut(&mut known.changes).count(&before, &snapshot);
+            }
+        }
+        known.snapshot = Some(Arc::new(snapshot));
+        (known.at, known.lost) = (Some(SystemTime::now()), None);
+        drop(known);
         self.changes.send_modify(|generation| *generation += 1);
         due
     }

@@ -4,7 +4,7 @@
 use super::{Args, SetupError, output};
 use crate::cli::detect::decide::{Proposal, list, text};
 use crate::cli::machine::Machine;
-use crate::cli::snmp;
+use crate::cli::{snmp, web};
 use crate::watch::uplink::clients::Manager;
 
 /// Puts a question, with the answer that is proposed; `None` where there is no answer any more.
@@ -224,4 +224,22 @@ pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<
         return Ok(false);
     }
     confirm("Let snmpd answer SNMP requests about the cluster?", false, args, ask)
+}
+
+/// Asks whether the venue may see the status page, where its server is installed; puts that into
+/// the proposal.
+pub fn answer_web(
+    machine: &Machine,
+    proposal: &mut Proposal,
+    args: &Args,
+    ask: &mut Ask<'_>,
+) -> Result<bool, SetupError> {
+    let question = "Show the status page to everyone in the venue, read-only?";
+    let asked = || machine.exists(web::UNIT_FILE);
+    let wanted = args.web || (asked() && confirm(question, false, args, ask)?);
+    if wanted {
+        let allowed = ["ssh", "icmp", "web"].map(str::to_owned);
+        proposal.set("uplink.allow", list(&allowed));
+    }
+    Ok(wanted)
 }

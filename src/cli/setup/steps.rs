@@ -9,7 +9,7 @@ use crate::cli::detect::decide::Proposal;
 use crate::cli::detect::write::write;
 use crate::cli::machine::Machine;
 use crate::cli::settings::DEFAULT_FILE;
-use crate::cli::snmp;
+use crate::cli::{snmp, web};
 use crate::config;
 use crate::watch::uplink::clients::Manager;
 
@@ -154,4 +154,11 @@ pub fn snmp(machine: &Machine) -> Vec<Step> {
     let commands = [run(vec!["restart", "snmpd"]), run(vec!["enable", "--now", snmp::SERVICE])];
     let commands = machine.exists("/run/systemd/system").then_some(commands);
     std::iter::once(file).chain(commands.into_iter().flatten()).collect()
+}
+
+/// Returns what starts the status page, now and with the machine.
+pub fn web(machine: &Machine) -> Option<Step> {
+    let arguments = vec!["enable", "--now", web::UNIT];
+    let step = Step::Run { program: "systemctl", arguments };
+    machine.exists("/run/systemd/system").then_some(step)
 }

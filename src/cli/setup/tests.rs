@@ -295,3 +295,40 @@ fn snmp_is_asked_for_only_where_there_is_snmpd() {
     assert!(text.contains("run: systemctl restart snmpd\n"), "{text}");
     assert!(text.contains("run: systemctl enable --now bramblegate-snmp.service\n"), "{text}");
 }
+
+#[test]
+fn the_venue_sees_the_page_only_if_that_was_asked_for() {
+    let held = tempfile::tempdir().unwrap();
+    let machine = machine(held.path());
+    let asked = |args: &Args, answer: &str| {
+        let (mut questions, mut proposal) = (0, proposal(true));
+        let yes = answer_web(&machine, &mut proposal, args, &mut |_: &str, _: &str| {
+            questions += 1;
+            Some(answer.to_owned())
+        });
+        (yes.unwrap(), questions, proposal.value("uplink.allow").map(str::to_owned))
+    };
+    let allowed = Some("[\"ssh\", \"icmp\", \"web\"]".to_owned());
+    let plain = args(None, None, false);
+    assert_eq!(asked(&plain, "yes"), (false, 0, None), "there is no page");
+    let wanted = Args { web: true, yes: true, ..Args::default() };
+    assert_eq!(asked(&wanted, ""), (true, 0, allowed.clone()));
+    machine.write(crate::cli::web::UNIT_FILE, b"").unwrap();
+    assert_eq!(asked(&plain, "no"), (false, 1, None));
+    assert_eq!(asked(&plain, "yes"), (true, 1, allowed.clone()));
+    let quiet = asked(&args(None, None, true), "");
+    assert_eq!(quiet, (false, 0, None), "nothing is opened without being asked");
+    let mut proposal = proposal(true);
+    answer_web(&machine, &mut proposal, &wanted, &mut |_: &str, _: &str| None).unwrap();
+    let board = Board::built_in("raspberry-pi-4").unwrap();
+    for step in install(&machine, &proposal, &board).unwrap() {
+        step.carry_out(&machine).unwrap();
+    }
+    let text = machine.read(DEFAULT_FILE).unwrap();
+    let settings = config::load(&[("t", text)], &board).unwrap();
+    assert!(settings.uplink.allow.contains(&config::Allow::Web));
+    assert_eq!(web(&machine), None, "no commands without systemd");
+    std::fs::create_dir_all(held.path().join("run/systemd/system")).unwrap();
+    let step = web(&machine).unwrap().to_string();
+    assert_eq!(step, "run: systemctl enable --now bramblegate-web.service\n");
+}

@@ -245,6 +245,8 @@ fn the_promised_names_are_there() {
             ("bramblegate_node_up", &[("node", "rpi1")], 1.0),
             ("bramblegate_node_rtt_seconds", &[("node", "rpi1")], 0.00031),
             ("bramblegate_node_loss_ratio", &[("node", "rpi1")], 0.03),
+            ("bramblegate_node_health_changes_total", &[("node", "rpi1")], 0.0),
+            ("bramblegate_group_health_changes_total", &[("group", "")], 0.0),
             ("bramblegate_nodes", &[("health", "up")], 1.0),
             (
                 "bramblegate_uplink_info",
