@@ -78,7 +78,8 @@ fn announce(verb: &str) -> Result<()> {
     let systemd = format!("{}/systemd", env!("CARGO_MANIFEST_DIR"));
     let path = format!("{systemd}/announce-web");
     let text = fs::read_to_string(&path).map_err(|error| Error(format!("{path}: {error}")))?;
-    let (installed, own) = ("/usr/lib/bramblegate/web.avahi", format!("{systemd}/bramblegate.avahi"));
+    let (installed, own) =
+        ("/usr/lib/bramblegate/web.avahi", format!("{systemd}/bramblegate.avahi"));
     ensure("the script takes the template from there", text.contains(installed))?;
     let script = format!("{HOME}/announce-web");
     write(&script, &text.replace(installed, &own))?;
@@ -108,7 +109,9 @@ pub fn the_page_is_found_by_mdns() -> Result<()> {
             seen = browse("laptop", &laptop);
             // A blank and such are decimal there.
             let name = "Bramblegate\\032on\\032bramble-head";
-            seen.lines().any(|line| line.starts_with("=;eth0;IPv4;") && line.contains(name) && line.ends_with(wanted))
+            seen.lines().any(|line| {
+                line.starts_with("=;eth0;IPv4;") && line.contains(name) && line.ends_with(wanted)
+            })
         })
         .map_err(|error| Error(format!("{error}\n{seen}")))?;
         ensure("the page is there", get("laptop", "http://10.99.0.126:80/healthz")? == "ok\n")?;

@@ -203,11 +203,8 @@ fn values(snapshot: &Snapshot) -> Vec<(Subject, f32)> {
     let temperature = snapshot.host.as_ref().and_then(|host| host.temperature_c);
     values.extend(temperature.map(|degrees| (Subject::Temperature, degrees as f32)));
     let up = |node: &&Node| node.health == NodeHealth::Up;
-    let trips = snapshot
-        .nodes
-        .iter()
-        .filter(up)
-        .filter_map(|node| Some((node, node.rtt_us? as f32)));
+    let trips =
+        snapshot.nodes.iter().filter(up).filter_map(|node| Some((node, node.rtt_us? as f32)));
     values.extend(by_node_or_group(
         trips,
         snapshot.nodes.len() <= NODES,
@@ -240,7 +237,10 @@ fn by_node_or_group<'a>(
         let group = groups.entry(node.group.as_deref().unwrap_or("")).or_default();
         *group = (group.0 + value, group.1 + 1.0);
     }
-    groups.into_iter().map(|(name, (sum, number))| (of_group(name.to_owned()), sum / number)).collect()
+    groups
+        .into_iter()
+        .map(|(name, (sum, number))| (of_group(name.to_owned()), sum / number))
+        .collect()
 }
 
 #[cfg(test)]
@@ -333,7 +333,8 @@ mod tests {
                 loss_percent: Some(if place % 2 == 1 { 40 } else { 0 }),
                 ..Node::default()
             };
-            let snapshot = Snapshot { nodes: (0..nodes).map(node).collect(), ..Snapshot::default() };
+            let snapshot =
+                Snapshot { nodes: (0..nodes).map(node).collect(), ..Snapshot::default() };
             let losses = |(subject, _): &(Subject, f32)| {
                 matches!(subject, Subject::NodeLoss(_) | Subject::GroupLoss(_))
             };

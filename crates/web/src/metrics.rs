@@ -394,8 +394,7 @@ fn nodes(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt
     out.gauge("node_loss_ratio", "Share of the last 64 probes that was lost.", losses)?;
     let ages = nodes.iter().map(|node| ([("node", &*node.name)], node.since_s));
     out.gauge("node_health_age_seconds", "Time since the node's health changed.", ages)?;
-    let counts =
-        nodes.iter().map(|node| ([("node", &*node.name)], changes.of_node(&node.name)));
+    let counts = nodes.iter().map(|node| ([("node", &*node.name)], changes.of_node(&node.name)));
     let help = "Changes of the node's health since the page's server started.";
     out.counter("node_health_changes", help, counts)
 }

@@ -199,7 +199,10 @@ mod tests {
         let names = |options: Options| (options.names.domains, options.names.names);
         let set = "cluster.domain = \"rack\"\nweb.names = [\"rack1.lan\"]\n";
         assert_eq!(names(options("", &[])), (vec!["bramble".to_owned()], vec![]));
-        assert_eq!(names(options(set, &[])), (vec!["rack".to_owned()], vec!["rack1.lan".to_owned()]));
+        assert_eq!(
+            names(options(set, &[])),
+            (vec!["rack".to_owned()], vec!["rack1.lan".to_owned()])
+        );
         let args = ["--domain", "home.arpa", "--host", "rack1.example"];
         let given = (vec!["home.arpa".to_owned()], vec!["rack1.example".to_owned()]);
         assert_eq!(names(options(set, &args)), given);

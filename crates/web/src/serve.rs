@@ -558,9 +558,7 @@ async fn discovered(
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response();
     };
     match site.kept.targets(made, &snapshot, query.port) {
-        Ok(answer) => {
-            answer.respond_by("application/json", &headers, |list| in_place(list, place))
-        }
+        Ok(answer) => answer.respond_by("application/json", &headers, |list| in_place(list, place)),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
