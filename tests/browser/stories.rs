@@ -417,13 +417,18 @@ fn orders() -> Result<()> {
     std::thread::sleep(Duration::from_secs(1));
     ensure("nothing was ordered", scene.daemon().orders.try_recv().is_err())?;
     browser.open(&scene.url())?;
+    let wait = Duration::from_secs(5);
+    let order = |scene: &Scene| {
+        let next = scene.daemon().orders.recv_timeout(wait);
+        next.map_err(|error| Error(error.to_string()))
+    };
+    browser.click("button[value=next-page]")?;
+    let turned = order(&scene)?;
+    ensure(format!("the order is {turned}"), turned.contains("\"next-page\""))?;
+    browser.open(&scene.url())?;
     browser.type_into("input[name=node]", "node-002")?;
     browser.click("button[value=drain]")?;
-    let order = scene
-        .daemon()
-        .orders
-        .recv_timeout(Duration::from_secs(5))
-        .map_err(|error| Error(error.to_string()))?;
+    let order = order(&scene)?;
     ensure(format!("the order is {order}"), order.contains("drain") && order.contains("node-002"))?;
     browser.click("form[action='/logout'] button")?;
     until(

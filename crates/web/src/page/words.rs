@@ -79,6 +79,7 @@ pub struct Words {
     pub lost: &'static str,
     pub memory_free: &'static str,
     pub nat: &'static str,
+    pub next_page: &'static str,
     pub no: &'static str,
     pub no_address: &'static str,
     pub no_display: &'static str,

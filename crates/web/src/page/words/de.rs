@@ -36,6 +36,7 @@ pub(super) const WORDS: Words = Words {
     lost: "Der Gateway-Dienst antwortet nicht. Zu sehen ist, was er zuletzt gemeldet hat.",
     memory_free: "Speicher frei",
     nat: "NAT",
+    next_page: "nächste Seite der Anzeige",
     no: "nein",
     no_address: "noch keine Adresse",
     no_display: "keine Anzeige",

@@ -36,6 +36,7 @@ pub(super) const WORDS: Words = Words {
     lost: "The gateway daemon does not answer. What you see is what it last reported.",
     memory_free: "memory free",
     nat: "NAT",
+    next_page: "next page of the display",
     no: "no",
     no_address: "no address yet",
     no_display: "no display",
