@@ -50,6 +50,7 @@ fn avahi(place: &str, name: &str, interface: &str) -> Result<Running> {
          [publish]\npublish-workstation=no\n"
     );
     write(&format!("{HOME}/avahi-{place}.conf"), &settings)?;
+    write(&format!("{HOME}/bus.conf"), BUS)?;
     let script = DAEMONS.replace("HOME", HOME).replace("PLACE", place);
     let mut command = within(place, "sh");
     command.args(["-ec", &script]);
