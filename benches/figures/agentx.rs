@@ -118,8 +118,8 @@ fn read_identifier(payload: &[u8]) -> Option<Vec<u32>> {
     let numbers = payload.get(4..4 + usize::from(count) * 4)?;
     let short = [1, 3, 6, 1, u32::from(prefix)];
     let begin = if prefix == 0 { &[][..] } else { &short };
-    let numbers = numbers.chunks_exact(4).map(|number| {
-        number.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
-    });
+    let numbers = numbers
+        .chunks_exact(4)
+        .map(|number| number.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)));
     Some(begin.iter().copied().chain(numbers).collect())
 }

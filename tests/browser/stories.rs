@@ -307,7 +307,10 @@ fn widths() -> Result<()> {
                     "return innerWidth === {width} && document.documentElement.scrollWidth <= {width}"
                 );
                 let what = format!("{nodes} nodes fit on a {name}");
-                until(&scene.browser, &what, Duration::from_secs(5), &fits)?;
+                if let Err(error) = until(&scene.browser, &what, Duration::from_secs(5), &fits) {
+                    let widest = scene.browser.run(WIDEST, json!([]))?;
+                    return Err(Error(format!("{error}; the widest is {widest}")));
+                }
                 let plots = "return document.querySelectorAll('#plots figure').length > 0";
                 ensure("there are plots", scene.browser.run(plots, json!([]))? == true)?;
                 let back = scene

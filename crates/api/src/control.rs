@@ -87,12 +87,9 @@ impl Order {
         if request.schema != Schema::default() {
             return Err(format!("schema {} is not known here: write {SCHEMA}", request.schema.0));
         }
-        let verb = request
-            .order
-            .known()
-            .ok_or(
-                "the orders are \"drain\", \"resume\", \"forget\", \"acknowledge\" and \"next-page\"",
-            )?;
+        let verb = request.order.known().ok_or(
+            "the orders are \"drain\", \"resume\", \"forget\", \"acknowledge\" and \"next-page\"",
+        )?;
         Self::new(verb, request.node).ok_or_else(|| match verb {
             Verb::Acknowledge => {
                 "\"acknowledge\" is for all that stands, not for one node".to_owned()
