@@ -18,7 +18,7 @@ pub(super) fn state(known: &Known, words: &Words) -> Markup {
             span class={ "severity " (class(severity)) } { (text(severity, words.severity)) }
         }
         @if let Some(snapshot) = known.snapshot.as_deref().filter(|_| known.lost.is_none()) {
-            p.glance { (glance(snapshot, words)) }
+            " " p.glance { (glance(snapshot, words)) }
         }
         @if severity.is_none() {
             p.lost { (words.not_started) }
