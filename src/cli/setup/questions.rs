@@ -238,7 +238,8 @@ pub fn answer_web(
     let asked = || machine.exists(web::UNIT_FILE);
     let wanted = args.web || (asked() && confirm(question, false, args, ask)?);
     if wanted {
-        let allowed = ["ssh", "icmp", "web"].map(str::to_owned);
+        // What is allowed anyway, and the page.
+        let allowed = ["ssh", "icmp", "mdns", "web"].map(str::to_owned);
         proposal.set("uplink.allow", list(&allowed));
     }
     Ok(wanted)

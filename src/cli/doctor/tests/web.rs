@@ -86,7 +86,7 @@ fn what_lets_the_venue_in_keeps_what_was_allowed() {
     let head = serving("web-venue", "80");
     let settings = head.settings.clone();
     for (allow, wanted) in [
-        ("", "'uplink.allow = [\"ssh\", \"icmp\", \"web\"]'"),
+        ("", "'uplink.allow = [\"ssh\", \"icmp\", \"mdns\", \"web\"]'"),
         ("uplink.allow = []\n", "'uplink.allow = [\"web\"]'"),
         (
             "uplink.allow = [\"mdns\", 8080, \"tcp:8000-8010\", \"udp:51820\"]\n",
