@@ -482,9 +482,12 @@ fn german() -> Result<()> {
     let german = json!({"headers": {"Accept-Language": "de-DE,de;q=0.9"}});
     scene.browser.devtools("Network.setExtraHTTPHeaders", &german)?;
     scene.browser.open(&scene.url())?;
-    let text = scene.browser.run("return document.documentElement.lang + document.body.textContent", json!([]))?;
+    let text = scene
+        .browser
+        .run("return document.documentElement.lang + document.body.textContent", json!([]))?;
     let text = text.as_str().unwrap_or_default().to_owned();
-    for wanted in ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt"] {
+    for wanted in ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt"]
+    {
         ensure(format!("{wanted} in {text}"), text.contains(wanted))?;
     }
     // The commands to the nodes, opened.
