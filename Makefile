@@ -53,6 +53,7 @@ observability-test: toolchain ## metrics, rules and the Grafana board before Deb
 	@scripts/packages.sh test observability
 	@scripts/unpacked.sh $(TARGET)/unpacked prometheus
 	@scripts/base-mibs.sh $(TARGET)/observability/mibs
+	@scripts/grafana-sdk.sh $(TARGET)/observability/grafana-sdk
 	$(CARGO) build --locked --workspace
 	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) test --locked --test observability --test snmp -- $(ARGS)
 

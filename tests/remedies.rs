@@ -332,6 +332,19 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/snmp/cases.rs",
         "doctor_leads_to_an_answer",
     ),
+    (
+        r"bramblegate web password",
+        "tests/verbs/web.rs",
+        "a_password_is_asked_for_twice_and_not_shown",
+    ),
+    (r"systemctl enable --now bramblegate-web", "tests/kernel/doctor.rs", "every_remedy_helps"),
+    (r"systemctl restart bramblegate-web", "tests/kernel/doctor.rs", "every_remedy_helps"),
+    (r"systemctl restart {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
+    (
+        r"mkdir -p {} && echo 'uplink.allow = [{}]' | tee {}/web.toml && systemctl reload bramblegate",
+        "tests/kernel/doctor.rs",
+        "every_remedy_helps",
+    ),
     (r"apt install snmpd", "tests/snmp/cases.rs", "doctor_leads_to_an_answer"),
     (
         r"bramblegate print snmpd | tee /etc/snmp/snmpd.conf.d/bramblegate.conf && systemctl restart snmpd",

@@ -7,6 +7,7 @@
 #![allow(clippy::indexing_slicing)]
 
 mod address;
+mod agentx;
 mod bus;
 #[path = "../../crates/web/tests/common/mod.rs"]
 mod common;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -274,6 +274,23 @@ impl Machine {
             Err(Error::Io(error)) => error.kind() == ErrorKind::TimedOut,
             Err(_) => false,
         }
+    }
+
+    /// Returns whether a status page answers there, whatever it answers. In tests whether there is
+    /// an answer to "page ADDRESS:PORT".
+    pub fn page_answers(&self, at: SocketAddr) -> bool {
+        if let Some(answers) = &self.answers {
+            return answers.contains_key(&format!("page {at}"));
+        }
+        let ask = || -> std::io::Result<[u8; 5]> {
+            let mut stream = TcpStream::connect_timeout(&at, TIMEOUT)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
+            write!(stream, "GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
+            let mut begin = [0; 5];
+            stream.read_exact(&mut begin).map(|()| begin)
+        };
+        ask().is_ok_and(|begin| begin == *b"HTTP/")
     }
 
     /// Runs a program that changes something.

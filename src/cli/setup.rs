@@ -30,7 +30,6 @@ Examples:
 
 const SERVICE: &str = "bramblegate.service";
 /// The default of uplink.allow, and the status page.
-const ALLOW_WITH_WEB: &str = "[\"ssh\", \"icmp\", \"mdns\", \"web\"]";
 
 /// Ask what detect cannot know, write the settings, start the service
 ///
@@ -50,9 +49,9 @@ pub struct Args {
     /// Writes /etc/snmp/snmpd.conf.d/bramblegate.conf; see bramblegate-snmp(8).
     #[arg(long)]
     pub snmp: bool,
-    /// Show the status page to computers in the venue
+    /// Start the status page, and let the venue see it
     ///
-    /// Starts bramblegate-web.service, and adds "web" to uplink.allow; see bramblegate-web(8).
+    /// Adds "web" to uplink.allow; see bramblegate-web(8).
     #[arg(long)]
     pub web: bool,
     /// Do not ask: take what was found
@@ -142,10 +141,7 @@ fn plan(
     let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
     let managers = leave_alone(doctor::cluster::managed_by(machine, &port), &port, args, ask)?;
     let with_snmp = answer_snmp(machine, args, ask)?;
-    let with_web = answer_web(machine, args, ask)?;
-    if with_web {
-        proposal.set("uplink.allow", ALLOW_WITH_WEB.to_owned());
-    }
+    let with_web = answer_web(machine, &mut proposal, args, ask)?;
     let mut steps = install(machine, &proposal, board)?;
     steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());

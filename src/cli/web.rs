@@ -14,13 +14,13 @@ use super::settings::NotWritten;
 use super::{exit, output};
 use crate::files::reading;
 
-/// The service of the page, and its unit where it is installed.
-pub const SERVICE: &str = "bramblegate-web.service";
-pub const UNIT: &str = "/usr/lib/systemd/system/bramblegate-web.service";
 /// The program that serves the page.
-const PROGRAM: &str = "bramblegate-web";
+pub const PROGRAM: &str = "bramblegate-web";
+/// Its unit, and where packages and `make install` put that.
+pub const UNIT: &str = "bramblegate-web.service";
+pub const UNIT_FILE: &str = "/usr/lib/systemd/system/bramblegate-web.service";
 /// Its password's hash.
-const FILE: &str = "/etc/bramblegate/web.password";
+pub const FILE: &str = "/etc/bramblegate/web.password";
 /// Whose members may read it.
 const GROUP: &str = "bramblegate";
 /// No password is read further, bytes.

@@ -14,7 +14,7 @@ use crate::webdriver::{Browser, Look};
 
 pub type Story = (&'static str, fn() -> Result<()>);
 
-pub const ALL: [Story; 9] = [
+pub const ALL: [Story; 11] = [
     ("a_node_that_dies_is_seen_without_a_reload", a_node_that_dies),
     ("the_glass_is_the_display_dot_by_dot", the_glass),
     ("attributes_are_as_the_contract_has_them", attributes),
@@ -24,6 +24,8 @@ pub const ALL: [Story; 9] = [
     ("orders_need_a_log_in", orders),
     ("a_stale_page_says_so_within_five_seconds", stale),
     ("axe_finds_nothing", axe),
+    ("german_on_a_phone", german),
+    ("a_summary_names_no_nodes", summary),
 ];
 
 /// A browser before a cluster.
@@ -36,9 +38,13 @@ struct Scene {
 
 impl Scene {
     fn new(snapshot: Snapshot, look: Look) -> Result<Self> {
+        Self::with(snapshot, look, &[])
+    }
+
+    fn with(snapshot: Snapshot, look: Look, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|error| Error(error.to_string()))?;
         let daemon = Daemon::start(folder.path(), snapshot);
-        let program = Program::start(folder.path(), "127.0.0.1", &[]);
+        let program = Program::start(folder.path(), "127.0.0.1", arguments);
         let browser = Browser::start(folder.path(), look)?;
         let scene = Self { browser, program, daemon: Some(daemon), _folder: folder };
         scene.browser.open(&scene.url())?;
@@ -420,13 +426,18 @@ fn orders() -> Result<()> {
     std::thread::sleep(Duration::from_secs(1));
     ensure("nothing was ordered", scene.daemon().orders.try_recv().is_err())?;
     browser.open(&scene.url())?;
+    let wait = Duration::from_secs(5);
+    let order = |scene: &Scene| {
+        let next = scene.daemon().orders.recv_timeout(wait);
+        next.map_err(|error| Error(error.to_string()))
+    };
+    browser.click("button[value=next-page]")?;
+    let turned = order(&scene)?;
+    ensure(format!("the order is {turned}"), turned.contains("\"next-page\""))?;
+    browser.open(&scene.url())?;
     browser.type_into("input[name=node]", "node-002")?;
     browser.click("button[value=drain]")?;
-    let order = scene
-        .daemon()
-        .orders
-        .recv_timeout(Duration::from_secs(5))
-        .map_err(|error| Error(error.to_string()))?;
+    let order = order(&scene)?;
     ensure(format!("the order is {order}"), order.contains("drain") && order.contains("node-002"))?;
     browser.click("form[action='/logout'] button")?;
     until(
@@ -459,6 +470,51 @@ fn stale() -> Result<()> {
     scene.daemon = None;
     until(&scene.browser, "the daemon is gone", FIVE, LOST)?;
     keep(&scene.browser, "daemon-gone").map(drop)
+}
+
+/// Returns whether the page is no wider than a phone.
+const FITS: &str = "return document.documentElement.scrollWidth <= 390";
+
+fn german() -> Result<()> {
+    let phone = Look { width: 390, ..Look::default() };
+    let scene = Scene::new(crowded(40), phone)?;
+    scene.browser.devtools("Network.enable", &json!({}))?;
+    let german = json!({"headers": {"Accept-Language": "de-DE,de;q=0.9"}});
+    scene.browser.devtools("Network.setExtraHTTPHeaders", &german)?;
+    scene.browser.open(&scene.url())?;
+    let text = scene
+        .browser
+        .run("return document.documentElement.lang + document.body.textContent", json!([]))?;
+    let text = text.as_str().unwrap_or_default().to_owned();
+    for wanted in ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt"]
+    {
+        ensure(format!("{wanted} in {text}"), text.contains(wanted))?;
+    }
+    // The commands to the nodes, opened.
+    scene.browser.click("#address summary")?;
+    let lines = scene.browser.run(
+        "return [...document.querySelectorAll('#address details code')].map(e => e.textContent)",
+        json!([]),
+    )?;
+    let wanted = json!([
+        "ssh -J 10.99.0.126 10.1.1.1",
+        "ssh 10.99.0.126 bramblegate ssh-config > ~/.ssh/bramble"
+    ]);
+    ensure(format!("the lines are {lines}"), lines == wanted)?;
+    ensure("it fits on a phone", scene.browser.run(FITS, json!([]))? == true)?;
+    keep(&scene.browser, "german-phone").map(drop)
+}
+
+fn summary() -> Result<()> {
+    let phone = Look { width: 390, dark: true, script: true };
+    let scene = Scene::with(crowded(40), phone, &["--public", "summary"])?;
+    let source = scene.browser.source()?;
+    for private in ["node-002", "10.1.1.", "b8:27:eb"] {
+        ensure(format!("{private} in {source}"), !source.contains(private))?;
+    }
+    ensure("the head's address is there", source.contains("ssh 10.99.0.126"))?;
+    ensure("it fits on a phone", scene.browser.run(FITS, json!([]))? == true)?;
+    keep(&scene.browser, "summary-phone").map(drop)
 }
 
 /// Where `scripts/axe.sh` puts it.

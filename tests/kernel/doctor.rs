@@ -299,6 +299,19 @@ const AILMENTS: &[(&str, &str, &str)] = &[
         "SERVING dnsmasq -k -C /dev/null --port=0 --interface=lo --pid-file --user=root --group=root --dhcp-range=10.77.0.5,10.77.0.9 --dhcp-leasefile=/run/other.leases & \n sleep 0.5",
         "sleep 0.5",
     ),
+    ("host-web-stopped", "page_is_enabled", ""),
+    ("host-web-silent", "page_is_enabled; page; kill -STOP $(cat /run/web.pid)", ""),
+    // The page moves back when it starts again.
+    (
+        "host-web-port",
+        "ip link set lo up; busybox nc -l -p 80 >/dev/null </dev/null & \n sleep 0.3; page",
+        "page",
+    ),
+    (
+        "host-web-not-allowed",
+        "page; mkdir -p /etc/bramblegate/bramblegate.toml.d $FILE.d; mount --bind /etc/bramblegate/bramblegate.toml.d $FILE.d",
+        "bramblegate print settings -c $FILE | grep -q '^allow = .*\"web\"'",
+    ),
     // A unit of Debian's; what `systemctl` does here is to take its link away.
     (
         "gateway-dhcp-other",
@@ -311,8 +324,28 @@ const AILMENTS: &[(&str, &str, &str)] = &[
 /// the real one does.
 const PROGRAMS: &str = r#"
 printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo
-printf '#!/bin/sh\ncase "$*" in "disable --now "*) rm /etc/systemd/system/multi-user.target.wants/$3 ;; *) exit 1 ;; esac\n' > /run/bin/systemctl
+cat > /run/bin/systemctl <<'END'
+#!/bin/sh
+case "$*" in
+"disable --now "*) rm /etc/systemd/system/multi-user.target.wants/$3 ;;
+"enable --now bramblegate-web" | "restart bramblegate-web") exec page ;;
+"reload bramblegate") ;;
+*) exit 1 ;;
+esac
+END
+cat > /run/bin/page <<'END'
+#!/bin/sh
+ip link set lo up
+mkdir -p /run/bramblegate-web
+[ ! -e /run/web.pid ] || { kill -KILL $(cat /run/web.pid); rm -f /run/bramblegate-web/port; }
+setsid $WEB -c $FILE </dev/null >/dev/null 2>&1 &
+echo $! > /run/web.pid
+for try in $(seq 50); do [ -s /run/bramblegate-web/port ] && exit 0; sleep 0.1; done
+exit 1
+END
 chmod +x /run/bin/*
+page_is_enabled() { mkdir -p /etc/systemd/system/multi-user.target.wants; touch /etc/systemd/system/multi-user.target.wants/bramblegate-web.service; }
+bramblegate() { $PROGRAM "$@"; }
 "#;
 
 /// The command of each remedy is done as it is printed; after that its finding is gone.
@@ -334,6 +367,7 @@ fn every_remedy_helps() {
             r#"mount -t sysfs sysfs /sys; mount -t proc proc /proc
             mount -t tmpfs tmpfs /etc; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /sys/bus; mkdir -p /run/bin
             mount -t tmpfs tmpfs /var/lib/dhcpcd
+            export PROGRAM={program} WEB=$(dirname {program})/bramblegate-web FILE={file}
             {PROGRAMS}
             PATH=/run/bin:$PATH
             printf 'root:x:0:0::/:/bin/sh\nbramblegate:x:990:990::/:/bin/sh\n' > /etc/passwd
@@ -355,6 +389,7 @@ fn every_remedy_helps() {
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{code}: {text}");
     }
+    std::fs::remove_dir(format!("{file}.d")).unwrap();
     std::fs::remove_file(file).unwrap();
 }
 

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bramblegate_lab::shell::must;
+use bramblegate_lab::inside::{self, HOME};
+use bramblegate_lab::shell::{must, run};
 use bramblegate_lab::{Error, Result};
 use serde_json::Value;
 
 use super::prometheus::Prometheus;
 use super::scrape::settings;
-use super::{ensure, online, shipped, until};
+use super::{ensure, online_by, shipped, until};
 
 /// What Grafana puts in the place of its variables.
 const VARIABLES: [(&str, &str); 2] = [("$instance", ".*"), ("$__rate_interval", "10s")];
@@ -31,14 +31,56 @@ fn panels(board: &Value) -> Vec<(String, String, Vec<String>)> {
         .collect()
 }
 
+/// Grafana's own types know each key and each value of the board; `scripts/grafana-sdk.sh` fetches
+/// them.
+pub fn is_as_grafana_has_it() -> Result<()> {
+    inside::furnish()?;
+    let root = env!("CARGO_MANIFEST_DIR");
+    let script = format!("{root}/tests/observability/schema.py");
+    let sdk = format!("{root}/target/observability/grafana-sdk");
+    let board = shipped("grafana.json");
+    let printed = run("python3", &["-B", &script, &sdk, &board])?;
+    println!("{printed}");
+    // What Grafana would pass over, or refuse, is seen.
+    let text = fs::read_to_string(&board).map_err(|error| Error(format!("{board}: {error}")))?;
+    for (right, wrong) in [
+        ("\"lineWidth\": ", "\"lineWidht\": "),
+        ("\"drawStyle\": \"line\"", "\"drawStyle\": \"lines\""),
+        ("\"type\": \"stat\"", "\"type\": \"static\""),
+    ] {
+        ensure(&format!("the board has {right}"), text.contains(right))?;
+        let file = format!("{HOME}/wrong.json");
+        fs::write(&file, text.replace(right, wrong))
+            .map_err(|error| Error(format!("{file}: {error}")))?;
+        let found = run("python3", &["-B", &script, &sdk, &file]);
+        ensure(&format!("{wrong} is found"), found.is_err())?;
+    }
+    Ok(())
+}
+
+/// A head with every figure, whatever this machine has: a sensor of temperature, and a root file
+/// system that its `fstab` knows. In the mounts of the gateway's process alone.
+const WHOLE: [&str; 3] = [
+    "sh",
+    "-ec",
+    "mount -t tmpfs tmpfs /sys/class/thermal
+     mkdir /sys/class/thermal/thermal_zone0
+     echo 48000 > /sys/class/thermal/thermal_zone0/temp
+     echo '/dev/root / ext4 defaults 0 1' > /run/world/fstab
+     mount --bind /run/world/fstab /etc/fstab
+     exec \"$0\" \"$@\"",
+];
+/// A range for nodes that the settings do not know.
+const SERVING: &str = "[cluster.dhcp]\n";
+
 /// Every expression is asked of a real Prometheus, with Grafana's variables filled in, while a node
-/// is down: it is understood, and something comes back.
+/// is down and then while the daemon is: it is understood, and something comes back.
 pub fn every_panel_has_data() -> Result<()> {
     let file = shipped("grafana.json");
     let text = fs::read_to_string(&file).map_err(|error| Error(format!("{file}: {error}")))?;
     let board: Value = serde_json::from_str(&text).map_err(|error| Error(error.to_string()))?;
     structure(&board)?;
-    online(|world| {
+    online_by(&WHOLE, SERVING, |world| {
         let server = Prometheus::start("rpi1", 9090, &settings("192.168.50.1:80", ""))?;
         // A change of another program's has the rules' counters read soon.
         must("head", "nft add table ip other")?;
@@ -49,23 +91,12 @@ pub fn every_panel_has_data() -> Result<()> {
         until("rules have counted", || {
             server.value("sum(bramblegate_rule_packets_total) > 0").is_some()
         })?;
+        let mut silent = Vec::new();
         for (title, _, expressions) in panels(&board) {
             for expression in expressions {
-                let mut filled = expression.clone();
-                for (name, value) in VARIABLES {
-                    filled = filled.replace(name, value);
+                if !has_data(&server, &title, &expression, Duration::from_secs(20))? {
+                    silent.push((title.clone(), expression));
                 }
-                ensure(&format!("no variable is left in {filled}"), !filled.contains('$'))?;
-                let silent = is_silent_here(&expression);
-                let mut samples = server.query(&filled)?;
-                // A rate needs two samples.
-                let end = Instant::now() + Duration::from_secs(20);
-                while samples.is_empty() && !silent && Instant::now() < end {
-                    sleep(Duration::from_millis(500));
-                    samples = server.query(&filled)?;
-                }
-                println!("{title}: {} samples of {filled}", samples.len());
-                ensure(&format!("{title}: {filled} has data"), silent || !samples.is_empty())?;
             }
         }
         let health = panels(&board).into_iter().find(|(_, kind, _)| kind == "state-timeline");
@@ -76,23 +107,39 @@ pub fn every_panel_has_data() -> Result<()> {
             .map(|(_, value)| value)
             .collect();
         values.sort_by(f64::total_cmp);
-        ensure(&format!("two nodes up, one down: {values:?}"), values == [0.0, 5.0, 5.0])
+        ensure(&format!("two nodes up, one down: {values:?}"), values == [0.0, 5.0, 5.0])?;
+        // What is left shows that the daemon does not answer.
+        world.stop_gateway("TERM", Duration::from_secs(10))?;
+        server.await_value("bramblegate_up", 0.0)?;
+        ensure(&format!("one expression waits for that: {silent:?}"), silent.len() == 1)?;
+        for (title, expression) in silent {
+            let seen = has_data(&server, &title, &expression, Duration::from_secs(5))?;
+            ensure(&format!("{title}: {expression} has data"), seen)?;
+        }
+        Ok(())
     })
 }
 
-/// What there is no figure of on this machine, or now: a daemon that answers is no "no answer", and
-/// a machine without sensors has no temperature, and a head in namespaces no root file system of its
-/// own. This head serves no addresses.
-fn is_silent_here(expression: &str) -> bool {
-    let zones = fs::read_dir("/sys/class/thermal").into_iter().flatten().flatten();
-    let has_sensor =
-        zones.into_iter().any(|zone| fs::read_to_string(zone.path().join("temp")).is_ok());
-    expression.contains("bramblegate_up{instance=~\"$instance\"} == 0")
-        || expression.contains("bramblegate_host_read_only")
-        || expression.contains("bramblegate_dhcp_range_addresses")
-        || (expression.contains("bramblegate_host_temperature") && !has_sensor)
-        || (expression.contains("conntrack")
-            && !Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists())
+/// Returns whether an expression of the board has data, within this time: a rate needs two samples.
+fn has_data(
+    server: &Prometheus,
+    title: &str,
+    expression: &str,
+    patience: Duration,
+) -> Result<bool> {
+    let mut filled = expression.to_owned();
+    for (name, value) in VARIABLES {
+        filled = filled.replace(name, value);
+    }
+    ensure(&format!("no variable is left in {filled}"), !filled.contains('$'))?;
+    let end = Instant::now() + patience;
+    let mut samples = server.query(&filled)?;
+    while samples.is_empty() && Instant::now() < end {
+        sleep(Duration::from_millis(500));
+        samples = server.query(&filled)?;
+    }
+    println!("{title}: {} samples of {filled}", samples.len());
+    Ok(!samples.is_empty())
 }
 
 /// What Grafana's import needs, and what a board of its own needs to be found again.

@@ -2,6 +2,7 @@
 //! rules and of the Grafana board, before the real program and its status page. Each test has
 //! namespaces of its own; needs prometheus and promtool, so no part of `cargo test`.
 
+mod announced;
 mod board;
 #[path = "../common/frame.rs"]
 mod frame;
@@ -37,7 +38,7 @@ address = "10.99.0.126"
 /// What a test is.
 type Test = fn() -> Result<()>;
 
-const TESTS: [(&str, Test); 8] = [
+const TESTS: [(&str, Test); 10] = [
     ("promtool::metrics_of_both_formats_are_clean", scrape::metrics_are_clean),
     ("promtool::rules_are_valid_and_each_fires", scrape::rules_are_valid),
     ("scrape::one_line_shows_every_node", scrape::one_line_shows_every_node),
@@ -45,7 +46,9 @@ const TESTS: [(&str, Test); 8] = [
     ("scrape::a_daemon_that_is_gone_fires", scrape::a_daemon_that_is_gone_fires),
     ("sd::a_cluster_of_750_is_found_by_one_line", service_discovery::a_cluster_of_750_is_found),
     ("federation::a_third_has_the_nodes_of_two_heads", service_discovery::federation),
+    ("board::is_as_grafanas_own_types_have_it", board::is_as_grafana_has_it),
     ("board::every_panel_has_data", board::every_panel_has_data),
+    ("mdns::the_page_is_found_by_a_computer_in_the_venue", announced::the_page_is_found_by_mdns),
 ];
 
 fn main() -> ExitCode {
@@ -72,16 +75,37 @@ fn shipped(name: &str) -> String {
 /// Plays a test with a gateway that is online, all three nodes up, and its status page on port 80
 /// of the head.
 fn online(test: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    online_by(&[], "", test)
+}
+
+/// The same, with a program that starts the gateway, and more settings for it.
+fn online_by(
+    starter: &[&str],
+    settings: &str,
+    test: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
+    gateway(starter, settings, |world| {
+        let _page = page("head", &world.socket(), 80)?;
+        test(world)
+    })
+}
+
+/// The same without the status page.
+fn gateway(
+    starter: &[&str],
+    settings: &str,
+    test: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
     let venue = Venue::parse("observability", HOME_ROUTER)?;
     let mut world = World::build(&venue, &program("bramblegate"))?;
-    let result = world.start_gateway().and_then(|()| {
+    world.set_settings(settings);
+    let result = world.start_gateway_by(starter, &[]).and_then(|()| {
         until("online, three nodes up", || {
             world.status().is_ok_and(|status| {
                 watch::at(&status, "uplink.state") == "online"
                     && watch::at(&status, "cluster.up") == "3"
             })
         })?;
-        let _page = page("head", &world.socket(), 80)?;
         test(&mut world)
     });
     if result.is_err() {

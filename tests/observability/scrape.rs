@@ -99,6 +99,10 @@ pub fn a_node_that_dies_fires() -> Result<()> {
         server.await_value("bramblegate_node_up{node=\"rpi2\"}", 0.0)?;
         server.await_value("bramblegate_nodes{health=\"down\"}", 1.0)?;
         server.await_value("count(bramblegate_alert{code=\"node-down\"})", 1.0)?;
+        let changed = "count(bramblegate_node_health_changes_total > 0)";
+        server.await_value(changed, 1.0)?;
+        server.await_value("count(bramblegate_node_health_changes_total)", 3.0)?;
+        server.await_value("count(bramblegate_group_health_changes_total > 0)", 1.0)?;
         let others = server.firing();
         ensure(
             &format!("of no other node: {others:?}"),

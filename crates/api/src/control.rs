@@ -17,6 +17,8 @@ pub enum Order {
     Forget(String),
     /// the user acknowledges what is wrong now
     Acknowledge,
+    /// the display turns to its next page, as by its button
+    NextPage,
 }
 
 words! {
@@ -26,6 +28,7 @@ words! {
         Resume = "resume",
         Forget = "forget",
         Acknowledge = "acknowledge",
+        NextPage = "next-page",
     }
 }
 
@@ -46,8 +49,16 @@ impl From<Order> for Request {
             Order::Resume(node) => (Verb::Resume, Some(node)),
             Order::Forget(node) => (Verb::Forget, Some(node)),
             Order::Acknowledge => (Verb::Acknowledge, None),
+            Order::NextPage => (Verb::NextPage, None),
         };
         Self { node, order: verb.into(), schema: Schema::default() }
+    }
+}
+
+impl Verb {
+    /// Returns whether an order of this verb is about one node.
+    pub const fn has_node(self) -> bool {
+        matches!(self, Self::Drain | Self::Resume | Self::Forget)
     }
 }
 
@@ -60,6 +71,7 @@ impl Order {
             (Verb::Resume, Some(node)) => Some(Self::Resume(node)),
             (Verb::Forget, Some(node)) => Some(Self::Forget(node)),
             (Verb::Acknowledge, None) => Some(Self::Acknowledge),
+            (Verb::NextPage, None) => Some(Self::NextPage),
             _ => None,
         }
     }
@@ -75,14 +87,14 @@ impl Order {
         if request.schema != Schema::default() {
             return Err(format!("schema {} is not known here: write {SCHEMA}", request.schema.0));
         }
-        let verb = request
-            .order
-            .known()
-            .ok_or("the orders are \"drain\", \"resume\", \"forget\" and \"acknowledge\"")?;
+        let verb = request.order.known().ok_or(
+            "the orders are \"drain\", \"resume\", \"forget\", \"acknowledge\" and \"next-page\"",
+        )?;
         Self::new(verb, request.node).ok_or_else(|| match verb {
             Verb::Acknowledge => {
                 "\"acknowledge\" is for all that stands, not for one node".to_owned()
             }
+            Verb::NextPage => "\"next-page\" is for the display, not for one node".to_owned(),
             _ => format!("\"{verb}\" needs the name of a node"),
         })
     }
@@ -128,6 +140,7 @@ mod tests {
             (br#"{"schema":2,"order":"drain","node":"rpi2"}"#, "schema 2"),
             (br#"{"schema":1,"order":"drain"}"#, "needs the name"),
             (br#"{"schema":1,"order":"acknowledge","node":"rpi2"}"#, "not for one node"),
+            (br#"{"schema":1,"order":"next-page","node":"rpi2"}"#, "not for one node"),
             (br#"{"schema":1,"order":"explode"}"#, "the orders are"),
             (br#"{"schema":1,"order":"drain","node":"rpi2","force":true}"#, "unknown field"),
         ] {
@@ -144,6 +157,7 @@ mod tests {
             (Order::Resume("rpi1".into()), r#"{"node":"rpi1","order":"resume","schema":1}"#),
             (Order::Forget("a".into()), r#"{"node":"a","order":"forget","schema":1}"#),
             (Order::Acknowledge, r#"{"order":"acknowledge","schema":1}"#),
+            (Order::NextPage, r#"{"order":"next-page","schema":1}"#),
         ] {
             assert_eq!(String::from_utf8(crate::line(&order)).unwrap(), format!("{line}\n"));
             assert_eq!(Order::parse(line.as_bytes()), Ok(order));

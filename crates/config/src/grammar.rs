@@ -268,6 +268,20 @@ pub(super) fn web_head(text: &str) -> Parsed<String> {
     Ok(if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") })
 }
 
+/// One entry of `web.names`: a whole name, in small letters and without the dot at its end.
+pub(super) fn web_name(text: &str) -> Parsed<String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.parse::<IpAddr>().is_ok() {
+        let right = "leave it out: the page answers to every address";
+        return Err(Complaint::new(format!("{text:?} is an address"), right));
+    }
+    if domain_name(name) {
+        return Ok(name.to_ascii_lowercase());
+    }
+    let right = "write a name alone, such as \"rack1.example.org\": no http://, no port";
+    Err(Complaint::new(format!("{text:?} is not a name"), right))
+}
+
 /// `uplink.check.url`: host, port, path with query.
 pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     let right = "write a URL such as \"http://example.org/generate_204\"";

@@ -472,6 +472,8 @@ pub struct Web {
     pub admin_from: Vec<IpNet>,
     /// URLs of other heads' pages, without a path
     pub heads: Vec<String>,
+    /// by which the page may be called, beside those that it knows by itself
+    pub names: Vec<String>,
     /// where the page's process writes its port
     pub port_file: PathBuf,
 }

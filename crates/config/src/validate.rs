@@ -334,6 +334,7 @@ impl Check<'_> {
             public: self.get(&keys::WEB_PUBLIC)?,
             admin_from: self.get(&keys::WEB_ADMIN_FROM).or_else(own)?,
             heads: self.get(&keys::WEB_HEADS)?,
+            names: self.get(&keys::WEB_NAMES)?,
             port_file: self.get(&keys::WEB_PORT_FILE)?,
         })
     }

@@ -57,7 +57,7 @@ impl Follow {
         let (mut rope, bell) = UnixStream::pair()?;
         rope.set_nonblocking(true)?;
         bell.set_nonblocking(true)?;
-        let follower = Follower::start(path, REFRESH, move |_| {
+        let follower = Follower::start(path, REFRESH, move |_, _| {
             // Full: it rings already.
             let _ = rope.write(&[0]);
         })?;

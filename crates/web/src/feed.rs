@@ -10,6 +10,7 @@ use bramblegate_api::client::{Follower, Known, Step};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{broadcast, watch};
 
+use crate::changes::{HealthChanges, HealthCounter};
 use crate::sight::{Sight, Summaries};
 
 /// A snapshot is asked for so often.
@@ -45,6 +46,7 @@ struct Lines {
 pub struct Feed {
     follower: Follower,
     lines: Arc<Mutex<Lines>>,
+    counter: HealthCounter,
     changed: watch::Receiver<u64>,
     sent: broadcast::Sender<Arc<Sent>>,
 }
@@ -59,16 +61,24 @@ impl Feed {
         let (changes, changed) = watch::channel(0);
         let sent = broadcast::channel(BEHIND).0;
         let (kept, clients) = (Arc::clone(&lines), sent.clone());
-        let follower = Follower::start(path, REFRESH, move |step| {
+        let counter = HealthCounter::default();
+        let mut counting = counter.clone();
+        let follower = Follower::start(path, REFRESH, move |known, step| {
+            counting.take(known, &step);
             hand_on(&kept, &clients, step);
             changes.send_modify(|generation| *generation += 1);
         })?;
-        Ok(Self { follower, lines, changed, sent })
+        Ok(Self { follower, lines, counter, changed, sent })
     }
 
     /// Returns what is known now.
     pub fn known(&self) -> Known {
         self.follower.known()
+    }
+
+    /// Returns how often the health of nodes has changed since this process follows the daemon.
+    pub fn health_changes(&self) -> Arc<HealthChanges> {
+        self.counter.now()
     }
 
     /// Returns the lines of the status socket: those after the change `since`, or a snapshot where

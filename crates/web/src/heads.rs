@@ -154,6 +154,11 @@ async fn ask(url: &str) -> Result<Snapshot, String> {
     let mut driver = JoinSet::new();
     driver.spawn(connection);
     let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
+    if answer.status() == StatusCode::MISDIRECTED_REQUEST {
+        return Err(format!(
+            "it does not answer to the name {host}: add \"{host}\" to web.names in its settings"
+        ));
+    }
     if answer.status() != StatusCode::OK {
         return Err(format!("it answers {}", answer.status().as_u16()));
     }
@@ -193,6 +198,10 @@ mod tests {
         assert_eq!((report.up, report.total), (2, 3));
         for (answer, why) in [
             ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
+            (
+                "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n",
+                "add \"127.0.0.1\" to web.names",
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "expected"),
             // It hangs up before the end.
             ("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nabc", ""),

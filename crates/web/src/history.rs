@@ -1,13 +1,13 @@
 //! The last hour and the last day, in memory alone: nothing wears the card.
 //!
 //! A sample every 10 s for an hour, the mean of 5 min for a day. The number of series is bounded,
-//! and so is the memory: `SERIES` of 648 values of 4 bytes are 2.7 MB.
+//! and so is the memory: `SERIES` of 648 values of 4 bytes are 3.1 MB.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bramblegate_api::status::{NodeHealth, Snapshot};
+use bramblegate_api::status::{Node, NodeHealth, Snapshot};
 
 use crate::feed::Feed;
 use crate::traffic::{self, Traffic};
@@ -21,9 +21,11 @@ const MERGED: usize = 30;
 /// Such means of a day.
 const DAY: usize = 288;
 /// Series that are kept; further ones are left out.
-const SERIES: usize = 1050;
+const SERIES: usize = 1200;
 /// Round trips are kept node by node up to so many nodes, above that by group.
 const NODES: usize = 1000;
+/// The same of losses, which are little for most.
+const NODES_LOSS: usize = 60;
 
 /// What a series is of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,10 @@ pub enum Subject {
     NodeRoundTrip(String),
     /// mean of a group's nodes, microseconds
     GroupRoundTrip(String),
+    /// of a node, percent of its last probes
+    NodeLoss(String),
+    /// mean of a group's nodes, percent
+    GroupLoss(String),
 }
 
 /// How far back.
@@ -195,25 +201,45 @@ fn values(snapshot: &Snapshot) -> Vec<(Subject, f32)> {
     let mut values = vec![(Subject::NodesUp, snapshot.cluster.up as f32)];
     let temperature = snapshot.host.as_ref().and_then(|host| host.temperature_c);
     values.extend(temperature.map(|degrees| (Subject::Temperature, degrees as f32)));
-    let trips = snapshot
-        .nodes
-        .iter()
-        .filter(|node| node.health == NodeHealth::Up)
-        .filter_map(|node| Some((node, node.rtt_us? as f32)));
-    if snapshot.nodes.len() <= NODES {
-        values.extend(
-            trips.map(|(node, trip)| (Subject::NodeRoundTrip(node.name.to_string()), trip)),
-        );
-        return values;
+    let up = |node: &&Node| node.health == NodeHealth::Up;
+    let trips =
+        snapshot.nodes.iter().filter(up).filter_map(|node| Some((node, node.rtt_us? as f32)));
+    values.extend(by_node_or_group(
+        trips,
+        snapshot.nodes.len() <= NODES,
+        Subject::NodeRoundTrip,
+        Subject::GroupRoundTrip,
+    ));
+    let losses =
+        snapshot.nodes.iter().filter_map(|node| Some((node, f32::from(node.loss_percent?))));
+    values.extend(by_node_or_group(
+        losses,
+        snapshot.nodes.len() <= NODES_LOSS,
+        Subject::NodeLoss,
+        Subject::GroupLoss,
+    ));
+    values
+}
+
+/// Returns values of nodes as they are, or the means of their groups.
+fn by_node_or_group<'a>(
+    values: impl Iterator<Item = (&'a Node, f32)>,
+    by_node: bool,
+    of_node: fn(String) -> Subject,
+    of_group: fn(String) -> Subject,
+) -> Vec<(Subject, f32)> {
+    if by_node {
+        return values.map(|(node, value)| (of_node(node.name.to_string()), value)).collect();
     }
     let mut groups: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
-    for (node, trip) in trips {
+    for (node, value) in values {
         let group = groups.entry(node.group.as_deref().unwrap_or("")).or_default();
-        *group = (group.0 + trip, group.1 + 1.0);
+        *group = (group.0 + value, group.1 + 1.0);
     }
-    let means = groups.into_iter().map(|(name, (sum, number))| (name.to_owned(), sum / number));
-    values.extend(means.map(|(name, mean)| (Subject::GroupRoundTrip(name), mean)));
-    values
+    groups
+        .into_iter()
+        .map(|(name, (sum, number))| (of_group(name.to_owned()), sum / number))
+        .collect()
 }
 
 #[cfg(test)]
@@ -292,5 +318,26 @@ mod tests {
             history.sample(None, Vec::new());
         }
         assert_eq!(history.lock().series.len(), 0, "what is a day old is gone");
+    }
+
+    #[test]
+    fn losses_of_many_nodes_are_those_of_their_groups() {
+        for (nodes, wanted) in [
+            (2, [("rpi0", 0.0), ("rpi1", 40.0)].map(|(n, v)| (Subject::NodeLoss(n.into()), v))),
+            (100, [("", 0.0), ("rack", 40.0)].map(|(n, v)| (Subject::GroupLoss(n.into()), v))),
+        ] {
+            let node = |place: usize| Node {
+                name: format!("rpi{place}").into(),
+                group: (place % 2 == 1).then(|| "rack".into()),
+                loss_percent: Some(if place % 2 == 1 { 40 } else { 0 }),
+                ..Node::default()
+            };
+            let snapshot =
+                Snapshot { nodes: (0..nodes).map(node).collect(), ..Snapshot::default() };
+            let losses = |(subject, _): &(Subject, f32)| {
+                matches!(subject, Subject::NodeLoss(_) | Subject::GroupLoss(_))
+            };
+            assert_eq!(values(&snapshot).into_iter().filter(losses).collect::<Vec<_>>(), wanted);
+        }
     }
 }

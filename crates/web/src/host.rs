@@ -56,6 +56,13 @@ fn without_port(host: &str) -> Option<&str> {
     (!name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
+/// Returns the name in a `Host`, where it is one that could be written into the settings.
+pub fn name_in(host: &str) -> Option<&str> {
+    let name = without_port(host)?;
+    let clean = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    (clean && name.len() <= 253).then_some(name)
+}
+
 fn is_address(name: &str) -> bool {
     match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         // A zone stands behind a percent sign (RFC 6874).
@@ -117,6 +124,14 @@ mod tests {
             &format!("{own}.local.evil.example"),
         ] {
             assert!(!names.has(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_a_name_is_shown_as_one() {
+        assert_eq!(name_in("rack1.example:80"), Some("rack1.example"));
+        for host in ["", "a\"b", "<b>", "a b", "[::1]", "a:b", &"a".repeat(300)] {
+            assert_eq!(name_in(host), None, "{host}");
         }
     }
 }

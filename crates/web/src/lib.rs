@@ -9,13 +9,14 @@
 //! * [`page`] draws the state as HTML, [`plain`] as text for a terminal; pure functions.
 //! * [`live`] compares what was drawn with what is shown and sends the difference to all viewers.
 //! * [`history`] keeps the last hour and day for its plots.
-//! * [`metrics`] and [`discovery`] write it for Prometheus.
+//! * [`metrics`] and [`discovery`] write it for Prometheus; [`changes`] counts for them.
 //! * [`heads`] asks other heads, [`logbook`] the journal.
 //! * [`sight`] leaves out what somebody may not see who has not logged in.
 //! * [`login`] decides who may give orders, [`orders`] hands them to the control socket.
 //! * [`options`] and [`listen`] say what is wanted and where; [`serve`] takes connections, within
 //!   bounds, and answers; [`ready`] keeps what many ask for, [`host`] knows the head's names.
 
+pub mod changes;
 pub mod discovery;
 pub mod feed;
 pub mod guests;

@@ -23,6 +23,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::changes::HealthChanges;
 use crate::process::Process;
 use crate::traffic::{self, Traffic};
 
@@ -34,13 +35,19 @@ pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 ///
 /// # Errors
 /// Never of what stands in a snapshot; writing into memory does not fail.
-pub fn encode(known: &Known, nodes_max: usize, openmetrics: bool) -> Result<String, fmt::Error> {
+pub fn encode(
+    known: &Known,
+    changes: &Arc<HealthChanges>,
+    nodes_max: usize,
+    openmetrics: bool,
+) -> Result<String, fmt::Error> {
     let traffic = known.snapshot.as_deref().map(traffic::of_uplinks).unwrap_or_default();
     let scrape = Scrape {
         snapshot: known.snapshot.clone(),
         lost: known.lost.is_some() || known.snapshot.is_none(),
         traffic,
         process: Process::now(),
+        changes: Arc::clone(changes),
         nodes_max,
     };
     let mut registry = Registry::default();
@@ -70,6 +77,7 @@ struct Scrape {
     lost: bool,
     traffic: Vec<(String, Traffic)>,
     process: Process,
+    changes: Arc<HealthChanges>,
     nodes_max: usize,
 }
 
@@ -91,9 +99,9 @@ impl Collector for Scrape {
         cluster(&mut out, snapshot)?;
         host(&mut out, snapshot)?;
         panel(&mut out, snapshot)?;
-        groups(&mut out, snapshot)?;
+        groups(&mut out, snapshot, &self.changes)?;
         if snapshot.nodes.len() <= self.nodes_max {
-            nodes(&mut out, snapshot)?;
+            nodes(&mut out, snapshot, &self.changes)?;
         }
         Ok(())
     }
@@ -338,7 +346,7 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     out.counter("lcd_errors", "Failed transfers to the display.", none(snapshot.panel.lcd.errors))
 }
 
-fn groups(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+fn groups(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt::Result {
     let healths = NodeHealth::ALL.map(|health| {
         let count = snapshot.nodes.iter().filter(|node| node.health == health).count();
         ([("health", health.name())], as_u64(count))
@@ -351,13 +359,17 @@ fn groups(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
             *counts.entry((group, health.name())).or_default() += u64::from(node.health == health);
         }
     }
+    let names: BTreeSet<&str> = counts.keys().map(|(group, _)| *group).collect();
     let series = counts
         .into_iter()
         .map(|((group, health), count)| ([("group", group), ("health", health)], count));
-    out.gauge("group_nodes", "Nodes of each group by health.", series)
+    out.gauge("group_nodes", "Nodes of each group by health.", series)?;
+    let series = names.into_iter().map(|name| ([("group", name)], changes.of_group(name)));
+    let help = "Changes of health of the nodes of each group since the page's server started.";
+    out.counter("group_health_changes", help, series)
 }
 
-fn nodes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+fn nodes(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt::Result {
     let nodes = &snapshot.nodes;
     let up = nodes
         .iter()
@@ -386,5 +398,8 @@ fn nodes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         .filter_map(|node| Some(([("node", &*node.name)], f64::from(node.loss_percent?) / 100.0)));
     out.gauge("node_loss_ratio", "Share of the last 64 probes that was lost.", losses)?;
     let ages = nodes.iter().map(|node| ([("node", &*node.name)], node.since_s));
-    out.gauge("node_health_age_seconds", "Time since the node's health changed.", ages)
+    out.gauge("node_health_age_seconds", "Time since the node's health changed.", ages)?;
+    let counts = nodes.iter().map(|node| ([("node", &*node.name)], changes.of_node(&node.name)));
+    let help = "Changes of the node's health since the page's server started.";
+    out.counter("node_health_changes", help, counts)
 }

@@ -103,9 +103,6 @@ impl Options {
 
     fn of(args: &Args, settings: Option<&Settings>) -> Self {
         let web = settings.map(|settings| &settings.web);
-        let listed = |given: &[IpNet], else_: Vec<IpNet>| {
-            if given.is_empty() { else_ } else { given.to_vec() }
-        };
         let listen: Vec<WebAddress> = if args.listen.is_empty() {
             settings.map(places).unwrap_or_default()
         } else {
@@ -129,24 +126,25 @@ impl Options {
                 "/run/bramblegate/control.sock",
             ),
             password: args.password.clone(),
-            admin_from: listed(
-                &args.admin_from,
-                web.map(|web| web.admin_from.clone()).unwrap_or_default(),
-            ),
+            admin_from: listed(&args.admin_from, web.map(|web| web.admin_from.clone())),
             public: args.public.or(web.map(|web| web.public)).unwrap_or(Public::Full),
             nodes_max: args
                 .nodes_max
                 .or(settings.map(|settings| settings.metrics.nodes_max))
                 .unwrap_or(1000),
-            heads: if args.heads.is_empty() {
-                web.map(|web| web.heads.clone()).unwrap_or_default()
-            } else {
-                args.heads.clone()
+            heads: listed(&args.heads, web.map(|web| web.heads.clone())),
+            names: Names {
+                domains: vec![domain(args, settings)],
+                names: listed(&args.hosts, web.map(|web| web.names.clone())),
             },
-            names: Names { domains: vec![domain(args, settings)], names: args.hosts.clone() },
             port_file: web.map(|web| web.port_file.clone()),
         }
     }
+}
+
+/// Returns what the command line has, else what the settings have.
+fn listed<T: Clone>(given: &[T], set: Option<Vec<T>>) -> Vec<T> {
+    if given.is_empty() { set.unwrap_or_default() } else { given.to_vec() }
 }
 
 fn domain(args: &Args, settings: Option<&Settings>) -> String {
@@ -199,9 +197,12 @@ mod tests {
         assert_eq!((given.public, given.nodes_max), (Public::Off, 7));
         assert_eq!(given.admin_from, ["10.0.0.0/8".parse().unwrap()]);
         let names = |options: Options| (options.names.domains, options.names.names);
-        let set = "cluster.domain = \"rack\"\n";
+        let set = "cluster.domain = \"rack\"\nweb.names = [\"rack1.lan\"]\n";
         assert_eq!(names(options("", &[])), (vec!["bramble".to_owned()], vec![]));
-        assert_eq!(names(options(set, &[])), (vec!["rack".to_owned()], vec![]));
+        assert_eq!(
+            names(options(set, &[])),
+            (vec!["rack".to_owned()], vec!["rack1.lan".to_owned()])
+        );
         let args = ["--domain", "home.arpa", "--host", "rack1.example"];
         let given = (vec!["home.arpa".to_owned()], vec!["rack1.example".to_owned()]);
         assert_eq!(names(options(set, &args)), given);

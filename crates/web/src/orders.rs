@@ -168,7 +168,7 @@ pub async fn order(
     let shown = format!("{} {}", form.order, node.as_deref().unwrap_or_default());
     let verb = Verb::ALL.into_iter().find(|verb| verb.name() == form.order);
     // An order for all has no node, whatever stands in the form's field.
-    let node = node.filter(|_| verb != Some(Verb::Acknowledge));
+    let node = node.filter(|_| verb.is_some_and(Verb::has_node));
     let Some(order) = verb.and_then(|verb| Order::new(verb, node)) else {
         return (StatusCode::BAD_REQUEST, "this is not an order, or it needs a node\n")
             .into_response();

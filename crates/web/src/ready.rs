@@ -41,14 +41,32 @@ impl Answer {
 
     /// Returns it as one who sends these headers takes it.
     pub fn respond(&self, content_type: &'static str, headers: &HeaderMap) -> Response {
+        self.respond_by(content_type, headers, Body::from)
+    }
+
+    /// Returns it as one who sends these headers takes it, in the body that `body` makes.
+    pub fn respond_by(
+        &self,
+        content_type: &'static str,
+        headers: &HeaderMap,
+        body: impl FnOnce(Bytes) -> Body,
+    ) -> Response {
         let kind = (header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         match self.gzip.clone().filter(|_| takes_gzip(headers)) {
             Some(gzip) => {
                 let coding = (header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                ([kind, coding], Body::from(gzip)).into_response()
+                ([kind, coding], body(gzip)).into_response()
             }
-            None => ([kind], Body::from(self.plain.clone())).into_response(),
+            None => ([kind], body(self.plain.clone())).into_response(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Answer {
+    /// Returns whether it is the very same answer, not one that was made again.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.plain.as_ptr() == other.plain.as_ptr()
     }
 }
 
@@ -111,6 +129,11 @@ impl<Q: Eq + Hash> Answers<Q> {
             self.state = state;
         }
         self.known.get(question).cloned()
+    }
+
+    /// Returns how many are kept.
+    pub fn kept(&self) -> usize {
+        self.known.len()
     }
 
     /// Keeps an answer of the state that was last asked for.

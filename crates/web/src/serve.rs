@@ -16,7 +16,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
 use axum::routing::{get, post};
 use bramblegate_api::client::Known;
-use bramblegate_api::status::Node;
+use bramblegate_api::status::{Node, Snapshot};
 use bramblegate_config::Public;
 use futures_util::stream::{self, Stream, StreamExt};
 use hyper::body::Incoming;
@@ -34,7 +34,7 @@ use crate::discovery;
 use crate::feed::Feed;
 use crate::guests::{Guest, Guests};
 use crate::history::Span;
-use crate::host::Names;
+use crate::host::{self, Names};
 use crate::live::{BEAT, Live, Sources};
 use crate::metrics;
 use crate::options::Options;
@@ -59,8 +59,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How programs call themselves that show what they get in a terminal.
 const TERMINALS: [&str; 3] = ["curl/", "Wget/", "HTTPie/"];
-/// Lists for service discovery that are under way at the same time.
+/// Lists for service discovery that are being sent at the same time.
 const DISCOVERING: usize = 16;
+/// Ports whose lists are kept; lists of further ones are made for each who asks.
+const PORTS: usize = 4;
 /// Of a long answer so much is handed on at once, bytes.
 const PIECE: usize = 16 << 10;
 /// Pause after accept(2) failed, as where there are no more file descriptors.
@@ -90,14 +92,38 @@ pub struct Kept {
     assets: Mutex<Answers<Question>>,
     /// the figures of this second
     measured: Mutex<Answers<Figures>>,
-    /// places for lists of targets, which are not shared
+    /// lists of targets of now, by the port that they name
+    targets: Mutex<Answers<Option<u16>>>,
+    /// places for lists of targets that are being sent
     discovering: Arc<Semaphore>,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        let (ready, assets, measured) = Default::default();
-        Self { ready, assets, measured, discovering: Arc::new(Semaphore::new(DISCOVERING)) }
+        let (ready, assets, measured, targets) = Default::default();
+        let discovering = Arc::new(Semaphore::new(DISCOVERING));
+        Self { ready, assets, measured, targets, discovering }
+    }
+}
+
+impl Kept {
+    /// Returns the list of targets at a port, made once while nothing changes.
+    fn targets(
+        &self,
+        made: Made,
+        snapshot: &Snapshot,
+        port: Option<u16>,
+    ) -> serde_json::Result<Answer> {
+        // Nothing is done under the lock that could leave it half made.
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = targets.find(made, &port) {
+            return Ok(answer);
+        }
+        let json = serde_json::to_vec(&discovery::targets(snapshot, port))?;
+        if targets.kept() < PORTS {
+            return Ok(targets.put(port, Answer::compressed(json)));
+        }
+        Ok(Answer::plain(json))
     }
 }
 
@@ -334,11 +360,14 @@ fn refuse(request: &Request, names: &Names) -> Option<Response> {
     }
     let target = request.uri().authority().map(|authority| authority.as_str());
     let named = hosts.first().map(|host| host.to_str().unwrap_or_default());
-    if [target, named].into_iter().flatten().all(|host| names.has(host)) {
-        return None;
-    }
-    let why = "This head is not called so. Use its address or host name, or start the page's \
-               server with --host NAME.\n";
+    let wrong = [target, named].into_iter().flatten().find(|host| !names.has(host))?;
+    let name = host::name_in(wrong).unwrap_or("NAME");
+    let why = format!(
+        "This head does not answer to the name {name}. Use its address or its host name.\n\
+         If {name} is a name of this head, add it to /etc/bramblegate/bramblegate.toml on it:\n\n\
+         [web]\nnames = [\"{name}\"]\n\n\
+         Then: sudo systemctl reload bramblegate-web\n"
+    );
     Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }
 
@@ -498,7 +527,7 @@ async fn measured(
     if let Some(answer) = measured.find((second, 0), &figures) {
         return answer.respond(kind, &headers);
     }
-    match metrics::encode(&site.seen(sight), nodes_max, openmetrics) {
+    match metrics::encode(&site.seen(sight), &site.feed.health_changes(), nodes_max, openmetrics) {
         Ok(text) => measured.put(figures, Answer::plain(text)).respond(kind, &headers),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -513,25 +542,24 @@ async fn discovered(
     State(site): State<Site>,
     Query(query): Query<DiscoveryQuery>,
     Extension(sight): Extension<Sight>,
+    headers: HeaderMap,
 ) -> Response {
     // Nothing but addresses is in it.
     if sight != Sight::Full {
         return StatusCode::FORBIDDEN.into_response();
     }
+    let made = site.now();
     let known = site.feed.known();
     // An empty list would take every target away; Prometheus keeps the last list after a failure.
     let Some(snapshot) = known.snapshot else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // Each port is a list of its own, which is not shared.
+    // Each port is a list of its own: slow readers of many lists would fill the memory.
     let Ok(place) = Arc::clone(&site.kept.discovering).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response();
     };
-    match serde_json::to_vec(&discovery::targets(&snapshot, query.port)) {
-        Ok(json) => {
-            let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            (headers, in_place(json.into(), place)).into_response()
-        }
+    match site.kept.targets(made, &snapshot, query.port) {
+        Ok(answer) => answer.respond_by("application/json", &headers, |list| in_place(list, place)),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -561,4 +589,32 @@ async fn plots(
     let span = if query.span == "day" { Span::Day } else { Span::Hour };
     let words = language(&headers).words();
     Html(page::draw_plots(&site.sources.history, span, sight, words).into_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(nodes: usize) -> Snapshot {
+        let node = |place: usize| Node {
+            name: format!("node-{place}").into(),
+            address: format!("10.0.{}.{}", place / 250, place % 250 + 1).parse().ok(),
+            ..Node::default()
+        };
+        Snapshot { nodes: (0..nodes).map(node).collect(), ..Snapshot::default() }
+    }
+
+    #[test]
+    fn targets_are_listed_once_for_each_state_and_only_a_few_ports_are_kept() {
+        let (kept, snapshot) = (Kept::default(), snapshot(100));
+        let list = |state, port| kept.targets((state, 0), &snapshot, Some(port)).unwrap();
+        let same = |one: &Answer, other: &Answer| one.is_same(other);
+        let first = list(1, 9100);
+        assert!(same(&first, &list(1, 9100)), "made twice");
+        assert!(!same(&first, &list(1, 9101)) && !same(&first, &list(2, 9100)));
+        for port in 1..=50 {
+            list(2, port);
+        }
+        assert_eq!(kept.targets.lock().unwrap().kept(), PORTS);
+    }
 }

@@ -277,7 +277,7 @@ fn names_that_are_not_the_heads_reach_nothing() {
     for path in ["/", "/status.json", "/live", "/events", "/metrics", "/page.js", "/nothing"] {
         let answer = as_host("evil.example", path);
         assert_eq!(answer.status, 421, "{path}");
-        assert!(answer.text().contains("--host"), "{path}: the remedy");
+        assert!(answer.text().contains("names = [\"evil.example\"]"), "{path}: the remedy");
     }
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let hostname = hostname.trim().split('.').next().unwrap();

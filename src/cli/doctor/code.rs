@@ -111,6 +111,12 @@ finding_codes! {
     HostSnmpdSocket "host-snmpd-socket" Finding Some("`sudo systemctl restart snmpd`");
     HostSnmpdStopped "host-snmpd-stopped" Finding Some("`sudo systemctl enable --now snmpd`");
     HostSshClosed "host-ssh-closed" Finding None;
+    HostWebNoPassword "host-web-no-password" Finding Some("`sudo bramblegate web password`");
+    HostWebNotAllowed "host-web-not-allowed" Hint None;
+    HostWebPort "host-web-port" Hint None;
+    HostWebSilent "host-web-silent" Finding Some("`sudo systemctl restart bramblegate-web`");
+    HostWebStopped "host-web-stopped" Finding
+        Some("`sudo systemctl enable --now bramblegate-web`");
     LcdAbsent "lcd-absent" Finding
         Some("switch I2C on: `sudo raspi-config nonint do_i2c 0` (dtparam=i2c_arm=on in \
               config.txt), load i2c-dev, or correct lcd.bus");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::sockets::{Process, listeners};
+use super::sockets::{Process, listeners, stop};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::config::TimeServer;
@@ -96,37 +96,6 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// Returns how to stop who has a port: its unit, if it is one's, else the process.
-fn stop(machine: &Machine, owner: Option<&Process>) -> String {
-    let Some(owner) = owner else {
-        return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it \
-                needs"
-            .to_owned();
-    };
-    match unit(machine, owner) {
-        Some(unit) => format!(
-            "`sudo systemctl disable --now {unit}`, or bind it to the addresses that it needs"
-        ),
-        None => {
-            format!(
-                "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses \
-                 that it needs",
-                owner.id
-            )
-        }
-    }
-}
-
-/// Returns the system's unit that a process belongs to, by its control group (cgroups(7)):
-/// "0::/system.slice/udhcpd.service".
-fn unit(machine: &Machine, process: &Process) -> Option<String> {
-    let groups = machine.read(&format!("/proc/{}/cgroup", process.id))?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::/system.slice/"))?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@:._-\\".contains(c);
-    let unit = path.split('/').find(|part| part.ends_with(".service"))?;
-    unit.chars().all(plain).then(|| unit.to_owned())
 }
 
 /// Returns whether a process is a child of a bramblegate.

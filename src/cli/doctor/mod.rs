@@ -18,6 +18,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 mod uplink;
+mod web;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -194,6 +195,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("no other program's routing rule takes the cluster's packets", routing::rules),
     ("no other computer has an address of the head", routing::addresses),
     ("snmpd answers for the cluster, if that was set up", snmp::answers),
+    ("the status page runs, and users reach it", web::page),
     ("what is written lasts", host::overlay),
     ("nothing is left of an older gateway", host::leftovers),
 ];

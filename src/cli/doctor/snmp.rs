@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use super::sockets::is_running;
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::cli::snmp::{FILE, GROUP, ROOT, SERVICE, SETTINGS, SNMPD_FILE, SOCKET};
@@ -98,9 +99,4 @@ fn subagent(machine: &Machine) -> Option<Finding> {
     }
     let text = format!("{SERVICE} does not run: snmpd knows nothing below {ROOT}");
     Some(Finding::of(FindingCode::HostSnmpStopped, text))
-}
-
-/// Returns whether a program of this name runs: as the kernel has it, 15 bytes at most.
-fn is_running(machine: &Machine, name: &str) -> bool {
-    super::sockets::processes(machine).iter().any(|process| process.name == name)
 }

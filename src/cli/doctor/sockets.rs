@@ -106,3 +106,39 @@ pub fn processes(machine: &Machine) -> Vec<Process> {
 pub fn holders(machine: &Machine, path: &str) -> Vec<Process> {
     processes(machine).into_iter().filter(|process| process.holds(machine, path)).collect()
 }
+
+/// Returns whether a program of this name runs: as the kernel has it, 15 bytes at most.
+pub fn is_running(machine: &Machine, name: &str) -> bool {
+    processes(machine).iter().any(|process| process.name == name)
+}
+
+/// Returns how to stop who has a port: its unit, if it is one's, else the process.
+pub fn stop(machine: &Machine, owner: Option<&Process>) -> String {
+    let Some(owner) = owner else {
+        return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it \
+                needs"
+            .to_owned();
+    };
+    match unit(machine, owner) {
+        Some(unit) => format!(
+            "`sudo systemctl disable --now {unit}`, or bind it to the addresses that it needs"
+        ),
+        None => {
+            format!(
+                "`sudo kill {}`, and take it out of what starts it; or bind it to the addresses \
+                 that it needs",
+                owner.id
+            )
+        }
+    }
+}
+
+/// Returns the system's unit that a process belongs to, by its control group (cgroups(7)):
+/// "0::/system.slice/udhcpd.service".
+fn unit(machine: &Machine, process: &Process) -> Option<String> {
+    let groups = machine.read(&format!("/proc/{}/cgroup", process.id))?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/system.slice/"))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@:._-\\".contains(c);
+    let unit = path.split('/').find(|part| part.ends_with(".service"))?;
+    unit.chars().all(plain).then(|| unit.to_owned())
+}

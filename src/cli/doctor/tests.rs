@@ -2,6 +2,7 @@ mod dhcp;
 mod routing;
 mod swap;
 mod uplink;
+mod web;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -65,20 +66,21 @@ impl Head {
         self
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    fn all(&self) -> Vec<Finding> {
         let board = Board::built_in("raspberry-pi-4").unwrap();
         let settings = crate::config::load(&[("t", self.settings.as_str())], &board).unwrap();
         let machine = Machine::pretend(&self.root, &self.answers);
-        let mut all = examine(&CheckContext { machine: &machine, settings: &settings });
+        examine(&CheckContext { machine: &machine, settings: &settings })
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut all = self.all();
         all.retain(|finding| finding.rank > Rank::Hint);
         all
     }
 
     fn hints(&self) -> Vec<Finding> {
-        let board = Board::built_in("raspberry-pi-4").unwrap();
-        let settings = crate::config::load(&[("t", self.settings.as_str())], &board).unwrap();
-        let machine = Machine::pretend(&self.root, &self.answers);
-        let mut all = examine(&CheckContext { machine: &machine, settings: &settings });
+        let mut all = self.all();
         all.retain(|finding| finding.rank == Rank::Hint);
         all
     }

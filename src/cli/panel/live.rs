@@ -24,7 +24,7 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 /// There can be no thread.
 pub fn run(socket: &Path) -> std::io::Result<()> {
     let start = Instant::now();
-    let follower = Follower::start(socket.to_owned(), REFRESH, |_| ())?;
+    let follower = Follower::start(socket.to_owned(), REFRESH, |_, _| ())?;
     let keys = terminal::keys();
     let screen = Screen::open();
     let below = format!("{}   q quits", settings::host_name());

@@ -226,13 +226,21 @@ pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<
     confirm("Let snmpd answer SNMP requests about the cluster?", false, args, ask)
 }
 
-/// Asks whether the venue may see the status page: where that is installed.
-pub fn answer_web(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
-    if args.web {
-        return Ok(true);
+/// Asks whether the venue may see the status page, where its server is installed; puts that into
+/// the proposal.
+pub fn answer_web(
+    machine: &Machine,
+    proposal: &mut Proposal,
+    args: &Args,
+    ask: &mut Ask<'_>,
+) -> Result<bool, SetupError> {
+    let question = "Show the status page to computers in the venue?";
+    let asked = || machine.exists(web::UNIT_FILE);
+    let wanted = args.web || (asked() && confirm(question, false, args, ask)?);
+    if wanted {
+        // What is allowed anyway, and the page.
+        let allowed = ["ssh", "icmp", "mdns", "web"].map(str::to_owned);
+        proposal.set("uplink.allow", list(&allowed));
     }
-    if !machine.is_file(web::UNIT) {
-        return Ok(false);
-    }
-    confirm("Show the status page to computers in the venue?", false, args, ask)
+    Ok(wanted)
 }

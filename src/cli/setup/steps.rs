@@ -156,9 +156,9 @@ pub fn snmp(machine: &Machine) -> Vec<Step> {
     std::iter::once(file).chain(commands.into_iter().flatten()).collect()
 }
 
-/// Returns what starts the status page; that the venue may see it is in the settings.
+/// Returns what starts the status page, now and with the machine.
 pub fn web(machine: &Machine) -> Option<Step> {
-    let start =
-        Step::Run { program: "systemctl", arguments: vec!["enable", "--now", web::SERVICE] };
-    machine.exists("/run/systemd/system").then_some(start)
+    let arguments = vec!["enable", "--now", web::UNIT];
+    let step = Step::Run { program: "systemctl", arguments };
+    machine.exists("/run/systemd/system").then_some(step)
 }

@@ -296,40 +296,42 @@ fn snmp_is_asked_for_only_where_there_is_snmpd() {
     assert!(text.contains("run: systemctl enable --now bramblegate-snmp.service\n"), "{text}");
 }
 
-/// The venue sees the page only if that was answered, and then it is served.
 #[test]
-fn the_page_is_shown_to_the_venue_only_where_that_is_answered() {
+fn the_venue_sees_the_page_only_if_that_was_asked_for() {
     let held = tempfile::tempdir().unwrap();
     let machine = machine(held.path());
     let asked = |args: &Args, answer: &str| {
-        let mut proposed = Vec::new();
-        let result = answer_web(&machine, args, &mut |_: &str, value: &str| {
-            proposed.push(value.to_owned());
-            Some(if answer.is_empty() { value } else { answer }.to_owned())
+        let (mut questions, mut proposal) = (0, proposal(true));
+        let yes = answer_web(&machine, &mut proposal, args, &mut |_: &str, _: &str| {
+            questions += 1;
+            Some(answer.to_owned())
         });
-        (result.unwrap(), proposed)
+        (yes.unwrap(), questions, proposal.value("uplink.allow").map(str::to_owned))
     };
-    let (none, no) = (Vec::<String>::new(), vec!["no".to_owned()]);
+    let allowed = Some("[\"ssh\", \"icmp\", \"mdns\", \"web\"]".to_owned());
     let plain = args(None, None, false);
-    assert_eq!(asked(&plain, "yes"), (false, none.clone()), "the page is not installed");
-    machine.write(crate::cli::web::UNIT, b"").unwrap();
-    assert_eq!(asked(&plain, ""), (false, no.clone()));
-    assert_eq!(asked(&plain, "yes"), (true, no));
-    assert_eq!(asked(&args(None, None, true), ""), (false, none.clone()));
-    assert_eq!(asked(&Args { web: true, ..Args::default() }, ""), (true, none));
-
-    assert_eq!(web(&machine), None, "no command without systemd");
-    std::fs::create_dir_all(held.path().join("run/systemd/system")).unwrap();
-    let text = web(&machine).unwrap().to_string();
-    assert_eq!(text, "run: systemctl enable --now bramblegate-web.service\n");
+    assert_eq!(asked(&plain, "yes"), (false, 0, None), "there is no page");
+    let wanted = Args { web: true, yes: true, ..Args::default() };
+    assert_eq!(asked(&wanted, ""), (true, 0, allowed.clone()));
+    machine.write(crate::cli::web::UNIT_FILE, b"").unwrap();
+    assert_eq!(asked(&plain, "no"), (false, 1, None));
+    assert_eq!(asked(&plain, "yes"), (true, 1, allowed.clone()));
+    let quiet = asked(&args(None, None, true), "");
+    assert_eq!(quiet, (false, 0, None), "nothing is opened without being asked");
+    let mut proposal = proposal(true);
+    answer_web(&machine, &mut proposal, &wanted, &mut |_: &str, _: &str| None).unwrap();
     let board = Board::built_in("raspberry-pi-4").unwrap();
-    let allow = |wanted: &Proposal| {
-        carried_out(&machine, wanted, &board);
-        let written = machine.read(DEFAULT_FILE).unwrap();
-        config::load(&[("new", written.as_str())], &board).unwrap().uplink.allow
-    };
-    let mut wanted = proposal(true);
-    let usual = allow(&wanted);
-    wanted.set("uplink.allow", ALLOW_WITH_WEB.to_owned());
-    assert_eq!(allow(&wanted), [usual, vec![config::Allow::Web]].concat());
+    for step in install(&machine, &proposal, &board).unwrap() {
+        step.carry_out(&machine).unwrap();
+    }
+    let text = machine.read(DEFAULT_FILE).unwrap();
+    let settings = config::load(&[("t", text)], &board).unwrap();
+    let usual = "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n";
+    let mut usual = config::load(&[("t", usual)], &board).unwrap().uplink.allow;
+    usual.push(config::Allow::Web);
+    assert_eq!(settings.uplink.allow, usual, "nothing of what is allowed anyway is lost");
+    assert_eq!(web(&machine), None, "no commands without systemd");
+    std::fs::create_dir_all(held.path().join("run/systemd/system")).unwrap();
+    let step = web(&machine).unwrap().to_string();
+    assert_eq!(step, "run: systemctl enable --now bramblegate-web.service\n");
 }

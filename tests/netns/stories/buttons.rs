@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bramblegate::api::client::ControlClient;
+use bramblegate::api::control::Order;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::must;
 use bramblegate_lab::world::Input;
@@ -68,8 +70,11 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
     })
 }
 
+/// By the button, and by an order of who has none.
 pub fn next_page_is_there_at_once() -> Result<()> {
-    online(PLAIN, |world| {
+    let socket = format!("{HOME}/control.sock");
+    let settings = format!("settings = '''\n[sockets]\ncontrol = \"{socket}\"\n'''\n{PLAIN}");
+    online(&settings, |world| {
         until("the first page", || page(world).contains("3/3 up"))?;
         world.press(Input::Next, Duration::ZERO)?;
         let start = Instant::now();
@@ -78,7 +83,17 @@ pub fn next_page_is_there_at_once() -> Result<()> {
         ensure(&format!("at once, not after {took:?}"), took < Duration::from_secs(1))?;
         // By itself it would have stood for four seconds.
         std::thread::sleep(Duration::from_secs(6));
-        ensure(&format!("it stands longer, not {:?}", page(world)), page(world).contains("online"))
+        ensure(
+            &format!("it stands longer, not {:?}", page(world)),
+            page(world).contains("online"),
+        )?;
+        let sent = ControlClient::connect(Path::new(&socket))
+            .and_then(|mut client| client.send(&Order::NextPage));
+        sent.map_err(|error| Error(error.to_string()))?.map_err(Error)?;
+        let start = Instant::now();
+        until("another page, by an order", || !page(world).contains("online"))?;
+        let took = start.elapsed();
+        ensure(&format!("at once, not after {took:?}"), took < Duration::from_secs(1))
     })
 }
 

@@ -68,15 +68,15 @@ impl Follower {
     ///
     /// A snapshot is asked for every `refresh` (for over a thousand nodes every 10 s at most): it
     /// brings what causes no line of changes, such as round trips, and shows that the daemon still
-    /// answers. One that hangs is noticed 2 s later. Each change is passed to `report`, after
-    /// [`Self::known`] has it.
+    /// answers. One that hangs is noticed 2 s later. Each change is passed to `report`, with
+    /// what is known then, after [`Self::known`] has it.
     ///
     /// # Errors
     /// There can be no thread.
     pub fn start(
         path: PathBuf,
         refresh: Duration,
-        report: impl FnMut(Step) + Send + 'static,
+        report: impl FnMut(&Known, Step) + Send + 'static,
     ) -> io::Result<Self> {
         let follower = Self(Arc::default());
         let known = Arc::downgrade(&follower.0);
@@ -104,7 +104,7 @@ struct Reader<R> {
     report: R,
 }
 
-impl<R: FnMut(Step)> Reader<R> {
+impl<R: FnMut(&Known, Step)> Reader<R> {
     fn run(mut self) {
         let mut pause = RETRY;
         loop {
@@ -168,19 +168,20 @@ impl<R: FnMut(Step)> Reader<R> {
         let shared = self.known.upgrade()?;
         let snapshot = view.now().map(Arc::new);
         let many = snapshot.as_ref().is_some_and(|snapshot| snapshot.nodes.len() > MANY);
-        {
+        let known = {
             let mut known = lock(&shared);
             let generation = known.generation + 1;
             *known = Known { generation, snapshot, at: Some(SystemTime::now()), lost: None };
-        }
-        (self.report)(step);
+            known.clone()
+        };
+        (self.report)(&known, step);
         Some(if many { self.refresh.max(REFRESH_MANY) } else { self.refresh })
     }
 
     /// Sets why the daemon does not answer; whether the follower is still there.
     fn lose(&mut self, why: String) -> bool {
         let Some(shared) = self.known.upgrade() else { return false };
-        {
+        let known = {
             let mut known = lock(&shared);
             match &mut known.lost {
                 Some((reason, _)) if *reason == why => return true,
@@ -188,8 +189,9 @@ impl<R: FnMut(Step)> Reader<R> {
                 none @ None => *none = Some((why, SystemTime::now())),
             }
             known.generation += 1;
-        }
-        (self.report)(Step::Lost);
+            known.clone()
+        };
+        (self.report)(&known, Step::Lost);
         true
     }
 }

@@ -43,6 +43,14 @@ keys! {
         texts!("a URL such as \"http://rack2.local\"", grammar::web_head),
         Toml("[]");
 
+    /// Further names by which browsers and other heads may call this page. Its addresses, its host
+    /// name and the host name in `local`, in cluster.domain or in a domain of the resolver are known
+    /// anyway. A page that is called by any other name does not answer.
+    WEB_NAMES: Vec<String> =
+        "web.names",
+        texts!("a name such as \"rack1.example.org\"", grammar::web_name),
+        Toml("[]");
+
     /// The file in which the status page writes its port.
     WEB_PORT_FILE: PathBuf =
         "web.port_file",

@@ -40,3 +40,13 @@ fn heads_are_urls_without_a_path() {
         assert_eq!(bad(&format!("web.heads = \"{head}\"")).len(), 1, "{head}");
     }
 }
+
+#[test]
+fn names_are_names_alone() {
+    let names = |text: &str| good(&format!("web.names = {text}")).web.names;
+    assert_eq!(names("[\"Rack1.Example.org.\", \"rack1\"]"), ["rack1.example.org", "rack1"]);
+    assert_eq!(good("").web.names, [""; 0]);
+    for name in ["", ".", "http://rack1.example", "rack1:80", "rack 1", "10.0.0.1", "fd00::1"] {
+        assert_eq!(bad(&format!("web.names = \"{name}\"")).len(), 1, "{name}");
+    }
+}

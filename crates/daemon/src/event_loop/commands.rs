@@ -29,6 +29,11 @@ impl Daemon {
                 return;
             }
         }
+        if order == Order::NextPage {
+            self.outputs.next_page();
+            let _ = reply.send(Ok(()));
+            return;
+        }
         let acknowledges = order == Order::Acknowledge;
         let mut transitions = Vec::new();
         self.take(&crate::event::Event::Order(order), &mut transitions).await;

@@ -71,7 +71,7 @@
     setTimeout(() => { button.textContent = before; }, 1500);
   });
 
-  // Plots of an hour or a day; the link is the same without this script.
+  // Plots of an hour or a day; the links are the same without this script.
   let plots = "/plots";
   const drawPlots = async () => {
     if (document.hidden) return;
@@ -79,12 +79,15 @@
     if (answer?.ok) put("plots", await answer.text());
   };
   setInterval(drawPlots, 30000);
-  document.querySelector(".plots a").addEventListener("click", (event) => {
-    event.preventDefault();
-    plots = plots === "/plots" ? "/plots?span=day" : "/plots";
-    event.target.classList.toggle("chosen");
-    drawPlots();
-  });
+  const spans = document.querySelectorAll(".plots h2 a");
+  for (const link of spans)
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      for (const other of spans) other.removeAttribute("aria-current");
+      link.setAttribute("aria-current", "true");
+      plots = link.getAttribute("href");
+      drawPlots();
+    });
 
   const stale = (is) => {
     body.classList.toggle("stale", is);

@@ -113,7 +113,7 @@ fn known(snapshot: Snapshot) -> Known {
 }
 
 fn read(snapshot: &Snapshot, nodes_max: usize, openmetrics: bool) -> Read {
-    let text = encode(&known(snapshot.clone()), nodes_max, openmetrics).unwrap();
+    let text = encode(&known(snapshot.clone()), &Arc::default(), nodes_max, openmetrics).unwrap();
     Read::of(&text, openmetrics)
 }
 
@@ -245,6 +245,8 @@ fn the_promised_names_are_there() {
             ("bramblegate_node_up", &[("node", "rpi1")], 1.0),
             ("bramblegate_node_rtt_seconds", &[("node", "rpi1")], 0.00031),
             ("bramblegate_node_loss_ratio", &[("node", "rpi1")], 0.03),
+            ("bramblegate_node_health_changes_total", &[("node", "rpi1")], 0.0),
+            ("bramblegate_group_health_changes_total", &[("group", "")], 0.0),
             ("bramblegate_nodes", &[("health", "up")], 1.0),
             (
                 "bramblegate_uplink_info",
@@ -272,7 +274,7 @@ fn of_a_daemon_that_is_lost_only_that_is_reported() {
     let mut known = known(Snapshot { nodes: vec![Node::default()], ..Snapshot::default() });
     known.lost = Some(("gone".to_owned(), std::time::SystemTime::UNIX_EPOCH));
     for known in [known, Known::default()] {
-        let read = Read::of(&encode(&known, 1000, true).unwrap(), true);
+        let read = Read::of(&encode(&known, &Arc::default(), 1000, true).unwrap(), true);
         assert_eq!(read.value("bramblegate_up"), Some(0.0));
         let rest = |series: &&Series| {
             series.name.starts_with("bramblegate_") && series.name != "bramblegate_up"

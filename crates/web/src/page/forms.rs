@@ -29,6 +29,7 @@ pub(super) fn draw(access: &Access, words: &Words) -> Markup {
             form method="post" action="/orders" {
                 input type="hidden" name="csrf" value=(csrf);
                 button type="submit" name="order" value="acknowledge" { (words.acknowledge) }
+                " " button type="submit" name="order" value="next-page" { (words.next_page) }
                 " " label { (words.node) " " input name="node" size="12"; }
                 " " button type="submit" name="order" value="drain" { (words.drain) }
                 " " button type="submit" name="order" value="resume" { (words.resume) }

@@ -5,6 +5,7 @@ use bramblegate_api::status::{DeviceState, Lcd, Led, Pattern, Signal};
 use bramblegate_panel::Charset;
 use maud::{Markup, html};
 
+use super::colour::Colour;
 use super::words::{Words, text};
 
 /// A character is 5 × 8 dots; one column and one row of none stand between two.
@@ -63,7 +64,7 @@ pub(super) fn lamps(led: &Led, words: &Words) -> Markup {
                     circle cx="5" cy="5" r="4" fill=(signal.colour) {}
                 }
             }
-            span { "LED: " (name(&first.colour)) ", " (text(&first.pattern, words.pattern)) }
+            span { "LED: " (name(&first.colour, words)) ", " (text(&first.pattern, words.pattern)) }
         }
     }
 }
@@ -72,13 +73,7 @@ fn rhythm(pattern: &Word<Pattern>) -> &'static str {
     pattern.known().map_or("steady", Pattern::name)
 }
 
-/// Returns a colour of ours by name, any other as it is.
-fn name(colour: &str) -> &str {
-    match colour {
-        "#00ff00" => "green",
-        "#0000ff" => "blue",
-        "#ffbf00" => "amber",
-        "#ff0000" => "red",
-        other => other,
-    }
+/// Returns a colour in words, as it came where no word fits.
+fn name<'a>(colour: &'a str, words: &Words) -> &'a str {
+    Colour::of(colour).map_or(colour, words.colour)
 }

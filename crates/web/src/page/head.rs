@@ -1,10 +1,11 @@
 //! What the page shows of the head: address, alerts, uplinks, gateway, vitals.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramblegate_api::Word;
 use bramblegate_api::client::Known;
-use bramblegate_api::status::{Severity, Snapshot, Uplink};
+use bramblegate_api::status::{NodeHealth, Severity, Snapshot, Uplink, UplinkState};
 use maud::{Markup, html};
 
 use super::words::{Words, text};
@@ -16,12 +17,29 @@ pub(super) fn state(known: &Known, words: &Words) -> Markup {
         @if let Some(severity) = severity.filter(|_| known.lost.is_none()) {
             span class={ "severity " (class(severity)) } { (text(severity, words.severity)) }
         }
+        @if let Some(snapshot) = known.snapshot.as_deref().filter(|_| known.lost.is_none()) {
+            " " p.glance { (glance(snapshot, words)) }
+        }
         @if severity.is_none() {
             p.lost { (words.not_started) }
         } @else if let Some((_, since)) = &known.lost {
             p.lost { (words.lost) " " (moment(*since)) }
         }
     }
+}
+
+/// Returns the cluster in one line, for who has never seen one.
+fn glance(snapshot: &Snapshot, words: &Words) -> String {
+    let (up, total) = (snapshot.cluster.up, snapshot.cluster.total);
+    let uplink = &snapshot.uplink;
+    let way = match &uplink.interface {
+        Some(name) if uplink.state == UplinkState::Online => {
+            format!("{} {name}", words.internet_by)
+        }
+        Some(name) => format!("{name}: {}", text(&uplink.state, words.uplink)),
+        None => words.no_uplink.to_owned(),
+    };
+    format!("{up} {} {total} {} · {way}", words.of, words.nodes_up)
 }
 
 /// Returns the class of a severity; one that a newer daemon has added counts as a warning.
@@ -34,14 +52,37 @@ pub(super) fn address(snapshot: &Snapshot, words: &Words) -> Markup {
     let Some(address) = snapshot.uplink.address.map(|net| net.addr().to_string()) else {
         return html! { p.dim { (words.no_address) } };
     };
-    let line = format!("ssh {address}");
     html! {
-        p.ssh {
-            code { (line) }
-            " "
-            button type="button" data-copy=(line) hidden { (words.copy) }
+        p.ssh { (line(&format!("ssh {address}"), words)) }
+        details {
+            summary { (words.ssh_nodes) }
+            @if let Some(node) = node_address(snapshot) {
+                p { (line(&format!("ssh -J {} {node}", jump(&address)), words)) }
+            }
+            p { (line(&format!("ssh {address} bramblegate ssh-config > ~/.ssh/bramble"), words)) }
         }
     }
+}
+
+/// Draws a line to be typed, which can be copied.
+fn line(line: &str, words: &Words) -> Markup {
+    html! {
+        code { (line) }
+        " "
+        button type="button" data-copy=(line) hidden { (words.copy) }
+    }
+}
+
+/// Returns the address of a node as an example: of one that is up, if one is.
+fn node_address(snapshot: &Snapshot) -> Option<IpAddr> {
+    let mut up = snapshot.nodes.iter().filter(|node| node.health == NodeHealth::Up);
+    let address = up.find_map(|node| node.address);
+    address.or_else(|| snapshot.nodes.iter().find_map(|node| node.address))
+}
+
+/// Returns a jump host as ssh(1) takes it: an address of IPv6 in brackets.
+fn jump(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
 
 /// Draws the alerts, most severe first, each with its remedy.
@@ -97,13 +138,15 @@ fn one_uplink(uplink: &Uplink, at: Option<SystemTime>, words: &Words) -> Markup 
 pub(super) fn gateway(snapshot: &Snapshot, words: &Words) -> Markup {
     let gateway = &snapshot.gateway;
     let nat = match gateway.masquerade {
-        Some(true) if gateway.forwarding => words.yes,
-        Some(_) => words.no,
+        Some(true) => words.yes,
+        Some(false) => words.no,
         None => words.unknown,
     };
+    let forwarding = if gateway.forwarding { words.yes } else { words.no };
     html! {
         dl {
             dt { (words.nat) } dd { (nat) }
+            dt { (words.forwarding) } dd { (forwarding) }
             dt { (words.overlap) } dd { (text(&gateway.overlap, words.overlap_of)) }
             dt { (words.repaired) } dd { (gateway.repaired) "×" }
             dt { (words.subnet) }

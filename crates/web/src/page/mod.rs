@@ -1,6 +1,7 @@
 //! The page: the state as HTML. Pure functions; texts of others are escaped by the macro that
 //! makes the HTML.
 
+mod colour;
 mod forms;
 mod glass;
 mod head;
@@ -99,7 +100,10 @@ pub fn whole(
                         div #(NODES) { (part(NODES)) }
                     }
                     section.plots {
-                        h2 { (words.last_hour) " · " a href="/plots?span=day" { (words.last_day) } }
+                        h2 {
+                            a href="/plots" aria-current="true" { (words.last_hour) } " · "
+                            a href="/plots?span=day" { (words.last_day) }
+                        }
                         div #plots { (plots) }
                     }
                     div.facts {

@@ -22,16 +22,22 @@ pub fn draw(history: &History, span: Span, sight: Sight, words: &Words) -> Marku
         Subject::GroupRoundTrip(_) => true,
         _ => false,
     };
+    let losses = |subject: &Subject| match subject {
+        Subject::NodeLoss(_) => sight == Sight::Full,
+        Subject::GroupLoss(_) => true,
+        _ => false,
+    };
     html! {
-        (plot(words.plot_traffic, &history.read(span, traffic), span, rate))
-        (plot(words.plot_round_trip, &band(history.read(span, trips)), span, trip))
-        (plot(words.plot_nodes, &history.read(span, |s| *s == Subject::NodesUp), span, whole))
-        (plot(words.temperature, &history.read(span, |s| *s == Subject::Temperature), span, degrees))
+        (plot(words.plot_traffic, &history.read(span, traffic), span, rate, words))
+        (plot(words.plot_round_trip, &band(history.read(span, trips), words), span, trip, words))
+        (plot(words.plot_loss, &band(history.read(span, losses), words), span, share, words))
+        (plot(words.plot_nodes, &history.read(span, |s| *s == Subject::NodesUp), span, whole, words))
+        (plot(words.temperature, &history.read(span, |s| *s == Subject::Temperature), span, degrees, words))
     }
 }
 
 /// Returns few series as they are; of many the lowest, mean and highest value of each moment.
-fn band(series: Vec<(Subject, Vec<f32>)>) -> Vec<(Subject, Vec<f32>)> {
+fn band(series: Vec<(Subject, Vec<f32>)>, words: &Words) -> Vec<(Subject, Vec<f32>)> {
     if series.len() <= LINES {
         return series;
     }
@@ -54,7 +60,7 @@ fn band(series: Vec<(Subject, Vec<f32>)>) -> Vec<(Subject, Vec<f32>)> {
             row.push(value);
         }
     }
-    let names = ["min", "mean", "max"];
+    let names = [words.plot_lowest, words.plot_mean, words.plot_highest];
     names
         .into_iter()
         .zip(rows)
@@ -67,25 +73,42 @@ fn plot(
     series: &[(Subject, Vec<f32>)],
     span: Span,
     show: fn(f32) -> String,
+    words: &Words,
 ) -> Markup {
     let values = || series.iter().flat_map(|(_, values)| values).copied().filter(|v| v.is_finite());
     let Some(highest) = values().reduce(f32::max) else { return html! {} };
     let top = if highest > 0.0 { highest } else { 1.0 };
     let last = |values: &[f32]| values.iter().rev().copied().find(|v| v.is_finite()).map(show);
-    let label = series
+    let keys: Vec<String> = series
         .iter()
-        .filter_map(|(subject, values)| Some(format!("{} {}", name(subject), last(values)?)))
-        .collect::<Vec<_>>()
-        .join(", ");
+        .map(|(subject, values)| {
+            let value = last(values).unwrap_or_else(|| "–".to_owned());
+            format!("{} {value}", name(subject)).trim().to_owned()
+        })
+        .collect();
+    let label = keys.join(", ");
+    let begin = match span {
+        Span::Hour => words.plot_hour_ago,
+        Span::Day => words.plot_day_ago,
+    };
     html! {
         figure {
-            figcaption { b { (title) } " " small { (label) ", max " (show(highest)) } }
+            figcaption {
+                b { (title) } " "
+                small {
+                    @for (place, key) in keys.iter().enumerate() {
+                        span class={ "key key-" (place % LINES) } { (key) } " "
+                    }
+                    "(max " (show(highest)) ")"
+                }
+            }
             svg.plot role="img" aria-label=(format!("{title}: {label}"))
                 viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) preserveAspectRatio="none" {
                 @for (place, (_, values)) in series.iter().enumerate() {
                     path class={ "line line-" (place % LINES) } d=(PreEscaped(line(values, span, top))) {}
                 }
             }
+            small.axis { span { (begin) } span { (words.plot_now) } }
         }
     }
 }
@@ -115,12 +138,15 @@ fn line(values: &[f32], span: Span, top: f32) -> String {
     path
 }
 
-fn name(subject: &Subject) -> &str {
+fn name(subject: &Subject) -> String {
     match subject {
-        Subject::NodesUp | Subject::Temperature => "",
-        Subject::Received(name) => name,
-        Subject::Sent(_) => "↑",
-        Subject::NodeRoundTrip(name) | Subject::GroupRoundTrip(name) => name,
+        Subject::NodesUp | Subject::Temperature => String::new(),
+        Subject::Received(name) => format!("{name} ↓"),
+        Subject::Sent(name) => format!("{name} ↑"),
+        Subject::NodeRoundTrip(name)
+        | Subject::GroupRoundTrip(name)
+        | Subject::NodeLoss(name)
+        | Subject::GroupLoss(name) => name.clone(),
     }
 }
 
@@ -136,6 +162,10 @@ fn rate(bytes: f32) -> String {
 
 fn trip(microseconds: f32) -> String {
     format!("{:.1} ms", microseconds / 1000.0)
+}
+
+fn share(percent: f32) -> String {
+    format!("{percent:.0} %")
 }
 
 fn whole(value: f32) -> String {

@@ -8,6 +8,8 @@ use bramblegate_api::status::{
     DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState,
 };
 
+use super::colour::Colour;
+
 /// A language that the page speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Language {
@@ -77,6 +79,7 @@ pub struct Words {
     pub lost: &'static str,
     pub memory_free: &'static str,
     pub nat: &'static str,
+    pub next_page: &'static str,
     pub no: &'static str,
     pub no_address: &'static str,
     pub no_display: &'static str,
@@ -110,6 +113,19 @@ pub struct Words {
     pub node: &'static str,
     pub password: &'static str,
     pub resume: &'static str,
+    pub forwarding: &'static str,
+    pub internet_by: &'static str,
+    pub nodes_up: &'static str,
+    pub of: &'static str,
+    pub plot_highest: &'static str,
+    pub plot_loss: &'static str,
+    pub plot_lowest: &'static str,
+    pub plot_mean: &'static str,
+    pub since: &'static str,
+    pub ssh_nodes: &'static str,
+    pub plot_day_ago: &'static str,
+    pub plot_hour_ago: &'static str,
+    pub plot_now: &'static str,
     pub yes: &'static str,
     pub(super) severity: fn(Severity) -> &'static str,
     pub(super) health: fn(NodeHealth) -> &'static str,
@@ -118,6 +134,7 @@ pub struct Words {
     pub(super) dhcp_of: fn(DhcpStatus) -> &'static str,
     pub(super) pattern: fn(Pattern) -> &'static str,
     pub(super) device: fn(DeviceState) -> &'static str,
+    pub(super) colour: fn(Colour) -> &'static str,
 }
 
 /// Returns the text of a word; one that a newer daemon has added stands as it came.

@@ -27,7 +27,7 @@ fn accept(listener: &UnixListener) -> UnixStream {
 
 fn follow(place: &Place, refresh: Duration) -> (Follower, Receiver<Step>) {
     let (sender, steps) = channel();
-    let follower = Follower::start(place.0.clone(), refresh, move |step| {
+    let follower = Follower::start(place.0.clone(), refresh, move |_, step| {
         let _ = sender.send(step);
     });
     (follower.unwrap(), steps)

@@ -152,12 +152,12 @@ impl Nodes {
         }
     }
 
-    /// Takes in what a user orders. An acknowledgement is not about who is here.
+    /// Takes in what a user orders of a node.
     fn handle_order(&mut self, order: &Order, now: Instant) -> Option<Transition> {
         let (name, drained) = match order {
             Order::Drain(name) => (name, true),
             Order::Resume(name) => (name, false),
-            Order::Acknowledge | Order::Forget(_) => return None,
+            Order::Acknowledge | Order::NextPage | Order::Forget(_) => return None,
         };
         self.note_drained(name, drained);
         let id = self.by_name(name)?.id;

@@ -4,7 +4,7 @@ use bramblegate_api::status::{
     DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState,
 };
 
-use super::Words;
+use super::{Colour, Words};
 
 pub(super) const WORDS: Words = Words {
     acknowledge: "alle Meldungen zur Kenntnis nehmen",
@@ -36,6 +36,7 @@ pub(super) const WORDS: Words = Words {
     lost: "Der Gateway-Dienst antwortet nicht. Zu sehen ist, was er zuletzt gemeldet hat.",
     memory_free: "Speicher frei",
     nat: "NAT",
+    next_page: "nächste Seite der Anzeige",
     no: "nein",
     no_address: "noch keine Adresse",
     no_display: "keine Anzeige",
@@ -61,6 +62,19 @@ pub(super) const WORDS: Words = Words {
     unknown: "unbekannt",
     uplinks: "Uplinks",
     up_of: "erreichbar",
+    forwarding: "Weiterleitung",
+    internet_by: "Internet über",
+    nodes_up: "Knoten erreichbar",
+    of: "von",
+    plot_highest: "höchster Wert",
+    plot_loss: "verlorene Anfragen",
+    plot_lowest: "niedrigster Wert",
+    plot_mean: "Mittel",
+    since: "seit",
+    ssh_nodes: "ssh zu den Knoten",
+    plot_day_ago: "vor einem Tag",
+    plot_hour_ago: "vor einer Stunde",
+    plot_now: "jetzt",
     yes: "ja",
     severity: |severity| match severity {
         Severity::Ok => "alles in Ordnung",
@@ -111,5 +125,18 @@ pub(super) const WORDS: Words = Words {
         DeviceState::Absent => "nicht vorhanden",
         DeviceState::Error => "geht nicht",
         DeviceState::Off => "ausgeschaltet",
+    },
+    colour: |colour| match colour {
+        Colour::Red => "rot",
+        Colour::Orange => "orange",
+        Colour::Amber => "bernsteinfarben",
+        Colour::Yellow => "gelb",
+        Colour::Green => "grün",
+        Colour::Turquoise => "türkis",
+        Colour::Blue => "blau",
+        Colour::Violet => "violett",
+        Colour::Pink => "pink",
+        Colour::White => "weiß",
+        Colour::Dark => "dunkel",
     },
 };

@@ -4,7 +4,7 @@ use bramblegate_api::status::{
     DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState,
 };
 
-use super::Words;
+use super::{Colour, Words};
 
 pub(super) const WORDS: Words = Words {
     acknowledge: "acknowledge all alerts",
@@ -36,6 +36,7 @@ pub(super) const WORDS: Words = Words {
     lost: "The gateway daemon does not answer. What you see is what it last reported.",
     memory_free: "memory free",
     nat: "NAT",
+    next_page: "next page of the display",
     no: "no",
     no_address: "no address yet",
     no_display: "no display",
@@ -61,6 +62,19 @@ pub(super) const WORDS: Words = Words {
     unknown: "unknown",
     uplinks: "Uplinks",
     up_of: "up",
+    forwarding: "forwarding",
+    internet_by: "internet through",
+    nodes_up: "nodes up",
+    of: "of",
+    plot_highest: "highest",
+    plot_loss: "lost probes",
+    plot_lowest: "lowest",
+    plot_mean: "mean",
+    since: "for",
+    ssh_nodes: "ssh to the nodes",
+    plot_day_ago: "a day ago",
+    plot_hour_ago: "an hour ago",
+    plot_now: "now",
     yes: "yes",
     severity: |severity| match severity {
         Severity::Ok => "all is well",
@@ -111,5 +125,18 @@ pub(super) const WORDS: Words = Words {
         DeviceState::Absent => "absent",
         DeviceState::Error => "does not work",
         DeviceState::Off => "switched off",
+    },
+    colour: |colour| match colour {
+        Colour::Red => "red",
+        Colour::Orange => "orange",
+        Colour::Amber => "amber",
+        Colour::Yellow => "yellow",
+        Colour::Green => "green",
+        Colour::Turquoise => "turquoise",
+        Colour::Blue => "blue",
+        Colour::Violet => "violet",
+        Colour::Pink => "pink",
+        Colour::White => "white",
+        Colour::Dark => "dark",
     },
 };

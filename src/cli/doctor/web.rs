@@ -1,0 +1,133 @@
+//! Whether the status page is there: its server, its port, who reaches it, its password.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::sockets::{self, is_running};
+use super::{CheckContext, Finding, FindingCode, Rank};
+use crate::cli::machine::Machine;
+// Its name has 15 bytes, as many as the kernel keeps of a process's.
+use crate::cli::web::{FILE as PASSWORD, PROGRAM as SERVER, UNIT, UNIT_FILE};
+use crate::config::{Allow, Public, Transport, WebAddress};
+use crate::watch::web;
+
+const DROP_INS: &str = "/etc/bramblegate/bramblegate.toml.d";
+
+/// Returns what keeps the page from those for whom it is meant.
+pub fn page(context: &CheckContext<'_>) -> Vec<Finding> {
+    let (machine, web) = (context.machine, &context.settings.web);
+    if !web.enabled {
+        return Vec::new();
+    }
+    if !is_running(machine, SERVER) {
+        return stopped(machine).into_iter().collect();
+    }
+    let port = web::read(&machine.path(&web.port_file.to_string_lossy()));
+    let Some(port) = port.filter(|port| answers(context, *port)) else {
+        let text = format!("{SERVER} runs, but the status page does not answer");
+        return vec![Finding::of(FindingCode::HostWebSilent, text)];
+    };
+    [elsewhere(context, port), venue(context), password(context)].into_iter().flatten().collect()
+}
+
+/// One that was never switched on is a hint: the page is on in the settings as they come.
+fn stopped(machine: &Machine) -> Option<Finding> {
+    if machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{UNIT}")) {
+        let text = format!("{SERVER} does not run: no one sees the status page");
+        return Some(Finding::of(FindingCode::HostWebStopped, text));
+    }
+    let text = "the status page is on in the settings, and its server has not been switched on";
+    let found = Finding::of(FindingCode::HostWebStopped, text);
+    machine.exists(UNIT_FILE).then(|| found.ranked(Rank::Hint))
+}
+
+/// Returns whether the page's server answers at its port.
+fn answers(context: &CheckContext<'_>, port: u16) -> bool {
+    let mut at = context.settings.web.listen.iter().filter_map(|place| match place {
+        WebAddress::At(at) if at.port() == port && !at.ip().is_unspecified() => Some(at.ip()),
+        _ => None,
+    });
+    let address = at.next().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    context.machine.page_answers(SocketAddr::new(address, port))
+}
+
+/// The page is not where it is looked for.
+fn elsewhere(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
+    let settings = context.settings;
+    let mut leads = settings.forwards.iter().filter(|forward| forward.transport == Transport::Tcp);
+    let first = settings.web.listen.first()?.port();
+    // A port that leads to a node is no place for it: the user has chosen that.
+    if first == port || leads.any(|forward| forward.listen == first) {
+        return None;
+    }
+    let listeners = sockets::listeners(context.machine);
+    let other = listeners.iter().find(|listener| listener.tcp && listener.port == first);
+    let Some(other) = other else {
+        let text = format!("the status page is at port {port}, though port {first} is free");
+        let remedy = format!("`sudo systemctl restart {SERVER}`");
+        return Some(Finding::new(FindingCode::HostWebPort, text, remedy));
+    };
+    let owner = other.owner(context.machine);
+    let name = owner.as_ref().map_or("another program".to_owned(), ToString::to_string);
+    let text = format!("the status page is at port {port}, because {name} has port {first}");
+    let remedy = format!(
+        "{}. Then `sudo systemctl restart {SERVER}`. To leave the page there, write web.listen = \
+         [{port}]",
+        sockets::stop(context.machine, owner.as_ref())
+    );
+    Some(Finding::new(FindingCode::HostWebPort, text, remedy))
+}
+
+/// The venue does not reach the page.
+fn venue(context: &CheckContext<'_>) -> Option<Finding> {
+    let allow = &context.settings.uplink.allow;
+    if allow.contains(&Allow::Web) {
+        return None;
+    }
+    let mut words: Vec<String> = allow.iter().map(spelled).collect();
+    words.push("\"web\"".to_owned());
+    let text = "the nodes see the status page; the venue does not, because uplink.allow does not \
+                have \"web\"";
+    let remedy = format!(
+        "`sudo mkdir -p {DROP_INS} && echo 'uplink.allow = [{}]' | sudo tee {DROP_INS}/web.toml \
+         && sudo systemctl reload bramblegate`",
+        words.join(", ")
+    );
+    Some(Finding::new(FindingCode::HostWebNotAllowed, text, remedy))
+}
+
+/// Returns an entry of `uplink.allow` as the settings have it.
+fn spelled(allow: &Allow) -> String {
+    let range = |transport: &str, first: u16, last: u16| match first == last {
+        true => format!("\"{transport}:{first}\""),
+        false => format!("\"{transport}:{first}-{last}\""),
+    };
+    match *allow {
+        Allow::Ssh => "\"ssh\"".to_owned(),
+        Allow::Icmp => "\"icmp\"".to_owned(),
+        Allow::Mdns => "\"mdns\"".to_owned(),
+        Allow::Web => "\"web\"".to_owned(),
+        Allow::Tcp(first, last) => range("tcp", first, last),
+        Allow::Udp(first, last) => range("udp", first, last),
+    }
+}
+
+/// No password is set, and one is wanted: the page shows nothing without, or networks are named
+/// from which orders may come.
+fn password(context: &CheckContext<'_>) -> Option<Finding> {
+    let settings = context.settings;
+    let usual = [IpNet::V4(settings.cluster.address.trunc())];
+    let is_closed = settings.web.public == Public::Off;
+    let is_wanted = !settings.web.admin_from.is_empty() && settings.web.admin_from != usual;
+    if context.machine.exists(PASSWORD) || !(is_closed || is_wanted) {
+        return None;
+    }
+    let text = if is_closed {
+        "the status page shows nothing without a log-in, and no password is set"
+    } else {
+        "web.admin_from names networks for orders, and no password is set"
+    };
+    let found = Finding::of(FindingCode::HostWebNoPassword, text);
+    Some(if is_closed { found } else { found.ranked(Rank::Hint) })
+}
