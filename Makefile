@@ -49,13 +49,17 @@ clients-test: toolchain ## uplinks in every state with the DHCP clients of Debia
 	@scripts/client-roots.sh $(TARGET)/client-roots
 	$(CARGO) test --locked --test clients -- $(ARGS)
 
+# avahi-browse, and the libraries of both programs.
+AVAHI = avahi-utils libavahi-core7 libavahi-client3 libavahi-common3 libavahi-common-data libdaemon0
+UNPACKED = $(abspath $(TARGET))/unpacked/usr
+
 observability-test: toolchain ## metrics, rules and the Grafana board before Debian's Prometheus; SNMP by the real snmpd (needs root)
 	@scripts/packages.sh test observability
-	@scripts/unpacked.sh $(TARGET)/unpacked prometheus
+	@scripts/unpacked.sh $(TARGET)/unpacked prometheus avahi-daemon $(AVAHI)
 	@scripts/base-mibs.sh $(TARGET)/observability/mibs
 	@scripts/grafana-sdk.sh $(TARGET)/observability/grafana-sdk
 	$(CARGO) build --locked --workspace
-	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) test --locked --test observability --test snmp -- $(ARGS)
+	PATH="$$PATH:$(UNPACKED)/bin:$(UNPACKED)/sbin" LD_LIBRARY_PATH="$(UNPACKED)/lib/$$(gcc -print-multiarch)" $(CARGO) test --locked --test observability --test snmp -- $(ARGS)
 
 clat-test: toolchain ## our translation of packets beside tayga's, octet by octet (needs root)
 	@scripts/packages.sh clat

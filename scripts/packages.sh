@@ -41,8 +41,6 @@ observability | cmd snmpd          | snmpd                  | the SNMP agent of 
 observability | cmd snmpwalk       | snmp                   | asks it
 observability | cmd snmptrapd      | snmptrapd              | receives notifications
 observability | cmd smilint        | smitools               | checks the MIB
-observability | cmd avahi-daemon   | avahi-daemon           | announces the status page by mDNS
-observability | cmd avahi-browse   | avahi-utils            | looks for it
 observability | cmd dbus-daemon    | dbus-daemon            | a bus of its own for both
 observability | cmd nsenter        | util-linux             | looks with the bus of one of them
 observability | cmd pip3           | python3-pip            | fetches the types of Grafana boards

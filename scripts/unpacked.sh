@@ -1,6 +1,6 @@
 #!/bin/bash
 # unpacked.sh DIR PACKAGE...: programs of Debian packages, below DIR/usr/bin, without installing them: a server's package would
-# start it, open to the network. PACKAGE has a program of its own name; what is on this machine already is used as it is.
+# start it, open to the network. What is on this machine already is used as it is, where PACKAGE is the name of its program too.
 set -euo pipefail
 umask 022
 
@@ -11,7 +11,7 @@ PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 for package in "$@"; do
-    if command -v "$package" >/dev/null || [ -x "$out/usr/bin/$package" ]; then
+    if command -v "$package" >/dev/null || [ -e "$out/usr/share/doc/$package" ]; then
         continue
     fi
     if ! command -v apt-get >/dev/null; then

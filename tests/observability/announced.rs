@@ -90,7 +90,14 @@ fn announce(verb: &str) -> Result<()> {
 pub fn the_page_is_found_by_mdns() -> Result<()> {
     gateway(&[], OPEN, |world| {
         let services = format!("{HOME}/services");
-        for folder in [&services, "/run/bramblegate-web"] {
+        // The programs are unpacked, not installed: what they look for in /etc is laid over it.
+        let (upper, work) = (format!("{HOME}/etc"), format!("{HOME}/etc-work"));
+        for folder in [&services, &upper, &work] {
+            fs::create_dir_all(folder).map_err(|error| Error(format!("{folder}: {error}")))?;
+        }
+        let layers = format!("lowerdir=/etc,upperdir={upper},workdir={work}");
+        run("mount", &["-t", "overlay", "overlay", "-o", &layers, "/etc"])?;
+        for folder in ["/etc/avahi/services", "/run/bramblegate-web"] {
             fs::create_dir_all(folder).map_err(|error| Error(format!("{folder}: {error}")))?;
         }
         run("mount", &["--bind", &services, "/etc/avahi/services"])?;
