@@ -457,5 +457,7 @@ int clat_returned(struct __sk_buff *skb)
 	return by_uplink(skb, set);
 }
 
+/* For scripts/lint.sh: only the same compiler makes the same instructions. */
+char SEC("compiler") COMPILER[] = __clang_version__;
 /* No helper used here asks for a licence that the kernel takes for compatible with its own. */
 char SEC("license") LICENSE[] = "MIT OR Apache-2.0";
