@@ -60,6 +60,7 @@ web    | cmd npm                  | npm                    | brings axe-core, wh
 web    | cmd openssl              | openssl                | checks its hash
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
+bench  | cmd tayga                | tayga                  | another translator between IPv4 and IPv6
 lint   | cmd nft                  | nftables               | checks the printed rule set
 lint   | cmd dnsmasq             | dnsmasq-base           | checks the settings printed for it
 lint   | cmd unshare              | util-linux             | a private place to do it in

@@ -120,10 +120,7 @@ mod tests {
         let state = State { reason: Some("eth1 is not there".into()), ..State::default() };
         let line = crate::line(&state);
         let text = String::from_utf8(line.clone()).unwrap();
-        assert_eq!(
-            text.trim(),
-            r#"{"schema":1,"shared":false,"reason":"eth1 is not there"}"#
-        );
+        assert_eq!(text.trim(), r#"{"schema":1,"shared":false,"reason":"eth1 is not there"}"#);
         assert_eq!(serde_json::from_slice::<State>(&line).unwrap(), state);
     }
 }

@@ -160,8 +160,7 @@ fn build(address: &str) {
     }
     fs::write("/run/plat.conf", PLAT).expect("its settings");
     command("venue", "tayga -n -c /run/plat.conf").spawn().expect("tayga");
-    for (namespace, what) in
-        [("inet", "echo"), ("inet", "page"), ("six", "echo"), ("six", "page")]
+    for (namespace, what) in [("inet", "echo"), ("inet", "page"), ("six", "echo"), ("six", "page")]
     {
         role(namespace, what).spawn().expect(what);
     }
@@ -355,9 +354,9 @@ fn narrow() -> Result<(), String> {
             done("node", &format!("ask {DIRECT} {size}"))?;
         }
         run("node", "sysctl -qw net.ipv4.ip_no_pmtu_disc=1");
-        let bare = [1300, 1444, 3000].iter().try_for_each(|size| {
-            done("node", &format!("ask {DIRECT} {size}"))
-        });
+        let bare = [1300, 1444, 3000]
+            .iter()
+            .try_for_each(|size| done("node", &format!("ask {DIRECT} {size}")));
         run("node", "sysctl -qw net.ipv4.ip_no_pmtu_disc=0");
         bare?;
         let text = tried("node", &format!("ip route get {DIRECT}"))?;

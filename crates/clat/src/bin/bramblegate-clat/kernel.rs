@@ -5,10 +5,10 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use aya::Ebpf;
 use aya::maps::Array;
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact, qdisc_detach_program};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
-use aya::Ebpf;
 use bramblegate_clat::Prefix;
 
 /// Made of clat.bpf.c by build.sh beside it.
@@ -92,8 +92,7 @@ impl Programs {
         object: Option<&Path>,
     ) -> Result<Self, String> {
         let read = object.map(std::fs::read).transpose().map_err(|error| error.to_string())?;
-        let mut loaded =
-            Ebpf::load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
+        let mut loaded = Ebpf::load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
         let map = loaded.map_mut("SETTINGS").ok_or("the object has no map SETTINGS")?;
         let mut map: Array<_, [u8; SETTINGS]> = Array::try_from(map).map_err(chain)?;
         map.set(0, settings.to_bytes(), 0).map_err(chain)?;
@@ -148,7 +147,6 @@ fn attach_at(
         .map_err(|error| format!("{interface}: {}", chain(error)))?;
     Ok(Attach::Clsact)
 }
-
 
 /// Returns an error with its causes.
 fn chain(error: impl std::error::Error) -> String {

@@ -96,7 +96,8 @@ fn main() -> ExitCode {
         }
         _ => None,
     };
-    let orders = fixed.map_or_else(|| Orders::follow(args.orders), |order| Ok(Orders::Fixed(order)));
+    let orders =
+        fixed.map_or_else(|| Orders::follow(args.orders), |order| Ok(Orders::Fixed(order)));
     let ways = Ways { device: args.device, attach: args.attach, object: args.object };
     let ended = orders.and_then(|orders| Keeper::new(orders, ways, args.state)?.run());
     match ended {

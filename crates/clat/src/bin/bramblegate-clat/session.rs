@@ -79,9 +79,9 @@ impl Session {
         }
         let worker = Worker::start(tun, translator).map_err(|error| error.to_string())?;
         network.add_v4(index, CLAT4).map_err(refused)?;
-        network.add_default(index, CLAT4, u32::from(plan.mtu) - LONGER).map_err(|error| {
-            format!("{device}: no default route of metric {METRIC}: {error}")
-        })?;
+        network
+            .add_default(index, CLAT4, u32::from(plan.mtu) - LONGER)
+            .map_err(|error| format!("{device}: no default route of metric {METRIC}: {error}"))?;
         Ok(Self {
             plan,
             address: claim.address,
