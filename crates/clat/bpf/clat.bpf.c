@@ -238,25 +238,26 @@ int clat_outward(struct __sk_buff *skb)
 	__u32 piece = fragment & (MF | OFFSET);
 	__u32 payload = host16(in.ip.tot_len) - sizeof(in.ip);
 	int place = checksum_place(in.ip.protocol);
-	if (in.ip.version != 4 || in.ip.ihl != 5 || in.ip.saddr != set->own4 || in.ip.daddr == set->own4 || !in.ip.ttl ||
-	    place < 0 || in.ip.protocol == PROTO_ICMPV6 || !is_unicast(remote) ||
+	if (in.ip.version != 4 || in.ip.ihl != 5 || in.ip.saddr != set->own4)
+		return PASS;
+	if (!offset && load(skb, sizeof(in.ip), &in.upper, sizeof(in.upper)))
+		return PASS;
+	/* Answers to what takes the slow way are expected as well. */
+	if ((set->flags & SHARED) && !offset && (in.ip.protocol != IPPROTO_ICMP || !(in.upper.icmp.type & ~8)))
+		remember(in.ip.daddr, in.ip.protocol, &in.upper);
+	if (in.ip.daddr == set->own4 || !in.ip.ttl || place < 0 || in.ip.protocol == PROTO_ICMPV6 || !is_unicast(remote) ||
 	    ((set->flags & ONLY_GLOBAL) && !is_global(remote)) || !fits_outward(skb, set, &in.ip, fragment))
 		return PASS;
-	if (offset) {
+	if (offset)
 		place = 0;
-	} else {
-		__u32 least = in.ip.protocol == IPPROTO_TCP ? 20 : 8;
-		if (payload < least || load(skb, sizeof(in.ip), &in.upper, sizeof(in.upper)))
-			return PASS;
-	}
+	else if (payload < (in.ip.protocol == IPPROTO_TCP ? 20 : 8))
+		return PASS;
 	if (((fragment & MF) && payload % 8) || offset + payload > 0xffff)
 		return PASS;
 	if (!offset && in.ip.protocol == IPPROTO_UDP && !in.upper.ports.checksum)
 		return PASS;
 	if (in.ip.protocol == IPPROTO_ICMP && (piece || (in.upper.icmp.type & ~8)))
 		return PASS;
-	if ((set->flags & SHARED) && !offset)
-		remember(in.ip.daddr, in.ip.protocol, &in.upper);
 
 	struct six out = {};
 	__u32 size = sizeof(out.header);
@@ -303,17 +304,22 @@ int clat_outward(struct __sk_buff *skb)
 /* Whether an ICMPv6 error is about a packet of a flow of the one behind (RFC 7915, section 5.3). */
 INLINE int about_flow(struct __sk_buff *skb, const struct settings *set, __u32 at)
 {
-	struct {
-		struct ipv6hdr ip;
-		union transport upper;
-	} quoted = {};
+	struct six quoted = {};
+	union transport upper = {};
+	__u32 size = sizeof(quoted.header);
 	if (load(skb, at, &quoted, sizeof(quoted)))
 		return 0;
+	__u8 next = quoted.header.nexthdr;
+	if (next == PROTO_FRAGMENT) {
+		next = quoted.fragment.next;
+		size = sizeof(quoted);
+	}
+	if (load(skb, at + size, &upper, sizeof(upper)))
+		return 0;
 	__be64 addresses[4];
-	__builtin_memcpy(addresses, &quoted.ip.saddr, sizeof(addresses));
+	__builtin_memcpy(addresses, &quoted.header.saddr, sizeof(addresses));
 	__u32 remote = extract(set, addresses + 2);
-	__u8 protocol = quoted.ip.nexthdr == PROTO_ICMPV6 ? IPPROTO_ICMP : quoted.ip.nexthdr;
-	struct flow flow = flow_of(be32(remote), protocol, &quoted.upper, 1);
+	struct flow flow = flow_of(be32(remote), next == PROTO_ICMPV6 ? IPPROTO_ICMP : next, &upper, 1);
 	return remote && lookup(&FLOWS, &flow) != 0;
 }
 
