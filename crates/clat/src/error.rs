@@ -1,10 +1,11 @@
 //! ICMP errors and the packets that they quote (RFC 7915, sections 4.2, 4.3, 5.2 and 5.3).
 
 use crate::bytes::{byte, put_u16, u16_at, u32_at};
+use crate::direction::Direction;
 use crate::icmp::{self, Field, LEAST_BEFORE_EXTENSIONS};
 use crate::ipv6::{Fragment, LEAST_MTU};
 use crate::transport::{
-    Addresses, Direction, ICMP, ICMPV6, UDP, Upper, adjust, checksum_field, echo, protocol_to_v4,
+    Addresses, ICMP, ICMPV6, UDP, Upper, adjust, checksum_field, echo, protocol_to_v4,
     protocol_to_v6,
 };
 use crate::{DropReason, Offload, Translator, checksum, ipv4, ipv6};

@@ -3,7 +3,7 @@
 
 use crate::DropReason;
 use crate::bytes::byte;
-use crate::transport::Direction;
+use crate::direction::Direction;
 
 /// Octets before the packet that an error quotes.
 pub const HEADER: usize = 8;

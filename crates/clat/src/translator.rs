@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::address::is_unicast;
 use crate::bytes::byte;
+use crate::direction::Direction;
 use crate::ipv6::{Fragment, LEAST_MTU};
 use crate::transport::{
-    Addresses, Direction, ICMP, ICMPV6, TCP, UDP, Upper, adjust, checksum_field, echo,
-    header_length, is_unsummed, protocol_to_v4, protocol_to_v6, sum_udp,
+    Addresses, ICMP, ICMPV6, TCP, UDP, Upper, adjust, checksum_field, echo, header_length,
+    is_unsummed, protocol_to_v4, protocol_to_v6, sum_udp,
 };
 use crate::{DropReason, Gso, Offload, Prefix, Translated, checksum, icmp, ipv4, ipv6};
 

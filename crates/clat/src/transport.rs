@@ -1,6 +1,7 @@
 //! What is behind the headers of IP: protocols and their checksums (RFC 7915, sections 4.5 and 5.5).
 
 use crate::bytes::{byte, u16_at};
+use crate::direction::Direction;
 use crate::{DropReason, Offload, checksum, icmp, ipv6};
 
 /// Protocols (IANA).
@@ -12,13 +13,6 @@ const IGMP: u8 = 2;
 const DCCP: u8 = 33;
 const NO_NEXT_HEADER: u8 = 59;
 const UDP_LITE: u8 = 136;
-
-/// Names the family that packets are translated into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    ToV6,
-    ToV4,
-}
 
 /// Holds an upper layer before its translation.
 #[derive(Debug, Clone, Copy)]
