@@ -144,7 +144,7 @@ manual_pages() {
 }
 
 scripts_check() {
-    find scripts tests .ci systemd -type f -exec awk 'FNR == 1 && /^#!.*sh|^# shellcheck shell/ { printf "%s%c", FILENAME, 0 } { nextfile }' {} + |
+    find scripts tests .ci systemd crates/clat/bpf -type f -exec awk 'FNR == 1 && /^#!.*sh|^# shellcheck shell/ { printf "%s%c", FILENAME, 0 } { nextfile }' {} + |
         xargs -0 shellcheck -x
 }
 

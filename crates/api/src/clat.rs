@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_says_only_what_there_is() {
+    fn a_state_holds_only_what_there_is() {
         let state = State { reason: Some("eth1 is not there".into()), ..State::default() };
         let line = crate::line(&state);
         let text = String::from_utf8(line.clone()).unwrap();

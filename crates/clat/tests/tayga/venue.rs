@@ -383,7 +383,8 @@ fn no_leak() -> Result<(), String> {
     if text.contains("counter packets 0 ") { Ok(()) } else { Err(text) }
 }
 
-/// The file of the daemon: nothing before it is there, off at once when it goes, and what it says.
+/// The file of the daemon: nothing before it is there, off at once when it goes, and what
+/// is wrong with it.
 fn by_orders() -> usize {
     let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
     let state = || fs::read_to_string(STATE).unwrap_or_default();

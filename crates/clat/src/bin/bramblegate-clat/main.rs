@@ -43,7 +43,7 @@ const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
 #[derive(Debug, Parser)]
 #[command(name = "bramblegate-clat", version)]
 struct Args {
-    /// The interface that leads to the NAT64; without it, the file of --orders says
+    /// The interface that leads to the NAT64; without it, the one that the file of --orders names
     #[arg(long, value_name = "INTERFACE", requires = "prefix")]
     uplink: Option<String>,
     /// The NAT64 prefix, for example 64:ff9b::/96

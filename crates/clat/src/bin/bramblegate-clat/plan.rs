@@ -91,7 +91,7 @@ pub fn is_ours(address: &Address) -> bool {
 }
 
 /// Returns an address of a /64: the same one on the same machine each time, another one in each
-/// network, so that it tells as little as a random one (RFC 7217). `secret` is the machine's.
+/// network, so that it reveals as little as a random one (RFC 7217). `secret` is the machine's.
 pub fn own_address(network: Ipv6Addr, secret: &str, attempt: u32) -> Ipv6Addr {
     let mut hasher = DefaultHasher::new();
     ("bramblegate-clat", network, secret, attempt).hash(&mut hasher);

@@ -106,7 +106,7 @@ impl Session {
     }
 }
 
-/// Loads the programs, unless the mode says otherwise; returns why not, where that is no error.
+/// Loads the programs, unless the mode rules that out; returns why not, where that is no error.
 fn load(
     plan: &Plan,
     ways: &Ways,
