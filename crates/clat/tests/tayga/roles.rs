@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,7 +14,7 @@ const TEXT: &str = "a page of the internet";
 pub fn play(what: &str) -> usize {
     let words: Vec<&str> = what.split(' ').collect();
     match words[..] {
-        ["echo"] => echo(),
+        ["echo", address] => echo(address.parse().unwrap()),
         ["page"] => page(),
         ["get", address] => usize::from(!get(address.parse().unwrap())),
         ["ask", address, size] => {
@@ -27,9 +27,9 @@ pub fn play(what: &str) -> usize {
     }
 }
 
-/// Sends each datagram back.
-fn echo() -> ! {
-    let socket = UdpSocket::bind(("::", ECHO)).expect("a port");
+/// Sends each datagram back, from the address that it was sent to.
+fn echo(address: IpAddr) -> ! {
+    let socket = UdpSocket::bind((address, ECHO)).expect("a port");
     let mut buffer = vec![0; 65536];
     loop {
         if let Ok((length, from)) = socket.recv_from(&mut buffer) {

@@ -160,8 +160,12 @@ fn build(address: &str) {
     }
     fs::write("/run/plat.conf", PLAT).expect("its settings");
     command("venue", "tayga -n -c /run/plat.conf").spawn().expect("tayga");
-    for (namespace, what) in [("inet", "echo"), ("inet", "page"), ("six", "echo"), ("six", "page")]
-    {
+    for (namespace, what) in [
+        ("inet", "echo 45.45.45.80"),
+        ("six", "echo 64:ff9b::2d2d:2d51"),
+        ("inet", "page"),
+        ("six", "page"),
+    ] {
         role(namespace, what).spawn().expect(what);
     }
     command("inet", "iperf3 -s").stdout(Stdio::null()).spawn().expect("iperf3");
