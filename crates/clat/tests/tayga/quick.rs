@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate_clat::{Offload, Prefix, Translator};
 
-use crate::packets::{self, Case, REMOTE};
+use crate::packets::{self, Case};
 use crate::tap::Tap;
 use crate::{hex, run};
 
@@ -29,7 +29,6 @@ impl Drop for Program {
 }
 
 pub fn play(prefix: &Prefix, attach: &str) -> usize {
-    run("mount", &["-t", "sysfs", "sysfs", "/sys"]);
     for line in [
         "link add eth1 type veth peer name v0",
         "link set v0 addrgenmode none up",

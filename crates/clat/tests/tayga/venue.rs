@@ -46,8 +46,9 @@ const RULES: &str = "table ip head {
 }";
 
 /// Counts IPv4 that comes from the head untranslated.
-const LEAK: &str = "table netdev leak { chain in {
-    type filter hook ingress device v0 priority 0; ether type ip counter; } }";
+const LEAK: &str = "table netdev leak {
+    chain in { type filter hook ingress device v0 priority 0; ether type ip counter; }
+}";
 
 const PLAT: &str = "tun-device plat\nipv4-addr 100.64.0.1\nipv6-addr 2001:db8:64::6464\n\
                     prefix 64:ff9b::/96\ndynamic-pool 44.44.44.0/24\n";
