@@ -133,7 +133,7 @@ impl Net {
             None
         } else {
             head.ip("addr add 2001:db8:64::2/64 dev eth1 nodad\n\
-                 -6 route add default via 2001:db8:64::1 dev eth1")?;
+                 route add ::/0 via 2001:db8:64::1 dev eth1")?;
             venue.ip(&format!(
                 "addr add 2001:db8:64::1/64 dev v0 nodad\naddr add {SERVER}/128 dev v0 nodad"
             ))?;
@@ -204,7 +204,7 @@ fn translate(way: Way, head: &Namespace, index: usize) -> Result<Running> {
     head.sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.eth1.proxy_ndp=1")?;
     head.ip(&format!(
         "link set clat0 mtu 1500 up\naddr add 192.0.0.1/32 dev clat0\n\
-         route add default dev clat0 src 192.0.0.1 mtu 1480\n-6 route add {OWN}/128 dev clat0\n\
+         route add default dev clat0 src 192.0.0.1 mtu 1480\nroute add {OWN}/128 dev clat0\n\
          neigh add proxy {OWN} dev eth1"
     ))?;
     Ok(running)

@@ -83,7 +83,10 @@ impl Tap {
 
     /// Throws away what waits.
     pub fn discard(&self) {
-        while self.next(Duration::ZERO).is_some() {}
+        self.socket.set_nonblocking(true).unwrap();
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 64];
+        while self.socket.recv(&mut buffer).is_ok() {}
+        self.socket.set_nonblocking(false).unwrap();
     }
 
     /// Returns the next packet that is not our own.
