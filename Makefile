@@ -61,7 +61,7 @@ observability-test: toolchain ## metrics, rules and the Grafana board before Deb
 	$(CARGO) build --locked --workspace
 	PATH="$$PATH:$(UNPACKED)/bin:$(UNPACKED)/sbin" LD_LIBRARY_PATH="$(UNPACKED)/lib/$$(gcc -print-multiarch)" $(CARGO) test --locked --test observability --test snmp -- $(ARGS)
 
-clat-test: toolchain ## our translation of packets beside tayga's, octet by octet (needs root)
+clat-test: toolchain ## our translation beside tayga's, and BPF beside the core, octet by octet; a venue of IPv6 only (needs root)
 	@scripts/packages.sh clat
 	$(CARGO) test --locked --package bramblegate-clat --test tayga -- $(ARGS)
 
@@ -83,7 +83,7 @@ lint: toolchain ## format, clippy, printed rules, boards, units, scripts, manual
 bench: toolchain ## figures, side by side with other ways to do the same (13 minutes; BENCH=bus,rules picks some)
 	@scripts/packages.sh bench
 	@scripts/unpacked.sh $(TARGET)/unpacked prometheus-node-exporter
-	$(CARGO) build --locked --release -p bramblegate-web -p bramblegate-snmp
+	$(CARGO) build --locked --release -p bramblegate-web -p bramblegate-snmp -p bramblegate-clat
 	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) bench --locked --bench figures $(ARGS)
 
 system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)

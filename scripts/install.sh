@@ -17,6 +17,9 @@ plan() {
     # The status page and the agent for SNMP: processes of their own without rights.
     echo "$(dirname "$binary")/bramblegate-web|$prefix/bin/bramblegate-web|755"
     echo "$(dirname "$binary")/bramblegate-snmp|$prefix/bin/bramblegate-snmp|755"
+    # The translator for venues without IPv4: a process of its own, the only one that may load BPF.
+    echo "$(dirname "$binary")/bramblegate-clat|$prefix/bin/bramblegate-clat|755"
+    echo "$top/systemd/bramblegate-clat.service|$syslib/systemd/system/bramblegate-clat.service|644"
     echo "$top/systemd/bramblegate-web.service|$syslib/systemd/system/bramblegate-web.service|644"
     echo "$top/systemd/bramblegate-snmp.service|$syslib/systemd/system/bramblegate-snmp.service|644"
     echo "$top/systemd/announce-web|$helpers/announce-web|755"
@@ -132,7 +135,7 @@ install)
     ;;
 uninstall)
     if booted; then
-        systemctl disable --now bramblegate-web.service bramblegate-snmp.service 2>/dev/null || true
+        systemctl disable --now bramblegate-web.service bramblegate-snmp.service bramblegate-clat.service 2>/dev/null || true
         systemctl disable --now bramblegate.service 2>/dev/null || true
         [ ! -x "$program" ] || "$program" off || true
     fi

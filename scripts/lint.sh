@@ -85,7 +85,8 @@ units() {
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
     exposed_at_most 2.2 bramblegate.service && exposed_at_most 1.0 bramblegate-poweroff.service &&
-        exposed_at_most 1.5 bramblegate-web.service && exposed_at_most 1.5 bramblegate-snmp.service
+        exposed_at_most 1.5 bramblegate-web.service && exposed_at_most 1.5 bramblegate-snmp.service &&
+        exposed_at_most 1.8 bramblegate-clat.service
 }
 
 # usage: exposed_at_most SCORE UNIT
@@ -94,6 +95,33 @@ exposed_at_most() {
     score=$(systemd-analyze security --offline=true --no-pager "systemd/$2" | sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
     echo "   exposure of $2 ${score:-unknown}, at most $1"
     [ -n "$score" ] && awk -v s="$score" -v most="$1" 'BEGIN { exit !(s <= most) }'
+}
+
+# The BPF object that is checked in is made of its source. The same compiler makes the same instructions, octet by octet; another
+# release of clang makes others of the same source. Then programs, maps and licence are compared here, and
+# `BRAMBLEGATE_CLAT_OBJECT=FILE make clat-test` compares what the new object does.
+bpf_object() {
+    local kept=crates/clat/bpf/clat.bpf.o new=$work/clat.bpf.o section
+    crates/clat/bpf/build.sh "$new" || return 1
+    made_by() { llvm-objcopy -O binary --only-section=compiler "$1" - 2>/dev/null | tr -d '\0'; }
+    # Symbols with their sections, without places and sizes of code.
+    symbols() { llvm-readelf --symbols --wide "$1" | awk '($4 == "FUNC" || $4 == "OBJECT") && $8 != "COMPILER" { print $4, $5, $8, $4 == "OBJECT" ? $3 : "" }' | sort; }
+    sections() { llvm-readelf --sections --wide "$1" | grep -o ' classifier/[a-z]*'; }
+    [ -n "$(made_by "$kept")" ] || { echo "   $kept names no compiler"; return 1; }
+    if [ "$(made_by "$kept")" = "$(made_by "$new")" ]; then
+        for section in classifier/outward classifier/inward classifier/returned maps license; do
+            cmp <(llvm-objcopy -O binary --only-section="$section" "$kept" - 2>/dev/null) \
+                <(llvm-objcopy -O binary --only-section="$section" "$new" - 2>/dev/null) ||
+                { echo "   $section differs: run crates/clat/bpf/build.sh"; return 1; }
+        done
+        return 0
+    fi
+    echo "   another compiler than that of the object: programs, maps and licence are compared, not instructions"
+    diff <(symbols "$kept") <(symbols "$new") && diff <(sections "$kept") <(sections "$new") || return 1
+    for section in maps license; do
+        cmp <(llvm-objcopy -O binary --only-section="$section" "$kept" - 2>/dev/null) \
+            <(llvm-objcopy -O binary --only-section="$section" "$new" - 2>/dev/null) || return 1
+    done
 }
 
 udev_rules() {
@@ -116,7 +144,7 @@ manual_pages() {
 }
 
 scripts_check() {
-    find scripts tests .ci systemd -type f -exec awk 'FNR == 1 && /^#!.*sh|^# shellcheck shell/ { printf "%s%c", FILENAME, 0 } { nextfile }' {} + |
+    find scripts tests .ci systemd crates/clat/bpf -type f -exec awk 'FNR == 1 && /^#!.*sh|^# shellcheck shell/ { printf "%s%c", FILENAME, 0 } { nextfile }' {} + |
         xargs -0 shellcheck -x
 }
 
@@ -134,6 +162,7 @@ check "shipped settings pass bramblegate check" shipped_settings
 check "the printed rule set passes nft -c" with nft printed_ruleset
 check "the printed settings pass dnsmasq --test" with dnsmasq printed_dnsmasq
 check "systemd unit" with systemd-analyze units
+check "the BPF object is that of its source" with clang with llvm-objcopy bpf_object
 check "udev rules" udev_rules
 check "manual pages" with mandoc with lexgrog manual_pages
 check "shell scripts" with shellcheck scripts_check

@@ -57,18 +57,25 @@ clat   | cmd iperf3              | iperf3                 | the same
 clat   | cmd nc                  | netcat-openbsd         | the same
 clat   | cmd sysctl              | procps                 | settings of the private network
 clat   | cmd unshare             | util-linux             | the same
+clat   | cmd setpriv             | util-linux             | the program with two capabilities
+clat   | cmd ethtool             | ethtool                | offload settings of the imitated cables
+clat   | cmd tc                  | iproute2               | shows what is attached
 web    | cmd chromium             | chromium               | shows the status page
 web    | cmd chromedriver         | chromium-driver        | drives it
 web    | cmd npm                  | npm                    | brings axe-core, which looks for barriers
 web    | cmd openssl              | openssl                | checks its hash
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
+bench  | cmd tayga                | tayga                  | another translator between IPv4 and IPv6
 lint   | cmd nft                  | nftables               | checks the printed rule set
 lint   | cmd dnsmasq             | dnsmasq-base           | checks the settings printed for it
 lint   | cmd unshare              | util-linux             | a private place to do it in
 lint   | cmd systemd-analyze      | systemd                | checks the units
 lint   | cmd shellcheck           | shellcheck             | checks the scripts
 lint   | cmd mandoc               | mandoc                 | checks the manual pages
+lint   | cmd clang                | clang                  | makes the BPF object anew
+lint   | cmd llvm-objcopy         | llvm                   | compares it with the one that is here
+lint   | header linux/bpf.h       | linux-libc-dev         | what the kernel takes
 lint   | cmd lexgrog              | man-db                 | the same: what apropos finds of them
 system | cmd qemu-system-x86_64   | qemu-system-x86        | the machine
 system | cmd mmdebstrap           | mmdebstrap             | its file system

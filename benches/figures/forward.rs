@@ -1,24 +1,20 @@
 //! Forwarding from a node to the venue, with our rules and with others': bulk TCP, small packets,
 //! new connections. Each way has networks of its own; they take turns in short bursts.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bramblegate::decide::firewall::{RulesetInput, build};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate_lab::shell::feed;
 use bramblegate_lab::{Error, Result};
-use rustix::io::Errno;
 
-use crate::lab::{Namespace, cable, fail, median};
+use crate::lab::{Namespace, cable, fail, median, paired};
 use crate::table::Row;
+use crate::traffic::{BURST, SHORT, Traffic, VENUE};
 
 const ROUNDS: usize = 21;
-const BURST: Duration = Duration::from_millis(150);
-const VENUE: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 1);
 
 /// What a careful administrator would write to the same end.
 const BY_HAND: &str = r#"
@@ -82,13 +78,9 @@ const WAYS: [(Way, &str); 6] = [
 struct Net {
     name: &'static str,
     way: Way,
-    node: Namespace,
-    venue: Namespace,
     _head: Namespace,
     _sink: Option<FirewallReconciler>,
-    bulk: TcpStream,
-    received: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
+    traffic: Traffic,
 }
 
 /// What was measured of one way: bits a second of TCP, packets a second, connections a second.
@@ -116,8 +108,8 @@ pub fn measure() -> Result<Vec<Row>> {
         for step in 0..nets.len() {
             let place = (round + step) % nets.len();
             let (net, samples) = (&mut nets[place], &mut samples[place]);
-            samples[0].push(net.bulk()?);
-            samples[1].push(net.packets()?);
+            samples[0].push(net.traffic.up()?);
+            samples[1].push(net.traffic.packets()?);
             samples[2].push(net.connections()?);
         }
     }
@@ -149,11 +141,6 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The median of the ratios round by round, in which slow changes of the machine cancel.
-fn paired(ours: &[f64], theirs: &[f64]) -> f64 {
-    median(&ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
-}
-
 impl Net {
     fn build(index: usize, way: Way, name: &'static str) -> Result<Self> {
         let [node, head, venue] =
@@ -166,73 +153,18 @@ impl Net {
         venue.ip("addr add 10.60.0.1/24 dev v0\nroute add 192.168.50.0/24 via 10.60.0.2")?;
         head.sh("sysctl -qw net.ipv4.ip_forward=1")?;
         node.sh("sysctl -qw net.ipv4.ip_local_port_range='1024 65000'")?;
-        // Small packets are counted where they arrive, and go no further.
-        venue.nft(
-            "table ip sink {\n\tchain prerouting {\n\t\ttype filter hook prerouting priority -300;\n\
-             \t\tudp dport 9 drop\n\t}\n}\n",
-        )?;
         let reconciler = load(way, &head)?;
-        let (received, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        serve(&venue, received.clone(), stop.clone())?;
-        let bulk =
-            node.on(|| TcpStream::connect(SocketAddr::from((VENUE, 5001))))?.map_err(fail(name))?;
-        Ok(Self { name, way, node, venue, _head: head, _sink: reconciler, bulk, received, stop })
-    }
-
-    /// Bits that arrive in a second.
-    fn bulk(&mut self) -> Result<f64> {
-        let block = vec![0; 128 * 1024];
-        let (before, begin) = (self.received.load(Ordering::Relaxed), Instant::now());
-        while begin.elapsed() < BURST {
-            self.bulk.write_all(&block).map_err(fail(self.name))?;
-        }
-        let rate = (self.received.load(Ordering::Relaxed) - before) as f64 * 8.0
-            / begin.elapsed().as_secs_f64();
-        // What is still on its way must not fall into the next one's burst.
-        std::thread::sleep(Duration::from_millis(15));
-        Ok(rate)
-    }
-
-    /// Packets of one flow, of 18 bytes, that arrive in a second.
-    fn packets(&self) -> Result<f64> {
-        let before = self.arrived()?;
-        let time = self.node.on(|| -> std::io::Result<Duration> {
-            let socket = UdpSocket::bind("0.0.0.0:40000")?;
-            socket.connect((VENUE, 9))?;
-            let begin = Instant::now();
-            while begin.elapsed() < BURST {
-                (0..64).try_for_each(|_| match socket.send(&[0; 18]) {
-                    // The queue is full: those are not counted.
-                    Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
-                        Ok(())
-                    }
-                    sent => sent.map(drop),
-                })?;
-            }
-            Ok(begin.elapsed())
-        })?;
-        let time = time.map_err(fail(self.name))?.as_secs_f64();
-        std::thread::sleep(Duration::from_millis(15));
-        Ok((self.arrived()? - before) as f64 / time)
-    }
-
-    fn arrived(&self) -> Result<u64> {
-        let text = self
-            .venue
-            .on(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?
-            .map_err(fail("net/dev"))?;
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("v0:"));
-        let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        count.ok_or_else(|| Error("no packet counter of v0".into()))
+        let traffic = Traffic::new(name, node, venue)?;
+        Ok(Self { name, way, _head: head, _sink: reconciler, traffic })
     }
 
     /// Connections made and reset in a second.
     fn connections(&self) -> Result<f64> {
-        let rate = self.node.on(|| -> std::io::Result<f64> {
+        let rate = self.traffic.node.on(|| -> std::io::Result<f64> {
             let begin = Instant::now();
             let mut count = 0.0;
             while begin.elapsed() < BURST {
-                let mut stream = TcpStream::connect(SocketAddr::from((VENUE, 5002)))?;
+                let mut stream = TcpStream::connect(SocketAddr::from((VENUE, SHORT)))?;
                 // Not faster than they are taken: a full queue would lose one for a second.
                 stream.read_exact(&mut [0])?;
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
@@ -241,12 +173,6 @@ impl Net {
             Ok(count / begin.elapsed().as_secs_f64())
         })?;
         rate.map_err(fail(self.name))
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -277,31 +203,4 @@ fn load(way: Way, head: &Namespace) -> Result<Option<FirewallReconciler>> {
         }
         Way::None => Ok(None),
     }
-}
-
-/// In the venue: one port swallows what comes, the other only takes connections. Their threads end
-/// with the bench.
-fn serve(venue: &Namespace, received: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Result<()> {
-    let listen = |port: u16| venue.on(move || TcpListener::bind((VENUE, port)));
-    let bulk = listen(5001)?.map_err(fail("a listener"))?;
-    let short = listen(5002)?.map_err(fail("a listener"))?;
-    venue.thread(move || -> std::io::Result<()> {
-        let (mut stream, _) = bulk.accept()?;
-        let mut block = vec![0; 256 * 1024];
-        loop {
-            match stream.read(&mut block)? {
-                0 => return Ok(()),
-                count => received.fetch_add(count as u64, Ordering::Relaxed),
-            };
-        }
-    })?;
-    venue.thread(move || {
-        for stream in short.incoming() {
-            let _ = stream.and_then(|mut stream| stream.write_all(&[1]));
-            if stop.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-    })?;
-    Ok(())
 }

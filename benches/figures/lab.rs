@@ -44,6 +44,11 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The median of the ratios round by round, in which slow changes of the machine cancel.
+pub fn paired(ours: &[f64], theirs: &[f64]) -> f64 {
+    median(&ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
+}
+
 /// Milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3

@@ -9,6 +9,7 @@
 mod address;
 mod agentx;
 mod bus;
+mod clat;
 #[path = "../../crates/web/tests/common/mod.rs"]
 mod common;
 mod decide;
@@ -31,6 +32,7 @@ mod snmp;
 mod start;
 mod sweep;
 mod table;
+mod traffic;
 mod web;
 mod web_flood;
 
@@ -44,7 +46,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 16] = [
+const FIGURES: [Figure; 17] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
     ("rules", rules::measure),
@@ -53,6 +55,7 @@ const FIGURES: [Figure; 16] = [
     ("address", address::measure),
     ("lease", lease::measure),
     ("forward", forward::measure),
+    ("clat", clat::measure),
     ("snmp", snmp::measure),
     ("metrics", metrics::measure),
     ("sweep", sweep::measure),

@@ -1,10 +1,11 @@
 //! ICMP errors and the packets that they quote (RFC 7915, sections 4.2, 4.3, 5.2 and 5.3).
 
 use crate::bytes::{byte, put_u16, u16_at, u32_at};
+use crate::direction::Direction;
 use crate::icmp::{self, Field, LEAST_BEFORE_EXTENSIONS};
 use crate::ipv6::{Fragment, LEAST_MTU};
 use crate::transport::{
-    Addresses, ICMP, ICMPV6, UDP, adjust, checksum_field, echo_to_v4, echo_to_v6, protocol_to_v4,
+    Addresses, ICMP, ICMPV6, UDP, Upper, adjust, checksum_field, echo, protocol_to_v4,
     protocol_to_v6,
 };
 use crate::{DropReason, Offload, Translator, checksum, ipv4, ipv6};
@@ -132,15 +133,18 @@ impl Translator {
             old: checksum::of_v4(header.source, header.destination),
             new: checksum::of_v6(new.source, new.destination),
         };
-        let used = if header.protocol == ICMP {
-            quoted_icmp(payload, header.is_fragment(), icmp::is_error_v4)?;
-            echo_to_v6(payload, header.payload_length(), addresses.new, out)?
-        } else if header.fragment_offset != 0 {
-            0
-        } else {
-            adjust_quoted(header.protocol, payload, addresses, out)?
-        };
-        out.extend_from_slice(payload.get(used..).unwrap_or_default());
+        append_quoted(
+            &Upper {
+                direction: Direction::ToV6,
+                protocol: header.protocol,
+                payload,
+                is_piece: header.is_fragment(),
+                is_first: header.fragment_offset == 0,
+                addresses,
+            },
+            header.payload_length(),
+            out,
+        )?;
         Ok(header)
     }
 
@@ -174,40 +178,44 @@ impl Translator {
             old: checksum::of_v6(header.source, header.destination),
             new: checksum::of_v4(new.source, new.destination),
         };
-        let used = if header.protocol == ICMPV6 {
-            quoted_icmp(payload, header.is_fragment(), icmp::is_error_v6)?;
-            echo_to_v4(payload, header.upper_length(), addresses.old, out)?
-        } else if fragment.is_some_and(|piece| piece.offset != 0) {
-            0
-        } else {
-            adjust_quoted(header.protocol, payload, addresses, out)?
-        };
-        out.extend_from_slice(payload.get(used..).unwrap_or_default());
+        append_quoted(
+            &Upper {
+                direction: Direction::ToV4,
+                protocol,
+                payload,
+                is_piece: header.is_fragment(),
+                is_first: fragment.is_none_or(|piece| piece.offset == 0),
+                addresses,
+            },
+            header.upper_length(),
+            out,
+        )?;
         Ok(header)
     }
 }
 
-/// Refuses quoted messages of ICMP that cannot be translated.
-fn quoted_icmp(payload: &[u8], piece: bool, is_error: fn(u8) -> bool) -> Result<(), DropReason> {
-    if piece {
-        return Err(DropReason::FragmentedIcmp);
-    }
-    if is_error(byte(payload, 0)?) { Err(DropReason::NestedError) } else { Ok(()) }
-}
-
-/// Appends a quoted transport header up to its checksum, if that much is quoted.
-fn adjust_quoted(
-    protocol: u8,
-    payload: &[u8],
-    addresses: Addresses,
-    out: &mut Vec<u8>,
-) -> Result<usize, DropReason> {
-    let field = checksum_field(protocol);
-    let checksum = field.and_then(|field| u16_at(payload, field).ok());
-    if checksum.is_none() || (protocol == UDP && checksum == Some(0)) {
-        return Ok(0);
-    }
-    adjust(protocol, payload, Offload::default(), addresses, out)
+/// Appends a quoted upper layer, which was `length` octets long and may be cut off anywhere. A
+/// transport header is translated up to its checksum, if that much is quoted.
+fn append_quoted(upper: &Upper<'_>, length: usize, out: &mut Vec<u8>) -> Result<(), DropReason> {
+    let Upper { direction, protocol, payload, addresses, .. } = *upper;
+    let used = if protocol == ICMP {
+        if upper.is_piece {
+            return Err(DropReason::FragmentedIcmp);
+        }
+        if icmp::is_error(byte(payload, 0)?, direction) {
+            return Err(DropReason::NestedError);
+        }
+        echo(direction, payload, length, upper.addresses_v6(), out)?
+    } else {
+        let field = checksum_field(protocol).filter(|_| upper.is_first);
+        match field.and_then(|field| u16_at(payload, field).ok()) {
+            None => 0,
+            Some(0) if protocol == UDP => 0,
+            Some(_) => adjust(protocol, payload, Offload::default(), addresses, out)?,
+        }
+    };
+    out.extend_from_slice(payload.get(used..).unwrap_or_default());
+    Ok(())
 }
 
 /// Appends the extensions behind a quoted packet, which is padded and whose length is written

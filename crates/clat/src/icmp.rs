@@ -3,6 +3,7 @@
 
 use crate::DropReason;
 use crate::bytes::byte;
+use crate::direction::Direction;
 
 /// Octets before the packet that an error quotes.
 pub const HEADER: usize = 8;
@@ -49,21 +50,22 @@ pub struct Kind {
     pub field: Field,
 }
 
-/// Returns the type of ICMPv6 of an echo or its reply.
-pub fn echo_to_v6(kind: u8) -> Option<u8> {
-    match kind {
-        v4::ECHO => Some(v6::ECHO),
-        v4::ECHO_REPLY => Some(v6::ECHO_REPLY),
+/// Returns the type in the other family of an echo or its reply.
+pub fn echo(kind: u8, direction: Direction) -> Option<u8> {
+    match (direction, kind) {
+        (Direction::ToV6, v4::ECHO) => Some(v6::ECHO),
+        (Direction::ToV6, v4::ECHO_REPLY) => Some(v6::ECHO_REPLY),
+        (Direction::ToV4, v6::ECHO) => Some(v4::ECHO),
+        (Direction::ToV4, v6::ECHO_REPLY) => Some(v4::ECHO_REPLY),
         _ => None,
     }
 }
 
-/// Returns the type of ICMP of an echo or its reply.
-pub fn echo_to_v4(kind: u8) -> Option<u8> {
-    match kind {
-        v6::ECHO => Some(v4::ECHO),
-        v6::ECHO_REPLY => Some(v4::ECHO_REPLY),
-        _ => None,
+/// Returns whether a message that is translated in this direction is an error: it quotes a packet.
+pub fn is_error(kind: u8, direction: Direction) -> bool {
+    match direction {
+        Direction::ToV6 => is_error_v4(kind),
+        Direction::ToV4 => is_error_v6(kind),
     }
 }
 

@@ -42,6 +42,7 @@ mod advertisement;
 mod answer;
 mod bytes;
 mod checksum;
+mod direction;
 mod discovery;
 mod error;
 mod icmp;

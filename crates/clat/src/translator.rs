@@ -4,16 +4,18 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::address::is_unicast;
 use crate::bytes::byte;
+use crate::direction::Direction;
 use crate::ipv6::{Fragment, LEAST_MTU};
 use crate::transport::{
-    Addresses, ICMP, ICMPV6, TCP, UDP, adjust, checksum_field, echo_to_v4, echo_to_v6,
-    header_length, is_unsummed, protocol_to_v4, protocol_to_v6, sum_udp,
+    Addresses, ICMP, ICMPV6, TCP, UDP, Upper, adjust, checksum_field, echo, header_length,
+    is_unsummed, protocol_to_v4, protocol_to_v6, sum_udp,
 };
 use crate::{DropReason, Gso, Offload, Prefix, Translated, checksum, icmp, ipv4, ipv6};
 
 /// Stands for a router whose IPv6 address has no IPv4 address, as source of its ICMP errors
 /// (RFC 7600, section 4.8; RFC 6791).
 const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+
 /// Translates between one IPv4 address and one IPv6 address, and between all others by a prefix.
 /// Holds no state: equal packets are translated equally.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,19 +101,15 @@ impl Translator {
             old: checksum::of_v4(header.source, header.destination),
             new: checksum::of_v6(source, destination),
         };
-        let used = if header.protocol == ICMP {
-            if header.is_fragment() {
-                return Err(DropReason::FragmentedIcmp);
-            }
-            self.icmp_to_v6(payload, addresses.new, head)?
-        } else if header.fragment_offset != 0 {
-            0
-        } else if header.protocol == UDP && is_unsummed(payload, offload)? {
-            let piece = header.is_fragment();
-            sum_udp(payload, piece, addresses.new, head)?
-        } else {
-            adjust(header.protocol, payload, offload, addresses, head)?
+        let upper = Upper {
+            direction: Direction::ToV6,
+            protocol: header.protocol,
+            payload,
+            is_piece: header.is_fragment(),
+            is_first: header.fragment_offset == 0,
+            addresses,
         };
+        let used = self.upper(&upper, offload, head)?;
         let body = payload.get(used..).unwrap_or_default();
         let payload_length = head.len() - ipv6::HEADER + body.len();
         ipv6::set_payload_length(head, 0, payload_length)?;
@@ -154,19 +152,15 @@ impl Translator {
             old: checksum::of_v6(header.source, header.destination),
             new: checksum::of_v4(source, destination),
         };
-        let used = if header.protocol == ICMPV6 {
-            if header.is_fragment() {
-                return Err(DropReason::FragmentedIcmp);
-            }
-            self.icmp_to_v4(payload, addresses.old, head)?
-        } else if header.fragment.is_some_and(|fragment| fragment.offset != 0) {
-            0
-        } else if header.protocol == UDP && is_unsummed(payload, offload)? {
-            // In tunnels IPv6 allows it (RFC 6935), and IPv4 always did.
-            0
-        } else {
-            adjust(header.protocol, payload, offload, addresses, head)?
+        let upper = Upper {
+            direction: Direction::ToV4,
+            protocol,
+            payload,
+            is_piece: header.is_fragment(),
+            is_first: header.fragment.is_none_or(|fragment| fragment.offset == 0),
+            addresses,
         };
+        let used = self.upper(&upper, offload, head)?;
         let body = payload.get(used..).unwrap_or_default();
         let total_length = head.len() + body.len();
         let sent = match gso {
@@ -289,41 +283,48 @@ impl Translator {
         Ok(Room { limit: (!fits).then_some(most), segment: u16::MAX })
     }
 
-    /// Appends the head of a message of ICMPv6, and returns how many octets of the old one it is made
-    /// of. `addresses` is their sum.
-    fn icmp_to_v6(
+    /// Appends the head of an upper layer, and returns how many octets of the old one it is made of.
+    fn upper(
         &self,
-        payload: &[u8],
-        addresses: u16,
+        upper: &Upper<'_>,
+        offload: Offload,
         head: &mut Vec<u8>,
     ) -> Result<usize, DropReason> {
-        let kind = byte(payload, 0)?;
-        if icmp::echo_to_v6(kind).is_some() {
-            return echo_to_v6(payload, payload.len(), addresses, head);
+        let Upper { direction, protocol, payload, addresses, .. } = *upper;
+        if protocol == ICMP {
+            return self.icmp(upper, head);
         }
-        if !icmp::is_error_v4(kind) {
-            return Err(DropReason::Icmp(kind, byte(payload, 1)?));
+        if !upper.is_first {
+            return Ok(0);
         }
-        self.error_to_v6(payload, addresses, head)?;
-        Ok(payload.len())
+        if protocol == UDP && is_unsummed(payload, offload)? {
+            return match direction {
+                Direction::ToV6 => sum_udp(payload, upper.is_piece, addresses.new, head),
+                // In tunnels IPv6 allows it (RFC 6935), and IPv4 always did.
+                Direction::ToV4 => Ok(0),
+            };
+        }
+        adjust(protocol, payload, offload, addresses, head)
     }
 
-    /// Appends the head of a message of ICMP, and returns how many octets of the old one it is made
-    /// of. `addresses` is their sum before.
-    fn icmp_to_v4(
-        &self,
-        payload: &[u8],
-        addresses: u16,
-        head: &mut Vec<u8>,
-    ) -> Result<usize, DropReason> {
-        let kind = byte(payload, 0)?;
-        if icmp::echo_to_v4(kind).is_some() {
-            return echo_to_v4(payload, payload.len(), addresses, head);
+    /// Appends the head of a message of ICMP or ICMPv6, and returns how many octets of the old one it
+    /// is made of.
+    fn icmp(&self, upper: &Upper<'_>, head: &mut Vec<u8>) -> Result<usize, DropReason> {
+        let Upper { direction, payload, .. } = *upper;
+        if upper.is_piece {
+            return Err(DropReason::FragmentedIcmp);
         }
-        if !icmp::is_error_v6(kind) {
+        let kind = byte(payload, 0)?;
+        if icmp::echo(kind, direction).is_some() {
+            return echo(direction, payload, payload.len(), upper.addresses_v6(), head);
+        }
+        if !icmp::is_error(kind, direction) {
             return Err(DropReason::Icmp(kind, byte(payload, 1)?));
         }
-        self.error_to_v4(payload, addresses, head)?;
+        match direction {
+            Direction::ToV6 => self.error_to_v6(payload, upper.addresses_v6(), head)?,
+            Direction::ToV4 => self.error_to_v4(payload, upper.addresses_v6(), head)?,
+        }
         Ok(payload.len())
     }
 }

@@ -1,6 +1,7 @@
 //! What is behind the headers of IP: protocols and their checksums (RFC 7915, sections 4.5 and 5.5).
 
-use crate::bytes::{byte, put_u16, u16_at};
+use crate::bytes::{byte, u16_at};
+use crate::direction::Direction;
 use crate::{DropReason, Offload, checksum, icmp, ipv6};
 
 /// Protocols (IANA).
@@ -12,6 +13,30 @@ const IGMP: u8 = 2;
 const DCCP: u8 = 33;
 const NO_NEXT_HEADER: u8 = 59;
 const UDP_LITE: u8 = 136;
+
+/// Holds an upper layer before its translation.
+#[derive(Debug, Clone, Copy)]
+pub struct Upper<'a> {
+    pub direction: Direction,
+    /// As IPv4 numbers it.
+    pub protocol: u8,
+    pub payload: &'a [u8],
+    /// Whether the packet is a piece of a larger one.
+    pub is_piece: bool,
+    /// Whether the transport header is in it.
+    pub is_first: bool,
+    pub addresses: Addresses,
+}
+
+impl Upper<'_> {
+    /// Returns the sum of the IPv6 addresses.
+    pub fn addresses_v6(&self) -> u16 {
+        match self.direction {
+            Direction::ToV6 => self.addresses.new,
+            Direction::ToV4 => self.addresses.old,
+        }
+    }
+}
 
 /// Holds what addresses add to checksums, before and after.
 #[derive(Debug, Clone, Copy)]
@@ -114,47 +139,33 @@ pub fn adjust(
     Ok(field + 2)
 }
 
-/// Appends the head of an echo of ICMPv6: type, code and checksum. `length` is that of the whole
-/// message.
-pub fn echo_to_v6(
+/// Appends the head of an echo of the other family: type, code and checksum. `length` is that of the
+/// whole message, `addresses` the sum of the IPv6 addresses.
+pub fn echo(
+    direction: Direction,
     message: &[u8],
     length: usize,
     addresses: u16,
     head: &mut Vec<u8>,
 ) -> Result<usize, DropReason> {
     let (old, code) = (byte(message, 0)?, byte(message, 1)?);
-    let new = icmp::echo_to_v6(old).ok_or(DropReason::Icmp(old, code))?;
-    let pseudo = checksum::add(addresses, checksum::of_upper_layer(length, ICMPV6));
-    let with = checksum::add(u16::from_be_bytes([new, code]), pseudo);
-    let checksum = checksum::adjust(u16_at(message, 2)?, u16::from_be_bytes([old, code]), with);
+    let new = icmp::echo(old, direction).ok_or(DropReason::Icmp(old, code))?;
     byte(message, icmp::HEADER - 1)?;
-    head.extend([new, code, 0, 0]);
-    let at = head.len() - 2;
-    put_u16(head, at, checksum);
-    Ok(4)
-}
-
-/// Appends the head of an echo of ICMP: type, code and checksum. `length` is that of the whole
-/// message.
-pub fn echo_to_v4(
-    message: &[u8],
-    length: usize,
-    addresses: u16,
-    head: &mut Vec<u8>,
-) -> Result<usize, DropReason> {
-    let (old, code) = (byte(message, 0)?, byte(message, 1)?);
-    let new = icmp::echo_to_v4(old).ok_or(DropReason::Icmp(old, code))?;
+    // Only ICMPv6 has a pseudo header.
     let pseudo = checksum::add(addresses, checksum::of_upper_layer(length, ICMPV6));
-    let with = checksum::add(u16::from_be_bytes([old, code]), pseudo);
-    let mut checksum = checksum::adjust(u16_at(message, 2)?, with, u16::from_be_bytes([new, code]));
-    byte(message, icmp::HEADER - 1)?;
+    let [before, after] = [old, new].map(|kind| u16::from_be_bytes([kind, code]));
+    let (before, after) = match direction {
+        Direction::ToV6 => (before, checksum::add(after, pseudo)),
+        Direction::ToV4 => (checksum::add(before, pseudo), after),
+    };
+    let mut checksum = checksum::adjust(u16_at(message, 2)?, before, after);
     // Without a pseudo header a message can be nothing but zeros, and only then is 0 not 0xffff.
     let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-    if checksum == 0 && [new, code] == [0, 0] && message.get(4..).is_some_and(zeros) {
+    let bare = direction == Direction::ToV4 && [new, code] == [0, 0];
+    if checksum == 0 && bare && message.get(4..).is_some_and(zeros) {
         checksum = 0xffff;
     }
-    head.extend([new, code, 0, 0]);
-    let at = head.len() - 2;
-    put_u16(head, at, checksum);
+    head.extend([new, code]);
+    head.extend(checksum.to_be_bytes());
     Ok(4)
 }

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod packets;
+mod quick;
+mod roles;
 mod tap;
 mod venue;
 
@@ -27,9 +29,6 @@ const INSIDE: &str = "BRAMBLEGATE_CLAT_INSIDE";
 /// The TUN device of tayga.
 const DEVICE: &str = "clat";
 
-/// Stands for a prefix where the program itself is tried.
-const VENUE: &str = "venue";
-
 /// NAT64 prefixes, one of each length.
 const PREFIXES: [&str; 7] = [
     "64:ff9b::/96",
@@ -42,31 +41,45 @@ const PREFIXES: [&str; 7] = [
 ];
 
 fn main() -> ExitCode {
-    match std::env::var(INSIDE).as_deref() {
-        Ok(VENUE) => {
-            venue::play();
-            return ExitCode::SUCCESS;
-        }
-        Ok(prefix) => return play(&prefix.parse().expect("a prefix")),
-        Err(_) => {}
+    if let Ok(inside) = std::env::var(INSIDE) {
+        return play(&inside);
     }
     let arguments = Arguments::from_args();
-    let names = PREFIXES.iter().chain([&VENUE]);
-    let trials = names.map(|prefix| Trial::test(*prefix, move || outer(prefix)));
+    let mut names: Vec<String> = PREFIXES.iter().map(|prefix| format!("tayga {prefix}")).collect();
+    names.extend(PREFIXES.iter().map(|prefix| format!("tcx {prefix}")));
+    names.push(format!("clsact {}", PREFIXES[0]));
+    names.extend(venue::NAMES.map(|name| format!("venue {name}")));
+    let trials = names.into_iter().map(|name| Trial::test(name.clone(), move || outer(&name)));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
+/// Plays one trial, in namespaces of its own.
+fn play(name: &str) -> ExitCode {
+    let (kind, what) = name.split_once(' ').expect("two words");
+    if kind != "role" {
+        // That of the machine is there; a new one shows this namespace.
+        run("mount", &["-t", "sysfs", "sysfs", "/sys"]);
+    }
+    let wrong = match kind {
+        "venue" => venue::play(what),
+        "role" => roles::play(what),
+        "tayga" => beside_tayga(&what.parse().expect("a prefix")),
+        attach => quick::play(&what.parse().expect("a prefix"), attach),
+    };
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Plays in a process that is the first of namespaces of its own: all that it started ends with it.
-fn outer(prefix: &str) -> Result<(), Failed> {
+fn outer(name: &str) -> Result<(), Failed> {
     let mut command = Command::new("timeout");
-    command.args(["120", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]);
-    command.arg("--mount-proc").arg(std::env::current_exe()?).env(INSIDE, prefix);
+    command.args(["240", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]);
+    command.arg("--mount-proc").arg(std::env::current_exe()?).env(INSIDE, name);
     let output = command.stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     if !output.status.success() {
         return Err(text.into());
     }
-    println!("{prefix}: {}", text.lines().last().unwrap_or_default());
+    println!("{name}: {}", text.lines().last().unwrap_or_default());
     Ok(())
 }
 
@@ -97,7 +110,8 @@ fn start(translator: &Translator) -> Tap {
     Tap::open(DEVICE)
 }
 
-fn play(prefix: &Prefix) -> ExitCode {
+/// Compares with tayga, and returns how many packets differ.
+fn beside_tayga(prefix: &Prefix) -> usize {
     let translator = Translator {
         clat6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x464),
         prefix: *prefix,
@@ -120,7 +134,7 @@ fn play(prefix: &Prefix) -> ExitCode {
         }
     }
     println!("{} packets, {wrong} translated otherwise", cases.len());
-    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    wrong
 }
 
 /// What ours makes of a packet: nothing, or packets.

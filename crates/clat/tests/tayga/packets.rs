@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use bramblegate_clat::{Offload, Translator};
 use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder};
 
-const REMOTE: Ipv4Addr = Ipv4Addr::new(45, 45, 45, 80);
+pub const REMOTE: Ipv4Addr = Ipv4Addr::new(45, 45, 45, 80);
 
+#[derive(Clone)]
 pub struct Case {
     pub name: String,
     pub packet: Vec<u8>,
@@ -164,6 +165,155 @@ fn set_whole_equal(packet: &mut [u8]) {
     let whole = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff == 0;
     if whole {
         packet[4..7].copy_from_slice(&[0, 0, 0x40]);
+        seal(packet);
+    }
+}
+
+/// Packets of which tayga makes something else, or nothing: for the program beside the core.
+pub fn of_ours(translator: &Translator) -> Vec<Case> {
+    let own4 = translator.clat4;
+    let own6 = translator.clat6;
+    let remote6 = translator.prefix.embed(REMOTE);
+    let mut cases = Vec::new();
+    let mut add = |name: &str, packet: Vec<u8>| cases.push(Case { name: name.into(), packet });
+    let datagram = v4("udp", own4, REMOTE, &[7; 100], 0x40);
+    let segment = v6("udp", remote6, own6, &[7; 100]);
+    for protocol in [2, 33, 41, 43, 44, 47, 50, 51, 58, 59, 60, 132, 136] {
+        let mut packet = datagram.clone();
+        packet[9] = protocol;
+        seal(&mut packet);
+        add(&format!("protocol {protocol} out"), packet);
+        let mut packet = segment.clone();
+        packet[6] = protocol;
+        add(&format!("next header {protocol} in"), packet);
+    }
+    let mut unsummed = datagram.clone();
+    unsummed[26..28].fill(0);
+    add("udp without checksum out", unsummed);
+    let mut unsummed = segment.clone();
+    unsummed[46..48].fill(0);
+    add("udp without checksum in", unsummed);
+    for size in [1213, 1232, 1400, 1452, 1453, 1472] {
+        add(&format!("udp {size} out without DF"), v4("udp", own4, REMOTE, &vec![3; size], 0));
+        add(&format!("udp {size} out"), v4("udp", own4, REMOTE, &vec![3; size], 0x40));
+        add(&format!("echo {size} out without DF"), v4("echo", own4, REMOTE, &vec![3; size], 0));
+    }
+    for hops in [0, 1, 2] {
+        let mut packet = datagram.clone();
+        packet[8] = hops;
+        seal(&mut packet);
+        add(&format!("{hops} hops out"), packet);
+        let mut packet = segment.clone();
+        packet[7] = hops;
+        add(&format!("{hops} hops in"), packet);
+    }
+    for other in [
+        "10.0.0.1",
+        "127.0.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "0.0.0.0",
+        "100.64.0.1",
+        "169.254.0.1",
+        "172.16.0.1",
+        "172.32.0.1",
+        "192.0.0.9",
+        "192.0.0.1",
+        "192.0.0.2",
+        "192.0.2.1",
+        "192.168.1.1",
+        "198.18.0.1",
+        "198.20.0.1",
+        "198.51.100.1",
+        "203.0.113.1",
+        "240.0.0.1",
+        "8.8.8.8",
+    ] {
+        let other: Ipv4Addr = other.parse().unwrap();
+        add(&format!("to {other}"), v4("udp", own4, other, b"hello", 0x40));
+        add(&format!("from {other}"), v6("udp", translator.prefix.embed(other), own6, b"hello"));
+        add(&format!("{other} itself"), v4("udp", other, REMOTE, b"hello", 0x40));
+    }
+    let foreign: Ipv6Addr = "2001:db8:bad::1".parse().unwrap();
+    add("from outside of the prefix", v6("udp", foreign, own6, b"hello"));
+    add("echo from outside of the prefix", v6("echo", foreign, own6, b"hello"));
+    let mut options = datagram.clone();
+    options.splice(20..20, [1, 1, 1, 0]);
+    options[0] = 0x46;
+    let length = options.len() as u16;
+    options[2..4].copy_from_slice(&length.to_be_bytes());
+    options[10..12].fill(0);
+    add("options with a wrong checksum", options);
+    // an atomic fragment, and a first piece whose header is not whole
+    let mut atomic = segment.clone();
+    atomic.splice(40..40, [17, 0, 0, 0, 0x12, 0x34, 0x56, 0x78]);
+    atomic[6] = 44;
+    let length = (atomic.len() - 40) as u16;
+    atomic[4..6].copy_from_slice(&length.to_be_bytes());
+    add("an atomic fragment", atomic.clone());
+    atomic[43] = 1;
+    atomic.truncate(56);
+    atomic[4..6].copy_from_slice(&16u16.to_be_bytes());
+    add("a first piece", atomic);
+    for kind in [0, 3, 5, 8, 9, 13, 17] {
+        let mut packet = v4("echo", own4, REMOTE, &[0; 40], 0x40);
+        packet[20] = kind;
+        add(&format!("icmp {kind} out"), packet);
+    }
+    cases
+}
+
+/// Changes an octet or two of the headers. The checksum of the IPv4 header is written anew: the
+/// kernel hands no wrong one over.
+pub fn change(case: &Case, random: &mut u64) -> Case {
+    let mut next = || {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        (*random >> 32) as usize
+    };
+    let mut packet = case.packet.clone();
+    let version = packet[0] >> 4;
+    for _ in 0..1 + next() % 2 {
+        let headers = packet.len().min(if version == 4 { 48 } else { 68 });
+        let at = next() % headers;
+        packet[at] = match next() % 4 {
+            0 => 0,
+            1 => 0xff,
+            2 => packet[at] ^ (1 << (next() % 8)),
+            _ => next() as u8,
+        };
+    }
+    packet[0] = version << 4 | packet[0] & 0xf;
+    if version == 4 {
+        packet[0] = 0x45;
+        seal(&mut packet);
+    }
+    Case { name: format!("{}, changed", case.name), packet }
+}
+
+/// A datagram that takes the slow way: outward it has no checksum, inward an extension header.
+pub fn last(translator: &Translator, four: bool, port: u16) -> Vec<u8> {
+    let mut packet;
+    if four {
+        packet = v4("udp", translator.clat4, REMOTE, b"the last", 0x40);
+        packet[22..24].copy_from_slice(&port.to_be_bytes());
+        packet[26..28].fill(0);
+    } else {
+        packet = v6("udp", translator.prefix.embed(REMOTE), translator.clat6, b"the last");
+        packet[42..44].copy_from_slice(&port.to_be_bytes());
+        packet.splice(40..40, [17, 0, 1, 4, 0, 0, 0, 0]);
+        packet[6] = 60;
+        let length = (packet.len() - 40) as u16;
+        packet[4..6].copy_from_slice(&length.to_be_bytes());
+    }
+    packet
+}
+
+/// Makes the identification of a whole packet zero, which each translator chooses as it likes.
+pub fn set_identification_equal(packet: &mut [u8]) {
+    if u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff == 0 {
+        packet[4..6].fill(0);
         seal(packet);
     }
 }

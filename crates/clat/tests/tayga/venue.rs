@@ -1,105 +1,488 @@
-//! A node that speaks only IPv4, the program at a TUN device, a venue of IPv6 only whose NAT64 is
-//! tayga, and a server that speaks only IPv4: namespaces in a row.
+//! A node that speaks only IPv4, the head with the program, a venue of IPv6 only whose NAT64 is
+//! tayga, a server that speaks only IPv4, and one behind the same prefix that speaks IPv6 itself, so
+//! that what NAT64s lose is not in the way: namespaces in a row.
 
-use std::process::{Command, Stdio};
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::INSIDE;
+
+/// Trials: the battery with each way to translate, and the life of the program.
+pub const NAMES: [&str; 7] = ["tcx", "clsact", "tun", "shared", "orders", "killed", "duplicate"];
 
 /// What is set up, a line a command; the first word is the namespace.
 const SETUP: &str = "
 node addr add 192.168.50.11/24 dev e0
 node route add default via 192.168.50.1
 head addr add 192.168.50.1/24 dev eth0
-head addr add 2001:db8:64::2/64 dev eth1 nodad
-head -6 route add default via 2001:db8:64::1
-head tuntap add clat0 mode tun vnet_hdr
-head link set clat0 mtu 1500 up
-head addr add 192.0.0.1/32 dev clat0
-head route add default dev clat0 src 192.0.0.1 mtu 1472
-head -6 route add 2001:db8:64::464/128 dev clat0
-head neigh add proxy 2001:db8:64::464 dev eth1
 venue addr add 2001:db8:64::1/64 dev v0 nodad
+venue addr add fe80::1/64 dev v0 nodad
 venue addr add 45.45.45.1/24 dev v1
+venue addr add 2001:db8:6::1/64 dev v2 nodad
 venue tuntap add plat mode tun
 venue link set plat mtu 1500 up
 venue -6 route add 64:ff9b::/96 dev plat
+venue -6 route add 64:ff9b::2d2d:2d51/128 via 2001:db8:6::2
 venue route add 44.44.44.0/24 dev plat
 inet addr add 45.45.45.80/24 dev i0
 inet route add default via 45.45.45.1
+six addr add 2001:db8:6::2/64 dev s0 nodad
+six addr add 64:ff9b::2d2d:2d51/128 dev s0 nodad
+six -6 route add default via 2001:db8:6::1
 ";
 
-const NAT: &str = "table ip n { chain p { type nat hook postrouting priority 100; \
-                   oifname \"clat0\" masquerade; }; }";
+/// The head's address, one of a /64 or alone.
+const WIDE: &str = "2001:db8:64::2/64";
+const ALONE: &str = "2001:db8:64::2/128";
+
+/// The head's rules: what an uplink gets.
+const RULES: &str = "table ip head {
+    chain post { type nat hook postrouting priority 100; oifname \"clat0\" masquerade; }
+    chain forward {
+        type filter hook forward priority 0;
+        oifname \"clat0\" tcp flags syn tcp option maxseg size set rt mtu
+    }
+}";
+
+/// Counts IPv4 that comes from the head untranslated.
+const LEAK: &str = "table netdev leak {
+    chain in { type filter hook ingress device v0 priority 0; ether type ip counter; }
+}";
 
 const PLAT: &str = "tun-device plat\nipv4-addr 100.64.0.1\nipv6-addr 2001:db8:64::6464\n\
                     prefix 64:ff9b::/96\ndynamic-pool 44.44.44.0/24\n";
 
-fn inside(namespace: &str, program: &str, arguments: &[&str]) -> Command {
+/// Through the NAT64, and without it.
+const FAR: &str = "45.45.45.80";
+const DIRECT: &str = "45.45.45.81";
+const ORDERS: &str = "/run/clat.json";
+const STATE: &str = "/run/state.json";
+const LOG: &str = "/run/clat.log";
+
+fn command(namespace: &str, line: &str) -> Command {
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace, program]).args(arguments);
+    command.args(["netns", "exec", namespace]).args(line.split(' '));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-fn run(namespace: &str, program: &str, arguments: &[&str]) -> String {
-    let output = inside(namespace, program, arguments).output().expect(program);
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{namespace}: {program} {arguments:?}: {text}");
-    text
+fn output(namespace: &str, line: &str) -> Output {
+    command(namespace, line).output().expect(line)
 }
 
-/// Plays in namespaces of its own; what it starts ends with them.
-pub fn play() {
-    super::run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
-    for name in ["node", "head", "venue", "inet"] {
-        super::run("ip", &["netns", "add", name]);
-        let keys = ["net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0"];
-        run(name, "sysctl", &["-qw", keys[0], keys[1]]);
+/// Runs a command; its text, or what went wrong.
+fn tried(namespace: &str, line: &str) -> Result<String, String> {
+    let output = output(namespace, line);
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    if output.status.success() { Ok(text) } else { Err(format!("{namespace}: {line}: {text}")) }
+}
+
+fn run(namespace: &str, line: &str) -> String {
+    tried(namespace, line).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn role(namespace: &str, role: &str) -> Command {
+    let exe = std::env::current_exe().expect("ourselves");
+    let mut command = command(namespace, exe.to_str().expect("a path"));
+    command.env(INSIDE, format!("role {role}"));
+    command
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(15);
+    while !done() {
+        assert!(Instant::now() < patience, "{what} did not happen; {}", log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn log() -> String {
+    fs::read_to_string(LOG).unwrap_or_default()
+}
+
+/// The program with no right but its two capabilities, as its unit starts it.
+fn start(arguments: &str) -> Child {
+    let rights = "-all,+net_admin,+bpf";
+    let mut line = format!(
+        "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps={rights} \
+         --ambient-caps={rights} --bounding-set={rights} --no-new-privs {} {arguments}",
+        env!("CARGO_BIN_EXE_bramblegate-clat")
+    );
+    if let Some(object) = std::env::var_os("BRAMBLEGATE_CLAT_OBJECT") {
+        line.push_str(&format!(" --object {}", object.to_str().expect("a path")));
+    }
+    let file = fs::OpenOptions::new().append(true).create(true).open(LOG).expect("a log");
+    command("head", &line).stderr(file).spawn().expect("the program")
+}
+
+fn end(child: &mut Child, signal: &str) -> bool {
+    let pid = child.id().to_string();
+    crate::run("kill", &[signal, &pid]);
+    child.wait().expect("a child").success()
+}
+
+fn reaches() -> bool {
+    output("node", &format!("ping -c 1 -W 1 {FAR}")).status.success()
+}
+
+/// Sets up the namespaces. What it starts ends with them.
+fn build(address: &str) {
+    crate::run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
+    crate::run("chmod", &["0777", "/run"]);
+    for name in ["node", "head", "venue", "inet", "six"] {
+        crate::run("ip", &["netns", "add", name]);
+        let keys = "net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0";
+        run(name, &format!("sysctl -qw {keys}"));
+        run(name, "ip link set lo up");
     }
     for [one, port, other, peer] in [
         ["node", "e0", "head", "eth0"],
         ["head", "eth1", "venue", "v0"],
         ["venue", "v1", "inet", "i0"],
+        ["venue", "v2", "six", "s0"],
     ] {
         let link = ["link", "add", port, "netns", one, "type", "veth", "peer", "name", peer];
-        super::run("ip", &[&link[..], &["netns", other]].concat());
-        run(one, "ip", &["link", "set", port, "up"]);
-        run(other, "ip", &["link", "set", peer, "up"]);
+        crate::run("ip", &[&link[..], &["netns", other]].concat());
+        run(one, &format!("ip link set {port} up"));
+        run(other, &format!("ip link set {peer} up"));
     }
-    for name in ["head", "venue"] {
-        let keys = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
-        run(name, "sysctl", &["-qw", keys[0], keys[1]]);
-    }
+    run("venue", "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+    run("head", "sysctl -qw net.ipv4.ip_forward=1");
     for line in SETUP.lines().filter(|line| !line.is_empty()) {
-        let words: Vec<&str> = line.split(' ').collect();
-        run(words[0], "ip", &words[1..]);
+        let (namespace, rest) = line.split_once(' ').expect("two words");
+        run(namespace, &format!("ip {rest}"));
     }
-    run("head", "sysctl", &["-qw", "net.ipv6.conf.eth1.proxy_ndp=1"]);
-    run("head", "nft", &[NAT]);
-    std::fs::write("/run/plat.conf", PLAT).expect("its settings");
-    let ours = env!("CARGO_BIN_EXE_bramblegate-clat");
-    let mut clat = inside("head", ours, &["--clat6", "2001:db8:64::464"]).spawn().expect("ours");
-    let mut plat =
-        inside("venue", "tayga", &["-n", "-c", "/run/plat.conf"]).spawn().expect("tayga");
+    run("head", &format!("ip addr add {address} dev eth1 nodad"));
+    run("head", "ip -6 route add default via fe80::1 dev eth1");
+    for (name, namespace, rules) in [("rules", "head", RULES), ("leak", "venue", LEAK)] {
+        fs::write(format!("/run/{name}"), rules).expect("rules");
+        run(namespace, &format!("nft -f /run/{name}"));
+    }
+    fs::write("/run/plat.conf", PLAT).expect("its settings");
+    command("venue", "tayga -n -c /run/plat.conf").spawn().expect("tayga");
+    for (namespace, what) in [
+        ("inet", "echo 45.45.45.80"),
+        ("six", "echo 64:ff9b::2d2d:2d51"),
+        ("inet", "page"),
+        ("six", "page"),
+    ] {
+        role(namespace, what).spawn().expect(what);
+    }
+    command("inet", "iperf3 -s").stdout(Stdio::null()).spawn().expect("iperf3");
+}
 
-    let ping = ["-c", "1", "-W", "1", "45.45.45.80"];
-    let patience = Instant::now() + Duration::from_secs(15);
-    while !inside("node", "ping", &ping).output().expect("ping").status.success() {
-        assert!(Instant::now() < patience, "no answer through the venue");
+/// Plays one trial in namespaces of its own, and returns how much of it went wrong.
+pub fn play(name: &str) -> usize {
+    build(if name == "shared" { ALONE } else { WIDE });
+    let fixed = "--uplink eth1 --prefix 64:ff9b::/96";
+    match name {
+        "tcx" | "clsact" => {
+            let child = start(&format!("{fixed} --mode bpf --attach {name}"));
+            battery(child, &format!("BPF ({name})"))
+        }
+        "tun" => battery(start(&format!("{fixed} --mode tun")), "a TUN device"),
+        "shared" => battery(start(&format!("{fixed} --mode bpf")), "which the head uses too"),
+        "orders" => by_orders(),
+        "killed" => killed(fixed),
+        "duplicate" => duplicate(fixed),
+        _ => panic!("no trial {name}"),
     }
-    let large = ["-c", "3", "-i", "0.2", "-W", "2", "-s", "1200", "45.45.45.80"];
-    assert!(run("node", "ping", &large).contains(" 0% packet loss"));
-    let mut server = inside("inet", "iperf3", &["-s", "-1"]).spawn().expect("iperf3");
-    std::thread::sleep(Duration::from_millis(300));
-    let text = run("node", "iperf3", &["-c", "45.45.45.80", "-n", "20M"]);
-    assert!(text.contains("receiver"), "{text}");
-    // a port that is closed is refused at once: errors come through
+}
+
+type Step = (&'static str, fn() -> Result<(), String>);
+
+const STEPS: [Step; 17] = [
+    ("a page through the NAT64", || done("node", &format!("get {FAR}"))),
+    ("ping", || ping(FAR, 56)),
+    ("ping of 1232 octets", || ping(FAR, 1232)),
+    ("ping of 1432 octets", || ping(DIRECT, 1432)),
+    ("traceroute", traceroute),
+    ("refused at once", refused),
+    ("UDP", || ask_all(&[0, 1, 1300, 1444, 1452])),
+    ("UDP in fragments", || ask_all(&[1472, 3000, 8000])),
+    ("UDP without DF", || without_df(&[1300, 1444, 1472, 3000])),
+    ("UDP without checksum", || {
+        done("node", &format!("bare {FAR} 100"))?;
+        done("node", &format!("bare {DIRECT} 1400"))
+    }),
+    ("TCP up and down", || iperf("")),
+    ("MSS", mss),
+    ("TCP without offloads", without_offloads),
+    ("the head's own NAT64", heads_own),
+    ("a way of 1280 octets", narrow),
+    ("an IPv4 default goes first", other_default),
+    ("nothing untranslated", no_leak),
+];
+
+/// Everything that has to come through.
+fn battery(mut child: Child, how: &str) -> usize {
+    until("the first answer", reaches);
+    assert!(log().contains(how), "not by {how}: {}", log());
+    let mut wrong = 0;
+    for (name, step) in STEPS {
+        let begin = Instant::now();
+        match step() {
+            Ok(()) => println!("  {name}: {:.1} s", begin.elapsed().as_secs_f64()),
+            Err(error) => {
+                wrong += 1;
+                println!("  {name}: FAILED: {error}");
+            }
+        }
+    }
+    let ended = end(&mut child, "-TERM");
+    let links = run("head", "ip link");
+    let addresses = run("head", "ip -6 addr show dev eth1");
+    let clean = !links.contains("clat0") && addresses.matches("2001:db8").count() == 1;
+    if !ended || !clean {
+        wrong += 1;
+        println!("  the end: FAILED: {ended} {links} {addresses}");
+    }
+    if wrong > 0 {
+        println!("{}", log());
+    }
+    println!("{} steps, {wrong} failed", STEPS.len() + 1);
+    wrong
+}
+
+/// Plays a role that has to succeed.
+fn done(namespace: &str, what: &str) -> Result<(), String> {
+    let output = role(namespace, what).output().expect(what);
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{what}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+fn ping(to: &str, size: usize) -> Result<(), String> {
+    let text = tried("node", &format!("ping -c 3 -i 0.2 -W 2 -s {size} {to}"))?;
+    if text.contains(" 0% packet loss") { Ok(()) } else { Err(text) }
+}
+
+/// The hops: the head, the venue's router (which has no IPv4 address), the server. Without BPF the
+/// kernel forwards each packet twice, so the head is two.
+fn traceroute() -> Result<(), String> {
+    let router = if log().contains("a TUN device") { 3 } else { 2 };
+    let hops = [(1, "From 192.168.50.1"), (2, "From 192.0.0.8"), (router, "From 192.0.0.8")];
+    for (hops, from) in hops.into_iter().chain([(router + 1, "from 45.45.45.81")]) {
+        let output = output("node", &format!("ping -c 1 -W 2 -t {hops} {DIRECT}"));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !text.contains(from) {
+            return Err(format!("{hops} hops: {text}"));
+        }
+    }
+    Ok(())
+}
+
+/// A closed port of TCP, by a reset; one of UDP, by an ICMP error.
+fn refused() -> Result<(), String> {
+    for kind in ["-z", "-uz"] {
+        let begin = Instant::now();
+        let text = tried("node", &format!("nc -v -w 4 {kind} {FAR} 81"));
+        let refused = text.as_ref().is_err_and(|text| text.contains("refused"));
+        // netcat asks a UDP port some times, a second each.
+        let quick = begin.elapsed() < Duration::from_secs(3);
+        if !quick || (kind == "-z" && !refused) || text.is_ok() {
+            return Err(format!("{kind}: {text:?} after {:?}", begin.elapsed()));
+        }
+    }
+    Ok(())
+}
+
+fn ask_all(sizes: &[usize]) -> Result<(), String> {
+    for size in sizes {
+        for to in [FAR, DIRECT] {
+            done("node", &format!("ask {to} {size}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn without_df(sizes: &[usize]) -> Result<(), String> {
+    run("node", "sysctl -qw net.ipv4.ip_no_pmtu_disc=1");
+    let result = ask_all(sizes);
+    run("node", "sysctl -qw net.ipv4.ip_no_pmtu_disc=0");
+    result
+}
+
+fn iperf(more: &str) -> Result<(), String> {
+    for way in ["", " -R"] {
+        let text = tried("node", &format!("timeout 20 iperf3 -c {FAR} -n 20M{way}{more}"))?;
+        if !text.contains("receiver") {
+            return Err(text);
+        }
+    }
+    Ok(())
+}
+
+/// 1500 octets of the uplink less the headers of IPv6 and TCP, and less the time stamps.
+fn mss() -> Result<(), String> {
+    let text = tried("node", &format!("iperf3 -V -c {FAR} -n 1M"))?;
+    let found = text.lines().find_map(|line| line.trim().strip_prefix("TCP MSS: "));
+    let size = found.and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+    if size.is_some_and(|size| (1428..=1440).contains(&size)) { Ok(()) } else { Err(text) }
+}
+
+fn offloads(on: &str) {
+    for (namespace, port) in [
+        ("node", "e0"),
+        ("head", "eth0"),
+        ("head", "eth1"),
+        ("venue", "v0"),
+        ("venue", "v1"),
+        ("inet", "i0"),
+    ] {
+        run(namespace, &format!("ethtool -K {port} tx {on} tso {on} gso {on} gro {on}"));
+    }
+}
+
+fn without_offloads() -> Result<(), String> {
+    offloads("off");
+    let result = iperf("").and_then(|()| ask_all(&[1300, 3000]));
+    offloads("on");
+    result
+}
+
+/// The head itself uses the NAT64, beside its nodes.
+fn heads_own() -> Result<(), String> {
+    for address in ["64:ff9b::2d2d:2d50", "64:ff9b::2d2d:2d51"] {
+        tried("head", &format!("ping -c 2 -i 0.2 -W 2 {address}"))?;
+        tried("head", &format!("nc -6 -z -w 3 {address} 8080"))?;
+    }
+    // and by IPv4, as a node
+    tried("head", &format!("ping -c 2 -i 0.2 -W 2 {FAR}")).map(drop)
+}
+
+/// A router of the venue carries no more than the least of IPv6.
+fn narrow() -> Result<(), String> {
+    let route = "64:ff9b::2d2d:2d51/128 via 2001:db8:6::2";
+    run("venue", &format!("ip -6 route change {route} mtu 1280"));
+    let result = (|| {
+        for size in [1300, 1444, 3000] {
+            done("node", &format!("ask {DIRECT} {size}"))?;
+        }
+        run("node", "sysctl -qw net.ipv4.ip_no_pmtu_disc=1");
+        let bare = [1300, 1444, 3000]
+            .iter()
+            .try_for_each(|size| done("node", &format!("ask {DIRECT} {size}")));
+        run("node", "sysctl -qw net.ipv4.ip_no_pmtu_disc=0");
+        bare?;
+        let text = tried("node", &format!("ip route get {DIRECT}"))?;
+        if text.contains("mtu 1260") { Ok(()) } else { Err(text) }
+    })();
+    run("venue", &format!("ip -6 route change {route}"));
+    run("node", "ip route flush cache");
+    result
+}
+
+fn other_default() -> Result<(), String> {
+    let of = |namespace| tried(namespace, "ip route get 8.8.8.8");
+    if !of("head")?.contains("clat0") {
+        return of("head").and_then(Err);
+    }
+    run("head", "ip route add default via 192.168.50.11 metric 4000");
+    let text = of("head");
+    run("head", "ip route del default via 192.168.50.11 metric 4000");
+    if text.as_ref().is_ok_and(|text| text.contains("eth0")) { Ok(()) } else { text.and_then(Err) }
+}
+
+fn no_leak() -> Result<(), String> {
+    let text = tried("venue", "nft list table netdev leak")?;
+    if text.contains("counter packets 0 ") { Ok(()) } else { Err(text) }
+}
+
+/// The file of the daemon: nothing before it is there, off at once when it goes, and what
+/// is wrong with it.
+fn by_orders() -> usize {
+    let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
+    let state = || fs::read_to_string(STATE).unwrap_or_default();
+    let device = || run("head", "ip -o link").contains("clat0");
+    let write = |text: &str| {
+        fs::write("/run/clat.new", text).expect("an order");
+        fs::rename("/run/clat.new", ORDERS).expect("an order");
+    };
+    until("a first state", || !state().is_empty());
+    assert!(!device(), "translated without an order: {}", state());
+    write(r#"{"schema":1,"uplink":"eth1","prefix":"64:ff9b::/96","mode":"auto"}"#);
+    until("the first answer", reaches);
+    assert!(state().contains(r#""mode":"bpf""#), "{}", state());
+    write(r#"{"schema":1,"uplink":"eth1","prefix":"64:ff9b::/96","mode":"tun"}"#);
+    until("a TUN device", || state().contains(r#""mode":"tun""#) && reaches());
+    write(r#"{"schema":1,"uplink":"eth9","prefix":"64:ff9b::/96"}"#);
+    until("eth9's absence", || state().contains("eth9 is not there") && !device());
+    write(r#"{"schema":1,"uplink":"eth1","prefix":"64:ff9b::/99"}"#);
+    until("a refusal", || state().contains("32, 40, 48, 56, 64 or 96"));
+    write(r#"{"schema":1,"uplink":"eth1","prefix":"64:ff9b::/96"}"#);
+    until("another answer", reaches);
     let begin = Instant::now();
-    let closed =
-        inside("node", "nc", &["-w", "5", "-z", "45.45.45.80", "81"]).output().expect("nc");
-    assert!(!closed.status.success() && begin.elapsed() < Duration::from_secs(2));
-    for child in [&mut clat, &mut plat, &mut server] {
-        let _ = child.kill();
-        let _ = child.wait();
+    fs::remove_file(ORDERS).expect("an order");
+    until("the end of the device", || !device());
+    let took = begin.elapsed();
+    assert!(took < Duration::from_millis(500), "off after {took:?}");
+    // An uplink whose addresses come later, and another MTU.
+    run("head", "ip addr del 2001:db8:64::2/64 dev eth1");
+    write(r#"{"schema":1,"uplink":"eth1","prefix":"64:ff9b::/96","mtu":1280}"#);
+    until("a missing address", || state().contains("no global IPv6 address"));
+    run("head", "ip addr add 2001:db8:64::2/64 dev eth1 nodad");
+    run("head", "ip -6 route replace default via fe80::1 dev eth1");
+    until("an answer with the address", reaches);
+    assert!(run("head", "ip route show default").contains("mtu 1260"));
+    assert!(end(&mut child, "-TERM"), "{}", log());
+    assert!(!device());
+    println!("off {} ms after the order was gone", took.as_millis());
+    0
+}
+
+/// Killed and started again as a service manager does: nothing leaves untranslated, the address
+/// stays, and little is lost.
+fn killed(fixed: &str) -> usize {
+    for attach in ["tcx", "clsact"] {
+        let arguments = format!("{fixed} --mode bpf --attach {attach}");
+        let mut child = start(&arguments);
+        until("the first answer", reaches);
+        let address = own_address();
+        let pings = command("node", &format!("ping -i 0.02 -c 150 -W 1 {FAR}")).spawn();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!end(&mut child, "-KILL"));
+        std::thread::sleep(Duration::from_millis(100));
+        let mut child = start(&arguments);
+        let output = pings.expect("ping").wait_with_output().expect("ping");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let counts = text.lines().find(|line| line.contains("received")).unwrap_or_default();
+        println!("killed, {attach}: {counts}");
+        let words: Vec<&str> = counts.split(' ').collect();
+        let received: usize = words.get(3).and_then(|word| word.parse().ok()).unwrap_or(0);
+        assert!(received >= 110, "{text}");
+        assert_eq!(own_address(), address, "{}", log());
+        no_leak().unwrap_or_else(|error| panic!("{error}"));
+        assert!(end(&mut child, "-TERM"));
+        // Nothing is left that would translate, or swallow.
+        assert!(!run("head", "ip -6 addr show dev eth1").contains(&address));
+        assert!(!run("head", "tc filter show dev eth1 ingress").contains("clat"));
     }
-    println!("ping, 20 MB and a refused connection through the venue");
+    println!("killed and started again");
+    0
+}
+
+/// The address that was added to the uplink.
+fn own_address() -> String {
+    let text = run("head", "ip -6 -o addr show dev eth1 deprecated");
+    let word = text.split_whitespace().find(|word| word.ends_with("/128"));
+    word.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+/// Another host has the address already.
+fn duplicate(fixed: &str) -> usize {
+    run("head", "sysctl -qw net.ipv6.conf.all.accept_dad=1 net.ipv6.conf.eth1.accept_dad=1");
+    let mut child = start(fixed);
+    until("the first answer", reaches);
+    let first = own_address();
+    assert!(end(&mut child, "-TERM"));
+    run("venue", &format!("ip addr add {first} dev v0 nodad"));
+    let mut child = start(fixed);
+    until("the first answer", reaches);
+    assert_ne!(own_address(), first);
+    assert!(end(&mut child, "-TERM"));
+    println!("another address than the duplicate");
+    0
 }

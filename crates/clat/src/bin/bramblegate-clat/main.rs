@@ -1,89 +1,258 @@
-//! The program `bramblegate-clat`: translates what comes out of a TUN device and puts it back in.
+//! The program `bramblegate-clat`: IPv4 over an uplink that has only IPv6 (464XLAT, RFC 6877), by
+//! BPF in the kernel, and by a TUN device for what takes more than a new header.
 
+mod kernel;
+mod network;
+mod orders;
+mod plan;
+mod session;
+mod sysctl;
 mod tun;
+mod worker;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::Ipv6Addr;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bramblegate_clat::{DropReason, Offload, Prefix, Translator};
+use bramblegate_api::Text;
+use bramblegate_api::clat::{Mode, ORDER, State};
+use bramblegate_clat::Prefix;
+use bramblegate_netlink::{Protocol, Socket, rtnetlink::group};
 use clap::Parser;
-use tun::Tun;
+use ipnet::Ipv6Net;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// From which errors come that the translator sends itself to the one behind (RFC 7600, section 4.8).
-const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+use kernel::Attach;
+use network::Network;
+use orders::Orders;
+use plan::{Order, Plan};
+use session::{Session, Ways};
 
-/// Translates between IPv4 and IPv6 at a TUN device (464XLAT, RFC 6877). Sets no address and no route.
+/// Of sysexits.h: wrong options, the system gives no thread or socket.
+const USAGE: u8 = 64;
+const SYSTEM: u8 = 71;
+/// How long after a failure it is tried again, and after news of the kernel that may come in crowds.
+const RETRY: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Carry IPv4 over an uplink that has only IPv6 (464XLAT)
 #[derive(Debug, Parser)]
 #[command(name = "bramblegate-clat", version)]
 struct Args {
-    /// The TUN device: one that is there, or a new one, which needs CAP_NET_ADMIN
+    /// The interface that leads to the NAT64; without it, the one that the file of --orders names
+    #[arg(long, value_name = "INTERFACE", requires = "prefix")]
+    uplink: Option<String>,
+    /// The NAT64 prefix, for example 64:ff9b::/96
+    #[arg(long, value_name = "PREFIX", requires = "uplink")]
+    prefix: Option<Prefix>,
+    /// The IPv6 address to translate with; without it, one of the venue's /64
+    #[arg(long, value_name = "ADDRESS", requires = "uplink")]
+    address: Option<Ipv6Addr>,
+    /// The uplink's IPv6 MTU in octets; without it, the kernel's
+    #[arg(long, value_name = "OCTETS", requires = "uplink", value_parser = clap::value_parser!(u16).range(1280..))]
+    mtu: Option<u16>,
+    /// What translates: auto, bpf or tun
+    #[arg(long, value_name = "MODE", default_value = "auto", requires = "uplink", value_parser = orders::mode)]
+    mode: Mode,
+    /// The file that the daemon writes its orders to
+    #[arg(long, value_name = "FILE", default_value = ORDER, conflicts_with = "uplink")]
+    orders: PathBuf,
+    /// Write what is translated to this file
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// The interface to make, which gets IPv4
     #[arg(long, value_name = "NAME", default_value = "clat0")]
     device: String,
-    /// The IPv4 address behind the translator
-    #[arg(long, value_name = "ADDRESS", default_value = "192.0.0.1")]
-    clat4: Ipv4Addr,
-    /// The IPv6 address that stands for it
-    #[arg(long, value_name = "ADDRESS")]
-    clat6: Ipv6Addr,
-    /// The venue's NAT64 prefix
-    #[arg(long, value_name = "PREFIX", default_value_t = Prefix::WELL_KNOWN)]
-    prefix: Prefix,
-    /// The uplink's MTU, in octets
-    #[arg(long, value_name = "OCTETS", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(1280..))]
-    mtu: u16,
+    /// Attach in this way only
+    #[arg(long, hide = true)]
+    attach: Option<Attach>,
+    /// Load another BPF object
+    #[arg(long, hide = true)]
+    object: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let translator = Translator {
-        clat4: args.clat4,
-        clat6: args.clat6,
-        prefix: args.prefix,
-        mtu: args.mtu,
-        ..Translator::default()
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
     };
-    let result = Tun::open(&args.device).and_then(|tun| run(&tun, &translator));
-    let Err(error) = result;
-    eprintln!("bramblegate-clat: {}: {error}", args.device);
-    ExitCode::from(71)
-}
-
-/// Translates without end.
-fn run(tun: &Tun, translator: &Translator) -> std::io::Result<std::convert::Infallible> {
-    let mut buffer = vec![0; Offload::LENGTH + usize::from(u16::MAX)];
-    let mut head = Vec::with_capacity(2048);
-    let mut identification: u16 = 0;
-    loop {
-        let length = tun.read(&mut buffer)?;
-        let Some((offload, packet)) = buffer.get(..length).and_then(<[u8]>::split_first_chunk)
-        else {
-            continue;
-        };
-        let six = packet.first().is_some_and(|first| first >> 4 == 6);
-        identification = identification.wrapping_add(1);
-        if let Err(reason) = pass(tun, translator, offload, packet, identification, &mut head) {
-            let from: IpAddr = if six { translator.clat6.into() } else { ROUTER.into() };
-            if let Some(answer) = translator.answer(packet, reason, from) {
-                tun.write(&Offload::default(), &answer, &[]);
+    let fixed = match (args.uplink, args.prefix) {
+        (Some(uplink), Some(prefix)) => {
+            let (mode, address, mtu) = (args.mode, args.address, args.mtu);
+            match orders::checked(Order { uplink, prefix, mode, address, mtu }) {
+                Ok(order) => Some(order),
+                Err(error) => {
+                    eprintln!("bramblegate-clat: {error}");
+                    return ExitCode::from(USAGE);
+                }
             }
+        }
+        _ => None,
+    };
+    let orders =
+        fixed.map_or_else(|| Orders::follow(args.orders), |order| Ok(Orders::Fixed(order)));
+    let ways = Ways { device: args.device, attach: args.attach, object: args.object };
+    let ended = orders.and_then(|orders| Keeper::new(orders, ways, args.state)?.run());
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bramblegate-clat: cannot start: {error}");
+            ExitCode::from(SYSTEM)
         }
     }
 }
 
-/// Translates one packet and sends what comes of it.
-fn pass(
-    tun: &Tun,
-    translator: &Translator,
-    offload: &[u8; Offload::LENGTH],
-    packet: &[u8],
-    identification: u16,
-    head: &mut Vec<u8>,
-) -> Result<(), DropReason> {
-    let offload = Offload::from_bytes(offload)?;
-    let translated = if packet.first().is_some_and(|first| first >> 4 == 6) {
-        translator.to_v4(packet, offload, identification, head)?
-    } else {
-        translator.to_v6(packet, offload, head)?
-    };
-    translated.for_each(|offload, head, body| tun.write(offload, head, body))
+/// Keeps a session that fits the order and the uplink.
+#[derive(Debug)]
+struct Keeper {
+    orders: Orders,
+    ways: Ways,
+    state: Option<PathBuf>,
+    session: Option<Session>,
+    reported: Option<State>,
+    network: Network,
+    /// Links and addresses that come and go.
+    news: Socket,
+    /// Readable once the process is to end.
+    end: UnixStream,
+}
+
+impl Keeper {
+    fn new(orders: Orders, ways: Ways, state: Option<PathBuf>) -> io::Result<Self> {
+        let news = Socket::open(Protocol::Route, &[group::LINK, group::IPV6_ADDRESS]);
+        let (end, signal) = UnixStream::pair()?;
+        for number in [SIGTERM, SIGINT, SIGHUP] {
+            signal_hook::low_level::pipe::register(number, signal.try_clone()?)?;
+        }
+        Ok(Self {
+            orders,
+            ways,
+            state,
+            session: None,
+            reported: None,
+            network: Network::open().map_err(io::Error::other)?,
+            news: news.map_err(io::Error::other)?,
+            end,
+        })
+    }
+
+    /// Translates until a signal ends it.
+    fn run(mut self) -> io::Result<()> {
+        loop {
+            let outcome = self.settle();
+            let failed = outcome.is_err();
+            self.report(outcome);
+            if self.wait(failed.then_some(&RETRY)) {
+                drop(self.session.take());
+                self.report(Err("ended".to_owned()));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Brings the session to what is to be.
+    fn settle(&mut self) -> Result<(), String> {
+        let plan = match self.plan() {
+            Ok(Some(plan)) => plan,
+            other => {
+                self.session = None;
+                return other.map(drop);
+            }
+        };
+        if self.session.as_ref().is_some_and(|session| session.plan == plan) {
+            return Ok(());
+        }
+        self.session = None;
+        self.session = Some(Session::start(plan, &self.ways)?);
+        Ok(())
+    }
+
+    /// Works out what is to be.
+    fn plan(&mut self) -> Result<Option<Plan>, String> {
+        let Some(order) = self.orders.read()? else { return Ok(None) };
+        let name = &order.uplink;
+        let failed = |error| format!("{name}: {error}");
+        let uplink = self.network.link(name).map_err(failed)?;
+        let uplink = uplink.ok_or_else(|| format!("{name} is not there"))?;
+        let mut addresses = self.network.addresses(uplink.index).map_err(failed)?;
+        if let Some(session) = self.session.as_ref().filter(|session| !session.is_shared()) {
+            addresses.retain(|address| address.address != session.address);
+        }
+        let mtu = sysctl::mtu(name);
+        Plan::new(order, uplink, &addresses, mtu).map(Some)
+    }
+
+    /// Logs and writes what has changed.
+    fn report(&mut self, outcome: Result<(), String>) {
+        let mut state = State::default();
+        if let Some(session) = &self.session {
+            let order = &session.plan.order;
+            state.device = Some(Text::from(&self.ways.device));
+            state.uplink = Some(Text::from(&order.uplink));
+            state.prefix = Ipv6Net::new(order.prefix.address(), order.prefix.length()).ok();
+            state.mode = Some(session.mode.into());
+            state.address = Some(session.address);
+            state.shared = session.is_shared();
+            state.reason = session.reason.as_ref().map(Text::from);
+        }
+        if let Err(error) = outcome {
+            state.reason = Some(Text::from(&error));
+        }
+        if self.reported.as_ref() == Some(&state) {
+            return;
+        }
+        match (&self.session, &state.reason) {
+            (Some(session), _) => log_session(session, &self.ways.device),
+            (None, Some(reason)) => eprintln!("bramblegate-clat: nothing is translated: {reason}"),
+            (None, None) => eprintln!("bramblegate-clat: nothing is to be translated"),
+        }
+        if let Some(path) = &self.state {
+            orders::report(path, &state);
+        }
+        self.reported = Some(state);
+    }
+
+    /// Waits for news; returns whether the process is to end.
+    fn wait(&mut self, longest: Option<&Timespec>) -> bool {
+        let broken = self.session.as_ref().map(Session::ended);
+        let mut fds = vec![PollFd::new(&self.end, PollFlags::IN)];
+        fds.push(PollFd::new(&self.news, PollFlags::IN));
+        fds.extend(self.orders.changed().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let known = fds.len();
+        fds.extend(broken.as_ref().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
+        let _ = poll(&mut fds, longest);
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let is = |place: usize| ready.get(place).copied().unwrap_or(false);
+        let (end, news, lost) = (is(0), is(1), is(known));
+        drop(fds);
+        drop(broken);
+        if lost {
+            self.session = None;
+        }
+        if news && !end {
+            std::thread::sleep(SETTLE);
+        }
+        self.news.drain();
+        end
+    }
+}
+
+fn log_session(session: &Session, device: &str) {
+    let order = &session.plan.order;
+    let how = session.attach.map_or_else(|| "a TUN device".into(), |way| format!("BPF ({way})"));
+    let shared = if session.is_shared() { ", which the head uses too" } else { "" };
+    eprintln!(
+        "bramblegate-clat: {device}: IPv4 over {} by {how}, prefix {}, address {}{shared}",
+        order.uplink, order.prefix, session.address
+    );
+    if let Some(reason) = &session.reason {
+        eprintln!("bramblegate-clat: without BPF, which is several times as fast: {reason}");
+    }
 }

@@ -3,8 +3,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use bramblegate_clat::Offload;
+use rustix::fs::OFlags;
 use rustix::ioctl::{self, IntegerSetter, Setter, opcode};
 
 /// Octets of an interface's name with its end, and of `struct ifreq` (linux/if.h).
@@ -21,6 +24,7 @@ const TUN_F_TSO_ECN: usize = 0x08;
 const TUNSETIFF: ioctl::Opcode = opcode::write::<i32>(b'T', 202);
 const TUNSETOFFLOAD: ioctl::Opcode = opcode::write::<u32>(b'T', 208);
 
+/// The device. It is there as long as it is held, unless it was made to stay before.
 #[derive(Debug)]
 pub struct Tun {
     file: File,
@@ -32,7 +36,9 @@ impl Tun {
     /// # Errors
     /// The kernel's; a name that no interface can have is invalid input.
     pub fn open(name: &str) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+        let file = options.open("/dev/net/tun")?;
         let mut request = [0; IFREQ];
         let (to, rest) = request.split_at_mut(IFNAMSIZ);
         if name.is_empty() || name.len() >= IFNAMSIZ {
@@ -51,15 +57,16 @@ impl Tun {
         Ok(Self { file })
     }
 
-    /// Waits for a packet, behind its [`Offload`], and returns the length of both.
+    /// Reads a packet, behind its [`Offload`], and returns the length of both; `None`: none waits.
     ///
     /// # Errors
     /// The device is gone.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match (&self.file).read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                result => return result.map(Some),
             }
         }
     }
@@ -69,5 +76,11 @@ impl Tun {
         let offload = offload.to_bytes();
         let parts = [IoSlice::new(&offload), IoSlice::new(head), IoSlice::new(body)];
         let _ = (&self.file).write_vectored(&parts);
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }

@@ -1,0 +1,222 @@
+//! IPv4 of a node over an uplink that has only IPv6: our translator, by BPF and by a TUN device
+//! alone, tayga, and what the kernel does where the uplink has IPv4. The server itself has the
+//! address behind the prefix, so no NAT64 is measured along. With the offloads of all ports, and
+//! without them. Each way has networks of its own; they take turns in short bursts.
+
+use std::time::{Duration, Instant};
+
+use bramblegate_lab::shell::{Running, spawn, within};
+use bramblegate_lab::{Error, Result};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::lab::{Namespace, cable, fail, file, median, paired, program, used, write};
+use crate::table::Row;
+use crate::traffic::Traffic;
+
+const ROUNDS: usize = 21;
+/// The server behind this prefix: 10.60.0.1 in its last four octets.
+const PREFIX: &str = "2001:db8:9::/96";
+const SERVER: &str = "2001:db8:9::a3c:1";
+const OWN: &str = "2001:db8:64::464";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Bpf,
+    Tun,
+    Tayga,
+    Masquerade,
+}
+
+/// Ways, and what each is called.
+const WAYS: [(Way, &str); 4] = [
+    (Way::Bpf, "BPF"),
+    (Way::Tun, "TUN alone"),
+    (Way::Tayga, "tayga"),
+    (Way::Masquerade, "the kernel's masquerade"),
+];
+
+/// What is measured: bits a second of TCP upwards and downwards, packets a second, CPU seconds a
+/// Gbit of both ways of TCP.
+type Samples = [Vec<f64>; 4];
+const MEASURES: [(&str, f64, &str); 4] = [
+    ("TCP up", 1e9, "Gbit/s"),
+    ("TCP down", 1e9, "Gbit/s"),
+    ("small packets", 1e3, "k/s"),
+    ("CPU", 1.0, "s/Gbit"),
+];
+
+struct Net {
+    traffic: Traffic,
+    head: Namespace,
+    translator: Option<Running>,
+}
+
+pub fn measure() -> Result<Vec<Row>> {
+    let mut nets = Vec::new();
+    for (index, (way, name)) in WAYS.into_iter().enumerate() {
+        nets.push(Net::build(index, way, name)?);
+    }
+    let mut rows = Vec::new();
+    for (offloads, title) in [("on", "CLAT"), ("off", "CLAT without offloads")] {
+        for net in &nets {
+            net.set_offloads(offloads)?;
+        }
+        let mut samples: Vec<Samples> = nets.iter().map(|_| Samples::default()).collect();
+        for round in 0..ROUNDS {
+            // Not always the same neighbour before it.
+            for step in 0..nets.len() {
+                let place = (round + step) % nets.len();
+                nets[place].sample(&mut samples[place])?;
+            }
+        }
+        rows.extend(table(title, &samples));
+    }
+    Ok(rows)
+}
+
+/// The rows of one run, with what is to be reached (the issue's figures).
+fn table(title: &str, samples: &[Samples]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (measure, (name, scale, unit)) in MEASURES.into_iter().enumerate() {
+        let value = |way: Way| {
+            let place = WAYS.iter().position(|(other, _)| *other == way).unwrap_or(0);
+            (&samples[place][measure], median(&samples[place][measure]) / scale)
+        };
+        let bulk = measure < 2;
+        for (ours, theirs, least) in [
+            (Way::Bpf, Way::Masquerade, [0.95, 0.8, 1.2]),
+            (Way::Bpf, Way::Tayga, [6.0, 1.2, 1.0]),
+            (Way::Tun, Way::Masquerade, [0.65, 0.0, 0.0]),
+        ] {
+            let name_of = |way| WAYS.iter().find(|(other, _)| *other == way).map_or("", |w| w.1);
+            let ((our_samples, our_value), (their_samples, their_value)) =
+                (value(ours), value(theirs));
+            let ratio = paired(our_samples, their_samples);
+            let figure = format!("{title}, {name}, {}", name_of(ours));
+            let row = Row::new(figure, our_value, unit)
+                .against(name_of(theirs), their_value)
+                .ratio(ratio);
+            let target = match (bulk, measure, least) {
+                (true, _, [least, ..]) => Some((least, ratio >= least, ">=")),
+                (_, 2, [_, least, _]) if least > 0.0 => Some((least, ratio >= least, ">=")),
+                (_, 3, [.., most]) if most > 0.0 => Some((most, ratio <= most, "<=")),
+                _ => None,
+            };
+            rows.push(match target {
+                Some((limit, met, sign)) => row.target(format!("{sign} {limit}x"), met),
+                None => row,
+            });
+        }
+    }
+    rows
+}
+
+impl Net {
+    fn build(index: usize, way: Way, name: &'static str) -> Result<Self> {
+        let [node, head, venue] =
+            ["node", "head", "venue"].map(|place| Namespace::new(&format!("{place}{index}")));
+        let (node, head, venue) = (node?, head?, venue?);
+        cable(&node, "e0", &head, "eth0")?;
+        cable(&head, "eth1", &venue, "v0")?;
+        node.ip("addr add 192.168.50.11/24 dev e0\nroute add default via 192.168.50.1")?;
+        head.ip("addr add 192.168.50.1/24 dev eth0")?;
+        head.sh("sysctl -qw net.ipv4.ip_forward=1")?;
+        let uplink = if way == Way::Masquerade { "eth1" } else { "clat0" };
+        head.nft(&format!(
+            "table ip bare {{\n\tchain post {{ type nat hook postrouting priority srcnat; \
+             oifname \"{uplink}\" masquerade; }}\n\tchain forward {{ type filter hook forward \
+             priority 0; tcp flags syn tcp option maxseg size set rt mtu; }}\n}}\n"
+        ))?;
+        let translator = if way == Way::Masquerade {
+            head.ip("addr add 10.60.0.2/24 dev eth1")?;
+            venue.ip("addr add 10.60.0.1/24 dev v0")?;
+            None
+        } else {
+            head.ip("addr add 2001:db8:64::2/64 dev eth1 nodad\n\
+                 route add ::/0 via 2001:db8:64::1 dev eth1")?;
+            venue.ip(&format!(
+                "addr add 2001:db8:64::1/64 dev v0 nodad\naddr add {SERVER}/128 dev v0 nodad"
+            ))?;
+            Some(translate(way, &head, index)?)
+        };
+        wait_for_way(&node)?;
+        let traffic = Traffic::new(name, node, venue)?;
+        Ok(Self { traffic, head, translator })
+    }
+
+    fn set_offloads(&self, on: &str) -> Result<()> {
+        let all = format!("tx {on} tso {on} gso {on} gro {on}");
+        for (namespace, port) in [
+            (&self.traffic.node, "e0"),
+            (&self.head, "eth0"),
+            (&self.head, "eth1"),
+            (&self.traffic.venue, "v0"),
+        ] {
+            namespace.sh(&format!("ethtool -K {port} {all}"))?;
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, samples: &mut Samples) -> Result<()> {
+        let (cpu, bits) = (self.cpu()?, self.traffic.bits());
+        samples[0].push(self.traffic.up()?);
+        samples[1].push(self.traffic.down()?);
+        let (cpu, bits) = (self.cpu()? - cpu, self.traffic.bits() - bits);
+        samples[3].push(cpu.as_secs_f64() / bits * 1e9);
+        samples[2].push(self.traffic.packets()?);
+        Ok(())
+    }
+
+    /// The processor's time of this process, which sends and receives, and in which most of the
+    /// forwarding runs as soft interrupts; and of the translator.
+    fn cpu(&self) -> Result<Duration> {
+        let own = clock_gettime(ClockId::ProcessCPUTime);
+        let own = Duration::new(own.tv_sec as u64, own.tv_nsec as u32);
+        let theirs = self.translator.as_ref().map(|running| used(running.id())).transpose()?;
+        Ok(own + theirs.map_or(Duration::ZERO, |used| used.cpu))
+    }
+}
+
+/// Starts a translator in a head. tayga as its manual has it, with the routes that it leaves to
+/// others.
+fn translate(way: Way, head: &Namespace, index: usize) -> Result<Running> {
+    let log = file(&format!("clat{index}.log"));
+    if way != Way::Tayga {
+        let mode = if way == Way::Bpf { "bpf" } else { "tun" };
+        let clat = program().with_file_name("bramblegate-clat");
+        let mut command = within(&head.0, &clat.to_string_lossy());
+        command.args(["--uplink", "eth1", "--prefix", PREFIX, "--address", OWN, "--mode", mode]);
+        return spawn(&mut command, &log);
+    }
+    let text = format!(
+        "tun-device clat0\nipv4-addr 192.0.0.2\nipv6-addr 2001:db8:64::6464\nprefix {PREFIX}\n\
+         map 192.0.0.1 {OWN}\n"
+    );
+    let settings = write(&format!("tayga{index}.conf"), &text)?;
+    let running = spawn(within(&head.0, "tayga").arg("-n").arg("-c").arg(settings), &log)?;
+    let patience = Instant::now() + Duration::from_secs(5);
+    while head.sh("ip link show clat0").is_err() {
+        if Instant::now() > patience {
+            return Err(Error("tayga made no device".into()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    head.sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.eth1.proxy_ndp=1")?;
+    head.ip(&format!(
+        "link set clat0 mtu 1500 up\naddr add 192.0.0.1/32 dev clat0\n\
+         route add default dev clat0 src 192.0.0.1 mtu 1480\nroute add {OWN}/128 dev clat0\n\
+         neigh add proxy {OWN} dev eth1"
+    ))?;
+    Ok(running)
+}
+
+/// Waits until the node reaches the server.
+fn wait_for_way(node: &Namespace) -> Result<()> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while node.sh("ping -c 1 -W 1 10.60.0.1").is_err() {
+        if Instant::now() > patience {
+            return Err(fail("the way to the server")("no answer in 10 s"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The BPF programs of `crates/clat/bpf`: loaded, given their settings, attached.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::maps::Array;
+use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact, qdisc_detach_program};
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use bramblegate_clat::Prefix;
+
+/// Made of clat.bpf.c by build.sh beside it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/clat.bpf.o");
+
+/// Octets of `struct settings`.
+const SETTINGS: usize = 56;
+const SHARED: u32 = 1;
+const ONLY_GLOBAL: u32 = 2;
+
+/// Holds what the programs go by: `struct settings` of clat.bpf.c.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub prefix: Prefix,
+    pub clat4: Ipv4Addr,
+    pub clat6: Ipv6Addr,
+    /// The address is the head's own as well.
+    pub shared: bool,
+    pub only_global: bool,
+    pub uplink: u32,
+    pub device: u32,
+    pub mtu: u16,
+}
+
+impl Settings {
+    fn to_bytes(&self) -> [u8; SETTINGS] {
+        let prefix = self.prefix.address().to_bits();
+        let halves = [(prefix >> 64) as u64, prefix as u64].map(u64::to_ne_bytes);
+        let only_global = self.only_global && self.prefix == Prefix::WELL_KNOWN;
+        let flags =
+            if self.shared { SHARED } else { 0 } | if only_global { ONLY_GLOBAL } else { 0 };
+        let numbers = [
+            u32::from_ne_bytes(self.clat4.octets()),
+            self.prefix.length().into(),
+            self.uplink,
+            self.device,
+            self.mtu.into(),
+            flags,
+        ]
+        .map(u32::to_ne_bytes);
+        let parts = [halves.as_flattened(), &self.clat6.octets(), numbers.as_flattened()];
+        let mut bytes = [0; SETTINGS];
+        bytes.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
+        bytes
+    }
+}
+
+/// Names how programs are attached to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Attach {
+    /// Links of the kernel, which end with their process (since 6.6)
+    Tcx,
+    /// Filters of the qdisc clsact
+    Clsact,
+}
+
+impl fmt::Display for Attach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Tcx { "tcx" } else { "clsact" })
+    }
+}
+
+/// The programs at work; they are detached when this is dropped.
+#[derive(Debug)]
+pub struct Programs {
+    _loaded: Ebpf,
+    pub attach: Attach,
+}
+
+impl Programs {
+    /// Loads and attaches: by tcx, or where the kernel does not know that by clsact. `object` is
+    /// tried instead of the one that is built in.
+    ///
+    /// # Errors
+    /// What the kernel refused and why.
+    pub fn start(
+        settings: &Settings,
+        device: &str,
+        uplink: &str,
+        attach: Option<Attach>,
+        object: Option<&Path>,
+    ) -> Result<Self, String> {
+        let read = object.map(std::fs::read).transpose().map_err(|error| error.to_string())?;
+        let mut loaded = Ebpf::load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
+        let map = loaded.map_mut("SETTINGS").ok_or("the object has no map SETTINGS")?;
+        let mut map: Array<_, [u8; SETTINGS]> = Array::try_from(map).map_err(chain)?;
+        map.set(0, settings.to_bytes(), 0).map_err(chain)?;
+        // The uplink last: nothing is sent to a device that does not translate yet.
+        let places = [
+            ("clat_returned", device, TcAttachType::Ingress),
+            ("clat_outward", device, TcAttachType::Egress),
+            ("clat_inward", uplink, TcAttachType::Ingress),
+        ];
+        remove_left_over(uplink);
+        let mut used = attach;
+        for (name, interface, side) in places {
+            let program = loaded.program_mut(name).ok_or("the object lacks a program")?;
+            let program: &mut SchedClassifier = program.try_into().map_err(chain)?;
+            program.load().map_err(chain)?;
+            used = Some(attach_at(program, interface, side, used)?);
+        }
+        Ok(Self { _loaded: loaded, attach: used.unwrap_or(Attach::Tcx) })
+    }
+}
+
+/// Takes away filters of a process that was killed: unlike links they outlive it.
+fn remove_left_over(uplink: &str) {
+    // That there are none is the rule.
+    let _ = qdisc_detach_program(uplink, TcAttachType::Ingress, "clat_inward");
+}
+
+fn attach_at(
+    program: &mut SchedClassifier,
+    interface: &str,
+    side: TcAttachType,
+    attach: Option<Attach>,
+) -> Result<Attach, String> {
+    if attach != Some(Attach::Clsact) {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+        match program.attach_with_options(interface, side, options) {
+            Ok(_) => return Ok(Attach::Tcx),
+            Err(error) if attach.is_some() => return Err(format!("{interface}: {}", chain(error))),
+            // A kernel before 6.6, or without CONFIG_NET_XGRESS.
+            Err(_) => {}
+        }
+    }
+    match qdisc_add_clsact(interface) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(format!("{interface}: clsact: {error}"));
+        }
+        _ => {}
+    }
+    let options = TcAttachOptions::Netlink(NlOptions::default());
+    program
+        .attach_with_options(interface, side, options)
+        .map_err(|error| format!("{interface}: {}", chain(error)))?;
+    Ok(Attach::Clsact)
+}
+
+/// Returns an error with its causes.
+fn chain(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    // The verifier's log is for developers, and long.
+    text.lines().next().unwrap_or_default().to_owned()
+}

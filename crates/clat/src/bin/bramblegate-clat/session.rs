@@ -1,0 +1,244 @@
+//! Translation at work: a device, an address, programs, a route. All of it ends when the session is
+//! dropped.
+
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bramblegate_api::clat::Mode;
+use bramblegate_clat::Translator;
+use bramblegate_netlink::packet::address::AddressFlags;
+use rustix::io::Errno;
+
+use crate::kernel::{Attach, Programs, Settings};
+use crate::network::{METRIC, Network};
+use crate::plan::{Base, Plan, TRIES, own_address};
+use crate::sysctl::Sysctls;
+use crate::tun::Tun;
+use crate::worker::Worker;
+
+/// The IPv4 address of the head behind the translator (RFC 7335).
+pub const CLAT4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
+/// How much longer a header of IPv6 is, in octets.
+const LONGER: u32 = 20;
+/// How long the kernel may take to look for a duplicate: a second at most before, one to wait
+/// (RFC 4862, sections 5.4.2 and 5.4.5), and some more.
+const DAD: Duration = Duration::from_secs(5);
+
+/// Holds what is the same for all sessions of a process.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    pub device: String,
+    pub attach: Option<Attach>,
+    pub object: Option<PathBuf>,
+}
+
+/// Translation at work.
+#[derive(Debug)]
+pub struct Session {
+    pub plan: Plan,
+    pub address: Ipv6Addr,
+    pub mode: Mode,
+    /// Why without BPF, where it was to be tried.
+    pub reason: Option<String>,
+    pub attach: Option<Attach>,
+    // In the order in which they end: no program without its settings, no address without a program.
+    _programs: Option<Programs>,
+    _worker: Worker,
+    _claim: Claim,
+    _sysctls: Option<Sysctls>,
+}
+
+impl Session {
+    /// Begins.
+    ///
+    /// # Errors
+    /// What is in the way; nothing is left behind then.
+    pub fn start(plan: Plan, ways: &Ways) -> Result<Self, String> {
+        let mut network = Network::open().map_err(|error| error.to_string())?;
+        let mut claim = Claim::new(&mut network, &plan)?;
+        let device = &ways.device;
+        let tun = Tun::open(device).map_err(|error| format!("{device}: {error}"))?;
+        let link = network.link(device).map_err(|error| format!("{device}: {error}"))?;
+        let index = link.ok_or_else(|| format!("{device} is not there"))?.index;
+        let refused = |error| format!("{device}: {error}");
+        network.prepare(index, plan.mtu.into()).map_err(refused)?;
+        let translator = Translator {
+            clat4: CLAT4,
+            clat6: claim.address,
+            prefix: plan.order.prefix,
+            mtu: plan.mtu,
+            ..Translator::default()
+        };
+        let (programs, reason) = load(&plan, ways, &translator, index)?;
+        let mut sysctls = None;
+        if programs.is_none() {
+            sysctls = Some(claim.lead_to(&mut network, &plan, index)?);
+        }
+        let worker = Worker::start(tun, translator).map_err(|error| error.to_string())?;
+        network.add_v4(index, CLAT4).map_err(refused)?;
+        network
+            .add_default(index, CLAT4, u32::from(plan.mtu) - LONGER)
+            .map_err(|error| format!("{device}: no default route of metric {METRIC}: {error}"))?;
+        Ok(Self {
+            plan,
+            address: claim.address,
+            mode: if programs.is_some() { Mode::Bpf } else { Mode::Tun },
+            reason,
+            attach: programs.as_ref().map(|programs| programs.attach),
+            _programs: programs,
+            _worker: worker,
+            _claim: claim,
+            _sysctls: sysctls,
+        })
+    }
+
+    /// Returns whether the head itself uses the address too.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.plan.base, Base::Shared(_))
+    }
+
+    /// Returns what becomes readable when the session has broken, for example with its device.
+    pub fn ended(&self) -> impl AsFd + '_ {
+        self._worker.ended()
+    }
+}
+
+/// Loads the programs, unless the mode rules that out; returns why not, where that is no error.
+fn load(
+    plan: &Plan,
+    ways: &Ways,
+    translator: &Translator,
+    device: u32,
+) -> Result<(Option<Programs>, Option<String>), String> {
+    let mode = plan.order.mode;
+    if mode == Mode::Tun {
+        return Ok((None, None));
+    }
+    let settings = Settings {
+        prefix: translator.prefix,
+        clat4: translator.clat4,
+        clat6: translator.clat6,
+        shared: matches!(plan.base, Base::Shared(_)),
+        only_global: translator.only_global,
+        uplink: plan.uplink.index,
+        device,
+        mtu: plan.mtu,
+    };
+    let uplink = &plan.order.uplink;
+    let started = if plan.uplink.ethernet {
+        let object = ways.object.as_deref();
+        Programs::start(&settings, &ways.device, uplink, ways.attach, object)
+    } else {
+        Err(format!("{uplink} is not Ethernet or Wi-Fi"))
+    };
+    match started {
+        Ok(programs) => Ok((Some(programs), None)),
+        Err(reason) if mode == Mode::Auto => Ok((None, Some(reason))),
+        Err(reason) => Err(format!("BPF: {reason}")),
+    }
+}
+
+/// The IPv6 address, as long as it is held.
+#[derive(Debug)]
+struct Claim {
+    address: Ipv6Addr,
+    uplink: u32,
+    /// It was added to the uplink.
+    added: bool,
+    /// It is answered for at the uplink.
+    proxied: bool,
+}
+
+impl Claim {
+    fn new(network: &mut Network, plan: &Plan) -> Result<Self, String> {
+        let uplink = plan.uplink.index;
+        let claim = |address, added| Self { address, uplink, added, proxied: false };
+        let mut last = String::new();
+        for attempt in 0..TRIES {
+            let address = match plan.base {
+                Base::Shared(address) => return Ok(claim(address, false)),
+                Base::Given(address) => address,
+                Base::Network(prefix) => own_address(prefix, &secret(), attempt),
+            };
+            match network.add_v6(uplink, address) {
+                // Left by a process that was killed.
+                Err(error) if error.errno() == Some(Errno::EXIST) => {}
+                other => other.map_err(|error| format!("{address}: {error}"))?,
+            }
+            let claim = claim(address, true);
+            match wait_for_dad(network, uplink, address) {
+                Ok(()) => return Ok(claim),
+                Err(error) => last = error,
+            }
+            if matches!(plan.base, Base::Given(_)) {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// Leads what comes for the address to the TUN device, without BPF: the kernel forwards it there
+    /// and answers for it, as it would for a node.
+    fn lead_to(
+        &mut self,
+        network: &mut Network,
+        plan: &Plan,
+        device: u32,
+    ) -> Result<Sysctls, String> {
+        if !self.added {
+            return Err(format!(
+                "{} is the only address that the venue gives, and sharing it takes BPF",
+                self.address
+            ));
+        }
+        let sysctls = Sysctls::forward(&plan.order.uplink)?;
+        let refused = |error| format!("{}: {error}", self.address);
+        network.delete_v6(self.uplink, self.address).map_err(refused)?;
+        self.added = false;
+        network.add_route(device, self.address).map_err(refused)?;
+        network.set_proxy(self.uplink, self.address, true).map_err(refused)?;
+        self.proxied = true;
+        Ok(sysctls)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Ok(mut network) = Network::open() else { return };
+        // The uplink may be gone, and all of it with it.
+        if self.added {
+            let _ = network.delete_v6(self.uplink, self.address);
+        }
+        if self.proxied {
+            let _ = network.set_proxy(self.uplink, self.address, false);
+        }
+    }
+}
+
+/// Waits until no duplicate of an address was found.
+fn wait_for_dad(network: &mut Network, uplink: u32, address: Ipv6Addr) -> Result<(), String> {
+    let patience = Instant::now() + DAD;
+    loop {
+        let all = network.addresses(uplink).map_err(|error| error.to_string())?;
+        let flags = all.iter().find(|one| one.address == address).map(|one| one.flags);
+        match flags {
+            None => return Err(format!("{address} is gone again: another host may have it")),
+            Some(flags) if flags.contains(AddressFlags::Dadfailed) => {
+                return Err(format!("another host of the venue has {address}"));
+            }
+            Some(flags) if !flags.contains(AddressFlags::Tentative) => return Ok(()),
+            Some(_) if Instant::now() > patience => {
+                return Err(format!("{address} did not become usable in {} s", DAD.as_secs()));
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Returns what is known on this machine alone (machine-id(5)).
+fn secret() -> String {
+    fs::read_to_string("/etc/machine-id").unwrap_or_default()
+}
