@@ -40,6 +40,7 @@
 //! fields are passed over, missing ones have their default, and a word that is not listed is kept
 //! as [`Word::Other`].
 
+pub mod clat;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod control;
