@@ -28,6 +28,7 @@ mod routing;
 mod ruleset;
 #[path = "../common/sets.rs"]
 mod sets;
+mod venue;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -50,6 +51,7 @@ fn tests() -> Vec<Trial> {
     all.extend(roles::tests());
     all.extend(routing::tests());
     all.extend(ruleset::tests());
+    all.extend(venue::tests());
     all
 }
 

@@ -32,6 +32,7 @@ mod status;
 mod succession;
 mod trouble;
 mod uplink;
+mod venue;
 mod verbs;
 mod web;
 
@@ -42,6 +43,14 @@ pub type Story = fn() -> Result<()>;
 
 /// All stories, by name.
 pub const ALL: &[(&str, Story)] = &[
+    (
+        "venue::order_for_the_translator_follows_the_venue",
+        venue::order_for_the_translator_follows_the_venue,
+    ),
+    (
+        "venue::translator_that_is_left_over_is_put_right",
+        venue::translator_that_is_left_over_is_put_right,
+    ),
     (
         "web::venue_reaches_the_page_only_where_it_is_allowed",
         web::venue_reaches_the_page_only_where_it_is_allowed,

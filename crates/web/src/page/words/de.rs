@@ -60,6 +60,7 @@ pub(super) const WORDS: Words = Words {
     under_voltage: "Das Netzteil ist zu schwach.",
     unknown: "unbekannt",
     uplinks: "Uplinks",
+    venue: "Netz",
     up_of: "erreichbar",
     yes: "ja",
     severity: |severity| match severity {

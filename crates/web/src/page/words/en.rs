@@ -60,6 +60,7 @@ pub(super) const WORDS: Words = Words {
     under_voltage: "The power supply is too weak.",
     unknown: "unknown",
     uplinks: "Uplinks",
+    venue: "venue",
     up_of: "up",
     yes: "yes",
     severity: |severity| match severity {
