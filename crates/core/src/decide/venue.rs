@@ -36,14 +36,12 @@ fn venue(settings: &Settings, facts: &Facts, uplink: &UplinkView<'_>) -> Option<
     }
     let memory = facts.venue(link.index).unwrap_or(&nothing);
     let asked = settings.uplink.probe == UplinkProbe::Off || uplink.reachability.is_some();
-    let waiting = match uplink.address {
-        Some(_) => !asked,
-        None => uplink.settled != UplinkState::NoDhcp,
-    };
+    let there = memory.has_ipv4() || memory.has_ipv6() || uplink.address.is_some();
+    let waiting = if there { !asked } else { uplink.settled != UplinkState::NoDhcp };
     if waiting {
         return None;
     }
-    let paths = Paths::of(facts, uplink, memory);
+    let paths = Paths::of(memory);
     let kind = kind(uplink, memory, &paths);
     let reasons = reasons(uplink, memory, &paths, kind);
     let nat64 = memory.nat64().map(|(prefix, _)| prefix);
@@ -69,25 +67,20 @@ enum State {
 }
 
 impl Paths {
-    fn of(facts: &Facts, uplink: &UplinkView<'_>, memory: &VenueMemory) -> Self {
-        let (kernel, index) = (facts.kernel(), uplink.link.index);
-        let has = |ipv4: bool| {
-            let held = kernel.addresses(index).iter();
-            let mut held = held.filter(|held| held.is_usable() && !held.ours);
-            held.any(|held| held.address.addr().is_ipv4() == ipv4 && !held.is_translators())
-                && kernel
-                    .default_routes()
-                    .any(|route| route.index == index && route.destination.addr().is_ipv4() == ipv4)
-        };
+    fn of(memory: &VenueMemory) -> Self {
         let state = |there: bool, path: Path| match memory.answer(path) {
             _ if !there => State::Missing,
             Some(Reachability::Nothing) => State::Dead,
             Some(Reachability::Online | Reachability::Portal) | None => State::Works,
         };
-        let ipv6 = state(has(false), Path::Ipv6);
+        let ipv6 = state(memory.has_ipv6(), Path::Ipv6);
         let nat64 =
             memory.nat64().map(|(prefix, _)| state(ipv6 != State::Missing, Path::Nat64(prefix)));
-        Self { ipv4: state(has(true), Path::Ipv4), ipv6, nat64: nat64.unwrap_or(State::Missing) }
+        Self {
+            ipv4: state(memory.has_ipv4(), Path::Ipv4),
+            ipv6,
+            nat64: nat64.unwrap_or(State::Missing),
+        }
     }
 }
 
@@ -97,7 +90,6 @@ fn kind(uplink: &UplinkView<'_>, memory: &VenueMemory, paths: &Paths) -> VenueKi
     let portal = found.contains(&Some(Reachability::Portal));
     let works = |state: State| state == State::Works;
     match (works(paths.ipv4), works(paths.ipv6), works(paths.nat64)) {
-        _ if uplink.address.is_none() => VenueKind::Offline,
         _ if !online
             && (portal
                 || !works(paths.ipv4) && !works(paths.ipv6) && uplink.portal_url.is_some()) =>

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bramblegate_clat::Prefix;
 
 use super::link::Links;
-use super::uplink::{ipv4_source, leads_by_translator, primary};
+use super::uplink::{RENEWAL_GRACE, leads_by_translator, primary};
 use crate::event::{Event, Instant, LinkIndex, Path, Probe, Reachability, RouterOffer, VenueNews};
 
-/// Routers of one link that are remembered: a venue has one or two, and anybody may pose as more.
+/// Routers of one link that are remembered: a venue has one or two, and any host may pose as one.
 const MOST_ROUTERS: usize = 8;
 /// NAT64 prefixes of one router that are remembered.
 const MOST_PREFIXES: usize = 4;
@@ -35,6 +35,33 @@ pub struct VenueMemory {
     routers: BTreeMap<Ipv6Addr, Router>,
     synthesised: Vec<Prefix>,
     answers: BTreeMap<Path, Reachability>,
+    ipv4: Family,
+    ipv6: Family,
+}
+
+/// Whether an uplink has an address of a family and a way out for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Family {
+    #[default]
+    Missing,
+    There,
+    /// gone a moment ago: perhaps it is being renewed
+    LostAt(Instant),
+}
+
+impl Family {
+    fn refresh(&mut self, there: bool, now: Instant) {
+        *self = match *self {
+            _ if there => Self::There,
+            Self::There => Self::LostAt(now),
+            Self::LostAt(at) if now.saturating_since(at) >= RENEWAL_GRACE => Self::Missing,
+            same => same,
+        };
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        if let Self::LostAt(at) = self { Some(at + RENEWAL_GRACE) } else { None }
+    }
 }
 
 /// One router's offer, with moments in the place of lifetimes.
@@ -84,18 +111,29 @@ impl Venues {
             .then(|| self.0.entry(index).or_default())
     }
 
-    /// Forgets what has ended, and what belonged to another stay of the cable.
+    /// Follows addresses and routes; forgets what has ended, and what belonged to another stay of the
+    /// cable.
     pub(super) fn refresh(&mut self, now: Instant, links: &Links) {
         self.0
             .retain(|index, _| links.roles().uplinks.contains(index) && has_carrier(*index, links));
+        for index in links.roles().uplinks.iter().filter(|index| has_carrier(**index, links)) {
+            self.0.entry(*index).or_default();
+        }
         for (index, memory) in &mut self.0 {
             memory.expire(now);
             let (prefix, kernel) = (memory.nat64().map(|(prefix, _)| prefix), links.kernel());
-            let held =
-                kernel.addresses(*index).iter().filter(|held| held.is_usable() && !held.ours);
-            let ipv6 = held.clone().any(|held| !held.address.addr().is_ipv4());
+            let held = kernel.addresses(*index).iter();
+            let held = held.filter(|held| held.is_usable() && !held.ours && !held.is_translators());
+            let leads = |ipv4: bool| {
+                held.clone().any(|held| held.address.addr().is_ipv4() == ipv4)
+                    && kernel.default_routes().any(|route| {
+                        route.index == *index && route.destination.addr().is_ipv4() == ipv4
+                    })
+            };
+            memory.ipv4.refresh(leads(true), now);
+            memory.ipv6.refresh(leads(false), now);
+            let (ipv4, ipv6) = (memory.has_ipv4(), memory.has_ipv6());
             let translator = leads_by_translator(kernel, *index);
-            let ipv4 = !translator && ipv4_source(kernel, *index).is_some();
             memory.answers.retain(|path, _| match path {
                 Path::Ipv4 => ipv4,
                 Path::Ipv6 => ipv6,
@@ -107,10 +145,11 @@ impl Venues {
 
     /// Returns the next moment after `now` at which time alone changes something.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let families = self.0.values().flat_map(|memory| [memory.ipv4, memory.ipv6]);
         let routers = self.0.values().flat_map(|memory| memory.routers.values());
         let ends = routers
             .flat_map(|router| router.nat64.iter().map(|(_, until)| *until).chain([router.until]));
-        ends.filter(|at| *at > now).min()
+        ends.chain(families.filter_map(Family::deadline)).filter(|at| *at > now).min()
     }
 
     /// Returns what is remembered of the venue of an uplink.
@@ -171,6 +210,17 @@ impl VenueMemory {
     /// Returns the prefix by which the uplink's resolvers make addresses.
     pub fn dns64(&self) -> Option<Prefix> {
         self.synthesised.iter().min().copied()
+    }
+
+    /// Returns whether the uplink has an IPv4 address of its own and a way out for it, or had a moment
+    /// ago: a renewal takes both away and puts them back.
+    pub fn has_ipv4(&self) -> bool {
+        self.ipv4 != Family::Missing
+    }
+
+    /// Returns the same of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        self.ipv6 != Family::Missing
     }
 
     /// Returns whether the routers leave addresses to DHCPv6 alone.
@@ -254,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_poses_as_router_is_bounded_and_ends(
+        fn routers_are_bounded_and_end(
             heard in prop::collection::vec((0u16..40, 0u16..100, 0u16..100, 0u64..50), 0..80),
         ) {
             let mut memory = VenueMemory::default();

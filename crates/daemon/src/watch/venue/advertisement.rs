@@ -37,7 +37,7 @@ const NO_ADDRESS_YET: Duration = Duration::from_millis(250);
 const FAILURES: u8 = 40;
 /// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Anybody on the link can send advertisements: so many are read at once, and then no more often
+/// Any host on the link can send advertisements: so many are read at once, and then no more often
 /// than this.
 const AT_ONCE: u32 = 8;
 const SPACING: Duration = Duration::from_secs(10);
