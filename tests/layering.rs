@@ -121,6 +121,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 const SUBJECTS: &[&str] = &[
     "alert",
     "button",
+    "clat",
     "cluster",
     "control",
     "dhcp",
@@ -137,6 +138,7 @@ const SUBJECTS: &[&str] = &[
     "service_manager",
     "status",
     "uplink",
+    "venue",
     "web",
 ];
 

@@ -54,6 +54,11 @@ const TRIED: &[(&str, &str, &str)] = &[
     ),
     (r"systemctl disable --now {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"ip link set {} up", "tests/kernel/doctor.rs", "every_remedy_helps"),
+    (
+        r"ip addr del {}/32 dev {}",
+        "tests/netns/stories/venue.rs",
+        "translator_that_is_left_over_is_put_right",
+    ),
     (r"{} -t nat {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"apt install dnsmasq-base", "tests/clients/cases.rs", "packages"),
     (

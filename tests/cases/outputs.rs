@@ -86,6 +86,7 @@ fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
         ("status", status(facts, &status::snapshot(settings, facts, desired))),
         ("ports", ports(desired)),
         ("routing", routing(facts, desired)),
+        ("translator", translator(desired)),
         ("rules", rules(desired)),
     ]
 }
@@ -244,6 +245,14 @@ fn routing(facts: &Facts, desired: &Desired) -> String {
         text += "\n";
     }
     text
+}
+
+/// The order for the translator.
+fn translator(desired: &Desired) -> String {
+    let order = desired.gateway.as_ref().and_then(|gateway| gateway.clat.as_ref());
+    order.map_or_else(String::new, |order| {
+        format!("{} to {} by {}\n", order.mode, order.prefix, order.uplink)
+    })
 }
 
 /// Without the counters, which say nothing here.

@@ -51,8 +51,8 @@ use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
     Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button,
     Change, Conflict, Dhcp, Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac,
-    Neighbour, Netconf, Order, Output, PortalSource, PortalUrl, Probe, Reachability, Round, Route,
-    ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, Vital, Web,
+    Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe, Reachability, Round,
+    Route, RouterOffer, ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, VenueNews, Vital, Web,
 };
 use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
@@ -130,6 +130,9 @@ impl Reader {
             }
             "internet" => Event::Probe(self.internet(&mut words)?),
             "portal" | "asks" => Event::Uplink(self.uplink_news(verb, &mut words)?),
+            "advertises" | "synthesises" | "answers" => {
+                Event::Venue(self.venue_news(verb, &mut words)?)
+            }
             "head" => Event::Vital(Vital::Head(head(&mut words)?)),
             "power" => {
                 let held = words.choice(&[("pressed", true), ("released", false)])?;
@@ -280,7 +283,12 @@ impl Reader {
     fn uplink_news(&self, verb: &str, words: &mut Words<'_>) -> Result<UplinkNews> {
         let index = self.index(words.next()?)?;
         if verb == "portal" {
-            let by = if words.flag("lease") { PortalSource::Lease } else { PortalSource::Probe };
+            let (lease, router) = (words.flag("lease"), words.flag("router"));
+            let by = match (lease, router) {
+                (true, _) => PortalSource::Lease,
+                (_, true) => PortalSource::Router,
+                _ => PortalSource::Probe,
+            };
             return Ok(UplinkNews::Portal { index, by, url: PortalUrl::read(words.next()?) });
         }
         let state = match words.next()? {
@@ -294,6 +302,42 @@ impl Reader {
             other => return Err(format!("how far is {other:?}?")),
         };
         Ok(UplinkNews::Acquisition { index, state: Some(state) })
+    }
+
+    /// `advertises eth1 fe80::1 for 1800s slaac nat64 64:ff9b::/96 lasting 600s`
+    fn venue_news(&self, verb: &str, words: &mut Words<'_>) -> Result<VenueNews> {
+        let index = self.index(words.next()?)?;
+        if verb == "synthesises" {
+            return Ok(VenueNews::Synthesised { index, prefixes: words.all()? });
+        }
+        if verb == "answers" {
+            let path = match words.next()? {
+                "ipv4" => Path::Ipv4,
+                "ipv6" => Path::Ipv6,
+                "translator" => Path::Translator,
+                prefix => Path::Nat64(parse(prefix)?),
+            };
+            let kinds = [
+                ("online", Reachability::Online),
+                ("portal", Reachability::Portal),
+                ("nothing", Reachability::Nothing),
+            ];
+            return Ok(VenueNews::Answers { index, path, reachability: words.choice(&kinds)? });
+        }
+        let router = words.parse()?;
+        let seconds =
+            |text: &str| Ok::<_, String>(duration(text)?.as_secs().try_into().unwrap_or(0));
+        let nat64 = words.after("nat64")?.map(parse).transpose()?;
+        let lasts = words.after("lasting")?.map_or(Ok(600), seconds)?;
+        let offer = RouterOffer {
+            lifetime: words.after("for")?.map_or(Ok(1800), seconds)?,
+            managed: words.flag("managed"),
+            other: words.flag("other"),
+            autonomous: words.flag("slaac"),
+            mtu: words.after("mtu")?.map(parse).transpose()?,
+            nat64: nat64.map(|prefix| (prefix, lasts)).into_iter().collect(),
+        };
+        Ok(VenueNews::Advertised { index, router, offer })
     }
 
     fn neighbour(&self, words: &mut Words<'_>) -> Result<Change<Neighbour>> {

@@ -27,6 +27,7 @@ mod routing;
 mod ruleset;
 #[path = "../common/sets.rs"]
 mod sets;
+mod venue;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,6 +54,7 @@ fn tests() -> Vec<Trial> {
     all.extend(roles::tests());
     all.extend(routing::tests());
     all.extend(ruleset::tests());
+    all.extend(venue::tests());
     all
 }
 

@@ -117,6 +117,8 @@ fn target(name: &str, source: [u8; 4], generation: u64) -> UplinkTarget {
         source: source.into(),
         resolvers: vec![[10, 9, 0, 3].into(), [10, 9, 0, 1].into()],
         generation,
+        path: None,
+        nat64: None,
     }
 }
 

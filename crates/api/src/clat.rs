@@ -11,6 +11,10 @@ use crate::{Schema, Text, Word};
 
 /// Where the daemon writes the [`Order`], unless its folder is elsewhere.
 pub const ORDER: &str = "/run/bramblegate/clat.json";
+/// Its name in the daemon's run folder.
+pub const ORDER_FILE: &str = "clat.json";
+/// The interface that the program makes: IPv4's way out is by it.
+pub const DEVICE: &str = "clat0";
 /// Where the program writes its [`State`].
 pub const STATE: &str = "/run/bramblegate-clat/state.json";
 

@@ -13,12 +13,12 @@ use crate::{Schema, Text, Word};
 
 pub use line::Line;
 pub use parts::{
-    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Signal, Uplink,
-    Web,
+    Alert, Blocker, Clat, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Signal,
+    Uplink, Web,
 };
 pub use words::{
-    DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
-    UplinkState,
+    ClatState, DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern,
+    Severity, UplinkState, VenueKind,
 };
 
 /// Marks a line as a snapshot.
@@ -79,6 +79,10 @@ pub struct Snapshot {
     pub panel: Panel,
     /// the status page; null: its server does not run
     pub web: Option<Web>,
+    /// what kind of network the active uplink leads to; null: no carrier, or not known yet
+    pub venue: Option<Word<VenueKind>>,
+    /// the translator from IPv4 to IPv6; null: there is none, and none is wanted
+    pub clat: Option<Clat>,
 }
 
 /// Each changed top-level object whole; of the nodes only those that changed, known by their name.
@@ -125,6 +129,12 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     #[cfg_attr(test, schemars(with = "Option<Web>"))]
     pub web: Option<Option<Web>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
+    #[cfg_attr(test, schemars(with = "Option<Word<VenueKind>>"))]
+    pub venue: Option<Option<Word<VenueKind>>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
+    #[cfg_attr(test, schemars(with = "Option<Clat>"))]
+    pub clat: Option<Option<Clat>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Node>,
     /// names that are no node's any more; to be taken away before `nodes` of the same line are

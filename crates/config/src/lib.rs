@@ -99,6 +99,17 @@ pub struct Uplink {
     pub interfaces: Vec<PortPattern>,
     pub probe: UplinkProbe,
     pub allow: Vec<Allow>,
+    pub clat: Clat,
+}
+
+/// `uplink.clat`: whether IPv4 is translated to IPv6 on the head (RFC 6877).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clat {
+    /// where the venue needs it
+    Auto,
+    /// wherever the venue has a NAT64
+    On,
+    Off,
 }
 
 /// How an interface is named in the settings: name, glob, or hardware address.

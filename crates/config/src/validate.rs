@@ -149,7 +149,12 @@ impl Check<'_> {
             }
             _ => UplinkProbe::Off,
         };
-        Some(Uplink { interfaces, probe, allow: self.get(&keys::UPLINK_ALLOW)? })
+        Some(Uplink {
+            interfaces,
+            probe,
+            allow: self.get(&keys::UPLINK_ALLOW)?,
+            clat: self.get(&keys::UPLINK_CLAT)?,
+        })
     }
 
     fn gateway(&self) -> Option<Gateway> {

@@ -24,6 +24,7 @@ pub mod file;
 pub mod glass;
 pub mod inside;
 pub mod play;
+pub mod router;
 pub mod serve;
 pub mod server;
 pub mod shell;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Error, Result, while_doing};
+use super::{Error, Result, router, while_doing};
 use bramblegate::dns;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -17,6 +17,7 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["venue-serve", kind, listen] => serve(kind, listen),
+        ["venue-advertise", port, words] => advertise(port, words),
         ["venue-try", "tcp", target, resolver] => try_tcp(target, resolver),
         ["venue-try", "udp", target] => try_udp(target),
         ["venue-try", "talk", target, seconds] => talk(target, seconds),
@@ -51,6 +52,13 @@ fn serve(kind: &str, listen: &str) -> Result<()> {
         });
     }
     Ok(())
+}
+
+fn advertise(port: &str, words: &str) -> Result<()> {
+    let file = format!("/sys/class/net/{port}/ifindex");
+    let index = std::fs::read_to_string(&file).map_err(while_doing(&file))?;
+    let index = index.trim().parse().map_err(while_doing(&file))?;
+    router::advertise(port, index, &words.parse()?)
 }
 
 fn echo_datagrams(listen: &str) -> Result<()> {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::file::{Dhcp, DhcpServer, Network};
 use super::inside::HOME;
+use super::router::Advertised;
 use super::shell::{Running, spawn, within};
-use super::wiring::{DNS, WEB, WEB6, mac, venue_name};
+use super::wiring::{DNS, WEB, WEB6, embed, mac, venue_name};
 use super::{Error, Result, while_doing};
 
 /// One client that a server knows: hardware address and the address it gets.
@@ -42,14 +43,22 @@ pub fn start(
          dhcp-authoritative\n\
          server={DNS}\ndhcp-leasefile={HOME}/{venue}.leases\n"
     );
-    if let Some(prefix) = network.ipv6 {
+    if let (Some(prefix), None) = (network.ipv6, &network.ra) {
         let _ = writeln!(
             text,
             "enable-ra\ndhcp-range=::,constructor:lan0,ra-only,{},1h",
             prefix.prefix_len()
         );
     }
+    if let Some(prefix) = network.dns64 {
+        for address in ["192.0.0.170", "192.0.0.171"] {
+            let _ = writeln!(text, "address=/ipv4only.arpa/{}", embed(prefix, address)?);
+        }
+    }
     let mut processes = Vec::new();
+    if let Some(ra) = &network.ra {
+        processes.push(router(&venue, ra)?);
+    }
     match dhcp {
         Some(dhcp) if dhcp.server == DhcpServer::Dnsmasq => {
             text.push_str(&dnsmasq_lines(network, dhcp, hosts))
@@ -77,6 +86,17 @@ impl Servers {
     pub fn stop(&mut self) {
         self.processes.clear();
     }
+}
+
+/// Starts the router that advertises `ra`; returns when it has.
+fn router(venue: &str, ra: &Advertised) -> Result<Running> {
+    let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
+    let log = PathBuf::from(format!("{HOME}/{venue}.router.log"));
+    let _ = fs::remove_file(&log);
+    let mut command = within(venue, &own.to_string_lossy());
+    let running = spawn(command.args(["venue-advertise", "lan0", &ra.to_string()]), &log)?;
+    wait_for(&log, "ready")?;
+    Ok(running)
 }
 
 fn dnsmasq(namespace: &str, name: &str, text: &str) -> Result<Running> {

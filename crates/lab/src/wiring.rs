@@ -155,6 +155,16 @@ pub fn build_network(index: usize, network: &Network) -> Result<()> {
         let _ = writeln!(router, "addr add {} dev lan0 nodad", ipv6_router(prefix));
         let _ = writeln!(router, "route add default via 2001:db8:f{index}::1");
         ip("internet", &format!("route replace {prefix} via 2001:db8:f{index}::2\n"))?;
+        if let Some(ra) = &network.ra {
+            for own in ra.prefixes.iter().chain(&ra.deprecated).filter(|own| **own != prefix) {
+                let _ = writeln!(router, "addr add {} dev lan0 nodad", ipv6_router(*own));
+                ip("internet", &format!("route replace {own} via 2001:db8:f{index}::2\n"))?;
+            }
+        }
+        if let Some(nat64) = network.nat64 {
+            let web = embed(nat64, WEB)?;
+            ip("internet", &format!("addr replace {web}/128 dev lo nodad\n"))?;
+        }
     } else {
         must(&venue, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")?;
     }
@@ -186,6 +196,13 @@ pub fn ipv6_router(prefix: ipnet::Ipv6Net) -> String {
     format!("{}/{}", std::net::Ipv6Addr::from(bits), prefix.prefix_len())
 }
 
+/// Returns the address that stands for an IPv4 address behind a NAT64 prefix of 96 bits (RFC 6052,
+/// section 2.2).
+pub fn embed(prefix: ipnet::Ipv6Net, address: &str) -> Result<std::net::Ipv6Addr> {
+    let address: std::net::Ipv4Addr = address.parse().map_err(while_doing(address.to_owned()))?;
+    Ok((u128::from(prefix.network()) | u128::from(u32::from(address))).into())
+}
+
 /// The venue's own NAT: only what it knows finds its way back, so addresses of the cluster that
 /// leak out get no answer. "Fragmentation needed" is dropped, as so many venues do: only clamping
 /// the MSS helps.
@@ -203,7 +220,8 @@ fn translate(venue: &str) -> Result<()> {
 /// Changes what is behind the router of the `index`th network.
 pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
     let venue = venue_name(index);
-    let clear = "table inet internet\ndelete table inet internet\n";
+    let clear = "table inet internet\ndelete table inet internet\n\
+                 table ip internet\ndelete table ip internet\n";
     let rules = match kind {
         Internet::Open => String::new(),
         Internet::Portal => "table inet internet {\n\
@@ -212,6 +230,9 @@ pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
             chain between { type filter hook forward priority 0; udp dport 53 accept; ct state \
             established accept; \
             oifname wan drop; }\n}\n"
+            .to_owned(),
+        Internet::DeadIpv4 => "table ip internet {\n\
+            chain between { type filter hook forward priority 0; oifname wan drop; }\n}\n"
             .to_owned(),
         // Only what crosses to the internet: where bridges are filtered, the venue's own neighbours
         // pass here too.

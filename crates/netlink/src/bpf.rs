@@ -15,9 +15,11 @@ const RETURN: u16 = 0x06;
 const WORD: u16 = 0x00;
 const HALF: u16 = 0x08;
 const BYTE: u16 = 0x10;
-/// Where it lies: at an offset (`BPF_ABS`), at one that is counted from X (`BPF_IND`); `BPF_MSH`.
+/// Where it lies: at an offset (`BPF_ABS`), at one that is counted from X (`BPF_IND`); `BPF_LEN`,
+/// `BPF_MSH`.
 const AT: u16 = 0x20;
 const FROM_X: u16 = 0x40;
+const LENGTH: u16 = 0x80;
 const IPV4_HEADER: u16 = 0xa0;
 /// `BPF_JEQ`, `BPF_JSET`
 const IF_EQUAL: u16 = 0x10;
@@ -36,6 +38,11 @@ pub const fn load_half(offset: u32) -> SockFilter {
 /// Loads one byte.
 pub const fn load_byte(offset: u32) -> SockFilter {
     SockFilter::new(LOAD | BYTE | AT, 0, 0, offset)
+}
+
+/// Loads how many bytes there are.
+pub const fn load_length() -> SockFilter {
+    SockFilter::new(LOAD | WORD | LENGTH, 0, 0, 0)
 }
 
 /// Loads into X the length of the IPv4 header at the offset.

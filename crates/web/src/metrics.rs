@@ -220,6 +220,7 @@ fn uplinks(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
             ("interface", name(&uplink.interface)),
             ("address", address),
             ("state", uplink.state.to_string()),
+            ("venue", uplink.venue.as_ref().map(ToString::to_string).unwrap_or_default()),
         ];
         (labels, 1_u64)
     });

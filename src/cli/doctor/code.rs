@@ -139,6 +139,7 @@ finding_codes! {
     UplinkRefused "uplink-refused" Finding None;
     UplinkResolver "uplink-resolver" Finding None;
     UplinkTwoClients "uplink-two-clients" Finding None;
+    UplinkVenue "uplink-venue" Finding None;
     UplinkWaiting "uplink-waiting" Finding None;
 }
 

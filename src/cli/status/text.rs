@@ -160,6 +160,13 @@ fn uplinks(page: &mut Page, status: &Snapshot) {
     for uplink in &status.uplinks {
         let name = if uplink.interface == status.uplink.interface { "uplink" } else { "" };
         page.row(name, &uplink_parts(page, uplink));
+        if let Some(venue) = &uplink.venue {
+            let reasons = uplink.venue_reasons.iter().flatten().map(ToString::to_string);
+            page.row(
+                "",
+                &[format!("venue {venue}")].into_iter().chain(reasons).collect::<Vec<_>>(),
+            );
+        }
         if let Some(portal) = &uplink.portal_url {
             page.row("", &[format!("log in at {portal}")]);
         }

@@ -32,6 +32,7 @@ mod status;
 mod succession;
 mod trouble;
 mod uplink;
+mod venue;
 mod verbs;
 mod web;
 
@@ -58,6 +59,14 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("service::cluster_that_moves_keeps_host_parts", service::cluster_that_moves_keeps_host_parts),
     ("hardship::stopped_while_it_starts", hardship::stopped_while_it_starts),
+    (
+        "venue::order_for_the_translator_follows_the_venue",
+        venue::order_for_the_translator_follows_the_venue,
+    ),
+    (
+        "venue::translator_that_is_left_over_is_put_right",
+        venue::translator_that_is_left_over_is_put_right,
+    ),
     (
         "web::venue_reaches_the_page_only_where_it_is_allowed",
         web::venue_reaches_the_page_only_where_it_is_allowed,

@@ -96,6 +96,8 @@ impl Merged {
             host,
             panel,
             web,
+            venue,
+            clat,
             nodes,
             nodes_removed,
             ..
@@ -116,6 +118,8 @@ impl Merged {
         replace(&mut self.snapshot.host, host);
         replace(&mut self.snapshot.panel, panel);
         replace(&mut self.snapshot.web, web);
+        replace(&mut self.snapshot.venue, venue);
+        replace(&mut self.snapshot.clat, clat);
         self.remove(&nodes_removed);
         for node in nodes {
             self.set(node, now);

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::words::{
-    DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
-    UplinkState,
+    ClatState, DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern,
+    Severity, UplinkState, VenueKind,
 };
 use crate::{Text, Word};
 
@@ -45,6 +45,9 @@ pub struct Uplink {
     pub interface: Option<Text>,
     /// null: for ever, or no address
     pub lease_left_s: Option<u64>,
+    /// the prefix by which the venue translates IPv6 to IPv4 (RFC 6052), in CIDR text; null: it has
+    /// none, or none is known
+    pub nat64_prefix: Option<Text>,
     /// how long the lease of the address, or its IPv6 prefix, has not been renewed: it works until
     /// lease_left_s; null: it is renewed
     pub not_renewed_s: Option<u64>,
@@ -54,6 +57,10 @@ pub struct Uplink {
     /// age of the state; a renewed lease does not count
     pub since_s: Option<u64>,
     pub state: Word<UplinkState>,
+    /// null: no carrier, or not known yet
+    pub venue: Option<Word<VenueKind>>,
+    /// what the word was decided by, beside addresses that answer; null: as venue
+    pub venue_reasons: Option<Vec<Text>>,
 }
 
 /// What the kernel was seen to hold of the gateway.
@@ -228,4 +235,16 @@ pub struct Signal {
 pub struct Web {
     /// TCP port at the head's addresses
     pub port: u16,
+}
+
+/// What translates IPv4 to IPv6 on the head.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Clat {
+    /// "bramblegate", or the port on which another program's translator has its address
+    pub by: Text,
+    /// the venue's NAT64 prefix, in CIDR text; null: it is not known
+    pub prefix: Option<Text>,
+    pub state: Word<ClatState>,
 }

@@ -29,6 +29,32 @@ words! {
         Clash = "clash",
     }
 
+    /// What kind of network the venue has, as seen by one uplink.
+    VenueKind {
+        /// IPv4 alone
+        V4 = "v4",
+        /// IPv4 and IPv6
+        Dual = "dual",
+        /// IPv6 and NAT64 for all, IPv4 for those that ask for it (option 108, RFC 8925)
+        V6Mostly = "v6-mostly",
+        /// IPv6 alone, with a translator to the IPv4 internet (RFC 6146)
+        V6OnlyNat64 = "v6-only+nat64",
+        V6Only = "v6-only",
+        /// a captive portal answers in the internet's place
+        Portal = "portal",
+        /// no address, or nothing answers
+        Offline = "offline",
+    }
+
+    /// How IPv4 is translated to IPv6 on the head (464XLAT, RFC 6877).
+    ClatState {
+        /// it is wanted, and the translator's port is not there yet
+        Waiting = "waiting",
+        On = "on",
+        /// an address and a default route have outlived their translator
+        LeftOver = "left-over",
+    }
+
     /// How far the DHCP client of an uplink without an IPv4 address has come.
     DhcpProgress {
         /// nothing on this machine asks for an address there

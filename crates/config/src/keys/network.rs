@@ -11,7 +11,9 @@ use super::form::{
     BOOL, DAY, PORT, choice, duration, keys, pair, scalar, scalars, seconds, text, texts,
 };
 use crate::grammar::ProbeMethod;
-use crate::{Allow, HttpExpectation, OnStop, PortPattern, TimeServer, devices, grammar, rule};
+use crate::{
+    Allow, Clat, HttpExpectation, OnStop, PortPattern, TimeServer, devices, grammar, rule,
+};
 
 keys! {
     NETWORK =
@@ -40,6 +42,14 @@ keys! {
             grammar::allow
         ),
         Toml("[\"ssh\", \"icmp\", \"mdns\"]");
+
+    /// Whether the head node translates IPv4 to IPv6 (464XLAT), so that nodes keep IPv4 in a venue
+    /// without it. "auto": where the venue has a NAT64 and no uplink has IPv4. "on": wherever the
+    /// venue has a NAT64. "off": never.
+    UPLINK_CLAT: Clat =
+        "uplink.clat",
+        choice!("auto" => Clat::Auto, "on" => Clat::On, "off" => Clat::Off),
+        Toml("\"auto\"");
 
     /// false: do not check whether an uplink has internet access.
     UPLINK_CHECK_ENABLED: bool =

@@ -1,6 +1,7 @@
 //! What should be true: `decide(&Settings, &Facts) -> Desired`, a pure function.
 
 pub mod alert;
+pub mod clat;
 pub mod cluster;
 pub mod dhcp;
 pub mod firewall;
@@ -10,6 +11,7 @@ pub mod link;
 pub mod probe;
 pub mod routing;
 pub mod uplink;
+pub mod venue;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::api::clat::Order;
 pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
 use crate::decide::alert::raise;
@@ -29,6 +32,7 @@ use alert::{Alert, Severity};
 use cluster::Placement;
 use dhcp::ServicePlan;
 use firewall::{Ruleset, RulesetInput};
+use venue::Venue;
 
 /// Everything that should be true, complete each time; an equal value is no work.
 ///
@@ -44,6 +48,8 @@ pub struct Desired {
     /// most severe first, then by code and text
     pub alerts: Vec<Alert>,
     pub overlap: Overlap,
+    /// what kind of network is behind each uplink
+    pub venues: Vec<Venue>,
     /// where the head's address in the cluster is now
     pub cluster_address: IpNet,
 }
@@ -55,6 +61,8 @@ pub struct GatewayPlan {
     pub routing: RoutingPlan,
     pub firewall: FirewallPlan,
     pub conntrack: ConntrackPlan,
+    /// what is to be translated from IPv4 to IPv6; `None`: nothing
+    pub clat: Option<Order>,
 }
 
 /// Interface settings and addresses.
@@ -189,6 +197,7 @@ struct Steady {
     /// but for those of nodes
     alerts: Vec<Alert>,
     overlap: Overlap,
+    venues: Vec<Venue>,
     cluster_address: IpNet,
 }
 
@@ -201,6 +210,7 @@ impl Steady {
             service: dhcp::decide(settings, facts, &placement),
             alerts: raise::steady(settings, facts, &placement),
             overlap: placement.overlap,
+            venues: venue::venues(settings, facts),
             cluster_address: placement.address,
         }
     }
@@ -214,6 +224,7 @@ impl Steady {
             severity: alerts.first().map_or(Severity::Ok, |alert| alert.severity),
             alerts,
             overlap: self.overlap,
+            venues: self.venues.clone(),
             cluster_address: self.cluster_address,
         }
     }
@@ -240,6 +251,7 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
             protect: settings.gateway.protect,
         },
         conntrack: ConntrackPlan { sources: facts.routing().stale_sources().to_vec() },
+        clat: clat::order(settings, facts),
     }
 }
 

@@ -5,27 +5,93 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{NodeProbe, Settings};
-use crate::event::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
+use bramblegate_clat::Prefix;
+
+use crate::config::{NodeProbe, Settings, UplinkProbe};
+use crate::event::{LinkIndex, NodeProbePlan, NodeTarget, Path, UplinkProbePlan, UplinkTarget};
 use crate::facts::Facts;
 use crate::facts::node::NodeState;
-use crate::facts::uplink::UplinkView;
+use crate::facts::uplink::{UplinkView, ipv4_source, ipv6_primary, is_translated_by_another};
 
 /// Returns every uplink with an address and a way out; without a way out only after a renewal would
-/// have brought one.
+/// have brought one. Beside it the other paths by that uplink, which say what the venue is.
 pub fn uplink_probes(settings: &Settings, facts: &Facts) -> UplinkProbePlan {
     let uplinks = facts.uplinks();
     let ready = uplinks.iter().filter(|u| u.has_default_route || facts.is_routeless(u.link.index));
+    let host = host(&settings.uplink.probe);
     let targets = ready.filter_map(|uplink| {
-        Some(UplinkTarget {
-            index: uplink.link.index,
-            name: uplink.link.name.clone(),
-            source: uplink.address?.addr(),
-            resolvers: resolvers(facts, uplink),
-            generation: uplink.generation,
-        })
+        let source = uplink.address?.addr();
+        // Only a number of the other family needs the venue's help.
+        let is_ipv4 = |host: IpAddr| host.is_ipv4();
+        let nat64 = nat64(facts, uplink).filter(|_| source.is_ipv6() && host.is_some_and(is_ipv4));
+        let of_uplink = UplinkTarget { nat64, ..target(facts, uplink, source) };
+        Some(std::iter::once(of_uplink).chain(paths(facts, uplink, host)))
     });
-    UplinkProbePlan { targets: targets.collect(), probe: settings.uplink.probe.clone() }
+    let targets = targets.flatten().collect();
+    UplinkProbePlan { targets, probe: settings.uplink.probe.clone() }
+}
+
+/// Returns the host of the probe, where the settings give a number.
+fn host(probe: &UplinkProbe) -> Option<IpAddr> {
+    match probe {
+        UplinkProbe::Http { host, .. } => host.trim_matches(['[', ']']).parse().ok(),
+        UplinkProbe::Ping { host } => Some(*host),
+        UplinkProbe::Off => None,
+    }
+}
+
+fn nat64(facts: &Facts, uplink: &UplinkView<'_>) -> Option<Prefix> {
+    facts.venue(uplink.link.index)?.nat64().map(|(prefix, _)| prefix)
+}
+
+/// Returns the paths that are tried beside that of the uplink's own address: IPv6 where that is
+/// IPv4, the venue's NAT64, and another program's translator.
+fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<UplinkTarget> {
+    let (index, kernel) = (uplink.link.index, facts.kernel());
+    let may_be = |ipv4: bool| host.is_none_or(|host| host.is_ipv4() == ipv4);
+    let ours = uplink.address.map(|net| net.addr());
+    let mut targets = Vec::new();
+    if let Some(source) = ipv6_source(facts, index) {
+        if ours.is_some_and(|ours| ours.is_ipv4()) && may_be(false) {
+            let path = Some(Path::Ipv6);
+            targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
+        }
+        if let Some(prefix) = nat64(facts, uplink).filter(|_| may_be(true)) {
+            let (path, nat64) = (Some(Path::Nat64(prefix)), Some(prefix));
+            targets.push(UplinkTarget { path, nat64, ..target(facts, uplink, source) });
+        }
+    }
+    let translators = is_translated_by_another(kernel, uplink.link) && may_be(true);
+    if let Some(source) = ipv4_source(kernel, index).filter(|_| translators) {
+        let path = Some(Path::Translator);
+        targets.push(UplinkTarget { path, ..target(facts, uplink, source.into()) });
+    }
+    targets
+}
+
+/// Returns the IPv6 address by which an uplink's IPv6 leaves, where it has a way out.
+fn ipv6_source(facts: &Facts, index: LinkIndex) -> Option<IpAddr> {
+    let mut routes = facts.kernel().default_routes();
+    let leads = routes.any(|route| route.index == index && !route.destination.addr().is_ipv4());
+    ipv6_primary(facts.kernel(), index).filter(|_| leads).map(IpAddr::V6)
+}
+
+/// Returns whom an uplink's resolvers are asked for the venue's NAT64, where it has IPv6.
+pub(super) fn dns64(facts: &Facts, uplink: &UplinkView<'_>) -> Option<UplinkTarget> {
+    let source = ipv6_source(facts, uplink.link.index)?;
+    Some(target(facts, uplink, source)).filter(|target| !target.resolvers.is_empty())
+}
+
+fn target(facts: &Facts, uplink: &UplinkView<'_>, source: IpAddr) -> UplinkTarget {
+    UplinkTarget {
+        index: uplink.link.index,
+        name: uplink.link.name.clone(),
+        source,
+        resolvers: resolvers(facts, uplink),
+        generation: uplink.generation,
+        path: None,
+        nat64: None,
+    }
 }
 
 /// Returns the uplink's own, else the machine's, else its gateway: most home routers resolve names.

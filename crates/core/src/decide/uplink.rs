@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use crate::api::clat;
 use crate::event::ListeningPlan;
 use crate::facts::Facts;
 use crate::facts::uplink::UplinkView;
@@ -12,7 +13,8 @@ pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {
     let uplinks = facts
         .uplinks()
         .into_iter()
-        .filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink));
+        .filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink))
+        .filter(|uplink| uplink.link.name != clat::DEVICE);
     let plan = |uplink: UplinkView<'_>| {
         let (index, name) = (uplink.link.index, uplink.link.name.clone());
         Some(ListeningPlan { index, name, mac: uplink.link.mac? })

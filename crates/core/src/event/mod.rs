@@ -16,6 +16,7 @@ mod output;
 mod probe;
 mod routing;
 mod uplink;
+mod venue;
 mod web;
 
 use std::ops::Add;
@@ -36,6 +37,7 @@ pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
 pub use probe::{UplinkProbePlan, UplinkTarget};
 pub use routing::{INTERNET, WayOutPlan};
 pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};
+pub use venue::{Path, RouterOffer, VenueNews, VenuePlan};
 pub use web::Web;
 
 /// Holds a moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
@@ -126,6 +128,8 @@ pub enum Event {
     Button(Button),
     Probe(Probe),
     Uplink(UplinkNews),
+    /// what the network behind an uplink offers
+    Venue(VenueNews),
     /// where the status page is
     Web(Web),
     Hotplug(Hotplug),

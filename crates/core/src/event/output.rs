@@ -11,6 +11,7 @@ pub enum Output {
     Firewall,
     Routing,
     Conntrack,
+    Clat,
     Dnsmasq,
     Display,
     Indicator,

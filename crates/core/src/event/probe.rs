@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LinkIndex, Mac};
+use bramblegate_clat::Prefix;
+
+use super::{LinkIndex, Mac, Path};
 use crate::config::{NodeProbe, UplinkProbe};
 
 /// Identifies a node for as long as the daemon runs: dense, so that ten thousand nodes are an
@@ -73,6 +75,10 @@ pub struct UplinkTarget {
     pub resolvers: Vec<IpAddr>,
     /// counts up with each change of address or route: asked again at once
     pub generation: u64,
+    /// the path that is tried by itself; `None`: what answers is the answer of the uplink
+    pub path: Option<Path>,
+    /// the host's IPv4 addresses are tried by this NAT64
+    pub nat64: Option<Prefix>,
 }
 
 /// Names the nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself

@@ -19,8 +19,10 @@ pub enum UplinkNews {
 pub enum PortalSource {
     /// the answer to a probe
     Probe,
-    /// a DHCP client's lease, or a router's advertisement (RFC 8910)
+    /// a DHCP client's lease (RFC 8910)
     Lease,
+    /// a router's advertisement (RFC 8910)
+    Router,
 }
 
 /// Says how far the DHCP client of a port has come that has no IPv4 address, as heard on the wire

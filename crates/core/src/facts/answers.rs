@@ -20,6 +20,7 @@ use super::node::Nodes;
 use super::output::Outputs;
 use super::routing::Routing;
 use super::uplink::{OFFLINE_TIME, UplinkView};
+use super::venue::VenueMemory;
 use super::{Facts, FirewallFacts, Vitals};
 
 impl Facts {
@@ -133,6 +134,12 @@ impl Facts {
     pub fn uplinks(&self) -> Vec<UplinkView<'_>> {
         let ports = self.roles().uplinks.iter();
         ports.filter_map(|index| self.uplinks.view(*index, &self.links, self.now)).collect()
+    }
+
+    /// Returns what is remembered of the venue of an uplink; `None` without a carrier, or where
+    /// nothing was heard.
+    pub fn venue(&self, index: LinkIndex) -> Option<&VenueMemory> {
+        self.venues.get(index)
     }
 
     /// Returns the uplink whose address stands on row 1 (or would).

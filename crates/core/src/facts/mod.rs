@@ -6,7 +6,7 @@
 //! something. What one needs of another it gets as an argument. Events and time reach them in one
 //! order, in which those before have the event already and those behind have not:
 //!
-//! outputs, links, uplinks, routing, firewall, host, power, web, cluster, nodes, dhcp, acknowledgements.
+//! outputs, links, uplinks, venues, routing, firewall, host, power, web, cluster, nodes, dhcp, acknowledgements.
 
 mod alert;
 mod answers;
@@ -22,6 +22,7 @@ mod resync;
 mod routing;
 pub mod transition;
 pub mod uplink;
+pub mod venue;
 mod web;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ use routing::Routing;
 pub use transition::Transition;
 use uplink::Uplinks;
 pub use uplink::{BETTER_UPLINK_TIME, OFFLINE_TIME};
+use venue::Venues;
 use web::WebFacts;
 
 /// Holds everything the daemon knows, a component for each subject.
@@ -61,6 +63,7 @@ pub struct Facts {
     outputs: Outputs,
     links: Links,
     uplinks: Uplinks,
+    venues: Venues,
     routing: Routing,
     firewall: FirewallFacts,
     host: Vitals,
@@ -89,6 +92,7 @@ impl Facts {
             outputs: Outputs::default(),
             links: Links::default(),
             uplinks: Uplinks::new(now),
+            venues: Venues::default(),
             routing: Routing::default(),
             firewall: FirewallFacts::default(),
             host: Vitals::new(),
@@ -157,6 +161,7 @@ impl Facts {
         let mut transitions = self.outputs.handle(event, self.firewall.fight.is_some());
         transitions.extend(self.links.handle(event, context, overlap));
         transitions.extend(self.uplinks.handle(event, &self.links));
+        self.venues.handle(event, self.now, &self.links);
         self.routing.handle(event, context, &self.outputs);
         transitions.extend(self.firewall.handle(event, context));
         self.host.handle(event, context);
@@ -177,6 +182,7 @@ impl Facts {
         self.links.refresh(context);
         let clashing: BTreeSet<LinkIndex> = self.clashes().map(|(index, _)| index).collect();
         let mut transitions = self.uplinks.refresh(context, &self.links, &clashing);
+        self.venues.refresh(self.now, &self.links);
         self.routing.refresh(context, &self.links, &self.uplinks);
         self.firewall.refresh(self.now);
         self.host.refresh(self.now);
@@ -203,6 +209,7 @@ impl Facts {
         let deadlines = [
             self.links.next_deadline(),
             self.uplinks.next_deadline(now),
+            self.venues.next_deadline(now),
             self.routing.next_deadline(now),
             self.firewall.next_deadline(now),
             self.host.next_deadline(),

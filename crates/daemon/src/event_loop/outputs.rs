@@ -72,8 +72,9 @@ impl Outputs {
         asked: Questions,
     ) -> Result<Self, Fatal> {
         let (settings, state_directory) = (&options.settings, &options.state_directory);
+        let folders = (state_directory.as_path(), options.run_directory.as_path());
         let reconcilers = match settings.gateway.enabled {
-            true => Some(Reconcilers::spawn(state_directory, events).map_err(fatal)?),
+            true => Some(Reconcilers::spawn(folders, events).map_err(fatal)?),
             false => None,
         };
         let socket = &settings.sockets.status;
@@ -209,9 +210,14 @@ impl Outputs {
 
     /// Switches the network half on, or off: then everything of ours is taken away. Tells what
     /// could not be done.
-    pub async fn switch(&mut self, enabled: bool, state_directory: &Path) -> Vec<ApplyError> {
+    pub async fn switch(
+        &mut self,
+        enabled: bool,
+        (state_directory, run_directory): (&Path, &Path),
+    ) -> Vec<ApplyError> {
         if enabled && self.reconcilers.is_none() {
-            match Reconcilers::spawn(state_directory, &self.events) {
+            let folders = (state_directory, run_directory);
+            match Reconcilers::spawn(folders, &self.events) {
                 Ok(reconcilers) => self.reconcilers = Some(reconcilers),
                 Err(error) => return vec![error],
             }

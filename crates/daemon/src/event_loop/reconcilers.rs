@@ -12,6 +12,7 @@ use crate::decide::GatewayPlan;
 use crate::event::{ApplyError, Event, Output};
 use crate::facts::Resyncs;
 use crate::reconcile::Reconciler;
+use crate::reconcile::clat::ClatReconciler;
 use crate::reconcile::firewall::FirewallReconciler;
 use crate::reconcile::firewall::conntrack::ConntrackReconciler;
 use crate::reconcile::link::LinkReconciler;
@@ -76,6 +77,7 @@ pub struct Reconcilers {
     link: Worker<LinkReconciler>,
     routing: Worker<RoutingReconciler>,
     conntrack: Worker<ConntrackReconciler>,
+    clat: Worker<ClatReconciler>,
     firewall_port: Arc<AtomicU32>,
 }
 
@@ -84,7 +86,10 @@ impl Reconcilers {
     ///
     /// # Errors
     /// The kernel gives no nfnetlink socket.
-    pub fn spawn(state_directory: &Path, events: &mpsc::Sender<Event>) -> Result<Self, ApplyError> {
+    pub fn spawn(
+        (state_directory, run_directory): (&Path, &Path),
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Self, ApplyError> {
         let mut firewall = FirewallReconciler::guarding();
         let firewall_port = Arc::new(AtomicU32::new(firewall.port()?));
         let known = Arc::clone(&firewall_port);
@@ -94,7 +99,7 @@ impl Reconcilers {
             known.store(firewall.port().unwrap_or_default(), Ordering::Relaxed);
             firewall
         };
-        let directory = state_directory.to_owned();
+        let (directory, run) = (state_directory.to_owned(), run_directory.to_owned());
         Ok(Self {
             firewall: Worker::spawn(firewall, another_firewall, events),
             link: Worker::spawn(
@@ -108,6 +113,11 @@ impl Reconcilers {
                 events,
             ),
             conntrack: Worker::spawn(ConntrackReconciler, || ConntrackReconciler, events),
+            clat: Worker::spawn(
+                ClatReconciler::new(run_directory),
+                move || ClatReconciler::new(&run),
+                events,
+            ),
             firewall_port,
         })
     }
@@ -129,6 +139,7 @@ impl Reconcilers {
         self.firewall.publish(&plan.firewall, resyncs);
         self.link.publish(&plan.links, resyncs);
         self.routing.publish(&plan.routing, resyncs);
+        self.clat.publish(&plan.clat, resyncs);
         if !plan.conntrack.sources.is_empty() {
             self.conntrack.publish(&plan.conntrack, resyncs);
         }
@@ -140,6 +151,8 @@ impl Reconcilers {
         let link = self.link.end().await.unwrap_or_else(|| LinkReconciler::new(state_directory));
         self.routing.end().await;
         self.conntrack.end().await;
+        let clat = self.clat.end().await;
+        errors.extend(clat.and_then(|clat| clat.put(None).err()).map(ApplyError::from));
         let firewall = self.firewall.end().await;
         errors.extend(routing::restore().await.err().map(ApplyError::from));
         // By what this run knows: the disk may not have taken it.

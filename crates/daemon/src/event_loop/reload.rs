@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Daemon, malloc};
+use super::{Daemon, Options, malloc};
 use crate::clock;
 use crate::config::Settings;
 use crate::event::{Event, Vital};
@@ -47,7 +47,9 @@ impl Daemon {
                 let moved = self.outputs.reconfigure(&self.options.settings, &settings);
                 self.plans.renew_control();
                 let enabled = settings.gateway.enabled;
-                for error in self.outputs.switch(enabled, &self.options.state_directory).await {
+                let Options { state_directory, run_directory, .. } = &self.options;
+                let folders = (state_directory.as_path(), run_directory.as_path());
+                for error in self.outputs.switch(enabled, folders).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
                 self.options.settings = Arc::new(malloc::together(&settings));

@@ -18,7 +18,7 @@ use crate::decide::routing::ways::way_out;
 use crate::decide::{self, Desired};
 use crate::event::{
     ConflictPlan, DhcpWatchPlan, Event, FirewallWatch, LinkIndex, ListeningPlan, NodeProbePlan,
-    UplinkProbePlan, VitalsPlan, WayOutPlan,
+    UplinkProbePlan, VenuePlan, VitalsPlan, WayOutPlan,
 };
 use crate::facts::Facts;
 use crate::reconcile::dhcp as dnsmasq;
@@ -31,7 +31,7 @@ use crate::watch::link::conflict;
 use crate::watch::service_manager::Signals;
 use crate::watch::uplink::{lease, resolvers};
 use crate::watch::{
-    button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager, web,
+    button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager, venue, web,
 };
 
 /// Pauses before a source that ended is begun again.
@@ -56,6 +56,7 @@ pub struct Plans {
     way_out: watch::Sender<Option<WayOutPlan>>,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     listening: watch::Sender<Vec<ListeningPlan>>,
+    venues: watch::Sender<Vec<VenuePlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<VitalsPlan>,
     buttons: watch::Sender<Option<Buttons>>,
@@ -110,6 +111,7 @@ pub fn spawn(
             dhcp::run(plan, events, run_directory.clone(), asked.clone())
         }),
         listening: later.planned("the uplinks' DHCP", Vec::new(), lease::run),
+        venues: later.planned("what venues offer", Vec::new(), venue::run),
         uplinks: later.planned("uplink probe", UplinkProbePlan::default(), probe::run_uplinks),
         nodes: later.planned("node probe", NodeProbePlan::default(), probe::run_nodes),
         node_probes: NodeProbes::default(),
@@ -218,6 +220,7 @@ impl Plans {
         publish(&self.nodes, self.node_probes.plan(settings, facts));
         publish(&self.way_out, way_out(settings, facts, desired));
         publish(&self.listening, decide::uplink::listening(facts));
+        publish(&self.venues, decide::venue::heard(facts));
         publish(&self.other_dhcp, others::other_dhcp(settings, facts));
         publish(&self.firewall, decide::firewall_watch(settings, facts, firewall_port));
         publish(&self.vitals, decide::host::vitals(settings, facts));

@@ -1,6 +1,7 @@
 //! Reconcilers: one task per output on a watch channel. The latest value wins, an equal value is no
 //! work unless the reconciler is rung, a failure backs off and is reported once.
 
+pub mod clat;
 pub mod dhcp;
 pub mod error;
 pub mod firewall;

@@ -12,6 +12,7 @@ pub mod probe;
 pub mod routing;
 pub mod service_manager;
 pub mod uplink;
+pub mod venue;
 pub mod web;
 
 use tokio::sync::mpsc;

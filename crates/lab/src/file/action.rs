@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use ipnet::Ipv4Net;
 
+use super::super::router::Advertised;
 use super::Internet;
 
 /// Something that happens. A port that is left out in the file is the first network's.
@@ -21,6 +22,9 @@ pub enum Action {
     Dhcp { on: bool, port: Option<String> },
     /// what is behind the router changes
     Internet { kind: Internet, port: Option<String> },
+    /// the router advertises this from now on, beside the network's prefix; NAT64 prefixes that it
+    /// leaves out are withdrawn
+    Advertise { ra: Advertised },
     /// the cable is pulled out of the head's port
     Pull { port: Option<String> },
     /// the cable is plugged in again
@@ -43,7 +47,7 @@ pub enum Action {
 
 /// All forms, for faults and for the manual.
 pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · dhcp on|off · \
-    internet open|portal|dead · pull · plug · flap TIMES · insert · remove · readdress (each with \
+    internet open|portal|dead|dead-ipv4 · advertise WORDS · pull · plug · flap TIMES · insert · remove · readdress (each with \
     the port last, if it is not the first) · node NAME up|down · flush · forwarding off";
 
 /// Words of a scenario that mean nothing.
@@ -51,13 +55,18 @@ pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · d
 pub enum WordError {
     #[error("\"{0}\" is nothing that can happen; there are: {FORMS}")]
     Action(String),
-    #[error("\"{0}\" is no state of the internet; there are: open, portal, dead")]
+    #[error("\"{0}\" is no state of the internet; there are: open, portal, dead, dead-ipv4")]
     Internet(String),
     #[error(
         "\"{0}\" cannot be tried; there are: ping HOST · tcp HOST:PORT · http URL [STATUS] · arp \
          ADDRESS · name NAME"
     )]
     Check(String),
+    #[error(
+        "\"{0}\" is nothing that a router advertises; there are: managed · no-slaac · \
+         lifetime=SECONDS · mtu=BYTES · prefix=P · deprecated=P · nat64=P@SECONDS · portal=URL"
+    )]
+    Advertised(String),
     #[error("{0} is no IPv4 address")]
     Address(String),
     #[error("{0} is no address with its prefix length")]
@@ -89,6 +98,11 @@ impl FromStr for Action {
             }
             ["internet", kind, rest @ ..] if rest.len() < 2 => {
                 Ok(Self::Internet { kind: kind.parse()?, port: port(rest) })
+            }
+            ["advertise", words @ ..] => {
+                let words = words.join(" ");
+                let ra = words.parse().map_err(|_| WordError::Advertised(words))?;
+                Ok(Self::Advertise { ra })
             }
             ["pull", rest @ ..] if rest.len() < 2 => Ok(Self::Pull { port: port(rest) }),
             ["plug", rest @ ..] if rest.len() < 2 => Ok(Self::Plug { port: port(rest) }),
@@ -128,6 +142,10 @@ impl fmt::Display for Action {
                 f.write_str("a captive portal stands in the way")
             }
             Self::Internet { kind: Internet::Dead, .. } => f.write_str("the venue's internet dies"),
+            Self::Internet { kind: Internet::DeadIpv4, .. } => {
+                f.write_str("IPv4 dies behind the venue's router")
+            }
+            Self::Advertise { ra } => write!(f, "the router advertises {ra}"),
             Self::Pull { port } => write!(f, "the cable{} is pulled", at(port)),
             Self::Plug { port } => write!(f, "the cable{} is plugged in", at(port)),
             Self::Flap { times, port } => {
@@ -154,6 +172,7 @@ impl FromStr for Internet {
             "open" => Ok(Self::Open),
             "portal" => Ok(Self::Portal),
             "dead" => Ok(Self::Dead),
+            "dead-ipv4" => Ok(Self::DeadIpv4),
             _ => Err(WordError::Internet(text.to_owned())),
         }
     }

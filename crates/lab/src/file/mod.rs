@@ -13,6 +13,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 pub use action::{Action, WordError};
 pub use expect::{Check, Expect, attempt_in_words, glob};
 
+use super::router::Advertised;
 use super::{Error, Result, while_doing};
 
 /// One venue file.
@@ -46,6 +47,12 @@ pub struct Network {
     pub address: Vec<Ipv4Net>,
     /// the prefix that the router advertises
     pub ipv6: Option<Ipv6Net>,
+    /// what it advertises beyond that; `None`: dnsmasq advertises the prefix alone
+    pub ra: Option<Advertised>,
+    /// the prefix behind which the internet's IPv4 hosts are by IPv6
+    pub nat64: Option<Ipv6Net>,
+    /// the prefix with which the venue's resolver answers for `ipv4only.arpa`
+    pub dns64: Option<Ipv6Net>,
     /// the address of a translator from IPv4 to IPv6 on the head's port, with the way out by the
     /// IPv6 router (RFC 6877); the router takes its packets as if they had been translated
     pub translator: Option<Ipv4Net>,
@@ -94,6 +101,8 @@ pub enum Internet {
     Portal,
     /// the router is there, nothing behind it is
     Dead,
+    /// IPv6 goes through, IPv4 does not
+    DeadIpv4,
 }
 
 /// Steps that happen together, then what must be seen before the next moment.

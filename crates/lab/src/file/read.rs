@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use toml_span::Span;
 use toml_span::value::{Table, Value, ValueInner};
 
+use super::super::router::Advertised;
 use super::{
     Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue, WordError,
 };
@@ -65,6 +66,11 @@ pub fn venue(text: &str) -> Result<Venue, Vec<Fault>> {
             Err(reader.faults)
         }
     }
+}
+
+/// Returns the prefixes that a router advertises: the network's first.
+fn ipv6_of(ipv6: Option<Ipv6Net>, ra: &Advertised) -> Vec<Ipv6Net> {
+    ipv6.into_iter().chain(ra.prefixes.iter().copied()).collect()
 }
 
 impl Reader<'_> {
@@ -242,6 +248,11 @@ impl Reader<'_> {
         }
         let laptop = self.parsed(&mut keys, "laptop", what);
         let ipv6 = self.parsed(&mut keys, "ipv6", "a prefix of 64 bits, \"2001:db8:7::/64\"");
+        let nat = "a prefix of 96 bits, \"2001:db8:64::/96\"";
+        let nat64 = self.parsed(&mut keys, "nat64", nat);
+        let dns64 = self.parsed(&mut keys, "dns64", nat);
+        let ra = self.parsed(&mut keys, "ra", "what a router advertises, \"managed mtu=1280\"");
+        let ra = ra.map(|ra: Advertised| Advertised { prefixes: ipv6_of(ipv6, &ra), ..ra });
         let mtu = self.mtu(&mut keys);
         let internet = match self.string(&mut keys, "internet") {
             None => Internet::Open,
@@ -268,6 +279,9 @@ impl Reader<'_> {
             plugged,
             address,
             ipv6,
+            ra,
+            nat64,
+            dns64,
             translator,
             laptop,
             mtu,

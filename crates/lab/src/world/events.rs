@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::super::client;
 use super::super::file::{Action, Dhcp, Internet};
+use super::super::router::Advertised;
 use super::super::server;
 use super::super::shell::{ip, must};
 use super::super::{Error, Result, wiring};
@@ -152,6 +153,7 @@ impl World {
             }
             Action::Dhcp { on: state, port } => self.dhcp_server(&on(port), *state),
             Action::Internet { kind, port } => self.internet(&on(port), *kind),
+            Action::Advertise { ra } => self.advertise(&first, ra),
             Action::Pull { port } => self.pull_cable(&on(port)),
             Action::Plug { port } => self.plug_cable(&on(port)),
             Action::Flap { times, port } => self.flap(&on(port), *times),
@@ -168,6 +170,28 @@ impl World {
             )
             .map(drop),
         }
+    }
+
+    /// The router of a port's network advertises something else from now on.
+    fn advertise(&mut self, port: &str, ra: &Advertised) -> Result<()> {
+        let wire = self.wire(self.index(Some(port))?);
+        let Some(network) = self.networks.get_mut(wire) else { return Ok(()) };
+        let before = network.ra.take().unwrap_or_default();
+        let mut ra = ra.clone();
+        let ipv6 = network.ipv6.filter(|prefix| !ra.deprecated.contains(prefix));
+        ra.prefixes.splice(0..0, ipv6);
+        let gone =
+            before.nat64.iter().filter(|(old, _)| !ra.nat64.iter().any(|(new, _)| new == old));
+        let gone: Vec<_> = gone.map(|(prefix, _)| (*prefix, 0)).collect();
+        ra.nat64.extend(gone);
+        for own in &ra.prefixes {
+            let address = wiring::ipv6_router(*own);
+            ip(&wiring::venue_name(wire), &format!("addr replace {address} dev lan0 nodad\n"))?;
+            let route = format!("route replace {own} via 2001:db8:f{wire}::2\n");
+            ip("internet", &route)?;
+        }
+        network.ra = Some(ra);
+        self.start_servers(wire)
     }
 
     fn flap(&mut self, port: &str, times: u32) -> Result<()> {

@@ -125,6 +125,10 @@ fn one_uplink(uplink: &Uplink, at: Option<SystemTime>, words: &Words) -> Markup 
     html! {
         b { @if let Some(interface) = &uplink.interface { (interface) } }
         " " (text(&uplink.state, words.uplink))
+        @if let Some(venue) = &uplink.venue {
+            br; (words.venue) " " (venue)
+            @for reason in uplink.venue_reasons.iter().flatten() { br; small { (reason) } }
+        }
         @for address in uplink.addresses.iter().flatten() { br; code { (address) } }
         @if let Some(gateway) = &uplink.gateway { br; (words.router) " " code { (gateway) } }
         @if let Some(end) = after(at, uplink.lease_left_s) { br; (words.lease_left) " " (until(end)) }

@@ -104,6 +104,7 @@ pub struct Words {
     pub under_voltage: &'static str,
     pub unknown: &'static str,
     pub uplinks: &'static str,
+    pub venue: &'static str,
     pub up_of: &'static str,
     pub acknowledge: &'static str,
     pub acknowledged: &'static str,

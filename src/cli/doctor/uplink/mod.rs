@@ -2,6 +2,7 @@
 //! answers.
 
 pub mod clients;
+mod venue;
 
 use ipnet::IpNet;
 
@@ -42,6 +43,9 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     for port in context.uplinks() {
         let known = status.as_ref().and_then(|status| uplink(status, &port));
         findings.extend(portal(context, &port, known));
+        findings.extend(status.as_ref().zip(known).and_then(|(status, known)| {
+            venue::without_ipv4(context.settings.uplink.clat, status, &port, known)
+        }));
         if context.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
             continue;
         }

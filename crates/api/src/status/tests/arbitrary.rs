@@ -51,8 +51,10 @@ fn uplink() -> BoxedStrategy<Uplink> {
     let addresses = (of(net()), of(list(net())), of(any::<IpAddr>()));
     let ages = (of(any::<u64>()), of(any::<u64>()), of(any::<u64>()));
     let words = (of(word(&DhcpProgress::ALL)), word(&UplinkState::ALL), of(text()), of(text()));
-    (addresses, ages, words)
-        .prop_map(|((address, addresses, gateway), (lease, late, since), words)| {
+    let venue = (of(word(&VenueKind::ALL)), of(list(text())), of(text()));
+    (addresses, ages, words, venue)
+        .prop_map(|((address, addresses, gateway), (lease, late, since), words, venue)| {
+            let (venue, venue_reasons, nat64_prefix) = venue;
             let (dhcp, state, interface, portal_url) = words;
             let (lease_left_s, not_renewed_s, since_s) = (lease, late, since);
             Uplink {
@@ -62,10 +64,13 @@ fn uplink() -> BoxedStrategy<Uplink> {
                 gateway,
                 interface,
                 lease_left_s,
+                nat64_prefix,
                 not_renewed_s,
                 portal_url,
                 since_s,
                 state,
+                venue,
+                venue_reasons,
             }
         })
         .boxed()
@@ -165,11 +170,20 @@ fn web() -> BoxedStrategy<Option<Web>> {
     of(any::<u16>().prop_map(|port| Web { port })).boxed()
 }
 
+fn venue() -> BoxedStrategy<Option<Word<VenueKind>>> {
+    of(word(&VenueKind::ALL)).boxed()
+}
+
+fn clat() -> BoxedStrategy<Option<Clat>> {
+    let clat = (text(), of(text()), word(&ClatState::ALL));
+    of(clat.prop_map(|(by, prefix, state)| Clat { by, prefix, state })).boxed()
+}
+
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     let head = (text(), any::<u64>(), word(&Severity::ALL), list(alert()));
     let middle = (uplink(), list(uplink()), gateway(), list(rule()), cluster());
-    (head, middle, of(host()), list(node()), (panel(), web()))
-        .prop_map(|(head, middle, host, nodes, (panel, web))| {
+    (head, middle, of(host()), list(node()), (panel(), web(), venue(), clat()))
+        .prop_map(|(head, middle, host, nodes, (panel, web, venue, clat))| {
             let (version, uptime_s, severity, alerts) = head;
             let (uplink, uplinks, gateway, rules, cluster) = middle;
             Snapshot {
@@ -186,6 +200,8 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 nodes,
                 panel,
                 web,
+                venue,
+                clat,
                 ..Snapshot::default()
             }
         })
@@ -196,8 +212,9 @@ fn change() -> BoxedStrategy<Change> {
     let head = (1..u64::MAX, of(word(&Severity::ALL)), of(list(alert())));
     let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(list(rule())), of(cluster()));
     let tail = (of(of(host())), (of(panel()), of(web())), list(node()), list(text()));
-    (head, middle, tail)
-        .prop_map(|((seq, severity, alerts), middle, tail)| {
+    let last = (of(venue()), of(clat()));
+    (head, middle, tail, last)
+        .prop_map(|((seq, severity, alerts), middle, tail, (venue, clat))| {
             let (uplink, uplinks, gateway, rules, cluster) = middle;
             let (host, (panel, web), nodes, nodes_removed) = tail;
             Change {
@@ -212,6 +229,8 @@ fn change() -> BoxedStrategy<Change> {
                 host,
                 panel,
                 web,
+                venue,
+                clat,
                 nodes,
                 nodes_removed,
                 ..Change::default()

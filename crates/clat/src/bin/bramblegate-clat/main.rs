@@ -65,7 +65,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// The interface to make, which gets IPv4
-    #[arg(long, value_name = "NAME", default_value = "clat0")]
+    #[arg(long, value_name = "NAME", default_value = bramblegate_api::clat::DEVICE)]
     device: String,
     /// Attach in this way only
     #[arg(long, hide = true)]

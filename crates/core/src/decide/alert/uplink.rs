@@ -8,9 +8,11 @@ use super::link::no_port;
 use super::routing;
 use crate::config::{Settings, UplinkProbe};
 use crate::decide::alert::{Alert, AlertCode, Severity};
-use crate::event::{Acquisition, Reachability};
+use crate::event::{Acquisition, Path, Reachability};
 use crate::facts::Facts;
-use crate::facts::uplink::{ANSWER_TIME, UplinkState, UplinkView, leads_by_translator};
+use crate::facts::uplink::{
+    ANSWER_TIME, UplinkState, UplinkView, ipv4_source, leads_by_translator,
+};
 
 /// Raises what is wrong with the uplinks.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
@@ -24,6 +26,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     if settings.gateway.enabled {
         raised.extend(without_ipv4(facts));
     }
+    translators_left_over(facts, raised);
     raised.extend(exit_by(facts));
     if settings.gateway.enabled {
         raised.extend(without_exit(facts, &active.link.name));
@@ -64,7 +67,13 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
         return Some(Alert::of_port(AlertCode::UplinkPortal, port, text));
     }
     let unanswered = active.reachability == Some(Reachability::Nothing);
-    let text = format!("{port} has an address, but nothing answers from the internet");
+    let ipv6 = facts.venue(index).and_then(|venue| venue.answer(Path::Ipv6));
+    let text = match ipv6 {
+        Some(Reachability::Online) => {
+            format!("nothing answers from the internet by IPv4 on {port}; IPv6 works")
+        }
+        _ => format!("{port} has an address, but nothing answers from the internet"),
+    };
     (unanswered && settings.uplink.probe != UplinkProbe::Off)
         .then(|| Alert::of_port(AlertCode::UplinkNoInternet, port, text))
 }
@@ -228,6 +237,21 @@ fn not_renewed(facts: &Facts, raised: &mut Vec<Alert>) {
             address.addr()
         );
         raised.push(Alert::of_port(AlertCode::UplinkLeaseNotRenewed, port, text));
+    }
+}
+
+/// Raises each translator's address that outlived its translator: by its default route IPv4 leaves
+/// as it is, which the venue drops.
+fn translators_left_over(facts: &Facts, raised: &mut Vec<Alert>) {
+    for uplink in facts.uplinks().iter().filter(|uplink| uplink.is_translator_dead) {
+        let (port, index) = (&uplink.link.name, uplink.link.index);
+        let Some(address) = ipv4_source(facts.kernel(), index) else { continue };
+        let text = format!(
+            "{port} has a translator's address, {address}, but nothing answers through it: start its \
+             program (NetworkManager) again, or remove the address (sudo ip addr del {address}/32 \
+             dev {port})"
+        );
+        raised.push(Alert::of_port(AlertCode::UplinkTranslator, port, text));
     }
 }
 

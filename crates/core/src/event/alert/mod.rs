@@ -162,6 +162,7 @@ alert_codes! {
     UplinkNoRoute "uplink-no-route" Warning Port Some("NO ROUTER"), Alert, None;
     UplinkNone "uplink-none" Notice Whole None, Cause, None;
     UplinkPortal "uplink-portal" Warning Port Some("PORTAL"), Cause, None;
+    UplinkTranslator "uplink-translator" Warning Port Some("NO TRANSLATOR"), Alert, None;
 }
 
 impl AlertCode {

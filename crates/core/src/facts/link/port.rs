@@ -2,7 +2,8 @@
 
 use glob::Pattern;
 
-use crate::config::{PortPattern, Settings};
+use crate::api::clat;
+use crate::config::{Clat, PortPattern, Settings};
 use crate::event::{Link, LinkIndex};
 
 use super::mirror::KernelFacts;
@@ -37,6 +38,10 @@ pub fn is_glob(pattern: &PortPattern) -> bool {
 
 /// Whether the settings mean this interface at all.
 pub fn is_named(settings: &Settings, link: &Link) -> bool {
+    // The translator's is ours.
+    if link.name == clat::DEVICE {
+        return true;
+    }
     let patterns = std::iter::once(&settings.cluster.interface).chain(&settings.uplink.interfaces);
     patterns.into_iter().any(|pattern| matches(pattern, link))
 }
@@ -87,6 +92,13 @@ impl Roles {
                 }
             }
         }
+        // The translator's port comes and goes with the venue, and nodes leave by it as by any.
+        let translators = facts.links().find(|link| link.name == clat::DEVICE);
+        let translators = translators.filter(|link| {
+            let free = Some(link.index) != cluster_index && link.master.is_none();
+            free && settings.uplink.clat != Clat::Off && !roles.uplinks.contains(&link.index)
+        });
+        roles.uplinks.extend(translators.map(|link| link.index));
         // Its bridge is named already; a glob may well match what is in the cluster's bridge.
         let (uplinks, is_named) = (&roles.uplinks, |index| {
             facts.link(index).is_some_and(|l| is_uplink_by_name(settings, l))

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::api::clat;
 use crate::config::UplinkProbe;
 use crate::event::{Instant, LinkIndex, Reachability};
 use crate::facts::context::Context;
 use crate::facts::link::Links;
-use crate::facts::uplink::{BETTER_UPLINK_TIME, Uplinks};
+use crate::facts::uplink::{BETTER_UPLINK_TIME, UplinkMemory, Uplinks, leads_by_translator};
 
 /// An uplink whose internet does not answer is left after this long; each of the probe's rounds
 /// tries for 1.5 s at least.
@@ -62,10 +63,35 @@ impl Detour {
         main: Option<LinkIndex>,
     ) {
         self.judge_uplinks(uplinks, context.now);
+        if let Some(dead) = main.filter(|main| is_dead(*main, uplinks)) {
+            self.by = self.way_around(dead, context, links, uplinks);
+            return;
+        }
         // Who has no default route there is led by other rules than main's, and on purpose.
         let main = main.filter(|main| leads_out(*main, links, uplinks));
         let chosen = main.map(|main| self.exit_of_choice(main, context, links, uplinks));
         self.by = chosen.filter(|chosen| main != Some(*chosen));
+    }
+
+    /// Returns by what the nodes leave where a translator's address has outlived the translator:
+    /// the first uplink with IPv4, else our own translator.
+    fn way_around(
+        &self,
+        dead: LinkIndex,
+        context: Context<'_>,
+        links: &Links,
+        uplinks: &Uplinks,
+    ) -> Option<LinkIndex> {
+        let mut order = links.roles().uplinks.iter().copied();
+        let with_ipv4 = |index: &LinkIndex| {
+            leads_out(*index, links, uplinks)
+                && !self.quality(*index).is_some_and(|quality| quality.is_bad(context.now))
+        };
+        let ours = |index: &LinkIndex| {
+            let port = links.kernel().link(*index).filter(|port| port.name == clat::DEVICE);
+            port.is_some() && *index != dead && leads_by_translator(links.kernel(), *index)
+        };
+        order.clone().find(with_ipv4).or_else(|| order.find(ours))
     }
 
     /// Returns when time alone may change the choice.
@@ -148,6 +174,10 @@ impl Quality {
     fn trial(&self) -> Duration {
         if self.was_bad { RETURN_TIME } else { BETTER_UPLINK_TIME }
     }
+}
+
+fn is_dead(index: LinkIndex, uplinks: &Uplinks) -> bool {
+    uplinks.get(index).is_some_and(UplinkMemory::is_translator_dead)
 }
 
 /// Returns whether an uplink has a carrier, an IPv4 address, and an IPv4 default route.

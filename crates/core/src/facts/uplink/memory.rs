@@ -1,10 +1,11 @@
 //! What is remembered of an uplink between events, and which of its addresses counts.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::api::clat;
 use crate::api::status::UplinkState;
 use crate::event::{Acquisition, Instant, Link, LinkIndex, PortalUrl, Reachability};
 use crate::facts::link::mirror::{HeldAddress, KernelFacts};
@@ -46,12 +47,16 @@ pub struct UplinkMemory {
     /// an address, but none of IPv4, since
     pub ipv6_only_since: Option<Instant>,
     pub reachability: Option<Reachability>,
+    /// whether IPv4 answers by another program's translator on it
+    pub translator: Option<Reachability>,
     /// how far its DHCP client has come; heard while there is no IPv4 address
     pub acquisition: Option<Acquisition>,
     /// where the captive portal is that answered the last probe
     pub portal: Option<PortalUrl>,
     /// where it is by what the DHCP client was given (RFC 8910)
     pub portal_leased: Option<PortalUrl>,
+    /// where it is by what a router advertises (RFC 8910)
+    pub portal_advertised: Option<PortalUrl>,
     /// what the last probe's generation depends on
     route: Option<IpAddr>,
     /// counts up when the address or the way out changed: probe at once
@@ -72,9 +77,11 @@ impl UplinkMemory {
             routeless_since: None,
             ipv6_only_since: None,
             reachability: None,
+            translator: None,
             acquisition: None,
             portal: None,
             portal_leased: None,
+            portal_advertised: None,
             route: None,
             generation: 0,
         }
@@ -121,8 +128,12 @@ impl UplinkMemory {
         if !carrier || matches!(primary, Some(IpNet::V4(_))) {
             self.acquisition = None;
         }
+        if !is_translated_by_another(facts, link) {
+            self.translator = None;
+        }
         if !carrier {
             self.portal_leased = None;
+            self.portal_advertised = None;
         }
         if self.reachability != Some(Reachability::Portal) {
             self.portal = None;
@@ -246,6 +257,13 @@ impl UplinkMemory {
         self.address.filter(|_| self.lost_at.is_some())
     }
 
+    /// A translator's address and way out have outlived the translator: nothing answers by them,
+    /// though the uplink's own address is good.
+    pub fn is_translator_dead(&self) -> bool {
+        self.translator == Some(Reachability::Nothing)
+            && self.reachability == Some(Reachability::Online)
+    }
+
     /// Since when it is worth row 1 without a break: an address and a way out; or an address that
     /// has none all the time, so that of two such uplinks the preferred one is shown in the end.
     pub fn settled_since(&self) -> Option<Instant> {
@@ -307,6 +325,18 @@ pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     })
 }
 
+/// Returns the IPv6 address of an interface that answers ssh, whatever it has of IPv4.
+pub fn ipv6_primary(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv6Addr> {
+    let shown = |held: &&HeldAddress| held.is_usable() && !held.temporary && !held.ours;
+    let held = facts.addresses(index).iter().filter(shown);
+    let ipv6 = held.filter_map(|held| match held.address {
+        IpNet::V6(net) => Some((held.deprecated_since.is_some(), net.addr())),
+        IpNet::V4(_) => None,
+    });
+    let best = ipv6.min_by_key(|(deprecated, address)| (*deprecated, address.is_unique_local()));
+    best.map(|(_, address)| address)
+}
+
 /// Returns the IPv4 address that traffic by this interface is translated to; also a translator's
 /// own.
 pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
@@ -328,4 +358,10 @@ pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
         facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)))
     };
     translators && !primary(facts, index).is_some_and(is_ipv4) && leads()
+}
+
+/// Returns whether IPv4 leaves by this interface through a translator of another program, as
+/// NetworkManager's.
+pub fn is_translated_by_another(facts: &KernelFacts, link: &Link) -> bool {
+    link.name != clat::DEVICE && leads_by_translator(facts, link.index)
 }

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::api::clat;
 pub use crate::api::status::UplinkState;
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{
-    Acquisition, Event, Instant, Link, LinkIndex, PortalSource, PortalUrl, Probe, Reachability,
-    UplinkNews,
+    Acquisition, Event, Instant, Link, LinkIndex, Path, PortalSource, PortalUrl, Probe,
+    Reachability, UplinkNews, VenueNews,
 };
 pub use memory::{
-    ANSWER_TIME, RENEWAL_GRACE, ROW1_GRACE, SEARCH_TIME, UplinkMemory, ipv4_source,
-    leads_by_translator, primary,
+    ANSWER_TIME, RENEWAL_GRACE, ROW1_GRACE, SEARCH_TIME, UplinkMemory, ipv4_source, ipv6_primary,
+    is_translated_by_another, leads_by_translator, primary,
 };
 
 use super::context::Context;
@@ -59,6 +60,12 @@ impl Uplinks {
             }
             Event::Uplink(news) => {
                 self.handle_news(news);
+                None
+            }
+            Event::Venue(VenueNews::Answers { index, path: Path::Translator, reachability }) => {
+                if let Some(memory) = self.memories.get_mut(index) {
+                    memory.translator = Some(*reachability);
+                }
                 None
             }
             _ => None,
@@ -126,6 +133,9 @@ impl Uplinks {
             }
             UplinkNews::Portal { by: PortalSource::Lease, url, .. } => {
                 memory.portal_leased.clone_from(url)
+            }
+            UplinkNews::Portal { by: PortalSource::Router, url, .. } => {
+                memory.portal_advertised.clone_from(url)
             }
         }
     }
@@ -241,6 +251,7 @@ impl Uplinks {
             .filter(|a| Some(*a) != address);
         let primary = held.iter().find(|h| Some(h.address) == address);
         let portal = memory.portal.as_ref().or(memory.portal_leased.as_ref());
+        let portal = portal.or(memory.portal_advertised.as_ref());
         let online = memory.reachability == Some(Reachability::Online);
         Some(UplinkView {
             link,
@@ -258,14 +269,18 @@ impl Uplinks {
             not_renewed_since: primary.and_then(HeldAddress::not_renewed_since),
             acquisition: memory.acquisition,
             portal_url: portal.filter(|_| !online),
+            is_translator_dead: memory.is_translator_dead(),
         })
     }
 }
 
-/// Returns whether this is a program's port to an address translator (RFC 6877), by which the head
-/// is not reached.
+/// Returns whether this is a port to an address translator (RFC 6877), ours or another program's,
+/// by which the head is not reached.
 fn is_translators_port(index: LinkIndex, links: &Links) -> bool {
     let Some(link) = links.kernel().link(index) else { return false };
+    if link.name == clat::DEVICE {
+        return true;
+    }
     matches!(link.kind.as_deref(), Some("tun" | "dummy"))
         && primary(links.kernel(), index).is_none()
         && leads_by_translator(links.kernel(), index)
@@ -298,4 +313,6 @@ pub struct UplinkView<'a> {
     pub acquisition: Option<Acquisition>,
     /// where the venue's captive portal is, while the internet does not answer
     pub portal_url: Option<&'a PortalUrl>,
+    /// the address of a translator on it leads nowhere, though IPv6 does
+    pub is_translator_dead: bool,
 }

@@ -110,6 +110,10 @@ kinds! {
         "Nothing answers from the internet through the uplink @UPLINK@"
         "There is an address, but the probe (uplink.check in the settings) got no answer. It is \
          repeated at least once a minute."
+    Venue "e22620228b2c40afb761a23c66dd6ecb" Info
+        "The venue at the uplink @UPLINK@ is of the kind @VENUE@"
+        "v4, dual, v6-mostly, v6-only+nat64, v6-only, portal or offline: bramblegate(8) explains \
+         each. The record names what decided it."
     NodeUp "5d4504f5481a4ca8ae3a3cba2d3df850" Info
         "The node @NODE@ is up"
         "It answered health.up_after rounds in a row."

@@ -7,6 +7,7 @@ mod output;
 #[cfg(test)]
 mod tests;
 mod uplink;
+mod venue;
 
 pub use kinds::{Kind, Priority, catalog};
 
@@ -82,6 +83,7 @@ pub fn records(
     }
     written.extend(about_to_apply(before, after));
     written.extend(transitions.iter().filter_map(|transition| record(transition, facts)));
+    written.extend(venue::records(before.map_or(&[], |before| &before.venues), &after.venues));
     written.iter_mut().for_each(|record| complete(record, facts));
     if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
         let moved =

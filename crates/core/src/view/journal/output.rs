@@ -61,6 +61,7 @@ pub(super) const fn name(output: Output) -> &'static str {
         Output::Firewall => "firewall",
         Output::Routing => "routing",
         Output::Conntrack => "connection tracking",
+        Output::Clat => "translator's order",
         Output::Dnsmasq => "dnsmasq",
         Output::Display => "display",
         Output::Indicator => "LED",

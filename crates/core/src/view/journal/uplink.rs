@@ -1,6 +1,7 @@
 //! Records of the uplinks: carrier, address, internet, and which is the active one.
 
 use super::{Kind, Record};
+use crate::api::clat;
 use crate::decide::alert::uplink::no_dhcp;
 use crate::event::Reachability;
 use crate::facts::uplink::UplinkState;
@@ -38,6 +39,10 @@ pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
 
 /// Returns the record of a new state; addresses and the internet have records of their own.
 fn uplink_state(facts: &Facts, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
+    // The translator's port waits for nothing from the venue.
+    if port == clat::DEVICE {
+        return None;
+    }
     let (kind, what) = match to {
         UplinkState::Absent => (Kind::UplinkLink, "is gone"),
         UplinkState::NoCarrier => (Kind::UplinkLink, "has no carrier"),

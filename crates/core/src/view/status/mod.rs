@@ -15,8 +15,10 @@ use super::panel::led;
 use crate::config::{LcdBus, LedDevice, Settings};
 use crate::decide::Desired;
 use crate::decide::alert::{Alert, Severity};
+use crate::decide::clat::translation;
 use crate::decide::dhcp::{self, Verdict};
 use crate::decide::firewall::traffic;
+use crate::decide::venue::VenueKind;
 use crate::event::alert::Subject;
 use crate::event::{
     Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, RuleCount,
@@ -47,6 +49,9 @@ pub struct Snapshot {
     pub panel: api::Panel,
     /// `None`: there is no status page
     pub web: Option<api::Web>,
+    /// of the active uplink
+    pub venue: Option<VenueKind>,
+    pub clat: Option<api::Clat>,
 }
 
 impl Snapshot {
@@ -65,6 +70,8 @@ impl Snapshot {
             host: self.host.clone(),
             panel: self.panel.clone(),
             web: self.web,
+            venue: self.venue.map(Into::into),
+            clat: self.clat.clone(),
             ..api::Snapshot::default()
         }
     }
@@ -95,6 +102,8 @@ impl Snapshot {
             host: (self.host != before.host).then(|| self.host.clone()),
             panel: (!is_same_panel(&self.panel, &before.panel)).then(|| self.panel.clone()),
             web: (self.web != before.web).then_some(self.web),
+            venue: (self.venue != before.venue).then(|| self.venue.map(Into::into)),
+            clat: (self.clat != before.clat).then(|| self.clat.clone()),
             ..api::Change::default()
         }
     }
@@ -205,8 +214,8 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         started: facts.started(),
         severity: desired.severity,
         alerts: desired.alerts.iter().map(alert).collect(),
-        uplink: facts.active().map_or_else(no_uplink, |view| uplink(&view)),
-        uplinks: facts.uplinks().iter().map(uplink).collect(),
+        uplink: facts.active().map_or_else(no_uplink, |view| uplink(&view, desired)),
+        uplinks: facts.uplinks().iter().map(|view| uplink(view, desired)).collect(),
         gateway: gateway(facts, desired),
         rules: Arc::clone(&facts.firewall().rules),
         cluster: api::Cluster {
@@ -221,6 +230,17 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         host: facts.vitals().head.as_ref().map(host),
         panel: api::Panel { lcd: lcd(settings, facts), led: led(settings, facts, desired) },
         web: facts.web_port().map(|port| api::Web { port }),
+        venue: facts.active().and_then(|active| {
+            let index = active.link.index;
+            desired.venues.iter().find(|venue| venue.index == index).map(|venue| venue.kind)
+        }),
+        clat: translation(facts, desired.gateway.as_ref().and_then(|plan| plan.clat.as_ref())).map(
+            |found| api::Clat {
+                by: found.by.into(),
+                prefix: found.prefix.map(Text::from),
+                state: found.state.into(),
+            },
+        ),
     }
 }
 
@@ -266,7 +286,8 @@ fn alert(alert: &Alert) -> api::Alert {
 }
 
 /// Returns an uplink as the status has it.
-fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
+fn uplink(view: &UplinkView<'_>, desired: &Desired) -> UplinkStatus {
+    let venue = desired.venues.iter().find(|venue| venue.index == view.link.index);
     // A number that no cable leads to is none to ssh to.
     let addresses = if view.link.carrier { view.addresses.clone() } else { Vec::new() };
     UplinkStatus {
@@ -279,6 +300,11 @@ fn uplink(view: &UplinkView<'_>) -> UplinkStatus {
             addresses: Some(addresses),
             dhcp: view.acquisition.map(|acquisition| progress(acquisition).into()),
             portal_url: view.portal_url.map(|url| url.as_str().into()),
+            nat64_prefix: venue
+                .and_then(|venue| venue.nat64)
+                .map(|prefix| prefix.to_string().into()),
+            venue: venue.map(|venue| venue.kind.into()),
+            venue_reasons: venue.map(|venue| venue.reasons.iter().map(Text::from).collect()),
             ..api::Uplink::default()
         },
         since: Some(view.since),

@@ -42,7 +42,8 @@ async fn ask(
     let v6 = socket("[::]:0", port).await;
     let [high, low, ..] = unguessable().to_ne_bytes();
     let id = u16::from_ne_bytes([high, low]);
-    let question = query(id, host, target.source.is_ipv6()).ok_or_else(|| {
+    let ipv6 = target.source.is_ipv6() && target.nat64.is_none();
+    let question = query(id, host, ipv6).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is not a host name"))
     })?;
     loop {

@@ -38,7 +38,7 @@
 
 mod arp;
 mod batch;
-mod dns;
+pub(super) mod dns;
 mod echo;
 pub mod http;
 mod icmp;

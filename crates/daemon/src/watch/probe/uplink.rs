@@ -16,7 +16,7 @@ use super::echo::Echo;
 use super::tcp::connect;
 use super::{UplinkProbePlan, UplinkTarget, dns, http};
 use crate::config::{HttpExpectation, UplinkProbe};
-use crate::event::{Event, PortalSource, PortalUrl, Probe, Reachability, UplinkNews};
+use crate::event::{Event, PortalSource, PortalUrl, Probe, Reachability, UplinkNews, VenueNews};
 use crate::supervise::{Backoff, Task};
 use crate::sync::{Closed, readable};
 use crate::watch::emit;
@@ -100,7 +100,7 @@ async fn watch_uplink(
             sleep(LAST_PAUSE).await;
             continue;
         };
-        if report(&events, Probe::Uplink { index: target.index, reachability }).await.is_err() {
+        if emit(&events, found_by(&target, reachability)).await.is_err() {
             return;
         }
         let answer = (reachability, portal);
@@ -109,7 +109,7 @@ async fn watch_uplink(
         let moved = known
             .as_ref()
             .is_none_or(|known| known.0 != answer.0 || known.1.is_none() && answer.1.is_some());
-        if moved && reachability == Reachability::Portal {
+        if moved && reachability == Reachability::Portal && target.path.is_none() {
             let (index, url) = (target.index, answer.1.clone());
             let news = Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Probe, url });
             if events.send(news).await.is_err() {
@@ -125,6 +125,15 @@ async fn watch_uplink(
         let longest =
             if several.load(Ordering::Relaxed) { LAST_PAUSE_OF_SEVERAL } else { LAST_PAUSE };
         sleep(pauses.pause_within(longest)).await;
+    }
+}
+
+/// Returns the event of an answer: the uplink's, or that of one path.
+fn found_by(target: &UplinkTarget, reachability: Reachability) -> Event {
+    let index = target.index;
+    match target.path {
+        None => Event::Probe(Probe::Uplink { index, reachability }),
+        Some(path) => Event::Venue(VenueNews::Answers { index, path, reachability }),
     }
 }
 
@@ -173,6 +182,7 @@ async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> 
             Some(fetch(target, host, *port, path, expect).await)
         }
         UplinkProbe::Ping { host } => {
+            let host = &by_nat64(target, *host);
             match Echo::open(host.is_ipv6(), Some(&target.name), Some(target.source)) {
                 Ok(echo) => Some((ping(echo, *host).await.unwrap_or(Reachability::Nothing), None)),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
@@ -180,6 +190,14 @@ async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> 
             }
         }
         UplinkProbe::Off => Some((Reachability::Nothing, None)),
+    }
+}
+
+/// Returns the address that stands for an IPv4 address, where it is tried by a NAT64.
+fn by_nat64(target: &UplinkTarget, address: IpAddr) -> IpAddr {
+    match (address, target.nat64) {
+        (IpAddr::V4(address), Some(prefix)) => prefix.embed(address).into(),
+        _ => address,
     }
 }
 
@@ -197,7 +215,7 @@ async fn fetch(
     };
     let page = (host.trim_matches(['[', ']']), port, path);
     let share = TRY / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
-    for address in addresses {
+    for address in addresses.into_iter().map(|address| by_nat64(target, address)) {
         let once = async {
             let to = SocketAddr::new(address, port);
             let stream = connect(to, Some(&target.name), Some(target.source)).await?;

@@ -61,6 +61,7 @@ pub(super) const WORDS: Words = Words {
     under_voltage: "Das Netzteil ist zu schwach.",
     unknown: "unbekannt",
     uplinks: "Uplinks",
+    venue: "Netz",
     up_of: "erreichbar",
     forwarding: "Weiterleitung",
     internet_by: "Internet über",

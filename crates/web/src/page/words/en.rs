@@ -61,6 +61,7 @@ pub(super) const WORDS: Words = Words {
     under_voltage: "The power supply is too weak.",
     unknown: "unknown",
     uplinks: "Uplinks",
+    venue: "venue",
     up_of: "up",
     forwarding: "forwarding",
     internet_by: "internet through",

@@ -16,6 +16,7 @@ mod split;
 mod topic;
 mod turns;
 mod uplink;
+mod venue;
 mod vitals;
 mod web;
 mod words;
@@ -28,6 +29,7 @@ use ipnet::IpNet;
 use crate::config::Settings;
 use crate::decide::Desired;
 use crate::decide::alert::Alert;
+use crate::decide::venue::Venue;
 use crate::facts::Facts;
 use crate::facts::node::NodeHealth;
 use crate::facts::uplink::UplinkView;
@@ -44,6 +46,7 @@ pub struct Scene<'s> {
     /// the uplink whose address is on row 1
     pub active: Option<UplinkView<'s>>,
     pub alerts: &'s [Alert],
+    pub venues: &'s [Venue],
     /// the head's address in the cluster
     pub cluster_address: IpNet,
 }
@@ -56,6 +59,7 @@ pub const PAGES: &[(&str, PageFn)] = &[
     ("nodes", nodes::topics),
     ("groups", groups::topics),
     ("uplink", uplink::topics),
+    ("venue", venue::topics),
     ("gateway", gateway::topics),
     ("nat", nat::topics),
     ("host", host::topics),
@@ -75,6 +79,7 @@ pub fn playlist(settings: &Settings, facts: &Facts, desired: &Desired) -> Playli
         facts,
         active: facts.active(),
         alerts: &desired.alerts,
+        venues: &desired.venues,
         cluster_address: desired.cluster_address,
     };
     scene.playlist(geometry)

@@ -199,6 +199,8 @@ fn with_nothing_known_no_key_is_missing() {
         "not_renewed_s",
         "dhcp",
         "portal_url",
+        "venue",
+        "nat64_prefix",
     ] {
         assert_eq!(line["uplink"][key], Value::Null, "{key}");
     }
@@ -229,6 +231,7 @@ fn an_evening_online() {
             "state": "online", "interface": "eth1", "address": "10.99.0.126/24", "gateway": "10.99.0.1",
             "since_s": 12, "lease_left_s": 108, "addresses": ["10.99.0.126/24"],
             "not_renewed_s": null, "dhcp": null, "portal_url": null,
+            "venue": "v4", "venue_reasons": [], "nat64_prefix": null,
         })
     );
     assert_eq!(line["uplinks"], serde_json::json!([line["uplink"]]));

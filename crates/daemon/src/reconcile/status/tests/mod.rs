@@ -51,6 +51,8 @@ pub(super) fn snapshot() -> Snapshot {
         host: None,
         panel: api::Panel::default(),
         web: None,
+        venue: None,
+        clat: None,
     }
 }
 

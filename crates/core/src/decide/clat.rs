@@ -1,0 +1,86 @@
+//! Whether IPv4 is to be translated to IPv6 on the head (464XLAT, RFC 6877), and at which uplink.
+
+use super::venue::has_ipv4;
+use crate::api::Schema;
+use crate::api::clat::{self, Mode, Order};
+pub use crate::api::status::ClatState;
+use crate::config::{Clat, Settings};
+use crate::facts::Facts;
+use crate::facts::uplink::{UplinkView, is_translated_by_another, leads_by_translator};
+
+/// Returns the order for the translator; `None`: none is wanted.
+///
+/// One is wanted where a venue has a NAT64 and no uplink has a way out for IPv4, or where the
+/// settings ask for it. A translator of another program is not doubled while it works.
+pub fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
+    let uplinks = facts.uplinks();
+    let wanted = match settings.uplink.clat {
+        Clat::Off => false,
+        Clat::Auto => !uplinks.iter().any(|uplink| has_ipv4(facts, uplink)),
+        Clat::On => true,
+    };
+    if !wanted || is_translated(facts, &uplinks) {
+        return None;
+    }
+    let (uplink, prefix) = uplinks.iter().find_map(|uplink| {
+        let index = uplink.link.index;
+        let (prefix, _) = facts.venue(index)?.nat64()?;
+        let leads = facts
+            .kernel()
+            .default_routes()
+            .any(|route| route.index == index && !route.destination.addr().is_ipv4());
+        (leads && uplink.link.up && uplink.link.carrier).then_some((uplink, prefix))
+    })?;
+    Some(Order {
+        schema: Schema::default(),
+        uplink: uplink.link.name.clone(),
+        prefix: prefix.to_string().parse().ok()?,
+        mode: Mode::Auto.into(),
+        address: None,
+        mtu: None,
+    })
+}
+
+/// Returns whether another program translates, and that works as far as is known.
+fn is_translated(facts: &Facts, uplinks: &[UplinkView<'_>]) -> bool {
+    let by_uplink = uplinks.iter().any(|uplink| {
+        is_translated_by_another(facts.kernel(), uplink.link) && !uplink.is_translator_dead
+    });
+    let way_out = facts.routing().way_out().flatten().and_then(|index| facts.kernel().link(index));
+    let by_port = way_out.is_some_and(|port| {
+        port.name != clat::DEVICE
+            && !facts.roles().uplinks.contains(&port.index)
+            && leads_by_translator(facts.kernel(), port.index)
+    });
+    by_uplink || by_port
+}
+
+/// What translates IPv4 to IPv6 on the head, or is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translation {
+    pub state: ClatState,
+    /// "bramblegate", or the port on which another program's translator has its address
+    pub by: String,
+    pub prefix: Option<String>,
+}
+
+/// Returns what translates: ours where it is ordered, else that of another program.
+pub fn translation(facts: &Facts, order: Option<&Order>) -> Option<Translation> {
+    if let Some(order) = order {
+        let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
+        let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));
+        let state = if leads { ClatState::On } else { ClatState::Waiting };
+        let (by, prefix) = ("bramblegate".to_owned(), Some(order.prefix.to_string()));
+        return Some(Translation { state, by, prefix });
+    }
+    let uplinks = facts.uplinks();
+    let other =
+        uplinks.iter().find(|uplink| is_translated_by_another(facts.kernel(), uplink.link))?;
+    let venue = facts.venue(other.link.index).and_then(|venue| venue.nat64());
+    let dead = other.is_translator_dead;
+    Some(Translation {
+        state: if dead { ClatState::LeftOver } else { ClatState::On },
+        by: other.link.name.clone(),
+        prefix: venue.map(|(prefix, _)| prefix.to_string()),
+    })
+}

@@ -1,0 +1,169 @@
+//! What kind of network the venue has, in one word: by what was heard, proved by what answers.
+
+use bramblegate_clat::Prefix;
+use ipnet::IpNet;
+
+use crate::api::clat;
+pub use crate::api::status::VenueKind;
+use crate::config::{Settings, UplinkProbe};
+use crate::event::{Acquisition, LinkIndex, Path, Reachability, VenuePlan};
+use crate::facts::Facts;
+use crate::facts::uplink::{UplinkState, UplinkView};
+use crate::facts::venue::{Nat64Source, VenueMemory};
+
+/// What the venue behind one uplink is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Venue {
+    pub index: LinkIndex,
+    /// the uplink's name
+    pub port: String,
+    pub kind: VenueKind,
+    /// what decided it, beside addresses that answer
+    pub reasons: Vec<String>,
+    pub nat64: Option<Prefix>,
+}
+
+/// Returns the venue of each uplink that has a carrier and was looked at.
+pub fn venues(settings: &Settings, facts: &Facts) -> Vec<Venue> {
+    let uplinks = facts.uplinks();
+    uplinks.iter().filter_map(|uplink| venue(settings, facts, uplink)).collect()
+}
+
+fn venue(settings: &Settings, facts: &Facts, uplink: &UplinkView<'_>) -> Option<Venue> {
+    let (link, nothing) = (uplink.link, VenueMemory::default());
+    if !link.up || !link.carrier || link.name == clat::DEVICE {
+        return None;
+    }
+    let memory = facts.venue(link.index).unwrap_or(&nothing);
+    let asked = settings.uplink.probe == UplinkProbe::Off || uplink.reachability.is_some();
+    let there = memory.has_ipv4() || memory.has_ipv6() || uplink.address.is_some();
+    let waiting = if there { !asked } else { uplink.settled != UplinkState::NoDhcp };
+    if waiting {
+        return None;
+    }
+    let paths = Paths::of(memory);
+    let kind = kind(uplink, memory, &paths);
+    let reasons = reasons(uplink, memory, &paths, kind);
+    let nat64 = memory.nat64().map(|(prefix, _)| prefix);
+    Some(Venue { index: link.index, port: link.name.clone(), kind, reasons, nat64 })
+}
+
+/// By which family the internet is reached: there, and not proved to be dead.
+#[derive(Debug, Clone, Copy)]
+struct Paths {
+    ipv4: State,
+    ipv6: State,
+    nat64: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// there is no address or no way out
+    Missing,
+    /// it does not answer
+    Dead,
+    /// it answers, or was not asked
+    Works,
+}
+
+impl Paths {
+    fn of(memory: &VenueMemory) -> Self {
+        let state = |there: bool, path: Path| match memory.answer(path) {
+            _ if !there => State::Missing,
+            Some(Reachability::Nothing) => State::Dead,
+            Some(Reachability::Online | Reachability::Portal) | None => State::Works,
+        };
+        let ipv6 = state(memory.has_ipv6(), Path::Ipv6);
+        let nat64 =
+            memory.nat64().map(|(prefix, _)| state(ipv6 != State::Missing, Path::Nat64(prefix)));
+        Self {
+            ipv4: state(memory.has_ipv4(), Path::Ipv4),
+            ipv6,
+            nat64: nat64.unwrap_or(State::Missing),
+        }
+    }
+}
+
+fn kind(uplink: &UplinkView<'_>, memory: &VenueMemory, paths: &Paths) -> VenueKind {
+    let found = [Path::Ipv4, Path::Ipv6].map(|path| memory.answer(path));
+    let online = found.contains(&Some(Reachability::Online));
+    let portal = found.contains(&Some(Reachability::Portal));
+    let works = |state: State| state == State::Works;
+    match (works(paths.ipv4), works(paths.ipv6), works(paths.nat64)) {
+        _ if !online
+            && (portal
+                || !works(paths.ipv4) && !works(paths.ipv6) && uplink.portal_url.is_some()) =>
+        {
+            VenueKind::Portal
+        }
+        (true, true, true) => VenueKind::V6Mostly,
+        (true, true, false) => VenueKind::Dual,
+        (true, false, _) => VenueKind::V4,
+        (false, true, true) if is_108_heeded(uplink) => VenueKind::V6Mostly,
+        (false, true, true) => VenueKind::V6OnlyNat64,
+        (false, true, false) => VenueKind::V6Only,
+        (false, false, _) => VenueKind::Offline,
+    }
+}
+
+/// Returns whether the system's DHCP client took no IPv4 address because the server asked for IPv6
+/// only.
+fn is_108_heeded(uplink: &UplinkView<'_>) -> bool {
+    matches!(uplink.acquisition, Some(Acquisition::Ipv6Only { .. }))
+}
+
+fn reasons(
+    uplink: &UplinkView<'_>,
+    memory: &VenueMemory,
+    paths: &Paths,
+    kind: VenueKind,
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some((prefix, Nat64Source::Advertised)) = memory.nat64() {
+        reasons.push(format!("pref64 {prefix} by RA"));
+    }
+    if let Some(prefix) = memory.dns64() {
+        reasons.push(format!("dns64 {prefix} by ipv4only.arpa"));
+    }
+    if let Some(Acquisition::Ipv6Only { server }) = uplink.acquisition {
+        reasons.push(format!("108 honoured, from the DHCP server {server}"));
+    }
+    if memory.is_managed_alone() {
+        reasons.push("addresses by DHCPv6 alone".to_owned());
+    }
+    if let Some(mtu) = memory.mtu().filter(|mtu| *mtu < uplink.link.mtu) {
+        reasons.push(format!("MTU {mtu} by RA"));
+    }
+    for (name, state) in [("IPv4", paths.ipv4), ("IPv6", paths.ipv6), ("NAT64", paths.nat64)] {
+        if state == State::Dead {
+            reasons.push(format!("{name} does not answer"));
+        }
+    }
+    if let (VenueKind::Portal, Some(url)) = (kind, uplink.portal_url) {
+        reasons.push(format!("log-in page {url}"));
+    }
+    reasons
+}
+
+/// Returns at which uplinks it is found out what the venue offers.
+pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
+    let uplinks = facts.uplinks().into_iter();
+    let uplinks = uplinks
+        .filter(|uplink| uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE);
+    let plan = |uplink: UplinkView<'_>| VenuePlan {
+        index: uplink.link.index,
+        name: uplink.link.name.clone(),
+        mac: uplink.link.mac,
+        resolvers: super::probe::dns64(facts, &uplink),
+    };
+    uplinks.map(plan).collect()
+}
+
+/// Returns whether an uplink has an IPv4 address of its own and a way out for it.
+pub(super) fn has_ipv4(facts: &Facts, uplink: &UplinkView<'_>) -> bool {
+    matches!(uplink.address, Some(IpNet::V4(_)))
+        && facts
+            .kernel()
+            .default_routes()
+            .any(|route| route.index == uplink.link.index && route.destination.addr().is_ipv4())
+}

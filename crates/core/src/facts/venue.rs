@@ -1,0 +1,324 @@
+//! What the network behind each uplink offers: by its routers' advertisements, by its resolvers,
+//! and by what answers.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use bramblegate_clat::Prefix;
+
+use super::link::Links;
+use super::uplink::{RENEWAL_GRACE, leads_by_translator, primary};
+use crate::event::{Event, Instant, LinkIndex, Path, Probe, Reachability, RouterOffer, VenueNews};
+
+/// Routers of one link that are remembered: a venue has one or two, and any host may pose as one.
+const MOST_ROUTERS: usize = 8;
+/// NAT64 prefixes of one router that are remembered.
+const MOST_PREFIXES: usize = 4;
+
+/// Names who made a NAT64 prefix known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat64Source {
+    /// a router's advertisement (RFC 8781)
+    Advertised,
+    /// addresses of `ipv4only.arpa` (RFC 7050)
+    Synthesised,
+}
+
+/// Holds what is remembered of the venues of all uplinks.
+#[derive(Debug, Clone, Default)]
+pub struct Venues(BTreeMap<LinkIndex, VenueMemory>);
+
+/// Holds what is remembered of the venue of one uplink, for as long as its carrier stays.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VenueMemory {
+    routers: BTreeMap<Ipv6Addr, Router>,
+    synthesised: Vec<Prefix>,
+    answers: BTreeMap<Path, Reachability>,
+    ipv4: Family,
+    ipv6: Family,
+}
+
+/// Whether an uplink has an address of a family and a way out for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Family {
+    #[default]
+    Missing,
+    There,
+    /// gone a moment ago: perhaps it is being renewed
+    LostAt(Instant),
+}
+
+impl Family {
+    fn refresh(&mut self, there: bool, now: Instant) {
+        *self = match *self {
+            _ if there => Self::There,
+            Self::There => Self::LostAt(now),
+            Self::LostAt(at) if now.saturating_since(at) >= RENEWAL_GRACE => Self::Missing,
+            same => same,
+        };
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        if let Self::LostAt(at) = self { Some(at + RENEWAL_GRACE) } else { None }
+    }
+}
+
+/// One router's offer, with moments in the place of lifetimes.
+#[derive(Debug, Clone, PartialEq)]
+struct Router {
+    heard: Instant,
+    /// as a default router
+    until: Instant,
+    offer: RouterOffer,
+    nat64: Vec<(Prefix, Instant)>,
+}
+
+impl Venues {
+    /// Takes in what was heard of a venue.
+    pub(super) fn handle(&mut self, event: &Event, now: Instant, links: &Links) {
+        match event {
+            Event::Venue(VenueNews::Advertised { index, router, offer }) => {
+                if let Some(memory) = self.memory(*index, links) {
+                    memory.advertised(*router, offer, now);
+                }
+            }
+            Event::Venue(VenueNews::Synthesised { index, prefixes }) => {
+                if let Some(memory) = self.memory(*index, links) {
+                    memory.synthesised = prefixes.iter().copied().take(MOST_PREFIXES).collect();
+                }
+            }
+            Event::Venue(VenueNews::Answers { index, path, reachability }) => {
+                if let Some(memory) = self.memory(*index, links) {
+                    memory.answers.insert(*path, *reachability);
+                }
+            }
+            Event::Probe(Probe::Uplink { index, reachability }) => {
+                let family = primary(links.kernel(), *index).map(|held| held.address);
+                let path =
+                    family.map(|net| if net.addr().is_ipv4() { Path::Ipv4 } else { Path::Ipv6 });
+                if let (Some(memory), Some(path)) = (self.memory(*index, links), path) {
+                    memory.answers.insert(path, *reachability);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns what is remembered of an uplink that has a carrier.
+    fn memory(&mut self, index: LinkIndex, links: &Links) -> Option<&mut VenueMemory> {
+        (links.roles().uplinks.contains(&index) && has_carrier(index, links))
+            .then(|| self.0.entry(index).or_default())
+    }
+
+    /// Follows addresses and routes; forgets what has ended, and what belonged to another stay of the
+    /// cable.
+    pub(super) fn refresh(&mut self, now: Instant, links: &Links) {
+        self.0
+            .retain(|index, _| links.roles().uplinks.contains(index) && has_carrier(*index, links));
+        for index in links.roles().uplinks.iter().filter(|index| has_carrier(**index, links)) {
+            self.0.entry(*index).or_default();
+        }
+        for (index, memory) in &mut self.0 {
+            memory.expire(now);
+            let (prefix, kernel) = (memory.nat64().map(|(prefix, _)| prefix), links.kernel());
+            let held = kernel.addresses(*index).iter();
+            let held = held.filter(|held| held.is_usable() && !held.ours && !held.is_translators());
+            let leads = |ipv4: bool| {
+                held.clone().any(|held| held.address.addr().is_ipv4() == ipv4)
+                    && kernel.default_routes().any(|route| {
+                        route.index == *index && route.destination.addr().is_ipv4() == ipv4
+                    })
+            };
+            memory.ipv4.refresh(leads(true), now);
+            memory.ipv6.refresh(leads(false), now);
+            let (ipv4, ipv6) = (memory.has_ipv4(), memory.has_ipv6());
+            let translator = leads_by_translator(kernel, *index);
+            memory.answers.retain(|path, _| match path {
+                Path::Ipv4 => ipv4,
+                Path::Ipv6 => ipv6,
+                Path::Nat64(asked) => ipv6 && Some(*asked) == prefix,
+                Path::Translator => translator,
+            });
+        }
+    }
+
+    /// Returns the next moment after `now` at which time alone changes something.
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let families = self.0.values().flat_map(|memory| [memory.ipv4, memory.ipv6]);
+        let routers = self.0.values().flat_map(|memory| memory.routers.values());
+        let ends = routers
+            .flat_map(|router| router.nat64.iter().map(|(_, until)| *until).chain([router.until]));
+        ends.chain(families.filter_map(Family::deadline)).filter(|at| *at > now).min()
+    }
+
+    /// Returns what is remembered of the venue of an uplink.
+    pub fn get(&self, index: LinkIndex) -> Option<&VenueMemory> {
+        self.0.get(&index)
+    }
+}
+
+fn has_carrier(index: LinkIndex, links: &Links) -> bool {
+    links.kernel().link(index).is_some_and(|link| link.up && link.carrier)
+}
+
+impl VenueMemory {
+    fn advertised(&mut self, address: Ipv6Addr, offer: &RouterOffer, now: Instant) {
+        if self.routers.len() >= MOST_ROUTERS && !self.routers.contains_key(&address) {
+            let oldest = self.routers.iter().min_by_key(|(_, router)| router.heard);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.routers.remove(&oldest);
+            }
+        }
+        let before = self.routers.remove(&address).map(|router| router.nat64).unwrap_or_default();
+        let mut nat64: BTreeMap<Prefix, Instant> = before.into_iter().collect();
+        for (prefix, lifetime) in &offer.nat64 {
+            nat64.insert(*prefix, now + seconds(*lifetime));
+        }
+        let mut nat64: Vec<(Prefix, Instant)> =
+            nat64.into_iter().filter(|(_, until)| *until > now).collect();
+        nat64.truncate(MOST_PREFIXES);
+        let until = now + seconds(offer.lifetime);
+        // What an advertisement leaves out is not withdrawn by it (RFC 8781, section 5): it ends
+        // with its own lifetime.
+        self.routers.insert(address, Router { heard: now, until, offer: offer.clone(), nat64 });
+    }
+
+    fn expire(&mut self, now: Instant) {
+        for router in self.routers.values_mut() {
+            router.nat64.retain(|(_, until)| *until > now);
+        }
+        self.routers.retain(|_, router| router.until > now || !router.nat64.is_empty());
+    }
+
+    /// Returns the routers that are default routers.
+    fn routers(&self) -> impl Iterator<Item = &RouterOffer> {
+        self.routers
+            .values()
+            .filter(|router| router.until > router.heard)
+            .map(|router| &router.offer)
+    }
+
+    /// Returns the venue's NAT64 prefix and who made it known: routers first (RFC 8781, section
+    /// 5.1), of several the least, so that all wake-ups agree.
+    pub fn nat64(&self) -> Option<(Prefix, Nat64Source)> {
+        let advertised = self.routers.values().flat_map(|router| &router.nat64).map(|(p, _)| *p);
+        let advertised = advertised.min().map(|prefix| (prefix, Nat64Source::Advertised));
+        advertised.or_else(|| self.dns64().map(|prefix| (prefix, Nat64Source::Synthesised)))
+    }
+
+    /// Returns the prefix by which the uplink's resolvers make addresses.
+    pub fn dns64(&self) -> Option<Prefix> {
+        self.synthesised.iter().min().copied()
+    }
+
+    /// Returns whether the uplink has an IPv4 address of its own and a way out for it, or had a moment
+    /// ago: a renewal takes both away and puts them back.
+    pub fn has_ipv4(&self) -> bool {
+        self.ipv4 != Family::Missing
+    }
+
+    /// Returns the same of IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        self.ipv6 != Family::Missing
+    }
+
+    /// Returns whether the routers leave addresses to DHCPv6 alone.
+    pub fn is_managed_alone(&self) -> bool {
+        self.routers().any(|offer| offer.managed) && !self.routers().any(|offer| offer.autonomous)
+    }
+
+    /// Returns the least MTU that a router advertises, in bytes.
+    pub fn mtu(&self) -> Option<u32> {
+        self.routers().filter_map(|offer| offer.mtu).min()
+    }
+
+    /// Returns what the last try by a path found.
+    pub fn answer(&self, path: Path) -> Option<Reachability> {
+        self.answers.get(&path).copied()
+    }
+}
+
+fn seconds(seconds: u16) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_boot(Duration::from_secs(100));
+
+    fn at(seconds: u64) -> Instant {
+        NOW + Duration::from_secs(seconds)
+    }
+
+    fn offer(lifetime: u16, nat64: &[(&str, u16)]) -> RouterOffer {
+        let nat64 = nat64.iter().map(|(text, seconds)| (text.parse().unwrap(), *seconds)).collect();
+        RouterOffer { lifetime, nat64, ..RouterOffer::default() }
+    }
+
+    fn router(number: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number)
+    }
+
+    fn known(memory: &VenueMemory) -> Option<String> {
+        memory.nat64().map(|(prefix, _)| prefix.to_string())
+    }
+
+    #[test]
+    fn a_prefix_lasts_as_long_as_its_router_promised() {
+        let mut memory = VenueMemory::default();
+        memory.advertised(router(1), &offer(1800, &[("64:ff9b::/96", 600)]), NOW);
+        assert_eq!(known(&memory).as_deref(), Some("64:ff9b::/96"));
+        memory.advertised(router(1), &offer(1800, &[]), at(10));
+        memory.expire(at(599));
+        assert_eq!(known(&memory).as_deref(), Some("64:ff9b::/96"), "left out is not withdrawn");
+        memory.expire(at(600));
+        assert_eq!(known(&memory), None);
+        memory.advertised(router(1), &offer(1800, &[("64:ff9b::/96", 600)]), at(601));
+        memory.advertised(router(1), &offer(1800, &[("64:ff9b::/96", 0)]), at(602));
+        assert_eq!(known(&memory), None, "withdrawn");
+        memory.synthesised = vec!["2001:db8::/32".parse().unwrap()];
+        assert_eq!(known(&memory).as_deref(), Some("2001:db8::/32"), "the second source");
+    }
+
+    #[test]
+    fn only_default_routers_count_but_for_their_prefixes() {
+        let mut memory = VenueMemory::default();
+        let mut last = offer(0, &[("64:ff9b::/96", 600)]);
+        (last.managed, last.mtu) = (true, Some(1280));
+        memory.advertised(router(1), &last, NOW);
+        memory.expire(at(1));
+        assert!(known(&memory).is_some(), "the lifetimes are independent of one another");
+        assert!(!memory.is_managed_alone() && memory.mtu().is_none());
+        memory.advertised(router(2), &RouterOffer { lifetime: 9, ..last.clone() }, at(1));
+        assert!(memory.is_managed_alone());
+        assert_eq!(memory.mtu(), Some(1280));
+        let autonomous = RouterOffer { lifetime: 9, autonomous: true, ..RouterOffer::default() };
+        memory.advertised(router(3), &autonomous, at(1));
+        assert!(!memory.is_managed_alone());
+    }
+
+    proptest! {
+        #[test]
+        fn routers_are_bounded_and_end(
+            heard in prop::collection::vec((0u16..40, 0u16..100, 0u16..100, 0u64..50), 0..80),
+        ) {
+            let mut memory = VenueMemory::default();
+            let mut now = NOW;
+            for (number, lifetime, nat64, later) in heard {
+                now = now + Duration::from_secs(later);
+                let prefix = format!("2001:db8:{number:x}::/96");
+                memory.advertised(router(number), &offer(lifetime, &[(&prefix, nat64)]), now);
+                memory.expire(now);
+                prop_assert!(memory.routers.len() <= MOST_ROUTERS);
+                prop_assert_eq!(memory.routers.get(&router(number)).is_some(), lifetime.max(nat64) > 0);
+            }
+            memory.expire(now + Duration::from_secs(100));
+            prop_assert_eq!(memory, VenueMemory::default());
+        }
+    }
+}

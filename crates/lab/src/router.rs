@@ -1,0 +1,188 @@
+//! A router that advertises what a venue file asks for: dnsmasq cannot send a NAT64 prefix
+//! (RFC 8781), and Debian 12's radvd neither. Packets are made here by the letter of the RFCs, not by
+//! the crate that reads them.
+
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv6Net;
+use rustix::net::{RecvFlags, recv};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{Error, Result, while_doing};
+
+/// `ff02::1`
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Advertisements are sent this often, and at each solicitation.
+const INTERVAL: Duration = Duration::from_secs(3);
+/// A prefix's valid and preferred lifetimes, in seconds.
+const PREFIX_LIFETIME: u32 = 3600;
+
+/// What a router advertises; written as words, for the command line of its process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Advertised {
+    /// addresses come from DHCPv6 (M)
+    pub managed: bool,
+    /// hosts make no addresses of the prefixes
+    pub no_slaac: bool,
+    /// for how long it is a default router, in seconds
+    pub lifetime: Option<u16>,
+    pub mtu: Option<u32>,
+    pub prefixes: Vec<Ipv6Net>,
+    /// prefixes that are deprecated: preferred no longer, valid for a while
+    pub deprecated: Vec<Ipv6Net>,
+    /// NAT64 prefixes, and for how many seconds
+    pub nat64: Vec<(Ipv6Net, u16)>,
+    pub portal: Option<String>,
+}
+
+impl fmt::Display for Advertised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lifetime={}", self.lifetime.unwrap_or(1800))?;
+        for (flag, word) in [(self.managed, " managed"), (self.no_slaac, " no-slaac")] {
+            f.write_str(if flag { word } else { "" })?;
+        }
+        self.mtu.map_or(Ok(()), |mtu| write!(f, " mtu={mtu}"))?;
+        self.prefixes.iter().try_for_each(|prefix| write!(f, " prefix={prefix}"))?;
+        self.deprecated.iter().try_for_each(|prefix| write!(f, " deprecated={prefix}"))?;
+        self.nat64.iter().try_for_each(|(prefix, time)| write!(f, " nat64={prefix}@{time}"))?;
+        self.portal.as_ref().map_or(Ok(()), |url| write!(f, " portal={url}"))
+    }
+}
+
+impl FromStr for Advertised {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut advertised = Self::default();
+        for word in text.split_whitespace() {
+            let wrong = || Error(format!("{word} is nothing that a router advertises"));
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            match name {
+                "managed" => advertised.managed = true,
+                "no-slaac" => advertised.no_slaac = true,
+                "lifetime" => advertised.lifetime = Some(value.parse().map_err(|_| wrong())?),
+                "mtu" => advertised.mtu = Some(value.parse().map_err(|_| wrong())?),
+                "prefix" => advertised.prefixes.push(value.parse().map_err(|_| wrong())?),
+                "deprecated" => advertised.deprecated.push(value.parse().map_err(|_| wrong())?),
+                "portal" => advertised.portal = Some(value.to_owned()),
+                "nat64" => {
+                    let (prefix, time) = value.split_once('@').ok_or_else(wrong)?;
+                    let prefix = prefix.parse().map_err(|_| wrong())?;
+                    advertised.nat64.push((prefix, time.parse().map_err(|_| wrong())?));
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(advertised)
+    }
+}
+
+impl Advertised {
+    /// Returns the message (RFC 4861, section 4.2); the kernel fills in its checksum.
+    pub fn message(&self) -> Vec<u8> {
+        let mut message = vec![134, 0, 0, 0, 64, if self.managed { 0x80 } else { 0 }];
+        message.extend(self.lifetime.unwrap_or(1800).to_be_bytes());
+        message.extend([0; 8]);
+        if let Some(mtu) = self.mtu {
+            message.extend([5, 1, 0, 0]);
+            message.extend(mtu.to_be_bytes());
+        }
+        let current = self.prefixes.iter().map(|prefix| (prefix, PREFIX_LIFETIME));
+        for (prefix, preferred) in current.chain(self.deprecated.iter().map(|prefix| (prefix, 0))) {
+            let flags = if self.no_slaac { 0x80 } else { 0xc0 };
+            message.extend([3, 4, prefix.prefix_len(), flags]);
+            message.extend(PREFIX_LIFETIME.to_be_bytes());
+            message.extend(preferred.to_be_bytes());
+            message.extend([0; 4]);
+            message.extend(prefix.network().octets());
+        }
+        for (prefix, lifetime) in &self.nat64 {
+            // RFC 8781, section 4: thirteen bits of eight seconds, three of the prefix's length.
+            let code = match prefix.prefix_len() {
+                96 => 0,
+                64 => 1,
+                56 => 2,
+                48 => 3,
+                40 => 4,
+                _ => 5,
+            };
+            message.extend([38, 2]);
+            message.extend((lifetime & !7 | code).to_be_bytes());
+            message.extend(prefix.network().octets().iter().take(12));
+        }
+        if let Some(portal) = &self.portal {
+            // RFC 8910, section 2.3: padded with zeros to units of eight bytes.
+            let units = (portal.len() + 2).div_ceil(8);
+            let end = message.len() + 8 * units;
+            message.extend([37, u8::try_from(units).unwrap_or(u8::MAX)]);
+            message.extend(portal.bytes());
+            message.resize(end, 0);
+        }
+        message
+    }
+}
+
+/// Advertises at a port until killed: at once, every few seconds, and when a host asks.
+pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> {
+    let doing = || while_doing(format!("cannot advertise at {port}"));
+    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).map_err(doing())?;
+    socket.bind_device(Some(port.as_bytes())).map_err(doing())?;
+    socket.set_multicast_hops_v6(255).map_err(doing())?;
+    socket.set_multicast_if_v6(index).map_err(doing())?;
+    let to = SocketAddrV6::new(ALL_NODES, 0, 0, index).into();
+    let message = advertised.message();
+    let mut next = Instant::now();
+    let mut ready = false;
+    loop {
+        if Instant::now() >= next {
+            // A link-local address is tentative for a second or two.
+            match socket.send_to(&message, &to) {
+                Ok(_) if !ready => {
+                    println!("ready");
+                    ready = true;
+                    next = Instant::now() + INTERVAL;
+                }
+                Ok(_) => next = Instant::now() + INTERVAL,
+                Err(_) => next = Instant::now() + Duration::from_millis(100),
+            }
+        }
+        let wait = next.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(wait)).map_err(doing())?;
+        let mut buffer = [0; 1500];
+        // A solicitation is answered at once; no answer until then is none.
+        if recv(&socket, &mut buffer[..], RecvFlags::empty()).is_ok() && buffer[0] == 133 {
+            next = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advertised_is_written_and_read_as_words() {
+        let words = "lifetime=9 managed no-slaac mtu=1280 prefix=2001:db8:7::/64 \
+                     deprecated=2001:db8:8::/64 nat64=2001:db8:64::/96@600 portal=https://p/";
+        let advertised: Advertised = words.parse().unwrap();
+        assert_eq!(advertised.to_string(), words);
+        assert!("lifetime=x".parse::<Advertised>().is_err());
+    }
+
+    /// By the octets that `tcpdump -vv` reads as "pref64 option (38), length 16 (2): 64:ff9b::/96 (plc
+    /// 0), lifetime 600s".
+    #[test]
+    fn options_are_as_the_rfcs_draw_them() {
+        let message = |words: &str| words.parse::<Advertised>().unwrap().message();
+        let nat64 = message("lifetime=1800 nat64=64:ff9b::/96@600");
+        assert_eq!(nat64[..8], [134, 0, 0, 0, 64, 0, 7, 8]);
+        assert_eq!(nat64[16..], [38, 2, 2, 0x58, 0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let portal = message("portal=https://p/");
+        assert_eq!(portal[16..], *b"\x25\x02https://p/\0\0\0\0");
+        assert_eq!(message("mtu=1280")[16..], [5, 1, 0, 0, 0, 0, 5, 0]);
+    }
+}
