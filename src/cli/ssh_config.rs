@@ -224,6 +224,7 @@ mod tests {
             name: name.to_owned(),
             mac: None,
             address: address.map(|address| address.parse().unwrap()),
+            ipv6: Vec::new(),
             found: false,
         };
         let nodes = vec![node("rpi1", Some("192.168.50.11")), node("rpi2", None)];

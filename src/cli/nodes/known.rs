@@ -16,7 +16,10 @@ use crate::config::Fault;
 pub struct Node {
     pub name: String,
     pub mac: Option<String>,
+    /// of IPv4, if it has one
     pub address: Option<IpAddr>,
+    /// those that it made for itself
+    pub ipv6: Vec<IpAddr>,
     /// the settings do not name it
     pub found: bool,
 }
@@ -64,6 +67,7 @@ impl Known {
                     name: node.name.clone(),
                     mac: node.mac.map(|mac| mac.to_string()),
                     address: node.address.map(IpAddr::V4),
+                    ipv6: Vec::new(),
                     found: false,
                 };
                 Ok(Self {
@@ -78,13 +82,15 @@ impl Known {
         let node = |node: &status::Node| Node {
             name: node.name.to_string(),
             mac: node.mac.as_ref().map(ToString::to_string),
-            address: node.address,
+            address: node.address.or_else(|| node.ipv6.first().copied()),
+            ipv6: node.ipv6.clone(),
             found: node.origin == Origin::Found,
         };
         let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
         let of_uplinks =
             status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
-        let held = status.cluster.address.iter().chain(of_uplinks).map(IpNet::addr).collect();
+        let of_cluster = status.cluster.address.iter().chain(&status.cluster.ipv6);
+        let held = of_cluster.chain(of_uplinks).map(IpNet::addr).collect();
         Self { nodes, head: status.uplink.address.map(|net| net.addr()), held }
     }
 }

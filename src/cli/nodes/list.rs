@@ -92,9 +92,11 @@ pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
 fn hosts_file(known: &Known, domain: Option<&str>) -> String {
     let mut text = String::new();
     for node in &known.nodes {
-        let Some(address) = node.address else { continue };
-        let whole = domain.map(|domain| format!("{}.{domain} ", node.name)).unwrap_or_default();
-        text += &format!("{address}\t{whole}{}\n", node.name);
+        let ipv6 = node.ipv6.iter().filter(|address| node.address != Some(**address));
+        for address in node.address.iter().chain(ipv6) {
+            let whole = domain.map(|domain| format!("{}.{domain} ", node.name)).unwrap_or_default();
+            text += &format!("{address}\t{whole}{}\n", node.name);
+        }
     }
     text
 }
@@ -166,7 +168,8 @@ mod tests {
         let status = serde_json::json!({
             "uplink": { "address": "10.99.0.126/24" },
             "nodes": [
-                { "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11", "health": "up",
+                { "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11",
+                  "ipv6": ["fd12:3456:789a:1:ba27:ebff:fe00:1"], "health": "up",
                   "rtt_us": 310, "since_s": 4000, "origin": "settings", "group": null },
                 { "name": "node-00-00-07", "mac": null, "address": null, "health": "down",
                   "rtt_us": null, "since_s": 3, "origin": "found", "group": "rack1" },
@@ -200,7 +203,11 @@ mod tests {
     #[test]
     fn a_hosts_file_has_those_that_have_an_address_and_a_name_that_is_one() {
         let known = Known::of_status(&status());
-        assert_eq!(hosts_file(&known, Some("bramble")), "192.168.50.11\trpi1.bramble rpi1\n");
+        assert_eq!(
+            hosts_file(&known, Some("bramble")),
+            "192.168.50.11\trpi1.bramble rpi1\n\
+             fd12:3456:789a:1:ba27:ebff:fe00:1\trpi1.bramble rpi1\n"
+        );
         assert_eq!(known.head, Some("10.99.0.126".parse().unwrap()));
     }
 }

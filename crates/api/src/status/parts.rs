@@ -111,6 +111,10 @@ pub struct Cluster {
     pub dhcp: Word<DhcpStatus>,
     /// null while there is no such interface
     pub interface: Option<Text>,
+    /// CIDR text: the head's own IPv6 address in the cluster; absent where the nodes get no IPv6
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<IpNet>,
     /// addresses that are leased to boards now
     pub leases: usize,
     /// addresses that can be leased to boards which the settings do not know; null: none are
@@ -160,6 +164,10 @@ pub struct Node {
     pub name: Text,
     pub mac: Option<Text>,
     pub address: Option<IpAddr>,
+    /// the IPv6 addresses that it made for itself in the cluster's network; absent of a node that
+    /// was not heard at any
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ipv6: Vec<IpAddr>,
     pub health: Word<NodeHealth>,
     /// of a node that boots from the head: the file that it loaded last, within the folder of
     /// cluster.netboot.root

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
@@ -28,7 +28,7 @@ use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use cluster::Placement;
 use dhcp::ServicePlan;
-use firewall::{Ruleset, RulesetInput};
+use firewall::{ClusterIpv6, Ruleset, RulesetInput};
 
 /// Everything that should be true, complete each time; an equal value is no work.
 ///
@@ -46,6 +46,8 @@ pub struct Desired {
     pub overlap: Overlap,
     /// where the head's address in the cluster is now
     pub cluster_address: IpNet,
+    /// its IPv6 address there
+    pub cluster_ipv6: Option<Ipv6Net>,
 }
 
 /// What the kernel's network stack should hold of ours.
@@ -74,6 +76,15 @@ pub struct PortPlan {
     /// to be there, in this order; others that are ours go, those of others are never touched
     pub addresses: Vec<IpNet>,
     pub conf: InterfaceConf,
+    /// the part that the port has where the nodes get IPv6; `None`: IPv6 is left as it is
+    pub ipv6: Option<Ipv6Role>,
+}
+
+/// The part of a port in the nodes' IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6Role {
+    Cluster,
+    Uplink,
 }
 
 /// Per-interface IPv4 settings (`/proc/sys/net/ipv4/conf/IF/*`), written by `RTM_SETLINK` with
@@ -211,6 +222,7 @@ fn desired(
         alerts,
         overlap: placement.overlap,
         cluster_address: placement.address,
+        cluster_ipv6: placement.ipv6,
     }
 }
 
@@ -249,6 +261,7 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
                 ignore_routes_with_linkdown: Some(true),
                 ..InterfaceConf::of(&netconf::kept(uplink.link.index, true, false))
             },
+            ipv6: placement.ipv6.map(|_| Ipv6Role::Uplink),
         }
     });
     let cluster = facts.cluster_port().filter(|link| link.master.is_none()).map(|link| {
@@ -259,8 +272,10 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
             up: true,
             addresses: std::iter::once(placement.address)
                 .chain(placement.kept.iter().copied())
+                .chain(placement.ipv6.map(IpNet::V6))
                 .collect(),
             conf: InterfaceConf::of(&netconf::kept(link.index, false, answers_for_uplink)),
+            ipv6: placement.ipv6.map(|_| Ipv6Role::Cluster),
         }
     });
     uplinks.chain(cluster).collect()
@@ -302,6 +317,10 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),
+        ipv6: placement.ipv6.map(|address| ClusterIpv6 {
+            network: address.trunc(),
+            for_us_alone: !facts.forwarded_ipv6(),
+        }),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: facts.vitals().ssh_ports.clone(),

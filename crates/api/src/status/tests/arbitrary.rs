@@ -101,11 +101,12 @@ fn rule() -> BoxedStrategy<Rule> {
 
 fn cluster() -> BoxedStrategy<Cluster> {
     let counts = any::<(usize, Option<usize>, usize, usize)>();
-    (net(), word(&DhcpStatus::ALL), of(text()), counts)
-        .prop_map(|(address, dhcp, interface, (leases, range_size, total, up))| Cluster {
+    (net(), of(net()), word(&DhcpStatus::ALL), of(text()), counts)
+        .prop_map(|(address, ipv6, dhcp, interface, (leases, range_size, total, up))| Cluster {
             address: Some(address),
             dhcp,
             interface,
+            ipv6,
             leases,
             range_size,
             total,
@@ -143,10 +144,23 @@ fn host() -> BoxedStrategy<Host> {
 fn node() -> BoxedStrategy<Node> {
     let words = (word(&NodeHealth::ALL), word(&Origin::ALL));
     let texts = (text(), of(text()), of(text()), of(text()));
-    (texts, words, any::<(Option<IpAddr>, Option<u64>, Option<u8>, u64)>())
-        .prop_map(|((name, mac, stage, group), (health, origin), numbers)| {
+    let ipv6 = list(any::<std::net::Ipv6Addr>().prop_map(IpAddr::V6));
+    (texts, words, ipv6, any::<(Option<IpAddr>, Option<u64>, Option<u8>, u64)>())
+        .prop_map(|((name, mac, stage, group), (health, origin), ipv6, numbers)| {
             let (address, rtt_us, loss_percent, since_s) = numbers;
-            Node { name, mac, address, health, stage, rtt_us, loss_percent, since_s, origin, group }
+            Node {
+                name,
+                mac,
+                address,
+                ipv6,
+                health,
+                stage,
+                rtt_us,
+                loss_percent,
+                since_s,
+                origin,
+                group,
+            }
         })
         .boxed()
 }
