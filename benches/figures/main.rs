@@ -43,7 +43,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 16] = [
+const FIGURES: [Figure; 17] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
     ("rules", rules::measure),
@@ -52,6 +52,7 @@ const FIGURES: [Figure; 16] = [
     ("address", address::measure),
     ("lease", lease::measure),
     ("forward", forward::measure),
+    ("nat66", forward::nat66),
     ("snmp", snmp::measure),
     ("metrics", metrics::measure),
     ("sweep", sweep::measure),
