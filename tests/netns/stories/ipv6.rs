@@ -104,6 +104,7 @@ pub fn nodes_have_addresses_names_and_a_way_out() -> Result<()> {
         must("rpi1", &format!("ping -c 2 -i 0.2 -W 1 {two}"))?;
         ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
         the_head_says_that_it_is_a_router()?;
+        a_deprecated_address_is_better_than_the_clusters(world)?;
         ensure("the head has its own", default_route("head").is_some())?;
         nothing_comes_in(world, &one)
     })
@@ -123,6 +124,16 @@ fn the_head_says_that_it_is_a_router() -> Result<()> {
         ensure(&format!("time {time}: {text}"), code == 0)?;
     }
     ensure("the head is its router still", default_route("rpi1").is_some())
+}
+
+/// The venue calls its network old, as before it gets another one.
+fn a_deprecated_address_is_better_than_the_clusters(world: &World) -> Result<()> {
+    let held = reported(world, "uplinks.0.addresses.1");
+    must("head", &format!("ip -6 addr change {held} dev eth1 valid_lft 900 preferred_lft 0"))?;
+    must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
+    ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
+    must("head", &format!("ip -6 addr change {held} dev eth1 valid_lft 900 preferred_lft 800"))
+        .map(drop)
 }
 
 /// The venue knows where the cluster is, and tries.
