@@ -404,7 +404,7 @@ pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     };
     if net.prefix_len() != 64 {
         let right = format!("write \"{}/64\"", net.network());
-        return bad("is no /64, and nodes make their own addresses in a /64 only", right);
+        return bad("is not a /64, and nodes make their own addresses in a /64 only", right);
     }
     if net.addr() != net.network() {
         return bad("has a host part", format!("write \"{}\"", net.trunc()));

@@ -166,7 +166,7 @@ fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
                     facts.cluster_port().map_or("the cluster interface", |link| link.name.as_str());
                 let text = format!(
                     "another device in the cluster advertises itself as an IPv6 router{latest}. \
-                     The head ignores it, but nodes may leave by it, past the head. Find it with \
+                     The head ignores it, but nodes may send through it, past the head. Find it with \
                      `sudo tcpdump -eni {port} 'icmp6 and ip6[40] == 134'`, and stop its router \
                      advertisements"
                 );
