@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::lab::{Namespace, cable, fail, file, median, paired, program, used, write};
 use crate::table::Row;
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, VENUE};
 
 const ROUNDS: usize = 21;
 /// The server behind this prefix: 10.60.0.1 in its last four octets.
@@ -140,7 +140,7 @@ impl Net {
             Some(translate(way, &head, index)?)
         };
         wait_for_way(&node)?;
-        let traffic = Traffic::new(name, node, venue)?;
+        let traffic = Traffic::new(name, node, venue, VENUE)?;
         Ok(Self { traffic, head, translator })
     }
 

@@ -2,10 +2,10 @@
 //! new connections. Each way has networks of its own; they take turns in short bursts.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use bramblegate::decide::firewall::{RulesetInput, build};
+use bramblegate::decide::firewall::{ClusterIpv6, RulesetInput, build};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate_lab::shell::feed;
 use bramblegate_lab::{Error, Result};
@@ -15,6 +15,7 @@ use crate::table::Row;
 use crate::traffic::{BURST, SHORT, Traffic, VENUE};
 
 const ROUNDS: usize = 21;
+const VENUE_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 1));
 
 /// What a careful administrator would write to the same end.
 const BY_HAND: &str = r#"
@@ -59,6 +60,8 @@ const IPTABLES: &str = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Ours,
+    /// ours as well, by IPv6
+    Nat66,
     ByHand,
     Bare,
     Iptables(&'static str),
@@ -83,8 +86,46 @@ struct Net {
     traffic: Traffic,
 }
 
+const MEASURES: [(&str, f64, &str); 3] =
+    [("TCP, bulk", 1e9, "Gbit/s"), ("small packets", 1e3, "k/s"), ("new connections", 1e3, "k/s")];
+
 /// What was measured of one way: bits a second of TCP, packets a second, connections a second.
 type Samples = [Vec<f64>; 3];
+
+/// Translation of IPv6 beside that of IPv4, by the same rule set.
+pub fn nat66() -> Result<Vec<Row>> {
+    let ways = [(Way::Nat66, "NAT66"), (Way::Ours, "NAT44")];
+    let nets = ways.into_iter().enumerate();
+    let mut nets = nets
+        .map(|(index, (way, name))| Net::build(index, way, name))
+        .collect::<Result<Vec<_>>>()?;
+    let samples = in_turn(&mut nets)?;
+    let row = |(measure, (name, scale, unit)): (usize, (&str, f64, &'static str))| {
+        let value = |net: usize| median(&samples[net][measure]) / scale;
+        let ratio = paired(&samples[0][measure], &samples[1][measure]);
+        Row::new(format!("NAT66, {name}"), value(0), unit)
+            .against("NAT44", value(1))
+            .ratio(ratio)
+            .target(">= 0.97x", ratio >= 0.97)
+    };
+    Ok(MEASURES.into_iter().enumerate().map(row).collect())
+}
+
+/// Measures each in short bursts, one after the other.
+fn in_turn(nets: &mut [Net]) -> Result<Vec<Samples>> {
+    let mut samples: Vec<Samples> = nets.iter().map(|_| Samples::default()).collect();
+    for round in 0..ROUNDS {
+        // Not always the same neighbour before it.
+        for step in 0..nets.len() {
+            let place = (round + step) % nets.len();
+            let (net, samples) = (&mut nets[place], &mut samples[place]);
+            samples[0].push(net.traffic.up()?);
+            samples[1].push(net.traffic.packets()?);
+            samples[2].push(net.connections()?);
+        }
+    }
+    Ok(samples)
+}
 
 pub fn measure() -> Result<Vec<Row>> {
     let mut nets = Vec::new();
@@ -102,24 +143,9 @@ pub fn measure() -> Result<Vec<Row>> {
     for reason in absent {
         eprint!("(without {}) ", reason.lines().next().unwrap_or_default());
     }
-    let mut samples: Vec<Samples> = nets.iter().map(|_| Samples::default()).collect();
-    for round in 0..ROUNDS {
-        // Not always the same neighbour before it.
-        for step in 0..nets.len() {
-            let place = (round + step) % nets.len();
-            let (net, samples) = (&mut nets[place], &mut samples[place]);
-            samples[0].push(net.traffic.up()?);
-            samples[1].push(net.traffic.packets()?);
-            samples[2].push(net.connections()?);
-        }
-    }
-    let measures = [
-        ("TCP, bulk", 1e9, "Gbit/s"),
-        ("small packets", 1e3, "k/s"),
-        ("new connections", 1e3, "k/s"),
-    ];
+    let samples = in_turn(&mut nets)?;
     let mut rows = Vec::new();
-    for (measure, (name, scale, unit)) in measures.into_iter().enumerate() {
+    for (measure, (name, scale, unit)) in MEASURES.into_iter().enumerate() {
         let value = |net: usize| median(&samples[net][measure]) / scale;
         let plain = nets.iter().position(|net| net.way == Way::None);
         for (place, net) in
@@ -152,19 +178,31 @@ impl Net {
         head.ip("addr add 192.168.50.1/24 dev eth0\naddr add 10.60.0.2/24 dev eth1")?;
         venue.ip("addr add 10.60.0.1/24 dev v0\nroute add 192.168.50.0/24 via 10.60.0.2")?;
         head.sh("sysctl -qw net.ipv4.ip_forward=1")?;
+        let at = if way == Way::Nat66 {
+            node.ip("addr add fd12::11/64 dev e0 nodad\nroute add default via fd12::1")?;
+            head.ip(
+                "addr add fd12::1/64 dev eth0 nodad\naddr add 2001:db8:7::2/64 dev eth1 nodad",
+            )?;
+            venue.ip("addr add 2001:db8:7::1/64 dev v0 nodad")?;
+            head.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")?;
+            VENUE_6
+        } else {
+            VENUE
+        };
         node.sh("sysctl -qw net.ipv4.ip_local_port_range='1024 65000'")?;
         let reconciler = load(way, &head)?;
-        let traffic = Traffic::new(name, node, venue)?;
+        let traffic = Traffic::new(name, node, venue, at)?;
         Ok(Self { name, way, _head: head, _sink: reconciler, traffic })
     }
 
     /// Connections made and reset in a second.
     fn connections(&self) -> Result<f64> {
-        let rate = self.traffic.node.on(|| -> std::io::Result<f64> {
+        let at = self.traffic.at;
+        let rate = self.traffic.node.on(move || -> std::io::Result<f64> {
             let begin = Instant::now();
             let mut count = 0.0;
             while begin.elapsed() < BURST {
-                let mut stream = TcpStream::connect(SocketAddr::from((VENUE, SHORT)))?;
+                let mut stream = TcpStream::connect(SocketAddr::from((at, SHORT)))?;
                 // Not faster than they are taken: a full queue would lose one for a second.
                 stream.read_exact(&mut [0])?;
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
@@ -178,11 +216,16 @@ impl Net {
 
 fn load(way: Way, head: &Namespace) -> Result<Option<FirewallReconciler>> {
     match way {
-        Way::Ours => {
+        Way::Ours | Way::Nat66 => {
+            let ipv6 =
+                (way == Way::Nat66).then(|| "fd12::/64".parse::<ipnet::Ipv6Net>()).transpose();
             let network = "192.168.50.1/24".parse().map_err(fail("an address"))?;
             let input = RulesetInput {
                 cluster_port: Some("eth0".into()),
                 cluster_networks: vec![network],
+                ipv6: ipv6
+                    .map_err(fail("a network"))?
+                    .map(|network| ClusterIpv6 { network, for_us_alone: true }),
                 uplinks: vec!["eth1".into()],
                 allow: vec![bramblegate::config::Allow::Ssh, bramblegate::config::Allow::Icmp],
                 flow_table_devices: vec!["eth0".into(), "eth1".into()],

@@ -46,7 +46,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 17] = [
+const FIGURES: [Figure; 18] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
     ("rules", rules::measure),
@@ -56,6 +56,7 @@ const FIGURES: [Figure; 17] = [
     ("lease", lease::measure),
     ("forward", forward::measure),
     ("clat", clat::measure),
+    ("nat66", forward::nat66),
     ("snmp", snmp::measure),
     ("metrics", metrics::measure),
     ("sweep", sweep::measure),

@@ -2,7 +2,7 @@
 //! namespaces that are there already, with the head's ways between them.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub const BURST: Duration = Duration::from_millis(150);
 /// What is still on its way must not fall into the next burst.
 const PAUSE: Duration = Duration::from_millis(15);
 /// The venue, as the node sees it.
-pub const VENUE: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 1);
+pub const VENUE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 60, 0, 1));
 const UP: u16 = 5001;
 /// Takes connections, sends an octet on each, and ends it.
 pub const SHORT: u16 = 5002;
@@ -25,6 +25,8 @@ const DOWN: u16 = 5003;
 #[derive(Debug)]
 pub struct Traffic {
     name: &'static str,
+    /// where the venue is
+    pub at: IpAddr,
     pub node: Namespace,
     pub venue: Namespace,
     up: TcpStream,
@@ -37,7 +39,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// Begins to listen in the venue, and connects.
-    pub fn new(name: &'static str, node: Namespace, venue: Namespace) -> Result<Self> {
+    pub fn new(name: &'static str, node: Namespace, venue: Namespace, at: IpAddr) -> Result<Self> {
         // Small packets are counted where they arrive, and go no further.
         venue.nft(
             "table inet sink {\n\tchain prerouting {\n\t\ttype filter hook prerouting priority -300;\n\
@@ -46,12 +48,12 @@ impl Traffic {
         let received: Arc<[AtomicU64; 2]> = Arc::default();
         let (sends, stop): (Arc<AtomicBool>, Arc<AtomicBool>) = (Arc::default(), Arc::default());
         serve(&venue, received.clone(), sends.clone(), stop.clone())?;
-        let connect = |port| node.on(move || TcpStream::connect(SocketAddr::from((VENUE, port))));
+        let connect = |port| node.on(move || TcpStream::connect(SocketAddr::from((at, port))));
         let up = connect(UP)?.map_err(fail(name))?;
         let mut down = connect(DOWN)?.map_err(fail(name))?;
         let counts = received.clone();
         node.thread(move || swallow(&mut down, &counts[1]))?;
-        Ok(Self { name, node, venue, up, received, sends, stop })
+        Ok(Self { name, at, node, venue, up, received, sends, stop })
     }
 
     /// Bits that arrive at the venue in a second.
@@ -87,9 +89,14 @@ impl Traffic {
     /// Packets of one flow, of 18 bytes, that arrive in a second.
     pub fn packets(&self) -> Result<f64> {
         let before = self.arrived()?;
-        let time = self.node.on(|| -> std::io::Result<Duration> {
-            let socket = UdpSocket::bind("0.0.0.0:40000")?;
-            socket.connect((VENUE, 9))?;
+        let at = self.at;
+        let any: IpAddr = match at {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let time = self.node.on(move || -> std::io::Result<Duration> {
+            let socket = UdpSocket::bind((any, 40000))?;
+            socket.connect((at, 9))?;
             let begin = Instant::now();
             while begin.elapsed() < BURST {
                 (0..64).try_for_each(|_| match socket.send(&[0; 18]) {

@@ -161,6 +161,7 @@ fn machine_events() -> io::Result<Vec<Event>> {
     let mut events = link::snapshot()?;
     events.push(Event::Vital(name::read()));
     events.push(Event::Vital(opened(&events)));
+    events.push(Event::Vital(reconcile::link::ipv6(&super::run::state_directory())));
     events.push(Event::Vital(time::read(root)));
     let resolvers = resolvers::read(root).into_iter();
     events.extend(

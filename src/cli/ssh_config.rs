@@ -224,6 +224,7 @@ mod tests {
             name: name.to_owned(),
             mac: None,
             address: address.map(|address| address.parse().unwrap()),
+            ipv6: Vec::new(),
             found: false,
             group: None,
             health: "unknown".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bramblegate::decide::{self, Desired};
+use bramblegate::decide::{self, Desired, Ipv6Role};
 use bramblegate::event::Stop;
 use bramblegate::facts::Facts;
 use bramblegate::panel::{Frame, Playlist, Signal};
@@ -202,6 +202,11 @@ fn ports(desired: &Desired) -> String {
                 line += &format!(" {name}={value}");
             }
         }
+        line += match port.ipv6 {
+            None => "",
+            Some(Ipv6Role::Cluster) => " ipv6=cluster",
+            Some(Ipv6Role::Uplink) => " ipv6=uplink",
+        };
         line + "\n"
     });
     lines.collect()

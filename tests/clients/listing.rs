@@ -1,7 +1,9 @@
 //! Our table as the nft of each release lists it: what is printed, with all names and comments.
 
 use bramblegate::config::Allow;
-use bramblegate::decide::firewall::{ForwardedPort, Ruleset, RulesetInput, Transport, build};
+use bramblegate::decide::firewall::{
+    ClusterIpv6, ForwardedPort, Ruleset, RulesetInput, Transport, build,
+};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 
 use crate::sets::every_kind;
@@ -61,6 +63,10 @@ fn usual() -> Ruleset {
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
         cluster_addresses: vec![[192, 168, 50, 1].into()],
+        ipv6: Some(ClusterIpv6 {
+            network: "fd12:3456:789a:1::/64".parse().unwrap(),
+            for_us_alone: true,
+        }),
         uplinks: vec!["eth1".into(), "wlan0".into()],
         forwarded_for_us: vec!["eth1".into()],
         trusted: vec!["vlan7".into()],

@@ -217,7 +217,7 @@ pub fn every_kind() -> Ruleset {
         accepted(lookup(&[Field::Input], "names")),
         accepted(lookup(&[Field::Output, FROM], "named_pairs")),
         accepted(lookup(&[FROM], "timed")),
-        rule([], Action::Sample("seen")),
+        rule([], Action::Sample(Family::Ipv4, "seen")),
         rule([], Action::Decide(lookup(&[TO], "verdicts"))),
         rule(ipv4_tcp, Action::Decide(lookup(&[TO, TCP_PORT], "services"))),
         rule([to_port(80)], Action::Decide(lookup(&[TO], "by_net"))),

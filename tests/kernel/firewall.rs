@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate::config::Allow;
 use bramblegate::decide::firewall::{
-    Action, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build,
+    Action, ClusterIpv6, ForwardedPort, HIDING, Ruleset, RulesetInput, Transport, build,
 };
 use bramblegate::event::{Applied, ApplyError, ApplyErrorKind};
 use bramblegate::reconcile::error::OutputError;
@@ -136,7 +136,16 @@ fn the_listing_is_the_printed_text() {
         overlap_routed: true,
         ..home()
     };
-    for (input, protect) in [(home(), true), (odd, false), (RulesetInput::default(), true)] {
+    let network = "fd12:3456:789a:1::/64".parse().unwrap();
+    let ipv6 =
+        |for_us_alone| RulesetInput { ipv6: Some(ClusterIpv6 { network, for_us_alone }), ..home() };
+    for (input, protect) in [
+        (home(), true),
+        (odd, false),
+        (RulesetInput::default(), true),
+        (ipv6(true), true),
+        (ipv6(false), false),
+    ] {
         let ruleset = build(&input);
         let mut reconciler = FirewallReconciler::new();
         let applied = load(&mut reconciler, &ruleset, protect);

@@ -66,6 +66,7 @@ fn port(name: &str, addresses: &[&str]) -> PortPlan {
         name: name.into(),
         up: true,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        ipv6: None,
         conf: InterfaceConf {
             forwarding: Some(true),
             arp_ignore: Some(1),

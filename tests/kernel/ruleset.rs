@@ -2,7 +2,9 @@
 //! byte, and what the kernel read of it is, in nft's words, what we print.
 
 use bramblegate::config::Allow;
-use bramblegate::decide::firewall::{ForwardedPort, RulesetInput, TABLE, Transport, build};
+use bramblegate::decide::firewall::{
+    ClusterIpv6, ForwardedPort, RulesetInput, TABLE, Transport, build,
+};
 use bramblegate::netlink::messages;
 use bramblegate::reconcile::firewall::{Encoded, FirewallReconciler, Label, encode};
 use proptest::prelude::*;
@@ -108,6 +110,7 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
         prop::collection::vec(name, if flow_table { 0..4 } else { 0..1 }),
     );
     let networks = prop::collection::vec((any::<u32>(), 8_u8..=32), 0..3);
+    let networks = (networks, prop::option::of((any::<u128>(), any::<bool>())));
     let more =
         (prop::collection::vec(allow(), 0..6), prop::collection::vec(port(), 0..3), any::<bool>());
     let names = || prop::collection::vec(name, 0..3);
@@ -119,6 +122,11 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
             let (forwarded_for_us, trusted, bridges, unknown) = without_role;
             let network =
                 |(bits, prefix): (u32, u8)| ipnet::IpNet::new(ipv4(bits), prefix).unwrap();
+            let (networks, ipv6) = networks;
+            let ipv6 = ipv6.map(|(bits, for_us_alone)| {
+                let network = ipnet::Ipv6Net::new(bits.into(), 64).unwrap().trunc();
+                ClusterIpv6 { network, for_us_alone }
+            });
             let (cluster_port, uplinks, flow_table_devices) = ports;
             let cluster_networks: Vec<ipnet::IpNet> = networks.into_iter().map(network).collect();
             let marks = [0x8000_0000, 0x8100_0000, 0xa900_0000, 0xed00_0000, 0xc400_0000];
@@ -133,6 +141,7 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
                 dead: forwards.iter().step_by(2).copied().collect(),
                 cluster_port,
                 cluster_networks,
+                ipv6,
                 uplinks,
                 allow,
                 ssh_ports,

@@ -13,8 +13,8 @@ use crate::{Schema, Text, Word};
 
 pub use line::Line;
 pub use parts::{
-    Alert, Blocker, Clat, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Signal,
-    Uplink, Web,
+    Alert, Blocker, Clat, Cluster, ClusterIpv6, Gateway, Host, Lcd, Led, Node, Panel, Pressure,
+    Rule, Signal, Uplink, Web,
 };
 pub use words::{
     ClatState, DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern,

@@ -165,6 +165,13 @@ impl Reader<'_> {
                 table.set(switch.name(), Item { value: Value::Bool(*on), at });
                 Value::Table(table)
             }
+            (ValueInner::String(_), None) if keys::mode_of(path).is_some() => {
+                let mut table = Table { at, ..Table::default() };
+                if let Some(mode) = keys::mode_of(path) {
+                    table.set(mode.name(), self.value(mode, path, value));
+                }
+                Value::Table(table)
+            }
             (other, switch) => {
                 let wrong = format!("{path} is a table, this is {}", article(other.type_str()));
                 let or = if switch.is_some() { "write true or false, or " } else { "write " };

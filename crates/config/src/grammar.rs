@@ -4,11 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::fault::Complaint;
 use super::tree::Scalar;
-use super::{Allow, HttpExpectation, NodeProbe, PortPattern, Threshold, Transport, WebAddress};
+use super::{
+    Allow, HttpExpectation, Ipv6Prefix, NodeProbe, PortPattern, Threshold, Transport, WebAddress,
+};
 use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
@@ -402,6 +404,31 @@ pub(super) fn fallback_address(text: &str) -> Parsed<Ipv4Net> {
         let right = complaint.right.replace("\"192.168.50.1/24\"", "\"10.213.50.1/24\"");
         Complaint { right, ..complaint }
     })
+}
+
+/// `cluster.ipv6.prefix`. Nodes make their own addresses in a /64 only (RFC 4862 5.5.3).
+pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
+    if text == "auto" {
+        return Ok(Ipv6Prefix::Auto);
+    }
+    let right = "write \"auto\", or a network of your own such as \"fd12:3456:789a:1::/64\"";
+    let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
+    let Ok(net) = text.parse::<Ipv6Net>() else {
+        return bad("is not an IPv6 network", right.to_owned());
+    };
+    if net.prefix_len() != 64 {
+        let right = format!("write \"{}/64\"", net.network());
+        return bad("is not a /64, and nodes make their own addresses in a /64 only", right);
+    }
+    if net.addr() != net.network() {
+        return bad("has a host part", format!("write \"{}\"", net.trunc()));
+    }
+    // Unique local or global (RFC 4291 2.4, RFC 4193 3.1).
+    let [first, ..] = net.network().octets();
+    if first & 0xfe != 0xfc && first & 0xe0 != 0x20 {
+        return bad("is not a network that nodes can have", right.to_owned());
+    }
+    Ok(Ipv6Prefix::Given(net))
 }
 
 /// Parses the head's address in a cluster's subnet, host part kept.

@@ -56,7 +56,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
@@ -193,6 +193,8 @@ pub struct Cluster {
     pub domain: String,
     pub dhcp: Option<Dhcp>,
     pub dns: Option<Dns>,
+    /// the nodes' IPv6 network; `None`: they get no IPv6
+    pub ipv6: Option<Ipv6Prefix>,
     pub netboot: Option<Netboot>,
 }
 
@@ -226,6 +228,15 @@ pub enum TimeServer {
 pub struct Dns {
     /// for when the venue names no resolver
     pub fallback_servers: Vec<IpAddr>,
+}
+
+/// `cluster.ipv6.prefix`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6Prefix {
+    /// a unique local one (RFC 4193), made once and kept
+    Auto,
+    /// a /64 without host part
+    Given(Ipv6Net),
 }
 
 /// `[cluster.netboot]`

@@ -183,6 +183,7 @@ impl Check<'_> {
             fallback_addresses: fallback_addresses?,
             domain: self.get(&keys::CLUSTER_DOMAIN)?,
             dns: self.dns()?,
+            ipv6: self.ipv6(enabled),
             netboot: self.netboot(),
             dhcp: dhcp.filter(|_| enabled),
         })
@@ -204,6 +205,21 @@ impl Check<'_> {
     fn dns(&self) -> Option<Option<Dns>> {
         let fallback_servers = self.get(&keys::CLUSTER_DNS_FALLBACK_SERVERS)?;
         Some(self.get(&keys::CLUSTER_DNS_ENABLED)?.then_some(Dns { fallback_servers }))
+    }
+
+    /// `served`: the nodes get addresses of IPv4.
+    fn ipv6(&mut self, served: bool) -> Option<Ipv6Prefix> {
+        self.get(&keys::CLUSTER_IPV6_MODE).filter(|on| *on)?;
+        if !served {
+            // Whether another router announces itself there is found out with the DHCP server.
+            let right = "add [cluster.dhcp], or write ipv6 = \"off\" in [cluster]";
+            self.complain(
+                self.place(&keys::CLUSTER_IPV6_MODE),
+                "cluster.ipv6 needs cluster.dhcp",
+                right,
+            );
+        }
+        self.get(&keys::CLUSTER_IPV6_PREFIX)
     }
 
     fn netboot(&mut self) -> Option<Netboot> {

@@ -49,16 +49,19 @@ pub fn forwarding() -> Vec<SockFilter> {
     ]
 }
 
-/// Lets through what ends an IPv4 neighbour of the port or is a verdict on it: the states of
-/// `states` (`NUD_*`), and each that goes. `None`: nothing.
-pub fn neighbours(port: Option<u32>, states: u16) -> Vec<SockFilter> {
+/// Lets through what ends a neighbour of the port or is a verdict on it: the states of `states`
+/// (`NUD_*`), and each that goes. `None`: nothing. `ipv6`: those of IPv6 as well.
+pub fn neighbours(port: Option<u32>, states: u16, ipv6: bool) -> Vec<SockFilter> {
     let Some(port) = port else { return vec![reject()] };
     let half = |number: u16| u32::from(number.to_be());
+    let family = |family: AddressFamily| u32::from(u8::from(family));
+    let second = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     vec![
         load_word(NEIGHBOUR_PORT),
-        jump_if_equal(port.to_be(), 0, 7),
+        jump_if_equal(port.to_be(), 0, 8),
         load_byte(BODY),
-        jump_if_equal(u32::from(u8::from(AddressFamily::Inet)), 0, 5),
+        jump_if_equal(family(AddressFamily::Inet), 1, 0),
+        jump_if_equal(family(second), 0, 5),
         load_half(TYPE),
         jump_if_equal(half(kind::DEL_NEIGHBOUR), 2, 0),
         load_half(NEIGHBOUR_STATE),
@@ -120,7 +123,7 @@ mod tests {
             body
         };
         let passes =
-            |kind, body: Vec<u8>| passes(neighbours(Some(PORT), REACHABLE), kind, 0, &body);
+            |kind, body: Vec<u8>| passes(neighbours(Some(PORT), REACHABLE, false), kind, 0, &body);
         assert!(passes(kind::NEW_NEIGHBOUR, neighbour(2, PORT, REACHABLE)));
         assert!(!passes(kind::NEW_NEIGHBOUR, neighbour(2, PORT, PROBE)));
         assert!(passes(kind::DEL_NEIGHBOUR, neighbour(2, PORT, PROBE)));
@@ -129,8 +132,27 @@ mod tests {
     }
 
     #[test]
+    fn of_ipv6_neighbours_the_same_where_they_are_wanted() {
+        let body = |family: u8, state: u16| {
+            let mut body = vec![family, 0, 0, 0];
+            body.extend(PORT.to_ne_bytes());
+            body.extend(state.to_ne_bytes());
+            body.extend([0, 1]);
+            body
+        };
+        let passes =
+            |kind, body: Vec<u8>| passes(neighbours(Some(PORT), REACHABLE, true), kind, 0, &body);
+        for family in [2, 10] {
+            assert!(passes(kind::NEW_NEIGHBOUR, body(family, REACHABLE)));
+            assert!(!passes(kind::NEW_NEIGHBOUR, body(family, PROBE)));
+            assert!(passes(kind::DEL_NEIGHBOUR, body(family, PROBE)));
+        }
+        assert!(!passes(kind::NEW_NEIGHBOUR, body(7, REACHABLE)), "AF_BRIDGE");
+    }
+
+    #[test]
     fn without_a_port_nothing_passes() {
         let body = [2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 1];
-        assert!(!passes(neighbours(None, u16::MAX), kind::NEW_NEIGHBOUR, 0, &body));
+        assert!(!passes(neighbours(None, u16::MAX, true), kind::NEW_NEIGHBOUR, 0, &body));
     }
 }

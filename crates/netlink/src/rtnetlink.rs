@@ -280,8 +280,8 @@ pub enum Listing {
     Rules,
     /// IPv4 settings of ports that `RTM_NEWNETCONF` announces
     Netconf,
-    /// IPv4 neighbours of the port with this index
-    Neighbours(u32),
+    /// neighbours of this family of the port with this index
+    Neighbours(AddressFamily, u32),
     /// the tables of IPv4 neighbours
     NeighbourTables,
 }
@@ -297,14 +297,14 @@ impl Listing {
             Self::Routes => (kind::GET_ROUTE, ROUTE, 0),
             Self::Rules => (kind::GET_RULE, ROUTE, 0),
             Self::Netconf => (kind::GET_NETCONF, NETCONF, inet),
-            Self::Neighbours(_) => (kind::GET_NEIGHBOUR, NEIGHBOUR, inet),
+            Self::Neighbours(family, _) => (kind::GET_NEIGHBOUR, NEIGHBOUR, family.into()),
             Self::NeighbourTables => (kind::GET_NEIGHBOUR_TABLE, NEIGHBOUR_TABLE, inet),
         };
         let mut body = vec![family];
         body.resize(header, 0);
         let request = Request::raw(kind, body).dump();
         match self {
-            Self::Neighbours(port) => request.attribute(NDA_IFINDEX, &port.to_ne_bytes()),
+            Self::Neighbours(_, port) => request.attribute(NDA_IFINDEX, &port.to_ne_bytes()),
             _ => request,
         }
     }

@@ -2,6 +2,7 @@
 //! addresses, or nothing (`web.public`). Pure but for the cache.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bramblegate_api::Text;
@@ -59,6 +60,7 @@ pub fn summary(whole: &Snapshot) -> Snapshot {
             name: format!("node-{}", place + 1).into(),
             mac: None,
             address: None,
+            addresses: Vec::new(),
             // A path may hold a hardware address.
             stage: None,
             ..node.clone()
@@ -85,9 +87,9 @@ struct Private(HashSet<String>);
 impl Private {
     fn of(whole: &Snapshot) -> Self {
         let texts = whole.nodes.iter().flat_map(|node| {
-            let address = node.address.map(|address| address.to_string());
+            let addresses = node.address.iter().chain(&node.addresses).map(IpAddr::to_string);
             let mac = node.mac.as_ref().map(|mac| mac.to_lowercase());
-            [Some(node.name.to_lowercase()), address, mac].into_iter().flatten()
+            addresses.chain(mac).chain([node.name.to_lowercase()])
         });
         Self(texts.collect())
     }
@@ -161,7 +163,7 @@ mod tests {
             "uplinks":[{"address":"10.99.0.126/24","addresses":["10.99.0.126/24"],"interface":"eth1"}],
             "cluster":{"up":1,"total":2},
             "nodes":[
-                {"name":"rpi1","mac":"b8:27:eb:00:00:01","address":"192.168.50.11","health":"up","rtt_us":310,"stage":"b8-27-eb-00-00-01/kernel"},
+                {"name":"rpi1","mac":"b8:27:eb:00:00:01","address":"192.168.50.11","addresses":["192.168.50.11","fd12:3456:789a:1::b"],"health":"up","rtt_us":310,"stage":"b8-27-eb-00-00-01/kernel"},
                 {"name":"rpi2","mac":"b8:27:eb:00:00:02","address":"192.168.50.12","health":"down","group":"rack1"}],
             "panel":{"lcd":{"state":"ok","lines":["10.99.0.126     ","rpi2 down      ♥"]}}}"##;
         serde_json::from_str(text).unwrap()
@@ -171,7 +173,7 @@ mod tests {
     fn nothing_of_a_node_but_its_health_is_in_a_summary() {
         let short = summary(&whole());
         let text = serde_json::to_string(&short).unwrap().to_lowercase();
-        for private in ["rpi", "b8:27", "b8-27", "192.168.50"] {
+        for private in ["rpi", "b8:27", "b8-27", "192.168.50", "fd12"] {
             assert!(!text.contains(private), "{private} is in {text}");
         }
         let texts: Vec<&str> = short.alerts.iter().map(|alert| &*alert.text).collect();

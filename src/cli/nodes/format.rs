@@ -83,9 +83,11 @@ fn groups(nodes: &[Node]) -> BTreeMap<&str, Vec<&str>> {
 pub fn hosts(nodes: &[Node], domain: Option<&str>) -> String {
     let mut text = String::new();
     for node in nodes {
-        let Some(address) = node.address else { continue };
-        let whole = domain.map(|domain| format!("{}.{domain} ", node.name)).unwrap_or_default();
-        let _ = writeln!(text, "{address}\t{whole}{}", node.name);
+        let ipv6 = node.ipv6.iter().filter(|address| node.address != Some(**address));
+        for address in node.address.iter().chain(ipv6) {
+            let whole = domain.map(|domain| format!("{}.{domain} ", node.name)).unwrap_or_default();
+            let _ = writeln!(text, "{address}\t{whole}{}", node.name);
+        }
     }
     text
 }
@@ -165,6 +167,7 @@ mod tests {
             name: name.to_owned(),
             mac: Some("b8:27:eb:00:00:01".to_owned()),
             address: address.map(|address| address.parse().unwrap()),
+            ipv6: Vec::new(),
             found: false,
             group: group.map(str::to_owned),
             health: "up".to_owned(),

@@ -16,7 +16,10 @@ use crate::config::Fault;
 pub struct Node {
     pub name: String,
     pub mac: Option<String>,
+    /// of IPv4, if it has one
     pub address: Option<IpAddr>,
+    /// those that it made for itself
+    pub ipv6: Vec<IpAddr>,
     /// the settings do not name it
     pub found: bool,
     pub group: Option<String>,
@@ -68,6 +71,7 @@ impl Known {
                     name: node.name.clone(),
                     mac: node.mac.map(|mac| mac.to_string()),
                     address: node.address.map(IpAddr::V4),
+                    ipv6: Vec::new(),
                     found: false,
                     group: node.group.and_then(|at| groups.get(at)).map(|group| group.name.clone()),
                     health: NodeHealth::Unknown.to_string(),
@@ -84,7 +88,8 @@ impl Known {
         let node = |node: &status::Node| Node {
             name: node.name.to_string(),
             mac: node.mac.as_ref().map(ToString::to_string),
-            address: node.address,
+            address: node.address.or_else(|| node.addresses.first().copied()),
+            ipv6: node.addresses.iter().copied().filter(IpAddr::is_ipv6).collect(),
             found: node.origin == Origin::Found,
             group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
             health: node.health.to_string(),
@@ -92,7 +97,9 @@ impl Known {
         let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
         let of_uplinks =
             status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
-        let held = status.cluster.address.iter().chain(of_uplinks).map(IpNet::addr).collect();
+        let ipv6 = status.cluster.ipv6.iter().filter_map(|ipv6| ipv6.address.as_ref());
+        let of_cluster = status.cluster.address.iter().chain(ipv6);
+        let held = of_cluster.chain(of_uplinks).map(IpNet::addr).collect();
         Self { nodes, head: status.uplink.address.map(|net| net.addr()), held }
     }
 }

@@ -212,7 +212,8 @@ mod tests {
         let status = serde_json::json!({
             "uplink": { "address": "10.99.0.126/24" },
             "nodes": [
-                { "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11", "health": "up",
+                { "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11",
+                  "addresses": ["192.168.50.11", "fd12:3456:789a:1:ba27:ebff:fe00:1"], "health": "up",
                   "rtt_us": 310, "since_s": 4000, "origin": "settings", "group": null },
                 { "name": "node-00-00-07", "mac": null, "address": null, "health": "down",
                   "rtt_us": null, "since_s": 3, "origin": "found", "group": "rack1" },
@@ -248,7 +249,8 @@ mod tests {
         let known = Known::of_status(&status());
         assert_eq!(
             format::hosts(&known.nodes, Some("bramble")),
-            "192.168.50.11\trpi1.bramble rpi1\n"
+            "192.168.50.11\trpi1.bramble rpi1\n\
+             fd12:3456:789a:1:ba27:ebff:fe00:1\trpi1.bramble rpi1\n"
         );
         assert_eq!(known.head, Some("10.99.0.126".parse().unwrap()));
     }

@@ -44,7 +44,7 @@ uplink    eth1  online  10.99.0.126/24  2001:db8::7/64  gateway 10.99.0.1  lease
 gateway   forwarding yes  NAT unknown  rules written once  repaired 2 times
           the venue uses the cluster's subnet: both work
           blocked by ip filter FORWARD: sudo this
-          IPv6 is not forwarded: nodes get none yet
+          IPv6 is not forwarded: cluster.ipv6 is off
 cluster   eth0  192.168.50.1/24  1/2 up  dhcp off
           rpi1  192.168.50.11    up          310 µs  for 40 s
           rpi2                   down                for 25 h 0 min

@@ -226,7 +226,7 @@ fn ipv6(page: &mut Page, status: &Snapshot) {
     let is_ipv6 = |address: &IpNet| matches!(address, IpNet::V6(_));
     let there = status.uplinks.iter().any(|uplink| uplink.addresses.iter().flatten().any(is_ipv6));
     if there && status.gateway.ipv6_forwarding == Some(false) {
-        page.row("", &["IPv6 is not forwarded: nodes get none yet".to_owned()]);
+        page.row("", &["IPv6 is not forwarded: cluster.ipv6 is off".to_owned()]);
     }
 }
 

@@ -12,6 +12,7 @@ mod forward;
 mod ground;
 mod hardship;
 mod inventory;
+mod ipv6;
 mod journal;
 mod keep;
 mod lease;
@@ -66,6 +67,19 @@ pub const ALL: &[(&str, Story)] = &[
     (
         "venue::translator_that_is_left_over_is_put_right",
         venue::translator_that_is_left_over_is_put_right,
+    ),
+    (
+        "ipv6::nodes_have_addresses_names_and_a_way_out",
+        ipv6::nodes_have_addresses_names_and_a_way_out,
+    ),
+    ("ipv6::switched_off_all_is_as_it_was", ipv6::switched_off_all_is_as_it_was),
+    (
+        "ipv6::on_an_older_kernel_the_head_keeps_its_own_way",
+        ipv6::on_an_older_kernel_the_head_keeps_its_own_way,
+    ),
+    (
+        "ipv6::a_router_among_the_nodes_is_refused_and_reported",
+        ipv6::a_router_among_the_nodes_is_refused_and_reported,
     ),
     (
         "web::venue_reaches_the_page_only_where_it_is_allowed",

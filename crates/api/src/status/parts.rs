@@ -118,6 +118,8 @@ pub struct Cluster {
     pub dhcp: Word<DhcpStatus>,
     /// null while there is no such interface
     pub interface: Option<Text>,
+    /// null: the nodes get no IPv6
+    pub ipv6: Option<ClusterIpv6>,
     /// addresses that are leased to boards now
     pub leases: usize,
     /// addresses that can be leased to boards which the settings do not know; null: none are
@@ -159,6 +161,21 @@ pub struct Pressure {
     pub processor: Option<u8>,
 }
 
+/// IPv6 for the nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct ClusterIpv6 {
+    /// CIDR text: the head's own address
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub address: Option<IpNet>,
+    /// CIDR text: the network in which nodes make their addresses
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub prefix: Option<IpNet>,
+    /// whether routers are advertised and names served, as `dhcp` of the cluster
+    pub state: Word<DhcpStatus>,
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -166,7 +183,10 @@ pub struct Pressure {
 pub struct Node {
     pub name: Text,
     pub mac: Option<Text>,
+    /// its IPv4 address
     pub address: Option<IpAddr>,
+    /// all its addresses: `address`, and those of IPv6 that it made for itself
+    pub addresses: Vec<IpAddr>,
     pub health: Word<NodeHealth>,
     /// of a node that boots from the head: the file that it loaded last, within the folder of
     /// cluster.netboot.root

@@ -214,6 +214,11 @@ pub(super) fn switch_of(table: &str) -> Option<&'static Key> {
     find(&format!("{table}.enabled"))
 }
 
+/// Returns the key of a table that a text in the table's place stands for.
+pub(super) fn mode_of(table: &str) -> Option<&'static Key> {
+    find(&format!("{table}.mode"))
+}
+
 /// Names that may stand directly in a table (`""` is the whole file): keys and tables.
 pub(super) fn names_in(table: &str) -> Vec<&'static str> {
     let mut names = Vec::new();

@@ -12,7 +12,8 @@ use super::form::{
 };
 use crate::grammar::ProbeMethod;
 use crate::{
-    Allow, Clat, HttpExpectation, OnStop, PortPattern, TimeServer, devices, grammar, rule,
+    Allow, Clat, HttpExpectation, Ipv6Prefix, OnStop, PortPattern, TimeServer, devices, grammar,
+    rule,
 };
 
 keys! {
@@ -185,6 +186,20 @@ keys! {
         "cluster.dns.fallback_servers",
         texts!("an IP address such as \"9.9.9.9\"", grammar::ip),
         Toml("[\"9.9.9.9\", \"1.1.1.1\"]"), was "cluster.dns.fallback";
+
+    /// "auto": give the nodes IPv6 as well: addresses, names, and a way to hosts that have IPv6
+    /// alone. In [cluster], ipv6 = "auto" is short for this. A node that has both goes on using
+    /// IPv4 for names that have both. The venue never sees a node's address: packets leave with the
+    /// uplink's. It needs cluster.dhcp.
+    CLUSTER_IPV6_MODE: bool =
+        "cluster.ipv6.mode", choice!("auto" => true, "off" => false), Toml("\"off\"");
+
+    /// The nodes' IPv6 network. "auto": a unique local one (RFC 4193) that is made once and kept.
+    /// The head node has the first address of it.
+    CLUSTER_IPV6_PREFIX: Ipv6Prefix =
+        "cluster.ipv6.prefix",
+        text!("\"auto\" or a network such as \"fd12:3456:789a:1::/64\"", grammar::ipv6_prefix),
+        Toml("\"auto\"");
 
     /// Let nodes boot from the head node over TFTP.
     CLUSTER_NETBOOT_ENABLED: bool =

@@ -1,6 +1,7 @@
 mod advice;
 mod former;
 mod groups;
+mod ipv6;
 mod mistakes;
 mod properties;
 mod refused;

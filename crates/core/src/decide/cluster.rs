@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::Settings;
 use crate::event::LinkIndex;
@@ -20,6 +20,8 @@ pub struct Placement {
     pub overlap: Overlap,
     /// an uplink holds an address of the cluster: (interface, address)
     pub clash: Option<(LinkIndex, IpAddr)>,
+    /// the head's address in the nodes' IPv6 network; it does not move along
+    pub ipv6: Option<Ipv6Net>,
 }
 
 impl Placement {
@@ -47,7 +49,15 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
     } else {
         Overlap::None
     };
-    Placement { address, kept: kept(facts, address), overlap, clash }
+    let ipv6 = facts.cluster_ipv6().and_then(heads_ipv6);
+    Placement { address, kept: kept(facts, address), overlap, clash, ipv6 }
+}
+
+/// Returns the head's address in the nodes' IPv6 network: the first behind the subnet routers'
+/// anycast address (RFC 4291 2.6.1).
+fn heads_ipv6(net: Ipv6Net) -> Option<Ipv6Net> {
+    let first = u128::from(net.network()) | 1;
+    Ipv6Net::new(first.into(), net.prefix_len()).ok()
 }
 
 /// Returns addresses of ours on the cluster port, other than `address`, whose subnets nodes still

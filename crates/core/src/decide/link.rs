@@ -1,12 +1,20 @@
-//! The ports at which it is found out whether another board has an address of the head's.
+//! The ports at which nodes are heard, and at which it is found out whether another board has an
+//! address of the head's.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::{Desired, ipv4};
 use crate::config::Settings;
-use crate::event::{ConflictPlan, ConflictPort, Link, Mac};
+use crate::event::{ConflictPlan, ConflictPort, Link, Mac, NeighbourPlan};
 use crate::facts::Facts;
+
+/// Returns the port whose neighbours are heard, and the head's IPv6 address there, where the nodes
+/// get IPv6.
+pub fn neighbours(facts: &Facts, desired: &Desired) -> Option<NeighbourPlan> {
+    let ipv6 = desired.cluster_ipv6.filter(|_| desired.gateway.is_some());
+    Some(NeighbourPlan { index: facts.roles().cluster?, ipv6 })
+}
 
 /// Returns the ports of cluster and uplinks with a carrier, and the head's addresses there:
 /// those of IPv4, which ARP shows.

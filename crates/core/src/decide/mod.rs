@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::api::clat::Order;
 pub use crate::api::status::Overlap;
@@ -31,7 +31,7 @@ use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use cluster::Placement;
 use dhcp::ServicePlan;
-use firewall::{Ruleset, RulesetInput};
+use firewall::{ClusterIpv6, Ruleset, RulesetInput};
 use venue::Venue;
 
 /// Everything that should be true, complete each time; an equal value is no work.
@@ -52,6 +52,8 @@ pub struct Desired {
     pub venues: Vec<Venue>,
     /// where the head's address in the cluster is now
     pub cluster_address: IpNet,
+    /// its IPv6 address there
+    pub cluster_ipv6: Option<Ipv6Net>,
 }
 
 /// What the kernel's network stack should hold of ours.
@@ -82,6 +84,15 @@ pub struct PortPlan {
     /// to be there, in this order; others that are ours go, those of others are never touched
     pub addresses: Vec<IpNet>,
     pub conf: InterfaceConf,
+    /// the part that the port has where the nodes get IPv6; `None`: IPv6 is left as it is
+    pub ipv6: Option<Ipv6Role>,
+}
+
+/// The part of a port in the nodes' IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6Role {
+    Cluster,
+    Uplink,
 }
 
 /// Per-interface IPv4 settings (`/proc/sys/net/ipv4/conf/IF/*`), written by `RTM_SETLINK` with
@@ -199,6 +210,7 @@ struct Steady {
     overlap: Overlap,
     venues: Vec<Venue>,
     cluster_address: IpNet,
+    cluster_ipv6: Option<Ipv6Net>,
 }
 
 impl Steady {
@@ -212,6 +224,7 @@ impl Steady {
             overlap: placement.overlap,
             venues: venue::venues(settings, facts),
             cluster_address: placement.address,
+            cluster_ipv6: placement.ipv6,
         }
     }
 
@@ -226,6 +239,7 @@ impl Steady {
             overlap: self.overlap,
             venues: self.venues.clone(),
             cluster_address: self.cluster_address,
+            cluster_ipv6: self.cluster_ipv6,
         }
     }
 }
@@ -277,6 +291,7 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
                 ignore_routes_with_linkdown: Some(true),
                 ..InterfaceConf::of(&netconf::kept(uplink.link.index, true, false))
             },
+            ipv6: placement.ipv6.map(|_| Ipv6Role::Uplink),
         }
     });
     let cluster = facts.cluster_port().filter(|link| link.master.is_none()).map(|link| {
@@ -287,8 +302,10 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
             up: true,
             addresses: std::iter::once(placement.address)
                 .chain(placement.kept.iter().copied())
+                .chain(placement.ipv6.map(IpNet::V6))
                 .collect(),
             conf: InterfaceConf::of(&netconf::kept(link.index, false, answers_for_uplink)),
+            ipv6: placement.ipv6.map(|_| Ipv6Role::Cluster),
         }
     });
     uplinks.chain(cluster).collect()
@@ -330,6 +347,10 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),
+        ipv6: placement.ipv6.map(|address| ClusterIpv6 {
+            network: address.trunc(),
+            for_us_alone: !facts.forwarded_ipv6(),
+        }),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: facts.vitals().ssh_ports.clone(),

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+/// Comment of the rule that drops router advertisements of other devices in the cluster.
+pub const COMMENT_ROUTER: &str = "bramblegate: a node is no router (IPv6)";
+
 /// Reports what was seen of the firewall from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firewall {

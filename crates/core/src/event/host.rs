@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{LinkIndex, Mac};
 use crate::config::VitalLimits;
@@ -33,6 +33,9 @@ pub enum Vital {
     Added(Vec<(String, IpNet)>),
     /// ports on which forwarding was off before us, by the same record
     Opened(Vec<String>),
+    /// the unique local network (RFC 4193) that is kept for the nodes; whether the kernel forwarded
+    /// IPv6 between all ports before us, by the same record
+    Ipv6 { kept: Option<Ipv6Net>, forwarding_before: bool },
     /// transfers to the display that failed while it was there, since the start
     DisplayErrors(u64),
     /// how the machine itself is

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::Mac;
 
@@ -198,6 +198,25 @@ pub struct Neighbour {
     pub mac: Option<Mac>,
     /// `NUD_REACHABLE`, `NUD_PERMANENT` or `NUD_NOARP`
     pub reachable: bool,
+}
+
+/// Names the port whose neighbours are heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighbourPlan {
+    pub index: LinkIndex,
+    /// the head's address in the nodes' IPv6 network; `None`: they get no IPv6
+    pub ipv6: Option<Ipv6Net>,
+}
+
+impl NeighbourPlan {
+    /// Returns whether a neighbour at this address is a node's: of IPv6 those in the nodes'
+    /// network.
+    pub fn counts(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(address) => self.ipv6.is_some_and(|net| net.contains(&address)),
+        }
+    }
 }
 
 /// Names the ports, and the addresses of ours at each.

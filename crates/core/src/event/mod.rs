@@ -26,11 +26,11 @@ pub use crate::api::control::Order;
 pub use crate::config::{Mac, printable, printable_json, printable_line};
 pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
 pub use dhcp::{Dhcp, DhcpWatchPlan, Lease, ServerLog, ServerLogKind};
-pub use firewall::{Blocker, Dropped, Firewall, FirewallWatch, RuleCount, Traffic};
+pub use firewall::{Blocker, COMMENT_ROUTER, Dropped, Firewall, FirewallWatch, RuleCount, Traffic};
 pub use host::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, VitalsPlan, Way};
 pub use link::{
-    Address, ConflictPlan, ConflictPort, Flow, Link, LinkIndex, Neighbour, Netconf, ROUTE_PROTOCOL,
-    Route, Rule,
+    Address, ConflictPlan, ConflictPort, Flow, Link, LinkIndex, Neighbour, NeighbourPlan, Netconf,
+    ROUTE_PROTOCOL, Route, Rule,
 };
 pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::Settings;
 use crate::event::alert::AlertCode;
@@ -190,6 +190,21 @@ impl Facts {
     /// Returns our own addresses in the cluster, of the settings.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpNet> + '_ {
         cluster::own_addresses(&self.settings)
+    }
+
+    /// Returns the nodes' IPv6 network; `None`: they get no IPv6.
+    pub fn cluster_ipv6(&self) -> Option<Ipv6Net> {
+        self.cluster.ipv6(&self.settings, &self.links)
+    }
+
+    /// Returns the unique local network that is kept for the nodes, whether they get it or not.
+    pub fn kept_ipv6(&self) -> Option<Ipv6Net> {
+        self.cluster.kept_ipv6()
+    }
+
+    /// Returns whether the kernel forwarded IPv6 between all ports before us.
+    pub fn forwarded_ipv6(&self) -> bool {
+        self.cluster.forwarded_ipv6()
     }
 
     /// Returns whether a node may still use the subnet of this address of ours on the cluster port.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::context::Context;
 use super::link::Links;
 use super::node::Nodes;
 use super::uplink::{UplinkMemory, Uplinks};
-use crate::config::Settings;
-use crate::event::{Change, Event, Instant, LinkIndex};
+use crate::config::{Ipv6Prefix, Settings};
+use crate::event::{Change, Event, Instant, LinkIndex, Vital};
 
 /// A subnet that no node has used for so long is used by none: more than twice what a lease lasts
 /// while the cluster has moved, and than the kernel needs to notice that a neighbour whom it talks
@@ -30,15 +30,51 @@ pub(super) struct Cluster {
     /// which are taken back as the cluster moves
     given_twice: Vec<(LinkIndex, IpAddr)>,
     retiring: RetiringSubnets,
+    /// the unique local network that is kept for the nodes
+    kept_ipv6: Option<Ipv6Net>,
+    /// the kernel forwarded IPv6 between all ports before us
+    forwarded_ipv6: bool,
 }
 
 impl Cluster {
+    /// Returns the nodes' IPv6 network; `None`: they get no IPv6, or it is not known yet. Who may
+    /// not read which one is kept sees it by the head's address.
+    pub fn ipv6(&self, settings: &Settings, links: &Links) -> Option<Ipv6Net> {
+        match settings.cluster.ipv6? {
+            Ipv6Prefix::Given(net) => Some(net),
+            Ipv6Prefix::Auto => self.kept_ipv6.or_else(|| {
+                let held = links.kernel().addresses(links.roles().cluster?).iter();
+                held.filter(|held| held.ours).find_map(|held| match held.address {
+                    IpNet::V6(net) => Some(net.trunc()),
+                    IpNet::V4(_) => None,
+                })
+            }),
+        }
+    }
+
+    /// Returns the unique local network that is kept for the nodes, whether they get it or not.
+    pub fn kept_ipv6(&self) -> Option<Ipv6Net> {
+        self.kept_ipv6
+    }
+
+    /// Returns whether the kernel forwarded IPv6 between all ports before us.
+    pub fn forwarded_ipv6(&self) -> bool {
+        self.forwarded_ipv6
+    }
+
     /// Takes in that a node is heard at an address: the kernel may call it old before anybody
     /// looks.
     pub fn handle(&mut self, event: &Event, context: Context<'_>, links: &Links) {
-        let Event::Neighbour(Change::Present(heard)) = event else { return };
-        if let Some((address, _, true)) = links.heard_board(heard) {
-            self.retiring.heard(address, context.now);
+        match event {
+            Event::Neighbour(Change::Present(heard)) => {
+                if let Some((address, _, true)) = links.heard_board(heard) {
+                    self.retiring.heard(address, context.now);
+                }
+            }
+            Event::Vital(Vital::Ipv6 { kept, forwarding_before }) => {
+                (self.kept_ipv6, self.forwarded_ipv6) = (*kept, *forwarding_before);
+            }
+            _ => {}
         }
     }
 

@@ -148,6 +148,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     }
     facts.apply(&Event::Vital(Vital::Added(link::added(&options.state_directory))), clock::now());
     facts.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
+    let (ipv6, unkept) = link::ipv6_for(&options.settings, &options.state_directory, None);
+    facts.apply(&Event::Vital(ipv6), clock::now());
     let places =
         [operator::ACKNOWLEDGED, commands::DRAINED].map(|name| options.state_directory.join(name));
     let [known, drained] = places.each_ref().map(|path| state_file::read(path));
@@ -156,7 +158,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     facts.restore_drained(&drained.lines);
     let (ordered, requests) = mpsc::channel(16);
     let (reported, lost) = mpsc::unbounded_channel();
-    for damage in [known.damage.clone(), drained.damage.clone(), unclear].into_iter().flatten() {
+    let damages = [known.damage.clone(), drained.damage.clone(), unclear, unkept];
+    for damage in damages.into_iter().flatten() {
         let _ = reported.send(damage);
     }
     let [known_place, drained_place] = places;

@@ -58,6 +58,15 @@ impl Daemon {
                 self.facts.apply(&Event::Vital(added), clock::now());
                 let opened = Vital::Opened(link::opened(&self.options.state_directory));
                 self.facts.apply(&Event::Vital(opened), clock::now());
+                let (ipv6, unkept) = link::ipv6_for(
+                    &settings,
+                    &self.options.state_directory,
+                    self.facts.kept_ipv6(),
+                );
+                self.facts.apply(&Event::Vital(ipv6), clock::now());
+                if let Some(text) = unkept {
+                    self.journal.write(&journal::not_written(&text));
+                }
                 let mut transitions =
                     self.facts.reload(Arc::clone(&self.options.settings), clock::now());
                 if let Some(head) = head {

@@ -17,7 +17,7 @@ use crate::decide::probe::NodeProbes;
 use crate::decide::routing::ways::way_out;
 use crate::decide::{self, Desired};
 use crate::event::{
-    ConflictPlan, DhcpWatchPlan, Event, FirewallWatch, LinkIndex, ListeningPlan, NodeProbePlan,
+    ConflictPlan, DhcpWatchPlan, Event, FirewallWatch, ListeningPlan, NeighbourPlan, NodeProbePlan,
     UplinkProbePlan, VenuePlan, VitalsPlan, WayOutPlan,
 };
 use crate::facts::Facts;
@@ -65,7 +65,7 @@ pub struct Plans {
     /// where nodes would ask the head for the time
     time_at: watch::Sender<Option<Ipv4Addr>>,
     /// the port whose neighbours are heard
-    neighbours: watch::Sender<Option<LinkIndex>>,
+    neighbours: watch::Sender<Option<NeighbourPlan>>,
     /// where the status page's server writes its port
     web: watch::Sender<PathBuf>,
     /// where orders are taken
@@ -227,7 +227,7 @@ impl Plans {
         publish(&self.buttons, settings.buttons.clone());
         publish(&self.conflicts, decide::link::conflicts(settings, facts, desired));
         publish(&self.time_at, others::time_at(settings, desired));
-        publish(&self.neighbours, facts.roles().cluster);
+        publish(&self.neighbours, decide::link::neighbours(facts, desired));
         publish(&self.control, settings.sockets.control.clone());
         publish(&self.web, settings.web.port_file.clone());
     }

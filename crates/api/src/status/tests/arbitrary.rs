@@ -106,11 +106,14 @@ fn rule() -> BoxedStrategy<Rule> {
 
 fn cluster() -> BoxedStrategy<Cluster> {
     let counts = any::<(usize, Option<usize>, usize, usize)>();
-    (net(), word(&DhcpStatus::ALL), of(text()), counts)
-        .prop_map(|(address, dhcp, interface, (leases, range_size, total, up))| Cluster {
+    let ipv6 = (of(net()), of(net()), word(&DhcpStatus::ALL))
+        .prop_map(|(address, prefix, state)| ClusterIpv6 { address, prefix, state });
+    (net(), of(ipv6), word(&DhcpStatus::ALL), of(text()), counts)
+        .prop_map(|(address, ipv6, dhcp, interface, (leases, range_size, total, up))| Cluster {
             address: Some(address),
             dhcp,
             interface,
+            ipv6,
             leases,
             range_size,
             total,
@@ -148,10 +151,23 @@ fn host() -> BoxedStrategy<Host> {
 fn node() -> BoxedStrategy<Node> {
     let words = (word(&NodeHealth::ALL), word(&Origin::ALL));
     let texts = (text(), of(text()), of(text()), of(text()));
-    (texts, words, any::<(Option<IpAddr>, Option<u64>, Option<u8>, u64)>())
-        .prop_map(|((name, mac, stage, group), (health, origin), numbers)| {
+    let addresses = list(any::<IpAddr>());
+    (texts, words, addresses, any::<(Option<IpAddr>, Option<u64>, Option<u8>, u64)>())
+        .prop_map(|((name, mac, stage, group), (health, origin), addresses, numbers)| {
             let (address, rtt_us, loss_percent, since_s) = numbers;
-            Node { name, mac, address, health, stage, rtt_us, loss_percent, since_s, origin, group }
+            Node {
+                name,
+                mac,
+                address,
+                addresses,
+                health,
+                stage,
+                rtt_us,
+                loss_percent,
+                since_s,
+                origin,
+                group,
+            }
         })
         .boxed()
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::decide::alert::{Alert, AlertCode, Part, Severity, Subject};
 use crate::decide::cluster::Placement;
 use crate::decide::firewall::{
-    COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_SPOOFED, COMMENT_STRAY, traffic,
+    COMMENT_ELSEWHERE, COMMENT_NOT_OURS, COMMENT_ROUTER, COMMENT_SPOOFED, COMMENT_STRAY, traffic,
 };
 use crate::event::{Blocker, Traffic, printable_line};
 use crate::facts::Facts;
@@ -160,6 +160,17 @@ fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
                      start"
                 );
                 (text, Part::Transit)
+            }
+            COMMENT_ROUTER => {
+                let port =
+                    facts.cluster_port().map_or("the cluster interface", |link| link.name.as_str());
+                let text = format!(
+                    "another device in the cluster advertises itself as an IPv6 router{latest}. \
+                     The head ignores it, but nodes may send through it, past the head. Find it with \
+                     `sudo tcpdump -eni {port} 'icmp6 and ip6[40] == 134'`, and stop its router \
+                     advertisements"
+                );
+                (text, Part::Routers)
             }
             _ => continue,
         };

@@ -8,7 +8,7 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{Netboot, Settings, TimeServer};
 use crate::event::LinkIndex;
@@ -50,6 +50,8 @@ pub struct ServicePlan {
     /// the head's own name, without a domain
     pub head: Option<String>,
     pub netboot: Option<Netboot>,
+    /// the head's address in the nodes' IPv6 network, which is announced; `None`: none is
+    pub ipv6: Option<Ipv6Net>,
     /// [`crate::facts::node::Nodes::layout`]: counts up when a node has another name or address
     pub names: u64,
 }
@@ -130,7 +132,7 @@ pub fn decide(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
     match verdict(settings, facts) {
         Verdict::Serve => plan(),
         Verdict::Refused if settings.cluster.dns.is_some() => {
-            Some(ServicePlan { dhcp: None, netboot: None, ..plan()? })
+            Some(ServicePlan { dhcp: None, netboot: None, ipv6: None, ..plan()? })
         }
         Verdict::Refused | Verdict::Waiting | Verdict::Off => None,
     }
@@ -180,6 +182,7 @@ fn plan(
         port: port.to_owned(),
         address,
         netboot: cluster.netboot.clone().filter(|_| dhcp.is_some()),
+        ipv6: placement.ipv6.filter(|_| dhcp.is_some()),
         dhcp,
         dns: cluster.dns.is_some(),
         upstreams: resolvers::upstreams(settings, facts, placement),

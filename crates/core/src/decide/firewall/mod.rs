@@ -15,9 +15,10 @@ pub mod watched;
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::Allow;
+pub use crate::event::COMMENT_ROUTER;
 
 pub use rules::build;
 pub use sets::{
@@ -51,11 +52,12 @@ pub const COMMENT_ELSEWHERE: &str =
     "bramblegate: the venue does not reach other networks through the head";
 /// The drops that a user should hear of: (comment of the rules, set of the latest sources). All
 /// others do what they are for at every venue.
-pub const NOTED_DROPS: [(&str, &str); 4] = [
+pub const NOTED_DROPS: [(&str, &str); 5] = [
     (COMMENT_NOT_OURS, "dropped_strangers"),
     (COMMENT_SPOOFED, "dropped_spoofed"),
     (COMMENT_STRAY, "dropped_strays"),
     (COMMENT_ELSEWHERE, "dropped_elsewhere"),
+    (COMMENT_ROUTER, "dropped_routers"),
 ];
 /// A set of sources holds no more than this many …
 pub const SAMPLE_SIZE: u32 = 16;
@@ -73,6 +75,8 @@ pub struct RulesetInput {
     pub cluster_port: Option<String>,
     /// the network of the cluster's address, and an old one that is still in use
     pub cluster_networks: Vec<IpNet>,
+    /// the nodes' IPv6 network; `None`: they get no IPv6, and none is forwarded for them
+    pub ipv6: Option<ClusterIpv6>,
     /// the head's own addresses in them
     pub cluster_addresses: Vec<IpAddr>,
     /// names of the uplinks, in order of preference
@@ -104,6 +108,15 @@ pub struct RulesetInput {
     /// ports whose established connections may take the fast path; all must exist. Empty: no flow
     /// table
     pub flow_table_devices: Vec<String>,
+}
+
+/// What the rules need to know of the nodes' IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterIpv6 {
+    pub network: Ipv6Net,
+    /// before us the kernel forwarded no IPv6: whatever is neither from nor to the nodes passes as
+    /// little as it did
+    pub for_us_alone: bool,
 }
 
 /// A port of the head that leads to a node. A node that gets another address is another value.
@@ -277,8 +290,9 @@ pub enum Action {
     Goto(&'static str),
     /// the chain of this name; what it does not decide comes back to the next rule
     Jump(&'static str),
-    /// `update @set { ip saddr }`: keep the source as an example; then the next rule
-    Sample(&'static str),
+    /// `update @set { ip saddr }` or `{ ip6 saddr }`: keep the source as an example; then the next
+    /// rule
+    Sample(Family, &'static str),
     Masquerade,
     /// `ct mark set ct mark | BIT`, for all packets of the connection; then the next rule
     Remember(u32),

@@ -6,9 +6,9 @@ use ipnet::IpNet;
 
 use super::{
     Action, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS,
-    COMMENT_SPOOFED, COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING, Hook, Kind, Match,
-    NOTED_DROPS, Rule, Ruleset, RulesetInput, SAMPLE_SECONDS, SAMPLE_SIZE, Set, Side, Transport,
-    base, chain, forwarded, marks, rule,
+    COMMENT_ROUTER, COMMENT_SPOOFED, COMMENT_STRAY, Chain, ChainKind, Family, FlowTable, HIDING,
+    Hook, Kind, Match, NOTED_DROPS, Rule, Ruleset, RulesetInput, SAMPLE_SECONDS, SAMPLE_SIZE, Set,
+    Side, Transport, base, chain, forwarded, marks, rule,
 };
 use crate::config::Allow;
 use crate::facts::link::roleless::{OWN_CABLES, OWN_KINDS};
@@ -19,6 +19,9 @@ const FILTER: i32 = 0;
 const FORWARD: i32 = FILTER - 10;
 /// `srcnat` - 10: ahead of another's masquerading, for the same reason.
 const SRCNAT: i32 = 100 - 10;
+
+/// Behind `srcnat` and others' translations.
+const BEHIND_SRCNAT: i32 = 100 + 100;
 
 const FLOW_TABLE: &str = "established";
 const POSTROUTING: &str = "postrouting";
@@ -65,7 +68,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         uplink_to_cluster(&input),
         uplink_elsewhere(),
         base("input", ChainKind::Filter, Hook::Input, FILTER, input_rules(&input)),
-        cluster_to_head(),
+        cluster_to_head(&input),
         from_uplink(&input),
         trusted(&input),
         base("output", ChainKind::Filter, Hook::Output, FILTER, output_rules(&input)),
@@ -74,18 +77,43 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         base(POSTROUTING, ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
     ]);
+    chains.extend(hidden_ipv6(&input));
     chains.extend(marks::chains(&input));
-    Ruleset {
-        flow_table,
-        sets: NOTED_DROPS.iter().map(|(_, set)| latest_sources(set)).collect(),
-        chains,
-    }
+    Ruleset { flow_table, sets: sets(&input), chains }
 }
 
-/// Returns the set that keeps the latest sources of what was dropped, for [`Action::Sample`].
-fn latest_sources(name: &'static str) -> Set {
+/// Returns the sets that keep the latest sources of what was dropped, for [`Action::Sample`].
+fn sets(input: &RulesetInput) -> Vec<Set> {
     let (timeout, size) = (Some(SAMPLE_SECONDS), Some(SAMPLE_SIZE));
-    Set { name: name.into(), key: vec![Kind::Ipv4], dynamic: true, timeout, size, ..Set::default() }
+    let all = NOTED_DROPS.iter().filter(|(comment, _)| {
+        // Who gets no IPv6 from the head may have a router of its own in the cluster.
+        input.ipv6.is_some() || *comment != COMMENT_ROUTER
+    });
+    all.map(|(comment, set)| {
+        let key = vec![match sampled(comment) {
+            Family::Ipv4 => Kind::Ipv4,
+            Family::Ipv6 => Kind::Ipv6,
+        }];
+        Set { name: (*set).into(), key, dynamic: true, timeout, size, ..Set::default() }
+    })
+    .collect()
+}
+
+/// Returns the family of the sources that are kept of a drop.
+fn sampled(comment: &str) -> Family {
+    if comment == COMMENT_ROUTER { Family::Ipv6 } else { Family::Ipv4 }
+}
+
+/// Returns the families that are forwarded for the nodes.
+fn forwarded_families(input: &RulesetInput) -> Vec<Match> {
+    let ipv6 = input.ipv6.map(|_| Family::Ipv6);
+    std::iter::once(Family::Ipv4).chain(ipv6).map(Match::Family).collect()
+}
+
+/// Returns the networks of the cluster, of both families.
+fn networks(input: &RulesetInput) -> Vec<IpNet> {
+    let ipv6 = input.ipv6.map(|ipv6| IpNet::V6(ipv6.network));
+    input.cluster_networks.iter().map(IpNet::trunc).chain(ipv6).collect()
 }
 
 /// Returns whether a packet can be known by this name of its port: alternative names may be longer
@@ -110,20 +138,22 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     let mut rules = Vec::new();
     let ipv4 = Match::Family(Family::Ipv4);
     if let Some(port) = &input.cluster_port {
-        for match_port in [Match::Input(port.clone()), Match::Output(port.clone())] {
-            if let Some(table) = flow_table {
-                rules.push(rule(
-                    [match_port, ipv4.clone(), Match::Assured],
-                    Action::Offload(table.name),
-                    "established connections take the short way",
-                ));
+        for family in forwarded_families(input) {
+            for match_port in [Match::Input(port.clone()), Match::Output(port.clone())] {
+                if let Some(table) = flow_table {
+                    rules.push(rule(
+                        [match_port, family.clone(), Match::Assured],
+                        Action::Offload(table.name),
+                        "established connections take the short way",
+                    ));
+                }
             }
+            rules.push(rule(
+                [family, Match::Assured],
+                Action::Accept,
+                "established connections, of whatever port",
+            ));
         }
-        rules.push(rule(
-            [ipv4.clone(), Match::Assured],
-            Action::Accept,
-            "established connections, of whatever port",
-        ));
         rules.push(rule(
             [Match::Input(port.clone())],
             Action::Goto("from_cluster"),
@@ -145,6 +175,15 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
             "the uplink past the nodes",
         )
     }));
+    // It is switched on for the nodes, on an older kernel at all ports.
+    let alone = input.ipv6.filter(|ipv6| ipv6.for_us_alone && input.cluster_port.is_some());
+    rules.extend(alone.map(|_| {
+        rule(
+            [Match::Family(Family::Ipv6)],
+            Action::Goto("uplink_elsewhere"),
+            "IPv6 is forwarded for the nodes alone",
+        )
+    }));
     base("forward", ChainKind::Filter, Hook::Forward, FORWARD, rules)
 }
 
@@ -154,10 +193,11 @@ fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
     let to_cluster = |matches: Vec<Match>| {
         rule(matches, Action::Goto("to_cluster"), "to the nodes by another port")
     };
-    let networks = input.cluster_networks.iter().map(|net| Match::Towards(net.trunc()));
     if !input.overlap_routed {
+        let networks = networks(input).into_iter().map(Match::Towards);
         return networks.map(|network| to_cluster(vec![network])).collect();
     }
+    let networks = input.cluster_networks.iter().map(|net| Match::Towards(net.trunc()));
     let by_ports = |network: Match| {
         let ports = input.unknown.iter().cloned().map(Match::Output);
         ports.map(move |port| to_cluster(vec![network.clone(), port]))
@@ -165,13 +205,15 @@ fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
     networks.flat_map(by_ports).collect()
 }
 
+/// Returns the rule that drops IPv6; none where the nodes get it.
+fn no_ipv6(input: &RulesetInput, purpose: &str) -> Vec<Rule> {
+    let drop = || rule([Match::Family(Family::Ipv6)], Action::Drop, purpose);
+    input.ipv6.is_none().then(drop).into_iter().collect()
+}
+
 /// Returns the chain for what enters by the cluster port.
 fn from_cluster(input: &RulesetInput) -> Chain {
-    let mut rules = vec![rule(
-        [Match::Family(Family::Ipv6)],
-        Action::Drop,
-        "IPv6 is not forwarded from the cluster",
-    )];
+    let mut rules = no_ipv6(input, "IPv6 is not forwarded from the cluster");
     for uplink in &input.uplinks {
         rules.push(rule(
             [Match::Output(uplink.clone())],
@@ -185,11 +227,7 @@ fn from_cluster(input: &RulesetInput) -> Chain {
 
 /// Returns the chain for what leaves by the cluster port.
 fn to_cluster(input: &RulesetInput) -> Chain {
-    let mut rules = vec![rule(
-        [Match::Family(Family::Ipv6)],
-        Action::Drop,
-        "IPv6 is not forwarded to the cluster",
-    )];
+    let mut rules = no_ipv6(input, "IPv6 is not forwarded to the cluster");
     for uplink in &input.uplinks {
         rules.push(rule(
             [Match::Input(uplink.clone())],
@@ -208,8 +246,8 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
     rules.extend(noted([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
     // Segments out of their window and late ends of connections are ordinary.
     rules.push(rule([Match::Invalid], Action::Drop, "belongs to no connection"));
-    for network in &input.cluster_networks {
-        let source = Match::Source(network.trunc());
+    for network in networks(input) {
+        let source = Match::Source(network);
         rules.push(rule([source.clone(), Match::Unconfirmed], Action::Accept, COMMENT_FORWARDED));
         rules.push(rule([source], Action::Accept, "more packets before the first answer"));
     }
@@ -251,7 +289,7 @@ fn established() -> Rule {
 fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
     let set = NOTED_DROPS.iter().find(|(known, _)| *known == comment).map_or("", |(_, set)| *set);
     [
-        rule(matches.clone(), Action::Sample(set), "who is dropped next"),
+        rule(matches.clone(), Action::Sample(sampled(comment), set), "who is dropped next"),
         rule(matches, Action::Drop, comment),
     ]
 }
@@ -260,7 +298,10 @@ fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
 /// venue uses the same subnet.
 fn spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
-    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED))
+    let ipv6 = input
+        .ipv6
+        .map(|ipv6| rule([Match::Source(IpNet::V6(ipv6.network))], Action::Drop, COMMENT_SPOOFED));
+    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED)).chain(ipv6)
 }
 
 /// Returns the rules for what is sent to the head, by the port where it enters.
@@ -279,19 +320,21 @@ fn input_rules(input: &RulesetInput) -> Vec<Rule> {
 
 /// Returns the chain for what the nodes send to the head. A node is no router: the head must
 /// not find its default route, or a better way, in the cluster.
-fn cluster_to_head() -> Chain {
+fn cluster_to_head(input: &RulesetInput) -> Chain {
     let misleading = vec![ROUTER_ADVERTISEMENT, REDIRECT_6];
-    chain(
-        "cluster_to_head",
-        vec![
-            rule([Match::Icmp(REDIRECT)], Action::Drop, "a node gives the head no routes (IPv4)"),
-            rule(
-                [Match::Icmp6(misleading)],
-                Action::Drop,
-                "a node gives the head no routes (IPv6)",
-            ),
-        ],
-    )
+    let drop = |matches: Vec<Match>, purpose| rule(matches, Action::Drop, purpose);
+    let mut rules =
+        vec![drop(vec![Match::Icmp(REDIRECT)], "a node gives the head no routes (IPv4)")];
+    if input.ipv6.is_some() {
+        let advertisement = || Match::Icmp6(vec![ROUTER_ADVERTISEMENT]);
+        rules.push(drop(
+            vec![advertisement(), Match::FromThisMachine],
+            "the head's own router advertisement comes back",
+        ));
+        rules.extend(noted([advertisement()], COMMENT_ROUTER));
+    }
+    rules.push(drop(vec![Match::Icmp6(misleading)], "a node gives the head no routes (IPv6)"));
+    chain("cluster_to_head", rules)
 }
 
 /// Returns the chain that accepts what is neither the cluster's nor the venue's: ports that the
@@ -479,10 +522,25 @@ impl Ruleset {
 
 /// Returns the chain that hides the cluster's addresses behind the uplink's.
 fn hide_cluster(input: &RulesetInput) -> Chain {
-    let networks = input.cluster_networks.iter();
-    let rules = networks
-        .map(|net| rule([Match::Source(net.trunc())], Action::Masquerade, COMMENT_MASQUERADE));
+    let networks = networks(input).into_iter();
+    let rules =
+        networks.map(|net| rule([Match::Source(net)], Action::Masquerade, COMMENT_MASQUERADE));
     chain(HIDING, rules.collect())
+}
+
+/// Returns the chain that keeps an IPv6 address of the cluster from leaving by an uplink, behind
+/// every translation: what is not translated, as the uplink has no address, and what the kernel
+/// translated to another port's.
+fn hidden_ipv6(input: &RulesetInput) -> Option<Chain> {
+    let network = input.ipv6?.network;
+    let rules = input.uplinks.iter().map(|name| {
+        rule(
+            [Match::Output(name.clone()), Match::Source(IpNet::V6(network))],
+            Action::Drop,
+            "no IPv6 address of the cluster leaves by an uplink",
+        )
+    });
+    Some(base("hidden", ChainKind::Filter, Hook::Postrouting, BEHIND_SRCNAT, rules.collect()))
 }
 
 /// Matches one port of UDP.

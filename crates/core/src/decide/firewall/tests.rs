@@ -6,6 +6,7 @@ use super::*;
 
 fn home() -> RulesetInput {
     RulesetInput {
+        ipv6: None,
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
         cluster_addresses: vec![[192, 168, 50, 1].into()],

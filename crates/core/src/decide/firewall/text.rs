@@ -131,7 +131,7 @@ impl Display for Rule {
         match self.action {
             // nft names the counter of a set's element and that of the rule alike: the rule's has
             // to come last.
-            Action::Sample(_) => write!(f, "{} counter comment \"{comment}\"", self.action),
+            Action::Sample(..) => write!(f, "{} counter comment \"{comment}\"", self.action),
             _ => write!(f, "counter {} comment \"{comment}\"", self.action),
         }
     }
@@ -206,7 +206,8 @@ impl Display for Action {
             Self::Drop => write!(f, "drop"),
             Self::Goto(chain) => write!(f, "goto {chain}"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
-            Self::Sample(set) => write!(f, "update @{set} {{ ip saddr }}"),
+            Self::Sample(Family::Ipv4, set) => write!(f, "update @{set} {{ ip saddr }}"),
+            Self::Sample(Family::Ipv6, set) => write!(f, "update @{set} {{ ip6 saddr }}"),
             Self::Masquerade => write!(f, "masquerade"),
             Self::Remember(bit) => write!(f, "ct mark set ct mark | {bit:#010x}"),
             Self::Mark(bit) => write!(f, "meta mark set meta mark | {bit:#010x}"),

@@ -252,6 +252,7 @@ parts! {
     IpxeScript "ipxe-script" "NO IPXE SCRIPT";
     Memory "memory" "MEMORY BUSY";
     Processor "processor" "BUSY";
+    Routers "routers" "ROUTERS";
     Strangers "strangers" "STRANGERS";
     Strays "strays" "STRAYS";
     Transit "transit" "TRANSIT";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::event::{Dropped, Instant};
+use crate::event::{COMMENT_ROUTER, Dropped, Instant};
 
 /// One packet in this time is below notice, for ever …
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -13,6 +13,9 @@ const INTERVAL: Duration = Duration::from_secs(20);
 const BURST: u32 = 5;
 /// A notice is taken back when the rate was below that for so long at most.
 const MEMORY: Duration = Duration::from_secs(180);
+/// A router announces itself every ten minutes by default (RFC 4861 6.2.1), and once is news: what
+/// is noted of it outlives three of these.
+const ANNOUNCED: Duration = Duration::from_secs(1800);
 
 /// The drops of each rule of interest, by its comment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,7 +44,12 @@ impl Drops {
             let fresh = rule.packets.checked_sub(known.counted).unwrap_or(rule.packets);
             known.counted = rule.packets;
             let arrived = u32::try_from(fresh).unwrap_or(u32::MAX);
-            known.due = (known.due.max(now) + INTERVAL.saturating_mul(arrived)).min(now + MEMORY);
+            let (interval, memory) = if rule.purpose == COMMENT_ROUTER {
+                (ANNOUNCED, ANNOUNCED)
+            } else {
+                (INTERVAL, MEMORY)
+            };
+            known.due = (known.due.max(now) + interval.saturating_mul(arrived)).min(now + memory);
             if known.due.saturating_since(now) >= INTERVAL * BURST && known.stands.is_none() {
                 known.stands = Some(rule.example);
             }
@@ -101,6 +109,24 @@ mod tests {
     fn a_notice_outlives_a_pause_and_ends() {
         assert_eq!(standing(&[100, 100, 100, 100, 100]), [true, true, true, false, false]);
         assert_eq!(standing(&[100, 100, 102, 102, 102]), [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn one_advertisement_of_a_router_is_news_until_three_more_would_have_come() {
+        let mut drops = Drops::default();
+        let at = |minute: u64| Instant::from_boot(Duration::from_secs(100 + 60 * minute));
+        let example = Some("fe80::1".parse().unwrap());
+        let mut stands = |packets, minute| {
+            let purpose = COMMENT_ROUTER.to_owned();
+            drops.count(&[Dropped { purpose, packets, example }], at(minute));
+            drops.standing().map(|(_, example)| example).next()
+        };
+        assert_eq!(stands(0, 0), None);
+        assert_eq!(stands(1, 1), Some(example));
+        assert_eq!(stands(1, 30), Some(example));
+        assert_eq!(stands(2, 30), Some(example), "the second one");
+        assert_eq!(stands(2, 59), Some(example));
+        assert_eq!(stands(2, 61), None);
     }
 
     #[test]

@@ -112,7 +112,11 @@ impl Vitals {
             Vital::BootFiles(closed) => self.boot_files.clone_from(closed),
             Vital::Head(head) => self.judge(head, &context.settings.vitals, context.now),
             // The ports' and the ways' own.
-            Vital::WayOut { .. } | Vital::Astray(_) | Vital::Added(_) | Vital::Opened(_) => {}
+            Vital::WayOut { .. }
+            | Vital::Astray(_)
+            | Vital::Added(_)
+            | Vital::Opened(_)
+            | Vital::Ipv6 { .. } => {}
         }
     }
 

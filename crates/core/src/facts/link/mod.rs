@@ -371,12 +371,12 @@ impl Links {
     }
 
     /// Returns who is heard on the cluster port by this change: address, hardware address of one
-    /// board, and whether it answers. Only IPv4: nodes have no other addresses yet.
+    /// board, and whether it answers.
     pub(super) fn heard_board(&self, heard: &Neighbour) -> Option<(IpAddr, Mac, bool)> {
-        let (address @ IpAddr::V4(_), Some(mac)) = (heard.address, heard.mac) else { return None };
+        let mac = heard.mac?;
         // Neither the address of many nor the unspecified one.
         let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
         let here = unicast && self.roles.cluster == Some(heard.index);
-        here.then_some((address, mac, heard.reachable))
+        here.then_some((heard.address, mac, heard.reachable))
     }
 }

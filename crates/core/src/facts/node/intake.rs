@@ -123,6 +123,14 @@ impl Nodes {
     ) -> Vec<Transition> {
         let Context { settings, now, .. } = context;
         let (Change::Present(reported) | Change::Gone(reported)) = change;
+        if let IpAddr::V6(address) = reported.address {
+            let heard = links.heard_board(reported).map(|(_, mac, _)| mac);
+            let mac = heard.filter(|_| matches!(change, Change::Present(_)));
+            if self.ipv6.take(address, mac) {
+                self.layout += 1;
+            }
+            return Vec::new();
+        }
         if matches!(change, Change::Gone(_)) || reported.mac.is_none() {
             self.unseen(reported.address, settings, now);
             return Vec::new();

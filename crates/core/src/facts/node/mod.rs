@@ -10,11 +10,12 @@ mod counts;
 mod health;
 mod intake;
 mod inventory;
+mod ipv6;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::event::{Instant, Mac, NodeId};
@@ -26,6 +27,7 @@ use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
 pub use inventory::{AddressConflict, FORGET_TIME, Flood, NameConflict, WrongDevice, most_claims};
+use ipv6::Ipv6Addresses;
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +97,7 @@ pub struct Nodes {
     /// nodes that boot, by when they will have done so for too long
     booting: BTreeSet<(Instant, NodeId)>,
     inventory: Inventory,
+    ipv6: Ipv6Addresses,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
     /// counts up when a node is asked in vain, or answers again
@@ -132,6 +135,12 @@ impl Nodes {
 
     pub fn by_address(&self, address: IpAddr) -> Option<&NodeState> {
         self.get(*self.addresses.get(&address)?)
+    }
+
+    /// Returns the IPv6 addresses of a board, smallest first. It makes them itself, beside the
+    /// address by which it is known.
+    pub fn ipv6_of(&self, mac: Mac) -> impl Iterator<Item = Ipv6Addr> + '_ {
+        self.ipv6.of(mac)
     }
 
     /// Those that are down, oldest number first.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::config::{Netboot, Settings};
 use crate::decide::cluster::keep_host;
@@ -48,6 +48,12 @@ const IPXE_CLASS: &str = "iPXE";
 /// them through, it is wrong. It costs a question to the head, whose own cache has the answer for
 /// as long as it is valid.
 const LONGEST_ANSWER: u32 = 30;
+
+/// Router advertisements to the nodes: in seconds, the longest pause between two, and for how long
+/// after the last one the head is a node's router (RFC 4861 6.2.1). Short, for a head that is
+/// carried away says no goodbye.
+const ADVERTISED_EVERY: u32 = 120;
+const ROUTER_LIFETIME: u32 = 600;
 
 /// Most files that are sent at a time. Each takes a socket, and dnsmasq has 1024 open files, some
 /// of them for other things (`TFTP_MAX_CONNECTIONS` of its `config.h` is 50); a request beyond it
@@ -143,6 +149,7 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
             "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\n\
              expand-hosts\n"
         );
+        text.extend(plan.ipv6.map(|address| format!("rev-server={}\n", address.trunc())));
         let _ = write!(text, "addn-hosts={folder}/names\nservers-file={folder}/servers\n");
         let _ = writeln!(text, "max-ttl={LONGEST_ANSWER}");
     } else {
@@ -150,6 +157,7 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     }
     if let Some(dhcp) = &plan.dhcp {
         text += &addresses(dhcp, plan.address, folder);
+        text.extend(plan.ipv6.map(|address| advertisements(&plan.port, address)));
         if let Some(netboot) = &plan.netboot {
             text += &boot(netboot, plan);
         }
@@ -183,6 +191,16 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
         dhcp.last,
         address.netmask(),
         dhcp.usual_lease.as_secs()
+    )
+}
+
+/// Returns the lines of the main file that announce the nodes' IPv6 network: they make their own
+/// addresses in it (RFC 4862), and ask the head for names (RFC 8106).
+fn advertisements(port: &str, address: Ipv6Net) -> String {
+    format!(
+        "dhcp-range={},ra-only,{}\nra-param={port},{ADVERTISED_EVERY},{ROUTER_LIFETIME}\n",
+        address.network(),
+        address.prefix_len()
     )
 }
 
@@ -400,6 +418,9 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
     let mut names = String::new();
     if let Some(head) = &plan.head {
         let _ = writeln!(names, "{} {head}", plan.address.addr());
+        if let Some(address) = plan.ipv6 {
+            let _ = writeln!(names, "{} {head}", address.addr());
+        }
     }
     for node in facts.nodes().iter() {
         // Where it is about to be: dnsmasq gives no name to a lease that has another address here.
@@ -418,6 +439,10 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         // dnsmasq's own file, and is given to no other: so who came first keeps its name
         // (`docs/decisions/names.md`).
         if let Some(address) = node.address.map(served).filter(|_| !is_heads) {
+            let _ = writeln!(names, "{address} {}", node.name);
+        }
+        let ipv6 = node.mac.filter(|_| plan.ipv6.is_some() && !is_heads);
+        for address in ipv6.into_iter().flat_map(|mac| facts.nodes().ipv6_of(mac)) {
             let _ = writeln!(names, "{address} {}", node.name);
         }
     }

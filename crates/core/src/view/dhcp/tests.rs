@@ -439,6 +439,12 @@ fn changes_of_settings() -> Vec<(&'static str, String)> {
     let plain = plain();
     let (cluster, dhcp, netboot) = ("[cluster]", "[cluster.dhcp]", "[cluster.netboot]");
     vec![
+        (
+            "`cluster.ipv6`",
+            format!(
+                "{plain}\n[cluster.ipv6]\nmode = \"auto\"\nprefix = \"fd12:3456:789a:1::/64\"\n"
+            ),
+        ),
         ("`cluster.interface`", changed("interface = \"eth0\"", "interface = \"eth7\"")),
         ("`cluster.address`, or the cluster moves", with(cluster, "address = \"192.168.50.2/24\"")),
         ("`cluster.domain`", with(cluster, "domain = \"thicket\"")),

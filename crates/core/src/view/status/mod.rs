@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,6 +166,8 @@ pub struct NodeStatus {
     pub name: String,
     pub mac: Option<Mac>,
     pub address: Option<IpAddr>,
+    /// those that it made for itself
+    pub ipv6: Vec<Ipv6Addr>,
     pub health: NodeHealth,
     /// of one that boots: the file that it loaded last
     pub stage: Option<Box<str>>,
@@ -187,7 +189,7 @@ impl NodeStatus {
 
     /// Returns what a line is written for.
     fn without_round_trip(&self) -> impl PartialEq + '_ {
-        let names = (&self.name, &self.group, &self.stage);
+        let names = (&self.name, &self.group, &self.stage, &self.ipv6);
         (names, self.mac, self.address, self.health, self.origin)
     }
 
@@ -197,6 +199,11 @@ impl NodeStatus {
             name: (&self.name).into(),
             mac: self.mac.map(|mac| mac.to_string().into()),
             address: self.address,
+            addresses: self
+                .address
+                .into_iter()
+                .chain(self.ipv6.iter().copied().map(IpAddr::V6))
+                .collect(),
             health: self.health.into(),
             stage: self.stage.as_deref().map(Text::from),
             rtt_us: self.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
@@ -221,6 +228,11 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         cluster: api::Cluster {
             interface: facts.cluster_port().map(|link| (&link.name).into()),
             address: Some(desired.cluster_address),
+            ipv6: desired.cluster_ipv6.map(|address| api::ClusterIpv6 {
+                address: Some(address.into()),
+                prefix: Some(address.trunc().into()),
+                state: dhcp(settings, facts).into(),
+            }),
             dhcp: dhcp(settings, facts).into(),
             leases: facts.nodes().leases(),
             range_size: settings.cluster.dhcp.as_ref().map(|dhcp| dhcp.size()),
@@ -261,6 +273,7 @@ fn node_status(facts: &Facts, node: &NodeState) -> NodeStatus {
         name: node.name.clone(),
         mac: node.mac,
         address: node.address,
+        ipv6: node.mac.into_iter().flat_map(|mac| facts.nodes().ipv6_of(mac)).collect(),
         health: node.health,
         stage: node.stage().map(Into::into),
         rtt: node.rtt,
@@ -400,8 +413,10 @@ fn gateway(facts: &Facts, desired: &Desired) -> api::Gateway {
         firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
     let blocked_by = blocked_by.or_else(|| promised.map(|(_, blocker)| blocker.clone()));
     api::Gateway {
-        // Nodes get no IPv6 yet: as long as the rules stand nothing passes.
-        ipv6_forwarding: masquerade.filter(|loaded| *loaded).map(|_| false),
+        // Where nodes get no IPv6 nothing passes as long as the rules stand.
+        ipv6_forwarding: masquerade
+            .filter(|loaded| *loaded)
+            .map(|_| desired.cluster_ipv6.is_some()),
         forwarding: facts.links().is_forwarding_by_all(),
         masquerade,
         applied: outputs.applied,

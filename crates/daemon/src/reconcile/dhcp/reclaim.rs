@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 
 use bramblegate_netlink::Message;
+use bramblegate_netlink::packet::AddressFamily;
 use bramblegate_netlink::packet::neighbour::NeighbourState;
 use bramblegate_netlink::rtnetlink::{self, Listing};
 use rustix::net::netdevice::name_to_index;
@@ -99,8 +100,9 @@ pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
     let index = name_to_index(&socket, port)?;
     let mut rtnl = Rtnl::default();
     let owners = BTreeMap::from_iter(homes.iter().copied());
-    let known =
-        rtnl.dump(Listing::Neighbours(index), |message| passing_neighbour(message, index))?;
+    let known = rtnl.dump(Listing::Neighbours(AddressFamily::Inet, index), |message| {
+        passing_neighbour(message, index)
+    })?;
     for (address, mac) in known {
         if owners.get(&address).is_some_and(|owner| mac != Some(*owner)) {
             // It may have gone by itself.

@@ -104,8 +104,8 @@ pub fn fill(
     for test in &rule.matches {
         writer.test(test, set);
     }
-    if let Action::Sample(set) = rule.action {
-        writer.sample(set);
+    if let Action::Sample(family, set) = rule.action {
+        writer.sample(family, set);
     }
     writer.rule.add_expr(&Counter);
     writer.action(&rule.action);
@@ -207,7 +207,7 @@ impl Writer<'_, '_> {
             Action::Goto(chain) => self.rule.add_expr(&Verdict::Goto { chain: text(chain) }),
             Action::Jump(chain) => self.rule.add_expr(&Verdict::Jump { chain: text(chain) }),
             // Before the counter.
-            Action::Sample(_) => {}
+            Action::Sample(..) => {}
             Action::Masquerade => self.rule.add_expr(&Masquerade),
             Action::Remember(bit) => {
                 self.add_bit(c"ct", (sys::NFTNL_EXPR_CT_KEY, libc::NFT_CT_MARK as u32), bit);
@@ -288,9 +288,10 @@ impl Writer<'_, '_> {
 
     /// The source into a set; where there is no room the rule ends there, so the drop is another
     /// rule's.
-    fn sample(&mut self, set: &str) {
-        self.family(Family::Ipv4);
-        self.load(NETWORK_HEADER, 12, 4);
+    fn sample(&mut self, family: Family, set: &str) {
+        self.family(family);
+        let (offset, length) = address_at(family, Side::Source);
+        self.load(NETWORK_HEADER, offset, length);
         let name = text(set);
         let values = [
             (sys::NFTNL_EXPR_DYNSET_SREG_KEY, REG),

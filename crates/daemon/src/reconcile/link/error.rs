@@ -20,6 +20,8 @@ pub enum LinkError {
     /// `others` answer ARP for any address of the head
     #[error("{port}: {address} has to wait, or {others} would answer ARP for it")]
     Exposed { port: String, address: IpNet, others: String },
+    #[error("cannot set net.ipv6.conf.{name}={value}")]
+    Ipv6 { name: String, value: u32, source: io::Error },
     #[error("{} cannot be removed", path.display())]
     RecordStays { path: PathBuf, source: io::Error },
 }
@@ -29,18 +31,24 @@ impl OutputError for LinkError {
         match self {
             Self::Refused(error) => error.kind(),
             Self::Gone { .. } | Self::NoIpv4 { .. } => ApplyErrorKind::Absent,
-            Self::RecordStays { source, .. }
+            Self::RecordStays { source, .. } | Self::Ipv6 { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 ApplyErrorKind::Denied
             }
-            Self::Exposed { .. } | Self::RecordStays { .. } => ApplyErrorKind::Failed,
+            Self::Exposed { .. } | Self::RecordStays { .. } | Self::Ipv6 { .. } => {
+                ApplyErrorKind::Failed
+            }
         }
     }
 
     fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Refused(error) => error.remedy(),
+            Self::Ipv6 { .. } => Some(
+                "the unit needs ReadWritePaths=-/proc/sys/net/ipv6/conf; ipv6 = \"off\" in [cluster] \
+                 does without",
+            ),
             _ => None,
         }
     }

@@ -4,23 +4,27 @@
 //! answer the venue's ARP for an address of the cluster.
 
 mod conf;
+mod conf6;
 mod error;
 mod faults;
 mod previous;
+mod settings6;
+pub mod unique_local;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ::rtnetlink::AddressMessageBuilder;
-use bramblegate_netlink::packet::address::{AddressAttribute, AddressMessage};
+use bramblegate_netlink::packet::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use bramblegate_netlink::rtnetlink::{self, Listing};
 use bramblegate_netlink::{Message, NetlinkError};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use rustix::io::Errno;
 use tracing::debug;
 
+use crate::config::{Ipv6Prefix, Settings};
 use crate::decide::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
-use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output};
+use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output, Vital};
 use crate::reconcile::Reconciler;
 use crate::reconcile::error::Refused;
 use crate::reconcile::rtnl::{ADD, Request, Rtnl};
@@ -77,6 +81,7 @@ impl LinkReconciler {
         for (wanted, port) in &here {
             self.set_conf(wanted, port, &mut faults);
         }
+        conf6::apply(plan, &mut self.previous, &mut faults);
         let addresses = read_addresses(&mut self.rtnl)?;
         for (wanted, port) in &here {
             let mine: Vec<_> =
@@ -121,6 +126,10 @@ impl LinkReconciler {
         }
         for port in &ports {
             note(put_back_conf(&mut rtnl, &previous, &port.name, port));
+        }
+        match conf6::put_back(&mut previous) {
+            Ok(lines) => done.extend(lines),
+            Err(error) => failure = failure.or(Some(error)),
         }
         match failure {
             Some(error) => Err(error),
@@ -234,6 +243,43 @@ pub fn opened(state_directory: &Path) -> Vec<String> {
     Previous::open(state_directory).opened()
 }
 
+/// Returns what is known of the nodes' IPv6 at the start: the network that is kept for them, and
+/// whether the kernel forwarded IPv6 by all ports before us.
+pub fn ipv6(state_directory: &Path) -> Vital {
+    Vital::Ipv6 {
+        kept: unique_local::read(state_directory),
+        forwarding_before: conf6::forwarded_everywhere(&Previous::open(state_directory)),
+    }
+}
+
+/// As [`ipv6`]; where the settings want a network that is to be made it is made, unless this run
+/// has `held` one already.
+/// Beside it: why that could not be written down, and will be another after a restart.
+pub fn ipv6_for(
+    settings: &Settings,
+    state_directory: &Path,
+    held: Option<Ipv6Net>,
+) -> (Vital, Option<String>) {
+    let known = ipv6(state_directory);
+    if settings.cluster.ipv6 != Some(Ipv6Prefix::Auto) {
+        return (known, None);
+    }
+    let (net, lost) = match unique_local::read_or_make(state_directory, held) {
+        Ok(net) => (net, None),
+        Err((net, error)) => {
+            let place = unique_local::place(state_directory);
+            let text = format!(
+                "{} cannot be written: {error}; after a restart the nodes will have another IPv6 \
+                 network",
+                place.display()
+            );
+            (net, Some(text))
+        }
+    };
+    let Vital::Ipv6 { forwarding_before, .. } = known else { return (known, lost) };
+    (Vital::Ipv6 { kept: Some(net), forwarding_before }, lost)
+}
+
 /// The file that remembers; for messages.
 pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
@@ -324,6 +370,11 @@ fn address_message(index: LinkIndex, address: IpNet) -> AddressMessage {
         }
     };
     message.header.index = index;
+    if address.addr().is_ipv6() {
+        // In a network of our own no other board makes itself the first address; dnsmasq leaves a
+        // network out of its advertisements for as long as its address there may have a double.
+        message.header.flags = AddressHeaderFlags::Nodad;
+    }
     message.attributes.push(AddressAttribute::Protocol(ROUTE_PROTOCOL.into()));
     message
 }

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::conf::{self, Change, Conf};
 use super::error::LinkError;
+use super::settings6;
 use crate::decide::InterfaceConf;
 use crate::files::folder::{self, Folder};
 
 const SCHEMA: u32 = 1;
 /// Of the state folder where it does not exist yet.
-const STATE_MODE: u32 = 0o750;
+pub const STATE_MODE: u32 = 0o750;
 /// No machine has more ports, and no port more addresses of ours: a record beyond that is not ours.
 const MOST_PORTS: usize = 1024;
 const MOST_ADDRESSES: usize = 64;
@@ -40,6 +41,10 @@ struct Record {
     boot: String,
     /// by name
     ports: BTreeMap<String, Port>,
+    /// values of IPv6 before our first change, by port (also "all" and "default") and by their
+    /// names in `/proc/sys/net/ipv6/conf`
+    #[serde(default)]
+    ipv6: BTreeMap<String, BTreeMap<String, u32>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,8 +67,13 @@ impl Record {
                 .retain(|text| text.parse::<IpNet>().is_ok_and(|address| can_be_ours(&address)));
             is_port_name(name) && port.added.len() <= MOST_ADDRESSES
         });
-        if self.ports.len() > MOST_PORTS {
+        self.ipv6.retain(|name, conf| {
+            conf.retain(|setting, value| settings6::is_ours(setting, *value));
+            is_port_name(name) || settings6::is_name(name)
+        });
+        if self.ports.len() > MOST_PORTS || self.ipv6.len() > MOST_PORTS {
             self.ports.clear();
+            self.ipv6.clear();
         }
         self
     }
@@ -105,6 +115,7 @@ impl Previous {
             schema: SCHEMA,
             boot,
             ports: BTreeMap::new(),
+            ipv6: BTreeMap::new(),
         });
         Self { path, record, unkept: None }
     }
@@ -114,8 +125,10 @@ impl Previous {
     /// only renamed for a while is still known.
     pub fn forget_gone(&mut self, here: &BTreeSet<&str>) {
         let is_gone = |name: &String| !here.contains(name.as_str());
-        if self.record.ports.keys().filter(|name| is_gone(name)).count() > MOST_GONE {
+        let ipv6 = self.record.ipv6.keys().filter(|name| !settings6::is_name(name));
+        if self.record.ports.keys().chain(ipv6).filter(|name| is_gone(name)).count() > MOST_GONE {
             self.record.ports.retain(|name, _| !is_gone(name));
+            self.record.ipv6.retain(|name, _| settings6::is_name(name) || !is_gone(name));
             self.save();
         }
     }
@@ -158,6 +171,37 @@ impl Previous {
             port.conf.remove(conf::name(change.setting));
         }
         self.save();
+    }
+
+    /// Notes the value of an IPv6 setting before our first change of it.
+    pub fn remember_ipv6(&mut self, name: &str, setting: &str, value: u32) {
+        let port = self.record.ipv6.entry(name.to_owned()).or_default();
+        if !port.contains_key(setting) {
+            port.insert(setting.to_owned(), value);
+            self.save();
+        }
+    }
+
+    /// Forgets an IPv6 setting that has been put back.
+    pub fn forget_ipv6(&mut self, name: &str, setting: &str) {
+        let Some(port) = self.record.ipv6.get_mut(name) else { return };
+        port.remove(setting);
+        if port.is_empty() {
+            self.record.ipv6.remove(name);
+        }
+        self.save();
+    }
+
+    /// Returns the value of an IPv6 setting before us, where we changed it.
+    pub fn ipv6(&self, name: &str, setting: &str) -> Option<u32> {
+        self.record.ipv6.get(name)?.get(setting).copied()
+    }
+
+    /// Returns all of them: port, setting, value.
+    pub fn all_ipv6(&self) -> impl Iterator<Item = (&str, &str, u32)> {
+        self.record.ipv6.iter().flat_map(|(name, conf)| {
+            conf.iter().map(move |(setting, value)| (name.as_str(), setting.as_str(), *value))
+        })
     }
 
     pub fn remember_address(&mut self, name: &str, address: IpNet) {

@@ -7,6 +7,7 @@
 //! most twenty times a second, in a storm four times, so that a storm of ten thousand nodes is a
 //! few large readings.
 
+mod roll_call;
 #[cfg(test)]
 mod tests;
 
@@ -26,13 +27,15 @@ use bramblegate_netlink::rtnetlink::{self, Listing, group, kind};
 use bramblegate_netlink::{
     Listener, Message, NetlinkError, Protocol, Request, Socket, filter, messages,
 };
+use socket2::SockFilter;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::event::{Change, Event, LinkIndex, Mac, Neighbour};
+use crate::event::{Change, Event, LinkIndex, Mac, Neighbour, NeighbourPlan};
 use crate::pace::Pace;
 use crate::sync::Closed;
 use crate::watch::emit;
+use roll_call::RollCall;
 
 /// The states that are verdicts: an entry in one of them is there, or has failed.
 const VERDICTS: [NeighbourState; 4] = [
@@ -52,17 +55,14 @@ const MANY: usize = 48;
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Returns what one message says of a neighbour on `port`. `None`: it is about another port, not
-/// IPv4, or a step on the way to a verdict (incomplete, delay, probe), which is no news.
+/// a step on the way to a verdict (incomplete, delay, probe), which is no news.
 pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighbour>> {
     if !matches!(message.kind, kind::NEW_NEIGHBOUR | kind::DEL_NEIGHBOUR) {
         return None;
     }
     let read = rtnetlink::neighbour(message)?;
     let header = &read.header;
-    if header.ifindex != port
-        || header.family != AddressFamily::Inet
-        || header.flags.contains(NeighbourFlags::Proxy)
-    {
+    if header.ifindex != port || header.flags.contains(NeighbourFlags::Proxy) {
         return None;
     }
     let gone = message.kind == kind::DEL_NEIGHBOUR || header.state == NeighbourState::Failed;
@@ -74,6 +74,9 @@ pub fn neighbour(message: &Message<'_>, port: LinkIndex) -> Option<Change<Neighb
         match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
                 address = Some(IpAddr::V4(v4))
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => {
+                address = Some(IpAddr::V6(v6))
             }
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.try_into().ok().map(Mac),
             _ => {}
@@ -149,7 +152,7 @@ const MOVED: usize = 4096;
 /// Holds what was reported last, so that only changes are reported.
 #[derive(Debug)]
 struct Table {
-    port: Option<LinkIndex>,
+    port: Option<NeighbourPlan>,
     known: BTreeMap<IpAddr, Neighbour>,
     moves: Pace,
     /// when another board was last heard at an address
@@ -200,7 +203,7 @@ impl Table {
     /// Takes a whole listing in; what is news, what has gone first.
     fn replace(
         &mut self,
-        port: Option<LinkIndex>,
+        port: Option<NeighbourPlan>,
         listed: BTreeMap<IpAddr, Neighbour>,
     ) -> Vec<Change<Neighbour>> {
         let before = std::mem::replace(&mut self.known, listed);
@@ -218,15 +221,17 @@ impl Table {
 /// # Errors
 /// The sockets cannot be made or read, or the receiver is gone (`Closed`).
 pub async fn run(
-    mut port: watch::Receiver<Option<LinkIndex>>,
+    mut port: watch::Receiver<Option<NeighbourPlan>>,
     events: mpsc::Sender<Event>,
 ) -> io::Result<Infallible> {
     let socket = Socket::open(Protocol::Route, &[group::NEIGHBOUR])?;
     let first = *port.borrow_and_update();
-    socket.attach(&filter::neighbours(first, verdicts()))?;
+    socket.attach(&verdicts_of(first))?;
     let mut listener = Listener::new(socket)?;
     let mut requests = Socket::open(Protocol::Route, &[])?;
     let mut table = Table::new(Instant::now());
+    let mut roll_call = RollCall::default();
+    roll_call.begin(first);
     let mut whole = list(&mut requests, &mut table, first, &events).await?;
     loop {
         let batch = tokio::select! {
@@ -234,8 +239,9 @@ pub async fn run(
             changed = port.changed() => {
                 changed.map_err(|_| Closed)?;
                 let now = *port.borrow_and_update();
-                listener.socket().attach(&filter::neighbours(now, verdicts()))?;
+                listener.socket().attach(&verdicts_of(now))?;
                 listener.discard();
+                roll_call.begin(now);
                 whole = list(&mut requests, &mut table, now, &events).await?;
                 continue;
             }
@@ -243,10 +249,17 @@ pub async fn run(
                 whole = again(&mut requests, &mut table, &events).await?;
                 continue;
             }
+            () = roll_call.due() => {
+                roll_call.call(|address| table.known.contains_key(&address));
+                continue;
+            }
         };
         match batch {
             Ok(batch) => {
                 let many = messages(batch).nth(MANY).is_some();
+                if messages(batch).any(|message| is_newcomer(&message, table.port)) {
+                    roll_call.soon();
+                }
                 whole &= take(batch, &mut table, &events).await?;
                 listener.rest();
                 sleep(if many { LONG_PAUSE } else { PAUSE }).await;
@@ -267,7 +280,8 @@ async fn take(
     let (mut all, now) = (true, Instant::now());
     // What was known before the batch of those that it is about, and the last word on them.
     let mut news: BTreeMap<IpAddr, (Option<Neighbour>, Change<Neighbour>)> = BTreeMap::new();
-    for change in messages(batch).filter_map(|message| neighbour(&message, port)) {
+    let heard = messages(batch).filter_map(|message| neighbour(&message, port.index));
+    for change in heard.filter(|change| port.counts(address_of(change))) {
         if table.passes_over(&change, now) {
             all = false;
             continue;
@@ -291,6 +305,20 @@ async fn take(
     Ok(all)
 }
 
+/// Returns the filter for what concerns this port.
+fn verdicts_of(plan: Option<NeighbourPlan>) -> Vec<SockFilter> {
+    let port = plan.map(|plan| plan.index);
+    filter::neighbours(port, verdicts(), plan.is_some_and(|plan| plan.ipv6.is_some()))
+}
+
+/// Returns whether a message is about an IPv6 neighbour by its link-local address, which each has
+/// first.
+fn is_newcomer(message: &Message<'_>, plan: Option<NeighbourPlan>) -> bool {
+    let change = plan.and_then(|plan| neighbour(message, plan.index));
+    matches!(change, Some(Change::Present(Neighbour { address: IpAddr::V6(address), .. }))
+        if address.is_unicast_link_local())
+}
+
 fn address_of(change: &Change<Neighbour>) -> IpAddr {
     let (Change::Present(neighbour) | Change::Gone(neighbour)) = change;
     neighbour.address
@@ -311,21 +339,25 @@ async fn again(
 async fn list(
     requests: &mut Socket,
     table: &mut Table,
-    port: Option<LinkIndex>,
+    port: Option<NeighbourPlan>,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<bool> {
     let mut listed = BTreeMap::new();
     let mut whole = true;
     if let Some(port) = port {
-        let dump = requests
-            .dump(&Listing::Neighbours(port).request(), |message| neighbour(message, port))?;
-        whole = dump.whole;
-        listed.extend(
-            dump.items
-                .into_iter()
-                .filter_map(there)
-                .map(|neighbour| (neighbour.address, neighbour)),
-        );
+        let ipv6 = port.ipv6.map(|_| AddressFamily::Inet6);
+        for family in std::iter::once(AddressFamily::Inet).chain(ipv6) {
+            let request = Listing::Neighbours(family, port.index).request();
+            let dump = requests.dump(&request, |message| neighbour(message, port.index))?;
+            whole &= dump.whole;
+            listed.extend(
+                dump.items
+                    .into_iter()
+                    .filter_map(there)
+                    .filter(|neighbour| port.counts(neighbour.address))
+                    .map(|neighbour| (neighbour.address, neighbour)),
+            );
+        }
     }
     for change in table.replace(port, listed) {
         emit(events, Event::Neighbour(change)).await?;

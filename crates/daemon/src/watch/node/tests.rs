@@ -3,6 +3,7 @@ use bramblegate_netlink::push;
 use super::*;
 
 const PORT: LinkIndex = 7;
+const PLAN: NeighbourPlan = NeighbourPlan { index: PORT, ipv6: None };
 
 const INCOMPLETE: u16 = 0x01;
 const REACHABLE: u16 = 0x02;
@@ -111,10 +112,10 @@ fn a_board_that_moves_again_and_again_hides_no_other_that_is_replaced() {
 fn a_listing_reports_only_how_it_differs_and_another_port_is_another_world() {
     let listed = |last| BTreeMap::from([(there(last, true).address, there(last, true))]);
     let mut table = Table::new(Instant::now());
-    assert_eq!(table.replace(Some(PORT), listed(1)), [Change::Present(there(1, true))]);
-    assert_eq!(table.replace(Some(PORT), listed(1)), []);
-    assert_eq!(table.replace(Some(PORT), listed(2)), [Change::Present(there(2, true))]);
-    assert_eq!(table.replace(Some(PORT), BTreeMap::new()), [Change::Gone(there(2, true))]);
-    table.replace(Some(PORT), listed(1));
+    assert_eq!(table.replace(Some(PLAN), listed(1)), [Change::Present(there(1, true))]);
+    assert_eq!(table.replace(Some(PLAN), listed(1)), []);
+    assert_eq!(table.replace(Some(PLAN), listed(2)), [Change::Present(there(2, true))]);
+    assert_eq!(table.replace(Some(PLAN), BTreeMap::new()), [Change::Gone(there(2, true))]);
+    table.replace(Some(PLAN), listed(1));
     assert_eq!(table.replace(None, BTreeMap::new()), [Change::Gone(there(1, true))]);
 }

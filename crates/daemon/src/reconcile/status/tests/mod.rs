@@ -80,6 +80,7 @@ pub(super) fn node(name: &str, health: NodeHealth) -> NodeStatus {
         name: name.to_owned(),
         mac: None,
         address: None,
+        ipv6: Vec::new(),
         health,
         rtt: None,
         loss_percent: None,

@@ -1,0 +1,176 @@
+//! The IPv6 settings of ports, for the nodes' IPv6. The kernel takes them by `/proc/sys` alone
+//! (`inet6_set_link_af` of `net/ipv6/addrconf.c` knows none of them), from who has CAP_NET_ADMIN.
+//!
+//! A kernel since 6.17 forwards what enters by a port with `force_forwarding`, and each port stays
+//! the host or router that it was. An older one forwards by all ports or by none; a port that
+//! forwards and whose default route the kernel learned from its router (`accept_ra` = 1) loses it at
+//! once (`Documentation/networking/ip-sysctl.rst`), so that it is set to listen all the same (2)
+//! before.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::{fs, io};
+
+use super::error::LinkError;
+use super::faults::Faults;
+use super::previous::Previous;
+use super::settings6::{
+    ACCEPT_RA, ALL, FORCE_FORWARDING, FORWARDING, SETTINGS, USE_OIF_ADDRS_ONLY,
+};
+use crate::decide::{Ipv6Role, LinkPlan};
+
+const ROOT: &str = "/proc/sys/net/ipv6/conf";
+/// One setting of a port, and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    port: String,
+    setting: &'static str,
+    value: u32,
+}
+
+impl Wanted {
+    fn new(port: &str, setting: &'static str, value: u32) -> Self {
+        Self { port: port.to_owned(), setting, value }
+    }
+}
+
+/// Brings the settings of all ports to the plan; those that it does not hold any more are put back.
+pub fn apply(plan: &LinkPlan, previous: &mut Previous, faults: &mut Faults) {
+    let wanted = wanted(plan, previous);
+    for Wanted { port, setting, value } in &wanted {
+        // Of a port that has just gone, or has no IPv6 (an MTU below 1280), there is nothing to set.
+        let Some(now) = read(port, setting) else {
+            continue;
+        };
+        if now == *value {
+            continue;
+        }
+        if port == ALL {
+            remember_all(previous);
+        }
+        previous.remember_ipv6(port, setting, now);
+        faults.note(write(port, setting, *value));
+    }
+    let is_wanted = |port: &str, setting: &str| {
+        let everywhere = || wanted.iter().any(|it| it.port == ALL) && setting == FORWARDING;
+        wanted.iter().any(|it| it.port == port && it.setting == setting) || everywhere()
+    };
+    for (port, setting, value) in in_order(previous) {
+        if !is_wanted(&port, setting) {
+            match restore(&port, setting, value) {
+                Ok(_) => previous.forget_ipv6(&port, setting),
+                Err(error) => faults.note(Err(error)),
+            }
+        }
+    }
+}
+
+/// Puts all settings back; says what it did, one line each.
+pub fn put_back(previous: &mut Previous) -> Result<Vec<String>, LinkError> {
+    let mut done = Vec::new();
+    let mut failure = None;
+    for (port, setting, value) in in_order(previous) {
+        match restore(&port, setting, value) {
+            Ok(true) => done.push(format!("{port}: put back IPv6 {setting}={value}")),
+            Ok(false) => {}
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    failure.map_or(Ok(done), Err)
+}
+
+/// Returns what the plan makes of the settings, in the order in which it is written.
+fn wanted(plan: &LinkPlan, previous: &Previous) -> Vec<Wanted> {
+    let ports = || plan.ports.iter().filter_map(|port| Some((port.name.as_str(), port.ipv6?)));
+    let Some((cluster, _)) = ports().find(|(_, role)| *role == Ipv6Role::Cluster) else {
+        return Vec::new();
+    };
+    let uplinks = || ports().filter(|(_, role)| *role == Ipv6Role::Uplink).map(|(name, _)| name);
+    // A router there is a node that is none.
+    let mut all = vec![Wanted::new(cluster, ACCEPT_RA, 0)];
+    all.extend(uplinks().map(|name| Wanted::new(name, USE_OIF_ADDRS_ONLY, 1)));
+    if read(ALL, FORCE_FORWARDING).is_some() {
+        // The nodes drop a router whose neighbour advertisements do not call it one (RFC 4861
+        // 7.2.5), and the kernel calls itself so by this setting.
+        all.push(Wanted::new(cluster, FORWARDING, 1));
+        all.push(Wanted::new(cluster, FORCE_FORWARDING, 1));
+        all.extend(uplinks().map(|name| Wanted::new(name, FORCE_FORWARDING, 1)));
+        return all;
+    }
+    let listening = |name: &String| {
+        *name != cluster
+            && (read(name, ACCEPT_RA) == Some(1) || previous.ipv6(name, ACCEPT_RA) == Some(1))
+    };
+    let names = names();
+    all.extend(
+        names.iter().filter(|name| listening(name)).map(|name| Wanted::new(name, ACCEPT_RA, 2)),
+    );
+    all.push(Wanted::new(ALL, FORWARDING, 1));
+    // Switched off on one of them since.
+    all.extend(ports().map(|(name, _)| Wanted::new(name, FORWARDING, 1)));
+    all
+}
+
+/// Notes of each port whether it forwarded, before all do: once they do it is not to be seen.
+fn remember_all(previous: &mut Previous) {
+    for name in names() {
+        if let Some(value) = read(&name, FORWARDING) {
+            previous.remember_ipv6(&name, FORWARDING, value);
+        }
+    }
+}
+
+/// Returns what is remembered: what forwards first, all ports before each.
+fn in_order(previous: &Previous) -> Vec<(String, &'static str, u32)> {
+    let mut all: Vec<(usize, bool, String, &'static str, u32)> = previous
+        .all_ipv6()
+        .filter_map(|(port, setting, value)| {
+            let place = SETTINGS.iter().position(|(name, _)| *name == setting)?;
+            let (name, _) = SETTINGS.get(place)?;
+            Some((place, port != ALL, port.to_owned(), *name, value))
+        })
+        .collect();
+    all.sort();
+    all.into_iter().map(|(_, _, port, setting, value)| (port, setting, value)).collect()
+}
+
+/// Puts a value back; whether it differed. A port that is gone took it along.
+fn restore(port: &str, setting: &'static str, value: u32) -> Result<bool, LinkError> {
+    match read(port, setting) {
+        Some(now) if now != value => write(port, setting, value).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// Returns the names of the ports that have IPv6, and of those to come.
+fn names() -> BTreeSet<String> {
+    let entries = fs::read_dir(ROOT).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name != ALL && name != "lo").collect()
+}
+
+/// Returns a setting's value; `None` where the kernel has no such setting, or the port no IPv6.
+fn read(port: &str, setting: &str) -> Option<u32> {
+    fs::read_to_string(Path::new(ROOT).join(port).join(setting)).ok()?.trim().parse().ok()
+}
+
+fn write(port: &str, setting: &'static str, value: u32) -> Result<(), LinkError> {
+    match fs::write(Path::new(ROOT).join(port).join(setting), value.to_string()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(|source| LinkError::Ipv6 {
+            name: format!("{port}.{setting}"),
+            value,
+            source,
+        }),
+    }
+}
+
+/// Returns whether the kernel forwards IPv6 by all ports.
+pub fn forwards_everywhere() -> bool {
+    read(ALL, FORWARDING) == Some(1)
+}
+
+/// Returns whether that was so before us, as far as it is remembered.
+pub fn forwarded_everywhere(previous: &Previous) -> bool {
+    previous.ipv6(ALL, FORWARDING).map_or_else(forwards_everywhere, |value| value == 1)
+}

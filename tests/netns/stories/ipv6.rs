@@ -1,0 +1,257 @@
+//! IPv6 for the nodes: addresses, names, a way out behind the uplink's address, and no way in.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{exec, feed, must, run, spawn, within};
+use bramblegate_lab::wiring::WEB6;
+use bramblegate_lab::{Result, World};
+
+use super::client::inside;
+use super::scene::{STOP, alert, before_start, ensure, is, reload, reported, same, until};
+use super::service::look_up;
+
+/// A venue with both.
+const DUAL: &str = r#"
+purpose = "A home router with IPv4 and IPv6"
+[[network]]
+address = "10.99.0.1/24"
+ipv6 = "2001:db8:7::/64"
+[network.dhcp]
+address = "10.99.0.126"
+"#;
+
+const OFF: &str = "[cluster.dhcp]\n";
+const ON: &str = "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n";
+
+/// A world whose gateway gives the nodes IPv6, and has it itself.
+fn given(settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    before_start(DUAL, |world| {
+        world.set_settings(settings);
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        until("the head has IPv6 by the venue", || default_route("head").is_some())?;
+        story(world)
+    })
+}
+
+/// The gateway of a default route by IPv6.
+fn default_route(place: &str) -> Option<String> {
+    let text = must(place, "ip -6 route show default").ok()?;
+    text.split("via ").nth(1)?.split_whitespace().next().map(str::to_owned)
+}
+
+/// The address that a node has made for itself in the cluster's network, once no other has it.
+fn made(node: &str) -> Option<String> {
+    let text = must(node, "ip -6 -o addr show dev eth0 scope global -tentative").ok()?;
+    let address = text.split("inet6 ").nth(1)?.split('/').next()?;
+    address.starts_with("fd").then(|| address.to_owned())
+}
+
+/// What the IPv6 settings of the head's ports are.
+fn settings() -> Result<String> {
+    must(
+        "head",
+        "cd /proc/sys/net/ipv6/conf; for f in */forwarding */force_forwarding */accept_ra \
+         */use_oif_addrs_only; do echo $f $(cat $f); done",
+    )
+}
+
+/// Counts at the venue what it sees of the cluster's addresses.
+fn count_leaks() -> Result<()> {
+    feed(
+        "ip",
+        &["netns", "exec", "venue", "nft", "-f", "-"],
+        "table netdev leaks {\nchain seen {\ntype filter hook ingress device lan0 priority 0\nip6 \
+         saddr fd00::/8 counter\n}\n}\n",
+    )
+    .map(drop)
+}
+
+fn leaks() -> Result<String> {
+    must("venue", "nft list chain netdev leaks seen | grep -o 'packets [0-9]*'")
+        .map(|text| text.trim().to_owned())
+}
+
+/// Whether a TCP connection from a place is answered at all.
+fn connects(place: &str, address: &str, port: u16) -> bool {
+    exec(place, &format!("timeout 1 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"))
+        .is_ok_and(|(code, _)| code == 0)
+}
+
+pub fn nodes_have_addresses_names_and_a_way_out() -> Result<()> {
+    given(ON, |world| {
+        let took = until("an address", || made("rpi1").is_some() && made("rpi2").is_some())?;
+        ensure(&format!("{took:?}, with its detection of doubles"), took < Duration::from_secs(4))?;
+        let [one, two] = ["rpi1", "rpi2"].map(|node| made(node).unwrap_or_default());
+        until("rpi2 has a name", || look_up("rpi1", "rpi2.bramble").contains(&two))?;
+        let back = look_up("rpi1", &two);
+        ensure(&format!("and back: {back}"), back.contains("rpi2.bramble"))?;
+        let net = world
+            .status()?
+            .cluster
+            .ipv6
+            .and_then(|ipv6| ipv6.address)
+            .map(|net| net.to_string())
+            .unwrap_or_default();
+        ensure(&format!("the status has the head's: {net}"), net.starts_with("fd"))?;
+        ensure("and that it is forwarded", is(world, "gateway.ipv6_forwarding", "true"))?;
+        until("the status has the node's", || {
+            world.status().is_ok_and(|status| {
+                let nodes = status.nodes.iter();
+                nodes.flat_map(|node| &node.addresses).any(|address| address.to_string() == two)
+            })
+        })?;
+        count_leaks()?;
+        must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
+        must("rpi1", &format!("ping -c 2 -i 0.2 -W 1 {two}"))?;
+        ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
+        the_head_says_that_it_is_a_router()?;
+        a_deprecated_address_is_better_than_the_clusters(world)?;
+        ensure("the head has its own", default_route("head").is_some())?;
+        nothing_comes_in(world, &one)
+    })
+}
+
+/// A node asks its router again and again whether it is there (RFC 4861 7.3), and drops one whose
+/// answer does not call it a router.
+fn the_head_says_that_it_is_a_router() -> Result<()> {
+    must(
+        "rpi1",
+        "cd /proc/sys/net/ipv6/neigh/eth0; echo 500 > base_reachable_time_ms; echo 1 > \
+         delay_first_probe_time",
+    )?;
+    for time in 1..=6 {
+        std::thread::sleep(Duration::from_millis(800));
+        let (code, text) = exec("rpi1", &format!("ping -c 1 -W 1 {WEB6}"))?;
+        ensure(&format!("time {time}: {text}"), code == 0)?;
+    }
+    ensure("the head is its router still", default_route("rpi1").is_some())
+}
+
+/// The venue calls its network old, as before it gets another one.
+fn a_deprecated_address_is_better_than_the_clusters(world: &World) -> Result<()> {
+    let held = reported(world, "uplinks.0.addresses.1");
+    must("head", &format!("ip -6 addr change {held} dev eth1 valid_lft 900 preferred_lft 0"))?;
+    must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
+    ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
+    must("head", &format!("ip -6 addr change {held} dev eth1 valid_lft 900 preferred_lft 800"))
+        .map(drop)
+}
+
+/// The venue knows where the cluster is, and tries.
+fn nothing_comes_in(world: &World, node: &str) -> Result<()> {
+    let _listener = inside("rpi1", || TcpListener::bind("[::]:7000"))?;
+    until("the server listens", || connects("rpi2", node, 7000))?;
+    let head = reported(world, "uplinks.0.addresses.1");
+    let head = head.split('/').next().unwrap_or_default();
+    let net = node.split(':').take(4).collect::<Vec<_>>().join(":");
+    must("venue", &format!("ip -6 route add {net}::/64 via {head} dev lan0"))?;
+    must("venue", &format!("ping -c 1 -W 1 {head}"))?;
+    ensure("no ping", exec("venue", &format!("ping -c 2 -i 0.2 -W 1 {node}"))?.0 != 0)?;
+    for port in [22, 80, 7000] {
+        ensure(&format!("port {port}"), !connects("venue", node, port))?;
+    }
+    let forged = "ip -6 addr add fd00:bad::1/64 dev lo";
+    must("venue", forged)?;
+    let from = exec("venue", &format!("ping -c 2 -i 0.2 -W 1 -I fd00:bad::1 {node}"))?;
+    ensure("not from another network either", from.0 != 0)
+}
+
+pub fn switched_off_all_is_as_it_was() -> Result<()> {
+    given(OFF, |world| {
+        let before = settings()?;
+        reload(world, ON)?;
+        until("an address of nodes that are there already", || made("rpi1").is_some())?;
+        let held = fs::read_to_string(format!("{HOME}/state/cluster.ipv6")).unwrap_or_default();
+        ensure("it is on", settings()? != before)?;
+        reload(world, OFF)?;
+        until("it is off", || settings().is_ok_and(|now| now == before))?;
+        let gone = || must("head", "ip -6 addr show dev eth0").is_ok_and(|it| !it.contains(" fd"));
+        until("its address is gone", gone)?;
+        ensure("no way out", exec("rpi1", &format!("ping -c 1 -W 1 {WEB6}"))?.0 != 0)?;
+        reload(world, ON)?;
+        until("it is on again", || settings().is_ok_and(|now| now != before))?;
+        let again = fs::read_to_string(format!("{HOME}/state/cluster.ipv6")).unwrap_or_default();
+        same("the network", &held, &again)?;
+        world.stop_gateway("TERM", STOP)?;
+        let off = format!(
+            "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
+            crate::program().display()
+        );
+        must("head", &off)?;
+        same("what `off` leaves", &before, &settings()?)
+    })
+}
+
+/// Hides from the programs of this world that the kernel can forward by one port alone.
+fn older_kernel() -> Result<()> {
+    let empty = format!("{HOME}/empty");
+    fs::write(&empty, "").map_err(|error| bramblegate_lab::Error(error.to_string()))?;
+    let file = "/proc/sys/net/ipv6/conf/all/force_forwarding";
+    if !fs::exists(file).unwrap_or(false) {
+        return Ok(());
+    }
+    run("nsenter", &["--net=/run/netns/head", "mount", "--bind", &empty, file]).map(drop)
+}
+
+pub fn on_an_older_kernel_the_head_keeps_its_own_way() -> Result<()> {
+    before_start(DUAL, |world| {
+        older_kernel()?;
+        world.set_settings(OFF);
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        until("the head has IPv6 by the venue", || default_route("head").is_some())?;
+        let read = "cd /proc/sys/net/ipv6/conf; for f in all eth0 eth1; do echo $f $(cat \
+                    $f/forwarding $f/accept_ra); done";
+        let before = must("head", read)?;
+        reload(world, ON)?;
+        until("an address", || made("rpi1").is_some())?;
+        let now = must("head", read)?;
+        ensure(&format!("all ports forward:\n{now}"), now.contains("all 1"))?;
+        ensure(&format!("the uplink listens all the same:\n{now}"), now.contains("eth1 1 2"))?;
+        ensure("the head keeps its route", default_route("head").is_some())?;
+        must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
+        // What it learned of the venue goes, and comes with the next advertisement.
+        must("head", "ip -6 route del default")?;
+        must("head", "ip link set eth1 down; ip link set eth1 up")?;
+        until("it hears the venue's router", || default_route("head").is_some())?;
+        reload(world, OFF)?;
+        until("it is as it was", || must("head", read).is_ok_and(|now| now == before))?;
+        ensure("the head keeps its route", default_route("head").is_some())
+    })
+}
+
+pub fn a_router_among_the_nodes_is_refused_and_reported() -> Result<()> {
+    given(ON, |world| {
+        until("an address", || made("rpi2").is_some())?;
+        ensure("the head's own are none of a stranger", alert(world, "gateway-drops").is_none())?;
+        must("rpi3", "ip -6 addr add 2001:db8:bad::1/64 dev eth0 nodad")?;
+        let log = PathBuf::from(format!("{HOME}/router.log"));
+        let mut command = within("rpi3", "dnsmasq");
+        command.args(["-d", "-C", "/dev/null", "--port=0", "--interface=eth0", "--log-dhcp"]);
+        let leases = format!("--dhcp-leasefile={HOME}/router.leases");
+        let _router = spawn(command.args(["--dhcp-range=2001:db8:bad::,ra-only", &leases]), &log)?;
+        until("the other router", || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains("RTR-ADVERT"))
+        })?;
+        let start = std::time::Instant::now();
+        while alert(world, "gateway-drops").is_none() && start.elapsed() < Duration::from_secs(80) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let text = alert(world, "gateway-drops").unwrap_or_default();
+        println!("{:?}: {text}", start.elapsed());
+        ensure(&format!("it is reported: {text}"), text.contains("IPv6 router"))?;
+        ensure(&format!("with its address: {text}"), text.contains("fe80::ba27:ebff:fe00:3"))?;
+        let addresses = must("head", "ip -6 addr show dev eth0")?;
+        ensure(
+            &format!("the head makes no address of it:\n{addresses}"),
+            !addresses.contains("2001:db8:bad"),
+        )?;
+        let routes = must("head", "ip -6 route show default dev eth0")?;
+        ensure(&format!("and no route:\n{routes}"), routes.trim().is_empty())
+    })
+}
