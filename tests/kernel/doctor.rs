@@ -235,6 +235,11 @@ fn a_server_that_is_silent_is_reported() {
 /// kernel does after its remedy.
 const AILMENTS: &[(&str, &str, &str)] = &[
     (
+        "host-journal-on-card",
+        "echo 0123 > /etc/machine-id; mount -t tmpfs /dev/mmcblk0p2 /var/log; mkdir -p /var/log/journal/0123; touch /var/log/journal/0123/system.journal",
+        "",
+    ),
+    (
         "gateway-port-cloud-init",
         "mkdir -p /etc/cloud/cloud.cfg.d /run/boot; touch /etc/cloud/cloud.cfg; mount --bind /run/boot /boot; printf 'ethernets:\\n  down0:\\n    dhcp4: true\\n' > /boot/network-config",
         "",
@@ -312,7 +317,7 @@ const AILMENTS: &[(&str, &str, &str)] = &[
 /// the real one does.
 const PROGRAMS: &str = r#"
 printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo
-printf '#!/bin/sh\ncase "$*" in "disable --now "*) rm /etc/systemd/system/multi-user.target.wants/$3 ;; *) exit 1 ;; esac\n' > /run/bin/systemctl
+printf '#!/bin/sh\ncase "$*" in "disable --now "*) rm /etc/systemd/system/multi-user.target.wants/$3 ;; "restart systemd-journald") ;; *) exit 1 ;; esac\n' > /run/bin/systemctl
 chmod +x /run/bin/*
 "#;
 

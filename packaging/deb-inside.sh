@@ -1,0 +1,221 @@
+#!/bin/bash
+# deb-inside.sh FORMER VERSION: the steps of deb-test.sh that play in a bare root, with its own network. The packages are in /debs.
+# systemd is not the init of a root: its folder in /run is there, so that the packages' scripts ask for starts and stops, and
+# policy-rc.d keeps the list of what was asked for.
+set -uo pipefail
+
+former=$1 version=$2
+log=/tmp/asked
+settings=/etc/bramblegate/bramblegate.toml
+boot=/boot/firmware/bramblegate.toml
+architecture=$(dpkg --print-architecture)
+failed=0
+export DEBIAN_FRONTEND=noninteractive
+
+check() {
+    local name=$1
+    shift
+    if (set -eu; "$@") >/tmp/out 2>&1; then
+        echo "  ok      $name"
+    else
+        failed=1
+        echo "  FAILED  $name"
+        sed 's/^/          /' /tmp/out
+    fi
+}
+
+files_of() { echo /debs/*_"$1"_"$architecture".deb; }
+all="bramblegate bramblegate-web bramblegate-snmp bramblegate-clat bramblegate-lab"
+
+# Every file with its checksum, but for what dpkg and the system keep of any package.
+everything() {
+    find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /debs -o -path /dev -o -path /var/lib/dpkg \
+        -o -path /var/cache -o -path /var/log -o -path /var/lib/systemd/deb-systemd-helper-enabled \) -prune -o \
+        \( -type f -o -type l -o -type d \) -printf '%y %m %p %l\n' | sort
+}
+
+wait_for() {
+    local tries
+    for tries in $(seq 100); do "$@" >/dev/null 2>&1 && return 0; sleep 0.1; done
+    echo "waited in vain ($tries): $*"
+    return 1
+}
+
+start_gateway() {
+    RUNTIME_DIRECTORY=/run/bramblegate STATE_DIRECTORY=/var/lib/bramblegate bramblegate run >/tmp/run.log 2>&1 &
+    gateway=$!
+    wait_for bramblegate status --json || true
+}
+
+stop_gateway() {
+    kill "$1" "$gateway" 2>/dev/null || true
+    wait "$gateway" 2>/dev/null || true
+}
+
+install() {
+    : >$log
+    # shellcheck disable=SC2046
+    dpkg -i $(files_of "$former")
+    dpkg -s $all | grep -c '^Status: install ok installed' | grep -qx 5
+    # The gateway and the page start; snmpd and the translator have to be set up first.
+    grep -qx 'bramblegate.service start' $log
+    grep -qx 'bramblegate-web.service start' $log
+    ! grep -E 'snmp|clat' $log
+    [ -L /etc/systemd/system/multi-user.target.wants/bramblegate.service ]
+    [ -L /etc/systemd/system/multi-user.target.wants/bramblegate-web.service ]
+    [ ! -e /etc/systemd/system/multi-user.target.wants/bramblegate-snmp.service ]
+}
+
+is_there() {
+    bramblegate --version
+    bramblegate check -c /usr/share/doc/bramblegate/examples/bramblegate.toml
+    bramblegate-web --version
+    bramblegate-snmp --version
+    bramblegate demo --help | grep -q -- --seconds
+    bash -n /usr/share/bash-completion/completions/bramblegate
+    getent passwd bramblegate
+    [ -d /etc/bramblegate/bramblegate.toml.d ]
+    # A conffile would ask questions at an upgrade: there is none.
+    [ ! -s /var/lib/dpkg/info/bramblegate.conffiles ]
+    [ ! -e $settings ]
+}
+
+units_are_right() {
+    local wrong
+    wrong=$(systemd-analyze verify --man=no /usr/lib/systemd/system/bramblegate*.service /usr/lib/systemd/system/bramblegate*.path 2>&1 |
+        grep -F bramblegate || true)
+    echo "$wrong"
+    [ -z "$wrong" ]
+}
+
+network() {
+    ip -o address
+    ip rule
+    ip route show table all
+    nft list ruleset
+    grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/{forwarding,arp_ignore,arp_announce,rp_filter}
+}
+
+# Without settings: the address, how it is, what to do; and not a packet of the network goes another way.
+first_start() {
+    ip link add eth0 type veth peer name venue
+    ip link set lo up; ip link set eth0 up; ip link set venue up
+    ip address add 10.99.0.126/24 dev eth0
+    ip route add default via 10.99.0.1
+    sleep 2 # addresses of IPv6 come by themselves
+    network >/tmp/network.before
+    start_gateway
+    wait_for sh -c 'bramblegate status --json | grep -q 10.99.0.126'
+    bramblegate status --json >/tmp/status || [ $? -le 1 ]
+    grep -q '"code":"host-not-set-up"' /tmp/status
+    bramblegate status | grep -q 'sudo bramblegate setup'
+    sleep 1
+    network >/tmp/network.now
+    stop_gateway -TERM
+    diff /tmp/network.before /tmp/network.now
+}
+
+# As an image has them: wrong ones are named and the head only shows, right ones are taken over once.
+boot_file() {
+    local code=0
+    printf 'uplink.interfaces = ["eth1"]\nclsuter.interface = "eth0"\n' >$boot
+    bramblegate setup --from $boot --yes --no-start >/tmp/setup 2>&1 || code=$?
+    cat /tmp/setup
+    [ $code = 78 ] && grep -q "^$boot:2:1: error:" /tmp/setup && [ ! -e $settings ]
+    start_gateway
+    wait_for sh -c 'bramblegate status --json | grep -q 10.99.0.126'
+    bramblegate status --json >/tmp/status || [ $? -le 1 ]
+    stop_gateway -TERM
+    grep -q '"code":"host-boot-file"' /tmp/status && grep -q "$boot:2:1" /tmp/status
+    printf '# of the image\nuplink.interfaces = ["eth1"]\nuplink.check = false\ncluster.interface = "eth0"\n' >$boot
+    # The unit's own command: `journalctl -u bramblegate-setup` has what it writes.
+    sh -c "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/bramblegate-setup.service)"
+    cmp $boot $settings
+    grep -q '^ConditionPathExists=!/etc/bramblegate/bramblegate.toml$' /usr/lib/systemd/system/bramblegate-setup.service
+}
+
+# One restart and no stop; settings and state as they were.
+upgrade() {
+    echo 'kept' >/var/lib/bramblegate/kept 2>/dev/null || { mkdir -p /var/lib/bramblegate; echo kept >/var/lib/bramblegate/kept; }
+    sha256sum $settings /var/lib/bramblegate/kept >/tmp/kept
+    : >$log
+    # shellcheck disable=SC2046
+    dpkg -i $(files_of "$version")
+    cat $log
+    grep -qx 'bramblegate.service restart' $log
+    ! grep stop $log
+    sha256sum -c /tmp/kept
+}
+
+# What the older version cannot read is named, and the gateway that runs is left alone.
+downgrade() {
+    echo 'uplink.of_the_future = true' >>$settings
+    : >$log
+    # shellcheck disable=SC2046
+    dpkg -i $(files_of "$former") 2>&1 | tee /tmp/said
+    cat $log
+    grep -q 'does not accept the settings' /tmp/said
+    grep -q "$settings:5:1: error:" /tmp/said
+    grep -q "written for version $version" /tmp/said
+    ! grep 'bramblegate.service restart' $log
+    sed -i '$d' $settings
+    # shellcheck disable=SC2046
+    dpkg -i $(files_of "$version")
+}
+
+# A daemon that died has left its rules; settings and state stay.
+remove() {
+    start_gateway
+    wait_for nft list table inet bramblegate
+    stop_gateway -KILL
+    nft list table inet bramblegate >/dev/null
+    : >$log
+    # shellcheck disable=SC2086
+    dpkg -r $all
+    cat $log
+    grep -qx 'bramblegate.service stop' $log
+    ! nft list table inet bramblegate
+    ! ip rule | grep 51
+    [ -e $settings ] && [ -e /var/lib/bramblegate/kept ]
+    [ ! -e /usr/bin/bramblegate ] && [ ! -e /usr/lib/bramblegate ]
+}
+
+purge() {
+    # shellcheck disable=SC2086
+    dpkg -P $all
+    rm -f $boot
+    everything >/tmp/after
+    # The user stays (Debian's policy), with what useradd keeps of the lists before.
+    diff /tmp/before /tmp/after
+    [ ! -e /run/bramblegate ]
+    ! dpkg -l 'bramblegate*' | grep -E '^(rc|ii)'
+}
+
+# Raspberry Pi OS calls ARMv6 armhf too.
+armv6_is_refused() {
+    mkdir -p /tmp/armv6/bin /tmp/armv6/control
+    dpkg-deb -e "/debs/bramblegate_${version}_$architecture.deb" /tmp/armv6/control
+    printf '#!/bin/sh\necho armv6l\n' >/tmp/armv6/bin/uname
+    printf '#!/bin/sh\necho armhf\n' >/tmp/armv6/bin/dpkg
+    chmod +x /tmp/armv6/bin/*
+    ! PATH=/tmp/armv6/bin:$PATH /tmp/armv6/control/preinst install 2>/tmp/armv6/said
+    grep -q 'ARMv6' /tmp/armv6/said && grep -q 'make release && sudo make install' /tmp/armv6/said
+    printf '#!/bin/sh\necho armv7l\n' >/tmp/armv6/bin/uname
+    PATH=/tmp/armv6/bin:$PATH /tmp/armv6/control/preinst install
+}
+
+mkdir -p /run/systemd/system
+printf '#!/bin/sh\necho "$1 $2" >>%s\nexit 101\n' $log >/usr/sbin/policy-rc.d
+chmod +x /usr/sbin/policy-rc.d
+everything >/tmp/before
+check "ARMv6 is refused in words" armv6_is_refused
+check "installed" install
+check "programs, example, user and folders are there" is_there
+check "systemd-analyze verify" units_are_right
+check "a first start only shows" first_start
+check "settings on the boot partition" boot_file
+check "an upgrade restarts and does not stop" upgrade
+check "a downgrade says what it cannot read" downgrade
+check "removed: nothing runs, nothing is left in the kernel" remove
+check "purged: nothing is left" purge
+exit $failed
