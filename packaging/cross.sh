@@ -2,6 +2,7 @@
 # cross.sh ARCHITECTURE TRIPLE: builds the programs for another architecture, below target/deb/build. Rust and the compiler come
 # from Debian 13, in a root of their own, so that this machine's dpkg learns of no foreign architecture. What is linked with comes
 # from Debian 12, so that the programs run there too. Needs root, mmdebstrap and no emulator.
+# shellcheck disable=SC2016
 set -euo pipefail
 umask 022
 

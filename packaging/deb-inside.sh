@@ -2,6 +2,7 @@
 # deb-inside.sh FORMER VERSION: the steps of deb-test.sh that play in a bare root, with its own network. The packages are in /debs.
 # systemd is not the init of a root: its folder in /run is there, so that the packages' scripts ask for starts and stops, and
 # policy-rc.d keeps the list of what was asked for.
+# shellcheck disable=SC2317,SC2086,SC2016
 set -uo pipefail
 
 former=$1 version=$2
@@ -23,6 +24,9 @@ check() {
         sed 's/^/          /' /tmp/out
     fi
 }
+
+# Fails where the command succeeds: "!" does not end a script.
+no() { if "$@"; then return 1; fi; }
 
 files_of() { echo /debs/*_"$1"_"$architecture".deb; }
 all="bramblegate bramblegate-web bramblegate-snmp bramblegate-clat bramblegate-lab"
@@ -60,7 +64,7 @@ install() {
     # The gateway and the page start; snmpd and the translator have to be set up first.
     grep -qx 'bramblegate.service start' $log
     grep -qx 'bramblegate-web.service start' $log
-    ! grep -E 'snmp|clat' $log
+    no grep -E 'snmp|clat' $log
     [ -L /etc/systemd/system/multi-user.target.wants/bramblegate.service ]
     [ -L /etc/systemd/system/multi-user.target.wants/bramblegate-web.service ]
     [ ! -e /etc/systemd/system/multi-user.target.wants/bramblegate-snmp.service ]
@@ -121,12 +125,15 @@ boot_file() {
     printf 'uplink.interfaces = ["eth1"]\nclsuter.interface = "eth0"\n' >$boot
     bramblegate setup --from $boot --yes --no-start >/tmp/setup 2>&1 || code=$?
     cat /tmp/setup
-    [ $code = 78 ] && grep -q "^$boot:2:1: error:" /tmp/setup && [ ! -e $settings ]
+    [ $code = 78 ]
+    grep -q "^$boot:2:1: error:" /tmp/setup
+    [ ! -e $settings ]
     start_gateway
     wait_for sh -c 'bramblegate status --json | grep -q 10.99.0.126'
     bramblegate status --json >/tmp/status || [ $? -le 1 ]
     stop_gateway -TERM
-    grep -q '"code":"host-boot-file"' /tmp/status && grep -q "$boot:2:1" /tmp/status
+    grep -q '"code":"host-boot-file"' /tmp/status
+    grep -q "$boot:2:1" /tmp/status
     printf '# of the image\nuplink.interfaces = ["eth1"]\nuplink.check = false\ncluster.interface = "eth0"\n' >$boot
     # The unit's own command: `journalctl -u bramblegate-setup` has what it writes.
     sh -c "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/bramblegate-setup.service)"
@@ -136,14 +143,15 @@ boot_file() {
 
 # One restart and no stop; settings and state as they were.
 upgrade() {
-    echo 'kept' >/var/lib/bramblegate/kept 2>/dev/null || { mkdir -p /var/lib/bramblegate; echo kept >/var/lib/bramblegate/kept; }
+    mkdir -p /var/lib/bramblegate
+    echo kept >/var/lib/bramblegate/kept
     sha256sum $settings /var/lib/bramblegate/kept >/tmp/kept
     : >$log
     # shellcheck disable=SC2046
     dpkg -i $(files_of "$version")
     cat $log
     grep -qx 'bramblegate.service restart' $log
-    ! grep stop $log
+    no grep stop $log
     sha256sum -c /tmp/kept
 }
 
@@ -157,7 +165,7 @@ downgrade() {
     grep -q 'does not accept the settings' /tmp/said
     grep -q "$settings:5:1: error:" /tmp/said
     grep -q "written for version $version" /tmp/said
-    ! grep 'bramblegate.service restart' $log
+    no grep 'bramblegate.service restart' $log
     sed -i '$d' $settings
     # shellcheck disable=SC2046
     dpkg -i $(files_of "$version")
@@ -170,25 +178,27 @@ remove() {
     stop_gateway -KILL
     nft list table inet bramblegate >/dev/null
     : >$log
-    # shellcheck disable=SC2086
     dpkg -r $all
     cat $log
     grep -qx 'bramblegate.service stop' $log
-    ! nft list table inet bramblegate
-    ! ip rule | grep 51
-    [ -e $settings ] && [ -e /var/lib/bramblegate/kept ]
-    [ ! -e /usr/bin/bramblegate ] && [ ! -e /usr/lib/bramblegate ]
+    no nft list table inet bramblegate
+    ip rule >/tmp/rules
+    no grep 51 /tmp/rules
+    [ -e $settings ]
+    [ -e /var/lib/bramblegate/kept ]
+    [ ! -e /usr/bin/bramblegate ]
+    [ ! -e /usr/lib/bramblegate ]
 }
 
 purge() {
-    # shellcheck disable=SC2086
     dpkg -P $all
     rm -f $boot
     everything >/tmp/after
     # The user stays (Debian's policy), with what useradd keeps of the lists before.
     diff /tmp/before /tmp/after
     [ ! -e /run/bramblegate ]
-    ! dpkg -l 'bramblegate*' | grep -E '^(rc|ii)'
+    dpkg -l 'bramblegate*' >/tmp/known 2>&1 || true
+    no grep -E '^(rc|ii)' /tmp/known
 }
 
 # Raspberry Pi OS calls ARMv6 armhf too.
@@ -198,8 +208,9 @@ armv6_is_refused() {
     printf '#!/bin/sh\necho armv6l\n' >/tmp/armv6/bin/uname
     printf '#!/bin/sh\necho armhf\n' >/tmp/armv6/bin/dpkg
     chmod +x /tmp/armv6/bin/*
-    ! PATH=/tmp/armv6/bin:$PATH /tmp/armv6/control/preinst install 2>/tmp/armv6/said
-    grep -q 'ARMv6' /tmp/armv6/said && grep -q 'make release && sudo make install' /tmp/armv6/said
+    no env PATH=/tmp/armv6/bin:$PATH /tmp/armv6/control/preinst install 2>/tmp/armv6/said
+    grep -q 'ARMv6' /tmp/armv6/said
+    grep -q 'make release && sudo make install' /tmp/armv6/said
     printf '#!/bin/sh\necho armv7l\n' >/tmp/armv6/bin/uname
     PATH=/tmp/armv6/bin:$PATH /tmp/armv6/control/preinst install
 }

@@ -3,6 +3,7 @@
 # `make install`, the same bits when packed twice, nothing for lintian, and in each root: installed, a first start without
 # settings, settings on the boot partition, upgrade, downgrade, removal, purge. Needs root. A root is looked at through an overlay, in
 # namespaces of its own: nothing of it is changed, and nothing of this machine. Ends with 1 if anything failed.
+# shellcheck disable=SC2317
 set -euo pipefail
 umask 022
 
@@ -15,8 +16,10 @@ releases=("${@:-bookworm}")
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)-1
 former=0.0.1-1
 packages="bramblegate bramblegate-web bramblegate-snmp bramblegate-clat bramblegate-lab"
-built=$(echo target/deb/build/*-linux-gnu*/release | tr ' ' '\n' | while read -r folder; do
-    "$folder/bramblegate" --version >/dev/null 2>&1 && echo "$folder" && break; done)
+built=
+for folder in target/deb/build/*/release; do
+    if [ -z "$built" ] && "$folder/bramblegate" --version >/dev/null 2>&1; then built=$folder; fi
+done
 [ -n "$built" ] || { echo "deb-test: make deb first" >&2; exit 69; }
 [ "$(id -u)" = 0 ] || { echo "deb-test: only root may enter a root: sudo make deb-test" >&2; exit 77; }
 

@@ -58,7 +58,7 @@ changelog() {
 
 # Files of one package, in two folders by their mode: cargo-deb takes a mode for each pattern.
 stage() {
-    local package=$1 all=$stage/$1/all file mode
+    local package=$1 all=$stage/$1/all mode
     rm -rf "${stage:?}/$package"
     mkdir -p "$all"
     PACKAGE=$package RUNNABLE=$runnable scripts/install.sh install "$built/bramblegate" "$top/$all" /usr /usr/lib
@@ -106,8 +106,10 @@ built=$(cd "$built" && pwd)
 # Completions are written by the program: by one of this machine.
 runnable=$built/bramblegate
 if [ "$architecture" != "$native" ]; then
-    runnable=$(ls -t target/deb/build/*/release/bramblegate target/release/bramblegate target/debug/bramblegate 2>/dev/null |
-        while read -r program; do "$program" --version >/dev/null 2>&1 && echo "$program" && break; done)
+    runnable=
+    for program in target/deb/build/*/release/bramblegate target/release/bramblegate target/debug/bramblegate; do
+        if [ -z "$runnable" ] && "$program" --version >/dev/null 2>&1; then runnable=$program; fi
+    done
     [ -n "$runnable" ] || { echo "deb: build for this machine first (make build): shell completions are written by a program that runs here" >&2; exit 69; }
 fi
 

@@ -52,7 +52,8 @@ fn an_ssd1306_shows_what_luma_drew() {
 fn an_sh1106_shows_what_luma_drew_and_does_not_know_two_of_its_commands() {
     let (chip, pictures) = replay(Controller::Sh1106, Resolution::P128x64);
     assert_eq!(pictures, 3);
-    let unknown = ["sh1106 does not have the command 0x20", "sh1106 does not have the command 0x8d"];
+    let unknown =
+        ["sh1106 does not have the command 0x20", "sh1106 does not have the command 0x8d"];
     assert_eq!(chip.violations(), unknown);
     assert_eq!((chip.contrast(), chip.is_on()), (0x20, false), "dimmed and hidden at the end");
 }

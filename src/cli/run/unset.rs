@@ -127,10 +127,12 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let file = held.path().join("bramblegate.toml");
         assert_eq!(why(&file), Unset::NoFile);
-        std::fs::write(&file, "uplink.interfaces = [\"eth1\"]\nclsuter.interface = \"eth0\"\n").unwrap();
+        std::fs::write(&file, "uplink.interfaces = [\"eth1\"]\nclsuter.interface = \"eth0\"\n")
+            .unwrap();
         let Unset::BootFile(text) = why(&file) else { panic!("it is wrong") };
         assert!(text.contains("bramblegate.toml:2:1: error: "), "{text}");
-        std::fs::write(&file, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n").unwrap();
+        std::fs::write(&file, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n")
+            .unwrap();
         let Unset::BootFile(text) = why(&file) else { panic!("it is not in use") };
         assert!(text.contains("journalctl -u bramblegate-setup"), "{text}");
         assert!(!is_so(&held.path().join("missing.toml")));

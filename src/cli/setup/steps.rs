@@ -7,8 +7,8 @@ use super::{SetupError, output};
 use crate::board::Board;
 use crate::cli::detect::decide::Proposal;
 use crate::cli::detect::write::write;
-use crate::cli::machine::Machine;
 use crate::cli::doctor::cluster::{Profile, unmanaged_by};
+use crate::cli::machine::Machine;
 use crate::cli::settings::DEFAULT_FILE;
 use crate::cli::snmp;
 use crate::config;
@@ -18,30 +18,15 @@ use crate::watch::uplink::clients::Manager;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// what is there is kept under another name
-    Keep {
-        path: String,
-        kept: String,
-    },
+    Keep { path: String, kept: String },
     /// the whole file
-    Write {
-        path: String,
-        text: String,
-    },
+    Write { path: String, text: String },
     /// at the end of a file
-    Append {
-        path: String,
-        text: String,
-    },
+    Append { path: String, text: String },
     /// changes files by their own program
-    Run {
-        program: &'static str,
-        arguments: Vec<String>,
-    },
+    Run { program: &'static str, arguments: Vec<String> },
     /// a program that runs takes up what was written; left out where nothing is to be started
-    Apply {
-        program: &'static str,
-        arguments: Vec<&'static str>,
-    },
+    Apply { program: &'static str, arguments: Vec<&'static str> },
 }
 
 impl fmt::Display for Step {
@@ -165,7 +150,8 @@ pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
     };
     let (program, arguments) = command;
     // Without systemd neither of the three has been started by it.
-    let command = machine.exists("/run/systemd/system").then_some(Step::Apply { program, arguments });
+    let command =
+        machine.exists("/run/systemd/system").then_some(Step::Apply { program, arguments });
     std::iter::once(file).chain(command).collect()
 }
 

@@ -333,7 +333,8 @@ fn with_no_start_only_files_are_written() {
     let wants = "/etc/systemd/system/multi-user.target.wants/NetworkManager.service";
     machine.write(wants, b"").unwrap();
     let file = held.path().join("boot.toml");
-    std::fs::write(&file, "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n").unwrap();
+    std::fs::write(&file, "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n")
+        .unwrap();
     let planned = |no_start| {
         let args = Args { from: Some(file.clone()), yes: true, no_start, ..Args::default() };
         let board = Board::built_in("raspberry-pi-4").unwrap();
