@@ -163,7 +163,7 @@ downgrade() {
     dpkg -i $(files_of "$former") 2>&1 | tee /tmp/said
     cat $log
     grep -q 'does not accept the settings' /tmp/said
-    grep -q "$settings:5:1: error:" /tmp/said
+    grep -q "$settings:5:8: error:" /tmp/said
     grep -q "written for version $version" /tmp/said
     no grep 'bramblegate.service restart' $log
     sed -i '$d' $settings

@@ -30,7 +30,8 @@ esac
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 export SOURCE_DATE_EPOCH TZ=UTC LC_ALL=C.UTF-8
 
-cargo_deb() { "$top/target/tools/bin/cargo-deb" "$@"; }
+# A target folder of its own: it deletes other versions from the folder debian there, wherever it writes.
+cargo_deb() { CARGO_TARGET_DIR=$top/target/deb/pack "$top/target/tools/bin/cargo-deb" "$@"; }
 
 install_cargo_deb() {
     [ "$(cargo_deb --version 2>/dev/null)" != "cargo-deb $cargo_deb" ] || return 0
@@ -62,9 +63,7 @@ stage() {
     rm -rf "${stage:?}/$package"
     mkdir -p "$all"
     PACKAGE=$package RUNNABLE=$runnable scripts/install.sh install "$built/bramblegate" "$top/$all" /usr /usr/lib
-    if [ -e "packaging/$package/lintian-overrides" ]; then
-        install -D -m 644 "packaging/$package/lintian-overrides" "$all/usr/share/lintian/overrides/$package"
-    fi
+    install -D -m 644 "packaging/lintian/$package" "$all/usr/share/lintian/overrides/$package"
     for mode in 644 755; do
         mkdir -p "$stage/$package/$mode"
         (cd "$all" && find . -type f -perm "$mode" -exec cp --parents -p {} "../$mode" \;)
@@ -82,7 +81,7 @@ scripts() {
         cp packaging/bramblegate/{preinst,postinst,prerm,postrm} "$folder"
         return
     fi
-    units=$(cd "$stage/$package/644" && find usr/lib/systemd/system -name '*.service' -printf '%f\n' 2>/dev/null | sort | tr '\n' ' ')
+    units=$(find "$stage/$package/644" -path '*/systemd/system/*.service' -printf '%f\n' | sort | tr '\n' ' ')
     [ -n "$units" ] || return 0
     # The page is there for who installs it. snmpd and the translator have to be set up first.
     [ "$package" != bramblegate-web ] || enabled=true
@@ -119,6 +118,8 @@ variant=()
 mkdir -p "$out" target/deb
 changelog "$version" >target/deb/changelog
 for package in $packages; do
+    # One version of each lies there, so that a pattern names it.
+    rm -f "$out/${package}"_*_"$architecture".deb
     stage "$package"
     scripts "$package"
     cargo_deb --quiet --no-build --no-strip --locked --target "$triple" --compress-system -p "$package" "${variant[@]}" \
