@@ -49,6 +49,9 @@ pub struct Args {
     /// The interface to the nodes
     #[arg(long, value_name = "IF")]
     pub cluster: Option<String>,
+    /// Do not give the nodes addresses and names
+    #[arg(long, conflicts_with = "from")]
+    pub no_dhcp: bool,
     /// Let the system's snmpd answer for the cluster
     ///
     /// Writes /etc/snmp/snmpd.conf.d/bramblegate.conf; see bramblegate-snmp(8).

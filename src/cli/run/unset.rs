@@ -17,8 +17,8 @@ use crate::files::reading;
 pub const BOOT_FILE: &str = "/boot/firmware/bramblegate.toml";
 /// A bus that hangs must not hold up the start: the kernel gives each address up to a second.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Addresses that backpacks leave the factory with (PCF8574 and PCF8574A). At others there may be
-/// an expander that switches something else, and nobody was asked.
+/// Addresses that backpacks leave the factory with (PCF8574 and PCF8574A). At another there may be
+/// an expander that switches something else, and the user has not been asked.
 const USUAL: [&str; 2] = ["0x27", "0x3f"];
 /// Any interface may lead to the venue, none is the cluster's, and nothing is sent.
 pub const SHOW_ONLY: &str = "\

@@ -184,6 +184,9 @@ pub fn serve(
     obstacle: Option<(String, String)>,
     ask: &mut Ask<'_>,
 ) -> Result<(), SetupError> {
+    if args.no_dhcp {
+        return Ok(());
+    }
     if let Some(obstacle) = &obstacle {
         output::note(&obstacle.0, &obstacle.1);
     }

@@ -134,6 +134,9 @@ fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no()
         (proposed(&["no"]), true),
         "it will be installed"
     );
+    let (mut left, no) = (proposal(true), Args { no_dhcp: true, ..Args::default() });
+    serve(&mut left, &no, None, &mut |_, _| None).unwrap();
+    assert_eq!(left.value("cluster.dhcp.enabled"), None, "by an option, without a question");
     let silent = serve(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
     assert_eq!(silent.unwrap_err().exit(), exit::USAGE);
 }
