@@ -135,7 +135,7 @@ boot_file() {
     grep -q '"code":"host-boot-file"' /tmp/status
     grep -q "$boot:2:1" /tmp/status
     printf '# of the image\nuplink.interfaces = ["eth1"]\nuplink.check = false\ncluster.interface = "eth0"\n' >$boot
-    # The unit's own command: `journalctl -u bramblegate-setup` has what it writes.
+    # The unit's own command.
     sh -c "$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/bramblegate-setup.service)"
     cmp $boot $settings
     grep -q '^ConditionPathExists=!/etc/bramblegate/bramblegate.toml$' /usr/lib/systemd/system/bramblegate-setup.service

@@ -36,7 +36,6 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/kernel/doctor.rs",
         "every_remedy_helps",
     ),
-    (r"journalctl -u bramblegate-setup", "packaging/deb-inside.sh", "boot_file"),
     (
         r"echo {} | tee /sys/bus/i2c/drivers/{}/unbind",
         "tests/kernel/doctor.rs",

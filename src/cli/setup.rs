@@ -335,7 +335,10 @@ fn start_page(machine: &Machine) {
         return;
     }
     if let Err(error) = machine.act("systemctl", &["restart", WEB]) {
-        output::note(&format!("setup: {error}"), "`journalctl -u bramblegate-web` shows why");
+        output::note(
+            &format!("setup: {error}"),
+            "the journal of bramblegate-web.service shows why",
+        );
     }
 }
 

@@ -78,7 +78,7 @@ fn why(boot_file: &Path) -> Unset {
     match settings::load(boot_file) {
         Err(faults) => Unset::BootFile(faults.first().map(Fault::on_one_line).unwrap_or_default()),
         Ok(_) => Unset::BootFile(format!(
-            "{} was not taken over: `journalctl -u bramblegate-setup` shows why",
+            "{} was not taken over: the journal of bramblegate-setup.service shows why",
             boot_file.display()
         )),
     }
@@ -134,7 +134,7 @@ mod tests {
         std::fs::write(&file, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n")
             .unwrap();
         let Unset::BootFile(text) = why(&file) else { panic!("it is not in use") };
-        assert!(text.contains("journalctl -u bramblegate-setup"), "{text}");
+        assert!(text.contains("bramblegate-setup.service"), "{text}");
         assert!(!is_so(&held.path().join("missing.toml")));
     }
 }
