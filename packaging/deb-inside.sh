@@ -2,7 +2,7 @@
 # deb-inside.sh FORMER VERSION: the steps of deb-test.sh that play in a bare root, with its own network. The packages are in /debs.
 # systemd is not the init of a root: its folder in /run is there, so that the packages' scripts ask for starts and stops, and
 # policy-rc.d keeps the list of what was asked for.
-# shellcheck disable=SC2317,SC2086,SC2016
+# shellcheck disable=SC2317,SC2086,SC2016,SC2046
 set -uo pipefail
 
 former=$1 version=$2
@@ -58,7 +58,6 @@ stop_gateway() {
 
 install() {
     : >$log
-    # shellcheck disable=SC2046
     dpkg -i $(files_of "$former")
     dpkg -s $all | grep -c '^Status: install ok installed' | grep -qx 5
     # The gateway and the page start; snmpd and the translator have to be set up first.
@@ -141,13 +140,80 @@ boot_file() {
     grep -q '^ConditionPathExists=!/etc/bramblegate/bramblegate.toml$' /usr/lib/systemd/system/bramblegate-setup.service
 }
 
+# A node and a venue, each in a network of its own, and the head between them.
+wire() {
+    ip link delete eth0
+    ip netns add node
+    ip netns add venue
+    ip link add eth0 type veth peer name nic netns node
+    ip link add eth1 type veth peer name nic netns venue
+    ip -n node address add 192.168.50.11/24 dev nic
+    ip -n node link set nic up
+    ip -n node route add default via 192.168.50.1
+    ip -n venue address add 10.99.0.1/24 dev nic
+    ip -n venue link set nic up
+    ip link set eth0 up
+    ip link set eth1 up
+    ip address add 10.99.0.126/24 dev eth1
+    ip route add default via 10.99.0.1
+}
+
+# In the place of systemctl: what systemd does for a restart of the unit, by the commands of the unit.
+stand_in_for_systemctl() {
+    cat >/usr/bin/systemctl <<'END'
+#!/bin/sh
+main() { cat /run/bramblegate/lock; }
+case "$*" in
+*list-jobs*) echo "1 bramblegate.service restart running" ;;
+*is-enabled*bramblegate.service*) echo enabled ;;
+*restart*bramblegate.service*)
+    echo "restarted" >>/tmp/asked
+    old=$(main)
+    MAINPID=$old /usr/lib/bramblegate/before-stop
+    kill -TERM "$old"
+    while kill -0 "$old" 2>/dev/null; do sleep 0.01; done
+    SERVICE_RESULT=success /usr/lib/bramblegate/after-stop
+    RUNTIME_DIRECTORY=/run/bramblegate STATE_DIRECTORY=/var/lib/bramblegate bramblegate run </dev/null >>/tmp/run.log 2>&1 &
+    ;;
+esac
+END
+}
+
+# Packets of a node go to the venue while dpkg replaces the program and the service starts anew: a hundred a second, none lost.
+upgrade_loses_nothing() {
+    wire
+    cp /usr/bin/systemctl /tmp/systemctl
+    cp /usr/sbin/policy-rc.d /tmp/policy-rc.d
+    stand_in_for_systemctl
+    printf '#!/bin/sh\necho "$1 $2" >>%s\n[ "$1" = bramblegate.service ] || exit 101\n' $log >/usr/sbin/policy-rc.d
+    start_gateway
+    first=$(cat /run/bramblegate/lock)
+    wait_for ip netns exec node ping -c 1 -W 1 10.99.0.1
+    ip netns exec node ping -q -i 0.01 -c 1500 10.99.0.1 >/tmp/pings &
+    pings=$!
+    sleep 1
+    : >$log
+    dpkg -i $(files_of "$version")
+    wait_for bramblegate status --json || true
+    second=$(cat /run/bramblegate/lock)
+    kill -0 $pings # they went on until here
+    wait $pings
+    cat /tmp/pings
+    cp /tmp/systemctl /usr/bin/systemctl
+    cp /tmp/policy-rc.d /usr/sbin/policy-rc.d
+    kill "$second" || true
+    dpkg -i $(files_of "$former") >/dev/null
+    grep -qx restarted $log
+    [ "$first" != "$second" ]
+    grep -q ' 0% packet loss' /tmp/pings
+}
+
 # One restart and no stop; settings and state as they were.
 upgrade() {
     mkdir -p /var/lib/bramblegate
     echo kept >/var/lib/bramblegate/kept
     sha256sum $settings /var/lib/bramblegate/kept >/tmp/kept
     : >$log
-    # shellcheck disable=SC2046
     dpkg -i $(files_of "$version")
     cat $log
     grep -qx 'bramblegate.service restart' $log
@@ -159,7 +225,6 @@ upgrade() {
 downgrade() {
     echo 'uplink.of_the_future = true' >>$settings
     : >$log
-    # shellcheck disable=SC2046
     dpkg -i $(files_of "$former") 2>&1 | tee /tmp/said
     cat $log
     grep -q 'does not accept the settings' /tmp/said
@@ -167,7 +232,6 @@ downgrade() {
     grep -q "written for version $version" /tmp/said
     no grep 'bramblegate.service restart' $log
     sed -i '$d' $settings
-    # shellcheck disable=SC2046
     dpkg -i $(files_of "$version")
 }
 
@@ -225,6 +289,7 @@ check "programs, example, user and folders are there" is_there
 check "systemd-analyze verify" units_are_right
 check "a first start only shows" first_start
 check "settings on the boot partition" boot_file
+check "an upgrade under way: no packet of a node is lost" upgrade_loses_nothing
 check "an upgrade restarts and does not stop" upgrade
 check "a downgrade says what it cannot read" downgrade
 check "removed: nothing runs, nothing is left in the kernel" remove
