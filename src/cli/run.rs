@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -152,10 +153,20 @@ fn start(args: Args) -> Result<(), RunError> {
     check_capabilities(&settings)?;
     own_run_folder(&run_directory())?;
     let _lock = InstanceLock::take(&run_directory()).map_err(RunError::Lock)?;
+    // Settings that vanish while the gateway runs by them are an error at a reload: it would open
+    // what they close.
+    let is_unset = AtomicBool::new(settings.unset.is_some());
     let options = Options {
         settings: settings.into(),
         load: Arc::new(move || {
-            read_settings(&path).map_err(|faults| {
+            let read = match is_unset.load(Ordering::Relaxed) {
+                true => read_settings(&path),
+                false => settings::load(&path).map(|merged| merged.settings),
+            };
+            if let Ok(settings) = &read {
+                is_unset.store(settings.unset.is_some(), Ordering::Relaxed);
+            }
+            read.map_err(|faults| {
                 faults.iter().map(Fault::on_one_line).collect::<Vec<_>>().join("; ")
             })
         }),

@@ -9,14 +9,16 @@ use super::scene::{PLAIN, STOP, before_start, ensure, leased, network_of_head, s
 /// Where the status is without settings.
 const SOCKET: &str = "/run/bramblegate/status.sock";
 
-/// Starts the daemon as the package's unit does, on a head with this on its boot partition.
-fn start(boot_file: Option<&str>) -> Result<Running> {
-    let file = boot_file.map_or_else(String::new, |text| {
-        format!("printf '{text}' > /boot/firmware/bramblegate.toml;")
-    });
+/// Where an image has its settings, and where the machine's own are.
+const BOOT: &str = "/boot/firmware/bramblegate.toml";
+const OWN: &str = "/etc/bramblegate/bramblegate.toml";
+
+/// Starts the daemon as the package's unit does, on a head with this text in one of the files.
+fn start(file: Option<(&str, &str)>) -> Result<Running> {
+    let file = file.map_or_else(String::new, |(path, text)| format!("printf '{text}' > {path};"));
     let script = format!(
         "set -e; mount -t tmpfs tmpfs /etc; mount -t tmpfs tmpfs /boot; mkdir -p /boot/firmware \
-         /run/bramblegate {HOME}/state; {file} exec {} run",
+         /etc/bramblegate /run/bramblegate {HOME}/state; {file} exec {} run",
         crate::program().display()
     );
     let mut command = within("head", "unshare");
@@ -67,13 +69,34 @@ pub fn a_wrong_boot_file_is_named_and_the_head_only_shows() -> Result<()> {
         leased()?;
         let before = network_of_head()?;
         let wrong = r#"uplink.interfaces = ["eth1"]\nclsuter.interface = "eth0"\n"#;
-        let mut daemon = start(Some(wrong))?;
+        let mut daemon = start(Some((BOOT, wrong)))?;
         until("the address", || status().contains("10.99.0.126"))?;
         let text = status();
         let named = text.contains("\"code\":\"host-boot-file\"")
             && text.contains("/boot/firmware/bramblegate.toml:2:1: error:");
         ensure(&format!("the error with its place: {text}"), named)?;
         same("nothing in the network is changed", &before, &network_of_head()?)?;
+        stop(&mut daemon)
+    })
+}
+
+/// A reload after the settings were deleted by mistake takes nothing from the nodes. Written again,
+/// they are read.
+pub fn settings_that_vanish_stay_in_force() -> Result<()> {
+    before_start(PLAIN, |_| {
+        leased()?;
+        let text =
+            r#"uplink.interfaces = "eth1"\nuplink.check = false\ncluster.interface = "eth0"\n"#;
+        let mut daemon = start(Some((OWN, text)))?;
+        let table = || must("head", "nft list table inet bramblegate").is_ok();
+        until("the rules", table)?;
+        let inside = format!("nsenter -m -t {}", daemon.id());
+        must("head", &format!("{inside} rm {OWN}"))?;
+        let log = || std::fs::read_to_string(format!("{HOME}/first-start.log")).unwrap_or_default();
+        daemon.signal("HUP")?;
+        until("the error", || log().contains("bramblegate.toml:1:1: error: no such file"))?;
+        ensure("the rules stay", table())?;
+        ensure("it is set up", !status().contains("host-not-set-up"))?;
         stop(&mut daemon)
     })
 }

@@ -405,6 +405,10 @@ pub const ALL: &[(&str, Story)] = &[
         first_start::a_wrong_boot_file_is_named_and_the_head_only_shows,
     ),
     (
+        "first_start::settings_that_vanish_stay_in_force",
+        first_start::settings_that_vanish_stay_in_force,
+    ),
+    (
         "first_start::settings_that_were_named_are_missed",
         first_start::settings_that_were_named_are_missed,
     ),
