@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench deb deb-test system-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -85,6 +85,15 @@ bench: toolchain ## figures, side by side with other ways to do the same (13 min
 	@scripts/unpacked.sh $(TARGET)/unpacked prometheus-node-exporter
 	$(CARGO) build --locked --release -p bramblegate-web -p bramblegate-snmp -p bramblegate-clat
 	PATH="$$PATH:$(abspath $(TARGET))/unpacked/usr/bin" $(CARGO) bench --locked --bench figures $(ARGS)
+
+deb: toolchain ## Debian packages into target/debian (ARCH=arm64 or armhf: for another machine, needs root)
+	@scripts/packages.sh deb $(if $(ARCH),cross)
+	@packaging/deb.sh $(ARCH)
+
+deb-test: deb ## install, upgrade, remove and purge the packages in bare Debian 12 and 13 (needs root; ARGS="trixie" picks one)
+	@scripts/packages.sh deb-test
+	@packaging/deb-roots.sh $(TARGET)/deb/roots
+	@packaging/deb-test.sh $(ARGS)
 
 system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)
 	@scripts/packages.sh system

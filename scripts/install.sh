@@ -1,79 +1,34 @@
 #!/bin/bash
 # install.sh install|uninstall BINARY DESTDIR PREFIX SYSLIB: called by make. With an empty DESTDIR it also tells the running
-# system about the new units, users and rules; it starts nothing.
+# system about the new units, users and rules; it starts nothing. PACKAGE=NAME takes only what that Debian package has.
 set -euo pipefail
 umask 022
 
 verb=$1 binary=$2 destdir=$3 prefix=$4 syslib=$5
 top=$(cd "$(dirname "$0")/.." && pwd)
 program=$prefix/bin/bramblegate
+# shellcheck disable=SC2034  # files.sh uses it
+built=$(dirname "$binary")
 helpers=$syslib/bramblegate
 
-# source | destination | mode; the order in which they are placed
+# shellcheck source=packaging/files.sh
+. "$top/packaging/files.sh"
+
+# source | destination | mode of what is wanted: all, or one package's
 plan() {
-    echo "$binary|$program|755"
-    # The demo: a program of its own, so that the one with rights holds no test servers.
-    echo "$(dirname "$binary")/bramblegate-lab|$helpers/bramblegate-lab|755"
-    # The status page and the agent for SNMP: processes of their own without rights.
-    echo "$(dirname "$binary")/bramblegate-web|$prefix/bin/bramblegate-web|755"
-    echo "$(dirname "$binary")/bramblegate-snmp|$prefix/bin/bramblegate-snmp|755"
-    # The translator for venues without IPv4: a process of its own, the only one that may load BPF.
-    echo "$(dirname "$binary")/bramblegate-clat|$prefix/bin/bramblegate-clat|755"
-    echo "$top/systemd/bramblegate-clat.service|$syslib/systemd/system/bramblegate-clat.service|644"
-    echo "$top/systemd/bramblegate-web.service|$syslib/systemd/system/bramblegate-web.service|644"
-    echo "$top/systemd/bramblegate-snmp.service|$syslib/systemd/system/bramblegate-snmp.service|644"
-    echo "$top/systemd/announce-web|$helpers/announce-web|755"
-    echo "$top/systemd/bramblegate.avahi|$helpers/web.avahi|644"
-    echo "$top/systemd/bramblegate.service|$syslib/systemd/system/bramblegate.service|644"
-    echo "$top/systemd/bramblegate-poweroff.path|$syslib/systemd/system/bramblegate-poweroff.path|644"
-    echo "$top/systemd/bramblegate-poweroff.service|$syslib/systemd/system/bramblegate-poweroff.service|644"
-    echo "$top/systemd/bramblegate.sysusers|$syslib/sysusers.d/bramblegate.conf|644"
-    echo "$top/systemd/bramblegate.tmpfiles|$syslib/tmpfiles.d/bramblegate.conf|644"
-    echo "$top/systemd/bramblegate.modules-load|$syslib/modules-load.d/bramblegate.conf|644"
-    echo "$top/systemd/arm-power-button|$helpers/arm-power-button|755"
-    echo "$top/systemd/before-stop|$helpers/before-stop|755"
-    echo "$top/systemd/after-stop|$helpers/after-stop|755"
-    echo "$top/systemd/system-shutdown|$syslib/systemd/system-shutdown/bramblegate|755"
-    echo "$top/systemd/bramblegate.catalog|$syslib/systemd/catalog/bramblegate.catalog|644"
-    echo "$top/udev/60-bramblegate.rules|$syslib/udev/rules.d/60-bramblegate.rules|644"
-    # net-snmp looks for MIBs there, whatever the prefix.
-    echo "$(dirname "$binary")/bramblegate-snmp|$prefix/bin/bramblegate-snmp|755"
-    echo "$top/systemd/bramblegate-snmp.service|$syslib/systemd/system/bramblegate-snmp.service|644"
-    echo "$top/docs/observability/BRAMBLEGATE-MIB.txt|$(dirname "$syslib")/share/snmp/mibs/BRAMBLEGATE-MIB.txt|644"
-    local page file
-    for page in "$top"/docs/man/*.[1-8]; do
-        echo "$page|$prefix/share/man/man${page##*.}/$(basename "$page")|644"
-    done
-    for file in "$top"/README.md "$top"/CHANGELOG.md "$top"/SECURITY.md "$top"/LICENSE-* "$top"/docs/status.schema.json; do
-        echo "$file|$prefix/share/doc/bramblegate/$(basename "$file")|644"
-    done
-    for file in "$top"/docs/guide/*.md; do
-        echo "$file|$prefix/share/doc/bramblegate/docs/guide/$(basename "$file")|644"
-    done
-    # They are built in; these are for reading, and for writing one of your own.
-    for file in "$top"/boards/*.toml; do
-        echo "$file|$prefix/share/doc/bramblegate/boards/$(basename "$file")|644"
+    files | while IFS='|' read -r package source destination mode; do
+        [ "${PACKAGE:-$package}" != "$package" ] || echo "$source|$destination|$mode"
     done
 }
 
-# shell | where it looks for completions below its prefix
-completions() {
-    echo "bash|$prefix/share/bash-completion/completions/bramblegate"
-    # zsh of Debian looks below /usr/share in the one, below /usr/local/share in the other.
-    if [ "$prefix" = /usr ]; then
-        echo "zsh|$prefix/share/zsh/vendor-completions/_bramblegate"
-    else
-        echo "zsh|$prefix/share/zsh/site-functions/_bramblegate"
-    fi
-    echo "fish|$prefix/share/fish/vendor_completions.d/bramblegate.fish"
-}
-
-# The program writes them itself. One that was built for another machine cannot: that is no reason not to install it.
+# The program writes them itself. One that was built for another machine cannot: that is no reason not to install it. RUNNABLE
+# names the same program for this machine.
 place_completions() {
     local shell destination
+    [ "${PACKAGE:-bramblegate}" = bramblegate ] || return 0
     while IFS='|' read -r shell destination; do
         install -d "$(dirname "$destdir$destination")"
-        if "$binary" completions "$shell" >"$destdir$destination.new" 2>/dev/null; then
+        if "${RUNNABLE:-$binary}" completions "$shell" >"$destdir$destination.new" 2>/dev/null; then
             chmod 644 "$destdir$destination.new"
             mv -f "$destdir$destination.new" "$destdir$destination"
         else
@@ -88,7 +43,7 @@ place() {
     local source=$1 destination=$destdir$2 mode=$3
     install -d "$(dirname "$destination")"
     case $source in
-    */systemd/bramblegate*.service | */systemd/announce-web | */systemd/after-stop | */systemd/system-shutdown)
+    */systemd/bramblegate*.service | */systemd/bramblegate*.path | */systemd/announce-web | */systemd/arm-power-button | */systemd/after-stop | */systemd/system-shutdown)
         sed -e "s|/usr/bin/bramblegate|$program|g" -e "s|/usr/lib/bramblegate/|$helpers/|g" "$source" >"$destination.new"
         chmod "$mode" "$destination.new"
         mv -f "$destination.new" "$destination"
@@ -111,8 +66,10 @@ refresh() {
 case $verb in
 install)
     # The user first: udev reads group names when it reads its rules, and only then.
-    place "$top/systemd/bramblegate.sysusers" "$syslib/sysusers.d/bramblegate.conf" 644
-    if booted; then systemd-sysusers "$syslib/sysusers.d/bramblegate.conf"; fi
+    if booted; then
+        place "$top/systemd/bramblegate.sysusers" "$syslib/sysusers.d/bramblegate.conf" 644
+        systemd-sysusers "$syslib/sysusers.d/bramblegate.conf"
+    fi
     while IFS='|' read -r source destination mode; do
         # Built in stages: a page or list that this tree does not have is not an error, and is reported.
         if [ -e "$source" ]; then place "$source" "$destination" "$mode"; else echo "not in this tree: $source"; fi
@@ -140,7 +97,7 @@ uninstall)
         [ ! -x "$program" ] || "$program" off || true
     fi
     while IFS='|' read -r _ destination _; do rm -f "$destdir$destination"; done < <(plan; completions)
-    for directory in "$helpers" "$prefix/share/doc/bramblegate/boards" \
+    for directory in "$helpers" "$prefix/share/doc/bramblegate/boards" "$prefix/share/doc/bramblegate/examples" \
         "$prefix/share/doc/bramblegate/docs/guide" "$prefix/share/doc/bramblegate/docs" "$prefix/share/doc/bramblegate"; do
         rmdir --ignore-fail-on-non-empty "$destdir$directory" 2>/dev/null || true
     done

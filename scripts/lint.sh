@@ -53,7 +53,7 @@ shipped_settings() {
     local file bad=0
     while IFS= read -r file; do
         "$program" check -c "$file" >"$work/out" 2>&1 || { bad=1; echo "   $file:"; sed 's/^/   /' "$work/out"; }
-    done < <(find docs examples -name '*.toml' 2>/dev/null)
+    done < <(find docs packaging -name '*.toml' 2>/dev/null)
     return $bad
 }
 
@@ -84,9 +84,9 @@ units() {
     out=$(systemd-analyze verify --man=no --root="$root" "$root"/usr/lib/systemd/system/bramblegate* 2>&1 |
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
-    exposed_at_most 2.2 bramblegate.service && exposed_at_most 1.0 bramblegate-poweroff.service &&
-        exposed_at_most 1.5 bramblegate-web.service && exposed_at_most 1.5 bramblegate-snmp.service &&
-        exposed_at_most 1.8 bramblegate-clat.service
+    exposed_at_most 2.2 bramblegate.service && exposed_at_most 2.0 bramblegate-setup.service &&
+        exposed_at_most 1.0 bramblegate-poweroff.service && exposed_at_most 1.5 bramblegate-web.service &&
+        exposed_at_most 1.5 bramblegate-snmp.service && exposed_at_most 1.8 bramblegate-clat.service
 }
 
 # usage: exposed_at_most SCORE UNIT
@@ -144,7 +144,7 @@ manual_pages() {
 }
 
 scripts_check() {
-    find scripts tests .ci systemd crates/clat/bpf -type f -exec awk 'FNR == 1 && /^#!.*sh|^# shellcheck shell/ { printf "%s%c", FILENAME, 0 } { nextfile }' {} + |
+    find scripts packaging tests .ci systemd crates/clat/bpf -type f -exec awk 'FNR == 1 && /^#!.*sh|^# shellcheck shell/ { printf "%s%c", FILENAME, 0 } { nextfile }' {} + |
         xargs -0 shellcheck -x
 }
 

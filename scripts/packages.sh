@@ -1,6 +1,7 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, clat, web, bench, lint, system, ci.
+# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, clat, web, bench, deb, cross,
+# deb-test, lint, system, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -67,6 +68,11 @@ web    | cmd openssl              | openssl                | checks its hash
 bench  | cmd python3              | python3                | the scripts it is compared with
 bench  | cmd fping                | fping                  | another way to ask many nodes
 bench  | cmd tayga                | tayga                  | another translator between IPv4 and IPv6
+deb    | cmd dpkg-shlibdeps       | dpkg-dev               | finds what packages depend on
+deb    | cmd xz                   | xz-utils               | packs them
+cross  | cmd mmdebstrap           | mmdebstrap             | roots with a compiler and libraries for another machine
+deb-test | cmd mmdebstrap         | mmdebstrap             | bare roots of two releases
+deb-test | cmd lintian            | lintian                | looks for what Debian would refuse
 lint   | cmd nft                  | nftables               | checks the printed rule set
 lint   | cmd dnsmasq             | dnsmasq-base           | checks the settings printed for it
 lint   | cmd unshare              | util-linux             | a private place to do it in
@@ -117,7 +123,7 @@ present() {
 
 list=0
 [ "${1:-}" = --list ] && { list=1; shift; }
-[ $# -gt 0 ] || { sed -n '2,6s/^# //p' "$0" >&2; exit 64; }
+[ $# -gt 0 ] || { sed -n '2,7s/^# //p' "$0" >&2; exit 64; }
 
 # Each purpose brings those it builds upon.
 purposes=" "
@@ -131,6 +137,7 @@ for purpose in "$@"; do
     clat) purposes+="build clat " ;;
     bench) purposes+="build demo test bench " ;;
     lint) purposes+="build lint " ;;
+    deb | deb-test) purposes+="build $purpose " ;;
     system) purposes+="build system " ;;
     *) purposes+="$purpose " ;;
     esac

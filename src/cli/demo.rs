@@ -44,7 +44,7 @@ pub fn main(args: Args) -> ExitCode {
     let Some(lab) = program() else {
         output::error(
             &format!("demo: there is no {LAB} beside this program or in {INSTALLED}"),
-            "`make install` puts it there",
+            "install the package bramblegate-lab, or, from the source, run `make install`",
         );
         return ExitCode::from(exit::UNAVAILABLE);
     };

@@ -1,9 +1,12 @@
 //! `bramblegate run`.
 
+pub mod unset;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -21,6 +24,9 @@ Examples:
   bramblegate run -v                       with details in the log; -vv has all of them";
 
 /// Run the gateway in the foreground; systemd does this
+///
+/// Without settings it only shows: addresses on display and LED, and nothing in the network is
+/// changed until `bramblegate setup` has written some.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -143,15 +149,24 @@ fn start(args: Args) -> Result<(), RunError> {
     let log = args.log();
     let path = args.config.config;
     // Only the settings are kept: the files they came from may be many times as long.
-    let settings = settings::load(&path).map_err(RunError::Settings)?.settings;
+    let settings = read_settings(&path).map_err(RunError::Settings)?;
     check_capabilities(&settings)?;
     own_run_folder(&run_directory())?;
     let _lock = InstanceLock::take(&run_directory()).map_err(RunError::Lock)?;
+    // Settings that vanish while the gateway runs by them are an error at a reload: it would open
+    // what they close.
+    let is_unset = AtomicBool::new(settings.unset.is_some());
     let options = Options {
         settings: settings.into(),
         load: Arc::new(move || {
-            let loaded = settings::load(&path).map(|merged| merged.settings);
-            loaded.map_err(|faults| {
+            let read = match is_unset.load(Ordering::Relaxed) {
+                true => read_settings(&path),
+                false => settings::load(&path).map(|merged| merged.settings),
+            };
+            if let Ok(settings) = &read {
+                is_unset.store(settings.unset.is_some(), Ordering::Relaxed);
+            }
+            read.map_err(|faults| {
                 faults.iter().map(Fault::on_one_line).collect::<Vec<_>>().join("; ")
             })
         }),
@@ -163,6 +178,14 @@ fn start(args: Args) -> Result<(), RunError> {
     // A bus that hangs must not hold the end up.
     runtime.shutdown_background();
     result.map_err(RunError::Fatal)
+}
+
+/// Returns the settings in a file, or where the head is not set up those that only show.
+fn read_settings(path: &Path) -> Result<Settings, Vec<Fault>> {
+    if unset::is_so(path) {
+        return unset::settings();
+    }
+    settings::load(path).map(|merged| merged.settings)
 }
 
 /// Refuses to run as root out of another user's folder: its owner could give dnsmasq, which

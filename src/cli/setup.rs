@@ -6,11 +6,12 @@ mod steps;
 mod tests;
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::detect::decide::decide;
 use super::detect::look;
+use super::doctor::cluster;
 use super::doctor::dhcp;
 use super::doctor::host::overlay_root;
 use super::machine::Machine;
@@ -18,23 +19,25 @@ use super::output::Verbosity;
 use super::settings::{self, DEFAULT_FILE, NotWritten};
 use super::{demo, doctor, exit, output};
 use crate::board::Board;
-use crate::config::Fault;
-use questions::{Ask, Refusal, answer_snmp, answer_web, choose, leave_alone, serve};
-use steps::{Step, install, let_go, snmp, web};
+use crate::config::{self, Fault, PortPattern};
+use crate::facts::link::port::is_glob;
+use questions::{Ask, Refusal, answer_snmp, answer_web, choose, leave_alone, serve, take_out};
+use steps::{Step, install, let_go, replace, snmp, web};
 
 const EXAMPLES: &str = "\
 Examples:
   sudo bramblegate setup                                       asks
   bramblegate setup --dry-run                                  asks, and changes nothing
-  sudo bramblegate setup --uplink wlan0 --cluster eth0 --yes   does not ask";
+  sudo bramblegate setup --uplink wlan0 --cluster eth0 --yes   does not ask
+  sudo bramblegate setup --from bramblegate.toml --yes         with settings that are written already";
 
 const SERVICE: &str = "bramblegate.service";
-/// The default of uplink.allow, and the status page.
 
 /// Ask what detect cannot know, write the settings, start the service
 ///
 /// NetworkManager, dhcpcd or systemd-networkd may manage the interface to the nodes. Then it offers
-/// to write the file by which that program leaves the interface alone.
+/// to write the file by which that program leaves the interface alone. Of netplan, cloud-init and
+/// ifupdown it takes the interface out.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -44,6 +47,9 @@ pub struct Args {
     /// The interface to the nodes
     #[arg(long, value_name = "IF")]
     pub cluster: Option<String>,
+    /// Do not give the nodes addresses and names
+    #[arg(long, conflicts_with = "from")]
+    pub no_dhcp: bool,
     /// Let the system's snmpd answer for the cluster
     ///
     /// Writes /etc/snmp/snmpd.conf.d/bramblegate.conf; see bramblegate-snmp(8).
@@ -54,9 +60,18 @@ pub struct Args {
     /// Adds "web" to uplink.allow; see bramblegate-web(8).
     #[arg(long)]
     pub web: bool,
+    /// Take the settings from this file
+    ///
+    /// It is checked as a whole and becomes /etc/bramblegate/bramblegate.toml. An image may have it
+    /// as /boot/firmware/bramblegate.toml: that file is taken at the first start.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["uplink", "cluster"])]
+    pub from: Option<PathBuf>,
     /// Do not ask: take what was found
     #[arg(short, long)]
     pub yes: bool,
+    /// Only write files; start and restart nothing
+    #[arg(long)]
+    pub no_start: bool,
     /// Print what would be written and done; change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -64,8 +79,8 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// Exit 0; 64 if it cannot be known and may not be asked, 69 inside the demo, 71 if the file cannot be written, 77
-/// without root.
+/// Exit 0; 64 if it cannot be known and may not be asked, 69 inside the demo, 71 if the file cannot
+/// be written, 77 without root, 78 if the settings of `--from` are wrong.
 pub fn main(args: Args) -> ExitCode {
     if demo::is_inside() {
         output::error(
@@ -95,7 +110,7 @@ pub fn main(args: Args) -> ExitCode {
         Err(error) => return report(&error),
     };
     if args.dry_run {
-        return ExitCode::from(output::deliver(&dry_run(&machine, &steps)));
+        return ExitCode::from(output::deliver(&dry_run(&machine, &steps, args.no_start)));
     }
     if args.verbosity.verbose {
         steps.iter().for_each(|step| output::err(&step.to_string()));
@@ -107,6 +122,9 @@ pub fn main(args: Args) -> ExitCode {
     }
     if let Err(error) = check_whole(&machine) {
         return report(&error);
+    }
+    if args.no_start {
+        return ExitCode::SUCCESS;
     }
     let code = start(&machine);
     if !args.verbosity.quiet {
@@ -130,22 +148,33 @@ fn plan(
     device_tree: bool,
     args: &Args,
 ) -> Result<Vec<Step>, SetupError> {
-    let found = look::look(machine, board, device_tree);
-    let mut proposal = decide(&found, board);
-    if !args.verbosity.quiet {
-        proposal.reasons.iter().for_each(|line| output::err(&format!("{line}\n")));
-    }
     let ask: &mut Ask<'_> = &mut ask;
-    choose(machine, &mut proposal, args, ask)?;
-    serve(&mut proposal, args, obstacle(machine), ask)?;
-    let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
-    let managers = leave_alone(doctor::cluster::managed_by(machine, &port), &port, args, ask)?;
+    let (mut steps, port) = match &args.from {
+        Some(file) => {
+            let (mut steps, port) = taken_from(machine, file)?;
+            steps.extend(args.web.then(|| web(machine)).flatten());
+            (steps, port)
+        }
+        None => chosen(machine, board, device_tree, args, ask)?,
+    };
+    // A glob may match nothing yet.
+    let (managers, profiles) = match port.as_str() {
+        "" => (Vec::new(), Vec::new()),
+        port => (cluster::managed_by(machine, port), cluster::configured_by(machine, port)),
+    };
+    let managers = leave_alone(managers, &port, args, ask)?;
+    let profiles = take_out(profiles, &port, args, ask)?;
     let with_snmp = answer_snmp(machine, args, ask)?;
-    let with_web = answer_web(machine, &mut proposal, args, ask)?;
-    let mut steps = install(machine, &proposal, board)?;
     steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
+    steps.extend(profiles.iter().flat_map(|profile| steps::take_out(machine, profile, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
-    steps.extend(with_web.then(|| web(machine)).flatten());
+    let mut seen = Vec::new();
+    steps.retain(|step| {
+        let is_wanted = !(args.no_start && matches!(step, Step::Apply { .. }));
+        let is_new = !seen.contains(step);
+        seen.push(step.clone());
+        is_wanted && is_new
+    });
     if overlay_root(machine) {
         output::note(
             "the root file system is an overlay in memory: what is written now is lost at power-off",
@@ -153,6 +182,47 @@ fn plan(
         );
     }
     Ok(steps)
+}
+
+/// Looks and asks; returns what writes the settings, and the interface to the nodes.
+fn chosen(
+    machine: &Machine,
+    board: &Board,
+    device_tree: bool,
+    args: &Args,
+    ask: &mut Ask<'_>,
+) -> Result<(Vec<Step>, String), SetupError> {
+    let found = look::look(machine, board, device_tree);
+    let mut proposal = decide(&found, board);
+    if !args.verbosity.quiet {
+        proposal.reasons.iter().for_each(|line| output::err(&format!("{line}\n")));
+    }
+    choose(machine, &mut proposal, args, ask)?;
+    serve(&mut proposal, args, obstacle(machine), ask)?;
+    let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
+    let with_web = answer_web(machine, &mut proposal, args, ask)?;
+    let mut steps = install(machine, &proposal, board)?;
+    steps.extend(with_web.then(|| web(machine)).flatten());
+    Ok((steps, port))
+}
+
+/// As [`chosen`], of settings that are written already.
+fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), SetupError> {
+    let (files, faults) = settings::read_files(file);
+    let (Some((name, text)), []) = (files.into_iter().next(), faults.as_slice()) else {
+        return Err(SetupError::Settings(faults));
+    };
+    let compatible = machine.bytes(settings::COMPATIBLE);
+    let files = [(name.as_str(), text.as_str())];
+    let read = config::resolve(&files, &settings::boards(), compatible.as_deref(), None);
+    let settings = read.map_err(SetupError::Settings)?.settings;
+    let context = doctor::CheckContext { machine, settings: &settings };
+    // One that is still to come is meant by its name.
+    let port = context.cluster_port().or(match &settings.cluster.interface {
+        PortPattern::Glob(name) if !is_glob(&settings.cluster.interface) => Some(name.clone()),
+        _ => None,
+    });
+    Ok((replace(machine, text), port.unwrap_or_default()))
 }
 
 /// Asks on the terminal; Enter takes the proposal. `None`: standard input has ended.
@@ -229,10 +299,10 @@ fn has_systemd(machine: &Machine) -> bool {
 }
 
 /// Returns what would be done, step by step.
-fn dry_run(machine: &Machine, steps: &[Step]) -> String {
+fn dry_run(machine: &Machine, steps: &[Step], no_start: bool) -> String {
     let mut text = "This would be done:\n".to_owned();
     text.extend(steps.iter().map(Step::to_string));
-    if has_systemd(machine) {
+    if has_systemd(machine) && !no_start {
         for verb in ["enable", "restart"] {
             text += &format!("run: systemctl {verb} {SERVICE}\n");
         }
@@ -251,6 +321,7 @@ fn start(machine: &Machine) -> ExitCode {
         .and_then(|()| machine.act("systemctl", &["restart", SERVICE]));
     match started {
         Ok(()) => {
+            start_page(machine);
             output::out(
                 "The gateway runs. `bramblegate status --watch` shows it, and `sudo bramblegate \
                  doctor` what disturbs it.\n",
@@ -264,6 +335,20 @@ fn start(machine: &Machine) -> ExitCode {
             );
             ExitCode::from(exit::CANNOT_CREATE)
         }
+    }
+}
+
+/// Starts the status page where it is enabled: without settings it was left out.
+fn start_page(machine: &Machine) {
+    let wants = format!("/etc/systemd/system/multi-user.target.wants/{}", super::web::UNIT);
+    if !machine.exists(&wants) {
+        return;
+    }
+    if let Err(error) = machine.act("systemctl", &["restart", super::web::UNIT]) {
+        output::note(
+            &format!("setup: {error}"),
+            "the journal of bramblegate-web.service shows why",
+        );
     }
 }
 

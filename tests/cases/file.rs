@@ -9,6 +9,8 @@ use toml_span::{Value, parse};
 pub struct Case {
     pub board: String,
     pub settings: String,
+    /// the head is not set up: why, or empty where there is no file
+    pub unset: Option<String>,
     /// events before the first moment, covered by another story: nothing is expected of them
     pub begin: String,
     /// the first moment shows the whole rule set, not just what changes later
@@ -40,7 +42,8 @@ impl Case {
     pub fn read(text: &str) -> Result<Self, String> {
         let mut root = parse(text).map_err(|error| error.to_string())?;
         let table = root.as_table().ok_or("no table")?;
-        only(table, &["purpose", "board", "settings", "begin", "whole_rules", "moment"])?;
+        let known = ["purpose", "board", "settings", "unset", "begin", "whole_rules", "moment"];
+        only(table, &known)?;
         word(table, "purpose").ok_or("purpose is missing: one sentence")?;
         let moments = root
             .pointer_mut("/moment")
@@ -52,6 +55,7 @@ impl Case {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned(),
+            unset: root.pointer("/unset").and_then(Value::as_str).map(str::to_owned),
             begin: root.pointer("/begin").and_then(Value::as_str).unwrap_or_default().to_owned(),
             whole_rules: root.pointer("/whole_rules").and_then(Value::as_bool).unwrap_or_default(),
             moments: moments.unwrap_or_else(|| Err("no [[moment]]".to_owned()))?,

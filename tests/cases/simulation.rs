@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bramblegate::board::Board;
-use bramblegate::config::{self, Settings};
+use bramblegate::cli::run::unset::SHOW_ONLY;
+use bramblegate::config::{self, Settings, Unset};
 use bramblegate::decide::alert::Severity;
 use bramblegate::decide::alert::acknowledge;
 use bramblegate::decide::{self, Desired};
@@ -40,7 +41,7 @@ impl Simulation {
         let mut sim = Self {
             board: case.board.clone(),
             reader: Reader::default(),
-            facts: Facts::new(settings(&case.board, &case.settings)?, START),
+            facts: Facts::new(first(case)?, START),
             kernel: Kernel::default(),
             outputs: Outputs::new(case.whole_rules),
             now: START,
@@ -150,6 +151,15 @@ impl Simulation {
             self.journal.push(format!("{priority}: {message} [{}]", fields.join(" ")));
         }
     }
+}
+
+/// The settings that a story begins with; those of a head that is not set up are the daemon's own.
+fn first(case: &Case) -> Result<Arc<Settings>, String> {
+    let Some(why) = &case.unset else { return settings(&case.board, &case.settings) };
+    let mut shown = settings(&case.board, SHOW_ONLY)?;
+    let boot_file = (!why.is_empty()).then(|| Unset::BootFile(why.clone()));
+    Arc::make_mut(&mut shown).unset = Some(boot_file.unwrap_or(Unset::NoFile));
+    Ok(shown)
 }
 
 fn settings(board: &str, text: &str) -> Result<Arc<Settings>, String> {

@@ -234,6 +234,11 @@ fn a_server_that_is_silent_is_reported() {
 /// kernel does after its remedy.
 const AILMENTS: &[(&str, &str, &str)] = &[
     (
+        "host-journal-on-card",
+        "echo 0123 > /etc/machine-id; mount -t tmpfs /dev/mmcblk0p2 /var/log; mkdir -p /var/log/journal/0123; touch /var/log/journal/0123/system.journal",
+        "",
+    ),
+    (
         "gateway-port-cloud-init",
         "mkdir -p /etc/cloud/cloud.cfg.d /run/boot; touch /etc/cloud/cloud.cfg; mount --bind /run/boot /boot; printf 'ethernets:\\n  down0:\\n    dhcp4: true\\n' > /boot/network-config",
         "",
@@ -329,7 +334,7 @@ cat > /run/bin/systemctl <<'END'
 case "$*" in
 "disable --now "*) rm /etc/systemd/system/multi-user.target.wants/$3 ;;
 "enable --now bramblegate-web" | "restart bramblegate-web") exec page ;;
-"reload bramblegate") ;;
+"reload bramblegate" | "restart systemd-journald") ;;
 *) exit 1 ;;
 esac
 END

@@ -37,7 +37,7 @@ fi
 
 # The tree without sources: the guest runs the real installer on it.
 mkdir -p "$work/disk/tree"
-cp -r scripts systemd udev boards docs ./*.md LICENSE-* "$work/disk/tree"
+cp -r scripts packaging systemd udev boards docs ./*.md LICENSE-* "$work/disk/tree"
 cp "$binary" "$work/disk/tree/bramblegate"
 # Beside it lies the demo's program, as in an installation.
 cp "$(dirname "$binary")/bramblegate-lab" "$work/disk/tree/bramblegate-lab"

@@ -90,6 +90,17 @@ pub struct Settings {
     pub sockets: Sockets,
     pub web: Web,
     pub metrics: Metrics,
+    /// nothing was set up, and why: these are for showing alone. No file says that
+    pub unset: Option<Unset>,
+}
+
+/// Why a head is not set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unset {
+    /// there is no settings file
+    NoFile,
+    /// there is one on the boot partition, which was not taken over; for this reason, with what helps
+    BootFile(String),
 }
 
 /// `[uplink]`

@@ -57,6 +57,7 @@ pub(super) fn settings(
         sockets: Sockets { status: status?, control: control? },
         web: web?,
         metrics: Metrics { nodes_max: metrics? },
+        unset: None,
     })
 }
 

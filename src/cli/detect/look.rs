@@ -84,7 +84,7 @@ impl PortKind {
 pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
     let default_route = machine.default_route();
     let subnets = machine.routes().into_iter().filter(|(net, _)| net.prefix_len() > 0).collect();
-    let busses = busses(machine, &mut |device| read_expanders(device));
+    let busses = i2c_busses(machine);
     Found {
         device_tree,
         busses,
@@ -95,6 +95,11 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
         default_route,
         subnets,
     }
+}
+
+/// Returns the I²C busses of this machine, and what answers there.
+pub fn i2c_busses(machine: &Machine) -> Vec<Bus> {
+    busses(machine, &mut |device| read_expanders(device))
 }
 
 /// Returns the I²C busses of the machine but those of monitors and of the mainboard's own chips.

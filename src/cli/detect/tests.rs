@@ -30,6 +30,25 @@ fn proposal(board: &str, ports: &[Port], default_route: Option<&str>) -> Proposa
     decide(&found, &Board::built_in(board).unwrap())
 }
 
+/// The example that is shipped: what `detect` writes on a Raspberry Pi with a USB adapter, each key
+/// with its text. `UPDATE=1` writes it.
+#[test]
+fn the_shipped_example_has_every_key() {
+    let ports = [
+        port("eth0", PortKind::Wired),
+        port("eth1", PortKind::Usb),
+        port("wlan0", PortKind::Wireless),
+    ];
+    let board = Board::built_in("raspberry-pi-4").unwrap();
+    let text = write(&proposal("raspberry-pi-4", &ports, Some("eth1")), &board);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/bramblegate.toml");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let shipped = fs::read_to_string(&path).unwrap_or_default();
+    assert!(shipped == text, "UPDATE=1 cargo test --lib the_shipped_example writes {path:?}");
+}
+
 /// (uplinks, cluster) as TOML
 fn pair(proposal: &Proposal) -> (&str, &str) {
     (proposal.value("uplink.interfaces").unwrap(), proposal.value("cluster.interface").unwrap())

@@ -58,10 +58,19 @@ pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
 }
 
 fn network_manager(machine: &Machine, port: &str) -> bool {
-    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]).unwrap_or_default();
+    let Some(devices) = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]) else {
+        // It does not run yet, as early at boot: it will.
+        let wants = "/etc/systemd/system/multi-user.target.wants/NetworkManager.service";
+        return machine.exists(wants) && !machine.exists(&unmanaged_by(port));
+    };
     let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
     // "unavailable" is managed, and waits for a cable.
     state.is_some_and(|state| state != "unmanaged")
+}
+
+/// Returns the file by which NetworkManager leaves a port alone, as `setup` and `doctor` name it.
+pub fn unmanaged_by(port: &str) -> String {
+    format!("/etc/NetworkManager/conf.d/90-{port}.conf")
 }
 
 fn dhcpcd(machine: &Machine, port: &str) -> bool {
@@ -128,28 +137,73 @@ pub fn profiles(context: &CheckContext<'_>) -> Vec<Finding> {
     context.cluster_port().map_or_else(Vec::new, |port| of_port(context.machine, &port))
 }
 
-/// As [`profiles`], of a port that is to be the cluster's.
-pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
+/// What configures a port at each boot, beside a program that manages it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Profile {
+    /// a file of netplan's, and the line that means the port
+    Netplan { file: String, line: usize },
+    /// cloud-init's seed on the boot partition
+    CloudInit { file: &'static str, line: usize },
+    /// NetworkManager's profile that netplan generated
+    Generated { file: String },
+    /// a stanza of `interfaces`(5)
+    Ifupdown { file: String },
+}
+
+impl Profile {
+    /// Returns who configures the port, and by which file.
+    pub fn source(&self) -> (&'static str, &str) {
+        match self {
+            Self::Netplan { file, .. } => ("netplan", file),
+            Self::CloudInit { file, .. } => ("cloud-init", file),
+            Self::Generated { file } => ("netplan", file),
+            Self::Ifupdown { file } => ("ifupdown", file),
+        }
+    }
+
+    fn finding(&self, port: &str) -> Option<Finding> {
+        Some(match self {
+            Self::Netplan { file, line } => netplan(port, file, *line),
+            Self::CloudInit { file, line } => {
+                let text = format!(
+                    "cloud-init writes a profile for the cluster interface {port} from \
+                     {file}:{line} when it next sets the machine up"
+                );
+                let remedy = format!("{SWITCH_OFF}, or take {port} out of {file}");
+                Finding::new(FindingCode::GatewayPortCloudInit, text, remedy)
+            }
+            Self::Generated { file } => {
+                let text = format!(
+                    "netplan makes NetworkManager's profile {file} for the cluster interface \
+                     {port} at each boot"
+                );
+                let command = Client::Managed(Manager::NetworkManager).switch_off(port);
+                Finding::new(FindingCode::GatewayPortNetplan, text, format!("`{command}`"))
+            }
+            // Found as a program that manages the port.
+            Self::Ifupdown { .. } => return None,
+        })
+    }
+}
+
+fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
+    configured_by(machine, port).iter().filter_map(|profile| profile.finding(port)).collect()
+}
+
+/// Returns what configures a port at each boot.
+pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
     let files = NETPLAN.iter().flat_map(|folder| {
         let names = machine.list(folder).into_iter().filter(|name| name.ends_with(".yaml"));
         names.map(move |name| format!("{folder}/{name}"))
     });
-    let mut findings: Vec<Finding> = files
-        .filter_map(|file| Some(netplan(port, &file, line_of(&machine.read(&file)?, port)?)))
-        .collect();
+    let of_netplan = |file: String| {
+        line_of(&machine.read(&file)?, port).map(|line| Profile::Netplan { file, line })
+    };
+    let mut found: Vec<Profile> = files.filter_map(of_netplan).collect();
     let seed = SEEDS.iter().find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
-    if let Some((file, line)) = seed.filter(|_| cloud_init_writes_networks(machine)) {
-        let text = format!(
-            "cloud-init writes a profile for the cluster interface {port} from {file}:{line} \
-             when it next sets the machine up"
-        );
-        findings.push(Finding::new(
-            FindingCode::GatewayPortCloudInit,
-            text,
-            format!("{}, or take {port} out of {file}", SWITCH_OFF),
-        ));
-    }
-    if findings.is_empty() {
+    let seed = seed.filter(|_| cloud_init_writes_networks(machine));
+    found.extend(seed.map(|(file, line)| Profile::CloudInit { file, line }));
+    if found.is_empty() {
         // Generated from a file that matches the port in a way that is not seen above.
         let names = machine.list(GENERATED).into_iter().filter(|name| name.starts_with("netplan-"));
         let names = names.map(|name| format!("{GENERATED}/{name}"));
@@ -157,16 +211,10 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
             let text = machine.read(file).unwrap_or_default();
             text.lines().any(|line| line.trim().strip_prefix("interface-name=") == Some(port))
         };
-        findings.extend(names.filter(of_port).map(|file| {
-            let text = format!(
-                "netplan makes NetworkManager's profile {file} for the cluster interface {port} \
-                 at each boot"
-            );
-            let command = Client::Managed(Manager::NetworkManager).switch_off(port);
-            Finding::new(FindingCode::GatewayPortNetplan, text, format!("`{command}`"))
-        }));
+        found.extend(names.filter(of_port).map(|file| Profile::Generated { file }));
     }
-    findings
+    found.extend(ifupdown(machine, port).map(|file| Profile::Ifupdown { file }));
+    found
 }
 
 /// cloud-init(1) leaves networks alone after this.

@@ -96,6 +96,11 @@ finding_codes! {
               restart bramblegate`");
     HostDnsmasqOpen "host-dnsmasq-open" Hint
         Some("let only nodes that you trust into the cluster's network; Debian 13 has the fixes");
+    HostJournalOnCard "host-journal-on-card" Hint
+        Some("`sudo mkdir -p /etc/systemd/journald.conf.d && printf \
+              '[Journal]\\nStorage=volatile\\n' | sudo tee \
+              /etc/systemd/journald.conf.d/90-volatile.conf && sudo systemctl restart \
+              systemd-journald`, if the log need not outlive a power cut");
     HostOverlayRoot "host-overlay-root" Finding
         Some("switch it off while you set up (`sudo raspi-config nonint disable_overlayfs && sudo \
               reboot`), then on again");

@@ -1,6 +1,8 @@
 //! The head node itself: ports, subnets, connection tracking, file system, and scripts that made a
 //! gateway or a status display before this one did.
 
+use std::collections::BTreeMap;
+
 use super::{CheckContext, Finding, FindingCode};
 use crate::event::AlertCode;
 
@@ -156,6 +158,63 @@ pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     let text = "the root file system is an overlay in memory: settings, leases and acknowledged \
                 alerts are lost at power-off";
     vec![Finding::of(FindingCode::HostOverlayRoot, text)]
+}
+
+/// Finds that the journal is written to a memory card. journald does so where its folder is there
+/// (`Storage=auto`, journald.conf(5)), and from systemd 259 on makes that folder by itself.
+pub fn journal_on_card(context: &CheckContext<'_>) -> Vec<Finding> {
+    let machine = context.machine;
+    let id = machine.read("/etc/machine-id").unwrap_or_default();
+    let folder = format!("/var/log/journal/{}", id.trim());
+    let is_kept = machine.list(&folder).iter().any(|name| name.ends_with(".journal"));
+    let is_kept = is_kept && !["volatile", "none"].contains(&journal_storage(machine).as_str());
+    let Some(device) = device_of(machine, &folder).filter(|device| is_kept && is_card(device))
+    else {
+        return Vec::new();
+    };
+    let text = format!(
+        "the journal is kept on the memory card {device}, in {folder}: each record wears the card a \
+         little, and a power cut may hit it while it is written"
+    );
+    vec![Finding::of(FindingCode::HostJournalOnCard, text)]
+}
+
+/// Returns journald's `Storage=`: of its file and the drop-ins, in the order of their names, the
+/// last; of equal names the folder that is named first here counts (journald.conf(5)).
+fn journal_storage(machine: &crate::cli::machine::Machine) -> String {
+    let mut files = BTreeMap::new();
+    for root in ["/etc", "/run", "/usr/lib"] {
+        let folder = format!("{root}/systemd/journald.conf.d");
+        for name in machine.list(&folder).into_iter().filter(|name| name.ends_with(".conf")) {
+            let path = format!("{folder}/{name}");
+            files.entry(name).or_insert(path);
+        }
+    }
+    let main = std::iter::once("/etc/systemd/journald.conf".to_owned());
+    let texts = main.chain(files.into_values()).filter_map(|path| machine.read(&path));
+    let values = texts.flat_map(|text| {
+        let of_line = |line: &str| Some(line.trim().strip_prefix("Storage=")?.trim().to_owned());
+        text.lines().filter_map(of_line).collect::<Vec<_>>()
+    });
+    values.last().unwrap_or_else(|| "auto".to_owned())
+}
+
+/// Returns whether a device is a memory card or soldered flash (`Documentation/mmc/mmc-dev-parts`
+/// of the kernel).
+fn is_card(device: &str) -> bool {
+    device.starts_with("/dev/mmcblk")
+}
+
+/// Returns what the file system with this folder is on: of the mount points above it the longest,
+/// of equal ones the last.
+fn device_of(machine: &crate::cli::machine::Machine, folder: &str) -> Option<String> {
+    let mounts = machine.read("/proc/mounts").unwrap_or_default();
+    let above = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let (device, point) = (words.next()?, words.next()?);
+        std::path::Path::new(folder).starts_with(point).then_some((point.len(), device))
+    });
+    above.max_by_key(|(length, _)| *length).map(|(_, device)| device.to_owned())
 }
 
 /// Returns whether the root is an overlay.

@@ -123,7 +123,7 @@ impl CheckContext<'_> {
     }
 
     /// Returns the cluster's port, if it is there: for a glob no port that is named as an uplink.
-    fn cluster_port(&self) -> Option<String> {
+    pub fn cluster_port(&self) -> Option<String> {
         let pattern = &self.settings.cluster.interface;
         let glob = is_glob(pattern);
         self.ports(pattern).into_iter().find(|name| !glob || !self.is_uplink_by_name(name))
@@ -197,6 +197,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("snmpd answers for the cluster, if that was set up", snmp::answers),
     ("the status page runs, and users reach it", web::page),
     ("what is written lasts", host::overlay),
+    ("the journal does not wear a memory card out", host::journal_on_card),
     ("nothing is left of an older gateway", host::leftovers),
 ];
 

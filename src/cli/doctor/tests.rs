@@ -407,6 +407,29 @@ fn a_stick_without_its_udev_rule_is_reported_and_so_is_who_holds_it() {
     );
 }
 
+/// As Raspberry Pi OS keeps it on its card, and not where it is kept in memory or on a disk.
+#[test]
+fn a_journal_on_a_card_is_hinted_at() {
+    let kept = |device: &str| {
+        Head::new("journal")
+            .with("/etc/machine-id", "0123\n")
+            .with("/var/log/journal/0123/system.journal", "")
+            .with("/proc/mounts", &format!("{device} / ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\n"))
+    };
+    let named = |head: Head| head.hints().iter().any(|f| f.code.name() == "host-journal-on-card");
+    assert!(named(kept("/dev/mmcblk0p2")));
+    assert!(!named(kept("/dev/sda2")));
+    let conf = |name: &str, value: &str| {
+        kept("/dev/mmcblk0p2").with(name, &format!("[Journal]\n#Storage=none\nStorage={value}\n"))
+    };
+    assert!(!named(conf("/etc/systemd/journald.conf.d/90-volatile.conf", "volatile")));
+    // A file of the same name below /etc counts in its place.
+    let over = conf("/usr/lib/systemd/journald.conf.d/40-rpi.conf", "volatile");
+    assert!(named(over.with("/etc/systemd/journald.conf.d/40-rpi.conf", "[Journal]\n")));
+    let log2ram = "/dev/mmcblk0p2 / ext4 rw 0 0\nlog2ram /var/log tmpfs rw 0 0\n";
+    assert!(!named(kept("").with("/proc/mounts", log2ram)));
+}
+
 #[test]
 fn a_full_table_an_overlap_and_an_overlay_are_reported() {
     Head::new("full")

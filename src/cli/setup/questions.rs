@@ -3,6 +3,7 @@
 
 use super::{Args, SetupError, output};
 use crate::cli::detect::decide::{Proposal, list, text};
+use crate::cli::doctor::cluster::Profile;
 use crate::cli::machine::Machine;
 use crate::cli::{snmp, web};
 use crate::watch::uplink::clients::Manager;
@@ -183,6 +184,9 @@ pub fn serve(
     obstacle: Option<(String, String)>,
     ask: &mut Ask<'_>,
 ) -> Result<(), SetupError> {
+    if args.no_dhcp {
+        return Ok(());
+    }
     if let Some(obstacle) = &obstacle {
         output::note(&obstacle.0, &obstacle.1);
     }
@@ -209,6 +213,26 @@ pub fn leave_alone(
         );
         if confirm(&question, true, args, ask)? {
             chosen.push(manager);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Asks of each profile that configures the cluster's interface at boot whether it is to be taken
+/// out; returns those that are.
+pub fn take_out(
+    profiles: Vec<Profile>,
+    port: &str,
+    args: &Args,
+    ask: &mut Ask<'_>,
+) -> Result<Vec<Profile>, SetupError> {
+    let mut chosen = Vec::new();
+    for profile in profiles {
+        let (name, file) = profile.source();
+        let question =
+            format!("{name} configures {port} at each boot, by {file}. Take {port} out there?");
+        if confirm(&question, true, args, ask)? {
+            chosen.push(profile);
         }
     }
     Ok(chosen)

@@ -134,6 +134,9 @@ fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no()
         (proposed(&["no"]), true),
         "it will be installed"
     );
+    let (mut left, no) = (proposal(true), Args { no_dhcp: true, ..Args::default() });
+    serve(&mut left, &no, None, &mut |_, _| None).unwrap();
+    assert_eq!(left.value("cluster.dhcp.enabled"), None, "by an option, without a question");
     let silent = serve(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
     assert_eq!(silent.unwrap_err().exit(), exit::USAGE);
 }
@@ -250,7 +253,7 @@ fn a_dry_run_shows_each_step_and_does_none() {
     machine.write("/run/systemd/system/x", b"").unwrap();
     let mut steps = install(&machine, &proposal(true), &board).unwrap();
     steps.extend(let_go(&machine, Manager::NetworkManager, "eth0"));
-    let text = dry_run(&machine, &steps);
+    let text = dry_run(&machine, &steps, false);
     for wanted in [
         "keep /etc/bramblegate/bramblegate.toml as /etc/bramblegate/bramblegate.toml.old\n",
         "write /etc/bramblegate/bramblegate.toml:\n    ",
@@ -263,6 +266,87 @@ fn a_dry_run_shows_each_step_and_does_none() {
     }
     assert_eq!(machine.read(DEFAULT_FILE).as_deref(), Some("old"));
     assert!(!machine.exists("/etc/NetworkManager"));
+}
+
+/// Raspberry Pi OS as it is delivered: netplan's file by cloud-init, NetworkManager enabled, and at
+/// that moment of the boot not running. ifupdown is of older systems.
+#[test]
+fn what_comes_back_at_each_boot_is_taken_out() {
+    let held = tempfile::tempdir().unwrap();
+    let root = held.path();
+    std::fs::create_dir_all(root.join("sys/class/net/eth0")).unwrap();
+    let set = [("netplan set ethernets.eth0=null", "")];
+    let machine = Machine::pretend(root, &set);
+    let wants = "/etc/systemd/system/multi-user.target.wants/NetworkManager.service";
+    machine.write(wants, b"").unwrap();
+    machine.write("/etc/cloud/cloud.cfg", b"").unwrap();
+    let netplan = "/etc/netplan/50-cloud-init.yaml";
+    machine.write(netplan, b"network:\n  ethernets:\n    eth0:\n      dhcp4: true\n").unwrap();
+    let interfaces = "auto lo eth0\niface eth0 inet static\n  address 10.0.0.1/24\n\niface wlan0 \
+                      inet dhcp\n  wpa-ssid home\n";
+    machine.write("/etc/network/interfaces", interfaces.as_bytes()).unwrap();
+    assert_eq!(cluster::managed_by(&machine, "eth0"), [Manager::NetworkManager]);
+    let profiles = cluster::configured_by(&machine, "eth0");
+    let sources: Vec<_> = profiles.iter().map(|profile| profile.source().0).collect();
+    assert_eq!(sources, ["netplan", "ifupdown"]);
+    let mut none = |_: &str, _: &str| None;
+    let chosen = take_out(profiles, "eth0", &args(None, None, true), &mut none).unwrap();
+    let steps: Vec<Step> = let_go(&machine, Manager::NetworkManager, "eth0")
+        .into_iter()
+        .chain(chosen.iter().flat_map(|profile| steps::take_out(&machine, profile, "eth0")))
+        .collect();
+    assert!(steps.iter().any(|step| step.to_string() == "run: netplan set ethernets.eth0=null\n"));
+    steps.iter().for_each(|step| step.carry_out(&machine).unwrap());
+    assert_eq!(cluster::managed_by(&machine, "eth0"), []);
+    let off = machine.read("/etc/cloud/cloud.cfg.d/99-bramblegate.cfg").unwrap();
+    assert_eq!(off, "network: {config: disabled}");
+    let left = machine.read("/etc/network/interfaces").unwrap();
+    let wanted = "auto lo eth0\niface eth0 inet manual\n#   address 10.0.0.1/24\n\niface wlan0 inet \
+                  dhcp\n  wpa-ssid home";
+    assert_eq!(left, wanted, "the other interface keeps its options");
+    let kept = machine.read("/etc/network/interfaces.old").unwrap();
+    assert_eq!(format!("{kept}\n"), interfaces);
+}
+
+/// What an image has on its boot partition becomes the settings as it is, or nothing changes.
+#[test]
+fn settings_that_are_written_already_are_taken_whole() {
+    let held = tempfile::tempdir().unwrap();
+    let machine = machine(held.path());
+    let file = held.path().join("boot.toml");
+    let text = "# mine\nboard = \"raspberry-pi-4\"\nuplink.interfaces = \
+                [\"wlan0\"]\ncluster.interface = \"eth7\"\n";
+    std::fs::write(&file, text).unwrap();
+    let (steps, port) = taken_from(&machine, &file).unwrap();
+    assert_eq!(port, "eth7", "it may be still to come");
+    steps.iter().for_each(|step| step.carry_out(&machine).unwrap());
+    assert_eq!(machine.bytes(DEFAULT_FILE).unwrap(), text.as_bytes());
+    std::fs::write(&file, "cluster.interfaec = \"eth0\"\n").unwrap();
+    let error = taken_from(&machine, &file).unwrap_err();
+    assert_eq!(error.exit(), exit::CONFIG);
+    assert!(error.to_string().contains("boot.toml:1:1: error:"), "{error}");
+}
+
+/// At boot, and in an image that is being made, no program is asked to take anything up.
+#[test]
+fn with_no_start_only_files_are_written() {
+    let held = tempfile::tempdir().unwrap();
+    let machine = machine(held.path());
+    machine.write("/run/systemd/system/x", b"").unwrap();
+    let wants = "/etc/systemd/system/multi-user.target.wants/NetworkManager.service";
+    machine.write(wants, b"").unwrap();
+    let file = held.path().join("boot.toml");
+    std::fs::write(&file, "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n")
+        .unwrap();
+    let planned = |no_start| {
+        let args = Args { from: Some(file.clone()), yes: true, no_start, ..Args::default() };
+        let board = Board::built_in("raspberry-pi-4").unwrap();
+        dry_run(&machine, &plan(&machine, &board, true, &args).unwrap(), no_start)
+    };
+    assert!(planned(false).contains("run: nmcli general reload\nrun: systemctl enable"));
+    let text = planned(true);
+    assert!(text.contains("write /etc/NetworkManager/conf.d/90-eth0.conf"), "{text}");
+    assert!(!text.contains("run: "), "{text}");
 }
 
 #[test]

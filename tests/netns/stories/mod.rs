@@ -7,6 +7,7 @@ mod cluster;
 mod crowd;
 mod demo;
 mod firewall;
+mod first_start;
 mod flood;
 mod forward;
 mod ground;
@@ -423,6 +424,22 @@ pub const ALL: &[(&str, Story)] = &[
         ssh::ssh_by_name_works_from_the_laptop_and_from_the_head,
     ),
     ("status::status_verb_reports_by_its_exit_code", status::status_verb_reports_by_its_exit_code),
+    (
+        "first_start::a_head_without_settings_only_shows",
+        first_start::a_head_without_settings_only_shows,
+    ),
+    (
+        "first_start::a_wrong_boot_file_is_named_and_the_head_only_shows",
+        first_start::a_wrong_boot_file_is_named_and_the_head_only_shows,
+    ),
+    (
+        "first_start::settings_that_vanish_stay_in_force",
+        first_start::settings_that_vanish_stay_in_force,
+    ),
+    (
+        "first_start::settings_that_were_named_are_missed",
+        first_start::settings_that_were_named_are_missed,
+    ),
     (
         "verbs::machine_is_looked_at_before_there_are_settings",
         verbs::machine_is_looked_at_before_there_are_settings,

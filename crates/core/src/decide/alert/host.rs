@@ -1,6 +1,6 @@
 //! Alerts of the head itself.
 
-use crate::config::Settings;
+use crate::config::{Settings, Unset};
 use crate::decide::alert::{Alert, AlertCode, Part, Subject};
 use crate::event::{Applied, Output, in_words};
 use crate::facts::Facts;
@@ -16,6 +16,7 @@ const PRESSURE: [(Part, &str, &str); 3] = [
 /// Raises what is wrong with the head itself. Texts hold the limit and not the figure: that is in
 /// the status, and a figure that moves would be news each time.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+    raised.extend(settings.unset.as_ref().map(not_set_up));
     for (stands, code, text) in conditions(settings, facts.vitals().trouble) {
         if stands {
             raised.push(Alert::whole(code, text));
@@ -32,6 +33,20 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
         raised.push(Alert::whole(AlertCode::HostSensor, text));
     }
     kept_from_us(facts, raised);
+}
+
+/// Returns the alert that the head is not set up.
+fn not_set_up(why: &Unset) -> Alert {
+    match why {
+        Unset::NoFile => Alert::whole(
+            AlertCode::HostNotSetUp,
+            "there are no settings yet, so addresses are shown and nothing in the network is changed",
+        ),
+        Unset::BootFile(why) => Alert::whole(
+            AlertCode::HostBootFile,
+            format!("the settings on the boot partition are not used: {why}"),
+        ),
+    }
 }
 
 /// Returns what may be wrong with the head: whether it is, the alert's code and its text.

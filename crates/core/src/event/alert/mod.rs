@@ -108,6 +108,7 @@ alert_codes! {
     GatewayRouting "gateway-routing" Fault Whole Some("ROUTING FAULT"), Cause, None;
     GatewayRule "gateway-rule" Fault Rule Some("RULE {}"), Alert, None;
     GatewayUnknownPort "gateway-unknown-port" Notice Port Some("{} NO ROLE"), Alert, None;
+    HostBootFile "host-boot-file" Warning Whole Some("BOOT FILE WRONG"), Alert, None;
     HostClock "host-clock" Notice Whole Some("CLOCK UNSET"), Alert,
         Some("certificates look invalid until a time server answers (timedatectl)");
     HostDisk "host-disk" Warning Whole Some("DISK FULL"), Alert,
@@ -118,6 +119,8 @@ alert_codes! {
         Some("see what uses it: ps aux --sort=-rss | head");
     HostNoNetRaw "host-no-net-raw" Warning Whole Some("NO PROBES"), Alert,
         Some("start the gateway as the service, or as root");
+    HostNotSetUp "host-not-set-up" Notice Whole Some("RUN SETUP"), Alert,
+        Some("sudo bramblegate setup");
     HostPressure "host-pressure" Warning Part Some("{}"), Alert, None;
     HostReadOnly "host-read-only" Fault Whole Some("DISK READONLY"), Alert,
         Some("the card or disk is failing; save what is on it, see dmesg, and replace it");
