@@ -159,6 +159,11 @@ const TRIED: &[(&str, &str, &str)] = &[
     ),
     (r"tcpdump -eni {} stp", "tests/netns/stories/remedies.rs", "who_holds_dhcp_back_is_seen"),
     (
+        r"tcpdump -eni {} 'icmp6 and ip6[40] == 134'",
+        "tests/netns/stories/ipv6.rs",
+        "a_router_among_the_nodes_is_refused_and_reported",
+    ),
+    (
         r"tcpdump -eni {} ip and not net {}",
         "tests/netns/stories/remedies.rs",
         "what_is_advised_to_look_at_shows_rules",

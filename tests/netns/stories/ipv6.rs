@@ -246,6 +246,12 @@ pub fn a_router_among_the_nodes_is_refused_and_reported() -> Result<()> {
         println!("{:?}: {text}", start.elapsed());
         ensure(&format!("it is reported: {text}"), text.contains("IPv6 router"))?;
         ensure(&format!("with its address: {text}"), text.contains("fe80::ba27:ebff:fe00:3"))?;
+        // The head's own advertisements are seen as well.
+        let looks =
+            text.split('`').nth(1).unwrap_or_default().replace("sudo tcpdump", "tcpdump -l");
+        let looks = format!("timeout 40 {looks} 2>/dev/null | grep -m 1 -o b8:27:eb:00:00:03");
+        let (_, seen) = exec("head", &looks)?;
+        ensure(&format!("the command shows who it is: {seen}"), seen.contains("00:00:03"))?;
         let addresses = must("head", "ip -6 addr show dev eth0")?;
         ensure(
             &format!("the head makes no address of it:\n{addresses}"),
