@@ -33,16 +33,24 @@ const HEALTH: usize = 3;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = LIST_EXAMPLES)]
 pub struct ListArgs {
-    /// Print an array of JSON, as in the status: short for --format json
+    /// Print an array of JSON, as in the status
+    ///
+    /// Short for --format json.
     #[arg(short, long, conflicts_with = "format")]
     pub json: bool,
-    /// How to print them
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// As a table, or for another tool
+    ///
+    /// table, json, ansible (an inventory in INI), hosts (lines for /etc/hosts), hostfile (for
+    /// mpirun), nodeset (for clush), pdsh. slurm has lines for slurm.conf, prometheus targets for
+    /// file_sd_configs.
+    #[arg(short, long, value_enum, default_value = "table", hide_possible_values = true)]
     pub format: Format,
-    /// Only nodes with this health; may be given more than once
-    #[arg(long, value_name = "HEALTH", value_parser = PossibleValuesParser::new(NodeHealth::ALL.map(NodeHealth::name)))]
+    /// Only nodes with this health, such as up
+    ///
+    /// One of unknown, booting, up, degraded, down, maintenance. May be given more than once.
+    #[arg(long, value_name = "HEALTH", hide_possible_values = true, value_parser = PossibleValuesParser::new(NodeHealth::ALL.map(NodeHealth::name)))]
     pub health: Vec<String>,
-    /// Processes that mpirun may start on each node, for --format hostfile
+    /// Processes on each node, for --format hostfile
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub slots: Option<u16>,
     /// Port to ask, for --format prometheus
