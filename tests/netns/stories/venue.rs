@@ -36,7 +36,7 @@ pub fn order_for_the_translator_follows_the_venue() -> Result<()> {
     online(HALL, |world| {
         patiently("the translator is ordered", || order().is_some())?;
         let text = order().unwrap_or_default();
-        let wanted = r#"{"mode":"auto","prefix":"2001:db8:64::/96","uplink":"eth1"}"#;
+        let wanted = r#"{"schema":1,"uplink":"eth1","prefix":"2001:db8:64::/96","mode":"auto"}"#;
         ensure(&format!("{text} is the order"), text.trim_end() == wanted)?;
         ensure("and waited for", is(world, "clat.state", "waiting"))?;
         world.act(&Action::Advertise { ra: "lifetime=1800".parse()? })?;

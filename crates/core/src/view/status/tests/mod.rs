@@ -245,13 +245,13 @@ fn an_evening_online() {
     assert_eq!(
         line["cluster"],
         serde_json::json!({
-            "interface": "eth0", "leases": 0, "range_size": null, "address": "192.168.50.1/24", "dhcp": "off", "up": 2, "total": 2,
+            "interface": "eth0", "leases": 0, "range_size": null, "address": "192.168.50.1/24", "ipv6": null, "dhcp": "off", "up": 2, "total": 2,
         })
     );
     assert_eq!(
         line["nodes"][0],
         serde_json::json!({
-            "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11",
+            "name": "rpi1", "mac": "b8:27:eb:00:00:01", "address": "192.168.50.11", "addresses": ["192.168.50.11"],
             "health": "up", "stage": null, "rtt_us": 310, "loss_percent": 0, "since_s": 12, "origin": "settings", "group": null,
         })
     );
