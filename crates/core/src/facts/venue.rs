@@ -315,7 +315,7 @@ mod tests {
                 memory.advertised(router(number), &offer(lifetime, &[(&prefix, nat64)]), now);
                 memory.expire(now);
                 prop_assert!(memory.routers.len() <= MOST_ROUTERS);
-                prop_assert_eq!(memory.routers.get(&router(number)).is_some(), lifetime.max(nat64) > 0);
+                prop_assert_eq!(memory.routers.contains_key(&router(number)), lifetime.max(nat64) > 0);
             }
             memory.expire(now + Duration::from_secs(100));
             prop_assert_eq!(memory, VenueMemory::default());
