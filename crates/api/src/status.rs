@@ -13,8 +13,8 @@ use crate::{Schema, Text, Word};
 
 pub use line::Line;
 pub use parts::{
-    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Signal, Uplink,
-    Web,
+    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Shutdown,
+    Signal, Uplink, Web,
 };
 pub use words::{
     DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
@@ -79,6 +79,8 @@ pub struct Snapshot {
     pub panel: Panel,
     /// the status page; null: its server does not run
     pub web: Option<Web>,
+    /// null: none runs
+    pub shutdown: Option<Shutdown>,
 }
 
 /// Each changed top-level object whole; of the nodes only those that changed, known by their name.
@@ -125,6 +127,9 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     #[cfg_attr(test, schemars(with = "Option<Web>"))]
     pub web: Option<Option<Web>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
+    #[cfg_attr(test, schemars(with = "Option<Shutdown>"))]
+    pub shutdown: Option<Option<Shutdown>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Node>,
     /// names that are no node's any more; to be taken away before `nodes` of the same line are

@@ -41,6 +41,7 @@ pub(super) fn settings(
     check.sockets_apart(status.as_ref(), control.as_ref());
     let web = check.web(cluster.as_ref());
     let metrics = check.get(&keys::METRICS_NODES_MAX);
+    let shutdown = check.shutdown();
     Some(Settings {
         board: board?,
         uplink: uplink?,
@@ -57,6 +58,7 @@ pub(super) fn settings(
         sockets: Sockets { status: status?, control: control? },
         web: web?,
         metrics: Metrics { nodes_max: metrics? },
+        shutdown: shutdown?,
     })
 }
 
@@ -335,6 +337,14 @@ impl Check<'_> {
             admin_from: self.get(&keys::WEB_ADMIN_FROM).or_else(own)?,
             heads: self.get(&keys::WEB_HEADS)?,
             port_file: self.get(&keys::WEB_PORT_FILE)?,
+        })
+    }
+
+    fn shutdown(&self) -> Option<Shutdown> {
+        Some(Shutdown {
+            user: self.get(&keys::SHUTDOWN_USER)?,
+            key: self.get(&keys::SHUTDOWN_KEY),
+            timeout: self.get(&keys::SHUTDOWN_TIMEOUT)?,
         })
     }
 

@@ -96,6 +96,7 @@ impl Merged {
             host,
             panel,
             web,
+            shutdown,
             nodes,
             nodes_removed,
             ..
@@ -116,6 +117,7 @@ impl Merged {
         replace(&mut self.snapshot.host, host);
         replace(&mut self.snapshot.panel, panel);
         replace(&mut self.snapshot.web, web);
+        replace(&mut self.snapshot.shutdown, shutdown);
         self.remove(&nodes_removed);
         for node in nodes {
             self.set(node, now);

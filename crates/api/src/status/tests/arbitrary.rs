@@ -165,11 +165,22 @@ fn web() -> BoxedStrategy<Option<Web>> {
     of(any::<u16>().prop_map(|port| Web { port })).boxed()
 }
 
+fn shutdown() -> BoxedStrategy<Option<Shutdown>> {
+    let report = (any::<(bool, u64, usize)>(), list(text()));
+    of(report.prop_map(|((head, left_s, waiting_total), waiting)| Shutdown {
+        head,
+        left_s,
+        waiting,
+        waiting_total,
+    }))
+    .boxed()
+}
+
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     let head = (text(), any::<u64>(), word(&Severity::ALL), list(alert()));
     let middle = (uplink(), list(uplink()), gateway(), list(rule()), cluster());
-    (head, middle, of(host()), list(node()), (panel(), web()))
-        .prop_map(|(head, middle, host, nodes, (panel, web))| {
+    (head, middle, of(host()), list(node()), (panel(), web(), shutdown()))
+        .prop_map(|(head, middle, host, nodes, (panel, web, shutdown))| {
             let (version, uptime_s, severity, alerts) = head;
             let (uplink, uplinks, gateway, rules, cluster) = middle;
             Snapshot {
@@ -186,6 +197,7 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 nodes,
                 panel,
                 web,
+                shutdown,
                 ..Snapshot::default()
             }
         })
@@ -195,11 +207,12 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
 fn change() -> BoxedStrategy<Change> {
     let head = (1..u64::MAX, of(word(&Severity::ALL)), of(list(alert())));
     let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(list(rule())), of(cluster()));
-    let tail = (of(of(host())), (of(panel()), of(web())), list(node()), list(text()));
+    let tail =
+        (of(of(host())), (of(panel()), of(web()), of(shutdown())), list(node()), list(text()));
     (head, middle, tail)
         .prop_map(|((seq, severity, alerts), middle, tail)| {
             let (uplink, uplinks, gateway, rules, cluster) = middle;
-            let (host, (panel, web), nodes, nodes_removed) = tail;
+            let (host, (panel, web, shutdown), nodes, nodes_removed) = tail;
             Change {
                 seq,
                 severity,
@@ -212,6 +225,7 @@ fn change() -> BoxedStrategy<Change> {
                 host,
                 panel,
                 web,
+                shutdown,
                 nodes,
                 nodes_removed,
                 ..Change::default()

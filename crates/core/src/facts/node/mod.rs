@@ -10,6 +10,7 @@ mod counts;
 mod health;
 mod intake;
 mod inventory;
+mod shut_down;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use health::Watch;
 pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
 pub use inventory::{AddressConflict, FORGET_TIME, Flood, NameConflict, WrongDevice, most_claims};
+use shut_down::ShutDown;
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +97,7 @@ pub struct Nodes {
     /// nodes that boot, by when they will have done so for too long
     booting: BTreeSet<(Instant, NodeId)>,
     inventory: Inventory,
+    shut_down: ShutDown,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
     /// counts up when a node is asked in vain, or answers again

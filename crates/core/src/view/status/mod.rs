@@ -19,8 +19,8 @@ use crate::decide::dhcp::{self, Verdict};
 use crate::decide::firewall::traffic;
 use crate::event::alert::Subject;
 use crate::event::{
-    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, RuleCount,
-    Traffic,
+    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Report,
+    RuleCount, Traffic,
 };
 use crate::facts::Facts;
 use crate::facts::node::{NodeHealth, NodeState, Origin};
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub panel: api::Panel,
     /// `None`: there is no status page
     pub web: Option<api::Web>,
+    /// `None`: no shutdown of the nodes runs
+    pub shutdown: Option<api::Shutdown>,
 }
 
 impl Snapshot {
@@ -65,6 +67,7 @@ impl Snapshot {
             host: self.host.clone(),
             panel: self.panel.clone(),
             web: self.web,
+            shutdown: self.shutdown.clone(),
             ..api::Snapshot::default()
         }
     }
@@ -95,6 +98,7 @@ impl Snapshot {
             host: (self.host != before.host).then(|| self.host.clone()),
             panel: (!is_same_panel(&self.panel, &before.panel)).then(|| self.panel.clone()),
             web: (self.web != before.web).then_some(self.web),
+            shutdown: (self.shutdown != before.shutdown).then(|| self.shutdown.clone()),
             ..api::Change::default()
         }
     }
@@ -221,6 +225,16 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         host: facts.vitals().head.as_ref().map(host),
         panel: api::Panel { lcd: lcd(settings, facts), led: led(settings, facts, desired) },
         web: facts.web_port().map(|port| api::Web { port }),
+        shutdown: facts.shutdown().map(shutdown),
+    }
+}
+
+fn shutdown(report: &Report) -> api::Shutdown {
+    api::Shutdown {
+        head: report.head,
+        left_s: report.left_s,
+        waiting: report.waiting.iter().map(Into::into).collect(),
+        waiting_total: report.waiting_total,
     }
 }
 

@@ -129,7 +129,15 @@ impl Nodes {
             self.booting.remove(&(until, round.node));
         }
         self.silences += u64::from(another);
-        self.show(round.node, now)
+        let back = self.note_return(round.node, round.rtt.is_some(), now);
+        back.or_else(|| self.show(round.node, now))
+    }
+
+    /// A node that is silent is not starting any more.
+    pub(super) fn presume_down(&mut self, id: NodeId) {
+        if let Some(node) = self.get_mut(id).filter(|node| node.is_silent()) {
+            (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
+        }
     }
 
     /// The node loads `file`: it boots, and has news for a while.
