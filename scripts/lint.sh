@@ -84,7 +84,7 @@ units() {
     out=$(systemd-analyze verify --man=no --root="$root" "$root"/usr/lib/systemd/system/bramblegate* 2>&1 |
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
-    exposed_at_most 2.2 bramblegate.service && exposed_at_most 1.0 bramblegate-poweroff.service &&
+    exposed_at_most 2.2 bramblegate.service && exposed_at_most 2.0 bramblegate-poweroff.service &&
         exposed_at_most 1.5 bramblegate-web.service && exposed_at_most 1.5 bramblegate-snmp.service
 }
 

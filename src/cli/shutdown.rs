@@ -29,7 +29,7 @@ const AT_ONCE: usize = 32;
 /// So often the daemon gets a report.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// In root's folder, for `system-shutdown`: what the display shows in place of SAFE TO UNPLUG.
-const STILL_UP: &str = "/run/bramblegate.still-up";
+const STILL_UP: &str = "/run/bramblegate-shutdown/still-up";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -158,6 +158,7 @@ fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
     })?;
     let status = snapshot(args.socket.clone(), &args.config.config)
         .map_err(|unknown| report("shutdown", &unknown))?;
+    let up = [NodeHealth::Up, NodeHealth::Degraded].map(|health| health.to_string());
     let down = NodeHealth::Down.to_string();
     let nodes = Known::of_status(&status).nodes.into_iter().filter(|node| node.health != down);
     let target = |node: super::nodes::known::Node| {
@@ -165,6 +166,7 @@ fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
         Some(Target {
             alias: format!("{}.{domain}", node.name),
             address: node.address?,
+            is_up: up.contains(&node.health),
             name: node.name,
             user: settings.shutdown.user.clone(),
             key: path.clone(),
@@ -180,7 +182,7 @@ fn confirm(targets: &[Target], head: bool) -> Result<(), ExitCode> {
     }
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     let then = if head { ", then this machine" } else { "" };
-    output::out(&format!("Shut down {}{then}? [y/N] ", names.join(", ")));
+    output::err(&format!("Shut down {}{then}? [no] ", names.join(", ")));
     let mut answer = String::new();
     let _ = std::io::stdin().lock().read_line(&mut answer);
     if matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -271,7 +273,9 @@ async fn watch(
 
 /// Has the display name what is not off when the head is.
 fn keep_off_the_plug(words: &str) {
-    if let Err(error) = std::fs::write(Path::new(STILL_UP), format!("{words}\n")) {
+    let path = Path::new(STILL_UP);
+    let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if let Err(error) = folder.and_then(|()| std::fs::write(path, format!("{words}\n"))) {
         output::note(&format!("{STILL_UP}: {error}"), "check the nodes before you pull the plug");
     }
 }

@@ -30,6 +30,8 @@ const CUT_OFF: [&str; 4] =
 pub struct Target {
     pub name: String,
     pub address: IpAddr,
+    /// its probes are answered now
+    pub is_up: bool,
     /// by which its host key is known
     pub alias: String,
     pub user: String,
@@ -83,7 +85,10 @@ impl Target {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let output = command.kill_on_drop(true).output();
         match timeout(PATIENCE, output).await {
-            Ok(Ok(output)) => judge(&output),
+            Ok(Ok(output)) => match judge(&output) {
+                Stage::Silent if self.is_up => Stage::Refused("ssh does not answer".to_owned()),
+                stage => stage,
+            },
             Ok(Err(error)) => Stage::Refused(format!("ssh cannot be started: {error}")),
             Err(_) => Stage::Refused(format!("no answer by ssh within {} s", PATIENCE.as_secs())),
         }
@@ -184,6 +189,7 @@ mod tests {
         let target = |user: &str| Target {
             name: "rpi1".to_owned(),
             address: IpAddr::from([192, 168, 50, 11]),
+            is_up: true,
             alias: "rpi1.bramble".to_owned(),
             user: user.to_owned(),
             key: "/etc/bramblegate/shutdown_key".into(),

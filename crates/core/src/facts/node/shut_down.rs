@@ -65,28 +65,29 @@ impl Nodes {
         self.drain_again(now);
     }
 
-    /// Notes after a round of a node that it fell silent, or is back. Costs nothing while none is
-    /// shut down.
-    pub(super) fn note_return(
-        &mut self,
-        id: NodeId,
-        answered: bool,
-        now: Instant,
-    ) -> Option<HealthChange> {
-        if self.shut_down.keys.is_empty() {
-            return None;
-        }
-        let node = self.get(id)?;
-        let (key, silent) = (node.order_key(), node.is_silent());
-        let has_gone = self.shut_down.keys.get_mut(&key)?;
-        *has_gone |= silent;
-        if !answered || !*has_gone {
-            return None;
-        }
+    /// Returns whether an answer of this node means that it is back.
+    pub(super) fn is_return(&self, id: NodeId) -> bool {
+        let silent = |node: &NodeState| self.shut_down.keys.get(&node.order_key()).copied();
+        !self.shut_down.keys.is_empty() && self.get(id).and_then(silent) == Some(true)
+    }
+
+    /// Takes in that a node is back; `None` if its health is the same.
+    pub(super) fn returns(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
+        let key = self.get(id)?.order_key();
         self.shut_down.returning.get_or_insert(now);
         self.shut_down.remove(&key);
         let drained = self.get(id).is_some_and(|node| self.is_drained(node));
         self.set_maintenance(id, drained, now)
+    }
+
+    /// Notes which of those that are about to go has fallen silent.
+    pub(super) fn note_silence(&mut self, id: NodeId) {
+        if self.shut_down.keys.is_empty() {
+            return;
+        }
+        let Some(node) = self.get(id).filter(|node| node.is_silent()) else { return };
+        let key = node.order_key();
+        self.shut_down.keys.entry(key).and_modify(|silent| *silent = true);
     }
 
     /// Returns when those that are not back ought to be: `grace` after the first of them, and after

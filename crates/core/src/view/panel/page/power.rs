@@ -21,19 +21,19 @@ pub fn topic(facts: &Facts) -> Option<Topic> {
     }
 }
 
-/// Returns `rpi3 STILL UP 25`, counted down. Of several nodes each has a second in turn.
+/// Returns `rpi3 STILL UP 25`. Of several nodes each has two seconds in turn; where words and
+/// seconds do not fit together, each of them has one.
 fn still_up(report: &Report) -> Topic {
-    let Report { waiting, left_s, .. } = report;
-    let turn = usize::try_from(*left_s).unwrap_or(0) % waiting.len().max(1);
-    match waiting.get(turn) {
-        Some(name) => Topic::wordings([
-            format!("{name} STILL UP {left_s}"),
-            format!("{name} STILL UP"),
-            format!("{name} UP {left_s}"),
-            format!("{name} UP"),
-            format!("{} UP {left_s}", report.waiting_total),
-        ]),
-        None if report.head => Topic::wordings(["POWERING OFF", "OFF NOW"]),
-        None => Topic::wordings(["NODES ARE OFF", "ALL OFF"]),
-    }
+    let Report { waiting, left_s, head, .. } = report;
+    let turn = usize::try_from(left_s / 2).unwrap_or(0) % waiting.len().max(1);
+    let Some(name) = waiting.get(turn) else {
+        let wordings =
+            if *head { ["POWERING OFF", "OFF NOW"] } else { ["NODES ARE OFF", "ALL OFF"] };
+        return Topic::wordings(wordings);
+    };
+    let short = if left_s % 2 == 0 { "STILL UP".to_owned() } else { format!("UP {left_s} s") };
+    let whole = [format!("{name} STILL UP {left_s}"), format!("{name} {short}")];
+    // Names often differ at their end only.
+    let cut = (0..name.len()).filter_map(|at| Some(format!("{} UP", name.get(at..)?)));
+    Topic::wordings(whole.into_iter().chain(cut))
 }
