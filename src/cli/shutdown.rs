@@ -216,6 +216,8 @@ fn carry_out(
     let limit = started + settings.shutdown.timeout;
     let interface = cluster_interface(args);
     runtime.block_on(watch(targets, interface, limit, &mut progress, &reporter));
+    let all_off = progress.waiting().next().is_none();
+    progress.give_up(args.button || args.all && all_off);
     while !progress.is_reported() {
         reporter.send(progress.report(Duration::ZERO, false));
     }

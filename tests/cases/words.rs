@@ -13,7 +13,7 @@
 //! asks eth1 no-client|waiting|unanswered|declined         how far the uplink's DHCP client has come; also
 //!                                                         "offered", "ipv6-only" and "refused", with the server
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
-//! shutdown 25 up rpi1,rpi2 going rpi3 head ended          a report of the verb; all but the seconds may be left out
+//! shutdown 25 up rpi1,rpi2 going rpi3 staying rpi2 head ended   a report of the verb; all but the seconds may be left out
 //! node rpi1 310us retried                                 the first try was lost
 //! denied icmp | allowed icmp                              whether such probes may be sent
 //! flushed [by nft (4711)]                                 somebody changed our rules
@@ -395,9 +395,9 @@ fn shutdown(words: &mut Words<'_>) -> Result<Report> {
         let names = words.after(after)?.unwrap_or_default();
         Ok(names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
     };
-    let (waiting, going) = (names("up")?, names("going")?);
+    let (waiting, going, staying) = (names("up")?, names("going")?, names("staying")?);
     let (head, ended) = (words.flag("head"), words.flag("ended"));
-    Ok(Report { ended, going, head, left_s, waiting_total: waiting.len(), waiting })
+    Ok(Report { ended, going, head, left_s, staying, waiting_total: waiting.len(), waiting })
 }
 
 fn node(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {

@@ -28,13 +28,16 @@ pub enum Order {
 pub struct Shutdown {
     /// no further report follows
     pub ended: bool,
-    /// nodes that have confirmed it since the last report
+    /// nodes that are asked to power off since the last report: they raise no alarm
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub going: Vec<String>,
     /// the head powers off afterwards
     pub head: bool,
     /// seconds for which nodes are still waited for
     pub left_s: u64,
+    /// nodes that were asked before, and stay up
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub staying: Vec<String>,
     /// the first of the nodes that are not off yet
     pub waiting: Vec<String>,
     /// how many are not off yet

@@ -62,7 +62,7 @@ impl Target {
             "BatchMode=yes".to_owned(),
             "IdentitiesOnly=yes".to_owned(),
             "ConnectTimeout=5".to_owned(),
-            "ServerAliveInterval=2".to_owned(),
+            "ServerAliveInterval=1".to_owned(),
             "ServerAliveCountMax=2".to_owned(),
             "StrictHostKeyChecking=accept-new".to_owned(),
             format!("HostKeyAlias={}", self.alias),

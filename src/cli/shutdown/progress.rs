@@ -13,21 +13,24 @@ use crate::cli::output;
 
 /// So many names are in a report: an order is a line of at most 4096 bytes.
 const NAMED: usize = 8;
-const GOING: usize = 32;
+const CHANGED: usize = 24;
 
 /// All nodes, each with its stage.
 #[derive(Debug)]
 pub struct Progress {
     nodes: Vec<(String, Stage)>,
-    /// that have confirmed, and are in no report yet
+    /// that are asked, and in no report yet
     going: VecDeque<String>,
+    /// that stay up, and are in no report yet
+    staying: VecDeque<String>,
     head: bool,
 }
 
 impl Progress {
     pub fn new(names: impl Iterator<Item = String>, head: bool) -> Self {
-        let nodes = names.map(|name| (name, Stage::Asked)).collect();
-        Self { nodes, going: VecDeque::new(), head }
+        let nodes: Vec<_> = names.map(|name| (name, Stage::Asked)).collect();
+        let going = nodes.iter().map(|(name, _)| name.clone()).collect();
+        Self { nodes, going, staying: VecDeque::new(), head }
     }
 
     /// Notes and prints that a node has come further.
@@ -35,13 +38,13 @@ impl Progress {
         let Some((name, known)) = self.nodes.get_mut(index) else { return };
         match &stage {
             Stage::Asked => {}
-            Stage::Going => {
-                output::out(&format!("{name}: powers off\n"));
-                self.going.push_back(name.clone());
-            }
+            Stage::Going => output::out(&format!("{name}: powers off\n")),
             Stage::Off => output::out(&format!("{name}: off\n")),
             Stage::Silent => output::out(&format!("{name}: does not answer, so it is left out\n")),
             Stage::Refused(why) => output::err(&format!("{name}: still up: {why}\n")),
+        }
+        if matches!(stage, Stage::Silent | Stage::Refused(_)) {
+            self.staying.push_back(name.clone());
         }
         *known = stage;
     }
@@ -67,7 +70,8 @@ impl Progress {
         let waiting: Vec<String> = self.waiting().map(str::to_owned).collect();
         Shutdown {
             ended,
-            going: self.going.drain(..self.going.len().min(GOING)).collect(),
+            going: first(&mut self.going),
+            staying: first(&mut self.staying),
             head: self.head,
             left_s: left.as_secs(),
             waiting_total: waiting.len(),
@@ -75,10 +79,24 @@ impl Progress {
         }
     }
 
-    /// Returns whether all that have confirmed were reported.
-    pub fn is_reported(&self) -> bool {
-        self.going.is_empty()
+    /// Ends the waiting: who is not off stays up.
+    pub fn give_up(&mut self, head: bool) {
+        self.head = head;
+        for (name, stage) in &self.nodes {
+            if matches!(stage, Stage::Asked | Stage::Going) {
+                self.staying.push_back(name.clone());
+            }
+        }
     }
+
+    /// Returns whether all changes are in some report.
+    pub fn is_reported(&self) -> bool {
+        self.going.is_empty() && self.staying.is_empty()
+    }
+}
+
+fn first(names: &mut VecDeque<String>) -> Vec<String> {
+    names.drain(..names.len().min(CHANGED)).collect()
 }
 
 /// Sends reports to the daemon, in a thread: one that hangs holds nothing up.
@@ -134,18 +152,21 @@ mod tests {
     fn a_report_is_one_line_of_an_order_with_any_number_of_nodes() {
         let names = (0..750).map(|number| format!("{number:0>63}"));
         let mut progress = Progress::new(names, true);
-        (0..750).for_each(|index| progress.note(index, Stage::Going));
         let mut reported = 0;
-        while !progress.is_reported() {
-            let report = progress.report(Duration::from_secs(9), false);
-            reported += report.going.len();
-            assert!(crate::api::line(&Order::Shutdown(report)).len() <= 4096);
-        }
-        assert_eq!(reported, 750);
+        let mut report_all = |progress: &mut Progress| {
+            while !progress.is_reported() {
+                let report = progress.report(Duration::from_secs(9), false);
+                reported += report.going.len() + report.staying.len();
+                assert!(crate::api::line(&Order::Shutdown(report)).len() <= 4096);
+            }
+            std::mem::take(&mut reported)
+        };
+        assert_eq!(report_all(&mut progress), 750);
+        (0..700).for_each(|index| progress.note(index, Stage::Off));
+        progress.note(700, Stage::Refused("no".to_owned()));
         assert!(!progress.is_settled());
-        (0..749).for_each(|index| progress.note(index, Stage::Off));
-        progress.note(749, Stage::Refused("no".to_owned()));
-        assert!(progress.is_settled());
-        assert_eq!((progress.off(), progress.waiting().count()), (749, 1));
+        progress.give_up(false);
+        assert_eq!(report_all(&mut progress), 50);
+        assert_eq!((progress.off(), progress.waiting().count()), (700, 50));
     }
 }

@@ -143,6 +143,7 @@ pub fn nodes_are_off_and_a_straggler_is_named() -> Result<()> {
             is_away(world, "rpi1") && alert(world, "node-*").is_none(),
         )?;
         let journal = world.journal();
+        ensure(&format!("it was not missed: {journal}"), !journal.contains("rpi1 is down"))?;
         ensure("the journal has it", journal.contains("shutting down 3 nodes, then the head"))?;
         ensure("and who is up", journal.contains("still up after the shutdown: rpi2, rpi3"))
     })

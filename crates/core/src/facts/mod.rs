@@ -191,7 +191,12 @@ impl Facts {
         self.firewall.refresh(self.now);
         self.host.refresh(self.now);
         transitions.extend(self.power.refresh(self.now));
-        transitions.extend(self.shutdown.refresh(self.now));
+        if let Some(transition) = self.shutdown.refresh(self.now) {
+            if transition == Transition::ShutdownBrokenOff {
+                transitions.extend(self.nodes.all_stay(self.now));
+            }
+            transitions.push(transition);
+        }
         self.cluster.refresh(context, &self.links, &self.uplinks, &self.nodes);
         let cable = self.links.cluster_port().is_some_and(|port| port.carrier);
         transitions.extend(self.nodes.refresh(context, cable));

@@ -44,8 +44,9 @@ impl Nodes {
             }
             Event::Dhcp(Dhcp::Boots { address, file }) => self.handle_boot(*address, file, context),
             Event::Order(Order::Shutdown(report)) => {
-                let going: Vec<_> =
+                let mut going: Vec<_> =
                     report.going.iter().filter_map(|name| self.goes(name, now)).collect();
+                going.extend(report.staying.iter().filter_map(|name| self.stays(name, now)));
                 let changed = |(id, change)| self.health_changed(id, change);
                 return going.into_iter().filter_map(changed).collect();
             }
@@ -200,7 +201,7 @@ impl Nodes {
     }
 
     /// Returns the transition of a node whose health is another.
-    fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
+    pub(super) fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
         let HealthChange { from, to, why } = change;
         let name = self.get(id)?.name.clone();
         Some(Transition::NodeHealth { name, from, to, why })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{HealthChange, NodeState, Nodes};
 use crate::event::{Instant, NodeId};
+use crate::facts::transition::Transition;
 
 /// Holds who was shut down and is not back.
 #[derive(Debug, Clone, Default)]
@@ -44,13 +45,35 @@ impl Nodes {
         self.shut_down.keys.keys().cloned().collect()
     }
 
-    /// Takes in that a node is about to power off.
+    /// Takes in that a node is asked to power off.
     pub(super) fn goes(&mut self, name: &str, now: Instant) -> Option<(NodeId, HealthChange)> {
         let node = self.by_name(name)?;
         let (id, key) = (node.id, node.order_key());
-        self.shut_down.keys.insert(key, false);
+        self.shut_down.keys.entry(key).or_insert(false);
         self.shut_down.returning = None;
         Some((id, self.set_maintenance(id, true, now)?))
+    }
+
+    /// Takes in that a node does not power off; one that is silent is off from earlier.
+    pub(super) fn stays(&mut self, name: &str, now: Instant) -> Option<(NodeId, HealthChange)> {
+        let node = self.by_name(name)?;
+        let (id, key) = (node.id, node.order_key());
+        if self.shut_down.keys.get(&key) != Some(&false) {
+            return None;
+        }
+        self.shut_down.remove(&key);
+        let drained = self.get(id).is_some_and(|node| self.is_drained(node));
+        Some((id, self.set_maintenance(id, drained, now)?))
+    }
+
+    /// Takes in that the shutdown was broken off: who is not silent stays.
+    pub(crate) fn all_stay(&mut self, now: Instant) -> Vec<Transition> {
+        let is_up = |node: &&NodeState| {
+            self.shut_down.keys.get(&node.order_key()).is_some_and(|silent| !silent)
+        };
+        let up: Vec<String> = self.iter().filter(is_up).map(|node| node.name.clone()).collect();
+        let changes: Vec<_> = up.iter().filter_map(|name| self.stays(name, now)).collect();
+        changes.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
     }
 
     /// Takes in whom an earlier run had shut down. `started`: the head was off since.
