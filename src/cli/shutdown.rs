@@ -91,7 +91,7 @@ pub fn main(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     if button && settings.shutdown.key.is_none() {
-        // Nothing is known of the nodes' power: the head alone, as ever.
+        // The nodes are left alone.
         return power_off();
     }
     let code = shut_down(&args, &settings);
@@ -182,7 +182,8 @@ fn confirm(targets: &[Target], head: bool) -> Result<(), ExitCode> {
     }
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     let then = if head { ", then this machine" } else { "" };
-    output::err(&format!("Shut down {}{then}? [no] ", names.join(", ")));
+    let names = if names.is_empty() { "no node".to_owned() } else { names.join(", ") };
+    output::err(&format!("Shut down {names}{then}? [no] "));
     let mut answer = String::new();
     let _ = std::io::stdin().lock().read_line(&mut answer);
     if matches!(answer.trim(), "y" | "Y" | "yes") {

@@ -136,8 +136,8 @@ fn judge(output: &Output) -> Stage {
             Stage::Silent
         }
         Some(255) if words.contains("HOST IDENTIFICATION HAS CHANGED") => Stage::Refused(
-            "its host key is not the one of before: if it was set up anew, take the old key out \
-             with ssh-keygen -R"
+            "its host key is not the one of before: after a reflash, forget the old key with \
+             ssh-keygen -R"
                 .to_owned(),
         ),
         Some(code) => {

@@ -10,7 +10,7 @@ use crate::grammar;
 
 keys! {
     SHUTDOWN =
-    /// The user whom `bramblegate shutdown` logs in as on the nodes. Each user but root needs sudo
+    /// The user that `bramblegate shutdown` logs in as on the nodes. Each user but root needs sudo
     /// without a password there.
     SHUTDOWN_USER: String =
         "shutdown.user", text!("a user name such as \"pi\"", grammar::user), Toml("\"root\"");
@@ -22,7 +22,8 @@ keys! {
         text!("an absolute path such as \"/etc/bramblegate/shutdown_key\"", grammar::key_file),
         Words("none: the nodes are not shut down");
 
-    /// The nodes are waited for so long. Nodes that are not off by then are named.
+    /// How long `bramblegate shutdown` waits for the nodes. Nodes that are not off by then are
+    /// named.
     SHUTDOWN_TIMEOUT: Duration =
         "shutdown.timeout", duration(seconds(5), seconds(3600)), Toml("\"90s\"");
 }

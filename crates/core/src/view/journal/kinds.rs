@@ -225,8 +225,8 @@ kinds! {
          reports why. Nodes that are off raise no alarm until they are back."
     NodesMissing "86a61b2846f54e2e9a860f3aa4550b82" Warning
         "Nodes have not come back"
-        "They were shut down with `bramblegate shutdown`. Others of them, or the head, have been \
-         on again for health.boot_grace. Check their power and their cables."
+        "They were shut down with `bramblegate shutdown`. The head, or another of these nodes, has \
+         been on for health.boot_grace since. Check their power and their cables."
     LeftOut "0df42d12e6064c15b1d3b37a11349412" Notice
         "Too many records of one kind"
         "Something keeps changing, or a device floods the cluster interface. Further records \
