@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::output::Verbosity;
 use super::settings::{self, ConfigArg};
-use super::{exit, output};
+use super::{exit, output, shutdown};
 use crate::reconcile::dhcp;
 
 const EXAMPLES: &str = "\
@@ -62,6 +62,10 @@ pub fn main(args: Args) -> ExitCode {
             "dnsmasq is not installed, so the nodes would get no addresses and names",
             "sudo apt install dnsmasq-base",
         );
+    }
+    let key = settings.shutdown.key.as_deref().map(shutdown::key::look);
+    if let Some(Err((wrong, help))) = key.filter(|_| !args.verbosity.quiet) {
+        output::note(&wrong, &help);
     }
     ExitCode::SUCCESS
 }

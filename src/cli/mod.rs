@@ -19,6 +19,7 @@ pub mod run;
 pub mod service;
 pub mod settings;
 pub mod setup;
+pub mod shutdown;
 pub mod snmp;
 pub mod ssh_config;
 pub mod status;
@@ -87,6 +88,7 @@ enum Verb {
     Web(web::Args),
     Off(off::Args),
     Nodes(nodes::Args),
+    Shutdown(shutdown::Args),
     SshConfig(ssh_config::Args),
     Doctor(doctor::Args),
     Report(report::Args),
@@ -117,6 +119,7 @@ pub fn main() -> ExitCode {
         Verb::Web(args) => web::main(args),
         Verb::Off(args) => off::main(args),
         Verb::Nodes(args) => nodes::main(args),
+        Verb::Shutdown(args) => shutdown::main(args),
         Verb::SshConfig(args) => ssh_config::main(args),
         Verb::Doctor(args) => doctor::main(args),
         Verb::Report(args) => report::main(args),
@@ -204,6 +207,7 @@ mod tests {
             "web",
             "off",
             "nodes",
+            "shutdown",
             "ssh-config",
             "doctor",
             "report",

@@ -13,6 +13,7 @@
 //! asks eth1 no-client|waiting|unanswered|declined         how far the uplink's DHCP client has come; also
 //!                                                         "offered", "ipv6-only" and "refused", with the server
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
+//! shutdown 25 up rpi1,rpi2 going rpi3 staying rpi2 head ended   a report of the verb; all but the seconds may be left out
 //! node rpi1 310us retried                                 the first try was lost
 //! denied icmp | allowed icmp                              whether such probes may be sent
 //! flushed [by nft (4711)]                                 somebody changed our rules
@@ -51,8 +52,9 @@ use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
     Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button,
     Change, Conflict, Dhcp, Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac,
-    Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe, Reachability, Round,
-    Route, RouterOffer, ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, VenueNews, Vital, Web,
+    Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe, Reachability, Report,
+    Round, Route, RouterOffer, ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, VenueNews,
+    Vital, Web,
 };
 use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
@@ -138,6 +140,7 @@ impl Reader {
                 let held = words.choice(&[("pressed", true), ("released", false)])?;
                 Event::Button(Button::Power { held })
             }
+            "shutdown" => Event::Order(Order::Shutdown(shutdown(&mut words)?)),
             "acknowledge" => Event::Order(Order::Acknowledge),
             "all" => Event::Probe(all(&mut words, nodes)?),
             "node" => Event::Probe(node(&mut words, nodes)?),
@@ -429,6 +432,17 @@ fn all(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
     Ok(Probe::Nodes(
         nodes.iter().map(|node| Round { node: node.id, rtt, first_lost: !up }).collect(),
     ))
+}
+
+fn shutdown(words: &mut Words<'_>) -> Result<Report> {
+    let left_s = words.parse()?;
+    let mut names = |after| -> Result<Vec<String>> {
+        let names = words.after(after)?.unwrap_or_default();
+        Ok(names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    };
+    let (waiting, going, staying) = (names("up")?, names("going")?, names("staying")?);
+    let (head, ended) = (words.flag("head"), words.flag("ended"));
+    Ok(Report { ended, going, head, left_s, staying, waiting_total: waiting.len(), waiting })
 }
 
 fn node(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {

@@ -19,6 +19,31 @@ pub enum Order {
     Acknowledge,
     /// the display turns to its next page, as by its button
     NextPage,
+    /// how far the shutdown of the nodes has come
+    Shutdown(Shutdown),
+}
+
+/// How far the shutdown of the nodes has come. `bramblegate shutdown` reports it about once a
+/// second until `ended`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// no further report follows
+    pub ended: bool,
+    /// nodes that are asked to power off since the last report: they raise no alarm
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub going: Vec<String>,
+    /// the head powers off afterwards
+    pub head: bool,
+    /// seconds for which nodes are still waited for
+    pub left_s: u64,
+    /// nodes that were asked before, and stay up
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub staying: Vec<String>,
+    /// the first of the nodes that are not off yet
+    pub waiting: Vec<String>,
+    /// how many are not off yet
+    pub waiting_total: usize,
 }
 
 words! {
@@ -29,6 +54,7 @@ words! {
         Forget = "forget",
         Acknowledge = "acknowledge",
         NextPage = "next-page",
+        Shutdown = "shutdown",
     }
 }
 
@@ -40,18 +66,21 @@ pub struct Request {
     pub node: Option<String>,
     pub order: Word<Verb>,
     pub schema: Schema,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<Shutdown>,
 }
 
 impl From<Order> for Request {
     fn from(order: Order) -> Self {
-        let (verb, node) = match order {
-            Order::Drain(node) => (Verb::Drain, Some(node)),
-            Order::Resume(node) => (Verb::Resume, Some(node)),
-            Order::Forget(node) => (Verb::Forget, Some(node)),
-            Order::Acknowledge => (Verb::Acknowledge, None),
-            Order::NextPage => (Verb::NextPage, None),
+        let (verb, node, shutdown) = match order {
+            Order::Drain(node) => (Verb::Drain, Some(node), None),
+            Order::Resume(node) => (Verb::Resume, Some(node), None),
+            Order::Forget(node) => (Verb::Forget, Some(node), None),
+            Order::Acknowledge => (Verb::Acknowledge, None, None),
+            Order::NextPage => (Verb::NextPage, None, None),
+            Order::Shutdown(report) => (Verb::Shutdown, None, Some(report)),
         };
-        Self { node, order: verb.into(), schema: Schema::default() }
+        Self { node, order: verb.into(), schema: Schema::default(), shutdown }
     }
 }
 
@@ -88,9 +117,14 @@ impl Order {
             return Err(format!("schema {} is not known here: write {SCHEMA}", request.schema.0));
         }
         let verb = request.order.known().ok_or(
-            "the orders are \"drain\", \"resume\", \"forget\", \"acknowledge\" and \"next-page\"",
+            "the orders are \"drain\", \"resume\", \"forget\", \"acknowledge\", \"next-page\" and \"shutdown\"",
         )?;
-        Self::new(verb, request.node).ok_or_else(|| match verb {
+        if let (Verb::Shutdown, None, Some(report)) = (verb, &request.node, &request.shutdown) {
+            return Ok(Self::Shutdown(report.clone()));
+        }
+        let node = request.node.filter(|_| request.shutdown.is_none());
+        Self::new(verb, node).ok_or_else(|| match verb {
+            Verb::Shutdown => "\"shutdown\" needs a report, and has no node".to_owned(),
             Verb::Acknowledge => {
                 "\"acknowledge\" is for all that stands, not for one node".to_owned()
             }
@@ -141,6 +175,8 @@ mod tests {
             (br#"{"schema":1,"order":"drain"}"#, "needs the name"),
             (br#"{"schema":1,"order":"acknowledge","node":"rpi2"}"#, "not for one node"),
             (br#"{"schema":1,"order":"next-page","node":"rpi2"}"#, "not for one node"),
+            (br#"{"schema":1,"order":"shutdown"}"#, "needs a report"),
+            (br#"{"schema":1,"order":"drain","node":"a","shutdown":{}}"#, "needs the name"),
             (br#"{"schema":1,"order":"explode"}"#, "the orders are"),
             (br#"{"schema":1,"order":"drain","node":"rpi2","force":true}"#, "unknown field"),
         ] {
@@ -158,6 +194,10 @@ mod tests {
             (Order::Forget("a".into()), r#"{"node":"a","order":"forget","schema":1}"#),
             (Order::Acknowledge, r#"{"order":"acknowledge","schema":1}"#),
             (Order::NextPage, r#"{"order":"next-page","schema":1}"#),
+            (
+                Order::Shutdown(Shutdown { going: vec!["a".into()], ..Shutdown::default() }),
+                r#"{"order":"shutdown","schema":1,"shutdown":{"ended":false,"going":["a"],"head":false,"left_s":0,"waiting":[],"waiting_total":0}}"#,
+            ),
         ] {
             assert_eq!(String::from_utf8(crate::line(&order)).unwrap(), format!("{line}\n"));
             assert_eq!(Order::parse(line.as_bytes()), Ok(order));

@@ -14,7 +14,7 @@ use crate::{Schema, Text, Word};
 pub use line::Line;
 pub use parts::{
     Alert, Blocker, Clat, Cluster, ClusterIpv6, Gateway, Host, Lcd, Led, Node, Panel, Pressure,
-    Rule, Signal, Uplink, Web,
+    Rule, Shutdown, Signal, Uplink, Web,
 };
 pub use words::{
     ClatState, DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern,
@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub venue: Option<Word<VenueKind>>,
     /// the translator from IPv4 to IPv6; null: there is none, and none is wanted
     pub clat: Option<Clat>,
+    /// null: none runs
+    pub shutdown: Option<Shutdown>,
 }
 
 /// Each changed top-level object whole; of the nodes only those that changed, known by their name.
@@ -135,6 +137,9 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     #[cfg_attr(test, schemars(with = "Option<Clat>"))]
     pub clat: Option<Option<Clat>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
+    #[cfg_attr(test, schemars(with = "Option<Shutdown>"))]
+    pub shutdown: Option<Option<Shutdown>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Node>,
     /// names that are no node's any more; to be taken away before `nodes` of the same line are

@@ -257,6 +257,30 @@ pub(super) fn network(text: &str) -> Parsed<IpNet> {
     net.as_ref().map(IpNet::trunc).ok_or_else(wrong)
 }
 
+/// `shutdown.user`: what `useradd` takes, and nothing that `ssh` would take for an option.
+pub(super) fn user(text: &str) -> Parsed<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if text.is_empty() || text.len() > 32 || text.starts_with('-') || !text.chars().all(fits) {
+        return Err(Complaint::new(
+            format!("{text:?} is not the name of a user"),
+            "write a name such as \"pi\"",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// `shutdown.key`: the absolute path of a file, without what `ssh` would replace.
+pub(super) fn key_file(text: &str) -> Parsed<std::path::PathBuf> {
+    let is_file = text.starts_with('/') && !text.ends_with('/');
+    if !is_file || text.contains(['\0', '%', '$', '"']) {
+        return Err(Complaint::new(
+            format!("{text:?} is not the absolute path of a key"),
+            "write one such as \"/etc/bramblegate/shutdown_key\"",
+        ));
+    }
+    Ok(text.into())
+}
+
 /// One entry of `web.heads`: the URL of a head's page, without the slash at its end.
 pub(super) fn web_head(text: &str) -> Parsed<String> {
     let right = "write a URL such as \"http://rack2.local\" or \"http://rack2.local:8080\"";

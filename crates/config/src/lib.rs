@@ -90,6 +90,7 @@ pub struct Settings {
     pub sockets: Sockets,
     pub web: Web,
     pub metrics: Metrics,
+    pub shutdown: Shutdown,
     /// nothing was set up, and why: these are for showing alone. No file says that
     pub unset: Option<Unset>,
 }
@@ -558,4 +559,13 @@ pub enum Public {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metrics {
     pub nodes_max: usize,
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    pub user: String,
+    /// without it the nodes are not shut down
+    pub key: Option<PathBuf>,
+    pub timeout: Duration,
 }

@@ -41,6 +41,7 @@ pub(super) fn settings(
     check.sockets_apart(status.as_ref(), control.as_ref());
     let web = check.web(cluster.as_ref());
     let metrics = check.get(&keys::METRICS_NODES_MAX);
+    let shutdown = check.shutdown();
     Some(Settings {
         board: board?,
         uplink: uplink?,
@@ -58,6 +59,7 @@ pub(super) fn settings(
         web: web?,
         metrics: Metrics { nodes_max: metrics? },
         unset: None,
+        shutdown: shutdown?,
     })
 }
 
@@ -358,6 +360,14 @@ impl Check<'_> {
             heads: self.get(&keys::WEB_HEADS)?,
             names: self.get(&keys::WEB_NAMES)?,
             port_file: self.get(&keys::WEB_PORT_FILE)?,
+        })
+    }
+
+    fn shutdown(&self) -> Option<Shutdown> {
+        Some(Shutdown {
+            user: self.get(&keys::SHUTDOWN_USER)?,
+            key: self.get(&keys::SHUTDOWN_KEY),
+            timeout: self.get(&keys::SHUTDOWN_TIMEOUT)?,
         })
     }
 

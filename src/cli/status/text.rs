@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::api::Text;
 use crate::api::status::{
-    Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Snapshot, Uplink,
+    Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Shutdown, Snapshot, Uplink,
 };
 
 /// So many nodes are listed; of more, those that are not up come first.
@@ -135,9 +135,21 @@ pub fn page(status: &Snapshot, colours: bool, columns: Option<usize>) -> String 
     gateway(&mut page, &status.gateway);
     ipv6(&mut page, status);
     nodes(&mut page, status);
+    status.shutdown.iter().for_each(|status| shutdown(&mut page, status));
     status.host.iter().for_each(|status| host(&mut page, status));
     panel(&mut page, &status.panel);
     page.text
+}
+
+/// How far the shutdown of the nodes is.
+fn shutdown(page: &mut Page, shutdown: &Shutdown) {
+    let parts = [
+        format!("{} still up", shutdown.waiting_total),
+        shutdown.waiting.join(" "),
+        format!("{} s left", shutdown.left_s),
+        if shutdown.head { "then the head".to_owned() } else { String::new() },
+    ];
+    page.row("shutdown", &parts);
 }
 
 /// What the machine reports of itself.

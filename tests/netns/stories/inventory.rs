@@ -15,7 +15,7 @@ use super::scene::{PLAIN, alert, ensure, online, until};
 pub const SETTINGS: &str =
     "[sockets]\ncontrol = \"HOME/control.sock\"\n[health]\nboot_grace = \"2s\"\n";
 /// A board without a name.
-const STRANGER: &str = "192.168.50.77";
+pub const STRANGER: &str = "192.168.50.77";
 
 /// A plain venue with a gateway that takes orders.
 fn gateway(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
@@ -94,7 +94,7 @@ pub fn succeed(world: &World, words: &[&str]) -> Result<String> {
 
 /// A second address on a node's port is, to the head, a board with two addresses; a macvlan is a
 /// board of its own.
-fn stranger_appears() -> Result<()> {
+pub fn stranger_appears() -> Result<()> {
     must("rpi3", "ip link add stranger link eth0 type macvlan mode bridge")?;
     must("rpi3", "ip link set stranger address b8:27:eb:00:00:77 up")?;
     must("rpi3", &format!("ip addr add {STRANGER}/24 dev stranger"))?;

@@ -29,6 +29,7 @@ mod routing;
 pub mod scale;
 mod scene;
 mod service;
+mod shutdown;
 mod ssh;
 mod status;
 mod succession;
@@ -419,6 +420,22 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("inventory::changes_at_once_are_all_written", inventory::changes_at_once_are_all_written),
     ("inventory::control_socket_moves_at_a_reload", inventory::control_socket_moves_at_a_reload),
+    (
+        "shutdown::nodes_are_off_and_a_straggler_is_named",
+        shutdown::nodes_are_off_and_a_straggler_is_named,
+    ),
+    (
+        "shutdown::four_nodes_take_no_longer_than_the_slowest",
+        shutdown::four_nodes_take_no_longer_than_the_slowest,
+    ),
+    (
+        "shutdown::a_key_that_is_not_right_stops_it_before_anything_happens",
+        shutdown::a_key_that_is_not_right_stops_it_before_anything_happens,
+    ),
+    (
+        "shutdown::button_leaves_word_of_a_node_that_is_still_up",
+        shutdown::button_leaves_word_of_a_node_that_is_still_up,
+    ),
     (
         "ssh::ssh_by_name_works_from_the_laptop_and_from_the_head",
         ssh::ssh_by_name_works_from_the_laptop_and_from_the_head,

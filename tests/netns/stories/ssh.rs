@@ -15,7 +15,7 @@ const HEAD_PORT: &str = "2222";
 
 /// Everybody in this world is pi, whose home only this test sees: on the laptop, on the head and on
 /// the nodes.
-fn become_pi() -> Result<String> {
+pub fn become_pi() -> Result<String> {
     let (home, users) = (format!("{HOME}/pi"), format!("{HOME}/passwd"));
     let before = fs::read_to_string("/etc/passwd").unwrap_or_default();
     fs::write(&users, format!("pi:x:0:0::{home}:/bin/sh\n{before}"))
@@ -36,10 +36,15 @@ fn become_pi() -> Result<String> {
 
 /// An ssh server with a key of its own.
 fn sshd(place: &str, port: &str) -> Result<Running> {
+    sshd_with(place, port, &[])
+}
+
+/// The same, with more options.
+pub fn sshd_with(place: &str, port: &str, options: &[&str]) -> Result<Running> {
     let (key, pid) = (format!("{HOME}/key-{place}"), format!("{HOME}/sshd-{place}.pid"));
     run("dropbearkey", &["-t", "ed25519", "-f", &key])?;
     let mut command = within(place, "dropbear");
-    command.args(["-F", "-E", "-s", "-r", &key, "-p", port, "-P", &pid]);
+    command.args(["-F", "-E", "-s", "-r", &key, "-p", port, "-P", &pid]).args(options);
     let server = spawn(&mut command, &PathBuf::from(format!("{HOME}/sshd-{place}.log")))?;
     until(&format!("an ssh server on {place}"), || {
         fs::read_to_string(&pid).is_ok_and(|text| !text.is_empty())

@@ -98,6 +98,7 @@ impl Merged {
             web,
             venue,
             clat,
+            shutdown,
             nodes,
             nodes_removed,
             ..
@@ -120,6 +121,7 @@ impl Merged {
         replace(&mut self.snapshot.web, web);
         replace(&mut self.snapshot.venue, venue);
         replace(&mut self.snapshot.clat, clat);
+        replace(&mut self.snapshot.shutdown, shutdown);
         self.remove(&nodes_removed);
         for node in nodes {
             self.set(node, now);

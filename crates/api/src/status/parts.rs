@@ -268,3 +268,18 @@ pub struct Clat {
     pub prefix: Option<Text>,
     pub state: Word<ClatState>,
 }
+
+/// A shutdown of the nodes that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Shutdown {
+    /// the head powers off afterwards
+    pub head: bool,
+    /// nodes are waited for so much longer
+    pub left_s: u64,
+    /// the first of the nodes that are not off yet
+    pub waiting: Vec<Text>,
+    /// how many are not off yet
+    pub waiting_total: usize,
+}

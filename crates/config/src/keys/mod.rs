@@ -6,6 +6,7 @@ mod form;
 mod network;
 mod nodes;
 mod panel;
+mod shutdown;
 mod web;
 
 use std::time::Duration;
@@ -18,11 +19,18 @@ use form::Form;
 pub(crate) use network::*;
 pub(crate) use nodes::*;
 pub(crate) use panel::*;
+pub(crate) use shutdown::*;
 pub(crate) use web::*;
 
 /// Every key, in the order of the man page.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    network::NETWORK.iter().chain(nodes::NODES).chain(panel::PANEL).chain(web::WEB).copied()
+    network::NETWORK
+        .iter()
+        .chain(nodes::NODES)
+        .chain(panel::PANEL)
+        .chain(web::WEB)
+        .chain(shutdown::SHUTDOWN)
+        .copied()
 }
 
 /// One key that the settings may hold.

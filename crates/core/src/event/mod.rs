@@ -22,7 +22,7 @@ mod web;
 use std::ops::Add;
 use std::time::Duration;
 
-pub use crate::api::control::Order;
+pub use crate::api::control::{Order, Shutdown as Report};
 pub use crate::config::{Mac, printable, printable_json, printable_line};
 pub use alert::{Acknowledgement, AlertCode, AlertId, Severity};
 pub use dhcp::{Dhcp, DhcpWatchPlan, Lease, ServerLog, ServerLogKind};

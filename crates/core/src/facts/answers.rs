@@ -8,7 +8,9 @@ use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::Settings;
 use crate::event::alert::AlertCode;
-use crate::event::{AlertId, Astray, Instant, Link, LinkIndex, Netconf, NodeId, Output, Stop};
+use crate::event::{
+    AlertId, Astray, Instant, Link, LinkIndex, Netconf, NodeId, Output, Report, Stop,
+};
 
 use super::cluster;
 use super::dhcp::DhcpFacts;
@@ -92,6 +94,11 @@ impl Facts {
     /// Returns the power button, as it is held or was.
     pub fn power(&self) -> Power {
         self.power
+    }
+
+    /// Returns how far the shutdown of the nodes has come, if one runs.
+    pub fn shutdown(&self) -> Option<&Report> {
+        self.shutdown.report()
     }
 
     /// Returns the nodes.

@@ -6,7 +6,7 @@
 //! something. What one needs of another it gets as an argument. Events and time reach them in one
 //! order, in which those before have the event already and those behind have not:
 //!
-//! outputs, links, uplinks, venues, routing, firewall, host, power, web, cluster, nodes, dhcp, acknowledgements.
+//! outputs, links, uplinks, venues, routing, firewall, host, power, shutdown, web, cluster, nodes, dhcp, acknowledgements.
 
 mod alert;
 mod answers;
@@ -41,6 +41,7 @@ use context::Context;
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;
 use host::power::Power;
+use host::shutdown::Shutdown;
 pub use host::{TimeFacts, Trouble, Vitals};
 use link::{Links, Overlap};
 use node::Nodes;
@@ -68,6 +69,7 @@ pub struct Facts {
     firewall: FirewallFacts,
     host: Vitals,
     power: Power,
+    shutdown: Shutdown,
     cluster: Cluster,
     nodes: Nodes,
     dhcp: DhcpFacts,
@@ -97,6 +99,7 @@ impl Facts {
             firewall: FirewallFacts::default(),
             host: Vitals::new(),
             power: Power::default(),
+            shutdown: Shutdown::default(),
             cluster: Cluster::default(),
             nodes,
             dhcp: DhcpFacts::default(),
@@ -134,6 +137,12 @@ impl Facts {
         self.nodes.restore_drained(keys, self.now);
     }
 
+    /// Takes in the nodes that an earlier run had shut down, as [`Nodes::shut_down`] returned them.
+    /// `started`: the head was off since, so that they are on their way back.
+    pub fn restore_shut_down(&mut self, keys: BTreeSet<String>, started: bool) {
+        self.nodes.restore_shut_down(keys, started, self.now);
+    }
+
     /// Takes an event in at `now` and returns what changed.
     pub fn apply(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
         // Rounds come by the thousand and nearly all only confirm what is known: nothing but the
@@ -166,6 +175,7 @@ impl Facts {
         transitions.extend(self.firewall.handle(event, context));
         self.host.handle(event, context);
         self.power.handle(event, self.now);
+        transitions.extend(self.shutdown.handle(event, self.now));
         self.web.handle(event);
         self.cluster.handle(event, context, &self.links);
         transitions.extend(self.nodes.handle(event, context, &self.links));
@@ -187,6 +197,12 @@ impl Facts {
         self.firewall.refresh(self.now);
         self.host.refresh(self.now);
         transitions.extend(self.power.refresh(self.now));
+        if let Some(transition) = self.shutdown.refresh(self.now) {
+            if transition == Transition::ShutdownBrokenOff {
+                transitions.extend(self.nodes.all_stay(self.now));
+            }
+            transitions.push(transition);
+        }
         self.cluster.refresh(context, &self.links, &self.uplinks, &self.nodes);
         let cable = self.links.cluster_port().is_some_and(|port| port.carrier);
         transitions.extend(self.nodes.refresh(context, cable));
@@ -214,8 +230,9 @@ impl Facts {
             self.firewall.next_deadline(now),
             self.host.next_deadline(),
             self.power.next_deadline(now),
+            self.shutdown.next_deadline(),
             self.cluster.next_deadline(),
-            self.nodes.next_deadline(now),
+            self.nodes.next_deadline(self.settings.health.boot_grace, now),
             self.dhcp.next_deadline(),
         ];
         deadlines.into_iter().flatten().filter(|at| *at > now).min()

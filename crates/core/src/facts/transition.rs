@@ -70,6 +70,14 @@ pub enum Transition {
     PowerOffOrdered,
     /// the order was not carried out
     PowerOffUnheard,
+    /// so many nodes are being shut down; `head`: the head follows
+    ShutdownBegan { nodes: usize, head: bool },
+    /// the nodes are off, but for the first of `total` that are still up
+    ShutdownEnded { up: Vec<String>, total: usize, head: bool },
+    /// nothing more is heard of the shutdown
+    ShutdownBrokenOff,
+    /// nodes that were shut down have not come back with the others
+    NodesMissing { names: Vec<String> },
     /// settings were read again
     Reloaded,
 }

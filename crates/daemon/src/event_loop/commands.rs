@@ -1,9 +1,18 @@
 //! Orders about nodes: given on the control socket, and kept through a restart.
 
+use std::collections::BTreeSet;
+
 use super::{Daemon, operator};
 use crate::event::{Mac, Order};
+use crate::facts::Facts;
 use crate::facts::node::Origin;
 use crate::watch::control::Request;
+
+/// In the state directory: who was shut down and is not back, one a line, behind the number of the
+/// machine's start in which it was ([`BOOT`]).
+pub(super) const SHUT_DOWN: &str = "shut-down";
+/// Another one at each start of the machine (`random(4)`).
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// In the state directory: who is worked on, one a line; the names of nodes of the settings, the
 /// hardware addresses of others.
@@ -35,11 +44,14 @@ impl Daemon {
             return;
         }
         let acknowledges = order == Order::Acknowledge;
+        let reports = matches!(order, Order::Shutdown(_));
         let mut transitions = Vec::new();
         self.take(&crate::event::Event::Order(order), &mut transitions).await;
         self.publish(&transitions).await;
         if acknowledges {
             self.known.keep_for(&operator::lines(&self.facts), reply);
+        } else if reports {
+            self.shut_down.keep_for(&shut_down_lines(&self.facts), reply);
         } else {
             self.drained.keep_for(self.facts.nodes().drained(), reply);
         }
@@ -71,5 +83,29 @@ impl Daemon {
     /// An order follows its node to another name, and ends with it.
     pub(super) fn keep_orders(&mut self) {
         self.drained.keep(self.facts.nodes().drained());
+        self.shut_down.keep(&shut_down_lines(&self.facts));
     }
+}
+
+/// Takes in whom an earlier run had shut down. Where that was before the machine's start, they are
+/// on their way back.
+pub(super) fn restore_shut_down(facts: &mut Facts, lines: &BTreeSet<String>) {
+    let boot = boot();
+    let started = lines.iter().any(|line| !line.starts_with(&boot));
+    let keys = lines.iter().filter_map(|line| line.split_once(' '));
+    facts.restore_shut_down(keys.map(|(_, key)| key.to_owned()).collect(), started);
+}
+
+/// Returns who was shut down, as it is kept.
+fn shut_down_lines(facts: &Facts) -> BTreeSet<String> {
+    let keys = facts.nodes().shut_down();
+    if keys.is_empty() {
+        return keys;
+    }
+    let boot = boot();
+    keys.iter().map(|key| format!("{boot} {key}")).collect()
+}
+
+fn boot() -> String {
+    std::fs::read_to_string(BOOT).map_or_else(|_| "-".to_owned(), |text| text.trim().to_owned())
 }

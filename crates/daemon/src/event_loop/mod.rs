@@ -107,6 +107,8 @@ struct Daemon {
     read_again: bool,
     /// names of the nodes that are worked on
     drained: StateFile,
+    /// the nodes that were shut down and are not back
+    shut_down: StateFile,
     /// the alerts that users know of, by code and subject
     known: StateFile,
     /// what those two could not write
@@ -150,19 +152,20 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     facts.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
     let (ipv6, unkept) = link::ipv6_for(&options.settings, &options.state_directory, None);
     facts.apply(&Event::Vital(ipv6), clock::now());
-    let places =
-        [operator::ACKNOWLEDGED, commands::DRAINED].map(|name| options.state_directory.join(name));
-    let [known, drained] = places.each_ref().map(|path| state_file::read(path));
+    let places = [operator::ACKNOWLEDGED, commands::DRAINED, commands::SHUT_DOWN]
+        .map(|name| options.state_directory.join(name));
+    let [known, drained, shut_down] = places.each_ref().map(|path| state_file::read(path));
     let (acknowledged, unclear) = operator::restored(&known.lines);
     facts.apply(&Event::Acknowledgement(acknowledged), clock::now());
     facts.restore_drained(&drained.lines);
+    commands::restore_shut_down(&mut facts, &shut_down.lines);
     let (ordered, requests) = mpsc::channel(16);
     let (reported, lost) = mpsc::unbounded_channel();
-    let damages = [known.damage.clone(), drained.damage.clone(), unclear, unkept];
-    for damage in damages.into_iter().flatten() {
+    let damages = [&known, &drained, &shut_down].map(|kept| kept.damage.clone());
+    for damage in damages.into_iter().chain([unclear, unkept]).flatten() {
         let _ = reported.send(damage);
     }
-    let [known_place, drained_place] = places;
+    let [known_place, drained_place, shut_down_place] = places;
     let asked = Questions::default();
     let outputs = Outputs::spawn(&options, &events, asked.clone())?;
     let control = (options.settings.sockets.control.as_path(), ordered);
@@ -177,6 +180,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         reading: false,
         read_again: false,
         drained: StateFile::spawn(drained_place, &drained, reported.clone()),
+        shut_down: StateFile::spawn(shut_down_place, &shut_down, reported.clone()),
         known: StateFile::spawn(known_place, &known, reported),
         lost,
         facts,
@@ -429,6 +433,7 @@ impl Daemon {
         service_manager::stopping();
         self.journal.write(&journal::stopping(stop));
         self.drained.finish().await;
+        self.shut_down.finish().await;
         self.known.finish().await;
         let settings = &self.options.settings;
         let remove = settings.gateway.on_stop == OnStop::Remove && stop == Stop::Terminated;

@@ -195,11 +195,22 @@ fn clat() -> BoxedStrategy<Option<Clat>> {
     of(clat.prop_map(|(by, prefix, state)| Clat { by, prefix, state })).boxed()
 }
 
+fn shutdown() -> BoxedStrategy<Option<Shutdown>> {
+    let report = (any::<(bool, u64, usize)>(), list(text()));
+    of(report.prop_map(|((head, left_s, waiting_total), waiting)| Shutdown {
+        head,
+        left_s,
+        waiting,
+        waiting_total,
+    }))
+    .boxed()
+}
+
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     let head = (text(), any::<u64>(), word(&Severity::ALL), list(alert()));
     let middle = (uplink(), list(uplink()), gateway(), list(rule()), cluster());
-    (head, middle, of(host()), list(node()), (panel(), web(), venue(), clat()))
-        .prop_map(|(head, middle, host, nodes, (panel, web, venue, clat))| {
+    (head, middle, of(host()), list(node()), (panel(), web(), venue(), clat(), shutdown()))
+        .prop_map(|(head, middle, host, nodes, (panel, web, venue, clat, shutdown))| {
             let (version, uptime_s, severity, alerts) = head;
             let (uplink, uplinks, gateway, rules, cluster) = middle;
             Snapshot {
@@ -218,6 +229,7 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 web,
                 venue,
                 clat,
+                shutdown,
                 ..Snapshot::default()
             }
         })
@@ -228,9 +240,9 @@ fn change() -> BoxedStrategy<Change> {
     let head = (1..u64::MAX, of(word(&Severity::ALL)), of(list(alert())));
     let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(list(rule())), of(cluster()));
     let tail = (of(of(host())), (of(panel()), of(web())), list(node()), list(text()));
-    let last = (of(venue()), of(clat()));
+    let last = (of(venue()), of(clat()), of(shutdown()));
     (head, middle, tail, last)
-        .prop_map(|((seq, severity, alerts), middle, tail, (venue, clat))| {
+        .prop_map(|((seq, severity, alerts), middle, tail, (venue, clat, shutdown))| {
             let (uplink, uplinks, gateway, rules, cluster) = middle;
             let (host, (panel, web), nodes, nodes_removed) = tail;
             Change {
@@ -247,6 +259,7 @@ fn change() -> BoxedStrategy<Change> {
                 web,
                 venue,
                 clat,
+                shutdown,
                 nodes,
                 nodes_removed,
                 ..Change::default()

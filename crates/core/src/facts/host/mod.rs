@@ -1,6 +1,7 @@
 //! What was reported of the machine and how well it is.
 
 pub mod power;
+pub mod shutdown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Button, Event, Instant};
+use crate::event::{Button, Event, Instant, Order};
 use crate::facts::transition::Transition;
 
 /// The button must be held this long.
@@ -26,8 +26,13 @@ pub enum Power {
 impl Power {
     /// Takes in that the button is pressed or let go.
     pub(crate) fn handle(&mut self, event: &Event, now: Instant) {
-        if let Event::Button(button) = event {
-            self.apply(*button, now);
+        match event {
+            Event::Button(button) => self.apply(*button, now),
+            // It is being carried out: the nodes first.
+            Event::Order(Order::Shutdown(_)) if matches!(self, Self::Ordered { .. }) => {
+                *self = Self::Idle;
+            }
+            _ => {}
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -42,6 +43,13 @@ impl Nodes {
                 found.and_then(|id| self.found(id))
             }
             Event::Dhcp(Dhcp::Boots { address, file }) => self.handle_boot(*address, file, context),
+            Event::Order(Order::Shutdown(report)) => {
+                let mut going: Vec<_> =
+                    report.going.iter().filter_map(|name| self.goes(name, now)).collect();
+                going.extend(report.staying.iter().filter_map(|name| self.stays(name, now)));
+                let changed = |(id, change)| self.health_changed(id, change);
+                return going.into_iter().filter_map(changed).collect();
+            }
             Event::Order(order) => self.handle_order(order, now),
             Event::Vital(Vital::Host { name, .. }) => {
                 self.set_head(name, settings, now);
@@ -59,17 +67,21 @@ impl Nodes {
             self.cable_comes(now);
         }
         self.cable = cable;
-        let expired = self.expire(&settings.health, now);
+        let mut expired = self.expire(&settings.health, now);
+        let (names, missing) = self.give_up_returns(settings.health.boot_grace, now);
+        expired.extend(missing);
         let changed =
             expired.into_iter().filter_map(|(id, change)| self.health_changed(id, change));
         let mut transitions: Vec<Transition> = changed.collect();
+        transitions.extend((!names.is_empty()).then_some(Transition::NodesMissing { names }));
         transitions.extend(self.sweep(settings, now).into_iter().map(forgotten));
         transitions
     }
 
     /// Returns the next moment after `now` at which time alone changes something.
-    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let health = self.boot_deadline().into_iter().chain(self.sweep_at());
+    pub(crate) fn next_deadline(&self, grace: Duration, now: Instant) -> Option<Instant> {
+        let back = self.return_deadline(grace);
+        let health = self.boot_deadline().into_iter().chain(back).chain(self.sweep_at());
         health.chain(self.flood_deadlines()).filter(|at| *at > now).min()
     }
 
@@ -165,7 +177,9 @@ impl Nodes {
         let (name, drained) = match order {
             Order::Drain(name) => (name, true),
             Order::Resume(name) => (name, false),
-            Order::Acknowledge | Order::NextPage | Order::Forget(_) => return None,
+            Order::Acknowledge | Order::NextPage | Order::Forget(_) | Order::Shutdown(_) => {
+                return None;
+            }
         };
         self.note_drained(name, drained);
         let id = self.by_name(name)?.id;
@@ -197,7 +211,7 @@ impl Nodes {
     }
 
     /// Returns the transition of a node whose health is another.
-    fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
+    pub(super) fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
         let HealthChange { from, to, why } = change;
         let name = self.get(id)?.name.clone();
         Some(Transition::NodeHealth { name, from, to, why })

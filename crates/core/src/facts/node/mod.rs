@@ -11,6 +11,7 @@ mod health;
 mod intake;
 mod inventory;
 mod ipv6;
+mod shut_down;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use health::{BOOTING_TIME, HealthChange, Trouble};
 use inventory::Inventory;
 pub use inventory::{AddressConflict, FORGET_TIME, Flood, NameConflict, WrongDevice, most_claims};
 use ipv6::Ipv6Addresses;
+use shut_down::ShutDown;
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +100,7 @@ pub struct Nodes {
     booting: BTreeSet<(Instant, NodeId)>,
     inventory: Inventory,
     ipv6: Ipv6Addresses,
+    shut_down: ShutDown,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
     /// counts up when a node is asked in vain, or answers again

@@ -222,6 +222,15 @@ kinds! {
         "The machine is asked to power off by bramblegate-poweroff.path, which waits for the \
          file power-off in the daemon's runtime directory. Unplug it when the display shows SAFE \
          TO UNPLUG."
+    Shutdown "54805d10f81d4340b4d434213e84034d" Notice
+        "The nodes are shut down"
+        "This was done with `bramblegate shutdown` or the power button. Nodes that are still up \
+         did not confirm it, or still answer. `journalctl -u bramblegate-poweroff` or the verb \
+         reports why. Nodes that are off raise no alarm until they are back."
+    NodesMissing "86a61b2846f54e2e9a860f3aa4550b82" Warning
+        "Nodes have not come back"
+        "They were shut down with `bramblegate shutdown`. The head, or another of these nodes, has \
+         been on for health.boot_grace since. Check their power and their cables."
     LeftOut "0df42d12e6064c15b1d3b37a11349412" Notice
         "Too many records of one kind"
         "Something keeps changing, or a device floods the cluster interface. Further records \

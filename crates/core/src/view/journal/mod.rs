@@ -270,6 +270,30 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
             let message = "the machine was not powered off: is bramblegate-poweroff.path enabled?";
             Record::new(Kind::PowerOff, message).at(Priority::Warning)
         }
+        Transition::ShutdownBegan { nodes, head } => {
+            let then = if *head { ", then the head" } else { "" };
+            let count = if *nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+            Record::new(Kind::Shutdown, format!("shutting down {count}{then}"))
+        }
+        Transition::ShutdownEnded { total: 0, head, .. } => {
+            let then = if *head { "; the head follows" } else { "" };
+            Record::new(Kind::Shutdown, format!("all nodes are off{then}"))
+        }
+        Transition::ShutdownEnded { up, total, .. } => {
+            let message = format!("still up after the shutdown: {}", listed(up, *total));
+            Record::new(Kind::Shutdown, message).at(Priority::Warning)
+        }
+        Transition::ShutdownBrokenOff => {
+            Record::new(Kind::Shutdown, "the shutdown of the nodes was broken off")
+                .at(Priority::Warning)
+        }
+        Transition::NodesMissing { names } => {
+            let message = format!(
+                "shut down before, and not back with the others: {}",
+                listed(names, names.len())
+            );
+            Record::new(Kind::NodesMissing, message).at(Priority::Warning)
+        }
         Transition::UplinkState { .. }
         | Transition::UplinkAddress { .. }
         | Transition::UplinkRenewed { .. }
@@ -296,10 +320,16 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
 
 /// Returns the record that the operator acknowledged these alerts.
 fn acknowledged(alerts: &[String]) -> Record {
-    let (first, others) = alerts.split_at(alerts.len().min(KNOWN_LISTED));
-    let more = match others.len() {
+    let listed = listed(alerts, alerts.len());
+    Record::new(Kind::Acknowledged, format!("acknowledged: {listed}"))
+}
+
+/// Returns the first of `total`, and how many there are beside them.
+fn listed(all: &[String], total: usize) -> String {
+    let first = all.get(..all.len().min(KNOWN_LISTED)).unwrap_or_default();
+    let more = match total.saturating_sub(first.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Record::new(Kind::Acknowledged, format!("acknowledged: {}{more}", first.join(", ")))
+    format!("{}{more}", first.join(", "))
 }

@@ -21,8 +21,8 @@ use crate::decide::firewall::traffic;
 use crate::decide::venue::VenueKind;
 use crate::event::alert::Subject;
 use crate::event::{
-    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, RuleCount,
-    Traffic,
+    Acquisition, Applied, ApplyErrorKind, Blocker, Head, Instant, Mac, NodeId, Output, Report,
+    RuleCount, Traffic,
 };
 use crate::facts::Facts;
 use crate::facts::node::{NodeHealth, NodeState, Origin};
@@ -52,6 +52,8 @@ pub struct Snapshot {
     /// of the active uplink
     pub venue: Option<VenueKind>,
     pub clat: Option<api::Clat>,
+    /// `None`: no shutdown of the nodes runs
+    pub shutdown: Option<api::Shutdown>,
 }
 
 impl Snapshot {
@@ -72,6 +74,7 @@ impl Snapshot {
             web: self.web,
             venue: self.venue.map(Into::into),
             clat: self.clat.clone(),
+            shutdown: self.shutdown.clone(),
             ..api::Snapshot::default()
         }
     }
@@ -104,6 +107,7 @@ impl Snapshot {
             web: (self.web != before.web).then_some(self.web),
             venue: (self.venue != before.venue).then(|| self.venue.map(Into::into)),
             clat: (self.clat != before.clat).then(|| self.clat.clone()),
+            shutdown: (self.shutdown != before.shutdown).then(|| self.shutdown.clone()),
             ..api::Change::default()
         }
     }
@@ -253,6 +257,16 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
                 state: found.state.into(),
             },
         ),
+        shutdown: facts.shutdown().map(shutdown),
+    }
+}
+
+fn shutdown(report: &Report) -> api::Shutdown {
+    api::Shutdown {
+        head: report.head,
+        left_s: report.left_s,
+        waiting: report.waiting.iter().map(Into::into).collect(),
+        waiting_total: report.waiting_total,
     }
 }
 

@@ -117,7 +117,11 @@ impl Nodes {
     /// Takes one round in; returns when the health changed by it.
     pub fn round(&mut self, round: &Round, health: &Health, now: Instant) -> Option<HealthChange> {
         let cable = self.cable_since;
+        let returns = round.rtt.is_some() && self.is_return(round.node);
         let node = self.get_mut(round.node)?;
+        if returns {
+            node.watch.begin_anew();
+        }
         node.rtt = round.rtt.map(|rtt| smooth(node.rtt, rtt)).or(node.rtt);
         let boots = node.watch.boot().map(|boot| boot.until);
         let starting = now < node.since.max(cable) + health.boot_grace;
@@ -129,7 +133,18 @@ impl Nodes {
             self.booting.remove(&(until, round.node));
         }
         self.silences += u64::from(another);
+        if returns {
+            return self.returns(round.node, now);
+        }
+        self.note_silence(round.node);
         self.show(round.node, now)
+    }
+
+    /// A node that is silent is not starting any more.
+    pub(super) fn presume_down(&mut self, id: NodeId) {
+        if let Some(node) = self.get_mut(id).filter(|node| node.is_silent()) {
+            (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
+        }
     }
 
     /// The node loads `file`: it boots, and has news for a while.
@@ -138,8 +153,7 @@ impl Nodes {
         let before = node.watch.boot().map(|boot| boot.until);
         let until = now + BOOTING_TIME;
         if before.is_none() {
-            // Its next answer is that of a system that has just begun.
-            (node.watch.seen, node.watch.streak, node.watch.lost) = (Seen::Nothing, 0, 0);
+            node.watch.begin_anew();
         }
         node.watch.rare().boot = Some(Boot { stage: file.to_owned(), until });
         before.map(|before| self.booting.remove(&(before, id)));
@@ -271,6 +285,11 @@ impl Watch {
         }
         (self.seen, self.streak, self.lost, self.settled) = (target, 0, 0, 0);
         (self.slow, self.lossy) = (false, false);
+    }
+
+    /// Its next answer is that of a system that has just begun.
+    fn begin_anew(&mut self) {
+        (self.seen, self.streak, self.lost) = (Seen::Nothing, 0, 0);
     }
 
     /// It went down or came up: so often within the window is flapping.

@@ -214,7 +214,7 @@ impl Nodes {
                 && node.id != but
                 && !leased
                 && !answers
-                && !self.is_drained(node)
+                && !self.is_at_rest(node)
         })
     }
 

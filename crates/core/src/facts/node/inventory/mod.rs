@@ -136,6 +136,7 @@ impl Nodes {
         if drained {
             self.inventory.drained.insert(key)
         } else {
+            self.shut_down.remove(&key);
             self.inventory.drained.remove(&key)
         };
     }
@@ -144,8 +145,16 @@ impl Nodes {
         self.inventory.drained.contains(&node.order_key())
     }
 
+    /// Returns whether a node raises no alarm: it is worked on, or was shut down.
+    pub(super) fn is_at_rest(&self, node: &NodeState) -> bool {
+        self.is_drained(node) || self.shut_down.holds(node)
+    }
+
     /// An order about one becomes one about the other, which is the same board.
     pub(super) fn pass_order(&mut self, from: &str, to: String) {
+        if from != to {
+            self.shut_down.pass(from, &to);
+        }
         if from != to && self.inventory.drained.remove(from) {
             self.inventory.drained.insert(to);
         }
@@ -306,7 +315,7 @@ impl Nodes {
             self.pass_order(&from, to);
         }
         self.forget(stranger);
-        if self.get(id).is_some_and(|node| self.is_drained(node)) {
+        if self.get(id).is_some_and(|node| self.is_at_rest(node)) {
             self.set_maintenance(id, true, now);
         }
     }

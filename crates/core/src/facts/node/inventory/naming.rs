@@ -127,7 +127,7 @@ impl Nodes {
         };
         self.layout += u64::from(lacked);
         self.identify(id, |node| (node.name, node.group) = (name, group));
-        if self.get(id).is_some_and(|node| self.is_drained(node)) {
+        if self.get(id).is_some_and(|node| self.is_at_rest(node)) {
             self.set_maintenance(id, true, now);
         }
     }

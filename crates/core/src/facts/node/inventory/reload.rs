@@ -152,11 +152,11 @@ impl Nodes {
     }
 
     /// Those that are worked on are so under the new settings too, and only those.
-    fn drain_again(&mut self, now: Instant) {
+    pub(in super::super) fn drain_again(&mut self, now: Instant) {
         let all: Vec<(NodeId, bool)> =
-            self.iter().map(|node| (node.id, self.is_drained(node))).collect();
-        for (id, drained) in all {
-            self.set_maintenance(id, drained, now);
+            self.iter().map(|node| (node.id, self.is_at_rest(node))).collect();
+        for (id, at_rest) in all {
+            self.set_maintenance(id, at_rest, now);
         }
     }
 

@@ -1,11 +1,15 @@
-//! What stands there while the power button is held.
+//! What stands there while the power button is held, and while nodes are shut down.
 
 use super::Topic;
+use crate::event::Report;
 use crate::facts::Facts;
 use crate::facts::host::power::Power;
 
 /// Returns `HOLD TO POWER OFF 3`, counted down; then that it is done.
 pub fn topic(facts: &Facts) -> Option<Topic> {
+    if let Some(report) = facts.shutdown() {
+        return Some(still_up(report));
+    }
     match facts.power() {
         Power::Idle => None,
         Power::Held { left, .. } => Some(Topic::wordings([
@@ -15,4 +19,21 @@ pub fn topic(facts: &Facts) -> Option<Topic> {
         ])),
         Power::Ordered { .. } => Some(Topic::wordings(["POWERING OFF", "OFF NOW"])),
     }
+}
+
+/// Returns `rpi3 STILL UP 25`. Of several nodes each has two seconds in turn; where words and
+/// seconds do not fit together, each of them has one.
+fn still_up(report: &Report) -> Topic {
+    let Report { waiting, left_s, head, .. } = report;
+    let turn = usize::try_from(left_s / 2).unwrap_or(0) % waiting.len().max(1);
+    let Some(name) = waiting.get(turn) else {
+        let wordings =
+            if *head { ["POWERING OFF", "OFF NOW"] } else { ["NODES ARE OFF", "ALL OFF"] };
+        return Topic::wordings(wordings);
+    };
+    let short = if left_s % 2 == 0 { "STILL UP".to_owned() } else { format!("UP {left_s} s") };
+    let whole = [format!("{name} STILL UP {left_s}"), format!("{name} {short}")];
+    // Names often differ at their end only.
+    let cut = (0..name.len()).filter_map(|at| Some(format!("{} UP", name.get(at..)?)));
+    Topic::wordings(whole.into_iter().chain(cut))
 }

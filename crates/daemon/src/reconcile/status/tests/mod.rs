@@ -50,6 +50,7 @@ pub(super) fn snapshot() -> Snapshot {
         cluster: api::Cluster::default(),
         host: None,
         panel: api::Panel::default(),
+        shutdown: None,
         web: None,
         venue: None,
         clat: None,

@@ -1,0 +1,144 @@
+//! Nodes that were shut down on purpose. They raise no alarm, as those in maintenance do not, until
+//! they are back, or others are for so long that they ought to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{HealthChange, NodeState, Nodes};
+use crate::event::{Instant, NodeId};
+use crate::facts::transition::Transition;
+
+/// Holds who was shut down and is not back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ShutDown {
+    /// by [`NodeState::order_key`], whether it has fallen silent: before that an answer is no return
+    keys: BTreeMap<String, bool>,
+    /// when the first of them came back
+    returning: Option<Instant>,
+}
+
+impl ShutDown {
+    pub fn holds(&self, node: &NodeState) -> bool {
+        !self.keys.is_empty() && self.keys.contains_key(&node.order_key())
+    }
+
+    /// Forgets one.
+    pub fn remove(&mut self, key: &str) {
+        self.keys.remove(key);
+        if self.keys.is_empty() {
+            self.returning = None;
+        }
+    }
+
+    /// Follows a node to another key.
+    pub fn pass(&mut self, from: &str, to: &str) {
+        if let Some(silent) = self.keys.remove(from) {
+            self.keys.insert(to.to_owned(), silent);
+        }
+    }
+}
+
+impl Nodes {
+    /// Returns who was shut down and is not back: names in lower case, hardware addresses of nodes
+    /// that were found.
+    pub fn shut_down(&self) -> BTreeSet<String> {
+        self.shut_down.keys.keys().cloned().collect()
+    }
+
+    /// Takes in that a node is asked to power off.
+    pub(super) fn goes(&mut self, name: &str, now: Instant) -> Option<(NodeId, HealthChange)> {
+        let node = self.by_name(name)?;
+        let (id, key) = (node.id, node.order_key());
+        self.shut_down.keys.entry(key).or_insert(false);
+        self.shut_down.returning = None;
+        Some((id, self.set_maintenance(id, true, now)?))
+    }
+
+    /// Takes in that a node does not power off; one that is silent is off from earlier.
+    pub(super) fn stays(&mut self, name: &str, now: Instant) -> Option<(NodeId, HealthChange)> {
+        let node = self.by_name(name)?;
+        let (id, key) = (node.id, node.order_key());
+        if self.shut_down.keys.get(&key) != Some(&false) {
+            return None;
+        }
+        self.shut_down.remove(&key);
+        let drained = self.get(id).is_some_and(|node| self.is_drained(node));
+        Some((id, self.set_maintenance(id, drained, now)?))
+    }
+
+    /// Takes in that the shutdown was broken off: who is not silent stays.
+    pub(crate) fn all_stay(&mut self, now: Instant) -> Vec<Transition> {
+        let is_up = |node: &&NodeState| {
+            self.shut_down.keys.get(&node.order_key()).is_some_and(|silent| !silent)
+        };
+        let up: Vec<String> = self.iter().filter(is_up).map(|node| node.name.clone()).collect();
+        let changes: Vec<_> = up.iter().filter_map(|name| self.stays(name, now)).collect();
+        changes.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
+    }
+
+    /// Takes in whom an earlier run had shut down. `started`: the head was off since.
+    pub(crate) fn restore_shut_down(
+        &mut self,
+        keys: BTreeSet<String>,
+        started: bool,
+        now: Instant,
+    ) {
+        self.shut_down.returning = (started && !keys.is_empty()).then_some(now);
+        self.shut_down.keys = keys.into_iter().map(|key| (key, true)).collect();
+        self.drain_again(now);
+    }
+
+    /// Returns whether an answer of this node means that it is back.
+    pub(super) fn is_return(&self, id: NodeId) -> bool {
+        let silent = |node: &NodeState| self.shut_down.keys.get(&node.order_key()).copied();
+        !self.shut_down.keys.is_empty() && self.get(id).and_then(silent) == Some(true)
+    }
+
+    /// Takes in that a node is back; `None` if its health is the same.
+    pub(super) fn returns(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
+        let key = self.get(id)?.order_key();
+        self.shut_down.returning.get_or_insert(now);
+        self.shut_down.remove(&key);
+        let drained = self.get(id).is_some_and(|node| self.is_drained(node));
+        self.set_maintenance(id, drained, now)
+    }
+
+    /// Notes which of those that are about to go has fallen silent.
+    pub(super) fn note_silence(&mut self, id: NodeId) {
+        if self.shut_down.keys.is_empty() {
+            return;
+        }
+        let Some(node) = self.get(id).filter(|node| node.is_silent()) else { return };
+        let key = node.order_key();
+        self.shut_down.keys.entry(key).and_modify(|silent| *silent = true);
+    }
+
+    /// Returns when those that are not back ought to be: `grace` after the first of them, and after
+    /// the cluster port has a cable.
+    pub(super) fn return_deadline(&self, grace: Duration) -> Option<Instant> {
+        Some(self.shut_down.returning?.max(self.cable_since) + grace)
+    }
+
+    /// Returns who ought to be back by now; from now on they are as their probes say.
+    pub(super) fn give_up_returns(
+        &mut self,
+        grace: Duration,
+        now: Instant,
+    ) -> (Vec<String>, Vec<(NodeId, HealthChange)>) {
+        if self.return_deadline(grace).is_none_or(|at| at > now) {
+            return (Vec::new(), Vec::new());
+        }
+        let gone = std::mem::take(&mut self.shut_down);
+        let is_gone = |node: &&NodeState| gone.holds(node);
+        let missing: Vec<NodeId> = self.iter().filter(is_gone).map(|node| node.id).collect();
+        let mut names = Vec::new();
+        let mut changes = Vec::new();
+        for id in missing {
+            let drained = self.get(id).is_some_and(|node| self.is_drained(node));
+            names.extend(self.get(id).map(|node| node.name.clone()));
+            self.presume_down(id);
+            changes.extend(self.set_maintenance(id, drained, now).map(|change| (id, change)));
+        }
+        (names, changes)
+    }
+}

@@ -1,0 +1,295 @@
+//! `bramblegate shutdown`: the nodes, and then the head, in one go. Run by root, for the daemon's
+//! user is not to hold a key to all nodes.
+
+pub mod key;
+mod node;
+mod progress;
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::nodes::known::{Known, snapshot};
+use super::nodes::{code, report};
+use super::settings::{self, ConfigArg};
+use super::{control, exit, output};
+use crate::api::status::NodeHealth;
+use crate::config::Settings;
+use node::{Stage, Target};
+use progress::{Progress, Reporter};
+
+/// So many ssh clients run at once.
+const AT_ONCE: usize = 32;
+/// So often the daemon gets a report.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// In root's folder, for `system-shutdown`: what the display shows in place of SAFE TO UNPLUG.
+const STILL_UP: &str = "/run/bramblegate-shutdown/still-up";
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo bramblegate shutdown                the nodes; the head stays on
+  sudo bramblegate shutdown --all          the nodes, then the head
+  bramblegate shutdown --all --dry-run     print what would be done, do nothing
+
+shutdown.key names the ssh key for it. Exits with 0 if all nodes are off, 1 if some are still up, 78 if the key is not
+right.";
+
+/// Shut down the nodes, then the head if you want
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Shut down the nodes only (the default)
+    #[arg(long, conflicts_with = "all")]
+    pub nodes: bool,
+    /// Shut down the nodes, then power off this machine
+    ///
+    /// It stays on while a node is still up.
+    #[arg(long)]
+    pub all: bool,
+    /// Print what would be done, do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// As the power button does: the head powers off in any case
+    #[arg(long, hide = true, conflicts_with_all = ["nodes", "dry_run"])]
+    pub button: bool,
+    /// Status socket, if not that of the settings
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArg,
+}
+
+impl Args {
+    fn head(&self) -> bool {
+        self.all || self.button
+    }
+}
+
+/// Exit 0 if all nodes are off; 1 if some are not, 3 without a daemon, 77 without root, 78 where the
+/// key is not right.
+pub fn main(args: Args) -> ExitCode {
+    if !args.dry_run && !rustix::process::geteuid().is_root() {
+        let wrong = "shutdown: only root may read the key and power off";
+        output::error(wrong, "run it as `sudo bramblegate shutdown`");
+        return ExitCode::from(exit::NO_PERMISSION);
+    }
+    let button = args.button;
+    if button {
+        let _ = std::fs::remove_file(STILL_UP);
+    }
+    let settings = match settings::load_or_report(&args.config.config) {
+        Ok(merged) => merged.settings,
+        Err(code) => return code,
+    };
+    if button && settings.shutdown.key.is_none() {
+        // The nodes are left alone.
+        return power_off();
+    }
+    let code = shut_down(&args, &settings);
+    if button && code.is_err() {
+        // The settings want the nodes off, and they are not.
+        keep_off_the_plug("NODES STILL UP");
+    }
+    code.unwrap_or_else(|code| code)
+}
+
+/// # Errors
+/// The exit code where nothing has happened.
+fn shut_down(args: &Args, settings: &Settings) -> Result<ExitCode, ExitCode> {
+    let targets = targets(args, settings)?;
+    if targets.is_empty() {
+        output::out("no node is up\n");
+    }
+    if args.dry_run {
+        for target in &targets {
+            output::out(&format!("{}: {}\n", target.name, target.command().join(" ")));
+        }
+        output::out(if args.head() { "then the head: systemctl poweroff\n" } else { "" });
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes && !args.button {
+        confirm(&targets, args.head())?;
+    }
+    let up = if targets.is_empty() {
+        Vec::new()
+    } else {
+        warn(args.head());
+        carry_out(args, settings, targets)?
+    };
+    if !up.is_empty() && !args.button {
+        let stays = if args.all { ", so this machine stays on" } else { "" };
+        output::error(
+            &format!("shutdown: still up: {}{stays}", up.join(", ")),
+            "see above why; `sudo systemctl poweroff` powers this machine off alone",
+        );
+        return Ok(ExitCode::from(code::REFUSED));
+    }
+    if let Some(first) = up.first() {
+        keep_off_the_plug(&format!("{first} STILL UP"));
+    }
+    if !args.head() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Shares are released here, before the head that exports them goes.
+    Ok(power_off())
+}
+
+/// Returns the nodes that may be up, once the key is known to be right.
+fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
+    let Some(path) = &settings.shutdown.key else {
+        output::error(
+            "shutdown: shutdown.key is missing",
+            "packing-up.md in the guide shows how to make a key and name it in [shutdown]",
+        );
+        return Err(ExitCode::from(exit::CONFIG));
+    };
+    key::test(path).map_err(|(wrong, help)| {
+        output::error(&format!("shutdown: {wrong}"), &help);
+        ExitCode::from(exit::CONFIG)
+    })?;
+    let status = snapshot(args.socket.clone(), &args.config.config)
+        .map_err(|unknown| report("shutdown", &unknown))?;
+    let up = [NodeHealth::Up, NodeHealth::Degraded].map(|health| health.to_string());
+    let down = NodeHealth::Down.to_string();
+    let nodes = Known::of_status(&status).nodes.into_iter().filter(|node| node.health != down);
+    let target = |node: super::nodes::known::Node| {
+        let domain = &settings.cluster.domain;
+        Some(Target {
+            alias: format!("{}.{domain}", node.name),
+            address: node.address?,
+            is_up: up.contains(&node.health),
+            name: node.name,
+            user: settings.shutdown.user.clone(),
+            key: path.clone(),
+        })
+    };
+    Ok(nodes.filter_map(target).collect())
+}
+
+fn confirm(targets: &[Target], head: bool) -> Result<(), ExitCode> {
+    if !std::io::stdin().is_terminal() {
+        output::error("shutdown: there is no terminal to ask on", "add --yes if you mean it");
+        return Err(ExitCode::from(exit::USAGE));
+    }
+    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    let then = if head { ", then this machine" } else { "" };
+    let names = if names.is_empty() { "no node".to_owned() } else { names.join(", ") };
+    output::err(&format!("Shut down {names}{then}? [no] "));
+    let mut answer = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    output::out("nothing was shut down\n");
+    Err(ExitCode::from(code::REFUSED))
+}
+
+/// Warns who is logged in on the head. On a node its own `systemctl poweroff` does.
+fn warn(head: bool) {
+    let then = if head { ", then this machine" } else { "" };
+    let text = format!("bramblegate: the nodes are shut down now{then}");
+    let wall = Command::new("wall").arg(text).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    // It is a courtesy: without the program there is no warning.
+    let _ = wall;
+}
+
+/// Shuts the nodes down and waits for them; returns those that are still up.
+fn carry_out(
+    args: &Args,
+    settings: &Settings,
+    targets: Vec<Target>,
+) -> Result<Vec<String>, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|_| ExitCode::from(exit::CANNOT_CREATE))?;
+    let names = targets.iter().map(|target| target.name.clone());
+    let mut progress = Progress::new(names, args.head());
+    let reporter = Reporter::start(control::configured_socket(&args.config.config));
+    let started = Instant::now();
+    let limit = started + settings.shutdown.timeout;
+    let interface = cluster_interface(args);
+    runtime.block_on(watch(targets, interface, limit, &mut progress, &reporter));
+    let all_off = progress.waiting().next().is_none();
+    progress.give_up(args.button || args.all && all_off);
+    while !progress.is_reported() {
+        reporter.send(progress.report(Duration::ZERO, false));
+    }
+    reporter.send(progress.report(Duration::ZERO, true));
+    reporter.finish();
+    let (off, seconds) = (progress.off(), started.elapsed().as_secs());
+    let up: Vec<String> = progress.waiting().map(str::to_owned).collect();
+    output::out(&format!("{off} of {} nodes are off after {seconds} s\n", off + up.len()));
+    Ok(up)
+}
+
+/// Returns the interface at which the cluster is, where the daemon reports it.
+fn cluster_interface(args: &Args) -> Option<String> {
+    let status = snapshot(args.socket.clone(), &args.config.config).ok()?;
+    status.cluster.interface.map(|name| name.to_string())
+}
+
+async fn watch(
+    targets: Vec<Target>,
+    interface: Option<String>,
+    limit: Instant,
+    progress: &mut Progress,
+    reporter: &Reporter,
+) {
+    let (stages, mut changed) = mpsc::unbounded_channel();
+    let (places, interface) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(interface));
+    // Dropped at the end, which ends what still runs.
+    let mut tasks = JoinSet::new();
+    for (index, target) in targets.into_iter().enumerate() {
+        let (stages, places) = (stages.clone(), Arc::clone(&places));
+        let interface = Arc::clone(&interface);
+        tasks.spawn(async move {
+            let place = places.acquire().await;
+            let stage = target.ask().await;
+            drop(place);
+            let goes = stage == Stage::Going;
+            let _ = stages.send((index, stage));
+            if goes {
+                target.gone(interface.as_deref()).await;
+                let _ = stages.send((index, Stage::Off));
+            }
+        });
+    }
+    let mut next = Instant::now();
+    while !progress.is_settled() && Instant::now() < limit {
+        tokio::select! {
+            Some((index, stage)) = changed.recv() => progress.note(index, stage),
+            () = sleep_until(next.min(limit)) => {
+                next += INTERVAL;
+                reporter.send(progress.report(limit - Instant::now(), false));
+            }
+        }
+    }
+}
+
+/// Has the display name what is not off when the head is.
+fn keep_off_the_plug(words: &str) {
+    let path = Path::new(STILL_UP);
+    let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if let Err(error) = folder.and_then(|()| std::fs::write(path, format!("{words}\n"))) {
+        output::note(&format!("{STILL_UP}: {error}"), "check the nodes before you pull the plug");
+    }
+}
+
+/// From here on all is as with any power-off.
+fn power_off() -> ExitCode {
+    match Command::new("systemctl").args(["--no-block", "poweroff"]).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        _ => {
+            output::error("shutdown: systemctl did not power off", "sudo systemctl poweroff");
+            ExitCode::from(exit::CANNOT_CREATE)
+        }
+    }
+}

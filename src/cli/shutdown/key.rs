@@ -1,0 +1,95 @@
+//! The key of `[shutdown]`: whether ssh will take it, before anything happens.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What is wrong, and what helps.
+pub type Flaw = (String, String);
+
+/// Looks at the file alone.
+///
+/// # Errors
+/// It is missing, is no file, belongs to another user than root, or is open to more than its owner.
+pub fn look(path: &Path) -> Result<(), Flaw> {
+    let shown = path.display();
+    let make =
+        || format!("make one: sudo ssh-keygen -t ed25519 -N '' -C bramblegate-shutdown -f {shown}");
+    let found = std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => (format!("shutdown.key: there is no {shown}"), make()),
+        _ => (format!("shutdown.key: {shown}: {error}"), "run it with sudo".to_owned()),
+    })?;
+    if !found.is_file() {
+        return Err((format!("shutdown.key: {shown} is not a file"), make()));
+    }
+    let mend = || format!("sudo chown root: {shown} && sudo chmod 600 {shown}");
+    if found.uid() != 0 {
+        let wrong = format!("shutdown.key: {shown} belongs to another user than root");
+        return Err((wrong, mend()));
+    }
+    if found.mode() & 0o077 != 0 {
+        let wrong = format!(
+            "shutdown.key: {shown} is open to other users (mode {:o})",
+            found.mode() & 0o777
+        );
+        return Err((wrong, mend()));
+    }
+    Ok(())
+}
+
+/// As [`look`], and has `ssh-keygen` read it.
+///
+/// # Errors
+/// As [`look`]; it is no private key, or has a passphrase.
+pub fn test(path: &Path) -> Result<(), Flaw> {
+    look(path)?;
+    let read = Command::new("ssh-keygen")
+        .args(["-y", "-P", "", "-f"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            let wrong = format!("ssh-keygen cannot be started: {error}");
+            (wrong, "sudo apt install openssh-client".to_owned())
+        })?;
+    if read.status.success() {
+        return Ok(());
+    }
+    let shown = path.display();
+    let words = String::from_utf8_lossy(&read.stderr).to_lowercase();
+    if words.contains("passphrase") {
+        let wrong = format!("shutdown.key: {shown} has a passphrase, which no program can type");
+        return Err((wrong, format!("take it away: sudo ssh-keygen -p -N '' -f {shown}")));
+    }
+    let help = "name the private key, not the file whose name ends in .pub".to_owned();
+    Err((format!("shutdown.key: {shown} is not a private ssh key"), help))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn wrong(path: &Path) -> String {
+        look(path).map_or_else(|(wrong, help)| format!("{wrong}; {help}"), |()| String::new())
+    }
+
+    #[test]
+    fn what_is_no_key_file_of_roots_is_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(wrong(&path).contains("there is no") && wrong(&path).contains("ssh-keygen -t"));
+        assert!(wrong(folder.path()).contains("is not a file"));
+        fs::write(&path, "x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        let expected = if is_root { "mode 640" } else { "belongs to another user" };
+        assert!(wrong(&path).contains(expected), "{}", wrong(&path));
+        assert!(wrong(&path).contains("chmod 600"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(wrong(&path).is_empty(), is_root);
+    }
+}
