@@ -303,8 +303,9 @@ fn ipv6_is_forwarded_for_the_translator_alone() {
         // The nodes have IPv6 as well.
         RulesetInput { uplinks: vec!["eth1".into(), "clat0".into()], ipv6: given, ..rules() },
     ];
+    let mut reconciler = FirewallReconciler::new();
     for input in both {
-        let _sink = started(&input);
+        load(&mut reconciler, &build(&input), true);
         assert!(!ping(&lab.venue, "fd00:77::2"), "to the head's other networks");
         assert!(ping(&clat, "fd00:99::1"), "what was translated");
         assert!(ping(&lab.venue, "fd00:46::2"), "what is to be translated");
