@@ -145,6 +145,7 @@ fn the_listing_is_the_printed_text() {
         (RulesetInput::default(), true),
         (ipv6(true), true),
         (ipv6(false), false),
+        (RulesetInput { translated: true, ..home() }, true),
     ] {
         let ruleset = build(&input);
         let mut reconciler = FirewallReconciler::new();

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use bramblegate::decide::firewall::{RulesetInput, build};
+use bramblegate::decide::firewall::{ClusterIpv6, RulesetInput, build};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 
 use crate::firewall::{home, load};
@@ -34,6 +34,10 @@ pub fn tests() -> Vec<Trial> {
             foreign_sources_do_not_leave_by_the_uplink,
         ),
         trial("packets::ipv6_is_not_forwarded", ipv6_is_not_forwarded),
+        trial(
+            "packets::ipv6_is_forwarded_for_the_translator_alone",
+            ipv6_is_forwarded_for_the_translator_alone,
+        ),
         trial("packets::segments_fit_the_uplink", segments_fit_the_uplink),
         trial(
             "packets::other_networks_of_the_head_are_not_judged",
@@ -270,6 +274,45 @@ fn ipv6_is_not_forwarded() {
     assert!(ping(&lab.venue, "fd00:99::126"), "and the venue, after neighbour discovery");
     lab.venue.sh("ip -6 neigh flush dev eth0");
     assert!(ping(&lab.venue, "fd00:99::126"));
+}
+
+/// Without BPF the translator has the kernel forward IPv6, and the venue finds a router in the head.
+fn ipv6_is_forwarded_for_the_translator_alone() {
+    let lab = Lab::new();
+    let (clat, other) = (Namespace::new("clat"), Namespace::new("other"));
+    sh(&format!(
+        "sysctl -qw net.ipv6.conf.all.forwarding=1
+         ip link add clat0 type veth peer name eth0 netns {}; ip link set clat0 up
+         ip link add wg0 type veth peer name eth0 netns {}; ip link set wg0 up
+         ip addr add fd00:46::1/64 dev clat0 nodad; ip addr add fd00:77::1/64 dev wg0 nodad
+         ip addr add fd00:99::126/64 dev eth1 nodad",
+        clat.name(),
+        other.name()
+    ));
+    clat.sh("ip addr add fd00:46::2/64 dev eth0 nodad; ip link set eth0 up
+             ip route add default via fd00:46::1");
+    other.sh("ip addr add fd00:77::2/64 dev eth0 nodad; ip link set eth0 up
+              ip route add default via fd00:77::1");
+    lab.venue.sh("ip addr add fd00:99::1/64 dev eth0 nodad; ip route add default via fd00:99::126");
+    assert!((0..5).any(|_| ping(&lab.venue, "fd00:77::2")), "without rules it is open");
+    let uplinks = vec!["eth1".into(), "clat0".into()];
+    let network = "fd12:3456:789a:1::/64".parse().unwrap();
+    let given = Some(ClusterIpv6 { network, for_us_alone: true });
+    let both = [
+        RulesetInput { translated: true, uplinks, ..rules() },
+        // The nodes have IPv6 as well.
+        RulesetInput { uplinks: vec!["eth1".into(), "clat0".into()], ipv6: given, ..rules() },
+    ];
+    let mut reconciler = FirewallReconciler::new();
+    for input in both {
+        load(&mut reconciler, &build(&input), true);
+        assert!(!ping(&lab.venue, "fd00:77::2"), "to the head's other networks");
+        assert!(ping(&clat, "fd00:99::1"), "what was translated");
+        assert!(ping(&lab.venue, "fd00:46::2"), "what is to be translated");
+        if input.translated {
+            assert!(ping(&other, "fd00:99::1"), "the head's other networks to the venue");
+        }
+    }
 }
 
 fn segments_fit_the_uplink() {

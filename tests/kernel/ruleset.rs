@@ -147,6 +147,7 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
                 ssh_ports,
                 web_port: Some(8080),
                 overlap_routed,
+                translated: overlap_routed,
                 forwards,
                 flow_table_devices,
                 forwarded_for_us,

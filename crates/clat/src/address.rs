@@ -62,6 +62,15 @@ impl Prefix {
         self.length
     }
 
+    /// Returns whether packets to this prefix can leave the machine and the link: it is none of
+    /// multicast, of link-local addresses, or of ::/16, which holds loopback and the addresses that
+    /// stand for IPv4 inside a host (RFC 4291, section 2.4). A venue may send any.
+    #[must_use]
+    pub fn is_routable(&self) -> bool {
+        let [first, ..] = self.address.segments();
+        first != 0 && !self.address.is_multicast() && !self.address.is_unicast_link_local()
+    }
+
     /// Returns the places of the four octets of an embedded address.
     fn places(&self) -> impl Iterator<Item = usize> {
         let first = usize::from(self.length / 8);

@@ -245,7 +245,7 @@ fn nat_prefix(option: &[u8]) -> Option<NatPrefix> {
     let length = *LENGTH_CODES.get(usize::from(field & 7))?;
     let mut octets = [0; 16];
     octets.iter_mut().zip(array::<12>(option, 4).ok()?).for_each(|(to, from)| *to = from);
-    let prefix = Prefix::new(octets.into(), length).ok()?;
+    let prefix = Prefix::new(octets.into(), length).ok().filter(Prefix::is_routable)?;
     Some(NatPrefix { prefix, lifetime: field & !7 })
 }
 
@@ -381,6 +381,11 @@ mod tests {
         for code in [6, 7] {
             let read = read(&message(0, 0, &[&pref64(8, code, prefix)])).unwrap();
             assert_eq!(read.nat_prefixes, []);
+        }
+        for nowhere in ["::", "::1:0:0", "::ffff:0:0", "fe80::", "febf:1::", "ff02::", "ff0e:64::"]
+        {
+            let nowhere = pref64(8, 0, nowhere.parse().unwrap());
+            assert_eq!(read(&message(0, 0, &[&nowhere])).unwrap().nat_prefixes, []);
         }
         // withdrawn
         let read = read(&message(0, 0, &[&pref64(0, 0, prefix)])).unwrap();

@@ -43,7 +43,7 @@ pub fn prefixes(addresses: &[Ipv6Addr]) -> Vec<Prefix> {
 /// Returns each prefix with which an address would stand for a well-known one.
 fn candidates(address: Ipv6Addr) -> Vec<(Prefix, Ipv4Addr)> {
     let of = |length: u8| {
-        let prefix = Prefix::new(address, length).ok()?;
+        let prefix = Prefix::new(address, length).ok().filter(Prefix::is_routable)?;
         let embedded = prefix.extract(address)?;
         WELL_KNOWN.contains(&embedded).then_some((prefix, embedded))
     };
@@ -74,6 +74,10 @@ mod tests {
         assert_eq!(found(&["2001:db8:c000:aa::"]), ["2001:db8::/32"]);
         assert_eq!(found(&["2001:db8::1", "::"]), [""; 0]);
         assert_eq!(found(&[]), [""; 0]);
+        for lie in ["::192.0.0.170", "::ffff:192.0.0.171", "fe80::192.0.0.170", "ff02::192.0.0.170"]
+        {
+            assert_eq!(found(&[lie]), [""; 0]);
+        }
     }
 
     /// The address stands at two places of one; the other shows which place it is.
@@ -90,6 +94,7 @@ mod tests {
             bits: u128, length in prop::sample::select(&Prefix::LENGTHS[..]),
         ) {
             let prefix = Prefix::new(Ipv6Addr::from_bits(bits), length).unwrap();
+            prop_assume!(prefix.is_routable());
             prop_assert_eq!(prefixes(&WELL_KNOWN.map(|address| prefix.embed(address))), [prefix]);
         }
 

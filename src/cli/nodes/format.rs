@@ -8,6 +8,8 @@ use super::known::Node;
 
 /// Ansible's name for all nodes; no group of the settings is called so twice.
 const ALL: &str = "nodes";
+/// In slurm.conf(5), in any case, what all later lines begin with: no node or partition.
+const DEFAULTS: &str = "default";
 /// Where prometheus-node-exporter listens.
 pub const EXPORTER: u16 = 9100;
 
@@ -120,8 +122,12 @@ fn hostfile(nodes: &[Node], slots: Option<u16>) -> String {
 
 /// Lines of slurm.conf(5). A partition for each group, and one with all nodes, the default.
 fn slurm(nodes: &[Node]) -> String {
-    let all = fold::fold(names(nodes));
+    let is_node = |name: &&str| !name.eq_ignore_ascii_case(DEFAULTS);
+    let all = fold::fold(names(nodes).filter(is_node));
     let mut text = String::new();
+    for name in names(nodes).filter(|name| !is_node(name)) {
+        let _ = writeln!(text, "# {name} is left out: Slurm has another meaning for this name");
+    }
     for names in &all {
         let _ = writeln!(text, "NodeName={names} State=UNKNOWN");
     }
@@ -130,8 +136,10 @@ fn slurm(nodes: &[Node]) -> String {
     }
     let _ = writeln!(text, "PartitionName={ALL} Nodes={} Default=YES State=UP", all.join(","));
     for (group, names) in groups(nodes) {
-        if group != ALL {
-            let names = fold::fold(names).join(",");
+        let names = fold::fold(names.into_iter().filter(is_node)).join(",");
+        if group != ALL && !names.is_empty() {
+            let suffix = if is_node(&group) { "" } else { "_group" };
+            let group = format!("{group}{suffix}");
             let _ = writeln!(text, "PartitionName={group} Nodes={names} State=UP");
         }
     }
@@ -209,6 +217,23 @@ mod tests {
         assert_eq!(targets.as_array().map(Vec::len), Some(2), "one has no address");
         assert_eq!(targets[0]["targets"][0], "192.168.50.11:9100");
         assert_eq!(targets[0]["labels"]["__meta_bramblegate_group"], "rack-1");
+    }
+
+    /// A board calls itself as it likes, and slurm.conf(5) begins what holds for all later lines so.
+    #[test]
+    fn what_slurm_takes_for_defaults_is_no_node_and_no_partition() {
+        let mut nodes = nodes();
+        (nodes[1].name, nodes[1].group) = ("Default".to_owned(), Some("default".to_owned()));
+        let without = "# Default is left out: Slurm has another meaning for this name\n\
+                       NodeName=rpi[1,10] State=UNKNOWN\n\
+                       PartitionName=nodes Nodes=rpi[1,10] Default=YES State=UP\n";
+        let printed = |nodes: &[Node]| text(Format::Slurm, nodes, Extra::default()).unwrap();
+        assert_eq!(printed(&nodes), format!("{without}PartitionName=rack-1 Nodes=rpi1 State=UP\n"));
+        nodes[0].group = Some("default".to_owned());
+        assert_eq!(
+            printed(&nodes),
+            format!("{without}PartitionName=default_group Nodes=rpi1 State=UP\n")
+        );
     }
 
     #[test]

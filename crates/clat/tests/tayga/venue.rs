@@ -402,6 +402,10 @@ fn by_orders() -> usize {
         fs::rename("/run/clat.new", ORDERS).expect("an order");
     };
     until("a first state", || !state().is_empty());
+    let keys = "all.forwarding eth1.accept_ra eth1.proxy_ndp";
+    let keys: String = keys.split(' ').map(|key| format!(" net.ipv6.conf.{key}")).collect();
+    let settings = || run("head", &format!("sysctl -n{keys} net.ipv6.neigh.eth1.proxy_delay"));
+    let before = settings();
     assert!(!device(), "translated without an order: {}", state());
     write(r#"{"schema":1,"uplink":"eth1","prefix":"64:ff9b::/96","mode":"auto"}"#);
     until("the first answer", reaches);
@@ -427,10 +431,32 @@ fn by_orders() -> usize {
     run("head", "ip -6 route replace default via fe80::1 dev eth1");
     until("an answer with the address", reaches);
     assert!(run("head", "ip route show default").contains("mtu 1260"));
+    // Killed, and the order is gone before it is started again.
+    let address = own_address();
+    assert!(!end(&mut child, "-KILL"));
+    fs::remove_file(ORDERS).expect("an order");
+    let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
+    until("the end of its address", || !run("head", "ip -6 addr show dev eth1").contains(&address));
     assert!(end(&mut child, "-TERM"), "{}", log());
     assert!(!device());
+    killed_without_bpf(&write, &settings);
+    assert_eq!(settings(), before);
     println!("off {} ms after the order was gone", took.as_millis());
     0
+}
+
+/// Killed while the kernel forwards for it, and the order is gone before it is started again.
+fn killed_without_bpf(write: &dyn Fn(&str), settings: &dyn Fn() -> String) {
+    let before = settings();
+    let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
+    write(r#"{"uplink":"eth1","prefix":"64:ff9b::/96","mode":"tun"}"#);
+    until("an answer without BPF", reaches);
+    assert_ne!(settings(), before);
+    assert!(!end(&mut child, "-KILL"));
+    fs::remove_file(ORDERS).expect("an order");
+    let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
+    until("the settings of before", || settings() == before);
+    assert!(end(&mut child, "-TERM"));
 }
 
 /// Killed and started again as a service manager does: nothing leaves untranslated, the address

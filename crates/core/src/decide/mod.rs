@@ -351,6 +351,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
             network: address.trunc(),
             for_us_alone: !facts.forwarded_ipv6(),
         }),
+        translated: !facts.forwarded_ipv6() && clat::order(settings, facts).is_some(),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: facts.vitals().ssh_ports.clone(),

@@ -121,6 +121,9 @@ fn reasons(
     let mut reasons = Vec::new();
     if let Some((prefix, Nat64Source::Advertised)) = memory.nat64() {
         reasons.push(format!("pref64 {prefix} by RA"));
+        // Another host may pose as a router: where IPv4 goes is to be seen.
+        let others = memory.unused_nat64();
+        reasons.extend((others > 0).then(|| format!("{others} other pref64 by RA, not used")));
     }
     if let Some(prefix) = memory.dns64() {
         reasons.push(format!("dns64 {prefix} by ipv4only.arpa"));

@@ -210,11 +210,13 @@ pub struct NeighbourPlan {
 
 impl NeighbourPlan {
     /// Returns whether a neighbour at this address is a node's: of IPv6 those in the nodes'
-    /// network.
+    /// network, but for the head's own address, which the kernel learns of whoever sends from it.
     pub fn counts(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => true,
-            IpAddr::V6(address) => self.ipv6.is_some_and(|net| net.contains(&address)),
+            IpAddr::V6(address) => {
+                self.ipv6.is_some_and(|net| net.contains(&address) && net.addr() != address)
+            }
         }
     }
 }
@@ -233,4 +235,19 @@ pub struct ConflictPort {
     pub index: LinkIndex,
     pub mac: Mac,
     pub addresses: Vec<Ipv4Addr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux 6.12 notes as a neighbour whoever asks it something from its own address.
+    #[test]
+    fn a_node_that_sends_from_the_heads_address_has_it_not() {
+        let plan = NeighbourPlan { index: 2, ipv6: "fd12:3456:789a:1::1/64".parse().ok() };
+        let counts = |address: &str| plan.counts(address.parse().unwrap());
+        assert!(counts("fd12:3456:789a:1::2") && counts("192.168.50.1"));
+        assert!(!counts("fd12:3456:789a:1::1"));
+        assert!(!counts("fe80::1") && !counts("2001:db8::1"));
+    }
 }

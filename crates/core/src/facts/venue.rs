@@ -1,7 +1,7 @@
 //! What the network behind each uplink offers: by its routers' advertisements, by its resolvers,
 //! and by what answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -67,11 +67,21 @@ impl Family {
 /// One router's offer, with moments in the place of lifetimes.
 #[derive(Debug, Clone, PartialEq)]
 struct Router {
-    heard: Instant,
+    /// when it was first heard
+    since: Instant,
     /// as a default router
     until: Instant,
+    /// without a lifetime once that has ended
     offer: RouterOffer,
-    nat64: Vec<(Prefix, Instant)>,
+    nat64: Vec<Nat64>,
+}
+
+/// A NAT64 prefix that a router advertised. The one that was heard first comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Nat64 {
+    since: Instant,
+    prefix: Prefix,
+    until: Instant,
 }
 
 impl Venues {
@@ -148,7 +158,7 @@ impl Venues {
         let families = self.0.values().flat_map(|memory| [memory.ipv4, memory.ipv6]);
         let routers = self.0.values().flat_map(|memory| memory.routers.values());
         let ends = routers
-            .flat_map(|router| router.nat64.iter().map(|(_, until)| *until).chain([router.until]));
+            .flat_map(|router| router.nat64.iter().map(|known| known.until).chain([router.until]));
         ends.chain(families.filter_map(Family::deadline)).filter(|at| *at > now).min()
     }
 
@@ -163,48 +173,68 @@ fn has_carrier(index: LinkIndex, links: &Links) -> bool {
 }
 
 impl VenueMemory {
+    /// Takes in what a router advertises. Where there is no room the latest newcomer gives way: a
+    /// host that poses as ever other routers displaces none of those that were there before it.
     fn advertised(&mut self, address: Ipv6Addr, offer: &RouterOffer, now: Instant) {
         if self.routers.len() >= MOST_ROUTERS && !self.routers.contains_key(&address) {
-            let oldest = self.routers.iter().min_by_key(|(_, router)| router.heard);
-            if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                self.routers.remove(&oldest);
+            let latest = self.routers.iter().max_by_key(|(_, router)| router.since);
+            if let Some(latest) = latest.map(|(address, _)| *address) {
+                self.routers.remove(&latest);
             }
         }
-        let before = self.routers.remove(&address).map(|router| router.nat64).unwrap_or_default();
-        let mut nat64: BTreeMap<Prefix, Instant> = before.into_iter().collect();
-        for (prefix, lifetime) in &offer.nat64 {
-            nat64.insert(*prefix, now + seconds(*lifetime));
-        }
-        let mut nat64: Vec<(Prefix, Instant)> =
-            nat64.into_iter().filter(|(_, until)| *until > now).collect();
-        nat64.truncate(MOST_PREFIXES);
-        let until = now + seconds(offer.lifetime);
+        let before = self.routers.remove(&address);
+        let since = before.as_ref().map_or(now, |router| router.since);
         // What an advertisement leaves out is not withdrawn by it (RFC 8781, section 5): it ends
         // with its own lifetime.
-        self.routers.insert(address, Router { heard: now, until, offer: offer.clone(), nat64 });
+        let mut nat64 = before.map(|router| router.nat64).unwrap_or_default();
+        for (prefix, lifetime) in &offer.nat64 {
+            let until = now + seconds(*lifetime);
+            match nat64.iter_mut().find(|known| known.prefix == *prefix) {
+                Some(known) => known.until = until,
+                None => nat64.push(Nat64 { since: now, prefix: *prefix, until }),
+            }
+        }
+        nat64.retain(|known| known.until > now);
+        nat64.sort();
+        nat64.truncate(MOST_PREFIXES);
+        // Its prefixes are kept beside it.
+        let offer = RouterOffer { nat64: Vec::new(), ..offer.clone() };
+        let until = now + seconds(offer.lifetime);
+        self.routers.insert(address, Router { since, until, offer, nat64 });
     }
 
     fn expire(&mut self, now: Instant) {
         for router in self.routers.values_mut() {
-            router.nat64.retain(|(_, until)| *until > now);
+            router.nat64.retain(|known| known.until > now);
+            if router.until <= now {
+                router.offer.lifetime = 0;
+            }
         }
         self.routers.retain(|_, router| router.until > now || !router.nat64.is_empty());
     }
 
     /// Returns the routers that are default routers.
     fn routers(&self) -> impl Iterator<Item = &RouterOffer> {
-        self.routers
-            .values()
-            .filter(|router| router.until > router.heard)
-            .map(|router| &router.offer)
+        self.routers.values().map(|router| &router.offer).filter(|offer| offer.lifetime > 0)
     }
 
     /// Returns the venue's NAT64 prefix and who made it known: routers first (RFC 8781, section
-    /// 5.1), of several the least, so that all wake-ups agree.
+    /// 5.1), of several the one that was heard first. So another host's prefix takes no traffic
+    /// away while it lasts.
     pub fn nat64(&self) -> Option<(Prefix, Nat64Source)> {
-        let advertised = self.routers.values().flat_map(|router| &router.nat64).map(|(p, _)| *p);
-        let advertised = advertised.min().map(|prefix| (prefix, Nat64Source::Advertised));
+        let advertised = self.advertised_nat64().min();
+        let advertised = advertised.map(|first| (first.prefix, Nat64Source::Advertised));
         advertised.or_else(|| self.dns64().map(|prefix| (prefix, Nat64Source::Synthesised)))
+    }
+
+    /// Returns how many prefixes routers advertise beside the one that is used.
+    pub fn unused_nat64(&self) -> usize {
+        let all: BTreeSet<Prefix> = self.advertised_nat64().map(|known| known.prefix).collect();
+        all.len().saturating_sub(1)
+    }
+
+    fn advertised_nat64(&self) -> impl Iterator<Item = &Nat64> {
+        self.routers.values().flat_map(|router| &router.nat64)
     }
 
     /// Returns the prefix by which the uplink's resolvers make addresses.
@@ -300,6 +330,54 @@ mod tests {
         let autonomous = RouterOffer { lifetime: 9, autonomous: true, ..RouterOffer::default() };
         memory.advertised(router(3), &autonomous, at(1));
         assert!(!memory.is_managed_alone());
+    }
+
+    #[test]
+    fn a_router_that_has_ended_is_none_while_its_prefix_lasts() {
+        let mut memory = VenueMemory::default();
+        let managed =
+            RouterOffer { managed: true, mtu: Some(1280), ..offer(60, &[("64:ff9b::/96", 600)]) };
+        memory.advertised(router(1), &managed, NOW);
+        assert!(memory.is_managed_alone());
+        memory.expire(at(60));
+        assert!(known(&memory).is_some());
+        assert!(!memory.is_managed_alone() && memory.mtu().is_none());
+    }
+
+    #[test]
+    fn another_prefix_takes_nothing_from_the_one_that_was_first() {
+        let mut memory = VenueMemory::default();
+        memory.advertised(router(9), &offer(1800, &[("2001:db8:64::/96", 600)]), NOW);
+        memory.advertised(router(1), &offer(1800, &[("64:ff9b::/96", 1800)]), at(1));
+        assert_eq!(known(&memory).as_deref(), Some("2001:db8:64::/96"));
+        assert_eq!(memory.unused_nat64(), 1);
+        memory.advertised(router(9), &offer(1800, &[("2001:db8:64::/96", 600)]), at(500));
+        memory.expire(at(700));
+        assert_eq!(known(&memory).as_deref(), Some("2001:db8:64::/96"), "renewed");
+        memory.expire(at(1100));
+        assert_eq!(known(&memory).as_deref(), Some("64:ff9b::/96"));
+        assert_eq!(memory.unused_nat64(), 0);
+    }
+
+    /// A host that sends in the name of ever other routers.
+    #[test]
+    fn a_flood_displaces_no_router_that_was_there_before() {
+        let mut memory = VenueMemory::default();
+        memory.advertised(router(1), &offer(1800, &[("2001:db8:64::/96", 1800)]), NOW);
+        for number in 2..500 {
+            let prefix = format!("2001:db8:{number:x}::/96");
+            memory.advertised(router(number), &offer(1800, &[(&prefix, 1800)]), at(number.into()));
+        }
+        assert_eq!(memory.routers.len(), MOST_ROUTERS);
+        assert_eq!(known(&memory).as_deref(), Some("2001:db8:64::/96"));
+        assert!(memory.routers.contains_key(&router(499)), "a newcomer has a place");
+        let many: Vec<(String, u16)> =
+            (0..500).map(|n| (format!("2001:db8:{n:x}::/96"), 9)).collect();
+        let many: Vec<(&str, u16)> =
+            many.iter().map(|(text, time)| (text.as_str(), *time)).collect();
+        memory.advertised(router(499), &offer(1800, &many), at(500));
+        assert!(memory.routers.values().all(|router| router.nat64.len() <= MOST_PREFIXES));
+        assert!(memory.routers.values().all(|router| router.offer.nat64.is_empty()));
     }
 
     proptest! {

@@ -98,7 +98,10 @@ fn main() -> ExitCode {
     };
     let orders =
         fixed.map_or_else(|| Orders::follow(args.orders), |order| Ok(Orders::Fixed(order)));
-    let ways = Ways { device: args.device, attach: args.attach, object: args.object };
+    // Beside the state, in the service's own folder.
+    let record = args.state.as_ref().map(|state| state.with_file_name("sysctls"));
+    record.as_deref().into_iter().for_each(sysctl::set_back);
+    let ways = Ways { device: args.device, attach: args.attach, object: args.object, record };
     let ended = orders.and_then(|orders| Keeper::new(orders, ways, args.state)?.run());
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -145,8 +148,12 @@ impl Keeper {
 
     /// Translates until a signal ends it.
     fn run(mut self) -> io::Result<()> {
+        let mut is_first = true;
         loop {
             let outcome = self.settle();
+            if std::mem::take(&mut is_first) {
+                self.remove_left_over();
+            }
             let failed = outcome.is_err();
             self.report(outcome);
             if self.wait(failed.then_some(&RETRY)) {
@@ -154,6 +161,17 @@ impl Keeper {
                 self.report(Err("ended".to_owned()));
                 return Ok(());
             }
+        }
+    }
+
+    /// Takes away what the service left when it was killed, but for what the first session took
+    /// over. One that is started by hand may stand beside the service, and leaves its address alone.
+    fn remove_left_over(&mut self) {
+        let device = |network: &mut Network| network.link(&self.ways.device);
+        let is_alone = self.session.is_some() || matches!(device(&mut self.network), Ok(None));
+        if is_alone && matches!(self.orders, Orders::File(_)) {
+            let held = self.session.as_ref().map(|session| session.address);
+            session::remove_left_over(&mut self.network, held);
         }
     }
 

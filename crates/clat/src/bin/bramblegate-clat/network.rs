@@ -97,9 +97,18 @@ impl Network {
     /// # Errors
     /// The kernel gives no answer.
     pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>, NetlinkError> {
+        let all = self.all_addresses()?.into_iter();
+        Ok(all.filter(|(port, _)| *port == index).map(|(_, address)| address).collect())
+    }
+
+    /// Lists the IPv6 addresses of all interfaces that are of global scope, with their interfaces.
+    ///
+    /// # Errors
+    /// The kernel gives no answer.
+    pub fn all_addresses(&mut self) -> Result<Vec<(u32, Address)>, NetlinkError> {
         let addresses = self.0.dump(&Listing::Addresses.request(), |message| {
             let read = rtnetlink::address(message)?;
-            if read.header.index != index || read.header.scope != AddressScope::Universe {
+            if read.header.scope != AddressScope::Universe {
                 return None;
             }
             let mut found = None;
@@ -111,7 +120,8 @@ impl Network {
                     _ => {}
                 }
             }
-            Some(Address { address: found?, prefix_length: read.header.prefix_len, flags })
+            let prefix_length = read.header.prefix_len;
+            Some((read.header.index, Address { address: found?, prefix_length, flags }))
         })?;
         Ok(addresses.items)
     }

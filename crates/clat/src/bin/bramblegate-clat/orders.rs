@@ -120,12 +120,16 @@ fn order(wire: Wire) -> Result<Order, String> {
 /// Checks what no type holds.
 ///
 /// # Errors
-/// The interface's name is one that none can have.
+/// The interface's name is one that none can have, or the prefix leads nowhere.
 pub fn checked(order: Order) -> Result<Order, String> {
     let name = &order.uplink;
     let bad = |byte: u8| byte <= b' ' || byte >= 0x7f || byte == b'/' || byte == b':';
     if name.is_empty() || name.len() > NAME || name.starts_with('.') || name.bytes().any(bad) {
         return Err(format!("{name:?} cannot be the name of an interface"));
+    }
+    if !order.prefix.is_routable() {
+        let wrong = "cannot be a NAT64 prefix: it leads to no network";
+        return Err(format!("{} {wrong}", order.prefix));
     }
     Ok(order)
 }

@@ -90,6 +90,13 @@ pub fn is_ours(address: &Address) -> bool {
     address.prefix_length == 128 && address.flags.contains(ours)
 }
 
+/// Returns whether an address is one that this program makes of its /64: none of another program's.
+pub fn is_own(address: &Address, secret: &str) -> bool {
+    let network = Ipv6Addr::from_bits(address.address.to_bits() & u128::MAX << 64);
+    is_ours(address)
+        && (0..TRIES).any(|attempt| own_address(network, secret, attempt) == address.address)
+}
+
 /// Returns an address of a /64: the same one on the same machine each time, another one in each
 /// network, so that it reveals as little as a random one (RFC 7217). `secret` is the machine's.
 pub fn own_address(network: Ipv6Addr, secret: &str, attempt: u32) -> Ipv6Addr {
@@ -156,6 +163,12 @@ mod tests {
         let first = own_address(network, "machine", 0);
         assert_eq!(own_address(network, "machine", 0), first);
         assert_eq!(first.to_bits() >> 64, network.to_bits() >> 64);
+        let ours = AddressFlags::Deprecated | AddressFlags::Permanent | AddressFlags::Noprefixroute;
+        let left = |flags| Address { address: first, prefix_length: 128, flags };
+        assert!(is_own(&left(ours), "machine"));
+        assert!(
+            !is_own(&left(ours), "another") && !is_own(&left(AddressFlags::Permanent), "machine")
+        );
         let others = [
             own_address(network, "machine", 1),
             own_address(network, "another", 0),

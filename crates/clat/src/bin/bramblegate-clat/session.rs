@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bramblegate_api::clat::Mode;
@@ -13,8 +13,8 @@ use bramblegate_netlink::packet::address::AddressFlags;
 use rustix::io::Errno;
 
 use crate::kernel::{Attach, Programs, Settings};
-use crate::network::{METRIC, Network};
-use crate::plan::{Base, Plan, TRIES, own_address};
+use crate::network::{Address, METRIC, Network};
+use crate::plan::{Base, Plan, TRIES, is_own, own_address};
 use crate::sysctl::Sysctls;
 use crate::tun::Tun;
 use crate::worker::Worker;
@@ -33,6 +33,8 @@ pub struct Ways {
     pub device: String,
     pub attach: Option<Attach>,
     pub object: Option<PathBuf>,
+    /// Where settings of the kernel that are changed are written down.
+    pub record: Option<PathBuf>,
 }
 
 /// Translation at work.
@@ -75,7 +77,7 @@ impl Session {
         let (programs, reason) = load(&plan, ways, &translator, index)?;
         let mut sysctls = None;
         if programs.is_none() {
-            sysctls = Some(claim.lead_to(&mut network, &plan, index)?);
+            sysctls = Some(claim.lead_to(&mut network, &plan, index, ways.record.as_deref())?);
         }
         let worker = Worker::start(tun, translator).map_err(|error| error.to_string())?;
         network.add_v4(index, CLAT4).map_err(refused)?;
@@ -187,6 +189,7 @@ impl Claim {
         network: &mut Network,
         plan: &Plan,
         device: u32,
+        record: Option<&Path>,
     ) -> Result<Sysctls, String> {
         if !self.added {
             return Err(format!(
@@ -194,7 +197,7 @@ impl Claim {
                 self.address
             ));
         }
-        let sysctls = Sysctls::forward(&plan.order.uplink)?;
+        let sysctls = Sysctls::forward(&plan.order.uplink, record)?;
         let refused = |error| format!("{}: {error}", self.address);
         network.delete_v6(self.uplink, self.address).map_err(refused)?;
         self.added = false;
@@ -234,6 +237,18 @@ fn wait_for_dad(network: &mut Network, uplink: u32, address: Ipv6Addr) -> Result
                 return Err(format!("{address} did not become usable in {} s", DAD.as_secs()));
             }
             Some(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Takes away addresses that a process left which was killed, but for the one that is `held`. Where
+/// the order or the venue has changed since, no session would.
+pub fn remove_left_over(network: &mut Network, held: Option<Ipv6Addr>) {
+    let (secret, all) = (secret(), network.all_addresses().unwrap_or_default());
+    let is_left = |address: &Address| Some(address.address) != held && is_own(address, &secret);
+    for (index, left) in all.iter().filter(|(_, address)| is_left(address)) {
+        if network.delete_v6(*index, left.address).is_ok() {
+            eprintln!("bramblegate-clat: {} was left over, and is removed", left.address);
         }
     }
 }

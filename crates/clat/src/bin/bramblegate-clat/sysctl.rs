@@ -1,18 +1,25 @@
 //! Settings of the kernel that forwarding IPv6 to a TUN device takes. Without BPF only.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Settings that were changed; they are set back when this is dropped.
 #[derive(Debug, Default)]
-pub struct Sysctls(Vec<(String, String)>);
+pub struct Sysctls {
+    /// names with the values before
+    changed: Vec<(String, String)>,
+    /// where they are written down for the case that the process is killed
+    record: Option<PathBuf>,
+}
 
 impl Sysctls {
     /// Lets an interface forward IPv6 and answer for other addresses.
     ///
     /// # Errors
     /// The kernel's, with the setting.
-    pub fn forward(uplink: &str) -> Result<Self, String> {
-        let mut changed = Self::default();
+    pub fn forward(uplink: &str, record: Option<&Path>) -> Result<Self, String> {
+        let record = record.map(Path::to_owned);
+        let mut changed = Self { changed: Vec::new(), record };
         let accept = format!("conf/{uplink}/accept_ra");
         // A forwarding kernel heeds router advertisements only with 2, and forgets its default route
         // at the change with 1. 0: a DHCP client reads them itself.
@@ -29,17 +36,38 @@ impl Sysctls {
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let before = read(name)?;
         if before.trim() != value {
+            self.changed.push((name.to_owned(), before.trim().to_owned()));
+            self.keep();
             fs::write(path(name), value).map_err(|error| format!("{}: {error}", path(name)))?;
-            self.0.push((name.to_owned(), before));
         }
         Ok(())
     }
+
+    /// Writes down what is to be set back.
+    fn keep(&self) {
+        let line = |(name, before): &(String, String)| format!("{name} {before}\n");
+        let text: String = self.changed.iter().map(line).collect();
+        if let Some(Err(error)) = self.record.as_ref().map(|record| fs::write(record, text)) {
+            eprintln!("bramblegate-clat: settings of IPv6 cannot be written down: {error}");
+        }
+    }
+}
+
+/// Sets back what a process that was killed wrote down.
+pub fn set_back(record: &Path) {
+    let Ok(text) = fs::read_to_string(record) else { return };
+    let changed = text.lines().filter_map(|line| line.split_once(' '));
+    let changed = changed.map(|(name, before)| (name.to_owned(), before.to_owned())).collect();
+    drop(Sysctls { changed, record: Some(record.to_owned()) });
 }
 
 impl Drop for Sysctls {
     fn drop(&mut self) {
-        for (name, before) in self.0.drain(..).rev() {
+        for (name, before) in self.changed.drain(..).rev() {
             let _ = fs::write(path(&name), before);
+        }
+        if let Some(record) = &self.record {
+            let _ = fs::remove_file(record);
         }
     }
 }

@@ -84,6 +84,9 @@ pub struct RulesetInput {
     /// those of them whose packets were not forwarded before us: they are for the cluster's sake
     /// only
     pub forwarded_for_us: Vec<String>,
+    /// IPv4 is translated on the head, and before that the kernel forwarded no IPv6. Where it takes
+    /// no BPF the translator has the kernel forward, and what the venue sends is for it alone
+    pub translated: bool,
     /// names of ports that `gateway.trust` means, there or not
     pub trusted: Vec<String>,
     /// names of bridges of the head's own

@@ -10,6 +10,7 @@ use super::{
     Hook, Kind, Match, NOTED_DROPS, Rule, Ruleset, RulesetInput, SAMPLE_SECONDS, SAMPLE_SIZE, Set,
     Side, Transport, base, chain, forwarded, marks, rule,
 };
+use crate::api::clat::DEVICE;
 use crate::config::Allow;
 use crate::facts::link::roleless::{OWN_CABLES, OWN_KINDS};
 
@@ -175,6 +176,7 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
             "the uplink past the nodes",
         )
     }));
+    rules.extend(to_translator(input));
     // It is switched on for the nodes, on an older kernel at all ports.
     let alone = input.ipv6.filter(|ipv6| ipv6.for_us_alone && input.cluster_port.is_some());
     rules.extend(alone.map(|_| {
@@ -185,6 +187,27 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
         )
     }));
     base("forward", ChainKind::Filter, Hook::Forward, FORWARD, rules)
+}
+
+/// Returns the rules that let IPv6 pass between the translator and the venue, and keep what else the
+/// venue sends as closed as it was.
+fn to_translator(input: &RulesetInput) -> Vec<Rule> {
+    let alone = input.ipv6.is_some_and(|ipv6| ipv6.for_us_alone);
+    if !input.translated && !(alone && input.uplinks.iter().any(|name| name == DEVICE)) {
+        return Vec::new();
+    }
+    let ipv6 = |port: Match| vec![Match::Family(Family::Ipv6), port];
+    let device = || DEVICE.to_owned();
+    let mut rules = vec![
+        rule(ipv6(Match::Input(device())), Action::Accept, "what the translator sends"),
+        rule(ipv6(Match::Output(device())), Action::Accept, "the venue to the translator"),
+    ];
+    let venue = input.uplinks.iter().filter(|name| input.translated && *name != DEVICE);
+    rules.extend(venue.map(|name| {
+        let purpose = "IPv6 is forwarded for the translator alone";
+        rule(ipv6(Match::Input(name.clone())), Action::Goto("uplink_elsewhere"), purpose)
+    }));
+    rules
 }
 
 /// Returns the rules for what goes to the nodes by a port that is not the cluster's: it may have
@@ -202,7 +225,9 @@ fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
         let ports = input.unknown.iter().cloned().map(Match::Output);
         ports.map(move |port| to_cluster(vec![network.clone(), port]))
     };
-    networks.flat_map(by_ports).collect()
+    // The venue's subnet is the cluster's by IPv4 alone.
+    let ipv6 = input.ipv6.map(|ipv6| Match::Towards(IpNet::V6(ipv6.network)));
+    networks.flat_map(by_ports).chain(ipv6.map(|network| to_cluster(vec![network]))).collect()
 }
 
 /// Returns the rule that drops IPv6; none where the nodes get it.

@@ -7,6 +7,7 @@ use super::*;
 fn home() -> RulesetInput {
     RulesetInput {
         ipv6: None,
+        translated: false,
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
         cluster_addresses: vec![[192, 168, 50, 1].into()],
@@ -522,4 +523,19 @@ fn all_that_the_venue_may_reach_is_promised() {
         })
         .collect();
     assert_eq!(of_venue, [(6, 22), (1, 0), (17, 5353), (6, 8080), (17, 51820)]);
+}
+
+/// The cluster's port may be known by another name than its packets have.
+#[test]
+fn the_nodes_ipv6_is_guarded_by_whatever_port_also_where_the_venue_has_the_clusters_subnet() {
+    let network = "fd12:3456:789a:1::/64".parse().unwrap();
+    let ipv6 = Some(ClusterIpv6 { network, for_us_alone: false });
+    for overlap_routed in [false, true] {
+        let rules = build(&RulesetInput { ipv6, overlap_routed, ..home() });
+        let guarded = chain(&rules, "forward").rules.iter().any(|rule| {
+            rule.matches == [Match::Towards(IpNet::V6(network))]
+                && rule.action == Action::Goto("to_cluster")
+        });
+        assert!(guarded, "overlap: {overlap_routed}");
+    }
 }

@@ -1,7 +1,6 @@
 //! Hears router advertisements at one port, and asks for one when it begins (RFC 4861): a raw
 //! socket gets them also where a DHCP client has the kernel ignore them (`accept_ra=0`).
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6};
@@ -91,10 +90,11 @@ async fn listen(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infalli
     let (mut asked, mut failed, mut ask_at) = (0, 0, Some(Instant::now()));
     let mut quiet_until: Option<Instant> = None;
     loop {
+        let portal_end = heard.portals.iter().map(|portal| portal.until).min();
         tokio::select! {
             messages = next(&wire, port.index) => {
                 for (source, message) in messages? {
-                    for event in heard.take(port.index, source, message) {
+                    for event in heard.take(port.index, source, message, Instant::now()) {
                         emit(events, event).await?;
                     }
                 }
@@ -119,6 +119,12 @@ async fn listen(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infalli
                 let pause = if sent_is_ok { SOLICITATION_INTERVAL } else { NO_ADDRESS_YET };
                 let again = asked < SOLICITATIONS && failed < FAILURES;
                 ask_at = again.then(|| Instant::now() + pause);
+            }
+            () = reached(portal_end) => {
+                heard.end_portals(Instant::now());
+                if let Some(event) = heard.portal_news(port.index) {
+                    emit(events, event).await?;
+                }
             }
             // A lifetime that no router renews ends: the next repetition is to be heard.
             () = reached(quiet_until) => {
@@ -179,14 +185,30 @@ struct Heard {
     known: Vec<Known>,
     /// after this a repetition is to be heard again
     shortest: Option<Duration>,
-    portals: BTreeMap<Ipv6Addr, PortalUrl>,
+    /// that of the router that was heard first is the venue's: who poses as another one later
+    /// leads no user elsewhere
+    portals: Vec<Portal>,
     portal: Option<PortalUrl>,
+}
+
+/// A portal that a router advertises, for as long as it is a router.
+#[derive(Debug)]
+struct Portal {
+    router: Ipv6Addr,
+    url: PortalUrl,
+    until: Instant,
 }
 
 impl Heard {
     /// Takes a message in. Returns what is to be reported; nothing of what is no advertisement that
     /// a host may heed.
-    fn take(&mut self, index: LinkIndex, router: Ipv6Addr, message: Vec<u8>) -> Vec<Event> {
+    fn take(
+        &mut self,
+        index: LinkIndex,
+        router: Ipv6Addr,
+        message: Vec<u8>,
+        now: Instant,
+    ) -> Vec<Event> {
         // The kernel has compared the hop limit with 255 (`filter`).
         let Ok(advertisement) = Advertisement::read(&message, router, 255) else {
             return Vec::new();
@@ -204,31 +226,47 @@ impl Heard {
             self.known.remove(0);
         }
         self.known.push((router.octets(), message));
-        let mut events = Vec::new();
-        let portal = advertisement.captive_portal.as_deref().and_then(PortalUrl::read);
-        if let Some(url) = self.portal_of(router, portal.filter(|_| offer.lifetime > 0)) {
-            let by = PortalSource::Router;
-            events.push(Event::Uplink(UplinkNews::Portal { index, by, url }));
+        self.end_portals(now);
+        let url = advertisement.captive_portal.as_deref().and_then(PortalUrl::read);
+        self.take_portal(router, url, now + Duration::from_secs(offer.lifetime.into()), now);
+        let portal = self.portal_news(index);
+        let advertised = Event::Venue(VenueNews::Advertised { index, router, offer });
+        portal.into_iter().chain([advertised]).collect()
+    }
+
+    /// Takes in which portal a router advertises until when.
+    fn take_portal(
+        &mut self,
+        router: Ipv6Addr,
+        url: Option<PortalUrl>,
+        until: Instant,
+        now: Instant,
+    ) {
+        let place = self.portals.iter().position(|portal| portal.router == router);
+        match (url.filter(|_| until > now), place) {
+            (Some(url), Some(place)) => {
+                if let Some(portal) = self.portals.get_mut(place) {
+                    (portal.url, portal.until) = (url, until);
+                }
+            }
+            (Some(url), None) if self.portals.len() < MOST_KNOWN => {
+                self.portals.push(Portal { router, url, until });
+            }
+            (Some(_), None) => {}
+            (None, _) => self.portals.retain(|portal| portal.router != router),
         }
-        events.push(Event::Venue(VenueNews::Advertised { index, router, offer }));
-        events
+    }
+
+    fn end_portals(&mut self, now: Instant) {
+        self.portals.retain(|portal| portal.until > now);
     }
 
     /// Returns the portal of the venue, where it is another than before.
-    fn portal_of(&mut self, router: Ipv6Addr, url: Option<PortalUrl>) -> Option<Option<PortalUrl>> {
-        match url {
-            Some(url) if self.portals.len() < MOST_KNOWN || self.portals.contains_key(&router) => {
-                self.portals.insert(router, url);
-            }
-            Some(_) => {}
-            None => {
-                self.portals.remove(&router);
-            }
-        }
-        let now = self.portals.values().next().cloned();
-        (now != self.portal).then(|| {
-            self.portal.clone_from(&now);
-            now
+    fn portal_news(&mut self, index: LinkIndex) -> Option<Event> {
+        let url = self.portals.first().map(|portal| portal.url.clone());
+        (url != self.portal).then(|| {
+            self.portal.clone_from(&url);
+            Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Router, url })
         })
     }
 }
@@ -246,5 +284,59 @@ fn offer(advertisement: &Advertisement) -> RouterOffer {
             .any(|prefix| prefix.autonomous && prefix.valid > 0),
         mtu: advertisement.mtu,
         nat64: prefixes.map(|nat| (nat.prefix, nat.lifetime)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(number: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number)
+    }
+
+    /// What is reported of the portal when a router advertises this one.
+    fn reported(
+        heard: &mut Heard,
+        from: u16,
+        lifetime: u16,
+        url: &str,
+        now: Instant,
+    ) -> Option<Option<String>> {
+        let mut message = vec![134, 0, 0, 0, 64, 0];
+        message.extend(lifetime.to_be_bytes());
+        message.extend([0; 8]);
+        let units = (url.len() + 2).div_ceil(8);
+        message.extend([37, u8::try_from(units).unwrap()]);
+        message.extend(url.as_bytes());
+        message.resize(16 + units * 8, 0);
+        portal(heard.take(2, router(from), message, now))
+    }
+
+    fn portal(events: impl IntoIterator<Item = Event>) -> Option<Option<String>> {
+        events.into_iter().find_map(|event| match event {
+            Event::Uplink(UplinkNews::Portal { url, .. }) => Some(url.map(|url| url.to_string())),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_later_router_does_not_take_the_log_in_page_over_and_none_outlives_its_router() {
+        let (mut heard, now) = (Heard::default(), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let (own, others) = ("https://venue.example/", "https://other.example/");
+        let is = |url: &str| Some(Some(url.to_owned()));
+        assert_eq!(reported(&mut heard, 9, 60, own, at(0)), is(own));
+        assert_eq!(reported(&mut heard, 1, 90, others, at(1)), None, "a lower address");
+        for number in 100..120 {
+            assert_eq!(reported(&mut heard, number, 20, others, at(2)), None);
+        }
+        assert!(heard.portals.len() <= MOST_KNOWN);
+        assert_eq!(reported(&mut heard, 1, 90, "javascript://x/%0a", at(3)), None);
+        assert_eq!(reported(&mut heard, 1, 90, others, at(4)), None);
+        heard.end_portals(at(60));
+        assert_eq!(portal(heard.portal_news(2)), is(others), "the first one has ended");
+        heard.end_portals(at(94));
+        assert_eq!(portal(heard.portal_news(2)), Some(None));
     }
 }
