@@ -2,6 +2,7 @@
 //! forwarded ports.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use super::fault::Complaint;
 use super::grammar::{self, Parsed};
@@ -148,6 +149,41 @@ pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
         Err(_) => ForwardTarget::Node(grammar::host_name(host).map_err(|_| bad())?),
     };
     Ok((target, number))
+}
+
+/// `share.path`. Where mount points of the system are, no disk of a user's is.
+pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
+    const SYSTEM: [&str; 12] = [
+        "/", "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/tmp", "/usr", "/var",
+        "/home",
+    ];
+    const BELOW: [&str; 7] = ["/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr"];
+    let parts = text.strip_prefix('/').map(|rest| rest.split('/').collect::<Vec<_>>());
+    let is_clean = parts.is_some_and(|parts| {
+        text == "/" || parts.iter().all(|part| !matches!(*part, "" | "." | ".."))
+    });
+    let right = "write the mount point of a disk such as \"/mnt/usb\"";
+    if !is_clean || text.chars().any(char::is_control) {
+        let wrong = format!("{text:?} is not an absolute path in its shortest form");
+        return Err(Complaint::new(wrong, right));
+    }
+    let below = |folder: &&str| text.strip_prefix(*folder).is_some_and(|it| it.starts_with('/'));
+    if SYSTEM.contains(&text) || BELOW.iter().any(|folder| below(&folder)) {
+        return Err(Complaint::new(format!("{text:?} belongs to the system"), right));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// `share.name`: as short as the display, and one word.
+pub(super) fn share_name(text: &str) -> Parsed<String> {
+    let is_clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_clean && (1..=12).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("{text:?} is not a name of a share"),
+        "write at most 12 letters, digits or '-', such as \"usb\"",
+    ))
 }
 
 /// `cluster.dhcp.ntp`.
