@@ -24,6 +24,8 @@ plan() {
     echo "$top/systemd/bramblegate.service|$syslib/systemd/system/bramblegate.service|644"
     echo "$top/systemd/bramblegate-poweroff.path|$syslib/systemd/system/bramblegate-poweroff.path|644"
     echo "$top/systemd/bramblegate-poweroff.service|$syslib/systemd/system/bramblegate-poweroff.service|644"
+    echo "$top/systemd/bramblegate-share.path|$syslib/systemd/system/bramblegate-share.path|644"
+    echo "$top/systemd/bramblegate-share.service|$syslib/systemd/system/bramblegate-share.service|644"
     echo "$top/systemd/bramblegate.sysusers|$syslib/sysusers.d/bramblegate.conf|644"
     echo "$top/systemd/bramblegate.tmpfiles|$syslib/tmpfiles.d/bramblegate.conf|644"
     echo "$top/systemd/bramblegate.modules-load|$syslib/modules-load.d/bramblegate.conf|644"

@@ -135,6 +135,7 @@ const SUBJECTS: &[&str] = &[
     "probe",
     "routing",
     "service_manager",
+    "share",
     "status",
     "uplink",
     "web",

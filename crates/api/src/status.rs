@@ -13,8 +13,8 @@ use crate::{Schema, Text, Word};
 
 pub use line::Line;
 pub use parts::{
-    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Signal, Uplink,
-    Web,
+    Alert, Blocker, Cluster, Gateway, Host, Lcd, Led, Node, Panel, Pressure, Rule, Share, Signal,
+    Uplink, Web,
 };
 pub use words::{
     DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern, Severity,
@@ -77,6 +77,8 @@ pub struct Snapshot {
     /// all, in the order of the settings
     pub nodes: Vec<Node>,
     pub panel: Panel,
+    /// those of the settings, in their order
+    pub shares: Vec<Share>,
     /// the status page; null: its server does not run
     pub web: Option<Web>,
 }
@@ -122,6 +124,9 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Panel"))]
     pub panel: Option<Panel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<Share>"))]
+    pub shares: Option<Vec<Share>>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     #[cfg_attr(test, schemars(with = "Option<Web>"))]
     pub web: Option<Option<Web>>,

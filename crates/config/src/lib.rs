@@ -279,6 +279,16 @@ pub enum Access {
     ReadOnly,
 }
 
+impl Access {
+    /// Returns the word of the settings, which is that of exports(5) as well.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ReadWrite => "rw",
+            Self::ReadOnly => "ro",
+        }
+    }
+}
+
 /// The TCP port of NFS (RFC 7530, 3.1).
 pub const NFS_PORT: u16 = 2049;
 

@@ -151,13 +151,12 @@ pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
     Ok((target, number))
 }
 
-/// `share.path`. Where mount points of the system are, no disk of a user's is.
+/// `share.path`. Where mount points of the system and of its users are, no shared disk is: the
+/// service has no sight of what is mounted below /home.
 pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
-    const SYSTEM: [&str; 12] = [
-        "/", "/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/tmp", "/usr", "/var",
-        "/home",
-    ];
-    const BELOW: [&str; 7] = ["/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr"];
+    const CLOSED: [&str; 10] =
+        ["/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr"];
+    const ITSELF: [&str; 5] = ["/", "/media", "/mnt", "/srv", "/var"];
     let parts = text.strip_prefix('/').map(|rest| rest.split('/').collect::<Vec<_>>());
     let is_clean = parts.is_some_and(|parts| {
         text == "/" || parts.iter().all(|part| !matches!(*part, "" | "." | ".."))
@@ -167,9 +166,12 @@ pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
         let wrong = format!("{text:?} is not an absolute path in its shortest form");
         return Err(Complaint::new(wrong, right));
     }
-    let below = |folder: &&str| text.strip_prefix(*folder).is_some_and(|it| it.starts_with('/'));
-    if SYSTEM.contains(&text) || BELOW.iter().any(|folder| below(&folder)) {
-        return Err(Complaint::new(format!("{text:?} belongs to the system"), right));
+    let is_below = |folder: &&str| {
+        text.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if ITSELF.contains(&text) || CLOSED.iter().any(is_below) {
+        let wrong = format!("{text:?} belongs to the system or its users");
+        return Err(Complaint::new(wrong, right));
     }
     Ok(PathBuf::from(text))
 }

@@ -95,6 +95,7 @@ impl Merged {
             cluster,
             host,
             panel,
+            shares,
             web,
             nodes,
             nodes_removed,
@@ -115,6 +116,7 @@ impl Merged {
         replace(&mut self.snapshot.cluster, cluster);
         replace(&mut self.snapshot.host, host);
         replace(&mut self.snapshot.panel, panel);
+        replace(&mut self.snapshot.shares, shares);
         replace(&mut self.snapshot.web, web);
         self.remove(&nodes_removed);
         for node in nodes {

@@ -9,6 +9,7 @@ pub mod host;
 pub mod link;
 pub mod probe;
 pub mod routing;
+pub mod share;
 pub mod uplink;
 
 use std::collections::BTreeSet;

@@ -15,6 +15,7 @@ mod link;
 mod output;
 mod probe;
 mod routing;
+mod share;
 mod uplink;
 mod web;
 
@@ -35,6 +36,7 @@ pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_wo
 pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
 pub use probe::{UplinkProbePlan, UplinkTarget};
 pub use routing::{INTERNET, WayOutPlan};
+pub use share::{Disk, ShareSeen};
 pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};
 pub use web::Web;
 
@@ -128,6 +130,8 @@ pub enum Event {
     Uplink(UplinkNews),
     /// where the status page is
     Web(Web),
+    /// how the shared disks are
+    Share(ShareSeen),
     Hotplug(Hotplug),
     Firewall(Firewall),
     Vital(Vital),

@@ -19,6 +19,7 @@ use super::link::port::Roles;
 use super::node::Nodes;
 use super::output::Outputs;
 use super::routing::Routing;
+use super::share::ShareFacts;
 use super::uplink::{OFFLINE_TIME, UplinkView};
 use super::{Facts, FirewallFacts, Vitals};
 
@@ -91,6 +92,11 @@ impl Facts {
     /// Returns the power button, as it is held or was.
     pub fn power(&self) -> Power {
         self.power
+    }
+
+    /// Returns how the shared disks are.
+    pub fn shares(&self) -> &ShareFacts {
+        &self.shares
     }
 
     /// Returns the nodes.

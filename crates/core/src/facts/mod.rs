@@ -6,7 +6,7 @@
 //! something. What one needs of another it gets as an argument. Events and time reach them in one
 //! order, in which those before have the event already and those behind have not:
 //!
-//! outputs, links, uplinks, routing, firewall, host, power, web, cluster, nodes, dhcp, acknowledgements.
+//! outputs, links, uplinks, routing, firewall, host, power, web, share, cluster, nodes, dhcp, acknowledgements.
 
 mod alert;
 mod answers;
@@ -20,6 +20,7 @@ pub mod node;
 pub mod output;
 mod resync;
 mod routing;
+pub mod share;
 pub mod transition;
 pub mod uplink;
 mod web;
@@ -46,6 +47,7 @@ use node::Nodes;
 use output::Outputs;
 pub use resync::Resyncs;
 use routing::Routing;
+use share::ShareFacts;
 pub use transition::Transition;
 use uplink::Uplinks;
 pub use uplink::{BETTER_UPLINK_TIME, OFFLINE_TIME};
@@ -69,6 +71,7 @@ pub struct Facts {
     nodes: Nodes,
     dhcp: DhcpFacts,
     web: WebFacts,
+    shares: ShareFacts,
     acknowledgements: Acknowledgements,
     /// since the last [`Facts::take_resyncs`]
     resyncs: Resyncs,
@@ -97,6 +100,7 @@ impl Facts {
             nodes,
             dhcp: DhcpFacts::default(),
             web: WebFacts::default(),
+            shares: ShareFacts::default(),
             acknowledgements: Acknowledgements::default(),
             resyncs: Resyncs::default(),
             generation: 0,
@@ -162,6 +166,7 @@ impl Facts {
         self.host.handle(event, context);
         self.power.handle(event, self.now);
         self.web.handle(event);
+        self.shares.handle(event, context);
         self.cluster.handle(event, context, &self.links);
         transitions.extend(self.nodes.handle(event, context, &self.links));
         transitions.extend(self.dhcp.handle(event, context, &self.nodes));
@@ -207,6 +212,7 @@ impl Facts {
             self.firewall.next_deadline(now),
             self.host.next_deadline(),
             self.power.next_deadline(now),
+            self.shares.next_deadline(),
             self.cluster.next_deadline(),
             self.nodes.next_deadline(now),
             self.dhcp.next_deadline(),

@@ -50,6 +50,7 @@ pub(super) fn snapshot() -> Snapshot {
         cluster: api::Cluster::default(),
         host: None,
         panel: api::Panel::default(),
+        shares: Vec::new(),
         web: None,
     }
 }
