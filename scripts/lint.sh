@@ -85,6 +85,7 @@ units() {
         grep -F bramblegate)
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
     exposed_at_most 2.2 bramblegate.service && exposed_at_most 1.0 bramblegate-poweroff.service &&
+        exposed_at_most 1.5 bramblegate-share.service &&
         exposed_at_most 1.5 bramblegate-web.service && exposed_at_most 1.5 bramblegate-snmp.service
 }
 
