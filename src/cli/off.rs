@@ -85,7 +85,7 @@ pub fn main(args: Args) -> ExitCode {
     // A run with folders of its own shares nothing.
     if run::run_directory() == Path::new("/run/bramblegate") {
         if let Err(error) = share_apply::take_back() {
-            let help = "sudo rm /etc/exports.d/bramblegate.exports; sudo exportfs -ra";
+            let help = "see what is in the way in /etc/exports.d and /etc/nfs.conf.d";
             output::error(&format!("off: the exports of shared disks: {error}"), help);
         }
     }

@@ -65,7 +65,7 @@ pub fn main(args: Args) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let help = "look at: systemctl status nfs-server";
+            let help = "look for nfs-server in the journal";
             output::error(&format!("share-apply: {error}"), help);
             ExitCode::from(exit::CANNOT_CREATE)
         }
@@ -160,9 +160,8 @@ fn have_server_read(change: Change) -> io::Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!(
-        "`systemctl {verb} {UNIT}` failed; is nfs-kernel-server installed?"
-    )))
+    let what = format!("systemd does not {verb} {UNIT}; is nfs-kernel-server installed?");
+    Err(io::Error::other(what))
 }
 
 #[cfg(test)]

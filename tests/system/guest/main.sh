@@ -43,6 +43,8 @@ first_boot() {
     step "a node mounts it and writes" node_uses_share
     step "the venue does not reach it, by IPv4 and IPv6" venue_cannot_reach_share
     step "a disk that has become read-only" share_becomes_read_only
+    step "a disk that is full" share_is_full
+    step "a server that others stopped" share_not_exported
     step "the share moves with the cluster" share_moves_with_cluster
     step "a restart of the daemon is none of the NFS server" share_survives_restart
     step "the nodes' line in fstab: a head that comes late" automount_waits_for_head

@@ -19,11 +19,20 @@ share_disk_appears() {
     cp "$here/stick" /run/stick
     mkdir -p "$disk"
     losetup /dev/loop7 /run/stick
+    echo "/dev/loop7 $disk ext4 noauto,nofail 0 0" >>/etc/fstab
 }
 
 plug_share_disk() {
-    mount /dev/loop7 "$disk"
+    mount "$disk"
     chmod 1777 "$disk"
+}
+
+# remedy CODE: carries out the command that an alert ends with
+remedy() {
+    local command
+    command=$(status ".alerts[] | select(.code == \"$1\") | .text" | sed -n 's/.*: sudo //p')
+    echo "$command"
+    bash -c "$command"
 }
 
 share_waits_for_its_disk() {
@@ -36,7 +45,8 @@ share_waits_for_its_disk() {
 }
 
 share_is_exported() {
-    plug_share_disk
+    remedy share-missing
+    chmod 1777 "$disk"
     wait_for 60 "the exports" exports_to 192.168.50.0/24
     wait_for 120 "the server serves it" serves_to 192.168.50.0/24
     wait_for 60 "exported, by the status" share_is exported true
@@ -95,6 +105,26 @@ share_becomes_read_only() {
     wait_for 60 "share-read-only" has_alert share-read-only
     mount -o remount,rw "$disk"
     wait_for 60 "no alert" has_no_alert share-read-only
+}
+
+share_is_full() {
+    dd if=/dev/zero of="$disk/filler" bs=1M 2>/dev/null || true
+    wait_for 60 "share-full" has_alert share-full
+    remedy share-full | grep filler
+    rm "$disk/filler"
+    wait_for 60 "no alert" has_no_alert share-full
+}
+
+# Others stop the server, or take our file away.
+share_not_exported() {
+    systemctl stop nfs-server.service
+    wait_for 120 "share-not-exported" has_alert share-not-exported
+    remedy share-not-exported
+    wait_for 60 "served again" serves_to 192.168.50.0/24
+    wait_for 60 "no alert" has_no_alert share-not-exported
+    rm "$exports"
+    systemctl start bramblegate-share
+    exports_to 192.168.50.0/24 || fail "the file is not there again"
 }
 
 share_moves_with_cluster() {

@@ -33,11 +33,11 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
 /// Returns why the NFS server does not give a disk to the nodes, and what helps.
 fn not_exported(share: &Share, seen: &ShareSeen, facts: &Facts) -> String {
     let remedy = if !seen.installed {
-        "sudo apt install nfs-kernel-server"
+        "install the package nfs-kernel-server"
     } else if networks(facts).is_empty() {
         "it waits for the head's address in the cluster"
     } else {
-        "sudo systemctl restart nfs-server bramblegate-share (`journalctl -u nfs-server` shows why)"
+        "begin it again: sudo systemctl restart nfs-server"
     };
     format!("the share {} is not exported by an NFS server: {remedy}", share.name)
 }
