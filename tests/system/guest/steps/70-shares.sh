@@ -128,11 +128,11 @@ share_not_exported() {
 }
 
 share_moves_with_cluster() {
-    sed -i 's/192\.168\.50\./192.168.60./' "$settings"
+    sed -i 's/192\.168\.50\./192.168.60./g' "$settings"
     systemctl reload bramblegate.service
     wait_for 120 "the new subnet" exports_to 192.168.60.0/24
     wait_for 120 "served there" serves_to 192.168.60.0/24
-    sed -i 's/192\.168\.60\./192.168.50./' "$settings"
+    sed -i 's/192\.168\.60\./192.168.50./g' "$settings"
     systemctl reload bramblegate.service
     wait_for 120 "back" serves_to 192.168.50.0/24
 }
