@@ -108,10 +108,11 @@ share_becomes_read_only() {
 }
 
 share_is_full() {
-    dd if=/dev/zero of="$disk/filler" bs=1M 2>/dev/null || true
+    mkdir "$disk/filler"
+    dd if=/dev/zero of="$disk/filler/zeros" bs=1M 2>/dev/null || true
     wait_for 60 "share-full" has_alert share-full
     remedy share-full | grep filler
-    rm "$disk/filler"
+    rm -r "$disk/filler"
     wait_for 60 "no alert" has_no_alert share-full
 }
 
@@ -156,6 +157,9 @@ automount_waits_for_head() {
     mkdir -p /mnt/as-a-node
     sed -n 's|^rpi:/mnt/usb  */mnt/usb|192.168.50.1:/mnt/usb /mnt/as-a-node|p' "$here/tree/docs/guide/shared-disk.md" >>/etc/fstab
     grep x-systemd.automount /etc/fstab
+    mkdir -p /etc/systemd/system/mnt-as\\x2da\\x2dnode.mount.d
+    sed -n "s|^printf '\(.*\)' .*mnt-usb.mount.d.*|\1|p" "$here/tree/docs/guide/shared-disk.md" | xargs -0 printf '%b' |
+        tee /etc/systemd/system/mnt-as\\x2da\\x2dnode.mount.d/again.conf | grep StartLimitIntervalSec=0
     systemctl daemon-reload
     systemctl start mnt-as\\x2da\\x2dnode.automount
     (timeout 300 cat /mnt/as-a-node/note >/run/read-as-a-node) &
