@@ -22,7 +22,7 @@ files() {
     done
     echo "bramblegate-web|$top/systemd/announce-web|$helpers/announce-web|755"
     echo "bramblegate-web|$top/systemd/bramblegate.avahi|$helpers/web.avahi|644"
-    for file in bramblegate.service bramblegate-setup.service bramblegate-poweroff.path bramblegate-poweroff.service; do
+    for file in bramblegate.service bramblegate-setup.service bramblegate-poweroff.path bramblegate-poweroff.service bramblegate-share.path bramblegate-share.service; do
         echo "bramblegate|$top/systemd/$file|$syslib/systemd/system/$file|644"
     done
     echo "bramblegate|$top/systemd/bramblegate.sysusers|$syslib/sysusers.d/bramblegate.conf|644"

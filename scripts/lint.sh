@@ -86,7 +86,7 @@ units() {
     [ -z "$out" ] || { printf "%s\n" "$out"; return 1; }
     exposed_at_most 2.2 bramblegate.service && exposed_at_most 2.0 bramblegate-setup.service &&
         exposed_at_most 2.0 bramblegate-poweroff.service && exposed_at_most 1.5 bramblegate-web.service &&
-        exposed_at_most 1.5 bramblegate-snmp.service && exposed_at_most 1.8 bramblegate-clat.service
+        exposed_at_most 1.5 bramblegate-share.service && exposed_at_most 1.5 bramblegate-snmp.service && exposed_at_most 1.8 bramblegate-clat.service
 }
 
 # usage: exposed_at_most SCORE UNIT

@@ -136,6 +136,7 @@ const SUBJECTS: &[&str] = &[
     "probe",
     "routing",
     "service_manager",
+    "share",
     "status",
     "uplink",
     "venue",

@@ -98,6 +98,18 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"rfkill unblock wifi", "tests/clients/cases.rs", "forms"),
     (r"iotop -o", "tests/clients/cases.rs", "forms"),
     (r"du -xh / | sort -h | tail", "tests/clients/cases.rs", "forms"),
+    (r"du -xh {} | sort -h | tail", "tests/system/guest/steps/70-shares.sh", "share_is_full"),
+    (r"mount {}", "tests/system/guest/steps/70-shares.sh", "share_is_exported"),
+    (
+        r"systemctl restart nfs-server",
+        "tests/system/guest/steps/70-shares.sh",
+        "share_not_exported",
+    ),
+    (
+        r"systemctl start bramblegate-share",
+        "tests/system/guest/steps/70-shares.sh",
+        "share_not_exported",
+    ),
     (r"du --inodes -x / | sort -n | tail", "tests/clients/cases.rs", "forms"),
     (r"dhcpcd -n {}", "tests/clients/cases.rs", "two_clients"),
     (r"networkctl reconfigure {}", "tests/clients/cases.rs", "two_clients"),

@@ -291,7 +291,7 @@ fn no_code_of_an_alert_or_finding_is_spelled_twice() {
 /// `uplink-none`: a subject and what is wrong with it.
 fn is_code(word: &&str) -> bool {
     let subject = word.split('-').next().unwrap_or_default();
-    ["uplink", "gateway", "node", "lcd", "led", "host"].contains(&subject)
+    ["uplink", "gateway", "node", "share", "lcd", "led", "host"].contains(&subject)
         && word.contains('-')
         && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         && !word.ends_with('-')

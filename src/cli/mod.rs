@@ -19,6 +19,7 @@ pub mod run;
 pub mod service;
 pub mod settings;
 pub mod setup;
+pub mod share_apply;
 pub mod shutdown;
 pub mod snmp;
 pub mod ssh_config;
@@ -84,6 +85,8 @@ enum Verb {
     #[command(hide = true)]
     PanelMessage(panel_message::Args),
     Setup(setup::Args),
+    #[command(hide = true)]
+    ShareApply(share_apply::Args),
     Wifi(wifi::Args),
     Web(web::Args),
     Off(off::Args),
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Verb::Panel(args) => panel::main(args),
         Verb::PanelMessage(args) => panel_message::main(args),
         Verb::Setup(args) => setup::main(args),
+        Verb::ShareApply(args) => share_apply::main(args),
         Verb::Wifi(args) => wifi::main(args),
         Verb::Web(args) => web::main(args),
         Verb::Off(args) => off::main(args),

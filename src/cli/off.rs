@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::settings::DEFAULT_FILE;
-use super::{exit, output, run};
+use super::{exit, output, run, share_apply};
 use crate::event::{ApplyError, ApplyErrorKind};
 use crate::event_loop::{InstanceLock, LockError};
 use crate::reconcile::link::LinkReconciler;
@@ -81,6 +81,13 @@ pub fn main(args: Args) -> ExitCode {
             &format!("off: dnsmasq's files: {error}"),
             "restart the machine: these files are in memory",
         );
+    }
+    // A run with folders of its own shares nothing.
+    if run::run_directory() == Path::new("/run/bramblegate") {
+        if let Err(error) = share_apply::take_back() {
+            let help = "see what is in the way in /etc/exports.d and /etc/nfs.conf.d";
+            output::error(&format!("off: the exports of shared disks: {error}"), help);
+        }
     }
     // Last: nothing is forwarded that is not judged.
     errors.extend(firewall::remove().err().map(ApplyError::from));

@@ -8,6 +8,7 @@ use bramblegate::event::Stop;
 use bramblegate::facts::Facts;
 use bramblegate::panel::{Frame, Playlist, Signal};
 use bramblegate::view::panel::{led, page};
+use bramblegate::view::share;
 use bramblegate::view::status;
 use bramblegate::view::status_line;
 use serde_json::Value;
@@ -77,7 +78,7 @@ fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
         let known = if alert.acknowledged { " (acknowledged)" } else { "" };
         format!("{} {}{known}: {}\n", alert.severity, alert.code, alert.text)
     });
-    vec![
+    let mut all = vec![
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
         ("panel", panel(facts, &page::playlist(settings, facts, desired))),
@@ -88,7 +89,20 @@ fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
         ("routing", routing(facts, desired)),
         ("translator", translator(desired)),
         ("rules", rules(desired)),
-    ]
+    ];
+    if !settings.shares.is_empty() {
+        all.push(("exports", exports(facts)));
+    }
+    all
+}
+
+/// What root's unit would write now, without the line that names us.
+fn exports(facts: &Facts) -> String {
+    let shares = facts.settings().shares.iter();
+    let shares: Vec<_> =
+        shares.filter(|share| facts.shares().disk(&share.path).is_some()).collect();
+    let text = share::exports(&shares, &decide::share::networks(facts)).unwrap_or_default();
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
 /// A line for each page: its rows, and how long it stands.

@@ -46,15 +46,17 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
     Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button,
-    Change, Conflict, Dhcp, Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex, Mac,
-    Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe, Reachability, Report,
-    Round, Route, RouterOffer, ServerLog, ServerLogKind, Stop, Traffic, UplinkNews, VenueNews,
-    Vital, Web,
+    Change, Conflict, Dhcp, Disk, Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex,
+    Mac, Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe, Reachability,
+    Report, Round, Route, RouterOffer, ServerLog, ServerLogKind, ShareSeen, Stop, Traffic,
+    UplinkNews, VenueNews, Vital, Web,
 };
 use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
@@ -166,6 +168,7 @@ impl Reader {
                 "absent" => Web::Absent,
                 port => Web::Listens(parse(port)?),
             }),
+            "share" => Event::Share(share(&mut words)?),
             "dhcp" => Event::Dhcp(self.dhcp(&mut words)?),
             "says" => {
                 let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
@@ -410,6 +413,26 @@ fn head(words: &mut Words<'_>) -> Result<Head> {
         clock_set: Some(!words.flag("clockless")),
         ..Head::default()
     })
+}
+
+/// The only shared disk, where it is there: "share /mnt/usb free 40 exported".
+fn share(words: &mut Words<'_>) -> Result<ShareSeen> {
+    let mut seen = ShareSeen { installed: !words.flag("no-server"), ..ShareSeen::default() };
+    seen.clients.extend(words.after("from")?.map(parse::<Ipv4Addr>).transpose()?);
+    if words.flag("missing") {
+        return Ok(seen);
+    }
+    let path = PathBuf::from(words.next()?);
+    let disk = Disk {
+        free: words.after("free")?.map(parse).transpose()?,
+        read_only: words.flag("read-only"),
+        errors: words.after("errors")?.map_or(Ok(0), parse)?,
+    };
+    if words.flag("exported") {
+        seen.exported.insert(path.clone());
+    }
+    seen.disks.insert(path, disk);
+    Ok(seen)
 }
 
 fn mac(words: &mut Words<'_>) -> Result<Mac> {

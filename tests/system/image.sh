@@ -16,12 +16,13 @@ if [ "$(cat "$out/stamp" 2>/dev/null || true)" = "$stamp" ]; then
 fi
 
 packages=(systemd systemd-sysv udev dbus kmod busybox-static
-    nftables iproute2 iputils-ping dnsmasq-base libnftnl11 libmnl0 i2c-tools usbutils netcat-openbsd jq)
+    nftables iproute2 iputils-ping dnsmasq-base libnftnl11 libmnl0 i2c-tools usbutils netcat-openbsd jq
+    nfs-kernel-server nfs-common)
 
-# What the scenario loads (vhci, HID, I2C, netfilter, veth) is all below these; the rest is weight.
+# What the scenario loads (vhci, HID, I2C, netfilter, veth, NFS) is all below these; the rest is weight.
 unwanted=(drivers/gpu drivers/media drivers/infiniband drivers/net/ethernet drivers/net/wireless drivers/scsi
     drivers/staging drivers/iio drivers/mtd drivers/platform drivers/target drivers/isdn drivers/ata sound
-    fs/xfs fs/btrfs fs/ocfs2 fs/bcachefs fs/gfs2 fs/f2fs fs/nfs fs/nfsd fs/smb fs/ceph)
+    fs/xfs fs/btrfs fs/ocfs2 fs/bcachefs fs/gfs2 fs/f2fs fs/smb fs/ceph)
 
 mkdir -p "$out"
 work=$(mktemp -d "$out/build.XXXXXX")
@@ -100,9 +101,11 @@ furnish() {
     : >"$root/etc/fstab"
     for unit in console-getty.service serial-getty@ttyS0.service getty@tty1.service systemd-networkd-wait-online.service \
         apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
-        systemd-firstboot.service; do
+        systemd-firstboot.service nfs-blkmap.service rpcbind.service rpcbind.socket; do
         ln -sf /dev/null "$root/etc/systemd/system/$unit"
     done
+    # The step about shares starts them.
+    rm -f "$root"/etc/systemd/system/*.wants/nfs-*
     cat >"$root/etc/systemd/system/scenario.service" <<'UNIT'
 [Unit]
 DefaultDependencies=no

@@ -44,6 +44,9 @@ cp "$(dirname "$binary")/bramblegate-lab" "$work/disk/tree/bramblegate-lab"
 install -D "$target/debug/examples/usbsim" "$work/disk/bin/usbsim"
 strip "$work/disk/bin/usbsim" 2>/dev/null || true
 cp -r tests/system/guest "$work/disk/guest"
+# A disk to share: the guest has no mke2fs.
+truncate -s 24M "$work/disk/stick"
+mke2fs -q -t ext4 "$work/disk/stick"
 printf '%s\n' "$@" >"$work/disk/steps"
 tar -C "$work/disk" --owner=0 --group=0 -cf "$work/disk.tar" .
 truncate -s %1M "$work/disk.tar"

@@ -14,7 +14,7 @@ use crate::{Schema, Text, Word};
 pub use line::Line;
 pub use parts::{
     Alert, Blocker, Clat, Cluster, ClusterIpv6, Gateway, Host, Lcd, Led, Node, Panel, Pressure,
-    Rule, Shutdown, Signal, Uplink, Web,
+    Rule, Share, Shutdown, Signal, Uplink, Web,
 };
 pub use words::{
     ClatState, DeviceState, DhcpProgress, DhcpStatus, NodeHealth, Origin, Overlap, Pattern,
@@ -77,6 +77,8 @@ pub struct Snapshot {
     /// all, in the order of the settings
     pub nodes: Vec<Node>,
     pub panel: Panel,
+    /// those of the settings, in their order
+    pub shares: Vec<Share>,
     /// the status page; null: its server does not run
     pub web: Option<Web>,
     /// what kind of network the active uplink leads to; null: no carrier, or not known yet
@@ -128,6 +130,9 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Panel"))]
     pub panel: Option<Panel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<Share>"))]
+    pub shares: Option<Vec<Share>>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     #[cfg_attr(test, schemars(with = "Option<Web>"))]
     pub web: Option<Option<Web>>,

@@ -102,6 +102,11 @@ pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
             preset(node, "probe", Value::List(vec![default(Value::Text("icmp".to_owned()))]));
         }
     }
+    if let Some(Item { value: Value::Tables(shares), .. }) = tree.entries.get_mut("share") {
+        for share in shares {
+            preset(share, "access", Value::Text("rw".to_owned()));
+        }
+    }
 }
 
 fn default(value: Value) -> Item {

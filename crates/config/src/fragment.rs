@@ -200,7 +200,11 @@ impl Reader<'_> {
                 continue;
             };
             let Some(name) = table.entries.get(key) else {
-                let example = if key == "name" { "name = \"rpi1\"" } else { "listen = 2201" };
+                let example = match (path, key) {
+                    ("share", _) => "name = \"usb\"",
+                    (_, "name") => "name = \"rpi1\"",
+                    _ => "listen = 2201",
+                };
                 self.complain(
                     at,
                     format!("this {path} has no {key}"),

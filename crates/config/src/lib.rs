@@ -43,6 +43,7 @@ mod merge;
 mod network;
 mod print;
 mod rule;
+mod share;
 mod suggest;
 mod syntax;
 #[cfg(test)]
@@ -82,6 +83,7 @@ pub struct Settings {
     pub nodes: Vec<Node>,
     pub groups: Vec<Group>,
     pub forwards: Vec<Forward>,
+    pub shares: Vec<Share>,
     pub health: Health,
     pub vitals: VitalLimits,
     pub buttons: Option<Buttons>,
@@ -295,6 +297,34 @@ pub enum Transport {
     Tcp,
     Udp,
 }
+
+/// `[[share]]`: a disk of the head that the nodes may use
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    pub name: String,
+    pub path: PathBuf,
+    pub access: Access,
+}
+
+/// `share.access`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    ReadWrite,
+    ReadOnly,
+}
+
+impl Access {
+    /// Returns the word of the settings, which is that of exports(5) as well.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ReadWrite => "rw",
+            Self::ReadOnly => "ro",
+        }
+    }
+}
+
+/// The TCP port of NFS (RFC 7530, 3.1).
+pub const NFS_PORT: u16 = 2049;
 
 /// `[[node]]`
 #[derive(Debug, Clone, PartialEq)]

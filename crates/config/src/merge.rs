@@ -1,5 +1,5 @@
 //! Layers: a later one wins. Tables merge, scalars and lists replace, `[[node]]` and `[[group]]`
-//! merge by name, `[[forward]]` by the port that it listens on.
+//! merge by name, `[[share]]` too, `[[forward]]` by the port that it listens on.
 
 use std::collections::HashMap;
 

@@ -2,6 +2,7 @@
 //! forwarded ports.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use super::fault::Complaint;
 use super::grammar::{self, Parsed};
@@ -148,6 +149,43 @@ pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
         Err(_) => ForwardTarget::Node(grammar::host_name(host).map_err(|_| bad())?),
     };
     Ok((target, number))
+}
+
+/// `share.path`. Where mount points of the system and of its users are, no shared disk is: the
+/// service has no sight of what is mounted below /home.
+pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
+    const CLOSED: [&str; 10] =
+        ["/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr"];
+    const ITSELF: [&str; 5] = ["/", "/media", "/mnt", "/srv", "/var"];
+    let parts = text.strip_prefix('/').map(|rest| rest.split('/').collect::<Vec<_>>());
+    let is_clean = parts.is_some_and(|parts| {
+        text == "/" || parts.iter().all(|part| !matches!(*part, "" | "." | ".."))
+    });
+    let right = "write the mount point of a disk such as \"/mnt/usb\"";
+    if !is_clean || text.chars().any(char::is_control) {
+        let wrong = format!("{text:?} is not an absolute path in its shortest form");
+        return Err(Complaint::new(wrong, right));
+    }
+    let is_below = |folder: &&str| {
+        text.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if ITSELF.contains(&text) || CLOSED.iter().any(is_below) {
+        let wrong = format!("{text:?} belongs to the system or its users");
+        return Err(Complaint::new(wrong, right));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// `share.name`: as short as the display, and one word.
+pub(super) fn share_name(text: &str) -> Parsed<String> {
+    let is_clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_clean && (1..=12).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("{text:?} is not a name of a share"),
+        "write at most 12 letters, digits or '-', such as \"usb\"",
+    ))
 }
 
 /// `cluster.dhcp.ntp`.

@@ -29,6 +29,7 @@ pub(super) fn settings(
     let (groups, tables) = check.groups();
     let nodes = check.nodes(&tables, cluster.as_ref(), &groups);
     let forwards = check.forwards(&nodes, cluster.as_ref());
+    let shares = check.shares(uplink.as_ref(), gateway.as_ref());
     let health = check.health();
     let vitals = check.vitals();
     let buttons = check.buttons();
@@ -50,6 +51,7 @@ pub(super) fn settings(
         nodes,
         groups,
         forwards,
+        shares,
         health: health?,
         vitals: vitals?,
         buttons: buttons?,

@@ -66,6 +66,8 @@ pub fn summary(whole: &Snapshot) -> Snapshot {
             ..node.clone()
         };
     }
+    // Paths, and who uses them.
+    short.shares.clear();
     let private = Private::of(whole);
     for alert in &mut short.alerts {
         if !private.may_show(alert) {
@@ -162,6 +164,7 @@ mod tests {
             "uplink":{"address":"10.99.0.126/24","interface":"eth1"},
             "uplinks":[{"address":"10.99.0.126/24","addresses":["10.99.0.126/24"],"interface":"eth1"}],
             "cluster":{"up":1,"total":2},
+            "shares":[{"name":"usb","path":"/mnt/rpi2","clients":["rpi1"]}],
             "nodes":[
                 {"name":"rpi1","mac":"b8:27:eb:00:00:01","address":"192.168.50.11","addresses":["192.168.50.11","fd12:3456:789a:1::b"],"health":"up","rtt_us":310,"stage":"b8-27-eb-00-00-01/kernel"},
                 {"name":"rpi2","mac":"b8:27:eb:00:00:02","address":"192.168.50.12","health":"down","group":"rack1"}],

@@ -122,7 +122,7 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
 fn header(table: &str, decided: bool) -> String {
     let (about, header) = match table {
         "node" => ("# A node of the cluster; repeat for each.\n", "[[node]]".to_owned()),
-        "group" | "forward" => ("", format!("[[{table}]]")),
+        "group" | "forward" | "share" => ("", format!("[[{table}]]")),
         "cluster.dhcp" => (
             "# Addresses for the nodes; without this table none are served.\n",
             "[cluster.dhcp]".to_owned(),
@@ -131,7 +131,14 @@ fn header(table: &str, decided: bool) -> String {
     };
     let optional = matches!(
         table,
-        "node" | "group" | "forward" | "cluster.dhcp" | "cluster.netboot" | "buttons" | "lcd.pins"
+        "node"
+            | "group"
+            | "forward"
+            | "share"
+            | "cluster.dhcp"
+            | "cluster.netboot"
+            | "buttons"
+            | "lcd.pins"
     );
     let mark = if optional && !decided { "#" } else { "" };
     format!("\n{about}{mark}{header}\n")

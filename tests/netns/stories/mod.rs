@@ -29,6 +29,7 @@ mod routing;
 pub mod scale;
 mod scene;
 mod service;
+mod share;
 mod shutdown;
 mod ssh;
 mod status;
@@ -397,6 +398,7 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("succession::answers_of_a_portal_end_with_it", succession::answers_of_a_portal_end_with_it),
     ("status::many_clients_are_served", status::many_clients_are_served),
+    ("share::nfs_is_for_nodes_alone", share::nfs_is_for_nodes_alone),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),
     ("status::changes_arrive_as_lines", status::changes_arrive_as_lines),

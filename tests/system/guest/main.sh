@@ -37,6 +37,18 @@ first_boot() {
     step "a foreign flush" foreign_flush
     step "reload takes new settings and keeps the process" reload
     step "reload with wrong settings keeps the old ones" reload_wrong
+    step "a disk to share" share_disk_appears
+    step "a share waits for its disk" share_waits_for_its_disk
+    step "a disk is exported to the cluster alone, by NFS 4" share_is_exported
+    step "a node mounts it and writes" node_uses_share
+    step "the venue does not reach it, by IPv4 and IPv6" venue_cannot_reach_share
+    step "a disk that has become read-only" share_becomes_read_only
+    step "a disk that is full" share_is_full
+    step "a server that others stopped" share_not_exported
+    step "the share moves with the cluster" share_moves_with_cluster
+    step "a restart of the daemon is none of the NFS server" share_survives_restart
+    step "the nodes' line in fstab: a head that comes late" automount_waits_for_head
+    step "without the setting nothing is shared" share_ends_with_settings
     step "restart: a new process, no STOPPED, no lost packet" restart
     step "kill -9: back by itself" kill_9
     step "a hung daemon is restarted by the watchdog" watchdog

@@ -95,6 +95,7 @@ impl Merged {
             cluster,
             host,
             panel,
+            shares,
             web,
             venue,
             clat,
@@ -118,6 +119,7 @@ impl Merged {
         replace(&mut self.snapshot.cluster, cluster);
         replace(&mut self.snapshot.host, host);
         replace(&mut self.snapshot.panel, panel);
+        replace(&mut self.snapshot.shares, shares);
         replace(&mut self.snapshot.web, web);
         replace(&mut self.snapshot.venue, venue);
         replace(&mut self.snapshot.clat, clat);

@@ -18,7 +18,7 @@ use crate::{Text, Word};
 pub struct Alert {
     /// it was acknowledged: it raises no alarm any more
     pub acknowledged: bool,
-    /// stable; begins with its subject: uplink-, gateway-, node-, lcd-, led-, host-
+    /// stable; begins with its subject: uplink-, gateway-, node-, share-, lcd-, led-, host-
     pub code: Text,
     pub severity: Word<Severity>,
     /// which uplink, node or chain it is about; null: the code says all
@@ -246,6 +246,29 @@ pub struct Signal {
     /// as #rrggbb, before brightness and gamma
     pub colour: Text,
     pub pattern: Word<Pattern>,
+}
+
+/// A disk of the head that the nodes use by NFS.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Share {
+    /// "rw" or "ro"
+    pub access: Text,
+    /// names, else addresses, of the nodes that are connected to the NFS server now
+    pub clients: Vec<Text>,
+    /// on record of the file system, and of the device since it was first seen
+    pub errors: Option<u64>,
+    /// the NFS server gives it to the nodes
+    pub exported: bool,
+    /// to ordinary users; null: not mounted, or it may not be looked at
+    pub free_percent: Option<u8>,
+    /// its disk is there
+    pub mounted: bool,
+    pub name: Text,
+    pub path: Text,
+    /// the file system itself is read-only
+    pub read_only: Option<bool>,
 }
 
 /// The status page.

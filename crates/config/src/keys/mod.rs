@@ -194,7 +194,7 @@ impl Kind {
 
 /// Tables that stand more than once, each with the key by which it is known.
 pub(super) const ARRAYS: &[(&str, &str)] =
-    &[("node", "name"), ("group", "name"), ("forward", "listen")];
+    &[("node", "name"), ("group", "name"), ("forward", "listen"), ("share", "name")];
 
 /// Returns the key by which a table of this array is known; `None`: there is no such array.
 pub(super) fn known_by(array: &str) -> Option<&'static str> {

@@ -1,15 +1,16 @@
 //! Keys of the nodes, their groups, the ports that lead to them, their health and that of the head.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Preset::{Required, Toml, Words};
 use super::form::{
-    COUNT_OR_SHARE, DAY, PROBES, SHARE_OR_OFF, duration, integer, keys, milliseconds, pair, scalar,
-    seconds, text, texts,
+    COUNT_OR_SHARE, DAY, PROBES, SHARE_OR_OFF, choice, duration, integer, keys, milliseconds, pair,
+    scalar, seconds, text, texts,
 };
 use crate::rule::Rule;
-use crate::{ForwardTarget, Mac, NodeProbe, Threshold, Transport, devices, grammar, rule};
+use crate::{Access, ForwardTarget, Mac, NodeProbe, Threshold, Transport, devices, grammar, rule};
 
 keys! {
     NODES =
@@ -108,6 +109,23 @@ keys! {
         "forward.to",
         text!("a node and its port such as \"rpi1:22\"", rule::forward_target),
         Required;
+
+    /// The mount point of a disk that the nodes may use. Only an absolute path without links. It is
+    /// shared while a disk is mounted there, by NFS 4, and with the cluster's subnet only. This
+    /// needs the package nfs-kernel-server.
+    SHARE_PATH: PathBuf =
+        "share.path", text!("the mount point of a disk such as \"/mnt/usb\"", rule::mount_point),
+        Required;
+
+    /// How the disk is called in alerts, and on the display. It must be unique.
+    SHARE_NAME: String =
+        "share.name", text!("a short name such as \"usb\"", rule::share_name), Required;
+
+    /// "rw": the nodes may write on it. "ro": they may only read.
+    SHARE_ACCESS: Access =
+        "share.access",
+        choice!("rw" => Access::ReadWrite, "ro" => Access::ReadOnly),
+        Words("\"rw\"");
 
     /// The time between two rounds of probes of a node.
     HEALTH_INTERVAL: Duration =

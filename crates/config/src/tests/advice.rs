@@ -51,6 +51,8 @@ fn file(key: &Key, value: &str) -> String {
         ("group", "name") => "[[group]]\n",
         ("group", _) => "[[group]]\nname = \"g\"\n",
         ("forward", "listen") => "[[forward]]\nto = \"192.168.50.9:22\"\n",
+        ("share", "name") => "[[share]]\npath = \"/mnt/usb\"\n",
+        ("share", _) => "[[share]]\nname = \"s\"\n",
         ("forward", _) => "[[forward]]\nlisten = 2201\n",
         _ => "",
     };

@@ -10,6 +10,7 @@ pub mod host;
 pub mod link;
 pub mod probe;
 pub mod routing;
+pub mod share;
 pub mod uplink;
 pub mod venue;
 

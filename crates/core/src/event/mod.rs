@@ -15,6 +15,7 @@ mod link;
 mod output;
 mod probe;
 mod routing;
+mod share;
 mod uplink;
 mod venue;
 mod web;
@@ -36,6 +37,7 @@ pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_wo
 pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
 pub use probe::{UplinkProbePlan, UplinkTarget};
 pub use routing::{INTERNET, WayOutPlan};
+pub use share::{Disk, ShareSeen};
 pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};
 pub use venue::{Path, RouterOffer, VenueNews, VenuePlan};
 pub use web::Web;
@@ -132,6 +134,8 @@ pub enum Event {
     Venue(VenueNews),
     /// where the status page is
     Web(Web),
+    /// how the shared disks are
+    Share(ShareSeen),
     Hotplug(Hotplug),
     Firewall(Firewall),
     Vital(Vital),

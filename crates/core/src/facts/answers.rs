@@ -21,6 +21,7 @@ use super::link::port::Roles;
 use super::node::Nodes;
 use super::output::Outputs;
 use super::routing::Routing;
+use super::share::ShareFacts;
 use super::uplink::{OFFLINE_TIME, UplinkView};
 use super::venue::VenueMemory;
 use super::{Facts, FirewallFacts, Vitals};
@@ -99,6 +100,11 @@ impl Facts {
     /// Returns how far the shutdown of the nodes has come, if one runs.
     pub fn shutdown(&self) -> Option<&Report> {
         self.shutdown.report()
+    }
+
+    /// Returns how the shared disks are.
+    pub fn shares(&self) -> &ShareFacts {
+        &self.shares
     }
 
     /// Returns the nodes.

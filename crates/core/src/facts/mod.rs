@@ -6,7 +6,7 @@
 //! something. What one needs of another it gets as an argument. Events and time reach them in one
 //! order, in which those before have the event already and those behind have not:
 //!
-//! outputs, links, uplinks, venues, routing, firewall, host, power, shutdown, web, cluster, nodes, dhcp, acknowledgements.
+//! outputs, links, uplinks, venues, routing, firewall, host, power, shutdown, web, share, cluster, nodes, dhcp, acknowledgements.
 
 mod alert;
 mod answers;
@@ -20,6 +20,7 @@ pub mod node;
 pub mod output;
 mod resync;
 mod routing;
+pub mod share;
 pub mod transition;
 pub mod uplink;
 pub mod venue;
@@ -48,6 +49,7 @@ use node::Nodes;
 use output::Outputs;
 pub use resync::Resyncs;
 use routing::Routing;
+use share::ShareFacts;
 pub use transition::Transition;
 use uplink::Uplinks;
 pub use uplink::{BETTER_UPLINK_TIME, OFFLINE_TIME};
@@ -74,6 +76,7 @@ pub struct Facts {
     nodes: Nodes,
     dhcp: DhcpFacts,
     web: WebFacts,
+    shares: ShareFacts,
     acknowledgements: Acknowledgements,
     /// since the last [`Facts::take_resyncs`]
     resyncs: Resyncs,
@@ -104,6 +107,7 @@ impl Facts {
             nodes,
             dhcp: DhcpFacts::default(),
             web: WebFacts::default(),
+            shares: ShareFacts::default(),
             acknowledgements: Acknowledgements::default(),
             resyncs: Resyncs::default(),
             generation: 0,
@@ -177,6 +181,7 @@ impl Facts {
         self.power.handle(event, self.now);
         transitions.extend(self.shutdown.handle(event, self.now));
         self.web.handle(event);
+        self.shares.handle(event, context);
         self.cluster.handle(event, context, &self.links);
         transitions.extend(self.nodes.handle(event, context, &self.links));
         transitions.extend(self.dhcp.handle(event, context, &self.nodes));
@@ -231,6 +236,7 @@ impl Facts {
             self.host.next_deadline(),
             self.power.next_deadline(now),
             self.shutdown.next_deadline(),
+            self.shares.next_deadline(),
             self.cluster.next_deadline(),
             self.nodes.next_deadline(self.settings.health.boot_grace, now),
             self.dhcp.next_deadline(),

@@ -4,6 +4,7 @@
 pub mod dhcp;
 pub mod journal;
 pub mod panel;
+pub mod share;
 pub mod status;
 
 use crate::decide::Desired;

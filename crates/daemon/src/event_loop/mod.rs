@@ -32,6 +32,7 @@ use crate::reconcile::dhcp;
 use crate::reconcile::journal::{Journal, LogOptions, write_details};
 use crate::reconcile::link;
 use crate::reconcile::service_manager;
+use crate::reconcile::share::ShareOrders;
 use crate::sync::{next_aligned, reached};
 use crate::view::journal;
 use crate::watch::control::Request;
@@ -119,6 +120,7 @@ struct Daemon {
     journal: Arc<Journal>,
     decider: Decider,
     desired: Option<Desired>,
+    share_orders: ShareOrders,
     /// changes of fact from before the first listing's end, or that wait for `publish_at`
     untold: Vec<Transition>,
     /// how often what strangers bring about is worked out anew, and when next
@@ -172,6 +174,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     let plans = watchers::spawn(signals, &events, &failed, &options.run_directory, control, asked);
     let mut daemon = Daemon {
         trimmed: facts.nodes().layout,
+        share_orders: ShareOrders::new(&options.run_directory),
         options,
         queue,
         failures,
@@ -380,6 +383,7 @@ impl Daemon {
         }
         self.plans.publish(settings, &self.facts, &desired, firewall_port);
         self.desired = Some(desired);
+        self.order_shares();
         if transitions.contains(&Transition::PowerOffOrdered) {
             self.power_off();
         }

@@ -1,4 +1,5 @@
-//! Operator actions: acknowledge alerts, power off.
+//! What is ordered of others: alerts are acknowledged, root brings the exports up to date, the machine
+//! powers off.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +7,7 @@ use super::Daemon;
 use super::state_file::first_few;
 use crate::clock;
 use crate::decide::alert::acknowledge;
+use crate::decide::share;
 use crate::event::{Acknowledgement, AlertId, Event};
 use crate::facts::{Facts, Transition};
 use crate::files::folder;
@@ -58,6 +60,18 @@ impl Daemon {
     /// Has the acknowledged alerts written down, if they changed.
     pub(super) fn remember(&mut self) {
         self.known.keep(&lines(&self.facts));
+    }
+
+    /// Has root's unit bring the exports up to date, if what they depend on changed.
+    pub(super) fn order_shares(&mut self) {
+        let Some(order) = share::order(&self.options.settings, &self.facts) else { return };
+        if let Err(error) = self.share_orders.give(order) {
+            let what = format!(
+                "the order for shared disks cannot be written: {error}; bring them up to date with: \
+                 sudo systemctl start bramblegate-share"
+            );
+            self.journal.write(&journal::not_written(&what));
+        }
     }
 
     /// Asks for the end. The unit that carries it out takes the file away.

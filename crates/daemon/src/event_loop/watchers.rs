@@ -31,7 +31,8 @@ use crate::watch::link::conflict;
 use crate::watch::service_manager::Signals;
 use crate::watch::uplink::{lease, resolvers};
 use crate::watch::{
-    button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager, venue, web,
+    button, dhcp, firewall, host, link, node, panel, probe, routing, service_manager, share, venue,
+    web,
 };
 
 /// Pauses before a source that ended is begun again.
@@ -68,6 +69,8 @@ pub struct Plans {
     neighbours: watch::Sender<Option<NeighbourPlan>>,
     /// where the status page's server writes its port
     web: watch::Sender<PathBuf>,
+    /// mount points of shared disks
+    shares: watch::Sender<Vec<PathBuf>>,
     /// where orders are taken
     control: watch::Sender<PathBuf>,
     /// what the first decision did not need may begin
@@ -119,6 +122,7 @@ pub fn spawn(
         conflicts: later.planned("address conflicts", ConflictPlan::default(), conflict::run),
         vitals: later
             .planned("vitals", VitalsPlan::default(), |plan, events| host::run(events, plan)),
+        shares: later.planned("shared disks", Vec::new(), share::run),
         web: later.planned("status page", PathBuf::new(), web::run),
         buttons: later.planned("buttons", None, |plan, events| button::run(events, plan)),
         rest,
@@ -229,6 +233,7 @@ impl Plans {
         publish(&self.time_at, others::time_at(settings, desired));
         publish(&self.neighbours, decide::link::neighbours(facts, desired));
         publish(&self.control, settings.sockets.control.clone());
+        publish(&self.shares, decide::share::watched(settings));
         publish(&self.web, settings.web.port_file.clone());
     }
 }

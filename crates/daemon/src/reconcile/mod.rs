@@ -11,6 +11,7 @@ pub mod panel;
 pub mod routing;
 pub mod rtnl;
 pub mod service_manager;
+pub mod share;
 pub mod status;
 pub mod worker;
 

@@ -11,6 +11,7 @@ pub mod panel;
 pub mod probe;
 pub mod routing;
 pub mod service_manager;
+pub mod share;
 pub mod uplink;
 pub mod venue;
 pub mod web;

@@ -206,11 +206,37 @@ fn shutdown() -> BoxedStrategy<Option<Shutdown>> {
     .boxed()
 }
 
+fn share() -> BoxedStrategy<Share> {
+    let numbers = any::<(Option<u64>, Option<u8>, Option<bool>, bool, bool)>();
+    (text(), text(), text(), list(text()), numbers)
+        .prop_map(|(access, name, path, clients, numbers)| {
+            let (errors, free_percent, read_only, exported, mounted) = numbers;
+            Share {
+                access,
+                clients,
+                errors,
+                exported,
+                free_percent,
+                mounted,
+                name,
+                path,
+                read_only,
+            }
+        })
+        .boxed()
+}
+
 pub fn snapshot() -> BoxedStrategy<Snapshot> {
     let head = (text(), any::<u64>(), word(&Severity::ALL), list(alert()));
     let middle = (uplink(), list(uplink()), gateway(), list(rule()), cluster());
-    (head, middle, of(host()), list(node()), (panel(), web(), venue(), clat(), shutdown()))
-        .prop_map(|(head, middle, host, nodes, (panel, web, venue, clat, shutdown))| {
+    (
+        head,
+        middle,
+        of(host()),
+        list(node()),
+        (panel(), list(share()), web(), venue(), clat(), shutdown()),
+    )
+        .prop_map(|(head, middle, host, nodes, (panel, shares, web, venue, clat, shutdown))| {
             let (version, uptime_s, severity, alerts) = head;
             let (uplink, uplinks, gateway, rules, cluster) = middle;
             Snapshot {
@@ -226,6 +252,7 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
                 host,
                 nodes,
                 panel,
+                shares,
                 web,
                 venue,
                 clat,
@@ -239,12 +266,13 @@ pub fn snapshot() -> BoxedStrategy<Snapshot> {
 fn change() -> BoxedStrategy<Change> {
     let head = (1..u64::MAX, of(word(&Severity::ALL)), of(list(alert())));
     let middle = (of(uplink()), of(list(uplink())), of(gateway()), of(list(rule())), of(cluster()));
-    let tail = (of(of(host())), (of(panel()), of(web())), list(node()), list(text()));
+    let tail =
+        (of(of(host())), (of(panel()), of(list(share())), of(web())), list(node()), list(text()));
     let last = (of(venue()), of(clat()), of(shutdown()));
     (head, middle, tail, last)
         .prop_map(|((seq, severity, alerts), middle, tail, (venue, clat, shutdown))| {
             let (uplink, uplinks, gateway, rules, cluster) = middle;
-            let (host, (panel, web), nodes, nodes_removed) = tail;
+            let (host, (panel, shares, web), nodes, nodes_removed) = tail;
             Change {
                 seq,
                 severity,
@@ -256,6 +284,7 @@ fn change() -> BoxedStrategy<Change> {
                 cluster,
                 host,
                 panel,
+                shares,
                 web,
                 venue,
                 clat,

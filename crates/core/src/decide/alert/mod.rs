@@ -11,6 +11,7 @@ pub mod node;
 mod output;
 pub mod raise;
 pub mod routing;
+mod share;
 pub mod uplink;
 
 pub use crate::event::alert::{AlertCode, AlertId, Part, Severity, Subject};

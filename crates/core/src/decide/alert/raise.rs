@@ -4,7 +4,9 @@ use crate::config::Settings;
 use crate::decide::cluster::Placement;
 use crate::facts::Facts;
 
-use super::{Alert, cluster, dhcp, firewall, forward, host, link, node, output, routing, uplink};
+use super::{
+    Alert, cluster, dhcp, firewall, forward, host, link, node, output, routing, share, uplink,
+};
 
 /// So many alerts of nodes have room from the beginning.
 const USUAL: usize = 12;
@@ -23,6 +25,7 @@ pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<
             cluster::alerts(settings, facts, placement, &mut raised);
             dhcp::alerts(settings, facts, &mut raised);
             forward::alerts(settings, facts, placement, &mut raised);
+            share::alerts(settings, facts, &mut raised);
         }
     }
     node::inventory::alerts(facts, &mut raised);

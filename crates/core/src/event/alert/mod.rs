@@ -36,6 +36,7 @@ pub enum SubjectKind {
     Chain,
     Rule,
     Forward,
+    Share,
     Part,
 }
 
@@ -152,6 +153,13 @@ alert_codes! {
         Some("in the cluster it leads to the node; give one of them another (`bramblegate check` \
               says where)");
     NodeSwapped "node-swapped" Warning Node Some("{} SWAPPED"), Alert, None;
+    ShareErrors "share-errors" Warning Share Some("{} ERRORS"), Alert,
+        Some("save what is on it, see dmesg, and check it (fsck) or replace it");
+    ShareFull "share-full" Warning Share Some("{} FULL"), Alert, None;
+    ShareMissing "share-missing" Warning Share Some("{} MISSING"), Alert, None;
+    ShareNotExported "share-not-exported" Warning Share Some("{} NOT SHARED"), Alert, None;
+    ShareReadOnly "share-read-only" Warning Share Some("{} READONLY"), Alert,
+        Some("the disk may be failing; save what is on it, see dmesg, and mount it again");
     UplinkAddressTaken "uplink-address-taken" Warning Port Some("{} ADDR TAKEN"), Alert, None;
     UplinkBlocked "uplink-blocked" Warning Port Some("{} BLOCKED"), Alert, None;
     UplinkClash "uplink-clash" Fault Whole None, Alert, None;
@@ -279,6 +287,8 @@ pub enum Subject {
     Rule(u32),
     /// a forwarded port: "tcp:2201"
     Forward(String),
+    /// a shared disk, by its name
+    Share(String),
     Part(Part),
 }
 
@@ -287,9 +297,11 @@ impl Subject {
     fn words(&self) -> String {
         match self {
             Self::Whole => String::new(),
-            Self::Port(name) | Self::Node(name) | Self::Group(name) | Self::Chain(name) => {
-                name.clone()
-            }
+            Self::Port(name)
+            | Self::Node(name)
+            | Self::Group(name)
+            | Self::Chain(name)
+            | Self::Share(name) => name.clone(),
             Self::Address(address) => address.to_string(),
             Self::Board(mac) => mac.to_string(),
             Self::Rule(preference) => preference.to_string(),
@@ -312,6 +324,7 @@ impl fmt::Display for Subject {
             Self::Chain(chain) => named(f, "chain=", chain),
             Self::Rule(preference) => write!(f, "rule={preference}"),
             Self::Forward(port) => named(f, "forward=", port),
+            Self::Share(name) => named(f, "share=", name),
             Self::Part(part) => named(f, "part=", part.name()),
         }
     }
@@ -344,6 +357,7 @@ impl FromStr for Subject {
             "chain" => Self::Chain(name()),
             "rule" => Self::Rule(value.parse().map_err(|_| UnknownSubject)?),
             "forward" => Self::Forward(name()),
+            "share" => Self::Share(name()),
             "part" => {
                 let part = Part::ALL.iter().copied().find(|part| part.name() == value);
                 Self::Part(part.ok_or(UnknownSubject)?)

@@ -10,7 +10,10 @@ fn the_table_is_sorted_and_every_name_begins_with_its_subject() {
     assert!(names.is_sorted(), "{names:?}");
     for code in AlertCode::ALL {
         let about = code.name().split('-').next().unwrap_or_default();
-        assert!(["gateway", "host", "lcd", "led", "node", "uplink"].contains(&about), "{code}");
+        assert!(
+            ["gateway", "host", "lcd", "led", "node", "share", "uplink"].contains(&about),
+            "{code}"
+        );
         assert_eq!(code.name().parse(), Ok(*code));
         assert_ne!(code.severity(), Severity::Ok, "{code}");
     }
@@ -30,6 +33,7 @@ fn what_is_kept_is_read_back() {
         Subject::Chain("ip filter FORWARD".to_owned()),
         Subject::Rule(5000),
         Subject::Forward("tcp:2201".to_owned()),
+        Subject::Share("usb".to_owned()),
     ];
     let parts = Part::ALL.iter().copied().map(Subject::Part);
     for subject in subjects.into_iter().chain(parts) {

@@ -186,7 +186,7 @@ impl Vitals {
 }
 
 /// Less than the limit; once so, until there is clearly more.
-fn below(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
+pub(super) fn below(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
     let (Some(value), Some(limit)) = (value, limit) else { return false };
     value < limit.saturating_add(if was { BETTER } else { 0 })
 }

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::api::Text;
 use crate::api::status as api;
 
 use super::panel::led;
-use crate::config::{LcdBus, LedDevice, Settings};
+use crate::config::{LcdBus, LedDevice, Settings, Share};
 use crate::decide::Desired;
 use crate::decide::alert::{Alert, Severity};
 use crate::decide::clat::translation;
@@ -47,6 +47,7 @@ pub struct Snapshot {
     /// `None`: not looked at yet
     pub host: Option<api::Host>,
     pub panel: api::Panel,
+    pub shares: Vec<api::Share>,
     /// `None`: there is no status page
     pub web: Option<api::Web>,
     /// of the active uplink
@@ -71,6 +72,7 @@ impl Snapshot {
             cluster: self.cluster.clone(),
             host: self.host.clone(),
             panel: self.panel.clone(),
+            shares: self.shares.clone(),
             web: self.web,
             venue: self.venue.map(Into::into),
             clat: self.clat.clone(),
@@ -104,6 +106,7 @@ impl Snapshot {
             cluster: (self.cluster != before.cluster).then(|| self.cluster.clone()),
             host: (self.host != before.host).then(|| self.host.clone()),
             panel: (!is_same_panel(&self.panel, &before.panel)).then(|| self.panel.clone()),
+            shares: (self.shares != before.shares).then(|| self.shares.clone()),
             web: (self.web != before.web).then_some(self.web),
             venue: (self.venue != before.venue).then(|| self.venue.map(Into::into)),
             clat: (self.clat != before.clat).then(|| self.clat.clone()),
@@ -245,6 +248,7 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
         },
         host: facts.vitals().head.as_ref().map(host),
         panel: api::Panel { lcd: lcd(settings, facts), led: led(settings, facts, desired) },
+        shares: settings.shares.iter().map(|settings| share(settings, facts)).collect(),
         web: facts.web_port().map(|port| api::Web { port }),
         venue: facts.active().and_then(|active| {
             let index = active.link.index;
@@ -267,6 +271,27 @@ fn shutdown(report: &Report) -> api::Shutdown {
         left_s: report.left_s,
         waiting: report.waiting.iter().map(Into::into).collect(),
         waiting_total: report.waiting_total,
+    }
+}
+
+/// Returns a shared disk as the status has it.
+fn share(share: &Share, facts: &Facts) -> api::Share {
+    let (shares, disk) = (facts.shares(), facts.shares().disk(&share.path));
+    let clients = shares.seen.iter().flat_map(|seen| &seen.clients);
+    let called = |address: &Ipv4Addr| {
+        let node = facts.nodes().by_address(IpAddr::V4(*address));
+        node.map_or_else(|| address.to_string(), |node| node.name.clone()).into()
+    };
+    api::Share {
+        access: share.access.word().into(),
+        clients: clients.map(called).collect(),
+        errors: disk.map(|disk| disk.errors),
+        exported: shares.is_exported(&share.path),
+        free_percent: disk.and_then(|disk| disk.free),
+        mounted: disk.is_some(),
+        name: (&share.name).into(),
+        path: share.path.display().to_string().into(),
+        read_only: disk.map(|disk| disk.read_only),
     }
 }
 

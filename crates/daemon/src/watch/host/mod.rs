@@ -11,11 +11,11 @@ mod head;
 pub mod name;
 mod neighbours;
 pub mod ntp;
-mod parse;
+pub(in crate::watch) mod parse;
 mod ports;
 mod sensor_poll;
 pub mod time;
-mod triggers;
+pub mod triggers;
 
 use std::convert::Infallible;
 use std::io;

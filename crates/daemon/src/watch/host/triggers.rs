@@ -29,21 +29,37 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Files of the kernel open at once, or never.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is mounted (proc_pid_mountinfo(5)); reports changes by POLLPRI.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
 /// Fires when something of it changed.
+#[derive(Debug)]
 pub struct Triggers {
     bell: Arc<Notify>,
     /// end with it
-    #[cfg_attr(not(test), expect(dead_code, reason = "held to be dropped"))]
     tasks: JoinSet<()>,
 }
 
 impl Triggers {
     /// Watches what there is below `root`.
     pub async fn new(root: &'static Path) -> Self {
+        let mut triggers = Self::of(move || files(root)).await;
+        if let Ok(clock) = clock() {
+            triggers.tasks.spawn(ring_when_set(clock, Arc::clone(&triggers.bell)));
+        }
+        triggers
+    }
+
+    /// Watches what is mounted, and nothing else.
+    pub async fn of_mounts() -> Self {
+        Self::of(|| reading::open(Path::new(MOUNTS)).into_iter().collect()).await
+    }
+
+    async fn of(files: impl FnOnce() -> Vec<File> + Send + 'static) -> Self {
         let bell = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
         // A driver that hangs when it is opened never fires; the vitals are looked at all the same.
-        let files = timeout(PATIENCE, spawn_blocking(move || files(root))).await;
+        let files = timeout(PATIENCE, spawn_blocking(files)).await;
         if files.is_err() {
             debug!("a file of a sensor does not open; its alarms are seen a minute late");
         }
@@ -51,9 +67,6 @@ impl Triggers {
             if let Some(file) = urgent(file) {
                 tasks.spawn(ring(file, Arc::clone(&bell)));
             }
-        }
-        if let Ok(clock) = clock() {
-            tasks.spawn(ring_when_set(clock, Arc::clone(&bell)));
         }
         Self { bell, tasks }
     }

@@ -51,6 +51,7 @@ pub(super) fn snapshot() -> Snapshot {
         host: None,
         panel: api::Panel::default(),
         shutdown: None,
+        shares: Vec::new(),
         web: None,
         venue: None,
         clat: None,

@@ -1,0 +1,280 @@
+//! The shared disks: whether they are there and how they are, whether the NFS server exports them,
+//! and who uses it.
+//!
+//! Nothing is asked of the disk itself but its free space: what is mounted is read from the kernel's
+//! list, which holds also what this user may not look into, and its type and state are those of the
+//! file system, not of our sandbox's mount of it. The kernel shows the clients of its NFS server
+//! (`/proc/fs/nfsd/clients`) to root alone; the connections to it are shown to anyone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep_until;
+
+use crate::config::NFS_PORT;
+use crate::event::{Disk, Event, ShareSeen};
+use crate::files::reading;
+use crate::sync::{Closed, next_aligned};
+use crate::watch::emit;
+use crate::watch::host::parse;
+use crate::watch::host::triggers::Triggers;
+
+/// A disk that is pulled stays mounted until someone unmounts it, so that is looked for.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// The server's table of exports, which holds what it exports now (exportfs(8)).
+const EXPORTED: &str = "var/lib/nfs/etab";
+const EXPORTFS: [&str; 2] = ["usr/sbin/exportfs", "sbin/exportfs"];
+/// `TCP_ESTABLISHED` in `/proc/net/tcp` (proc_pid_net(5)).
+const ESTABLISHED: &str = "01";
+
+/// Reports how the disks that are mounted at these places are, and each change.
+///
+/// # Errors
+/// A channel is closed (`Closed`).
+pub async fn run(
+    mut paths: watch::Receiver<Vec<PathBuf>>,
+    events: mpsc::Sender<Event>,
+) -> io::Result<Infallible> {
+    let mut reported = None;
+    let mut devices = Devices::default();
+    let mut triggers = None;
+    loop {
+        let wanted = paths.borrow_and_update().clone();
+        if wanted.is_empty() {
+            (reported, triggers) = (None, None);
+            paths.changed().await.map_err(|_| Closed)?;
+            continue;
+        }
+        let mounts: &Triggers = match &mut triggers {
+            Some(triggers) => triggers,
+            none => none.insert(Triggers::of_mounts().await),
+        };
+        let seen;
+        (devices, seen) = spawn_blocking(move || {
+            let seen = look(Path::new("/"), &wanted, &mut devices);
+            (devices, seen)
+        })
+        .await?;
+        if reported.as_ref() != Some(&seen) {
+            emit(&events, Event::Share(seen.clone())).await?;
+            reported = Some(seen);
+        }
+        tokio::select! {
+            () = sleep_until(next_aligned(INTERVAL)) => {}
+            () = mounts.fired() => {}
+            changed = paths.changed() => changed.map_err(|_| Closed)?,
+        }
+    }
+}
+
+/// Holds the count of errors with which each device was first seen: many sticks refuse a command
+/// when they are plugged in, and that is counted.
+type Devices = BTreeMap<String, u64>;
+
+/// Looks at everything once.
+fn look(root: &Path, paths: &[PathBuf], devices: &mut Devices) -> ShareSeen {
+    let text = |path: &str| reading::text(&root.join(path)).unwrap_or_default();
+    let mounts = text("proc/self/mountinfo");
+    let mounted = paths.iter().filter_map(|path| Some((path, mounted(root, &mounts, path)?)));
+    let disks = mounted.map(|(path, mount)| {
+        let disk = Disk {
+            free: free(path),
+            read_only: mount.read_only,
+            errors: errors(root, &mount.device, devices),
+        };
+        (path.clone(), disk)
+    });
+    ShareSeen {
+        disks: disks.collect(),
+        exported: exported(&text(EXPORTED), paths),
+        clients: clients(&text("proc/net/tcp")),
+        installed: EXPORTFS.iter().any(|path| root.join(path).exists()),
+    }
+}
+
+/// Holds what is mounted somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// major and minor number, as `/sys/dev/block` has them
+    device: String,
+    read_only: bool,
+}
+
+/// Returns what is mounted at `path`, by `/proc/self/mountinfo` (proc_pid_mountinfo(5)); `None` where
+/// nothing is, or its disk was pulled. The last mount is on top. One of autofs waits for a disk.
+pub fn mounted(root: &Path, mountinfo: &str, path: &Path) -> Option<Mount> {
+    let is_there =
+        |line: &&str| line.split(' ').nth(4).is_some_and(|point| unescaped(point) == path);
+    let line = mountinfo.lines().rev().find(is_there)?;
+    let device = line.split(' ').nth(2)?;
+    let (kind, rest) = line.split_once(" - ")?.1.split_once(' ')?;
+    let (_, options) = rest.split_once(' ')?;
+    // Major number 0: no block device (btrfs, network file systems).
+    let is_pulled = !device.starts_with("0:") && !root.join("sys/dev/block").join(device).exists();
+    let mount = Mount { device: device.to_owned(), read_only: parse::says_read_only(options) };
+    (kind != "autofs" && !is_pulled).then_some(mount)
+}
+
+/// Returns a path in which blanks, backslashes and the like are three octal digits behind a
+/// backslash: so does the kernel in its lists of mounts, and the NFS server in its table.
+pub fn unescaped(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let code = behind.get(..3).filter(|_| *first == b'\\');
+        let code =
+            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { behind.get(3..).unwrap_or_default() } else { behind };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Returns how much of a disk is free to ordinary users, in percent.
+fn free(path: &Path) -> Option<u8> {
+    let space = rustix::fs::statvfs(path).ok()?;
+    parse::share(space.f_bavail, space.f_blocks)
+}
+
+/// Returns the errors of a disk: those that its file system has on record (ext4,
+/// Documentation/ABI/testing/sysfs-fs-ext4), and commands that failed (SCSI, and so USB) since it
+/// was first seen.
+fn errors(root: &Path, device: &str, devices: &mut Devices) -> u64 {
+    let count = |path: PathBuf| -> Option<u64> {
+        let text = reading::text(&path).ok()?;
+        let text = text.trim();
+        match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16).ok(),
+            None => text.parse().ok(),
+        }
+    };
+    let Ok(folder) = fs::canonicalize(root.join("sys/dev/block").join(device)) else { return 0 };
+    let name = folder.file_name().unwrap_or_default();
+    let on_record = count(root.join("sys/fs/ext4").join(name).join("errors_count")).unwrap_or(0);
+    // Of a partition the device is that of the whole disk, one folder above.
+    let failed = folder.ancestors().take(2).find_map(|disk| count(disk.join("device/ioerr_cnt")));
+    let failed = failed.unwrap_or(0);
+    // One that is smaller than before is another disk with the same number.
+    let first = devices.entry(device.to_owned()).or_insert(failed);
+    *first = failed.min(*first);
+    on_record.saturating_add(failed - *first)
+}
+
+/// Returns which of these mount points the table of exports holds.
+fn exported(table: &str, paths: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let held = table.lines().filter_map(|line| line.split_whitespace().next()).map(unescaped);
+    held.filter(|path| paths.contains(path)).collect()
+}
+
+/// Returns who is connected to the NFS server, by `/proc/net/tcp`: the shares are exported by IPv4
+/// alone.
+fn clients(table: &str) -> BTreeSet<Ipv4Addr> {
+    let connected = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, local, remote, ESTABLISHED, ..] = words.as_slice() else { return None };
+        let (_, port) = local.split_once(':')?;
+        let (address, _) = remote.split_once(':')?;
+        let is_server = u16::from_str_radix(port, 16) == Ok(NFS_PORT);
+        let address = u32::from_str_radix(address, 16).ok().filter(|_| is_server)?;
+        Some(Ipv4Addr::from(address.to_ne_bytes()))
+    });
+    connected.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+        24 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw\n\
+        60 24 0:50 / /mnt/usb rw - autofs systemd-1 rw,fd=60\n\
+        61 60 8:1 / /mnt/usb ro,nosuid master:1 - ext4 /dev/sda1 rw,errors=remount-ro\n\
+        62 24 8:17 / /media/my\\040disk rw - exfat /dev/sdb1 ro\n\
+        63 24 8:33 / /mnt/pulled rw - ext4 /dev/sdc1 rw\n\
+        64 24 0:51 / /mnt/waits rw - autofs systemd-1 rw,fd=61\n\
+        65 24 0:52 / /mnt/pool rw - btrfs /dev/sdd rw\n";
+
+    fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_disk_is_there_where_it_is_mounted_and_was_not_pulled() {
+        let root = tempfile::tempdir().unwrap();
+        for device in ["8:1", "8:17"] {
+            fs::create_dir_all(root.path().join("sys/dev/block").join(device)).unwrap();
+        }
+        let read_only =
+            |path: &str| mounted(root.path(), MOUNTS, Path::new(path)).map(|mount| mount.read_only);
+        assert_eq!(read_only("/mnt/usb"), Some(false), "our sandbox's flag does not count");
+        assert_eq!(read_only("/media/my disk"), Some(true));
+        assert_eq!(read_only("/mnt/pulled"), None, "its device is gone");
+        assert_eq!(read_only("/mnt/waits"), None, "it waits for its disk");
+        assert_eq!(read_only("/mnt/pool"), Some(false), "it has no block device of its own");
+        assert_eq!(read_only("/mnt"), None);
+        assert_eq!(read_only("/mnt/usb/folder"), None);
+    }
+
+    #[test]
+    fn errors_are_those_on_record_and_those_since_the_disk_was_first_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        put(root, "sys/devices/usb/block/sda/device/ioerr_cnt", "0x2\n");
+        put(root, "sys/devices/usb/block/sda/sda1/partition", "1\n");
+        fs::create_dir_all(root.join("sys/dev/block")).unwrap();
+        std::os::unix::fs::symlink(
+            "../../devices/usb/block/sda/sda1",
+            root.join("sys/dev/block/8:1"),
+        )
+        .unwrap();
+        let mut devices = Devices::default();
+        assert_eq!(errors(root, "8:1", &mut devices), 0, "as it was plugged in");
+        put(root, "sys/devices/usb/block/sda/device/ioerr_cnt", "0x13\n");
+        assert_eq!(errors(root, "8:1", &mut devices), 17);
+        put(root, "sys/fs/ext4/sda1/errors_count", "3\n");
+        assert_eq!(errors(root, "8:1", &mut devices), 20);
+        put(root, "sys/devices/usb/block/sda/device/ioerr_cnt", "0x1\n");
+        assert_eq!(errors(root, "8:1", &mut devices), 3, "another disk");
+        assert_eq!(errors(root, "8:9", &mut devices), 0, "none is known");
+    }
+
+    #[test]
+    fn what_the_server_exports_and_who_is_connected_to_it_is_read() {
+        let table = "/mnt/usb\t192.168.50.0/24(rw,sync)\n/media/my\\040disk\t10.0.0.0/8(ro)\n\
+                     /srv\t*(ro)\n";
+        let paths = ["/mnt/usb", "/media/my disk", "/mnt/other"].map(PathBuf::from);
+        assert_eq!(exported(table, &paths), paths[..2].iter().cloned().collect());
+        let address = |text: &str| {
+            format!("{:08X}", u32::from_ne_bytes(text.parse::<Ipv4Addr>().unwrap().octets()))
+        };
+        let (head, node) = (address("192.168.50.1"), address("192.168.50.11"));
+        let sockets = format!(
+            "  sl  local_address rem_address   st\n\
+             0: 00000000:0801 00000000:0000 0A 0 0\n\
+             1: {head}:0801 {node}:02BC 01 0 0\n\
+             2: {head}:0016 {head}:E1F2 01 0 0\n\
+             3: {head}:0801 {head}:E1F2 06 0 0\n"
+        );
+        assert_eq!(clients(&sockets), [Ipv4Addr::new(192, 168, 50, 11)].into());
+    }
+
+    #[test]
+    fn any_text_is_borne() {
+        for text in ["", "\\", "\\04", "\\999", "a - b", "1 2 3 4 /mnt/usb - ", "\u{fffd} : \n:"] {
+            let _ = mounted(Path::new("/"), text, Path::new("/mnt/usb"));
+            let _ = (unescaped(text), exported(text, &[]), clients(text));
+        }
+        assert_eq!(unescaped("a\\040b\\134"), PathBuf::from("a b\\"));
+    }
+}

@@ -1,0 +1,184 @@
+//! `bramblegate share-apply`: brings the NFS server's settings up to date, as root. For
+//! `bramblegate-share.service`: hidden from help.
+//!
+//! Everything is worked out here, from the settings, which are root's, and from the kernel: the
+//! daemon, which has no such rights, can only have this run again. So what it might be brought to
+//! write is exported to no one. Only two files of our own are written, and the NFS server itself, by
+//! the service manager, reads them: this needs no right to export anything.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use super::settings::{self, ConfigArg};
+use super::{exit, output};
+use crate::clock;
+use crate::config::{Settings, Share};
+use crate::decide::share::networks;
+use crate::facts::Facts;
+use crate::files::folder::{Folder, PUBLIC};
+use crate::files::reading;
+use crate::view::share::{exports, server};
+use crate::watch::link;
+use crate::watch::share::mounted;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo systemctl start bramblegate-share    does it in its sandbox";
+
+/// exports(5), nfs.conf(5): folders that the NFS server reads beside the administrator's own files.
+const EXPORTS: (&str, &str) = ("etc/exports.d", "bramblegate.exports");
+const SERVER: (&str, &str) = ("etc/nfs.conf.d", "bramblegate.conf");
+const MOUNTS: &str = "proc/self/mountinfo";
+const UNIT: &str = "nfs-server.service";
+
+/// Bring the NFS server's settings up to date
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Write below this folder, and leave the NFS server alone
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+/// Exit 0; 71 if a file cannot be written or the NFS server not be told, 77 without root, 78 when the
+/// settings are not right: what was exported before still is.
+pub fn main(args: Args) -> ExitCode {
+    if !rustix::process::geteuid().is_root() {
+        let help = "it is done by: sudo systemctl start bramblegate-share";
+        output::error("share-apply: only root may do that", help);
+        return ExitCode::from(exit::NO_PERMISSION);
+    }
+    let merged = match settings::load_or_report(&args.config.config) {
+        Ok(merged) => merged,
+        Err(code) => return code,
+    };
+    let below = args.root.as_deref().unwrap_or_else(|| Path::new("/"));
+    let done = apply(&merged.settings, below).and_then(|change| match args.root {
+        Some(_) => Ok(()),
+        None => have_server_read(change),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let help = "look for nfs-server in the journal";
+            output::error(&format!("share-apply: {error}"), help);
+            ExitCode::from(exit::CANNOT_CREATE)
+        }
+    }
+}
+
+/// What the NFS server has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Change {
+    /// some disk is exported
+    exports: bool,
+    /// other disks than before, or to others
+    exports_differ: bool,
+    /// it serves in another way than before
+    server_differs: bool,
+}
+
+/// Writes both files, or takes them away, below `root`.
+fn apply(settings: &Settings, root: &Path) -> io::Result<Change> {
+    let mounts = reading::text(&Path::new("/").join(MOUNTS))?;
+    let is_there = |share: &&Share| {
+        is_itself(&share.path) && mounted(Path::new("/"), &mounts, &share.path).is_some()
+    };
+    let shares: Vec<&Share> = settings.shares.iter().filter(is_there).collect();
+    let networks = if shares.is_empty() { Vec::new() } else { networks(&kernel(settings)?) };
+    let exports = exports(&shares, &networks);
+    let server = (!settings.shares.is_empty()).then(server);
+    Ok(Change {
+        exports: exports.is_some(),
+        // Before the exports: a server that starts in between serves in the right way.
+        server_differs: put(root, SERVER, server.as_deref())?,
+        exports_differ: put(root, EXPORTS, exports.as_deref())?,
+    })
+}
+
+/// Returns whether no part of a path is a link: what is exported is what was looked at.
+fn is_itself(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|real| real == path)
+}
+
+/// Returns what the kernel has, as the daemon would know it.
+fn kernel(settings: &Settings) -> io::Result<Facts> {
+    let mut facts = Facts::new(Arc::new(settings.clone()), clock::now());
+    for event in link::snapshot()? {
+        facts.apply(&event, clock::now());
+    }
+    Ok(facts)
+}
+
+/// Brings a file to this text, or takes it away; returns whether it was another.
+fn put(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Result<bool> {
+    let folder = root.join(folder);
+    let held = match reading::text(&folder.join(name)) {
+        Ok(held) => Some(held),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if held.as_deref() == text {
+        return Ok(false);
+    }
+    match text {
+        Some(text) => {
+            fs::create_dir_all(&folder)?;
+            Folder::open(&folder)?.keep(name, text.as_bytes(), PUBLIC)?;
+        }
+        None => fs::remove_file(folder.join(name))?,
+    }
+    Ok(true)
+}
+
+/// Takes both files away, and has a server that runs take note.
+///
+/// # Errors
+/// A file cannot be taken away, or the server not be told.
+pub fn take_back() -> io::Result<()> {
+    let root = Path::new("/");
+    let server_differs = put(root, SERVER, None)?;
+    let exports_differ = put(root, EXPORTS, None)?;
+    have_server_read(Change { exports: false, exports_differ, server_differs })
+}
+
+/// Has the server do what follows, by the service manager: it does not wait for it. A server that
+/// was stopped stays so, unless there is news: who unmounts a disk has to stop it.
+fn have_server_read(change: Change) -> io::Result<()> {
+    let verb = match change {
+        Change { exports: true, server_differs: true, .. } => "restart",
+        Change { exports: true, exports_differ: true, .. } => "reload-or-restart",
+        Change { exports_differ: true, .. } => "try-reload-or-restart",
+        _ => return Ok(()),
+    };
+    let status = Command::new("systemctl").args(["--no-block", verb, UNIT]).status()?;
+    if status.success() {
+        return Ok(());
+    }
+    let what = format!("systemd does not {verb} {UNIT}; is nfs-kernel-server installed?");
+    Err(io::Error::other(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_when_it_differs_and_taken_away() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let file = root.join("etc/exports.d/bramblegate.exports");
+        assert!(!put(root, EXPORTS, None).unwrap());
+        assert!(put(root, EXPORTS, Some("a")).unwrap());
+        assert!(!put(root, EXPORTS, Some("a")).unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a");
+        assert!(put(root, EXPORTS, Some("b")).unwrap());
+        assert!(put(root, EXPORTS, None).unwrap());
+        assert!(!file.exists());
+    }
+}
