@@ -138,7 +138,7 @@ fn status(facts: &Facts, snapshot: &status::Snapshot) -> String {
 }
 
 fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
-    const ELSEWHERE: [&str; 12] = [
+    const ELSEWHERE: [&str; 13] = [
         "schema",
         "type",
         "version",
@@ -150,6 +150,7 @@ fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
         "rtt_us",
         "loss_percent",
         "bytes",
+        "bus_time_us",
         "led",
     ];
     match value {

@@ -515,7 +515,8 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
                 adopted: message == "adopted",
             },
             Output::Display => {
-                Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" }
+                let (bytes, bus_time) = (0, Duration::ZERO);
+                Applied::Display { lines: Vec::new(), bytes, bus_time, blind: message == "blind" }
             }
             Output::Indicator => {
                 let leds = if message.is_empty() { 1 } else { parse(message)? };

@@ -171,6 +171,7 @@ fn display() -> Applied {
     Applied::Display {
         lines: vec!["10.99.0.126     ".to_owned(), "2/2 up  eth1   ♥".to_owned()],
         bytes: 140,
+        bus_time: Duration::from_micros(12_600),
         blind: false,
     }
 }
@@ -209,7 +210,7 @@ fn with_nothing_known_no_key_is_missing() {
     assert_eq!(line["gateway"]["masquerade"], false);
     assert_eq!(
         line["panel"]["lcd"],
-        serde_json::json!({ "state": "absent", "lines": null, "bytes": 0, "errors": 0 })
+        serde_json::json!({ "state": "absent", "lines": null, "bytes": 0, "errors": 0, "bus_time_us": 0 })
     );
     assert_eq!(
         line["panel"]["led"],
@@ -451,7 +452,10 @@ fn time_alone_is_no_news() {
     // The lease is renewed, the display has sent more bytes, the round trip took longer.
     stage.handle(address(3, "10.99.0.126/24"));
     let Applied::Display { lines, .. } = display() else { unreachable!() };
-    stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999, blind: false }));
+    stage.report(
+        Output::Display,
+        Ok(Applied::Display { lines, bytes: 9999, bus_time: Duration::from_secs(1), blind: false }),
+    );
     let after = stage.snapshot();
     assert_ne!(before, after, "a snapshot has to tell it");
     assert!(!after.is_news_after(&before));
