@@ -284,13 +284,21 @@ fn attributes() -> Result<()> {
     let mut panel = cluster(3).panel;
     panel.led.pattern = Some(bramblegate::api::status::Pattern::FastBlink.into());
     panel.led.colour = Some("#ff0000".into());
+    panel.lcd.backlight = Some(false);
     scene.daemon().change(Change {
         panel: Some(panel),
         severity: Some(Severity::Fault.into()),
         ..Change::default()
     });
-    until(browser, "the LED blinks red", Duration::from_secs(5),
-        "const led = document.querySelector('#led').dataset; return led.colour === '#ff0000' && led.pattern === 'fast-blink'").map(drop)
+    until(
+        browser,
+        "the LED blinks red",
+        Duration::from_secs(5),
+        "const led = document.querySelector('#led').dataset; return led.colour === '#ff0000' && led.pattern === 'fast-blink'",
+    )?;
+    let unlit = get("document.querySelector('#lcd').classList.contains('unlit')")?;
+    ensure("the glass is dark without its backlight", unlit == true)?;
+    keep(browser, "backlight-off").map(drop)
 }
 
 /// The element that reaches furthest to the right.

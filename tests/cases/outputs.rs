@@ -138,7 +138,7 @@ fn status(facts: &Facts, snapshot: &status::Snapshot) -> String {
 }
 
 fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
-    const ELSEWHERE: [&str; 13] = [
+    const ELSEWHERE: [&str; 14] = [
         "schema",
         "type",
         "version",
@@ -151,6 +151,7 @@ fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
         "loss_percent",
         "bytes",
         "bus_time_us",
+        "backlight",
         "led",
     ];
     match value {

@@ -515,8 +515,14 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
                 adopted: message == "adopted",
             },
             Output::Display => {
-                let (bytes, bus_time) = (0, Duration::ZERO);
-                Applied::Display { lines: Vec::new(), bytes, bus_time, blind: message == "blind" }
+                let (bytes, bus_time, lit) = (0, Duration::ZERO, true);
+                Applied::Display {
+                    lines: Vec::new(),
+                    bytes,
+                    bus_time,
+                    lit,
+                    blind: message == "blind",
+                }
             }
             Output::Indicator => {
                 let leds = if message.is_empty() { 1 } else { parse(message)? };

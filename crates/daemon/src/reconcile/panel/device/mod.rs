@@ -148,9 +148,9 @@ impl Reporter {
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
         (
-            Ok(Applied::Display { lines: a, blind: c, .. }),
-            Ok(Applied::Display { lines: b, blind: d, .. }),
-        ) => (a, c) == (b, d),
+            Ok(Applied::Display { lines: a, lit: c, blind: e, .. }),
+            Ok(Applied::Display { lines: b, lit: d, blind: f, .. }),
+        ) => (a, c, e) == (b, d, f),
         (Err(a), Err(b)) if a.kind == ApplyErrorKind::Absent => a.kind == b.kind,
         (a, b) => a == b,
     }
@@ -265,7 +265,7 @@ mod tests {
         let mut reporter = Reporter::new(sender, Output::Display);
         let lines = |bytes| {
             let (lines, bus_time) = (vec!["a".to_owned()], Duration::from_millis(bytes));
-            Ok(Applied::Display { lines, bytes, bus_time, blind: false })
+            Ok(Applied::Display { lines, bytes, bus_time, lit: true, blind: false })
         };
         let absent = |message: &str| {
             Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() })

@@ -101,16 +101,12 @@ impl DisplayPlayer {
     }
 
     fn report(&self, display: &dyn CharDisplay, stage: &mut Stage<'_, Lcd>) {
-        let Some(Shown { frame, .. }) = &self.shown else { return };
+        let Some(Shown { frame, lit, .. }) = &self.shown else { return };
         let frame = with_heart(frame.clone(), stage.settings, true);
         let lines = stage.settings.charset.shown(&frame).lines();
         let bytes = self.bytes + display.bytes();
-        stage.reporter.report(Ok(Applied::Display {
-            lines,
-            bytes,
-            bus_time: self.bus_time,
-            blind: self.blind,
-        }));
+        let (bus_time, lit, blind) = (self.bus_time, *lit, self.blind);
+        stage.reporter.report(Ok(Applied::Display { lines, bytes, bus_time, lit, blind }));
     }
 
     /// What should be on the glass now.

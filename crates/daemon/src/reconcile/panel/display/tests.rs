@@ -491,6 +491,7 @@ fn the_backlight_goes_dark_when_there_is_no_news() {
     display.show(page("10.99.0.1", "news"));
     await_lines(&mut events, "10.99.0.1", "news");
     fake.await_backlight(&[true, false]);
+    await_report(&mut events, |result| matches!(result, Ok(Applied::Display { lit: false, .. })));
     display.show(page("10.99.0.2", "news"));
     await_lines(&mut events, "10.99.0.2", "news");
     fake.await_backlight(&[true, false, true, false]);
