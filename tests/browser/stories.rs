@@ -356,6 +356,8 @@ fn crowded(nodes: usize) -> Snapshot {
     for (node, state) in snapshot.nodes.iter_mut().skip(1).step_by(7).zip(states) {
         node.health = state.into();
     }
+    let up = snapshot.nodes.iter().filter(|node| node.health == NodeHealth::Up);
+    snapshot.cluster.up = up.count();
     if let Some(node) = snapshot.nodes.last_mut() {
         node.name = "a".repeat(63).into();
     }
