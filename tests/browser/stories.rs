@@ -284,13 +284,21 @@ fn attributes() -> Result<()> {
     let mut panel = cluster(3).panel;
     panel.led.pattern = Some(bramblegate::api::status::Pattern::FastBlink.into());
     panel.led.colour = Some("#ff0000".into());
+    panel.lcd.backlight = Some(false);
     scene.daemon().change(Change {
         panel: Some(panel),
         severity: Some(Severity::Fault.into()),
         ..Change::default()
     });
-    until(browser, "the LED blinks red", Duration::from_secs(5),
-        "const led = document.querySelector('#led').dataset; return led.colour === '#ff0000' && led.pattern === 'fast-blink'").map(drop)
+    until(
+        browser,
+        "the LED blinks red",
+        Duration::from_secs(5),
+        "const led = document.querySelector('#led').dataset; return led.colour === '#ff0000' && led.pattern === 'fast-blink'",
+    )?;
+    let unlit = get("document.querySelector('#lcd').classList.contains('unlit')")?;
+    ensure("the glass is dark without its backlight", unlit == true)?;
+    keep(browser, "backlight-off").map(drop)
 }
 
 /// The element that reaches furthest to the right.
@@ -348,6 +356,8 @@ fn crowded(nodes: usize) -> Snapshot {
     for (node, state) in snapshot.nodes.iter_mut().skip(1).step_by(7).zip(states) {
         node.health = state.into();
     }
+    let up = snapshot.nodes.iter().filter(|node| node.health == NodeHealth::Up);
+    snapshot.cluster.up = up.count();
     if let Some(node) = snapshot.nodes.last_mut() {
         node.name = "a".repeat(63).into();
     }

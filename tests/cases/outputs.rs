@@ -152,7 +152,7 @@ fn status(facts: &Facts, snapshot: &status::Snapshot) -> String {
 }
 
 fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
-    const ELSEWHERE: [&str; 12] = [
+    const ELSEWHERE: [&str; 14] = [
         "schema",
         "type",
         "version",
@@ -164,6 +164,8 @@ fn flatten(lines: &mut Vec<String>, path: &str, value: &Value) {
         "rtt_us",
         "loss_percent",
         "bytes",
+        "bus_time_us",
+        "backlight",
         "led",
     ];
     match value {

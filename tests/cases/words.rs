@@ -552,7 +552,14 @@ fn report(verb: &str, words: &mut Words<'_>) -> Result<ApplyReport> {
                 adopted: message == "adopted",
             },
             Output::Display => {
-                Applied::Display { lines: Vec::new(), bytes: 0, blind: message == "blind" }
+                let (bytes, bus_time, lit) = (0, Duration::ZERO, true);
+                Applied::Display {
+                    lines: Vec::new(),
+                    bytes,
+                    bus_time,
+                    lit,
+                    blind: message == "blind",
+                }
             }
             Output::Indicator => {
                 let leds = if message.is_empty() { 1 } else { parse(message)? };

@@ -67,6 +67,21 @@ fn write(path: &str, text: &str) -> Result<()> {
     fs::write(path, text).map_err(|error| Error(format!("{path}: {error}")))
 }
 
+/// Adds the user of avahi-daemon(8) that its package would, to the /etc of this test: it wants the
+/// user even where it keeps root's rights.
+fn add_user() -> Result<()> {
+    for (path, line) in [
+        ("/etc/passwd", "avahi:x:64999:64999::/run/avahi-daemon:/usr/sbin/nologin\n"),
+        ("/etc/group", "avahi:x:64999:\n"),
+    ] {
+        let text = fs::read_to_string(path).map_err(|error| Error(format!("{path}: {error}")))?;
+        if !text.lines().any(|line| line.starts_with("avahi:")) {
+            write(path, &format!("{text}{line}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Looks for web pages, by the avahi-daemon of a place that runs.
 fn browse(place: &str, daemon: &Running) -> String {
     // The bus is in the daemon's mounts.
@@ -97,6 +112,7 @@ pub fn the_page_is_found_by_mdns() -> Result<()> {
         }
         let layers = format!("lowerdir=/etc,upperdir={upper},workdir={work}");
         run("mount", &["-t", "overlay", "overlay", "-o", &layers, "/etc"])?;
+        add_user()?;
         for folder in ["/etc/avahi/services", "/run/bramblegate-web"] {
             fs::create_dir_all(folder).map_err(|error| Error(format!("{folder}: {error}")))?;
         }

@@ -66,7 +66,7 @@ impl Span {
 }
 
 /// Values of one subject; `NAN` where none was known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Series {
     hour: VecDeque<f32>,
     day: VecDeque<f32>,
@@ -104,7 +104,7 @@ impl History {
     }
 
     /// Adds one sample to every series; those that it does not name get a gap.
-    fn sample(&self, snapshot: Option<&Snapshot>, traffic: Vec<(String, Traffic)>) {
+    pub fn sample(&self, snapshot: Option<&Snapshot>, traffic: Vec<(String, Traffic)>) {
         let mut kept = self.lock();
         let mut values = snapshot.map(values).unwrap_or_default();
         for (name, now) in &traffic {
@@ -162,7 +162,7 @@ impl Kept {
             if self.series.len() >= SERIES {
                 break;
             }
-            let mut series = Series::default();
+            let mut series = Series::new();
             series.add(value, merge);
             self.series.insert(subject, series);
         }
@@ -170,6 +170,12 @@ impl Kept {
 }
 
 impl Series {
+    /// Takes the room for a day at once: growing by itself it would take the next power of two.
+    fn new() -> Self {
+        let (hour, day) = (VecDeque::with_capacity(HOUR), VecDeque::with_capacity(DAY));
+        Self { hour, day, merging: (0.0, 0), quiet: 0 }
+    }
+
     fn add(&mut self, value: f32, merge: bool) {
         push(&mut self.hour, value, HOUR);
         self.quiet += 1;

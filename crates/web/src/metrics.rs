@@ -342,9 +342,12 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
             .map(|state| ([("device", device), ("state", state.name())], u64::from(*held == state)))
     });
     out.gauge("panel_state", "1 for the state of display and LED.", states)?;
+    let lcd = &snapshot.panel.lcd;
     let none = |value: u64| -> [(NoLabels, u64); 1] { [([], value)] };
-    out.counter("lcd_sent_bytes", "Bytes sent to the display.", none(snapshot.panel.lcd.bytes))?;
-    out.counter("lcd_errors", "Failed transfers to the display.", none(snapshot.panel.lcd.errors))
+    out.counter("lcd_sent_bytes", "Bytes sent to the display.", none(lcd.bytes))?;
+    let seconds: [(NoLabels, f64); 1] = [([], lcd.bus_time_us as f64 / 1e6)];
+    out.counter("lcd_bus_seconds", "Time that writing to the display took.", seconds)?;
+    out.counter("lcd_errors", "Failed transfers to the display.", none(lcd.errors))
 }
 
 fn groups(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt::Result {

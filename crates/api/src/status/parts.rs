@@ -215,6 +215,10 @@ pub struct Panel {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Lcd {
+    /// whether the backlight is lit; null when that is not known
+    pub backlight: Option<bool>,
+    /// time that writing to the display took since the start, its controller's pauses included
+    pub bus_time_us: u64,
     /// sent to the display since the start
     pub bytes: u64,
     /// transfers that failed while the display was there, since the start

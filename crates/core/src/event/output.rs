@@ -1,6 +1,7 @@
 //! What reconcilers report of their outputs.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::panel::DeviceError;
 
@@ -54,10 +55,12 @@ pub enum Applied {
         /// rules that were already there (ours, of an earlier run) were adopted
         adopted: bool,
     },
-    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start;
+    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start, and
+    /// the time that writing them took, the controller's pauses included;
+    /// `lit`: so is the backlight;
     /// `blind`: adapter or chip cannot be read, so a short loss of power stays unseen until the
     /// next full draw
-    Display { lines: Vec<String>, bytes: u64, blind: bool },
+    Display { lines: Vec<String>, bytes: u64, bus_time: Duration, lit: bool, blind: bool },
     /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
     Indicator { leds: u16, name: String },
     /// rules and routes are in the kernel

@@ -238,6 +238,7 @@ fn the_promised_names_are_there() {
         ..Uplink::default()
     }];
     snapshot.alerts = vec![Alert { code: "node-down".into(), ..Alert::default() }];
+    (snapshot.panel.lcd.bytes, snapshot.panel.lcd.bus_time_us) = (140, 12_600);
     for openmetrics in [false, true] {
         let read = read(&snapshot, 1000, openmetrics);
         for (name, labels, value) in [
@@ -255,6 +256,9 @@ fn the_promised_names_are_there() {
             ),
             ("bramblegate_severity", &[], 2.0),
             ("bramblegate_alert", &[("code", "node-down"), ("subject", "")], 1.0),
+            ("bramblegate_lcd_sent_bytes_total", &[], 140.0),
+            ("bramblegate_lcd_bus_seconds_total", &[], 0.0126),
+            ("bramblegate_lcd_errors_total", &[], 0.0),
             ("bramblegate_build_info", &[("version", "0.1.0")], 1.0),
         ] {
             let found = read

@@ -20,11 +20,13 @@ pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
     };
     let columns = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let (width, height) = (columns * PITCH.0 + 1, lines.len() * PITCH.1 + 1);
+    let unlit = lcd.backlight == Some(false);
     let label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
     html! {
-        svg #lcd.lcd role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) {
+        svg #lcd.lcd.unlit[unlit] role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) {
             path.dots d=(dots(lines.iter().map(|line| &**line))) {}
         }
+        @if unlit { p.dim { (words.unlit) } }
     }
 }
 

@@ -83,6 +83,7 @@ pub struct Words {
     pub no: &'static str,
     pub no_address: &'static str,
     pub no_display: &'static str,
+    pub unlit: &'static str,
     pub no_nodes: &'static str,
     pub no_uplink: &'static str,
     pub nodes: &'static str,

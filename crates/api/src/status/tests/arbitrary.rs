@@ -175,8 +175,16 @@ fn node() -> BoxedStrategy<Node> {
 fn panel() -> BoxedStrategy<Panel> {
     let signal =
         (text(), word(&Pattern::ALL)).prop_map(|(colour, pattern)| Signal { colour, pattern });
-    let lcd = (any::<(u64, u64)>(), of(list(text())), word(&DeviceState::ALL));
-    let lcd = lcd.prop_map(|((bytes, errors), lines, state)| Lcd { bytes, errors, lines, state });
+    let counts = any::<(u64, u64, u64, Option<bool>)>();
+    let lcd = (counts, of(list(text())), word(&DeviceState::ALL));
+    let lcd = lcd.prop_map(|((bytes, errors, bus_time_us, backlight), lines, state)| Lcd {
+        backlight,
+        bus_time_us,
+        bytes,
+        errors,
+        lines,
+        state,
+    });
     let led = (of(text()), of(list(signal)), of(word(&Pattern::ALL)), word(&DeviceState::ALL));
     let led = led.prop_map(|(colour, leds, pattern, state)| Led { colour, leds, pattern, state });
     (lcd, led).prop_map(|(lcd, led)| Panel { lcd, led }).boxed()

@@ -124,11 +124,12 @@ fn is_same_rules(after: &[RuleCount], before: &[RuleCount]) -> bool {
         })
 }
 
-/// Returns whether nothing but the bytes sent differs.
+/// Returns whether nothing but the bytes sent and their time differs.
 fn is_same_panel(after: &api::Panel, before: &api::Panel) -> bool {
-    let api::Lcd { bytes: _, errors, lines, state } = &after.lcd;
-    (errors, lines, state, &after.led)
-        == (&before.lcd.errors, &before.lcd.lines, &before.lcd.state, &before.led)
+    let api::Lcd { bus_time_us: _, bytes: _, backlight, errors, lines, state } = &after.lcd;
+    let earlier = &before.lcd;
+    (backlight, errors, lines, state, &after.led)
+        == (&earlier.backlight, &earlier.errors, &earlier.lines, &earlier.state, &before.led)
 }
 
 /// One uplink: its ages are moments here.
@@ -490,15 +491,18 @@ fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceS
 fn lcd(settings: &Settings, facts: &Facts) -> api::Lcd {
     let (outputs, errors) = (facts.outputs(), facts.vitals().display_errors);
     let facts = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
-    let (lines, bytes) = match outputs.held(Output::Display) {
-        Some(Applied::Display { lines, bytes, .. }) => {
-            (Some(lines.iter().map(Text::from).collect()), *bytes)
+    let is_ok = facts == api::DeviceState::Ok;
+    let (lines, lit, bytes, bus_time) = match outputs.held(Output::Display) {
+        Some(Applied::Display { lines, bytes, bus_time, lit, .. }) => {
+            (Some(lines.iter().map(Text::from).collect()), Some(*lit), *bytes, *bus_time)
         }
-        _ => (None, 0),
+        _ => (None, None, 0, Duration::ZERO),
     };
     api::Lcd {
         state: facts.into(),
-        lines: lines.filter(|_| facts == api::DeviceState::Ok),
+        lines: lines.filter(|_| is_ok),
+        backlight: lit.filter(|_| is_ok),
+        bus_time_us: u64::try_from(bus_time.as_micros()).unwrap_or(u64::MAX),
         bytes,
         errors,
     }

@@ -40,6 +40,7 @@ pub(super) const WORDS: Words = Words {
     no: "nein",
     no_address: "noch keine Adresse",
     no_display: "keine Anzeige",
+    unlit: "Beleuchtung aus",
     no_nodes: "noch keine Knoten; sie erscheinen, sobald sie nach einer Adresse fragen",
     no_uplink: "kein Uplink",
     nodes: "Knoten",

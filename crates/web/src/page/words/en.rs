@@ -40,6 +40,7 @@ pub(super) const WORDS: Words = Words {
     no: "no",
     no_address: "no address yet",
     no_display: "no display",
+    unlit: "backlight off",
     no_nodes: "no nodes yet; they appear when they ask for an address",
     no_uplink: "no uplink",
     nodes: "Nodes",

@@ -171,6 +171,8 @@ fn display() -> Applied {
     Applied::Display {
         lines: vec!["10.99.0.126     ".to_owned(), "2/2 up  eth1   ♥".to_owned()],
         bytes: 140,
+        bus_time: Duration::from_micros(12_600),
+        lit: true,
         blind: false,
     }
 }
@@ -209,7 +211,7 @@ fn with_nothing_known_no_key_is_missing() {
     assert_eq!(line["gateway"]["masquerade"], false);
     assert_eq!(
         line["panel"]["lcd"],
-        serde_json::json!({ "state": "absent", "lines": null, "bytes": 0, "errors": 0 })
+        serde_json::json!({ "state": "absent", "lines": null, "bytes": 0, "errors": 0, "bus_time_us": 0, "backlight": null })
     );
     assert_eq!(
         line["panel"]["led"],
@@ -378,6 +380,22 @@ fn rules_that_are_in_the_kernel_let_no_ipv6_through() {
 }
 
 #[test]
+fn a_backlight_that_goes_dark_is_worth_a_line() {
+    let mut stage = Stage::online();
+    stage.report(Output::Display, Ok(display()));
+    assert_eq!(stage.line()["panel"]["lcd"]["backlight"], true);
+    assert_eq!(stage.line()["panel"]["lcd"]["bus_time_us"], 12_600);
+    let before = stage.snapshot();
+    let Applied::Display { lines, bytes, bus_time, .. } = display() else { unreachable!() };
+    let dark = Applied::Display { lines, bytes, bus_time, lit: false, blind: false };
+    stage.report(Output::Display, Ok(dark));
+    assert_eq!(stage.line()["panel"]["lcd"]["backlight"], false);
+    assert_eq!(parts(&stage.snapshot().change_after(&before, stage.now())), ["panel"]);
+    stage.report(Output::Display, Err(error(ApplyErrorKind::Absent)));
+    assert_eq!(stage.line()["panel"]["lcd"]["backlight"], Value::Null);
+}
+
+#[test]
 fn errors_of_the_displays_bus_are_reported_and_are_worth_a_line() {
     let mut stage = Stage::online();
     let before = stage.snapshot();
@@ -451,7 +469,16 @@ fn time_alone_is_no_news() {
     // The lease is renewed, the display has sent more bytes, the round trip took longer.
     stage.handle(address(3, "10.99.0.126/24"));
     let Applied::Display { lines, .. } = display() else { unreachable!() };
-    stage.report(Output::Display, Ok(Applied::Display { lines, bytes: 9999, blind: false }));
+    stage.report(
+        Output::Display,
+        Ok(Applied::Display {
+            lines,
+            bytes: 9999,
+            bus_time: Duration::from_secs(1),
+            lit: true,
+            blind: false,
+        }),
+    );
     let after = stage.snapshot();
     assert_ne!(before, after, "a snapshot has to tell it");
     assert!(!after.is_news_after(&before));

@@ -143,14 +143,14 @@ impl Reporter {
     }
 }
 
-/// Bytes only count along: a report of the same lines is not news. Nor is it that something absent
+/// Bytes and their time only count along: a report of the same lines is not news. Nor is it that something absent
 /// is absent, however it was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
         (
-            Ok(Applied::Display { lines: a, blind: c, .. }),
-            Ok(Applied::Display { lines: b, blind: d, .. }),
-        ) => (a, c) == (b, d),
+            Ok(Applied::Display { lines: a, lit: c, blind: e, .. }),
+            Ok(Applied::Display { lines: b, lit: d, blind: f, .. }),
+        ) => (a, c, e) == (b, d, f),
         (Err(a), Err(b)) if a.kind == ApplyErrorKind::Absent => a.kind == b.kind,
         (a, b) => a == b,
     }
@@ -263,8 +263,10 @@ mod tests {
     fn the_same_is_reported_once_and_what_finds_no_room_later() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
-        let lines =
-            |bytes| Ok(Applied::Display { lines: vec!["a".to_owned()], bytes, blind: false });
+        let lines = |bytes| {
+            let (lines, bus_time) = (vec!["a".to_owned()], Duration::from_millis(bytes));
+            Ok(Applied::Display { lines, bytes, bus_time, lit: true, blind: false })
+        };
         let absent = |message: &str| {
             Err(ApplyError { kind: ApplyErrorKind::Absent, message: message.to_owned() })
         };

@@ -51,6 +51,8 @@ pub(super) struct DisplayPlayer {
     started: bool,
     /// bytes of displays that were closed
     bytes: u64,
+    /// that writing took, pauses included
+    bus_time: Duration,
     /// this hardware does not show whether the display has lost its power
     blind: bool,
 }
@@ -66,6 +68,7 @@ impl DisplayPlayer {
             urgent: false,
             started: false,
             bytes: 0,
+            bus_time: Duration::ZERO,
             blind: false,
         }
     }
@@ -98,11 +101,12 @@ impl DisplayPlayer {
     }
 
     fn report(&self, display: &dyn CharDisplay, stage: &mut Stage<'_, Lcd>) {
-        let Some(Shown { frame, .. }) = &self.shown else { return };
+        let Some(Shown { frame, lit, .. }) = &self.shown else { return };
         let frame = with_heart(frame.clone(), stage.settings, true);
         let lines = stage.settings.charset.shown(&frame).lines();
         let bytes = self.bytes + display.bytes();
-        stage.reporter.report(Ok(Applied::Display { lines, bytes, blind: self.blind }));
+        let (bus_time, lit, blind) = (self.bus_time, *lit, self.blind);
+        stage.reporter.report(Ok(Applied::Display { lines, bytes, bus_time, lit, blind }));
     }
 
     /// What should be on the glass now.
@@ -199,11 +203,13 @@ impl Player for DisplayPlayer {
             return Ok(Some(FRAME_TIME - since));
         }
         let urgent = std::mem::take(&mut self.urgent);
+        let begin = stage.elapsed();
         let result = if differs {
             self.put(display, wanted, urgent, stage)
         } else {
             self.refresh(display, now)
         };
+        self.bus_time += stage.elapsed().saturating_sub(begin);
         if let Err(error) = result {
             // One that is not there yet fails at each try: that is no error of the bus.
             if self.shown.is_some() || error.kind == ApplyErrorKind::Failed {

@@ -190,6 +190,32 @@ fn real_bytes_on_the_emulated_bus_report_what_was_to_be_shown() {
 }
 
 #[test]
+fn the_time_on_the_bus_is_that_of_the_bytes_at_least() {
+    let log = Temporary::new("bus-time");
+    let (sender, mut events) = mpsc::channel(16);
+    let display = spawn(Lcd { heartbeat: false, ..emulated(&log) }, sender);
+    let counts = std::cell::Cell::new((0, Duration::ZERO));
+    let mut shown = |address: &str| {
+        display.show(page(address, "3/3 up  eth1"));
+        await_report(&mut events, |result| match result {
+            Ok(Applied::Display { lines, bytes, bus_time, .. }) => {
+                counts.set((*bytes, *bus_time));
+                lines[0].trim_end() == address
+            }
+            _ => false,
+        });
+        counts.get()
+    };
+    let ((bytes, first), (more, second)) = (shown("10.99.0.126"), shown("10.99.0.127"));
+    // Nine bits for each byte at 100 kHz (UM10204, section 3.1.5).
+    let least = |bytes: u64| Duration::from_micros(90 * bytes);
+    assert!(second - first >= least(more - bytes), "{first:?} {second:?} for {bytes} {more}");
+    // The bytes of opening it are beside its drawing, and are fewer than those.
+    assert!(first >= least(bytes) / 2, "{first:?} for {bytes}");
+    assert!(second < Duration::from_secs(2), "{second:?}");
+}
+
+#[test]
 fn the_heart_beats_once_a_second_and_stops_with_the_main_loop() {
     let log = Temporary::new("heart");
     let (sender, mut events) = mpsc::channel(16);
@@ -465,6 +491,7 @@ fn the_backlight_goes_dark_when_there_is_no_news() {
     display.show(page("10.99.0.1", "news"));
     await_lines(&mut events, "10.99.0.1", "news");
     fake.await_backlight(&[true, false]);
+    await_report(&mut events, |result| matches!(result, Ok(Applied::Display { lit: false, .. })));
     display.show(page("10.99.0.2", "news"));
     await_lines(&mut events, "10.99.0.2", "news");
     fake.await_backlight(&[true, false, true, false]);
