@@ -14,8 +14,9 @@ use super::scene::{ensure, until};
 use super::verbs::reported;
 
 /// The acts of the demo's own story.
-const ACTS: [&str; 3] = [
+const ACTS: [&str; 4] = [
     include_str!("../../../crates/lab/src/demo/home.toml"),
+    include_str!("../../../crates/lab/src/demo/conference.toml"),
     include_str!("../../../crates/lab/src/demo/hotel.toml"),
     include_str!("../../../crates/lab/src/demo/hall.toml"),
 ];
@@ -344,6 +345,7 @@ pub fn every_key_is_answered_and_proved() -> Result<()> {
     stage.press('n', &["rpi2 comes back", "✓ rpi2 answers again"])?;
     stage.press('c', &["You pull the cable", "✓ The address has left the LCD: NO CABLE"])?;
     stage.press('c', &["plug the cable in again", "✓ The LCD shows 10.99.0.126"])?;
+    stage.press('v', &["only IPv6", "✓ The LCD shows 2001:db8:7::d6"])?;
     stage.press('v', &["In a hotel", "✓ The LCD shows 172.20.6.77"])?;
     stage.press('o', &["exhibition hall", "✓ Both networks are 192.168.50.0/24"])?;
     stage.press('q', &["Try it on your own head node: see \"Install\""])?;

@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::api::clat::Order;
 pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
 use crate::decide::alert::raise;
@@ -29,6 +28,7 @@ use crate::facts::Facts;
 use crate::facts::link::netconf;
 use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
+use clat::ClatPlan;
 use cluster::Placement;
 use dhcp::ServicePlan;
 use firewall::{ClusterIpv6, Ruleset, RulesetInput};
@@ -63,8 +63,8 @@ pub struct GatewayPlan {
     pub routing: RoutingPlan,
     pub firewall: FirewallPlan,
     pub conntrack: ConntrackPlan,
-    /// what is to be translated from IPv4 to IPv6; `None`: nothing
-    pub clat: Option<Order>,
+    /// what is to be translated from IPv4 to IPv6
+    pub clat: ClatPlan,
 }
 
 /// Interface settings and addresses.
@@ -265,7 +265,7 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
             protect: settings.gateway.protect,
         },
         conntrack: ConntrackPlan { sources: facts.routing().stale_sources().to_vec() },
-        clat: clat::order(settings, facts),
+        clat: clat::plan(settings, facts),
     }
 }
 

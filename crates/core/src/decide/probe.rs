@@ -104,9 +104,8 @@ fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     // The machine's may be another uplink's: by IPv6 alone none of IPv4 is reached.
     let ipv4 = ipv4_source(facts.kernel(), index).is_some();
     let ipv6 = uplink.addresses.iter().any(|net| net.addr().is_ipv6());
-    let reached = |server: &IpAddr| {
-        server.is_loopback() || if server.is_ipv4() { ipv4 } else { ipv6 }
-    };
+    let reached =
+        |server: &IpAddr| server.is_loopback() || if server.is_ipv4() { ipv4 } else { ipv6 };
     let machine = known.get(&0).into_iter().flatten().copied();
     let machine: Vec<_> = machine.filter(reached).collect();
     if machine.is_empty() { uplink.gateway.into_iter().collect() } else { machine }

@@ -4,7 +4,7 @@ mod action;
 mod expect;
 mod read;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Venue {
     pub settings: String,
     /// the nodes ask the head for their addresses; else they have them of their own
     pub nodes_by_dhcp: bool,
+    /// the translator's program runs beside the gateway
+    pub clat: bool,
     /// one for each uplink of the head; the first is the preferred one
     pub networks: Vec<Network>,
     /// what happens and what must be seen, in order of time; never empty
@@ -47,6 +49,8 @@ pub struct Network {
     pub address: Vec<Ipv4Net>,
     /// the prefix that the router advertises
     pub ipv6: Option<Ipv6Net>,
+    /// the end of the address that the head makes itself of the prefix; `None`: of its port's
+    pub token: Option<Ipv6Addr>,
     /// what it advertises beyond that; `None`: dnsmasq advertises the prefix alone
     pub ra: Option<Advertised>,
     /// the prefix behind which the internet's IPv4 hosts are by IPv6
@@ -65,6 +69,16 @@ pub struct Network {
     /// the DHCP client gives itself an address of 169.254/16 when no server answers
     pub fallback: bool,
     pub dhcp: Option<Dhcp>,
+}
+
+impl Network {
+    /// Returns the address that the head gets there, where the file gives it.
+    pub fn head(&self) -> Option<IpAddr> {
+        let made = self.ipv6.zip(self.token).map(|(prefix, token)| {
+            Ipv6Addr::from_bits(prefix.network().to_bits() | token.to_bits())
+        });
+        self.dhcp.as_ref().map(|dhcp| dhcp.address.into()).or(made.map(IpAddr::V6))
+    }
 }
 
 /// `[network.dhcp]`: what the server answers.
