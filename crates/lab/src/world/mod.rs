@@ -232,6 +232,9 @@ impl World {
         port.client = None;
         if ipv4 || network.fallback {
             port.client = Some(client::start(&network.port, index, network.fallback)?);
+        } else {
+            // What one would have done first of all: no lease of another venue is kept.
+            must("head", &format!("ip -4 addr flush dev {} dynamic", network.port))?;
         }
         Ok(())
     }
