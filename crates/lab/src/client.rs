@@ -134,7 +134,18 @@ pub fn start(port: &str, index: usize, fallback: bool) -> Result<Running> {
     command
         .args(["udhcpc", "-f", "-i", port, "-t", "3", "-T", "1", "-A", "2", "-s"])
         .arg(&script)
-        .args(["-O", "staticroutes", "-O", "msstaticroutes", "-O", "mtu", "-O", "search"])
+        .args([
+            "-O",
+            "staticroutes",
+            "-O",
+            "msstaticroutes",
+            "-O",
+            "mtu",
+            "-O",
+            "search",
+            "-O",
+            "114",
+        ])
         .env("METRIC", metric)
         .env("FALLBACK", if fallback { "yes" } else { "" });
     spawn(&mut command, &log(port))

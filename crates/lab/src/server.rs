@@ -159,6 +159,9 @@ fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
         let list: Vec<String> = dhcp.routes.iter().map(|(to, via)| format!("{to},{via}")).collect();
         let _ = writeln!(text, "dhcp-option=121,{0}\ndhcp-option=249,{0}", list.join(","));
     }
+    if let Some(portal) = &dhcp.portal {
+        let _ = writeln!(text, "dhcp-option=114,{portal}");
+    }
     if network.mtu != 1500 {
         let _ = writeln!(text, "dhcp-option=26,{}", network.mtu);
     }

@@ -97,6 +97,8 @@ pub struct Dhcp {
     /// options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC
     /// 3442)
     pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
+    /// option 114: where the venue's log-in page is (RFC 8910)
+    pub portal: Option<String>,
 }
 
 /// Which real server answers. dnsmasq never leases for less than two minutes; busybox's udhcpd

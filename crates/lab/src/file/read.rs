@@ -347,8 +347,10 @@ impl Reader<'_> {
                     .fault(span, format!("\"{text}\" is no route: \"10.0.0.0/8 via 10.99.0.1\"")),
             }
         }
+        let portal = self.string(&mut keys, "portal").map(|(text, _)| text);
         self.finish(keys, "[network.dhcp]");
-        Some(Dhcp { server, address: address?, lease, netmask, router, resolver, routes })
+        let address = address?;
+        Some(Dhcp { server, address, lease, netmask, router, resolver, routes, portal })
     }
 
     /// `"none"` or an address.
