@@ -115,6 +115,26 @@ pub fn ends_early_and_reports_what_was_not_reached() -> Result<()> {
     ensure("a disk that is full is reported", code == 71 && error.contains("cannot be written"))
 }
 
+/// Without the translator's program beside it, the scene that needs it is left out, and the user
+/// learns of it.
+pub fn scene_that_cannot_be_played_is_left_out() -> Result<()> {
+    furnish()?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-without-translator");
+    let io = |error: std::io::Error| Error(error.to_string());
+    fs::create_dir_all(&folder).map_err(io)?;
+    for name in ["bramblegate", "bramblegate-lab"] {
+        let built = crate::program().with_file_name(name);
+        fs::copy(&built, folder.join(name)).map_err(io)?;
+    }
+    let mut command = Command::new(folder.join("bramblegate"));
+    let output = command.args(["demo", "--plain", "--seconds", "2"]).output().map_err(io)?;
+    let _ = fs::remove_dir_all(&folder);
+    let (code, story, error) = reported(&output);
+    let words = ["left out", "only IPv6", "bramblegate-clat is not installed"];
+    let is_named = story.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    ensure(&format!("it is named: {code}\n{story}{error}"), code == 0 && is_named)
+}
+
 /// A demo in the background; killed when dropped.
 struct Demo(Child);
 

@@ -464,6 +464,10 @@ pub const ALL: &[(&str, Story)] = &[
         verbs::panel_and_frame_are_what_the_display_holds,
     ),
     (
+        "demo::scene_that_cannot_be_played_is_left_out",
+        demo::scene_that_cannot_be_played_is_left_out,
+    ),
+    (
         "demo::ends_early_and_reports_what_was_not_reached",
         demo::ends_early_and_reports_what_was_not_reached,
     ),

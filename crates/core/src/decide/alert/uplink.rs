@@ -109,7 +109,7 @@ fn without_ipv4(settings: &Settings, facts: &Facts) -> Option<Alert> {
     };
     let ordered = clat::plan(settings, facts).order().is_some();
     let until = if ordered {
-        " until bramblegate-clat translates for them (bramblegate doctor shows what keeps it from that)"
+        " until bramblegate-clat translates (bramblegate doctor shows more)"
     } else {
         ""
     };
