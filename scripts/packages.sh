@@ -36,6 +36,7 @@ test   | cmd zsh                  | zsh                    | completes a command
 test   | cmd fish                 | fish                   | the same
 test   | cmd nodeset             | clustershell           | reads folded names of nodes
 test   | cmd pdsh                | pdsh                   | the same
+test   | cmd tayga                | tayga                  | the NAT64 of a hall that speaks only IPv6
 test   | cmd sysctl               | procps                 | settings of the private networks
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
 observability | cmd snmpd          | snmpd                  | the SNMP agent of the system

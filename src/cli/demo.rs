@@ -20,7 +20,7 @@ pub const MARK: &str = "/run/bramblegate/demo";
 
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate demo                         a one-minute tour; then keys drive it
+  bramblegate demo                         a tour of 75 seconds; then keys drive it
   bramblegate demo --plain --seconds 60    one line for each change, then ends
   bramblegate demo attach                  in a second terminal: its panel, or any verb inside it
   bramblegate demo --help                  all options";

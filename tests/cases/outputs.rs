@@ -270,7 +270,7 @@ fn routing(facts: &Facts, desired: &Desired) -> String {
 
 /// The order for the translator.
 fn translator(desired: &Desired) -> String {
-    let order = desired.gateway.as_ref().and_then(|gateway| gateway.clat.as_ref());
+    let order = desired.gateway.as_ref().and_then(|gateway| gateway.clat.order());
     order.map_or_else(String::new, |order| {
         format!("{} to {} by {}\n", order.mode, order.prefix, order.uplink)
     })

@@ -2,11 +2,12 @@
 //! machine's resolver file.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::inside::HOME;
-use super::shell::{Running, spawn, within};
+use super::shell::{Running, must, spawn, within};
 use super::{Result, while_doing};
 
 /// What udhcpc runs at each event. It does what NetworkManager and dhcpcd do: the address with the
@@ -67,6 +68,16 @@ esac
 echo "$1 ip=$ip/$mask router=$router dns=$dns domain=$domain lease=$lease"
 "#;
 
+/// Writes down the resolvers that a router advertises at a port, as NetworkManager and dhcpcd do.
+pub fn resolve_by(port: &str, resolvers: &[Ipv6Addr]) -> Result<()> {
+    let own = format!("{HOME}/dns-{port}");
+    let lines: String =
+        resolvers.iter().map(|resolver| format!("nameserver {resolver}\n")).collect();
+    fs::write(&own, lines).map_err(while_doing(&own))?;
+    let write = "cat dns-e* dns-[!e]* 2>/dev/null > resolv.new; cat resolv.new > resolv.conf";
+    must("head", &format!("cd {HOME}; {write}")).map(drop)
+}
+
 /// Writes the scripts.
 pub fn prepare() -> Result<()> {
     for (path, text) in [(script(), SCRIPT), (node_script(), NODE_SCRIPT)] {
@@ -123,7 +134,18 @@ pub fn start(port: &str, index: usize, fallback: bool) -> Result<Running> {
     command
         .args(["udhcpc", "-f", "-i", port, "-t", "3", "-T", "1", "-A", "2", "-s"])
         .arg(&script)
-        .args(["-O", "staticroutes", "-O", "msstaticroutes", "-O", "mtu", "-O", "search"])
+        .args([
+            "-O",
+            "staticroutes",
+            "-O",
+            "msstaticroutes",
+            "-O",
+            "mtu",
+            "-O",
+            "search",
+            "-O",
+            "114",
+        ])
         .env("METRIC", metric)
         .env("FALLBACK", if fallback { "yes" } else { "" });
     spawn(&mut command, &log(port))

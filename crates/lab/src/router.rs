@@ -36,6 +36,8 @@ pub struct Advertised {
     /// NAT64 prefixes, and for how many seconds
     pub nat64: Vec<(Ipv6Net, u16)>,
     pub portal: Option<String>,
+    /// whom hosts are to ask for names
+    pub resolvers: Vec<Ipv6Addr>,
 }
 
 impl fmt::Display for Advertised {
@@ -48,7 +50,8 @@ impl fmt::Display for Advertised {
         self.prefixes.iter().try_for_each(|prefix| write!(f, " prefix={prefix}"))?;
         self.deprecated.iter().try_for_each(|prefix| write!(f, " deprecated={prefix}"))?;
         self.nat64.iter().try_for_each(|(prefix, time)| write!(f, " nat64={prefix}@{time}"))?;
-        self.portal.as_ref().map_or(Ok(()), |url| write!(f, " portal={url}"))
+        self.portal.as_ref().map_or(Ok(()), |url| write!(f, " portal={url}"))?;
+        self.resolvers.iter().try_for_each(|resolver| write!(f, " resolver={resolver}"))
     }
 }
 
@@ -68,6 +71,7 @@ impl FromStr for Advertised {
                 "prefix" => advertised.prefixes.push(value.parse().map_err(|_| wrong())?),
                 "deprecated" => advertised.deprecated.push(value.parse().map_err(|_| wrong())?),
                 "portal" => advertised.portal = Some(value.to_owned()),
+                "resolver" => advertised.resolvers.push(value.parse().map_err(|_| wrong())?),
                 "nat64" => {
                     let (prefix, time) = value.split_once('@').ok_or_else(wrong)?;
                     let prefix = prefix.parse().map_err(|_| wrong())?;
@@ -121,6 +125,12 @@ impl Advertised {
             message.extend(portal.bytes());
             message.resize(end, 0);
         }
+        for resolver in &self.resolvers {
+            // RFC 8106, section 5.1: one address, for as long as a prefix.
+            message.extend([25, 3, 0, 0]);
+            message.extend(PREFIX_LIFETIME.to_be_bytes());
+            message.extend(resolver.octets());
+        }
         message
     }
 }
@@ -167,7 +177,8 @@ mod tests {
     #[test]
     fn what_is_advertised_is_written_and_read_as_words() {
         let words = "lifetime=9 managed no-slaac mtu=1280 prefix=2001:db8:7::/64 \
-                     deprecated=2001:db8:8::/64 nat64=2001:db8:64::/96@600 portal=https://p/";
+                     deprecated=2001:db8:8::/64 nat64=2001:db8:64::/96@600 portal=https://p/ \
+                     resolver=2001:db8:7::1";
         let advertised: Advertised = words.parse().unwrap();
         assert_eq!(advertised.to_string(), words);
         assert!("lifetime=x".parse::<Advertised>().is_err());
@@ -184,5 +195,10 @@ mod tests {
         let portal = message("portal=https://p/");
         assert_eq!(portal[16..], *b"\x25\x02https://p/\0\0\0\0");
         assert_eq!(message("mtu=1280")[16..], [5, 1, 0, 0, 0, 0, 5, 0]);
+        let resolver = message("resolver=2001:db8::1");
+        assert_eq!(
+            resolver[16..],
+            *b"\x19\x03\0\0\0\0\x0e\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+        );
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv6Net;
+
 use super::file::{Dhcp, DhcpServer, Network};
 use super::inside::HOME;
 use super::router::Advertised;
@@ -70,11 +72,14 @@ pub fn start(
     Ok(Servers { processes })
 }
 
-/// Starts the name server of the internet.
-pub fn start_internet(ipv6: bool) -> Result<Servers> {
+/// Starts the name server of the internet, which is behind these prefixes too.
+pub fn start_internet(ipv6: bool, nat64: &[Ipv6Net]) -> Result<Servers> {
     let mut text = format!(
-        "port=53\nlisten-address={DNS}\nbind-interfaces\nno-resolv\nno-hosts\naddress=/#/{WEB}\n"
+        "port=53\nlisten-address={DNS}\nbind-dynamic\nno-resolv\nno-hosts\naddress=/#/{WEB}\n"
     );
+    for prefix in nat64 {
+        let _ = writeln!(text, "listen-address={}", embed(*prefix, DNS)?);
+    }
     if ipv6 {
         let _ = writeln!(text, "address=/#/{WEB6}");
     }
@@ -153,6 +158,9 @@ fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
     if !dhcp.routes.is_empty() {
         let list: Vec<String> = dhcp.routes.iter().map(|(to, via)| format!("{to},{via}")).collect();
         let _ = writeln!(text, "dhcp-option=121,{0}\ndhcp-option=249,{0}", list.join(","));
+    }
+    if let Some(portal) = &dhcp.portal {
+        let _ = writeln!(text, "dhcp-option=114,{portal}");
     }
     if network.mtu != 1500 {
         let _ = writeln!(text, "dhcp-option=26,{}", network.mtu);

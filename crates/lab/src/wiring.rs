@@ -162,8 +162,10 @@ pub fn build_network(index: usize, network: &Network) -> Result<()> {
             }
         }
         if let Some(nat64) = network.nat64 {
-            let web = embed(nat64, WEB)?;
-            ip("internet", &format!("addr replace {web}/128 dev lo nodad\n"))?;
+            for host in [WEB, DNS] {
+                let host = embed(nat64, host)?;
+                ip("internet", &format!("addr replace {host}/128 dev lo nodad\n"))?;
+            }
         }
     } else {
         must(&venue, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")?;

@@ -14,8 +14,9 @@ use super::scene::{ensure, until};
 use super::verbs::reported;
 
 /// The acts of the demo's own story.
-const ACTS: [&str; 3] = [
+const ACTS: [&str; 4] = [
     include_str!("../../../crates/lab/src/demo/home.toml"),
+    include_str!("../../../crates/lab/src/demo/conference.toml"),
     include_str!("../../../crates/lab/src/demo/hotel.toml"),
     include_str!("../../../crates/lab/src/demo/hall.toml"),
 ];
@@ -112,6 +113,26 @@ pub fn ends_early_and_reports_what_was_not_reached() -> Result<()> {
     let output = command.args(["demo", "--plain", "--seconds", "2"]).stdout(full).output();
     let (code, _, error) = reported(&output.map_err(|error| Error(error.to_string()))?);
     ensure("a disk that is full is reported", code == 71 && error.contains("cannot be written"))
+}
+
+/// Without the translator's program beside it, the scene that needs it is left out, and the user
+/// learns of it.
+pub fn scene_that_cannot_be_played_is_left_out() -> Result<()> {
+    furnish()?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-without-translator");
+    let io = |error: std::io::Error| Error(error.to_string());
+    fs::create_dir_all(&folder).map_err(io)?;
+    for name in ["bramblegate", "bramblegate-lab"] {
+        let built = crate::program().with_file_name(name);
+        fs::copy(&built, folder.join(name)).map_err(io)?;
+    }
+    let mut command = Command::new(folder.join("bramblegate"));
+    let output = command.args(["demo", "--plain", "--seconds", "2"]).output().map_err(io)?;
+    let _ = fs::remove_dir_all(&folder);
+    let (code, story, error) = reported(&output);
+    let words = ["left out", "only IPv6", "bramblegate-clat is not installed"];
+    let is_named = story.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    ensure(&format!("it is named: {code}\n{story}{error}"), code == 0 && is_named)
 }
 
 /// A demo in the background; killed when dropped.
@@ -344,6 +365,7 @@ pub fn every_key_is_answered_and_proved() -> Result<()> {
     stage.press('n', &["rpi2 comes back", "✓ rpi2 answers again"])?;
     stage.press('c', &["You pull the cable", "✓ The address has left the LCD: NO CABLE"])?;
     stage.press('c', &["plug the cable in again", "✓ The LCD shows 10.99.0.126"])?;
+    stage.press('v', &["only IPv6", "✓ The LCD shows 2001:db8:7::d6"])?;
     stage.press('v', &["In a hotel", "✓ The LCD shows 172.20.6.77"])?;
     stage.press('o', &["exhibition hall", "✓ Both networks are 192.168.50.0/24"])?;
     stage.press('q', &["Try it on your own head node: see \"Install\""])?;

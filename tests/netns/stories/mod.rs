@@ -11,6 +11,7 @@ mod first_start;
 mod flood;
 mod forward;
 mod ground;
+mod hall;
 mod hardship;
 mod inventory;
 mod ipv6;
@@ -71,6 +72,16 @@ pub const ALL: &[(&str, Story)] = &[
         "venue::translator_that_is_left_over_is_put_right",
         venue::translator_that_is_left_over_is_put_right,
     ),
+    ("hall::nodes_of_ipv4_alone_load_their_page", hall::nodes_of_ipv4_alone_load_their_page),
+    (
+        "hall::translator_is_off_at_once_when_it_is_not_wanted",
+        hall::translator_is_off_at_once_when_it_is_not_wanted,
+    ),
+    (
+        "hall::single_address_is_shared_by_head_and_nodes",
+        hall::single_address_is_shared_by_head_and_nodes,
+    ),
+    ("hall::daemon_dies_and_no_packet_is_lost", hall::daemon_dies_and_no_packet_is_lost),
     (
         "ipv6::nodes_have_addresses_names_and_a_way_out",
         ipv6::nodes_have_addresses_names_and_a_way_out,
@@ -470,6 +481,10 @@ pub const ALL: &[(&str, Story)] = &[
     (
         "verbs::panel_and_frame_are_what_the_display_holds",
         verbs::panel_and_frame_are_what_the_display_holds,
+    ),
+    (
+        "demo::scene_that_cannot_be_played_is_left_out",
+        demo::scene_that_cannot_be_played_is_left_out,
     ),
     (
         "demo::ends_early_and_reports_what_was_not_reached",

@@ -8,11 +8,69 @@ use crate::config::{Clat, Settings};
 use crate::facts::Facts;
 use crate::facts::uplink::{UplinkView, is_translated_by_another, leads_by_translator};
 
+/// What the translator is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClatPlan {
+    /// not known yet: what was ordered before this start goes on
+    Undecided,
+    /// nothing
+    Off,
+    Ordered(Order),
+}
+
+impl ClatPlan {
+    /// Returns the order, where there is one.
+    pub fn order(&self) -> Option<&Order> {
+        if let Self::Ordered(order) = self { Some(order) } else { None }
+    }
+}
+
+/// Returns what the translator is to do.
+pub fn plan(settings: &Settings, facts: &Facts) -> ClatPlan {
+    match order(settings, facts) {
+        Some(order) => ClatPlan::Ordered(order),
+        None if is_undecided(settings, facts) => ClatPlan::Undecided,
+        None => ClatPlan::Off,
+    }
+}
+
+/// Returns whether IPv4 is translated on the head by order: also by the order of the daemon before
+/// this one, until it is known whether that still holds.
+pub fn translates(settings: &Settings, facts: &Facts) -> bool {
+    match plan(settings, facts) {
+        ClatPlan::Ordered(_) => true,
+        ClatPlan::Undecided => facts.kernel().links().any(|link| link.name == clat::DEVICE),
+        ClatPlan::Off => false,
+    }
+}
+
+/// Returns whether an order may follow as soon as more is known: the daemon has just started, and
+/// nothing speaks against one yet.
+fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
+    let uplinks = facts.uplinks();
+    if !facts.is_listening()
+        || settings.uplink.clat == Clat::Off
+        || uplinks.iter().any(|uplink| has_ipv4(facts, uplink))
+        || is_translated(facts, &uplinks)
+    {
+        return false;
+    }
+    let plugged = |uplink: &&UplinkView<'_>| {
+        uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE
+    };
+    let heard = |uplink: &UplinkView<'_>| {
+        let asked = super::probe::dns64(facts, uplink).is_some();
+        facts.venue(uplink.link.index).is_some_and(|venue| venue.is_heard(asked))
+    };
+    let mut plugged = uplinks.iter().filter(plugged).peekable();
+    plugged.peek().is_none() || !plugged.all(heard)
+}
+
 /// Returns the order for the translator; `None`: none is wanted.
 ///
 /// One is wanted where a venue has a NAT64 and no uplink has a way out for IPv4, or where the
 /// settings ask for it. A translator of another program is not doubled while it works.
-pub fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
+fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let uplinks = facts.uplinks();
     let wanted = match settings.uplink.clat {
         Clat::Off => false,
@@ -65,13 +123,13 @@ pub struct Translation {
 }
 
 /// Returns what translates: ours where it is ordered, else that of another program.
-pub fn translation(facts: &Facts, order: Option<&Order>) -> Option<Translation> {
-    if let Some(order) = order {
-        let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
-        let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));
+pub fn translation(facts: &Facts, plan: &ClatPlan) -> Option<Translation> {
+    let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
+    let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));
+    if plan.order().is_some() || (leads && *plan == ClatPlan::Undecided) {
         let state = if leads { ClatState::On } else { ClatState::Waiting };
-        let (by, prefix) = ("bramblegate".to_owned(), Some(order.prefix.to_string()));
-        return Some(Translation { state, by, prefix });
+        let prefix = plan.order().map(|order| order.prefix.to_string());
+        return Some(Translation { state, by: "bramblegate".to_owned(), prefix });
     }
     let uplinks = facts.uplinks();
     let other =

@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::api::clat::Order;
 pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
 use crate::decide::alert::raise;
@@ -30,6 +29,7 @@ use crate::facts::Facts;
 use crate::facts::link::netconf;
 use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
+use clat::ClatPlan;
 use cluster::Placement;
 use dhcp::ServicePlan;
 use firewall::{ClusterIpv6, Ruleset, RulesetInput};
@@ -64,8 +64,8 @@ pub struct GatewayPlan {
     pub routing: RoutingPlan,
     pub firewall: FirewallPlan,
     pub conntrack: ConntrackPlan,
-    /// what is to be translated from IPv4 to IPv6; `None`: nothing
-    pub clat: Option<Order>,
+    /// what is to be translated from IPv4 to IPv6
+    pub clat: ClatPlan,
 }
 
 /// Interface settings and addresses.
@@ -266,7 +266,7 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
             protect: settings.gateway.protect,
         },
         conntrack: ConntrackPlan { sources: facts.routing().stale_sources().to_vec() },
-        clat: clat::order(settings, facts),
+        clat: clat::plan(settings, facts),
     }
 }
 
@@ -352,7 +352,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
             network: address.trunc(),
             for_us_alone: !facts.forwarded_ipv6(),
         }),
-        translated: !facts.forwarded_ipv6() && clat::order(settings, facts).is_some(),
+        translated: !facts.forwarded_ipv6() && clat::translates(settings, facts),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: facts.vitals().ssh_ports.clone(),

@@ -94,12 +94,21 @@ fn target(facts: &Facts, uplink: &UplinkView<'_>, source: IpAddr) -> UplinkTarge
     }
 }
 
-/// Returns the uplink's own, else the machine's, else its gateway: most home routers resolve names.
+/// Returns the uplink's own, else those of the machine's that it reaches, else its gateway: most home
+/// routers resolve names.
 fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
-    let known = &facts.vitals().resolvers;
-    let own = known.get(&uplink.link.index).filter(|servers| !servers.is_empty());
-    let machine = known.get(&0).filter(|servers| !servers.is_empty());
-    own.or(machine).cloned().unwrap_or_else(|| uplink.gateway.into_iter().collect())
+    let (known, index) = (&facts.vitals().resolvers, uplink.link.index);
+    if let Some(own) = known.get(&index).filter(|servers| !servers.is_empty()) {
+        return own.clone();
+    }
+    // The machine's may be another uplink's: by IPv6 alone none of IPv4 is reached.
+    let ipv4 = ipv4_source(facts.kernel(), index).is_some();
+    let ipv6 = uplink.addresses.iter().any(|net| net.addr().is_ipv6());
+    let reached =
+        |server: &IpAddr| server.is_loopback() || if server.is_ipv4() { ipv4 } else { ipv6 };
+    let machine = known.get(&0).into_iter().flatten().copied();
+    let machine: Vec<_> = machine.filter(reached).collect();
+    if machine.is_empty() { uplink.gateway.into_iter().collect() } else { machine }
 }
 
 /// Holds the nodes to ask, worked out only when a node came, went or changed.

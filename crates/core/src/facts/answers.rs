@@ -23,7 +23,7 @@ use super::output::Outputs;
 use super::routing::Routing;
 use super::share::ShareFacts;
 use super::uplink::{OFFLINE_TIME, UplinkView};
-use super::venue::VenueMemory;
+use super::venue::{LISTENING_TIME, VenueMemory};
 use super::{Facts, FirewallFacts, Vitals};
 
 impl Facts {
@@ -153,6 +153,12 @@ impl Facts {
     /// nothing was heard.
     pub fn venue(&self, index: LinkIndex) -> Option<&VenueMemory> {
         self.venues.get(index)
+    }
+
+    /// Returns whether so little time has passed since the start that what a venue offers may not have
+    /// been heard yet.
+    pub fn is_listening(&self) -> bool {
+        self.now < self.started + LISTENING_TIME
     }
 
     /// Returns the uplink whose address stands on row 1 (or would).

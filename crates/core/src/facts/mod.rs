@@ -231,6 +231,7 @@ impl Facts {
             self.links.next_deadline(),
             self.uplinks.next_deadline(now),
             self.venues.next_deadline(now),
+            Some(self.started + venue::LISTENING_TIME),
             self.routing.next_deadline(now),
             self.firewall.next_deadline(now),
             self.host.next_deadline(),

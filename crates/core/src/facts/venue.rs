@@ -15,6 +15,9 @@ use crate::event::{Event, Instant, LinkIndex, Path, Probe, Reachability, RouterO
 const MOST_ROUTERS: usize = 8;
 /// NAT64 prefixes of one router that are remembered.
 const MOST_PREFIXES: usize = 4;
+/// So long after the start what was not heard of a venue may still come: three solicitations, 4 s
+/// apart (RFC 4861, section 10).
+pub(super) const LISTENING_TIME: Duration = Duration::from_secs(12);
 
 /// Names who made a NAT64 prefix known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,8 @@ pub struct Venues(BTreeMap<LinkIndex, VenueMemory>);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VenueMemory {
     routers: BTreeMap<Ipv6Addr, Router>,
-    synthesised: Vec<Prefix>,
+    /// `None`: no answer of its resolvers yet, not even an empty one
+    synthesised: Option<Vec<Prefix>>,
     answers: BTreeMap<Path, Reachability>,
     ipv4: Family,
     ipv6: Family,
@@ -95,7 +99,8 @@ impl Venues {
             }
             Event::Venue(VenueNews::Synthesised { index, prefixes }) => {
                 if let Some(memory) = self.memory(*index, links) {
-                    memory.synthesised = prefixes.iter().copied().take(MOST_PREFIXES).collect();
+                    let prefixes = prefixes.iter().copied().take(MOST_PREFIXES);
+                    memory.synthesised = Some(prefixes.collect());
                 }
             }
             Event::Venue(VenueNews::Answers { index, path, reachability }) => {
@@ -239,7 +244,12 @@ impl VenueMemory {
 
     /// Returns the prefix by which the uplink's resolvers make addresses.
     pub fn dns64(&self) -> Option<Prefix> {
-        self.synthesised.iter().min().copied()
+        self.synthesised.iter().flatten().min().copied()
+    }
+
+    /// Returns whether a router was heard, and its resolvers where they are `asked`.
+    pub fn is_heard(&self, asked: bool) -> bool {
+        !self.routers.is_empty() && (!asked || self.synthesised.is_some())
     }
 
     /// Returns whether the uplink has an IPv4 address of its own and a way out for it, or had a moment
@@ -311,7 +321,7 @@ mod tests {
         memory.advertised(router(1), &offer(1800, &[("64:ff9b::/96", 600)]), at(601));
         memory.advertised(router(1), &offer(1800, &[("64:ff9b::/96", 0)]), at(602));
         assert_eq!(known(&memory), None, "withdrawn");
-        memory.synthesised = vec!["2001:db8::/32".parse().unwrap()];
+        memory.synthesised = Some(vec!["2001:db8::/32".parse().unwrap()]);
         assert_eq!(known(&memory).as_deref(), Some("2001:db8::/32"), "the second source");
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::decide::GatewayPlan;
+use crate::decide::clat::ClatPlan;
 use crate::event::{ApplyError, Event, Output};
 use crate::facts::Resyncs;
 use crate::reconcile::Reconciler;
@@ -139,7 +140,10 @@ impl Reconcilers {
         self.firewall.publish(&plan.firewall, resyncs);
         self.link.publish(&plan.links, resyncs);
         self.routing.publish(&plan.routing, resyncs);
-        self.clat.publish(&plan.clat, resyncs);
+        // Undecided: what was ordered before this start goes on.
+        if plan.clat != ClatPlan::Undecided {
+            self.clat.publish(&plan.clat.order().cloned(), resyncs);
+        }
         if !plan.conntrack.sources.is_empty() {
             self.conntrack.publish(&plan.conntrack, resyncs);
         }

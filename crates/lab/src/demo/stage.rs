@@ -12,9 +12,9 @@ use bramblegate_api::status::{NodeHealth, Snapshot, UplinkState};
 use super::captions::Captions;
 use super::keys::{self, Before, Deed, deed, key_line};
 use super::{Args, gateway, is_plain, page, picture, words};
-use crate::file::{Action, Internet};
+use crate::file::{Action, Internet, Network};
 use crate::play::{Observer, Outcome, Sight, play, wait_until};
-use crate::world::Input;
+use crate::world::{Input, is_possible};
 use crate::{Result, Venue, World, inside, while_doing};
 use bramblegate::cli::panel::Style;
 use bramblegate::cli::status::DEFAULT_SOCKET;
@@ -22,8 +22,9 @@ use bramblegate::cli::terminal::{self, Screen};
 use bramblegate::cli::{demo, exit, output};
 
 /// The story: one venue after the other.
-const STORY: [(&str, &str); 3] = [
+const STORY: [(&str, &str); 4] = [
     ("home", include_str!("home.toml")),
+    ("conference", include_str!("conference.toml")),
     ("hotel", include_str!("hotel.toml")),
     ("hall", include_str!("hall.toml")),
 ];
@@ -94,6 +95,8 @@ struct Show {
     pulled: bool,
     node_down: bool,
     portal: bool,
+    /// those acts of the story that can be played here
+    story: Vec<(&'static str, Venue)>,
     place: usize,
 }
 
@@ -123,18 +126,21 @@ impl Show {
             pulled: false,
             node_down: false,
             portal: false,
+            story: Vec::new(),
             place: 0,
         }
     }
 
     fn run(&mut self, args: &Args) -> Result<()> {
+        let program = gateway()?;
+        self.story = story()?;
         let acts = match &args.venue {
             Some(path) => vec![Venue::read(path)?],
             None => {
-                STORY.iter().map(|(name, text)| Venue::parse(name, text)).collect::<Result<_>>()?
+                self.leave_out(&program);
+                self.story.iter().map(|(_, act)| act.clone()).collect()
             }
         };
-        let program = gateway()?;
         let mut world: Option<World> = None;
         loop {
             self.play_acts(&mut world, &acts, &program)?;
@@ -150,6 +156,18 @@ impl Show {
                 return Ok(());
             }
             self.begin_again(world)?;
+        }
+    }
+
+    /// Leaves out what cannot be played on this machine, and says so.
+    fn leave_out(&mut self, program: &Path) {
+        let Err(absent) = is_possible(program) else { return };
+        let story = std::mem::take(&mut self.story);
+        let (left_out, kept) = story.into_iter().partition(|(_, act)| act.clat);
+        self.story = kept;
+        let left_out: Vec<(_, Venue)> = left_out;
+        for (_, act) in left_out {
+            self.caption(&format!("One scene is left out ({}): {absent}", act.purpose));
         }
     }
 
@@ -305,9 +323,10 @@ impl Show {
     /// To a venue of the story, by the port that the settings have as uplink: those of a venue file
     /// may know no other. Returns the address that it leases.
     fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<Option<String>> {
-        self.place = if overlap { 2 } else { (self.place + 1) % STORY.len() };
-        let Some((name, text)) = STORY.get(self.place) else { return Ok(None) };
-        let mut venue = Venue::parse(name, text)?;
+        let hall = self.story.iter().position(|(name, _)| *name == "hall").unwrap_or_default();
+        self.place = if overlap { hall } else { (self.place + 1) % self.story.len().max(1) };
+        let Some((_, venue)) = self.story.get(self.place) else { return Ok(None) };
+        let mut venue = venue.clone();
         for network in &mut venue.networks {
             network.plugged = true;
             network.port = port.to_owned();
@@ -316,8 +335,7 @@ impl Show {
         world.move_to(&venue)?;
         (self.pulled, self.portal) =
             (false, venue.networks.iter().any(|n| n.internet == Internet::Portal));
-        let dhcp = venue.networks.first().and_then(|network| network.dhcp.as_ref());
-        Ok(dhcp.map(|dhcp| dhcp.address.to_string()))
+        Ok(venue.networks.first().and_then(Network::head).map(|address| address.to_string()))
     }
 
     /// Shows a caption at once: a person waits for it.
@@ -372,6 +390,11 @@ impl Show {
             }
         }
     }
+}
+
+/// Returns the acts of the story.
+fn story() -> Result<Vec<(&'static str, Venue)>> {
+    STORY.into_iter().map(|(name, text)| Ok((name, Venue::parse(name, text)?))).collect()
 }
 
 /// Builds the world in a place where nothing of the machine can be written, and starts the gateway.

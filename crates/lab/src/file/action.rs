@@ -64,7 +64,8 @@ pub enum WordError {
     Check(String),
     #[error(
         "\"{0}\" is nothing that a router advertises; there are: managed · no-slaac · \
-         lifetime=SECONDS · mtu=BYTES · prefix=P · deprecated=P · nat64=P@SECONDS · portal=URL"
+         lifetime=SECONDS · mtu=BYTES · prefix=P · deprecated=P · nat64=P@SECONDS · portal=URL · \
+         resolver=ADDRESS"
     )]
     Advertised(String),
     #[error("{0} is no IPv4 address")]

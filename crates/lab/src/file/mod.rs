@@ -4,7 +4,7 @@ mod action;
 mod expect;
 mod read;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Venue {
     pub settings: String,
     /// the nodes ask the head for their addresses; else they have them of their own
     pub nodes_by_dhcp: bool,
+    /// the translator's program runs beside the gateway
+    pub clat: bool,
     /// one for each uplink of the head; the first is the preferred one
     pub networks: Vec<Network>,
     /// what happens and what must be seen, in order of time; never empty
@@ -47,6 +49,8 @@ pub struct Network {
     pub address: Vec<Ipv4Net>,
     /// the prefix that the router advertises
     pub ipv6: Option<Ipv6Net>,
+    /// the end of the address that the head makes itself of the prefix; `None`: of its port's
+    pub token: Option<Ipv6Addr>,
     /// what it advertises beyond that; `None`: dnsmasq advertises the prefix alone
     pub ra: Option<Advertised>,
     /// the prefix behind which the internet's IPv4 hosts are by IPv6
@@ -67,6 +71,16 @@ pub struct Network {
     pub dhcp: Option<Dhcp>,
 }
 
+impl Network {
+    /// Returns the address that the head gets there, where the file gives it.
+    pub fn head(&self) -> Option<IpAddr> {
+        let made = self.ipv6.zip(self.token).map(|(prefix, token)| {
+            Ipv6Addr::from_bits(prefix.network().to_bits() | token.to_bits())
+        });
+        self.dhcp.as_ref().map(|dhcp| dhcp.address.into()).or(made.map(IpAddr::V6))
+    }
+}
+
 /// `[network.dhcp]`: what the server answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dhcp {
@@ -83,6 +97,8 @@ pub struct Dhcp {
     /// options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC
     /// 3442)
     pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
+    /// option 114: where the venue's log-in page is (RFC 8910)
+    pub portal: Option<String>,
 }
 
 /// Which real server answers. dnsmasq never leases for less than two minutes; busybox's udhcpd

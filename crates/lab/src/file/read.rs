@@ -202,6 +202,7 @@ impl Reader<'_> {
         }
         let settings = self.string(&mut keys, "settings").map(|(text, _)| text).unwrap_or_default();
         let nodes_by_dhcp = self.boolean(&mut keys, "nodes_by_dhcp", false);
+        let clat = self.boolean(&mut keys, "clat", false);
         let mut networks: Vec<Network> = Vec::new();
         for table in self.tables(&mut keys, "network") {
             let span = table.span;
@@ -228,7 +229,8 @@ impl Reader<'_> {
             self.expect(table, &mut moments);
         }
         self.finish(keys, "the file");
-        Venue { purpose: purpose.unwrap_or_default(), settings, nodes_by_dhcp, networks, moments }
+        let purpose = purpose.unwrap_or_default();
+        Venue { purpose, settings, nodes_by_dhcp, clat, networks, moments }
     }
 
     fn network(&mut self, mut keys: Keys<'_>) -> Network {
@@ -248,6 +250,7 @@ impl Reader<'_> {
         }
         let laptop = self.parsed(&mut keys, "laptop", what);
         let ipv6 = self.parsed(&mut keys, "ipv6", "a prefix of 64 bits, \"2001:db8:7::/64\"");
+        let token = self.parsed(&mut keys, "token", "the end of an IPv6 address, \"::d6\"");
         let nat = "a prefix of 96 bits, \"2001:db8:64::/96\"";
         let nat64 = self.parsed(&mut keys, "nat64", nat);
         let dns64 = self.parsed(&mut keys, "dns64", nat);
@@ -279,6 +282,7 @@ impl Reader<'_> {
             plugged,
             address,
             ipv6,
+            token,
             ra,
             nat64,
             dns64,
@@ -343,8 +347,10 @@ impl Reader<'_> {
                     .fault(span, format!("\"{text}\" is no route: \"10.0.0.0/8 via 10.99.0.1\"")),
             }
         }
+        let portal = self.string(&mut keys, "portal").map(|(text, _)| text);
         self.finish(keys, "[network.dhcp]");
-        Some(Dhcp { server, address: address?, lease, netmask, router, resolver, routes })
+        let address = address?;
+        Some(Dhcp { server, address, lease, netmask, router, resolver, routes, portal })
     }
 
     /// `"none"` or an address.

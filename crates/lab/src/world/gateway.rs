@@ -238,6 +238,7 @@ impl World {
             "ip -br link",
             "ip -br addr",
             "ip -4 neigh",
+            "ip -6 route",
             "ip rule",
             "ip route show table all type unicast",
             "nft list ruleset",
@@ -250,6 +251,7 @@ impl World {
         for network in &self.networks {
             logs.push((format!("DHCP client of {}", network.port), client::log(&network.port)));
         }
+        logs.push(("translator".to_owned(), super::clat::log()));
         logs.push(("DHCP server".to_owned(), PathBuf::from(format!("{HOME}/venue.dnsmasq.log"))));
         for (name, file) in logs {
             let text = fs::read_to_string(file).unwrap_or_default();

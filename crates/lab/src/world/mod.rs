@@ -1,9 +1,11 @@
 //! The world: a venue, the head in it, the cluster behind it, and what one can do to them.
 
+mod clat;
 mod events;
 mod gateway;
 mod web;
 
+pub use clat::is_possible;
 pub use gateway::Input;
 
 use std::fs;
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::file::{Network, Venue};
 use super::inside::{self, HOME};
 use super::server::{self, Servers};
-use super::shell::{self, Running, spawn, within};
+use super::shell::{self, Running, must, spawn, within};
 use super::{Error, Result, client, while_doing, wiring};
 
 /// One machine's worth of networks. When it is dropped, all its processes end; when the process
@@ -32,6 +34,8 @@ pub struct World {
     gateway: Option<Running>,
     /// the status page
     web: Option<Running>,
+    /// the translator's program
+    clat: Option<Running>,
     /// DHCP clients of the nodes, where they ask for their addresses
     clients: Vec<Running>,
 }
@@ -69,6 +73,7 @@ impl World {
             services: Vec::new(),
             gateway: None,
             web: None,
+            clat: None,
             clients: Vec::new(),
         };
         let web = world.serve("internet", "web", "[::]:80")?;
@@ -91,6 +96,7 @@ impl World {
                 port.client = None;
                 if let (Some(wire), Some(network)) = (port.wire.take(), self.networks.get(index)) {
                     wiring::shelve(&network.port, wire)?;
+                    client::resolve_by(&network.port, &[])?;
                 }
             }
         }
@@ -130,7 +136,11 @@ impl World {
         self.ports.resize_with(self.networks.len(), Port::default);
         let ipv6 = self.networks.iter().any(|network| network.ipv6.is_some());
         self.names = None;
-        self.names = Some(server::start_internet(ipv6)?);
+        let nat64: Vec<_> = self.networks.iter().filter_map(|network| network.nat64).collect();
+        self.names = Some(server::start_internet(ipv6, &nat64)?);
+        if venue.clat && self.clat.is_none() {
+            self.start_clat()?;
+        }
         for index in 0..self.networks.len() {
             self.servers.push(None);
             self.portals.push(None);
@@ -211,10 +221,20 @@ impl World {
             wiring::add_translator(&network.port, translator)?;
         }
         let ipv4 = self.networks.get(wire).is_some_and(|network| !network.address.is_empty());
+        if let Some(token) = network.token {
+            must("head", &format!("ip token set {token} dev {}", network.port))?;
+        }
+        let wired = self.networks.get(wire);
+        if let Some(ra) = wired.and_then(|network| network.ra.as_ref()) {
+            client::resolve_by(&network.port, &ra.resolvers)?;
+        }
         // A client notices the new cable and begins again, as NetworkManager and dhcpcd do.
         port.client = None;
         if ipv4 || network.fallback {
             port.client = Some(client::start(&network.port, index, network.fallback)?);
+        } else {
+            // What one would have done first of all: no lease of another venue is kept.
+            must("head", &format!("ip -4 addr flush dev {} dynamic", network.port))?;
         }
         Ok(())
     }

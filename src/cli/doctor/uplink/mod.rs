@@ -43,9 +43,12 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     for port in context.uplinks() {
         let known = status.as_ref().and_then(|status| uplink(status, &port));
         findings.extend(portal(context, &port, known));
-        findings.extend(status.as_ref().zip(known).and_then(|(status, known)| {
-            venue::without_ipv4(context.settings.uplink.clat, status, &port, known)
-        }));
+        findings.extend(
+            status
+                .as_ref()
+                .zip(known)
+                .and_then(|(status, known)| venue::without_ipv4(context, status, &port, known)),
+        );
         if context.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
             continue;
         }
@@ -59,7 +62,7 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
         };
         if held.iter().any(|net| answers(&net)) {
             findings.extend(known.and_then(|known| not_renewed(&port, known)));
-        } else {
+        } else if !status.as_ref().is_some_and(|status| venue::is_enough(status, &held)) {
             findings.push(without_ipv4(context, &port, known, &held));
         }
     }
@@ -117,8 +120,7 @@ fn without_ipv4(
 ) -> Finding {
     let machine = context.machine;
     let clients = clients::of_port(machine, port);
-    let reached =
-        held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()));
+    let reached = venue::is_reached(held);
     // An uplink with IPv6 is reached: nothing is wrong, but the nodes have no way out.
     let rank = if reached { Rank::Hint } else { Rank::Finding };
     let finding =

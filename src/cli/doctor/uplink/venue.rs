@@ -1,52 +1,109 @@
 //! What keeps the nodes from the internet in a venue without IPv4.
 
+use ipnet::IpNet;
+
+use crate::api::clat;
 use crate::api::status::{ClatState, Snapshot, Uplink, VenueKind};
-use crate::cli::doctor::{Finding, FindingCode, Rank};
+use crate::cli::doctor::{CheckContext, Finding, FindingCode, Rank};
+use crate::cli::machine::Machine;
 use crate::config::Clat;
+
+/// Where packages and `make install` put the program.
+const PROGRAMS: [&str; 2] = ["/usr/bin/bramblegate-clat", "/usr/local/bin/bramblegate-clat"];
+
+/// Returns whether an uplink with these addresses is reached by IPv6.
+pub fn is_reached(held: &[IpNet]) -> bool {
+    held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
+}
+
+/// Returns whether IPv6 is all that the uplink needs, since IPv4 is translated.
+pub fn is_enough(status: &Snapshot, held: &[IpNet]) -> bool {
+    is_translated(status) && is_reached(held)
+}
+
+fn is_translated(status: &Snapshot) -> bool {
+    status.clat.as_ref().is_some_and(|clat| clat.state == ClatState::On)
+}
 
 /// Finds a venue without IPv4 in which the nodes have no translator that works.
 pub fn without_ipv4(
-    setting: Clat,
+    context: &CheckContext<'_>,
     status: &Snapshot,
     port: &str,
     known: &Uplink,
 ) -> Option<Finding> {
     let kind = known.venue.as_ref()?.known()?;
     let ipv4 = known.address.is_none_or(|address| address.addr().is_ipv4());
-    let translated = status.clat.as_ref().is_some_and(|clat| clat.state == ClatState::On);
     let lacks = [VenueKind::V6Mostly, VenueKind::V6Only, VenueKind::V6OnlyNat64].contains(&kind);
-    if !lacks || ipv4 || translated {
+    if !lacks || ipv4 || is_translated(status) {
         return None;
     }
     let reasons = known.venue_reasons.iter().flatten().map(|reason| reason.to_string());
     let reasons = reasons.collect::<Vec<_>>().join(", ");
     let because = if reasons.is_empty() { reasons } else { format!(" ({reasons})") };
     let text = format!("the venue of {port} is {kind}{because}: the nodes have no way out by IPv4");
-    let (rank, remedy) = match setting {
+    let (rank, text, remedy) = match context.settings.uplink.clat {
         _ if kind == VenueKind::V6Only => (
             Rank::Hint,
-            "it has no NAT64 that works: use an uplink with IPv4, such as a phone, or ask the venue",
+            text,
+            "it has no NAT64 that works: use an uplink with IPv4, such as a phone, or ask the venue"
+                .to_owned(),
         ),
-        Clat::Off => (Rank::Finding, "write clat = \"auto\" in [uplink], and reload"),
-        Clat::Auto | Clat::On => (
-            Rank::Finding,
-            "the translator is ordered, but it is not there: does the program bramblegate-clat run?",
-        ),
+        Clat::Off => {
+            (Rank::Finding, text, "write clat = \"auto\" in [uplink], and reload".to_owned())
+        }
+        Clat::Auto | Clat::On => {
+            let (why, remedy) = why_not(context.machine);
+            (Rank::Finding, format!("{text}; {why}"), remedy)
+        }
     };
     Some(Finding::new(FindingCode::UplinkVenue, text, remedy).ranked(rank))
+}
+
+/// Returns why an ordered translator does not translate, and what helps.
+fn why_not(machine: &Machine) -> (String, String) {
+    if !PROGRAMS.iter().any(|program| machine.exists(program)) {
+        let why = "bramblegate-clat, which translates IPv4 for them, is not installed".to_owned();
+        return (why, "install the package bramblegate-clat (getting-started.md)".to_owned());
+    }
+    let Some(file) = machine.bytes(clat::STATE) else {
+        let why = "bramblegate-clat, which translates IPv4 for them, does not run".to_owned();
+        return (why, "`sudo systemctl enable --now bramblegate-clat`".to_owned());
+    };
+    let state: clat::State = serde_json::from_slice(&file).unwrap_or_default();
+    let why = match state.reason {
+        Some(reason) => format!("bramblegate-clat: {reason}"),
+        None => "bramblegate-clat does not translate yet".to_owned(),
+    };
+    (why, "see its log: `journalctl -b --no-pager -n 50 -u bramblegate-clat`".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(clat: Clat, status: &str) -> Option<(Rank, String)> {
+    /// What is found with `uplink.clat = CLAT` on a machine with these files.
+    fn found(clat: &str, files: &[(&str, &str)], status: &str) -> Option<(Rank, String)> {
+        let root = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let settings = format!(
+            "uplink.interfaces = [\"eth1\"]\nuplink.clat = \"{clat}\"\ncluster.interface = \"eth0\"\n\
+             lcd.bus = \"off\"\nled.device = \"off\"\n"
+        );
+        let board = crate::board::Board::built_in("raspberry-pi-4").unwrap();
+        let settings = crate::config::load(&[("t", settings.as_str())], &board).unwrap();
+        let machine = Machine::below(root.path());
+        let context = CheckContext { machine: &machine, settings: &settings };
         let crate::api::status::Line::Snapshot(status) =
             crate::api::status::Line::parse(status.as_bytes()).unwrap()
         else {
             panic!("no snapshot")
         };
-        let found = without_ipv4(clat, &status, "eth1", &status.uplinks[0]);
+        let found = without_ipv4(&context, &status, "eth1", &status.uplinks[0]);
         found.map(|found| (found.rank, format!("{}; {}", found.text, found.remedy)))
     }
 
@@ -60,12 +117,23 @@ mod tests {
         let ipv6 = "2001:db8::1/64";
         let waiting = r#"{"state":"waiting","prefix":"64:ff9b::/96","by":"bramblegate"}"#;
         let on = r#"{"state":"on","prefix":"64:ff9b::/96","by":"bramblegate"}"#;
-        let (rank, text) = found(Clat::Auto, &status("v6-only+nat64", ipv6, waiting)).unwrap();
+        let (rank, text) = found("auto", &[], &status("v6-only+nat64", ipv6, waiting)).unwrap();
         assert_eq!(rank, Rank::Finding);
-        assert!(text.contains("(pref64 64:ff9b::/96 by RA)") && text.contains("bramblegate-clat"));
-        let (_, text) = found(Clat::Off, &status("v6-mostly", ipv6, "null")).unwrap();
+        assert!(
+            text.contains("(pref64 64:ff9b::/96 by RA)") && text.contains("not installed"),
+            "{text}"
+        );
+        let waits = status("v6-only+nat64", ipv6, waiting);
+        let program = ("usr/bin/bramblegate-clat", "");
+        let (_, text) = found("auto", &[program], &waits).unwrap();
+        assert!(text.contains("enable --now bramblegate-clat"), "{text}");
+        let reason = r#"{"reason":"eth1 has no global IPv6 address"}"#;
+        let files = [program, ("run/bramblegate-clat/state.json", reason)];
+        let (_, text) = found("on", &files, &waits).unwrap();
+        assert!(text.contains("eth1 has no global") && text.contains("journalctl"), "{text}");
+        let (_, text) = found("off", &[], &status("v6-mostly", ipv6, "null")).unwrap();
         assert!(text.contains("clat = \"auto\""), "{text}");
-        let (rank, _) = found(Clat::Auto, &status("v6-only", ipv6, "null")).unwrap();
+        let (rank, _) = found("auto", &[], &status("v6-only", ipv6, "null")).unwrap();
         assert_eq!(rank, Rank::Hint);
         for (venue, address, clat) in [
             ("v6-only+nat64", ipv6, on),
@@ -73,7 +141,7 @@ mod tests {
             ("dual", ipv6, "null"),
             ("levitating", ipv6, "null"),
         ] {
-            assert_eq!(found(Clat::Auto, &status(venue, address, clat)), None, "{venue}");
+            assert_eq!(found("auto", &[], &status(venue, address, clat)), None, "{venue}");
         }
     }
 }

@@ -8,6 +8,7 @@ use super::link::no_port;
 use super::routing;
 use crate::config::{Settings, UplinkProbe};
 use crate::decide::alert::{Alert, AlertCode, Severity};
+use crate::decide::clat;
 use crate::event::{Acquisition, Path, Reachability};
 use crate::facts::Facts;
 use crate::facts::uplink::{
@@ -24,7 +25,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let Some(active) = facts.active().filter(|active| active.address.is_some()) else { return };
     raised.extend(without_internet(settings, facts, &active));
     if settings.gateway.enabled {
-        raised.extend(without_ipv4(facts));
+        raised.extend(without_ipv4(settings, facts));
     }
     translators_left_over(facts, raised);
     raised.extend(exit_by(facts));
@@ -97,7 +98,7 @@ fn without_exit(facts: &Facts, port: &str) -> Option<Alert> {
 
 /// Returns the alert that the head is reached by IPv6 only, and the nodes have no way out but for
 /// one that is not ours, as a translator's (RFC 6877) is.
-fn without_ipv4(facts: &Facts) -> Option<Alert> {
+fn without_ipv4(settings: &Settings, facts: &Facts) -> Option<Alert> {
     let active = facts.active().filter(|_| facts.is_ipv6_only() && !leaves_elsewhere(facts))?;
     let port = &active.link.name;
     let why = match active.acquisition {
@@ -106,9 +107,15 @@ fn without_ipv4(facts: &Facts) -> Option<Alert> {
         }
         _ => String::new(),
     };
+    let ordered = clat::plan(settings, facts).order().is_some();
+    let until = if ordered {
+        " until bramblegate-clat translates (bramblegate doctor shows more)"
+    } else {
+        ""
+    };
     let text = format!(
         "{port} has no IPv4 address{why}: the head is reachable over IPv6, but the nodes have no \
-         internet"
+         internet{until}"
     );
     Some(Alert::of_port(AlertCode::UplinkNoIpv4, port, text))
 }

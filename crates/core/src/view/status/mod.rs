@@ -15,7 +15,7 @@ use super::panel::led;
 use crate::config::{LcdBus, LedDevice, Settings, Share};
 use crate::decide::Desired;
 use crate::decide::alert::{Alert, Severity};
-use crate::decide::clat::translation;
+use crate::decide::clat::{ClatPlan, translation};
 use crate::decide::dhcp::{self, Verdict};
 use crate::decide::firewall::traffic;
 use crate::decide::venue::VenueKind;
@@ -255,13 +255,7 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
             let index = active.link.index;
             desired.venues.iter().find(|venue| venue.index == index).map(|venue| venue.kind)
         }),
-        clat: translation(facts, desired.gateway.as_ref().and_then(|plan| plan.clat.as_ref())).map(
-            |found| api::Clat {
-                by: found.by.into(),
-                prefix: found.prefix.map(Text::from),
-                state: found.state.into(),
-            },
-        ),
+        clat: clat(facts, desired),
         shutdown: facts.shutdown().map(shutdown),
     }
 }
@@ -294,6 +288,13 @@ fn share(share: &Share, facts: &Facts) -> api::Share {
         path: share.path.display().to_string().into(),
         read_only: disk.map(|disk| disk.read_only),
     }
+}
+
+fn clat(facts: &Facts, desired: &Desired) -> Option<api::Clat> {
+    let plan = desired.gateway.as_ref().map_or(&ClatPlan::Off, |gateway| &gateway.clat);
+    let found = translation(facts, plan)?;
+    let (by, prefix) = (found.by.into(), found.prefix.map(Text::from));
+    Some(api::Clat { by, prefix, state: found.state.into() })
 }
 
 /// Returns one node; `None` if there is none of this name.

@@ -1,0 +1,176 @@
+//! A hall that speaks only IPv6: the daemon, `bramblegate-clat`, which follows its orders, and tayga
+//! as the hall's NAT64.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use bramblegate_lab::file::Action;
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{Running, exec, feed, ip, must, spawn, within};
+use bramblegate_lab::{Result, World};
+
+use super::scene::{Pinger, STOP, before_start, ensure, is, try_from, until, wait_online};
+
+/// By cable the hall; a phone with IPv4 may come.
+const HALL: &str = r#"
+purpose = "A hall with IPv6 only and a NAT64, and a phone in a pocket"
+[[network]]
+ipv6 = "2001:db8:7::/64"
+ra = "nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
+[[network]]
+port = "usb0"
+address = "10.88.0.1/24"
+plugged = false
+[network.dhcp]
+address = "10.88.0.7"
+"#;
+
+/// The NAT64 in the hall's router.
+const PLAT: &str = "tun-device plat\nipv4-addr 100.64.0.1\nipv6-addr 2001:db8:7::6464\n\
+                    prefix 2001:db8:64::/96\ndynamic-pool 44.44.44.0/24\n";
+const PLAT_WAYS: &str = "tuntap add plat mode tun\nlink set plat mtu 1500 up\n\
+                         route add 44.44.44.0/24 dev plat\nroute add 2001:db8:64::/96 dev plat\n";
+
+/// Counts IPv4 that comes to the hall untranslated.
+const LEAK: &str = "table netdev leak {\nchain seen {\ntype filter hook ingress device lan0 \
+                    priority 0\nether type ip counter\n}\n}\n";
+
+fn nat64() -> Result<Running> {
+    ip("venue", PLAT_WAYS)?;
+    feed("ip", &["netns", "exec", "venue", "nft", "-f", "-"], LEAK)?;
+    let file = format!("{HOME}/tayga.conf");
+    fs::write(&file, PLAT).map_err(|error| bramblegate_lab::Error(format!("{file}: {error}")))?;
+    let log = format!("{HOME}/tayga.log");
+    spawn(within("venue", "tayga").args(["-n", "-c", &file]), Path::new(&log))
+}
+
+/// A world in the hall, in which a node has found its way out.
+fn in_the_hall(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    before_start(HALL, |world| {
+        let _nat64 = nat64()?;
+        world.start_gateway()?;
+        world.start_clat()?;
+        wait_online(world)?;
+        until("it is translated", || is(world, "clat.state", "on"))?;
+        until("a node reaches the internet", || reaches())?;
+        story(world)?;
+        let leaked = must("venue", "nft list chain netdev leak seen")?;
+        ensure(&format!("no IPv4 untranslated: {leaked}"), leaked.contains("packets 0"))
+    })
+}
+
+fn reaches() -> bool {
+    exec("rpi1", "ping -c 1 -W 1 203.0.113.80").is_ok_and(|(code, _)| code == 0)
+}
+
+/// Whether the translator's device is there.
+fn translates() -> bool {
+    exec("head", "ip link show clat0").is_ok_and(|(code, _)| code == 0)
+}
+
+pub fn nodes_of_ipv4_alone_load_their_page() -> Result<()> {
+    in_the_hall(|world| {
+        for check in ["http http://203.0.113.80/", "http http://www.example/"] {
+            try_from(world, "rpi1", check)?;
+        }
+        until("the venue in one word", || is(world, "venue", "v6-only+nat64"))?;
+        ensure("by whom", is(world, "clat.by", "bramblegate"))?;
+        ensure("by which prefix", is(world, "clat.prefix", "2001:db8:64::/96"))?;
+        ensure("the address is the uplink's", is(world, "uplink.address", "2001:db8:7:*"))?;
+        let mut rows = Vec::new();
+        for _ in 0..50 {
+            rows.extend(world.glass());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        ensure("so it is on the LCD", rows.iter().any(|row| row.starts_with("2001:db8:7:")))?;
+        ensure("and no translator's", !rows.iter().any(|row| row.contains("192.0.0.")))?;
+        // Segments of TCP that are as long as they may be. (tayga cuts longer ICMP in pieces, which no
+        // translator takes: RFC 7915, section 1.2.)
+        try_from(world, "rpi1", "http http://www.example/big")
+    })
+}
+
+pub fn translator_is_off_at_once_when_it_is_not_wanted() -> Result<()> {
+    in_the_hall(|world| {
+        world.act(&Action::Advertise { ra: "lifetime=1800 resolver=2001:db8:7::1".parse()? })?;
+        let took = until("withdrawn with its prefix", || !translates())?;
+        ensure(&format!("at once: {took:?}"), took < Duration::from_secs(1))?;
+        let back = "lifetime=1800 nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1";
+        world.act(&Action::Advertise { ra: back.parse()? })?;
+        until("there with its prefix", || translates() && reaches())?;
+        world.plug_cable("usb0")?;
+        until("IPv4 comes", || {
+            must("head", "ip -4 route show default dev usb0").is_ok_and(|text| !text.is_empty())
+        })?;
+        let took = until("its end with IPv4", || !translates())?;
+        ensure(&format!("at once: {took:?}"), took < Duration::from_secs(1))?;
+        until("the node goes by the phone", || reaches())?;
+        world.pull_cable("usb0")?;
+        must("head", "ip -4 addr flush dev usb0")?;
+        until("back in the hall", || translates() && reaches()).map(drop)
+    })
+}
+
+pub fn daemon_dies_and_no_packet_is_lost() -> Result<()> {
+    in_the_hall(|world| {
+        let device = must("head", "cat /sys/class/net/clat0/ifindex")?;
+        let pinger = Pinger::start()?;
+        for _ in 0..2 {
+            let code = world.stop_gateway("KILL", STOP)?;
+            ensure("it was killed", code == 137)?;
+            std::thread::sleep(Duration::from_millis(300));
+            world.start_gateway()?;
+            until("it is there again", || is(world, "venue", "v6-only+nat64"))?;
+            ensure("the translator too", is(world, "clat.state", "on"))?;
+            // What it decides is another thing than what it finds.
+            std::thread::sleep(Duration::from_millis(900));
+        }
+        let (sent, lost) = pinger.finish()?;
+        ensure(&format!("{lost} of {sent} lost"), lost == 0 && sent >= 100)?;
+        let same = must("head", "cat /sys/class/net/clat0/ifindex")? == device;
+        ensure("it is the same translator", same)
+    })
+}
+
+/// A hall that gives each host one address, by DHCPv6 alone (M flag).
+const SINGLE: &str = r#"
+purpose = "A hall with IPv6 only that gives each host one address"
+[[network]]
+ipv6 = "2001:db8:7::/64"
+nat64 = "2001:db8:64::/96"
+ra = "managed no-slaac nat64=2001:db8:64::/96@1800"
+"#;
+
+pub fn single_address_is_shared_by_head_and_nodes() -> Result<()> {
+    before_start(SINGLE, |world| {
+        let dhcpv6 = "--port=0 --interface=lan0 --bind-dynamic --dhcp-leasefile=/run/world/six.leases \
+                      --dhcp-range=2001:db8:7::d6,2001:db8:7::d6,64,1h";
+        let words = dhcpv6.split_whitespace().chain(["-d", "-C", "/dev/null"]);
+        let log = format!("{HOME}/six.log");
+        let _server = spawn(within("venue", "dnsmasq").args(words), Path::new(&log))?;
+        must("head", "mkdir -p /var/lib/dhcpcd /run/dhcpcd")?;
+        let client = "mount -t tmpfs tmpfs /var/lib/dhcpcd && printf 'noipv4\\nia_na\\n' > \
+                      /run/world/six.conf && exec dhcpcd -6 -B -L -A -f /run/world/six.conf -c \
+                      /bin/true eth1";
+        let log = format!("{HOME}/six-client.log");
+        let _client = spawn(within("head", "sh").args(["-c", client]), Path::new(&log))?;
+        let held = || must("head", "ip -6 -o addr show dev eth1 scope global").unwrap_or_default();
+        until("a single address", || held().contains("2001:db8:7::d6/128"))?;
+        world.start_gateway()?;
+        world.start_clat()?;
+        wait_online(world)?;
+        until("it is translated", || is(world, "clat.state", "on"))?;
+        until("a node reaches the internet", || reaches())?;
+        until("the venue in one word", || is(world, "venue", "v6-only+nat64"))?;
+        let why = is(world, "uplink.venue_reasons", "*addresses by DHCPv6 alone*");
+        ensure("and why", why)?;
+        let state = fs::read_to_string(format!("{HOME}/clat.state")).unwrap_or_default();
+        ensure(&format!("it is shared: {state}"), state.contains(r#""shared":true"#))?;
+        ensure(&format!("no other was taken: {}", held()), held().lines().count() == 1)?;
+        must("head", "ping -c 2 -i 0.2 -W 1 2001:db8:80::80")?;
+        must("head", "ping -c 2 -i 0.2 -W 1 2001:db8:64::cb00:7150")?;
+        must("venue", "ping -c 2 -i 0.2 -W 1 2001:db8:7::d6")?;
+        try_from(world, "rpi1", "http http://www.example/")
+    })
+}
