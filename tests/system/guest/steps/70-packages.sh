@@ -157,14 +157,15 @@ order_clat() {
     mv /run/bramblegate/clat.json.new /run/bramblegate/clat.json
 }
 
-pings_through_clat() { ping -q -c 2 -i 0.3 -W 2 -I clat0 198.51.100.1; }
+pings_through_clat() { ping -q -c 2 -i 0.3 -W 2 -I clat0 45.45.45.81; }
 
-# The venue has IPv6 and answers for 198.51.100.1 as its NAT64 would.
+# The venue has IPv6 and answers for 45.45.45.81 as its NAT64 would (the well-known prefix
+# takes no address of documentation, RFC 6052).
 clat_translates() {
     local before
     venue sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
     venue ip -6 address add 2001:db8:99::1/64 dev port nodad
-    venue ip -6 address add 64:ff9b::c633:6401/128 dev lo nodad
+    venue ip -6 address add 64:ff9b::2d2d:2d51/128 dev lo nodad
     ip -6 address add fe80::2/64 dev eth1 nodad
     ip -6 address add 2001:db8:99::2/64 dev eth1 nodad
     ip -6 route add default via 2001:db8:99::1 dev eth1
@@ -195,6 +196,8 @@ ping_until() {
     while [ ! -e "$1" ]; do node ping -q -c 20 -i 0.1 -W 20 203.0.113.80; done >/run/pings
 }
 
+venue_has_iperf3() { venue ss -Hltn 'sport = 5201' | grep -q .; }
+
 upgrade_under_transfer() {
     local pid page clat transfer pinger began took version
     systemctl enable --quiet bramblegate-clat.service
@@ -202,20 +205,22 @@ upgrade_under_transfer() {
     page=$(systemctl show -P MainPID bramblegate-web.service)
     clat=$(systemctl show -P MainPID bramblegate-clat.service)
     rm -f /run/upgraded
-    ping_until /run/upgraded &
+    # What goes on beside it ends with the step, however that ends.
+    trap 'touch /run/upgraded; kill $(jobs -p) 2>/dev/null' EXIT
+    ping_until /run/upgraded 2>/dev/null &
     pinger=$!
     # The node receives at a steady rate, until it is stopped.
     venue iperf3 -s -1 >/run/iperf3.server 2>&1 &
-    sleep 3
-    node iperf3 -J -R -b 4M -i 2 -t 600 -c 203.0.113.80 >/run/iperf3 &
+    wait_for 30 "iperf3 listens" venue_has_iperf3
+    node iperf3 -J -R -b 4M -i 2 -t 600 -c 203.0.113.80 >/run/iperf3 2>&1 &
     transfer=$!
-    sleep 5
+    sleep 8
     began=$SECONDS
     dpkg -i "$here"/later/*.deb
     took=$((SECONDS - began))
     wait_for 60 "active" is_active
     sleep 3
-    kill -0 $transfer || fail "the transfer ended: $(jq -r .error /run/iperf3)"
+    kill -0 $transfer || fail "the transfer ended: $(cat /run/iperf3 /run/iperf3.server)"
     kill -TERM $transfer
     touch /run/upgraded
     wait $transfer || true
