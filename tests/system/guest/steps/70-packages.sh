@@ -169,6 +169,10 @@ clat_translates() {
     ip -6 address add fe80::2/64 dev eth1 nodad
     ip -6 address add 2001:db8:99::2/64 dev eth1 nodad
     ip -6 route add default via 2001:db8:99::1 dev eth1
+    # The daemon orders by what it sees of the venue, and its rules know the translator only then: here it would get in the way.
+    systemctl stop bramblegate.service
+    bramblegate off
+    mkdir /run/bramblegate
     before=$(cat /proc/sys/net/ipv6/conf/all/forwarding)
     order_clat bpf
     wait_for 60 "by BPF: $(cat /run/bramblegate-clat/state.json)" clat_mode_is bpf
@@ -184,6 +188,8 @@ clat_translates() {
     expect "forwarding as before" "$before" "$(cat /proc/sys/net/ipv6/conf/all/forwarding)"
     in_sandbox bramblegate-clat.service
     journalctl -b -u bramblegate-clat.service --no-pager -o cat | tail -n 8
+    systemctl start bramblegate.service
+    wait_for 60 "the node is online again" node_reaches
     ip -6 route del default via 2001:db8:99::1 dev eth1
     ip -6 address del 2001:db8:99::2/64 dev eth1
     ip -6 address del fe80::2/64 dev eth1
@@ -212,7 +218,7 @@ upgrade_under_transfer() {
     # The node receives at a steady rate, until it is stopped.
     venue iperf3 -s -1 >/run/iperf3.server 2>&1 &
     wait_for 30 "iperf3 listens" venue_has_iperf3
-    node iperf3 -J -R -b 4M -i 2 -t 600 -c 203.0.113.80 >/run/iperf3 2>&1 &
+    node iperf3 --forceflush -f k -R -b 4M -i 2 -t 600 -c 203.0.113.80 >/run/iperf3 2>&1 &
     transfer=$!
     sleep 8
     began=$SECONDS
@@ -230,9 +236,10 @@ upgrade_under_transfer() {
     [ "$(systemctl show -P MainPID bramblegate-clat.service)" != "$clat" ] || fail "the translator was not started anew"
     awk '/packets transmitted/ { sent += $1; got += $4 } END { print sent " pings sent, " got " answered"; exit !(sent > 0 && sent == got) }' /run/pings ||
         fail "pings were lost"
-    echo "the upgrade took $took s, the transfer $(jq '[.intervals[].sum.seconds] | add | floor' /run/iperf3) s;" \
-        "the least of two seconds: $(jq '[.intervals[].sum.bytes] | min' /run/iperf3) octets"
-    jq -e '[.intervals[].sum | select(.seconds > 1)] | length > 3 and all(.bytes > 0)' /run/iperf3 >/dev/null || fail "the transfer stood still"
+    # Two seconds a line: [ ID] 2.00-4.00 sec 977 KBytes 4001 Kbits/sec
+    awk '/-.* sec .*bits\/sec/ && !/receiver|sender/ { lines++; if ($7 + 0 == 0) still++ } END { print lines * 2 " s of transfer, " still * 2 " of them without a bit"; exit !(lines > 3 && !still) }' /run/iperf3 ||
+        fail "the transfer stood still: $(cat /run/iperf3)"
+    echo "the upgrade took $took s"
     for version in $(dpkg-query -W -f '${Version}\n' 'bramblegate*'); do
         [[ "$version" == *+later ]] || fail "still $version"
     done

@@ -36,7 +36,7 @@ whole() {
     expect "files of no content" "" "$(find /etc/bramblegate /var/lib/bramblegate -type f -empty)"
     # An installation that was cut off is finished as dpkg(1) has it.
     if [ -n "$(dpkg --audit)" ]; then
-        dpkg --audit | head -n 3
+        dpkg --audit | sed -n 1,3p
         dpkg --configure -a || true
         [ -z "$(dpkg --audit)" ] || dpkg -i "$here"/debs/*.deb
         wait_for 60 "active after that" is_active
