@@ -159,40 +159,43 @@ order_clat() {
 
 pings_through_clat() { ping -q -c 2 -i 0.3 -W 2 -I clat0 45.45.45.81; }
 
-# The venue has IPv6 and answers for 45.45.45.81 as its NAT64 would (the well-known prefix
-# takes no address of documentation, RFC 6052).
+venue_without_ipv6() {
+    rm -f /run/bramblegate/clat.json
+    ip -6 route del default via 2001:db8:99::1 dev eth1
+    ip -6 address del 2001:db8:99::2/64 dev eth1
+    ip -6 address del fe80::2/64 dev eth1
+}
+
+# The venue has IPv6 and answers for 45.45.45.81 as its NAT64 would (the well-known prefix takes no address of documentation,
+# RFC 6052).
 clat_translates() {
     local before
+    # The daemon orders by what it sees of the venue, and its rules know the translator only then: here it would get in the way.
+    systemctl stop bramblegate.service
+    bramblegate off
+    mkdir /run/bramblegate
+    trap 'venue_without_ipv6; systemctl start bramblegate.service' EXIT
     venue sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
     venue ip -6 address add 2001:db8:99::1/64 dev port nodad
     venue ip -6 address add 64:ff9b::2d2d:2d51/128 dev lo nodad
     ip -6 address add fe80::2/64 dev eth1 nodad
     ip -6 address add 2001:db8:99::2/64 dev eth1 nodad
     ip -6 route add default via 2001:db8:99::1 dev eth1
-    # The daemon orders by what it sees of the venue, and its rules know the translator only then: here it would get in the way.
-    systemctl stop bramblegate.service
-    bramblegate off
-    mkdir /run/bramblegate
     before=$(cat /proc/sys/net/ipv6/conf/all/forwarding)
     order_clat bpf
     wait_for 60 "by BPF: $(cat /run/bramblegate-clat/state.json)" clat_mode_is bpf
     cat /run/bramblegate-clat/state.json
-    wait_for 30 "an answer" pings_through_clat
+    wait_for 30 "an answer by BPF" pings_through_clat
     # The way for kernels that take no BPF: it has to write to /proc/sys.
     order_clat tun
     wait_for 60 "by TUN" clat_mode_is tun
-    wait_for 30 "an answer" pings_through_clat
+    wait_for 30 "an answer by TUN" pings_through_clat
     expect "neighbours are answered" 1 "$(cat /proc/sys/net/ipv6/conf/eth1/proxy_ndp)"
     rm -f /run/bramblegate/clat.json
     wait_for 30 "nothing" clat_mode_is none
     expect "forwarding as before" "$before" "$(cat /proc/sys/net/ipv6/conf/all/forwarding)"
     in_sandbox bramblegate-clat.service
     journalctl -b -u bramblegate-clat.service --no-pager -o cat | tail -n 8
-    systemctl start bramblegate.service
-    wait_for 60 "the node is online again" node_reaches
-    ip -6 route del default via 2001:db8:99::1 dev eth1
-    ip -6 address del 2001:db8:99::2/64 dev eth1
-    ip -6 address del fe80::2/64 dev eth1
 }
 
 demo_is_there() { bramblegate demo --help | grep -q -- --seconds; }
