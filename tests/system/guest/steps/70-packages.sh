@@ -95,14 +95,14 @@ in_sandbox() {
     expect "no new privileges" 1 "$(awk '/^NoNewPrivs/ { print $2 }' "/proc/$pid/status")"
 }
 
-page_answers() { busybox wget -q -T 5 -O - "http://$1/healthz" >/dev/null; }
+page_answers() { timeout 5 busybox wget -q -O - "http://$1/healthz" >/dev/null; }
 
 web_answers() {
     wait_for 60 "the page on this machine" page_answers 127.0.0.1
     in_sandbox bramblegate-web.service
     # From the cluster always, from the venue because setup was asked to.
-    worker busybox wget -q -T 10 -O - http://192.168.50.1/status.json | jq -e '.uplink.address' >/dev/null || fail "not from the cluster"
-    venue busybox wget -q -T 10 -O - "http://$(lease)/healthz" >/dev/null || fail "not from the venue"
+    worker timeout 10 busybox wget -q -O - http://192.168.50.1/status.json | jq -e '.uplink.address' >/dev/null || fail "not from the cluster"
+    venue timeout 10 busybox wget -q -O - "http://$(lease)/healthz" >/dev/null || fail "not from the venue"
     exposure bramblegate-web.service 2.2
 }
 
@@ -173,7 +173,7 @@ clat_translates() {
     # The daemon orders by what it sees of the venue, and its rules know the translator only then: here it would get in the way.
     systemctl stop bramblegate.service
     bramblegate off
-    mkdir /run/bramblegate
+    install -d -m 755 /run/bramblegate
     trap 'venue_without_ipv6; systemctl start bramblegate.service' EXIT
     venue sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
     venue ip -6 address add 2001:db8:99::1/64 dev port nodad
