@@ -213,6 +213,7 @@ upgrade_under_transfer() {
     pid=$(main_pid)
     page=$(systemctl show -P MainPID bramblegate-web.service)
     clat=$(systemctl show -P MainPID bramblegate-clat.service)
+    wait_for 60 "the node is online" node_reaches
     rm -f /run/upgraded
     # What goes on beside it ends with the step, however that ends.
     trap 'touch /run/upgraded; kill $(jobs -p) 2>/dev/null' EXIT
