@@ -103,7 +103,7 @@ esac
 boot() {
     result=$work/$3.log console=$work/$3.console.log shown=0
     : >"$result"
-    nice -n "${NICE:-10}" qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
+    nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
         -kernel "$cache/$2/vmlinuz" -initrd "$cache/$2/initrd" \
         -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0 system-test=$1" \
         -drive "if=none,id=root,format=raw,file=$4" -device virtio-blk-pci,drive=root \
