@@ -98,7 +98,7 @@ kvm) accel=(-accel kvm -cpu host) ;;
 *) accel=(-accel "tcg,thread=multi" -cpu max) ;;
 esac
 
-# usage: boot SCENARIO RELEASE NAME DISK: a machine, with its file system on DISK, which may end in options of -drive. What it says is in
+# usage: boot SCENARIO RELEASE NAME DISK: a machine, with its file system on DISK, which may end in options of -drive. What it prints is in
 # $result from now on.
 boot() {
     result=$work/$3.log console=$work/$3.console.log shown=0

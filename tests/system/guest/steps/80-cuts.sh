@@ -47,7 +47,7 @@ whole() {
     find /etc/bramblegate /var/lib/bramblegate -type f
 }
 
-# Says what it does: the host shows what was cut off.
+# Prints what it does: the host shows what was cut off.
 writing() {
     echo "=== writing: $*"
     "$@" >/dev/null 2>&1
