@@ -159,6 +159,12 @@ order_clat() {
 
 pings_through_clat() { ping -q -c 2 -i 0.3 -W 2 -I clat0 45.45.45.81; }
 
+clat_fails() {
+    cat /run/bramblegate-clat/state.json
+    journalctl -b -u bramblegate-clat.service --no-pager -o cat
+    return 1
+}
+
 venue_without_ipv6() {
     rm -f /run/bramblegate/clat.json
     ip -6 route del default via 2001:db8:99::1 dev eth1
@@ -183,12 +189,12 @@ clat_translates() {
     ip -6 route add default via 2001:db8:99::1 dev eth1
     before=$(cat /proc/sys/net/ipv6/conf/all/forwarding)
     order_clat bpf
-    wait_for 60 "by BPF: $(cat /run/bramblegate-clat/state.json)" clat_mode_is bpf
+    wait_for 60 "by BPF" clat_mode_is bpf || clat_fails
     cat /run/bramblegate-clat/state.json
     wait_for 30 "an answer by BPF" pings_through_clat
     # The way for kernels that take no BPF: it has to write to /proc/sys.
     order_clat tun
-    wait_for 60 "by TUN" clat_mode_is tun
+    wait_for 60 "by TUN" clat_mode_is tun || clat_fails
     wait_for 30 "an answer by TUN" pings_through_clat
     expect "neighbours are answered" 1 "$(cat /proc/sys/net/ipv6/conf/eth1/proxy_ndp)"
     rm -f /run/bramblegate/clat.json
