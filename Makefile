@@ -95,8 +95,8 @@ deb-test: deb ## install, upgrade, remove and purge the packages in bare Debian 
 	@packaging/deb-roots.sh $(TARGET)/deb/roots
 	@packaging/deb-test.sh $(ARGS)
 
-system-test: toolchain ## a whole emulated machine: systemd, udev, USB devices, the real unit (several minutes)
-	@scripts/packages.sh system
+system-test: toolchain ## whole emulated machines of Debian 12 and 13: packages, power cuts, systemd, USB devices (25 minutes; ARGS="packages" picks a part, CUTS=20)
+	@scripts/packages.sh system deb
 	@tests/system/run.sh $(ARGS)
 
 fuzz: toolchain ## feed rubbish to every parser (SECONDS_EACH=60, ARGS="settings http")

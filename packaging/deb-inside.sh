@@ -254,9 +254,21 @@ remove() {
     [ ! -e /usr/lib/bramblegate ]
 }
 
+# What setup wrote for other programs goes too, as long as it is what it wrote.
 purge() {
+    local ours=/etc/systemd/network/00-eth0.network manager=/etc/NetworkManager/conf.d
+    local theirs=$manager/90-eth9.conf
+    mkdir -p $manager
+    printf '[Match]\nName=eth0\n[Link]\nUnmanaged=yes\n' >$ours
+    printf '[keyfile]\nunmanaged-devices+=interface-name:eth0\n' >$manager/90-eth0.conf
+    printf '[keyfile]\nunmanaged-devices+=interface-name:eth9;interface-name:eth8\n' >$theirs
     dpkg -P $all
     rm -f $boot
+    [ ! -e $ours ]
+    [ ! -e $manager/90-eth0.conf ]
+    rm $theirs
+    rmdir $manager
+    rmdir --ignore-fail-on-non-empty /etc/NetworkManager
     everything >/tmp/after
     # The user stays (Debian's policy), with what useradd keeps of the lists before.
     diff /tmp/before /tmp/after

@@ -17,7 +17,7 @@ fi
 
 packages=(systemd systemd-sysv udev dbus kmod busybox-static
     nftables iproute2 iputils-ping dnsmasq-base libnftnl11 libmnl0 i2c-tools usbutils netcat-openbsd jq
-    nfs-kernel-server nfs-common)
+    nfs-kernel-server nfs-common iperf3 snmpd snmp udhcpc)
 
 # What the scenario loads (vhci, HID, I2C, netfilter, veth, NFS) is all below these; the rest is weight.
 unwanted=(drivers/gpu drivers/media drivers/infiniband drivers/net/ethernet drivers/net/wireless drivers/scsi
@@ -99,6 +99,8 @@ furnish() {
     echo "0123456789abcdef0123456789abcdef" >"$root/etc/machine-id"
     echo "head" >"$root/etc/hostname"
     : >"$root/etc/fstab"
+    # Installed, but only started by the step that is about it.
+    rm -f "$root/etc/systemd/system/multi-user.target.wants/"{snmpd,iperf3,dnsmasq}.service
     for unit in console-getty.service serial-getty@ttyS0.service getty@tty1.service systemd-networkd-wait-online.service \
         apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
         systemd-firstboot.service nfs-blkmap.service rpcbind.service rpcbind.socket; do

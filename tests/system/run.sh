@@ -1,31 +1,64 @@
 #!/bin/bash
-# run.sh [STEP...]: the installed program on a whole emulated machine (`make system-test`). Boots the guest of image.sh with
-# a second disk that holds the installation, the USB simulation and the scenario, and reads the verdicts from a serial line.
-# Ends with 0 if every step passed, 1 if one failed, 2 if the machine did not get to the end.
+# run.sh [PART...] [STEP...]: the installed program on whole emulated machines (`make system-test`). Boots the guests of image.sh with
+# a second disk that holds the packages, the installation, the USB simulation and the scenarios, and reads the verdicts from a
+# serial line. Ends with 0 if every step passed, 1 if one failed, 2 if a machine did not get to the end.
+#
+#   packages     the packages in Debian 13: first start, setup, each service, upgrade, removal, purge
+#   packages-12  the same in Debian 12
+#   cuts         power cuts at random moments in Debian 13: the machine is killed while it writes, and booted again
+#   machine      everything else; what STEP... without a part picks from
 #
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
+#   CUTS=5                    power cuts
 #   ACCEL=kvm                 software emulation is the default: KVM inside a virtual machine may hang
-#   CPUS=2  LIMIT=2400        the guest's CPUs; seconds after which the host gives up
+#   CPUS=2  LIMIT=2400        the guests' CPUs; seconds after which the host gives up
 #   KEEP=DIR                  keep the logs there
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramblegate-system-test
 cargo=${CARGO:-cargo}
-limit=${LIMIT:-2400}
 target=${CARGO_TARGET_DIR:-target}
+deadline=$((SECONDS + ${LIMIT:-2400}))
+passed=0
+failed=0
+
+parts=()
+steps=()
+for word in "$@"; do
+    case $word in
+    packages | packages-12 | cuts | machine) parts+=("$word") ;;
+    *) steps+=("$word") ;;
+    esac
+done
+if [ ${#parts[@]} = 0 ]; then
+    parts=(machine)
+    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 cuts machine)
+fi
+wanted() { [ ${#steps[@]} = 0 ] || [[ " ${steps[*]} " == *" $1 "* ]]; }
 
 work=$(mktemp -d)
 machine=
 cleanup() {
-    if [ -n "$machine" ]; then kill "$machine" 2>/dev/null || true; fi
+    stop_machine
     if [ -n "${KEEP:-}" ]; then mkdir -p "$KEEP"; cp "$work"/*.log "$KEEP/" || true; fi
     rm -rf "$work"
+}
+# At once, as when the plug is pulled.
+stop_machine() {
+    [ -n "$machine" ] || return 0
+    kill -KILL "$machine" 2>/dev/null || true
+    wait "$machine" 2>/dev/null || true
+    machine=
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-tests/system/image.sh "$cache"
+release_of() { if [ "$1" = packages-12 ]; then echo bookworm; else echo trixie; fi; }
+for part in "${parts[@]}"; do
+    release=$(release_of "$part")
+    tests/system/image.sh "$cache/$release" "$release"
+done
 
 echo "system-test: building"
 binary=${BRAMBLEGATE_BINARY:-}
@@ -34,6 +67,18 @@ if [ -z "$binary" ]; then
     binary=$target/release/bramblegate
 fi
 "$cargo" build --locked --example usbsim
+
+# The packages, and the same ones again as a later version: only their heads differ.
+mkdir -p "$work/disk/debs" "$work/disk/later"
+if [[ " ${parts[*]} " == *" packages"* || " ${parts[*]} " == *" cuts "* ]]; then
+    BUILT=$(dirname "$binary") OUT=$work/disk/debs packaging/deb.sh >/dev/null
+    for deb in "$work"/disk/debs/*.deb; do
+        dpkg-deb -R "$deb" "$work/deb"
+        sed -i '/^Version: /s/$/+later/' "$work/deb/DEBIAN/control"
+        dpkg-deb --root-owner-group -Zgzip -z1 -b "$work/deb" "$work/disk/later" >/dev/null
+        rm -rf "$work/deb"
+    done
+fi
 
 # The tree without sources: the guest runs the real installer on it.
 mkdir -p "$work/disk/tree"
@@ -47,7 +92,7 @@ cp -r tests/system/guest "$work/disk/guest"
 # A disk to share: the guest has no mke2fs.
 truncate -s 24M "$work/disk/stick"
 mke2fs -q -t ext4 "$work/disk/stick"
-printf '%s\n' "$@" >"$work/disk/steps"
+printf '%s\n' "${steps[@]}" >"$work/disk/steps"
 tar -C "$work/disk" --owner=0 --group=0 -cf "$work/disk.tar" .
 truncate -s %1M "$work/disk.tar"
 
@@ -56,49 +101,86 @@ kvm) accel=(-accel kvm -cpu host) ;;
 *) accel=(-accel "tcg,thread=multi" -cpu max) ;;
 esac
 
-echo "system-test: booting (software emulation takes its time; the scenario starts after about half a minute)"
-nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
-    -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
-    -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0" \
-    -drive "file=$cache/root.ext4,if=none,id=root,format=raw,snapshot=on" -device virtio-blk-pci,drive=root \
-    -drive "file=$work/disk.tar,if=none,id=disk,format=raw,readonly=on" -device virtio-blk-pci,drive=disk \
-    -serial "file:$work/console.log" -serial "file:$work/result.log" >"$work/qemu.log" 2>&1 &
-machine=$!
+# usage: boot SCENARIO RELEASE NAME DISK: a machine, with its file system on DISK, which may end in options of -drive. What it prints is in
+# $result from now on.
+boot() {
+    result=$work/$3.log console=$work/$3.console.log shown=0
+    : >"$result"
+    nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
+        -kernel "$cache/$2/vmlinuz" -initrd "$cache/$2/initrd" \
+        -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0 system-test=$1" \
+        -drive "if=none,id=root,format=raw,file=$4" -device virtio-blk-pci,drive=root \
+        -drive "file=$work/disk.tar,if=none,id=disk,format=raw,readonly=on" -device virtio-blk-pci,drive=disk \
+        -serial "file:$console" -serial "file:$result" >"$work/$3.qemu.log" 2>&1 &
+    machine=$!
+}
 
-# Show the verdicts as they come, until the scenario says that it is over, the machine dies or the time is up.
-shown=0
-over=
-deadline=$((SECONDS + limit))
-touch "$work/result.log"
-while [ -z "$over" ]; do
-    if ! kill -0 "$machine" 2>/dev/null; then over="the machine stopped by itself"; fi
-    if [ $SECONDS -ge $deadline ]; then over="no end within $limit s"; fi
-    lines=$(wc -l <"$work/result.log")
-    if [ "$lines" -gt "$shown" ]; then
-        sed -n "$((shown + 1)),${lines}p" "$work/result.log" | tr -d '\r' | grep -v -e '^=== ' -e '^|' || true
-        shown=$lines
-    fi
-    if grep -q '^=== END' "$work/result.log"; then over=yes; fi
-    [ -n "$over" ] || sleep 0.5
-done
+show() {
+    local lines
+    lines=$(wc -l <"$result")
+    [ "$lines" -gt "$shown" ] || return 0
+    sed -n "$((shown + 1)),${lines}p" "$result" | tr -d '\r' | grep -v -e '^=== ' -e '^|' || true
+    shown=$lines
+}
 
-if [ "$over" != yes ]; then
-    echo "system-test: FAIL: $over. The end of the console:"
-    tail -n 30 "$work/console.log" || true
-    cat "$work/qemu.log"
-    exit 2
-fi
-# In between there is a reboot, and the scenario ends with a power-off. The simulated LCD lives to the last moment and writes what it shows on the same line.
-powers_off=
-if [[ $# = 0 || " $* " == *" power_off "* ]]; then powers_off=yes; fi
-for _ in $(seq 300); do
-    if [ -z "$powers_off" ] || ! kill -0 "$machine" 2>/dev/null; then break; fi
-    sleep 0.5
-done
+# usage: follow MARKER: shows the verdicts as they come, until there is a line that begins with the marker
+follow() {
+    local over=
+    while ! grep -q "^=== $1" "$result"; do
+        if ! kill -0 "$machine" 2>/dev/null; then over="the machine stopped by itself"; fi
+        if [ $SECONDS -ge "$deadline" ]; then over="no end within ${LIMIT:-2400} s"; fi
+        show
+        if [ -n "$over" ]; then
+            echo "system-test: FAIL: $over. The end of the console:"
+            tail -n 30 "$console" || true
+            cat "$work"/*.qemu.log
+            exit 2
+        fi
+        sleep 0.5
+    done
+    show
+}
+
+# usage: count; adds the scenario's verdicts
+count() {
+    local verdict p f
+    verdict=$(tr -d '\r' <"$result" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
+    read -r p f <<<"$verdict"
+    passed=$((passed + p)) failed=$((failed + f))
+}
+
+# usage: play_packages PART
+play_packages() {
+    local release
+    release=$(release_of "$1")
+    echo "system-test: the packages in Debian $release"
+    boot packages "$release" "$1" "$cache/$release/root.ext4,snapshot=on"
+    follow END
+    count
+    stop_machine
+}
+
+# The machine is killed at some moment while its disk is written to, and has to be whole after the next boot. The first boot installs.
+play_cuts() {
+    local number moment
+    cp --sparse=always "$cache/trixie/root.ext4" "$work/cuts.ext4"
+    for number in $(seq 0 "${CUTS:-5}"); do
+        boot cuts trixie "cuts-$number" "$work/cuts.ext4"
+        follow END
+        count
+        moment=$((RANDOM % 15000))
+        if [ "$number" -lt "${CUTS:-5}" ]; then
+            sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
+            stop_machine
+            echo "system-test: power cut $((number + 1)), $moment ms after it began to write: $(tr -d '\r' <"$result" | sed -n 's/^=== writing: //p' | tail -n 1)"
+        fi
+        stop_machine
+    done
+    rm -f "$work/cuts.ext4"
+}
+
 # pictures FROM TO: what the LCD showed between two markers
-pictures() { tr -d '\r' <"$work/result.log" | sed -n "/^=== $1/,/^=== $2/p" | grep '^|' || true; }
-verdict=$(tr -d '\r' <"$work/result.log" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
-read -r passed failed <<<"$verdict"
+pictures() { tr -d '\r' <"$result" | sed -n "/^=== $1/,/^=== $2/p" | grep '^|' || true; }
 host_step() {
     if grep -q "$2" <<<"$3"; then
         passed=$((passed + 1))
@@ -108,12 +190,34 @@ host_step() {
         printf 'FAIL  %s; the LCD showed:\n%s\n' "$1" "$(tail -n 5 <<<"$3")"
     fi
 }
-if [[ $# = 0 || " $* " == *" reboot "* ]]; then
-    host_step "at the reboot the panel says RESTARTING" '^|RESTARTING' "$(pictures REBOOT BEGIN)"
-fi
-if [ -n "$powers_off" ]; then
-    host_step "at power-off the panel says SHUTTING DOWN" '^|SHUTTING DOWN' "$(pictures POWEROFF NEVER)"
-    host_step "and SAFE TO UNPLUG when the file systems are unmounted" '^|SAFE TO UNPLUG' "$(pictures POWEROFF NEVER)"
-fi
-echo "system-test: ${passed:-0} passed, ${failed:-?} failed, $SECONDS s"
-[ "${failed:-1}" = 0 ] && [ "${passed:-0}" -gt 0 ]
+
+# In between there is a reboot, and the scenario ends with a power-off. The simulated LCD lives to the last moment and writes what it
+# shows on the same line.
+play_machine() {
+    boot machine trixie result "$cache/trixie/root.ext4,snapshot=on"
+    follow END
+    count
+    for _ in $(seq 300); do
+        if ! wanted power_off || ! kill -0 "$machine" 2>/dev/null; then break; fi
+        sleep 0.5
+    done
+    stop_machine
+    if wanted reboot; then
+        host_step "at the reboot the panel says RESTARTING" '^|RESTARTING' "$(pictures REBOOT BEGIN)"
+    fi
+    if wanted power_off; then
+        host_step "at power-off the panel says SHUTTING DOWN" '^|SHUTTING DOWN' "$(pictures POWEROFF NEVER)"
+        host_step "and SAFE TO UNPLUG when the file systems are unmounted" '^|SAFE TO UNPLUG' "$(pictures POWEROFF NEVER)"
+    fi
+}
+
+echo "system-test: booting (software emulation takes its time; a scenario starts after about half a minute)"
+for part in "${parts[@]}"; do
+    case $part in
+    packages*) play_packages "$part" ;;
+    cuts) play_cuts ;;
+    machine) play_machine ;;
+    esac
+done
+echo "system-test: $passed passed, $failed failed, $SECONDS s"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -42,7 +42,7 @@ row_begins() { [[ "$(lcd ".rows[$1]")" == "$2"* ]]; }
 has_alert() { [ "$(status "any(.alerts[]; .code == \"$1\")")" = true ]; }
 has_no_alert() { [ "$(status "any(.alerts[]; .code == \"$1\")")" = false ]; }
 is_active() { [ "$(property ActiveState)" = active ]; }
-node_reaches() { [ "$(node busybox wget -q -T 3 -O - http://203.0.113.80/ok)" = online ]; }
+node_reaches() { [ "$(node timeout 3 busybox wget -q -O - http://203.0.113.80/ok)" = online ]; }
 
 passed=0
 failed=0

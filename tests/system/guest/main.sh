@@ -4,6 +4,9 @@ set -u
 # shellcheck source=tests/system/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 cd /
+# What the host boots the machine for.
+scenario=$(sed -n 's/.*system-test=\([a-z]*\).*/\1/p' /proc/cmdline)
+[ "$scenario" = machine ] || exec "$here/guest/$scenario.sh"
 
 echo "=== BEGIN"
 echo "guest: Linux $(uname -r), systemd $(systemctl --version | awk 'NR == 1 { print $2 }'), up $(cut -d. -f1 /proc/uptime) s"

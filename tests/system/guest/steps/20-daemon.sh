@@ -17,13 +17,18 @@ panel_without_lease() {
 
 lcd_has_words() { [[ "$(lcd '.rows[0]')" =~ ^(SEARCHING|NO\ DHCP|NO\ CABLE|NO\ UPLINK) ]]; }
 
-lease_on_row_1() {
+# The venue gives the uplink an address.
+venue_leases() {
     systemd-run --quiet --unit=venue-dhcp -p NetworkNamespacePath=/run/netns/venue -p PrivateTmp=yes \
         dnsmasq --keep-in-foreground --conf-file=/dev/null --no-ping --interface=port --bind-interfaces \
         --dhcp-authoritative --dhcp-range=10.99.0.100,10.99.0.199,1h --dhcp-leasefile=/tmp/leases --log-dhcp \
         --no-resolv --no-hosts --address=/www.example/203.0.113.80
     networkctl reconfigure eth1
     wait_for 40 "a lease" have_lease
+}
+
+lease_on_row_1() {
+    venue_leases
     wait_for 10 "row 1 is $(lease)" row_is 0 "$(lease)"
     lcd '.rows[0], .rows[1]'
 }

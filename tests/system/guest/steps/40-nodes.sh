@@ -31,7 +31,7 @@ node_resolves_names() {
     wait_for 10 "rpi1 by its short name" resolves_to rpi1 192.168.50.11
     expect "worker.bramble" "$(worker_address)" "$(resolved worker.bramble)"
     wait_for 20 "a name of the internet" resolves_to www.example 203.0.113.80
-    expect "the page behind it" online "$(worker busybox wget -q -T 5 -O - http://203.0.113.80/ok)"
+    expect "the page behind it" online "$(worker timeout 5 busybox wget -q -O - http://203.0.113.80/ok)"
     expect "a name that nobody has" "" "$(resolved nobody.bramble || true)"
 }
 
