@@ -78,7 +78,7 @@ pub fn slow_renewal_is_still_one_renewal() -> Result<()> {
 pub fn lost_address_leaves_row_1() -> Result<()> {
     online(PLAIN, |world| {
         world.kill_client("eth1")?;
-        ensure("the number stands there", world.glass().concat().contains("10.99.0.126"))?;
+        until("the number stands there", || world.glass().concat().contains("10.99.0.126"))?;
         must("head", "ip addr flush dev eth1")?;
         let start = Instant::now();
         until("the number has left the glass", || !world.glass().concat().contains("10.99.0.126"))?;

@@ -193,7 +193,8 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
 /// venue sends as closed as it was.
 fn to_translator(input: &RulesetInput) -> Vec<Rule> {
     let alone = input.ipv6.is_some_and(|ipv6| ipv6.for_us_alone);
-    if !input.translated && !(alone && input.uplinks.iter().any(|name| name == DEVICE)) {
+    let is_uplink = || input.uplinks.iter().any(|name| name == DEVICE);
+    if !(input.translated || alone && is_uplink()) {
         return Vec::new();
     }
     let ipv6 = |port: Match| vec![Match::Family(Family::Ipv6), port];
