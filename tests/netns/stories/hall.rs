@@ -53,7 +53,7 @@ fn in_the_hall(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
         world.start_clat()?;
         wait_online(world)?;
         until("it is translated", || is(world, "clat.state", "on"))?;
-        until("a node reaches the internet", || reaches())?;
+        until("a node reaches the internet", reaches)?;
         story(world)?;
         let leaked = must("venue", "nft list chain netdev leak seen")?;
         ensure(&format!("no IPv4 untranslated: {leaked}"), leaked.contains("packets 0"))
@@ -105,7 +105,7 @@ pub fn translator_is_off_at_once_when_it_is_not_wanted() -> Result<()> {
         })?;
         let took = until("its end with IPv4", || !translates())?;
         ensure(&format!("at once: {took:?}"), took < Duration::from_secs(1))?;
-        until("the node goes by the phone", || reaches())?;
+        until("the node goes by the phone", reaches)?;
         world.pull_cable("usb0")?;
         must("head", "ip -4 addr flush dev usb0")?;
         until("back in the hall", || translates() && reaches()).map(drop)
@@ -161,7 +161,7 @@ pub fn single_address_is_shared_by_head_and_nodes() -> Result<()> {
         world.start_clat()?;
         wait_online(world)?;
         until("it is translated", || is(world, "clat.state", "on"))?;
-        until("a node reaches the internet", || reaches())?;
+        until("a node reaches the internet", reaches)?;
         until("the venue in one word", || is(world, "venue", "v6-only+nat64"))?;
         let why = is(world, "uplink.venue_reasons", "*addresses by DHCPv6 alone*");
         ensure("and why", why)?;
