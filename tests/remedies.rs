@@ -169,6 +169,31 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/netns/stories/remedies.rs",
         "ways_and_ports_are_put_right",
     ),
+    (
+        r"bramblegate shutdown",
+        "tests/netns/stories/shutdown.rs",
+        "nodes_are_off_and_a_straggler_is_named",
+    ),
+    (
+        r"chown root",
+        "tests/netns/stories/shutdown.rs",
+        "a_key_that_is_not_right_stops_it_before_anything_happens",
+    ),
+    (
+        r"chmod 600 {}",
+        "tests/netns/stories/shutdown.rs",
+        "a_key_that_is_not_right_stops_it_before_anything_happens",
+    ),
+    (
+        r"ssh-keygen -p -N '' -f {}",
+        "tests/netns/stories/shutdown.rs",
+        "a_key_that_is_not_right_stops_it_before_anything_happens",
+    ),
+    (
+        r"ssh-keygen -t ed25519 -N '' -C bramblegate-shutdown -f {}",
+        "tests/netns/stories/shutdown.rs",
+        "a_key_that_is_not_right_stops_it_before_anything_happens",
+    ),
     (r"tcpdump -eni {} stp", "tests/netns/stories/remedies.rs", "who_holds_dhcp_back_is_seen"),
     (
         r"tcpdump -eni {} 'icmp6 and ip6[40] == 134'",
@@ -364,6 +389,7 @@ const TRIED: &[(&str, &str, &str)] = &[
         "tests/verbs/web.rs",
         "a_password_is_asked_for_twice_and_not_shown",
     ),
+    (r"systemctl enable --now {}", "tests/system/guest/steps/70-packages.sh", "clat_waits"),
     (r"systemctl enable --now bramblegate-web", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"systemctl restart bramblegate-web", "tests/kernel/doctor.rs", "every_remedy_helps"),
     (r"systemctl restart {}", "tests/kernel/doctor.rs", "every_remedy_helps"),
@@ -399,6 +425,8 @@ const NO_COMMANDS: &[&str] = &[
     // `src/cli/detect/try_panel.rs` alone
     "bramblegate detect --try ADDRESS",
     "bramblegate detect --try {}",
+    // the beginning of what a node runs
+    "-n",
     // a rule of the firewall
     "{}",
     // Raspberry Pi OS alone has it: these are functions of its script

@@ -51,7 +51,7 @@ pub fn test(path: &Path) -> Result<(), Flaw> {
         .output()
         .map_err(|error| {
             let wrong = format!("ssh-keygen cannot be started: {error}");
-            (wrong, "sudo apt install openssh-client".to_owned())
+            (wrong, "install the package openssh-client".to_owned())
         })?;
     if read.status.success() {
         return Ok(());

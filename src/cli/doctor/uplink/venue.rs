@@ -9,6 +9,8 @@ use crate::cli::machine::Machine;
 use crate::config::Clat;
 
 /// Where packages and `make install` put the program.
+/// The unit that runs it.
+const SERVICE: &str = "bramblegate-clat";
 const PROGRAMS: [&str; 2] = ["/usr/bin/bramblegate-clat", "/usr/local/bin/bramblegate-clat"];
 
 /// Returns whether an uplink with these addresses is reached by IPv6.
@@ -68,14 +70,14 @@ fn why_not(machine: &Machine) -> (String, String) {
     }
     let Some(file) = machine.bytes(clat::STATE) else {
         let why = "bramblegate-clat, which translates IPv4 for them, does not run".to_owned();
-        return (why, "`sudo systemctl enable --now bramblegate-clat`".to_owned());
+        return (why, format!("`sudo systemctl enable --now {SERVICE}`"));
     };
     let state: clat::State = serde_json::from_slice(&file).unwrap_or_default();
     let why = match state.reason {
         Some(reason) => format!("bramblegate-clat: {reason}"),
         None => "bramblegate-clat does not translate yet".to_owned(),
     };
-    (why, "see its log: `journalctl -b --no-pager -n 50 -u bramblegate-clat`".to_owned())
+    (why, format!("see its log: `journalctl -b --no-pager -n 50 -u {SERVICE}`"))
 }
 
 #[cfg(test)]

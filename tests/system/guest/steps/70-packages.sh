@@ -141,7 +141,9 @@ clat_state() { jq -r "$1" /run/bramblegate-clat/state.json; }
 clat_mode_is() { [ "$(clat_state '.mode // "none"')" = "$1" ]; }
 
 clat_waits() {
-    systemctl start bramblegate-clat.service
+    # As doctor advises; at a boot it starts for the owner alone who wants that.
+    systemctl enable --now bramblegate-clat
+    systemctl disable bramblegate-clat
     wait_for 20 "a state" test -s /run/bramblegate-clat/state.json
     in_sandbox bramblegate-clat.service
     cat /run/bramblegate-clat/state.json

@@ -225,8 +225,8 @@ kinds! {
     Shutdown "54805d10f81d4340b4d434213e84034d" Notice
         "The nodes are shut down"
         "This was done with `bramblegate shutdown` or the power button. Nodes that are still up \
-         did not confirm it, or still answer. `journalctl -u bramblegate-poweroff` or the verb \
-         reports why. Nodes that are off raise no alarm until they are back."
+         did not confirm it, or still answer. The journal of bramblegate-poweroff.service or \
+         the verb reports why. Nodes that are off raise no alarm until they are back."
     NodesMissing "86a61b2846f54e2e9a860f3aa4550b82" Warning
         "Nodes have not come back"
         "They were shut down with `bramblegate shutdown`. The head, or another of these nodes, has \
