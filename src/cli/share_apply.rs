@@ -45,8 +45,8 @@ pub struct Args {
     pub root: Option<PathBuf>,
 }
 
-/// Exit 0; 71 if a file cannot be written or the NFS server not be told, 77 without root, 78 when the
-/// settings are not right: what was exported before still is.
+/// Exit 0; 71 if a file cannot be written or the NFS server not be notified, 77 without root, 78
+/// when the settings are not right: what was exported before still is.
 pub fn main(args: Args) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         let help = "it is done by: sudo systemctl start bramblegate-share";
@@ -139,7 +139,7 @@ fn put(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Res
 /// Takes both files away, and has a server that runs take note.
 ///
 /// # Errors
-/// A file cannot be taken away, or the server not be told.
+/// A file cannot be taken away, or the server not be notified.
 pub fn take_back() -> io::Result<()> {
     let root = Path::new("/");
     let server_differs = put(root, SERVER, None)?;

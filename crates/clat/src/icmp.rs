@@ -137,7 +137,7 @@ pub fn error_to_v4(message: &[u8]) -> Result<Kind, DropReason> {
 }
 
 /// Returns the packet that an error quotes and the extensions behind it. `words` is the length of
-/// the former by the error, in units of `unit` octets; 0 where there are no extensions (RFC 4884).
+/// that packet as the error states it, in units of `unit` octets; 0 where there are no extensions (RFC 4884).
 pub fn split_extensions(message: &[u8], words: u8, unit: usize) -> (&[u8], &[u8]) {
     let body = message.get(HEADER..).unwrap_or_default();
     let length = usize::from(words) * unit;
