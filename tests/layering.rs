@@ -4,9 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "common/rust_files.rs"]
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Each room and the rooms it may import from. A room stands below all that import it.
 const FLOORS: &[(&str, &[&str])] = &[
@@ -346,25 +349,6 @@ fn product_code(text: &str) -> String {
     code.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-fn all_files(root: &Path) -> Vec<(String, String)> {
-    let mut paths = Vec::new();
-    walk(root, &mut paths);
-    paths.sort();
-    let name = |path: &PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
-}
-
 /// The sources of the root package, of the daemon and of the pure crate.
 fn sources() -> Vec<Source> {
     ["src", "crates/daemon/src", "crates/core/src"].into_iter().flat_map(sources_below).collect()
@@ -374,7 +358,7 @@ fn sources() -> Vec<Source> {
 /// the rooms.
 fn sources_below(folder: &str) -> Vec<Source> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
-    all_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+    files::rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "")
         .into_iter()
         .filter(|(path, _)| path != "lib.rs" && !is_test(path))
         .map(|(path, text)| Source { path, lines: text.lines().count(), text: product_code(&text) })

@@ -11,7 +11,7 @@ use std::path::Path;
 #[path = "common/source.rs"]
 mod source;
 
-use source::{literals, product_code, rust_files, without_values};
+use source::{literals, product_code, product_files, without_values};
 
 /// Folders whose texts users read.
 const PRINTED_BY: [&str; 6] = [
@@ -463,7 +463,7 @@ fn commands(text: &str) -> Vec<String> {
 fn printed() -> BTreeSet<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = BTreeSet::new();
-    for (name, text) in PRINTED_BY.iter().flat_map(|folder| rust_files(root, folder)) {
+    for (name, text) in PRINTED_BY.iter().flat_map(|folder| product_files(root, folder)) {
         for command in literals(product_code(&text)).iter().flat_map(|literal| commands(literal)) {
             all.insert((command, name.clone()));
         }

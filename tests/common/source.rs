@@ -1,7 +1,11 @@
 //! Reads the texts that a Rust source prints: its string literals, without those of its tests.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "rust_files.rs"]
+mod files;
+
+use std::path::Path;
+
+use files::rust_files;
 
 /// Returns the string literals of a source, comments left out.
 pub fn literals(source: &str) -> Vec<String> {
@@ -78,25 +82,7 @@ pub fn product_code(text: &str) -> &str {
 
 /// Returns the Rust files below `root/folder` that are no tests: their path from the root, and
 /// their text; in ascending order.
-pub fn rust_files(root: &Path, folder: &str) -> Vec<(String, String)> {
-    let mut paths = Vec::new();
-    walk(&root.join(folder), &mut paths);
-    paths.sort();
-    let is_test = |path: &String| path.ends_with("tests.rs") || path.contains("/tests/");
-    let named = paths
-        .into_iter()
-        .map(|path| (path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), path));
-    let product = named.filter(|(name, _)| !is_test(name));
-    product.map(|(name, path)| (name, fs::read_to_string(path).unwrap())).collect()
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
+pub fn product_files(root: &Path, folder: &str) -> Vec<(String, String)> {
+    let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
+    rust_files(root, folder).into_iter().filter(|(path, _)| !is_test(path)).collect()
 }

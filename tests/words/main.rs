@@ -130,7 +130,7 @@ fn texts() -> Vec<Text> {
             .map(|key| Text { source: "settings keys".to_owned(), text: key.doc.to_owned() }),
     );
     for folder in SOURCES {
-        for (name, source) in source::rust_files(root(), folder) {
+        for (name, source) in source::product_files(root(), folder) {
             let literals = source::literals(source::product_code(&source));
             texts.extend(literals.into_iter().map(|literal| text::literal(&name, &literal)));
         }
