@@ -2,6 +2,8 @@
 //! rules and of the Grafana board, before the real program and its status page. Each test has
 //! namespaces of its own; needs prometheus and promtool, so no part of `cargo test`.
 
+#![allow(clippy::indexing_slicing)]
+
 mod announced;
 mod board;
 #[path = "../common/frame.rs"]
