@@ -41,7 +41,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine.
+    /// Returns this machine.
     pub fn real() -> Self {
         Self { root: PathBuf::from("/"), answers: None }
     }
@@ -97,7 +97,7 @@ impl Machine {
         fs::read_link(self.path(path)).ok().map(|target| target.display().to_string())
     }
 
-    /// Standard output of a program, if it is installed and ended well.
+    /// Runs a program and returns its standard output, if it is installed and ended well.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Option<String> {
         if let Some(answers) = &self.answers {
             let line = std::iter::once(program)
@@ -162,8 +162,8 @@ impl Machine {
         held.collect()
     }
 
-    /// Other programs' chains that drop what would be forwarded, where we may see them. In tests
-    /// the answer to "blocker": table, chain and remedy, each on a line.
+    /// Returns other programs' chains that drop what would be forwarded, where we may see them. In
+    /// tests the answer to "blocker": table, chain and remedy, each on a line.
     pub fn blockers(&self, watch: &FirewallWatch) -> Blockers {
         let Some(answers) = &self.answers else {
             return firewall::blockers_now(watch).unwrap_or_default();
@@ -327,7 +327,7 @@ impl Machine {
             .map_err(|error| NotWritten { path: target, error })
     }
 
-    /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
+    /// Returns the IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
     pub fn routes(&self) -> Vec<(Ipv4Net, String)> {
         let table = self.read("/proc/net/route").unwrap_or_default();
         table.lines().skip(1).filter_map(route).collect()

@@ -40,7 +40,7 @@ pub struct Args {
     pub config: settings::ConfigArg,
 }
 
-/// Exit 0, or 3 if the daemon is not reachable.
+/// Draws the panel. Exits with 0, or with 3 if the daemon is not reachable.
 pub fn main(args: Args) -> ExitCode {
     let socket = args.socket.unwrap_or_else(|| status::configured_socket(&args.config.config));
     if args.once {

@@ -52,8 +52,8 @@ struct Entry {
     text: String,
 }
 
-/// Exit 0; 1 if it is not wanted after all, 64 without a terminal to ask, 71 if it cannot be
-/// written.
+/// Writes a report. Exits with 0; with 1 if it is not wanted after all, 64 without a terminal to
+/// ask, 71 if it cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let config = &args.config.config;
     let mut masks = known(config);

@@ -124,7 +124,8 @@ fn fatal_text(fatal: &Fatal) -> &str {
     }
 }
 
-/// Exit 0 when it was stopped; 69, 71, 75, 77 or 78 as `RunError` has it.
+/// Runs the daemon. Exits with 0 when it was stopped; with 69, 71, 75, 77 or 78 as `RunError` has
+/// it.
 pub fn main(args: Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,

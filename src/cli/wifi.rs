@@ -39,8 +39,9 @@ pub struct Args {
     pub interface: Option<String>,
 }
 
-/// Exit 0 joined or listed; 1 if it was not joined, 64 for what is no name of a network, 69 without
-/// an interface or where NetworkManager does not manage it.
+/// Joins a network or lists those in reach. Exits with 0 joined or listed; with 1 if it was not
+/// joined, 64 for what is no name of a network, 69 without an interface or where NetworkManager
+/// does not manage it.
 pub fn main(args: Args) -> ExitCode {
     if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > LONGEST) {
         output::error(

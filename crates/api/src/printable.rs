@@ -30,12 +30,12 @@ pub fn printable_json(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t' | '\r'), escape)
 }
 
-/// `\u{1b}`
+/// Writes a character as `\u{1b}`.
 fn in_braces(out: &mut String, c: char) {
     out.extend(c.escape_unicode());
 }
 
-/// Whether a terminal obeys the character or does not show it.
+/// Returns whether a terminal obeys the character or does not show it.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -262,7 +262,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `written`: the key as the file names it.
+    /// Checks a value of a key. `written`: the key as the file names it.
     fn value(&mut self, key: &Key, written: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
         let before = self.faults.len();

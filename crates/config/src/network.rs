@@ -16,7 +16,7 @@ use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink}
 use crate::Mac;
 
 impl Check<'_> {
-    /// An uplink cannot be the cluster interface as well.
+    /// Checks that no uplink is the cluster interface as well.
     pub fn ports(&mut self, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in uplink.interfaces.iter().enumerate() {
             if *pattern == cluster.interface {
@@ -30,7 +30,7 @@ impl Check<'_> {
         }
     }
 
-    /// A port of which everything is taken has no role beside.
+    /// Checks that a port of which everything is taken has no role beside.
     pub fn trust(&mut self, gateway: &Gateway, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in gateway.trust.iter().enumerate() {
             let (what, right) = if *pattern == cluster.interface {
@@ -225,7 +225,7 @@ impl Check<'_> {
         }
     }
 
-    /// An address that a forwarded port leads to: a node's, wherever the cluster is.
+    /// Checks an address that a forwarded port leads to: a node's, wherever the cluster is.
     pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
         let net = std::iter::once(&head)
@@ -253,7 +253,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The same list for all that are asked the same: ten thousand of them would be a megabyte.
+    /// Shares one list among all that are asked the same: ten thousand of them would be a megabyte.
     fn share(&mut self, probes: Vec<NodeProbe>) -> Arc<[NodeProbe]> {
         if let Some(known) = self.probes.get(probes.as_slice()) {
             return Arc::clone(known);
@@ -268,17 +268,17 @@ fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
     (dhcp.first..=dhcp.last).contains(&address)
 }
 
-/// `from`'s address with its host part in the subnet of `to`.
+/// Returns `from`'s address with its host part in the subnet of `to`.
 fn moved(from: Ipv4Net, to: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(to.network()) | (u32::from(from.addr()) & u32::from(to.hostmask())))
 }
 
-/// As text: the head with its host part in another subnet.
+/// Returns the head with its host part in another subnet, as text.
 fn moved_to(head: Ipv4Net, net: Ipv4Net) -> String {
     format!("{}/{}", moved(head, net), net.prefix_len())
 }
 
-/// "192.168.50.1 to 192.168.50.254"
+/// Writes the range of hosts: "192.168.50.1 to 192.168.50.254".
 fn hosts(net: Ipv4Net) -> String {
     let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
     let last = Ipv4Addr::from(u32::from(net.broadcast()).saturating_sub(1));
@@ -286,7 +286,7 @@ fn hosts(net: Ipv4Net) -> String {
 }
 
 impl fmt::Display for PortPattern {
-    /// As the settings have it.
+    /// Writes it as the settings have it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Glob(name) => f.write_str(name),

@@ -116,7 +116,7 @@ pub(crate) fn shown_program() -> String {
     built.strip_prefix(here).unwrap_or(&built).display().to_string()
 }
 
-/// `PATH` with the folders of administrators' programs, which an ordinary user's may lack.
+/// Returns `PATH` with the folders of administrators' programs, which an ordinary user's may lack.
 pub(crate) fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")

@@ -49,7 +49,7 @@ impl<I: I2c, D: DelayNs> Pcf8574<I, D>
 where
     I::Error: BusError,
 {
-    /// `name` names the bus in errors; `clock_hz` is the bus clock.
+    /// Makes an expander. `name` names the bus in errors; `clock_hz` is the bus clock.
     pub fn new(bus: I, delay: D, address: u8, wiring: Wiring, name: &str, clock_hz: u32) -> Self {
         // From the end of one instruction to the latching of the next nibble two bytes pass, of
         // nine clocks each. 60 µs is more than the slowest controller needs (53 µs).
@@ -76,7 +76,8 @@ where
         self.wiring.encode(nibble, rs, e, self.lit)
     }
 
-    /// RS is set up a byte before E rises; data is on the pins while E is high and one byte longer.
+    /// Encodes ops as bytes. RS is set up a byte before E rises; data is on the pins while E is
+    /// high and one byte longer.
     fn encode(&mut self, op: Op, bytes: &mut Vec<u8>) {
         let (nibbles, count) = match op {
             Op::Nibble(nibble) => ([nibble, 0], 1),
@@ -159,9 +160,10 @@ where
         self.delay.delay_us(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// A pin that is driven low reads low; power-on leaves all of them high, E among them. What is
-    /// held high says nothing: the pull-up is weak (100 µA), and the backlight's transistor or the
-    /// controller may pull it down.
+    /// Returns whether the expander still holds the byte written last; `None` where it cannot be
+    /// read. A pin that is driven low reads low; power-on leaves all of them high, E among them. A
+    /// pin that is held high proves nothing: the pull-up is weak (100 µA), and the backlight's
+    /// transistor or the controller may pull it down.
     fn holds(&mut self) -> Option<bool> {
         let Some(last) = self.last else { return Some(true) };
         if self.failed_reads >= UNREADABLE {

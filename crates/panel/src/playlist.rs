@@ -44,7 +44,7 @@ pub struct Playlist {
 }
 
 impl Playlist {
-    /// One page that stands for ever; its first row is urgent.
+    /// Makes a playlist of one page that stands for ever; its first row is urgent.
     pub fn still(frame: Frame) -> Self {
         let news = frame.lines();
         let page = Page { frame, dwell: Duration::MAX, role: Role::Ordinary };
@@ -262,7 +262,7 @@ impl Rotation {
         self.overdue().map_or(end, |(_, at)| end.min(at.max(self.since)))
     }
 
-    /// Time until the next page's turn; `None` when this page stands for ever.
+    /// Returns the time until the next page's turn; `None` when this page stands for ever.
     pub fn next_turn(&self, now: Duration) -> Option<Duration> {
         if self.playlist.pages.len() < 2 || self.dwell() == Duration::MAX {
             return None;
@@ -275,7 +275,7 @@ impl Rotation {
         self.playlist.pages.get(self.index).map(|page| &page.frame)
     }
 
-    /// When there was news last, or the page was turned: for the backlight.
+    /// Returns when there was news last, or the page was turned: for the backlight.
     pub fn last_news(&self) -> Duration {
         self.news
     }

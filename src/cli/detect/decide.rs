@@ -46,17 +46,17 @@ pub fn decide(found: &Found, board: &Board) -> Proposal {
     proposal
 }
 
-/// As a TOML value.
+/// Returns the text as a TOML value.
 pub fn text(text: &str) -> String {
     crate::config::quote(text)
 }
 
-/// As a TOML value.
+/// Returns the list as a TOML value.
 pub fn list(names: &[String]) -> String {
     format!("[{}]", names.iter().map(|name| text(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// Which port leads to the nodes, which ones to the venue.
+/// Works out which port leads to the nodes, and which ones to the venue.
 fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     for port in &found.ports {
         let carrier = match port.carrier {
@@ -171,7 +171,7 @@ fn why(port: &Port, found: &Found, board: &Board) -> String {
     "an interface for a cable that is not the way to the internet".to_owned()
 }
 
-/// The usual subnet, or another where a port uses it already.
+/// Returns the usual subnet, or another where a port uses it already.
 fn subnet(found: &Found, proposal: &mut Proposal) {
     let candidates = ["192.168.50.1/24", "10.213.50.1/24", "172.30.50.1/24"];
     let clash = |candidate: &str| {

@@ -6,8 +6,8 @@ use crate::cli::run;
 use crate::config::{NodeProbe, UplinkProbe};
 use crate::event::AlertCode;
 
-/// A daemon that is there and says nothing follows no change any more, and what its panel shows is
-/// old. One that does not run is no finding: it may not have been started yet.
+/// Looks for a daemon that is there and does not answer: it follows no change any more, and what
+/// its panel shows is old. One that does not run is no finding: it may not have been started yet.
 pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
     let socket = &context.settings.sockets.status;
     if !context.machine.is_silent(socket) {

@@ -24,9 +24,9 @@ const SAVED_IPTABLES: [&str; 4] = [
     "/etc/sysconfig/iptables",
 ];
 
-/// Another table's chain that drops what goes between the cluster and an uplink, or what the head
-/// promises to nodes and venue: it blocks the gateway where it is on the way out that is used, or
-/// where nodes are cut off from the head.
+/// Looks for another table's chain that drops what goes between the cluster and an uplink, or what
+/// the head promises to nodes and venue: it blocks the gateway where it is on the way out that is
+/// used, or where nodes are cut off from the head.
 pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut uplinks = context.uplinks();
     if uplinks.is_empty() {
@@ -82,8 +82,8 @@ fn has_ipv6(context: &CheckContext<'_>, port: &str) -> bool {
     held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
-/// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is
-/// ours alone.
+/// Looks for a saved rule set that holds our table. It breaks the next `systemctl reload nftables`:
+/// the table is ours alone.
 pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
     let more = ["/etc/nftables.d", "/etc/nftables"].into_iter().flat_map(|folder| {
         context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
@@ -204,8 +204,8 @@ pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Of these ports, which `uplink.allow` covers, those that the rules in the kernel do not let in
-/// all the same. Without the right to read them there is nothing to compare with.
+/// Returns those of these ports, which `uplink.allow` covers, that the rules in the kernel do not
+/// let in all the same. Without the right to read them there is nothing to compare with.
 fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
     let Some(rules) = machine.run("nft", &["list", "chain", "inet", TABLE, "from_uplink"]) else {
         return Vec::new();

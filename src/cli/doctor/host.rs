@@ -49,8 +49,8 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A default route on the cluster's port leads what the nodes send back to them, at the latest when
-/// the uplink's is gone.
+/// Looks for a default route on the cluster's port. It leads what the nodes send back to them, at
+/// the latest when the uplink's is gone.
 pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     let cluster = context.cluster_port();
     let routes = context.machine.routes();
@@ -120,8 +120,8 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// The kernel's table of neighbours is nearly full, or smaller than the cluster: who finds no room
-/// in it is neither reached nor given an address.
+/// Compares the kernel's table of neighbours with its limit and with the cluster: a node that finds
+/// no room in it is neither reached nor given an address.
 pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     let limit = context.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
     let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else {

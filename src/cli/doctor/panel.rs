@@ -101,8 +101,8 @@ fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
     others.map(finding).collect()
 }
 
-/// A display or a stick that is there and taken: by a driver of the kernel, or away from the
-/// kernel.
+/// Looks for a display or a stick that is there and taken: by a driver of the kernel, or away from
+/// the kernel.
 pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     let root = context.machine.path("/");
     let mut findings = Vec::new();
@@ -118,7 +118,7 @@ pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Who holds the stick past the kernel's driver has to go first.
+/// Describes a stick that is away from the kernel's driver: whatever holds it has to go first.
 fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     let (mut text, mut remedy) = stick.explain();
     if let Some(holder) = holders(context.machine, &stick.node).first() {
@@ -129,7 +129,7 @@ fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     Finding::new(FindingCode::LedDetached, text, remedy)
 }
 
-/// As [`holders_of`], for all devices that the settings use.
+/// Returns what [`holders_of`] does, for all devices that the settings use.
 pub fn held(context: &CheckContext<'_>) -> Vec<Finding> {
     let sticks =
         if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };

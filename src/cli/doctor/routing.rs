@@ -17,8 +17,8 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// What only the gateway hears, as it listens all the time.
 const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
 
-/// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others
-/// counts.
+/// Asks the kernel which way packets take, as the gateway does. Without our own rules only what
+/// names a rule of others counts.
 pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     let settings = Arc::new(context.settings.clone());
     let now = clock::now();

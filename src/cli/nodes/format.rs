@@ -94,7 +94,7 @@ pub fn hosts(nodes: &[Node], domain: Option<&str>) -> String {
     text
 }
 
-/// An inventory in INI. A hyphen is not valid in the name of an Ansible group.
+/// Writes an inventory in INI. A hyphen is not valid in the name of an Ansible group.
 fn ansible(nodes: &[Node]) -> String {
     let mut text = format!("[{ALL}]\n");
     for node in nodes {

@@ -57,7 +57,7 @@ pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unkn
 }
 
 impl Known {
-    /// From the daemon; where none answers, from the settings.
+    /// Reads the nodes from the daemon; where none answers, from the settings.
     ///
     /// # Errors
     /// Neither the one nor the other can be had.

@@ -135,7 +135,7 @@ fn grain(geometry: Geometry, style: Style) -> Grain {
     }
 }
 
-/// In dots, with an edge all around.
+/// Returns the size in dots, with an edge all around.
 fn size(geometry: Geometry) -> (usize, usize) {
     (usize::from(geometry.columns) * PITCH.0 + 1, usize::from(geometry.rows) * PITCH.1 + 1)
 }

@@ -79,7 +79,7 @@ impl View {
         if foreign { Charset::A02 } else { Charset::A00 }
     }
 
-    /// Words on what is not well.
+    /// Returns words on what is not well.
     pub fn note(&self) -> String {
         let note = |name: &str, state: &Word<DeviceState>| match state {
             Word::Known(DeviceState::Ok) => None,
@@ -92,7 +92,7 @@ impl View {
         notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// One line of text for each part, for logs.
+    /// Returns one line of text for each part, for logs.
     pub fn words(&self) -> Vec<String> {
         let rows: Vec<&str> = self.lines.iter().map(|line| line.trim_end()).collect();
         let lcd = if self.lines.is_empty() { self.lcd.to_string() } else { rows.join(" | ") };

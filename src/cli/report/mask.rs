@@ -85,7 +85,7 @@ impl Masks {
             .or_else(|| self.ipv4(text))
     }
 
-    /// The longest known word that the text begins with and that ends there.
+    /// Masks the longest known word that the text begins with and that ends there.
     fn word(&mut self, text: &str) -> Option<(usize, String)> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let run = text.find(|c| !is_part(c)).unwrap_or(text.len());
@@ -124,7 +124,8 @@ impl Masks {
         Some((length, mask))
     }
 
-    /// Twelve hexadecimal digits alone: only of an address that is known, or in a name by udev.
+    /// Masks twelve hexadecimal digits alone: only of an address that is known, or in a name by
+    /// udev.
     fn bare_hardware(&mut self, text: &str, is_one: bool) -> Option<(usize, String)> {
         let digits = text.get(..2 * MAC)?.to_ascii_lowercase();
         let fits = digits.chars().all(|c| c.is_ascii_hexdigit()) && ends_at(text, 2 * MAC);
@@ -183,7 +184,8 @@ impl Masks {
         (numbers.len() == 3 && known).then(|| (run.len(), self.give("NET", run)))
     }
 
-    /// The first three octets are the net: whether two addresses share them stays to be seen.
+    /// Masks an IPv4 address. The first three octets are the net: whether two addresses share them
+    /// stays to be seen.
     fn v4(&mut self, address: Ipv4Addr) -> String {
         if is_common(address.into()) {
             return address.to_string();

@@ -37,8 +37,8 @@ struct Page {
 }
 
 impl Page {
-    /// One row: a name, and what there is to say of it. Where it is too wide for the terminal its
-    /// age is left out first ("for 12 s"), then it goes on below.
+    /// Returns one row: a name, and what there is to report of it. Where it is too wide for the
+    /// terminal its age is left out first ("for 12 s"), then it goes on below.
     fn row(&mut self, name: &str, parts: &[String]) {
         let room = self.columns.map_or(usize::MAX, |columns| columns.max(NARROWEST) - INDENT);
         let mut parts: Vec<&str> =
@@ -141,7 +141,7 @@ pub fn page(status: &Snapshot, colours: bool, columns: Option<usize>) -> String 
     page.text
 }
 
-/// How far the shutdown of the nodes is.
+/// Returns how far the shutdown of the nodes is.
 fn shutdown(page: &mut Page, shutdown: &Shutdown) {
     let parts = [
         format!("{} still up", shutdown.waiting_total),
@@ -152,7 +152,7 @@ fn shutdown(page: &mut Page, shutdown: &Shutdown) {
     page.row("shutdown", &parts);
 }
 
-/// What the machine reports of itself.
+/// Returns what the machine reports of itself.
 fn host(page: &mut Page, host: &Host) {
     let parts = [
         between("", host.temperature_c, " degrees"),
@@ -313,7 +313,7 @@ fn between(before: &str, value: Option<impl Display>, after: &str) -> String {
     value.map(|value| format!("{before}{value}{after}")).unwrap_or_default()
 }
 
-/// `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
+/// Writes an age: `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
 pub fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
@@ -324,7 +324,7 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
-/// `310 µs`, `4.2 ms`.
+/// Writes a round trip: `310 µs`, `4.2 ms`.
 pub fn round_trip(microseconds: u64) -> String {
     match microseconds {
         0..=999 => format!("{microseconds} µs"),

@@ -9,8 +9,8 @@
 #[cfg(target_env = "gnu")]
 const OWN_PAGES: libc::c_int = 128 * 1024;
 
-/// One heap for all threads (`M_ARENA_MAX`): those of the panel allocate little, and would each
-/// begin one of their own.
+/// Limits the allocator to one heap for all threads (`M_ARENA_MAX`): those of the panel allocate
+/// little, and would each begin one of their own.
 pub fn share() {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets parameters of the allocator, which is thread-safe; no pointers are handed over.
@@ -20,8 +20,8 @@ pub fn share() {
     }
 }
 
-/// A copy that lies together, for what was read bit by bit: it is scattered between the remains of
-/// reading, and keeps the pages of those from going back.
+/// Returns a copy that lies together, for what was read bit by bit: it is scattered between the
+/// remains of reading, and keeps the pages of those from going back.
 pub fn together<T: Clone>(scattered: &T) -> T {
     trim();
     scattered.clone()

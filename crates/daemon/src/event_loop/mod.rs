@@ -237,7 +237,7 @@ impl Daemon {
         }
     }
 
-    /// Whether what strangers bring about is to wait a moment: the first time it does not.
+    /// Returns whether what strangers bring about is to wait a moment: the first time it does not.
     fn waits(&mut self) -> bool {
         let now = Timer::now();
         let at = self.publish_at.unwrap_or_else(|| self.pace.next(now));
@@ -282,7 +282,7 @@ impl Daemon {
         }
     }
 
-    /// The main loop lives: says so to the panel, and to the service manager if the essential
+    /// Reports to the panel that the main loop lives, and to the service manager if the essential
     /// outputs live too.
     fn ping(&mut self) {
         let interval =
@@ -389,7 +389,7 @@ impl Daemon {
         }
     }
 
-    /// READY when the gateway stands.
+    /// Reports READY when the gateway stands.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.facts.links().is_synced() {
             return Ok(());
@@ -430,7 +430,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// The end. A restart leaves everything as it is: the next instance adopts it.
+    /// Ends everything. A restart leaves everything as it is: the next instance adopts it.
     async fn stop(mut self, stop: Stop) {
         // Who waits for room in it would never end.
         self.queue.close();
@@ -451,7 +451,7 @@ impl Daemon {
     }
 }
 
-/// Anybody on the cluster port can cause as many of these as they like.
+/// Returns whether strangers can cause as many of these events as they like, from the cluster port.
 const fn is_of_strangers(event: &Event) -> bool {
     matches!(
         event,
@@ -461,7 +461,7 @@ const fn is_of_strangers(event: &Event) -> bool {
     )
 }
 
-/// A moment of the boot clock as one that the runtime can wait for.
+/// Returns a moment of the boot clock as one that the runtime can wait for.
 fn timer(deadline: Instant) -> Timer {
     Timer::now() + deadline.saturating_since(clock::now())
 }

@@ -98,7 +98,8 @@ impl Outputs {
         })
     }
 
-    /// The main loop lives, and will say so again within `term`.
+    /// Renews the panel's dead-man timer: the main loop lives, and will report so again within
+    /// `term`.
     pub fn renew_lease(&self) {
         if let Some(panel) = &self.panel {
             panel.display.renew_lease();
@@ -106,7 +107,7 @@ impl Outputs {
         }
     }
 
-    /// A device of the panel may have come: try now.
+    /// Has the panel try now to open a device, which may have come.
     pub fn hotplug(&self, device: &Hotplug) {
         match (&self.panel, device) {
             (Some(panel), Hotplug::Display) => panel.display.hotplug(),
@@ -115,19 +116,19 @@ impl Outputs {
         }
     }
 
-    /// The next page now, and for longer.
+    /// Shows the next page now, and for longer.
     pub fn next_page(&self) {
         if let Some(panel) = &self.panel {
             panel.display.turn();
         }
     }
 
-    /// An essential reconciler that has not answered for too long.
+    /// Returns an essential reconciler that has not answered for too long.
     pub fn overdue(&self) -> Option<Output> {
         self.reconcilers.as_ref()?.overdue()
     }
 
-    /// Netlink port of the firewall's reconciler; 0 while there is none.
+    /// Returns the netlink port of the firewall's reconciler; 0 while there is none.
     pub fn firewall_port(&self) -> u32 {
         self.reconcilers.as_ref().map_or(0, Reconcilers::firewall_port)
     }
@@ -169,7 +170,7 @@ impl Outputs {
         }
     }
 
-    /// The records of the nodes whose health is another, or that have booted further.
+    /// Publishes the records of the nodes whose health is another, or that have booted further.
     pub fn nodes_changed(&self, facts: &Facts, reported: &[Transition]) {
         for transition in reported {
             if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition
@@ -179,15 +180,15 @@ impl Outputs {
         }
     }
 
-    /// Round trips of the nodes in `rounds`; they wake no task.
+    /// Publishes the round trips of the nodes in `rounds`; they wake no task.
     pub fn round_trips(&self, facts: &Facts, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| facts.nodes().get(round.node));
         self.status.round_trips(nodes.map(|node| (node.id, node.rtt, node.loss_percent())));
     }
 
-    /// New settings: the panel's hardware may be another; nodes may have come and gone. Returns how
-    /// it goes with the status socket, which may have to move, or to be made again where its
-    /// file was removed.
+    /// Takes new settings: the panel's hardware may be another; nodes may have come and gone.
+    /// Returns how it goes with the status socket, which may have to move, or to be made again
+    /// where its file was removed.
     pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if let Some(panel) = &self.panel {
             if before.lcd != now.lcd {
@@ -260,7 +261,8 @@ impl Outputs {
     }
 }
 
-/// Waited for, so that nothing is put there again meanwhile.
+/// Takes away what the reconcilers made. Waits for them first, so that nothing is put there again
+/// meanwhile.
 async fn take_away(reconcilers: Reconcilers, state_directory: &Path) -> Vec<ApplyError> {
     timeout(PUT_BACK, reconcilers.remove(state_directory))
         .await

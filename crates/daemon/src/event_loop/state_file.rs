@@ -49,7 +49,8 @@ pub(super) struct Kept {
 }
 
 impl StateFile {
-    /// `lost`: what could not be written and no task waits for is reported there.
+    /// Starts the thread that writes. `lost`: what could not be written and no task waits for is
+    /// reported there.
     pub fn spawn(path: PathBuf, kept: &Kept, lost: mpsc::UnboundedSender<String>) -> Self {
         let (entries, orders) = mpsc::unbounded_channel();
         let on_disk = kept.damage.is_none().then(|| kept.lines.clone());
@@ -57,7 +58,7 @@ impl StateFile {
         Self { entries, given: kept.lines.clone() }
     }
 
-    /// A list that was given before is not written again.
+    /// Has a list written. One that was given before is not written again.
     pub fn keep(&mut self, lines: &BTreeSet<String>) {
         if self.given != *lines {
             self.given.clone_from(lines);
@@ -65,7 +66,8 @@ impl StateFile {
         }
     }
 
-    /// As [`StateFile::keep`]; `reply` hears when the list is on the disk.
+    /// Has a list written as [`StateFile::keep`] does; `reply` gets an answer when the list is on
+    /// the disk.
     pub fn keep_for(&mut self, lines: &BTreeSet<String>, reply: Reply) {
         self.given.clone_from(lines);
         self.send(lines, Some(reply), false);
@@ -83,7 +85,7 @@ impl StateFile {
     }
 }
 
-/// `on_disk`: what the file holds, where it is sure.
+/// Writes each list that comes. `on_disk`: what the file holds, where it is sure.
 async fn write_all(
     path: PathBuf,
     mut on_disk: Option<BTreeSet<String>>,

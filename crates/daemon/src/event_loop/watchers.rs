@@ -200,12 +200,13 @@ async fn report(
 }
 
 impl Plans {
-    /// The first decision is carried out: nothing is in its way any more.
+    /// Starts the other watches once the first decision is carried out: nothing is in its way any
+    /// more.
     pub fn begin_the_rest(&self) {
         publish(&self.rest, true);
     }
 
-    /// The control socket is made again where its file was removed.
+    /// Makes the control socket again where its file was removed.
     pub fn renew_control(&self) {
         if !self.control.borrow().exists() {
             self.control.send_modify(|_| {});

@@ -21,7 +21,7 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_s
 pub struct InFlight(Arc<Mutex<Option<Instant>>>);
 
 impl InFlight {
-    /// For how long; `None`: nothing is owed.
+    /// Returns for how long an answer has been owed; `None`: none is.
     pub fn time(&self) -> Option<Duration> {
         self.since().map(|since| since.elapsed())
     }
@@ -154,7 +154,8 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         }
     }
 
-    /// A new reconciler first: who reads the report finds it in place.
+    /// Puts a new reconciler in place and reports the panic, in this order: who reads the report
+    /// finds it in place.
     async fn on_panic(&mut self, panic: ApplyError) {
         self.reconciler = (self.anew)();
         self.panicked = true;
@@ -170,7 +171,7 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         self.failure = Some(error);
     }
 
-    /// No receiver: the daemon ends.
+    /// Reports to the loop. Without a receiver the daemon ends.
     async fn report(&mut self, result: Result<Applied, ApplyError>) {
         let _ = self.events.send(Event::Applied(ApplyReport { output: S::OUTPUT, result })).await;
     }

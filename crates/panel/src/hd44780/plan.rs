@@ -19,7 +19,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The register it goes to.
+    /// Returns the register it goes to.
     pub const fn rs(self) -> bool {
         matches!(self, Self::Data(_))
     }

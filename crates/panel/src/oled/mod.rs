@@ -52,7 +52,7 @@ pub enum Controller {
 impl Controller {
     pub const ALL: [Self; 2] = [Self::Ssd1306, Self::Sh1106];
 
-    /// As the settings spell it.
+    /// Returns the name as the settings spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ssd1306 => "ssd1306",
@@ -71,7 +71,7 @@ impl Controller {
         }
     }
 
-    /// The first column of the memory that is on the glass.
+    /// Returns the first column of the memory that is on the glass.
     const fn offset(self) -> usize {
         match self {
             Self::Ssd1306 => 0,
@@ -284,7 +284,7 @@ where
     }
 }
 
-/// An error of the crate before anything was sent.
+/// Returns an error of the crate before anything was sent.
 fn refused(error: &DisplayError) -> DeviceError {
     DeviceError::Failed(format!("a command for the display could not be made: {error:?}"))
 }

@@ -221,8 +221,8 @@ fn method(machine: &Machine, port: &str) -> Option<String> {
     Some(method.trim().to_owned()).filter(|method| !method.is_empty())
 }
 
-/// Its command line is a client's and names the port, or it holds a packet socket there (needs
-/// root).
+/// Returns whether a process serves the port: its command line is a client's and names the port, or
+/// it holds a packet socket there (needs root).
 fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
     let line = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let words: Vec<&str> = line.split('\0').collect();
@@ -241,7 +241,8 @@ fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> 
     named || held()
 }
 
-/// NetworkManager may bring dhclient or dhcpcd for itself (`dhcp=` in its settings).
+/// Returns whether a manager started the process: NetworkManager may bring dhclient or dhcpcd for
+/// itself (`dhcp=` in its settings).
 fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
     let parent = status

@@ -35,8 +35,8 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal
-/// is.
+/// Explains why an uplink with a cable has no IPv4 address, what is known of its lease, and where
+/// its portal is.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.sockets.status);
     let mut findings = switched_off(context);

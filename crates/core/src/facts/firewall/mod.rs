@@ -111,7 +111,7 @@ impl FirewallFacts {
         std::mem::take(&mut self.resyncs)
     }
 
-    /// Another tool's chain that drops our traffic, unless packets do get through.
+    /// Returns another tool's chain that drops our traffic, unless packets do get through.
     pub fn blocker(&self) -> Option<&Blocker> {
         self.blocker.as_ref().filter(|_| self.passed < PROOF)
     }

@@ -160,8 +160,8 @@ impl Vitals {
         self.refresh(now);
     }
 
-    /// From nine tenths on there is hardly any room, until there is clearly more: the kernel tidies
-    /// up in jumps.
+    /// Counts the neighbours against the kernel's limit. From nine tenths on there is hardly any
+    /// room, until there is clearly more: the kernel tidies up in jumps.
     fn count_neighbours(&mut self, count: u32, max: u32) {
         let limit = if self.neighbours.is_some() { 80 } else { 90 };
         let full = max > 0 && u64::from(count) * 100 >= u64::from(max) * limit;
@@ -191,7 +191,7 @@ pub(super) fn below(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
     value < limit.saturating_add(if was { BETTER } else { 0 })
 }
 
-/// More than the limit; once so, until there is clearly less.
+/// Returns whether it is more than the limit; once so, until there is clearly less.
 fn above(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
     let (Some(value), Some(limit)) = (value, limit) else { return false };
     value > limit.saturating_sub(if was { BETTER } else { 0 })

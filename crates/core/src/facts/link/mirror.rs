@@ -86,7 +86,7 @@ impl KernelFacts {
         self.links.get(&index)
     }
 
-    /// In the order in which they appeared.
+    /// Returns the addresses in the order in which they appeared.
     pub fn addresses(&self, index: LinkIndex) -> &[HeldAddress] {
         self.addresses.get(&index).map_or(&[], Vec::as_slice)
     }
@@ -108,15 +108,15 @@ impl KernelFacts {
         self.netconf(index).is_some_and(|conf| conf.forwarding == Some(true))
     }
 
-    /// The default route of an interface in the main table with the lowest metric, IPv4 before
-    /// IPv6.
+    /// Returns the default route of an interface in the main table with the lowest metric, IPv4
+    /// before IPv6.
     pub fn default_route(&self, index: LinkIndex) -> Option<&Route> {
         let of_it = self.default_routes().filter(|r| r.index == index);
         of_it.min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
     }
 
-    /// As [`Self::default_route`], of the family of this address: an IPv6 router leads an IPv4
-    /// address nowhere.
+    /// Returns what [`Self::default_route`] does, of the family of this address: an IPv6 router
+    /// leads an IPv4 address nowhere.
     pub fn default_route_of(&self, index: LinkIndex, address: Option<IpNet>) -> Option<&Route> {
         let Some(address) = address else { return self.default_route(index) };
         let alike = |route: &&Route| {
@@ -125,9 +125,9 @@ impl KernelFacts {
         self.default_routes().filter(alike).min_by_key(|route| route.metric)
     }
 
-    /// All default routes of the main table. They stand together in the set and are looked up: a
-    /// venue that speaks a routing protocol may bring thousands of others, and this is asked with
-    /// each event.
+    /// Returns all default routes of the main table. They stand together in the set and are looked
+    /// up: a venue that speaks a routing protocol may bring thousands of others, and this is asked
+    /// with each event.
     pub fn default_routes(&self) -> impl Iterator<Item = &Route> {
         [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().flat_map(
             |everything| {
@@ -154,12 +154,12 @@ impl KernelFacts {
         self.listing.is_some()
     }
 
-    /// A dump begins: remember what it lists.
+    /// Begins a dump: what it lists is remembered.
     pub fn begin_listing(&mut self) {
         self.listing = Some(Listing::default());
     }
 
-    /// A dump ended: forget what it did not list. Returns whether anything was forgotten.
+    /// Ends a dump: what it did not list is forgotten. Returns whether anything was.
     pub fn end_listing(&mut self) -> bool {
         let Some(transitions) = self.listing.take() else { return false };
         let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());
@@ -298,14 +298,15 @@ impl KernelFacts {
         }
     }
 
-    /// With an interface's last IPv4 address, or when it is switched off, the kernel drops its IPv4
-    /// routes without a word. A listing follows in any case and has the last word.
+    /// Forgets the IPv4 routes of an interface. With its last IPv4 address, or when it is switched
+    /// off, the kernel drops them without a message. A listing follows in any case and has the last
+    /// word.
     fn forget_ipv4_routes(&mut self, index: LinkIndex) {
         self.routes
             .retain(|route| route.index != index || matches!(route.destination, IpNet::V6(_)));
     }
 
-    /// How many routes and rules carry this protocol number.
+    /// Returns how many routes and rules carry this protocol number.
     pub fn count_of_protocol(&self, protocol: u8) -> usize {
         let routes = self.routes.iter().filter(|route| route.protocol == protocol).count();
         routes + self.rules.iter().filter(|rule| rule.protocol == protocol).count()
@@ -362,14 +363,14 @@ impl KernelFacts {
         held.find(|held| held.address == address).map(|held| held.ours = true).is_some()
     }
 
-    /// A route that came along with an address of ours.
+    /// Returns whether a route came along with an address of ours.
     pub fn is_of_ours(&self, route: &Route) -> bool {
         let of_ours =
             |held: &HeldAddress| held.ours && route.preferred_source == Some(held.address.addr());
         self.addresses(route.index).iter().any(of_ours)
     }
 
-    /// Whether `address` is held by any interface.
+    /// Returns whether `address` is held by any interface.
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.addresses.values().flatten().any(|h| h.address.addr() == address)
     }

@@ -58,7 +58,7 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    /// The settings speak of it: by its name, or as a member of a group.
+    /// Returns whether the settings name it, or it is a member of a group of theirs.
     pub fn is_named(&self) -> bool {
         self.origin == Origin::Settings || self.group.is_some()
     }
@@ -119,7 +119,7 @@ struct Slot {
 }
 
 impl Nodes {
-    /// All of them, in their order.
+    /// Iterates over all of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &NodeState> {
         self.order.iter().filter_map(|id| self.get(*id))
     }
@@ -146,7 +146,7 @@ impl Nodes {
         self.ipv6.of(mac)
     }
 
-    /// Those that are down, oldest number first.
+    /// Returns those that are down, oldest number first.
     pub fn down(&self) -> impl Iterator<Item = &NodeState> {
         self.down.iter().filter_map(|id| self.get(*id))
     }
@@ -161,7 +161,7 @@ impl Nodes {
         self.troubled.of(trouble).is_some_and(|nodes| nodes.contains(&id))
     }
 
-    /// Those that are degraded for this reason, oldest number first, and how many they are.
+    /// Returns those that are degraded for this reason, oldest number first, and how many they are.
     pub fn troubled(&self, trouble: Trouble) -> (impl Iterator<Item = &NodeState>, usize) {
         let nodes = self.troubled.of(trouble);
         let count = nodes.map_or(0, BTreeSet::len);

@@ -170,7 +170,7 @@ impl Quality {
         self.online == Some(false) && now.saturating_since(self.since) >= BAD_TIME
     }
 
-    /// How long it has to be good before it takes over from another one that is.
+    /// Returns how long it has to be good before it takes over from another one that is.
     fn trial(&self) -> Duration {
         if self.was_bad { RETURN_TIME } else { BETTER_UPLINK_TIME }
     }

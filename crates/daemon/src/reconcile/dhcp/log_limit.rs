@@ -39,7 +39,7 @@ struct Kind {
 }
 
 impl LogRateLimiter {
-    /// What is to be logged now; with how many of its kind were not.
+    /// Returns what is to be logged now; with how many of its kind were not.
     pub fn pass(&mut self, mut logged: ServerLog, now: Instant) -> Option<ServerLog> {
         let lately = match logged.what {
             // An address that is new is a change, reported once by the part that knows the
@@ -79,7 +79,7 @@ impl Window {
         self.kinds.iter_mut().for_each(|(_, kind)| kind.logged = false);
     }
 
-    /// Of which kind a text is; of too many kinds the later ones are one.
+    /// Returns of which kind a text is; of too many kinds the later ones are one.
     fn kind(&mut self, text: &str) -> &mut Kind {
         // Addresses, files, numbers and most names are not what they have in common.
         let common =

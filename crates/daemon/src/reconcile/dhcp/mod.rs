@@ -30,17 +30,17 @@ use supervisor::Supervisor;
 
 pub use child::program;
 
-/// The folder of its files.
+/// Returns the folder of its files.
 pub fn folder(run_directory: &Path) -> PathBuf {
     run_directory.join("dnsmasq")
 }
 
-/// The file in which dnsmasq has its leases.
+/// Returns the file in which dnsmasq has its leases.
 pub fn leases(run_directory: &Path) -> PathBuf {
     folder(run_directory).join("leases")
 }
 
-/// The file in which they outlive a power cut.
+/// Returns the file in which they outlive a power cut.
 pub fn copied_leases(state_directory: &Path) -> PathBuf {
     state_directory.join("dnsmasq.leases")
 }
@@ -78,7 +78,7 @@ pub fn spawn(
 }
 
 impl DnsmasqHandle {
-    /// What is to be served; an equal plan is no work.
+    /// Hands out what is to be served; an equal plan is no work.
     pub fn publish(&mut self, settings: &Settings, facts: &Facts, plan: Option<&ServicePlan>) {
         let folder = self.folder.display().to_string();
         if let Some(files) = self.renderer.render(plan, settings, facts, &folder) {

@@ -139,7 +139,8 @@ async fn look(whom: &Target, looks: u8) -> Option<Sign> {
     asked.then_some(Sign::Silent)
 }
 
-/// By the state in `/proc/PID/stat` (proc_pid_stat(5)): behind the name, which may hold anything.
+/// Returns whether the process stands still, by the state in `/proc/PID/stat` (proc_pid_stat(5)):
+/// behind the name, which may hold anything.
 fn stands_still(process: Pid) -> bool {
     let stat =
         fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).unwrap_or_default();

@@ -102,7 +102,8 @@ impl Remembered {
         inside.take(most_claims(usize::try_from(size).unwrap_or(usize::MAX))).collect()
     }
 
-    /// An address is one board's, and a board has one address.
+    /// Notes an address for a board, and takes it from any other: an address is one board's, and a
+    /// board has one address.
     fn place(&mut self, mac: Mac, address: Ipv4Addr) {
         if self.boards.last() == Some(&(mac, address)) {
             return;

@@ -52,12 +52,12 @@ impl Transfers {
         true
     }
 
-    /// No restart waits any more.
+    /// Notes that no restart waits any more.
     pub fn settled(&mut self) {
         (self.patience, self.look) = (None, None);
     }
 
-    /// When to look again, while a restart waits.
+    /// Returns when to look again, while a restart waits.
     pub const fn look_at(&self) -> Option<Instant> {
         self.look
     }

@@ -49,7 +49,7 @@ pub const ELEMENTS_EACH: usize = 200;
 pub struct RawSet(NonNull<sys::nftnl_set>);
 
 impl RawSet {
-    /// `id` must be its own within the batch.
+    /// Makes a set. `id` must be its own within the batch.
     pub fn new(wanted: &Set, id: u32) -> Self {
         let set = named(&wanted.name);
         let raw = set.0.as_ptr();
@@ -224,12 +224,12 @@ fn example_of_one(kind: Kind) -> Vec<u8> {
     }
 }
 
-/// An expression in userdata: its number, and what makes it up.
+/// Writes an expression in userdata: its number, and what makes it up.
 fn expression(number: u32, parts: &[u8]) -> Vec<u8> {
     [entry(EXPRESSION, number), nested(PARTS, parts)].concat()
 }
 
-/// A number in userdata: type, length, value.
+/// Writes a number in userdata: type, length, value.
 fn entry(kind: u8, value: u32) -> Vec<u8> {
     nested(kind, &value.to_ne_bytes())
 }
@@ -266,7 +266,7 @@ pub struct RawElements {
 }
 
 impl RawElements {
-    /// At most [`ELEMENTS_EACH`] of them.
+    /// Makes the message of at most [`ELEMENTS_EACH`] of them.
     pub fn new(set: &str, elements: &[Element], remove: bool) -> Self {
         let set = named(set);
         for element in elements {

@@ -15,8 +15,8 @@ pub struct Refusal {
     pub errno: Errno,
 }
 
-/// Is one of the flow table's devices not there? (`ENOENT` stands for that, and for a kernel
-/// without flow tables.)
+/// Returns whether one of the flow table's devices is not there. (`ENOENT` stands for that, and for
+/// a kernel without flow tables.)
 pub(super) fn devices_missing(ruleset: &Ruleset) -> bool {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
     let Ok(socket) = socket else { return false };

@@ -53,8 +53,8 @@ enum Way {
 }
 
 impl Journal {
-    /// The journal if standard error leads there (`$JOURNAL_STREAM` says which device and inode
-    /// that is: systemd.exec(5)), else standard error itself.
+    /// Opens the journal if standard error leads there (`$JOURNAL_STREAM` names the device and
+    /// inode: systemd.exec(5)), else standard error itself.
     pub fn open(options: &LogOptions) -> Self {
         let way = if is_journal_stream() { native_way(Path::new(SOCKET)) } else { None };
         let lines = || Way::Lines { colours: options.colours.unwrap_or_else(colours) };
@@ -88,7 +88,7 @@ impl Journal {
         }
     }
 
-    /// Tells how many records were left out, of each kind.
+    /// Reports how many records were left out, of each kind.
     pub fn report_left_out(&self) {
         let reported = self.limit().left_out(clock::now());
         reported.iter().for_each(|record| self.put(record));
@@ -133,7 +133,7 @@ fn native_way(path: &Path) -> Option<Way> {
     path.exists().then(|| Way::Native { socket, path: path.to_owned() })
 }
 
-/// Whether standard error is the stream that `$JOURNAL_STREAM` names.
+/// Returns whether standard error is the stream that `$JOURNAL_STREAM` names.
 fn is_journal_stream() -> bool {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
     fstat(io::stderr())
@@ -146,7 +146,7 @@ fn colours() -> bool {
     io::stderr().is_terminal() && !set("NO_COLOR") && !dumb
 }
 
-/// One line for users.
+/// Returns one line for users.
 fn line(record: &Record, colours: bool) -> String {
     let colour = match record.priority {
         _ if !colours => "",

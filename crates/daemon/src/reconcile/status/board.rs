@@ -195,7 +195,7 @@ impl Board {
         self.changed.len() + self.removed.len()
     }
 
-    /// The next line of changes, and whether there is more to send.
+    /// Returns the next line of changes, and whether there is more to send.
     pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
         let Some(current) = &self.current else { return (None, false) };
         let mut change = self
@@ -222,9 +222,9 @@ impl Board {
         (Some(crate::api::line(&change)), more)
     }
 
-    /// The next piece of a snapshot, of at most so many nodes; a client that reads slowly holds no
-    /// more than a piece. Nodes that come and go meanwhile are in the lines that follow it, and each
-    /// that stays is in it once. `None`: nothing has been published yet.
+    /// Returns the next piece of a snapshot, of at most so many nodes; a client that reads slowly
+    /// holds no more than a piece. Nodes that come and go meanwhile are in the lines that follow
+    /// it, and each that stays is in it once. `None`: nothing has been published yet.
     pub fn piece(&self, cursor: &mut Cursor, most: usize, now: Instant) -> Option<Piece> {
         let current = self.current.as_ref()?;
         let mut text = Vec::new();

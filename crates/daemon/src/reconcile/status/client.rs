@@ -72,7 +72,7 @@ impl Queue {
         self.waiting().closed
     }
 
-    /// The oldest line. It counts until the next one is asked for.
+    /// Returns the oldest line. It counts until the next one is asked for.
     fn next(&self, written: usize) -> Option<Arc<[u8]>> {
         let mut waiting = self.waiting();
         waiting.bytes = waiting.bytes.saturating_sub(written);
@@ -96,8 +96,8 @@ impl Text {
     }
 }
 
-/// Until the client goes, falls behind, or the daemon ends. A client that closes its sending half
-/// gets the snapshot and no more.
+/// Serves a client until it goes, falls behind, or the daemon ends. A client that closes its
+/// sending half gets the snapshot and no more.
 pub async fn serve(stream: UnixStream, shared: &Shared, queue: &Queue) {
     let mut client = Client {
         stream,

@@ -107,7 +107,7 @@ pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHan
 }
 
 impl StatusHandle {
-    /// Where it is.
+    /// Returns where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -124,7 +124,7 @@ impl StatusHandle {
         Ok(())
     }
 
-    /// Everything but the nodes, as it is now.
+    /// Publishes everything but the nodes, as it is now.
     pub fn publish(&self, snapshot: Snapshot) {
         let (first, news) = self.shared.board().publish(snapshot);
         if first {
@@ -133,21 +133,21 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// All nodes, in their order; those not among them are gone.
+    /// Publishes all nodes, in their order; those not among them are gone.
     pub fn nodes(&self, nodes: Vec<NodeStatus>) {
         let news = self.shared.board().set_nodes(nodes);
         self.shared.wake_if(news);
     }
 
-    /// One node, in place, or behind the others if it is new. If only its round trip differs no
-    /// task is woken.
+    /// Publishes one node, in place, or behind the others if it is new. If only its round trip
+    /// differs no task is woken.
     pub fn node(&self, node: NodeStatus) {
         let news = self.shared.board().set_node(node);
         self.shared.wake_if(news);
     }
 
-    /// Round trips and losses of nodes, which wake no client; each costs the same with ten thousand
-    /// nodes.
+    /// Publishes round trips and losses of nodes, which wake no client; each costs the same with
+    /// ten thousand nodes.
     pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
         let mut board = self.shared.board();
         nodes.for_each(|(id, rtt, loss)| board.set_round_trip(id, rtt, loss));
@@ -222,7 +222,7 @@ impl Server {
         }
     }
 
-    /// One line to every reader; whether there is more to send.
+    /// Sends one line to every reader; returns whether there is more to send.
     fn publish(&mut self) -> bool {
         self.queues.retain(|queue| !queue.is_closed());
         let (line, more) = self.shared.board().take_line(clock::now());

@@ -242,7 +242,7 @@ impl Trace<'_> {
         there.through
     }
 
-    /// Does the rule match, and what does it decide then?
+    /// Returns whether the rule matches, and what it decides then.
     fn rule(&self, rule: &[Expression]) -> (Truth, Option<Verdict>) {
         let mut registers = Registers::new();
         let mut truth = Truth::Yes;

@@ -51,7 +51,7 @@ impl RollCall {
         self.soon();
     }
 
-    /// One has come.
+    /// Has a round begin soon, since a neighbour has come.
     pub fn soon(&mut self) {
         if self.plan.is_some() {
             let soon = Instant::now() + SOON;

@@ -62,8 +62,8 @@ impl Crowd {
         true
     }
 
-    /// One that was taken in answers: it is no stranger's invention, and another may come in its
-    /// place.
+    /// Notes that one that was taken in answers: it is no stranger's invention, and another may
+    /// come in its place.
     pub fn confirm(&mut self) {
         self.rested = Instant::from_boot(self.rested.since_boot().saturating_sub(NEXT_AFTER));
     }
@@ -204,7 +204,7 @@ impl Nodes {
         }
     }
 
-    /// Found nodes with neither a lease nor an answer to show, the oldest first.
+    /// Returns found nodes with neither a lease nor an answer to show, the oldest first.
     fn unconfirmed(&self, but: NodeId) -> impl Iterator<Item = &NodeState> {
         self.iter().filter(move |node| {
             let answers = node.address.is_some()

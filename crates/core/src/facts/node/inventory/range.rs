@@ -18,7 +18,7 @@ pub fn most_claims(size: usize) -> usize {
 }
 
 impl Nodes {
-    /// Our server has given this board an address.
+    /// Returns whether our server has given this board an address.
     pub fn has_lease(&self, mac: Mac) -> bool {
         self.inventory.sightings.lease(mac).is_some()
     }
@@ -46,8 +46,8 @@ impl Nodes {
         })
     }
 
-    /// Every address that our server gives away is taken: given, the settings', or kept for
-    /// one who is there without a lease. Looks at all nodes.
+    /// Returns whether every address that our server gives away is taken: given, the settings', or
+    /// kept for one who is there without a lease. Looks at all nodes.
     pub fn is_range_full(&self, settings: &Settings) -> bool {
         let Some(dhcp) = &settings.cluster.dhcp else { return false };
         let size = dhcp.size();

@@ -9,8 +9,8 @@ use crate::config::{Node, Settings};
 use crate::event::{Instant, Mac, NodeId};
 
 impl Nodes {
-    /// The nodes of the settings; those known before keep their health, also one that was found and
-    /// is written down now.
+    /// Takes the nodes of new settings; those known before keep their health, also one that was
+    /// found and is written down now.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
         self.regroup(settings);
         let expected: BTreeMap<IpAddr, Option<Mac>> =
@@ -116,7 +116,7 @@ impl Nodes {
         id
     }
 
-    /// Whoever else has the name, the hardware address or the address.
+    /// Takes name, hardware address and address from every other node that has them.
     fn give_way(&mut self, known: &Node, id: Option<NodeId>) {
         let other = |node: Option<&NodeState>| {
             node.map(|node| node.id).filter(|holder| Some(*holder) != id)
@@ -142,7 +142,7 @@ impl Nodes {
         }
     }
 
-    /// A found node whose board turned out to be another's is no node.
+    /// Drops found nodes without a board: one whose board turned out to be another's is no node.
     fn drop_the_boardless(&mut self) {
         let boardless = |node: &&NodeState| node.origin == Origin::Found && node.mac.is_none();
         let ids: Vec<NodeId> = self.iter().filter(boardless).map(|node| node.id).collect();
@@ -151,7 +151,7 @@ impl Nodes {
         }
     }
 
-    /// Those that are worked on are so under the new settings too, and only those.
+    /// Restores maintenance under new settings: for those that were in it before, and only those.
     pub(in super::super) fn drain_again(&mut self, now: Instant) {
         let all: Vec<(NodeId, bool)> =
             self.iter().map(|node| (node.id, self.is_at_rest(node))).collect();

@@ -132,7 +132,7 @@ impl Supervisor {
         }
     }
 
-    /// Until the other end is closed: that of `desired`.
+    /// Supervises dnsmasq until the other end of `desired` is closed.
     pub async fn run(
         mut self,
         mut desired: watch::Receiver<Option<Files>>,
@@ -271,8 +271,8 @@ impl Supervisor {
         let _ = reply.send(result.map_err(|error| format!("not forgotten for good: {error}")));
     }
 
-    /// It runs and has what is wanted. One that has ended too often must show first that it bears
-    /// its life.
+    /// Reports that it runs and has what is wanted. One that has ended too often must run well for
+    /// a while first.
     async fn settle(&mut self) {
         let without_names = self.without_names.clone();
         self.due = if self.crashes.is_looping() {
@@ -405,7 +405,7 @@ impl Supervisor {
         self.due = Some(Instant::now() + pause);
     }
 
-    /// It could not be started: reported once for each reason, and tried again.
+    /// Notes that it could not be started: reported once for each reason, and tried again.
     async fn fail(&mut self, error: ApplyError) {
         debug!(error = %error.message, pause = ?self.pauses.upcoming(), "dnsmasq is not as it should be; tried again");
         if self.failure.as_ref() != Some(&error) {
@@ -414,7 +414,7 @@ impl Supervisor {
         self.due = Some(Instant::now() + self.pauses.pause());
     }
 
-    /// Time to try again: to start, to write, or whether the port of DNS is free now; or to see
+    /// Tries again what is due: to start, to write, or whether the port of DNS is free now; or sees
     /// that it runs well.
     async fn look_again(&mut self) {
         if self.running.is_some() {
@@ -509,7 +509,7 @@ impl Supervisor {
             self.events.send(Event::Applied(ApplyReport { output: Output::Dnsmasq, result })).await;
     }
 
-    /// A record more or less: the loop is not waited for.
+    /// Sends a record. The loop is not waited for: it may be lost.
     fn emit(&self, event: Event) {
         if let Err(error) = self.events.try_send(event) {
             debug!(%error, "the loop has no room for a line of dnsmasq's");

@@ -59,7 +59,7 @@ impl Lease {
         self.0.expired.swap(false, Ordering::SeqCst)
     }
 
-    /// What is left of it; `None` when it has expired.
+    /// Returns what is left of it; `None` when it has expired.
     pub fn left(&self) -> Option<Duration> {
         let left = Duration::from_millis(
             self.0.ends_ms.load(Ordering::SeqCst).saturating_sub(self.elapsed_ms()),
@@ -171,7 +171,7 @@ const UDEV: Duration = Duration::from_millis(1600);
 const LAST: Duration = Duration::from_secs(10);
 
 impl Patience {
-    /// Try at once.
+    /// Makes one that is due at once.
     pub fn new() -> Self {
         Self { pauses: Backoff::new(FIRST, LAST), next: Duration::ZERO }
     }
@@ -180,20 +180,20 @@ impl Patience {
         self.next = now + self.pauses.pause();
     }
 
-    /// Whether `error` is to be reported. A device that has just come is root's alone until udev
-    /// has been there: that it may not be opened is reported only when it stays so for about a
+    /// Returns whether `error` is to be reported. A device that has just come is root's alone until
+    /// udev has been there: that it may not be opened is reported only when it stays so for about a
     /// second.
     pub fn is_worth_reporting(&self, error: &ApplyError) -> bool {
         error.kind != ApplyErrorKind::Denied || self.pauses.upcoming() > UDEV
     }
 
-    /// Time until the next try.
+    /// Returns the time until the next try.
     pub fn left(&self, now: Duration) -> Duration {
         self.next.saturating_sub(now)
     }
 }
 
-/// The first of these times that there is.
+/// Returns the first of these times that there is.
 pub fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
     times.into_iter().flatten().min()
 }

@@ -90,12 +90,12 @@ fn run<P: Player>(
 }
 
 impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
-    /// What is to be seen from now on.
+    /// Shows something from now on.
     pub fn show(&self, picture: Picture) {
         self.order(Order::Show(picture));
     }
 
-    /// A person wants to see the next page.
+    /// Turns to the next page, which somebody wants to see.
     pub fn turn(&self) {
         self.order(Order::Turn);
     }
@@ -108,7 +108,7 @@ impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
         }
     }
 
-    /// A device may have come: try now.
+    /// Tries now to open a device, which may have come.
     pub fn hotplug(&self) {
         self.order(Order::Hotplug);
     }

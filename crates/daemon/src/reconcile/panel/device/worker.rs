@@ -29,7 +29,7 @@ pub trait Player {
     /// the device as it is.
     fn has_picture(&self) -> bool;
 
-    /// A person wants to see the next page of the picture, and to have time to read it.
+    /// Turns to the next page of the picture, and gives time to read it.
     fn turn(&mut self, _now: Duration) {}
 
     /// Takes in that the device was opened.
@@ -181,8 +181,8 @@ impl<P: Player> Worker<P> {
         self.player.turn(self.start.elapsed());
     }
 
-    /// A device may have come or gone: whatever it was may have taken the panel's power, or be a
-    /// better one. It is opened and initialised again.
+    /// Opens and initialises the device again after one has come or gone: whatever it was may have
+    /// taken the panel's power, or be a better one.
     pub fn hotplug(&mut self) {
         self.close();
         self.patience = Patience::new();
@@ -203,7 +203,7 @@ impl<P: Player> Worker<P> {
         self.with_device(|player, device, stage| player.finish(device, last, stage))
     }
 
-    /// After a panic: nothing about the device is known.
+    /// Forgets the device after a panic: nothing about it is known.
     pub fn recover(&mut self, error: ApplyError) {
         self.close();
         self.connector = (self.connect)(&self.settings);

@@ -109,7 +109,7 @@ impl DisplayPlayer {
         stage.reporter.report(Ok(Applied::Display { lines, bytes, bus_time, lit, blind }));
     }
 
-    /// What should be on the glass now.
+    /// Returns what should be on the glass now.
     fn wanted(&self, stage: &Stage<'_, Lcd>) -> Shown {
         let (settings, now) = (stage.settings, stage.now);
         let page = self.rotation.frame().filter(|frame| frame.geometry() == settings.geometry);
@@ -133,7 +133,7 @@ impl DisplayPlayer {
             && now.saturating_sub(self.rotation.last_news()) >= self.periods.dim_after
     }
 
-    /// Time until the glass has to change again by itself.
+    /// Returns the time until the glass has to change again by itself.
     fn next(&self, stage: &Stage<'_, Lcd>) -> Option<Duration> {
         let (settings, now) = (stage.settings, stage.elapsed());
         let half = HALF_BEAT.as_nanos();

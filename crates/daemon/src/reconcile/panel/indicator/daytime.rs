@@ -20,8 +20,8 @@ pub fn local_minute() -> Option<u16> {
     minute_at(zone.as_deref(), SystemTime::now())
 }
 
-/// A Pi without a clock of its own has a guessed time until the network gives it: systemd-timesyncd
-/// leaves a mark.
+/// Returns whether the clock is set. A Pi without a clock of its own has a guessed time until the
+/// network gives it: systemd-timesyncd leaves a mark.
 fn clock_is_set() -> bool {
     ["/run/systemd/timesync/synchronized", "/dev/rtc0"].iter().any(|path| Path::new(path).exists())
 }
@@ -34,8 +34,8 @@ fn minute_at(zone: Option<&[u8]>, now: SystemTime) -> Option<u16> {
     u16::try_from(i16::from(time.hour()) * 60 + i16::from(time.minute())).ok()
 }
 
-/// Whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may span
-/// midnight).
+/// Returns whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may
+/// span midnight).
 pub fn is_night((from, to): (u16, u16), minute: u16) -> bool {
     if from <= to { (from..to).contains(&minute) } else { minute >= from || minute < to }
 }

@@ -73,7 +73,7 @@ impl IndicatorPlayer {
         Ok(())
     }
 
-    /// What the LEDs are driven with at `now`.
+    /// Returns what the LEDs are driven with at `now`.
     fn colours(&self, signals: &[Signal], light: Light, now: Duration) -> Vec<Colour> {
         signals
             .iter()
@@ -100,9 +100,9 @@ impl IndicatorPlayer {
         now.saturating_sub(began)
     }
 
-    /// Time until some LED has to change by itself. It counts from the beginning of this round
-    /// of work, so that the work does not stretch the animation; steps at which nothing would be
-    /// seen to change are slept through.
+    /// Returns the time until some LED has to change by itself. It counts from the beginning of
+    /// this round of work, so that the work does not stretch the animation; steps at which nothing
+    /// would be seen to change are slept through.
     fn next_change(
         &self,
         signals: &[Signal],
@@ -157,7 +157,7 @@ impl IndicatorPlayer {
     }
 }
 
-/// Nothing to say but that all is well.
+/// Returns whether there is nothing to show but that all is well.
 fn is_well(signals: &[Signal]) -> bool {
     signals.first() == Some(&WELL)
 }
