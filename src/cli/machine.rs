@@ -168,7 +168,7 @@ impl Machine {
         let Some(answers) = &self.answers else {
             return firewall::blockers_now(watch).unwrap_or_default();
         };
-        let exit = answers.get("blocker").map(|answer| {
+        let egress = answers.get("blocker").map(|answer| {
             let mut lines = answer.lines().map(str::to_owned);
             Blocker {
                 table: lines.next(),
@@ -176,7 +176,7 @@ impl Machine {
                 remedy: lines.next().unwrap_or_default(),
             }
         });
-        Blockers { exit, ..Blockers::default() }
+        Blockers { egress, ..Blockers::default() }
     }
 
     /// Returns the ports and their addresses. In tests there are none.
@@ -202,19 +202,19 @@ impl Machine {
 
     /// Returns the port by which the kernel would send to the internet what comes from `source` by
     /// `port`, where we may ask it.
-    pub fn way_out(&self, port: &str, source: IpAddr) -> Option<String> {
+    pub fn egress(&self, port: &str, source: IpAddr) -> Option<String> {
         if self.answers.is_some() {
             return None;
         }
         let index =
             |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
-        let exit = routing::way_out(
+        let egress = routing::egress(
             &mut Socket::open(Protocol::Route, &[]).ok()?,
             index(port)?,
             source,
             INTERNET.into(),
         )?;
-        self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
+        self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(egress))
     }
 
     /// Returns those of `ways` that the kernel would not go, where we may ask it.

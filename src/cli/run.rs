@@ -160,9 +160,10 @@ fn start(args: Args) -> Result<(), RunError> {
     let options = Options {
         settings: settings.into(),
         load: Arc::new(move || {
-            let read = match is_unset.load(Ordering::Relaxed) {
-                true => read_settings(&path),
-                false => settings::load(&path).map(|merged| merged.settings),
+            let read = if is_unset.load(Ordering::Relaxed) {
+                read_settings(&path)
+            } else {
+                settings::load(&path).map(|merged| merged.settings)
             };
             if let Ok(settings) = &read {
                 is_unset.store(settings.unset.is_some(), Ordering::Relaxed);

@@ -102,7 +102,7 @@ pub fn main(args: Args) -> ExitCode {
     code.unwrap_or_else(|code| code)
 }
 
-/// Shuts the nodes down one after another and returns the exit code.
+/// Shuts down the nodes and, where asked for, the head; returns the exit code.
 ///
 /// # Errors
 /// The exit code where nothing has happened.

@@ -129,10 +129,8 @@ fn remove(file: &Path) -> Result<&'static str, WebError> {
 
 fn set(file: &Path) -> Result<&'static str, WebError> {
     let program = program().ok_or(WebError::NoProgram)?;
-    let group = match file == Path::new(FILE) {
-        true => Some(group(GROUP).ok_or(WebError::NoGroup)?),
-        false => None,
-    };
+    let group =
+        if file == Path::new(FILE) { Some(group(GROUP).ok_or(WebError::NoGroup)?) } else { None };
     let password = ask()?;
     let made = hash(&program, &password).map_err(WebError::NotRead)?;
     let hash = made.map_err(WebError::NotTaken)?;

@@ -48,7 +48,7 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
             .is_some_and(|port| context.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
         head: Some(net),
         traffic: traffic::promised(context.settings, net, served, &ssh_ports, web_port, &[]),
-        exit: port.as_ref().zip(node).and_then(|(port, node)| context.machine.way_out(port, node)),
+        egress: port.as_ref().zip(node).and_then(|(port, node)| context.machine.egress(port, node)),
         cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
         cluster_networks: vec![net],
         ipv6_uplinks: uplinks.iter().filter(|uplink| has_ipv6(context, uplink)).cloned().collect(),
@@ -59,7 +59,7 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
     let text =
         |table, chain| format!("table {}, chain {} drops the nodes' traffic", or(table), or(chain));
-    let blocking = found.exit.map(|Blocker { table, chain, remedy }| {
+    let blocking = found.egress.map(|Blocker { table, chain, remedy }| {
         Finding::new(AlertCode::GatewayBlocked, text(table, chain), format!("as root: {remedy}"))
             .ranked(Rank::Blocked)
     });

@@ -100,9 +100,12 @@ fn venue(context: &CheckContext<'_>) -> Option<Finding> {
 
 /// Returns an entry of `uplink.allow` as the settings have it.
 fn spelled(allow: &Allow) -> String {
-    let range = |transport: &str, first: u16, last: u16| match first == last {
-        true => format!("\"{transport}:{first}\""),
-        false => format!("\"{transport}:{first}-{last}\""),
+    let range = |transport: &str, first: u16, last: u16| {
+        if first == last {
+            format!("\"{transport}:{first}\"")
+        } else {
+            format!("\"{transport}:{first}-{last}\"")
+        }
     };
     match *allow {
         Allow::Ssh => "\"ssh\"".to_owned(),

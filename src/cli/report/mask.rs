@@ -55,9 +55,10 @@ impl Masks {
         while let Some(first) = rest.chars().next() {
             // `enx` and a hardware address is how udev names a USB adapter.
             let is_start = !before.is_ascii_alphanumeric();
-            let found = match masked.ends_with("enx") {
-                true => self.bare_hardware(rest, true),
-                false => is_start.then(|| self.at(rest)).flatten(),
+            let found = if masked.ends_with("enx") {
+                self.bare_hardware(rest, true)
+            } else {
+                is_start.then(|| self.at(rest)).flatten()
             };
             let length = match found {
                 Some((length, mask)) => {
@@ -158,9 +159,10 @@ impl Masks {
         let segments = address.segments();
         let (net, host) = segments.split_at(4);
         let host = self.give("HOST", &format!("{host:x?}"));
-        let net = match address.is_unicast_link_local() {
-            true => "fe80".to_owned(),
-            false => self.give("NET", &format!("{net:x?}")),
+        let net = if address.is_unicast_link_local() {
+            "fe80".to_owned()
+        } else {
+            self.give("NET", &format!("{net:x?}"))
         };
         Some((length, format!("{net}::{host}")))
     }

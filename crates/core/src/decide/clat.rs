@@ -104,8 +104,8 @@ fn is_translated(facts: &Facts, uplinks: &[UplinkView<'_>]) -> bool {
     let by_uplink = uplinks.iter().any(|uplink| {
         is_translated_by_another(facts.kernel(), uplink.link) && !uplink.is_translator_dead
     });
-    let way_out = facts.routing().way_out().flatten().and_then(|index| facts.kernel().link(index));
-    let by_port = way_out.is_some_and(|port| {
+    let egress = facts.routing().egress().flatten().and_then(|index| facts.kernel().link(index));
+    let by_port = egress.is_some_and(|port| {
         port.name != clat::DEVICE
             && !facts.roles().uplinks.contains(&port.index)
             && leads_by_translator(facts.kernel(), port.index)

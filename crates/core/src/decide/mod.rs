@@ -183,8 +183,8 @@ pub struct Decider(Option<(Basis, Steady)>);
 struct Basis {
     /// [`Facts::generation`]
     facts: u64,
-    /// [`crate::facts::node::Nodes::layout`]
-    layout: u64,
+    /// [`crate::facts::node::Nodes::topology_version`]
+    topology_version: u64,
     /// [`crate::facts::node::Nodes::silences`], where ports lead to nodes: it refuses what is for
     /// one that is down
     silences: Option<u64>,
@@ -195,7 +195,7 @@ impl Basis {
         let forwards = !settings.forwards.is_empty();
         Self {
             facts: facts.generation(),
-            layout: facts.nodes().layout,
+            topology_version: facts.nodes().topology_version,
             silences: forwards.then(|| facts.nodes().silences()),
         }
     }

@@ -114,19 +114,19 @@ fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
 /// Holds the nodes to ask, worked out only when a node came, went or changed.
 #[derive(Debug, Default)]
 pub struct NodeProbes {
-    /// layout of the nodes, and who they were then
+    /// the version of the nodes' topology, and who they were then
     known: Option<(u64, Arc<Vec<NodeTarget>>)>,
 }
 
 impl NodeProbes {
-    /// Returns whom to ask, and how often. New settings come with a new layout.
+    /// Returns whom to ask, and how often. New settings come with a new version.
     pub fn plan(&mut self, settings: &Settings, facts: &Facts) -> NodeProbePlan {
-        let layout = facts.nodes().layout;
+        let topology_version = facts.nodes().topology_version;
         let nodes = match &self.known {
-            Some((known, nodes)) if *known == layout => Arc::clone(nodes),
+            Some((known, nodes)) if *known == topology_version => Arc::clone(nodes),
             _ => Arc::new(targets(settings, facts)),
         };
-        self.known = Some((layout, Arc::clone(&nodes)));
+        self.known = Some((topology_version, Arc::clone(&nodes)));
         NodeProbePlan {
             nodes,
             interval: settings.health.interval,
@@ -151,7 +151,7 @@ fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
         }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
         let address = node.address.filter(|_| !probes.is_empty())?;
-        let (mac, timeout) = (node.written_mac, milliseconds(timeout));
+        let (mac, timeout) = (node.configured_mac, milliseconds(timeout));
         Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
     facts.nodes().iter().filter_map(target).collect()

@@ -19,7 +19,7 @@ pub enum Vital {
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
     /// the port by which the kernel would send a packet of the cluster to the internet; `None`:
     /// unreachable
-    WayOut { index: Option<LinkIndex> },
+    Egress { index: Option<LinkIndex> },
     /// ways that packets of the head's own networks would not go as they have to
     Astray(Vec<Astray>),
     /// addresses of the head that other boards have too; all of them

@@ -190,8 +190,8 @@ impl Facts {
 
     /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
     /// one.
-    pub fn main_exit(&self) -> Option<LinkIndex> {
-        self.routing.main_exit(&self.links)
+    pub fn main_egress(&self) -> Option<LinkIndex> {
+        self.routing.main_egress(&self.links)
     }
 
     /// Returns whether the kernel refuses what the nodes send to the internet, though an uplink has

@@ -164,7 +164,7 @@ pub(super) fn is_uplink_looked_for(settings: &Settings, uplinks: &Uplinks, nodes
 
 /// Returns whether the settings give this address to the head or to a node.
 fn is_written(address: IpAddr, settings: &Settings, nodes: &Nodes) -> bool {
-    address == IpAddr::V4(settings.cluster.address.addr()) || nodes.is_home(address)
+    address == IpAddr::V4(settings.cluster.address.addr()) || nodes.is_configured(address)
 }
 
 /// Returns the addresses of ours that the cluster port has.

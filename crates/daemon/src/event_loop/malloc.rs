@@ -11,7 +11,7 @@ const OWN_PAGES: libc::c_int = 128 * 1024;
 
 /// Limits the allocator to one heap for all threads (`M_ARENA_MAX`): those of the panel allocate
 /// little, and would each begin one of their own.
-pub fn share() {
+pub fn limit_arenas() {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets parameters of the allocator, which is thread-safe; no pointers are handed over.
     unsafe {
@@ -22,7 +22,7 @@ pub fn share() {
 
 /// Returns a copy that lies together, for what was read bit by bit: it is scattered between the
 /// remains of reading, and keeps the pages of those from going back.
-pub fn together<T: Clone>(scattered: &T) -> T {
+pub fn compact<T: Clone>(scattered: &T) -> T {
     trim();
     scattered.clone()
 }

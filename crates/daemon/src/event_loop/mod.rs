@@ -130,20 +130,20 @@ struct Daemon {
     /// an essential output that does not answer, as last reported
     overdue: Option<Output>,
     ping_at: Timer,
-    /// the layout of the nodes when memory was given back last
-    trimmed: u64,
+    /// [`Nodes::topology_version`](crate::facts::node::Nodes) at the last `malloc_trim`
+    topology_trimmed: u64,
 }
 
-/// Runs until it is reported to stop, by a signal that may have come already.
+/// Runs until it is asked to stop, by a signal that may have come already.
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried
 /// again.
 pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
-    malloc::share();
+    malloc::limit_arenas();
     let journal = Arc::new(Journal::open(&options.log));
     write_details(&journal, &options.log);
-    options.settings = Arc::new(malloc::together(&options.settings));
+    options.settings = Arc::new(malloc::compact(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
     let mut facts = Facts::new(Arc::clone(&options.settings), clock::now());
@@ -173,7 +173,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     let control = (options.settings.sockets.control.as_path(), ordered);
     let plans = watchers::spawn(signals, &events, &failed, &options.run_directory, control, asked);
     let mut daemon = Daemon {
-        trimmed: facts.nodes().layout,
+        topology_trimmed: facts.nodes().topology_version,
         share_orders: ShareOrders::new(&options.run_directory),
         options,
         queue,
@@ -288,12 +288,12 @@ impl Daemon {
         let interval =
             service_manager::watchdog_interval().map_or(RENEWAL, |allowed| allowed.min(RENEWAL));
         self.ping_at = next_aligned(interval);
-        self.outputs.renew_lease();
+        self.outputs.renew_dead_man();
         self.journal.expect(self.options.settings.nodes.len());
         self.journal.report_left_out();
         // Who came or went made lists of all nodes anew; not each time: many come together.
-        let layout = self.facts.nodes().layout;
-        if std::mem::replace(&mut self.trimmed, layout) != layout {
+        let topology_version = self.facts.nodes().topology_version;
+        if std::mem::replace(&mut self.topology_trimmed, topology_version) != topology_version {
             malloc::trim();
         }
         match self.outputs.overdue() {
@@ -328,7 +328,7 @@ impl Daemon {
             Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
-        let (layout, now) = (self.facts.nodes().layout, clock::now());
+        let (topology_version, now) = (self.facts.nodes().topology_version, clock::now());
         // What time has changed until now is seen to with any event, and there is no tick for it
         // any more.
         let due = self.facts.next_deadline().is_some_and(|at| at <= now);
@@ -340,7 +340,9 @@ impl Daemon {
                 self.outputs.round_trips(&self.facts, rounds);
                 true
             }
-            Event::Dhcp(Dhcp::CallsItself { .. }) => layout == self.facts.nodes().layout,
+            Event::Dhcp(Dhcp::CallsItself { .. }) => {
+                topology_version == self.facts.nodes().topology_version
+            }
             _ => false,
         };
         let news = due || !confirms || !reported.is_empty();

@@ -52,8 +52,8 @@ pub struct Outputs {
     panel: Option<Panel>,
     status: StatusHandle,
     events: mpsc::Sender<Event>,
-    /// the layout of the nodes that the status socket knows
-    layout_reported: Option<u64>,
+    /// the version of the nodes' topology that the status socket knows
+    topology_reported: Option<u64>,
     status_line: String,
     /// as last handed to the panel: an equal value wakes no task
     playlist: Option<Playlist>,
@@ -73,9 +73,10 @@ impl Outputs {
     ) -> Result<Self, Fatal> {
         let (settings, state_directory) = (&options.settings, &options.state_directory);
         let folders = (state_directory.as_path(), options.run_directory.as_path());
-        let reconcilers = match settings.gateway.enabled {
-            true => Some(Reconcilers::spawn(folders, events).map_err(fatal)?),
-            false => None,
+        let reconcilers = if settings.gateway.enabled {
+            Some(Reconcilers::spawn(folders, events).map_err(fatal)?)
+        } else {
+            None
         };
         let socket = &settings.sockets.status;
         let status = status_socket::spawn(socket.clone(), events.clone()).map_err(|error| {
@@ -91,7 +92,7 @@ impl Outputs {
             panel: None,
             status,
             events: events.clone(),
-            layout_reported: None,
+            topology_reported: None,
             status_line: String::new(),
             playlist: None,
             lights: None,
@@ -100,10 +101,10 @@ impl Outputs {
 
     /// Renews the panel's dead-man timer: the main loop lives, and will report so again within
     /// `term`.
-    pub fn renew_lease(&self) {
+    pub fn renew_dead_man(&self) {
         if let Some(panel) = &self.panel {
-            panel.display.renew_lease();
-            panel.indicator.renew_lease();
+            panel.display.renew_dead_man();
+            panel.indicator.renew_dead_man();
         }
     }
 
@@ -158,8 +159,8 @@ impl Outputs {
             self.lights = Some(lights);
         }
         self.dnsmasq.publish(settings, facts, desired.service.as_ref());
-        let layout = Some(facts.nodes().layout);
-        if std::mem::replace(&mut self.layout_reported, layout) != layout {
+        let topology_version = Some(facts.nodes().topology_version);
+        if std::mem::replace(&mut self.topology_reported, topology_version) != topology_version {
             self.status.nodes(status::nodes(facts));
         }
         self.status.publish(status::snapshot(settings, facts, desired));

@@ -33,10 +33,10 @@ struct Worker<S: Reconciler> {
 }
 
 impl<S: Reconciler> Worker<S> {
-    /// Starts a reconciler. `anew` makes another one should this one panic.
+    /// Starts a reconciler. `factory` makes another one should this one panic.
     fn spawn(
         reconciler: S,
-        anew: impl Fn() -> S + Send + 'static,
+        factory: impl Fn() -> S + Send + 'static,
         events: &mpsc::Sender<Event>,
     ) -> Self {
         let (desired, receiver) = watch::channel(Order::default());
@@ -45,7 +45,7 @@ impl<S: Reconciler> Worker<S> {
             desired,
             task: tokio::spawn(worker::run(
                 reconciler,
-                anew,
+                factory,
                 receiver,
                 events.clone(),
                 in_flight.clone(),

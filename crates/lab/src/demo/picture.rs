@@ -55,9 +55,10 @@ impl Picture<'_> {
         for (width, _) in layouts.into_iter().filter(|(_, beside)| !(big && *beside)) {
             let display = self.display(width, room);
             let wide = display.first().map_or(0, |line| line.chars().count());
-            let panel = match columns.saturating_sub(wide) >= SIDE && !big {
-                true => self.beside(display, wide),
-                false => self.stacked(display, room),
+            let panel = if columns.saturating_sub(wide) >= SIDE && !big {
+                self.beside(display, wide)
+            } else {
+                self.stacked(display, room)
             };
             if panel.len() > room || wide < 50.min(columns) {
                 continue;

@@ -19,7 +19,7 @@ pub trait Target: fmt::Debug + Send {
     /// Returns the byte that is read.
     fn give(&mut self, now: Duration) -> u8;
     /// Injects a fault of its own state: a loss of power, or interference.
-    fn suffer(&mut self, fault: Fault, now: Duration);
+    fn inject(&mut self, fault: Fault, now: Duration);
     /// Returns what was done that the datasheet forbids.
     fn violations(&self) -> &[String];
 }
@@ -99,7 +99,7 @@ impl<T: Target> Bus<T> {
         let now = self.clock.now();
         let mut device = self.lock();
         if let Some(fault) = device.faults.apply(fault) {
-            device.target.suffer(fault, now);
+            device.target.inject(fault, now);
         }
     }
 
@@ -145,7 +145,7 @@ impl<T: Target> Device<T> {
 
     fn play(&mut self, now: Duration) {
         while let Some(fault) = self.faults.due(now) {
-            self.target.suffer(fault, now);
+            self.target.inject(fault, now);
         }
     }
 

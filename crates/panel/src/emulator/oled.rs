@@ -368,7 +368,7 @@ impl Target for OledChip {
     }
 
     /// Injects a fault: a false pulse turns a bit of the pointer.
-    fn suffer(&mut self, fault: Fault, _now: Duration) {
+    fn inject(&mut self, fault: Fault, _now: Duration) {
         match fault {
             Fault::Glitch(nibble) => self.column ^= usize::from(nibble.unwrap_or(1)),
             _ => *self = Self::powered(self.controller, self.glass),

@@ -58,7 +58,7 @@ fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 /// Returns whether `uplink-no-exit` covers it: where the nodes' own packets are refused, so is what
 /// answers them (rp_filter).
 fn is_refused(facts: &Facts, astray: &Astray) -> bool {
-    facts.routing().way_out() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
+    facts.routing().egress() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
 }
 
 /// Returns an address that two uplinks have, the one by which its answers leave, and the other.
@@ -148,9 +148,10 @@ fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Ale
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
     let part = selector(rule);
     // Ours, if they come later, know the way also after another lease.
-    let target = match preference <= RULE_PREFERENCE {
-        true => format!("goto {RULE_PREFERENCE}"),
-        false => "lookup main".to_owned(),
+    let target = if preference <= RULE_PREFERENCE {
+        format!("goto {RULE_PREFERENCE}")
+    } else {
+        "lookup main".to_owned()
     };
     let past = match preference.checked_sub(1).filter(|before| *before > 0) {
         Some(before) => format!(
@@ -246,7 +247,7 @@ fn culprit<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
 /// Returns the alert that the nodes go out by another uplink than the head, as the preferred one
 /// has no internet.
 fn failover(facts: &Facts) -> Option<Alert> {
-    let (by, main) = (facts.routing().detour().by()?, facts.main_exit()?);
+    let (by, main) = (facts.routing().detour().by()?, facts.main_egress()?);
     let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
     let text = format!(
         "{port} has no internet, so the nodes leave through {by}; the head itself still uses \

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::config::{Allow, Settings, Transport};
 use crate::decide::cluster::venue_servers;
 use crate::decide::{Desired, ROUTE_PROTOCOL, RULE_PREFERENCE};
-use crate::event::{Flow, INTERNET, Link, Rule, Way, WayOutPlan};
+use crate::event::{EgressPlan, Flow, INTERNET, Link, Rule, Way};
 use crate::facts::Facts;
 use crate::facts::uplink::UplinkView;
 
@@ -27,7 +27,7 @@ const MDNS: u16 = 5353;
 const MOST: usize = 64;
 
 /// Returns what the kernel is asked about ways: again whenever anything in the kernel changed.
-pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<WayOutPlan> {
+pub fn egress(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<EgressPlan> {
     let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
     let mut written = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
@@ -39,7 +39,7 @@ pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<
     let narrow = narrowed(facts, port, net, &ways);
     ways.extend(narrow);
     ways.extend(of_a_part(facts, port, net, source));
-    Some(WayOutPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
+    Some(EgressPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
 }
 
 /// Returns the ways from the head by itself, from its address in the cluster, and what comes from an uplink: by the
@@ -97,7 +97,7 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
 /// Returns ways out of the cluster for what only some rules of others take of the nodes' packets: a
 /// protocol, a port, a type of service, some nodes. All the others' way out is asked for by itself.
 fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<Way> {
-    let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_exit()) else {
+    let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_egress()) else {
         return BTreeSet::new();
     };
     let way = |rule: &Rule| {
@@ -219,14 +219,14 @@ fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
 /// the nodes ssh and what ports of the head lead to, from the head what the venue may reach.
 /// `None`: it takes none of them.
 fn promised_ports(
-    state: &Facts,
+    facts: &Facts,
     flow: &Flow,
     to_nodes: bool,
 ) -> Option<(Option<u8>, [Option<u16>; 2])> {
     if flow.source_ports.is_none() && flow.destination_ports.is_none() {
         return Some((flow.ip_protocol, [None; 2]));
     }
-    let settings = state.settings();
+    let settings = facts.settings();
     let mut promised: Vec<(u8, u16)> = Vec::new();
     if to_nodes {
         promised.push((TCP, SSH));
@@ -239,10 +239,10 @@ fn promised_ports(
             match *allow {
                 Allow::Ssh => {
                     promised.extend(
-                        state.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)),
+                        facts.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)),
                     );
                 }
-                Allow::Web => promised.extend(state.web_port().map(|port| (TCP, port))),
+                Allow::Web => promised.extend(facts.web_port().map(|port| (TCP, port))),
                 Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
                 Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
                 Allow::Mdns => promised.push((UDP, MDNS)),
@@ -251,9 +251,10 @@ fn promised_ports(
         }
     }
     // Who asks has any port: a rule for both takes a part of it that is not looked up.
-    let (ours, theirs) = match to_nodes {
-        true => (flow.destination_ports, flow.source_ports),
-        false => (flow.source_ports, flow.destination_ports),
+    let (ours, theirs) = if to_nodes {
+        (flow.destination_ports, flow.source_ports)
+    } else {
+        (flow.source_ports, flow.destination_ports)
     };
     let (first, last) = ours.filter(|_| theirs.is_none())?;
     let of_protocol = |protocol: u8| flow.ip_protocol.is_none_or(|wanted| wanted == protocol);

@@ -113,7 +113,7 @@ impl Vitals {
             Vital::BootFiles(closed) => self.boot_files.clone_from(closed),
             Vital::Head(head) => self.judge(head, &context.settings.vitals, context.now),
             // The ports' and the ways' own.
-            Vital::WayOut { .. }
+            Vital::Egress { .. }
             | Vital::Astray(_)
             | Vital::Added(_)
             | Vital::Opened(_)

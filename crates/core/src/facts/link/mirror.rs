@@ -193,9 +193,10 @@ impl KernelFacts {
                     self.forget_ipv4_routes(link.index);
                 }
                 let carrying = is_bridge(link) && link.carrier;
-                match carrying {
-                    true => self.carrying_bridges.insert(link.index),
-                    false => self.carrying_bridges.remove(&link.index),
+                if carrying {
+                    self.carrying_bridges.insert(link.index)
+                } else {
+                    self.carrying_bridges.remove(&link.index)
                 };
                 let judged = Link {
                     carrier: link.carrier && (!carrying || self.has_live_port(link.index)),

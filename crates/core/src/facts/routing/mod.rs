@@ -25,7 +25,7 @@ const REFUSED_TIME: Duration = Duration::from_secs(2);
 pub struct Routing {
     /// the port by which the kernel would send the nodes' packets without our rules; `None`: not
     /// asked yet, `Some(None)`: by none
-    way_out: Option<Option<LinkIndex>>,
+    egress: Option<Option<LinkIndex>>,
     /// ways that packets would not go as they have to, each with since when without a break
     astray: Vec<(Astray, Instant)>,
     /// since when the kernel refuses what the nodes send to the internet, though an uplink has a
@@ -42,7 +42,7 @@ impl Routing {
     /// Takes in what the kernel answered about ways, and reports of the reconcilers.
     pub(super) fn handle(&mut self, event: &Event, context: Context<'_>, outputs: &Outputs) {
         match event {
-            Event::Vital(Vital::WayOut { index }) => self.way_out = Some(*index),
+            Event::Vital(Vital::Egress { index }) => self.egress = Some(*index),
             Event::Vital(Vital::Astray(ways)) => {
                 let known = std::mem::take(&mut self.astray);
                 let since = |astray: &Astray| {
@@ -69,10 +69,9 @@ impl Routing {
 
     /// Brings up to date what follows from links, uplinks and time.
     pub(super) fn refresh(&mut self, context: Context<'_>, links: &Links, uplinks: &Uplinks) {
-        self.detour.refresh(context, links, uplinks, self.main_exit(links));
+        self.detour.refresh(context, links, uplinks, self.main_egress(links));
         self.refresh_egress(links);
-        let refused =
-            self.way_out == Some(None) && links.is_forwarding_by_all() && may_leave(links);
+        let refused = self.egress == Some(None) && links.is_forwarding_by_all() && may_leave(links);
         self.refused_since = refused.then(|| self.refused_since.unwrap_or(context.now));
     }
 
@@ -101,14 +100,14 @@ impl Routing {
 
     /// Returns the port by which the kernel would send the nodes' packets to the internet without
     /// our rules; `None`: not asked yet, `Some(None)`: it would refuse them.
-    pub fn way_out(&self) -> Option<Option<LinkIndex>> {
-        self.way_out
+    pub fn egress(&self) -> Option<Option<LinkIndex>> {
+        self.egress
     }
 
     /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
     /// one.
-    pub(super) fn main_exit(&self, links: &Links) -> Option<LinkIndex> {
-        self.way_out.flatten().filter(|index| links.roles().uplinks.contains(index))
+    pub(super) fn main_egress(&self, links: &Links) -> Option<LinkIndex> {
+        self.egress.flatten().filter(|index| links.roles().uplinks.contains(index))
     }
 
     /// Returns by which uplink the nodes leave where it is not the main table's.

@@ -129,7 +129,7 @@ fn event() -> impl Strategy<Value = Event> {
     let netconf = (index(), any::<bool>()).prop_map(|(index, on)| {
         Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() })
     });
-    let way_out = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::WayOut { index }));
+    let egress = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::Egress { index }));
     prop_oneof![
         4 => change(any_link()).prop_map(Event::Link),
         6 => change(any_address()).prop_map(Event::Address),
@@ -139,7 +139,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => probe(),
         1 => firewall(),
         1 => report(),
-        1 => way_out,
+        1 => egress,
         1 => Just(Event::Reload),
         1 => prop::sample::select(vec![Event::Tick, Event::Overrun, Event::Dump(Dump::Begin), Event::Dump(Dump::End)]),
     ]

@@ -115,9 +115,9 @@ impl UplinkMemory {
         self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
         let ipv6_only = primary.is_some_and(|address| matches!(address, IpNet::V6(_)));
         self.ipv6_only_since = ipv6_only.then(|| self.ipv6_only_since.unwrap_or(now));
-        let way_out = gateway.flatten();
-        if self.route != way_out {
-            self.route = way_out;
+        let egress = gateway.flatten();
+        if self.route != egress {
+            self.route = egress;
             self.generation += 1;
         }
         if primary.is_none() {

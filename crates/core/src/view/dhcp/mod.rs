@@ -365,8 +365,10 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
         };
     }
     // Those that the lines above do not speak of.
-    let others =
-        facts.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
+    let others = facts
+        .nodes()
+        .iter()
+        .filter(|node| node.configured_mac.is_none() && node.configured_address.is_none());
     let size = plan
         .dhcp
         .as_ref()

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::board::{Cursor, Piece};
+use super::change_log::{Cursor, Piece};
 use super::{Shared, clock};
 
 /// A client that falls further behind is closed.
@@ -171,7 +171,7 @@ impl Client {
         };
         self.written = 0;
         if let Some(cursor) = &mut self.cursor {
-            let piece = shared.board().piece(cursor, NODES_IN_A_PIECE, clock::now());
+            let piece = shared.change_log().piece(cursor, NODES_IN_A_PIECE, clock::now());
             self.text = match piece.ok_or(Over)? {
                 Piece::Part(text) => Text::Piece(text),
                 Piece::Last(text) => {

@@ -142,7 +142,7 @@ fn blocker(
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blockers {
     /// on the way that it takes
-    pub exit: Option<Blocker>,
+    pub egress: Option<Blocker>,
     /// on ways that it would take by other uplinks
     pub spare: Vec<(String, Blocker)>,
     /// of what is promised beside that
@@ -210,9 +210,11 @@ fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset) -> Blockers {
 /// known.
 fn place_of(watch: &FirewallWatch, place: &Place, traffic: Traffic) -> Place {
     let mut place = place.clone();
-    let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
-    if let Some(exit) = watch.exit.as_ref().filter(|exit| by_exit && watch.uplinks.contains(exit)) {
-        place.uplinks.retain(|uplink| uplink.name == *exit);
+    let by_egress = matches!(traffic, Traffic::Datagrams | Traffic::Own);
+    if let Some(egress) =
+        watch.egress.as_ref().filter(|egress| by_egress && watch.uplinks.contains(egress))
+    {
+        place.uplinks.retain(|uplink| uplink.name == *egress);
     }
     if matches!(traffic, Traffic::VenueIpv6 { .. }) {
         place.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
@@ -227,14 +229,14 @@ fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) ->
         let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
             continue;
         };
-        if watch.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
-            found.exit.get_or_insert(blocker);
+        if watch.egress.as_ref().is_none_or(|egress| *egress == uplink.name) {
+            found.egress.get_or_insert(blocker);
         } else {
             found.spare.push((uplink.name.clone(), blocker));
         }
     }
     // Of what is forwarded all is reported already where not even connections are.
-    let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
+    let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.egress.is_some();
     let promised: Vec<Traffic> =
         watch.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
     for traffic in &promised {
@@ -350,8 +352,8 @@ impl Source {
         legacy::add(&mut ruleset, self.legacy.clone());
         let found = judge(&self.watch, &ruleset);
         let before = std::mem::replace(&mut self.blockers, found.clone());
-        if found.exit != before.exit {
-            self.report(Firewall::Blocked(found.exit)).await?;
+        if found.egress != before.egress {
+            self.report(Firewall::Blocked(found.egress)).await?;
         }
         if found.spare != before.spare {
             self.report(Firewall::BlockedSpare(found.spare)).await?;
@@ -394,7 +396,7 @@ impl Source {
         let curious = self.readings > 0;
         self.readings = self.readings.saturating_sub(1);
         let suspicious =
-            curious || self.blockers.exit.is_some() || counters::suspicious(before, counts);
+            curious || self.blockers.egress.is_some() || counters::suspicious(before, counts);
         Ok(Some(if suspicious {
             Instant::now() + COUNTERS_SUSPICIOUS
         } else {

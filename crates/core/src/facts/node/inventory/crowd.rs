@@ -143,7 +143,7 @@ impl Nodes {
         if self.unconfirmed(NodeId::default()).next().is_some() {
             (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) =
                 (now, Some(now + asked_for(settings)));
-            self.layout += 1;
+            self.topology_version += 1;
         }
     }
 
@@ -151,7 +151,7 @@ impl Nodes {
     pub(super) fn let_alone(&mut self, now: Instant) {
         if self.inventory.crowd.rest_at.is_some_and(|at| at <= now) {
             self.inventory.crowd.rest_at = None;
-            self.layout += 1;
+            self.topology_version += 1;
         }
     }
 

@@ -73,7 +73,7 @@ pub struct WrongDevice<'n> {
 
 impl Nodes {
     /// Returns whether the settings give this address to a node, wherever it is now.
-    pub fn is_home(&self, address: IpAddr) -> bool {
+    pub fn is_configured(&self, address: IpAddr) -> bool {
         self.inventory.homes.contains_key(&address)
     }
 
@@ -96,7 +96,8 @@ impl Nodes {
     pub fn moves_along(&self, node: &NodeState) -> bool {
         let sightings = &self.inventory.sightings;
         let heard = |mac| sightings.places(mac).any(|place| Some(place) == node.address);
-        node.mac.is_some_and(|mac| sightings.asks(mac) || node.written_mac.is_some() && !heard(mac))
+        node.mac
+            .is_some_and(|mac| sightings.asks(mac) || node.configured_mac.is_some() && !heard(mac))
     }
 
     /// Boards at addresses that the settings give to others.
@@ -114,7 +115,7 @@ impl Nodes {
             return false;
         }
         let address =
-            self.get(id).filter(|node| node.written_mac.is_some()).and_then(|node| node.address);
+            self.get(id).filter(|node| node.configured_mac.is_some()).and_then(|node| node.address);
         address.is_some_and(|address| self.inventory.misplaced.contains_key(&address))
     }
 
@@ -173,7 +174,7 @@ impl Nodes {
         settings: &Settings,
         now: Instant,
     ) -> Vec<NodeId> {
-        if !in_cluster(address, settings) && !self.is_home(address) {
+        if !in_cluster(address, settings) && !self.is_configured(address) {
             // Anybody can claim any address: only those of the cluster make a node.
             return Vec::new();
         }
@@ -328,7 +329,9 @@ impl Nodes {
         let Some(node) = self.by_mac(mac).filter(|node| node.origin == Origin::Settings) else {
             return;
         };
-        let Some(home) = node.home.filter(|_| node.written_mac.is_none()) else { return };
+        let Some(home) = node.configured_address.filter(|_| node.configured_mac.is_none()) else {
+            return;
+        };
         let sightings = &self.inventory.sightings;
         if sightings.lease(mac).is_none()
             && sightings.at(home).is_some_and(|answers| answers != mac)
@@ -346,7 +349,7 @@ impl Nodes {
             return Some(known.id);
         }
         let open =
-            |node: &&NodeState| node.origin == Origin::Settings && node.written_mac.is_none();
+            |node: &&NodeState| node.origin == Origin::Settings && node.configured_mac.is_none();
         let given = self.inventory.sightings.lease(mac);
         let named = given.and_then(|_| self.by_name(&self.host_name(mac)?));
         // A board that called itself so before may have been replaced by this one.
@@ -385,13 +388,15 @@ impl Nodes {
     fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
         let Some(node) = self.get(id) else { return };
         let given = self.inventory.sightings.lease(mac).map(|given| given.address);
-        let free = |address: &IpAddr| Some(*address) == node.home || self.is_free(*address, mac);
+        let free = |address: &IpAddr| {
+            Some(*address) == node.configured_address || self.is_free(*address, mac)
+        };
         let sightings = &self.inventory.sightings;
         let is_at = |place: IpAddr| sightings.at(place) == Some(mac);
-        let is_left = |lease: &IpAddr| node.home.is_some_and(is_at) && !is_at(*lease);
+        let is_left = |lease: &IpAddr| node.configured_address.is_some_and(is_at) && !is_at(*lease);
         let address = given
             .filter(|lease| free(lease) && !is_left(lease))
-            .or(node.home)
+            .or(node.configured_address)
             .or_else(|| self.address_of(mac, settings).filter(free));
         // Nobody sees it any more: it is where it was, unless another is there.
         let Some(address) = address.filter(|address| node.address != Some(*address)) else {
@@ -412,7 +417,7 @@ impl Nodes {
         };
         self.by_address(address).is_none_or(|holder| {
             let leased = holder.mac.filter(|board| *board != mac).is_some_and(given);
-            holder.home != Some(address) && (!leased || given(mac))
+            holder.configured_address != Some(address) && (!leased || given(mac))
         })
     }
 
@@ -420,7 +425,7 @@ impl Nodes {
     /// they put it, a found one nowhere.
     fn vacate(&mut self, address: IpAddr) {
         let Some(holder) = self.by_address(address) else { return };
-        let (id, home) = (holder.id, holder.home);
+        let (id, home) = (holder.id, holder.configured_address);
         self.identify(id, |node| node.address = None);
         if let Some(home) = home.filter(|home| *home != address) {
             self.vacate(home);
@@ -431,7 +436,7 @@ impl Nodes {
     /// Notes whether another board than that of the settings answers at this address.
     fn judge(&mut self, address: IpAddr) {
         let owner = self.inventory.homes.get(&address).and_then(|id| self.get(*id));
-        let expected = owner.and_then(|node| node.written_mac);
+        let expected = owner.and_then(|node| node.configured_mac);
         match (expected, self.inventory.sightings.at(address)) {
             (Some(expected), Some(mac)) if expected != mac => {
                 self.inventory.misplaced.insert(address, mac)

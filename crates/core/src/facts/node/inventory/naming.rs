@@ -126,7 +126,7 @@ impl Nodes {
             Some(wanted) => self.inventory.unnamed.insert(id, wanted),
             None => self.inventory.unnamed.remove(&id),
         };
-        self.layout += u64::from(lacked);
+        self.topology_version += u64::from(lacked);
         self.identify(id, |node| (node.name, node.group) = (name, group));
         if self.get(id).is_some_and(|node| self.is_at_rest(node)) {
             self.set_maintenance(id, true, now);

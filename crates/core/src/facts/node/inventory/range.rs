@@ -35,8 +35,8 @@ impl Nodes {
         self.inventory.unnamed.iter().filter_map(|(id, name)| {
             let node = self
                 .by_name(name)
-                .filter(|node| node.origin == Origin::Settings && node.written_mac.is_none())?;
-            let (home, before, spare) = (node.home?, node.mac?, self.get(*id)?.mac?);
+                .filter(|node| node.origin == Origin::Settings && node.configured_mac.is_none())?;
+            let (home, before, spare) = (node.configured_address?, node.mac?, self.get(*id)?.mac?);
             let quiet = matches!(
                 node.health,
                 NodeHealth::Unknown | NodeHealth::Down | NodeHealth::Maintenance

@@ -13,8 +13,10 @@ impl Nodes {
     /// found and is written down now.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
         self.regroup(settings);
-        let expected: BTreeMap<IpAddr, Option<Mac>> =
-            self.iter().filter_map(|node| Some((node.home?, node.written_mac))).collect();
+        let expected: BTreeMap<IpAddr, Option<Mac>> = self
+            .iter()
+            .filter_map(|node| Some((node.configured_address?, node.configured_mac)))
+            .collect();
         let names =
             BTreeSet::from_iter(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
         let dropped = |node: &&NodeState| {
@@ -32,13 +34,14 @@ impl Nodes {
             // One that has only another name now stays: its board says who it is, or else its
             // address.
             let renamed = self.get(id).is_some_and(|node| {
-                let there = node.home.and_then(|home| addresses.get(&home));
+                let there = node.configured_address.and_then(|home| addresses.get(&home));
                 let same = there.is_some_and(|mac| mac.is_none() || *mac == node.mac);
                 same || node.mac.is_some_and(|mac| macs.contains(&mac))
             });
             if renamed {
                 self.identify(id, |node| {
-                    (node.origin, node.written_mac, node.home) = (Origin::Found, None, None);
+                    (node.origin, node.configured_mac, node.configured_address) =
+                        (Origin::Found, None, None);
                 });
             } else if let Some(gone) = self.forget(id) {
                 // Another that is called so one day is not the one that was worked on.
@@ -73,13 +76,15 @@ impl Nodes {
         }
         self.drain_again(now);
         self.revision += 1;
-        self.layout += 1;
+        self.topology_version += 1;
     }
 
     /// Makes one node what the settings say; others that are in its way give way.
     fn adopt(&mut self, known: &Node, now: Instant) -> NodeId {
         let owner = home(known).and_then(|address| self.get(*self.inventory.homes.get(&address)?));
-        if let Some((home, before)) = owner.and_then(|owner| owner.home.zip(owner.written_mac)) {
+        if let Some((home, before)) =
+            owner.and_then(|owner| owner.configured_address.zip(owner.configured_mac))
+        {
             if known.mac.is_some_and(|mac| mac != before) {
                 self.inventory.sightings.settled_anew(home);
             }
@@ -101,16 +106,18 @@ impl Nodes {
             let Node { name, mac, group, .. } = known.clone();
             let id =
                 self.insert(Fresh { name, mac, address, origin: Origin::Settings, group }, now);
-            self.identify(id, |node| (node.written_mac, node.home) = (mac, address));
+            self.identify(id, |node| {
+                (node.configured_mac, node.configured_address) = (mac, address)
+            });
             return id;
         };
         self.inventory.unnamed.remove(&id);
         self.identify(id, |node: &mut NodeState| {
             node.name.clone_from(&known.name);
             // What was learned of it goes on being true.
-            node.mac = known.mac.or(node.mac.filter(|_| node.written_mac.is_none()));
+            node.mac = known.mac.or(node.mac.filter(|_| node.configured_mac.is_none()));
             node.address = address.or(node.address);
-            (node.written_mac, node.home) = (known.mac, address);
+            (node.configured_mac, node.configured_address) = (known.mac, address);
             (node.origin, node.group) = (Origin::Settings, known.group);
         });
         id

@@ -1,5 +1,5 @@
-//! What the threads of display and indicator have in common: their loop (`thread.rs`), their lease,
-//! their reports, their patience.
+//! What the threads of display and indicator have in common: their loop (`thread.rs`), their
+//! dead-man timer, their reports, their patience.
 
 mod error;
 mod thread;
@@ -21,17 +21,17 @@ pub use worker::{Connector, Player, Stage, Worker};
 
 /// How long the main loop may be silent before the panel shows that it is not driven; it is heard
 /// every ten seconds.
-const LEASE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// A full channel is tried again after this.
 const FULL: Duration = Duration::from_millis(200);
 
-/// The main loop's sign of life.
+/// A dead-man timer: the main loop renews it, and a device shows when it has not.
 #[derive(Debug, Clone)]
-pub struct Lease(Arc<LeaseState>);
+pub struct DeadMan(Arc<DeadManState>);
 
 #[derive(Debug)]
-struct LeaseState {
+struct DeadManState {
     start: Instant,
     ends_ms: AtomicU64,
     expired: AtomicBool,
@@ -39,12 +39,12 @@ struct LeaseState {
     offset_ms: AtomicU64,
 }
 
-impl Lease {
-    /// A lease that begins now.
+impl DeadMan {
+    /// Makes a timer that begins now.
     pub fn new() -> Self {
-        Self(Arc::new(LeaseState {
+        Self(Arc::new(DeadManState {
             start: Instant::now(),
-            ends_ms: AtomicU64::new(milliseconds(LEASE)),
+            ends_ms: AtomicU64::new(milliseconds(SILENCE)),
             expired: AtomicBool::new(false),
             #[cfg(test)]
             offset_ms: AtomicU64::new(0),
@@ -55,7 +55,7 @@ impl Lease {
     pub fn renew(&self) -> bool {
         self.0
             .ends_ms
-            .store(self.elapsed_ms().saturating_add(milliseconds(LEASE)), Ordering::SeqCst);
+            .store(self.elapsed_ms().saturating_add(milliseconds(SILENCE)), Ordering::SeqCst);
         self.0.expired.swap(false, Ordering::SeqCst)
     }
 
@@ -75,10 +75,10 @@ impl Lease {
         elapsed
     }
 
-    /// As if the whole lease had passed.
+    /// Acts as if the whole time had passed.
     #[cfg(test)]
     pub fn backdate(&self) {
-        let past = u64::try_from(LEASE.as_millis()).unwrap();
+        let past = u64::try_from(SILENCE.as_millis()).unwrap();
         self.0.offset_ms.store(past, Ordering::SeqCst);
     }
 }
@@ -204,14 +204,14 @@ mod tests {
 
     #[test]
     fn a_lease_expires_once_and_reports_who_has_to_be_woken() {
-        let lease = Lease::new();
-        assert!(lease.left().is_some());
-        assert!(!lease.renew(), "it has not been seen to be expired");
-        lease.backdate();
-        assert_eq!(lease.left(), None);
-        assert!(lease.renew());
-        assert!(lease.left().is_some());
-        assert!(!lease.renew());
+        let dead_man = DeadMan::new();
+        assert!(dead_man.left().is_some());
+        assert!(!dead_man.renew(), "it has not been seen to be expired");
+        dead_man.backdate();
+        assert_eq!(dead_man.left(), None);
+        assert!(dead_man.renew());
+        assert!(dead_man.left().is_some());
+        assert!(!dead_man.renew());
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl DisplayPlayer {
         let page = self.rotation.frame().filter(|frame| frame.geometry() == settings.geometry);
         let frame = page.cloned().unwrap_or_else(|| Frame::blank(settings.geometry));
         let beat = (now.as_millis() / HALF_BEAT.as_millis()) % 2 == 0;
-        let beat = beat && stage.lease.left().is_some();
+        let beat = beat && stage.dead_man.left().is_some();
         let frame = with_heart(frame, settings, beat);
         Shown { frame, lit: self.lit(settings, now), dimmed: self.dimmed(settings, now) }
     }
@@ -138,8 +138,8 @@ impl DisplayPlayer {
         let (settings, now) = (stage.settings, stage.elapsed());
         let half = HALF_BEAT.as_nanos();
         let in_half = Duration::from_nanos(u64::try_from(now.as_nanos() % half).unwrap_or(0));
-        // An expired lease is renewed with an order, so nothing has to be asked for meanwhile.
-        let beat = (settings.heartbeat && stage.lease.left().is_some())
+        // An expired dead-man timer is renewed with a message, so nothing has to be asked for meanwhile.
+        let beat = (settings.heartbeat && stage.dead_man.left().is_some())
             .then(|| HALF_BEAT.saturating_sub(in_half));
         let dark = match settings.backlight {
             Backlight::After(time) if self.lit(settings, now) => {

@@ -16,7 +16,7 @@ const DIMMED: f32 = 0.2;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How far ahead the next visible change is looked for.
 const STEPS_AHEAD: usize = 16;
-/// It is not driven: shown when the lease has expired.
+/// It is not driven: shown when the dead-man timer has expired.
 const ABANDONED: Signal = Signal { colour: Colour::AMBER, pattern: Pattern::Steady };
 /// All is well: only this is dimmed.
 const WELL: Signal = Signal { colour: Colour::GREEN, pattern: Pattern::Breathe };
@@ -193,7 +193,7 @@ impl Player for IndicatorPlayer {
         stage: &mut Stage<'_, Led>,
     ) -> Result<Option<Duration>, ApplyError> {
         let (settings, now) = (stage.settings, stage.now);
-        let left = stage.lease.left();
+        let left = stage.dead_man.left();
         let mut signals = self.signals.clone().unwrap_or_default();
         if left.is_none() {
             signals = vec![ABANDONED];

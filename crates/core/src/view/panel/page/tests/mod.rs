@@ -18,7 +18,8 @@ use story::{ETH1, Story, WLAN0};
 /// The pages of a story at four sizes, against `golden/NAME.txt`.
 fn golden(name: &str, expected: &str, story: &Story) {
     let drawn: String = ["8x2", "16x2", "20x4", "40x2"].map(|size| story.drawn(size)).concat();
-    let path = format!("{}/src/render/page/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path =
+        format!("{}/src/view/panel/page/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     assert!(drawn == expected, "{path} is not what is drawn; drawn is:\n{drawn}");
 }
 

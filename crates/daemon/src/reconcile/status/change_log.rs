@@ -1,4 +1,4 @@
-//! What is so now and what clients have not been reported of it yet.
+//! What is so now, and which changes of it no client has been sent yet.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::view::status::{NodeStatus, Snapshot};
 const NODES_IN_A_LINE: usize = 500;
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Board {
+pub struct ChangeLog {
     current: Option<Snapshot>,
     reported: Option<Snapshot>,
     nodes: Vec<NodeStatus>,
@@ -26,14 +26,14 @@ pub struct Board {
     /// names that are no node's any more
     removed: BTreeSet<String>,
     /// counts up when nodes moved to other places
-    layout: u64,
+    topology_version: u64,
     sequence: u64,
 }
 
 /// How far a client's snapshot has been written.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
-    layout: u64,
+    topology_version: u64,
     next: usize,
     begun: bool,
     /// a node has been written: the next one needs a comma before it
@@ -63,7 +63,7 @@ pub enum Piece {
     Last(Vec<u8>),
 }
 
-impl Board {
+impl ChangeLog {
     /// Takes the whole in; (it is the first, there is something to send).
     pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
         let first = self.current.is_none();
@@ -152,7 +152,7 @@ impl Board {
             note(&mut self.places, node.id, place);
         }
         self.nodes = nodes;
-        self.layout += 1;
+        self.topology_version += 1;
         !self.changed.is_empty() || !self.removed.is_empty()
     }
 
@@ -229,10 +229,12 @@ impl Board {
         let current = self.current.as_ref()?;
         let mut text = Vec::new();
         if !cursor.begun {
-            (cursor.begun, cursor.layout) = (true, self.layout);
+            (cursor.begun, cursor.topology_version) = (true, self.topology_version);
             text = current.at(now).around_nodes().0;
         }
-        if std::mem::replace(&mut cursor.layout, self.layout) != self.layout {
+        if std::mem::replace(&mut cursor.topology_version, self.topology_version)
+            != self.topology_version
+        {
             // They are in other places: those that have been written are passed over.
             cursor.next = 0;
         }
