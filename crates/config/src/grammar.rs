@@ -159,16 +159,20 @@ pub(super) fn not_a_port(number: i64) -> Complaint {
 
 /// Splits "tcp:22", "tcp/22", "22/tcp" and "22" into transport and ports.
 pub(super) fn transport(text: &str) -> Option<(Transport, &str)> {
-    let named = |name: &str| match name {
+    match text.split_once([':', '/']) {
+        None => Some((Transport::Tcp, text)),
+        Some((first, last)) => transport_named(first)
+            .map(|transport| (transport, last))
+            .or_else(|| transport_named(last).map(|transport| (transport, first))),
+    }
+}
+
+/// Returns the transport protocol of that name.
+fn transport_named(name: &str) -> Option<Transport> {
+    match name {
         "tcp" => Some(Transport::Tcp),
         "udp" => Some(Transport::Udp),
         _ => None,
-    };
-    match text.split_once([':', '/']) {
-        None => Some((Transport::Tcp, text)),
-        Some((first, last)) => named(first)
-            .map(|transport| (transport, last))
-            .or_else(|| named(last).map(|transport| (transport, first))),
     }
 }
 

@@ -198,12 +198,14 @@ fn mounts_below(folder: &str) -> Result<Vec<String>> {
         place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     // A blank, a tab, a line end and a backslash are octal there.
-    let plain = |place: &str| {
-        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-            .iter()
-            .fold(place.to_owned(), |text, (octal, scalar)| text.replace(octal, scalar))
-    };
-    Ok(places.filter(below).map(plain).collect())
+    Ok(places.filter(below).map(without_escapes).collect())
+}
+
+/// Reads a path of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn without_escapes(place: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(place.to_owned(), |text, (octal, scalar)| text.replace(octal, scalar))
 }
 
 /// Makes a mount read-only and keeps its other flags: in a user namespace they are locked

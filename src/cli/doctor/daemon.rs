@@ -69,11 +69,13 @@ fn holds_net_raw(status: &str) -> bool {
 
 /// Returns whether one of its groups is among those that may ping.
 fn may_ping(machine: &Machine, status: &str) -> bool {
-    let numbers = |text: &str| {
-        text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).collect::<Vec<_>>()
-    };
     let range = numbers(&machine.read(PING_GROUPS).unwrap_or_default());
     let [lowest, highest] = range.as_slice() else { return false };
     let groups = [field(status, "Gid"), field(status, "Groups")].into_iter().flatten();
     groups.flat_map(numbers).any(|group| (*lowest..=*highest).contains(&group))
+}
+
+/// Returns the numbers in a text.
+fn numbers(text: &str) -> Vec<u32> {
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }

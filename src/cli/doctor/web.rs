@@ -100,20 +100,22 @@ fn venue(context: &CheckContext<'_>) -> Option<Finding> {
 
 /// Returns an entry of `uplink.allow` as the settings have it.
 fn spelled(allow: &Allow) -> String {
-    let range = |transport: &str, first: u16, last: u16| {
-        if first == last {
-            format!("\"{transport}:{first}\"")
-        } else {
-            format!("\"{transport}:{first}-{last}\"")
-        }
-    };
     match *allow {
         Allow::Ssh => "\"ssh\"".to_owned(),
         Allow::Icmp => "\"icmp\"".to_owned(),
         Allow::Mdns => "\"mdns\"".to_owned(),
         Allow::Web => "\"web\"".to_owned(),
-        Allow::Tcp(first, last) => range("tcp", first, last),
-        Allow::Udp(first, last) => range("udp", first, last),
+        Allow::Tcp(first, last) => port_range("tcp", first, last),
+        Allow::Udp(first, last) => port_range("udp", first, last),
+    }
+}
+
+/// Writes ports as `uplink.allow` has them.
+fn port_range(transport: &str, first: u16, last: u16) -> String {
+    if first == last {
+        format!("\"{transport}:{first}\"")
+    } else {
+        format!("\"{transport}:{first}-{last}\"")
     }
 }
 

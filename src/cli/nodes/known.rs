@@ -85,22 +85,31 @@ impl Known {
     }
 
     pub fn of_status(status: &Snapshot) -> Self {
-        let node = |node: &status::Node| Node {
-            name: node.name.to_string(),
-            mac: node.mac.as_ref().map(ToString::to_string),
-            address: node.address.or_else(|| node.addresses.first().copied()),
-            ipv6: node.addresses.iter().copied().filter(IpAddr::is_ipv6).collect(),
-            found: node.origin == Origin::Found,
-            group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
-            health: node.health.to_string(),
-        };
-        let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
+        let nodes = status
+            .nodes
+            .iter()
+            .filter(|node| is_label(&node.name))
+            .map(of_status)
+            .collect();
         let of_uplinks =
             status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
         let ipv6 = status.cluster.ipv6.iter().filter_map(|ipv6| ipv6.address.as_ref());
         let of_cluster = status.cluster.address.iter().chain(ipv6);
         let held = of_cluster.chain(of_uplinks).map(IpNet::addr).collect();
         Self { nodes, head: status.uplink.address.map(|net| net.addr()), held }
+    }
+}
+
+/// Returns a node as the status has it.
+fn of_status(node: &status::Node) -> Node {
+    Node {
+        name: node.name.to_string(),
+        mac: node.mac.as_ref().map(ToString::to_string),
+        address: node.address.or_else(|| node.addresses.first().copied()),
+        ipv6: node.addresses.iter().copied().filter(IpAddr::is_ipv6).collect(),
+        found: node.origin == Origin::Found,
+        group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
+        health: node.health.to_string(),
     }
 }
 

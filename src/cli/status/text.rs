@@ -205,11 +205,6 @@ fn gateway(page: &mut Page, gateway: &Gateway) {
     let yes_no = |fact: Option<bool>| {
         page.word(fact.map_or("unknown", |fact| if fact { "yes" } else { "no" }))
     };
-    let times = |what: &str, times: u64| match times {
-        0 => String::new(),
-        1 => format!("{what} once"),
-        times => format!("{what} {times} times"),
-    };
     let parts = [
         format!("forwarding {}", yes_no(Some(gateway.forwarding))),
         format!("NAT {}", yes_no(gateway.masquerade)),
@@ -230,6 +225,15 @@ fn gateway(page: &mut Page, gateway: &Gateway) {
             if names.is_empty() { "something unseen".to_owned() } else { names.join(" ") };
         let line = format!("{} by {culprit}: {}", page.paint(RED, "blocked"), by.remedy);
         page.row("", &[line]);
+    }
+}
+
+/// Writes how often something was done: "rules written once".
+fn times(what: &str, times: u64) -> String {
+    match times {
+        0 => String::new(),
+        1 => format!("{what} once"),
+        times => format!("{what} {times} times"),
     }
 }
 

@@ -122,7 +122,7 @@ struct Daemon {
     desired: Option<Desired>,
     share_orders: ShareOrders,
     /// changes of fact from before the first listing's end, or that wait for `publish_at`
-    untold: Vec<Transition>,
+    unpublished: Vec<Transition>,
     /// how often what strangers bring about is worked out anew, and when next
     pace: Pace,
     publish_at: Option<Timer>,
@@ -192,7 +192,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         journal,
         decider: Decider::default(),
         desired: None,
-        untold: Vec::new(),
+        unpublished: Vec::new(),
         pace: Pace::new(AT_ONCE, SPACING, Timer::now()),
         publish_at: None,
         ready: false,
@@ -211,7 +211,7 @@ impl Daemon {
     async fn main_loop(&mut self) -> Result<Stop, Fatal> {
         loop {
             let Some(event) = self.next_event().await? else { continue };
-            let mut transitions = std::mem::take(&mut self.untold);
+            let mut transitions = std::mem::take(&mut self.unpublished);
             let (mut news, mut can_wait) = (false, true);
             let mut next = Some(event);
             for _ in 0..BATCH {
@@ -227,7 +227,7 @@ impl Daemon {
                 next = self.queue.try_recv().ok();
             }
             if can_wait && self.waits() && (news || !transitions.is_empty()) {
-                self.untold = transitions;
+                self.unpublished = transitions;
             } else if news || !transitions.is_empty() {
                 self.publish_at = None;
                 self.publish(&transitions).await;
@@ -268,7 +268,7 @@ impl Daemon {
                 Ok(None)
             }
             Some(loaded) = self.loaded.1.recv() => {
-                let mut transitions = std::mem::take(&mut self.untold);
+                let mut transitions = std::mem::take(&mut self.unpublished);
                 transitions.extend(self.finish_reload(loaded).await);
                 self.publish(&transitions).await;
                 self.keep_orders();
@@ -353,7 +353,7 @@ impl Daemon {
     /// Works out what should be true and hands it to everybody it concerns; the network half first.
     async fn publish(&mut self, transitions: &[Transition]) {
         if !self.facts.links().is_synced() {
-            self.untold = transitions.to_vec();
+            self.unpublished = transitions.to_vec();
             return;
         }
         let settings = &self.options.settings;

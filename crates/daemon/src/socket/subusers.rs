@@ -56,12 +56,14 @@ fn version(file: &Path) -> Option<Version> {
 
 /// Reads lines `OWNER:FIRST:COUNT`; what is none is passed over.
 fn parse(text: &str) -> Vec<RangeInclusive<u32>> {
-    let range = |line: &str| {
-        let mut numbers = line.trim().split(':').skip(1).map(str::parse::<u32>);
-        let (first, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-        Some(first..=first.checked_add(count.checked_sub(1)?)?)
-    };
     text.lines().filter_map(range).collect()
+}
+
+/// Reads a line of subuid(5): `name:first:count`.
+fn range(line: &str) -> Option<RangeInclusive<u32>> {
+    let mut numbers = line.trim().split(':').skip(1).map(str::parse::<u32>);
+    let (first, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some(first..=first.checked_add(count.checked_sub(1)?)?)
 }
 
 #[cfg(test)]

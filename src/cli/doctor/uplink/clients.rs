@@ -89,16 +89,10 @@ impl Client {
             Self::Managed(Manager::Networkd) => {
                 let texts = index(machine, port)
                     .map_or_else(Vec::new, |index| networkd_files(&machine.path("/"), index));
-                let heeds = |line: &str| {
-                    let asks = line
-                        .strip_prefix("RequestOptions=")
-                        .is_some_and(|all| all.split(' ').any(|one| one == "108"));
-                    asks || matches!(
-                        line.strip_prefix("IPv6OnlyMode="),
-                        Some("yes" | "true" | "on" | "1")
-                    )
-                };
-                texts.iter().flat_map(|text| text.lines()).any(|line| heeds(line.trim()))
+                texts
+                    .iter()
+                    .flat_map(|text| text.lines())
+                    .any(|line| networkd_heeds_option_108(line.trim()))
             }
             Self::Managed(Manager::Dhcpcd) => {
                 let conf = machine.read("/etc/dhcpcd.conf").unwrap_or_default();
@@ -134,6 +128,14 @@ impl Client {
             Self::Alone(_) => "take the option 108 out of what it is started with".to_owned(),
         }
     }
+}
+
+/// Returns whether a line of a `.network` file has systemd-networkd ask for the option 108.
+fn networkd_heeds_option_108(line: &str) -> bool {
+    let asks = line
+        .strip_prefix("RequestOptions=")
+        .is_some_and(|all| all.split(' ').any(|one| one == "108"));
+    asks || matches!(line.strip_prefix("IPv6OnlyMode="), Some("yes" | "true" | "on" | "1"))
 }
 
 /// Returns the clients of a port, those of managers first: the one that is to stay leads.

@@ -53,20 +53,24 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
             continue;
         }
         let held = context.machine.addresses(&port);
-        let answers = |net: &&IpNet| match net {
-            IpNet::V4(net) => {
-                !net.addr().is_link_local()
-                    && net.addr().octets().first_chunk() != Some(&[192, 0, 0])
-            }
-            IpNet::V6(_) => false,
-        };
-        if held.iter().any(|net| answers(&net)) {
+        if held.iter().any(|net| is_leased_ipv4(net)) {
             findings.extend(known.and_then(|known| not_renewed(&port, known)));
         } else if !status.as_ref().is_some_and(|status| venue::is_enough(status, &held)) {
             findings.push(without_ipv4(context, &port, known, &held));
         }
     }
     findings
+}
+
+/// Returns whether it is an IPv4 address that a server gave: neither link-local (169.254.0.0/16) nor
+/// a translator's (192.0.0.0/24, RFC 7335).
+fn is_leased_ipv4(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => {
+            !net.addr().is_link_local() && net.addr().octets().first_chunk() != Some(&[192, 0, 0])
+        }
+        IpNet::V6(_) => false,
+    }
 }
 
 /// Finds uplinks that are administratively down. Where another one has a carrier that may be meant

@@ -179,11 +179,6 @@ fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Ale
 /// Returns what a rule takes of the nodes' packets, in the words of ip-rule(8), each after a blank.
 fn selector(rule: &Rule) -> String {
     let flow = &rule.flow;
-    let ports = |word: &str, range: Option<(u16, u16)>| match range {
-        Some((first, last)) if first == last => format!(" {word} {first}"),
-        Some((first, last)) => format!(" {word} {first}-{last}"),
-        None => String::new(),
-    };
     let from = rule.source.map_or_else(String::new, |source| format!(" from {source}"));
     // Bits of a DSCP beyond those have a word of their own.
     let tos = flow.tos.map_or_else(String::new, |tos| match tos {
@@ -199,6 +194,15 @@ fn selector(rule: &Rule) -> String {
     let (source, destination) =
         (ports("sport", flow.source_ports), ports("dport", flow.destination_ports));
     format!("{from}{tos}{protocol}{source}{destination}")
+}
+
+/// Writes ports as `ip rule` does.
+fn ports(word: &str, range: Option<(u16, u16)>) -> String {
+    match range {
+        Some((first, last)) if first == last => format!(" {word} {first}"),
+        Some((first, last)) => format!(" {word} {first}-{last}"),
+        None => String::new(),
+    }
 }
 
 /// Returns how packets of these selectors are led past a rule of others: to the first of our rules,

@@ -127,20 +127,19 @@ fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
 /// Returns the rules that refuse what would open a connection to a node that is down. What is open
 /// may live on: a node that is back in time knows of it.
 fn refused(input: &RulesetInput) -> Vec<Rule> {
-    let refusal = |forward: &ForwardedPort| {
-        let mut matches = vec![
-            Match::Redirected,
-            Match::Destination(forward.to),
-            destination(forward, forward.port),
-        ];
-        let action = match forward.transport {
-            Transport::Tcp => Action::Reset,
-            Transport::Udp => Action::Unreachable,
-        };
-        matches.extend((forward.transport == Transport::Tcp).then_some(Match::TcpOpening));
-        rule(matches, action, "the node of this port is down")
-    };
     input.dead.iter().map(refusal).collect()
+}
+
+/// Returns the rule that refuses connections to a node that is down.
+fn refusal(forward: &ForwardedPort) -> Rule {
+    let mut matches =
+        vec![Match::Redirected, Match::Destination(forward.to), destination(forward, forward.port)];
+    let action = match forward.transport {
+        Transport::Tcp => Action::Reset,
+        Transport::Udp => Action::Unreachable,
+    };
+    matches.extend((forward.transport == Transport::Tcp).then_some(Match::TcpOpening));
+    rule(matches, action, "the node of this port is down")
 }
 
 /// Returns the rules that let them through from the uplink to the node, and nothing beside them.

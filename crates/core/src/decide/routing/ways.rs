@@ -64,12 +64,14 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<W
         tos: 0,
     };
     // Without a way back to its source the kernel lets nothing in.
-    let leads = |uplink: &UplinkView<'_>| {
-        uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
-    };
-    let uplinks = facts.uplinks().into_iter().filter(leads);
+    let uplinks = facts.uplinks().into_iter().filter(leads_out);
     let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(INTERNET.into())));
     [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
+}
+
+/// Returns whether an uplink has a cable and a gateway of IPv4.
+fn leads_out(uplink: &UplinkView<'_>) -> bool {
+    uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
 }
 
 /// Returns the ways of answers from the uplink's address, to its gateway and beyond, by that uplink.

@@ -342,13 +342,17 @@ pub fn ipv6_primary(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv6Addr> {
 /// Returns the IPv4 address that traffic by this interface is translated to; also a translator's
 /// own.
 pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
-    let ipv4 = |held: &HeldAddress| match held.address {
-        IpNet::V4(net) => Some(net.addr()),
-        IpNet::V6(_) => None,
-    };
     let translators =
         || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
     primary(facts, index).and_then(ipv4).or_else(translators)
+}
+
+/// Returns an address of IPv4.
+fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
+    match held.address {
+        IpNet::V4(net) => Some(net.addr()),
+        IpNet::V6(_) => None,
+    }
 }
 
 /// Returns whether IPv4 leaves by this interface through a translator to IPv6, whose address is the

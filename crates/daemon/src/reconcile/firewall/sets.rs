@@ -139,15 +139,19 @@ fn flags(set: &Set) -> u32 {
 /// Returns nft's number of a type, by which it lists elements (`enum datatypes` of nftables'
 /// `datatype.h`).
 fn type_of(kinds: &[Kind]) -> u32 {
-    let number = |kind: &Kind| match kind {
+    kinds.iter().fold(0, |all, kind| all << TYPE_BITS | type_number(kind))
+}
+
+/// Returns nft's number of a datatype (`nft/include/datatype.h`).
+fn type_number(kind: &Kind) -> u32 {
+    match kind {
         Kind::Number(_) => 4,
         Kind::Ipv4 => 7,
         Kind::Ipv6 => 8,
         Kind::Transport => 12,
         Kind::Port => 13,
         Kind::Interface => 41,
-    };
-    kinds.iter().fold(0, |all, kind| all << TYPE_BITS | number(kind))
+    }
 }
 
 /// Returns the bytes of a field.
@@ -172,14 +176,10 @@ fn length_of(kinds: &[Kind]) -> u32 {
 /// Returns what nft keeps with a set: in which order the bytes of its elements are, and where one
 /// of the types has no name, of what they are the types.
 fn userdata(set: &Set) -> Vec<u8> {
-    let order = |kinds: &[Kind]| match kinds {
-        [Kind::Interface | Kind::Number(_)] => ORDER_HOST,
-        [_] => ORDER_NETWORK,
-        _ => ORDER_NONE,
-    };
-    let mut data = entry(KEY_ORDER, order(&set.key));
+    let mut data = entry(KEY_ORDER, byte_order(&set.key));
     if let Some(kind) = &set.data {
-        let values = if let DataKind::Values(kinds) = kind { order(kinds) } else { ORDER_NONE };
+        let values =
+            if let DataKind::Values(kinds) = kind { byte_order(kinds) } else { ORDER_NONE };
         data.extend(entry(DATA_ORDER, values));
     }
     if set.key.iter().any(|kind| matches!(kind, Kind::Number(_))) {
@@ -193,6 +193,15 @@ fn userdata(set: &Set) -> Vec<u8> {
         }
     }
     data
+}
+
+/// Returns nft's number of a byte order (`nft/include/datatype.h`).
+fn byte_order(kinds: &[Kind]) -> u32 {
+    match kinds {
+        [Kind::Interface | Kind::Number(_)] => ORDER_HOST,
+        [_] => ORDER_NETWORK,
+        _ => ORDER_NONE,
+    }
 }
 
 /// Returns an expression of these types, for `typeof`, as nft writes it: the one that

@@ -269,13 +269,9 @@ fn as_kernel_rule(rule: &Rule) -> Rule {
 
 /// Writes a route as a message. Refused as the kernel would when a route mixes address families.
 fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
-    let mixed = |_| NetlinkError::Refused {
-        errno: Errno::INVAL,
-        reason: Some("address families are mixed".into()),
-    };
     let mut builder = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(route.destination.addr(), route.destination.prefix_len())
-        .map_err(|_| mixed(()))?
+        .map_err(mixed_families)?
         .output_interface(route.index)
         .table_id(route.table)
         .protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
@@ -284,15 +280,20 @@ fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
         builder = builder.priority(route.metric);
     }
     if let Some(gateway) = route.gateway {
-        builder = builder.gateway(gateway).map_err(|_| mixed(()))?;
+        builder = builder.gateway(gateway).map_err(mixed_families)?;
     }
     if let Some(source) = route.preferred_source {
-        builder = builder.pref_source(source).map_err(|_| mixed(()))?;
+        builder = builder.pref_source(source).map_err(mixed_families)?;
     }
     if route.onlink {
         builder = builder.onlink();
     }
     Ok(builder.build())
+}
+
+/// Returns the error of a route that mixes address families.
+fn mixed_families<E>(_: E) -> NetlinkError {
+    NetlinkError::Refused { errno: Errno::INVAL, reason: Some("address families are mixed".into()) }
 }
 
 fn rule_message(rule: &Rule) -> RuleMessage {

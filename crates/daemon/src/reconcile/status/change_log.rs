@@ -124,7 +124,7 @@ impl ChangeLog {
             return news;
         }
         let before = std::mem::take(&mut self.nodes);
-        let untold = std::mem::take(&mut self.changed);
+        let unsent = std::mem::take(&mut self.changed);
         let known: HashMap<&str, (usize, &NodeStatus)> = before
             .iter()
             .enumerate()
@@ -134,7 +134,7 @@ impl ChangeLog {
             let known = known.get(node.name.as_str());
             // Another node under the name of one that has gone counts as new, however alike.
             known.is_none_or(|(place, known)| {
-                known.id != node.id || untold.contains(place) || !known.is_reported_by(node)
+                known.id != node.id || unsent.contains(place) || !known.is_reported_by(node)
             })
         };
         if self.read {
@@ -191,7 +191,7 @@ impl ChangeLog {
 
     /// How much is remembered.
     #[cfg(test)]
-    pub fn untold(&self) -> usize {
+    pub fn unsent(&self) -> usize {
         self.changed.len() + self.removed.len()
     }
 

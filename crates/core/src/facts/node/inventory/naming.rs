@@ -82,13 +82,11 @@ impl Nodes {
     /// Returns what a board calls itself, as far as it is known: as it sent, as it was called in an
     /// earlier run, as the server's file has it.
     pub(super) fn host_name(&self, mac: Mac) -> Option<String> {
-        let transitions = || {
-            self.inventory
-                .sightings
-                .lease(mac)
-                .and_then(|given| name::legal(given.host_name.as_deref()?))
-        };
-        self.inventory.called.of(mac).map(str::to_owned).or_else(transitions)
+        let inventory = &self.inventory;
+        inventory.called.of(mac).map(str::to_owned).or_else(|| {
+            let lease = inventory.sightings.lease(mac)?;
+            name::legal(lease.host_name.as_deref()?)
+        })
     }
 
     /// Forgets names that are over, see [`super::called::AdvertisedNames::sweep`].

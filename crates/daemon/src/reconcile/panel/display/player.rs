@@ -232,9 +232,6 @@ impl Player for DisplayPlayer {
     }
 
     fn is_same_device(before: &Lcd, now: &Lcd) -> bool {
-        let device = |lcd: &Lcd| {
-            (lcd.bus.clone(), lcd.oled, lcd.geometry, lcd.charset, lcd.emulator_script.clone())
-        };
         device(before) == device(now)
     }
 
@@ -246,4 +243,9 @@ impl Player for DisplayPlayer {
     ) -> Result<(), ApplyError> {
         self.put(display, Shown { frame, lit, dimmed: false }, true, stage)
     }
+}
+
+/// Returns what makes it another device when it changes.
+fn device(lcd: &Lcd) -> impl PartialEq {
+    (lcd.bus.clone(), lcd.oled, lcd.geometry, lcd.charset, lcd.emulator_script.clone())
 }

@@ -232,11 +232,11 @@ fn without_clients_nothing_is_remembered_and_each_client_is_sent_each_name_once(
         }
     };
     rename(&mut change_log, 1000);
-    assert_eq!(change_log.untold(), 0);
+    assert_eq!(change_log.unsent(), 0);
     change_log.begin_reading();
     rename(&mut change_log, 10);
-    assert!((1..=22).contains(&change_log.untold()), "{}", change_log.untold());
+    assert!((1..=22).contains(&change_log.unsent()), "{}", change_log.unsent());
     change_log.end_reading();
     rename(&mut change_log, 10);
-    assert_eq!(change_log.untold(), 0);
+    assert_eq!(change_log.unsent(), 0);
 }
