@@ -21,7 +21,7 @@ Examples:
   bramblegate panel --once                 one picture
   bramblegate panel | tee panel.log        a line of text for each change";
 
-/// Tells the process that draws from the one that watches over the terminal.
+/// Distinguishes the process that draws from the one that watches over the terminal.
 const DRAWING: &str = "BRAMBLEGATE_PANEL";
 /// The daemon cannot be reached, as for `status`.
 const NOT_REACHABLE: u8 = 3;

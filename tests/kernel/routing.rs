@@ -181,8 +181,8 @@ fn gone_uplink() {
     });
 }
 
-/// `ip addr flush` on the cluster port: the address is put back by another reconciler, a moment sooner
-/// or later.
+/// `ip addr flush` on the cluster port: the address is put back by another reconciler, a moment
+/// sooner or later.
 fn missing_source() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");
@@ -237,8 +237,8 @@ fn which_way_out() {
     assert_eq!(ask(), None);
 }
 
-/// A rule that the kernel reported otherwise than it was ordered would be taken away and put back for
-/// ever.
+/// A rule that the kernel reported otherwise than it was ordered would be taken away and put back
+/// for ever.
 fn known_again() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");

@@ -108,7 +108,8 @@ pub(super) enum Size {
     Pixels(Resolution),
 }
 
-/// Parses pixels, "128x64", or columns and rows: "16x2", "16X2", "16*2", or "1602" as packages have it.
+/// Parses pixels, "128x64", or columns and rows: "16x2", "16X2", "16*2", or "1602" as packages have
+/// it.
 pub(super) fn size(value: Scalar<'_>) -> Parsed<Size> {
     let text = match value {
         Scalar::Text(text) => text.to_owned(),

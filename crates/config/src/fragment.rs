@@ -135,7 +135,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reports a name that is not known, and notes what it probably stands for: that is not missing.
+    /// Reports a name that is not known, and notes what it probably stands for: that is not
+    /// missing.
     fn unknown(
         &mut self,
         path: &str,

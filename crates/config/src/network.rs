@@ -86,8 +86,8 @@ impl Check<'_> {
                     format!("{path}: {net} overlaps {other} before it"),
                     "choose subnets that do not overlap",
                 );
-            } else if moved(*net, head) != head.addr()
-                && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head)))
+            } else if keep_host(net.addr(), head) != head.addr()
+                && dhcp.is_some_and(|dhcp| within(dhcp, keep_host(net.addr(), head)))
             {
                 let wrong = format!(
                     "{path}: the head node's host part in {net} is within cluster.dhcp.range"
@@ -208,7 +208,7 @@ impl Check<'_> {
                 right,
             );
         } else if let Some(net) =
-            cluster.fallback_addresses.iter().find(|net| moved(**net, head) == address)
+            cluster.fallback_addresses.iter().find(|net| keep_host(net.addr(), head) == address)
         {
             let wrong = format!(
                 "node \"{name}\": if the cluster moves to {net}, {address} keeps its host part, \
@@ -233,7 +233,7 @@ impl Check<'_> {
             .find(|net| net.contains(&address));
         let wrong = match net {
             None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
-            Some(net) if moved(head, *net) == address => {
+            Some(net) if keep_host(head.addr(), *net) == address => {
                 format!("{address} is the head node's own address")
             }
             Some(net) if address == net.network() || address == net.broadcast() => {
@@ -268,14 +268,15 @@ fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
     (dhcp.first..=dhcp.last).contains(&address)
 }
 
-/// Returns `from`'s address with its host part in the subnet of `to`.
-fn moved(from: Ipv4Net, to: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(to.network()) | (u32::from(from.addr()) & u32::from(to.hostmask())))
+/// Returns `address` with its host part in the subnet of `net`. Only what DHCPv4 gives away moves
+/// along with the cluster.
+pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
+    net.network() | (address & net.hostmask())
 }
 
 /// Returns the head with its host part in another subnet, as text.
 fn moved_to(head: Ipv4Net, net: Ipv4Net) -> String {
-    format!("{}/{}", moved(head, net), net.prefix_len())
+    format!("{}/{}", keep_host(head.addr(), net), net.prefix_len())
 }
 
 /// Writes the range of hosts: "192.168.50.1 to 192.168.50.254".

@@ -189,7 +189,7 @@ impl Rotation {
     pub fn turn(&mut self, now: Duration) {
         self.advance(now);
         self.go_to((self.index + 1) % self.playlist.pages.len().max(1), now);
-        // Whoever pressed the button stands there and reads.
+        // The operator who pressed the button stands there and reads.
         self.news = now;
         self.turned = true;
     }

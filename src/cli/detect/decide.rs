@@ -174,24 +174,27 @@ fn why(port: &Port, found: &Found, board: &Board) -> String {
 /// Returns the usual subnet, or another where a port uses it already.
 fn subnet(found: &Found, proposal: &mut Proposal) {
     let candidates = ["192.168.50.1/24", "10.213.50.1/24", "172.30.50.1/24"];
-    let clash = |candidate: &str| {
-        let net: Ipv4Net = candidate.parse().ok()?;
-        let cluster = proposal.value("cluster.interface").map(str::to_owned);
-        let overlaps =
-            |other: &Ipv4Net| other.contains(&net.network()) || net.contains(&other.network());
-        found
-            .subnets
-            .iter()
-            .find(|(other, port)| overlaps(other) && Some(text(port)) != cluster)
-            .cloned()
-    };
-    let taken = candidates.iter().copied().find_map(clash);
-    let free = candidates.iter().copied().find(|candidate| clash(candidate).is_none());
+    let taken = candidates.iter().copied().find_map(|candidate| clash(found, proposal, candidate));
+    let free =
+        candidates.iter().copied().find(|candidate| clash(found, proposal, candidate).is_none());
     let chosen = free.unwrap_or("192.168.50.1/24");
     if let Some((net, port)) = taken.filter(|_| free != Some("192.168.50.1/24")) {
         proposal.note(format!("cluster: {port} uses {net}, so the cluster is {chosen}"));
     }
     proposal.set("cluster.address", text(chosen));
+}
+
+/// Returns a subnet of another port that overlaps the candidate.
+fn clash(found: &Found, proposal: &Proposal, candidate: &str) -> Option<(Ipv4Net, String)> {
+    let net: Ipv4Net = candidate.parse().ok()?;
+    let cluster = proposal.value("cluster.interface").map(str::to_owned);
+    let overlaps =
+        |other: &Ipv4Net| other.contains(&net.network()) || net.contains(&other.network());
+    found
+        .subnets
+        .iter()
+        .find(|(other, port)| overlaps(other) && Some(text(port)) != cluster)
+        .cloned()
 }
 
 fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
@@ -235,8 +238,8 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     } else if let Some((device, address, None)) = first {
         proposal.note(format!(
             "lcd: {device} {address:#04x}, wiring \"{}\" as most have it; \
-                               `bramblegate detect --try {address:#04x}` finds \
-                               out",
+             `bramblegate detect --try {address:#04x}` finds \
+             out",
             board.lcd.wiring
         ));
         proposal.set("lcd.bus", text(&device));

@@ -33,7 +33,7 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
             AlertCode::NodeForwardHides,
             format!(
                 "{who} listens on {port} of the head, but for the venue that port leads to \
-                     {to}: the forward wins"
+                 {to}: the forward wins"
             ),
             "if the venue is to reach that program, choose another forward.listen",
         ));

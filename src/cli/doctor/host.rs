@@ -57,20 +57,22 @@ pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     let default = |(net, port): &&(ipnet::Ipv4Net, String)| {
         net.prefix_len() == 0 && Some(port) == cluster.as_ref()
     };
-    let finding = |(_, port): &(ipnet::Ipv4Net, String)| {
-        Finding::new(
-            AlertCode::UplinkExitBy,
-            format!(
-                "a default route uses the cluster interface {port}, which has no way to the \
-                 internet"
-            ),
-            format!(
-                "remove the gateway from the settings of {port}, then: `sudo ip route del \
-                 default dev {port}`"
-            ),
-        )
-    };
-    routes.iter().find(default).map(finding).into_iter().collect()
+    routes.iter().find(default).map(exit_by_cluster).into_iter().collect()
+}
+
+/// Describes a default route that uses the cluster's port.
+fn exit_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
+    Finding::new(
+        AlertCode::UplinkExitBy,
+        format!(
+            "a default route uses the cluster interface {port}, which has no way to the \
+             internet"
+        ),
+        format!(
+            "remove the gateway from the settings of {port}, then: `sudo ip route del \
+             default dev {port}`"
+        ),
+    )
 }
 
 /// Finds another port that uses (a part of) the cluster's subnet.

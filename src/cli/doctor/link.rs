@@ -34,13 +34,13 @@ fn unknown_port(
         AlertCode::GatewayUnknownPort,
         format!(
             "{port} has the address {} and no role: the rules close it, except for \
-                 uplink.allow",
+             uplink.allow",
             held.address
         ),
         format!(
             "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust \
-                 if its network may reach head \
-                 and nodes"
+             if its network may reach head \
+             and nodes"
         ),
     )
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::Settings;
+pub use crate::config::keep_host;
 use crate::event::LinkIndex;
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
@@ -88,12 +89,6 @@ pub fn is_taken(facts: &Facts, net: IpNet) -> bool {
         || others
             .flat_map(|link| facts.kernel().addresses(link.index))
             .any(|held| !held.ours && network.contains(&held.address.addr()))
-}
-
-/// Returns `address` with its host part in the subnet of `net`. Only what DHCPv4 gives away moves
-/// along with the cluster.
-pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
-    net.network() | (address & net.hostmask())
 }
 
 /// Returns whether a gateway or resolver of the venue has an address in this network.

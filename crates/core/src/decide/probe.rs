@@ -22,8 +22,8 @@ pub fn uplink_probes(settings: &Settings, facts: &Facts) -> UplinkProbePlan {
     let targets = ready.filter_map(|uplink| {
         let source = uplink.address?.addr();
         // Only a number of the other family needs the venue's help.
-        let is_ipv4 = |host: IpAddr| host.is_ipv4();
-        let nat64 = nat64(facts, uplink).filter(|_| source.is_ipv6() && host.is_some_and(is_ipv4));
+        let nat64 = nat64(facts, uplink)
+            .filter(|_| source.is_ipv6() && host.is_some_and(|host| host.is_ipv4()));
         let of_uplink = UplinkTarget { nat64, ..target(facts, uplink, source) };
         Some(std::iter::once(of_uplink).chain(paths(facts, uplink, host)))
     });
@@ -94,8 +94,8 @@ fn target(facts: &Facts, uplink: &UplinkView<'_>, source: IpAddr) -> UplinkTarge
     }
 }
 
-/// Returns the uplink's own, else those of the machine's that it reaches, else its gateway: most home
-/// routers resolve names.
+/// Returns the uplink's own, else those of the machine's that it reaches, else its gateway: most
+/// home routers resolve names.
 fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     let (known, index) = (&facts.vitals().resolvers, uplink.link.index);
     if let Some(own) = known.get(&index).filter(|servers| !servers.is_empty()) {

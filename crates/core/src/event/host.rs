@@ -73,6 +73,14 @@ pub struct Way {
     pub tos: u8,
 }
 
+impl Way {
+    /// Makes the way of packets of any protocol and user: from `from` (`None`: the kernel chooses)
+    /// to `to`, out by the port `leaves`.
+    pub const fn new(from: Option<IpAddr>, to: IpAddr, leaves: LinkIndex) -> Self {
+        Self { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2], tos: 0 }
+    }
+}
+
 /// Reports where the kernel would send what has to go another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Astray {

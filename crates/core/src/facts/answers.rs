@@ -155,8 +155,8 @@ impl Facts {
         self.venues.get(index)
     }
 
-    /// Returns whether so little time has passed since the start that what a venue offers may not have
-    /// been heard yet.
+    /// Returns whether so little time has passed since the start that what a venue offers may not
+    /// have been heard yet.
     pub fn is_listening(&self) -> bool {
         self.now < self.started + LISTENING_TIME
     }

@@ -167,7 +167,7 @@ impl DhcpFacts {
             let was = std::mem::replace(&mut want.full, nodes.is_range_full(context.settings));
             was && !want.full
         };
-        // Nobody has asked for long. (What keeps addresses from our server that is not known here,
+        // No client has asked for long. (What keeps addresses from our server that is not known here,
         // only its own complaints show.)
         let over = want.until <= context.now;
         if freed || over || nodes.has_lease(want.mac) {

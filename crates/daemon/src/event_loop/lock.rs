@@ -1,6 +1,6 @@
 //! One instance at a time, by a lock on a file in the run-time directory.
 //!
-//! Whoever can open a file can lock it, for reading too: so the file is its owner's alone (0600),
+//! A user who can open a file can lock it, for reading too: so the file is its owner's alone (0600),
 //! and one that others could open (of an older version) or that is none of ours is not waited for
 //! but replaced, unless a daemon holds it.
 

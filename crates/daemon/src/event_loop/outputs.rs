@@ -210,7 +210,7 @@ impl Outputs {
         ApplyReport { output: Output::Status, result }
     }
 
-    /// Switches the network half on, or off: then everything of ours is taken away. Tells what
+    /// Switches the network half on, or off: then everything of ours is taken away. Returns what
     /// could not be done.
     pub async fn switch(
         &mut self,
@@ -236,7 +236,7 @@ impl Outputs {
         self.dnsmasq.forget(mac, reply);
     }
 
-    /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
+    /// Ends the panel and, if wanted, takes the gateway away. Returns what could not be put back.
     pub async fn stop(
         self,
         stop: Stop,

@@ -149,7 +149,7 @@ impl Reconcilers {
         }
     }
 
-    /// Ends all and takes everything of ours out of the kernel. Tells what could not be put back.
+    /// Ends all and takes everything of ours out of the kernel. Returns what could not be put back.
     pub async fn remove(self, state_directory: &Path) -> Vec<ApplyError> {
         let mut errors = Vec::new();
         let link = self.link.end().await.unwrap_or_else(|| LinkReconciler::new(state_directory));

@@ -1,5 +1,5 @@
 //! Files of ours in folders that may be another user's: the state folder and the run folder belong
-//! to the service's user, and root runs verbs that write there. Whoever owns a folder can put a
+//! to the service's user, and root runs verbs that write there. The owner of a folder can put a
 //! link, a FIFO or a folder in the place of a file. So a file is only reached below a descriptor of
 //! its folder, never through a link; a new one is made beside (`NAME.new`) and put in the old one's
 //! place; what is read is an ordinary file with one name, of an owner that may be.

@@ -20,8 +20,8 @@ pub struct SubUsers {
     ranges: Vec<RangeInclusive<u32>>,
 }
 
-/// Tells one version of a file from the next: device, inode, length and time of the last change
-/// (seconds, nanoseconds).
+/// Distinguishes one version of a file from the next: device, inode, length and time of the last
+/// change (seconds, nanoseconds).
 type Version = (u64, u64, u64, (i64, i64));
 
 impl SubUsers {

@@ -349,7 +349,7 @@ impl Show {
                 format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32());
             self.unwritten = output::deliver(&line);
         }
-        // Nobody reads any more, or nothing more can be written: the end.
+        // The reader is gone, or nothing more can be written: the end.
         self.over |= self.unwritten != 0 || !output::is_open();
     }
 

@@ -133,7 +133,7 @@ impl Reader<'_> {
                 span,
                 format!(
                     "{name} = \"{text}\" is not a duration: an integer and ms, s, m, h or d, \
-                         \"90s\""
+                     \"90s\""
                 ),
             );
             default

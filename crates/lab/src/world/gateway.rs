@@ -40,7 +40,7 @@ impl World {
         environment: &[(&str, &str)],
     ) -> Result<()> {
         self.write_settings()?;
-        // Whoever the gateway runs as may read it.
+        // Any user that the gateway runs as may read it.
         let fifo = format!("{HOME}/buttons");
         let _ = mknodat(CWD, &fifo, FileType::Fifo, Mode::empty(), 0);
         fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666))

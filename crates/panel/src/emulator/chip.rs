@@ -263,24 +263,27 @@ impl Chip {
     /// driven.
     pub fn codes(&self, geometry: Geometry) -> Vec<Vec<u8>> {
         let columns = usize::from(geometry.columns);
-        let seen = |row: usize, column: usize| {
-            // How the glass is wired: rows 2 and 3 continue 0 and 1, a 16x1 is two halves of eight.
-            let (line, offset) = match (geometry.rows, row) {
-                (1, _) if column >= columns / 2 => (1, column - columns / 2),
-                (1, _) => (0, column),
-                (_, 0 | 1) => (row, column),
-                _ => (row - 2, columns + column),
-            };
-            let cell = match (self.on, self.two_lines, line) {
-                (false, _, _) | (true, false, 1) => return b' ',
-                (true, false, _) => (offset + usize::from(self.shift)) % 80,
-                (true, true, line) => line * 40 + (offset + usize::from(self.shift)) % 40,
-            };
-            self.ddram.get(cell).copied().unwrap_or(b' ')
-        };
         (0..usize::from(geometry.rows))
-            .map(|row| (0..columns).map(|column| seen(row, column)).collect())
+            .map(|row| (0..columns).map(|column| self.code_at(geometry, row, column)).collect())
             .collect()
+    }
+
+    /// Returns the character code seen at a place of a glass of this size. Rows 2 and 3 continue 0
+    /// and 1, a 16x1 is two halves of eight.
+    fn code_at(&self, geometry: Geometry, row: usize, column: usize) -> u8 {
+        let columns = usize::from(geometry.columns);
+        let (line, offset) = match (geometry.rows, row) {
+            (1, _) if column >= columns / 2 => (1, column - columns / 2),
+            (1, _) => (0, column),
+            (_, 0 | 1) => (row, column),
+            _ => (row - 2, columns + column),
+        };
+        let cell = match (self.on, self.two_lines, line) {
+            (false, _, _) | (true, false, 1) => return b' ',
+            (true, false, _) => (offset + usize::from(self.shift)) % 80,
+            (true, true, line) => line * 40 + (offset + usize::from(self.shift)) % 40,
+        };
+        self.ddram.get(cell).copied().unwrap_or(b' ')
     }
 
     /// Returns the dots of a character code: from CGRAM for the first sixteen, else from the ROM.

@@ -268,8 +268,8 @@ where
         command.send(&mut self.wire).map_err(|error| refused(&error))
     }
 
-    /// Returns whether the display is lit as it was sent; `None` where that cannot be read. Power-on
-    /// leaves it off.
+    /// Returns whether the display is lit as it was sent; `None` where that cannot be read.
+    /// Power-on leaves it off.
     fn holds(&mut self) -> Option<bool> {
         if self.failed_reads >= UNREADABLE {
             return None;

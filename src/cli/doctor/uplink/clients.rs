@@ -233,14 +233,14 @@ fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> 
     }
     let named =
         words.iter().skip(1).any(|word| *word == port || word.strip_prefix("-i") == Some(port));
-    let held = || {
-        let sockets =
-            packet_sockets(&machine.path("/")).into_iter().filter(|socket| socket.index == index);
-        sockets
-            .into_iter()
-            .any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
-    };
-    named || held()
+    named || holds_packet_socket(machine, process, index)
+}
+
+/// Returns whether a process has a packet socket on the port.
+fn holds_packet_socket(machine: &Machine, process: &Process, index: LinkIndex) -> bool {
+    let sockets =
+        packet_sockets(&machine.path("/")).into_iter().filter(|socket| socket.index == index);
+    sockets.into_iter().any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
 }
 
 /// Returns whether a manager started the process: NetworkManager may bring dhclient or dhcpcd for

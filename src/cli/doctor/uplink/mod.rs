@@ -62,8 +62,8 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether it is an IPv4 address that a server gave: neither link-local (169.254.0.0/16) nor
-/// a translator's (192.0.0.0/24, RFC 7335).
+/// Returns whether it is an IPv4 address that a server gave: neither link-local (169.254.0.0/16)
+/// nor a translator's (192.0.0.0/24, RFC 7335).
 fn is_leased_ipv4(net: &IpNet) -> bool {
     match net {
         IpNet::V4(net) => {
@@ -84,7 +84,7 @@ fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     off.map(|port| {
         let text = format!(
             "the uplink {port} is switched off (administratively down), so it sees \
-                            no cable or network"
+             no cable or network"
         );
         let rank = if carries { Rank::Hint } else { Rank::Finding };
         let remedy = switch_on(context.machine, port);

@@ -134,8 +134,8 @@ fn rule_alert(
     Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
 }
 
-/// Returns the alert about a rule of others that leads a part of what the nodes send to the internet
-/// by no uplink.
+/// Returns the alert about a rule of others that leads a part of what the nodes send to the
+/// internet by no uplink.
 fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Alert> {
     let cluster = &facts.cluster_port()?.name;
     let Some(rule) = rule else {

@@ -106,8 +106,7 @@ fn through_uplink(
 ) {
     let index = uplink.link.index;
     let table = TABLE_UPLINK + index;
-    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
-    let addresses = uplink.addresses.iter().filter(|net| is_v4(net));
+    let addresses = uplink.addresses.iter().filter(|net| net.addr().is_ipv4());
     let sources: Vec<IpNet> = addresses.map(|net| IpNet::from(net.addr())).collect();
     if sources.is_empty() {
         return;
@@ -129,7 +128,7 @@ fn through_uplink(
     let routes = facts
         .kernel()
         .routes()
-        .filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
+        .filter(|r| r.table == TABLE_MAIN && r.index == index && r.destination.addr().is_ipv4());
     // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark
     // leads here alone, main's will do.
     let routes = routes.filter(|r| {

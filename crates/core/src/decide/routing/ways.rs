@@ -42,8 +42,8 @@ pub fn egress(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<E
     Some(EgressPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
 }
 
-/// Returns the ways from the head by itself, from its address in the cluster, and what comes from an uplink: by the
-/// cluster port.
+/// Returns the ways from the head by itself, from its address in the cluster, and what comes from
+/// an uplink: by the cluster port.
 fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
     let addressed = facts.kernel().is_local(net.addr()) && !facts.kernel().is_local(node);
     if !addressed
@@ -53,20 +53,14 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<W
     {
         return Vec::new();
     }
-    let way = |enters, from| Way {
-        enters,
-        from,
-        to: node,
-        leaves: port.index,
-        uid: 0,
-        ip_protocol: None,
-        ports: [None; 2],
-        tos: 0,
-    };
     // Without a way back to its source the kernel lets nothing in.
     let uplinks = facts.uplinks().into_iter().filter(leads_out);
-    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(INTERNET.into())));
-    [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
+    let entering = uplinks.map(|uplink| Way {
+        enters: Some(uplink.link.index),
+        ..Way::new(Some(INTERNET.into()), node, port.index)
+    });
+    let own = [None, Some(net.addr())].map(|from| Way::new(from, node, port.index));
+    own.into_iter().chain(entering).collect()
 }
 
 /// Returns whether an uplink has a cable and a gateway of IPv4.
@@ -74,7 +68,8 @@ fn leads_out(uplink: &UplinkView<'_>) -> bool {
     uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
 }
 
-/// Returns the ways of answers from the uplink's address, to its gateway and beyond, by that uplink.
+/// Returns the ways of answers from the uplink's address, to its gateway and beyond, by that
+/// uplink.
 fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
         return Vec::new();
@@ -83,17 +78,7 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let targets = [gateway, INTERNET].map(IpAddr::V4).into_iter();
     let targets = targets.filter(|to| !facts.kernel().is_local(*to));
     let (from, leaves) = (Some(address.addr().into()), uplink.link.index);
-    let way = |to| Way {
-        enters: None,
-        from,
-        to,
-        leaves,
-        uid: 0,
-        ip_protocol: None,
-        ports: [None; 2],
-        tos: 0,
-    };
-    targets.map(way).collect()
+    targets.map(|to| Way::new(from, to, leaves)).collect()
 }
 
 /// Returns ways out of the cluster for what only some rules of others take of the nodes' packets: a
@@ -102,29 +87,30 @@ fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<W
     let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_egress()) else {
         return BTreeSet::new();
     };
-    let way = |rule: &Rule| {
-        let flow = &rule.flow;
-        let from = node_of(facts, rule, net, node)?;
-        let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
-        // Of packets with ports those of TCP stand for all.
-        let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
-        let ip_protocol = flow.ip_protocol.or(of_ports);
-        let tos = flow.tos.unwrap_or(0);
-        let way = Way {
-            enters: Some(port.index),
-            from: Some(from),
-            to: INTERNET.into(),
-            leaves,
-            uid: 0,
-            ip_protocol,
-            ports,
-            tos,
-        };
-        let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
-        let part = from != node || ip_protocol.is_some() || tos != 0;
-        (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
-    };
-    rules_of_others(facts).filter_map(way).take(MOST).collect()
+    rules_of_others(facts)
+        .filter_map(|rule| way_of_a_part(facts, (port, net, node, leaves), rule))
+        .take(MOST)
+        .collect()
+}
+
+/// Returns the way out for the part of the nodes' packets that a rule takes.
+fn way_of_a_part(
+    facts: &Facts,
+    (port, net, node, leaves): (&Link, IpNet, IpAddr, LinkIndex),
+    rule: &Rule,
+) -> Option<Way> {
+    let flow = &rule.flow;
+    let from = node_of(facts, rule, net, node)?;
+    let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
+    // Of packets with ports those of TCP stand for all.
+    let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
+    let ip_protocol = flow.ip_protocol.or(of_ports);
+    let tos = flow.tos.unwrap_or(0);
+    let outward = Way::new(Some(from), INTERNET.into(), leaves);
+    let way = Way { enters: Some(port.index), ip_protocol, ports, tos, ..outward };
+    let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
+    let part = from != node || ip_protocol.is_some() || tos != 0;
+    (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
 }
 
 /// Returns an address of a node whose packets the rule may take: `node`, if it is one of them;

@@ -259,15 +259,15 @@ mod tests {
         let settings = crate::facts::tests::settings();
         let context = Context { settings: &settings, now: at(0), stopping: false };
         let mut vitals = Vitals::new();
-        let mut transitions = |index, servers: &[&str]| {
+        let mut known_after = |index, servers: &[&str]| {
             let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
             vitals.handle(&Event::Vital(Vital::Resolvers { index, servers }), context);
             vitals.resolvers.len()
         };
-        assert_eq!(transitions(0, &["10.99.0.1"]), 1);
+        assert_eq!(known_after(0, &["10.99.0.1"]), 1);
         for index in 7..70 {
-            assert_eq!(transitions(index, &["10.98.0.1"]), 2);
-            assert_eq!(transitions(index, &[]), 1, "interface {index}");
+            assert_eq!(known_after(index, &["10.98.0.1"]), 2);
+            assert_eq!(known_after(index, &[]), 1, "interface {index}");
         }
     }
 

@@ -161,17 +161,17 @@ impl KernelFacts {
 
     /// Ends a dump: what it did not list is forgotten. Returns whether anything was.
     pub fn end_listing(&mut self) -> bool {
-        let Some(transitions) = self.listing.take() else { return false };
+        let Some(listed) = self.listing.take() else { return false };
         let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());
-        self.links.retain(|index, _| transitions.links.contains(index));
+        self.links.retain(|index, _| listed.links.contains(index));
         for (index, held) in &mut self.addresses {
-            held.retain(|h| transitions.addresses.contains(&(*index, h.address)));
+            held.retain(|h| listed.addresses.contains(&(*index, h.address)));
         }
         self.addresses.retain(|_, held| !held.is_empty());
-        self.routes.retain(|r| transitions.routes.contains(r));
-        self.rules.retain(|r| transitions.rules.contains(r));
-        self.netconf.retain(|index, _| *index == Netconf::ALL || transitions.links.contains(index));
-        self.carrying_bridges.retain(|index| transitions.links.contains(index));
+        self.routes.retain(|r| listed.routes.contains(r));
+        self.rules.retain(|r| listed.rules.contains(r));
+        self.netconf.retain(|index, _| *index == Netconf::ALL || listed.links.contains(index));
+        self.carrying_bridges.retain(|index| listed.links.contains(index));
         for bridge in self.carrying_bridges.clone() {
             self.judge_bridge(Some(bridge));
         }
@@ -249,21 +249,21 @@ impl KernelFacts {
     /// Takes an address in. Returns whether it changed anything beyond the remaining lease time.
     pub fn apply_address(&mut self, change: &Change<Address>, now: Instant) -> bool {
         match change {
-            Change::Present(transitions) => {
+            Change::Present(address) => {
                 if let Some(listing) = &mut self.listing {
-                    listing.addresses.insert((transitions.index, transitions.address));
+                    listing.addresses.insert((address.index, address.address));
                 }
                 let fresh = HeldAddress {
-                    address: transitions.address,
-                    tentative: transitions.tentative,
-                    deprecated_since: transitions.deprecated.then_some(now),
-                    temporary: transitions.temporary,
-                    link_local: transitions.link_local,
-                    valid_until: transitions.valid_for.map(|rest| now + rest),
-                    ours: transitions.protocol == ROUTE_PROTOCOL,
+                    address: address.address,
+                    tentative: address.tentative,
+                    deprecated_since: address.deprecated.then_some(now),
+                    temporary: address.temporary,
+                    link_local: address.link_local,
+                    valid_until: address.valid_for.map(|rest| now + rest),
+                    ours: address.protocol == ROUTE_PROTOCOL,
                 };
-                let held = self.addresses.entry(transitions.index).or_default();
-                match held.iter_mut().find(|h| h.address == transitions.address) {
+                let held = self.addresses.entry(address.index).or_default();
+                match held.iter_mut().find(|h| h.address == address.address) {
                     Some(known) => {
                         let since = known.deprecated_since.or(fresh.deprecated_since);
                         let fresh = HeldAddress {
@@ -282,16 +282,15 @@ impl KernelFacts {
                     }
                 }
             }
-            Change::Gone(transitions) => {
-                let Some(held) = self.addresses.get_mut(&transitions.index) else { return false };
+            Change::Gone(address) => {
+                let Some(held) = self.addresses.get_mut(&address.index) else { return false };
                 let before = held.len();
-                held.retain(|h| h.address != transitions.address);
+                held.retain(|h| h.address != address.address);
                 let changed = before != held.len();
-                let (gone, is_v4) =
-                    (transitions.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
-                if is_v4(&transitions.address) && !held.iter().any(|h| is_v4(&h.address)) {
-                    self.forget_ipv4_routes(transitions.index);
-                } else if is_v4(&transitions.address) {
+                let gone = address.address.addr();
+                if gone.is_ipv4() && !held.iter().any(|h| h.address.addr().is_ipv4()) {
+                    self.forget_ipv4_routes(address.index);
+                } else if gone.is_ipv4() {
                     self.routes.retain(|route| route.preferred_source != Some(gone));
                 }
                 changed
@@ -341,19 +340,19 @@ impl KernelFacts {
 
     /// Takes per-interface settings in; a message holds only what changed. Returns whether it
     /// changed anything.
-    pub fn apply_netconf(&mut self, transitions: &Netconf) -> bool {
+    pub fn apply_netconf(&mut self, change: &Netconf) -> bool {
         let known = self
             .netconf
-            .entry(transitions.index)
-            .or_insert(Netconf { index: transitions.index, ..Netconf::default() });
+            .entry(change.index)
+            .or_insert(Netconf { index: change.index, ..Netconf::default() });
         let before = *known;
-        known.forwarding = transitions.forwarding.or(known.forwarding);
-        known.rp_filter = transitions.rp_filter.or(known.rp_filter);
-        known.arp_ignore = transitions.arp_ignore.or(known.arp_ignore);
-        known.arp_announce = transitions.arp_announce.or(known.arp_announce);
-        known.accept_redirects = transitions.accept_redirects.or(known.accept_redirects);
-        known.send_redirects = transitions.send_redirects.or(known.send_redirects);
-        known.accept_source_route = transitions.accept_source_route.or(known.accept_source_route);
+        known.forwarding = change.forwarding.or(known.forwarding);
+        known.rp_filter = change.rp_filter.or(known.rp_filter);
+        known.arp_ignore = change.arp_ignore.or(known.arp_ignore);
+        known.arp_announce = change.arp_announce.or(known.arp_announce);
+        known.accept_redirects = change.accept_redirects.or(known.accept_redirects);
+        known.send_redirects = change.send_redirects.or(known.send_redirects);
+        known.accept_source_route = change.accept_source_route.or(known.accept_source_route);
         before != *known
     }
 

@@ -1,7 +1,7 @@
 //! By which uplink the nodes go out where it is not the one of the main table's default route: that
 //! one has no internet, or the settings prefer another.
 //!
-//! Whoever else leads the nodes' traffic, as a VPN does, is left alone.
+//! Any other program that leads the nodes' traffic, as a VPN does, is left alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -182,11 +182,10 @@ fn is_dead(index: LinkIndex, uplinks: &Uplinks) -> bool {
 
 /// Returns whether an uplink has a carrier, an IPv4 address, and an IPv4 default route.
 fn leads_out(index: LinkIndex, links: &Links, uplinks: &Uplinks) -> bool {
-    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
     let carries = links.kernel().link(index).is_some_and(|link| link.up && link.carrier);
     let address = uplinks.get(index).and_then(|memory| memory.address);
     let route = links.kernel().default_route_of(index, address);
     carries
-        && address.as_ref().is_some_and(is_v4)
-        && route.is_some_and(|route| is_v4(&route.destination))
+        && address.is_some_and(|net| net.addr().is_ipv4())
+        && route.is_some_and(|route| route.destination.addr().is_ipv4())
 }

@@ -144,7 +144,7 @@ impl Routing {
 fn best_exit(links: &Links) -> Option<LinkIndex> {
     let carries = |index| links.kernel().link(index).is_some_and(|link| link.carrier);
     let exits = links.kernel().default_routes().filter(|route| {
-        matches!(route.destination, IpNet::V4(_))
+        route.destination.addr().is_ipv4()
             && links.roles().uplinks.contains(&route.index)
             && carries(route.index)
     });
@@ -155,11 +155,12 @@ fn best_exit(links: &Links) -> Option<LinkIndex> {
 /// IPv4 default route.
 fn may_leave(links: &Links) -> bool {
     let kernel = links.kernel();
-    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
     let cluster = links.cluster_port().filter(|port| port.up && port.carrier);
-    let addressed =
-        cluster.is_some_and(|port| kernel.addresses(port.index).iter().any(|h| is_v4(&h.address)));
-    let leads = |index| kernel.default_route(index).is_some_and(|route| is_v4(&route.destination));
+    let addressed = cluster.is_some_and(|port| {
+        kernel.addresses(port.index).iter().any(|h| h.address.addr().is_ipv4())
+    });
+    let leads =
+        |index| kernel.default_route(index).is_some_and(|route| route.destination.addr().is_ipv4());
     let carrying = |index| kernel.link(index).is_some_and(|link| link.up && link.carrier);
     addressed && links.roles().uplinks.iter().any(|index| carrying(*index) && leads(*index))
 }

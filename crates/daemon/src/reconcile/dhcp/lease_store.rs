@@ -195,16 +195,18 @@ impl LeaseStore {
 /// may hold an earlier end of a lease than the true one, as long as that is not over.
 fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock: u64) -> bool {
     let Some(kept) = kept else { return !now.is_empty() };
-    let left = |entry: &Entry| {
-        if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) }
-    };
     let same = |entry: &Entry| {
         kept.get(&entry.mac).is_some_and(|known| {
             let unchanged = Entry { expiry: entry.expiry, ..known.clone() } == *entry;
-            unchanged && left(known) >= left(entry) / 4
+            unchanged && left(known, clock) >= left(entry, clock) / 4
         })
     };
     kept.len() != now.len() || !now.values().all(same)
+}
+
+/// Returns how long a lease still lasts, in seconds; `u64::MAX`: for ever.
+fn left(entry: &Entry, clock: u64) -> u64 {
+    if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) }
 }
 
 /// Returns where the nodes of leases in another subnet are expected in `net`. Two that were apart

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// 4).
 const SERVICES: [u16; 4] = [53, 67, 68, 69];
 
-/// Tells whether a restart has to wait.
+/// Decides whether a restart has to wait.
 #[derive(Debug, Default)]
 pub struct Transfers {
     /// dnsmasq spoke of a file, or had a transfer's socket, last

@@ -37,7 +37,8 @@ pub const OPEN: [u8; 6] = {
     [1, 4, a, b, c, d]
 };
 
-/// An element. Bytes are in network order, those of numbers in the host's. An interval of one field is two of them.
+/// An element. Bytes are in network order, those of numbers in the host's. An interval of one field
+/// is two of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
     pub key: Vec<u8>,

@@ -34,7 +34,7 @@ pub struct RoutingReconciler {
 }
 
 /// Who takes them away again and again is reported so seldom.
-const TOLD: Duration = Duration::from_secs(60);
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 /// What to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,7 +56,7 @@ impl Reconciler for RoutingReconciler {
         // The kernel itself drops routes, but never a rule.
         let held = std::mem::take(&mut self.held);
         let drifted = diff.rules_to_add.iter().any(|rule| held.contains(rule))
-            && self.reported.is_none_or(|reported| reported.elapsed() >= TOLD);
+            && self.reported.is_none_or(|reported| reported.elapsed() >= REPORT_AGAIN);
         if drifted {
             self.reported = Some(Instant::now());
         }

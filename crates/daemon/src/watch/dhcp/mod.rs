@@ -61,8 +61,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Asks and listens for as long as there is a port; reports [`Dhcp::NoOtherServer`], [`Dhcp::OtherServer`],
-/// [`Dhcp::CheckFailed`] and [`Dhcp::CallsItself`].
+/// Asks and listens for as long as there is a port; reports [`Dhcp::NoOtherServer`],
+/// [`Dhcp::OtherServer`], [`Dhcp::CheckFailed`] and [`Dhcp::CallsItself`].
 ///
 /// # Errors
 /// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).

@@ -20,13 +20,12 @@ use std::time::Duration;
 use bramblegate_netlink::netfilter::GROUP_NFTABLES;
 use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, messages};
 use ipnet::IpNet;
-use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub use crate::event::FirewallWatch;
 use crate::event::{Blocker, Dropped, Event, Firewall, RuleCount, Traffic};
-use crate::packet::{ICMP, ICMPV6};
+use crate::packet::{ICMP, ICMPV6, index_of};
 use crate::sync::{Closed, next_aligned, reached};
 use crate::watch::emit;
 
@@ -193,7 +192,7 @@ pub fn read_any(bytes: &[u8]) {
 
 /// Returns the ports that packets pass; `None` without a cluster port.
 fn place(watch: &FirewallWatch) -> Option<Place> {
-    let port = |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
+    let port = |name: &String| Port { name: name.clone(), index: index_of(name).ok(), bridge: false };
     let cluster = Port { bridge: watch.bridge, ..port(watch.cluster_port.as_ref()?) };
     let head = match watch.head.or_else(|| watch.cluster_networks.first().copied()) {
         Some(IpNet::V4(head)) => Some(head),
@@ -403,11 +402,4 @@ impl Source {
             next_aligned(COUNTERS)
         }))
     }
-}
-
-fn index_of(name: &str) -> Option<u32> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket =
-        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
-    name_to_index(&socket, name).ok()
 }

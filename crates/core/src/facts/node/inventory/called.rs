@@ -166,7 +166,7 @@ impl AdvertisedNames {
         self.kept.get(name).is_some_and(|(keeper, _)| *keeper != mac)
     }
 
-    /// Forgets what time has ended. Tells whether there is more for it to end.
+    /// Forgets what time has ended. Returns whether there is more for it to end.
     pub fn sweep(&mut self, is_known: impl Fn(Mac) -> bool, now: Instant) -> bool {
         let over = |mac: Mac, at| !is_known(mac) && now.saturating_since(at) >= STRANGERS_TIME;
         self.advertised.retain(|mac, advertised| !over(*mac, advertised.since));

@@ -183,15 +183,13 @@ impl Nodes {
             return;
         }
         // One that answered once goes last, even if its address was taken.
-        let group = |answered: bool, placed: bool| {
-            let wanted = move |node: &&NodeState| {
-                (node.has_answered(), node.address.is_some()) == (answered, placed)
-            };
-            self.unconfirmed(newest).filter(wanted).map(|node| node.id).collect::<Vec<_>>()
-        };
-        let groups =
-            [group(false, false), group(false, true), group(true, false), group(true, true)]
-                .concat();
+        let groups = [
+            self.unconfirmed_with(newest, false, false),
+            self.unconfirmed_with(newest, false, true),
+            self.unconfirmed_with(newest, true, false),
+            self.unconfirmed_with(newest, true, true),
+        ]
+        .concat();
         let unconfirmed = groups.len() + 1;
         let too_many = found.saturating_sub(most);
         if too_many > 0 {
@@ -202,6 +200,14 @@ impl Nodes {
             let gone = self.forget(id);
             self.inventory.pushed_out.extend(gone);
         }
+    }
+
+    /// Returns found nodes without a lease that have answered or not, and have an address or not.
+    fn unconfirmed_with(&self, newest: NodeId, answered: bool, placed: bool) -> Vec<NodeId> {
+        let wanted = move |node: &&NodeState| {
+            (node.has_answered(), node.address.is_some()) == (answered, placed)
+        };
+        self.unconfirmed(newest).filter(wanted).map(|node| node.id).collect::<Vec<_>>()
     }
 
     /// Returns found nodes with neither a lease nor an answer to show, the oldest first.
@@ -235,9 +241,9 @@ mod tests {
 
     #[test]
     fn counts_are_reported_in_steps() {
-        let transitions: Vec<u64> =
+        let reported: Vec<u64> =
             [1, 9, 10, 19, 20, 49, 50, 99, 100, 4321].into_iter().map(round).collect();
-        assert_eq!(transitions, [1, 5, 10, 10, 20, 20, 50, 50, 100, 2000]);
+        assert_eq!(reported, [1, 5, 10, 10, 20, 20, 50, 50, 100, 2000]);
     }
 
     #[test]

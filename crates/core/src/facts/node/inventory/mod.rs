@@ -228,7 +228,7 @@ impl Nodes {
         }
     }
 
-    /// Forgets what time has ended. Tells who went.
+    /// Forgets what time has ended. Returns who went.
     pub fn sweep(&mut self, settings: &Settings, now: Instant) -> Vec<NodeState> {
         let pushed_out = std::mem::take(&mut self.inventory.pushed_out);
         self.let_alone(now);
@@ -269,7 +269,7 @@ impl Nodes {
         Some(gone)
     }
 
-    /// Brings who a board is in line with what is known of it. Tells the node if it is a new one.
+    /// Brings who a board is in line with what is known of it. Returns the node if it is a new one.
     fn settle(&mut self, mac: Mac, settings: &Settings, now: Instant) -> Option<NodeId> {
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
         self.unlearn(mac);
@@ -398,12 +398,12 @@ impl Nodes {
             .filter(|lease| free(lease) && !is_left(lease))
             .or(node.configured_address)
             .or_else(|| self.address_of(mac, settings).filter(free));
-        // Nobody sees it any more: it is where it was, unless another is there.
+        // It is seen nowhere any more: it is where it was, unless another is there.
         let Some(address) = address.filter(|address| node.address != Some(*address)) else {
             return;
         };
         self.vacate(address);
-        // Whoever had to give way may have come home to it.
+        // A node that had to give way may have come home to it.
         if self.by_address(address).is_none_or(|holder| holder.id == id) {
             self.identify(id, |node| node.address = Some(address));
         }

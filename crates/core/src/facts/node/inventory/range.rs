@@ -11,8 +11,8 @@ use crate::config::Settings;
 use crate::event::Mac;
 
 /// Boards that have no lease keep at most so many addresses of a range of `size` to themselves:
-/// half of them. Whoever sends ARP with ever other hardware addresses must not leave none for those
-/// who ask.
+/// half of them. A computer that sends ARP with ever other hardware addresses must not leave none
+/// for those who ask.
 pub fn most_claims(size: usize) -> usize {
     size.div_ceil(2)
 }

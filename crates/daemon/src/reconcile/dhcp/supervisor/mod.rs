@@ -38,7 +38,7 @@ const KILLED_PAUSE: Duration = Duration::from_millis(400);
 const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
 /// It says that it has started within milliseconds; who has not after this long never will.
 const START: Duration = Duration::from_secs(5);
-/// Whoever ran so long ran well.
+/// A process that ran so long ran well.
 const LONG: Duration = Duration::from_secs(10);
 /// A port that another process has is tried again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

@@ -87,8 +87,8 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Tells the main loop how it goes: each change once, and never waits for it. A report that finds
-/// the channel full is kept until it is replaced or goes through.
+/// Reports to the main loop how it goes: each change once, and never waits for it. A report that
+/// finds the channel full is kept until it is replaced or goes through.
 #[derive(Debug)]
 pub struct Reporter {
     events: mpsc::Sender<Event>,
@@ -143,8 +143,8 @@ impl Reporter {
     }
 }
 
-/// Bytes and their time only count along: a report of the same lines is not news. Nor is it that something absent
-/// is absent, however it was found out.
+/// Bytes and their time only count along: a report of the same lines is not news. Nor is it that
+/// something absent is absent, however it was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
         (

@@ -31,7 +31,8 @@ pub struct Handle<Picture, Settings, Last> {
     dead_man: DeadMan,
 }
 
-/// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and that in reports.
+/// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and that in
+/// reports.
 pub fn start<P: Player + 'static>(
     name: &'static str,
     output: Output,
@@ -100,8 +101,8 @@ impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
         self.send(WorkerMessage::Turn);
     }
 
-    /// Shows that the main loop lives. Without this for [`SILENCE`](super::SILENCE) the device shows
-    /// that it does not.
+    /// Shows that the main loop lives. Without this for [`SILENCE`](super::SILENCE) the device
+    /// shows that it does not.
     pub fn renew_dead_man(&self) {
         if self.dead_man.renew() {
             self.send(WorkerMessage::Wake);

@@ -1,4 +1,4 @@
-//! Whoever makes boards up makes neither the list nor a name's changes grow.
+//! A computer that makes boards up makes neither the list nor a name's changes grow.
 
 use super::*;
 
