@@ -1,4 +1,5 @@
-//! The daemon: the only place that ties sources, facts, decisions and outputs together.
+//! The loop of the daemon: the only place that ties watches, facts, decisions and reconcilers
+//! together. Begin with `Daemon::main_loop`, which is the whole flow.
 
 mod commands;
 mod lock;
@@ -56,7 +57,8 @@ const BATCH: usize = 1024;
 /// than this.
 const AT_ONCE: u32 = 16;
 const SPACING: Duration = Duration::from_millis(500);
-/// How often the loop shows the devices' threads that it lives; they know it dead after `LEASE`.
+/// How often the loop shows the devices' threads that it lives; they take it for
+/// dead after `SILENCE` of `reconcile::panel::device`.
 const RENEWAL: Duration = Duration::from_secs(10);
 
 /// Who still owns our table after this long will not let go of it.
@@ -208,6 +210,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
 }
 
 impl Daemon {
+    /// Runs the whole flow: waits for an event, takes it and what waits behind it into the facts,
+    /// decides once for all of them, and hands out plans and pictures. Returns why it ends.
     async fn main_loop(&mut self) -> Result<Stop, Fatal> {
         loop {
             let Some(event) = self.next_event().await? else { continue };
