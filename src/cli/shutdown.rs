@@ -24,7 +24,7 @@ use crate::config::Settings;
 use node::{Stage, Target};
 use progress::{Progress, Reporter};
 
-/// So many ssh clients run at once.
+/// Bounds the ssh clients that run at once.
 const AT_ONCE: usize = 32;
 /// So often the daemon gets a report.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -286,7 +286,7 @@ pub struct Forward {
     pub port: u16,
 }
 
-/// Whom a forwarded port leads to.
+/// Where a forwarded port leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardTarget {
     /// by name: where it has its address now

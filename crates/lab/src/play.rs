@@ -10,7 +10,7 @@ use super::shell::within;
 use super::world::World;
 use super::{Error, Result, watch, while_doing, wiring};
 
-/// Who follows the play: a test, or the demo with a person before it.
+/// Follows the play: a test, or the demo with a person before it.
 pub trait Observer {
     /// Notes that something happens now.
     fn caption(&mut self, text: &str);

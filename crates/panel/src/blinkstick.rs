@@ -29,7 +29,7 @@ pub trait HidTransport: Send {
     fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, DeviceError>;
 }
 
-/// Who a device says it is.
+/// Holds what a device reports of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// `BSnnnnnn-M.m`

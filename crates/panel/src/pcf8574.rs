@@ -18,7 +18,8 @@ pub const ADDRESSES: [std::ops::RangeInclusive<u8>; 2] = [0x20..=0x27, 0x38..=0x
 /// The bus speed the expander is specified for.
 pub const CLOCK_HZ: u32 = 100_000;
 
-/// So many reads in a row that fail while writes succeed: adapter or chip cannot do it.
+/// How many reads in a row fail while writes succeed until it is clear that adapter or chip cannot
+/// do it.
 const UNREADABLE: u8 = 3;
 
 /// The expander, and what it drives.

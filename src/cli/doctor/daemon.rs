@@ -22,7 +22,7 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
 
 /// `CAP_NET_RAW` of `linux/capability.h`
 const NET_RAW: u32 = 13;
-/// Who may ping without it: the lowest and the highest group.
+/// The groups that may ping without it: the lowest and the highest.
 const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
 /// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the

@@ -11,7 +11,7 @@ use crate::api::client::ControlClient;
 use crate::api::control::{Order, Shutdown};
 use crate::cli::output;
 
-/// So many names are in a report: an order is a line of at most 4096 bytes.
+/// Bounds the names in a report: an order is a line of at most 4096 bytes.
 const NAMED: usize = 8;
 const CHANGED: usize = 24;
 

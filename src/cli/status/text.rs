@@ -9,7 +9,7 @@ use crate::api::status::{
     Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Shutdown, Snapshot, Uplink,
 };
 
-/// So many nodes are listed; of more, those that are not up come first.
+/// Bounds the nodes that are listed; of more, those that are not up come first.
 const MOST_NODES: usize = 40;
 
 const ROUTED: &str = "the venue uses the cluster's subnet: both work";

@@ -9,7 +9,7 @@ use super::node::Nodes;
 use super::transition::Transition;
 use crate::event::{Dhcp, Event, Instant, LinkIndex, Mac, ServerLog, ServerLogKind};
 
-/// Who else serves addresses on the cluster port.
+/// What is known of other servers on the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OtherServers {
     /// not asked yet, or not since the port was last plugged in
@@ -49,7 +49,7 @@ struct Want {
     until: Instant,
 }
 
-/// Who gets no address asks again: some clients after seconds, others after five minutes
+/// A client that gets no address asks again: some after seconds, others after five minutes
 /// (dhclient's `retry`).
 const WANT_TIME: Duration = Duration::from_secs(660);
 

@@ -57,11 +57,11 @@ const BATCH: usize = 1024;
 /// than this.
 const AT_ONCE: u32 = 16;
 const SPACING: Duration = Duration::from_millis(500);
-/// How often the loop shows the devices' threads that it lives; they take it for
-/// dead after `SILENCE` of `reconcile::panel::device`.
+/// How often the loop shows the devices' threads that it lives; after `SILENCE` of
+/// `reconcile::panel::device` they take it for dead.
 const RENEWAL: Duration = Duration::from_secs(10);
 
-/// Who still owns our table after this long will not let go of it.
+/// Bounds how long a previous instance may take to release our table.
 const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// Reads the settings anew; the error names every fault.
@@ -108,13 +108,13 @@ struct Daemon {
     reading: bool,
     /// once more when that has ended
     read_again: bool,
-    /// names of the nodes that are worked on
+    /// the persisted set of nodes in maintenance
     drained: StateFile,
     /// the nodes that were shut down and are not back
     shut_down: StateFile,
     /// the alerts that users know of, by code and subject
     known: StateFile,
-    /// what those two could not write
+    /// errors of those two, for the journal
     lost: mpsc::UnboundedReceiver<String>,
     facts: Facts,
     plans: Plans,

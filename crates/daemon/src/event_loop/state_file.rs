@@ -16,7 +16,7 @@ use crate::pace::Pace;
 /// At the end the disk is given so long.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// Who waits for a list to be on the disk.
+/// Resolved once the list is on the disk, or with why it is not.
 pub(super) type Reply = oneshot::Sender<Result<(), String>>;
 
 /// A list is written at once so many times in a row, and then once in each interval.

@@ -16,7 +16,8 @@ use crate::supervise::{Backoff, catch_async};
 /// Pauses between tries of a value that is not taken.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
-/// Since when a reconciler owes the answer to an order. A failure is an answer; a panic is none.
+/// Holds the start time of the `apply` in flight. Cleared on success and on error, not on panic: a
+/// failure is an answer, a panic is none.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<Mutex<Option<Instant>>>);
 

@@ -39,7 +39,8 @@ const KIND_32_ROWS: u8 = 0x03;
 const SH1106_PUMP_ON: [u8; 2] = [0xad, 0x8b];
 /// SH1106: the first of the 132 columns of its memory that is on the glass.
 const SH1106_OFFSET: usize = 2;
-/// So many reads in a row that fail while writes succeed: adapter or chip cannot do it.
+/// How many reads in a row fail while writes succeed until it is clear that adapter or chip cannot
+/// do it.
 const UNREADABLE: u8 = 3;
 
 /// Which controller drives the pixels.

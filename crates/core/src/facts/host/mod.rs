@@ -13,7 +13,7 @@ use crate::event::{Conflict, Event, Head, Instant, LinkIndex, Probe, Vital};
 /// A supply that sags does so again and again: it is reported for at least this long after it was
 /// last seen.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
-/// So much better than its limit a vital must be until it counts as well again: degrees, …
+/// How much better than its limit a vital must be until it counts as well again: degrees, …
 const COOLER: i32 = 5;
 /// … and percent.
 const BETTER: u8 = 3;

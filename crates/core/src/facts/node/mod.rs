@@ -322,7 +322,7 @@ impl Nodes {
     }
 }
 
-/// Who a new node is.
+/// Describes a new node.
 #[derive(Debug, Clone)]
 struct Fresh {
     name: String,

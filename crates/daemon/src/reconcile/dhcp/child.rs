@@ -22,8 +22,8 @@ const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"]
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Longer lines are cut.
 const LONGEST: usize = 4096;
-/// No more lines are forwarded in a row, and one more in each interval; a thousand nodes that come
-/// at once say 4,000, most of them routine.
+/// Bounds the lines that are forwarded in a row, and one more in each interval; a thousand nodes
+/// that come at once cause 4,000, most of them routine.
 const LINES: u32 = 2000;
 const LINE_INTERVAL: Duration = Duration::from_micros(500);
 /// Bytes of the pipe, and what is read at a time: what an ordinary user may have (pipe(7)). Where

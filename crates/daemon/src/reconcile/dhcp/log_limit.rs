@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use crate::event::{Mac, ServerLog, ServerLogKind};
 
-/// Within this long each thing is logged once, of several of a kind no more than so many, and of so
-/// many kinds the first.
+/// A window of the limit. In each, identical texts are logged once, at most `MOST` of a kind, and
+/// at most `KINDS` kinds.
 const WINDOW: Duration = Duration::from_secs(60);
 const MOST: usize = 20;
 const KINDS: usize = 16;
-/// So many of its words say of which kind a text is.
+/// How many first words of a text make its kind.
 const TELLING: usize = 4;
 
 /// What was logged lately, of each matter that nodes can bring about at will.

@@ -38,7 +38,7 @@ pub struct Listener {
     restraint: LogRateLimiter,
 }
 
-/// So many are remembered; then they are reported again.
+/// Bounds those that are remembered; beyond it they are reported again.
 const NOT_GIVEN: usize = 1000;
 
 impl Listener {

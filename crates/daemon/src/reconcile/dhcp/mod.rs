@@ -55,7 +55,7 @@ pub struct DnsmasqHandle {
     task: JoinHandle<()>,
 }
 
-/// Who waits for an order to be carried out.
+/// Resolved once an order has been carried out, or with why it was not.
 pub type Reply = oneshot::Sender<Result<(), String>>;
 
 /// A board whose address is to be forgotten.

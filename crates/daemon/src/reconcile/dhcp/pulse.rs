@@ -43,7 +43,7 @@ pub enum Sign {
 #[derive(Debug)]
 pub struct Pulse(#[expect(dead_code, reason = "held to be dropped")] Task);
 
-/// Whom to ask.
+/// Names the server to ask.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub process: Pid,
@@ -54,7 +54,7 @@ pub struct Target {
     pub asked: Questions,
 }
 
-/// So many questions in a row are none that it could have missed by chance.
+/// How many questions in a row it cannot have missed by chance.
 const DEAF: u64 = 3;
 /// Silence is looked at once more after this long. It serves one board after the other, and some
 /// Raspberry Pis are answered a second late: of many at a time most have asked before their turn

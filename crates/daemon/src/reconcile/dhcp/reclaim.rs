@@ -26,11 +26,11 @@ const SERVER_PORT: u16 = 67;
 const RELEASE: u8 = 7;
 const HEADER: usize = 240;
 
-/// Who has which address by the settings.
+/// The addresses that the settings give, each with its board.
 pub type Homes = [(Ipv4Addr, Mac)];
 
-/// So many leases are given back by message; with more of them dnsmasq starts anew, for it would
-/// miss some.
+/// Bounds the leases that are given back by message; with more of them dnsmasq starts anew, for it
+/// would miss some.
 const MOST: usize = 100;
 
 /// Returns those leases whose address is another board's by the settings.

@@ -16,7 +16,7 @@ use crate::facts::node::most_claims;
 use crate::files::folder;
 use crate::watch::dhcp::leases::file::Leases;
 
-/// So many boards are remembered at most; those that were here last.
+/// Bounds the boards that are remembered: those that were here last.
 const MOST: usize = 4096;
 
 /// Holds which board had which address last, on the disk as `MAC ADDRESS` lines.

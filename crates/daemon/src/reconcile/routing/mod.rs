@@ -33,7 +33,7 @@ pub struct RoutingReconciler {
     reported: Option<Instant>,
 }
 
-/// Who takes them away again and again is reported so seldom.
+/// How often it is reported that another program takes them away again and again.
 const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 /// What to do, in this order.

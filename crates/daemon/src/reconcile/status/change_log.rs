@@ -10,7 +10,7 @@ use crate::view::status::{NodeStatus, Snapshot};
 
 /// Nodes reported in one line, at most: a line stays well below what a client may fall behind.
 const NODES_IN_A_LINE: usize = 500;
-/// See the module.
+/// Holds the status as it is, and what of it no client has been sent yet.
 #[derive(Debug, Default)]
 pub struct ChangeLog {
     current: Option<Snapshot>,

@@ -32,8 +32,8 @@ use tracing::debug;
 
 /// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
 const MODE: u32 = 0o666;
-/// So many can look at once, of one user so many; the next is refused and closed. Strangers leave a
-/// quarter to root, the daemon's own user and the group.
+/// Bounds the clients, in all and of one user; further ones are refused and closed. Strangers leave
+/// a quarter to root, the daemon's own user and the group.
 const PLACES: Limits = Limits { all: 128, each: 32, kept: 32, kept_for_root: 8 };
 /// Between two lines of changes: at most ten in any second.
 const SPACING: Duration = Duration::from_millis(105);

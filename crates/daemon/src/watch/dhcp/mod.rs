@@ -189,7 +189,7 @@ struct Watch {
     only_news: bool,
 }
 
-/// So many questions may be answered at a time.
+/// Bounds the questions that may be answered at a time.
 const QUESTIONS: usize = 3;
 
 impl Watch {

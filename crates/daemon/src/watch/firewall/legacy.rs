@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use super::expression::{Expression, Verdict, What, xtables_match, xtables_target};
 use super::foreign::{Base, Chain, IPV4, IPV6, Ruleset, Table};
 
-/// Who may not read that sees here which tables the kernel's modules hold.
+/// Where a process that may not read that sees which tables the kernel's modules hold.
 const MODULES: &str = "/proc/modules";
 /// `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`
 const GET_INFO: libc::c_int = 64;

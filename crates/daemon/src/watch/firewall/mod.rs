@@ -192,7 +192,8 @@ pub fn read_any(bytes: &[u8]) {
 
 /// Returns the ports that packets pass; `None` without a cluster port.
 fn place(watch: &FirewallWatch) -> Option<Place> {
-    let port = |name: &String| Port { name: name.clone(), index: index_of(name).ok(), bridge: false };
+    let port =
+        |name: &String| Port { name: name.clone(), index: index_of(name).ok(), bridge: false };
     let cluster = Port { bridge: watch.bridge, ..port(watch.cluster_port.as_ref()?) };
     let head = match watch.head.or_else(|| watch.cluster_networks.first().copied()) {
         Some(IpNet::V4(head)) => Some(head),

@@ -12,10 +12,10 @@ use super::super::{NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Mac, NodeId};
 
-/// So many boards that have neither a lease nor an answer to show are listed, at most; each of them
-/// is asked whether it lives.
+/// Bounds the boards that are listed with neither a lease nor an answer to show; each of them is
+/// asked whether it lives.
 const MOST_UNCONFIRMED: usize = 256;
-/// So many strangers may come in a row, if the subnet has as many addresses, …
+/// Bounds the strangers that may come in a row, if the subnet has as many addresses, …
 const MOST_AT_ONCE: usize = 1024;
 /// … and one more in each interval after that.
 const NEXT_AFTER: Duration = Duration::from_millis(500);

@@ -23,7 +23,7 @@ pub struct Given {
     until: Option<Instant>,
 }
 
-/// Who answers at an address.
+/// What is known of the board at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sighting {
     mac: Mac,

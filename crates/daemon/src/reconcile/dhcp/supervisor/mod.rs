@@ -34,7 +34,7 @@ const PAUSES: Backoff =
     Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(LONG);
 /// The longest pause when it was killed.
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
-/// So many ends of its own doing within so long are a crash loop.
+/// Bounds the ends of its own doing: more within this time are a crash loop.
 const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
 /// It says that it has started within milliseconds; who has not after this long never will.
 const START: Duration = Duration::from_secs(5);

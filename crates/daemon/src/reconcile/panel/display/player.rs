@@ -20,7 +20,8 @@ pub(super) struct Periods {
     /// How often the controller is initialised again, in case interference has disturbed it. Each
     /// time the thread wakes half a dozen times, for the bus and for the controller.
     pub refresh: Duration,
-    /// So long without news an OLED glows less: its pixels age with the light that they gave.
+    /// after this long without news an OLED glows less: its pixels age with the light that they
+    /// gave
     pub dim_after: Duration,
 }
 
