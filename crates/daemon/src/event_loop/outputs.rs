@@ -153,7 +153,7 @@ impl Outputs {
             panel.display.show(playlist.clone());
             self.playlist = Some(playlist);
         }
-        let lights = led::lights(settings, facts, desired);
+        let lights = led::lights(facts, desired);
         if self.lights.as_ref() != Some(&lights) {
             panel.indicator.show(lights.clone());
             self.lights = Some(lights);

@@ -189,7 +189,7 @@ fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
 /// Returns whether the clock is set. A Pi without a clock of its own has a guessed time until the
 /// network sets it. systemd-timesyncd leaves a mark; other time servers do not, so without
 /// timesyncd a date that can be is believed.
-fn is_clock_set(root: &Path, now: SystemTime) -> bool {
+pub(crate) fn is_clock_set(root: &Path, now: SystemTime) -> bool {
     let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
     let there = |path: &str| root.join(path).exists();
     possible

@@ -32,6 +32,7 @@ pub use crate::event::VitalsPlan;
 use crate::event::{Event, Head, Vital};
 use crate::sync::{Closed, next_aligned};
 use crate::watch::emit;
+pub(crate) use head::is_clock_set;
 use head::{SENSORS, Seen, View};
 pub use neighbours::Neighbours;
 use ports::Ports;
