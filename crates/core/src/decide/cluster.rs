@@ -17,7 +17,7 @@ use super::{Overlap, ROUTE_PROTOCOL};
 pub struct Placement {
     pub address: IpNet,
     /// retired addresses that stay until no node uses their subnets
-    pub kept: Vec<IpNet>,
+    pub retained: Vec<IpNet>,
     pub overlap: Overlap,
     /// an uplink holds an address of the cluster: (interface, address)
     pub clash: Option<(LinkIndex, IpAddr)>,
@@ -28,7 +28,7 @@ pub struct Placement {
 impl Placement {
     /// Returns the networks of the cluster now.
     pub fn networks(&self) -> Vec<IpNet> {
-        std::iter::once(&self.address).chain(&self.kept).map(IpNet::trunc).collect()
+        std::iter::once(&self.address).chain(&self.retained).map(IpNet::trunc).collect()
     }
 }
 
@@ -51,7 +51,7 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
         Overlap::None
     };
     let ipv6 = facts.cluster_ipv6().and_then(heads_ipv6);
-    Placement { address, kept: kept(facts, address), overlap, clash, ipv6 }
+    Placement { address, retained: retained(facts, address), overlap, clash, ipv6 }
 }
 
 /// Returns the head's address in the nodes' IPv6 network: the first behind the subnet routers'
@@ -63,7 +63,7 @@ fn heads_ipv6(net: Ipv6Net) -> Option<Ipv6Net> {
 
 /// Returns addresses of ours on the cluster port, other than `address`, whose subnets nodes still
 /// use, and no other port does.
-fn kept(facts: &Facts, address: IpNet) -> Vec<IpNet> {
+fn retained(facts: &Facts, address: IpNet) -> Vec<IpNet> {
     let own = facts.own_addresses().filter(|net| *net != address);
     own.filter(|net| facts.is_in_use(*net) && !is_taken(facts, *net)).collect()
 }

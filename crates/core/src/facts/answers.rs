@@ -259,8 +259,8 @@ impl Facts {
     }
 
     /// Returns what the ports of the gateway have to be set to for as long as it is enabled.
-    pub fn kept_netconf(&self) -> Vec<Netconf> {
-        self.links.kept_netconf(&self.settings, self.cluster_answers_for_uplink())
+    pub fn desired_netconf(&self) -> Vec<Netconf> {
+        self.links.desired_netconf(&self.settings, self.cluster_answers_for_uplink())
     }
 
     /// Returns whether the gateway stands, so that READY need not wait any longer: the rule set is
@@ -271,6 +271,6 @@ impl Facts {
         self.outputs.is_well(Output::Firewall)
             && self.outputs.has_answered(Output::Link)
             && self.outputs.has_answered(Output::Routing)
-            && self.links.forwards_by(&self.kept_netconf())
+            && self.links.forwards_by(&self.desired_netconf())
     }
 }

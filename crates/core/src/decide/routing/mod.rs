@@ -75,7 +75,7 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
     let marked = Some((MARK_CLUSTER, MARK_CLUSTER));
     plan.rules.insert(Rule { mark: marked, ..rule(place::MARKED, TABLE_CLUSTER) });
     let place = if overlaps { place::CLUSTER_LAST } else { place::CLUSTER };
-    for net in std::iter::once(placement.address).chain(placement.kept.iter().copied()) {
+    for net in std::iter::once(placement.address).chain(placement.retained.iter().copied()) {
         plan.rules.insert(Rule { destination: Some(net.trunc()), ..rule(place, TABLE_CLUSTER) });
         // The kernel takes no route by a port that is switched off, which we switch on.
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
@@ -176,7 +176,7 @@ fn connected(index: LinkIndex, net: IpNet) -> Route {
 /// Returns whether the address is the head's in the cluster, or a node's of the settings.
 fn is_ours(facts: &Facts, placement: &Placement, address: IpAddr) -> bool {
     placement.address.addr() == address
-        || placement.kept.iter().any(|net| net.addr() == address)
+        || placement.retained.iter().any(|net| net.addr() == address)
         || facts.settings().nodes.iter().any(|node| node.address.map(IpAddr::V4) == Some(address))
 }
 
