@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::sockets::holders;
 use super::{CheckContext, Finding, FindingCode};
+use crate::cli::machine::Machine;
 use crate::config::{LcdBus, LedDevice};
 use crate::panel::claimed::{self, DetachedStick};
 

@@ -1,8 +1,8 @@
 //! Where the cluster's subnet is: at home, or moved out of the venue's way.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::Settings;
 pub use crate::config::keep_host;

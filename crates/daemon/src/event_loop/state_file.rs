@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(read(&file), Stored::default(), "a missing file is nothing");
         fs::write(&file, b"node-down rpi1 down\nnode-\xffown rpi2 down\nuplink-clash CLASH 192.168.50\nnode-down rp")
             .unwrap();
-        let kept = read(&file);
+        let stored = read(&file);
         assert_eq!(stored.lines, lines(&["node-down rpi1 down", "uplink-clash CLASH 192.168.50"]));
         assert!(
             stored

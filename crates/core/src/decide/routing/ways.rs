@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::config::{Allow, Settings, Transport};
 use crate::decide::cluster::venue_servers;
 use crate::decide::{Desired, ROUTE_PROTOCOL, RULE_PREFERENCE};
-use crate::event::{EgressPlan, Flow, INTERNET, Link, Rule, Way};
+use crate::event::{EgressPlan, Flow, INTERNET, Link, LinkIndex, Rule, Way};
 use crate::facts::Facts;
 use crate::facts::uplink::UplinkView;
 

@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::api::clat;
 use crate::config::UplinkProbe;
 use crate::event::{Instant, LinkIndex, Reachability};

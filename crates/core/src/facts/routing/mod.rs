@@ -6,8 +6,6 @@ pub(crate) mod detour;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::context::Context;
 use super::link::Links;
 use super::output::Outputs;
@@ -32,7 +30,8 @@ pub struct Routing {
     /// default route and all is set
     refused_since: Option<Instant>,
     detour: Detour,
-    egress: Option<(LinkIndex, IpAddr)>,
+    /// the uplink that the nodes' new IPv4 connections leave by, and the address that they get there
+    masquerade: Option<(LinkIndex, IpAddr)>,
     stale_sources: Vec<IpAddr>,
     /// an order that waited may be carried out now, or is new
     resyncs: Resyncs,
@@ -70,7 +69,7 @@ impl Routing {
     /// Brings up to date what follows from links, uplinks and time.
     pub(super) fn refresh(&mut self, context: Context<'_>, links: &Links, uplinks: &Uplinks) {
         self.detour.refresh(context, links, uplinks, self.main_egress(links));
-        self.refresh_egress(links);
+        self.refresh_masquerade(links);
         let refused = self.egress == Some(None) && links.is_forwarding_by_all() && may_leave(links);
         self.refused_since = refused.then(|| self.refused_since.unwrap_or(context.now));
     }
@@ -85,10 +84,12 @@ impl Routing {
 
     /// Orders that connections are deleted which are stuck: the best IPv4 default route has moved
     /// to another uplink, and the one before keeps the address that they are translated to.
-    fn refresh_egress(&mut self, links: &Links) {
-        let Some(index) = self.detour.by().or_else(|| best_exit(links)) else { return };
+    fn refresh_masquerade(&mut self, links: &Links) {
+        let Some(index) = self.detour.by().or_else(|| best_egress(links)) else { return };
         let Some(address) = ipv4_source(links.kernel(), index).map(IpAddr::V4) else { return };
-        let Some((old_index, old_address)) = self.egress.replace((index, address)) else { return };
+        let Some((old_index, old_address)) = self.masquerade.replace((index, address)) else {
+            return;
+        };
         let mut held = links.kernel().addresses(old_index).iter();
         let kept = held.any(|h| h.address.addr() == old_address);
         if old_index != index && kept {
@@ -141,7 +142,7 @@ impl Routing {
 }
 
 /// Returns the uplink with the best IPv4 default route of the main table.
-fn best_exit(links: &Links) -> Option<LinkIndex> {
+fn best_egress(links: &Links) -> Option<LinkIndex> {
     let carries = |index| links.kernel().link(index).is_some_and(|link| link.carrier);
     let exits = links.kernel().default_routes().filter(|route| {
         route.destination.addr().is_ipv4()

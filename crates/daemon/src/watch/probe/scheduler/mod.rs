@@ -292,7 +292,7 @@ impl ProbeScheduler {
     }
 
     /// Returns what is asked of a node now.
-    fn question(&self, longest: Duration, index: u32) -> Option<Question<'_>> {
+    fn question(&self, longest: u32, index: u32) -> Option<Question<'_>> {
         let ask = self.asks.get(index as usize)?;
         let target = self.plan.nodes.get(ask.node as usize)?;
         let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
