@@ -1,4 +1,4 @@
-//! What `doctor` prints: text for people, with a line for each check if wanted, and JSON.
+//! What `doctor` prints: text for users, with a line for each check if wanted, and JSON.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn tally(checks: &[Checked]) -> String {
     text
 }
 
-/// Returns what was seen and found, for people; with a line for each check if that is wanted.
+/// Returns what was seen and found, for users; with a line for each check if that is wanted.
 pub fn text(checks: &[Checked], findings: &[Finding], is_verbose: bool) -> String {
     let notes = checks.iter().flat_map(|checked| &checked.notes);
     let notes: String = notes.map(|note| format!("well     {}\n", printable_line(note))).collect();

@@ -16,7 +16,7 @@ pub const EXPORTER: u16 = 9100;
 /// The files and words that can be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// columns, for people
+    /// columns, for users
     Table,
     /// an array of JSON, as in the status
     Json,

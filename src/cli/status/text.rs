@@ -1,4 +1,4 @@
-//! The status as people read it.
+//! The status as users read it.
 
 use std::fmt::Display;
 

@@ -98,7 +98,7 @@ type Ask<T> = Box<dyn Fn(&World) -> T>;
 pub struct Proof {
     /// names what is missing
     pub unmet: Ask<Option<String>>,
-    /// what was seen, for people
+    /// what was seen, for users
     pub words: Ask<String>,
 }
 
