@@ -233,7 +233,7 @@ mod tests {
         let (sender, events) = mpsc::channel(16);
         let in_flight = InFlight::default();
         let again = Arc::clone(&story);
-        let anew = move || {
+        let factory = move || {
             again.made.fetch_add(1, Ordering::SeqCst);
             Clumsy(Arc::clone(&again))
         };
