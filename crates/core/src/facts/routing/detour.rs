@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::api::clat;
 use crate::config::UplinkProbe;
 use crate::event::{Instant, LinkIndex, Reachability};
@@ -180,10 +182,11 @@ fn is_dead(index: LinkIndex, uplinks: &Uplinks) -> bool {
 
 /// Returns whether an uplink has a carrier, an IPv4 address, and an IPv4 default route.
 fn leads_out(index: LinkIndex, links: &Links, uplinks: &Uplinks) -> bool {
+    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
     let carries = links.kernel().link(index).is_some_and(|link| link.up && link.carrier);
     let address = uplinks.get(index).and_then(|memory| memory.address);
     let route = links.kernel().default_route_of(index, address);
     carries
-        && address.is_some_and(|net| net.addr().is_ipv4())
-        && route.is_some_and(|route| route.destination.addr().is_ipv4())
+        && address.as_ref().is_some_and(is_v4)
+        && route.is_some_and(|route| is_v4(&route.destination))
 }

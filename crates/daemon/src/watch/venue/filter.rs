@@ -41,6 +41,10 @@ pub fn news(known: &[Known]) -> Vec<SockFilter> {
 
 /// Rejects what is the same to the last bit.
 fn repetition(source: &[u8; 16], message: &[u8]) -> Vec<SockFilter> {
+    let words = |from: u32, bytes: &[u8]| -> Vec<(u32, u32)> {
+        let words = bytes.chunks_exact(4).filter_map(|word| word.first_chunk().copied());
+        (from..).step_by(4).zip(words.map(u32::from_be_bytes)).collect()
+    };
     let mut pairs = words(0, message);
     pairs.extend(words(SOURCE, source));
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
@@ -52,12 +56,6 @@ fn repetition(source: &[u8; 16], message: &[u8]) -> Vec<SockFilter> {
     }
     program.push(reject());
     program
-}
-
-/// Returns whole words of four bytes, each with its offset.
-fn words(from: u32, bytes: &[u8]) -> Vec<(u32, u32)> {
-    let words = bytes.chunks_exact(4).filter_map(|word| word.first_chunk().copied());
-    (from..).step_by(4).zip(words.map(u32::from_be_bytes)).collect()
 }
 
 fn jump(instructions: usize) -> u8 {
