@@ -83,7 +83,6 @@ pub fn netlink_messages(bytes: &[u8]) {
     for message in messages(bytes) {
         link::parse(&message, &mut events);
         node::neighbour(&message, 2);
-        rtnetlink::settings_of(&message);
         let _ = rtnetlink::neighbour_table(&message).map(|table| table.attributes().count());
         // How a request ended, and why.
         drop(message.outcome());

@@ -176,7 +176,7 @@ impl World {
         let (settings, facts) = (&self.settings, &self.facts);
         let rendered = (
             view::panel::page::playlist(settings, facts, &desired),
-            view::panel::led::lights(settings, facts, &desired),
+            view::panel::led::lights(facts, &desired),
             view::status::snapshot(settings, facts, &desired),
             view::status_line(facts, &desired),
             view::journal::records(reported, self.before.as_ref(), &desired, facts),

@@ -30,7 +30,8 @@ pub struct Args {
     verbosity: Verbosity,
 }
 
-/// Exit 0 with one line and notes, or 78 with every error.
+/// Checks the settings and writes what was found. Exits with 0, one line and notes, or with 78 and
+/// every error.
 pub fn main(args: Args) -> ExitCode {
     let file = args.file.unwrap_or(args.config.config);
     let merged = match settings::load_or_report(&file) {

@@ -20,7 +20,7 @@ pub struct Args {
     pub shell: Shell,
 }
 
-/// Exit 0; 71 if nothing can be written.
+/// Writes the completions of a shell. Exits with 0; with 71 if nothing can be written.
 pub fn main(args: Args) -> ExitCode {
     let mut cli = visible();
     cli.set_bin_name("bramblegate");

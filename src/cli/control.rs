@@ -16,7 +16,7 @@ pub fn configured_socket(config: &Path) -> PathBuf {
         .map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.sockets.control)
 }
 
-/// One order and its answer: carried out, or why not.
+/// Sends one order and returns its answer: carried out, or why not.
 ///
 /// # Errors
 /// The socket cannot be reached, or what listens there is no control socket.

@@ -41,7 +41,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine.
+    /// Returns this machine.
     pub fn real() -> Self {
         Self { root: PathBuf::from("/"), answers: None }
     }
@@ -97,7 +97,7 @@ impl Machine {
         fs::read_link(self.path(path)).ok().map(|target| target.display().to_string())
     }
 
-    /// Standard output of a program, if it is installed and ended well.
+    /// Runs a program and returns its standard output, if it is installed and ended well.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Option<String> {
         if let Some(answers) = &self.answers {
             let line = std::iter::once(program)
@@ -162,13 +162,13 @@ impl Machine {
         held.collect()
     }
 
-    /// Other programs' chains that drop what would be forwarded, where we may see them. In tests
-    /// the answer to "blocker": table, chain and remedy, each on a line.
+    /// Returns other programs' chains that drop what would be forwarded, where we may see them. In
+    /// tests the answer to "blocker": table, chain and remedy, each on a line.
     pub fn blockers(&self, watch: &FirewallWatch) -> Blockers {
         let Some(answers) = &self.answers else {
             return firewall::blockers_now(watch).unwrap_or_default();
         };
-        let exit = answers.get("blocker").map(|answer| {
+        let egress = answers.get("blocker").map(|answer| {
             let mut lines = answer.lines().map(str::to_owned);
             Blocker {
                 table: lines.next(),
@@ -176,7 +176,7 @@ impl Machine {
                 remedy: lines.next().unwrap_or_default(),
             }
         });
-        Blockers { exit, ..Blockers::default() }
+        Blockers { egress, ..Blockers::default() }
     }
 
     /// Returns the ports and their addresses. In tests there are none.
@@ -202,19 +202,19 @@ impl Machine {
 
     /// Returns the port by which the kernel would send to the internet what comes from `source` by
     /// `port`, where we may ask it.
-    pub fn way_out(&self, port: &str, source: IpAddr) -> Option<String> {
+    pub fn egress(&self, port: &str, source: IpAddr) -> Option<String> {
         if self.answers.is_some() {
             return None;
         }
         let index =
             |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
-        let exit = routing::way_out(
+        let egress = routing::egress(
             &mut Socket::open(Protocol::Route, &[]).ok()?,
             index(port)?,
             source,
             INTERNET.into(),
         )?;
-        self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(exit))
+        self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(egress))
     }
 
     /// Returns those of `ways` that the kernel would not go, where we may ask it.
@@ -327,7 +327,7 @@ impl Machine {
             .map_err(|error| NotWritten { path: target, error })
     }
 
-    /// IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
+    /// Returns the IPv4 routes of the main table: (destination, port), by `/proc/net/route`.
     pub fn routes(&self) -> Vec<(Ipv4Net, String)> {
         let table = self.read("/proc/net/route").unwrap_or_default();
         table.lines().skip(1).filter_map(route).collect()

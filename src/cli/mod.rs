@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Help and version go to standard output; what is wrong to standard error.
+/// Writes help and version to standard output, what is wrong to standard error.
 pub fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -31,8 +31,8 @@ pub struct Args {
     pub config: super::settings::ConfigArg,
 }
 
-/// Exit 0; 75 while the daemon runs, 77 without root, 78 if a settings file was named and is not
-/// there.
+/// Removes what the gateway added. Exits with 0; with 75 while the daemon runs, 77 without root, 78
+/// if a settings file was named and is not there.
 pub fn main(args: Args) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         output::error(

@@ -24,12 +24,12 @@ pub fn deliver(text: &str) -> u8 {
     deliver_drawn(&printable(text))
 }
 
-/// As [`deliver`], JSON.
+/// Writes JSON as [`deliver`] does a text.
 pub fn deliver_json(text: &str) -> u8 {
     deliver_drawn(&printable_json(text))
 }
 
-/// As [`deliver`], a text with sequences of our own.
+/// Writes a text with sequences of our own as [`deliver`] does one without.
 pub fn deliver_drawn(text: &str) -> u8 {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -58,12 +58,12 @@ pub fn is_read(text: &str) -> bool {
     is_read_drawn(&printable(text))
 }
 
-/// As [`is_read`], JSON.
+/// Writes JSON as [`is_read`] does a text.
 pub fn is_read_json(text: &str) -> bool {
     is_read_drawn(&printable_json(text))
 }
 
-/// As [`is_read`], a text with sequences of our own.
+/// Writes a text with sequences of our own as [`is_read`] does one without.
 pub fn is_read_drawn(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
@@ -75,14 +75,14 @@ pub fn error(wrong: &str, help: &str) {
     err(&format!("{}\n", with_help(&format!("error: {wrong}"), help)));
 }
 
-/// As [`error`], for an [`ApplyError`](crate::event::ApplyError)'s message, which may carry its
-/// remedy behind a semicolon; `help` is for one that does not.
+/// Writes an [`ApplyError`](crate::event::ApplyError)'s message as [`error`] does, which may carry
+/// its remedy behind a semicolon; `help` is for one that does not.
 pub fn failure(verb: &str, message: &str, help: &str) {
     let (wrong, help) = message.rsplit_once("; ").unwrap_or((message, help));
     error(&format!("{verb}: {wrong}"), help);
 }
 
-/// As [`error`], for what is worth knowing and does not fail.
+/// Writes what is worth knowing and does not fail, in the form of [`error`].
 pub fn note(note: &str, help: &str) {
     err(&format!("{}\n", with_help(&format!("note: {note}"), help)));
 }

@@ -21,7 +21,7 @@ Examples:
   bramblegate panel --once                 one picture
   bramblegate panel | tee panel.log        a line of text for each change";
 
-/// Tells the process that draws from the one that watches over the terminal.
+/// Distinguishes the process that draws from the one that watches over the terminal.
 const DRAWING: &str = "BRAMBLEGATE_PANEL";
 /// The daemon cannot be reached, as for `status`.
 const NOT_REACHABLE: u8 = 3;
@@ -40,7 +40,7 @@ pub struct Args {
     pub config: settings::ConfigArg,
 }
 
-/// Exit 0, or 3 if the daemon is not reachable.
+/// Draws the panel. Exits with 0, or with 3 if the daemon is not reachable.
 pub fn main(args: Args) -> ExitCode {
     let socket = args.socket.unwrap_or_else(|| status::configured_socket(&args.config.config));
     if args.once {

@@ -24,7 +24,8 @@ pub struct Args {
     config: ConfigArg,
 }
 
-/// Exit 0 also without a display or LED; 71 if one that is there did not do it.
+/// Shows a message on the panel. Exits with 0 also without a display or LED; with 71 if one that is
+/// there did not do it.
 pub fn main(args: Args) -> ExitCode {
     // Without settings the board alone determines what there is.
     let files = settings::read_files(&args.config.config).0;

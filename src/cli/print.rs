@@ -84,8 +84,8 @@ impl PrintError {
     }
 }
 
-/// Exit 0; 78 when the settings or the facts are not right; 71 when the kernel gives nothing, or
-/// nothing can be written.
+/// Prints what would be set. Exits with 0; with 78 when the settings or the facts are not right;
+/// with 71 when the kernel gives nothing, or nothing can be written.
 pub fn main(args: Args) -> ExitCode {
     // The same on each head node.
     if args.what == What::Snmpd {

@@ -52,8 +52,8 @@ struct Entry {
     text: String,
 }
 
-/// Exit 0; 1 if it is not wanted after all, 64 without a terminal to ask, 71 if it cannot be
-/// written.
+/// Writes a report. Exits with 0; with 1 if it is not wanted after all, 64 without a terminal to
+/// ask, 71 if it cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let config = &args.config.config;
     let mut masks = known(config);
@@ -155,27 +155,31 @@ fn names_of_settings(text: &str) -> Vec<String> {
 
 /// Returns what of a value names something of the owner's.
 fn secret(key: &str, value: &str) -> Option<String> {
-    let host = |url: &str| {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let host = rest.split(['/', '?', ':']).next().unwrap_or_default();
-        // The default stands in the manual.
-        (host != "connectivitycheck.gstatic.com").then(|| host.to_owned())
-    };
     match key {
         "device" => value.split_once("blinkstick:").map(|(_, serial)| serial.to_owned()),
         "to" => value.split(':').next().map(str::to_owned),
-        "probe_url" | "portal_url" => host(value),
+        "probe_url" | "portal_url" => other_host(value),
         _ => Some(value.to_owned()),
     }
+}
+
+/// Returns the host of a URL, if it is not the default one.
+fn other_host(url: &str) -> Option<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', ':']).next().unwrap_or_default();
+    // The default stands in the manual.
+    (host != "connectivitycheck.gstatic.com").then(|| host.to_owned())
 }
 
 /// Returns the names of nodes, found ones too, and of their groups.
 fn names_of_status(status: &Value) -> Vec<String> {
     let nodes = status.get("nodes").and_then(Value::as_array).into_iter().flatten();
-    let keys = |node: &Value| {
-        ["name", "group"].map(|key| node.get(key).and_then(Value::as_str).map(str::to_owned))
-    };
-    nodes.flat_map(keys).flatten().collect()
+    nodes.flat_map(names_of).flatten().collect()
+}
+
+/// Returns the names of a node of the status: its own and its group's.
+fn names_of(node: &Value) -> [Option<String>; 2] {
+    ["name", "group"].map(|key| node.get(key).and_then(Value::as_str).map(str::to_owned))
 }
 
 /// Reads everything that goes in.
@@ -278,16 +282,20 @@ fn listing(entries: &[Entry], masks: &Masks) -> String {
         let (name, what, size) = (&entry.name, &entry.what, entry.text.len().div_ceil(1024));
         text += &format!("  {name:<20} {size:>4} KiB  {what}\n");
     }
-    let counted = |count: usize, one: &str, many: &str| match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {many}"),
-    };
     text + &format!(
         "Masked, the same thing by the same mask: {}, {}, {}.\n",
         counted(masks.count("NAME"), "name", "names"),
         counted(masks.count("NET"), "subnet", "subnets"),
         counted(masks.count("MAC"), "hardware address", "hardware addresses"),
     )
+}
+
+/// Writes a count: "1 node", "3 nodes".
+fn counted(count: usize, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
 }
 
 /// Asks whether it is to be written; `None` where standard input has ended.

@@ -124,7 +124,8 @@ fn fatal_text(fatal: &Fatal) -> &str {
     }
 }
 
-/// Exit 0 when it was stopped; 69, 71, 75, 77 or 78 as `RunError` has it.
+/// Runs the daemon. Exits with 0 when it was stopped; with 69, 71, 75, 77 or 78 as `RunError` has
+/// it.
 pub fn main(args: Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -159,9 +160,10 @@ fn start(args: Args) -> Result<(), RunError> {
     let options = Options {
         settings: settings.into(),
         load: Arc::new(move || {
-            let read = match is_unset.load(Ordering::Relaxed) {
-                true => read_settings(&path),
-                false => settings::load(&path).map(|merged| merged.settings),
+            let read = if is_unset.load(Ordering::Relaxed) {
+                read_settings(&path)
+            } else {
+                settings::load(&path).map(|merged| merged.settings)
             };
             if let Ok(settings) = &read {
                 is_unset.store(settings.unset.is_some(), Ordering::Relaxed);

@@ -26,7 +26,7 @@ pub enum Verb {
     Logs,
 }
 
-/// Exit 64, always: it is not done here.
+/// Names the command of systemd to use instead. Exits with 64, always: it is not done here.
 pub fn main(verb: &Verb) -> ExitCode {
     let (name, command) = match verb {
         Verb::Start => ("start", "sudo systemctl start bramblegate"),

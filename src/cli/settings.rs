@@ -31,7 +31,8 @@ pub fn report_board(verb: &str, error: &BoardError) {
     error.faults().iter().for_each(|fault| output::err(&format!("{fault}\n")));
 }
 
-/// As [`load`]; writes the faults to standard error and returns the exit code.
+/// Reads the settings as [`load`] does; writes the faults to standard error and returns the exit
+/// code.
 ///
 /// # Errors
 /// 78.
@@ -102,7 +103,7 @@ fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(plain)
 }
 
-/// This machine's own host name.
+/// Returns this machine's own host name.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -79,8 +79,9 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// Exit 0; 64 if it cannot be known and may not be asked, 69 inside the demo, 71 if the file cannot
-/// be written, 77 without root, 78 if the settings of `--from` are wrong.
+/// Asks, writes the settings and starts the service. Exits with 0; with 64 if it cannot be known
+/// and may not be asked, 69 inside the demo, 71 if the file cannot be written, 77 without root, 78
+/// if the settings of `--from` are wrong.
 pub fn main(args: Args) -> ExitCode {
     if demo::is_inside() {
         output::error(
@@ -206,7 +207,7 @@ fn chosen(
     Ok((steps, port))
 }
 
-/// As [`chosen`], of settings that are written already.
+/// Returns what [`chosen`] does, of settings that are written already.
 fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), SetupError> {
     let (files, faults) = settings::read_files(file);
     let (Some((name, text)), []) = (files.into_iter().next(), faults.as_slice()) else {

@@ -45,8 +45,9 @@ pub struct Args {
     pub root: Option<PathBuf>,
 }
 
-/// Exit 0; 71 if a file cannot be written or the NFS server not be notified, 77 without root, 78
-/// when the settings are not right: what was exported before still is.
+/// Writes the exports and mounts of the settings. Exits with 0; with 71 if a file cannot be written
+/// or the NFS server not be notified, 77 without root, 78 when the settings are not right: what was
+/// exported before still is.
 pub fn main(args: Args) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         let help = "it is done by: sudo systemctl start bramblegate-share";

@@ -24,7 +24,7 @@ use crate::config::Settings;
 use node::{Stage, Target};
 use progress::{Progress, Reporter};
 
-/// So many ssh clients run at once.
+/// Bounds the ssh clients that run at once.
 const AT_ONCE: usize = 32;
 /// So often the daemon gets a report.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -74,8 +74,8 @@ impl Args {
     }
 }
 
-/// Exit 0 if all nodes are off; 1 if some are not, 3 without a daemon, 77 without root, 78 where the
-/// key is not right.
+/// Shuts the nodes down. Exits with 0 if all nodes are off; with 1 if some are not, 3 without a
+/// daemon, 77 without root, 78 where the key is not right.
 pub fn main(args: Args) -> ExitCode {
     if !args.dry_run && !rustix::process::geteuid().is_root() {
         let wrong = "shutdown: only root may read the key and power off";
@@ -102,6 +102,8 @@ pub fn main(args: Args) -> ExitCode {
     code.unwrap_or_else(|code| code)
 }
 
+/// Shuts down the nodes and, where asked for, the head; returns the exit code.
+///
 /// # Errors
 /// The exit code where nothing has happened.
 fn shut_down(args: &Args, settings: &Settings) -> Result<ExitCode, ExitCode> {
@@ -283,7 +285,7 @@ fn keep_off_the_plug(words: &str) {
     }
 }
 
-/// From here on all is as with any power-off.
+/// Has the head power off. From here on all is as with any power-off.
 fn power_off() -> ExitCode {
     match Command::new("systemctl").args(["--no-block", "poweroff"]).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,

@@ -89,7 +89,7 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(output::deliver(&text))
 }
 
-/// Nothing that ssh's settings would take for more than one word.
+/// Returns whether ssh's settings would take the text for one word.
 fn is_word(value: &str) -> bool {
     !value.is_empty()
         && !value.starts_with('-')
@@ -107,7 +107,7 @@ struct Way {
 }
 
 impl Way {
-    /// `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes it
+    /// Reads `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes it
     /// (ssh_config(5)).
     fn parse(text: &str) -> Self {
         let (user, rest) = text

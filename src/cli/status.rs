@@ -64,7 +64,7 @@ pub struct Args {
     pub config: settings::ConfigArg,
 }
 
-/// Exit 0 ok or notice, 1 warning, 2 fault, 3 not reachable.
+/// Prints the status. Exits with 0 ok or notice, 1 warning, 2 fault, 3 not reachable.
 pub fn main(args: Args) -> ExitCode {
     if args.acknowledge {
         return acknowledge(args.socket, &args.config.config);
@@ -84,7 +84,7 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// Exit 0 done, 1 refused, 3 not reachable, 77 not allowed.
+/// Acknowledges alerts. Exits with 0 done, 1 refused, 3 not reachable, 77 not allowed.
 fn acknowledge(socket: Option<PathBuf>, config: &Path) -> ExitCode {
     let socket = socket.unwrap_or_else(|| control::configured_socket(config));
     match control::send(&socket, &Order::Acknowledge) {
@@ -108,7 +108,7 @@ pub fn configured_socket(config: &Path) -> PathBuf {
     settings.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.sockets.status)
 }
 
-/// What to do about it.
+/// Returns what to do about it.
 pub fn remedy(error: &Error) -> &'static str {
     use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, TimedOut};
     match error {
@@ -132,7 +132,7 @@ pub fn remedy(error: &Error) -> &'static str {
     }
 }
 
-/// The exit code for how bad it is.
+/// Returns the exit code for how bad it is.
 fn severity_code(snapshot: &Snapshot) -> u8 {
     match snapshot.severity.known() {
         Some(Severity::Ok | Severity::Notice) => 0,
@@ -155,7 +155,7 @@ fn once(socket: &Path, json: bool) -> Result<u8, Error> {
     })
 }
 
-/// Every line as it comes.
+/// Prints every line as it comes.
 fn stream(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     client.set_timeout(Some(REDRAW));
@@ -169,7 +169,7 @@ fn stream(socket: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// The page, again and again. On a terminal in the same place, else one below the other when
+/// Prints the page, again and again. On a terminal in the same place, else one below the other when
 /// something changed.
 fn follow(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
@@ -190,7 +190,8 @@ fn follow(socket: &Path) -> Result<u8, Error> {
     Ok(view.snapshot().map_or(0, severity_code))
 }
 
-/// Home; each line with its rest cleared; what is below cleared.
+/// Returns the page with the sequences that draw it in place: home; each line with its rest
+/// cleared; what is below cleared.
 fn in_place(page: &str) -> String {
     format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n"))
 }

@@ -21,8 +21,8 @@ pub const END: char = '\u{4}';
 /// Esc.
 pub const ESCAPE: char = '\u{1b}';
 
-/// Starts this program again with `mark` set to our process id in its environment and waits for its end; then the
-/// terminal is as before, even if everything below was killed. Its exit code.
+/// Starts this program again with `mark` set to our process id in its environment and waits for its
+/// end; then the terminal is as before, even if everything below was killed. Its exit code.
 pub fn guard(mark: &str, variable: Option<(&str, String)>) -> io::Result<u8> {
     let before = tcgetattr(std::io::stdin()).ok();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -126,7 +126,7 @@ impl Screen {
     /// Replaces what is shown, without flicker. What does not fit on so many rows is left out at
     /// the end.
     pub fn show(&self, lines: &[String], rows: usize) {
-        // Whoever closed the terminal sees nothing of it.
+        // A user who closed the terminal sees nothing of it.
         let _ = draw(&mut io::stdout().lock(), lines, rows);
     }
 }

@@ -101,8 +101,8 @@ impl WebError {
     }
 }
 
-/// Exit 0 when it is set; 1 when it was not taken, 69 without the program or its group, 71 or 77
-/// when it cannot be written.
+/// Switches the page or sets its password. Exits with 0 when it is set; with 1 when it was not
+/// taken, 69 without the program or its group, 71 or 77 when it cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let Action::Password(password) = args.action;
     let done = if password.remove { remove(&password.file) } else { set(&password.file) };
@@ -129,10 +129,8 @@ fn remove(file: &Path) -> Result<&'static str, WebError> {
 
 fn set(file: &Path) -> Result<&'static str, WebError> {
     let program = program().ok_or(WebError::NoProgram)?;
-    let group = match file == Path::new(FILE) {
-        true => Some(group(GROUP).ok_or(WebError::NoGroup)?),
-        false => None,
-    };
+    let group =
+        if file == Path::new(FILE) { Some(group(GROUP).ok_or(WebError::NoGroup)?) } else { None };
     let password = ask()?;
     let made = hash(&program, &password).map_err(WebError::NotRead)?;
     let hash = made.map_err(WebError::NotTaken)?;

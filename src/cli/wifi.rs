@@ -39,8 +39,9 @@ pub struct Args {
     pub interface: Option<String>,
 }
 
-/// Exit 0 joined or listed; 1 if it was not joined, 64 for what is no name of a network, 69 without
-/// an interface or where NetworkManager does not manage it.
+/// Joins a network or lists those in reach. Exits with 0 joined or listed; with 1 if it was not
+/// joined, 64 for what is no name of a network, 69 without an interface or where NetworkManager
+/// does not manage it.
 pub fn main(args: Args) -> ExitCode {
     if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > LONGEST) {
         output::error(
@@ -75,13 +76,8 @@ pub fn main(args: Args) -> ExitCode {
 /// # Errors
 /// What is wrong, and what helps.
 fn interface(machine: &Machine, named: Option<&str>) -> Result<String, (String, String)> {
-    let is_wireless = |name: &String| {
-        let folder = format!("/sys/class/net/{name}");
-        machine.exists(&format!("{folder}/wireless"))
-            || machine.exists(&format!("{folder}/phy80211"))
-    };
     let mut all = machine.list("/sys/class/net");
-    all.retain(is_wireless);
+    all.retain(|name: &String| is_wireless(machine, name));
     match (named, all.as_slice()) {
         (_, []) => Err((
             "there is no wireless interface in this machine".to_owned(),
@@ -100,6 +96,12 @@ fn interface(machine: &Machine, named: Option<&str>) -> Result<String, (String, 
             format!("name one with --interface: {}", all.join(" or ")),
         )),
     }
+}
+
+/// Returns whether an interface is one of Wi-Fi.
+fn is_wireless(machine: &Machine, name: &str) -> bool {
+    let folder = format!("/sys/class/net/{name}");
+    machine.exists(&format!("{folder}/wireless")) || machine.exists(&format!("{folder}/phy80211"))
 }
 
 /// Joins a network. Terminal and password are between nmcli(1) and the user.

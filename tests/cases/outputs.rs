@@ -82,7 +82,7 @@ fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
         ("severity", desired.severity.to_string()),
         ("alerts", alerts.collect()),
         ("panel", panel(facts, &page::playlist(settings, facts, desired))),
-        ("lights", lights(&led::lights(settings, facts, desired))),
+        ("lights", lights(&led::lights(facts, desired))),
         ("status line", status_line(facts, desired)),
         ("status", status(facts, &status::snapshot(settings, facts, desired))),
         ("ports", ports(desired)),

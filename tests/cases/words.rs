@@ -356,11 +356,11 @@ impl Reader {
     fn dhcp(&self, words: &mut Words<'_>) -> Result<Dhcp> {
         let index = self.index(words.next()?)?;
         Ok(match words.next()? {
-            "alone" => Dhcp::Alone { index },
+            "alone" => Dhcp::NoOtherServer { index },
             "foreign" => {
                 let server = words.parse()?;
                 let mac = words.next()?.parse().map_err(|()| "no hardware address".to_owned())?;
-                Dhcp::Foreign { index, server, mac: Some(mac) }
+                Dhcp::OtherServer { index, server, mac: Some(mac) }
             }
             "held" => Dhcp::Held { index, seconds: words.parse()? },
             "full" => {
@@ -381,7 +381,7 @@ impl Reader {
             }
             "way-out" => {
                 let port = words.next()?;
-                Vital::WayOut { index: if port == "none" { None } else { Some(self.index(port)?) } }
+                Vital::Egress { index: if port == "none" { None } else { Some(self.index(port)?) } }
             }
             "conntrack" => {
                 let count = words.parse()?;

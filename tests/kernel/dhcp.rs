@@ -173,12 +173,12 @@ impl Asking {
 }
 
 fn alone() -> Dhcp {
-    Dhcp::Alone { index: index_of("cluster") }
+    Dhcp::NoOtherServer { index: index_of("cluster") }
 }
 
 fn foreign() -> Dhcp {
     let mac: Mac = "02:00:00:00:00:09".parse().unwrap();
-    Dhcp::Foreign {
+    Dhcp::OtherServer {
         index: index_of("cluster"),
         server: Ipv4Addr::new(10, 77, 0, 1),
         mac: Some(mac),
@@ -437,7 +437,7 @@ fn overheard() {
         assert_eq!(asking.next_report(1).await, None, "no request, no answer");
         node.try_sh("busybox udhcpc -B -i eth0 -n -q -t 1 -T 1 -s /bin/true 2>&1");
         match asking.next_report(2).await {
-            Some((Dhcp::Foreign { server, .. }, _)) => {
+            Some((Dhcp::OtherServer { server, .. }, _)) => {
                 assert_eq!(server, Ipv4Addr::new(10, 77, 0, 1))
             }
             other => panic!("{other:?}"),
@@ -506,7 +506,7 @@ fn spanning_tree() {
         let (report, after) = asking.next_report(20).await.unwrap();
         let by = Ipv4Addr::new(10, 77, 0, 1);
         assert!(
-            matches!(report, Dhcp::Foreign { server, .. } if server == by),
+            matches!(report, Dhcp::OtherServer { server, .. } if server == by),
             "{report:?} after {after} s, never alone before"
         );
         asking.task.abort();
@@ -609,7 +609,7 @@ fn unasked() {
         let report = asking.next_report(5).await.unwrap().0;
         set_capabilities(None, held).unwrap();
         assert!(
-            matches!(&report, Dhcp::Unasked { why, .. } if why.contains("not permitted")),
+            matches!(&report, Dhcp::CheckFailed { why, .. } if why.contains("not permitted")),
             "{report:?}"
         );
         let error = asking.task.await.unwrap().unwrap();

@@ -343,7 +343,7 @@ fn each_rule_that_counts_is_read_back() {
     assert_eq!(reported, listed);
 }
 
-/// A drop by what no look knows, behind the decision where to send: the counters tell, and soon.
+/// A drop by what no look knows, behind the decision where to send: the counters show it, and soon.
 fn what_is_dropped_at_postrouting_is_counted_soon() {
     let lab = Lab::new();
     let mut reconciler = FirewallReconciler::new();

@@ -506,7 +506,7 @@ fn sorted(traffics: &[Traffic]) -> Vec<Traffic> {
 fn named(watch: &FirewallWatch) -> Vec<(Traffic, Blocker)> {
     let found = blockers_now(watch).unwrap();
     assert_eq!(found.spare, []);
-    found.exit.map(|blocker| (Forwarding, blocker)).into_iter().chain(found.traffic).collect()
+    found.egress.map(|blocker| (Forwarding, blocker)).into_iter().chain(found.traffic).collect()
 }
 
 fn watch() -> FirewallWatch {

@@ -1,4 +1,4 @@
-//! What the kernel tells, and whether we hear it right.
+//! What the kernel reports, and whether it is read right.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -168,7 +168,7 @@ fn framed() {
     );
 }
 
-/// Nobody listens while 6,000 addresses come and 3,000 go.
+/// No listener reads while 6,000 addresses come and 3,000 go.
 fn storm() {
     sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
     block_on(async {

@@ -1,4 +1,4 @@
-//! Resolvers, as the files of the system's own tools tell them.
+//! Resolvers, as the files of the system's own tools name them.
 
 use std::time::Duration;
 

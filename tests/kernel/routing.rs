@@ -12,7 +12,7 @@ use bramblegate::netlink::{Protocol, Socket};
 use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::routing::{RoutingReconciler, restore};
 use bramblegate::watch::link::snapshot;
-use bramblegate::watch::routing::{astray, way_out};
+use bramblegate::watch::routing::{astray, egress};
 
 use crate::frame::Trial;
 use crate::lab::{sh, trial};
@@ -181,8 +181,8 @@ fn gone_uplink() {
     });
 }
 
-/// `ip addr flush` on the cluster port: the address is put back by another reconciler, a moment sooner
-/// or later.
+/// `ip addr flush` on the cluster port: the address is put back by another reconciler, a moment
+/// sooner or later.
 fn missing_source() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");
@@ -224,7 +224,7 @@ fn which_way_out() {
         echo 1 > /proc/sys/net/ipv4/conf/cluster/forwarding");
     let (cluster, uplink, vpn) = (index_of("cluster"), index_of("uplink"), index_of("wg0"));
     let mut requests = Socket::open(Protocol::Route, &[]).unwrap();
-    let mut ask = || way_out(&mut requests, cluster, [192, 168, 50, 2].into(), INTERNET.into());
+    let mut ask = || egress(&mut requests, cluster, [192, 168, 50, 2].into(), INTERNET.into());
     assert_eq!(ask(), None);
     sh("ip route add default via 10.9.0.1");
     assert_eq!(ask(), Some(uplink));
@@ -237,8 +237,8 @@ fn which_way_out() {
     assert_eq!(ask(), None);
 }
 
-/// A rule that the kernel reported otherwise than it was ordered would be taken away and put back for
-/// ever.
+/// A rule that the kernel reported otherwise than it was ordered would be taken away and put back
+/// for ever.
 fn known_again() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");

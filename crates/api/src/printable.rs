@@ -21,21 +21,23 @@ pub fn printable_line(text: &str) -> Cow<'_, str> {
 /// Returns JSON that means the same, with those characters written as JSON's own escapes (RFC 8259
 /// section 7).
 pub fn printable_json(text: &str) -> Cow<'_, str> {
-    let escape = |out: &mut String, c: char| {
-        let mut units = [0; 2];
-        for unit in c.encode_utf16(&mut units) {
-            let _ = write!(out, "\\u{unit:04x}");
-        }
-    };
     escaped(text, |c| matches!(c, '\n' | '\t' | '\r'), escape)
 }
 
-/// `\u{1b}`
+/// Escapes a scalar as JSON does: one or two UTF-16 units.
+fn escape(out: &mut String, c: char) {
+    let mut units = [0; 2];
+    for unit in c.encode_utf16(&mut units) {
+        let _ = write!(out, "\\u{unit:04x}");
+    }
+}
+
+/// Writes a character as `\u{1b}`.
 fn in_braces(out: &mut String, c: char) {
     out.extend(c.escape_unicode());
 }
 
-/// Whether a terminal obeys the character or does not show it.
+/// Returns whether a terminal obeys the character or does not show it.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,5 +1,5 @@
 //! The customer-side translator (CLAT) of 464XLAT (RFC 6877), without I/O: bytes in, bytes out.
-//! Knows nobody else of this workspace; begin with [`Translator`].
+//! Depends on no other crate of this workspace; begin with [`Translator`].
 //!
 //! # The pieces
 //!

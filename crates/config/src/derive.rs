@@ -119,8 +119,8 @@ fn preset(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// The board's values are those of a backpack with an HD44780: where the settings mean an OLED, it
-/// has its own.
+/// Fills in what an OLED lacks. The board's values are those of a backpack with an HD44780: where
+/// the settings mean an OLED, it has its own.
 fn complete_oled(tree: &mut Table) {
     let pixels = tree.text("lcd.size").is_some_and(|size| Resolution::named(size).is_some());
     let meant = match tree.text("lcd.driver") {
@@ -143,7 +143,7 @@ fn complete_oled(tree: &mut Table) {
     }
 }
 
-/// With one wired port and one other port there is nothing to ask.
+/// Fills in the ports where there is nothing to ask: one wired port and one other port.
 fn complete_ports(tree: &mut Table, ports: &Ports) {
     let ([wired], [other]) = (ports.wired.as_slice(), ports.other.as_slice()) else { return };
     if tree.get("cluster.interface").is_none() && tree.get("uplink.interfaces").is_none() {
@@ -163,7 +163,7 @@ fn fallback_addresses(head: Ipv4Net) -> Vec<Ipv4Net> {
     nets.filter(|net| !overlap(*net, head)).collect()
 }
 
-/// Have the two subnets an address in common?
+/// Returns whether the two subnets have an address in common.
 pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }

@@ -37,7 +37,7 @@ pub(super) fn bus(text: &str) -> Parsed<Bus> {
     }
 }
 
-/// "emulator" or "emulator:FILE".
+/// Reads "emulator" or "emulator:FILE".
 fn emulator(text: &str) -> Option<Option<PathBuf>> {
     match text.strip_prefix("emulator")? {
         "" => Some(None),
@@ -108,7 +108,8 @@ pub(super) enum Size {
     Pixels(Resolution),
 }
 
-/// Parses pixels, "128x64", or columns and rows: "16x2", "16X2", "16*2", or "1602" as packages have it.
+/// Parses pixels, "128x64", or columns and rows: "16x2", "16X2", "16*2", or "1602" as packages have
+/// it.
 pub(super) fn size(value: Scalar<'_>) -> Parsed<Size> {
     let text = match value {
         Scalar::Text(text) => text.to_owned(),
@@ -209,7 +210,7 @@ pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
     }
 }
 
-/// Path of a Unix socket; `sun_path` of unix(7) has 108 bytes with its NUL.
+/// Reads the path of a Unix socket; `sun_path` of unix(7) has 108 bytes with its NUL.
 pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
     if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
         return Err(Complaint::new(
@@ -233,7 +234,7 @@ pub(super) fn file(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-/// Any text but the empty one.
+/// Reads any text but the empty one.
 pub(super) fn name(text: &str) -> Parsed<String> {
     if text.is_empty() {
         Err(Complaint::new("the string is empty", "write a name"))

@@ -53,7 +53,7 @@ pub fn with_help(message: &str, help: &str) -> String {
 }
 
 impl fmt::Display for Fault {
-    /// `FILE:LINE:COLUMN: error: what is wrong`, and below it `help: what would be right`.
+    /// Writes `FILE:LINE:COLUMN: error: what is wrong`, and below it `help: what would be right`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.two_lines("error: "))
     }
@@ -112,7 +112,7 @@ impl Sources {
         }
     }
 
-    /// "bramblegate.toml:3:9", or the bare name of what is not a file.
+    /// Returns "bramblegate.toml:3:9", or the bare name of what is not a file.
     pub fn place(&self, at: Origin) -> String {
         match at.source {
             Self::DEFAULT | Self::BOARD => self.name(at.source).to_owned(),

@@ -135,7 +135,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reports a name that is not known, and notes what it probably stands for: that is not missing.
+    /// Reports a name that is not known, and notes what it probably stands for: that is not
+    /// missing.
     fn unknown(
         &mut self,
         path: &str,
@@ -262,7 +263,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `written`: the key as the file names it.
+    /// Checks a value of a key. `written`: the key as the file names it.
     fn value(&mut self, key: &Key, written: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
         let before = self.faults.len();

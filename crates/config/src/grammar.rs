@@ -125,7 +125,7 @@ fn with_colons(text: &str) -> String {
     if text.contains(':') { text.to_owned() } else { text.replace('-', ":") }
 }
 
-/// One entry of `uplink.allow`.
+/// Reads one entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
     let right = "write \"ssh\", \"icmp\", \"mdns\", \"web\", \"http\", \"https\", a TCP port such as 8080 or \
                  \"tcp:8000-8010\", or \"udp:51820\"";
@@ -159,16 +159,20 @@ pub(super) fn not_a_port(number: i64) -> Complaint {
 
 /// Splits "tcp:22", "tcp/22", "22/tcp" and "22" into transport and ports.
 pub(super) fn transport(text: &str) -> Option<(Transport, &str)> {
-    let named = |name: &str| match name {
+    match text.split_once([':', '/']) {
+        None => Some((Transport::Tcp, text)),
+        Some((first, last)) => transport_named(first)
+            .map(|transport| (transport, last))
+            .or_else(|| transport_named(last).map(|transport| (transport, first))),
+    }
+}
+
+/// Returns the transport protocol of that name.
+fn transport_named(name: &str) -> Option<Transport> {
+    match name {
         "tcp" => Some(Transport::Tcp),
         "udp" => Some(Transport::Udp),
         _ => None,
-    };
-    match text.split_once([':', '/']) {
-        None => Some((Transport::Tcp, text)),
-        Some((first, last)) => named(first)
-            .map(|transport| (transport, last))
-            .or_else(|| named(last).map(|transport| (transport, first))),
     }
 }
 
@@ -183,7 +187,7 @@ pub(super) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| digits && *port > 0)
 }
 
-/// One entry of `node.probe`.
+/// Reads one entry of `node.probe`.
 pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     let right = "write \"icmp\", \"arp\", \"tcp:22\" or \"http://:80/healthz\"";
     let bad = || Complaint::new(format!("{text:?} is not a probe"), right);
@@ -230,7 +234,7 @@ fn url_path(path: &str) -> Option<String> {
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }
 
-/// One entry of `web.listen`.
+/// Reads one entry of `web.listen`.
 pub(super) fn web_address(value: Scalar<'_>) -> Parsed<WebAddress> {
     let right = "write a port such as 80, \"192.168.50.1:80\" or \"[fd00::1]:80\"";
     match value {
@@ -247,7 +251,7 @@ pub(super) fn web_address(value: Scalar<'_>) -> Parsed<WebAddress> {
     }
 }
 
-/// A network of either family; an address alone is the network of it.
+/// Reads a network of either family; an address alone is the network of it.
 pub(super) fn network(text: &str) -> Parsed<IpNet> {
     let net = text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| ip.into()));
     let wrong = || {
@@ -257,7 +261,7 @@ pub(super) fn network(text: &str) -> Parsed<IpNet> {
     net.as_ref().map(IpNet::trunc).ok_or_else(wrong)
 }
 
-/// `shutdown.user`: what `useradd` takes, and nothing that `ssh` would take for an option.
+/// Reads `shutdown.user`: what `useradd` takes, and nothing that `ssh` would take for an option.
 pub(super) fn user(text: &str) -> Parsed<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if text.is_empty() || text.len() > 32 || text.starts_with('-') || !text.chars().all(fits) {
@@ -269,7 +273,7 @@ pub(super) fn user(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-/// `shutdown.key`: the absolute path of a file, without what `ssh` would replace.
+/// Reads `shutdown.key`: the absolute path of a file, without what `ssh` would replace.
 pub(super) fn key_file(text: &str) -> Parsed<std::path::PathBuf> {
     let is_file = text.starts_with('/') && !text.ends_with('/');
     if !is_file || text.contains(['\0', '%', '$', '"']) {
@@ -281,7 +285,7 @@ pub(super) fn key_file(text: &str) -> Parsed<std::path::PathBuf> {
     Ok(text.into())
 }
 
-/// One entry of `web.heads`: the URL of a head's page, without the slash at its end.
+/// Reads one entry of `web.heads`: the URL of a head's page, without the slash at its end.
 pub(super) fn web_head(text: &str) -> Parsed<String> {
     let right = "write a URL such as \"http://rack2.local\" or \"http://rack2.local:8080\"";
     let (host, port, path) = http_url(text)
@@ -294,7 +298,7 @@ pub(super) fn web_head(text: &str) -> Parsed<String> {
     Ok(if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") })
 }
 
-/// One entry of `web.names`: a whole name, in small letters and without the dot at its end.
+/// Reads one entry of `web.names`: a whole name, in small letters and without the dot at its end.
 pub(super) fn web_name(text: &str) -> Parsed<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.parse::<IpAddr>().is_ok() {
@@ -308,7 +312,7 @@ pub(super) fn web_name(text: &str) -> Parsed<String> {
     Err(Complaint::new(format!("{text:?} is not a name"), right))
 }
 
-/// `uplink.check.url`: host, port, path with query.
+/// Reads `uplink.check.url`: host, port, path with query.
 pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     let right = "write a URL such as \"http://example.org/generate_204\"";
     let bad = |wrong: &str| Complaint::new(format!("{text:?} {wrong}"), right);
@@ -344,7 +348,7 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     Ok((host.to_owned(), port, path))
 }
 
-/// `uplink.check.expect`.
+/// Reads `uplink.check.expect`.
 pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
     match value {
         Scalar::Integer(status) => match u16::try_from(status) {
@@ -362,7 +366,7 @@ pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
     }
 }
 
-/// `health.red_below`.
+/// Reads `health.red_below`.
 pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
     let right = "write a count of nodes such as 3, or a share such as \"80%\"";
     match value {
@@ -379,7 +383,7 @@ pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
     }
 }
 
-/// `led.quiet_hours`: minutes after midnight.
+/// Reads `led.quiet_hours`: minutes after midnight.
 pub(super) fn quiet_hours(text: &str) -> Parsed<Option<(u16, u16)>> {
     if text == "off" {
         return Ok(None);
@@ -421,7 +425,7 @@ pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
     })
 }
 
-/// One of `cluster.fallback_addresses`.
+/// Reads one of `cluster.fallback_addresses`.
 pub(super) fn fallback_address(text: &str) -> Parsed<Ipv4Net> {
     // The usual example is the usual cluster.address.
     cidr(text).map_err(|complaint| {
@@ -430,7 +434,7 @@ pub(super) fn fallback_address(text: &str) -> Parsed<Ipv4Net> {
     })
 }
 
-/// `cluster.ipv6.prefix`. Nodes make their own addresses in a /64 only (RFC 4862 5.5.3).
+/// Reads `cluster.ipv6.prefix`. Nodes make their own addresses in a /64 only (RFC 4862 5.5.3).
 pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     if text == "auto" {
         return Ok(Ipv6Prefix::Auto);
@@ -506,7 +510,7 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     Ok(net)
 }
 
-/// `cluster.dhcp.range`.
+/// Reads `cluster.dhcp.range`.
 pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
     let right = "write the first and the last address, such as \"192.168.50.100-192.168.50.199\"";
     let parts = text

@@ -195,7 +195,7 @@ impl Check<'_> {
 }
 
 impl Group {
-    /// One of its members' globs means this name.
+    /// Returns whether one of its members' globs means this name.
     pub fn takes(&self, name: &str) -> bool {
         let folded = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
         let globs = self.members.iter().filter_map(|text| glob::Pattern::new(text).ok());

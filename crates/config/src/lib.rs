@@ -69,6 +69,7 @@ pub use load::{
     Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve,
 };
 pub use mac::Mac;
+pub use network::keep_host;
 pub use print::quote;
 
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.
@@ -102,7 +103,8 @@ pub struct Settings {
 pub enum Unset {
     /// there is no settings file
     NoFile,
-    /// there is one on the boot partition, which was not taken over; for this reason, with what helps
+    /// there is one on the boot partition, which was not taken over; for this reason, with what
+    /// helps
     BootFile(String),
 }
 
@@ -284,7 +286,7 @@ pub struct Forward {
     pub port: u16,
 }
 
-/// Whom a forwarded port leads to.
+/// Where a forwarded port leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardTarget {
     /// by name: where it has its address now

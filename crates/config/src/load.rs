@@ -13,8 +13,8 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// A node must not have the head's own name: a query for it in the cluster would find
-    /// the node. As a fault, for those who know on which machine they are.
+    /// Returns the fault of a node that has the head's own name: a query for it in the cluster
+    /// would find the node. For those who know on which machine they are.
     pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
         let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
         let named = |table: &&Table| {
@@ -76,8 +76,9 @@ pub fn load<P: AsRef<str>, T: AsRef<str>>(
     read(files, board, None).map(|merged| merged.settings)
 }
 
-/// As [`load`], keeping where each value was written. With `ports` of one wired and one other port,
-/// these fill in `cluster.interface` and `uplink.interfaces` where both are missing.
+/// Reads settings as [`load`] does, keeping where each value was written. With `ports` of one wired
+/// and one other port, these fill in `cluster.interface` and `uplink.interfaces` where both are
+/// missing.
 ///
 /// # Errors
 /// Every fault that was found, in the order of the files.
@@ -111,8 +112,8 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
     }
 }
 
-/// As [`read`], for the board that `files` name; "auto" asks the device tree's `compatible`
-/// property.
+/// Reads settings as [`read`] does, for the board that `files` name; "auto" asks the device tree's
+/// `compatible` property.
 ///
 /// # Errors
 /// Every fault that was found; a board that cannot be had is the first.

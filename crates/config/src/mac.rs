@@ -16,7 +16,7 @@ impl fmt::Display for Mac {
 
 impl FromStr for Mac {
     type Err = ();
-    /// Six pairs of hexadecimal digits with colons; upper and lower case.
+    /// Reads six pairs of hexadecimal digits with colons; upper and lower case.
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');

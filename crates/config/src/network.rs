@@ -16,7 +16,7 @@ use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink}
 use crate::Mac;
 
 impl Check<'_> {
-    /// An uplink cannot be the cluster interface as well.
+    /// Checks that no uplink is the cluster interface as well.
     pub fn ports(&mut self, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in uplink.interfaces.iter().enumerate() {
             if *pattern == cluster.interface {
@@ -30,7 +30,7 @@ impl Check<'_> {
         }
     }
 
-    /// A port of which everything is taken has no role beside.
+    /// Checks that a port of which everything is taken has no role beside.
     pub fn trust(&mut self, gateway: &Gateway, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in gateway.trust.iter().enumerate() {
             let (what, right) = if *pattern == cluster.interface {
@@ -86,8 +86,8 @@ impl Check<'_> {
                     format!("{path}: {net} overlaps {other} before it"),
                     "choose subnets that do not overlap",
                 );
-            } else if moved(*net, head) != head.addr()
-                && dhcp.is_some_and(|dhcp| within(dhcp, moved(*net, head)))
+            } else if keep_host(net.addr(), head) != head.addr()
+                && dhcp.is_some_and(|dhcp| within(dhcp, keep_host(net.addr(), head)))
             {
                 let wrong = format!(
                     "{path}: the head node's host part in {net} is within cluster.dhcp.range"
@@ -208,7 +208,7 @@ impl Check<'_> {
                 right,
             );
         } else if let Some(net) =
-            cluster.fallback_addresses.iter().find(|net| moved(**net, head) == address)
+            cluster.fallback_addresses.iter().find(|net| keep_host(net.addr(), head) == address)
         {
             let wrong = format!(
                 "node \"{name}\": if the cluster moves to {net}, {address} keeps its host part, \
@@ -225,7 +225,7 @@ impl Check<'_> {
         }
     }
 
-    /// An address that a forwarded port leads to: a node's, wherever the cluster is.
+    /// Checks an address that a forwarded port leads to: a node's, wherever the cluster is.
     pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
         let net = std::iter::once(&head)
@@ -233,7 +233,7 @@ impl Check<'_> {
             .find(|net| net.contains(&address));
         let wrong = match net {
             None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
-            Some(net) if moved(head, *net) == address => {
+            Some(net) if keep_host(head.addr(), *net) == address => {
                 format!("{address} is the head node's own address")
             }
             Some(net) if address == net.network() || address == net.broadcast() => {
@@ -253,7 +253,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The same list for all that are asked the same: ten thousand of them would be a megabyte.
+    /// Shares one list among all that are asked the same: ten thousand of them would be a megabyte.
     fn share(&mut self, probes: Vec<NodeProbe>) -> Arc<[NodeProbe]> {
         if let Some(known) = self.probes.get(probes.as_slice()) {
             return Arc::clone(known);
@@ -268,17 +268,18 @@ fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
     (dhcp.first..=dhcp.last).contains(&address)
 }
 
-/// `from`'s address with its host part in the subnet of `to`.
-fn moved(from: Ipv4Net, to: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(to.network()) | (u32::from(from.addr()) & u32::from(to.hostmask())))
+/// Returns `address` with its host part in the subnet of `net`. Only what DHCPv4 gives away moves
+/// along with the cluster.
+pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
+    net.network() | (address & net.hostmask())
 }
 
-/// As text: the head with its host part in another subnet.
+/// Returns the head with its host part in another subnet, as text.
 fn moved_to(head: Ipv4Net, net: Ipv4Net) -> String {
-    format!("{}/{}", moved(head, net), net.prefix_len())
+    format!("{}/{}", keep_host(head.addr(), net), net.prefix_len())
 }
 
-/// "192.168.50.1 to 192.168.50.254"
+/// Writes the range of hosts: "192.168.50.1 to 192.168.50.254".
 fn hosts(net: Ipv4Net) -> String {
     let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
     let last = Ipv4Addr::from(u32::from(net.broadcast()).saturating_sub(1));
@@ -286,7 +287,7 @@ fn hosts(net: Ipv4Net) -> String {
 }
 
 impl fmt::Display for PortPattern {
-    /// As the settings have it.
+    /// Writes it as the settings have it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Glob(name) => f.write_str(name),

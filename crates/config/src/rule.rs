@@ -12,7 +12,7 @@ use super::{ForwardTarget, TimeServer, Transport};
 /// More groups, or slots in one, is a slip of the finger.
 const MOST: u32 = 16_384;
 
-/// `group.groups`, `group.nodes`: first and last.
+/// Reads `group.groups`, `group.nodes`: first and last.
 pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
     let bad = || {
         Complaint::new(
@@ -52,7 +52,7 @@ impl Rule {
     }
 }
 
-/// `group.node_address`.
+/// Reads `group.node_address`.
 pub(super) fn address_rule(text: &str) -> Parsed<Rule> {
     let rule = Rule(text.to_owned());
     // 1 stands for any number: whether all of them are addresses is seen when there are nodes.
@@ -69,7 +69,7 @@ pub(super) fn address_rule(text: &str) -> Parsed<Rule> {
     }
 }
 
-/// `group.node_name`.
+/// Reads `group.node_name`.
 pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
     let rule = Rule(text.to_owned());
     if !text.contains("{slot}") {
@@ -94,7 +94,7 @@ pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
     })
 }
 
-/// One of `group.members`: a name, or a glob of names.
+/// Reads one of `group.members`: a name, or a glob of names.
 pub(super) fn member(text: &str) -> Parsed<String> {
     let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-*?[]".contains(&byte));
     if clean && !text.is_empty() && glob::Pattern::new(text).is_ok() {
@@ -106,7 +106,7 @@ pub(super) fn member(text: &str) -> Parsed<String> {
     ))
 }
 
-/// `forward.listen`.
+/// Reads `forward.listen`.
 pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
     let right = "write a TCP port such as 2201, or \"tcp:2201\" or \"udp:5000\"";
     match value {
@@ -134,7 +134,7 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
     }
 }
 
-/// `forward.to`.
+/// Reads `forward.to`.
 pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
     let bad = || {
         Complaint::new(
@@ -151,8 +151,8 @@ pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
     Ok((target, number))
 }
 
-/// `share.path`. Where mount points of the system and of its users are, no shared disk is: the
-/// service has no sight of what is mounted below /home.
+/// Reads `share.path`. Where mount points of the system and of its users are, no shared disk is:
+/// the service has no sight of what is mounted below /home.
 pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
     const CLOSED: [&str; 10] =
         ["/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr"];
@@ -176,7 +176,7 @@ pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-/// `share.name`: as short as the display, and one word.
+/// Reads `share.name`: as short as the display, and one word.
 pub(super) fn share_name(text: &str) -> Parsed<String> {
     let is_clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if is_clean && (1..=12).contains(&text.len()) {
@@ -188,7 +188,7 @@ pub(super) fn share_name(text: &str) -> Parsed<String> {
     ))
 }
 
-/// `cluster.dhcp.ntp`.
+/// Reads `cluster.dhcp.ntp`.
 pub(super) fn time_server(text: &str) -> Parsed<TimeServer> {
     match text {
         "auto" => Ok(TimeServer::Auto),

@@ -65,10 +65,7 @@ pub(super) fn suggest(
 
 /// Returns the board that was probably meant: people write "pi4", "rpi4" or "RaspberryPi 4B".
 pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
-    let squeeze = |name: &str| -> String {
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let mut wanted = squeeze(unknown);
+    let mut wanted = squeezed(unknown);
     for (short, long) in [("rpi", "raspberrypi"), ("pi", "raspberrypi"), ("cm", "computemodule")] {
         if let Some(rest) = wanted.strip_prefix(short) {
             wanted = format!("{long}{rest}");
@@ -76,7 +73,7 @@ pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
         }
     }
     let model = wanted.trim_end_matches("b").trim_end_matches("model").to_owned();
-    let distance = |name: &String| strsim::levenshtein(&model, &squeeze(name));
+    let distance = |name: &String| strsim::levenshtein(&model, &squeezed(name));
     let mut near: Vec<_> = known.iter().map(|name| (distance(name), name)).collect();
     near.sort();
     match near.as_slice() {
@@ -87,6 +84,11 @@ pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
         }
         _ => None,
     }
+}
+
+/// Returns letters and digits of a name, in lower case.
+fn squeezed(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 fn ends_in_digit(text: &str) -> bool {

@@ -84,8 +84,8 @@ impl Table {
         self.get(path).and_then(Item::text)
     }
 
-    /// By what one of many tables is known: the value of this key; upper and lower case are one, as
-    /// in host names.
+    /// Returns by what one of many tables is known: the value of this key; upper and lower case are
+    /// one, as in host names.
     pub fn identity(&self, key: &str) -> Option<String> {
         Some(match self.get(key)?.scalar()? {
             Scalar::Text(text) => text.to_ascii_lowercase(),

@@ -206,13 +206,13 @@ impl Check<'_> {
         Some(dhcp)
     }
 
-    /// `Some(None)`: names are not resolved.
+    /// Reads the settings of names. `Some(None)`: names are not resolved.
     fn dns(&self) -> Option<Option<Dns>> {
         let fallback_servers = self.get(&keys::CLUSTER_DNS_FALLBACK_SERVERS)?;
         Some(self.get(&keys::CLUSTER_DNS_ENABLED)?.then_some(Dns { fallback_servers }))
     }
 
-    /// `served`: the nodes get addresses of IPv4.
+    /// Reads the settings of IPv6. `served`: the nodes get addresses of IPv4.
     fn ipv6(&mut self, served: bool) -> Option<Ipv6Prefix> {
         self.get(&keys::CLUSTER_IPV6_MODE).filter(|on| *on)?;
         if !served {
@@ -271,7 +271,7 @@ impl Check<'_> {
         })
     }
 
-    /// `Some(None)`: there are none.
+    /// Reads the buttons. `Some(None)`: there are none.
     fn buttons(&mut self) -> Option<Option<Buttons>> {
         let enabled = self.get(&keys::BUTTONS_ENABLED);
         let lines = [&keys::BUTTONS_NEXT, &keys::BUTTONS_ACKNOWLEDGE, &keys::BUTTONS_POWER];
@@ -323,7 +323,7 @@ impl Check<'_> {
         }
     }
 
-    /// A line of a GPIO chip is a button's or the display's.
+    /// Checks that no line of a GPIO chip is both a button's and the display's, or two buttons'.
     fn lines_apart(&mut self, buttons: &Buttons, lcd: &Lcd) {
         let (ButtonChip::Gpio(label), LcdBus::Gpio { chip, pins }) = (&buttons.chip, &lcd.bus)
         else {

@@ -90,21 +90,25 @@ pub(super) fn element(
 
 /// Joins the two ends of a range to what its grammar reads.
 fn pair(key: &Key, check: &Check, ends: &[TomlValue<'_>]) -> Result<Value, Complaint> {
-    let text = |end: &TomlValue<'_>| match end.as_ref() {
-        ValueInner::String(text) => Some(text.to_string()),
-        ValueInner::Integer(number) => Some(number.to_string()),
-        _ => None,
-    };
     let [first, last] = ends else {
         let wrong = format!("the array has {} elements", ends.len());
         return Err(Complaint::new(wrong, format!("write {}", key.kind.words())));
     };
-    let (Some(first), Some(last)) = (text(first), text(last)) else {
+    let (Some(first), Some(last)) = (end_text(first), end_text(last)) else {
         let wrong = "the array holds more than strings and integers";
         return Err(Complaint::new(wrong, format!("write {}", key.kind.words())));
     };
     let joined = format!("{first}-{last}");
     check.text(&joined).map(|()| Value::Text(joined))
+}
+
+/// Returns an end of a range as text.
+fn end_text(end: &TomlValue<'_>) -> Option<String> {
+    match end.as_ref() {
+        ValueInner::String(text) => Some(text.to_string()),
+        ValueInner::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 fn float(key: &Key, number: f64, min: f64, max: f64) -> Result<Value, Complaint> {

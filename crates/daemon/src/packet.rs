@@ -117,6 +117,32 @@ pub fn open_at(
     Ok((socket, index))
 }
 
+/// Returns the number of a port (netdevice(7)).
+///
+/// # Errors
+/// There is no such port.
+pub fn index_of(name: &str) -> io::Result<LinkIndex> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    Ok(name_to_index(&socket, name)?)
+}
+
+/// Returns the Internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be
+/// added up at the end.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    let (mut sum, mut rest) = (0_u64, bytes);
+    while let Some((word, more)) = rest.split_first_chunk() {
+        sum += u64::from(u32::from_be_bytes(*word));
+        rest = more;
+    }
+    let mut last = [0; 4];
+    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+    sum += u64::from(u32::from_be_bytes(last));
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}
+
 /// Makes a packet socket without a protocol until it is bound, so that nothing of another port
 /// comes in between.
 fn unbound(kind: Type) -> io::Result<Socket> {

@@ -136,7 +136,8 @@ fn main_remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not match them.
+/// Returns `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not
+/// match them.
 fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     let mut folder = OsString::from(main);
     folder.push(".d");

@@ -90,7 +90,7 @@ impl Chip {
         }
     }
 
-    /// The address counter: 0x00–0x27, then 0x40–0x67, then again from the beginning.
+    /// Moves the address counter on: 0x00–0x27, then 0x40–0x67, then again from the beginning.
     fn step(&mut self) {
         if self.to_glyphs {
             return;

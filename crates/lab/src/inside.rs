@@ -116,7 +116,7 @@ pub(crate) fn shown_program() -> String {
     built.strip_prefix(here).unwrap_or(&built).display().to_string()
 }
 
-/// `PATH` with the folders of administrators' programs, which an ordinary user's may lack.
+/// Returns `PATH` with the folders of administrators' programs, which an ordinary user's may lack.
 pub(crate) fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
@@ -198,12 +198,14 @@ fn mounts_below(folder: &str) -> Result<Vec<String>> {
         place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     // A blank, a tab, a line end and a backslash are octal there.
-    let plain = |place: &str| {
-        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-            .iter()
-            .fold(place.to_owned(), |text, (octal, scalar)| text.replace(octal, scalar))
-    };
-    Ok(places.filter(below).map(plain).collect())
+    Ok(places.filter(below).map(without_escapes).collect())
+}
+
+/// Reads a path of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn without_escapes(place: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(place.to_owned(), |text, (octal, scalar)| text.replace(octal, scalar))
 }
 
 /// Makes a mount read-only and keeps its other flags: in a user namespace they are locked

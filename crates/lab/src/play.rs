@@ -10,18 +10,19 @@ use super::shell::within;
 use super::world::World;
 use super::{Error, Result, watch, while_doing, wiring};
 
-/// Who follows the play: a test, or the demo with a person before it.
+/// Follows the play: a test, or the demo with a person before it.
 pub trait Observer {
-    /// Something happens now.
+    /// Notes that something happens now.
     fn caption(&mut self, text: &str);
 
-    /// What was expected has been seen.
+    /// Notes that what was expected has been seen.
     fn seen(&mut self, sight: &Sight<'_>);
 
-    /// What was expected and not seen.
+    /// Notes that what was expected has not been seen.
     fn missing(&mut self, words: &str);
 
-    /// Time passes; the status as it is, if the daemon can be asked. False ends the play.
+    /// Notes that time passes, with the status as it is, if the daemon can be asked. False ends the
+    /// play.
     fn look(&mut self, world: &mut World, status: Option<&Snapshot>) -> bool;
 
     /// Returns whether the next moment may begin: a person may still be reading.

@@ -118,7 +118,7 @@ fn try_tcp(target: &str, resolver: &str) -> Result<()> {
     TcpStream::connect_timeout(&address, PATIENCE).map(drop).map_err(while_doing(target))
 }
 
-/// One datagram, and its echo.
+/// Sends one datagram and waits for its echo.
 fn try_udp(target: &str) -> Result<()> {
     let socket = UdpSocket::bind("0.0.0.0:0").map_err(while_doing("socket"))?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
@@ -127,8 +127,8 @@ fn try_udp(target: &str) -> Result<()> {
     socket.recv(&mut [0; 16]).map(drop).map_err(while_doing(target))
 }
 
-/// One connection that says something every 50 ms and hears it again within [`PATIENCE`], for so
-/// many seconds.
+/// Holds one connection that sends something every 50 ms and gets it back within [`PATIENCE`], for
+/// so many seconds.
 fn talk(target: &str, seconds: &str) -> Result<()> {
     let address: SocketAddr =
         target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;

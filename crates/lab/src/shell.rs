@@ -74,7 +74,7 @@ pub fn spawn(command: &mut Command, log: &Path) -> Result<Running> {
     spawn_reading(command, Stdio::null(), log)
 }
 
-/// As [`spawn`], with standard input.
+/// Starts a program as [`spawn`] does, with standard input.
 pub fn spawn_reading(command: &mut Command, input: Stdio, log: &Path) -> Result<Running> {
     let file = File::options()
         .create(true)

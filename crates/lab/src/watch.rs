@@ -14,7 +14,7 @@ use super::{Result, while_doing};
 /// How long a line may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One snapshot.
+/// Returns one snapshot.
 pub fn snapshot(socket: &Path) -> Result<Snapshot> {
     let fetched = StatusClient::fetch(socket, TIMEOUT);
     fetched.map(|(_, snapshot)| snapshot).map_err(while_doing(socket.display()))
@@ -32,7 +32,7 @@ impl Watch {
         Ok(Self(client))
     }
 
-    /// How long [`Watch::next_line`] waits.
+    /// Sets how long [`Watch::next_line`] waits.
     pub fn patience(&mut self, timeout: Duration) {
         self.0.set_timeout(Some(timeout));
     }

@@ -31,7 +31,7 @@ pub fn venue_name(index: usize) -> String {
     numbered("venue", index)
 }
 
-/// See [`venue_name`].
+/// Returns the laptop's name, made as [`venue_name`] is.
 pub fn laptop_name(index: usize) -> String {
     numbered("laptop", index)
 }
@@ -205,9 +205,9 @@ pub fn embed(prefix: ipnet::Ipv6Net, address: &str) -> Result<std::net::Ipv6Addr
     Ok((u128::from(prefix.network()) | u128::from(u32::from(address))).into())
 }
 
-/// The venue's own NAT: only what it knows finds its way back, so addresses of the cluster that
-/// leak out get no answer. "Fragmentation needed" is dropped, as so many venues do: only clamping
-/// the MSS helps.
+/// Sets up the venue's own NAT: only what it knows finds its way back, so addresses of the cluster
+/// that leak out get no answer. "Fragmentation needed" is dropped, as so many venues do: only
+/// clamping the MSS helps.
 fn translate(venue: &str) -> Result<()> {
     nft(
         venue,

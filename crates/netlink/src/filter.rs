@@ -31,7 +31,6 @@ const NEIGHBOUR_STATE: u32 = BODY + 8;
 /// (each address brings two or three, to itself and for broadcast), unless one replaces another,
 /// which goes without a message of its own; and a bridge's messages about its ports (`AF_BRIDGE`).
 pub fn forwarding() -> Vec<SockFilter> {
-    let half = |number: u16| u32::from(number.to_be());
     vec![
         load_half(TYPE),
         jump_if_equal(half(kind::NEW_ROUTE), 5, 0),
@@ -49,11 +48,15 @@ pub fn forwarding() -> Vec<SockFilter> {
     ]
 }
 
+/// Returns a number in network order as the program loads it.
+fn half(number: u16) -> u32 {
+    u32::from(number.to_be())
+}
+
 /// Lets through what ends a neighbour of the port or is a verdict on it: the states of `states`
 /// (`NUD_*`), and each that goes. `None`: nothing. `ipv6`: those of IPv6 as well.
 pub fn neighbours(port: Option<u32>, states: u16, ipv6: bool) -> Vec<SockFilter> {
     let Some(port) = port else { return vec![reject()] };
-    let half = |number: u16| u32::from(number.to_be());
     let family = |family: AddressFamily| u32::from(u8::from(family));
     let second = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     vec![

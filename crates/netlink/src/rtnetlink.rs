@@ -23,7 +23,7 @@ use netlink_packet_route::neighbour_table::{NeighbourTableAttribute, NeighbourTa
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteLwEnCapType};
 use netlink_packet_route::rule::{RuleAttribute, RuleHeader};
 
-use crate::message::{Attribute, Attributes, Message, push, text_of, u32_of};
+use crate::message::{Attribute, Attributes, Message, push, text_of};
 use crate::{NESTED, Request};
 
 /// Types of messages (`RTM_*` of `linux/rtnetlink.h`).
@@ -335,23 +335,23 @@ pub fn set_inet_conf(index: u32, settings: &[(u16, u32)]) -> Request {
     Request::new(kind::SET_LINK, &header).attribute(IFLA_AF_SPEC | NESTED, &families)
 }
 
-/// Returns the settings that a message of [`set_inet_conf`] holds.
-pub fn settings_of(message: &Message<'_>) -> Vec<(u16, Option<u32>)> {
-    let settings =
-        message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).nest(IFLA_INET_CONF);
-    settings.map(|setting| (setting.kind, u32_of(setting.value))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use netlink_packet_route::link::LinkMessage;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::messages;
+    use crate::{messages, u32_of};
 
     fn message(kind: u16, payload: &[u8]) -> Message<'_> {
         Message { kind, flags: 0, sequence: 0, port: 0, payload }
+    }
+
+    /// Returns the settings that a message of [`set_inet_conf`] holds.
+    fn settings_of(message: &Message<'_>) -> Vec<(u16, Option<u32>)> {
+        let settings =
+            message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).nest(IFLA_INET_CONF);
+        settings.map(|setting| (setting.kind, u32_of(setting.value))).collect()
     }
 
     #[test]

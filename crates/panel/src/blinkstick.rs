@@ -22,13 +22,14 @@ const ALL_LEDS: Duration = Duration::from_millis(104);
 
 /// Feature reports of a HID device; the first byte is the report's id.
 pub trait HidTransport: Send {
-    /// HIDIOCSFEATURE; can block for 5 s.
+    /// Sends a feature report (HIDIOCSFEATURE); can block for 5 s.
     fn send(&mut self, report: &[u8]) -> Result<(), DeviceError>;
-    /// HIDIOCGFEATURE: the report with this id, as long as the device makes it, at most `buffer`.
+    /// Returns the report with this id (HIDIOCGFEATURE), as long as the device makes it, at most
+    /// `buffer`.
     fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, DeviceError>;
 }
 
-/// Who a device says it is.
+/// Holds what a device reports of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// `BSnnnnnn-M.m`
@@ -51,7 +52,8 @@ pub enum Model {
 }
 
 impl Model {
-    /// By the major version in the serial number, and from the third on by bcdDevice.
+    /// Returns the model by the major version in the serial number, and from the third on by
+    /// bcdDevice.
     pub fn of(identity: &Identity) -> Self {
         let version = identity.serial.rsplit_once('-').map(|(_, version)| version);
         let major = version

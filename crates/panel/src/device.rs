@@ -28,7 +28,7 @@ pub trait CharDisplay: Send {
         true
     }
 
-    /// Whether it glows less from the next [`CharDisplay::show`] on, to age more slowly; of no
+    /// Sets whether it glows less from the next [`CharDisplay::show`] on, to age more slowly; of no
     /// effect where a backlight does not age.
     fn dim(&mut self, dimmed: bool) {
         let _ = dimmed;
@@ -50,7 +50,7 @@ pub trait Indicator: Send {
     /// Returns what it is: "BlinkStick BS012345-3.0".
     fn name(&self) -> String;
 
-    /// False for an LED that is only on or off.
+    /// Returns false for an LED that is only on or off.
     fn dimmable(&self) -> bool;
 
     /// Returns the least time between two calls of `set` that change this many LEDs.

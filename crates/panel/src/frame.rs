@@ -96,7 +96,7 @@ impl Frame {
         }
     }
 
-    /// One string of exactly `columns` scalars for each row.
+    /// Returns one string of exactly `columns` scalars for each row.
     pub fn lines(&self) -> Vec<String> {
         self.cells
             .chunks(usize::from(self.geometry.columns).max(1))

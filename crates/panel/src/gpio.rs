@@ -95,7 +95,7 @@ where
         self.delay.delay_us(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// There is no bus: one for each instruction.
+    /// Counts one for each instruction: there is no bus.
     fn bytes(&self) -> u64 {
         self.sent
     }

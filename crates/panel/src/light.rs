@@ -6,8 +6,8 @@ use crate::Colour;
 /// change the hue.
 const SMALLEST: f32 = 2.0;
 
-/// Pulse widths (0–255 a channel, linear in light) for an sRGB `colour` at a perceived brightness
-/// `level` (0–1), scaled in linear light by `brightness` (0–1).
+/// Returns pulse widths (0–255 a channel, linear in light) for an sRGB `colour` at a perceived
+/// brightness `level` (0–1), scaled in linear light by `brightness` (0–1).
 ///
 /// Dark is only `level` 0, `brightness` 0 or a black colour: else the hue is kept, if need be a
 /// little brighter than asked.

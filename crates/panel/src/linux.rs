@@ -36,8 +36,8 @@ impl DelayNs for Sleep {
 }
 
 impl BusError for I2CError {
-    /// By the kernel's Documentation/i2c/fault-codes.rst; EREMOTEIO is what many drivers answer to
-    /// a missing acknowledge.
+    /// Describes an error number by the kernel's Documentation/i2c/fault-codes.rst; EREMOTEIO is
+    /// what many drivers answer to a missing acknowledge.
     fn fault(&self) -> BusFault {
         let errno = errno_of(self.inner());
         if matches!(errno.map(Errno::from_raw_os_error), Some(Errno::MSGSIZE | Errno::OPNOTSUPP)) {

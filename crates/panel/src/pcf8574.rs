@@ -18,7 +18,8 @@ pub const ADDRESSES: [std::ops::RangeInclusive<u8>; 2] = [0x20..=0x27, 0x38..=0x
 /// The bus speed the expander is specified for.
 pub const CLOCK_HZ: u32 = 100_000;
 
-/// So many reads in a row that fail while writes succeed: adapter or chip cannot do it.
+/// How many reads in a row fail while writes succeed until it is clear that adapter or chip cannot
+/// do it.
 const UNREADABLE: u8 = 3;
 
 /// The expander, and what it drives.
@@ -49,7 +50,7 @@ impl<I: I2c, D: DelayNs> Pcf8574<I, D>
 where
     I::Error: BusError,
 {
-    /// `name` names the bus in errors; `clock_hz` is the bus clock.
+    /// Makes an expander. `name` names the bus in errors; `clock_hz` is the bus clock.
     pub fn new(bus: I, delay: D, address: u8, wiring: Wiring, name: &str, clock_hz: u32) -> Self {
         // From the end of one instruction to the latching of the next nibble two bytes pass, of
         // nine clocks each. 60 µs is more than the slowest controller needs (53 µs).
@@ -76,7 +77,8 @@ where
         self.wiring.encode(nibble, rs, e, self.lit)
     }
 
-    /// RS is set up a byte before E rises; data is on the pins while E is high and one byte longer.
+    /// Encodes ops as bytes. RS is set up a byte before E rises; data is on the pins while E is
+    /// high and one byte longer.
     fn encode(&mut self, op: Op, bytes: &mut Vec<u8>) {
         let (nibbles, count) = match op {
             Op::Nibble(nibble) => ([nibble, 0], 1),
@@ -159,9 +161,10 @@ where
         self.delay.delay_us(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// A pin that is driven low reads low; power-on leaves all of them high, E among them. What is
-    /// held high says nothing: the pull-up is weak (100 µA), and the backlight's transistor or the
-    /// controller may pull it down.
+    /// Returns whether the expander still holds the byte written last; `None` where it cannot be
+    /// read. A pin that is driven low reads low; power-on leaves all of them high, E among them. A
+    /// pin that is held high proves nothing: the pull-up is weak (100 µA), and the backlight's
+    /// transistor or the controller may pull it down.
     fn holds(&mut self) -> Option<bool> {
         let Some(last) = self.last else { return Some(true) };
         if self.failed_reads >= UNREADABLE {

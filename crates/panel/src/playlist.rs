@@ -44,7 +44,7 @@ pub struct Playlist {
 }
 
 impl Playlist {
-    /// One page that stands for ever; its first row is urgent.
+    /// Makes a playlist of one page that stands for ever; its first row is urgent.
     pub fn still(frame: Frame) -> Self {
         let news = frame.lines();
         let page = Page { frame, dwell: Duration::MAX, role: Role::Ordinary };
@@ -189,7 +189,7 @@ impl Rotation {
     pub fn turn(&mut self, now: Duration) {
         self.advance(now);
         self.go_to((self.index + 1) % self.playlist.pages.len().max(1), now);
-        // Whoever pressed the button stands there and reads.
+        // The operator who pressed the button stands there and reads.
         self.news = now;
         self.turned = true;
     }
@@ -262,7 +262,7 @@ impl Rotation {
         self.overdue().map_or(end, |(_, at)| end.min(at.max(self.since)))
     }
 
-    /// Time until the next page's turn; `None` when this page stands for ever.
+    /// Returns the time until the next page's turn; `None` when this page stands for ever.
     pub fn next_turn(&self, now: Duration) -> Option<Duration> {
         if self.playlist.pages.len() < 2 || self.dwell() == Duration::MAX {
             return None;
@@ -275,7 +275,7 @@ impl Rotation {
         self.playlist.pages.get(self.index).map(|page| &page.frame)
     }
 
-    /// When there was news last, or the page was turned: for the backlight.
+    /// Returns when there was news last, or the page was turned: for the backlight.
     pub fn last_news(&self) -> Duration {
         self.news
     }

@@ -20,7 +20,7 @@ impl Colour {
 }
 
 impl fmt::Display for Colour {
-    /// `#rrggbb`
+    /// Writes `#rrggbb`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{:02x}{:02x}{:02x}", self.red, self.green, self.blue)
     }
@@ -103,8 +103,8 @@ impl Pattern {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 
-    /// Time from `elapsed` to the next moment at which the level differs, not less than `step` for
-    /// a pattern that changes all the time; `None` when it never changes.
+    /// Returns the time from `elapsed` to the next moment at which the level differs, not less than
+    /// `step` for a pattern that changes all the time; `None` when it never changes.
     pub fn next_change(self, elapsed: Duration, step: Duration) -> Option<Duration> {
         let period = self.period()?;
         let edges = self.edges();

@@ -1,5 +1,7 @@
 //! The status for SNMP: a subagent (AgentX, RFC 2741) of the system's snmpd, which keeps its own
-//! tables, users and views. A [`bramblegate_api::client::Follower`] keeps the daemon's state.
+//! tables, users and views. A [`bramblegate_api::client::Follower`] keeps the daemon's state. A
+//! process of its own without rights; depends on `bramblegate-api` alone. Begin with
+//! [`session::keep`], which is the whole of it.
 //!
 //! * [`mib`] lays it out as objects of `docs/observability/BRAMBLEGATE-MIB.txt`; pure.
 //! * [`message`] reads the requests of snmpd and writes answers; pure.

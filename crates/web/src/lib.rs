@@ -3,7 +3,7 @@
 //!
 //! An unprivileged process of its own, and a client of the daemon's status socket like any other: a
 //! flood of requests, a slow reader or a fault in here changes nothing for the gateway, the display
-//! or the LED. One way leads through it:
+//! or the LED. Begin with [`serve::routes`], which lists what is served. One way leads through it:
 //!
 //! * [`feed`] has the state of the daemon, and each line of the status socket for those who follow.
 //! * [`page`] draws the state as HTML, [`plain`] as text for a terminal; pure functions.

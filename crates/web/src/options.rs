@@ -91,12 +91,11 @@ impl Options {
     /// Every fault in them.
     pub fn read(args: &Args) -> Result<Self, Vec<Fault>> {
         let by_hand = args.config.is_none() && !args.listen.is_empty() && args.status.is_some();
-        let settings = match by_hand {
-            true => None,
-            false => {
-                let file = args.config.clone().unwrap_or_else(files::default_file);
-                Some(files::load(&file)?.settings)
-            }
+        let settings = if by_hand {
+            None
+        } else {
+            let file = args.config.clone().unwrap_or_else(files::default_file);
+            Some(files::load(&file)?.settings)
         };
         Ok(Self::of(args, settings.as_ref()))
     }

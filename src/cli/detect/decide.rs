@@ -46,17 +46,17 @@ pub fn decide(found: &Found, board: &Board) -> Proposal {
     proposal
 }
 
-/// As a TOML value.
+/// Returns the text as a TOML value.
 pub fn text(text: &str) -> String {
     crate::config::quote(text)
 }
 
-/// As a TOML value.
+/// Returns the list as a TOML value.
 pub fn list(names: &[String]) -> String {
     format!("[{}]", names.iter().map(|name| text(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// Which port leads to the nodes, which ones to the venue.
+/// Works out which port leads to the nodes, and which ones to the venue.
 fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     for port in &found.ports {
         let carrier = match port.carrier {
@@ -171,27 +171,30 @@ fn why(port: &Port, found: &Found, board: &Board) -> String {
     "an interface for a cable that is not the way to the internet".to_owned()
 }
 
-/// The usual subnet, or another where a port uses it already.
+/// Returns the usual subnet, or another where a port uses it already.
 fn subnet(found: &Found, proposal: &mut Proposal) {
     let candidates = ["192.168.50.1/24", "10.213.50.1/24", "172.30.50.1/24"];
-    let clash = |candidate: &str| {
-        let net: Ipv4Net = candidate.parse().ok()?;
-        let cluster = proposal.value("cluster.interface").map(str::to_owned);
-        let overlaps =
-            |other: &Ipv4Net| other.contains(&net.network()) || net.contains(&other.network());
-        found
-            .subnets
-            .iter()
-            .find(|(other, port)| overlaps(other) && Some(text(port)) != cluster)
-            .cloned()
-    };
-    let taken = candidates.iter().copied().find_map(clash);
-    let free = candidates.iter().copied().find(|candidate| clash(candidate).is_none());
+    let taken = candidates.iter().copied().find_map(|candidate| clash(found, proposal, candidate));
+    let free =
+        candidates.iter().copied().find(|candidate| clash(found, proposal, candidate).is_none());
     let chosen = free.unwrap_or("192.168.50.1/24");
     if let Some((net, port)) = taken.filter(|_| free != Some("192.168.50.1/24")) {
         proposal.note(format!("cluster: {port} uses {net}, so the cluster is {chosen}"));
     }
     proposal.set("cluster.address", text(chosen));
+}
+
+/// Returns a subnet of another port that overlaps the candidate.
+fn clash(found: &Found, proposal: &Proposal, candidate: &str) -> Option<(Ipv4Net, String)> {
+    let net: Ipv4Net = candidate.parse().ok()?;
+    let cluster = proposal.value("cluster.interface").map(str::to_owned);
+    let overlaps =
+        |other: &Ipv4Net| other.contains(&net.network()) || net.contains(&other.network());
+    found
+        .subnets
+        .iter()
+        .find(|(other, port)| overlaps(other) && Some(text(port)) != cluster)
+        .cloned()
 }
 
 fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
@@ -235,8 +238,8 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     } else if let Some((device, address, None)) = first {
         proposal.note(format!(
             "lcd: {device} {address:#04x}, wiring \"{}\" as most have it; \
-                               `bramblegate detect --try {address:#04x}` finds \
-                               out",
+             `bramblegate detect --try {address:#04x}` finds \
+             out",
             board.lcd.wiring
         ));
         proposal.set("lcd.bus", text(&device));

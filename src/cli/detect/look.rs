@@ -148,7 +148,7 @@ fn read_expanders(device: &Path) -> Answers {
     Ok(answers)
 }
 
-/// Serial numbers of the BlinkSticks that are plugged in (USB 20a0:41e5).
+/// Returns the serial numbers of the BlinkSticks that are plugged in (USB 20a0:41e5).
 fn sticks() -> Vec<String> {
     let Ok(api) = hidapi::HidApi::new() else { return Vec::new() };
     let sticks = api
@@ -157,7 +157,7 @@ fn sticks() -> Vec<String> {
     sticks.map(|device| device.serial_number().unwrap_or("?").to_owned()).collect()
 }
 
-/// Network ports: hardware, or where there is none what comes nearest.
+/// Returns the network ports: hardware, or where there is none what comes nearest.
 pub fn ports(machine: &Machine, board: &Board) -> Vec<Port> {
     let all: Vec<Port> = machine
         .list("/sys/class/net")
@@ -201,8 +201,8 @@ fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
     })
 }
 
-/// One end of a pair, as containers have: not a bridge, bond, tunnel, VLAN or the kernel's own
-/// helpers.
+/// Returns whether the port is one end of a pair, as containers have: not a bridge, bond, tunnel,
+/// VLAN or the kernel's own helpers.
 fn is_veth(machine: &Machine, name: &str, folder: &str) -> bool {
     let uevent = machine.read(&format!("{folder}/uevent")).unwrap_or_default();
     let other = ["bridge", "bonding", "tun_flags"]

@@ -25,8 +25,8 @@ enum Candidate {
 }
 
 impl Candidate {
-    /// All that can be at this address and have this size, if one was asked for: OLEDs first where
-    /// there can be one.
+    /// Lists all that can be at this address and have this size, if one was asked for: OLEDs first
+    /// where there can be one.
     fn all(address: u8, size: Option<Size>, usual: Geometry) -> Vec<Self> {
         let mut all = Vec::new();
         if oled::ADDRESSES.contains(&address) {
@@ -44,7 +44,7 @@ impl Candidate {
         all
     }
 
-    /// What it is called where its number is announced.
+    /// Returns what it is called where its number is announced.
     fn words(self) -> String {
         match self {
             Self::Backpack(known, _) => format!("{} ({})", known.name, known.found_on),
@@ -78,8 +78,8 @@ impl Candidate {
         })
     }
 
-    /// Its number and name; number 0 says that it was chosen. The frame of an OLED shows whether
-    /// its first and last columns are there.
+    /// Draws its number and name; number 0 means that it was chosen. The frame of an OLED shows
+    /// whether its first and last columns are there.
     fn page(self, number: usize) -> Frame {
         let chosen = number == 0;
         let lines = match self {
@@ -100,7 +100,7 @@ impl Candidate {
         Frame::from_lines(self.geometry(), &lines)
     }
 
-    /// The lines for the settings.
+    /// Returns the lines for the settings.
     fn settings(self, device: &str, address: u8) -> String {
         let (driver, size) = match self {
             Self::Backpack(known, geometry) => {

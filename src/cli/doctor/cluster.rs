@@ -242,30 +242,40 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
 /// Returns the line of netplan's YAML that means the port: its name as a key, or a `name:` or
 /// `set-name:` of a match.
 fn line_of(text: &str, port: &str) -> Option<usize> {
-    let bare = |word: &str| word.trim().trim_matches(['"', '\'']).to_owned();
-    let means = |line: &str| {
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        let Some((key, value)) = line.split_once(':') else { return false };
-        match (bare(key).as_str(), bare(value).as_str()) {
-            ("name" | "set-name" | "- name", value) => {
-                !value.is_empty() && super::matches(value, port)
-            }
-            (key, "" | "{}") => key == port,
-            (key, value) => key == port && value.starts_with('{'),
-        }
-    };
     text.lines()
-        .position(|line| !line.trim_start().starts_with('#') && means(line))
+        .position(|line| !line.trim_start().starts_with('#') && means_port(line, port))
         .map(|place| place + 1)
+}
+
+/// Returns whether a line of netplan's YAML means the port.
+fn means_port(line: &str, port: &str) -> bool {
+    let line = line.split(" #").next().unwrap_or_default().trim();
+    let Some((key, value)) = line.split_once(':') else { return false };
+    match (bare(key), bare(value)) {
+        ("name" | "set-name" | "- name", value) => !value.is_empty() && super::matches(value, port),
+        (key, "" | "{}") => key == port,
+        (key, value) => key == port && value.starts_with('{'),
+    }
+}
+
+/// Returns a word of YAML without its quotes.
+fn bare(word: &str) -> &str {
+    word.trim().trim_matches(['"', '\''])
 }
 
 fn cloud_init_writes_networks(machine: &Machine) -> bool {
     let there =
         machine.exists("/etc/cloud/cloud.cfg") && !machine.exists("/etc/cloud/cloud-init.disabled");
-    let off = |name: &String| {
-        let text = machine.read(&format!("/etc/cloud/cloud.cfg.d/{name}")).unwrap_or_default();
-        let words = text.replace([' ', '\n', '{', '}'], "");
-        words.contains("network:config:disabled")
-    };
-    there && !machine.list("/etc/cloud/cloud.cfg.d").iter().any(off)
+    there
+        && !machine
+            .list("/etc/cloud/cloud.cfg.d")
+            .iter()
+            .any(|name| switches_networks_off(machine, name))
+}
+
+/// Returns whether a file of cloud-init's settings switches its settings of networks off.
+fn switches_networks_off(machine: &Machine, name: &str) -> bool {
+    let text = machine.read(&format!("/etc/cloud/cloud.cfg.d/{name}")).unwrap_or_default();
+    let words = text.replace([' ', '\n', '{', '}'], "");
+    words.contains("network:config:disabled")
 }

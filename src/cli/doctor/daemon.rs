@@ -6,8 +6,8 @@ use crate::cli::run;
 use crate::config::{NodeProbe, UplinkProbe};
 use crate::event::AlertCode;
 
-/// A daemon that is there and says nothing follows no change any more, and what its panel shows is
-/// old. One that does not run is no finding: it may not have been started yet.
+/// Looks for a daemon that is there and does not answer: it follows no change any more, and what
+/// its panel shows is old. One that does not run is no finding: it may not have been started yet.
 pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
     let socket = &context.settings.sockets.status;
     if !context.machine.is_silent(socket) {
@@ -22,7 +22,7 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
 
 /// `CAP_NET_RAW` of `linux/capability.h`
 const NET_RAW: u32 = 13;
-/// Who may ping without it: the lowest and the highest group.
+/// The groups that may ping without it: the lowest and the highest.
 const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
 /// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the
@@ -69,11 +69,13 @@ fn holds_net_raw(status: &str) -> bool {
 
 /// Returns whether one of its groups is among those that may ping.
 fn may_ping(machine: &Machine, status: &str) -> bool {
-    let numbers = |text: &str| {
-        text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).collect::<Vec<_>>()
-    };
     let range = numbers(&machine.read(PING_GROUPS).unwrap_or_default());
     let [lowest, highest] = range.as_slice() else { return false };
     let groups = [field(status, "Gid"), field(status, "Groups")].into_iter().flatten();
     groups.flat_map(numbers).any(|group| (*lowest..=*highest).contains(&group))
+}
+
+/// Returns the numbers in a text.
+fn numbers(text: &str) -> Vec<u32> {
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }

@@ -24,9 +24,9 @@ const SAVED_IPTABLES: [&str; 4] = [
     "/etc/sysconfig/iptables",
 ];
 
-/// Another table's chain that drops what goes between the cluster and an uplink, or what the head
-/// promises to nodes and venue: it blocks the gateway where it is on the way out that is used, or
-/// where nodes are cut off from the head.
+/// Looks for another table's chain that drops what goes between the cluster and an uplink, or what
+/// the head promises to nodes and venue: it blocks the gateway where it is on the way out that is
+/// used, or where nodes are cut off from the head.
 pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut uplinks = context.uplinks();
     if uplinks.is_empty() {
@@ -48,7 +48,7 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
             .is_some_and(|port| context.machine.exists(&format!("/sys/class/net/{port}/bridge"))),
         head: Some(net),
         traffic: traffic::promised(context.settings, net, served, &ssh_ports, web_port, &[]),
-        exit: port.as_ref().zip(node).and_then(|(port, node)| context.machine.way_out(port, node)),
+        egress: port.as_ref().zip(node).and_then(|(port, node)| context.machine.egress(port, node)),
         cluster_port: Some(port.unwrap_or_else(|| "cluster".to_owned())),
         cluster_networks: vec![net],
         ipv6_uplinks: uplinks.iter().filter(|uplink| has_ipv6(context, uplink)).cloned().collect(),
@@ -59,7 +59,7 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     let or = |name: Option<String>| name.unwrap_or_else(|| "unknown".to_owned());
     let text =
         |table, chain| format!("table {}, chain {} drops the nodes' traffic", or(table), or(chain));
-    let blocking = found.exit.map(|Blocker { table, chain, remedy }| {
+    let blocking = found.egress.map(|Blocker { table, chain, remedy }| {
         Finding::new(AlertCode::GatewayBlocked, text(table, chain), format!("as root: {remedy}"))
             .ranked(Rank::Blocked)
     });
@@ -82,30 +82,32 @@ fn has_ipv6(context: &CheckContext<'_>, port: &str) -> bool {
     held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
-/// A saved rule set that holds our table breaks the next `systemctl reload nftables`: the table is
-/// ours alone.
+/// Looks for a saved rule set that holds our table. It breaks the next `systemctl reload nftables`:
+/// the table is ours alone.
 pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
     let more = ["/etc/nftables.d", "/etc/nftables"].into_iter().flat_map(|folder| {
         context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
     });
     let files = SAVED.iter().map(|file| (*file).to_owned()).chain(more);
-    let holds = |file: &String| {
-        let text = context.machine.read(file).unwrap_or_default();
-        text.lines().any(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            matches!(words.as_slice(), ["table", "inet", "bramblegate", ..])
-        })
-    };
-    let finding = |file: String| {
-        Finding::new(
-            FindingCode::GatewayTableSaved,
-            format!("{file} holds a copy of the table inet bramblegate"),
-            format!(
-                "take that table out of {file}: loading it fails while the gateway owns the table"
-            ),
-        )
-    };
-    files.filter(holds).map(finding).collect()
+    files.filter(|file| holds_our_table(context.machine, file)).map(saved).collect()
+}
+
+/// Describes a file that holds a copy of our table.
+fn saved(file: String) -> Finding {
+    Finding::new(
+        FindingCode::GatewayTableSaved,
+        format!("{file} holds a copy of the table inet bramblegate"),
+        format!("take that table out of {file}: loading it fails while the gateway owns the table"),
+    )
+}
+
+/// Returns whether a file of rules holds our table.
+fn holds_our_table(machine: &Machine, file: &str) -> bool {
+    let text = machine.read(file).unwrap_or_default();
+    text.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words.as_slice(), ["table", "inet", "bramblegate", ..])
+    })
 }
 
 /// Finds a MASQUERADE rule of an older set-up, in the kernel or in a file loaded at the start.
@@ -175,54 +177,62 @@ pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
     let allow = &context.settings.uplink.allow;
     let configured = BTreeSet::from_iter(name::ssh_ports(&context.machine.path("/")));
     let running = running_ports(context.machine);
-    let covered = |port: u16| {
-        allow.iter().any(|allow| match allow {
-            Allow::Ssh => port == 22 || configured.contains(&port),
-            Allow::Tcp(first, last) => (*first..=*last).contains(&port),
-            _ => false,
-        })
-    };
     let relevant = if running.is_empty() { &configured } else { &running };
-    let mut findings =
-        shut(context.machine, relevant.iter().copied().filter(|port| covered(*port)));
-    let uncovered = relevant.iter().copied().filter(|port| !covered(*port));
-    let finding = |port: u16| {
-        Finding::new(
-            FindingCode::HostSshClosed,
-            format!(
-                "sshd listens on port {port}, which uplink.allow does not cover: new ssh \
-                 connections from the venue fail"
-            ),
-            if configured.contains(&port) || port == 22 {
-                "add \"ssh\" to uplink.allow".to_owned()
-            } else {
-                format!("add {port} to uplink.allow, or give the port in sshd_config")
-            },
-        )
-    };
-    findings.extend(uncovered.map(finding));
+    let mut findings = shut(
+        context.machine,
+        relevant.iter().copied().filter(|port| covers(allow, &configured, *port)),
+    );
+    let others = relevant.iter().copied().filter(|port| !covers(allow, &configured, *port));
+    findings.extend(others.map(|port| uncovered(&configured, port)));
     findings
 }
 
-/// Of these ports, which `uplink.allow` covers, those that the rules in the kernel do not let in
-/// all the same. Without the right to read them there is nothing to compare with.
+/// Describes a port of sshd that `uplink.allow` does not cover.
+fn uncovered(configured: &BTreeSet<u16>, port: u16) -> Finding {
+    Finding::new(
+        FindingCode::HostSshClosed,
+        format!(
+            "sshd listens on port {port}, which uplink.allow does not cover: new ssh \
+             connections from the venue fail"
+        ),
+        if configured.contains(&port) || port == 22 {
+            "add \"ssh\" to uplink.allow".to_owned()
+        } else {
+            format!("add {port} to uplink.allow, or give the port in sshd_config")
+        },
+    )
+}
+
+/// Returns whether `uplink.allow` lets a port of sshd in.
+fn covers(allow: &[Allow], configured: &BTreeSet<u16>, port: u16) -> bool {
+    allow.iter().any(|allow| match allow {
+        Allow::Ssh => port == 22 || configured.contains(&port),
+        Allow::Tcp(first, last) => (*first..=*last).contains(&port),
+        _ => false,
+    })
+}
+
+/// Returns those of these ports, which `uplink.allow` covers, that the rules in the kernel do not
+/// let in all the same. Without the right to read them there is nothing to compare with.
 fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
     let Some(rules) = machine.run("nft", &["list", "chain", "inet", TABLE, "from_uplink"]) else {
         return Vec::new();
     };
     let open: Vec<_> = rules.lines().filter_map(accepted).collect();
     let missing = covered.filter(|port| !open.iter().any(|range| range.contains(port)));
-    let finding = |port: u16| {
-        Finding::new(
-            FindingCode::HostSshClosed,
-            format!(
-                "sshd listens on port {port}, which uplink.allow covers, but the rules in the \
-                 kernel keep it closed"
-            ),
-            "`sudo systemctl reload bramblegate`",
-        )
-    };
-    missing.map(finding).collect()
+    missing.map(kept_closed).collect()
+}
+
+/// Describes a port of sshd that the rules do not let in, though `uplink.allow` covers it.
+fn kept_closed(port: u16) -> Finding {
+    Finding::new(
+        FindingCode::HostSshClosed,
+        format!(
+            "sshd listens on port {port}, which uplink.allow covers, but the rules in the \
+             kernel keep it closed"
+        ),
+        "`sudo systemctl reload bramblegate`",
+    )
 }
 
 /// Parses the ports of a rule `tcp dport PORT … accept` or `tcp dport FIRST-LAST … accept`.

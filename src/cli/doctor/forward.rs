@@ -33,7 +33,7 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
             AlertCode::NodeForwardHides,
             format!(
                 "{who} listens on {port} of the head, but for the venue that port leads to \
-                     {to}: the forward wins"
+                 {to}: the forward wins"
             ),
             "if the venue is to reach that program, choose another forward.listen",
         ));
@@ -41,8 +41,8 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// `uplink.allow` lets ssh in, and the forward leads it away; also where sshd is not seen to listen
-/// now.
+/// Finds a forward that leads ssh away from the head, which `uplink.allow` lets in; also where sshd
+/// is not seen to listen now.
 fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
     let allowed = context.settings.uplink.allow.contains(&Allow::Ssh);
     let ssh = |port| port == 22 || name::ssh_ports(&context.machine.path("/")).contains(&port);

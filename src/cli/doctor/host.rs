@@ -49,28 +49,30 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A default route on the cluster's port leads what the nodes send back to them, at the latest when
-/// the uplink's is gone.
+/// Looks for a default route on the cluster's port. It leads what the nodes send back to them, at
+/// the latest when the uplink's is gone.
 pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     let cluster = context.cluster_port();
     let routes = context.machine.routes();
     let default = |(net, port): &&(ipnet::Ipv4Net, String)| {
         net.prefix_len() == 0 && Some(port) == cluster.as_ref()
     };
-    let finding = |(_, port): &(ipnet::Ipv4Net, String)| {
-        Finding::new(
-            AlertCode::UplinkExitBy,
-            format!(
-                "a default route uses the cluster interface {port}, which has no way to the \
-                 internet"
-            ),
-            format!(
-                "remove the gateway from the settings of {port}, then: `sudo ip route del \
-                 default dev {port}`"
-            ),
-        )
-    };
-    routes.iter().find(default).map(finding).into_iter().collect()
+    routes.iter().find(default).map(exit_by_cluster).into_iter().collect()
+}
+
+/// Describes a default route that uses the cluster's port.
+fn exit_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
+    Finding::new(
+        AlertCode::UplinkExitBy,
+        format!(
+            "a default route uses the cluster interface {port}, which has no way to the \
+             internet"
+        ),
+        format!(
+            "remove the gateway from the settings of {port}, then: `sudo ip route del \
+             default dev {port}`"
+        ),
+    )
 }
 
 /// Finds another port that uses (a part of) the cluster's subnet.
@@ -120,8 +122,8 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// The kernel's table of neighbours is nearly full, or smaller than the cluster: who finds no room
-/// in it is neither reached nor given an address.
+/// Compares the kernel's table of neighbours with its limit and with the cluster: a node that finds
+/// no room in it is neither reached nor given an address.
 pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     let limit = context.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
     let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else {

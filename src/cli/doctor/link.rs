@@ -22,26 +22,27 @@ pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
         facts.apply(&event, clock::now());
     }
     let ports = facts.links().ports_without_role();
-    let finding = |(link, held): (
-        &crate::event::Link,
-        &crate::facts::link::mirror::HeldAddress,
-    )| {
-        let port = &link.name;
-        Finding::new(
-            AlertCode::GatewayUnknownPort,
-            format!(
-                "{port} has the address {} and no role: the rules close it, except for \
-                 uplink.allow",
-                held.address
-            ),
-            format!(
-                "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust \
-                 if its network may reach head \
-                 and nodes"
-            ),
-        )
-    };
-    ports.map(finding).collect()
+    ports.map(unknown_port).collect()
+}
+
+/// Describes a port with an address and without a role.
+fn unknown_port(
+    (link, held): (&crate::event::Link, &crate::facts::link::mirror::HeldAddress),
+) -> Finding {
+    let port = &link.name;
+    Finding::new(
+        AlertCode::GatewayUnknownPort,
+        format!(
+            "{port} has the address {} and no role: the rules close it, except for \
+             uplink.allow",
+            held.address
+        ),
+        format!(
+            "add \"{port}\" to uplink.interfaces if it leads to the venue, to gateway.trust \
+             if its network may reach head \
+             and nodes"
+        ),
+    )
 }
 
 /// Finds what our rules dropped since they were loaded: most of it is what they are for.
@@ -113,14 +114,19 @@ fn foreign_server(status: &Snapshot) -> Option<String> {
 
 /// Returns whether this uplink has a cable, and no uplink at all has found a DHCP server.
 fn is_silent(status: &Snapshot, uplink: &str) -> bool {
-    let waits = |of: &Uplink| {
-        matches!(of.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp))
-    };
-    let is_out = |of: &Uplink| {
-        matches!(of.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier))
-    };
-    let here = status.uplinks.iter().any(|of| of.interface.as_deref() == Some(uplink) && waits(of));
-    here && status.uplinks.iter().all(|of| waits(of) || is_out(of))
+    let here =
+        status.uplinks.iter().any(|of| of.interface.as_deref() == Some(uplink) && is_waiting(of));
+    here && status.uplinks.iter().all(|of| is_waiting(of) || is_out(of))
+}
+
+/// Returns whether an uplink has no cable, or is not there.
+fn is_out(uplink: &Uplink) -> bool {
+    matches!(uplink.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier))
+}
+
+/// Returns whether an uplink with a cable has no address yet.
+fn is_waiting(uplink: &Uplink) -> bool {
+    matches!(uplink.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp))
 }
 
 /// Returns a node that the kernel has met at this port, by its hardware address; by its address

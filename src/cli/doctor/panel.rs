@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::sockets::holders;
 use super::{CheckContext, Finding, FindingCode};
+use crate::cli::machine::Machine;
 use crate::config::{LcdBus, LedDevice};
 use crate::panel::claimed::{self, DetachedStick};
 
@@ -47,14 +48,17 @@ fn uses_stick(device: &LedDevice) -> bool {
 /// device.
 fn sticks(context: &CheckContext<'_>) -> Vec<String> {
     let names = context.machine.list("/sys/class/hidraw").into_iter();
-    let is_stick = |name: &String| {
-        let uevent = context
-            .machine
-            .read(&format!("/sys/class/hidraw/{name}/device/uevent"))
-            .unwrap_or_default();
-        uevent.to_ascii_uppercase().contains(":000020A0:000041E5")
-    };
-    names.filter(is_stick).map(|name| format!("/dev/{name}")).collect()
+    names
+        .filter(|name| is_stick(context.machine, name))
+        .map(|name| format!("/dev/{name}"))
+        .collect()
+}
+
+/// Returns whether a hidraw device is a BlinkStick (USB 20a0:41e5).
+fn is_stick(machine: &Machine, name: &str) -> bool {
+    let uevent =
+        machine.read(&format!("/sys/class/hidraw/{name}/device/uevent")).unwrap_or_default();
+    uevent.to_ascii_uppercase().contains(":000020A0:000041E5")
 }
 
 /// Returns a finding if a device node is not open to one of the service's groups, or open to
@@ -90,19 +94,19 @@ fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
     let others = holders(context.machine, device)
         .into_iter()
         .filter(|process| process.name != "bramblegate");
-    let finding = |process: super::sockets::Process| {
-        let command =
-            context.machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
-        let command = command.trim_end_matches('\0').replace('\0', " ");
-        let code =
-            if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
-        Finding::of(code, format!("{process} has {device} open: {command}"))
-    };
-    others.map(finding).collect()
+    others.map(|process| holds(context.machine, device, &process)).collect()
 }
 
-/// A display or a stick that is there and taken: by a driver of the kernel, or away from the
-/// kernel.
+/// Describes a process that has a device open.
+fn holds(machine: &Machine, device: &str, process: &super::sockets::Process) -> Finding {
+    let command = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
+    let command = command.trim_end_matches('\0').replace('\0', " ");
+    let code = if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
+    Finding::of(code, format!("{process} has {device} open: {command}"))
+}
+
+/// Looks for a display or a stick that is there and taken: by a driver of the kernel, or away from
+/// the kernel.
 pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     let root = context.machine.path("/");
     let mut findings = Vec::new();
@@ -118,7 +122,7 @@ pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Who holds the stick past the kernel's driver has to go first.
+/// Describes a stick that is away from the kernel's driver: whatever holds it has to go first.
 fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     let (mut text, mut remedy) = stick.explain();
     if let Some(holder) = holders(context.machine, &stick.node).first() {
@@ -129,7 +133,7 @@ fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     Finding::new(FindingCode::LedDetached, text, remedy)
 }
 
-/// As [`holders_of`], for all devices that the settings use.
+/// Returns what [`holders_of`] does, for all devices that the settings use.
 pub fn held(context: &CheckContext<'_>) -> Vec<Finding> {
     let sticks =
         if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };

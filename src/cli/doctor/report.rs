@@ -1,4 +1,4 @@
-//! What `doctor` prints: text for people, with a line for each check if wanted, and JSON.
+//! What `doctor` prints: text for users, with a line for each check if wanted, and JSON.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn tally(checks: &[Checked]) -> String {
     text
 }
 
-/// Returns what was seen and found, for people; with a line for each check if that is wanted.
+/// Returns what was seen and found, for users; with a line for each check if that is wanted.
 pub fn text(checks: &[Checked], findings: &[Finding], is_verbose: bool) -> String {
     let notes = checks.iter().flat_map(|checked| &checked.notes);
     let notes: String = notes.map(|note| format!("well     {}\n", printable_line(note))).collect();
@@ -84,17 +84,11 @@ fn each(checks: &[Checked], colours: bool) -> String {
 
 /// Returns all checks as JSON, as bramblegate(1) describes it.
 pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
-    let word = |rank: Option<Rank>| match rank {
-        None => "ok",
-        Some(Rank::Hint) => "hint",
-        Some(Rank::Finding) => "finding",
-        Some(Rank::Blocked) => "blocked",
-    };
-    let finding = |finding: &Finding| json!({ "code": finding.code.name(), "rank": word(Some(finding.rank)), "text": finding.text, "remedy": finding.remedy });
+    let finding = |finding: &Finding| json!({ "code": finding.code.name(), "rank": rank_word(Some(finding.rank)), "text": finding.text, "remedy": finding.remedy });
     let check = |checked: &Checked| {
         json!({
             "check": checked.name,
-            "result": word(checked.rank()),
+            "result": rank_word(checked.rank()),
             "notes": checked.notes,
             "findings": checked.findings.iter().map(finding).collect::<Vec<_>>(),
         })
@@ -105,7 +99,17 @@ pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "settings": settings,
         "root": is_root,
-        "result": word(worst),
+        "result": rank_word(worst),
         "checks": checks.iter().map(check).collect::<Vec<_>>(),
     })
+}
+
+/// Returns the word for how bad the result of a check is.
+fn rank_word(rank: Option<Rank>) -> &'static str {
+    match rank {
+        None => "ok",
+        Some(Rank::Hint) => "hint",
+        Some(Rank::Finding) => "finding",
+        Some(Rank::Blocked) => "blocked",
+    }
 }

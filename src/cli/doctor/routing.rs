@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{CheckContext, Finding};
 use crate::clock;
 use crate::decide::alert::Subject;
-use crate::decide::routing::ways::way_out;
+use crate::decide::routing::ways::egress;
 use crate::decide::{self, ROUTE_PROTOCOL};
 use crate::event::{AlertCode, Dump, Event, Vital};
 use crate::facts::Facts;
@@ -17,8 +17,8 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// What only the gateway hears, as it listens all the time.
 const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
 
-/// The kernel is asked, as the gateway does. Without our own rules only what names a rule of others
-/// counts.
+/// Asks the kernel which way packets take, as the gateway does. Without our own rules only what
+/// names a rule of others counts.
 pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     let settings = Arc::new(context.settings.clone());
     let now = clock::now();
@@ -29,12 +29,12 @@ pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     {
         facts.apply(&event, now);
     }
-    let asked = |facts: &Facts| way_out(&settings, facts, &decide::decide(&settings, facts));
+    let asked = |facts: &Facts| egress(&settings, facts, &decide::decide(&settings, facts));
     let Some(plan) = asked(&facts) else { return Vec::new() };
     let port = facts.cluster_port().map(|port| port.name.clone()).unwrap_or_default();
-    if let Some(exit) = context.machine.way_out(&port, plan.source) {
-        let index = facts.kernel().links().find(|link| link.name == exit).map(|link| link.index);
-        facts.apply(&Event::Vital(Vital::WayOut { index }), now);
+    if let Some(egress) = context.machine.egress(&port, plan.source) {
+        let index = facts.kernel().links().find(|link| link.name == egress).map(|link| link.index);
+        facts.apply(&Event::Vital(Vital::Egress { index }), now);
     }
     // What takes a part of the nodes' packets is looked up where all the others' way is known.
     let Some(plan) = asked(&facts) else { return Vec::new() };

@@ -31,7 +31,8 @@ fn is_enabled(machine: &Machine) -> bool {
     machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{SERVICE}"))
 }
 
-/// What the file lacks, or cannot be read; Debian lets root alone read snmpd's own settings.
+/// Returns what the file lacks, or why it cannot be read; Debian lets root alone read snmpd's own
+/// settings.
 fn settings(machine: &Machine) -> Option<Finding> {
     let own = machine.read(SNMPD_FILE)?;
     let included = own.lines().any(|line| {
@@ -66,7 +67,7 @@ fn settings(machine: &Machine) -> Option<Finding> {
     Some(Finding::of(FindingCode::HostSnmpdSettings, text))
 }
 
-/// The socket is there, and the daemon's group may use it.
+/// Checks that the socket is there, and that the daemon's group may use it.
 fn socket(machine: &Machine) -> Option<Finding> {
     if !is_running(machine, "snmpd") {
         let text = "snmpd does not run: no program answers SNMP requests";

@@ -31,7 +31,8 @@ pub fn page(context: &CheckContext<'_>) -> Vec<Finding> {
     [elsewhere(context, port), venue(context), password(context)].into_iter().flatten().collect()
 }
 
-/// One that was never switched on is a hint: the page is on in the settings as they come.
+/// Looks for a page that does not run. One that was never switched on is a hint: the page is on in
+/// the settings as they come.
 fn stopped(machine: &Machine) -> Option<Finding> {
     if machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{UNIT}")) {
         let text = format!("{SERVER} does not run: no one sees the status page");
@@ -52,7 +53,7 @@ fn answers(context: &CheckContext<'_>, port: u16) -> bool {
     context.machine.page_answers(SocketAddr::new(address, port))
 }
 
-/// The page is not where it is looked for.
+/// Looks for a page that is not where it is looked for.
 fn elsewhere(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
     let settings = context.settings;
     let mut leads = settings.forwards.iter().filter(|forward| forward.transport == Transport::Tcp);
@@ -79,7 +80,7 @@ fn elsewhere(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
     Some(Finding::new(FindingCode::HostWebPort, text, remedy))
 }
 
-/// The venue does not reach the page.
+/// Looks for what keeps the venue from the page.
 fn venue(context: &CheckContext<'_>) -> Option<Finding> {
     let allow = &context.settings.uplink.allow;
     if allow.contains(&Allow::Web) {
@@ -99,22 +100,27 @@ fn venue(context: &CheckContext<'_>) -> Option<Finding> {
 
 /// Returns an entry of `uplink.allow` as the settings have it.
 fn spelled(allow: &Allow) -> String {
-    let range = |transport: &str, first: u16, last: u16| match first == last {
-        true => format!("\"{transport}:{first}\""),
-        false => format!("\"{transport}:{first}-{last}\""),
-    };
     match *allow {
         Allow::Ssh => "\"ssh\"".to_owned(),
         Allow::Icmp => "\"icmp\"".to_owned(),
         Allow::Mdns => "\"mdns\"".to_owned(),
         Allow::Web => "\"web\"".to_owned(),
-        Allow::Tcp(first, last) => range("tcp", first, last),
-        Allow::Udp(first, last) => range("udp", first, last),
+        Allow::Tcp(first, last) => port_range("tcp", first, last),
+        Allow::Udp(first, last) => port_range("udp", first, last),
     }
 }
 
-/// No password is set, and one is wanted: the page shows nothing without, or networks are named
-/// from which orders may come.
+/// Writes ports as `uplink.allow` has them.
+fn port_range(transport: &str, first: u16, last: u16) -> String {
+    if first == last {
+        format!("\"{transport}:{first}\"")
+    } else {
+        format!("\"{transport}:{first}-{last}\"")
+    }
+}
+
+/// Looks for a password that is not set and is wanted: the page shows nothing without, or networks
+/// are named from which orders may come.
 fn password(context: &CheckContext<'_>) -> Option<Finding> {
     let settings = context.settings;
     let usual = [IpNet::V4(settings.cluster.address.trunc())];

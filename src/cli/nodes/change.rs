@@ -303,9 +303,9 @@ fn each<T>(
     finish(verb, what.and_then(|all| all.into_iter().try_for_each(change)))
 }
 
-/// Two changes at once would each write what it read, and the first would be lost: one waits for
-/// the other, by a lock on the folder of the settings. Anybody who can read that folder can hold it
-/// too, so the wait ends.
+/// Takes the lock on the folder of the settings. Two changes at once would each write what it read,
+/// and the first would be lost: one waits for the other. Anybody who can read that folder can hold
+/// it too, so the wait ends.
 fn turn(config: &ConfigArg) -> Option<File> {
     let folder = config
         .config
@@ -442,8 +442,8 @@ fn replace(
     Ok(())
 }
 
-/// Whole or not at all; readable by the daemon's user. A link stays one: what it leads to is
-/// written.
+/// Writes the file whole or not at all, readable by the daemon's user. A link stays one: what it
+/// leads to is written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let path = &behind_links(path)?;
     Folder::make(path.parent().unwrap_or(Path::new(".")), 0o755)?;

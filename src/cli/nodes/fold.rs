@@ -254,9 +254,8 @@ fn ranges(numbers: &BTreeSet<(usize, usize)>) -> String {
     match runs.as_slice() {
         [(first, last)] if first == last => first.clone(),
         _ => {
-            let run = |(first, last): &(String, String)| match first == last {
-                true => first.clone(),
-                false => format!("{first}-{last}"),
+            let run = |(first, last): &(String, String)| {
+                if first == last { first.clone() } else { format!("{first}-{last}") }
             };
             format!("[{}]", runs.iter().map(run).collect::<Vec<_>>().join(","))
         }

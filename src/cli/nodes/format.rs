@@ -16,7 +16,7 @@ pub const EXPORTER: u16 = 9100;
 /// The files and words that can be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// columns, for people
+    /// columns, for users
     Table,
     /// an array of JSON, as in the status
     Json,
@@ -94,7 +94,7 @@ pub fn hosts(nodes: &[Node], domain: Option<&str>) -> String {
     text
 }
 
-/// An inventory in INI. A hyphen is not valid in the name of an Ansible group.
+/// Writes an inventory in INI. A hyphen is not valid in the name of an Ansible group.
 fn ansible(nodes: &[Node]) -> String {
     let mut text = format!("[{ALL}]\n");
     for node in nodes {
@@ -148,22 +148,25 @@ fn slurm(nodes: &[Node]) -> String {
 
 /// Targets with the labels that the status page's `/sd` has.
 fn prometheus(nodes: &[Node], port: u16) -> String {
-    let target = |node: &Node| {
-        let address = node.address?;
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        Some(serde_json::json!({
-            "targets": [std::net::SocketAddr::new(address, port).to_string()],
-            "labels": {
-                "__meta_bramblegate_node": node.name,
-                "__meta_bramblegate_group": text(&node.group),
-                "__meta_bramblegate_health": node.health,
-                "__meta_bramblegate_mac": text(&node.mac),
-                "__meta_bramblegate_origin": if node.found { "found" } else { "settings" },
-            },
-        }))
-    };
-    let targets: Vec<serde_json::Value> = nodes.iter().filter_map(target).collect();
+    let targets: Vec<serde_json::Value> =
+        nodes.iter().filter_map(|node| target(node, port)).collect();
     format!("{:#}\n", serde_json::Value::from(targets))
+}
+
+/// Returns a node as a target of Prometheus; `None`: it has no address.
+fn target(node: &Node, port: u16) -> Option<serde_json::Value> {
+    let address = node.address?;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    Some(serde_json::json!({
+        "targets": [std::net::SocketAddr::new(address, port).to_string()],
+        "labels": {
+            "__meta_bramblegate_node": node.name,
+            "__meta_bramblegate_group": text(&node.group),
+            "__meta_bramblegate_health": node.health,
+            "__meta_bramblegate_mac": text(&node.mac),
+            "__meta_bramblegate_origin": if node.found { "found" } else { "settings" },
+        },
+    }))
 }
 
 #[cfg(test)]
@@ -219,7 +222,8 @@ mod tests {
         assert_eq!(targets[0]["labels"]["__meta_bramblegate_group"], "rack-1");
     }
 
-    /// A board calls itself as it likes, and slurm.conf(5) begins what holds for all later lines so.
+    /// A board calls itself as it likes, and slurm.conf(5) begins what holds for all later lines
+    /// so.
     #[test]
     fn what_slurm_takes_for_defaults_is_no_node_and_no_partition() {
         let mut nodes = nodes();

@@ -47,7 +47,7 @@ pub enum Unknown {
 /// Returns the daemon's snapshot.
 ///
 /// # Errors
-/// Nobody answers at the socket, or not as a daemon does.
+/// No daemon answers at the socket, or not as one does.
 pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
     let socket = socket.unwrap_or_else(|| configured_socket(config));
     match StatusClient::fetch(&socket, TIMEOUT) {
@@ -57,7 +57,7 @@ pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unkn
 }
 
 impl Known {
-    /// From the daemon; where none answers, from the settings.
+    /// Reads the nodes from the daemon; where none answers, from the settings.
     ///
     /// # Errors
     /// Neither the one nor the other can be had.
@@ -67,17 +67,13 @@ impl Known {
             Err(_) => {
                 let merged = settings::load(config).map_err(Unknown::Settings)?;
                 let groups = &merged.settings.groups;
-                let node = |node: &crate::config::Node| Node {
-                    name: node.name.clone(),
-                    mac: node.mac.map(|mac| mac.to_string()),
-                    address: node.address.map(IpAddr::V4),
-                    ipv6: Vec::new(),
-                    found: false,
-                    group: node.group.and_then(|at| groups.get(at)).map(|group| group.name.clone()),
-                    health: NodeHealth::Unknown.to_string(),
-                };
                 Ok(Self {
-                    nodes: merged.settings.nodes.iter().map(node).collect(),
+                    nodes: merged
+                        .settings
+                        .nodes
+                        .iter()
+                        .map(|node| of_settings(node, groups))
+                        .collect(),
                     ..Self::default()
                 })
             }
@@ -85,22 +81,40 @@ impl Known {
     }
 
     pub fn of_status(status: &Snapshot) -> Self {
-        let node = |node: &status::Node| Node {
-            name: node.name.to_string(),
-            mac: node.mac.as_ref().map(ToString::to_string),
-            address: node.address.or_else(|| node.addresses.first().copied()),
-            ipv6: node.addresses.iter().copied().filter(IpAddr::is_ipv6).collect(),
-            found: node.origin == Origin::Found,
-            group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
-            health: node.health.to_string(),
-        };
-        let nodes = status.nodes.iter().filter(|node| is_label(&node.name)).map(node).collect();
+        let nodes =
+            status.nodes.iter().filter(|node| is_label(&node.name)).map(of_status).collect();
         let of_uplinks =
             status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
         let ipv6 = status.cluster.ipv6.iter().filter_map(|ipv6| ipv6.address.as_ref());
         let of_cluster = status.cluster.address.iter().chain(ipv6);
         let held = of_cluster.chain(of_uplinks).map(IpNet::addr).collect();
         Self { nodes, head: status.uplink.address.map(|net| net.addr()), held }
+    }
+}
+
+/// Returns a node as the settings have it.
+fn of_settings(node: &crate::config::Node, groups: &[crate::config::Group]) -> Node {
+    Node {
+        name: node.name.clone(),
+        mac: node.mac.map(|mac| mac.to_string()),
+        address: node.address.map(IpAddr::V4),
+        ipv6: Vec::new(),
+        found: false,
+        group: node.group.and_then(|at| groups.get(at)).map(|group| group.name.clone()),
+        health: NodeHealth::Unknown.to_string(),
+    }
+}
+
+/// Returns a node as the status has it.
+fn of_status(node: &status::Node) -> Node {
+    Node {
+        name: node.name.to_string(),
+        mac: node.mac.as_ref().map(ToString::to_string),
+        address: node.address.or_else(|| node.addresses.first().copied()),
+        ipv6: node.addresses.iter().copied().filter(IpAddr::is_ipv6).collect(),
+        found: node.origin == Origin::Found,
+        group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
+        health: node.health.to_string(),
     }
 }
 

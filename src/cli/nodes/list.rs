@@ -156,14 +156,7 @@ pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
 fn table(nodes: &[api::Node], colours: bool) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(nodes.iter().map(row));
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
+    let widths: Vec<usize> = (0..HEADINGS.len()).map(|column| width(&rows, column)).collect();
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
         let mut line = String::new();
@@ -180,6 +173,15 @@ fn table(nodes: &[api::Node], colours: bool) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Returns the width of a column, in scalars.
+fn width(rows: &[[String; 8]], column: usize) -> usize {
+    rows.iter()
+        .filter_map(|row| row.get(column))
+        .map(|cell| cell.chars().count())
+        .max()
+        .unwrap_or(0)
 }
 
 fn row(node: &api::Node) -> [String; 8] {

@@ -135,7 +135,7 @@ fn grain(geometry: Geometry, style: Style) -> Grain {
     }
 }
 
-/// In dots, with an edge all around.
+/// Returns the size in dots, with an edge all around.
 fn size(geometry: Geometry) -> (usize, usize) {
     (usize::from(geometry.columns) * PITCH.0 + 1, usize::from(geometry.rows) * PITCH.1 + 1)
 }
@@ -198,15 +198,19 @@ fn full(dots: &Dots, depth: Depth) -> Vec<String> {
 }
 
 fn halves(dots: &Dots, depth: Depth) -> Vec<String> {
-    let cell = |x: usize, row: usize| match (dots.at(x, 2 * row), dots.at(x, 2 * row + 1)) {
+    (0..dots.height.div_ceil(2))
+        .map(|row| painted((0..dots.width).map(|x| half(dots, x, row)), depth))
+        .collect()
+}
+
+/// Returns the scalar and colour of a cell of one by two dots.
+fn half(dots: &Dots, x: usize, row: usize) -> (char, Colour) {
+    match (dots.at(x, 2 * row), dots.at(x, 2 * row + 1)) {
         (Dot::Lit, Dot::Lit) => ('█', LIT),
         (Dot::Lit, rest) => ('▀', unlit(rest, rest)),
         (rest, Dot::Lit) => ('▄', unlit(rest, rest)),
         (upper, lower) => (' ', unlit(upper, lower)),
-    };
-    (0..dots.height.div_ceil(2))
-        .map(|row| painted((0..dots.width).map(|x| cell(x, row)), depth))
-        .collect()
+    }
 }
 
 /// The block elements of a cell of two by two dots (U+2580 to U+259F), by the bits upper left,
@@ -217,17 +221,21 @@ const QUADRANTS: [char; 16] =
 /// Draws two by two dots in a cell. The gap below the last row of characters is left out: it would
 /// take a line of its own.
 fn quadrants(dots: &Dots, depth: Depth) -> Vec<String> {
-    let cell = |column: usize, row: usize| {
-        let (x, y) = (2 * column, 2 * row);
-        let corners = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| dots.at(x, y));
-        let bits = (0..4).filter(|bit| corners.get(*bit) == Some(&Dot::Lit));
-        let scalar = QUADRANTS.get(bits.map(|bit| 1 << bit).sum::<usize>()).copied();
-        let gap = if corners.contains(&Dot::Gap) { Dot::Gap } else { Dot::Unlit };
-        (scalar.unwrap_or(' '), unlit(gap, Dot::Unlit))
-    };
     (0..dots.height / 2)
-        .map(|row| painted((0..dots.width.div_ceil(2)).map(|column| cell(column, row)), depth))
+        .map(|row| {
+            painted((0..dots.width.div_ceil(2)).map(|column| quadrant(dots, column, row)), depth)
+        })
         .collect()
+}
+
+/// Returns the scalar and colour of a cell of two by two dots.
+fn quadrant(dots: &Dots, column: usize, row: usize) -> (char, Colour) {
+    let (x, y) = (2 * column, 2 * row);
+    let corners = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| dots.at(x, y));
+    let bits = (0..4).filter(|bit| corners.get(*bit) == Some(&Dot::Lit));
+    let scalar = QUADRANTS.get(bits.map(|bit| 1 << bit).sum::<usize>()).copied();
+    let gap = if corners.contains(&Dot::Gap) { Dot::Gap } else { Dot::Unlit };
+    (scalar.unwrap_or(' '), unlit(gap, Dot::Unlit))
 }
 
 /// Returns cells of light before a colour as a line of the terminal.

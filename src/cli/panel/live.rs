@@ -57,8 +57,8 @@ pub fn run(socket: &Path) -> std::io::Result<()> {
     }
 }
 
-/// One line of text for each change, for logs; until the daemon is gone, or standard output has no
-/// reader.
+/// Prints one line of text for each change, for logs; until the daemon is gone, or standard output
+/// has no reader.
 pub fn lines(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     client.set_timeout(Some(LOOK_UP));
@@ -82,7 +82,7 @@ pub fn lines(socket: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// One picture, with the LED at its brightest; the exit code.
+/// Prints one picture, with the LED at its brightest; returns the exit code.
 pub fn once(socket: &Path) -> Result<u8, Error> {
     let (_, snapshot) = StatusClient::fetch(socket, TIMEOUT)?;
     let view = View::of(&snapshot);
@@ -99,7 +99,7 @@ fn brightest(view: &View) -> Duration {
     moments.max_by(|a, b| bright(a).total_cmp(&bright(b))).unwrap_or_default()
 }
 
-/// Display, LED, in words what is not well, and the line `below`.
+/// Draws the display, the LED, in words what is not well, and the line `below`.
 fn picture(view: &View, below: &str, elapsed: Duration, style: Style) -> Vec<String> {
     let mut lines = if view.lines.is_empty() {
         let mut lines = dark("", style);

@@ -30,7 +30,8 @@ pub struct Style {
 }
 
 impl Style {
-    /// Of standard output; where that is no terminal, a page of 130 × 40 without colours.
+    /// Returns the style of standard output; where that is no terminal, a page of 130 × 40 without
+    /// colours.
     pub fn of_terminal() -> Self {
         let size = std::io::stdout().is_terminal().then(terminal::size).and_then(Result::ok);
         let (columns, rows) =

@@ -68,36 +68,42 @@ impl View {
 
     /// Returns the character ROM that has what is shown.
     pub fn charset(&self) -> Charset {
-        let unknown = |scalar: char| {
-            crate::panel::charset::glyph_of(scalar).is_none() && Charset::A00.code(scalar).is_none()
-        };
         let foreign = self
             .lines
             .iter()
             .flat_map(|line| line.chars())
-            .any(|s| unknown(s) && Charset::A02.code(s).is_some());
+            .any(|s| is_outside_a00(s) && Charset::A02.code(s).is_some());
         if foreign { Charset::A02 } else { Charset::A00 }
     }
 
-    /// Words on what is not well.
+    /// Returns words on what is not well.
     pub fn note(&self) -> String {
-        let note = |name: &str, state: &Word<DeviceState>| match state {
-            Word::Known(DeviceState::Ok) => None,
-            Word::Known(DeviceState::Off) => Some(format!("{name} is switched off")),
-            Word::Known(DeviceState::Absent) => Some(format!("no {name} found")),
-            Word::Other(nothing) if nothing.is_empty() => None,
-            other => Some(format!("{name}: {other}")),
-        };
-        let notes = [note("LCD", &self.lcd), note("LED", &self.led_state)];
+        let notes = [device_note("LCD", &self.lcd), device_note("LED", &self.led_state)];
         notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// One line of text for each part, for logs.
+    /// Returns one line of text for each part, for logs.
     pub fn words(&self) -> Vec<String> {
         let rows: Vec<&str> = self.lines.iter().map(|line| line.trim_end()).collect();
         let lcd = if self.lines.is_empty() { self.lcd.to_string() } else { rows.join(" | ") };
         let led = format!("{} {}", self.led.colour, self.led.pattern.name());
         vec![format!("lcd  {lcd}"), format!("led  {led}")]
+    }
+}
+
+/// Returns whether a display with the character set A00 cannot show a scalar.
+fn is_outside_a00(scalar: char) -> bool {
+    crate::panel::charset::glyph_of(scalar).is_none() && Charset::A00.code(scalar).is_none()
+}
+
+/// Returns words on a device that is not well.
+fn device_note(name: &str, state: &Word<DeviceState>) -> Option<String> {
+    match state {
+        Word::Known(DeviceState::Ok) => None,
+        Word::Known(DeviceState::Off) => Some(format!("{name} is switched off")),
+        Word::Known(DeviceState::Absent) => Some(format!("no {name} found")),
+        Word::Other(nothing) if nothing.is_empty() => None,
+        other => Some(format!("{name}: {other}")),
     }
 }
 

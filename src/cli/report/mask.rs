@@ -55,9 +55,10 @@ impl Masks {
         while let Some(first) = rest.chars().next() {
             // `enx` and a hardware address is how udev names a USB adapter.
             let is_start = !before.is_ascii_alphanumeric();
-            let found = match masked.ends_with("enx") {
-                true => self.bare_hardware(rest, true),
-                false => is_start.then(|| self.at(rest)).flatten(),
+            let found = if masked.ends_with("enx") {
+                self.bare_hardware(rest, true)
+            } else {
+                is_start.then(|| self.at(rest)).flatten()
             };
             let length = match found {
                 Some((length, mask)) => {
@@ -85,7 +86,7 @@ impl Masks {
             .or_else(|| self.ipv4(text))
     }
 
-    /// The longest known word that the text begins with and that ends there.
+    /// Masks the longest known word that the text begins with and that ends there.
     fn word(&mut self, text: &str) -> Option<(usize, String)> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let run = text.find(|c| !is_part(c)).unwrap_or(text.len());
@@ -124,7 +125,8 @@ impl Masks {
         Some((length, mask))
     }
 
-    /// Twelve hexadecimal digits alone: only of an address that is known, or in a name by udev.
+    /// Masks twelve hexadecimal digits alone: only of an address that is known, or in a name by
+    /// udev.
     fn bare_hardware(&mut self, text: &str, is_one: bool) -> Option<(usize, String)> {
         let digits = text.get(..2 * MAC)?.to_ascii_lowercase();
         let fits = digits.chars().all(|c| c.is_ascii_hexdigit()) && ends_at(text, 2 * MAC);
@@ -157,9 +159,10 @@ impl Masks {
         let segments = address.segments();
         let (net, host) = segments.split_at(4);
         let host = self.give("HOST", &format!("{host:x?}"));
-        let net = match address.is_unicast_link_local() {
-            true => "fe80".to_owned(),
-            false => self.give("NET", &format!("{net:x?}")),
+        let net = if address.is_unicast_link_local() {
+            "fe80".to_owned()
+        } else {
+            self.give("NET", &format!("{net:x?}"))
         };
         Some((length, format!("{net}::{host}")))
     }
@@ -183,7 +186,8 @@ impl Masks {
         (numbers.len() == 3 && known).then(|| (run.len(), self.give("NET", run)))
     }
 
-    /// The first three octets are the net: whether two addresses share them stays to be seen.
+    /// Masks an IPv4 address. The first three octets are the net: whether two addresses share them
+    /// stays to be seen.
     fn v4(&mut self, address: Ipv4Addr) -> String {
         if is_common(address.into()) {
             return address.to_string();

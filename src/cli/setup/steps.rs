@@ -157,20 +157,16 @@ pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
 
 /// Returns what keeps a profile for a port from coming back at each boot: as `doctor` advises.
 pub fn take_out(machine: &Machine, profile: &Profile, port: &str) -> Vec<Step> {
-    let by_cloud_init = || Step::Write {
-        path: "/etc/cloud/cloud.cfg.d/99-bramblegate.cfg".to_owned(),
-        text: "network: {config: disabled}\n".to_owned(),
-    };
     match profile {
         Profile::Netplan { file, .. } => {
             let set = vec!["set".to_owned(), format!("ethernets.{port}=null")];
             let set = Step::Run { program: "netplan", arguments: set };
             let apply = Step::Apply { program: "netplan", arguments: vec!["apply"] };
             // Written again by cloud-init otherwise.
-            let first = file.contains("cloud-init").then(by_cloud_init);
+            let first = file.contains("cloud-init").then(switch_off_cloud_init);
             first.into_iter().chain([set, apply]).collect()
         }
-        Profile::CloudInit { .. } => vec![by_cloud_init()],
+        Profile::CloudInit { .. } => vec![switch_off_cloud_init()],
         Profile::Generated { .. } => let_go(machine, Manager::NetworkManager, port),
         Profile::Ifupdown { file } => {
             let text = machine.read(file).unwrap_or_default();
@@ -178,6 +174,14 @@ pub fn take_out(machine: &Machine, profile: &Profile, port: &str) -> Vec<Step> {
             let text = without_stanza(&text, port);
             vec![Step::Keep { path: file.clone(), kept }, Step::Write { path: file.clone(), text }]
         }
+    }
+}
+
+/// Returns the step that keeps cloud-init from writing settings of networks.
+fn switch_off_cloud_init() -> Step {
+    Step::Write {
+        path: "/etc/cloud/cloud.cfg.d/99-bramblegate.cfg".to_owned(),
+        text: "network: {config: disabled}\n".to_owned(),
     }
 }
 

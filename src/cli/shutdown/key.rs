@@ -38,7 +38,7 @@ pub fn look(path: &Path) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// As [`look`], and has `ssh-keygen` read it.
+/// Checks the key as [`look`] does, and has `ssh-keygen` read it.
 ///
 /// # Errors
 /// As [`look`]; it is no private key, or has a passphrase.

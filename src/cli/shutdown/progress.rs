@@ -11,7 +11,7 @@ use crate::api::client::ControlClient;
 use crate::api::control::{Order, Shutdown};
 use crate::cli::output;
 
-/// So many names are in a report: an order is a line of at most 4096 bytes.
+/// Bounds the names in a report: an order is a line of at most 4096 bytes.
 const NAMED: usize = 8;
 const CHANGED: usize = 24;
 
@@ -125,23 +125,25 @@ impl Reporter {
 }
 
 fn send_all(socket: &std::path::Path, reports: &Receiver<Shutdown>) {
-    let silent = |why: String| {
-        output::note(
-            &format!("the panel does not show the shutdown: {why}"),
-            "`systemctl status bramblegate` shows whether the daemon runs",
-        );
-    };
     let mut client = match ControlClient::connect(socket) {
         Ok(client) => client,
-        Err(error) => return silent(format!("{}: {error}", socket.display())),
+        Err(error) => return note_silence(&format!("{}: {error}", socket.display())),
     };
     for report in reports {
         match client.send(&Order::Shutdown(report)) {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => return silent(why),
-            Err(error) => return silent(error.to_string()),
+            Ok(Err(why)) => return note_silence(&why),
+            Err(error) => return note_silence(&error.to_string()),
         }
     }
+}
+
+/// Notes that the panel does not show the shutdown.
+fn note_silence(why: &str) {
+    output::note(
+        &format!("the panel does not show the shutdown: {why}"),
+        "`systemctl status bramblegate` shows whether the daemon runs",
+    );
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The status as people read it.
+//! The status as users read it.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use crate::api::status::{
     Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Shutdown, Snapshot, Uplink,
 };
 
-/// So many nodes are listed; of more, those that are not up come first.
+/// Bounds the nodes that are listed; of more, those that are not up come first.
 const MOST_NODES: usize = 40;
 
 const ROUTED: &str = "the venue uses the cluster's subnet: both work";
@@ -37,8 +37,8 @@ struct Page {
 }
 
 impl Page {
-    /// One row: a name, and what there is to say of it. Where it is too wide for the terminal its
-    /// age is left out first ("for 12 s"), then it goes on below.
+    /// Returns one row: a name, and what there is to report of it. Where it is too wide for the
+    /// terminal its age is left out first ("for 12 s"), then it goes on below.
     fn row(&mut self, name: &str, parts: &[String]) {
         let room = self.columns.map_or(usize::MAX, |columns| columns.max(NARROWEST) - INDENT);
         let mut parts: Vec<&str> =
@@ -141,7 +141,7 @@ pub fn page(status: &Snapshot, colours: bool, columns: Option<usize>) -> String 
     page.text
 }
 
-/// How far the shutdown of the nodes is.
+/// Returns how far the shutdown of the nodes is.
 fn shutdown(page: &mut Page, shutdown: &Shutdown) {
     let parts = [
         format!("{} still up", shutdown.waiting_total),
@@ -152,7 +152,7 @@ fn shutdown(page: &mut Page, shutdown: &Shutdown) {
     page.row("shutdown", &parts);
 }
 
-/// What the machine reports of itself.
+/// Returns what the machine reports of itself.
 fn host(page: &mut Page, host: &Host) {
     let parts = [
         between("", host.temperature_c, " degrees"),
@@ -205,11 +205,6 @@ fn gateway(page: &mut Page, gateway: &Gateway) {
     let yes_no = |fact: Option<bool>| {
         page.word(fact.map_or("unknown", |fact| if fact { "yes" } else { "no" }))
     };
-    let times = |what: &str, times: u64| match times {
-        0 => String::new(),
-        1 => format!("{what} once"),
-        times => format!("{what} {times} times"),
-    };
     let parts = [
         format!("forwarding {}", yes_no(Some(gateway.forwarding))),
         format!("NAT {}", yes_no(gateway.masquerade)),
@@ -230,6 +225,15 @@ fn gateway(page: &mut Page, gateway: &Gateway) {
             if names.is_empty() { "something unseen".to_owned() } else { names.join(" ") };
         let line = format!("{} by {culprit}: {}", page.paint(RED, "blocked"), by.remedy);
         page.row("", &[line]);
+    }
+}
+
+/// Writes how often something was done: "rules written once".
+fn times(what: &str, times: u64) -> String {
+    match times {
+        0 => String::new(),
+        1 => format!("{what} once"),
+        times => format!("{what} {times} times"),
     }
 }
 
@@ -313,7 +317,7 @@ fn between(before: &str, value: Option<impl Display>, after: &str) -> String {
     value.map(|value| format!("{before}{value}{after}")).unwrap_or_default()
 }
 
-/// `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
+/// Writes an age: `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
 pub fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
@@ -324,7 +328,7 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
-/// `310 µs`, `4.2 ms`.
+/// Writes a round trip: `310 µs`, `4.2 ms`.
 pub fn round_trip(microseconds: u64) -> String {
     match microseconds {
         0..=999 => format!("{microseconds} µs"),

@@ -312,7 +312,7 @@ fn answers_soon(world: &World, when: &str) -> Result<()> {
     )
 }
 
-/// Told to stop at whatever moment of its start: it ends cleanly, with everything put back or, by
+/// Asked to stop at any moment of its start: it ends cleanly, with everything put back or, by
 /// "keep", nothing half done.
 pub fn stopped_while_it_starts() -> Result<()> {
     before_start(PLAIN, |world| {

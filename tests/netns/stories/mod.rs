@@ -505,5 +505,5 @@ pub const ALL: &[(&str, Story)] = &[
     ("demo::loop_starts_the_story_again", demo::loop_starts_the_story_again),
 ];
 
-/// Told only when it is asked for: it takes as long as the environment says.
+/// Reported only when it is asked for: it takes as long as the environment says.
 pub const SOAK: (&str, Story) = ("scale::soak", scale::soak);

@@ -208,14 +208,16 @@ fn quiet_changes(known: &Snapshot, now: Snapshot) -> Change {
         change.uplinks = Some(now.uplinks);
         change.uplink = Some(now.uplink);
     }
-    let names = |rules: &[Rule]| -> Vec<_> {
-        rules.iter().map(|rule| (rule.chain.clone(), rule.rule.clone())).collect()
-    };
-    if names(&known.rules) == names(&now.rules) {
+    if rule_names(&known.rules) == rule_names(&now.rules) {
         change.rules = Some(now.rules);
     }
     if known.panel.lcd.lines == now.panel.lcd.lines {
         change.panel = Some(now.panel);
     }
     change
+}
+
+/// Returns what rules are called: chain and rule.
+fn rule_names(rules: &[Rule]) -> Vec<(Text, Text)> {
+    rules.iter().map(|rule| (rule.chain.clone(), rule.rule.clone())).collect()
 }

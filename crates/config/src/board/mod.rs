@@ -134,7 +134,7 @@ impl Boards {
         extra.chain(BUILT_IN.iter().copied())
     }
 
-    /// All names, sorted.
+    /// Returns all names, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.texts().map(|(name, _)| name.to_owned()).collect();
         names.sort();
@@ -142,7 +142,7 @@ impl Boards {
         names
     }
 
-    /// The board of that name.
+    /// Returns the board of that name.
     ///
     /// # Errors
     /// The name is unknown, or the board's file is not right.
@@ -154,9 +154,9 @@ impl Boards {
         Board::parse(name, text)
     }
 
-    /// The name of the board that fits a device tree's `compatible` property (strings, each ended
-    /// by NUL, the most specific first; `/proc/device-tree/compatible`). The most specific string
-    /// that a board knows wins. Boards whose file is not right are passed over.
+    /// Returns the name of the board that fits a device tree's `compatible` property (strings, each
+    /// ended by NUL, the most specific first; `/proc/device-tree/compatible`). The most specific
+    /// string that a board knows wins. Boards whose file is not right are passed over.
     pub fn detect(&self, compatible: &[u8]) -> Option<String> {
         let boards: Vec<Board> =
             self.names().iter().filter_map(|name| self.named(name).ok()).collect();
@@ -170,8 +170,8 @@ impl Boards {
             .map(|board| board.name.clone())
     }
 
-    /// The board for `board = NAME` in the settings, where "auto" asks the device tree and falls
-    /// back to [`FALLBACK`].
+    /// Returns the board for `board = NAME` in the settings, where "auto" asks the device tree and
+    /// falls back to [`FALLBACK`].
     ///
     /// # Errors
     /// As [`Boards::named`].
@@ -185,12 +185,12 @@ impl Boards {
 }
 
 impl Board {
-    /// The built-in board's name for a device tree's `compatible` property.
+    /// Returns the built-in board's name for a device tree's `compatible` property.
     pub fn detect(compatible: &[u8]) -> Option<String> {
         Boards::default().detect(compatible)
     }
 
-    /// A built-in board.
+    /// Returns a built-in board.
     ///
     /// # Errors
     /// As [`Boards::named`].
@@ -199,7 +199,7 @@ impl Board {
     }
 }
 
-/// Line and column (in characters), both from 1, of a byte offset in `text`.
+/// Returns line and column (in characters), both from 1, of a byte offset in `text`.
 pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;

@@ -160,7 +160,7 @@ pub(super) const PROBES: Form<Vec<NodeProbe>> =
     texts!("\"icmp\", \"arp\", \"tcp:22\", \"http://:80/healthz\" or \"off\"", grammar::node_probe)
         .or_off();
 
-/// An integer within bounds, both inclusive.
+/// Declares an integer within bounds, both inclusive.
 pub(super) const fn integer<T: TryFrom<i64>>(min: i64, max: i64) -> Form<T> {
     Form {
         kind: Kind::Integer { min, max, of: "" },
@@ -171,7 +171,7 @@ pub(super) const fn integer<T: TryFrom<i64>>(min: i64, max: i64) -> Form<T> {
     }
 }
 
-/// A number within bounds, both inclusive.
+/// Declares a number within bounds, both inclusive.
 pub(super) const fn number(min: f64, max: f64) -> Form<f32> {
     Form {
         kind: Kind::Number(min, max),
@@ -183,7 +183,7 @@ pub(super) const fn number(min: f64, max: f64) -> Form<f32> {
     }
 }
 
-/// A duration within bounds, both inclusive.
+/// Declares a duration within bounds, both inclusive.
 pub(super) const fn duration(min: Duration, max: Duration) -> Form<Duration> {
     Form { kind: Kind::Duration(min, max), read: |item| grammar::duration(item.text()?).ok() }
 }

@@ -22,7 +22,7 @@ pub(crate) use panel::*;
 pub(crate) use shutdown::*;
 pub(crate) use web::*;
 
-/// Every key, in the order of the man page.
+/// Returns every key, in the order of the man page.
 pub fn all() -> impl Iterator<Item = &'static Key> {
     network::NETWORK
         .iter()
@@ -166,7 +166,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Type and bounds for users.
+    /// Returns type and bounds for users.
     pub fn words(&self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),

@@ -55,15 +55,17 @@ fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
     {
         return false;
     }
-    let plugged = |uplink: &&UplinkView<'_>| {
-        uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE
-    };
     let heard = |uplink: &UplinkView<'_>| {
         let asked = super::probe::dns64(facts, uplink).is_some();
         facts.venue(uplink.link.index).is_some_and(|venue| venue.is_heard(asked))
     };
-    let mut plugged = uplinks.iter().filter(plugged).peekable();
+    let mut plugged = uplinks.iter().filter(|uplink| is_plugged(uplink)).peekable();
     plugged.peek().is_none() || !plugged.all(heard)
+}
+
+/// Returns whether an uplink but the translator's has a cable.
+fn is_plugged(uplink: &UplinkView<'_>) -> bool {
+    uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE
 }
 
 /// Returns the order for the translator; `None`: none is wanted.
@@ -104,8 +106,8 @@ fn is_translated(facts: &Facts, uplinks: &[UplinkView<'_>]) -> bool {
     let by_uplink = uplinks.iter().any(|uplink| {
         is_translated_by_another(facts.kernel(), uplink.link) && !uplink.is_translator_dead
     });
-    let way_out = facts.routing().way_out().flatten().and_then(|index| facts.kernel().link(index));
-    let by_port = way_out.is_some_and(|port| {
+    let egress = facts.routing().egress().flatten().and_then(|index| facts.kernel().link(index));
+    let by_port = egress.is_some_and(|port| {
         port.name != clat::DEVICE
             && !facts.roles().uplinks.contains(&port.index)
             && leads_by_translator(facts.kernel(), port.index)

@@ -1,10 +1,11 @@
 //! Where the cluster's subnet is: at home, or moved out of the venue's way.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::Settings;
+pub use crate::config::keep_host;
 use crate::event::LinkIndex;
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
@@ -16,7 +17,7 @@ use super::{Overlap, ROUTE_PROTOCOL};
 pub struct Placement {
     pub address: IpNet,
     /// retired addresses that stay until no node uses their subnets
-    pub kept: Vec<IpNet>,
+    pub retained: Vec<IpNet>,
     pub overlap: Overlap,
     /// an uplink holds an address of the cluster: (interface, address)
     pub clash: Option<(LinkIndex, IpAddr)>,
@@ -27,7 +28,7 @@ pub struct Placement {
 impl Placement {
     /// Returns the networks of the cluster now.
     pub fn networks(&self) -> Vec<IpNet> {
-        std::iter::once(&self.address).chain(&self.kept).map(IpNet::trunc).collect()
+        std::iter::once(&self.address).chain(&self.retained).map(IpNet::trunc).collect()
     }
 }
 
@@ -50,7 +51,7 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
         Overlap::None
     };
     let ipv6 = facts.cluster_ipv6().and_then(heads_ipv6);
-    Placement { address, kept: kept(facts, address), overlap, clash, ipv6 }
+    Placement { address, retained: retained(facts, address), overlap, clash, ipv6 }
 }
 
 /// Returns the head's address in the nodes' IPv6 network: the first behind the subnet routers'
@@ -62,7 +63,7 @@ fn heads_ipv6(net: Ipv6Net) -> Option<Ipv6Net> {
 
 /// Returns addresses of ours on the cluster port, other than `address`, whose subnets nodes still
 /// use, and no other port does.
-fn kept(facts: &Facts, address: IpNet) -> Vec<IpNet> {
+fn retained(facts: &Facts, address: IpNet) -> Vec<IpNet> {
     let own = facts.own_addresses().filter(|net| *net != address);
     own.filter(|net| facts.is_in_use(*net) && !is_taken(facts, *net)).collect()
 }
@@ -88,12 +89,6 @@ pub fn is_taken(facts: &Facts, net: IpNet) -> bool {
         || others
             .flat_map(|link| facts.kernel().addresses(link.index))
             .any(|held| !held.ours && network.contains(&held.address.addr()))
-}
-
-/// Returns `address` with its host part in the subnet of `net`. Only what DHCPv4 gives away moves
-/// along with the cluster.
-pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
-    net.network() | (address & net.hostmask())
 }
 
 /// Returns whether a gateway or resolver of the venue has an address in this network.

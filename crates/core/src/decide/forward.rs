@@ -33,7 +33,7 @@ pub fn way(
         ForwardTarget::Address(address) => (*address).into(),
     };
     let own =
-        std::iter::once(&placement.address).chain(&placement.kept).any(|net| net.addr() == to);
+        std::iter::once(&placement.address).chain(&placement.retained).any(|net| net.addr() == to);
     if own || !placement.networks().iter().any(|net| net.contains(&to)) {
         return Err(NoWay::Outside(to));
     }

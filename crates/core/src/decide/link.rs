@@ -21,21 +21,23 @@ pub fn neighbours(facts: &Facts, desired: &Desired) -> Option<NeighbourPlan> {
 pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> ConflictPlan {
     let links = facts.kernel().links();
     let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
-    let port = |link: &Link, addresses: Vec<Ipv4Addr>| {
-        let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
-        Some(ConflictPort { index: link.index, mac, addresses })
-    };
     let cluster =
         facts.cluster_port().filter(|link| settings.gateway.enabled && link.master.is_none());
     let cluster = cluster.zip(ipv4(desired.cluster_address));
-    let cluster = cluster.and_then(|(link, net)| port(link, vec![net.addr()]));
+    let cluster = cluster.and_then(|(link, net)| conflict_port(link, vec![net.addr()]));
     let uplinks = facts.uplinks().into_iter();
     let uplinks = uplinks.filter_map(|uplink| {
         let net = uplink.address.and_then(ipv4)?;
-        port(uplink.link, vec![net.addr()])
+        conflict_port(uplink.link, vec![net.addr()])
     });
     ConflictPlan {
         ports: cluster.into_iter().chain(uplinks).collect(),
         own: own.into_iter().collect(),
     }
+}
+
+/// Returns a port whose addresses are asked for; `None` without a cable or an address.
+fn conflict_port(link: &Link, addresses: Vec<Ipv4Addr>) -> Option<ConflictPort> {
+    let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
+    Some(ConflictPort { index: link.index, mac, addresses })
 }

@@ -183,8 +183,8 @@ pub struct Decider(Option<(Basis, Steady)>);
 struct Basis {
     /// [`Facts::generation`]
     facts: u64,
-    /// [`crate::facts::node::Nodes::layout`]
-    layout: u64,
+    /// [`crate::facts::node::Nodes::topology_version`]
+    topology_version: u64,
     /// [`crate::facts::node::Nodes::silences`], where ports lead to nodes: it refuses what is for
     /// one that is down
     silences: Option<u64>,
@@ -195,7 +195,7 @@ impl Basis {
         let forwards = !settings.forwards.is_empty();
         Self {
             facts: facts.generation(),
-            layout: facts.nodes().layout,
+            topology_version: facts.nodes().topology_version,
             silences: forwards.then(|| facts.nodes().silences()),
         }
     }
@@ -290,7 +290,7 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
             conf: InterfaceConf {
                 accept_local: Some(ours),
                 ignore_routes_with_linkdown: Some(true),
-                ..InterfaceConf::of(&netconf::kept(uplink.link.index, true, false))
+                ..InterfaceConf::of(&netconf::desired(uplink.link.index, true, false))
             },
             ipv6: placement.ipv6.map(|_| Ipv6Role::Uplink),
         }
@@ -302,10 +302,10 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
             name: link.name.clone(),
             up: true,
             addresses: std::iter::once(placement.address)
-                .chain(placement.kept.iter().copied())
+                .chain(placement.retained.iter().copied())
                 .chain(placement.ipv6.map(IpNet::V6))
                 .collect(),
-            conf: InterfaceConf::of(&netconf::kept(link.index, false, answers_for_uplink)),
+            conf: InterfaceConf::of(&netconf::desired(link.index, false, answers_for_uplink)),
             ipv6: placement.ipv6.map(|_| Ipv6Role::Cluster),
         }
     });
@@ -325,7 +325,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
     let forwards = forward::ways(settings, facts, placement);
     let marks = entrance::marks(facts);
     let name = |index| facts.kernel().link(index).map(|link| link.name.clone());
-    let addresses = std::iter::once(&placement.address).chain(&placement.kept);
+    let addresses = std::iter::once(&placement.address).chain(&placement.retained);
     let for_us =
         facts.uplinks().into_iter().filter(|uplink| facts.links().is_forwarded_for_us(uplink.link));
     let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());

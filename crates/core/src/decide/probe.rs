@@ -22,8 +22,8 @@ pub fn uplink_probes(settings: &Settings, facts: &Facts) -> UplinkProbePlan {
     let targets = ready.filter_map(|uplink| {
         let source = uplink.address?.addr();
         // Only a number of the other family needs the venue's help.
-        let is_ipv4 = |host: IpAddr| host.is_ipv4();
-        let nat64 = nat64(facts, uplink).filter(|_| source.is_ipv6() && host.is_some_and(is_ipv4));
+        let nat64 = nat64(facts, uplink)
+            .filter(|_| source.is_ipv6() && host.is_some_and(|host| host.is_ipv4()));
         let of_uplink = UplinkTarget { nat64, ..target(facts, uplink, source) };
         Some(std::iter::once(of_uplink).chain(paths(facts, uplink, host)))
     });
@@ -94,8 +94,8 @@ fn target(facts: &Facts, uplink: &UplinkView<'_>, source: IpAddr) -> UplinkTarge
     }
 }
 
-/// Returns the uplink's own, else those of the machine's that it reaches, else its gateway: most home
-/// routers resolve names.
+/// Returns the uplink's own, else those of the machine's that it reaches, else its gateway: most
+/// home routers resolve names.
 fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     let (known, index) = (&facts.vitals().resolvers, uplink.link.index);
     if let Some(own) = known.get(&index).filter(|servers| !servers.is_empty()) {
@@ -114,19 +114,19 @@ fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
 /// Holds the nodes to ask, worked out only when a node came, went or changed.
 #[derive(Debug, Default)]
 pub struct NodeProbes {
-    /// layout of the nodes, and who they were then
+    /// the version of the nodes' topology, and who they were then
     known: Option<(u64, Arc<Vec<NodeTarget>>)>,
 }
 
 impl NodeProbes {
-    /// Returns whom to ask, and how often. New settings come with a new layout.
+    /// Returns whom to ask, and how often. New settings come with a new version.
     pub fn plan(&mut self, settings: &Settings, facts: &Facts) -> NodeProbePlan {
-        let layout = facts.nodes().layout;
+        let topology_version = facts.nodes().topology_version;
         let nodes = match &self.known {
-            Some((known, nodes)) if *known == layout => Arc::clone(nodes),
+            Some((known, nodes)) if *known == topology_version => Arc::clone(nodes),
             _ => Arc::new(targets(settings, facts)),
         };
-        self.known = Some((layout, Arc::clone(&nodes)));
+        self.known = Some((topology_version, Arc::clone(&nodes)));
         NodeProbePlan {
             nodes,
             interval: settings.health.interval,
@@ -151,7 +151,7 @@ fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
         }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
         let address = node.address.filter(|_| !probes.is_empty())?;
-        let (mac, timeout) = (node.written_mac, milliseconds(timeout));
+        let (mac, timeout) = (node.configured_mac, milliseconds(timeout));
         Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
     facts.nodes().iter().filter_map(target).collect()

@@ -15,9 +15,11 @@ pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {
         .into_iter()
         .filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink))
         .filter(|uplink| uplink.link.name != clat::DEVICE);
-    let plan = |uplink: UplinkView<'_>| {
-        let (index, name) = (uplink.link.index, uplink.link.name.clone());
-        Some(ListeningPlan { index, name, mac: uplink.link.mac? })
-    };
-    uplinks.filter_map(plan).collect()
+    uplinks.filter_map(listening_plan).collect()
+}
+
+/// Returns what is listened for at an uplink; `None`: it has no hardware address.
+fn listening_plan(uplink: UplinkView<'_>) -> Option<ListeningPlan> {
+    let (index, name) = (uplink.link.index, uplink.link.name.clone());
+    Some(ListeningPlan { index, name, mac: uplink.link.mac? })
 }

@@ -20,14 +20,14 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dhcp {
     /// no other server offers addresses there: it may be served
-    Alone { index: LinkIndex },
+    NoOtherServer { index: LinkIndex },
     /// somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 has no other
     /// address
-    Foreign { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
+    OtherServer { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
     /// the switch lets nothing through for so long (spanning tree): it is asked after that
     Held { index: LinkIndex, seconds: u64 },
     /// it cannot be asked: unknown, so it must not be served
-    Unasked { index: LinkIndex, why: String },
+    CheckFailed { index: LinkIndex, why: String },
     /// a board says what it calls itself, to whatever server (options 12 and 81); as it says it
     CallsItself { mac: Mac, name: String },
     /// a node loads this file: it boots

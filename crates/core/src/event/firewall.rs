@@ -124,7 +124,7 @@ pub struct FirewallWatch {
     /// those of them that have an IPv6 address which the venue can reach
     pub ipv6_uplinks: Vec<String>,
     /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
-    pub exit: Option<String>,
+    pub egress: Option<String>,
     /// comment of the rules that count what is forwarded from the cluster; empty: do not read
     /// counters
     pub forwarded: &'static str,

@@ -19,7 +19,7 @@ pub enum Vital {
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
     /// the port by which the kernel would send a packet of the cluster to the internet; `None`:
     /// unreachable
-    WayOut { index: Option<LinkIndex> },
+    Egress { index: Option<LinkIndex> },
     /// ways that packets of the head's own networks would not go as they have to
     Astray(Vec<Astray>),
     /// addresses of the head that other boards have too; all of them
@@ -71,6 +71,14 @@ pub struct Way {
     pub ports: [Option<u16>; 2],
     /// with this in the IP header's field for the type of service (RFC 2474)
     pub tos: u8,
+}
+
+impl Way {
+    /// Makes the way of packets of any protocol and user: from `from` (`None`: the kernel chooses)
+    /// to `to`, out by the port `leaves`.
+    pub const fn new(from: Option<IpAddr>, to: IpAddr, leaves: LinkIndex) -> Self {
+        Self { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2], tos: 0 }
+    }
 }
 
 /// Reports where the kernel would send what has to go another way.

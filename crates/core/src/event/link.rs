@@ -210,7 +210,8 @@ pub struct NeighbourPlan {
 
 impl NeighbourPlan {
     /// Returns whether a neighbour at this address is a node's: of IPv6 those in the nodes'
-    /// network, but for the head's own address, which the kernel learns of whoever sends from it.
+    /// network, but for the head's own address, which the kernel learns of any computer that sends
+    /// from it.
     pub fn counts(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => true,
@@ -241,7 +242,7 @@ pub struct ConflictPort {
 mod tests {
     use super::*;
 
-    /// Linux 6.12 notes as a neighbour whoever asks it something from its own address.
+    /// Linux 6.12 notes any computer as a neighbour that asks it something from its own address.
     #[test]
     fn a_node_that_sends_from_the_heads_address_has_it_not() {
         let plan = NeighbourPlan { index: 2, ipv6: "fd12:3456:789a:1::1/64".parse().ok() };

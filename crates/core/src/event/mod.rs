@@ -36,7 +36,7 @@ pub use link::{
 pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
 pub use probe::{UplinkProbePlan, UplinkTarget};
-pub use routing::{INTERNET, WayOutPlan};
+pub use routing::{EgressPlan, INTERNET};
 pub use share::{Disk, ShareSeen};
 pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};
 pub use venue::{Path, RouterOffer, VenueNews, VenuePlan};

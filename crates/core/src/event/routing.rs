@@ -9,7 +9,7 @@ pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 
 /// Holds a question; `generation` makes an equal one be asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WayOutPlan {
+pub struct EgressPlan {
     /// the cluster port
     pub from_port: LinkIndex,
     /// an address of the cluster that is not the head's own

@@ -30,13 +30,13 @@ struct Index {
     /// alerts of nodes that are not here
     absent: usize,
     others: Vec<AlertId>,
-    /// [`Nodes::layout`] that this is of
-    layout: u64,
+    /// [`Nodes::topology_version`] that this is of
+    topology_version: u64,
 }
 
 impl Index {
     fn of(known: &BTreeSet<AlertId>, nodes: &Nodes) -> Self {
-        let mut index = Self { layout: nodes.layout, ..Self::default() };
+        let mut index = Self { topology_version: nodes.topology_version, ..Self::default() };
         for id in known {
             if id.code.subject() != SubjectKind::Nodes {
                 index.others.push(id.clone());
@@ -86,7 +86,7 @@ impl Acknowledgements {
 
     /// Follows the nodes: another may have a name, or none.
     pub fn follow(&mut self, nodes: &Nodes) {
-        if self.index.layout != nodes.layout {
+        if self.index.topology_version != nodes.topology_version {
             self.index = Index::of(&self.known, nodes);
         }
     }

@@ -155,8 +155,8 @@ impl Facts {
         self.venues.get(index)
     }
 
-    /// Returns whether so little time has passed since the start that what a venue offers may not have
-    /// been heard yet.
+    /// Returns whether so little time has passed since the start that what a venue offers may not
+    /// have been heard yet.
     pub fn is_listening(&self) -> bool {
         self.now < self.started + LISTENING_TIME
     }
@@ -190,8 +190,8 @@ impl Facts {
 
     /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
     /// one.
-    pub fn main_exit(&self) -> Option<LinkIndex> {
-        self.routing.main_exit(&self.links)
+    pub fn main_egress(&self) -> Option<LinkIndex> {
+        self.routing.main_egress(&self.links)
     }
 
     /// Returns whether the kernel refuses what the nodes send to the internet, though an uplink has
@@ -259,8 +259,8 @@ impl Facts {
     }
 
     /// Returns what the ports of the gateway have to be set to for as long as it is enabled.
-    pub fn kept_netconf(&self) -> Vec<Netconf> {
-        self.links.kept_netconf(&self.settings, self.cluster_answers_for_uplink())
+    pub fn desired_netconf(&self) -> Vec<Netconf> {
+        self.links.desired_netconf(&self.settings, self.cluster_answers_for_uplink())
     }
 
     /// Returns whether the gateway stands, so that READY need not wait any longer: the rule set is
@@ -271,6 +271,6 @@ impl Facts {
         self.outputs.is_well(Output::Firewall)
             && self.outputs.has_answered(Output::Link)
             && self.outputs.has_answered(Output::Routing)
-            && self.links.forwards_by(&self.kept_netconf())
+            && self.links.forwards_by(&self.desired_netconf())
     }
 }

@@ -14,9 +14,9 @@ use super::uplink::{UplinkMemory, Uplinks};
 use crate::config::{Ipv6Prefix, Settings};
 use crate::event::{Change, Event, Instant, LinkIndex, Vital};
 
-/// A subnet that no node has used for so long is used by none: more than twice what a lease lasts
-/// while the cluster has moved, and than the kernel needs to notice that a neighbour whom it talks
-/// to is gone.
+/// How long a retired subnet keeps its address after the last sign of use: more than twice what a
+/// lease lasts while the cluster has moved, and than the kernel needs to notice that a neighbour
+/// whom it talks to is gone.
 pub const RETIREMENT_GRACE: Duration = Duration::from_secs(300);
 /// While there is a retiring address, it is looked this often whether its subnet is used.
 const LOOK: Duration = Duration::from_secs(30);
@@ -164,7 +164,7 @@ pub(super) fn is_uplink_looked_for(settings: &Settings, uplinks: &Uplinks, nodes
 
 /// Returns whether the settings give this address to the head or to a node.
 fn is_written(address: IpAddr, settings: &Settings, nodes: &Nodes) -> bool {
-    address == IpAddr::V4(settings.cluster.address.addr()) || nodes.is_home(address)
+    address == IpAddr::V4(settings.cluster.address.addr()) || nodes.is_configured(address)
 }
 
 /// Returns the addresses of ours that the cluster port has.

@@ -9,7 +9,7 @@ use super::node::Nodes;
 use super::transition::Transition;
 use crate::event::{Dhcp, Event, Instant, LinkIndex, Mac, ServerLog, ServerLogKind};
 
-/// Who else serves addresses on the cluster port.
+/// What is known of other servers on the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OtherServers {
     /// not asked yet, or not since the port was last plugged in
@@ -44,12 +44,12 @@ struct Want {
     /// whether all addresses of the range were taken, as far as is known here, when there were
     /// these nodes
     full: bool,
-    layout: u64,
+    topology_version: u64,
     /// it has asked again until then, or does not want one any more
     until: Instant,
 }
 
-/// Who gets no address asks again: some clients after seconds, others after five minutes
+/// A client that gets no address asks again: some after seconds, others after five minutes
 /// (dhclient's `retry`).
 const WANT_TIME: Duration = Duration::from_secs(660);
 
@@ -63,12 +63,12 @@ impl DhcpFacts {
     ) -> Option<Transition> {
         let Event::Dhcp(dhcp) = event else { return None };
         match dhcp {
-            Dhcp::Alone { index } => self.handle_answer(*index, OtherServers::None, None),
-            Dhcp::Foreign { index, server, mac } => {
+            Dhcp::NoOtherServer { index } => self.handle_answer(*index, OtherServers::None, None),
+            Dhcp::OtherServer { index, server, mac } => {
                 let foreign = OtherServers::Foreign { server: *server, mac: *mac };
                 self.handle_answer(*index, foreign, None)
             }
-            Dhcp::Unasked { index, why } => {
+            Dhcp::CheckFailed { index, why } => {
                 self.handle_answer(*index, OtherServers::Unknown, Some(why))
             }
             Dhcp::Held { index, seconds } => {
@@ -135,8 +135,9 @@ impl DhcpFacts {
         let Some(mac) = logged.mac.filter(|_| exhausted) else { return };
         // The first one stands for all: which of several asked last is no news.
         let mac = self.want.map_or(mac, |want| want.mac);
-        let (full, layout) = (nodes.is_range_full(context.settings), nodes.layout);
-        self.want = Some(Want { mac, full, layout, until: context.now + WANT_TIME });
+        let (full, topology_version) =
+            (nodes.is_range_full(context.settings), nodes.topology_version);
+        self.want = Some(Want { mac, full, topology_version, until: context.now + WANT_TIME });
     }
 
     /// Forgets what was heard when the cable was pulled or the port is another one.
@@ -161,12 +162,12 @@ impl DhcpFacts {
     /// that costs nothing.
     fn refresh_want(&mut self, context: Context<'_>, nodes: &Nodes) {
         let Some(want) = &mut self.want else { return };
-        let freed = want.layout != nodes.layout && {
-            want.layout = nodes.layout;
+        let freed = want.topology_version != nodes.topology_version && {
+            want.topology_version = nodes.topology_version;
             let was = std::mem::replace(&mut want.full, nodes.is_range_full(context.settings));
             was && !want.full
         };
-        // Nobody has asked for long. (What keeps addresses from our server that is not known here,
+        // No client has asked for long. (What keeps addresses from our server that is not known here,
         // only its own complaints show.)
         let over = want.until <= context.now;
         if freed || over || nodes.has_lease(want.mac) {
@@ -245,12 +246,12 @@ mod tests {
         facts
     }
 
-    const FOREIGN: Dhcp = Dhcp::Foreign {
+    const FOREIGN: Dhcp = Dhcp::OtherServer {
         index: CLUSTER,
         server: Ipv4Addr::new(10, 0, 0, 1),
         mac: Some(Mac([9; 6])),
     };
-    const ALONE: Dhcp = Dhcp::Alone { index: CLUSTER };
+    const ALONE: Dhcp = Dhcp::NoOtherServer { index: CLUSTER };
 
     #[test]
     fn no_server_is_known_until_one_was_asked_for_and_a_foreign_one_is_reported_once() {
@@ -415,7 +416,7 @@ mod tests {
         handle(&mut facts, &Event::Dhcp(ALONE));
         handle(
             &mut facts,
-            &Event::Dhcp(Dhcp::Unasked { index: CLUSTER, why: "not permitted".to_owned() }),
+            &Event::Dhcp(Dhcp::CheckFailed { index: CLUSTER, why: "not permitted".to_owned() }),
         );
         assert_eq!(
             (facts.dhcp().other_servers(), facts.dhcp().unasked()),

@@ -82,12 +82,12 @@ impl Outputs {
         vec![Transition::OutputFailed { output, message: error.message.clone() }]
     }
 
-    /// The last success, also while it fails now.
+    /// Returns the last success, also while it fails now.
     pub fn held(&self, output: Output) -> Option<&Applied> {
         self.held.get(&output)
     }
 
-    /// dnsmasq runs: its start was logged, and no stop since.
+    /// Returns whether dnsmasq runs: its start was logged, and no stop since.
     pub fn serves(&self) -> bool {
         matches!(self.held(Output::Dnsmasq), Some(Applied::Dnsmasq { .. }))
             && self.is_well(Output::Dnsmasq)
@@ -97,24 +97,24 @@ impl Outputs {
         self.errors.get(&output)
     }
 
-    /// It could not do its work because another one had not.
+    /// Returns whether it could not do its work because another one had not.
     pub fn is_waiting(&self, output: Output) -> bool {
         self.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Waiting)
     }
 
-    /// It has done its work once, or reported why it cannot.
+    /// Returns whether it has done its work once, or reported why it cannot.
     pub fn has_answered(&self, output: Output) -> bool {
         self.held.contains_key(&output) || self.errors.contains_key(&output)
     }
 
-    /// It holds something and has not failed since.
+    /// Returns whether it holds something and has not failed since.
     pub fn is_well(&self, output: Output) -> bool {
         self.held.contains_key(&output) && !self.errors.contains_key(&output)
     }
 }
 
-/// Whether it is no news: switched off, waiting for another one, or a port that went while we were
-/// at it, whose end is reported otherwise.
+/// Returns whether it is no news: switched off, waiting for another one, or a port that went while
+/// we were at it, whose end is reported otherwise.
 fn is_quiet(output: Output, error: &ApplyError) -> bool {
     match error.kind {
         ApplyErrorKind::Off | ApplyErrorKind::Waiting => true,

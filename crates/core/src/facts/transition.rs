@@ -64,7 +64,7 @@ pub enum Transition {
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
     /// that one is not heard any more, or its cable was pulled
     ForeignDhcpGone { server: Ipv4Addr },
-    /// people know of these alerts now; by their keys
+    /// users know of these alerts now; by their keys
     Acknowledged { alerts: Vec<String> },
     /// the power button was held long enough
     PowerOffOrdered,

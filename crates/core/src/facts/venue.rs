@@ -15,7 +15,7 @@ use crate::event::{Event, Instant, LinkIndex, Path, Probe, Reachability, RouterO
 const MOST_ROUTERS: usize = 8;
 /// NAT64 prefixes of one router that are remembered.
 const MOST_PREFIXES: usize = 4;
-/// So long after the start what was not heard of a venue may still come: three solicitations, 4 s
+/// How long after the start what was not heard of a venue may still come: three solicitations, 4 s
 /// apart (RFC 4861, section 10).
 pub(super) const LISTENING_TIME: Duration = Duration::from_secs(12);
 

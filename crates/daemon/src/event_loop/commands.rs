@@ -80,7 +80,8 @@ impl Daemon {
         }
     }
 
-    /// An order follows its node to another name, and ends with it.
+    /// Keeps the orders of nodes beyond a reload: an order follows its node to another name, and
+    /// ends with it.
     pub(super) fn keep_orders(&mut self) {
         self.drained.keep(self.facts.nodes().drained());
         self.shut_down.keep(&shut_down_lines(&self.facts));

@@ -1,6 +1,6 @@
 //! One instance at a time, by a lock on a file in the run-time directory.
 //!
-//! Whoever can open a file can lock it, for reading too: so the file is its owner's alone (0600),
+//! A user who can open a file can lock it, for reading too: so the file is its owner's alone (0600),
 //! and one that others could open (of an older version) or that is none of ours is not waited for
 //! but replaced, unless a daemon holds it.
 
@@ -58,9 +58,9 @@ enum Try {
 }
 
 impl InstanceLock {
-    /// The process that holds the lock of `run_directory`, if one does. Changes nothing there. The
-    /// kernel's word and not the file's: the file may be written by a user who would have root send
-    /// a signal to another process.
+    /// Returns the process that holds the lock of `run_directory`, if one does. Changes nothing
+    /// there. Asks the kernel and not the file: the file may be written by a user who would have
+    /// root send a signal to another process.
     pub fn holder(run_directory: &Path) -> Option<u32> {
         let folder = Folder::open(run_directory).ok()?;
         let file = folder.existing(OsStr::new(NAME), OFlags::RDONLY).ok()?;
@@ -155,8 +155,8 @@ fn attempt(folder: &Folder) -> io::Result<Try> {
     Ok(Try::Gone)
 }
 
-/// Who holds the lock by the kernel's word, though `/proc` does not show that process to this one,
-/// as the service's sandbox does not show root's; for messages only.
+/// Returns who holds the lock according to the kernel, though `/proc` does not show that process to
+/// this one, as the service's sandbox does not show root's; for messages only.
 fn hidden_holder(folder: &Folder) -> Option<u32> {
     lockers(&folder.look(NAME).ok()?).first().copied()
 }
@@ -175,7 +175,7 @@ fn write_down(file: &mut File) -> io::Result<()> {
     write!(file, "{}", std::process::id())
 }
 
-/// The living process that wrote itself into the lock; for messages only.
+/// Returns the living process that wrote itself into the lock; for messages only.
 fn written_down(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
@@ -184,15 +184,15 @@ fn written_down(file: &mut File) -> Option<u32> {
     Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
 }
 
-/// The processes that have locked the file (`/proc/locks`, proc_locks(5)). The device is not
-/// compared: that of a file on btrfs or an overlay is another there than in stat(2).
+/// Returns the processes that have locked the file (`/proc/locks`, proc_locks(5)). The device is
+/// not compared: that of a file on btrfs or an overlay is another there than in stat(2).
 fn lockers(stat: &Stat) -> Vec<u32> {
     let text = fs::read_to_string("/proc/locks").unwrap_or_default();
     let inode = format!(":{}", stat.st_ino);
     text.lines().filter_map(|line| locker(line, &inode)).collect()
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 595 00:19:1234 0 EOF`.
+/// Reads a line as `1: FLOCK  ADVISORY  WRITE 595 00:19:1234 0 EOF`.
 fn locker(line: &str, inode: &str) -> Option<u32> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let is_it =
@@ -200,8 +200,8 @@ fn locker(line: &str, inode: &str) -> Option<u32> {
     words.get(4).filter(|_| is_it)?.parse().ok()
 }
 
-/// Whether a process may hold our lock: it is this program, run by root or by the user whose folder
-/// it is, as far as `/proc` shows it.
+/// Returns whether a process may hold our lock: it is this program, run by root or by the user
+/// whose folder it is, as far as `/proc` shows it.
 fn is_ours(pid: u32, folder: &Folder) -> bool {
     let process = Path::new("/proc").join(pid.to_string());
     let Ok(user) = fs::metadata(&process).map(|data| data.uid()) else { return false };

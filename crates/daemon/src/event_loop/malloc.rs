@@ -9,9 +9,9 @@
 #[cfg(target_env = "gnu")]
 const OWN_PAGES: libc::c_int = 128 * 1024;
 
-/// One heap for all threads (`M_ARENA_MAX`): those of the panel allocate little, and would each
-/// begin one of their own.
-pub fn share() {
+/// Limits the allocator to one heap for all threads (`M_ARENA_MAX`): those of the panel allocate
+/// little, and would each begin one of their own.
+pub fn limit_arenas() {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets parameters of the allocator, which is thread-safe; no pointers are handed over.
     unsafe {
@@ -20,9 +20,9 @@ pub fn share() {
     }
 }
 
-/// A copy that lies together, for what was read bit by bit: it is scattered between the remains of
-/// reading, and keeps the pages of those from going back.
-pub fn together<T: Clone>(scattered: &T) -> T {
+/// Returns a copy that lies together, for what was read bit by bit: it is scattered between the
+/// remains of reading, and keeps the pages of those from going back.
+pub fn compact<T: Clone>(scattered: &T) -> T {
     trim();
     scattered.clone()
 }

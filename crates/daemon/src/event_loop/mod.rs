@@ -1,4 +1,5 @@
-//! The daemon: the only place that ties sources, facts, decisions and outputs together.
+//! The loop of the daemon: the only place that ties watches, facts, decisions and reconcilers
+//! together. Begin with `Daemon::main_loop`, which is the whole flow.
 
 mod commands;
 mod lock;
@@ -56,10 +57,11 @@ const BATCH: usize = 1024;
 /// than this.
 const AT_ONCE: u32 = 16;
 const SPACING: Duration = Duration::from_millis(500);
-/// How often the loop shows the devices' threads that it lives; they know it dead after `LEASE`.
+/// How often the loop shows the devices' threads that it lives; after `SILENCE` of
+/// `reconcile::panel::device` they take it for dead.
 const RENEWAL: Duration = Duration::from_secs(10);
 
-/// Who still owns our table after this long will not let go of it.
+/// Bounds how long a previous instance may take to release our table.
 const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// Reads the settings anew; the error names every fault.
@@ -106,13 +108,13 @@ struct Daemon {
     reading: bool,
     /// once more when that has ended
     read_again: bool,
-    /// names of the nodes that are worked on
+    /// the persisted set of nodes in maintenance
     drained: StateFile,
     /// the nodes that were shut down and are not back
     shut_down: StateFile,
     /// the alerts that users know of, by code and subject
     known: StateFile,
-    /// what those two could not write
+    /// errors of those two, for the journal
     lost: mpsc::UnboundedReceiver<String>,
     facts: Facts,
     plans: Plans,
@@ -122,7 +124,7 @@ struct Daemon {
     desired: Option<Desired>,
     share_orders: ShareOrders,
     /// changes of fact from before the first listing's end, or that wait for `publish_at`
-    untold: Vec<Transition>,
+    unpublished: Vec<Transition>,
     /// how often what strangers bring about is worked out anew, and when next
     pace: Pace,
     publish_at: Option<Timer>,
@@ -130,20 +132,20 @@ struct Daemon {
     /// an essential output that does not answer, as last reported
     overdue: Option<Output>,
     ping_at: Timer,
-    /// the layout of the nodes when memory was given back last
-    trimmed: u64,
+    /// [`Nodes::topology_version`](crate::facts::node::Nodes) at the last `malloc_trim`
+    topology_trimmed: u64,
 }
 
-/// Runs until it is reported to stop, by a signal that may have come already.
+/// Runs until it is asked to stop, by a signal that may have come already.
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried
 /// again.
 pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
-    malloc::share();
+    malloc::limit_arenas();
     let journal = Arc::new(Journal::open(&options.log));
     write_details(&journal, &options.log);
-    options.settings = Arc::new(malloc::together(&options.settings));
+    options.settings = Arc::new(malloc::compact(&options.settings));
     let (events, queue) = mpsc::channel(QUEUE);
     let (failed, failures) = mpsc::channel(16);
     let mut facts = Facts::new(Arc::clone(&options.settings), clock::now());
@@ -173,7 +175,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     let control = (options.settings.sockets.control.as_path(), ordered);
     let plans = watchers::spawn(signals, &events, &failed, &options.run_directory, control, asked);
     let mut daemon = Daemon {
-        trimmed: facts.nodes().layout,
+        topology_trimmed: facts.nodes().topology_version,
         share_orders: ShareOrders::new(&options.run_directory),
         options,
         queue,
@@ -192,7 +194,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         journal,
         decider: Decider::default(),
         desired: None,
-        untold: Vec::new(),
+        unpublished: Vec::new(),
         pace: Pace::new(AT_ONCE, SPACING, Timer::now()),
         publish_at: None,
         ready: false,
@@ -208,10 +210,12 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
 }
 
 impl Daemon {
+    /// Runs the whole flow: waits for an event, takes it and what waits behind it into the facts,
+    /// decides once for all of them, and hands out plans and pictures. Returns why it ends.
     async fn main_loop(&mut self) -> Result<Stop, Fatal> {
         loop {
             let Some(event) = self.next_event().await? else { continue };
-            let mut transitions = std::mem::take(&mut self.untold);
+            let mut transitions = std::mem::take(&mut self.unpublished);
             let (mut news, mut can_wait) = (false, true);
             let mut next = Some(event);
             for _ in 0..BATCH {
@@ -227,7 +231,7 @@ impl Daemon {
                 next = self.queue.try_recv().ok();
             }
             if can_wait && self.waits() && (news || !transitions.is_empty()) {
-                self.untold = transitions;
+                self.unpublished = transitions;
             } else if news || !transitions.is_empty() {
                 self.publish_at = None;
                 self.publish(&transitions).await;
@@ -237,7 +241,7 @@ impl Daemon {
         }
     }
 
-    /// Whether what strangers bring about is to wait a moment: the first time it does not.
+    /// Returns whether what strangers bring about is to wait a moment: the first time it does not.
     fn waits(&mut self) -> bool {
         let now = Timer::now();
         let at = self.publish_at.unwrap_or_else(|| self.pace.next(now));
@@ -268,7 +272,7 @@ impl Daemon {
                 Ok(None)
             }
             Some(loaded) = self.loaded.1.recv() => {
-                let mut transitions = std::mem::take(&mut self.untold);
+                let mut transitions = std::mem::take(&mut self.unpublished);
                 transitions.extend(self.finish_reload(loaded).await);
                 self.publish(&transitions).await;
                 self.keep_orders();
@@ -282,18 +286,18 @@ impl Daemon {
         }
     }
 
-    /// The main loop lives: says so to the panel, and to the service manager if the essential
+    /// Reports to the panel that the main loop lives, and to the service manager if the essential
     /// outputs live too.
     fn ping(&mut self) {
         let interval =
             service_manager::watchdog_interval().map_or(RENEWAL, |allowed| allowed.min(RENEWAL));
         self.ping_at = next_aligned(interval);
-        self.outputs.renew_lease();
+        self.outputs.renew_dead_man();
         self.journal.expect(self.options.settings.nodes.len());
         self.journal.report_left_out();
         // Who came or went made lists of all nodes anew; not each time: many come together.
-        let layout = self.facts.nodes().layout;
-        if std::mem::replace(&mut self.trimmed, layout) != layout {
+        let topology_version = self.facts.nodes().topology_version;
+        if std::mem::replace(&mut self.topology_trimmed, topology_version) != topology_version {
             malloc::trim();
         }
         match self.outputs.overdue() {
@@ -328,7 +332,7 @@ impl Daemon {
             Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
-        let (layout, now) = (self.facts.nodes().layout, clock::now());
+        let (topology_version, now) = (self.facts.nodes().topology_version, clock::now());
         // What time has changed until now is seen to with any event, and there is no tick for it
         // any more.
         let due = self.facts.next_deadline().is_some_and(|at| at <= now);
@@ -340,7 +344,9 @@ impl Daemon {
                 self.outputs.round_trips(&self.facts, rounds);
                 true
             }
-            Event::Dhcp(Dhcp::CallsItself { .. }) => layout == self.facts.nodes().layout,
+            Event::Dhcp(Dhcp::CallsItself { .. }) => {
+                topology_version == self.facts.nodes().topology_version
+            }
             _ => false,
         };
         let news = due || !confirms || !reported.is_empty();
@@ -351,7 +357,7 @@ impl Daemon {
     /// Works out what should be true and hands it to everybody it concerns; the network half first.
     async fn publish(&mut self, transitions: &[Transition]) {
         if !self.facts.links().is_synced() {
-            self.untold = transitions.to_vec();
+            self.unpublished = transitions.to_vec();
             return;
         }
         let settings = &self.options.settings;
@@ -389,7 +395,7 @@ impl Daemon {
         }
     }
 
-    /// READY when the gateway stands.
+    /// Reports READY when the gateway stands.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.facts.links().is_synced() {
             return Ok(());
@@ -430,7 +436,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// The end. A restart leaves everything as it is: the next instance adopts it.
+    /// Ends everything. A restart leaves everything as it is: the next instance adopts it.
     async fn stop(mut self, stop: Stop) {
         // Who waits for room in it would never end.
         self.queue.close();
@@ -451,7 +457,7 @@ impl Daemon {
     }
 }
 
-/// Anybody on the cluster port can cause as many of these as they like.
+/// Returns whether strangers can cause as many of these events as they like, from the cluster port.
 const fn is_of_strangers(event: &Event) -> bool {
     matches!(
         event,
@@ -461,7 +467,7 @@ const fn is_of_strangers(event: &Event) -> bool {
     )
 }
 
-/// A moment of the boot clock as one that the runtime can wait for.
+/// Returns a moment of the boot clock as one that the runtime can wait for.
 fn timer(deadline: Instant) -> Timer {
     Timer::now() + deadline.saturating_since(clock::now())
 }

@@ -52,8 +52,8 @@ pub struct Outputs {
     panel: Option<Panel>,
     status: StatusHandle,
     events: mpsc::Sender<Event>,
-    /// the layout of the nodes that the status socket knows
-    layout_reported: Option<u64>,
+    /// the version of the nodes' topology that the status socket knows
+    topology_reported: Option<u64>,
     status_line: String,
     /// as last handed to the panel: an equal value wakes no task
     playlist: Option<Playlist>,
@@ -73,9 +73,10 @@ impl Outputs {
     ) -> Result<Self, Fatal> {
         let (settings, state_directory) = (&options.settings, &options.state_directory);
         let folders = (state_directory.as_path(), options.run_directory.as_path());
-        let reconcilers = match settings.gateway.enabled {
-            true => Some(Reconcilers::spawn(folders, events).map_err(fatal)?),
-            false => None,
+        let reconcilers = if settings.gateway.enabled {
+            Some(Reconcilers::spawn(folders, events).map_err(fatal)?)
+        } else {
+            None
         };
         let socket = &settings.sockets.status;
         let status = status_socket::spawn(socket.clone(), events.clone()).map_err(|error| {
@@ -91,22 +92,23 @@ impl Outputs {
             panel: None,
             status,
             events: events.clone(),
-            layout_reported: None,
+            topology_reported: None,
             status_line: String::new(),
             playlist: None,
             lights: None,
         })
     }
 
-    /// The main loop lives, and will say so again within `term`.
-    pub fn renew_lease(&self) {
+    /// Renews the panel's dead-man timer: the main loop lives, and will report so again within
+    /// `term`.
+    pub fn renew_dead_man(&self) {
         if let Some(panel) = &self.panel {
-            panel.display.renew_lease();
-            panel.indicator.renew_lease();
+            panel.display.renew_dead_man();
+            panel.indicator.renew_dead_man();
         }
     }
 
-    /// A device of the panel may have come: try now.
+    /// Has the panel try now to open a device, which may have come.
     pub fn hotplug(&self, device: &Hotplug) {
         match (&self.panel, device) {
             (Some(panel), Hotplug::Display) => panel.display.hotplug(),
@@ -115,19 +117,19 @@ impl Outputs {
         }
     }
 
-    /// The next page now, and for longer.
+    /// Shows the next page now, and for longer.
     pub fn next_page(&self) {
         if let Some(panel) = &self.panel {
             panel.display.turn();
         }
     }
 
-    /// An essential reconciler that has not answered for too long.
+    /// Returns an essential reconciler that has not answered for too long.
     pub fn overdue(&self) -> Option<Output> {
         self.reconcilers.as_ref()?.overdue()
     }
 
-    /// Netlink port of the firewall's reconciler; 0 while there is none.
+    /// Returns the netlink port of the firewall's reconciler; 0 while there is none.
     pub fn firewall_port(&self) -> u32 {
         self.reconcilers.as_ref().map_or(0, Reconcilers::firewall_port)
     }
@@ -151,14 +153,14 @@ impl Outputs {
             panel.display.show(playlist.clone());
             self.playlist = Some(playlist);
         }
-        let lights = led::lights(settings, facts, desired);
+        let lights = led::lights(facts, desired);
         if self.lights.as_ref() != Some(&lights) {
             panel.indicator.show(lights.clone());
             self.lights = Some(lights);
         }
         self.dnsmasq.publish(settings, facts, desired.service.as_ref());
-        let layout = Some(facts.nodes().layout);
-        if std::mem::replace(&mut self.layout_reported, layout) != layout {
+        let topology_version = Some(facts.nodes().topology_version);
+        if std::mem::replace(&mut self.topology_reported, topology_version) != topology_version {
             self.status.nodes(status::nodes(facts));
         }
         self.status.publish(status::snapshot(settings, facts, desired));
@@ -169,7 +171,7 @@ impl Outputs {
         }
     }
 
-    /// The records of the nodes whose health is another, or that have booted further.
+    /// Publishes the records of the nodes whose health is another, or that have booted further.
     pub fn nodes_changed(&self, facts: &Facts, reported: &[Transition]) {
         for transition in reported {
             if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition
@@ -179,15 +181,15 @@ impl Outputs {
         }
     }
 
-    /// Round trips of the nodes in `rounds`; they wake no task.
+    /// Publishes the round trips of the nodes in `rounds`; they wake no task.
     pub fn round_trips(&self, facts: &Facts, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| facts.nodes().get(round.node));
         self.status.round_trips(nodes.map(|node| (node.id, node.rtt, node.loss_percent())));
     }
 
-    /// New settings: the panel's hardware may be another; nodes may have come and gone. Returns how
-    /// it goes with the status socket, which may have to move, or to be made again where its
-    /// file was removed.
+    /// Takes new settings: the panel's hardware may be another; nodes may have come and gone.
+    /// Returns how it goes with the status socket, which may have to move, or to be made again
+    /// where its file was removed.
     pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if let Some(panel) = &self.panel {
             if before.lcd != now.lcd {
@@ -208,7 +210,7 @@ impl Outputs {
         ApplyReport { output: Output::Status, result }
     }
 
-    /// Switches the network half on, or off: then everything of ours is taken away. Tells what
+    /// Switches the network half on, or off: then everything of ours is taken away. Returns what
     /// could not be done.
     pub async fn switch(
         &mut self,
@@ -234,7 +236,7 @@ impl Outputs {
         self.dnsmasq.forget(mac, reply);
     }
 
-    /// Ends the panel and, if wanted, takes the gateway away. Tells what could not be put back.
+    /// Ends the panel and, if wanted, takes the gateway away. Returns what could not be put back.
     pub async fn stop(
         self,
         stop: Stop,
@@ -260,7 +262,8 @@ impl Outputs {
     }
 }
 
-/// Waited for, so that nothing is put there again meanwhile.
+/// Takes away what the reconcilers made. Waits for them first, so that nothing is put there again
+/// meanwhile.
 async fn take_away(reconcilers: Reconcilers, state_directory: &Path) -> Vec<ApplyError> {
     timeout(PUT_BACK, reconcilers.remove(state_directory))
         .await

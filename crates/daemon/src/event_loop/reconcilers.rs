@@ -33,10 +33,10 @@ struct Worker<S: Reconciler> {
 }
 
 impl<S: Reconciler> Worker<S> {
-    /// `anew` makes another reconciler should this one panic.
+    /// Starts a reconciler. `factory` makes another one should this one panic.
     fn spawn(
         reconciler: S,
-        anew: impl Fn() -> S + Send + 'static,
+        factory: impl Fn() -> S + Send + 'static,
         events: &mpsc::Sender<Event>,
     ) -> Self {
         let (desired, receiver) = watch::channel(Order::default());
@@ -45,7 +45,7 @@ impl<S: Reconciler> Worker<S> {
             desired,
             task: tokio::spawn(worker::run(
                 reconciler,
-                anew,
+                factory,
                 receiver,
                 events.clone(),
                 in_flight.clone(),
@@ -54,12 +54,12 @@ impl<S: Reconciler> Worker<S> {
         }
     }
 
-    /// What it is, if it has owed an answer for longer than `patience`.
+    /// Returns what it is, if it has owed an answer for longer than `patience`.
     fn overdue(&self, patience: Duration) -> Option<Output> {
         self.in_flight.time().filter(|time| *time > patience).map(|_| S::OUTPUT)
     }
 
-    /// An equal value wakes no task, unless the reconciler is to look again.
+    /// Hands out a plan. An equal value wakes no task, unless the reconciler is to look again.
     fn publish(&self, value: &S::Desired, resyncs: &Resyncs) {
         worker::order(&self.desired, value, resyncs.contains(S::OUTPUT));
     }
@@ -123,19 +123,19 @@ impl Reconcilers {
         })
     }
 
-    /// Netlink port of the firewall's reconciler: changes that carry it are our own.
+    /// Returns the netlink port of the firewall's reconciler: changes that carry it are our own.
     pub fn firewall_port(&self) -> u32 {
         self.firewall_port.load(Ordering::Relaxed)
     }
 
-    /// An essential one that has not answered for so long that the gateway must not be reported as
-    /// working.
+    /// Returns an essential one that has not answered for so long that the gateway must not be
+    /// reported as working.
     pub fn overdue(&self) -> Option<Output> {
         let (firewall, link) = (self.firewall.overdue(PATIENCE), self.link.overdue(PATIENCE));
         firewall.or(link).or_else(|| self.routing.overdue(PATIENCE))
     }
 
-    /// The firewall first: nothing is forwarded before it is judged.
+    /// Hands out the plans, the firewall's first: nothing is forwarded before it is judged.
     pub fn publish(&self, plan: &GatewayPlan, resyncs: &Resyncs) {
         self.firewall.publish(&plan.firewall, resyncs);
         self.link.publish(&plan.links, resyncs);
@@ -149,7 +149,7 @@ impl Reconcilers {
         }
     }
 
-    /// Ends all and takes everything of ours out of the kernel. Tells what could not be put back.
+    /// Ends all and takes everything of ours out of the kernel. Returns what could not be put back.
     pub async fn remove(self, state_directory: &Path) -> Vec<ApplyError> {
         let mut errors = Vec::new();
         let link = self.link.end().await.unwrap_or_else(|| LinkReconciler::new(state_directory));

@@ -52,7 +52,7 @@ impl Daemon {
                 for error in self.outputs.switch(enabled, folders).await {
                     self.journal.write(&journal::not_put_back(&error));
                 }
-                self.options.settings = Arc::new(malloc::together(&settings));
+                self.options.settings = Arc::new(malloc::compact(&settings));
                 // Another port may be the cluster's from now on.
                 let added = Vital::Added(link::added(&self.options.state_directory));
                 self.facts.apply(&Event::Vital(added), clock::now());

@@ -16,7 +16,7 @@ use crate::pace::Pace;
 /// At the end the disk is given so long.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// Who waits for a list to be on the disk.
+/// Resolved once the list is on the disk, or with why it is not.
 pub(super) type Reply = oneshot::Sender<Result<(), String>>;
 
 /// A list is written at once so many times in a row, and then once in each interval.
@@ -42,22 +42,23 @@ pub(super) struct StateFile {
 
 /// What an earlier run kept.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct Stored {
     pub lines: BTreeSet<String>,
     /// what is damaged, for users
     pub damage: Option<String>,
 }
 
 impl StateFile {
-    /// `lost`: what could not be written and no task waits for is reported there.
-    pub fn spawn(path: PathBuf, kept: &Kept, lost: mpsc::UnboundedSender<String>) -> Self {
+    /// Starts the thread that writes. `lost`: what could not be written and no task waits for is
+    /// reported there.
+    pub fn spawn(path: PathBuf, stored: &Stored, lost: mpsc::UnboundedSender<String>) -> Self {
         let (entries, orders) = mpsc::unbounded_channel();
-        let on_disk = kept.damage.is_none().then(|| kept.lines.clone());
+        let on_disk = stored.damage.is_none().then(|| stored.lines.clone());
         tokio::spawn(write_all(path, on_disk, orders, lost));
-        Self { entries, given: kept.lines.clone() }
+        Self { entries, given: stored.lines.clone() }
     }
 
-    /// A list that was given before is not written again.
+    /// Has a list written. One that was given before is not written again.
     pub fn keep(&mut self, lines: &BTreeSet<String>) {
         if self.given != *lines {
             self.given.clone_from(lines);
@@ -65,7 +66,8 @@ impl StateFile {
         }
     }
 
-    /// As [`StateFile::keep`]; `reply` hears when the list is on the disk.
+    /// Has a list written as [`StateFile::keep`] does; `reply` gets an answer when the list is on
+    /// the disk.
     pub fn keep_for(&mut self, lines: &BTreeSet<String>, reply: Reply) {
         self.given.clone_from(lines);
         self.send(lines, Some(reply), false);
@@ -83,7 +85,7 @@ impl StateFile {
     }
 }
 
-/// `on_disk`: what the file holds, where it is sure.
+/// Writes each list that comes. `on_disk`: what the file holds, where it is sure.
 async fn write_all(
     path: PathBuf,
     mut on_disk: Option<BTreeSet<String>>,
@@ -160,16 +162,16 @@ async fn write(path: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
 
 /// Reads leniently: a worn card may leave anything there, and one bad line must not cost the
 /// others. No file holds nothing.
-pub(super) fn read(path: &Path) -> Kept {
+pub(super) fn read(path: &Path) -> Stored {
     let bytes = match folder::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Kept::default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Stored::default(),
         Err(error) => {
             let damage = format!(
                 "{} cannot be read: {error}; what was kept there is forgotten",
                 path.display()
             );
-            return Kept { damage: Some(damage), ..Kept::default() };
+            return Stored { damage: Some(damage), ..Stored::default() };
         }
     };
     let (mut lines, mut damaged) = (BTreeSet::new(), Vec::new());
@@ -189,7 +191,7 @@ pub(super) fn read(path: &Path) -> Kept {
         let damaged = first_few(&damaged);
         format!("{path}: line {damaged} is damaged and was left out; {kept} others are kept")
     });
-    Kept { lines, damage }
+    Stored { lines, damage }
 }
 
 #[cfg(test)]
@@ -215,7 +217,7 @@ mod tests {
         let state = folder.join("state");
         let file = state.join("drained");
         let (lost, mut reported) = mpsc::unbounded_channel();
-        let mut keeper = StateFile::spawn(file.clone(), &Kept::default(), lost);
+        let mut keeper = StateFile::spawn(file.clone(), &Stored::default(), lost);
         for attempt in 1..=2 {
             let refused = kept(&mut keeper, &["rpi1"]).await.unwrap_err();
             assert!(refused.contains("not kept for the next start"), "{attempt}: {refused}");
@@ -224,7 +226,7 @@ mod tests {
         assert!(reported.recv().await.unwrap().contains("cannot be written"));
         fs::create_dir(&state).unwrap();
         kept(&mut keeper, &["rpi2"]).await.unwrap();
-        assert_eq!(read(&file), Kept { lines: lines(&["rpi2"]), damage: None });
+        assert_eq!(read(&file), Stored { lines: lines(&["rpi2"]), damage: None });
         keeper.keep(&lines(&[]));
         keeper.finish().await;
         assert_eq!(fs::read_to_string(&file).unwrap(), "", "it was written before the end");
@@ -257,7 +259,7 @@ mod tests {
         let folder = held.path().to_owned();
         let file = folder.join("drained");
         let (lost, _reported) = mpsc::unbounded_channel();
-        let mut keeper = StateFile::spawn(file.clone(), &Kept::default(), lost);
+        let mut keeper = StateFile::spawn(file.clone(), &Stored::default(), lost);
         let (answers, files) = alternate(&mut keeper, &file, INTERVAL * 2).await;
         assert!(
             (AT_ONCE as usize..AT_ONCE as usize + 5).contains(&answers),
@@ -289,13 +291,14 @@ mod tests {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let file = folder.join("acknowledged");
-        assert_eq!(read(&file), Kept::default(), "a missing file is nothing");
+        assert_eq!(read(&file), Stored::default(), "a missing file is nothing");
         fs::write(&file, b"node-down rpi1 down\nnode-\xffown rpi2 down\nuplink-clash CLASH 192.168.50\nnode-down rp")
             .unwrap();
-        let kept = read(&file);
-        assert_eq!(kept.lines, lines(&["node-down rpi1 down", "uplink-clash CLASH 192.168.50"]));
+        let stored = read(&file);
+        assert_eq!(stored.lines, lines(&["node-down rpi1 down", "uplink-clash CLASH 192.168.50"]));
         assert!(
-            kept.damage
+            stored
+                .damage
                 .unwrap()
                 .contains("line 2, 4 is damaged and was left out; 2 others are kept")
         );

@@ -14,11 +14,11 @@ use tokio::sync::{Mutex, mpsc, watch};
 use crate::config::{Buttons, Settings};
 use crate::decide::dhcp::others;
 use crate::decide::probe::NodeProbes;
-use crate::decide::routing::ways::way_out;
+use crate::decide::routing::ways::egress;
 use crate::decide::{self, Desired};
 use crate::event::{
-    ConflictPlan, DhcpWatchPlan, Event, FirewallWatch, ListeningPlan, NeighbourPlan, NodeProbePlan,
-    UplinkProbePlan, VenuePlan, VitalsPlan, WayOutPlan,
+    ConflictPlan, DhcpWatchPlan, EgressPlan, Event, FirewallWatch, ListeningPlan, NeighbourPlan,
+    NodeProbePlan, UplinkProbePlan, VenuePlan, VitalsPlan,
 };
 use crate::facts::Facts;
 use crate::reconcile::dhcp as dnsmasq;
@@ -54,7 +54,7 @@ pub struct Plans {
     uplinks: watch::Sender<UplinkProbePlan>,
     nodes: watch::Sender<NodeProbePlan>,
     node_probes: NodeProbes,
-    way_out: watch::Sender<Option<WayOutPlan>>,
+    egress: watch::Sender<Option<EgressPlan>>,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     listening: watch::Sender<Vec<ListeningPlan>>,
     venues: watch::Sender<Vec<VenuePlan>>,
@@ -109,7 +109,7 @@ pub fn spawn(
         control: later.planned("control socket", control.to_owned(), move |place, _| {
             control::run(place, orders.clone())
         }),
-        way_out: later.planned("way out", None, routing::run),
+        egress: later.planned("way out", None, routing::run),
         other_dhcp: later.planned("another DHCP server", None, move |plan, events| {
             dhcp::run(plan, events, run_directory.clone(), asked.clone())
         }),
@@ -200,12 +200,13 @@ async fn report(
 }
 
 impl Plans {
-    /// The first decision is carried out: nothing is in its way any more.
+    /// Starts the other watches once the first decision is carried out: nothing is in its way any
+    /// more.
     pub fn begin_the_rest(&self) {
         publish(&self.rest, true);
     }
 
-    /// The control socket is made again where its file was removed.
+    /// Makes the control socket again where its file was removed.
     pub fn renew_control(&self) {
         if !self.control.borrow().exists() {
             self.control.send_modify(|_| {});
@@ -222,7 +223,7 @@ impl Plans {
     ) {
         publish(&self.uplinks, decide::probe::uplink_probes(settings, facts));
         publish(&self.nodes, self.node_probes.plan(settings, facts));
-        publish(&self.way_out, way_out(settings, facts, desired));
+        publish(&self.egress, egress(settings, facts, desired));
         publish(&self.listening, decide::uplink::listening(facts));
         publish(&self.venues, decide::venue::heard(facts));
         publish(&self.other_dhcp, others::other_dhcp(settings, facts));

@@ -1,5 +1,5 @@
 //! Files of ours in folders that may be another user's: the state folder and the run folder belong
-//! to the service's user, and root runs verbs that write there. Whoever owns a folder can put a
+//! to the service's user, and root runs verbs that write there. The owner of a folder can put a
 //! link, a FIFO or a folder in the place of a file. So a file is only reached below a descriptor of
 //! its folder, never through a link; a new one is made beside (`NAME.new`) and put in the old one's
 //! place; what is read is an ordinary file with one name, of an owner that may be.
@@ -304,14 +304,16 @@ fn in_the_way(path: &Path, why: &str) -> io::Error {
 pub fn is_trusted_link(path: &Path) -> bool {
     let above =
         path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let owner = |path: &Path| {
-        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_uid)
-    };
     let own = rustix::process::geteuid().as_raw();
     let trusted =
         |owner: rustix::io::Result<u32>| owner.is_ok_and(|owner| owner == 0 || owner == own);
     let above = fs::canonicalize(above).unwrap_or_else(|_| above.to_owned());
     trusted(owner(path)) && trusted(owner(&above))
+}
+
+/// Returns the owner of a file, of a link itself.
+fn owner(path: &Path) -> rustix::io::Result<u32> {
+    rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_uid)
 }
 
 /// Reads a file by its path, as [`Folder::read`] does, at most [`LONGEST`] bytes.

@@ -85,7 +85,7 @@ pub struct Panicked {
 }
 
 impl Panicked {
-    /// `who` begins again; `panic`: how it ended.
+    /// Describes the end of a reconciler. `who` begins again; `panic`: how it ended.
     pub fn new(who: impl Into<String>, panic: &Panic) -> Self {
         Self { who: who.into(), text: panic.to_string() }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::debug;
 
-/// The gateway does its work, or the settings have been taken.
+/// Reports that the gateway does its work, or that the settings have been taken.
 pub fn ready() {
     report(&[NotifyState::Ready]);
 }
@@ -20,24 +20,24 @@ pub fn reloading() {
     }
 }
 
-/// The end has begun.
+/// Reports that the end has begun.
 pub fn stopping() {
     report(&[NotifyState::Stopping]);
 }
 
-/// One line for `systemctl status`.
+/// Reports one line for `systemctl status`.
 pub fn status(line: &str) {
     // A line break would be read as the next assignment.
     report(&[NotifyState::Status(&line.replace('\n', " "))]);
 }
 
-/// The main loop lives.
+/// Reports that the main loop lives.
 pub fn watchdog() {
     report(&[NotifyState::Watchdog]);
 }
 
-/// How often to call [`watchdog`]: half of what the unit's `WatchdogSec=` allows. `None` without a
-/// watchdog.
+/// Returns how often to call [`watchdog`]: half of what the unit's `WatchdogSec=` allows. `None`
+/// without a watchdog.
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|allowed| allowed / 2)
 }

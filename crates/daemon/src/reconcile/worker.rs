@@ -16,12 +16,13 @@ use crate::supervise::{Backoff, catch_async};
 /// Pauses between tries of a value that is not taken.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
-/// Since when a reconciler owes the answer to an order. A failure is an answer; a panic is none.
+/// Holds the start time of the `apply` in flight. Cleared on success and on error, not on panic: a
+/// failure is an answer, a panic is none.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<Mutex<Option<Instant>>>);
 
 impl InFlight {
-    /// For how long; `None`: nothing is owed.
+    /// Returns for how long an answer has been owed; `None`: none is.
     pub fn time(&self) -> Option<Duration> {
         self.since().map(|since| since.elapsed())
     }
@@ -30,7 +31,7 @@ impl InFlight {
         self.since().get_or_insert_with(Instant::now);
     }
 
-    fn settle(&self) {
+    fn done(&self) {
         *self.since() = None;
     }
 
@@ -73,18 +74,18 @@ pub fn order<D: Clone + PartialEq>(channel: &watch::Sender<Order<D>>, value: &D,
 /// s to 10 s, or at once when a new value or a ring comes. Reports every success and each failure
 /// that differs from the one before. Gives the reconciler back at the end.
 ///
-/// One that panics gives way to a new one, made by `anew`, which gets the same value after the
+/// One that panics gives way to a new one, made by `factory`, which gets the same value after the
 /// usual pause. A new value does not cut that short: what the old one held in the kernel may take a
 /// moment to go.
 pub async fn run<S: Reconciler>(
     reconciler: S,
-    anew: impl Fn() -> S + Send,
+    factory: impl Fn() -> S + Send,
     mut desired: watch::Receiver<Order<S::Desired>>,
     events: mpsc::Sender<Event>,
     in_flight: InFlight,
 ) -> S {
     let mut work =
-        Work { reconciler, anew, events, in_flight, held: None, failure: None, panicked: false };
+        Work { reconciler, factory, events, in_flight, held: None, failure: None, panicked: false };
     let mut retry = RETRY;
     let mut answered = 0;
     loop {
@@ -118,7 +119,7 @@ pub async fn run<S: Reconciler>(
 
 struct Work<S: Reconciler, A> {
     reconciler: S,
-    anew: A,
+    factory: A,
     events: mpsc::Sender<Event>,
     in_flight: InFlight,
     held: Option<S::Desired>,
@@ -140,13 +141,13 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         self.in_flight.begin();
         match catch_async(self.reconciler.apply(&value)).await {
             Ok(Ok(applied)) => {
-                self.in_flight.settle();
+                self.in_flight.done();
                 self.held = Some(value);
                 self.failure = None;
                 self.report(Ok(applied)).await;
             }
             Ok(Err(error)) => {
-                self.in_flight.settle();
+                self.in_flight.done();
                 self.panicked = false;
                 self.fail(error).await;
             }
@@ -154,9 +155,10 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         }
     }
 
-    /// A new reconciler first: who reads the report finds it in place.
+    /// Puts a new reconciler in place and reports the panic, in this order: who reads the report
+    /// finds it in place.
     async fn on_panic(&mut self, panic: ApplyError) {
-        self.reconciler = (self.anew)();
+        self.reconciler = (self.factory)();
         self.panicked = true;
         self.fail(panic).await;
     }
@@ -170,7 +172,7 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         self.failure = Some(error);
     }
 
-    /// No receiver: the daemon ends.
+    /// Reports to the loop. Without a receiver the daemon ends.
     async fn report(&mut self, result: Result<Applied, ApplyError>) {
         let _ = self.events.send(Event::Applied(ApplyReport { output: S::OUTPUT, result })).await;
     }
@@ -231,13 +233,13 @@ mod tests {
         let (sender, events) = mpsc::channel(16);
         let in_flight = InFlight::default();
         let again = Arc::clone(&story);
-        let anew = move || {
+        let factory = move || {
             again.made.fetch_add(1, Ordering::SeqCst);
             Clumsy(Arc::clone(&again))
         };
         let task = tokio::spawn(run(
             Clumsy(Arc::clone(&story)),
-            anew,
+            factory,
             receiver,
             sender,
             in_flight.clone(),

@@ -20,8 +20,8 @@ pub struct SubUsers {
     ranges: Vec<RangeInclusive<u32>>,
 }
 
-/// Tells one version of a file from the next: device, inode, length and time of the last change
-/// (seconds, nanoseconds).
+/// Distinguishes one version of a file from the next: device, inode, length and time of the last
+/// change (seconds, nanoseconds).
 type Version = (u64, u64, u64, (i64, i64));
 
 impl SubUsers {
@@ -56,12 +56,14 @@ fn version(file: &Path) -> Option<Version> {
 
 /// Reads lines `OWNER:FIRST:COUNT`; what is none is passed over.
 fn parse(text: &str) -> Vec<RangeInclusive<u32>> {
-    let range = |line: &str| {
-        let mut numbers = line.trim().split(':').skip(1).map(str::parse::<u32>);
-        let (first, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-        Some(first..=first.checked_add(count.checked_sub(1)?)?)
-    };
     text.lines().filter_map(range).collect()
+}
+
+/// Reads a line of subuid(5): `name:first:count`.
+fn range(line: &str) -> Option<RangeInclusive<u32>> {
+    let mut numbers = line.trim().split(':').skip(1).map(str::parse::<u32>);
+    let (first, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some(first..=first.checked_add(count.checked_sub(1)?)?)
 }
 
 #[cfg(test)]

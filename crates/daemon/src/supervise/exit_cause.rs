@@ -1,11 +1,11 @@
-//! Who brought a child's end about.
+//! Names what brought a child's end about.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::process::Signal;
 
-/// Who brought a child's end about.
+/// Names what brought a child's end about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCause {
     /// itself: it left, or crashed

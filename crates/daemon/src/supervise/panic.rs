@@ -34,7 +34,7 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic::of(payload.as_ref()))
 }
 
-/// As [`catch`], for a future.
+/// Runs a future as [`catch`] does a function.
 ///
 /// # Errors
 /// It panicked.

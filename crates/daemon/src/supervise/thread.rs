@@ -16,7 +16,7 @@ const STACK: usize = 256 * 1024;
 
 /// Starts a detached thread: `make` makes a worker in it, `run` is its work, and ends the thread by
 /// returning. After a panic `recover` brings the worker into order, and `run` is begun again after
-/// a pause. Nobody waits for the thread: one that hangs in the kernel holds up nothing but itself.
+/// a pause. No other thread waits for it: one that hangs in the kernel holds up nothing but itself.
 ///
 /// # Errors
 /// There is no thread to be had.

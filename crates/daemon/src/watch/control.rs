@@ -28,7 +28,8 @@ const MODE: u32 = 0o660;
 const GROUP: &str = "bramblegate";
 /// A longer line is no order.
 pub const LONGEST: usize = 4096;
-/// So many can be connected at once; strangers may give no orders and only get their refusal.
+/// Bounds the clients that are connected at once; strangers may give no orders and only get their
+/// refusal.
 const PLACES: Limits = Limits { all: 16, each: 8, kept: 14, kept_for_root: 4 };
 /// One that is silent for so long is closed; a reply that is not read is given up.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -15,16 +15,16 @@ use bramblegate_netlink::rtnetlink::{self, kind};
 use bramblegate_netlink::{Message, Protocol, Request, Socket};
 use tokio::sync::{mpsc, watch};
 
-use crate::event::{Astray, Event, INTERNET, LinkIndex, MARK_ELSEWHERE, Vital, Way, WayOutPlan};
+use crate::event::{Astray, EgressPlan, Event, INTERNET, LinkIndex, MARK_ELSEWHERE, Vital, Way};
 use crate::sync::Closed;
 use crate::watch::emit;
 
-/// Answers each question with [`Vital::WayOut`] and, whenever that is news, [`Vital::Astray`].
+/// Answers each question with [`Vital::Egress`] and, whenever that is news, [`Vital::Astray`].
 ///
 /// # Errors
 /// No netlink socket, or a channel is closed (`Closed`).
 pub async fn run(
-    mut plan: watch::Receiver<Option<WayOutPlan>>,
+    mut plan: watch::Receiver<Option<EgressPlan>>,
     events: mpsc::Sender<Event>,
 ) -> io::Result<Infallible> {
     let mut requests = Socket::open(Protocol::Route, &[])?;
@@ -33,8 +33,8 @@ pub async fn run(
         let asked = plan.borrow_and_update().clone();
         let mut found = Vec::new();
         if let Some(asked) = asked {
-            let index = way_out(&mut requests, asked.from_port, asked.source, INTERNET.into());
-            emit(&events, Event::Vital(Vital::WayOut { index })).await?;
+            let index = egress(&mut requests, asked.from_port, asked.source, INTERNET.into());
+            emit(&events, Event::Vital(Vital::Egress { index })).await?;
             found = astray(&mut requests, &asked.ways);
         }
         if found != known {
@@ -47,7 +47,7 @@ pub async fn run(
 
 /// Returns the route that the kernel would choose for a packet that comes in by `from_port`, were
 /// there no rule of ours for the nodes' way out; `None`: it would not forward it.
-pub fn way_out(
+pub fn egress(
     requests: &mut Socket,
     from_port: LinkIndex,
     source: IpAddr,

@@ -109,8 +109,9 @@ pub struct Mount {
     read_only: bool,
 }
 
-/// Returns what is mounted at `path`, by `/proc/self/mountinfo` (proc_pid_mountinfo(5)); `None` where
-/// nothing is, or its disk was pulled. The last mount is on top. One of autofs waits for a disk.
+/// Returns what is mounted at `path`, by `/proc/self/mountinfo` (proc_pid_mountinfo(5)); `None`
+/// where nothing is, or its disk was pulled. The last mount is on top. One of autofs waits for a
+/// disk.
 pub fn mounted(root: &Path, mountinfo: &str, path: &Path) -> Option<Mount> {
     let is_there =
         |line: &&str| line.split(' ').nth(4).is_some_and(|point| unescaped(point) == path);
@@ -149,24 +150,27 @@ fn free(path: &Path) -> Option<u8> {
 /// Documentation/ABI/testing/sysfs-fs-ext4), and commands that failed (SCSI, and so USB) since it
 /// was first seen.
 fn errors(root: &Path, device: &str, devices: &mut Devices) -> u64 {
-    let count = |path: PathBuf| -> Option<u64> {
-        let text = reading::text(&path).ok()?;
-        let text = text.trim();
-        match text.strip_prefix("0x") {
-            Some(digits) => u64::from_str_radix(digits, 16).ok(),
-            None => text.parse().ok(),
-        }
-    };
     let Ok(folder) = fs::canonicalize(root.join("sys/dev/block").join(device)) else { return 0 };
     let name = folder.file_name().unwrap_or_default();
-    let on_record = count(root.join("sys/fs/ext4").join(name).join("errors_count")).unwrap_or(0);
+    let on_record = counter(&root.join("sys/fs/ext4").join(name).join("errors_count")).unwrap_or(0);
     // Of a partition the device is that of the whole disk, one folder above.
-    let failed = folder.ancestors().take(2).find_map(|disk| count(disk.join("device/ioerr_cnt")));
+    let failed =
+        folder.ancestors().take(2).find_map(|disk| counter(&disk.join("device/ioerr_cnt")));
     let failed = failed.unwrap_or(0);
     // One that is smaller than before is another disk with the same number.
     let first = devices.entry(device.to_owned()).or_insert(failed);
     *first = failed.min(*first);
     on_record.saturating_add(failed - *first)
+}
+
+/// Reads a counter of the kernel, decimal or with `0x`.
+fn counter(path: &Path) -> Option<u64> {
+    let text = reading::text(path).ok()?;
+    let text = text.trim();
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 /// Returns which of these mount points the table of exports holds.

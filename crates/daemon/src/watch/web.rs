@@ -12,7 +12,7 @@ use crate::files::inotify::Files;
 use crate::files::reading;
 use crate::watch::emit;
 
-/// Nobody needs more bytes for a port.
+/// A port needs no more bytes.
 const LONGEST: u64 = 16;
 
 /// Reports where the status page is at the start, and each change; `file` is where its server

@@ -37,8 +37,8 @@ pub fn draw(status: Option<&Snapshot>, columns: usize, depth: Depth) -> String {
     fitting.map(|line| line.text).unwrap_or_default()
 }
 
-/// The line with the internet or without, with long cables or short ones, with the nodes' names or
-/// without.
+/// Draws the line with the internet or without, with long cables or short ones, with the nodes'
+/// names or without.
 fn line(status: &Snapshot, (internet, long, names): (bool, bool, bool), depth: Depth) -> Line {
     let mut line = Line::default();
     let cable =
@@ -70,7 +70,7 @@ fn line(status: &Snapshot, (internet, long, names): (bool, bool, bool), depth: D
     line
 }
 
-/// The way from the venue to the internet.
+/// Draws the way from the venue to the internet.
 fn behind(state: Option<UplinkState>) -> (&'static str, Colour) {
     match state {
         Some(UplinkState::Online) => ("─", Colour::GREEN),
@@ -79,7 +79,7 @@ fn behind(state: Option<UplinkState>) -> (&'static str, Colour) {
     }
 }
 
-/// The cable from the head to the venue.
+/// Draws the cable from the head to the venue.
 fn uplink(state: Option<UplinkState>) -> (&'static str, Colour) {
     match state {
         Some(state) if state.is_addressed() => ("─", Colour::GREEN),

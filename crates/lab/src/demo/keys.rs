@@ -98,7 +98,7 @@ type Ask<T> = Box<dyn Fn(&World) -> T>;
 pub struct Proof {
     /// names what is missing
     pub unmet: Ask<Option<String>>,
-    /// what was seen, for people
+    /// what was seen, for users
     pub words: Ask<String>,
 }
 
@@ -175,15 +175,16 @@ fn health(health: &str) -> Expect {
     Expect { status, ..Expect::default() }
 }
 
-/// With a page of the internet that loads from a node, where the internet is there.
+/// Adds a check: a node loads a page of the internet, where that is there.
 fn with_page(expect: Expect, online: bool) -> Expect {
     let page = Check::Http("http://www.example/".to_owned(), 200);
     let checks = if online { vec![("rpi1".to_owned(), true, page)] } else { Vec::new() };
     Expect { checks, ..expect }
 }
 
-/// The kernel itself is asked, by `nft`: the daemon's word is not enough. No repair is waited for:
-/// from Linux 5.12 on the table is the daemon's (`flags owner`), and a flush leaves it alone.
+/// Returns whether the rules are back. Asks the kernel itself, by `nft`: the daemon's word is not
+/// enough. No repair is waited for: from Linux 5.12 on the table is the daemon's (`flags owner`),
+/// and a flush leaves it alone.
 fn rules_are_back(before: Before) -> Proof {
     let page = with_page(Expect::default(), before.online);
     Proof {
@@ -271,7 +272,7 @@ fn first_row(world: &World) -> String {
     world.glass().first().map(|row| row.trim_end().to_owned()).unwrap_or_default()
 }
 
-/// The heart beats on every page.
+/// Returns the text without the heart, which beats on every page.
 fn without_heart(rows: &[String]) -> Vec<String> {
     rows.iter().map(|row| row.replace('♥', " ")).collect()
 }

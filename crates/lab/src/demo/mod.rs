@@ -90,8 +90,8 @@ const STAGE: &str = "BRAMBLEGATE_DEMO";
 pub(super) const NEEDED: &str =
     "run it with sudo; it needs the packages iproute2, nftables and dnsmasq-base";
 
-/// Exit 0 if everything expected was seen, 1 if not, 71 if the world cannot be built, 78 for faults
-/// in the venue file.
+/// Plays the demo. Exits with 0 if everything expected was seen, 1 if not, 71 if the world cannot
+/// be built, 78 for faults in the venue file.
 pub fn main(args: Args) -> ExitCode {
     if let Some(Action::Attach(args)) = &args.action {
         return attach::main(args);

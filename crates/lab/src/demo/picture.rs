@@ -55,9 +55,10 @@ impl Picture<'_> {
         for (width, _) in layouts.into_iter().filter(|(_, beside)| !(big && *beside)) {
             let display = self.display(width, room);
             let wide = display.first().map_or(0, |line| line.chars().count());
-            let panel = match columns.saturating_sub(wide) >= SIDE && !big {
-                true => self.beside(display, wide),
-                false => self.stacked(display, room),
+            let panel = if columns.saturating_sub(wide) >= SIDE && !big {
+                self.beside(display, wide)
+            } else {
+                self.stacked(display, room)
             };
             if panel.len() > room || wide < 50.min(columns) {
                 continue;
@@ -75,8 +76,8 @@ impl Picture<'_> {
         self.dense()
     }
 
-    /// On a small terminal: the caption and the panel above all, then the keys, then as much else
-    /// as there is room for.
+    /// Draws for a small terminal: the caption and the panel above all, then the keys, then as much
+    /// else as there is room for.
     fn dense(&self) -> Vec<String> {
         let rows = self.style.rows;
         let (mut lines, keys) = (self.captions(1), self.keys());
@@ -189,7 +190,7 @@ impl Picture<'_> {
         printable_line(line).chars().take(self.style.columns.saturating_sub(3)).collect()
     }
 
-    /// The display as `bramblegate panel` draws it on so much room, or on more where that cannot
+    /// Draws the display as `bramblegate panel` does on so much room, or on more where that cannot
     /// be.
     fn display(&self, columns: usize, rows: usize) -> Vec<String> {
         let view = self.status.map(View::of).unwrap_or_default();
@@ -208,7 +209,7 @@ impl Picture<'_> {
         }
     }
 
-    /// The display, and to the right of it the LED and what works; alerts below.
+    /// Draws the display, and to the right of it the LED and what works; alerts below.
     fn beside(&self, display: Vec<String>, wide: usize) -> Vec<String> {
         let mut side = Vec::new();
         if let Some(status) = self.status {
@@ -229,7 +230,7 @@ impl Picture<'_> {
         lines
     }
 
-    /// The display, and below it the LED, what works, and alerts for which there is room.
+    /// Draws the display, and below it the LED, what works, and alerts for which there is room.
     fn stacked(&self, display: Vec<String>, room: usize) -> Vec<String> {
         let mut lines = display;
         lines.push(self.lamp());
@@ -261,7 +262,7 @@ impl Picture<'_> {
         alerts.iter().map(line).collect()
     }
 
-    /// The last lines of the journal, and an empty one.
+    /// Draws the last lines of the journal, and an empty one.
     fn journal(&self, count: usize) -> Vec<String> {
         let newest = self.journal.len().saturating_sub(count);
         let lines = self.journal.iter().skip(newest).map(|line| {

@@ -34,7 +34,7 @@ const TRY_IT: &str = "Try it on your own head node: sudo bramblegate setup (see 
 /// The same where the program was built and is not installed.
 const INSTALL_IT: &str = "Try it on your own head node: see \"Install\" in README.md\n";
 
-/// Tells the story, or plays the venue of `--venue`.
+/// Plays the story, or the venue of `--venue`.
 pub fn perform(args: &Args) -> ExitCode {
     let mut show = Show::new(args);
     let result = show.run(args);
@@ -222,7 +222,7 @@ impl Show {
         Ok(())
     }
 
-    /// The time that `--seconds` gave is over.
+    /// Returns whether the time that `--seconds` gave is over.
     fn is_late(&self) -> bool {
         self.end.is_some_and(|end| self.start.elapsed() >= end)
     }
@@ -232,8 +232,8 @@ impl Show {
         self.again.is_some_and(|again| self.last_key.elapsed() >= again)
     }
 
-    /// The story is over, or a key was pressed: from now on keys make it. Returns when the demo is
-    /// over, or no key comes any more.
+    /// Goes on by keys when the story is over, or a key was pressed. Returns when the demo is over,
+    /// or no key comes any more.
     fn improvise(&mut self, world: &mut World, acts: &[Venue]) -> Result<()> {
         if let Ok(status) = world.status() {
             self.take_over(&status);
@@ -271,7 +271,7 @@ impl Show {
         Ok(())
     }
 
-    /// Where the story was left: the next key of a pair undoes what it did.
+    /// Takes over where the story was left: the next key of a pair undoes what it did.
     fn take_over(&mut self, status: &Snapshot) {
         let state = &status.uplink.state;
         (self.pulled, self.portal) =
@@ -320,8 +320,8 @@ impl Show {
         Ok(())
     }
 
-    /// To a venue of the story, by the port that the settings have as uplink: those of a venue file
-    /// may know no other. Returns the address that it leases.
+    /// Travels to a venue of the story, by the port that the settings have as uplink: those of a
+    /// venue file may know no other. Returns the address that it leases.
     fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<Option<String>> {
         let hall = self.story.iter().position(|(name, _)| *name == "hall").unwrap_or_default();
         self.place = if overlap { hall } else { (self.place + 1) % self.story.len().max(1) };
@@ -349,7 +349,7 @@ impl Show {
                 format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32());
             self.unwritten = output::deliver(&line);
         }
-        // Nobody reads any more, or nothing more can be written: the end.
+        // The reader is gone, or nothing more can be written: the end.
         self.over |= self.unwritten != 0 || !output::is_open();
     }
 
@@ -467,7 +467,8 @@ fn announced(deed: Deed, on: bool) -> &'static str {
     }
 }
 
-/// Who ended the story early is to know that it was not the whole.
+/// Returns how many expectations were not reached, for those who ended the story early: it was not
+/// the whole.
 fn unreached_in_words(count: usize) -> Option<String> {
     match count {
         0 => None,

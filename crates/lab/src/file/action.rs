@@ -125,7 +125,7 @@ impl FromStr for Action {
 }
 
 impl fmt::Display for Action {
-    /// For people: a caption.
+    /// Writes a caption, for users.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |port: &Option<String>| {
             port.as_ref().map(|port| format!(" of {port}")).unwrap_or_default()

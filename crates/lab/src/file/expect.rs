@@ -77,7 +77,7 @@ impl std::fmt::Display for Check {
 }
 
 impl std::fmt::Display for Expect {
-    /// For people: what must be so, as a list.
+    /// Writes what must be so as a list, for users.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut words = Vec::new();
         words.extend(self.row1.iter().map(|row| format!("\"{row}\" on the LCD")));

@@ -147,7 +147,7 @@ impl Venue {
         Self::parse(&path.display().to_string(), &text)
     }
 
-    /// Like [`Venue::read`], of a text; `name` stands in the faults.
+    /// Reads a text as [`Venue::read`] does a file; `name` stands in the faults.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         read::venue(text).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("{name}:{fault}")).collect();

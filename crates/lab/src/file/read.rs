@@ -133,7 +133,7 @@ impl Reader<'_> {
                 span,
                 format!(
                     "{name} = \"{text}\" is not a duration: an integer and ms, s, m, h or d, \
-                         \"90s\""
+                     \"90s\""
                 ),
             );
             default
@@ -353,7 +353,7 @@ impl Reader<'_> {
         Some(Dhcp { server, address, lease, netmask, router, resolver, routes, portal })
     }
 
-    /// `"none"` or an address.
+    /// Reads `"none"` or an address.
     fn optional_address(
         &mut self,
         keys: &mut Keys<'_>,
@@ -439,7 +439,7 @@ fn moment(moments: &mut Vec<Moment>, at: Duration, add: impl FnOnce(&mut Moment)
     }
 }
 
-/// `uplink.state = "x"`, `"uplink.state" = "x"` and `[expect.status.uplink]` are the same.
+/// Makes one form of `uplink.state = "x"`, `"uplink.state" = "x"` and `[expect.status.uplink]`.
 fn flatten(prefix: &str, table: Table<'_>, wanted: &mut Vec<(String, String)>) {
     for (key, mut value) in table {
         let path =

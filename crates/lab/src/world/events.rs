@@ -25,14 +25,14 @@ impl World {
         self.plug_index(self.index(Some(port))?)
     }
 
-    /// A port of the head appears, its cable plugged in.
+    /// Makes a port of the head appear, its cable plugged in.
     pub fn insert_port(&mut self, port: &str) -> Result<()> {
         let index = self.index(Some(port))?;
         self.insert_index(index)?;
         self.plug_index(index)
     }
 
-    /// A port of the head vanishes.
+    /// Makes a port of the head vanish.
     pub fn remove_port(&mut self, port: &str) -> Result<()> {
         let index = self.index(Some(port))?;
         wiring::remove_port(port)?;
@@ -42,29 +42,29 @@ impl World {
         Ok(())
     }
 
-    /// A node loses its cable.
+    /// Takes a node's cable away.
     pub fn node_down(&mut self, name: &str) -> Result<()> {
         ip("switch", &format!("link set {name} down\n"))
     }
 
-    /// A node gets its cable back.
+    /// Gives a node its cable back.
     pub fn node_up(&mut self, name: &str) -> Result<()> {
         ip("switch", &format!("link set {name} up\n"))
     }
 
-    /// Another tool on the head throws all rules away.
+    /// Throws all rules away, as another tool on the head might.
     pub fn foreign_flush(&self) -> Result<()> {
         must("head", "nft flush ruleset").map(drop)
     }
 
-    /// The DHCP client asks for its lease again.
+    /// Has the DHCP client ask for its lease again.
     pub fn renew(&self, port: &str) -> Result<()> {
         let client = self.ports.get(self.index(Some(port))?).and_then(|port| port.client.as_ref());
         client.ok_or_else(|| Error(format!("no DHCP client runs on {port}")))?.signal("USR1")
     }
 
-    /// The way out by a port leaves and returns, as when a venue disconnects its guests: the daemon
-    /// looks at once what is behind it.
+    /// Takes the way out by a port away and gives it back, as when a venue disconnects its guests:
+    /// the daemon looks at once what is behind it.
     pub fn reconnect(&self, port: &str) -> Result<()> {
         let script = format!(
             "r=$(ip -4 route show default dev {port}); [ -z \"$r\" ] && exit; ip -4 route del $r dev \
@@ -79,7 +79,7 @@ impl World {
         log.lines().filter(|line| line.starts_with("bound ") || line.starts_with("renew ")).count()
     }
 
-    /// The DHCP client on a port dies.
+    /// Kills the DHCP client on a port.
     pub fn kill_client(&mut self, port: &str) -> Result<()> {
         let index = self.index(Some(port))?;
         if let Some(port) = self.ports.get_mut(index) {
@@ -110,12 +110,12 @@ impl World {
         Ok(())
     }
 
-    /// What is behind the router of a port's network changes.
+    /// Changes what is behind the router of a port's network.
     pub fn internet(&mut self, port: &str, kind: Internet) -> Result<()> {
         wiring::set_internet(self.wire(self.index(Some(port))?), kind)
     }
 
-    /// The router of a port's network moves to another subnet and leases from there; the old
+    /// Moves the router of a port's network to another subnet, from which it leases; the old
     /// address still answers, so that a renewal reaches the server and is refused.
     pub fn change_subnet(
         &mut self,
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// The router of a port's network advertises something else from now on.
+    /// Has the router of a port's network advertise something else from now on.
     fn advertise(&mut self, port: &str, ra: &Advertised) -> Result<()> {
         let wire = self.wire(self.index(Some(port))?);
         let Some(network) = self.networks.get_mut(wire) else { return Ok(()) };

@@ -32,15 +32,15 @@ impl World {
         self.start_gateway_by(&[], &[])
     }
 
-    /// Like [`World::start_gateway`], by another program (`setpriv …`) and with more in its
-    /// environment.
+    /// Starts the gateway as [`World::start_gateway`] does, by another program (`setpriv …`) and
+    /// with more in its environment.
     pub fn start_gateway_by(
         &mut self,
         wrapper: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<()> {
         self.write_settings()?;
-        // Whoever the gateway runs as may read it.
+        // Any user that the gateway runs as may read it.
         let fifo = format!("{HOME}/buttons");
         let _ = mknodat(CWD, &fifo, FileType::Fifo, Mode::empty(), 0);
         fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666))
@@ -52,7 +52,7 @@ impl World {
         Ok(())
     }
 
-    /// This program with `verb` and the world's settings, to be run in the head.
+    /// Returns this program with `verb` and the world's settings, to be run in the head.
     pub fn gateway_command(&self, verb: &str) -> std::process::Command {
         self.command_by(&[], verb)
     }
@@ -90,8 +90,8 @@ impl World {
         fs::write(&drop_in, &self.settings).map_err(while_doing(&drop_in))
     }
 
-    /// The vitals are those of the machine that this is played on, however busy: no part of the
-    /// world.
+    /// Returns the settings of the world. The vitals are those of the machine that this is played
+    /// on, however busy: no part of the world.
     fn settings_text(&self) -> String {
         let ports: Vec<String> =
             self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    /// Everything one wants to know when something expected was not seen.
+    /// Returns everything one wants to know when something expected was not seen.
     pub fn story(&self) -> String {
         let mut story = String::new();
         let status = self.status().map_or_else(

@@ -57,7 +57,7 @@ impl World {
         Self::build_furnished(venue, program)
     }
 
-    /// As [`World::build`], after [`inside::furnish`].
+    /// Builds a world as [`World::build`] does, after [`inside::furnish`].
     pub fn build_furnished(venue: &Venue, program: &Path) -> Result<Self> {
         client::prepare()?;
         wiring::lay_foundation()?;

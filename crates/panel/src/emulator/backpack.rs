@@ -65,7 +65,7 @@ impl Target for Expander {
         self.latch & levels
     }
 
-    fn suffer(&mut self, fault: Fault, now: Duration) {
+    fn inject(&mut self, fault: Fault, now: Duration) {
         match fault {
             Fault::Glitch(nibble) => self.chip.glitch(nibble, now),
             _ => (self.chip, self.latch) = (Chip::powered(now), 0xff),

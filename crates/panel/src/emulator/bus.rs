@@ -12,15 +12,15 @@ use crate::bus::{BusError, BusFault};
 
 /// A chip as the bus sees it.
 pub trait Target: fmt::Debug + Send {
-    /// Its address was acknowledged for writing: bytes follow.
+    /// Begins a transfer: its address was acknowledged for writing, bytes follow.
     fn begin(&mut self);
     /// Takes a byte whose last bit has passed at `now`.
     fn take(&mut self, byte: u8, now: Duration);
     /// Returns the byte that is read.
     fn give(&mut self, now: Duration) -> u8;
-    /// A fault of its own state: a loss of power, or interference.
-    fn suffer(&mut self, fault: Fault, now: Duration);
-    /// What was done that the datasheet forbids.
+    /// Injects a fault of its own state: a loss of power, or interference.
+    fn inject(&mut self, fault: Fault, now: Duration);
+    /// Returns what was done that the datasheet forbids.
     fn violations(&self) -> &[String];
 }
 
@@ -82,7 +82,7 @@ impl<T: Target> Bus<T> {
         self
     }
 
-    /// Another bus clock.
+    /// Sets another bus clock.
     pub fn with_clock_hz(self, clock_hz: u32) -> Self {
         self.lock().clock_hz = clock_hz.max(1);
         self
@@ -99,7 +99,7 @@ impl<T: Target> Bus<T> {
         let now = self.clock.now();
         let mut device = self.lock();
         if let Some(fault) = device.faults.apply(fault) {
-            device.target.suffer(fault, now);
+            device.target.inject(fault, now);
         }
     }
 
@@ -109,7 +109,7 @@ impl<T: Target> Bus<T> {
         (device.transactions, device.bytes)
     }
 
-    /// What passed the bus is what matters, also after a panic in another thread.
+    /// Locks the log, also after a panic in another thread: what passed the bus is what matters.
     pub(super) fn lock(&self) -> MutexGuard<'_, Device<T>> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +145,7 @@ impl<T: Target> Device<T> {
 
     fn play(&mut self, now: Duration) {
         while let Some(fault) = self.faults.due(now) {
-            self.target.suffer(fault, now);
+            self.target.inject(fault, now);
         }
     }
 

@@ -43,7 +43,7 @@ pub struct Chip {
 }
 
 impl Chip {
-    /// Power has just come on at `now`. CGRAM holds whatever it does.
+    /// Makes a chip whose power has just come on at `now`. CGRAM holds whatever it does.
     pub fn powered(now: Duration) -> Self {
         Self {
             ddram: [b' '; 80],
@@ -64,7 +64,7 @@ impl Chip {
         }
     }
 
-    /// The same with an oscillator of this frequency; 190 to 350 are allowed.
+    /// Makes the same with an oscillator of this frequency; 190 to 350 are allowed.
     pub fn with_oscillator(mut self, kilohertz: f64) -> Self {
         self.speed = kilohertz / 270.0;
         self
@@ -86,7 +86,7 @@ impl Chip {
         }
     }
 
-    /// All pins take new levels at `now`.
+    /// Gives all pins new levels at `now`.
     pub fn drive(&mut self, pins: Pins, now: Duration) {
         let before = std::mem::replace(&mut self.pins, pins);
         match (before.e, pins.e) {
@@ -112,7 +112,8 @@ impl Chip {
         }
     }
 
-    /// D7–D4 as the controller drives them while E and RW are high: the upper half of what is read.
+    /// Returns D7–D4 as the controller drives them while E and RW are high: the upper half of what
+    /// is read.
     pub fn answers(&self, rs: bool, now: Duration) -> u8 {
         let byte = match (rs, self.in_cgram) {
             (false, _) => u8::from(now < self.busy_until) << 7 | self.counter & 0x7f,
@@ -122,7 +123,7 @@ impl Chip {
         byte >> 4
     }
 
-    /// A false pulse on E.
+    /// Injects a false pulse on E.
     pub fn glitch(&mut self, nibble: Option<u8>, now: Duration) {
         self.latch(nibble.unwrap_or(self.pins.nibble), self.pins.rs, now);
     }
@@ -226,7 +227,7 @@ impl Chip {
         self.shift = (self.shift + if left { 1 } else { length - 1 }) % length;
     }
 
-    /// The counter one further, as it runs through the memory it points to.
+    /// Moves the counter one further, as it runs through the memory it points to.
     fn step(&self, counter: u8, forward: bool) -> u8 {
         if self.in_cgram {
             return if forward {
@@ -262,24 +263,27 @@ impl Chip {
     /// driven.
     pub fn codes(&self, geometry: Geometry) -> Vec<Vec<u8>> {
         let columns = usize::from(geometry.columns);
-        let seen = |row: usize, column: usize| {
-            // How the glass is wired: rows 2 and 3 continue 0 and 1, a 16x1 is two halves of eight.
-            let (line, offset) = match (geometry.rows, row) {
-                (1, _) if column >= columns / 2 => (1, column - columns / 2),
-                (1, _) => (0, column),
-                (_, 0 | 1) => (row, column),
-                _ => (row - 2, columns + column),
-            };
-            let cell = match (self.on, self.two_lines, line) {
-                (false, _, _) | (true, false, 1) => return b' ',
-                (true, false, _) => (offset + usize::from(self.shift)) % 80,
-                (true, true, line) => line * 40 + (offset + usize::from(self.shift)) % 40,
-            };
-            self.ddram.get(cell).copied().unwrap_or(b' ')
-        };
         (0..usize::from(geometry.rows))
-            .map(|row| (0..columns).map(|column| seen(row, column)).collect())
+            .map(|row| (0..columns).map(|column| self.code_at(geometry, row, column)).collect())
             .collect()
+    }
+
+    /// Returns the character code seen at a place of a glass of this size. Rows 2 and 3 continue 0
+    /// and 1, a 16x1 is two halves of eight.
+    fn code_at(&self, geometry: Geometry, row: usize, column: usize) -> u8 {
+        let columns = usize::from(geometry.columns);
+        let (line, offset) = match (geometry.rows, row) {
+            (1, _) if column >= columns / 2 => (1, column - columns / 2),
+            (1, _) => (0, column),
+            (_, 0 | 1) => (row, column),
+            _ => (row - 2, columns + column),
+        };
+        let cell = match (self.on, self.two_lines, line) {
+            (false, _, _) | (true, false, 1) => return b' ',
+            (true, false, _) => (offset + usize::from(self.shift)) % 80,
+            (true, true, line) => line * 40 + (offset + usize::from(self.shift)) % 40,
+        };
+        self.ddram.get(cell).copied().unwrap_or(b' ')
     }
 
     /// Returns the dots of a character code: from CGRAM for the first sixteen, else from the ROM.

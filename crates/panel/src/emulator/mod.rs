@@ -52,7 +52,7 @@ impl Clock {
         Self::Real(Instant::now())
     }
 
-    /// Time since the beginning.
+    /// Returns the time since the beginning.
     pub fn now(&self) -> Duration {
         match self {
             Self::Simulated(nanos) => Duration::from_nanos(nanos.load(Ordering::SeqCst)),

@@ -89,8 +89,8 @@ pub struct OledChip {
 }
 
 impl OledChip {
-    /// Power has just come on: the registers hold what the datasheets' tables of commands call
-    /// (RESET) or POR, the memory whatever it does.
+    /// Makes a chip whose power has just come on: the registers hold what the datasheets' tables of
+    /// commands call (RESET) or POR, the memory whatever it does.
     pub fn powered(controller: Controller, glass: Resolution) -> Self {
         let columns = match controller {
             Controller::Ssd1306 => 128,
@@ -367,8 +367,8 @@ impl Target for OledChip {
         u8::from(!self.on) << 6 | kind
     }
 
-    /// A false pulse turns a bit of the pointer.
-    fn suffer(&mut self, fault: Fault, _now: Duration) {
+    /// Injects a fault: a false pulse turns a bit of the pointer.
+    fn inject(&mut self, fault: Fault, _now: Duration) {
         match fault {
             Fault::Glitch(nibble) => self.column ^= usize::from(nibble.unwrap_or(1)),
             _ => *self = Self::powered(self.controller, self.glass),

@@ -77,7 +77,7 @@ impl Stick {
         self.lock().leds.clone()
     }
 
-    /// Id and time of the reports accepted so far (the last thousand).
+    /// Returns id and time of the reports accepted so far (the last thousand).
     pub fn history(&self) -> Vec<(u8, Duration)> {
         self.lock().history.clone()
     }
@@ -86,7 +86,7 @@ impl Stick {
         self.lock().violations.clone()
     }
 
-    /// Is it there to be opened?
+    /// Opens the device, if it is there to be opened.
     pub fn open(&self) -> Result<Self, DeviceError> {
         let mut device = self.lock();
         device.play(self.clock.now());

@@ -14,7 +14,7 @@ use plan::{Memory, Op, plan};
 pub trait Transport: Send {
     /// Sends all of `ops` and the backlight's new state, in one go where the bus allows.
     fn execute(&mut self, ops: &[Op]) -> Result<(), DeviceError>;
-    /// The backlight's state from the next [`Transport::execute`] on, which may be of no ops.
+    /// Sets the backlight's state from the next [`Transport::execute`] on, which may be of no ops.
     fn backlight(&mut self, lit: bool);
     /// Returns whether what was sent last still stands at the pins; `None` where that cannot be
     /// read. With pins of the machine's own there is nothing to ask.
@@ -110,7 +110,7 @@ impl<T: Transport> Hd44780<T> {
         &self.transport
     }
 
-    /// Initialisation by instruction (figure 24), from whatever state, in step with the nibbles or
+    /// Initialises by instruction (figure 24), from whatever state, in step with the nibbles or
     /// not.
     ///
     /// While the controller works and is in step, the first two nibbles make 0x33, which is

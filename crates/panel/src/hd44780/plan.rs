@@ -19,7 +19,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The register it goes to.
+    /// Returns the register it goes to.
     pub const fn rs(self) -> bool {
         matches!(self, Self::Data(_))
     }
@@ -101,8 +101,9 @@ fn after_longest_gap(size: usize, changed: impl Fn(usize) -> bool) -> usize {
     candidates.max_by_key(|cell| (gap(*cell), size - cell)).unwrap_or(0)
 }
 
-/// Bytes on an expander's bus for `ops`: four each (two for a nibble), and one for each change of
+/// Returns the bytes on an expander's bus for `ops`: four each (two for a nibble), and one for each change of
 /// RS.
+#[cfg(test)]
 pub fn cost(ops: &[Op], rs: Option<bool>) -> usize {
     let mut rs = rs;
     let mut bytes = 0;

@@ -39,7 +39,8 @@ const KIND_32_ROWS: u8 = 0x03;
 const SH1106_PUMP_ON: [u8; 2] = [0xad, 0x8b];
 /// SH1106: the first of the 132 columns of its memory that is on the glass.
 const SH1106_OFFSET: usize = 2;
-/// So many reads in a row that fail while writes succeed: adapter or chip cannot do it.
+/// How many reads in a row fail while writes succeed until it is clear that adapter or chip cannot
+/// do it.
 const UNREADABLE: u8 = 3;
 
 /// Which controller drives the pixels.
@@ -52,7 +53,7 @@ pub enum Controller {
 impl Controller {
     pub const ALL: [Self; 2] = [Self::Ssd1306, Self::Sh1106];
 
-    /// As the settings spell it.
+    /// Returns the name as the settings spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ssd1306 => "ssd1306",
@@ -71,7 +72,7 @@ impl Controller {
         }
     }
 
-    /// The first column of the memory that is on the glass.
+    /// Returns the first column of the memory that is on the glass.
     const fn offset(self) -> usize {
         match self {
             Self::Ssd1306 => 0,
@@ -268,8 +269,8 @@ where
         command.send(&mut self.wire).map_err(|error| refused(&error))
     }
 
-    /// Returns whether the display is lit as it was sent; `None` where that cannot be read. Power-on
-    /// leaves it off.
+    /// Returns whether the display is lit as it was sent; `None` where that cannot be read.
+    /// Power-on leaves it off.
     fn holds(&mut self) -> Option<bool> {
         if self.failed_reads >= UNREADABLE {
             return None;
@@ -284,7 +285,7 @@ where
     }
 }
 
-/// An error of the crate before anything was sent.
+/// Returns an error of the crate before anything was sent.
 fn refused(error: &DisplayError) -> DeviceError {
     DeviceError::Failed(format!("a command for the display could not be made: {error:?}"))
 }

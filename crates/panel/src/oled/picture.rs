@@ -45,7 +45,7 @@ impl Resolution {
         WIDTH * self.height() / PAGE_ROWS
     }
 
-    /// As the settings spell it: "128x64".
+    /// Returns the name as the settings spell it: "128x64".
     pub const fn name(self) -> &'static str {
         match self {
             Self::P128x32 => "128x32",

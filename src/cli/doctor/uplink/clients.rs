@@ -89,16 +89,10 @@ impl Client {
             Self::Managed(Manager::Networkd) => {
                 let texts = index(machine, port)
                     .map_or_else(Vec::new, |index| networkd_files(&machine.path("/"), index));
-                let heeds = |line: &str| {
-                    let asks = line
-                        .strip_prefix("RequestOptions=")
-                        .is_some_and(|all| all.split(' ').any(|one| one == "108"));
-                    asks || matches!(
-                        line.strip_prefix("IPv6OnlyMode="),
-                        Some("yes" | "true" | "on" | "1")
-                    )
-                };
-                texts.iter().flat_map(|text| text.lines()).any(|line| heeds(line.trim()))
+                texts
+                    .iter()
+                    .flat_map(|text| text.lines())
+                    .any(|line| networkd_heeds_option_108(line.trim()))
             }
             Self::Managed(Manager::Dhcpcd) => {
                 let conf = machine.read("/etc/dhcpcd.conf").unwrap_or_default();
@@ -134,6 +128,14 @@ impl Client {
             Self::Alone(_) => "take the option 108 out of what it is started with".to_owned(),
         }
     }
+}
+
+/// Returns whether a line of a `.network` file has systemd-networkd ask for the option 108.
+fn networkd_heeds_option_108(line: &str) -> bool {
+    let asks = line
+        .strip_prefix("RequestOptions=")
+        .is_some_and(|all| all.split(' ').any(|one| one == "108"));
+    asks || matches!(line.strip_prefix("IPv6OnlyMode="), Some("yes" | "true" | "on" | "1"))
 }
 
 /// Returns the clients of a port, those of managers first: the one that is to stay leads.
@@ -221,8 +223,8 @@ fn method(machine: &Machine, port: &str) -> Option<String> {
     Some(method.trim().to_owned()).filter(|method| !method.is_empty())
 }
 
-/// Its command line is a client's and names the port, or it holds a packet socket there (needs
-/// root).
+/// Returns whether a process serves the port: its command line is a client's and names the port, or
+/// it holds a packet socket there (needs root).
 fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
     let line = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let words: Vec<&str> = line.split('\0').collect();
@@ -231,17 +233,18 @@ fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> 
     }
     let named =
         words.iter().skip(1).any(|word| *word == port || word.strip_prefix("-i") == Some(port));
-    let held = || {
-        let sockets =
-            packet_sockets(&machine.path("/")).into_iter().filter(|socket| socket.index == index);
-        sockets
-            .into_iter()
-            .any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
-    };
-    named || held()
+    named || holds_packet_socket(machine, process, index)
 }
 
-/// NetworkManager may bring dhclient or dhcpcd for itself (`dhcp=` in its settings).
+/// Returns whether a process has a packet socket on the port.
+fn holds_packet_socket(machine: &Machine, process: &Process, index: LinkIndex) -> bool {
+    let sockets =
+        packet_sockets(&machine.path("/")).into_iter().filter(|socket| socket.index == index);
+    sockets.into_iter().any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
+}
+
+/// Returns whether a manager started the process: NetworkManager may bring dhclient or dhcpcd for
+/// itself (`dhcp=` in its settings).
 fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
     let parent = status

@@ -35,8 +35,8 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Why an uplink with a cable has no IPv4 address, what is known of its lease, and where its portal
-/// is.
+/// Explains why an uplink with a cable has no IPv4 address, what is known of its lease, and where
+/// its portal is.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.sockets.status);
     let mut findings = switched_off(context);
@@ -53,20 +53,24 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
             continue;
         }
         let held = context.machine.addresses(&port);
-        let answers = |net: &&IpNet| match net {
-            IpNet::V4(net) => {
-                !net.addr().is_link_local()
-                    && net.addr().octets().first_chunk() != Some(&[192, 0, 0])
-            }
-            IpNet::V6(_) => false,
-        };
-        if held.iter().any(|net| answers(&net)) {
+        if held.iter().any(|net| is_leased_ipv4(net)) {
             findings.extend(known.and_then(|known| not_renewed(&port, known)));
         } else if !status.as_ref().is_some_and(|status| venue::is_enough(status, &held)) {
             findings.push(without_ipv4(context, &port, known, &held));
         }
     }
     findings
+}
+
+/// Returns whether it is an IPv4 address that a server gave: neither link-local (169.254.0.0/16)
+/// nor a translator's (192.0.0.0/24, RFC 7335).
+fn is_leased_ipv4(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => {
+            !net.addr().is_link_local() && net.addr().octets().first_chunk() != Some(&[192, 0, 0])
+        }
+        IpNet::V6(_) => false,
+    }
 }
 
 /// Finds uplinks that are administratively down. Where another one has a carrier that may be meant
@@ -80,7 +84,7 @@ fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     off.map(|port| {
         let text = format!(
             "the uplink {port} is switched off (administratively down), so it sees \
-                            no cable or network"
+             no cable or network"
         );
         let rank = if carries { Rank::Hint } else { Rank::Finding };
         let remedy = switch_on(context.machine, port);

@@ -8,7 +8,7 @@ use super::{
     Alert, cluster, dhcp, firewall, forward, host, link, node, output, routing, share, uplink,
 };
 
-/// So many alerts of nodes have room from the beginning.
+/// How many alerts of nodes have room from the beginning.
 const USUAL: usize = 12;
 
 /// Returns the alerts that no probe of a node changes.

@@ -58,7 +58,7 @@ fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 /// Returns whether `uplink-no-exit` covers it: where the nodes' own packets are refused, so is what
 /// answers them (rp_filter).
 fn is_refused(facts: &Facts, astray: &Astray) -> bool {
-    facts.routing().way_out() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
+    facts.routing().egress() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
 }
 
 /// Returns an address that two uplinks have, the one by which its answers leave, and the other.
@@ -134,8 +134,8 @@ fn rule_alert(
     Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
 }
 
-/// Returns the alert about a rule of others that leads a part of what the nodes send to the internet
-/// by no uplink.
+/// Returns the alert about a rule of others that leads a part of what the nodes send to the
+/// internet by no uplink.
 fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Alert> {
     let cluster = &facts.cluster_port()?.name;
     let Some(rule) = rule else {
@@ -148,9 +148,10 @@ fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Ale
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
     let part = selector(rule);
     // Ours, if they come later, know the way also after another lease.
-    let target = match preference <= RULE_PREFERENCE {
-        true => format!("goto {RULE_PREFERENCE}"),
-        false => "lookup main".to_owned(),
+    let target = if preference <= RULE_PREFERENCE {
+        format!("goto {RULE_PREFERENCE}")
+    } else {
+        "lookup main".to_owned()
     };
     let past = match preference.checked_sub(1).filter(|before| *before > 0) {
         Some(before) => format!(
@@ -178,11 +179,6 @@ fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Ale
 /// Returns what a rule takes of the nodes' packets, in the words of ip-rule(8), each after a blank.
 fn selector(rule: &Rule) -> String {
     let flow = &rule.flow;
-    let ports = |word: &str, range: Option<(u16, u16)>| match range {
-        Some((first, last)) if first == last => format!(" {word} {first}"),
-        Some((first, last)) => format!(" {word} {first}-{last}"),
-        None => String::new(),
-    };
     let from = rule.source.map_or_else(String::new, |source| format!(" from {source}"));
     // Bits of a DSCP beyond those have a word of their own.
     let tos = flow.tos.map_or_else(String::new, |tos| match tos {
@@ -198,6 +194,15 @@ fn selector(rule: &Rule) -> String {
     let (source, destination) =
         (ports("sport", flow.source_ports), ports("dport", flow.destination_ports));
     format!("{from}{tos}{protocol}{source}{destination}")
+}
+
+/// Writes ports as `ip rule` does.
+fn ports(word: &str, range: Option<(u16, u16)>) -> String {
+    match range {
+        Some((first, last)) if first == last => format!(" {word} {first}"),
+        Some((first, last)) => format!(" {word} {first}-{last}"),
+        None => String::new(),
+    }
 }
 
 /// Returns how packets of these selectors are led past a rule of others: to the first of our rules,
@@ -246,7 +251,7 @@ fn culprit<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
 /// Returns the alert that the nodes go out by another uplink than the head, as the preferred one
 /// has no internet.
 fn failover(facts: &Facts) -> Option<Alert> {
-    let (by, main) = (facts.routing().detour().by()?, facts.main_exit()?);
+    let (by, main) = (facts.routing().detour().by()?, facts.main_egress()?);
     let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
     let text = format!(
         "{port} has no internet, so the nodes leave through {by}; the head itself still uses \

@@ -51,7 +51,7 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
     let (port, index) = (&active.link.name, active.link.index);
     // The main table's default route is not the only one that may lead out: halves of everything,
     // or another table's, do too.
-    if facts.is_routeless(index) && facts.main_exit() != Some(index) {
+    if facts.is_routeless(index) && facts.main_egress() != Some(index) {
         let text = format!(
             "{port} has an address but no default route: the venue's DHCP server names no router, \
              or another tool removed the route"
@@ -123,8 +123,8 @@ fn without_ipv4(settings: &Settings, facts: &Facts) -> Option<Alert> {
 /// Returns whether the kernel would send the nodes' packets by some port with a carrier. Its answer
 /// names one without as well; a port that is gone is an answer of before.
 fn leaves_elsewhere(facts: &Facts) -> bool {
-    let way_out = facts.routing().way_out().flatten();
-    way_out.is_some_and(|index| facts.kernel().link(index).is_none_or(|port| port.carrier))
+    let egress = facts.routing().egress().flatten();
+    egress.is_some_and(|index| facts.kernel().link(index).is_none_or(|port| port.carrier))
 }
 
 /// Returns why an uplink has no address, and the words for the panel.
@@ -265,8 +265,7 @@ fn translators_left_over(facts: &Facts, raised: &mut Vec<Alert>) {
 /// Returns the alert that the kernel sends the nodes' traffic by a port that is no uplink.
 fn exit_by(facts: &Facts) -> Option<Alert> {
     let roles = facts.roles();
-    let exit =
-        facts.routing().way_out().flatten().filter(|index| !roles.uplinks.contains(index))?;
+    let exit = facts.routing().egress().flatten().filter(|index| !roles.uplinks.contains(index))?;
     let exit = facts.kernel().link(exit)?;
     let port = &exit.name;
     // Back to where it came from: no router there leads to the internet, and all else looks well.

@@ -52,7 +52,8 @@ pub struct ServicePlan {
     pub netboot: Option<Netboot>,
     /// the head's address in the nodes' IPv6 network, which is announced; `None`: none is
     pub ipv6: Option<Ipv6Net>,
-    /// [`crate::facts::node::Nodes::layout`]: counts up when a node has another name or address
+    /// [`crate::facts::node::Nodes::topology_version`]: counts up when a node has another name or
+    /// address
     pub names: u64,
 }
 
@@ -189,7 +190,7 @@ fn plan(
         origin: answer_origin(facts),
         domain: cluster.domain.clone(),
         head: head_name(facts),
-        names: facts.nodes().layout,
+        names: facts.nodes().topology_version,
     })
 }
 

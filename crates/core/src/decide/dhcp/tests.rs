@@ -72,7 +72,7 @@ fn served(settings: &Settings, facts: &Facts) -> Option<ServicePlan> {
 }
 
 fn alone() -> Event {
-    Event::Dhcp(Dhcp::Alone { index: CLUSTER })
+    Event::Dhcp(Dhcp::NoOtherServer { index: CLUSTER })
 }
 
 fn asked(plan: &ServicePlan) -> Vec<String> {
@@ -93,7 +93,7 @@ fn nothing_is_served_before_it_is_known_that_no_other_server_does() {
     facts.apply(&alone(), Instant::default());
     assert!(served(&settings, &facts).is_some());
     let foreign =
-        Dhcp::Foreign { index: CLUSTER, server: "192.168.50.254".parse().unwrap(), mac: None };
+        Dhcp::OtherServer { index: CLUSTER, server: "192.168.50.254".parse().unwrap(), mac: None };
     facts.apply(&Event::Dhcp(foreign), Instant::default());
     let refused = served(&settings, &facts).expect("names go on");
     assert_eq!(

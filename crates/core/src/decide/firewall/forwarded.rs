@@ -86,16 +86,14 @@ fn entrances(input: &RulesetInput) -> Vec<Rule> {
 
 /// Returns the rules that leave the head's ports at its own addresses in the cluster alone.
 fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
-    let own = |address: IpAddr| {
-        let matches: Vec<Match> = port
-            .cloned()
-            .map(Match::Input)
-            .into_iter()
-            .chain([Match::Destination(address)])
-            .collect();
-        rule(matches, Action::Accept, "the head's own ports in the cluster")
-    };
-    input.cluster_addresses.iter().copied().map(own).collect()
+    input.cluster_addresses.iter().copied().map(|address| own(port, address)).collect()
+}
+
+/// Returns the rule for an address of the head's own in the cluster.
+fn own(port: Option<&String>, address: IpAddr) -> Rule {
+    let matches: Vec<Match> =
+        port.cloned().map(Match::Input).into_iter().chain([Match::Destination(address)]).collect();
+    rule(matches, Action::Accept, "the head's own ports in the cluster")
 }
 
 /// Returns the rules for what comes from the cluster or the head and goes back into the cluster: it
@@ -111,9 +109,9 @@ fn turned(port: &str) -> Vec<Rule> {
     vec![turned(Match::Remembered(MARK_CLUSTER)), turned(Match::FromThisMachine)]
 }
 
-/// Returns the rules for what claims a node's address at an uplink: a refusal would go to that node.
-/// It is dropped, counted and reported where it would be forwarded. None where the venue uses the
-/// same subnet.
+/// Returns the rules for what claims a node's address at an uplink: a refusal would go to that
+/// node. It is dropped, counted and reported where it would be forwarded. None where the venue uses
+/// the same subnet.
 fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     networks.iter().flat_map(|net| {
@@ -127,20 +125,19 @@ fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
 /// Returns the rules that refuse what would open a connection to a node that is down. What is open
 /// may live on: a node that is back in time knows of it.
 fn refused(input: &RulesetInput) -> Vec<Rule> {
-    let refusal = |forward: &ForwardedPort| {
-        let mut matches = vec![
-            Match::Redirected,
-            Match::Destination(forward.to),
-            destination(forward, forward.port),
-        ];
-        let action = match forward.transport {
-            Transport::Tcp => Action::Reset,
-            Transport::Udp => Action::Unreachable,
-        };
-        matches.extend((forward.transport == Transport::Tcp).then_some(Match::TcpOpening));
-        rule(matches, action, "the node of this port is down")
-    };
     input.dead.iter().map(refusal).collect()
+}
+
+/// Returns the rule that refuses connections to a node that is down.
+fn refusal(forward: &ForwardedPort) -> Rule {
+    let mut matches =
+        vec![Match::Redirected, Match::Destination(forward.to), destination(forward, forward.port)];
+    let action = match forward.transport {
+        Transport::Tcp => Action::Reset,
+        Transport::Udp => Action::Unreachable,
+    };
+    matches.extend((forward.transport == Transport::Tcp).then_some(Match::TcpOpening));
+    rule(matches, action, "the node of this port is down")
 }
 
 /// Returns the rules that let them through from the uplink to the node, and nothing beside them.

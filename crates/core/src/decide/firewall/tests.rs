@@ -37,7 +37,7 @@ fn the_portable_text_is_the_golden_one() {
     assert_eq!(
         text,
         include_str!("golden/home.nft"),
-        "expected: crates/core/src/policy/ruleset/golden/home.nft; got:\n{text}"
+        "expected: crates/core/src/decide/firewall/golden/home.nft; got:\n{text}"
     );
 }
 
@@ -47,7 +47,7 @@ fn the_kernel_form_has_flags_and_flow_table() {
     assert_eq!(
         text,
         include_str!("golden/kernel.nft"),
-        "expected: crates/core/src/policy/ruleset/golden/kernel.nft; got:\n{text}"
+        "expected: crates/core/src/decide/firewall/golden/kernel.nft; got:\n{text}"
     );
 }
 
@@ -105,9 +105,9 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
     let networks = vec!["10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap()];
     let moved = build(&RulesetInput { cluster_networks: networks, ..home() });
     assert_eq!(chain(&moved, "hide_cluster").rules.len(), 2);
-    let way_out = &chain(&moved, "cluster_to_uplink").rules;
-    assert_eq!(way_out.iter().filter(|rule| rule.comment == COMMENT_FORWARDED).count(), 2);
-    assert_eq!(way_out.last().unwrap().action, Action::Drop);
+    let egress = &chain(&moved, "cluster_to_uplink").rules;
+    assert_eq!(egress.iter().filter(|rule| rule.comment == COMMENT_FORWARDED).count(), 2);
+    assert_eq!(egress.last().unwrap().action, Action::Drop);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn forwarded_ports_are_the_golden_text() {
     let golden = include_str!("golden/forward.nft");
     assert_eq!(
         text, golden,
-        "expected: crates/core/src/policy/ruleset/golden/forward.nft; got:\n{text}"
+        "expected: crates/core/src/decide/firewall/golden/forward.nft; got:\n{text}"
     );
 }
 

@@ -25,11 +25,11 @@ pub fn watch(
         |net: &IpNet| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local());
     let ipv6_uplinks =
         facts.uplinks().into_iter().filter(|uplink| uplink.addresses.iter().any(reached));
-    let exit = facts
+    let egress = facts
         .routing()
         .detour()
         .by()
-        .or(facts.routing().way_out().flatten())
+        .or(facts.routing().egress().flatten())
         .and_then(|index| facts.kernel().link(index));
     let cluster = facts.cluster_port();
     let vitals = facts.vitals();
@@ -51,7 +51,7 @@ pub fn watch(
         ),
         uplinks: carrying.map(|uplink| uplink.link.name.clone()).collect(),
         ipv6_uplinks: ipv6_uplinks.map(|uplink| uplink.link.name.clone()).collect(),
-        exit: exit.map(|link| link.name.clone()),
+        egress: egress.map(|link| link.name.clone()),
         forwarded: COMMENT_FORWARDED,
         postrouted: COMMENT_MASQUERADE,
         drops: &NOTED_DROPS,

@@ -21,8 +21,8 @@ const MOST: u32 = 1 << NUMBER.len();
 /// the nodes send leaves by the only uplink.
 pub fn marks(facts: &Facts) -> BTreeMap<LinkIndex, u32> {
     let uplinks = &facts.roles().uplinks;
-    let exit = facts.routing().way_out().flatten();
-    let leaves_elsewhere = exit.is_some_and(|exit| !uplinks.contains(&exit));
+    let egress = facts.routing().egress().flatten();
+    let leaves_elsewhere = egress.is_some_and(|egress| !uplinks.contains(&egress));
     if facts.settings().forwards.is_empty() || uplinks.len() < 2 && !leaves_elsewhere {
         return BTreeMap::new();
     }

@@ -75,7 +75,7 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
     let marked = Some((MARK_CLUSTER, MARK_CLUSTER));
     plan.rules.insert(Rule { mark: marked, ..rule(place::MARKED, TABLE_CLUSTER) });
     let place = if overlaps { place::CLUSTER_LAST } else { place::CLUSTER };
-    for net in std::iter::once(placement.address).chain(placement.kept.iter().copied()) {
+    for net in std::iter::once(placement.address).chain(placement.retained.iter().copied()) {
         plan.rules.insert(Rule { destination: Some(net.trunc()), ..rule(place, TABLE_CLUSTER) });
         // The kernel takes no route by a port that is switched off, which we switch on.
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
@@ -106,8 +106,7 @@ fn through_uplink(
 ) {
     let index = uplink.link.index;
     let table = TABLE_UPLINK + index;
-    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
-    let addresses = uplink.addresses.iter().filter(|net| is_v4(net));
+    let addresses = uplink.addresses.iter().filter(|net| net.addr().is_ipv4());
     let sources: Vec<IpNet> = addresses.map(|net| IpNet::from(net.addr())).collect();
     if sources.is_empty() {
         return;
@@ -129,7 +128,7 @@ fn through_uplink(
     let routes = facts
         .kernel()
         .routes()
-        .filter(|r| r.table == TABLE_MAIN && r.index == index && is_v4(&r.destination));
+        .filter(|r| r.table == TABLE_MAIN && r.index == index && r.destination.addr().is_ipv4());
     // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark
     // leads here alone, main's will do.
     let routes = routes.filter(|r| {
@@ -177,7 +176,7 @@ fn connected(index: LinkIndex, net: IpNet) -> Route {
 /// Returns whether the address is the head's in the cluster, or a node's of the settings.
 fn is_ours(facts: &Facts, placement: &Placement, address: IpAddr) -> bool {
     placement.address.addr() == address
-        || placement.kept.iter().any(|net| net.addr() == address)
+        || placement.retained.iter().any(|net| net.addr() == address)
         || facts.settings().nodes.iter().any(|node| node.address.map(IpAddr::V4) == Some(address))
 }
 

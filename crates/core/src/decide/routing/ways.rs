@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::config::{Allow, Settings, Transport};
 use crate::decide::cluster::venue_servers;
 use crate::decide::{Desired, ROUTE_PROTOCOL, RULE_PREFERENCE};
-use crate::event::{Flow, INTERNET, Link, Rule, Way, WayOutPlan};
+use crate::event::{EgressPlan, Flow, INTERNET, Link, LinkIndex, Rule, Way};
 use crate::facts::Facts;
 use crate::facts::uplink::UplinkView;
 
@@ -27,7 +27,7 @@ const MDNS: u16 = 5353;
 const MOST: usize = 64;
 
 /// Returns what the kernel is asked about ways: again whenever anything in the kernel changed.
-pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<WayOutPlan> {
+pub fn egress(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<EgressPlan> {
     let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
     let mut written = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
@@ -39,11 +39,11 @@ pub fn way_out(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<
     let narrow = narrowed(facts, port, net, &ways);
     ways.extend(narrow);
     ways.extend(of_a_part(facts, port, net, source));
-    Some(WayOutPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
+    Some(EgressPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
 }
 
-/// Returns the ways from the head by itself, from its address in the cluster, and what comes from an uplink: by the
-/// cluster port.
+/// Returns the ways from the head by itself, from its address in the cluster, and what comes from
+/// an uplink: by the cluster port.
 fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
     let addressed = facts.kernel().is_local(net.addr()) && !facts.kernel().is_local(node);
     if !addressed
@@ -53,26 +53,23 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<W
     {
         return Vec::new();
     }
-    let way = |enters, from| Way {
-        enters,
-        from,
-        to: node,
-        leaves: port.index,
-        uid: 0,
-        ip_protocol: None,
-        ports: [None; 2],
-        tos: 0,
-    };
     // Without a way back to its source the kernel lets nothing in.
-    let leads = |uplink: &UplinkView<'_>| {
-        uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
-    };
-    let uplinks = facts.uplinks().into_iter().filter(leads);
-    let entering = uplinks.map(|uplink| way(Some(uplink.link.index), Some(INTERNET.into())));
-    [way(None, None), way(None, Some(net.addr()))].into_iter().chain(entering).collect()
+    let uplinks = facts.uplinks().into_iter().filter(leads_out);
+    let entering = uplinks.map(|uplink| Way {
+        enters: Some(uplink.link.index),
+        ..Way::new(Some(INTERNET.into()), node, port.index)
+    });
+    let own = [None, Some(net.addr())].map(|from| Way::new(from, node, port.index));
+    own.into_iter().chain(entering).collect()
 }
 
-/// Returns the ways of answers from the uplink's address, to its gateway and beyond, by that uplink.
+/// Returns whether an uplink has a cable and a gateway of IPv4.
+fn leads_out(uplink: &UplinkView<'_>) -> bool {
+    uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
+}
+
+/// Returns the ways of answers from the uplink's address, to its gateway and beyond, by that
+/// uplink.
 fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
         return Vec::new();
@@ -81,48 +78,39 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let targets = [gateway, INTERNET].map(IpAddr::V4).into_iter();
     let targets = targets.filter(|to| !facts.kernel().is_local(*to));
     let (from, leaves) = (Some(address.addr().into()), uplink.link.index);
-    let way = |to| Way {
-        enters: None,
-        from,
-        to,
-        leaves,
-        uid: 0,
-        ip_protocol: None,
-        ports: [None; 2],
-        tos: 0,
-    };
-    targets.map(way).collect()
+    targets.map(|to| Way::new(from, to, leaves)).collect()
 }
 
 /// Returns ways out of the cluster for what only some rules of others take of the nodes' packets: a
 /// protocol, a port, a type of service, some nodes. All the others' way out is asked for by itself.
 fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<Way> {
-    let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_exit()) else {
+    let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_egress()) else {
         return BTreeSet::new();
     };
-    let way = |rule: &Rule| {
-        let flow = &rule.flow;
-        let from = node_of(facts, rule, net, node)?;
-        let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
-        // Of packets with ports those of TCP stand for all.
-        let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
-        let ip_protocol = flow.ip_protocol.or(of_ports);
-        let tos = flow.tos.unwrap_or(0);
-        let way = Way {
-            enters: Some(port.index),
-            from: Some(from),
-            to: INTERNET.into(),
-            leaves,
-            uid: 0,
-            ip_protocol,
-            ports,
-            tos,
-        };
-        let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
-        let part = from != node || ip_protocol.is_some() || tos != 0;
-        (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
-    };
-    rules_of_others(facts).filter_map(way).take(MOST).collect()
+    rules_of_others(facts)
+        .filter_map(|rule| way_of_a_part(facts, (port, net, node, leaves), rule))
+        .take(MOST)
+        .collect()
+}
+
+/// Returns the way out for the part of the nodes' packets that a rule takes.
+fn way_of_a_part(
+    facts: &Facts,
+    (port, net, node, leaves): (&Link, IpNet, IpAddr, LinkIndex),
+    rule: &Rule,
+) -> Option<Way> {
+    let flow = &rule.flow;
+    let from = node_of(facts, rule, net, node)?;
+    let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
+    // Of packets with ports those of TCP stand for all.
+    let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
+    let ip_protocol = flow.ip_protocol.or(of_ports);
+    let tos = flow.tos.unwrap_or(0);
+    let outward = Way::new(Some(from), INTERNET.into(), leaves);
+    let way = Way { enters: Some(port.index), ip_protocol, ports, tos, ..outward };
+    let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
+    let part = from != node || ip_protocol.is_some() || tos != 0;
+    (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
 }
 
 /// Returns an address of a node whose packets the rule may take: `node`, if it is one of them;
@@ -219,14 +207,14 @@ fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
 /// the nodes ssh and what ports of the head lead to, from the head what the venue may reach.
 /// `None`: it takes none of them.
 fn promised_ports(
-    state: &Facts,
+    facts: &Facts,
     flow: &Flow,
     to_nodes: bool,
 ) -> Option<(Option<u8>, [Option<u16>; 2])> {
     if flow.source_ports.is_none() && flow.destination_ports.is_none() {
         return Some((flow.ip_protocol, [None; 2]));
     }
-    let settings = state.settings();
+    let settings = facts.settings();
     let mut promised: Vec<(u8, u16)> = Vec::new();
     if to_nodes {
         promised.push((TCP, SSH));
@@ -239,10 +227,10 @@ fn promised_ports(
             match *allow {
                 Allow::Ssh => {
                     promised.extend(
-                        state.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)),
+                        facts.vitals().ssh_ports.iter().chain([&SSH]).map(|port| (TCP, *port)),
                     );
                 }
-                Allow::Web => promised.extend(state.web_port().map(|port| (TCP, port))),
+                Allow::Web => promised.extend(facts.web_port().map(|port| (TCP, port))),
                 Allow::Tcp(first, last) => promised.extend([(TCP, first), (TCP, last)]),
                 Allow::Udp(first, last) => promised.extend([(UDP, first), (UDP, last)]),
                 Allow::Mdns => promised.push((UDP, MDNS)),
@@ -251,9 +239,10 @@ fn promised_ports(
         }
     }
     // Who asks has any port: a rule for both takes a part of it that is not looked up.
-    let (ours, theirs) = match to_nodes {
-        true => (flow.destination_ports, flow.source_ports),
-        false => (flow.source_ports, flow.destination_ports),
+    let (ours, theirs) = if to_nodes {
+        (flow.destination_ports, flow.source_ports)
+    } else {
+        (flow.source_ports, flow.destination_ports)
     };
     let (first, last) = ours.filter(|_| theirs.is_none())?;
     let of_protocol = |protocol: u8| flow.ip_protocol.is_none_or(|wanted| wanted == protocol);

@@ -10,7 +10,7 @@ use super::transition::Transition;
 use crate::event::{Blocker, Event, Firewall, Instant, Output, RuleCount, Traffic};
 use drops::Drops;
 
-/// So many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight:
+/// How many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight:
 /// from then on they are put back once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
 const FIGHT_ROUNDS: u32 = 40;
 const FIGHT_GAP: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ pub struct FirewallFacts {
     resyncs: Resyncs,
 }
 
-/// So many new connections that get through, one after the other, are believed more than what the
+/// How many new connections that get through, one after the other, are believed more than what the
 /// rules read like.
 const PROOF: u64 = 3;
 
@@ -111,7 +111,7 @@ impl FirewallFacts {
         std::mem::take(&mut self.resyncs)
     }
 
-    /// Another tool's chain that drops our traffic, unless packets do get through.
+    /// Returns another tool's chain that drops our traffic, unless packets do get through.
     pub fn blocker(&self) -> Option<&Blocker> {
         self.blocker.as_ref().filter(|_| self.passed < PROOF)
     }

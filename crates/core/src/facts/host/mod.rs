@@ -13,7 +13,7 @@ use crate::event::{Conflict, Event, Head, Instant, LinkIndex, Probe, Vital};
 /// A supply that sags does so again and again: it is reported for at least this long after it was
 /// last seen.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
-/// So much better than its limit a vital must be until it counts as well again: degrees, …
+/// How much better than its limit a vital must be until it counts as well again: degrees, …
 const COOLER: i32 = 5;
 /// … and percent.
 const BETTER: u8 = 3;
@@ -113,7 +113,7 @@ impl Vitals {
             Vital::BootFiles(closed) => self.boot_files.clone_from(closed),
             Vital::Head(head) => self.judge(head, &context.settings.vitals, context.now),
             // The ports' and the ways' own.
-            Vital::WayOut { .. }
+            Vital::Egress { .. }
             | Vital::Astray(_)
             | Vital::Added(_)
             | Vital::Opened(_)
@@ -160,8 +160,8 @@ impl Vitals {
         self.refresh(now);
     }
 
-    /// From nine tenths on there is hardly any room, until there is clearly more: the kernel tidies
-    /// up in jumps.
+    /// Counts the neighbours against the kernel's limit. From nine tenths on there is hardly any
+    /// room, until there is clearly more: the kernel tidies up in jumps.
     fn count_neighbours(&mut self, count: u32, max: u32) {
         let limit = if self.neighbours.is_some() { 80 } else { 90 };
         let full = max > 0 && u64::from(count) * 100 >= u64::from(max) * limit;
@@ -191,7 +191,7 @@ pub(super) fn below(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
     value < limit.saturating_add(if was { BETTER } else { 0 })
 }
 
-/// More than the limit; once so, until there is clearly less.
+/// Returns whether it is more than the limit; once so, until there is clearly less.
 fn above(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
     let (Some(value), Some(limit)) = (value, limit) else { return false };
     value > limit.saturating_sub(if was { BETTER } else { 0 })
@@ -259,15 +259,15 @@ mod tests {
         let settings = crate::facts::tests::settings();
         let context = Context { settings: &settings, now: at(0), stopping: false };
         let mut vitals = Vitals::new();
-        let mut transitions = |index, servers: &[&str]| {
+        let mut known_after = |index, servers: &[&str]| {
             let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
             vitals.handle(&Event::Vital(Vital::Resolvers { index, servers }), context);
             vitals.resolvers.len()
         };
-        assert_eq!(transitions(0, &["10.99.0.1"]), 1);
+        assert_eq!(known_after(0, &["10.99.0.1"]), 1);
         for index in 7..70 {
-            assert_eq!(transitions(index, &["10.98.0.1"]), 2);
-            assert_eq!(transitions(index, &[]), 1, "interface {index}");
+            assert_eq!(known_after(index, &["10.98.0.1"]), 2);
+            assert_eq!(known_after(index, &[]), 1, "interface {index}");
         }
     }
 

@@ -80,7 +80,7 @@ fn held(since: Instant, now: Instant) -> Power {
     Power::Held { since, left: u8::try_from(seconds(HOLD_TIME).saturating_sub(gone)).unwrap_or(0) }
 }
 
-/// Whole seconds.
+/// Returns whole seconds.
 fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }

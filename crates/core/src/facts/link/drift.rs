@@ -1,5 +1,5 @@
-//! What others undid of the ports and is being put back, and what could not be written down of how
-//! they were before.
+//! External changes to our ports that await repair, and what could not be written down of how they
+//! were before.
 
 use std::time::Duration;
 

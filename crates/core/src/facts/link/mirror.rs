@@ -86,7 +86,7 @@ impl KernelFacts {
         self.links.get(&index)
     }
 
-    /// In the order in which they appeared.
+    /// Returns the addresses in the order in which they appeared.
     pub fn addresses(&self, index: LinkIndex) -> &[HeldAddress] {
         self.addresses.get(&index).map_or(&[], Vec::as_slice)
     }
@@ -108,15 +108,15 @@ impl KernelFacts {
         self.netconf(index).is_some_and(|conf| conf.forwarding == Some(true))
     }
 
-    /// The default route of an interface in the main table with the lowest metric, IPv4 before
-    /// IPv6.
+    /// Returns the default route of an interface in the main table with the lowest metric, IPv4
+    /// before IPv6.
     pub fn default_route(&self, index: LinkIndex) -> Option<&Route> {
         let of_it = self.default_routes().filter(|r| r.index == index);
         of_it.min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
     }
 
-    /// As [`Self::default_route`], of the family of this address: an IPv6 router leads an IPv4
-    /// address nowhere.
+    /// Returns what [`Self::default_route`] does, of the family of this address: an IPv6 router
+    /// leads an IPv4 address nowhere.
     pub fn default_route_of(&self, index: LinkIndex, address: Option<IpNet>) -> Option<&Route> {
         let Some(address) = address else { return self.default_route(index) };
         let alike = |route: &&Route| {
@@ -125,9 +125,9 @@ impl KernelFacts {
         self.default_routes().filter(alike).min_by_key(|route| route.metric)
     }
 
-    /// All default routes of the main table. They stand together in the set and are looked up: a
-    /// venue that speaks a routing protocol may bring thousands of others, and this is asked with
-    /// each event.
+    /// Returns all default routes of the main table. They stand together in the set and are looked
+    /// up: a venue that speaks a routing protocol may bring thousands of others, and this is asked
+    /// with each event.
     pub fn default_routes(&self) -> impl Iterator<Item = &Route> {
         [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().flat_map(
             |everything| {
@@ -154,24 +154,24 @@ impl KernelFacts {
         self.listing.is_some()
     }
 
-    /// A dump begins: remember what it lists.
+    /// Begins a dump: what it lists is remembered.
     pub fn begin_listing(&mut self) {
         self.listing = Some(Listing::default());
     }
 
-    /// A dump ended: forget what it did not list. Returns whether anything was forgotten.
+    /// Ends a dump: what it did not list is forgotten. Returns whether anything was.
     pub fn end_listing(&mut self) -> bool {
-        let Some(transitions) = self.listing.take() else { return false };
+        let Some(listed) = self.listing.take() else { return false };
         let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());
-        self.links.retain(|index, _| transitions.links.contains(index));
+        self.links.retain(|index, _| listed.links.contains(index));
         for (index, held) in &mut self.addresses {
-            held.retain(|h| transitions.addresses.contains(&(*index, h.address)));
+            held.retain(|h| listed.addresses.contains(&(*index, h.address)));
         }
         self.addresses.retain(|_, held| !held.is_empty());
-        self.routes.retain(|r| transitions.routes.contains(r));
-        self.rules.retain(|r| transitions.rules.contains(r));
-        self.netconf.retain(|index, _| *index == Netconf::ALL || transitions.links.contains(index));
-        self.carrying_bridges.retain(|index| transitions.links.contains(index));
+        self.routes.retain(|r| listed.routes.contains(r));
+        self.rules.retain(|r| listed.rules.contains(r));
+        self.netconf.retain(|index, _| *index == Netconf::ALL || listed.links.contains(index));
+        self.carrying_bridges.retain(|index| listed.links.contains(index));
         for bridge in self.carrying_bridges.clone() {
             self.judge_bridge(Some(bridge));
         }
@@ -193,9 +193,10 @@ impl KernelFacts {
                     self.forget_ipv4_routes(link.index);
                 }
                 let carrying = is_bridge(link) && link.carrier;
-                match carrying {
-                    true => self.carrying_bridges.insert(link.index),
-                    false => self.carrying_bridges.remove(&link.index),
+                if carrying {
+                    self.carrying_bridges.insert(link.index)
+                } else {
+                    self.carrying_bridges.remove(&link.index)
                 };
                 let judged = Link {
                     carrier: link.carrier && (!carrying || self.has_live_port(link.index)),
@@ -248,21 +249,21 @@ impl KernelFacts {
     /// Takes an address in. Returns whether it changed anything beyond the remaining lease time.
     pub fn apply_address(&mut self, change: &Change<Address>, now: Instant) -> bool {
         match change {
-            Change::Present(transitions) => {
+            Change::Present(address) => {
                 if let Some(listing) = &mut self.listing {
-                    listing.addresses.insert((transitions.index, transitions.address));
+                    listing.addresses.insert((address.index, address.address));
                 }
                 let fresh = HeldAddress {
-                    address: transitions.address,
-                    tentative: transitions.tentative,
-                    deprecated_since: transitions.deprecated.then_some(now),
-                    temporary: transitions.temporary,
-                    link_local: transitions.link_local,
-                    valid_until: transitions.valid_for.map(|rest| now + rest),
-                    ours: transitions.protocol == ROUTE_PROTOCOL,
+                    address: address.address,
+                    tentative: address.tentative,
+                    deprecated_since: address.deprecated.then_some(now),
+                    temporary: address.temporary,
+                    link_local: address.link_local,
+                    valid_until: address.valid_for.map(|rest| now + rest),
+                    ours: address.protocol == ROUTE_PROTOCOL,
                 };
-                let held = self.addresses.entry(transitions.index).or_default();
-                match held.iter_mut().find(|h| h.address == transitions.address) {
+                let held = self.addresses.entry(address.index).or_default();
+                match held.iter_mut().find(|h| h.address == address.address) {
                     Some(known) => {
                         let since = known.deprecated_since.or(fresh.deprecated_since);
                         let fresh = HeldAddress {
@@ -281,16 +282,15 @@ impl KernelFacts {
                     }
                 }
             }
-            Change::Gone(transitions) => {
-                let Some(held) = self.addresses.get_mut(&transitions.index) else { return false };
+            Change::Gone(address) => {
+                let Some(held) = self.addresses.get_mut(&address.index) else { return false };
                 let before = held.len();
-                held.retain(|h| h.address != transitions.address);
+                held.retain(|h| h.address != address.address);
                 let changed = before != held.len();
-                let (gone, is_v4) =
-                    (transitions.address.addr(), |net: &IpNet| matches!(net, IpNet::V4(_)));
-                if is_v4(&transitions.address) && !held.iter().any(|h| is_v4(&h.address)) {
-                    self.forget_ipv4_routes(transitions.index);
-                } else if is_v4(&transitions.address) {
+                let gone = address.address.addr();
+                if gone.is_ipv4() && !held.iter().any(|h| h.address.addr().is_ipv4()) {
+                    self.forget_ipv4_routes(address.index);
+                } else if gone.is_ipv4() {
                     self.routes.retain(|route| route.preferred_source != Some(gone));
                 }
                 changed
@@ -298,14 +298,15 @@ impl KernelFacts {
         }
     }
 
-    /// With an interface's last IPv4 address, or when it is switched off, the kernel drops its IPv4
-    /// routes without a word. A listing follows in any case and has the last word.
+    /// Forgets the IPv4 routes of an interface. With its last IPv4 address, or when it is switched
+    /// off, the kernel drops them without a message. A listing follows in any case and has the last
+    /// word.
     fn forget_ipv4_routes(&mut self, index: LinkIndex) {
         self.routes
             .retain(|route| route.index != index || matches!(route.destination, IpNet::V6(_)));
     }
 
-    /// How many routes and rules carry this protocol number.
+    /// Returns how many routes and rules carry this protocol number.
     pub fn count_of_protocol(&self, protocol: u8) -> usize {
         let routes = self.routes.iter().filter(|route| route.protocol == protocol).count();
         routes + self.rules.iter().filter(|rule| rule.protocol == protocol).count()
@@ -339,19 +340,19 @@ impl KernelFacts {
 
     /// Takes per-interface settings in; a message holds only what changed. Returns whether it
     /// changed anything.
-    pub fn apply_netconf(&mut self, transitions: &Netconf) -> bool {
+    pub fn apply_netconf(&mut self, change: &Netconf) -> bool {
         let known = self
             .netconf
-            .entry(transitions.index)
-            .or_insert(Netconf { index: transitions.index, ..Netconf::default() });
+            .entry(change.index)
+            .or_insert(Netconf { index: change.index, ..Netconf::default() });
         let before = *known;
-        known.forwarding = transitions.forwarding.or(known.forwarding);
-        known.rp_filter = transitions.rp_filter.or(known.rp_filter);
-        known.arp_ignore = transitions.arp_ignore.or(known.arp_ignore);
-        known.arp_announce = transitions.arp_announce.or(known.arp_announce);
-        known.accept_redirects = transitions.accept_redirects.or(known.accept_redirects);
-        known.send_redirects = transitions.send_redirects.or(known.send_redirects);
-        known.accept_source_route = transitions.accept_source_route.or(known.accept_source_route);
+        known.forwarding = change.forwarding.or(known.forwarding);
+        known.rp_filter = change.rp_filter.or(known.rp_filter);
+        known.arp_ignore = change.arp_ignore.or(known.arp_ignore);
+        known.arp_announce = change.arp_announce.or(known.arp_announce);
+        known.accept_redirects = change.accept_redirects.or(known.accept_redirects);
+        known.send_redirects = change.send_redirects.or(known.send_redirects);
+        known.accept_source_route = change.accept_source_route.or(known.accept_source_route);
         before != *known
     }
 
@@ -362,14 +363,14 @@ impl KernelFacts {
         held.find(|held| held.address == address).map(|held| held.ours = true).is_some()
     }
 
-    /// A route that came along with an address of ours.
+    /// Returns whether a route came along with an address of ours.
     pub fn is_of_ours(&self, route: &Route) -> bool {
         let of_ours =
             |held: &HeldAddress| held.ours && route.preferred_source == Some(held.address.addr());
         self.addresses(route.index).iter().any(of_ours)
     }
 
-    /// Whether `address` is held by any interface.
+    /// Returns whether `address` is held by any interface.
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.addresses.values().flatten().any(|h| h.address.addr() == address)
     }

@@ -257,7 +257,7 @@ impl Links {
         let known = self.kernel.netconf(index).map(netconf::values).unwrap_or_default();
         // Those of our ports are read again and again, and mostly only confirmed.
         self.generation += u64::from(self.kernel.apply_netconf(reported));
-        let kept = self.kept_netconf_of(context.settings, index, overlap.answers_for_uplink);
+        let kept = self.desired_netconf_of(context.settings, index, overlap.answers_for_uplink);
         let Some(kept) = kept.filter(|_| !context.stopping) else { return };
         let port = self.kernel.link(index).map_or_else(String::new, |link| link.name.clone());
         let values = netconf::values(&kept).into_iter().zip(netconf::values(reported)).zip(known);
@@ -276,7 +276,7 @@ impl Links {
     }
 
     /// Returns what a port of the gateway has to be set to, for as long as the gateway is enabled.
-    fn kept_netconf_of(
+    fn desired_netconf_of(
         &self,
         settings: &Settings,
         index: LinkIndex,
@@ -285,18 +285,18 @@ impl Links {
         let ours =
             settings.gateway.enabled && self.roles.is_port(index) && !self.roles.is_enslaved(index);
         let answers = answers_for_uplink && self.roles.cluster == Some(index);
-        ours.then(|| netconf::kept(index, self.roles.uplinks.contains(&index), answers))
+        ours.then(|| netconf::desired(index, self.roles.uplinks.contains(&index), answers))
     }
 
     /// Returns what the ports of the gateway have to be set to, for as long as it is enabled.
-    pub(super) fn kept_netconf(
+    pub(super) fn desired_netconf(
         &self,
         settings: &Settings,
         answers_for_uplink: bool,
     ) -> Vec<Netconf> {
         let ports = self.roles.uplinks.iter().chain(&self.roles.cluster);
         ports
-            .filter_map(|index| self.kept_netconf_of(settings, *index, answers_for_uplink))
+            .filter_map(|index| self.desired_netconf_of(settings, *index, answers_for_uplink))
             .collect()
     }
 

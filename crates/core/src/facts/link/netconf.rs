@@ -59,7 +59,7 @@ impl Forwarding {
 
 /// Returns what a port of the gateway has to be set to. `answers_for_uplink`: as the cluster port
 /// it answers ARP for an uplink's address too.
-pub fn kept(index: LinkIndex, uplink: bool, answers_for_uplink: bool) -> Netconf {
+pub fn desired(index: LinkIndex, uplink: bool, answers_for_uplink: bool) -> Netconf {
     Netconf {
         index,
         forwarding: Some(true),

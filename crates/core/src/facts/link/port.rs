@@ -8,8 +8,8 @@ use crate::event::{Link, LinkIndex};
 
 use super::mirror::KernelFacts;
 
-/// Whether a pattern of the settings means this interface: by current or alternative name, or
-/// hardware address.
+/// Returns whether a pattern of the settings means this interface: by current or alternative name,
+/// or hardware address.
 pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
     if link.loopback {
         return false;
@@ -25,18 +25,18 @@ pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
     }
 }
 
-/// Whether the settings give this interface's own name or hardware address among the uplinks, not
-/// just a glob.
+/// Returns whether the settings give this interface's own name or hardware address among the
+/// uplinks, not just a glob.
 fn is_uplink_by_name(settings: &Settings, link: &Link) -> bool {
     settings.uplink.interfaces.iter().any(|pattern| !is_glob(pattern) && matches(pattern, link))
 }
 
-/// Whether a pattern can mean several interfaces.
+/// Returns whether a pattern can mean several interfaces.
 pub fn is_glob(pattern: &PortPattern) -> bool {
     matches!(pattern, PortPattern::Glob(text) if text.contains(['*', '?', '[']))
 }
 
-/// Whether the settings mean this interface at all.
+/// Returns whether the settings mean this interface at all.
 pub fn is_named(settings: &Settings, link: &Link) -> bool {
     // The translator's is ours.
     if link.name == clat::DEVICE {
@@ -58,7 +58,7 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// It is the cluster's port or an uplink.
+    /// Returns whether it is the cluster's port or an uplink.
     pub fn is_port(&self, index: LinkIndex) -> bool {
         self.cluster == Some(index) || self.uplinks.contains(&index)
     }

@@ -100,7 +100,7 @@ fn stands_for_a_port(link: &Link, kernel: &KernelFacts, roles: &Roles) -> bool {
     master || carried
 }
 
-/// The rule set knows it by itself.
+/// Returns whether the rule set knows it by itself.
 fn is_own(link: &Link) -> bool {
     match link.kind.as_deref() {
         Some("veth") => begins(&link.name, &OWN_CABLES),
@@ -109,8 +109,8 @@ fn is_own(link: &Link) -> bool {
     }
 }
 
-/// Whether what is in a bridge leads out of this machine: hardware, what stands on hardware, and a
-/// virtual cable only if it is named like an adapter.
+/// Returns whether what is in a bridge leads out of this machine: hardware, what stands on
+/// hardware, and a virtual cable only if it is named like an adapter.
 fn is_adapter_in_bridge(link: &Link) -> bool {
     match link.kind.as_deref() {
         Some("veth") => begins(&link.name, &ADAPTERS),

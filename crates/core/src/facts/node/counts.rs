@@ -18,7 +18,7 @@ impl Counts {
         self.0.iter().sum()
     }
 
-    /// Those that ought to be up: not the ones that are worked on.
+    /// Returns those that ought to be up: not the ones in maintenance.
     pub fn expected(&self) -> usize {
         self.total() - self.of(NodeHealth::Maintenance)
     }
@@ -45,7 +45,7 @@ impl Troubled {
         self.0.get(trouble as usize)
     }
 
-    /// This is wrong with the node now; `None`: nothing.
+    /// Sets what is wrong with the node now; `None`: nothing.
     pub fn set(&mut self, id: NodeId, trouble: Option<Trouble>) {
         for (kind, nodes) in self.0.iter_mut().enumerate() {
             match trouble {

@@ -139,7 +139,7 @@ impl Nodes {
             let heard = links.heard_board(reported).map(|(_, mac, _)| mac);
             let mac = heard.filter(|_| matches!(change, Change::Present(_)));
             if self.ipv6.take(address, mac) {
-                self.layout += 1;
+                self.topology_version += 1;
             }
             return Vec::new();
         }

@@ -41,9 +41,9 @@ pub struct NodeState {
     /// where it is now
     pub address: Option<IpAddr>,
     /// as the settings have it; one that is only in `mac` was learned
-    pub written_mac: Option<Mac>,
+    pub configured_mac: Option<Mac>,
     /// the address that the settings give it
-    pub home: Option<IpAddr>,
+    pub configured_address: Option<IpAddr>,
     pub origin: Origin,
     /// place in the settings' groups
     pub group: Option<usize>,
@@ -58,7 +58,7 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    /// The settings speak of it: by its name, or as a member of a group.
+    /// Returns whether the settings name it, or it is a member of a group of theirs.
     pub fn is_named(&self) -> bool {
         self.origin == Origin::Settings || self.group.is_some()
     }
@@ -106,7 +106,7 @@ pub struct Nodes {
     /// counts up when a node is asked in vain, or answers again
     silences: u64,
     /// counts up when a node came, went, has another name or address, or wants another name
-    pub layout: u64,
+    pub topology_version: u64,
     /// counts up when a board is heard on the cluster port that was not known: a server of
     /// addresses may have come
     pub unknown_boards: u64,
@@ -119,7 +119,7 @@ struct Slot {
 }
 
 impl Nodes {
-    /// All of them, in their order.
+    /// Iterates over all of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &NodeState> {
         self.order.iter().filter_map(|id| self.get(*id))
     }
@@ -146,7 +146,7 @@ impl Nodes {
         self.ipv6.of(mac)
     }
 
-    /// Those that are down, oldest number first.
+    /// Returns those that are down, oldest number first.
     pub fn down(&self) -> impl Iterator<Item = &NodeState> {
         self.down.iter().filter_map(|id| self.get(*id))
     }
@@ -161,7 +161,7 @@ impl Nodes {
         self.troubled.of(trouble).is_some_and(|nodes| nodes.contains(&id))
     }
 
-    /// Those that are degraded for this reason, oldest number first, and how many they are.
+    /// Returns those that are degraded for this reason, oldest number first, and how many they are.
     pub fn troubled(&self, trouble: Trouble) -> (impl Iterator<Item = &NodeState>, usize) {
         let nodes = self.troubled.of(trouble);
         let count = nodes.map_or(0, BTreeSet::len);
@@ -202,8 +202,8 @@ impl Nodes {
             name,
             mac,
             address,
-            written_mac: None,
-            home: None,
+            configured_mac: None,
+            configured_address: None,
             origin,
             group,
             health,
@@ -218,7 +218,7 @@ impl Nodes {
         self.index(key, mac, address, id);
         self.order.push(id);
         self.count_in(tally, health);
-        self.layout += 1;
+        self.topology_version += 1;
         id
     }
 
@@ -241,7 +241,7 @@ impl Nodes {
         self.unanswered.remove(&id);
         self.troubled.set(id, None);
         self.count_out(node.tally(), node.health);
-        self.layout += 1;
+        self.topology_version += 1;
         Some(node)
     }
 
@@ -274,7 +274,7 @@ impl Nodes {
         self.count_out(before.tally(), before.health);
         self.count_in(after.tally(), after.health);
         self.pass_order(&before.order_key(), after.order_key());
-        self.layout += 1;
+        self.topology_version += 1;
         true
     }
 
@@ -322,7 +322,7 @@ impl Nodes {
     }
 }
 
-/// Who a new node is.
+/// Describes a new node.
 #[derive(Debug, Clone)]
 struct Fresh {
     name: String,

@@ -1,7 +1,7 @@
 //! By which uplink the nodes go out where it is not the one of the main table's default route: that
 //! one has no internet, or the settings prefer another.
 //!
-//! Whoever else leads the nodes' traffic, as a VPN does, is left alone.
+//! Any other program that leads the nodes' traffic, as a VPN does, is left alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -170,7 +170,7 @@ impl Quality {
         self.online == Some(false) && now.saturating_since(self.since) >= BAD_TIME
     }
 
-    /// How long it has to be good before it takes over from another one that is.
+    /// Returns how long it has to be good before it takes over from another one that is.
     fn trial(&self) -> Duration {
         if self.was_bad { RETURN_TIME } else { BETTER_UPLINK_TIME }
     }

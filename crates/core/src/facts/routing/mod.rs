@@ -6,8 +6,6 @@ pub(crate) mod detour;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::context::Context;
 use super::link::Links;
 use super::output::Outputs;
@@ -25,14 +23,15 @@ const REFUSED_TIME: Duration = Duration::from_secs(2);
 pub struct Routing {
     /// the port by which the kernel would send the nodes' packets without our rules; `None`: not
     /// asked yet, `Some(None)`: by none
-    way_out: Option<Option<LinkIndex>>,
+    egress: Option<Option<LinkIndex>>,
     /// ways that packets would not go as they have to, each with since when without a break
     astray: Vec<(Astray, Instant)>,
     /// since when the kernel refuses what the nodes send to the internet, though an uplink has a
     /// default route and all is set
     refused_since: Option<Instant>,
     detour: Detour,
-    egress: Option<(LinkIndex, IpAddr)>,
+    /// the uplink that the nodes' new IPv4 connections leave by, and the address that they get there
+    masquerade: Option<(LinkIndex, IpAddr)>,
     stale_sources: Vec<IpAddr>,
     /// an order that waited may be carried out now, or is new
     resyncs: Resyncs,
@@ -42,7 +41,7 @@ impl Routing {
     /// Takes in what the kernel answered about ways, and reports of the reconcilers.
     pub(super) fn handle(&mut self, event: &Event, context: Context<'_>, outputs: &Outputs) {
         match event {
-            Event::Vital(Vital::WayOut { index }) => self.way_out = Some(*index),
+            Event::Vital(Vital::Egress { index }) => self.egress = Some(*index),
             Event::Vital(Vital::Astray(ways)) => {
                 let known = std::mem::take(&mut self.astray);
                 let since = |astray: &Astray| {
@@ -69,10 +68,9 @@ impl Routing {
 
     /// Brings up to date what follows from links, uplinks and time.
     pub(super) fn refresh(&mut self, context: Context<'_>, links: &Links, uplinks: &Uplinks) {
-        self.detour.refresh(context, links, uplinks, self.main_exit(links));
-        self.refresh_egress(links);
-        let refused =
-            self.way_out == Some(None) && links.is_forwarding_by_all() && may_leave(links);
+        self.detour.refresh(context, links, uplinks, self.main_egress(links));
+        self.refresh_masquerade(links);
+        let refused = self.egress == Some(None) && links.is_forwarding_by_all() && may_leave(links);
         self.refused_since = refused.then(|| self.refused_since.unwrap_or(context.now));
     }
 
@@ -86,10 +84,12 @@ impl Routing {
 
     /// Orders that connections are deleted which are stuck: the best IPv4 default route has moved
     /// to another uplink, and the one before keeps the address that they are translated to.
-    fn refresh_egress(&mut self, links: &Links) {
-        let Some(index) = self.detour.by().or_else(|| best_exit(links)) else { return };
+    fn refresh_masquerade(&mut self, links: &Links) {
+        let Some(index) = self.detour.by().or_else(|| best_egress(links)) else { return };
         let Some(address) = ipv4_source(links.kernel(), index).map(IpAddr::V4) else { return };
-        let Some((old_index, old_address)) = self.egress.replace((index, address)) else { return };
+        let Some((old_index, old_address)) = self.masquerade.replace((index, address)) else {
+            return;
+        };
         let mut held = links.kernel().addresses(old_index).iter();
         let kept = held.any(|h| h.address.addr() == old_address);
         if old_index != index && kept {
@@ -101,14 +101,14 @@ impl Routing {
 
     /// Returns the port by which the kernel would send the nodes' packets to the internet without
     /// our rules; `None`: not asked yet, `Some(None)`: it would refuse them.
-    pub fn way_out(&self) -> Option<Option<LinkIndex>> {
-        self.way_out
+    pub fn egress(&self) -> Option<Option<LinkIndex>> {
+        self.egress
     }
 
     /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
     /// one.
-    pub(super) fn main_exit(&self, links: &Links) -> Option<LinkIndex> {
-        self.way_out.flatten().filter(|index| links.roles().uplinks.contains(index))
+    pub(super) fn main_egress(&self, links: &Links) -> Option<LinkIndex> {
+        self.egress.flatten().filter(|index| links.roles().uplinks.contains(index))
     }
 
     /// Returns by which uplink the nodes leave where it is not the main table's.
@@ -142,10 +142,10 @@ impl Routing {
 }
 
 /// Returns the uplink with the best IPv4 default route of the main table.
-fn best_exit(links: &Links) -> Option<LinkIndex> {
+fn best_egress(links: &Links) -> Option<LinkIndex> {
     let carries = |index| links.kernel().link(index).is_some_and(|link| link.carrier);
     let exits = links.kernel().default_routes().filter(|route| {
-        matches!(route.destination, IpNet::V4(_))
+        route.destination.addr().is_ipv4()
             && links.roles().uplinks.contains(&route.index)
             && carries(route.index)
     });
@@ -156,11 +156,12 @@ fn best_exit(links: &Links) -> Option<LinkIndex> {
 /// IPv4 default route.
 fn may_leave(links: &Links) -> bool {
     let kernel = links.kernel();
-    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
     let cluster = links.cluster_port().filter(|port| port.up && port.carrier);
-    let addressed =
-        cluster.is_some_and(|port| kernel.addresses(port.index).iter().any(|h| is_v4(&h.address)));
-    let leads = |index| kernel.default_route(index).is_some_and(|route| is_v4(&route.destination));
+    let addressed = cluster.is_some_and(|port| {
+        kernel.addresses(port.index).iter().any(|h| h.address.addr().is_ipv4())
+    });
+    let leads =
+        |index| kernel.default_route(index).is_some_and(|route| route.destination.addr().is_ipv4());
     let carrying = |index| kernel.link(index).is_some_and(|link| link.up && link.carrier);
     addressed && links.roles().uplinks.iter().any(|index| carrying(*index) && leads(*index))
 }

@@ -107,7 +107,7 @@ fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
     }
 }
 
-/// A state and its clock.
+/// Facts and their clock.
 struct Simulation {
     facts: Facts,
     now: Instant,

@@ -129,7 +129,7 @@ fn event() -> impl Strategy<Value = Event> {
     let netconf = (index(), any::<bool>()).prop_map(|(index, on)| {
         Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() })
     });
-    let way_out = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::WayOut { index }));
+    let egress = prop::option::of(index()).prop_map(|index| Event::Vital(Vital::Egress { index }));
     prop_oneof![
         4 => change(any_link()).prop_map(Event::Link),
         6 => change(any_address()).prop_map(Event::Address),
@@ -139,7 +139,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => probe(),
         1 => firewall(),
         1 => report(),
-        1 => way_out,
+        1 => egress,
         1 => Just(Event::Reload),
         1 => prop::sample::select(vec![Event::Tick, Event::Overrun, Event::Dump(Dump::Begin), Event::Dump(Dump::End)]),
     ]
@@ -165,7 +165,7 @@ impl Simulation {
     }
 }
 
-/// What is left of a state for the world when it does not matter how it came about.
+/// What is left of the facts for the world when it does not matter how it came about.
 fn essence(sim: &Simulation) -> String {
     let desired = sim.decide();
     let plan = desired.gateway.map_or_else(String::new, |gateway| {
@@ -302,7 +302,7 @@ proptest! {
             .collect();
         facts.extend(routes.iter().cloned().map(|route| Event::Route(Change::Present(route))));
         let start: Vec<(u64, Event)> = std::iter::once(Event::Dump(Dump::Begin))
-            .chain(links.iter().map(|(index, transitions)| Event::Link(Change::Present(Link { index: *index, ..named(transitions, *index) }))))
+            .chain(links.iter().map(|(index, known)| Event::Link(Change::Present(Link { index: *index, ..named(known, *index) }))))
             .chain(std::iter::once(Event::Dump(Dump::End)))
             .map(|event| (0, event))
             .collect();
@@ -334,7 +334,7 @@ proptest! {
         nets in prop::collection::vec(prop::sample::select(&NETS[..]), 4),
     ) {
         let listing: Vec<(u64, Event)> = std::iter::once(Event::Dump(Dump::Begin))
-            .chain(links.iter().map(|(index, transitions)| Event::Link(Change::Present(named(transitions, *index)))))
+            .chain(links.iter().map(|(index, known)| Event::Link(Change::Present(named(known, *index)))))
             .chain(links.keys().zip(&nets).map(|(index, net)| Event::Address(Change::Present(address(*index, net)))))
             .chain(routes.iter().filter(|route| links.contains_key(&route.index)).cloned()
                 .map(|route| Event::Route(Change::Present(route))))
@@ -342,7 +342,7 @@ proptest! {
             .map(|event| (0, event))
             .collect();
         let mut used = Simulation::new();
-        // Only what the kernel tells: probes, reports and other sources are not in a dump.
+        // Only what the kernel reports: probes, reports and other sources are not in a dump.
         let kernel = |event: &Event| matches!(event, Event::Link(_) | Event::Address(_) | Event::Route(_) | Event::Rule(_));
         let missed: Vec<_> = story.into_iter().filter(|(_, event)| kernel(event)).collect();
         used.play(&missed);
@@ -355,11 +355,11 @@ proptest! {
     }
 }
 
-/// `transitions`, as interface `index`.
-fn named(transitions: &Link, index: LinkIndex) -> Link {
+/// Returns `known` as interface `index`.
+fn named(known: &Link, index: LinkIndex) -> Link {
     Link {
-        up: transitions.up,
-        master: transitions.master.filter(|master| *master != index),
-        ..link(index, transitions.carrier)
+        up: known.up,
+        master: known.master.filter(|master| *master != index),
+        ..link(index, known.carrier)
     }
 }

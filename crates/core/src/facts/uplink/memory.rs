@@ -115,9 +115,9 @@ impl UplinkMemory {
         self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
         let ipv6_only = primary.is_some_and(|address| matches!(address, IpNet::V6(_)));
         self.ipv6_only_since = ipv6_only.then(|| self.ipv6_only_since.unwrap_or(now));
-        let way_out = gateway.flatten();
-        if self.route != way_out {
-            self.route = way_out;
+        let egress = gateway.flatten();
+        if self.route != egress {
+            self.route = egress;
             self.generation += 1;
         }
         if primary.is_none() {
@@ -257,15 +257,16 @@ impl UplinkMemory {
         self.address.filter(|_| self.lost_at.is_some())
     }
 
-    /// A translator's address and way out have outlived the translator: nothing answers by them,
-    /// though the uplink's own address is good.
+    /// Returns whether a translator's address and way out have outlived the translator: nothing
+    /// answers by them, though the uplink's own address is good.
     pub fn is_translator_dead(&self) -> bool {
         self.translator == Some(Reachability::Nothing)
             && self.reachability == Some(Reachability::Online)
     }
 
-    /// Since when it is worth row 1 without a break: an address and a way out; or an address that
-    /// has none all the time, so that of two such uplinks the preferred one is shown in the end.
+    /// Returns since when it is worth row 1 without a break: an address and a way out; or an
+    /// address that has none all the time, so that of two such uplinks the preferred one is shown
+    /// in the end.
     pub fn settled_since(&self) -> Option<Instant> {
         self.good_since.or(self.routeless_since)
     }
@@ -274,30 +275,31 @@ impl UplinkMemory {
         self.lost_at.is_some_and(|at| now.saturating_since(at) < ROW1_GRACE)
     }
 
-    /// The number for row 1: held by the interface, or taken away less than [`ROW1_GRACE`] ago.
+    /// Returns the number for row 1: held by the interface, or taken away less than [`ROW1_GRACE`]
+    /// ago.
     pub fn shown_address(&self, now: Instant) -> Option<IpNet> {
         self.address.filter(|_| self.lost_at.is_none() || self.row1_grace(now))
     }
 
-    /// There is an address and, for longer than a renewal takes, no default route.
+    /// Returns whether there is an address and, for longer than a renewal takes, no default route.
     pub fn is_routeless(&self, now: Instant) -> bool {
         self.routeless_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
-    /// There is an address and, for longer than a renewal takes, none of IPv4, to which the nodes
-    /// could be masqueraded.
+    /// Returns whether there is an address and, for longer than a renewal takes, none of IPv4, to
+    /// which the nodes could be masqueraded.
     pub fn is_ipv6_only(&self, now: Instant) -> bool {
         self.ipv6_only_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
-    /// Its address went, or came back, so short a while ago that its way out may be on its way too:
-    /// along with an address the kernel drops its routes.
+    /// Returns whether its address went, or came back, so short a while ago that its way out may be
+    /// on its way too: along with an address the kernel drops its routes.
     pub fn is_renewing(&self, now: Instant) -> bool {
         let back = self.renewed_at.is_some_and(|at| now.saturating_since(at) < RENEWAL_GRACE);
         self.lost_at.is_some() || back && self.routeless_since.is_some()
     }
 
-    /// The next moment at which time alone changes something.
+    /// Returns the next moment at which time alone changes something.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
         let search =
@@ -340,13 +342,17 @@ pub fn ipv6_primary(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv6Addr> {
 /// Returns the IPv4 address that traffic by this interface is translated to; also a translator's
 /// own.
 pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
-    let ipv4 = |held: &HeldAddress| match held.address {
-        IpNet::V4(net) => Some(net.addr()),
-        IpNet::V6(_) => None,
-    };
     let translators =
         || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
     primary(facts, index).and_then(ipv4).or_else(translators)
+}
+
+/// Returns an address of IPv4.
+fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
+    match held.address {
+        IpNet::V4(net) => Some(net.addr()),
+        IpNet::V6(_) => None,
+    }
 }
 
 /// Returns whether IPv4 leaves by this interface through a translator to IPv6, whose address is the

@@ -47,7 +47,7 @@ impl Uplinks {
     /// Takes new settings in.
     pub(super) fn reload(&mut self, settings: &Settings) {
         if settings.uplink.probe == UplinkProbe::Off {
-            // Nobody asks any more: the last answer would stand for ever.
+            // No client asks any more: the last answer would stand for ever.
             self.memories.values_mut().for_each(|memory| memory.reachability = None);
         }
     }

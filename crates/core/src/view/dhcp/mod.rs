@@ -297,13 +297,10 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
     let resolvers =
         plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| ipv4(upstream.address));
-    let list = |servers: Vec<Ipv4Addr>| {
-        servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",")
-    };
     let seconds = |time: Duration| time.as_secs().to_string();
     let known = [
-        ("dns-server", list(resolvers.collect())),
-        ("ntp-server", list(dhcp.time_servers.clone())),
+        ("dns-server", joined(&resolvers.collect::<Vec<_>>())),
+        ("ntp-server", joined(&dhcp.time_servers)),
         ("T1", seconds(dhcp.renew)),
         ("T2", seconds(dhcp.rebind)),
     ];
@@ -314,13 +311,20 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
     text
 }
 
+/// Writes addresses as dnsmasq takes a list of them.
+fn joined(servers: &[Ipv4Addr]) -> String {
+    servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// Returns the file of the resolvers that dnsmasq asks.
 pub fn servers(plan: &ServicePlan) -> String {
-    let line = |upstream: &crate::decide::dhcp::Upstream| {
-        let port = upstream.port.as_ref().map_or_else(String::new, |port| format!("@{port}"));
-        format!("server={}{port}\n", upstream.address)
-    };
-    plan.upstreams.iter().map(line).collect()
+    plan.upstreams.iter().map(server_line).collect()
+}
+
+/// Writes a server of names, with the port by which it is asked.
+fn server_line(upstream: &crate::decide::dhcp::Upstream) -> String {
+    let port = upstream.port.as_ref().map_or_else(String::new, |port| format!("@{port}"));
+    format!("server={}{port}\n", upstream.address)
 }
 
 /// Returns the `dhcp-hostsfile`. A node that the settings know by its hardware address gets its
@@ -365,8 +369,10 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
         };
     }
     // Those that the lines above do not speak of.
-    let others =
-        facts.nodes().iter().filter(|node| node.written_mac.is_none() && node.home.is_none());
+    let others = facts
+        .nodes()
+        .iter()
+        .filter(|node| node.configured_mac.is_none() && node.configured_address.is_none());
     let size = plan
         .dhcp
         .as_ref()

@@ -28,8 +28,8 @@ fn world() -> (Facts, Desired) {
 
 /// Messages of what is reported after a quiet time.
 fn reported(transitions: &[Transition]) -> Vec<Record> {
-    let (state, desired) = world();
-    records(transitions, Some(&desired), &desired, &state)
+    let (facts, desired) = world();
+    records(transitions, Some(&desired), &desired, &facts)
 }
 
 fn messages(records: &[Record]) -> Vec<&str> {
@@ -155,13 +155,13 @@ fn who_undid_our_work_is_named() {
 
 #[test]
 fn an_alert_is_reported_when_it_comes_and_when_it_goes_and_not_in_between() {
-    let (state, calm) = world();
+    let (facts, calm) = world();
     let alerts = vec![
         alert(Severity::Fault, AlertCode::GatewayBlocked, "Docker drops"),
         alert(Severity::Warning, AlertCode::NodeDown, "x"),
     ];
     let blocked = Desired { severity: Severity::Fault, alerts, ..calm.clone() };
-    let raised = records(&[], Some(&calm), &blocked, &state);
+    let raised = records(&[], Some(&calm), &blocked, &facts);
     assert_eq!(
         messages(&raised),
         ["gateway-blocked: Docker drops"],
@@ -171,13 +171,13 @@ fn an_alert_is_reported_when_it_comes_and_when_it_goes_and_not_in_between() {
     assert_eq!(raised[0].field("SEVERITY"), Some("fault"));
     let mut reworded = blocked.clone();
     reworded.alerts[0].text = "Docker drops still".to_owned();
-    assert_eq!(records(&[], Some(&blocked), &reworded, &state), []);
-    assert_eq!(messages(&records(&[], Some(&blocked), &calm, &state)), ["gateway-blocked: over"]);
+    assert_eq!(records(&[], Some(&blocked), &reworded, &facts), []);
+    assert_eq!(messages(&records(&[], Some(&blocked), &calm, &facts)), ["gateway-blocked: over"]);
 }
 
 #[test]
 fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
-    let (state, calm) = world();
+    let (facts, calm) = world();
     let enslaved = |port: &str| {
         let text = format!("{port} is a port of br0");
         Alert::new(AlertCode::UplinkEnslaved, Subject::Port(port.to_owned()), text)
@@ -185,25 +185,25 @@ fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
     let one = Desired { alerts: vec![enslaved("eth2")], ..calm.clone() };
     let two = Desired { alerts: vec![enslaved("eth2"), enslaved("eth3")], ..calm.clone() };
     assert_eq!(
-        messages(&records(&[], Some(&one), &two, &state)),
+        messages(&records(&[], Some(&one), &two, &facts)),
         ["uplink-enslaved: eth3 is a port of br0"]
     );
     assert_eq!(
-        messages(&records(&[], Some(&two), &one, &state)),
+        messages(&records(&[], Some(&two), &one, &facts)),
         ["uplink-enslaved: over: eth3 is a port of br0"]
     );
-    assert_eq!(messages(&records(&[], Some(&one), &calm, &state)), ["uplink-enslaved: over"]);
+    assert_eq!(messages(&records(&[], Some(&one), &calm, &facts)), ["uplink-enslaved: over"]);
 }
 
 #[test]
 fn the_start_and_each_new_rule_set_are_reported_before_it_is_applied() {
-    let (state, desired) = world();
-    let first = records(&[], None, &desired, &state);
+    let (facts, desired) = world();
+    let first = records(&[], None, &desired, &facts);
     assert_eq!(first.len(), 2);
     assert!(first[0].message.contains("is the gateway of 192.168.50.0/24"), "{}", first[0].message);
     assert_eq!(first[1].priority, Priority::Debug);
     assert!(first[1].message.contains("table inet bramblegate"), "{}", first[1].message);
-    assert_eq!(records(&[], Some(&desired), &desired, &state), []);
+    assert_eq!(records(&[], Some(&desired), &desired, &facts), []);
 }
 
 #[test]

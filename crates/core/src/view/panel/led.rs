@@ -1,6 +1,5 @@
 //! What the LEDs show.
 
-use crate::config::Settings;
 use crate::decide::Desired;
 use crate::decide::alert::node::health::{is_known_down, known_groups};
 use crate::decide::alert::{Alert, Severity};
@@ -46,7 +45,7 @@ pub const fn of_node(health: NodeHealth) -> Signal {
 ///
 /// Brightness, night and `led.animate = false` (the patterns stand still: for measurements) are the
 /// indicator's business: the pattern is the same, here and in the status.
-pub fn lights(_settings: &Settings, facts: &Facts, desired: &Desired) -> Vec<Signal> {
+pub fn lights(facts: &Facts, desired: &Desired) -> Vec<Signal> {
     let urgency = desired.alerts.iter().map(Alert::urgency).max().unwrap_or(Severity::Ok);
     let cluster = of_severity(urgency);
     let nodes = facts.nodes();

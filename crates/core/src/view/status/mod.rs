@@ -515,13 +515,7 @@ fn led(settings: &Settings, facts: &Facts, desired: &Desired) -> api::Led {
     let signals = match facts.outputs().held(Output::Indicator) {
         Some(Applied::Indicator { leds, .. }) if device == api::DeviceState::Ok => {
             let driven = usize::from(*leds).max(1);
-            Some(
-                led::lights(settings, facts, desired)
-                    .iter()
-                    .take(driven)
-                    .map(signal)
-                    .collect::<Vec<_>>(),
-            )
+            Some(led::lights(facts, desired).iter().take(driven).map(signal).collect::<Vec<_>>())
         }
         _ => None,
     };

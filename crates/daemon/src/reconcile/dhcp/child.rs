@@ -22,8 +22,8 @@ const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"]
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Longer lines are cut.
 const LONGEST: usize = 4096;
-/// No more lines are forwarded in a row, and one more in each interval; a thousand nodes that come
-/// at once say 4,000, most of them routine.
+/// Bounds the lines that are forwarded in a row, and one more in each interval; a thousand nodes
+/// that come at once cause 4,000, most of them routine.
 const LINES: u32 = 2000;
 const LINE_INTERVAL: Duration = Duration::from_micros(500);
 /// Bytes of the pipe, and what is read at a time: what an ordinary user may have (pipe(7)). Where
@@ -37,7 +37,7 @@ const READING_INTERVAL: Duration = Duration::from_millis(200);
 const ROUTINE: u32 = 64;
 const ROUTINE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Where dnsmasq is, if it is installed.
+/// Returns where dnsmasq is, if it is installed.
 pub fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> =
@@ -78,7 +78,7 @@ impl Running {
         Ok(Self { child, lines })
     }
 
-    /// The next line of its log, or how it ended once its log is read to the end.
+    /// Returns the next line of its log, or how it ended once its log is read to the end.
     pub async fn next(&mut self) -> Result<String, io::Result<ExitStatus>> {
         tokio::select! {
             biased;
@@ -121,9 +121,9 @@ impl Running {
     }
 }
 
-/// In the foreground, as whom we are. An ordinary user's dnsmasq keeps its user; root's would
-/// change to a user who may not read our files. Where no groups can be set (an unprivileged user
-/// namespace) only the debugging mode changes nothing.
+/// Returns the options for the foreground and the user that we are. An ordinary user's dnsmasq
+/// keeps its user; root's would change to a user who may not read our files. Where no groups can be
+/// set (an unprivileged user namespace) only the debugging mode changes nothing.
 fn foreground() -> &'static [&'static str] {
     if !rustix::process::geteuid().is_root() {
         return &["--keep-in-foreground"];

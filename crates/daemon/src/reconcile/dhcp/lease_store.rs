@@ -174,7 +174,7 @@ impl LeaseStore {
         Ok(true)
     }
 
-    /// The leases, and those of nodes that have not moved here yet and still could.
+    /// Returns the leases, and those of nodes that have not moved here yet and still could.
     fn with_moving(&mut self, leases: &Leases, clock: u64) -> Leases {
         let come = BTreeSet::from_iter(leases.entries.iter().map(|entry| entry.mac));
         let over = |entry: &Entry| entry.expiry != 0 && entry.expiry <= clock;
@@ -185,26 +185,28 @@ impl LeaseStore {
         Leases { entries, damaged: Vec::new() }
     }
 
-    /// The file in which the leases outlive a power cut; for messages.
+    /// Returns the file in which the leases outlive a power cut; for messages.
     pub fn place(&self) -> &Path {
         &self.copy
     }
 }
 
-/// A renewal alone is not written each time: the disk may believe that a lease ends earlier than it
-/// does, as long as it does not believe it is over.
+/// Returns whether the leases are to be written. A renewal alone is not written each time: the disk
+/// may hold an earlier end of a lease than the true one, as long as that is not over.
 fn is_due(kept: Option<&BTreeMap<Mac, Entry>>, now: &BTreeMap<Mac, Entry>, clock: u64) -> bool {
     let Some(kept) = kept else { return !now.is_empty() };
-    let left = |entry: &Entry| {
-        if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) }
-    };
     let same = |entry: &Entry| {
         kept.get(&entry.mac).is_some_and(|known| {
             let unchanged = Entry { expiry: entry.expiry, ..known.clone() } == *entry;
-            unchanged && left(known) >= left(entry) / 4
+            unchanged && left(known, clock) >= left(entry, clock) / 4
         })
     };
     kept.len() != now.len() || !now.values().all(same)
+}
+
+/// Returns how long a lease still lasts, in seconds; `u64::MAX`: for ever.
+fn left(entry: &Entry, clock: u64) -> u64 {
+    if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) }
 }
 
 /// Returns where the nodes of leases in another subnet are expected in `net`. Two that were apart

@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use crate::event::{Mac, ServerLog, ServerLogKind};
 
-/// Within this long each thing is logged once, of several of a kind no more than so many, and of so
-/// many kinds the first.
+/// A window of the limit. In each, identical texts are logged once, at most `MOST` of a kind, and
+/// at most `KINDS` kinds.
 const WINDOW: Duration = Duration::from_secs(60);
 const MOST: usize = 20;
 const KINDS: usize = 16;
-/// So many of its words say of which kind a text is.
+/// How many first words of a text make its kind.
 const TELLING: usize = 4;
 
 /// What was logged lately, of each matter that nodes can bring about at will.
@@ -39,7 +39,7 @@ struct Kind {
 }
 
 impl LogRateLimiter {
-    /// What is to be logged now; with how many of its kind were not.
+    /// Returns what is to be logged now; with how many of its kind were not.
     pub fn pass(&mut self, mut logged: ServerLog, now: Instant) -> Option<ServerLog> {
         let lately = match logged.what {
             // An address that is new is a change, reported once by the part that knows the
@@ -79,7 +79,7 @@ impl Window {
         self.kinds.iter_mut().for_each(|(_, kind)| kind.logged = false);
     }
 
-    /// Of which kind a text is; of too many kinds the later ones are one.
+    /// Returns of which kind a text is; of too many kinds the later ones are one.
     fn kind(&mut self, text: &str) -> &mut Kind {
         // Addresses, files, numbers and most names are not what they have in common.
         let common =

@@ -38,11 +38,11 @@ pub struct Listener {
     restraint: LogRateLimiter,
 }
 
-/// So many are remembered; then they are reported again.
+/// Bounds those that are remembered; beyond it they are reported again.
 const NOT_GIVEN: usize = 1000;
 
 impl Listener {
-    /// These leases were given before.
+    /// Takes leases in that were given before.
     pub fn remember(&mut self, leases: &Leases) {
         for entry in &leases.entries {
             self.known.insert(entry.mac, entry.address);
@@ -75,7 +75,7 @@ impl Listener {
         logged
     }
 
-    /// What a line reports, if it is of use and was not reported too often already.
+    /// Returns what a line reports, if it is of use and was not reported too often already.
     pub fn hear(&mut self, line: &str) -> Option<Event> {
         match self.understand(line)? {
             Event::Dhcp(Dhcp::ServerLog(logged)) => self
@@ -105,7 +105,7 @@ impl Listener {
         }
     }
 
-    /// That a name was not given is reported once.
+    /// Returns whether it was reported before that a name was not given; notes it.
     fn was_reported(&mut self, text: &str) -> bool {
         if !text.starts_with("not giving") {
             return false;
@@ -116,7 +116,7 @@ impl Listener {
         !self.not_given.insert(text.to_owned())
     }
 
-    /// `Some(None)`: understood, and no news.
+    /// Reads a line about an address. `Some(None)`: understood, and no news.
     fn address(&self, text: &str) -> Option<Option<Event>> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (verb, rest) = words.split_first()?;
@@ -157,7 +157,7 @@ impl Listener {
     }
 }
 
-/// A record of trouble.
+/// Returns a record of trouble.
 pub fn trouble(text: String) -> Event {
     Event::Dhcp(Dhcp::ServerLog(ServerLog {
         what: ServerLogKind::Trouble,
@@ -167,15 +167,15 @@ pub fn trouble(text: String) -> Event {
     }))
 }
 
-/// `sent FILE to ADDRESS`: a node boots.
+/// Reads `sent FILE to ADDRESS`: a node boots.
 fn file(text: &str) -> Option<Option<Event>> {
     let (file, address) = text.strip_prefix("sent ")?.rsplit_once(" to ")?;
     let address = address.parse().ok()?;
     Some(Some(Event::Dhcp(Dhcp::Boots { address, file: file.to_owned() })))
 }
 
-/// `… dnsmasq-dhcp[123]: text`, with or without date and number: (`dhcp`, text). The part is empty
-/// for DNS and the rest.
+/// Splits `… dnsmasq-dhcp[123]: text`, with or without date and number: (`dhcp`, text). The part is
+/// empty for DNS and the rest.
 pub fn split(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.split_once("dnsmasq")?;
     let (head, text) = rest.split_once(": ")?;

@@ -30,17 +30,17 @@ use supervisor::Supervisor;
 
 pub use child::program;
 
-/// The folder of its files.
+/// Returns the folder of its files.
 pub fn folder(run_directory: &Path) -> PathBuf {
     run_directory.join("dnsmasq")
 }
 
-/// The file in which dnsmasq has its leases.
+/// Returns the file in which dnsmasq has its leases.
 pub fn leases(run_directory: &Path) -> PathBuf {
     folder(run_directory).join("leases")
 }
 
-/// The file in which they outlive a power cut.
+/// Returns the file in which they outlive a power cut.
 pub fn copied_leases(state_directory: &Path) -> PathBuf {
     state_directory.join("dnsmasq.leases")
 }
@@ -55,7 +55,7 @@ pub struct DnsmasqHandle {
     task: JoinHandle<()>,
 }
 
-/// Who waits for an order to be carried out.
+/// Resolved once an order has been carried out, or with why it was not.
 pub type Reply = oneshot::Sender<Result<(), String>>;
 
 /// A board whose address is to be forgotten.
@@ -78,7 +78,7 @@ pub fn spawn(
 }
 
 impl DnsmasqHandle {
-    /// What is to be served; an equal plan is no work.
+    /// Hands out what is to be served; an equal plan is no work.
     pub fn publish(&mut self, settings: &Settings, facts: &Facts, plan: Option<&ServicePlan>) {
         let folder = self.folder.display().to_string();
         if let Some(files) = self.renderer.render(plan, settings, facts, &folder) {

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-/// Whether names can be served on this address, which the head need not have yet; the error says
-/// what stands against it.
+/// Returns whether names can be served on this address, which the head need not have yet; the error
+/// names what stands against it.
 ///
 /// # Errors
 /// `AddrInUse`: another process has the port.

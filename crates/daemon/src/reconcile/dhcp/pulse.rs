@@ -43,7 +43,7 @@ pub enum Sign {
 #[derive(Debug)]
 pub struct Pulse(#[expect(dead_code, reason = "held to be dropped")] Task);
 
-/// Whom to ask.
+/// Names the server to ask.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub process: Pid,
@@ -54,7 +54,7 @@ pub struct Target {
     pub asked: Questions,
 }
 
-/// So many questions in a row are none that it could have missed by chance.
+/// How many questions in a row it cannot have missed by chance.
 const DEAF: u64 = 3;
 /// Silence is looked at once more after this long. It serves one board after the other, and some
 /// Raspberry Pis are answered a second late: of many at a time most have asked before their turn
@@ -139,7 +139,8 @@ async fn look(whom: &Target, looks: u8) -> Option<Sign> {
     asked.then_some(Sign::Silent)
 }
 
-/// By the state in `/proc/PID/stat` (proc_pid_stat(5)): behind the name, which may hold anything.
+/// Returns whether the process stands still, by the state in `/proc/PID/stat` (proc_pid_stat(5)):
+/// behind the name, which may hold anything.
 fn stands_still(process: Pid) -> bool {
     let stat =
         fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).unwrap_or_default();

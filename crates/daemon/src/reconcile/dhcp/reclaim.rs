@@ -10,10 +10,10 @@ use bramblegate_netlink::Message;
 use bramblegate_netlink::packet::AddressFamily;
 use bramblegate_netlink::packet::neighbour::NeighbourState;
 use bramblegate_netlink::rtnetlink::{self, Listing};
-use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Socket, Type};
 
 use crate::event::{Change, LinkIndex, Mac};
+use crate::packet::index_of;
 use crate::reconcile::rtnl::{Request, Rtnl};
 use crate::view::dhcp::Files;
 use crate::watch::dhcp::leases::file::Entry;
@@ -26,11 +26,11 @@ const SERVER_PORT: u16 = 67;
 const RELEASE: u8 = 7;
 const HEADER: usize = 240;
 
-/// Who has which address by the settings.
+/// The addresses that the settings give, each with its board.
 pub type Homes = [(Ipv4Addr, Mac)];
 
-/// So many leases are given back by message; with more of them dnsmasq starts anew, for it would
-/// miss some.
+/// Bounds the leases that are given back by message; with more of them dnsmasq starts anew, for it
+/// would miss some.
 const MOST: usize = 100;
 
 /// Returns those leases whose address is another board's by the settings.
@@ -96,8 +96,7 @@ fn message(entry: &Entry, server: Ipv4Addr) -> Vec<u8> {
 /// # Errors
 /// The kernel was not to be asked, or the port is gone.
 pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    let index = name_to_index(&socket, port)?;
+    let index = index_of(port)?;
     let mut rtnl = Rtnl::default();
     let owners = BTreeMap::from_iter(homes.iter().copied());
     let known = rtnl.dump(Listing::Neighbours(AddressFamily::Inet, index), |message| {

@@ -16,7 +16,7 @@ use crate::facts::node::most_claims;
 use crate::files::folder;
 use crate::watch::dhcp::leases::file::Leases;
 
-/// So many boards are remembered at most; those that were here last.
+/// Bounds the boards that are remembered: those that were here last.
 const MOST: usize = 4096;
 
 /// Holds which board had which address last, on the disk as `MAC ADDRESS` lines.
@@ -102,7 +102,8 @@ impl Remembered {
         inside.take(most_claims(usize::try_from(size).unwrap_or(usize::MAX))).collect()
     }
 
-    /// An address is one board's, and a board has one address.
+    /// Notes an address for a board, and takes it from any other: an address is one board's, and a
+    /// board has one address.
     fn place(&mut self, mac: Mac, address: Ipv4Addr) {
         if self.boards.last() == Some(&(mac, address)) {
             return;

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// 4).
 const SERVICES: [u16; 4] = [53, 67, 68, 69];
 
-/// Tells whether a restart has to wait.
+/// Decides whether a restart has to wait.
 #[derive(Debug, Default)]
 pub struct Transfers {
     /// dnsmasq spoke of a file, or had a transfer's socket, last
@@ -52,12 +52,12 @@ impl Transfers {
         true
     }
 
-    /// No restart waits any more.
+    /// Notes that no restart waits any more.
     pub fn settled(&mut self) {
         (self.patience, self.look) = (None, None);
     }
 
-    /// When to look again, while a restart waits.
+    /// Returns when to look again, while a restart waits.
     pub const fn look_at(&self) -> Option<Instant> {
         self.look
     }

@@ -137,7 +137,8 @@ fn is_translated_to(entry: &Attributes<'_>, sources: &[IpAddr]) -> bool {
         && address(&entry.nest(ORIGINAL), SOURCE) != translated
 }
 
-/// From one of these networks to the outside, and answered to that very address.
+/// Returns whether the connection leads from one of these networks to the outside, and is answered
+/// to that very address.
 fn is_bare(entry: &Attributes<'_>, networks: &[IpNet]) -> bool {
     let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
     let (Some(from), Some(to)) = (address(&original, SOURCE), address(&original, DESTINATION))
@@ -151,7 +152,8 @@ fn is_bare(entry: &Attributes<'_>, networks: &[IpNet]) -> bool {
         && !is_open_stream(entry)
 }
 
-/// TCP whose handshake is over: it may work as it is, and would be cut.
+/// Returns whether it is a TCP connection whose handshake is over: it may work as it is, and would
+/// be cut.
 fn is_open_stream(entry: &Attributes<'_>) -> bool {
     protocol(&entry.nest(ORIGINAL)) == Some(TCP)
         && entry.be32(STATUS).is_some_and(|status| status & ASSURED != 0)
@@ -161,7 +163,7 @@ fn protocol(tuple: &Attributes<'_>) -> Option<u8> {
     tuple.nest(PROTOCOL).value(NUMBER).and_then(|number| number.first().copied())
 }
 
-/// Something to the head's port that was led to the node's.
+/// Returns whether the connection was opened to the head's port and led to the node's.
 fn is_led_by(entry: &Attributes<'_>, ports: &[ForwardedPort]) -> bool {
     let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
     let transport = match protocol(&original) {
@@ -178,7 +180,7 @@ fn is_led_by(entry: &Attributes<'_>, ports: &[ForwardedPort]) -> bool {
         && ports.iter().any(|port| (port.transport, port.listen, Some(port.to), port.port) == led)
 }
 
-/// The request that deletes the entry in `message`, if it is one of those to go.
+/// Returns the request that deletes the entry in `message`, if it is one of those to go.
 fn order(message: &Message<'_>, goes: impl Fn(&Attributes<'_>) -> bool) -> Option<Request> {
     let entry = message.attributes();
     if !goes(&entry) {

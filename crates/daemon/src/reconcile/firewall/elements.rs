@@ -37,7 +37,8 @@ pub const OPEN: [u8; 6] = {
     [1, 4, a, b, c, d]
 };
 
-/// An element. Bytes are in network order, those of numbers in the host's. An interval of one field is two of them.
+/// An element. Bytes are in network order, those of numbers in the host's. An interval of one field
+/// is two of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
     pub key: Vec<u8>,
@@ -123,7 +124,8 @@ fn bounds(item: &Item) -> (Vec<u8>, Vec<u8>) {
     }
 }
 
-/// The fields of a concatenation each fill whole registers of four bytes.
+/// Joins the fields of an element; those of a concatenation each fill whole registers of four
+/// bytes.
 fn joined<'a>(fields: impl Iterator<Item = &'a [u8]>, concatenated: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
@@ -164,7 +166,7 @@ fn listed(message: &Message<'_>) -> Vec<Element> {
     list.filter_map(|element| parse(&attributes(element.value))).collect()
 }
 
-/// `None` for what has no key: a catch-all element, which is never ours.
+/// Reads an element. `None` for what has no key: a catch-all element, which is never ours.
 fn parse(element: &Attributes<'_>) -> Option<Element> {
     let bytes = |kind| Some(element.nest(kind).value(VALUE)?.to_vec());
     Some(Element {

@@ -51,9 +51,9 @@ pub struct Encoded {
     pub labels: Vec<Label>,
 }
 
-/// The transaction that replaces our table by `ruleset`, whether there is one or not: a table that
-/// has just been added can be deleted on every kernel (`NFT_MSG_DESTROYTABLE` came with 6.3).
-/// `owned` asks for the flags owner and persist.
+/// Writes the transaction that replaces our table by `ruleset`, whether there is one or not: a
+/// table that has just been added can be deleted on every kernel (`NFT_MSG_DESTROYTABLE` came with
+/// 6.3). `owned` asks for the flags owner and persist.
 pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
     let mut writer = Writer::new();
     writer.add(&RawTable::new(NEW_TABLE, None, None), Label::Removal);
@@ -111,7 +111,7 @@ pub fn encode_updates(updates: &[SetUpdate]) -> Encoded {
     writer.finish()
 }
 
-/// The transaction that takes our table away; refused with `ENOENT` when it is not there.
+/// Writes the transaction that takes our table away; refused with `ENOENT` when it is not there.
 pub fn encode_removal() -> Encoded {
     let mut writer = Writer::new();
     writer.add(&RawTable::new(DELETE_TABLE, None, None), Label::Removal);
@@ -230,7 +230,8 @@ impl RawTable {
     }
 }
 
-/// A comment as nft keeps it in userdata: type 0, length, text with its zero (`libnftnl/udata.h`).
+/// Writes a comment as nft keeps it in userdata: type 0, length, text with its zero
+/// (`libnftnl/udata.h`).
 pub fn comment_data(comment: &str) -> Vec<u8> {
     let text = comment.as_bytes().get(..comment.len().min(127)).unwrap_or_default();
     let mut data = vec![0, text.len() as u8 + 1];

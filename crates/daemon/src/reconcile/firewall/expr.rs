@@ -81,7 +81,7 @@ impl SetKey for Icmp6Type {
     }
 }
 
-/// The anonymous set that a rule needs, if any; `id` must be its own within the batch.
+/// Returns the anonymous set that a rule needs, if any; `id` must be its own within the batch.
 pub fn set_of<'a>(rule: &Rule, id: u32, table: &'a Table) -> Option<Set<'a, Icmp6Type>> {
     let types = rule.matches.iter().find_map(|test| match test {
         Match::Icmp6(types) if types.len() > 1 => Some(types),
@@ -275,7 +275,7 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Cmp::new(CmpOp::Eq, mark));
     }
 
-    /// `fib saddr type local` or `fib daddr type local`.
+    /// Adds `fib saddr type local` or `fib daddr type local`.
     fn address_is_local(&mut self, which: u32) {
         let values = [
             (sys::NFTNL_EXPR_FIB_RESULT, Value::U32(FIB_ADDRESS_TYPE)),
@@ -286,7 +286,7 @@ impl Writer<'_, '_> {
         self.equal(&LOCAL.to_ne_bytes());
     }
 
-    /// The source into a set; where there is no room the rule ends there, so the drop is another
+    /// Adds the source to a set; where there is no room the rule ends there, so the drop is another
     /// rule's.
     fn sample(&mut self, family: Family, set: &str) {
         self.family(family);
@@ -322,8 +322,8 @@ impl Writer<'_, '_> {
         });
     }
 
-    /// To what the map leads to: an address, and a port if the map has one, which stands in the
-    /// register after it.
+    /// Translates to what the map leads to: an address, and a port if the map has one, which stands
+    /// in the register after it.
     fn redirect_by(&mut self, family: Family, lookup: &Lookup) {
         self.look_up(lookup, Some((sys::NFTNL_EXPR_LOOKUP_DREG, REG)));
         let (protocol, words) = match family {
@@ -385,7 +385,7 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"numgen", values: &values });
     }
 
-    /// The number of the fields' hash, in the register before those that the fields are in.
+    /// Loads the number of the fields' hash, in the register before those that the fields are in.
     fn hash(&mut self, fields: &[Field], modulus: u32, seed: u32) {
         let length = self.load_fields(fields, WORDS);
         let values = [
@@ -455,7 +455,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// The name with zeros up to `IFNAMSIZ`: the kernel has a short way for 16 bytes.
+    /// Compares the name with zeros up to `IFNAMSIZ`: the kernel has a short way for 16 bytes.
     fn interface(&mut self, key: &Meta, name: &str) {
         self.rule.add_expr(key);
         self.equal(&name_of_interface(name));
@@ -478,7 +478,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// An address in the network header, compared under a mask (whole: without one).
+    /// Compares an address in the network header under a mask (whole: without one).
     fn prefix(&mut self, offset: u32, address: &[u8], mask: &[u8]) {
         self.load(NETWORK_HEADER, offset, address.len() as u32);
         if mask.iter().any(|byte| *byte != 0xff) {
@@ -523,8 +523,9 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Cmp::new(none_or_some, 0u32));
     }
 
-    /// `rt mtu` → network order → option 2 (maximum segment size), two bytes at offset 2. The
-    /// kernel takes the smaller MTU of both directions and never makes the option larger.
+    /// Clamps the MSS: `rt mtu` → network order → option 2 (maximum segment size), two bytes at
+    /// offset 2. The kernel takes the smaller MTU of both directions and never makes the option
+    /// larger.
     fn clamp_mss(&mut self) {
         let load = [(sys::NFTNL_EXPR_RT_KEY, Value::U32(3)), (sys::NFTNL_EXPR_RT_DREG, REG)];
         let turn = [

@@ -53,7 +53,7 @@ impl Hold {
         }
     }
 
-    /// Netlink port of the socket.
+    /// Returns the netlink port of the socket.
     pub fn port(&self) -> u32 {
         self.port
     }
@@ -62,7 +62,7 @@ impl Hold {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The table was touched.
+    /// Puts the table back after another program touched it.
     fn restore(&self) {
         match self.held.try_lock() {
             Ok(mut held) => held.restore(),
@@ -78,18 +78,18 @@ impl Held {
         &mut self.socket
     }
 
-    /// From now on the table is put back by sending `ready`.
+    /// Arms the guard: from now on the table is put back by sending `ready`.
     pub fn arm(&mut self, ready: Encoded) {
         self.ready = Some(ready);
     }
 
-    /// Whatever happens to the table is left to the reconciler.
+    /// Disarms the guard: whatever happens to the table is left to the reconciler.
     pub fn disarm(&mut self) {
         self.ready = None;
         self.restored = false;
     }
 
-    /// The table was put back since this was asked last.
+    /// Returns whether the table was put back since this was asked last.
     pub fn take_restored(&mut self) -> bool {
         std::mem::take(&mut self.restored)
     }
@@ -112,7 +112,8 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// `None` where the system gives no socket or thread: then the usual way has to do.
+    /// Starts the guard. `None` where the system gives no socket or thread: then the usual way has
+    /// to do.
     pub fn start(hold: Hold) -> Option<Self> {
         let ear = Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]).ok()?;
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?);
@@ -129,7 +130,7 @@ impl Drop for Guard {
     }
 }
 
-/// Until it is reported to end.
+/// Guards the table until the end is asked for.
 fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     let mut watcher = Watcher::default();
     loop {

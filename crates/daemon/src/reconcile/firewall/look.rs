@@ -34,7 +34,7 @@ pub struct Seen {
     pub ours: bool,
 }
 
-/// The table of our name, if there is one.
+/// Returns the table of our name, if there is one.
 pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
     let mut seen = None;
     let request = Request::netfilter(NFTABLES, GET_TABLE, INET).text(TABLE_NAME, TABLE);
@@ -53,7 +53,7 @@ pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
     }
 }
 
-/// Is there a rule in our table that hides the cluster's addresses?
+/// Returns whether a rule in our table hides the cluster's addresses.
 pub(super) fn masquerades(socket: &mut Socket) -> Result<bool, Errno> {
     let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, TABLE);
     let found = socket.dump(&request, |message| {

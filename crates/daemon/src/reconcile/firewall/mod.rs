@@ -96,8 +96,8 @@ impl Reconciler for FirewallReconciler {
         self.touched = true;
     }
 
-    /// The kernel answers within the system call: some 0.2 ms, or 10 ms where it has to wait for
-    /// RCU.
+    /// Brings the rules to the kernel, which answers within the system call: some 0.2 ms, or 10 ms
+    /// where it has to wait for RCU.
     async fn apply(&mut self, desired: &FirewallPlan) -> Result<Applied, ApplyError> {
         let applied = match self.put_back(desired).or_else(|| self.update(desired)) {
             Some(applied) => applied,
@@ -116,13 +116,13 @@ impl Reconciler for FirewallReconciler {
 }
 
 impl FirewallReconciler {
-    /// A reconciler whose socket is opened by the first use.
+    /// Makes a reconciler whose socket is opened by the first use.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A reconciler that puts its table back by itself, in the moment another program takes it
-    /// away, where the kernel does not protect it.
+    /// Makes a reconciler that puts its table back by itself, in the moment another program takes
+    /// it away, where the kernel does not protect it.
     pub fn guarding() -> Self {
         let mut reconciler = Self::new();
         reconciler.guarding = true;
@@ -134,7 +134,7 @@ impl FirewallReconciler {
         Ok(self.hold()?.port())
     }
 
-    /// What is shared with the guard.
+    /// Returns what is shared with the guard; opens the socket where there is none yet.
     fn hold(&mut self) -> Result<Hold, FirewallError> {
         match &self.hold {
             Some(hold) => Ok(hold.clone()),
@@ -152,9 +152,9 @@ impl FirewallReconciler {
         self.replace(ruleset, protect)
     }
 
-    /// The rules without their flow table, if they have one and none was loaded before. A kernel
-    /// without flow tables refuses the whole, and takes its time over it (a grace period of RCU,
-    /// some 10 ms).
+    /// Loads the rules without their flow table, if they have one and none was loaded before. A
+    /// kernel without flow tables refuses the whole, and takes its time over it (a grace period of
+    /// RCU, some 10 ms).
     fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, FirewallError> {
         let first = self.loaded.is_none() && self.known.flow_table && ruleset.flow_table.is_some();
         if first {
@@ -204,7 +204,7 @@ impl FirewallReconciler {
         Ok(applied)
     }
 
-    /// What is there, if the guard was faster than this order.
+    /// Returns what is there, if the guard was faster than this order.
     fn put_back(&mut self, desired: &FirewallPlan) -> Option<Applied> {
         let loaded = self
             .loaded
@@ -279,8 +279,8 @@ impl FirewallReconciler {
 }
 
 impl Drop for FirewallReconciler {
-    /// Closing the socket waits for the kernel to tidy up (some 15 ms): not on the thread that runs
-    /// the daemon.
+    /// Closes the socket on a thread of its own: the kernel tidies up (some 15 ms), which the
+    /// thread that runs the daemon must not wait for.
     fn drop(&mut self) {
         self.guard = None;
         if let Some(hold) = self.hold.take() {
@@ -356,7 +356,7 @@ pub fn remove() -> Result<(), FirewallError> {
     FirewallReconciler::new().remove()
 }
 
-/// The live process that owns the table; no other can take it away.
+/// Returns the live process that owns the table; no other can take it away.
 pub fn owner() -> Option<FirewallError> {
     let mut socket = Socket::open(Protocol::Netfilter, &[]).ok()?;
     look(&mut socket).ok()??.owner.map(FirewallError::belongs_to)
@@ -384,7 +384,7 @@ fn send(
     }
 }
 
-/// What is in the kernel, and whether it protects it.
+/// Reads what is in the kernel, and whether it protects it.
 fn read_back(
     socket: &mut Socket,
     had: Had,
@@ -435,7 +435,7 @@ fn offloads(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
     rule_at(ruleset, chain, rule).is_some_and(|rule| matches!(rule.action, Action::Offload(_)))
 }
 
-/// There is no such expression for the family inet (`nft_expr_type_get`).
+/// Returns whether the kernel has no reject expression for the family inet (`nft_expr_type_get`).
 fn cannot_reject(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::OPNOTSUPP)
 }

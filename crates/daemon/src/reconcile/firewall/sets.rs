@@ -49,7 +49,7 @@ pub const ELEMENTS_EACH: usize = 200;
 pub struct RawSet(NonNull<sys::nftnl_set>);
 
 impl RawSet {
-    /// `id` must be its own within the batch.
+    /// Makes a set. `id` must be its own within the batch.
     pub fn new(wanted: &Set, id: u32) -> Self {
         let set = named(&wanted.name);
         let raw = set.0.as_ptr();
@@ -139,15 +139,19 @@ fn flags(set: &Set) -> u32 {
 /// Returns nft's number of a type, by which it lists elements (`enum datatypes` of nftables'
 /// `datatype.h`).
 fn type_of(kinds: &[Kind]) -> u32 {
-    let number = |kind: &Kind| match kind {
+    kinds.iter().fold(0, |all, kind| all << TYPE_BITS | type_number(kind))
+}
+
+/// Returns nft's number of a datatype (`nft/include/datatype.h`).
+fn type_number(kind: &Kind) -> u32 {
+    match kind {
         Kind::Number(_) => 4,
         Kind::Ipv4 => 7,
         Kind::Ipv6 => 8,
         Kind::Transport => 12,
         Kind::Port => 13,
         Kind::Interface => 41,
-    };
-    kinds.iter().fold(0, |all, kind| all << TYPE_BITS | number(kind))
+    }
 }
 
 /// Returns the bytes of a field.
@@ -172,14 +176,10 @@ fn length_of(kinds: &[Kind]) -> u32 {
 /// Returns what nft keeps with a set: in which order the bytes of its elements are, and where one
 /// of the types has no name, of what they are the types.
 fn userdata(set: &Set) -> Vec<u8> {
-    let order = |kinds: &[Kind]| match kinds {
-        [Kind::Interface | Kind::Number(_)] => ORDER_HOST,
-        [_] => ORDER_NETWORK,
-        _ => ORDER_NONE,
-    };
-    let mut data = entry(KEY_ORDER, order(&set.key));
+    let mut data = entry(KEY_ORDER, byte_order(&set.key));
     if let Some(kind) = &set.data {
-        let values = if let DataKind::Values(kinds) = kind { order(kinds) } else { ORDER_NONE };
+        let values =
+            if let DataKind::Values(kinds) = kind { byte_order(kinds) } else { ORDER_NONE };
         data.extend(entry(DATA_ORDER, values));
     }
     if set.key.iter().any(|kind| matches!(kind, Kind::Number(_))) {
@@ -193,6 +193,15 @@ fn userdata(set: &Set) -> Vec<u8> {
         }
     }
     data
+}
+
+/// Returns nft's number of a byte order (`nft/include/datatype.h`).
+fn byte_order(kinds: &[Kind]) -> u32 {
+    match kinds {
+        [Kind::Interface | Kind::Number(_)] => ORDER_HOST,
+        [_] => ORDER_NETWORK,
+        _ => ORDER_NONE,
+    }
 }
 
 /// Returns an expression of these types, for `typeof`, as nft writes it: the one that
@@ -224,12 +233,12 @@ fn example_of_one(kind: Kind) -> Vec<u8> {
     }
 }
 
-/// An expression in userdata: its number, and what makes it up.
+/// Writes an expression in userdata: its number, and what makes it up.
 fn expression(number: u32, parts: &[u8]) -> Vec<u8> {
     [entry(EXPRESSION, number), nested(PARTS, parts)].concat()
 }
 
-/// A number in userdata: type, length, value.
+/// Writes a number in userdata: type, length, value.
 fn entry(kind: u8, value: u32) -> Vec<u8> {
     nested(kind, &value.to_ne_bytes())
 }
@@ -266,7 +275,7 @@ pub struct RawElements {
 }
 
 impl RawElements {
-    /// At most [`ELEMENTS_EACH`] of them.
+    /// Makes the message of at most [`ELEMENTS_EACH`] of them.
     pub fn new(set: &str, elements: &[Element], remove: bool) -> Self {
         let set = named(set);
         for element in elements {

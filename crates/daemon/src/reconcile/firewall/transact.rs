@@ -2,11 +2,10 @@
 
 use bramblegate_netlink::{Socket, messages};
 use rustix::io::Errno;
-use rustix::net::netdevice::name_to_index;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::encode::{Encoded, Label};
 use crate::decide::firewall::Ruleset;
+use crate::packet::index_of;
 
 /// The first thing the kernel would not do; nothing of the transaction was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,13 +14,11 @@ pub struct Refusal {
     pub errno: Errno,
 }
 
-/// Is one of the flow table's devices not there? (`ENOENT` stands for that, and for a kernel
-/// without flow tables.)
+/// Returns whether one of the flow table's devices is not there. (`ENOENT` stands for that, and for
+/// a kernel without flow tables.)
 pub(super) fn devices_missing(ruleset: &Ruleset) -> bool {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-    let Ok(socket) = socket else { return false };
     let mut devices = ruleset.flow_table.iter().flat_map(|table| &table.devices);
-    devices.any(|name| name_to_index(&socket, name).is_err())
+    devices.any(|name| index_of(name).is_err())
 }
 
 /// Sends all in one system call and reads the answer, which is there when that call returns. All of

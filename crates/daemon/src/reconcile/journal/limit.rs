@@ -16,7 +16,7 @@ const KIND_INTERVAL: Duration = Duration::from_secs(1);
 /// As much for one subject: a node, an uplink, a board.
 const OF_A_SUBJECT: u32 = 16;
 const SUBJECT_INTERVAL: Duration = Duration::from_secs(10);
-/// So many subjects are distinguished in each kind; more share the kind's bucket alone.
+/// Bounds the subjects that are distinguished in each kind; more share the kind's bucket alone.
 const SUBJECTS: usize = 512;
 /// What was left out is reported after so long.
 const TELL_AFTER: Duration = Duration::from_secs(10);

@@ -37,7 +37,7 @@ pub struct LogOptions {
 /// Where records go.
 #[derive(Debug)]
 pub struct Journal {
-    way: Way,
+    target: Target,
     is_quiet: bool,
     /// records that found no room since the last that did
     dropped: AtomicU64,
@@ -47,19 +47,19 @@ pub struct Journal {
 }
 
 #[derive(Debug)]
-enum Way {
+enum Target {
     Native { socket: UnixDatagram, path: PathBuf },
     Lines { colours: bool },
 }
 
 impl Journal {
-    /// The journal if standard error leads there (`$JOURNAL_STREAM` says which device and inode
-    /// that is: systemd.exec(5)), else standard error itself.
+    /// Opens the journal if standard error leads there (`$JOURNAL_STREAM` names the device and
+    /// inode: systemd.exec(5)), else standard error itself.
     pub fn open(options: &LogOptions) -> Self {
-        let way = if is_journal_stream() { native_way(Path::new(SOCKET)) } else { None };
-        let lines = || Way::Lines { colours: options.colours.unwrap_or_else(colours) };
+        let target = if is_journal_stream() { native_target(Path::new(SOCKET)) } else { None };
+        let lines = || Target::Lines { colours: options.colours.unwrap_or_else(colours) };
         Self {
-            way: way.unwrap_or_else(lines),
+            target: target.unwrap_or_else(lines),
             is_quiet: options.is_quiet,
             dropped: AtomicU64::new(0),
             limit: Mutex::default(),
@@ -88,7 +88,7 @@ impl Journal {
         }
     }
 
-    /// Tells how many records were left out, of each kind.
+    /// Reports how many records were left out, of each kind.
     pub fn report_left_out(&self) {
         let reported = self.limit().left_out(clock::now());
         reported.iter().for_each(|record| self.put(record));
@@ -101,13 +101,15 @@ impl Journal {
     /// Writes one record, or counts it as dropped if there is no room.
     fn put(&self, record: &Record) {
         let dropped = self.dropped.load(Ordering::Relaxed);
-        let result = match &self.way {
-            Way::Native { socket, path } => {
+        let result = match &self.target {
+            Target::Native { socket, path } => {
                 native::send(socket, path, &native::encode(record, dropped))
             }
             // People who look at a terminal want to know what happens, not each rule of it.
-            Way::Lines { .. } if record.priority == Priority::Debug && !is_detail(record) => return,
-            Way::Lines { colours } => {
+            Target::Lines { .. } if record.priority == Priority::Debug && !is_detail(record) => {
+                return;
+            }
+            Target::Lines { colours } => {
                 io::stderr().lock().write_all(line(record, *colours).as_bytes())
             }
         };
@@ -127,13 +129,13 @@ fn is_warning(priority: Priority) -> bool {
     matches!(priority, Priority::Warning | Priority::Error)
 }
 
-fn native_way(path: &Path) -> Option<Way> {
+fn native_target(path: &Path) -> Option<Target> {
     let socket = UnixDatagram::unbound().ok()?;
     socket.set_nonblocking(true).ok()?;
-    path.exists().then(|| Way::Native { socket, path: path.to_owned() })
+    path.exists().then(|| Target::Native { socket, path: path.to_owned() })
 }
 
-/// Whether standard error is the stream that `$JOURNAL_STREAM` names.
+/// Returns whether standard error is the stream that `$JOURNAL_STREAM` names.
 fn is_journal_stream() -> bool {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
     fstat(io::stderr())
@@ -146,7 +148,7 @@ fn colours() -> bool {
     io::stderr().is_terminal() && !set("NO_COLOR") && !dumb
 }
 
-/// One line for users.
+/// Returns one line for users.
 fn line(record: &Record, colours: bool) -> String {
     let colour = match record.priority {
         _ if !colours => "",

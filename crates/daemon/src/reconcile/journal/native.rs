@@ -17,7 +17,7 @@ use rustix::net::{
 use crate::event::printable;
 use crate::view::journal::Record;
 
-/// The fields of a record; with `dropped`, how many before it were lost.
+/// Writes the fields of a record; with `dropped`, how many before it were lost.
 pub fn encode(record: &Record, dropped: u64) -> Vec<u8> {
     let mut text = Vec::new();
     field(&mut text, "MESSAGE", &record.message);
@@ -33,7 +33,7 @@ pub fn encode(record: &Record, dropped: u64) -> Vec<u8> {
     text
 }
 
-/// `NAME=value`, or where the value has line breaks: name, line break, length in 64 bits
+/// Writes `NAME=value`, or where the value has line breaks: name, line break, length in 64 bits
 /// little-endian, value.
 fn field(text: &mut Vec<u8>, name: &str, value: &str) {
     let value = &*printable(value);

@@ -24,7 +24,7 @@ impl Fake {
 
     pub fn journal(&self) -> Journal {
         Journal {
-            way: native_way(&self.folder.path().join("socket")).unwrap(),
+            target: native_target(&self.folder.path().join("socket")).unwrap(),
             is_quiet: false,
             dropped: AtomicU64::new(0),
             limit: Mutex::default(),

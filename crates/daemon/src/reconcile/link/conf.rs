@@ -75,7 +75,7 @@ impl Conf {
     }
 }
 
-/// The settings of a plan, in the order in which they are written.
+/// Returns the settings of a plan, in the order in which they are written.
 fn planned(conf: &InterfaceConf) -> [(u16, Option<u32>); 9] {
     [
         (ARP_IGNORE, conf.arp_ignore.map(u32::from)),
@@ -90,8 +90,8 @@ fn planned(conf: &InterfaceConf) -> [(u16, Option<u32>); 9] {
     ]
 }
 
-/// What is to be written so that `now` becomes `wanted`. An interface whose settings cannot be read
-/// gets them all.
+/// Returns what is to be written so that `now` becomes `wanted`. An interface whose settings cannot
+/// be read gets them all.
 pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
     let wanted = planned(wanted)
         .into_iter()
@@ -110,7 +110,7 @@ pub fn released(wanted: &InterfaceConf, before: &InterfaceConf) -> Vec<Change> {
     .collect()
 }
 
-/// "arp_ignore=1, forwarding=1"
+/// Writes settings by name: "arp_ignore=1, forwarding=1".
 pub fn named(changes: &[Change]) -> String {
     let texts: Vec<_> =
         changes.iter().map(|change| format!("{}={}", name(change.setting), change.value)).collect();
@@ -121,12 +121,13 @@ pub fn name(setting: u16) -> &'static str {
     NAMES.iter().find(|(number, ..)| *number == setting).map_or("?", |(_, name, _)| name)
 }
 
-/// The setting of this name, if it is one that we may change.
+/// Returns the setting of this name, if it is one that we may change.
 pub fn number(name: &str) -> Option<u16> {
     NAMES.iter().find(|(_, known, _)| *known == name).map(|(number, ..)| *number)
 }
 
-/// The highest value that a setting has (the kernel's Documentation/networking/ip-sysctl.rst).
+/// Returns the highest value that a setting has (the kernel's
+/// Documentation/networking/ip-sysctl.rst).
 pub fn highest(setting: u16) -> u32 {
     match setting {
         ARP_IGNORE => 8,

@@ -24,12 +24,12 @@ impl Faults {
         self.errors.extend(result.err());
     }
 
-    /// A port in the plan is not there.
+    /// Notes that a port in the plan is not there.
     pub fn gone(&mut self, port: &str) {
         self.note(Err(LinkError::Gone { port: port.to_owned() }));
     }
 
-    /// A port did not take settings.
+    /// Notes that a port did not take settings.
     pub fn settings_refused(&mut self, port: &str, changes: &[Change], error: NetlinkError) {
         // Where the kernel does no IPv4 (an MTU below 68) it answers no ARP either.
         if error.errno() == Some(Errno::AFNOSUPPORT) {
@@ -46,8 +46,8 @@ impl Faults {
         self.errors.push(fault.into());
     }
 
-    /// Whether `port` may be given `address` now: not while another port would answer the venue's
-    /// ARP for it.
+    /// Returns whether `port` may be given `address` now, and notes an error where it may not:
+    /// while another port would answer the venue's ARP for it.
     pub fn permit(&mut self, port: &str, address: IpNet) -> bool {
         if !self.exposed.is_empty() {
             let others = self.exposed.join(", ");
@@ -56,8 +56,8 @@ impl Faults {
         self.exposed.is_empty()
     }
 
-    /// All of it as one answer. Faults of one kind are of that kind, mixed ones are just failures.
-    /// `unkept`: why it could not be written down how the ports were before.
+    /// Returns all of it as one answer. Faults of one kind are of that kind, mixed ones are just
+    /// failures. `unkept`: why it could not be written down how the ports were before.
     pub fn result(self, unkept: Option<String>) -> Result<Applied, ApplyError> {
         // What is merely absent does not make the rest less clear.
         let mut kinds = self

@@ -232,7 +232,8 @@ impl Reconciler for LinkReconciler {
     }
 }
 
-/// The addresses that we gave to ports since the machine started and have not taken away, by port.
+/// Returns the addresses that we gave to ports since the machine started and have not taken away,
+/// by port.
 pub fn added(state_directory: &Path) -> Vec<(String, IpNet)> {
     Previous::open(state_directory).all_added()
 }
@@ -252,9 +253,9 @@ pub fn ipv6(state_directory: &Path) -> Vital {
     }
 }
 
-/// As [`ipv6`]; where the settings want a network that is to be made it is made, unless this run
-/// has `held` one already.
-/// Beside it: why that could not be written down, and will be another after a restart.
+/// Returns what [`ipv6`] does; where the settings want a network that is to be made it is made,
+/// unless this run has `held` one already. Beside it: why that could not be written down, and will
+/// be another after a restart.
 pub fn ipv6_for(
     settings: &Settings,
     state_directory: &Path,
@@ -280,13 +281,13 @@ pub fn ipv6_for(
     (Vital::Ipv6 { kept: Some(net), forwarding_before }, lost)
 }
 
-/// The file that remembers; for messages.
+/// Returns the file that remembers; for messages.
 pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
 }
 
-/// Whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18), so that
-/// one without it is not ours.
+/// Returns whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18),
+/// so that one without it is not ours.
 fn keeps_marks(release: &str) -> bool {
     let mut numbers =
         release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());

@@ -56,8 +56,8 @@ struct Port {
 }
 
 impl Record {
-    /// The record without what we never write: it lies in a folder of the service's user, and root
-    /// carries it out.
+    /// Returns the record without what we never write: it lies in a folder of the service's user,
+    /// and root carries it out.
     fn within_bounds(mut self) -> Self {
         self.ports.retain(|name, port| {
             port.conf.retain(|name, value| {
@@ -79,7 +79,7 @@ impl Record {
     }
 }
 
-/// A name that the kernel gives a port (`dev_valid_name`).
+/// Returns whether the kernel gives a port such a name (`dev_valid_name`).
 fn is_port_name(name: &str) -> bool {
     let fine = |c: char| !c.is_whitespace() && !matches!(c, '/' | ':');
     (1..16).contains(&name.len())
@@ -88,7 +88,7 @@ fn is_port_name(name: &str) -> bool {
         && name.chars().all(fine)
 }
 
-/// An address that a cluster's port can be given by the settings.
+/// Returns whether the settings can give a cluster's port this address.
 fn can_be_ours(address: &IpNet) -> bool {
     let host = address.addr();
     let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -133,7 +133,8 @@ impl Previous {
         }
     }
 
-    /// Why what this run knows is not in the file: the disk is full, say, or may not be written.
+    /// Returns why what this run knows is not in the file: the disk is full, say, or may not be
+    /// written.
     pub fn unkept(&self) -> Option<&str> {
         self.unkept.as_deref()
     }
@@ -232,7 +233,7 @@ impl Previous {
         self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
     }
 
-    /// All of them, by port.
+    /// Returns all of them, by port.
     pub fn all_added(&self) -> Vec<(String, IpNet)> {
         let ports = self.record.ports.iter();
         ports
@@ -253,7 +254,7 @@ impl Previous {
             .collect()
     }
 
-    /// The settings as they were, as far as we changed them.
+    /// Returns the settings as they were, as far as we changed them.
     pub fn conf(&self, name: &str) -> InterfaceConf {
         let value = |setting| {
             let port = self.record.ports.get(name)?;
@@ -277,15 +278,15 @@ impl Previous {
         }
     }
 
-    /// Everything has been put back.
+    /// Removes the record: everything has been put back.
     pub fn remove(self) -> Result<(), LinkError> {
         folder::remove(&self.path)
             .map_err(|source| LinkError::RecordStays { path: self.path, source })
     }
 
-    /// A full or read-only disk must not keep the nodes from the internet: what cannot be written
-    /// is still known to this run, and our addresses carry our mark. It is reported, and tried
-    /// again.
+    /// Writes the record. A full or read-only disk must not keep the nodes from the internet: what
+    /// cannot be written is still known to this run, and our addresses carry our mark. It is
+    /// reported, and tried again.
     fn save(&mut self) {
         let result = self.write();
         self.unkept =

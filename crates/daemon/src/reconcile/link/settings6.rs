@@ -21,7 +21,7 @@ pub fn is_ours(setting: &str, value: u32) -> bool {
     SETTINGS.iter().any(|(name, highest)| *name == setting && value <= *highest)
 }
 
-/// The name of what holds for ports to come is no port's.
+/// Returns whether it is a port's name: that of what holds for ports to come is none.
 pub fn is_name(name: &str) -> bool {
     matches!(name, ALL | DEFAULT)
 }

@@ -15,7 +15,7 @@ use super::previous::STATE_MODE;
 /// The prefix of such networks, with the bit that says that who uses it made it (RFC 4193 3.1).
 const UNIQUE_LOCAL: u128 = 0xfd << 120;
 
-/// The file.
+/// Returns the file.
 pub fn place(state_directory: &Path) -> PathBuf {
     state_directory.join("cluster.ipv6")
 }

@@ -33,8 +33,8 @@ pub struct RoutingReconciler {
     reported: Option<Instant>,
 }
 
-/// Who takes them away again and again is reported so seldom.
-const TOLD: Duration = Duration::from_secs(60);
+/// How often it is reported that another program takes them away again and again.
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 /// What to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,7 +56,7 @@ impl Reconciler for RoutingReconciler {
         // The kernel itself drops routes, but never a rule.
         let held = std::mem::take(&mut self.held);
         let drifted = diff.rules_to_add.iter().any(|rule| held.contains(rule))
-            && self.reported.is_none_or(|reported| reported.elapsed() >= TOLD);
+            && self.reported.is_none_or(|reported| reported.elapsed() >= REPORT_AGAIN);
         if drifted {
             self.reported = Some(Instant::now());
         }
@@ -128,7 +128,7 @@ fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), RoutingErr
     Ok((BTreeSet::from_iter(rules), BTreeSet::from_iter(routes)))
 }
 
-/// Pure: what turns what is there into what should be.
+/// Returns what turns what is there into what should be. Pure.
 fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>) -> Diff {
     let wanted_rules = BTreeSet::from_iter(plan.rules.iter().map(as_kernel_rule));
     let wanted_routes: Vec<_> = plan.routes.iter().map(as_kernel_route).collect();
@@ -195,16 +195,16 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     failure.or(waiting).map_or(Ok(()), Err)
 }
 
-/// No port holds the address that the route prefers as its source: it has just been removed,
-/// and the reconciler of the ports has not put it back yet.
+/// Returns whether no port holds the address that the route prefers as its source: it has just been
+/// removed, and the reconciler of the ports has not put it back yet.
 fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
     let Some(source) = route.preferred_source else { return false };
     let is_source = |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
     rtnl.events(Listing::Addresses).is_ok_and(|events| !events.iter().any(is_source))
 }
 
-/// The plain form first: with `onlink` the kernel refuses a gateway that is one of our own
-/// addresses on another port, without it one that no route leads to.
+/// Adds a route, in the plain form first: with `onlink` the kernel refuses a gateway that is one of
+/// our own addresses on another port, without it one that no route leads to.
 fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), NetlinkError> {
     let send = |rtnl: &mut Rtnl, route: &Route| {
         rtnl.send(Request::NewRoute, &route_message(route)?, flags)
@@ -231,18 +231,19 @@ fn accept(result: Result<(), NetlinkError>, also: &[Errno]) -> Result<(), Netlin
     }
 }
 
-/// What the kernel takes for one and the same route.
+/// Returns what the kernel takes for one and the same route.
 fn key(route: &Route) -> (u32, IpNet, u32) {
     (route.table, route.destination, route.metric)
 }
 
-/// Equal but for `onlink`, which is only a way to get a route accepted.
+/// Returns whether the routes are equal but for `onlink`, which is only a way to get a route
+/// accepted.
 fn same_route(a: &Route, b: &Route) -> bool {
     let plain = |route: &Route| Route { onlink: false, ..route.clone() };
     plain(a) == plain(b)
 }
 
-/// As the kernel will list it: no host bits, our protocol, IPv6's default metric.
+/// Returns the route as the kernel will list it: no host bits, our protocol, IPv6's default metric.
 fn as_kernel_route(route: &Route) -> Route {
     const IP6_RT_PRIO_USER: u32 = 1024;
     let v6 = route.destination.addr().is_ipv6();
@@ -266,15 +267,11 @@ fn as_kernel_rule(rule: &Rule) -> Rule {
     }
 }
 
-/// Refused like the kernel would when a route mixes address families.
+/// Writes a route as a message. Refused as the kernel would when a route mixes address families.
 fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
-    let mixed = |_| NetlinkError::Refused {
-        errno: Errno::INVAL,
-        reason: Some("address families are mixed".into()),
-    };
     let mut builder = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(route.destination.addr(), route.destination.prefix_len())
-        .map_err(|_| mixed(()))?
+        .map_err(mixed_families)?
         .output_interface(route.index)
         .table_id(route.table)
         .protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
@@ -283,15 +280,20 @@ fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
         builder = builder.priority(route.metric);
     }
     if let Some(gateway) = route.gateway {
-        builder = builder.gateway(gateway).map_err(|_| mixed(()))?;
+        builder = builder.gateway(gateway).map_err(mixed_families)?;
     }
     if let Some(source) = route.preferred_source {
-        builder = builder.pref_source(source).map_err(|_| mixed(()))?;
+        builder = builder.pref_source(source).map_err(mixed_families)?;
     }
     if route.onlink {
         builder = builder.onlink();
     }
     Ok(builder.build())
+}
+
+/// Returns the error of a route that mixes address families.
+fn mixed_families<E>(_: E) -> NetlinkError {
+    NetlinkError::Refused { errno: Errno::INVAL, reason: Some("address families are mixed".into()) }
 }
 
 fn rule_message(rule: &Rule) -> RuleMessage {

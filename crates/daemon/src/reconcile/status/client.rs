@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::board::{Cursor, Piece};
+use super::change_log::{Cursor, Piece};
 use super::{Shared, clock};
 
 /// A client that falls further behind is closed.
@@ -72,7 +72,7 @@ impl Queue {
         self.waiting().closed
     }
 
-    /// The oldest line. It counts until the next one is asked for.
+    /// Returns the oldest line. It counts until the next one is asked for.
     fn next(&self, written: usize) -> Option<Arc<[u8]>> {
         let mut waiting = self.waiting();
         waiting.bytes = waiting.bytes.saturating_sub(written);
@@ -96,8 +96,8 @@ impl Text {
     }
 }
 
-/// Until the client goes, falls behind, or the daemon ends. A client that closes its sending half
-/// gets the snapshot and no more.
+/// Serves a client until it goes, falls behind, or the daemon ends. A client that closes its
+/// sending half gets the snapshot and no more.
 pub async fn serve(stream: UnixStream, shared: &Shared, queue: &Queue) {
     let mut client = Client {
         stream,
@@ -171,7 +171,7 @@ impl Client {
         };
         self.written = 0;
         if let Some(cursor) = &mut self.cursor {
-            let piece = shared.board().piece(cursor, NODES_IN_A_PIECE, clock::now());
+            let piece = shared.change_log().piece(cursor, NODES_IN_A_PIECE, clock::now());
             self.text = match piece.ok_or(Over)? {
                 Piece::Part(text) => Text::Piece(text),
                 Piece::Last(text) => {

@@ -1,7 +1,7 @@
 //! The status socket: JSON lines for everybody on this machine. What clients send is thrown away;
 //! none of them can hold the daemon up or make it grow. While nothing changes, nothing wakes.
 
-mod board;
+mod change_log;
 mod client;
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::board::Board;
+use self::change_log::ChangeLog;
 use self::client::Queue;
 use crate::clock;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, NodeId, Output};
@@ -32,8 +32,8 @@ use tracing::debug;
 
 /// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
 const MODE: u32 = 0o666;
-/// So many can look at once, of one user so many; the next is refused and closed. Strangers leave a
-/// quarter to root, the daemon's own user and the group.
+/// Bounds the clients, in all and of one user; further ones are refused and closed. Strangers leave
+/// a quarter to root, the daemon's own user and the group.
 const PLACES: Limits = Limits { all: 128, each: 32, kept: 32, kept_for_root: 8 };
 /// Between two lines of changes: at most ten in any second.
 const SPACING: Duration = Duration::from_millis(105);
@@ -43,15 +43,15 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 /// What handle, server and clients share.
 #[derive(Debug)]
 struct Shared {
-    board: Mutex<Board>,
+    change_log: Mutex<ChangeLog>,
     /// something is to be reported
     news: Notify,
     clients: AtomicUsize,
 }
 
 impl Shared {
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn change_log(&self) -> MutexGuard<'_, ChangeLog> {
+        self.change_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the server, if there is a reader to send it to.
@@ -86,7 +86,7 @@ impl Drop for StatusHandle {
 pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
     let bound = Bound::at(&path, MODE)?;
     let shared = Arc::new(Shared {
-        board: Mutex::new(Board::default()),
+        change_log: Mutex::new(ChangeLog::default()),
         news: Notify::new(),
         clients: AtomicUsize::new(0),
     });
@@ -107,7 +107,7 @@ pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHan
 }
 
 impl StatusHandle {
-    /// Where it is.
+    /// Returns where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -124,37 +124,37 @@ impl StatusHandle {
         Ok(())
     }
 
-    /// Everything but the nodes, as it is now.
+    /// Publishes everything but the nodes, as it is now.
     pub fn publish(&self, snapshot: Snapshot) {
-        let (first, news) = self.shared.board().publish(snapshot);
+        let (first, news) = self.shared.change_log().publish(snapshot);
         if first {
             self.shared.news.notify_one();
         }
         self.shared.wake_if(news);
     }
 
-    /// All nodes, in their order; those not among them are gone.
+    /// Publishes all nodes, in their order; those not among them are gone.
     pub fn nodes(&self, nodes: Vec<NodeStatus>) {
-        let news = self.shared.board().set_nodes(nodes);
+        let news = self.shared.change_log().set_nodes(nodes);
         self.shared.wake_if(news);
     }
 
-    /// One node, in place, or behind the others if it is new. If only its round trip differs no
-    /// task is woken.
+    /// Publishes one node, in place, or behind the others if it is new. If only its round trip
+    /// differs no task is woken.
     pub fn node(&self, node: NodeStatus) {
-        let news = self.shared.board().set_node(node);
+        let news = self.shared.change_log().set_node(node);
         self.shared.wake_if(news);
     }
 
-    /// Round trips and losses of nodes, which wake no client; each costs the same with ten thousand
-    /// nodes.
+    /// Publishes round trips and losses of nodes, which wake no client; each costs the same with
+    /// ten thousand nodes.
     pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
-        let mut board = self.shared.board();
-        nodes.for_each(|(id, rtt, loss)| board.set_round_trip(id, rtt, loss));
+        let mut change_log = self.shared.change_log();
+        nodes.for_each(|(id, rtt, loss)| change_log.set_round_trip(id, rtt, loss));
     }
 
     pub fn remove_node(&self, name: &str) {
-        let news = self.shared.board().remove_node(name);
+        let news = self.shared.change_log().remove_node(name);
         self.shared.wake_if(news);
     }
 }
@@ -222,10 +222,10 @@ impl Server {
         }
     }
 
-    /// One line to every reader; whether there is more to send.
+    /// Sends one line to every reader; returns whether there is more to send.
     fn publish(&mut self) -> bool {
         self.queues.retain(|queue| !queue.is_closed());
-        let (line, more) = self.shared.board().take_line(clock::now());
+        let (line, more) = self.shared.change_log().take_line(clock::now());
         if let Some(line) = line {
             let line: Arc<[u8]> = line.into();
             for queue in &self.queues {
@@ -260,7 +260,7 @@ impl Server {
         self.queues.retain(|queue| !queue.is_closed());
         if self.queues.is_empty() {
             // What changed while it was not read is in the snapshot.
-            self.shared.board().begin_reading();
+            self.shared.change_log().begin_reading();
         }
         let queue = Arc::new(Queue::default());
         self.queues.push(Arc::clone(&queue));
@@ -271,7 +271,7 @@ impl Server {
             queue.close();
             drop(place);
             if shared.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
-                shared.board().end_reading();
+                shared.change_log().end_reading();
             }
         });
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
 
-/// So many files and folders are looked at, so long, and so many folders deep.
+/// Bounds the files and folders that are looked at, the time for it, and the depth of folders.
 const MOST: usize = 10_000;
 const LONGEST: Duration = Duration::from_millis(500);
 const DEEPEST: usize = 16;

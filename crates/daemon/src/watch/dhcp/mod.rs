@@ -61,8 +61,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Asks and listens for as long as there is a port; reports [`Dhcp::Alone`], [`Dhcp::Foreign`],
-/// [`Dhcp::Unasked`] and [`Dhcp::CallsItself`].
+/// Asks and listens for as long as there is a port; reports [`Dhcp::NoOtherServer`],
+/// [`Dhcp::OtherServer`], [`Dhcp::CheckFailed`] and [`Dhcp::CallsItself`].
 ///
 /// # Errors
 /// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).
@@ -86,7 +86,7 @@ pub async fn run(
             },
             Err(error) if Closed::is_cause_of(&error) => return Err(error),
             Err(error) => {
-                report(&events, Dhcp::Unasked { index: port.index, why: error.to_string() })
+                report(&events, Dhcp::CheckFailed { index: port.index, why: error.to_string() })
                     .await?;
                 return Err(error);
             }
@@ -153,7 +153,7 @@ async fn watch(
         let Some(news) = news else { continue };
         match news {
             // Without the file the next start asks first, and that is all.
-            Dhcp::Alone { .. } => drop(memory.keep(&watch.plugging)),
+            Dhcp::NoOtherServer { .. } => drop(memory.keep(&watch.plugging)),
             Dhcp::Held { .. } => {}
             _ => memory.forget(),
         }
@@ -189,7 +189,7 @@ struct Watch {
     only_news: bool,
 }
 
-/// So many questions may be answered at a time.
+/// Bounds the questions that may be answered at a time.
 const QUESTIONS: usize = 3;
 
 impl Watch {
@@ -226,7 +226,7 @@ impl Watch {
                 // The cable was moved while we asked, and netlink has not reported that yet.
                 Err(io::ErrorKind::NotFound.into())
             }
-            Some(Step::Silence) if !matches!(self.reported, Some(Dhcp::Alone { .. })) => {
+            Some(Step::Silence) if !matches!(self.reported, Some(Dhcp::NoOtherServer { .. })) => {
                 Ok(Some(self.alone()))
             }
             Some(Step::Silence) | None => Ok(None),
@@ -234,7 +234,7 @@ impl Watch {
     }
 
     fn alone(&mut self) -> Dhcp {
-        let alone = Dhcp::Alone { index: self.plugging.index };
+        let alone = Dhcp::NoOtherServer { index: self.plugging.index };
         self.reported = Some(alone.clone());
         alone
     }
@@ -310,9 +310,9 @@ impl Watch {
     /// Notes that another server serves here; that is news unless it was reported already.
     fn foreign(&mut self, (server, mac): (Ipv4Addr, Mac)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
-        let foreign = Dhcp::Foreign { index: self.plugging.index, server, mac: Some(mac) };
+        let foreign = Dhcp::OtherServer { index: self.plugging.index, server, mac: Some(mac) };
         // Of two that answer in turn the first is named.
-        let news = !matches!(self.reported, Some(Dhcp::Foreign { .. }));
+        let news = !matches!(self.reported, Some(Dhcp::OtherServer { .. }));
         news.then(|| {
             self.reported = Some(foreign.clone());
             foreign

@@ -40,7 +40,7 @@ pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     };
     match timeout(TIMEOUT, heard).await {
         Ok(Some(())) => Some(true),
-        // Nobody listens there.
+        // No server listens there.
         Ok(None) => None,
         Err(_) => Some(false),
     }

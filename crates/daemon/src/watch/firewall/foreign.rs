@@ -221,24 +221,24 @@ fn fields(first: &[u8], last: &[u8], widths: &[usize]) -> Option<Vec<(Vec<u8>, V
 /// Reads `NFT_MSG_NEWSETELEM` of a set whose fields have these lengths.
 pub fn elements(message: &Message<'_>, widths: &[usize]) -> Vec<Element> {
     let list = message.attributes().nest(3);
-    let element = |bytes: &[u8]| {
-        let element = attributes(bytes);
-        let flags = element.be32(3).unwrap_or(0);
-        let first = element.nest(1).value(1);
-        // A key with a second end is one of several fields.
-        let has_end = element.value(10).is_some();
-        let last = element.nest(10).value(1);
-        let key = match (first, last) {
-            _ if flags & CATCH_ALL != 0 => Key::All,
-            (Some(first), Some(last)) => {
-                fields(first, last, widths).map_or(Key::Unclear, Key::Fields)
-            }
-            (Some(key), None) if flags & INTERVAL_END != 0 => Key::End(key.to_vec()),
-            (Some(key), None) if !has_end => Key::At(key.to_vec()),
-            _ => Key::Unclear,
-        };
-        let verdict = element.nest(2).value(2).map(|nest| verdict(&attributes(nest)));
-        Element { key, verdict }
+    list.map(|attribute| element(attribute.value, widths)).collect()
+}
+
+/// Reads one element of a set.
+fn element(bytes: &[u8], widths: &[usize]) -> Element {
+    let element = attributes(bytes);
+    let flags = element.be32(3).unwrap_or(0);
+    let first = element.nest(1).value(1);
+    // A key with a second end is one of several fields.
+    let has_end = element.value(10).is_some();
+    let last = element.nest(10).value(1);
+    let key = match (first, last) {
+        _ if flags & CATCH_ALL != 0 => Key::All,
+        (Some(first), Some(last)) => fields(first, last, widths).map_or(Key::Unclear, Key::Fields),
+        (Some(key), None) if flags & INTERVAL_END != 0 => Key::End(key.to_vec()),
+        (Some(key), None) if !has_end => Key::At(key.to_vec()),
+        _ => Key::Unclear,
     };
-    list.map(|attribute| element(attribute.value)).collect()
+    let verdict = element.nest(2).value(2).map(|nest| verdict(&attributes(nest)));
+    Element { key, verdict }
 }

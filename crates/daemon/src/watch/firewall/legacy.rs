@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use super::expression::{Expression, Verdict, What, xtables_match, xtables_target};
 use super::foreign::{Base, Chain, IPV4, IPV6, Ruleset, Table};
 
-/// Who may not read that sees here which tables the kernel's modules hold.
+/// Where a process that may not read that sees which tables the kernel's modules hold.
 const MODULES: &str = "/proc/modules";
 /// `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`
 const GET_INFO: libc::c_int = 64;
@@ -128,7 +128,14 @@ pub fn read() -> Vec<Listing> {
 /// Returns the tables of one kind.
 fn tables(kind: &'static Kind) -> Vec<Listing> {
     let names = fs::read_to_string(kind.names);
-    let is_there = |name: &str| match &names {
+    let there = TABLES.iter().filter(|(name, _)| is_there(kind, &names, name));
+    there.filter_map(|(name, _)| listing(kind, name).ok()).collect()
+}
+
+/// Returns whether a table is there, by the list of tables, or where that may not be read by the
+/// list of modules.
+fn is_there(kind: &Kind, names: &io::Result<String>, name: &str) -> bool {
+    match &names {
         Ok(names) => names.lines().any(|line| line == name),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let module = format!("{}{name} ", kind.module);
@@ -136,9 +143,7 @@ fn tables(kind: &'static Kind) -> Vec<Listing> {
                 .is_ok_and(|modules| modules.lines().any(|line| line.starts_with(&module)))
         }
         Err(_) => false,
-    };
-    let there = TABLES.iter().filter(|(name, _)| is_there(name));
-    there.filter_map(|(name, _)| listing(kind, name).ok()).collect()
+    }
 }
 
 fn listing(kind: &'static Kind, name: &'static str) -> io::Result<Listing> {

@@ -20,13 +20,12 @@ use std::time::Duration;
 use bramblegate_netlink::netfilter::GROUP_NFTABLES;
 use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, messages};
 use ipnet::IpNet;
-use rustix::net::netdevice::name_to_index;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub use crate::event::FirewallWatch;
 use crate::event::{Blocker, Dropped, Event, Firewall, RuleCount, Traffic};
-use crate::packet::{ICMP, ICMPV6};
+use crate::packet::{ICMP, ICMPV6, index_of};
 use crate::sync::{Closed, next_aligned, reached};
 use crate::watch::emit;
 
@@ -142,7 +141,7 @@ fn blocker(
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blockers {
     /// on the way that it takes
-    pub exit: Option<Blocker>,
+    pub egress: Option<Blocker>,
     /// on ways that it would take by other uplinks
     pub spare: Vec<(String, Blocker)>,
     /// of what is promised beside that
@@ -193,7 +192,8 @@ pub fn read_any(bytes: &[u8]) {
 
 /// Returns the ports that packets pass; `None` without a cluster port.
 fn place(watch: &FirewallWatch) -> Option<Place> {
-    let port = |name: &String| Port { name: name.clone(), index: index_of(name), bridge: false };
+    let port =
+        |name: &String| Port { name: name.clone(), index: index_of(name).ok(), bridge: false };
     let cluster = Port { bridge: watch.bridge, ..port(watch.cluster_port.as_ref()?) };
     let head = match watch.head.or_else(|| watch.cluster_networks.first().copied()) {
         Some(IpNet::V4(head)) => Some(head),
@@ -210,9 +210,11 @@ fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset) -> Blockers {
 /// known.
 fn place_of(watch: &FirewallWatch, place: &Place, traffic: Traffic) -> Place {
     let mut place = place.clone();
-    let by_exit = matches!(traffic, Traffic::Datagrams | Traffic::Own);
-    if let Some(exit) = watch.exit.as_ref().filter(|exit| by_exit && watch.uplinks.contains(exit)) {
-        place.uplinks.retain(|uplink| uplink.name == *exit);
+    let by_egress = matches!(traffic, Traffic::Datagrams | Traffic::Own);
+    if let Some(egress) =
+        watch.egress.as_ref().filter(|egress| by_egress && watch.uplinks.contains(egress))
+    {
+        place.uplinks.retain(|uplink| uplink.name == *egress);
     }
     if matches!(traffic, Traffic::VenueIpv6 { .. }) {
         place.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
@@ -227,14 +229,14 @@ fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) ->
         let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
             continue;
         };
-        if watch.exit.as_ref().is_none_or(|exit| *exit == uplink.name) {
-            found.exit.get_or_insert(blocker);
+        if watch.egress.as_ref().is_none_or(|egress| *egress == uplink.name) {
+            found.egress.get_or_insert(blocker);
         } else {
             found.spare.push((uplink.name.clone(), blocker));
         }
     }
     // Of what is forwarded all is reported already where not even connections are.
-    let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.exit.is_some();
+    let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.egress.is_some();
     let promised: Vec<Traffic> =
         watch.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
     for traffic in &promised {
@@ -350,8 +352,8 @@ impl Source {
         legacy::add(&mut ruleset, self.legacy.clone());
         let found = judge(&self.watch, &ruleset);
         let before = std::mem::replace(&mut self.blockers, found.clone());
-        if found.exit != before.exit {
-            self.report(Firewall::Blocked(found.exit)).await?;
+        if found.egress != before.egress {
+            self.report(Firewall::Blocked(found.egress)).await?;
         }
         if found.spare != before.spare {
             self.report(Firewall::BlockedSpare(found.spare)).await?;
@@ -394,18 +396,11 @@ impl Source {
         let curious = self.readings > 0;
         self.readings = self.readings.saturating_sub(1);
         let suspicious =
-            curious || self.blockers.exit.is_some() || counters::suspicious(before, counts);
+            curious || self.blockers.egress.is_some() || counters::suspicious(before, counts);
         Ok(Some(if suspicious {
             Instant::now() + COUNTERS_SUSPICIOUS
         } else {
             next_aligned(COUNTERS)
         }))
     }
-}
-
-fn index_of(name: &str) -> Option<u32> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket =
-        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
-    name_to_index(&socket, name).ok()
 }

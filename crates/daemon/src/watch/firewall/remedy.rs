@@ -264,7 +264,15 @@ fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
     }
     // A rule of its user's own is beaten only by one before it.
     let verb = if found.culprit.starts_with("ufw-user") { "prepend allow" } else { "allow" };
-    let command = |clause: &Clause| match (&clause.input, &clause.output, &clause.what) {
+    let usable = matches!(found.base_name, "INPUT" | "OUTPUT");
+    let commands: Option<Vec<String>> =
+        clauses.iter().filter(|_| usable).map(|clause| ufw_command(verb, clause)).collect();
+    commands.filter(|commands| !commands.is_empty()).map(|commands| commands.join("; "))
+}
+
+/// Returns the command of ufw that lets packets of a clause through; `None`: there is none.
+fn ufw_command(verb: &str, clause: &Clause) -> Option<String> {
+    match (&clause.input, &clause.output, &clause.what) {
         (Some(input), None, What::Everything) => Some(format!("ufw {verb} in on {input}")),
         (None, Some(output), What::Everything) => Some(format!("ufw {verb} out on {output}")),
         (Some(input), None, What::Port(protocol, "dport", port)) => Some(format!(
@@ -272,8 +280,5 @@ fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
             protocol_name(*protocol)
         )),
         _ => None,
-    };
-    let usable = matches!(found.base_name, "INPUT" | "OUTPUT");
-    let commands: Option<Vec<String>> = clauses.iter().filter(|_| usable).map(command).collect();
-    commands.filter(|commands| !commands.is_empty()).map(|commands| commands.join("; "))
+    }
 }

@@ -242,7 +242,7 @@ impl Trace<'_> {
         there.through
     }
 
-    /// Does the rule match, and what does it decide then?
+    /// Returns whether the rule matches, and what it decides then.
     fn rule(&self, rule: &[Expression]) -> (Truth, Option<Verdict>) {
         let mut registers = Registers::new();
         let mut truth = Truth::Yes;
@@ -334,20 +334,6 @@ impl Trace<'_> {
         let packet = self.packet;
         let input = packet.input.as_ref().filter(|_| self.view.input);
         let output = packet.output.as_ref().filter(|_| self.view.output);
-        let index = |port: Option<&Port>| match port {
-            Some(port) if !self.view.members => {
-                Some(port.index.map_or_else(Bytes::default, |index| {
-                    Bytes::known(index.to_ne_bytes().to_vec())
-                }))
-            }
-            Some(_) => Some(Bytes::default()),
-            None => None,
-        };
-        let name = |port: Option<&Port>, members: bool| match port {
-            Some(port) if !members => Some(Bytes::known(padded(&port.name))),
-            Some(_) => Some(Bytes::default()),
-            None => None,
-        };
         let ethertype = match (packet.arp, packet.ipv6) {
             (true, _) => ETHERTYPE_ARP,
             (false, true) => ETHERTYPE_IPV6,
@@ -356,17 +342,17 @@ impl Trace<'_> {
         let protocol = ethertype.to_be_bytes();
         match what {
             What::Meta(1) => Some(Bytes::known(protocol.to_vec())),
-            What::Meta(4) => index(input),
-            What::Meta(5) => index(output),
-            What::Meta(6) => name(input, self.view.members),
-            What::Meta(7) => name(output, self.view.members),
+            What::Meta(4) => self.index(input),
+            What::Meta(5) => self.index(output),
+            What::Meta(6) => name_of(input, self.view.members),
+            What::Meta(7) => name_of(output, self.view.members),
             // ARPHRD_ETHER: others have no ARP that would matter here.
             What::Meta(8 | 9) if packet.arp => Some(Bytes::known(1_u16.to_ne_bytes().to_vec())),
             What::Meta(15) => Some(Bytes::known(vec![self.view.family])),
             What::Meta(16) if packet.arp => None,
             What::Meta(16) => Some(Bytes::known(vec![packet.protocol])),
-            What::Meta(17) => name(input.filter(|port| port.bridge), false),
-            What::Meta(18) => name(output.filter(|port| port.bridge), false),
+            What::Meta(17) => name_of(input.filter(|port| port.bridge), false),
+            What::Meta(18) => name_of(output.filter(|port| port.bridge), false),
             What::Ct(0) => Some(self.state().map_or_else(Bytes::default, |state| {
                 Bytes::known(u32::from(state).to_ne_bytes().to_vec())
             })),
@@ -397,31 +383,56 @@ impl Trace<'_> {
         }
     }
 
+    /// Returns what `iif` and `oif` load.
+    fn index(&self, port: Option<&Port>) -> Option<Bytes> {
+        match port {
+            Some(port) if !self.view.members => {
+                Some(port.index.map_or_else(Bytes::default, |index| {
+                    Bytes::known(index.to_ne_bytes().to_vec())
+                }))
+            }
+            Some(_) => Some(Bytes::default()),
+            None => None,
+        }
+    }
+
     fn ports(&self, ports: &Ports) -> Truth {
         let packet = self.packet;
         let has_ports = matches!(packet.protocol, TCP | UDP);
         if !has_ports || ports.protocol.is_some_and(|protocol| protocol != packet.protocol) {
             return Truth::No;
         }
-        let within = |ranges: &Option<PortRanges>, at: usize| {
-            let Some(PortRanges { ranges, inverted }) = ranges else { return Truth::Yes };
-            let port = packet.transport.part(at, 2);
-            let inside = ranges.iter().fold(Truth::No, |found, (first, last)| {
-                found.or(compare(&port, 5, &first.to_be_bytes()).and(compare(
-                    &port,
-                    3,
-                    &last.to_be_bytes(),
-                )))
-            });
-            inside.not_if(*inverted)
-        };
-        let (source, destination) = (within(&ports.source, 0), within(&ports.destination, 2));
+        let (source, destination) =
+            (self.is_port_within(&ports.source, 0), self.is_port_within(&ports.destination, 2));
         let flags = ports.tcp_flags.map_or(Truth::Yes, |(looked_at, set, inverted)| {
             let seen = masked(&packet.transport.part(13, 1), &[looked_at], &[0]);
             compare(&seen, 0, &[set]).not_if(inverted)
         });
         let matching = if ports.either { source.or(destination) } else { source.and(destination) };
         matching.and(flags)
+    }
+
+    /// Returns whether the port at this offset of the transport header is in the ranges.
+    fn is_port_within(&self, ranges: &Option<PortRanges>, at: usize) -> Truth {
+        let Some(PortRanges { ranges, inverted }) = ranges else { return Truth::Yes };
+        let port = self.packet.transport.part(at, 2);
+        let inside = ranges.iter().fold(Truth::No, |found, (first, last)| {
+            found.or(compare(&port, 5, &first.to_be_bytes()).and(compare(
+                &port,
+                3,
+                &last.to_be_bytes(),
+            )))
+        });
+        inside.not_if(*inverted)
+    }
+}
+
+/// Returns what `iifname` and `oifname` load; a bridge's `members` have names that are not known.
+fn name_of(port: Option<&Port>, members: bool) -> Option<Bytes> {
+    match port {
+        Some(port) if !members => Some(Bytes::known(padded(&port.name))),
+        Some(_) => Some(Bytes::default()),
+        None => None,
     }
 }
 

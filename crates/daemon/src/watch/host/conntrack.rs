@@ -47,11 +47,13 @@ fn statistics(socket: &mut Option<Socket>) -> Result<(u32, u32), Errno> {
 }
 
 fn proc_usage() -> Option<(u32, u32)> {
-    let number = |name: &str| {
-        let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/{name}")).ok()?;
-        text.trim().parse().ok()
-    };
     Some((number("nf_conntrack_count")?, number("nf_conntrack_max")?))
+}
+
+/// Reads a number of connection tracking.
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::fs::read_to_string(format!("/proc/sys/net/netfilter/{name}")).ok()?;
+    text.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -149,15 +149,19 @@ pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
 /// Finds `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's
 /// address on a Pi 5.
 pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
-    let named = |path: &PathBuf, end: &str| {
-        path.file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| name.starts_with("soc") && name.ends_with(end))
-    };
-    let buses =
-        entries(&root.join("sys/devices/platform")).into_iter().filter(|path| named(path, ""));
-    let firmware = buses.flat_map(|bus| entries(&bus)).filter(|path| named(path, ":firmware"));
+    let buses = entries(&root.join("sys/devices/platform"))
+        .into_iter()
+        .filter(|path| is_soc_file(path, ""));
+    let firmware =
+        buses.flat_map(|bus| entries(&bus)).filter(|path| is_soc_file(path, ":firmware"));
     firmware.map(|folder| folder.join("get_throttled")).find(|file| file.exists())
+}
+
+/// Returns whether a file of the system on chip ends so.
+fn is_soc_file(path: &Path, end: &str) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with("soc") && name.ends_with(end))
 }
 
 /// Returns the percent of space, and of inodes, that ordinary users have left. Some file systems
@@ -185,7 +189,7 @@ fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
 /// Returns whether the clock is set. A Pi without a clock of its own has a guessed time until the
 /// network sets it. systemd-timesyncd leaves a mark; other time servers do not, so without
 /// timesyncd a date that can be is believed.
-fn is_clock_set(root: &Path, now: SystemTime) -> bool {
+pub(crate) fn is_clock_set(root: &Path, now: SystemTime) -> bool {
     let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
     let there = |path: &str| root.join(path).exists();
     possible

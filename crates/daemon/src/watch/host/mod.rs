@@ -32,6 +32,7 @@ pub use crate::event::VitalsPlan;
 use crate::event::{Event, Head, Vital};
 use crate::sync::{Closed, next_aligned};
 use crate::watch::emit;
+pub(crate) use head::is_clock_set;
 use head::{SENSORS, Seen, View};
 pub use neighbours::Neighbours;
 use ports::Ports;
@@ -169,14 +170,16 @@ fn is_near(head: &Head, limits: &VitalLimits) -> bool {
     // The share of the last minute: from half of the limit to the limit it takes half a minute at
     // least.
     let waiting = limits.pressure.map(|limit| limit / 2);
-    let few = |free: Option<u8>, limit: Option<u8>| {
-        free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE)
-    };
     head.temperature.is_some_and(|degrees| degrees >= limits.temperature_above - WARM)
         || head.under_voltage == Some(true)
         || head.throttled == Some(true)
-        || few(head.memory, limits.memory_free_below)
+        || is_close(head.memory, limits.memory_free_below)
         || waits.iter().flatten().any(|wait| waiting.is_some_and(|from| *wait >= from))
+}
+
+/// Returns whether what is free is within [`CLOSE`] of its limit.
+fn is_close(free: Option<u8>, limit: Option<u8>) -> bool {
+    free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE)
 }
 
 #[cfg(test)]

@@ -109,17 +109,17 @@ fn listens(table: &str) -> Option<bool> {
 
 /// Addresses of servers; names would have to be resolved, which DHCP's option 42 cannot wait for.
 fn addresses(text: &str) -> Vec<Ipv4Addr> {
-    let of_line = |line: &str| -> Vec<Ipv4Addr> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match (words.as_slice(), line.trim().strip_prefix("NTP=")) {
-            (_, Some(list)) => {
-                list.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-            }
-            (["server" | "pool" | "peer", address, ..], _) => address.parse().into_iter().collect(),
-            _ => Vec::new(),
-        }
-    };
-    text.lines().flat_map(of_line).collect()
+    text.lines().flat_map(servers_of).collect()
+}
+
+/// Returns the addresses of time servers in a line of chrony's, ntpd's or timesyncd's settings.
+fn servers_of(line: &str) -> Vec<Ipv4Addr> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match (words.as_slice(), line.trim().strip_prefix("NTP=")) {
+        (_, Some(list)) => list.split_whitespace().filter_map(|word| word.parse().ok()).collect(),
+        (["server" | "pool" | "peer", address, ..], _) => address.parse().into_iter().collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ const LISTINGS: [Listing; 5] =
 const SETTLE: Duration = Duration::from_millis(20);
 /// Shortest time between two listings, so that a storm cannot keep us listing.
 const DUMP_SPACING: Duration = Duration::from_millis(100);
-/// So many readings follow one another at once; a cable that is plugged in takes some ten, …
+/// Bounds the readings that follow one another at once; a cable that is plugged in takes some ten,
+/// …
 const READINGS: u32 = 32;
 /// … and in a storm there is one in each interval: what comes meanwhile waits and is read together.
 const READING_INTERVAL: Duration = Duration::from_millis(10);

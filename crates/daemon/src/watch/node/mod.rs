@@ -146,7 +146,7 @@ const MOVE_INTERVAL: Duration = Duration::from_millis(50);
 /// An address that has not moved for so long needs no place among those: a board that was replaced
 /// is known at once, even in a flood.
 const MOVED_LATELY: Duration = Duration::from_secs(60);
-/// So many addresses are remembered before those that have not moved lately are forgotten.
+/// Bounds the addresses that are remembered; then those that have not moved lately are forgotten.
 const MOVED: usize = 4096;
 
 /// Holds what was reported last, so that only changes are reported.

@@ -29,8 +29,8 @@ const TIMES: u8 = 20;
 /// (RFC 3542 3.1).
 const REQUEST: [u8; 8] = [128, 0, 0, 0, 0, 0, 0, 0];
 const REPLY: u32 = 129;
-/// So many answers are looked at, and so many addresses asked for, at a time: who answers in the
-/// name of a whole network fills no table.
+/// Bounds the answers that are looked at, and the addresses asked for, at a time: a computer that
+/// answers in the name of a whole network fills no table.
 const MOST: usize = 512;
 
 /// When the nodes are asked.
@@ -51,7 +51,7 @@ impl RollCall {
         self.soon();
     }
 
-    /// One has come.
+    /// Has a round begin soon, since a neighbour has come.
     pub fn soon(&mut self) {
         if self.plan.is_some() {
             let soon = Instant::now() + SOON;

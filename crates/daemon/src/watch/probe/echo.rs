@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::unguessable;
+use crate::packet::checksum;
 
 /// `ICMP_ECHO`, `ICMP_ECHOREPLY`; `ICMPV6_ECHO_REQUEST`, `ICMPV6_ECHO_REPLY`
 pub(super) const TYPES_V4: (u8, u8) = (8, 0);
@@ -147,23 +148,6 @@ pub(super) fn request<const N: usize>(
         *header = [kind, 0, high, low, i, j, s, t];
     }
     message
-}
-
-/// Returns the internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be
-/// added up at the end.
-fn checksum(bytes: &[u8]) -> u16 {
-    let (mut sum, mut rest) = (0_u64, bytes);
-    while let Some((word, more)) = rest.split_first_chunk() {
-        sum += u64::from(u32::from_be_bytes(*word));
-        rest = more;
-    }
-    let mut last = [0; 4];
-    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
-    sum += u64::from(u32::from_be_bytes(last));
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or(0)
 }
 
 /// Returns sequence number and payload of an echo reply. Raw IPv4 sockets give the IP header along.

@@ -21,14 +21,14 @@ use crate::config::{HttpExpectation, NodeProbe};
 use crate::event::{PortalUrl, Reachability};
 use crate::supervise::Task;
 
-/// No more of a head, or of a body, is read (bytes).
+/// Bounds what is read of a head, or of a body (bytes).
 const LONGEST: usize = 64 * 1024;
-/// No more is read of an answer with all that is none of it (bytes): interim answers and the frames
-/// of chunks may be many, and each costs as much as a long one.
+/// Bounds what is read of an answer with all that is none of it (bytes): interim answers and the
+/// frames of chunks may be many, and each costs as much as a long one.
 const MOST: u64 = 4 * LONGEST as u64;
 /// No head has more lines.
 const HEADERS: usize = 256;
-/// So much of a portal's page is looked at, and waited for so long, for where it leads.
+/// Bounds how much of a portal's page is searched for where it leads (bytes), and the wait for it.
 const PAGE: usize = 16 * 1024;
 const PAGE_WAIT: Duration = Duration::from_secs(1);
 /// It is looked at so often while it comes: in ordinary segments it is a dozen.

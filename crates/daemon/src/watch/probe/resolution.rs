@@ -5,11 +5,9 @@
 use std::net::IpAddr;
 
 use bramblegate_netlink::{Protocol, Socket};
-use rustix::net::netdevice::name_to_index;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use tracing::trace;
 
-use crate::event::LinkIndex;
+use crate::packet::index_of;
 use crate::watch::node::resolve_anew;
 
 /// Holds the socket to the kernel, opened when first needed.
@@ -20,7 +18,7 @@ impl Resolution {
     /// Makes the kernel forget the boards at these addresses behind `port`. What it refuses is left
     /// as it is: then the kernel finds out by itself, in half a minute.
     pub fn begin_anew(&mut self, port: &str, addresses: &[IpAddr]) {
-        let Some(index) = index_of(port).filter(|_| !addresses.is_empty()) else { return };
+        let Some(index) = index_of(port).ok().filter(|_| !addresses.is_empty()) else { return };
         let connection = match &mut self.0 {
             Some(connection) => connection,
             none => match Socket::open(Protocol::Route, &[]) {
@@ -34,10 +32,4 @@ impl Resolution {
             }
         }
     }
-}
-
-fn index_of(port: &str) -> Option<LinkIndex> {
-    let socket =
-        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
-    name_to_index(&socket, port).ok()
 }

@@ -107,20 +107,21 @@ pub fn networkd_files(root: &Path, index: LinkIndex) -> Vec<String> {
 /// the port or give it a fixed address.
 fn dhcpcd(root: &Path, name: &str) -> bool {
     let conf = read(root, "etc/dhcpcd.conf");
-    let words = |key: &str| -> Vec<String> {
-        let lines =
-            conf.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
-        lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
-    };
     let named = |patterns: &[String]| {
         patterns.iter().any(|p| Pattern::new(p).is_ok_and(|p| p.matches(name)))
     };
-    let (denied, allowed) = (words("denyinterfaces"), words("allowinterfaces"));
+    let (denied, allowed) = (words(&conf, "denyinterfaces"), words(&conf, "allowinterfaces"));
     if named(&denied) || !allowed.is_empty() && !named(&allowed) || fixed_by_dhcpcd(&conf, name) {
         return false;
     }
     let files = ["pid".to_owned(), format!("{name}.pid"), format!("{name}-4.pid")];
     files.iter().any(|file| root.join("run/dhcpcd").join(file).exists())
+}
+
+/// Returns the words behind a key of dhcpcd.conf(5).
+fn words(conf: &str, key: &str) -> Vec<String> {
+    let lines = conf.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
 /// Returns whether `dhcpcd.conf` gives this port a fixed IPv4 address, or no IPv4.

@@ -24,7 +24,7 @@ use crate::packet;
 use crate::sync::{Closed, reached, readable};
 use crate::watch::emit;
 
-/// Who is asked: all routers of the link.
+/// The address that is asked: all routers of the link (RFC 4291 2.7.1).
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// `MAX_RTR_SOLICITATIONS`, `RTR_SOLICITATION_INTERVAL` (RFC 4861, section 10).
 const SOLICITATIONS: u8 = 3;
@@ -42,7 +42,7 @@ const AT_ONCE: u32 = 8;
 const SPACING: Duration = Duration::from_secs(10);
 /// What waits in the kernel is bounded too, in bytes.
 const BUFFER: usize = 64 << 10;
-/// So many are taken out of it in a row.
+/// Bounds the messages that are taken out of it in a row.
 const BATCH: usize = 16;
 /// Longer than any link's packet that is not a jumbogram, in bytes.
 const LONGEST: usize = 9216;

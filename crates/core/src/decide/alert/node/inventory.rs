@@ -64,7 +64,7 @@ fn named_as_the_head(facts: &Facts) -> Option<Alert> {
 /// Returns the alert that a board answers at the address of another node.
 fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
     let WrongDevice { address, mac, owner, node } = misplaced;
-    let wanted = owner.written_mac.map_or_else(String::new, |mac| mac.to_string());
+    let wanted = owner.configured_mac.map_or_else(String::new, |mac| mac.to_string());
     let text = match node.filter(|node| node.origin == Origin::Settings) {
         Some(node) => format!(
             "{address} belongs to {}, but the board of {} ({mac}) answers there, so the two seem \

@@ -37,7 +37,7 @@ enum Seen {
     #[default]
     Nothing,
     /// nothing either, for as many rounds as make a node down; but it may be starting still
-    RestoredAcks,
+    Unanswered,
     Up,
     Down,
 }
@@ -78,12 +78,12 @@ struct Boot {
 }
 
 impl NodeState {
-    /// Why it is degraded; `None` if it is not.
+    /// Returns why it is degraded; `None` if it is not.
     pub fn trouble(&self) -> Option<Trouble> {
         (self.health == NodeHealth::Degraded).then(|| self.watch.trouble()).flatten()
     }
 
-    /// It has answered since it is known here.
+    /// Returns whether it has answered since it is known here.
     pub fn has_answered(&self) -> bool {
         self.watch.answered
     }
@@ -101,12 +101,12 @@ impl NodeState {
         self.watch.silent
     }
 
-    /// It was asked often enough and has not answered yet.
+    /// Returns whether it was asked often enough and has not answered yet.
     pub(super) fn is_unanswered(&self) -> bool {
-        self.watch.seen == Seen::RestoredAcks && self.watch.health() == NodeHealth::Unknown
+        self.watch.seen == Seen::Unanswered && self.watch.health() == NodeHealth::Unknown
     }
 
-    /// How far a booting node has come: the file that it loaded last.
+    /// Returns how far a booting node has come: the file that it loaded last.
     pub fn stage(&self) -> Option<&str> {
         let boot = self.watch.boot().filter(|_| self.health == NodeHealth::Booting);
         boot.map(|boot| boot.stage.as_str())
@@ -140,14 +140,14 @@ impl Nodes {
         self.show(round.node, now)
     }
 
-    /// A node that is silent is not starting any more.
+    /// Takes a silent node as down: it is not starting any more.
     pub(super) fn presume_down(&mut self, id: NodeId) {
         if let Some(node) = self.get_mut(id).filter(|node| node.is_silent()) {
             (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
         }
     }
 
-    /// The node loads `file`: it boots, and has news for a while.
+    /// Takes in that the node loads `file`: it boots, and has news for a while.
     pub fn boots(&mut self, id: NodeId, file: &str, now: Instant) -> Option<HealthChange> {
         let node = self.get_mut(id)?;
         let before = node.watch.boot().map(|boot| boot.until);
@@ -161,13 +161,14 @@ impl Nodes {
         self.show(id, now)
     }
 
-    /// The node is worked on, or no longer: its rounds are counted, but it raises no alarm.
+    /// Puts the node into maintenance, or out of it: its rounds are counted, but it raises no
+    /// alarm.
     pub fn set_maintenance(&mut self, id: NodeId, on: bool, now: Instant) -> Option<HealthChange> {
         self.get_mut(id)?.watch.maintenance = on;
         self.show(id, now)
     }
 
-    /// Those that boot, the one that has been silent for longest first.
+    /// Returns those that boot, the one that has been silent for longest first.
     pub fn booting(&self) -> impl Iterator<Item = &NodeState> {
         let nodes = self.booting.iter().filter_map(|(_, id)| self.get(*id));
         nodes.filter(|node| node.health == NodeHealth::Booting)
@@ -178,18 +179,19 @@ impl Nodes {
         self.silences
     }
 
-    /// From now on the nodes can be heard: those that have not answered yet may be starting.
+    /// Notes that from now on the nodes can be heard: those that have not answered yet may be
+    /// starting.
     pub fn cable_comes(&mut self, now: Instant) {
         self.cable_since = now;
     }
 
-    /// Those that were asked often enough and have not answered yet, oldest number first, and how
-    /// many they are: they may be starting.
+    /// Returns those that were asked often enough and have not answered yet, oldest number first,
+    /// and how many they are: they may be starting.
     pub fn unanswered(&self) -> (impl Iterator<Item = &NodeState>, usize) {
         (self.unanswered.iter().filter_map(|id| self.get(*id)), self.unanswered.len())
     }
 
-    /// Whether some that are silent may be starting.
+    /// Returns whether some that are silent may be starting.
     pub fn may_start(&self, health: &Health, now: Instant) -> bool {
         now < self.cable_since + health.boot_grace || !self.unanswered.is_empty()
     }
@@ -266,7 +268,7 @@ impl Watch {
         self.streak = self.streak.saturating_add(1);
         // A node that was never seen is up with its first answer: there is no reason to wait at the
         // start.
-        let never = matches!(self.seen, Seen::Nothing | Seen::RestoredAcks);
+        let never = matches!(self.seen, Seen::Nothing | Seen::Unanswered);
         let needed = match target {
             Seen::Up if never => 1,
             Seen::Up => health.up_after,
@@ -277,7 +279,7 @@ impl Watch {
             return;
         }
         if never && target == Seen::Down && starting {
-            self.seen = Seen::RestoredAcks;
+            self.seen = Seen::Unanswered;
             return;
         }
         if !never {
@@ -287,12 +289,12 @@ impl Watch {
         (self.slow, self.lossy) = (false, false);
     }
 
-    /// Its next answer is that of a system that has just begun.
+    /// Begins the measurement again: its next answer is that of a system that has just begun.
     fn begin_anew(&mut self) {
         (self.seen, self.streak, self.lost) = (Seen::Nothing, 0, 0);
     }
 
-    /// It went down or came up: so often within the window is flapping.
+    /// Counts that it went down or came up: so often within the window is flapping.
     fn changed(&mut self, health: &Health, now: Instant) {
         let most = health.flap_changes as usize;
         let changes = &mut self.rare().changes;
@@ -305,7 +307,7 @@ impl Watch {
         self.flapping |= begun && changes.len() == most;
     }
 
-    /// It flaps no more once it has kept still for half of the window.
+    /// Ends the flapping once it has kept still for half of the window.
     fn calm(&mut self, health: &Health, now: Instant) {
         let last = self.rare.as_ref().and_then(|rare| rare.changes.back().copied());
         if last.is_none_or(|last| now.saturating_since(last) >= health.flap_window / 2) {
@@ -314,7 +316,7 @@ impl Watch {
         }
     }
 
-    /// Slow and lossy, each with a lower bound at which it ends.
+    /// Judges whether it is slow or lossy, each with a lower bound at which it ends.
     fn judge(&mut self, rtt: Option<Duration>, health: &Health) {
         if self.settled >= SETTLED {
             let long = |limit: Duration| {
@@ -341,17 +343,18 @@ impl Watch {
             _ if self.maintenance => NodeHealth::Maintenance,
             _ if self.boot().is_some() => NodeHealth::Booting,
             _ if self.flapping => NodeHealth::Degraded,
-            Seen::Nothing | Seen::RestoredAcks => NodeHealth::Unknown,
+            Seen::Nothing | Seen::Unanswered => NodeHealth::Unknown,
             Seen::Down => NodeHealth::Down,
             Seen::Up if self.slow || self.lossy => NodeHealth::Degraded,
             Seen::Up => NodeHealth::Up,
         }
     }
 
-    /// One that boots is silent by its nature, and so not down.
+    /// Returns whether it is down by silence: one that boots is silent by its nature, and so not
+    /// down.
     fn is_silent(&self, health: &Health) -> bool {
         match self.seen {
-            Seen::RestoredAcks | Seen::Down => true,
+            Seen::Unanswered | Seen::Down => true,
             Seen::Nothing => self.boot().is_some() && self.streak >= health.down_after,
             Seen::Up => false,
         }
@@ -372,7 +375,7 @@ impl Watch {
     }
 }
 
-/// RFC 6298, 2.3, with alpha = 1/8.
+/// Smooths the round trip by RFC 6298, 2.3, with alpha = 1/8.
 fn smooth(known: Option<Duration>, rtt: Duration) -> Duration {
     known.map_or(rtt, |known| (known * 7 + rtt) / 8)
 }

@@ -70,7 +70,7 @@ pub struct AdvertisedNames {
 }
 
 impl AdvertisedNames {
-    /// A board says what it calls itself. `known`: by other things this board is, and so many are.
+    /// Takes in what a board calls itself. `known`: by other things this board is, and so many are.
     pub fn say(&mut self, mac: Mac, name: &str, known: (bool, usize), now: Instant) -> Heard {
         let Some(name) = name::legal(name) else { return Heard::Known };
         let (is_known, known) = known;
@@ -133,7 +133,8 @@ impl AdvertisedNames {
         changed
     }
 
-    /// A board had this name in an earlier run, by a lease that ends at `until`; `None` = never.
+    /// Keeps the name that a board had in an earlier run, by a lease that ends at `until`; `None` =
+    /// never.
     pub fn keep(&mut self, mac: Mac, name: &str, until: Option<Instant>) {
         let Some(name) = name::legal(name).filter(|name| !self.kept.contains_key(name)) else {
             return;
@@ -154,18 +155,18 @@ impl AdvertisedNames {
         self.advertised.len() + self.kept.len()
     }
 
-    /// What a board calls itself, or was called in an earlier run.
+    /// Returns what a board calls itself, or was called in an earlier run.
     pub fn of(&self, mac: Mac) -> Option<&str> {
         let advertised = self.advertised.get(&mac).map(|advertised| &advertised.name);
         advertised.or_else(|| self.keepers.get(&mac)).map(String::as_str)
     }
 
-    /// Another board has had this name since an earlier run.
+    /// Returns whether another board has had this name since an earlier run.
     pub fn is_anothers(&self, name: &str, mac: Mac) -> bool {
         self.kept.get(name).is_some_and(|(keeper, _)| *keeper != mac)
     }
 
-    /// Forgets what time has ended. Tells whether there is more for it to end.
+    /// Forgets what time has ended. Returns whether there is more for it to end.
     pub fn sweep(&mut self, is_known: impl Fn(Mac) -> bool, now: Instant) -> bool {
         let over = |mac: Mac, at| !is_known(mac) && now.saturating_since(at) >= STRANGERS_TIME;
         self.advertised.retain(|mac, advertised| !over(*mac, advertised.since));

@@ -12,10 +12,10 @@ use super::super::{NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Mac, NodeId};
 
-/// So many boards that have neither a lease nor an answer to show are listed, at most; each of them
-/// is asked whether it lives.
+/// Bounds the boards that are listed with neither a lease nor an answer to show; each of them is
+/// asked whether it lives.
 const MOST_UNCONFIRMED: usize = 256;
-/// So many strangers may come in a row, if the subnet has as many addresses, …
+/// Bounds the strangers that may come in a row, if the subnet has as many addresses, …
 const MOST_AT_ONCE: usize = 1024;
 /// … and one more in each interval after that.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
@@ -62,8 +62,8 @@ impl Crowd {
         true
     }
 
-    /// One that was taken in answers: it is no stranger's invention, and another may come in its
-    /// place.
+    /// Notes that one that was taken in answers: it is no stranger's invention, and another may
+    /// come in its place.
     pub fn confirm(&mut self) {
         self.rested = Instant::from_boot(self.rested.since_boot().saturating_sub(NEXT_AFTER));
     }
@@ -143,7 +143,7 @@ impl Nodes {
         if self.unconfirmed(NodeId::default()).next().is_some() {
             (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) =
                 (now, Some(now + asked_for(settings)));
-            self.layout += 1;
+            self.topology_version += 1;
         }
     }
 
@@ -151,7 +151,7 @@ impl Nodes {
     pub(super) fn let_alone(&mut self, now: Instant) {
         if self.inventory.crowd.rest_at.is_some_and(|at| at <= now) {
             self.inventory.crowd.rest_at = None;
-            self.layout += 1;
+            self.topology_version += 1;
         }
     }
 
@@ -183,15 +183,13 @@ impl Nodes {
             return;
         }
         // One that answered once goes last, even if its address was taken.
-        let group = |answered: bool, placed: bool| {
-            let wanted = move |node: &&NodeState| {
-                (node.has_answered(), node.address.is_some()) == (answered, placed)
-            };
-            self.unconfirmed(newest).filter(wanted).map(|node| node.id).collect::<Vec<_>>()
-        };
-        let groups =
-            [group(false, false), group(false, true), group(true, false), group(true, true)]
-                .concat();
+        let groups = [
+            self.unconfirmed_with(newest, false, false),
+            self.unconfirmed_with(newest, false, true),
+            self.unconfirmed_with(newest, true, false),
+            self.unconfirmed_with(newest, true, true),
+        ]
+        .concat();
         let unconfirmed = groups.len() + 1;
         let too_many = found.saturating_sub(most);
         if too_many > 0 {
@@ -204,7 +202,15 @@ impl Nodes {
         }
     }
 
-    /// Found nodes with neither a lease nor an answer to show, the oldest first.
+    /// Returns found nodes without a lease that have answered or not, and have an address or not.
+    fn unconfirmed_with(&self, newest: NodeId, answered: bool, placed: bool) -> Vec<NodeId> {
+        let wanted = move |node: &&NodeState| {
+            (node.has_answered(), node.address.is_some()) == (answered, placed)
+        };
+        self.unconfirmed(newest).filter(wanted).map(|node| node.id).collect::<Vec<_>>()
+    }
+
+    /// Returns found nodes with neither a lease nor an answer to show, the oldest first.
     fn unconfirmed(&self, but: NodeId) -> impl Iterator<Item = &NodeState> {
         self.iter().filter(move |node| {
             let answers = node.address.is_some()
@@ -235,9 +241,9 @@ mod tests {
 
     #[test]
     fn counts_are_reported_in_steps() {
-        let transitions: Vec<u64> =
+        let reported: Vec<u64> =
             [1, 9, 10, 19, 20, 49, 50, 99, 100, 4321].into_iter().map(round).collect();
-        assert_eq!(transitions, [1, 5, 10, 10, 20, 20, 50, 50, 100, 2000]);
+        assert_eq!(reported, [1, 5, 10, 10, 20, 20, 50, 50, 100, 2000]);
     }
 
     #[test]

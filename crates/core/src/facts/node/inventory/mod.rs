@@ -72,31 +72,32 @@ pub struct WrongDevice<'n> {
 }
 
 impl Nodes {
-    /// The settings give this address to a node, wherever it is now.
-    pub fn is_home(&self, address: IpAddr) -> bool {
+    /// Returns whether the settings give this address to a node, wherever it is now.
+    pub fn is_configured(&self, address: IpAddr) -> bool {
         self.inventory.homes.contains_key(&address)
     }
 
-    /// Our server gave this address of `home` to a board: it is so also while the cluster has
-    /// moved, for leases move along and keep their host parts. Looks at all leases.
+    /// Returns whether our server gave this address of `home` to a board: it is so also while the
+    /// cluster has moved, for leases move along and keep their host parts. Looks at all leases.
     pub fn is_leased(&self, address: IpAddr, home: IpNet) -> bool {
         let host = host_part(address, home);
         host.is_some() && self.inventory.sightings.leased().any(|it| host_part(it, home) == host)
     }
 
-    /// Until when a node uses an address of `net`, as far as it is known: now if the kernel hears
-    /// one there, for as long as its lease lasts if one has one there; `None` if there is none.
-    /// Looks at all of them.
+    /// Returns until when a node uses an address of `net`, as far as it is known: now if the kernel
+    /// hears one there, for as long as its lease lasts if one has one there; `None` if there is
+    /// none. Looks at all of them.
     pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         self.inventory.sightings.used_until(net, now)
     }
 
-    /// A node goes along when the cluster moves: our server gave it its address, or will, for the
-    /// settings know its board and it is not heard where it is not permitted.
+    /// Returns whether a node goes along when the cluster moves: our server gave it its address, or
+    /// will, for the settings know its board and it is not heard where it is not permitted.
     pub fn moves_along(&self, node: &NodeState) -> bool {
         let sightings = &self.inventory.sightings;
         let heard = |mac| sightings.places(mac).any(|place| Some(place) == node.address);
-        node.mac.is_some_and(|mac| sightings.asks(mac) || node.written_mac.is_some() && !heard(mac))
+        node.mac
+            .is_some_and(|mac| sightings.asks(mac) || node.configured_mac.is_some() && !heard(mac))
     }
 
     /// Boards at addresses that the settings give to others.
@@ -114,7 +115,7 @@ impl Nodes {
             return false;
         }
         let address =
-            self.get(id).filter(|node| node.written_mac.is_some()).and_then(|node| node.address);
+            self.get(id).filter(|node| node.configured_mac.is_some()).and_then(|node| node.address);
         address.is_some_and(|address| self.inventory.misplaced.contains_key(&address))
     }
 
@@ -123,7 +124,8 @@ impl Nodes {
         self.inventory.sightings.contests()
     }
 
-    /// Who is worked on: names in lower case; hardware addresses of nodes that were found.
+    /// Returns which nodes are in maintenance: names in lower case; hardware addresses of nodes
+    /// that were found.
     pub fn drained(&self) -> &BTreeSet<String> {
         &self.inventory.drained
     }
@@ -150,7 +152,7 @@ impl Nodes {
         self.is_drained(node) || self.shut_down.holds(node)
     }
 
-    /// An order about one becomes one about the other, which is the same board.
+    /// Passes an order about one node to another, which is the same board.
     pub(super) fn pass_order(&mut self, from: &str, to: String) {
         if from != to {
             self.shut_down.pass(from, &to);
@@ -160,19 +162,19 @@ impl Nodes {
         }
     }
 
-    /// When time alone may change who is here.
+    /// Returns when time alone may change who is here.
     pub fn sweep_at(&self) -> Option<Instant> {
         self.inventory.sweep_at.into_iter().chain(self.inventory.called.next_at()).min()
     }
 
-    /// A board answers at an address of the cluster. Tells whom this made known.
+    /// Takes in that a board answers at an address of the cluster. Returns whom this made known.
     pub fn seen(
         &mut self,
         (address, mac, reachable): (IpAddr, Mac, bool),
         settings: &Settings,
         now: Instant,
     ) -> Vec<NodeId> {
-        if !in_cluster(address, settings) && !self.is_home(address) {
+        if !in_cluster(address, settings) && !self.is_configured(address) {
             // Anybody can claim any address: only those of the cluster make a node.
             return Vec::new();
         }
@@ -188,7 +190,7 @@ impl Nodes {
         boards.filter_map(|board| self.settle(board, settings, now)).collect()
     }
 
-    /// Nobody answers at an address any more.
+    /// Takes in that no board answers at an address any more.
     pub fn unseen(&mut self, address: IpAddr, settings: &Settings, now: Instant) {
         if let Some(mac) = self.inventory.sightings.lose(address) {
             self.judge(address);
@@ -196,13 +198,14 @@ impl Nodes {
         }
     }
 
-    /// A node has an address of our server. Tells whom this made known.
+    /// Takes in that a node has an address of our server. Returns whom this made known.
     pub fn leased(&mut self, lease: &Lease, settings: &Settings, now: Instant) -> Option<NodeId> {
         self.inventory.sightings.give(lease, now);
         self.settle(lease.mac, settings, now)
     }
 
-    /// A lease has ended. A found node that is not there any more is forgotten with it.
+    /// Takes in that a lease has ended. A found node that is not there any more is forgotten with
+    /// it.
     pub fn lease_ended(
         &mut self,
         lease: &Lease,
@@ -225,7 +228,7 @@ impl Nodes {
         }
     }
 
-    /// Forgets what time has ended. Tells who went.
+    /// Forgets what time has ended. Returns who went.
     pub fn sweep(&mut self, settings: &Settings, now: Instant) -> Vec<NodeState> {
         let pushed_out = std::mem::take(&mut self.inventory.pushed_out);
         self.let_alone(now);
@@ -266,7 +269,7 @@ impl Nodes {
         Some(gone)
     }
 
-    /// Brings who a board is in line with what is known of it. Tells the node if it is a new one.
+    /// Brings who a board is in line with what is known of it. Returns the node if it is a new one.
     fn settle(&mut self, mac: Mac, settings: &Settings, now: Instant) -> Option<NodeId> {
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
         self.unlearn(mac);
@@ -307,7 +310,7 @@ impl Nodes {
         Some(id)
     }
 
-    /// A board that was taken for a stranger is a node of the settings; an order about it is one
+    /// Makes a board that was taken for a stranger a node of the settings; an order about it is one
     /// about that node.
     fn become_known(&mut self, stranger: NodeId, id: NodeId, now: Instant) {
         let key = |id| self.get(id).map(NodeState::order_key);
@@ -320,13 +323,15 @@ impl Nodes {
         }
     }
 
-    /// A node that the settings know by its address alone is whichever board answers there: not one
-    /// that has left.
+    /// Forgets the board of a node that the settings know by its address alone: that is whichever
+    /// board answers there, not one that has left.
     fn unlearn(&mut self, mac: Mac) {
         let Some(node) = self.by_mac(mac).filter(|node| node.origin == Origin::Settings) else {
             return;
         };
-        let Some(home) = node.home.filter(|_| node.written_mac.is_none()) else { return };
+        let Some(home) = node.configured_address.filter(|_| node.configured_mac.is_none()) else {
+            return;
+        };
         let sightings = &self.inventory.sightings;
         if sightings.lease(mac).is_none()
             && sightings.at(home).is_some_and(|answers| answers != mac)
@@ -335,15 +340,16 @@ impl Nodes {
         }
     }
 
-    /// The node that this board is: by its hardware address; else one of the settings that has none
-    /// written and is meant by the name that the board calls itself, or by the address where it is.
+    /// Returns the node that this board is: by its hardware address; else one of the settings that
+    /// has none written and is meant by the name that the board calls itself, or by the address
+    /// where it is.
     fn whose(&self, mac: Mac, settings: &Settings) -> Option<NodeId> {
         let known = self.by_mac(mac);
         if let Some(known) = known.filter(|known| known.origin == Origin::Settings) {
             return Some(known.id);
         }
         let open =
-            |node: &&NodeState| node.origin == Origin::Settings && node.written_mac.is_none();
+            |node: &&NodeState| node.origin == Origin::Settings && node.configured_mac.is_none();
         let given = self.inventory.sightings.lease(mac);
         let named = given.and_then(|_| self.by_name(&self.host_name(mac)?));
         // A board that called itself so before may have been replaced by this one.
@@ -366,7 +372,7 @@ impl Nodes {
         named.or_else(|| there.find(open)).or(known).map(|node| node.id)
     }
 
-    /// Where a board is: where our server put it, else where it is seen.
+    /// Returns where a board is: where our server put it, else where it is seen.
     fn address_of(&self, mac: Mac, settings: &Settings) -> Option<IpAddr> {
         let sightings = &self.inventory.sightings;
         let given = sightings.lease(mac).map(|given| given.address);
@@ -382,42 +388,44 @@ impl Nodes {
     fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
         let Some(node) = self.get(id) else { return };
         let given = self.inventory.sightings.lease(mac).map(|given| given.address);
-        let free = |address: &IpAddr| Some(*address) == node.home || self.is_free(*address, mac);
+        let free = |address: &IpAddr| {
+            Some(*address) == node.configured_address || self.is_free(*address, mac)
+        };
         let sightings = &self.inventory.sightings;
         let is_at = |place: IpAddr| sightings.at(place) == Some(mac);
-        let is_left = |lease: &IpAddr| node.home.is_some_and(is_at) && !is_at(*lease);
+        let is_left = |lease: &IpAddr| node.configured_address.is_some_and(is_at) && !is_at(*lease);
         let address = given
             .filter(|lease| free(lease) && !is_left(lease))
-            .or(node.home)
+            .or(node.configured_address)
             .or_else(|| self.address_of(mac, settings).filter(free));
-        // Nobody sees it any more: it is where it was, unless another is there.
+        // It is seen nowhere any more: it is where it was, unless another is there.
         let Some(address) = address.filter(|address| node.address != Some(*address)) else {
             return;
         };
         self.vacate(address);
-        // Whoever had to give way may have come home to it.
+        // A node that had to give way may have come home to it.
         if self.by_address(address).is_none_or(|holder| holder.id == id) {
             self.identify(id, |node| node.address = Some(address));
         }
     }
 
-    /// Not held by a node of the settings whose own it is, nor by one that has it by a lease, if
-    /// this board has it by none.
+    /// Returns whether an address is not held by a node of the settings whose own it is, nor by one
+    /// that has it by a lease, if this board has it by none.
     fn is_free(&self, address: IpAddr, mac: Mac) -> bool {
         let given = |board: Mac| {
             self.inventory.sightings.lease(board).is_some_and(|given| given.address == address)
         };
         self.by_address(address).is_none_or(|holder| {
             let leased = holder.mac.filter(|board| *board != mac).is_some_and(given);
-            holder.home != Some(address) && (!leased || given(mac))
+            holder.configured_address != Some(address) && (!leased || given(mac))
         })
     }
 
-    /// Whoever is known to be at an address is so no longer: a node of the settings is where they
-    /// say, a found one nowhere.
+    /// Takes an address from the node that is known to be there: a node of the settings is where
+    /// they put it, a found one nowhere.
     fn vacate(&mut self, address: IpAddr) {
         let Some(holder) = self.by_address(address) else { return };
-        let (id, home) = (holder.id, holder.home);
+        let (id, home) = (holder.id, holder.configured_address);
         self.identify(id, |node| node.address = None);
         if let Some(home) = home.filter(|home| *home != address) {
             self.vacate(home);
@@ -425,10 +433,10 @@ impl Nodes {
         }
     }
 
-    /// Does another board than the settings say answer at this address?
+    /// Notes whether another board than that of the settings answers at this address.
     fn judge(&mut self, address: IpAddr) {
         let owner = self.inventory.homes.get(&address).and_then(|id| self.get(*id));
-        let expected = owner.and_then(|node| node.written_mac);
+        let expected = owner.and_then(|node| node.configured_mac);
         match (expected, self.inventory.sightings.at(address)) {
             (Some(expected), Some(mac)) if expected != mac => {
                 self.inventory.misplaced.insert(address, mac)
@@ -439,14 +447,15 @@ impl Nodes {
 }
 
 impl NodeState {
-    /// By what orders about it are kept: its name, if the settings say it; a found one by its
-    /// board, for its name is what it calls itself, and fresh systems all call themselves the same.
+    /// Returns by what orders about it are kept: its name, if the settings give it; a found one by
+    /// its board, for its name is what it calls itself, and fresh systems all call themselves the
+    /// same.
     pub(super) fn order_key(&self) -> String {
         let board = self.mac.filter(|_| self.origin == Origin::Found);
         board.map_or_else(|| self.name.to_ascii_lowercase(), |mac| mac.to_string())
     }
 
-    /// It was found, and is not there now.
+    /// Returns whether it was found, and is not there now.
     fn is_absent(&self) -> bool {
         self.origin == Origin::Found
             && matches!(self.health, NodeHealth::Down | NodeHealth::Unknown)
@@ -463,7 +472,8 @@ fn host_part(address: IpAddr, net: IpNet) -> Option<u128> {
     }
 }
 
-/// Our server gives it to any client, here or where the cluster has moved: by DHCPv4.
+/// Returns whether our server gives the address to any client, here or where the cluster has moved:
+/// by DHCPv4.
 fn is_offered(address: IpAddr, settings: &Settings) -> bool {
     let IpAddr::V4(offered) = address else { return false };
     let home = settings.cluster.address;
@@ -474,7 +484,7 @@ fn is_offered(address: IpAddr, settings: &Settings) -> bool {
     })
 }
 
-/// An address of one of the cluster's subnets, and not the head's own.
+/// Returns whether it is an address of one of the cluster's subnets, and not the head's own.
 fn in_cluster(address: IpAddr, settings: &Settings) -> bool {
     let cluster = &settings.cluster;
     let mut nets = std::iter::once(&cluster.address).chain(&cluster.fallback_addresses);

@@ -8,7 +8,7 @@ const LONGEST: usize = 63;
 /// ask for what they then trust: a proxy (CERT VU#598349), a tunnel (RFC 5214, 9).
 const RESERVED: [&str; 3] = ["localhost", "wpad", "isatap"];
 
-/// What a node calls itself, made a legal host name: its first label, in lower case, other
+/// Makes a legal host name of what a node calls itself: its first label, in lower case, other
 /// characters as `-`. `None` if nothing is left.
 pub fn legal(host_name: &str) -> Option<String> {
     let label = host_name.trim().split('.').next().unwrap_or_default();
@@ -19,8 +19,9 @@ pub fn legal(host_name: &str) -> Option<String> {
     (!name.is_empty() && !RESERVED.contains(&name)).then(|| name.to_owned())
 }
 
-/// A name for a board that has none: readable, and the same for the same board for ever. The first
-/// that is not `taken`: the hardware address' own half (`node-00-00-01`), all of it, then counted.
+/// Makes a name for a board that has none: readable, and the same for the same board for ever. The
+/// first that is not `taken`: the hardware address' own half (`node-00-00-01`), all of it, then
+/// counted.
 pub fn generated(mac: Mac, taken: impl Fn(&str) -> bool) -> String {
     let whole = mac.to_string().replace(':', "-");
     let half = whole.get(9..).unwrap_or(&whole);

@@ -33,7 +33,7 @@ impl Nodes {
         })
     }
 
-    /// The head has this name: no found node has it.
+    /// Sets the head's own name: no found node has it.
     pub fn set_head(&mut self, host_name: &str, settings: &Settings, now: Instant) {
         let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
         if label == self.inventory.head {
@@ -47,7 +47,7 @@ impl Nodes {
         }
     }
 
-    /// A board says what it calls itself. Tells whom this made known.
+    /// Takes in what a board calls itself. Returns whom this made known.
     pub fn calls_itself(
         &mut self,
         mac: Mac,
@@ -70,33 +70,32 @@ impl Nodes {
         }
     }
 
-    /// A board had this name in an earlier run: it keeps it until it says another, or the lease
-    /// ends by which it has it; at least until it has had the time to be heard of.
+    /// Restores the name that a board had in an earlier run: it keeps it until it calls itself
+    /// otherwise, or the lease ends by which it has it; at least until it has had the time to be
+    /// heard of.
     pub fn restore_name(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|left| now + left.max(FORGET_TIME));
         lease.host_name.iter().for_each(|name| self.inventory.called.keep(lease.mac, name, until));
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
     }
 
-    /// What a board calls itself, as far as it is known: as it sent, as it was called in an earlier
-    /// run, as the server's file says.
+    /// Returns what a board calls itself, as far as it is known: as it sent, as it was called in an
+    /// earlier run, as the server's file has it.
     pub(super) fn host_name(&self, mac: Mac) -> Option<String> {
-        let transitions = || {
-            self.inventory
-                .sightings
-                .lease(mac)
-                .and_then(|given| name::legal(given.host_name.as_deref()?))
-        };
-        self.inventory.called.of(mac).map(str::to_owned).or_else(transitions)
+        let inventory = &self.inventory;
+        inventory.called.of(mac).map(str::to_owned).or_else(|| {
+            let lease = inventory.sightings.lease(mac)?;
+            name::legal(lease.host_name.as_deref()?)
+        })
     }
 
-    /// See [`super::called::AdvertisedNames::sweep`].
+    /// Forgets names that are over, see [`super::called::AdvertisedNames::sweep`].
     pub(super) fn sweep_names(&mut self, now: Instant) -> bool {
         let (macs, Inventory { sightings, called, .. }) = (&self.macs, &mut self.inventory);
         called.sweep(|mac| macs.contains_key(&mac) || sightings.lease(mac).is_some(), now)
     }
 
-    /// A name that has become free goes to who calls itself so.
+    /// Gives names that have become free to the nodes that call themselves so.
     pub(super) fn name_those_without(&mut self, settings: &Settings, now: Instant) {
         let without: Vec<NodeId> = self.inventory.unnamed.keys().copied().collect();
         without.into_iter().for_each(|id| self.name_found(id, settings, now));
@@ -125,7 +124,7 @@ impl Nodes {
             Some(wanted) => self.inventory.unnamed.insert(id, wanted),
             None => self.inventory.unnamed.remove(&id),
         };
-        self.layout += u64::from(lacked);
+        self.topology_version += u64::from(lacked);
         self.identify(id, |node| (node.name, node.group) = (name, group));
         if self.get(id).is_some_and(|node| self.is_at_rest(node)) {
             self.set_maintenance(id, true, now);

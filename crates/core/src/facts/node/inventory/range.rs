@@ -11,14 +11,14 @@ use crate::config::Settings;
 use crate::event::Mac;
 
 /// Boards that have no lease keep at most so many addresses of a range of `size` to themselves:
-/// half of them. Whoever sends ARP with ever other hardware addresses must not leave none for those
-/// who ask.
+/// half of them. A computer that sends ARP with ever other hardware addresses must not leave none
+/// for those who ask.
 pub fn most_claims(size: usize) -> usize {
     size.div_ceil(2)
 }
 
 impl Nodes {
-    /// Our server has given this board an address.
+    /// Returns whether our server has given this board an address.
     pub fn has_lease(&self, mac: Mac) -> bool {
         self.inventory.sightings.lease(mac).is_some()
     }
@@ -35,8 +35,8 @@ impl Nodes {
         self.inventory.unnamed.iter().filter_map(|(id, name)| {
             let node = self
                 .by_name(name)
-                .filter(|node| node.origin == Origin::Settings && node.written_mac.is_none())?;
-            let (home, before, spare) = (node.home?, node.mac?, self.get(*id)?.mac?);
+                .filter(|node| node.origin == Origin::Settings && node.configured_mac.is_none())?;
+            let (home, before, spare) = (node.configured_address?, node.mac?, self.get(*id)?.mac?);
             let quiet = matches!(
                 node.health,
                 NodeHealth::Unknown | NodeHealth::Down | NodeHealth::Maintenance
@@ -46,8 +46,8 @@ impl Nodes {
         })
     }
 
-    /// Every address that our server gives away is taken: given, the settings', or kept for
-    /// one who is there without a lease. Looks at all nodes.
+    /// Returns whether every address that our server gives away is taken: given, the settings', or
+    /// kept for one who is there without a lease. Looks at all nodes.
     pub fn is_range_full(&self, settings: &Settings) -> bool {
         let Some(dhcp) = &settings.cluster.dhcp else { return false };
         let size = dhcp.size();

@@ -9,12 +9,14 @@ use crate::config::{Node, Settings};
 use crate::event::{Instant, Mac, NodeId};
 
 impl Nodes {
-    /// The nodes of the settings; those known before keep their health, also one that was found and
-    /// is written down now.
+    /// Takes the nodes of new settings; those known before keep their health, also one that was
+    /// found and is written down now.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
         self.regroup(settings);
-        let expected: BTreeMap<IpAddr, Option<Mac>> =
-            self.iter().filter_map(|node| Some((node.home?, node.written_mac))).collect();
+        let expected: BTreeMap<IpAddr, Option<Mac>> = self
+            .iter()
+            .filter_map(|node| Some((node.configured_address?, node.configured_mac)))
+            .collect();
         let names =
             BTreeSet::from_iter(settings.nodes.iter().map(|node| node.name.to_ascii_lowercase()));
         let dropped = |node: &&NodeState| {
@@ -32,13 +34,14 @@ impl Nodes {
             // One that has only another name now stays: its board says who it is, or else its
             // address.
             let renamed = self.get(id).is_some_and(|node| {
-                let there = node.home.and_then(|home| addresses.get(&home));
+                let there = node.configured_address.and_then(|home| addresses.get(&home));
                 let same = there.is_some_and(|mac| mac.is_none() || *mac == node.mac);
                 same || node.mac.is_some_and(|mac| macs.contains(&mac))
             });
             if renamed {
                 self.identify(id, |node| {
-                    (node.origin, node.written_mac, node.home) = (Origin::Found, None, None);
+                    (node.origin, node.configured_mac, node.configured_address) =
+                        (Origin::Found, None, None);
                 });
             } else if let Some(gone) = self.forget(id) {
                 // Another that is called so one day is not the one that was worked on.
@@ -73,13 +76,15 @@ impl Nodes {
         }
         self.drain_again(now);
         self.revision += 1;
-        self.layout += 1;
+        self.topology_version += 1;
     }
 
     /// Makes one node what the settings say; others that are in its way give way.
     fn adopt(&mut self, known: &Node, now: Instant) -> NodeId {
         let owner = home(known).and_then(|address| self.get(*self.inventory.homes.get(&address)?));
-        if let Some((home, before)) = owner.and_then(|owner| owner.home.zip(owner.written_mac)) {
+        if let Some((home, before)) =
+            owner.and_then(|owner| owner.configured_address.zip(owner.configured_mac))
+        {
             if known.mac.is_some_and(|mac| mac != before) {
                 self.inventory.sightings.settled_anew(home);
             }
@@ -101,22 +106,24 @@ impl Nodes {
             let Node { name, mac, group, .. } = known.clone();
             let id =
                 self.insert(Fresh { name, mac, address, origin: Origin::Settings, group }, now);
-            self.identify(id, |node| (node.written_mac, node.home) = (mac, address));
+            self.identify(id, |node| {
+                (node.configured_mac, node.configured_address) = (mac, address)
+            });
             return id;
         };
         self.inventory.unnamed.remove(&id);
         self.identify(id, |node: &mut NodeState| {
             node.name.clone_from(&known.name);
             // What was learned of it goes on being true.
-            node.mac = known.mac.or(node.mac.filter(|_| node.written_mac.is_none()));
+            node.mac = known.mac.or(node.mac.filter(|_| node.configured_mac.is_none()));
             node.address = address.or(node.address);
-            (node.written_mac, node.home) = (known.mac, address);
+            (node.configured_mac, node.configured_address) = (known.mac, address);
             (node.origin, node.group) = (Origin::Settings, known.group);
         });
         id
     }
 
-    /// Whoever else has the name, the hardware address or the address.
+    /// Takes name, hardware address and address from every other node that has them.
     fn give_way(&mut self, known: &Node, id: Option<NodeId>) {
         let other = |node: Option<&NodeState>| {
             node.map(|node| node.id).filter(|holder| Some(*holder) != id)
@@ -142,7 +149,7 @@ impl Nodes {
         }
     }
 
-    /// A found node whose board turned out to be another's is no node.
+    /// Drops found nodes without a board: one whose board turned out to be another's is no node.
     fn drop_the_boardless(&mut self) {
         let boardless = |node: &&NodeState| node.origin == Origin::Found && node.mac.is_none();
         let ids: Vec<NodeId> = self.iter().filter(boardless).map(|node| node.id).collect();
@@ -151,7 +158,7 @@ impl Nodes {
         }
     }
 
-    /// Those that are worked on are so under the new settings too, and only those.
+    /// Restores maintenance under new settings: for those that were in it before, and only those.
     pub(in super::super) fn drain_again(&mut self, now: Instant) {
         let all: Vec<(NodeId, bool)> =
             self.iter().map(|node| (node.id, self.is_at_rest(node))).collect();

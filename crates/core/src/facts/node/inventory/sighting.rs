@@ -23,7 +23,7 @@ pub struct Given {
     until: Option<Instant>,
 }
 
-/// Who answers at an address.
+/// What is known of the board at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sighting {
     mac: Mac,
@@ -66,12 +66,12 @@ impl Sightings {
         self.leases.get(&mac)
     }
 
-    /// A board that gets its addresses from our server, whether or not it has one now.
+    /// Returns whether a board gets its addresses from our server, whether or not it has one now.
     pub fn asks(&self, mac: Mac) -> bool {
         self.asking.contains(&mac)
     }
 
-    /// It is no node any more.
+    /// Forgets a board that is no node any more.
     pub fn forget(&mut self, mac: Mac) {
         self.asking.remove(&mac);
     }
@@ -81,17 +81,17 @@ impl Sightings {
         self.leases.values().map(|given| given.address)
     }
 
-    /// Where a board is seen.
+    /// Returns where a board is seen.
     pub fn places(&self, mac: Mac) -> impl Iterator<Item = IpAddr> + '_ {
         self.places.get(&mac).into_iter().flatten().copied()
     }
 
-    /// Who answers at an address.
+    /// Returns who answers at an address.
     pub fn at(&self, address: IpAddr) -> Option<Mac> {
         self.seen.get(&address).filter(|sighting| sighting.here).map(|sighting| sighting.mac)
     }
 
-    /// The kernel has lately heard this board.
+    /// Returns whether the kernel has lately heard this board.
     pub fn is_heard(&self, mac: Mac) -> bool {
         let reachable = |place| self.seen.get(&place).is_some_and(|sighting| sighting.reachable);
         self.places(mac).any(reachable)
@@ -102,8 +102,8 @@ impl Sightings {
         self.seen.values().filter(|known| known.here).map(|known| known.mac)
     }
 
-    /// Until when an address of `net` is used: now if a board is heard there, else as long as the
-    /// longest lease lasts.
+    /// Returns until when an address of `net` is used: now if a board is heard there, else as long
+    /// as the longest lease lasts.
     pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         let mut seen = self.seen.range(net.network()..=net.broadcast());
         let heard = seen.any(|(_, sighting)| sighting.reachable).then_some(now);
@@ -111,7 +111,7 @@ impl Sightings {
         heard.into_iter().chain(given.map(|given| given.until.unwrap_or(now))).max()
     }
 
-    /// Every board that was seen or has a lease.
+    /// Returns every board that was seen or has a lease.
     pub fn boards(&self) -> BTreeSet<Mac> {
         BTreeSet::from_iter(self.leases.keys().chain(self.places.keys()).copied())
     }
@@ -121,12 +121,13 @@ impl Sightings {
         self.contests.iter().map(|(address, contest)| (*address, contest))
     }
 
-    /// Nothing here changes by time alone.
+    /// Returns whether nothing here changes by time alone.
     pub fn is_quiet(&self) -> bool {
         self.contests.is_empty() && self.leases.values().all(|given| given.until.is_none())
     }
 
-    /// A board answers at an address. Tells who answered there before, if that was another.
+    /// Takes in that a board answers at an address. Returns who answered there before, if that was
+    /// another.
     pub fn see(&mut self, address: IpAddr, mac: Mac, reachable: bool, now: Instant) -> Option<Mac> {
         let fresh = Sighting { mac, here: true, reachable, since: now, earlier: None };
         let Some(known) = self.seen.get_mut(&address) else {
@@ -153,8 +154,8 @@ impl Sightings {
         Some(before)
     }
 
-    /// The settings give an address to another board now: that boards took it in turn was their
-    /// doing.
+    /// Forgets that boards took an address in turn once the settings give it to another board: that
+    /// was their doing.
     pub fn settled_anew(&mut self, address: IpAddr) {
         self.contests.remove(&address);
         if let Some(known) = self.seen.get_mut(&address) {
@@ -162,7 +163,7 @@ impl Sightings {
         }
     }
 
-    /// Nobody answers at an address any more. Tells who did.
+    /// Takes in that no board answers at an address any more. Returns who did.
     pub fn lose(&mut self, address: IpAddr) -> Option<Mac> {
         let known = self.seen.get_mut(&address).filter(|known| known.here)?;
         (known.here, known.reachable) = (false, false);
@@ -196,7 +197,7 @@ impl Sightings {
         self.asking.insert(lease.mac);
     }
 
-    /// A lease ends; not that of an address which the board had before this one.
+    /// Takes in that a lease ends; not that of an address which the board had before this one.
     pub fn take_back(&mut self, lease: &Lease) -> bool {
         let held = self.leases.get(&lease.mac).is_some_and(|given| given.address == lease.address);
         if held && lease.valid_for.is_some_and(|left| left.is_zero()) {
@@ -205,7 +206,7 @@ impl Sightings {
         held && self.leases.remove(&lease.mac).is_some()
     }
 
-    /// What time alone ends. Tells whose lease did.
+    /// Ends what time alone ends. Returns whose lease did.
     pub fn expire(&mut self, now: Instant) -> Vec<Mac> {
         self.contests.retain(|_, contest| contest.until > now);
         self.seen.retain(|_, known| known.here || now.saturating_since(known.since) < CONTEST_TIME);

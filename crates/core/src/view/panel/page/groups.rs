@@ -6,7 +6,7 @@ use crate::facts::node::{Counts, NodeHealth};
 /// Groups that have their turn each; of more, only those that are not all up.
 const FEW: usize = 4;
 /// Groups shown of those that are not all up, at most; those with the most nodes down first.
-const TOLD: usize = 12;
+const SHOWN: usize = 12;
 
 /// Returns how many nodes of each group are up: `rack1 148/150`.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
@@ -23,8 +23,8 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
         return groups.into_iter().map(group).collect();
     };
     let well = groups.len() - troubled.len();
-    let left = troubled.len().saturating_sub(TOLD);
-    let mut topics: Vec<Topic> = troubled.into_iter().take(TOLD).map(group).collect();
+    let left = troubled.len().saturating_sub(SHOWN);
+    let mut topics: Vec<Topic> = troubled.into_iter().take(SHOWN).map(group).collect();
     if left > 0 {
         topics.push(Topic::wordings([
             format!("{left} more not all up"),

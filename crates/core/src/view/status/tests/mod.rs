@@ -32,7 +32,7 @@ const SETTINGS: &str = r#"
     address = "192.168.50.12"
 "#;
 
-/// A state that is reported events, at a time that is only a number of seconds.
+/// Facts that take events in, at a time that is only a number of seconds.
 struct Stage {
     settings: Arc<Settings>,
     facts: Facts,
@@ -480,7 +480,7 @@ fn time_alone_is_no_news() {
         }),
     );
     let after = stage.snapshot();
-    assert_ne!(before, after, "a snapshot has to tell it");
+    assert_ne!(before, after, "a snapshot has to show it");
     assert!(!after.is_news_after(&before));
     let first = node(&stage.facts, "rpi1").unwrap();
     stage.round("rpi1", Some(Duration::from_millis(7)));

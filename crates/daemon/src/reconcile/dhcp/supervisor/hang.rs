@@ -63,8 +63,8 @@ impl Supervisor {
         }
     }
 
-    /// It lives and does nothing: ended by force, and begun again. The alert stands until the next
-    /// one has answered for a while.
+    /// Ends a dnsmasq that lives and does nothing, by force, and begins it again. The alert stands
+    /// until the next one has answered for a while.
     pub(super) async fn hung(&mut self, why: &str) {
         self.signalled = None;
         self.pulse = None;

@@ -34,11 +34,11 @@ const PAUSES: Backoff =
     Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(LONG);
 /// The longest pause when it was killed.
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
-/// So many ends of its own doing within so long are a crash loop.
+/// Bounds the ends of its own doing: more within this time are a crash loop.
 const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
 /// It says that it has started within milliseconds; who has not after this long never will.
 const START: Duration = Duration::from_secs(5);
-/// Whoever ran so long ran well.
+/// A process that ran so long ran well.
 const LONG: Duration = Duration::from_secs(10);
 /// A port that another process has is tried again so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -132,7 +132,7 @@ impl Supervisor {
         }
     }
 
-    /// Until the other end is closed: that of `desired`.
+    /// Supervises dnsmasq until the other end of `desired` is closed.
     pub async fn run(
         mut self,
         mut desired: watch::Receiver<Option<Files>>,
@@ -271,8 +271,8 @@ impl Supervisor {
         let _ = reply.send(result.map_err(|error| format!("not forgotten for good: {error}")));
     }
 
-    /// It runs and has what is wanted. One that has ended too often must show first that it bears
-    /// its life.
+    /// Reports that it runs and has what is wanted. One that has ended too often must run well for
+    /// a while first.
     async fn settle(&mut self) {
         let without_names = self.without_names.clone();
         self.due = if self.crashes.is_looping() {
@@ -405,7 +405,7 @@ impl Supervisor {
         self.due = Some(Instant::now() + pause);
     }
 
-    /// It could not be started: reported once for each reason, and tried again.
+    /// Notes that it could not be started: reported once for each reason, and tried again.
     async fn fail(&mut self, error: ApplyError) {
         debug!(error = %error.message, pause = ?self.pauses.upcoming(), "dnsmasq is not as it should be; tried again");
         if self.failure.as_ref() != Some(&error) {
@@ -414,7 +414,7 @@ impl Supervisor {
         self.due = Some(Instant::now() + self.pauses.pause());
     }
 
-    /// Time to try again: to start, to write, or whether the port of DNS is free now; or to see
+    /// Tries again what is due: to start, to write, or whether the port of DNS is free now; or sees
     /// that it runs well.
     async fn look_again(&mut self) {
         if self.running.is_some() {
@@ -509,7 +509,7 @@ impl Supervisor {
             self.events.send(Event::Applied(ApplyReport { output: Output::Dnsmasq, result })).await;
     }
 
-    /// A record more or less: the loop is not waited for.
+    /// Sends a record. The loop is not waited for: it may be lost.
     fn emit(&self, event: Event) {
         if let Err(error) = self.events.try_send(event) {
             debug!(%error, "the loop has no room for a line of dnsmasq's");

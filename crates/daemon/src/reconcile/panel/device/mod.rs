@@ -1,5 +1,5 @@
-//! What the threads of display and indicator have in common: their loop (`thread.rs`), their lease,
-//! their reports, their patience.
+//! What the threads of display and indicator have in common: their loop (`thread.rs`), their
+//! dead-man timer, their reports, their patience.
 
 mod error;
 mod thread;
@@ -21,17 +21,17 @@ pub use worker::{Connector, Player, Stage, Worker};
 
 /// How long the main loop may be silent before the panel shows that it is not driven; it is heard
 /// every ten seconds.
-const LEASE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// A full channel is tried again after this.
 const FULL: Duration = Duration::from_millis(200);
 
-/// The main loop's sign of life.
+/// A dead-man timer: the main loop renews it, and a device shows when it has not.
 #[derive(Debug, Clone)]
-pub struct Lease(Arc<LeaseState>);
+pub struct DeadMan(Arc<DeadManState>);
 
 #[derive(Debug)]
-struct LeaseState {
+struct DeadManState {
     start: Instant,
     ends_ms: AtomicU64,
     expired: AtomicBool,
@@ -39,12 +39,12 @@ struct LeaseState {
     offset_ms: AtomicU64,
 }
 
-impl Lease {
-    /// A lease that begins now.
+impl DeadMan {
+    /// Makes a timer that begins now.
     pub fn new() -> Self {
-        Self(Arc::new(LeaseState {
+        Self(Arc::new(DeadManState {
             start: Instant::now(),
-            ends_ms: AtomicU64::new(milliseconds(LEASE)),
+            ends_ms: AtomicU64::new(milliseconds(SILENCE)),
             expired: AtomicBool::new(false),
             #[cfg(test)]
             offset_ms: AtomicU64::new(0),
@@ -55,11 +55,11 @@ impl Lease {
     pub fn renew(&self) -> bool {
         self.0
             .ends_ms
-            .store(self.elapsed_ms().saturating_add(milliseconds(LEASE)), Ordering::SeqCst);
+            .store(self.elapsed_ms().saturating_add(milliseconds(SILENCE)), Ordering::SeqCst);
         self.0.expired.swap(false, Ordering::SeqCst)
     }
 
-    /// What is left of it; `None` when it has expired.
+    /// Returns what is left of it; `None` when it has expired.
     pub fn left(&self) -> Option<Duration> {
         let left = Duration::from_millis(
             self.0.ends_ms.load(Ordering::SeqCst).saturating_sub(self.elapsed_ms()),
@@ -75,10 +75,10 @@ impl Lease {
         elapsed
     }
 
-    /// As if the whole lease had passed.
+    /// Acts as if the whole time had passed.
     #[cfg(test)]
     pub fn backdate(&self) {
-        let past = u64::try_from(LEASE.as_millis()).unwrap();
+        let past = u64::try_from(SILENCE.as_millis()).unwrap();
         self.0.offset_ms.store(past, Ordering::SeqCst);
     }
 }
@@ -87,8 +87,8 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Tells the main loop how it goes: each change once, and never waits for it. A report that finds
-/// the channel full is kept until it is replaced or goes through.
+/// Reports to the main loop how it goes: each change once, and never waits for it. A report that
+/// finds the channel full is kept until it is replaced or goes through.
 #[derive(Debug)]
 pub struct Reporter {
     events: mpsc::Sender<Event>,
@@ -143,8 +143,8 @@ impl Reporter {
     }
 }
 
-/// Bytes and their time only count along: a report of the same lines is not news. Nor is it that something absent
-/// is absent, however it was found out.
+/// Bytes and their time only count along: a report of the same lines is not news. Nor is it that
+/// something absent is absent, however it was found out.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
         (
@@ -171,7 +171,7 @@ const UDEV: Duration = Duration::from_millis(1600);
 const LAST: Duration = Duration::from_secs(10);
 
 impl Patience {
-    /// Try at once.
+    /// Makes one that is due at once.
     pub fn new() -> Self {
         Self { pauses: Backoff::new(FIRST, LAST), next: Duration::ZERO }
     }
@@ -180,20 +180,20 @@ impl Patience {
         self.next = now + self.pauses.pause();
     }
 
-    /// Whether `error` is to be reported. A device that has just come is root's alone until udev
-    /// has been there: that it may not be opened is reported only when it stays so for about a
+    /// Returns whether `error` is to be reported. A device that has just come is root's alone until
+    /// udev has been there: that it may not be opened is reported only when it stays so for about a
     /// second.
     pub fn is_worth_reporting(&self, error: &ApplyError) -> bool {
         error.kind != ApplyErrorKind::Denied || self.pauses.upcoming() > UDEV
     }
 
-    /// Time until the next try.
+    /// Returns the time until the next try.
     pub fn left(&self, now: Duration) -> Duration {
         self.next.saturating_sub(now)
     }
 }
 
-/// The first of these times that there is.
+/// Returns the first of these times that there is.
 pub fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
     times.into_iter().flatten().min()
 }
@@ -204,14 +204,14 @@ mod tests {
 
     #[test]
     fn a_lease_expires_once_and_reports_who_has_to_be_woken() {
-        let lease = Lease::new();
-        assert!(lease.left().is_some());
-        assert!(!lease.renew(), "it has not been seen to be expired");
-        lease.backdate();
-        assert_eq!(lease.left(), None);
-        assert!(lease.renew());
-        assert!(lease.left().is_some());
-        assert!(!lease.renew());
+        let dead_man = DeadMan::new();
+        assert!(dead_man.left().is_some());
+        assert!(!dead_man.renew(), "it has not been seen to be expired");
+        dead_man.backdate();
+        assert_eq!(dead_man.left(), None);
+        assert!(dead_man.renew());
+        assert!(dead_man.left().is_some());
+        assert!(!dead_man.renew());
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! The thread of an ornament: its orders, its work, and what becomes of it when it panics.
+//! The thread of a device: its messages, its work, and what becomes of it when it panics.
 
 use std::sync::mpsc as orders;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::worker::{Player, Worker};
-use super::{Lease, PanelError, Reporter};
+use super::{DeadMan, PanelError, Reporter};
 use crate::event::{ApplyError, Event, Output};
 use crate::reconcile::error::Panicked;
 use crate::supervise::spawn_thread;
 
-/// What the thread can be reported.
+/// What the thread can be asked for.
 #[derive(Debug)]
-enum Order<Picture, Settings, Last> {
+enum WorkerMessage<Picture, Settings, Last> {
     Show(Picture),
     /// the next page, now
     Turn,
     Hotplug,
     Reconfigure(Box<Settings>),
     Stop(Last, oneshot::Sender<Result<(), ApplyError>>),
-    /// the lease lives again
+    /// the main loop lives again
     Wake,
 }
 
@@ -27,24 +27,25 @@ enum Order<Picture, Settings, Last> {
 /// device as it is.
 #[derive(Debug)]
 pub struct Handle<Picture, Settings, Last> {
-    orders: orders::Sender<Order<Picture, Settings, Last>>,
-    lease: Lease,
+    orders: orders::Sender<WorkerMessage<Picture, Settings, Last>>,
+    dead_man: DeadMan,
 }
 
-/// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and people's.
+/// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and that in
+/// reports.
 pub fn start<P: Player + 'static>(
     name: &'static str,
     output: Output,
     events: mpsc::Sender<Event>,
-    make: impl FnOnce(Lease, Reporter) -> Worker<P> + Send + 'static,
+    make: impl FnOnce(DeadMan, Reporter) -> Worker<P> + Send + 'static,
 ) -> Handle<P::Picture, P::Settings, P::Last> {
     let (sender, receiver) = orders::channel();
-    let lease = Lease::new();
+    let dead_man = DeadMan::new();
     let mut reporter = Reporter::new(events.clone(), output);
-    let thread_lease = lease.clone();
+    let thread_dead_man = dead_man.clone();
     let started = spawn_thread(
         name,
-        move || make(thread_lease, Reporter::new(events, output)),
+        move || make(thread_dead_man, Reporter::new(events, output)),
         move |worker| run(worker, &receiver),
         move |worker, panic| {
             worker.recover(Panicked::new(format!("the {name}'s thread"), panic).into())
@@ -53,13 +54,13 @@ pub fn start<P: Player + 'static>(
     if let Err(source) = started {
         reporter.report(Err(PanelError::NoThread { name, source }.into()));
     }
-    Handle { orders: sender, lease }
+    Handle { orders: sender, dead_man }
 }
 
 /// Returns when the daemon stops.
 fn run<P: Player>(
     worker: &mut Worker<P>,
-    orders: &orders::Receiver<Order<P::Picture, P::Settings, P::Last>>,
+    orders: &orders::Receiver<WorkerMessage<P::Picture, P::Settings, P::Last>>,
 ) {
     loop {
         let order = match worker.work() {
@@ -74,12 +75,12 @@ fn run<P: Player>(
         // The latest value wins: what has piled up during a transfer is not shown one by one.
         while let Some(order) = next {
             match order {
-                Order::Show(picture) => worker.show(picture),
-                Order::Turn => worker.turn(),
-                Order::Hotplug => worker.hotplug(),
-                Order::Reconfigure(settings) => worker.reconfigure(*settings),
-                Order::Wake => {}
-                Order::Stop(last, done) => {
+                WorkerMessage::Show(picture) => worker.show(picture),
+                WorkerMessage::Turn => worker.turn(),
+                WorkerMessage::Hotplug => worker.hotplug(),
+                WorkerMessage::Reconfigure(settings) => worker.reconfigure(*settings),
+                WorkerMessage::Wake => {}
+                WorkerMessage::Stop(last, done) => {
                     let _ = done.send(worker.finish(last));
                     return;
                 }
@@ -90,48 +91,48 @@ fn run<P: Player>(
 }
 
 impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
-    /// What is to be seen from now on.
+    /// Shows something from now on.
     pub fn show(&self, picture: Picture) {
-        self.order(Order::Show(picture));
+        self.send(WorkerMessage::Show(picture));
     }
 
-    /// A person wants to see the next page.
+    /// Turns to the next page, which somebody wants to see.
     pub fn turn(&self) {
-        self.order(Order::Turn);
+        self.send(WorkerMessage::Turn);
     }
 
-    /// Shows that the main loop lives. Without this for [`LEASE`](super::LEASE) the device shows
-    /// that it does not.
-    pub fn renew_lease(&self) {
-        if self.lease.renew() {
-            self.order(Order::Wake);
+    /// Shows that the main loop lives. Without this for [`SILENCE`](super::SILENCE) the device
+    /// shows that it does not.
+    pub fn renew_dead_man(&self) {
+        if self.dead_man.renew() {
+            self.send(WorkerMessage::Wake);
         }
     }
 
-    /// A device may have come: try now.
+    /// Tries now to open a device, which may have come.
     pub fn hotplug(&self) {
-        self.order(Order::Hotplug);
+        self.send(WorkerMessage::Hotplug);
     }
 
     pub fn reconfigure(&self, settings: Settings) {
-        self.order(Order::Reconfigure(Box::new(settings)));
+        self.send(WorkerMessage::Reconfigure(Box::new(settings)));
     }
 
     /// Shows a last picture and ends the thread. The answer comes when the device has taken it, or
     /// at once when there is none; wait for it only so long: a stuck bus never answers.
     pub fn stop(self, last: Last) -> oneshot::Receiver<Result<(), ApplyError>> {
         let (done, acknowledged) = oneshot::channel();
-        self.order(Order::Stop(last, done));
+        self.send(WorkerMessage::Stop(last, done));
         acknowledged
     }
 
-    /// As if the main loop had been silent for the whole of the lease.
+    /// Acts as if the main loop had been silent for [`SILENCE`](super::SILENCE).
     #[cfg(test)]
     pub fn fall_silent(&self) {
-        self.lease.backdate();
+        self.dead_man.backdate();
     }
 
-    fn order(&self, order: Order<Picture, Settings, Last>) {
+    fn send(&self, order: WorkerMessage<Picture, Settings, Last>) {
         // The thread ends only after `stop`, which takes the handle.
         let _ = self.orders.send(order);
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Lease, PanelError, Patience, Reporter, earliest};
+use super::{DeadMan, PanelError, Patience, Reporter, earliest};
 use crate::event::ApplyError;
 
 /// Opens a device, again and again as it comes and goes; lives as long as the settings stand.
@@ -19,7 +19,7 @@ pub trait Player {
     type Settings: Send + 'static;
     /// what is to be seen when the daemon has ended
     type Last: Send + 'static;
-    /// what people call the device
+    /// what reports call the device
     const NAME: &'static str;
 
     /// Takes in what is to be seen from now on.
@@ -29,7 +29,7 @@ pub trait Player {
     /// the device as it is.
     fn has_picture(&self) -> bool;
 
-    /// A person wants to see the next page of the picture, and to have time to read it.
+    /// Turns to the next page of the picture, and gives time to read it.
     fn turn(&mut self, _now: Duration) {}
 
     /// Takes in that the device was opened.
@@ -65,7 +65,7 @@ pub trait Player {
 #[derive(Debug)]
 pub struct Stage<'a, Settings> {
     pub settings: &'a Settings,
-    pub lease: &'a Lease,
+    pub dead_man: &'a DeadMan,
     pub reporter: &'a mut Reporter,
     /// when this round of work began
     pub now: Duration,
@@ -86,7 +86,7 @@ pub struct Worker<P: Player> {
     connect: Connect<P::Settings, P::Device>,
     connector: Option<Connector<P::Device>>,
     device: Option<Box<P::Device>>,
-    lease: Lease,
+    dead_man: DeadMan,
     reporter: Reporter,
     patience: Patience,
     start: Instant,
@@ -97,7 +97,7 @@ impl<P: Player> Worker<P> {
         player: P,
         settings: P::Settings,
         connect: Connect<P::Settings, P::Device>,
-        lease: Lease,
+        dead_man: DeadMan,
         reporter: Reporter,
     ) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl<P: Player> Worker<P> {
             settings,
             connect,
             device: None,
-            lease,
+            dead_man,
             reporter,
             patience: Patience::new(),
             start: Instant::now(),
@@ -154,8 +154,8 @@ impl<P: Player> Worker<P> {
                 device
             }
         };
-        let (settings, lease, reporter) = (&self.settings, &self.lease, &mut self.reporter);
-        let mut stage = Stage { settings, lease, reporter, now, start: self.start };
+        let (settings, dead_man, reporter) = (&self.settings, &self.dead_man, &mut self.reporter);
+        let mut stage = Stage { settings, dead_man, reporter, now, start: self.start };
         work(&mut self.player, device, &mut stage)
     }
 
@@ -181,8 +181,8 @@ impl<P: Player> Worker<P> {
         self.player.turn(self.start.elapsed());
     }
 
-    /// A device may have come or gone: whatever it was may have taken the panel's power, or be a
-    /// better one. It is opened and initialised again.
+    /// Opens and initialises the device again after one has come or gone: whatever it was may have
+    /// taken the panel's power, or be a better one.
     pub fn hotplug(&mut self) {
         self.close();
         self.patience = Patience::new();
@@ -203,7 +203,7 @@ impl<P: Player> Worker<P> {
         self.with_device(|player, device, stage| player.finish(device, last, stage))
     }
 
-    /// After a panic: nothing about the device is known.
+    /// Forgets the device after a panic: nothing about it is known.
     pub fn recover(&mut self, error: ApplyError) {
         self.close();
         self.connector = (self.connect)(&self.settings);

@@ -32,7 +32,7 @@ pub const DISPLAYS: &[DisplayKind] = &[
     DisplayKind { name: "hd44780-emulator", connect: emulator },
 ];
 
-/// The display that the settings ask for; `None` for "off".
+/// Returns how to open the display that the settings ask for; `None` for "off".
 pub fn connector(settings: &Lcd) -> Option<Connector> {
     DISPLAYS.iter().find_map(|kind| (kind.connect)(settings))
 }
@@ -124,7 +124,7 @@ impl<T: Clone> Lasting<T> {
     }
 }
 
-/// Script and log of an emulated device.
+/// Reads script and log of an emulated device.
 pub(crate) fn faults(
     script: Option<&Path>,
     log: Option<&Path>,

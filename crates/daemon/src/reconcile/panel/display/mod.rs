@@ -30,8 +30,8 @@ fn spawn_with(
     periods: Periods,
     connect: impl Fn(&Lcd) -> Option<Connector> + Send + 'static,
 ) -> DisplayHandle {
-    device::start("display", Output::Display, events, move |lease, reporter| {
-        Worker::new(DisplayPlayer::new(periods), settings, Box::new(connect), lease, reporter)
+    device::start("display", Output::Display, events, move |dead_man, reporter| {
+        Worker::new(DisplayPlayer::new(periods), settings, Box::new(connect), dead_man, reporter)
     })
 }
 

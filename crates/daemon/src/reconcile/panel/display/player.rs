@@ -20,7 +20,8 @@ pub(super) struct Periods {
     /// How often the controller is initialised again, in case interference has disturbed it. Each
     /// time the thread wakes half a dozen times, for the bus and for the controller.
     pub refresh: Duration,
-    /// So long without news an OLED glows less: its pixels age with the light that they gave.
+    /// after this long without news an OLED glows less: its pixels age with the light that they
+    /// gave
     pub dim_after: Duration,
 }
 
@@ -109,13 +110,13 @@ impl DisplayPlayer {
         stage.reporter.report(Ok(Applied::Display { lines, bytes, bus_time, lit, blind }));
     }
 
-    /// What should be on the glass now.
+    /// Returns what should be on the glass now.
     fn wanted(&self, stage: &Stage<'_, Lcd>) -> Shown {
         let (settings, now) = (stage.settings, stage.now);
         let page = self.rotation.frame().filter(|frame| frame.geometry() == settings.geometry);
         let frame = page.cloned().unwrap_or_else(|| Frame::blank(settings.geometry));
         let beat = (now.as_millis() / HALF_BEAT.as_millis()) % 2 == 0;
-        let beat = beat && stage.lease.left().is_some();
+        let beat = beat && stage.dead_man.left().is_some();
         let frame = with_heart(frame, settings, beat);
         Shown { frame, lit: self.lit(settings, now), dimmed: self.dimmed(settings, now) }
     }
@@ -133,13 +134,13 @@ impl DisplayPlayer {
             && now.saturating_sub(self.rotation.last_news()) >= self.periods.dim_after
     }
 
-    /// Time until the glass has to change again by itself.
+    /// Returns the time until the glass has to change again by itself.
     fn next(&self, stage: &Stage<'_, Lcd>) -> Option<Duration> {
         let (settings, now) = (stage.settings, stage.elapsed());
         let half = HALF_BEAT.as_nanos();
         let in_half = Duration::from_nanos(u64::try_from(now.as_nanos() % half).unwrap_or(0));
-        // An expired lease is renewed with an order, so nothing has to be asked for meanwhile.
-        let beat = (settings.heartbeat && stage.lease.left().is_some())
+        // An expired dead-man timer is renewed with a message, so nothing has to be asked for meanwhile.
+        let beat = (settings.heartbeat && stage.dead_man.left().is_some())
             .then(|| HALF_BEAT.saturating_sub(in_half));
         let dark = match settings.backlight {
             Backlight::After(time) if self.lit(settings, now) => {
@@ -232,9 +233,6 @@ impl Player for DisplayPlayer {
     }
 
     fn is_same_device(before: &Lcd, now: &Lcd) -> bool {
-        let device = |lcd: &Lcd| {
-            (lcd.bus.clone(), lcd.oled, lcd.geometry, lcd.charset, lcd.emulator_script.clone())
-        };
         device(before) == device(now)
     }
 
@@ -246,4 +244,9 @@ impl Player for DisplayPlayer {
     ) -> Result<(), ApplyError> {
         self.put(display, Shown { frame, lit, dimmed: false }, true, stage)
     }
+}
+
+/// Returns what makes it another device when it changes.
+fn device(lcd: &Lcd) -> impl PartialEq {
+    (lcd.bus.clone(), lcd.oled, lcd.geometry, lcd.charset, lcd.emulator_script.clone())
 }

@@ -233,7 +233,7 @@ fn the_heart_beats_once_a_second_and_stops_with_the_main_loop() {
     assert_eq!(stopped.last().unwrap().2[1], "3/3 up          ");
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(replay(&log.0).len(), stopped.len(), "nothing is sent while the heart stands still");
-    display.renew_lease();
+    display.renew_dead_man();
     std::thread::sleep(Duration::from_millis(1100));
     assert!(replay(&log.0).len() > stopped.len(), "it beats again");
 }

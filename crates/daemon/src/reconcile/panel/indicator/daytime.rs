@@ -1,4 +1,4 @@
-//! What time it is on the wall, for users's nights.
+//! What time it is on the wall, for the night of the settings.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -7,23 +7,23 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::files::reading;
+use crate::watch::host::is_clock_set;
 
 /// Most bytes of a time zone's file.
 const LONGEST: u64 = 1 << 20;
 
-/// Minutes after midnight, local time; `None` while the clock is not set.
+/// Returns the minutes after midnight, local time; `None` while the clock is not set.
 pub fn local_minute() -> Option<u16> {
-    if !clock_is_set() {
-        return None;
-    }
-    let zone = reading::bytes(Path::new("/etc/localtime"), LONGEST).ok();
-    minute_at(zone.as_deref(), SystemTime::now())
+    minute_of(Path::new("/"), SystemTime::now())
 }
 
-/// A Pi without a clock of its own has a guessed time until the network gives it: systemd-timesyncd
-/// leaves a mark.
-fn clock_is_set() -> bool {
-    ["/run/systemd/timesync/synchronized", "/dev/rtc0"].iter().any(|path| Path::new(path).exists())
+/// Returns the local minute of the machine whose files are below `root`.
+fn minute_of(root: &Path, now: SystemTime) -> Option<u16> {
+    if !is_clock_set(root, now) {
+        return None;
+    }
+    let zone = reading::bytes(&root.join("etc/localtime"), LONGEST).ok();
+    minute_at(zone.as_deref(), now)
 }
 
 /// Returns the minutes after midnight at `now` in the zone of a TZif file (RFC 9636, as
@@ -34,8 +34,8 @@ fn minute_at(zone: Option<&[u8]>, now: SystemTime) -> Option<u16> {
     u16::try_from(i16::from(time.hour()) * 60 + i16::from(time.minute())).ok()
 }
 
-/// Whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may span
-/// midnight).
+/// Returns whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may
+/// span midnight).
 pub fn is_night((from, to): (u16, u16), minute: u16) -> bool {
     if from <= to { (from..to).contains(&minute) } else { minute >= from || minute < to }
 }
@@ -60,6 +60,20 @@ mod tests {
         let kind = [3600_i32.to_be_bytes().as_slice(), &[0, 0], b"CET\0"].concat();
         let block = [header, kind].concat();
         [block.as_slice(), &block, format!("\n{rule}\n").as_bytes()].concat()
+    }
+
+    /// chrony and ntpd leave no mark: with them, and without a clock on the board, there is a night
+    /// all the same.
+    #[test]
+    fn the_hour_is_known_once_the_clock_is_set_by_any_program() {
+        let root = tempfile::tempdir().unwrap();
+        let noon = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_784_116_800);
+        assert_eq!(minute_of(root.path(), noon), Some(12 * 60));
+        let timesyncd = root.path().join("run/systemd/timesync");
+        std::fs::create_dir_all(&timesyncd).unwrap();
+        assert_eq!(minute_of(root.path(), noon), None, "timesyncd has not heard from a server");
+        std::fs::write(timesyncd.join("synchronized"), "").unwrap();
+        assert_eq!(minute_of(root.path(), noon), Some(12 * 60));
     }
 
     #[test]

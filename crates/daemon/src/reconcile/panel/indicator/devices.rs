@@ -29,7 +29,7 @@ pub const INDICATORS: &[IndicatorKind] = &[
     IndicatorKind { name: "emulator", connect: emulator },
 ];
 
-/// The indicator that the settings ask for; `None` for "off".
+/// Returns how to open the indicator that the settings ask for; `None` for "off".
 pub fn connector(settings: &Led) -> Option<Connector> {
     let mut candidates: Vec<Connector> =
         INDICATORS.iter().filter_map(|kind| (kind.connect)(settings)).collect();

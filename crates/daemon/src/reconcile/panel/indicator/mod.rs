@@ -28,8 +28,8 @@ fn spawn_with(
     events: mpsc::Sender<Event>,
     connect: impl Fn(&Led) -> Option<Connector> + Send + 'static,
 ) -> IndicatorHandle {
-    device::start("indicator", Output::Indicator, events, move |lease, reporter| {
-        Worker::new(IndicatorPlayer::default(), settings, Box::new(connect), lease, reporter)
+    device::start("indicator", Output::Indicator, events, move |dead_man, reporter| {
+        Worker::new(IndicatorPlayer::default(), settings, Box::new(connect), dead_man, reporter)
     })
 }
 

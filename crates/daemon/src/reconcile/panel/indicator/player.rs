@@ -16,7 +16,7 @@ const DIMMED: f32 = 0.2;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How far ahead the next visible change is looked for.
 const STEPS_AHEAD: usize = 16;
-/// It is not driven: shown when the lease has expired.
+/// It is not driven: shown when the dead-man timer has expired.
 const ABANDONED: Signal = Signal { colour: Colour::AMBER, pattern: Pattern::Steady };
 /// All is well: only this is dimmed.
 const WELL: Signal = Signal { colour: Colour::GREEN, pattern: Pattern::Breathe };
@@ -73,7 +73,7 @@ impl IndicatorPlayer {
         Ok(())
     }
 
-    /// What the LEDs are driven with at `now`.
+    /// Returns what the LEDs are driven with at `now`.
     fn colours(&self, signals: &[Signal], light: Light, now: Duration) -> Vec<Colour> {
         signals
             .iter()
@@ -100,9 +100,9 @@ impl IndicatorPlayer {
         now.saturating_sub(began)
     }
 
-    /// Time until some LED has to change by itself. It counts from the beginning of this round
-    /// of work, so that the work does not stretch the animation; steps at which nothing would be
-    /// seen to change are slept through.
+    /// Returns the time until some LED has to change by itself. It counts from the beginning of
+    /// this round of work, so that the work does not stretch the animation; steps at which nothing
+    /// would be seen to change are slept through.
     fn next_change(
         &self,
         signals: &[Signal],
@@ -157,7 +157,7 @@ impl IndicatorPlayer {
     }
 }
 
-/// Nothing to say but that all is well.
+/// Returns whether there is nothing to show but that all is well.
 fn is_well(signals: &[Signal]) -> bool {
     signals.first() == Some(&WELL)
 }
@@ -193,7 +193,7 @@ impl Player for IndicatorPlayer {
         stage: &mut Stage<'_, Led>,
     ) -> Result<Option<Duration>, ApplyError> {
         let (settings, now) = (stage.settings, stage.now);
-        let left = stage.lease.left();
+        let left = stage.dead_man.left();
         let mut signals = self.signals.clone().unwrap_or_default();
         if left.is_none() {
             signals = vec![ABANDONED];

@@ -127,7 +127,7 @@ fn without_the_main_loop_it_is_steady_amber() {
     let writes = stick.history().len();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(stick.history().len(), writes, "it is steady");
-    indicator.renew_lease();
+    indicator.renew_dead_man();
     wait();
     assert_eq!(stick.seen()[0].red, 0, "green again");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::board::{Cursor, Piece};
+use super::super::change_log::{Cursor, Piece};
 use super::*;
 
 #[derive(Debug, Clone)]
@@ -62,11 +62,11 @@ struct Newcomer {
 }
 
 impl Newcomer {
-    fn write(&mut self, board: &Board, most: usize) {
+    fn write(&mut self, change_log: &ChangeLog, most: usize) {
         if self.complete {
             return;
         }
-        let part = match board.piece(&mut self.cursor, most, Moment::default()).unwrap() {
+        let part = match change_log.piece(&mut self.cursor, most, Moment::default()).unwrap() {
             Piece::Part(part) => part,
             Piece::Last(part) => {
                 self.complete = true;
@@ -76,32 +76,32 @@ impl Newcomer {
         self.text.extend(part);
     }
 
-    fn snapshot(mut self, board: &Board) -> Value {
+    fn snapshot(mut self, change_log: &ChangeLog) -> Value {
         while !self.complete {
-            self.write(board, 100);
+            self.write(change_log, 100);
         }
         serde_json::from_slice(&self.text).unwrap()
     }
 }
 
 /// The whole snapshot of a newcomer.
-fn newcomer(board: &Board) -> Value {
-    Newcomer::default().snapshot(board)
+fn newcomer(change_log: &ChangeLog) -> Value {
+    Newcomer::default().snapshot(change_log)
 }
 
-/// Does what changes the board.
-fn change(board: &mut Board, deed: Deed) {
+/// Does what changes the change_log.
+fn change(change_log: &mut ChangeLog, deed: Deed) {
     let name = |number: u8| format!("n{number}");
     match deed {
-        Deed::Node(number, health) => _ = board.set_node(node(&name(number), health)),
-        Deed::Remove(number) => _ = board.remove_node(&name(number)),
+        Deed::Node(number, health) => _ = change_log.set_node(node(&name(number), health)),
+        Deed::Remove(number) => _ = change_log.remove_node(&name(number)),
         Deed::Nodes(numbers) => {
             let nodes = numbers.into_iter().map(|number| node(&name(number), NodeHealth::Up));
-            board.set_nodes(nodes.collect());
+            change_log.set_nodes(nodes.collect());
         }
-        Deed::Repaired(times) => _ = board.publish(repaired(times)),
+        Deed::Repaired(times) => _ = change_log.publish(repaired(times)),
         Deed::RoundTrip(number) => {
-            board.set_round_trip(id(&name(number)), Some(Duration::from_millis(1)), None);
+            change_log.set_round_trip(id(&name(number)), Some(Duration::from_millis(1)), None);
         }
         Deed::Line => {}
     }
@@ -110,14 +110,14 @@ fn change(board: &mut Board, deed: Deed) {
 proptest! {
     #[test]
     fn snapshot_and_changes_report_the_same(deeds in prop::collection::vec(deed(), 0..60)) {
-        let mut board = Board::default();
-        board.publish(snapshot());
-        board.begin_reading();
+        let mut change_log = ChangeLog::default();
+        change_log.publish(snapshot());
+        change_log.begin_reading();
         let mut known = Known::default();
-        known.take(&newcomer(&board));
+        known.take(&newcomer(&change_log));
         let mut sequence = 0;
-        let line = |board: &mut Board, known: &mut Known, sequence: &mut u64| {
-            if let (Some(text), _) = board.take_line(Moment::default()) {
+        let line = |change_log: &mut ChangeLog, known: &mut Known, sequence: &mut u64| {
+            if let (Some(text), _) = change_log.take_line(Moment::default()) {
                 let line: Value = serde_json::from_slice(&text).unwrap();
                 *sequence += 1;
                 assert_eq!(line["seq"], *sequence);
@@ -126,38 +126,38 @@ proptest! {
         };
         for deed in deeds {
             if matches!(deed, Deed::Line) {
-                line(&mut board, &mut known, &mut sequence);
+                line(&mut change_log, &mut known, &mut sequence);
             }
-            change(&mut board, deed);
+            change(&mut change_log, deed);
         }
-        line(&mut board, &mut known, &mut sequence);
+        line(&mut change_log, &mut known, &mut sequence);
         let mut wanted = Known::default();
-        wanted.take(&newcomer(&board));
+        wanted.take(&newcomer(&change_log));
         prop_assert_eq!(known, wanted);
-        prop_assert!(board.take_line(Moment::default()).0.is_none(), "all is sent");
+        prop_assert!(change_log.take_line(Moment::default()).0.is_none(), "all is sent");
     }
 
     #[test]
     fn a_snapshot_is_completed_while_nodes_come_go_and_move(
         deeds in prop::collection::vec((deed(), 0..3_usize), 0..40),
     ) {
-        let mut board = Board::default();
-        board.publish(snapshot());
-        board.set_nodes((0..12).map(|number| node(&format!("n{number}"), NodeHealth::Up)).collect());
-        board.begin_reading();
+        let mut change_log = ChangeLog::default();
+        change_log.publish(snapshot());
+        change_log.set_nodes((0..12).map(|number| node(&format!("n{number}"), NodeHealth::Up)).collect());
+        change_log.begin_reading();
         let (mut slow, mut lines) = (Newcomer::default(), Vec::new());
-        slow.write(&board, 1);
+        slow.write(&change_log, 1);
         for (deed, most) in deeds {
             if matches!(deed, Deed::Line) {
-                lines.extend(board.take_line(Moment::default()).0);
+                lines.extend(change_log.take_line(Moment::default()).0);
             }
-            change(&mut board, deed);
+            change(&mut change_log, deed);
             if most > 0 {
-                slow.write(&board, most);
+                slow.write(&change_log, most);
             }
         }
-        lines.extend(board.take_line(Moment::default()).0);
-        let first = slow.snapshot(&board);
+        lines.extend(change_log.take_line(Moment::default()).0);
+        let first = slow.snapshot(&change_log);
         let listed: Vec<&str> =
             first["nodes"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap()).collect();
         let names = BTreeSet::from_iter(listed.iter().copied());
@@ -167,39 +167,41 @@ proptest! {
         for line in lines {
             known.take(&serde_json::from_slice(&line).unwrap());
         }
-        wanted.take(&newcomer(&board));
+        wanted.take(&newcomer(&change_log));
         prop_assert_eq!(known, wanted);
     }
 }
 
 #[test]
 fn a_node_with_another_name_is_listed_under_it_and_the_earlier_one_is_gone() {
-    let mut board = Board::default();
-    board.publish(snapshot());
-    board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
-    board.begin_reading();
-    assert!(board.set_node(NodeStatus { name: "hugo".to_owned(), ..node("n1", NodeHealth::Up) }));
-    board.set_round_trip(id("n1"), Some(Duration::from_micros(7)), None);
+    let mut change_log = ChangeLog::default();
+    change_log.publish(snapshot());
+    change_log.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
+    change_log.begin_reading();
+    assert!(
+        change_log.set_node(NodeStatus { name: "hugo".to_owned(), ..node("n1", NodeHealth::Up) })
+    );
+    change_log.set_round_trip(id("n1"), Some(Duration::from_micros(7)), None);
     let line: Value =
-        serde_json::from_slice(&board.take_line(Moment::default()).0.unwrap()).unwrap();
+        serde_json::from_slice(&change_log.take_line(Moment::default()).0.unwrap()).unwrap();
     let reported = (&line["nodes"][0]["name"], &line["nodes"][0]["rtt_us"], &line["nodes_removed"]);
     assert_eq!(reported, (&"hugo".into(), &7.into(), &serde_json::json!(["n1"])));
 }
 
 #[test]
 fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
-    let mut board = Board::default();
-    board.publish(snapshot());
+    let mut change_log = ChangeLog::default();
+    change_log.publish(snapshot());
     let nodes = |health| {
         (0..10_000).map(|n| node(&format!("a-node-with-a-long-name-{n}"), health)).collect()
     };
-    board.set_nodes(nodes(NodeHealth::Up));
-    board.begin_reading();
-    assert_eq!(newcomer(&board)["nodes"].as_array().unwrap().len(), 10_000);
-    board.set_nodes(nodes(NodeHealth::Down));
+    change_log.set_nodes(nodes(NodeHealth::Up));
+    change_log.begin_reading();
+    assert_eq!(newcomer(&change_log)["nodes"].as_array().unwrap().len(), 10_000);
+    change_log.set_nodes(nodes(NodeHealth::Down));
     let mut reported = 0;
     loop {
-        let (line, more) = board.take_line(Moment::default());
+        let (line, more) = change_log.take_line(Moment::default());
         let line = line.unwrap();
         assert!(line.len() < super::super::client::MOST_BEHIND / 2);
         reported +=
@@ -213,12 +215,12 @@ fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
 
 #[test]
 fn without_clients_nothing_is_remembered_and_each_client_is_sent_each_name_once() {
-    let mut board = Board::default();
-    board.publish(snapshot());
-    board.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
-    let rename = |board: &mut Board, count: u32| {
+    let mut change_log = ChangeLog::default();
+    change_log.publish(snapshot());
+    change_log.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
+    let rename = |change_log: &mut ChangeLog, count: u32| {
         for number in 0..count {
-            board.set_node(NodeStatus {
+            change_log.set_node(NodeStatus {
                 name: format!("name-{number}"),
                 ..node("n1", NodeHealth::Up)
             });
@@ -226,15 +228,15 @@ fn without_clients_nothing_is_remembered_and_each_client_is_sent_each_name_once(
                 NodeStatus { name: format!("name-{number}"), ..node("n1", NodeHealth::Up) },
                 node(&format!("other-{number}"), NodeHealth::Up),
             ];
-            board.set_nodes(nodes);
+            change_log.set_nodes(nodes);
         }
     };
-    rename(&mut board, 1000);
-    assert_eq!(board.untold(), 0);
-    board.begin_reading();
-    rename(&mut board, 10);
-    assert!((1..=22).contains(&board.untold()), "{}", board.untold());
-    board.end_reading();
-    rename(&mut board, 10);
-    assert_eq!(board.untold(), 0);
+    rename(&mut change_log, 1000);
+    assert_eq!(change_log.unsent(), 0);
+    change_log.begin_reading();
+    rename(&mut change_log, 10);
+    assert!((1..=22).contains(&change_log.unsent()), "{}", change_log.unsent());
+    change_log.end_reading();
+    rename(&mut change_log, 10);
+    assert_eq!(change_log.unsent(), 0);
 }

@@ -95,10 +95,6 @@ fn entry(words: &[&str]) -> Option<Entry> {
 }
 
 fn rest(expiry: u64, mac: &str, address: &str, name: &str, id: &str) -> Option<Entry> {
-    let known = |word: &str, valid: fn(&str) -> bool| match word {
-        "*" => Some(None),
-        _ => valid(word).then(|| Some(word.to_owned())),
-    };
     Some(Entry {
         address: address.parse().ok()?,
         mac: mac.parse().ok()?,
@@ -106,6 +102,14 @@ fn rest(expiry: u64, mac: &str, address: &str, name: &str, id: &str) -> Option<E
         host_name: known(name, is_host_name)?,
         client_id: known(id, is_client_id)?,
     })
+}
+
+/// Reads a word; `Some(None)`: "*", it is not known.
+fn known(word: &str, valid: fn(&str) -> bool) -> Option<Option<String>> {
+    match word {
+        "*" => Some(None),
+        _ => valid(word).then(|| Some(word.to_owned())),
+    }
 }
 
 /// Returns the last four words of a line with too many, and the digits before them.

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use super::{CLIENT_PORT, SERVER_PORT};
 use crate::event::{Mac, PortalUrl};
-use crate::packet::{ETHERTYPE_IPV4, IPV4_HEADER, UDP};
+use crate::packet::{ETHERTYPE_IPV4, IPV4_HEADER, UDP, checksum};
 
 /// Where things stand: Ethernet, IPv4 (RFC 791), UDP (RFC 768), then BOOTP with the magic cookie
 /// (RFC 2131, figure 1).
@@ -170,20 +170,6 @@ fn udp_header(payload: &[u8]) -> Vec<u8> {
         sum => sum,
     };
     [&ports[..], &length, &sum.to_be_bytes()].concat()
-}
-
-/// Returns the Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| match pair {
-        [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
-        [high] => u32::from(*high) << 8,
-        _ => 0,
-    });
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    !u16::try_from(sum).unwrap_or(0)
 }
 
 /// Reads a frame as what a server says that gives addresses. Checksums are not looked at: the

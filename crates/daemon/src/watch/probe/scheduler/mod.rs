@@ -286,17 +286,19 @@ impl ProbeScheduler {
                 indices.push(index);
             }
         }
-        let question = |index: &u32| {
-            let ask = self.asks.get(*index as usize)?;
-            let target = self.plan.nodes.get(ask.node as usize)?;
-            let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
-            let probe = target.probes.get(usize::from(ask.probe))?;
-            let within = Duration::from_micros(ask.steps(longest).2.into());
-            Some(Question { key, address: target.address, mac: target.mac, probe, within })
-        };
         let mut questions = Vec::with_capacity(indices.len());
-        questions.extend(indices.iter().filter_map(question));
+        questions.extend(indices.iter().filter_map(|index| self.question(longest, *index)));
         (indices, questions)
+    }
+
+    /// Returns what is asked of a node now.
+    fn question(&self, longest: u32, index: u32) -> Option<Question<'_>> {
+        let ask = self.asks.get(index as usize)?;
+        let target = self.plan.nodes.get(ask.node as usize)?;
+        let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
+        let probe = target.probes.get(usize::from(ask.probe))?;
+        let within = Duration::from_micros(ask.steps(longest).2.into());
+        Some(Question { key, address: target.address, mac: target.mac, probe, within })
     }
 
     /// Notes that the first `taken` of these were sent at `now`; the rest stays due.

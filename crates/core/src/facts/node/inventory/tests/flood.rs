@@ -1,4 +1,4 @@
-//! Whoever makes boards up makes neither the list nor a name's changes grow.
+//! A computer that makes boards up makes neither the list nor a name's changes grow.
 
 use super::*;
 
@@ -86,7 +86,8 @@ fn addresses_that_are_not_the_clusters_make_no_node_and_no_memory() {
 fn a_node_that_renames_itself_all_the_time_has_few_names_and_the_last_one_in_the_end() {
     let mut world = World::new("");
     world.lease(&lease(2, 102, Some("name-0"), None));
-    let (layout, mut names) = (world.nodes.layout, std::collections::BTreeSet::new());
+    let (topology_version, mut names) =
+        (world.nodes.topology_version, std::collections::BTreeSet::new());
     for number in 0..60_000_u32 {
         world.now = u64::from(number) / 1000;
         world.say(2, &format!("name-{number}"));
@@ -94,7 +95,11 @@ fn a_node_that_renames_itself_all_the_time_has_few_names_and_the_last_one_in_the
         names.insert(world.nodes.by_mac(board(2)).unwrap().name.clone());
     }
     assert!(names.len() <= 8, "{} names in a minute", names.len());
-    assert!(world.nodes.layout - layout <= 24, "{}", world.nodes.layout - layout);
+    assert!(
+        world.nodes.topology_version - topology_version <= 24,
+        "{}",
+        world.nodes.topology_version - topology_version
+    );
     assert_eq!(world.nodes.flood(second(world.now)).unwrap().restless, Some(board(2)));
     world.wait(20);
     assert_eq!(world.nodes.by_mac(board(2)).unwrap().name, "name-59999");

@@ -165,7 +165,7 @@ fn a_node_of_the_settings_is_its_board_wherever_its_lease_puts_it() {
     world.lease(&lease(2, 112, Some("something"), None));
     world.lease(&lease(3, 113, Some("rpi3"), None));
     assert_eq!(world.list(), ["rpi1 1 111", "rpi2 2 112", "rpi3 3 113"]);
-    assert!(world.nodes.is_home(at(11)), "where it should be is known still");
+    assert!(world.nodes.is_configured(at(11)), "where it should be is known still");
     world.nodes.lease_ended(&lease(1, 111, None, None), &world.settings, second(1));
     assert_eq!(world.list()[0], "rpi1 1 11");
 }

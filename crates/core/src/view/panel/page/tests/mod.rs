@@ -18,7 +18,8 @@ use story::{ETH1, Story, WLAN0};
 /// The pages of a story at four sizes, against `golden/NAME.txt`.
 fn golden(name: &str, expected: &str, story: &Story) {
     let drawn: String = ["8x2", "16x2", "20x4", "40x2"].map(|size| story.drawn(size)).concat();
-    let path = format!("{}/src/render/page/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path =
+        format!("{}/src/view/panel/page/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     assert!(drawn == expected, "{path} is not what is drawn; drawn is:\n{drawn}");
 }
 
@@ -139,16 +140,14 @@ fn until_the_kernel_has_listed_what_there_is_nothing_is_claimed() {
 fn the_leds_are_the_cluster_and_a_node_each() {
     let story = Story::fair().node("rpi2", 3, false);
     let desired = decide::decide(&story.settings, &story.facts);
-    let patterns: Vec<Pattern> =
-        lights(&story.settings, &story.facts, &desired).iter().map(|s| s.pattern).collect();
+    let patterns: Vec<Pattern> = lights(&story.facts, &desired).iter().map(|s| s.pattern).collect();
     assert_eq!(
         patterns,
         [Pattern::DoubleBlink, Pattern::Breathe, Pattern::FastBlink, Pattern::Breathe]
     );
     let fresh = Story::new();
     let desired = decide::decide(&fresh.settings, &fresh.facts);
-    let patterns: Vec<Pattern> =
-        lights(&fresh.settings, &fresh.facts, &desired).iter().map(|s| s.pattern).collect();
+    let patterns: Vec<Pattern> = lights(&fresh.facts, &desired).iter().map(|s| s.pattern).collect();
     assert_eq!(patterns, [Pattern::QuickBreathe; 4]);
 }
 
@@ -263,7 +262,7 @@ fn lit(story: Story, leds: u16) -> Vec<Pattern> {
     let story =
         story.handle(Event::Applied(ApplyReport { output: Output::Indicator, result: Ok(held) }));
     let desired = decide::decide(&story.settings, &story.facts);
-    lights(&story.settings, &story.facts, &desired).iter().map(|signal| signal.pattern).collect()
+    lights(&story.facts, &desired).iter().map(|signal| signal.pattern).collect()
 }
 
 #[test]
@@ -283,8 +282,7 @@ fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
 #[test]
 fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
     let cluster = |story: &Story| {
-        lights(&story.settings, &story.facts, &decide::decide(&story.settings, &story.facts))[0]
-            .pattern
+        lights(&story.facts, &decide::decide(&story.settings, &story.facts))[0].pattern
     };
     let story = Story::fair().node("rpi1", 3, false).node("rpi2", 3, false);
     assert_eq!(cluster(&story), Pattern::FastBlink);

@@ -1,4 +1,4 @@
-//! A state from a short story, reported in real events.
+//! Facts from a short story, made of real events.
 
 use std::sync::Arc;
 use std::time::Duration;

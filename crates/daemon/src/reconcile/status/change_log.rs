@@ -1,4 +1,4 @@
-//! What is so now and what clients have not been reported of it yet.
+//! What is so now, and which changes of it no client has been sent yet.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::view::status::{NodeStatus, Snapshot};
 
 /// Nodes reported in one line, at most: a line stays well below what a client may fall behind.
 const NODES_IN_A_LINE: usize = 500;
-/// See the module.
+/// Holds the status as it is, and what of it no client has been sent yet.
 #[derive(Debug, Default)]
-pub struct Board {
+pub struct ChangeLog {
     current: Option<Snapshot>,
     reported: Option<Snapshot>,
     nodes: Vec<NodeStatus>,
@@ -26,14 +26,14 @@ pub struct Board {
     /// names that are no node's any more
     removed: BTreeSet<String>,
     /// counts up when nodes moved to other places
-    layout: u64,
+    topology_version: u64,
     sequence: u64,
 }
 
 /// How far a client's snapshot has been written.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
-    layout: u64,
+    topology_version: u64,
     next: usize,
     begun: bool,
     /// a node has been written: the next one needs a comma before it
@@ -63,7 +63,7 @@ pub enum Piece {
     Last(Vec<u8>),
 }
 
-impl Board {
+impl ChangeLog {
     /// Takes the whole in; (it is the first, there is something to send).
     pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
         let first = self.current.is_none();
@@ -124,7 +124,7 @@ impl Board {
             return news;
         }
         let before = std::mem::take(&mut self.nodes);
-        let untold = std::mem::take(&mut self.changed);
+        let unsent = std::mem::take(&mut self.changed);
         let known: HashMap<&str, (usize, &NodeStatus)> = before
             .iter()
             .enumerate()
@@ -134,7 +134,7 @@ impl Board {
             let known = known.get(node.name.as_str());
             // Another node under the name of one that has gone counts as new, however alike.
             known.is_none_or(|(place, known)| {
-                known.id != node.id || untold.contains(place) || !known.is_reported_by(node)
+                known.id != node.id || unsent.contains(place) || !known.is_reported_by(node)
             })
         };
         if self.read {
@@ -152,7 +152,7 @@ impl Board {
             note(&mut self.places, node.id, place);
         }
         self.nodes = nodes;
-        self.layout += 1;
+        self.topology_version += 1;
         !self.changed.is_empty() || !self.removed.is_empty()
     }
 
@@ -191,11 +191,11 @@ impl Board {
 
     /// How much is remembered.
     #[cfg(test)]
-    pub fn untold(&self) -> usize {
+    pub fn unsent(&self) -> usize {
         self.changed.len() + self.removed.len()
     }
 
-    /// The next line of changes, and whether there is more to send.
+    /// Returns the next line of changes, and whether there is more to send.
     pub fn take_line(&mut self, now: Instant) -> (Option<Vec<u8>>, bool) {
         let Some(current) = &self.current else { return (None, false) };
         let mut change = self
@@ -222,17 +222,19 @@ impl Board {
         (Some(crate::api::line(&change)), more)
     }
 
-    /// The next piece of a snapshot, of at most so many nodes; a client that reads slowly holds no
-    /// more than a piece. Nodes that come and go meanwhile are in the lines that follow it, and each
-    /// that stays is in it once. `None`: nothing has been published yet.
+    /// Returns the next piece of a snapshot, of at most so many nodes; a client that reads slowly
+    /// holds no more than a piece. Nodes that come and go meanwhile are in the lines that follow
+    /// it, and each that stays is in it once. `None`: nothing has been published yet.
     pub fn piece(&self, cursor: &mut Cursor, most: usize, now: Instant) -> Option<Piece> {
         let current = self.current.as_ref()?;
         let mut text = Vec::new();
         if !cursor.begun {
-            (cursor.begun, cursor.layout) = (true, self.layout);
+            (cursor.begun, cursor.topology_version) = (true, self.topology_version);
             text = current.at(now).around_nodes().0;
         }
-        if std::mem::replace(&mut cursor.layout, self.layout) != self.layout {
+        if std::mem::replace(&mut cursor.topology_version, self.topology_version)
+            != self.topology_version
+        {
             // They are in other places: those that have been written are passed over.
             cursor.next = 0;
         }
