@@ -15,8 +15,9 @@ native=$(dpkg --print-architecture)
 architecture=${1:-$native}
 out=${OUT:-target/debian}
 stage=target/deb/stage
-# Pinned: another version may write other bits. It needs Rust 1.85 and no library of the system.
-cargo_deb=3.8.0
+# Pinned: another version may write other bits. The newest that Rust 1.85 builds (3.7.0 and 3.8.0 say so, and need 1.88); no library
+# of the system.
+cargo_deb=3.6.3
 packages="bramblegate bramblegate-web bramblegate-snmp bramblegate-clat bramblegate-lab"
 
 case $architecture in
