@@ -37,8 +37,8 @@ Examples:
   sudo bramblegate shutdown --all          the nodes, then the head
   bramblegate shutdown --all --dry-run     print what would be done, do nothing
 
-shutdown.key names the ssh key for it. Exits with 0 if all nodes are off, 1 if some are still up, 78 if the key is not
-right.";
+shutdown.key names the ssh key for it. Exits with 0 if all nodes are off, 1 if some are still up, \
+78 if the key is not right.";
 
 /// Shut down the nodes, then the head if you want
 #[derive(Debug, clap::Args)]
