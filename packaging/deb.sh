@@ -27,6 +27,11 @@ armhf) triple=armv7-unknown-linux-gnueabihf ;;
 *) triple=$(rustc -vV | sed -n 's/^host: //p') ;;
 esac
 
+if [ "$architecture" != "$native" ] && [ -z "${BUILT:-}" ] && [ "$(id -u)" != 0 ]; then
+    echo "deb: only root can make what builds for another machine: sudo make deb ARCH=$architecture" >&2
+    exit 77
+fi
+
 # A tree without a repository, such as a release's archive, has the date of its list of changes.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 export SOURCE_DATE_EPOCH TZ=UTC LC_ALL=C.UTF-8
