@@ -55,10 +55,10 @@ pub const VERSION: &str = env!("BRAMBLEGATE_VERSION");
 
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate demo                         try it on this machine, without hardware
-  bramblegate detect > bramblegate.toml    write a settings file for this machine
+  bramblegate demo                         try it here, without hardware
+  bramblegate detect > bramblegate.toml    write settings for this machine
   bramblegate check bramblegate.toml       check it
-  sudo bramblegate setup                   ask, write the settings, start the service
+  sudo bramblegate setup                   ask, write the settings, start
   bramblegate status --watch               show what it does now
   bramblegate doctor                       find what disturbs it on this machine";
 
