@@ -148,7 +148,8 @@ fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
     let Some(path) = &settings.shutdown.key else {
         output::error(
             "shutdown: shutdown.key is missing",
-            "packing-up.md in the guide shows how to make a key and name it in [shutdown]",
+            "docs/guide/packing-up.md shows how to make a key and name it in [shutdown]; it is \
+             installed below share/doc/bramblegate",
         );
         return Err(ExitCode::from(exit::CONFIG));
     };
