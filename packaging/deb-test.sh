@@ -1,8 +1,9 @@
 #!/bin/bash
 # deb-test.sh [RELEASE...]: what `make deb` made, tried in bare roots of Debian 12 and 13 (packaging/deb-roots.sh): the same files as
-# `make install`, the same bits when packed twice, nothing for lintian, and in each root: installed, a first start without
-# settings, settings on the boot partition, upgrade, downgrade, removal, purge. Needs root. A root is looked at through an overlay, in
-# namespaces of its own: nothing of it is changed, and nothing of this machine. Ends with 1 if anything failed.
+# `make install`, the same bits when packed twice, nothing for lintian, a cargo-deb that the Rust of Debian 13 builds, and in each
+# root: installed, a first start without settings, settings on the boot partition, upgrade, downgrade, removal, purge. Needs root. A
+# root is looked at through an overlay, in namespaces of its own: nothing of it is changed, and nothing of this machine. Ends with 1 if
+# anything failed.
 # shellcheck disable=SC2317
 set -euo pipefail
 umask 022
@@ -95,6 +96,33 @@ installed_size() {
     [ "$size" -le $((12 * 1024)) ]
 }
 
+# The Rust that README installs, 1.85 in Debian 13, builds cargo-deb in the version that deb.sh names: what the crate itself says
+# of that is not true of each of its versions.
+debians_own_rust_packs() {
+    local version
+    version=$(sed -n 's/^cargo_deb=//p' packaging/deb.sh)
+    [ -n "$version" ]
+    # shellcheck disable=SC2016
+    unshare --mount --pid --fork --kill-child bash -euc '
+        root=$1 overlay=$2 home=$3 version=$4
+        mount --make-rprivate /
+        mount -t tmpfs tmpfs "$overlay"
+        mkdir "$overlay/"{upper,work,root}
+        mount -t overlay overlay -o "lowerdir=$root,upperdir=$overlay/upper,workdir=$overlay/work" "$overlay/root"
+        cd "$overlay/root"
+        mkdir -p cargo etc/ssl/certs
+        mount --bind "$home" cargo
+        mount -t proc proc proc
+        mount --rbind /dev dev
+        cp -L /etc/resolv.conf etc/resolv.conf
+        cp -L /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/
+        exec chroot . /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root CARGO_HOME=/cargo \
+            ${http_proxy:+"http_proxy=$http_proxy"} ${https_proxy:+"https_proxy=$https_proxy"} \
+            cargo install --quiet --locked --root /tmp/tools --target-dir /tmp/build --no-default-features \
+            --version "=$version" cargo-deb
+    ' rust "$top/$target/deb/roots/rust" "$work/overlay" "${CARGO_HOME:-$HOME/.cargo}" "$version"
+}
+
 # usage: inside RELEASE; the rest is packaging/deb-inside.sh, in the root.
 inside() {
     local root=$top/$target/deb/roots/$1
@@ -125,6 +153,7 @@ check "units and helpers follow the prefix" paths_follow_the_prefix
 check "the same bits twice" same_bits_twice
 check "installed size without the page" installed_size
 check "lintian" lintian_has_nothing
+check "Debian 13's own Rust builds cargo-deb" debians_own_rust_packs
 for release in "${releases[@]}"; do
     echo "in Debian $release:"
     inside "$release" || failed+=("$release")

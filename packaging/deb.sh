@@ -15,8 +15,9 @@ native=$(dpkg --print-architecture)
 architecture=${1:-$native}
 out=${OUT:-target/debian}
 stage=target/deb/stage
-# Pinned: another version may write other bits. It needs Rust 1.85 and no library of the system.
-cargo_deb=3.8.0
+# Pinned: another version may write other bits. The newest that Rust 1.85 builds (3.7.0 and 3.8.0 say so, and need 1.88); no library
+# of the system.
+cargo_deb=3.6.3
 packages="bramblegate bramblegate-web bramblegate-snmp bramblegate-clat bramblegate-lab"
 
 case $architecture in
@@ -25,6 +26,11 @@ arm64) triple=aarch64-unknown-linux-gnu ;;
 armhf) triple=armv7-unknown-linux-gnueabihf ;;
 *) triple=$(rustc -vV | sed -n 's/^host: //p') ;;
 esac
+
+if [ "$architecture" != "$native" ] && [ -z "${BUILT:-}" ] && [ "$(id -u)" != 0 ]; then
+    echo "deb: only root can make what builds for another machine: sudo make deb ARCH=$architecture" >&2
+    exit 77
+fi
 
 # A tree without a repository, such as a release's archive, has the date of its list of changes.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}

@@ -57,9 +57,12 @@ booted() { [ -z "$destdir" ] && [ -d /run/systemd/system ]; }
 refresh() {
     booted || return 0
     systemctl daemon-reload
-    udevadm control --reload
-    udevadm trigger --settle --action=add \
-        --subsystem-match=hidraw --subsystem-match=i2c-dev --subsystem-match=gpio --subsystem-match=leds
+    # A container has systemd and no udev.
+    if [ -e /run/udev/control ]; then
+        udevadm control --reload
+        udevadm trigger --settle --action=add \
+            --subsystem-match=hidraw --subsystem-match=i2c-dev --subsystem-match=gpio --subsystem-match=leds
+    fi
     journalctl --update-catalog
 }
 

@@ -548,3 +548,13 @@ fn power_off_is_waited_for_only_where_a_button_is_set() {
     let unit = fs::read_to_string(root().join("systemd/bramblegate.service")).unwrap();
     assert!(!unit.contains("Wants=bramblegate-poweroff.path"), "nothing else starts it");
 }
+
+/// What `make` lists is read in a terminal of 80 columns.
+#[test]
+fn the_list_of_make_fits_a_terminal() {
+    let output = Command::new("make").arg("help").current_dir(root()).output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    assert!(list.contains("  make demo ") && list.contains("  make uninstall "), "{list}");
+    let wide: Vec<&str> = list.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+}

@@ -14,12 +14,14 @@ Examples:
   bramblegate check bramblegate.toml       a file before it is installed
   bramblegate check -q && echo fine        no words if all is well
 
-Every error is reported as FILE:LINE:COLUMN, what is wrong, and how to correct it. Exits with 0, or with 78 if there are
-errors.";
+Every error is reported as FILE:LINE:COLUMN, what is wrong, and how to correct it. \
+Exits with 0, or with 78 if there are errors.";
 
 /// Check the settings and the board
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
+#[command(mut_arg("quiet", |arg| arg.help("Print errors only")))]
+#[command(mut_arg("verbose", |arg| arg.help("Name the files that are read, too")))]
 pub struct Args {
     /// Settings file, as with -c
     #[arg(value_name = "FILE", conflicts_with = "config")]

@@ -28,6 +28,7 @@ Examples:
 /// Try it on this machine, without hardware, in private namespaces
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true, after_long_help = EXAMPLES)]
+#[command(override_usage = "bramblegate demo [OPTIONS]\n       bramblegate demo attach [VERB]...")]
 pub struct Args {
     /// Options of the demo: `bramblegate demo --help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -64,7 +65,7 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 /// Looks beside this program, below its prefix, and where it is installed by default.
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let own = std::env::current_exe().ok();
     let folder = own.as_deref().and_then(Path::parent);
     let near = folder

@@ -69,6 +69,14 @@ impl Machine {
         self.path(path).symlink_metadata().is_ok()
     }
 
+    /// Returns whether systemd starts the service with the machine. Of a package that was removed
+    /// and not purged Debian leaves the link, and masks the service.
+    pub fn is_enabled(&self, service: &str) -> bool {
+        let own = self.path(&format!("/etc/systemd/system/{service}"));
+        self.exists(&format!("/etc/systemd/system/multi-user.target.wants/{service}"))
+            && !fs::read_link(own).is_ok_and(|target| target == Path::new("/dev/null"))
+    }
+
     pub fn is_file(&self, path: &str) -> bool {
         self.path(path).is_file()
     }

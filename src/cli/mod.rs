@@ -7,6 +7,7 @@ pub mod control;
 pub mod demo;
 pub mod detect;
 pub mod doctor;
+mod help;
 pub mod machine;
 pub mod nodes;
 pub mod off;
@@ -54,10 +55,10 @@ pub const VERSION: &str = env!("BRAMBLEGATE_VERSION");
 
 const EXAMPLES: &str = "\
 Examples:
-  bramblegate demo                         try it on this machine, without hardware
-  bramblegate detect > bramblegate.toml    write a settings file for this machine
+  bramblegate demo                         try it here, without hardware
+  bramblegate detect > bramblegate.toml    write settings for this machine
   bramblegate check bramblegate.toml       check it
-  sudo bramblegate setup                   ask, write the settings, start the service
+  sudo bramblegate setup                   ask, write the settings, start
   bramblegate status --watch               show what it does now
   bramblegate doctor                       find what disturbs it on this machine";
 
@@ -104,7 +105,7 @@ enum Verb {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(help::asked(std::env::args_os().collect())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -137,7 +138,8 @@ pub fn main() -> ExitCode {
 pub fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            output::out(&error.to_string());
+            let text = error.to_string();
+            output::out(&output::columns().map_or(text.clone(), |room| help::wrapped(&text, room)));
             ExitCode::SUCCESS
         }
         _ => {

@@ -133,7 +133,7 @@ pub fn columns() -> Option<usize> {
     (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
-/// `-q` and `-v`, the same for every verb that has them.
+/// `-q` and `-v`. Each verb that has them says what they mean there (`mut_arg`).
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct Verbosity {
     /// Print less

@@ -40,6 +40,8 @@ const SERVICE: &str = "bramblegate.service";
 /// ifupdown it takes the interface out.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
+#[command(mut_arg("quiet", |arg| arg.help("Do not print the reasons")))]
+#[command(mut_arg("verbose", |arg| arg.help("Print each step, too")))]
 pub struct Args {
     /// The interface to the venue
     #[arg(long, value_name = "IF")]

@@ -37,8 +37,8 @@ Examples:
   sudo bramblegate shutdown --all          the nodes, then the head
   bramblegate shutdown --all --dry-run     print what would be done, do nothing
 
-shutdown.key names the ssh key for it. Exits with 0 if all nodes are off, 1 if some are still up, 78 if the key is not
-right.";
+shutdown.key names the ssh key for it. Exits with 0 if all nodes are off, 1 if some are still up, \
+78 if the key is not right.";
 
 /// Shut down the nodes, then the head if you want
 #[derive(Debug, clap::Args)]
@@ -150,7 +150,8 @@ fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
     let Some(path) = &settings.shutdown.key else {
         output::error(
             "shutdown: shutdown.key is missing",
-            "packing-up.md in the guide shows how to make a key and name it in [shutdown]",
+            "docs/guide/packing-up.md shows how to make a key and name it in [shutdown]; it is \
+             installed below share/doc/bramblegate",
         );
         return Err(ExitCode::from(exit::CONFIG));
     };

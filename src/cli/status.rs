@@ -23,7 +23,7 @@ Examples:
   bramblegate status --acknowledge         acknowledge all current alerts: the LED calms down
   bramblegate status > /dev/null || echo look at it
 
-The exit status is that of a Nagios plugin: 0 ok (or a notice), 1 warning, 2 fault (critical),
+The exit status is that of a Nagios plugin: 0 ok (or a notice), 1 warning, 2 fault (critical), \
 3 unknown: the daemon cannot be reached.";
 
 /// Where the daemon's socket is without settings.

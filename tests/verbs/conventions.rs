@@ -29,6 +29,16 @@ fn help_is_a_verb_too_and_long_help_has_examples() {
         "{text}"
     );
     assert_eq!(shown("help nonsense").0, Some(64));
+    for (asked, same) in [
+        ("help demo", "demo --help"),
+        ("help demo attach", "demo attach --help"),
+        ("help -h", "--help"),
+        ("help --help", "--help"),
+    ] {
+        let answer = shown(asked);
+        assert!(answer.0 == Some(0) && answer.1.contains("Examples:"), "{asked}: {answer:?}");
+        assert_eq!(answer, shown(same), "{asked}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
@@ -19,6 +20,8 @@ pub struct Terminal {
     child: Child,
     master: File,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// ends once no program has the terminal any more
+    reader: JoinHandle<()>,
     /// how much has been waited for already
     seen: usize,
 }
@@ -48,14 +51,14 @@ impl Terminal {
         let master = File::from(master);
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (mut from, into) = (master.try_clone().unwrap(), Arc::clone(&shown));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             // A terminal whose last program has ended gives an error, not an end.
             while let Ok(read @ 1..) = from.read(&mut bytes) {
                 into.lock().unwrap().extend_from_slice(&bytes[..read]);
             }
         });
-        Self { child, master, shown, seen: 0 }
+        Self { child, master, shown, reader, seen: 0 }
     }
 
     /// Returns all that has been shown.
@@ -89,8 +92,12 @@ impl Terminal {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                // What was written last may still be on its way.
-                std::thread::sleep(STEP * 5);
+                // What was written last may still be on its way. A program that it has left behind
+                // would keep the terminal open.
+                let last = Instant::now();
+                while !self.reader.is_finished() && last.elapsed() < PATIENCE / 10 {
+                    std::thread::sleep(STEP);
+                }
                 return (status, self.text());
             }
             assert!(start.elapsed() < PATIENCE, "it does not end: {}", self.text());

@@ -125,6 +125,10 @@ fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
 
 fn main_remedy(path: &Path, error: &io::Error) -> String {
     match error.kind() {
+        // A redirection below /etc fails for users, with sudo before it too.
+        io::ErrorKind::NotFound if path == Path::new(DEFAULT_FILE) => {
+            "`sudo bramblegate setup` writes one for this machine".to_owned()
+        }
         io::ErrorKind::NotFound => {
             format!("create one for this machine with `bramblegate detect > {}`", path.display())
         }
@@ -214,4 +218,19 @@ pub fn boards() -> Boards {
 /// Returns what the machine says it is, where it has a device tree.
 pub fn compatible() -> Option<Vec<u8>> {
     reading::bytes(Path::new(COMPATIBLE), LONGEST).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Root alone writes below /etc, and a shell redirects before sudo has its rights.
+    #[test]
+    fn the_remedy_for_missing_settings_can_be_typed_as_printed() {
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let own = main_remedy(Path::new(DEFAULT_FILE), &missing);
+        assert_eq!(own, "`sudo bramblegate setup` writes one for this machine");
+        let other = main_remedy(Path::new("own.toml"), &missing);
+        assert!(other.ends_with("`bramblegate detect > own.toml`"), "{other}");
+    }
 }

@@ -43,15 +43,45 @@ pub fn enter<S: AsRef<OsStr>>(arguments: &[S]) -> Error {
         Ok(program) => program,
         Err(error) => return error,
     };
+    let mut command = unshare();
+    command.arg(program).args(arguments).env(MARK, "1").env("PATH", search_path());
+    // The namespaces should go when the parent process ends: the setting outlives exec.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    Error(format!("cannot start unshare: {}", command.exec()))
+}
+
+/// What makes the namespaces; the program to run in them follows.
+fn unshare() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.arg("--").arg(program).args(arguments).env(MARK, "1").env("PATH", search_path());
-    // The namespaces should go when the parent process ends: the setting outlives exec.
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    Error(format!("cannot start unshare: {}", command.exec()))
+    command.arg("--");
+    command
+}
+
+/// Makes such namespaces for a moment: what forbids them is known before `unshare` takes the place
+/// of this process, and has a remedy.
+fn try_namespaces() -> Result<()> {
+    let tried = unshare().arg("true").stdin(Stdio::null()).output();
+    let tried = tried.map_err(while_doing("cannot start unshare"))?;
+    if tried.status.success() {
+        return Ok(());
+    }
+    let reported = String::from_utf8_lossy(&tried.stderr).trim().replace(['\n', ';'], ",");
+    Err(Error(if rustix::process::geteuid().is_root() {
+        format!(
+            "private namespaces cannot be made here ({reported}); a container may forbid them: run \
+             it on the machine itself"
+        )
+    } else {
+        format!(
+            "only root may make private namespaces here ({reported}); run `sudo {} demo`, or allow \
+             unprivileged user namespaces",
+            shown_program()
+        )
+    }))
 }
 
 /// Looks for everything [`enter`] needs, so that what is missing can be named.
@@ -70,20 +100,7 @@ fn prepare() -> Result<PathBuf> {
             missing.join(" ")
         )));
     }
-    if !rustix::process::geteuid().is_root() {
-        let allowed = Command::new("unshare")
-            .args(["--user", "--map-root-user", "true"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if !allowed {
-            return Err(Error(format!(
-                "only root may make namespaces on this machine; run `sudo {} demo`, or allow \
-                 unprivileged user namespaces",
-                shown_program()
-            )));
-        }
-    }
+    try_namespaces()?;
     std::env::current_exe().map_err(while_doing("cannot tell which file this program is"))
 }
 

@@ -60,8 +60,8 @@ pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
 fn network_manager(machine: &Machine, port: &str) -> bool {
     let Some(devices) = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]) else {
         // It does not run yet, as early at boot: it will.
-        let wants = "/etc/systemd/system/multi-user.target.wants/NetworkManager.service";
-        return machine.exists(wants) && !machine.exists(&unmanaged_by(port));
+        return machine.is_enabled("NetworkManager.service")
+            && !machine.exists(&unmanaged_by(port));
     };
     let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
     // "unavailable" is managed, and waits for a cable.
@@ -75,17 +75,16 @@ pub fn unmanaged_by(port: &str) -> String {
 
 fn dhcpcd(machine: &Machine, port: &str) -> bool {
     let Some(conf) = machine.read("/etc/dhcpcd.conf") else { return false };
-    let wants = "/etc/systemd/system/multi-user.target.wants/dhcpcd.service";
     let denied = conf.lines().filter_map(|line| line.trim().strip_prefix("denyinterfaces "));
     let denied =
         denied.flat_map(str::split_whitespace).any(|pattern| super::matches(pattern, port));
-    machine.exists(wants) && !denied
+    machine.is_enabled("dhcpcd.service") && !denied
 }
 
 /// Returns the file by which networkd asks for an address on the port. Of the files that match a
 /// port the first by name counts, whatever its folder (systemd.network(5)).
 fn networkd(machine: &Machine, port: &str) -> Option<String> {
-    if !machine.exists("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service") {
+    if !machine.is_enabled("systemd-networkd.service") {
         return None;
     }
     let mut files = BTreeMap::new();

@@ -23,9 +23,7 @@ pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
         ("udhcpd.service", "udhcpd"),
         ("dnsmasq.service", "the system's own dnsmasq"),
     ];
-    let starts =
-        |unit: &str| machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{unit}"));
-    known.into_iter().filter(|(unit, _)| starts(unit)).collect()
+    known.into_iter().filter(|(unit, _)| machine.is_enabled(unit)).collect()
 }
 
 /// Returns whether there is a dnsmasq to run.

@@ -45,6 +45,8 @@ Examples:
 /// Find what would stop or disturb the gateway here; changes nothing
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
+#[command(mut_arg("quiet", |arg| arg.help("Print findings only, no hints and no count")))]
+#[command(mut_arg("verbose", |arg| arg.help("Print a line for each check")))]
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArg,

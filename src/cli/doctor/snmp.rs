@@ -28,7 +28,7 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
 }
 
 fn is_enabled(machine: &Machine) -> bool {
-    machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{SERVICE}"))
+    machine.is_enabled(SERVICE)
 }
 
 /// Returns what the file lacks, or why it cannot be read; Debian lets root alone read snmpd's own

@@ -34,7 +34,7 @@ pub fn page(context: &CheckContext<'_>) -> Vec<Finding> {
 /// Looks for a page that does not run. One that was never switched on is a hint: the page is on in
 /// the settings as they come.
 fn stopped(machine: &Machine) -> Option<Finding> {
-    if machine.exists(&format!("/etc/systemd/system/multi-user.target.wants/{UNIT}")) {
+    if machine.is_enabled(UNIT) {
         let text = format!("{SERVER} does not run: no one sees the status page");
         return Some(Finding::of(FindingCode::HostWebStopped, text));
     }

@@ -135,6 +135,32 @@ pub fn scene_that_cannot_be_played_is_left_out() -> Result<()> {
     ensure(&format!("it is named: {code}\n{story}{error}"), code == 0 && is_named)
 }
 
+/// Where `/proc` is hidden in part, as in a container, its own cannot be mounted without root: the
+/// demo says so with a remedy, before `unshare` fails.
+pub fn where_namespaces_are_forbidden_it_names_the_remedy() -> Result<()> {
+    furnish()?;
+    let io = |error: std::io::Error| Error(error.to_string());
+    // The folder may be one that other users do not reach.
+    let programs = "/run/programs";
+    fs::create_dir_all(programs).map_err(io)?;
+    let built = crate::program();
+    let built = built.parent().map_or_else(String::new, |built| built.display().to_string());
+    run("mount", &["--bind", &built, programs])?;
+    run("mount", &["--bind", "/dev/null", "/proc/uptime"])?;
+    let map = fs::read_to_string("/proc/self/uid_map").map_err(io)?;
+    let mut command = Command::new("setpriv");
+    command.arg("--no-new-privs");
+    let is_of_root = map.split_whitespace().nth(2) != Some("1");
+    if is_of_root {
+        command.args(["--reuid=65534", "--clear-groups"]);
+    }
+    command.arg(format!("{programs}/bramblegate")).args(["demo", "--plain", "--seconds", "2"]);
+    let (code, story, error) = reported(&command.output().map_err(io)?);
+    let remedy = if is_of_root { "help: run `sudo " } else { "help: a container may forbid them" };
+    let right = code == 71 && error.contains("unshare: ") && error.contains(remedy);
+    ensure(&format!("it is named: {code}\n{story}{error}"), right)
+}
+
 /// A demo in the background; killed when dropped.
 struct Demo(Child);
 
@@ -185,6 +211,7 @@ pub fn attach_runs_every_verb_with_the_settings_of_the_demo() -> Result<()> {
     until("all nodes are up", || {
         attach(&["status"]).is_ok_and(|(_, out, _)| out.contains("3/3 up"))
     })?;
+    readme_shows_the_status_as_it_is()?;
     shows("status", 0, "10.99.0.126")?;
     shows("panel --once", 0, "green")?;
     shows("check", 0, "/etc/bramblegate/bramblegate.toml: ok")?;
@@ -208,6 +235,44 @@ pub fn attach_runs_every_verb_with_the_settings_of_the_demo() -> Result<()> {
     ensure(&format!("doctor knows the settings: {code}\n{report}{error}"), right)?;
     shows("setup --yes", 69, "inside of the demo")?;
     shows("demo attach status", 69, "already is the inside")
+}
+
+/// README's example of `status` in the demo has the rows and words of today. `UPDATE=1` writes it.
+fn readme_shows_the_status_as_it_is() -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).map_err(|error| Error(error.to_string()))?;
+    let example = readme
+        .split_once("demo attach status\n```\n")
+        .and_then(|(_, rest)| rest.split_once("```text\n")?.1.split_once("```\n"))
+        .map(|(example, _)| example)
+        .ok_or_else(|| Error("README.md has no example of `demo attach status`".into()))?;
+    let mut seen = String::new();
+    let same = until("the status has the form of README's example", || {
+        seen = attach(&["status"]).map(|(_, out, _)| out).unwrap_or_default();
+        form(&seen) == form(example)
+    });
+    if same.is_err() && std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        let updated = readme.replace(example, &seen);
+        return fs::write(&path, updated).map_err(|error| Error(error.to_string()));
+    }
+    let difference = || Error(format!("UPDATE=1 puts this into README.md:\n{seen}"));
+    same.map(drop).map_err(|_| difference())
+}
+
+/// What of a status is the same each time: no numbers, times and texts of the display, and nothing
+/// of this machine.
+fn form(status: &str) -> Vec<Vec<&str>> {
+    status.lines().map(words_of_row).collect()
+}
+
+fn words_of_row(line: &str) -> Vec<&str> {
+    if let Some(head @ "host") = line.get(..4) {
+        return vec![head];
+    }
+    let shown = line.split_once('[').map_or(line, |(before, _)| before);
+    let is_changing =
+        |word: &&str| word.parse::<f64>().is_ok() || ["µs", "ms", "s", "min", "h"].contains(word);
+    shown.split_whitespace().filter(|word| !is_changing(word)).collect()
 }
 
 pub fn nothing_inside_writes_to_the_machines_etc() -> Result<()> {

@@ -483,6 +483,10 @@ pub const ALL: &[(&str, Story)] = &[
         verbs::panel_and_frame_are_what_the_display_holds,
     ),
     (
+        "demo::where_namespaces_are_forbidden_it_names_the_remedy",
+        demo::where_namespaces_are_forbidden_it_names_the_remedy,
+    ),
+    (
         "demo::scene_that_cannot_be_played_is_left_out",
         demo::scene_that_cannot_be_played_is_left_out,
     ),

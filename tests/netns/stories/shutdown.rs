@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bramblegate_lab::inside::HOME;
-use bramblegate_lab::shell::{Running, must, run, spawn};
+use bramblegate_lab::shell::{Running, must, run, spawn, within};
 use bramblegate_lab::{Error, Result, World};
 
 use super::inventory::{STRANGER, stranger_appears};
@@ -92,6 +92,24 @@ fn shut_down(world: &World, words: &[&str]) -> Result<(i32, String)> {
     Ok((output.status.code().unwrap_or(-1), text))
 }
 
+/// What a dry run prints for a user who is not root.
+fn plan_for_a_user(world: &World) -> Result<String> {
+    let io = |error: std::io::Error| Error(error.to_string());
+    // Where the program was built a user may not be allowed to look.
+    let copy = format!("{HOME}/bramblegate");
+    fs::copy(crate::program(), &copy).map_err(io)?;
+    must("head", &format!("chmod 0755 {HOME} {copy}"))?;
+    let command = verb(world, &["--all", "--dry-run"]);
+    let words = command.get_args().skip_while(|word| *word != "shutdown");
+    let mut user = within("head", "setpriv");
+    user.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", &copy]).args(words);
+    let output = user.output().map_err(io)?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    println!("as a user: {text}");
+    Ok(text)
+}
+
 fn is_away(world: &World, node: &str) -> bool {
     is(world, &format!("nodes.{node}.health"), "maintenance")
 }
@@ -157,6 +175,7 @@ pub fn four_nodes_take_no_longer_than_the_slowest() -> Result<()> {
         let (code, plan) = shut_down(world, &["--all", "--dry-run"])?;
         ensure("a plan", code == 0 && plan.contains(&format!(" -l pi {STRANGER} sudo -n ")))?;
         ensure("four lines and the head", plan.lines().count() == 5)?;
+        ensure("a user who may not read the key sees the same", plan_for_a_user(world)? == plan)?;
         let asked = || {
             fs::read_dir(HOME).is_ok_and(|mut entries| {
                 entries.any(|entry| {

@@ -14,18 +14,19 @@ use crate::{Error, Result};
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo bramblegate demo attach             the panel, live
-  sudo bramblegate demo attach status      any verb, on the head of the demo
-  sudo bramblegate demo attach nodes drain rpi2
-  sudo bramblegate demo attach shell       a shell on the head of the demo";
+  bramblegate demo attach                  the panel, live
+  bramblegate demo attach status           any verb, on the head of the demo
+  bramblegate demo attach nodes drain rpi2
+  bramblegate demo attach shell            a shell on the head of the demo";
 
 /// Names a shell instead of a verb.
 const SHELL: &str = "shell";
 
-/// Run a verb inside a demo that runs, with the demo's settings (without sudo if the demo was
-/// started without)
+/// Run a verb inside a demo that runs, with the demo's settings
+///
+/// With sudo if the demo was started with sudo, else without.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The demo to attach to, where several run: the number on its screen
     #[arg(long, value_name = "PID")]

@@ -25,10 +25,10 @@ use bramblegate::cli::{exit, output, terminal};
 const EXAMPLES: &str = "\
 Examples:
   bramblegate demo                         plays its story; keys cause events
-  bramblegate demo --loop --big            for a stand: starts again when no key is pressed
+  bramblegate demo --loop --big            for a stand: starts again by itself
   bramblegate demo --plain --seconds 60    one line for each change, then ends
   bramblegate demo --venue tests/venues/our-subnet-gateway-1.toml
-  sudo bramblegate demo attach status      from a second terminal: any verb, inside the demo";
+  bramblegate demo attach status           in a second terminal: any verb inside it";
 
 /// The whole thing on this machine without hardware, in private namespaces
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -37,7 +37,7 @@ pub struct Args {
     /// Walk into this venue: a file as in tests/venues
     #[arg(long, value_name = "FILE")]
     pub venue: Option<PathBuf>,
-    /// Exit after this time: a number of seconds, or with a unit (90s, 2m, 1h)
+    /// Exit after this time: seconds, or with a unit (90s, 2m, 1h)
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub seconds: Option<u64>,
     /// One line for each change, for logs and tests
@@ -53,7 +53,7 @@ pub struct Args {
         default_missing_value = "60"
     )]
     pub again: Option<u64>,
-    /// Draw the display as large as the terminal allows, and little else: for a projector
+    /// Draw the display as large as the terminal allows, for a projector
     #[arg(long)]
     pub big: bool,
     #[command(subcommand)]

@@ -40,6 +40,10 @@ fn a_page_that_does_not_run_is_a_finding_where_it_is_to_run() {
     assert_eq!(found(&head), [("host-web-stopped", Rank::Hint, start.clone())]);
     let head = head.with(ENABLED, "");
     assert_eq!(found(&head), [("host-web-stopped", Rank::Finding, start)]);
+    let removed = Head::new("web-removed")
+        .with(ENABLED, "")
+        .link("/etc/systemd/system/bramblegate-web.service", "/dev/null");
+    assert_eq!(codes(&removed), [], "the package is removed and not purged");
     let settings = format!("{}web.enabled = false\n", head.settings);
     assert_eq!(codes(&head.set(&settings)), []);
 }

@@ -155,7 +155,7 @@ automount_waits_for_head() {
     wait_for 60 "no exports" test ! -e "$exports"
     server_is inactive || fail "the server was started without a disk"
     mkdir -p /mnt/as-a-node
-    sed -n 's|^rpi:/mnt/usb  */mnt/usb|192.168.50.1:/mnt/usb /mnt/as-a-node|p' "$here/tree/docs/guide/shared-disk.md" >>/etc/fstab
+    sed -n 's|^rack:/mnt/usb  */mnt/usb|192.168.50.1:/mnt/usb /mnt/as-a-node|p' "$here/tree/docs/guide/shared-disk.md" >>/etc/fstab
     grep x-systemd.automount /etc/fstab
     mkdir -p /etc/systemd/system/mnt-as\\x2da\\x2dnode.mount.d
     sed -n "s|^printf '\(.*\)' .*mnt-usb.mount.d.*|\1|p" "$here/tree/docs/guide/shared-disk.md" | xargs -0 printf '%b' |

@@ -1,0 +1,94 @@
+//! Help as people ask for it: by `help` before any verb, and on terminals of any width.
+
+use std::ffi::OsString;
+
+use super::demo;
+
+/// Columns of what is carried over to the next line of an example.
+const CARRIED: usize = 6;
+
+/// Returns the command line that answers `help` where clap's own `help` would not: for the demo,
+/// which is a program of its own, and for `help` itself.
+pub fn asked(line: Vec<OsString>) -> Vec<OsString> {
+    let words: Vec<&str> = line.iter().filter_map(|word| word.to_str()).collect();
+    let rest = match words.as_slice() {
+        [_, "help", "-h" | "--help", ..] => vec!["--help"],
+        [_, "help", "demo", more @ ..] if demo::program().is_some() => {
+            [&["demo"], more, &["--help"]].concat()
+        }
+        _ => return line,
+    };
+    let rest: Vec<OsString> = rest.into_iter().map(OsString::from).collect();
+    line.into_iter().take(1).chain(rest).collect()
+}
+
+/// Returns the text in lines of at most `columns`, broken between words. The description of an
+/// example goes below its command where both do not fit.
+pub fn wrapped(text: &str, columns: usize) -> String {
+    text.lines().map(|line| format!("{}\n", folded(line, columns))).collect()
+}
+
+fn folded(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    let body = line.trim_start();
+    let indent = line.len() - body.len();
+    match body.split_once("  ") {
+        Some((command, meaning)) => {
+            let meaning = filled(meaning.trim_start(), indent + CARRIED, columns);
+            format!("{}\n{meaning}", &line[..indent + command.len()])
+        }
+        None => filled(body, indent, columns),
+    }
+}
+
+/// Puts as many words into each line as there is room for; a longer word has a line of its own.
+fn filled(text: &str, indent: usize, columns: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        if last > 0 && indent + last + 1 + word.chars().count() > columns {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    let lines: Vec<String> = lines.iter().map(|line| format!("{:indent$}{line}", "")).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_no_word_is_cut() {
+        let text = "Usage: x\n\n      --try\n          Also ask the servers of the venue and the head\n\n\
+                    Examples:\n  sudo x setup --from FILE --yes    with settings that are written already\n";
+        let wanted = "Usage: x\n\n      --try\n          Also ask the servers of\n          the venue and the head\n\n\
+                      Examples:\n  sudo x setup --from FILE --yes\n        with settings that are\n        written already\n";
+        assert_eq!(wrapped(text, 34), wanted);
+        assert_eq!(wrapped(text, 80), text);
+        assert_eq!(
+            wrapped("averyveryverylongword and more\n", 10),
+            "averyveryverylongword\nand more\n"
+        );
+    }
+
+    #[test]
+    fn help_itself_has_help() {
+        let line = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(asked(line("bramblegate help --help")), line("bramblegate --help"));
+        assert_eq!(asked(line("bramblegate help -h")), line("bramblegate --help"));
+        assert_eq!(
+            asked(line("bramblegate help nodes drain")),
+            line("bramblegate help nodes drain")
+        );
+        assert_eq!(asked(line("bramblegate demo")), line("bramblegate demo"));
+    }
+}
