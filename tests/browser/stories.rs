@@ -14,7 +14,7 @@ use crate::webdriver::{Browser, Look};
 
 pub type Story = (&'static str, fn() -> Result<()>);
 
-pub const ALL: [Story; 14] = [
+pub const ALL: [Story; 16] = [
     ("a_node_that_dies_is_seen_without_a_reload", a_node_that_dies),
     ("the_glass_is_the_display_dot_by_dot", the_glass),
     ("attributes_are_as_the_contract_has_them", attributes),
@@ -29,6 +29,8 @@ pub const ALL: [Story; 14] = [
     ("ten_thousand_nodes_are_legible_and_live", ten_thousand),
     ("shared_disks_and_a_shutdown_are_seen", shares),
     ("axe_finds_nothing_on_other_pages", axe_elsewhere),
+    ("ten_tabs_are_live_one_by_one", tabs),
+    ("the_page_comes_back_with_its_server", comes_back),
 ];
 
 /// A browser before a cluster.
@@ -36,7 +38,7 @@ struct Scene {
     browser: Browser,
     program: Program,
     daemon: Option<Daemon>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -49,7 +51,7 @@ impl Scene {
         let daemon = Daemon::start(folder.path(), snapshot);
         let program = Program::start(folder.path(), "127.0.0.1", arguments);
         let browser = Browser::start(folder.path(), look)?;
-        let scene = Self { browser, program, daemon: Some(daemon), _folder: folder };
+        let scene = Self { browser, program, daemon: Some(daemon), folder };
         scene.browser.open(&scene.url())?;
         Ok(scene)
     }
@@ -587,6 +589,43 @@ fn ten_thousand() -> Result<()> {
         until(browser, "what was open stays open", FIVE, &open)?;
     }
     Ok(())
+}
+
+/// A browser has six connections to a server: tabs that nobody looks at must not keep them.
+fn tabs() -> Result<()> {
+    const FIVE: Duration = Duration::from_secs(5);
+    let scene = Scene::new(cluster(3), Look::default())?;
+    let first = scene.browser.window()?;
+    for tab in 2..=10 {
+        scene.browser.new_tab()?;
+        scene.browser.open(&scene.url())?;
+        let styled = "return getComputedStyle(document.querySelector('header')).display === 'flex'";
+        until(&scene.browser, &format!("tab {tab} is loaded"), FIVE, styled)?;
+    }
+    scene.daemon().health("node-002", NodeHealth::Down);
+    until(&scene.browser, "the last tab sees a change", FIVE, &health("node-002", "down"))?;
+    // The first one has slept meanwhile.
+    scene.browser.switch_to(&first)?;
+    until(&scene.browser, "and so does the first", FIVE, &health("node-002", "down"))?;
+    let stale = scene.browser.run("return document.body.classList.contains('stale')", json!([]))?;
+    ensure("it is not stale", stale == false)
+}
+
+fn comes_back() -> Result<()> {
+    const TEN: Duration = Duration::from_secs(10);
+    let mut scene = Scene::new(cluster(3), Look::default())?;
+    scene.browser.run("window.never_reloaded = true", json!([]))?;
+    let at = scene.program.at.to_string();
+    scene.program.signal("KILL");
+    let stale = "return document.body.classList.contains('stale')";
+    until(&scene.browser, "the page is stale", TEN, stale)?;
+    scene.program = Program::start_at(scene.folder.path(), &at, &[]);
+    scene.daemon().health("node-002", NodeHealth::Down);
+    until(&scene.browser, "it is live again", TEN, &health("node-002", "down"))?;
+    ensure(
+        "by itself",
+        scene.browser.run("return window.never_reloaded === true", json!([]))? == true,
+    )
 }
 
 fn shared() -> Vec<Share> {

@@ -95,15 +95,17 @@ pub struct Kept {
     measured: Mutex<Answers<Figures>>,
     /// lists of targets of now, by the port that they name
     targets: Mutex<Answers<Option<u16>>>,
+    /// the plots since the last sample
+    plots: Mutex<Answers<(Span, Sight, Language)>>,
     /// places for lists of targets that are being sent
     discovering: Arc<Semaphore>,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        let (ready, assets, measured, targets) = Default::default();
+        let (ready, assets, measured, targets, plots) = Default::default();
         let discovering = Arc::new(Semaphore::new(DISCOVERING));
-        Self { ready, assets, measured, targets, discovering }
+        Self { ready, assets, measured, targets, plots, discovering }
     }
 }
 
@@ -590,10 +592,12 @@ async fn plots(
     Query(query): Query<PlotsQuery>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
-) -> Html<String> {
+) -> Response {
     let span = if query.span == "day" { Span::Day } else { Span::Hour };
-    let words = language(&headers).words();
-    Html(page::draw_plots(&site.sources.history, span, sight, words).into_string())
+    let (history, language) = (&site.sources.history, language(&headers));
+    let make = || page::draw_plots(history, span, sight, language.words()).into_string().into();
+    let mut plots = site.kept.plots.lock().unwrap_or_else(PoisonError::into_inner);
+    plots.get((history.taken(), 0), (span, sight, language), make).respond(HTML, &headers)
 }
 
 #[cfg(test)]

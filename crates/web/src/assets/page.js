@@ -133,10 +133,40 @@
     }
   };
 
-  const source = new EventSource("/live?since=" + encodeURIComponent(body.dataset.event));
-  const alive = () => { heard = Date.now(); stale(false); };
-  source.addEventListener("update", (event) => { alive(); update(JSON.parse(event.data)); });
-  source.addEventListener("beat", alive);
-  setInterval(() => { ages(); if (Date.now() - heard > QUIET) stale(true); }, 250);
+  // A browser has six connections to a server: a page that is not seen gives its own back. One that
+  // the server refused, or that slept with its phone, begins anew.
+  let source = null;
+  let last = body.dataset.event;
+  const alive = (event) => {
+    heard = Date.now();
+    if (event.lastEventId) last = event.lastEventId;
+    stale(false);
+  };
+  const listen = () => {
+    source?.close();
+    source = null;
+    if (document.hidden) return;
+    heard = Date.now();
+    source = new EventSource("/live?since=" + encodeURIComponent(last));
+    source.addEventListener("update", (event) => { alive(event); update(JSON.parse(event.data)); });
+    source.addEventListener("beat", alive);
+  };
+  document.addEventListener("visibilitychange", listen);
+  // Kept for the way back to this page, with its events.
+  addEventListener("pagehide", () => source?.close());
+  addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
+  let tried = Date.now();
+  setInterval(() => {
+    ages();
+    if (document.hidden) return;
+    if (Date.now() - heard > QUIET) stale(true);
+    if (source?.readyState === EventSource.CLOSED && Date.now() - tried > QUIET) {
+      tried = Date.now();
+      const since = heard;
+      listen();
+      heard = since;
+    }
+  }, 250);
+  listen();
   prepare();
 })();

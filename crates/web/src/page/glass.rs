@@ -21,7 +21,11 @@ pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
     let columns = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let (width, height) = (columns * PITCH.0 + 1, lines.len() * PITCH.1 + 1);
     let unlit = lcd.backlight == Some(false);
-    let label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
+    let mut label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
+    if label.trim().is_empty() {
+        // A picture needs words for those who do not see it.
+        words.blank.clone_into(&mut label);
+    }
     html! {
         svg #lcd.lcd.unlit[unlit] role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) {
             path.dots d=(dots(lines.iter().map(|line| &**line))) {}

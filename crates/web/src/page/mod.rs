@@ -89,6 +89,7 @@ pub fn whole(
                 a.skip href="#nodes" { (words.skip) }
                 header {
                     h1 { "Bramblegate" }
+                    p.what { (words.what) }
                     div #state role="status" aria-live="polite" { (part("state")) }
                 }
                 main {

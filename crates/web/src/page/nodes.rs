@@ -19,8 +19,17 @@ const CARDS: usize = 60;
 const TILES: usize = 1000;
 /// Where there are groups to open, a group of more than twice as many opens in blocks of so many.
 const BLOCK: usize = 250;
-/// Of the nodes that are not up so many are shown above the groups.
-const NOT_UP: usize = 100;
+/// Of the nodes that are not up so many are shown above the groups: each change sends all of them.
+const NOT_UP: usize = 40;
+
+/// In this order a group counts those that are not up, what is worst first.
+const NOT_UP_HEALTHS: [NodeHealth; 5] = [
+    NodeHealth::Down,
+    NodeHealth::Degraded,
+    NodeHealth::Booting,
+    NodeHealth::Maintenance,
+    NodeHealth::Unknown,
+];
 
 /// How much the page shows of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,10 +218,9 @@ pub fn members<'a>(
 /// Draws a group in one line: how many are up, and a bar.
 fn summary(nodes: &[&Node], words: &Words) -> Markup {
     let up = nodes.iter().filter(|node| node.health == NodeHealth::Up).count();
-    let others = NodeHealth::ALL.into_iter().filter(|health| *health != NodeHealth::Up);
     html! {
         (up) "/" (nodes.len()) " " (words.up_of)
-        @for health in others {
+        @for health in NOT_UP_HEALTHS {
             @let number = nodes.iter().filter(|node| node.health == health).count();
             @if number > 0 { span class={ "badge " (health.name()) } { (number) " " ((words.health)(health)) } }
         }

@@ -130,6 +130,8 @@ pub struct Words {
     pub plot_hour_ago: &'static str,
     pub plot_now: &'static str,
     pub yes: &'static str,
+    pub what: &'static str,
+    pub blank: &'static str,
     pub errors: &'static str,
     pub free: &'static str,
     pub read_access: &'static str,

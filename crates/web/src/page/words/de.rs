@@ -78,6 +78,8 @@ pub(super) const WORDS: Words = Words {
     plot_hour_ago: "vor einer Stunde",
     plot_now: "jetzt",
     yes: "ja",
+    blank: "Auf der Anzeige steht nichts.",
+    what: "ein Cluster aus kleinen Rechnern",
     errors: "Fehler",
     free: "frei",
     read_access: "nur lesen",
