@@ -23,12 +23,12 @@ const PEER: &str = "127.0.0.1:9102";
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,\
                       application/openmetrics-text;version=0.0.1;q=0.75,\
                       text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-/// Groups, and nodes of each. The router before them is in the cluster's network: it is found, and
-/// is the thousandth node. Of one more `metrics.nodes_max` would leave groups alone.
-const GROUPS: (u32, u32) = (3, 333);
 const TURNS: usize = 7;
 /// Scrapes of a turn.
 const SCRAPES: u32 = 40;
+/// Nodes in the settings. The port behind which all of them are is found as one more: with it they
+/// are the thousand up to which `/metrics` shows nodes one by one.
+const NODES: (u32, u32) = (3, 333);
 
 /// A server's cost in one turn.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +42,7 @@ struct Cost {
 
 pub fn measure() -> Result<Vec<Row>> {
     let room = Room::new()?;
-    let (groups, slots) = GROUPS;
-    let _gateway = room.gateway(groups, slots, "interval = \"1s\"")?;
+    let _gateway = room.gateway(NODES.0, NODES.1, "interval = \"1s\"")?;
     let page = program().with_file_name("bramblegate-web");
     if !page.is_file() {
         return Err(Error(format!(
@@ -97,7 +96,7 @@ fn all_up(room: &Room) -> Result<()> {
             Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
             Err(error) => error.0,
         };
-        if last.contains("bramblegate_nodes{health=\"up\"} 1000\n") {
+        if nodes_up(&last) >= NODES.0 * NODES.1 {
             // The first rounds are over.
             std::thread::sleep(Duration::from_secs(3));
             return Ok(());
@@ -106,6 +105,12 @@ fn all_up(room: &Room) -> Result<()> {
     let counts: Vec<&str> =
         last.lines().filter(|line| line.starts_with("bramblegate_nodes{")).collect();
     Err(Error(format!("not all nodes are up within 30 s: {counts:?}")))
+}
+
+/// Returns how many nodes are up by a page of metrics.
+fn nodes_up(page: &str) -> u32 {
+    let count = page.lines().find_map(|line| line.strip_prefix("bramblegate_nodes{health=\"up\"} "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// So many scrapes, one after the other.
