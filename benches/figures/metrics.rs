@@ -109,7 +109,8 @@ fn all_up(room: &Room) -> Result<()> {
 
 /// Returns how many nodes are up by a page of metrics.
 fn nodes_up(page: &str) -> u32 {
-    let count = page.lines().find_map(|line| line.strip_prefix("bramblegate_nodes{health=\"up\"} "));
+    let count =
+        page.lines().find_map(|line| line.strip_prefix("bramblegate_nodes{health=\"up\"} "));
     count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 

@@ -452,6 +452,13 @@ fn orders() -> Result<()> {
     let turned = order(&scene)?;
     ensure(format!("the order is {turned}"), turned.contains("\"next-page\""))?;
     browser.open(&scene.url())?;
+    browser.click("input[name=node]")?;
+    until(
+        browser,
+        "the names are offered",
+        wait,
+        "return [...document.querySelectorAll('#names option')].map(e => e.value).join() === 'node-001,node-002,node-003'",
+    )?;
     browser.type_into("input[name=node]", "node-002")?;
     browser.click("button[value=drain]")?;
     let order = order(&scene)?;
@@ -503,7 +510,8 @@ fn german() -> Result<()> {
         .browser
         .run("return document.documentElement.lang + document.body.textContent", json!([]))?;
     let text = text.as_str().unwrap_or_default().to_owned();
-    for wanted in ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt"]
+    for wanted in
+        ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt", "0,3 ms"]
     {
         ensure(format!("{wanted} in {text}"), text.contains(wanted))?;
     }

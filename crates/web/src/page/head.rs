@@ -192,7 +192,7 @@ pub(super) fn host(snapshot: &Snapshot, words: &Words) -> Markup {
     let percent = |share: Option<u8>| share.map(|share| format!("{share} %"));
     let rows = [
         (words.temperature, host.temperature_c.map(|degrees| format!("{degrees} °C"))),
-        (words.load, host.load.map(|load| format!("{load:.2}"))),
+        (words.load, host.load.map(|load| words.number(&format!("{load:.2}")))),
         (words.memory_free, percent(host.memory_available_percent)),
         (words.disk_free, percent(host.disk_free_percent)),
     ];

@@ -245,7 +245,7 @@ fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -
                 b { (node.name) } " " span.health { (shown) }
                 br; code { (address) }
                 @for address in node.addresses.iter().filter(|address| node.address != Some(**address)) { br; code { (address) } }
-                @if let Some(rtt) = node.rtt_us { " " (milliseconds(rtt)) }
+                @if let Some(rtt) = node.rtt_us { " " (words.number(&milliseconds(rtt))) }
                 @if let Some(since) = before(at, node.since_s) { br; small { (words.since) " " (moment(since)) } }
                 @if let Some(stage) = &node.stage { br; small { (stage) } }
             }

@@ -132,6 +132,9 @@ pub struct Words {
     pub yes: &'static str,
     pub what: &'static str,
     pub blank: &'static str,
+    pub no_plots: &'static str,
+    /// between whole and parts of a number
+    pub(super) point: &'static str,
     pub errors: &'static str,
     pub free: &'static str,
     pub read_access: &'static str,
@@ -160,6 +163,11 @@ pub struct Words {
 }
 
 impl Words {
+    /// Returns a number of this program's as the language writes it.
+    pub(super) fn number(&self, text: &str) -> String {
+        text.replace('.', self.point)
+    }
+
     /// Returns the texts with which a form is refused.
     pub(super) const fn refusals(&self) -> [&'static str; 4] {
         [self.no_password, self.too_many_tries, self.wrong_password, self.logged_out]

@@ -78,6 +78,8 @@ pub(super) const WORDS: Words = Words {
     plot_hour_ago: "vor einer Stunde",
     plot_now: "jetzt",
     yes: "ja",
+    no_plots: "Die Kurven beginnen innerhalb einer Minute.",
+    point: ",",
     blank: "Auf der Anzeige steht nichts.",
     what: "ein Cluster aus kleinen Rechnern",
     errors: "Fehler",

@@ -78,6 +78,8 @@ pub(super) const WORDS: Words = Words {
     plot_hour_ago: "an hour ago",
     plot_now: "now",
     yes: "yes",
+    no_plots: "Plots begin within a minute.",
+    point: ".",
     blank: "The display is blank.",
     what: "a cluster of small computers",
     errors: "errors",
