@@ -599,7 +599,7 @@ fn ten_thousand() -> Result<()> {
     Ok(())
 }
 
-/// A browser has six connections to a server: tabs that nobody looks at must not keep them.
+/// A browser has six connections to a server: tabs in the background must not keep them.
 fn tabs() -> Result<()> {
     const FIVE: Duration = Duration::from_secs(5);
     let scene = Scene::new(cluster(3), Look::default())?;
@@ -627,6 +627,10 @@ fn comes_back() -> Result<()> {
     scene.program.signal("KILL");
     let stale = "return document.body.classList.contains('stale')";
     until(&scene.browser, "the page is stale", TEN, stale)?;
+    // One that refuses the events, as where the page is off: browsers do not ask it again.
+    scene.program = Program::start_at(scene.folder.path(), &at, &["--public", "off"]);
+    std::thread::sleep(Duration::from_secs(6));
+    scene.program.signal("KILL");
     scene.program = Program::start_at(scene.folder.path(), &at, &[]);
     scene.daemon().health("node-002", NodeHealth::Down);
     until(&scene.browser, "it is live again", TEN, &health("node-002", "down"))?;
