@@ -10,6 +10,7 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Each room and the rooms it may import from. A room stands below all that import it.
 const FLOORS: &[(&str, &[&str])] = &[
@@ -464,6 +465,39 @@ fn contains_name(line: &str, name: &str) -> bool {
         let longer_after = name.ends_with(goes_on) && after.is_some_and(goes_on);
         !longer_before && !longer_after
     })
+}
+
+/// The status page and SNMP are programs of their own: what they need makes the gateway neither
+/// larger nor slower. Its own HTTP is the probe's, of a client.
+#[test]
+fn the_gateway_links_nothing_of_its_neighbours() {
+    let tree = |package: &str| {
+        let arguments = ["tree", "--offline", "--locked", "--edges=normal", "--prefix=none"];
+        let output = Command::new(env!("CARGO"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments)
+            .args(["--format={lib}", "--package", package])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (gateway, web, snmp) =
+        (tree("bramblegate"), tree("bramblegate-web"), tree("bramblegate-snmp"));
+    assert!(gateway.contains("bramblegate_daemon") && gateway.len() > 50, "{gateway:?}");
+    for (name, program) in [
+        ("bramblegate_web", &web),
+        ("axum", &web),
+        ("maud", &web),
+        ("prometheus_client", &web),
+        ("argon2", &web),
+        ("bramblegate_snmp", &snmp),
+        ("agentx", &snmp),
+    ] {
+        assert!(program.contains(name), "{name} has another name now");
+        assert!(!gateway.contains(name), "the gateway links {name}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bramblegate::api::status::{Change, NodeHealth, Severity, Snapshot};
+use bramblegate::api::status::{Change, NodeHealth, Severity, Share, Shutdown, Snapshot};
 use bramblegate::panel::Charset;
 use bramblegate_lab::{Error, Result, Venue, World};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::webdriver::{Browser, Look};
 
 pub type Story = (&'static str, fn() -> Result<()>);
 
-pub const ALL: [Story; 11] = [
+pub const ALL: [Story; 16] = [
     ("a_node_that_dies_is_seen_without_a_reload", a_node_that_dies),
     ("the_glass_is_the_display_dot_by_dot", the_glass),
     ("attributes_are_as_the_contract_has_them", attributes),
@@ -26,6 +26,11 @@ pub const ALL: [Story; 11] = [
     ("axe_finds_nothing", axe),
     ("german_on_a_phone", german),
     ("a_summary_names_no_nodes", summary),
+    ("ten_thousand_nodes_are_legible_and_live", ten_thousand),
+    ("shared_disks_and_a_shutdown_are_seen", shares),
+    ("axe_finds_nothing_on_other_pages", axe_elsewhere),
+    ("ten_tabs_are_live_one_by_one", tabs),
+    ("the_page_comes_back_with_its_server", comes_back),
 ];
 
 /// A browser before a cluster.
@@ -33,7 +38,7 @@ struct Scene {
     browser: Browser,
     program: Program,
     daemon: Option<Daemon>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -46,7 +51,7 @@ impl Scene {
         let daemon = Daemon::start(folder.path(), snapshot);
         let program = Program::start(folder.path(), "127.0.0.1", arguments);
         let browser = Browser::start(folder.path(), look)?;
-        let scene = Self { browser, program, daemon: Some(daemon), _folder: folder };
+        let scene = Self { browser, program, daemon: Some(daemon), folder };
         scene.browser.open(&scene.url())?;
         Ok(scene)
     }
@@ -337,6 +342,8 @@ fn widths() -> Result<()> {
                 ensure(format!("{nodes} nodes, {name}: cut off: {cut}"), cut == json!([]))?;
                 let colours = if dark { "dark" } else { "light" };
                 keep(&scene.browser, &format!("{nodes}-{name}-{colours}"))?;
+                scene.browser.run(TO_NODES, json!([]))?;
+                keep(&scene.browser, &format!("{nodes}-{name}-{colours}-nodes"))?;
             }
         }
     }
@@ -411,7 +418,7 @@ fn orders() -> Result<()> {
         browser,
         "a wrong password is refused",
         Duration::from_secs(5),
-        "return document.body.textContent.includes('this is not the password')",
+        "return document.body.textContent.includes('This is not the password') && !!document.querySelector('input[type=password]')",
     )?;
     browser.open(&scene.url())?;
     browser.type_into("input[type=password]", PASSWORD)?;
@@ -445,6 +452,13 @@ fn orders() -> Result<()> {
     let turned = order(&scene)?;
     ensure(format!("the order is {turned}"), turned.contains("\"next-page\""))?;
     browser.open(&scene.url())?;
+    browser.click("input[name=node]")?;
+    until(
+        browser,
+        "the names are offered",
+        wait,
+        "return [...document.querySelectorAll('#names option')].map(e => e.value).join() === 'node-001,node-002,node-003'",
+    )?;
     browser.type_into("input[name=node]", "node-002")?;
     browser.click("button[value=drain]")?;
     let order = order(&scene)?;
@@ -496,7 +510,8 @@ fn german() -> Result<()> {
         .browser
         .run("return document.documentElement.lang + document.body.textContent", json!([]))?;
     let text = text.as_str().unwrap_or_default().to_owned();
-    for wanted in ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt"]
+    for wanted in
+        ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt", "0,3 ms"]
     {
         ensure(format!("{wanted} in {text}"), text.contains(wanted))?;
     }
@@ -527,32 +542,251 @@ fn summary() -> Result<()> {
     keep(&scene.browser, "summary-phone").map(drop)
 }
 
+/// Moves the nodes to the top of the window.
+const TO_NODES: &str = "document.querySelector('.nodes').scrollIntoView()";
+
+/// With and without groups: those that are not up are seen at once, the others can be opened, and
+/// what has been opened is kept up to date.
+fn ten_thousand() -> Result<()> {
+    const FIVE: Duration = Duration::from_secs(5);
+    for (grouped, name) in [(true, "groups"), (false, "blocks")] {
+        let mut snapshot = crowded(10_000);
+        for (place, node) in snapshot.nodes.iter_mut().enumerate().filter(|_| grouped) {
+            node.group = Some(format!("rack{:02}", place / 500 + 1).into());
+        }
+        let scene = Scene::new(snapshot, Look::default())?;
+        let browser = &scene.browser;
+        let seen =
+            "return [...document.querySelectorAll('#not-up [data-node]')].map(e => e.dataset.node)";
+        let seen = browser.run(seen, json!([]))?;
+        let wanted = json!(["node-002", "node-009", "node-016", "node-023", "node-030"]);
+        ensure(format!("not up: {seen}"), seen == wanted)?;
+        for (width, window) in [(390, "phone"), (1280, "desktop")] {
+            for (dark, colours) in [(false, "light"), (true, "dark")] {
+                browser.look(Look { width, dark, script: true })?;
+                browser.open(&scene.url())?;
+                let fits = format!(
+                    "return innerWidth === {width} && document.documentElement.scrollWidth <= {width}"
+                );
+                until(browser, "10,000 nodes fit", FIVE, &fits)?;
+                browser.run(TO_NODES, json!([]))?;
+                browser.click("#nodes details:nth-of-type(2) summary")?;
+                let there = "return document.querySelectorAll('#nodes details:nth-of-type(2) [data-node]').length >= 250";
+                until(browser, "a group opens", FIVE, there)?;
+                browser.run(TO_NODES, json!([]))?;
+                keep(browser, &format!("10000-{name}-{window}-{colours}"))?;
+            }
+        }
+        // The first node of the second heading.
+        let node = if grouped { "node-501" } else { "node-251" };
+        let dead = format!(
+            "return document.querySelector('#nodes details:nth-of-type(2) [data-node=\"{node}\"]')?.dataset.health === 'down'"
+        );
+        scene.daemon().health(node, NodeHealth::Down);
+        until(browser, "a node of an open group is seen to die", FIVE, &dead)?;
+        // Another node comes: every heading is drawn anew.
+        let mut new = cluster(1).nodes;
+        new[0].name = "a-new-node".into();
+        new[0].group = Some("annexe".into());
+        scene.daemon().change(Change { nodes: new, ..Change::default() });
+        let annexe = "return [...document.querySelectorAll('#nodes summary')].some(e => e.textContent.includes('annexe'))";
+        until(browser, "a group is added", FIVE, annexe)?;
+        let open = format!(
+            "return !!document.querySelector('#nodes details[open] [data-node=\"{node}\"]')"
+        );
+        until(browser, "what was open stays open", FIVE, &open)?;
+    }
+    Ok(())
+}
+
+/// A browser has six connections to a server: tabs in the background must not keep them.
+fn tabs() -> Result<()> {
+    const FIVE: Duration = Duration::from_secs(5);
+    let scene = Scene::new(cluster(3), Look::default())?;
+    let first = scene.browser.window()?;
+    for tab in 2..=10 {
+        scene.browser.new_tab()?;
+        scene.browser.open(&scene.url())?;
+        let styled = "return getComputedStyle(document.querySelector('header')).display === 'flex'";
+        until(&scene.browser, &format!("tab {tab} is loaded"), FIVE, styled)?;
+    }
+    scene.daemon().health("node-002", NodeHealth::Down);
+    until(&scene.browser, "the last tab sees a change", FIVE, &health("node-002", "down"))?;
+    // The first one has slept meanwhile.
+    scene.browser.switch_to(&first)?;
+    until(&scene.browser, "and so does the first", FIVE, &health("node-002", "down"))?;
+    let stale = scene.browser.run("return document.body.classList.contains('stale')", json!([]))?;
+    ensure("it is not stale", stale == false)
+}
+
+fn comes_back() -> Result<()> {
+    const TEN: Duration = Duration::from_secs(10);
+    let mut scene = Scene::new(cluster(3), Look::default())?;
+    scene.browser.run("window.never_reloaded = true", json!([]))?;
+    let at = scene.program.at.to_string();
+    scene.program.signal("KILL");
+    let stale = "return document.body.classList.contains('stale')";
+    until(&scene.browser, "the page is stale", TEN, stale)?;
+    // One that refuses the events, as where the page is off: browsers do not ask it again.
+    scene.program = Program::start_at(scene.folder.path(), &at, &["--public", "off"]);
+    std::thread::sleep(Duration::from_secs(6));
+    scene.program.signal("KILL");
+    scene.program = Program::start_at(scene.folder.path(), &at, &[]);
+    scene.daemon().health("node-002", NodeHealth::Down);
+    until(&scene.browser, "it is live again", TEN, &health("node-002", "down"))?;
+    ensure(
+        "by itself",
+        scene.browser.run("return window.never_reloaded === true", json!([]))? == true,
+    )
+}
+
+fn shared() -> Vec<Share> {
+    let usb = Share {
+        name: "usb".into(),
+        path: "/mnt/usb".into(),
+        access: "rw".into(),
+        clients: vec!["node-001".into(), "node-003".into()],
+        errors: Some(3),
+        exported: true,
+        free_percent: Some(42),
+        mounted: true,
+        read_only: Some(false),
+    };
+    let gone = Share {
+        name: "archive".into(),
+        path: "/mnt/archive".into(),
+        access: "ro".into(),
+        ..Share::default()
+    };
+    vec![usb, gone]
+}
+
+fn shares() -> Result<()> {
+    let mut snapshot = cluster(3);
+    snapshot.shares = shared();
+    let scene = Scene::new(snapshot, Look { width: 390, ..Look::default() })?;
+    let text = |selector: &str| {
+        let script = format!("return document.querySelector(`{selector}`)?.innerText ?? ''");
+        scene.browser.run(&script, json!([])).map(|text| text.as_str().unwrap_or("").to_owned())
+    };
+    let usb = text("[data-share=usb]")?;
+    for wanted in ["in service", "/mnt/usb", "42 % free", "errors: 3", "node-001, node-003"] {
+        ensure(format!("{wanted} in {usb}"), usb.contains(wanted))?;
+    }
+    let archive = text("[data-share=archive]")?;
+    ensure(archive.clone(), archive.contains("not plugged in"))?;
+    scene.browser.run("document.querySelector('#shares').scrollIntoView()", json!([]))?;
+    keep(&scene.browser, "shares-phone")?;
+    let waiting =
+        Shutdown { head: true, left_s: 20, waiting: vec!["node-003".into()], waiting_total: 1 };
+    scene.daemon().change(Change { shutdown: Some(Some(waiting)), ..Change::default() });
+    let ending =
+        "return document.querySelector('#state').innerText.includes('Still up: 1 (node-003)')";
+    until(&scene.browser, "the shutdown is seen", Duration::from_secs(5), ending)?;
+    scene.browser.run("scrollTo(0, 0)", json!([]))?;
+    keep(&scene.browser, "shutdown-phone")?;
+    // A share that is there no more leaves no empty frame.
+    scene.daemon().change(Change { shares: Some(Vec::new()), ..Change::default() });
+    let hidden = "return document.querySelector('#shares').offsetHeight === 0";
+    until(&scene.browser, "without shares there is no frame", Duration::from_secs(5), hidden)
+        .map(drop)
+}
+
 /// Where `scripts/axe.sh` puts it.
 const AXE: &str = "target/axe-core/axe.min.js";
 
-fn axe() -> Result<()> {
+/// Has axe-core look at the page as it is, at both widths, light and dark.
+fn look_over(browser: &Browser, what: &str) -> Result<()> {
+    const SCRIPT: &str = "const done = arguments[0]; axe.run().then(r => done([r.passes.length, r.violations.map(v => [v.id, v.help, v.nodes.slice(0, 3).map(n => n.html.slice(0, 150) + ' ' + n.failureSummary)])]), e => done(String(e)))";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);
     let axe = std::fs::read_to_string(path)
         .map_err(|error| Error(format!("{AXE}: {error}; make web-test brings it")))?;
-    for nodes in [3, 750] {
-        let scene = Scene::new(crowded(nodes), Look::default())?;
-        for width in [390, 1280] {
-            for dark in [false, true] {
-                scene.browser.look(Look { width, dark, script: true })?;
-                scene.browser.open(&scene.url())?;
-                scene.browser.run(&axe, json!([]))?;
-                let found = scene.browser.run_later(
-                    "const done = arguments[0]; axe.run().then(r => done([r.passes.length, r.violations.map(v => [v.id, v.help, v.nodes.slice(0, 3).map(n => n.html.slice(0, 150) + ' ' + n.failureSummary)])]), e => done(String(e)))", json!([]))?;
-                println!(
-                    "axe-core, {nodes} nodes, {width} wide, dark {dark}: {} rules passed",
-                    found[0]
-                );
-                ensure(
-                    format!("{nodes} nodes, {width} wide, dark {dark}: {:#}", found[1]),
-                    found[1] == json!([]) && found[0].as_u64() > Some(10),
-                )?;
-            }
+    browser.run(&axe, json!([]))?;
+    for (width, window) in [(390, "phone"), (1280, "desktop")] {
+        for (dark, colours) in [(false, "light"), (true, "dark")] {
+            browser.look(Look { width, dark, script: true })?;
+            let found = browser.run_later(SCRIPT, json!([]))?;
+            println!("axe-core, {what}, {window}, {colours}: {} rules passed", found[0]);
+            ensure(
+                format!("{what}, {window}, {colours}: {:#}", found[1]),
+                found[1] == json!([]) && found[0].as_u64() > Some(10),
+            )?;
         }
     }
     Ok(())
+}
+
+fn axe() -> Result<()> {
+    for nodes in [3, 750, 10_000] {
+        let mut snapshot = crowded(nodes);
+        snapshot.shares = shared();
+        let scene = Scene::new(snapshot, Look::default())?;
+        if nodes == 10_000 {
+            scene.browser.click("#nodes details:nth-of-type(2) summary")?;
+            let there = "return document.querySelectorAll('#nodes [data-node]').length >= 250";
+            until(&scene.browser, "a group opens", Duration::from_secs(5), there)?;
+        }
+        look_over(&scene.browser, &format!("{nodes} nodes"))?;
+    }
+    Ok(())
+}
+
+/// The summary, other heads, the stale page, the log-in, its refusal and the page after it.
+fn axe_elsewhere() -> Result<()> {
+    const FIVE: Duration = Duration::from_secs(5);
+    let scene = Scene::with(crowded(40), Look::default(), &["--public", "summary"])?;
+    look_over(&scene.browser, "summary")?;
+    drop(scene);
+
+    // One head that answers, one that does not.
+    let other = Scene::new(cluster(5), Look::default())?;
+    let (there, gone) = (other.url(), "http://127.0.0.1:9");
+    let heads = ["--head", there.trim_end_matches('/'), "--head", gone];
+    let scene = Scene::with(crowded(40), Look::default(), &heads)?;
+    let both = "return document.querySelectorAll('[data-head]').length === 2 && !!document.querySelector('.gone .lost') && !!document.querySelector('[data-head]:not(.gone) .severity')";
+    until(&scene.browser, "both heads are on the page", Duration::from_secs(10), both)?;
+    look_over(&scene.browser, "heads")?;
+    scene.browser.run("document.querySelector('#heads').scrollIntoView()", json!([]))?;
+    keep(&scene.browser, "heads")?;
+    scene.browser.look(Look { width: 390, ..Look::default() })?;
+    scene.browser.run("document.querySelector('#heads').scrollIntoView()", json!([]))?;
+    keep(&scene.browser, "heads-phone")?;
+    let fits = scene.browser.run(FITS, json!([]))?;
+    ensure("it fits on a phone", fits == true)?;
+    scene.program.signal("STOP");
+    let stale = until(
+        &scene.browser,
+        "the page is stale",
+        FIVE,
+        "return document.body.classList.contains('stale')",
+    )
+    .and_then(|_| look_over(&scene.browser, "stale"));
+    scene.program.signal("CONT");
+    stale?;
+    drop(scene);
+
+    let scene =
+        Scene::with(cluster(3), Look { width: 390, ..Look::default() }, &["--public", "off"])?;
+    look_over(&scene.browser, "log-in")?;
+    scene.browser.look(Look { width: 390, ..Look::default() })?;
+    keep(&scene.browser, "log-in-phone")?;
+    scene.browser.type_into("input[type=password]", "wrong")?;
+    scene.browser.click("form[action='/login'] button")?;
+    until(
+        &scene.browser,
+        "it is refused",
+        FIVE,
+        "return !!document.querySelector('[role=alert]')",
+    )?;
+    look_over(&scene.browser, "log-in refused")?;
+    scene.browser.look(Look { width: 390, ..Look::default() })?;
+    keep(&scene.browser, "log-in-refused-phone")?;
+    scene.browser.type_into("input[type=password]", PASSWORD)?;
+    scene.browser.click("form[action='/login'] button")?;
+    let inside = "return !!document.querySelector(\"form[action='/orders']\")";
+    until(&scene.browser, "logged in", FIVE, inside)?;
+    look_over(&scene.browser, "logged in")?;
+    scene.browser.look(Look { width: 390, ..Look::default() })?;
+    scene.browser.run("document.querySelector('footer').scrollIntoView(false)", json!([]))?;
+    keep(&scene.browser, "logged-in-phone").map(drop)
 }

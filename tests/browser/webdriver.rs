@@ -102,6 +102,24 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
+    /// Opens a tab, which is in front from then on.
+    pub fn new_tab(&self) -> Result<()> {
+        let tab = self.call("POST", "/window/new", &json!({"type": "tab"}))?;
+        self.switch_to(tab["handle"].as_str().unwrap_or_default())
+    }
+
+    /// Returns the tab in front.
+    pub fn window(&self) -> Result<String> {
+        let handle = self.call("GET", "/window", &Value::Null)?;
+        Ok(handle.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Brings a tab to the front.
+    pub fn switch_to(&self, tab: &str) -> Result<()> {
+        self.call("POST", "/window", &json!({ "handle": tab }))?;
+        self.devtools("Page.bringToFront", &json!({})).map(drop)
+    }
+
     /// Loads a page.
     pub fn open(&self, url: &str) -> Result<()> {
         self.call("POST", "/url", &json!({ "url": url })).map(drop)

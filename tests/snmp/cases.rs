@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bramblegate::api::status::{Alert, Node, NodeHealth, Severity, Snapshot};
+use bramblegate::api::status::{Alert, Node, NodeHealth, Severity, Share, Snapshot};
 
 use super::{Case, source};
 use crate::stage::{Daemon, Stage, cluster, eventually, node};
@@ -17,6 +17,7 @@ pub const ALL: &[Case] = &[
     ("a_walk_equals_the_status", a_walk_equals_the_status),
     ("names_are_text_whatever_they_hold", names_are_text_whatever_they_hold),
     ("a_table_with_names", a_table_with_names),
+    ("shared_disks_are_a_table", shared_disks_are_a_table),
     ("nothing_can_be_set", nothing_can_be_set),
     ("a_node_that_dies_is_notified", a_node_that_dies_is_notified),
     ("what_happens_while_snmpd_restarts_is_notified", notified_after_a_restart),
@@ -165,6 +166,43 @@ fn a_table_with_names() {
     assert!(scalars.contains("BRAMBLEGATE-MIB::bgSeverity.0 = INTEGER: ok(0)"), "{scalars}");
     assert!(scalars.contains("BRAMBLEGATE-MIB::bgDaemonAnswers.0 = INTEGER: true(1)"), "{scalars}");
     assert!(scalars.contains("bgUplinkLeaseLeft.0 = Gauge32: 0 seconds"), "{scalars}");
+}
+
+fn shared_disks_are_a_table() {
+    let mut status = cluster(1);
+    status.shares = vec![
+        Share {
+            name: "usb".into(),
+            path: "/mnt/usb".into(),
+            access: "rw".into(),
+            clients: vec!["node0".into(), "node7".into()],
+            errors: Some(3),
+            exported: true,
+            free_percent: Some(42),
+            mounted: true,
+            read_only: Some(false),
+        },
+        Share { name: "gone".into(), path: "/mnt/gone".into(), ..Share::default() },
+    ];
+    let stage = Stage::new(status);
+    stage.start();
+    let walk = stage.ask("snmpwalk -Oq -m BRAMBLEGATE-MIB @ BRAMBLEGATE-MIB::bgShareTable");
+    for line in [
+        "bgSharePath.\"usb\" /mnt/usb",
+        "bgShareWritable.\"usb\" true",
+        "bgShareMounted.\"usb\" true",
+        "bgShareMounted.\"gone\" false",
+        "bgShareExported.\"gone\" false",
+        "bgShareReadOnly.\"usb\" false",
+        "bgShareFree.\"usb\" 42 percent",
+        "bgShareFree.\"gone\" -1 percent",
+        "bgShareErrors.\"usb\" 3",
+        "bgShareClients.\"usb\" 2",
+    ] {
+        let there = walk.lines().any(|own| own == format!("BRAMBLEGATE-MIB::{line}"));
+        assert!(there, "{line} in\n{walk}");
+    }
+    assert_eq!(walk.lines().count(), 16, "{walk}");
 }
 
 fn nothing_can_be_set() {

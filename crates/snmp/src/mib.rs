@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use agentx::encodings::{ID, OctetString, Value, VarBind};
 use bramblegate_api::Word;
-use bramblegate_api::status::{Alert, Node, NodeHealth, Severity, Snapshot, Uplink, UplinkState};
+use bramblegate_api::status::{
+    Alert, Node, NodeHealth, Severity, Share, Snapshot, Uplink, UplinkState,
+};
 
 /// Where the MIB is rooted: net-snmp's branch for experiments (NET-SNMP-MIB, netSnmpPlaypen), until
 /// there is a number of our own.
@@ -32,7 +34,8 @@ const UPLINKS: Columns = Columns { place: &[1, 2, 1], first: 2, last: 6 };
 const NODES: Columns = Columns { place: &[1, 3, 1], first: 2, last: 7 };
 const GROUPS: Columns = Columns { place: &[1, 4, 1], first: 2, last: 3 };
 const ALERTS: Columns = Columns { place: &[1, 5, 1], first: 2, last: 6 };
-const ALL: [Columns; 5] = [SCALARS, UPLINKS, NODES, GROUPS, ALERTS];
+const SHARES: Columns = Columns { place: &[1, 6, 1], first: 2, last: 9 };
+const ALL: [Columns; 6] = [SCALARS, UPLINKS, NODES, GROUPS, ALERTS, SHARES];
 
 /// A name is part of the identifier of its instances, which has at most 128 numbers (RFC 2578,
 /// section 3.5), octets.
@@ -64,6 +67,9 @@ impl Tree {
             tree.groups(&snapshot.nodes);
             for (place, alert) in (1..).zip(&snapshot.alerts) {
                 tree.alert(place, alert);
+            }
+            for share in &snapshot.shares {
+                tree.share(share);
             }
         }
         tree.0.sort_by(|one, other| one.name.cmp(&other.name));
@@ -172,6 +178,21 @@ impl Tree {
             truth(alert.acknowledged),
         ];
         self.row(&ALERTS, &[place], row);
+    }
+
+    fn share(&mut self, share: &Share) {
+        let Some(index) = index(&share.name) else { return };
+        let row = [
+            string(&share.path),
+            truth(&*share.access != "ro"),
+            truth(share.mounted),
+            truth(share.exported),
+            truth(share.read_only == Some(true)),
+            Value::Integer(share.free_percent.map_or(-1, i32::from)),
+            counter(share.errors.unwrap_or(0)),
+            gauge(share.clients.len() as u64),
+        ];
+        self.row(&SHARES, &index, row);
     }
 }
 

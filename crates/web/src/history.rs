@@ -49,7 +49,7 @@ pub enum Subject {
 }
 
 /// How far back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Span {
     Hour,
     Day,

@@ -13,7 +13,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use bramblegate_api::client::Known;
-use bramblegate_api::status::{DeviceState, DhcpStatus, NodeHealth, Rule, Severity, Snapshot};
+use bramblegate_api::status::{
+    DeviceState, DhcpStatus, NodeHealth, Rule, Severity, Share, Snapshot,
+};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
@@ -99,6 +101,7 @@ impl Collector for Scrape {
         cluster(&mut out, snapshot)?;
         host(&mut out, snapshot)?;
         panel(&mut out, snapshot)?;
+        shares(&mut out, snapshot)?;
         groups(&mut out, snapshot, &self.changes)?;
         if snapshot.nodes.len() <= self.nodes_max {
             nodes(&mut out, snapshot, &self.changes)?;
@@ -348,6 +351,35 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let seconds: [(NoLabels, f64); 1] = [([], lcd.bus_time_us as f64 / 1e6)];
     out.counter("lcd_bus_seconds", "Time that writing to the display took.", seconds)?;
     out.counter("lcd_errors", "Failed transfers to the display.", none(lcd.errors))
+}
+
+fn shares(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let shares = &snapshot.shares;
+    let name = |share: &Share| [("share", share.name.to_string())];
+    let info = shares.iter().map(|share| {
+        let labels = [
+            ("share", share.name.to_string()),
+            ("path", share.path.to_string()),
+            ("access", share.access.to_string()),
+        ];
+        (labels, 1_u64)
+    });
+    out.gauge("share_info", "Which disks of the head the nodes may use.", info)?;
+    let mounted = shares.iter().map(|share| (name(share), u64::from(share.mounted)));
+    out.gauge("share_mounted", "Whether the disk of the share is there.", mounted)?;
+    let exported = shares.iter().map(|share| (name(share), u64::from(share.exported)));
+    out.gauge("share_exported", "Whether the NFS server gives it to the nodes.", exported)?;
+    let read_only =
+        shares.iter().filter_map(|share| Some((name(share), u64::from(share.read_only?))));
+    out.gauge("share_read_only", "Whether its file system is read-only.", read_only)?;
+    let free = shares
+        .iter()
+        .filter_map(|share| Some((name(share), f64::from(share.free_percent?) / 100.0)));
+    out.gauge("share_free_ratio", "Free space of its file system, to ordinary users.", free)?;
+    let errors = shares.iter().filter_map(|share| Some((name(share), share.errors?)));
+    out.counter("share_errors", "Errors of its file system and of its device.", errors)?;
+    let clients = shares.iter().map(|share| (name(share), as_u64(share.clients.len())));
+    out.gauge("share_clients", "Nodes that are connected to the NFS server now.", clients)
 }
 
 fn groups(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt::Result {

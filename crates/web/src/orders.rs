@@ -18,7 +18,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::log;
 use crate::login::{self, COOKIE, Refused, Sessions};
 use crate::options::Options;
-use crate::serve::{Peer, Site};
+use crate::page::{self, Access, Words};
+use crate::serve::{HTML, Peer, Site, language};
 
 /// Who may log in, with what, and where orders go.
 #[derive(Debug)]
@@ -111,9 +112,32 @@ pub async fn log_in(
                 Refused::TooMany => StatusCode::TOO_MANY_REQUESTS,
                 _ => StatusCode::FORBIDDEN,
             };
-            (status, format!("{refused}\n")).into_response()
+            let why = |words: &Words| match refused {
+                Refused::NoPassword => words.no_password.to_owned(),
+                Refused::Wrong => words.wrong_password.to_owned(),
+                Refused::TooMany => words.too_many_tries.to_owned(),
+                Refused::NoRandomness => refused.to_string(),
+            };
+            answer(&headers, status, &refused.to_string(), why, &Access::LogIn)
         }
     }
+}
+
+/// Returns why a form was refused: as a page for a browser, else as `line`.
+fn answer(
+    headers: &HeaderMap,
+    status: StatusCode,
+    line: &str,
+    why: impl FnOnce(&Words) -> String,
+    access: &Access,
+) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if !accept.is_some_and(|accept| accept.contains("text/html")) {
+        return (status, format!("{line}\n")).into_response();
+    }
+    let language = language(headers);
+    let text = page::refused(language, &why(language.words()), access);
+    (status, [(header::CONTENT_TYPE, HTML)], text).into_response()
 }
 
 /// Returns the token of a new session.
@@ -162,7 +186,10 @@ pub async fn order(
     let known = session(&headers)
         .is_some_and(|token| desk.sessions().may_order(token, &form.csrf, Instant::now()));
     if !known || !desk.admits(peer) || !is_own_form(&headers) {
-        return StatusCode::FORBIDDEN.into_response();
+        // A page that lay open for too long, most often: it shows the log-in.
+        let access = if desk.admits(peer) { Access::LogIn } else { Access::View };
+        let why = |words: &Words| words.logged_out.to_owned();
+        return answer(&headers, StatusCode::FORBIDDEN, "not logged in", why, &access);
     }
     let node = form.node.filter(|node| !node.is_empty());
     let shown = format!("{} {}", form.order, node.as_deref().unwrap_or_default());
@@ -170,8 +197,8 @@ pub async fn order(
     // An order for all has no node, whatever stands in the form's field.
     let node = node.filter(|_| verb.is_some_and(Verb::has_node));
     let Some(order) = verb.and_then(|verb| Order::new(verb, node)) else {
-        return (StatusCode::BAD_REQUEST, "this is not an order, or it needs a node\n")
-            .into_response();
+        let why = "this is not an order, or it needs a node";
+        return answer(&headers, StatusCode::BAD_REQUEST, why, |_| why.to_owned(), &Access::View);
     };
     let control = desk.options().control.clone();
     let sent = tokio::task::spawn_blocking(move || {
@@ -190,6 +217,6 @@ pub async fn order(
     ));
     match result {
         Ok(()) => Redirect::to("/").into_response(),
-        Err(why) => (StatusCode::CONFLICT, format!("{why}\n")).into_response(),
+        Err(why) => answer(&headers, StatusCode::CONFLICT, &why, |_| why.clone(), &Access::View),
     }
 }

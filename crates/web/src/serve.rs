@@ -16,7 +16,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
 use axum::routing::{get, post};
 use bramblegate_api::client::Known;
-use bramblegate_api::status::{Node, Snapshot};
+use bramblegate_api::status::Snapshot;
 use bramblegate_config::Public;
 use futures_util::stream::{self, Stream, StreamExt};
 use hyper::body::Incoming;
@@ -46,7 +46,8 @@ use crate::sight::Sight;
 
 /// Connections at the same time; when there are more, who has most loses one.
 pub const CONNECTIONS: usize = 2048;
-const HTML: &str = "text/html; charset=utf-8";
+/// The type of pages.
+pub const HTML: &str = "text/html; charset=utf-8";
 /// A request's head comes within this time, or not at all.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// What a request's head may be long, bytes.
@@ -94,15 +95,17 @@ pub struct Kept {
     measured: Mutex<Answers<Figures>>,
     /// lists of targets of now, by the port that they name
     targets: Mutex<Answers<Option<u16>>>,
+    /// the plots since the last sample
+    plots: Mutex<Answers<(Span, Sight, Language)>>,
     /// places for lists of targets that are being sent
     discovering: Arc<Semaphore>,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        let (ready, assets, measured, targets) = Default::default();
+        let (ready, assets, measured, targets, plots) = Default::default();
         let discovering = Arc::new(Semaphore::new(DISCOVERING));
-        Self { ready, assets, measured, targets, discovering }
+        Self { ready, assets, measured, targets, plots, discovering }
     }
 }
 
@@ -134,7 +137,7 @@ enum Question {
     Style,
     Script,
     /// nodes of a group that there is
-    Group(Sight, Language, String),
+    Group(Sight, Language, String, Option<usize>),
 }
 
 /// Which figures somebody asks for.
@@ -371,7 +374,8 @@ fn refuse(request: &Request, names: &Names) -> Option<Response> {
     Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }
 
-fn language(headers: &HeaderMap) -> Language {
+/// Returns the language of who asks.
+pub fn language(headers: &HeaderMap) -> Language {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     accepted.map_or(Language::English, Language::accepted)
 }
@@ -426,6 +430,8 @@ async fn script(State(site): State<Site>, headers: HeaderMap) -> Response {
 struct GroupQuery {
     #[serde(default)]
     group: String,
+    /// which of its blocks; all of it without
+    block: Option<usize>,
 }
 
 async fn nodes(
@@ -436,13 +442,14 @@ async fn nodes(
 ) -> Response {
     let made = site.now();
     let known = site.seen(sight);
-    let group = |node: &Node| node.group.as_deref().unwrap_or("") == query.group;
-    let Some(snapshot) = known.snapshot.filter(|snapshot| snapshot.nodes.iter().any(group)) else {
+    let GroupQuery { group, block } = query;
+    let is_there = |all: &Arc<Snapshot>| page::members(all, &group, block).next().is_some();
+    let Some(snapshot) = known.snapshot.filter(is_there) else {
         return Html("").into_response();
     };
     let language = language(&headers);
-    let question = Question::Group(sight, language, query.group.clone());
-    let make = || page::group(&snapshot, &query.group, known.at, language.words()).into();
+    let question = Question::Group(sight, language, group.clone(), block);
+    let make = || page::group(&snapshot, &group, block, known.at, language.words()).into();
     site.answer(question, made, make).respond(HTML, &headers)
 }
 
@@ -585,14 +592,18 @@ async fn plots(
     Query(query): Query<PlotsQuery>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
-) -> Html<String> {
+) -> Response {
     let span = if query.span == "day" { Span::Day } else { Span::Hour };
-    let words = language(&headers).words();
-    Html(page::draw_plots(&site.sources.history, span, sight, words).into_string())
+    let (history, language) = (&site.sources.history, language(&headers));
+    let make = || page::draw_plots(history, span, sight, language.words()).into_string().into();
+    let mut plots = site.kept.plots.lock().unwrap_or_else(PoisonError::into_inner);
+    plots.get((history.taken(), 0), (span, sight, language), make).respond(HTML, &headers)
 }
 
 #[cfg(test)]
 mod tests {
+    use bramblegate_api::status::Node;
+
     use super::*;
 
     fn snapshot(nodes: usize) -> Snapshot {

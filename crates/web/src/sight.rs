@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bramblegate_api::Text;
 use bramblegate_api::client::Known;
-use bramblegate_api::status::{Alert, Node, Snapshot};
+use bramblegate_api::status::{Alert, Node, Shutdown, Snapshot};
 
 /// How much somebody sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,33 +54,92 @@ impl Summaries {
 /// Returns a snapshot without names, hardware addresses and addresses of nodes. A node is known by
 /// its place; of texts that may name one only what is known not to is left.
 pub fn summary(whole: &Snapshot) -> Snapshot {
-    let mut short = whole.clone();
-    for (place, node) in short.nodes.iter_mut().enumerate() {
-        *node = Node {
-            name: format!("node-{}", place + 1).into(),
-            mac: None,
-            address: None,
-            addresses: Vec::new(),
-            // A path may hold a hardware address.
-            stage: None,
-            ..node.clone()
-        };
-    }
-    // Paths, and who uses them.
-    short.shares.clear();
+    // Each field is named here and in `nameless`: what is new in the status has to be decided on.
+    let Snapshot {
+        schema,
+        tag,
+        version,
+        uptime_s,
+        severity,
+        mut alerts,
+        uplink,
+        uplinks,
+        gateway,
+        rules,
+        cluster,
+        host,
+        nodes,
+        mut panel,
+        // Paths, and who uses them.
+        shares: _,
+        web,
+        venue,
+        clat,
+        shutdown,
+    } = whole.clone();
     let private = Private::of(whole);
-    for alert in &mut short.alerts {
+    for alert in &mut alerts {
         if !private.may_show(alert) {
             alert.subject = None;
             alert.text = alert.code.replace('-', " ").into();
         }
     }
-    for line in short.panel.lcd.lines.iter_mut().flatten() {
+    for line in panel.lcd.lines.iter_mut().flatten() {
         if !is_plain(line, whole) {
             *line = " ".repeat(line.chars().count()).into();
         }
     }
-    short
+    Snapshot {
+        schema,
+        tag,
+        version,
+        uptime_s,
+        severity,
+        alerts,
+        uplink,
+        uplinks,
+        gateway,
+        rules,
+        cluster,
+        host,
+        nodes: (1..).zip(nodes).map(|(place, node)| nameless(place, node)).collect(),
+        panel,
+        shares: Vec::new(),
+        web,
+        venue,
+        clat,
+        shutdown: shutdown.map(|shutdown| Shutdown { waiting: Vec::new(), ..shutdown }),
+    }
+}
+
+fn nameless(place: usize, node: Node) -> Node {
+    let Node {
+        name: _,
+        mac: _,
+        address: _,
+        addresses: _,
+        health,
+        // A path may hold a hardware address.
+        stage: _,
+        rtt_us,
+        loss_percent,
+        since_s,
+        origin,
+        group,
+    } = node;
+    Node {
+        name: format!("node-{place}").into(),
+        mac: None,
+        address: None,
+        addresses: Vec::new(),
+        health,
+        stage: None,
+        rtt_us,
+        loss_percent,
+        since_s,
+        origin,
+        group,
+    }
 }
 
 /// What a summary does not show.
@@ -165,6 +224,7 @@ mod tests {
             "uplinks":[{"address":"10.99.0.126/24","addresses":["10.99.0.126/24"],"interface":"eth1"}],
             "cluster":{"up":1,"total":2},
             "shares":[{"name":"usb","path":"/mnt/rpi2","clients":["rpi1"]}],
+            "shutdown":{"head":true,"left_s":20,"waiting":["rpi1"],"waiting_total":1},
             "nodes":[
                 {"name":"rpi1","mac":"b8:27:eb:00:00:01","address":"192.168.50.11","addresses":["192.168.50.11","fd12:3456:789a:1::b"],"health":"up","rtt_us":310,"stage":"b8-27-eb-00-00-01/kernel"},
                 {"name":"rpi2","mac":"b8:27:eb:00:00:02","address":"192.168.50.12","health":"down","group":"rack1"}],
@@ -184,6 +244,7 @@ mod tests {
             texts,
             ["node down", "gateway address taken", "eth1 waits for an address", "host hot"]
         );
+        assert_eq!(short.shutdown.unwrap().waiting_total, 1, "how many is not who");
         assert_eq!(short.nodes.len(), 2);
         assert_eq!(
             short.nodes.iter().map(|node| node.rtt_us).collect::<Vec<_>>(),

@@ -189,6 +189,39 @@ fn readers_that_take_nothing_share_what_they_wait_for() {
     drop(readers);
 }
 
+/// Returns the processor time that a process has used (proc(5), stat: fields 14 and 15).
+fn cpu(id: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = text.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+}
+
+/// Drawing the plots of 750 nodes takes far longer than sending a file.
+#[test]
+fn plots_are_drawn_once_for_all_who_ask() {
+    let _alone = alone();
+    let place = place(750);
+    let at = place.at();
+    let drawn = || get(at, "/plots").unwrap().text().contains("<figure");
+    let begin = Instant::now();
+    while !drawn() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "there are no plots");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let cost = |path: &str| {
+        let before = cpu(place.program.id());
+        for _ in 0..300 {
+            assert_eq!(get(at, path).unwrap().status, 200);
+        }
+        cpu(place.program.id()) - before
+    };
+    let (file, plots) = (cost("/page.css"), cost("/plots"));
+    println!("300 times: the style {file:?}, the plots {plots:?}");
+    assert!(plots <= file * 3 + Duration::from_millis(50), "{plots:?}, a file {file:?}");
+    place.is_well("plots");
+}
+
 #[test]
 fn an_answer_that_is_not_taken_in_time_is_given_up() {
     let place = place(750);

@@ -21,6 +21,8 @@ const SNAPSHOT: &str = concat!(
     r#""cluster":{"up":1,"total":2},"nodes":["#,
     r#"{"name":"rpi1","mac":"b8:27:eb:00:00:01","address":"192.168.50.11","health":"up","rtt_us":310},"#,
     r#"{"name":"rpi2","mac":"b8:27:eb:00:00:02","address":"192.168.50.12","health":"down"}],"#,
+    r#""shares":[{"name":"usb","path":"/mnt/rpi1","access":"rw","clients":["rpi1"],"mounted":true,"exported":true}],"#,
+    r#""shutdown":{"head":false,"left_s":9,"waiting":["rpi1"],"waiting_total":1},"#,
     r#""panel":{"lcd":{"state":"ok","lines":["10.99.0.126     ","rpi2 down       "]}}}"#,
     "\n"
 );
@@ -155,6 +157,14 @@ fn an_order_needs_the_password_the_pages_own_form_and_its_token() {
     let other = ["-H", "Origin: http://elsewhere.example"];
     assert_eq!(wrong("password=words+of+a+secret", &other), 403, "another's page");
     assert_eq!(page.post("/login", "password=wrong", &[]).0, 403);
+    // A browser gets a page, in its language, with another try in it.
+    let browser = ["-H", "Accept: text/html,*/*", "-H", "Accept-Language: de"];
+    let (code, refused) = page.post("/login", "password=wrong", &browser);
+    assert_eq!(code, 403);
+    for wanted in ["Das ist nicht das Passwort.", "type=\"password\"", "href=\"/\"", "lang=\"de\""]
+    {
+        assert!(refused.contains(wanted), "{wanted} in {refused}");
+    }
 
     let cookie = page.log_in();
     let with = ["-H", cookie.as_str(), "-H", "Accept: text/html"];
@@ -173,7 +183,12 @@ fn an_order_needs_the_password_the_pages_own_form_and_its_token() {
     assert!(order.contains("drain") && order.contains("rpi1"), "{order}");
 
     assert_eq!(page.post("/logout", "", &with).0, 303);
-    assert_eq!(page.post("/orders", &form, &with).0, 403, "the session is over");
+    let (code, over) = page.post("/orders", &form, &with);
+    assert_eq!(code, 403, "the session is over");
+    assert!(
+        over.contains("not logged in any more") && over.contains("type=\"password\""),
+        "{over}"
+    );
 }
 
 #[test]

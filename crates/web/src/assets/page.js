@@ -13,8 +13,32 @@
   const nodeElement = (name) =>
     document.querySelector(`[data-node="${CSS.escape(name)}"]`);
 
+  // Groups of large clusters bring their nodes when they are opened, and again when they change.
+  const GROUPS = "details[data-group]";
+  const asked = new Set();
+  const load = async (group) => {
+    const block = group.dataset.block;
+    const part = block === undefined ? "" : "&block=" + block;
+    const answer = await fetch("/nodes?group=" + encodeURIComponent(group.dataset.group) + part)
+      .catch(() => null);
+    if (answer?.ok) group.querySelector("ul").innerHTML = await answer.text();
+  };
+  const loadSoon = (group) => {
+    if (asked.has(group)) return;
+    asked.add(group);
+    setTimeout(() => { asked.delete(group); if (group.open && group.isConnected) load(group); }, 400);
+  };
+  const key = (group) => group.dataset.group + "\n" + (group.dataset.block ?? "");
+
   const update = (change) => {
-    for (const [id, html] of change.parts) put(id, html);
+    const open = new Set([...document.querySelectorAll(GROUPS + "[open]")].map(key));
+    for (const [id, html] of change.parts) {
+      put(id, html);
+      const group = document.getElementById(id)?.closest(GROUPS + "[open]");
+      if (group) loadSoon(group);
+    }
+    if (change.layout)
+      for (const group of document.querySelectorAll(GROUPS)) group.open = open.has(key(group));
     for (const [name, html] of change.nodes) {
       const element = nodeElement(name);
       if (element) element.outerHTML = html;
@@ -38,17 +62,23 @@
       time.textContent = span(Number(time.dataset.until) - now);
   };
 
+  // A phone offers the names of the nodes, so that they need not be typed.
+  document.querySelector("input[name=node]")?.addEventListener("focus", () => {
+    const names = document.getElementById("names");
+    names.replaceChildren(...[...document.querySelectorAll("[data-node]")].map((node) => {
+      const option = document.createElement("option");
+      option.value = node.dataset.node;
+      return option;
+    }));
+  });
+
   const prepare = () => {
     for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
     ages();
   };
 
-  // Groups of large clusters bring their nodes when they are opened.
-  document.addEventListener("toggle", async (event) => {
-    const group = event.target;
-    if (!group.open || group.dataset.group === undefined) return;
-    const answer = await fetch("/nodes?group=" + encodeURIComponent(group.dataset.group));
-    if (answer.ok) group.querySelector("ul").innerHTML = await answer.text();
+  document.addEventListener("toggle", (event) => {
+    if (event.target.open && event.target.matches(GROUPS)) load(event.target);
   }, true);
 
   document.addEventListener("click", async (event) => {
@@ -103,10 +133,40 @@
     }
   };
 
-  const source = new EventSource("/live?since=" + encodeURIComponent(body.dataset.event));
-  const alive = () => { heard = Date.now(); stale(false); };
-  source.addEventListener("update", (event) => { alive(); update(JSON.parse(event.data)); });
-  source.addEventListener("beat", alive);
-  setInterval(() => { ages(); if (Date.now() - heard > QUIET) stale(true); }, 250);
+  // A browser has six connections to a server: a page that is not seen gives its own back. One that
+  // the server refused, or that slept with its phone, begins anew.
+  let source = null;
+  let last = body.dataset.event;
+  const alive = (event) => {
+    heard = Date.now();
+    if (event.lastEventId) last = event.lastEventId;
+    stale(false);
+  };
+  const listen = () => {
+    source?.close();
+    source = null;
+    if (document.hidden) return;
+    heard = Date.now();
+    source = new EventSource("/live?since=" + encodeURIComponent(last));
+    source.addEventListener("update", (event) => { alive(event); update(JSON.parse(event.data)); });
+    source.addEventListener("beat", alive);
+  };
+  document.addEventListener("visibilitychange", listen);
+  // Kept for the way back to this page, with its events.
+  addEventListener("pagehide", () => source?.close());
+  addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
+  let tried = Date.now();
+  setInterval(() => {
+    ages();
+    if (document.hidden) return;
+    if (Date.now() - heard > QUIET) stale(true);
+    if (source?.readyState === EventSource.CLOSED && Date.now() - tried > QUIET) {
+      tried = Date.now();
+      const since = heard;
+      listen();
+      heard = since;
+    }
+  }, 250);
+  listen();
   prepare();
 })();

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bramblegate_api::Word;
-use bramblegate_api::status::{Alert, Cluster, Host, Node, Uplink};
+use bramblegate_api::status::{Alert, Cluster, Host, Node, Share, Uplink};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -165,14 +165,26 @@ fn snapshot() -> BoxedStrategy<Snapshot> {
             ..Host::default()
         },
     );
-    let lists = (vec(alert, 0..5), vec(uplink, 0..4), vec(rule, 0..6), vec(node(), 0..9));
+    let share = (text(), text(), vec(text(), 0..3), any::<(bool, Option<u8>, Option<u64>)>())
+        .prop_map(|(name, path, clients, (mounted, free_percent, errors))| Share {
+            name,
+            path,
+            clients,
+            mounted,
+            free_percent,
+            errors,
+            ..Share::default()
+        });
+    let lists =
+        (vec(alert, 0..5), vec(uplink, 0..4), vec(rule, 0..6), vec(node(), 0..9), vec(share, 0..3));
     (text(), lists, of(host), any::<(u64, usize, Option<usize>)>())
-        .prop_map(|(version, (alerts, uplinks, rules, nodes), host, numbers)| Snapshot {
+        .prop_map(|(version, (alerts, uplinks, rules, nodes, shares), host, numbers)| Snapshot {
             version,
             alerts,
             uplinks,
             rules,
             nodes,
+            shares,
             host,
             uptime_s: numbers.0,
             cluster: Cluster { leases: numbers.1, range_size: numbers.2, ..Cluster::default() },
@@ -203,6 +215,9 @@ proptest! {
         let rules: BTreeSet<(&str, &str)> =
             snapshot.rules.iter().map(|rule| (&*rule.chain, &*rule.rule)).collect();
         prop_assert_eq!(read.all("bramblegate_rule_bytes_total").count(), rules.len());
+        let shares: BTreeSet<&str> = snapshot.shares.iter().map(|share| &*share.name).collect();
+        let mounted = read.all("bramblegate_share_mounted");
+        prop_assert_eq!(mounted.map(|series| series.labels["share"].as_str()).collect::<BTreeSet<_>>(), shares);
     }
 
     #[test]
@@ -237,6 +252,17 @@ fn the_promised_names_are_there() {
         address: Some("10.99.0.126/24".parse().unwrap()),
         ..Uplink::default()
     }];
+    snapshot.shares = vec![Share {
+        name: "usb".into(),
+        path: "/mnt/usb".into(),
+        access: "rw".into(),
+        clients: vec!["rpi1".into(), "rpi2".into()],
+        errors: Some(3),
+        exported: true,
+        free_percent: Some(42),
+        mounted: true,
+        read_only: Some(false),
+    }];
     snapshot.alerts = vec![Alert { code: "node-down".into(), ..Alert::default() }];
     (snapshot.panel.lcd.bytes, snapshot.panel.lcd.bus_time_us) = (140, 12_600);
     for openmetrics in [false, true] {
@@ -259,6 +285,17 @@ fn the_promised_names_are_there() {
             ("bramblegate_lcd_sent_bytes_total", &[], 140.0),
             ("bramblegate_lcd_bus_seconds_total", &[], 0.0126),
             ("bramblegate_lcd_errors_total", &[], 0.0),
+            (
+                "bramblegate_share_info",
+                &[("share", "usb"), ("path", "/mnt/usb"), ("access", "rw")],
+                1.0,
+            ),
+            ("bramblegate_share_mounted", &[("share", "usb")], 1.0),
+            ("bramblegate_share_exported", &[("share", "usb")], 1.0),
+            ("bramblegate_share_read_only", &[("share", "usb")], 0.0),
+            ("bramblegate_share_free_ratio", &[("share", "usb")], 0.42),
+            ("bramblegate_share_errors_total", &[("share", "usb")], 3.0),
+            ("bramblegate_share_clients", &[("share", "usb")], 2.0),
             ("bramblegate_build_info", &[("version", "0.1.0")], 1.0),
         ] {
             let found = read

@@ -30,7 +30,9 @@ pub(super) fn draw(access: &Access, words: &Words) -> Markup {
                 input type="hidden" name="csrf" value=(csrf);
                 button type="submit" name="order" value="acknowledge" { (words.acknowledge) }
                 " " button type="submit" name="order" value="next-page" { (words.next_page) }
-                " " label { (words.node) " " input name="node" size="12"; }
+                " " label { (words.node) " " input name="node" size="12" list="names" autocapitalize="none" autocomplete="off" spellcheck="false"; }
+                // The script lists the names that are on the page.
+                datalist #names {}
                 " " button type="submit" name="order" value="drain" { (words.drain) }
                 " " button type="submit" name="order" value="resume" { (words.resume) }
             }

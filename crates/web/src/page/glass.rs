@@ -21,7 +21,11 @@ pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
     let columns = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let (width, height) = (columns * PITCH.0 + 1, lines.len() * PITCH.1 + 1);
     let unlit = lcd.backlight == Some(false);
-    let label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
+    let mut label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
+    if label.trim().is_empty() {
+        // A picture needs words for those who do not see it.
+        words.blank.clone_into(&mut label);
+    }
     html! {
         svg #lcd.lcd.unlit[unlit] role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) {
             path.dots d=(dots(lines.iter().map(|line| &**line))) {}
@@ -47,13 +51,30 @@ fn dots<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     path
 }
 
+/// Returns what each LED shows; nothing where that is not known.
+fn signals(led: &Led) -> Option<Vec<Signal>> {
+    match &led.leds {
+        Some(leds) if leds.len() > 1 => Some(leds.clone()),
+        _ => {
+            let (colour, pattern) = led.colour.clone().zip(led.pattern.clone())?;
+            Some(vec![Signal { colour, pattern }])
+        }
+    }
+}
+
+/// Returns colour and rhythm of the LED in words; of a strip those of the first.
+pub fn spoken_led(led: &Led, words: &Words) -> Option<String> {
+    let signals = signals(led)?;
+    let first = signals.first()?;
+    let (colour, pattern) = (name(&first.colour, words), text(&first.pattern, words.pattern));
+    Some(format!("LED: {colour}, {pattern}"))
+}
+
 /// Draws the LED, or the LEDs of a strip, with colour, rhythm, and the rhythm in words.
 pub(super) fn lamps(led: &Led, words: &Words) -> Markup {
-    let one = led.colour.clone().zip(led.pattern.clone());
-    let signals: Vec<Signal> = match (&led.leds, one) {
-        (Some(leds), _) if leds.len() > 1 => leds.clone(),
-        (_, Some((colour, pattern))) => vec![Signal { colour, pattern }],
-        _ => {
+    let signals = match signals(led) {
+        Some(signals) => signals,
+        None => {
             return html! { p #led.dim data-colour="" data-pattern="off" { "LED: " (text(&led.state, words.device)) } };
         }
     };
@@ -66,7 +87,7 @@ pub(super) fn lamps(led: &Led, words: &Words) -> Markup {
                     circle cx="5" cy="5" r="4" fill=(signal.colour) {}
                 }
             }
-            span { "LED: " (name(&first.colour, words)) ", " (text(&first.pattern, words.pattern)) }
+            @if let Some(led) = spoken_led(led, words) { span { (led) } }
         }
     }
 }

@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramblegate_api::Word;
 use bramblegate_api::client::Known;
-use bramblegate_api::status::{NodeHealth, Severity, Snapshot, Uplink, UplinkState};
+use bramblegate_api::status::{NodeHealth, Severity, Shutdown, Snapshot, Uplink, UplinkState};
 use maud::{Markup, html};
 
 use super::words::{Words, text};
+
+/// The language of what the daemon reports, for screen readers.
+pub(super) const DAEMON: &str = "en";
 
 /// Draws the one word for everything, and whether it is still true.
 pub(super) fn state(known: &Known, words: &Words) -> Markup {
@@ -23,7 +26,23 @@ pub(super) fn state(known: &Known, words: &Words) -> Markup {
         @if severity.is_none() {
             p.lost { (words.not_started) }
         } @else if let Some((_, since)) = &known.lost {
-            p.lost { (words.lost) " " (moment(*since)) }
+            p.lost { (words.lost) " " small { "(" (words.since) " " (moment(*since)) ")" } }
+        } @else if let Some(shutdown) = known.snapshot.as_deref().and_then(|all| all.shutdown.as_ref()) {
+            (shutting_down(shutdown, words))
+        }
+    }
+}
+
+/// Draws that the nodes shut down, and which of them are still up.
+fn shutting_down(shutdown: &Shutdown, words: &Words) -> Markup {
+    let Shutdown { waiting, waiting_total, .. } = shutdown;
+    html! {
+        p.ending {
+            (words.shutting_down)
+            @if *waiting_total > 0 { " " (words.still_up) ": " (waiting_total) }
+            @if !waiting.is_empty() {
+                " (" (waiting.join(", ")) @if waiting.len() < *waiting_total { ", …" } ")"
+            }
         }
     }
 }
@@ -95,7 +114,7 @@ pub(super) fn alerts(snapshot: &Snapshot, words: &Words) -> Markup {
             @for alert in &snapshot.alerts {
                 li class={ "alert " (class(&alert.severity)) } {
                     b { (text(&alert.severity, words.severity)) }
-                    " " (alert.text) " "
+                    " " span lang=(DAEMON) { (alert.text) } " "
                     small { (alert.code) @if alert.acknowledged { ", " (words.acknowledged) } }
                 }
             }
@@ -126,8 +145,8 @@ fn one_uplink(uplink: &Uplink, at: Option<SystemTime>, words: &Words) -> Markup 
         b { @if let Some(interface) = &uplink.interface { (interface) } }
         " " (text(&uplink.state, words.uplink))
         @if let Some(venue) = &uplink.venue {
-            br; (words.venue) " " (venue)
-            @for reason in uplink.venue_reasons.iter().flatten() { br; small { (reason) } }
+            br; (words.venue) " " (text(venue, words.venue_of))
+            @for reason in uplink.venue_reasons.iter().flatten() { br; small lang=(DAEMON) { (reason) } }
         }
         @for address in uplink.addresses.iter().flatten() { br; code { (address) } }
         @if let Some(gateway) = &uplink.gateway { br; (words.router) " " code { (gateway) } }
@@ -160,7 +179,7 @@ pub(super) fn gateway(snapshot: &Snapshot, words: &Words) -> Markup {
                 dt { (words.blocked) }
                 dd {
                     @for name in [&blocker.table, &blocker.chain].into_iter().flatten() { code { (name) } " " }
-                    br; (blocker.remedy)
+                    br; span lang=(DAEMON) { (blocker.remedy) }
                 }
             }
         }
@@ -173,7 +192,7 @@ pub(super) fn host(snapshot: &Snapshot, words: &Words) -> Markup {
     let percent = |share: Option<u8>| share.map(|share| format!("{share} %"));
     let rows = [
         (words.temperature, host.temperature_c.map(|degrees| format!("{degrees} °C"))),
-        (words.load, host.load.map(|load| format!("{load:.2}"))),
+        (words.load, host.load.map(|load| words.number(&format!("{load:.2}")))),
         (words.memory_free, percent(host.memory_available_percent)),
         (words.disk_free, percent(host.disk_free_percent)),
     ];

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::head::moment;
+use super::head::{DAEMON, moment};
 use super::words::Words;
 use crate::logbook::Entry;
 
@@ -17,7 +17,7 @@ pub(super) fn draw(entries: &[Entry], words: &Words) -> Markup {
     html! {
         section {
             h2 { (words.log) }
-            ol reversed {
+            ol reversed lang=(DAEMON) {
                 @for entry in entries.iter().rev() {
                     li.urgent[entry.priority <= WARNING] {
                         small { (moment(entry.at)) } " " (entry.text)

@@ -10,6 +10,7 @@ mod logbook;
 mod nodes;
 mod parts;
 mod plots;
+mod shares;
 mod words;
 
 use bramblegate_api::client::Known;
@@ -19,7 +20,8 @@ use crate::heads::Head;
 use crate::logbook::Entry;
 
 pub use forms::Access;
-pub use nodes::group;
+pub use glass::spoken_led;
+pub use nodes::{group, members};
 pub use parts::{NODES, Parts};
 pub use plots::draw as draw_plots;
 pub use words::{Language, Words};
@@ -57,6 +59,7 @@ pub fn draw(language: Language, scene: &Scene<'_>, old: &Parts) -> Parts {
     parts.put("uplinks", head::uplinks(snapshot, at, words));
     parts.put("gateway", head::gateway(snapshot, words));
     parts.put("host", head::host(snapshot, words));
+    parts.put("shares", shares::draw(snapshot, words));
     parts.put("count", nodes::count(snapshot, words));
     nodes::draw(&mut parts, snapshot, at, words, old);
     parts
@@ -86,6 +89,7 @@ pub fn whole(
                 a.skip href="#nodes" { (words.skip) }
                 header {
                     h1 { "Bramblegate" }
+                    p.what { (words.what) }
                     div #state role="status" aria-live="polite" { (part("state")) }
                 }
                 main {
@@ -97,6 +101,7 @@ pub fn whole(
                     section.wrong { h2 { (words.alerts) } div #alerts aria-live="polite" { (part("alerts")) } }
                     section.nodes {
                         h2 { (words.nodes) " " span #count { (part("count")) } }
+                        div #not-up { (part("not-up")) }
                         div #(NODES) { (part(NODES)) }
                     }
                     section.plots {
@@ -110,8 +115,9 @@ pub fn whole(
                         (section("uplinks", words.uplinks))
                         (section("gateway", words.gateway))
                         (section("host", words.host))
+                        // These hide where there is nothing in them.
+                        div #shares { (part("shares")) }
                     }
-                    // Both hide where there is nothing in them.
                     div.facts #heads { (part("heads")) }
                     div.log #log { (part("log")) }
                 }
@@ -141,13 +147,31 @@ fn about() -> Markup {
 /// Returns the page for those who see nothing before they log in.
 pub fn closed(language: Language, access: &Access) -> String {
     let words = language.words();
+    small(language, &html! { p { (words.closed) } (forms::draw(access, words)) })
+}
+
+/// Returns the page that shows why nothing was done, with the way back; `why` is in English unless
+/// it is one of the page's words.
+pub fn refused(language: Language, why: &str, access: &Access) -> String {
+    let words = language.words();
+    let own = words.refusals().contains(&why);
+    let content = html! {
+        p.lost role="alert" lang=[(!own).then_some(head::DAEMON)] { (why) }
+        (forms::draw(access, words))
+        p { a href="/" { (words.back) } }
+    };
+    small(language, &content)
+}
+
+/// Returns a page that has little in it.
+fn small(language: Language, content: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang=(language.code()) {
             head { (about()) }
             body {
                 header { h1 { "Bramblegate" } }
-                main { section { p { (words.closed) } (forms::draw(access, words)) } }
+                main { section { (content) } }
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The nodes: one by one where they are few, as tiles where they are more, by group where they are
-//! many.
+//! The nodes: one by one where they are few, as tiles where they are more. Where they are many, those
+//! that are not up, and groups that open; a large group opens in blocks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,6 +17,19 @@ use super::words::{Words, text};
 const CARDS: usize = 60;
 /// Up to so many each node is a tile; above, groups that open.
 const TILES: usize = 1000;
+/// Where there are groups to open, a group of more than twice as many opens in blocks of so many.
+const BLOCK: usize = 250;
+/// Of the nodes that are not up so many are shown above the groups: each change sends all of them.
+const NOT_UP: usize = 40;
+
+/// In this order a group counts those that are not up, what is worst first.
+const NOT_UP_HEALTHS: [NodeHealth; 5] = [
+    NodeHealth::Down,
+    NodeHealth::Degraded,
+    NodeHealth::Booting,
+    NodeHealth::Maintenance,
+    NodeHealth::Unknown,
+];
 
 /// How much the page shows of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +56,50 @@ pub(super) fn count(snapshot: &Snapshot, words: &Words) -> Markup {
     html! { (snapshot.cluster.up) "/" (snapshot.cluster.total) " " (words.up_of) }
 }
 
+/// Nodes under one heading.
+struct Block<'a> {
+    group: Option<&'a Text>,
+    /// its place in the group; `None` where the group is one block
+    number: Option<usize>,
+    nodes: Vec<&'a Node>,
+}
+
+impl Block<'_> {
+    /// Returns the heading: the group, and of a block its first and last node.
+    fn title(&self, words: &Words) -> String {
+        let group = self.group.map(|group| &**group);
+        match (self.number, self.nodes.as_slice()) {
+            (Some(_), [first, .., last]) => {
+                let range = format!("{} – {}", first.name, last.name);
+                group.map_or(range.clone(), |group| format!("{group}: {range}"))
+            }
+            _ => group.unwrap_or(words.group_none).to_owned(),
+        }
+    }
+}
+
+/// Returns how many nodes of a group of `total` open together.
+fn together(detail: Detail, total: usize) -> usize {
+    if detail == Detail::Groups && total > 2 * BLOCK { BLOCK } else { total.max(1) }
+}
+
+/// Returns the nodes by group, and those of large groups by block.
+fn blocks(nodes: &[Node], detail: Detail) -> Vec<Block<'_>> {
+    let mut groups: BTreeMap<Option<&Text>, Vec<&Node>> = BTreeMap::new();
+    for node in nodes {
+        groups.entry(node.group.as_ref()).or_default().push(node);
+    }
+    let mut blocks = Vec::new();
+    for (group, members) in groups {
+        let size = together(detail, members.len());
+        let split = members.len() > size;
+        for (place, nodes) in members.chunks(size).enumerate() {
+            blocks.push(Block { group, number: split.then_some(place), nodes: nodes.to_vec() });
+        }
+    }
+    blocks
+}
+
 /// Draws the nodes into `parts`.
 pub(super) fn draw(
     parts: &mut Parts,
@@ -52,31 +109,33 @@ pub(super) fn draw(
     old: &Parts,
 ) {
     let detail = Detail::of(snapshot.nodes.len());
-    let mut groups: BTreeMap<Option<&Text>, Vec<&Node>> = BTreeMap::new();
-    for node in &snapshot.nodes {
-        groups.entry(node.group.as_ref()).or_default().push(node);
-    }
+    let blocks = blocks(&snapshot.nodes, detail);
     let mut layout = format!("{detail:?}");
     if detail != Detail::Groups {
-        for node in groups.values().flatten() {
+        for node in blocks.iter().flat_map(|block| &block.nodes) {
             let key = key(node, detail);
             parts.put_node(key, old, |_| element(node, detail, at, words));
             let _ = write!(layout, "|{}", node.name);
         }
     }
-    let grouped = groups.keys().any(Option::is_some);
+    parts.put("not-up", not_up(snapshot, detail, at, words));
+    // Where there is but one heading it says nothing; closed ones are needed to open them.
+    let headed = detail == Detail::Groups || blocks.iter().any(|block| block.group.is_some());
     let mut html = String::new();
-    for (place, (name, nodes)) in groups.iter().enumerate() {
+    for (place, block) in blocks.iter().enumerate() {
         let id = format!("group-{place}");
-        let _ = write!(layout, "#{}", name.map_or("", |name| &**name));
-        if grouped {
-            parts.put(&id, summary(nodes, words));
+        let title = block.title(words);
+        let _ = write!(layout, "#{title}");
+        if headed {
+            parts.put(&id, summary(&block.nodes, words));
         }
-        let members = nodes.iter().filter_map(|node| parts.node(&node.name));
+        let members = block.nodes.iter().filter_map(|node| parts.node(&node.name));
         let members: String =
             if detail == Detail::Groups { String::new() } else { members.collect() };
         let list = html! { ul class={ "grid " (class(detail)) } { (PreEscaped(members)) } };
-        html.push_str(&one_group(*name, &id, detail, parts, &list, words, grouped).into_string());
+        let markup =
+            if headed { headed_block(block, &title, &id, detail, parts, &list) } else { list };
+        html.push_str(&markup.into_string());
     }
     if snapshot.nodes.is_empty() {
         html = html! { p.dim { (words.no_nodes) } }.into_string();
@@ -85,44 +144,83 @@ pub(super) fn draw(
     parts.put(NODES, PreEscaped(html));
 }
 
-fn one_group(
-    name: Option<&Text>,
+/// Draws nodes that are not up, where groups hide them.
+fn not_up(snapshot: &Snapshot, detail: Detail, at: Option<SystemTime>, words: &Words) -> Markup {
+    let mut nodes = snapshot.nodes.iter().filter(|node| node.health != NodeHealth::Up).peekable();
+    if detail != Detail::Groups || nodes.peek().is_none() {
+        return html! {};
+    }
+    let shown: Vec<&Node> = nodes.by_ref().take(NOT_UP).collect();
+    let more = nodes.count();
+    html! {
+        h3 { (words.not_up) }
+        ul.grid.tiles { @for node in shown { (element(node, Detail::Tiles, at, words)) } }
+        @if more > 0 { p.dim { "… " (more) " " (words.more) } }
+    }
+}
+
+fn headed_block(
+    block: &Block<'_>,
+    title: &str,
     id: &str,
     detail: Detail,
     parts: &Parts,
     list: &Markup,
-    words: &Words,
-    grouped: bool,
 ) -> Markup {
-    if !grouped {
-        return html! { (list) };
-    }
-    let title = name.map_or(words.group_none, |name| &**name);
     let summary = PreEscaped(parts.get(id).unwrap_or_default());
+    let opens = detail == Detail::Groups;
+    let group = block.group.map_or("", |group| &**group);
     html! {
-        details open[detail != Detail::Groups] data-group=[(detail == Detail::Groups).then_some(name.map_or("", |name| &**name))] {
+        details open[!opens] data-group=[opens.then_some(group)] data-block=[block.number] {
             summary { b { (title) } " " span #(id) { (summary) } }
             (list)
-            @if detail == Detail::Groups {
-                noscript { a href={ "/nodes?group=" (escape(name.map_or("", |name| &**name))) } { (title) } }
+            @if opens {
+                noscript { a href=(address(group, block.number)) { (title) } }
             }
         }
     }
 }
 
-/// Returns the elements of one group's nodes, as tiles.
-pub fn group(snapshot: &Snapshot, name: &str, at: Option<SystemTime>, words: &Words) -> String {
-    let members = snapshot.nodes.iter().filter(|node| node.group.as_deref().unwrap_or("") == name);
-    members.map(|node| element(node, Detail::Tiles, at, words).into_string()).collect()
+/// Returns where the nodes of a block are, which the script asks for as well.
+fn address(group: &str, block: Option<usize>) -> String {
+    let block = block.map(|block| format!("&block={block}")).unwrap_or_default();
+    format!("/nodes?group={}{block}", escape(group))
+}
+
+/// Returns the elements of one group's nodes, or of one block of them, as tiles; empty if there is
+/// no such group or block.
+pub fn group(
+    snapshot: &Snapshot,
+    name: &str,
+    block: Option<usize>,
+    at: Option<SystemTime>,
+    words: &Words,
+) -> String {
+    members(snapshot, name, block)
+        .map(|node| element(node, Detail::Tiles, at, words).into_string())
+        .collect()
+}
+
+/// Returns the nodes of a group, or of one block of them.
+pub fn members<'a>(
+    snapshot: &'a Snapshot,
+    name: &'a str,
+    block: Option<usize>,
+) -> impl Iterator<Item = &'a Node> {
+    let all = move || {
+        snapshot.nodes.iter().filter(move |node| node.group.as_deref().unwrap_or("") == name)
+    };
+    let size = together(Detail::of(snapshot.nodes.len()), all().count());
+    let (first, size) = block.map_or((0, usize::MAX), |block| (block.saturating_mul(size), size));
+    all().skip(first).take(size)
 }
 
 /// Draws a group in one line: how many are up, and a bar.
 fn summary(nodes: &[&Node], words: &Words) -> Markup {
     let up = nodes.iter().filter(|node| node.health == NodeHealth::Up).count();
-    let others = NodeHealth::ALL.into_iter().filter(|health| *health != NodeHealth::Up);
     html! {
         (up) "/" (nodes.len()) " " (words.up_of)
-        @for health in others {
+        @for health in NOT_UP_HEALTHS {
             @let number = nodes.iter().filter(|node| node.health == health).count();
             @if number > 0 { span class={ "badge " (health.name()) } { (number) " " ((words.health)(health)) } }
         }
@@ -147,7 +245,7 @@ fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -
                 b { (node.name) } " " span.health { (shown) }
                 br; code { (address) }
                 @for address in node.addresses.iter().filter(|address| node.address != Some(**address)) { br; code { (address) } }
-                @if let Some(rtt) = node.rtt_us { " " (milliseconds(rtt)) }
+                @if let Some(rtt) = node.rtt_us { " " (words.number(&milliseconds(rtt))) }
                 @if let Some(since) = before(at, node.since_s) { br; small { (words.since) " " (moment(since)) } }
                 @if let Some(stage) = &node.stage { br; small { (stage) } }
             }
@@ -186,4 +284,83 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Language;
+    use super::*;
+
+    fn cluster(nodes: usize, group: impl Fn(usize) -> Option<Text>) -> Snapshot {
+        let nodes = (0..nodes).map(|place| Node {
+            name: format!("n{place}").into(),
+            group: group(place),
+            health: if place % 997 == 5 { NodeHealth::Down } else { NodeHealth::Up }.into(),
+            ..Node::default()
+        });
+        Snapshot { nodes: nodes.collect(), ..Snapshot::default() }
+    }
+
+    fn drawn(snapshot: &Snapshot) -> Parts {
+        let mut parts = Parts::default();
+        draw(&mut parts, snapshot, None, Language::English.words(), &Parts::default());
+        parts
+    }
+
+    /// Returns the names of the elements of nodes in a text.
+    fn names(html: &str) -> Vec<&str> {
+        html.split("data-node=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    }
+
+    /// However many there are, and whether or not they have groups: each is shown, or can be opened.
+    #[test]
+    fn every_node_is_reached_once() {
+        let racks = |place: usize| Some(Text::from(format!("rack{}", place % 7).as_str()));
+        let one = |place: usize| (place > 0).then(|| Text::from("a & b"));
+        let groups: [&dyn Fn(usize) -> Option<Text>; 3] = [&|_| None, &racks, &one];
+        for nodes in [0, 1, 60, 61, 1000, 1001, 1250, 10_000] {
+            for group_of in groups {
+                let snapshot = cluster(nodes, group_of);
+                let parts = drawn(&snapshot);
+                let html = parts.get(NODES).unwrap();
+                let mut reached: Vec<String> = names(html).into_iter().map(str::to_owned).collect();
+                let links: Vec<&str> = html
+                    .split("href=\"/nodes?group=")
+                    .skip(1)
+                    .filter_map(|rest| rest.split('"').next())
+                    .collect();
+                let opened = blocks(&snapshot.nodes, Detail::of(nodes));
+                for block in opened.iter().filter(|_| nodes > TILES) {
+                    let name = block.group.map_or("", |group| &**group);
+                    let members =
+                        group(&snapshot, name, block.number, None, Language::English.words());
+                    assert!(
+                        names(&members).len() <= 2 * BLOCK,
+                        "{nodes}: {}",
+                        names(&members).len()
+                    );
+                    reached.extend(names(&members).into_iter().map(str::to_owned));
+                    let link = address(name, block.number).replace('&', "&amp;");
+                    assert!(links.iter().any(|known| link.ends_with(known)), "{link} in {links:?}");
+                }
+                let mut wanted: Vec<String> =
+                    snapshot.nodes.iter().map(|node| node.name.to_string()).collect();
+                (reached.sort(), wanted.sort());
+                assert_eq!(reached, wanted, "{nodes} nodes");
+                let bad = parts.get("not-up").unwrap();
+                let down = snapshot.nodes.iter().filter(|node| node.health != NodeHealth::Up);
+                assert_eq!(names(bad).len(), if nodes > TILES { down.count() } else { 0 });
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_that_there_is_not_is_empty() {
+        let snapshot = cluster(1001, |_| None);
+        let words = Language::English.words();
+        for (name, block) in [("", Some(5)), ("", Some(usize::MAX)), ("no", None), ("no", Some(0))]
+        {
+            assert_eq!(group(&snapshot, name, block, None, words), "", "{name} {block:?}");
+        }
+    }
 }

@@ -27,12 +27,17 @@ pub fn draw(history: &History, span: Span, sight: Sight, words: &Words) -> Marku
         Subject::GroupLoss(_) => true,
         _ => false,
     };
-    html! {
+    let plots = html! {
         (plot(words.plot_traffic, &history.read(span, traffic), span, rate, words))
         (plot(words.plot_round_trip, &band(history.read(span, trips), words), span, trip, words))
         (plot(words.plot_loss, &band(history.read(span, losses), words), span, share, words))
         (plot(words.plot_nodes, &history.read(span, |s| *s == Subject::NodesUp), span, whole, words))
         (plot(words.temperature, &history.read(span, |s| *s == Subject::Temperature), span, degrees, words))
+    };
+    if plots.0.is_empty() {
+        html! { p.dim { (words.no_plots) } }
+    } else {
+        plots
     }
 }
 
@@ -78,6 +83,7 @@ fn plot(
     let values = || series.iter().flat_map(|(_, values)| values).copied().filter(|v| v.is_finite());
     let Some(highest) = values().reduce(f32::max) else { return html! {} };
     let top = if highest > 0.0 { highest } else { 1.0 };
+    let show = |value: f32| words.number(&show(value));
     let last = |values: &[f32]| values.iter().rev().copied().find(|v| v.is_finite()).map(show);
     let keys: Vec<String> = series
         .iter()

@@ -5,10 +5,11 @@ mod en;
 
 use bramblegate_api::Word;
 use bramblegate_api::status::{
-    DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState,
+    DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState, VenueKind,
 };
 
 use super::colour::Colour;
+use super::shares::State;
 
 /// A language that the page speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,6 +130,26 @@ pub struct Words {
     pub plot_hour_ago: &'static str,
     pub plot_now: &'static str,
     pub yes: &'static str,
+    pub what: &'static str,
+    pub blank: &'static str,
+    pub no_plots: &'static str,
+    /// between whole and parts of a number
+    pub(super) point: &'static str,
+    pub errors: &'static str,
+    pub free: &'static str,
+    pub read_access: &'static str,
+    pub shares: &'static str,
+    pub used_by: &'static str,
+    pub write_access: &'static str,
+    pub shutting_down: &'static str,
+    pub still_up: &'static str,
+    pub back: &'static str,
+    pub more: &'static str,
+    pub not_up: &'static str,
+    pub no_password: &'static str,
+    pub too_many_tries: &'static str,
+    pub wrong_password: &'static str,
+    pub logged_out: &'static str,
     pub(super) severity: fn(Severity) -> &'static str,
     pub(super) health: fn(NodeHealth) -> &'static str,
     pub(super) uplink: fn(UplinkState) -> &'static str,
@@ -137,6 +158,20 @@ pub struct Words {
     pub(super) pattern: fn(Pattern) -> &'static str,
     pub(super) device: fn(DeviceState) -> &'static str,
     pub(super) colour: fn(Colour) -> &'static str,
+    pub(super) share: fn(State) -> &'static str,
+    pub(super) venue_of: fn(VenueKind) -> &'static str,
+}
+
+impl Words {
+    /// Returns a number of this program's as the language writes it.
+    pub(super) fn number(&self, text: &str) -> String {
+        text.replace('.', self.point)
+    }
+
+    /// Returns the texts with which a form is refused.
+    pub(super) const fn refusals(&self) -> [&'static str; 4] {
+        [self.no_password, self.too_many_tries, self.wrong_password, self.logged_out]
+    }
 }
 
 /// Returns the text of a word; one that a newer daemon has added stands as it came.

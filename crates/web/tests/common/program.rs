@@ -20,10 +20,15 @@ pub const PASSWORD: &str = "bramble berry";
 impl Program {
     /// Starts it at a free port of `address`, for the sockets in `folder`, with more arguments.
     pub fn start(folder: &Path, address: &str, arguments: &[&str]) -> Self {
+        Self::start_at(folder, &format!("{address}:0"), arguments)
+    }
+
+    /// The same at a port.
+    pub fn start_at(folder: &Path, at: &str, arguments: &[&str]) -> Self {
         let password = folder.join("password");
         std::fs::write(&password, bramblegate_web::login::hash(PASSWORD).unwrap()).unwrap();
         let mut child = Command::new(beside("bramblegate-web"))
-            .args(["--listen", &format!("{address}:0")])
+            .args(["--listen", at])
             .arg("--status")
             .arg(folder.join("status.sock"))
             .arg("--control")
@@ -39,6 +44,7 @@ impl Program {
         lines.read_line(&mut line).unwrap();
         let port = line.trim().strip_prefix("the status page is at port ");
         let port = port.unwrap_or_else(|| panic!("it has not started: {line}"));
+        let address = at.rsplit_once(':').map_or(at, |(address, _)| address);
         let at = format!("{address}:{port}").parse().unwrap();
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::stderr()));
         let program = Self { child, at };

@@ -1,10 +1,10 @@
 //! English.
 
 use bramblegate_api::status::{
-    DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState,
+    DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState, VenueKind,
 };
 
-use super::{Colour, Words};
+use super::{Colour, State, Words};
 
 pub(super) const WORDS: Words = Words {
     acknowledge: "acknowledge all alerts",
@@ -21,7 +21,7 @@ pub(super) const WORDS: Words = Words {
     closed: "This page is shown after a log-in only.",
     heads: "Other heads",
     log: "Event log",
-    lost_head: "does not answer for",
+    lost_head: "has not answered for",
     copied: "copied",
     copy: "copy",
     dhcp: "DHCP for the nodes",
@@ -62,7 +62,7 @@ pub(super) const WORDS: Words = Words {
     under_voltage: "The power supply is too weak.",
     unknown: "unknown",
     uplinks: "Uplinks",
-    venue: "venue",
+    venue: "venue:",
     up_of: "up",
     forwarding: "forwarding",
     internet_by: "internet through",
@@ -78,6 +78,25 @@ pub(super) const WORDS: Words = Words {
     plot_hour_ago: "an hour ago",
     plot_now: "now",
     yes: "yes",
+    no_plots: "Plots begin within a minute.",
+    point: ".",
+    blank: "The display is blank.",
+    what: "a cluster of small computers",
+    errors: "errors",
+    free: "free",
+    read_access: "read only",
+    shares: "Disks for the nodes",
+    used_by: "used by",
+    write_access: "read and write",
+    shutting_down: "The nodes are shutting down.",
+    still_up: "Still up",
+    back: "back to the page",
+    more: "more",
+    not_up: "Not up",
+    no_password: "No password is set on the head node. Set one there: sudo bramblegate web password",
+    too_many_tries: "Too many wrong passwords. Wait a minute.",
+    wrong_password: "This is not the password.",
+    logged_out: "You are not logged in any more.",
     severity: |severity| match severity {
         Severity::Ok => "all is well",
         Severity::Notice => "notice",
@@ -140,5 +159,20 @@ pub(super) const WORDS: Words = Words {
         Colour::Pink => "pink",
         Colour::White => "white",
         Colour::Dark => "dark",
+    },
+    share: |state| match state {
+        State::Missing => "is not plugged in",
+        State::NotExported => "is not exported to the nodes",
+        State::ReadOnly => "has become read-only",
+        State::Served => "in service",
+    },
+    venue_of: |venue| match venue {
+        VenueKind::V4 => "IPv4",
+        VenueKind::Dual => "IPv4 and IPv6",
+        VenueKind::V6Mostly => "IPv6, and IPv4 on request",
+        VenueKind::V6OnlyNat64 => "IPv6 alone, translated to IPv4 (NAT64)",
+        VenueKind::V6Only => "IPv6 alone",
+        VenueKind::Portal => "a log-in page",
+        VenueKind::Offline => "does not answer",
     },
 };
