@@ -159,6 +159,11 @@ order_clat() {
     mv /run/bramblegate/clat.json.new /run/bramblegate/clat.json
 }
 
+restart_clat() {
+    systemctl daemon-reload
+    systemctl restart bramblegate-clat.service
+}
+
 pings_through_clat() { ping -q -c 2 -i 0.3 -W 2 -I clat0 45.45.45.81; }
 
 clat_fails() {
@@ -199,6 +204,21 @@ clat_translates() {
     wait_for 60 "by TUN" clat_mode_is tun || clat_fails
     wait_for 30 "an answer by TUN" pings_through_clat
     expect "neighbours are answered" 1 "$(cat /proc/sys/net/ipv6/conf/eth1/proxy_ndp)"
+    # By itself: BPF, and where the kernel refuses that, TUN with the reason.
+    order_clat auto
+    wait_for 60 "by BPF" clat_mode_is bpf || clat_fails
+    expect "a reason" none "$(clat_state '.reason // "none"')"
+    mkdir -p /run/systemd/system/bramblegate-clat.service.d
+    printf '[Service]\nAmbientCapabilities=\nAmbientCapabilities=CAP_NET_ADMIN\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_NET_ADMIN\n' \
+        >/run/systemd/system/bramblegate-clat.service.d/without-bpf.conf
+    restart_clat
+    wait_for 60 "by TUN" clat_mode_is tun || clat_fails
+    wait_for 30 "an answer by TUN" pings_through_clat
+    clat_state .reason | grep "not permitted" || clat_fails
+    journalctl -b -u bramblegate-clat.service --no-pager -o cat | grep "without BPF.*not permitted" || clat_fails
+    rm -r /run/systemd/system/bramblegate-clat.service.d
+    restart_clat
+    wait_for 60 "by BPF again" clat_mode_is bpf || clat_fails
     rm -f /run/bramblegate/clat.json
     wait_for 30 "nothing" clat_mode_is none
     expect "forwarding as before" "$before" "$(cat /proc/sys/net/ipv6/conf/all/forwarding)"
