@@ -17,7 +17,7 @@ fi
 
 packages=(systemd systemd-sysv udev dbus kmod busybox-static
     nftables iproute2 iputils-ping dnsmasq-base libnftnl11 libmnl0 i2c-tools usbutils netcat-openbsd jq
-    nfs-kernel-server nfs-common iperf3 snmpd snmp udhcpc)
+    nfs-kernel-server nfs-common iperf3 snmpd snmp udhcpc openssh-client dropbear-bin)
 
 # What the scenario loads (vhci, HID, I2C, netfilter, veth, NFS) is all below these; the rest is weight.
 unwanted=(drivers/gpu drivers/media drivers/infiniband drivers/net/ethernet drivers/net/wireless drivers/scsi

@@ -10,6 +10,10 @@
  * packets that have to be fragmented, ICMP errors with what they quote, UDP without a checksum, options, extension headers,
  * segments that are not of TCP, and all that has to be refused with an error. So nothing is decided twice.
  *
+ * Of the stack, instructions write eight octets at once, and nothing that a helper writes to. Without CAP_PERFMON the verifier of
+ * many kernels (6.1 for good, others until b0e66977dc07 of 6.13) else takes a number there for a pointer that is overwritten in
+ * part, and refuses the program. So headers are numbers in host order, and become octets only where a helper reads them.
+ *
  * Made into clat.bpf.o by build.sh, which is checked in.
  */
 #include "helpers.h"
@@ -18,6 +22,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
+#include <stddef.h>
 
 /* On the way to the next program, and then to where it was going. */
 #define PASS TC_ACT_UNSPEC
@@ -55,51 +60,68 @@ struct settings {
 /* Addresses that are not global are kept off the prefix (RFC 6052, section 3.1). */
 #define ONLY_GLOBAL 2
 
-/* A flow that went outward; for echoes both ports are the identifier. */
+/* A flow that went outward: its remote address, its own port and the remote one, 32 and twice 16 bits; for echoes both ports are
+ * the identifier. */
 struct flow {
-	__be32 remote;
-	__be16 own_port, remote_port;
-	__u32 protocol;
-};
-
-/* A datagram in fragments, of which the first belonged to a flow. */
-struct datagram {
-	__be32 remote;
-	__be32 identification;
+	__u64 ends, protocol;
 };
 
 struct map SEC("maps") SETTINGS = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct settings), 1, 0 };
-struct map SEC("maps") FLOWS = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow), sizeof(__u32), 16384, 0 };
-struct map SEC("maps") DATAGRAMS = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct datagram), sizeof(__u32), 1024, 0 };
+struct map SEC("maps") FLOWS = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow), sizeof(__u64), 16384, 0 };
+/* Datagrams in fragments, of which the first belonged to a flow: remote address and identification. */
+struct map SEC("maps") DATAGRAMS = { BPF_MAP_TYPE_LRU_HASH, sizeof(__u64), sizeof(__u64), 1024, 0 };
 
-struct fragment_header {
-	__u8 next, reserved;
-	__be16 offset;
-	__be32 identification;
-};
+/* Octets of an IPv6 header and of a fragment header. */
+#define SIX sizeof(struct ipv6hdr)
+#define FRAGMENT 8
 
-/* As on the wire; `fragment` only where there is one. */
-struct six {
-	struct ipv6hdr header;
-	struct fragment_header fragment;
-};
+/* Fields of the first eight octets of an IPv6 header, as a number. */
+#define SIX_CLASS(WORD) ((__u8)((WORD) >> 52))
+#define SIX_LENGTH(WORD) ((__u16)((WORD) >> 16))
+#define SIX_NEXT(WORD) ((__u8)((WORD) >> 8))
+#define SIX_HOPS(WORD) ((__u8)(WORD))
 
-/* The beginning of a transport header: ports, or type, code, checksum and identifier. */
-union transport {
-	struct { __be16 from, to, length, checksum; } ports;
-	struct { __u8 type, code; __be16 checksum, identifier, sequence; } icmp;
-};
+/* Fields of a fragment header, and of the first eight octets of a transport header. */
+#define FRAGMENT_NEXT(WORD) ((__u8)((WORD) >> 56))
+#define FRAGMENT_OFFSET(WORD) ((__u16)((WORD) >> 32))
+#define FRAGMENT_ID(WORD) ((__u32)(WORD))
+#define PORT_FROM(WORD) ((__u16)((WORD) >> 48))
+#define PORT_TO(WORD) ((__u16)((WORD) >> 32))
+#define UDP_CHECKSUM(WORD) ((__u16)(WORD))
+#define ICMP_TYPE(WORD) ((__u8)((WORD) >> 56))
+#define ICMP_IDENTIFIER(WORD) ((__u16)((WORD) >> 16))
+#define ICMP_TYPE_AND_CODE 0xffff000000000000ULL
+#define ICMP_CODE 0x00ff000000000000ULL
 
-/* What ICMPv6's checksum covers and ICMP's does not (RFC 8200, section 8.1), and the octets that change. */
-struct pseudo {
-	__be32 length, protocol;
-	__u8 type, code;
-	__be16 zero;
-};
+/* Reads eight octets of a packet. */
+INLINE int read64(struct __sk_buff *skb, __u32 at, __u64 *number)
+{
+	__be64 octets;
+	if (load(skb, at, &octets, sizeof(octets)))
+		return -1;
+	*number = host64(octets);
+	return 0;
+}
+
+/* Reads one. */
+INLINE int read8(struct __sk_buff *skb, __u32 at, __u8 *number)
+{
+	__u8 octets[8] __attribute__((aligned(8)));
+	if (load(skb, at, octets, 1))
+		return -1;
+	*number = octets[0];
+	return 0;
+}
+
+/* Writes one. */
+INLINE int write8(struct __sk_buff *skb, __u32 at, __u64 number, __u64 flags)
+{
+	return store(skb, at, &number, 1, flags);
+}
 
 INLINE struct settings *settings(void)
 {
-	__u32 only = 0;
+	__u64 only = 0;
 	return lookup(&SETTINGS, &only);
 }
 
@@ -182,41 +204,56 @@ INLINE int by_uplink(struct __sk_buff *skb, const struct settings *set)
 	return redirect_neigh(uplink, 0, 0, 0);
 }
 
-INLINE struct flow flow_of(__be32 remote, __u8 protocol, const union transport *upper, int out)
+INLINE struct flow flow_of(__u32 remote, __u8 protocol, __u64 upper, int out)
 {
-	struct flow flow = { .remote = remote, .protocol = protocol };
+	__u64 own = 0, other = 0;
 	if (protocol == IPPROTO_ICMP) {
-		flow.own_port = flow.remote_port = upper->icmp.identifier;
+		own = other = ICMP_IDENTIFIER(upper);
 	} else if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == PROTO_SCTP) {
-		flow.own_port = out ? upper->ports.from : upper->ports.to;
-		flow.remote_port = out ? upper->ports.to : upper->ports.from;
+		own = out ? PORT_FROM(upper) : PORT_TO(upper);
+		other = out ? PORT_TO(upper) : PORT_FROM(upper);
 	}
-	return flow;
+	return (struct flow){ (__u64)remote << 32 | own << 16 | other, protocol };
 }
 
-INLINE void remember(__be32 remote, __u8 protocol, const union transport *upper)
+INLINE void remember(__u32 remote, __u8 protocol, __u64 upper)
 {
 	struct flow flow = flow_of(remote, protocol, upper, 1);
-	__u32 here = 1;
+	__u64 here = 1;
 	if (!lookup(&FLOWS, &flow))
 		update(&FLOWS, &flow, &here, BPF_ANY);
+}
+
+/* What ICMPv6's checksum covers and ICMP's does not (RFC 8200, section 8.1), and the octets that change. */
+struct pseudo {
+	__be64 length_and_protocol, type_and_code;
+};
+
+INLINE struct pseudo pseudo6(__u32 payload, __u64 upper)
+{
+	return (struct pseudo){ be64((__u64)payload << 32 | PROTO_ICMPV6), be64(upper & ICMP_TYPE_AND_CODE) };
+}
+
+INLINE struct pseudo pseudo4(__u64 upper)
+{
+	return (struct pseudo){ 0, be64(upper & ICMP_TYPE_AND_CODE) };
 }
 
 /* Whether an IPv4 packet fits the way as it is, without being cut (RFC 7915, section 4). */
 INLINE int fits_outward(struct __sk_buff *skb, const struct settings *set, const struct iphdr *ip, __u32 fragment)
 {
-	__u32 extra = sizeof(struct ipv6hdr) - sizeof(*ip);
+	__u32 extra = SIX - sizeof(*ip);
 	__u32 total = host16(ip->tot_len);
 	if (!skb->gso_size) {
 		__u32 whole = (fragment & DF) || ip->protocol == IPPROTO_ICMP;
 		if (fragment & (MF | OFFSET))
-			extra += sizeof(struct fragment_header);
+			extra += FRAGMENT;
 		return total == skb->len && total + extra <= (whole ? set->mtu : LEAST_MTU);
 	}
 	__u8 words;
-	if (ip->protocol != IPPROTO_TCP || (fragment & (DF | MF | OFFSET)) != DF || load(skb, sizeof(*ip) + 12, &words, 1))
+	if (ip->protocol != IPPROTO_TCP || (fragment & (DF | MF | OFFSET)) != DF || read8(skb, sizeof(*ip) + 12, &words))
 		return 0;
-	return total == skb->len && sizeof(struct ipv6hdr) + (words >> 4) * 4 + skb->gso_size <= set->mtu;
+	return total == skb->len && SIX + (words >> 4) * 4 + skb->gso_size <= set->mtu;
 }
 
 SEC("classifier/outward")
@@ -226,76 +263,73 @@ int clat_outward(struct __sk_buff *skb)
 	/* IPv6 is on its way to user space. */
 	if (!set || skb->protocol != be16(ETH_P_IP))
 		return PASS;
-	struct {
-		struct iphdr ip;
-		union transport upper;
-	} in = {};
-	if (load(skb, 0, &in.ip, sizeof(in.ip)))
+	struct iphdr ip __attribute__((aligned(8)));
+	__u64 upper = 0;
+	if (load(skb, 0, &ip, sizeof(ip)))
 		return PASS;
-	__u32 remote = host32(in.ip.daddr);
-	__u32 fragment = host16(in.ip.frag_off);
+	__u32 remote = host32(ip.daddr);
+	__u32 fragment = host16(ip.frag_off);
 	__u32 offset = (fragment & OFFSET) * 8;
 	__u32 piece = fragment & (MF | OFFSET);
-	__u32 payload = host16(in.ip.tot_len) - sizeof(in.ip);
-	int place = checksum_place(in.ip.protocol);
-	if (in.ip.version != 4 || in.ip.ihl != 5 || in.ip.saddr != set->own4)
+	__u32 payload = host16(ip.tot_len) - sizeof(ip);
+	__u8 protocol = ip.protocol;
+	int place = checksum_place(protocol);
+	if (ip.version != 4 || ip.ihl != 5 || ip.saddr != set->own4)
 		return PASS;
-	if (!offset && load(skb, sizeof(in.ip), &in.upper, sizeof(in.upper)))
+	if (!offset && read64(skb, sizeof(ip), &upper))
 		return PASS;
 	/* Answers to what takes the slow way are expected as well. */
-	if ((set->flags & SHARED) && !offset && (in.ip.protocol != IPPROTO_ICMP || !(in.upper.icmp.type & ~8)))
-		remember(in.ip.daddr, in.ip.protocol, &in.upper);
-	if (in.ip.daddr == set->own4 || !in.ip.ttl || place < 0 || in.ip.protocol == PROTO_ICMPV6 || !is_unicast(remote) ||
-	    ((set->flags & ONLY_GLOBAL) && !is_global(remote)) || !fits_outward(skb, set, &in.ip, fragment))
+	if ((set->flags & SHARED) && !offset && (protocol != IPPROTO_ICMP || !(ICMP_TYPE(upper) & ~8)))
+		remember(remote, protocol, upper);
+	if (ip.daddr == set->own4 || !ip.ttl || place < 0 || protocol == PROTO_ICMPV6 || !is_unicast(remote) ||
+	    ((set->flags & ONLY_GLOBAL) && !is_global(remote)) || !fits_outward(skb, set, &ip, fragment))
 		return PASS;
 	if (offset)
 		place = 0;
-	else if (payload < (in.ip.protocol == IPPROTO_TCP ? 20 : 8))
+	else if (payload < (protocol == IPPROTO_TCP ? 20 : 8))
 		return PASS;
 	if (((fragment & MF) && payload % 8) || offset + payload > 0xffff)
 		return PASS;
-	if (!offset && in.ip.protocol == IPPROTO_UDP && !in.upper.ports.checksum)
+	if (!offset && protocol == IPPROTO_UDP && !UDP_CHECKSUM(upper))
 		return PASS;
-	if (in.ip.protocol == IPPROTO_ICMP && (piece || (in.upper.icmp.type & ~8)))
+	if (protocol == IPPROTO_ICMP && (piece || (ICMP_TYPE(upper) & ~8)))
 		return PASS;
 
-	struct six out = {};
-	__u32 size = sizeof(out.header);
-	__u8 next = in.ip.protocol == IPPROTO_ICMP ? PROTO_ICMPV6 : in.ip.protocol;
-	*(__be32 *)&out.header = be32(6U << 28 | (__u32)in.ip.tos << 20);
-	out.header.nexthdr = next;
+	/* A header and, where there is a piece, a fragment header. */
+	__be64 out[6];
+	__u32 size = SIX;
+	__u8 next = protocol == IPPROTO_ICMP ? PROTO_ICMPV6 : protocol;
+	__u64 first = 6ULL << 60 | (__u64)ip.tos << 52 | ip.ttl;
+	out[5] = 0;
 	if (piece) {
-		size = sizeof(out);
-		out.header.nexthdr = PROTO_FRAGMENT;
-		out.fragment.next = next;
-		out.fragment.offset = be16((__u16)(offset | !!(fragment & MF)));
-		out.fragment.identification = be32((__u32)host16(in.ip.id));
+		size = SIX + FRAGMENT;
+		out[5] = be64((__u64)next << 56 | (__u64)(offset | !!(fragment & MF)) << 32 | host16(ip.id));
+		next = PROTO_FRAGMENT;
 	}
-	out.header.payload_len = be16((__u16)(payload + size - sizeof(out.header)));
-	out.header.hop_limit = in.ip.ttl;
-	__be64 addresses[4] = { set->own6[0], set->own6[1] };
-	embed(set, remote, addresses + 2);
-	__builtin_memcpy(&out.header.saddr, addresses, sizeof(addresses));
+	out[0] = be64(first | (__u64)(__u16)(payload + size - SIX) << 16 | (__u64)next << 8);
+	out[1] = set->own6[0];
+	out[2] = set->own6[1];
+	embed(set, remote, out + 3);
+	__u64 type = ICMP_TYPE(upper) ? 128 : 129;
 	__s64 diff;
-	if (in.ip.protocol == IPPROTO_ICMP) {
-		struct pseudo old = { .type = in.upper.icmp.type, .code = in.upper.icmp.code };
-		struct pseudo new = { be32(payload), be32(PROTO_ICMPV6), old.type ? 128 : 129, old.code, 0 };
+	if (protocol == IPPROTO_ICMP) {
+		struct pseudo old = pseudo4(upper);
+		struct pseudo new = pseudo6(payload, type << 56 | (upper & ICMP_CODE));
 		diff = csum_diff(&old, sizeof(old), &new, sizeof(new), 0);
-		diff = csum_diff(0, 0, addresses, sizeof(addresses), diff);
-		in.upper.icmp.type = new.type;
+		diff = csum_diff(0, 0, out + 1, 32, diff);
 	} else {
-		diff = csum_diff(&in.ip.saddr, 8, addresses, sizeof(addresses), 0);
+		diff = csum_diff(&ip.saddr, 8, out + 1, 32, 0);
 	}
 
 	if (change_proto(skb, be16(ETH_P_IPV6), 0))
 		return DROP;
-	if (piece && adjust_room(skb, sizeof(out.fragment), BPF_ADJ_ROOM_NET, 0))
+	if (piece && adjust_room(skb, FRAGMENT, BPF_ADJ_ROOM_NET, 0))
 		return DROP;
-	if (piece ? store(skb, 0, &out, sizeof(out), 0) : store(skb, 0, &out, sizeof(out.header), 0))
+	if (piece ? store(skb, 0, out, SIX + FRAGMENT, 0) : store(skb, 0, out, SIX, 0))
 		return DROP;
-	if (in.ip.protocol == IPPROTO_ICMP && store(skb, size, &in.upper.icmp.type, 1, 0))
+	if (protocol == IPPROTO_ICMP && write8(skb, size, type, 0))
 		return DROP;
-	__u64 flags = BPF_F_PSEUDO_HDR | (in.ip.protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
+	__u64 flags = BPF_F_PSEUDO_HDR | (protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
 	if (place && l4_csum_replace(skb, size + place, 0, diff, flags))
 		return DROP;
 	return by_uplink(skb, set);
@@ -304,36 +338,35 @@ int clat_outward(struct __sk_buff *skb)
 /* Whether an ICMPv6 error is about a packet of a flow of the one behind (RFC 7915, section 5.3). */
 INLINE int about_flow(struct __sk_buff *skb, const struct settings *set, __u32 at)
 {
-	struct six quoted = {};
-	union transport upper = {};
-	__u32 size = sizeof(quoted.header);
-	if (load(skb, at, &quoted, sizeof(quoted)))
+	/* With a fragment header behind it, if there is one. */
+	__be64 quoted[6];
+	__u64 upper;
+	__u32 size = SIX;
+	if (load(skb, at, quoted, sizeof(quoted)))
 		return 0;
-	__u8 next = quoted.header.nexthdr;
+	__u8 next = SIX_NEXT(host64(quoted[0]));
 	if (next == PROTO_FRAGMENT) {
-		next = quoted.fragment.next;
-		size = sizeof(quoted);
+		next = FRAGMENT_NEXT(host64(quoted[5]));
+		size = SIX + FRAGMENT;
 	}
-	if (load(skb, at + size, &upper, sizeof(upper)))
+	if (read64(skb, at + size, &upper))
 		return 0;
-	__be64 addresses[4];
-	__builtin_memcpy(addresses, &quoted.header.saddr, sizeof(addresses));
-	__u32 remote = extract(set, addresses + 2);
-	struct flow flow = flow_of(be32(remote), next == PROTO_ICMPV6 ? IPPROTO_ICMP : next, &upper, 1);
+	__u32 remote = extract(set, quoted + 3);
+	struct flow flow = flow_of(remote, next == PROTO_ICMPV6 ? IPPROTO_ICMP : next, upper, 1);
 	return remote && lookup(&FLOWS, &flow) != 0;
 }
 
 /* Whether a packet belongs to a flow of the one behind, or is a fragment of one that did. */
-INLINE int of_flow(__be32 remote, __u8 protocol, const union transport *upper, const struct fragment_header *fragment)
+INLINE int of_flow(__u32 remote, __u8 protocol, __u64 upper, __u64 fragment)
 {
-	struct datagram datagram = { remote, fragment->identification };
-	__u32 here = 1;
-	if (fragment->offset & be16(0xfff8))
+	__u64 datagram = (__u64)remote << 32 | FRAGMENT_ID(fragment);
+	__u64 here = 1;
+	if (FRAGMENT_OFFSET(fragment) & 0xfff8)
 		return lookup(&DATAGRAMS, &datagram) != 0;
 	struct flow flow = flow_of(remote, protocol, upper, 0);
 	if (!lookup(&FLOWS, &flow))
 		return 0;
-	if (fragment->offset)
+	if (FRAGMENT_OFFSET(fragment))
 		update(&DATAGRAMS, &datagram, &here, BPF_ANY);
 	return 1;
 }
@@ -350,103 +383,103 @@ int clat_inward(struct __sk_buff *skb)
 	struct settings *set = settings();
 	if (!set || skb->protocol != be16(ETH_P_IPV6) || skb->pkt_type != PACKET_HOST)
 		return PASS;
-	struct ipv6hdr ip;
-	__be64 addresses[4];
-	if (load(skb, ETH_HLEN, &ip, sizeof(ip)))
+	/* The header; from the second on its addresses. */
+	__be64 in[5];
+	if (load(skb, ETH_HLEN, in, sizeof(in)))
 		return PASS;
-	__builtin_memcpy(addresses, &ip.saddr, sizeof(addresses));
-	if (addresses[2] != set->own6[0] || addresses[3] != set->own6[1])
+	if (in[3] != set->own6[0] || in[4] != set->own6[1])
 		return PASS;
 
 	__u32 shared = set->flags & SHARED;
 	int foreign = shared ? PASS : DROP;
-	union transport upper = {};
-	struct fragment_header fragment = {};
-	__u32 old_size = sizeof(ip);
-	__u8 next = ip.nexthdr;
+	__u64 first = host64(in[0]), upper = 0, fragment = 0;
+	__u32 old_size = SIX;
+	__u8 next = SIX_NEXT(first);
 	if (next == PROTO_FRAGMENT) {
-		if (load(skb, ETH_HLEN + sizeof(ip), &fragment, sizeof(fragment)))
+		if (read64(skb, ETH_HLEN + SIX, &fragment))
 			return foreign;
-		next = fragment.next;
-		old_size += sizeof(fragment);
+		next = FRAGMENT_NEXT(fragment);
+		old_size += FRAGMENT;
 	}
-	__u32 offset = host16(fragment.offset) & 0xfff8;
-	__u32 piece = host16(fragment.offset) & 0xfff9;
-	__u32 whole = sizeof(ip) + host16(ip.payload_len);
+	__u32 offset = FRAGMENT_OFFSET(fragment) & 0xfff8;
+	__u32 piece = FRAGMENT_OFFSET(fragment) & 0xfff9;
+	__u32 whole = SIX + SIX_LENGTH(first);
 	__u32 payload = whole - old_size;
 	if (whole < old_size)
 		return foreign;
-	if (!offset && payload >= sizeof(upper) && load(skb, ETH_HLEN + old_size, &upper, sizeof(upper)))
+	if (!offset && payload >= sizeof(upper) && read64(skb, ETH_HLEN + old_size, &upper))
 		return foreign;
 	if (next == PROTO_ICMPV6 && !offset) {
 		/* Neighbour discovery, of the address itself. */
-		if (upper.icmp.type >= 133 && upper.icmp.type <= 137)
+		if (ICMP_TYPE(upper) >= 133 && ICMP_TYPE(upper) <= 137)
 			return PASS;
 		/* Errors come from any router. */
-		if (upper.icmp.type < 128)
+		if (ICMP_TYPE(upper) < 128)
 			return shared && !about_flow(skb, set, ETH_HLEN + old_size + 8) ? PASS : to_user(set);
 	}
-	__u32 remote = extract(set, addresses);
+	__u32 remote = extract(set, in + 1);
 	if (!is_unicast(remote) || be32(remote) == set->own4 || ((set->flags & ONLY_GLOBAL) && !is_global(remote)))
 		return foreign;
 	__u8 protocol = next == PROTO_ICMPV6 ? IPPROTO_ICMP : next;
-	if (shared && !of_flow(be32(remote), protocol, &upper, &fragment))
+	if (shared && !of_flow(remote, protocol, upper, fragment))
 		return PASS;
 
 	int place = checksum_place(next);
-	if (place < 0 || next == IPPROTO_ICMP || !ip.hop_limit || whole != skb->len - ETH_HLEN || !payload ||
-	    (skb->gso_size && (next != IPPROTO_TCP || ip.nexthdr != next)) || payload > 0xffff - sizeof(struct iphdr) ||
+	if (place < 0 || next == IPPROTO_ICMP || !SIX_HOPS(first) || whole != skb->len - ETH_HLEN || !payload ||
+	    (skb->gso_size && (next != IPPROTO_TCP || SIX_NEXT(first) != next)) || payload > 0xffff - sizeof(struct iphdr) ||
 	    ((piece & 1) && payload % 8) || offset + payload > 0xffff)
 		return to_user(set);
 	if (offset)
 		place = 0;
 	else if (payload < (next == IPPROTO_TCP ? 20 : 8))
 		return to_user(set);
-	if (next == PROTO_ICMPV6 && (piece || (upper.icmp.type & ~1) != 128))
+	if (next == PROTO_ICMPV6 && (piece || (ICMP_TYPE(upper) & ~1) != 128))
 		return to_user(set);
 
 	__u32 total = sizeof(struct iphdr) + payload;
 	__u32 sent = total;
 	if (skb->gso_size) {
 		__u8 words = 0;
-		if (load(skb, ETH_HLEN + sizeof(ip) + 12, &words, 1))
+		if (read8(skb, ETH_HLEN + SIX + 12, &words))
 			return DROP;
 		sent = sizeof(struct iphdr) + (words >> 4) * 4 + skb->gso_size;
 	}
-	struct iphdr out = { .version = 4, .ihl = 5, .ttl = ip.hop_limit, .protocol = protocol, .saddr = be32(remote) };
-	out.tos = host32(*(__be32 *)&ip) >> 20;
-	out.tot_len = be16((__u16)total);
-	out.daddr = set->own4;
-	if (ip.nexthdr == PROTO_FRAGMENT) {
-		out.id = (__be16)(fragment.identification >> 16);
-		out.frag_off = be16((__u16)(offset >> 3 | (piece & 1 ? MF : 0)));
+	__u16 identification, way;
+	if (SIX_NEXT(first) == PROTO_FRAGMENT) {
+		identification = FRAGMENT_ID(fragment);
+		way = offset >> 3 | (piece & 1 ? MF : 0);
 	} else {
-		out.id = (__be16)random32();
-		out.frag_off = sent > MAY_BE_FRAGMENTED ? be16(DF) : 0;
+		identification = random32();
+		way = sent > MAY_BE_FRAGMENTED ? DF : 0;
 	}
-	__u64 sum = csum_diff(0, 0, (__be32 *)&out, sizeof(out), 0);
+	/* A header, and four octets that are not sent. */
+	__be64 out[3];
+	out[0] = be64(0x45ULL << 56 | (__u64)SIX_CLASS(first) << 48 | (__u64)(__u16)total << 32 | (__u64)identification << 16 | way);
+	out[1] = be64((__u64)SIX_HOPS(first) << 56 | (__u64)protocol << 48 | remote);
+	out[2] = set->own4;
+	__u64 sum = csum_diff(0, 0, out, sizeof(struct iphdr), 0);
 	sum = (sum & 0xffff) + (sum >> 16 & 0xffff);
-	out.check = ~(__u16)((sum & 0xffff) + (sum >> 16));
+	out[1] |= (__u64)(__u16)~((sum & 0xffff) + (sum >> 16)) << 16;
+	__u64 type = ICMP_TYPE(upper) == 128 ? 8 : 0;
 	__s64 diff;
 	if (next == PROTO_ICMPV6) {
-		struct pseudo old = { be32(payload), be32(PROTO_ICMPV6), upper.icmp.type, upper.icmp.code, 0 };
-		struct pseudo new = { .type = old.type == 128 ? 8 : 0, .code = old.code };
+		struct pseudo old = pseudo6(payload, upper);
+		struct pseudo new = pseudo4(type << 56 | (upper & ICMP_CODE));
 		diff = csum_diff(&old, sizeof(old), &new, sizeof(new), 0);
-		diff = csum_diff(addresses, sizeof(addresses), 0, 0, diff);
-		upper.icmp.type = new.type;
+		diff = csum_diff(in + 1, 32, 0, 0, diff);
 	} else {
-		diff = csum_diff(addresses, sizeof(addresses), &out.saddr, 8, 0);
+		diff = csum_diff(in + 1, 32, (char *)out + offsetof(struct iphdr, saddr), 8, 0);
 	}
 
 	if (change_proto(skb, be16(ETH_P_IP), 0))
 		return DROP;
-	if (ip.nexthdr == PROTO_FRAGMENT && adjust_room(skb, -(__s32)sizeof(fragment), BPF_ADJ_ROOM_NET, 0))
+	if (SIX_NEXT(first) == PROTO_FRAGMENT && adjust_room(skb, -FRAGMENT, BPF_ADJ_ROOM_NET, 0))
 		return DROP;
 	/* A network card may have summed up the whole packet; that sum is kept right. */
-	if (store(skb, ETH_HLEN, &out, sizeof(out), BPF_F_RECOMPUTE_CSUM))
+	if (store(skb, ETH_HLEN, out, sizeof(struct iphdr), BPF_F_RECOMPUTE_CSUM))
 		return DROP;
-	__u32 at = ETH_HLEN + sizeof(out);
-	if (next == PROTO_ICMPV6 && store(skb, at, &upper.icmp.type, 1, BPF_F_RECOMPUTE_CSUM))
+	__u32 at = ETH_HLEN + sizeof(struct iphdr);
+	if (next == PROTO_ICMPV6 && write8(skb, at, type, BPF_F_RECOMPUTE_CSUM))
 		return DROP;
 	__u64 flags = BPF_F_PSEUDO_HDR | (next == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
 	if (place && l4_csum_replace(skb, at + place, 0, diff, flags))

@@ -9,6 +9,7 @@
 
 #define be16(VALUE) ((__be16)__builtin_bswap16(VALUE))
 #define be32(VALUE) ((__be32)__builtin_bswap32(VALUE))
+#define be64(VALUE) ((__be64)__builtin_bswap64(VALUE))
 #define host16(VALUE) __builtin_bswap16(VALUE)
 #define host32(VALUE) __builtin_bswap32(VALUE)
 #define host64(VALUE) __builtin_bswap64(VALUE)
@@ -26,7 +27,6 @@ struct map {
 #define update ((long (*)(void *, const void *, const void *, __u64))BPF_FUNC_map_update_elem)
 #define load ((long (*)(const void *, __u32, void *, __u32))BPF_FUNC_skb_load_bytes)
 #define store ((long (*)(struct __sk_buff *, __u32, const void *, __u32, __u64))BPF_FUNC_skb_store_bytes)
-#define pull ((long (*)(struct __sk_buff *, __u32))BPF_FUNC_skb_pull_data)
 #define change_proto ((long (*)(struct __sk_buff *, __be16, __u64))BPF_FUNC_skb_change_proto)
 #define change_head ((long (*)(struct __sk_buff *, __u32, __u64))BPF_FUNC_skb_change_head)
 #define adjust_room ((long (*)(struct __sk_buff *, __s32, __u32, __u64))BPF_FUNC_skb_adjust_room)

@@ -143,6 +143,7 @@ finding_codes! {
     UplinkOff "uplink-off" Finding None;
     UplinkRefused "uplink-refused" Finding None;
     UplinkResolver "uplink-resolver" Finding None;
+    UplinkTranslatorSlow "uplink-translator-slow" Hint None;
     UplinkTwoClients "uplink-two-clients" Finding None;
     UplinkVenue "uplink-venue" Finding None;
     UplinkWaiting "uplink-waiting" Finding None;

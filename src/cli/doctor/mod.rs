@@ -229,7 +229,7 @@ pub fn checks(context: &CheckContext<'_>) -> Vec<Checked> {
         findings: check(context),
         ..Checked::default()
     };
-    CHECKS.iter().map(made).collect()
+    CHECKS.iter().map(made).chain([uplink::translator(context)]).collect()
 }
 
 /// Runs all checks; returns what they found.

@@ -13,9 +13,9 @@ const AMBER: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
-/// Returns how many checks there are. The settings are one of them.
+/// Returns how many checks there are. The settings are one of them, the translator is another.
 pub fn count() -> usize {
-    CHECKS.len() + 1
+    CHECKS.len() + 2
 }
 
 /// Returns how many checks and questions were made: "32 checks and 2 questions". Where the settings

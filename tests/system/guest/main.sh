@@ -86,6 +86,8 @@ after_reboot() {
     step "button: acknowledge" acknowledge_alert
     step "button: power, let go in time" power_let_go
     step "buttons pulled and plugged in again" buttons_replugged
+    step "a key for the nodes' power" nodes_have_key
+    step "shutdown: the nodes are off, the head stays on" nodes_shut_down
 }
 
 if [ ! -e "$second_boot" ]; then
@@ -110,6 +112,6 @@ fi
 if [ "${power_off-yes}" = yes ] && wanted power_off; then
     echo "=== POWEROFF"
     usbsim lcd watch /dev/ttyS1 >/dev/null
-    step "button: power, held for five seconds: systemd powers off" hold_power
+    step "button: power, held for five seconds: the nodes go, then systemd powers off" hold_power
 fi
 echo "=== END $passed passed, $failed failed"

@@ -28,6 +28,8 @@ pub struct Lcd {
     transactions: u64,
     /// every picture that differed from the one before, the latest last
     history: VecDeque<Vec<String>>,
+    /// when the first letter was there, by the clock that the service manager's times are of
+    first_text: Option<Duration>,
     /// where each new picture is written to as it comes
     watcher: Option<File>,
 }
@@ -44,6 +46,7 @@ impl Lcd {
             bytes: 0,
             transactions: 0,
             history: VecDeque::new(),
+            first_text: None,
             watcher: None,
         }
     }
@@ -71,6 +74,9 @@ impl Lcd {
                 // The machine may be going down; who cannot be informed is not informed.
                 let _ = writeln!(watcher, "{}", line(&rows));
             }
+            if self.first_text.is_none() && rows.iter().any(|row| !row.trim().is_empty()) {
+                self.first_text = Some(monotonic());
+            }
             self.history.push_back(rows);
         }
     }
@@ -89,7 +95,8 @@ impl Lcd {
         self.watcher = Some(file);
     }
 
-    /// `{"rows":["…","…"],"backlight":true,"bytes":N,"transactions":N,"violations":[…]}`
+    /// `{"rows":["…","…"],"backlight":true,"bytes":N,"transactions":N,"violations":[…],
+    /// "first_text_us":N}`
     pub fn state(&self) -> String {
         json!({
             "rows": self.rows(),
@@ -97,9 +104,15 @@ impl Lcd {
             "bytes": self.bytes,
             "transactions": self.transactions,
             "violations": self.chip.violations(),
+            "first_text_us": self.first_text.map(|time| time.as_micros() as u64),
         })
         .to_string()
     }
+}
+
+fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
 }
 
 fn line(rows: &[String]) -> String {

@@ -6,10 +6,13 @@ use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use object::{Object, ObjectSection};
+
 use crate::INSIDE;
 
 /// Trials: the battery with each way to translate, and the life of the program.
-pub const NAMES: [&str; 7] = ["tcx", "clsact", "tun", "shared", "orders", "killed", "duplicate"];
+pub const NAMES: [&str; 8] =
+    ["tcx", "clsact", "tun", "refused", "shared", "orders", "killed", "duplicate"];
 
 /// What is set up, a line a command; the first word is the namespace.
 const SETUP: &str = "
@@ -101,16 +104,21 @@ fn log() -> String {
     fs::read_to_string(LOG).unwrap_or_default()
 }
 
-/// The program with no right but its two capabilities, as its unit starts it.
 fn start(arguments: &str) -> Child {
+    let object = std::env::var("BRAMBLEGATE_CLAT_OBJECT").ok();
+    start_with(arguments, object.as_deref())
+}
+
+/// The program with no right but its two capabilities, as its unit starts it.
+fn start_with(arguments: &str, object: Option<&str>) -> Child {
     let rights = "-all,+net_admin,+bpf";
     let mut line = format!(
         "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps={rights} \
          --ambient-caps={rights} --bounding-set={rights} --no-new-privs {} {arguments}",
         env!("CARGO_BIN_EXE_bramblegate-clat")
     );
-    if let Some(object) = std::env::var_os("BRAMBLEGATE_CLAT_OBJECT") {
-        line.push_str(&format!(" --object {}", object.to_str().expect("a path")));
+    if let Some(object) = object {
+        line.push_str(&format!(" --object {object}"));
     }
     let file = fs::OpenOptions::new().append(true).create(true).open(LOG).expect("a log");
     command("head", &line).stderr(file).spawn().expect("the program")
@@ -182,6 +190,7 @@ pub fn play(name: &str) -> usize {
             battery(child, &format!("BPF ({name})"))
         }
         "tun" => battery(start(&format!("{fixed} --mode tun")), "a TUN device"),
+        "refused" => refused_by_verifier(fixed),
         "shared" => battery(start(&format!("{fixed} --mode bpf")), "which the head uses too"),
         "orders" => by_orders(),
         "killed" => killed(fixed),
@@ -457,6 +466,48 @@ fn killed_without_bpf(write: &dyn Fn(&str), settings: &dyn Fn() -> String) {
     let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
     until("the settings of before", || settings() == before);
     assert!(end(&mut child, "-TERM"));
+}
+
+/// The kernel's verifier refuses a program: translated all the same, and what it found is shown.
+/// Where nothing else is asked for than BPF, or it cannot be done without, nothing is translated.
+fn refused_by_verifier(fixed: &str) -> usize {
+    let object = "/run/refused.o";
+    fs::write(object, refused_object()).expect("an object");
+    let found =
+        "the kernel does not take clat_inward: Permission denied (os error 13): R9 !read_ok";
+    let state = || fs::read_to_string(STATE).unwrap_or_default();
+    let mut child = start_with(&format!("{fixed} --state {STATE}"), Some(object));
+    until("the first answer", reaches);
+    let text = log();
+    assert!(text.contains("by a TUN device") && text.contains(found), "{text}");
+    assert!(text.contains("the kernel's verifier: 0: (bf) r0 = r9"), "{text}");
+    assert!(state().contains(r#""mode":"tun""#) && state().contains(found), "{}", state());
+    assert!(end(&mut child, "-TERM"));
+    let mut child = start_with(&format!("{fixed} --mode bpf --state {STATE}"), Some(object));
+    until("a refusal", || state().contains(&format!("BPF: {found}")));
+    assert!(!reaches());
+    assert!(end(&mut child, "-TERM"));
+    run("head", "ip addr del 2001:db8:64::2/64 dev eth1");
+    run("head", &format!("ip addr add {ALONE} dev eth1 nodad"));
+    run("head", "ip -6 route replace default via fe80::1 dev eth1");
+    let mut child = start_with(&format!("{fixed} --state {STATE}"), Some(object));
+    until("both reasons", || {
+        state().contains("sharing it takes BPF") && state().contains(&format!("BPF: {found}"))
+    });
+    assert!(end(&mut child, "-TERM"));
+    println!("refused, and translated all the same");
+    0
+}
+
+/// The object, but one program begins with what no verifier takes: it reads a register that is empty.
+fn refused_object() -> Vec<u8> {
+    let mut octets = include_bytes!("../../bpf/clat.bpf.o").to_vec();
+    let object = object::File::parse(&*octets).expect("an object");
+    let section = object.section_by_name("classifier/inward").expect("a program");
+    let place = section.file_range().expect("its instructions").0 as usize;
+    // r0 = r9 (BPF_ALU64 | BPF_MOV | BPF_X)
+    octets[place..place + 8].copy_from_slice(&[0xbf, 0x90, 0, 0, 0, 0, 0, 0]);
+    octets
 }
 
 /// Killed and started again as a service manager does: nothing leaves untranslated, the address

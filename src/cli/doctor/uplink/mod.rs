@@ -4,6 +4,8 @@
 pub mod clients;
 mod venue;
 
+pub use venue::translator;
+
 use ipnet::IpNet;
 
 use self::clients::Client;

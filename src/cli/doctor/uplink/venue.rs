@@ -1,16 +1,16 @@
-//! What keeps the nodes from the internet in a venue without IPv4.
+//! What keeps the nodes from the internet in a venue without IPv4, and what translates for them.
 
 use ipnet::IpNet;
 
-use crate::api::clat;
 use crate::api::status::{ClatState, Snapshot, Uplink, VenueKind};
-use crate::cli::doctor::{CheckContext, Finding, FindingCode, Rank};
+use crate::api::{Word, clat};
+use crate::cli::doctor::{CheckContext, Checked, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
 use crate::config::Clat;
 
-/// Where packages and `make install` put the program.
-/// The unit that runs it.
+/// The unit that runs the translator.
 const SERVICE: &str = "bramblegate-clat";
+/// Where packages and `make install` put it.
 const PROGRAMS: [&str; 2] = ["/usr/bin/bramblegate-clat", "/usr/local/bin/bramblegate-clat"];
 
 /// Returns whether an uplink with these addresses is reached by IPv6.
@@ -62,6 +62,41 @@ pub fn without_ipv4(
     Some(Finding::new(FindingCode::UplinkVenue, text, remedy).ranked(rank))
 }
 
+/// Shows what translates, and why not the kernel.
+pub fn translator(context: &CheckContext<'_>) -> Checked {
+    let name = "where IPv4 is translated for the nodes, the kernel does it by BPF".to_owned();
+    let status = context.machine.status(&context.settings.sockets.status);
+    let mut checked = Checked { name, ..Checked::default() };
+    // Where it is another program's translator, the state is not about that.
+    let is_ours = |status: &Snapshot| {
+        status.clat.as_ref().is_some_and(|clat| &*clat.by == "bramblegate") && is_translated(status)
+    };
+    let file = context.machine.bytes(clat::STATE).filter(|_| status.as_ref().is_some_and(is_ours));
+    let Some(state) = file.and_then(|file| serde_json::from_slice::<clat::State>(&file).ok())
+    else {
+        return checked;
+    };
+    let uplink = state.uplink.unwrap_or_default();
+    match state.mode.as_ref().and_then(Word::known) {
+        Some(clat::Mode::Bpf) => {
+            checked
+                .notes
+                .push(format!("the kernel translates the nodes' IPv4 on {uplink}, by BPF"));
+        }
+        Some(clat::Mode::Tun) => {
+            let reason = state.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            let text = format!(
+                "{SERVICE} translates the nodes' IPv4 on {uplink} by a TUN device, which is \
+                 several times slower than BPF in the kernel{reason}"
+            );
+            let remedy = format!("{}; a newer kernel may take the programs", see_log());
+            checked.findings.push(Finding::new(FindingCode::UplinkTranslatorSlow, text, remedy));
+        }
+        _ => {}
+    }
+    checked
+}
+
 /// Returns why an ordered translator does not translate, and what helps.
 fn why_not(machine: &Machine) -> (String, String) {
     if !PROGRAMS.iter().any(|program| machine.exists(program)) {
@@ -77,7 +112,11 @@ fn why_not(machine: &Machine) -> (String, String) {
         Some(reason) => format!("bramblegate-clat: {reason}"),
         None => "bramblegate-clat does not translate yet".to_owned(),
     };
-    (why, format!("see its log: `journalctl -b --no-pager -n 50 -u {SERVICE}`"))
+    (why, see_log())
+}
+
+fn see_log() -> String {
+    format!("see its log: `journalctl -b --no-pager -n 50 -u {SERVICE}`")
 }
 
 #[cfg(test)]
@@ -86,6 +125,23 @@ mod tests {
 
     /// What is found with `uplink.clat = CLAT` on a machine with these files.
     fn found(clat: &str, files: &[(&str, &str)], status: &str) -> Option<(Rank, String)> {
+        let found = on_machine(clat, files, &[], |context| {
+            let crate::api::status::Line::Snapshot(status) =
+                crate::api::status::Line::parse(status.as_bytes()).unwrap()
+            else {
+                panic!("no snapshot")
+            };
+            without_ipv4(context, &status, "eth1", &status.uplinks[0])
+        });
+        found.map(|found| (found.rank, format!("{}; {}", found.text, found.remedy)))
+    }
+
+    fn on_machine<T>(
+        clat: &str,
+        files: &[(&str, &str)],
+        answers: &[(&'static str, &'static str)],
+        look: impl FnOnce(&CheckContext<'_>) -> T,
+    ) -> T {
         let root = tempfile::tempdir().unwrap();
         for (file, text) in files {
             let path = root.path().join(file);
@@ -98,15 +154,8 @@ mod tests {
         );
         let board = crate::board::Board::built_in("raspberry-pi-4").unwrap();
         let settings = crate::config::load(&[("t", settings.as_str())], &board).unwrap();
-        let machine = Machine::below(root.path());
-        let context = CheckContext { machine: &machine, settings: &settings };
-        let crate::api::status::Line::Snapshot(status) =
-            crate::api::status::Line::parse(status.as_bytes()).unwrap()
-        else {
-            panic!("no snapshot")
-        };
-        let found = without_ipv4(&context, &status, "eth1", &status.uplinks[0]);
-        found.map(|found| (found.rank, format!("{}; {}", found.text, found.remedy)))
+        let machine = Machine::pretend(root.path(), answers);
+        look(&CheckContext { machine: &machine, settings: &settings })
     }
 
     #[test]
@@ -144,6 +193,34 @@ mod tests {
             ("levitating", ipv6, "null"),
         ] {
             assert_eq!(found("auto", &[], &status(venue, address, clat)), None, "{venue}");
+        }
+    }
+
+    #[test]
+    fn what_translates_and_why_is_shown() {
+        let on = r#"{"type":"snapshot","clat":{"state":"on","prefix":"64:ff9b::/96","by":"bramblegate"}}"#;
+        let other = r#"{"type":"snapshot","clat":{"state":"on","prefix":null,"by":"wlan0"}}"#;
+        let shown = |state: &str, status: &'static str| {
+            let files = [("run/bramblegate-clat/state.json", state)];
+            let checked = on_machine("auto", &files, &[("status", status)], translator);
+            let found =
+                checked.findings.iter().map(|found| format!("{}; {}", found.text, found.remedy));
+            (checked.notes.join("|"), found.collect::<Vec<_>>().join("|"), checked.rank())
+        };
+        let bpf = r#"{"schema":1,"device":"clat0","uplink":"eth1","mode":"bpf","shared":false}"#;
+        let well = "the kernel translates the nodes' IPv4 on eth1, by BPF";
+        assert_eq!(shown(bpf, on), (well.to_owned(), String::new(), None));
+        let reason = "the kernel does not take clat_inward: Permission denied (os error 13): attempt to corrupt spilled pointer on stack";
+        let tun =
+            format!(r#"{{"device":"clat0","uplink":"eth1","mode":"tun","reason":"{reason}"}}"#);
+        let (notes, found, rank) = shown(&tun, on);
+        assert_eq!((notes.as_str(), rank), ("", Some(Rank::Hint)));
+        assert!(
+            found.contains(reason) && found.contains("TUN") && found.contains("journalctl"),
+            "{found}"
+        );
+        for (state, status) in [(tun.as_str(), other), ("{}", on), ("", on)] {
+            assert_eq!(shown(state, status), Default::default(), "{state} {status}");
         }
     }
 }

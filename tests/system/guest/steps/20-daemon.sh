@@ -7,7 +7,15 @@ start_unit() {
     systemctl start bramblegate.service
     is_active || fail "not active"
     expect "rule set in the kernel" yes "$(nft list table inet bramblegate >/dev/null 2>&1 && echo yes)"
+    wait_for 30 "text on the glass" lcd_has_text
+    # Nothing of an earlier start: the chip goes on showing that.
+    local text began
+    text=$(lcd .first_text_us)
+    began=$(property ExecMainStartTimestampMonotonic)
+    [ "$text" -lt "$began" ] || echo "the first text on the glass $(((text - began) / 1000)) ms after the unit's start"
 }
+
+lcd_has_text() { [ "$(lcd .first_text_us)" != null ]; }
 
 panel_without_lease() {
     wait_for 20 "words on row 1" lcd_has_words

@@ -151,9 +151,9 @@ second_instance() {
     row_is 0 "$(lease)" || fail "row 1"
 }
 
-# The command in a text of ours: `sudo …` or (sudo …).
+# The first command in a text of ours: `sudo …` or (sudo …).
 # shellcheck disable=SC2016
-printed() { sed -n 's/.*[`(]sudo \([^`)]*\)[`)].*/\1/p' | head -n 1; }
+printed() { grep -o '[`(]sudo [^`)]*' | sed -n '1s/.sudo //p'; }
 hidraw_has_rights() { [ "$(stat -c '%U:%G %a' /dev/hidraw0)" = "root:bramblegate 660" ]; }
 
 # What our texts print for the service manager and udev is done as it is printed.

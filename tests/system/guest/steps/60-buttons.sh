@@ -91,10 +91,12 @@ buttons_replugged() {
     is_active || fail "not active"
 }
 
-# The machine goes, by the shipped units alone. Nobody lets go of the button.
+# The nodes go, then the machine, by the shipped units alone. Nobody lets go of the button.
 hold_power() {
     usbsim press 2
-    wait_for 40 "systemd powers off" powering_off
+    wait_for 150 "systemd powers off" powering_off
+    is_off node || fail "rpi1 is still up"
+    is_off worker || fail "the worker is still up"
     [ ! -e /run/bramblegate/power-off ] || fail "the order is still there: the next start would power off again"
 }
 powering_off() { systemctl list-jobs --no-legend --no-pager | grep -q poweroff.target; }

@@ -35,6 +35,8 @@ need_packages() {
     place_drop_in
     ip link set eth0 up
     sleep 3 # addresses of IPv6 come by themselves
+    # The image has taken links out of them; systemctl takes such folders away as it passes.
+    find /etc/systemd/system -type d -empty -delete
     everything >/run/files.before
     network >/run/network.before
     dpkg -i "$here"/debs/*.deb
@@ -159,6 +161,12 @@ order_clat() {
     mv /run/bramblegate/clat.json.new /run/bramblegate/clat.json
 }
 
+# The daemon, which it wants, stays stopped.
+restart_clat() {
+    systemctl daemon-reload
+    systemctl restart --job-mode=ignore-dependencies bramblegate-clat.service
+}
+
 pings_through_clat() { ping -q -c 2 -i 0.3 -W 2 -I clat0 45.45.45.81; }
 
 clat_fails() {
@@ -199,6 +207,21 @@ clat_translates() {
     wait_for 60 "by TUN" clat_mode_is tun || clat_fails
     wait_for 30 "an answer by TUN" pings_through_clat
     expect "neighbours are answered" 1 "$(cat /proc/sys/net/ipv6/conf/eth1/proxy_ndp)"
+    # By itself: BPF, and where the kernel refuses that, TUN with the reason.
+    order_clat auto
+    wait_for 60 "by BPF" clat_mode_is bpf || clat_fails
+    expect "a reason" none "$(clat_state '.reason // "none"')"
+    mkdir -p /run/systemd/system/bramblegate-clat.service.d
+    printf '[Service]\nAmbientCapabilities=\nAmbientCapabilities=CAP_NET_ADMIN\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_NET_ADMIN\n' \
+        >/run/systemd/system/bramblegate-clat.service.d/without-bpf.conf
+    restart_clat
+    wait_for 60 "by TUN" clat_mode_is tun || clat_fails
+    wait_for 30 "an answer by TUN" pings_through_clat
+    clat_state .reason | grep "not permitted" || clat_fails
+    journalctl -b -u bramblegate-clat.service --no-pager -o cat | grep "without BPF.*not permitted" || clat_fails
+    rm -r /run/systemd/system/bramblegate-clat.service.d
+    restart_clat
+    wait_for 60 "by BPF again" clat_mode_is bpf || clat_fails
     rm -f /run/bramblegate/clat.json
     wait_for 30 "nothing" clat_mode_is none
     expect "forwarding as before" "$before" "$(cat /proc/sys/net/ipv6/conf/all/forwarding)"

@@ -8,8 +8,10 @@ use std::path::Path;
 use aya::Ebpf;
 use aya::maps::Array;
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact, qdisc_detach_program};
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use bramblegate_clat::Prefix;
+
+use crate::refusal::{Refusal, chain};
 
 /// Made of clat.bpf.c by build.sh beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/clat.bpf.o");
@@ -90,10 +92,10 @@ impl Programs {
         uplink: &str,
         attach: Option<Attach>,
         object: Option<&Path>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Refusal> {
         let read = object.map(std::fs::read).transpose().map_err(|error| error.to_string())?;
         let mut loaded = Ebpf::load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
-        let map = loaded.map_mut("SETTINGS").ok_or("the object has no map SETTINGS")?;
+        let map = loaded.map_mut("SETTINGS").ok_or_else(|| lacks("SETTINGS"))?;
         let mut map: Array<_, [u8; SETTINGS]> = Array::try_from(map).map_err(chain)?;
         map.set(0, settings.to_bytes(), 0).map_err(chain)?;
         // The uplink last: nothing is sent to a device that does not translate yet.
@@ -105,9 +107,9 @@ impl Programs {
         remove_left_over(uplink);
         let mut used = attach;
         for (name, interface, side) in places {
-            let program = loaded.program_mut(name).ok_or("the object lacks a program")?;
+            let program = loaded.program_mut(name).ok_or_else(|| lacks(name))?;
             let program: &mut SchedClassifier = program.try_into().map_err(chain)?;
-            program.load().map_err(chain)?;
+            program.load().map_err(|error| refused(name, error))?;
             used = Some(attach_at(program, interface, side, used)?);
         }
         Ok(Self { _loaded: loaded, attach: used.unwrap_or(Attach::Tcx) })
@@ -148,14 +150,16 @@ fn attach_at(
     Ok(Attach::Clsact)
 }
 
-/// Returns an error with its causes.
-fn chain(error: impl std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+fn lacks(name: &str) -> String {
+    format!("the object lacks {name}")
+}
+
+/// Returns why the kernel did not load a program, with what its verifier found.
+fn refused(name: &str, error: ProgramError) -> Refusal {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            Refusal::by_verifier(name, &io_error, &verifier_log.to_string())
+        }
+        other => format!("{name}: {}", chain(other)).into(),
     }
-    // The verifier's log is for developers, and long.
-    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -5,6 +5,7 @@ mod kernel;
 mod network;
 mod orders;
 mod plan;
+mod refusal;
 mod session;
 mod sysctl;
 mod tun;
@@ -30,6 +31,7 @@ use kernel::Attach;
 use network::Network;
 use orders::Orders;
 use plan::{Order, Plan};
+use refusal::Refusal;
 use session::{Session, Ways};
 
 /// Of sysexits.h: wrong options, the system gives no thread or socket.
@@ -158,7 +160,7 @@ impl Keeper {
             self.report(outcome);
             if self.wait(failed.then_some(&RETRY)) {
                 drop(self.session.take());
-                self.report(Err("ended".to_owned()));
+                self.report(Err("ended".to_owned().into()));
                 return Ok(());
             }
         }
@@ -176,12 +178,12 @@ impl Keeper {
     }
 
     /// Brings the session to what is to be.
-    fn settle(&mut self) -> Result<(), String> {
+    fn settle(&mut self) -> Result<(), Refusal> {
         let plan = match self.plan() {
             Ok(Some(plan)) => plan,
             other => {
                 self.session = None;
-                return other.map(drop);
+                return other.map(drop).map_err(Refusal::from);
             }
         };
         if self.session.as_ref().is_some_and(|session| session.plan == plan) {
@@ -208,8 +210,9 @@ impl Keeper {
     }
 
     /// Logs and writes what has changed.
-    fn report(&mut self, outcome: Result<(), String>) {
+    fn report(&mut self, outcome: Result<(), Refusal>) {
         let mut state = State::default();
+        let mut refusal = outcome.err();
         if let Some(session) = &self.session {
             let order = &session.plan.order;
             state.device = Some(Text::from(&self.ways.device));
@@ -218,11 +221,9 @@ impl Keeper {
             state.mode = Some(session.mode.into());
             state.address = Some(session.address);
             state.shared = session.is_shared();
-            state.reason = session.reason.as_ref().map(Text::from);
+            refusal = refusal.or_else(|| session.refusal.clone());
         }
-        if let Err(error) = outcome {
-            state.reason = Some(Text::from(&error));
-        }
+        state.reason = refusal.as_ref().map(|refusal| Text::from(&refusal.reason));
         if self.reported.as_ref() == Some(&state) {
             return;
         }
@@ -230,6 +231,9 @@ impl Keeper {
             (Some(session), _) => log_session(session, &self.ways.device),
             (None, Some(reason)) => eprintln!("bramblegate-clat: nothing is translated: {reason}"),
             (None, None) => eprintln!("bramblegate-clat: nothing is to be translated"),
+        }
+        for line in refusal.iter().flat_map(|refusal| &refusal.log) {
+            eprintln!("bramblegate-clat: the kernel's verifier: {line}");
         }
         if let Some(path) = &self.state {
             orders::report(path, &state);
@@ -270,7 +274,8 @@ fn log_session(session: &Session, device: &str) {
         "bramblegate-clat: {device}: IPv4 over {} by {how}, prefix {}, address {}{shared}",
         order.uplink, order.prefix, session.address
     );
-    if let Some(reason) = &session.reason {
+    if let Some(refusal) = &session.refusal {
+        let reason = &refusal.reason;
         eprintln!("bramblegate-clat: without BPF, which is several times as fast: {reason}");
     }
 }

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::kernel::{Attach, Programs, Settings};
 use crate::network::{Address, METRIC, Network};
 use crate::plan::{Base, Plan, TRIES, is_own, own_address};
+use crate::refusal::Refusal;
 use crate::sysctl::Sysctls;
 use crate::tun::Tun;
 use crate::worker::Worker;
@@ -44,7 +45,7 @@ pub struct Session {
     pub address: Ipv6Addr,
     pub mode: Mode,
     /// Why without BPF, where it was to be tried.
-    pub reason: Option<String>,
+    pub refusal: Option<Refusal>,
     pub attach: Option<Attach>,
     // In the order in which they end: no program without its settings, no address without a program.
     _programs: Option<Programs>,
@@ -58,7 +59,7 @@ impl Session {
     ///
     /// # Errors
     /// What is in the way; nothing is left behind then.
-    pub fn start(plan: Plan, ways: &Ways) -> Result<Self, String> {
+    pub fn start(plan: Plan, ways: &Ways) -> Result<Self, Refusal> {
         let mut network = Network::open().map_err(|error| error.to_string())?;
         let mut claim = Claim::new(&mut network, &plan)?;
         let device = &ways.device;
@@ -74,10 +75,11 @@ impl Session {
             mtu: plan.mtu,
             ..Translator::default()
         };
-        let (programs, reason) = load(&plan, ways, &translator, index)?;
+        let (programs, refusal) = load(&plan, ways, &translator, index)?;
         let mut sysctls = None;
         if programs.is_none() {
-            sysctls = Some(claim.lead_to(&mut network, &plan, index, ways.record.as_deref())?);
+            let led = claim.lead_to(&mut network, &plan, index, ways.record.as_deref());
+            sysctls = Some(led.map_err(|reason| besides(reason, refusal.clone()))?);
         }
         let worker = Worker::start(tun, translator).map_err(|error| error.to_string())?;
         network.add_v4(index, CLAT4).map_err(refused)?;
@@ -88,7 +90,7 @@ impl Session {
             plan,
             address: claim.address,
             mode: if programs.is_some() { Mode::Bpf } else { Mode::Tun },
-            reason,
+            refusal,
             attach: programs.as_ref().map(|programs| programs.attach),
             _programs: programs,
             _worker: worker,
@@ -114,7 +116,7 @@ fn load(
     ways: &Ways,
     translator: &Translator,
     device: u32,
-) -> Result<(Option<Programs>, Option<String>), String> {
+) -> Result<(Option<Programs>, Option<Refusal>), Refusal> {
     let mode = plan.order.mode;
     if mode == Mode::Tun {
         return Ok((None, None));
@@ -134,12 +136,20 @@ fn load(
         let object = ways.object.as_deref();
         Programs::start(&settings, &ways.device, uplink, ways.attach, object)
     } else {
-        Err(format!("{uplink} is not Ethernet or Wi-Fi"))
+        Err(format!("{uplink} is not Ethernet or Wi-Fi").into())
     };
     match started {
         Ok(programs) => Ok((Some(programs), None)),
-        Err(reason) if mode == Mode::Auto => Ok((None, Some(reason))),
-        Err(reason) => Err(format!("BPF: {reason}")),
+        Err(refusal) if mode == Mode::Auto => Ok((None, Some(refusal))),
+        Err(refusal) => Err(refusal.preceded_by("BPF: ")),
+    }
+}
+
+/// Returns why it does not go without BPF, and why not with it, where that was tried.
+fn besides(reason: String, refusal: Option<Refusal>) -> Refusal {
+    match refusal {
+        Some(refusal) => refusal.preceded_by(&format!("{reason}; BPF: ")),
+        None => reason.into(),
     }
 }
 
