@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench deb deb-test system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench deb deb-test system-test pi-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -38,7 +38,7 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 	$(CARGO) build --locked --workspace
 	@$(DEBUG) demo $(ARGS)
 
-test: toolchain ## every test but the slow ones: system-test, clients-test, observability-test, clat-test, web-test, soak
+test: toolchain ## every test but the slow ones: system-test, pi-test, clients-test, observability-test, clat-test, web-test, soak
 	@scripts/packages.sh test
 	@# With the tests: their dependencies' features are others, and all would be built twice.
 	$(CARGO) build --locked --workspace --bins --tests
@@ -98,6 +98,10 @@ deb-test: deb ## install, upgrade, remove and purge the packages in bare Debian 
 system-test: toolchain ## whole emulated machines of Debian 12 and 13: packages, power cuts, systemd, USB devices (25 minutes; ARGS="packages" picks a part, CUTS=20)
 	@scripts/packages.sh system deb
 	@tests/system/run.sh $(ARGS)
+
+pi-test: toolchain ## an emulated Raspberry Pi 3: its own I2C bus decoded, boot to address share by share (5 minutes once built, needs root; ANOTHER=FILE beside another build)
+	@scripts/packages.sh pi cross
+	@ANOTHER="$(ANOTHER)" tests/system/pi/run.sh
 
 fuzz: toolchain ## feed rubbish to every parser (SECONDS_EACH=60, ARGS="settings http")
 	@scripts/fuzz.sh $(ARGS)

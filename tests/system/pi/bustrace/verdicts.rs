@@ -1,0 +1,122 @@
+//! What has to be so.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::EXPANDER;
+use crate::console::Console;
+use crate::glass::{Glass, Picture};
+use crate::shares::{MOST, Shares};
+use crate::trace::Message;
+
+/// A picture that is on its way when the status is asked comes within this.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// What the display's controller of this board is called in the kernel.
+const ADAPTER: &str = "i2c-bcm2835";
+
+struct Verdicts {
+    passed: usize,
+    failed: usize,
+}
+
+impl Verdicts {
+    fn expect(&mut self, what: &str, is: bool, seen: &str) {
+        let word = if is { "PASS" } else { "FAIL" };
+        *(if is { &mut self.passed } else { &mut self.failed }) += 1;
+        println!("{word}  {what}{}{seen}", if seen.is_empty() { "" } else { ": " });
+    }
+}
+
+/// Prints all, and returns whether all are good.
+///
+/// # Errors
+/// Trace or console are not those of a whole run.
+pub fn all(
+    console: &Console,
+    messages: &[Message],
+    glass: &Glass,
+    shares: &Shares,
+) -> Result<bool, String> {
+    let mut verdicts = Verdicts { passed: 0, failed: 0 };
+    let troubles: Vec<&str> = console.all("failed:").map(|mark| mark.rest.as_str()).collect();
+    verdicts.expect("the story got to its end", troubles.is_empty(), &troubles.join("; "));
+    board(&mut verdicts, console, messages)?;
+    claims(&mut verdicts, console, glass)?;
+    ends(&mut verdicts, console, glass)?;
+    let violations = glass.violations.first().map_or("", String::as_str);
+    let what = format!("the display is driven by its datasheet, {} octets", glass.bytes);
+    verdicts.expect(&what, glass.violations.is_empty() && glass.bytes > 0, violations);
+    let read = format!("{} times, {} times something else", glass.read, glass.read_wrong);
+    let is = glass.read > 0 && glass.read_wrong == 0;
+    verdicts.expect("the gateway reads back what it wrote", is, &read);
+    let ours = format!("{:.3} s of {} s", shares.ours().as_secs_f64(), MOST.as_secs());
+    verdicts.expect("our share of boot to address", shares.ours() <= MOST, &ours);
+    println!("pi-test: {} passed, {} failed", verdicts.passed, verdicts.failed);
+    Ok(verdicts.failed == 0)
+}
+
+/// The board by the device tree, its own I²C controller, and the one display on it.
+fn board(verdicts: &mut Verdicts, console: &Console, messages: &[Message]) -> Result<(), String> {
+    let model = &console.first("board")?.rest;
+    let found: Vec<&str> = console.all("detect").map(|mark| mark.rest.as_str()).collect();
+    let begins = |start: &str| found.iter().copied().find(|line| line.starts_with(start));
+    let board = begins("board: ").unwrap_or("no line about the board");
+    let is = board.starts_with("board: raspberry-pi-3 ") && board.contains("by the device tree");
+    verdicts.expect(&format!("detect finds the board, a {model}"), is, board);
+    let adapter = &console.first("adapter")?.rest;
+    verdicts.expect("its I2C bus is driven by the real driver", adapter.contains(ADAPTER), adapter);
+
+    let (from, to) = (console.first("detecting")?.at, console.first("detected")?.at);
+    let asked = messages.iter().filter(|message| message.began >= from && message.ended <= to);
+    let answered: BTreeSet<u8> =
+        asked.filter(|message| !message.read.is_empty()).map(|message| message.address).collect();
+    let seen = format!("{answered:#04x?}").replace('\n', "");
+    let only = answered.iter().eq([&EXPANDER]);
+    verdicts.expect("its look at the bus reads the display alone", only, &seen);
+    for wanted in ["address = 0x27", "bus = \"/dev/i2c-1\""] {
+        let line = found.iter().copied().find(|line| line.trim_start_matches('#') == wanted);
+        verdicts.expect("detect's settings", line.is_some(), line.unwrap_or(wanted));
+    }
+    Ok(())
+}
+
+/// Each claim is on the glass, and so is the address that the status has.
+fn claims(verdicts: &mut Verdicts, console: &Console, glass: &Glass) -> Result<(), String> {
+    let claims = console.claims()?;
+    let (mut wrong, mut addresses) = (Vec::new(), BTreeSet::new());
+    for claim in &claims {
+        let lines: Vec<&str> = claim.lines.iter().map(|line| line.trim_end()).collect();
+        let mut seen = glass.between(claim.asked, claim.answered + ON_ITS_WAY);
+        if !seen.any(|picture| picture.rows == lines) {
+            let shown = glass.between(claim.asked, claim.answered + ON_ITS_WAY).last();
+            wrong
+                .push(format!("claimed {lines:?}, shown {:?}", shown.map(|picture| &picture.rows)));
+        }
+        addresses.insert(claim.address.clone());
+        if let Some(address) = &claim.address {
+            let all = || glass.between(claim.asked, claim.answered + ON_ITS_WAY);
+            let has = |picture: &Picture| picture.rows.iter().any(|row| row.contains(address));
+            if !all().any(has) {
+                wrong.push(format!("{address} is not on the glass"));
+            }
+        }
+    }
+    let what = format!("status and glass agree, {} times", claims.len());
+    verdicts.expect(&what, wrong.is_empty() && claims.len() >= 10, &wrong.join("; "));
+    let names: Vec<&str> =
+        addresses.iter().map(|address| address.as_deref().unwrap_or("none")).collect();
+    let lease = console.first("lease")?.rest.as_str();
+    let is = ["none", lease, "10.0.2.77"].iter().all(|name| names.contains(name));
+    verdicts.expect("with a lease, without and with another address", is, &names.join(", "));
+    Ok(())
+}
+
+/// A gateway that is stopped exits well and leaves a word on the glass.
+fn ends(verdicts: &mut Verdicts, console: &Console, glass: &Glass) -> Result<(), String> {
+    let mark = console.first("stopped")?;
+    verdicts.expect("it stops when asked", mark.rest == "0", &format!("exit {}", mark.rest));
+    let rows = glass.between(mark.at, mark.at).last().map(|picture| picture.rows.join(" | "));
+    let rows = rows.unwrap_or_default();
+    verdicts.expect("and leaves the word on the glass", rows.contains("STOPPED"), &rows);
+    Ok(())
+}
