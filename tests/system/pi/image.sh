@@ -1,6 +1,6 @@
 #!/bin/bash
 # image.sh DIR: what `make pi-test` boots, made once and kept in DIR:
-#   qemu/         QEMU of Debian 13 and its libraries, only unpacked: Debian 12's emulates no I2C controller of the BCM2835
+#   qemu/         a root with QEMU of Debian 13, only unpacked: Debian 12's emulates no I2C controller of the BCM2835
 #   vmlinuz       Debian's kernel for arm64
 #   board.dtb     the device tree of a Raspberry Pi 3 B, from the same package
 #   root/         the guest's files but ours: busybox, dnsmasq, modules, libraries
@@ -21,7 +21,7 @@ if [ "$(cat "$out/stamp" 2>/dev/null || true)" = "$stamp" ]; then
 fi
 
 # What a Raspberry Pi 3 loads by its device tree and its USB, and what our table asks the kernel for.
-modules=(i2c-bcm2835 i2c-dev hid bcm2835_wdt leds-gpio dwc2 cdc_ether rndis_host
+modules=(i2c-bcm2835 i2c-dev hid bcm2835_wdt leds-gpio phy-generic dwc2 cdc_ether rndis_host
     nf_tables nft_chain_nat nft_masq nft_nat nft_redir nft_ct nft_flow_offload nf_flow_table_inet nft_limit nft_log nft_numgen nft_hash
     nft_reject_inet nft_fib_inet nft_socket nfnetlink_log nf_conntrack_netlink nft_connlimit)
 applets=(sh mount mkdir cat cut date find grep ip kill ls mdev modprobe poweroff readlink rm sed sleep sort touch tr true udhcpc uname wc xargs)
@@ -33,11 +33,13 @@ trap 'rm -rf "$work"' EXIT
 
 echo "pi-test: fetching QEMU, kernel and libraries into $out; this happens once and takes about a minute" >&2
 mmdebstrap --quiet --variant=extract --format=directory --include=qemu-system-arm "$release" "$work/qemu"
+for folder in "$work"/qemu/usr/lib*; do ln -s "usr/${folder##*/}" "$work/qemu/${folder##*/}"; done
+mkdir -p "$work/qemu/mnt"
 kernel_hook linux-image-arm64 >"$work/kernel-hook"
 chmod +x "$work/kernel-hook"
 mmdebstrap --quiet --variant=extract --format=directory --architectures=arm64 \
     --include=busybox-static,dnsmasq-base,libc6,libgcc-s1,libnftnl11,libmnl0 \
-    --customize-hook="$work/kernel-hook \"\$1\" '$work'" "$release" "$work/arm64"
+    --extract-hook="$work/kernel-hook \"\$1\" '$work'" "$release" "$work/arm64"
 
 kernel=$work/kernel
 version=$(kernel_version "$kernel")

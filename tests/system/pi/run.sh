@@ -75,13 +75,16 @@ printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n' >"$root/etc/pa
 printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
 pack_first_stage "$root" >"$work/initrd"
 
-# QEMU runs by its own release's loader and libraries. Its network is a namespace of its own: the guest's DHCP server is QEMU's.
-loader=$(find "$cache/qemu/usr" -name 'ld-linux*.so.[0-9]' -print -quit)
-libraries=$(dirname "$(find "$cache/qemu/usr" -name libslirp.so.0 -print -quit)")
-qemu=("$loader" --library-path "$libraries" "$cache/qemu/usr/bin/qemu-system-aarch64" -L "$cache/qemu/usr/share/qemu")
-own=-rn
-[ "$(id -u)" != 0 ] || own=-n
-"${qemu[@]}" --version | head -n 1
+# QEMU runs in a root of its own, or it would load modules of another QEMU that is installed here; and in a network of its own: the
+# guest's DHCP server is QEMU's.
+cp "$cache/vmlinuz" "$cache/board.dtb" "$work/"
+own=(--net --mount)
+[ "$(id -u)" = 0 ] || own+=(--map-root-user)
+qemu() {
+    # shellcheck disable=SC2016  # for the inner shell
+    exec unshare "${own[@]}" bash -euc 'mount --bind "$1" "$2/mnt"; exec chroot "$2" qemu-system-aarch64 "${@:3}"' qemu "$work" "$cache/qemu" "$@"
+}
+(qemu --version) | head -n 1
 
 # An EEPROM of one octet takes each byte and reads back the last one, as the expander's outputs do: Debian's QEMU has no PCF8574.
 expander=at24c-eeprom,bus=i2c-bus.1,address=0x27,rom-size=1
@@ -89,13 +92,13 @@ echo "pi-test: booting ($SECONDS s)"
 console=$work/console.log
 stamped() { while IFS= read -r line; do printf '%s %s\n' "$EPOCHREALTIME" "${line%$'\r'}"; done; }
 echo "$EPOCHREALTIME === power" >"$console"
-unshare $own "${qemu[@]}" -M raspi3b -accel tcg,thread=multi -display none -monitor none -no-reboot \
-    -kernel "$cache/vmlinuz" -dtb "$cache/board.dtb" -initrd "$work/initrd" \
+qemu -M raspi3b -accel tcg,thread=multi -display none -monitor none -no-reboot \
+    -kernel /mnt/vmlinuz -dtb /mnt/board.dtb -initrd /mnt/initrd \
     -append "console=ttyAMA0 quiet loglevel=3 panic=-1 net.ifnames=0" \
     -device "$expander" \
     -netdev hubport,id=cluster,hubid=0 -device usb-net,netdev=cluster,mac=b8:27:eb:00:00:01 \
     -netdev user,id=uplink,restrict=on -device usb-net,netdev=uplink,mac=b8:27:eb:00:00:02 \
-    -trace i2c_event -trace i2c_send -trace i2c_recv -msg timestamp=on -D "$work/trace.log" \
+    -trace i2c_event -trace i2c_send -trace i2c_recv -msg timestamp=on -D /mnt/trace.log \
     -serial stdio </dev/null 2>"$work/qemu.log" > >(stamped >>"$console") &
 machine=$!
 

@@ -2,8 +2,6 @@
 //!
 //! Requests: Linux `drivers/i2c/busses/i2c-tiny-usb.c`.
 
-use std::time::Instant;
-
 use crate::lcd::Lcd;
 use crate::usbip::descriptor::{Identity, configuration};
 use crate::usbip::{Device, Setup, Speed, Stall};
@@ -20,7 +18,6 @@ pub struct I2cAdapter {
     identity: Identity,
     status: u8,
     present: bool,
-    powered: Instant,
     pub lcd: Lcd,
 }
 
@@ -34,13 +31,12 @@ impl I2cAdapter {
             name: "i2c-tiny-usb",
             serial: "lcd0".to_owned(),
         };
-        Self { identity, status: 0, present: true, powered: Instant::now(), lcd: Lcd::new() }
+        Self { identity, status: 0, present: true, lcd: Lcd::new() }
     }
 
     /// Takes the expander off the bus, or puts a freshly powered one on it: the adapter stays.
     pub fn set_present(&mut self, present: bool) {
         self.present = present;
-        self.powered = Instant::now();
         self.lcd = Lcd::new();
     }
 
@@ -55,7 +51,7 @@ impl I2cAdapter {
         if reads {
             return vec![self.lcd.latch(); length];
         }
-        self.lcd.transaction(self.powered.elapsed(), data);
+        self.lcd.transaction(data);
         vec![]
     }
 }

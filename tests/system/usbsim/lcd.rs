@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bramblegate::panel::Wiring;
 use bramblegate::panel::emulator::Chip;
@@ -14,12 +14,13 @@ use serde_json::json;
 const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
 /// Nine bits a byte at 100 kHz. The chip's busy times are checked against such a bus, not against
 /// the emulated machine.
-pub const BYTE: Duration = Duration::from_micros(90);
+const BYTE: Duration = Duration::from_micros(90);
 const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 pub struct Lcd {
-    /// when the last byte had passed the bus, since power came on
+    powered: Instant,
+    /// when the last byte had passed the bus
     now: Duration,
     chip: Chip,
     latch: u8,
@@ -36,6 +37,7 @@ impl Lcd {
     pub fn new() -> Self {
         let chip = Chip::powered(Duration::ZERO);
         Self {
+            powered: Instant::now(),
             now: Duration::ZERO,
             chip,
             latch: 0xff,
@@ -51,15 +53,9 @@ impl Lcd {
         self.latch
     }
 
-    /// Returns when the last byte had passed the bus, since power came on.
-    pub fn now(&self) -> Duration {
-        self.now
-    }
-
-    /// Takes a message that began so long after power came on, or when the one before had passed.
-    pub fn transaction(&mut self, since_power: Duration, data: &[u8]) {
+    pub fn transaction(&mut self, data: &[u8]) {
         self.transactions += 1;
-        self.now = self.now.max(since_power) + BYTE;
+        self.now = self.now.max(self.powered.elapsed()) + BYTE;
         for byte in data {
             self.bytes += 1;
             self.now += BYTE;
@@ -79,7 +75,7 @@ impl Lcd {
         }
     }
 
-    pub fn rows(&self) -> Vec<String> {
+    fn rows(&self) -> Vec<String> {
         self.chip.seen(GEOMETRY, Charset::A00).lines()
     }
 
@@ -93,11 +89,6 @@ impl Lcd {
         self.watcher = Some(file);
     }
 
-    /// What was done that the datasheet forbids.
-    pub fn violations(&self) -> &[String] {
-        self.chip.violations()
-    }
-
     /// `{"rows":["…","…"],"backlight":true,"bytes":N,"transactions":N,"violations":[…]}`
     pub fn state(&self) -> String {
         json!({
@@ -105,7 +96,7 @@ impl Lcd {
             "backlight": self.chip.lit(),
             "bytes": self.bytes,
             "transactions": self.transactions,
-            "violations": self.violations(),
+            "violations": self.chip.violations(),
         })
         .to_string()
     }

@@ -53,7 +53,10 @@ impl Console {
     /// # Errors
     /// There is none.
     pub fn first(&self, word: &str) -> Result<&Mark, String> {
-        self.all(word).next().ok_or_else(|| format!("the guest printed no \"{word}\""))
+        self.marks
+            .iter()
+            .find(|mark| mark.word == word)
+            .ok_or_else(|| format!("the guest printed no \"{word}\""))
     }
 
     /// # Errors

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use crate::lcd::{BYTE, Lcd};
+use bramblegate::panel::emulator::Chip;
+use bramblegate::panel::{Charset, Geometry, Wiring};
+
 use crate::trace::Message;
+
+const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
+/// Nine bits an octet at 100 kHz.
+const OCTET: Duration = Duration::from_micros(90);
 
 /// What was seen from a moment on.
 #[derive(Debug, Clone)]
@@ -30,32 +36,36 @@ impl Glass {
         let mut glass =
             Self { pictures: Vec::new(), violations: Vec::new(), bytes: 0, read: 0, read_wrong: 0 };
         let mut powered = powered.iter().peekable();
-        let mut lcd = Lcd::new();
+        // On a real bus each octet takes its nine clocks; between messages the driver's own pauses pass.
+        let mut now = Duration::ZERO;
+        let mut chip = Chip::powered(now);
         let (mut latch, mut ended) = (None, Duration::ZERO);
         for message in messages.iter().filter(|message| message.address == address) {
             while let Some(at) = powered.next_if(|at| **at <= message.began) {
-                glass.violations.extend_from_slice(lcd.violations());
-                (lcd, ended) = (Lcd::new(), *at);
-                glass.see(*at, &lcd);
+                glass.violations.extend_from_slice(chip.violations());
+                (chip, ended) = (Chip::powered(now), *at);
+                glass.see(*at, &chip);
             }
-            // On a real bus each octet takes its nine clocks; between messages the driver's own pauses pass.
-            let pause = message.began.saturating_sub(ended);
-            if !message.written.is_empty() {
-                lcd.transaction(lcd.now() + pause, &message.written);
-                latch = message.written.last().copied();
-                glass.bytes += message.written.len();
-                glass.see(message.ended, &lcd);
+            now += message.began.saturating_sub(ended) + OCTET;
+            for octet in &message.written {
+                now += OCTET;
+                chip.drive(Wiring::default().decode(*octet), now);
+                latch = Some(*octet);
             }
+            now += octets(message.read.len());
+            glass.see(message.ended, &chip);
+            glass.bytes += message.written.len();
             glass.read += message.read.len();
             glass.read_wrong += message.read.iter().filter(|byte| Some(**byte) != latch).count();
             ended = message.ended;
         }
-        glass.violations.extend_from_slice(lcd.violations());
+        glass.violations.extend_from_slice(chip.violations());
         glass
     }
 
-    fn see(&mut self, since: Duration, lcd: &Lcd) {
-        let rows: Vec<String> = lcd.rows().iter().map(|row| row.trim_end().to_owned()).collect();
+    fn see(&mut self, since: Duration, chip: &Chip) {
+        let rows = chip.seen(GEOMETRY, Charset::A00).lines();
+        let rows: Vec<String> = rows.iter().map(|row| row.trim_end().to_owned()).collect();
         if self.pictures.last().is_none_or(|last| last.rows != rows) {
             self.pictures.push(Picture { since, rows });
         }
@@ -79,9 +89,12 @@ pub fn bus_time(messages: &[Message], from: Duration, to: Duration) -> Duration 
     let passed = messages.iter().filter(|message| message.began >= from && message.ended <= to);
     let (mut real, mut emulated) = (Duration::ZERO, Duration::ZERO);
     for message in passed {
-        let octets = 1 + message.written.len() + message.read.len();
-        real += BYTE * u32::try_from(octets).unwrap_or(u32::MAX);
+        real += octets(1 + message.written.len() + message.read.len());
         emulated += message.ended.saturating_sub(message.began);
     }
     real.saturating_sub(emulated)
+}
+
+fn octets(number: usize) -> Duration {
+    OCTET * u32::try_from(number).unwrap_or(u32::MAX)
 }

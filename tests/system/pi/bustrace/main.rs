@@ -6,8 +6,6 @@
 
 mod console;
 mod glass;
-#[path = "../../usbsim/lcd.rs"]
-mod lcd;
 mod shares;
 mod trace;
 mod verdicts;
