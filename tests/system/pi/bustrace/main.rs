@@ -36,8 +36,9 @@ fn judge() -> Result<bool, String> {
         return Err("usage: bustrace TRACE CONSOLE".to_owned());
     };
     let read = |path| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-    let messages = trace::messages(&read(trace)?)?;
-    let console = Console::read(&read(console)?);
+    let mut messages = trace::messages(&read(trace)?)?;
+    let console = Console::read(&read(console)?)?;
+    trace::time(&mut messages, &console.transfers)?;
     let starts: Vec<_> = console.all("start").map(|mark| mark.at).collect();
     let glass = Glass::play(&messages, EXPANDER, &starts);
 

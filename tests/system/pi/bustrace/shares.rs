@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::console::Console;
 use crate::glass::{Glass, bus_time};
-use crate::trace::Message;
+use crate::trace::{Message, seconds};
 
 /// Of the time from power to the address on the glass, ours may be at most this.
 pub const MOST: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ struct Share {
 pub struct Shares {
     shares: Vec<Share>,
     whole: Duration,
+    /// kernel modules that the first text waited for
+    modules: Vec<String>,
     /// name of the program, and from its start to its first text, for each further start
     again: Vec<(String, Duration)>,
 }
@@ -31,12 +33,10 @@ impl Shares {
     /// # Errors
     /// Names what did not happen.
     pub fn measure(console: &Console, messages: &[Message], glass: &Glass) -> Result<Self, String> {
-        let power = console.first("power")?.at;
         let mut shares = Vec::new();
         let mut share = |what, from: Duration, to: Duration, ours| {
             let bus = if ours { bus_time(messages, from, to) } else { Duration::ZERO };
-            let (begins, took) = (from.saturating_sub(power), to.saturating_sub(from));
-            shares.push(Share { what, begins, took, bus, ours });
+            shares.push(Share { what, begins: from, took: to.saturating_sub(from), bus, ours });
         };
         let at = |word| console.first(word).map(|mark| mark.at);
         let start = at("start")?;
@@ -46,14 +46,16 @@ impl Shares {
             .first(lease.at, |rows| rows.iter().any(|row| row.contains(&lease.rest)))
             .ok_or_else(|| format!("{} was never on the glass", lease.rest))?
             .since;
-        share("kernel, from power on", power, at("init")?, false);
-        share("initramfs: file systems", at("init")?, at("modules")?, false);
+        let init = seconds(&console.first("init")?.rest).ok_or("no time at which init began")?;
+        share("kernel, from its first step", Duration::ZERO, init, false);
+        share("initramfs: file systems", init, at("modules")?, false);
         share("modules by device tree", at("modules")?, at("loaded")?, false);
         share("bramblegate: first text", start, first, true);
         share("USB: the uplink's port", at("loaded")?, at("appeared")?, false);
         share("its cable", at("appeared")?, at("carrier")?, false);
         share("DHCP", at("carrier")?, lease.at, false);
-        share("bramblegate: address", lease.at, drawn, true);
+        // A lease that comes before the first text waits for that.
+        share("bramblegate: address", lease.at.max(first), drawn, true);
 
         let again = console.all("start").skip(1).map(|mark| {
             let text = first_text(glass, mark.at)
@@ -63,7 +65,8 @@ impl Shares {
         });
         Ok(Self {
             again: again.collect::<Result<_, String>>()?,
-            whole: drawn.saturating_sub(power),
+            modules: console.requests(start, first).map(str::to_owned).collect(),
+            whole: drawn,
             shares,
         })
     }
@@ -91,6 +94,11 @@ impl Shares {
             self.ours().as_secs_f64(),
             MOST.as_secs()
         );
+        let modules = match self.modules.as_slice() {
+            [] => "none".to_owned(),
+            modules => format!("{}: {}", modules.len(), modules.join(" ")),
+        };
+        println!("kernel modules loaded during the first start: {modules}");
         let mut names: Vec<&String> = self.again.iter().map(|(name, _)| name).collect();
         names.sort();
         names.dedup();
