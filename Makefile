@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench deb deb-test system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench deb deb-test system-test pi-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -110,6 +110,11 @@ deb-test: deb ## the packages in bare Debian 12 and 13
 system-test: toolchain ## whole emulated machines (25 minutes)
 	@scripts/packages.sh system deb
 	@tests/system/run.sh $(ARGS)
+
+# needs root, 5 minutes once built; ANOTHER=FILE beside another build
+pi-test: toolchain ## an emulated Raspberry Pi 3, from boot to address
+	@scripts/packages.sh pi cross
+	@ANOTHER="$(ANOTHER)" tests/system/pi/run.sh
 
 # SECONDS_EACH=60 ARGS="settings http"
 fuzz: toolchain ## feed rubbish to every parser

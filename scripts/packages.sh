@@ -1,7 +1,7 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
 # missing, is named and installed. PURPOSE: build, demo, test, clients, observability, clat, web, bench, deb, cross,
-# deb-test, lint, system, ci.
+# deb-test, lint, system, pi, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
 # Packages are only ever added: an installation that would remove another package is refused.
@@ -92,6 +92,13 @@ system | cmd cpio                 | cpio                   | packs its first sta
 system | cmd xz                   | xz-utils               | unpacks kernel modules
 system | cmd zstd                 | zstd                   | the same
 system | cmd fakeroot             | fakeroot               | file owners, when not run by root
+pi     | cmd mmdebstrap           | mmdebstrap             | unpacks QEMU, kernel and libraries of Debian 13
+pi     | cmd modprobe             | kmod                   | picks kernel modules
+pi     | cmd cpio                 | cpio                   | packs the first stage
+pi     | cmd xz                   | xz-utils               | unpacks kernel modules
+pi     | cmd zstd                 | zstd                   | the same
+pi     | cmd readelf              | binutils               | finds the libraries of a program
+pi     | cmd unshare              | util-linux             | a private network for QEMU
 '
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -139,7 +146,7 @@ for purpose in "$@"; do
     bench) purposes+="build demo test bench " ;;
     lint) purposes+="build lint " ;;
     deb | deb-test) purposes+="build $purpose " ;;
-    system) purposes+="build system " ;;
+    system | pi) purposes+="build $purpose " ;;
     *) purposes+="$purpose " ;;
     esac
 done

@@ -2,14 +2,16 @@
 # image.sh DIR [RELEASE]: the guest that `make system-test` boots, made once and kept in DIR:
 #   vmlinuz  initrd  root.ext4  stamp
 # A minimal Debian with systemd and udev, Debian's own kernel (not the cloud flavour: it lacks vhci_hcd), and a tiny
-# initramfs. Whatever changes this script, or the release, makes the image anew.
+# initramfs. Whatever changes this script, kernel.sh or the release makes the image anew.
 set -euo pipefail
 umask 022
 
 out=${1:?usage: image.sh DIR [RELEASE]}
 release=${2:-trixie}
 here=$(cd "$(dirname "$0")" && pwd)
-stamp="$release $(sha256sum "$here/image.sh" | cut -c1-16)"
+# shellcheck source=tests/system/kernel.sh
+. "$here/kernel.sh"
+stamp="$release $(cat "$here/image.sh" "$here/kernel.sh" | sha256sum | cut -c1-16)"
 
 if [ "$(cat "$out/stamp" 2>/dev/null || true)" = "$stamp" ]; then
     exit 0
@@ -30,19 +32,7 @@ trap 'rm -rf "$work"' EXIT
 
 echo "system-test: making the guest image ($release) in $out; this happens once and takes about a minute" >&2
 
-# Runs outside the guest's root with mmdebstrap's own apt configuration: fetch the kernel that the meta package names and
-# unpack just its files. Installing it would make an initramfs that is never used.
-cat >"$work/kernel-hook" <<'HOOK'
-#!/bin/sh
-set -eu
-root=$1 work=$2
-export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-cd "$work"
-image=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
-modules=$(apt-cache depends "$image" | sed -n 's/^ *Depends: \(linux-modules-[0-9].*\)$/\1/p' | head -n 1)
-apt-get download -q "$image" ${modules:+"$modules"} >&2
-for package in linux-*.deb; do dpkg-deb -x "$package" "$work/kernel"; done
-HOOK
+kernel_hook linux-image-amd64 >"$work/kernel-hook"
 chmod +x "$work/kernel-hook"
 
 list=$(IFS=,; echo "${packages[*]}")
@@ -52,12 +42,9 @@ mmdebstrap --quiet --variant=minbase --format=tar --include="$list" \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     "$release" "$work/root.tar"
 
-version=$(basename "$(echo "$work"/kernel/boot/vmlinuz-*)" | sed 's/^vmlinuz-//')
+version=$(kernel_version "$work/kernel")
 modules=$work/kernel/usr/lib/modules/$version
-[ -d "$modules" ] || { mkdir -p "$work/kernel/usr/lib"; mv "$work/kernel/lib/modules" "$work/kernel/usr/lib/"; }
 for part in "${unwanted[@]}"; do rm -rf "${modules:?}/kernel/$part"; done
-mkdir -p "$work/kernel/lib"
-ln -sfn ../usr/lib/modules "$work/kernel/lib/modules"
 depmod -b "$work/kernel" "$version" 2>/dev/null
 cp "$work/kernel/boot/vmlinuz-$version" "$work/vmlinuz"
 
@@ -68,15 +55,9 @@ tar -xOf "$work/root.tar" ./usr/bin/busybox >"$ird/bin/busybox"
 chmod +x "$ird/bin/busybox"
 for applet in sh mount insmod switch_root sleep echo; do ln -s busybox "$ird/bin/$applet"; done
 number=100
-for module in virtio_pci virtio_blk ext4; do
-    modprobe -d "$work/kernel" -S "$version" --show-depends "$module"
-done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r path; do
+module_files "$work/kernel" "$version" virtio_pci virtio_blk ext4 | while read -r path; do
     name=$(basename "$path")
-    case $path in
-    *.xz) xz -dc "$path" >"$ird/mods/$number-${name%.xz}" ;;
-    *.zst) zstd -qdc "$path" >"$ird/mods/$number-${name%.zst}" ;;
-    *) cp "$path" "$ird/mods/$number-$name" ;;
-    esac
+    plain_module "$path" >"$ird/mods/$number-${name%.ko*}.ko"
     number=$((number + 1))
 done
 cat >"$ird/init" <<'INIT'
@@ -90,7 +71,7 @@ for d in dev proc sys; do mount --move /$d /root/$d; done
 exec switch_root /root /sbin/init
 INIT
 chmod +x "$ird/init"
-(cd "$ird" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$work/initrd"
+pack_first_stage "$ird" >"$work/initrd"
 
 # What makes it a test machine: a fixed identity (or systemd would enable every unit on "first boot"), no logins, no timers,
 # and one unit that unpacks the second disk and runs what is on it.

@@ -1,0 +1,48 @@
+//! The host's side of `make pi-test`: what the bus of the emulated Raspberry Pi carried, against what the gateway claimed.
+//!
+//!     bustrace TRACE CONSOLE     prints the way from power to the address, and verdicts
+//!
+//! Exits with 1 if a verdict is bad, with 2 if trace or console are not those of a whole run.
+
+mod console;
+mod glass;
+mod shares;
+mod trace;
+mod verdicts;
+
+use std::process::ExitCode;
+use std::{env, fs};
+
+use console::Console;
+use glass::Glass;
+
+/// Where the expander is, as the board's file has it.
+const EXPANDER: u8 = 0x27;
+
+fn main() -> ExitCode {
+    match judge() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("pi-test: FAIL: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn judge() -> Result<bool, String> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [trace, console] = arguments.as_slice() else {
+        return Err("usage: bustrace TRACE CONSOLE".to_owned());
+    };
+    let read = |path| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+    let mut messages = trace::messages(&read(trace)?)?;
+    let console = Console::read(&read(console)?)?;
+    trace::time(&mut messages, &console.transfers)?;
+    let starts: Vec<_> = console.all("start").map(|mark| mark.at).collect();
+    let glass = Glass::play(&messages, EXPANDER, &starts);
+
+    let shares = shares::Shares::measure(&console, &messages, &glass)?;
+    shares.print();
+    verdicts::all(&console, &messages, &glass, &shares)
+}
