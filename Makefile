@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench deb deb-test system-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test mpi-test observability-test clat-test web-test soak lint bench deb deb-test system-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -38,7 +38,7 @@ demo: toolchain ## see it all on this machine, without hardware, touching none o
 	$(CARGO) build --locked --workspace
 	@$(DEBUG) demo $(ARGS)
 
-test: toolchain ## every test but the slow ones: system-test, clients-test, observability-test, clat-test, web-test, soak
+test: toolchain ## every test but the slow ones: system-test, clients-test, mpi-test, observability-test, clat-test, web-test, soak
 	@scripts/packages.sh test
 	@# With the tests: their dependencies' features are others, and all would be built twice.
 	$(CARGO) build --locked --workspace --bins --tests
@@ -48,6 +48,12 @@ clients-test: toolchain ## uplinks in every state with the DHCP clients of Debia
 	@scripts/packages.sh clients
 	@scripts/client-roots.sh $(TARGET)/client-roots
 	$(CARGO) test --locked --test clients -- $(ARGS)
+
+mpi-test: toolchain ## a sort on one, two and three nodes by the Open MPI of Debian 12 and 13, also where the venue has the cluster's subnet (needs root; ARGS="trixie" picks some)
+	@scripts/packages.sh mpi
+	@scripts/mpi-roots.sh $(TARGET)/mpi-roots
+	$(CARGO) build --locked --workspace
+	$(CARGO) test --locked --test mpi -- --nocapture $(ARGS)
 
 # avahi-browse, and the libraries of both programs.
 AVAHI = avahi-utils libavahi-core7 libavahi-client3 libavahi-common3 libavahi-common-data libdaemon0
