@@ -17,6 +17,9 @@ pub fn job() -> String {
     format!("{HOME}/job")
 }
 
+/// Where the cluster is used from.
+pub const HEAD: &str = "head";
+
 /// The world's own servers have 22.
 const PORT: &str = "2222";
 
@@ -70,7 +73,8 @@ impl Machine {
         }
         let own = PathBuf::from(format!("{HOME}/machines/{place}"));
         let (base, folder) = (base.to_string_lossy(), own.to_string_lossy());
-        run("sh", &["-euc", FURNISH, "furnish", &base, &folder, place, &job(), &keys()])?;
+        let keys = keys(if place == HEAD { HEAD } else { "node" });
+        run("sh", &["-euc", FURNISH, "furnish", &base, &folder, place, &job(), &keys])?;
         let root = own.join("root");
         fs::write(root.join("etc/resolv.conf"), resolver).map_err(failed)?;
         let sshd = format!("exec /usr/sbin/sshd -D -e -p {PORT} -o UsePAM=no");
@@ -105,8 +109,9 @@ fn enter(place: &str, root: &std::path::Path, user: &str, line: &str) -> Command
     command
 }
 
-fn keys() -> String {
-    format!("{HOME}/keys")
+/// What the user has in `~/.ssh` at first, on the head and on each node.
+fn keys(of: &str) -> String {
+    format!("{HOME}/keys/{of}")
 }
 
 /// World and computers.
@@ -146,14 +151,15 @@ impl Stage {
         run("cp", &[script, &job])?;
         run("chown", &["-R", "1000:1000", &job])?;
         let resolvers = fs::read_to_string(format!("{HOME}/resolv.conf")).map_err(failed)?;
-        self.machines.push(Machine::new(release, "head", &resolvers)?);
+        self.machines.push(Machine::new(release, HEAD, &resolvers)?);
         for node in ["rpi1", "rpi2", "rpi3"] {
             self.machines.push(Machine::new(release, node, &leased(node)?)?);
         }
         // The head reaches nodes by what is written for ssh, nodes each other by the names of DNS.
         let known = self.print("ssh-config", &["--direct", "--user", "pi"])?;
-        let root = self.machine("head").root.join("home/pi/.ssh/bramble");
-        fs::write(root, known).map_err(failed)
+        let head = self.machine(HEAD);
+        fs::write(head.root.join("home/pi/.ssh/bramble"), known).map_err(failed)?;
+        head.run(&guide()?).map(drop)
     }
 
     /// Returns the host file as users print it.
@@ -204,15 +210,32 @@ impl Stage {
     }
 }
 
-/// Makes the key pair that the user has on all computers, as `docs/guide/nodes.md` has it.
+/// Makes the key pair on the head, and has the nodes accept it: what `ssh-copy-id` does, which asks
+/// for a password.
 fn make_keys() -> Result<()> {
-    let keys = keys();
-    run("mkdir", &["-p", &keys])?;
-    run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &format!("{keys}/id_ed25519")])?;
-    run("cp", &[&format!("{keys}/id_ed25519.pub"), &format!("{keys}/authorized_keys")])?;
-    let config =
-        format!("Include bramble\nHost *\n    Port {PORT}\n    StrictHostKeyChecking accept-new\n");
-    fs::write(format!("{keys}/config"), config).map_err(failed)
+    let (head, node) = (keys(HEAD), keys("node"));
+    run("mkdir", &["-p", &head, &node])?;
+    run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &format!("{head}/id_ed25519")])?;
+    for folder in [&head, &node] {
+        run("cp", &[&format!("{head}/id_ed25519.pub"), &format!("{folder}/authorized_keys")])?;
+    }
+    let everywhere = format!("Host *\n    Port {PORT}\n");
+    fs::write(format!("{node}/config"), &everywhere).map_err(failed)?;
+    let head_config = format!("Include bramble\n{everywhere}    StrictHostKeyChecking accept-new\n");
+    fs::write(format!("{head}/config"), head_config).map_err(failed)
+}
+
+/// Returns the loop of `docs/guide/nodes.md` that gives all nodes the key pair, without its question
+/// for a password; the nodes' names are those that the host file has.
+fn guide() -> Result<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/nodes.md");
+    let text = fs::read_to_string(path).map_err(failed)?;
+    let start = text.find("for node in $(bramblegate nodes --format hostfile); do");
+    let steps = start.and_then(|at| text.get(at..)?.split_once("done\n"));
+    let (steps, _) = steps.ok_or_else(|| Error(format!("{path} has no such loop")))?;
+    let lines = steps.lines().filter(|line| !line.contains("ssh-copy-id"));
+    let kept = lines.collect::<Vec<_>>().join("\n");
+    Ok(kept.replace("$(bramblegate nodes --format hostfile)", "rpi1 rpi2 rpi3") + "\ndone")
 }
 
 /// Returns what a node's DHCP client makes of its lease: resolver and domain.
