@@ -23,7 +23,8 @@ if [ "$(cat "$tools.stamp" 2>/dev/null || true)" != "$stamp" ]; then
     echo "cross: making roots with Rust, a compiler and libraries for $architecture in $tools; this happens once and takes minutes" >&2
     rm -rf "$tools" "$libraries" "$tools.stamp"
     mkdir -p "$(dirname "$tools")"
-    slim=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
+    # The release itself, without its updates: the same commit meets the same compiler and libraries.
+    slim=(--setup-hook='sed -i "/-security\|-updates/d" "$1"/etc/apt/sources.list' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
         --dpkgopt='path-exclude=/usr/share/locale/*')
     mmdebstrap --quiet --variant=minbase --format=directory --architectures="$(dpkg --print-architecture),$architecture" \
         --include="rustc,cargo,gcc,libc6-dev,pkg-config,gcc-$gnu,libstd-rust-dev:$architecture" "${slim[@]}" trixie "$tools"

@@ -135,6 +135,6 @@ fn overlap(release: &'static str, cluster_port_last: bool) -> Result<()> {
     println!("{release}: head and nodes, in an overlap: {:.2} s", sorted.seconds);
     // From a node too: the head is not among those that work, and forwards nothing.
     let sorted = stage.run(&Job { from: "rpi3", hosts: &stage.host_file()?, processes: 3 })?;
-    assert_eq!(sorted.hosts, ["rpi1", "rpi2", "rpi3"]);
+    assert_eq!(sorted.hosts, ["rpi3", "rpi1", "rpi2"], "it begins where it was started");
     Ok(())
 }

@@ -221,7 +221,8 @@ fn make_keys() -> Result<()> {
     }
     let everywhere = format!("Host *\n    Port {PORT}\n");
     fs::write(format!("{node}/config"), &everywhere).map_err(failed)?;
-    let head_config = format!("Include bramble\n{everywhere}    StrictHostKeyChecking accept-new\n");
+    let head_config =
+        format!("Include bramble\n{everywhere}    StrictHostKeyChecking accept-new\n");
     fs::write(format!("{head}/config"), head_config).map_err(failed)
 }
 

@@ -27,6 +27,8 @@ fn power_on(world: &mut World) -> Result<()> {
 /// The plug is pulled; what is on the disk is as it was kept. Returns who usually takes how long.
 fn power_cut(world: &mut World) -> Result<Vec<(String, u64)>> {
     world.stop_gateway("KILL", STOP)?;
+    // What was killed is the parent of the gateway.
+    until("it is gone", || world.status().is_err())?;
     let file = format!("{HOME}/state/usual-times");
     let kept = fs::read_to_string(&file).map_err(|error| Error(format!("{file}: {error}")))?;
     println!("{kept}");

@@ -28,9 +28,9 @@ keys! {
         "shutdown.timeout", duration(seconds(5), seconds(3600)), Toml("\"90s\"");
 
     /// Devices in the cluster's network that are not its nodes, such as a printer or a disk station.
-    /// `bramblegate shutdown` leaves them alone. A device that is neither in the settings nor in a
-    /// group, and refuses the key, is left out without this, as a visitor's laptop is. But where
-    /// the settings have no node at all, every device counts.
+    /// `bramblegate shutdown` leaves them alone. A visitor's laptop needs no entry: a device that is
+    /// neither in the settings nor in a group is left out if it refuses the key. But if the settings
+    /// have no node at all, every device counts.
     SHUTDOWN_EXCEPT: Vec<String> =
         "shutdown.except",
         texts!("a node's name such as \"printer\", or a glob such as \"laptop*\"", rule::member),
