@@ -31,6 +31,8 @@ if [ "$(cat "$tools.stamp" 2>/dev/null || true)" != "$stamp" ]; then
     # Only unpacked: nothing of it is run.
     mmdebstrap --quiet --variant=extract --format=directory --architectures="$architecture" \
         --include="libc6-dev,libgcc-12-dev,libnftnl-dev,libmnl-dev" "${slim[@]}" bookworm "$libraries"
+    # libm.so leads to /lib/…, where Debian 13's is: programs would ask for functions that Debian 12 does not have.
+    find "$libraries/usr/lib" -type l -lname '/*' | while read -r link; do ln -sfnr "$libraries$(readlink "$link")" "$link"; done
     echo "$stamp" >"$tools.stamp"
 fi
 

@@ -23,5 +23,5 @@ for program in bramblegate bramblegate-web bramblegate-snmp bramblegate-clat bra
     emulated "$program" --version | grep -F "$version"
 done
 emulated bramblegate check -c packaging/bramblegate.toml
-emulated bramblegate print ruleset -c packaging/bramblegate.toml | grep -q '^table inet bramblegate'
+emulated bramblegate completions bash | bash -n
 echo "emulated: the programs for $architecture run on a $cpu"

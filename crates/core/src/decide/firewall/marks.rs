@@ -39,8 +39,7 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     }
     let overlap = heard(input).is_some();
     if let Some(port) = &input.cluster_port {
-        let from_cluster =
-            [Match::Input(port.clone()), Match::Family(Family::Ipv4), Match::ToThisMachine];
+        let from_cluster = [Match::Input(port.clone()), Match::ToThisMachine];
         let note = Action::Sample(Family::Ipv4, HEARD);
         entering.extend(overlap.then(|| rule(from_cluster, note, "who is in the cluster")));
         entering.push(rule(
