@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build release demo test clients-test observability-test clat-test web-test soak lint bench deb deb-test system-test pi-test fuzz install uninstall clean
+.PHONY: help toolchain build release demo test clients-test mpi-test observability-test clat-test web-test soak lint bench deb deb-test system-test pi-test fuzz install uninstall clean
 
 help: ## this list
 	@echo "Bramblegate: gateway and panel for the head node of a small cluster"
@@ -52,6 +52,13 @@ clients-test: toolchain ## uplinks with the DHCP clients of Debian 12 and 13
 	@scripts/packages.sh clients
 	@scripts/client-roots.sh $(TARGET)/client-roots
 	$(CARGO) test --locked --test clients -- $(ARGS)
+
+# needs root; ARGS="trixie" picks some
+mpi-test: toolchain ## a sort on one, two and three nodes by Open MPI
+	@scripts/packages.sh mpi
+	@scripts/mpi-roots.sh $(TARGET)/mpi-roots
+	$(CARGO) build --locked --workspace
+	$(CARGO) test --locked --test mpi -- --nocapture $(ARGS)
 
 # avahi-browse, and the libraries of both programs.
 AVAHI = avahi-utils libavahi-core7 libavahi-client3 libavahi-common3 libavahi-common-data libdaemon0

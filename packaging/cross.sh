@@ -23,13 +23,16 @@ if [ "$(cat "$tools.stamp" 2>/dev/null || true)" != "$stamp" ]; then
     echo "cross: making roots with Rust, a compiler and libraries for $architecture in $tools; this happens once and takes minutes" >&2
     rm -rf "$tools" "$libraries" "$tools.stamp"
     mkdir -p "$(dirname "$tools")"
-    slim=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
+    # The release itself, without its updates: the same commit meets the same compiler and libraries.
+    slim=(--setup-hook='sed -i "/-security\|-updates/d" "$1"/etc/apt/sources.list' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
         --dpkgopt='path-exclude=/usr/share/locale/*')
     mmdebstrap --quiet --variant=minbase --format=directory --architectures="$(dpkg --print-architecture),$architecture" \
         --include="rustc,cargo,gcc,libc6-dev,pkg-config,gcc-$gnu,libstd-rust-dev:$architecture" "${slim[@]}" trixie "$tools"
     # Only unpacked: nothing of it is run.
     mmdebstrap --quiet --variant=extract --format=directory --architectures="$architecture" \
         --include="libc6-dev,libgcc-12-dev,libnftnl-dev,libmnl-dev" "${slim[@]}" bookworm "$libraries"
+    # libm.so leads to /lib/…, where Debian 13's is: programs would ask for functions that Debian 12 does not have.
+    find "$libraries/usr/lib" -type l -lname '/*' | while read -r link; do ln -sfnr "$libraries$(readlink "$link")" "$link"; done
     echo "$stamp" >"$tools.stamp"
 fi
 

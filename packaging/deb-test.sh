@@ -85,8 +85,9 @@ same_bits_twice() {
     if grep -laE "$top|${CARGO_HOME:-$HOME/.cargo}/registry" "$built"/bramblegate{,-web,-snmp,-clat,-lab}; then return 1; fi
 }
 
+# Those for other architectures too, where `make deb ARCH=` has made some.
 lintian_has_nothing() {
-    lintian --fail-on error,warning --suppress-tags bad-distribution-in-changes-file "target/debian/"*"_${version}_$architecture.deb"
+    lintian --fail-on error,warning --suppress-tags bad-distribution-in-changes-file "target/debian/"*"_${version}_"*.deb
 }
 
 installed_size() {
@@ -120,7 +121,7 @@ debians_own_rust_packs() {
             ${http_proxy:+"http_proxy=$http_proxy"} ${https_proxy:+"https_proxy=$https_proxy"} \
             cargo install --quiet --locked --root /tmp/tools --target-dir /tmp/build --no-default-features \
             --version "=$version" cargo-deb
-    ' rust "$top/$target/deb/roots/rust" "$work/overlay" "${CARGO_HOME:-$HOME/.cargo}" "$version"
+    ' rust "$top/$target/deb/roots/rust/trixie" "$work/overlay" "${CARGO_HOME:-$HOME/.cargo}" "$version"
 }
 
 # usage: inside RELEASE; the rest is packaging/deb-inside.sh, in the root.

@@ -106,6 +106,7 @@ elif [ "$architecture" = "$native" ]; then
 else
     packaging/cross.sh "$architecture" "$triple"
     built=target/deb/build/$triple/release
+    packaging/emulated.sh "$architecture" "$built"
 fi
 built=$(cd "$built" && pwd)
 # Completions are written by the program: by one of this machine.

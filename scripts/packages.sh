@@ -1,6 +1,6 @@
 #!/bin/bash
 # packages.sh PURPOSE...: what a purpose needs from the distribution (Debian 12 and 13, Raspberry Pi OS), and only what is
-# missing, is named and installed. PURPOSE: build, demo, test, clients, observability, clat, web, bench, deb, cross,
+# missing, is named and installed. PURPOSE: build, demo, test, clients, mpi, observability, clat, web, bench, deb, cross,
 # deb-test, lint, system, pi, ci.
 #   NO_INSTALL=1   name what is missing and stop with 69
 #   --list         print the packages of the purposes, installed or not
@@ -39,6 +39,7 @@ test   | cmd pdsh                | pdsh                   | the same
 test   | cmd tayga                | tayga                  | the NAT64 of a hall that speaks only IPv6
 test   | cmd sysctl               | procps                 | settings of the private networks
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
+mpi    | cmd mmdebstrap           | mmdebstrap             | small roots of two releases, with Open MPI
 observability | cmd snmpd          | snmpd                  | the SNMP agent of the system
 observability | cmd snmpwalk       | snmp                   | asks it
 observability | cmd snmptrapd      | snmptrapd              | receives notifications
@@ -140,7 +141,7 @@ for purpose in "$@"; do
     demo) purposes+="build demo " ;;
     test) purposes+="build demo test " ;;
     web) purposes+="build demo test web " ;;
-    clients) purposes+="build demo test clients " ;;
+    clients | mpi) purposes+="build demo test $purpose " ;;
     observability) purposes+="build demo test observability " ;;
     clat) purposes+="build clat " ;;
     bench) purposes+="build demo test bench " ;;

@@ -99,6 +99,7 @@ const TRIED: &[(&str, &str, &str)] = &[
     (r"iotop -o", "tests/clients/cases.rs", "forms"),
     (r"du -xh / | sort -h | tail", "tests/clients/cases.rs", "forms"),
     (r"du -xh {} | sort -h | tail", "tests/system/guest/steps/70-shares.sh", "share_is_full"),
+    (r"umount -l {} && mount {}", "tests/netns/stories/share.rs", "disk_comes_fills_and_is_pulled"),
     (r"mount {}", "tests/system/guest/steps/70-shares.sh", "share_is_exported"),
     (
         r"systemctl restart nfs-server",

@@ -22,7 +22,7 @@ use crate::files::folder::{Folder, PUBLIC};
 use crate::files::reading;
 use crate::view::share::{exports, server};
 use crate::watch::link;
-use crate::watch::share::mounted;
+use crate::watch::share::is_mounted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,9 +87,8 @@ struct Change {
 /// Writes both files, or takes them away, below `root`.
 fn apply(settings: &Settings, root: &Path) -> io::Result<Change> {
     let mounts = reading::text(&Path::new("/").join(MOUNTS))?;
-    let is_there = |share: &&Share| {
-        is_itself(&share.path) && mounted(Path::new("/"), &mounts, &share.path).is_some()
-    };
+    let is_there =
+        |share: &&Share| is_itself(&share.path) && is_mounted(Path::new("/"), &mounts, &share.path);
     let shares: Vec<&Share> = settings.shares.iter().filter(is_there).collect();
     let networks = if shares.is_empty() { Vec::new() } else { networks(&kernel(settings)?) };
     let exports = exports(&shares, &networks);

@@ -163,13 +163,18 @@ fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
         .map_err(|unknown| report("shutdown", &unknown))?;
     let up = [NodeHealth::Up, NodeHealth::Degraded].map(|health| health.to_string());
     let down = NodeHealth::Down.to_string();
-    let nodes = Known::of_status(&status).nodes.into_iter().filter(|node| node.health != down);
+    let known = Known::of_status(&status).nodes;
+    let are_named = known.iter().any(super::nodes::known::Node::is_named);
+    let nodes = known
+        .into_iter()
+        .filter(|node| node.health != down && !settings.shutdown.spares(&node.name));
     let target = |node: super::nodes::known::Node| {
         let domain = &settings.cluster.domain;
         Some(Target {
             alias: format!("{}.{domain}", node.name),
             address: node.address?,
             is_up: up.contains(&node.health),
+            counts: node.is_named() || !are_named,
             name: node.name,
             user: settings.shutdown.user.clone(),
             key: path.clone(),

@@ -415,7 +415,8 @@ fn head(words: &mut Words<'_>) -> Result<Head> {
     })
 }
 
-/// The only shared disk, where it is there: "share /mnt/usb free 40 exported".
+/// The only shared disk, where it is there: "share /mnt/usb free 40 exported"; "share /mnt/usb
+/// pulled", "share missing".
 fn share(words: &mut Words<'_>) -> Result<ShareSeen> {
     let mut seen = ShareSeen { installed: !words.flag("no-server"), ..ShareSeen::default() };
     seen.clients.extend(words.after("from")?.map(parse::<Ipv4Addr>).transpose()?);
@@ -423,6 +424,10 @@ fn share(words: &mut Words<'_>) -> Result<ShareSeen> {
         return Ok(seen);
     }
     let path = PathBuf::from(words.next()?);
+    if words.flag("pulled") {
+        seen.pulled.insert(path);
+        return Ok(seen);
+    }
     let disk = Disk {
         free: words.after("free")?.map(parse).transpose()?,
         read_only: words.flag("read-only"),

@@ -197,10 +197,15 @@ impl Check<'_> {
 impl Group {
     /// Returns whether one of its members' globs means this name.
     pub fn takes(&self, name: &str) -> bool {
-        let folded = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
-        let globs = self.members.iter().filter_map(|text| glob::Pattern::new(text).ok());
-        globs.into_iter().any(|glob| glob.matches_with(name, folded))
+        means(&self.members, name)
     }
+}
+
+/// Returns whether one of these globs means a name, in upper or lower case.
+pub fn means(globs: &[String], name: &str) -> bool {
+    let folded = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
+    let mut globs = globs.iter().filter_map(|text| glob::Pattern::new(text).ok());
+    globs.any(|glob| glob.matches_with(name, folded))
 }
 
 fn group(numbered: &Numbered<'_>) -> Group {

@@ -600,4 +600,13 @@ pub struct Shutdown {
     /// without it the nodes are not shut down
     pub key: Option<PathBuf>,
     pub timeout: Duration,
+    /// names and globs of what is left alone
+    pub except: Vec<String>,
+}
+
+impl Shutdown {
+    /// Returns whether a device of this name is left alone.
+    pub fn spares(&self, name: &str) -> bool {
+        group::means(&self.except, name)
+    }
 }

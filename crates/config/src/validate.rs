@@ -370,6 +370,7 @@ impl Check<'_> {
             user: self.get(&keys::SHUTDOWN_USER)?,
             key: self.get(&keys::SHUTDOWN_KEY),
             timeout: self.get(&keys::SHUTDOWN_TIMEOUT)?,
+            except: self.get(&keys::SHUTDOWN_EXCEPT)?,
         })
     }
 

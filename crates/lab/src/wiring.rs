@@ -105,6 +105,17 @@ pub fn lay_foundation() -> Result<()> {
     ip("head", "link set lo up\n")
 }
 
+/// Makes the head's cluster port anew, before anything uses it: its kernel index is then the highest,
+/// as where that port is found after the uplinks.
+pub fn renew_cluster_port() -> Result<()> {
+    ip("head", "link del eth0\n")?;
+    let port = format!(
+        "link add eth0 netns head address {HEAD_MAC}c0:00 type veth peer name head netns switch\n"
+    );
+    ip("", &port)?;
+    ip("switch", "link set head master sw0 up\n")
+}
+
 /// Returns the hardware address of a node.
 pub fn node_mac(number: u8) -> String {
     format!("b8:27:eb:00:00:{number:02x}")

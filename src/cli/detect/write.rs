@@ -35,6 +35,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("share.name", "\"usb\""),
     ("share.access", "\"rw\""),
     ("shutdown.key", "\"/etc/bramblegate/shutdown_key\""),
+    ("shutdown.except", "[\"laptop*\"]"),
     ("gpio.chip", "\"pinctrl-bcm2711\""),
     ("buttons.enabled", "true"),
     ("buttons.next", "5"),

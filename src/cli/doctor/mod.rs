@@ -13,6 +13,7 @@ mod link;
 mod panel;
 mod report;
 mod routing;
+mod share;
 mod snmp;
 mod sockets;
 #[cfg(test)]
@@ -196,6 +197,7 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("no default route uses the cluster interface", host::default_route),
     ("no other program's routing rule takes the cluster's packets", routing::rules),
     ("no other computer has an address of the head", routing::addresses),
+    ("shared disks are there, and the nodes get them", share::disks),
     ("snmpd answers for the cluster, if that was set up", snmp::answers),
     ("the status page runs, and users reach it", web::page),
     ("what is written lasts", host::overlay),

@@ -1,5 +1,6 @@
 mod dhcp;
 mod routing;
+mod share;
 mod swap;
 mod uplink;
 mod web;

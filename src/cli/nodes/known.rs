@@ -27,6 +27,14 @@ pub struct Node {
     pub health: String,
 }
 
+impl Node {
+    /// Returns whether the settings speak of it, by its name or as a member of a group. Others may
+    /// be visitors.
+    pub fn is_named(&self) -> bool {
+        !self.found || self.group.is_some()
+    }
+}
+
 /// What `ssh` and a hosts file need to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Known {

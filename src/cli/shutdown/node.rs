@@ -32,6 +32,8 @@ pub struct Target {
     pub address: IpAddr,
     /// its probes are answered now
     pub is_up: bool,
+    /// it is a node of the cluster, whether or not it takes the key
+    pub counts: bool,
     /// by which its host key is known
     pub alias: String,
     pub user: String,
@@ -48,6 +50,8 @@ pub enum Stage {
     Off,
     /// it does not power off; why
     Refused(String),
+    /// it does not power off, and need not be a node of the cluster; why
+    LeftOut(String),
     /// it does not answer at all
     Silent,
 }
@@ -79,6 +83,13 @@ impl Target {
 
     /// Has it power off, by ssh: [`Stage::Going`], or why not.
     pub async fn ask(&self) -> Stage {
+        match self.ask_node().await {
+            Stage::Refused(why) if !self.counts => Stage::LeftOut(why),
+            stage => stage,
+        }
+    }
+
+    async fn ask_node(&self) -> Stage {
         let line = self.command();
         let (program, arguments) = line.split_at(1);
         let mut command = Command::new(program.concat());
@@ -190,6 +201,7 @@ mod tests {
             name: "rpi1".to_owned(),
             address: IpAddr::from([192, 168, 50, 11]),
             is_up: true,
+            counts: true,
             alias: "rpi1.bramble".to_owned(),
             user: user.to_owned(),
             key: "/etc/bramblegate/shutdown_key".into(),

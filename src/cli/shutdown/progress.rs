@@ -41,9 +41,12 @@ impl Progress {
             Stage::Going => output::out(&format!("{name}: powers off\n")),
             Stage::Off => output::out(&format!("{name}: off\n")),
             Stage::Silent => output::out(&format!("{name}: does not answer, so it is left out\n")),
+            Stage::LeftOut(why) => {
+                output::out(&format!("{name}: not in the settings, so it is left out: {why}\n"));
+            }
             Stage::Refused(why) => output::err(&format!("{name}: still up: {why}\n")),
         }
-        if matches!(stage, Stage::Silent | Stage::Refused(_)) {
+        if matches!(stage, Stage::Silent | Stage::LeftOut(_) | Stage::Refused(_)) {
             self.staying.push_back(name.clone());
         }
         *known = stage;
@@ -51,7 +54,9 @@ impl Progress {
 
     /// Returns who is not off yet.
     pub fn waiting(&self) -> impl Iterator<Item = &str> {
-        let up = |(_, stage): &&(String, Stage)| !matches!(stage, Stage::Off | Stage::Silent);
+        let up = |(_, stage): &&(String, Stage)| {
+            !matches!(stage, Stage::Off | Stage::Silent | Stage::LeftOut(_))
+        };
         self.nodes.iter().filter(up).map(|(name, _)| name.as_str())
     }
 

@@ -22,6 +22,7 @@ mod loaders;
 mod loading;
 mod names;
 mod netboot;
+mod power_on;
 mod remedies;
 mod restart;
 mod rogue;
@@ -409,6 +410,7 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("succession::answers_of_a_portal_end_with_it", succession::answers_of_a_portal_end_with_it),
     ("status::many_clients_are_served", status::many_clients_are_served),
+    ("share::disk_comes_fills_and_is_pulled", share::disk_comes_fills_and_is_pulled),
     ("share::nfs_is_for_nodes_alone", share::nfs_is_for_nodes_alone),
     ("status::client_that_never_reads_is_closed", status::client_that_never_reads_is_closed),
     ("status::socket_moves_at_a_reload", status::socket_moves_at_a_reload),
@@ -433,6 +435,11 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("inventory::changes_at_once_are_all_written", inventory::changes_at_once_are_all_written),
     ("inventory::control_socket_moves_at_a_reload", inventory::control_socket_moves_at_a_reload),
+    (
+        "power_on::node_that_is_not_back_in_its_usual_time_is_named",
+        power_on::node_that_is_not_back_in_its_usual_time_is_named,
+    ),
+    ("shutdown::laptop_in_the_cluster_is_left_out", shutdown::laptop_in_the_cluster_is_left_out),
     (
         "shutdown::nodes_are_off_and_a_straggler_is_named",
         shutdown::nodes_are_off_and_a_straggler_is_named,

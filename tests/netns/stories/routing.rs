@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bramblegate_lab::file::Internet;
 use bramblegate_lab::shell::{exec, ip, must};
-use bramblegate_lab::{Error, Result, World};
+use bramblegate_lab::{Error, Result, World, wiring};
 
 use super::client::inside;
 use super::scene::{
@@ -351,12 +351,7 @@ fn mpi(cluster_port_last: bool) -> Result<()> {
         PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
     before_start(&venue, |world| {
         if cluster_port_last {
-            must("head", "ip link del eth0")?;
-            must(
-                "switch",
-                "ip link add head type veth peer name eth0 && ip link set head master sw0 up",
-            )?;
-            must("switch", "nsenter --net=/run/netns/head true; ip link set eth0 netns head")?;
+            wiring::renew_cluster_port()?;
         }
         let index = |port: &str| must("head", &format!("cat /sys/class/net/{port}/ifindex"));
         let (cluster, uplink): (String, String) = (index("eth0")?, index("eth1")?);
@@ -372,6 +367,11 @@ fn mpi(cluster_port_last: bool) -> Result<()> {
         })?;
         ensure("and the head's own", heard("rpi1", "192.168.50.1:5000")? == "hello")?;
         ensure("the head finds the node", heard("head", "192.168.50.11:5000")? == "hello")?;
+        // Open MPI binds to one of the head's addresses: that of the port with the lower index.
+        for own in ["192.168.50.126", "192.168.50.1"] {
+            let line = format!("nc -w 3 -s {own} 192.168.50.11 5000 </dev/null");
+            ensure(&format!("from {own}"), must("head", &line)? == "hello")?;
+        }
         try_from(world, "rpi1", "ping 192.168.50.126")?;
         try_from(world, "laptop", "tcp 192.168.50.126:22")?;
         try_from(world, "laptop", "ping 192.168.50.126")?;

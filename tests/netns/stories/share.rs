@@ -1,10 +1,15 @@
-//! Disks that the nodes use by NFS: this kernel need not have the server, but it has its port and our
-//! rules.
+//! Disks that the nodes use by NFS: this kernel need not have the server, but it has its port, our
+//! rules, and mounts.
 
-use bramblegate_lab::Result;
-use bramblegate_lab::shell::must;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use super::scene::{PLAIN, ensure, online, try_from};
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::{must, run, spawn, within};
+use bramblegate_lab::{Error, Result, World};
+
+use super::scene::{PLAIN, alert, ensure, is, online, try_from, until};
 
 /// Whatever listens at the port of NFS on the head, by IPv4 and IPv6: nodes reach it, the venue
 /// does not, not even at the head's address in the cluster.
@@ -39,4 +44,117 @@ pub fn nfs_is_for_nodes_alone() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// What is mounted, and what the NFS server would have on record, in the mount namespace of the
+/// gateway alone. The disk is in memory; the kernel's list of disks is covered, so that it can be
+/// plugged in and pulled.
+const PREPARE: &str = "
+mount -t tmpfs tmpfs /mnt && mkdir /mnt/usb
+mount -t tmpfs tmpfs /sys/class/block
+mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/nfs
+echo '/dev/stick1 /mnt/usb tmpfs size=4m 0 0' >HOME/fstab
+mount --bind HOME/fstab /etc/fstab
+";
+const EXPORTED: &str = "printf '/mnt/usb\\t192.168.50.0/24(rw)\\n' >/var/lib/nfs/etab";
+
+/// What was not rung for is seen after this time at the latest: mounts ring, a pulled disk does not.
+const LOOKED_AT: Duration = Duration::from_secs(17);
+
+/// Runs a line of shell as root of the head, in the gateway's mounts.
+fn at_head(world: &mut World, line: &str) -> Result<String> {
+    let gateway = world.gateway().ok_or_else(|| Error("no gateway".into()))?.id().to_string();
+    let line = line.replace("HOME", HOME);
+    run("nsenter", &["-t", &gateway, "--mount", "--net", "sh", "-euc", &line])
+}
+
+/// Returns what root's unit writes for the NFS server, when it is started now.
+fn exports(world: &mut World) -> Result<String> {
+    let program = crate::program().display().to_string();
+    at_head(world, &format!("{program} share-apply --root HOME/etc -c HOME/bramblegate.toml"))?;
+    let file = format!("{HOME}/etc/etc/exports.d/bramblegate.exports");
+    Ok(fs::read_to_string(file).unwrap_or_default())
+}
+
+fn soon(what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while !is_so() {
+        if start.elapsed() > LOOKED_AT {
+            return Err(Error(format!("not within {LOOKED_AT:?}: {what}")));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("{what}: after {:?}", start.elapsed());
+    Ok(())
+}
+
+fn shows(world: &World, words: &str) -> bool {
+    world.glass().concat().contains(words)
+}
+
+/// The order for root's unit, which a path unit waits for.
+fn order() -> String {
+    fs::read_to_string(format!("{HOME}/run/share")).unwrap_or_default()
+}
+
+/// A disk is missing, mounted, used, full, read-only, pulled and back, by real mounts: each is on
+/// the display and in the alerts, it is exported only while it is there, and the remedies help.
+pub fn disk_comes_fills_and_is_pulled() -> Result<()> {
+    let settings =
+        "[vitals]\ndisk_free_below = \"10%\"\n[[share]]\npath = \"/mnt/usb\"\nname = \"usb\"\n";
+    online(&format!("settings = '''\n{settings}'''\n{PLAIN}"), |world| {
+        at_head(world, PREPARE)?;
+        until("it is missing", || alert(world, "share-missing").is_some())?;
+        until("on the display", || shows(world, "usb MISSING"))?;
+        ensure("the folder is not exported", exports(world)?.is_empty())?;
+
+        at_head(world, "mkdir /sys/class/block/stick1")?;
+        carry_out(world, "share-missing")?;
+        until("it is mounted", || is(world, "shares.usb.mounted", "true"))?;
+        until("no alert", || alert(world, "share-*").is_none())?;
+        ensure(&order(), order().contains("/mnt/usb rw true\n192.168.50.0/24\n"))?;
+        let to_cluster = "/mnt/usb 192.168.50.0/24(rw,";
+        ensure("exported to the cluster", exports(world)?.contains(to_cluster))?;
+
+        // A node that is connected, as the kernel's own list of connections has it.
+        let log = PathBuf::from(format!("{HOME}/nfs.log"));
+        let _server = spawn(within("head", "nc").args(["-lk", "2049"]), &log)?;
+        let _node =
+            spawn(within("rpi1", "sh").args(["-c", "sleep 120 | nc 192.168.50.1 2049"]), &log)?;
+        at_head(world, EXPORTED)?;
+        soon("who uses it", || is(world, "shares.usb.clients", "[\"rpi1\"]"))?;
+        ensure("it is exported", is(world, "shares.usb.exported", "true"))?;
+        until("on the display", || shows(world, "usb 100% 1 node"))?;
+
+        at_head(world, "head -c 3900k /dev/zero >/mnt/usb/filler")?;
+        soon("it is full", || alert(world, "share-full").is_some())?;
+        until("on the display", || shows(world, "usb FULL"))?;
+        ensure("the remedy names what", carry_out(world, "share-full")?.contains("/mnt/usb"))?;
+        at_head(world, "rm /mnt/usb/filler; mount -o remount,ro /mnt/usb")?;
+        soon("it is read-only", || alert(world, "share-read-only").is_some())?;
+        until("on the display", || shows(world, "usb READONLY"))?;
+        at_head(world, "mount -o remount,rw /mnt/usb")?;
+        soon("no alert", || alert(world, "share-*").is_none())?;
+
+        at_head(world, "rmdir /sys/class/block/stick1")?;
+        soon("it was pulled", || {
+            alert(world, "share-missing").is_some_and(|text| text.contains("was pulled"))
+        })?;
+        until("on the display", || shows(world, "usb MISSING"))?;
+        ensure(&order(), order().contains("/mnt/usb rw false\n"))?;
+        ensure("it is withdrawn", exports(world)?.is_empty())?;
+        at_head(world, "mkdir /sys/class/block/stick1")?;
+        carry_out(world, "share-missing")?;
+        until("it is back", || alert(world, "share-*").is_none())?;
+        ensure("and exported", exports(world)?.contains(to_cluster))
+    })
+}
+
+/// Carries out the command at the end of an alert, without `sudo`.
+fn carry_out(world: &mut World, code: &str) -> Result<String> {
+    let text = alert(world, code).ok_or_else(|| Error(format!("no alert {code}")))?;
+    let command = text.split_once(": sudo ").map(|(_, command)| command.replace("sudo ", ""));
+    let command = command.ok_or_else(|| Error(format!("no command in {text}")))?;
+    println!("{command}");
+    at_head(world, &command)
 }

@@ -227,6 +227,36 @@ pub fn four_nodes_take_no_longer_than_the_slowest() -> Result<()> {
     })
 }
 
+/// A laptop in the cluster's network that refuses the key: it holds neither nodes nor head up. One
+/// that the settings spare is not even asked.
+pub fn laptop_in_the_cluster_is_left_out() -> Result<()> {
+    packing(&[], |world, servers| {
+        stranger_appears()?;
+        until("it is up", || is(world, "nodes.node-00-00-77.health", "up"))?;
+        // It is behind the third node's cable: each has its own server now.
+        servers.pop();
+        for (address, options) in [("192.168.50.13", &[][..]), (STRANGER, &["-w"][..])] {
+            run("rm", &["-f", &format!("{HOME}/key-rpi3"), &format!("{HOME}/sshd-rpi3.pid")])?;
+            servers.push(sshd_with("rpi3", &format!("{address}:22"), options)?);
+        }
+        let drop_in = format!("{HOME}/bramblegate.toml.d/50-venue.toml");
+        let plain = read("bramblegate.toml.d/50-venue.toml");
+        write(&drop_in, &format!("{plain}except = [\"NODE-*\"]\n"), 0o644)?;
+        let (code, plan) = shut_down(world, &["--all", "--dry-run"])?;
+        ensure("it is spared", code == 0 && plan.lines().count() == 4 && !plan.contains(STRANGER))?;
+        write(&drop_in, &plain, 0o644)?;
+        let (code, text) = shut_down(world, &["--all", "--yes"])?;
+        let left_out = "node-00-00-77: not in the settings, so it is left out: ";
+        ensure(
+            "why it is left out",
+            text.contains(left_out) && text.contains("Permission denied"),
+        )?;
+        ensure("all nodes are off", code == 0 && text.contains("3 of 3 nodes are off"))?;
+        ensure("then the head", read("systemctl.log") == "--no-block poweroff\n")?;
+        ensure("the journal names no one", !world.journal().contains("still up after"))
+    })
+}
+
 /// Carries out the command of a help line, as it is printed but without `sudo`. ssh-keygen asks for
 /// the passphrase by a program.
 fn remedy(text: &str) -> Result<String> {

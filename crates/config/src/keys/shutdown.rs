@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Preset::{Toml, Words};
-use super::form::{duration, keys, seconds, text};
-use crate::grammar;
+use super::form::{duration, keys, seconds, text, texts};
+use crate::{grammar, rule};
 
 keys! {
     SHUTDOWN =
@@ -26,4 +26,13 @@ keys! {
     /// named.
     SHUTDOWN_TIMEOUT: Duration =
         "shutdown.timeout", duration(seconds(5), seconds(3600)), Toml("\"90s\"");
+
+    /// Devices in the cluster's network that are not its nodes, such as a printer or a disk station.
+    /// `bramblegate shutdown` leaves them alone. A visitor's laptop needs no entry: a device that is
+    /// neither in the settings nor in a group is left out if it refuses the key. But if the settings
+    /// have no node at all, every device counts.
+    SHUTDOWN_EXCEPT: Vec<String> =
+        "shutdown.except",
+        texts!("a node's name such as \"printer\", or a glob such as \"laptop*\"", rule::member),
+        Toml("[]");
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub struct ShareSeen {
     /// by mount point; those that are mounted, and whose device is there
     pub disks: BTreeMap<PathBuf, Disk>,
+    /// mount points whose disk is gone, and was not unmounted before
+    pub pulled: BTreeSet<PathBuf>,
     /// mount points that the NFS server exports (its table, exports(5))
     pub exported: BTreeSet<PathBuf>,
     /// who is connected to the NFS server

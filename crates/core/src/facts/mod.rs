@@ -29,7 +29,7 @@ mod web;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::Settings;
@@ -145,6 +145,12 @@ impl Facts {
     /// `started`: the head was off since, so that they are on their way back.
     pub fn restore_shut_down(&mut self, keys: BTreeSet<String>, started: bool) {
         self.nodes.restore_shut_down(keys, started, self.now);
+    }
+
+    /// Takes in how long nodes took after earlier starts of the machine, as
+    /// [`Nodes::usual_times`] returned it. `is_first`: this is the first run since it was started.
+    pub fn restore_usual(&mut self, times: BTreeMap<String, u64>, is_first: bool) {
+        self.nodes.restore_usual(times, is_first, self.now);
     }
 
     /// Takes an event in at `now` and returns what changed.

@@ -18,6 +18,10 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// hardware addresses of others.
 pub(super) const DRAINED: &str = "drained";
 
+/// In the state directory: how long nodes usually take after the machine was started, one a line:
+/// the number of that start ([`BOOT`]), seconds, and the node's name.
+pub(super) const USUAL: &str = "usual-times";
+
 impl Daemon {
     /// Carries an order out and answers when it is on disk.
     pub(super) async fn order(&mut self, request: Request) {
@@ -85,7 +89,29 @@ impl Daemon {
     pub(super) fn keep_orders(&mut self) {
         self.drained.keep(self.facts.nodes().drained());
         self.shut_down.keep(&shut_down_lines(&self.facts));
+        let learned = self.facts.nodes().usual_learned();
+        if std::mem::replace(&mut self.learned, learned) != learned {
+            self.usual.keep(&usual_lines(&self.facts));
+        }
     }
+}
+
+/// Takes in how long nodes took before. The first run since the machine was started finds no line
+/// of this start.
+pub(super) fn restore_usual(facts: &mut Facts, lines: &BTreeSet<String>) {
+    let boot = boot();
+    let is_first = !lines.iter().any(|line| line.starts_with(&boot));
+    let time = |line: &String| {
+        let (seconds, key) = line.split_once(' ')?.1.split_once(' ')?;
+        Some((key.to_owned(), seconds.parse().ok()?))
+    };
+    facts.restore_usual(lines.iter().filter_map(time).collect(), is_first);
+}
+
+fn usual_lines(facts: &Facts) -> BTreeSet<String> {
+    let boot = boot();
+    let times = facts.nodes().usual_times();
+    times.iter().map(|(key, seconds)| format!("{boot} {seconds} {key}")).collect()
 }
 
 /// Takes in whom an earlier run had shut down. Where that was before the machine's start, they are

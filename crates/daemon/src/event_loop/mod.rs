@@ -112,6 +112,10 @@ struct Daemon {
     drained: StateFile,
     /// the nodes that were shut down and are not back
     shut_down: StateFile,
+    /// how long nodes take after the machine was started
+    usual: StateFile,
+    /// how often such a time was learned, when they were kept last
+    learned: u64,
     /// the alerts that users know of, by code and subject
     known: StateFile,
     /// errors of those two, for the journal
@@ -156,20 +160,21 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     facts.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
     let (ipv6, unkept) = link::ipv6_for(&options.settings, &options.state_directory, None);
     facts.apply(&Event::Vital(ipv6), clock::now());
-    let places = [operator::ACKNOWLEDGED, commands::DRAINED, commands::SHUT_DOWN]
+    let places = [operator::ACKNOWLEDGED, commands::DRAINED, commands::SHUT_DOWN, commands::USUAL]
         .map(|name| options.state_directory.join(name));
-    let [known, drained, shut_down] = places.each_ref().map(|path| state_file::read(path));
+    let [known, drained, shut_down, usual] = places.each_ref().map(|path| state_file::read(path));
     let (acknowledged, unclear) = operator::restored(&known.lines);
     facts.apply(&Event::Acknowledgement(acknowledged), clock::now());
     facts.restore_drained(&drained.lines);
     commands::restore_shut_down(&mut facts, &shut_down.lines);
+    commands::restore_usual(&mut facts, &usual.lines);
     let (ordered, requests) = mpsc::channel(16);
     let (reported, lost) = mpsc::unbounded_channel();
-    let damages = [&known, &drained, &shut_down].map(|kept| kept.damage.clone());
+    let damages = [&known, &drained, &shut_down, &usual].map(|kept| kept.damage.clone());
     for damage in damages.into_iter().chain([unclear, unkept]).flatten() {
         let _ = reported.send(damage);
     }
-    let [known_place, drained_place, shut_down_place] = places;
+    let [known_place, drained_place, shut_down_place, usual_place] = places;
     let asked = Questions::default();
     let outputs = Outputs::spawn(&options, &events, asked.clone())?;
     let control = (options.settings.sockets.control.as_path(), ordered);
@@ -186,6 +191,8 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         read_again: false,
         drained: StateFile::spawn(drained_place, &drained, reported.clone()),
         shut_down: StateFile::spawn(shut_down_place, &shut_down, reported.clone()),
+        usual: StateFile::spawn(usual_place, &usual, reported.clone()),
+        learned: 0,
         known: StateFile::spawn(known_place, &known, reported),
         lost,
         facts,
@@ -444,6 +451,7 @@ impl Daemon {
         self.journal.write(&journal::stopping(stop));
         self.drained.finish().await;
         self.shut_down.finish().await;
+        self.usual.finish().await;
         self.known.finish().await;
         let settings = &self.options.settings;
         let remove = settings.gateway.on_stop == OnStop::Remove && stop == Stop::Terminated;

@@ -78,23 +78,29 @@ pub async fn run(
 
 /// Holds the count of errors with which each device was first seen: many sticks refuse a command
 /// when they are plugged in, and that is counted.
-type Devices = BTreeMap<String, u64>;
+pub type Devices = BTreeMap<String, u64>;
 
 /// Looks at everything once.
-fn look(root: &Path, paths: &[PathBuf], devices: &mut Devices) -> ShareSeen {
+pub fn look(root: &Path, paths: &[PathBuf], devices: &mut Devices) -> ShareSeen {
     let text = |path: &str| reading::text(&root.join(path)).unwrap_or_default();
     let mounts = text("proc/self/mountinfo");
-    let mounted = paths.iter().filter_map(|path| Some((path, mounted(root, &mounts, path)?)));
-    let disks = mounted.map(|(path, mount)| {
+    let (mut disks, mut pulled) = (BTreeMap::new(), BTreeSet::new());
+    for path in paths {
+        let Some(mount) = on_top(&mounts, path) else { continue };
+        if mount.is_pulled(root) {
+            pulled.insert(path.clone());
+            continue;
+        }
         let disk = Disk {
-            free: free(path),
+            free: free(&root.join(path.strip_prefix("/").unwrap_or(path))),
             read_only: mount.read_only,
             errors: errors(root, &mount.device, devices),
         };
-        (path.clone(), disk)
-    });
+        disks.insert(path.clone(), disk);
+    }
     ShareSeen {
-        disks: disks.collect(),
+        disks,
+        pulled,
         exported: exported(&text(EXPORTED), paths),
         clients: clients(&text("proc/net/tcp")),
         installed: EXPORTFS.iter().any(|path| root.join(path).exists()),
@@ -106,23 +112,39 @@ fn look(root: &Path, paths: &[PathBuf], devices: &mut Devices) -> ShareSeen {
 pub struct Mount {
     /// major and minor number, as `/sys/dev/block` has them
     device: String,
+    /// what was mounted, as the file system calls it: "/dev/sda1"
+    source: String,
     read_only: bool,
 }
 
-/// Returns what is mounted at `path`, by `/proc/self/mountinfo` (proc_pid_mountinfo(5)); `None`
-/// where nothing is, or its disk was pulled. The last mount is on top. One of autofs waits for a
-/// disk.
-pub fn mounted(root: &Path, mountinfo: &str, path: &Path) -> Option<Mount> {
+impl Mount {
+    /// Returns whether its device is gone. The kernel keeps the mount, of which each use fails.
+    fn is_pulled(&self, root: &Path) -> bool {
+        if !self.device.starts_with("0:") {
+            return !root.join("sys/dev/block").join(&self.device).exists();
+        }
+        // Major number 0: no one block device (btrfs), or none at all (network file systems).
+        let name = self.source.strip_prefix("/dev/").filter(|name| !name.contains('/'));
+        name.is_some_and(|name| !root.join("sys/class/block").join(name).exists())
+    }
+}
+
+/// Returns whether a disk is mounted at `path`, by `/proc/self/mountinfo`, and was not pulled.
+pub fn is_mounted(root: &Path, mountinfo: &str, path: &Path) -> bool {
+    on_top(mountinfo, path).is_some_and(|mount| !mount.is_pulled(root))
+}
+
+/// Returns what is mounted at `path` (proc_pid_mountinfo(5)), be its disk there or not. The last
+/// mount is on top. One of autofs waits for a disk.
+fn on_top(mountinfo: &str, path: &Path) -> Option<Mount> {
     let is_there =
         |line: &&str| line.split(' ').nth(4).is_some_and(|point| unescaped(point) == path);
     let line = mountinfo.lines().rev().find(is_there)?;
-    let device = line.split(' ').nth(2)?;
-    let (kind, rest) = line.split_once(" - ")?.1.split_once(' ')?;
-    let (_, options) = rest.split_once(' ')?;
-    // Major number 0: no block device (btrfs, network file systems).
-    let is_pulled = !device.starts_with("0:") && !root.join("sys/dev/block").join(device).exists();
-    let mount = Mount { device: device.to_owned(), read_only: parse::says_read_only(options) };
-    (kind != "autofs" && !is_pulled).then_some(mount)
+    let device = line.split(' ').nth(2)?.to_owned();
+    let mut rest = line.split_once(" - ")?.1.splitn(3, ' ');
+    let (kind, source, options) = (rest.next()?, rest.next()?.to_owned(), rest.next()?);
+    let mount = Mount { device, source, read_only: parse::says_read_only(options) };
+    (kind != "autofs").then_some(mount)
 }
 
 /// Returns a path in which blanks, backslashes and the like are three octal digits behind a
@@ -216,11 +238,17 @@ mod tests {
     #[test]
     fn a_disk_is_there_where_it_is_mounted_and_was_not_pulled() {
         let root = tempfile::tempdir().unwrap();
-        for device in ["8:1", "8:17"] {
-            fs::create_dir_all(root.path().join("sys/dev/block").join(device)).unwrap();
+        for device in ["sys/dev/block/8:1", "sys/dev/block/8:17", "sys/class/block/sdd"] {
+            fs::create_dir_all(root.path().join(device)).unwrap();
         }
-        let read_only =
-            |path: &str| mounted(root.path(), MOUNTS, Path::new(path)).map(|mount| mount.read_only);
+        put(root.path(), "proc/self/mountinfo", MOUNTS);
+        let places = ["/mnt/usb", "/media/my disk", "/mnt/pulled", "/mnt/waits", "/mnt/pool"];
+        let seen = || look(root.path(), &places.map(PathBuf::from), &mut Devices::default());
+        let read_only = |path: &str| {
+            let disk = seen().disks.get(Path::new(path)).map(|disk| disk.read_only);
+            assert_eq!(disk.is_some(), is_mounted(root.path(), MOUNTS, Path::new(path)));
+            disk
+        };
         assert_eq!(read_only("/mnt/usb"), Some(false), "our sandbox's flag does not count");
         assert_eq!(read_only("/media/my disk"), Some(true));
         assert_eq!(read_only("/mnt/pulled"), None, "its device is gone");
@@ -228,6 +256,10 @@ mod tests {
         assert_eq!(read_only("/mnt/pool"), Some(false), "it has no block device of its own");
         assert_eq!(read_only("/mnt"), None);
         assert_eq!(read_only("/mnt/usb/folder"), None);
+        assert_eq!(seen().pulled, [PathBuf::from("/mnt/pulled")].into());
+        fs::remove_dir(root.path().join("sys/class/block/sdd")).unwrap();
+        assert_eq!(seen().pulled, ["/mnt/pool", "/mnt/pulled"].map(PathBuf::from).into());
+        assert_eq!(read_only("/mnt/pool"), None, "one of its devices is gone");
     }
 
     #[test]
@@ -276,7 +308,7 @@ mod tests {
     #[test]
     fn any_text_is_borne() {
         for text in ["", "\\", "\\04", "\\999", "a - b", "1 2 3 4 /mnt/usb - ", "\u{fffd} : \n:"] {
-            let _ = mounted(Path::new("/"), text, Path::new("/mnt/usb"));
+            let _ = is_mounted(Path::new("/"), text, Path::new("/mnt/usb"));
             let _ = (unescaped(text), exported(text, &[]), clients(text));
         }
         assert_eq!(unescaped("a\\040b\\134"), PathBuf::from("a b\\"));

@@ -14,13 +14,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
             raised.push(Alert::new(code, Subject::Share(share.name.clone()), text));
         };
         let Some(disk) = seen.disks.get(&share.path) else {
-            let path = share.path.display();
-            let text = format!(
-                "the share {} is not there: no disk is mounted at {path}, so the nodes cannot use \
-                 it. Plug it in, then: sudo mount {path}",
-                share.name
-            );
-            raise(AlertCode::ShareMissing, text);
+            raise(AlertCode::ShareMissing, missing(share, seen));
             continue;
         };
         if facts.shares().is_late(facts.now()) && !seen.exported.contains(&share.path) {
@@ -28,6 +22,23 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
         }
         health(settings, facts, share, disk, &mut raise);
     }
+}
+
+/// Returns why nodes have no disk there, and what helps. Of a disk that was pulled the mount is
+/// still there, and has to go first.
+fn missing(share: &Share, seen: &ShareSeen) -> String {
+    let (name, path) = (&share.name, share.path.display());
+    if seen.pulled.contains(&share.path) {
+        return format!(
+            "the disk of the share {name} was pulled while it was mounted: it is shared no longer, \
+             and what was written last may be lost. Plug it in, then: sudo umount -l {path} && sudo \
+             mount {path}"
+        );
+    }
+    format!(
+        "the share {name} is not there: no disk is mounted at {path}, so the nodes cannot use it. \
+         Plug it in, then: sudo mount {path}"
+    )
 }
 
 /// Returns why the NFS server does not give a disk to the nodes, and what helps.

@@ -6,11 +6,28 @@
 //! entered by that uplink. Of what is led to a node it is the node's answers that need a mark, an
 //! uplink each, and what the head refuses in the node's name.
 
-use super::{Action, Chain, ChainKind, Hook, Match, Rule, RulesetInput, base, chain, rule};
+use super::sets::{Field, Key, Lookup};
+use super::{
+    Action, Chain, ChainKind, Family, Hook, Kind, Match, Rule, RulesetInput, SAMPLE_SECONDS, Set,
+    Transport, base, chain, rule,
+};
 use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
 
 /// `mangle`: after connection tracking, before any translation.
 const MANGLE: i32 = -150;
+
+/// In an overlap, the set of addresses from which the head was spoken to by the cluster port.
+const HEARD: &str = "heard_in_cluster";
+/// More addresses are not kept.
+const HEARD_SIZE: u32 = 16_384;
+
+/// Returns the set [`HEARD`]; `None` where no uplink uses the cluster's addresses.
+pub fn heard(input: &RulesetInput) -> Option<Set> {
+    let (timeout, size) = (Some(SAMPLE_SECONDS), Some(HEARD_SIZE));
+    let key = vec![Kind::Ipv4];
+    let set = || Set { name: HEARD.into(), key, dynamic: true, timeout, size, ..Set::default() };
+    (input.overlap_routed && input.cluster_port.is_some()).then(set)
+}
 
 /// Returns the chains that set and use the marks.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
@@ -20,7 +37,11 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     for (name, purpose) in known.chain([("lo", "the head to itself")]) {
         entering.push(rule([Match::Input(name.to_owned())], Action::Accept, purpose));
     }
+    let overlap = heard(input).is_some();
     if let Some(port) = &input.cluster_port {
+        let from_cluster = [Match::Input(port.clone()), Match::ToThisMachine];
+        let note = Action::Sample(Family::Ipv4, HEARD);
+        entering.extend(overlap.then(|| rule(from_cluster, note, "who is in the cluster")));
         entering.push(rule(
             [Match::Input(port.clone())],
             Action::Goto("opened_by_cluster"),
@@ -34,6 +55,7 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     ];
     let answers =
         answering.map(|(bit, purpose)| rule([Match::Remembered(bit)], Action::Mark(bit), purpose));
+    let to_heard = overlap.then(to_heard);
     let refusals = entered(input, "refusals leave by the uplink that was asked");
     // At the head's own addresses there the answers' source says where they belong: NFS and TFTP
     // are not routed twice.
@@ -56,9 +78,20 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
             ChainKind::Route,
             Hook::Output,
             MANGLE,
-            answers.into_iter().chain(refusals).collect(),
+            to_heard.into_iter().chain(answers).chain(refusals).collect(),
         ),
     ]
+}
+
+/// Returns what makes TCP connections of the head to the nodes leave by the cluster port also where
+/// a program has bound them to an uplink's address, as Open MPI does. Not other packets: the venue's
+/// servers of DHCP and DNS may have a node's address.
+fn to_heard() -> Rule {
+    let fields = vec![Field::Destination(Family::Ipv4)];
+    let heard = Match::In(Lookup { key: Key::Fields(fields), set: HEARD.into() });
+    let purpose = "connections to who is in the cluster, from any address";
+    let matches = [Match::Protocol(Transport::Tcp), Match::Opener, heard];
+    rule(matches, Action::Mark(MARK_CLUSTER), purpose)
 }
 
 /// Returns what marks packets to the opener of a connection to a forwarded port. An error that is

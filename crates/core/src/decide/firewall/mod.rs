@@ -293,7 +293,7 @@ pub enum Action {
     Goto(&'static str),
     /// the chain of this name; what it does not decide comes back to the next rule
     Jump(&'static str),
-    /// `update @set { ip saddr }` or `{ ip6 saddr }`: keep the source as an example; then the next
+    /// `update @set { ip saddr }` or `{ ip6 saddr }`: keep the source for a while; then the next
     /// rule
     Sample(Family, &'static str),
     Masquerade,

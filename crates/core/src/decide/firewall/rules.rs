@@ -83,7 +83,8 @@ pub fn build(input: &RulesetInput) -> Ruleset {
     Ruleset { flow_table, sets: sets(&input), chains }
 }
 
-/// Returns the sets that keep the latest sources of what was dropped, for [`Action::Sample`].
+/// Returns the sets that rules fill: the latest sources of what was dropped, and who is in the
+/// cluster ([`Action::Sample`]).
 fn sets(input: &RulesetInput) -> Vec<Set> {
     let (timeout, size) = (Some(SAMPLE_SECONDS), Some(SAMPLE_SIZE));
     let all = NOTED_DROPS.iter().filter(|(comment, _)| {
@@ -97,6 +98,7 @@ fn sets(input: &RulesetInput) -> Vec<Set> {
         }];
         Set { name: (*set).into(), key, dynamic: true, timeout, size, ..Set::default() }
     })
+    .chain(marks::heard(input))
     .collect()
 }
 

@@ -14,6 +14,7 @@ mod ipv6;
 mod shut_down;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -30,6 +31,7 @@ use inventory::Inventory;
 pub use inventory::{AddressConflict, FORGET_TIME, Flood, NameConflict, WrongDevice, most_claims};
 use ipv6::Ipv6Addresses;
 use shut_down::ShutDown;
+use usual::Usual;
 
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +103,7 @@ pub struct Nodes {
     inventory: Inventory,
     ipv6: Ipv6Addresses,
     shut_down: ShutDown,
+    usual: Usual,
     /// counts up when a health changed: cheap to compare
     pub revision: u64,
     /// counts up when a node is asked in vain, or answers again

@@ -113,10 +113,12 @@ impl Nodes {
         self.shut_down.keys.entry(key).and_modify(|silent| *silent = true);
     }
 
-    /// Returns when those that are not back ought to be: `grace` after the first of them, and after
-    /// the cluster port has a cable.
+    /// Returns when the first of those that are not back ought to be: in its usual time after the
+    /// machine was started; else `grace` after the first of them came back, and after the cluster
+    /// port has a cable.
     pub(super) fn return_deadline(&self, grace: Duration) -> Option<Instant> {
-        Some(self.shut_down.returning?.max(self.cable_since) + grace)
+        let returning = self.shut_down.returning?;
+        self.shut_down.keys.keys().map(|key| self.return_until(key, returning, grace)).min()
     }
 
     /// Returns who ought to be back by now; from now on they are as their probes say.
@@ -128,9 +130,15 @@ impl Nodes {
         if self.return_deadline(grace).is_none_or(|at| at > now) {
             return (Vec::new(), Vec::new());
         }
-        let gone = std::mem::take(&mut self.shut_down);
-        let is_gone = |node: &&NodeState| gone.holds(node);
-        let missing: Vec<NodeId> = self.iter().filter(is_gone).map(|node| node.id).collect();
+        let is_due = |key: &String| {
+            let returning = self.shut_down.returning;
+            returning.is_none_or(|returning| self.return_until(key, returning, grace) <= now)
+        };
+        let due: BTreeSet<String> =
+            self.shut_down.keys.keys().filter(|key| is_due(key)).cloned().collect();
+        due.iter().for_each(|key| self.shut_down.remove(key));
+        let is_missing = |node: &&NodeState| due.contains(&node.order_key());
+        let missing: Vec<NodeId> = self.iter().filter(is_missing).map(|node| node.id).collect();
         let mut names = Vec::new();
         let mut changes = Vec::new();
         for id in missing {

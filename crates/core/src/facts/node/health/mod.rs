@@ -116,15 +116,16 @@ impl NodeState {
 impl Nodes {
     /// Takes one round in; returns when the health changed by it.
     pub fn round(&mut self, round: &Round, health: &Health, now: Instant) -> Option<HealthChange> {
-        let cable = self.cable_since;
         let returns = round.rtt.is_some() && self.is_return(round.node);
+        let node = self.get(round.node)?;
+        let is_first = round.rtt.is_some() && !node.has_answered();
+        let starting = node.watch.is_new() && now < self.awaited_until(node, health.boot_grace);
         let node = self.get_mut(round.node)?;
         if returns {
             node.watch.begin_anew();
         }
         node.rtt = round.rtt.map(|rtt| smooth(node.rtt, rtt)).or(node.rtt);
         let boots = node.watch.boot().map(|boot| boot.until);
-        let starting = now < node.since.max(cable) + health.boot_grace;
         node.watch.take(round, health, starting, now);
         let is_silent = node.watch.is_silent(health);
         let another = std::mem::replace(&mut node.watch.silent, is_silent) != is_silent;
@@ -133,6 +134,9 @@ impl Nodes {
             self.booting.remove(&(until, round.node));
         }
         self.silences += u64::from(another);
+        if is_first {
+            self.first_answer(round.node, now);
+        }
         if returns {
             return self.returns(round.node, now);
         }
@@ -268,7 +272,7 @@ impl Watch {
         self.streak = self.streak.saturating_add(1);
         // A node that was never seen is up with its first answer: there is no reason to wait at the
         // start.
-        let never = matches!(self.seen, Seen::Nothing | Seen::Unanswered);
+        let never = self.is_new();
         let needed = match target {
             Seen::Up if never => 1,
             Seen::Up => health.up_after,
@@ -287,6 +291,11 @@ impl Watch {
         }
         (self.seen, self.streak, self.lost, self.settled) = (target, 0, 0, 0);
         (self.slow, self.lossy) = (false, false);
+    }
+
+    /// Returns whether it was neither found up nor down yet.
+    fn is_new(&self) -> bool {
+        matches!(self.seen, Seen::Nothing | Seen::Unanswered)
     }
 
     /// Begins the measurement again: its next answer is that of a system that has just begun.

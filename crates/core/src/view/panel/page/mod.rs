@@ -12,6 +12,7 @@ mod nat;
 mod nodes;
 mod power;
 mod room;
+mod share;
 mod split;
 mod topic;
 mod turns;
@@ -64,6 +65,7 @@ pub const PAGES: &[(&str, PageFn)] = &[
     ("nat", nat::topics),
     ("host", host::topics),
     ("web", web::topics),
+    ("share", share::topics),
     ("vitals", vitals::topics),
     ("addresses", addresses::topics),
 ];

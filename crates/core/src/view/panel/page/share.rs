@@ -1,0 +1,23 @@
+//! The shared disks: how much of each is free, and how many nodes use it.
+
+use super::{Scene, Topic};
+
+/// Returns a line for each disk that is mounted. What is wrong with one is an alert.
+pub fn topics(scene: &Scene) -> Vec<Topic> {
+    let shares = scene.facts.shares();
+    let used = match shares.seen.as_ref().map_or(0, |seen| seen.clients.len()) {
+        0 => String::new(),
+        1 => " 1 node".to_owned(),
+        nodes => format!(" {nodes} nodes"),
+    };
+    let topic = |share: &crate::config::Share| {
+        let (name, free) = (&share.name, shares.disk(&share.path)?.free?);
+        Some(Topic::wordings([
+            format!("{name} {free}% free{used}"),
+            format!("{name} {free}%{used}"),
+            format!("{name} {free}% free"),
+            format!("{name} {free}%"),
+        ]))
+    };
+    scene.settings.shares.iter().filter_map(topic).collect()
+}

@@ -1,0 +1,84 @@
+//! The machine is started: nodes that got their power with it are awaited as long as they usually
+//! take. A time namespace has the gateway believe in the start (time_namespaces(7)).
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use bramblegate_lab::inside::HOME;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::{Error, Result, World};
+
+use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, leased, until};
+
+/// So long the gateway believes that the machine has been up when it starts.
+const UP: Duration = Duration::from_secs(3);
+
+/// Starts the gateway on a machine that was started a moment ago.
+fn power_on(world: &mut World) -> Result<()> {
+    let text = fs::read_to_string("/proc/uptime").map_err(|error| Error(error.to_string()))?;
+    let uptime = text.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok());
+    let uptime = uptime.ok_or_else(|| Error(format!("no uptime in {text}")))?;
+    let offset = format!("--boottime=-{}", uptime.saturating_sub(UP.as_secs()));
+    // It ends with its parent, which passes no other signal on.
+    let wrapper = ["unshare", "--time", &offset, "--fork", "--kill-child"];
+    world.start_gateway_by(&wrapper, &[])
+}
+
+/// The plug is pulled; what is on the disk is as it was kept. Returns who usually takes how long.
+fn power_cut(world: &mut World) -> Result<Vec<(String, u64)>> {
+    world.stop_gateway("KILL", STOP)?;
+    // What was killed is the parent of the gateway.
+    until("it is gone", || world.status().is_err())?;
+    let file = format!("{HOME}/state/usual-times");
+    let kept = fs::read_to_string(&file).map_err(|error| Error(format!("{file}: {error}")))?;
+    println!("{kept}");
+    let mut times = Vec::new();
+    for line in kept.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [_, seconds, name] = words.as_slice() else {
+            return Err(Error(format!("kept: {line}")));
+        };
+        times.push(((*name).to_owned(), seconds.parse().unwrap_or(0)));
+    }
+    // The number of another start of the machine.
+    let other = kept.lines().filter_map(|line| line.split_once(' '));
+    let other: String = other.map(|(_, rest)| format!("other {rest}\n")).collect();
+    fs::write(&file, other).map_err(|error| Error(error.to_string()))?;
+    Ok(times)
+}
+
+/// Two nodes answer at once, the third takes five seconds; the next time the second stays away, and
+/// is named long before `health.boot_grace` would end, while the third is awaited.
+pub fn node_that_is_not_back_in_its_usual_time_is_named() -> Result<()> {
+    let settings = "[health]\nboot_grace = \"10m\"\n";
+    before_start(&format!("settings = '''\n{settings}'''\n{PLAIN}"), |world| {
+        leased()?;
+        must("rpi3", "ip link set eth0 down")?;
+        power_on(world)?;
+        until("two answer", || is(world, "cluster.up", "2"))?;
+        std::thread::sleep(Duration::from_secs(5));
+        must("rpi3", "ip link set eth0 up")?;
+        until("the third answers", || is(world, "cluster.up", "3"))?;
+        std::thread::sleep(Duration::from_secs(1));
+        let times = power_cut(world)?;
+        let time =
+            |name: &str| times.iter().find(|(known, _)| known == name).map(|(_, time)| *time);
+        ensure("all are known", times.len() == 3)?;
+        ensure("the slow one takes longer", time("rpi3") >= time("rpi1").map(|time| time + 5))?;
+
+        must("rpi2", "ip link set eth0 down")?;
+        let started = Instant::now();
+        power_on(world)?;
+        until("two answer", || is(world, "cluster.up", "2"))?;
+        while alert(world, "node-down").is_none() {
+            let waited = started.elapsed();
+            ensure("it is named in time", waited < Duration::from_secs(30))?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let named = started.elapsed();
+        println!("named after {named:?}");
+        // Three seconds until it usually answers, of which this run began at the third, and 15 more.
+        ensure("and not before", named > Duration::from_secs(13))?;
+        ensure("by its name", alert(world, "node-down").is_some_and(|text| text.contains("rpi2")))
+    })
+}
