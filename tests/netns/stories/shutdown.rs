@@ -98,7 +98,7 @@ fn plan_for_a_user(world: &World) -> Result<String> {
     // Where the program was built a user may not be allowed to look.
     let copy = format!("{HOME}/bramblegate");
     fs::copy(crate::program(), &copy).map_err(io)?;
-    must("head", &format!("chmod 0755 {HOME} {copy}"))?;
+    must("head", &format!("chmod 0755 {HOME} {HOME}/pi {HOME}/pi/.ssh {copy}"))?;
     let command = verb(world, &["--all", "--dry-run"]);
     let words = command.get_args().skip_while(|word| *word != "shutdown");
     let mut user = within("head", "setpriv");
