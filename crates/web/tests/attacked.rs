@@ -197,7 +197,7 @@ fn cpu(id: u32) -> Duration {
     Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
-/// Drawing the plots of 750 nodes takes far longer than sending a file.
+/// Drawing the plots of 750 nodes takes longer than sending a file.
 #[test]
 fn plots_are_drawn_once_for_all_who_ask() {
     let _alone = alone();
@@ -211,14 +211,15 @@ fn plots_are_drawn_once_for_all_who_ask() {
     }
     let cost = |path: &str| {
         let before = cpu(place.program.id());
-        for _ in 0..300 {
+        for _ in 0..1000 {
             assert_eq!(get(at, path).unwrap().status, 200);
         }
         cpu(place.program.id()) - before
     };
     let (file, plots) = (cost("/page.css"), cost("/plots"));
-    println!("300 times: the style {file:?}, the plots {plots:?}");
-    assert!(plots <= file * 3 + Duration::from_millis(50), "{plots:?}, a file {file:?}");
+    println!("1,000 times: the style {file:?}, the plots {plots:?}");
+    // Drawn for each they took 2.4 times as long, after ten seconds; each minute adds to that.
+    assert!(plots * 10 <= file * 17, "{plots:?}, a file {file:?}");
     place.is_well("plots");
 }
 

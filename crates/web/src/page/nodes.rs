@@ -345,7 +345,8 @@ mod tests {
                 }
                 let mut wanted: Vec<String> =
                     snapshot.nodes.iter().map(|node| node.name.to_string()).collect();
-                (reached.sort(), wanted.sort());
+                reached.sort();
+                wanted.sort();
                 assert_eq!(reached, wanted, "{nodes} nodes");
                 let bad = parts.get("not-up").unwrap();
                 let down = snapshot.nodes.iter().filter(|node| node.health != NodeHealth::Up);
