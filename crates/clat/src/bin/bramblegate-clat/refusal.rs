@@ -46,12 +46,15 @@ impl Refusal {
     }
 }
 
-/// Returns an error with its causes, in one line.
+/// Returns an error with its causes, in one line. Some print their cause themselves.
 pub fn chain(error: impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
         source = cause.source();
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -80,6 +83,19 @@ mod tests {
         assert_eq!(refusal.log.len(), LINES);
         assert_eq!(refusal.log[LINES - 2], "40: (79) r2 = *(u64 *)(r3 +0)");
         assert_eq!(refusal.log[LINES - 1], "R3 invalid mem access 'scalar'");
+    }
+
+    #[test]
+    fn a_cause_is_named_once() {
+        let denied = io::Error::from_raw_os_error(1);
+        let error = aya::maps::MapError::CreateError {
+            name: "FLOWS".to_owned(),
+            code: -1,
+            io_error: denied,
+        };
+        let text = chain(aya::EbpfError::MapError(error));
+        assert_eq!(text.matches("FLOWS").count(), 1, "{text}");
+        assert!(text.ends_with("Operation not permitted (os error 1)"), "{text}");
     }
 
     #[test]
