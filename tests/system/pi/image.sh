@@ -21,7 +21,7 @@ if [ "$(cat "$out/stamp" 2>/dev/null || true)" = "$stamp" ]; then
 fi
 
 # What a Raspberry Pi 3 loads by its device tree and its USB, and what our table asks the kernel for.
-modules=(i2c-bcm2835 i2c-dev hid bcm2835_wdt leds-gpio phy-generic dwc2 cdc_ether rndis_host
+modules=(i2c-bcm2835 i2c-dev hid bcm2835_wdt bcm2835-rng leds-gpio phy-generic dwc2 cdc_ether rndis_host
     nf_tables nft_chain_nat nft_masq nft_nat nft_redir nft_ct nft_flow_offload nf_flow_table_inet nft_limit nft_log nft_numgen nft_hash
     nft_reject_inet nft_fib_inet nft_socket nfnetlink_log nf_conntrack_netlink nft_connlimit)
 applets=(sh mount mkdir cat cut date find grep ip kill ls mdev modprobe poweroff readlink rm sed sleep sort touch tr true udhcpc uname wc xargs)

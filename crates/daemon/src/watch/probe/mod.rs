@@ -52,6 +52,8 @@ mod uplink;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use rustix::rand::{GetRandomFlags, getrandom};
+
 use crate::config::NodeProbe;
 use crate::event::{Mac, NodeId};
 pub use crate::event::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
@@ -162,9 +164,13 @@ pub fn read_any(bytes: &[u8]) {
 }
 
 /// Returns a number that others cannot guess, for query ids and cookies: the kernel's
-/// (getrandom(2)). Without that call, which every kernel since 3.17 has, one that others can hardly
-/// guess.
+/// (getrandom(2)). While the kernel has none yet, one that others can hardly guess: early in a boot
+/// the call would hold up the whole loop, for more than a second where nothing seeds the kernel.
 pub fn unguessable() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(0))
+    let mut bytes = [0; 8];
+    match getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => RandomState::new().hash_one(0),
+    }
 }
