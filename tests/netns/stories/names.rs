@@ -117,7 +117,8 @@ pub fn board_at_a_nodes_address_is_that_node() -> Result<()> {
             let mac = format!("06:00:00:00:01:0{number}");
             let board = format!(
                 "ip -4 addr flush dev eth0; ip link set eth0 address {mac}; \
-                 ip addr add 192.168.50.12/24 dev eth0"
+                 ip addr add 192.168.50.12/24 dev eth0; \
+                 busybox arping -U -c 1 -w 1 -I eth0 192.168.50.12"
             );
             must("rpi2", &board)?;
             until("it is heard", || is(world, "nodes.rpi2.mac", &mac))?;
