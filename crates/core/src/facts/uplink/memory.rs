@@ -107,7 +107,9 @@ impl UplinkMemory {
         let mut transitions = Vec::new();
         let carrier = link.up && link.carrier;
         self.carrier_since = carrier.then(|| self.carrier_since.unwrap_or(now));
-        let primary = best(facts, link.index, |held| carrier && self.counts(held, now))
+        let asking =
+            self.carrier_since.is_some_and(|since| now.saturating_since(since) < ROUTER_TIME);
+        let primary = best(facts, link.index, |held| carrier && !(asking && held.unconfirmed))
             .map(|held| held.address);
         let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
         let before = self.address;
@@ -278,14 +280,6 @@ impl UplinkMemory {
     /// has none all the time, so that of two such uplinks the preferred one is shown in the end.
     pub fn settled_since(&self) -> Option<Instant> {
         self.good_since.or(self.routeless_since)
-    }
-
-    /// Returns whether an address that the interface holds is to be shown: while a router is asked,
-    /// one from before the cable may be another venue's.
-    pub fn counts(&self, held: &HeldAddress, now: Instant) -> bool {
-        let asking =
-            self.carrier_since.is_some_and(|since| now.saturating_since(since) < ROUTER_TIME);
-        !(asking && held.unconfirmed)
     }
 
     fn row1_grace(&self, now: Instant) -> bool {

@@ -246,7 +246,7 @@ impl Uplinks {
         let held = links.kernel().addresses(index);
         let others = held
             .iter()
-            .filter(|h| h.is_usable() && !h.ours && memory.counts(h, now))
+            .filter(|h| h.is_usable() && !h.ours)
             .map(|h| h.address)
             .filter(|a| Some(*a) != address);
         let primary = held.iter().find(|h| Some(h.address) == address);
