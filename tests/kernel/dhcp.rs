@@ -34,6 +34,10 @@ pub fn tests() -> Vec<Trial> {
         trial("dhcp::a_stranger_is_a_reason_to_ask", stranger),
         trial("dhcp::a_server_that_goes_is_forgotten_within_the_minute", goes),
         trial("dhcp::who_may_not_ask_reports_so", unasked),
+        trial(
+            "dhcp::what_is_logged_already_is_not_unheard_however_late_the_wire_is_read",
+            read_late,
+        ),
         trial("dhcp::the_talk_of_an_uplinks_client_is_overheard", uplink::talk_is_overheard),
         trial(
             "dhcp::an_uplinks_silence_is_no_client_or_one_that_waits",
@@ -97,11 +101,32 @@ impl Cable {
         };
         let (plan, wanted) = watch::channel(Some(port));
         let (sender, events) = mpsc::channel(64);
+        let asked = Questions::default();
         let task = tokio::spawn({
-            let folder = self.folder.clone();
-            async move { run(wanted, sender, folder, Questions::default()).await.err() }
+            let (folder, asked) = (self.folder.clone(), asked.clone());
+            async move { run(wanted, sender, folder, asked).await.err() }
         });
-        Asking { plan, events, task, begin: Instant::now() }
+        Asking { plan, events, task, asked, begin: Instant::now() }
+    }
+
+    /// Sends a message of DHCP from the other end to everybody, so many times: this kind, with this
+    /// option.
+    fn broadcast(&self, kind: u8, option: &[u8], times: usize) {
+        // a request (RFC 2131, figure 1), the cookie, the kind of message
+        let mut bytes = vec![1, 1, 6, 0];
+        bytes.resize(236, 0);
+        bytes.extend([99, 130, 83, 99, 53, 1, kind]);
+        bytes.extend(option);
+        bytes.push(255);
+        self.far.sh("ip route replace 255.255.255.255 dev far");
+        let sent = self.far.run(move || {
+            let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
+            socket.set_broadcast(true).unwrap();
+            for _ in 0..times {
+                assert_eq!(socket.send_to(&bytes, "255.255.255.255:67").unwrap(), bytes.len());
+            }
+        });
+        sent.join().unwrap();
     }
 }
 
@@ -154,6 +179,7 @@ struct Asking {
     plan: watch::Sender<Option<DhcpWatchPlan>>,
     events: mpsc::Receiver<Event>,
     task: tokio::task::JoinHandle<Option<std::io::Error>>,
+    asked: Questions,
     begin: Instant,
 }
 
@@ -526,21 +552,8 @@ fn spanning_tree() {
 /// anybody can say it.
 fn choice_overheard() {
     let cable = Cable::new();
-    let say = |server: [u8; 4]| {
-        // a request (RFC 2131, figure 1), the cookie, the kind of message, who is meant
-        let mut bytes = vec![1, 1, 6, 0];
-        bytes.resize(236, 0);
-        bytes.extend([99, 130, 83, 99, 53, 1, 3, 54, 4]);
-        bytes.extend(server);
-        bytes.push(255);
-        cable.far.sh("ip route replace 255.255.255.255 dev far");
-        let sent = cable.far.run(move || {
-            let socket = UdpSocket::bind("0.0.0.0:68").unwrap();
-            socket.set_broadcast(true).unwrap();
-            assert_eq!(socket.send_to(&bytes, "255.255.255.255:67").unwrap(), bytes.len());
-        });
-        sent.join().unwrap();
-    };
+    // A request, and who is meant.
+    let say = |server: [u8; 4]| cable.broadcast(3, &[&[54, 4], &server[..]].concat(), 1);
     block_on(async {
         let mut asking = cable.asking();
         assert_eq!(asking.next_report(10).await.unwrap().0, alone());
@@ -595,6 +608,28 @@ fn goes() {
         let (report, after) = asking.next_report(16).await.unwrap();
         assert_eq!(report, alone());
         assert!((33.0..38.0).contains(&after), "after {after} s");
+    });
+}
+
+/// Three boards ask for addresses and get them. Our server's log is read at once, the wire only when
+/// this process has its next turn, on a busy machine.
+fn read_late() {
+    const DISCOVER: u8 = 1;
+    let cable = Cable::new();
+    cable.far.sh("ip addr flush dev far");
+    block_on_within(Duration::from_secs(20), async {
+        let mut asking = cable.asking();
+        assert_eq!(asking.next_report(10).await.unwrap().0, alone());
+        cable.broadcast(DISCOVER, &[], 6);
+        asking.asked.heard();
+        std::thread::sleep(Duration::from_millis(700));
+        sleep(Duration::from_millis(300)).await;
+        assert_eq!(asking.asked.unheard().questions, 0, "all of them were logged");
+        for _ in 0..3 {
+            cable.broadcast(DISCOVER, &[], 1);
+            sleep(Duration::from_millis(200)).await;
+        }
+        assert_eq!(asking.asked.unheard().questions, 3, "and none of these");
     });
 }
 

@@ -30,6 +30,11 @@ impl<T: AsFd + AsRawFd> OneShot<T> {
         &self.inner
     }
 
+    /// Returns what it holds, to be looked at elsewhere.
+    pub fn share(&self) -> Arc<T> {
+        Arc::clone(&self.inner)
+    }
+
     /// Waits until there is something to read, also what was left by the last reading. Whoever
     /// stops waiting may begin again.
     ///

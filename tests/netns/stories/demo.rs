@@ -80,6 +80,37 @@ pub fn page_is_in_the_machines_browser() -> Result<()> {
     until("and ends with the demo", || page("healthz").is_empty()).map(drop)
 }
 
+/// In the user namespace of an ordinary user dnsmasq runs in its debugging mode, with a date before
+/// each line of its log: what it hears of nodes is known all the same.
+pub fn ordinary_users_nodes_are_heard() -> Result<()> {
+    furnish()?;
+    let io = |error: std::io::Error| Error(error.to_string());
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).arg(crate::program());
+    command.args(["demo", "--plain", "--seconds", "26"]).stdin(Stdio::null());
+    let mut demo = command.stdout(Stdio::piped()).spawn().map_err(io)?;
+    let mut lines = demo.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines());
+    let mut story = String::new();
+    for line in lines.by_ref().map_while(std::io::Result::ok) {
+        story += &format!("{line}\n");
+        if line.contains("rpi3      up") {
+            break;
+        }
+    }
+    // More than dnsmasq could miss by chance, long after its start.
+    let ask = "pid=$(pgrep -f '[r]un -c /run/world' | head -n 1); for time in 1 2 3 4; do nsenter -t \
+               $pid -U --preserve-credentials -n -m -p ip netns exec rpi3 busybox udhcpc -i eth0 -f \
+               -n -q -t 2 -T 1 -s /bin/true; sleep 1; done";
+    let asked = Command::new("sh").args(["-c", ask]).output().map_err(io)?;
+    let (_, out, error) = reported(&asked);
+    story.extend(lines.map_while(std::io::Result::ok).map(|line| line + "\n"));
+    demo.wait().map_err(io)?;
+    println!("{story}{out}{error}");
+    let obtained = (out + &error).matches("obtained").count();
+    ensure(&format!("each question is answered: {obtained}"), obtained == 4)?;
+    ensure("no false alarm", !story.contains("gateway-blocked"))
+}
+
 /// The lines of a plain demo that are neither captions nor expectations.
 fn facts(story: &str) -> String {
     let lines = story.lines().filter(|line| !line.contains(" seen ") && !line.contains(" >>> "));

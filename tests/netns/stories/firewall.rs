@@ -7,7 +7,8 @@ use bramblegate_lab::shell::{exec, must, spawn, within};
 use bramblegate_lab::{Error, Result};
 
 use super::scene::{
-    PLAIN, Pinger, alert, before_start, ensure, is, online, reported, try_from, until, wait_online,
+    PLAIN, Pinger, alert, before_start, ensure, is, online, promptly, reported, try_from, until,
+    wait_online,
 };
 
 /// With owner and persist, another tool's flush does not touch our table, and no other program may delete it.
@@ -39,8 +40,7 @@ pub fn unprotected_table_is_put_back() -> Result<()> {
             until("the rules are back", || {
                 must("head", "nft list ruleset").is_ok_and(|text| text.contains("masquerade"))
             })?;
-            let took = start.elapsed();
-            ensure(&format!("at once, not {took:?}"), took < Duration::from_millis(500))?;
+            promptly("they are back", start.elapsed(), Duration::from_millis(500))?;
             until("it was counted", || {
                 reported(world, "gateway.repaired").parse::<u32>().is_ok_and(|n| n >= round)
             })?;

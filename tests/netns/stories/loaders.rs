@@ -261,7 +261,7 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
             let prompt = if kind.delayed {
                 (Duration::from_millis(990)..Duration::from_millis(2200)).contains(&took)
             } else {
-                took < Duration::from_millis(200)
+                took < Duration::from_millis(900)
             };
             if !prompt {
                 wrong.push(format!("{}: after {took:?}", kind.name));

@@ -103,6 +103,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("web::page_is_at_8080_where_80_is_taken", web::page_is_at_8080_where_80_is_taken),
     ("web::handed_over_socket_is_served", web::handed_over_socket_is_served),
     ("demo::page_is_in_the_machines_browser", demo::page_is_in_the_machines_browser),
+    ("demo::ordinary_users_nodes_are_heard", demo::ordinary_users_nodes_are_heard),
     ("ground::world_stands_without_a_gateway", ground::world_stands_without_a_gateway),
     ("ground::lease_changes_reach_the_head", ground::lease_changes_reach_the_head),
     ("ground::interrupted_run_leaves_no_process", ground::interrupted_run_leaves_no_process),

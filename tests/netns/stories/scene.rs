@@ -113,6 +113,25 @@ pub fn ensure(what: &str, yes: bool) -> Result<()> {
     if yes { Ok(()) } else { Err(Error(format!("not so: {what}"))) }
 }
 
+/// What a line of shell in a namespace takes on a machine that does nothing else.
+const LINE: Duration = Duration::from_millis(5);
+
+/// Something took no longer than is promised. On a busy machine all takes longer, as a line of shell
+/// does.
+pub fn promptly(what: &str, took: Duration, promised: Duration) -> Result<()> {
+    if took <= promised {
+        return Ok(());
+    }
+    let begin = Instant::now();
+    for _ in 0..5 {
+        must("head", "true")?;
+    }
+    let line = begin.elapsed() / 5;
+    let allowed = promised.mul_f64((line.as_secs_f64() / LINE.as_secs_f64()).max(1.0));
+    let words = format!("{what}: after {took:?}, {allowed:?} where a line takes {line:?}");
+    ensure(&words, took <= allowed)
+}
+
 /// Two texts are the same; if not, the lines that differ.
 pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
     if before == after {

@@ -8,7 +8,7 @@ use bramblegate_lab::shell::{exec, must};
 use bramblegate_lab::{Error, Result, Venue, World};
 
 use super::client::Client;
-use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, try_from, until};
+use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, promptly, try_from, until};
 
 /// Serve addresses; one node is known by its hardware address.
 const SERVE: &str = "[cluster.dhcp]\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n";
@@ -17,15 +17,8 @@ const SERVE: &str = "[cluster.dhcp]\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb
 /// that they give it. It has no address until it asks for one: heard at the node's, it would be that
 /// node.
 pub fn another_board(node: &str) -> Result<()> {
-    must(node, "ip -4 addr flush dev eth0")?;
-    swap_board(node).map(drop)
-}
-
-/// Another board in a node's place with the node's own address; its hardware address.
-pub fn swap_board(node: &str) -> Result<String> {
     let mac = format!("06:00:00:00:00:0{}", node.trim_start_matches("rpi"));
-    must(node, &format!("ip link set eth0 address {mac}"))?;
-    Ok(mac)
+    must(node, &format!("ip -4 addr flush dev eth0; ip link set eth0 address {mac}")).map(drop)
 }
 
 /// A world whose gateway serves the nodes.
@@ -60,7 +53,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
         another_board("rpi2")?;
         let worker = Client::udhcpc("rpi2", "worker")?;
         let (address, took) = worker.wait()?;
-        ensure(&format!("within 0.3 s, not {took:?}"), took <= Duration::from_millis(300))?;
+        promptly("it has an address", took, Duration::from_millis(300))?;
         let host: u8 = address.rsplit('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
         ensure(
             &format!("{address} is in the range"),

@@ -39,7 +39,8 @@ keys! {
     NODE_PROBE: Vec<NodeProbe> = "node.probe", PROBES, Words("\"icmp\"");
 
     /// The longest that a round waits for this node's answers, for example for a slow page. If it
-    /// is longer than health.interval, the node's next round begins when this one has ended.
+    /// is longer than health.interval, the node's next round begins when this one has ended. The
+    /// retry after half of this time helps only if the node's round-trip time is below that half.
     NODE_TIMEOUT: Duration =
         "node.timeout", duration(milliseconds(5), seconds(60)), Words("health.timeout");
 
@@ -156,7 +157,8 @@ keys! {
         Toml("\"50%\""), was "health.fault_below";
 
     /// The longest that a round waits for an answer. It is never longer than interval, and shorter
-    /// for nodes that answer quickly. node.timeout allows one node more.
+    /// for nodes that answer quickly. The retry after half of this time helps only nodes whose
+    /// round-trip time is below that half (50 ms by default). node.timeout allows one node more.
     HEALTH_TIMEOUT: Duration =
         "health.timeout", duration(milliseconds(5), seconds(10)), Toml("\"100ms\"");
 

@@ -29,6 +29,9 @@ pub struct HeldAddress {
     pub valid_until: Option<Instant>,
     /// put there by us, in this run or an earlier one: no lease
     pub ours: bool,
+    /// an IPv6 address with a lifetime, from before the cable was put in last, and not renewed
+    /// since: the network that it belongs to may be another venue's
+    pub unconfirmed: bool,
 }
 
 impl HeldAddress {
@@ -42,6 +45,12 @@ impl HeldAddress {
     /// and it answers no one.
     pub fn is_translators(&self) -> bool {
         matches!(self.address, IpNet::V4(net) if TRANSLATORS.contains(&net.addr()))
+    }
+
+    /// Returns whether the network on the wire gave it, and can take it away: by a router's
+    /// advertisement or DHCPv6.
+    fn is_ipv6_of_the_network(&self) -> bool {
+        matches!(self.address, IpNet::V6(_)) && self.valid_until.is_some() && !self.ours
     }
 
     /// Returns since when its lease, or the prefix that a router advertises, is not renewed; `None`
@@ -203,6 +212,9 @@ impl KernelFacts {
                     ..link.clone()
                 };
                 let known = self.links.insert(link.index, judged);
+                if known.as_ref().is_some_and(|known| known.carrier) {
+                    self.doubt_without_carrier(link.index);
+                }
                 let changed = known.as_ref() != self.links.get(&link.index);
                 let left = known
                     .and_then(|known| known.master)
@@ -235,6 +247,22 @@ impl KernelFacts {
         if let Some(link) = self.links.get_mut(&bridge) {
             link.carrier = live;
         }
+        self.doubt_without_carrier(bridge);
+    }
+
+    /// Where the cable was pulled it may be put into another network next. The kernel keeps the
+    /// addresses.
+    fn doubt_without_carrier(&mut self, index: LinkIndex) {
+        if self.carries(index) {
+            return;
+        }
+        for held in self.addresses.get_mut(&index).into_iter().flatten() {
+            held.unconfirmed = held.is_ipv6_of_the_network();
+        }
+    }
+
+    fn carries(&self, index: LinkIndex) -> bool {
+        self.links.get(&index).is_none_or(|link| link.carrier)
     }
 
     fn has_live_port(&self, bridge: LinkIndex) -> bool {
@@ -253,6 +281,9 @@ impl KernelFacts {
                 if let Some(listing) = &mut self.listing {
                     listing.addresses.insert((address.index, address.address));
                 }
+                let carries = self.carries(address.index);
+                // The kernel reports it by itself when a router or a DHCP client has renewed it.
+                let renewed = carries && self.listing.is_none() && !address.deprecated;
                 let fresh = HeldAddress {
                     address: address.address,
                     tentative: address.tentative,
@@ -261,13 +292,17 @@ impl KernelFacts {
                     link_local: address.link_local,
                     valid_until: address.valid_for.map(|rest| now + rest),
                     ours: address.protocol == ROUTE_PROTOCOL,
+                    unconfirmed: false,
                 };
+                let unconfirmed = !carries && fresh.is_ipv6_of_the_network();
+                let fresh = HeldAddress { unconfirmed, ..fresh };
                 let held = self.addresses.entry(address.index).or_default();
                 match held.iter_mut().find(|h| h.address == address.address) {
                     Some(known) => {
                         let since = known.deprecated_since.or(fresh.deprecated_since);
                         let fresh = HeldAddress {
                             deprecated_since: fresh.deprecated_since.and(since),
+                            unconfirmed: fresh.unconfirmed || known.unconfirmed && !renewed,
                             ..fresh
                         };
                         let changed =

@@ -18,6 +18,11 @@ pub const ROW1_GRACE: Duration = Duration::from_millis(200);
 /// With a carrier and no address for this long, there is no DHCP server.
 pub const SEARCH_TIME: Duration = Duration::from_secs(10);
 
+/// A router that is asked for an advertisement, as it is when a cable is put in, answers within so
+/// long (RFC 4861, 6.2.6: half a second, and 3 s after its last one to all). An IPv6 address from
+/// before is not shown until a router has renewed it, or has had the time to.
+pub const ROUTER_TIME: Duration = Duration::from_secs(4);
+
 /// No server is assumed to be there when none has answered for this long: where many clients come
 /// at once, dnsmasq, which tries each address before it offers it, was seen to make its offer after
 /// 18 s.
@@ -38,6 +43,8 @@ pub struct UplinkMemory {
     renewed_at: Option<Instant>,
     /// `state` before the address vanished
     pub settled: UplinkState,
+    /// there is a carrier since
+    carrier_since: Option<Instant>,
     /// carrier without an address since
     pub searching_since: Option<Instant>,
     /// address and default route without a break since
@@ -72,6 +79,7 @@ impl UplinkMemory {
             lost_at: None,
             renewed_at: None,
             settled: UplinkState::Absent,
+            carrier_since: None,
             searching_since: None,
             good_since: None,
             routeless_since: None,
@@ -98,7 +106,11 @@ impl UplinkMemory {
     ) -> Vec<Transition> {
         let mut transitions = Vec::new();
         let carrier = link.up && link.carrier;
-        let primary = primary(facts, link.index).map(|held| held.address).filter(|_| carrier);
+        self.carrier_since = carrier.then(|| self.carrier_since.unwrap_or(now));
+        let asking =
+            self.carrier_since.is_some_and(|since| now.saturating_since(since) < ROUTER_TIME);
+        let primary = best(facts, link.index, |held| carrier && !(asking && held.unconfirmed))
+            .map(|held| held.address);
         let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
         let before = self.address;
         match primary {
@@ -306,7 +318,9 @@ impl UplinkMemory {
             self.searching_since.into_iter().flat_map(|at| [at + SEARCH_TIME, at + ANSWER_TIME]);
         let waits =
             self.routeless_since.into_iter().chain(self.ipv6_only_since).chain(self.renewed_at);
-        lost.chain(search).chain(waits.map(|at| at + RENEWAL_GRACE)).filter(|at| *at > now).min()
+        let router = self.carrier_since.map(|at| at + ROUTER_TIME);
+        let waits = waits.map(|at| at + RENEWAL_GRACE).chain(router);
+        lost.chain(search).chain(waits).filter(|at| *at > now).min()
     }
 }
 
@@ -316,8 +330,19 @@ impl UplinkMemory {
 /// answers no one: they are none to show. Nor is one of ours, from when this was the cluster's
 /// port.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
+    best(facts, index, |_| true)
+}
+
+/// Returns the best of those addresses that `counts` takes, as [`primary`] does.
+fn best(
+    facts: &KernelFacts,
+    index: LinkIndex,
+    counts: impl Fn(&HeldAddress) -> bool,
+) -> Option<&HeldAddress> {
     let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
-    let shown = |h: &&HeldAddress| h.is_usable() && !h.temporary && !h.ours && !h.is_translators();
+    let shown = |h: &&HeldAddress| {
+        h.is_usable() && !h.temporary && !h.ours && !h.is_translators() && counts(h)
+    };
     facts.addresses(index).iter().filter(shown).min_by_key(|h| {
         let deprecated = h.deprecated_since.is_some();
         match h.address {

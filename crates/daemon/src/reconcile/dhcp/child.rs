@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -50,6 +51,18 @@ pub fn program() -> Option<PathBuf> {
 pub struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
+    log: Unread,
+}
+
+/// What it has logged and was not read yet.
+#[derive(Debug, Clone, Default)]
+pub struct Unread(Option<Arc<OwnedFd>>);
+
+impl Unread {
+    /// Returns whether all that it has logged was read.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_ref().map(rustix::io::ioctl_fionread).is_none_or(|bytes| bytes == Ok(0))
+    }
 }
 
 impl Running {
@@ -70,12 +83,15 @@ impl Running {
         command.env_clear();
         let mut child = Child::start(command)?;
         let (sender, lines) = mpsc::channel(256);
+        let mut log = Unread::default();
         if let Some(stderr) = child.take_stderr() {
             let stderr = stderr.into_owned_fd()?;
             rustix::io::ioctl_fionbio(&stderr, true)?;
-            tokio::spawn(listen(OneShot::new(stderr), sender, asked));
+            let stderr = OneShot::new(stderr);
+            log = Unread(Some(stderr.share()));
+            tokio::spawn(listen(stderr, sender, asked));
         }
-        Ok(Self { child, lines })
+        Ok(Self { child, lines, log })
     }
 
     /// Returns the next line of its log, or how it ended once its log is read to the end.
@@ -88,6 +104,11 @@ impl Running {
                 _ => Err(status),
             },
         }
+    }
+
+    /// Returns what of its log was not read yet, now and later.
+    pub fn unread(&self) -> Unread {
+        self.log.clone()
     }
 
     /// Returns its process number.
@@ -214,12 +235,18 @@ fn take_lines(
 /// Returns whether a line says that it heard a client: `dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …`,
 /// `… BOOTP(eth0) …`, `… no address range available for DHCP request via eth0`.
 fn is_about_dhcp(line: &[u8]) -> bool {
-    line.starts_with(b"dnsmasq-dhcp")
-        && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| contains(line, word))
+    without_date(line).starts_with(b"dnsmasq-dhcp")
+        && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| place_of(word, line).is_some())
 }
 
-fn contains(line: &[u8], word: &[u8]) -> bool {
-    line.windows(word.len()).any(|part| part == word)
+/// Returns a line from the program's name on. In its debugging mode dnsmasq (2.90, `log.c`) writes
+/// the date before it: `Nov 30 13:10:43 dnsmasq-dhcp[7]: …`.
+fn without_date(line: &[u8]) -> &[u8] {
+    place_of(b"dnsmasq", line).and_then(|at| line.get(at..)).unwrap_or_default()
+}
+
+fn place_of(word: &[u8], line: &[u8]) -> Option<usize> {
+    line.windows(word.len()).position(|part| part == word)
 }
 
 /// Returns whether a line only says that a client was served, and nothing of what it lacks ("no
@@ -229,6 +256,7 @@ fn is_routine(line: &[u8]) -> bool {
         [b"DHCPDISCOVER(", b"DHCPOFFER(", b"DHCPREQUEST(", b"DHCPACK(", b"DHCPINFORM("];
     const LACK: &[u8] = b" available";
     // "dnsmasq-dhcp[4711]: DHCPREQUEST(eth0) 192.168.50.11 b8:27:eb:00:00:01"
+    let line = without_date(line);
     let text = line
         .iter()
         .position(|byte| *byte == b' ')
@@ -259,6 +287,39 @@ mod tests {
         assert_eq!(logged.unwrap(), "started");
     }
 
+    /// With the date as in the debugging mode, which is used in a user namespace without rights.
+    #[test]
+    fn what_it_hears_of_nodes_is_known_in_either_mode() {
+        for date in ["", "Nov 30 13:10:43 "] {
+            let line = |text: &str| format!("{date}{text}").into_bytes();
+            for about in [
+                "dnsmasq-dhcp[90]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01 ",
+                "dnsmasq-dhcp[90]: BOOTP(eth0) 192.168.50.101 b8:27:eb:00:00:01 ",
+                "dnsmasq-dhcp[90]: no address range available for DHCP request via eth0",
+            ] {
+                assert!(is_about_dhcp(&line(about)), "{date}{about}");
+            }
+            for other in [
+                "dnsmasq-dhcp[90]: read /run/bramblegate/dnsmasq/hosts",
+                "dnsmasq[90]: using nameserver 10.99.0.1#53",
+            ] {
+                assert!(!is_about_dhcp(&line(other)), "{date}{other}");
+            }
+            assert!(is_routine(&line("dnsmasq-dhcp[90]: DHCPACK(eth0) 192.168.50.11 b8 rpi1")));
+            let lacks = "dnsmasq-dhcp[90]: DHCPDISCOVER(eth0) b8 no address available";
+            assert!(!is_routine(&line(lacks)));
+            let asked = Questions::default();
+            let mut pending = line("dnsmasq-dhcp[90]: DHCPOFFER(eth0) 192.168.50.11 b8\n");
+            let begin = Instant::now();
+            let mut limits = Limits {
+                routine: Pace::new(ROUTINE, ROUTINE_INTERVAL, begin),
+                all: Pace::new(LINES, LINE_INTERVAL, begin),
+            };
+            take_lines(&mut pending, false, &mut limits, &asked);
+            assert_eq!(asked.unheard().lines, 1, "{date}");
+        }
+    }
+
     /// A pipe into which this text is written before it is closed.
     fn pipe(text: String) -> OneShot<OwnedFd> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
@@ -267,6 +328,15 @@ mod tests {
             std::io::Write::write_all(&mut fs::File::from(writer), text.as_bytes())
         });
         OneShot::new(reader)
+    }
+
+    #[test]
+    fn what_was_not_read_yet_is_seen() {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let log = Unread(Some(Arc::new(reader)));
+        assert!(log.is_empty());
+        rustix::io::write(&writer, b"dnsmasq-dhcp[7]: DHCPDISCOVER(eth0)\n").unwrap();
+        assert!(!log.is_empty());
     }
 
     #[tokio::test]

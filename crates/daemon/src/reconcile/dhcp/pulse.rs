@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::child::Unread;
 use crate::supervise::Task;
 use crate::sync::next_aligned;
-use crate::watch::dhcp::Questions;
 use crate::watch::dhcp::name_server;
+use crate::watch::dhcp::{Questions, Unheard};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -52,6 +53,7 @@ pub struct Target {
     pub domain: String,
     /// what nodes ask for on the wire, and it has logged nothing of
     pub asked: Questions,
+    pub log: Unread,
 }
 
 /// How many questions in a row it cannot have missed by chance.
@@ -60,27 +62,33 @@ const DEAF: u64 = 3;
 /// Raspberry Pis are answered a second late: of many at a time most have asked before their turn
 /// has come.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
+/// Whether it waits is looked at so often, in such steps: it may be at work for our own question.
+const GLANCES: u8 = 5;
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// Whether it hears what is asked on the wire. Pure.
 #[derive(Debug, Default)]
 struct Hearing {
     deaf: bool,
-    /// it was asked in vain at the last look; so many lines it had logged then
+    /// it was asked in vain at the last look
+    doubts: bool,
+    /// so many lines it had logged when it was last seen to wait although it was asked
     silent_at: Option<u64>,
 }
 
 impl Hearing {
-    /// Takes how many questions there were since it last logged one, and how many lines it has
-    /// logged; returns what is new.
-    fn compare(&mut self, questions: u64, lines: u64) -> Option<bool> {
-        let before = std::mem::replace(&mut self.silent_at, (questions >= DEAF).then_some(lines));
-        let deaf = self.silent_at.is_some() && (self.deaf || before == self.silent_at);
+    /// Takes what it has logged nothing of, and whether it waits for something to do: silence of
+    /// one that has not had its turn on a busy machine says nothing. Returns what is new.
+    fn compare(&mut self, unheard: Unheard, waits: bool) -> Option<bool> {
+        let asked = unheard.questions >= DEAF;
+        let mut deaf = self.deaf && asked;
+        if waits || !asked {
+            let silent = asked.then_some(unheard.lines);
+            let before = std::mem::replace(&mut self.silent_at, silent);
+            deaf |= silent.is_some() && before == silent;
+        }
+        self.doubts = asked && !deaf;
         (std::mem::replace(&mut self.deaf, deaf) != deaf).then_some(!deaf)
-    }
-
-    /// Returns whether the next look decides.
-    const fn doubts(&self) -> bool {
-        self.silent_at.is_some() && !self.deaf
     }
 }
 
@@ -102,14 +110,16 @@ impl Pulse {
                         return;
                     }
                 }
-                let unheard = whom.asked.unheard();
-                if let Some(hears) = hearing.compare(unheard.questions, unheard.lines) {
+                let answers = sign != Some(Sign::Silent);
+                let in_doubt = answers && whom.asked.unheard().questions >= DEAF;
+                let waits = in_doubt && is_waiting(&whom).await;
+                if let Some(hears) = hearing.compare(whom.asked.unheard(), waits) {
                     if signs.send(Sign::Hears(hears)).await.is_err() {
                         return;
                     }
                 }
                 looks = (looks + 1) % SIGNAL;
-                let next = if hearing.doubts() {
+                let next = if hearing.doubts {
                     Instant::now() + SECOND_LOOK
                 } else {
                     next_aligned(INTERVAL)
@@ -139,26 +149,93 @@ async fn look(whom: &Target, looks: u8) -> Option<Sign> {
     asked.then_some(Sign::Silent)
 }
 
-/// Returns whether the process stands still, by the state in `/proc/PID/stat` (proc_pid_stat(5)):
-/// behind the name, which may hold anything.
+/// Returns whether it has done all that it was to do, and all that it has logged was read: it
+/// sleeps until something comes. One that has not had its turn yet is ready to run; one that waits
+/// for a disk sleeps without being disturbed.
+async fn is_waiting(whom: &Target) -> bool {
+    for _ in 0..GLANCES {
+        if is_in_state(whom.process, &['S']) {
+            return whom.log.is_empty();
+        }
+        sleep(GLANCE).await;
+    }
+    false
+}
+
+/// Returns whether the process stands still.
 fn stands_still(process: Pid) -> bool {
+    is_in_state(process, &['T', 't'])
+}
+
+/// Returns whether the process is in one of these states, by `/proc/PID/stat` (proc_pid_stat(5)): it
+/// stands behind the name, which may hold anything.
+fn is_in_state(process: Pid, states: &[char]) -> bool {
     let stat =
         fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't']))
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(states))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
+
+    fn target(process: &Child) -> Target {
+        Target {
+            process: Pid::from_child(process),
+            names: None,
+            domain: String::new(),
+            asked: Questions::default(),
+            log: Unread::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_with_nothing_to_do_waits_and_one_that_is_at_work_does_not() {
+        let mut idle = Command::new("sleep").arg("20").spawn().unwrap();
+        let begin = Instant::now();
+        while !is_waiting(&target(&idle)).await {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it waits");
+        }
+        let work = "ulimit -t 5; echo begins; while :; do :; done";
+        let mut busy =
+            Command::new("sh").args(["-c", work]).stdout(Stdio::piped()).spawn().unwrap();
+        busy.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+        assert!(!is_waiting(&target(&busy)).await, "it has work");
+        for process in [&mut idle, &mut busy] {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    const fn unheard(questions: u64, lines: u64) -> Unheard {
+        Unheard { questions, lines }
+    }
 
     #[test]
     fn who_hears_nothing_of_what_is_asked_is_deaf_until_it_does() {
         let mut hearing = Hearing::default();
-        assert_eq!(hearing.compare(2, 0), None, "two may be lost");
-        assert_eq!(hearing.compare(3, 0), None, "it may be about to log one");
-        assert_eq!(hearing.compare(3, 0), Some(false));
-        assert_eq!(hearing.compare(9, 0), None, "reported once");
-        assert_eq!(hearing.compare(0, 1), Some(true));
+        assert_eq!(hearing.compare(unheard(2, 0), true), None, "two may be lost");
+        assert_eq!(hearing.compare(unheard(3, 0), true), None, "it may be about to log one");
+        assert!(hearing.doubts);
+        assert_eq!(hearing.compare(unheard(3, 0), true), Some(false));
+        assert_eq!(hearing.compare(unheard(9, 0), true), None, "reported once");
+        assert_eq!(hearing.compare(unheard(9, 0), false), None, "and still deaf");
+        assert_eq!(hearing.compare(unheard(0, 1), false), Some(true));
+    }
+
+    #[test]
+    fn who_has_not_had_its_turn_is_not_deaf() {
+        let mut hearing = Hearing::default();
+        for _ in 0..9 {
+            assert_eq!(hearing.compare(unheard(6, 4), false), None);
+            assert!(hearing.doubts, "it is looked at again soon");
+        }
+        assert_eq!(hearing.compare(unheard(6, 4), true), None);
+        assert_eq!(hearing.compare(unheard(6, 4), false), None);
+        assert_eq!(hearing.compare(unheard(6, 4), true), Some(false), "it had its turn");
     }
 
     /// 36 boards that start together are served one after the other, each with two questions.
@@ -166,7 +243,8 @@ mod tests {
     fn many_who_ask_at_once_are_no_reason_to_call_it_deaf() {
         let mut hearing = Hearing::default();
         for (questions, lines) in [(8, 1), (8, 3), (36, 4), (20, 90), (0, 144), (0, 144)] {
-            assert_eq!(hearing.compare(questions, lines), None, "{questions} {lines}");
+            let seen = hearing.compare(unheard(questions, lines), true);
+            assert_eq!(seen, None, "{questions} {lines}");
         }
     }
 }

@@ -46,7 +46,7 @@ use crate::packet::{self, ETHERTYPE_IPV4, Port};
 use crate::sync::{Closed, readable};
 use memory::Memory;
 use names::Names;
-pub use questions::Questions;
+pub use questions::{Questions, Unheard};
 use schedule::{Schedule, Step};
 use stp::Bpdu;
 

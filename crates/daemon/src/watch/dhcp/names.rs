@@ -45,8 +45,9 @@ pub struct Names {
     waiting: HashMap<Mac, String>,
     /// counts what all servers are asked
     questions: Questions,
-    /// there was more to read than one reading takes: what is left is old
-    crowded: bool,
+    /// how many lines our server had logged when the wire was last read to its end; `None`: it was
+    /// not, and what is left is old
+    emptied: Option<u64>,
 }
 
 impl Names {
@@ -61,8 +62,8 @@ impl Names {
             wire: OneShot::new(wire),
             read_at: Instant::now(),
             waiting: HashMap::new(),
+            emptied: Some(questions.unheard().lines),
             questions,
-            crowded: false,
         })
     }
 
@@ -80,9 +81,11 @@ impl Names {
             self.wire.readable().await?;
             let Reading { count, questions, server } =
                 read(self.wire.get_ref(), ours, &mut self.waiting)?;
-            let crowded = count == MOST;
-            if !std::mem::replace(&mut self.crowded, crowded) && !crowded {
-                self.questions.count(questions);
+            let lines = self.questions.unheard().lines;
+            let emptied = (count < MOST).then_some(lines);
+            let before = std::mem::replace(&mut self.emptied, emptied);
+            if let Some(lines) = before.filter(|_| emptied.is_some()) {
+                self.questions.count(questions, lines);
             }
             self.read_at = Instant::now() + if count > MANY { LONG_PAUSE } else { PAUSE };
             if server {

@@ -23,8 +23,13 @@ impl Supervisor {
         self.asked.heard();
         let names = self.without_names.is_none() && given.config != given.config_without_names;
         let names = names.then(|| given.address.addr());
-        let whom =
-            Target { process, names, domain: given.domain.clone(), asked: self.asked.clone() };
+        let whom = Target {
+            process,
+            names,
+            domain: given.domain.clone(),
+            asked: self.asked.clone(),
+            log: running.unread(),
+        };
         self.signs = mpsc::channel(4);
         self.pulse = Some(Pulse::start(whom, self.signs.0.clone()));
     }

@@ -1,6 +1,7 @@
 //! The task itself: one dnsmasq at a time.
 
 mod hang;
+mod names;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,8 @@ pub struct Supervisor {
     asked: Questions,
     /// it heard none of it
     deaf: bool,
+    /// so often may its files still be read once more for the names of leases
+    readings: u8,
 }
 
 enum Happening {
@@ -129,6 +132,7 @@ impl Supervisor {
             blocked_reported: false,
             asked,
             deaf: false,
+            readings: 0,
         }
     }
 
@@ -236,6 +240,7 @@ impl Supervisor {
         if !self.reclaim(&wanted) {
             return self.restart().await;
         }
+        self.expect_names(&wanted);
         self.running.iter().for_each(Running::reload);
         self.given = Some(wanted);
         if self.started && self.failure.is_some() {
@@ -356,6 +361,7 @@ impl Supervisor {
             self.ask_for_its_pulse();
             return self.settle().await;
         }
+        self.follow_names(text);
         text.clone_into(&mut self.last_words);
         // What it says before it ends at its start becomes the error itself.
         if let Some(event) = self.listener.hear(line).filter(|_| self.started) {

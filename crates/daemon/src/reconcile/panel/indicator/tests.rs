@@ -41,29 +41,38 @@ fn bench(serial: &str, settings: Led) -> (Stick, IndicatorHandle, mpsc::Receiver
     (stick, handle, events)
 }
 
-fn wait() {
-    std::thread::sleep(Duration::from_millis(100));
-}
-
-/// Waits until the first LEDs show these colours; fails after five seconds.
-fn await_seen(stick: &Stick, wanted: &[Colour]) {
+/// Waits until it is so; fails after ten seconds, which no busy machine takes.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !stick.seen().starts_with(wanted) {
-        assert!(
-            start.elapsed() < Duration::from_secs(5),
-            "{:?} is shown, not {wanted:?}",
-            stick.seen()
-        );
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn reports(events: &mut mpsc::Receiver<Event>) -> Vec<Result<Applied, ApplyErrorKind>> {
+/// Waits until the first LEDs show these colours.
+fn await_seen(stick: &Stick, wanted: &[Colour]) {
+    until(&format!("{wanted:?} is shown"), || stick.seen().starts_with(wanted));
+}
+
+/// Waits for so many reports.
+fn reports(
+    events: &mut mpsc::Receiver<Event>,
+    count: usize,
+) -> Vec<Result<Applied, ApplyErrorKind>> {
     let mut reports = Vec::new();
-    while let Ok(Event::Applied(ApplyReport { result, .. })) = events.try_recv() {
-        reports.push(result.map_err(|error| error.kind));
-    }
+    until(&format!("{count} reports"), || {
+        while let Ok(Event::Applied(ApplyReport { result, .. })) = events.try_recv() {
+            reports.push(result.map_err(|error| error.kind));
+        }
+        reports.len() >= count
+    });
     reports
+}
+
+/// Waits for so many reports; of those that went well only that.
+fn kinds(events: &mut mpsc::Receiver<Event>, count: usize) -> Vec<Result<(), ApplyErrorKind>> {
+    reports(events, count).into_iter().map(|result| result.map(drop)).collect()
 }
 
 #[test]
@@ -83,23 +92,27 @@ fn breathing_writes_at_most_twenty_times_a_second_and_is_seen_to_breathe() {
     }
     assert!(brightest > 240, "{brightest}");
     assert!((2..=4).contains(&dimmest), "never dark: {dimmest}");
-    let writes = stick.history().len();
-    assert!((15..=50).contains(&writes), "{writes} writes in 2.5 s");
+    let (writes, most) = (stick.history().len(), start.elapsed().as_millis() / 50 + 1);
+    assert!(writes >= 15 && writes as u128 <= most, "{writes} writes, at most {most}");
     assert_eq!(stick.violations(), [] as [String; 0]);
     let name = "BlinkStick BS000001-1.1".to_owned();
-    assert_eq!(reports(&mut events), [Ok(Applied::Indicator { leds: 1, name })]);
+    assert_eq!(reports(&mut events, 1), [Ok(Applied::Indicator { leds: 1, name })]);
 }
 
 #[test]
 fn steady_and_blinking_write_only_at_the_edges() {
     let (stick, indicator, _events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::BLUE, Pattern::Steady)]);
+    await_seen(&stick, &[Colour::BLUE]);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(stick.history().len(), 1);
+    let start = Instant::now();
     indicator.show(vec![signal(Colour::RED, Pattern::FastBlink)]);
-    std::thread::sleep(Duration::from_millis(2000));
-    let writes = stick.history().len() - 1;
-    assert!((7..=9).contains(&writes), "{writes} edges in 2 s of 2 Hz");
+    until("seven edges", || stick.history().len() > 7);
+    // As many as there were in that time, which is longer on a busy machine.
+    let (edges, passed) = (stick.history().len() - 1, start.elapsed());
+    let most = passed.as_millis() / 250 + 1;
+    assert!(edges as u128 <= most, "{edges} edges in {passed:?} of 2 Hz");
 }
 
 #[test]
@@ -118,18 +131,17 @@ fn the_first_led_is_the_cluster_and_the_others_are_nodes() {
 fn without_the_main_loop_it_is_steady_amber() {
     let (stick, indicator, _events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe)]);
-    wait();
+    until("it breathes", || stick.seen()[0].green > 0);
     indicator.fall_silent();
-    // It is noticed with the next step of the animation.
-    std::thread::sleep(Duration::from_secs(1));
-    let amber = stick.seen()[0];
-    assert!(amber.red == 255 && amber.green > 60 && amber.blue == 0, "{amber}");
+    until("it is amber", || {
+        let seen = stick.seen()[0];
+        seen.red == 255 && seen.green > 60 && seen.blue == 0
+    });
     let writes = stick.history().len();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(stick.history().len(), writes, "it is steady");
     indicator.renew_dead_man();
-    wait();
-    assert_eq!(stick.seen()[0].red, 0, "green again");
+    until("it is green again", || stick.seen()[0].red == 0);
 }
 
 #[test]
@@ -139,15 +151,11 @@ fn an_unplugged_stick_is_absent_and_comes_back_with_hotplug() {
     await_seen(&stick, &[Colour::GREEN]);
     stick.inject(Fault::Unplug);
     indicator.show(vec![signal(Colour::RED, Pattern::Steady)]);
-    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(kinds(&mut events, 2), [Ok(()), Err(ApplyErrorKind::Absent)]);
     stick.inject(Fault::Plug);
     indicator.hotplug();
     await_seen(&stick, &[Colour::RED]);
-    wait();
-    let reports = reports(&mut events);
-    let absences = reports.iter().filter(|result| **result == Err(ApplyErrorKind::Absent)).count();
-    assert_eq!(absences, 1, "{reports:?}");
-    assert!(reports.last().unwrap().is_ok());
+    assert_eq!(kinds(&mut events, 1), [Ok(())]);
 }
 
 #[test]
@@ -158,9 +166,7 @@ fn a_stall_is_healed_by_opening_again() {
     stick.inject(Fault::Stuck(Duration::from_millis(200)));
     indicator.show(vec![signal(Colour::RED, Pattern::Steady)]);
     await_seen(&stick, &[Colour::RED]);
-    wait();
-    let kinds: Vec<_> = reports(&mut events).into_iter().map(|result| result.map(|_| ())).collect();
-    assert_eq!(kinds, [Ok(()), Err(ApplyErrorKind::Failed), Ok(())]);
+    assert_eq!(kinds(&mut events, 3), [Ok(()), Err(ApplyErrorKind::Failed), Ok(())]);
 }
 
 #[test]
@@ -193,9 +199,11 @@ fn the_log_of_the_emulated_stick_has_each_report() {
     let device = LedDevice::Emulator { log: Some(PathBuf::from(&log)) };
     let indicator = spawn(Led { device, ..settings() }, sender);
     indicator.show(vec![signal(Colour::RED, Pattern::Steady)]);
-    wait();
+    // What was ordered a moment before the end need not be shown any more.
+    let text = || std::fs::read_to_string(&log).unwrap_or_default();
+    until("red is logged", || !text().is_empty());
     indicator.stop(()).blocking_recv().unwrap().unwrap();
-    let text = std::fs::read_to_string(&log).unwrap();
+    let text = text();
     let reports: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     assert_eq!(
         reports,
@@ -207,6 +215,5 @@ fn the_log_of_the_emulated_stick_has_each_report() {
 fn off_is_reported() {
     let (sender, mut events) = mpsc::channel(64);
     let _indicator = spawn(settings(), sender);
-    wait();
-    assert_eq!(reports(&mut events), [Err(ApplyErrorKind::Off)]);
+    assert_eq!(reports(&mut events, 1), [Err(ApplyErrorKind::Off)]);
 }
