@@ -11,7 +11,9 @@ use crate::config::{NodeProbe, Settings, UplinkProbe};
 use crate::event::{LinkIndex, NodeProbePlan, NodeTarget, Path, UplinkProbePlan, UplinkTarget};
 use crate::facts::Facts;
 use crate::facts::node::NodeState;
-use crate::facts::uplink::{UplinkView, ipv4_source, ipv6_primary, is_translated_by_another};
+use crate::facts::uplink::{
+    UplinkView, ipv4_primary, ipv4_source, ipv6_primary, is_translated_by_another, leads_ipv4,
+};
 
 /// Returns every uplink with an address and a way out; without a way out only after a renewal would
 /// have brought one. Beside it the other paths by that uplink, which say what the venue is.
@@ -45,7 +47,7 @@ fn nat64(facts: &Facts, uplink: &UplinkView<'_>) -> Option<Prefix> {
 }
 
 /// Returns the paths that are tried beside that of the uplink's own address: IPv6 where that is
-/// IPv4, the venue's NAT64, and another program's translator.
+/// IPv4, IPv4 where that is deprecated, the venue's NAT64, and another program's translator.
 fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<UplinkTarget> {
     let (index, kernel) = (uplink.link.index, facts.kernel());
     let may_be = |ipv4: bool| host.is_none_or(|host| host.is_ipv4() == ipv4);
@@ -60,6 +62,13 @@ fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<Up
             let (path, nat64) = (Some(Path::Nat64(prefix)), Some(prefix));
             targets.push(UplinkTarget { path, nat64, ..target(facts, uplink, source) });
         }
+    }
+    let deprecated =
+        ipv4_primary(kernel, index).filter(|_| ours.is_some_and(|ours| ours.is_ipv6()));
+    let leads = may_be(true) && leads_ipv4(kernel, index);
+    if let Some(source) = deprecated.map(|held| held.address.addr()).filter(|_| leads) {
+        let path = Some(Path::Ipv4);
+        targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
     }
     let translators = is_translated_by_another(kernel, uplink.link) && may_be(true);
     if let Some(source) = ipv4_source(kernel, index).filter(|_| translators) {
