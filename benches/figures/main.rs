@@ -20,6 +20,7 @@ mod flood;
 mod floods;
 mod forward;
 mod glass;
+mod hall;
 mod idle;
 mod lab;
 mod lease;
@@ -46,7 +47,7 @@ use table::{Row, Table};
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 19] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
     ("rules", rules::measure),
@@ -55,6 +56,7 @@ const FIGURES: [Figure; 18] = [
     ("address", address::measure),
     ("lease", lease::measure),
     ("forward", forward::measure),
+    ("hall", hall::measure),
     ("clat", clat::measure),
     ("nat66", forward::nat66),
     ("snmp", snmp::measure),

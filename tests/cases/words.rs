@@ -35,7 +35,7 @@
 //! neighbours 970 of 1024
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
-//! host bramble 22 2222                                    name, ports of sshd
+//! host bramble 22 2222 [announced]                        name, ports of sshd; by multicast DNS
 //! all up | all silent                                     one round of every node
 //! head 48C load 0.30 memory 62 disk 83 [sags] [slow]      the head's vitals; [read-only] [clockless]
 //! power pressed | power released                          the power button
@@ -399,7 +399,10 @@ impl Reader {
                 let max = words.after("of")?.ok_or("of how many?").map(parse)??;
                 Vital::Neighbours { count, max }
             }
-            _ => Vital::Host { name: words.next()?.to_owned(), ssh_ports: words.all()? },
+            _ => {
+                let announced = words.flag("announced");
+                Vital::Host { name: words.next()?.to_owned(), ssh_ports: words.all()?, announced }
+            }
         })
     }
 }
