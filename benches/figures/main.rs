@@ -40,7 +40,7 @@ mod web_flood;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bramblegate_lab::{Result, inside};
+use bramblegate_lab::{Result, inside, serve};
 use table::{Row, Table};
 
 /// A figure: its name, and what measures it.
@@ -70,6 +70,11 @@ const FIGURES: [Figure; 19] = [
 ];
 
 fn main() -> ExitCode {
+    // The small servers of a venue are this program.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = serve::helper(&arguments) {
+        return code;
+    }
     if !inside::is_inside() {
         eprintln!("{}", inside::enter(&["inside"]));
         return ExitCode::FAILURE;

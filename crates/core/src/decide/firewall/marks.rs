@@ -6,7 +6,7 @@
 //! entered by that uplink. Of what is led to a node it is the node's answers that need a mark, an
 //! uplink each, and what the head refuses in the node's name.
 
-use super::{Action, Chain, ChainKind, Hook, Match, Rule, RulesetInput, base, chain, rule};
+use super::{Action, Chain, ChainKind, Family, Hook, Match, Rule, RulesetInput, base, chain, rule};
 use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
 
 /// `mangle`: after connection tracking, before any translation.
@@ -15,6 +15,11 @@ const MANGLE: i32 = -150;
 /// Returns the chains that set and use the marks.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut entering: Vec<Rule> = Vec::new();
+    // Whether an address is the head's own is a search for a route by IPv6, for each packet that is
+    // not answered yet.
+    entering.extend(input.ipv6.map(|_| {
+        rule([Match::Family(Family::Ipv6)], Action::Accept, "marks lead by tables of IPv4 alone")
+    }));
     let known =
         input.uplinks.iter().map(|name| (name.as_str(), "answers leave by their source address"));
     for (name, purpose) in known.chain([("lo", "the head to itself")]) {
