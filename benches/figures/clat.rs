@@ -9,7 +9,7 @@ use bramblegate_lab::shell::{Running, spawn, within};
 use bramblegate_lab::{Error, Result};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::lab::{Namespace, cable, fail, file, median, paired, program, used, write};
+use crate::lab::{self, Namespace, fail, file, median, paired, program, used, write};
 use crate::table::Row;
 use crate::traffic::{Traffic, VENUE};
 
@@ -113,14 +113,7 @@ fn table(title: &str, samples: &[Samples]) -> Vec<Row> {
 
 impl Net {
     fn build(index: usize, way: Way, name: &'static str) -> Result<Self> {
-        let [node, head, venue] =
-            ["node", "head", "venue"].map(|place| Namespace::new(&format!("{place}{index}")));
-        let (node, head, venue) = (node?, head?, venue?);
-        cable(&node, "e0", &head, "eth0")?;
-        cable(&head, "eth1", &venue, "v0")?;
-        node.ip("addr add 192.168.50.11/24 dev e0\nroute add default via 192.168.50.1")?;
-        head.ip("addr add 192.168.50.1/24 dev eth0")?;
-        head.sh("sysctl -qw net.ipv4.ip_forward=1")?;
+        let [node, head, venue] = lab::way(index)?;
         let uplink = if way == Way::Masquerade { "eth1" } else { "clat0" };
         head.nft(&format!(
             "table ip bare {{\n\tchain post {{ type nat hook postrouting priority srcnat; \

@@ -136,6 +136,20 @@ pub fn cable(left: &Namespace, left_port: &str, right: &Namespace, right_port: &
     right.ip(&format!("link set {right_port} up"))
 }
 
+/// The `index`th node, head and venue: the node's `e0` leads to the head's `eth0`, the head's `eth1` to
+/// the venue's `v0`. The node has IPv4, and the head forwards it.
+pub fn way(index: usize) -> Result<[Namespace; 3]> {
+    let [node, head, venue] =
+        ["node", "head", "venue"].map(|place| Namespace::new(&format!("{place}{index}")));
+    let (node, head, venue) = (node?, head?, venue?);
+    cable(&node, "e0", &head, "eth0")?;
+    cable(&head, "eth1", &venue, "v0")?;
+    node.ip("addr add 192.168.50.11/24 dev e0\nroute add default via 192.168.50.1")?;
+    head.ip("addr add 192.168.50.1/24 dev eth0")?;
+    head.sh("sysctl -qw net.ipv4.ip_forward=1")?;
+    Ok([node, head, venue])
+}
+
 /// A head with a venue on eth1 and the three nodes of a cluster on eth0.
 #[derive(Debug)]
 pub struct Head {

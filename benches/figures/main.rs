@@ -20,6 +20,7 @@ mod flood;
 mod floods;
 mod forward;
 mod glass;
+mod hall;
 mod idle;
 mod lab;
 mod lease;
@@ -39,14 +40,14 @@ mod web_flood;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bramblegate_lab::{Result, inside};
+use bramblegate_lab::{Result, inside, serve};
 use table::{Row, Table};
 
 /// A figure: its name, and what measures it.
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All, the quick ones first.
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 19] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
     ("rules", rules::measure),
@@ -55,6 +56,7 @@ const FIGURES: [Figure; 18] = [
     ("address", address::measure),
     ("lease", lease::measure),
     ("forward", forward::measure),
+    ("hall", hall::measure),
     ("clat", clat::measure),
     ("nat66", forward::nat66),
     ("snmp", snmp::measure),
@@ -68,6 +70,11 @@ const FIGURES: [Figure; 18] = [
 ];
 
 fn main() -> ExitCode {
+    // The small servers of a venue are this program.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = serve::helper(&arguments) {
+        return code;
+    }
     if !inside::is_inside() {
         eprintln!("{}", inside::enter(&["inside"]));
         return ExitCode::FAILURE;

@@ -6,6 +6,7 @@
 //! link 3 eth1 [cable] [radio] [down] [in br0]             an interface; without "cable" it has no carrier
 //! link eth1 gone
 //! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [ours] [gone]
+//! anycast eth1 2001:db8::464 [gone]                      a program answers for an address that the port does not have
 //! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
@@ -34,7 +35,7 @@
 //! neighbours 970 of 1024
 //! resolvers eth1 10.99.0.1
 //! way-out eth1 | way-out none
-//! host bramble 22 2222                                    name, ports of sshd
+//! host bramble 22 2222 [announced]                        name, ports of sshd; by multicast DNS
 //! all up | all silent                                     one round of every node
 //! head 48C load 0.30 memory 62 disk 83 [sags] [slow]      the head's vitals; [read-only] [clockless]
 //! power pressed | power released                          the power button
@@ -52,11 +53,11 @@ use std::time::Duration;
 
 use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
-    Acquisition, Address, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Button,
-    Change, Conflict, Dhcp, Disk, Dropped, Dump, Event, Firewall, Head, Lease, Link, LinkIndex,
-    Mac, Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe, Reachability,
-    Report, Round, Route, RouterOffer, ServerLog, ServerLogKind, ShareSeen, Stop, Traffic,
-    UplinkNews, VenueNews, Vital, Web,
+    Acquisition, Address, Anycast, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker,
+    Button, Change, Conflict, Dhcp, Disk, Dropped, Dump, Event, Firewall, Head, Lease, Link,
+    LinkIndex, Mac, Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe,
+    Reachability, Report, Round, Route, RouterOffer, ServerLog, ServerLogKind, ShareSeen, Stop,
+    Traffic, UplinkNews, VenueNews, Vital, Web,
 };
 use bramblegate::facts::node::Nodes;
 use ipnet::IpNet;
@@ -123,6 +124,11 @@ impl Reader {
             "link" => Event::Link(self.link(&mut words)?),
             "address" => Event::Address(self.address(&mut words)?),
             "route" => Event::Route(self.route(&mut words)?),
+            "anycast" => {
+                let held = Anycast { index: self.index(words.next()?)?, address: words.parse()? };
+                let gone = words.flag("gone");
+                Event::Anycast(if gone { Change::Gone(held) } else { Change::Present(held) })
+            }
             "forwarding" => {
                 let index = self.index(words.next()?)?;
                 let forwarding = Some(words.choice(&[("on", true), ("off", false)])?);
@@ -393,7 +399,10 @@ impl Reader {
                 let max = words.after("of")?.ok_or("of how many?").map(parse)??;
                 Vital::Neighbours { count, max }
             }
-            _ => Vital::Host { name: words.next()?.to_owned(), ssh_ports: words.all()? },
+            _ => {
+                let announced = words.flag("announced");
+                Vital::Host { name: words.next()?.to_owned(), ssh_ports: words.all()?, announced }
+            }
         })
     }
 }

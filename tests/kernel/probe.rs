@@ -32,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
         ),
         trial("probe::a_ping_probe_finds_its_host_or_nothing", ping),
         trial("probe::nodes_answer_and_a_dead_one_is_noticed_at_once", nodes),
+        trial("probe::nodes_that_speak_only_ipv6_are_asked_beside_others", ipv6),
         trial("probe::no_node_answers_for_another", forged),
         trial("probe::three_nodes_cost_fewer_than_fifteen_wake_ups_a_second", wake_ups),
         trial("probe::nodes_are_found_though_the_venue_has_the_same_subnet", overlap),
@@ -312,6 +313,37 @@ fn nodes() {
         while !round(&mut events, 2).await.is_empty() {}
         sh("ip link set cluster up");
         while round(&mut events, 2).await != ["rpi11", "rpi12"] {}
+    });
+}
+
+fn ipv6() {
+    cluster_with(|| {
+        sh("for i in 11 12; do ip addr add fd12::$i/64 dev node-peer nodad; done");
+    });
+    sh("ip addr add fd12::1/64 dev cluster nodad");
+    block_on(async {
+        let six = |last: u8, probe| NodeTarget {
+            address: format!("fd12::{last}").parse().unwrap(),
+            ..node(last + 100, probe)
+        };
+        let asked = vec![
+            six(11, NodeProbe::Icmp),
+            node(11, NodeProbe::Icmp),
+            six(12, NodeProbe::Icmp),
+            six(13, NodeProbe::Icmp),
+        ];
+        let (_plan, mut events) = probing(asked);
+        for _ in 0..3 {
+            let mut answered = round(&mut events, 4).await;
+            answered.sort();
+            assert_eq!(answered, ["rpi11", "rpi111", "rpi112"], "fd12::13 is not there");
+        }
+        let mut rtt = None;
+        while rtt.is_none() {
+            let ended = rounds(&mut events).await;
+            rtt = ended.iter().find(|round| round.node.slot == 111).and_then(|round| round.rtt);
+        }
+        assert!(rtt < Some(Duration::from_millis(20)), "the kernel noted the arrival: {rtt:?}");
     });
 }
 

@@ -17,6 +17,11 @@ pub const ORDER_FILE: &str = "clat.json";
 pub const DEVICE: &str = "clat0";
 /// Where the program writes its [`State`].
 pub const STATE: &str = "/run/bramblegate-clat/state.json";
+/// Where it writes, without BPF, which settings of the kernel it changed: a line for each, with its name
+/// below `/proc/sys/net/ipv6`, a blank, and its value before.
+pub const SYSCTLS: &str = "/run/bramblegate-clat/sysctls";
+/// Its name beside the state.
+pub const SYSCTLS_FILE: &str = "sysctls";
 
 words! {
     /// What translates.

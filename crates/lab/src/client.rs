@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use super::file::{Client, Network};
 use super::inside::HOME;
 use super::shell::{Running, must, spawn, within};
 use super::{Result, while_doing};
@@ -126,8 +127,36 @@ pub fn log(port: &str) -> PathBuf {
     PathBuf::from(format!("{HOME}/udhcpc-{port}.log"))
 }
 
-/// Starts a client on the head's port; `index` is the port's place in the order of preference.
-pub fn start(port: &str, index: usize, fallback: bool) -> Result<Running> {
+/// Starts the client of a network on the head's port; `index` is the port's place in the order of
+/// preference.
+pub fn start(network: &Network, index: usize) -> Result<Running> {
+    match network.client {
+        Client::Udhcpc => start_udhcpc(&network.port, index, network.fallback),
+        Client::Dhcpcd => start_dhcpcd(network, index),
+    }
+}
+
+/// Starts dhcpcd with a database of its own, which belongs to the machine: it reads the router's
+/// advertisements itself, and switches the kernel's reading off.
+fn start_dhcpcd(network: &Network, index: usize) -> Result<Running> {
+    let (port, metric) = (&network.port, 100 * (index + 1));
+    let mut settings = format!(
+        "metric {metric}\nnodev\nslaac hwaddr\noption ipv6_only_preferred\n\
+         option classless_static_routes\n"
+    );
+    settings += if network.address.is_empty() { "noipv4\n" } else { "" };
+    settings += if network.fallback { "" } else { "noipv4ll\n" };
+    settings += if network.dhcpv6.is_some() { "ia_na\n" } else { "" };
+    let file = format!("{HOME}/dhcpcd-{port}.conf");
+    fs::write(&file, settings).map_err(while_doing(&file))?;
+    must("head", "mkdir -p /var/lib/dhcpcd /run/dhcpcd")?;
+    let line = format!(
+        "mount -t tmpfs tmpfs /var/lib/dhcpcd && exec dhcpcd -B -A -f {file} -c /bin/true {port}"
+    );
+    spawn(within("head", "sh").args(["-c", &line]), &log(port))
+}
+
+fn start_udhcpc(port: &str, index: usize, fallback: bool) -> Result<Running> {
     let metric = (100 * (index + 1)).to_string();
     let script = script();
     let mut command = within("head", "busybox");

@@ -17,6 +17,8 @@ use super::{Error, Result, while_doing};
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// Advertisements are sent this often, and at each solicitation.
 const INTERVAL: Duration = Duration::from_secs(3);
+/// … and so often by a router that floods.
+const FLOOD_INTERVAL: Duration = Duration::from_millis(10);
 /// A prefix's valid and preferred lifetimes, in seconds.
 const PREFIX_LIFETIME: u32 = 3600;
 
@@ -38,12 +40,16 @@ pub struct Advertised {
     pub portal: Option<String>,
     /// whom hosts are to ask for names
     pub resolvers: Vec<Ipv6Addr>,
+    /// a hundred times a second, and no message is as the one before
+    pub flood: bool,
 }
 
 impl fmt::Display for Advertised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "lifetime={}", self.lifetime.unwrap_or(1800))?;
-        for (flag, word) in [(self.managed, " managed"), (self.no_slaac, " no-slaac")] {
+        let flags =
+            [(self.managed, " managed"), (self.no_slaac, " no-slaac"), (self.flood, " flood")];
+        for (flag, word) in flags {
             f.write_str(if flag { word } else { "" })?;
         }
         self.mtu.map_or(Ok(()), |mtu| write!(f, " mtu={mtu}"))?;
@@ -66,6 +72,7 @@ impl FromStr for Advertised {
             match name {
                 "managed" => advertised.managed = true,
                 "no-slaac" => advertised.no_slaac = true,
+                "flood" => advertised.flood = true,
                 "lifetime" => advertised.lifetime = Some(value.parse().map_err(|_| wrong())?),
                 "mtu" => advertised.mtu = Some(value.parse().map_err(|_| wrong())?),
                 "prefix" => advertised.prefixes.push(value.parse().map_err(|_| wrong())?),
@@ -143,7 +150,8 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
     socket.set_multicast_hops_v6(255).map_err(doing())?;
     socket.set_multicast_if_v6(index).map_err(doing())?;
     let to = SocketAddrV6::new(ALL_NODES, 0, 0, index).into();
-    let message = advertised.message();
+    let mut message = advertised.message();
+    let interval = if advertised.flood { FLOOD_INTERVAL } else { INTERVAL };
     let mut next = Instant::now();
     let mut ready = false;
     loop {
@@ -153,11 +161,14 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
                 Ok(_) if !ready => {
                     println!("ready");
                     ready = true;
-                    next = Instant::now() + INTERVAL;
+                    next = Instant::now() + interval;
                 }
-                Ok(_) => next = Instant::now() + INTERVAL,
+                Ok(_) => next = Instant::now() + interval,
                 Err(_) => next = Instant::now() + Duration::from_millis(100),
             }
+        }
+        if advertised.flood {
+            vary(&mut message);
         }
         let wait = next.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         socket.set_read_timeout(Some(wait)).map_err(doing())?;
@@ -169,6 +180,15 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
     }
 }
 
+/// Counts in the reachable time (RFC 4861, section 4.2), by minutes: no two messages are the same,
+/// and hosts go on as before.
+fn vary(message: &mut [u8]) {
+    if let Some(field) = message.get_mut(8..10) {
+        let count = u16::from_be_bytes([field[0], field[1]]).wrapping_add(1);
+        field.copy_from_slice(&count.to_be_bytes());
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -176,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_advertised_is_written_and_read_as_words() {
-        let words = "lifetime=9 managed no-slaac mtu=1280 prefix=2001:db8:7::/64 \
+        let words = "lifetime=9 managed no-slaac flood mtu=1280 prefix=2001:db8:7::/64 \
                      deprecated=2001:db8:8::/64 nat64=2001:db8:64::/96@600 portal=https://p/ \
                      resolver=2001:db8:7::1";
         let advertised: Advertised = words.parse().unwrap();

@@ -2,7 +2,8 @@
 //! same program, started with `venue-serve` or `venue-try`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let result = match arguments.as_slice() {
         ["venue-serve", kind, listen] => serve(kind, listen),
         ["venue-advertise", port, words] => advertise(port, words),
+        ["venue-anycast", port, address] => hold_anycast(port, address),
         ["venue-try", "tcp", target, resolver] => try_tcp(target, resolver),
         ["venue-try", "udp", target] => try_udp(target),
         ["venue-try", "talk", target, seconds] => talk(target, seconds),
@@ -55,10 +57,44 @@ fn serve(kind: &str, listen: &str) -> Result<()> {
 }
 
 fn advertise(port: &str, words: &str) -> Result<()> {
+    router::advertise(port, index_of(port)?, &words.parse()?)
+}
+
+fn index_of(port: &str) -> Result<u32> {
     let file = format!("/sys/class/net/{port}/ifindex");
     let index = std::fs::read_to_string(&file).map_err(while_doing(&file))?;
-    let index = index.trim().parse().map_err(while_doing(&file))?;
-    router::advertise(port, index, &words.parse()?)
+    index.trim().parse().map_err(while_doing(&file))
+}
+
+/// Answers for an IPv6 address at a port until killed, as NetworkManager does for its translator's.
+/// The kernel takes it only where the port has an address of that network.
+fn hold_anycast(port: &str, address: &str) -> Result<()> {
+    let held: Ipv6Addr = address.parse().map_err(while_doing(address))?;
+    let request = libc::ipv6_mreq {
+        ipv6mr_multiaddr: libc::in6_addr { s6_addr: held.octets() },
+        ipv6mr_interface: index_of(port)?,
+    };
+    let socket = UdpSocket::bind("[::]:0").map_err(while_doing("socket"))?;
+    let length = libc::socklen_t::try_from(size_of_val(&request)).map_err(while_doing(address))?;
+    loop {
+        // SAFETY: the kernel reads `length` octets, the size of the structure.
+        let refused = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_IPV6,
+                libc::IPV6_JOIN_ANYCAST,
+                (&raw const request).cast(),
+                length,
+            )
+        };
+        if refused == 0 {
+            println!("ready");
+            loop {
+                std::thread::park();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn echo_datagrams(listen: &str) -> Result<()> {

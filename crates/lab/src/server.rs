@@ -13,7 +13,7 @@ use super::file::{Dhcp, DhcpServer, Network};
 use super::inside::HOME;
 use super::router::Advertised;
 use super::shell::{Running, spawn, within};
-use super::wiring::{DNS, WEB, WEB6, embed, mac, venue_name};
+use super::wiring::{DNS, WEB, WEB6, embed, laptop_name, mac, venue_name};
 use super::{Error, Result, while_doing};
 
 /// One client that a server knows: hardware address and the address it gets.
@@ -59,7 +59,13 @@ pub fn start(
     }
     let mut processes = Vec::new();
     if let Some(ra) = &network.ra {
-        processes.push(router(&venue, ra)?);
+        processes.push(router(&venue, "lan0", ra)?);
+    }
+    if let Some(ra) = &network.second_ra {
+        processes.push(router(&laptop_name(index), "eth0", ra)?);
+    }
+    if let Some(address) = network.dhcpv6 {
+        let _ = writeln!(text, "dhcp-range={address},{address},64,1h");
     }
     match dhcp {
         Some(dhcp) if dhcp.server == DhcpServer::Dnsmasq => {
@@ -93,13 +99,13 @@ impl Servers {
     }
 }
 
-/// Starts the router that advertises `ra`; returns when it has.
-fn router(venue: &str, ra: &Advertised) -> Result<Running> {
+/// Starts a router that advertises `ra` at a port; returns when it has.
+fn router(namespace: &str, port: &str, ra: &Advertised) -> Result<Running> {
     let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
-    let log = PathBuf::from(format!("{HOME}/{venue}.router.log"));
+    let log = PathBuf::from(format!("{HOME}/{namespace}.router.log"));
     let _ = fs::remove_file(&log);
-    let mut command = within(venue, &own.to_string_lossy());
-    let running = spawn(command.args(["venue-advertise", "lan0", &ra.to_string()]), &log)?;
+    let mut command = within(namespace, &own.to_string_lossy());
+    let running = spawn(command.args(["venue-advertise", port, &ra.to_string()]), &log)?;
     wait_for(&log, "ready")?;
     Ok(running)
 }
@@ -161,6 +167,9 @@ fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
     }
     if let Some(portal) = &dhcp.portal {
         let _ = writeln!(text, "dhcp-option=114,{portal}");
+    }
+    if let Some(time) = dhcp.ipv6_only {
+        let _ = writeln!(text, "dhcp-option=108,{}i", time.as_secs());
     }
     if network.mtu != 1500 {
         let _ = writeln!(text, "dhcp-option=26,{}", network.mtu);

@@ -209,11 +209,15 @@ pub fn ipv6_router(prefix: ipnet::Ipv6Net) -> String {
     format!("{}/{}", std::net::Ipv6Addr::from(bits), prefix.prefix_len())
 }
 
-/// Returns the address that stands for an IPv4 address behind a NAT64 prefix of 96 bits (RFC 6052,
-/// section 2.2).
+/// Returns the address that stands for an IPv4 address behind a NAT64 prefix (RFC 6052, section 2.2):
+/// its octets follow the prefix, but for the ninth of all, which stays zero.
 pub fn embed(prefix: ipnet::Ipv6Net, address: &str) -> Result<std::net::Ipv6Addr> {
     let address: std::net::Ipv4Addr = address.parse().map_err(while_doing(address.to_owned()))?;
-    Ok((u128::from(prefix.network()) | u128::from(u32::from(address))).into())
+    let mut octets = prefix.network().octets();
+    let first = usize::from(prefix.prefix_len() / 8);
+    let free = octets.iter_mut().enumerate().skip(first).filter(|(at, _)| first > 8 || *at != 8);
+    free.zip(address.octets()).for_each(|((_, to), octet)| *to = octet);
+    Ok(octets.into())
 }
 
 /// Sets up the venue's own NAT: only what it knows finds its way back, so addresses of the cluster

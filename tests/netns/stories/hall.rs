@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use bramblegate::api::clat::STATE;
 use bramblegate_lab::file::Action;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, exec, feed, ip, must, spawn, within};
@@ -138,23 +139,47 @@ const SINGLE: &str = r#"
 purpose = "A hall with IPv6 only that gives each host one address"
 [[network]]
 ipv6 = "2001:db8:7::/64"
+client = "dhcpcd"
+dhcpv6 = "2001:db8:7::d6"
 nat64 = "2001:db8:64::/96"
 ra = "managed no-slaac nat64=2001:db8:64::/96@1800"
 "#;
 
+/// Without BPF the translator has the kernel forward IPv6. A daemon that starts meanwhile knows whose
+/// will that was: what the venue sends stays out.
+pub fn forwarding_of_the_translator_is_not_taken_for_the_owners() -> Result<()> {
+    let guarded = || {
+        must("head", "nft list table inet bramblegate")
+            .is_ok_and(|rules| rules.contains("IPv6 is forwarded for the translator alone"))
+    };
+    let forwards =
+        || must("head", "cat /proc/sys/net/ipv6/conf/all/forwarding").unwrap_or_default();
+    before_start(HALL, |world| {
+        let _nat64 = nat64()?;
+        ensure("it is off before", forwards().trim() == "0")?;
+        world.start_gateway()?;
+        world.start_clat_with(&["--object", "/dev/null"])?;
+        wait_online(world)?;
+        until("it is translated without BPF", || {
+            fs::read_to_string(STATE).is_ok_and(|state| state.contains(r#""mode":"tun""#))
+        })?;
+        until("the kernel forwards", || forwards().trim() == "1")?;
+        until("the rules keep the venue out", guarded)?;
+        for _ in 0..2 {
+            world.stop_gateway("KILL", STOP)?;
+            world.start_gateway()?;
+            until("it is there again", || is(world, "clat.state", "on"))?;
+            until("the rules keep the venue out all the same", guarded)?;
+            std::thread::sleep(Duration::from_millis(500));
+            ensure("and go on to", guarded())?;
+        }
+        world.clat().map(|clat| clat.signal("TERM")).transpose()?;
+        until("it is as before", || forwards().trim() == "0").map(drop)
+    })
+}
+
 pub fn single_address_is_shared_by_head_and_nodes() -> Result<()> {
     before_start(SINGLE, |world| {
-        let dhcpv6 = "--port=0 --interface=lan0 --bind-dynamic --dhcp-leasefile=/run/world/six.leases \
-                      --dhcp-range=2001:db8:7::d6,2001:db8:7::d6,64,1h";
-        let words = dhcpv6.split_whitespace().chain(["-d", "-C", "/dev/null"]);
-        let log = format!("{HOME}/six.log");
-        let _server = spawn(within("venue", "dnsmasq").args(words), Path::new(&log))?;
-        must("head", "mkdir -p /var/lib/dhcpcd /run/dhcpcd")?;
-        let client = "mount -t tmpfs tmpfs /var/lib/dhcpcd && printf 'noipv4\\nia_na\\n' > \
-                      /run/world/six.conf && exec dhcpcd -6 -B -L -A -f /run/world/six.conf -c \
-                      /bin/true eth1";
-        let log = format!("{HOME}/six-client.log");
-        let _client = spawn(within("head", "sh").args(["-c", client]), Path::new(&log))?;
         let held = || must("head", "ip -6 -o addr show dev eth1 scope global").unwrap_or_default();
         until("a single address", || held().contains("2001:db8:7::d6/128"))?;
         world.start_gateway()?;
@@ -165,7 +190,7 @@ pub fn single_address_is_shared_by_head_and_nodes() -> Result<()> {
         until("the venue in one word", || is(world, "venue", "v6-only+nat64"))?;
         let why = is(world, "uplink.venue_reasons", "*addresses by DHCPv6 alone*");
         ensure("and why", why)?;
-        let state = fs::read_to_string(format!("{HOME}/clat.state")).unwrap_or_default();
+        let state = fs::read_to_string(STATE).unwrap_or_default();
         ensure(&format!("it is shared: {state}"), state.contains(r#""shared":true"#))?;
         ensure(&format!("no other was taken: {}", held()), held().lines().count() == 1)?;
         must("head", "ping -c 2 -i 0.2 -W 1 2001:db8:80::80")?;

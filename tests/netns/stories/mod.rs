@@ -79,6 +79,10 @@ pub const ALL: &[(&str, Story)] = &[
         hall::translator_is_off_at_once_when_it_is_not_wanted,
     ),
     (
+        "hall::forwarding_of_the_translator_is_not_taken_for_the_owners",
+        hall::forwarding_of_the_translator_is_not_taken_for_the_owners,
+    ),
+    (
         "hall::single_address_is_shared_by_head_and_nodes",
         hall::single_address_is_shared_by_head_and_nodes,
     ),

@@ -195,7 +195,8 @@ keys! {
         "cluster.ipv6.mode", choice!("auto" => true, "off" => false), Toml("\"off\"");
 
     /// The nodes' IPv6 network. "auto": a unique local one (RFC 4193) that is made once and kept.
-    /// The head node has the first address of it.
+    /// The head node has the first address of it. A network that the venue delegated to the head is
+    /// given here as well: nodes then use IPv6 for names that have both.
     CLUSTER_IPV6_PREFIX: Ipv6Prefix =
         "cluster.ipv6.prefix",
         text!("\"auto\" or a network such as \"fd12:3456:789a:1::/64\"", grammar::ipv6_prefix),

@@ -11,7 +11,9 @@ use crate::config::{NodeProbe, Settings, UplinkProbe};
 use crate::event::{LinkIndex, NodeProbePlan, NodeTarget, Path, UplinkProbePlan, UplinkTarget};
 use crate::facts::Facts;
 use crate::facts::node::NodeState;
-use crate::facts::uplink::{UplinkView, ipv4_source, ipv6_primary, is_translated_by_another};
+use crate::facts::uplink::{
+    UplinkView, ipv4_primary, ipv4_source, ipv6_primary, is_translated_by_another, leads_ipv4,
+};
 
 /// Returns every uplink with an address and a way out; without a way out only after a renewal would
 /// have brought one. Beside it the other paths by that uplink, which say what the venue is.
@@ -45,7 +47,7 @@ fn nat64(facts: &Facts, uplink: &UplinkView<'_>) -> Option<Prefix> {
 }
 
 /// Returns the paths that are tried beside that of the uplink's own address: IPv6 where that is
-/// IPv4, the venue's NAT64, and another program's translator.
+/// IPv4, IPv4 where that is deprecated, the venue's NAT64, and another program's translator.
 fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<UplinkTarget> {
     let (index, kernel) = (uplink.link.index, facts.kernel());
     let may_be = |ipv4: bool| host.is_none_or(|host| host.is_ipv4() == ipv4);
@@ -60,6 +62,13 @@ fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<Up
             let (path, nat64) = (Some(Path::Nat64(prefix)), Some(prefix));
             targets.push(UplinkTarget { path, nat64, ..target(facts, uplink, source) });
         }
+    }
+    let deprecated =
+        ipv4_primary(kernel, index).filter(|_| ours.is_some_and(|ours| ours.is_ipv6()));
+    let leads = may_be(true) && leads_ipv4(kernel, index);
+    if let Some(source) = deprecated.map(|held| held.address.addr()).filter(|_| leads) {
+        let path = Some(Path::Ipv4);
+        targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
     }
     let translators = is_translated_by_another(kernel, uplink.link) && may_be(true);
     if let Some(source) = ipv4_source(kernel, index).filter(|_| translators) {
@@ -137,7 +146,7 @@ impl NodeProbes {
 }
 
 /// Returns the nodes that have an address and something to be asked. Those that were found are
-/// pinged.
+/// pinged. A node that speaks only IPv6 is asked at the first of the addresses that it made.
 fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
     let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
         .nodes
@@ -150,7 +159,8 @@ fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
             return None;
         }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
-        let address = node.address.filter(|_| !probes.is_empty())?;
+        let made = || facts.nodes().ipv6_of(node.mac.or(node.configured_mac)?).next().map(IpAddr::V6);
+        let address = node.address.or_else(made).filter(|_| !probes.is_empty())?;
         let (mac, timeout) = (node.configured_mac, milliseconds(timeout));
         Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
@@ -159,4 +169,50 @@ fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
 
 fn milliseconds(time: Option<Duration>) -> u32 {
     time.map_or(0, |time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::config::board::Board;
+    use crate::event::{Address, Change, Dump, Event, Instant, Link, Neighbour};
+
+    /// A board that the settings know by its hardware address has no IPv4: it is asked at the address
+    /// that it made, and no longer once it is gone.
+    #[test]
+    fn a_node_that_speaks_only_ipv6_is_asked_at_the_address_that_it_made() {
+        let text = "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n\
+                    [cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\nprefix = \"fd12::/64\"\n\
+                    [[node]]\nname = \"six\"\nmac = \"b8:27:eb:00:00:06\"\n";
+        let board = Board::built_in("emulated").unwrap();
+        let settings = config::load(&[("t", text.to_owned())], &board).unwrap();
+        let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
+        let address =
+            |net: &str| Event::Address(Change::Present(Address::lasting(2, net.parse().unwrap())));
+        let heard = Neighbour {
+            index: 2,
+            address: "fd12::6".parse().unwrap(),
+            mac: Some("b8:27:eb:00:00:06".parse().unwrap()),
+            reachable: true,
+        };
+        let (came, gone) = (Change::Present(heard.clone()), Change::Gone(heard));
+        for event in [
+            Event::Dump(Dump::Begin),
+            Event::Link(Change::Present(Link::wired(2, "eth0"))),
+            address("192.168.50.1/24"),
+            address("fd12::1/64"),
+            Event::Dump(Dump::End),
+        ] {
+            facts.apply(&event, Instant::default());
+        }
+        let asked = |facts: &Facts| -> Vec<IpAddr> {
+            targets(&settings, facts).iter().map(|target| target.address).collect()
+        };
+        assert!(asked(&facts).is_empty(), "nothing is known of it");
+        facts.apply(&Event::Neighbour(came), Instant::default());
+        assert_eq!(asked(&facts), ["fd12::6".parse::<IpAddr>().unwrap()]);
+        facts.apply(&Event::Neighbour(gone), Instant::default());
+        assert!(asked(&facts).is_empty());
+    }
 }

@@ -1,7 +1,5 @@
 //! The uplinks whose DHCP client is listened to.
 
-use ipnet::IpNet;
-
 use crate::api::clat;
 use crate::event::ListeningPlan;
 use crate::facts::Facts;
@@ -9,11 +7,10 @@ use crate::facts::uplink::UplinkView;
 
 /// Returns the uplinks with a carrier that have no IPv4 address to be reached at.
 pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {
-    let is_ipv4 = |uplink: &UplinkView<'_>| matches!(uplink.address, Some(IpNet::V4(_)));
     let uplinks = facts
         .uplinks()
         .into_iter()
-        .filter(|uplink| uplink.link.carrier && uplink.link.up && !is_ipv4(uplink))
+        .filter(|uplink| uplink.link.carrier && uplink.link.up && !uplink.has_ipv4)
         .filter(|uplink| uplink.link.name != clat::DEVICE);
     uplinks.filter_map(listening_plan).collect()
 }

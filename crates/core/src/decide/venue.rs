@@ -1,14 +1,13 @@
 //! What kind of network the venue has, in one word: by what was heard, proved by what answers.
 
 use bramblegate_clat::Prefix;
-use ipnet::IpNet;
 
 use crate::api::clat;
 pub use crate::api::status::VenueKind;
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Acquisition, LinkIndex, Path, Reachability, VenuePlan};
 use crate::facts::Facts;
-use crate::facts::uplink::{UplinkState, UplinkView};
+use crate::facts::uplink::{UplinkState, UplinkView, leads_ipv4};
 use crate::facts::venue::{Nat64Source, VenueMemory};
 
 /// What the venue behind one uplink is.
@@ -164,9 +163,5 @@ pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
 
 /// Returns whether an uplink has an IPv4 address of its own and a way out for it.
 pub(super) fn has_ipv4(facts: &Facts, uplink: &UplinkView<'_>) -> bool {
-    matches!(uplink.address, Some(IpNet::V4(_)))
-        && facts
-            .kernel()
-            .default_routes()
-            .any(|route| route.index == uplink.link.index && route.destination.addr().is_ipv4())
+    uplink.has_ipv4 && leads_ipv4(facts.kernel(), uplink.link.index)
 }

@@ -27,8 +27,9 @@ pub enum Vital {
     /// a time server of the head answers where the nodes ask it, and has a time; whom the head asks
     /// for the time, of those that DHCPv4 can name to the nodes (option 42, RFC 2132 8.3)
     Time { served: bool, servers: Vec<Ipv4Addr> },
-    /// host name, and TCP ports on which sshd listens
-    Host { name: String, ssh_ports: Vec<u16> },
+    /// host name, TCP ports on which sshd listens, and whether the name is announced by multicast DNS
+    /// (RFC 6762)
+    Host { name: String, ssh_ports: Vec<u16>, announced: bool },
     /// addresses that we gave to ports, by the record of what we changed: (port, address)
     Added(Vec<(String, IpNet)>),
     /// ports on which forwarding was off before us, by the same record

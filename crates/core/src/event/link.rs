@@ -1,6 +1,6 @@
 //! What the kernel reports of the network, by rtnetlink.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
@@ -118,6 +118,14 @@ pub struct Route {
     pub onlink: bool,
     /// `RTA_PREFSRC`
     pub preferred_source: Option<IpAddr>,
+}
+
+/// An IPv6 address that an interface answers for without having it (`RTN_ANYCAST`): a program's
+/// socket holds it (`IPV6_JOIN_ANYCAST`, linux/in6.h), and it goes with that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Anycast {
+    pub index: LinkIndex,
+    pub address: Ipv6Addr,
 }
 
 /// A policy routing rule (`RTM_NEWRULE`), as much of it as we need to know our own and see others.

@@ -30,8 +30,8 @@ pub use dhcp::{Dhcp, DhcpWatchPlan, Lease, ServerLog, ServerLogKind};
 pub use firewall::{Blocker, COMMENT_ROUTER, Dropped, Firewall, FirewallWatch, RuleCount, Traffic};
 pub use host::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, VitalsPlan, Way};
 pub use link::{
-    Address, ConflictPlan, ConflictPort, Flow, Link, LinkIndex, Neighbour, NeighbourPlan, Netconf,
-    ROUTE_PROTOCOL, Route, Rule,
+    Address, Anycast, ConflictPlan, ConflictPort, Flow, Link, LinkIndex, Neighbour, NeighbourPlan,
+    Netconf, ROUTE_PROTOCOL, Route, Rule,
 };
 pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
@@ -118,6 +118,7 @@ pub enum Event {
     Overrun,
     Link(Change<Link>),
     Address(Change<Address>),
+    Anycast(Change<Anycast>),
     Route(Change<Route>),
     Rule(Change<Rule>),
     Netconf(Netconf),

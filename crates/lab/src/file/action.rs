@@ -25,6 +25,11 @@ pub enum Action {
     /// the router advertises this from now on, beside the network's prefix; NAT64 prefixes that it
     /// leaves out are withdrawn
     Advertise { ra: Advertised },
+    /// another router comes to the first network's wire, advertises this and leads nowhere
+    SecondRouter { ra: Advertised },
+    /// the program that translated on the head (see [`super::Network::translator`]) is killed: what it
+    /// had given the port stays, but for the address that its socket held
+    TranslatorDies,
     /// the cable is pulled out of the head's port
     Pull { port: Option<String> },
     /// the cable is plugged in again
@@ -47,7 +52,7 @@ pub enum Action {
 
 /// All forms, for faults and for the manual.
 pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · dhcp on|off · \
-    internet open|portal|dead|dead-ipv4 · advertise WORDS · pull · plug · flap TIMES · insert · remove · readdress (each with \
+    internet open|portal|dead|dead-ipv4 · advertise WORDS · second-router WORDS · translator dies · pull · plug · flap TIMES · insert · remove · readdress (each with \
     the port last, if it is not the first) · node NAME up|down · flush · forwarding off";
 
 /// Words of a scenario that mean nothing.
@@ -63,7 +68,7 @@ pub enum WordError {
     )]
     Check(String),
     #[error(
-        "\"{0}\" is nothing that a router advertises; there are: managed · no-slaac · \
+        "\"{0}\" is nothing that a router advertises; there are: managed · no-slaac · flood · \
          lifetime=SECONDS · mtu=BYTES · prefix=P · deprecated=P · nat64=P@SECONDS · portal=URL · \
          resolver=ADDRESS"
     )]
@@ -100,11 +105,9 @@ impl FromStr for Action {
             ["internet", kind, rest @ ..] if rest.len() < 2 => {
                 Ok(Self::Internet { kind: kind.parse()?, port: port(rest) })
             }
-            ["advertise", words @ ..] => {
-                let words = words.join(" ");
-                let ra = words.parse().map_err(|_| WordError::Advertised(words))?;
-                Ok(Self::Advertise { ra })
-            }
+            ["advertise", words @ ..] => Ok(Self::Advertise { ra: advertised(words)? }),
+            ["second-router", words @ ..] => Ok(Self::SecondRouter { ra: advertised(words)? }),
+            ["translator", "dies"] => Ok(Self::TranslatorDies),
             ["pull", rest @ ..] if rest.len() < 2 => Ok(Self::Pull { port: port(rest) }),
             ["plug", rest @ ..] if rest.len() < 2 => Ok(Self::Plug { port: port(rest) }),
             ["flap", times, rest @ ..] if rest.len() < 2 => {
@@ -147,6 +150,8 @@ impl fmt::Display for Action {
                 f.write_str("IPv4 dies behind the venue's router")
             }
             Self::Advertise { ra } => write!(f, "the router advertises {ra}"),
+            Self::SecondRouter { ra } => write!(f, "a second router advertises {ra}"),
+            Self::TranslatorDies => f.write_str("the translator's program is killed"),
             Self::Pull { port } => write!(f, "the cable{} is pulled", at(port)),
             Self::Plug { port } => write!(f, "the cable{} is plugged in", at(port)),
             Self::Flap { times, port } => {
@@ -177,6 +182,11 @@ impl FromStr for Internet {
             _ => Err(WordError::Internet(text.to_owned())),
         }
     }
+}
+
+fn advertised(words: &[&str]) -> Result<Advertised, WordError> {
+    let words = words.join(" ");
+    words.parse().map_err(|_| WordError::Advertised(words))
 }
 
 fn ipv4(text: &str) -> Result<Ipv4Addr, WordError> {

@@ -53,6 +53,12 @@ pub struct Network {
     pub token: Option<Ipv6Addr>,
     /// what it advertises beyond that; `None`: dnsmasq advertises the prefix alone
     pub ra: Option<Advertised>,
+    /// what a second router on the same wire advertises, which leads nowhere
+    pub second_ra: Option<Advertised>,
+    /// the single address that the head gets by DHCPv6
+    pub dhcpv6: Option<Ipv6Addr>,
+    /// who asks for addresses on the head's port
+    pub client: Client,
     /// the prefix behind which the internet's IPv4 hosts are by IPv6
     pub nat64: Option<Ipv6Net>,
     /// the prefix with which the venue's resolver answers for `ipv4only.arpa`
@@ -77,7 +83,8 @@ impl Network {
         let made = self.ipv6.zip(self.token).map(|(prefix, token)| {
             Ipv6Addr::from_bits(prefix.network().to_bits() | token.to_bits())
         });
-        self.dhcp.as_ref().map(|dhcp| dhcp.address.into()).or(made.map(IpAddr::V6))
+        let leased = self.dhcp.as_ref().map(|dhcp| dhcp.address.into());
+        leased.or(self.dhcpv6.or(made).map(IpAddr::V6))
     }
 }
 
@@ -99,6 +106,16 @@ pub struct Dhcp {
     pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
     /// option 114: where the venue's log-in page is (RFC 8910)
     pub portal: Option<String>,
+    /// option 108: for how long a client that asks for it is to do without IPv4 (RFC 8925)
+    pub ipv6_only: Option<Duration>,
+}
+
+/// Which real client asks. busybox's is there wherever the lab is; dhcpcd is that of Raspberry Pi
+/// OS, reads router advertisements itself, and is set to honour option 108.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    Udhcpc,
+    Dhcpcd,
 }
 
 /// Which real server answers. dnsmasq never leases for less than two minutes; busybox's udhcpd

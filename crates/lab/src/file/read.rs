@@ -11,7 +11,8 @@ use toml_span::value::{Table, Value, ValueInner};
 
 use super::super::router::Advertised;
 use super::{
-    Action, Check, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue, WordError,
+    Action, Check, Client, Dhcp, DhcpServer, Expect, Internet, Moment, Network, Step, Venue,
+    WordError,
 };
 
 /// `line:column: text`
@@ -251,11 +252,13 @@ impl Reader<'_> {
         let laptop = self.parsed(&mut keys, "laptop", what);
         let ipv6 = self.parsed(&mut keys, "ipv6", "a prefix of 64 bits, \"2001:db8:7::/64\"");
         let token = self.parsed(&mut keys, "token", "the end of an IPv6 address, \"::d6\"");
-        let nat = "a prefix of 96 bits, \"2001:db8:64::/96\"";
+        let nat = "a NAT64 prefix, \"2001:db8:64::/96\"";
         let nat64 = self.parsed(&mut keys, "nat64", nat);
         let dns64 = self.parsed(&mut keys, "dns64", nat);
         let ra = self.parsed(&mut keys, "ra", "what a router advertises, \"managed mtu=1280\"");
         let ra = ra.map(|ra: Advertised| Advertised { prefixes: ipv6_of(ipv6, &ra), ..ra });
+        let dhcpv6 = self.parsed(&mut keys, "dhcpv6", "an IPv6 address");
+        let client = self.client(&mut keys);
         let mtu = self.mtu(&mut keys);
         let internet = match self.string(&mut keys, "internet") {
             None => Internet::Open,
@@ -284,6 +287,9 @@ impl Reader<'_> {
             ipv6,
             token,
             ra,
+            second_ra: None,
+            dhcpv6,
+            client,
             nat64,
             dns64,
             translator,
@@ -292,6 +298,18 @@ impl Reader<'_> {
             internet,
             fallback,
             dhcp,
+        }
+    }
+
+    fn client(&mut self, keys: &mut Keys<'_>) -> Client {
+        match self.string(keys, "client") {
+            None => Client::Udhcpc,
+            Some((text, _)) if text == "udhcpc" => Client::Udhcpc,
+            Some((text, _)) if text == "dhcpcd" => Client::Dhcpcd,
+            Some((text, span)) => {
+                self.fault(span, format!("client = \"{text}\": there are udhcpc and dhcpcd"));
+                Client::Udhcpc
+            }
         }
     }
 
@@ -348,9 +366,11 @@ impl Reader<'_> {
             }
         }
         let portal = self.string(&mut keys, "portal").map(|(text, _)| text);
+        let ipv6_only = self.duration(&mut keys, "ipv6_only", Duration::ZERO);
+        let ipv6_only = (!ipv6_only.is_zero()).then_some(ipv6_only);
         self.finish(keys, "[network.dhcp]");
         let address = address?;
-        Some(Dhcp { server, address, lease, netmask, router, resolver, routes, portal })
+        Some(Dhcp { server, address, lease, netmask, router, resolver, routes, portal, ipv6_only })
     }
 
     /// Reads `"none"` or an address.

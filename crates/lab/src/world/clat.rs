@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bramblegate_api::clat;
+
 use super::super::inside::HOME;
 use super::super::shell::{Running, spawn, within};
-use super::super::{Error, Result};
+use super::super::{Error, Result, while_doing};
 use super::World;
 
 /// The device by which a program gets packets of the kernel.
@@ -30,10 +32,20 @@ impl World {
     /// # Errors
     /// What it needs is absent.
     pub fn start_clat(&mut self) -> Result<()> {
+        self.start_clat_with(&[])
+    }
+
+    /// As [`World::start_clat`], with more arguments.
+    ///
+    /// # Errors
+    /// What it needs is absent.
+    pub fn start_clat_with(&mut self, arguments: &[&str]) -> Result<()> {
         let program = is_possible(&self.program)?;
+        let folder = Path::new(clat::STATE).parent().unwrap_or(Path::new(HOME));
+        fs::create_dir_all(folder).map_err(while_doing(folder.display()))?;
         let mut command = within("head", &program.to_string_lossy());
-        command.args(["--orders", &format!("{HOME}/run/clat.json")]);
-        command.args(["--state", &format!("{HOME}/clat.state")]);
+        command.args(["--orders", &format!("{HOME}/run/clat.json"), "--state", clat::STATE]);
+        command.args(arguments);
         self.clat = Some(spawn(&mut command, &log())?);
         Ok(())
     }

@@ -154,6 +154,8 @@ impl World {
             Action::Dhcp { on: state, port } => self.dhcp_server(&on(port), *state),
             Action::Internet { kind, port } => self.internet(&on(port), *kind),
             Action::Advertise { ra } => self.advertise(&first, ra),
+            Action::SecondRouter { ra } => self.second_router(&first, ra),
+            Action::TranslatorDies => self.translator_dies(&first),
             Action::Pull { port } => self.pull_cable(&on(port)),
             Action::Plug { port } => self.plug_cable(&on(port)),
             Action::Flap { times, port } => self.flap(&on(port), *times),
@@ -192,6 +194,29 @@ impl World {
         }
         network.ra = Some(ra);
         self.start_servers(wire)
+    }
+
+    /// Another router comes to the wire of a port's network.
+    fn second_router(&mut self, port: &str, ra: &Advertised) -> Result<()> {
+        let wire = self.wire(self.index(Some(port))?);
+        if let Some(network) = self.networks.get_mut(wire) {
+            network.second_ra = Some(ra.clone());
+        }
+        self.start_servers(wire)
+    }
+
+    /// The program that translated on a port is killed: nothing takes its IPv4 packets any more.
+    fn translator_dies(&mut self, port: &str) -> Result<()> {
+        let index = self.index(Some(port))?;
+        let network = self.networks.get(self.wire(index));
+        if let Some(translator) = network.and_then(|network| network.translator) {
+            let route = format!("route del {} dev lan0\n", translator.addr());
+            ip(&wiring::venue_name(self.wire(index)), &route)?;
+        }
+        if let Some(port) = self.ports.get_mut(index) {
+            port.anycast = None;
+        }
+        Ok(())
     }
 
     fn flap(&mut self, port: &str, times: u32) -> Result<()> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bramblegate_api::status::Snapshot;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+use super::super::file::Network;
 use super::super::inside::HOME;
 use super::super::shell::{self, Running, must, spawn, within};
 use super::super::{Error, Result, client, glass, watch, while_doing, wiring};
@@ -198,14 +199,19 @@ impl World {
         PathBuf::from(format!("{HOME}/journal.log"))
     }
 
-    /// Returns the head's IPv4 address on the first uplink that has one, as the kernel reports it.
+    /// Returns the head's IPv4 address on the first uplink that has one, as the kernel reports it; else
+    /// its IPv6 address.
     pub fn head_address(&self) -> Option<String> {
-        self.networks.iter().find_map(|network| {
-            let line = format!("ip -4 -o addr show dev {} scope global", network.port);
+        let held = |family: &str, network: &Network| {
+            let line =
+                format!("ip {family} -o addr show dev {} scope global -deprecated", network.port);
             let text = must("head", &line).ok()?;
             let address = text.split_whitespace().nth(3)?;
             Some(address.split('/').next().unwrap_or(address).to_owned())
-        })
+        };
+        ["-4", "-6"]
+            .into_iter()
+            .find_map(|family| self.networks.iter().find_map(|network| held(family, network)))
     }
 
     /// Returns whether the venue has a computer besides the router.

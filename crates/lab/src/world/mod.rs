@@ -11,7 +11,7 @@ pub use gateway::Input;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::file::{Network, Venue};
+use super::file::{Client, Network, Venue};
 use super::inside::{self, HOME};
 use super::server::{self, Servers};
 use super::shell::{self, Running, must, spawn, within};
@@ -47,6 +47,17 @@ struct Port {
     /// the far end of its cable lies in this network
     wire: Option<usize>,
     client: Option<Running>,
+    /// holds the IPv6 address of another program's translator, as NetworkManager's socket does
+    anycast: Option<Running>,
+}
+
+/// Starts a program that answers for an address of this network at a port of the head.
+fn hold_anycast(port: &str, network: ipnet::Ipv6Net) -> Result<Running> {
+    let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
+    let address = std::net::Ipv6Addr::from_bits(network.network().to_bits() | 0x464);
+    let mut command = within("head", &own.to_string_lossy());
+    command.args(["venue-anycast", port, &address.to_string()]);
+    spawn(&mut command, &PathBuf::from(format!("{HOME}/anycast-{port}.log")))
 }
 
 impl World {
@@ -219,6 +230,8 @@ impl World {
         port.wire = Some(wire);
         if let Some(translator) = network.translator {
             wiring::add_translator(&network.port, translator)?;
+            port.anycast =
+                network.ipv6.map(|ipv6| hold_anycast(&network.port, ipv6)).transpose()?;
         }
         let ipv4 = self.networks.get(wire).is_some_and(|network| !network.address.is_empty());
         if let Some(token) = network.token {
@@ -230,8 +243,8 @@ impl World {
         }
         // A client notices the new cable and begins again, as NetworkManager and dhcpcd do.
         port.client = None;
-        if ipv4 || network.fallback {
-            port.client = Some(client::start(&network.port, index, network.fallback)?);
+        if ipv4 || network.fallback || network.client == Client::Dhcpcd {
+            port.client = Some(client::start(network, index)?);
         } else {
             // What one would have done first of all: no lease of another venue is kept.
             must("head", &format!("ip -4 addr flush dev {} dynamic", network.port))?;

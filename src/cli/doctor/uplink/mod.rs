@@ -204,8 +204,10 @@ fn unit(client: &Client) -> &str {
 fn not_renewed(port: &str, known: &Uplink) -> Option<Finding> {
     let late = known.not_renewed_s?;
     let left = known.lease_left_s.unwrap_or(0);
-    let address =
-        known.address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
+    // Where row 1 has a better one of IPv6 it is that of IPv4.
+    let ipv4 = known.addresses.iter().flatten().find(|net| net.addr().is_ipv4()).copied();
+    let address = ipv4.or(known.address);
+    let address = address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
     let text = format!(
         "the lease of {address} on {port} has not been renewed for {late} s: it ends in {left} s, \
          and answers until then"

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bramblegate_api::Text;
-use bramblegate_api::clat::{Mode, ORDER, State};
+use bramblegate_api::clat::{Mode, ORDER, SYSCTLS_FILE, State};
 use bramblegate_clat::Prefix;
 use bramblegate_netlink::{Protocol, Socket, rtnetlink::group};
 use clap::Parser;
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
     let orders =
         fixed.map_or_else(|| Orders::follow(args.orders), |order| Ok(Orders::Fixed(order)));
     // Beside the state, in the service's own folder.
-    let record = args.state.as_ref().map(|state| state.with_file_name("sysctls"));
+    let record = args.state.as_ref().map(|state| state.with_file_name(SYSCTLS_FILE));
     record.as_deref().into_iter().for_each(sysctl::set_back);
     let ways = Ways { device: args.device, attach: args.attach, object: args.object, record };
     let ended = orders.and_then(|orders| Keeper::new(orders, ways, args.state)?.run());

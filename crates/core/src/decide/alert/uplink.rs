@@ -232,7 +232,7 @@ fn may_be_slow(facts: &Facts, active: &UplinkView<'_>) -> bool {
 /// head is gone from the venue.
 fn not_renewed(facts: &Facts, raised: &mut Vec<Alert>) {
     for uplink in facts.uplinks() {
-        let (Some(address), Some(_)) = (uplink.address, uplink.not_renewed_since) else { continue };
+        let Some((address, _)) = uplink.not_renewed else { continue };
         let port = &uplink.link.name;
         let (who, what) = match address {
             IpNet::V4(_) => ("DHCP server", "lease of"),

@@ -195,7 +195,11 @@ fn the_time_is_reported_by_the_head_or_by_whom_it_asks() {
 fn the_heads_name_is_its_first_label_and_never_a_nodes() {
     let settings = settings("[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n");
     let name = |name: &str| {
-        let host = Event::Vital(Vital::Host { name: name.to_owned(), ssh_ports: vec![] });
+        let host = Event::Vital(Vital::Host {
+            name: name.to_owned(),
+            ssh_ports: vec![],
+            announced: false,
+        });
         head_name(&head(&settings, "10.99.0.126/24", "10.99.0.1", &[host]))
     };
     assert_eq!(name("Bramble.example.org").as_deref(), Some("bramble"));

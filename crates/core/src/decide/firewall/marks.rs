@@ -32,6 +32,11 @@ pub fn heard(input: &RulesetInput) -> Option<Set> {
 /// Returns the chains that set and use the marks.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut entering: Vec<Rule> = Vec::new();
+    // Whether an address is the head's own is a search for a route by IPv6, for each packet that is
+    // not answered yet.
+    entering.extend(input.ipv6.map(|_| {
+        rule([Match::Family(Family::Ipv6)], Action::Accept, "marks lead by tables of IPv4 alone")
+    }));
     let known =
         input.uplinks.iter().map(|name| (name.as_str(), "answers leave by their source address"));
     for (name, purpose) in known.chain([("lo", "the head to itself")]) {

@@ -30,6 +30,8 @@ pub struct Vitals {
     /// kinds of probes that we have no right to send
     pub denied_probes: BTreeSet<String>,
     pub host_name: String,
+    /// the name is announced by multicast DNS
+    pub announced: bool,
     pub ssh_ports: Vec<u16>,
     pub time: TimeFacts,
     /// addresses of the head that other boards have too
@@ -103,7 +105,8 @@ impl Vitals {
             Vital::Time { served, servers } => {
                 self.time = TimeFacts { served: *served, servers: servers.clone() };
             }
-            Vital::Host { name, ssh_ports } => {
+            Vital::Host { name, ssh_ports, announced } => {
+                self.announced = *announced;
                 self.host_name.clone_from(name);
                 self.ssh_ports.clone_from(ssh_ports);
             }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::event::ROUTE_PROTOCOL;
-use crate::event::{Address, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
+use crate::event::{Address, Anycast, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
 
 /// The main routing table's number.
 pub const TABLE_MAIN: u32 = 254;
@@ -69,6 +69,7 @@ fn is_bridge(link: &Link) -> bool {
 pub struct KernelFacts {
     links: BTreeMap<LinkIndex, Link>,
     addresses: BTreeMap<LinkIndex, Vec<HeldAddress>>,
+    anycast: BTreeSet<Anycast>,
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
     netconf: BTreeMap<LinkIndex, Netconf>,
@@ -82,6 +83,7 @@ pub struct KernelFacts {
 struct Listing {
     links: BTreeSet<LinkIndex>,
     addresses: BTreeSet<(LinkIndex, IpNet)>,
+    anycast: BTreeSet<Anycast>,
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
 }
@@ -98,6 +100,11 @@ impl KernelFacts {
     /// Returns the addresses in the order in which they appeared.
     pub fn addresses(&self, index: LinkIndex) -> &[HeldAddress] {
         self.addresses.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns whether a program answers for an IPv6 address on an interface that does not have it.
+    pub fn has_anycast(&self, index: LinkIndex) -> bool {
+        self.anycast.iter().any(|held| held.index == index)
     }
 
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
@@ -171,12 +178,13 @@ impl KernelFacts {
     /// Ends a dump: what it did not list is forgotten. Returns whether anything was.
     pub fn end_listing(&mut self) -> bool {
         let Some(listed) = self.listing.take() else { return false };
-        let before = (self.links.len(), self.address_count(), self.routes.len(), self.rules.len());
+        let before = self.counts();
         self.links.retain(|index, _| listed.links.contains(index));
         for (index, held) in &mut self.addresses {
             held.retain(|h| listed.addresses.contains(&(*index, h.address)));
         }
         self.addresses.retain(|_, held| !held.is_empty());
+        self.anycast.retain(|held| listed.anycast.contains(held));
         self.routes.retain(|r| listed.routes.contains(r));
         self.rules.retain(|r| listed.rules.contains(r));
         self.netconf.retain(|index, _| *index == Netconf::ALL || listed.links.contains(index));
@@ -184,11 +192,14 @@ impl KernelFacts {
         for bridge in self.carrying_bridges.clone() {
             self.judge_bridge(Some(bridge));
         }
-        before != (self.links.len(), self.address_count(), self.routes.len(), self.rules.len())
+        before != self.counts()
     }
 
-    fn address_count(&self) -> usize {
-        self.addresses.values().map(Vec::len).sum()
+    /// Returns how many links, addresses, anycast addresses, routes and rules there are.
+    fn counts(&self) -> [usize; 5] {
+        let addresses = self.addresses.values().map(Vec::len).sum();
+        let (anycast, routes) = (self.anycast.len(), self.routes.len());
+        [self.links.len(), addresses, anycast, routes, self.rules.len()]
     }
 
     /// Takes a link in. Returns whether it changed anything.
@@ -227,6 +238,7 @@ impl KernelFacts {
                 // The kernel reports the routes' and addresses' end only partly when an interface
                 // vanishes.
                 self.addresses.remove(&link.index);
+                self.anycast.retain(|held| held.index != link.index);
                 self.routes.retain(|r| r.index != link.index);
                 self.netconf.remove(&link.index);
                 self.carrying_bridges.remove(&link.index);
@@ -345,6 +357,19 @@ impl KernelFacts {
     pub fn count_of_protocol(&self, protocol: u8) -> usize {
         let routes = self.routes.iter().filter(|route| route.protocol == protocol).count();
         routes + self.rules.iter().filter(|rule| rule.protocol == protocol).count()
+    }
+
+    /// Takes an anycast address in. Returns whether it changed anything.
+    pub fn apply_anycast(&mut self, change: &Change<Anycast>) -> bool {
+        match change {
+            Change::Present(held) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.anycast.insert(*held);
+                }
+                self.anycast.insert(*held)
+            }
+            Change::Gone(held) => self.anycast.remove(held),
+        }
     }
 
     /// Takes a route in. Returns whether it changed anything.

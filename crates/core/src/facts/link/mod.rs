@@ -74,6 +74,9 @@ impl Links {
             | Event::Route(_)
             | Event::Rule(_)
             | Event::Dump(_) => return self.handle_kernel(event, context, overlap),
+            Event::Anycast(change) => {
+                self.kernel.apply_anycast(change);
+            }
             Event::Netconf(netconf) => self.handle_netconf(netconf, context, overlap),
             Event::Vital(Vital::Added(added)) => {
                 self.added.clone_from(added);

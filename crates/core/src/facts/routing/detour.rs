@@ -13,7 +13,9 @@ use crate::config::UplinkProbe;
 use crate::event::{Instant, LinkIndex, Reachability};
 use crate::facts::context::Context;
 use crate::facts::link::Links;
-use crate::facts::uplink::{BETTER_UPLINK_TIME, UplinkMemory, Uplinks, leads_by_translator};
+use crate::facts::uplink::{
+    BETTER_UPLINK_TIME, UplinkMemory, Uplinks, ipv4_primary, leads_by_translator, leads_ipv4,
+};
 
 /// An uplink whose internet does not answer is left after this long; each of the probe's rounds
 /// tries for 1.5 s at least.
@@ -182,11 +184,8 @@ fn is_dead(index: LinkIndex, uplinks: &Uplinks) -> bool {
 
 /// Returns whether an uplink has a carrier, an IPv4 address, and an IPv4 default route.
 fn leads_out(index: LinkIndex, links: &Links, uplinks: &Uplinks) -> bool {
-    let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
     let carries = links.kernel().link(index).is_some_and(|link| link.up && link.carrier);
-    let address = uplinks.get(index).and_then(|memory| memory.address);
-    let route = links.kernel().default_route_of(index, address);
-    carries
-        && address.as_ref().is_some_and(is_v4)
-        && route.is_some_and(|route| is_v4(&route.destination))
+    let shown = uplinks.get(index).and_then(|memory| memory.address);
+    let ipv4 = matches!(shown, Some(IpNet::V4(_))) || ipv4_primary(links.kernel(), index).is_some();
+    carries && ipv4 && leads_ipv4(links.kernel(), index)
 }

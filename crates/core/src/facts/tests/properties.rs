@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::decide::{self, Desired};
 use crate::event::{
-    Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Flow, Netconf, NodeId,
-    Output, Round, Rule, Vital,
+    Anycast, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Flow, Netconf,
+    NodeId, Output, Round, Rule, Vital,
 };
 use crate::facts::uplink::ROW1_GRACE;
 
@@ -125,6 +125,13 @@ fn report() -> impl Strategy<Value = Event> {
         .prop_map(|(output, result)| Event::Applied(ApplyReport { output, result }))
 }
 
+fn any_anycast() -> impl Strategy<Value = Anycast> {
+    (index(), 1u16..4).prop_map(|(index, last)| Anycast {
+        index,
+        address: std::net::Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, last),
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let netconf = (index(), any::<bool>()).prop_map(|(index, on)| {
         Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() })
@@ -133,6 +140,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => change(any_link()).prop_map(Event::Link),
         6 => change(any_address()).prop_map(Event::Address),
+        1 => change(any_anycast()).prop_map(Event::Anycast),
         4 => change(any_route()).prop_map(Event::Route),
         1 => change(any_rule()).prop_map(Event::Rule),
         1 => netconf,
@@ -343,7 +351,7 @@ proptest! {
             .collect();
         let mut used = Simulation::new();
         // Only what the kernel reports: probes, reports and other sources are not in a dump.
-        let kernel = |event: &Event| matches!(event, Event::Link(_) | Event::Address(_) | Event::Route(_) | Event::Rule(_));
+        let kernel = |event: &Event| matches!(event, Event::Link(_) | Event::Address(_) | Event::Anycast(_) | Event::Route(_) | Event::Rule(_));
         let missed: Vec<_> = story.into_iter().filter(|(_, event)| kernel(event)).collect();
         used.play(&missed);
         used.play(&listing);

@@ -56,6 +56,10 @@ pub struct UplinkMemory {
     pub reachability: Option<Reachability>,
     /// whether IPv4 answers by another program's translator on it
     pub translator: Option<Reachability>,
+    /// that program answers for an IPv6 address of the translator's
+    translator_held: bool,
+    /// … and does so no longer, while the translator's address and way out are still there
+    pub translator_ended: bool,
     /// how far its DHCP client has come; heard while there is no IPv4 address
     pub acquisition: Option<Acquisition>,
     /// where the captive portal is that answered the last probe
@@ -86,6 +90,8 @@ impl UplinkMemory {
             ipv6_only_since: None,
             reachability: None,
             translator: None,
+            translator_held: false,
+            translator_ended: false,
             acquisition: None,
             portal: None,
             portal_leased: None,
@@ -125,7 +131,8 @@ impl UplinkMemory {
             (primary.is_some() && gateway.is_some()).then(|| self.good_since.unwrap_or(now));
         let routeless = primary.is_some() && gateway.is_none();
         self.routeless_since = routeless.then(|| self.routeless_since.unwrap_or(now));
-        let ipv6_only = primary.is_some_and(|address| matches!(address, IpNet::V6(_)));
+        let ipv4 = carrier && ipv4_primary(facts, link.index).is_some();
+        let ipv6_only = primary.is_some() && !ipv4;
         self.ipv6_only_since = ipv6_only.then(|| self.ipv6_only_since.unwrap_or(now));
         let egress = gateway.flatten();
         if self.route != egress {
@@ -137,12 +144,11 @@ impl UplinkMemory {
         } else {
             self.searching_since = None;
         }
-        if !carrier || matches!(primary, Some(IpNet::V4(_))) {
+        if !carrier || ipv4 {
             self.acquisition = None;
         }
-        if !is_translated_by_another(facts, link) {
-            self.translator = None;
-        }
+        let translated = is_translated_by_another(facts, link);
+        self.follow_translator(translated, translated && facts.has_anycast(link.index));
         if !carrier {
             self.portal_leased = None;
             self.portal_advertised = None;
@@ -153,6 +159,19 @@ impl UplinkMemory {
         let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
         self.enter(link, state, another, now, &mut transitions);
         transitions
+    }
+
+    /// Follows another program's translator. NetworkManager's answers for its IPv6 address by a socket,
+    /// which ends with its process, while the address and the way out of IPv4 stay.
+    fn follow_translator(&mut self, translated: bool, held: bool) {
+        let before = std::mem::replace(&mut self.translator_held, held);
+        if !translated {
+            (self.translator, self.translator_ended) = (None, false);
+        } else if before != held {
+            self.translator_ended = before;
+            self.translator = None;
+            self.generation += 1;
+        }
     }
 
     fn addressed(
@@ -231,6 +250,12 @@ impl UplinkMemory {
             _ if clash => UplinkState::Clash,
             Some(Reachability::Online) => UplinkState::Online,
             Some(Reachability::Portal) => UplinkState::Portal,
+            // One that answers nothing but by its own page, which is known by DHCP or a router.
+            Some(Reachability::Nothing)
+                if self.portal_leased.is_some() || self.portal_advertised.is_some() =>
+            {
+                UplinkState::Portal
+            }
             Some(Reachability::Nothing) | None => UplinkState::Addressed,
         }
     }
@@ -269,11 +294,13 @@ impl UplinkMemory {
         self.address.filter(|_| self.lost_at.is_some())
     }
 
-    /// Returns whether a translator's address and way out have outlived the translator: nothing
-    /// answers by them, though the uplink's own address is good.
+    /// Returns whether a translator's address and way out have outlived the translator: its program
+    /// answers for its IPv6 address no longer, or nothing answers by them, though the uplink's own
+    /// address is good.
     pub fn is_translator_dead(&self) -> bool {
-        self.translator == Some(Reachability::Nothing)
-            && self.reachability == Some(Reachability::Online)
+        self.translator_ended
+            || self.translator == Some(Reachability::Nothing)
+                && self.reachability == Some(Reachability::Online)
     }
 
     /// Returns since when it is worth row 1 without a break: an address and a way out; or an
@@ -325,12 +352,17 @@ impl UplinkMemory {
 }
 
 /// Returns the address of an interface that answers ssh: IPv4 first (the one the default route
-/// prefers), then a stable global IPv6 address, then a unique local one; of each family one that is
-/// not deprecated before one that is. A privacy address rotates away, and a translator's own
-/// answers no one: they are none to show. Nor is one of ours, from when this was the cluster's
-/// port.
+/// prefers), then a stable global IPv6 address, then a unique local one; after all of them those
+/// that are deprecated. A privacy address rotates away, and a translator's own answers no one: they
+/// are none to show. Nor is one of ours, from when this was the cluster's port.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     best(facts, index, |_| true)
+}
+
+/// Returns the IPv4 address of an interface that answers ssh, whatever it has of IPv6: to it the
+/// nodes are masqueraded, also while its lease is not renewed.
+pub fn ipv4_primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
+    best(facts, index, |held| matches!(held.address, IpNet::V4(_)))
 }
 
 /// Returns the best of those addresses that `counts` takes, as [`primary`] does.
@@ -346,8 +378,8 @@ fn best(
     facts.addresses(index).iter().filter(shown).min_by_key(|h| {
         let deprecated = h.deprecated_since.is_some();
         match h.address {
-            IpNet::V4(net) => (false, deprecated, preferred != Some(IpAddr::V4(net.addr()))),
-            IpNet::V6(net) => (true, deprecated, net.addr().is_unique_local()),
+            IpNet::V4(net) => (deprecated, false, preferred != Some(IpAddr::V4(net.addr()))),
+            IpNet::V6(net) => (deprecated, true, net.addr().is_unique_local()),
         }
     })
 }
@@ -369,7 +401,12 @@ pub fn ipv6_primary(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv6Addr> {
 pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
     let translators =
         || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
-    primary(facts, index).and_then(ipv4).or_else(translators)
+    ipv4_primary(facts, index).and_then(ipv4).or_else(translators)
+}
+
+/// Returns whether IPv4 has a default route by this interface.
+pub fn leads_ipv4(facts: &KernelFacts, index: LinkIndex) -> bool {
+    facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)))
 }
 
 /// Returns an address of IPv4.
@@ -384,11 +421,7 @@ fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
 /// only one of IPv4.
 pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
     let translators = facts.addresses(index).iter().any(HeldAddress::is_translators);
-    let is_ipv4 = |held: &HeldAddress| matches!(held.address, IpNet::V4(_));
-    let leads = || {
-        facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)))
-    };
-    translators && !primary(facts, index).is_some_and(is_ipv4) && leads()
+    translators && ipv4_primary(facts, index).is_none() && leads_ipv4(facts, index)
 }
 
 /// Returns whether IPv4 leaves by this interface through a translator of another program, as

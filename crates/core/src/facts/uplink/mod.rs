@@ -16,8 +16,8 @@ use crate::event::{
     Reachability, UplinkNews, VenueNews,
 };
 pub use memory::{
-    ANSWER_TIME, RENEWAL_GRACE, ROW1_GRACE, SEARCH_TIME, UplinkMemory, ipv4_source, ipv6_primary,
-    is_translated_by_another, leads_by_translator, primary,
+    ANSWER_TIME, RENEWAL_GRACE, ROW1_GRACE, SEARCH_TIME, UplinkMemory, ipv4_primary, ipv4_source,
+    ipv6_primary, is_translated_by_another, leads_by_translator, leads_ipv4, primary,
 };
 
 use super::context::Context;
@@ -65,6 +65,7 @@ impl Uplinks {
             Event::Venue(VenueNews::Answers { index, path: Path::Translator, reachability }) => {
                 if let Some(memory) = self.memories.get_mut(index) {
                     memory.translator = Some(*reachability);
+                    memory.translator_ended &= *reachability != Reachability::Online;
                 }
                 None
             }
@@ -178,7 +179,7 @@ impl Uplinks {
     }
 
     /// Returns how good an uplink is; smaller is better: an address with the best default route,
-    /// then carrier, then the order of the settings. Metrics are compared within a family only: the
+    /// then carrier, then one that is not deprecated, then the order of the settings. Metrics are compared within a family only: the
     /// kernel never chooses between routes of two. An uplink with IPv4 comes first, for by that one
     /// the nodes leave.
     fn rank(
@@ -186,19 +187,21 @@ impl Uplinks {
         index: LinkIndex,
         links: &Links,
         now: Instant,
-    ) -> (bool, bool, bool, bool, u32, usize) {
+    ) -> (bool, bool, bool, bool, bool, u32, usize) {
         let place = links.roles().uplinks.iter().position(|i| *i == index).unwrap_or(usize::MAX);
         let Some(memory) = self.get(index) else {
-            return (true, true, true, true, u32::MAX, place);
+            return (true, true, true, true, true, u32::MAX, place);
         };
         let address = memory.shown_address(now);
         let route = links.kernel().default_route_of(index, address);
         let carrier = memory.state > UplinkState::NoCarrier;
         let ipv6 = matches!(address, Some(IpNet::V6(_)));
+        let held = links.kernel().addresses(index).iter().find(|h| Some(h.address) == address);
         (
             address.is_none(),
             !carrier,
             route.is_none(),
+            held.is_some_and(|held| held.deprecated_since.is_some()),
             ipv6,
             route.map_or(u32::MAX, |route| route.metric),
             place,
@@ -250,6 +253,9 @@ impl Uplinks {
             .map(|h| h.address)
             .filter(|a| Some(*a) != address);
         let primary = held.iter().find(|h| Some(h.address) == address);
+        let not_renewed = |h: &HeldAddress| Some((h.address, h.not_renewed_since()?));
+        let ipv4 = ipv4_primary(links.kernel(), index);
+        let not_renewed = primary.and_then(not_renewed).or(ipv4.and_then(not_renewed));
         let portal = memory.portal.as_ref().or(memory.portal_leased.as_ref());
         let portal = portal.or(memory.portal_advertised.as_ref());
         let online = memory.reachability == Some(Reachability::Online);
@@ -266,7 +272,8 @@ impl Uplinks {
             reachability: memory.reachability,
             generation: memory.generation,
             searching_since: memory.searching_since,
-            not_renewed_since: primary.and_then(HeldAddress::not_renewed_since),
+            not_renewed,
+            has_ipv4: ipv4.is_some() || matches!(address, Some(IpNet::V4(_))),
             acquisition: memory.acquisition,
             portal_url: portal.filter(|_| !online),
             is_translator_dead: memory.is_translator_dead(),
@@ -307,8 +314,11 @@ pub struct UplinkView<'a> {
     pub generation: u64,
     /// a carrier without an address since
     pub searching_since: Option<Instant>,
-    /// since when the lease of the primary address, or its prefix, is not renewed
-    pub not_renewed_since: Option<Instant>,
+    /// the address whose lease or prefix is not renewed, and since when: the primary one, else that
+    /// of IPv4
+    pub not_renewed: Option<(IpNet, Instant)>,
+    /// it has an IPv4 address of its own, be it deprecated
+    pub has_ipv4: bool,
     /// how far the DHCP client has come, where that was heard
     pub acquisition: Option<Acquisition>,
     /// where the venue's captive portal is, while the internet does not answer

@@ -41,7 +41,7 @@ fn rendered_after(settings: &str, more: &[Event]) -> Files {
     let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
     let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
     for vital in [
-        Vital::Host { name: "head.example.org".to_owned(), ssh_ports: vec![22] },
+        Vital::Host { name: "head.example.org".to_owned(), ssh_ports: vec![22], announced: false },
         Vital::Resolvers { index: 0, servers: vec!["10.99.0.1".parse().unwrap()] },
         Vital::Time { served: true, servers: vec![] },
     ] {

@@ -363,7 +363,7 @@ fn uplink(view: &UplinkView<'_>, desired: &Desired) -> UplinkStatus {
         },
         since: Some(view.since),
         valid_until: view.valid_until,
-        not_renewed_since: view.not_renewed_since,
+        not_renewed_since: view.not_renewed.map(|(_, since)| since),
     }
 }
 

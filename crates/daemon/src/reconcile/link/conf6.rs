@@ -17,7 +17,9 @@ use super::previous::Previous;
 use super::settings6::{
     ACCEPT_RA, ALL, FORCE_FORWARDING, FORWARDING, SETTINGS, USE_OIF_ADDRS_ONLY,
 };
+use crate::api::clat;
 use crate::decide::{Ipv6Role, LinkPlan};
+use crate::files::reading;
 
 const ROOT: &str = "/proc/sys/net/ipv6/conf";
 /// One setting of a port, and its value.
@@ -43,6 +45,10 @@ pub fn apply(plan: &LinkPlan, previous: &mut Previous, faults: &mut Faults) {
             continue;
         };
         if now == *value {
+            // Switched on by the translator of an earlier order, and by no will of the owner's.
+            if let Some(before) = before_translator(port, setting).filter(|old| old != value) {
+                previous.remember_ipv6(port, setting, before);
+            }
             continue;
         }
         if port == ALL {
@@ -170,7 +176,15 @@ pub fn forwards_everywhere() -> bool {
     read(ALL, FORWARDING) == Some(1)
 }
 
-/// Returns whether that was so before us, as far as it is remembered.
+/// Returns whether that was so before us and before our translator, as far as it is remembered.
 pub fn forwarded_everywhere(previous: &Previous) -> bool {
-    previous.ipv6(ALL, FORWARDING).map_or_else(forwards_everywhere, |value| value == 1)
+    let before = previous.ipv6(ALL, FORWARDING).or_else(|| before_translator(ALL, FORWARDING));
+    before.map_or_else(forwards_everywhere, |value| value == 1)
+}
+
+/// Returns the value of a setting before `bramblegate-clat` changed it, by its own record.
+fn before_translator(port: &str, setting: &str) -> Option<u32> {
+    let record = reading::text(Path::new(clat::SYSCTLS)).ok()?;
+    let name = format!("conf/{port}/{setting} ");
+    record.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok())
 }

@@ -1,5 +1,6 @@
-//! The head's own name, and the ports on which its sshd listens: by its settings, whose files are
-//! watched by inotify. Who moves sshd to another port must not be locked out.
+//! The head's own name, whether it is announced by multicast DNS, and the ports on which its sshd
+//! listens: by its settings, whose files are watched by inotify. Who moves sshd to another port must
+//! not be locked out.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -28,6 +29,10 @@ const WANTS: &str = "etc/systemd/system/sockets.target.wants";
 const UNIT_FOLDERS: [&str; 4] =
     ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
 
+/// Where avahi-daemon(8) leaves its process id while it announces the name; and where that folder
+/// appears.
+const AVAHI: [&str; 2] = ["run", "run/avahi-daemon"];
+
 /// Reports it at the start, and each change of the files.
 ///
 /// # Errors
@@ -38,8 +43,8 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut reported = None;
     loop {
         let drop_ins = |folder: &str| UNITS.map(|unit| root.join(folder).join(format!("{unit}.d")));
-        let folders =
-            FOLDERS.iter().chain(&UNIT_FOLDERS).chain([&WANTS]).map(|folder| root.join(folder));
+        let folders = FOLDERS.iter().chain(&UNIT_FOLDERS).chain(&AVAHI).chain([&WANTS]);
+        let folders = folders.map(|folder| root.join(folder));
         // What is included may be on a file system that does not answer.
         let (now, included) = spawn_blocking(|| (read(), sshd(Path::new("/")).folders)).await?;
         for folder in folders.chain(UNIT_FOLDERS.into_iter().flat_map(drop_ins)).chain(included) {
@@ -56,7 +61,13 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
 /// Returns [`Vital::Host`] as it is now.
 pub fn read() -> Vital {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Vital::Host { name, ssh_ports: ssh_ports(Path::new("/")) }
+    let root = Path::new("/");
+    Vital::Host { name, ssh_ports: ssh_ports(root), announced: is_announced(root) }
+}
+
+/// Returns whether avahi-daemon runs.
+fn is_announced(root: &Path) -> bool {
+    AVAHI.iter().any(|folder| root.join(folder).join("pid").is_file())
 }
 
 /// Holds what sshd's settings say.
@@ -207,6 +218,12 @@ mod tests {
             ssh_ports(&Root::with("none", &[("etc/ssh/sshd_config", "#Port 22\n")]).0),
             [22]
         );
+    }
+
+    #[test]
+    fn a_name_is_announced_while_avahi_runs() {
+        assert!(is_announced(&Root::with("avahi", &[("run/avahi-daemon/pid", "412\n")]).0));
+        assert!(!is_announced(&Root::with("no-avahi", &[("run/avahi-daemon/x", "")]).0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::event::{Change, Event, Link, LinkIndex, Netconf, ROUTE_PROTOCOL, Route};
+use crate::event::{Anycast, Change, Event, Link, LinkIndex, Netconf, ROUTE_PROTOCOL, Route};
 
 /// Holds what comes later in the batch, by the thing that it is about.
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ struct Later {
     netconf: BTreeMap<LinkIndex, Netconf>,
     /// whether what is kept of it next is its coming
     addresses: BTreeMap<(LinkIndex, IpNet), bool>,
+    anycast: BTreeMap<Anycast, bool>,
     routes: BTreeMap<Route, bool>,
 }
 
@@ -58,6 +59,10 @@ impl Later {
                     is_present(change),
                 );
                 says || address.protocol == ROUTE_PROTOCOL
+            }
+            Event::Anycast(change) => {
+                let (Change::Present(held) | Change::Gone(held)) = change;
+                keeps(&mut self.anycast, *held, is_present(change))
             }
             Event::Route(change) => {
                 let (Change::Present(route) | Change::Gone(route)) = change;

@@ -16,6 +16,8 @@ pub const SENT_AT_ONCE: usize = 32;
 const READ_AT_ONCE: usize = 64;
 /// Bounds the bytes that are kept of a datagram; the rest is cut off.
 const LONGEST: usize = 128;
+/// Bytes of a sender's address: `sockaddr_in6` is the longest (linux/in6.h).
+pub const SENDER: usize = 28;
 /// `SO_TIMESTAMPNS_NEW` of `asm-generic/socket.h`, kernel ≥ 5.1: a `__kernel_timespec`, two `i64`,
 /// also where `time_t` is short.
 const TIMESTAMP: libc::c_int = 64;
@@ -104,7 +106,7 @@ pub struct RecvBuffer {
 struct Slot {
     bytes: [u8; LONGEST],
     length: usize,
-    from: [u8; 16],
+    from: [u8; SENDER],
     /// room for one control message with a time, aligned as they are
     control: [u64; 4],
 }
@@ -117,7 +119,7 @@ impl std::fmt::Debug for RecvBuffer {
 
 impl Default for RecvBuffer {
     fn default() -> Self {
-        let empty = Slot { bytes: [0; LONGEST], length: 0, from: [0; 16], control: [0; 4] };
+        let empty = Slot { bytes: [0; LONGEST], length: 0, from: [0; SENDER], control: [0; 4] };
         Self { slots: Box::new([empty; READ_AT_ONCE]) }
     }
 }
@@ -127,7 +129,7 @@ impl Default for RecvBuffer {
 pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// the first bytes of the sender's `sockaddr`
-    pub from: &'a [u8; 16],
+    pub from: &'a [u8; SENDER],
     /// by the [`wall`] clock; of a socket that was not [`prepare`]d, when it was read
     pub at: Duration,
 }
@@ -159,7 +161,7 @@ impl RecvBuffer {
             slot.control = [0; 4];
             *vector = libc::iovec { iov_base: slot.bytes.as_mut_ptr().cast(), iov_len: LONGEST };
             header.msg_hdr.msg_name = slot.from.as_mut_ptr().cast();
-            header.msg_hdr.msg_namelen = 16;
+            header.msg_hdr.msg_namelen = SENDER as libc::socklen_t;
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = slot.control.as_mut_ptr().cast();

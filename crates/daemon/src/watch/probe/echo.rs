@@ -15,7 +15,7 @@ use crate::packet::checksum;
 
 /// `ICMP_ECHO`, `ICMP_ECHOREPLY`; `ICMPV6_ECHO_REQUEST`, `ICMPV6_ECHO_REPLY`
 pub(super) const TYPES_V4: (u8, u8) = (8, 0);
-const TYPES_V6: (u8, u8) = (128, 129);
+pub(super) const TYPES_V6: (u8, u8) = (128, 129);
 const HEADER: usize = 8;
 
 /// Holds a socket that sends echo requests and reads replies; never blocks.

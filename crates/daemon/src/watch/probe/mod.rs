@@ -160,7 +160,7 @@ pub fn read_any(bytes: &[u8]) {
     echo::reply(bytes, true, [7; 8]);
     let seal = icmp::Seal::default();
     echo::answer(bytes, false)
-        .and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST));
+        .and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST.into()));
 }
 
 /// Returns a number that others cannot guess, for query ids and cookies: the kernel's

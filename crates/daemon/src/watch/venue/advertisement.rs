@@ -36,10 +36,12 @@ const NO_ADDRESS_YET: Duration = Duration::from_millis(250);
 const FAILURES: u8 = 40;
 /// A port that went away is reported by netlink too; until then.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Any host on the link can send advertisements: so many are read at once, and then no more often
-/// than this.
+/// Any host on the link can send advertisements: so many of one router are read at once, and then no
+/// more often than this; in between the kernel drops what it sends.
 const AT_ONCE: u32 = 8;
 const SPACING: Duration = Duration::from_secs(10);
+/// … and so many of all, from ever other addresses.
+const AT_ONCE_OF_ALL: u32 = 32;
 /// What waits in the kernel is bounded too, in bytes.
 const BUFFER: usize = 64 << 10;
 /// Bounds the messages that are taken out of it in a row.
@@ -86,11 +88,12 @@ pub async fn hear(port: Port, events: mpsc::Sender<Event>) {
 async fn listen(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
     let wire = readable(open(port)?)?;
     let mut heard = Heard::default();
-    let mut pace = Pace::new(AT_ONCE, SPACING, Instant::now());
+    let mut pace = Pace::new(AT_ONCE_OF_ALL, SPACING, Instant::now());
     let (mut asked, mut failed, mut ask_at) = (0, 0, Some(Instant::now()));
     let mut quiet_until: Option<Instant> = None;
     loop {
         let portal_end = heard.portals.iter().map(|portal| portal.until).min();
+        let unmuted_at = heard.muted.iter().map(|(_, until)| *until).min();
         tokio::select! {
             messages = next(&wire, port.index) => {
                 for (source, message) in messages? {
@@ -101,7 +104,7 @@ async fn listen(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infalli
                 if !heard.known.is_empty() {
                     ask_at = None;
                 }
-                wire.get_ref().attach_filter(&filter::news(&heard.known))?;
+                heard.attach(wire.get_ref())?;
                 quiet_until = heard.shortest.map(|time| Instant::now() + time);
                 sleep_until(pace.next(Instant::now())).await;
             }
@@ -126,11 +129,15 @@ async fn listen(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infalli
                     emit(events, event).await?;
                 }
             }
+            () = reached(unmuted_at) => {
+                heard.muted.retain(|(_, until)| *until > Instant::now());
+                heard.attach(wire.get_ref())?;
+            }
             // A lifetime that no router renews ends: the next repetition is to be heard.
             () = reached(quiet_until) => {
                 quiet_until = None;
                 heard.known.clear();
-                wire.get_ref().attach_filter(&filter::news(&[]))?;
+                heard.attach(wire.get_ref())?;
             }
         }
     }
@@ -139,7 +146,7 @@ async fn listen(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infalli
 /// Opens a socket that hears advertisements at one port alone.
 fn open(port: &Port) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-    socket.attach_filter(&filter::news(&[]))?;
+    socket.attach_filter(&filter::news(&[], &[]))?;
     socket.bind_device(Some(port.name.as_bytes()))?;
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(BUFFER)?;
@@ -185,6 +192,10 @@ struct Heard {
     known: Vec<Known>,
     /// after this a repetition is to be heard again
     shortest: Option<Duration>,
+    /// how often each of them may say something new
+    paces: Vec<(Ipv6Addr, Pace)>,
+    /// those that did so too often, and until when nothing is heard of them: they hide no other
+    muted: Vec<(Ipv6Addr, Instant)>,
     /// that of the router that was heard first is the venue's: who poses as another one later
     /// leads no user elsewhere
     portals: Vec<Portal>,
@@ -200,6 +211,37 @@ struct Portal {
 }
 
 impl Heard {
+    /// Has the kernel drop what says nothing new, and all of routers that flood.
+    fn attach(&self, wire: &Socket) -> io::Result<()> {
+        let muted: Vec<_> = self.muted.iter().map(|(router, _)| router.octets()).collect();
+        wire.attach_filter(&filter::news(&self.known, &muted))
+    }
+
+    /// Counts a message of a router; whether it is read.
+    fn admits(&mut self, router: Ipv6Addr, now: Instant) -> bool {
+        if self.muted.iter().any(|(muted, until)| *muted == router && *until > now) {
+            return false;
+        }
+        let known = self.paces.iter().position(|(known, _)| *known == router);
+        let (_, mut pace) = known
+            .map(|place| self.paces.remove(place))
+            .unwrap_or_else(|| (router, Pace::new(AT_ONCE, SPACING, now)));
+        let _ = pace.try_take(now);
+        let next = { pace }.next(now);
+        if self.paces.len() >= MOST_KNOWN {
+            self.paces.remove(0);
+        }
+        self.paces.push((router, pace));
+        self.muted.retain(|(muted, _)| *muted != router);
+        if next > now {
+            if self.muted.len() >= MOST_KNOWN {
+                self.muted.remove(0);
+            }
+            self.muted.push((router, next));
+        }
+        true
+    }
+
     /// Takes a message in. Returns what is to be reported; nothing of what is no advertisement that
     /// a host may heed.
     fn take(
@@ -209,6 +251,10 @@ impl Heard {
         message: Vec<u8>,
         now: Instant,
     ) -> Vec<Event> {
+        // What waited before the kernel dropped them.
+        if !self.admits(router, now) {
+            return Vec::new();
+        }
         // The kernel has compared the hop limit with 255 (`filter`).
         let Ok(advertisement) = Advertisement::read(&message, router, 255) else {
             return Vec::new();
@@ -303,6 +349,9 @@ mod tests {
         url: &str,
         now: Instant,
     ) -> Option<Option<String>> {
+        // Not of its pace.
+        heard.paces.clear();
+        heard.muted.clear();
         let mut message = vec![134, 0, 0, 0, 64, 0];
         message.extend(lifetime.to_be_bytes());
         message.extend([0; 8]);
@@ -318,6 +367,20 @@ mod tests {
             Event::Uplink(UplinkNews::Portal { url, .. }) => Some(url.map(|url| url.to_string())),
             _ => None,
         })
+    }
+
+    #[test]
+    fn a_router_that_floods_is_muted_for_a_while_and_no_other_is() {
+        let (mut heard, now) = (Heard::default(), Instant::now());
+        let mut read =
+            |from: u16, at: u64| heard.admits(router(from), now + Duration::from_secs(at));
+        assert_eq!((0..100).filter(|_| read(1, 0)).count(), AT_ONCE as usize);
+        assert!(read(2, 0), "another router");
+        assert!(!read(1, 9) && read(1, 10) && !read(1, 10));
+        for number in 100..200 {
+            assert!(read(number, 11));
+        }
+        assert!(heard.paces.len() <= MOST_KNOWN && heard.muted.len() <= MOST_KNOWN);
     }
 
     #[test]

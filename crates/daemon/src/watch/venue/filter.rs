@@ -1,5 +1,5 @@
 //! Lets router advertisements of neighbours through, in the kernel, but for exact repetitions of
-//! those that are known: a venue may send them every few seconds.
+//! those that are known, which a venue may send every few seconds, and all of routers that flood.
 
 use bramblegate_netlink::bpf::{accept, jump_if_equal, load_byte, load_length, load_word, reject};
 use socket2::SockFilter;
@@ -20,8 +20,8 @@ const LONGEST: usize = 400;
 /// What has been heard: from whom, and the message.
 pub type Known = ([u8; 16], Vec<u8>);
 
-/// Returns the program.
-pub fn news(known: &[Known]) -> Vec<SockFilter> {
+/// Returns the program; nothing of `muted` routers passes.
+pub fn news(known: &[Known], muted: &[[u8; 16]]) -> Vec<SockFilter> {
     let mut program = vec![
         load_byte(HOP_LIMIT),
         jump_if_equal(NEIGHBOUR, 1, 0),
@@ -30,6 +30,10 @@ pub fn news(known: &[Known]) -> Vec<SockFilter> {
         jump_if_equal(ADVERTISEMENT, 1, 0),
         reject(),
     ];
+    for source in muted {
+        let words: Vec<(u32, u32)> = words(SOURCE, source).collect();
+        program.extend(rejected(&words));
+    }
     for (source, message) in known {
         if message.len() <= LONGEST && message.len() % 4 == 0 {
             program.extend(repetition(source, message));
@@ -41,21 +45,29 @@ pub fn news(known: &[Known]) -> Vec<SockFilter> {
 
 /// Rejects what is the same to the last bit.
 fn repetition(source: &[u8; 16], message: &[u8]) -> Vec<SockFilter> {
-    let words = |from: u32, bytes: &[u8]| -> Vec<(u32, u32)> {
-        let words = bytes.chunks_exact(4).filter_map(|word| word.first_chunk().copied());
-        (from..).step_by(4).zip(words.map(u32::from_be_bytes)).collect()
-    };
-    let mut pairs = words(0, message);
-    pairs.extend(words(SOURCE, source));
+    let pairs: Vec<_> = words(0, message).chain(words(SOURCE, source)).collect();
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut program = vec![load_length(), jump_if_equal(length, 0, jump(2 * pairs.len() + 1))];
+    program.extend(rejected(&pairs));
+    program
+}
+
+/// Rejects a packet that has these words at these offsets.
+fn rejected(pairs: &[(u32, u32)]) -> Vec<SockFilter> {
     let mut left = 2 * pairs.len() + 1;
-    let mut program = vec![load_length(), jump_if_equal(length, 0, jump(left))];
+    let mut program = Vec::new();
     for (offset, word) in pairs {
         left -= 2;
-        program.extend([load_word(offset), jump_if_equal(word, 0, jump(left))]);
+        program.extend([load_word(*offset), jump_if_equal(*word, 0, jump(left))]);
     }
     program.push(reject());
     program
+}
+
+/// Returns the words of some octets, with their offsets.
+fn words(from: u32, octets: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+    let words = octets.chunks_exact(4).filter_map(|word| word.first_chunk().copied());
+    (from..).step_by(4).zip(words.map(u32::from_be_bytes))
 }
 
 fn jump(instructions: usize) -> u8 {

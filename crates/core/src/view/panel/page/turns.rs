@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::room::{self, Slot};
 use super::topic::{self, Topic};
-use super::{PAGES, Scene, words};
+use super::{PAGES, Scene, host, words};
 use crate::decide::alert::{Alert, Severity};
 use crate::panel::{Frame, Geometry, Page, Playlist, Role};
 
@@ -128,7 +130,7 @@ impl Scene<'_> {
         let calm = top < Severity::Warning;
         let is_urgent = |alert: &Alert| alert.severity >= Severity::Warning && !alert.acknowledged;
         let is_gravest = |alert: &Alert| alert.severity == top && !alert.acknowledged;
-        let pages = || PAGES.iter().flat_map(|(_, page)| page(self)).collect::<Vec<Topic>>();
+        let pages = || self.pages();
         let known = || self.alerts_where(|alert| alert.acknowledged);
         let gravest = self.alerts_where(is_gravest);
         if gravest.is_empty() {
@@ -173,6 +175,16 @@ impl Scene<'_> {
             return with_notices((keys, screens, firsts), topic::pack(&all_else(), slots));
         }
         interleaved((keys, screens, firsts), topic::pack(&others(), slots))
+    }
+
+    /// Returns what all pages have to show. Beside an IPv6 address, which few users type, the name
+    /// comes first that stands for it.
+    fn pages(&self) -> Vec<Topic> {
+        let long = self.active.as_ref().and_then(|active| active.address);
+        let named = matches!(long, Some(IpNet::V6(_))) && host::announced(self).is_some();
+        let (first, rest): (Vec<_>, Vec<_>) =
+            PAGES.iter().partition(|(name, _)| named && *name == "host");
+        first.into_iter().chain(rest).flat_map(|(_, page)| page(self)).collect()
     }
 
     /// Returns these alerts' words for the panel.

@@ -15,7 +15,9 @@ use bramblegate_netlink::packet::rule::{RuleAction, RuleAttribute};
 use bramblegate_netlink::rtnetlink::{self, REPLACED, kind};
 use ipnet::IpNet;
 
-use crate::event::{Address, Change, Event, Flow, Link, LinkIndex, Mac, Netconf, Route, Rule};
+use crate::event::{
+    Address, Anycast, Change, Event, Flow, Link, LinkIndex, Mac, Netconf, Route, Rule,
+};
 
 /// Adds what `message` says to `events`. `true`: the kernel has perhaps removed or replaced routes
 /// without announcing it, so a listing is due.
@@ -41,10 +43,12 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
             ipv4
         }
         kind::NEW_ROUTE => {
+            events.extend(anycast(message).map(Change::Present).map(Event::Anycast));
             routes(message, Change::Present, events);
             message.flags & REPLACED != 0
         }
         kind::DEL_ROUTE => {
+            events.extend(anycast(message).map(Change::Gone).map(Event::Anycast));
             routes(message, Change::Gone, events);
             false
         }
@@ -180,6 +184,25 @@ fn address(message: &Message<'_>) -> Option<Address> {
         valid_for: valid.map(|seconds| Duration::from_secs(seconds.into())),
         protocol,
     })
+}
+
+/// Reads an anycast address of IPv6, but for those that the kernel gives every router, one of each
+/// network (RFC 4291, section 2.6.1).
+fn anycast(message: &Message<'_>) -> Option<Anycast> {
+    let read = rtnetlink::route(message)?;
+    if read.header.kind != RouteType::Anycast {
+        return None;
+    }
+    let (mut address, mut index) = (None, 0);
+    for attribute in read.attributes() {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet6(held)) => address = Some(held),
+            RouteAttribute::Oif(port) => index = port,
+            _ => {}
+        }
+    }
+    let address = address.filter(|held| held.to_bits() as u64 != 0)?;
+    Some(Anycast { index, address })
 }
 
 /// Adds unicast routes outside the table `local`; of a route with several next

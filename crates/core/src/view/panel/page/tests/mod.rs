@@ -55,7 +55,7 @@ fn a_second_uplink_has_a_page_with_its_name() {
     let story = story
         .default_route(WLAN0, "192.168.178.1", 600)
         .address(ETH1, "2001:db8:7::5054:ff:fe12:3456/64");
-    let odd = Vital::Host { name: "bramble-head".into(), ssh_ports: vec![2222] };
+    let odd = Vital::Host { name: "bramble-head".into(), ssh_ports: vec![2222], announced: false };
     golden!("two-uplinks", story.handle(Event::Vital(odd)));
 }
 

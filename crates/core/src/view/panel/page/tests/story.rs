@@ -59,7 +59,11 @@ impl Story {
             .handle(Event::Dump(Dump::Begin))
             .port(CLUSTER, "eth0", true)
             .handle(Event::Dump(Dump::End))
-            .handle(Event::Vital(Vital::Host { name: "bramble-head".into(), ssh_ports: vec![22] }))
+            .handle(Event::Vital(Vital::Host {
+                name: "bramble-head".into(),
+                ssh_ports: vec![22],
+                announced: false,
+            }))
     }
 
     pub fn handle(mut self, event: Event) -> Self {
