@@ -159,7 +159,8 @@ fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
             return None;
         }
         let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
-        let made = || facts.nodes().ipv6_of(node.mac.or(node.configured_mac)?).next().map(IpAddr::V6);
+        let made =
+            || facts.nodes().ipv6_of(node.mac.or(node.configured_mac)?).next().map(IpAddr::V6);
         let address = node.address.or_else(made).filter(|_| !probes.is_empty())?;
         let (mac, timeout) = (node.configured_mac, milliseconds(timeout));
         Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
