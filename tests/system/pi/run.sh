@@ -91,7 +91,7 @@ expander=at24c-eeprom,bus=i2c-bus.1,address=0x27,rom-size=1
 echo "pi-test: booting ($SECONDS s)"
 console=$work/console.log
 : >"$console"
-# An instruction takes 2 ns on the guest's clock, and the four cores take turns: what is measured depends on no load of this machine.
+# An instruction takes 2 ns on the guest's clock, and the four cores take turns: what is measured hardly depends on the load of this machine.
 qemu -M raspi3b -accel tcg,thread=single -icount shift=1 -display none -monitor none -no-reboot \
     -kernel /mnt/vmlinuz -dtb /mnt/board.dtb -initrd /mnt/initrd \
     -append "console=ttyAMA0 quiet loglevel=3 panic=-1 net.ifnames=0" \
