@@ -155,7 +155,7 @@ book() {
 
 check "format" "$cargo" fmt --all --check
 check "clippy" "$cargo" clippy --locked --workspace --all-targets -- -D warnings
-check "clippy of the tests with targets of their own" "$cargo" clippy --locked --workspace --test clients --test snmp --test observability --test browser --test tayga -- -D warnings
+check "clippy of the tests with targets of their own" "$cargo" clippy --locked --workspace --test clients --test snmp --test observability --test browser --test mpi --test tayga -- -D warnings
 check "build" "$cargo" build --locked --workspace
 check "documentation" book
 check "boards pass bramblegate check" every_board

@@ -183,9 +183,8 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
 /// Counts in the reachable time (RFC 4861, section 4.2), by minutes: no two messages are the same,
 /// and hosts go on as before.
 fn vary(message: &mut [u8]) {
-    if let Some(field) = message.get_mut(8..10) {
-        let count = u16::from_be_bytes([field[0], field[1]]).wrapping_add(1);
-        field.copy_from_slice(&count.to_be_bytes());
+    if let Some(field) = message.get_mut(8..).and_then(<[u8]>::first_chunk_mut) {
+        *field = u16::from_be_bytes(*field).wrapping_add(1).to_be_bytes();
     }
 }
 

@@ -55,7 +55,7 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
             continue;
         }
         let held = context.machine.addresses(&port);
-        if held.iter().any(|net| is_leased_ipv4(net)) {
+        if held.iter().any(is_leased_ipv4) {
             findings.extend(known.and_then(|known| not_renewed(&port, known)));
         } else if !status.as_ref().is_some_and(|status| venue::is_enough(status, &held)) {
             findings.push(without_ipv4(context, &port, known, &held));
