@@ -7,7 +7,11 @@ use std::collections::BTreeSet;
 
 use object::{Object, ObjectSection};
 
-static OBJECT: &[u8] = include_bytes!("../bpf/clat.bpf.o");
+/// The file's numbers are read in place: it has to begin where the largest of them may.
+#[repr(align(8))]
+struct Aligned<Octets: ?Sized>(Octets);
+
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!("../bpf/clat.bpf.o"));
 
 /// Octets of a slot, in which the verifier keeps account of the stack (`BPF_REG_SIZE`).
 const SLOT: i32 = 8;
@@ -44,7 +48,7 @@ impl Instruction {
 }
 
 fn programs() -> Vec<(String, Vec<Instruction>)> {
-    let object = object::File::parse(OBJECT).expect("an object");
+    let object = object::File::parse(&OBJECT.0).expect("an object");
     let sections = object.sections().filter_map(|section| {
         let name = section.name().unwrap().strip_prefix("classifier/")?.to_owned();
         Some((name, section.data().unwrap().chunks_exact(8).map(Instruction::read).collect()))

@@ -161,7 +161,9 @@ pub fn all_ask_for_addresses_at_once() -> Result<()> {
             renewed.0,
             renewed.1 - after.1
         );
-        ensure("no more than 10 KiB a node", after.0 < before.0 + 10 * crowd() as u64)?;
+        // The first lease also brings in pages of the program that were not needed before.
+        let most = before.0 + 512 + 10 * crowd() as u64;
+        ensure("no more than 10 KiB a node", after.0 < most)?;
         ensure("and flat from then on", renewed.0 <= after.0 + 256)
     })
 }

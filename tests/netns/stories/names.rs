@@ -111,27 +111,28 @@ pub fn first_come_first_named() -> Result<()> {
 /// A board that is heard at the address that the settings give to rpi2 is rpi2, whatever it calls
 /// itself when it asks for another; one that has no address before it asks is who it says it is.
 pub fn board_at_a_nodes_address_is_that_node() -> Result<()> {
-    serving(PLAIN, "[cluster.dhcp]\n", |world| {
-        // Which of two names dnsmasq finds first at an address is another thing in each process of it.
-        for (number, own) in (1..).zip(["worker", "desk", "kitchen", "window", "attic", "cellar"]) {
-            let mac = format!("06:00:00:00:01:0{number}");
+    // Which of two names dnsmasq finds first at an address is another thing in each process of it.
+    for own in ["worker", "desk", "kitchen"] {
+        serving(PLAIN, "[cluster.dhcp]\n", |world| {
+            let mac = "06:00:00:00:01:02";
             let board = format!(
                 "ip -4 addr flush dev eth0; ip link set eth0 address {mac}; \
                  ip addr add 192.168.50.12/24 dev eth0; \
                  busybox arping -U -c 1 -w 1 -I eth0 192.168.50.12"
             );
             must("rpi2", &board)?;
-            until("it is heard", || is(world, "nodes.rpi2.mac", &mac))?;
+            until("it is heard", || is(world, "nodes.rpi2.mac", mac))?;
             let client = Client::udhcpc("rpi2", own)?;
             let (address, _) = client.wait()?;
             until("it is rpi2", || leads("rpi2", &address))?;
             until(&format!("and not {own}"), || {
                 !look_up("rpi3", &format!("{own}.bramble")).contains(&address)
             })?;
-        }
-        another_board("rpi1")?;
-        let client = Client::udhcpc("rpi1", "stranger")?;
-        let (address, _) = client.wait()?;
-        until("the other is who it says it is", || leads("stranger", &address)).map(drop)
-    })
+            another_board("rpi1")?;
+            let client = Client::udhcpc("rpi1", "stranger")?;
+            let (address, _) = client.wait()?;
+            until("the other is who it says it is", || leads("stranger", &address)).map(drop)
+        })?;
+    }
+    Ok(())
 }
