@@ -267,7 +267,7 @@ const fn class(detail: Detail) -> &'static str {
 }
 
 fn milliseconds(microseconds: u64) -> String {
-    format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100)
+    format!("{}.{}\u{a0}ms", microseconds / 1000, microseconds % 1000 / 100)
 }
 
 /// Returns a text as it stands in a query (RFC 3986, section 2.1).
