@@ -318,9 +318,14 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         facts.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
     let port = facts.cluster_port().map(|link| link.name.clone());
     // A port that is named but not there yet is guarded from its first packet on.
+    // So is the translator's: what a node sends by it before it is masqueraded would stay without
+    // that for as long as it goes on.
+    let translators =
+        clat::translates(settings, facts).then(|| crate::api::clat::DEVICE.to_owned());
     let expected: Vec<String> = full_names(&settings.uplink.interfaces)
-        .filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name))
         .cloned()
+        .chain(translators)
+        .filter(|name| !uplinks.contains(name) && port.as_ref() != Some(name))
         .collect();
     let forwards = forward::ways(settings, facts, placement);
     let marks = entrance::marks(facts);
