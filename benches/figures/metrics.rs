@@ -28,7 +28,7 @@ const TURNS: usize = 7;
 const SCRAPES: u32 = 40;
 /// Nodes in the settings. The port behind which all of them are is found as one more: with it they
 /// are the thousand up to which `/metrics` shows nodes one by one.
-const NODES: (u32, u32) = (3, 333);
+const NODES: (u32, u32) = (9, 111);
 
 /// A server's cost in one turn.
 #[derive(Debug, Clone, Copy)]

@@ -124,7 +124,7 @@ pub fn disk_comes_fills_and_is_pulled() -> Result<()> {
         at_head(world, EXPORTED)?;
         soon("who uses it", || is(world, "shares.usb.clients", "[\"rpi1\"]"))?;
         ensure("it is exported", is(world, "shares.usb.exported", "true"))?;
-        until("on the display", || shows(world, "usb 100% 1 node"))?;
+        soon("on the display, in its turn", || shows(world, "usb 100% 1 node"))?;
 
         at_head(world, "head -c 3900k /dev/zero >/mnt/usb/filler")?;
         soon("it is full", || alert(world, "share-full").is_some())?;
