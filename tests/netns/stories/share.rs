@@ -76,6 +76,19 @@ fn exports(world: &mut World) -> Result<String> {
     Ok(fs::read_to_string(file).unwrap_or_default())
 }
 
+/// Waits until the display shows a page that comes by in turn with all others.
+fn in_its_turn(world: &World, text: &str) -> Result<()> {
+    let start = Instant::now();
+    while !shows(world, text) {
+        if start.elapsed() > Duration::from_secs(60) {
+            return Err(Error(format!("not within a minute on the display: {text}")));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("on the display, in its turn: after {:?}", start.elapsed());
+    Ok(())
+}
+
 fn soon(what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
     let start = Instant::now();
     while !is_so() {
@@ -124,7 +137,7 @@ pub fn disk_comes_fills_and_is_pulled() -> Result<()> {
         at_head(world, EXPORTED)?;
         soon("who uses it", || is(world, "shares.usb.clients", "[\"rpi1\"]"))?;
         ensure("it is exported", is(world, "shares.usb.exported", "true"))?;
-        soon("on the display, in its turn", || shows(world, "usb 100% 1 node"))?;
+        in_its_turn(world, "usb 100% 1 node")?;
 
         at_head(world, "head -c 3900k /dev/zero >/mnt/usb/filler")?;
         soon("it is full", || alert(world, "share-full").is_some())?;
