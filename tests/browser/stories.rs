@@ -510,9 +510,14 @@ fn german() -> Result<()> {
         .browser
         .run("return document.documentElement.lang + document.body.textContent", json!([]))?;
     let text = text.as_str().unwrap_or_default().to_owned();
-    for wanted in
-        ["de", "Knoten erreichbar", "LED: grün", "ssh zu den Knoten", "beeinträchtigt", "0,3\u{a0}ms"]
-    {
+    for wanted in [
+        "de",
+        "Knoten erreichbar",
+        "LED: grün",
+        "ssh zu den Knoten",
+        "beeinträchtigt",
+        "0,3\u{a0}ms",
+    ] {
         ensure(format!("{wanted} in {text}"), text.contains(wanted))?;
     }
     // The commands to the nodes, opened.
