@@ -123,6 +123,7 @@ impl Simulation {
             if let Some(standing) = acknowledge::still_standing(&self.facts, &desired) {
                 self.facts.apply(&Event::Acknowledgement(standing), self.now);
             }
+            self.facts.note_ordered(decide::link::ordered(&desired));
             let reported = std::mem::take(&mut self.held);
             let records = journal::records(&reported, self.desired.as_ref(), &desired, &self.facts);
             self.write_down(&records);

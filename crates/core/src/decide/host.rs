@@ -8,7 +8,7 @@ use crate::facts::Facts;
 pub fn vitals(settings: &Settings, facts: &Facts) -> VitalsPlan {
     VitalsPlan {
         tables: settings.gateway.enabled,
-        ports: facts.desired_netconf().iter().map(|kept| kept.index).collect(),
+        ports: facts.gateway_ports().collect(),
         limits: Some(settings.vitals.clone()),
         boot_folder: settings.cluster.netboot.as_ref().map(|netboot| netboot.root.clone()),
     }

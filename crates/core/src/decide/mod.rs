@@ -24,9 +24,8 @@ pub use crate::api::status::Overlap;
 use crate::config::{PortPattern, Settings};
 use crate::decide::alert::raise;
 use crate::decide::routing::entrance;
-use crate::event::{FirewallWatch, LinkIndex, Netconf, Route, Rule};
+use crate::event::{FirewallWatch, Route, Rule};
 use crate::facts::Facts;
-use crate::facts::link::netconf;
 use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use clat::ClatPlan;
@@ -68,67 +67,6 @@ pub struct GatewayPlan {
     pub clat: ClatPlan,
 }
 
-/// Interface settings and addresses.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LinkPlan {
-    pub ports: Vec<PortPlan>,
-}
-
-/// One interface of ours. The reconciler reads, compares, then writes; settings come before
-/// addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortPlan {
-    pub index: LinkIndex,
-    pub name: String,
-    /// switch it on (never off)
-    pub up: bool,
-    /// to be there, in this order; others that are ours go, those of others are never touched
-    pub addresses: Vec<IpNet>,
-    pub conf: InterfaceConf,
-    /// the part that the port has where the nodes get IPv6; `None`: IPv6 is left as it is
-    pub ipv6: Option<Ipv6Role>,
-}
-
-/// The part of a port in the nodes' IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ipv6Role {
-    Cluster,
-    Uplink,
-}
-
-/// Per-interface IPv4 settings (`/proc/sys/net/ipv4/conf/IF/*`), written by `RTM_SETLINK` with
-/// `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`. `None` leaves a value as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct InterfaceConf {
-    pub forwarding: Option<bool>,
-    pub arp_ignore: Option<u8>,
-    pub arp_announce: Option<u8>,
-    pub rp_filter: Option<u8>,
-    pub accept_local: Option<bool>,
-    /// a route through a port without a carrier is passed over: the next best uplink takes its
-    /// place at once
-    pub ignore_routes_with_linkdown: Option<bool>,
-    pub accept_redirects: Option<u8>,
-    pub send_redirects: Option<u8>,
-    pub accept_source_route: Option<u8>,
-}
-
-impl InterfaceConf {
-    /// Holds the settings that are kept on a port; the others are left as they are.
-    fn of(kept: &Netconf) -> Self {
-        Self {
-            forwarding: kept.forwarding,
-            arp_ignore: kept.arp_ignore,
-            arp_announce: kept.arp_announce,
-            rp_filter: kept.rp_filter,
-            accept_redirects: kept.accept_redirects,
-            send_redirects: kept.send_redirects,
-            accept_source_route: kept.accept_source_route,
-            ..Self::default()
-        }
-    }
-}
-
 /// Routes and rules in tables of our own. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoutingPlan {
@@ -150,6 +88,8 @@ pub struct FirewallPlan {
 pub struct ConntrackPlan {
     pub sources: Vec<IpAddr>,
 }
+
+pub use link::{InterfaceConf, Ipv6Role, LinkPlan, PortPlan};
 
 pub use crate::facts::ROUTE_PROTOCOL;
 /// Table of the cluster's connected route.
@@ -259,7 +199,7 @@ impl Decider {
 /// Returns what the kernel's network stack should hold of ours.
 fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> GatewayPlan {
     GatewayPlan {
-        links: LinkPlan { ports: ports(facts, placement) },
+        links: link::plan(facts, placement),
         routing: routing::plan(facts, placement),
         firewall: FirewallPlan {
             ruleset: firewall::build(&ruleset_input(settings, facts, placement)),
@@ -275,41 +215,6 @@ pub fn firewall_watch(settings: &Settings, facts: &Facts, own_port: u32) -> Fire
     let placement = cluster::place(settings, facts);
     let forwards = forward::ways(settings, facts, &placement);
     firewall::watched::watch(settings, facts, &placement, &forwards, own_port)
-}
-
-/// Returns the ports of ours. Uplinks first: they must no longer answer for the cluster's addresses
-/// when those are added.
-fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
-    let uplinks = facts.uplinks().into_iter().map(|uplink| {
-        let ours = uplink.gateway.is_some_and(|gateway| gateway == placement.address.addr());
-        PortPlan {
-            index: uplink.link.index,
-            name: uplink.link.name.clone(),
-            up: false,
-            addresses: Vec::new(),
-            conf: InterfaceConf {
-                accept_local: Some(ours),
-                ignore_routes_with_linkdown: Some(true),
-                ..InterfaceConf::of(&netconf::desired(uplink.link.index, true, false))
-            },
-            ipv6: placement.ipv6.map(|_| Ipv6Role::Uplink),
-        }
-    });
-    let cluster = facts.cluster_port().filter(|link| link.master.is_none()).map(|link| {
-        let answers_for_uplink = facts.answers_for_uplink(link.index);
-        PortPlan {
-            index: link.index,
-            name: link.name.clone(),
-            up: true,
-            addresses: std::iter::once(placement.address)
-                .chain(placement.retained.iter().copied())
-                .chain(placement.ipv6.map(IpNet::V6))
-                .collect(),
-            conf: InterfaceConf::of(&netconf::desired(link.index, false, answers_for_uplink)),
-            ipv6: placement.ipv6.map(|_| Ipv6Role::Cluster),
-        }
-    });
-    uplinks.chain(cluster).collect()
 }
 
 /// Collects what the rule set depends on.

@@ -8,9 +8,7 @@ use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::Settings;
 use crate::event::alert::AlertCode;
-use crate::event::{
-    AlertId, Astray, Instant, Link, LinkIndex, Netconf, NodeId, Output, Report, Stop,
-};
+use crate::event::{AlertId, Astray, Instant, Link, LinkIndex, NodeId, Output, Report, Stop};
 
 use super::cluster;
 use super::dhcp::DhcpFacts;
@@ -258,9 +256,9 @@ impl Facts {
             && !self.is_clashing()
     }
 
-    /// Returns what the ports of the gateway have to be set to for as long as it is enabled.
-    pub fn desired_netconf(&self) -> Vec<Netconf> {
-        self.links.desired_netconf(&self.settings, self.cluster_answers_for_uplink())
+    /// Returns the ports on which the gateway has its settings, for as long as it is enabled.
+    pub fn gateway_ports(&self) -> impl Iterator<Item = LinkIndex> + '_ {
+        self.links.gateway_ports(&self.settings)
     }
 
     /// Returns whether the gateway stands, so that READY need not wait any longer: the rule set is
@@ -271,6 +269,6 @@ impl Facts {
         self.outputs.is_well(Output::Firewall)
             && self.outputs.has_answered(Output::Link)
             && self.outputs.has_answered(Output::Routing)
-            && self.links.forwards_by(&self.desired_netconf())
+            && self.links.forwards_by(self.gateway_ports())
     }
 }

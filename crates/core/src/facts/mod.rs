@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 pub use crate::event::ROUTE_PROTOCOL;
-use crate::event::{Event, Instant, Lease, LinkIndex, Probe, Stop};
+use crate::event::{Dhcp, Event, Instant, Lease, LinkIndex, Netconf, Probe, Stop};
 use alert::Acknowledgements;
 use cluster::Cluster;
 pub use cluster::RETIREMENT_GRACE;
@@ -44,7 +44,7 @@ pub use firewall::FirewallFacts;
 use host::power::Power;
 use host::shutdown::Shutdown;
 pub use host::{TimeFacts, Trouble, Vitals};
-use link::{Links, Overlap};
+use link::Links;
 use node::Nodes;
 use output::Outputs;
 pub use resync::Resyncs;
@@ -153,18 +153,32 @@ impl Facts {
         self.nodes.restore_usual(times, is_first, self.now);
     }
 
-    /// Takes an event in at `now` and returns what changed.
+    /// Takes in what the plan sets on the head's ports, so that what others change is seen.
+    pub fn note_ordered(&mut self, settings: Vec<Netconf>) {
+        self.links.note_ordered(settings);
+    }
+
+    /// Takes an event in at `now` and returns what changed. Where that is nothing, and
+    /// [`Self::generation`] is what it was, the event only confirmed what was known.
     pub fn apply(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
-        // Rounds come by the thousand and nearly all only confirm what is known: nothing but the
-        // nodes is looked at, unless time has come for more.
-        let is_rounds = matches!(event, Event::Probe(Probe::Nodes(_)));
-        let is_due = !is_rounds || self.next_deadline().is_some_and(|at| at <= now);
+        let topology_version = self.nodes.topology_version;
+        // What time has changed until now is seen to with any event.
+        let is_due = self.next_deadline().is_some_and(|at| at <= now);
         self.now = now;
         if let Event::Stop(stop) = event {
             self.stop = Some(*stop);
         }
         let mut transitions = self.handle(event);
-        if is_due {
+        // Rounds come by the thousand and nearly all only confirm what is known, and a name is sent
+        // again with each renewal: nothing but the nodes is looked at.
+        let confirms = match event {
+            Event::Probe(Probe::Nodes(_)) => true,
+            Event::Dhcp(Dhcp::CallsItself { .. }) => {
+                topology_version == self.nodes.topology_version
+            }
+            _ => false,
+        };
+        if is_due || !confirms {
             transitions.extend(self.refresh());
             self.generation += 1;
         }
@@ -176,9 +190,9 @@ impl Facts {
     fn handle(&mut self, event: &Event) -> Vec<Transition> {
         let settings = Arc::clone(&self.settings);
         let context = self.context(&settings);
-        let overlap = self.overlap_for(event);
+        let clashing = matches!(event, Event::Address(_)) && self.is_clashing();
         let mut transitions = self.outputs.handle(event, self.firewall.fight.is_some());
-        transitions.extend(self.links.handle(event, context, overlap));
+        transitions.extend(self.links.handle(event, context, clashing));
         transitions.extend(self.uplinks.handle(event, &self.links));
         self.venues.handle(event, self.now, &self.links);
         self.routing.handle(event, context, &self.outputs);
@@ -253,17 +267,5 @@ impl Facts {
 
     fn context<'a>(&self, settings: &'a Settings) -> Context<'a> {
         Context { settings, now: self.now, stopping: self.stop.is_some() }
-    }
-
-    /// Returns how the cluster's addresses and the uplinks' lie to one another, where the event's
-    /// handling depends on it.
-    fn overlap_for(&self, event: &Event) -> Overlap {
-        if !matches!(event, Event::Address(_) | Event::Netconf(_)) {
-            return Overlap::default();
-        }
-        Overlap {
-            clashing: self.is_clashing(),
-            answers_for_uplink: self.cluster_answers_for_uplink(),
-        }
     }
 }

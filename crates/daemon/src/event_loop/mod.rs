@@ -22,7 +22,7 @@ use tokio::time::{Instant as Timer, sleep_until};
 use crate::clock;
 use crate::config::{OnStop, Settings};
 use crate::decide::alert::acknowledge;
-use crate::decide::{Decider, Desired};
+use crate::decide::{Decider, Desired, link as link_plan};
 use crate::event::{
     ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital,
 };
@@ -339,24 +339,13 @@ impl Daemon {
             Event::Hotplug(device) => self.outputs.hotplug(device),
             _ => {}
         }
-        let (topology_version, now) = (self.facts.nodes().topology_version, clock::now());
-        // What time has changed until now is seen to with any event, and there is no tick for it
-        // any more.
-        let due = self.facts.next_deadline().is_some_and(|at| at <= now);
-        let reported = self.facts.apply(event, now);
+        let generation = self.facts.generation();
+        let reported = self.facts.apply(event, clock::now());
         self.outputs.nodes_changed(&self.facts, &reported);
-        // Nearly all rounds only confirm what is known, and a name is sent again with each renewal.
-        let confirms = match event {
-            Event::Probe(Probe::Nodes(rounds)) => {
-                self.outputs.round_trips(&self.facts, rounds);
-                true
-            }
-            Event::Dhcp(Dhcp::CallsItself { .. }) => {
-                topology_version == self.facts.nodes().topology_version
-            }
-            _ => false,
-        };
-        let news = due || !confirms || !reported.is_empty();
+        if let Event::Probe(Probe::Nodes(rounds)) = event {
+            self.outputs.round_trips(&self.facts, rounds);
+        }
+        let news = generation != self.facts.generation() || !reported.is_empty();
         transitions.extend(reported);
         news
     }
@@ -376,6 +365,7 @@ impl Daemon {
                 self.remember();
             }
         }
+        self.facts.note_ordered(link_plan::ordered(&desired));
         let settings = &self.options.settings;
         let before = self.desired.as_ref();
         self.outputs.order(&desired, &self.facts.take_resyncs());

@@ -2,7 +2,7 @@
 
 mod drift;
 pub mod mirror;
-pub mod netconf;
+mod netconf;
 pub mod port;
 pub mod roleless;
 
@@ -25,16 +25,6 @@ use netconf::{Forwarding, NAMES};
 use port::Roles;
 use roleless::Others;
 
-/// Holds how the cluster's addresses and the uplinks' lie to one another, as far as the handling of
-/// the ports' events depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Overlap {
-    /// an uplink holds an address of the cluster
-    pub clashing: bool,
-    /// the cluster port answers ARP for an uplink's address
-    pub answers_for_uplink: bool,
-}
-
 /// Holds the kernel's side of the head's ports, and their roles.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
@@ -44,6 +34,8 @@ pub struct Links {
     /// ports without a role
     others: Others,
     forwarding: Forwarding,
+    /// what the last plan sets on ports
+    ordered: Vec<Netconf>,
     /// addresses that we gave to ports and have not taken away: (port, address)
     added: Vec<(String, IpNet)>,
     drift: Drift,
@@ -61,23 +53,24 @@ impl Links {
     }
 
     /// Takes an event in: what the kernel says of ports, addresses, routes, rules and their
-    /// settings, the record of what we changed, and reports of the ports' reconciler.
+    /// settings, the record of what we changed, and reports of the ports' reconciler. `clashing`:
+    /// an uplink holds an address of the cluster.
     pub(super) fn handle(
         &mut self,
         event: &Event,
         context: Context<'_>,
-        overlap: Overlap,
+        clashing: bool,
     ) -> Vec<Transition> {
         match event {
             Event::Link(_)
             | Event::Address(_)
             | Event::Route(_)
             | Event::Rule(_)
-            | Event::Dump(_) => return self.handle_kernel(event, context, overlap),
+            | Event::Dump(_) => return self.handle_kernel(event, context, clashing),
             Event::Anycast(change) => {
                 self.kernel.apply_anycast(change);
             }
-            Event::Netconf(netconf) => self.handle_netconf(netconf, context, overlap),
+            Event::Netconf(netconf) => self.handle_netconf(netconf, context),
             Event::Vital(Vital::Added(added)) => {
                 self.added.clone_from(added);
                 self.claim_added();
@@ -108,7 +101,7 @@ impl Links {
         &mut self,
         event: &Event,
         context: Context<'_>,
-        overlap: Overlap,
+        clashing: bool,
     ) -> Vec<Transition> {
         self.generation += 1;
         let may_lose_routes = matches!(
@@ -124,7 +117,7 @@ impl Links {
             Event::Dump(Dump::End) => self.end_listing(context.settings),
             Event::Link(change) => self.handle_link(change, context),
             Event::Address(change) => {
-                self.handle_address(change, context, overlap);
+                self.handle_address(change, context, clashing);
                 Vec::new()
             }
             Event::Route(change) => {
@@ -216,14 +209,14 @@ impl Links {
         Some(Transition::ClusterPort { port, present: self.roles.cluster.is_some() })
     }
 
-    fn handle_address(&mut self, change: &Change<Address>, context: Context<'_>, overlap: Overlap) {
+    fn handle_address(&mut self, change: &Change<Address>, context: Context<'_>, clashing: bool) {
         let changed = self.kernel.apply_address(change, context.now);
         let (Change::Gone(gone), true) = (change, changed) else { return };
         if Some(gone.index) != self.roles.cluster || self.roles.is_enslaved(gone.index) {
             return;
         }
         self.resyncs.note(Output::Link);
-        if IpNet::V4(context.settings.cluster.address) == gone.address && !overlap.clashing {
+        if IpNet::V4(context.settings.cluster.address) == gone.address && !clashing {
             let what = format!("address {} was removed from the cluster interface", gone.address);
             self.drift.note(context, gone.index, what);
         }
@@ -255,52 +248,46 @@ impl Links {
         }
     }
 
-    fn handle_netconf(&mut self, reported: &Netconf, context: Context<'_>, overlap: Overlap) {
+    fn handle_netconf(&mut self, reported: &Netconf, context: Context<'_>) {
         let index = reported.index;
         let known = self.kernel.netconf(index).map(netconf::values).unwrap_or_default();
         // Those of our ports are read again and again, and mostly only confirmed.
         self.generation += u64::from(self.kernel.apply_netconf(reported));
-        let kept = self.desired_netconf_of(context.settings, index, overlap.answers_for_uplink);
-        let Some(kept) = kept.filter(|_| !context.stopping) else { return };
+        if context.stopping || !self.is_gateway_port(context.settings, index) {
+            return;
+        }
+        let Some(ordered) = self.ordered.iter().find(|conf| conf.index == index) else { return };
         let port = self.kernel.link(index).map_or_else(String::new, |link| link.name.clone());
-        let values = netconf::values(&kept).into_iter().zip(netconf::values(reported)).zip(known);
-        for (name, ((kept, reported), known)) in NAMES.into_iter().zip(values) {
-            let (Some(kept), Some(reported)) = (kept, reported) else { continue };
-            if reported == kept {
+        let values = netconf::values(ordered).into_iter().zip(netconf::values(reported)).zip(known);
+        for (name, ((ordered, reported), known)) in NAMES.into_iter().zip(values) {
+            let (Some(ordered), Some(reported)) = (ordered, reported) else { continue };
+            if reported == ordered {
                 continue;
             }
             // Known to be right before or not: of a port that is down the kernel does not report
             // what we wrote.
             self.resyncs.note(Output::Link);
-            if known == Some(kept) {
+            if known == Some(ordered) {
                 self.drift.note(context, index, netconf::undone(name, reported, &port));
             }
         }
     }
 
-    /// Returns what a port of the gateway has to be set to, for as long as the gateway is enabled.
-    fn desired_netconf_of(
-        &self,
-        settings: &Settings,
-        index: LinkIndex,
-        answers_for_uplink: bool,
-    ) -> Option<Netconf> {
-        let ours =
-            settings.gateway.enabled && self.roles.is_port(index) && !self.roles.is_enslaved(index);
-        let answers = answers_for_uplink && self.roles.cluster == Some(index);
-        ours.then(|| netconf::desired(index, self.roles.uplinks.contains(&index), answers))
+    /// Takes in what the plan sets on ports, each with all that it sets there: what is reported
+    /// otherwise later was changed by others.
+    pub(super) fn note_ordered(&mut self, ordered: Vec<Netconf>) {
+        self.ordered = ordered;
     }
 
-    /// Returns what the ports of the gateway have to be set to, for as long as it is enabled.
-    pub(super) fn desired_netconf(
-        &self,
-        settings: &Settings,
-        answers_for_uplink: bool,
-    ) -> Vec<Netconf> {
-        let ports = self.roles.uplinks.iter().chain(&self.roles.cluster);
-        ports
-            .filter_map(|index| self.desired_netconf_of(settings, *index, answers_for_uplink))
-            .collect()
+    /// Returns whether the gateway has its settings on this port.
+    fn is_gateway_port(&self, settings: &Settings, index: LinkIndex) -> bool {
+        settings.gateway.enabled && self.roles.is_port(index) && !self.roles.is_enslaved(index)
+    }
+
+    /// Returns the ports on which the gateway has its settings: the uplinks first.
+    pub(super) fn gateway_ports(&self, settings: &Settings) -> impl Iterator<Item = LinkIndex> {
+        let ports = self.roles.uplinks.iter().chain(&self.roles.cluster).copied();
+        ports.filter(|index| self.is_gateway_port(settings, *index))
     }
 
     /// Returns what the kernel holds.
@@ -366,10 +353,10 @@ impl Links {
 
     /// Returns whether the kernel is reported to forward wherever it has to. Of a port that is down
     /// it reports nothing, and one without IPv4 has no forwarding.
-    pub(super) fn forwards_by(&self, kept: &[Netconf]) -> bool {
-        kept.iter().all(|kept| {
-            let down = !self.kernel.link(kept.index).is_some_and(|link| link.up);
-            down || self.kernel.netconf(kept.index).is_none_or(|n| n.forwarding == Some(true))
+    pub(super) fn forwards_by(&self, mut ports: impl Iterator<Item = LinkIndex>) -> bool {
+        ports.all(|index| {
+            let down = !self.kernel.link(index).is_some_and(|link| link.up);
+            down || self.kernel.netconf(index).is_none_or(|conf| conf.forwarding == Some(true))
         })
     }
 

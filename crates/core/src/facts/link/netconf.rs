@@ -1,4 +1,4 @@
-//! The IPv4 settings of our ports: what they have to be, and what others make of them.
+//! The IPv4 settings of our ports, and what others make of them.
 
 use std::collections::BTreeSet;
 
@@ -6,23 +6,6 @@ use super::mirror::KernelFacts;
 use super::port::Roles;
 use crate::event::{Link, LinkIndex, Netconf};
 use crate::facts::context::Context;
-
-/// Answers ARP only for addresses of the port that was asked: never the venue's for one of the
-/// cluster.
-const ARP_IGNORE: u8 = 1;
-/// Answers ARP for all addresses of this machine: on the cluster port, while an uplink's lies in
-/// the cluster's network.
-const ARP_ANSWER: u8 = 0;
-/// Asks by ARP only with addresses of the port that asks.
-const ARP_ANNOUNCE: u8 = 2;
-/// Loose, on uplinks: with two of them answers may come by the other.
-const RP_FILTER: u8 = 2;
-/// A router neither follows redirects nor sends them, and takes no route from a packet's options.
-/// The kernel takes "all" and the port's value together: by AND for `accept_redirects` (while
-/// forwarding is on) and `accept_source_route`, so that the port's is enough; by OR for
-/// `send_redirects` (`ip-sysctl.rst`), so that the rule set drops those that "all" lets out.
-const REDIRECTS: u8 = 0;
-const SOURCE_ROUTE: u8 = 0;
 
 /// Holds on which uplinks the kernel forwards for the cluster's sake only.
 #[derive(Debug, Clone, Default)]
@@ -54,21 +37,6 @@ impl Forwarding {
     /// Returns whether forwarding was off on this port before us.
     pub fn was_opened(&self, link: &Link) -> bool {
         self.opened.contains(&link.index) || self.recorded.contains(&link.name)
-    }
-}
-
-/// Returns what a port of the gateway has to be set to. `answers_for_uplink`: as the cluster port
-/// it answers ARP for an uplink's address too.
-pub fn desired(index: LinkIndex, uplink: bool, answers_for_uplink: bool) -> Netconf {
-    Netconf {
-        index,
-        forwarding: Some(true),
-        rp_filter: (uplink || answers_for_uplink).then_some(RP_FILTER),
-        arp_ignore: Some(if answers_for_uplink { ARP_ANSWER } else { ARP_IGNORE }),
-        arp_announce: Some(ARP_ANNOUNCE),
-        accept_redirects: Some(REDIRECTS),
-        send_redirects: Some(REDIRECTS),
-        accept_source_route: Some(SOURCE_ROUTE),
     }
 }
 

@@ -19,6 +19,7 @@ use super::uplink::UplinkState;
 use super::{Facts, Transition};
 use crate::config::board::Board;
 use crate::config::{self, Settings};
+use crate::decide;
 use crate::event::{
     Address, Change, Dump, Event, Instant, Link, LinkIndex, Mac, Neighbour, Netconf, Output, Probe,
     Reachability, Round, Route,
@@ -134,6 +135,8 @@ impl Simulation {
             reachability: Reachability::Online,
         }));
         sim.wait(10_000);
+        let desired = decide::decide(sim.facts.settings(), &sim.facts);
+        sim.facts.note_ordered(decide::link::ordered(&desired));
         sim
     }
 
