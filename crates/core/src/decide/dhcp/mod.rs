@@ -1,6 +1,7 @@
 //! DHCP, names and net boot for the nodes: what dnsmasq should do.
 
 pub mod others;
+pub mod places;
 mod resolvers;
 #[cfg(test)]
 mod tests;

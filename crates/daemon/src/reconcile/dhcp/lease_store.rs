@@ -18,13 +18,10 @@ use ipnet::Ipv4Net;
 
 use super::reclaim::{Homes, in_the_way};
 use super::remembered::Remembered;
-use crate::decide::cluster::keep_host;
+use crate::decide::dhcp::places::{self, Range};
 use crate::event::Mac;
 use crate::files::folder;
 use crate::watch::dhcp::leases::file::{self, Entry, Leases};
-
-/// First and last of the addresses that are given to any client that asks.
-pub type Range = Option<(Ipv4Addr, Ipv4Addr)>;
 
 /// Both files, and what the one on the disk holds.
 #[derive(Debug)]
@@ -82,7 +79,9 @@ impl LeaseStore {
             leases.entries.iter().cloned().partition(|entry| net.contains(&entry.address));
         let here = Leases { entries: here, damaged: Vec::new() };
         folder::replace(&self.working, here.to_text())?;
-        self.reserved = reserved(&moving, &here, net, range);
+        let addresses = here.entries.iter().map(|entry| entry.address);
+        let placed = moving.iter().map(|entry| (entry.mac, entry.address));
+        self.reserved = places::reserved(placed, addresses, net, range);
         self.moving = moving;
         Ok((leases, reported))
     }
@@ -117,9 +116,9 @@ impl LeaseStore {
         text
     }
 
-    /// Returns where boards that are away are expected; see [`Remembered::expected`].
+    /// Returns where boards that are away are expected.
     pub fn away(&self, net: Ipv4Net, range: Range) -> Vec<(Mac, Ipv4Addr)> {
-        range.map(|range| self.remembered.expected(net, range)).unwrap_or_default()
+        places::expected(self.remembered.away(), net, range)
     }
 
     /// Forgets a board that is away, for its address is needed. Returns whether there was one.
@@ -209,23 +208,12 @@ fn left(entry: &Entry, clock: u64) -> u64 {
     if entry.expiry == 0 { u64::MAX } else { entry.expiry.saturating_sub(clock) }
 }
 
-/// Returns where the nodes of leases in another subnet are expected in `net`. Two that were apart
-/// there, or whose host part is the head's own or taken already: the first keeps it. What is
-/// outside `range` is for nodes of the settings.
-fn reserved(moving: &[Entry], here: &Leases, net: Ipv4Net, range: Range) -> Vec<(Mac, Ipv4Addr)> {
-    let mut taken = BTreeSet::from_iter(here.entries.iter().map(|entry| entry.address));
-    taken.insert(net.addr());
-    let places = moving.iter().map(|entry| (entry.mac, keep_host(entry.address, net)));
-    let inside = places
-        .filter(|(_, address)| range.is_some_and(|(first, last)| (first..=last).contains(address)));
-    inside.filter(|(_, address)| taken.insert(*address)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use crate::decide::cluster::keep_host;
 
     const TWO: &str =
         "2000 b8:27:eb:00:00:01 192.168.50.101 rpi1 *\n2000 b8:27:eb:00:00:02 192.168.50.102 * *\n";
@@ -318,36 +306,6 @@ mod tests {
         assert_eq!(
             fs::read_to_string(&working).unwrap(),
             far.lines().nth(1).unwrap().to_owned() + "\n"
-        );
-    }
-
-    #[test]
-    fn no_node_is_reserved_the_heads_address_or_one_that_another_has() {
-        let here = file::parse(b"2000 b8:27:eb:00:00:09 10.0.0.101 * *\n");
-        let moving = file::parse(TWO.replace(".102", ".1").as_bytes()).entries;
-        let net = "10.0.0.1/24".parse().unwrap();
-        assert_eq!(reserved(&moving, &here, net, Some((net.network(), net.broadcast()))), []);
-        assert_eq!(reserved(&moving, &Leases::default(), net, range(net)).len(), 1);
-    }
-
-    #[test]
-    fn no_node_is_reserved_an_address_outside_the_range() {
-        let moving = file::parse(TWO.as_bytes()).entries;
-        let place = |first: [u8; 4], last: [u8; 4], net: &str| {
-            let range = Some((first.into(), last.into()));
-            let places = reserved(&moving, &Leases::default(), net.parse().unwrap(), range);
-            places.into_iter().map(|(_, address)| address.octets()[3]).collect::<Vec<_>>()
-        };
-        assert_eq!(place([10, 0, 0, 102], [10, 0, 0, 199], "10.0.0.1/24"), [102]);
-        assert_eq!(
-            place([192, 168, 50, 40], [192, 168, 50, 60], "192.168.50.1/26"),
-            [0_u8; 0],
-            "101 is 37 there"
-        );
-        assert_eq!(
-            reserved(&moving, &Leases::default(), "10.0.0.1/24".parse().unwrap(), None),
-            [],
-            "none is given"
         );
     }
 

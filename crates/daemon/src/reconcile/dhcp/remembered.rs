@@ -7,12 +7,8 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
-
 use super::reclaim::Homes;
-use crate::decide::cluster::keep_host;
 use crate::event::Mac;
-use crate::facts::node::most_claims;
 use crate::files::folder;
 use crate::watch::dhcp::leases::file::Leases;
 
@@ -88,18 +84,10 @@ impl Remembered {
         self.write()
     }
 
-    /// Returns where each board that is away is expected in `net`, which gives `range` to any that
-    /// asks; those that were here last first, and no more than half of the range.
-    pub fn expected(
-        &self,
-        net: Ipv4Net,
-        (first, last): (Ipv4Addr, Ipv4Addr),
-    ) -> Vec<(Mac, Ipv4Addr)> {
-        let size = u32::from(last).saturating_sub(u32::from(first)).saturating_add(1);
-        let away = self.boards.iter().rev().filter(|(mac, _)| !self.here.contains_key(mac));
-        let placed = away.map(|(mac, address)| (*mac, keep_host(*address, net)));
-        let inside = placed.filter(|(_, address)| (first..=last).contains(address));
-        inside.take(most_claims(usize::try_from(size).unwrap_or(usize::MAX))).collect()
+    /// Returns the boards that are away with the addresses that they had; those that were here last
+    /// first.
+    pub fn away(&self) -> impl Iterator<Item = (Mac, Ipv4Addr)> {
+        self.boards.iter().rev().filter(|(mac, _)| !self.here.contains_key(mac)).copied()
     }
 
     /// Notes an address for a board, and takes it from any other: an address is one board's, and a
@@ -135,7 +123,11 @@ fn entry(line: &str) -> Option<(Mac, Ipv4Addr)> {
 mod tests {
     use std::fs;
 
+    use ipnet::Ipv4Net;
+
     use super::*;
+    use crate::decide::cluster::keep_host;
+    use crate::decide::dhcp::places;
     use crate::watch::dhcp::leases::file::parse;
 
     const NET: &str = "192.168.50.1/24";
@@ -156,8 +148,8 @@ mod tests {
 
     fn expected(list: &Remembered, net: &str) -> Vec<(u8, u8)> {
         let net: Ipv4Net = net.parse().unwrap();
-        let range = (keep_host(RANGE.0, net), keep_host(RANGE.1, net));
-        list.expected(net, range)
+        let range = Some((keep_host(RANGE.0, net), keep_host(RANGE.1, net)));
+        places::expected(list.away(), net, range)
             .iter()
             .map(|(mac, address)| (mac.0[5], address.octets()[3]))
             .collect()

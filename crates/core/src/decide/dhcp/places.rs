@@ -1,0 +1,96 @@
+//! Where boards are expected that had their addresses in another subnet, or are away: each keeps its
+//! host part, if that is free and in the range that is given to any client.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::config::keep_host;
+use crate::event::Mac;
+use crate::facts::node::most_claims;
+
+/// First and last of the addresses that are given to any client that asks; `None`: none is given.
+pub type Range = Option<(Ipv4Addr, Ipv4Addr)>;
+
+/// Returns where the boards of leases in another subnet (`moving`) are expected in `net`, where
+/// `here` are leased. Two that were apart there, or whose host part is the head's own or taken
+/// already: the first keeps it. What is outside `range` is for nodes of the settings.
+pub fn reserved(
+    moving: impl Iterator<Item = (Mac, Ipv4Addr)>,
+    here: impl Iterator<Item = Ipv4Addr>,
+    net: Ipv4Net,
+    range: Range,
+) -> Vec<(Mac, Ipv4Addr)> {
+    let mut taken: BTreeSet<Ipv4Addr> = here.chain([net.addr()]).collect();
+    placed(moving, net, range).filter(|(_, address)| taken.insert(*address)).collect()
+}
+
+/// Returns where boards that are `away` are expected in `net`: the first of them, and no more than
+/// half of the range.
+pub fn expected(
+    away: impl Iterator<Item = (Mac, Ipv4Addr)>,
+    net: Ipv4Net,
+    range: Range,
+) -> Vec<(Mac, Ipv4Addr)> {
+    let size = range.map_or(0, |(first, last)| {
+        u32::from(last).saturating_sub(u32::from(first)).saturating_add(1)
+    });
+    let most = most_claims(usize::try_from(size).unwrap_or(usize::MAX));
+    placed(away, net, range).take(most).collect()
+}
+
+/// Returns those whose host part is in the range of `net`, with their addresses there.
+fn placed(
+    boards: impl Iterator<Item = (Mac, Ipv4Addr)>,
+    net: Ipv4Net,
+    range: Range,
+) -> impl Iterator<Item = (Mac, Ipv4Addr)> {
+    let places = boards.map(move |(mac, address)| (mac, keep_host(address, net)));
+    places.filter(move |(_, address)| {
+        range.is_some_and(|(first, last)| (first..=last).contains(address))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boards(last: &[u8]) -> impl Iterator<Item = (Mac, Ipv4Addr)> {
+        let board = |last: &u8| (Mac([0, 0, 0, 0, 0, *last]), [192, 168, 50, *last].into());
+        last.iter().map(board)
+    }
+
+    fn last(places: &[(Mac, Ipv4Addr)]) -> Vec<u8> {
+        places.iter().map(|(_, address)| address.octets()[3]).collect()
+    }
+
+    #[test]
+    fn no_node_is_reserved_the_heads_address_or_one_that_another_has() {
+        let net: Ipv4Net = "10.0.0.1/24".parse().unwrap();
+        let whole = Some((net.network(), net.broadcast()));
+        let here = || [Ipv4Addr::new(10, 0, 0, 101)].into_iter();
+        assert_eq!(last(&reserved(boards(&[101, 1]), here(), net, whole)), [0_u8; 0]);
+        assert_eq!(last(&reserved(boards(&[102, 1]), here(), net, whole)), [102]);
+        assert_eq!(
+            reserved(boards(&[102, 102]), here(), net, whole).len(),
+            1,
+            "the first keeps it"
+        );
+    }
+
+    #[test]
+    fn no_node_is_reserved_an_address_outside_the_range() {
+        let place = |first: [u8; 4], end: [u8; 4], net: &str| {
+            let range = Some((first.into(), end.into()));
+            let net = net.parse().unwrap();
+            last(&reserved(boards(&[101, 102]), std::iter::empty(), net, range))
+        };
+        assert_eq!(place([10, 0, 0, 102], [10, 0, 0, 199], "10.0.0.1/24"), [102]);
+        let far = place([192, 168, 50, 40], [192, 168, 50, 60], "192.168.50.1/26");
+        assert_eq!(far, [0_u8; 0], "101 is 37 there");
+        let net = "10.0.0.1/24".parse().unwrap();
+        let none = reserved(boards(&[101]), std::iter::empty(), net, None);
+        assert_eq!((none, expected(boards(&[101]), net, None)), (vec![], vec![]), "none is given");
+    }
+}
