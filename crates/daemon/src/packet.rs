@@ -2,6 +2,7 @@
 //! or none.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use bramblegate_netlink::packet::link::LinkAttribute;
 use bramblegate_netlink::rtnetlink::{self, Listing};
@@ -117,13 +118,12 @@ pub fn open_at(
     Ok((socket, index))
 }
 
-/// Returns the number of a port (netdevice(7)).
+/// Returns the number of a port (netdevice(7)); a socket of any kind can be asked.
 ///
 /// # Errors
 /// There is no such port.
-pub fn index_of(name: &str) -> io::Result<LinkIndex> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    Ok(name_to_index(&socket, name)?)
+pub fn index_of(socket: impl AsFd, name: &str) -> io::Result<LinkIndex> {
+    Ok(name_to_index(socket, name)?)
 }
 
 /// Returns the Internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be

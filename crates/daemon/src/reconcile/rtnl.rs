@@ -1,9 +1,12 @@
 //! What the reconcilers of links and routes share: typed requests and listings.
 
+use std::io;
+
 use bramblegate_netlink::rtnetlink::{Listing, kind};
 use bramblegate_netlink::{Emitable, Message, NetlinkError, Protocol, Socket};
 
-use crate::event::Event;
+use crate::event::{Event, LinkIndex};
+use crate::packet::index_of;
 use crate::watch::link::parse;
 
 pub use bramblegate_netlink::rtnetlink::{ADD, REPLACE};
@@ -60,6 +63,14 @@ impl Rtnl {
         read: impl FnMut(&Message<'_>) -> Items,
     ) -> Result<Vec<T>, NetlinkError> {
         self.with(|socket| Ok(socket.dump(&listing.request(), read)?.items))
+    }
+
+    /// Returns the number of a port.
+    ///
+    /// # Errors
+    /// There is no such port, or no socket.
+    pub fn index_of(&mut self, name: &str) -> io::Result<LinkIndex> {
+        self.with(|socket| Ok(index_of(&*socket, name)))?
     }
 
     /// Returns a listing as the events that a source would make of it.

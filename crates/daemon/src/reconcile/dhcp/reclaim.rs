@@ -13,7 +13,6 @@ use bramblegate_netlink::rtnetlink::{self, Listing};
 use socket2::{Domain, Socket, Type};
 
 use crate::event::{Change, LinkIndex, Mac};
-use crate::packet::index_of;
 use crate::reconcile::rtnl::{Request, Rtnl};
 use crate::view::dhcp::Files;
 use crate::watch::dhcp::leases::file::Entry;
@@ -96,8 +95,8 @@ fn message(entry: &Entry, server: Ipv4Addr) -> Vec<u8> {
 /// # Errors
 /// The kernel was not to be asked, or the port is gone.
 pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
-    let index = index_of(port)?;
     let mut rtnl = Rtnl::default();
+    let index = rtnl.index_of(port)?;
     let owners = BTreeMap::from_iter(homes.iter().copied());
     let known = rtnl.dump(Listing::Neighbours(AddressFamily::Inet, index), |message| {
         passing_neighbour(message, index)

@@ -14,6 +14,7 @@ mod sets;
 mod transact;
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::thread;
 
 use bramblegate_netlink::{Protocol, Socket};
@@ -375,7 +376,7 @@ fn send(
         let owned = protect && known.persist;
         let encoded = encode(ruleset, owned);
         let Err(refusal) = transact(socket, &encoded) else { return Ok(encoded) };
-        let news = learn(known, ruleset, &refusal, owned);
+        let news = learn(known, ruleset, &refusal, owned, &*socket);
         if !news || tries == TRIES {
             let seen = look(socket).map_err(|errno| FirewallError::refused(errno, LISTING))?;
             return Err(explain(&refusal, ruleset, seen.as_ref(), socket.port()));
@@ -402,14 +403,21 @@ fn read_back(
 
 /// Takes a refusal as news of what the kernel cannot do. False: it is no such news, trying again is
 /// of no use.
-fn learn(known: &mut Known, ruleset: &mut Ruleset, refusal: &Refusal, owned: bool) -> bool {
+fn learn(
+    known: &mut Known,
+    ruleset: &mut Ruleset,
+    refusal: &Refusal,
+    owned: bool,
+    socket: impl AsFd + Copy,
+) -> bool {
     let cannot = matches!(refusal.errno, Errno::OPNOTSUPP | Errno::INVAL);
     match refusal.label {
         Label::Table if cannot && owned => known.persist = false,
         Label::Table if matches!(refusal.errno, Errno::EXIST | Errno::OPNOTSUPP) => {}
         Label::FlowTable if refusal.errno != Errno::PERM => {
             // A device that has just gone is no reason to do without for ever.
-            known.flow_table = refusal.errno == Errno::BUSY || transact::devices_missing(ruleset);
+            known.flow_table =
+                refusal.errno == Errno::BUSY || transact::devices_missing(ruleset, socket);
             *ruleset = ruleset.without_flow_table();
         }
         Label::Rule(chain, rule) if offloads(ruleset, chain, rule) => {
@@ -485,9 +493,14 @@ mod tests {
         })
     }
 
+    /// Ports can be looked up by any socket.
+    fn any_socket() -> std::net::UdpSocket {
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap()
+    }
+
     fn reported(label: Label, errno: Errno) -> (bool, Known, Ruleset) {
         let (mut known, mut ruleset) = (Known::default(), fast());
-        let again = learn(&mut known, &mut ruleset, &Refusal { label, errno }, true);
+        let again = learn(&mut known, &mut ruleset, &Refusal { label, errno }, true, &any_socket());
         (again, known, ruleset)
     }
 
@@ -531,7 +544,7 @@ mod tests {
             dead.chains.iter().position(|chain| chain.rules.iter().any(Rule::rejects)).unwrap();
         let (mut known, mut ruleset) = (Known::default(), dead.clone());
         let refusal = Refusal { label: Label::Rule(chain, 0), errno: Errno::NOENT };
-        assert!(learn(&mut known, &mut ruleset, &refusal, true));
+        assert!(learn(&mut known, &mut ruleset, &refusal, true, &any_socket()));
         assert!(!known.rejects && known.flow_table && dead.rejects() && !ruleset.rejects());
         assert_eq!(ruleset.len(), dead.len());
     }

@@ -1,5 +1,7 @@
 //! Sending a transaction and hearing what became of it.
 
+use std::os::fd::AsFd;
+
 use bramblegate_netlink::{Socket, messages};
 use rustix::io::Errno;
 
@@ -16,9 +18,9 @@ pub struct Refusal {
 
 /// Returns whether one of the flow table's devices is not there. (`ENOENT` stands for that, and for
 /// a kernel without flow tables.)
-pub(super) fn devices_missing(ruleset: &Ruleset) -> bool {
+pub(super) fn devices_missing(ruleset: &Ruleset, socket: impl AsFd + Copy) -> bool {
     let mut devices = ruleset.flow_table.iter().flat_map(|table| &table.devices);
-    devices.any(|name| index_of(name).is_err())
+    devices.any(|name| index_of(socket, name).is_err())
 }
 
 /// Sends all in one system call and reads the answer, which is there when that call returns. All of

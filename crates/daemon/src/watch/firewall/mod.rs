@@ -108,9 +108,10 @@ pub async fn run(
 /// # Errors
 /// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
 pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
-    let mut ruleset = foreign::read(&mut Socket::open(Protocol::Netfilter, &[])?, watch.table)?;
+    let mut socket = Socket::open(Protocol::Netfilter, &[])?;
+    let mut ruleset = foreign::read(&mut socket, watch.table)?;
     legacy::add(&mut ruleset, legacy::read());
-    Ok(judge(watch, &ruleset))
+    Ok(judge(watch, &ruleset, &socket))
 }
 
 /// Returns what the rules of `table` that drop have dropped since they were loaded, by their
@@ -190,10 +191,13 @@ pub fn read_any(bytes: &[u8]) {
     judge_at(&watch, &place, &ruleset);
 }
 
-/// Returns the ports that packets pass; `None` without a cluster port.
-fn place(watch: &FirewallWatch) -> Option<Place> {
-    let port =
-        |name: &String| Port { name: name.clone(), index: index_of(name).ok(), bridge: false };
+/// Returns the ports that packets pass, with their numbers by `socket`; `None` without a cluster
+/// port.
+fn place(watch: &FirewallWatch, socket: &Socket) -> Option<Place> {
+    let port = |name: &String| {
+        let index = index_of(socket, name).ok();
+        Port { name: name.clone(), index, bridge: false }
+    };
     let cluster = Port { bridge: watch.bridge, ..port(watch.cluster_port.as_ref()?) };
     let head = match watch.head.or_else(|| watch.cluster_networks.first().copied()) {
         Some(IpNet::V4(head)) => Some(head),
@@ -202,8 +206,8 @@ fn place(watch: &FirewallWatch) -> Option<Place> {
     Some(Place { cluster, uplinks: watch.uplinks.iter().map(port).collect(), head })
 }
 
-fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset) -> Blockers {
-    place(watch).map_or_else(Blockers::default, |place| judge_at(watch, &place, ruleset))
+fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset, socket: &Socket) -> Blockers {
+    place(watch, socket).map_or_else(Blockers::default, |place| judge_at(watch, &place, ruleset))
 }
 
 /// Returns what the nodes and the head send takes the way out that is used, where that is
@@ -350,7 +354,7 @@ impl Source {
         let Ok(mut ruleset) = ruleset else { return Ok(()) };
         self.legacy = legacy::read();
         legacy::add(&mut ruleset, self.legacy.clone());
-        let found = judge(&self.watch, &ruleset);
+        let found = judge(&self.watch, &ruleset, &self.requests);
         let before = std::mem::replace(&mut self.blockers, found.clone());
         if found.egress != before.egress {
             self.report(Firewall::Blocked(found.egress)).await?;

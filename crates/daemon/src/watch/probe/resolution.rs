@@ -18,7 +18,9 @@ impl Resolution {
     /// Makes the kernel forget the boards at these addresses behind `port`. What it refuses is left
     /// as it is: then the kernel finds out by itself, in half a minute.
     pub fn begin_anew(&mut self, port: &str, addresses: &[IpAddr]) {
-        let Some(index) = index_of(port).ok().filter(|_| !addresses.is_empty()) else { return };
+        if addresses.is_empty() {
+            return;
+        }
         let connection = match &mut self.0 {
             Some(connection) => connection,
             none => match Socket::open(Protocol::Route, &[]) {
@@ -26,6 +28,7 @@ impl Resolution {
                 Err(_) => return,
             },
         };
+        let Ok(index) = index_of(&*connection, port) else { return };
         for address in addresses {
             if let Err(error) = resolve_anew(connection, index, *address) {
                 trace!(%address, %error, "the kernel keeps what it knows of a node's board");
