@@ -196,7 +196,8 @@ impl Keeper {
 
     /// Works out what is to be.
     fn plan(&mut self) -> Result<Option<Plan>, String> {
-        let Some(order) = self.orders.read()? else { return Ok(None) };
+        let order = self.orders.read().map_err(|error| error.to_string())?;
+        let Some(order) = order else { return Ok(None) };
         let name = &order.uplink;
         let failed = |error| format!("{name}: {error}");
         let uplink = self.network.link(name).map_err(failed)?;

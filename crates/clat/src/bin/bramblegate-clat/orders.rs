@@ -8,9 +8,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bramblegate_api::clat::{Mode, Order as Wire, State};
-use bramblegate_clat::Prefix;
+use bramblegate_clat::{LengthError, Prefix};
 use rustix::fs::OFlags;
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use thiserror::Error;
 
 use crate::plan::Order;
 
@@ -18,6 +19,34 @@ use crate::plan::Order;
 const LONGEST: u64 = 4096;
 /// Octets of an interface's name (`IFNAMSIZ` of linux/if.h, without its end).
 const NAME: usize = 15;
+
+/// Says what is wrong with an order.
+#[derive(Debug, Error)]
+pub enum OrderError {
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    #[error("not an ordinary file")]
+    NotAFile,
+    /// It is not a line of this kind.
+    #[error("{0}")]
+    Line(String),
+    #[error("mode {0} is not known here")]
+    Mode(String),
+    #[error(transparent)]
+    Prefix(#[from] LengthError),
+    #[error("{0:?} cannot be the name of an interface")]
+    Name(String),
+    #[error("{0} cannot be a NAT64 prefix: it leads to no network")]
+    Unroutable(Prefix),
+}
+
+/// Says which file holds an order that is wrong.
+#[derive(Debug, Error)]
+#[error("{}: {source}", path.display())]
+pub struct FileError {
+    path: PathBuf,
+    source: OrderError,
+}
 
 /// Names where orders come from.
 #[derive(Debug)]
@@ -49,12 +78,12 @@ impl Orders {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(&self) -> Result<Option<Order>, String> {
+    pub fn read(&self) -> Result<Option<Order>, FileError> {
         match self {
             Self::Fixed(order) => Ok(Some(order.clone())),
             Self::File(file) => {
                 file.drain();
-                read(&file.path).map_err(|error| format!("{}: {error}", file.path.display()))
+                read(&file.path).map_err(|source| FileError { path: file.path.clone(), source })
             }
         }
     }
@@ -94,26 +123,25 @@ impl FileOrders {
 
 /// Reads an order of the file. The folder is the daemon's, whose rights are less than ours: a link
 /// is not followed, and what is no ordinary file is not opened for long.
-fn read(path: &Path) -> Result<Option<Order>, String> {
+fn read(path: &Path) -> Result<Option<Order>, OrderError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.into()),
     };
     if !file.metadata().is_ok_and(|about| about.is_file()) {
-        return Err("not an ordinary file".into());
+        return Err(OrderError::NotAFile);
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    order(Wire::parse(&bytes)?).map(Some)
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    order(Wire::parse(&bytes).map_err(OrderError::Line)?).map(Some)
 }
 
 /// Takes an order from the wire.
-fn order(wire: Wire) -> Result<Order, String> {
-    let mode = wire.mode.known().ok_or_else(|| format!("mode {} is not known here", wire.mode))?;
-    let prefix = Prefix::new(wire.prefix.addr(), wire.prefix.prefix_len())
-        .map_err(|error| error.to_string())?;
+fn order(wire: Wire) -> Result<Order, OrderError> {
+    let mode = wire.mode.known().ok_or_else(|| OrderError::Mode(wire.mode.to_string()))?;
+    let prefix = Prefix::new(wire.prefix.addr(), wire.prefix.prefix_len())?;
     checked(Order { uplink: wire.uplink, prefix, mode, address: wire.address, mtu: wire.mtu })
 }
 
@@ -121,15 +149,14 @@ fn order(wire: Wire) -> Result<Order, String> {
 ///
 /// # Errors
 /// The interface's name is one that none can have, or the prefix leads nowhere.
-pub fn checked(order: Order) -> Result<Order, String> {
+pub fn checked(order: Order) -> Result<Order, OrderError> {
     let name = &order.uplink;
     let bad = |byte: u8| byte <= b' ' || byte >= 0x7f || byte == b'/' || byte == b':';
     if name.is_empty() || name.len() > NAME || name.starts_with('.') || name.bytes().any(bad) {
-        return Err(format!("{name:?} cannot be the name of an interface"));
+        return Err(OrderError::Name(name.clone()));
     }
     if !order.prefix.is_routable() {
-        let wrong = "cannot be a NAT64 prefix: it leads to no network";
-        return Err(format!("{} {wrong}", order.prefix));
+        return Err(OrderError::Unroutable(order.prefix));
     }
     Ok(order)
 }

@@ -207,7 +207,7 @@ impl Claim {
                 self.address
             ));
         }
-        let sysctls = Sysctls::forward(&plan.order.uplink, record)?;
+        let sysctls = Sysctls::forward(&plan.order.uplink, record).map_err(|e| e.to_string())?;
         let refused = |error| format!("{}: {error}", self.address);
         network.delete_v6(self.uplink, self.address).map_err(refused)?;
         self.added = false;

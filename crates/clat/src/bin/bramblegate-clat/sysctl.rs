@@ -1,7 +1,24 @@
 //! Settings of the kernel that forwarding IPv6 to a TUN device takes. Without BPF only.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Says which setting cannot be read or changed.
+#[derive(Debug, Error)]
+#[error("{path}: {source}")]
+pub struct SysctlError {
+    path: String,
+    source: io::Error,
+}
+
+impl SysctlError {
+    fn of(name: &str, source: io::Error) -> Self {
+        Self { path: path(name), source }
+    }
+}
 
 /// Settings that were changed; they are set back when this is dropped.
 #[derive(Debug, Default)]
@@ -17,7 +34,7 @@ impl Sysctls {
     ///
     /// # Errors
     /// The kernel's, with the setting.
-    pub fn forward(uplink: &str, record: Option<&Path>) -> Result<Self, String> {
+    pub fn forward(uplink: &str, record: Option<&Path>) -> Result<Self, SysctlError> {
         let record = record.map(Path::to_owned);
         let mut changed = Self { changed: Vec::new(), record };
         let accept = format!("conf/{uplink}/accept_ra");
@@ -33,12 +50,12 @@ impl Sysctls {
         Ok(changed)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
         let before = read(name)?;
         if before.trim() != value {
             self.changed.push((name.to_owned(), before.trim().to_owned()));
             self.keep();
-            fs::write(path(name), value).map_err(|error| format!("{}: {error}", path(name)))?;
+            fs::write(path(name), value).map_err(|source| SysctlError::of(name, source))?;
         }
         Ok(())
     }
@@ -81,6 +98,6 @@ fn path(name: &str) -> String {
     format!("/proc/sys/net/ipv6/{name}")
 }
 
-fn read(name: &str) -> Result<String, String> {
-    fs::read_to_string(path(name)).map_err(|error| format!("{}: {error}", path(name)))
+fn read(name: &str) -> Result<String, SysctlError> {
+    fs::read_to_string(path(name)).map_err(|source| SysctlError::of(name, source))
 }
