@@ -105,8 +105,8 @@ impl InterfaceConf {
     }
 }
 
-/// Returns what the ports of ours should hold. Uplinks first: they must no longer answer for the cluster's addresses
-/// when those are added.
+/// Returns what the ports of ours should hold. Uplinks first: they must no longer answer for the
+/// cluster's addresses when those are added.
 pub(super) fn plan(facts: &Facts, placement: &Placement) -> LinkPlan {
     let uplinks = facts.uplinks().into_iter().map(|uplink| {
         let ours = uplink.gateway.is_some_and(|gateway| gateway == placement.address.addr());
