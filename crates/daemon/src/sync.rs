@@ -62,12 +62,17 @@ pub fn next_aligned(every: Duration) -> Instant {
 
 /// Hands a value to the channel's receivers; an equal one wakes no task.
 pub fn publish<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
+    publish_or_ring(channel, value, false);
+}
+
+/// Hands a value to the channel's receivers; an equal one wakes no task unless it is to `ring`.
+pub fn publish_or_ring<T: PartialEq>(channel: &watch::Sender<T>, value: T, ring: bool) {
     channel.send_if_modified(|held| {
         let differs = *held != value;
         if differs {
             *held = value;
         }
-        differs
+        differs || ring
     });
 }
 
@@ -107,5 +112,7 @@ mod tests {
         assert!(!watching.has_changed().unwrap());
         publish(&channel, 2);
         assert_eq!(*watching.borrow_and_update(), 2);
+        publish_or_ring(&channel, 2, true);
+        assert!(watching.has_changed().unwrap(), "rung");
     }
 }

@@ -7,7 +7,7 @@ use super::{LinkIndex, Way};
 /// a.root-servers.net: an address of the internet without special routes.
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 
-/// Holds a question; `generation` makes an equal one be asked again.
+/// Holds a question. It is asked again whenever anything in the kernel changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressPlan {
     /// the cluster port
@@ -16,5 +16,4 @@ pub struct EgressPlan {
     pub source: IpAddr,
     /// what has been promised
     pub ways: Vec<Way>,
-    pub generation: u64,
 }

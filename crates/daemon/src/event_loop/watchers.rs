@@ -23,7 +23,7 @@ use crate::event::{
 use crate::facts::Facts;
 use crate::reconcile::dhcp as dnsmasq;
 use crate::supervise::{Backoff, Ending, Restart, spawn_kept};
-use crate::sync::{Closed, publish};
+use crate::sync::{Closed, publish, publish_or_ring};
 use crate::watch::control::{self, Request};
 use crate::watch::dhcp::{Questions, leases};
 use crate::watch::host::{name, time};
@@ -55,6 +55,8 @@ pub struct Plans {
     nodes: watch::Sender<NodeProbePlan>,
     node_probes: NodeProbes,
     egress: watch::Sender<Option<EgressPlan>>,
+    /// [`Links::generation`](crate::facts::link::Links) that the kernel was asked at
+    egress_asked_at: u64,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     listening: watch::Sender<Vec<ListeningPlan>>,
     venues: watch::Sender<Vec<VenuePlan>>,
@@ -110,6 +112,7 @@ pub fn spawn(
             control::run(place, orders.clone())
         }),
         egress: later.planned("way out", None, routing::run),
+        egress_asked_at: 0,
         other_dhcp: later.planned("another DHCP server", None, move |plan, events| {
             dhcp::run(plan, events, run_directory.clone(), asked.clone())
         }),
@@ -223,7 +226,10 @@ impl Plans {
     ) {
         publish(&self.uplinks, decide::probe::uplink_probes(settings, facts));
         publish(&self.nodes, self.node_probes.plan(settings, facts));
-        publish(&self.egress, egress(settings, facts, desired));
+        // What was asked before may have another answer now.
+        let generation = facts.links().generation();
+        let news = std::mem::replace(&mut self.egress_asked_at, generation) != generation;
+        publish_or_ring(&self.egress, egress(settings, facts, desired), news);
         publish(&self.listening, decide::uplink::listening(facts));
         publish(&self.venues, decide::venue::heard(facts));
         publish(&self.other_dhcp, others::other_dhcp(settings, facts));

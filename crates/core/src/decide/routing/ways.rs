@@ -26,7 +26,7 @@ const MDNS: u16 = 5353;
 /// More rules of that kind are not looked at.
 const MOST: usize = 64;
 
-/// Returns what the kernel is asked about ways: again whenever anything in the kernel changed.
+/// Returns what the kernel is asked about ways.
 pub fn egress(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<EgressPlan> {
     let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
@@ -39,7 +39,7 @@ pub fn egress(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<E
     let narrow = narrowed(facts, port, net, &ways);
     ways.extend(narrow);
     ways.extend(of_a_part(facts, port, net, source));
-    Some(EgressPlan { from_port: port.index, source, ways, generation: facts.links().generation() })
+    Some(EgressPlan { from_port: port.index, source, ways })
 }
 
 /// Returns the ways from the head by itself, from its address in the cluster, and what comes from
