@@ -32,8 +32,7 @@ const RENEW: Duration = Duration::from_secs(60);
 /// Renewals of all addresses together, a second, at most.
 const RENEWALS_A_SECOND: u32 = 5;
 
-/// What dnsmasq should do. Names no node: their list may be long, and is made anew only when
-/// `names` has changed.
+/// What dnsmasq should do. Names no node: their list may be long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePlan {
     /// the cluster port
@@ -53,9 +52,6 @@ pub struct ServicePlan {
     pub netboot: Option<Netboot>,
     /// the head's address in the nodes' IPv6 network, which is announced; `None`: none is
     pub ipv6: Option<Ipv6Net>,
-    /// [`crate::facts::node::Nodes::topology_version`]: counts up when a node has another name or
-    /// address
-    pub names: u64,
 }
 
 /// Holds what the answers of resolvers depend on beside the resolvers: when it changes, those that
@@ -191,7 +187,6 @@ fn plan(
         origin: answer_origin(facts),
         domain: cluster.domain.clone(),
         head: head_name(facts),
-        names: facts.nodes().topology_version,
     })
 }
 

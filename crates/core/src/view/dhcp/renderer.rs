@@ -10,8 +10,18 @@ use super::{Files, NodeFiles, files, nodes};
 /// Renders dnsmasq's files, and remembers what it rendered last.
 #[derive(Debug, Default)]
 pub struct Renderer {
-    /// the plan, and the files that name nodes, which follow from it
-    last: Option<(ServicePlan, NodeFiles)>,
+    last: Option<Rendered>,
+}
+
+/// What was rendered last.
+#[derive(Debug)]
+struct Rendered {
+    plan: ServicePlan,
+    /// [`Nodes::topology_version`](crate::facts::node::Nodes): counts up when a node has another
+    /// name or address
+    topology_version: u64,
+    /// the files that name nodes, which follow from both
+    nodes: NodeFiles,
 }
 
 impl Renderer {
@@ -24,22 +34,25 @@ impl Renderer {
         facts: &Facts,
         folder: &str,
     ) -> Option<Option<Files>> {
-        if self.last.as_ref().map(|(last, _)| last) == plan {
+        let topology_version = facts.nodes().topology_version;
+        let last = self.last.as_ref();
+        let same_names = last.is_none_or(|last| last.topology_version == topology_version);
+        if last.map(|last| &last.plan) == plan && same_names {
             return None;
         }
-        let last = self.last.take();
+        let last = self.last.take().filter(|_| same_names);
         self.last = plan.map(|plan| {
-            let known = last.filter(|(last, _)| of_nodes(last) == of_nodes(plan));
-            let nodes = known.map_or_else(|| nodes(plan, settings, facts), |(_, nodes)| nodes);
-            (plan.clone(), nodes)
+            let known = last.filter(|last| of_nodes(&last.plan) == of_nodes(plan));
+            let nodes = known.map_or_else(|| nodes(plan, settings, facts), |last| last.nodes);
+            Rendered { plan: plan.clone(), topology_version, nodes }
         });
-        Some(self.last.as_ref().map(|(plan, nodes)| files(plan, nodes.clone(), folder)))
+        Some(self.last.as_ref().map(|last| files(&last.plan, last.nodes.clone(), folder)))
     }
 }
 
-/// Returns what the files that name nodes depend on.
+/// Returns what of the plan the files that name nodes depend on.
 fn of_nodes(plan: &ServicePlan) -> impl PartialEq + '_ {
     let dhcp = plan.dhcp.as_ref();
     let dhcp = dhcp.map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));
-    (plan.names, plan.address, plan.head.as_deref(), dhcp)
+    (plan.address, plan.head.as_deref(), dhcp)
 }

@@ -558,7 +558,7 @@ fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
 #[test]
 fn files_that_name_nodes_are_rendered_anew_only_when_names_or_addresses_are_others() {
     let settings = config::load(&[("t", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
-    let facts = Facts::new(Arc::new(settings.clone()), Instant::default());
+    let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
     let placement = cluster::place(&settings, &facts);
     let plan = dhcp::intended(&settings, &facts, &placement).unwrap();
     let mut renderer = Renderer::default();
@@ -570,8 +570,10 @@ fn files_that_name_nodes_are_rendered_anew_only_when_names_or_addresses_are_othe
     let elsewhere = render(Some(&ServicePlan { origin: portal, ..plan.clone() })).unwrap().unwrap();
     assert_ne!(elsewhere.origin, first.origin);
     assert!(Arc::ptr_eq(&elsewhere.nodes.hosts, &first.nodes.hosts), "the same list");
-    let named = ServicePlan { names: plan.names + 1, ..plan.clone() };
-    let anew = render(Some(&named)).unwrap().unwrap();
+    facts.apply(&lease(9, 150), Instant::default());
+    let mut render = |plan: Option<&ServicePlan>| renderer.render(plan, &settings, &facts, "/run");
+    let anew = render(Some(&plan)).unwrap().unwrap();
     assert!(!Arc::ptr_eq(&anew.nodes.hosts, &first.nodes.hosts), "a list of its own");
     assert_eq!(render(None), Some(None), "dnsmasq is to end");
+    assert!(render(None).is_none(), "it has");
 }
