@@ -173,6 +173,7 @@ fn is_near(head: &Head, limits: &VitalLimits) -> bool {
     head.temperature.is_some_and(|degrees| degrees >= limits.temperature_above - WARM)
         || head.under_voltage == Some(true)
         || head.throttled == Some(true)
+        || head.clock_set == Some(false)
         || is_close(head.memory, limits.memory_free_below)
         || waits.iter().flatten().any(|wait| waiting.is_some_and(|from| *wait >= from))
 }
@@ -203,6 +204,8 @@ mod tests {
         assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS));
         assert!(is_near(&Head { memory: Some(14), ..well }, &LIMITS));
         assert!(is_near(&Head { under_voltage: Some(true), ..well }, &LIMITS));
+        assert!(is_near(&Head { clock_set: Some(false), ..well }, &LIMITS), "it is set soon");
+        assert!(!is_near(&Head { clock_set: Some(true), ..well }, &LIMITS));
         let busy = Pressure { disk: Some(40), ..Pressure::default() };
         assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS));
         let calm = Pressure { disk: Some(39), ..Pressure::default() };
