@@ -9,7 +9,10 @@ use bramblegate_netlink::rtnetlink::{self, Listing};
 use bramblegate_netlink::{self as netlink, Message};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
+use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::event::{LinkIndex, Mac};
 
@@ -96,6 +99,19 @@ pub fn open(
     }
     socket.bind(&address(index, ethertype, Mac([0; 6])))?;
     Ok(socket)
+}
+
+/// Waits for the next frame and reads it into `frame`. Returns its length, in bytes; what is longer
+/// than `frame` is cut off.
+///
+/// # Errors
+/// The port is gone, or was switched off.
+pub async fn receive(wire: &AsyncFd<Socket>, frame: &mut [u8]) -> io::Result<usize> {
+    wire.async_io(
+        Interest::READABLE,
+        |socket| Ok(recv(socket, &mut *frame, RecvFlags::DONTWAIT)?.0),
+    )
+    .await
 }
 
 /// Opens one as [`open`] does, for a port by its name: the right to is asked for before the port is

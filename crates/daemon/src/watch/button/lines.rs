@@ -1,14 +1,15 @@
 //! Where edges come from: lines of a GPIO chip, or a FIFO in their place.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use linux_embedded_hal::gpio_cdev::{self, EventRequestFlags, LineEventHandle, LineRequestFlags};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -112,12 +113,8 @@ async fn read_line(
     edges: mpsc::Sender<Edge>,
 ) -> io::Error {
     loop {
-        let mut guard = match handle.readable().await {
-            Ok(guard) => guard,
-            Err(error) => return error,
-        };
         let mut event = [0; EVENT_SIZE];
-        match rustix::io::read(handle.get_ref().as_fd(), &mut event) {
+        match read_ready(&handle, &mut event).await {
             Ok(EVENT_SIZE) => {
                 let (at, high) = edge_of(&event);
                 if edges.send(Edge { at, line, high }).await.is_err() {
@@ -125,10 +122,15 @@ async fn read_line(
                 }
             }
             Ok(_) => return io::ErrorKind::UnexpectedEof.into(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-            Err(error) => return error.into(),
+            Err(error) => return error,
         }
     }
+}
+
+/// Waits until there is something to read, and reads it. Returns how many bytes.
+async fn read_ready(from: &AsyncFd<impl AsFd + AsRawFd>, buffer: &mut [u8]) -> io::Result<usize> {
+    from.async_io(Interest::READABLE, |from| Ok(rustix::io::read(from.as_fd(), &mut *buffer)?))
+        .await
 }
 
 /// Reads a `struct gpioevent_data` (`linux/gpio.h`): nanoseconds, then which edge, then padding.
@@ -143,45 +145,24 @@ fn edge_of(event: &[u8; EVENT_SIZE]) -> (Duration, bool) {
 
 /// Opens the FIFO, and makes it if need be. Opened for writing too: so it has no end when a writer
 /// closes it.
-fn fifo(path: &Path) -> io::Result<Fifo> {
+fn fifo(path: &Path) -> io::Result<File> {
     let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
     match mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(named(error.into())),
     }
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file =
-        OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(named)?;
-    Ok(Fifo(file))
-}
-
-struct Fifo(File);
-
-impl AsFd for Fifo {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Fifo {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(named)
 }
 
 /// Lines `NS LINE LEVEL`; what is not one is passed over.
-async fn read_fifo(fifo: AsyncFd<Fifo>, edges: mpsc::Sender<Edge>) -> io::Error {
+async fn read_fifo(fifo: AsyncFd<File>, edges: mpsc::Sender<Edge>) -> io::Error {
     const LONGEST: usize = 4096;
     let mut text = Vec::new();
     loop {
-        let mut guard = match fifo.readable().await {
-            Ok(guard) => guard,
-            Err(error) => return error,
-        };
         let mut chunk = [0; 512];
-        match (&fifo.get_ref().0).read(&mut chunk) {
+        match read_ready(&fifo, &mut chunk).await {
             Ok(length) => text.extend_from_slice(chunk.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
             Err(error) => return error,
         }
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {

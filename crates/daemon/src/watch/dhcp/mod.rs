@@ -32,7 +32,6 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
 use socket2::{Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -262,15 +261,9 @@ impl Watch {
     async fn heard(&self) -> io::Result<Heard> {
         let mut frame = [0; FRAME];
         loop {
-            let mut guard = self.wire.readable().await?;
-            match recv(self.wire.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
-                Ok((length, _)) => {
-                    if let Some(heard) = frame.get(..length).and_then(|frame| self.read(frame)) {
-                        return Ok(heard);
-                    }
-                }
-                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
-                Err(error) => return Err(error.into()),
+            let length = packet::receive(&self.wire, &mut frame).await?;
+            if let Some(heard) = frame.get(..length).and_then(|frame| self.read(frame)) {
+                return Ok(heard);
             }
         }
     }
@@ -325,15 +318,9 @@ async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
     let Some(switch) = switch else { return std::future::pending().await };
     let mut frame = [0; stp::FRAME];
     loop {
-        let mut guard = switch.readable().await?;
-        match recv(switch.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
-            Ok((length, _)) => {
-                if let Some(bpdu) = frame.get(..length).and_then(stp::read) {
-                    return Ok(bpdu);
-                }
-            }
-            Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
-            Err(error) => return Err(error.into()),
+        let length = packet::receive(switch, &mut frame).await?;
+        if let Some(bpdu) = frame.get(..length).and_then(stp::read) {
+            return Ok(bpdu);
         }
     }
 }

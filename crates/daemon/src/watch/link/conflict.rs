@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bramblegate_netlink::bpf::{accept, jump_if_equal, load_word, reject};
 use futures_util::future::{BoxFuture, FutureExt, select_all};
-use rustix::net::{RecvFlags, recv};
 use socket2::{SockFilter, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -170,17 +169,10 @@ impl AskedPort {
     async fn heard(&self) -> io::Result<(Mac, Ipv4Addr)> {
         let mut packet = [0; ARP_LENGTH];
         loop {
-            let mut guard = self.socket.readable().await?;
-            match recv(self.socket.get_ref(), &mut packet[..], RecvFlags::DONTWAIT) {
-                Ok((ARP_LENGTH, _)) => {
-                    let (mac, address) = sender(&packet);
-                    if self.plan.addresses.contains(&address) {
-                        return Ok((mac, address));
-                    }
-                }
-                Ok(_) => {}
-                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
-                Err(error) => return Err(error.into()),
+            let length = packet::receive(&self.socket, &mut packet).await?;
+            let (mac, address) = sender(&packet);
+            if length == ARP_LENGTH && self.plan.addresses.contains(&address) {
+                return Ok((mac, address));
             }
         }
     }

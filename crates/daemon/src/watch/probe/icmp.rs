@@ -71,9 +71,10 @@ impl PingSocket {
         let identifier = u16::from_ne_bytes([high, low]);
         if socket.r#type()? == socket2::Type::RAW {
             // A raw socket gets a copy of every ICMP message of this machine.
-            match ipv6 {
-                false => socket.attach_filter(&replies_to(identifier))?,
-                true => socket.attach_filter(&ipv6_replies_to(identifier))?,
+            if ipv6 {
+                socket.attach_filter(&ipv6_replies_to(identifier))?;
+            } else {
+                socket.attach_filter(&replies_to(identifier))?;
             }
         }
         Ok(Self { inner: socket, identifier })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
@@ -241,14 +242,9 @@ async fn ping(echo: Echo, host: IpAddr) -> io::Result<Reachability> {
             debug!(%host, %error, "a ping was not sent");
         }
         let answered = timeout(PING_AGAIN, async {
-            loop {
-                let mut guard = echo.readable().await?;
-                match guard.get_inner().receive() {
-                    Some(reply) if reply.from == host => return io::Result::Ok(()),
-                    Some(_) => {}
-                    None => guard.clear_ready(),
-                }
-            }
+            let receive = |echo: &Echo| echo.receive().ok_or(io::ErrorKind::WouldBlock.into());
+            while echo.async_io(Interest::READABLE, receive).await?.from != host {}
+            io::Result::Ok(())
         });
         match answered.await {
             Ok(answered) => return answered.map(|()| Reachability::Online),

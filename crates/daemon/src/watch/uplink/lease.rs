@@ -10,7 +10,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
 use socket2::{Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -88,12 +87,15 @@ async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<
 async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
     let wire =
         readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &filter::both())?)?;
+    let mut frame = [0; FRAME];
     let mut talk = Talk::default();
     let (mut known, mut portal) = (None, None);
     let mut look = Instant::now() + FIRST_LOOK;
     loop {
         tokio::select! {
-            heard = next(&wire) => talk.take(&heard?, port.mac),
+            length = packet::receive(&wire, &mut frame) => {
+                talk.take(frame.get(..length?).unwrap_or_default(), port.mac);
+            }
             () = sleep_until(look) => {
                 look = next_aligned(LOOK);
                 talk.client = Some(is_client_there(Path::new("/"), port, &wire));
@@ -109,19 +111,6 @@ async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<
             known = state;
             let news = UplinkNews::Acquisition { index: port.index, state };
             emit(events, Event::Uplink(news)).await?;
-        }
-    }
-}
-
-/// Returns the next frame.
-async fn next(wire: &AsyncFd<Socket>) -> io::Result<Vec<u8>> {
-    let mut frame = [0; FRAME];
-    loop {
-        let mut guard = wire.readable().await?;
-        match recv(wire.get_ref(), &mut frame[..], RecvFlags::DONTWAIT) {
-            Ok((length, _)) => return Ok(frame.get(..length).unwrap_or_default().to_vec()),
-            Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
-            Err(error) => return Err(error.into()),
         }
     }
 }
