@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::Ipv4Net;
 
 use super::super::router::Advertised;
-use super::Internet;
+use super::{Client, DhcpServer, Internet};
 
 /// Something that happens. A port that is left out in the file is the first network's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · d
 pub enum WordError {
     #[error("\"{0}\" is nothing that can happen; there are: {FORMS}")]
     Action(String),
+    #[error("client = \"{0}\": there are udhcpc and dhcpcd")]
+    Client(String),
+    #[error("server = \"{0}\": there are dnsmasq and udhcpd (for leases under 2m)")]
+    Server(String),
     #[error("\"{0}\" is no state of the internet; there are: open, portal, dead, dead-ipv4")]
     Internet(String),
     #[error(
@@ -166,6 +170,30 @@ impl fmt::Display for Action {
             Self::Node { name, up: false } => write!(f, "{name} dies"),
             Self::Flush => f.write_str("another tool runs nft flush ruleset"),
             Self::ForwardingOff => f.write_str("another tool switches forwarding off"),
+        }
+    }
+}
+
+impl FromStr for Client {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        match text {
+            "udhcpc" => Ok(Self::Udhcpc),
+            "dhcpcd" => Ok(Self::Dhcpcd),
+            _ => Err(WordError::Client(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for DhcpServer {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        match text {
+            "dnsmasq" => Ok(Self::Dnsmasq),
+            "udhcpd" => Ok(Self::Udhcpd),
+            _ => Err(WordError::Server(text.to_owned())),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use glob::Pattern;
+
 use super::WordError;
 
 /// One `[[expect]]`: everything named in it must be true at the same time.
@@ -96,36 +98,8 @@ pub fn attempt_in_words((place, works, check): &(String, bool, Check)) -> String
 }
 
 /// Returns whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for
-/// one, `|` between alternatives.
+/// one, `|` between alternatives. A bracket is just that.
 pub fn glob(pattern: &str, text: &str) -> bool {
-    pattern.split('|').any(|pattern| matches(pattern, text))
-}
-
-fn matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    // reachable[j]: the pattern so far matches the first j characters
-    let mut reachable = vec![false; text.len() + 1];
-    if let Some(first) = reachable.first_mut() {
-        *first = true;
-    }
-    for wanted in pattern {
-        let mut next = vec![false; text.len() + 1];
-        let mut before = false;
-        for (j, slot) in next.iter_mut().enumerate() {
-            let here = reachable.get(j).copied().unwrap_or(false);
-            *slot = if wanted == '*' {
-                before |= here;
-                before
-            } else {
-                let last = j.checked_sub(1);
-                last.is_some_and(|i| {
-                    reachable.get(i).copied().unwrap_or(false)
-                        && text.get(i).is_some_and(|scalar| wanted == '?' || wanted == *scalar)
-                })
-            };
-        }
-        reachable = next;
-    }
-    reachable.last().copied().unwrap_or(false)
+    let literal = pattern.replace('[', "[[]");
+    literal.split('|').any(|glob| Pattern::new(glob).is_ok_and(|glob| glob.matches(text)))
 }

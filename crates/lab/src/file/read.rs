@@ -98,6 +98,20 @@ impl Reader<'_> {
         }
     }
 
+    fn text(&mut self, keys: &mut Keys<'_>, name: &'static str) -> Option<String> {
+        self.string(keys, name).map(|(text, _)| text)
+    }
+
+    /// Reads a text as what it stands for; its own error says what else it could be.
+    fn word<T: FromStr<Err = WordError>>(
+        &mut self,
+        keys: &mut Keys<'_>,
+        name: &'static str,
+    ) -> Option<T> {
+        let (text, span) = self.string(keys, name)?;
+        text.parse().map_err(|error: WordError| self.fault(span, error.to_string())).ok()
+    }
+
     fn parsed<T: FromStr>(
         &mut self,
         keys: &mut Keys<'_>,
@@ -194,14 +208,14 @@ impl Reader<'_> {
     }
 
     fn venue(&mut self, mut keys: Keys<'_>) -> Venue {
-        let purpose = self.string(&mut keys, "purpose").map(|(text, _)| text);
+        let purpose = self.text(&mut keys, "purpose");
         if purpose.is_none() {
             self.fault(
                 keys.span,
                 "purpose is missing: one sentence, what kind of network is this?",
             );
         }
-        let settings = self.string(&mut keys, "settings").map(|(text, _)| text).unwrap_or_default();
+        let settings = self.text(&mut keys, "settings").unwrap_or_default();
         let nodes_by_dhcp = self.boolean(&mut keys, "nodes_by_dhcp", false);
         let clat = self.boolean(&mut keys, "clat", false);
         let mut networks: Vec<Network> = Vec::new();
@@ -243,74 +257,51 @@ impl Reader<'_> {
                 format!("port = \"{port}\" is no name of a port (at most 13 characters)"),
             );
         }
-        let shares = self.string(&mut keys, "shares").map(|(text, _)| text);
         let what = "an address with its prefix length, \"10.99.0.1/24\"";
+        let nat = "a NAT64 prefix, \"2001:db8:64::/96\"";
+        let shares = self.text(&mut keys, "shares");
         let mut address = Vec::new();
         for (text, span) in self.strings(&mut keys, "address") {
             address.extend(self.convert::<Ipv4Net>(&text, span, "address", what));
         }
         let laptop = self.parsed(&mut keys, "laptop", what);
         let ipv6 = self.parsed(&mut keys, "ipv6", "a prefix of 64 bits, \"2001:db8:7::/64\"");
-        let token = self.parsed(&mut keys, "token", "the end of an IPv6 address, \"::d6\"");
-        let nat = "a NAT64 prefix, \"2001:db8:64::/96\"";
-        let nat64 = self.parsed(&mut keys, "nat64", nat);
-        let dns64 = self.parsed(&mut keys, "dns64", nat);
-        let ra = self.parsed(&mut keys, "ra", "what a router advertises, \"managed mtu=1280\"");
-        let ra = ra.map(|ra: Advertised| Advertised { prefixes: ipv6_of(ipv6, &ra), ..ra });
-        let dhcpv6 = self.parsed(&mut keys, "dhcpv6", "an IPv6 address");
-        let client = self.client(&mut keys);
-        let mtu = self.mtu(&mut keys);
-        let internet = match self.string(&mut keys, "internet") {
-            None => Internet::Open,
-            Some((text, span)) => text.parse().unwrap_or_else(|error: WordError| {
-                self.fault(span, error.to_string());
-                Internet::Open
-            }),
+        let network = Network {
+            token: self.parsed(&mut keys, "token", "the end of an IPv6 address, \"::d6\""),
+            nat64: self.parsed(&mut keys, "nat64", nat),
+            dns64: self.parsed(&mut keys, "dns64", nat),
+            ra: self
+                .parsed(&mut keys, "ra", "what a router advertises, \"managed mtu=1280\"")
+                .map(|ra: Advertised| Advertised { prefixes: ipv6_of(ipv6, &ra), ..ra }),
+            second_ra: None,
+            dhcpv6: self.parsed(&mut keys, "dhcpv6", "an IPv6 address"),
+            client: self.word(&mut keys, "client").unwrap_or(Client::Udhcpc),
+            mtu: self.mtu(&mut keys),
+            internet: self.word(&mut keys, "internet").unwrap_or(Internet::Open),
+            present: self.boolean(&mut keys, "present", true),
+            plugged: self.boolean(&mut keys, "plugged", true),
+            translator: self.parsed(
+                &mut keys,
+                "translator",
+                "an address with its length, \"192.0.0.5/32\"",
+            ),
+            fallback: self.boolean(&mut keys, "fallback", false),
+            dhcp: self
+                .tables(&mut keys, "dhcp")
+                .into_iter()
+                .next()
+                .and_then(|table| self.dhcp(table)),
+            port,
+            shares,
+            address,
+            ipv6,
+            laptop,
         };
-        let present = self.boolean(&mut keys, "present", true);
-        let plugged = self.boolean(&mut keys, "plugged", true);
-        let translator =
-            self.parsed(&mut keys, "translator", "an address with its length, \"192.0.0.5/32\"");
-        let fallback = self.boolean(&mut keys, "fallback", false);
-        let dhcp =
-            self.tables(&mut keys, "dhcp").into_iter().next().and_then(|table| self.dhcp(table));
-        if dhcp.is_some() && address.is_empty() && shares.is_none() {
+        if network.dhcp.is_some() && network.address.is_empty() && network.shares.is_none() {
             self.fault(keys.span, "a network with [network.dhcp] needs an address for its router");
         }
         self.finish(keys, "[[network]]");
-        Network {
-            port,
-            shares,
-            present,
-            plugged,
-            address,
-            ipv6,
-            token,
-            ra,
-            second_ra: None,
-            dhcpv6,
-            client,
-            nat64,
-            dns64,
-            translator,
-            laptop,
-            mtu,
-            internet,
-            fallback,
-            dhcp,
-        }
-    }
-
-    fn client(&mut self, keys: &mut Keys<'_>) -> Client {
-        match self.string(keys, "client") {
-            None => Client::Udhcpc,
-            Some((text, _)) if text == "udhcpc" => Client::Udhcpc,
-            Some((text, _)) if text == "dhcpcd" => Client::Dhcpcd,
-            Some((text, span)) => {
-                self.fault(span, format!("client = \"{text}\": there are udhcpc and dhcpcd"));
-                Client::Udhcpc
-            }
-        }
+        network
     }
 
     fn mtu(&mut self, keys: &mut Keys<'_>) -> u16 {
@@ -327,20 +318,7 @@ impl Reader<'_> {
     }
 
     fn dhcp(&mut self, mut keys: Keys<'_>) -> Option<Dhcp> {
-        let server = match self.string(&mut keys, "server") {
-            None => DhcpServer::Dnsmasq,
-            Some((text, _)) if text == "dnsmasq" => DhcpServer::Dnsmasq,
-            Some((text, _)) if text == "udhcpd" => DhcpServer::Udhcpd,
-            Some((text, span)) => {
-                self.fault(
-                    span,
-                    format!(
-                        "server = \"{text}\": there are dnsmasq and udhcpd (for leases under 2m)"
-                    ),
-                );
-                DhcpServer::Dnsmasq
-            }
-        };
+        let server = self.word(&mut keys, "server").unwrap_or(DhcpServer::Dnsmasq);
         let span = keys.span;
         let before = self.faults.len();
         let address: Option<Ipv4Addr> = self.parsed(&mut keys, "address", "an IPv4 address");
@@ -365,7 +343,7 @@ impl Reader<'_> {
                     .fault(span, format!("\"{text}\" is no route: \"10.0.0.0/8 via 10.99.0.1\"")),
             }
         }
-        let portal = self.string(&mut keys, "portal").map(|(text, _)| text);
+        let portal = self.text(&mut keys, "portal");
         let ipv6_only = self.duration(&mut keys, "ipv6_only", Duration::ZERO);
         let ipv6_only = (!ipv6_only.is_zero()).then_some(ipv6_only);
         self.finish(keys, "[network.dhcp]");
@@ -388,13 +366,16 @@ impl Reader<'_> {
 
     fn step(&mut self, mut keys: Keys<'_>, moments: &mut Vec<Moment>) {
         let at = self.duration(&mut keys, "at", Duration::ZERO);
-        let say = self.string(&mut keys, "say").map(|(text, _)| text);
-        match self.string(&mut keys, "do") {
-            None => self.fault(keys.span, "[[step]] needs do: what happens?"),
-            Some((text, span)) => match text.parse::<Action>() {
-                Ok(action) => moment(moments, at, |moment| moment.steps.push(Step { action, say })),
-                Err(error) => self.fault(span, error.to_string()),
-            },
+        let say = self.text(&mut keys, "say");
+        let before = self.faults.len();
+        match self.word::<Action>(&mut keys, "do") {
+            Some(action) => {
+                moment(moments, at, |moment| moment.steps.push(Step { action, say }));
+            }
+            None if self.faults.len() == before => {
+                self.fault(keys.span, "[[step]] needs do: what happens?");
+            }
+            None => {}
         }
         self.finish(keys, "[[step]]");
     }
@@ -402,9 +383,9 @@ impl Reader<'_> {
     fn expect(&mut self, mut keys: Keys<'_>, moments: &mut Vec<Moment>) {
         let at = self.duration(&mut keys, "at", Duration::ZERO);
         let mut expect = Expect {
-            say: self.string(&mut keys, "say").map(|(text, _)| text),
-            row1: self.string(&mut keys, "row1").map(|(text, _)| text),
-            panel: self.string(&mut keys, "panel").map(|(text, _)| text),
+            say: self.text(&mut keys, "say"),
+            row1: self.text(&mut keys, "row1"),
+            panel: self.text(&mut keys, "panel"),
             status: self.status(&mut keys),
             alerts: self.strings(&mut keys, "alerts").into_iter().map(|(text, _)| text).collect(),
             no_alerts: self

@@ -81,6 +81,7 @@ fn globs_match_runs_and_single_characters() {
     assert!(glob("*PORTAL*", "  PORTAL ♥"));
     assert!(glob("a?c", "abc") && !glob("a?c", "ac") && !glob("", "x") && glob("*", ""));
     assert!(!glob("10.99.0.1", "10.99.0.126"));
+    assert!(glob("[]", "[]") && glob("[a*]", "[a, b]") && !glob("[ab]", "a"));
     assert!(glob("ok|notice", "notice") && !glob("ok|notice", "warning"));
 }
 
