@@ -81,6 +81,12 @@ impl Machine {
         self.path(path).is_file()
     }
 
+    /// Returns whether a program is installed.
+    pub fn has_program(&self, name: &str) -> bool {
+        let folders = ["/usr/sbin", "/sbin", "/usr/bin"];
+        folders.iter().any(|folder| self.is_file(&format!("{folder}/{name}")))
+    }
+
     /// Returns a file's text without its final line end; bytes that are no UTF-8 are replaced.
     pub fn read(&self, path: &str) -> Option<String> {
         let bytes = self.bytes(path)?;

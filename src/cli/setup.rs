@@ -289,7 +289,7 @@ fn obstacle(machine: &Machine) -> Option<(String, String)> {
         ));
     }
     let missing = ("dnsmasq is not installed", "sudo apt install dnsmasq-base");
-    (!dhcp::has_dnsmasq(machine)).then(|| (missing.0.to_owned(), missing.1.to_owned()))
+    (!machine.has_program("dnsmasq")).then(|| (missing.0.to_owned(), missing.1.to_owned()))
 }
 
 /// Checks what is written and its drop-ins together.

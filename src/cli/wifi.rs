@@ -195,32 +195,27 @@ fn table(networks: &[Network]) -> String {
 
 /// Returns how a network is joined where NetworkManager does not manage the interface.
 fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
-    let is_installed = |program: &str| {
-        ["/usr/bin", "/usr/sbin"]
-            .iter()
-            .any(|folder| machine.is_file(&format!("{folder}/{program}")))
-    };
     // As one word of a shell, whatever is in it.
     let ssid = format!("'{}'", ssid.unwrap_or("SSID").replace('\'', "'\\''"));
     // wpa_supplicant is NetworkManager's too; by itself it works by a file.
     let own = format!("/etc/wpa_supplicant/wpa_supplicant-{interface}.conf");
     let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
     let by_file = [own, common].into_iter().find(|file| machine.is_file(file));
-    let command = if is_installed("iwctl") {
+    let command = if machine.has_program("iwctl") {
         format!("iwctl station {interface} connect {ssid}")
-    } else if let Some(file) = by_file.filter(|_| is_installed("wpa_passphrase")) {
+    } else if let Some(file) = by_file.filter(|_| machine.has_program("wpa_passphrase")) {
         format!(
             "wpa_passphrase {ssid} | grep -v '^[[:space:]]*#' | sudo tee -a {file} > /dev/null && sudo \
              wpa_cli -i {interface} reconfigure"
         )
-    } else if is_installed("nmcli") {
+    } else if machine.has_program("nmcli") {
         let state = machine.run("nmcli", &["-t", "-f", "RUNNING", "general"]);
         if state.is_none_or(|state| state.trim() != "running") {
             return "NetworkManager is installed and does not run: start it, then try again".into();
         }
         let command = format!("sudo nmcli device set {interface} managed yes");
         return format!("run `{command}`, then try again");
-    } else if is_installed("raspi-config") {
+    } else if machine.has_program("raspi-config") {
         "sudo raspi-config".to_owned()
     } else {
         "sudo apt install network-manager".to_owned()

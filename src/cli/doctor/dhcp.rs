@@ -26,28 +26,14 @@ pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
     known.into_iter().filter(|(unit, _)| machine.is_enabled(unit)).collect()
 }
 
-/// Returns whether there is a dnsmasq to run.
-pub fn has_dnsmasq(machine: &Machine) -> bool {
-    ["/usr/sbin/dnsmasq", "/sbin/dnsmasq", "/usr/bin/dnsmasq"]
-        .iter()
-        .any(|path| machine.is_file(path))
-}
-
 /// Finds other DHCP servers, and the program that has port 53 or 67 where ours would serve.
 pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
-    let other = |(unit, what): (&str, &str)| {
-        Finding::new(
-            FindingCode::GatewayDhcpOther,
-            format!("{what} starts with the machine and would answer the nodes as well"),
-            format!("`sudo systemctl disable --now {unit}`"),
-        )
-    };
-    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(other).collect();
+    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(starts_too).collect();
     if context.settings.cluster.dhcp.is_some() {
         findings.extend(taken(context));
     }
-    if context.settings.cluster.dhcp.is_some() && !has_dnsmasq(machine) {
+    if context.settings.cluster.dhcp.is_some() && !machine.has_program("dnsmasq") {
         findings.push(Finding::new(
             AlertCode::GatewayDnsmasqMissing,
             "dnsmasq is not installed, so the nodes get no addresses from here",
@@ -55,6 +41,15 @@ pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Describes another DHCP server that starts with the machine: its unit, and what it is.
+fn starts_too((unit, what): (&str, &str)) -> Finding {
+    Finding::new(
+        FindingCode::GatewayDhcpOther,
+        format!("{what} starts with the machine and would answer the nodes as well"),
+        format!("`sudo systemctl disable --now {unit}`"),
+    )
 }
 
 /// Finds who listens on 53 or 67 where the nodes would ask.

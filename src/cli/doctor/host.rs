@@ -84,16 +84,17 @@ pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
         let overlaps = other.contains(&net.network()) || net.contains(&other.network());
         other.prefix_len() > 0 && overlaps && Some(port) != cluster.as_ref()
     });
-    let finding = |(other, port): (ipnet::Ipv4Net, String)| {
-        Finding::new(
-            AlertCode::GatewayOverlap,
-            format!("{port} leads to {other}, which overlaps the cluster's subnet {net}"),
-            "the gateway keeps both working by policy routing; if this place is where the cluster \
-             stays, choose another \
-             cluster.address",
-        )
-    };
-    clash.map(finding).collect()
+    clash.map(|(other, port)| overlapping(&port, other, net)).collect()
+}
+
+/// Describes a port that uses (a part of) the cluster's subnet.
+fn overlapping(port: &str, other: ipnet::Ipv4Net, net: ipnet::Ipv4Net) -> Finding {
+    Finding::new(
+        AlertCode::GatewayOverlap,
+        format!("{port} leads to {other}, which overlaps the cluster's subnet {net}"),
+        "the gateway keeps both working by policy routing; if this place is where the cluster \
+         stays, choose another cluster.address",
+    )
 }
 
 /// Finds that the table of connections is nearly full.

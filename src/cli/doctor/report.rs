@@ -84,15 +84,6 @@ fn each(checks: &[Checked], colours: bool) -> String {
 
 /// Returns all checks as JSON, as bramblegate(1) describes it.
 pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
-    let finding = |finding: &Finding| json!({ "code": finding.code.name(), "rank": rank_word(Some(finding.rank)), "text": finding.text, "remedy": finding.remedy });
-    let check = |checked: &Checked| {
-        json!({
-            "check": checked.name,
-            "result": rank_word(checked.rank()),
-            "notes": checked.notes,
-            "findings": checked.findings.iter().map(finding).collect::<Vec<_>>(),
-        })
-    };
     let worst = checks.iter().filter_map(Checked::rank).max();
     json!({
         "schema": SCHEMA,
@@ -100,7 +91,25 @@ pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
         "settings": settings,
         "root": is_root,
         "result": rank_word(worst),
-        "checks": checks.iter().map(check).collect::<Vec<_>>(),
+        "checks": checks.iter().map(check_as_json).collect::<Vec<_>>(),
+    })
+}
+
+fn check_as_json(checked: &Checked) -> Value {
+    json!({
+        "check": checked.name,
+        "result": rank_word(checked.rank()),
+        "notes": checked.notes,
+        "findings": checked.findings.iter().map(finding_as_json).collect::<Vec<_>>(),
+    })
+}
+
+fn finding_as_json(finding: &Finding) -> Value {
+    json!({
+        "code": finding.code.name(),
+        "rank": rank_word(Some(finding.rank)),
+        "text": finding.text,
+        "remedy": finding.remedy,
     })
 }
 

@@ -282,11 +282,6 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
 pub fn start(machine: &Machine, port: &str) -> String {
     let all = able(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
-    let installed = |program: &str| {
-        ["/usr/sbin", "/sbin", "/usr/bin"]
-            .iter()
-            .any(|folder| machine.exists(&format!("{folder}/{program}")))
-    };
     if runs(Manager::NetworkManager) {
         return format!(
             "`sudo nmcli device set {port} managed yes && sudo nmcli device connect {port}`"
@@ -299,14 +294,14 @@ pub fn start(machine: &Machine, port: &str) -> String {
              sudo networkctl reconfigure {port}`"
         );
     }
-    if installed("dhcpcd") {
+    if machine.has_program("dhcpcd") {
         // Debian's dhcpcd-base has no unit; the package dhcpcd has.
         let units = ["/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system"];
         let unit = units.iter().any(|folder| machine.exists(&format!("{folder}/dhcpcd.service")));
         let next = if unit { "sudo systemctl enable dhcpcd" } else { "sudo apt install dhcpcd" };
         return format!("`sudo dhcpcd {port}`, and for the next start: `{next}`");
     }
-    if installed("udhcpc") {
+    if machine.has_program("udhcpc") {
         return format!(
             "`sudo udhcpc -b -i {port}`, and for the next start a line in \
              /etc/network/interfaces: iface {port} inet dhcp"
