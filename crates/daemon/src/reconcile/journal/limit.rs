@@ -63,15 +63,7 @@ impl Limit {
     /// kind as a cluster of this size has good reason for.
     pub fn pass(&mut self, record: &Record, more: u32, now: Instant) -> bool {
         let kind = record.kind;
-        let fresh = || Window {
-            kind,
-            bucket: Bucket::default(),
-            subjects: BTreeMap::new(),
-            left_out: 0,
-            last: String::new(),
-            since: now,
-        };
-        let lately = self.kinds.entry(kind.id()).or_insert_with(fresh);
+        let lately = self.kinds.entry(kind.id()).or_insert_with(|| Window::new(kind, now));
         let about = ABOUT.iter().find_map(|name| record.field(name));
         let subject =
             about.and_then(|about| lately.subjects.get(about).copied()).unwrap_or_default();
@@ -107,6 +99,11 @@ impl Limit {
 }
 
 impl Window {
+    fn new(kind: Kind, since: Instant) -> Self {
+        let (bucket, subjects) = (Bucket::default(), BTreeMap::new());
+        Self { kind, bucket, subjects, left_out: 0, last: String::new(), since }
+    }
+
     fn note(&mut self, about: &str, mut bucket: Bucket, now: Instant) {
         bucket.take(SUBJECT_INTERVAL, now);
         if !self.subjects.contains_key(about) && self.subjects.len() >= SUBJECTS {
