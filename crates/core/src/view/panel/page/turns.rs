@@ -225,7 +225,9 @@ fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Sc
         for screen in unit {
             let Some(lines) = screens.get(screen) else { continue };
             if round < units.len() {
-                placed.get_mut(screen).into_iter().for_each(|place| *place = turns.len());
+                if let Some(place) = placed.get_mut(screen) {
+                    *place = turns.len();
+                }
             }
             turns.push((lines.clone(), Role::Alert));
         }
@@ -249,7 +251,9 @@ fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Sc
         for screen in units.get(round % units.len().max(1)).cloned().into_iter().flatten() {
             let Some(lines) = screens.get(screen) else { continue };
             if round < units.len() {
-                placed.get_mut(screen).into_iter().for_each(|place| *place = turns.len());
+                if let Some(place) = placed.get_mut(screen) {
+                    *place = turns.len();
+                }
             }
             turns.push((lines.clone(), Role::Alert));
         }
