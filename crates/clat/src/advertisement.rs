@@ -261,6 +261,25 @@ pub fn solicitation(link_layer: Option<[u8; 6]>) -> Vec<u8> {
     message
 }
 
+/// Returns a router advertisement (RFC 4861, section 4.2) that names a NAT64 prefix (RFC 8781,
+/// section 4) and nothing else, as a raw ICMPv6 socket sends it. Lifetimes are in seconds, that of
+/// the prefix rounded down to a multiple of eight; 0 withdraws it. A host takes this router's
+/// lifetime from it, so it has to be that of the router's other advertisements.
+#[must_use]
+pub fn pref64_advertisement(router_lifetime: u16, prefix: Prefix, lifetime: u16) -> Vec<u8> {
+    let mut message = vec![ADVERTISEMENT, 0, 0, 0, 0, 0];
+    message.extend(router_lifetime.to_be_bytes());
+    // Reachable time and retransmission timer: unspecified.
+    message.extend([0; 8]);
+    let code =
+        LENGTH_CODES.iter().position(|length| *length == prefix.length()).unwrap_or_default();
+    let code = u16::try_from(code).unwrap_or_default();
+    message.extend([PREF64, 2]);
+    message.extend((lifetime & !7 | code).to_be_bytes());
+    message.extend(prefix.address().octets().iter().take(12));
+    message
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
@@ -286,6 +305,30 @@ mod tests {
             message.resize(message.len() + units * 8 - option.len() - 1, 0);
         }
         message
+    }
+
+    #[test]
+    fn an_advertisement_of_a_prefix_is_read_as_it_was_meant() {
+        for prefix in [
+            "64:ff9b::/96",
+            "2001:db8:64::/64",
+            "2001:db8::/56",
+            "2001:db8:64::/48",
+            "2001:db8::/40",
+            "2001:db8::/32",
+        ] {
+            for (lifetime, kept) in [(600, 600), (607, 600), (7, 0), (0, 0), (u16::MAX, 65528)] {
+                let prefix: Prefix = prefix.parse().unwrap();
+                let read = read(&pref64_advertisement(600, prefix, lifetime)).unwrap();
+                assert_eq!(read.nat_prefixes, [NatPrefix { prefix, lifetime: kept }]);
+                let expected = Advertisement {
+                    lifetime: 600,
+                    nat_prefixes: read.nat_prefixes.clone(),
+                    ..Advertisement::default()
+                };
+                assert_eq!(read, expected, "and says nothing else");
+            }
+        }
     }
 
     fn pref64(lifetime: u16, code: u16, prefix: Ipv6Addr) -> Vec<u8> {

@@ -31,7 +31,7 @@ use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use clat::ClatPlan;
 use cluster::Placement;
-use dhcp::ServicePlan;
+use dhcp::{Pref64Plan, ServicePlan};
 use firewall::{ClusterIpv6, Ruleset, RulesetInput};
 use venue::Venue;
 
@@ -55,6 +55,8 @@ pub struct Desired {
     pub cluster_address: IpNet,
     /// its IPv6 address there
     pub cluster_ipv6: Option<Ipv6Net>,
+    /// its address there in a network that the venue delegated
+    pub cluster_delegated: Option<Ipv6Net>,
 }
 
 /// What the kernel's network stack should hold of ours.
@@ -66,6 +68,8 @@ pub struct GatewayPlan {
     pub conntrack: ConntrackPlan,
     /// what is to be translated from IPv4 to IPv6
     pub clat: ClatPlan,
+    /// what the nodes are told of the venue's NAT64
+    pub pref64: Option<Pref64Plan>,
 }
 
 /// Interface settings and addresses.
@@ -212,6 +216,7 @@ struct Steady {
     venues: Vec<Venue>,
     cluster_address: IpNet,
     cluster_ipv6: Option<Ipv6Net>,
+    cluster_delegated: Option<Ipv6Net>,
 }
 
 impl Steady {
@@ -226,6 +231,7 @@ impl Steady {
             venues: venue::venues(settings, facts),
             cluster_address: placement.address,
             cluster_ipv6: placement.ipv6,
+            cluster_delegated: placement.delegated.map(|(address, _)| address),
         }
     }
 
@@ -241,6 +247,7 @@ impl Steady {
             venues: self.venues.clone(),
             cluster_address: self.cluster_address,
             cluster_ipv6: self.cluster_ipv6,
+            cluster_delegated: self.cluster_delegated,
         }
     }
 }
@@ -267,6 +274,7 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
         },
         conntrack: ConntrackPlan { sources: facts.routing().stale_sources().to_vec() },
         clat: clat::plan(settings, facts),
+        pref64: dhcp::pref64(settings, facts, placement),
     }
 }
 
@@ -304,6 +312,7 @@ fn ports(facts: &Facts, placement: &Placement) -> Vec<PortPlan> {
             addresses: std::iter::once(placement.address)
                 .chain(placement.retained.iter().copied())
                 .chain(placement.ipv6.map(IpNet::V6))
+                .chain(placement.delegated.map(|(address, _)| IpNet::V6(address)))
                 .collect(),
             conf: InterfaceConf::of(&netconf::desired(link.index, false, answers_for_uplink)),
             ipv6: placement.ipv6.map(|_| Ipv6Role::Cluster),
@@ -357,6 +366,9 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
             network: address.trunc(),
             for_us_alone: !facts.forwarded_ipv6(),
         }),
+        delegated: placement
+            .delegated
+            .and_then(|(address, uplink)| Some((address.trunc(), name(uplink)?))),
         translated: !facts.forwarded_ipv6() && clat::translates(settings, facts),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),

@@ -37,7 +37,7 @@ pub use crate::event::ROUTE_PROTOCOL;
 use crate::event::{Event, Instant, Lease, LinkIndex, Probe, Stop};
 use alert::Acknowledgements;
 use cluster::Cluster;
-pub use cluster::RETIREMENT_GRACE;
+pub use cluster::{Delegation, RETIREMENT_GRACE};
 use context::Context;
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;

@@ -77,6 +77,9 @@ impl Links {
             Event::Anycast(change) => {
                 self.kernel.apply_anycast(change);
             }
+            Event::Delegated(change) => {
+                self.kernel.apply_delegated(change);
+            }
             Event::Netconf(netconf) => self.handle_netconf(netconf, context, overlap),
             Event::Vital(Vital::Added(added)) => {
                 self.added.clone_from(added);
