@@ -181,6 +181,39 @@ impl Advertisement {
         Ok(advertisement)
     }
 
+    /// Returns the message as a raw ICMPv6 socket sends it: the kernel fills in the checksum. Flags,
+    /// prefixes of the link, the preference and the captive portal are left out.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        let mut message = vec![ADVERTISEMENT, 0, 0, 0, self.hop_limit, 0];
+        message.extend(self.lifetime.to_be_bytes());
+        message.extend(self.reachable_time.to_be_bytes());
+        message.extend(self.retransmission_time.to_be_bytes());
+        if let Some(address) = self.link_layer {
+            message.extend([SOURCE_LINK_LAYER, 1]);
+            message.extend(address);
+        }
+        if let Some(mtu) = self.mtu {
+            message.extend([MTU, 1, 0, 0]);
+            message.extend(mtu.to_be_bytes());
+        }
+        for resolvers in &self.resolvers {
+            // Units of eight octets; a message has no room for as many as the field counts.
+            let servers = resolvers.servers.iter().take(127);
+            message.extend([RESOLVERS, 1 + 2 * u8::try_from(servers.len()).unwrap_or(127), 0, 0]);
+            message.extend(resolvers.lifetime.to_be_bytes());
+            message.extend(servers.flat_map(Ipv6Addr::octets));
+        }
+        for NatPrefix { prefix, lifetime } in &self.nat_prefixes {
+            let code = LENGTH_CODES.iter().position(|length| *length == prefix.length());
+            let code = code.and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
+            message.extend([PREF64, 2]);
+            message.extend((lifetime & !7 | code).to_be_bytes());
+            message.extend(prefix.address().octets().iter().take(12));
+        }
+        message
+    }
+
     /// Reads an option, header and all; nothing where it is not whole.
     fn read_option(&mut self, option: &[u8]) -> Option<()> {
         match *option.first()? {
@@ -261,25 +294,6 @@ pub fn solicitation(link_layer: Option<[u8; 6]>) -> Vec<u8> {
     message
 }
 
-/// Returns a router advertisement (RFC 4861, section 4.2) that names a NAT64 prefix (RFC 8781,
-/// section 4) and nothing else, as a raw ICMPv6 socket sends it. Lifetimes are in seconds, that of
-/// the prefix rounded down to a multiple of eight; 0 withdraws it. A host takes this router's
-/// lifetime from it, so it has to be that of the router's other advertisements.
-#[must_use]
-pub fn pref64_advertisement(router_lifetime: u16, prefix: Prefix, lifetime: u16) -> Vec<u8> {
-    let mut message = vec![ADVERTISEMENT, 0, 0, 0, 0, 0];
-    message.extend(router_lifetime.to_be_bytes());
-    // Reachable time and retransmission timer: unspecified.
-    message.extend([0; 8]);
-    let code =
-        LENGTH_CODES.iter().position(|length| *length == prefix.length()).unwrap_or_default();
-    let code = u16::try_from(code).unwrap_or_default();
-    message.extend([PREF64, 2]);
-    message.extend((lifetime & !7 | code).to_be_bytes());
-    message.extend(prefix.address().octets().iter().take(12));
-    message
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
@@ -308,27 +322,26 @@ mod tests {
     }
 
     #[test]
-    fn an_advertisement_of_a_prefix_is_read_as_it_was_meant() {
-        for prefix in [
-            "64:ff9b::/96",
-            "2001:db8:64::/64",
-            "2001:db8::/56",
-            "2001:db8:64::/48",
-            "2001:db8::/40",
-            "2001:db8::/32",
-        ] {
+    fn what_is_written_is_read_as_it_was_meant() {
+        for prefix in ["64:ff9b::/96", "2001:db8:64::/64", "2001:db8::/56", "2001:db8::/32"] {
             for (lifetime, kept) in [(600, 600), (607, 600), (7, 0), (0, 0), (u16::MAX, 65528)] {
                 let prefix: Prefix = prefix.parse().unwrap();
-                let read = read(&pref64_advertisement(600, prefix, lifetime)).unwrap();
-                assert_eq!(read.nat_prefixes, [NatPrefix { prefix, lifetime: kept }]);
-                let expected = Advertisement {
+                let nat = |lifetime| vec![NatPrefix { prefix, lifetime }];
+                let written = Advertisement {
+                    hop_limit: 64,
                     lifetime: 600,
-                    nat_prefixes: read.nat_prefixes.clone(),
+                    link_layer: Some([2, 0, 0, 0, 0, 1]),
+                    mtu: Some(1500),
+                    resolvers: vec![Resolvers { lifetime: u32::MAX, servers: vec![ROUTER] }],
+                    nat_prefixes: nat(lifetime),
                     ..Advertisement::default()
                 };
-                assert_eq!(read, expected, "and says nothing else");
+                let expected = Advertisement { nat_prefixes: nat(kept), ..written.clone() };
+                assert_eq!(read(&written.message()).unwrap(), expected);
             }
         }
+        let nothing = Advertisement::default();
+        assert_eq!(read(&nothing.message()).unwrap(), nothing);
     }
 
     fn pref64(lifetime: u16, code: u16, prefix: Ipv6Addr) -> Vec<u8> {

@@ -57,7 +57,7 @@ mod transport;
 pub use address::{LengthError, Prefix, is_global};
 pub use advertisement::{
     Advertisement, AdvertisementError, NatPrefix, Preference, PrefixInformation, Resolvers,
-    pref64_advertisement, solicitation,
+    solicitation,
 };
 pub use discovery::{WELL_KNOWN_NAME, prefixes};
 pub use offload::{Gso, Offload};

@@ -5,14 +5,14 @@ mod resolvers;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use bramblegate_clat::Prefix;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{Netboot, Settings, TimeServer};
-use crate::event::{LinkIndex, Path, Reachability};
+use crate::event::{LinkIndex, Mac, Path, Reachability};
 use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 use crate::facts::node::Origin;
@@ -35,16 +35,22 @@ const RENEWALS_A_SECOND: u32 = 5;
 /// Router advertisements to the nodes: in seconds, the longest pause between two, and for how long
 /// after the last one the head is a node's router (RFC 4861 6.2.1). Short, for a head that is
 /// carried away says no goodbye.
-pub const ADVERTISED_EVERY: u32 = 120;
-pub const ROUTER_LIFETIME: u32 = 600;
+pub const ADVERTISED_EVERY: u16 = 120;
+pub const ROUTER_LIFETIME: u16 = 600;
 
-/// The NAT64 prefix that the nodes are told of, beside what dnsmasq advertises.
+/// The NAT64 prefix that the nodes are told of, and what dnsmasq advertises beside it: a client may
+/// keep of each router what its last message said (dhcpcd 10.1 does).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pref64Plan {
     /// the cluster port
     pub index: LinkIndex,
     pub port: String,
     pub prefix: Prefix,
+    pub mac: Option<Mac>,
+    /// in bytes
+    pub mtu: u32,
+    /// who resolves names: the head, by its link-local address
+    pub resolver: Option<Ipv6Addr>,
 }
 
 /// What dnsmasq should do. Names no node: their list may be long, and is made anew only when
@@ -231,7 +237,20 @@ pub fn pref64(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
         && placement.ipv6.is_some()
         && verdict(settings, facts) == Verdict::Serve;
     let port = facts.cluster_port().filter(|_| advertises && settings.cluster.pref64)?;
-    Some(Pref64Plan { index: port.index, port: port.name.clone(), prefix: nat64(facts)? })
+    // Without it nothing can be sent yet.
+    let mut held = facts.kernel().addresses(port.index).iter().filter(|held| !held.tentative);
+    let address = held.find_map(|held| match held.address {
+        IpNet::V6(net) if held.link_local => Some(net.addr()),
+        _ => None,
+    })?;
+    Some(Pref64Plan {
+        index: port.index,
+        port: port.name.clone(),
+        prefix: nat64(facts)?,
+        mac: port.mac,
+        mtu: port.mtu,
+        resolver: settings.cluster.dns.is_some().then_some(address),
+    })
 }
 
 /// Returns whether a node may do without IPv4: the venue's NAT64 is not proved to be dead.

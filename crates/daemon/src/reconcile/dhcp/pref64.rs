@@ -1,13 +1,13 @@
 //! Tells the nodes the venue's NAT64 prefix in router advertisements (PREF64, RFC 8781), which
 //! dnsmasq cannot. What a router advertises may be spread over several messages (RFC 4861, section
-//! 6.2.3): this one has the prefix alone, and the router lifetime that dnsmasq's have.
+//! 6.2.3): these have the prefix, and say what dnsmasq's say but for the networks.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
-use bramblegate_clat::{Prefix, pref64_advertisement};
+use bramblegate_clat::{Advertisement, NatPrefix, Resolvers};
 use bramblegate_netlink::bpf::{accept, jump_if_equal, load_byte, reject};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use crate::decide::dhcp::{ADVERTISED_EVERY, Pref64Plan, ROUTER_LIFETIME};
-use crate::event::{Applied, ApplyError, LinkIndex, Output};
+use crate::event::{Applied, ApplyError, Mac, Output};
 use crate::reconcile::Reconciler;
 use crate::sync::{next_aligned, readable};
 
@@ -50,7 +50,7 @@ impl Pref64Reconciler {
             task.abort();
         }
         if let Some(plan) = self.advertised.take() {
-            let sent = open(&plan).and_then(|wire| send(&wire, plan.index, plan.prefix, WITHDRAWN));
+            let sent = open(&plan).and_then(|wire| send(&wire, &plan, WITHDRAWN));
             if let Err(error) = sent {
                 debug!(port = %plan.port, %error, "the former NAT64 prefix was not withdrawn");
             }
@@ -104,8 +104,7 @@ async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
                 next = next.min(earliest);
             }
             () = sleep_until(next) => {
-                let lifetime = u16::try_from(ROUTER_LIFETIME).unwrap_or(u16::MAX);
-                match send(wire.get_ref(), plan.index, plan.prefix, lifetime) {
+                match send(wire.get_ref(), plan, ROUTER_LIFETIME) {
                     Ok(()) => {
                         (failed, last) = (0, Some(Instant::now()));
                         next = next_aligned(interval);
@@ -160,8 +159,20 @@ async fn solicited(wire: &AsyncFd<Socket>) -> io::Result<()> {
     }
 }
 
-fn send(wire: &Socket, index: LinkIndex, prefix: Prefix, lifetime: u16) -> io::Result<()> {
-    let router_lifetime = u16::try_from(ROUTER_LIFETIME).unwrap_or(u16::MAX);
-    let message = pref64_advertisement(router_lifetime, prefix, lifetime);
-    wire.send_to(&message, &SocketAddrV6::new(ALL_NODES, 0, 0, index).into()).map(drop)
+/// Sends it to all nodes. `lifetime`: of the prefix, in seconds.
+fn send(wire: &Socket, plan: &Pref64Plan, lifetime: u16) -> io::Result<()> {
+    // As dnsmasq's: a host takes each from the last message that has it.
+    let resolvers =
+        plan.resolver.map(|server| Resolvers { lifetime: u32::MAX, servers: vec![server] });
+    let advertisement = Advertisement {
+        hop_limit: 64,
+        lifetime: ROUTER_LIFETIME,
+        link_layer: plan.mac.map(|Mac(mac)| mac),
+        mtu: Some(plan.mtu),
+        resolvers: resolvers.into_iter().collect(),
+        nat_prefixes: vec![NatPrefix { prefix: plan.prefix, lifetime }],
+        ..Advertisement::default()
+    };
+    let to = SocketAddrV6::new(ALL_NODES, 0, 0, plan.index);
+    wire.send_to(&advertisement.message(), &to.into()).map(drop)
 }
