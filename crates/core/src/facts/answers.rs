@@ -217,7 +217,7 @@ impl Facts {
     }
 
     /// Returns the prefix that a venue delegated, where the nodes are to have it.
-    pub fn delegation(&self) -> Option<Delegation> {
+    pub fn delegation(&self) -> Option<cluster::Delegation> {
         self.cluster.delegation()
     }
 
