@@ -277,7 +277,7 @@ fn translator(desired: &Desired) -> String {
     })
 }
 
-/// The NAT64 prefix that the nodes are told of.
+/// The NAT64 prefix that is advertised to the nodes.
 fn pref64(desired: &Desired) -> String {
     let plan = desired.gateway.as_ref().and_then(|gateway| gateway.pref64.as_ref());
     plan.map_or_else(String::new, |plan| format!("{} by {}\n", plan.prefix, plan.port))

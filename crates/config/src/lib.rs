@@ -213,7 +213,7 @@ pub struct Cluster {
     pub ipv6: Option<Ipv6Prefix>,
     /// router advertisements name the venue's NAT64 prefix (RFC 8781)
     pub pref64: bool,
-    /// a node that asks is told that it may do without IPv4 (RFC 8925)
+    /// a node that asks for it is sent option 108: it may do without IPv4 (RFC 8925)
     pub ipv6_only_preferred: bool,
     pub netboot: Option<Netboot>,
 }

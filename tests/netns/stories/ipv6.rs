@@ -246,7 +246,7 @@ nat64 = "2001:db8:64::/96"
 ra = "nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
 "#;
 
-/// The NAT64 prefixes that a node hears of in so many seconds, each with its lifetime, and the
+/// The NAT64 prefixes that are advertised to a node in that many seconds, each with its lifetime, and the
 /// router lifetimes.
 fn heard(node: &str, seconds: u64) -> Result<(Vec<(String, u16)>, Vec<u16>)> {
     let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
@@ -288,13 +288,16 @@ pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
         same("option 108", "", &option_108("rpi3")?)?;
         reload(world, ASKED)?;
         let (prefixes, lifetimes) = heard("rpi1", 4)?;
-        let told = ("2001:db8:64::/96".to_owned(), 600);
-        ensure(&format!("advertised: {prefixes:?}"), prefixes.contains(&told))?;
+        let advertised = ("2001:db8:64::/96".to_owned(), 600);
+        ensure(&format!("advertised: {prefixes:?}"), prefixes.contains(&advertised))?;
         ensure(&format!("as dnsmasq's: {lifetimes:?}"), lifetimes.iter().all(|time| *time == 600))?;
         let asks = "ip link set eth0 down; sleep 3; ip link set eth0 up";
         must("rpi2", asks)?;
         let (prefixes, _) = heard("rpi2", 6)?;
-        ensure(&format!("a node that asks hears it: {prefixes:?}"), prefixes.contains(&told))?;
+        ensure(
+            &format!("a node that asks hears it: {prefixes:?}"),
+            prefixes.contains(&advertised),
+        )?;
         same("option 108", "0000012c", &option_108("rpi3")?)?;
         ensure("the head is the router still", default_route("rpi1").is_some())?;
         must("rpi1", "ping -c 2 -i 0.2 -W 1 2001:db8:64::cb00:7150")?;

@@ -207,12 +207,12 @@ keys! {
         ),
         Toml("\"auto\"");
 
-    /// true: tell the nodes the venue's NAT64 prefix (PREF64, RFC 8781), while the venue has one. A
-    /// node can then reach IPv4 hosts by IPv6, through the head.
+    /// true: advertise the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), while the venue has
+    /// one. A node can then reach IPv4 hosts by IPv6, through the head.
     CLUSTER_IPV6_PREF64: bool = "cluster.ipv6.pref64", BOOL, Toml("false");
 
-    /// true: tell a node that asks to do without IPv4 (DHCP option 108, RFC 8925), while the venue
-    /// has a NAT64. Such a node loses its IPv4 address in the cluster, and is reached by its name.
+    /// true: send DHCP option 108 (RFC 8925) to a node that asks for it, while the venue has a
+    /// NAT64. Such a node does without IPv4, also in the cluster, and is reached by its name.
     CLUSTER_IPV6_ONLY_PREFERRED: bool = "cluster.ipv6.only_preferred", BOOL, Toml("false");
 
     /// Let nodes boot from the head node over TFTP.

@@ -68,7 +68,7 @@ pub struct GatewayPlan {
     pub conntrack: ConntrackPlan,
     /// what is to be translated from IPv4 to IPv6
     pub clat: ClatPlan,
-    /// what the nodes are told of the venue's NAT64
+    /// what is advertised to the nodes of the venue's NAT64
     pub pref64: Option<Pref64Plan>,
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Cluster {
     /// the unique local network that is kept for the nodes
     kept_ipv6: Option<Ipv6Net>,
     delegation: Option<Delegation>,
-    /// the nodes had addresses of a delegated prefix, which end when their router says so
+    /// the nodes had addresses of a delegated prefix, which end when their router deprecates them
     had_delegation: bool,
     /// the kernel forwarded IPv6 between all ports before us
     forwarded_ipv6: bool,

@@ -38,8 +38,8 @@ const RENEWALS_A_SECOND: u32 = 5;
 pub const ADVERTISED_EVERY: u16 = 120;
 pub const ROUTER_LIFETIME: u16 = 600;
 
-/// The NAT64 prefix that the nodes are told of, and what dnsmasq advertises beside it: a client may
-/// keep of each router what its last message said (dhcpcd 10.1 does).
+/// The NAT64 prefix that is advertised to the nodes, and what dnsmasq advertises beside it: a client
+/// may keep of each router what its last message had (dhcpcd 10.1 does).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pref64Plan {
     /// the cluster port

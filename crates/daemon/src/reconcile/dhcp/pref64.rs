@@ -1,6 +1,6 @@
-//! Tells the nodes the venue's NAT64 prefix in router advertisements (PREF64, RFC 8781), which
-//! dnsmasq cannot. What a router advertises may be spread over several messages (RFC 4861, section
-//! 6.2.3): these have the prefix, and say what dnsmasq's say but for the networks.
+//! Advertises the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), which dnsmasq cannot. What a
+//! router advertises may be spread over several messages (RFC 4861, section 6.2.3): these have the
+//! prefix, and all that dnsmasq's have but for the networks.
 
 use std::convert::Infallible;
 use std::io;
