@@ -170,6 +170,7 @@ const ROUTED: &str = "2001:db8:100:ff:";
 
 /// Leads what the venue delegates to the head, as its router does.
 fn delegate(world: &World) -> Result<()> {
+    until("the head's own address", || reported(world, "uplinks.0.addresses.1").contains(':'))?;
     let head = reported(world, "uplinks.0.addresses.1");
     let head = head.split('/').next().unwrap_or_default();
     must("venue", &format!("ip -6 route replace {DELEGATED} via {head} dev lan0"))?;
