@@ -195,7 +195,8 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
     }
     let jump = head.map(|head| head.name.as_str());
     for node in &known.nodes {
-        let Some(address) = node.address else { continue };
+        // One that speaks only IPv6 is reached at the address that it made.
+        let Some(address) = node.address.or(node.ipv6.first().copied()) else { continue };
         let whole = domain.map(|domain| format!("{}.{domain}", node.name));
         let mut names: Vec<&str> =
             [Some(node.name.as_str()), whole.as_deref()].into_iter().flatten().collect();
@@ -247,6 +248,14 @@ mod tests {
              ProxyJump head\n"
         );
         assert!(!text(&known(), None, None, None).contains("ProxyJump"));
+    }
+
+    #[test]
+    fn a_node_that_speaks_only_ipv6_is_a_host_too() {
+        let mut known = known();
+        known.nodes[1].ipv6 = vec!["fd12::2".parse().unwrap(), "fd12::3".parse().unwrap()];
+        let text = text(&known, Some("bramble"), None, None);
+        assert!(text.contains("Host rpi2 rpi2.bramble\n    HostName fd12::2\n"), "{text}");
     }
 
     #[test]

@@ -88,6 +88,7 @@ fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
         ("ports", ports(desired)),
         ("routing", routing(facts, desired)),
         ("translator", translator(desired)),
+        ("nat64 for the nodes", pref64(desired)),
         ("rules", rules(desired)),
     ];
     if !settings.shares.is_empty() {
@@ -274,6 +275,12 @@ fn translator(desired: &Desired) -> String {
     order.map_or_else(String::new, |order| {
         format!("{} to {} by {}\n", order.mode, order.prefix, order.uplink)
     })
+}
+
+/// The NAT64 prefix that is advertised to the nodes.
+fn pref64(desired: &Desired) -> String {
+    let plan = desired.gateway.as_ref().and_then(|gateway| gateway.pref64.as_ref());
+    plan.map_or_else(String::new, |plan| format!("{} by {}\n", plan.prefix, plan.port))
 }
 
 /// Without the counters, which say nothing here.

@@ -6,6 +6,8 @@
 //! link 3 eth1 [cable] [radio] [down] [in br0]             an interface; without "cable" it has no carrier
 //! link eth1 gone
 //! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [ours] [gone]
+//! kept fd12:3456:789a:1::/64 [forwarded]                 the nodes' own network; the kernel forwarded IPv6 before
+//! delegated 2001:db8:100::/56 [gone]                       a DHCPv6 client was delegated a prefix
 //! anycast eth1 2001:db8::464 [gone]                      a program answers for an address that the port does not have
 //! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
 //! forwarding eth1 off
@@ -54,8 +56,8 @@ use std::time::Duration;
 use bramblegate::decide::ROUTE_PROTOCOL;
 use bramblegate::event::{
     Acquisition, Address, Anycast, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker,
-    Button, Change, Conflict, Dhcp, Disk, Dropped, Dump, Event, Firewall, Head, Lease, Link,
-    LinkIndex, Mac, Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe,
+    Button, Change, Conflict, Delegated, Dhcp, Disk, Dropped, Dump, Event, Firewall, Head, Lease,
+    Link, LinkIndex, Mac, Neighbour, Netconf, Order, Output, Path, PortalSource, PortalUrl, Probe,
     Reachability, Report, Round, Route, RouterOffer, ServerLog, ServerLogKind, ShareSeen, Stop,
     Traffic, UplinkNews, VenueNews, Vital, Web,
 };
@@ -128,6 +130,15 @@ impl Reader {
                 let held = Anycast { index: self.index(words.next()?)?, address: words.parse()? };
                 let gone = words.flag("gone");
                 Event::Anycast(if gone { Change::Gone(held) } else { Change::Present(held) })
+            }
+            "kept" => Event::Vital(Vital::Ipv6 {
+                kept: Some(words.parse()?),
+                forwarding_before: words.flag("forwarded"),
+            }),
+            "delegated" => {
+                let prefix = Delegated(words.parse()?);
+                let gone = words.flag("gone");
+                Event::Delegated(if gone { Change::Gone(prefix) } else { Change::Present(prefix) })
             }
             "forwarding" => {
                 let index = self.index(words.next()?)?;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::delegation::Delegation;
 use crate::stage::{Kind, Seen, Stage};
 
 type Story = fn(&mut Stage);
@@ -14,6 +15,7 @@ pub const STATES: &[(&str, Story)] = &[
     ("ipv6-by-router", ipv6_by_router),
     ("option-108-without-ipv6", option_108_without_ipv6),
     ("option-108-with-ipv6", option_108_with_ipv6),
+    ("delegated-prefix", delegated_prefix),
     ("portal", portal),
     ("two-clients", two_clients),
     ("no-client", no_client),
@@ -209,6 +211,38 @@ fn option_108_with_ipv6(stage: &mut Stage) {
     stage.until("the reason is said", 60, |seen| has_ipv6(seen) && logged(seen));
     let doctor = stage.doctor();
     assert!(doctor.contains("hint     uplink-ipv6-only:"), "{doctor}");
+}
+
+/// A client that has a prefix has a route of it, by which the gateway finds it. NetworkManager asks
+/// for none.
+fn delegated_prefix(stage: &mut Stage) {
+    let prefix = "2001:db8:100::".parse().unwrap();
+    stage.router("");
+    let server = Delegation::start(prefix, 56);
+    stage.write(
+        "etc/bramblegate/bramblegate.toml.d/ipv6.toml",
+        "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n",
+    );
+    stage.start_delegated();
+    stage.start_gateway();
+    let delegated = |seen: &Seen| seen.text("/cluster/ipv6/delegated");
+    stage.until("the uplink's own", 40, |seen| {
+        seen.text("/uplink/addresses").contains("2001:db8:9:")
+    });
+    if stage.client.kind == Kind::NetworkManager {
+        std::thread::sleep(Duration::from_secs(5));
+        stage.until("nothing is delegated", 1, |seen| delegated(seen) == "null");
+        return;
+    }
+    let seen = stage.until("a prefix", 40, |seen| delegated(seen) == "2001:db8:100:ff::/64");
+    assert!(seen.text("/cluster/ipv6/prefix").starts_with("fd"), "beside the one of its own");
+    let held = |stage: &Stage| stage.run("ip -6 addr show dev eth0").1;
+    assert!(held(stage).contains("2001:db8:100:ff::1/64"), "{}", held(stage));
+    drop(server);
+    stage.until("it has ended", 60, |seen| delegated(seen) == "null");
+    assert!(!held(stage).contains("2001:db8:100:"), "{}", held(stage));
+    let _server = Delegation::start("2001:db8:200::".parse().unwrap(), 60);
+    stage.until("another one", 60, |seen| delegated(seen) == "2001:db8:200:f::/64");
 }
 
 fn portal(stage: &mut Stage) {

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod cases;
+mod delegation;
 #[path = "../common/frame.rs"]
 mod frame;
 mod listing;

@@ -254,6 +254,33 @@ impl Stage {
         self.start(self.client.kind, heed, portal);
     }
 
+    /// Starts the case's client, and has it ask for a prefix where it can.
+    pub fn start_delegated(&mut self) {
+        let text = match self.client.kind {
+            Kind::NetworkManager => return self.start_client(false, false),
+            Kind::Dhcpcd => {
+                "allowinterfaces eth1\nnohook resolv.conf, hostname\nnodev\nduid\nslaac \
+                 private\ninterface eth1\nia_na 1\nia_pd 2 -\n"
+            }
+            Kind::Networkd => {
+                "[Match]\nName=eth1\n[Network]\nDHCP=ipv6\nIPv6AcceptRA=yes\n[IPv6AcceptRA]\n\
+                 DHCPv6Client=always\n"
+            }
+        };
+        if self.client.kind == Kind::Dhcpcd {
+            self.write("etc/dhcpcd.conf", text);
+            let mut command = self.inside("exec dhcpcd -B");
+            self.spawn("dhcpcd", &mut command);
+        } else {
+            self.write("etc/systemd/network/20-eth1.network", text);
+            // A DUID is made of it.
+            self.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+            self.bus();
+            let mut command = self.inside("exec /lib/systemd/systemd-networkd");
+            self.spawn("networkd", &mut command);
+        }
+    }
+
     pub fn start(&mut self, kind: Kind, heed: bool, portal: bool) {
         match kind {
             Kind::Dhcpcd => {

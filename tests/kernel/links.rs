@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bramblegate::config::VitalLimits;
 use bramblegate::decide::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
-use bramblegate::event::{Applied, ApplyErrorKind, Change, Event, VitalsPlan};
+use bramblegate::event::{Applied, ApplyErrorKind, Change, Delegated, Event, VitalsPlan};
 use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::link::{LinkReconciler, record};
 use bramblegate::reconcile::worker::{self, InFlight, Order, order};
@@ -28,8 +28,32 @@ pub fn tests() -> Vec<Trial> {
         trial("links::a_setting_that_leaves_the_plan_is_put_back_at_once", leaves_open),
         trial("links::forwarding_that_others_want_stays", forwarding_that_others_want_stays),
         trial("links::what_others_undid_is_put_back_when_the_reconciler_is_rung", given_back),
+        trial("links::only_a_delegated_prefix_counts_as_one", delegated_prefixes),
         trial("links::settings_that_the_kernel_does_not_report_are_read", settings_are_read),
     ]
+}
+
+/// Of all unreachable routes that of a DHCPv6 client, of global addresses, in which a node can make
+/// its own.
+fn delegated_prefixes() {
+    sh("ip link set lo up; cd /proc/sys/net/ipv6/conf; echo 0 > all/disable_ipv6
+        for route in '2001:db8:100::/56 proto dhcp' '2001:db8:200::/64 proto dhcp metric 7' \
+            '2001:db8:300::/56 proto static' '2001:db8:400::/65 proto dhcp' \
+            'fd00:5::/56 proto dhcp' 'default proto dhcp'; do
+            ip -6 route add unreachable $route
+        done
+        ip -6 route add blackhole 2001:db8:600::/56 proto dhcp
+        ip route add unreachable 10.7.0.0/16 proto dhcp");
+    let events = link::snapshot().unwrap();
+    let mut prefixes: Vec<String> = events
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Delegated(Change::Present(Delegated(prefix))) => Some(prefix.to_string()),
+            _ => None,
+        })
+        .collect();
+    prefixes.sort();
+    assert_eq!(prefixes, ["2001:db8:100::/56", "2001:db8:200::/64"]);
 }
 
 struct Directory(PathBuf);

@@ -141,6 +141,9 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
                 dead: forwards.iter().step_by(2).copied().collect(),
                 cluster_port,
                 cluster_networks,
+                delegated: ipv6.and_then(|_| {
+                    Some(("2001:db8:1::/64".parse().ok()?, uplinks.first()?.clone()))
+                }),
                 ipv6,
                 uplinks,
                 allow,

@@ -181,6 +181,39 @@ impl Advertisement {
         Ok(advertisement)
     }
 
+    /// Returns the message as a raw ICMPv6 socket sends it: the kernel fills in the checksum. Flags,
+    /// prefixes of the link, the preference and the captive portal are left out.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        let mut message = vec![ADVERTISEMENT, 0, 0, 0, self.hop_limit, 0];
+        message.extend(self.lifetime.to_be_bytes());
+        message.extend(self.reachable_time.to_be_bytes());
+        message.extend(self.retransmission_time.to_be_bytes());
+        if let Some(address) = self.link_layer {
+            message.extend([SOURCE_LINK_LAYER, 1]);
+            message.extend(address);
+        }
+        if let Some(mtu) = self.mtu {
+            message.extend([MTU, 1, 0, 0]);
+            message.extend(mtu.to_be_bytes());
+        }
+        for resolvers in &self.resolvers {
+            // Units of eight octets; a message has no room for as many as the field counts.
+            let servers = resolvers.servers.iter().take(127);
+            message.extend([RESOLVERS, 1 + 2 * u8::try_from(servers.len()).unwrap_or(127), 0, 0]);
+            message.extend(resolvers.lifetime.to_be_bytes());
+            message.extend(servers.flat_map(Ipv6Addr::octets));
+        }
+        for NatPrefix { prefix, lifetime } in &self.nat_prefixes {
+            let code = LENGTH_CODES.iter().position(|length| *length == prefix.length());
+            let code = code.and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
+            message.extend([PREF64, 2]);
+            message.extend((lifetime & !7 | code).to_be_bytes());
+            message.extend(prefix.address().octets().iter().take(12));
+        }
+        message
+    }
+
     /// Reads an option, header and all; nothing where it is not whole.
     fn read_option(&mut self, option: &[u8]) -> Option<()> {
         match *option.first()? {
@@ -286,6 +319,29 @@ mod tests {
             message.resize(message.len() + units * 8 - option.len() - 1, 0);
         }
         message
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was_meant() {
+        for prefix in ["64:ff9b::/96", "2001:db8:64::/64", "2001:db8::/56", "2001:db8::/32"] {
+            for (lifetime, kept) in [(600, 600), (607, 600), (7, 0), (0, 0), (u16::MAX, 65528)] {
+                let prefix: Prefix = prefix.parse().unwrap();
+                let nat = |lifetime| vec![NatPrefix { prefix, lifetime }];
+                let written = Advertisement {
+                    hop_limit: 64,
+                    lifetime: 600,
+                    link_layer: Some([2, 0, 0, 0, 0, 1]),
+                    mtu: Some(1500),
+                    resolvers: vec![Resolvers { lifetime: u32::MAX, servers: vec![ROUTER] }],
+                    nat_prefixes: nat(lifetime),
+                    ..Advertisement::default()
+                };
+                let expected = Advertisement { nat_prefixes: nat(kept), ..written.clone() };
+                assert_eq!(read(&written.message()).unwrap(), expected);
+            }
+        }
+        let nothing = Advertisement::default();
+        assert_eq!(read(&nothing.message()).unwrap(), nothing);
     }
 
     fn pref64(lifetime: u16, code: u16, prefix: Ipv6Addr) -> Vec<u8> {

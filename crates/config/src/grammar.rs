@@ -439,7 +439,11 @@ pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     if text == "auto" {
         return Ok(Ipv6Prefix::Auto);
     }
-    let right = "write \"auto\", or a network of your own such as \"fd12:3456:789a:1::/64\"";
+    if text == "unique-local" {
+        return Ok(Ipv6Prefix::UniqueLocal);
+    }
+    let right = "write \"auto\", \"unique-local\", or a network of your own such as \
+                 \"fd12:3456:789a:1::/64\"";
     let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
     let Ok(net) = text.parse::<Ipv6Net>() else {
         return bad("is not an IPv6 network", right.to_owned());

@@ -211,6 +211,10 @@ pub struct Cluster {
     pub dns: Option<Dns>,
     /// the nodes' IPv6 network; `None`: they get no IPv6
     pub ipv6: Option<Ipv6Prefix>,
+    /// router advertisements name the venue's NAT64 prefix (RFC 8781)
+    pub pref64: bool,
+    /// a node that asks for it is sent option 108: it may do without IPv4 (RFC 8925)
+    pub ipv6_only_preferred: bool,
     pub netboot: Option<Netboot>,
 }
 
@@ -249,8 +253,10 @@ pub struct Dns {
 /// `cluster.ipv6.prefix`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ipv6Prefix {
-    /// a unique local one (RFC 4193), made once and kept
+    /// a unique local one (RFC 4193), made once and kept, and beside it one that the venue delegated
     Auto,
+    /// the unique local one alone
+    UniqueLocal,
     /// a /64 without host part
     Given(Ipv6Net),
 }

@@ -189,6 +189,8 @@ impl Check<'_> {
             domain: self.get(&keys::CLUSTER_DOMAIN)?,
             dns: self.dns()?,
             ipv6: self.ipv6(enabled),
+            pref64: self.get(&keys::CLUSTER_IPV6_PREF64).unwrap_or_default(),
+            ipv6_only_preferred: self.get(&keys::CLUSTER_IPV6_ONLY_PREFERRED).unwrap_or_default(),
             netboot: self.netboot(),
             dhcp: dhcp.filter(|_| enabled),
         })

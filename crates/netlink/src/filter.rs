@@ -20,30 +20,32 @@ const FLAGS: u32 = 6;
 const BODY: u32 = 16;
 /// `NLM_F_REPLACE`
 const REPLACE: u16 = 0x100;
-/// `rtm_type` of `struct rtmsg`; `RTN_UNICAST`, `RTN_ANYCAST`
+/// `rtm_type` of `struct rtmsg`; `RTN_UNICAST`, `RTN_ANYCAST`, `RTN_UNREACHABLE`
 const ROUTE_TYPE: u32 = BODY + 7;
 const UNICAST: u32 = 1;
 const ANYCAST: u32 = 4;
+const UNREACHABLE: u32 = 7;
 /// `ndm_ifindex` and `ndm_state` of `struct ndmsg`
 const NEIGHBOUR_PORT: u32 = BODY + 4;
 const NEIGHBOUR_STATE: u32 = BODY + 8;
 
-/// Lets all through but what says nothing of how packets are forwarded: routes that are neither unicast
-/// nor anycast (each address brings two or three, to itself and for broadcast), unless one replaces
-/// another, which goes without a message of its own; and a bridge's messages about its ports
-/// (`AF_BRIDGE`).
+/// Lets all through but what says nothing of how packets are forwarded: routes that are neither
+/// unicast nor anycast nor unreachable (each address brings two or three, to itself and for
+/// broadcast), unless one replaces another, which goes without a message of its own; and a bridge's
+/// messages about its ports (`AF_BRIDGE`).
 pub fn forwarding() -> Vec<SockFilter> {
     vec![
         load_half(TYPE),
         jump_if_equal(half(kind::NEW_ROUTE), 5, 0),
         jump_if_equal(half(kind::DEL_ROUTE), 4, 0),
         jump_if_equal(half(kind::NEW_LINK), 1, 0),
-        jump_if_equal(half(kind::DEL_LINK), 0, 7),
+        jump_if_equal(half(kind::DEL_LINK), 0, 8),
         load_byte(BODY),
-        jump_if_equal(0, 5, 6),
+        jump_if_equal(0, 6, 7),
         load_byte(ROUTE_TYPE),
-        jump_if_equal(UNICAST, 3, 0),
-        jump_if_equal(ANYCAST, 2, 0),
+        jump_if_equal(UNICAST, 4, 0),
+        jump_if_equal(ANYCAST, 3, 0),
+        jump_if_equal(UNREACHABLE, 2, 0),
         load_half(FLAGS),
         jump_if_any_bit(half(REPLACE), 0, 1),
         accept(ALL),
@@ -107,6 +109,7 @@ mod tests {
         for kind in [kind::NEW_ROUTE, kind::DEL_ROUTE] {
             assert!(passes(forwarding(), kind, 0, &route(1)));
             assert!(passes(forwarding(), kind, 0, &route(4)), "RTN_ANYCAST");
+            assert!(passes(forwarding(), kind, 0, &route(7)), "RTN_UNREACHABLE");
             assert!(!passes(forwarding(), kind, 0, &route(2)), "RTN_LOCAL");
             assert!(!passes(forwarding(), kind, 0, &route(3)), "RTN_BROADCAST");
             assert!(passes(forwarding(), kind, REPLACE, &route(6)), "a blackhole in place of one");

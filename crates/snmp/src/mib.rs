@@ -229,7 +229,7 @@ pub fn node_change(node: &Node) -> Option<[VarBind; 2]> {
 }
 
 fn address(node: &Node) -> Value {
-    string(&node.address.map(|address| address.to_string()).unwrap_or_default())
+    string(&node.reached_at().map(|address| address.to_string()).unwrap_or_default())
 }
 
 /// Returns a text, cut where it is too long.

@@ -414,7 +414,7 @@ fn nodes(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt
     let info = nodes.iter().map(|node| {
         let labels = [
             ("node", node.name.to_string()),
-            ("address", node.address.map(|address| address.to_string()).unwrap_or_default()),
+            ("address", node.reached_at().map(|address| address.to_string()).unwrap_or_default()),
             ("mac", node.mac.as_deref().unwrap_or_default().to_owned()),
             ("group", node.group.as_deref().unwrap_or_default().to_owned()),
             ("health", node.health.to_string()),

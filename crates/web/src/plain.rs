@@ -115,8 +115,9 @@ fn nodes(text: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     writeln!(text, "{:<LABEL$}{}/{} up", "nodes", snapshot.cluster.up, snapshot.cluster.total)?;
     let all = snapshot.nodes.len() <= LISTED;
     let mut listed = snapshot.nodes.iter().filter(|node| all || node.health != NodeHealth::Up);
-    for Node { name, address, health, .. } in listed.by_ref().take(LISTED) {
-        let address = address.map(|address| address.to_string()).unwrap_or_default();
+    for node in listed.by_ref().take(LISTED) {
+        let Node { name, health, .. } = node;
+        let address = node.reached_at().map(|address| address.to_string()).unwrap_or_default();
         writeln!(text, "  {name:<20} {address:<15} {health}")?;
     }
     match listed.count() {

@@ -188,7 +188,7 @@ fn row(node: &api::Node) -> [String; 8] {
     let stage = node.stage.as_ref().map(|stage| format!(" {stage}")).unwrap_or_default();
     [
         node.name.to_string(),
-        or_dash(node.address),
+        or_dash(node.reached_at()),
         or_dash(node.mac.as_ref()),
         format!("{}{stage}", node.health),
         or_dash(node.rtt_us.map(status::round_trip)),

@@ -276,7 +276,7 @@ fn nodes(page: &mut Page, status: &Snapshot) {
             "",
             &[
                 format!("{:<width$}", node.name),
-                format!("{:<15}", between("", node.address, "")),
+                format!("{:<15}", between("", node.reached_at(), "")),
                 format!("{}{padding}", page.word(&health)),
                 format!("{rtt:>8}"),
                 page.paint(DIM, &format!("for {}", age(node.since_s))),

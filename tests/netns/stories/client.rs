@@ -22,7 +22,7 @@ bound|renew|BOUND|RENEW|REBIND|REBOOT)
     ip addr add "${ip:-$new_ip_address}/${mask:-$new_subnet_cidr}" dev eth0
     ip route replace default via "${router:-$new_routers}" ;;
 esac
-echo "$1$reason ip=$ip$new_ip_address router=$router$new_routers dns=$dns$new_domain_name_servers domain=$domain$new_domain_name ntp=$ntpsrv$new_ntp_servers lease=$lease$new_dhcp_lease_time"
+echo "$1$reason ip=$ip$new_ip_address router=$router$new_routers dns=$dns$new_domain_name_servers domain=$domain$new_domain_name ntp=$ntpsrv$new_ntp_servers lease=$lease$new_dhcp_lease_time v6only=$opt108"
 "#;
 
 /// A node that asks for its address.

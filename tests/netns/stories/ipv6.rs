@@ -1,16 +1,19 @@
 //! IPv6 for the nodes: addresses, names, a way out behind the uplink's address, and no way in.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bramblegate_clat::Advertisement;
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{exec, feed, must, run, spawn, within};
 use bramblegate_lab::wiring::WEB6;
 use bramblegate_lab::{Result, World};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::client::inside;
+use super::client::{Client, inside};
 use super::scene::{STOP, alert, before_start, ensure, is, reload, reported, same, until};
 use super::service::look_up;
 
@@ -159,6 +162,152 @@ fn nothing_comes_in(world: &World, node: &str) -> Result<()> {
     must("venue", forged)?;
     let from = exec("venue", &format!("ping -c 2 -i 0.2 -W 1 -I fd00:bad::1 {node}"))?;
     ensure("not from another network either", from.0 != 0)
+}
+
+/// What the venue delegates, and the last network of it: that of the nodes.
+const DELEGATED: &str = "2001:db8:100::/56";
+const ROUTED: &str = "2001:db8:100:ff:";
+
+/// Leads what the venue delegates to the head, as its router does.
+fn delegate(world: &World) -> Result<()> {
+    until("the head's own address", || reported(world, "uplinks.0.addresses.1").contains(':'))?;
+    let head = reported(world, "uplinks.0.addresses.1");
+    let head = head.split('/').next().unwrap_or_default();
+    must("venue", &format!("ip -6 route replace {DELEGATED} via {head} dev lan0"))?;
+    must("internet", &format!("ip -6 route replace {DELEGATED} via 2001:db8:f0::2"))?;
+    // As dhcpcd and systemd-networkd do.
+    let route = format!("ip -6 route add unreachable {DELEGATED} dev lo proto dhcp metric 1024");
+    must("head", &route).map(drop)
+}
+
+/// The address of the delegated network that a node has made for itself.
+fn routed(node: &str, flag: &str) -> Option<String> {
+    let text = must(node, &format!("ip -6 -o addr show dev eth0 scope global {flag}")).ok()?;
+    let mut words = text.split_whitespace();
+    let address = words.find(|word| word.starts_with(ROUTED))?;
+    address.split('/').next().map(str::to_owned)
+}
+
+/// Asks until the answer is yes, at most for half a minute.
+fn at_last(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
+    until(what, &mut answer)
+        .or_else(|_| until(what, &mut answer))
+        .or_else(|_| until(what, answer))
+        .map(drop)
+}
+
+pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
+    given(ON, |world| {
+        until("an address", || made("rpi1").is_some())?;
+        delegate(world)?;
+        at_last("an address of the delegated network", || {
+            routed("rpi1", "-tentative -deprecated").is_some()
+        })?;
+        let node = routed("rpi1", "-tentative").unwrap_or_default();
+        ensure("the unique local one stays", made("rpi1").is_some())?;
+        ensure("status", is(world, "cluster.ipv6.delegated", "2001:db8:100:ff::/64"))?;
+        let way = must("rpi1", &format!("ip route get {WEB6}"))?;
+        ensure(&format!("it leaves from it: {way}"), way.contains(&node))?;
+        let count = "table netdev seen {\nchain seen {\ntype filter hook ingress device wan0 \
+                     priority 0\nip6 saddr 2001:db8:100::/56 counter\n}\n}\n";
+        feed("ip", &["netns", "exec", "internet", "nft", "-f", "-"], count)?;
+        count_leaks()?;
+        must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
+        let seen = must("internet", "nft list chain netdev seen seen")?;
+        ensure(&format!("with its own address: {seen}"), seen.contains("packets 3 "))?;
+        must("rpi1", &format!("ping -c 1 -W 1 -I {} {WEB6}", made("rpi1").unwrap_or_default()))?;
+        ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
+        nothing_comes_in(world, &node)?;
+        let head = format!("{ROUTED}:1");
+        must("venue", &format!("ping -c 1 -W 1 {head}"))?;
+        for port in [53, 80, 111] {
+            ensure(&format!("the head's port {port}"), !connects("venue", &head, port))?;
+        }
+        must("head", &format!("ip -6 route del unreachable {DELEGATED} proto dhcp"))?;
+        at_last("it is deprecated", || routed("rpi1", "deprecated").is_some())?;
+        let head = must("head", "ip -6 addr show dev eth0")?;
+        ensure(&format!("the head has none of it:\n{head}"), !head.contains(ROUTED))?;
+        ensure("status", is(world, "cluster.ipv6.delegated", "null"))?;
+        let way = must("rpi1", &format!("ip route get {WEB6}"))?;
+        ensure(&format!("it leaves from the other: {way}"), !way.contains(&node))?;
+        must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
+        let sent = format!("ping -c 2 -i 0.2 -W 1 -I {node} {WEB6}");
+        ensure("nothing leaves from it", exec("rpi1", &sent)?.0 != 0)?;
+        ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")
+    })
+}
+
+/// A hall of IPv6 alone, with a NAT64.
+const HALL: &str = r#"
+purpose = "An IPv6-only hall with a NAT64"
+[[network]]
+ipv6 = "2001:db8:7::/64"
+token = "::d6"
+nat64 = "2001:db8:64::/96"
+ra = "nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
+"#;
+
+/// The NAT64 prefixes that are advertised to a node in that many seconds, each with its lifetime, and the
+/// router lifetimes.
+fn heard(node: &str, seconds: u64) -> Result<(Vec<(String, u16)>, Vec<u16>)> {
+    let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
+    let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
+    wire.set_read_timeout(Some(Duration::from_millis(100))).map_err(failed)?;
+    let (mut prefixes, mut lifetimes) = (Vec::new(), Vec::new());
+    let end = std::time::Instant::now() + Duration::from_secs(seconds);
+    while std::time::Instant::now() < end {
+        let mut buffer = [0; 1500];
+        let Ok(length) = (&wire).read(&mut buffer) else { continue };
+        let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        let Ok(read) = Advertisement::read(&buffer[..length], router, 255) else { continue };
+        lifetimes.push(read.lifetime);
+        prefixes.extend(read.nat_prefixes.iter().map(|nat| (nat.prefix.to_string(), nat.lifetime)));
+    }
+    Ok((prefixes, lifetimes))
+}
+
+/// What a node that asks for option 108 gets: nothing, or the seconds.
+fn option_108(node: &str) -> Result<String> {
+    let client = Client::udhcpc_with(node, "asks", &["-O", "108"])?;
+    client.wait()?;
+    let line = client.lease().unwrap_or_default();
+    let value = line.split("v6only=").nth(1).unwrap_or_default();
+    Ok(value.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
+    const ASKED: &str =
+        "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\npref64 = true\nonly_preferred = true\n";
+    before_start(HALL, |world| {
+        world.set_settings(ON);
+        world.start_gateway()?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        until("an address", || made("rpi1").is_some())?;
+        at_last("the venue's NAT64", || is(world, "uplink.nat64_prefix", "2001:db8:64::/96"))?;
+        let (silent, _) = heard("rpi1", 4)?;
+        ensure(&format!("nothing unasked: {silent:?}"), silent.is_empty())?;
+        same("option 108", "", &option_108("rpi3")?)?;
+        reload(world, ASKED)?;
+        let (prefixes, lifetimes) = heard("rpi1", 4)?;
+        let advertised = ("2001:db8:64::/96".to_owned(), 600);
+        ensure(&format!("advertised: {prefixes:?}"), prefixes.contains(&advertised))?;
+        ensure(&format!("as dnsmasq's: {lifetimes:?}"), lifetimes.iter().all(|time| *time == 600))?;
+        let asks = "ip link set eth0 down; sleep 3; ip link set eth0 up";
+        must("rpi2", asks)?;
+        let (prefixes, _) = heard("rpi2", 6)?;
+        ensure(
+            &format!("a node that asks hears it: {prefixes:?}"),
+            prefixes.contains(&advertised),
+        )?;
+        same("option 108", "0000012c", &option_108("rpi3")?)?;
+        ensure("the head is the router still", default_route("rpi1").is_some())?;
+        must("rpi1", "ping -c 2 -i 0.2 -W 1 2001:db8:64::cb00:7150")?;
+        reload(world, ON)?;
+        let (prefixes, lifetimes) = heard("rpi1", 4)?;
+        let ended = ("2001:db8:64::/96".to_owned(), 0);
+        ensure(&format!("withdrawn: {prefixes:?} {lifetimes:?}"), prefixes == [ended])?;
+        same("option 108", "", &option_108("rpi3")?)
+    })
 }
 
 pub fn switched_off_all_is_as_it_was() -> Result<()> {

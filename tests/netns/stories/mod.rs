@@ -91,6 +91,14 @@ pub const ALL: &[(&str, Story)] = &[
         "ipv6::nodes_have_addresses_names_and_a_way_out",
         ipv6::nodes_have_addresses_names_and_a_way_out,
     ),
+    (
+        "ipv6::a_delegated_prefix_is_routed_until_it_is_withdrawn",
+        ipv6::a_delegated_prefix_is_routed_until_it_is_withdrawn,
+    ),
+    (
+        "ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for",
+        ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for,
+    ),
     ("ipv6::switched_off_all_is_as_it_was", ipv6::switched_off_all_is_as_it_was),
     (
         "ipv6::on_an_older_kernel_the_head_keeps_its_own_way",

@@ -172,6 +172,9 @@ pub struct ClusterIpv6 {
     /// CIDR text: the network in which nodes make their addresses
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub prefix: Option<IpNet>,
+    /// CIDR text: a network beside it that the venue delegated; null while there is none
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub delegated: Option<IpNet>,
     /// whether routers are advertised and names served, as `dhcp` of the cluster
     pub state: Word<DhcpStatus>,
 }
@@ -199,6 +202,14 @@ pub struct Node {
     pub since_s: u64,
     pub origin: Word<Origin>,
     pub group: Option<Text>,
+}
+
+impl Node {
+    /// Returns the address at which it is reached: that of IPv4, else the first that it made for
+    /// itself.
+    pub fn reached_at(&self) -> Option<IpAddr> {
+        self.address.or(self.addresses.first().copied())
+    }
 }
 
 /// Display and LED.

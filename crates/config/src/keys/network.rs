@@ -189,18 +189,31 @@ keys! {
 
     /// "auto": give the nodes IPv6 as well: addresses, names, and a way to hosts that have IPv6
     /// alone. In [cluster], ipv6 = "auto" is short for this. A node that has both goes on using
-    /// IPv4 for names that have both. The venue never sees a node's address: packets leave with the
-    /// uplink's. It needs cluster.dhcp.
+    /// IPv4 for names that have both. The venue never sees a unique local address: packets leave
+    /// with the uplink's. It needs cluster.dhcp.
     CLUSTER_IPV6_MODE: bool =
         "cluster.ipv6.mode", choice!("auto" => true, "off" => false), Toml("\"off\"");
 
-    /// The nodes' IPv6 network. "auto": a unique local one (RFC 4193) that is made once and kept.
-    /// The head node has the first address of it. A network that the venue delegated to the head is
-    /// given here as well: nodes then use IPv6 for names that have both.
+    /// The nodes' IPv6 network. "unique-local": a unique local one (RFC 4193) that is made once and
+    /// kept. The head node has the first address of it. "auto": the same, and beside it a /64 of
+    /// the prefix that the venue delegates to dhcpcd or systemd-networkd on the head. Nodes then
+    /// use IPv6 for names that have both, with addresses of their own that the venue sees. Or a
+    /// network of yours: its packets leave with the uplink's address.
     CLUSTER_IPV6_PREFIX: Ipv6Prefix =
         "cluster.ipv6.prefix",
-        text!("\"auto\" or a network such as \"fd12:3456:789a:1::/64\"", grammar::ipv6_prefix),
+        text!(
+            "\"auto\", \"unique-local\" or a network such as \"fd12:3456:789a:1::/64\"",
+            grammar::ipv6_prefix
+        ),
         Toml("\"auto\"");
+
+    /// true: advertise the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), while the venue has
+    /// one. A node can then reach IPv4 hosts by IPv6, through the head.
+    CLUSTER_IPV6_PREF64: bool = "cluster.ipv6.pref64", BOOL, Toml("false");
+
+    /// true: send DHCP option 108 (RFC 8925) to a node that asks for it, while the venue has a
+    /// NAT64. Such a node does without IPv4, also in the cluster, and is reached by its name.
+    CLUSTER_IPV6_ONLY_PREFERRED: bool = "cluster.ipv6.only_preferred", BOOL, Toml("false");
 
     /// Let nodes boot from the head node over TFTP.
     CLUSTER_NETBOOT_ENABLED: bool =

@@ -12,6 +12,9 @@ use crate::facts::link::mirror::TABLE_MAIN;
 
 use super::{Overlap, ROUTE_PROTOCOL};
 
+/// Networks of a delegated prefix that are looked at.
+const SUBNETS_TRIED: u128 = 16;
+
 /// Holds where the head's address in the cluster is, and which others stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -23,6 +26,8 @@ pub struct Placement {
     pub clash: Option<(LinkIndex, IpAddr)>,
     /// the head's address in the nodes' IPv6 network; it does not move along
     pub ipv6: Option<Ipv6Net>,
+    /// beside it, the head's address in a network that the venue delegated, and by which uplink
+    pub delegated: Option<(Ipv6Net, LinkIndex)>,
 }
 
 impl Placement {
@@ -51,7 +56,31 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
         Overlap::None
     };
     let ipv6 = facts.cluster_ipv6().and_then(heads_ipv6);
-    Placement { address, retained: retained(facts, address), overlap, clash, ipv6 }
+    let delegated = facts.delegation().filter(|_| ipv6.is_some()).and_then(|delegation| {
+        let net = delegated_network(facts, delegation.prefix)?;
+        Some((heads_ipv6(net)?, delegation.uplink))
+    });
+    Placement { address, retained: retained(facts, address), overlap, clash, ipv6, delegated }
+}
+
+/// Returns the network of a delegated prefix that the nodes get: that which its client gave the
+/// cluster port, else the last one that no other port has. Clients begin at the first.
+fn delegated_network(facts: &Facts, prefix: Ipv6Net) -> Option<Ipv6Net> {
+    let port = facts.roles().cluster?;
+    let by_client = facts.kernel().addresses(port).iter().find_map(|held| match held.address {
+        IpNet::V6(net) if !held.ours && net.prefix_len() == 64 && prefix.contains(&net) => {
+            Some(net.trunc())
+        }
+        _ => None,
+    });
+    by_client.or_else(|| {
+        let last = u128::from(prefix.broadcast()) >> 64;
+        let networks = (0..SUBNETS_TRIED).map(|nth| (last - nth) << 64);
+        let networks = networks.filter_map(|bits| Ipv6Net::new(bits.into(), 64).ok());
+        networks
+            .take_while(|net| prefix.contains(net))
+            .find(|net| !is_taken(facts, IpNet::V6(*net)))
+    })
 }
 
 /// Returns the head's address in the nodes' IPv6 network: the first behind the subnet routers'

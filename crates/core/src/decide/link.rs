@@ -132,6 +132,7 @@ pub(super) fn plan(facts: &Facts, placement: &Placement) -> LinkPlan {
             addresses: std::iter::once(placement.address)
                 .chain(placement.retained.iter().copied())
                 .chain(placement.ipv6.map(IpNet::V6))
+                .chain(placement.delegated.map(|(address, _)| IpNet::V6(address)))
                 .collect(),
             conf: InterfaceConf::of(false, answers_for_uplink),
             ipv6: placement.ipv6.map(|_| Ipv6Role::Cluster),

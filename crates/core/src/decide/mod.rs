@@ -30,7 +30,7 @@ use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use clat::ClatPlan;
 use cluster::Placement;
-use dhcp::ServicePlan;
+use dhcp::{Pref64Plan, ServicePlan};
 use firewall::{ClusterIpv6, Ruleset, RulesetInput};
 use venue::Venue;
 
@@ -54,6 +54,8 @@ pub struct Desired {
     pub cluster_address: IpNet,
     /// its IPv6 address there
     pub cluster_ipv6: Option<Ipv6Net>,
+    /// its address there in a network that the venue delegated
+    pub cluster_delegated: Option<Ipv6Net>,
 }
 
 /// What the kernel's network stack should hold of ours.
@@ -65,6 +67,8 @@ pub struct GatewayPlan {
     pub conntrack: ConntrackPlan,
     /// what is to be translated from IPv4 to IPv6
     pub clat: ClatPlan,
+    /// what is advertised to the nodes of the venue's NAT64
+    pub pref64: Option<Pref64Plan>,
 }
 
 /// Routes and rules in tables of our own. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
@@ -152,6 +156,7 @@ struct Steady {
     venues: Vec<Venue>,
     cluster_address: IpNet,
     cluster_ipv6: Option<Ipv6Net>,
+    cluster_delegated: Option<Ipv6Net>,
 }
 
 impl Steady {
@@ -166,6 +171,7 @@ impl Steady {
             venues: venue::venues(settings, facts),
             cluster_address: placement.address,
             cluster_ipv6: placement.ipv6,
+            cluster_delegated: placement.delegated.map(|(address, _)| address),
         }
     }
 
@@ -181,6 +187,7 @@ impl Steady {
             venues: self.venues.clone(),
             cluster_address: self.cluster_address,
             cluster_ipv6: self.cluster_ipv6,
+            cluster_delegated: self.cluster_delegated,
         }
     }
 }
@@ -207,6 +214,7 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
         },
         conntrack: ConntrackPlan { sources: facts.routing().stale_sources().to_vec() },
         clat: clat::plan(settings, facts),
+        pref64: dhcp::pref64(settings, facts, placement),
     }
 }
 
@@ -262,6 +270,9 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
             network: address.trunc(),
             for_us_alone: !facts.forwarded_ipv6(),
         }),
+        delegated: placement
+            .delegated
+            .and_then(|(address, uplink)| Some((address.trunc(), name(uplink)?))),
         translated: !facts.forwarded_ipv6() && clat::translates(settings, facts),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),

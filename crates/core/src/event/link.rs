@@ -128,6 +128,11 @@ pub struct Anycast {
     pub address: Ipv6Addr,
 }
 
+/// An IPv6 prefix that was delegated to this machine by DHCPv6 (RFC 8415, section 6.3). Its client
+/// has an `unreachable` route of it (RFC 7084, WPD-5), as dhcpcd and systemd-networkd do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delegated(pub Ipv6Net);
+
 /// A policy routing rule (`RTM_NEWRULE`), as much of it as we need to know our own and see others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {

@@ -30,8 +30,8 @@ pub use dhcp::{Dhcp, DhcpWatchPlan, Lease, ServerLog, ServerLogKind};
 pub use firewall::{Blocker, COMMENT_ROUTER, Dropped, Firewall, FirewallWatch, RuleCount, Traffic};
 pub use host::{Astray, Button, Conflict, Head, MARK_ELSEWHERE, Pressure, Vital, VitalsPlan, Way};
 pub use link::{
-    Address, Anycast, ConflictPlan, ConflictPort, Flow, Link, LinkIndex, Neighbour, NeighbourPlan,
-    Netconf, ROUTE_PROTOCOL, Route, Rule,
+    Address, Anycast, ConflictPlan, ConflictPort, Delegated, Flow, Link, LinkIndex, Neighbour,
+    NeighbourPlan, Netconf, ROUTE_PROTOCOL, Route, Rule,
 };
 pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
 pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
@@ -119,6 +119,7 @@ pub enum Event {
     Link(Change<Link>),
     Address(Change<Address>),
     Anycast(Change<Anycast>),
+    Delegated(Change<Delegated>),
     Route(Change<Route>),
     Rule(Change<Rule>),
     Netconf(Netconf),

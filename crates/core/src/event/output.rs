@@ -14,6 +14,7 @@ pub enum Output {
     Conntrack,
     Clat,
     Dnsmasq,
+    Pref64,
     Display,
     Indicator,
     Status,

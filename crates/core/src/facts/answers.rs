@@ -214,6 +214,16 @@ impl Facts {
         self.cluster.ipv6(&self.settings, &self.links)
     }
 
+    /// Returns the prefix that a venue delegated, where the nodes are to have it.
+    pub fn delegation(&self) -> Option<cluster::Delegation> {
+        self.cluster.delegation()
+    }
+
+    /// Returns whether the nodes have, or had, addresses of a delegated prefix.
+    pub fn had_delegation(&self) -> bool {
+        self.cluster.had_delegation()
+    }
+
     /// Returns the unique local network that is kept for the nodes, whether they get it or not.
     pub fn kept_ipv6(&self) -> Option<Ipv6Net> {
         self.cluster.kept_ipv6()

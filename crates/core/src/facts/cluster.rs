@@ -21,6 +21,19 @@ pub const RETIREMENT_GRACE: Duration = Duration::from_secs(300);
 /// While there is a retiring address, it is looked this often whether its subnet is used.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// A delegated prefix that is gone counts for so long: a client that starts anew takes it away and
+/// brings it back.
+const DELEGATION_GRACE: Duration = Duration::from_secs(10);
+
+/// A prefix that the venue behind an uplink delegated to the head (RFC 8415, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delegation {
+    pub prefix: Ipv6Net,
+    /// by which packets from it leave: no other venue lets them pass (RFC 2827)
+    pub uplink: LinkIndex,
+    lost_at: Option<Instant>,
+}
+
 /// Holds what is remembered of the cluster's addresses.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cluster {
@@ -32,6 +45,9 @@ pub(super) struct Cluster {
     retiring: RetiringSubnets,
     /// the unique local network that is kept for the nodes
     kept_ipv6: Option<Ipv6Net>,
+    delegation: Option<Delegation>,
+    /// the nodes had addresses of a delegated prefix, which end when their router deprecates them
+    had_delegation: bool,
     /// the kernel forwarded IPv6 between all ports before us
     forwarded_ipv6: bool,
 }
@@ -42,14 +58,24 @@ impl Cluster {
     pub fn ipv6(&self, settings: &Settings, links: &Links) -> Option<Ipv6Net> {
         match settings.cluster.ipv6? {
             Ipv6Prefix::Given(net) => Some(net),
-            Ipv6Prefix::Auto => self.kept_ipv6.or_else(|| {
+            Ipv6Prefix::Auto | Ipv6Prefix::UniqueLocal => self.kept_ipv6.or_else(|| {
                 let held = links.kernel().addresses(links.roles().cluster?).iter();
                 held.filter(|held| held.ours).find_map(|held| match held.address {
-                    IpNet::V6(net) => Some(net.trunc()),
-                    IpNet::V4(_) => None,
+                    IpNet::V6(net) if net.addr().is_unique_local() => Some(net.trunc()),
+                    _ => None,
                 })
             }),
         }
+    }
+
+    /// Returns the prefix that a venue delegated, where the nodes are to have it.
+    pub fn delegation(&self) -> Option<Delegation> {
+        self.delegation
+    }
+
+    /// Returns whether the nodes have, or had, addresses of a delegated prefix.
+    pub fn had_delegation(&self) -> bool {
+        self.had_delegation
     }
 
     /// Returns the unique local network that is kept for the nodes, whether they get it or not.
@@ -94,11 +120,52 @@ impl Cluster {
         self.given_twice = clashes.into_iter().filter(given).collect();
         let held = addresses_of_ours(context.settings, links);
         self.retiring.refresh(&held, moved, nodes, context.now);
+        self.follow_delegation(context, links);
+    }
+
+    /// Follows the prefix that a venue delegated. Its route does not say which one: it is the venue
+    /// behind the uplink that alone had IPv6 when the prefix came.
+    fn follow_delegation(&mut self, context: Context<'_>, links: &Links) {
+        let (kernel, roles) = (links.kernel(), links.roles());
+        if context.settings.cluster.ipv6 != Some(Ipv6Prefix::Auto) {
+            (self.delegation, self.had_delegation) = (None, false);
+            return;
+        }
+        // Of a listing that has not ended another uplink may be missing.
+        if !links.is_synced() || kernel.is_listing() {
+            return;
+        }
+        let is_there = |prefix: Ipv6Net| kernel.delegated().any(|there| there == prefix);
+        self.delegation = self.delegation.and_then(|known| {
+            let there = is_there(known.prefix);
+            let lost_at = (!there).then(|| known.lost_at.unwrap_or(context.now));
+            let over = lost_at.is_some_and(|at| {
+                context.now.saturating_since(at) >= DELEGATION_GRACE
+                    || kernel.delegated().next().is_some()
+            });
+            let stays = !over && roles.uplinks.contains(&known.uplink);
+            stays.then_some(Delegation { lost_at, ..known })
+        });
+        if self.delegation.is_none() {
+            let leads = |index: &LinkIndex| {
+                let mut routes = kernel.default_routes();
+                routes.any(|route| route.index == *index && !route.destination.addr().is_ipv4())
+            };
+            let mut by = roles.uplinks.iter().copied().filter(leads);
+            if let (Some(prefix), Some(uplink), None) =
+                (kernel.delegated().next(), by.next(), by.next())
+            {
+                self.delegation = Some(Delegation { prefix, uplink, lost_at: None });
+                self.had_delegation = true;
+            }
+        }
     }
 
     /// Returns the next moment at which time alone changes something.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.retiring.next_deadline()
+        let lost_at = self.delegation.and_then(|known| known.lost_at);
+        let lost = lost_at.map(|at| at + DELEGATION_GRACE);
+        self.retiring.next_deadline().into_iter().chain(lost).min()
     }
 
     /// Returns whether a node may still use the subnet of this address of ours on the cluster port.

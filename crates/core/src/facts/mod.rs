@@ -37,7 +37,7 @@ pub use crate::event::ROUTE_PROTOCOL;
 use crate::event::{Dhcp, Event, Instant, Lease, LinkIndex, Netconf, Probe, Stop};
 use alert::Acknowledgements;
 use cluster::Cluster;
-pub use cluster::RETIREMENT_GRACE;
+pub use cluster::{Delegation, RETIREMENT_GRACE};
 use context::Context;
 use dhcp::DhcpFacts;
 pub use firewall::FirewallFacts;

@@ -14,6 +14,7 @@ use crate::event::{ApplyError, Event, Output};
 use crate::facts::Resyncs;
 use crate::reconcile::Reconciler;
 use crate::reconcile::clat::ClatReconciler;
+use crate::reconcile::dhcp::pref64::Pref64Reconciler;
 use crate::reconcile::firewall::FirewallReconciler;
 use crate::reconcile::firewall::conntrack::ConntrackReconciler;
 use crate::reconcile::link::LinkReconciler;
@@ -79,6 +80,7 @@ pub struct Reconcilers {
     routing: Worker<RoutingReconciler>,
     conntrack: Worker<ConntrackReconciler>,
     clat: Worker<ClatReconciler>,
+    pref64: Worker<Pref64Reconciler>,
     firewall_port: Arc<AtomicU32>,
 }
 
@@ -119,6 +121,7 @@ impl Reconcilers {
                 move || ClatReconciler::new(&run),
                 events,
             ),
+            pref64: Worker::spawn(Pref64Reconciler::default(), Pref64Reconciler::default, events),
             firewall_port,
         })
     }
@@ -144,6 +147,7 @@ impl Reconcilers {
         if plan.clat != ClatPlan::Undecided {
             self.clat.publish(&plan.clat.order().cloned(), resyncs);
         }
+        self.pref64.publish(&plan.pref64, resyncs);
         if !plan.conntrack.sources.is_empty() {
             self.conntrack.publish(&plan.conntrack, resyncs);
         }
@@ -155,6 +159,7 @@ impl Reconcilers {
         let link = self.link.end().await.unwrap_or_else(|| LinkReconciler::new(state_directory));
         self.routing.end().await;
         self.conntrack.end().await;
+        drop(self.pref64.end().await);
         let clat = self.clat.end().await;
         errors.extend(clat.and_then(|clat| clat.put(None).err()).map(ApplyError::from));
         let firewall = self.firewall.end().await;

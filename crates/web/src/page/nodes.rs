@@ -238,13 +238,14 @@ fn key(node: &Node, detail: Detail) -> Node {
 fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -> Markup {
     let health = node.health.known().map_or("unknown", NodeHealth::name);
     let shown = text(&node.health, words.health);
-    let address = node.address.map(|address| address.to_string()).unwrap_or_default();
+    let reached = node.reached_at();
+    let address = reached.map(|address| address.to_string()).unwrap_or_default();
     if detail == Detail::Cards {
         return html! {
             li class={ "node " (health) } data-node=(node.name) data-health=(node.health) {
                 b { (node.name) } " " span.health { (shown) }
                 br; code { (address) }
-                @for address in node.addresses.iter().filter(|address| node.address != Some(**address)) { br; code { (address) } }
+                @for address in node.addresses.iter().filter(|address| reached != Some(**address)) { br; code { (address) } }
                 @if let Some(rtt) = node.rtt_us { " " (words.number(&milliseconds(rtt))) }
                 @if let Some(since) = before(at, node.since_s) { br; small { (words.since) " " (moment(since)) } }
                 @if let Some(stage) = &node.stage { br; small { (stage) } }

@@ -106,8 +106,9 @@ fn rule() -> BoxedStrategy<Rule> {
 
 fn cluster() -> BoxedStrategy<Cluster> {
     let counts = any::<(usize, Option<usize>, usize, usize)>();
-    let ipv6 = (of(net()), of(net()), word(&DhcpStatus::ALL))
-        .prop_map(|(address, prefix, state)| ClusterIpv6 { address, prefix, state });
+    let ipv6 = (of(net()), of(net()), of(net()), word(&DhcpStatus::ALL)).prop_map(
+        |(address, prefix, delegated, state)| ClusterIpv6 { address, prefix, delegated, state },
+    );
     (net(), of(ipv6), word(&DhcpStatus::ALL), of(text()), counts)
         .prop_map(|(address, ipv6, dhcp, interface, (leases, range_size, total, up))| Cluster {
             address: Some(address),

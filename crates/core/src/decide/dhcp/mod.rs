@@ -6,13 +6,14 @@ mod resolvers;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use bramblegate_clat::Prefix;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{Netboot, Settings, TimeServer};
-use crate::event::LinkIndex;
+use crate::event::{LinkIndex, Mac, Path, Reachability};
 use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 use crate::facts::node::Origin;
@@ -31,6 +32,27 @@ const SHORT_LEASE: Duration = Duration::from_secs(120);
 const RENEW: Duration = Duration::from_secs(60);
 /// Renewals of all addresses together, a second, at most.
 const RENEWALS_A_SECOND: u32 = 5;
+
+/// Router advertisements to the nodes: in seconds, the longest pause between two, and for how long
+/// after the last one the head is a node's router (RFC 4861 6.2.1). Short, for a head that is
+/// carried away says no goodbye.
+pub const ADVERTISED_EVERY: u16 = 120;
+pub const ROUTER_LIFETIME: u16 = 600;
+
+/// The NAT64 prefix that is advertised to the nodes, and what dnsmasq advertises beside it: a client
+/// may keep of each router what its last message had (dhcpcd 10.1 does).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pref64Plan {
+    /// the cluster port
+    pub index: LinkIndex,
+    pub port: String,
+    pub prefix: Prefix,
+    pub mac: Option<Mac>,
+    /// in bytes
+    pub mtu: u32,
+    /// who resolves names: the head, by its link-local address
+    pub resolver: Option<Ipv6Addr>,
+}
 
 /// What dnsmasq should do. Names no node: their list may be long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +74,11 @@ pub struct ServicePlan {
     pub netboot: Option<Netboot>,
     /// the head's address in the nodes' IPv6 network, which is announced; `None`: none is
     pub ipv6: Option<Ipv6Net>,
+    /// networks that the venue delegates are announced as well: by the head's addresses, so that
+    /// one that ends is announced as deprecated
+    pub delegated: bool,
+    /// the nodes may do without IPv4 (RFC 8925)
+    pub ipv6_only_preferred: bool,
 }
 
 /// Holds what the answers of resolvers depend on beside the resolvers: when it changes, those that
@@ -129,9 +156,14 @@ pub fn decide(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
     let plan = || plan(settings, facts, placement, &port.name);
     match verdict(settings, facts) {
         Verdict::Serve => plan(),
-        Verdict::Refused if settings.cluster.dns.is_some() => {
-            Some(ServicePlan { dhcp: None, netboot: None, ipv6: None, ..plan()? })
-        }
+        Verdict::Refused if settings.cluster.dns.is_some() => Some(ServicePlan {
+            dhcp: None,
+            netboot: None,
+            ipv6: None,
+            delegated: false,
+            ipv6_only_preferred: false,
+            ..plan()?
+        }),
         Verdict::Refused | Verdict::Waiting | Verdict::Off => None,
     }
 }
@@ -181,6 +213,11 @@ fn plan(
         address,
         netboot: cluster.netboot.clone().filter(|_| dhcp.is_some()),
         ipv6: placement.ipv6.filter(|_| dhcp.is_some()),
+        delegated: dhcp.is_some() && placement.ipv6.is_some() && facts.had_delegation(),
+        ipv6_only_preferred: dhcp.is_some()
+            && placement.ipv6.is_some()
+            && cluster.ipv6_only_preferred
+            && may_do_without_ipv4(facts),
         dhcp,
         dns: cluster.dns.is_some(),
         upstreams: resolvers::upstreams(settings, facts, placement),
@@ -188,6 +225,47 @@ fn plan(
         domain: cluster.domain.clone(),
         head: head_name(facts),
     })
+}
+
+/// Returns what is advertised beside dnsmasq's; `None`: nothing.
+pub fn pref64(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<Pref64Plan> {
+    let advertises = settings.cluster.dhcp.is_some()
+        && placement.ipv6.is_some()
+        && verdict(settings, facts) == Verdict::Serve;
+    let port = facts.cluster_port().filter(|_| advertises && settings.cluster.pref64)?;
+    // Without it nothing can be sent yet.
+    let mut held = facts.kernel().addresses(port.index).iter().filter(|held| !held.tentative);
+    let address = held.find_map(|held| match held.address {
+        IpNet::V6(net) if held.link_local => Some(net.addr()),
+        _ => None,
+    })?;
+    Some(Pref64Plan {
+        index: port.index,
+        port: port.name.clone(),
+        prefix: nat64(facts)?,
+        mac: port.mac,
+        mtu: port.mtu,
+        resolver: settings.cluster.dns.is_some().then_some(address),
+    })
+}
+
+/// Returns whether a node may do without IPv4: the venue's NAT64 is not proved to be dead.
+fn may_do_without_ipv4(facts: &Facts) -> bool {
+    let uplinks = facts.uplinks();
+    let mut venues = uplinks.iter().filter_map(|uplink| facts.venue(uplink.link.index));
+    nat64(facts).is_some_and(|prefix| {
+        let path = Path::Nat64(prefix);
+        !venues.any(|venue| venue.answer(path) == Some(Reachability::Nothing))
+    })
+}
+
+/// Returns the NAT64 prefix of the venue that the nodes' IPv6 leaves to: of the first uplink in the
+/// order of the settings that has both.
+fn nat64(facts: &Facts) -> Option<Prefix> {
+    let uplinks = facts.uplinks();
+    let mut venues = uplinks.iter().filter_map(|uplink| facts.venue(uplink.link.index));
+    let (prefix, _) = venues.find(|venue| venue.has_ipv6())?.nat64()?;
+    Some(prefix)
 }
 
 /// Returns where the answers of resolvers come from now.

@@ -77,6 +77,9 @@ pub struct RulesetInput {
     pub cluster_networks: Vec<IpNet>,
     /// the nodes' IPv6 network; `None`: they get no IPv6, and none is forwarded for them
     pub ipv6: Option<ClusterIpv6>,
+    /// the nodes' network of a prefix that the venue delegated, and the uplink that leads there: by
+    /// that one its addresses are not translated
+    pub delegated: Option<(Ipv6Net, String)>,
     /// the head's own addresses in them
     pub cluster_addresses: Vec<IpAddr>,
     /// names of the uplinks, in order of preference

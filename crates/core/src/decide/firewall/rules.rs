@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{
     Action, COMMENT_ELSEWHERE, COMMENT_FORWARDED, COMMENT_MASQUERADE, COMMENT_NOT_OURS,
@@ -115,8 +115,14 @@ fn forwarded_families(input: &RulesetInput) -> Vec<Match> {
 
 /// Returns the networks of the cluster, of both families.
 fn networks(input: &RulesetInput) -> Vec<IpNet> {
-    let ipv6 = input.ipv6.map(|ipv6| IpNet::V6(ipv6.network));
+    let ipv6 = ipv6_networks(input).map(IpNet::V6);
     input.cluster_networks.iter().map(IpNet::trunc).chain(ipv6).collect()
+}
+
+/// Returns the nodes' IPv6 networks.
+fn ipv6_networks(input: &RulesetInput) -> impl Iterator<Item = Ipv6Net> + '_ {
+    let delegated = input.delegated.iter().map(|(network, _)| *network);
+    input.ipv6.iter().flat_map(move |ipv6| std::iter::once(ipv6.network).chain(delegated.clone()))
 }
 
 /// Returns whether a packet can be known by this name of its port: alternative names may be longer
@@ -229,7 +235,7 @@ fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
         ports.map(move |port| to_cluster(vec![network.clone(), port]))
     };
     // The venue's subnet is the cluster's by IPv4 alone.
-    let ipv6 = input.ipv6.map(|ipv6| Match::Towards(IpNet::V6(ipv6.network)));
+    let ipv6 = ipv6_networks(input).map(|network| Match::Towards(IpNet::V6(network)));
     networks.flat_map(by_ports).chain(ipv6.map(|network| to_cluster(vec![network]))).collect()
 }
 
@@ -326,9 +332,8 @@ fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
 /// venue uses the same subnet.
 fn spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
-    let ipv6 = input
-        .ipv6
-        .map(|ipv6| rule([Match::Source(IpNet::V6(ipv6.network))], Action::Drop, COMMENT_SPOOFED));
+    let ipv6 = ipv6_networks(input)
+        .map(|network| rule([Match::Source(IpNet::V6(network))], Action::Drop, COMMENT_SPOOFED));
     networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED)).chain(ipv6)
 }
 
@@ -523,12 +528,14 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
 
 /// Returns the rules that lead what leaves by an uplink to the chain that hides the cluster.
 fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
-    let uplinks = input.uplinks.iter();
-    uplinks
-        .map(|name| {
-            rule([Match::Output(name.clone())], Action::Goto(HIDING), "leaves by an uplink")
-        })
-        .collect()
+    let routed = input.delegated.iter().map(|(network, uplink)| {
+        let matches = [Match::Output(uplink.clone()), Match::Source(IpNet::V6(*network))];
+        rule(matches, Action::Accept, "the venue delegated this network")
+    });
+    let uplinks = input.uplinks.iter().map(|name| {
+        rule([Match::Output(name.clone())], Action::Goto(HIDING), "leaves by an uplink")
+    });
+    routed.chain(uplinks).collect()
 }
 
 impl Ruleset {
@@ -560,8 +567,14 @@ fn hide_cluster(input: &RulesetInput) -> Chain {
 /// every translation: what is not translated, as the uplink has no address, and what the kernel
 /// translated to another port's.
 fn hidden_ipv6(input: &RulesetInput) -> Option<Chain> {
-    let network = input.ipv6?.network;
-    let rules = input.uplinks.iter().map(|name| {
+    input.ipv6?;
+    let ways = ipv6_networks(input)
+        .flat_map(|network| input.uplinks.iter().map(move |name| (network, name)));
+    let is_routed = |way: &(Ipv6Net, &String)| {
+        let delegated = input.delegated.as_ref();
+        delegated.is_some_and(|(network, uplink)| (*network, uplink) == *way)
+    };
+    let rules = ways.filter(|way| !is_routed(way)).map(|(network, name)| {
         rule(
             [Match::Output(name.clone()), Match::Source(IpNet::V6(network))],
             Action::Drop,

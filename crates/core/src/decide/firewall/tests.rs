@@ -7,6 +7,7 @@ use super::*;
 fn home() -> RulesetInput {
     RulesetInput {
         ipv6: None,
+        delegated: None,
         translated: false,
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
@@ -538,4 +539,37 @@ fn the_nodes_ipv6_is_guarded_by_whatever_port_also_where_the_venue_has_the_clust
         });
         assert!(guarded, "overlap: {overlap_routed}");
     }
+}
+
+/// By the uplink of the venue that delegated it a network is routed, by any other it is hidden, and
+/// nothing new comes in.
+#[test]
+fn a_delegated_network_leaves_untranslated_by_its_own_uplink_alone() {
+    let [own, delegated] =
+        ["fd12:3456:789a:1::/64", "2001:db8:100:ff::/64"].map(|net| net.parse().unwrap());
+    let ipv6 = Some(ClusterIpv6 { network: own, for_us_alone: true });
+    let rules =
+        build(&RulesetInput { ipv6, delegated: Some((delegated, "eth1".into())), ..home() });
+    let source = |net: Ipv6Net| Match::Source(IpNet::V6(net));
+    let first = &chain(&rules, "postrouting").rules[0];
+    assert_eq!(first.matches, [Match::Output("eth1".into()), source(delegated)]);
+    assert_eq!(first.action, Action::Accept);
+    let hides = |net| {
+        let rules = &chain(&rules, "hide_cluster").rules;
+        rules.iter().any(|r| r.matches == [source(net)] && r.action == Action::Masquerade)
+    };
+    assert!(hides(own) && hides(delegated));
+    let stays = |port: &str, net| {
+        let matches = [Match::Output(port.into()), source(net)];
+        let rules = &chain(&rules, "hidden").rules;
+        rules.iter().any(|r| r.matches == matches && r.action == Action::Drop)
+    };
+    assert!(stays("eth1", own) && stays("wlan0", own) && stays("wlan0", delegated));
+    assert!(!stays("eth1", delegated));
+    let inward = &chain(&rules, "uplink_to_cluster").rules;
+    assert!(inward.iter().any(|r| r.matches == [source(delegated)] && r.action == Action::Drop));
+    assert_eq!(inward.last().unwrap().action, Action::Drop);
+    let without =
+        build(&RulesetInput { ipv6: None, delegated: Some((delegated, "eth1".into())), ..home() });
+    assert!(!without.chains.iter().any(|chain| chain.name == "hidden"));
 }

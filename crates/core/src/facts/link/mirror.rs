@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::event::ROUTE_PROTOCOL;
-use crate::event::{Address, Anycast, Change, Instant, Link, LinkIndex, Netconf, Route, Rule};
+use crate::event::{
+    Address, Anycast, Change, Delegated, Instant, Link, LinkIndex, Netconf, Route, Rule,
+};
 
 /// The main routing table's number.
 pub const TABLE_MAIN: u32 = 254;
@@ -70,6 +72,7 @@ pub struct KernelFacts {
     links: BTreeMap<LinkIndex, Link>,
     addresses: BTreeMap<LinkIndex, Vec<HeldAddress>>,
     anycast: BTreeSet<Anycast>,
+    delegated: BTreeSet<Delegated>,
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
     netconf: BTreeMap<LinkIndex, Netconf>,
@@ -84,6 +87,7 @@ struct Listing {
     links: BTreeSet<LinkIndex>,
     addresses: BTreeSet<(LinkIndex, IpNet)>,
     anycast: BTreeSet<Anycast>,
+    delegated: BTreeSet<Delegated>,
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
 }
@@ -105,6 +109,11 @@ impl KernelFacts {
     /// Returns whether a program answers for an IPv6 address on an interface that does not have it.
     pub fn has_anycast(&self, index: LinkIndex) -> bool {
         self.anycast.iter().any(|held| held.index == index)
+    }
+
+    /// Returns the IPv6 prefixes that were delegated to this machine.
+    pub fn delegated(&self) -> impl Iterator<Item = Ipv6Net> {
+        self.delegated.iter().map(|Delegated(prefix)| *prefix)
     }
 
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
@@ -185,6 +194,7 @@ impl KernelFacts {
         }
         self.addresses.retain(|_, held| !held.is_empty());
         self.anycast.retain(|held| listed.anycast.contains(held));
+        self.delegated.retain(|prefix| listed.delegated.contains(prefix));
         self.routes.retain(|r| listed.routes.contains(r));
         self.rules.retain(|r| listed.rules.contains(r));
         self.netconf.retain(|index, _| *index == Netconf::ALL || listed.links.contains(index));
@@ -195,11 +205,13 @@ impl KernelFacts {
         before != self.counts()
     }
 
-    /// Returns how many links, addresses, anycast addresses, routes and rules there are.
-    fn counts(&self) -> [usize; 5] {
+    /// Returns how many links, addresses, anycast addresses, delegated prefixes, routes and rules
+    /// there are.
+    fn counts(&self) -> [usize; 6] {
         let addresses = self.addresses.values().map(Vec::len).sum();
-        let (anycast, routes) = (self.anycast.len(), self.routes.len());
-        [self.links.len(), addresses, anycast, routes, self.rules.len()]
+        let (anycast, delegated) = (self.anycast.len(), self.delegated.len());
+        let (routes, rules) = (self.routes.len(), self.rules.len());
+        [self.links.len(), addresses, anycast, delegated, routes, rules]
     }
 
     /// Takes a link in. Returns whether it changed anything.
@@ -369,6 +381,19 @@ impl KernelFacts {
                 self.anycast.insert(*held)
             }
             Change::Gone(held) => self.anycast.remove(held),
+        }
+    }
+
+    /// Takes a delegated prefix in. Returns whether it changed anything.
+    pub fn apply_delegated(&mut self, change: &Change<Delegated>) -> bool {
+        match change {
+            Change::Present(prefix) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.delegated.insert(*prefix);
+                }
+                self.delegated.insert(*prefix)
+            }
+            Change::Gone(prefix) => self.delegated.remove(prefix),
         }
     }
 

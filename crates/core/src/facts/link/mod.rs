@@ -70,6 +70,9 @@ impl Links {
             Event::Anycast(change) => {
                 self.kernel.apply_anycast(change);
             }
+            Event::Delegated(change) => {
+                self.kernel.apply_delegated(change);
+            }
             Event::Netconf(netconf) => self.handle_netconf(netconf, context),
             Event::Vital(Vital::Added(added)) => {
                 self.added.clone_from(added);

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::decide::{self, Desired};
 use crate::event::{
-    Anycast, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Firewall, Flow, Netconf,
-    NodeId, Output, Round, Rule, Vital,
+    Anycast, Applied, ApplyError, ApplyErrorKind, ApplyReport, Blocker, Delegated, Firewall, Flow,
+    Netconf, NodeId, Output, Round, Rule, Vital,
 };
 use crate::facts::uplink::ROW1_GRACE;
 
@@ -132,6 +132,13 @@ fn any_anycast() -> impl Strategy<Value = Anycast> {
     })
 }
 
+fn any_delegated() -> impl Strategy<Value = Delegated> {
+    (1u16..4).prop_map(|nth| {
+        let prefix = std::net::Ipv6Addr::new(0x2001, 0xdb8, nth << 8, 0, 0, 0, 0, 0);
+        Delegated(ipnet::Ipv6Net::new_assert(prefix, 56))
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let netconf = (index(), any::<bool>()).prop_map(|(index, on)| {
         Event::Netconf(Netconf { index, forwarding: Some(on), ..Netconf::default() })
@@ -141,6 +148,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => change(any_link()).prop_map(Event::Link),
         6 => change(any_address()).prop_map(Event::Address),
         1 => change(any_anycast()).prop_map(Event::Anycast),
+        1 => change(any_delegated()).prop_map(Event::Delegated),
         4 => change(any_route()).prop_map(Event::Route),
         1 => change(any_rule()).prop_map(Event::Rule),
         1 => netconf,
@@ -351,7 +359,7 @@ proptest! {
             .collect();
         let mut used = Simulation::new();
         // Only what the kernel reports: probes, reports and other sources are not in a dump.
-        let kernel = |event: &Event| matches!(event, Event::Link(_) | Event::Address(_) | Event::Anycast(_) | Event::Route(_) | Event::Rule(_));
+        let kernel = |event: &Event| matches!(event, Event::Link(_) | Event::Address(_) | Event::Anycast(_) | Event::Delegated(_) | Event::Route(_) | Event::Rule(_));
         let missed: Vec<_> = story.into_iter().filter(|(_, event)| kernel(event)).collect();
         used.play(&missed);
         used.play(&listing);

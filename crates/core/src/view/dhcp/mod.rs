@@ -15,7 +15,9 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::config::{Netboot, Settings};
 use crate::decide::cluster::keep_host;
-use crate::decide::dhcp::{AnswerOrigin, DhcpPlan, ServicePlan, is_ipxe};
+use crate::decide::dhcp::{
+    ADVERTISED_EVERY, AnswerOrigin, DhcpPlan, ROUTER_LIFETIME, ServicePlan, is_ipxe,
+};
 use crate::event::Mac;
 use crate::facts::Facts;
 use crate::facts::node::most_claims;
@@ -49,11 +51,14 @@ const IPXE_CLASS: &str = "iPXE";
 /// as long as it is valid.
 const LONGEST_ANSWER: u32 = 30;
 
-/// Router advertisements to the nodes: in seconds, the longest pause between two, and for how long
-/// after the last one the head is a node's router (RFC 4861 6.2.1). Short, for a head that is
-/// carried away says no goodbye.
-const ADVERTISED_EVERY: u32 = 120;
-const ROUTER_LIFETIME: u32 = 600;
+/// In seconds, for how long after the last advertisement nodes use addresses of a delegated prefix: a
+/// head that is carried away says no goodbye (RFC 4862, 5.5.3).
+const DELEGATED_FOR: u32 = 1800;
+/// In seconds, for how long a node does without IPv4 before it asks again: the least (RFC 8925,
+/// section 3.4). The next venue may have no NAT64.
+const V6ONLY_WAIT: u32 = 300;
+/// Its DHCP option; dnsmasq sends it only to who asks for it.
+const IPV6_ONLY_PREFERRED: u8 = 108;
 
 /// Most files that are sent at a time. Each takes a socket, and dnsmasq has 1024 open files, some
 /// of them for other things (`TFTP_MAX_CONNECTIONS` of its `config.h` is 50); a request beyond it
@@ -158,6 +163,9 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     if let Some(dhcp) = &plan.dhcp {
         text += &addresses(dhcp, plan.address, folder);
         text.extend(plan.ipv6.map(|address| advertisements(&plan.port, address)));
+        if plan.delegated {
+            text += &delegated(&plan.port);
+        }
         if let Some(netboot) = &plan.netboot {
             text += &boot(netboot, plan);
         }
@@ -202,6 +210,12 @@ fn advertisements(port: &str, address: Ipv6Net) -> String {
         address.network(),
         address.prefix_len()
     )
+}
+
+/// Returns the line of the main file that announces the network of each other address that the head
+/// has at the port. dnsmasq announces one that goes as deprecated, for as long as nodes may hold it.
+fn delegated(port: &str) -> String {
+    format!("dhcp-range=::,constructor:{port},ra-only,64,{DELEGATED_FOR}\n")
 }
 
 /// Renders who is served files, and the tags of those who ask; what each is to load stands with the
@@ -307,6 +321,10 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
     let given = known.iter().filter(|(_, list)| !list.is_empty());
     let mut text: String =
         given.map(|(option, list)| format!("option:{option},{list}\n")).collect();
+    if plan.ipv6_only_preferred {
+        let [a, b, c, d] = V6ONLY_WAIT.to_be_bytes();
+        let _ = writeln!(text, "{IPV6_ONLY_PREFERRED},{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+    }
     text.extend(plan.netboot.as_ref().map(boot_files));
     text
 }

@@ -6,7 +6,10 @@ use crate::config;
 use crate::config::board::Board;
 use crate::decide::cluster;
 use crate::decide::dhcp;
-use crate::event::{Address, Change, Dump, Event, Instant, Lease, Link, Mac, Neighbour, Vital};
+use crate::event::{
+    Address, Change, Dump, Event, Instant, Lease, Link, Mac, Neighbour, RouterOffer, VenueNews,
+    Vital,
+};
 
 const SETTINGS: &str = r#"
 [uplink]
@@ -502,6 +505,42 @@ fn changes_of_uplink(home: &str) -> Vec<(&'static str, Vec<Event>)> {
     ]
 }
 
+/// What the venue's IPv6 brings, each with its row in the table; before it comes what is the same.
+fn changes_of_ipv6(home: &str) -> (Vec<Event>, Vec<(&'static str, Event)>) {
+    let route = crate::event::Route {
+        table: 254,
+        destination: "::/0".parse().unwrap(),
+        gateway: "fe80::1".parse().ok(),
+        index: 3,
+        metric: 100,
+        protocol: 9,
+        onlink: false,
+        preferred_source: None,
+    };
+    let kept = "fd12:3456:789a:1::/64".parse().ok();
+    let mut before = venue(home);
+    before.extend([
+        Event::Vital(Vital::Ipv6 { kept, forwarding_before: false }),
+        Event::Address(Change::Present(address(3, "2001:db8:7::126/64"))),
+        Event::Route(Change::Present(route)),
+    ]);
+    let prefix = crate::event::Delegated("2001:db8:100::/56".parse().unwrap());
+    let offer = RouterOffer {
+        lifetime: 1800,
+        nat64: vec![("64:ff9b::/96".parse().unwrap(), 600)],
+        ..RouterOffer::default()
+    };
+    let router = "fe80::1".parse().unwrap();
+    let changes = vec![
+        ("the first prefix that a venue delegates", Event::Delegated(Change::Present(prefix))),
+        (
+            "`cluster.ipv6.only_preferred`, or the venue's NAT64",
+            Event::Venue(VenueNews::Advertised { index: 3, router, offer }),
+        ),
+    ];
+    (before, changes)
+}
+
 #[test]
 fn each_change_costs_what_the_architecture_reports() {
     const HOME: &str = "10.99.0.126/24";
@@ -517,6 +556,15 @@ fn each_change_costs_what_the_architecture_reports() {
     let before = rendered_after(&plain, &venue(HOME));
     for (row, events) in changes_of_uplink(HOME) {
         let found = cost(&before, &rendered_after(&plain, &events));
+        assert_eq!(Some(&found), expected.get(row), "{row}: {events:?}");
+        table.remove(row);
+    }
+    let ipv6 = format!("{plain}\n[cluster.ipv6]\nmode = \"auto\"\nonly_preferred = true\n");
+    let (events, changes) = changes_of_ipv6(HOME);
+    let before = rendered_after(&ipv6, &events);
+    for (row, event) in changes {
+        let events: Vec<Event> = events.iter().cloned().chain([event]).collect();
+        let found = cost(&before, &rendered_after(&ipv6, &events));
         assert_eq!(Some(&found), expected.get(row), "{row}: {events:?}");
         table.remove(row);
     }

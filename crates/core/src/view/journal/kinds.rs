@@ -152,6 +152,11 @@ kinds! {
         "The venue leased this machine an address of the cluster. The cluster interface took the \
          first of cluster.fallback_addresses that is free, or has returned to its own subnet. Change \
          nodes with static addresses by hand."
+    Delegated "85953714451f4049a3093d448bcacca0" Info
+        "The nodes have got or lost a network that the venue delegated"
+        "A DHCPv6 client of this machine has a prefix of the venue, or has lost it. The nodes have \
+         addresses in a network of it beside their own. When it is lost these are deprecated, and \
+         nodes go on with their own."
     DhcpForeign "b4d4aa0daba4471eb4dd25f2b87e10d2" Error
         "Another DHCP server, @SERVER@, answers on the cluster interface"
         "The gateway serves no addresses there, so that it never serves them in another network. \

@@ -14,6 +14,8 @@ pub use kinds::{Kind, Priority, catalog};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
+
 use crate::decide::Desired;
 use crate::decide::alert::Alert;
 use crate::event::alert::Journal;
@@ -92,6 +94,7 @@ pub fn records(
             written.extend(record(&moved, facts));
         }
     }
+    written.extend(delegated(before.and_then(|before| before.cluster_delegated), after));
     written.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
     for record in &mut written {
         if record.field("SEVERITY").is_none() {
@@ -99,6 +102,22 @@ pub fn records(
         }
     }
     written
+}
+
+/// Returns the record that the nodes have another network of a delegated prefix than before, or have
+/// lost it.
+fn delegated(before: Option<Ipv6Net>, after: &Desired) -> Option<Record> {
+    let text = match (before, after.cluster_delegated) {
+        (before, now) if before == now => return None,
+        (_, Some(net)) => {
+            format!("the venue delegated a prefix: the nodes have {} of it", net.trunc())
+        }
+        (Some(lost), None) => {
+            format!("{} was delegated to the nodes, and is no longer", lost.trunc())
+        }
+        (None, None) => return None,
+    };
+    Some(Record::new(Kind::Delegated, text))
 }
 
 /// Adds the address and the gateway that an uplink has now, where its record does not name them

@@ -63,6 +63,7 @@ pub(super) const fn name(output: Output) -> &'static str {
         Output::Conntrack => "connection tracking",
         Output::Clat => "translator's order",
         Output::Dnsmasq => "dnsmasq",
+        Output::Pref64 => "advertised NAT64 prefix",
         Output::Display => "display",
         Output::Indicator => "LED",
         Output::Status => "status socket",

@@ -239,6 +239,7 @@ pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapsh
             ipv6: desired.cluster_ipv6.map(|address| api::ClusterIpv6 {
                 address: Some(address.into()),
                 prefix: Some(address.trunc().into()),
+                delegated: desired.cluster_delegated.map(|address| address.trunc().into()),
                 state: dhcp(settings, facts).into(),
             }),
             dhcp: dhcp(settings, facts).into(),

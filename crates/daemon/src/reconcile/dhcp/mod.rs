@@ -8,6 +8,7 @@ mod lease_store;
 mod log_limit;
 mod log_parser;
 mod port;
+pub mod pref64;
 mod pulse;
 mod reclaim;
 mod remembered;

@@ -262,7 +262,7 @@ pub fn ipv6_for(
     held: Option<Ipv6Net>,
 ) -> (Vital, Option<String>) {
     let known = ipv6(state_directory);
-    if settings.cluster.ipv6 != Some(Ipv6Prefix::Auto) {
+    if !matches!(settings.cluster.ipv6, Some(Ipv6Prefix::Auto | Ipv6Prefix::UniqueLocal)) {
         return (known, None);
     }
     let (net, lost) = match unique_local::read_or_make(state_directory, held) {

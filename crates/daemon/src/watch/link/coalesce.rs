@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::event::{Anycast, Change, Event, Link, LinkIndex, Netconf, ROUTE_PROTOCOL, Route};
+use crate::event::{
+    Anycast, Change, Delegated, Event, Link, LinkIndex, Netconf, ROUTE_PROTOCOL, Route,
+};
 
 /// Holds what comes later in the batch, by the thing that it is about.
 #[derive(Debug, Default)]
@@ -15,6 +17,7 @@ struct Later {
     /// whether what is kept of it next is its coming
     addresses: BTreeMap<(LinkIndex, IpNet), bool>,
     anycast: BTreeMap<Anycast, bool>,
+    delegated: BTreeMap<Delegated, bool>,
     routes: BTreeMap<Route, bool>,
 }
 
@@ -63,6 +66,10 @@ impl Later {
             Event::Anycast(change) => {
                 let (Change::Present(held) | Change::Gone(held)) = change;
                 keeps(&mut self.anycast, *held, is_present(change))
+            }
+            Event::Delegated(change) => {
+                let (Change::Present(prefix) | Change::Gone(prefix)) = change;
+                keeps(&mut self.delegated, *prefix, is_present(change))
             }
             Event::Route(change) => {
                 let (Change::Present(route) | Change::Gone(route)) = change;

@@ -9,14 +9,15 @@ use bramblegate_netlink::packet::AddressFamily;
 use bramblegate_netlink::packet::address::{AddressAttribute, AddressFlags, AddressScope};
 use bramblegate_netlink::packet::link::{InetDevConf, LinkAttribute, LinkFlags, Prop, State};
 use bramblegate_netlink::packet::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteNextHop, RouteNextHopFlags, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteNextHop, RouteNextHopFlags, RouteProtocol,
+    RouteType, RouteVia,
 };
 use bramblegate_netlink::packet::rule::{RuleAction, RuleAttribute};
 use bramblegate_netlink::rtnetlink::{self, REPLACED, kind};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::event::{
-    Address, Anycast, Change, Event, Flow, Link, LinkIndex, Mac, Netconf, Route, Rule,
+    Address, Anycast, Change, Delegated, Event, Flow, Link, LinkIndex, Mac, Netconf, Route, Rule,
 };
 
 /// Adds what `message` says to `events`. `true`: the kernel has perhaps removed or replaced routes
@@ -44,11 +45,13 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
         }
         kind::NEW_ROUTE => {
             events.extend(anycast(message).map(Change::Present).map(Event::Anycast));
+            events.extend(delegated(message).map(Change::Present).map(Event::Delegated));
             routes(message, Change::Present, events);
             message.flags & REPLACED != 0
         }
         kind::DEL_ROUTE => {
             events.extend(anycast(message).map(Change::Gone).map(Event::Anycast));
+            events.extend(delegated(message).map(Change::Gone).map(Event::Delegated));
             routes(message, Change::Gone, events);
             false
         }
@@ -203,6 +206,27 @@ fn anycast(message: &Message<'_>) -> Option<Anycast> {
     }
     let address = address.filter(|held| held.to_bits() as u64 != 0)?;
     Some(Anycast { index, address })
+}
+
+/// Reads a prefix that was delegated: the `unreachable` route that a DHCPv6 client has of it. Of
+/// global unicast alone (2000::/3, RFC 4291, section 2.4): a unique local one leads no further than
+/// the nodes' own. No node makes an address in a prefix longer than 64 bits.
+fn delegated(message: &Message<'_>) -> Option<Delegated> {
+    let read = rtnetlink::route(message)?;
+    let header = &read.header;
+    let length = header.destination_prefix_length;
+    if header.kind != RouteType::Unreachable
+        || header.protocol != RouteProtocol::Dhcp
+        || !(1..=64).contains(&length)
+    {
+        return None;
+    }
+    let prefix = read.attributes().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet6(prefix)) => Some(prefix),
+        _ => None,
+    });
+    let prefix = prefix.filter(|prefix| prefix.to_bits() >> 125 == 1)?;
+    Ipv6Net::new(prefix, length).ok().map(Delegated)
 }
 
 /// Adds unicast routes outside the table `local`; of a route with several next

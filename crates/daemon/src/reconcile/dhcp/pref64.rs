@@ -1,0 +1,178 @@
+//! Advertises the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), which dnsmasq cannot. What a
+//! router advertises may be spread over several messages (RFC 4861, section 6.2.3): these have the
+//! prefix, and all that dnsmasq's have but for the networks.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::time::Duration;
+
+use bramblegate_clat::{Advertisement, NatPrefix, Resolvers};
+use bramblegate_netlink::bpf::{accept, jump_if_equal, load_byte, reject};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::debug;
+
+use crate::decide::dhcp::{ADVERTISED_EVERY, Pref64Plan, ROUTER_LIFETIME};
+use crate::event::{Applied, ApplyError, Mac, Output};
+use crate::reconcile::Reconciler;
+use crate::sync::{next_aligned, readable};
+
+/// Where advertisements go, and solicitations (RFC 4291, section 2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// The type of a router solicitation.
+const SOLICITATION: u32 = 133;
+/// `MIN_DELAY_BETWEEN_RAS` (RFC 4861, section 10).
+const SPACING: Duration = Duration::from_secs(3);
+/// A port that has no link-local address yet sends nothing: so long until the next try, and so many
+/// tries.
+const PAUSE: Duration = Duration::from_secs(1);
+const TRIES: u8 = 30;
+/// The lifetime of a prefix that is no more (RFC 8781, section 4).
+const WITHDRAWN: u16 = 0;
+
+/// Advertises while there is a prefix.
+#[derive(Debug, Default)]
+pub struct Pref64Reconciler {
+    advertised: Option<Pref64Plan>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Pref64Reconciler {
+    /// Ends what is advertised now. Nodes that hear nothing of it keep the prefix for its lifetime.
+    fn withdraw(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        if let Some(plan) = self.advertised.take() {
+            let sent = open(&plan).and_then(|wire| send(&wire, &plan, WITHDRAWN));
+            if let Err(error) = sent {
+                debug!(port = %plan.port, %error, "the former NAT64 prefix was not withdrawn");
+            }
+        }
+    }
+}
+
+impl Drop for Pref64Reconciler {
+    /// A daemon that starts anew withdraws nothing from the nodes.
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Reconciler for Pref64Reconciler {
+    type Desired = Option<Pref64Plan>;
+    const OUTPUT: Output = Output::Pref64;
+
+    async fn apply(&mut self, desired: &Option<Pref64Plan>) -> Result<Applied, ApplyError> {
+        if self.advertised != *desired {
+            self.withdraw();
+            self.advertised.clone_from(desired);
+            self.task = desired.clone().map(|plan| tokio::spawn(advertise(plan)));
+        }
+        Ok(Applied::Done)
+    }
+}
+
+/// Advertises for as long as the task goes on.
+async fn advertise(plan: Pref64Plan) {
+    for _ in 0..TRIES {
+        let Err(error) = serve(&plan).await;
+        debug!(port = %plan.port, %error, "the NAT64 prefix is not advertised for now");
+        sleep(PAUSE).await;
+    }
+}
+
+/// Advertises at once, at intervals, and when a node asks.
+async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
+    let wire = readable(open(plan)?)?;
+    let interval = Duration::from_secs(ADVERTISED_EVERY.into());
+    let (mut failed, mut next) = (0, Instant::now());
+    let mut last: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            asked = solicited(&wire) => {
+                asked?;
+                let earliest = last.map_or_else(Instant::now, |last| last + SPACING);
+                next = next.min(earliest);
+            }
+            () = sleep_until(next) => {
+                match send(wire.get_ref(), plan, ROUTER_LIFETIME) {
+                    Ok(()) => {
+                        (failed, last) = (0, Some(Instant::now()));
+                        next = next_aligned(interval);
+                    }
+                    Err(_) if failed < TRIES => {
+                        failed += 1;
+                        next = Instant::now() + PAUSE;
+                    }
+                    // Of a port that is down or away a new plan comes when it is back.
+                    Err(_) => next = next_aligned(interval),
+                }
+            }
+        }
+    }
+}
+
+/// Opens a socket that hears solicitations at the port alone.
+fn open(plan: &Pref64Plan) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+    socket.attach_filter(&solicitations())?;
+    socket.bind_device(Some(plan.port.as_bytes()))?;
+    socket.set_nonblocking(true)?;
+    socket.join_multicast_v6(&ALL_ROUTERS, plan.index)?;
+    socket.set_multicast_hops_v6(255)?;
+    socket.set_multicast_loop_v6(false)?;
+    socket.set_multicast_if_v6(plan.index)?;
+    Ok(socket)
+}
+
+/// Lets router solicitations through.
+fn solicitations() -> Vec<SockFilter> {
+    vec![load_byte(0), jump_if_equal(SOLICITATION, 0, 1), accept(u32::MAX), reject()]
+}
+
+/// Waits until a node asks; all that waits is one question.
+async fn solicited(wire: &AsyncFd<Socket>) -> io::Result<()> {
+    let mut buffer = [0; 64];
+    let mut asked = false;
+    loop {
+        let mut guard = wire.readable().await?;
+        loop {
+            match recv(wire.get_ref(), &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok(_) => asked = true,
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        guard.clear_ready();
+        if asked {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends it to all nodes. `lifetime`: of the prefix, in seconds.
+fn send(wire: &Socket, plan: &Pref64Plan, lifetime: u16) -> io::Result<()> {
+    // As dnsmasq's: a host takes each from the last message that has it.
+    let resolvers =
+        plan.resolver.map(|server| Resolvers { lifetime: u32::MAX, servers: vec![server] });
+    let advertisement = Advertisement {
+        hop_limit: 64,
+        lifetime: ROUTER_LIFETIME,
+        link_layer: plan.mac.map(|Mac(mac)| mac),
+        mtu: Some(plan.mtu),
+        resolvers: resolvers.into_iter().collect(),
+        nat_prefixes: vec![NatPrefix { prefix: plan.prefix, lifetime }],
+        ..Advertisement::default()
+    };
+    let to = SocketAddrV6::new(ALL_NODES, 0, 0, plan.index);
+    wire.send_to(&advertisement.message(), &to.into()).map(drop)
+}
