@@ -22,9 +22,16 @@ pub fn program() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
 }
 
-/// Makes the private mount namespace ready.
+/// Makes the private mount namespace ready. It has the group that the package makes
+/// (`systemd/bramblegate.sysusers`): to look for one that is nowhere, getgrnam(3) loads the libraries
+/// of further databases into the daemon.
 pub fn furnish() -> Result<()> {
     inside::furnish()?;
+    let groups = fs::read_to_string("/etc/group").map_err(fail("/etc/group"))?;
+    if !groups.lines().any(|line| line.starts_with("bramblegate:")) {
+        let own = write("group", &format!("{groups}bramblegate:x:64321:\n"))?;
+        run("mount", &["--bind", &own.to_string_lossy(), "/etc/group"])?;
+    }
     run("ip", &["link", "set", "lo", "up"]).map(drop)
 }
 

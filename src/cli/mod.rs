@@ -29,6 +29,7 @@ pub mod terminal;
 pub mod web;
 pub mod wifi;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -105,7 +106,11 @@ enum Verb {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(help::asked(std::env::args_os().collect())) {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    if let Some(args) = run::Args::of_service(&line) {
+        return run::main(args);
+    }
+    let cli = match Cli::try_parse_from(help::asked(line)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -176,6 +181,24 @@ mod tests {
             let help = verb.render_long_help().to_string();
             assert!(help.contains("Examples:"), "{} has no examples:\n{help}", verb.get_name());
             assert!(verb.get_about().is_some(), "{} has no description", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn the_units_command_line_means_the_same_without_the_parser() {
+        let line = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let parsed = |words: &str| match Cli::try_parse_from(line(words)).map(|cli| cli.verb) {
+            Ok(Verb::Run(args)) => Some(format!("{args:?}")),
+            _ => None,
+        };
+        for words in ["b run", "b run -c a.toml", "b run --config a.toml"] {
+            let args = run::Args::of_service(&line(words)).map(|args| format!("{args:?}"));
+            assert!(args.is_some() && args == parsed(words), "{words}: {args:?}");
+        }
+        for words in
+            ["b", "b status", "b run -v", "b run -c", "b run -c -v", "b run -c ", "b run x"]
+        {
+            assert!(run::Args::of_service(&line(words)).is_none(), "{words}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod unset;
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,6 +44,22 @@ pub struct Args {
 }
 
 impl Args {
+    /// Reads the unit's command line, with the settings' file at most, without `clap`: the daemon
+    /// runs for months, and as long its memory would hold the parser and the definitions of all
+    /// verbs. `None`: another one, or not a right one, which `clap` reads.
+    pub fn of_service(line: &[OsString]) -> Option<Self> {
+        let config = match line {
+            [_, verb] if verb == "run" => settings::default_file(),
+            [_, verb, option, file]
+                if verb == "run" && (option == "-c" || option == "--config") && is_name(file) =>
+            {
+                PathBuf::from(file)
+            }
+            _ => return None,
+        };
+        Some(Self { config: settings::ConfigArg { config }, quiet: false, verbose: 0 })
+    }
+
     /// Returns how much is logged.
     fn log(&self) -> LogOptions {
         let details = match self.verbose {
@@ -52,6 +69,11 @@ impl Args {
         };
         LogOptions { details, is_quiet: self.quiet, colours: output::wanted_colours() }
     }
+}
+
+/// Returns whether an argument is a file's name, and not another option.
+fn is_name(argument: &OsStr) -> bool {
+    !argument.is_empty() && !argument.as_encoded_bytes().starts_with(b"-")
 }
 
 /// Why the gateway did not start, or had to end.

@@ -32,8 +32,7 @@ pub fn heard(input: &RulesetInput) -> Option<Set> {
 /// Returns the chains that set and use the marks.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut entering: Vec<Rule> = Vec::new();
-    // Whether an address is the head's own is a search for a route by IPv6, for each packet that is
-    // not answered yet.
+    // Whether an address is the head's own is a search for a route by IPv6, for each new connection.
     entering.extend(input.ipv6.map(|_| {
         rule([Match::Family(Family::Ipv6)], Action::Accept, "marks lead by tables of IPv4 alone")
     }));
@@ -108,7 +107,9 @@ fn entered<'a>(input: &'a RulesetInput, purpose: &'a str) -> impl Iterator<Item 
     input.entrances.iter().map(marked)
 }
 
-/// Returns the rule that marks connections opened to the head.
+/// Returns the rule that marks connections opened to the head, by their first packet: whether its
+/// address is the head's own is a search for a route, which a flow without answers would cost each
+/// time.
 fn remember(bit: u32, purpose: &str) -> Rule {
-    rule([Match::New, Match::ToThisMachine], Action::Remember(bit), purpose)
+    rule([Match::Unconfirmed, Match::ToThisMachine], Action::Remember(bit), purpose)
 }

@@ -229,8 +229,6 @@ pub enum Match {
     Protocol4(u8),
     /// `ct state established,related`
     Established,
-    /// `ct state new`
-    New,
     /// `ct mark & BIT == BIT`: set by [`Action::Remember`]
     Remembered(u32),
     /// `ct mark & MARK_ENTRANCE == MARK`: opened by the uplink with this mark

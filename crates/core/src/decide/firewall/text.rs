@@ -166,7 +166,6 @@ impl Display for Match {
             Self::Protocol4(2) => write!(f, "ip protocol igmp"),
             Self::Protocol4(number) => write!(f, "ip protocol {number}"),
             Self::Established => write!(f, "ct state established,related"),
-            Self::New => write!(f, "ct state new"),
             Self::Remembered(bit) => write!(f, "ct mark & {bit:#010x} == {bit:#010x}"),
             Self::Entered(mark) => write!(f, "ct mark & {MARK_ENTRANCE:#010x} == {mark:#010x}"),
             Self::Invalid => write!(f, "ct state invalid"),

@@ -42,8 +42,6 @@ const ORIGINAL: u8 = 0;
 const REPLY: u8 = 1;
 /// `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `(IP_CT_RELATED)`
 const STATE_INVALID: u32 = 1;
-/// `NF_CT_STATE_BIT(IP_CT_NEW)`
-const STATE_NEW: u32 = 8;
 const STATE_ESTABLISHED_RELATED: u32 = 2 | 4;
 /// `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_SADDR`, `NFTA_FIB_F_DADDR`, and `RTN_LOCAL` of
 /// `linux/rtnetlink.h`
@@ -160,7 +158,6 @@ impl Writer<'_, '_> {
             Match::Established => {
                 self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq)
             }
-            Match::New => self.bits(libc::NFT_CT_STATE as u32, STATE_NEW, CmpOp::Neq),
             Match::Remembered(bit) => self.remembered(*bit, *bit),
             Match::Entered(mark) => self.remembered(MARK_ENTRANCE, *mark),
             Match::Invalid => self.bits(libc::NFT_CT_STATE as u32, STATE_INVALID, CmpOp::Neq),

@@ -6,10 +6,9 @@ use std::fmt::{Debug, Write};
 use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry;
 
 use super::{Journal, LogOptions};
 use crate::view::journal::{self, Priority};
@@ -24,9 +23,9 @@ pub fn write_details(journal: &Arc<Journal>, options: &LogOptions) {
     let Some(wanted) = options.details.clone().or_else(of_environment) else { return };
     match wanted.parse::<Targets>() {
         Ok(filter) => {
-            let subscriber = registry().with(filter).with(Details(Arc::clone(journal)));
+            let details = Details { journal: Arc::clone(journal), filter };
             // Somebody else who listens in this process goes on.
-            drop(tracing::subscriber::set_global_default(subscriber));
+            drop(tracing::subscriber::set_global_default(details));
         }
         Err(error) => {
             let text = format!(
@@ -38,20 +37,39 @@ pub fn write_details(journal: &Arc<Journal>, options: &LogOptions) {
     }
 }
 
-/// Turns events of `tracing` into records.
-struct Details(Arc<Journal>);
+/// Turns events of `tracing` into records. There are no spans here, so it keeps none.
+struct Details {
+    journal: Arc<Journal>,
+    filter: Targets,
+}
 
-impl<S: Subscriber> Layer<S> for Details {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl Subscriber for Details {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.would_enable(metadata.target(), metadata.level())
+    }
+
+    fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
         let (target, priority) = (event.metadata().target(), priority(*event.metadata().level()));
-        self.0.write(&journal::detail(
+        self.journal.write(&journal::detail(
             priority,
             target,
             format!("{target}: {}{}", text.message, text.fields),
         ));
     }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 const fn priority(level: Level) -> Priority {
@@ -89,9 +107,8 @@ mod tests {
     use super::*;
 
     fn listen(journal: &Arc<Journal>, filter: &str, work: impl FnOnce()) {
-        let subscriber =
-            registry().with(filter.parse::<Targets>().unwrap()).with(Details(Arc::clone(journal)));
-        tracing::subscriber::with_default(subscriber, work);
+        let details = Details { journal: Arc::clone(journal), filter: filter.parse().unwrap() };
+        tracing::subscriber::with_default(details, work);
     }
 
     #[test]
@@ -108,6 +125,19 @@ mod tests {
             format!("{}: lost port=7 why=gone\nfor good", module_path!())
         );
         assert_eq!(value(&fields, "PRIORITY"), "7");
+        assert!(fake.is_empty());
+    }
+
+    #[test]
+    fn a_part_of_the_program_has_a_level_of_its_own() {
+        let fake = Fake::new("parts");
+        listen(&Arc::new(fake.journal()), "warn,dnsmasq=trace", || {
+            trace!("not asked for");
+            trace!(target: "dnsmasq", "of the part");
+            warn!("of another");
+        });
+        assert_eq!(value(&decode(&fake.receive()), "MESSAGE"), "dnsmasq: of the part");
+        assert_eq!(value(&decode(&fake.receive()), "PRIORITY"), "4");
         assert!(fake.is_empty());
     }
 

@@ -1,13 +1,14 @@
 //! What time it is on the wall, for the night of the settings.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use tz::TimeZone;
 
 use crate::files::reading;
 use crate::watch::host::is_clock_set;
+
+const DAY: i64 = 24 * 60 * 60;
 
 /// Most bytes of a time zone's file.
 const LONGEST: u64 = 1 << 20;
@@ -29,9 +30,12 @@ fn minute_of(root: &Path, now: SystemTime) -> Option<u16> {
 /// Returns the minutes after midnight at `now` in the zone of a TZif file (RFC 9636, as
 /// `/etc/localtime` is); UTC where there is none, or it does not parse.
 fn minute_at(zone: Option<&[u8]>, now: SystemTime) -> Option<u16> {
-    let zone = zone.and_then(|data| TimeZone::tzif("local", data).ok()).unwrap_or(TimeZone::UTC);
-    let time = zone.to_datetime(Timestamp::try_from(now).ok()?);
-    u16::try_from(i16::from(time.hour()) * 60 + i16::from(time.minute())).ok()
+    let now = i64::try_from(now.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
+    let offset = zone.and_then(|data| {
+        let zone = TimeZone::from_tz_data(data).ok()?;
+        zone.find_local_time_type(now).ok().map(|kind| i64::from(kind.ut_offset()))
+    });
+    u16::try_from((now + offset.unwrap_or(0)).rem_euclid(DAY) / 60).ok()
 }
 
 /// Returns whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may
@@ -42,6 +46,8 @@ pub fn is_night((from, to): (u16, u16), minute: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -67,7 +73,7 @@ mod tests {
     #[test]
     fn the_hour_is_known_once_the_clock_is_set_by_any_program() {
         let root = tempfile::tempdir().unwrap();
-        let noon = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_784_116_800);
+        let noon = UNIX_EPOCH + Duration::from_secs(1_784_116_800);
         assert_eq!(minute_of(root.path(), noon), Some(12 * 60));
         let timesyncd = root.path().join("run/systemd/timesync");
         std::fs::create_dir_all(&timesyncd).unwrap();
@@ -78,14 +84,17 @@ mod tests {
 
     #[test]
     fn a_rule_in_the_footer_knows_winter_from_summer() {
-        let at = |text: &str| {
-            let seconds = text.parse::<Timestamp>().unwrap().as_second();
-            SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(seconds).unwrap())
+        let at = |year, month, hour, minute| {
+            let time = tz::UtcDateTime::new(year, month, 15, hour, minute, 59, 0).unwrap();
+            UNIX_EPOCH + Duration::from_secs(u64::try_from(time.unix_time()).unwrap())
         };
         let zone = slim("CET-1CEST,M3.5.0,M10.5.0/3");
-        assert_eq!(minute_at(Some(&zone), at("2026-01-15T12:00:00Z")), Some(13 * 60));
-        assert_eq!(minute_at(Some(&zone), at("2026-07-15T12:00:00Z")), Some(14 * 60));
-        assert_eq!(minute_at(Some(b"TZif2 but cut"), at("2026-07-15T12:00:00Z")), Some(12 * 60));
-        assert_eq!(minute_at(None, at("2026-07-15T23:59:59Z")), Some(23 * 60 + 59));
+        assert_eq!(minute_at(Some(&zone), at(2026, 1, 12, 0)), Some(13 * 60));
+        assert_eq!(minute_at(Some(&zone), at(2026, 7, 12, 0)), Some(14 * 60));
+        assert_eq!(minute_at(Some(&zone), at(2026, 7, 23, 10)), Some(70), "the day after");
+        let west = slim("PST8PDT,M3.2.0,M11.1.0");
+        assert_eq!(minute_at(Some(&west), at(2026, 1, 1, 0)), Some(17 * 60), "the day before");
+        assert_eq!(minute_at(Some(b"TZif2 but cut"), at(2026, 7, 12, 0)), Some(12 * 60));
+        assert_eq!(minute_at(None, at(2026, 7, 23, 59)), Some(23 * 60 + 59));
     }
 }
