@@ -5,6 +5,7 @@
 #
 #   packages     the packages in Debian 13: first start, setup, each service, upgrade, removal, purge
 #   packages-12  the same in Debian 12
+#   stranger     README and the guide, typed on a head (Debian 13), with a node that is a machine too: from the package to SAFE TO UNPLUG
 #   cuts         power cuts at random moments in Debian 13: the machine is killed while it writes, and booted again
 #   machine      everything else; what STEP... without a part picks from
 #
@@ -27,29 +28,32 @@ parts=()
 steps=()
 for word in "$@"; do
     case $word in
-    packages | packages-12 | cuts | machine) parts+=("$word") ;;
+    packages | packages-12 | stranger | cuts | machine) parts+=("$word") ;;
     *) steps+=("$word") ;;
     esac
 done
 if [ ${#parts[@]} = 0 ]; then
     parts=(machine)
-    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 cuts machine)
+    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts machine)
 fi
 wanted() { [ ${#steps[@]} = 0 ] || [[ " ${steps[*]} " == *" $1 "* ]]; }
 
 work=$(mktemp -d)
 machine=
+machines=()
 cleanup() {
-    stop_machine
+    stop_machines
     if [ -n "${KEEP:-}" ]; then mkdir -p "$KEEP"; cp "$work"/*.log "$KEEP/" || true; fi
     rm -rf "$work"
 }
 # At once, as when the plug is pulled.
-stop_machine() {
-    [ -n "$machine" ] || return 0
-    kill -KILL "$machine" 2>/dev/null || true
-    wait "$machine" 2>/dev/null || true
-    machine=
+stop_machines() {
+    for machine in "${machines[@]}"; do
+        kill -KILL "$machine" 2>/dev/null || true
+        wait "$machine" 2>/dev/null || true
+    done
+    machine=""
+    machines=()
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -101,18 +105,21 @@ kvm) accel=(-accel kvm -cpu host) ;;
 *) accel=(-accel "tcg,thread=multi" -cpu max) ;;
 esac
 
-# usage: boot SCENARIO RELEASE NAME DISK: a machine, with its file system on DISK, which may end in options of -drive. What it prints is in
-# $result from now on.
+# usage: boot SCENARIO RELEASE NAME DISK [OPTION...]: a machine, with its file system on DISK, which may end in options of -drive, and
+# further options of QEMU. What it prints is in $result from now on.
 boot() {
-    result=$work/$3.log console=$work/$3.console.log shown=0
+    local scenario=$1 release=$2 name=$3 disk=$4
+    shift 4
+    result=$work/$name.log console=$work/$name.console.log shown=0
     : >"$result"
     nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
-        -kernel "$cache/$2/vmlinuz" -initrd "$cache/$2/initrd" \
-        -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0 system-test=$1" \
-        -drive "if=none,id=root,format=raw,file=$4" -device virtio-blk-pci,drive=root \
+        -kernel "$cache/$release/vmlinuz" -initrd "$cache/$release/initrd" \
+        -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0 system-test=$scenario" \
+        -drive "if=none,id=root,format=raw,file=$disk" -device virtio-blk-pci,drive=root \
         -drive "file=$work/disk.tar,if=none,id=disk,format=raw,readonly=on" -device virtio-blk-pci,drive=disk \
-        -serial "file:$console" -serial "file:$result" >"$work/$3.qemu.log" 2>&1 &
+        -serial "file:$console" -serial "file:$result" "$@" >"$work/$name.qemu.log" 2>&1 &
     machine=$!
+    machines+=("$machine")
 }
 
 show() {
@@ -157,7 +164,7 @@ play_packages() {
     boot packages "$release" "$1" "$cache/$release/root.ext4,snapshot=on"
     follow END
     count
-    stop_machine
+    stop_machines
 }
 
 # The machine is killed at some moment while its disk is written to, and has to be whole after the next boot. The first boot installs.
@@ -171,12 +178,63 @@ play_cuts() {
         moment=$((RANDOM % 15000))
         if [ "$number" -lt "${CUTS:-5}" ]; then
             sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
-            stop_machine
+            stop_machines
             echo "system-test: power cut $((number + 1)), $moment ms after it began to write: $(tr -d '\r' <"$result" | sed -n 's/^=== writing: //p' | tail -n 1)"
         fi
-        stop_machine
+        stop_machines
     done
     rm -f "$work/cuts.ext4"
+}
+
+# usage: plugged_in NAME PEER MAC: options for a network interface, and the cable from it to that of another machine
+plugged_in() {
+    cable=(-netdev "dgram,id=cluster,local.type=unix,local.path=$work/$1.cable,remote.type=unix,remote.path=$work/$2.cable"
+        -device "virtio-net-pci,netdev=cluster,mac=$3,romfile=")
+}
+
+# usage: unmounted IMAGE: the file system was unmounted when its machine ended
+unmounted() { dumpe2fs -h "$1" 2>/dev/null | grep -E '^Filesystem (state|features):' | tr '\n' ' ' | grep -v needs_recovery; }
+
+# usage: play_stranger: the node is on first. At the end both machines have ended by themselves.
+play_stranger() {
+    local node head node_result cable early=""
+    echo "system-test: a stranger with two machines"
+    cp --sparse=always "$cache/trixie/root.ext4" "$work/stranger.ext4"
+    truncate -s 64M "$work/shared.ext4"
+    mke2fs -q -t ext4 "$work/shared.ext4"
+    plugged_in node head b8:27:eb:00:00:01
+    boot node trixie stranger-node "$cache/trixie/root.ext4,snapshot=on" "${cable[@]}"
+    node=$machine node_result=$result
+    plugged_in head node 52:54:00:00:00:01
+    boot stranger trixie stranger "$work/stranger.ext4" "${cable[@]}" \
+        -drive "file=$work/shared.ext4,if=none,id=shared,format=raw" -device virtio-blk-pci,drive=shared
+    head=$machine
+    follow END
+    count
+    for _ in $(seq 1500); do
+        if [ -z "$early" ] && grep -q '^|SAFE TO UNPLUG' "$result" && kill -0 "$node" 2>/dev/null; then early=yes; fi
+        if ! kill -0 "$head" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+    host_step "SAFE TO UNPLUG is the last text on the glass" '^|SAFE TO UNPLUG' "$(tr -d '\r' <"$result" | grep '^|' | tail -n 1)"
+    if kill -0 "$node" 2>/dev/null || [ -n "$early" ]; then early=on; else early=off; fi
+    host_step "the node was off before that" off "$early"
+    if kill -0 "$head" 2>/dev/null; then early=on; else early=off; fi
+    host_step "the head is off" off "$early"
+    stop_machines
+    host_step "its own file system was unmounted" "state: *clean" "$(unmounted "$work/stranger.ext4")"
+    host_step "and the shared disk" "state: *clean" "$(unmounted "$work/shared.ext4")"
+    host_step "with the node's file on it" "from rpi1" "$(debugfs -R 'cat /work/note' "$work/shared.ext4" 2>/dev/null)"
+    tr -d '\r' <"$result" | sed -n 's/^=== said: \(from Enter to the address.*\)/      \1/p'
+    result=$node_result shown=0
+    if grep -q '^=== END' "$result"; then
+        show
+        count
+    else
+        show
+        failed=$((failed + 1))
+        echo "FAIL  the node did not get to its end"
+    fi
 }
 
 # pictures FROM TO: what the LCD showed between two markers
@@ -201,7 +259,7 @@ play_machine() {
         if ! wanted power_off || ! kill -0 "$machine" 2>/dev/null; then break; fi
         sleep 0.5
     done
-    stop_machine
+    stop_machines
     if wanted reboot; then
         host_step "at the reboot the panel says RESTARTING" '^|RESTARTING' "$(pictures REBOOT BEGIN)"
     fi
@@ -215,6 +273,7 @@ echo "system-test: booting (software emulation takes its time; a scenario starts
 for part in "${parts[@]}"; do
     case $part in
     packages*) play_packages "$part" ;;
+    stranger) play_stranger ;;
     cuts) play_cuts ;;
     machine) play_machine ;;
     esac
