@@ -12,7 +12,8 @@
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
 #   CUTS=5                    power cuts
 #   ACCEL=kvm                 software emulation is the default: KVM inside a virtual machine may hang
-#   CPUS=2  LIMIT=2400        the guests' CPUs; seconds after which the host gives up
+#   LANES=2                   parts that are played at once, if there are as many; 1 where the machine has one processor
+#   CPUS=1  LIMIT=2400        the guests' CPUs, 2 with a single lane; seconds after which the host gives up
 #   KEEP=DIR                  keep the logs there
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -21,8 +22,6 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramblegate-system-test
 cargo=${CARGO:-cargo}
 target=${CARGO_TARGET_DIR:-target}
 deadline=$((SECONDS + ${LIMIT:-2400}))
-passed=0
-failed=0
 
 parts=()
 steps=()
@@ -41,11 +40,9 @@ wanted() { [ ${#steps[@]} = 0 ] || [[ " ${steps[*]} " == *" $1 "* ]]; }
 work=$(mktemp -d)
 machine=
 machines=()
-cleanup() {
-    stop_machines
-    if [ -n "${KEEP:-}" ]; then mkdir -p "$KEEP"; cp "$work"/*.log "$KEEP/" || true; fi
-    rm -rf "$work"
-}
+# Each line of it has how many steps passed and how many failed.
+verdicts=$work/verdicts
+verdict() { echo "$1 $2" >>"$verdicts"; }
 # At once, as when the plug is pulled.
 stop_machines() {
     for machine in "${machines[@]}"; do
@@ -54,6 +51,16 @@ stop_machines() {
     done
     machine=""
     machines=()
+}
+cleanup() {
+    local player
+    # Those that play parts stop their machines.
+    for player in "$work"/*.player; do
+        [ ! -e "$player" ] || kill -TERM "$(cat "$player")" 2>/dev/null || true
+    done
+    wait
+    if [ -n "${KEEP:-}" ]; then mkdir -p "$KEEP"; cp "$work"/*.log "$KEEP/" || true; fi
+    rm -rf "$work"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -106,16 +113,17 @@ kvm) accel=(-accel kvm -cpu host) ;;
 esac
 
 # usage: boot SCENARIO RELEASE NAME DISK [OPTION...]: a machine, with its file system on DISK, which may end in options of -drive, and
-# further options of QEMU. What it prints is in $result from now on.
+# further options of QEMU. What it prints is in $result from now on. What the guest has had written is in the file when QEMU is killed;
+# that the host has it on its own disk (cache=unsafe: no fsync) matters to nothing here.
 boot() {
     local scenario=$1 release=$2 name=$3 disk=$4
     shift 4
     result=$work/$name.log console=$work/$name.console.log shown=0
     : >"$result"
-    nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
+    nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "$cpus" -m 1024 -nodefaults -display none \
         -kernel "$cache/$release/vmlinuz" -initrd "$cache/$release/initrd" \
         -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0 system-test=$scenario" \
-        -drive "if=none,id=root,format=raw,file=$disk" -device virtio-blk-pci,drive=root \
+        -drive "if=none,id=root,format=raw,cache=unsafe,file=$disk" -device virtio-blk-pci,drive=root \
         -drive "file=$work/disk.tar,if=none,id=disk,format=raw,readonly=on" -device virtio-blk-pci,drive=disk \
         -serial "file:$console" -serial "file:$result" "$@" >"$work/$name.qemu.log" 2>&1 &
     machine=$!
@@ -150,10 +158,7 @@ follow() {
 
 # usage: count; adds the scenario's verdicts
 count() {
-    local verdict p f
-    verdict=$(tr -d '\r' <"$result" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
-    read -r p f <<<"$verdict"
-    passed=$((passed + p)) failed=$((failed + f))
+    tr -d '\r' <"$result" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' >>"$verdicts"
 }
 
 # usage: play_packages PART
@@ -207,7 +212,7 @@ play_stranger() {
     node=$machine node_result=$result
     plugged_in head node 52:54:00:00:00:01
     boot stranger trixie stranger "$work/stranger.ext4" "${cable[@]}" \
-        -drive "file=$work/shared.ext4,if=none,id=shared,format=raw" -device virtio-blk-pci,drive=shared
+        -drive "file=$work/shared.ext4,if=none,id=shared,format=raw,cache=unsafe" -device virtio-blk-pci,drive=shared
     head=$machine
     follow END
     count
@@ -232,7 +237,7 @@ play_stranger() {
         count
     else
         show
-        failed=$((failed + 1))
+        verdict 0 1
         echo "FAIL  the node did not get to its end"
     fi
 }
@@ -241,11 +246,11 @@ play_stranger() {
 pictures() { tr -d '\r' <"$result" | sed -n "/^=== $1/,/^=== $2/p" | grep '^|' || true; }
 host_step() {
     if grep -q "$2" <<<"$3"; then
-        passed=$((passed + 1))
+        verdict 1 0
         echo "PASS  $1"
     else
-        failed=$((failed + 1))
-        printf 'FAIL  %s; the LCD showed:\n%s\n' "$1" "$(tail -n 5 <<<"$3")"
+        verdict 0 1
+        printf 'FAIL  %s; there was:\n%s\n' "$1" "$(tail -n 5 <<<"$3")"
     fi
 }
 
@@ -269,14 +274,53 @@ play_machine() {
     fi
 }
 
-echo "system-test: booting (software emulation takes its time; a scenario starts after about half a minute)"
+# usage: lane PART...: these parts, one after the other. What each prints begins with its name.
+lane() {
+    local part
+    for part in "$@"; do
+        (
+            echo "$BASHPID" >"$work/$part.player"
+            trap 'stop_machines; rm -f "$work/$part.player"' EXIT
+            trap 'exit 130' INT TERM
+            case $part in
+            packages*) play_packages "$part" ;;
+            stranger) play_stranger ;;
+            cuts) play_cuts ;;
+            machine) play_machine ;;
+            esac
+        ) 2>&1 | sed -u "s/^/$part: /"
+    done
+}
+
+# `machine` and `cuts` take about as long as the rest.
+first=()
+second=()
 for part in "${parts[@]}"; do
     case $part in
-    packages*) play_packages "$part" ;;
-    stranger) play_stranger ;;
-    cuts) play_cuts ;;
-    machine) play_machine ;;
+    machine | cuts) second+=("$part") ;;
+    *) first+=("$part") ;;
     esac
 done
+lanes=${LANES:-2}
+[ "$(nproc)" -gt 1 ] || lanes=1
+if [ "$lanes" = 1 ] || [ ${#first[@]} = 0 ] || [ ${#second[@]} = 0 ]; then
+    first=("${parts[@]}")
+    second=()
+    cpus=${CPUS:-2}
+else
+    cpus=${CPUS:-1}
+fi
+echo "system-test: booting (software emulation takes its time; a scenario starts after about half a minute)"
+code=0
+: >"$verdicts"
+lane "${first[@]}" &
+running=($!)
+if [ ${#second[@]} -gt 0 ]; then
+    lane "${second[@]}" &
+    running+=($!)
+fi
+for player in "${running[@]}"; do wait "$player" || code=$?; done
+read -r passed failed < <(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$verdicts")
 echo "system-test: $passed passed, $failed failed, $SECONDS s"
+[ "$code" = 0 ] || exit "$code"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
