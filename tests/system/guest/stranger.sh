@@ -8,7 +8,7 @@ cd /
 echo "=== BEGIN"
 step "USB devices appear: hidraw and an I2C bus" need_devices
 step "a venue with a DHCP server" need_venue
-step "the uplink has an address before anything is installed" need_internet
+step "the uplink has an address before anything is installed" need_fresh_machine
 step "README: packages, address on the glass, three questions" stranger_installs
 step "the node is up, the LED green, doctor content" stranger_sees_all_is_well
 step "the guide: a disk for all nodes, which the node writes to" stranger_shares_disk
