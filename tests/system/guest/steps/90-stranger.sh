@@ -16,8 +16,11 @@ need_internet() {
     venue_leases --address=/connectivitycheck.gstatic.com/203.0.113.204
 }
 
+has_interface() { [ -e /sys/class/net/eth0 ]; }
+
 # The image has more than a fresh Debian: with snmpd there would be a fourth question.
 need_fresh_machine() {
+    wait_for 60 "an interface" has_interface
     dpkg --purge snmpd
     need_internet
 }
@@ -166,6 +169,7 @@ stranger_packs_up() {
 # The node. It is on before the head has anything to offer.
 node_asks_for_address() {
     hostname rpi1
+    wait_for 60 "an interface" has_interface
     ip link set eth0 up
     systemd-run --quiet --unit=lease busybox udhcpc -f -i eth0 -T 2 -A 3 -x hostname:rpi1 -s "$here/guest/udhcpc.sh"
     mkdir -p /etc/dropbear
