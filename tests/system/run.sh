@@ -5,13 +5,15 @@
 #
 #   packages     the packages in Debian 13: first start, setup, each service, upgrade, removal, purge
 #   packages-12  the same in Debian 12
+#   stranger     README and the guide, typed on a head (Debian 13), with a node that is a machine too: from the package to SAFE TO UNPLUG
 #   cuts         power cuts at random moments in Debian 13: the machine is killed while it writes, and booted again
 #   machine      everything else; what STEP... without a part picks from
 #
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
 #   CUTS=5                    power cuts
 #   ACCEL=kvm                 software emulation is the default: KVM inside a virtual machine may hang
-#   CPUS=2  LIMIT=2400        the guests' CPUs; seconds after which the host gives up
+#   LANES=2                   parts that are played at once, if there are as many; 1 where the machine has one processor
+#   CPUS=1  LIMIT=2400        the guests' CPUs, 2 with a single lane; seconds after which the host gives up
 #   KEEP=DIR                  keep the logs there
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,36 +22,45 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramblegate-system-test
 cargo=${CARGO:-cargo}
 target=${CARGO_TARGET_DIR:-target}
 deadline=$((SECONDS + ${LIMIT:-2400}))
-passed=0
-failed=0
 
 parts=()
 steps=()
 for word in "$@"; do
     case $word in
-    packages | packages-12 | cuts | machine) parts+=("$word") ;;
+    packages | packages-12 | stranger | cuts | machine) parts+=("$word") ;;
     *) steps+=("$word") ;;
     esac
 done
 if [ ${#parts[@]} = 0 ]; then
     parts=(machine)
-    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 cuts machine)
+    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts machine)
 fi
 wanted() { [ ${#steps[@]} = 0 ] || [[ " ${steps[*]} " == *" $1 "* ]]; }
 
 work=$(mktemp -d)
 machine=
+machines=()
+# Each line of it has how many steps passed and how many failed.
+verdicts=$work/verdicts
+verdict() { echo "$1 $2" >>"$verdicts"; }
+# At once, as when the plug is pulled.
+stop_machines() {
+    for machine in "${machines[@]}"; do
+        kill -KILL "$machine" 2>/dev/null || true
+        wait "$machine" 2>/dev/null || true
+    done
+    machine=""
+    machines=()
+}
 cleanup() {
-    stop_machine
+    local player
+    # Those that play parts stop their machines.
+    for player in "$work"/*.player; do
+        [ ! -e "$player" ] || kill -TERM "$(cat "$player")" 2>/dev/null || true
+    done
+    wait
     if [ -n "${KEEP:-}" ]; then mkdir -p "$KEEP"; cp "$work"/*.log "$KEEP/" || true; fi
     rm -rf "$work"
-}
-# At once, as when the plug is pulled.
-stop_machine() {
-    [ -n "$machine" ] || return 0
-    kill -KILL "$machine" 2>/dev/null || true
-    wait "$machine" 2>/dev/null || true
-    machine=
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -70,7 +81,7 @@ fi
 
 # The packages, and the same ones again as a later version: only their heads differ.
 mkdir -p "$work/disk/debs" "$work/disk/later"
-if [[ " ${parts[*]} " == *" packages"* || " ${parts[*]} " == *" cuts "* ]]; then
+if [ "${parts[*]}" != machine ]; then
     BUILT=$(dirname "$binary") OUT=$work/disk/debs packaging/deb.sh >/dev/null
     for deb in "$work"/disk/debs/*.deb; do
         dpkg-deb -R "$deb" "$work/deb"
@@ -101,18 +112,23 @@ kvm) accel=(-accel kvm -cpu host) ;;
 *) accel=(-accel "tcg,thread=multi" -cpu max) ;;
 esac
 
-# usage: boot SCENARIO RELEASE NAME DISK: a machine, with its file system on DISK, which may end in options of -drive. What it prints is in
-# $result from now on.
+# usage: boot SCENARIO RELEASE NAME DISK [OPTION...]: a machine, with its file system on DISK, which may end in options of -drive, and
+# further options of QEMU. What it prints is in $result from now on. What the guest has had written is in the file when QEMU is killed;
+# that the host has it on its own disk (cache=unsafe: no fsync) matters to nothing here.
+# The kernel's check of the timer (no_timer_check) counts ticks, which a busy host delays: it would panic.
 boot() {
-    result=$work/$3.log console=$work/$3.console.log shown=0
+    local scenario=$1 release=$2 name=$3 disk=$4
+    shift 4
+    result=$work/$name.log console=$work/$name.console.log shown=0
     : >"$result"
-    nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "${CPUS:-2}" -m 1024 -nodefaults -display none \
-        -kernel "$cache/$2/vmlinuz" -initrd "$cache/$2/initrd" \
-        -append "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 panic=0 system-test=$1" \
-        -drive "if=none,id=root,format=raw,file=$4" -device virtio-blk-pci,drive=root \
+    nice qemu-system-x86_64 -M q35 "${accel[@]}" -smp "$cpus" -m 1024 -nodefaults -display none \
+        -kernel "$cache/$release/vmlinuz" -initrd "$cache/$release/initrd" \
+        -append "console=ttyS0 quiet no_timer_check systemd.show_status=0 net.ifnames=0 panic=0 system-test=$scenario" \
+        -drive "if=none,id=root,format=raw,cache=unsafe,file=$disk" -device virtio-blk-pci,drive=root \
         -drive "file=$work/disk.tar,if=none,id=disk,format=raw,readonly=on" -device virtio-blk-pci,drive=disk \
-        -serial "file:$console" -serial "file:$result" >"$work/$3.qemu.log" 2>&1 &
+        -serial "file:$console" -serial "file:$result" "$@" >"$work/$name.qemu.log" 2>&1 &
     machine=$!
+    machines+=("$machine")
 }
 
 show() {
@@ -143,10 +159,7 @@ follow() {
 
 # usage: count; adds the scenario's verdicts
 count() {
-    local verdict p f
-    verdict=$(tr -d '\r' <"$result" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
-    read -r p f <<<"$verdict"
-    passed=$((passed + p)) failed=$((failed + f))
+    tr -d '\r' <"$result" | sed -n 's/^=== END \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' >>"$verdicts"
 }
 
 # usage: play_packages PART
@@ -157,7 +170,7 @@ play_packages() {
     boot packages "$release" "$1" "$cache/$release/root.ext4,snapshot=on"
     follow END
     count
-    stop_machine
+    stop_machines
 }
 
 # The machine is killed at some moment while its disk is written to, and has to be whole after the next boot. The first boot installs.
@@ -171,23 +184,74 @@ play_cuts() {
         moment=$((RANDOM % 15000))
         if [ "$number" -lt "${CUTS:-5}" ]; then
             sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
-            stop_machine
+            stop_machines
             echo "system-test: power cut $((number + 1)), $moment ms after it began to write: $(tr -d '\r' <"$result" | sed -n 's/^=== writing: //p' | tail -n 1)"
         fi
-        stop_machine
+        stop_machines
     done
     rm -f "$work/cuts.ext4"
+}
+
+# usage: plugged_in NAME PEER MAC: options for a network interface, and the cable from it to that of another machine
+plugged_in() {
+    cable=(-netdev "dgram,id=cluster,local.type=unix,local.path=$work/$1.cable,remote.type=unix,remote.path=$work/$2.cable"
+        -device "virtio-net-pci,netdev=cluster,mac=$3,romfile=")
+}
+
+# usage: unmounted IMAGE: the file system was unmounted when its machine ended
+unmounted() { dumpe2fs -h "$1" 2>/dev/null | grep -E '^Filesystem (state|features):' | tr '\n' ' ' | grep -v needs_recovery; }
+
+# usage: play_stranger: the node is on first. At the end both machines have ended by themselves.
+play_stranger() {
+    local node head node_result cable early=""
+    echo "system-test: a stranger with two machines"
+    cp --sparse=always "$cache/trixie/root.ext4" "$work/stranger.ext4"
+    truncate -s 64M "$work/shared.ext4"
+    mke2fs -q -t ext4 "$work/shared.ext4"
+    plugged_in node head b8:27:eb:00:00:01
+    boot node trixie stranger-node "$cache/trixie/root.ext4,snapshot=on" "${cable[@]}"
+    node=$machine node_result=$result
+    plugged_in head node 52:54:00:00:00:01
+    boot stranger trixie stranger "$work/stranger.ext4" "${cable[@]}" \
+        -drive "file=$work/shared.ext4,if=none,id=shared,format=raw,cache=unsafe" -device virtio-blk-pci,drive=shared
+    head=$machine
+    follow END
+    count
+    for _ in $(seq 1500); do
+        if [ -z "$early" ] && grep -q '^|SAFE TO UNPLUG' "$result" && kill -0 "$node" 2>/dev/null; then early=yes; fi
+        if ! kill -0 "$head" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+    host_step "SAFE TO UNPLUG is the last text on the glass" '^|SAFE TO UNPLUG' "$(tr -d '\r' <"$result" | grep '^|' | tail -n 1)"
+    if kill -0 "$node" 2>/dev/null || [ -n "$early" ]; then early=on; else early=off; fi
+    host_step "the node was off before that" off "$early"
+    if kill -0 "$head" 2>/dev/null; then early=on; else early=off; fi
+    host_step "the head is off" off "$early"
+    stop_machines
+    host_step "its own file system was unmounted" "state: *clean" "$(unmounted "$work/stranger.ext4")"
+    host_step "and the shared disk" "state: *clean" "$(unmounted "$work/shared.ext4")"
+    host_step "with the node's file on it" "from rpi1" "$(debugfs -R 'cat /work/note' "$work/shared.ext4" 2>/dev/null)"
+    tr -d '\r' <"$result" | sed -n 's/^=== said: \(from Enter to the address.*\)/      \1/p'
+    result=$node_result shown=0
+    if grep -q '^=== END' "$result"; then
+        show
+        count
+    else
+        show
+        verdict 0 1
+        echo "FAIL  the node did not get to its end"
+    fi
 }
 
 # pictures FROM TO: what the LCD showed between two markers
 pictures() { tr -d '\r' <"$result" | sed -n "/^=== $1/,/^=== $2/p" | grep '^|' || true; }
 host_step() {
     if grep -q "$2" <<<"$3"; then
-        passed=$((passed + 1))
+        verdict 1 0
         echo "PASS  $1"
     else
-        failed=$((failed + 1))
-        printf 'FAIL  %s; the LCD showed:\n%s\n' "$1" "$(tail -n 5 <<<"$3")"
+        verdict 0 1
+        printf 'FAIL  %s; there was:\n%s\n' "$1" "$(tail -n 5 <<<"$3")"
     fi
 }
 
@@ -201,7 +265,7 @@ play_machine() {
         if ! wanted power_off || ! kill -0 "$machine" 2>/dev/null; then break; fi
         sleep 0.5
     done
-    stop_machine
+    stop_machines
     if wanted reboot; then
         host_step "at the reboot the panel says RESTARTING" '^|RESTARTING' "$(pictures REBOOT BEGIN)"
     fi
@@ -211,13 +275,53 @@ play_machine() {
     fi
 }
 
-echo "system-test: booting (software emulation takes its time; a scenario starts after about half a minute)"
+# usage: lane PART...: these parts, one after the other. What each prints begins with its name.
+lane() {
+    local part
+    for part in "$@"; do
+        (
+            echo "$BASHPID" >"$work/$part.player"
+            trap 'stop_machines; rm -f "$work/$part.player"' EXIT
+            trap 'exit 130' INT TERM
+            case $part in
+            packages*) play_packages "$part" ;;
+            stranger) play_stranger ;;
+            cuts) play_cuts ;;
+            machine) play_machine ;;
+            esac
+        ) 2>&1 | sed -u "s/^/$part: /"
+    done
+}
+
+# `machine` and `cuts` take about as long as the rest.
+first=()
+second=()
 for part in "${parts[@]}"; do
     case $part in
-    packages*) play_packages "$part" ;;
-    cuts) play_cuts ;;
-    machine) play_machine ;;
+    machine | cuts) second+=("$part") ;;
+    *) first+=("$part") ;;
     esac
 done
+lanes=${LANES:-2}
+[ "$(nproc)" -gt 1 ] || lanes=1
+if [ "$lanes" = 1 ] || [ ${#first[@]} = 0 ] || [ ${#second[@]} = 0 ]; then
+    first=("${parts[@]}")
+    second=()
+    cpus=${CPUS:-2}
+else
+    cpus=${CPUS:-1}
+fi
+echo "system-test: booting (software emulation takes its time; a scenario starts after about half a minute)"
+code=0
+: >"$verdicts"
+lane "${first[@]}" &
+running=($!)
+if [ ${#second[@]} -gt 0 ]; then
+    lane "${second[@]}" &
+    running+=($!)
+fi
+for player in "${running[@]}"; do wait "$player" || code=$?; done
+read -r passed failed < <(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$verdicts")
 echo "system-test: $passed passed, $failed failed, $SECONDS s"
+[ "$code" = 0 ] || exit "$code"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

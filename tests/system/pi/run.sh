@@ -6,6 +6,7 @@
 #
 #   BRAMBLEGATE_BINARY=FILE   this program for arm64 in place of building it
 #   ANOTHER=FILE              another build, started in turn with it: which one shows its first text sooner?
+#   ANOTHER_MODULES=FILE      what is loaded before that build's unit, if it is another list
 #   LIMIT=240                 seconds after which the host gives up
 #   KEEP=DIR                  keep console and trace there
 set -euo pipefail
@@ -63,7 +64,10 @@ add_libraries() {
     done
 }
 add "$program" bramblegate
-[ -z "${ANOTHER:-}" ] || add "$ANOTHER" another
+if [ -n "${ANOTHER:-}" ]; then
+    add "$ANOTHER" another
+    install -m 644 "${ANOTHER_MODULES:-systemd/bramblegate.modules-load}" "$root/etc/modules-load.d/another.conf"
+fi
 add_libraries "$root/usr/sbin/dnsmasq"
 install -m 755 "$here/init" "$root/init"
 install -m 755 "$here/port" "$here/lease" "$root/etc/"

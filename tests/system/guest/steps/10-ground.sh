@@ -35,14 +35,29 @@ plug_into() {
     ip -n "$2" link set port up
 }
 
-need_networks() {
-    local namespace
-    for namespace in venue switch node worker; do ip netns add "$namespace"; done
+need_venue() {
+    ip netns add venue
     ip link add eth1 type veth peer name port netns venue
     venue ip address add 10.99.0.1/24 dev port
     venue ip address add 203.0.113.80/32 dev lo
     venue ip link set lo up
     venue ip link set port up
+    mkdir -p /run/www
+    printf online >/run/www/ok
+    systemd-run --quiet --unit=venue-web -p NetworkNamespacePath=/run/netns/venue \
+        busybox httpd -f -p 203.0.113.80:80 -h /run/www
+    # The DHCP client is the distribution's: systemd-networkd, on the uplink only.
+    mkdir -p /run/systemd/network
+    printf '[Match]\nName=eth1\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n' >/run/systemd/network/10-uplink.network
+    systemctl restart systemd-networkd.service
+}
+
+need_networks() {
+    local namespace
+    mkdir -p /run/systemd/network
+    printf '[Match]\nName=eth0\n[Link]\nUnmanaged=yes\n' >/run/systemd/network/10-cluster.network
+    need_venue
+    for namespace in switch node worker; do ip netns add "$namespace"; done
     # The cluster: a switch with the head, a node that has its address by itself, and one that asks for one.
     ip -n switch link add switch type bridge
     ip -n switch link set switch up
@@ -57,15 +72,6 @@ need_networks() {
     mkdir -p /run/nodes/worker /run/nodes/newcomer
     touch /etc/resolv.conf /run/nodes/worker/resolv.conf /run/nodes/newcomer/resolv.conf
     ln -sfn /run/nodes /etc/netns
-    mkdir -p /run/www
-    printf online >/run/www/ok
-    systemd-run --quiet --unit=venue-web -p NetworkNamespacePath=/run/netns/venue \
-        busybox httpd -f -p 203.0.113.80:80 -h /run/www
-    # The DHCP client is the distribution's: systemd-networkd, on the uplink only.
-    mkdir -p /run/systemd/network
-    printf '[Match]\nName=eth1\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n' >/run/systemd/network/10-uplink.network
-    printf '[Match]\nName=eth0\n[Link]\nUnmanaged=yes\n' >/run/systemd/network/10-cluster.network
-    systemctl restart systemd-networkd.service
 }
 
 need_installation() {

@@ -25,12 +25,12 @@ panel_without_lease() {
 
 lcd_has_words() { [[ "$(lcd '.rows[0]')" =~ ^(SEARCHING|NO\ DHCP|NO\ CABLE|NO\ UPLINK) ]]; }
 
-# The venue gives the uplink an address.
+# usage: venue_leases [OPTION...]: the venue gives the uplink an address; options are those of its dnsmasq
 venue_leases() {
     systemd-run --quiet --unit=venue-dhcp -p NetworkNamespacePath=/run/netns/venue -p PrivateTmp=yes \
         dnsmasq --keep-in-foreground --conf-file=/dev/null --no-ping --interface=port --bind-interfaces \
         --dhcp-authoritative --dhcp-range=10.99.0.100,10.99.0.199,1h --dhcp-leasefile=/tmp/leases --log-dhcp \
-        --no-resolv --no-hosts --address=/www.example/203.0.113.80
+        --no-resolv --no-hosts --address=/www.example/203.0.113.80 "$@"
     networkctl reconfigure eth1
     wait_for 40 "a lease" have_lease
 }

@@ -39,7 +39,11 @@ need_packages() {
     find /etc/systemd/system -type d -empty -delete
     everything >/run/files.before
     network >/run/network.before
-    dpkg -i "$here"/debs/*.deb
+    # As `dpkg -i` in two steps, and between them an event of a device: udevd reads the rules before their group is there.
+    dpkg --unpack "$here"/debs/*.deb
+    sleep 3 # udevd looks for other rules at most that often
+    udevadm trigger --settle --sysname-match=null
+    dpkg --configure --pending
     expect "installed" 5 "$(dpkg-query -W -f '${db:Status-Status}\n' 'bramblegate*' | grep -cx installed)"
     wait_for 60 "the gateway is up" is_active
     expect "enabled" enabled "$(systemctl is-enabled bramblegate.service)"

@@ -99,11 +99,16 @@ impl Shares {
             modules => format!("{}: {}", modules.len(), modules.join(" ")),
         };
         println!("kernel modules loaded during the first start: {modules}");
+        self.print_starts();
+    }
+
+    fn print_starts(&self) {
         let mut names: Vec<&String> = self.again.iter().map(|(name, _)| name).collect();
         names.sort();
         names.dedup();
-        for name in names {
-            let times = self.again.iter().filter(|(program, _)| program == name);
+        let mut medians = Vec::new();
+        for name in &names {
+            let times = self.again.iter().filter(|(program, _)| program == *name);
             let mut times: Vec<Duration> = times.map(|(_, time)| *time).collect();
             times.sort();
             if let (Some(least), Some(most)) = (times.first(), times.last()) {
@@ -113,7 +118,11 @@ impl Shares {
                     least.as_secs_f64(),
                     most.as_secs_f64()
                 );
+                medians.push((name.as_str(), times[times.len() / 2].as_secs_f64()));
             }
+        }
+        if let [("another", another), ("bramblegate", this)] = medians[..] {
+            println!("this build's first text after {:.2} of the other's time", this / another);
         }
     }
 }
