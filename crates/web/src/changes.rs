@@ -28,8 +28,8 @@ impl HealthChanges {
 
     /// Returns whether two states differ in the health of a node, or in which nodes there are.
     pub fn differ(before: &Snapshot, after: &Snapshot) -> bool {
-        let of = |node: &Node| (node.name.clone(), node.health.clone());
-        !before.nodes.iter().map(of).eq(after.nodes.iter().map(of))
+        let alike = |(old, new): (&Node, &Node)| old.name == new.name && old.health == new.health;
+        before.nodes.len() != after.nodes.len() || !before.nodes.iter().zip(&after.nodes).all(alike)
     }
 
     /// Counts the nodes whose health differs. What there is no more is forgotten: names that come

@@ -86,7 +86,7 @@ impl Drop for Guest {
 
 /// Returns what counts as one peer: an IPv4 address, or the /64 of an IPv6 one, of which a single
 /// computer has all addresses (RFC 4291, section 2.5.1).
-fn network(from: IpAddr) -> IpAddr {
+pub fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
         four @ IpAddr::V4(_) => four,

@@ -12,13 +12,15 @@ use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
+use crate::guests::network;
+
 /// A session ends after so long without an order or a page.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// … and after so long in any case.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
 /// Sessions at the same time; the one that was idle longest makes room.
 const SESSIONS: usize = 32;
-/// Wrong passwords from one address, and from all, within [`WINDOW`].
+/// Wrong passwords from one peer ([`network`]), and from all, within [`WINDOW`].
 const TRIES: usize = 5;
 const TRIES_ALL: usize = 30;
 const WINDOW: Duration = Duration::from_secs(60);
@@ -79,6 +81,7 @@ impl Sessions {
     /// # Errors
     /// There were too many wrong ones.
     pub fn begin_try(&mut self, from: IpAddr, now: Instant) -> Result<(), Refused> {
+        let from = network(from);
         self.wrong.retain(|(_, at)| now.saturating_duration_since(*at) < WINDOW);
         let own = self.wrong.iter().filter(|(address, _)| *address == from).count();
         if own >= TRIES || self.wrong.len() >= TRIES_ALL {
@@ -93,6 +96,7 @@ impl Sessions {
     /// # Errors
     /// There is no randomness.
     pub fn open(&mut self, from: IpAddr, now: Instant) -> Result<String, Refused> {
+        let from = network(from);
         self.wrong.retain(|(address, _)| *address != from);
         let (token, csrf) = (random()?, random()?);
         if self.open.len() >= SESSIONS {
@@ -199,6 +203,12 @@ mod tests {
         assert_eq!(tried, TRIES_ALL - TRIES);
         assert_eq!(sessions.begin_try(HOME, now + WINDOW), Ok(()));
         assert_eq!(sessions.wrong.len(), 1, "what is older than a minute is forgotten");
+        // One computer has all addresses of its /64: it does not take everybody's tries.
+        let later = now + 3 * WINDOW;
+        let v6 = |last: u16| format!("fd12:3456:789a:1::{last:x}").parse().unwrap();
+        let tried = (1..100).filter(|last| sessions.begin_try(v6(*last), later).is_ok()).count();
+        assert_eq!(tried, TRIES);
+        assert_eq!(sessions.begin_try(HOME, later), Ok(()));
     }
 
     #[test]

@@ -7,18 +7,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{self, Write};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use bramblegate_api::client::Known;
 use bramblegate_api::status::{
-    DeviceState, DhcpStatus, NodeHealth, Rule, Severity, Share, Snapshot,
+    DeviceState, DhcpStatus, NodeHealth, Rule, Severity, Share, Snapshot, Uplink,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeLabelValue,
+    EncodeMetric, LabelValueEncoder,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -115,46 +116,66 @@ struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
     /// Writes a family of gauges; `name` without the program's own.
-    fn gauge<S: EncodeLabelSet + Eq + Hash, V: EncodeGaugeValue>(
+    fn gauge<S: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
         series: impl IntoIterator<Item = (S, V)>,
     ) -> fmt::Result {
-        let series = series.into_iter().map(|(s, v)| (s, ConstGauge::new(v))).collect();
+        let series = series.into_iter().map(|(s, v)| (s, ConstGauge::new(v)));
         self.family(&format!("bramblegate_{name}"), help, MetricType::Gauge, series)
     }
 
     /// Writes a family of counters; the format adds `_total`.
-    fn counter<S: EncodeLabelSet + Eq + Hash, V: EncodeCounterValue>(
+    fn counter<S: EncodeLabelSet, V: EncodeCounterValue>(
         &mut self,
         name: &str,
         help: &str,
         series: impl IntoIterator<Item = (S, V)>,
     ) -> fmt::Result {
-        let series = series.into_iter().map(|(s, v)| (s, ConstCounter::new(v))).collect();
+        let series = series.into_iter().map(|(s, v)| (s, ConstCounter::new(v)));
         self.family(&format!("bramblegate_{name}"), help, MetricType::Counter, series)
     }
 
-    /// Writes a family; of series with the same labels the first one alone.
-    fn family<S: EncodeLabelSet + Eq + Hash, M: EncodeMetric>(
+    /// Writes a family whose series have different labels ([`distinct`]).
+    fn family<S: EncodeLabelSet, M: EncodeMetric>(
         &mut self,
         name: &str,
         help: &str,
         kind: MetricType,
-        series: Vec<(S, M)>,
+        series: impl IntoIterator<Item = (S, M)>,
     ) -> fmt::Result {
-        if series.is_empty() {
+        let mut series = series.into_iter().peekable();
+        if series.peek().is_none() {
             return Ok(());
         }
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        let mut written = HashSet::with_capacity(series.len());
-        for (labels, metric) in &series {
-            if written.insert(labels) {
-                metric.encode(family.encode_family(labels)?)?;
-            }
+        for (labels, metric) in series {
+            metric.encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+/// Returns those that differ in what their series are labelled by; of several alike the first one.
+fn distinct<'a, T, K: Eq + Hash>(all: &'a [T], label: impl Fn(&'a T) -> K) -> Vec<&'a T> {
+    let mut labels = HashSet::with_capacity(all.len());
+    all.iter().filter(|one| labels.insert(label(one))).collect()
+}
+
+/// The value of a label, written as it is displayed.
+struct Shown<'a>(&'a dyn fmt::Display);
+
+impl EncodeLabelValue for Shown<'_> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        write!(encoder, "{}", self.0)
+    }
+}
+
+impl<'a> Shown<'a> {
+    /// Returns the value of a label that is empty without one.
+    fn or_empty(value: Option<&'a impl fmt::Display>) -> Self {
+        value.map_or(Self(&""), |value| Self(value))
     }
 }
 
@@ -164,8 +185,8 @@ type NoLabels = [(&'static str, &'static str); 0];
 /// Writes what clients of Prometheus report of their own process, by the names that all of them
 /// use (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
-    let cpu: Vec<(NoLabels, _)> =
-        process.cpu_seconds.map(|seconds| ([], ConstCounter::new(seconds))).into_iter().collect();
+    let cpu =
+        process.cpu_seconds.map(|seconds| -> (NoLabels, _) { ([], ConstCounter::new(seconds)) });
     let help = "CPU time that the status page's process has used.";
     out.family("process_cpu_seconds", help, MetricType::Counter, cpu)?;
     for (name, help, value) in [
@@ -175,8 +196,7 @@ fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
         ("process_open_fds", "File descriptors that it has open.", process.open_fds),
         ("process_max_fds", "File descriptors that it may have open.", process.max_fds),
     ] {
-        let value: Vec<(NoLabels, _)> =
-            value.map(|value| ([], ConstGauge::new(value))).into_iter().collect();
+        let value = value.map(|value| -> (NoLabels, _) { ([], ConstGauge::new(value)) });
         out.family(name, help, MetricType::Gauge, value)?;
     }
     Ok(())
@@ -191,63 +211,55 @@ fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     // A word that a newer daemon has added is no number; none is better than a wrong one.
     let severity = level.map(|level| -> (NoLabels, f64) { ([], level as f64) });
     out.gauge("severity", "0 ok, 1 notice, 2 warning, 3 fault: what the LED shows.", severity)?;
-    // Two alerts of one code and subject are one series.
-    let alerts: BTreeSet<(&str, &str, String, bool)> = snapshot
-        .alerts
-        .iter()
-        .map(|alert| {
-            let subject = alert.subject.as_deref().unwrap_or_default();
-            (&*alert.code, subject, alert.severity.to_string(), alert.acknowledged)
-        })
-        .collect();
-    let alerts = alerts.iter().map(|(code, subject, severity, acknowledged)| {
-        let acknowledged = if *acknowledged { "true" } else { "false" };
+    let alerts = distinct(&snapshot.alerts, |alert| {
+        let subject = alert.subject.as_deref().unwrap_or_default();
+        (&alert.code, subject, &alert.severity, alert.acknowledged)
+    });
+    let alerts = alerts.into_iter().map(|alert| {
         let labels = [
-            ("code", *code),
-            ("subject", *subject),
-            ("severity", severity),
-            ("acknowledged", acknowledged),
+            ("code", Shown(&alert.code)),
+            ("subject", Shown::or_empty(alert.subject.as_ref())),
+            ("severity", Shown(&alert.severity)),
+            ("acknowledged", Shown(&alert.acknowledged)),
         ];
         (labels, 1_u64)
     });
     out.gauge("alert", "1 while the alert stands.", alerts)
 }
 
-fn uplinks(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let name =
-        |interface: &Option<bramblegate_api::Text>| interface.as_deref().unwrap_or("").to_owned();
-    let uplinks = &snapshot.uplinks;
+fn uplinks<'a>(out: &mut Out<'_>, snapshot: &'a Snapshot) -> fmt::Result {
+    let name = |uplink: &'a Uplink| uplink.interface.as_deref().unwrap_or_default();
+    let uplinks = distinct(&snapshot.uplinks, name);
     let info = uplinks.iter().map(|uplink| {
-        let address = uplink.address.map(|address| address.to_string()).unwrap_or_default();
         let labels = [
-            ("interface", name(&uplink.interface)),
-            ("address", address),
-            ("state", uplink.state.to_string()),
-            ("venue", uplink.venue.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("interface", Shown::or_empty(uplink.interface.as_ref())),
+            ("address", Shown::or_empty(uplink.address.as_ref())),
+            ("state", Shown(&uplink.state)),
+            ("venue", Shown::or_empty(uplink.venue.as_ref())),
         ];
         (labels, 1_u64)
     });
     out.gauge("uplink_info", "What each uplink is like.", info)?;
     let active = uplinks.iter().map(|uplink| {
         let active = uplink.interface == snapshot.uplink.interface;
-        ([("interface", name(&uplink.interface))], u64::from(active))
+        ([("interface", name(uplink))], u64::from(active))
     });
     out.gauge("uplink_active", "Whether the uplink carries the traffic.", active)?;
-    let leases = uplinks.iter().filter_map(|uplink| {
-        Some(([("interface", name(&uplink.interface))], uplink.lease_left_s?))
-    });
+    let leases = uplinks
+        .iter()
+        .filter_map(|uplink| Some(([("interface", name(uplink))], uplink.lease_left_s?)));
     out.gauge("uplink_lease_remaining_seconds", "Time that the address is valid for.", leases)?;
-    let late = uplinks.iter().filter_map(|uplink| {
-        Some(([("interface", name(&uplink.interface))], uplink.not_renewed_s?))
-    });
+    let late = uplinks
+        .iter()
+        .filter_map(|uplink| Some(([("interface", name(uplink))], uplink.not_renewed_s?)));
     out.gauge("uplink_lease_overdue_seconds", "Time for which a lease has not been renewed.", late)
 }
 
 fn traffic(out: &mut Out<'_>, traffic: &[(String, Traffic)]) -> fmt::Result {
-    let label = |name: &String| [("interface", name.clone())];
-    let received = traffic.iter().map(|(name, traffic)| (label(name), traffic.received));
+    let traffic = distinct(traffic, |(name, _)| name);
+    let received = traffic.iter().map(|(name, traffic)| ([("interface", name)], traffic.received));
     out.counter("uplink_receive_bytes", "Bytes that the uplink's interface received.", received)?;
-    let sent = traffic.iter().map(|(name, traffic)| (label(name), traffic.sent));
+    let sent = traffic.iter().map(|(name, traffic)| ([("interface", name)], traffic.sent));
     out.counter("uplink_transmit_bytes", "Bytes that the uplink's interface sent.", sent)?;
     let none: fn(u64) -> (NoLabels, u64) = |value| ([], value);
     out.gauge(
@@ -284,9 +296,9 @@ fn gateway(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
 }
 
 /// Writes what each rule has counted; the daemon reads that once a minute.
-fn rules(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let rules = &snapshot.rules;
-    let label = |rule: &Rule| [("chain", rule.chain.to_string()), ("rule", rule.rule.to_string())];
+fn rules<'a>(out: &mut Out<'_>, snapshot: &'a Snapshot) -> fmt::Result {
+    let rules = distinct(&snapshot.rules, |rule| (&rule.chain, &rule.rule));
+    let label = |rule: &'a Rule| [("chain", &*rule.chain), ("rule", &*rule.rule)];
     let packets = rules.iter().map(|rule| (label(rule), rule.packets));
     out.counter("rule_packets", "Packets that rules of the gateway's have matched.", packets)?;
     let bytes = rules.iter().map(|rule| (label(rule), rule.bytes));
@@ -353,14 +365,14 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     out.counter("lcd_errors", "Failed transfers to the display.", none(lcd.errors))
 }
 
-fn shares(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let shares = &snapshot.shares;
-    let name = |share: &Share| [("share", share.name.to_string())];
+fn shares<'a>(out: &mut Out<'_>, snapshot: &'a Snapshot) -> fmt::Result {
+    let shares = distinct(&snapshot.shares, |share| &share.name);
+    let name = |share: &'a Share| [("share", &*share.name)];
     let info = shares.iter().map(|share| {
         let labels = [
-            ("share", share.name.to_string()),
-            ("path", share.path.to_string()),
-            ("access", share.access.to_string()),
+            ("share", Shown(&share.name)),
+            ("path", Shown(&share.path)),
+            ("access", Shown(&share.access)),
         ];
         (labels, 1_u64)
     });
@@ -382,43 +394,46 @@ fn shares(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     out.gauge("share_clients", "Nodes that are connected to the NFS server now.", clients)
 }
 
+/// Counts of nodes by their health, in the order of [`NodeHealth::ALL`].
+type Counts = [u64; NodeHealth::ALL.len()];
+
 fn groups(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt::Result {
-    let healths = NodeHealth::ALL.map(|health| {
-        let count = snapshot.nodes.iter().filter(|node| node.health == health).count();
-        ([("health", health.name())], as_u64(count))
-    });
-    out.gauge("nodes", "Nodes by health.", healths)?;
-    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Counts> = BTreeMap::new();
     for node in &snapshot.nodes {
-        let group = node.group.as_deref().unwrap_or("");
-        for health in NodeHealth::ALL {
-            *counts.entry((group, health.name())).or_default() += u64::from(node.health == health);
+        let counts = groups.entry(node.group.as_deref().unwrap_or_default()).or_default();
+        for (health, count) in NodeHealth::ALL.iter().zip(counts) {
+            *count += u64::from(node.health == *health);
         }
     }
-    let names: BTreeSet<&str> = counts.keys().map(|(group, _)| *group).collect();
-    let series = counts
-        .into_iter()
-        .map(|((group, health), count)| ([("group", group), ("health", health)], count));
+    let healths = NodeHealth::ALL.iter().enumerate().map(|(place, health)| {
+        let count = groups.values().filter_map(|counts| counts.get(place)).sum::<u64>();
+        ([("health", health.name())], count)
+    });
+    out.gauge("nodes", "Nodes by health.", healths)?;
+    let series = groups.iter().flat_map(|(group, counts)| {
+        let label = move |health: &NodeHealth| [("group", *group), ("health", health.name())];
+        NodeHealth::ALL.iter().zip(counts).map(move |(health, count)| (label(health), *count))
+    });
     out.gauge("group_nodes", "Nodes of each group by health.", series)?;
-    let series = names.into_iter().map(|name| ([("group", name)], changes.of_group(name)));
+    let series = groups.keys().map(|name| ([("group", *name)], changes.of_group(name)));
     let help = "Changes of health of the nodes of each group since the page's server started.";
     out.counter("group_health_changes", help, series)
 }
 
 fn nodes(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt::Result {
-    let nodes = &snapshot.nodes;
+    let nodes = distinct(&snapshot.nodes, |node| &node.name);
     let up = nodes
         .iter()
         .map(|node| ([("node", &*node.name)], u64::from(node.health == NodeHealth::Up)));
     out.gauge("node_up", "Whether the node is up.", up)?;
     let info = nodes.iter().map(|node| {
         let labels = [
-            ("node", node.name.to_string()),
-            ("address", node.reached_at().map(|address| address.to_string()).unwrap_or_default()),
-            ("mac", node.mac.as_deref().unwrap_or_default().to_owned()),
-            ("group", node.group.as_deref().unwrap_or_default().to_owned()),
-            ("health", node.health.to_string()),
-            ("origin", node.origin.to_string()),
+            ("node", Shown(&node.name)),
+            ("address", Shown::or_empty(node.reached_at())),
+            ("mac", Shown::or_empty(node.mac.as_ref())),
+            ("group", Shown::or_empty(node.group.as_ref())),
+            ("health", Shown(&node.health)),
+            ("origin", Shown(&node.origin)),
         ];
         (labels, 1_u64)
     });

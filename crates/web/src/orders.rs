@@ -86,6 +86,7 @@ fn is_own_form(headers: &HeaderMap) -> bool {
 #[allow(missing_debug_implementations)]
 #[derive(Deserialize)]
 pub struct Login {
+    #[serde(default)]
     password: String,
 }
 
@@ -107,7 +108,10 @@ pub async fn log_in(
             ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
         }
         Err(refused) => {
-            log::line(format_args!("{peer} was not logged in: {refused}"));
+            // These two are not bounded: a loop of requests would fill the journal.
+            if !matches!(refused, Refused::TooMany | Refused::NoPassword) {
+                log::line(format_args!("{peer} was not logged in: {refused}"));
+            }
             let status = match refused {
                 Refused::TooMany => StatusCode::TOO_MANY_REQUESTS,
                 _ => StatusCode::FORBIDDEN,
@@ -156,9 +160,14 @@ async fn check(desk: &Arc<Desk>, from: IpAddr, password: String) -> Result<Strin
 }
 
 /// Ends the session.
-pub async fn log_out(State(site): State<Site>, headers: HeaderMap) -> Response {
+pub async fn log_out(
+    State(site): State<Site>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
     if let Some(token) = session(&headers).filter(|_| is_own_form(&headers)) {
         if site.desk.sessions().close(token) {
+            log::line(format_args!("{peer} has logged out"));
             site.desk.closed.send_replace(());
         }
     }
@@ -170,8 +179,10 @@ pub async fn log_out(State(site): State<Site>, headers: HeaderMap) -> Response {
 #[allow(missing_debug_implementations)]
 #[derive(Deserialize)]
 pub struct OrderForm {
+    #[serde(default)]
     order: String,
     node: Option<String>,
+    #[serde(default)]
     csrf: String,
 }
 
@@ -186,6 +197,11 @@ pub async fn order(
     let known = session(&headers)
         .is_some_and(|token| desk.sessions().may_order(token, &form.csrf, Instant::now()));
     if !known || !desk.admits(peer) || !is_own_form(&headers) {
+        // Who has no session could fill the journal.
+        if desk.csrf(&headers, peer).is_some() {
+            let shown = printable_line(&form.order);
+            log::line(format_args!("{peer} ordered: {shown}: refused, not by a form of the page"));
+        }
         // A page that lay open for too long, most often: it shows the log-in.
         let access = if desk.admits(peer) { Access::LogIn } else { Access::View };
         let why = |words: &Words| words.logged_out.to_owned();

@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode, Version};
@@ -333,6 +335,9 @@ async fn guard(
     answer
 }
 
+/// Why less is shown than there is.
+const CLOSED: &str = "This is not shown without a log-in. To show it, set in \
+                      /etc/bramblegate/bramblegate.toml on this head: [web] public = \"full\"\n";
 /// What everybody may ask for: the page says by itself that it shows nothing.
 const OPEN: [&str; 6] = ["/", "/page.css", "/page.js", "/healthz", "/login", "/logout"];
 
@@ -345,7 +350,7 @@ async fn look(
 ) -> Response {
     let sight = site.sight(request.headers(), peer);
     if sight == Sight::Nothing && !OPEN.contains(&request.uri().path()) {
-        return StatusCode::FORBIDDEN.into_response();
+        return (StatusCode::FORBIDDEN, CLOSED).into_response();
     }
     request.extensions_mut().insert(sight);
     next.run(request).await
@@ -400,7 +405,7 @@ async fn index(
     let headers = request.headers();
     if wants_text(headers) || request.uri().query() == Some("text") {
         if sight == Sight::Nothing {
-            return StatusCode::FORBIDDEN.into_response();
+            return (StatusCode::FORBIDDEN, CLOSED).into_response();
         }
         let text = plain::page(&site.seen(sight), SystemTime::now());
         return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response();
@@ -542,19 +547,23 @@ async fn measured(
 
 #[derive(Debug, Deserialize)]
 struct DiscoveryQuery {
-    port: Option<u16>,
+    port: Option<NonZeroU16>,
 }
 
 async fn discovered(
     State(site): State<Site>,
-    Query(query): Query<DiscoveryQuery>,
+    query: Result<Query<DiscoveryQuery>, QueryRejection>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
     // Nothing but addresses is in it.
     if sight != Sight::Full {
-        return StatusCode::FORBIDDEN.into_response();
+        return (StatusCode::FORBIDDEN, CLOSED).into_response();
     }
+    let Ok(Query(DiscoveryQuery { port })) = query else {
+        let why = "The port is a number from 1 to 65535: /sd?port=9100\n";
+        return (StatusCode::BAD_REQUEST, why).into_response();
+    };
     let made = site.now();
     let known = site.feed.known();
     // An empty list would take every target away; Prometheus keeps the last list after a failure.
@@ -565,7 +574,7 @@ async fn discovered(
     let Ok(place) = Arc::clone(&site.kept.discovering).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response();
     };
-    match site.kept.targets(made, &snapshot, query.port) {
+    match site.kept.targets(made, &snapshot, port.map(NonZeroU16::get)) {
         Ok(answer) => answer.respond_by("application/json", &headers, |list| in_place(list, place)),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

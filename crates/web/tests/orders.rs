@@ -32,6 +32,8 @@ struct Page {
     program: Child,
     url: String,
     orders: Receiver<String>,
+    /// what it writes for the journal
+    journal: Receiver<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -59,9 +61,14 @@ impl Page {
             line.unwrap().strip_prefix("the status page is at port ")?.parse().ok()
         });
         let port: u16 = port.expect("it prints its port");
-        std::thread::spawn(move || lines.for_each(drop));
-        let page =
-            Self { program, url: format!("http://127.0.0.1:{port}"), orders, _folder: folder };
+        let (into, journal) = channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = into.send(line);
+            }
+        });
+        let url = format!("http://127.0.0.1:{port}");
+        let page = Self { program, url, orders, journal, _folder: folder };
         let start = Instant::now();
         while page.curl("/healthz", &[]).0 != 200 {
             assert!(start.elapsed() < PATIENCE, "it does not find its daemon");
@@ -189,6 +196,55 @@ fn an_order_needs_the_password_the_pages_own_form_and_its_token() {
         over.contains("not logged in any more") && over.contains("type=\"password\""),
         "{over}"
     );
+}
+
+/// Who has ordered what, and from where; strangers cannot fill the journal.
+#[test]
+fn all_that_is_ordered_is_in_the_journal() {
+    let page = Page::start(&[]);
+    let reads = |line: &str| assert_eq!(page.journal.recv_timeout(PATIENCE).unwrap(), line);
+    assert_eq!(page.post("/orders", "order=drain&node=rpi1&csrf=x", &[]).0, 403, "a stranger");
+    assert_eq!(page.post("/login", "password=wrong", &[]).0, 403);
+    reads("127.0.0.1 was not logged in: this is not the password");
+    let cookie = page.log_in();
+    reads("127.0.0.1 has logged in");
+    let with = ["-H", cookie.as_str(), "-H", "Accept: text/html"];
+    let html = page.curl("/", &with).1;
+    let csrf = html.split("name=\"csrf\" value=\"").nth(1).expect("a form with a token");
+    let form = format!("order=drain&node=rpi1&csrf={}", csrf.split('"').next().unwrap());
+    assert_eq!(page.post("/orders", "order=drain&node=rpi1&csrf=x", &with).0, 403);
+    reads("127.0.0.1 ordered: drain: refused, not by a form of the page");
+    assert_eq!(page.curl("/orders", &[&["-d", &form][..], &with].concat()).0, 403, "no Origin");
+    reads("127.0.0.1 ordered: drain: refused, not by a form of the page");
+    assert_eq!(page.post("/orders", &form, &with).0, 303);
+    reads("127.0.0.1 ordered: drain rpi1: done");
+    assert_eq!(page.post("/logout", "", &with).0, 303);
+    reads("127.0.0.1 has logged out");
+    let tries: Vec<u16> = (0..20).map(|_| page.post("/login", "password=x", &[]).0).collect();
+    assert_eq!(tries.iter().filter(|code| **code == 403).count(), 5, "{tries:?}");
+    for _ in 0..5 {
+        reads("127.0.0.1 was not logged in: this is not the password");
+    }
+    let more = page.journal.recv_timeout(Duration::from_millis(500));
+    assert!(more.is_err(), "a loop of requests fills the journal: {more:?}");
+}
+
+/// What somebody asks wrongly is answered in words of the page, not of a library's.
+#[test]
+fn a_wrong_question_is_answered_by_how_to_ask() {
+    let page = Page::start(&[]);
+    for port in ["0", "65536", "-1", "http", ""] {
+        let (code, text) = page.curl(&format!("/sd?port={port}"), &[]);
+        assert!(code == 400 && text.ends_with(": /sd?port=9100\n"), "{port}: {text}");
+    }
+    assert_eq!(page.curl("/sd?port=65535", &[]).0, 200);
+    assert_eq!(page.post("/login", "", &[]).0, 403);
+    assert_eq!(page.post("/orders", "", &[]).0, 403);
+    let page = Page::start(&["--public", "off"]);
+    for path in ["/", "/metrics", "/sd?port=9100"] {
+        let (code, text) = page.curl(path, &[]);
+        assert!(code == 403 && text.ends_with("public = \"full\"\n"), "{path}: {text}");
+    }
 }
 
 #[test]

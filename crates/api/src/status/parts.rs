@@ -207,8 +207,8 @@ pub struct Node {
 impl Node {
     /// Returns the address at which it is reached: that of IPv4, else the first that it made for
     /// itself.
-    pub fn reached_at(&self) -> Option<IpAddr> {
-        self.address.or(self.addresses.first().copied())
+    pub fn reached_at(&self) -> Option<&IpAddr> {
+        self.address.as_ref().or(self.addresses.first())
     }
 }
 

@@ -245,7 +245,7 @@ fn element(node: &Node, detail: Detail, at: Option<SystemTime>, words: &Words) -
             li class={ "node " (health) } data-node=(node.name) data-health=(node.health) {
                 b { (node.name) } " " span.health { (shown) }
                 br; code { (address) }
-                @for address in node.addresses.iter().filter(|address| reached != Some(**address)) { br; code { (address) } }
+                @for address in node.addresses.iter().filter(|address| reached != Some(*address)) { br; code { (address) } }
                 @if let Some(rtt) = node.rtt_us { " " (words.number(&milliseconds(rtt))) }
                 @if let Some(since) = before(at, node.since_s) { br; small { (words.since) " " (moment(since)) } }
                 @if let Some(stage) = &node.stage { br; small { (stage) } }
