@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipnet::Ipv6Net;
 use rustix::net::{RecvFlags, recv};
@@ -142,7 +142,8 @@ impl Advertised {
     }
 }
 
-/// Advertises at a port until killed: at once, every few seconds, and when a host asks.
+/// Advertises at a port until killed: at once, every few seconds, and when a host asks. Prints when
+/// it did so first, in seconds since 1970.
 pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> {
     let doing = || while_doing(format!("cannot advertise at {port}"));
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).map_err(doing())?;
@@ -157,9 +158,10 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
     loop {
         if Instant::now() >= next {
             // A link-local address is tentative for a second or two.
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             match socket.send_to(&message, &to) {
                 Ok(_) if !ready => {
-                    println!("ready");
+                    println!("ready {:.6}", at.as_secs_f64());
                     ready = true;
                     next = Instant::now() + interval;
                 }
