@@ -82,6 +82,7 @@ pub const ALL: &[(&str, Story)] = &[
         "hall::translator_is_off_at_once_when_it_is_not_wanted",
         hall::translator_is_off_at_once_when_it_is_not_wanted,
     ),
+    ("hall::address_of_another_host_is_left_to_it", hall::address_of_another_host_is_left_to_it),
     (
         "hall::forwarding_of_the_translator_is_not_taken_for_the_owners",
         hall::forwarding_of_the_translator_is_not_taken_for_the_owners,
