@@ -44,7 +44,7 @@ pub fn measure() -> Result<Vec<Row>> {
             until("the port has its link-local address", has_link_local)?;
             times.push(online(&mut world)?);
         }
-        eprintln!("{detection}: {times:.2?}");
+        eprintln!("{figure}: {times:.2?}");
         let time = median(&times);
         let target = format!("<= {most} s");
         rows.push(Row::new(figure, time, "s").target(target, time <= most));
@@ -73,7 +73,7 @@ fn online(world: &mut World) -> Result<f64> {
 fn advertised() -> Result<f64> {
     let log = file("venue.router.log");
     let text = fs::read_to_string(&log).map_err(fail("the router's log"))?;
-    let at = text.lines().find_map(|line| line.strip_prefix("ready ")?.parse::<f64>().ok());
+    let at = text.lines().find_map(|line| line.strip_prefix("advertised ")?.parse::<f64>().ok());
     at.ok_or_else(|| Error(format!("the router's log has no time: {text}")))
 }
 
