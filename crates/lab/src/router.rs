@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipnet::Ipv6Net;
 use rustix::net::{RecvFlags, recv};
@@ -19,6 +19,10 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const INTERVAL: Duration = Duration::from_secs(3);
 /// … and so often by a router that floods.
 const FLOOD_INTERVAL: Duration = Duration::from_millis(10);
+/// A link-local address is tentative for a second or two.
+const NO_ADDRESS_YET: Duration = Duration::from_millis(20);
+/// `IFA_F_TENTATIVE` of linux/if_addr.h.
+const TENTATIVE: u32 = 0x40;
 /// A prefix's valid and preferred lifetimes, in seconds.
 const PREFIX_LIFETIME: u32 = 3600;
 
@@ -142,30 +146,33 @@ impl Advertised {
     }
 }
 
-/// Advertises at a port until killed: at once, every few seconds, and when a host asks.
+/// Advertises at a port until killed: as soon as it has a link-local address, every few seconds, and
+/// when a host asks. Prints when it did so first, in seconds since 1970.
 pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> {
     let doing = || while_doing(format!("cannot advertise at {port}"));
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).map_err(doing())?;
     socket.bind_device(Some(port.as_bytes())).map_err(doing())?;
     socket.set_multicast_hops_v6(255).map_err(doing())?;
     socket.set_multicast_if_v6(index).map_err(doing())?;
+    println!("ready");
     let to = SocketAddrV6::new(ALL_NODES, 0, 0, index).into();
     let mut message = advertised.message();
     let interval = if advertised.flood { FLOOD_INTERVAL } else { INTERVAL };
     let mut next = Instant::now();
-    let mut ready = false;
+    let (mut bound, mut first) = (false, true);
     loop {
+        // From another address hosts heed none (RFC 4861, section 6.1.2).
+        if let Some(own) = (!bound).then(|| link_local(port)).flatten() {
+            socket.bind(&SocketAddrV6::new(own, 0, 0, index).into()).map_err(doing())?;
+            bound = true;
+        }
         if Instant::now() >= next {
-            // A link-local address is tentative for a second or two.
-            match socket.send_to(&message, &to) {
-                Ok(_) if !ready => {
-                    println!("ready");
-                    ready = true;
-                    next = Instant::now() + interval;
-                }
-                Ok(_) => next = Instant::now() + interval,
-                Err(_) => next = Instant::now() + Duration::from_millis(100),
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let sent = bound && socket.send_to(&message, &to).is_ok();
+            if sent && std::mem::take(&mut first) {
+                println!("advertised {:.6}", at.as_secs_f64());
             }
+            next = Instant::now() + if sent { interval } else { NO_ADDRESS_YET };
         }
         if advertised.flood {
             vary(&mut message);
@@ -178,6 +185,19 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
             next = Instant::now();
         }
     }
+}
+
+/// Returns the link-local address of a port, once no other host has it.
+fn link_local(port: &str) -> Option<Ipv6Addr> {
+    let listed = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    listed.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = u128::from_str_radix(words.next()?, 16).ok().map(Ipv6Addr::from_bits)?;
+        // Between them index, length and scope.
+        let flags = u32::from_str_radix(words.nth(3)?, 16).ok()?;
+        let usable = address.is_unicast_link_local() && flags & TENTATIVE == 0;
+        (words.next() == Some(port) && usable).then_some(address)
+    })
 }
 
 /// Counts in the reachable time (RFC 4861, section 4.2), by minutes: no two messages are the same,

@@ -134,6 +134,36 @@ pub fn daemon_dies_and_no_packet_is_lost() -> Result<()> {
     })
 }
 
+/// The address that is translated with.
+fn address() -> Option<String> {
+    let state = fs::read_to_string(STATE).ok()?;
+    let (_, rest) = state.split_once(r#""address":""#)?;
+    rest.split_once('"').map(|(address, _)| address.to_owned())
+}
+
+/// The address works before the kernel knows that no other host has it. Where one has it, the next
+/// one is taken.
+pub fn address_of_another_host_is_left_to_it() -> Result<()> {
+    in_the_hall(|world| {
+        let taken = address().unwrap_or_default();
+        let held = |state: &str| {
+            must("head", &format!("ip -6 -o addr show dev eth1 to {taken} {state}"))
+                .is_ok_and(|text| text.contains(&taken))
+        };
+        until("no other host has it", || held("-tentative"))?;
+        world.clat().map(|clat| clat.signal("TERM")).transpose()?;
+        until("it is taken away", || !translates() && !held(""))?;
+        must("venue", &format!("ip addr add {taken}/64 dev lan0 nodad"))?;
+        world.start_clat()?;
+        let another = || address().is_some_and(|address| address != taken);
+        until("another address is taken", || another() && translates())?;
+        ensure("and the first one is given back", !held(""))?;
+        until("a node reaches the internet", reaches)?;
+        let setting = must("head", "cat /proc/sys/net/ipv6/conf/eth1/optimistic_dad")?;
+        ensure("the kernel's setting is as it was", setting.trim() == "0")
+    })
+}
+
 /// A hall that gives each host one address, by DHCPv6 alone (M flag).
 const SINGLE: &str = r#"
 purpose = "A hall with IPv6 only that gives each host one address"

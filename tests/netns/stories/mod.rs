@@ -73,11 +73,16 @@ pub const ALL: &[(&str, Story)] = &[
         "venue::translator_that_is_left_over_is_put_right",
         venue::translator_that_is_left_over_is_put_right,
     ),
+    (
+        "venue::nothing_leaves_by_a_translator_that_has_ended",
+        venue::nothing_leaves_by_a_translator_that_has_ended,
+    ),
     ("hall::nodes_of_ipv4_alone_load_their_page", hall::nodes_of_ipv4_alone_load_their_page),
     (
         "hall::translator_is_off_at_once_when_it_is_not_wanted",
         hall::translator_is_off_at_once_when_it_is_not_wanted,
     ),
+    ("hall::address_of_another_host_is_left_to_it", hall::address_of_another_host_is_left_to_it),
     (
         "hall::forwarding_of_the_translator_is_not_taken_for_the_owners",
         hall::forwarding_of_the_translator_is_not_taken_for_the_owners,

@@ -1,14 +1,15 @@
 //! Venues that change, and translators that outlive their program.
 
 use std::fs;
+use std::time::Duration;
 
 use bramblegate_lab::file::Action;
 use bramblegate_lab::inside::HOME;
-use bramblegate_lab::shell::must;
+use bramblegate_lab::shell::{exec, feed, must};
 use bramblegate_lab::{Result, World};
 
 use super::remedies::command_of;
-use super::scene::{alert, ensure, is, online, until};
+use super::scene::{alert, ensure, is, online, promptly, rules, until};
 
 const HALL: &str = r#"
 purpose = "A hall with IPv6 only and a NAT64"
@@ -56,5 +57,39 @@ pub fn translator_that_is_left_over_is_put_right() -> Result<()> {
         patiently("ours is ordered in its place", || order().is_some())?;
         must("head", &command_of(&left_over(world).unwrap_or_default())?)?;
         until("the alert is over", || left_over(world).is_none()).map(drop)
+    })
+}
+
+/// Counts what comes to the venue untranslated.
+const SEEN: &str = "table netdev seen {\nchain ipv4 {\ntype filter hook ingress device lan0 \
+                    priority 0\nip daddr 203.0.113.80 counter\n}\n}\n";
+
+/// Counts anew.
+fn count() -> Result<()> {
+    let _ = exec("venue", "nft delete table netdev seen");
+    feed("ip", &["netns", "exec", "venue", "nft", "-f", "-"], SEEN).map(drop)
+}
+
+/// Tries IPv4 from a node and from the head; returns whether the venue saw something of it.
+fn shows_ipv4() -> Result<bool> {
+    count()?;
+    exec("rpi1", "ping -c 4 -i 0.1 -W 1 203.0.113.80")?;
+    exec("head", "ping -c 4 -i 0.1 -W 1 203.0.113.80")?;
+    Ok(!must("venue", "nft list chain netdev seen ipv4")?.contains("packets 0 "))
+}
+
+/// A translator that is killed leaves its address and the way out of IPv4. Ours takes over, but not
+/// in this world: nothing shows at the venue all the same.
+pub fn nothing_leaves_by_a_translator_that_has_ended() -> Result<()> {
+    online(&format!("{HALL}{TRANSLATED}"), |world| {
+        patiently("another program translates", || is(world, "clat.state", "on"))?;
+        ensure("what it would take leaves by it", shows_ipv4()?)?;
+        world.act(&Action::TranslatorDies)?;
+        let held = || rules("head", "chain inet bramblegate left_over").is_ok();
+        let took = until("what it left is held back", held)?;
+        promptly("it is held back", took, Duration::from_millis(500))?;
+        ensure("nothing shows at the venue", !shows_ipv4()?)?;
+        must("head", "ip addr del 192.0.0.5/32 dev eth1")?;
+        until("there is nothing to hold back any more", || !held()).map(drop)
     })
 }

@@ -71,12 +71,17 @@ fn is_plugged(uplink: &UplinkView<'_>) -> bool {
 /// Returns the order for the translator; `None`: none is wanted.
 ///
 /// One is wanted where a venue has a NAT64 and no uplink has a way out for IPv4, or where the
-/// settings ask for it. A translator of another program is not doubled while it works.
+/// settings ask for it. A translator of another program is not doubled while it works. Where an
+/// address of IPv4 was offered, none is begun: connections would move a moment later. One that
+/// works goes on until then.
 fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let uplinks = facts.uplinks();
     let wanted = match settings.uplink.clat {
         Clat::Off => false,
-        Clat::Auto => !uplinks.iter().any(|uplink| has_ipv4(facts, uplink)),
+        Clat::Auto => {
+            let begun = facts.kernel().links().any(|link| link.name == clat::DEVICE);
+            !uplinks.iter().any(|uplink| has_ipv4(facts, uplink) || uplink.is_ipv4_coming && !begun)
+        }
         Clat::On => true,
     };
     if !wanted || is_translated(facts, &uplinks) {

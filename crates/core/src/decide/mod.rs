@@ -229,6 +229,9 @@ pub fn firewall_watch(settings: &Settings, facts: &Facts, own_port: u32) -> Fire
 fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> RulesetInput {
     let uplinks: Vec<String> =
         facts.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
+    // Only what was seen to end: by one that is silent the probe asks whether it works again.
+    let ended = facts.uplinks().into_iter().filter(|uplink| uplink.has_translator_ended);
+    let left_over: Vec<String> = ended.map(|uplink| uplink.link.name.clone()).collect();
     let port = facts.cluster_port().map(|link| link.name.clone());
     // A port that is named but not there yet is guarded from its first packet on.
     // So is the translator's: what a node sends by it before it is masqueraded would stay without
@@ -263,7 +266,12 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         bridges: facts.links().others().bridges.clone(),
         // One without an address sends nothing of the head's.
         unknown: facts.links().ports_without_role().map(|(link, _)| link.name.clone()).collect(),
-        flow_table_devices: port.iter().chain(&uplinks).cloned().collect(),
+        // Connections in the flow table pass no rule.
+        flow_table_devices: port
+            .iter()
+            .chain(uplinks.iter().filter(|name| !left_over.contains(name)))
+            .cloned()
+            .collect(),
         cluster_port: port,
         cluster_networks: placement.networks(),
         ipv6: placement.ipv6.map(|address| ClusterIpv6 {
@@ -274,6 +282,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
             .delegated
             .and_then(|(address, uplink)| Some((address.trunc(), name(uplink)?))),
         translated: !facts.forwarded_ipv6() && clat::translates(settings, facts),
+        left_over,
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: facts.vitals().ssh_ports.clone(),

@@ -5,10 +5,10 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use aya::Ebpf;
 use aya::maps::Array;
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact, qdisc_detach_program};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::{Ebpf, EbpfLoader};
 use bramblegate_clat::Prefix;
 
 use crate::refusal::{Refusal, chain};
@@ -94,7 +94,9 @@ impl Programs {
         object: Option<&Path>,
     ) -> Result<Self, Refusal> {
         let read = object.map(std::fs::read).transpose().map_err(|error| error.to_string())?;
-        let mut loaded = Ebpf::load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
+        // The object needs none of the kernel's types, of which there are some megabytes to read.
+        let mut loader = EbpfLoader::new();
+        let mut loaded = loader.btf(None).load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
         let map = loaded.map_mut("SETTINGS").ok_or_else(|| lacks("SETTINGS"))?;
         let mut map: Array<_, [u8; SETTINGS]> = Array::try_from(map).map_err(chain)?;
         map.set(0, settings.to_bytes(), 0).map_err(chain)?;

@@ -17,6 +17,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use bramblegate_api::Text;
 use bramblegate_api::clat::{Mode, ORDER, SYSCTLS_FILE, State};
@@ -30,7 +31,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use kernel::Attach;
 use network::Network;
 use orders::Orders;
-use plan::{Order, Plan};
+use plan::{Order, Plan, TRIES};
 use refusal::Refusal;
 use session::{Session, Ways};
 
@@ -39,7 +40,7 @@ const USAGE: u8 = 64;
 const SYSTEM: u8 = 71;
 /// How long after a failure it is tried again, and after news of the kernel that may come in crowds.
 const RETRY: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
-const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Carry IPv4 over an uplink that has only IPv6 (464XLAT)
 #[derive(Debug, Parser)]
@@ -121,6 +122,10 @@ struct Keeper {
     ways: Ways,
     state: Option<PathBuf>,
     session: Option<Session>,
+    /// Addresses that other hosts of the venue have.
+    taken: Vec<Ipv6Addr>,
+    /// When the kernel's news were read last.
+    looked: Instant,
     reported: Option<State>,
     network: Network,
     /// Links and addresses that come and go.
@@ -141,6 +146,8 @@ impl Keeper {
             ways,
             state,
             session: None,
+            taken: Vec::new(),
+            looked: Instant::now(),
             reported: None,
             network: Network::open().map_err(io::Error::other)?,
             news: news.map_err(io::Error::other)?,
@@ -190,8 +197,22 @@ impl Keeper {
             return Ok(());
         }
         self.session = None;
-        self.session = Some(Session::start(plan, &self.ways)?);
-        Ok(())
+        self.taken.retain(|address| plan.makes(*address));
+        loop {
+            let known = self.taken.len();
+            match Session::start(plan.clone(), &self.ways, &mut self.taken) {
+                Ok(session) => {
+                    self.session = Some(session);
+                    return Ok(());
+                }
+                // Then another one is tried.
+                Err(_) if known < self.taken.len() && self.taken.len() < TRIES as usize => {}
+                Err(refusal) => {
+                    self.taken.clear();
+                    return Err(refusal);
+                }
+            }
+        }
     }
 
     /// Works out what is to be.
@@ -203,6 +224,13 @@ impl Keeper {
         let uplink = self.network.link(name).map_err(failed)?;
         let uplink = uplink.ok_or_else(|| format!("{name} is not there"))?;
         let mut addresses = self.network.addresses(uplink.index).map_err(failed)?;
+        let held = |session: &Session| {
+            addresses.iter().find(|held| held.address == session.address).copied()
+        };
+        if let Some(session) = self.session.take_if(|session| session.has_lost(held(session))) {
+            let duplicate = held(&session).is_some_and(|held| held.is_duplicate());
+            self.taken.extend(duplicate.then_some(session.address));
+        }
         if let Some(session) = self.session.as_ref().filter(|session| !session.is_shared()) {
             addresses.retain(|address| address.address != session.address);
         }
@@ -260,7 +288,10 @@ impl Keeper {
             self.session = None;
         }
         if news && !end {
-            std::thread::sleep(SETTLE);
+            // What is renewed is gone for a moment. Without a session there is nothing to lose.
+            let since = if self.session.is_some() { Duration::ZERO } else { self.looked.elapsed() };
+            std::thread::sleep(SETTLE.saturating_sub(since));
+            self.looked = Instant::now();
         }
         self.news.drain();
         end

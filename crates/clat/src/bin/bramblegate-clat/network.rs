@@ -58,6 +58,13 @@ pub struct Address {
     pub flags: AddressFlags,
 }
 
+impl Address {
+    /// Returns whether another host has it, as the kernel found.
+    pub fn is_duplicate(&self) -> bool {
+        self.flags.contains(AddressFlags::Dadfailed)
+    }
+}
+
 /// Asks the kernel, and orders changes.
 #[derive(Debug)]
 pub struct Network(Socket);
@@ -158,14 +165,21 @@ impl Network {
     }
 
     /// Gives an interface a single IPv6 address, which the kernel looks for duplicates of, answers
-    /// for, and prefers for nothing.
+    /// for, and prefers for nothing. It answers also while it looks for them, where that is to be
+    /// `optimistic` and the interface's settings allow it (RFC 4429).
     ///
     /// # Errors
     /// The kernel refuses; `EEXIST` where the address is there.
-    pub fn add_v6(&mut self, index: u32, address: Ipv6Addr) -> Result<(), NetlinkError> {
+    pub fn add_v6(
+        &mut self,
+        index: u32,
+        address: Ipv6Addr,
+        optimistic: bool,
+    ) -> Result<(), NetlinkError> {
         // struct ifa_cacheinfo: preferred for no second, valid for ever.
         let lifetimes = [0, u32::MAX, 0, 0].map(u32::to_ne_bytes);
-        let flags = AddressFlags::Noprefixroute.bits().to_ne_bytes();
+        let optimistic = if optimistic { AddressFlags::Optimistic } else { AddressFlags::empty() };
+        let flags = (AddressFlags::Noprefixroute | optimistic).bits().to_ne_bytes();
         let request = address_request(kind::NEW_ADDRESS, AF_INET6, 128, index).flags(ADD);
         self.carry_out(
             &request

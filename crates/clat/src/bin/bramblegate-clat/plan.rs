@@ -68,20 +68,30 @@ impl Plan {
         let mtu = order.mtu.map_or(mtu.unwrap_or(uplink.mtu), u32::from).max(LEAST_MTU);
         Ok(Self { order, uplink, base, mtu: u16::try_from(mtu).unwrap_or(u16::MAX) })
     }
+
+    /// Returns whether an address is of the network of which addresses are made.
+    pub fn makes(&self, address: Ipv6Addr) -> bool {
+        let Base::Network(network) = self.base else { return false };
+        address.to_bits() >> 64 == network.to_bits() >> 64
+    }
 }
 
 /// Returns where an address comes from: a /64 that hosts make their own addresses of, else the one
-/// that the venue gave. Global ones go before unique local ones.
+/// that the venue gave. Global ones go before unique local ones. The /64 is the venue's as soon as
+/// the head has an address of it, also while duplicates of that are looked for.
 fn base(addresses: &[Address]) -> Option<Base> {
-    let unfit = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
-    let fit = || addresses.iter().filter(move |address| !address.flags.intersects(unfit));
+    let without = |unfit: AddressFlags| {
+        addresses.iter().filter(move |address| !address.flags.intersects(unfit))
+    };
     let local = |address: &&Address| address.address.is_unique_local();
-    let network =
-        fit().filter(|address| address.prefix_length == 64).min_by_key(local).map(|address| {
-            let mask = u128::MAX << 64;
-            Base::Network(Ipv6Addr::from_bits(address.address.to_bits() & mask))
-        });
-    network.or_else(|| fit().min_by_key(local).map(|address| Base::Shared(address.address)))
+    let networks = without(AddressFlags::Deprecated).filter(|address| address.prefix_length == 64);
+    let network = networks.min_by_key(local).map(|address| {
+        let mask = u128::MAX << 64;
+        Base::Network(Ipv6Addr::from_bits(address.address.to_bits() & mask))
+    });
+    let unfit = AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Deprecated;
+    let shared = || without(unfit).min_by_key(local).map(|address| Base::Shared(address.address));
+    network.or_else(shared)
 }
 
 /// Returns whether an address is one that this program added, also in an earlier life.
@@ -131,9 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn takes_nothing_that_goes_or_is_not_there_yet() {
-        for flags in [AddressFlags::Tentative, AddressFlags::Dadfailed, AddressFlags::Deprecated] {
-            assert_eq!(base(&[address("2001:db8:64:1::5", 64, flags)]), None, "{flags:?}");
+    fn takes_no_address_that_goes_or_is_not_there_yet_but_the_network_of_one() {
+        let of = |text: &str, length, flags| base(&[address(text, length, flags)]);
+        let network = Some(Base::Network("2001:db8:64:1::".parse().unwrap()));
+        for flags in [AddressFlags::Tentative, AddressFlags::Dadfailed] {
+            assert_eq!(of("2001:db8:64:1::5", 64, flags), network, "{flags:?}");
+            assert_eq!(of("2001:db8:64:1::5", 128, flags), None, "{flags:?}");
+        }
+        for length in [64, 128] {
+            assert_eq!(of("2001:db8:64:1::5", length, AddressFlags::Deprecated), None);
         }
     }
 

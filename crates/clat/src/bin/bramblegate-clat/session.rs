@@ -50,18 +50,19 @@ pub struct Session {
     // In the order in which they end: no program without its settings, no address without a program.
     _programs: Option<Programs>,
     _worker: Worker,
-    _claim: Claim,
+    claim: Claim,
     _sysctls: Option<Sysctls>,
 }
 
 impl Session {
-    /// Begins.
+    /// Begins. Addresses of `taken` are not tried: other hosts have them.
     ///
     /// # Errors
     /// What is in the way; nothing is left behind then.
-    pub fn start(plan: Plan, ways: &Ways) -> Result<Self, Refusal> {
+    pub fn start(plan: Plan, ways: &Ways, taken: &mut Vec<Ipv6Addr>) -> Result<Self, Refusal> {
         let mut network = Network::open().map_err(|error| error.to_string())?;
-        let mut claim = Claim::new(&mut network, &plan)?;
+        // First of all: the kernel looks for duplicates of it while everything else is made ready.
+        let mut claim = Claim::new(&mut network, &plan, ways.record.as_deref(), taken)?;
         let device = &ways.device;
         let tun = Tun::open(device).map_err(|error| format!("{device}: {error}"))?;
         let link = network.link(device).map_err(|error| format!("{device}: {error}"))?;
@@ -76,6 +77,7 @@ impl Session {
             ..Translator::default()
         };
         let (programs, refusal) = load(&plan, ways, &translator, index)?;
+        claim.wait(&mut network, programs.is_some(), taken)?;
         let mut sysctls = None;
         if programs.is_none() {
             let led = claim.lead_to(&mut network, &plan, index, ways.record.as_deref());
@@ -94,9 +96,15 @@ impl Session {
             attach: programs.as_ref().map(|programs| programs.attach),
             _programs: programs,
             _worker: worker,
-            _claim: claim,
+            claim,
             _sysctls: sysctls,
         })
+    }
+
+    /// Returns whether the uplink has lost the address, as which it has `held`: another host has it,
+    /// as the kernel found, or another program took it away.
+    pub fn has_lost(&self, held: Option<Address>) -> bool {
+        self.claim.added && held.is_none_or(|held| held.is_duplicate())
     }
 
     /// Returns whether the head itself uses the address too.
@@ -158,6 +166,8 @@ fn besides(reason: String, refusal: Option<Refusal>) -> Refusal {
 struct Claim {
     address: Ipv6Addr,
     uplink: u32,
+    /// It was made of the venue's /64.
+    made: bool,
     /// It was added to the uplink.
     added: bool,
     /// It is answered for at the uplink.
@@ -165,31 +175,69 @@ struct Claim {
 }
 
 impl Claim {
-    fn new(network: &mut Network, plan: &Plan) -> Result<Self, String> {
+    /// Takes an address, of which the kernel begins to look for duplicates.
+    fn new(
+        network: &mut Network,
+        plan: &Plan,
+        record: Option<&Path>,
+        taken: &[Ipv6Addr],
+    ) -> Result<Self, String> {
         let uplink = plan.uplink.index;
-        let claim = |address, added| Self { address, uplink, added, proxied: false };
-        let mut last = String::new();
-        for attempt in 0..TRIES {
-            let address = match plan.base {
-                Base::Shared(address) => return Ok(claim(address, false)),
-                Base::Given(address) => address,
-                Base::Network(prefix) => own_address(prefix, &secret(), attempt),
+        let (address, made) = match plan.base {
+            Base::Shared(address) => {
+                return Ok(Self { address, uplink, made: false, added: false, proxied: false });
+            }
+            Base::Given(address) => (address, false),
+            Base::Network(prefix) => {
+                let secret = secret();
+                let mut all = (0..TRIES).map(|attempt| own_address(prefix, &secret, attempt));
+                let free = all.find(|address| !taken.contains(address));
+                (free.ok_or("other hosts of the venue have all addresses that were tried")?, true)
+            }
+        };
+        // One that was made is a duplicate so seldom that packets need not wait for the answer
+        // (RFC 4429, section 3.1).
+        let optimistic = made.then(|| Sysctls::optimistic(&plan.order.uplink, record));
+        match network.add_v6(uplink, address, optimistic.is_some()) {
+            // Left by a process that was killed.
+            Err(error) if error.errno() == Some(Errno::EXIST) => {}
+            other => other.map_err(|error| format!("{address}: {error}"))?,
+        }
+        Ok(Self { address, uplink, made, added: true, proxied: false })
+    }
+
+    /// Waits until the address may be used: at once where the kernel answers for it before it knows
+    /// that no other host has it, and `optimistic` use is enough.
+    ///
+    /// # Errors
+    /// Another host has it, which then stands in `taken` too.
+    fn wait(
+        &self,
+        network: &mut Network,
+        optimistic: bool,
+        taken: &mut Vec<Ipv6Addr>,
+    ) -> Result<(), String> {
+        let patience = Instant::now() + DAD;
+        while self.added {
+            let all = network.addresses(self.uplink).map_err(|error| error.to_string())?;
+            let Some(held) = all.iter().find(|one| one.address == self.address) else {
+                return Err(format!("{} is gone again", self.address));
             };
-            match network.add_v6(uplink, address) {
-                // Left by a process that was killed.
-                Err(error) if error.errno() == Some(Errno::EXIST) => {}
-                other => other.map_err(|error| format!("{address}: {error}"))?,
+            if held.is_duplicate() {
+                taken.extend(self.made.then_some(self.address));
+                return Err(format!("another host of the venue has {}", self.address));
             }
-            let claim = claim(address, true);
-            match wait_for_dad(network, uplink, address) {
-                Ok(()) => return Ok(claim),
-                Err(error) => last = error,
-            }
-            if matches!(plan.base, Base::Given(_)) {
+            let enough = optimistic && held.flags.contains(AddressFlags::Optimistic);
+            if enough || !held.flags.contains(AddressFlags::Tentative) {
                 break;
             }
+            if Instant::now() > patience {
+                let seconds = DAD.as_secs();
+                return Err(format!("{} did not become usable in {seconds} s", self.address));
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        Err(last)
+        Ok(())
     }
 
     /// Leads what comes for the address to the TUN device, without BPF: the kernel forwards it there
@@ -227,26 +275,6 @@ impl Drop for Claim {
         }
         if self.proxied {
             let _ = network.set_proxy(self.uplink, self.address, false);
-        }
-    }
-}
-
-/// Waits until no duplicate of an address was found.
-fn wait_for_dad(network: &mut Network, uplink: u32, address: Ipv6Addr) -> Result<(), String> {
-    let patience = Instant::now() + DAD;
-    loop {
-        let all = network.addresses(uplink).map_err(|error| error.to_string())?;
-        let flags = all.iter().find(|one| one.address == address).map(|one| one.flags);
-        match flags {
-            None => return Err(format!("{address} is gone again: another host may have it")),
-            Some(flags) if flags.contains(AddressFlags::Dadfailed) => {
-                return Err(format!("another host of the venue has {address}"));
-            }
-            Some(flags) if !flags.contains(AddressFlags::Tentative) => return Ok(()),
-            Some(_) if Instant::now() > patience => {
-                return Err(format!("{address} did not become usable in {} s", DAD.as_secs()));
-            }
-            Some(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Settings of the kernel that forwarding IPv6 to a TUN device takes. Without BPF only.
+//! Settings of the kernel that forwarding IPv6 to a TUN device takes, without BPF only, and one that
+//! it takes to use an address while duplicates of it are looked for.
 
 use std::fs;
 use std::io;
@@ -48,6 +49,15 @@ impl Sysctls {
         changed.set(&format!("neigh/{uplink}/proxy_delay"), "0")?;
         changed.set("conf/all/forwarding", "1")?;
         Ok(changed)
+    }
+
+    /// Lets addresses be added to an interface that are used while duplicates of them are looked
+    /// for. A kernel without that (`CONFIG_IPV6_OPTIMISTIC_DAD`) lacks the setting, and the address
+    /// waits.
+    pub fn optimistic(uplink: &str, record: Option<&Path>) -> Self {
+        let mut changed = Self { changed: Vec::new(), record: record.map(Path::to_owned) };
+        let _ = changed.set(&format!("conf/{uplink}/optimistic_dad"), "1");
+        changed
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {

@@ -90,6 +90,9 @@ pub struct RulesetInput {
     /// IPv4 is translated on the head, and before that the kernel forwarded no IPv6. Where it takes
     /// no BPF the translator has the kernel forward, and what the venue sends is for it alone
     pub translated: bool,
+    /// uplinks on which another program's translator ended and left its address and way out: IPv4
+    /// that leaves by them is not translated any more
+    pub left_over: Vec<String>,
     /// names of ports that `gateway.trust` means, there or not
     pub trusted: Vec<String>,
     /// names of bridges of the head's own

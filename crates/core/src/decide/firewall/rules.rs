@@ -12,6 +12,7 @@ use super::{
 };
 use crate::api::clat::DEVICE;
 use crate::config::Allow;
+use crate::facts::link::mirror::TRANSLATORS;
 use crate::facts::link::roleless::{OWN_CABLES, OWN_KINDS};
 
 /// `filter`; others judge here (iptables, ufw, Docker at 0, firewalld at 10).
@@ -54,6 +55,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         names.retain(|name| can_be_matched(name) && !has_role(name));
     }
     input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
+    input.left_over.retain(|name| input.uplinks.contains(name));
     if input.cluster_port.is_some() && !input.forwards.is_empty() {
         input.entrances.retain(|(name, _)| input.uplinks.contains(name));
     } else {
@@ -79,6 +81,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         hide_cluster(&input),
     ]);
     chains.extend(hidden_ipv6(&input));
+    chains.extend(left_over(&input));
     chains.extend(marks::chains(&input));
     Ruleset { flow_table, sets: sets(&input), chains }
 }
@@ -582,6 +585,22 @@ fn hidden_ipv6(input: &RulesetInput) -> Option<Chain> {
         )
     });
     Some(base("hidden", ChainKind::Filter, Hook::Postrouting, BEHIND_SRCNAT, rules.collect()))
+}
+
+/// Returns the chain that keeps IPv4 from leaving with the address of a translator that has ended,
+/// behind every translation, so that no address of the cluster shows either. What is dropped before
+/// it has left opens no connection: the next try may go another way.
+fn left_over(input: &RulesetInput) -> Option<Chain> {
+    let rules = input.left_over.iter().map(|name| {
+        rule(
+            [Match::Output(name.clone()), Match::Source(TRANSLATORS.into())],
+            Action::Drop,
+            "IPv4 that its translator left behind",
+        )
+    });
+    let rules: Vec<Rule> = rules.collect();
+    (!rules.is_empty())
+        .then(|| base("left_over", ChainKind::Filter, Hook::Postrouting, BEHIND_SRCNAT, rules))
 }
 
 /// Matches one port of UDP.

@@ -9,6 +9,7 @@ fn home() -> RulesetInput {
         ipv6: None,
         delegated: None,
         translated: false,
+        left_over: Vec::new(),
         cluster_port: Some("eth0".into()),
         cluster_networks: vec!["192.168.50.1/24".parse().unwrap()],
         cluster_addresses: vec![[192, 168, 50, 1].into()],

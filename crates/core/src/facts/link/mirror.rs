@@ -15,7 +15,7 @@ use crate::event::{
 pub const TABLE_MAIN: u32 = 254;
 
 /// Addresses of translators from IPv4 to IPv6 on this machine (RFC 7335, RFC 6877).
-const TRANSLATORS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 29);
+pub const TRANSLATORS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 29);
 
 /// An address with the moment its lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,13 @@ impl HeldAddress {
     /// Returns whether it is good beyond the wire. A deprecated one is (RFC 4862, 5.5.4): only new
     /// connections of ours prefer another.
     pub fn is_usable(&self) -> bool {
-        !self.tentative && !self.link_local
+        !self.tentative && !self.link_local && !self.is_site_local()
+    }
+
+    /// Returns whether it is of `fec0::/10`, which RFC 3879 abolished and no network leads out of.
+    /// QEMU's user network advertises such addresses with a default route.
+    fn is_site_local(&self) -> bool {
+        matches!(self.address, IpNet::V6(net) if net.addr().segments()[0] & 0xffc0 == 0xfec0)
     }
 
     /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it,

@@ -28,6 +28,10 @@ pub const ROUTER_TIME: Duration = Duration::from_secs(4);
 /// 18 s.
 pub const ANSWER_TIME: Duration = Duration::from_secs(25);
 
+/// After an offer the IPv4 address is there within so long after the carrier: dhcpcd looks for 5 s
+/// whether another host has it (RFC 5227).
+const OFFER_TIME: Duration = Duration::from_secs(10);
+
 /// What has to be remembered of an uplink between events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UplinkMemory {
@@ -331,6 +335,13 @@ impl UplinkMemory {
         self.ipv6_only_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
+    /// Returns whether an IPv4 address is on its way: a server has made an offer, and the client may
+    /// still take it.
+    pub fn is_ipv4_coming(&self, now: Instant) -> bool {
+        matches!(self.acquisition, Some(Acquisition::Offered { .. }))
+            && self.carrier_since.is_some_and(|since| now.saturating_since(since) < OFFER_TIME)
+    }
+
     /// Returns whether its address went, or came back, so short a while ago that its way out may be
     /// on its way too: along with an address the kernel drops its routes.
     pub fn is_renewing(&self, now: Instant) -> bool {
@@ -345,8 +356,9 @@ impl UplinkMemory {
             self.searching_since.into_iter().flat_map(|at| [at + SEARCH_TIME, at + ANSWER_TIME]);
         let waits =
             self.routeless_since.into_iter().chain(self.ipv6_only_since).chain(self.renewed_at);
-        let router = self.carrier_since.map(|at| at + ROUTER_TIME);
-        let waits = waits.map(|at| at + RENEWAL_GRACE).chain(router);
+        let carrier =
+            self.carrier_since.into_iter().flat_map(|at| [at + ROUTER_TIME, at + OFFER_TIME]);
+        let waits = waits.map(|at| at + RENEWAL_GRACE).chain(carrier);
         lost.chain(search).chain(waits).filter(|at| *at > now).min()
     }
 }

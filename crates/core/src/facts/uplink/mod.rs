@@ -275,8 +275,10 @@ impl Uplinks {
             not_renewed,
             has_ipv4: ipv4.is_some() || matches!(address, Some(IpNet::V4(_))),
             acquisition: memory.acquisition,
+            is_ipv4_coming: memory.is_ipv4_coming(now),
             portal_url: portal.filter(|_| !online),
             is_translator_dead: memory.is_translator_dead(),
+            has_translator_ended: memory.translator_ended,
         })
     }
 }
@@ -321,8 +323,12 @@ pub struct UplinkView<'a> {
     pub has_ipv4: bool,
     /// how far the DHCP client has come, where that was heard
     pub acquisition: Option<Acquisition>,
+    /// a DHCP server has offered an IPv4 address a moment ago
+    pub is_ipv4_coming: bool,
     /// where the venue's captive portal is, while the internet does not answer
     pub portal_url: Option<&'a PortalUrl>,
     /// the address of a translator on it leads nowhere, though IPv6 does
     pub is_translator_dead: bool,
+    /// … and its program was seen to end: nothing takes IPv4 that leaves by it
+    pub has_translator_ended: bool,
 }
