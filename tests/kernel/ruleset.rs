@@ -137,6 +137,7 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
                     .cloned()
                     .zip(marks)
                     .collect(),
+                left_over: uplinks.iter().take(usize::from(overlap_routed)).cloned().collect(),
                 cluster_addresses: cluster_networks.iter().map(ipnet::IpNet::addr).collect(),
                 dead: forwards.iter().step_by(2).copied().collect(),
                 cluster_port,

@@ -50,8 +50,8 @@ fn default_route(place: &str) -> Option<String> {
 /// The address that a node has made for itself in the cluster's network, once no other has it.
 fn made(node: &str) -> Option<String> {
     let text = must(node, "ip -6 -o addr show dev eth0 scope global -tentative").ok()?;
-    let address = text.split("inet6 ").nth(1)?.split('/').next()?;
-    address.starts_with("fd").then(|| address.to_owned())
+    let address = text.split_whitespace().find(|word| word.starts_with("fd"))?;
+    address.split('/').next().map(str::to_owned)
 }
 
 /// What the IPv6 settings of the head's ports are.
