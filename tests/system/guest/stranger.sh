@@ -14,5 +14,6 @@ step "the node is up, the LED green, doctor content" stranger_sees_all_is_well
 step "the guide: a disk for all nodes, which the node writes to" stranger_shares_disk
 step "the guide: a key for the nodes' power" stranger_makes_key
 step "shutdown of all: the node, then the head" stranger_packs_up
-tr -d '\r' </run/typescript | sed 's/^/=== terminal: /'
+# It ends in a prompt, without a line's end.
+(tr -d '\r' </run/typescript && echo) | sed 's/^/=== terminal: /'
 echo "=== END $passed passed, $failed failed"
