@@ -123,7 +123,7 @@ struct Keeper {
     session: Option<Session>,
     reported: Option<State>,
     network: Network,
-    /// Links and addresses that come and go.
+    /// Links, addresses and routes that come and go.
     news: Socket,
     /// Readable once the process is to end.
     end: UnixStream,
@@ -131,7 +131,8 @@ struct Keeper {
 
 impl Keeper {
     fn new(orders: Orders, ways: Ways, state: Option<PathBuf>) -> io::Result<Self> {
-        let news = Socket::open(Protocol::Route, &[group::LINK, group::IPV6_ADDRESS]);
+        let news =
+            Socket::open(Protocol::Route, &[group::LINK, group::IPV6_ADDRESS, group::IPV6_ROUTE]);
         let (end, signal) = UnixStream::pair()?;
         for number in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(number, signal.try_clone()?)?;
@@ -186,12 +187,22 @@ impl Keeper {
                 return other.map(drop).map_err(Refusal::from);
             }
         };
-        if self.session.as_ref().is_some_and(|session| session.plan == plan) {
-            return Ok(());
+        if self.session.as_ref().is_none_or(|session| session.plan != plan) {
+            self.session = None;
+            self.session = Some(Session::start(plan, &self.ways)?);
         }
-        self.session = None;
-        self.session = Some(Session::start(plan, &self.ways)?);
+        self.lead();
         Ok(())
+    }
+
+    /// Spares packets the kernel's look at its routes, where these leave no choice.
+    fn lead(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        if let Err(error) = session.lead(&mut self.network) {
+            eprintln!(
+                "bramblegate-clat: the way to the NAT64 is looked up for each packet: {error}"
+            );
+        }
     }
 
     /// Works out what is to be.
@@ -259,6 +270,8 @@ impl Keeper {
             self.session = None;
         }
         if news && !end {
+            // Packets do not wait for the rest.
+            self.lead();
             std::thread::sleep(SETTLE);
         }
         self.news.drain();
