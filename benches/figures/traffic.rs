@@ -116,7 +116,7 @@ impl Traffic {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        self.node.thread(move || {
+        self.node.thread(move || -> std::io::Result<()> {
             let socket = UdpSocket::bind((any, port))?;
             socket.connect((at, 9))?;
             let begin = Instant::now();
