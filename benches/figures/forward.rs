@@ -2,7 +2,7 @@
 //! new connections. Each way has networks of its own; they take turns in short bursts.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bramblegate::decide::firewall::{ClusterIpv6, RulesetInput, build};
@@ -10,12 +10,11 @@ use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate_lab::shell::feed;
 use bramblegate_lab::{Error, Result};
 
-use crate::lab::{self, Namespace, fail, median, paired};
+use crate::lab::{self, Namespace, VENUE_6, fail, median, paired};
 use crate::table::Row;
 use crate::traffic::{BURST, SHORT, Traffic, VENUE};
 
 const ROUNDS: usize = 21;
-const VENUE_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 1));
 
 /// What a careful administrator would write to the same end.
 const BY_HAND: &str = r#"
@@ -191,12 +190,7 @@ impl Net {
         head.ip("addr add 10.60.0.2/24 dev eth1")?;
         venue.ip("addr add 10.60.0.1/24 dev v0\nroute add 192.168.50.0/24 via 10.60.0.2")?;
         let at = if way.is_ipv6() {
-            node.ip("addr add fd12::11/64 dev e0 nodad\nroute add default via fd12::1")?;
-            head.ip(
-                "addr add fd12::1/64 dev eth0 nodad\naddr add 2001:db8:7::2/64 dev eth1 nodad",
-            )?;
-            venue.ip("addr add 2001:db8:7::1/64 dev v0 nodad")?;
-            head.sh("sysctl -qw net.ipv6.conf.all.forwarding=1")?;
+            lab::add_ipv6(&node, &head, &venue)?;
             VENUE_6
         } else {
             VENUE

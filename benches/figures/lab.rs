@@ -1,6 +1,7 @@
 //! Namespaces, programs and clocks for the figures.
 
 use std::fs;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -155,6 +156,17 @@ pub fn way(index: usize) -> Result<[Namespace; 3]> {
     head.ip("addr add 192.168.50.1/24 dev eth0")?;
     head.sh("sysctl -qw net.ipv4.ip_forward=1")?;
     Ok([node, head, venue])
+}
+
+/// The venue of such a way, as a node sees it by IPv6.
+pub const VENUE_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 1));
+
+/// Adds IPv6, which the head forwards: a unique local network on this side, a global one beyond.
+pub fn add_ipv6(node: &Namespace, head: &Namespace, venue: &Namespace) -> Result<()> {
+    node.ip("addr add fd12::11/64 dev e0 nodad\nroute add default via fd12::1")?;
+    head.ip("addr add fd12::1/64 dev eth0 nodad\naddr add 2001:db8:7::2/64 dev eth1 nodad")?;
+    venue.ip("addr add 2001:db8:7::1/64 dev v0 nodad")?;
+    head.sh("sysctl -qw net.ipv6.conf.all.forwarding=1").map(drop)
 }
 
 /// A head with a venue on eth1 and the three nodes of a cluster on eth0.

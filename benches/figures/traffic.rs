@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bramblegate_lab::{Error, Result};
@@ -88,14 +89,35 @@ impl Traffic {
 
     /// Packets of one flow, of 18 bytes, that arrive in a second.
     pub fn packets(&self) -> Result<f64> {
+        self.packets_of(1).map(|(rate, _)| rate)
+    }
+
+    /// Packets of 18 bytes that arrive, in a second and all of them, while as many threads send as
+    /// fast as they can, each a flow of its own.
+    pub fn packets_of(&self, senders: u16) -> Result<(f64, f64)> {
         let before = self.arrived()?;
+        let begin = Instant::now();
+        let threads: Result<Vec<_>> =
+            (0..senders).map(|sender| self.send(40_000 + sender)).collect();
+        for thread in threads? {
+            let sent = thread.join().map_err(|_| Error("a sender panicked".into()))?;
+            sent.map_err(fail(self.name))?;
+        }
+        let time = begin.elapsed().as_secs_f64();
+        std::thread::sleep(PAUSE);
+        let arrived = (self.arrived()? - before) as f64;
+        Ok((arrived / time, arrived))
+    }
+
+    /// Sends packets for the time of a burst.
+    fn send(&self, port: u16) -> Result<JoinHandle<std::io::Result<()>>> {
         let at = self.at;
         let any: IpAddr = match at {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let time = self.node.on(move || -> std::io::Result<Duration> {
-            let socket = UdpSocket::bind((any, 40000))?;
+        self.node.thread(move || -> std::io::Result<()> {
+            let socket = UdpSocket::bind((any, port))?;
             socket.connect((at, 9))?;
             let begin = Instant::now();
             while begin.elapsed() < BURST {
@@ -107,11 +129,8 @@ impl Traffic {
                     sent => sent.map(drop),
                 })?;
             }
-            Ok(begin.elapsed())
-        })?;
-        let time = time.map_err(fail(self.name))?.as_secs_f64();
-        std::thread::sleep(PAUSE);
-        Ok((self.arrived()? - before) as f64 / time)
+            Ok(())
+        })
     }
 
     fn arrived(&self) -> Result<u64> {

@@ -53,12 +53,17 @@ struct settings {
 	__u32 device;
 	__u32 mtu;
 	__u32 flags;
+	/* The router behind which the whole prefix lies, as the kernel takes it; of use with LED alone. */
+	struct bpf_redir_neigh next_hop;
+	__u32 unused;
 };
 
 /* The address is the head's own as well: inward only what flows of the one behind expect. */
 #define SHARED 1
 /* Addresses that are not global are kept off the prefix (RFC 6052, section 3.1). */
 #define ONLY_GLOBAL 2
+/* The next hop is known: no packet needs a look at the routes. */
+#define LED 4
 
 /* A flow that went outward: its remote address, its own port and the remote one, 32 and twice 16 bits; for echoes both ports are
  * the identifier. */
@@ -195,13 +200,15 @@ INLINE int checksum_place(__u8 protocol)
 	}
 }
 
-/* Adds the Ethernet header that the stack strips before it looks for the next hop; it stays empty. */
-INLINE int by_uplink(struct __sk_buff *skb, const struct settings *set)
+/* Adds the Ethernet header that the stack strips before it looks for the neighbour; it stays empty. Without a next hop the kernel
+ * looks at its routes. */
+INLINE int by_uplink(struct __sk_buff *skb, struct settings *set)
 {
-	__u32 uplink = set->uplink;
 	if (change_head(skb, ETH_HLEN, 0))
 		return DROP;
-	return redirect_neigh(uplink, 0, 0, 0);
+	if (set->flags & LED)
+		return redirect_neigh(set->uplink, &set->next_hop, sizeof(set->next_hop), 0);
+	return redirect_neigh(set->uplink, 0, 0, 0);
 }
 
 INLINE struct flow flow_of(__u32 remote, __u8 protocol, __u64 upper, int out)
@@ -224,19 +231,34 @@ INLINE void remember(__u32 remote, __u8 protocol, __u64 upper)
 		update(&FLOWS, &flow, &here, BPF_ANY);
 }
 
-/* What ICMPv6's checksum covers and ICMP's does not (RFC 8200, section 8.1), and the octets that change. */
-struct pseudo {
-	__be64 length_and_protocol, type_and_code;
-};
-
-INLINE struct pseudo pseudo6(__u32 payload, __u64 upper)
+/* Adds octets as on the wire to a sum of RFC 1071, which takes a few thousand of them. */
+INLINE __u64 with(__u64 sum, __be64 octets)
 {
-	return (struct pseudo){ be64((__u64)payload << 32 | PROTO_ICMPV6), be64(upper & ICMP_TYPE_AND_CODE) };
+	return sum + (__u32)octets + (octets >> 32);
 }
 
-INLINE struct pseudo pseudo4(__u64 upper)
+/* Takes octets out of such a sum again. */
+INLINE __u64 without(__u64 sum, __be64 octets)
 {
-	return (struct pseudo){ 0, be64(upper & ICMP_TYPE_AND_CODE) };
+	return with(sum, ~octets);
+}
+
+/* Makes 32 bits of a sum, as the kernel has them. */
+INLINE __u64 folded(__u64 sum)
+{
+	sum = (__u32)sum + (sum >> 32);
+	return (__u32)sum + (sum >> 32);
+}
+
+/* Adds the octets of ICMPv6 that change, and what its checksum covers and ICMP's does not (RFC 8200, section 8.1). */
+INLINE __u64 with_icmp6(__u64 sum, __u32 payload, __u64 upper)
+{
+	return with(with(sum, be64((__u64)payload << 32 | PROTO_ICMPV6)), be64(upper & ICMP_TYPE_AND_CODE));
+}
+
+INLINE __u64 without_icmp6(__u64 sum, __u32 payload, __u64 upper)
+{
+	return without(without(sum, be64((__u64)payload << 32 | PROTO_ICMPV6)), be64(upper & ICMP_TYPE_AND_CODE));
 }
 
 /* Whether an IPv4 packet fits the way as it is, without being cut (RFC 7915, section 4). */
@@ -311,14 +333,12 @@ int clat_outward(struct __sk_buff *skb)
 	out[2] = set->own6[1];
 	embed(set, remote, out + 3);
 	__u64 type = ICMP_TYPE(upper) ? 128 : 129;
-	__s64 diff;
+	__u64 diff = with(with(with(with(0, set->own6[0]), set->own6[1]), out[3]), out[4]);
 	if (protocol == IPPROTO_ICMP) {
-		struct pseudo old = pseudo4(upper);
-		struct pseudo new = pseudo6(payload, type << 56 | (upper & ICMP_CODE));
-		diff = csum_diff(&old, sizeof(old), &new, sizeof(new), 0);
-		diff = csum_diff(0, 0, out + 1, 32, diff);
+		diff = without(diff, be64(upper & ICMP_TYPE_AND_CODE));
+		diff = with_icmp6(diff, payload, type << 56 | (upper & ICMP_CODE));
 	} else {
-		diff = csum_diff(&ip.saddr, 8, out + 1, 32, 0);
+		diff = without(diff, (__u64)ip.saddr << 32 | ip.daddr);
 	}
 
 	if (change_proto(skb, be16(ETH_P_IPV6), 0))
@@ -330,7 +350,7 @@ int clat_outward(struct __sk_buff *skb)
 	if (protocol == IPPROTO_ICMP && write8(skb, size, type, 0))
 		return DROP;
 	__u64 flags = BPF_F_PSEUDO_HDR | (protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
-	if (place && l4_csum_replace(skb, size + place, 0, diff, flags))
+	if (place && l4_csum_replace(skb, size + place, 0, folded(diff), flags))
 		return DROP;
 	return by_uplink(skb, set);
 }
@@ -457,18 +477,16 @@ int clat_inward(struct __sk_buff *skb)
 	out[0] = be64(0x45ULL << 56 | (__u64)SIX_CLASS(first) << 48 | (__u64)(__u16)total << 32 | (__u64)identification << 16 | way);
 	out[1] = be64((__u64)SIX_HOPS(first) << 56 | (__u64)protocol << 48 | remote);
 	out[2] = set->own4;
-	__u64 sum = csum_diff(0, 0, out, sizeof(struct iphdr), 0);
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff);
-	out[1] |= (__u64)(__u16)~((sum & 0xffff) + (sum >> 16)) << 16;
+	__u64 sum = folded(with(with(with(0, out[0]), out[1]), out[2]));
+	sum = (__u16)sum + (sum >> 16);
+	out[1] |= (__u64)(__u16)~((__u16)sum + (sum >> 16)) << 16;
 	__u64 type = ICMP_TYPE(upper) == 128 ? 8 : 0;
-	__s64 diff;
+	__u64 diff = without(without(without(without(0, in[1]), in[2]), in[3]), in[4]);
 	if (next == PROTO_ICMPV6) {
-		struct pseudo old = pseudo6(payload, upper);
-		struct pseudo new = pseudo4(type << 56 | (upper & ICMP_CODE));
-		diff = csum_diff(&old, sizeof(old), &new, sizeof(new), 0);
-		diff = csum_diff(in + 1, 32, 0, 0, diff);
+		diff = without_icmp6(diff, payload, upper);
+		diff = with(diff, be64(type << 56 | (upper & ICMP_CODE)));
 	} else {
-		diff = csum_diff(in + 1, 32, (char *)out + offsetof(struct iphdr, saddr), 8, 0);
+		diff = with(diff, (__u64)set->own4 << 32 | be32(remote));
 	}
 
 	if (change_proto(skb, be16(ETH_P_IP), 0))
@@ -482,7 +500,7 @@ int clat_inward(struct __sk_buff *skb)
 	if (next == PROTO_ICMPV6 && write8(skb, at, type, BPF_F_RECOMPUTE_CSUM))
 		return DROP;
 	__u64 flags = BPF_F_PSEUDO_HDR | (next == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
-	if (place && l4_csum_replace(skb, at + place, 0, diff, flags))
+	if (place && l4_csum_replace(skb, at + place, 0, folded(diff), flags))
 		return DROP;
 	return redirect(set->device, BPF_F_INGRESS);
 }

@@ -276,6 +276,8 @@ pub enum Listing {
     Addresses,
     /// of all families and tables
     Routes,
+    /// of all tables
+    Ipv6Routes,
     /// of all families
     Rules,
     /// IPv4 settings of ports that `RTM_NEWNETCONF` announces
@@ -290,11 +292,12 @@ impl Listing {
     /// Returns the request: the fixed header with nothing but its family, as strict checking wants
     /// it.
     pub fn request(self) -> Request {
-        let inet = u8::from(AddressFamily::Inet);
+        let (inet, inet6) = (u8::from(AddressFamily::Inet), u8::from(AddressFamily::Inet6));
         let (kind, header, family) = match self {
             Self::Links => (kind::GET_LINK, LINK, 0),
             Self::Addresses => (kind::GET_ADDRESS, ADDRESS, 0),
             Self::Routes => (kind::GET_ROUTE, ROUTE, 0),
+            Self::Ipv6Routes => (kind::GET_ROUTE, ROUTE, inet6),
             Self::Rules => (kind::GET_RULE, ROUTE, 0),
             Self::Netconf => (kind::GET_NETCONF, NETCONF, inet),
             Self::Neighbours(family, _) => (kind::GET_NEIGHBOUR, NEIGHBOUR, family.into()),

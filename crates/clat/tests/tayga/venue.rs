@@ -11,8 +11,8 @@ use object::{Object, ObjectSection};
 use crate::INSIDE;
 
 /// Trials: the battery with each way to translate, and the life of the program.
-pub const NAMES: [&str; 8] =
-    ["tcx", "clsact", "tun", "refused", "shared", "orders", "killed", "duplicate"];
+pub const NAMES: [&str; 9] =
+    ["tcx", "clsact", "tun", "refused", "shared", "orders", "killed", "duplicate", "routers"];
 
 /// What is set up, a line a command; the first word is the namespace.
 const SETUP: &str = "
@@ -195,6 +195,7 @@ pub fn play(name: &str) -> usize {
         "orders" => by_orders(),
         "killed" => killed(fixed),
         "duplicate" => duplicate(fixed),
+        "routers" => routers(fixed),
         _ => panic!("no trial {name}"),
     }
 }
@@ -562,4 +563,41 @@ fn duplicate(fixed: &str) -> usize {
     assert!(end(&mut child, "-TERM"));
     println!("another address than the duplicate");
     0
+}
+
+/// The way to the NAT64 follows the uplink's routes: past another port's better one, to another
+/// router at once, and by the kernel's choice where there are two.
+fn routers(fixed: &str) -> usize {
+    let mut child = start(&format!("{fixed} --mode bpf"));
+    until("the first answer", reaches);
+    let mut wrong = 0;
+    let mut holds = |what: &str| {
+        // By the quick way, and by the slow one.
+        let result = ping(FAR, 56).and_then(|()| done("node", &format!("bare {FAR} 100")));
+        if let Err(error) = result {
+            wrong += 1;
+            println!("  {what}: FAILED: {error}");
+        }
+    };
+    holds("one router");
+    run("head", "ip -6 route add default via fe80::99 dev eth0 metric 10");
+    std::thread::sleep(Duration::from_millis(300));
+    holds("a better default by another port");
+    run("head", "ip -6 route del default via fe80::99 dev eth0 metric 10");
+    run("venue", "ip addr add fe80::2/64 dev v0 nodad");
+    run("head", "ip -6 route replace default via fe80::2 dev eth1");
+    run("venue", "ip addr del fe80::1/64 dev v0");
+    run("head", "ip -6 neigh flush dev eth1");
+    std::thread::sleep(Duration::from_millis(300));
+    holds("another router");
+    run("head", "ip -6 route append default via fe80::1 dev eth1");
+    std::thread::sleep(Duration::from_millis(300));
+    until("an answer by the one of two routers that is there", reaches);
+    holds("two routers, of which one answers");
+    if !end(&mut child, "-TERM") || wrong > 0 {
+        println!("{}", log());
+        wrong = wrong.max(1);
+    }
+    println!("4 steps, {wrong} failed");
+    wrong
 }

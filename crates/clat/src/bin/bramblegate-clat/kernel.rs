@@ -17,9 +17,12 @@ use crate::refusal::{Refusal, chain};
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/clat.bpf.o");
 
 /// Octets of `struct settings`.
-const SETTINGS: usize = 56;
+const SETTINGS: usize = 80;
 const SHARED: u32 = 1;
 const ONLY_GLOBAL: u32 = 2;
+const LED: u32 = 4;
+/// `AF_INET6`
+const INET6: u32 = 10;
 
 /// Holds what the programs go by: `struct settings` of clat.bpf.c.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct Settings {
     pub uplink: u32,
     pub device: u32,
     pub mtu: u16,
+    /// The router behind which the whole prefix lies; `None`: the kernel looks at its routes.
+    pub next_hop: Option<Ipv6Addr>,
 }
 
 impl Settings {
@@ -40,8 +45,10 @@ impl Settings {
         let prefix = self.prefix.address().to_bits();
         let halves = [(prefix >> 64) as u64, prefix as u64].map(u64::to_ne_bytes);
         let only_global = self.only_global && self.prefix == Prefix::WELL_KNOWN;
-        let flags =
-            if self.shared { SHARED } else { 0 } | if only_global { ONLY_GLOBAL } else { 0 };
+        let all =
+            [(self.shared, SHARED), (only_global, ONLY_GLOBAL), (self.next_hop.is_some(), LED)];
+        let flags = all.iter().filter(|(is_so, _)| *is_so).fold(0, |flags, (_, flag)| flags | flag);
+        let next_hop = self.next_hop.unwrap_or(Ipv6Addr::UNSPECIFIED).octets();
         let numbers = [
             u32::from_ne_bytes(self.clat4.octets()),
             self.prefix.length().into(),
@@ -49,9 +56,11 @@ impl Settings {
             self.device,
             self.mtu.into(),
             flags,
+            INET6,
         ]
         .map(u32::to_ne_bytes);
-        let parts = [halves.as_flattened(), &self.clat6.octets(), numbers.as_flattened()];
+        let parts =
+            [halves.as_flattened(), &self.clat6.octets(), numbers.as_flattened(), &next_hop];
         let mut bytes = [0; SETTINGS];
         bytes.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
         bytes
@@ -76,7 +85,8 @@ impl fmt::Display for Attach {
 /// The programs at work; they are detached when this is dropped.
 #[derive(Debug)]
 pub struct Programs {
-    _loaded: Ebpf,
+    loaded: Ebpf,
+    settings: Settings,
     pub attach: Attach,
 }
 
@@ -87,7 +97,7 @@ impl Programs {
     /// # Errors
     /// What the kernel refused and why.
     pub fn start(
-        settings: &Settings,
+        settings: Settings,
         device: &str,
         uplink: &str,
         attach: Option<Attach>,
@@ -97,9 +107,7 @@ impl Programs {
         // The object needs none of the kernel's types, of which there are some megabytes to read.
         let mut loader = EbpfLoader::new();
         let mut loaded = loader.btf(None).load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
-        let map = loaded.map_mut("SETTINGS").ok_or_else(|| lacks("SETTINGS"))?;
-        let mut map: Array<_, [u8; SETTINGS]> = Array::try_from(map).map_err(chain)?;
-        map.set(0, settings.to_bytes(), 0).map_err(chain)?;
+        write(&mut loaded, &settings)?;
         // The uplink last: nothing is sent to a device that does not translate yet.
         let places = [
             ("clat_returned", device, TcAttachType::Ingress),
@@ -114,8 +122,31 @@ impl Programs {
             program.load().map_err(|error| refused(name, error))?;
             used = Some(attach_at(program, interface, side, used)?);
         }
-        Ok(Self { _loaded: loaded, attach: used.unwrap_or(Attach::Tcx) })
+        Ok(Self { loaded, settings, attach: used.unwrap_or(Attach::Tcx) })
     }
+
+    /// Leads packets to a router; `None`: as the kernel's routes have it.
+    ///
+    /// # Errors
+    /// The kernel does not take the settings; then those of before may hold.
+    pub fn lead(&mut self, next_hop: Option<Ipv6Addr>) -> Result<(), String> {
+        if self.settings.next_hop == next_hop {
+            return Ok(());
+        }
+        // Programs read while this writes: none is to meet a half of either router's address.
+        for next_hop in [None, next_hop] {
+            write(&mut self.loaded, &Settings { next_hop, ..self.settings.clone() })?;
+        }
+        self.settings.next_hop = next_hop;
+        Ok(())
+    }
+}
+
+/// Gives the programs their settings.
+fn write(loaded: &mut Ebpf, settings: &Settings) -> Result<(), String> {
+    let map = loaded.map_mut("SETTINGS").ok_or_else(|| lacks("SETTINGS"))?;
+    let mut map: Array<_, [u8; SETTINGS]> = Array::try_from(map).map_err(chain)?;
+    map.set(0, settings.to_bytes(), 0).map_err(chain)
 }
 
 /// Takes away filters of a process that was killed: unlike links they outlive it.

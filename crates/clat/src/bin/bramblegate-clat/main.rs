@@ -128,7 +128,7 @@ struct Keeper {
     looked: Instant,
     reported: Option<State>,
     network: Network,
-    /// Links and addresses that come and go.
+    /// Links, addresses and routes that come and go.
     news: Socket,
     /// Readable once the process is to end.
     end: UnixStream,
@@ -136,7 +136,8 @@ struct Keeper {
 
 impl Keeper {
     fn new(orders: Orders, ways: Ways, state: Option<PathBuf>) -> io::Result<Self> {
-        let news = Socket::open(Protocol::Route, &[group::LINK, group::IPV6_ADDRESS]);
+        let news =
+            Socket::open(Protocol::Route, &[group::LINK, group::IPV6_ADDRESS, group::IPV6_ROUTE]);
         let (end, signal) = UnixStream::pair()?;
         for number in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(number, signal.try_clone()?)?;
@@ -193,9 +194,15 @@ impl Keeper {
                 return other.map(drop).map_err(Refusal::from);
             }
         };
-        if self.session.as_ref().is_some_and(|session| session.plan == plan) {
-            return Ok(());
+        if self.session.as_ref().is_none_or(|session| session.plan != plan) {
+            self.start(&plan)?;
         }
+        self.lead();
+        Ok(())
+    }
+
+    /// Starts to translate, with an address that no other host has.
+    fn start(&mut self, plan: &Plan) -> Result<(), Refusal> {
         self.session = None;
         self.taken.retain(|address| plan.makes(*address));
         loop {
@@ -212,6 +219,16 @@ impl Keeper {
                     return Err(refusal);
                 }
             }
+        }
+    }
+
+    /// Spares packets the kernel's look at its routes, where these leave no choice.
+    fn lead(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        if let Err(error) = session.lead(&mut self.network) {
+            eprintln!(
+                "bramblegate-clat: the way to the NAT64 is looked up for each packet: {error}"
+            );
         }
     }
 
@@ -288,6 +305,8 @@ impl Keeper {
             self.session = None;
         }
         if news && !end {
+            // Packets do not wait for the rest.
+            self.lead();
             // What is renewed is gone for a moment. Without a session there is nothing to lose.
             let since = if self.session.is_some() { Duration::ZERO } else { self.looked.elapsed() };
             std::thread::sleep(SETTLE.saturating_sub(since));

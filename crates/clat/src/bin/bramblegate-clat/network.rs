@@ -5,8 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bramblegate_netlink::packet::address::{AddressAttribute, AddressFlags, AddressScope};
 use bramblegate_netlink::packet::link::{LinkAttribute, LinkLayerType};
+use bramblegate_netlink::packet::route::{RouteAddress, RouteAttribute, RouteFlags, RouteType};
 use bramblegate_netlink::rtnetlink::{ADD, Listing, REPLACE, kind};
-use bramblegate_netlink::{NESTED, NetlinkError, Protocol, Request, Socket, push, rtnetlink};
+use bramblegate_netlink::{
+    Message, NESTED, NetlinkError, Protocol, Request, Socket, push, rtnetlink,
+};
+use ipnet::Ipv6Net;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -63,6 +67,25 @@ impl Address {
     pub fn is_duplicate(&self) -> bool {
         self.flags.contains(AddressFlags::Dadfailed)
     }
+}
+
+/// Holds an IPv6 route of whatever table, and where it leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub to: Ipv6Net,
+    pub metric: u32,
+    pub way: Way,
+}
+
+/// Names where a route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By this interface, to this router.
+    Router(u32, Ipv6Addr),
+    /// By this interface, without a router.
+    Link(u32),
+    /// By one of several, nowhere, or by what is not known here.
+    Other,
 }
 
 /// Asks the kernel, and orders changes.
@@ -131,6 +154,14 @@ impl Network {
             Some((read.header.index, Address { address: found?, prefix_length, flags }))
         })?;
         Ok(addresses.items)
+    }
+
+    /// Lists the IPv6 routes of all tables.
+    ///
+    /// # Errors
+    /// The kernel gives no answer.
+    pub fn routes(&mut self) -> Result<Vec<Route>, NetlinkError> {
+        Ok(self.0.dump(&Listing::Ipv6Routes.request(), route)?.items)
     }
 
     /// Prepares the TUN device and switches it on. It gets no IPv6 address of its own: nothing but
@@ -252,6 +283,34 @@ impl Network {
     fn carry_out(&mut self, request: &Request) -> Result<(), NetlinkError> {
         self.0.request(request, |_| {})
     }
+}
+
+fn route(message: &Message<'_>) -> Option<Route> {
+    let read = rtnetlink::route(message)?;
+    if read.header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
+    let (mut to, mut metric) = (Ipv6Addr::UNSPECIFIED, 0);
+    let (mut interface, mut router, mut other) = (0, None, false);
+    for attribute in read.attributes() {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => to = address,
+            RouteAttribute::Priority(least) => metric = least,
+            RouteAttribute::Oif(index) => interface = index,
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => router = Some(address),
+            RouteAttribute::MultiPath(_)
+            | RouteAttribute::Via(_)
+            | RouteAttribute::EncapType(_) => other = true,
+            _ => {}
+        }
+    }
+    let way = match router {
+        _ if other || interface == 0 || read.header.kind != RouteType::Unicast => Way::Other,
+        Some(router) => Way::Router(interface, router),
+        None => Way::Link(interface),
+    };
+    let to = Ipv6Net::new(to, read.header.destination_prefix_length).ok()?;
+    Some(Route { to, metric, way })
 }
 
 /// `struct ifaddrmsg`.

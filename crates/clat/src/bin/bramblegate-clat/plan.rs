@@ -1,13 +1,15 @@
 //! What is to be translated, worked out from the order and from what the uplink has.
 
+use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv6Addr;
 
 use bramblegate_api::clat::Mode;
 use bramblegate_clat::Prefix;
 use bramblegate_netlink::packet::address::AddressFlags;
+use ipnet::Ipv6Net;
 
-use crate::network::{Address, Uplink};
+use crate::network::{Address, Route, Uplink, Way};
 
 /// The least MTU of IPv6, in octets (RFC 8200, section 5).
 const LEAST_MTU: u32 = 1280;
@@ -94,6 +96,31 @@ fn base(addresses: &[Address]) -> Option<Base> {
     network.or_else(shared)
 }
 
+/// Returns the router of the uplink behind which all of a NAT64's addresses lie; `None` where the
+/// kernel is to choose for each packet: it knows which of several routers answers. It goes by metrics
+/// before ports, though, and would ask for another port's router at the uplink: then it is not asked.
+pub fn next_hop(routes: &[Route], uplink: u32, prefix: &Prefix) -> Option<Ipv6Addr> {
+    let prefix = Ipv6Net::new(prefix.address(), prefix.length()).ok()?;
+    let touches = |route: &&Route| route.to.contains(&prefix) || prefix.contains(&route.to);
+    let (mut ways, mut has_choice, mut by_others) = (Vec::new(), false, false);
+    for route in routes.iter().filter(touches) {
+        let length = route.to.prefix_len();
+        match route.way {
+            Way::Router(port, _) | Way::Link(port) if port != uplink => by_others = true,
+            Way::Router(_, router) if length <= prefix.prefix_len() => {
+                ways.push((Reverse(length), route.metric, router));
+            }
+            Way::Router(..) => has_choice = true,
+            // Behind all others, as many a table ends.
+            Way::Other if length == 0 => {}
+            Way::Link(_) | Way::Other => return None,
+        }
+    }
+    let (.., best) = ways.iter().min()?;
+    has_choice |= ways.iter().any(|(.., router)| router != best);
+    (by_others || !has_choice).then_some(*best)
+}
+
 /// Returns whether an address is one that this program added, also in an earlier life.
 pub fn is_ours(address: &Address) -> bool {
     let ours = AddressFlags::Deprecated | AddressFlags::Permanent | AddressFlags::Noprefixroute;
@@ -138,6 +165,36 @@ mod tests {
         assert_eq!(base(&[host, local]), network("fd00:1::"));
         assert_eq!(base(&[host]), Some(Base::Shared(host.address)));
         assert_eq!(base(&[]), None);
+    }
+
+    #[test]
+    fn leads_to_the_only_router_of_the_uplink() {
+        let prefix: Prefix = "64:ff9b::/96".parse().unwrap();
+        let route = |to: &str, metric, way| Route { to: to.parse().unwrap(), metric, way };
+        let router = |port, text: &str| Way::Router(port, text.parse().unwrap());
+        let first = route("::/0", 1024, router(2, "fe80::1"));
+        let second = route("::/0", 2048, router(2, "fe80::2"));
+        let elsewhere = route("::/0", 100, router(3, "fe80::99"));
+        let lead = |routes: &[Route]| next_hop(routes, 2, &prefix).map(|hop| hop.to_string());
+        let is_first = Some("fe80::1".to_owned());
+        assert_eq!(lead(&[first]), is_first);
+        let others = [
+            route("2001:db8::/32", 1, router(2, "fe80::3")),
+            route("fe80::/64", 256, Way::Link(2)),
+            route("::/0", u32::MAX, Way::Other),
+        ];
+        assert_eq!(lead(&[&others[..], &[first]].concat()), is_first);
+        // Of two routers the kernel takes one that answers, unless it would take another port's.
+        assert_eq!(lead(&[first, second]), None);
+        assert_eq!(lead(&[second, elsewhere, first]), is_first);
+        let narrow = route("64:ff9b::/96", 4096, router(2, "fe80::2"));
+        assert_eq!(lead(&[first, narrow, elsewhere]), Some("fe80::2".into()));
+        assert_eq!(lead(&[first, route("64:ff9b::808:0/112", 1, router(2, "fe80::2"))]), None);
+        for other in [Way::Link(2), Way::Other] {
+            assert_eq!(lead(&[first, elsewhere, route("64:ff9b::/64", 1, other)]), None);
+        }
+        assert_eq!(lead(&[elsewhere]), None);
+        assert_eq!(lead(&[]), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::kernel::{Attach, Programs, Settings};
 use crate::network::{Address, METRIC, Network};
-use crate::plan::{Base, Plan, TRIES, is_own, own_address};
+use crate::plan::{Base, Plan, TRIES, is_own, next_hop, own_address};
 use crate::refusal::Refusal;
 use crate::sysctl::Sysctls;
 use crate::tun::Tun;
@@ -48,7 +48,7 @@ pub struct Session {
     pub refusal: Option<Refusal>,
     pub attach: Option<Attach>,
     // In the order in which they end: no program without its settings, no address without a program.
-    _programs: Option<Programs>,
+    programs: Option<Programs>,
     _worker: Worker,
     claim: Claim,
     _sysctls: Option<Sysctls>,
@@ -94,7 +94,7 @@ impl Session {
             mode: if programs.is_some() { Mode::Bpf } else { Mode::Tun },
             refusal,
             attach: programs.as_ref().map(|programs| programs.attach),
-            _programs: programs,
+            programs,
             _worker: worker,
             claim,
             _sysctls: sysctls,
@@ -110,6 +110,17 @@ impl Session {
     /// Returns whether the head itself uses the address too.
     pub fn is_shared(&self) -> bool {
         matches!(self.plan.base, Base::Shared(_))
+    }
+
+    /// Leads what BPF translates to the router behind which the NAT64 lies.
+    ///
+    /// # Errors
+    /// The kernel does not list its routes, or takes no settings.
+    pub fn lead(&mut self, network: &mut Network) -> Result<(), String> {
+        let Some(programs) = &mut self.programs else { return Ok(()) };
+        let routes = network.routes().map_err(|error| error.to_string())?;
+        let prefix = &self.plan.order.prefix;
+        programs.lead(next_hop(&routes, self.plan.uplink.index, prefix))
     }
 
     /// Returns what becomes readable when the session has broken, for example with its device.
@@ -138,11 +149,12 @@ fn load(
         uplink: plan.uplink.index,
         device,
         mtu: plan.mtu,
+        next_hop: None,
     };
     let uplink = &plan.order.uplink;
     let started = if plan.uplink.ethernet {
         let object = ways.object.as_deref();
-        Programs::start(&settings, &ways.device, uplink, ways.attach, object)
+        Programs::start(settings, &ways.device, uplink, ways.attach, object)
     } else {
         Err(format!("{uplink} is not Ethernet or Wi-Fi").into())
     };

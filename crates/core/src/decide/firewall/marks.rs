@@ -74,8 +74,12 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let by_cluster = of_nodes
         .chain(own)
         .chain([remember(MARK_CLUSTER, "opened to the head by the cluster port")]);
+    // Most connections are marked as they open: a chain for translations sees no more of them. What
+    // looks at each packet takes one that filters.
+    let by_packet = overlap || !input.entrances.is_empty();
+    let kind = if by_packet { ChainKind::Filter } else { ChainKind::Nat };
     vec![
-        base("opened", ChainKind::Filter, Hook::Prerouting, MANGLE, entering),
+        base("opened", kind, Hook::Prerouting, MANGLE, entering),
         chain("opened_by_cluster", by_cluster.collect()),
         base(
             "answers",

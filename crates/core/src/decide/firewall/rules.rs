@@ -110,10 +110,9 @@ fn sampled(comment: &str) -> Family {
     if comment == COMMENT_ROUTER { Family::Ipv6 } else { Family::Ipv4 }
 }
 
-/// Returns the families that are forwarded for the nodes.
-fn forwarded_families(input: &RulesetInput) -> Vec<Match> {
-    let ipv6 = input.ipv6.map(|_| Family::Ipv6);
-    std::iter::once(Family::Ipv4).chain(ipv6).map(Match::Family).collect()
+/// Returns the family that alone is forwarded for the nodes; `None`: both are.
+fn forwarded_family(input: &RulesetInput) -> Option<Match> {
+    input.ipv6.is_none().then_some(Match::Family(Family::Ipv4))
 }
 
 /// Returns the networks of the cluster, of both families.
@@ -150,22 +149,22 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     let mut rules = Vec::new();
     let ipv4 = Match::Family(Family::Ipv4);
     if let Some(port) = &input.cluster_port {
-        for family in forwarded_families(input) {
-            for match_port in [Match::Input(port.clone()), Match::Output(port.clone())] {
-                if let Some(table) = flow_table {
-                    rules.push(rule(
-                        [match_port, family.clone(), Match::Assured],
-                        Action::Offload(table.name),
-                        "established connections take the short way",
-                    ));
-                }
+        let forwarded = forwarded_family(input);
+        for match_port in [Match::Input(port.clone()), Match::Output(port.clone())] {
+            if let Some(table) = flow_table {
+                let matches = [match_port].into_iter().chain(forwarded.clone());
+                rules.push(rule(
+                    matches.chain([Match::Assured]).collect::<Vec<_>>(),
+                    Action::Offload(table.name),
+                    "established connections take the short way",
+                ));
             }
-            rules.push(rule(
-                [family, Match::Assured],
-                Action::Accept,
-                "established connections, of whatever port",
-            ));
         }
+        rules.push(rule(
+            forwarded.into_iter().chain([Match::Assured]).collect::<Vec<_>>(),
+            Action::Accept,
+            "established connections, of whatever port",
+        ));
         rules.push(rule(
             [Match::Input(port.clone())],
             Action::Goto("from_cluster"),
