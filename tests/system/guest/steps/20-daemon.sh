@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154,SC2329
+# shellcheck disable=SC2154,SC2119,SC2120,SC2329
 # The daemon as a user sees it: unit, panel, traffic, journal.
 
 start_unit() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154,SC2329
+# shellcheck disable=SC2154,SC2317,SC2329
 # A stranger who has README, the guide, two machines and a keyboard. What is typed on the head are the commands of these pages.
 
 keyboard=/run/keyboard
