@@ -58,8 +58,9 @@ pub fn is_as_grafana_has_it() -> Result<()> {
     Ok(())
 }
 
-/// A head with every figure, whatever this machine has: a sensor of temperature, and a root file
-/// system that its `fstab` knows. In the mounts of the gateway's process alone.
+/// A head with every figure, whatever this machine has: a sensor of temperature, a root file system
+/// that its `fstab` knows, and a shared disk that the NFS server would have on record. In the mounts
+/// of the gateway's process alone.
 const WHOLE: [&str; 3] = [
     "sh",
     "-ec",
@@ -68,10 +69,16 @@ const WHOLE: [&str; 3] = [
      echo 48000 > /sys/class/thermal/thermal_zone0/temp
      echo '/dev/root / ext4 defaults 0 1' > /run/world/fstab
      mount --bind /run/world/fstab /etc/fstab
+     mount -t tmpfs tmpfs /mnt
+     mkdir /mnt/usb
+     mount -t tmpfs -o size=4m tmpfs /mnt/usb
+     mount -t tmpfs tmpfs /var/lib
+     mkdir /var/lib/nfs
+     printf '/mnt/usb\\t192.168.50.0/24(rw)\\n' > /var/lib/nfs/etab
      exec \"$0\" \"$@\"",
 ];
-/// A range for nodes that the settings do not know.
-const SERVING: &str = "[cluster.dhcp]\n";
+/// A range for nodes that the settings do not know, and the disk.
+const SERVING: &str = "[cluster.dhcp]\n[[share]]\npath = \"/mnt/usb\"\nname = \"usb\"\n";
 
 /// Every expression is asked of a real Prometheus, with Grafana's variables filled in, while a node
 /// is down and then while the daemon is: it is understood, and something comes back.
@@ -99,15 +106,16 @@ pub fn every_panel_has_data() -> Result<()> {
                 }
             }
         }
-        let health = panels(&board).into_iter().find(|(_, kind, _)| kind == "state-timeline");
-        let expression = health.map(|(_, _, expressions)| expressions.concat()).unwrap_or_default();
-        let mut values: Vec<f64> = server
-            .query(&expression.replace("$instance", ".*"))?
-            .into_iter()
-            .map(|(_, value)| value)
-            .collect();
-        values.sort_by(f64::total_cmp);
-        ensure(&format!("two nodes up, one down: {values:?}"), values == [0.0, 5.0, 5.0])?;
+        let nodes = states(&server, &board, "Nodes")?;
+        ensure(&format!("two nodes up, one down: {nodes:?}"), nodes == [0.0, 5.0, 5.0])?;
+        until("the disk is well", || {
+            states(&server, &board, "Shared disks").is_ok_and(|states| states == [4.0])
+        })?;
+        let gateway = world.gateway().map(|gateway| gateway.id().to_string()).unwrap_or_default();
+        run("nsenter", &["-t", &gateway, "--mount", "umount", "/mnt/usb"])?;
+        until("it is missing", || {
+            states(&server, &board, "Shared disks").is_ok_and(|states| states == [0.0])
+        })?;
         // What is left shows that the daemon does not answer.
         world.stop_gateway("TERM", Duration::from_secs(10))?;
         server.await_value("bramblegate_up", 0.0)?;
@@ -118,6 +126,16 @@ pub fn every_panel_has_data() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Returns the values of the first expression of a panel, in their order.
+fn states(server: &Prometheus, board: &Value, panel: &str) -> Result<Vec<f64>> {
+    let found = panels(board).into_iter().find(|(title, _, _)| title == panel);
+    let expression = found.map(|(_, _, expressions)| expressions.concat()).unwrap_or_default();
+    let samples = server.query(&expression.replace("$instance", ".*"))?;
+    let mut values: Vec<f64> = samples.into_iter().map(|(_, value)| value).collect();
+    values.sort_by(f64::total_cmp);
+    Ok(values)
 }
 
 /// Returns whether an expression of the board has data, within this time: a rate needs two samples.
