@@ -247,9 +247,11 @@ nat64 = "2001:db8:64::/96"
 ra = "nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
 "#;
 
-/// The NAT64 prefixes that are advertised to a node in that many seconds, each with its lifetime, and the
-/// router lifetimes.
-fn heard(node: &str, seconds: u64) -> Result<(Vec<(String, u16)>, Vec<u16>)> {
+/// What routers advertise: NAT64 prefixes, each with its lifetime, and the lifetimes of the routers.
+type Heard = (Vec<(String, u16)>, Vec<u16>);
+
+/// What is advertised to a node in that many seconds.
+fn heard(node: &str, seconds: u64) -> Result<Heard> {
     let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
     let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
     wire.set_read_timeout(Some(Duration::from_millis(100))).map_err(failed)?;
@@ -259,7 +261,10 @@ fn heard(node: &str, seconds: u64) -> Result<(Vec<(String, u16)>, Vec<u16>)> {
         let mut buffer = [0; 1500];
         let Ok(length) = (&wire).read(&mut buffer) else { continue };
         let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-        let Ok(read) = Advertisement::read(&buffer[..length], router, 255) else { continue };
+        let Ok(read) = Advertisement::read(buffer.get(..length).unwrap_or_default(), router, 255)
+        else {
+            continue;
+        };
         lifetimes.push(read.lifetime);
         prefixes.extend(read.nat_prefixes.iter().map(|nat| (nat.prefix.to_string(), nat.lifetime)));
     }

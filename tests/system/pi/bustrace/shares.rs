@@ -111,14 +111,15 @@ impl Shares {
             let times = self.again.iter().filter(|(program, _)| program == *name);
             let mut times: Vec<Duration> = times.map(|(_, time)| *time).collect();
             times.sort();
-            if let (Some(least), Some(most)) = (times.first(), times.last()) {
+            let median = times.get(times.len() / 2);
+            if let (Some(least), Some(median), Some(most)) = (times.first(), median, times.last()) {
                 println!(
                     "first text of {name}, started again {} times: {:.3} s to {:.3} s",
                     times.len(),
                     least.as_secs_f64(),
                     most.as_secs_f64()
                 );
-                medians.push((name.as_str(), times[times.len() / 2].as_secs_f64()));
+                medians.push((name.as_str(), median.as_secs_f64()));
             }
         }
         if let [("another", another), ("bramblegate", this)] = medians[..] {

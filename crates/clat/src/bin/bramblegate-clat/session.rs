@@ -230,7 +230,10 @@ impl Claim {
         taken: &mut Vec<Ipv6Addr>,
     ) -> Result<(), String> {
         let patience = Instant::now() + DAD;
-        while self.added {
+        if !self.added {
+            return Ok(());
+        }
+        loop {
             let all = network.addresses(self.uplink).map_err(|error| error.to_string())?;
             let Some(held) = all.iter().find(|one| one.address == self.address) else {
                 return Err(format!("{} is gone again", self.address));
@@ -241,7 +244,7 @@ impl Claim {
             }
             let enough = optimistic && held.flags.contains(AddressFlags::Optimistic);
             if enough || !held.flags.contains(AddressFlags::Tentative) {
-                break;
+                return Ok(());
             }
             if Instant::now() > patience {
                 let seconds = DAD.as_secs();
@@ -249,7 +252,6 @@ impl Claim {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 
     /// Leads what comes for the address to the TUN device, without BPF: the kernel forwards it there
