@@ -90,18 +90,37 @@ impl Display for Chain {
     }
 }
 
+/// Priorities that nft names in a table of the family `inet`, and the hook of those that have but one
+/// (nft(8), "Standard priority names").
+const PRIORITIES: [(&str, i32, Option<Hook>); 6] = [
+    ("raw", -300, None),
+    ("mangle", -150, None),
+    ("dstnat", -100, Some(Hook::Prerouting)),
+    ("filter", 0, None),
+    ("security", 50, None),
+    ("srcnat", 100, Some(Hook::Postrouting)),
+];
+
 /// nft names a priority by a well-known one that is no farther off.
 const NEAR: u32 = 10;
 
+impl Base {
+    /// Returns the named priority that is near, and how far off it is.
+    fn near(&self) -> Option<(&'static str, i32)> {
+        PRIORITIES.iter().find_map(|&(name, priority, hook)| {
+            let offset = self.priority.saturating_sub(priority);
+            let fits = hook.is_none_or(|hook| hook == self.hook);
+            (fits && offset.unsigned_abs() <= NEAR).then_some((name, offset))
+        })
+    }
+}
+
 impl Display for Base {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (kind, name, origin) = match (self.kind, self.hook) {
-            (ChainKind::Filter, Hook::Prerouting) => ("filter", "mangle", -150),
-            (ChainKind::Filter, _) => ("filter", "filter", 0),
-            (ChainKind::Route, _) => ("route", "mangle", -150),
-            (ChainKind::Nat, Hook::Prerouting) => ("nat", "dstnat", -100),
-            (ChainKind::Nat, Hook::Postrouting) => ("nat", "srcnat", 100),
-            (ChainKind::Nat, _) => ("nat", "", 0),
+        let kind = match self.kind {
+            ChainKind::Filter => "filter",
+            ChainKind::Route => "route",
+            ChainKind::Nat => "nat",
         };
         let hook = match self.hook {
             Hook::Input => "input",
@@ -111,12 +130,11 @@ impl Display for Base {
             Hook::Postrouting => "postrouting",
         };
         write!(f, "type {kind} hook {hook} priority ")?;
-        let offset = self.priority.saturating_sub(origin);
-        match offset {
-            _ if name.is_empty() || offset.unsigned_abs() > NEAR => write!(f, "{}", self.priority)?,
-            0 => write!(f, "{name}")?,
-            below if below < 0 => write!(f, "{name} - {}", below.unsigned_abs())?,
-            above => write!(f, "{name} + {above}")?,
+        match self.near() {
+            None => write!(f, "{}", self.priority)?,
+            Some((name, 0)) => write!(f, "{name}")?,
+            Some((name, below)) if below < 0 => write!(f, "{name} - {}", below.unsigned_abs())?,
+            Some((name, above)) => write!(f, "{name} + {above}")?,
         }
         write!(f, "; policy accept;")
     }
