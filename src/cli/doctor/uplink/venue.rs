@@ -7,6 +7,7 @@ use crate::api::{Word, clat};
 use crate::cli::doctor::{CheckContext, Checked, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
 use crate::config::Clat;
+use crate::facts::link::mirror::is_site_local;
 
 /// The unit that runs the translator.
 const SERVICE: &str = "bramblegate-clat";
@@ -15,7 +16,9 @@ const PROGRAMS: [&str; 2] = ["/usr/bin/bramblegate-clat", "/usr/local/bin/brambl
 
 /// Returns whether an uplink with these addresses is reached by IPv6.
 pub fn is_reached(held: &[IpNet]) -> bool {
-    held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
+    held.iter()
+        .filter(|net| !is_site_local(net))
+        .any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
 /// Returns whether IPv6 is all that the uplink needs, since IPv4 is translated.
@@ -122,6 +125,13 @@ fn see_log() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_that_lead_out_are_reached() {
+        let reached = |held: &str| is_reached(&[held.parse().unwrap()]);
+        assert!(reached("2001:db8::5/64") && reached("fd00::5/64"));
+        assert!(!reached("fe80::5/64") && !reached("fec0::5/64") && !reached("10.0.0.5/24"));
+    }
 
     /// What is found with `uplink.clat = CLAT` on a machine with these files.
     fn found(clat: &str, files: &[(&str, &str)], status: &str) -> Option<(Rank, String)> {

@@ -36,17 +36,17 @@ pub struct HeldAddress {
     pub unconfirmed: bool,
 }
 
+/// Returns whether an address is of `fec0::/10`, which RFC 3879 abolished and no network leads out
+/// of. QEMU's user network advertises such addresses with a default route.
+pub fn is_site_local(address: &IpNet) -> bool {
+    matches!(address, IpNet::V6(net) if net.addr().segments()[0] & 0xffc0 == 0xfec0)
+}
+
 impl HeldAddress {
     /// Returns whether it is good beyond the wire. A deprecated one is (RFC 4862, 5.5.4): only new
     /// connections of ours prefer another.
     pub fn is_usable(&self) -> bool {
-        !self.tentative && !self.link_local && !self.is_site_local()
-    }
-
-    /// Returns whether it is of `fec0::/10`, which RFC 3879 abolished and no network leads out of.
-    /// QEMU's user network advertises such addresses with a default route.
-    fn is_site_local(&self) -> bool {
-        matches!(self.address, IpNet::V6(net) if net.addr().segments()[0] & 0xffc0 == 0xfec0)
+        !self.tentative && !self.link_local && !is_site_local(&self.address)
     }
 
     /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it,
