@@ -61,11 +61,11 @@ look() {
     spawn_newer newer dhcpcd -B -6 --nodev -f /dev/null client0 >log2 2>&1
     local newer=$spawned
     sleep 4
-    advertise router router0 0 "$mtu" "$prefix" "$rdnss"
+    advertise router router0 1800 0 "$mtu" "$prefix" "$rdnss"
     wait_until all_have_heard
     sleep 2
     expect "with MTU, network and resolver" "MTU of dhcpcd 9.4.1 mtu 1400, 10.1.0 mtu 1400, the kernel 1400; resolvers of 10.1.0 1; addresses 1 1 1" "$(have)"
-    advertise router router0 0 "$pref64"
+    advertise router router0 1800 0 "$pref64"
     sleep 3
     expect "3 s after PREF64" "MTU of dhcpcd 9.4.1 none, 10.1.0 none, the kernel 1400; resolvers of 10.1.0 0; addresses 1 1 1" "$(have)"
     stop "$newer"

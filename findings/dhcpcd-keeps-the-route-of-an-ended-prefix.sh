@@ -68,13 +68,13 @@ look() {
     spawn older dhcpcd -B -6 -f "$PWD/dhcpcd.conf" client0 >log-older 2>&1
     local older=$spawned
     sleep 2
-    advertise server br0 80 # "use DHCPv6"
+    advertise server br0 1800 80 # "use DHCPv6"
     # One after the other: the server offers both the same prefix otherwise.
     wait_until has_route older
     spawn_newer newer dhcpcd -B -6 --nodev client0 >log-newer 2>&1
     local newer=$spawned
     sleep 2
-    advertise server br0 80
+    advertise server br0 1800 80
     wait_until each_has_one
     expect "unreachable routes of 9.4.1 and 10.1.0 with the lease" "1 1" "$(both)"
     stop "$server"

@@ -230,14 +230,14 @@ wait_until() {
     done
 }
 
-# Sends a router advertisement with router lifetime 1800 s: advertise NS PORT FLAGS OPTION..., flags and options in hexadecimal.
+# Sends a router advertisement: advertise NS PORT LIFETIME FLAGS OPTION..., flags and options in hexadecimal.
 advertise() {
     at "$1" python3 - "${@:2}" <<'PY'
 import socket, struct, sys
-port, flags, *options = sys.argv[1:]
+port, lifetime, flags, *options = sys.argv[1:]
 s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
 s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-message = struct.pack("!BBHBBHII", 134, 0, 0, 64, int(flags, 16), 1800, 0, 0) + bytes.fromhex("".join(options))
+message = struct.pack("!BBHBBHII", 134, 0, 0, 64, int(flags, 16), int(lifetime), 0, 0) + bytes.fromhex("".join(options))
 s.sendto(message, ("ff02::1", 0, 0, socket.if_nametoindex(port)))
 PY
 }
