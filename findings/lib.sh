@@ -2,10 +2,10 @@
 # Shared by the scripts of this folder: fetches pinned public packages into a temporary folder, runs the script's look() in
 # namespaces of its own (network, mounts, processes), and judges what it saw. Sourced, never run.
 #
-# A script sets debs=(NAME=VERSION ...), pips=(NAME==VERSION ...), npms=(NAME@VERSION ...) or crates=(NAME=VERSION ...; then program()
+# A script sets debs=(NAME=VERSION ...), newer_debs=(NAME=VERSION ...; of Debian 13, run by spawn_newer), pips=(NAME==VERSION ...), npms=(NAME@VERSION ...) or crates=(NAME=VERSION ...; then program()
 # prints the Rust program that look() runs as "crate-program"), defines look(), and ends with run_finding. Exit: 0 as described, 1 "changed: ...", 2 it could not be run here.
 
-debs=() pips=() npms=() crates=()
+debs=() newer_debs=() pips=() npms=() crates=()
 failed=0 spawned=
 
 # Fetches what the script names, then starts it again inside: all processes there end with it, also when it is interrupted.
@@ -53,6 +53,9 @@ fetch() {
     for each in "$work"/debs/*.deb; do
         [[ ! -e $each ]] || dpkg -x "$each" "$work/root"
     done
+    if ((${#newer_debs[@]})); then
+        fetch_newer "$work"
+    fi
     if ((${#pips[@]})); then
         echo "with ${pips[*]}"
         timeout --foreground 120 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-cache-dir \
@@ -67,6 +70,44 @@ fetch() {
         echo "with ${crates[*]}"
         build_program "$work"
     fi
+}
+
+# Makes a root of Debian 13 from its packages alone, with busybox for the tools of scripts. Its lists are kept apart from the machine's.
+fetch_newer() {
+    local work=$1 site each found
+    # shellcheck disable=SC2016 # apt's own variable
+    site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+    [[ -n $site ]] || give_up "apt knows no mirror of Debian (apt-get update?)"
+    mkdir -p "$work/newer-debs" "$work/newer/usr/bin" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+    for each in trixie trixie-updates; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $each main"
+    done >"$work/apt/sources.list"
+    apt_newer "$work" apt-get -qq -o APT::Sandbox::User=root update || give_up "no lists of Debian 13 from the mirror"
+    for each in "${newer_debs[@]}"; do
+        found=$(apt_newer "$work" apt-cache madison "${each%%=*}" | awk -v version="${each#*=}" -v upstream="${each#*=}" \
+            'BEGIN { sub(/-[^-]*$/, "-", upstream) } $3 == version { same = $3 } index($3, upstream) == 1 { other = $3 }
+            END { print same ? same : other }')
+        [[ -n $found ]] || give_up "Debian 13 on the mirror has no ${each%-*}-* any more"
+        (cd "$work/newer-debs" && apt_newer "$work" apt-get -qq -o APT::Sandbox::User=root download "${each%%=*}=$found") ||
+            give_up "could not download ${each%%=*}=$found"
+        echo "with ${each%%=*}=$found of Debian 13$([[ $found == "${each#*=}" ]] || echo ": ${each#*=} is not on the mirror")"
+    done
+    for each in "$work"/newer-debs/*.deb; do
+        dpkg -x "$each" "$work/newer"
+    done
+    for each in bin sbin lib lib64; do
+        [[ -e $work/newer/$each ]] || ln -s "usr/$each" "$work/newer/$each"
+    done
+    mkdir -p "$work"/newer/{dev,proc,run,tmp,etc,var/lib,usr/sbin}
+    for each in sh cat chmod cmp cp date grep ls mkdir mv rm rmdir sed sleep touch; do
+        [[ -e $work/newer/usr/bin/$each ]] || ln -s busybox "$work/newer/usr/bin/$each"
+    done
+}
+
+# apt_newer WORK PROGRAM ARGUMENT...: apt with the lists of Debian 13 alone.
+apt_newer() {
+    timeout --foreground 120 "$2" -o Dir::State::lists="$1/apt/lists" -o Dir::Cache="$1/apt/cache" -o Dir::Etc::sourcelist="$1/apt/sources.list" \
+        -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null -o Acquire::Languages=none "${@:3}"
 }
 
 # Builds the script's Rust program with exactly these versions of its crates.
@@ -116,6 +157,10 @@ enter_lab() {
         : >"$TMPDIR/resolv.conf"
         mount --bind "$TMPDIR/resolv.conf" /etc/resolv.conf
     fi
+    if ((${#newer_debs[@]})); then
+        mount -t proc proc "$FINDING_WORK/newer/proc"
+        mount --rbind /dev "$FINDING_WORK/newer/dev"
+    fi
     cd "$TMPDIR" || give_up "$TMPDIR is gone"
     ip link set lo up
     echo "on Linux $(uname -r)"
@@ -156,6 +201,15 @@ spawn() {
     spawned=$!
 }
 
+# The same with a program of newer_debs, in their root.
+spawn_newer() {
+    local name=$1
+    shift
+    ip netns exec "$name" env -u LD_LIBRARY_PATH PATH=/usr/sbin:/usr/bin chroot "$FINDING_WORK/newer" "$@" &
+    # shellcheck disable=SC2034 # for the script
+    spawned=$!
+}
+
 # Ends a program in the background, by force if it has not ended after 3 s.
 stop() {
     local tries=0
@@ -174,6 +228,18 @@ wait_until() {
         ((++tries < 150)) || give_up "waited 15 s in vain for: $*"
         sleep 0.1
     done
+}
+
+# Sends a router advertisement: advertise NS PORT LIFETIME FLAGS OPTION..., flags and options in hexadecimal.
+advertise() {
+    at "$1" python3 - "${@:2}" <<'PY'
+import socket, struct, sys
+port, lifetime, flags, *options = sys.argv[1:]
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+message = struct.pack("!BBHBBHII", 134, 0, 0, 64, int(flags, 16), int(lifetime), 0, 0) + bytes.fromhex("".join(options))
+s.sendto(message, ("ff02::1", 0, 0, socket.if_nametoindex(port)))
+PY
 }
 
 # Compares what was seen with what the script describes: expect WHAT WANTED SEEN.
