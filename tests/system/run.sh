@@ -230,7 +230,7 @@ play_stranger() {
     stop_machines
     host_step "its own file system was unmounted" "state: *clean" "$(unmounted "$work/stranger.ext4")"
     host_step "and the shared disk" "state: *clean" "$(unmounted "$work/shared.ext4")"
-    host_step "with the node's file on it" "from rpi1" "$(debugfs -R 'cat /work/note' "$work/shared.ext4" 2>/dev/null)"
+    host_step "with the node's file on it" "from rpi1" "$(debugfs -R 'cat /common/note' "$work/shared.ext4" 2>/dev/null)"
     tr -d '\r' <"$result" | sed -n 's/^=== said: \(from Enter to the address.*\)/      \1/p'
     result=$node_result shown=0
     if grep -q '^=== END' "$result"; then

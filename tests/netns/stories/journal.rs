@@ -25,6 +25,9 @@ impl Journald {
             fs::create_dir_all(folder).map_err(error)?;
         }
         let _ = fs::remove_file(SOCKET);
+        // As systemd sets it: with the kernel's ten, records of a burst are lost on a busy machine.
+        const QUEUE: &str = "/proc/sys/net/unix/max_dgram_qlen";
+        fs::write(QUEUE, "512").map_err(|error| Error(format!("{QUEUE}: {error}")))?;
         let socket = UnixDatagram::bind(SOCKET).map_err(error)?;
         let (sender, receiver) = channel();
         // It ends with the test's process.

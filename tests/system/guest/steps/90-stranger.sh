@@ -137,8 +137,8 @@ stranger_shares_disk() {
     carry_out "bramblegate check"
     carry_out "sudo systemctl reload bramblegate"
     # The other machine has had its line in fstab from its start.
-    wait_for 180 "a file of the node on the disk" test -s /mnt/usb/work/note
-    expect "what it says, and whose it is" "from rpi1 1000" "$(cat /mnt/usb/work/note) $(stat -c %u /mnt/usb/work/note)"
+    wait_for 180 "a file of the node on the disk" test -s /mnt/usb/common/note
+    expect "what it says, and whose it is" "from rpi1 1000" "$(cat /mnt/usb/common/note) $(stat -c %u /mnt/usb/common/note)"
     wait_for 60 "the node, by the status" share_is "clients[0]" rpi1
 }
 
@@ -147,14 +147,14 @@ stranger_makes_key() {
     local line
     trap screen EXIT
     carry_out "$(block docs/guide/packing-up.md "sudo ssh-keygen -t")"
-    carry_out "$(block docs/guide/packing-up.md "sudo cat") | tee /mnt/usb/work/line"
+    carry_out "$(block docs/guide/packing-up.md "sudo cat") | tee /mnt/usb/common/line"
     # As with an editor.
     line=$(block docs/guide/packing-up.md "[shutdown]" | grep -m 1 "^key = ")
     grep -qxF "#$line" "$settings" || fail "the settings have no such line"
     sed -i "s|^#$line\$|$line|" "$settings"
     carry_out "bramblegate check"
     carry_out "sudo systemctl reload bramblegate"
-    wait_for 120 "the node has the line" test -e /mnt/usb/work/key-taken
+    wait_for 120 "the node has the line" test -e /mnt/usb/common/key-taken
 }
 
 stranger_packs_up() {
@@ -187,7 +187,7 @@ node_has_line_in_fstab() {
 node_writes() {
     [ -z "$(node_lease)" ] || fail "there is a lease already: the head did not come late"
     # Waits in the folder for the head, and for what the person has to do there.
-    until setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo from rpi1 >/mnt/usb/work/note'; do sleep 1; done
+    until setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo from rpi1 >/mnt/usb/common/note'; do sleep 1; done
     findmnt -t nfs4 -no SOURCE,TARGET,OPTIONS
     expect "the head's address" 192.168.50.1 "$(getent ahostsv4 head | awk 'NR == 1 { print $1 }')"
 }
@@ -195,10 +195,10 @@ node_lease() { ip -4 -json address show dev eth0 | jq -r '.[].addr_info[]? | sel
 
 node_takes_key() {
     local line commands
-    wait_for 300 "the line" test -s /mnt/usb/work/line
-    line=$(cat /mnt/usb/work/line)
+    wait_for 300 "the line" test -s /mnt/usb/common/line
+    line=$(cat /mnt/usb/common/line)
     sudo() { "$@"; }
     commands=$(block docs/guide/packing-up.md "'LINE'")
     eval "${commands/LINE/$line}"
-    setpriv --reuid 1000 --regid 1000 --clear-groups touch /mnt/usb/work/key-taken
+    setpriv --reuid 1000 --regid 1000 --clear-groups touch /mnt/usb/common/key-taken
 }

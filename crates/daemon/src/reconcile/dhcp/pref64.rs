@@ -52,7 +52,7 @@ impl Pref64Reconciler {
         if let Some(plan) = self.advertised.take() {
             let sent = open(&plan).and_then(|wire| send(&wire, &plan, WITHDRAWN));
             if let Err(error) = sent {
-                debug!(port = %plan.port, %error, "the former NAT64 prefix was not withdrawn");
+                debug!(port = %plan.port, %error, "the NAT64 prefix of before was not withdrawn");
             }
         }
     }
