@@ -63,6 +63,7 @@ pub struct Socket {
     /// a request did not come to its end: what was left of its answer is thrown away before the
     /// next
     unsettled: bool,
+    /// The datagram that was read last; without capacity while the socket is idle.
     buffer: Vec<u8>,
 }
 
@@ -134,8 +135,11 @@ impl Socket {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let received = self.receive_into(&mut buffer);
-        self.buffer = buffer;
-        Ok(received?.then_some(&self.buffer))
+        if received? {
+            self.buffer = buffer;
+            return Ok(Some(&self.buffer));
+        }
+        Ok(None)
     }
 
     /// Appends the next datagram to `buffer`. `false`: there is none now.
@@ -171,15 +175,23 @@ impl Socket {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let sequence = self.sequence;
         self.send(&request.bytes(sequence))?;
-        loop {
-            for message in messages(self.answer()?).filter(|m| m.sequence == sequence) {
-                if let Some(outcome) = message.outcome() {
-                    self.unsettled = false;
-                    return outcome;
+        let outcome = loop {
+            let mut messages = messages(self.answer()?).filter(|m| m.sequence == sequence);
+            let last = messages.find_map(|message| {
+                let outcome = message.outcome();
+                if outcome.is_none() {
+                    each(&message);
                 }
-                each(&message);
+                outcome
+            });
+            if let Some(outcome) = last {
+                break outcome;
             }
-        }
+        };
+        self.unsettled = false;
+        // A daemon has a dozen sockets, most of them idle.
+        self.buffer = Vec::new();
+        outcome
     }
 
     /// Lists all that `request` (with [`Request::dump`]) asks for; `read` makes items of each
@@ -265,6 +277,15 @@ mod tests {
         let error = socket.request(&absent, |_| {}).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::NODEV));
         assert!(socket.dump(&Listing::Addresses.request(), |_| Some(())).unwrap().whole);
+    }
+
+    #[test]
+    fn an_idle_socket_holds_no_memory_for_datagrams() {
+        let mut socket = Socket::open(Protocol::Route, &[]).unwrap();
+        assert!(socket.dump(&Listing::Links.request(), |_| Some(())).unwrap().whole);
+        assert_eq!(socket.buffer.capacity(), 0, "after a dump");
+        socket.drain();
+        assert_eq!(socket.buffer.capacity(), 0, "with nothing queued");
     }
 
     #[test]
