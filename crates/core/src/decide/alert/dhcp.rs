@@ -1,4 +1,4 @@
-//! Alerts of what serves the nodes: addresses, names, and files to boot from.
+//! Alerts of DHCP, DNS and net boot for the nodes.
 
 use crate::config::{Netboot, Settings};
 use crate::decide::alert::{Alert, AlertCode, Part, Severity, Subject};
@@ -7,8 +7,8 @@ use crate::event::{Applied, ApplyErrorKind, Output};
 use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 
-/// Seconds for which a switch keeps a port from forwarding as it is shipped: twice the forward
-/// delay (802.1D, table 17-1), and what is waited beyond it.
+/// Seconds for which a switch with default settings blocks a new port: twice the forward delay
+/// (802.1D, table 17-1), with a margin.
 const USUAL_HOLD: u64 = 32;
 
 /// Raises what keeps the nodes from being served.
@@ -30,7 +30,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     dnsmasq(facts, raised);
 }
 
-/// Raises that a board asked for an address, and all are taken.
+/// Raises that a board requested an address and the range is exhausted.
 fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let Some((mac, dhcp)) = facts.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, facts) != Verdict::Serve {
@@ -44,8 +44,8 @@ fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     raised.push(Alert::whole(AlertCode::GatewayDhcpFull, text));
 }
 
-/// Raises that a switch says it lets nothing through for longer than switches do as shipped:
-/// anybody can send such frames.
+/// Raises that spanning-tree frames announce a longer block than switches' default. Anyone can send
+/// such frames.
 fn held(facts: &Facts, raised: &mut Vec<Alert>) {
     let port = facts.cluster_port().map(|port| &port.name);
     let Some((port, seconds)) =
@@ -61,7 +61,8 @@ fn held(facts: &Facts, raised: &mut Vec<Alert>) {
     raised.push(Alert::whole(AlertCode::GatewayDhcpHeld, text));
 }
 
-/// Raises a foreign server, and that none can be asked for: no addresses are served in either case.
+/// Raises another DHCP server, or that the check for one failed: in both cases no addresses are
+/// served.
 fn other_server(facts: &Facts, raised: &mut Vec<Alert>) {
     let Some(port) = facts.cluster_port().map(|port| &port.name) else { return };
     if let OtherServers::Foreign { server, mac } = facts.dhcp().other_servers() {
@@ -81,7 +82,7 @@ fn other_server(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises files and folders of net boot that cannot be read.
+/// Raises net boot files and folders that cannot be read.
 fn boot_files(netboot: &Netboot, facts: &Facts, raised: &mut Vec<Alert>) {
     let root = netboot.root.display();
     if let Some(why) = &facts.vitals().boot_folder {
@@ -100,7 +101,7 @@ fn boot_files(netboot: &Netboot, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises a dnsmasq that is missing, does not start, or cannot resolve names.
+/// Raises a dnsmasq that is missing, fails to start, or cannot resolve names.
 fn dnsmasq(facts: &Facts, raised: &mut Vec<Alert>) {
     let outputs = facts.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {
@@ -117,12 +118,12 @@ fn dnsmasq(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Returns an alert about one part of what nodes boot from.
+/// Returns an alert about one part of net boot.
 fn netboot_alert(part: Part, text: String) -> Alert {
     Alert::new(AlertCode::GatewayNetboot, Subject::Part(part), text)
 }
 
-/// Returns the alert that nothing is there for iPXE to start, where firmware is sent iPXE.
+/// Returns the alert that firmware is sent iPXE, and no script is set for iPXE to run.
 fn endless(netboot: &Netboot) -> Option<Alert> {
     let files = [
         ("bios", &netboot.bios),

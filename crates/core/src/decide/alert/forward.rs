@@ -1,4 +1,4 @@
-//! Ports of the head that lead nowhere, or hide what the head itself offers.
+//! Alerts of forwarded ports that lead nowhere, or hide a service of the head.
 
 use crate::config::{Allow, Forward, Settings, Transport};
 use crate::decide::Overlap;
@@ -7,14 +7,14 @@ use crate::decide::cluster::Placement;
 use crate::decide::forward::{NoWay, name, target, way};
 use crate::facts::Facts;
 
-/// Raises what of each forwarded port is not as its owner expects.
+/// Raises the faults of each forwarded port.
 pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for forward in &settings.forwards {
         raised.extend(lost(forward, facts, placement));
         raised.extend(hides(forward, settings, facts));
     }
-    // Where there is no cluster port, the address that is left on one with another name is no
-    // node's in the venue.
+    // Without a cluster port the placement rests on a leftover address: no node can be confused
+    // with a computer in the venue.
     let has_port = facts.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
@@ -26,7 +26,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised:
     }
 }
 
-/// Returns the alert that a port leads nowhere.
+/// Returns the alert that a forwarded port leads nowhere.
 fn lost(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert> {
     let (port, to) = (name(forward), target(forward));
     let text = match way(forward, facts, placement).err()? {
@@ -40,7 +40,7 @@ fn lost(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert
     Some(Alert::new(AlertCode::NodeForwardLost, Subject::Forward(port), text))
 }
 
-/// Returns the alert that a port takes the place of what the head itself offers there.
+/// Returns the alert that a forwarded port hides a service of the head.
 fn hides(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert> {
     let service = hidden(settings, facts, forward)?;
     let (port, to) = (name(forward), target(forward));
@@ -51,7 +51,7 @@ fn hides(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert>
     Some(Alert::new(AlertCode::NodeForwardHides, Subject::Forward(port), text))
 }
 
-/// Returns what `uplink.allow` offers on the port that a forward takes.
+/// Returns the service of `uplink.allow` on the port that a forward takes.
 fn hidden(settings: &Settings, facts: &Facts, forward: &Forward) -> Option<&'static str> {
     let port = forward.listen;
     settings.uplink.allow.iter().find_map(|allow| match (allow, forward.transport) {

@@ -1,4 +1,4 @@
-//! Which alerts the facts raise: asks every subject.
+//! Collects the alerts of every subject.
 
 use crate::config::Settings;
 use crate::decide::cluster::Placement;
@@ -8,10 +8,10 @@ use super::{
     Alert, cluster, dhcp, firewall, forward, host, link, node, output, routing, share, uplink,
 };
 
-/// How many alerts of nodes have room from the beginning.
+/// Initial capacity for alerts of nodes.
 const USUAL: usize = 12;
 
-/// Returns the alerts that no probe of a node changes.
+/// Returns the alerts that do not depend on probes of nodes.
 pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
     if facts.links().is_synced() {
@@ -35,8 +35,7 @@ pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<
     raised
 }
 
-/// Returns all alerts, of which those in `steady` are known already: the most severe first, then by
-/// code and text.
+/// Returns all alerts, including `steady`: most severe first, then by code and text.
 pub fn all(settings: &Settings, facts: &Facts, steady: &[Alert]) -> Vec<Alert> {
     let mut raised = Vec::with_capacity(steady.len() + USUAL);
     node::health::alerts(settings, facts, &mut raised);
@@ -48,7 +47,7 @@ pub fn all(settings: &Settings, facts: &Facts, steady: &[Alert]) -> Vec<Alert> {
     raised
 }
 
-/// Marks those that users know of.
+/// Marks the alerts that the operator has acknowledged.
 fn mark_acknowledged(facts: &Facts, raised: &mut [Alert]) {
     let known = facts.acknowledged();
     for alert in raised.iter_mut().filter(|_| !known.is_empty()) {

@@ -1,5 +1,5 @@
-//! Which of dnsmasq's files are rendered anew: all of them for another plan, those that name nodes,
-//! which may be long, only when what they depend on has changed.
+//! Caches dnsmasq's files. A new plan renders all; the node files, which may be long, are only
+//! rendered when their input has changed.
 
 use crate::config::Settings;
 use crate::decide::dhcp::ServicePlan;
@@ -7,26 +7,26 @@ use crate::facts::Facts;
 
 use super::{Files, NodeFiles, files, nodes};
 
-/// Renders dnsmasq's files, and remembers what it rendered last.
+/// Renders dnsmasq's files, and caches the last result.
 #[derive(Debug, Default)]
 pub struct Renderer {
     last: Option<Rendered>,
 }
 
-/// What was rendered last.
+/// The last result and its input.
 #[derive(Debug)]
 struct Rendered {
     plan: ServicePlan,
-    /// [`Nodes::topology_version`](crate::facts::node::Nodes): counts up when a node has another
-    /// name or address
+    /// [`Nodes::topology_version`](crate::facts::node::Nodes), which changes with a node's name or
+    /// address.
     topology_version: u64,
-    /// the files that name nodes, which follow from both
+    /// The node files for both.
     nodes: NodeFiles,
 }
 
 impl Renderer {
-    /// Returns what dnsmasq is to be given from now on (`Some(None)`: nothing, it is to end), or
-    /// `None` where that is what it was. `folder` is where the files will be.
+    /// Returns the new files for dnsmasq (`Some(None)`: it is to stop), or `None` if they are
+    /// unchanged. `folder` is the directory they will be in.
     pub fn render(
         &mut self,
         plan: Option<&ServicePlan>,
@@ -50,7 +50,7 @@ impl Renderer {
     }
 }
 
-/// Returns what of the plan the files that name nodes depend on.
+/// Returns the part of the plan that the node files depend on.
 fn of_nodes(plan: &ServicePlan) -> impl PartialEq + '_ {
     let dhcp = plan.dhcp.as_ref();
     let dhcp = dhcp.map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));

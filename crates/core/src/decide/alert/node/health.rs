@@ -1,5 +1,5 @@
-//! Alerts of nodes that are down, degraded or flapping, and of groups with too few up. Looks at
-//! counts and at the nodes that have something wrong, never at all of them.
+//! Alerts of nodes that are down, degraded or flapping, and of groups with too few nodes up.
+//! Iterates over counts and over nodes with a problem, never over all nodes.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use crate::event::NodeId;
 use crate::facts::Facts;
 use crate::facts::node::{Counts, NodeHealth, NodeState, Trouble};
 
-/// What may be wrong with a node, beside that it is down, and the code of its alert.
+/// What may be wrong with a node that is up, and the alert code.
 const TROUBLES: [(Trouble, AlertCode); 3] = [
     (Trouble::Flapping, AlertCode::NodeFlapping),
     (Trouble::Lossy, AlertCode::NodeDegraded),
     (Trouble::Slow, AlertCode::NodeDegraded),
 ];
 
-/// Returns the alert of each node that is not well, also of those that are only counted, and its
-/// words for the panel.
+/// Returns the alert of each node with a problem, also of those that are only counted, and its
+/// panel text.
 pub fn standing(facts: &Facts) -> impl Iterator<Item = (AlertId, String)> + '_ {
     let nodes = facts.nodes();
     let down = nodes.down().map(|node| (id(node, AlertCode::NodeDown), words(node, "down")));
@@ -28,17 +28,18 @@ pub fn standing(facts: &Facts) -> impl Iterator<Item = (AlertId, String)> + '_ {
     down.chain(troubled)
 }
 
-/// Returns which alert a node with this code raises.
+/// Returns the identity of the node's alert with this code.
 fn id(node: &NodeState, code: AlertCode) -> AlertId {
     AlertId { code, subject: Subject::Node(node.name.clone()) }
 }
 
-/// Returns an alert's words: "rpi1 down".
+/// Returns the alert's text: "rpi1 down".
 fn words(node: &NodeState, condition: &str) -> String {
     format!("{} {condition}", node.name)
 }
 
-/// Returns whether each of these nodes raises an alert of this code: as [`standing`], without names.
+/// Returns whether each of these nodes raises an alert with this code: like [`standing`], without
+/// building names.
 pub fn all_stand(facts: &Facts, code: AlertCode, nodes: &BTreeSet<NodeId>) -> bool {
     if code == AlertCode::NodeDown {
         return nodes.is_subset(facts.nodes().down_ids());
@@ -57,7 +58,7 @@ pub fn is_known_down(facts: &Facts, node: &NodeState) -> bool {
     is_acknowledged(facts, node, AlertCode::NodeDown)
 }
 
-/// Returns the groups (`None`: without one) of which each node that is down was acknowledged.
+/// Returns the groups (`None`: no group) in which every node that is down is acknowledged.
 pub fn known_groups(facts: &Facts) -> BTreeSet<Option<usize>> {
     let (known, nodes) = (facts.acknowledged_nodes(AlertCode::NodeDown), facts.nodes());
     if known.is_empty() {
@@ -83,14 +84,14 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises nodes that are down: each, or how many of each group where they are many.
+/// Raises nodes that are down: each one, or a count per group if there are many.
 fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     let count = nodes.count(NodeHealth::Down);
     if count == 0 {
         return;
     }
-    // A visitor's laptop comes and goes: who was merely found is no fault, and makes up for none.
+    // Discovered devices do not count: a visitor's laptop that leaves is no fault.
     let too_few = is_below(settings.health.red_below, nodes.named());
     let overall = if too_few { Severity::Fault } else { Severity::Warning };
     if count > NAMED && !settings.groups.is_empty() {
@@ -128,7 +129,7 @@ fn of_node(node: &NodeState, code: AlertCode, condition: &str) -> Alert {
     Alert::worded(code, Subject::Node(node.name.clone()), text.clone(), text)
 }
 
-/// Returns the alert of those of `nodes` that are not named; `None` if all are.
+/// Returns the alert about those of `nodes` beyond the first [`NAMED`]; `None` if there are none.
 fn counted<'n>(
     facts: &Facts,
     nodes: impl Iterator<Item = &'n NodeState>,
@@ -140,8 +141,7 @@ fn counted<'n>(
     Some(Alert { acknowledged, ..alert })
 }
 
-/// Raises groups with fewer nodes up than their threshold, whether their nodes are named or
-/// summarised.
+/// Raises groups with fewer nodes up than their threshold.
 fn few_in_groups(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     for (group, counts) in settings.groups.iter().zip(facts.nodes().groups()) {
         let threshold = group.red_below.filter(|threshold| is_below(*threshold, counts));
@@ -153,8 +153,8 @@ fn few_in_groups(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises nodes that have not answered yet and may be starting. Without a cable none can: that
-/// has an alert of its own.
+/// Raises nodes that have not replied yet and may be starting; not without a carrier, which has an
+/// alert of its own.
 fn awaited(facts: &Facts, raised: &mut Vec<Alert>) {
     let (nodes, count) = facts.nodes().unanswered();
     if count == 0 || !facts.cluster_port().is_some_and(|port| port.carrier) {
@@ -166,7 +166,7 @@ fn awaited(facts: &Facts, raised: &mut Vec<Alert>) {
     raised.push(Alert::whole(AlertCode::NodeAwaited, text));
 }
 
-/// Raises how many nodes of each group are down, of the groups with the most first.
+/// Raises the number of nodes down per group, groups with the most first.
 fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     let known = known_groups(facts);
@@ -177,7 +177,7 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     groups.extend((0..settings.groups.len()).filter(|place| down(*place) > 0));
     let worst_first =
         |a: &usize, b: &usize| down(*b).cmp(&down(*a)).then_with(|| name(*a).cmp(name(*b)));
-    // Of the others only the sum matters: they need no order.
+    // The remaining groups are only summed up, so their order does not matter.
     if groups.len() > NAMED {
         groups.select_nth_unstable_by(NAMED, worst_first);
     }
@@ -217,8 +217,8 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
     }
 }
 
-/// Returns whether fewer nodes are left than there are to be. Those that are worked on do not
-/// count, and nothing is below its threshold while no node is down.
+/// Returns whether fewer nodes are up than the threshold demands. Nodes in maintenance do not
+/// count, and as long as no node is down no threshold is missed.
 fn is_below(threshold: Threshold, counts: &Counts) -> bool {
     let (down, expected) = (counts.of(NodeHealth::Down), counts.expected());
     let left = expected.saturating_sub(down);
@@ -229,7 +229,7 @@ fn is_below(threshold: Threshold, counts: &Counts) -> bool {
         }
 }
 
-/// Returns a threshold as the settings have it: "3", "50 %".
+/// Returns a threshold in the syntax of the settings: "3", "50 %".
 fn threshold_text(threshold: Threshold) -> String {
     match threshold {
         Threshold::Count(least) => least.to_string(),

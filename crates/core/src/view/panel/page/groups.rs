@@ -1,14 +1,14 @@
-//! How many nodes of each group are up.
+//! The number of nodes up in each group.
 
 use super::{Scene, Topic};
 use crate::facts::node::{Counts, NodeHealth};
 
-/// Groups that have their turn each; of more, only those that are not all up.
+/// Up to this many groups all are shown; of more, only those that are not all up.
 const FEW: usize = 4;
-/// Groups shown of those that are not all up, at most; those with the most nodes down first.
+/// Limit on groups shown of those that are not all up; those with the most nodes down first.
 const SHOWN: usize = 12;
 
-/// Returns how many nodes of each group are up: `rack1 148/150`.
+/// Returns the number of nodes up in each group: `rack1 148/150`.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let known: Vec<(&str, &Counts)> = scene
         .settings
@@ -42,7 +42,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     topics
 }
 
-/// Returns those that are not all up, the worst first.
+/// Returns the groups that are not all up, the worst first.
 fn troubled<'g>(groups: &[(&'g str, &'g Counts)]) -> Vec<(&'g str, &'g Counts)> {
     let mut troubled: Vec<_> = groups
         .iter()

@@ -1,8 +1,8 @@
-//! The shared disks: how much of each is free, and how many nodes use it.
+//! The shared disks: free space, and the number of nodes that use them.
 
 use super::{Scene, Topic};
 
-/// Returns a line for each disk that is mounted. What is wrong with one is an alert.
+/// Returns a line for each mounted disk. Faults are alerts.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let shares = scene.facts.shares();
     let used = match shares.seen.as_ref().map_or(0, |seen| seen.clients.len()) {

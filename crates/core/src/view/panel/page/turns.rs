@@ -1,8 +1,8 @@
-//! Whose turn it is: what stands on the glass, in which order and for how long.
+//! The order and duration of the display's screens.
 //!
-//! The gravest alerts have at least half of the time that the address leaves, notices a third where
-//! nothing graver stands; none of them is away for longer than ten seconds, and every other alert
-//! has its turn. `tests/turns.rs` tries that with any set.
+//! The most severe alerts get at least half of the time that the address leaves, notices a third if
+//! nothing is more severe. None of them is hidden for more than ten seconds, and every other alert
+//! gets its turn. `tests/turns.rs` checks this for arbitrary sets of alerts.
 
 use std::time::Duration;
 
@@ -14,35 +14,36 @@ use super::{PAGES, Scene, host, words};
 use crate::decide::alert::{Alert, Severity};
 use crate::panel::{Frame, Geometry, Page, Playlist, Role};
 
-/// Where the address fills the display: it stands this long …
+/// If the address fills the display it is shown for this long …
 const ADDRESS_TIME: Duration = Duration::from_secs(6);
-/// … before something else may be seen for at most this long.
+/// … before a guest screen is shown for at most this long.
 const GUEST_TIME: Duration = Duration::from_secs(2);
-/// Where the display is wide and the address fills it all the same (IPv6), it and an alert stand
-/// for this long in turn.
+/// If an address fills even a wide display (IPv6), it and the alerts are shown for this long in
+/// turn.
 const SHARED_TIME: Duration = Duration::from_secs(4);
-/// Narrower than this, a guest gets all rows, else only the last one.
+/// On displays with fewer columns a guest gets all rows, otherwise only the last one.
 const NARROW: u8 = 16;
-/// Where an alert stands no page does so for longer, whatever `lcd.page_time` says: with two of
-/// them between its turns it is away for less than ten seconds.
+/// Upper limit of a page's time beside alerts, whatever `lcd.page_time` is: even with two pages
+/// between its turns an alert is hidden for less than ten seconds.
 const LONGEST_BESIDE: Duration = Duration::from_secs(4);
-/// Pages for each notice.
+/// Number of pages per notice.
 const PAGES_A_NOTICE: usize = 2;
-/// After an alert that takes so many screens or more, so many of the others come before the next.
+/// Limit on other screens between two alerts; an alert with fewer screens is followed by as many
+/// others.
 const OTHERS: usize = 2;
 
-/// What fills the slots.
+/// The screens for the slots, in turn.
 struct Screens {
-    /// lines for the slots, and whether they show one of the gravest alerts
+    /// Lines for the slots, and whether they show one of the most severe alerts.
     turns: Vec<(Vec<String>, Role)>,
-    /// the gravest alerts' keys, and the first of `turns` that shows each
+    /// The keys of the most severe alerts, and the index in `turns` where each first appears.
     gravest: Vec<(String, usize)>,
-    /// nothing graver than a notice stands
+    /// No alert is more severe than a notice.
     calm: bool,
 }
 
 impl Scene<'_> {
-    /// Returns a playlist in which the heading stays and the pages take turns below it.
+    /// Returns a playlist with a permanent heading, and the pages in turn below it.
     pub(super) fn below(&self, geometry: Geometry, heading: &[String]) -> Playlist {
         let slots = room::slots(geometry, heading.len());
         let Screens { mut turns, gravest, .. } = self.screens(&slots);
@@ -59,7 +60,7 @@ impl Scene<'_> {
         Playlist { pages: turns.iter().map(page).collect(), gravest, ..Playlist::default() }
     }
 
-    /// Returns a playlist for a heading that needs all rows: the pages are its guests.
+    /// Returns a playlist for a heading that fills all rows, with the pages as guests in between.
     pub(super) fn beside(&self, geometry: Geometry, heading: &[Vec<String>]) -> Playlist {
         let keep = if geometry.columns < NARROW {
             0
@@ -68,7 +69,7 @@ impl Scene<'_> {
         };
         let slots = room::slots(geometry, keep);
         let Screens { turns, gravest, calm } = self.screens(&slots);
-        // There a part of the address stays, and what is wrong may have as much time as it.
+        // Part of the address stays visible, so an alert may take as much time as the address.
         let shares = keep > 0 && !gravest.is_empty();
         let time = if shares { SHARED_TIME } else { ADDRESS_TIME };
         let address = parts(geometry, heading, time);
@@ -117,8 +118,8 @@ impl Scene<'_> {
         }
     }
 
-    /// Returns what stands in the slots, in turn. Alerts pre-empt the pages; where there is room
-    /// they share it.
+    /// Returns the screens for the slots. Alerts pre-empt the pages, and share a screen with them
+    /// if there is room.
     fn screens(&self, slots: &[Slot]) -> Screens {
         let top = self
             .alerts
@@ -143,7 +144,7 @@ impl Scene<'_> {
         }
         let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
         let (screens, firsts) = topic::pack_placed(&gravest, slots);
-        // The gravest are among the urgent ones, unless nothing is urgent.
+        // The most severe alerts are among the urgent ones, unless none is urgent.
         let all_urgent = (self.shown(is_urgent).count() != gravest.len())
             .then(|| topic::pack(&self.alerts_where(is_urgent), slots));
         let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
@@ -154,7 +155,8 @@ impl Scene<'_> {
         };
         let others = || self.alerts_where(|alert| !is_gravest(alert));
         let rest = || if calm { all_else() } else { others() };
-        // All that is urgent stays where it leaves room for something else, else the gravest alone.
+        // Keep all urgent alerts on screen if that leaves room for others, else the most severe
+        // only.
         for (packed, is_all) in [(all_urgent.as_ref().unwrap_or(&screens), true), (&screens, false)]
         {
             let [lines] = packed.as_slice() else { continue };
@@ -177,8 +179,8 @@ impl Scene<'_> {
         interleaved((keys, screens, firsts), topic::pack(&others(), slots))
     }
 
-    /// Returns what all pages have to show. Beside an IPv6 address, which few users type, the name
-    /// comes first that stands for it.
+    /// Returns the topics of all pages. Beside an IPv6 address, which users rarely type, the host
+    /// name that replaces it comes first.
     fn pages(&self) -> Vec<Topic> {
         let long = self.active.as_ref().and_then(|active| active.address);
         let named = matches!(long, Some(IpNet::V6(_))) && host::announced(self).is_some();
@@ -187,12 +189,12 @@ impl Scene<'_> {
         first.into_iter().chain(rest).flat_map(|(_, page)| page(self)).collect()
     }
 
-    /// Returns these alerts' words for the panel.
+    /// Returns the panel texts of these alerts.
     fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> Vec<Topic> {
         self.shown(wanted).map(|alert| Topic::Text(alert.panel.clone())).collect()
     }
 
-    /// Returns these alerts, without those that row 1 says already.
+    /// Returns these alerts, without those whose text row 1 shows.
     fn shown(&self, wanted: impl Fn(&Alert) -> bool) -> impl Iterator<Item = &Alert> {
         let active = self.active.as_ref();
         let addressed = active.is_some_and(|active| active.address.is_some());
@@ -202,21 +204,21 @@ impl Scene<'_> {
     }
 }
 
-/// The gravest alerts: keys, screens, and the screen on which each begins.
+/// The most severe alerts: keys, screens, and the index of each alert's first screen.
 type Gravest = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
 
-/// Returns turns of pages that show none of the gravest alerts.
+/// Returns turns without any of the most severe alerts.
 fn ordinary(screens: Vec<Vec<String>>) -> Vec<(Vec<String>, Role)> {
     screens.into_iter().map(|lines| (lines, Role::Ordinary)).collect()
 }
 
-/// Returns the gravest alert, one of the others, the next of the gravest, and so on: half of the
-/// time at least for the first kind.
+/// Returns the most severe alerts and the others alternately, so that the former get at least half
+/// of the time.
 fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
     let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
     let (mut round, mut shown) = (0, 0);
-    // Until both kinds have had their turn.
+    // Until all of both kinds have had their turn.
     while round < units.len()
         || (shown < others.len() || round % units.len().max(1) != 0) && !units.is_empty()
     {
@@ -240,7 +242,7 @@ fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Sc
     Screens { turns, gravest: at(keys, &firsts, &placed), calm: false }
 }
 
-/// Returns a page, a notice, a page: a third of the time for notices.
+/// Returns page, notice, page, and so on, so that notices get a third of the time.
 fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
     let rounds = pages.len().div_ceil(PAGES_A_NOTICE).next_multiple_of(units.len().max(1));
@@ -262,7 +264,7 @@ fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Sc
     Screens { turns, gravest: at(keys, &firsts, &placed), calm: true }
 }
 
-/// Returns the screens that stand one after the other: those of one alert.
+/// Returns the ranges of consecutive screens that belong to one alert.
 fn units(firsts: &[usize], screens: usize) -> Vec<std::ops::Range<usize>> {
     let mut begins = firsts.to_vec();
     begins.dedup();
@@ -270,15 +272,15 @@ fn units(firsts: &[usize], screens: usize) -> Vec<std::ops::Range<usize>> {
     begins.iter().copied().zip(ends).map(|(begin, end)| begin..end).collect()
 }
 
-/// Returns each alert's key with its place among the turns.
+/// Returns each alert's key with its position among the turns.
 fn at(keys: Vec<String>, firsts: &[usize], placed: &[usize]) -> Vec<(String, usize)> {
     keys.into_iter()
         .zip(firsts.iter().map(|first| placed.get(*first).copied().unwrap_or(0)))
         .collect()
 }
 
-/// Returns the address's pages in groups that stand for `time` each. A long address stands in
-/// parts, each for two seconds or more: of many parts only some are in each group.
+/// Returns the pages of the address in groups that take `time` each. Each part of a long address
+/// takes at least two seconds, so the parts may be spread over several groups.
 fn parts(geometry: Geometry, heading: &[Vec<String>], time: Duration) -> Vec<Vec<Page>> {
     let most = usize::try_from(time.as_secs() / GUEST_TIME.as_secs()).unwrap_or(1).max(1);
     let groups = heading.len().div_ceil(most).max(1);
@@ -297,8 +299,8 @@ fn group(geometry: Geometry, parts: &[Vec<String>], time: Duration) -> Vec<Page>
     parts.iter().map(page).collect()
 }
 
-/// Returns what each visit between two stays of the address shows, where it may take no more than a
-/// quarter of the time: each of the gravest alerts' screens with one of the others, which share it.
+/// Returns the screens of each visit between two turns of the address, which is limited to a
+/// quarter of the time: each of the most severe alerts' screens paired with another one.
 fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
     let of = |role: Role| {
         (0..turns.len()).filter(move |turn| turns.get(*turn).is_some_and(|(_, r)| *r == role))
@@ -308,7 +310,7 @@ fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
     if alerts.is_empty() || others.is_empty() {
         return (0..turns.len()).map(|turn| vec![turn]).collect();
     }
-    // The turns repeat the alerts among the others: so many visits show all of both.
+    // The turns repeat the alerts among the others; this many visits show all of both.
     let visits = alerts.len().max(others.len());
     let pair = |visit: usize| {
         let alert = alerts.get(visit % alerts.len()).copied();
@@ -317,8 +319,8 @@ fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
     (0..visits).map(pair).collect()
 }
 
-/// Returns what each visit shows where the address shares the display with what is wrong: an alert,
-/// then perhaps something else and the alert again; or a notice and a page.
+/// Returns the screens of each visit if the address shares the display with alerts: an alert, then
+/// possibly another screen and the alert again; or a notice and a page.
 fn shared(turns: &[(Vec<String>, Role)], calm: bool) -> Vec<Vec<usize>> {
     let pairs = paired(turns);
     let again = |pair: Vec<usize>| match pair.as_slice() {
