@@ -13,7 +13,7 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 /// Size limit for the machine's settings and tables, in bytes.
-const LONGEST: u64 = 4 << 20;
+const MAX_SIZE: u64 = 4 << 20;
 /// Timeout for callers that may block.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -27,13 +27,13 @@ pub fn open(path: &Path) -> io::Result<File> {
         match Errno::from_io_error(&error) {
             // A socket, or a device without a driver (open(2)).
             Some(Errno::NXIO) => rustix::fs::stat(path)
-                .map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode))),
+                .map_or(error, |stat| not_regular(FileType::from_raw_mode(stat.st_mode))),
             _ => error,
         }
     })?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file),
-        other => Err(no_file(other)),
+        other => Err(not_regular(other)),
     }
 }
 
@@ -56,7 +56,7 @@ pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`bytes`]; or it is not UTF-8.
 pub fn text(path: &Path) -> io::Result<String> {
-    String::from_utf8(bytes(path, LONGEST)?)
+    String::from_utf8(bytes(path, MAX_SIZE)?)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
@@ -72,7 +72,7 @@ pub fn kind(kind: FileType) -> &'static str {
     }
 }
 
-fn no_file(found: FileType) -> io::Error {
+fn not_regular(found: FileType) -> io::Error {
     io::Error::other(format!("it is {} and no file", kind(found)))
 }
 

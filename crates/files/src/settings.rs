@@ -16,22 +16,22 @@ pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
 /// Directories for additional boards, of the administrator or a package; the first one wins.
 const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramblegate/boards"];
 /// Size limit of a settings file, in bytes.
-const LONGEST: u64 = 16 << 20;
+const MAX_SIZE: u64 = 16 << 20;
 /// Timeout for reading: a busy SD card at boot is slow, and the service unit allows 30 s for a
 /// start.
-const PATIENCE: Duration = Duration::from_secs(20);
-const UNREACHABLE: &str =
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+const UNREACHABLE_REMEDY: &str =
     "put the settings on a file system that answers (findmnt -T FILE names it)";
-const READABLE: &str = "make it readable for this user";
+const READABLE_REMEDY: &str = "make it readable for this user";
 /// The `compatible` property of the device tree's root.
 pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
 
 /// Environment variable that names the settings file when no option does.
-const VARIABLE: &str = "BRAMBLEGATE_CONFIG";
+const FILE_VARIABLE: &str = "BRAMBLEGATE_CONFIG";
 
 /// Returns the file in `$BRAMBLEGATE_CONFIG`, else the default.
 pub fn default_file() -> PathBuf {
-    let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    let named = std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty());
     named.map_or_else(|| PathBuf::from(DEFAULT_FILE), PathBuf::from)
 }
 
@@ -41,7 +41,8 @@ pub fn default_file() -> PathBuf {
 /// All faults found, including files that cannot be read.
 pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     let path = main.to_owned();
-    let read = reading::within(PATIENCE, move || (read_all_files(&path), boards(), compatible()));
+    let read =
+        reading::within(READ_TIMEOUT, move || (read_all_files(&path), boards(), compatible()));
     let ((files, mut unreadable), boards, compatible) =
         read.map_err(|error| vec![unreachable(main, &error)])?;
     if unreadable.is_empty() {
@@ -54,11 +55,11 @@ pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
 /// Returns whether the file system of the settings did not respond: unlike other faults, that may
 /// be temporary.
 pub fn are_out_of_reach(faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| fault.remedy == UNREACHABLE)
+    faults.iter().any(|fault| fault.remedy == UNREACHABLE_REMEDY)
 }
 
 fn unreachable(main: &Path, error: &io::Error) -> Fault {
-    fault(main, error, UNREACHABLE.to_owned())
+    fault(main, error, UNREACHABLE_REMEDY.to_owned())
 }
 
 /// Returns the faults as text, two lines each.
@@ -70,14 +71,14 @@ pub fn lines(faults: &[Fault]) -> String {
 /// cannot be read or is not UTF-8. If the file system does not respond, that is the only fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let path = main.to_owned();
-    let read = reading::within(PATIENCE, move || read_all_files(&path));
+    let read = reading::within(READ_TIMEOUT, move || read_all_files(&path));
     read.unwrap_or_else(|error| (Vec::new(), vec![unreachable(main, &error)]))
 }
 
 fn read_all_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut files = Vec::new();
-    let file = reading::bytes(main, LONGEST)
+    let file = reading::bytes(main, MAX_SIZE)
         .map_err(|error| fault(main, &error, main_remedy(main, &error)));
     for file in std::iter::once(file.and_then(|bytes| text(main, bytes))).chain(drop_ins(main)) {
         match file {
@@ -133,7 +134,7 @@ fn main_remedy(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             format!("create one for this machine with `bramblegate detect > {}`", path.display())
         }
-        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        io::ErrorKind::PermissionDenied => READABLE_REMEDY.to_owned(),
         io::ErrorKind::FileTooLarge | io::ErrorKind::Other => {
             "give the path of a settings file: an ordinary file, or a link to one".to_owned()
         }
@@ -147,21 +148,21 @@ fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     let mut folder = OsString::from(main);
     folder.push(".d");
     let folder = PathBuf::from(folder);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => return vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| is_drop_in(path))
-        .collect();
-    paths.sort();
-    paths.iter().map(|path| drop_in(path)).collect()
+    match toml_files(&folder) {
+        Ok(paths) => {
+            paths.iter().map(|path| drop_in(path, reading::bytes(path, MAX_SIZE))).collect()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
+    }
 }
 
-fn drop_in(path: &Path) -> Result<(String, String), Fault> {
-    drop_in_of(path, reading::bytes(path, LONGEST))
+/// Returns `FOLDER/*.toml` in byte order, without hidden files.
+fn toml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = entries.filter(|path| is_visible_toml(path)).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 /// Returns the text of a drop-in, or an empty one if it does not exist.
@@ -169,13 +170,13 @@ fn drop_in(path: &Path) -> Result<(String, String), Fault> {
 /// # Errors
 /// It cannot be read, or is not UTF-8.
 pub fn drop_in_text(path: &Path) -> Result<String, Fault> {
-    match reading::bytes(path, LONGEST) {
+    match reading::bytes(path, MAX_SIZE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        read => drop_in_of(path, read).map(|(_, text)| text),
+        read => drop_in(path, read).map(|(_, text)| text),
     }
 }
 
-fn drop_in_of(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
+fn drop_in(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
     read.map_err(|error| fault(path, &error, drop_in_remedy(&error)))
         .and_then(|bytes| text(path, bytes))
 }
@@ -185,12 +186,12 @@ fn drop_in_remedy(error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             "the link leads nowhere: remove it, or create its target".to_owned()
         }
-        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        io::ErrorKind::PermissionDenied => READABLE_REMEDY.to_owned(),
         _ => "move it away: only settings files belong there".to_owned(),
     }
 }
 
-fn is_drop_in(path: &Path) -> bool {
+fn is_visible_toml(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     !hidden && path.extension().is_some_and(|extension| extension == "toml")
 }
@@ -199,17 +200,11 @@ fn is_drop_in(path: &Path) -> bool {
 pub fn boards() -> Boards {
     let mut extra = Vec::new();
     for folder in BOARD_FOLDERS {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| is_drop_in(path))
-            .collect();
-        paths.sort();
-        for path in paths {
+        for path in toml_files(Path::new(folder)).unwrap_or_default() {
             let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
             // A board that is not UTF-8 is kept, so that it is reported as invalid instead of
             // missing.
-            if let (Some(name), Ok(bytes)) = (name, reading::bytes(&path, LONGEST)) {
+            if let (Some(name), Ok(bytes)) = (name, reading::bytes(&path, MAX_SIZE)) {
                 extra.push((name, String::from_utf8_lossy(&bytes).into_owned()));
             }
         }
@@ -219,7 +214,7 @@ pub fn boards() -> Boards {
 
 /// Returns the machine's `compatible` property, if it has a device tree.
 pub fn compatible() -> Option<Vec<u8>> {
-    reading::bytes(Path::new(COMPATIBLE), LONGEST).ok()
+    reading::bytes(Path::new(COMPATIBLE), MAX_SIZE).ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 pub enum NetlinkError {
     /// The kernel rejected the request (`NLMSG_ERROR`), with its error number and, if given, its
     /// reason (`NLMSGERR_ATTR_MSG`).
-    #[error("{errno}{}", in_brackets(reason.as_deref()))]
+    #[error("{errno}{}", in_parentheses(reason.as_deref()))]
     Refused {
         #[source]
         errno: Errno,
@@ -86,7 +86,7 @@ impl From<NetlinkError> for io::Error {
     }
 }
 
-fn in_brackets(reason: Option<&str>) -> String {
+fn in_parentheses(reason: Option<&str>) -> String {
     reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 

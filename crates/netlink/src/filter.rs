@@ -35,10 +35,10 @@ const NEIGHBOUR_STATE: u32 = BODY + 8;
 pub fn forwarding() -> Vec<SockFilter> {
     vec![
         load_half(TYPE),
-        jump_if_equal(half(kind::NEW_ROUTE), 5, 0),
-        jump_if_equal(half(kind::DEL_ROUTE), 4, 0),
-        jump_if_equal(half(kind::NEW_LINK), 1, 0),
-        jump_if_equal(half(kind::DEL_LINK), 0, 8),
+        jump_if_equal(swapped(kind::NEW_ROUTE), 5, 0),
+        jump_if_equal(swapped(kind::DEL_ROUTE), 4, 0),
+        jump_if_equal(swapped(kind::NEW_LINK), 1, 0),
+        jump_if_equal(swapped(kind::DEL_LINK), 0, 8),
         load_byte(BODY),
         jump_if_equal(0, 6, 7),
         load_byte(ROUTE_TYPE),
@@ -46,14 +46,14 @@ pub fn forwarding() -> Vec<SockFilter> {
         jump_if_equal(ANYCAST, 3, 0),
         jump_if_equal(UNREACHABLE, 2, 0),
         load_half(FLAGS),
-        jump_if_any_bit(half(REPLACE), 0, 1),
+        jump_if_any_bit(swapped(REPLACE), 0, 1),
         accept(ALL),
         reject(),
     ]
 }
 
 /// Returns a 16-bit number as a BPF load yields it.
-fn half(number: u16) -> u32 {
+fn swapped(number: u16) -> u32 {
     u32::from(number.to_be())
 }
 
@@ -70,9 +70,9 @@ pub fn neighbours(port: Option<u32>, states: u16, ipv6: bool) -> Vec<SockFilter>
         jump_if_equal(family(AddressFamily::Inet), 1, 0),
         jump_if_equal(family(second), 0, 5),
         load_half(TYPE),
-        jump_if_equal(half(kind::DEL_NEIGHBOUR), 2, 0),
+        jump_if_equal(swapped(kind::DEL_NEIGHBOUR), 2, 0),
         load_half(NEIGHBOUR_STATE),
-        jump_if_any_bit(half(states), 0, 1),
+        jump_if_any_bit(swapped(states), 0, 1),
         accept(ALL),
         reject(),
     ]

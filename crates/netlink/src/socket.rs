@@ -24,9 +24,9 @@ const BUFFER: usize = 4 * 1024 * 1024;
 /// Attempts at a dump that changes interrupt, before an incomplete one is returned.
 const DUMP_TRIES: usize = 4;
 /// How long to wait for a reply. Normally it is queued when the send returns.
-const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+const REPLY_TIMEOUT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// `MSG_DONTWAIT`
-const DO_NOT_WAIT: i32 = 0x40;
+const MSG_DONTWAIT: i32 = 0x40;
 
 /// The netlink protocol of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub struct Socket {
     port: u32,
     sequence: u32,
     /// A request did not complete: the rest of its reply has to be drained before the next.
-    unsettled: bool,
+    is_incomplete: bool,
     buffer: Vec<u8>,
 }
 
@@ -85,7 +85,7 @@ impl Socket {
             Protocol::Uevent => NETLINK_KOBJECT_UEVENT,
             Protocol::User => NETLINK_USERSOCK,
         })?;
-        enlarge(&socket);
+        enlarge_buffers(&socket);
         // Older kernels lack some of these options, and nothing depends on them.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
@@ -95,7 +95,7 @@ impl Socket {
         let mut address = SocketAddr::new(0, 0);
         socket.get_address(&mut address)?;
         let port = address.port_number();
-        Ok(Self { socket, port, sequence: 0, unsettled: false, buffer: Vec::new() })
+        Ok(Self { socket, port, sequence: 0, is_incomplete: false, buffer: Vec::new() })
     }
 
     /// Returns the port of this socket (`nl_pid`), which the messages about its changes carry.
@@ -142,7 +142,7 @@ impl Socket {
     pub(crate) fn receive_into(&self, buffer: &mut Vec<u8>) -> Result<bool, NetlinkError> {
         buffer.reserve(DATAGRAM);
         loop {
-            match self.socket.recv(buffer, DO_NOT_WAIT) {
+            match self.socket.recv(buffer, MSG_DONTWAIT) {
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -165,16 +165,16 @@ impl Socket {
         request: &Request,
         mut each: impl FnMut(&Message<'_>),
     ) -> Result<(), NetlinkError> {
-        if std::mem::replace(&mut self.unsettled, true) {
+        if std::mem::replace(&mut self.is_incomplete, true) {
             self.drain();
         }
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let sequence = self.sequence;
         self.send(&request.bytes(sequence))?;
         loop {
-            for message in messages(self.answer()?).filter(|m| m.sequence == sequence) {
+            for message in messages(self.receive_reply()?).filter(|m| m.sequence == sequence) {
                 if let Some(outcome) = message.outcome() {
-                    self.unsettled = false;
+                    self.is_incomplete = false;
                     return outcome;
                 }
                 each(&message);
@@ -208,7 +208,7 @@ impl Socket {
     }
 
     /// Returns the next datagram of a reply.
-    fn answer(&mut self) -> Result<&[u8], NetlinkError> {
+    fn receive_reply(&mut self) -> Result<&[u8], NetlinkError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let received = self.receive_or_wait(&mut buffer);
@@ -221,7 +221,7 @@ impl Socket {
             return Ok(true);
         }
         // The next read shows whether it timed out or was interrupted.
-        let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&PATIENCE));
+        let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&REPLY_TIMEOUT));
         self.receive_into(buffer)
     }
 }
@@ -240,7 +240,7 @@ impl AsRawFd for Socket {
 
 /// Enlarges both buffers. The forced forms need `CAP_NET_ADMIN` in the initial user namespace;
 /// without it the system's limit applies, and an overrun costs a new dump.
-fn enlarge(socket: &netlink_sys::Socket) {
+fn enlarge_buffers(socket: &netlink_sys::Socket) {
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER);
     }

@@ -20,7 +20,7 @@ pub const CLOCK_HZ: u32 = 100_000;
 
 /// Number of consecutive failed reads, with successful writes, after which reads count as
 /// unsupported.
-const UNREADABLE: u8 = 3;
+const MAX_FAILED_READS: u8 = 3;
 
 /// An expander with its display.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Pcf8574<I, D> {
     name: String,
     lit: bool,
     /// The backlight's state has not been sent yet.
-    stale: bool,
+    backlight_pending: bool,
     rs: Option<bool>,
     /// Filler bytes after each instruction, for timing on a bus faster than the expander's.
     padding: usize,
@@ -63,7 +63,7 @@ where
             wiring,
             name: name.to_owned(),
             lit: true,
-            stale: true,
+            backlight_pending: true,
             rs: None,
             padding,
             limit: usize::MAX,
@@ -140,20 +140,20 @@ where
             self.encode(*op, &mut bytes);
             ends.push(bytes.len());
         }
-        if bytes.is_empty() && self.stale {
+        if bytes.is_empty() && self.backlight_pending {
             let rs = self.rs.unwrap_or(false);
             bytes.push(self.byte(0, rs, false));
             ends.push(bytes.len());
             self.rs = Some(rs);
         }
-        self.stale = true;
+        self.backlight_pending = true;
         self.send(&bytes, &ends)?;
-        self.stale = false;
+        self.backlight_pending = false;
         Ok(())
     }
 
     fn backlight(&mut self, lit: bool) {
-        self.stale |= self.lit != lit;
+        self.backlight_pending |= self.lit != lit;
         self.lit = lit;
     }
 
@@ -167,14 +167,14 @@ where
     /// controller may pull it low.
     fn holds(&mut self) -> Option<bool> {
         let Some(last) = self.last else { return Some(true) };
-        if self.failed_reads >= UNREADABLE {
+        if self.failed_reads >= MAX_FAILED_READS {
             return None;
         }
         let mut found = [0];
         if self.bus.read(self.address, &mut found).is_err() {
             // The next write detects a missing expander.
             self.failed_reads += 1;
-            return (self.failed_reads < UNREADABLE).then_some(true);
+            return (self.failed_reads < MAX_FAILED_READS).then_some(true);
         }
         self.failed_reads = 0;
         let [found] = found;

@@ -36,7 +36,7 @@ pub struct Playlist {
     pub news: Vec<String>,
     /// The most severe alerts that are not acknowledged, with the first page of each: a new one is
     /// shown at once.
-    pub gravest: Vec<(String, usize)>,
+    pub top_alerts: Vec<(String, usize)>,
     /// Limit on the time without an address page, in any case; `None`: no limit.
     pub guest_limit: Option<Duration>,
 }
@@ -67,9 +67,9 @@ impl Playlist {
     }
 
     /// Returns the page of the first alert that is not in `before`.
-    fn risen(&self, before: &Self) -> Option<usize> {
-        let stood = |key: &str| before.gravest.iter().any(|(known, _)| known == key);
-        self.gravest.iter().find(|(key, _)| !stood(key)).map(|(_, page)| *page)
+    fn new_alert(&self, before: &Self) -> Option<usize> {
+        let stood = |key: &str| before.top_alerts.iter().any(|(known, _)| known == key);
+        self.top_alerts.iter().find(|(key, _)| !stood(key)).map(|(_, page)| *page)
     }
 }
 
@@ -92,7 +92,7 @@ pub struct Rotation {
     since: Duration,
     news: Duration,
     /// A user selected this page by the button: it stays longer.
-    turned: bool,
+    selected: bool,
     /// When one of the most severe alerts was last visible.
     alert_seen: Duration,
     /// When the address was last visible, and when another page was.
@@ -101,10 +101,10 @@ pub struct Rotation {
 }
 
 /// Factor by which a page stays longer if a user selected it.
-const TURNED: u32 = 3;
+const SELECTED_FACTOR: u32 = 3;
 /// Limit on the time without one of the most severe alerts, below the ten seconds that are
 /// promised.
-const LONGEST_AWAY: Duration = Duration::from_secs(9);
+const MAX_HIDDEN: Duration = Duration::from_secs(9);
 
 impl Rotation {
     /// Returns a rotation with a blank display.
@@ -114,7 +114,7 @@ impl Rotation {
             index: 0,
             since: now,
             news: now,
-            turned: false,
+            selected: false,
             alert_seen: now,
             address_seen: now,
             guest_seen: now,
@@ -131,15 +131,15 @@ impl Rotation {
         if self.playlist.news != playlist.news {
             self.news = now;
         }
-        let risen = playlist.risen(&self.playlist);
+        let new_alert = playlist.new_alert(&self.playlist);
         let same_places = self.playlist.pages.len() == playlist.pages.len();
         let role = self.playlist.role(self.index);
         self.playlist = playlist;
-        match risen {
+        match new_alert {
             _ if urgent => self.go_to(0, now),
             Some(page) if self.playlist.guest_limit.is_none() => self.go_to(page, now),
             Some(page) => self.announce(page, role, now),
-            None if self.playlist.gravest.is_empty() && !same_places => self.go_to(0, now),
+            None if self.playlist.top_alerts.is_empty() && !same_places => self.go_to(0, now),
             // Keep the position, so that alerts that come and go do not starve other pages.
             None if role == self.playlist.role(self.index)
                 && self.index < self.playlist.pages.len() => {}
@@ -151,7 +151,7 @@ impl Rotation {
         self.advance(now);
         if before.as_ref() == self.frame() {
             Urgency::None
-        } else if urgent || risen.is_some() {
+        } else if urgent || new_alert.is_some() {
             Urgency::Now
         } else {
             Urgency::Soon
@@ -160,9 +160,9 @@ impl Rotation {
 
     /// Shows a page, starting its time now.
     fn go_to(&mut self, page: usize, now: Duration) {
-        self.look(now);
-        (self.index, self.since, self.turned) = (page, now, false);
-        self.look(now);
+        self.record_visible(now);
+        (self.index, self.since, self.selected) = (page, now, false);
+        self.record_visible(now);
     }
 
     /// Makes an alert the next guest after the address, whose remaining time is kept. `role` is
@@ -189,7 +189,7 @@ impl Rotation {
         self.go_to((self.index + 1) % self.playlist.pages.len().max(1), now);
         // A user who presses the button is reading.
         self.news = now;
-        self.turned = true;
+        self.selected = true;
     }
 
     /// Advances the rotation to `now`. Returns true if the visible page changed.
@@ -202,7 +202,7 @@ impl Rotation {
                 break;
             }
             let end = self.end().min(now);
-            self.look(end);
+            self.record_visible(end);
             let next = (self.index + 1) % pages.max(1);
             // After the address the most severe alert is the first guest.
             let enters = self.playlist.role(self.index) == Role::Address
@@ -213,22 +213,22 @@ impl Rotation {
                 }
                 _ => next,
             };
-            (self.since, self.turned) = (end, false);
-            self.look(end);
+            (self.since, self.selected) = (end, false);
+            self.record_visible(end);
         }
         if self.next_turn(now).is_some_and(|left| left.is_zero()) {
             // More than a full cycle late (the machine was suspended): restart the page's time.
             (self.since, self.address_seen, self.guest_seen, self.alert_seen) =
                 (now, now, now, now);
         }
-        self.look(now);
+        self.record_visible(now);
         self.index != before
     }
 
     /// Records what is visible at `now`.
-    fn look(&mut self, now: Duration) {
+    fn record_visible(&mut self, now: Duration) {
         let role = self.playlist.role(self.index);
-        if role == Role::Alert || self.playlist.gravest.is_empty() {
+        if role == Role::Alert || self.playlist.top_alerts.is_empty() {
             self.alert_seen = self.alert_seen.max(now);
         }
         let side =
@@ -242,15 +242,14 @@ impl Rotation {
         let role = self.playlist.role(self.index);
         match self.playlist.guest_limit {
             Some(limit) if role != Role::Address => {
-                (!self.turned).then(|| (Role::Address, self.address_seen.saturating_add(limit)))
+                (!self.selected).then(|| (Role::Address, self.address_seen.saturating_add(limit)))
             }
-            _ if role == Role::Alert || self.playlist.gravest.is_empty() => None,
+            _ if role == Role::Alert || self.playlist.top_alerts.is_empty() => None,
             // The address has three times the share of its guests.
-            Some(limit) => Some((
-                Role::Alert,
-                (self.alert_seen + LONGEST_AWAY).max(self.guest_seen + limit * 3),
-            )),
-            None => Some((Role::Alert, self.alert_seen + LONGEST_AWAY)),
+            Some(limit) => {
+                Some((Role::Alert, (self.alert_seen + MAX_HIDDEN).max(self.guest_seen + limit * 3)))
+            }
+            None => Some((Role::Alert, self.alert_seen + MAX_HIDDEN)),
         }
     }
 
@@ -282,7 +281,7 @@ impl Rotation {
         // A page without duration would cause a busy loop.
         let dwell = self.playlist.pages.get(self.index).map_or(Duration::MAX, |page| page.dwell);
         let dwell = dwell.max(Duration::from_millis(100));
-        if self.turned { dwell.saturating_mul(TURNED) } else { dwell }
+        if self.selected { dwell.saturating_mul(SELECTED_FACTOR) } else { dwell }
     }
 }
 

@@ -156,32 +156,6 @@ impl Wiring {
         WIRINGS.iter().map(|known| known.name)
     }
 
-    /// Checks that each pin has a bit of its own.
-    pub fn check(&self) -> Result<(), String> {
-        let [d4, d5, d6, d7] = self.data;
-        let pins = [
-            ("rs", Some(self.rs)),
-            ("rw", self.rw),
-            ("e", Some(self.e)),
-            ("backlight", self.backlight),
-            ("d4", Some(d4)),
-            ("d5", Some(d5)),
-            ("d6", Some(d6)),
-            ("d7", Some(d7)),
-        ];
-        let mut taken = [None; 8];
-        for (name, bit) in pins {
-            let Some(bit) = bit else { continue };
-            let Some(owner) = taken.get_mut(usize::from(bit)) else {
-                return Err(format!("{name} is on bit {bit}, the expander has 0 to 7"));
-            };
-            if let Some(other) = owner.replace(name) {
-                return Err(format!("{name} and {other} are both on bit {bit}"));
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the expander's byte for these pin levels. The low four bits of `nibble` are D7–D4.
     /// RW is low, since we only write.
     pub fn encode(&self, nibble: u8, rs: bool, e: bool, lit: bool) -> u8 {
@@ -230,14 +204,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_wiring_is_valid_and_has_a_unique_name() {
+    fn every_known_wiring_has_a_unique_name() {
         for known in WIRINGS {
-            assert_eq!(known.wiring.check(), Ok(()), "{}", known.name);
             assert_eq!(Wiring::named(known.name), Some(known.wiring));
             assert_eq!(known.wiring.name(), Some(known.name), "twice in the table");
         }
     }
 
+    /// This also proves that no two pins share a bit.
     #[test]
     fn decode_inverts_encode() {
         for known in WIRINGS {
@@ -270,13 +244,5 @@ mod tests {
             WIRINGS.iter().filter(own).map(|known| known.name).collect::<Vec<_>>(),
             ["lcdxio-inverse"]
         );
-    }
-
-    #[test]
-    fn an_invalid_wiring_is_reported() {
-        let clash = Wiring { e: 0, ..Wiring::default() };
-        assert_eq!(clash.check(), Err("e and rs are both on bit 0".to_owned()));
-        let outside = Wiring { rs: 8, ..Wiring::default() };
-        assert!(outside.check().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the head translates IPv4 to IPv6 (464XLAT, RFC 6877), and at which uplink.
 
-use super::venue::has_ipv4;
+use super::venue::{has_ipv4, is_plugged};
 use crate::api::Schema;
 use crate::api::clat::{self, Mode, Order};
 pub use crate::api::status::ClatState;
@@ -63,11 +63,6 @@ fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
     plugged.peek().is_none() || !plugged.all(heard)
 }
 
-/// Returns whether an uplink other than the translator's device has a carrier.
-fn is_plugged(uplink: &UplinkView<'_>) -> bool {
-    uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE
-}
-
 /// Returns the order for the translator; `None` if no translation is wanted.
 ///
 /// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4, or where the
@@ -90,10 +85,7 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let (uplink, prefix) = uplinks.iter().find_map(|uplink| {
         let index = uplink.link.index;
         let (prefix, _) = facts.venue(index)?.nat64()?;
-        let leads = facts
-            .kernel()
-            .default_routes()
-            .any(|route| route.index == index && !route.destination.addr().is_ipv4());
+        let leads = super::probe::leads_ipv6(facts, index);
         (leads && uplink.link.up && uplink.link.carrier).then_some((uplink, prefix))
     })?;
     Some(Order {

@@ -120,11 +120,11 @@ pub fn decide(settings: &Settings, facts: &Facts) -> Desired {
 /// often, and affect only their own alerts and forwarded ports; the rest is cached until something
 /// else changes. A property test compares the result with [`decide`].
 #[derive(Debug, Default)]
-pub struct Decider(Option<(Basis, Steady)>);
+pub struct Decider(Option<(CacheKey, Cached)>);
 
-/// The cache key of [`Steady`].
+/// The cache key of [`Cached`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Basis {
+struct CacheKey {
     /// [`Facts::generation`].
     facts: u64,
     /// [`crate::facts::node::Nodes::topology_version`].
@@ -134,7 +134,7 @@ struct Basis {
     silences: Option<u64>,
 }
 
-impl Basis {
+impl CacheKey {
     fn of(settings: &Settings, facts: &Facts) -> Self {
         let forwards = !settings.forwards.is_empty();
         Self {
@@ -147,59 +147,47 @@ impl Basis {
 
 /// The part of the decision that depends on no probe of a node, except for forwarded ports.
 #[derive(Debug)]
-struct Steady {
-    gateway: Option<Arc<GatewayPlan>>,
-    service: Option<ServicePlan>,
+struct Cached {
+    /// Without alerts.
+    desired: Desired,
     /// Without those of the nodes.
     alerts: Vec<Alert>,
-    overlap: Overlap,
-    venues: Vec<Venue>,
-    cluster_address: IpNet,
-    cluster_ipv6: Option<Ipv6Net>,
-    cluster_delegated: Option<Ipv6Net>,
 }
 
-impl Steady {
+impl Cached {
     fn new(settings: &Settings, facts: &Facts) -> Self {
         let placement = cluster::place(settings, facts);
         let gateway = || Arc::new(gateway(settings, facts, &placement));
-        Self {
+        let desired = Desired {
             gateway: settings.gateway.enabled.then(gateway),
             service: dhcp::decide(settings, facts, &placement),
-            alerts: raise::steady(settings, facts, &placement),
+            severity: Severity::Ok,
+            alerts: Vec::new(),
             overlap: placement.overlap,
             venues: venue::venues(settings, facts),
             cluster_address: placement.address,
             cluster_ipv6: placement.ipv6,
             cluster_delegated: placement.delegated.map(|(address, _)| address),
-        }
+        };
+        Self { desired, alerts: raise::cacheable(settings, facts, &placement) }
     }
 
     /// Returns the complete decision.
     fn desired(&self, settings: &Settings, facts: &Facts) -> Desired {
         let alerts = raise::all(settings, facts, &self.alerts);
-        Desired {
-            gateway: self.gateway.clone(),
-            service: self.service.clone(),
-            severity: alerts.first().map_or(Severity::Ok, |alert| alert.severity),
-            alerts,
-            overlap: self.overlap,
-            venues: self.venues.clone(),
-            cluster_address: self.cluster_address,
-            cluster_ipv6: self.cluster_ipv6,
-            cluster_delegated: self.cluster_delegated,
-        }
+        let severity = alerts.first().map_or(Severity::Ok, |alert| alert.severity);
+        Desired { severity, alerts, ..self.desired.clone() }
     }
 }
 
 impl Decider {
     /// Decides as [`decide`] does. `settings` must be those of the facts.
     pub fn decide(&mut self, settings: &Settings, facts: &Facts) -> Desired {
-        let basis = Basis::of(settings, facts);
-        let known = self.0.take().filter(|(known, _)| *known == basis);
-        let (_, steady) =
-            self.0.insert(known.unwrap_or_else(|| (basis, Steady::new(settings, facts))));
-        steady.desired(settings, facts)
+        let key = CacheKey::of(settings, facts);
+        let valid = self.0.take().filter(|(known, _)| *known == key);
+        let (_, cached) =
+            self.0.insert(valid.unwrap_or_else(|| (key, Cached::new(settings, facts))));
+        cached.desired(settings, facts)
     }
 }
 

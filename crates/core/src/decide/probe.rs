@@ -27,8 +27,8 @@ pub fn uplink_probes(settings: &Settings, facts: &Facts) -> UplinkProbePlan {
         // Only an address literal of the other family needs the venue's NAT64.
         let nat64 = nat64(facts, uplink)
             .filter(|_| source.is_ipv6() && host.is_some_and(|host| host.is_ipv4()));
-        let of_uplink = UplinkTarget { nat64, ..target(facts, uplink, source) };
-        Some(std::iter::once(of_uplink).chain(paths(facts, uplink, host)))
+        let primary = UplinkTarget { nat64, ..target(facts, uplink, source) };
+        Some(std::iter::once(primary).chain(paths(facts, uplink, host)))
     });
     let targets = targets.flatten().collect();
     UplinkProbePlan { targets, probe: settings.uplink.probe.clone() }
@@ -51,27 +51,29 @@ fn nat64(facts: &Facts, uplink: &UplinkView<'_>) -> Option<Prefix> {
 /// if that one is deprecated, the venue's NAT64, and another program's translator.
 fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<UplinkTarget> {
     let (index, kernel) = (uplink.link.index, facts.kernel());
-    let may_be = |ipv4: bool| host.is_none_or(|host| host.is_ipv4() == ipv4);
-    let ours = uplink.address.map(|net| net.addr());
+    let is_probed = |ipv4: bool| host.is_none_or(|host| host.is_ipv4() == ipv4);
+    let primary_address = uplink.address.map(|net| net.addr());
     let mut targets = Vec::new();
     if let Some(source) = ipv6_source(facts, index) {
-        if ours.is_some_and(|ours| ours.is_ipv4()) && may_be(false) {
+        if primary_address.is_some_and(|primary_address| primary_address.is_ipv4())
+            && is_probed(false)
+        {
             let path = Some(Path::Ipv6);
             targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
         }
-        if let Some(prefix) = nat64(facts, uplink).filter(|_| may_be(true)) {
+        if let Some(prefix) = nat64(facts, uplink).filter(|_| is_probed(true)) {
             let (path, nat64) = (Some(Path::Nat64(prefix)), Some(prefix));
             targets.push(UplinkTarget { path, nat64, ..target(facts, uplink, source) });
         }
     }
-    let deprecated =
-        ipv4_primary(kernel, index).filter(|_| ours.is_some_and(|ours| ours.is_ipv6()));
-    let leads = may_be(true) && leads_ipv4(kernel, index);
+    let deprecated = ipv4_primary(kernel, index)
+        .filter(|_| primary_address.is_some_and(|primary_address| primary_address.is_ipv6()));
+    let leads = is_probed(true) && leads_ipv4(kernel, index);
     if let Some(source) = deprecated.map(|held| held.address.addr()).filter(|_| leads) {
         let path = Some(Path::Ipv4);
         targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
     }
-    let translators = is_translated_by_another(kernel, uplink.link) && may_be(true);
+    let translators = is_translated_by_another(kernel, uplink.link) && is_probed(true);
     if let Some(source) = ipv4_source(kernel, index).filter(|_| translators) {
         let path = Some(Path::Translator);
         targets.push(UplinkTarget { path, ..target(facts, uplink, source.into()) });
@@ -81,9 +83,13 @@ fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<Up
 
 /// Returns the source address of an uplink's IPv6 traffic, if it has a default route.
 fn ipv6_source(facts: &Facts, index: LinkIndex) -> Option<IpAddr> {
+    ipv6_primary(facts.kernel(), index).filter(|_| leads_ipv6(facts, index)).map(IpAddr::V6)
+}
+
+/// Returns whether an uplink has an IPv6 default route.
+pub(super) fn leads_ipv6(facts: &Facts, index: LinkIndex) -> bool {
     let mut routes = facts.kernel().default_routes();
-    let leads = routes.any(|route| route.index == index && !route.destination.addr().is_ipv4());
-    ipv6_primary(facts.kernel(), index).filter(|_| leads).map(IpAddr::V6)
+    routes.any(|route| route.index == index && !route.destination.addr().is_ipv4())
 }
 
 /// Returns the target for the NAT64 discovery by an uplink's resolvers, if it has IPv6.
@@ -107,8 +113,8 @@ fn target(facts: &Facts, uplink: &UplinkView<'_>, source: IpAddr) -> UplinkTarge
 /// Returns the uplink's own resolvers, else the machine's that it can reach, else its gateway: most
 /// home routers resolve names.
 fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
-    let (known, index) = (&facts.vitals().resolvers, uplink.link.index);
-    if let Some(own) = known.get(&index).filter(|servers| !servers.is_empty()) {
+    let (servers_by_link, index) = (&facts.vitals().resolvers, uplink.link.index);
+    if let Some(own) = servers_by_link.get(&index).filter(|servers| !servers.is_empty()) {
         return own.clone();
     }
     // The machine's resolvers may belong to another uplink: without IPv4, IPv4 ones are out of
@@ -117,7 +123,7 @@ fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
     let ipv6 = uplink.addresses.iter().any(|net| net.addr().is_ipv6());
     let reached =
         |server: &IpAddr| server.is_loopback() || if server.is_ipv4() { ipv4 } else { ipv6 };
-    let machine = known.get(&0).into_iter().flatten().copied();
+    let machine = servers_by_link.get(&0).into_iter().flatten().copied();
     let machine: Vec<_> = machine.filter(reached).collect();
     if machine.is_empty() { uplink.gateway.into_iter().collect() } else { machine }
 }
@@ -150,24 +156,24 @@ impl NodeProbes {
 /// Returns the nodes that have an address and a probe. Discovered nodes are pinged. A node that has
 /// only IPv6 is probed at the first of the addresses that it made.
 fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
-    let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
+    let configured: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
         .nodes
         .iter()
         .map(|node| (node.name.as_str(), (&node.probes, node.timeout)))
         .collect();
-    let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
-    let target = |node: &NodeState| {
+    let ping: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
+    let node_target = |node: &NodeState| {
         if !facts.nodes().is_asked(node, settings, facts.now()) {
             return None;
         }
-        let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
-        let made =
+        let (probes, timeout) = *configured.get(node.name.as_str()).unwrap_or(&(&ping, None));
+        let own_ipv6 =
             || facts.nodes().ipv6_of(node.mac.or(node.configured_mac)?).next().map(IpAddr::V6);
-        let address = node.address.or_else(made).filter(|_| !probes.is_empty())?;
+        let address = node.address.or_else(own_ipv6).filter(|_| !probes.is_empty())?;
         let (mac, timeout) = (node.configured_mac, milliseconds(timeout));
         Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
-    facts.nodes().iter().filter_map(target).collect()
+    facts.nodes().iter().filter_map(node_target).collect()
 }
 
 fn milliseconds(time: Option<Duration>) -> u32 {

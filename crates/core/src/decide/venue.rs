@@ -29,14 +29,14 @@ pub fn venues(settings: &Settings, facts: &Facts) -> Vec<Venue> {
 }
 
 fn venue(settings: &Settings, facts: &Facts, uplink: &UplinkView<'_>) -> Option<Venue> {
-    let (link, nothing) = (uplink.link, VenueMemory::default());
-    if !link.up || !link.carrier || link.name == clat::DEVICE {
+    if !is_plugged(uplink) {
         return None;
     }
-    let memory = facts.venue(link.index).unwrap_or(&nothing);
-    let asked = settings.uplink.probe == UplinkProbe::Off || uplink.reachability.is_some();
-    let there = memory.has_ipv4() || memory.has_ipv6() || uplink.address.is_some();
-    let waiting = if there { !asked } else { uplink.settled != UplinkState::NoDhcp };
+    let (link, unheard) = (uplink.link, VenueMemory::default());
+    let memory = facts.venue(link.index).unwrap_or(&unheard);
+    let probed = settings.uplink.probe == UplinkProbe::Off || uplink.reachability.is_some();
+    let has_path = memory.has_ipv4() || memory.has_ipv6() || uplink.address.is_some();
+    let waiting = if has_path { !probed } else { uplink.settled != UplinkState::NoDhcp };
     if waiting {
         return None;
     }
@@ -67,8 +67,8 @@ enum State {
 
 impl Paths {
     fn of(memory: &VenueMemory) -> Self {
-        let state = |there: bool, path: Path| match memory.answer(path) {
-            _ if !there => State::Missing,
+        let state = |has_path: bool, path: Path| match memory.answer(path) {
+            _ if !has_path => State::Missing,
             Some(Reachability::Nothing) => State::Dead,
             Some(Reachability::Online | Reachability::Portal) | None => State::Works,
         };
@@ -98,7 +98,7 @@ fn kind(uplink: &UplinkView<'_>, memory: &VenueMemory, paths: &Paths) -> VenueKi
         (true, true, true) => VenueKind::V6Mostly,
         (true, true, false) => VenueKind::Dual,
         (true, false, _) => VenueKind::V4,
-        (false, true, true) if is_108_heeded(uplink) => VenueKind::V6Mostly,
+        (false, true, true) if is_ipv6_only_by_dhcp(uplink) => VenueKind::V6Mostly,
         (false, true, true) => VenueKind::V6OnlyNat64,
         (false, true, false) => VenueKind::V6Only,
         (false, false, _) => VenueKind::Offline,
@@ -107,7 +107,7 @@ fn kind(uplink: &UplinkView<'_>, memory: &VenueMemory, paths: &Paths) -> VenueKi
 
 /// Returns whether the system's DHCP client took no IPv4 address because the server prefers
 /// IPv6-only (option 108, RFC 8925).
-fn is_108_heeded(uplink: &UplinkView<'_>) -> bool {
+fn is_ipv6_only_by_dhcp(uplink: &UplinkView<'_>) -> bool {
     matches!(uplink.acquisition, Some(Acquisition::Ipv6Only { .. }))
 }
 
@@ -149,9 +149,7 @@ fn reasons(
 
 /// Returns the uplinks at which router advertisements and resolvers are watched.
 pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
-    let uplinks = facts.uplinks().into_iter();
-    let uplinks = uplinks
-        .filter(|uplink| uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE);
+    let uplinks = facts.uplinks().into_iter().filter(is_plugged);
     let plan = |uplink: UplinkView<'_>| VenuePlan {
         index: uplink.link.index,
         name: uplink.link.name.clone(),
@@ -159,6 +157,11 @@ pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
         resolvers: super::probe::dns64(facts, &uplink),
     };
     uplinks.map(plan).collect()
+}
+
+/// Returns whether an uplink other than the translator's device has a carrier.
+pub(super) fn is_plugged(uplink: &UplinkView<'_>) -> bool {
+    uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE
 }
 
 /// Returns whether an uplink has an IPv4 address of its own and a default route for it.

@@ -89,6 +89,6 @@ const LETTERS: &[(&str, char)] = &[
 
 /// Returns the nearest ASCII character; `None` if there is none.
 pub fn plain(scalar: char) -> Option<char> {
-    let mut known = SIGNS.iter().chain(LETTERS);
-    known.find(|(alike, _)| alike.contains(scalar)).map(|(_, plain)| *plain)
+    let mut replacements = SIGNS.iter().chain(LETTERS);
+    replacements.find(|(alike, _)| alike.contains(scalar)).map(|(_, plain)| *plain)
 }

@@ -41,7 +41,7 @@ const SH1106_PUMP_ON: [u8; 2] = [0xad, 0x8b];
 const SH1106_OFFSET: usize = 2;
 /// Number of consecutive failed reads, with successful writes, after which reads count as
 /// unsupported.
-const UNREADABLE: u8 = 3;
+const MAX_FAILED_READS: u8 = 3;
 
 /// The display controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,7 +101,7 @@ enum Start {
 pub struct Oled<I> {
     wire: Wire<I>,
     /// The configured controller; `None`: detect it by the status byte.
-    asked: Option<Controller>,
+    configured: Option<Controller>,
     controller: Controller,
     resolution: Resolution,
     charset: Charset,
@@ -115,7 +115,7 @@ pub struct Oled<I> {
     /// The page of the controller's pointer.
     page: Option<usize>,
     /// The index in [`Shift::TURNS`] of the current position.
-    turn: usize,
+    position: usize,
     /// The last read differed from what was sent: after a power loss, or because reads do not work
     /// here.
     doubt: bool,
@@ -141,7 +141,7 @@ where
     ) -> Self {
         Self {
             wire: Wire::new(bus, address, name),
-            asked: controller,
+            configured: controller,
             controller: controller.unwrap_or(Controller::Ssd1306),
             resolution,
             charset,
@@ -152,7 +152,7 @@ where
             contrast: None,
             held: vec![None; resolution.bytes()],
             page: None,
-            turn: 0,
+            position: 0,
             doubt: false,
             blind: false,
             failed_reads: 0,
@@ -201,9 +201,9 @@ where
 
     /// Initialises the display and draws `frame`; the display is turned on last.
     fn start(&mut self, start: Start, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
-        if self.asked.is_none() {
-            let known = self.wire.status().and_then(Controller::by_status);
-            self.controller = known.unwrap_or(self.controller);
+        if self.configured.is_none() {
+            let detected = self.wire.status().and_then(Controller::by_status);
+            self.controller = detected.unwrap_or(self.controller);
         }
         self.held.fill(None);
         (self.page, self.contrast) = (None, None);
@@ -242,7 +242,7 @@ where
 
     /// Sends the bytes of `frame` that differ from the memory.
     fn draw(&mut self, frame: &Frame) -> Result<(), DeviceError> {
-        let shift = Shift::TURNS.get(self.turn).copied().unwrap_or_default();
+        let shift = Shift::TURNS.get(self.position).copied().unwrap_or_default();
         let wanted = picture::draw(frame, self.charset, self.resolution, shift);
         for run in plan(&mut self.held, &wanted) {
             if self.page.replace(run.page) != Some(run.page) {
@@ -272,13 +272,13 @@ where
     /// Returns whether the display is still on if it should be, since a power loss turns it off;
     /// `None` if its status cannot be read.
     fn holds(&mut self) -> Option<bool> {
-        if self.failed_reads >= UNREADABLE {
+        if self.failed_reads >= MAX_FAILED_READS {
             return None;
         }
         let Some(status) = self.wire.status() else {
             // The next write detects a missing display.
             self.failed_reads += 1;
-            return (self.failed_reads < UNREADABLE).then_some(true);
+            return (self.failed_reads < MAX_FAILED_READS).then_some(true);
         };
         self.failed_reads = 0;
         Some(!self.lit || status & STATUS_OFF == 0)
@@ -318,7 +318,7 @@ where
     /// Redraws everything at the next of four positions, a pixel apart, against burn-in.
     fn refresh(&mut self) -> Result<(), DeviceError> {
         let (Some(frame), true) = (self.frame.take(), self.running) else { return Ok(()) };
-        self.turn = (self.turn + 1) % Shift::TURNS.len();
+        self.position = (self.position + 1) % Shift::TURNS.len();
         let result = self.start(Start::Warm, &frame, self.lit);
         self.running = result.is_ok();
         result

@@ -9,9 +9,9 @@
 use super::picture::WIDTH;
 
 /// Overhead of another run on the same page, in bytes including addresses.
-const RUN: usize = 6;
+const RUN_OVERHEAD: usize = 6;
 /// The longest gap to rewrite: at equal cost it saves a transfer.
-const BRIDGE: usize = RUN;
+const MAX_GAP: usize = RUN_OVERHEAD;
 
 /// Consecutive bytes in one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn plan(held: &mut [Option<u8>], wanted: &[u8]) -> Vec<Run> {
         let (page, column) = (place / WIDTH, place % WIDTH);
         let near = runs
             .last_mut()
-            .filter(|run| run.page == page && column - (run.column + run.data.len()) <= BRIDGE);
+            .filter(|run| run.page == page && column - (run.column + run.data.len()) <= MAX_GAP);
         match near {
             Some(run) => {
                 let from = page * WIDTH + run.column + run.data.len();
@@ -51,13 +51,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Returns the bytes on the bus for `runs`, including addresses: [`RUN`] each, one more per
-    /// change of page, and the data.
+    /// Returns the bytes on the bus for `runs`, including addresses: [`RUN_OVERHEAD`] each, one
+    /// more per change of page, and the data.
     fn cost(runs: &[Run]) -> usize {
         let mut page = None;
         let mut bytes = 0;
         for run in runs {
-            bytes += RUN + usize::from(page.replace(run.page) != Some(run.page)) + run.data.len();
+            bytes += RUN_OVERHEAD
+                + usize::from(page.replace(run.page) != Some(run.page))
+                + run.data.len();
         }
         bytes
     }
@@ -68,7 +70,7 @@ mod tests {
         // (minimum with a run that ends at this byte, minimum without)
         let (mut within, mut without) = (usize::MAX / 2, 0);
         for changed in changed {
-            let written = (within + 1).min(without + RUN + 1);
+            let written = (within + 1).min(without + RUN_OVERHEAD + 1);
             without = if *changed { usize::MAX / 2 } else { within.min(without) };
             within = written;
         }

@@ -15,7 +15,7 @@ const COMMANDS: u8 = 0x00;
 const DATA: u8 = 0x40;
 /// Minimum message length for adapters that reject long messages; the longest command with its
 /// control byte is shorter.
-const SHORTEST: usize = 8;
+const MIN_LIMIT: usize = 8;
 
 /// The bus side of the controller. Commands are queued until data or [`Wire::flush`] sends them in
 /// one transaction.
@@ -104,8 +104,8 @@ where
                 self.bytes += u64::try_from(message.len()).unwrap_or(0);
                 Ok(true)
             }
-            Err(error) if error.fault() == BusFault::TooLong && message.len() > SHORTEST => {
-                self.limit = (message.len() / 2).max(SHORTEST);
+            Err(error) if error.fault() == BusFault::TooLong && message.len() > MIN_LIMIT => {
+                self.limit = (message.len() / 2).max(MIN_LIMIT);
                 Ok(false)
             }
             Err(error) => Err(explain(&error, &self.name, self.address)),

@@ -12,7 +12,7 @@ use crate::facts::Facts;
 /// Returns an acknowledgement of all raised alerts, with their panel texts.
 pub fn all_standing(facts: &Facts, desired: &Desired) -> Acknowledgement {
     let mut standing: BTreeMap<AlertId, String> = health::standing(facts).collect();
-    standing.extend(others(desired).map(|alert| (alert.id(), alert.panel.clone())));
+    standing.extend(whole_alerts(desired).map(|alert| (alert.id(), alert.panel.clone())));
     Acknowledgement::Made(standing)
 }
 
@@ -20,12 +20,13 @@ pub fn all_standing(facts: &Facts, desired: &Desired) -> Acknowledgement {
 /// Dropping the others from the facts changes no decision: only raised alerts are shown as
 /// acknowledged.
 pub fn still_standing(facts: &Facts, desired: &Desired) -> Option<Acknowledgement> {
-    let stands = |id: &AlertId| {
+    let is_raised = |id: &AlertId| {
         let mut raised = desired.alerts.iter();
         raised.any(|alert| (alert.code, &alert.subject) == (id.code, &id.subject))
     };
     // The usual case: avoids listing thousands of them.
-    if facts.all_acknowledged_stand(stands, |code, nodes| health::all_stand(facts, code, nodes)) {
+    if facts.all_acknowledged_stand(is_raised, |code, nodes| health::all_stand(facts, code, nodes))
+    {
         return None;
     }
     Some(Acknowledgement::Standing(standing(facts, desired)))
@@ -33,12 +34,12 @@ pub fn still_standing(facts: &Facts, desired: &Desired) -> Option<Acknowledgemen
 
 /// Returns the acknowledged alerts that a decision still raises.
 pub fn standing(facts: &Facts, desired: &Desired) -> BTreeSet<AlertId> {
-    let ids = others(desired).map(Alert::id).chain(health::standing(facts).map(|(id, _)| id));
+    let ids = whole_alerts(desired).map(Alert::id).chain(health::standing(facts).map(|(id, _)| id));
     ids.filter(|id| facts.acknowledged().contains(id)).collect()
 }
 
 /// Returns the alerts that are acknowledged as a whole. Alerts about several nodes are acknowledged
 /// per node.
-fn others(desired: &Desired) -> impl Iterator<Item = &Alert> {
+fn whole_alerts(desired: &Desired) -> impl Iterator<Item = &Alert> {
     desired.alerts.iter().filter(|alert| alert.code.subject() != SubjectKind::Nodes)
 }

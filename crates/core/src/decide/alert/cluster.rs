@@ -2,7 +2,7 @@
 
 use crate::config::{Node, Settings};
 use crate::decide::Overlap;
-use crate::decide::alert::{Alert, AlertCode};
+use crate::decide::alert::{Alert, AlertCode, listed};
 use crate::decide::cluster::Placement;
 use crate::facts::Facts;
 
@@ -23,8 +23,9 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised:
             raised.push(Alert::whole(AlertCode::GatewayOverlap, text));
         }
         Overlap::Renumbered => {
-            let whom = left_behind(settings);
-            let text = format!("the cluster moved from {home} to {}{whom}", placement.address);
+            let consequence = left_behind(settings);
+            let text =
+                format!("the cluster moved from {home} to {}{consequence}", placement.address);
             raised.push(Alert::whole(AlertCode::GatewayRenumbered, text));
         }
     }
@@ -60,13 +61,9 @@ fn left_behind(settings: &Settings) -> String {
         let follow = if served { "; its nodes follow within minutes" } else { "" };
         return follow.to_owned();
     }
-    let named = names.get(..NAMED).unwrap_or(&names).join(", ");
-    let more = match names.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let listed = listed(&names, names.len(), NAMED);
     let others = if served { "; the other nodes follow within minutes" } else { "" };
-    format!("; left behind with static addresses: {named}{more}{others}")
+    format!("; left behind with static addresses: {listed}{others}")
 }
 
 /// Returns whether a node has a configured address that DHCP does not assign.

@@ -9,13 +9,13 @@ use crate::facts::dhcp::OtherServers;
 
 /// Seconds for which a switch with default settings blocks a new port: twice the forward delay
 /// (802.1D, table 17-1), with a margin.
-const USUAL_HOLD: u64 = 32;
+const DEFAULT_HOLD: u64 = 32;
 
 /// Raises what keeps the nodes from being served.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     other_server(facts, raised);
-    held(facts, raised);
-    exhausted(settings, facts, raised);
+    switch_blocks(facts, raised);
+    range_exhausted(settings, facts, raised);
     let verdict = verdict(settings, facts);
     let names_alone = verdict == Verdict::Refused && settings.cluster.dns.is_some();
     if verdict != Verdict::Serve && !names_alone {
@@ -25,13 +25,13 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let netboot = netboot.filter(|_| settings.cluster.dhcp.is_some() && !names_alone);
     if let Some(netboot) = netboot {
         boot_files(netboot, facts, raised);
-        raised.extend(endless(netboot));
+        raised.extend(ipxe_without_script(netboot));
     }
     dnsmasq(facts, raised);
 }
 
 /// Raises that a board requested an address and the range is exhausted.
-fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+fn range_exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let Some((mac, dhcp)) = facts.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, facts) != Verdict::Serve {
         return;
@@ -46,10 +46,10 @@ fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
 
 /// Raises that spanning-tree frames announce a longer block than switches' default. Anyone can send
 /// such frames.
-fn held(facts: &Facts, raised: &mut Vec<Alert>) {
+fn switch_blocks(facts: &Facts, raised: &mut Vec<Alert>) {
     let port = facts.cluster_port().map(|port| &port.name);
     let Some((port, seconds)) =
-        port.zip(facts.dhcp().held().filter(|seconds| *seconds > USUAL_HOLD))
+        port.zip(facts.dhcp().held().filter(|seconds| *seconds > DEFAULT_HOLD))
     else {
         return;
     };
@@ -124,7 +124,7 @@ fn netboot_alert(part: Part, text: String) -> Alert {
 }
 
 /// Returns the alert that firmware is sent iPXE, and no script is set for iPXE to run.
-fn endless(netboot: &Netboot) -> Option<Alert> {
+fn ipxe_without_script(netboot: &Netboot) -> Option<Alert> {
     let files = [
         ("bios", &netboot.bios),
         ("uefi_x86", &netboot.uefi_x86),

@@ -106,8 +106,8 @@ fn dropped_by_chain(dropped: &[&(Traffic, Blocker)]) -> Option<Alert> {
 
 /// Returns an alert about the chain that drops something, if it is known.
 fn by_chain(blocker: &Blocker, text: String) -> Alert {
-    let known: Vec<&str> = blocker.table.iter().chain(&blocker.chain).map(String::as_str).collect();
-    let chain = printable_line(&known.join(" ")).to_string();
+    let parts: Vec<&str> = blocker.table.iter().chain(&blocker.chain).map(String::as_str).collect();
+    let chain = printable_line(&parts.join(" ")).to_string();
     let subject = if chain.is_empty() { Subject::Whole } else { Subject::Chain(chain) };
     Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as(panel(blocker))
 }

@@ -10,8 +10,8 @@ use crate::facts::Facts;
 /// Raises the faults of each forwarded port.
 pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for forward in &settings.forwards {
-        raised.extend(lost(forward, facts, placement));
-        raised.extend(hides(forward, settings, facts));
+        raised.extend(leads_nowhere(forward, facts, placement));
+        raised.extend(hides_service(forward, settings, facts));
     }
     // Without a cluster port the placement rests on a leftover address: no node can be confused
     // with a computer in the venue.
@@ -27,7 +27,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised:
 }
 
 /// Returns the alert that a forwarded port leads nowhere.
-fn lost(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert> {
+fn leads_nowhere(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert> {
     let (port, to) = (name(forward), target(forward));
     let text = match way(forward, facts, placement).err()? {
         NoWay::NoAddress => format!("the forwarded port {port} leads nowhere: {to} has no address"),
@@ -41,8 +41,8 @@ fn lost(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert
 }
 
 /// Returns the alert that a forwarded port hides a service of the head.
-fn hides(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert> {
-    let service = hidden(settings, facts, forward)?;
+fn hides_service(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert> {
+    let service = hidden_service(settings, facts, forward)?;
     let (port, to) = (name(forward), target(forward));
     let text = format!(
         "{port} leads to {to}, so the venue cannot reach {service} of the head itself there: the \
@@ -52,7 +52,7 @@ fn hides(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert>
 }
 
 /// Returns the service of `uplink.allow` on the port that a forward takes.
-fn hidden(settings: &Settings, facts: &Facts, forward: &Forward) -> Option<&'static str> {
+fn hidden_service(settings: &Settings, facts: &Facts, forward: &Forward) -> Option<&'static str> {
     let port = forward.listen;
     settings.uplink.allow.iter().find_map(|allow| match (allow, forward.transport) {
         (Allow::Ssh, Transport::Tcp) if port == 22 || facts.vitals().ssh_ports.contains(&port) => {

@@ -17,8 +17,8 @@ const PRESSURE: [(Part, &str, &str); 3] = [
 /// changing text would be a new alert each time. The status has the figure.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     raised.extend(settings.unset.as_ref().map(not_set_up));
-    for (stands, code, text) in conditions(settings, facts.vitals().trouble) {
-        if stands {
+    for (holds, code, text) in conditions(settings, facts.vitals().trouble) {
+        if holds {
             raised.push(Alert::whole(code, text));
         }
     }
@@ -32,7 +32,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
         );
         raised.push(Alert::whole(AlertCode::HostSensor, text));
     }
-    kept_from_us(facts, raised);
+    denied_resources(facts, raised);
 }
 
 /// Returns the alert that the head is not set up.
@@ -110,9 +110,8 @@ fn percent(limit: Option<u8>) -> u8 {
 /// Raises each resource under pressure (PSI).
 fn pressure(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let share = percent(settings.vitals.pressure);
-    for (stands, (part, what, remedy)) in facts.vitals().trouble.pressure.into_iter().zip(PRESSURE)
-    {
-        if stands {
+    for (holds, (part, what, remedy)) in facts.vitals().trouble.pressure.into_iter().zip(PRESSURE) {
+        if holds {
             let text =
                 format!("tasks waited for {what} for more than {share} % of a minute: {remedy}");
             raised.push(Alert::new(AlertCode::HostPressure, Subject::Part(part), text));
@@ -121,7 +120,7 @@ fn pressure(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
 }
 
 /// Raises what this machine denies us: the right to send probes, and storage for state.
-fn kept_from_us(facts: &Facts, raised: &mut Vec<Alert>) {
+fn denied_resources(facts: &Facts, raised: &mut Vec<Alert>) {
     let denied = &facts.vitals().denied_probes;
     if !denied.is_empty() {
         let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();

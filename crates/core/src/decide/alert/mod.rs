@@ -86,3 +86,13 @@ impl Alert {
         if self.acknowledged { self.severity.min(Severity::Warning) } else { self.severity }
     }
 }
+
+/// Returns the first `limit` of `names`, and how many of `total` are not among them.
+pub(crate) fn listed<S: AsRef<str>>(names: &[S], total: usize, limit: usize) -> String {
+    let first: Vec<&str> = names.iter().take(limit).map(AsRef::as_ref).collect();
+    let more = match total.saturating_sub(first.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", first.join(", "))
+}

@@ -9,10 +9,10 @@ use super::{
 };
 
 /// Initial capacity for alerts of nodes.
-const USUAL: usize = 12;
+const INITIAL_CAPACITY: usize = 12;
 
 /// Returns the alerts that do not depend on probes of nodes.
-pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
+pub fn cacheable(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
     if facts.links().is_synced() {
         uplink::alerts(settings, facts, &mut raised);
@@ -35,12 +35,12 @@ pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<
     raised
 }
 
-/// Returns all alerts, including `steady`: most severe first, then by code and text.
-pub fn all(settings: &Settings, facts: &Facts, steady: &[Alert]) -> Vec<Alert> {
-    let mut raised = Vec::with_capacity(steady.len() + USUAL);
+/// Returns all alerts, including `cacheable`: most severe first, then by code and text.
+pub fn all(settings: &Settings, facts: &Facts, cacheable: &[Alert]) -> Vec<Alert> {
+    let mut raised = Vec::with_capacity(cacheable.len() + INITIAL_CAPACITY);
     node::health::alerts(settings, facts, &mut raised);
     mark_acknowledged(facts, &mut raised);
-    raised.extend_from_slice(steady);
+    raised.extend_from_slice(cacheable);
     raised.sort_by(|a, b| {
         b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.text.cmp(&b.text))
     });
@@ -49,8 +49,8 @@ pub fn all(settings: &Settings, facts: &Facts, steady: &[Alert]) -> Vec<Alert> {
 
 /// Marks the alerts that the operator has acknowledged.
 fn mark_acknowledged(facts: &Facts, raised: &mut [Alert]) {
-    let known = facts.acknowledged();
-    for alert in raised.iter_mut().filter(|_| !known.is_empty()) {
-        alert.acknowledged |= known.contains(&alert.id());
+    let acknowledged = facts.acknowledged();
+    for alert in raised.iter_mut().filter(|_| !acknowledged.is_empty()) {
+        alert.acknowledged |= acknowledged.contains(&alert.id());
     }
 }

@@ -27,17 +27,17 @@ pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
 fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
     let mut of_nodes: BTreeMap<Option<&Rule>, &Astray> = BTreeMap::new();
-    let mut twice = BTreeSet::new();
+    let mut duplicates = BTreeSet::new();
     for astray in facts.astray().filter(|astray| !is_refused(facts, astray)) {
         if is_way_out(facts, astray) {
             // Through another uplink the nodes still get out.
             if astray.by.is_none_or(|by| !facts.roles().uplinks.contains(&by)) {
-                of_nodes.entry(culprit(facts, astray)).or_insert(astray);
+                of_nodes.entry(deciding_rule(facts, astray)).or_insert(astray);
             }
-        } else if let Some(same) = held_twice(facts, astray) {
-            twice.insert(same);
+        } else if let Some(same) = duplicate_address(facts, astray) {
+            duplicates.insert(same);
         } else {
-            by_rule.entry(culprit(facts, astray)).or_default().push(astray);
+            by_rule.entry(deciding_rule(facts, astray)).or_default().push(astray);
         }
     }
     for (rule, all) in by_rule {
@@ -45,7 +45,7 @@ fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
         raised.push(rule_alert(facts, placement, rule, (&all, takes_of_nodes)));
     }
     raised.extend(of_nodes.iter().filter_map(|(rule, astray)| part_alert(facts, *rule, astray)));
-    for (address, used, unused) in twice {
+    for (address, used, unused) in duplicates {
         let text = format!(
             "{used} and {unused} have the same address {address}, so the head answers through \
              {used} only: unplug one of the two, or ask one venue for another address"
@@ -61,7 +61,7 @@ fn is_refused(facts: &Facts, astray: &Astray) -> bool {
 }
 
 /// Returns an address that two uplinks have, the uplink by which its replies leave, and the other.
-fn held_twice<'a>(facts: &'a Facts, astray: &Astray) -> Option<(IpAddr, &'a str, &'a str)> {
+fn duplicate_address<'a>(facts: &'a Facts, astray: &Astray) -> Option<(IpAddr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
     let is_from = |address: IpAddr| address == from;
     let holds = facts.kernel().addresses(by).iter().any(|held| is_from(held.address.addr()));
@@ -79,7 +79,7 @@ fn port_name(facts: &Facts, index: LinkIndex) -> Option<&str> {
 
 /// Returns the command that restores the rule for the main table, if none is left, for example
 /// after a script flushed all rules.
-pub fn main_table(facts: &Facts) -> Option<&'static str> {
+pub fn restore_main_rule(facts: &Facts) -> Option<&'static str> {
     // A flush keeps the rule for the local table.
     let flushed = leads_to(facts, TABLE_LOCAL) && !leads_to(facts, TABLE_MAIN);
     flushed.then_some("sudo ip rule add preference 32766 lookup main")
@@ -127,7 +127,7 @@ fn rule_alert(
     }
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
-    let remedy = lead_past(preference, &selectors);
+    let remedy = bypass(preference, &selectors);
     let text =
         format!("another program's routing rule {preference}{table} {what} and {place}: {remedy}");
     Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
@@ -207,7 +207,7 @@ fn ports(word: &str, range: Option<(u16, u16)>) -> String {
 
 /// Returns the remedy: rules that send these selectors past another program's rule, to our first
 /// one, which stays right after the next lease.
-fn lead_past(preference: u32, selectors: &[String]) -> String {
+fn bypass(preference: u32, selectors: &[String]) -> String {
     let behind = format!("give it a preference above {LAST_PREFERENCE}");
     let Some(before) = preference.checked_sub(1).filter(|before| *before > 0) else {
         return behind;
@@ -233,7 +233,7 @@ fn is_cluster(facts: &Facts, astray: &Astray) -> bool {
 
 /// Returns the rule of another program that decided: the first that looks into the table of the
 /// route, or, if no route was found, the first that refuses.
-fn culprit<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
+fn deciding_rule<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
     let mut rules: Vec<&Rule> = if is_way_out(facts, astray) {
         let port = facts.cluster_port().map_or("", |port| port.name.as_str());
         rules_of_others(facts).filter(|rule| takes_of_nodes(rule, port, &astray.way)).collect()
@@ -266,7 +266,7 @@ fn failover(facts: &Facts) -> Option<Alert> {
 
 /// Returns the command that keeps the nodes' traffic on the uplink, ahead of all rules of other
 /// programs.
-pub fn around(facts: &Facts) -> Option<String> {
+pub fn bypass_command(facts: &Facts) -> Option<String> {
     let (cluster, uplink) = (facts.cluster_port()?, facts.active()?.link.index);
     let others = rules_of_others(facts).map(|rule| rule.preference);
     let first = others.filter(|preference| *preference > 0).min().unwrap_or(u32::MAX);

@@ -82,7 +82,7 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
 /// Returns the alert that a routing rule refuses the nodes' traffic through the uplink `port`.
 fn without_exit(facts: &Facts, port: &str) -> Option<Alert> {
     let cluster = facts.cluster_port().filter(|_| facts.is_without_exit())?;
-    let text = match routing::main_table(facts) {
+    let text = match routing::restore_main_rule(facts) {
         Some(remedy) => format!(
             "another program deleted the routing rule for the main table: put it back ({remedy})"
         ),
@@ -286,8 +286,8 @@ fn exit_by(facts: &Facts) -> Option<Alert> {
              an uplink: add {port} to the end of uplink.interfaces, so that NAT covers it"
         )
     } else {
-        let around =
-            routing::around(facts).map_or_else(String::new, |command| format!(" ({command})"));
+        let around = routing::bypass_command(facts)
+            .map_or_else(String::new, |command| format!(" ({command})"));
         format!(
             "the nodes' traffic leaves through {port}, not through an uplink, and without NAT. \
              If it should, add {port} to uplink.interfaces; if not, route it past {port}{around}"

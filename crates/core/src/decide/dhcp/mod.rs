@@ -107,6 +107,13 @@ pub struct DhcpPlan {
     pub time_servers: Vec<Ipv4Addr>,
 }
 
+impl DhcpPlan {
+    /// Returns the number of addresses in the dynamic range.
+    pub fn size(&self) -> u32 {
+        u32::from(self.last).saturating_sub(u32::from(self.first)).saturating_add(1)
+    }
+}
+
 /// Returns whether a boot file is iPXE itself, by the file names of upstream and distributions
 /// (ipxe.org/appnote/buildtargets).
 pub fn is_ipxe(file: &str) -> bool {

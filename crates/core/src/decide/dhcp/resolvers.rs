@@ -21,7 +21,7 @@ pub struct Upstream {
 /// Never a mixture: dnsmasq prefers the fastest, which may be a portal on an uplink without
 /// internet.
 pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Upstream> {
-    let known = &facts.vitals().resolvers;
+    let resolvers = &facts.vitals().resolvers;
     let active =
         facts.active().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
     let others = facts
@@ -33,7 +33,7 @@ pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> V
     let lists = active.into_iter().map(|index| (index, Some(index))).chain([(0, active)]);
     let lists = lists.chain(others.map(|index| (index, Some(index))));
     let through = |(list, uplink): (LinkIndex, Option<LinkIndex>)| -> Vec<Upstream> {
-        let servers = known.get(&list).into_iter().flatten();
+        let servers = resolvers.get(&list).into_iter().flatten();
         servers.filter_map(|server| upstream(*server, uplink, facts, placement)).collect()
     };
     let fallback = settings.cluster.dns.iter().flat_map(|dns| &dns.fallback_servers);

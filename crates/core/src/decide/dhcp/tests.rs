@@ -207,8 +207,7 @@ fn the_heads_name_is_its_first_label_unless_a_node_has_it() {
 }
 
 #[test]
-fn a_clash_with_a_lease_moves_the_cluster_and_the_moved_lease_does_not_bring_it_back()
- {
+fn a_clash_with_a_lease_moves_the_cluster_and_the_moved_lease_does_not_bring_it_back() {
     let settings = settings("");
     let mut facts = head(&settings, "192.168.50.105/24", "192.168.50.254", &[alone()]);
     let overlap = |facts: &Facts| cluster::place(&settings, facts).overlap;

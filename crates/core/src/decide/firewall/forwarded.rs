@@ -35,41 +35,41 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut entering: Vec<Rule> = uplinks
         .map(|name| to_dstnat(vec![Match::Input(name.clone()), Match::ToThisMachine]))
         .collect();
-    entering.extend(own_addresses(input, Some(port)));
+    entering.extend(exempt_addresses(input, Some(port)));
     entering.push(to_dstnat(vec![Match::Input(port.clone()), Match::ToThisMachine]));
     let mut own = vec![rule([Match::Loopback], Action::Accept, "the head to itself")];
-    own.extend(own_addresses(input, None));
+    own.extend(exempt_addresses(input, None));
     own.push(to_dstnat(vec![Match::ToThisMachine]));
     let translated = input.forwards.iter().flat_map(|forward| {
         let matches = [Match::Family(Family::of(forward.to)), destination(forward, forward.listen)];
         let purpose = "the uplink that was asked is remembered";
         let marked = rule(matches.clone(), Action::Jump("entrances"), purpose);
-        let led = rule(
+        let redirected = rule(
             matches,
             Action::Redirect(forward.to, forward.port),
             "a port that leads to a node",
         );
-        (!input.entrances.is_empty()).then_some(marked).into_iter().chain([led])
+        (!input.entrances.is_empty()).then_some(marked).into_iter().chain([redirected])
     });
     let mut chains = vec![
         base("prerouting", ChainKind::Nat, Hook::Prerouting, DSTNAT, entering),
         base("forwards_of_head", ChainKind::Nat, Hook::Output, DSTNAT, own),
-        base("forwards_turned", ChainKind::Nat, Hook::Postrouting, SRCNAT, turned(port)),
+        base("forwards_turned", ChainKind::Nat, Hook::Postrouting, SRCNAT, hairpin(port)),
         chain("dstnat", translated.collect()),
     ];
     if !input.entrances.is_empty() {
         chains.push(chain("entrances", entrances(input)));
     }
     if !input.dead.is_empty() {
-        let mut entering: Vec<Rule> = unanswered(input).collect();
-        entering.extend(refused(input));
+        let mut entering: Vec<Rule> = exempt_spoofed(input).collect();
+        entering.extend(refusals(input));
         chains.push(base("forwards_down", ChainKind::Filter, Hook::Prerouting, REFUSAL, entering));
         chains.push(base(
             "forwards_of_head_down",
             ChainKind::Filter,
             Hook::Output,
             OWN_REFUSAL,
-            refused(input),
+            refusals(input),
         ));
     }
     chains
@@ -85,34 +85,36 @@ fn entrances(input: &RulesetInput) -> Vec<Rule> {
 }
 
 /// Returns the rules that exempt the head's own addresses in the cluster.
-fn own_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
-    input.cluster_addresses.iter().copied().map(|address| own(port, address)).collect()
-}
-
-/// Returns the rule that exempts one of the head's addresses in the cluster.
-fn own(port: Option<&String>, address: IpAddr) -> Rule {
-    let matches: Vec<Match> =
-        port.cloned().map(Match::Input).into_iter().chain([Match::Destination(address)]).collect();
-    rule(matches, Action::Accept, "the head's own ports in the cluster")
+fn exempt_addresses(input: &RulesetInput, port: Option<&String>) -> Vec<Rule> {
+    let exempt = |address: &IpAddr| {
+        let matches: Vec<Match> = port
+            .cloned()
+            .map(Match::Input)
+            .into_iter()
+            .chain([Match::Destination(*address)])
+            .collect();
+        rule(matches, Action::Accept, "the head's own ports in the cluster")
+    };
+    input.cluster_addresses.iter().map(exempt).collect()
 }
 
 /// Returns the hairpin rules, for connections from the cluster or the head back into the cluster:
 /// they get the head's address there as source, or the node would reply directly, past the
 /// translation.
-fn turned(port: &str) -> Vec<Rule> {
-    let turned = |condition| {
+fn hairpin(port: &str) -> Vec<Rule> {
+    let masquerade = |condition| {
         // A refusal sent for the node passes here before the connection's first packet, but in
         // reply direction.
         let matches = [Match::Output(port.to_owned()), Match::Redirected, Match::Opener, condition];
         rule(matches, Action::Masquerade, "answers of the node come back through the head")
     };
-    vec![turned(Match::Remembered(MARK_CLUSTER)), turned(Match::FromThisMachine)]
+    vec![masquerade(Match::Remembered(MARK_CLUSTER)), masquerade(Match::FromThisMachine)]
 }
 
 /// Returns the rules that exempt packets from an uplink with a source in the cluster: the refusal
 /// would go to the node with that address. The forward chain drops, counts and reports them. Empty
 /// if the venue uses the same subnet.
-fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
+fn exempt_spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     networks.iter().flat_map(|net| {
         input.uplinks.iter().map(|uplink| {
@@ -124,7 +126,7 @@ fn unanswered(input: &RulesetInput) -> impl Iterator<Item = Rule> {
 
 /// Returns the rules that refuse new connections to nodes that are down. Established ones may
 /// survive: a node that is back in time still knows them.
-fn refused(input: &RulesetInput) -> Vec<Rule> {
+fn refusals(input: &RulesetInput) -> Vec<Rule> {
     input.dead.iter().map(refusal).collect()
 }
 
@@ -152,7 +154,7 @@ pub fn accepted(input: &RulesetInput) -> impl Iterator<Item = Rule> {
 impl Ruleset {
     /// Returns the forwarded ports; those of nodes that are down only if `down`.
     pub fn forwarded(&self, down: bool) -> impl Iterator<Item = ForwardedPort> + '_ {
-        let refused: Vec<&Rule> = self.rules_of("forwards_down").collect();
+        let refusals: Vec<&Rule> = self.rules_of("forwards_down").collect();
         let all = self.rules_of("dstnat").filter_map(|rule| {
             let Action::Redirect(to, port) = rule.action else { return None };
             rule.matches.iter().find_map(|condition| match *condition {
@@ -162,7 +164,7 @@ impl Ruleset {
                 _ => None,
             })
         });
-        all.filter(move |forward| down || !refused.iter().any(|rule| is_about(rule, forward)))
+        all.filter(move |forward| down || !refusals.iter().any(|rule| is_about(rule, forward)))
     }
 }
 

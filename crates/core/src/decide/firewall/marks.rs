@@ -36,9 +36,9 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     entering.extend(input.ipv6.map(|_| {
         rule([Match::Family(Family::Ipv6)], Action::Accept, "marks lead by tables of IPv4 alone")
     }));
-    let known =
+    let exempt =
         input.uplinks.iter().map(|name| (name.as_str(), "answers leave by their source address"));
-    for (name, purpose) in known.chain([("lo", "the head to itself")]) {
+    for (name, purpose) in exempt.chain([("lo", "the head to itself")]) {
         entering.push(rule([Match::Input(name.to_owned())], Action::Accept, purpose));
     }
     let overlap = heard(input).is_some();

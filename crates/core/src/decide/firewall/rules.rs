@@ -45,14 +45,12 @@ pub fn build(input: &RulesetInput) -> Ruleset {
     let mut input = input.clone();
     let mut seen = BTreeSet::new();
     input.uplinks.retain(|name| {
-        can_be_matched(name)
-            && Some(name) != input.cluster_port.as_ref()
-            && seen.insert(name.clone())
+        is_matchable(name) && Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone())
     });
     let has_role =
         |name: &String| Some(name) == input.cluster_port.as_ref() || input.uplinks.contains(name);
     for names in [&mut input.trusted, &mut input.bridges, &mut input.unknown] {
-        names.retain(|name| can_be_matched(name) && !has_role(name));
+        names.retain(|name| is_matchable(name) && !has_role(name));
     }
     input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
     input.left_over.retain(|name| input.uplinks.contains(name));
@@ -80,7 +78,7 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         base(POSTROUTING, ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
     ]);
-    chains.extend(hidden_ipv6(&input));
+    chains.extend(leaking_ipv6(&input));
     chains.extend(left_over(&input));
     chains.extend(marks::chains(&input));
     Ruleset { flow_table, sets: sets(&input), chains }
@@ -95,7 +93,7 @@ fn sets(input: &RulesetInput) -> Vec<Set> {
         input.ipv6.is_some() || *comment != COMMENT_ROUTER
     });
     all.map(|(comment, set)| {
-        let key = vec![match sampled(comment) {
+        let key = vec![match sampled_family(comment) {
             Family::Ipv4 => Kind::Ipv4,
             Family::Ipv6 => Kind::Ipv6,
         }];
@@ -106,7 +104,7 @@ fn sets(input: &RulesetInput) -> Vec<Set> {
 }
 
 /// Returns the address family of a drop's sampled sources.
-fn sampled(comment: &str) -> Family {
+fn sampled_family(comment: &str) -> Family {
     if comment == COMMENT_ROUTER { Family::Ipv6 } else { Family::Ipv4 }
 }
 
@@ -129,7 +127,7 @@ fn ipv6_networks(input: &RulesetInput) -> impl Iterator<Item = Ipv6Net> + '_ {
 
 /// Returns whether rules can match this port name. Alternative names may exceed `IFNAMSIZ` - 1, and
 /// truncated could be another port's name.
-const fn can_be_matched(name: &str) -> bool {
+const fn is_matchable(name: &str) -> bool {
     name.len() < 16
 }
 
@@ -277,8 +275,8 @@ fn to_cluster(input: &RulesetInput) -> Chain {
 
 /// Returns the chain from the nodes to the venue.
 fn cluster_to_uplink(input: &RulesetInput) -> Chain {
-    let mut rules = vec![clamped(), established()];
-    rules.extend(noted([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
+    let mut rules = vec![clamp_mss(), established()];
+    rules.extend(reported_drop([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
     // Out-of-window segments and late FINs are normal.
     rules.push(rule([Match::Invalid], Action::Drop, "belongs to no connection"));
     for network in networks(input) {
@@ -286,14 +284,14 @@ fn cluster_to_uplink(input: &RulesetInput) -> Chain {
         rules.push(rule([source.clone(), Match::Unconfirmed], Action::Accept, COMMENT_FORWARDED));
         rules.push(rule([source], Action::Accept, "more packets before the first answer"));
     }
-    rules.extend(noted([], COMMENT_NOT_OURS));
+    rules.extend(reported_drop([], COMMENT_NOT_OURS));
     chain("cluster_to_uplink", rules)
 }
 
 /// Returns the chain from the venue to the nodes.
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
     let mut rules = vec![
-        clamped(),
+        clamp_mss(),
         established(),
         rule([Match::Invalid], Action::Drop, "belongs to no connection"),
     ];
@@ -306,12 +304,12 @@ fn uplink_to_cluster(input: &RulesetInput) -> Chain {
 /// Returns the chain from the venue to the head's other networks.
 fn uplink_elsewhere() -> Chain {
     let mut rules = vec![established()];
-    rules.extend(noted([], COMMENT_ELSEWHERE));
+    rules.extend(reported_drop([], COMMENT_ELSEWHERE));
     chain("uplink_elsewhere", rules)
 }
 
 /// Returns the rule that clamps the MSS to the path MTU.
-fn clamped() -> Rule {
+fn clamp_mss() -> Rule {
     rule([Match::TcpOpening], Action::ClampMss, "no segment larger than the path takes")
 }
 
@@ -321,10 +319,10 @@ fn established() -> Rule {
 }
 
 /// Returns a drop that is reported to the user, with a sample of its sources.
-fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
+fn reported_drop<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
     let set = NOTED_DROPS.iter().find(|(known, _)| *known == comment).map_or("", |(_, set)| *set);
     [
-        rule(matches.clone(), Action::Sample(sampled(comment), set), "who is dropped next"),
+        rule(matches.clone(), Action::Sample(sampled_family(comment), set), "who is dropped next"),
         rule(matches, Action::Drop, comment),
     ]
 }
@@ -335,7 +333,10 @@ fn spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     let ipv6 = ipv6_networks(input)
         .map(|network| rule([Match::Source(IpNet::V6(network))], Action::Drop, COMMENT_SPOOFED));
-    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED)).chain(ipv6)
+    networks
+        .iter()
+        .flat_map(|net| reported_drop([Match::Source(net.trunc())], COMMENT_SPOOFED))
+        .chain(ipv6)
 }
 
 /// Returns the rules for packets to the head, by input port.
@@ -365,7 +366,7 @@ fn cluster_to_head(input: &RulesetInput) -> Chain {
             vec![advertisement(), Match::FromThisMachine],
             "the head's own router advertisement comes back",
         ));
-        rules.extend(noted([advertisement()], COMMENT_ROUTER));
+        rules.extend(reported_drop([advertisement()], COMMENT_ROUTER));
     }
     rules.push(drop(vec![Match::Icmp6(misleading)], "a node gives the head no routes (IPv6)"));
     chain("cluster_to_head", rules)
@@ -565,7 +566,7 @@ fn hide_cluster(input: &RulesetInput) -> Chain {
 /// Returns the chain, after all translation, that drops IPv6 packets to an uplink with a cluster
 /// source: those left untranslated because the uplink has no address, and those translated to
 /// another port's address.
-fn hidden_ipv6(input: &RulesetInput) -> Option<Chain> {
+fn leaking_ipv6(input: &RulesetInput) -> Option<Chain> {
     input.ipv6?;
     let ways = ipv6_networks(input)
         .flat_map(|network| input.uplinks.iter().map(move |name| (network, name)));

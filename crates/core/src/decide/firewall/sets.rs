@@ -165,7 +165,7 @@ impl Set {
     /// Returns the update from `before` to this set; `None` if more than elements differs, or they
     /// are constant.
     fn update_from(&self, before: &Self) -> Option<SetUpdate> {
-        if !self.is_same_but_for_elements(before)
+        if !self.differs_in_elements_only(before)
             || (self.constant && self.elements != before.elements)
         {
             return None;
@@ -184,7 +184,7 @@ impl Set {
     }
 
     /// Returns whether only elements differ.
-    fn is_same_but_for_elements(&self, other: &Self) -> bool {
+    fn differs_in_elements_only(&self, other: &Self) -> bool {
         let Self { name, key, data, constant, interval, dynamic, timeout, size, elements: _ } =
             self;
         (name, key, data) == (&other.name, &other.key, &other.data)

@@ -101,15 +101,15 @@ const PRIORITIES: [(&str, i32, Option<Hook>); 6] = [
 ];
 
 /// The largest offset at which nft names a priority relative to a standard one.
-const NEAR: u32 = 10;
+const MAX_OFFSET: u32 = 10;
 
 impl Base {
     /// Returns the nearby standard priority and the offset from it.
-    fn near(&self) -> Option<(&'static str, i32)> {
+    fn near_standard(&self) -> Option<(&'static str, i32)> {
         PRIORITIES.iter().find_map(|&(name, priority, hook)| {
             let offset = self.priority.saturating_sub(priority);
             let fits = hook.is_none_or(|hook| hook == self.hook);
-            (fits && offset.unsigned_abs() <= NEAR).then_some((name, offset))
+            (fits && offset.unsigned_abs() <= MAX_OFFSET).then_some((name, offset))
         })
     }
 }
@@ -129,7 +129,7 @@ impl Display for Base {
             Hook::Postrouting => "postrouting",
         };
         write!(f, "type {kind} hook {hook} priority ")?;
-        match self.near() {
+        match self.near_standard() {
             None => write!(f, "{}", self.priority)?,
             Some((name, 0)) => write!(f, "{name}")?,
             Some((name, below)) if below < 0 => write!(f, "{name} - {}", below.unsigned_abs())?,
@@ -275,7 +275,7 @@ impl Set {
         let by_example = self.key.iter().any(|kind| matches!(kind, Kind::Number(_)));
         let (word, kind): (_, fn(&Kind) -> String) =
             if by_example { ("typeof", Kind::example) } else { ("type", Kind::to_string) };
-        let all = |kinds: &[Kind]| kinds.iter().map(kind).collect::<Vec<_>>().join(CONCATENATED);
+        let all = |kinds: &[Kind]| kinds.iter().map(kind).collect::<Vec<_>>().join(CONCATENATION);
         let key = all(&self.key);
         match &self.data {
             None => format!("{word} {key}"),
@@ -298,7 +298,7 @@ impl Set {
                 place if place % in_line == 0 => write!(f, ",\n\t\t\t     ")?,
                 _ => write!(f, ", ")?,
             }
-            write!(f, "{}", list(key, CONCATENATED))?;
+            write!(f, "{}", list(key, CONCATENATION))?;
             if let Some(data) = data {
                 write!(f, " : {data}")?;
             }
@@ -308,7 +308,7 @@ impl Set {
 }
 
 /// The separator between fields of a concatenation.
-const CONCATENATED: &str = " . ";
+const CONCATENATION: &str = " . ";
 
 /// Returns a time as nft writes it: `1h30m`.
 fn duration(seconds: u64) -> String {
@@ -375,7 +375,7 @@ impl Display for Data {
             Self::Verdict(Verdict::Drop) => f.write_str("drop"),
             Self::Verdict(Verdict::Goto(chain)) => write!(f, "goto {chain}"),
             Self::Verdict(Verdict::Jump(chain)) => write!(f, "jump {chain}"),
-            Self::Values(items) => f.write_str(&list(items, CONCATENATED)),
+            Self::Values(items) => f.write_str(&list(items, CONCATENATION)),
         }
     }
 }
@@ -383,10 +383,10 @@ impl Display for Data {
 impl Display for Key {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fields(fields) => f.write_str(&list(fields, CONCATENATED)),
+            Self::Fields(fields) => f.write_str(&list(fields, CONCATENATION)),
             Self::RoundRobin { modulus } => write!(f, "numgen inc mod {modulus}"),
             Self::Hash { fields, modulus, seed } => {
-                let fields = list(fields, CONCATENATED);
+                let fields = list(fields, CONCATENATION);
                 write!(f, "jhash {fields} mod {modulus} seed {seed:#x}")
             }
         }

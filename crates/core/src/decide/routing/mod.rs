@@ -138,8 +138,8 @@ fn through_uplink(
     });
     // Of a multipath route through one port the first next hop suffices: to the kernel both would
     // be the same route.
-    let mut known = BTreeSet::new();
-    let routes = routes.filter(|route| known.insert((route.destination, route.metric)));
+    let mut seen = BTreeSet::new();
+    let routes = routes.filter(|route| seen.insert((route.destination, route.metric)));
     plan.routes.extend(routes.map(|route| Route {
         table,
         protocol: ROUTE_PROTOCOL,
@@ -151,10 +151,10 @@ fn through_uplink(
 /// inside the cluster.
 fn routed_nodes(facts: &Facts, index: LinkIndex, net: IpNet) -> impl Iterator<Item = Route> {
     let within = move |part: &IpNet| net.contains(part) && part.prefix_len() > net.prefix_len();
-    let mut known = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let routes = facts.kernel().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
     let routes =
-        routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
+        routes.filter(move |r| within(&r.destination) && seen.insert((r.destination, r.metric)));
     routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })
 }
 

@@ -16,7 +16,7 @@ use crate::facts::uplink::UplinkView;
 /// Our last preference; later rules find none of our packets left.
 pub const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
 /// `IPPROTO_ICMP`, `IPPROTO_TCP`, `IPPROTO_UDP`: a kernel route query accepts no others.
-const LOOKED_UP: [u8; 3] = [1, TCP, UDP];
+const QUERYABLE: [u8; 3] = [1, TCP, UDP];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// The port of sshd on a node.
@@ -24,27 +24,27 @@ const SSH: u16 = 22;
 /// Multicast DNS (RFC 6762): some replies go out from the head's address by unicast.
 const MDNS: u16 = 5353;
 /// Limit on additional paths derived from rules of other programs.
-const MOST: usize = 64;
+const MAX_WAYS: usize = 64;
 
 /// Returns the paths to query from the kernel.
 pub fn egress(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<EgressPlan> {
     let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
-    let mut written = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
-    let node = written.find(|address| net.contains(address));
+    let mut configured = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
+    let node = configured.find(|address| net.contains(address));
     let other = net.hosts().find(|address| *address != net.addr());
     let source = node.or(other)?;
-    let mut ways = to_the_cluster(facts, port, net, source);
-    ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
-    let narrow = narrowed(facts, port, net, &ways);
+    let mut ways = cluster_ways(facts, port, net, source);
+    ways.extend(facts.uplinks().iter().flat_map(|uplink| reply_ways(facts, uplink)));
+    let narrow = narrowed_ways(facts, port, net, &ways);
     ways.extend(narrow);
-    ways.extend(of_a_part(facts, port, net, source));
+    ways.extend(partial_ways(facts, port, net, source));
     Some(EgressPlan { from_port: port.index, source, ways })
 }
 
 /// Returns the paths by the cluster port: from the head without a source, from its cluster address,
 /// and forwarded from each uplink.
-fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
+fn cluster_ways(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
     let addressed = facts.kernel().is_local(net.addr()) && !facts.kernel().is_local(node);
     if !addressed
         || !port.up
@@ -54,7 +54,7 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<W
         return Vec::new();
     }
     // The kernel drops incoming packets without a route back to their source.
-    let uplinks = facts.uplinks().into_iter().filter(leads_out);
+    let uplinks = facts.uplinks().into_iter().filter(has_way_out);
     let entering = uplinks.map(|uplink| Way {
         enters: Some(uplink.link.index),
         ..Way::new(Some(INTERNET.into()), node, port.index)
@@ -64,13 +64,13 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<W
 }
 
 /// Returns whether an uplink has a carrier and an IPv4 gateway.
-fn leads_out(uplink: &UplinkView<'_>) -> bool {
+fn has_way_out(uplink: &UplinkView<'_>) -> bool {
     uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
 }
 
 /// Returns the paths of replies from the uplink's address, to its gateway and beyond, by that
 /// uplink.
-fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
+fn reply_ways(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
         return Vec::new();
     };
@@ -83,39 +83,39 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
 
 /// Returns the ways out for parts of the nodes' traffic that a rule of another program selects: a
 /// protocol, a port, a type of service, some nodes. The way out of the rest is queried separately.
-fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<Way> {
+fn partial_ways(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<Way> {
     let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_egress()) else {
         return BTreeSet::new();
     };
     rules_of_others(facts)
-        .filter_map(|rule| way_of_a_part(facts, (port, net, node, leaves), rule))
-        .take(MOST)
+        .filter_map(|rule| partial_way(facts, (port, net, node, leaves), rule))
+        .take(MAX_WAYS)
         .collect()
 }
 
 /// Returns the way out for the part of the nodes' traffic that a rule selects.
-fn way_of_a_part(
+fn partial_way(
     facts: &Facts,
     (port, net, node, leaves): (&Link, IpNet, IpAddr, LinkIndex),
     rule: &Rule,
 ) -> Option<Way> {
     let flow = &rule.flow;
-    let from = node_of(facts, rule, net, node)?;
+    let from = selected_node(facts, rule, net, node)?;
     let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
     // TCP stands for all protocols with ports.
-    let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
-    let ip_protocol = flow.ip_protocol.or(of_ports);
+    let with_ports = ports.iter().any(Option::is_some).then_some(TCP);
+    let ip_protocol = flow.ip_protocol.or(with_ports);
     let tos = flow.tos.unwrap_or(0);
     let outward = Way::new(Some(from), INTERNET.into(), leaves);
     let way = Way { enters: Some(port.index), ip_protocol, ports, tos, ..outward };
-    let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
+    let queryable = ip_protocol.is_none_or(|protocol| QUERYABLE.contains(&protocol));
     let part = from != node || ip_protocol.is_some() || tos != 0;
-    (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
+    (queryable && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
 }
 
 /// Returns a node address that the rule may select: `node` if that is one, else another in the
 /// network; `None` if the rule selects none of the network.
-fn node_of(facts: &Facts, rule: &Rule, net: IpNet, node: IpAddr) -> Option<IpAddr> {
+fn selected_node(facts: &Facts, rule: &Rule, net: IpNet, node: IpAddr) -> Option<IpAddr> {
     match rule.source {
         Some(source) if !source.contains(&node) => {
             let first = source.addr();
@@ -129,11 +129,11 @@ fn node_of(facts: &Facts, rule: &Rule, net: IpNet, node: IpAddr) -> Option<IpAdd
 /// Returns variants of `ways` for what a rule of another program selects: one user or protocol, or
 /// a part of the cluster. Of rules for TCP and UDP ports only those matter that select a port we
 /// promise to keep reachable: others rarely concern the cluster.
-fn narrowed(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Way> {
+fn narrowed_ways(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Way> {
     let mut found = BTreeSet::new();
     for rule in before_ours(facts) {
         let flow = &rule.flow;
-        if flow.ip_protocol.is_some_and(|protocol| !LOOKED_UP.contains(&protocol)) {
+        if flow.ip_protocol.is_some_and(|protocol| !QUERYABLE.contains(&protocol)) {
             continue;
         }
         for way in ways {
@@ -153,7 +153,7 @@ fn narrowed(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Wa
             let tos = flow.tos.unwrap_or(0);
             found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, tos, ..*way }));
         }
-        if found.len() >= MOST {
+        if found.len() >= MAX_WAYS {
             break;
         }
     }
@@ -182,7 +182,8 @@ pub fn takes_of_nodes(rule: &Rule, port: &str, way: &Way) -> bool {
 /// Returns whether the rule selects packets like `way`.
 pub fn takes(rule: &Rule, way: &Way) -> bool {
     let flow = &rule.flow;
-    let of_addresses = holds(rule.destination, Some(way.to)) && holds(rule.source, way.from);
+    let of_addresses =
+        contains_address(rule.destination, Some(way.to)) && contains_address(rule.source, way.from);
     let [source, destination] = way.ports;
     of_addresses
         && is_within(flow.uids, Some(way.uid))
@@ -193,7 +194,7 @@ pub fn takes(rule: &Rule, way: &Way) -> bool {
 }
 
 /// Returns whether a selector matches this address; one without a network matches all.
-fn holds(net: Option<IpNet>, address: Option<IpAddr>) -> bool {
+fn contains_address(net: Option<IpNet>, address: Option<IpAddr>) -> bool {
     net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
 }
 

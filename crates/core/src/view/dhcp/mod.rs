@@ -48,11 +48,11 @@ const IPXE_CLASS: &str = "iPXE";
 
 /// Upper limit of the TTL that nodes get, in seconds: answers are wrong at the next venue, and
 /// after a portal login. The cost is a query to the head, whose own cache keeps the original TTL.
-const LONGEST_ANSWER: u32 = 30;
+const MAX_TTL: u32 = 30;
 
 /// Lifetime of addresses of a delegated prefix after the last advertisement, in seconds: a head
 /// that is carried away sends no final advertisement (RFC 4862, 5.5.3).
-const DELEGATED_FOR: u32 = 1800;
+const DELEGATED_LIFETIME: u32 = 1800;
 /// How long a node does without IPv4 before it asks again, in seconds: the minimum (RFC 8925,
 /// section 3.4), because the next venue may have no NAT64.
 const V6ONLY_WAIT: u32 = 300;
@@ -62,8 +62,8 @@ const IPV6_ONLY_PREFERRED: u8 = 108;
 /// Limit on concurrent TFTP transfers. Each takes a socket, and dnsmasq is limited to 1024 open
 /// files in total (`TFTP_MAX_CONNECTIONS` in its `config.h` is 50). Requests beyond the limit get
 /// no reply and no log line.
-const MOST_TRANSFERS: u32 = 900;
-const LEAST_TRANSFERS: u32 = 50;
+const MAX_TRANSFERS: u32 = 900;
+const MIN_TRANSFERS: u32 = 50;
 
 /// The contents of dnsmasq's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +155,7 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
         );
         text.extend(plan.ipv6.map(|address| format!("rev-server={}\n", address.trunc())));
         let _ = write!(text, "addn-hosts={folder}/names\nservers-file={folder}/servers\n");
-        let _ = writeln!(text, "max-ttl={LONGEST_ANSWER}");
+        let _ = writeln!(text, "max-ttl={MAX_TTL}");
     } else {
         let _ = write!(text, "port=0\ndomain={}\n", plan.domain);
     }
@@ -174,9 +174,8 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
 
 /// Returns the lines of the main file for DHCPv4.
 fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
-    let count = u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1);
     // Configured nodes may have addresses outside the range.
-    let most = count.saturating_add(u32::from(address.hostmask())).max(1000);
+    let most = dhcp.size().saturating_add(u32::from(address.hostmask())).max(1000);
     format!(
         "dhcp-range={},{},{},{}\ndhcp-lease-max={most}\n\
          # we are the only server here (that was asked first): say no to addresses of another \
@@ -214,7 +213,7 @@ fn advertisements(port: &str, address: Ipv6Net) -> String {
 /// Returns the line of the main file that advertises the networks of the head's other addresses on
 /// the port. dnsmasq advertises a removed one as deprecated for as long as nodes may use it.
 fn delegated(port: &str) -> String {
-    format!("dhcp-range=::,constructor:{port},ra-only,64,{DELEGATED_FOR}\n")
+    format!("dhcp-range=::,constructor:{port},ra-only,64,{DELEGATED_LIFETIME}\n")
 }
 
 /// Renders the TFTP server and the tags of its clients. The file that each client loads is in the
@@ -275,7 +274,7 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
 /// size, not from the node count, because a change requires a restart.
 fn transfers(net: Ipv4Net) -> u32 {
     let nodes = u32::from(net.hostmask()).saturating_sub(1);
-    nodes.saturating_mul(2).clamp(LEAST_TRANSFERS, MOST_TRANSFERS)
+    nodes.saturating_mul(2).clamp(MIN_TRANSFERS, MAX_TRANSFERS)
 }
 
 /// Returns whether firmware loads this over HTTP instead of TFTP.
@@ -311,13 +310,13 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
     let resolvers =
         plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| ipv4(upstream.address));
     let seconds = |time: Duration| time.as_secs().to_string();
-    let known = [
-        ("dns-server", joined(&resolvers.collect::<Vec<_>>())),
-        ("ntp-server", joined(&dhcp.time_servers)),
+    let values = [
+        ("dns-server", comma_separated(&resolvers.collect::<Vec<_>>())),
+        ("ntp-server", comma_separated(&dhcp.time_servers)),
         ("T1", seconds(dhcp.renew)),
         ("T2", seconds(dhcp.rebind)),
     ];
-    let given = known.iter().filter(|(_, list)| !list.is_empty());
+    let given = values.iter().filter(|(_, list)| !list.is_empty());
     let mut text: String =
         given.map(|(option, list)| format!("option:{option},{list}\n")).collect();
     if plan.ipv6_only_preferred {
@@ -329,7 +328,7 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
 }
 
 /// Returns addresses as a list for dnsmasq.
-fn joined(servers: &[Ipv4Addr]) -> String {
+fn comma_separated(servers: &[Ipv4Addr]) -> String {
     servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -350,9 +349,8 @@ fn server_line(upstream: &crate::decide::dhcp::Upstream) -> String {
 /// from us, since dnsmasq would consider the address free; those are limited to a share of the
 /// range.
 fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
-    let (mut hosts, home) = (String::new(), settings.cluster.address);
-    let placed =
-        |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
+    let mut hosts = String::new();
+    let placed = |address| placed(address, settings, plan);
     let mut taken =
         BTreeSet::from_iter(settings.nodes.iter().filter_map(|node| node.address).map(placed));
     taken.insert(plan.address.addr());
@@ -362,7 +360,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
         // dnsmasq rejects a second reservation of an address.
         (range.contains(&address) && taken.insert(address)).then_some(address)
     };
-    let lease = lease_for_each(plan);
+    let lease = lease_suffix(plan);
     let successors = BTreeMap::from_iter(facts.nodes().successors());
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
@@ -391,11 +389,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
         .nodes()
         .iter()
         .filter(|node| node.configured_mac.is_none() && node.configured_address.is_none());
-    let size = plan
-        .dhcp
-        .as_ref()
-        .map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
-    let mut room = most_claims(size as usize);
+    let mut room = most_claims(plan.dhcp.as_ref().map_or(0, DhcpPlan::size) as usize);
     let spares = BTreeSet::from_iter(successors.values().copied());
     for mac in others.filter_map(|node| node.mac).filter(|mac| !spares.contains(mac)) {
         let claims = !facts.nodes().has_lease(mac);
@@ -412,7 +406,7 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
 
 /// Returns the suffix that overrides the lease time of the main file, where a change would require
 /// a restart.
-fn lease_for_each(plan: &ServicePlan) -> String {
+fn lease_suffix(plan: &ServicePlan) -> String {
     let other = plan.dhcp.as_ref().filter(|dhcp| dhcp.lease != dhcp.usual_lease);
     other.map(|dhcp| format!(",{}", dhcp.lease.as_secs())).unwrap_or_default()
 }
@@ -420,13 +414,17 @@ fn lease_for_each(plan: &ServicePlan) -> String {
 /// Returns the addresses that the settings reserve for boards, in the cluster's current network;
 /// also by a node's name, for the board that has succeeded to it.
 fn homes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> Arc<[(Ipv4Addr, Mac)]> {
-    let home = settings.cluster.address;
-    let placed =
-        |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
-    let written = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
+    let configured = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
     let successors = facts.nodes().successors();
     let successors = successors.filter_map(|(address, mac)| Some((ipv4(address)?, mac)));
-    written.chain(successors).map(|(address, mac)| (placed(address), mac)).collect()
+    let homes = configured.chain(successors);
+    homes.map(|(address, mac)| (placed(address, settings, plan), mac)).collect()
+}
+
+/// Returns an address of the settings, moved to the cluster's current network.
+fn placed(address: Ipv4Addr, settings: &Settings, plan: &ServicePlan) -> Ipv4Addr {
+    let home = settings.cluster.address;
+    if home.contains(&address) { keep_host(address, plan.address) } else { address }
 }
 
 /// Returns the address if it is IPv4.
@@ -474,6 +472,6 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         hosts: hosts(plan, settings, facts).into(),
         names: names.into(),
         homes: homes(plan, settings, facts),
-        lease: lease_for_each(plan).into(),
+        lease: lease_suffix(plan).into(),
     }
 }

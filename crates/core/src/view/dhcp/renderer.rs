@@ -42,8 +42,8 @@ impl Renderer {
         }
         let last = self.last.take().filter(|_| same_names);
         self.last = plan.map(|plan| {
-            let known = last.filter(|last| of_nodes(&last.plan) == of_nodes(plan));
-            let nodes = known.map_or_else(|| nodes(plan, settings, facts), |last| last.nodes);
+            let unchanged = last.filter(|last| node_input(&last.plan) == node_input(plan));
+            let nodes = unchanged.map_or_else(|| nodes(plan, settings, facts), |last| last.nodes);
             Rendered { plan: plan.clone(), topology_version, nodes }
         });
         Some(self.last.as_ref().map(|last| files(&last.plan, last.nodes.clone(), folder)))
@@ -51,7 +51,7 @@ impl Renderer {
 }
 
 /// Returns the part of the plan that the node files depend on.
-fn of_nodes(plan: &ServicePlan) -> impl PartialEq + '_ {
+fn node_input(plan: &ServicePlan) -> impl PartialEq + '_ {
     let dhcp = plan.dhcp.as_ref();
     let dhcp = dhcp.map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));
     (plan.address, plan.head.as_deref(), dhcp)

@@ -197,8 +197,7 @@ fn boards_without_a_lease_get_at_most_half_of_the_range() {
 }
 
 #[test]
-fn when_the_cluster_moves_names_follow_dhcp_clients_and_not_static_nodes()
-{
+fn when_the_cluster_moves_names_follow_dhcp_clients_and_not_static_nodes() {
     let mut events = vec![
         Event::Dump(Dump::Begin),
         Event::Link(Change::Present(link(2, "eth0"))),

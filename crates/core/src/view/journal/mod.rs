@@ -17,13 +17,13 @@ use std::time::Duration;
 use ipnet::Ipv6Net;
 
 use crate::decide::Desired;
-use crate::decide::alert::Alert;
+use crate::decide::alert::{Alert, listed};
 use crate::event::alert::Journal;
 use crate::event::{ApplyError, Output, Stop, in_words};
 use crate::facts::{Facts, Transition};
 
 /// Limit on names that a record lists.
-const KNOWN_LISTED: usize = 16;
+const MAX_LISTED: usize = 16;
 
 /// An entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,29 +79,29 @@ pub fn records(
     after: &Desired,
     facts: &Facts,
 ) -> Vec<Record> {
-    let mut written = Vec::new();
+    let mut entries = Vec::new();
     if before.is_none() {
-        written.push(started(after));
+        entries.push(started(after));
     }
-    written.extend(about_to_apply(before, after));
-    written.extend(transitions.iter().filter_map(|transition| record(transition, facts)));
-    written.extend(venue::records(before.map_or(&[], |before| &before.venues), &after.venues));
-    written.iter_mut().for_each(|record| complete(record, facts));
+    entries.extend(about_to_apply(before, after));
+    entries.extend(transitions.iter().filter_map(|transition| record(transition, facts)));
+    entries.extend(venue::records(before.map_or(&[], |before| &before.venues), &after.venues));
+    entries.iter_mut().for_each(|record| add_uplink_fields(record, facts));
     if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
         let moved =
             Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
         if !transitions.contains(&moved) {
-            written.extend(record(&moved, facts));
+            entries.extend(record(&moved, facts));
         }
     }
-    written.extend(delegated(before.and_then(|before| before.cluster_delegated), after));
-    written.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
-    for record in &mut written {
+    entries.extend(delegated(before.and_then(|before| before.cluster_delegated), after));
+    entries.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
+    for record in &mut entries {
         if record.field("SEVERITY").is_none() {
             record.fields.push(("SEVERITY", after.severity.name().to_owned()));
         }
     }
-    written
+    entries
 }
 
 /// Returns the record that the nodes' delegated network has changed or is lost.
@@ -121,7 +121,7 @@ fn delegated(before: Option<Ipv6Net>, after: &Desired) -> Option<Record> {
 
 /// Adds the uplink's current address and gateway to its record if they are missing: the route
 /// arrives a moment after the address.
-fn complete(record: &mut Record, facts: &Facts) {
+fn add_uplink_fields(record: &mut Record, facts: &Facts) {
     let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
     let Some(uplink) = facts.uplinks().into_iter().find(|uplink| uplink.link.name == port) else {
         return;
@@ -219,19 +219,19 @@ fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
 /// Returns the records of alerts that were raised and cleared, except where the cause has a record.
 /// A changed text is not a new alert.
 fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
-    let news = after.iter().filter(|alert| {
+    let new = after.iter().filter(|alert| {
         has_record(alert)
-            && !before.iter().any(|b| is_same(b, alert) && b.severity == alert.severity)
+            && !before.iter().any(|b| has_same_identity(b, alert) && b.severity == alert.severity)
     });
-    let over = before
+    let ended = before
         .iter()
-        .filter(|alert| has_record(alert) && !after.iter().any(|a| is_same(a, alert)))
+        .filter(|alert| has_record(alert) && !after.iter().any(|a| has_same_identity(a, alert)))
         .map(|alert| {
             // If several have the same code, the text distinguishes them.
             let mut all = before.iter().chain(after);
-            cleared(alert, all.any(|a| a.code == alert.code && !is_same(a, alert)))
+            cleared(alert, all.any(|a| a.code == alert.code && !has_same_identity(a, alert)))
         });
-    news.map(raised).chain(over).collect()
+    new.map(raised).chain(ended).collect()
 }
 
 /// Returns whether the journal records the alert itself.
@@ -240,7 +240,7 @@ fn has_record(alert: &Alert) -> bool {
 }
 
 /// Returns whether two alerts have the same identity, whatever their text and severity.
-fn is_same(a: &Alert, b: &Alert) -> bool {
+fn has_same_identity(a: &Alert, b: &Alert) -> bool {
     a.code == b.code && a.subject == b.subject
 }
 
@@ -296,7 +296,8 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
             Record::new(Kind::Shutdown, format!("all nodes are off{then}"))
         }
         Transition::ShutdownEnded { up, total, .. } => {
-            let message = format!("still up after the shutdown: {}", listed(up, *total));
+            let message =
+                format!("still up after the shutdown: {}", listed(up, *total, MAX_LISTED));
             Record::new(Kind::Shutdown, message).at(Priority::Warning)
         }
         Transition::ShutdownBrokenOff => {
@@ -306,7 +307,7 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
         Transition::NodesMissing { names } => {
             let message = format!(
                 "shut down before, and not back with the others: {}",
-                listed(names, names.len())
+                listed(names, names.len(), MAX_LISTED)
             );
             Record::new(Kind::NodesMissing, message).at(Priority::Warning)
         }
@@ -336,16 +337,6 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
 
 /// Returns the record that the operator acknowledged these alerts.
 fn acknowledged(alerts: &[String]) -> Record {
-    let listed = listed(alerts, alerts.len());
+    let listed = listed(alerts, alerts.len(), MAX_LISTED);
     Record::new(Kind::Acknowledged, format!("acknowledged: {listed}"))
-}
-
-/// Returns the first names of `total`, and the number of the others.
-fn listed(all: &[String], total: usize) -> String {
-    let first = all.get(..all.len().min(KNOWN_LISTED)).unwrap_or_default();
-    let more = match total.saturating_sub(first.len()) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", first.join(", "))
 }

@@ -49,12 +49,12 @@ fn uplink_state(facts: &Facts, port: &str, from: UplinkState, to: UplinkState) -
         UplinkState::Searching if from.is_addressed() => return None,
         UplinkState::Searching => (Kind::UplinkLink, "has a carrier and waits for an address"),
         UplinkState::NoDhcp => {
-            let known = facts
+            let reason = facts
                 .uplinks()
                 .iter()
                 .find(|uplink| uplink.link.name == port)
                 .map(|uplink| no_dhcp(facts, uplink));
-            let message = known.unwrap_or_else(|| format!("{port} gets no address"));
+            let message = reason.unwrap_or_else(|| format!("{port} gets no address"));
             return Some(Record::new(Kind::UplinkNoDhcp, message).with("UPLINK", port));
         }
         UplinkState::Addressed | UplinkState::Online | UplinkState::Portal | UplinkState::Clash => {

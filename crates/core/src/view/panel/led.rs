@@ -1,7 +1,7 @@
 //! Signals of the LEDs.
 
 use crate::decide::Desired;
-use crate::decide::alert::node::health::{is_known_down, known_groups};
+use crate::decide::alert::node::health::{acknowledged_groups, is_down_acknowledged};
 use crate::decide::alert::{Alert, Severity};
 use crate::event::{Applied, Output};
 use crate::facts::Facts;
@@ -52,7 +52,7 @@ pub fn lights(facts: &Facts, desired: &Desired) -> Vec<Signal> {
     let mut lights = Vec::with_capacity(MAX_LEDS.min(nodes.total() + 1));
     lights.push(cluster);
     match leds(facts) {
-        Some(leds) if leds < nodes.total() => lights.extend(shared(facts, leds)),
+        Some(leds) if leds < nodes.total() => lights.extend(shared_lights(facts, leds)),
         _ => {
             let shown = nodes.iter().map(|node| of_node(shown(facts, node)));
             lights.extend(shown.take(MAX_LEDS - 1));
@@ -73,11 +73,11 @@ fn leds(facts: &Facts) -> Option<usize> {
 
 /// Returns at most one signal per LED: groups, or nodes without groups, in equal shares. Nodes
 /// without a group form one more group.
-fn shared(facts: &Facts, leds: usize) -> Vec<Signal> {
+fn shared_lights(facts: &Facts, leds: usize) -> Vec<Signal> {
     let nodes = facts.nodes();
     let grouped = nodes.groups().iter().any(|counts| counts.total() > 0);
     let healths = if grouped {
-        of_groups(facts)
+        group_healths(facts)
     } else {
         nodes.iter().map(|node| Some(shown(facts, node))).collect()
     };
@@ -91,42 +91,42 @@ fn shared(facts: &Facts, leds: usize) -> Vec<Signal> {
 
 /// Returns the most severe of these.
 fn worst(healths: impl Iterator<Item = NodeHealth>) -> Option<NodeHealth> {
-    healths.max_by_key(|health| gravity(*health))
+    healths.max_by_key(|health| rank(*health))
 }
 
 /// Returns the worst health of each group, and of the nodes without a group if there are any;
 /// `None` for an empty group.
-fn of_groups(facts: &Facts) -> Vec<Option<NodeHealth>> {
-    let (nodes, known) = (facts.nodes(), known_groups(facts));
+fn group_healths(facts: &Facts) -> Vec<Option<NodeHealth>> {
+    let (nodes, acknowledged) = (facts.nodes(), acknowledged_groups(facts));
     let groups = nodes.groups();
     let of_group = |place: usize, counts: &Counts| {
-        let known = known.contains(&Some(place));
-        let there = NodeHealth::ALL.into_iter().filter(|health| counts.of(*health) > 0);
-        worst(there.map(|health| eased(health, known)))
+        let acknowledged = acknowledged.contains(&Some(place));
+        let present = NodeHealth::ALL.into_iter().filter(|health| counts.of(*health) > 0);
+        worst(present.map(|health| led_health(health, acknowledged)))
     };
     let mut all: Vec<Option<NodeHealth>> =
         groups.iter().enumerate().map(|(place, counts)| of_group(place, counts)).collect();
     let grouped = |health: NodeHealth| groups.iter().map(|counts| counts.of(health)).sum::<usize>();
     let without_group =
         NodeHealth::ALL.into_iter().filter(|health| nodes.count(*health) > grouped(*health));
-    let known = known.contains(&None);
-    all.extend(worst(without_group.map(|health| eased(health, known))).map(Some));
+    let acknowledged = acknowledged.contains(&None);
+    all.extend(worst(without_group.map(|health| led_health(health, acknowledged))).map(Some));
     all
 }
 
 /// Returns a node's health for the LED.
 fn shown(facts: &Facts, node: &NodeState) -> NodeHealth {
-    eased(node.health, node.health == NodeHealth::Down && is_known_down(facts, node))
+    led_health(node.health, node.health == NodeHealth::Down && is_down_acknowledged(facts, node))
 }
 
 /// Returns a health for the LED: an acknowledged node that is down counts as a warning, as in
 /// [`Alert::urgency`].
-fn eased(health: NodeHealth, acknowledged: bool) -> NodeHealth {
+fn led_health(health: NodeHealth, acknowledged: bool) -> NodeHealth {
     if acknowledged && health == NodeHealth::Down { NodeHealth::Degraded } else { health }
 }
 
 /// Returns a rank that is higher for a worse health.
-const fn gravity(health: NodeHealth) -> u8 {
+const fn rank(health: NodeHealth) -> u8 {
     match health {
         NodeHealth::Up => 0,
         NodeHealth::Maintenance => 1,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::NAMED;
 use crate::config::{Settings, Threshold};
-use crate::decide::alert::{Alert, AlertCode, AlertId, Severity, Subject};
+use crate::decide::alert::{Alert, AlertCode, AlertId, Severity, Subject, listed};
 use crate::event::NodeId;
 use crate::facts::Facts;
 use crate::facts::node::{Counts, NodeHealth, NodeState, Trouble};
@@ -21,9 +21,9 @@ const TROUBLES: [(Trouble, AlertCode); 3] = [
 /// panel text.
 pub fn standing(facts: &Facts) -> impl Iterator<Item = (AlertId, String)> + '_ {
     let nodes = facts.nodes();
-    let down = nodes.down().map(|node| (id(node, AlertCode::NodeDown), words(node, "down")));
+    let down = nodes.down().map(|node| (id(node, AlertCode::NodeDown), text_of(node, "down")));
     let troubled = TROUBLES.into_iter().flat_map(move |(trouble, code)| {
-        nodes.troubled(trouble).0.map(move |node| (id(node, code), words(node, trouble.name())))
+        nodes.troubled(trouble).0.map(move |node| (id(node, code), text_of(node, trouble.name())))
     });
     down.chain(troubled)
 }
@@ -34,7 +34,7 @@ fn id(node: &NodeState, code: AlertCode) -> AlertId {
 }
 
 /// Returns the alert's text: "rpi1 down".
-fn words(node: &NodeState, condition: &str) -> String {
+fn text_of(node: &NodeState, condition: &str) -> String {
     format!("{} {condition}", node.name)
 }
 
@@ -54,24 +54,24 @@ fn is_acknowledged(facts: &Facts, node: &NodeState, code: AlertCode) -> bool {
 }
 
 /// Returns whether the operator acknowledged that this node is down.
-pub fn is_known_down(facts: &Facts, node: &NodeState) -> bool {
+pub fn is_down_acknowledged(facts: &Facts, node: &NodeState) -> bool {
     is_acknowledged(facts, node, AlertCode::NodeDown)
 }
 
 /// Returns the groups (`None`: no group) in which every node that is down is acknowledged.
-pub fn known_groups(facts: &Facts) -> BTreeSet<Option<usize>> {
-    let (known, nodes) = (facts.acknowledged_nodes(AlertCode::NodeDown), facts.nodes());
-    if known.is_empty() {
+pub fn acknowledged_groups(facts: &Facts) -> BTreeSet<Option<usize>> {
+    let (acknowledged, nodes) = (facts.acknowledged_nodes(AlertCode::NodeDown), facts.nodes());
+    if acknowledged.is_empty() {
         return BTreeSet::new();
     }
-    let news = nodes.down_ids().difference(known).filter_map(|id| nodes.get(*id));
-    let news = BTreeSet::from_iter(news.map(|node| node.group));
+    let unacknowledged = nodes.down_ids().difference(acknowledged).filter_map(|id| nodes.get(*id));
+    let unacknowledged = BTreeSet::from_iter(unacknowledged.map(|node| node.group));
     let down = |counts: &Counts| counts.of(NodeHealth::Down);
     let grouped: usize = nodes.groups().iter().map(down).sum();
     let without = (nodes.count(NodeHealth::Down) > grouped).then_some(None);
     let groups = nodes.groups().iter().enumerate().filter(|(_, counts)| down(counts) > 0);
     let all = groups.map(|(place, _)| Some(place)).chain(without);
-    all.filter(|group| !news.contains(group)).collect()
+    all.filter(|group| !unacknowledged.contains(group)).collect()
 }
 
 /// Raises what is wrong with the nodes' health.
@@ -100,13 +100,13 @@ fn down(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
     for node in nodes.down().take(NAMED) {
         let severity = if node.is_named() { overall } else { Severity::Warning };
-        raised.push(of_node(node, AlertCode::NodeDown, "down").graded(severity));
+        raised.push(node_alert(node, AlertCode::NodeDown, "down").graded(severity));
     }
     let more = count.saturating_sub(NAMED);
     let text = format!("{more} more nodes down");
     let alert =
         Alert::whole(AlertCode::NodeDown, text).graded(overall).shown_as(format!("{more} down"));
-    raised.extend(counted(facts, nodes.down(), alert));
+    raised.extend(remainder(facts, nodes.down(), alert));
 }
 
 /// Raises nodes with this trouble.
@@ -116,21 +116,21 @@ fn troubled(facts: &Facts, trouble: Trouble, code: AlertCode, raised: &mut Vec<A
         return;
     }
     let condition = trouble.name();
-    raised.extend(nodes.take(NAMED).map(|node| of_node(node, code, condition)));
+    raised.extend(nodes.take(NAMED).map(|node| node_alert(node, code, condition)));
     let text = format!("{} more nodes {condition}", count.saturating_sub(NAMED));
     let alert =
         Alert::whole(code, text).graded(Severity::Warning).shown_as(format!("{count} {condition}"));
-    raised.extend(counted(facts, facts.nodes().troubled(trouble).0, alert));
+    raised.extend(remainder(facts, facts.nodes().troubled(trouble).0, alert));
 }
 
 /// Returns the alert of one node.
-fn of_node(node: &NodeState, code: AlertCode, condition: &str) -> Alert {
-    let text = words(node, condition);
+fn node_alert(node: &NodeState, code: AlertCode, condition: &str) -> Alert {
+    let text = text_of(node, condition);
     Alert::worded(code, Subject::Node(node.name.clone()), text.clone(), text)
 }
 
 /// Returns the alert about those of `nodes` beyond the first [`NAMED`]; `None` if there are none.
-fn counted<'n>(
+fn remainder<'n>(
     facts: &Facts,
     nodes: impl Iterator<Item = &'n NodeState>,
     alert: Alert,
@@ -161,15 +161,14 @@ fn awaited(facts: &Facts, raised: &mut Vec<Alert>) {
         return;
     }
     let names: Vec<&str> = nodes.take(NAMED).map(|node| node.name.as_str()).collect();
-    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
-    let text = format!("waiting for {}{more}", names.join(", "));
+    let text = format!("waiting for {}", listed(&names, count, NAMED));
     raised.push(Alert::whole(AlertCode::NodeAwaited, text));
 }
 
 /// Raises the number of nodes down per group, groups with the most first.
 fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
-    let known = known_groups(facts);
+    let acknowledged = acknowledged_groups(facts);
     let name = |place: usize| settings.groups.get(place).map_or("", |group| &group.name);
     let counts = |place: usize| nodes.groups().get(place);
     let down = |place: usize| counts(place).map_or(0, |counts| counts.of(NodeHealth::Down));
@@ -193,7 +192,7 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
         let text = [name, ": ", &down, " of ", &total, " down"].concat();
         let panel = [name, " ", &down, " down"].concat();
         let alert = Alert::worded(AlertCode::NodeGroupDown, subject, text, panel).graded(severity);
-        raised.push(Alert { acknowledged: known.contains(&Some(place)), ..alert });
+        raised.push(Alert { acknowledged: acknowledged.contains(&Some(place)), ..alert });
     }
     if !others.is_empty() {
         let down: usize = others.iter().map(|place| down(*place)).sum();
@@ -201,7 +200,7 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
         let alert = Alert::whole(AlertCode::NodeGroupDown, text)
             .graded(severity)
             .shown_as(format!("{down} more down"));
-        let acknowledged = others.iter().all(|place| known.contains(&Some(*place)));
+        let acknowledged = others.iter().all(|place| acknowledged.contains(&Some(*place)));
         raised.push(Alert { acknowledged, ..alert });
     }
     let in_groups = |count: fn(&Counts) -> usize| nodes.groups().iter().map(count).sum::<usize>();
@@ -213,7 +212,7 @@ fn by_group(settings: &Settings, facts: &Facts, severity: Severity, raised: &mut
         let alert = Alert::whole(AlertCode::NodeGroupDown, text)
             .graded(severity)
             .shown_as(format!("{elsewhere} down"));
-        raised.push(Alert { acknowledged: known.contains(&None), ..alert });
+        raised.push(Alert { acknowledged: acknowledged.contains(&None), ..alert });
     }
 }
 

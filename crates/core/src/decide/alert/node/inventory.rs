@@ -12,7 +12,7 @@ use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
 pub fn alerts(facts: &Facts, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
-    raised.extend(contested(nodes));
+    raised.extend(duplicate_addresses(nodes));
     raised.extend(name_conflicts(nodes));
     raised.extend(named_as_the_head(facts));
     raised.extend(flood(facts));
@@ -22,8 +22,8 @@ pub fn alerts(facts: &Facts, raised: &mut Vec<Alert>) {
 fn flood(facts: &Facts) -> Vec<Alert> {
     let Some(flood) = facts.nodes().flood(facts.now()) else { return Vec::new() };
     let unknown_clients = flood.unknown_clients.map(|count| unknown_clients(facts, count));
-    let restless = flood.restless.map(|mac| restless(facts, mac));
-    unknown_clients.into_iter().chain(restless).collect()
+    let name_flapping = flood.restless.map(|mac| name_flapping(facts, mac));
+    unknown_clients.into_iter().chain(name_flapping).collect()
 }
 
 /// Returns the alert that `count` or more boards are seen but not listed, because the limit is
@@ -41,7 +41,7 @@ fn unknown_clients(facts: &Facts, count: u64) -> Alert {
 }
 
 /// Returns the alert that a board keeps changing its host name.
-fn restless(facts: &Facts, mac: Mac) -> Alert {
+fn name_flapping(facts: &Facts, mac: Mac) -> Alert {
     let name = facts.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
     let text = format!(
         "{name} ({mac}) keeps changing its host name: check its DHCP client, or name it with \
@@ -81,7 +81,7 @@ fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
 }
 
 /// Returns the alerts about addresses that two boards have, up to [`NAMED`].
-fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
+fn duplicate_addresses(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
     nodes.contests().take(NAMED).map(|(address, contest)| {
         let (one, other) = contest.boards;
         let text = format!("two boards have the address {address} ({one} and {other})");

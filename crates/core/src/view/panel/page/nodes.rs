@@ -4,11 +4,11 @@ use super::{Scene, Topic};
 use crate::facts::node::{NodeHealth, NodeState};
 
 /// Limit on glyphs: no display has room for more beside the address.
-const GLYPHS: usize = 128;
+const MAX_GLYPHS: usize = 128;
 /// Limit on nodes that are listed as down.
-const NAMED: usize = 24;
+const MAX_NAMED: usize = 24;
 /// Limit on nodes that are listed as booting.
-const BOOTING: usize = 6;
+const MAX_BOOTING: usize = 6;
 
 /// Returns `3/3 up  eth1`. While not all are up, adds a glyph for each node if they fit, the names
 /// of nodes that are down, and the boot stage of booting ones. Groups have a page of their own.
@@ -25,7 +25,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     let port = scene.active.as_ref().map(|active| format!("{words}  {}", active.link.name));
     let mut topics = vec![Topic::wordings(port.into_iter().chain([words]))];
     if !unknown && up < total {
-        if total <= GLYPHS {
+        if total <= MAX_GLYPHS {
             topics.push(Topic::Cells(nodes.iter().map(|node| glyph(node.health)).collect()));
         }
         topics.extend(down(scene));
@@ -40,14 +40,14 @@ fn down(scene: &Scene) -> Option<Topic> {
     let count = nodes.count(NodeHealth::Down);
     let names: Vec<&str> = nodes
         .down()
-        .take(NAMED)
+        .take(MAX_NAMED)
         .filter(|node| !has_alert(scene, node))
         .map(|node| node.name.as_str())
         .collect();
     if names.is_empty() {
         return None;
     }
-    let more = count.saturating_sub(NAMED);
+    let more = count.saturating_sub(MAX_NAMED);
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     Some(Topic::Text(format!("down: {}{more}", names.join(" "))))
 }
@@ -63,10 +63,10 @@ fn booting(scene: &Scene) -> Option<Topic> {
     let nodes = scene.facts.nodes();
     let boots: Vec<String> = nodes
         .booting()
-        .take(BOOTING)
+        .take(MAX_BOOTING)
         .map(|node| format!("{} {}", node.name, last_file(node).unwrap_or_default()))
         .collect();
-    let more = nodes.count(NodeHealth::Booting).saturating_sub(BOOTING);
+    let more = nodes.count(NodeHealth::Booting).saturating_sub(MAX_BOOTING);
     let more = if more > 0 { format!(" +{more}") } else { String::new() };
     (!boots.is_empty()).then(|| Topic::Text(format!("boots: {}{more}", boots.join(", "))))
 }

@@ -52,7 +52,7 @@ pub fn screens(address: &str, widths: &[usize]) -> Vec<Vec<String>> {
 }
 
 /// Returns the address on as many rows of this width as it needs.
-pub fn everywhere(address: &str, width: usize) -> Vec<String> {
+pub fn all_rows(address: &str, width: usize) -> Vec<String> {
     let mut tokens = tokens(address);
     let mut rows: Vec<String> = Vec::new();
     while !tokens.is_empty() {

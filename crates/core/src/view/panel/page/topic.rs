@@ -93,7 +93,7 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
     if beside > 0 {
         let name = if port.chars().count() < width { port } else { &label };
         let title = format!("{name}:");
-        let rows = split::everywhere(address, width);
+        let rows = split::all_rows(address, width);
         let screens = rows.chunks(beside);
         return screens
             .map(|rows| std::iter::once(title.clone()).chain(rows.iter().cloned()).collect())
@@ -106,7 +106,7 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
         return vec![wrap(&format!("{port}:"), width), vec![address.to_owned()]];
     }
     let rest = width.saturating_sub(label.chars().count() + 1);
-    split::everywhere(address, rest).into_iter().map(|row| vec![format!("{label} {row}")]).collect()
+    split::all_rows(address, rest).into_iter().map(|row| vec![format!("{label} {row}")]).collect()
 }
 
 /// Returns a port's name in at most six characters. The end is kept because names derived from
@@ -140,7 +140,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.extend(broken(word, width.max(1))),
+            _ => lines.extend(split_word(word, width.max(1))),
         }
     }
     lines
@@ -157,7 +157,7 @@ fn squeeze(text: &str) -> String {
 }
 
 /// Returns a word in parts of at most `width`.
-fn broken(word: &str, width: usize) -> Vec<String> {
+fn split_word(word: &str, width: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest: Vec<char> = word.chars().collect();
     while rest.len() > width {

@@ -4,6 +4,7 @@
 //! nothing is more severe. None of them is hidden for more than ten seconds, and every other alert
 //! gets its turn. `tests/turns.rs` checks this for arbitrary sets of alerts.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,19 +26,21 @@ const SHARED_TIME: Duration = Duration::from_secs(4);
 const NARROW: u8 = 16;
 /// Upper limit of a page's time beside alerts, whatever `lcd.page_time` is: even with two pages
 /// between its turns an alert is hidden for less than ten seconds.
-const LONGEST_BESIDE: Duration = Duration::from_secs(4);
+const MAX_BESIDE_ALERT: Duration = Duration::from_secs(4);
 /// Number of pages per notice.
-const PAGES_A_NOTICE: usize = 2;
+const PAGES_PER_NOTICE: usize = 2;
 /// Limit on other screens between two alerts; an alert with fewer screens is followed by as many
 /// others.
-const OTHERS: usize = 2;
+const MAX_OTHERS: usize = 2;
+
+/// Lines for the slots, and whether they show one of the most severe alerts.
+type Turn = (Vec<String>, Role);
 
 /// The screens for the slots, in turn.
 struct Screens {
-    /// Lines for the slots, and whether they show one of the most severe alerts.
-    turns: Vec<(Vec<String>, Role)>,
+    turns: Vec<Turn>,
     /// The keys of the most severe alerts, and the index in `turns` where each first appears.
-    gravest: Vec<(String, usize)>,
+    top_alerts: Vec<(String, usize)>,
     /// No alert is more severe than a notice.
     calm: bool,
 }
@@ -46,18 +49,18 @@ impl Scene<'_> {
     /// Returns a playlist with a permanent heading, and the pages in turn below it.
     pub(super) fn below(&self, geometry: Geometry, heading: &[String]) -> Playlist {
         let slots = room::slots(geometry, heading.len());
-        let Screens { mut turns, gravest, .. } = self.screens(&slots);
+        let Screens { mut turns, top_alerts, .. } = self.screens(&slots);
         if turns.is_empty() {
             turns.push((Vec::new(), Role::Ordinary));
         }
-        let longest = if gravest.is_empty() { Duration::MAX } else { LONGEST_BESIDE };
+        let longest = if top_alerts.is_empty() { Duration::MAX } else { MAX_BESIDE_ALERT };
         let dwell = self.settings.lcd.page_time.min(longest);
-        let page = |(lines, role): &(Vec<String>, Role)| {
+        let page = |(lines, role): &Turn| {
             let mut frame = Frame::from_lines(geometry, heading);
             room::place(&mut frame, &slots, lines);
             Page { frame, dwell, role: *role }
         };
-        Playlist { pages: turns.iter().map(page).collect(), gravest, ..Playlist::default() }
+        Playlist { pages: turns.iter().map(page).collect(), top_alerts, ..Playlist::default() }
     }
 
     /// Returns a playlist for a heading that fills all rows, with the pages as guests in between.
@@ -68,9 +71,9 @@ impl Scene<'_> {
             usize::from(geometry.rows).saturating_sub(1)
         };
         let slots = room::slots(geometry, keep);
-        let Screens { turns, gravest, calm } = self.screens(&slots);
+        let Screens { turns, top_alerts, calm } = self.screens(&slots);
         // Part of the address stays visible, so an alert may take as much time as the address.
-        let shares = keep > 0 && !gravest.is_empty();
+        let shares = keep > 0 && !top_alerts.is_empty();
         let time = if shares { SHARED_TIME } else { ADDRESS_TIME };
         let address = parts(geometry, heading, time);
         let guest = |lines: &[String], dwell: Duration, role: Role| {
@@ -107,12 +110,12 @@ impl Scene<'_> {
                 pages.push(guest(lines, dwell, *role));
             }
         }
-        let gravest = gravest
+        let top_alerts = top_alerts
             .into_iter()
             .map(|(key, turn)| (key, first_page.get(turn).copied().flatten().unwrap_or(0)));
         Playlist {
             pages,
-            gravest: gravest.collect(),
+            top_alerts: top_alerts.collect(),
             guest_limit: (!shares).then_some(short),
             ..Playlist::default()
         }
@@ -121,47 +124,44 @@ impl Scene<'_> {
     /// Returns the screens for the slots. Alerts pre-empt the pages, and share a screen with them
     /// if there is room.
     fn screens(&self, slots: &[Slot]) -> Screens {
-        let top = self
-            .alerts
-            .iter()
-            .filter(|alert| !alert.acknowledged)
-            .map(|alert| alert.severity)
-            .max();
-        let top = top.unwrap_or(Severity::Ok);
+        let new = self.alerts.iter().filter(|alert| !alert.acknowledged);
+        let top = new.map(|alert| alert.severity).max().unwrap_or(Severity::Ok);
         let calm = top < Severity::Warning;
         let is_urgent = |alert: &Alert| alert.severity >= Severity::Warning && !alert.acknowledged;
-        let is_gravest = |alert: &Alert| alert.severity == top && !alert.acknowledged;
-        let pages = || self.pages();
-        let known = || self.alerts_where(|alert| alert.acknowledged);
-        let gravest = self.alerts_where(is_gravest);
-        if gravest.is_empty() {
-            let all: Vec<Topic> = pages().into_iter().chain(self.alerts_where(|_| true)).collect();
+        let is_top = |alert: &Alert| alert.severity == top && !alert.acknowledged;
+        let top_alerts = self.alerts_where(is_top);
+        if top_alerts.is_empty() {
+            let alerts = self.alerts_where(|_| true);
+            let all: Vec<Topic> = self.pages().into_iter().chain(alerts).collect();
             return Screens {
                 turns: ordinary(topic::pack(&all, slots)),
-                gravest: Vec::new(),
+                top_alerts: Vec::new(),
                 calm: true,
             };
         }
-        let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
-        let (screens, firsts) = topic::pack_placed(&gravest, slots);
+        let keys: Vec<String> = self.shown(is_top).map(super::topic_key).collect();
+        let (screens, firsts) = topic::pack_placed(&top_alerts, slots);
         // The most severe alerts are among the urgent ones, unless none is urgent.
-        let all_urgent = (self.shown(is_urgent).count() != gravest.len())
+        let all_urgent = (self.shown(is_urgent).count() != top_alerts.len())
             .then(|| topic::pack(&self.alerts_where(is_urgent), slots));
-        let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
-        let less = || {
-            let is_less =
-                |alert: &Alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert);
-            self.alerts_where(is_less).into_iter().chain(all_else()).collect::<Vec<Topic>>()
+        let background = || {
+            let acknowledged = self.alerts_where(|alert| alert.acknowledged);
+            self.pages().into_iter().chain(acknowledged).collect::<Vec<Topic>>()
         };
-        let others = || self.alerts_where(|alert| !is_gravest(alert));
-        let rest = || if calm { all_else() } else { others() };
+        let less_severe = || {
+            let is_less =
+                |alert: &Alert| !alert.acknowledged && !is_urgent(alert) && !is_top(alert);
+            self.alerts_where(is_less).into_iter().chain(background()).collect::<Vec<Topic>>()
+        };
+        let others = || self.alerts_where(|alert| !is_top(alert));
+        let rest = || if calm { background() } else { others() };
         // Keep all urgent alerts on screen if that leaves room for others, else the most severe
         // only.
         for (packed, is_all) in [(all_urgent.as_ref().unwrap_or(&screens), true), (&screens, false)]
         {
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
-                let rest = if is_all { less() } else { rest() };
+                let rest = if is_all { less_severe() } else { rest() };
                 let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
@@ -170,11 +170,11 @@ impl Scene<'_> {
                     .into_iter()
                     .map(|rest| (lines.iter().cloned().chain(rest).collect(), Role::Alert));
                 let keys = keys.into_iter().map(|key| (key, 0)).collect();
-                return Screens { turns: turns.collect(), gravest: keys, calm };
+                return Screens { turns: turns.collect(), top_alerts: keys, calm };
             }
         }
         if calm {
-            return with_notices((keys, screens, firsts), topic::pack(&all_else(), slots));
+            return with_notices((keys, screens, firsts), topic::pack(&background(), slots));
         }
         interleaved((keys, screens, firsts), topic::pack(&others(), slots))
     }
@@ -205,67 +205,66 @@ impl Scene<'_> {
 }
 
 /// The most severe alerts: keys, screens, and the index of each alert's first screen.
-type Gravest = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
+type TopAlerts = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
 
 /// Returns turns without any of the most severe alerts.
-fn ordinary(screens: Vec<Vec<String>>) -> Vec<(Vec<String>, Role)> {
+fn ordinary(screens: Vec<Vec<String>>) -> Vec<Turn> {
     screens.into_iter().map(|lines| (lines, Role::Ordinary)).collect()
 }
 
 /// Returns the most severe alerts and the others alternately, so that the former get at least half
 /// of the time.
-fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Screens {
+fn interleaved((keys, screens, firsts): TopAlerts, others: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
-    let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
+    let (mut turns, mut placed) = (Vec::new(), vec![None; screens.len()]);
     let (mut round, mut shown) = (0, 0);
     // Until all of both kinds have had their turn.
     while round < units.len()
         || (shown < others.len() || round % units.len().max(1) != 0) && !units.is_empty()
     {
         let unit = units.get(round % units.len().max(1)).cloned().unwrap_or_default();
-        let room = unit.len().min(OTHERS);
-        for screen in unit {
-            let Some(lines) = screens.get(screen) else { continue };
-            if round < units.len() {
-                if let Some(place) = placed.get_mut(screen) {
-                    *place = turns.len();
-                }
-            }
-            turns.push((lines.clone(), Role::Alert));
-        }
+        let room = unit.len().min(MAX_OTHERS);
+        push_alert(unit, &screens, &mut turns, &mut placed);
         for lines in others.iter().cycle().skip(shown).take(room) {
             turns.push((lines.clone(), Role::Ordinary));
             shown += 1;
         }
         round += 1;
     }
-    Screens { turns, gravest: at(keys, &firsts, &placed), calm: false }
+    Screens { turns, top_alerts: at(keys, &firsts, &placed), calm: false }
 }
 
 /// Returns page, notice, page, and so on, so that notices get a third of the time.
-fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Screens {
+fn with_notices((keys, screens, firsts): TopAlerts, pages: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
-    let rounds = pages.len().div_ceil(PAGES_A_NOTICE).next_multiple_of(units.len().max(1));
-    let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
+    let rounds = pages.len().div_ceil(PAGES_PER_NOTICE).next_multiple_of(units.len().max(1));
+    let (mut turns, mut placed) = (Vec::new(), vec![None; screens.len()]);
     let mut pages = pages.iter().cycle();
     for round in 0..rounds.max(units.len()) {
         turns.extend(pages.next().map(|lines| (lines.clone(), Role::Ordinary)));
-        for screen in units.get(round % units.len().max(1)).cloned().into_iter().flatten() {
-            let Some(lines) = screens.get(screen) else { continue };
-            if round < units.len() {
-                if let Some(place) = placed.get_mut(screen) {
-                    *place = turns.len();
-                }
-            }
-            turns.push((lines.clone(), Role::Alert));
-        }
+        let unit = units.get(round % units.len().max(1)).cloned().unwrap_or_default();
+        push_alert(unit, &screens, &mut turns, &mut placed);
         turns.extend(pages.next().map(|lines| (lines.clone(), Role::Ordinary)));
     }
-    Screens { turns, gravest: at(keys, &firsts, &placed), calm: true }
+    Screens { turns, top_alerts: at(keys, &firsts, &placed), calm: true }
+}
+
+/// Appends the screens of one alert, and records in `placed` where each first appears.
+fn push_alert(
+    unit: Range<usize>,
+    screens: &[Vec<String>],
+    turns: &mut Vec<Turn>,
+    placed: &mut [Option<usize>],
+) {
+    let places = placed.iter_mut().zip(screens).skip(unit.start).take(unit.len());
+    for (place, lines) in places {
+        place.get_or_insert(turns.len());
+        turns.push((lines.clone(), Role::Alert));
+    }
 }
 
 /// Returns the ranges of consecutive screens that belong to one alert.
-fn units(firsts: &[usize], screens: usize) -> Vec<std::ops::Range<usize>> {
+fn units(firsts: &[usize], screens: usize) -> Vec<Range<usize>> {
     let mut begins = firsts.to_vec();
     begins.dedup();
     let ends = begins.iter().skip(1).copied().chain([screens]);
@@ -273,10 +272,9 @@ fn units(firsts: &[usize], screens: usize) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Returns each alert's key with its position among the turns.
-fn at(keys: Vec<String>, firsts: &[usize], placed: &[usize]) -> Vec<(String, usize)> {
-    keys.into_iter()
-        .zip(firsts.iter().map(|first| placed.get(*first).copied().unwrap_or(0)))
-        .collect()
+fn at(keys: Vec<String>, firsts: &[usize], placed: &[Option<usize>]) -> Vec<(String, usize)> {
+    let place = |first: &usize| placed.get(*first).copied().flatten().unwrap_or(0);
+    keys.into_iter().zip(firsts.iter().map(place)).collect()
 }
 
 /// Returns the pages of the address in groups that take `time` each. Each part of a long address
@@ -301,7 +299,7 @@ fn group(geometry: Geometry, parts: &[Vec<String>], time: Duration) -> Vec<Page>
 
 /// Returns the screens of each visit between two turns of the address, which is limited to a
 /// quarter of the time: each of the most severe alerts' screens paired with another one.
-fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
+fn paired(turns: &[Turn]) -> Vec<Vec<usize>> {
     let of = |role: Role| {
         (0..turns.len()).filter(move |turn| turns.get(*turn).is_some_and(|(_, r)| *r == role))
     };
@@ -321,7 +319,7 @@ fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
 
 /// Returns the screens of each visit if the address shares the display with alerts: an alert, then
 /// possibly another screen and the alert again; or a notice and a page.
-fn shared(turns: &[(Vec<String>, Role)], calm: bool) -> Vec<Vec<usize>> {
+fn shared(turns: &[Turn], calm: bool) -> Vec<Vec<usize>> {
     let pairs = paired(turns);
     let again = |pair: Vec<usize>| match pair.as_slice() {
         [alert, other] if !calm => vec![*alert, *other, *alert],

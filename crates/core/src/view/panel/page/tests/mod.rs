@@ -162,8 +162,7 @@ fn acknowledged_alerts_take_turns_with_the_pages() {
 }
 
 #[test]
-fn a_warning_is_news_on_every_display_and_a_temperature_is_not()
- {
+fn a_warning_is_news_on_every_display_and_a_temperature_is_not() {
     let hot =
         |degrees| Event::Vital(Vital::Head(Head { temperature: Some(degrees), ..Head::default() }));
     for size in ["8x2", "16x2", "20x4", "40x2"] {

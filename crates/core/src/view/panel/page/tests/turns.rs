@@ -100,7 +100,7 @@ impl Seen {
 }
 
 /// Returns the alerts that must appear first.
-fn gravest(alerts: &[Alert]) -> Vec<&Alert> {
+fn top_alerts(alerts: &[Alert]) -> Vec<&Alert> {
     let top = alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.severity).max();
     alerts.iter().filter(|alert| !alert.acknowledged && Some(alert.severity) == top).collect()
 }
@@ -215,13 +215,13 @@ proptest! {
         for alert in &alerts {
             prop_assert!(watch.away(&[alert], 0) < 2 * cycle, "{geometry}: {alert:?} is never seen");
         }
-        let gravest = gravest(&alerts);
-        let Some(first) = gravest.first() else { return Ok(()) };
-        prop_assert!(watch.away(&gravest, 0) <= AWAY, "{geometry} {page_time}: away for {:?}", watch.away(&gravest, 0));
+        let top_alerts = top_alerts(&alerts);
+        let Some(first) = top_alerts.first() else { return Ok(()) };
+        prop_assert!(watch.away(&top_alerts, 0) <= AWAY, "{geometry} {page_time}: away for {:?}", watch.away(&top_alerts, 0));
         let steps = usize::try_from(cycle.as_millis() / STEP.as_millis()).unwrap().clamp(1, watch.frames.len());
         let window = &watch.frames[..steps];
         let guests = window.iter().filter(|seen| !is_small(geometry) || !seen.address).count();
-        let seen = window.iter().filter(|seen| gravest.iter().any(|alert| seen.shows(alert))).count();
+        let seen = window.iter().filter(|seen| top_alerts.iter().any(|alert| seen.shows(alert))).count();
         // On a small display, half of the time that the address leaves.
         let all = guests.max(seen);
         let share = if first.severity == Severity::Notice { 33 } else { 49 };
@@ -236,7 +236,7 @@ proptest! {
         let mut watch = Watch::new(&story, geometry, page_time * SECOND);
         watch.give(&before);
         watch.run(steps * STEP);
-        let top = gravest(&before).first().map_or(Severity::Notice, |alert| alert.severity);
+        let top = top_alerts(&before).first().map_or(Severity::Notice, |alert| alert.severity);
         let new = alert(99, top, "", false);
         let from = watch.frames.len();
         watch.give(&sorted([before, vec![new.clone()]].concat()));
