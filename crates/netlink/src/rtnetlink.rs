@@ -43,6 +43,7 @@ pub mod kind {
     pub const NEW_RULE: u16 = 32;
     pub const DEL_RULE: u16 = 33;
     pub const GET_RULE: u16 = 34;
+    pub const NEW_NEIGHBOUR_TABLE: u16 = 64;
     pub const GET_NEIGHBOUR_TABLE: u16 = 66;
     pub const NEW_NETCONF: u16 = 80;
     pub const GET_NETCONF: u16 = 82;

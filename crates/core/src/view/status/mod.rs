@@ -141,7 +141,7 @@ pub struct UplinkStatus {
     pub since: Option<Instant>,
     /// `None`: forever.
     pub valid_until: Option<Instant>,
-    /// When the renewal of the lease of `address`, or of its prefix, failed; `None`: it is renewed.
+    /// Since when the lease of `address`, or its prefix, has not been renewed; `None`: it is.
     pub not_renewed_since: Option<Instant>,
 }
 

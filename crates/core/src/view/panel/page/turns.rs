@@ -55,12 +55,8 @@ impl Scene<'_> {
         }
         let longest = if top_alerts.is_empty() { Duration::MAX } else { MAX_BESIDE_ALERT };
         let dwell = self.settings.lcd.page_time.min(longest);
-        let page = |(lines, role): &Turn| {
-            let mut frame = Frame::from_lines(geometry, heading);
-            room::place(&mut frame, &slots, lines);
-            Page { frame, dwell, role: *role }
-        };
-        Playlist { pages: turns.iter().map(page).collect(), top_alerts, ..Playlist::default() }
+        let pages = turns.iter().map(|turn| page(geometry, heading, &slots, turn, dwell));
+        Playlist { pages: pages.collect(), top_alerts, ..Playlist::default() }
     }
 
     /// Returns a playlist for a heading that fills all rows, with the pages as guests in between.
@@ -76,14 +72,8 @@ impl Scene<'_> {
         let shares = keep > 0 && !top_alerts.is_empty();
         let time = if shares { SHARED_TIME } else { ADDRESS_TIME };
         let address = parts(geometry, heading, time);
-        let guest = |lines: &[String], dwell: Duration, role: Role| {
-            let mut frame = Frame::blank(geometry);
-            for (row, line) in heading.first().into_iter().flatten().take(keep).enumerate() {
-                frame.write(row, 0, line);
-            }
-            room::place(&mut frame, &slots, lines);
-            Page { frame, dwell, role }
-        };
+        let rows = heading.first().map_or(&[][..], Vec::as_slice);
+        let kept = rows.get(..keep).unwrap_or(rows);
         let short = self.settings.lcd.page_time.min(GUEST_TIME);
         let visits: Vec<Vec<usize>> = if shares { shared(&turns, calm) } else { paired(&turns) };
         if visits.is_empty() {
@@ -96,18 +86,19 @@ impl Scene<'_> {
             pages.extend(address.get(round % address.len().max(1)).into_iter().flatten().cloned());
             let Some(visit) = visits.get(round % visits.len()) else { continue };
             let share = u32::try_from(visit.len()).unwrap_or(1).max(1);
-            for turn in visit {
-                let Some((lines, role)) = turns.get(*turn) else { continue };
-                let dwell = match (shares, *role) {
-                    (true, Role::Alert) => SHARED_TIME,
-                    (true, _) if calm => short,
-                    (true, _) => SHARED_TIME,
-                    (false, _) => short / share,
+            for index in visit {
+                let Some(turn) = turns.get(*index) else { continue };
+                let dwell = if !shares {
+                    short / share
+                } else if calm && turn.1 != Role::Alert {
+                    short
+                } else {
+                    SHARED_TIME
                 };
-                if let Some(first @ None) = first_page.get_mut(*turn) {
-                    *first = Some(pages.len());
+                if let Some(first) = first_page.get_mut(*index) {
+                    first.get_or_insert(pages.len());
                 }
-                pages.push(guest(lines, dwell, *role));
+                pages.push(page(geometry, kept, &slots, turn, dwell));
             }
         }
         let top_alerts = top_alerts
@@ -202,6 +193,19 @@ impl Scene<'_> {
         let alerts = self.alerts.iter().filter(move |alert| wanted(alert));
         alerts.filter(move |alert| !alert.panel.is_empty() && alert.panel != words)
     }
+}
+
+/// Returns a page with the heading in the top rows and a turn's lines in the slots.
+fn page(
+    geometry: Geometry,
+    heading: &[String],
+    slots: &[Slot],
+    (lines, role): &Turn,
+    dwell: Duration,
+) -> Page {
+    let mut frame = Frame::from_lines(geometry, heading);
+    room::place(&mut frame, slots, lines);
+    Page { frame, dwell, role: *role }
 }
 
 /// The most severe alerts: keys, screens, and the index of each alert's first screen.
