@@ -61,7 +61,7 @@ enum State {
     Missing,
     /// The probe gets no reply.
     Dead,
-    /// The probe gets a reply, or there was none yet.
+    /// The probe gets a reply, or has not run yet.
     Works,
 }
 

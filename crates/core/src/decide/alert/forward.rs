@@ -13,8 +13,8 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised:
         raised.extend(leads_nowhere(forward, facts, placement));
         raised.extend(hides_service(forward, settings, facts));
     }
-    // Without a cluster port the placement rests on a leftover address: no node can be confused
-    // with a computer in the venue.
+    // Without a cluster port the overlap is with its own leftover address on a renamed port, not
+    // with the venue.
     let has_port = facts.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
